@@ -1,0 +1,214 @@
+"""A data set: an identity, and a table of samples whose pictures are references until they are needed."""
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Int64
+from PIL import Image
+
+from clipbench.errors import BadImage, DataError
+
+
+@runtime_checkable
+class ImageRef(Protocol):
+    """A picture that can be named, told apart by its content, and opened; small and picklable."""
+
+    @property
+    def name(self) -> str:
+        """What a person finds the picture by: a path, a row, a member of an archive."""
+        ...
+
+    def digest(self) -> str:
+        """Return 32 hex digits that are equal for equal content, and only then."""
+        ...
+
+    def open(self) -> Image.Image:
+        """Return the decoded picture in its own mode; raise BadImage when that fails."""
+        ...
+
+
+def content_digest(data: bytes) -> str:
+    """Return the 128-bit BLAKE2b of some bytes, as 32 hex digits."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def decode(data: bytes, name: str) -> Image.Image:
+    """Return the picture that some bytes encode.
+
+    Raises:
+        BadImage: they are no picture, or a damaged one.
+    """
+    try:
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except Exception as error:  # Pillow raises many kinds, one a format
+        raise BadImage(name, str(error) or type(error).__name__) from error
+    return image
+
+
+@dataclass(frozen=True)
+class FileImage:
+    """A picture in a file of its own."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def read(self) -> bytes:
+        """Return the encoded picture."""
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise BadImage(self.name, error.strerror or str(error)) from error
+
+    def digest(self) -> str:
+        return content_digest(self.read())
+
+    def open(self) -> Image.Image:
+        return decode(self.read(), self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Pictures, and what is known of each: labels, captions, or both.
+
+    A task says which parts it needs; a part that the data set lacks is None.
+    """
+
+    id: str
+    """The name in results, such as ``imagenet`` or ``clothing10/images/test``."""
+    images: Sequence[ImageRef]
+    image_ids: Sequence[str]
+    """One a picture, distinct; what samples are paired by when runs are compared."""
+    revision: str | None = None
+    split: str | None = None
+    labels: Int64[np.ndarray, " n_images"] | None = None
+    """Row of ``class_names`` that is true of each picture."""
+    multilabels: Bool[np.ndarray, "n_images n_classes"] | None = None
+    """Which classes are true of each picture, where several may be."""
+    class_names: tuple[str, ...] | None = None
+    templates: tuple[str, ...] | None = None
+    """Prompt templates that come with the data; ``{c}`` stands for the class name."""
+    captions: Sequence[str] | None = None
+    caption_image: Int64[np.ndarray, " n_captions"] | None = None
+    """Row of each caption's picture; several captions may share one."""
+    caption_ids: Sequence[str] | None = None
+    notes: tuple[str, ...] = field(default=())
+    """What was left out or guessed while loading."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Dataset":
+        """Return the data set of some pictures, in the order of ``rows``, each with all its captions."""
+        changes: dict[str, object] = {
+            "images": [self.images[row] for row in rows],
+            "image_ids": [self.image_ids[row] for row in rows],
+        }
+        if self.labels is not None:
+            changes["labels"] = self.labels[rows]
+        if self.multilabels is not None:
+            changes["multilabels"] = self.multilabels[rows]
+        if self.captions is not None and self.caption_image is not None:
+            place = np.full(len(self.images), -1, np.int64)
+            place[rows] = np.arange(len(rows))
+            kept = np.flatnonzero(place[self.caption_image] >= 0)
+            changes["captions"] = [self.captions[row] for row in kept]
+            changes["caption_image"] = place[self.caption_image[kept]]
+            if self.caption_ids is not None:
+                changes["caption_ids"] = [self.caption_ids[row] for row in kept]
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def fingerprint(self, digests: Sequence[str]) -> str:
+        """Return a hash of all that scores depend on: the pictures' content, ids, labels, names and captions.
+
+        Where the files lie does not enter: a copy elsewhere has the same fingerprint.
+
+        Args:
+            digests: of the pictures, in order.
+        """
+        parts: list[object] = [list(digests), list(self.image_ids), self.class_names]
+        parts += [list(self.captions or ()), list(self.caption_ids or ())]
+        hasher = hashlib.blake2b(repr(parts).encode(), digest_size=16)
+        for array in (self.labels, self.multilabels, self.caption_image):
+            hasher.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+        return hasher.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """How data are to be found and read; every loader gets the same."""
+
+    data_root: Path | None = None
+    """Folder that holds data sets by name."""
+    allow_partial: bool = False
+    """Leave out samples whose pictures are missing, and classes without samples, instead of refusing."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """``--data-option key=value`` pairs, such as column names and the split, for the loader to use up."""
+
+
+def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
+    """Return the data set if its parts fit together; every loader ends with this.
+
+    Raises:
+        DataError: it is empty, an id is repeated, a caption is blank, a picture has no caption, a label names
+            no class, or (unless ``allow_partial``) a class has no samples.
+    """
+    if not len(dataset):
+        raise DataError(f"data set {dataset.id} is empty: expected at least one picture")
+    _check_ids(dataset)
+    _check_captions(dataset)
+    _check_labels(dataset, allow_partial=allow_partial)
+    return dataset
+
+
+def _check_ids(dataset: Dataset) -> None:
+    seen: set[str] = set()
+    for image_id in dataset.image_ids:
+        if image_id in seen:
+            raise DataError(f"data set {dataset.id} has the image id '{image_id}' twice: ids must be distinct")
+        seen.add(image_id)
+
+
+def _check_captions(dataset: Dataset) -> None:
+    if dataset.captions is None or dataset.caption_image is None:
+        return
+    for caption, image in zip(dataset.captions, dataset.caption_image, strict=True):
+        if not caption.strip():
+            raise DataError(f"data set {dataset.id} has an empty caption for image '{dataset.image_ids[image]}'")
+    without = np.setdiff1d(np.arange(len(dataset)), dataset.caption_image)
+    if len(without):
+        first = dataset.image_ids[without[0]]
+        raise DataError(f"data set {dataset.id} has {len(without)} images without a caption, the first '{first}'")
+
+
+def _check_labels(dataset: Dataset, *, allow_partial: bool) -> None:
+    if dataset.class_names is None:
+        return
+    n_classes = len(dataset.class_names)
+    if dataset.labels is not None:
+        out = np.flatnonzero((dataset.labels < 0) | (dataset.labels >= n_classes))
+        if len(out):
+            row = out[0]
+            raise DataError(
+                f"data set {dataset.id}: image '{dataset.image_ids[row]}' has label {dataset.labels[row]},"
+                f" expected 0 to {n_classes - 1} ({n_classes} class names)"
+            )
+        counts = np.bincount(dataset.labels, minlength=n_classes)
+    elif dataset.multilabels is not None:
+        counts = dataset.multilabels.sum(axis=0)
+    else:
+        return
+    missing = [dataset.class_names[c] for c in np.flatnonzero(counts == 0)]
+    if missing and not allow_partial:
+        raise DataError(
+            f"data set {dataset.id} has {len(missing)} classes without samples, the first '{missing[0]}':"
+            " add pictures, drop the class, or run with --allow-partial to score the others"
+        )

@@ -1,0 +1,135 @@
+"""How a metric follows from a table of samples, with its interval.
+
+A task declares measures; the runner turns them into metrics. Each kind knows the one interval that is right for it:
+
+- ``Mean`` of a column: Wilson for independent right-or-wrong samples, else a (cluster) bootstrap;
+- ``Statistic`` of rows, such as a median or a calibration error: a (cluster) bootstrap;
+- ``Smooth``: a value that is a smooth function of means, with each sample's influence on it (delta method);
+- ``Fixed``: a value for which no resampling is valid, or an undefined one, with the reason.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from clipbench import stats
+from clipbench.result import Metric
+
+Samples = Mapping[str, np.ndarray]
+
+
+@runtime_checkable
+class Measure(Protocol):
+    """Anything that makes a metric from a table of samples."""
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        """Return the value with its interval, chance and n."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean:
+    """The mean of a column over the samples where it is not NaN."""
+
+    column: str
+    unit: str = "fraction"
+    chance: float | None = None
+    higher_is_better: bool | None = True
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        values, clusters = _defined(samples, self.column)
+        if not len(values):
+            return _undefined(self, f"no sample has a value for '{self.column}'")
+        interval = stats.mean_interval(values, rng, clusters=clusters)
+        return _metric(self, float(values.mean()), len(values), interval)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistic:
+    """A function of the rows in which a column is not NaN."""
+
+    function: Callable[[Samples], float]
+    columns: tuple[str, ...]
+    """What the function reads; samples where the first is NaN are left out."""
+    unit: str = "fraction"
+    chance: float | None = None
+    higher_is_better: bool | None = True
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        first, clusters = _defined(samples, self.columns[0])
+        if not len(first):
+            return _undefined(self, f"no sample has a value for '{self.columns[0]}'")
+        kept = ~np.isnan(samples[self.columns[0]].astype(np.float64))
+        rows = {name: samples[name][kept] for name in self.columns}
+
+        def at(index: np.ndarray) -> float:
+            return self.function({name: column[index] for name, column in rows.items()})
+
+        interval = stats.bootstrap_interval(at, len(first), rng, clusters=clusters)
+        return _metric(self, self.function(rows), len(first), interval)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Smooth:
+    """A value with the influence of each sample on it, a column that sums to about zero."""
+
+    value: float
+    influence: str
+    unit: str
+    chance: float | None = None
+    higher_is_better: bool | None = None
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        influence, clusters = _defined(samples, self.influence)
+        interval = stats.influence_interval(self.value, influence, clusters=clusters)
+        return _metric(self, self.value, len(influence), interval)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed:
+    """A value without an interval, or None, and why."""
+
+    value: float | None
+    reason: str
+    unit: str = "fraction"
+    n: int = 0
+    chance: float | None = None
+    higher_is_better: bool | None = None
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        return Metric(
+            value=self.value,
+            n=self.n,
+            unit=self.unit,
+            chance=self.chance,
+            higher_is_better=self.higher_is_better,
+            reason=self.reason,
+        )
+
+
+def _defined(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the numbers of a column that are there, as float64, and the clusters of their samples."""
+    values = samples[column].astype(np.float64)
+    kept = ~np.isnan(values)
+    clusters = samples.get("cluster")
+    return values[kept], None if clusters is None else clusters[kept]
+
+
+def _metric(measure: Mean | Statistic | Smooth, value: float, n: int, interval: stats.Interval) -> Metric:
+    return Metric(
+        value=value,
+        low=interval.low,
+        high=interval.high,
+        confidence=stats.CONFIDENCE,
+        n=n,
+        unit=measure.unit,
+        chance=measure.chance,
+        higher_is_better=measure.higher_is_better,
+        method=interval.method,
+    )
+
+
+def _undefined(measure: Mean | Statistic, reason: str) -> Metric:
+    return Metric(value=None, unit=measure.unit, higher_is_better=measure.higher_is_better, reason=reason)

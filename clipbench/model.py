@@ -1,0 +1,103 @@
+"""What clipbench asks of a model: raw vectors for images and texts, and the facts that scoring needs."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from clipbench.errors import UsageError, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """The identity of a model and the constants that turn its cosines into logits."""
+
+    ref: str
+    """The reference that the user gave, such as ``vit-b-32``."""
+    id: str
+    """What the reference stands for, such as ``open_clip:ViT-B-32-quickgelu/openai``."""
+    fingerprint: str
+    """Hash of weights, preprocessing, tokeniser and precision: equal fingerprints, equal vectors."""
+    family: str
+    """The adapter and architecture family, such as ``open_clip/CLIP``."""
+    embed_dim: int
+    context_length: int | None
+    """Tokens that the text tower takes; None where it is not known."""
+    image_size: int | None
+    """Side of the square input in pixels; None where it is not known or varies."""
+    logit_scale: float
+    """Factor from cosine to logit (already exponentiated), > 0."""
+    logit_bias: float
+    """Added to the scaled cosine; 0 for CLIP, learned for SigLIP."""
+    n_parameters: int | None
+    notes: tuple[str, ...] = ()
+    """What a reader of the numbers should know of how the model was loaded."""
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Anything that turns images and texts into raw (not normalised) float32 vectors of one dimension."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """Identity and constants; does not change while the model lives."""
+        ...
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
+        """Return one vector an image, in order."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        """Return one vector a text, in order; any number of texts may be given at once."""
+        ...
+
+
+@runtime_checkable
+class PixelModel(Model, Protocol):
+    """A model whose preprocessing can run apart from it, in worker processes."""
+
+    @property
+    def preprocess(self) -> Callable[[Image.Image], Float32[np.ndarray, "channels height width"]]:
+        """From a picture to the input of the image tower: picklable, without the weights."""
+        ...
+
+    def encode_pixels(
+        self, pixels: Float32[np.ndarray, "n_images channels height width"]
+    ) -> Float32[np.ndarray, "n_images dim"]:
+        """Return one vector a preprocessed picture, in order."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How a model is to be loaded; every adapter gets the same."""
+
+    device: str = "auto"
+    """``auto`` (the accelerator if there is one), or a torch device name."""
+    precision: str = "fp32"
+    """``fp32``, ``bf16`` or ``fp16``: what the towers compute in. Vectors are float32 in any case."""
+    batch_size: int = 64
+    arch: str | None = None
+    """Architecture of a bare checkpoint file."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """``--model-option key=value`` pairs, for the adapter to use up."""
+
+    def refuse_unknown(self, known: Iterable[str], model: str) -> None:
+        """Raise UsageError when an option is not among those that the model takes."""
+        names = list(known)
+        for name in self.options:
+            if name not in names:
+                raise UsageError(f"model '{model}' takes no option '{name}': {did_you_mean(name, names)}")
+
+    def refuse_arch(self, model: str) -> None:
+        """Raise UsageError when an architecture is given to a model that knows its own."""
+        if self.arch is not None:
+            raise UsageError(
+                f"--arch {self.arch} goes with a checkpoint file, and '{model}' knows its own architecture: drop --arch"
+            )
+
+
+PRECISIONS = ("fp32", "bf16", "fp16")

@@ -1,0 +1,194 @@
+"""The record of one run: written once, never edited; all that follows is made from it alone.
+
+A run folder holds ``result.json`` (strict JSON, written last), a parquet table of samples and an ``.npz`` of arrays
+for each evaluation, and small pictures. This module knows no model and no torch.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from clipbench.errors import ClipbenchError
+
+if TYPE_CHECKING:
+    import pandas
+
+SCHEMA_VERSION = 1
+
+Status = Literal["ok", "unavailable", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One number with what is needed to believe it. An undefined one has value None and a reason."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    confidence: float = 0.95
+    n: int = 0
+    """Samples behind the value."""
+    unit: str = "fraction"
+    """``fraction`` (in [0, 1]), ``cosine``, ``distance``, ``rank``, ``nats``, ``dimensions``, ..."""
+    chance: float | None = None
+    """What a model that knows nothing scores, where that is defined."""
+    higher_is_better: bool | None = None
+    """None where neither direction is better."""
+    method: str | None = None
+    """How the interval was made."""
+    reason: str | None = None
+    """Why the value, or the interval, is missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A named series for a figure; ``low`` and ``high`` bound ``y`` where they are known."""
+
+    x: list[float]
+    y: list[float]
+    low: list[float] | None = None
+    high: list[float] | None = None
+    x_label: str = ""
+    y_label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRecord:
+    """Which data were used: equal fingerprints, equal samples."""
+
+    id: str
+    revision: str | None = None
+    split: str | None = None
+    n_samples: int = 0
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRecord:
+    """One task on one data set."""
+
+    task: str
+    task_version: int
+    params: Mapping[str, Any]
+    dataset: DatasetRecord
+    status: Status
+    reason: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """``load``, ``encode_images``, ``encode_texts``, ``score``; 0 for an encoding that the store already held."""
+    encoded: Mapping[str, int] = field(default_factory=dict)
+    """``images``, ``texts``: how many went through the model in this run; ``stored_images``, ``stored_texts``."""
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    controls: Mapping[str, Metric] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    files: Mapping[str, str] = field(default_factory=dict)
+    """``samples`` and ``arrays``: paths inside the run folder."""
+
+    @property
+    def name(self) -> str:
+        """``task@data``, as it is asked for."""
+        return f"{self.task}@{self.dataset.id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """All evaluations of one model in one run."""
+
+    schema_version: int = SCHEMA_VERSION
+    clipbench_version: str
+    created: str
+    """UTC, ISO 8601."""
+    command: list[str]
+    seed: int
+    environment: Mapping[str, Any]
+    model: Mapping[str, Any]
+    evaluations: list[EvaluationRecord]
+
+    @property
+    def is_complete(self) -> bool:
+        """True when every evaluation is ok."""
+        return all(evaluation.status == "ok" for evaluation in self.evaluations)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and the result in it; tables and arrays are read when asked for."""
+
+    folder: Path
+    result: Result
+
+    def samples(self, evaluation: EvaluationRecord) -> "pandas.DataFrame":
+        """Return the per-sample table of an evaluation."""
+        import pandas
+
+        return pandas.read_parquet(self._file(evaluation, "samples"))
+
+    def arrays(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
+        """Return the arrays that an evaluation's figures need; empty when it has none."""
+        if "arrays" not in evaluation.files:
+            return {}
+        with np.load(self._file(evaluation, "arrays"), allow_pickle=False) as archive:
+            return dict(archive)
+
+    def _file(self, evaluation: EvaluationRecord, kind: str) -> Path:
+        path = self.folder / evaluation.files.get(kind, f"({kind} of {evaluation.name})")
+        if not path.is_file():
+            raise ClipbenchError(f"run {self.folder} lacks {path.name}: the run is damaged, make it again")
+        return path
+
+
+def write_result(result: Result, folder: Path) -> None:
+    """Write ``result.json``, atomically: it is there whole or not at all."""
+    text = json.dumps(asdict(result), indent=1, allow_nan=False, ensure_ascii=False)
+    half = folder / ".result.json.half"
+    half.write_text(text + "\n", encoding="utf-8")
+    os.replace(half, folder / "result.json")
+
+
+def read_run(path: Path) -> Run:
+    """Return the run in a folder, or beside a ``result.json``.
+
+    Raises:
+        ClipbenchError: there is no result, it is no JSON, or a newer clipbench wrote it.
+    """
+    file = path / "result.json" if path.is_dir() else path
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ClipbenchError(f"no result.json in {path}: expected a folder that `clipbench run` finished") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ClipbenchError(f"{file} is not JSON ({error}): the run is damaged, make it again") from error
+    return Run(file.parent, _result(data, file))
+
+
+def _result(data: Any, file: Path) -> Result:
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise ClipbenchError(
+            f"{file} has schema version {version}, expected 1 to {SCHEMA_VERSION}: update clipbench to read it"
+        )
+    try:
+        evaluations = [_evaluation(entry) for entry in data["evaluations"]]
+        return Result(**{**_known(Result, data), "evaluations": evaluations})
+    except (KeyError, TypeError) as error:
+        raise ClipbenchError(f"{file} is not a clipbench result ({error}): make the run again") from error
+
+
+def _evaluation(data: Mapping[str, Any]) -> EvaluationRecord:
+    nested = {
+        "dataset": DatasetRecord(**_known(DatasetRecord, data["dataset"])),
+        "metrics": {name: Metric(**_known(Metric, value)) for name, value in data["metrics"].items()},
+        "controls": {name: Metric(**_known(Metric, value)) for name, value in data["controls"].items()},
+        "curves": {name: Curve(**_known(Curve, value)) for name, value in data["curves"].items()},
+    }
+    return EvaluationRecord(**{**_known(EvaluationRecord, data), **nested})
+
+
+def _known(record: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop keys that this version does not know: later versions may add some."""
+    return {key: value for key, value in data.items() if key in record.__dataclass_fields__}  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""Reports made from results alone: no model, no data set, no torch."""
