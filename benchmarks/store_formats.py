@@ -5,6 +5,7 @@ durable before the next), open the store cold and read its keys, fetch 10,000 ra
 The page cache is warm in every read, as it is for a second run. Prints one line a form.
 """
 
+import os
 import shutil
 import sqlite3
 import sys
@@ -44,34 +45,42 @@ class ArrowChunks:
             }
         )
         temporary = self.folder / f".{number}"
-        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
+        with open(temporary, "wb") as sink:
+            with pa.ipc.new_file(sink, table.schema) as writer:
+                writer.write_table(table)
+            sink.flush()
+            os.fsync(sink.fileno())
         temporary.rename(self.folder / f"{number:06d}.arrow")
 
     def open(self) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
         tables = [pa.ipc.open_file(pa.memory_map(str(p))).read_all() for p in sorted(self.folder.glob("*.arrow"))]
-        keys = np.concatenate(
-            [np.frombuffer(t["key"].chunk(0).buffers()[1], f"V{KEY}", len(t)) for t in tables]
-        )
+        keys = np.concatenate([np.frombuffer(t["key"].chunk(0).buffers()[1], f"V{KEY}", len(t)) for t in tables])
         vectors = [t["vector"].chunk(0).values.to_numpy().reshape(-1, DIM) for t in tables]
         return keys, gather_from(vectors)
 
 
-class NumpyPairs:
-    """Two .npy files a chunk, vectors memory-mapped."""
+class NumpyChunks:
+    """One file a chunk: an .npy of keys followed by an .npy of vectors, which is memory-mapped."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def commit(self, number: int, keys: np.ndarray, vectors: np.ndarray) -> None:
-        for name, values in (("vectors", vectors), ("keys", keys)):
-            with open(self.folder / ".half", "wb") as file:
-                np.save(file, values)
-            (self.folder / ".half").rename(self.folder / f"{number:06d}.{name}.npy")
+        with open(self.folder / ".half", "wb") as file:
+            np.save(file, keys)
+            np.save(file, vectors)
+            file.flush()
+            os.fsync(file.fileno())
+        (self.folder / ".half").rename(self.folder / f"{number:06d}.vectors")
 
     def open(self) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-        keys = [np.load(p) for p in sorted(self.folder.glob("*.keys.npy"))]
-        vectors = [np.load(p, mmap_mode="r") for p in sorted(self.folder.glob("*.vectors.npy"))]
+        keys, vectors = [], []
+        for path in sorted(self.folder.glob("*.vectors")):
+            with open(path, "rb") as file:
+                keys.append(np.load(file))
+                np.lib.format.read_magic(file)
+                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                vectors.append(np.memmap(path, dtype, "r", file.tell(), shape))
         return np.concatenate(keys), gather_from(vectors)
 
 
@@ -83,6 +92,8 @@ class SafetensorsChunks:
 
     def commit(self, number: int, keys: np.ndarray, vectors: np.ndarray) -> None:
         save_file({"keys": keys.view(np.uint8).reshape(-1, KEY), "vectors": vectors}, self.folder / ".half")
+        with open(self.folder / ".half", "rb") as file:
+            os.fsync(file.fileno())
         (self.folder / ".half").rename(self.folder / f"{number:06d}.safetensors")
 
     def open(self) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
@@ -97,7 +108,7 @@ class Sqlite:
     def __init__(self, folder: Path) -> None:
         self.connection = sqlite3.connect(folder / "store.sqlite")
         self.connection.execute("PRAGMA journal_mode=WAL")
-        self.connection.execute("PRAGMA synchronous=NORMAL")
+        self.connection.execute("PRAGMA synchronous=FULL")
         self.connection.execute("CREATE TABLE vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
 
     def commit(self, number: int, keys: np.ndarray, vectors: np.ndarray) -> None:
@@ -167,7 +178,7 @@ def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     print(f"{n:,} x {DIM} float32, chunks of {CHUNK:,}; seconds, and GB on disk")
     print(f"{'form':18} {'write':>8} {'open':>8} {'10k random':>10} {'all':>8} {'GB':>8}")
-    for form in (ArrowChunks, NumpyPairs, SafetensorsChunks, Sqlite):
+    for form in (ArrowChunks, NumpyChunks, SafetensorsChunks, Sqlite):
         print(measure(form, n), flush=True)
 
 

@@ -7,7 +7,8 @@ exits with the status of its class; a traceback is shown only on request.
     ├── UsageError            an argument, option or reference is wrong
     ├── ModelError            a model cannot be built or does not fit
     ├── DataError             a data set is malformed, empty or unreadable
-    │   └── BadImage          one picture cannot be decoded
+    │   ├── BadImage          one picture cannot be decoded
+    │   └── MissingPart       a task needs labels, captions, ... that the data set has not
     ├── VectorError           a NaN, infinite or zero vector
     └── Unavailable           something that has to be fetched is not there
 """
@@ -46,6 +47,14 @@ class BadImage(DataError):
         return BadImage, (self.name, self.cause)  # it travels from worker processes
 
 
+class MissingPart(DataError):
+    """A task needs a part that the data set has not."""
+
+    def __init__(self, dataset: str, part: str) -> None:
+        super().__init__(f"the task needs {part.replace('_', ' ')}, and data set {dataset} has none")
+        self.part = part
+
+
 class VectorError(ClipbenchError):
     """A model gave a vector that no number may be made from."""
 
@@ -65,4 +74,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     near = get_close_matches(word.lower(), names, n=1, cutoff=0.6)
-    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names) or 'none'}"
+    if near:
+        return f"did you mean '{near[0]}'?"
+    more = f", ... ({len(names)} in all)" if len(names) > 30 else ""
+    return f"known: {', '.join(names[:30]) or 'none'}{more}"

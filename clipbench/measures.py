@@ -8,6 +8,7 @@ A task declares measures; the runner turns them into metrics. Each kind knows th
 - ``Fixed``: a value for which no resampling is valid, or an undefined one, with the reason.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -84,6 +85,8 @@ class Smooth:
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         influence, clusters = _defined(samples, self.influence)
         interval = stats.influence_interval(self.value, influence, clusters=clusters)
+        if self.unit == "fraction":
+            interval = _within_one(interval)
         return _metric(self, self.value, len(influence), interval)
 
 
@@ -109,6 +112,14 @@ class Fixed:
         )
 
 
+def _within_one(interval: stats.Interval) -> stats.Interval:
+    """Cut a normal interval to the range of a fraction."""
+    low, high, method = interval
+    if low is None or high is None:
+        return interval
+    return stats.Interval(max(0.0, low), min(1.0, high), method)
+
+
 def _defined(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the numbers of a column that are there, as float64, and the clusters of their samples."""
     values = samples[column].astype(np.float64)
@@ -118,6 +129,9 @@ def _defined(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | No
 
 
 def _metric(measure: Mean | Statistic | Smooth, value: float, n: int, interval: stats.Interval) -> Metric:
+    if math.isnan(value):
+        return _undefined(measure, "the value is undefined for these samples")
+    is_bounded = interval.low is not None
     return Metric(
         value=value,
         low=interval.low,
@@ -127,9 +141,10 @@ def _metric(measure: Mean | Statistic | Smooth, value: float, n: int, interval: 
         unit=measure.unit,
         chance=measure.chance,
         higher_is_better=measure.higher_is_better,
-        method=interval.method,
+        method=interval.method if is_bounded else None,
+        reason=None if is_bounded else f"no interval: {interval.method}",
     )
 
 
-def _undefined(measure: Mean | Statistic, reason: str) -> Metric:
+def _undefined(measure: Mean | Statistic | Smooth, reason: str) -> Metric:
     return Metric(value=None, unit=measure.unit, higher_is_better=measure.higher_is_better, reason=reason)

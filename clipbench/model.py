@@ -33,6 +33,10 @@ class ModelInfo:
     logit_bias: float
     """Added to the scaled cosine; 0 for CLIP, learned for SigLIP."""
     n_parameters: int | None
+    device: str | None = None
+    """Where it runs, such as ``cpu`` or ``cuda:0``; None where that means nothing."""
+    precision: str | None = None
+    """What the towers compute in, one of ``PRECISIONS``; None where that means nothing."""
     notes: tuple[str, ...] = ()
     """What a reader of the numbers should know of how the model was loaded."""
 

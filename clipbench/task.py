@@ -44,7 +44,10 @@ class Evaluation:
     controls: Mapping[str, Measure] = field(default_factory=dict)
     """What a blind rule scores, tie rates: reported beside the metrics."""
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """What figures need."""
+    """What figures need, whole."""
+    vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Arrays of equal length whose rows belong together, such as the vectors of pairs. The run keeps a seeded sample
+    of their rows, or all of them with ``--keep-arrays``."""
     notes: tuple[str, ...] = ()
 
 

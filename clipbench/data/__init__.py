@@ -1,0 +1,24 @@
+"""Data sets: pictures as references, with labels, captions or both, from folders, tables, archives and the Hub."""
+
+from clipbench.data.dataset import DataOptions, Dataset, EncodedImage, FileImage, ImageRef
+from clipbench.data.entries import CatalogueEntry, catalogue
+from clipbench.data.prompts import DEFAULT_TEMPLATES, Prompts, prompts_of, read_prompts
+from clipbench.data.reference import load_data
+from clipbench.data.subset import limited, without
+
+__all__ = [
+    "DEFAULT_TEMPLATES",
+    "CatalogueEntry",
+    "DataOptions",
+    "Dataset",
+    "EncodedImage",
+    "FileImage",
+    "ImageRef",
+    "Prompts",
+    "catalogue",
+    "limited",
+    "load_data",
+    "prompts_of",
+    "read_prompts",
+    "without",
+]

@@ -2,7 +2,8 @@
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from PIL import Image
 
-from clipbench.errors import BadImage, DataError
+from clipbench.errors import BadImage, DataError, MissingPart, UsageError, did_you_mean
 
 
 @runtime_checkable
@@ -51,8 +52,26 @@ def decode(data: bytes, name: str) -> Image.Image:
     return image
 
 
+class EncodedImage(ABC):
+    """A picture that lies encoded somewhere: what is left to say is where, and what it is called."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str: ...
+
+    @abstractmethod
+    def read(self) -> bytes:
+        """Return the encoded picture; raise BadImage when it cannot be had."""
+
+    def digest(self) -> str:
+        return content_digest(self.read())
+
+    def open(self) -> Image.Image:
+        return decode(self.read(), self.name)
+
+
 @dataclass(frozen=True)
-class FileImage:
+class FileImage(EncodedImage):
     """A picture in a file of its own."""
 
     path: Path
@@ -62,17 +81,10 @@ class FileImage:
         return str(self.path)
 
     def read(self) -> bytes:
-        """Return the encoded picture."""
         try:
             return self.path.read_bytes()
         except OSError as error:
             raise BadImage(self.name, error.strerror or str(error)) from error
-
-    def digest(self) -> str:
-        return content_digest(self.read())
-
-    def open(self) -> Image.Image:
-        return decode(self.read(), self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,11 +118,17 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
+    def require(self, *parts: str) -> None:
+        """Raise MissingPart unless the data set has all of these, such as ``"labels"`` and ``"class_names"``."""
+        for part in parts:
+            if getattr(self, part) is None:
+                raise MissingPart(self.id, part)
+
     def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Dataset":
         """Return the data set of some pictures, in the order of ``rows``, each with all its captions."""
         changes: dict[str, object] = {
-            "images": [self.images[row] for row in rows],
-            "image_ids": [self.image_ids[row] for row in rows],
+            "images": [self.images[row] for row in rows.tolist()],
+            "image_ids": [self.image_ids[row] for row in rows.tolist()],
         }
         if self.labels is not None:
             changes["labels"] = self.labels[rows]
@@ -120,21 +138,21 @@ class Dataset:
             place = np.full(len(self.images), -1, np.int64)
             place[rows] = np.arange(len(rows))
             kept = np.flatnonzero(place[self.caption_image] >= 0)
-            changes["captions"] = [self.captions[row] for row in kept]
+            changes["captions"] = [self.captions[row] for row in kept.tolist()]
             changes["caption_image"] = place[self.caption_image[kept]]
             if self.caption_ids is not None:
-                changes["caption_ids"] = [self.caption_ids[row] for row in kept]
+                changes["caption_ids"] = [self.caption_ids[row] for row in kept.tolist()]
         return replace(self, **changes)  # type: ignore[arg-type]
 
     def fingerprint(self, digests: Sequence[str]) -> str:
-        """Return a hash of all that scores depend on: the pictures' content, ids, labels, names and captions.
+        """Return a hash of all that scores depend on: pictures, ids, labels, names, templates and captions.
 
         Where the files lie does not enter: a copy elsewhere has the same fingerprint.
 
         Args:
             digests: of the pictures, in order.
         """
-        parts: list[object] = [list(digests), list(self.image_ids), self.class_names]
+        parts: list[object] = [list(digests), list(self.image_ids), self.class_names, self.templates]
         parts += [list(self.captions or ()), list(self.caption_ids or ())]
         hasher = hashlib.blake2b(repr(parts).encode(), digest_size=16)
         for array in (self.labels, self.multilabels, self.caption_image):
@@ -152,6 +170,13 @@ class DataOptions:
     """Leave out samples whose pictures are missing, and classes without samples, instead of refusing."""
     options: Mapping[str, str] = field(default_factory=dict)
     """``--data-option key=value`` pairs, such as column names and the split, for the loader to use up."""
+
+    def refuse_unknown(self, known: Iterable[str], data: str) -> None:
+        """Raise UsageError when an option is not among those that the data take."""
+        names = list(known)
+        for name in self.options:
+            if name not in names:
+                raise UsageError(f"data '{data}' take no option '{name}': {did_you_mean(name, names)}")
 
 
 def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
@@ -193,6 +218,10 @@ def _check_labels(dataset: Dataset, *, allow_partial: bool) -> None:
     if dataset.class_names is None:
         return
     n_classes = len(dataset.class_names)
+    if dataset.multilabels is not None and dataset.multilabels.shape[1] != n_classes:
+        raise DataError(
+            f"data set {dataset.id} has labels for {dataset.multilabels.shape[1]} classes, and {n_classes} class names"
+        )
     if dataset.labels is not None:
         out = np.flatnonzero((dataset.labels < 0) | (dataset.labels >= n_classes))
         if len(out):

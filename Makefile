@@ -1,0 +1,63 @@
+# Every target works on a fresh clone: the environment in .venv is made when it is needed, and reused.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WHEEL_VENV := .venv-wheel
+PEER_VENV := .venv-peer
+READY := $(VENV)/.ready
+
+.PHONY: help install demo test test-slow test-wheel test-peer check fmt bench clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"clipbench needs Python 3.11 or newer, and $(PYTHON) is {v.major}.{v.minor}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+install: $(READY)  ## make or update .venv
+
+demo: $(READY)  ## measure a model on pictures that need no download, and write a report
+	$(BIN)/python examples/demo.py
+
+test: $(READY)  ## run the tests
+	$(BIN)/pytest --quiet
+
+test-slow: $(READY)  ## run the tests that take longer
+	$(BIN)/pytest --quiet -m slow
+
+check: $(READY)  ## lint, types, and which package may import which
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(READY)  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test-wheel: $(READY)  ## build the wheel, and run it and the tests in a clean environment
+	rm -rf dist $(WHEEL_VENV)
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv $(WHEEL_VENV)
+	$(WHEEL_VENV)/bin/pip install --quiet dist/*.whl
+	cd $(WHEEL_VENV) && bin/clipbench --help && bin/clipbench list tasks
+	cd $(WHEEL_VENV) && bin/python ../examples/demo.py --limit 40
+	$(WHEEL_VENV)/bin/pip install --quiet pytest beartype hypothesis hatchling
+	CLIPBENCH_TEST_WHEEL=1 $(WHEEL_VENV)/bin/pytest --quiet tests
+
+test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of its own
+	test -d $(PEER_VENV) || $(PYTHON) -m venv $(PEER_VENV)
+	$(PEER_VENV)/bin/pip install --quiet 'clip-benchmark==1.6.2' 'numpy<2.3' requests
+	CLIPBENCH_PEER=$(PEER_VENV)/bin/clip_benchmark $(BIN)/pytest -m peer -s tests/peer
+
+bench: $(READY)  ## print timings: the text tower, and the ranks
+	$(BIN)/python benchmarks/text_tower.py
+	$(BIN)/python benchmarks/ranks.py
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) $(WHEEL_VENV) $(PEER_VENV) dist runs

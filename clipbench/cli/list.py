@@ -1,0 +1,40 @@
+"""``clipbench list``: which tasks, models and data there are; answers without importing torch."""
+
+import click
+
+from clipbench.cli.main import SETTINGS
+
+
+@click.command("list", context_settings=SETTINGS)
+@click.argument("what", type=click.Choice(["tasks", "models", "data"]))
+@click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
+def list_(what: str, traceback: bool) -> None:
+    """List the tasks, models or data there are."""
+    rows = {"tasks": _tasks, "models": _models, "data": _data}[what]()
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        click.echo(f"{name:{width}}  {text}".rstrip())
+
+
+def _tasks() -> list[tuple[str, str]]:
+    from clipbench import plugins
+    from clipbench.plan import Request, build_task
+
+    return [(name, build_task(Request(task=name)).summary) for name in plugins.names(plugins.TASKS)]
+
+
+def _models() -> list[tuple[str, str]]:
+    from clipbench.models import reference_rows
+
+    return reference_rows()
+
+
+def _data() -> list[tuple[str, str]]:
+    from clipbench.data import catalogue
+
+    forms = [
+        ("FOLDER", "one folder of pictures a class; or CLIP_benchmark's webdataset layout"),
+        ("FILE.csv, .tsv, .jsonl, .json", "a table of pictures with captions, labels or both"),
+        ("hf:ORG/NAME[:CONFIG[:SPLIT]]", "a Hugging Face data set, from the Hub or a local folder"),
+    ]
+    return [(entry.name, entry.title) for entry in catalogue().values()] + forms

@@ -1,0 +1,96 @@
+"""The entry point: finds the command, and turns every failure into one line and an exit status."""
+
+import sys
+import traceback
+from importlib import import_module
+
+import click
+
+from clipbench import __version__
+from clipbench.errors import ClipbenchError, Unavailable, did_you_mean
+
+COMMANDS = {
+    "run": "clipbench.cli.run:run",
+    "list": "clipbench.cli.list:list_",
+    "report": "clipbench.cli.report:report",
+}
+DONE, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
+
+SETTINGS = {
+    "auto_envvar_prefix": "CLIPBENCH",
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 100,
+    "token_normalize_func": lambda name: name.replace("_", "-"),
+}
+"""Flags take - and _ alike, and each has an environment variable."""
+
+
+class Commands(click.Group):
+    """Commands that are imported when they are called for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command), cmd_name
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"unknown command '{args[0]}': {did_you_mean(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="clipbench")
+def cli() -> None:
+    """Measure CLIP-style dual encoders: how good a model is, where it breaks, and by how much.
+
+    \b
+    clipbench run --model vit-b-32 --tasks all
+    clipbench run --model hf:ORG/REPO --tasks zero-shot@path/to/images
+    clipbench run --model embeddings:vectors.npz --tasks all
+
+    Every option may also be given by an environment variable: --device is CLIPBENCH_DEVICE.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 2 bad usage or input, 3 incomplete, 130 interrupted."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        status = cli.main(list(given), prog_name="clipbench", standalone_mode=False, obj=["clipbench", *given])
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted: what was encoded is stored, and the same command goes on from there")
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        _say(_usage(error))
+        sys.exit(BAD_INPUT)
+    except Exception as error:  # noqa: BLE001  the last line of defence
+        if "--traceback" in given:
+            traceback.print_exc()
+        _say(_one_line(error))
+        sys.exit(INCOMPLETE if isinstance(error, Unavailable) else BAD_INPUT)
+    sys.exit(status if isinstance(status, int) else DONE)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, ClipbenchError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (a bug in clipbench or in a plug-in: --traceback shows where)"
+
+
+def _usage(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    where = context.command_path if context is not None else "clipbench"
+    return f"{' '.join(error.format_message().split())} ({where} --help)"
+
+
+def _say(line: str) -> None:
+    click.echo(f"clipbench: {' '.join(line.split())}", err=True)

@@ -1,0 +1,103 @@
+"""What ``clipbench run`` says: progress on standard error, the numbers on standard output."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+
+from clipbench.result import EvaluationRecord, Metric, Run
+
+
+class Printer:
+    """Prints as a run goes on, in the manner that was asked for."""
+
+    def __init__(self, *, quiet: bool, as_json: bool, several: bool) -> None:
+        self.quiet = quiet
+        self.as_json = as_json
+        self.several = several
+
+    @property
+    def shows_progress(self) -> bool:
+        return not self.quiet
+
+    def model(self, reference: str) -> None:
+        """Say which model is being loaded."""
+        if not self.quiet:
+            click.echo(f"loading {reference}", err=True)
+
+    def model_failed(self, reference: str, error: Exception, others: Sequence[str]) -> None:
+        """Say why a model could not be measured, unless that ends the command and is said anyway."""
+        for line in others:
+            click.echo(f"clipbench: {line}", err=True)
+        if self.several:
+            click.echo(f"clipbench: {reference}: {error}", err=True)
+
+    def evaluation(self, record: EvaluationRecord) -> None:
+        """Print the numbers of an evaluation, or why there are none."""
+        if record.status != "ok":
+            click.echo(f"clipbench: {record.name} {record.status}: {record.reason}", err=True)
+        elif not self.quiet and not self.as_json:
+            click.echo("\n".join(evaluation_lines(record)))
+
+    def end(self, runs: Sequence[Run]) -> None:
+        """Print where the results are, or the results themselves."""
+        if self.as_json:
+            results = [asdict(run.result) for run in runs]
+            click.echo(json.dumps(results if self.several else results[0], allow_nan=False, ensure_ascii=False))
+        elif not self.quiet:
+            for run in runs:
+                click.echo(f"results in {run.folder}")
+
+
+DECIMALS = {"fraction": 1, "rank": 1, "dimensions": 1, "skewness": 2}
+"""Of the units that are printed to fewer than four."""
+
+
+def evaluation_lines(record: EvaluationRecord) -> list[str]:
+    """Return the table of an evaluation: a heading, then a line a metric, in columns."""
+    seconds = sum(record.seconds.values())
+    heading = f"{record.name}  {record.dataset.n_samples:,} images, {_encoded(record)}, {seconds:.1f} s"
+    rows = [(name, *metric_cells(metric)) for name, metric in record.metrics.items()]
+    return [heading, *_columns(rows), *(f"  note: {note}" for note in record.notes)]
+
+
+def metric_cells(metric: Metric) -> tuple[str, str, str, str]:
+    """Return value, interval, chance and n of a metric; an undefined one has its reason in place of a chance.
+
+    Example:
+        >>> metric_cells(Metric(value=0.5, low=0.4, high=0.6, n=90, chance=0.1))
+        ('50.0 %', '[40.0, 60.0]', 'chance 10.0 %', 'n 90')
+        >>> metric_cells(Metric(value=None, reason="of only 3 classes"))
+        ('-', '', 'undefined: of only 3 classes', '')
+    """
+    if metric.value is None:
+        return "-", "", f"undefined: {metric.reason}", ""
+    percent = " %" if metric.unit == "fraction" else ""
+
+    def number(value: float) -> str:
+        scale = 100 if percent else 1
+        return f"{scale * value:.{DECIMALS.get(metric.unit, 4)}f}"
+
+    has_interval = metric.low is not None and metric.high is not None
+    interval = f"[{number(metric.low)}, {number(metric.high)}]" if has_interval else ""  # type: ignore[arg-type]
+    chance = "" if metric.chance is None else f"chance {number(metric.chance)}{percent}"
+    return number(metric.value) + percent, interval, chance, f"n {metric.n:,}"
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return indented lines with the cells of each column below each other, numbers to the right."""
+    # A reason is as long as it has to be, and pushes nothing aside.
+    widths = [max((len(row[at]) for row in rows if row[1] != "-"), default=0) for at in range(4)]
+    return [
+        f"  {name:{widths[0]}}  {value:>{widths[1]}}  {interval:<{widths[2]}}  {chance:<{widths[3]}}  {n}".rstrip()
+        for name, value, interval, chance, n in rows
+    ]
+
+
+def _encoded(record: EvaluationRecord) -> str:
+    counts = record.encoded
+    if not counts:
+        return "precomputed vectors"
+    images = f"encoded {counts['images']:,} images ({counts['stored_images']:,} stored)"
+    return f"{images} and {counts['texts']:,} texts ({counts['stored_texts']:,} stored)"

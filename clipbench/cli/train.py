@@ -1,0 +1,102 @@
+"""``clipbench train``: train the bundled CLIP, and keep log and checkpoints in a folder."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from clipbench.cli.main import DONE, INTERRUPTED, SETTINGS
+from clipbench.clip.options import LOSS_NAMES, TRAINING_PRECISIONS
+
+if TYPE_CHECKING:
+    from clipbench.clip.options import TrainOptions
+
+
+def _key_values(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Return repeated KEY=VALUE as a dict."""
+    pairs = {}
+    for value in values:
+        key, separator, rest = value.partition("=")
+        if not separator or not key:
+            raise click.UsageError(f"--data-option {value}: expected KEY=VALUE", context)
+        pairs[key] = rest
+    return pairs
+
+
+@click.command(context_settings=SETTINGS)
+@click.option("--data", metavar="DATA", help="Pictures with captions: scenes, a folder, manifest or webdataset, hf:...")
+@click.option("--data-option", "data_options", multiple=True, metavar="KEY=VALUE", callback=_key_values,
+              help="Column names and split of the data; the split is train where there is one. Repeatable.")  # fmt: skip
+@click.option("--data-root", metavar="DIR", envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"],
+              help="Folder that holds data sets by name.")  # fmt: skip
+@click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path),
+              help="Folder of the run: log.jsonl, and a checkpoint step-N for each --save-every.")  # fmt: skip
+@click.option("--arch", default="tiny", show_default=True, metavar="NAME", help="tiny, small, ViT-B-32, ViT-L-14, ...")
+@click.option("--loss", default="clip", show_default=True, type=click.Choice(LOSS_NAMES))
+@click.option("--steps", default=10_000, show_default=True, type=int)
+@click.option("--batch-size", default=256, show_default=True, type=int, help="Pairs a step, over all processes.")
+@click.option("--micro-batch-size", type=int, metavar="N",
+              help="Hold the activations of N pairs at a time: same gradients, a third more time.")  # fmt: skip
+@click.option("--lr", default=5e-4, show_default=True, type=float, help="Highest learning rate.")
+@click.option("--warmup", type=int, metavar="STEPS", help="[default: a tenth of --steps, at most 2000]")
+@click.option("--weight-decay", default=0.2, show_default=True, type=float)
+@click.option("--temperature", type=float, help="Fix it, such as at 0.07, instead of learning it.")
+@click.option("--precision", default="fp32", show_default=True, type=click.Choice(TRAINING_PRECISIONS))
+@click.option("--augment/--no-augment", default=None,
+              help="Random crops of 0.9 to 1 of the picture. [default: on, but for scenes]")  # fmt: skip
+@click.option("--save-every", type=int, metavar="STEPS", help="[default: a tenth of --steps]")
+@click.option("--eval-every", type=int, metavar="STEPS", help="[default: a twentieth of --steps]")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, with the arguments it was started with.")
+@click.option("--seed", default=0, show_default=True, type=int)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option("--workers", type=int, help="Processes that prepare pictures. [default: cores - 1, at most 8]")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def train(context: click.Context, /, **given: Any) -> int:
+    """Train the bundled CLIP on pictures with captions.
+
+    \b
+    clipbench train --data scenes --out runs/mine
+    clipbench train --data captions.jsonl --loss siglip --out runs/mine
+    clipbench train --data hf:ORG/NAME --arch ViT-B-32 --batch-size 32768 --micro-batch-size 256 --out runs/mine
+    clipbench train --resume --out runs/mine
+    torchrun --nproc-per-node 8 --no-python clipbench train --data ... --out runs/mine
+
+    At step 0 and each --eval-every, gap, cones, recall@1 and temperature on held-out pairs go into the log.
+    The result is measured with clipbench run --model runs/mine; a series with --model 'runs/mine/step-*'.
+    """
+    options = _options(context, given)
+    from clipbench.clip.train import Interrupted
+    from clipbench.clip.train import train as train_model
+
+    try:
+        checkpoint = train_model(options, is_resumed=given["resume"], show_progress=not given["quiet"])
+    except Interrupted as interrupted:
+        click.echo(f"clipbench: {interrupted}; --resume goes on from there", err=True)
+        return INTERRUPTED
+    if not given["quiet"]:
+        click.echo(f"checkpoint in {checkpoint}")
+    return DONE
+
+
+def _options(context: click.Context, given: dict[str, Any]) -> "TrainOptions":
+    """Return what is asked for; of a run to be resumed, its own arguments but for those that are given again."""
+    from clipbench.clip.folders import arguments_of
+    from clipbench.clip.options import TrainOptions, options_of
+
+    asked = {name: value for name, value in given.items() if name not in ("resume", "quiet", "traceback")}
+    if asked["workers"] is None:
+        asked["workers"] = min(8, (os.cpu_count() or 1) - 1)
+    if given["resume"]:
+        said = {name: value for name, value in asked.items() if _is_said(context, name)}
+        return options_of(arguments_of(given["out"]), out=said.pop("out"), given=said)
+    if asked["data"] is None:
+        raise click.UsageError("missing option --data: what to train on, such as scenes", context)
+    return TrainOptions(**asked)
+
+
+def _is_said(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)

@@ -1,0 +1,187 @@
+"""ImageFolder: one folder a class, as torchvision, timm and most downloads have it."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from clipbench.data.classes import FILE_NAME, check_renaming, read_class_names, spoken_names
+from clipbench.data.dataset import DataOptions, Dataset, FileImage, check
+from clipbench.errors import DataError, UsageError
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+"""What counts as a picture, in any case."""
+SPLITS = ("test", "val", "validation", "valid", "dev", "train")
+"""Folder names that are splits, not classes, when their children are folders of pictures."""
+OPTIONS = ("split", "class_names")
+
+
+def load(root: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the pictures of a folder of class folders.
+
+    Classes are in the order of their folders' names; names that are all whole numbers are ordered as numbers
+    (ImageNetV2's ``0`` to ``999``). A class is called what its folder is called, with spaces for underscores, unless a
+    ``classnames.txt`` in the root says otherwise, one name a line in the order of the folders. Pictures deeper inside
+    a class folder belong to that class. Names that begin with a dot are hidden and left out; links are followed.
+
+    Raises:
+        UsageError: the folder holds splits and none is named, or not that one.
+        DataError: there are no class folders or no pictures, or (unless ``allow_partial``) a class folder is empty or
+            a link broken.
+    """
+    options.refuse_unknown(OPTIONS, id)
+    root, split = _choose_split(root, options.options.get("split"))
+    folders = [_scan(folder) for folder in _class_folders(root)]
+    _refuse_wrong_level(root, folders)
+    _refuse_broken(folders, allow_partial=options.allow_partial)
+    names, notes = _names(root, folders)
+    pictures = [(label, path) for label, folder in enumerate(folders) for path in folder.pictures]
+    dataset = Dataset(
+        id=id,
+        split=split,
+        images=[FileImage(path) for _, path in pictures],
+        image_ids=[path.relative_to(root).as_posix() for _, path in pictures],
+        labels=np.array([label for label, _ in pictures], np.int64),
+        class_names=names,
+        notes=(*notes, *_notes(root, folders)),
+    )
+    return check(dataset, allow_partial=options.allow_partial)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ClassFolder:
+    path: Path
+    pictures: Sequence[Path]
+    others: Sequence[Path]
+    """Files that are no pictures."""
+    broken: Sequence[Path]
+    """Links to what is not there."""
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether it has pictures, and all of them in folders of its own."""
+        return bool(self.pictures) and all(picture.parent != self.path for picture in self.pictures)
+
+
+def _choose_split(root: Path, split: str | None) -> tuple[Path, str | None]:
+    found = _splits(root)
+    if split is not None:
+        if split not in found:
+            there = f"it has {', '.join(found)}" if found else "its folders are classes"
+            raise UsageError(f"{root} has no split '{split}': {there}")
+        return root / split, split
+    if found:
+        raise UsageError(
+            f"{root} holds the splits {', '.join(found)}: name one, as {root / found[0]}, or with split={found[0]}"
+        )
+    return root, root.name if root.name in SPLITS else None
+
+
+def _splits(root: Path) -> list[str]:
+    """Return the folders that have a split's name and hold folders, but no pictures of their own."""
+    named = [folder for folder in _folders(root) if folder.name.lower() in SPLITS]
+    return [folder.name for folder in named if _folders(folder) and not _loose_pictures(folder)]
+
+
+def _loose_pictures(folder: Path) -> list[Path]:
+    files = sorted(folder / entry.name for entry in _visible(folder) if entry.is_file())
+    return [file for file in files if _is_picture(file)]
+
+
+def _class_folders(root: Path) -> list[Path]:
+    folders = _folders(root)
+    if not folders:
+        raise DataError(
+            f"{root} has no class folders: expected one folder a class with its pictures;"
+            " pictures with captions are described by a manifest (.csv, .tsv, .jsonl)"
+        )
+    if all(folder.name.isdecimal() for folder in folders):
+        return sorted(folders, key=lambda folder: (int(folder.name), folder.name))
+    return folders
+
+
+def _scan(folder: Path) -> _ClassFolder:
+    files = sorted(_files(folder, frozenset({folder.resolve()})))
+    broken = [path for path in files if path.is_symlink() and not path.exists()]
+    whole = [path for path in files if path not in set(broken)] if broken else files
+    return _ClassFolder(
+        path=folder,
+        pictures=[path for path in whole if _is_picture(path)],
+        others=[path for path in whole if not _is_picture(path)],
+        broken=broken,
+    )
+
+
+def _files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    """Yield the visible files at any depth; a link to a folder that is being walked is not walked again."""
+    for entry in _visible(folder):
+        path = folder / entry.name
+        if not entry.is_dir():
+            yield path
+        elif path.resolve() not in above:
+            yield from _files(path, above | {path.resolve()})
+
+
+def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield what a folder holds; unlike paths, the entries know what is a folder without asking the disk again."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"cannot read folder {folder}: {error.strerror}") from error
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(folder / entry.name for entry in _visible(folder) if entry.is_dir())
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in EXTENSIONS
+
+
+def _refuse_wrong_level(root: Path, folders: Sequence[_ClassFolder]) -> None:
+    """Folders of folders of pictures: the classes are probably one level down, and one class would score 100 %."""
+    filled = [folder for folder in folders if folder.pictures]
+    nested = [folder for folder in filled if folder.is_nested]
+    if not filled:
+        names = ", ".join(folder.path.name for folder in folders[:3])
+        raise DataError(f"{root} has no pictures in its folders ({names}, ...): expected one folder a class")
+    if len(nested) == len(filled):
+        inner = nested[0].pictures[0].relative_to(root).parts
+        raise DataError(
+            f"{root} holds folders of folders ({'/'.join(inner[:-1])}/...): expected pictures in its class folders;"
+            f" name the folder whose children are the classes, such as {Path(root, *inner[:-2])}"
+        )
+
+
+def _refuse_broken(folders: Sequence[_ClassFolder], *, allow_partial: bool) -> None:
+    broken = [path for folder in folders for path in folder.broken]
+    if broken and not allow_partial:
+        raise DataError(
+            f"{len(broken)} links to pictures are broken, the first {broken[0]}: mend them, or run with --allow-partial"
+        )
+
+
+def _names(root: Path, folders: Sequence[_ClassFolder]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    names, notes = spoken_names([folder.path.name for folder in folders])
+    file = root / FILE_NAME
+    if not file.is_file():
+        return names, notes
+    given = read_class_names(file)
+    check_renaming(names, given, source=str(file))
+    return given, ()
+
+
+def _notes(root: Path, folders: Sequence[_ClassFolder]) -> Iterator[str]:
+    others = [path for folder in folders for path in folder.others]
+    others += _loose_pictures(root)
+    if others:
+        yield f"{len(others)} files that are no pictures of a class were left out, the first {others[0].relative_to(root)}"
+    n_broken = sum(len(folder.broken) for folder in folders)
+    if n_broken:
+        yield f"{n_broken} links to pictures are broken and were left out"
+    empty = [folder.path.name for folder in folders if not folder.pictures]
+    if empty:
+        yield f"{len(empty)} classes have no pictures, the first '{empty[0]}'"

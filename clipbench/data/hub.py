@@ -1,0 +1,141 @@
+"""Data sets on the Hugging Face Hub: the present revision where the Hub answers, else the copy in the cache."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from clipbench.data import huggingface, webdataset
+from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.huggingface import Rows
+from clipbench.errors import Unavailable, UsageError
+from clipbench.network import Wanted, cached_first
+
+OPTIONS = (*huggingface.OPTIONS, "revision")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubReference:
+    """A data set on the Hub."""
+
+    repository: str
+    """``ORG/NAME``."""
+    config: str | None = None
+    split: str | None = None
+    revision: str | None = None
+
+    @property
+    def id(self) -> str:
+        return f"hf:{self.repository}" + (f":{self.config}" if self.config else "")
+
+
+def load(reference: HubReference, options: DataOptions) -> Dataset:
+    """Return one split of a data set on the Hub.
+
+    A repository with CLIP_benchmark's layout is read as that, class names and templates included; any other through
+    the datasets library. Only the files of the split are fetched.
+
+    Raises:
+        Unavailable: the Hub does not answer and nothing is cached, has no such repository, or keeps it closed.
+        UsageError: the split, configuration or revision is not there, or has to be named, or columns have to.
+        DataError: it cannot be read, or is loaded by a script.
+    """
+    options.refuse_unknown(OPTIONS, reference.id)
+    try:
+        return cached_first(lambda: _download(reference, options), _wanted(reference))
+    except Unavailable:
+        cached = _cached(reference, options)
+        if cached is None:
+            raise
+        return replace(
+            cached, notes=(*cached.notes, "the Hub did not answer, so the newest copy in the cache was read")
+        )
+
+
+def _wanted(reference: HubReference) -> Wanted:
+    return Wanted(
+        what=f"data set {reference.id}",
+        repository=f"datasets/{reference.repository}",
+        remedy="download it where there is a network, and name the folder instead (hf:PATH)",
+    )
+
+
+def _download(reference: HubReference, options: DataOptions) -> Dataset:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    try:
+        info = HfApi().dataset_info(reference.repository, revision=reference.revision)
+    except RevisionNotFoundError as error:
+        raise UsageError(f"{reference.id} has no revision '{reference.revision}' on the Hub") from error
+    files = [PurePosixPath(file.rfilename) for file in info.siblings or ()]
+    splits = [file.parent.name for file in files if file.name == webdataset.SHARDS_FILE]
+    if splits:
+        split = huggingface.choose_split(splits, reference.split or webdataset.DEFAULT_SPLIT, reference.id)
+        return _from_shards(_snapshot(reference, split, local_files_only=False), reference, options)
+    with huggingface.library_errors(reference.id):
+        opened = huggingface.open_split(
+            reference.repository,
+            config=reference.config,
+            split=reference.split,
+            key=_key(reference),
+            revision=info.sha,
+        )
+    return huggingface.from_rows(opened, _without_revision(options), reference.id)
+
+
+def _snapshot(reference: HubReference, split: str, *, local_files_only: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    folder = snapshot_download(
+        reference.repository,
+        repo_type="dataset",
+        revision=reference.revision,
+        allow_patterns=["*.txt", f"{split}/*"],
+        local_files_only=local_files_only,
+    )
+    return Path(folder)
+
+
+def _cached(reference: HubReference, options: DataOptions) -> Dataset | None:
+    """Return the copy that an earlier run left, or None."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    split = reference.split or webdataset.DEFAULT_SPLIT
+    try:
+        folder = _snapshot(reference, split, local_files_only=True)
+    except LocalEntryNotFoundError:
+        folder = None
+    if folder is not None and (folder / split / webdataset.SHARDS_FILE).is_file():
+        return _from_shards(folder, reference, options)
+    opened = _cached_rows(reference)
+    return None if opened is None else huggingface.from_rows(opened, _without_revision(options), reference.id)
+
+
+def _cached_rows(reference: HubReference) -> Rows | None:
+    """Return the newest converted rows of the split; the folder that holds them is named after the commit."""
+    from datasets import Dataset as Table
+    from datasets import concatenate_datasets
+
+    for split in (reference.split,) if reference.split else (*huggingface.PREFERRED_SPLITS, "train"):
+        folders = {file.parent for file in huggingface.cache_folder(_key(reference), split).rglob("*.arrow")}
+        if folders:
+            newest = max(folders, key=lambda folder: folder.stat().st_mtime)
+            tables = [Table.from_file(str(file)) for file in sorted(newest.glob("*.arrow"))]
+            return Rows(concatenate_datasets(tables), split, newest.name)
+    return None
+
+
+def _from_shards(folder: Path, reference: HubReference, options: DataOptions) -> Dataset:
+    if reference.config is not None:
+        raise UsageError(f"{reference.id}: the repository has no configurations, only splits: write hf:DATA::SPLIT")
+    dataset = webdataset.load(folder, _without_revision(options), reference.id)
+    return replace(dataset, revision=folder.name)  # snapshots are named after their commit
+
+
+def _key(reference: HubReference) -> str:
+    """Return the cache's name for what was asked for: what was not asked for in these words is not answered with it."""
+    parts = (reference.repository, reference.config, reference.revision)
+    return "--".join(part.replace("/", "--") for part in parts if part is not None)
+
+
+def _without_revision(options: DataOptions) -> DataOptions:
+    return replace(options, options={name: value for name, value in options.options.items() if name != "revision"})

@@ -1,0 +1,189 @@
+"""Manifests: a CSV, TSV, JSON Lines or JSON table that lists picture files with captions, labels or both."""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
+
+from clipbench.data.classes import read_class_names
+from clipbench.data.columns import OPTIONS as COLUMN_OPTIONS
+from clipbench.data.columns import Roles, find_roles, keep_split
+from clipbench.data.dataset import DataOptions, Dataset, FileImage, check
+from clipbench.data.samples import Table, read_samples
+from clipbench.errors import DataError, UsageError
+
+OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
+
+_Rows = Iterator[tuple[int, Mapping[str, object]]]
+"""Rows with the number of the line or item that each is."""
+
+
+def load(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the pictures that a table lists, in order of first appearance.
+
+    A picture's path is relative to the manifest's folder, or absolute. Rows with the same picture are one picture with
+    several captions; a caption column may also hold a list, or be one of ``caption_0``, ``caption_1``, ...
+    Without an id column a picture's id is its path, relative to the manifest where it lies below it.
+
+    Raises:
+        UsageError: it cannot be told which column is what, or the named split is not there.
+        DataError: a malformed line, an empty field (named by its line), or pictures that are missing; with
+            ``allow_partial`` the missing are left out, unless all are.
+    """
+    options.refuse_unknown(OPTIONS, id)
+    table = read_table(path)
+    roles = find_roles(list(table.columns), options.options, source=str(path))
+    split = options.options.get("split")
+    rows = keep_split(_split_values(table, roles, path, split), split, source=str(path))
+    files = {row: _file(path, table, roles.image, row) for row in rows}
+    files, missing_notes = _without_missing(files, path, allow_partial=options.allow_partial)
+    given = options.options.get("class_names")
+    samples = read_samples(
+        table,
+        replace(roles, id=None) if roles.id == roles.image else roles,
+        keys=files,
+        ids={row: _id(path, file) for row, file in files.items()},
+        class_names=None if given is None else read_class_names(Path(given)),
+    )
+    dataset = Dataset(
+        id=id,
+        split=split,
+        images=[FileImage(files[row]) for row in samples.first_rows],
+        image_ids=samples.image_ids,
+        labels=samples.labels,
+        class_names=samples.class_names,
+        captions=samples.captions,
+        caption_image=samples.caption_image,
+        notes=(*samples.notes, *missing_notes, *_split_notes(table, roles, split)),
+    )
+    return check(dataset, allow_partial=options.allow_partial)
+
+
+def read_table(path: Path) -> Table:
+    """Return the columns of a manifest; rows are named by their line.
+
+    Raises:
+        DataError: it cannot be read, has no rows, or a line is malformed.
+    """
+    try:
+        numbered = list(READERS[path.suffix.lower()](path))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+    if not numbered:
+        raise DataError(f"{path} has no rows: expected one a picture or caption")
+    names = dict.fromkeys(name for _, row in numbered for name in row)
+    numbers = [number for number, _ in numbered]
+    unit = "item" if path.suffix.lower() == ".json" else "line"
+    return Table(
+        columns={name: [row.get(name) for _, row in numbered] for name in names},
+        place=lambda row: f"{path}, {unit} {numbers[row]}",
+    )
+
+
+def _csv_rows(path: Path, delimiter: str = ",") -> _Rows:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            header = next(reader, [])
+            if len(set(header)) != len(header):
+                raise DataError(f"{path}: a column name stands twice in the header {', '.join(header)}")
+            for fields in reader:
+                if fields and len(fields) != len(header):
+                    raise DataError(
+                        f"{path}, line {reader.line_num}: {len(fields)} fields, expected {len(header)}"
+                        f" ({', '.join(header)}): put quotes round a field with '{delimiter}' in it"
+                    )
+                if fields:
+                    yield reader.line_num, dict(zip(header, fields, strict=True))
+        except csv.Error as error:
+            raise DataError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def _tsv_rows(path: Path) -> _Rows:
+    return _csv_rows(path, "\t")
+
+
+def _jsonl_rows(path: Path) -> _Rows:
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield number, _object(_json(line, f"{path}, line {number}"), f"{path}, line {number}")
+
+
+def _json_rows(path: Path) -> _Rows:
+    items = _json(path.read_text(encoding="utf-8-sig"), str(path))
+    if not isinstance(items, list):
+        raise DataError(f"{path} holds a JSON {type(items).__name__}, expected a list with one object a picture")
+    return ((number, _object(item, f"{path}, item {number}")) for number, item in enumerate(items, start=1))
+
+
+READERS: Mapping[str, Callable[[Path], _Rows]] = {
+    ".csv": _csv_rows,
+    ".tsv": _tsv_rows,
+    ".jsonl": _jsonl_rows,
+    ".json": _json_rows,
+}
+"""How a manifest is read, by its suffix."""
+
+
+def _json(text: str, place: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{place} is not JSON: {error}") from error
+
+
+def _object(value: object, place: str) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise DataError(f'{place}: expected an object such as {{"image": ..., "caption": ...}}, got {value!r:.60}')
+    return value
+
+
+def _split_values(table: Table, roles: Roles, path: Path, split: str | None) -> Sequence[object]:
+    if roles.split is None and split is not None:
+        raise UsageError(f"{path} has no split column: drop --data-option split={split}")
+    return table.columns[roles.split or roles.image]
+
+
+def _split_notes(table: Table, roles: Roles, split: str | None) -> Iterator[str]:
+    if roles.split is not None and split is None:
+        splits = sorted({str(value) for value in table.columns[roles.split]})
+        if len(splits) > 1:
+            yield f"all splits together ({', '.join(splits)}); --data-option split={splits[0]} reads one"
+
+
+def _file(manifest: Path, table: Table, column: str, row: int) -> Path:
+    value = table.columns[column][row]
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{table.place(row)}: expected the path of a picture in {column}, got {value!r:.60}")
+    if value.startswith(("http://", "https://")):
+        raise DataError(f"{table.place(row)}: {value} is a web address: download the pictures and list their files")
+    return Path(os.path.normpath(manifest.parent / value))
+
+
+def _id(manifest: Path, file: Path) -> str:
+    """Return the path below the manifest, so that a copy elsewhere has the same ids."""
+    folder = Path(os.path.normpath(manifest.parent))
+    return PurePath(file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()
+
+
+def _without_missing(
+    files: Mapping[int, Path], manifest: Path, *, allow_partial: bool
+) -> tuple[dict[int, Path], Iterable[str]]:
+    distinct = list(dict.fromkeys(files.values()))
+    missing = dict.fromkeys(file for file in distinct if not file.is_file())
+    if not missing:
+        return dict(files), ()
+    first = ", ".join(str(file) for file in list(missing)[:3])
+    said = f"{len(missing)} of {len(distinct)} pictures of {manifest.name} are missing: {first}"
+    said += ", ..." if len(missing) > 3 else ""
+    if not allow_partial or len(missing) == len(distinct):
+        advice = "paths are relative to the manifest's folder"
+        advice += "" if len(missing) == len(distinct) else "; --allow-partial leaves the missing ones out"
+        raise DataError(f"{said}; {advice}")
+    kept = {row: file for row, file in files.items() if file not in missing}
+    return kept, (f"{len(missing)} of {len(distinct)} pictures are missing and were left out",)

@@ -1,0 +1,163 @@
+"""Prompts: the texts that stand for a class, from templates or written for each class by hand."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from clipbench.data.dataset import Dataset, content_digest
+from clipbench.errors import DataError, UsageError, did_you_mean
+
+PLACEHOLDER = "{c}"
+DEFAULT_TEMPLATES = ("a photo of a {c}.",)
+"""For data that bring no templates and are not known by name: the CLIP paper's plain prompt."""
+
+_BRACES = re.compile(r"\{[^{}]*\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompts:
+    """Either templates that serve all classes, or the prompts of each class."""
+
+    templates: tuple[str, ...] | None = None
+    """``{c}`` stands for the class name."""
+    by_class: Mapping[str, tuple[str, ...]] | None = None
+
+    def render(self, class_names: Sequence[str]) -> list[list[str]]:
+        """Return the prompts of each class, in order.
+
+        Raises:
+            DataError: prompts by class that lack one of the classes, or have one that is not among them.
+
+        Example:
+            >>> Prompts(templates=("a {c}.", "the {c}.")).render(["dog", "cat"])
+            [['a dog.', 'the dog.'], ['a cat.', 'the cat.']]
+        """
+        if self.by_class is None:
+            templates = self.templates or DEFAULT_TEMPLATES
+            return [[template.replace(PLACEHOLDER, name) for template in templates] for name in class_names]
+        _check_classes(self.by_class, class_names)
+        return [list(self.by_class[name]) for name in class_names]
+
+    def record(self) -> dict[str, object]:
+        """Return what a result says of the prompts: how many there are, and a hash that tells them from others."""
+        texts = self.templates if self.by_class is None else sorted(self.by_class.items())
+        n_prompts = len(texts or ()) if self.by_class is None else sum(map(len, self.by_class.values()))
+        kind = "templates" if self.by_class is None else "by class"
+        return {"kind": kind, "n_prompts": n_prompts, "fingerprint": content_digest(repr(texts).encode())}
+
+
+class KnownPrompts(NamedTuple):
+    """What is published for a data set."""
+
+    templates: tuple[str, ...]
+    class_names: tuple[str, ...] | None
+    """None where the data's own names are used."""
+
+
+def prompts_of(dataset: Dataset) -> Prompts:
+    """Return the data set's own templates, or the default one."""
+    return Prompts(templates=dataset.templates or DEFAULT_TEMPLATES)
+
+
+@cache
+def known_prompts(name: str) -> KnownPrompts:
+    """Return the published prompts of a data set that ``prompts.toml`` names."""
+    text = files("clipbench.data").joinpath("prompts.toml").read_text(encoding="utf-8")
+    entry = tomllib.loads(text)[name]
+    names = entry.get("class_names")
+    return KnownPrompts(_listed(entry["templates"]), None if names is None else _listed(names))
+
+
+def read_prompts(path: Path) -> Prompts:
+    """Return the prompts in a file that the user wrote.
+
+    A ``.json`` file holds a list of templates, or an object from class name to a list of whole prompts (as CuPL
+    writes them); any other file holds one template a line.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is malformed or empty, or a template lacks ``{c}``.
+    """
+    if not path.is_file():
+        raise UsageError(f"no prompts file {path}: expected a .json file, or a text file with one template a line")
+    if path.suffix.lower() != ".json":
+        return Prompts(templates=read_templates(path))
+    try:
+        content = json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"prompts {path} are not JSON: {error}") from error
+    if isinstance(content, dict):
+        return Prompts(by_class=_by_class(content, path))
+    return Prompts(templates=_checked(_texts(content, str(path)), path))
+
+
+def read_templates(path: Path) -> tuple[str, ...]:
+    """Return the templates in a text file, one a line; blank lines do not count.
+
+    Raises:
+        DataError: there are none, or one lacks ``{c}``.
+    """
+    lines = [line.strip() for line in _text(path).splitlines()]
+    return _checked([line for line in lines if line], path)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read prompts from {path}: {error}") from error
+
+
+def _checked(templates: Sequence[str], path: Path) -> tuple[str, ...]:
+    if not templates:
+        raise DataError(f"{path} holds no templates: expected one or more, such as {DEFAULT_TEMPLATES[0]}")
+    for template in templates:
+        other = next((found for found in _BRACES.findall(template) if found != PLACEHOLDER), None)
+        if other is not None:
+            raise DataError(f"{path}: template '{template}' has {other}: write {PLACEHOLDER} where the class name goes")
+        if PLACEHOLDER not in template:
+            raise DataError(f"{path}: template '{template}' lacks {PLACEHOLDER}, where the class name goes")
+    return tuple(templates)
+
+
+def _by_class(content: Mapping[str, object], path: Path) -> dict[str, tuple[str, ...]]:
+    if not content:
+        raise DataError(f"{path} holds no classes: expected an object from class name to a list of prompts")
+    return {name: tuple(_texts(prompts, f"{path}, class '{name}'")) for name, prompts in content.items()}
+
+
+def _texts(value: object, place: str) -> list[str]:
+    if not isinstance(value, list) or not value or not all(isinstance(text, str) and text.strip() for text in value):
+        raise DataError(f"{place}: expected a list of one or more texts, got {value!r:.60}")
+    return value
+
+
+def _check_classes(by_class: Mapping[str, object], class_names: Sequence[str]) -> None:
+    known = set(class_names)
+    missing = [name for name in class_names if name not in by_class]
+    if missing:
+        raise DataError(
+            f"prompts lack {len(missing)} of {len(class_names)} classes, the first '{missing[0]}':"
+            f" {did_you_mean(missing[0], [name for name in by_class if name not in known])}"
+        )
+    unknown = [name for name in by_class if name not in known]
+    if unknown:
+        raise DataError(
+            f"prompts are given for {len(unknown)} classes that the data set has not, the first '{unknown[0]}'"
+        )
+
+
+def _listed(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Return a list as it stands, or the one that ``open_clip:NAME`` names, its templates written with ``{c}``."""
+    if not isinstance(value, str):
+        return tuple(value)
+    import open_clip
+
+    items = getattr(open_clip, value.removeprefix("open_clip:"))
+    return tuple(item(PLACEHOLDER) if callable(item) else item for item in items)

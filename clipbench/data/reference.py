@@ -1,0 +1,191 @@
+"""From what the user writes after ``@`` to a data set."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from clipbench.data import folder, hub, huggingface, manifest, webdataset
+from clipbench.data.classes import read_class_names, with_class_names
+from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.entries import (
+    CatalogueEntry,
+    catalogue,
+    check_size,
+    entry_of_repository,
+    find_place,
+    with_published_prompts,
+)
+from clipbench.data.hub import HubReference
+from clipbench.errors import DataError, UsageError, did_you_mean
+
+HUB_PREFIX = "hf:"
+MANIFESTS = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata") for suffix in manifest.READERS)
+"""Files that make a folder one with a manifest."""
+VAGUE_NAMES = {"images", "image", "imgs", "data", "dataset", "imagefolder", *folder.SPLITS}
+"""Last parts of a path that say too little to be an id alone."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way that data can lie on disk."""
+
+    description: str
+    fits: Callable[[Path], bool]
+    load: Callable[[Path, DataOptions, str], Dataset]
+
+
+def _is_manifest(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in manifest.READERS
+
+
+def _manifests_in(path: Path) -> list[Path]:
+    return [path / name for name in MANIFESTS if (path / name).is_file()]
+
+
+def _load_manifest_in(path: Path, options: DataOptions, id: str) -> Dataset:
+    found = _manifests_in(path)
+    if len(found) > 1:
+        raise UsageError(f"{path} has {found[0].name} and {found[1].name}: name the one to read, as {found[0]}")
+    return manifest.load(found[0], options, id)
+
+
+def _is_hugging_face(path: Path) -> bool:
+    saved = any((path / name).is_file() for name in huggingface.SAVED_FILES)
+    return saved or any(any(path.glob(pattern)) for pattern in ("*.parquet", "*/*.parquet"))
+
+
+LAYOUTS = (
+    Layout("a manifest (.csv, .tsv, .jsonl, .json)", _is_manifest, manifest.load),
+    Layout("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
+    Layout("a Hugging Face data set (save_to_disk, parquet)", _is_hugging_face, huggingface.load_folder),
+    Layout("a folder with a manifest", lambda path: bool(_manifests_in(path)), _load_manifest_in),
+    Layout("one folder a class", Path.is_dir, folder.load),
+)
+"""Tried in order: the first whose files are there is the one."""
+
+
+def load_data(reference: str, options: DataOptions) -> Dataset:
+    """Return the data set that a reference stands for.
+
+    A reference is ``hf:ORG/NAME[:CONFIG[:SPLIT]]``, ``hf:PATH``, a name of the catalogue, or a path (tried as it
+    stands, then below the data root). A name of the catalogue is never taken for a folder that happens to be called
+    so, but looked up below the data root, or without one in the current folder, with its published prompts and size.
+
+    Raises:
+        UsageError: no such name or path, an unknown option, or a choice that the user has to make.
+        DataError: the data are malformed, incomplete or empty.
+        Unavailable: known data that are not on this machine; the message says how to get them.
+    """
+    if reference.startswith(HUB_PREFIX):
+        dataset = _load_hugging_face(reference, options)
+    elif (entry := catalogue().get(reference.lower())) is not None:
+        dataset = _load_entry(entry, options)
+    else:
+        path = _existing(reference, options.data_root)
+        dataset = _load_path(path, options, path_id(path, options.data_root))
+    return _finished(dataset, options)
+
+
+def path_id(path: Path, data_root: Path | None = None) -> str:
+    """Return the id of data at a path, equal on every machine: its end, from the first part that says something.
+
+    Below the data root it is the path from there.
+
+    Example:
+        >>> path_id(Path("/home/me/clothing10/images/test"))
+        'clothing10/images/test'
+        >>> path_id(Path("/home/me/pets"))
+        'pets'
+    """
+    absolute = Path(os.path.abspath(path))
+    root = None if data_root is None else Path(os.path.abspath(data_root))
+    if root is not None and root in absolute.parents:
+        return absolute.relative_to(root).as_posix()
+    parts = absolute.parts[1:]
+    start = len(parts) - 1
+    while start > 0 and (parts[start].lower() in VAGUE_NAMES or parts[start] in MANIFESTS):
+        start -= 1
+    return "/".join(parts[start:])
+
+
+def _existing(reference: str, data_root: Path | None) -> Path:
+    if not reference.strip():
+        raise UsageError("no data named: expected a name (clipbench list data), a path, or hf:ORG/NAME")
+    here = Path(reference).expanduser()  # no shell expands the ~ of TASK@~/data
+    for path in (here, *((data_root / reference,) if data_root else ())):
+        if path.exists():
+            return path
+    if "/" in reference or reference.startswith(".") or Path(reference).suffix:
+        raise UsageError(f"no such file or folder: {reference}" + (f" (nor below {data_root})" if data_root else ""))
+    raise UsageError(
+        f"unknown data '{reference}': {did_you_mean(reference, catalogue())}"
+        " (clipbench list data; or a path, or hf:ORG/NAME)"
+    )
+
+
+def _load_path(path: Path, options: DataOptions, id: str) -> Dataset:
+    for layout in LAYOUTS:
+        if layout.fits(path):
+            return layout.load(path, options, id)
+    raise UsageError(
+        f"{path} is no data that can be read: expected {'; or '.join(each.description for each in LAYOUTS)}"
+    )
+
+
+def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
+    dataset = _load_path(find_place(entry, options.data_root), options, entry.name)
+    dataset = with_published_prompts(dataset, entry)
+    return check_size(dataset, entry, allow_partial=options.allow_partial)
+
+
+def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
+    name, config, split = _parts(reference)
+    options = _with_split(options, split, reference)
+    if Path(name).is_dir():
+        return huggingface.load_folder(Path(name), options, path_id(Path(name), options.data_root), config=config)
+    if name.count("/") > 1 or name.startswith((".", "/")):
+        raise UsageError(f"no such folder: {name} (data on the Hub are hf:ORG/NAME)")
+    asked = options.options
+    dataset = hub.load(
+        HubReference(repository=name, config=config, split=asked.get("split"), revision=asked.get("revision")), options
+    )
+    entry = entry_of_repository(name)
+    return dataset if entry is None else with_published_prompts(dataset, entry)
+
+
+def _parts(reference: str) -> tuple[str, str | None, str | None]:
+    """Return name, configuration and split of a reference to the Hub or a folder."""
+    rest = os.path.expanduser(reference.removeprefix(HUB_PREFIX))
+    if rest and Path(rest).is_dir():
+        return rest, None, None
+    name, *more = rest.split(":")
+    if not name or len(more) > 2:
+        raise UsageError(f"data '{reference}': expected hf:ORG/NAME[:CONFIG[:SPLIT]] or hf:PATH")
+    config, split = [*more, "", ""][:2]
+    return name, config or None, split or None
+
+
+def _with_split(options: DataOptions, split: str | None, reference: str) -> DataOptions:
+    asked = options.options.get("split")
+    if split is None or asked == split:
+        return options
+    if asked is not None:
+        raise UsageError(f"data '{reference}' name the split '{split}', and --data-option split={asked}: drop one")
+    return replace(options, options={**options.options, "split": split})
+
+
+def _finished(dataset: Dataset, options: DataOptions) -> Dataset:
+    """Return the data set with the class names that the user gave, if what it says is whole."""
+    file = options.options.get("class_names")
+    has_classes = dataset.labels is not None or dataset.multilabels is not None
+    if file is not None:
+        if not has_classes:
+            raise UsageError(f"data set {dataset.id} has no labels: drop --data-option class_names={file}")
+        dataset = with_class_names(dataset, read_class_names(Path(file)), source=file)
+    if has_classes and dataset.class_names is None:
+        raise DataError(
+            f"data set {dataset.id} numbers its classes and does not name them: give the names, one a line in the order"
+            " of the numbers, with --data-option class_names=FILE"
+        )
+    return check(dataset, allow_partial=options.allow_partial)

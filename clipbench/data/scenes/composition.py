@@ -1,0 +1,134 @@
+"""Pairs of scenes and captions that differ in how the parts are put together, and in nothing else.
+
+Each item has two pictures and two captions; each caption is true of its own picture and false of the other. With
+one picture it is SugarCrepe's question, with both it is Winoground's.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from clipbench.data.scenes.captions import related
+from clipbench.data.scenes.chance import Chance
+from clipbench.data.scenes.image import SceneImage
+from clipbench.data.scenes.layout import lay_out
+from clipbench.data.scenes.phrases import Mention, Phrase, indefinite, joined, mention
+from clipbench.data.scenes.plan import Plan, sample_plan
+from clipbench.data.scenes.scene import Scene
+from clipbench.data.scenes.splits import belongs, check_split
+from clipbench.data.scenes.vocabulary import OPPOSITES, SUPPORTS
+from clipbench.errors import UsageError, did_you_mean
+
+
+class CompositionItem(NamedTuple):
+    """Two pictures with a caption each, true of the one and false of the other."""
+
+    subset: str
+    image: SceneImage
+    caption: Phrase
+    twin: SceneImage
+    twin_caption: Phrase
+    """The false caption of ``image``."""
+
+
+def composition_item(subset: str, index: int, *, split: str = "test", size: int = 64, seed: int = 0) -> CompositionItem:
+    """Return item ``index`` of a subset; any index may be asked for, in any order.
+
+    Args:
+        subset: "swap_att" (the two objects' colours exchanged; the same words), "swap_obj" (the two objects
+            exchanged; the same words), "relation" (turned into its opposite), "count" (one more or one fewer).
+        index: from 0.
+        split: of the scenes; both pictures belong to it.
+        size: of the pictures, in pixels.
+        seed: of the world.
+
+    Raises:
+        UsageError: there is no such subset or split, or no picture of that size.
+    """
+    if subset not in _MAKERS:
+        raise UsageError(f"composition of scenes has no subset '{subset}': {did_you_mean(subset, _MAKERS)}")
+    check_split(split)
+    chance = Chance("composition", subset, split, index, seed)
+    while True:
+        first, second = _MAKERS[subset](chance)
+        if belongs(first.scene, split) and belongs(second.scene, split):
+            break
+    if chance.happens(0.5):
+        first, second = second, first
+    name = f"scenes/{split}/{subset}/{index}"
+    image, twin = SceneImage(first.scene, size, name), SceneImage(second.scene, size, f"{name}/twin")
+    return CompositionItem(subset, image, first.caption, twin, second.caption)
+
+
+class _Half(NamedTuple):
+    """One picture of an item, with its caption."""
+
+    scene: Scene
+    caption: Phrase
+
+
+def _swapped_attributes(chance: Chance) -> tuple[_Half, _Half]:
+    plan = _two_objects(chance, ("left of", "above", "in front of", "inside", "on"))
+    scenes = lay_out(plan), lay_out(plan.with_colours_exchanged())
+    is_listed = chance.happens(0.5)
+    halves = []
+    for scene in scenes:
+        first, second = _mentions(scene)
+        listed = joined([indefinite(first), Phrase("and"), indefinite(second)])
+        halves.append(_Half(scene, listed if is_listed else related(first, plan.arrangement, second)))
+    return halves[0], halves[1]
+
+
+def _swapped_objects(chance: Chance) -> tuple[_Half, _Half]:
+    plan = _two_objects(chance, ("left of", "above", "in front of", "on"))
+    while plan.arrangement == "on" and plan.looks[0].kind not in SUPPORTS:
+        plan = _two_objects(chance, ("on",))
+    scenes = lay_out(plan), lay_out(plan.with_objects_exchanged())
+    is_inverse = plan.arrangement in OPPOSITES and chance.happens(0.5)
+    halves = [_Half(scene, _pair(scene, plan.arrangement, is_inverse=is_inverse)) for scene in scenes]
+    return halves[0], halves[1]
+
+
+def _opposed_relations(chance: Chance) -> tuple[_Half, _Half]:
+    plan = _two_objects(chance, ("left of", "above", "in front of"))
+    scene, twin = lay_out(plan), lay_out(plan.with_objects_exchanged())
+    first, second = _mentions(scene)
+    opposite = OPPOSITES[plan.arrangement]
+    return _Half(scene, related(first, plan.arrangement, second)), _Half(twin, related(first, opposite, second))
+
+
+def _counts(chance: Chance) -> tuple[_Half, _Half]:
+    plan = sample_plan(chance, arrangement="group")
+    number = chance.one_of((2, 3))  # and one more: two to four, as in the captions of training
+    scenes = [lay_out(plan.with_number(number)), lay_out(plan.with_number(number + 1))]
+    fewer, more = (_Half(scene, indefinite(mention(scene.solids))) for scene in scenes)
+    return fewer, more
+
+
+_MAKERS: Mapping[str, Callable[[Chance], tuple[_Half, _Half]]] = {
+    "swap_att": _swapped_attributes,
+    "swap_obj": _swapped_objects,
+    "relation": _opposed_relations,
+    "count": _counts,
+}
+
+SUBSETS = tuple(_MAKERS)
+
+
+def _two_objects(chance: Chance, arrangements: tuple[str, ...]) -> Plan:
+    """Return a plan of two objects that differ in kind and in colour, so that no exchange leaves things as they are."""
+    while True:
+        plan = sample_plan(chance, arrangement=chance.one_of(arrangements), has_word=False)
+        first, second = plan.looks
+        if first.kind != second.kind and first.colour != second.colour:
+            return plan
+
+
+def _pair(scene: Scene, relation: str, *, is_inverse: bool) -> Phrase:
+    """Return how the first object stands to the second, or the second to the first."""
+    first, second = _mentions(scene)
+    return related(second, OPPOSITES[relation], first) if is_inverse else related(first, relation, second)
+
+
+def _mentions(scene: Scene) -> tuple[Mention, Mention]:
+    first, second = scene.groups()
+    return mention(first), mention(second)

@@ -1,0 +1,170 @@
+"""The generated world as data sets of the tasks: pictures with labels, and pictures with captions."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+
+from clipbench.data.dataset import Dataset, check
+from clipbench.data.scenes.captions import TEMPLATES, caption
+from clipbench.data.scenes.chance import Chance
+from clipbench.data.scenes.facts import verdict
+from clipbench.data.scenes.image import SceneImage, check_size
+from clipbench.data.scenes.phrases import Phrase
+from clipbench.data.scenes.sampling import looks, portrait, scene
+from clipbench.data.scenes.scene import SCENES_VERSION, Background, Scene
+from clipbench.data.scenes.splits import check_split
+from clipbench.data.scenes.vocabulary import KINDS
+from clipbench.errors import UsageError, did_you_mean
+
+TASKS = ("zero-shot", "retrieval", "modality-gap")
+N_PORTRAITS = 1_800
+"""Pictures of the zero-shot set: 20 of each colour and kind of the test split."""
+N_PAIRS = 1_000
+"""Pictures of the retrieval set, with a caption each."""
+
+
+class LabelSet(NamedTuple):
+    """One way to sort a data set's pictures into classes."""
+
+    labels: Int64[np.ndarray, " n_images"]
+    """Row of ``class_names`` that is true of each picture."""
+    class_names: tuple[str, ...]
+
+
+def scenes_dataset(task: str, *, split: str = "test", n: int | None = None, size: int = 64, seed: int = 0) -> Dataset:
+    """Return the data set of a task.
+
+    "zero-shot" has one large object a picture, labelled by kind (``portrait_labels`` has the labels by colour and
+    kind). "retrieval" and "modality-gap" have the same pictures, with one caption each that is true of no other.
+
+    Args:
+        task: one of TASKS.
+        split: "train", "test" or "held-out".
+        n: number of pictures; by default 1,800 for zero-shot and 1,000 pairs.
+        size: of the pictures, in pixels, 64 to 512.
+        seed: of the world; 0 is the one that the bundled model was trained in.
+
+    Raises:
+        UsageError: an unknown task or split, a size or a number that cannot be had.
+    """
+    if task not in TASKS:
+        raise UsageError(f"scenes have no data for the task '{task}': {did_you_mean(task, TASKS)}")
+    check_split(split)
+    check_size(size)
+    n = n if n is not None else (N_PORTRAITS if task == "zero-shot" else N_PAIRS)
+    if n < 1:
+        raise UsageError(f"scenes need at least 1 picture, got n = {n}")
+    build = _portraits if task == "zero-shot" else _pairs
+    return build(split, n, size=size, seed=seed)
+
+
+def portrait_labels(split: str, n: int) -> Mapping[str, LabelSet]:
+    """Return the label sets of the zero-shot pictures, "kind" and "colour_kind"; classes without a picture are left out.
+
+    Example:
+        >>> sets = portrait_labels("test", 1800)
+        >>> {name: len(labels.class_names) for name, labels in sets.items()}
+        {'kind': 10, 'colour_kind': 90}
+        >>> sets["colour_kind"].class_names[:2]
+        ('red sphere', 'yellow sphere')
+    """
+    check_split(split)
+    shown = [looks(split)[index % len(looks(split))] for index in range(n)]
+    kinds = [kind for _, kind in shown]
+    return {
+        "kind": _label_set(kinds, list(KINDS)),
+        "colour_kind": _label_set([" ".join(look) for look in shown], [" ".join(look) for look in looks(split)]),
+    }
+
+
+def _label_set(names: list[str], order: list[str]) -> LabelSet:
+    class_names = tuple(name for name in order if name in set(names))
+    row = {name: number for number, name in enumerate(class_names)}
+    return LabelSet(np.array([row[name] for name in names], np.int64), class_names)
+
+
+def _portraits(split: str, n: int, *, size: int, seed: int) -> Dataset:
+    ids = [f"{split}/portrait/{index}" for index in range(n)]
+    kinds = portrait_labels(split, n)["kind"]
+    return check(
+        Dataset(
+            id="scenes",
+            revision=str(SCENES_VERSION),
+            split=split,
+            images=[
+                SceneImage(portrait(split, index, seed=seed), size, f"scenes/{image_id}")
+                for index, image_id in enumerate(ids)
+            ],
+            image_ids=ids,
+            labels=kinds.labels,
+            class_names=kinds.class_names,
+            templates=TEMPLATES,
+            notes=(_note(size, seed),),
+        )
+    )
+
+
+def _pairs(split: str, n: int, *, size: int, seed: int) -> Dataset:
+    pairs, n_passed = distinct_pairs(split, n, seed=seed)
+    ids = [f"{split}/{pair.number}" for pair in pairs]
+    notes = (
+        _note(size, seed),
+        f"{n_passed} scenes were passed over because one caption would have fitted two pictures",
+    )
+    return check(
+        Dataset(
+            id="scenes",
+            revision=str(SCENES_VERSION),
+            split=split,
+            images=[
+                SceneImage(pair.scene, size, f"scenes/{image_id}") for pair, image_id in zip(pairs, ids, strict=True)
+            ],
+            image_ids=ids,
+            captions=[pair.caption.text for pair in pairs],
+            caption_image=np.arange(n, dtype=np.int64),
+            caption_ids=ids,
+            notes=notes,
+        )
+    )
+
+
+class _Pair(NamedTuple):
+    number: int
+    """Index of the scene in its split."""
+    scene: Scene
+    caption: Phrase
+
+
+def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[list[_Pair], int]:
+    """Return the first n scenes whose captions tell them from each other, and how many were passed over.
+
+    Of any two pictures, each one's caption states something that is False of the other.
+    """
+    pairs: list[_Pair] = []
+    alike: dict[Background, list[_Pair]] = defaultdict(list)
+    index = 0
+    while len(pairs) < n:
+        found = scene(split, index, seed=seed)
+        pair = _Pair(index, found, caption(found, "complete", Chance("pair", split, index, seed)))
+        # every caption names the background, so that only pictures with the same one could be taken for each other
+        rivals = alike[Background(found.background.colour, found.background.texture, 0.0)]
+        if not any(_may_be_confused(pair, rival) for rival in rivals):
+            rivals.append(pair)
+            pairs.append(pair)
+        index += 1
+    return pairs, index - n
+
+
+def _may_be_confused(first: _Pair, second: _Pair) -> bool:
+    return not (_is_refuted(first.caption, second.scene) and _is_refuted(second.caption, first.scene))
+
+
+def _is_refuted(stated: Phrase, scene: Scene) -> bool:
+    return any(verdict(fact, scene) is False for fact in stated.facts)
+
+
+def _note(size: int, seed: int) -> str:
+    return f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {size} pixels wide"

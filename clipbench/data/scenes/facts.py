@@ -1,0 +1,167 @@
+"""Whether a statement is true of a scene, decided from where its solids are and from nothing else.
+
+A verdict is True, False, or None where a person could hold either: left of, when the one is only a little to the
+left. Captions state only what is True here; a false caption states at least one thing that is False. The margins
+are wide, so that no picture is a matter of taste.
+"""
+
+from dataclasses import dataclass
+from functools import singledispatch
+from itertools import product
+
+from clipbench.data.scenes.geometry import is_in, size_name, stands, word_stands
+from clipbench.data.scenes.scene import Scene, Solid
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is said of an object; None where nothing is."""
+
+    kind: str | None = None
+    colour: str | None = None
+    size: str | None = None
+    texture: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """There is at least one such object."""
+
+    what: Description
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """There are exactly so many such objects."""
+
+    what: Description
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Every such object stands in that relation to every one of the others, and there are both."""
+
+    subject: Description
+    relation: str
+    object: Description
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Every such object is in that part of the picture, and there is one."""
+
+    what: Description
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backdrop:
+    """The background is of that colour, or has that texture; None says nothing."""
+
+    colour: str | None = None
+    texture: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A word can be read in the picture: in an ink, on a sign of a colour, where these are said."""
+
+    word: str
+    ink: str | None = None
+    paper: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenBy:
+    """The word stands on, above or below every such object, and there is one."""
+
+    word: str
+    relation: str
+    object: Description
+
+
+Fact = Exists | Count | Related | Located | Backdrop | Written | WrittenBy
+
+
+@singledispatch
+def verdict(fact: object, scene: Scene) -> bool | None:
+    """Return whether a fact is true of a scene; None where that is a matter of taste.
+
+    Example:
+        >>> from clipbench.data.scenes.scene import Background, Scene, Solid
+        >>> cube = Solid("cube", "red", "plain", x=0.2, y=0.5, radius=0.1)
+        >>> scene = Scene(Background("grey", "plain", 0.1), (cube,))
+        >>> verdict(Exists(Description("cube", "red")), scene), verdict(Exists(Description("cone")), scene)
+        (True, False)
+        >>> verdict(Located(Description("cube"), "left"), scene), verdict(Count(Description("cube"), 2), scene)
+        (True, False)
+    """
+    raise TypeError(f"not a fact: {fact!r}")
+
+
+@verdict.register
+def _(fact: Exists, scene: Scene) -> bool | None:
+    return bool(matching(scene, fact.what))
+
+
+@verdict.register
+def _(fact: Count, scene: Scene) -> bool | None:
+    return len(matching(scene, fact.what)) == fact.number
+
+
+@verdict.register
+def _(fact: Related, scene: Scene) -> bool | None:
+    subjects, objects = matching(scene, fact.subject), matching(scene, fact.object)
+    order = scene.solids
+    return _all(
+        [stands(order[i], fact.relation, order[j], is_nearer=i > j) for i, j in product(subjects, objects) if i != j]
+    )
+
+
+@verdict.register
+def _(fact: Located, scene: Scene) -> bool | None:
+    return _all([is_in(scene.solids[i], fact.place) for i in matching(scene, fact.what)])
+
+
+@verdict.register
+def _(fact: Backdrop, scene: Scene) -> bool | None:
+    background = scene.background
+    return fact.colour in (None, background.colour) and fact.texture in (None, background.texture)
+
+
+@verdict.register
+def _(fact: Written, scene: Scene) -> bool | None:
+    writing = scene.writing
+    if writing is None or writing.is_blank:
+        return False
+    return fact.word == writing.word and fact.ink in (None, writing.ink) and fact.paper in (None, writing.paper)
+
+
+@verdict.register
+def _(fact: WrittenBy, scene: Scene) -> bool | None:
+    if not verdict(Written(fact.word), scene):
+        return False
+    assert scene.writing is not None
+    return _all([word_stands(scene.writing, fact.relation, scene.solids[i]) for i in matching(scene, fact.object)])
+
+
+def matching(scene: Scene, what: Description) -> list[int]:
+    """Return the places, in the scene's order, of the solids that a description fits."""
+    return [i for i, solid in enumerate(scene.solids) if _fits(solid, what)]
+
+
+def _fits(solid: Solid, what: Description) -> bool:
+    return (
+        what.kind in (None, solid.kind)
+        and what.colour in (None, solid.colour)
+        and what.texture in (None, solid.texture)
+        and (what.size is None or what.size == size_name(solid))
+    )
+
+
+def _all(verdicts: list[bool | None]) -> bool | None:
+    """Return True when all are true, False when all are false or there are none, else None."""
+    if all(verdicts):
+        return bool(verdicts)
+    return False if all(each is False for each in verdicts) else None

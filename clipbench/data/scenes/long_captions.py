@@ -1,0 +1,113 @@
+"""Captions past the 77 tokens, and paragraphs in which one sentence decides and its place is known."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from clipbench.data.scenes.chance import Chance
+from clipbench.data.scenes.facts import Description
+from clipbench.data.scenes.image import SceneImage
+from clipbench.data.scenes.paragraphs import ASIDES, count_words, paragraph
+from clipbench.data.scenes.phrases import Mention, Phrase, indefinite, joined, mention
+from clipbench.data.scenes.sampling import looks, portrait, scene
+from clipbench.errors import UsageError
+
+PLACES: Mapping[str, int] = MappingProxyType({"early": 0, "middle": 25, "late": 45, "beyond": 100})
+"""Words before the deciding sentence. About one token a word, and one more a full stop: the last lies beyond 77."""
+
+
+class LongCaptionItem(NamedTuple):
+    """A picture and a paragraph about it."""
+
+    image: SceneImage
+    caption: Phrase
+    n_words: int
+
+
+class PositionItem(NamedTuple):
+    """A picture and a paragraph that only one sentence makes true or false."""
+
+    image: SceneImage
+    place: str
+    caption: Phrase
+    false_caption: Phrase
+    """Differs in one word of the deciding sentence, or in two in the held-out split."""
+    first_word: int
+    """Number of words before the deciding sentence."""
+    last_word: int
+    """Number of words up to its end."""
+    n_words: int
+    """Of the whole caption; the same for every place."""
+
+
+def long_caption_item(
+    index: int, *, split: str = "test", n_words: int = 90, size: int = 64, seed: int = 0
+) -> LongCaptionItem:
+    """Return item ``index``: scene ``index`` of the split with a caption of at least about ``n_words`` words.
+
+    Raises:
+        UsageError: there is no such split, no picture of that size, or there is too little to say.
+    """
+    _check_length(n_words)
+    found = scene(split, index, seed=seed)
+    caption = paragraph(found, Chance("long caption", split, index, seed), n_words=n_words)
+    return LongCaptionItem(SceneImage(found, size, f"scenes/{split}/{index}"), caption, count_words([caption]))
+
+
+def position_items(
+    index: int, *, split: str = "test", places: Mapping[str, int] = PLACES, size: int = 64, seed: int = 0
+) -> list[PositionItem]:
+    """Return one picture with a paragraph for each place: the same sentences, the deciding one moved.
+
+    The deciding sentence names the object; its false twin has another colour or another kind. All others are asides
+    that are true of any picture.
+
+    Args:
+        index: from 0; colours and kinds go round with it.
+        split: of the scenes.
+        places: name to least number of words before the deciding sentence.
+        size: of the picture, in pixels.
+        seed: of the world.
+
+    Raises:
+        UsageError: there is no such split, no picture of that size, or a place too far from the beginning.
+    """
+    _check_length(max(places.values(), default=0))
+    chance = Chance("position", split, index, seed)
+    found = portrait(split, index, seed=seed)
+    image = SceneImage(found, size, f"scenes/{split}/position/{index}")
+    true = mention(found.solids)
+    false = true._replace(what=_false_look(true.what, split, chance))
+    asides = [Phrase(text) for text in chance.some_of(ASIDES, len(ASIDES))]
+    return [
+        _placed(image, place, (_there_is(true), _there_is(false)), asides, before) for place, before in places.items()
+    ]
+
+
+def _placed(
+    image: SceneImage, place: str, sentences: tuple[Phrase, Phrase], asides: list[Phrase], before: int
+) -> PositionItem:
+    n_asides = next(n for n in range(len(asides) + 1) if count_words(asides[:n]) >= before)
+    caption, false_caption = (joined([*asides[:n_asides], each, *asides[n_asides:]]) for each in sentences)
+    first_word = count_words(asides[:n_asides])
+    last_word = first_word + count_words(sentences[:1])
+    return PositionItem(image, place, caption, false_caption, first_word, last_word, count_words([caption]))
+
+
+def _there_is(mentioned: Mention) -> Phrase:
+    named = indefinite(mentioned)
+    return Phrase(f"There is {named.text}.", named.facts)
+
+
+def _false_look(what: Description, split: str, chance: Chance) -> Description:
+    """Return a look of the same split with another colour or another kind; with both where the split has no such."""
+    others = [(colour, kind) for colour, kind in looks(split) if (colour, kind) != (what.colour, what.kind)]
+    near = [(colour, kind) for colour, kind in others if colour == what.colour or kind == what.kind]
+    colour, kind = chance.one_of(near or others)
+    return Description(kind, colour)
+
+
+def _check_length(n_words: int) -> None:
+    most = count_words([Phrase(text) for text in ASIDES])
+    if not 0 <= n_words <= most:
+        raise UsageError(f"captions of scenes can run to {most} words for sure, got a length of {n_words}")

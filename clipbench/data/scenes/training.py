@@ -1,0 +1,27 @@
+"""An endless stream of captioned scenes, for training without a single file."""
+
+from typing import NamedTuple
+
+from clipbench.data.scenes.captions import STYLE_SHARES, caption
+from clipbench.data.scenes.chance import Chance
+from clipbench.data.scenes.sampling import scene
+from clipbench.data.scenes.scene import Scene
+
+
+class Pair(NamedTuple):
+    """A scene and something true of it."""
+
+    scene: Scene
+    caption: str
+
+
+def training_pair(index: int, *, seed: int = 0) -> Pair:
+    """Return pair ``index`` of the train split: any index, in any order and any process.
+
+    Example:
+        >>> training_pair(3) == training_pair(3)
+        True
+    """
+    found = scene("train", index, seed=seed)
+    chance = Chance("training caption", index, seed)
+    return Pair(found, caption(found, chance.weighted(STYLE_SHARES), chance).text)

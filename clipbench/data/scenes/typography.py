@@ -1,0 +1,130 @@
+"""Words in pictures: can a model read them, and does a written name overrule what is to be seen?"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from clipbench.data.scenes.chance import Chance
+from clipbench.data.scenes.image import SceneImage
+from clipbench.data.scenes.layout import lay_out
+from clipbench.data.scenes.plan import sample_plan
+from clipbench.data.scenes.sampling import portrait
+from clipbench.data.scenes.scene import Scene, Writing
+from clipbench.data.scenes.splits import belongs, check_split
+from clipbench.data.scenes.vocabulary import FONTS, INKS, KINDS, PAPERS, WORDS, held_out
+from clipbench.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """How a label is written: what the response to an attack is measured against."""
+
+    height: float = 0.11
+    """Of a capital letter, in widths of the picture."""
+    contrast: float = 1.0
+    """0 is paper on paper, 1 is black on white."""
+    offset: float = 0.0
+    """How far below the middle of the picture the label is, in its widths; 0.4 is clear of most objects."""
+    font: str = "sans-bold"
+    ink: str = "black"
+    paper: str = "white"
+
+    def __post_init__(self) -> None:
+        bounds = {"height": (0.02, 0.25), "contrast": (0, 1), "offset": (-0.4, 0.4)}
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise UsageError(f"the {name} of a label must be from {low} to {high}, got {value}")
+        for name, known in (("font", FONTS), ("ink", INKS), ("paper", PAPERS)):
+            if getattr(self, name) not in known:
+                raise UsageError(f"labels have no {name} '{getattr(self, name)}': known: {', '.join(known)}")
+
+    def on(self, scene: Scene, word: str) -> Scene:
+        """Return the scene with the word on it."""
+        writing = Writing(
+            word, 0.5, 0.5 + self.offset, self.height, self.font, "lower", self.ink, self.paper, self.contrast
+        )
+        return replace(scene, writing=writing)
+
+
+PLAIN_LABEL = Label()
+
+
+class TypographicItem(NamedTuple):
+    """One object four times: alone, and with a label that is blank, names it, or names something else."""
+
+    kind: str
+    """What the object is."""
+    word: str
+    """What the attacking label says: the name of another kind."""
+    clean: SceneImage
+    blank: SceneImage
+    """As large a label as the attacking one, with nothing on it: what is left of the effect is not reading."""
+    benign: SceneImage
+    attacked: SceneImage
+
+
+def typographic_item(
+    index: int, *, split: str = "test", label: Label = PLAIN_LABEL, size: int = 64, seed: int = 0
+) -> TypographicItem:
+    """Return item ``index``: kinds, and the words that attack them, go round evenly.
+
+    Raises:
+        UsageError: there is no such split, or no picture of that size.
+    """
+    scene = portrait(split, index, seed=seed)
+    kind = scene.solids[0].kind
+    word = Chance("attack", split, index, seed).one_of([other for other in KINDS if other != kind])
+    attacked = label.on(scene, word)
+    pictures = {
+        "clean": scene,
+        "blank": attacked.with_blank_sign(),
+        "benign": label.on(scene, kind),
+        "attacked": attacked,
+    }
+    images = {key: SceneImage(shown, size, f"scenes/{split}/label/{index}/{key}") for key, shown in pictures.items()}
+    return TypographicItem(kind, word, **images)
+
+
+class ReadingItem(NamedTuple):
+    """A picture with a written word, and what the word might be."""
+
+    image: SceneImage
+    candidates: tuple[str, ...]
+    """Distinct words in random order."""
+    answer: int
+    """The place of the right one among them."""
+
+
+def reading_item(
+    index: int, *, split: str = "test", n_candidates: int = 10, size: int = 64, seed: int = 0
+) -> ReadingItem:
+    """Return item ``index``: a word alone, or with an object that is not what the word says.
+
+    In the held-out split all candidates are words that training never writes; elsewhere none is.
+
+    Raises:
+        UsageError: there is no such split, no picture of that size, or there are not so many words.
+    """
+    check_split(split)
+    words = [word for word in WORDS if (word in held_out().words) == (split == "held-out")]
+    if not 2 <= n_candidates <= len(words):
+        raise UsageError(f"reading takes 2 to {len(words)} candidates of split '{split}', got {n_candidates}")
+    chance = Chance("reading", split, index, seed)
+    scene, word = _legible(chance, split)
+    others = chance.some_of([other for other in words if other != word], n_candidates - 1)
+    candidates = chance.some_of([word, *others], n_candidates)
+    return ReadingItem(
+        SceneImage(scene, size, f"scenes/{split}/word/{index}"), tuple(candidates), candidates.index(word)
+    )
+
+
+def _legible(chance: Chance, split: str) -> tuple[Scene, str]:
+    """Return a scene with a word that belongs to the split and names nothing that is to be seen."""
+    while True:
+        plan = sample_plan(chance, arrangement=chance.one_of(("word", "alone")), has_word=True)
+        assert plan.lettering is not None, "a word was asked for"
+        word, scene = plan.lettering.word, lay_out(plan)
+        if word in [look.kind for look in plan.looks] or not belongs(scene, split):
+            continue
+        if (word in held_out().words) == (split == "held-out"):
+            return scene, word

@@ -1,0 +1,259 @@
+"""CLIP_benchmark's layout of tar shards, as it exports data sets and keeps them on the Hub.
+
+    classnames.txt                          one name a line; may be absent
+    zeroshot_classification_templates.txt   one template a line, {c} for the class name; may be absent
+    dataset_type.txt                        "retrieval" or "multilabel"; absent for classification
+    SPLIT/nshards.txt                       how many shards the split has
+    SPLIT/0.tar, SPLIT/1.tar, ...           KEY.jpg (or webp, png, jpeg) with KEY.cls, KEY.npy or KEY.txt
+
+Nothing is unpacked: a picture stays in its shard, at a known place, until it is needed.
+"""
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from clipbench.data.classes import FILE_NAME, read_class_names
+from clipbench.data.dataset import DataOptions, Dataset, EncodedImage, check
+from clipbench.data.prompts import read_templates
+from clipbench.errors import BadImage, DataError, UsageError
+
+OPTIONS = ("split", "class_names")
+TYPE_FILE = "dataset_type.txt"
+TEMPLATES_FILE = "zeroshot_classification_templates.txt"
+SHARDS_FILE = "nshards.txt"
+DEFAULT_SPLIT = "test"
+IMAGES = ("webp", "png", "jpg", "jpeg")
+"""Extensions of pictures; of several in one sample the first of these is read, as CLIP_benchmark does."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TarImage(EncodedImage):
+    """A picture inside an uncompressed tar file, read in place."""
+
+    shard: Path
+    member: str
+    offset: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.shard}:{self.member}"
+
+    def read(self) -> bytes:
+        try:
+            with self.shard.open("rb") as file:
+                file.seek(self.offset)
+                return file.read(self.size)
+        except OSError as error:
+            raise BadImage(self.name, error.strerror or str(error)) from error
+
+
+@dataclass
+class _Sample:
+    """The members that share a key: pictures by place, everything else by content."""
+
+    key: str
+    shard: Path
+    images: dict[str, TarImage] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        return f"{self.shard}, sample '{self.key}'"
+
+    def image(self) -> TarImage:
+        for extension in IMAGES:
+            if extension in self.images:
+                return self.images[extension]
+        raise DataError(f"{self.place} has no picture: expected one of {', '.join(IMAGES)}")
+
+    def content(self, extension: str) -> bytes:
+        if extension not in self.contents:
+            there = ", ".join([*self.images, *self.contents])
+            raise DataError(f"{self.place} has no .{extension} (it has {there})")
+        return self.contents[extension]
+
+
+def is_layout(root: Path) -> bool:
+    """Whether a folder has this layout, or is one split of it; what is then missing is an error."""
+    files = (TYPE_FILE, TEMPLATES_FILE, SHARDS_FILE)
+    patterns = (f"*/{SHARDS_FILE}", "*/*.tar")
+    return any((root / name).is_file() for name in files) or any(any(root.glob(pattern)) for pattern in patterns)
+
+
+def load(root: Path, options: DataOptions, id: str) -> Dataset:
+    """Return one split, ``test`` unless another is named.
+
+    Captions are the lines of a ``.txt`` member as ``str.splitlines`` sees them. The exporter writes a newline inside a
+    caption as backslash and n, and the peer reads it back so: we leave it, that numbers may agree.
+
+    Raises:
+        UsageError: the split is not there.
+        DataError: a file or shard is missing, cut short or malformed, or a sample lacks its picture or label.
+    """
+    options.refuse_unknown(OPTIONS, id)
+    root, split = _choose_split(root, options.options.get("split"))
+    samples = [sample for shard in _shards(root / split) for sample in _samples(shard)]
+    parts = _parts(root)(samples)
+    dataset = Dataset(
+        id=id,
+        split=split,
+        images=[sample.image() for sample in samples],
+        image_ids=[sample.key for sample in samples],
+        class_names=_optional(root / FILE_NAME, read_class_names) if "captions" not in parts else None,
+        templates=_optional(root / TEMPLATES_FILE, read_templates),
+        **parts,  # type: ignore[arg-type]
+    )
+    return check(dataset, allow_partial=options.allow_partial)
+
+
+def _choose_split(root: Path, split: str | None) -> tuple[Path, str]:
+    if (root / SHARDS_FILE).is_file():  # the folder of one split was named
+        if split not in (None, root.name):
+            raise UsageError(f"{root} is the split '{root.name}': drop --data-option split={split}")
+        return root.parent, root.name
+    there = sorted({path.parent.name for pattern in (SHARDS_FILE, "*.tar") for path in root.glob(f"*/{pattern}")})
+    wanted = split or DEFAULT_SPLIT
+    if wanted not in there:
+        splits = ", ".join(there) or "none"
+        raise UsageError(f"{root} has no split '{wanted}' (splits: {splits}): name one with --data-option split=NAME")
+    return root, wanted
+
+
+def _shards(folder: Path) -> list[Path]:
+    file = folder / SHARDS_FILE
+    try:
+        n_shards = int(file.read_text(encoding="ascii"))
+    except OSError as error:
+        raise DataError(f"{file} is missing: expected the number of shards in it") from error
+    except ValueError as error:
+        raise DataError(f"{file} holds {file.read_bytes()[:40]!r}, expected the number of shards") from error
+    shards = [folder / f"{number}.tar" for number in range(n_shards)]
+    missing = [shard.name for shard in shards if not shard.is_file()]
+    if missing:
+        raise DataError(
+            f"{folder} lacks {len(missing)} of {n_shards} shards, the first {missing[0]}: download them again"
+        )
+    return shards
+
+
+def _samples(shard: Path) -> Iterator[_Sample]:
+    """Yield the samples of a shard; members of one sample lie side by side."""
+    sample: _Sample | None = None
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            for member in tar:
+                key, extension = _split_name(member.name)
+                if not member.isfile() or not extension:
+                    continue
+                if sample is None or sample.key != key:
+                    if sample is not None:
+                        yield sample
+                    sample = _Sample(key, shard)
+                _add(sample, member, extension, tar)
+            _refuse_cut(tar, shard)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DataError(f"{shard} is damaged or cut short ({error}): download it again") from error
+    if sample is not None:
+        yield sample
+
+
+def _split_name(member: str) -> tuple[str, str]:
+    """Return key and extension: the name is split at the first dot after the last slash."""
+    folder, slash, name = member.rpartition("/")
+    key, _, extension = name.partition(".")
+    return folder + slash + key, extension.lower()
+
+
+def _add(sample: _Sample, member: tarfile.TarInfo, extension: str, tar: tarfile.TarFile) -> None:
+    if extension in IMAGES:
+        sample.images[extension] = TarImage(sample.shard, member.name, member.offset_data, member.size)
+        return
+    file = tar.extractfile(member)
+    assert file is not None, member
+    sample.contents[extension] = file.read()
+
+
+def _refuse_cut(tar: tarfile.TarFile, shard: Path) -> None:
+    """A tar file ends with a block of zeros; without it, it was cut at a member's edge, which tarfile lets pass."""
+    with shard.open("rb") as file:
+        file.seek(tar.offset)
+        end = file.read(tarfile.BLOCKSIZE)
+    if end != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("no end-of-archive mark")
+
+
+def _parts(root: Path) -> Callable[[Sequence[_Sample]], Mapping[str, object]]:
+    kind = _optional(root / TYPE_FILE, lambda path: path.read_text(encoding="utf-8").strip().lower())
+    if kind is None:
+        return _labels
+    if kind not in _KINDS:
+        raise DataError(f"{root / TYPE_FILE} says '{kind}', expected one of {', '.join(_KINDS)}")
+    return _KINDS[kind]
+
+
+def _labels(samples: Sequence[_Sample]) -> Mapping[str, object]:
+    return {"labels": np.array([_label(sample) for sample in samples], np.int64)}
+
+
+def _label(sample: _Sample) -> int:
+    text = sample.content("cls")
+    try:
+        return int(text)
+    except ValueError as error:
+        raise DataError(f"{sample.place}: .cls holds {text[:40]!r}, expected a whole number") from error
+
+
+def _multilabels(samples: Sequence[_Sample]) -> Mapping[str, object]:
+    vectors = [_vector(sample) for sample in samples]
+    for sample, vector in zip(samples, vectors, strict=True):
+        if vector.shape != vectors[0].shape:
+            raise DataError(
+                f"{sample.place}: .npy has {len(vector)} classes, expected {len(vectors[0])} as in the first"
+            )
+    return {"multilabels": np.array(vectors, bool)}
+
+
+def _vector(sample: _Sample) -> np.ndarray:
+    try:
+        vector = np.load(io.BytesIO(sample.content("npy")), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(f"{sample.place}: .npy cannot be read: {error}") from error
+    if vector.ndim != 1 or not np.isin(vector, (0, 1)).all():
+        raise DataError(f"{sample.place}: .npy has shape {vector.shape}, expected one 0 or 1 a class")
+    return np.asarray(vector)
+
+
+def _captions(samples: Sequence[_Sample]) -> Mapping[str, object]:
+    lines = [_text(sample).splitlines() for sample in samples]
+    return {
+        "captions": [line for captions in lines for line in captions],
+        "caption_image": np.repeat(np.arange(len(lines)), [len(captions) for captions in lines]).astype(np.int64),
+    }
+
+
+def _text(sample: _Sample) -> str:
+    try:
+        return sample.content("txt").decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{sample.place}: .txt is not UTF-8 text") from error
+
+
+_KINDS: Mapping[str, Callable[[Sequence[_Sample]], Mapping[str, object]]] = {
+    "classification": _labels,
+    "multilabel": _multilabels,
+    "retrieval": _captions,
+}
+"""What ``dataset_type.txt`` may say, and what is read then."""
+
+
+def _optional(path: Path, read: Callable[[Path], T]) -> T | None:
+    return read(path) if path.is_file() else None

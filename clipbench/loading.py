@@ -1,0 +1,63 @@
+"""Decoding and preprocessing of pictures in worker processes, ahead of the model."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from clipbench.data.dataset import ImageRef
+from clipbench.errors import BadImage
+
+Preprocess = Callable[[Image.Image], np.ndarray]
+
+
+class LoadedBatch(NamedTuple):
+    """The pictures of one batch that could be read, and the causes for those that could not."""
+
+    rows: list[int]
+    inputs: Any
+    """Stacked pixels, float32 (n, channels, height, width), or a list of RGB pictures without ``preprocess``."""
+    bad: dict[str, str]
+
+
+def load_batches(
+    refs: Sequence[ImageRef], preprocess: Preprocess | None, *, batch_size: int, workers: int
+) -> Iterator[LoadedBatch]:
+    """Yield the pictures in batches, in order, decoded and (where there is a way) preprocessed."""
+    loader = DataLoader(
+        _Pictures(refs, preprocess), batch_size=batch_size, num_workers=workers, collate_fn=_collate, shuffle=False
+    )
+    for rows, inputs, bad in loader:
+        yield LoadedBatch(rows, inputs if isinstance(inputs, list) else inputs.numpy(), bad)
+
+
+class _Pictures(Dataset[tuple[int, Any]]):
+    def __init__(self, refs: Sequence[ImageRef], preprocess: Preprocess | None) -> None:
+        self.refs = refs
+        self.preprocess = preprocess
+
+    def __len__(self) -> int:
+        return len(self.refs)
+
+    def __getitem__(self, row: int) -> tuple[int, Any]:
+        ref = self.refs[row]
+        try:
+            image = ref.open()
+            return row, image.convert("RGB") if self.preprocess is None else self.preprocess(image)
+        except BadImage as error:
+            return row, error
+        except Exception as error:  # a transform that chokes on an odd mode or size  # noqa: BLE001
+            return row, BadImage(ref.name, f"{type(error).__name__}: {error}")
+
+
+def _collate(items: Sequence[tuple[int, Any]]) -> tuple[list[int], Any, dict[str, str]]:
+    import torch
+
+    bad = {item.name: item.cause for _, item in items if isinstance(item, BadImage)}
+    good = [(row, item) for row, item in items if not isinstance(item, BadImage)]
+    inputs: Any = [item for _, item in good]
+    if inputs and isinstance(inputs[0], np.ndarray):
+        inputs = torch.from_numpy(np.stack(inputs))  # a tensor travels in shared memory, an array through a pipe
+    return [row for row, _ in good], inputs, bad

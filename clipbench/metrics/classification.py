@@ -1,0 +1,213 @@
+"""Zero-shot classification: what each sample's scores say, accuracy with fair ties, calibration and average precision.
+
+Scores are cosines of an image with each class; a logit is scale × cosine + bias. Scale and bias change no order; the
+bias cancels in a softmax, so only the scale enters, and only in confidences. Ties get the credit of a coin.
+NaN means undefined.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, Int64
+
+from clipbench.arrays import score_blocks
+from clipbench.errors import DataError, UsageError
+
+
+class ClassScores(NamedTuple):
+    """What is kept of the scores of each sample."""
+
+    better: Int64[np.ndarray, " n_images"]
+    """Classes that score strictly above the true one."""
+    tied: Int64[np.ndarray, " n_images"]
+    """Other classes that score exactly as the true one does."""
+    predicted: Int64[np.ndarray, " n_images"]
+    """The class with the highest score; the lowest row among equals, for display only."""
+    confidence: Float64[np.ndarray, " n_images"]
+    """Softmax probability of the highest score, in (0, 1]."""
+    margin: Float32[np.ndarray, " n_images"]
+    """Score of the true class minus the best other one's, a difference of cosines: negative when wrong."""
+
+
+def class_scores(
+    images: Float32[np.ndarray, "n_images dim"],
+    classes: Float32[np.ndarray, "n_classes dim"],
+    labels: Int64[np.ndarray, " n_images"],
+    *,
+    logit_scale: float,
+) -> ClassScores:
+    """Return how each image scores against the classes.
+
+    Args:
+        images: unit vectors (``arrays.unit``, which makes ties exact).
+        classes: unit vectors, one a class.
+        labels: row of each image's true class.
+        logit_scale: the model's own, above 0.
+
+    Raises:
+        DataError: there are fewer than two classes, or a label names none.
+        UsageError: the scale is not a finite number above 0.
+
+    Example:
+        >>> images = np.array([[1, 0], [1, 0]], np.float32)
+        >>> classes = np.array([[0.6, 0.8], [1, 0], [0.6, -0.8]], np.float32)
+        >>> found = class_scores(images, classes, np.array([1, 0]), logit_scale=1.0)
+        >>> found.better, found.tied, found.predicted
+        (array([0, 1]), array([0, 1]), array([1, 1]))
+        >>> float(found.confidence[0].round(4))  # e / (e + 2 exp(0.6))
+        0.4272
+    """
+    _check(labels, len(classes), logit_scale)
+    n = len(images)
+    better, tied, predicted = np.zeros((3, n), np.int64)
+    confidence, margin = np.zeros(n), np.zeros(n, np.float32)
+    for rows, scores in score_blocks(images, classes):
+        here, true = np.arange(len(scores)), labels[rows]
+        own = scores[here, true]
+        better[rows] = (scores > own[:, None]).sum(axis=1)
+        tied[rows] = (scores == own[:, None]).sum(axis=1) - 1
+        predicted[rows] = scores.argmax(axis=1)
+        confidence[rows] = _top_probability(scores, logit_scale)
+        scores[here, true] = -np.inf
+        margin[rows] = own - scores.max(axis=1)
+    return ClassScores(better, tied, predicted, confidence, margin)
+
+
+def top_k_credit(
+    better: Int64[np.ndarray, " n"], tied: Int64[np.ndarray, " n"], k: int = 1
+) -> Float64[np.ndarray, " n"]:
+    """Return the probability that the true class is among the first k, ties in random order.
+
+    With k of at least the number of classes it is 1.
+
+    Raises:
+        UsageError: k is below 1.
+
+    Example:
+        >>> top_k_credit(np.array([0, 0, 1]), np.array([0, 3, 0]))
+        array([1.  , 0.25, 0.  ])
+    """
+    if k < 1:
+        raise UsageError(f"top-k accuracy needs k of at least 1, got {k}")
+    return np.clip((k - better) / (tied + 1), 0.0, 1.0)
+
+
+def mean_per_class_recall(credit: Float64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"]) -> float:
+    """Return the mean over classes of their samples' mean credit, over the classes that have samples.
+
+    scikit-learn's balanced accuracy where nothing is tied. NaN without samples.
+
+    Example:
+        >>> mean_per_class_recall(np.array([1.0, 1.0, 0.0, 0.0]), np.array([0, 0, 0, 2]))  # (2/3 + 0) / 2
+        0.3333333333333333
+    """
+    if not len(labels):
+        return float("nan")
+    counts = np.bincount(labels)
+    present = counts > 0
+    return float((np.bincount(labels, credit)[present] / counts[present]).mean())
+
+
+class Reliability(NamedTuple):
+    """What a reliability diagram shows: equal-width bins (l, u] of confidence, the first of which holds 0 too."""
+
+    n_samples: Int64[np.ndarray, " n_bins"]
+    confidence: Float64[np.ndarray, " n_bins"]
+    """Mean in each bin; NaN in an empty one."""
+    accuracy: Float64[np.ndarray, " n_bins"]
+    """Mean credit in each bin; NaN in an empty one."""
+
+
+def reliability(
+    confidence: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"], n_bins: int = 15
+) -> Reliability:
+    """Return mean confidence and accuracy in bins of confidence.
+
+    Example:
+        >>> reliability(np.array([0.3, 0.5, 0.9]), np.array([0.0, 1.0, 1.0]), n_bins=2)
+        Reliability(n_samples=array([2, 1]), confidence=array([0.4, 0.9]), accuracy=array([0.5, 1. ]))
+    """
+    edges = np.linspace(0, 1, n_bins + 1)
+    bins = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, n_bins - 1)
+    n_samples = np.bincount(bins, minlength=n_bins)
+    divisor = np.where(n_samples > 0, n_samples, np.nan)
+    means = (np.bincount(bins, values, minlength=n_bins) / divisor for values in (confidence, credit))
+    return Reliability(n_samples, *means)
+
+
+def expected_calibration_error(
+    confidence: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"], n_bins: int = 15
+) -> float:
+    """Return the mean over samples of the gap between accuracy and confidence in their bin, in [0, 1].
+
+    Source: Guo et al., On Calibration of Modern Neural Networks, 2017, eq. 3. It is biased upwards where bins hold few
+    samples. NaN without samples.
+
+    Example:
+        >>> round(expected_calibration_error(np.array([0.3, 0.5, 0.9]), np.array([0.0, 1.0, 1.0]), n_bins=2), 6)
+        0.1
+    """
+    if not len(confidence):
+        return float("nan")
+    n_samples, mean_confidence, accuracy = reliability(confidence, credit, n_bins)
+    return float(np.nansum(n_samples * np.abs(accuracy - mean_confidence)) / len(confidence))
+
+
+def average_precision(scores: Float[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> float:
+    """Return the mean over positives of the precision at their place, in expectation over the order of ties.
+
+    In a block of g equal scores, r of them positive, after a others with b positives, the item at place j of the block
+    is positive with probability r/g, and then (j - 1)(r - 1)/(g - 1) positives of the block stand before it on
+    average. scikit-learn's value where nothing is tied. NaN without positives.
+
+    Example:
+        >>> average_precision(np.array([0.9, 0.5, 0.1]), np.array([True, False, True]))  # (1/1 + 2/3) / 2
+        0.8333333333333333
+        >>> average_precision(np.array([0.5, 0.5]), np.array([True, False]))  # a coin: 1 or 1/2
+        0.75
+    """
+    if not positives.any():
+        return float("nan")
+    _, block, g = np.unique(-scores, return_inverse=True, return_counts=True)
+    r = np.bincount(block, positives)
+    return float(_expected_precisions(g, r).sum() / r.sum())
+
+
+def chance_average_precision(n_positives: int, n: int) -> float:
+    """Return the average precision of a constant model over n items; NaN without positives.
+
+    It is above n_positives / n, as the few first places weigh most.
+
+    Example:
+        >>> chance_average_precision(1, 2)
+        0.75
+    """
+    if n_positives < 1:
+        return float("nan")
+    return float(_expected_precisions(np.array([n]), np.array([float(n_positives)])).sum() / n_positives)
+
+
+def _expected_precisions(
+    g: Int64[np.ndarray, " n_blocks"], r: Float64[np.ndarray, " n_blocks"]
+) -> Float64[np.ndarray, " n"]:
+    """Return, for each place, the probability that it holds a positive times the precision there if so."""
+    a, b = np.cumsum(g) - g, np.cumsum(r) - r
+    place = np.arange(1, g.sum() + 1)
+    before = place - 1 - np.repeat(a, g)
+    others = np.repeat((r - 1) / np.maximum(g - 1, 1), g)
+    return np.repeat(r / g, g) * (np.repeat(b, g) + 1 + before * others) / place
+
+
+def _top_probability(scores: Float32[np.ndarray, "block n_classes"], scale: float) -> Float64[np.ndarray, " block"]:
+    below = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
+    return 1 / np.exp(scale * below).sum(axis=1)
+
+
+def _check(labels: Int64[np.ndarray, " n"], n_classes: int, logit_scale: float) -> None:
+    if n_classes < 2:
+        raise DataError(f"zero-shot classification needs at least 2 classes, got {n_classes}")
+    out = np.flatnonzero((labels < 0) | (labels >= n_classes))
+    if len(out):
+        raise DataError(f"image {out[0]} has label {labels[out[0]]}: expected 0 to {n_classes - 1}")
+    if not (np.isfinite(logit_scale) and logit_scale > 0):
+        raise UsageError(f"logit scale {logit_scale}: expected a finite number above 0")

@@ -1,0 +1,199 @@
+"""Ranks of the best positive in retrieval, exact and aware of ties, from blocks of scores.
+
+Nothing that breaks ties by position is computed: what is kept of each query is how many non-positives score above its
+best positive, and how many score the same. Every rank statistic is then an expectation over the order a coin would
+give. Scores may have any sign.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from clipbench.arrays import pair_scores, score_blocks
+from clipbench.errors import DataError, UsageError
+
+
+class Ranks(NamedTuple):
+    """Where each query's best positive stands in its gallery."""
+
+    better: Int64[np.ndarray, " n_queries"]
+    """Items that are not positives and score strictly above the best positive."""
+    tied: Int64[np.ndarray, " n_queries"]
+    """Items that are not positives and score exactly as the best positive does."""
+    tied_positives: Int64[np.ndarray, " n_queries"]
+    """Positives with that best score, at least 1."""
+
+
+class GroupRanks(NamedTuple):
+    """Ranks of the items whose group has another member; the others are no queries."""
+
+    queries: Int64[np.ndarray, " n_queries"]
+    """Rows of the items that were queries, ascending."""
+    ranks: Ranks
+    n_positives: Int64[np.ndarray, " n_queries"]
+    """Other members of each query's group."""
+
+
+def cross_ranks(
+    images: Float32[np.ndarray, "n_images dim"],
+    texts: Float32[np.ndarray, "n_texts dim"],
+    text_image: Int64[np.ndarray, " n_texts"],
+) -> tuple[Ranks, Ranks]:
+    """Return the ranks of image queries over all texts, and of text queries over all images, in one pass.
+
+    An image's positives are its texts; a text's only positive is its image.
+
+    Args:
+        images: unit vectors (``arrays.unit``, which makes ties exact).
+        texts: unit vectors.
+        text_image: row of each text's image.
+
+    Raises:
+        DataError: a text names no image, or an image has no text.
+
+    Example:
+        >>> images = np.array([[1, 0], [0, 1]], np.float32)
+        >>> texts = np.array([[0.8, 0.6], [0.6, 0.8], [0.8, 0.6]], np.float32)
+        >>> by_image, by_text = cross_ranks(images, texts, np.array([0, 0, 1]))
+        >>> by_image  # image 0: its text 0 ties with text 2; image 1: text 1 beats its text 2, and text 0 ties with it
+        Ranks(better=array([0, 1]), tied=array([1, 1]), tied_positives=array([1, 1]))
+        >>> by_text
+        Ranks(better=array([0, 1, 1]), tied=array([0, 0, 0]), tied_positives=array([1, 1, 1]))
+    """
+    _check_pairs(text_image, len(images))
+    # In the order of their images, the texts of an image are one slice.
+    order = np.argsort(text_image, kind="stable")
+    text_image, texts = text_image[order], texts[order]
+    starts = np.searchsorted(text_image, np.arange(len(images) + 1))
+    own = pair_scores(images[text_image], texts)
+    best = np.maximum.reduceat(own, starts[:-1])
+    by_image, by_text = np.zeros((2, len(images)), np.int64), np.zeros((2, len(texts)), np.int64)
+    for rows, scores in score_blocks(images, texts):
+        mine = slice(starts[rows.start], starts[rows.stop])
+        # Vectors that are not from ``unit`` might sum to another last bit here than in ``own``.
+        scores[text_image[mine] - rows.start, np.arange(mine.start, mine.stop)] = own[mine]
+        by_image[:, rows] = _above_and_level(scores, best[rows])
+        by_text += [(scores > own).sum(axis=0), (scores == own).sum(axis=0)]
+    tied_positives = np.add.reduceat((own == best[text_image]).astype(np.int64), starts[:-1])
+    above, level = by_text[:, np.argsort(order)]
+    return (
+        Ranks(by_image[0], by_image[1] - tied_positives, tied_positives),
+        Ranks(above, level - 1, np.ones_like(level)),
+    )
+
+
+def group_ranks(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarray, " n"]) -> GroupRanks:
+    """Return the ranks of each item over all others, its positives being the others of its group.
+
+    Image-to-image retrieval by label, or text-to-text retrieval by shared image. The query itself is not in its
+    gallery. Items whose group has no other member have no positive, and are left out of the queries, not out of the
+    gallery.
+
+    Args:
+        vectors: unit vectors (``arrays.unit``).
+        groups: any numbers, equal for items of a group.
+
+    Example:
+        >>> vectors = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
+        >>> queries, ranks, n_positives = group_ranks(vectors, np.array([7, 8, 7]))
+        >>> queries, ranks.better, n_positives
+        (array([0, 2]), array([1, 1]), array([1, 1]))
+    """
+    order = np.argsort(groups, kind="stable")
+    groups, vectors = groups[order], vectors[order]
+    starts = np.searchsorted(groups, groups, side="left")
+    ends = np.searchsorted(groups, groups, side="right")
+    counts = np.zeros((3, len(groups)), np.int64)
+    for rows, scores in score_blocks(vectors, vectors):
+        scores[np.arange(len(scores)), np.arange(rows.start, rows.stop)] = -np.inf
+        positives = [line[start:end] for line, start, end in zip(scores, starts[rows], ends[rows], strict=True)]
+        best = np.array([among.max() for among in positives])
+        counts[:2, rows] = _above_and_level(scores, best)
+        counts[2, rows] = [np.count_nonzero(among == top) for among, top in zip(positives, best, strict=True)]
+    above, level, tied_positives = counts[:, np.argsort(order)]
+    n_positives = (ends - starts - 1)[np.argsort(order)]
+    queries = np.flatnonzero(n_positives)
+    ranks = Ranks(above[queries], (level - tied_positives)[queries], tied_positives[queries])
+    return GroupRanks(queries, ranks, n_positives[queries])
+
+
+def recall_at_k(ranks: Ranks, k: int) -> Float64[np.ndarray, " n_queries"]:
+    """Return each query's hit credit: the probability that a positive is among the first k, ties in random order.
+
+    1 or 0 where nothing is tied: the hit rate that CLIP papers call recall@k. Of the N = tied + tied_positives items
+    in random order after the better ones, the first s = k - better are seen; they all miss with probability
+    C(tied, s) / C(N, s). With a k that is not below the size of the gallery every query hits.
+
+    Raises:
+        UsageError: k is below 1.
+
+    Example:
+        >>> one = np.array([1])
+        >>> recall_at_k(Ranks(better=0 * one, tied=3 * one, tied_positives=one), k=1)  # a coin among four
+        array([0.25])
+    """
+    if k < 1:
+        raise UsageError(f"recall@k needs k of at least 1, got {k}")
+    seen = k - ranks.better
+    miss = np.ones(len(seen))
+    for place in range(min(k, int(ranks.tied.max(initial=0)) + 1)):
+        left = np.maximum(ranks.tied - place, 0)
+        miss *= np.where(place < seen, left / np.maximum(left + ranks.tied_positives, 1), 1.0)
+    return 1 - miss
+
+
+def expected_rank(ranks: Ranks) -> Float64[np.ndarray, " n_queries"]:
+    """Return the rank, from 1, that the first positive has on average with ties in random order.
+
+    Example:
+        >>> one = np.array([1])
+        >>> expected_rank(Ranks(better=4 * one, tied=one, tied_positives=one))
+        array([5.5])
+    """
+    return ranks.better + 1 + ranks.tied / (ranks.tied_positives + 1)
+
+
+def tie_rate(ranks: Ranks) -> float:
+    """Return the share of queries whose best positive scores exactly as a non-positive does; NaN without queries."""
+    return float((ranks.tied > 0).mean()) if len(ranks.tied) else float("nan")
+
+
+def chance_ranks(n_positives: Int64[np.ndarray, " n_queries"], n_gallery: int) -> Ranks:
+    """Return the ranks that a constant model has: everything tied.
+
+    Args:
+        n_positives: of each query, at least 1.
+        n_gallery: items that a query is ranked over, itself left out.
+    """
+    return Ranks(np.zeros_like(n_positives), n_gallery - n_positives, n_positives)
+
+
+def chance_recall_at_k(n_positives: Int64[np.ndarray, " n_queries"], n_gallery: int, k: int) -> float:
+    """Return the recall@k of a constant model, or of random order; NaN without queries.
+
+    Example:
+        >>> round(chance_recall_at_k(np.array([5, 5]), n_gallery=25, k=1), 12)
+        0.2
+    """
+    credit = recall_at_k(chance_ranks(n_positives, n_gallery), k)
+    return float(credit.mean()) if len(credit) else float("nan")
+
+
+def _check_pairs(text_image: Int64[np.ndarray, " n_texts"], n_images: int) -> None:
+    out = np.flatnonzero((text_image < 0) | (text_image >= n_images))
+    if len(out):
+        raise DataError(f"text {out[0]} belongs to image {text_image[out[0]]}: expected 0 to {n_images - 1}")
+    without = np.flatnonzero(np.bincount(text_image, minlength=n_images) == 0)
+    if len(without):
+        raise DataError(f"image {without[0]} has no text: retrieval needs one for each image")
+
+
+def _above_and_level(
+    scores: Float32[np.ndarray, "block n_gallery"], best: Float32[np.ndarray, " block"]
+) -> Int64[np.ndarray, "2 block"]:
+    """Return how many scores of each row are above its best positive's, and how many are equal to it."""
+    # Line by line, count_nonzero is faster than a sum of the whole mask along its last axis.
+    pairs = zip(scores, best, strict=True)
+    counts = [(np.count_nonzero(line > top), np.count_nonzero(line == top)) for line, top in pairs]
+    return np.array(counts, np.int64).reshape(-1, 2).T

@@ -1,0 +1,40 @@
+"""A stranger's model under the reference that the user gave: all else is passed on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from clipbench.model import Model, ModelInfo, PixelModel
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model with another info."""
+
+    model: Model
+    info: ModelInfo
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
+        return self.model.encode_images(images)
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        return self.model.encode_texts(texts)
+
+
+@dataclass(frozen=True)
+class NamedPixelModel(NamedModel):
+    """A model with another info, whose preprocessing runs apart from it."""
+
+    model: PixelModel
+
+    @property
+    def preprocess(self) -> Callable[[Image.Image], Float32[np.ndarray, "channels height width"]]:
+        return self.model.preprocess
+
+    def encode_pixels(
+        self, pixels: Float32[np.ndarray, "n_images channels height width"]
+    ) -> Float32[np.ndarray, "n_images dim"]:
+        return self.model.encode_pixels(pixels)

@@ -1,0 +1,225 @@
+"""From a recipe to an open_clip model that is ready to encode. Imported only with torch and open_clip at hand."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import open_clip
+import torch
+from jaxtyping import Float32
+from open_clip.coca_model import CoCa
+from open_clip.factory import convert_state_dict
+from open_clip.model import convert_to_custom_text_state_dict
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+
+from clipbench.errors import ClipbenchError, ModelError, UsageError
+from clipbench.model import LoadOptions, ModelInfo
+from clipbench.models._checkpoint import StateDict, fit, read_weights
+from clipbench.models._context import with_context
+from clipbench.models._fingerprint import digest
+from clipbench.models._open_clip_text import text_tower
+from clipbench.models._text import TextTower, check_vocabulary, tokenizer_identity
+from clipbench.models._torch import (
+    TorchModel,
+    first_line,
+    freeze,
+    n_parameters,
+    placement,
+    probe,
+    quiet,
+    weights_digest,
+)
+from clipbench.network import Wanted, cached_first
+
+ADAPTER = "open_clip adapter 1"
+"""Part of every fingerprint; changed whenever the same weights would give other vectors."""
+
+OLD_BUFFERS = {"text.transformer.embeddings.position_ids"}
+"""Constants that older versions of the libraries saved with the weights."""
+
+OFFLINE_ADVICE = "copy a filled Hugging Face cache here and set HF_HOME; local folders and embeddings: need no Hub"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a model is made of."""
+
+    id: str
+    name: str
+    """What open_clip knows the architecture and the tokeniser by."""
+    weights: Path | None
+    """None for random ones."""
+    preprocess: Mapping[str, object] = field(default_factory=dict)
+    """Settings that differ from those that open_clip finds by the name."""
+    context: int | None = None
+    """Tokens to which the text tower is to be stretched; None leaves it as it is."""
+    seed: int = 0
+    """Of random weights."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """open_clip's own evaluation transform, from a picture in its own mode to an array; picklable, without weights."""
+
+    transform: Callable[[Image.Image], torch.Tensor]
+
+    def __call__(self, image: Image.Image) -> Float32[np.ndarray, "channels height width"]:
+        return self.transform(image).numpy()
+
+
+def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
+    """Return the model of a recipe.
+
+    Raises:
+        UsageError: a device, precision or context that cannot be had.
+        ModelError: the weights cannot be read or do not fit, or open_clip refuses the configuration.
+        Unavailable: the tokeniser or a configuration is on a Hub that cannot be reached.
+    """
+    place = placement(options.device, options.precision, options.batch_size)
+    state = None if recipe.weights is None else read_weights(recipe.weights)
+    tokenizer, config, module = _from_library(recipe)
+    tower = _text_tower(module, tokenizer, recipe)
+    notes = recipe.notes if state is None else (*recipe.notes, *_load_weights(module, state, recipe))
+    settings = dict(module.visual.preprocess_cfg)
+    words = tokenizer.encoder if hasattr(tokenizer, "encoder") else tokenizer.tokenizer.get_vocab()
+    identity = digest(
+        ADAPTER,
+        weights_digest(module),
+        options.precision,
+        _computation(config, recipe),
+        sorted(settings.items()),
+        tokenizer_identity(tower.tokenize, words),
+    )
+    model = TorchModel(
+        info=ModelInfo(
+            ref=recipe.id,
+            id=recipe.id,
+            fingerprint=identity,
+            family=f"open_clip/{_family(module)}",
+            embed_dim=config["embed_dim"],
+            context_length=tokenizer.context_length,
+            image_size=_side(module.visual.image_size),
+            logit_scale=math.exp(module.logit_scale.item()),
+            logit_bias=0.0 if module.logit_bias is None else module.logit_bias.item(),
+            n_parameters=n_parameters(module),
+            device=str(place.device),
+            precision=options.precision,
+            notes=notes,
+        ),
+        preprocess=Preprocess(image_transform_v2(PreprocessCfg(**settings), is_train=False)),
+        image_tower=lambda pixels: module.encode_image(pixels, normalize=False),
+        text_tower=tower,
+        placement=place,
+    )
+    freeze(module, place)
+    probe(model, place)
+    return model
+
+
+def from_hub(load: Callable[[], T], wanted: Wanted, model: str) -> T:
+    """Return what one of open_clip's functions gives, from the cache or by download; its errors in one line.
+
+    Raises:
+        Unavailable: the Hub is needed and cannot be reached, or refuses.
+        ModelError: anything else that open_clip raises.
+    """
+    try:
+        with quiet():
+            return cached_first(load, wanted)
+    except ClipbenchError:
+        raise
+    except Exception as error:  # whatever the configuration of a stranger's model leads open_clip to
+        raise ModelError(f"open_clip cannot build {model} ({first_line(error)}): see its configuration") from error
+
+
+def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
+    """Return the tokeniser, the configuration and the module without its weights."""
+    repository = _tokenizer_repository(recipe.name)
+    wanted = Wanted(
+        what=f"the tokeniser of {recipe.id}",
+        repository=repository,
+        remedy=f"run `hf download {repository}` where there is a network, then {OFFLINE_ADVICE}",
+    )
+    config = partial(open_clip.get_model_config, recipe.name)
+    return from_hub(lambda: (_tokenizer(recipe), config(), _skeleton(recipe)), wanted, recipe.id)
+
+
+def _skeleton(recipe: Recipe) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return open_clip.create_model(
+            recipe.name,
+            load_weights=False,
+            pretrained_text=False,
+            force_context_length=recipe.context,
+            force_preprocess_cfg=dict(recipe.preprocess),
+        )
+
+
+def _tokenizer(recipe: Recipe) -> Any:
+    return open_clip.get_tokenizer(recipe.name, context_length=recipe.context)
+
+
+def _computation(config: Mapping[str, Any], recipe: Recipe) -> str:
+    """Return what fixes the computation beside the weights: activations and heads cannot be told from those.
+
+    Where the tokeniser lies is left out: what it does is told apart by itself.
+    """
+    text = {key: value for key, value in config["text_cfg"].items() if key != "hf_tokenizer_name"}
+    return json.dumps({**config, "text_cfg": {**text, "context": recipe.context}}, sort_keys=True)
+
+
+def _tokenizer_repository(name: str) -> str:
+    if name.startswith("hf-hub:"):
+        return name.removeprefix("hf-hub:")
+    text = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
+    return text.get("hf_tokenizer_name") or text.get("hf_model_name") or "(none)"
+
+
+def _text_tower(module: Any, tokenizer: Any, recipe: Recipe) -> TextTower:
+    tower = text_tower(module, tokenizer)
+    check_vocabulary(tower.tokenize, recipe.id)
+    if recipe.context is not None and tower.lengths is None:
+        raise UsageError(
+            f"option context={recipe.context} needs a causal text tower pooled at the end of the text, and that of"
+            f" {recipe.id} is none: drop the option"
+        )
+    return tower
+
+
+def _load_weights(module: Any, state: StateDict, recipe: Recipe) -> tuple[str, ...]:
+    """Load weights as open_clip does, but for what it would quietly make to fit: resized positions are refused."""
+    state = convert_state_dict(module, state)
+    if "positional_embedding" in state and not hasattr(module, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    for name in ("logit_scale", "logit_bias"):
+        parameter = getattr(module, name)
+        if parameter is not None and name in state and state[name].numel() == 1:
+            state[name] = state[name].reshape(parameter.shape)
+    for name in set(state) & OLD_BUFFERS:
+        if name not in module.state_dict():
+            del state[name]
+    state, notes = (state, ()) if recipe.context is None else with_context(state, recipe.context)
+    fit(module, state, source=recipe.weights, arch=recipe.name)
+    return notes
+
+
+def _side(size: int | tuple[int, int]) -> int | None:
+    height, width = (size, size) if isinstance(size, int) else size
+    return height if height == width else None
+
+
+def _family(module: Any) -> str:
+    """Return the family by what the model has: a class token behind the text, a learned bias, or neither."""
+    if isinstance(module, CoCa):
+        return "CoCa"
+    return "CLIP" if module.logit_bias is None else "SigLIP"

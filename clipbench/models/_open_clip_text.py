@@ -1,0 +1,91 @@
+"""The text towers of open_clip: which may be cut to the longest text, and how. Imported only with open_clip at hand."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Int64
+from open_clip.model import CLIP, CustomTextCLIP
+from open_clip.transformer import TextTransformer
+from torch.func import functional_call
+
+from clipbench.models._text import TextTower, Tokens, first_of
+
+Tokenizer = Callable[[list[str]], torch.Tensor]
+
+
+class _Causal(NamedTuple):
+    """A tower in which no token sees a later one, and which takes its vector at the end of the text."""
+
+    holder: Any
+    """The module that has the positions and the mask; asked anew each time, as moving it replaces its buffers."""
+    prefix: str
+    """What stands before their names in the model."""
+    pool: str
+    end: int
+
+
+def text_tower(model: Any, tokenizer: Tokenizer) -> TextTower:
+    """Return the text tower of a model.
+
+    Causal towers pooled at the end of the text get only as many tokens as the longest text of a batch has: what
+    stands behind the end can reach nothing. That must be seen from the tower itself, not from its name; where it
+    cannot be, as for CoCa, whose class token is put behind the padding, and for HF towers, nothing is cut.
+    """
+    causal = _causal(model)
+    if causal is None:
+        return TextTower(
+            tokenize=lambda texts: {"text": tokenizer(texts)},
+            encode=lambda tokens: model.encode_text(tokens["text"], normalize=False),
+            lengths=None,
+        )
+    run = _TextOnly(model)
+    return TextTower(
+        tokenize=lambda texts: {"text": tokenizer(texts)},
+        encode=lambda tokens: _encode_cut(run, causal, tokens["text"]),
+        lengths=lambda tokens: _lengths(causal, tokens),
+    )
+
+
+class _TextOnly(torch.nn.Module):
+    """A model whose ``forward`` is its ``encode_text``, since that is what ``functional_call`` calls."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, text: torch.Tensor) -> torch.Tensor:
+        return self.model.encode_text(text, normalize=False)
+
+
+def _encode_cut(run: _TextOnly, causal: _Causal, text: Int64[torch.Tensor, "batch n_tokens"]) -> torch.Tensor:
+    """Run the library's own text tower with positions and mask cut to the tokens: 3.3's asks for the full length."""
+    n = text.shape[1]
+    cut = {
+        f"{causal.prefix}positional_embedding": causal.holder.positional_embedding[:n],
+        f"{causal.prefix}attn_mask": causal.holder.attn_mask[:n, :n],
+    }
+    return functional_call(run, cut, (text,), tie_weights=False)
+
+
+def _lengths(causal: _Causal, tokens: Tokens) -> Int64[torch.Tensor, " n_texts"]:
+    """Return the place of the end of each text, as the tower itself finds it, plus one."""
+    text = tokens["text"]
+    return (text.argmax(dim=-1) if causal.pool == "argmax" else first_of(causal.end, text)) + 1
+
+
+def _causal(model: Any) -> _Causal | None:
+    if type(model) is CLIP:
+        found = _Causal(model, "model.", model.text_pool_type, model.text_eos_id)
+    elif type(model) is CustomTextCLIP and type(model.text) is TextTransformer and model.text.cls_emb is None:
+        found = _Causal(model.text, "model.text.", model.text.pool_type, model.text.eos_id)
+    else:
+        return None
+    return found if found.pool in ("argmax", "eos") and _is_causal(found.holder.attn_mask) else None
+
+
+def _is_causal(mask: torch.Tensor | None) -> bool:
+    if mask is None:
+        return False
+    hidden = torch.triu(torch.ones_like(mask, dtype=torch.bool), diagonal=1)
+    return bool((mask[hidden] == -torch.inf).all() and (mask[~hidden] == 0).all())

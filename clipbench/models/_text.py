@@ -1,0 +1,80 @@
+"""Texts in batches of like length, cut to the longest text where padding cannot reach the vector. Imported with torch."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int64
+
+from clipbench.errors import ModelError
+
+Tokens = Mapping[str, torch.Tensor]
+"""What a text tower is called with, by argument name: integers of shape (n_texts, n_tokens)."""
+
+WINDOW_BATCHES = 64
+"""Texts are tokenised and sorted this many batches at a time, so that their number does not matter to memory."""
+
+PROBE_TEXTS = (
+    "a photo of a cat",
+    "A Photo, of: the_Cat!  (isn't it?) &amp; 3 naïve “dogs” 猫 🐈",
+    "",
+    " ".join(["one two three four five six seven eight"] * 40),
+)
+"""Texts whose token ids tell tokenisers apart: case, punctuation, blanks, rare characters, the empty and the too long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTower:
+    """A tokeniser and the text tower behind it."""
+
+    tokenize: Callable[[list[str]], Tokens]
+    """Padded and cut to the context length, whatever the texts."""
+    encode: Callable[[Tokens], torch.Tensor]
+    """From tokens on the device to raw vectors."""
+    lengths: Callable[[Tokens], Int64[torch.Tensor, " n_texts"]] | None
+    """How many tokens of each text reach its vector; None when padding does too, so that nothing may be cut."""
+
+    def vectors(
+        self, texts: Sequence[str], *, batch_size: int, device: torch.device
+    ) -> Iterator[tuple[Int64[torch.Tensor, " batch"], torch.Tensor]]:
+        """Yield places in ``texts`` and the vectors that belong there, until each text has had its turn."""
+        window = WINDOW_BATCHES * batch_size
+        for start in range(0, len(texts), window):
+            tokens = self.tokenize(list(texts[start : start + window]))
+            for rows, n_tokens in self._batches(tokens, batch_size):
+                batch = {name: values[rows, :n_tokens].to(device) for name, values in tokens.items()}
+                yield rows + start, self.encode(batch)
+
+    def _batches(self, tokens: Tokens, batch_size: int) -> Iterator[tuple[Int64[torch.Tensor, " batch"], int]]:
+        n_texts, n_tokens = next(iter(tokens.values())).shape
+        if self.lengths is None:
+            for rows in torch.split(torch.arange(n_texts), batch_size):
+                yield rows, n_tokens
+            return
+        lengths = self.lengths(tokens)
+        for rows in torch.split(torch.argsort(lengths, stable=True), batch_size):
+            yield rows, int(lengths[rows].max())
+
+
+def first_of(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[torch.Tensor, " n_texts"]:
+    """Return where a token first stands in each text; 0 where it does not, as the libraries have it."""
+    return (ids == token).int().argmax(dim=-1)
+
+
+def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> None:
+    """Raise ModelError when a tokeniser cannot tell words apart: transformers 5 makes an empty one of missing files."""
+    cat, dog = tokenize(["a photo of a cat"]), tokenize(["a photo of a dog"])
+    if all(torch.equal(torch.as_tensor(cat[name]), torch.as_tensor(dog[name])) for name in cat):
+        raise ModelError(
+            f"the tokeniser of {model} gives 'a photo of a cat' and 'a photo of a dog' the same tokens: its vocabulary is"
+            " missing (tokenizer.json, vocab.json, spiece.model, ...); put its files in place"
+        )
+
+
+def tokenizer_identity(tokenize: Callable[[list[str]], Tokens], vocabulary: Mapping[str, int]) -> str:
+    """Return what tells a tokeniser from any other: its vocabulary, and what it makes of telling texts.
+
+    The texts show padding, truncation, casing and cleaning at once, however a library spells those settings.
+    """
+    shown = {name: values.tolist() for name, values in sorted(tokenize(list(PROBE_TEXTS)).items())}
+    return repr((sorted(vocabulary.items()), shown))

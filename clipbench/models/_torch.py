@@ -1,0 +1,180 @@
+"""What the adapters of torch models share: device, precision, batches and fingerprints. Imported only with torch at hand."""
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from PIL import Image
+
+from clipbench.errors import ModelError, UsageError, did_you_mean
+from clipbench.model import PRECISIONS, Model, ModelInfo
+from clipbench.models._fingerprint import digest
+from clipbench.models._text import TextTower
+
+DTYPES = dict(zip(PRECISIONS, (torch.float32, torch.bfloat16, torch.float16), strict=True))
+
+Preprocess = Callable[[Image.Image], Float32[np.ndarray, "channels height width"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where a model computes, in what precision, and how much at once."""
+
+    device: torch.device
+    dtype: torch.dtype
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchModel:
+    """A ``PixelModel`` put together from the two towers of a library's own model."""
+
+    info: ModelInfo
+    preprocess: Preprocess
+    image_tower: Callable[[torch.Tensor], torch.Tensor]
+    """From pixels to raw vectors, both in the placement's dtype."""
+    text_tower: TextTower
+    placement: Placement
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
+        """Return one raw vector a picture, in order; each goes through ``preprocess`` in its own mode."""
+        step = self.placement.batch_size
+        batches = [images[start : start + step] for start in range(0, len(images), step)]
+        vectors = [self.encode_pixels(np.stack([self.preprocess(image) for image in batch])) for batch in batches]
+        return np.concatenate(vectors) if vectors else np.empty((0, self.info.embed_dim), np.float32)
+
+    def encode_pixels(
+        self, pixels: Float32[np.ndarray, "n_images channels height width"]
+    ) -> Float32[np.ndarray, "n_images dim"]:
+        """Return one raw vector a preprocessed picture, in order."""
+        place = self.placement
+        out = np.empty((len(pixels), self.info.embed_dim), np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(pixels), place.batch_size):
+                rows = slice(start, start + place.batch_size)
+                batch = torch.from_numpy(np.ascontiguousarray(pixels[rows])).to(place.device, place.dtype)
+                out[rows] = self.image_tower(batch).float().cpu().numpy()
+        return out
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        """Return one raw vector a text, in order; any number of texts may be given at once."""
+        return encode_texts(self.text_tower, texts, self.info.embed_dim, self.placement)
+
+
+def encode_texts(
+    tower: TextTower, texts: Sequence[str], dim: int, place: Placement
+) -> Float32[np.ndarray, "n_texts dim"]:
+    """Return the raw vectors of texts, in order, as float32."""
+    out = np.empty((len(texts), dim), np.float32)
+    with torch.inference_mode():
+        for rows, vectors in tower.vectors(texts, batch_size=place.batch_size, device=place.device):
+            out[rows.numpy()] = vectors.float().cpu().numpy()
+    return out
+
+
+def placement(device: str, precision: str, batch_size: int) -> Placement:
+    """Return where and how to compute; float32 on CUDA is made to mean float32, not TF32.
+
+    Raises:
+        UsageError: an unknown device, precision or batch size, or a device that this machine has not.
+    """
+    if precision not in DTYPES:
+        raise UsageError(f"unknown precision '{precision}': {did_you_mean(precision, PRECISIONS)}")
+    if batch_size < 1:
+        raise UsageError(f"batch size is {batch_size}: expected 1 or more")
+    chosen = _device(device)
+    if chosen.type == "cuda" and precision == "fp32":
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+    return Placement(device=chosen, dtype=DTYPES[precision], batch_size=batch_size)
+
+
+def freeze(module: torch.nn.Module, place: Placement) -> None:
+    """Put a module in evaluation mode, without gradients, on its device; weights are cast to the precision."""
+    module.eval().requires_grad_(False).to(place.device, place.dtype)
+
+
+def weights_digest(module: torch.nn.Module) -> str:
+    """Return a hash of the names, types, shapes and bytes of all weights, equal in every process."""
+    state = module.state_dict()
+    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter lock
+        digests = pool.map(_tensor_digest, state.values())
+        return digest(*zip(state, digests, strict=True))
+
+
+def n_parameters(module: torch.nn.Module) -> int:
+    """Return how many numbers the module learns."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def probe(model: Model, place: Placement) -> None:
+    """Run one grey picture and one text through a model, so that what cannot work fails before an hour of decoding.
+
+    Raises:
+        ModelError: a tower does not run on the device in the precision, or gives no vector of the stated dimension.
+    """
+    towers: dict[str, Callable[[], np.ndarray]] = {
+        "image": lambda: model.encode_images([Image.new("RGB", (64, 64), (128, 128, 128))]),
+        "text": lambda: model.encode_texts(["a photo"]),
+    }
+    for name, run in towers.items():
+        try:
+            run()
+        except Exception as error:
+            precision = next(name for name, dtype in DTYPES.items() if dtype == place.dtype)
+            raise ModelError(
+                f"the {name} tower of {model.info.id} gives no vector of dimension {model.info.embed_dim} on"
+                f" {place.device} in {precision} ({type(error).__name__}: {first_line(error)}): try --precision fp32,"
+                " another --device, or doubt the model"
+            ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or the error's name when it has none."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep a library's warnings and log lines off the terminal while it builds a model.
+
+    What of them matters to the numbers is checked by the adapter and becomes an error or a note of the model.
+    """
+    before, nothing = logging.root.manager.disable, logging.NullHandler()
+    logging.disable(logging.CRITICAL)
+    logging.root.addHandler(nothing)  # without one, open_clip's logging.warning(...) sets up a handler that stays
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.root.removeHandler(nothing)
+        logging.disable(before)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return found if found is not None else torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch has one kind for each way to be absent
+        raise UsageError(
+            f"device '{name}' cannot be used here ({first_line(error)}): expected auto, cpu, cuda, cuda:0, mps, ..."
+        ) from error
+    return device
+
+
+def _tensor_digest(tensor: torch.Tensor) -> str:
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    hasher = hashlib.blake2b(f"{tensor.dtype} {tuple(tensor.shape)} ".encode(), digest_size=16)
+    hasher.update(flat.view(torch.uint8).numpy().data)
+    return hasher.hexdigest()

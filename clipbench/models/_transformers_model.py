@@ -1,0 +1,332 @@
+"""From a name or folder to a transformers model that is ready to encode. Imported only with torch and transformers."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import huggingface_hub
+import numpy as np
+import torch
+import transformers
+from jaxtyping import Float32, Int64
+from PIL import Image
+
+from clipbench.errors import ClipbenchError, ModelError
+from clipbench.model import LoadOptions, ModelInfo
+from clipbench.models._fingerprint import digest
+from clipbench.models._text import TextTower, Tokens, check_vocabulary, first_of, tokenizer_identity
+from clipbench.models._torch import (
+    Placement,
+    TorchModel,
+    encode_texts,
+    first_line,
+    freeze,
+    n_parameters,
+    placement,
+    probe,
+    quiet,
+    weights_digest,
+)
+from clipbench.network import Wanted, cache_only, cached_first
+
+ADAPTER = "transformers adapter 1"
+"""Part of every fingerprint; changed whenever the same weights would give other vectors."""
+
+FEATURES = ("get_image_features", "get_text_features")
+
+CONSTANTS = "position_ids"
+"""How the names end of what older versions saved with the weights."""
+
+ARGMAX_POOLING = 2
+"""The ``eos_token_id`` of old CLIP configurations, for which transformers pools at the largest id instead."""
+
+
+UNTOLD_LENGTH = 1 << 20
+"""Transformers has a number beyond it where a tokeniser does not say its length."""
+
+
+class _Parts(NamedTuple):
+    module: Any
+    processor: Any
+    tokenizer: Any
+    left_over: list[str]
+    """Names of weights that the model has no place for."""
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """The library's own image processor for one picture in any mode; picklable, without weights."""
+
+    processor: Any
+
+    def __call__(self, image: Image.Image) -> Float32[np.ndarray, "channels height width"]:
+        return np.asarray(self.processor(images=_rgb(image), return_tensors="np")["pixel_values"][0], np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManyArraysModel:
+    """A model whose pictures become several arrays each, such as SigLIP 2 NaFlex: patches, their mask, their grid."""
+
+    info: ModelInfo
+    module: Any
+    processor: Any
+    text_tower: TextTower
+    placement: Placement
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
+        """Return one raw vector a picture, in order."""
+        place = self.placement
+        out = np.empty((len(images), self.info.embed_dim), np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(images), place.batch_size):
+                batch = [_rgb(image) for image in images[start : start + place.batch_size]]
+                inputs = self.processor(images=batch, return_tensors="pt").to(place.device)
+                inputs["pixel_values"] = inputs["pixel_values"].to(place.dtype)
+                vectors = _vectors(self.module.get_image_features(**inputs))
+                out[start : start + len(batch)] = vectors.float().cpu().numpy()
+        return out
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        """Return one raw vector a text, in order."""
+        return encode_texts(self.text_tower, texts, self.info.embed_dim, self.placement)
+
+
+def build(name: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
+    """Return the model of a folder or a Hub repository.
+
+    Raises:
+        UsageError: a device or precision that cannot be had.
+        ModelError: not a dual encoder, incomplete, damaged, or in need of its own code.
+        Unavailable: files that are not on this machine and cannot be fetched.
+    """
+    place = placement(options.device, options.precision, options.batch_size)
+    reference = f"hf:{name}"
+    parts = _from_library(name, reference)
+    tower, notes = _text_tower(parts, reference)
+    info = _info(parts, tower, reference, options.precision)
+    info = replace(
+        info, device=str(place.device), precision=options.precision, notes=(*notes, *_note_of(parts.left_over))
+    )
+    freeze(parts.module, place)
+    if list(parts.processor(images=Image.new("RGB", (64, 64)), return_tensors="np")) != ["pixel_values"]:
+        model: TorchModel | ManyArraysModel = ManyArraysModel(
+            info=info, module=parts.module, processor=parts.processor, text_tower=tower, placement=place
+        )
+    else:
+        model = TorchModel(
+            info=info,
+            preprocess=Preprocess(parts.processor),
+            image_tower=lambda pixels: _vectors(parts.module.get_image_features(pixel_values=pixels)),
+            text_tower=tower,
+            placement=place,
+        )
+    probe(model, place)
+    return model
+
+
+def _from_library(name: str, reference: str) -> _Parts:
+    wanted = Wanted(
+        what=reference,
+        repository=name,
+        remedy=f"where there is a network run `hf download {name} --local-dir FOLDER`, bring the folder here and give"
+        " --model hf:FOLDER, or copy a filled Hugging Face cache here and set HF_HOME; local folders and embeddings:"
+        " need no Hub",
+    )
+    try:
+        with quiet(), _without_loading_bar():
+            if Path(name).is_dir():
+                with cache_only():
+                    return _load_parts(name, reference)
+            return cached_first(lambda: _load_parts(name, reference), wanted)
+    except ClipbenchError:
+        raise
+    except Exception as error:  # the library raises many kinds for what is missing, damaged or not its own
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"{reference} needs Python code from its repository, which clipbench never runs: wrap it yourself as"
+                " python:MODULE:FACTORY, or store its vectors and give embeddings:FILE"
+            ) from error
+        raise ModelError(
+            f"transformers cannot load {reference} ({type(error).__name__}: {first_line(error)}): expected config.json,"
+            " weights, an image processor and a tokeniser, as save_pretrained writes them"
+        ) from error
+
+
+@contextmanager
+def _without_loading_bar() -> Iterator[None]:
+    """Hide the bar for putting weights in place; that for downloads stays."""
+    was_on = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    huggingface_hub.utils.enable_progress_bars()
+    try:
+        yield
+    finally:
+        if was_on:
+            transformers.utils.logging.enable_progress_bar()
+
+
+def _load_parts(name: str, reference: str) -> _Parts:
+    config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+    _check_is_dual_encoder(config, reference)
+    module, found = transformers.AutoModel.from_pretrained(
+        name, config=config, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+    )
+    lacking = sorted(found["missing_keys"])
+    if lacking:
+        raise ModelError(
+            f"{reference} lacks {len(lacking)} weights of its {type(module).__name__} ({', '.join(lacking[:3])}, ...):"
+            " they would be random, so it is not loaded; is config.json that of the weights?"
+        )
+    processor = transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    left_over = sorted(name for name in found["unexpected_keys"] if not name.endswith(CONSTANTS))
+    return _Parts(module, processor, tokenizer, left_over)
+
+
+def _check_is_dual_encoder(config: Any, reference: str) -> None:
+    kind = transformers.MODEL_MAPPING.get(type(config), None)
+    if not isinstance(kind, type) or not all(hasattr(kind, name) for name in FEATURES):
+        raise ModelError(
+            f"{reference} is of type '{config.model_type}', which has no {' and '.join(FEATURES)}:"
+            " expected a dual encoder, such as CLIP or SigLIP"
+        )
+
+
+def _text_tower(parts: _Parts, reference: str) -> tuple[TextTower, tuple[str, ...]]:
+    """Return the text tower, fed as its family was trained, and what a reader of the numbers should know."""
+    module, tokenizer = parts.module, parts.tokenizer
+    check_vocabulary(tokenizer, reference)
+    if isinstance(module, transformers.SiglipModel | transformers.Siglip2Model):
+        return _padded_tower(module, tokenizer)
+    if type(module) is transformers.CLIPModel:
+        return _causal_tower(module, tokenizer, reference), ()
+    length = _context_length(parts, reference)
+
+    def tokenize(texts: list[str]) -> Tokens:
+        return dict(tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"))
+
+    encode = partial(_encode_text, module)
+    return TextTower(tokenize=tokenize, encode=encode, lengths=None), ()
+
+
+def _padded_tower(module: Any, tokenizer: Any) -> tuple[TextTower, tuple[str, ...]]:
+    """SigLIP sees its padding, takes its vector at the last place, and was trained without a mask on lower case.
+
+    So every text has the full length, no attention mask is passed even if the tokeniser offers one, and capitals are
+    lowered where the tokeniser leaves them: transformers 5 does so for SigLIP 2 checkpoints of fixed resolution, whose
+    configuration says ``siglip`` and whose tokeniser says ``GemmaTokenizer``.
+    """
+    length = module.config.text_config.max_position_embeddings
+    keeps_case = tokenizer("A").input_ids != tokenizer("a").input_ids
+
+    def tokenize(texts: list[str]) -> Tokens:
+        lowered = [text.lower() for text in texts] if keeps_case else texts
+        found = tokenizer(lowered, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        return {"input_ids": found.input_ids}
+
+    note = "the tokeniser keeps capitals, and the model was trained without: texts are put in lower case"
+    tower = TextTower(tokenize=tokenize, encode=partial(_encode_text, module), lengths=None)
+    return tower, (note,) if keeps_case else ()
+
+
+def _causal_tower(module: Any, tokenizer: Any, reference: str) -> TextTower:
+    """CLIP's tokens see none behind them, and the vector is taken at the end of the text: padding reaches nothing."""
+    length = module.config.text_config.max_position_embeddings
+    end = module.config.text_config.eos_token_id
+
+    def tokenize(texts: list[str]) -> Tokens:
+        found = tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        return {"input_ids": found.input_ids}
+
+    def lengths(tokens: Tokens) -> Int64[torch.Tensor, " n_texts"]:
+        ids = tokens["input_ids"]
+        return (ids.argmax(dim=-1) if end == ARGMAX_POOLING else first_of(end, ids)) + 1
+
+    if int(lengths(tokenize(["a photo"]))[0]) < 3:
+        raise ModelError(
+            f"{reference} takes a text's vector at token id {end}, which its tokeniser does not put at the end of a text"
+            f" (it puts {tokenizer.eos_token_id}): every text would get one vector; correct eos_token_id in config.json"
+        )
+    return TextTower(tokenize=tokenize, encode=partial(_encode_text, module), lengths=lengths)
+
+
+def _context_length(parts: _Parts, reference: str) -> int:
+    text = getattr(parts.module.config, "text_config", parts.module.config)
+    told = [getattr(text, "max_position_embeddings", None), parts.tokenizer.model_max_length]
+    lengths = [length for length in told if length is not None and length < UNTOLD_LENGTH]
+    if not lengths:
+        raise ModelError(
+            f"{reference} does not say how many tokens its text tower takes: put model_max_length into"
+            " tokenizer_config.json"
+        )
+    return min(lengths)
+
+
+def _encode_text(module: Any, tokens: Tokens) -> torch.Tensor:
+    return _vectors(module.get_text_features(**tokens))
+
+
+def _vectors(output: Any) -> torch.Tensor:
+    """Return what a features method gave: a tensor, or since transformers 5 an output that has it as its pooled one."""
+    return output if isinstance(output, torch.Tensor) else output.pooler_output
+
+
+def _info(parts: _Parts, tower: TextTower, reference: str, precision: str) -> ModelInfo:
+    module = parts.module
+    identity = digest(
+        ADAPTER,
+        weights_digest(module),
+        precision,
+        json.dumps(_computation(module.config.to_dict()), sort_keys=True),
+        json.dumps(parts.processor.to_dict(), sort_keys=True, default=str),
+        tokenizer_identity(tower.tokenize, parts.tokenizer.get_vocab()),
+    )
+    tokens = tower.tokenize(["a photo"])
+    with torch.inference_mode():
+        embed_dim = tower.encode(tokens).shape[-1]
+    size = getattr(getattr(module.config, "vision_config", None), "image_size", None)
+    return ModelInfo(
+        ref=reference,
+        id=reference,
+        fingerprint=identity,
+        family=f"transformers/{type(module).__name__.removesuffix('Model')}",
+        embed_dim=embed_dim,
+        context_length=next(iter(tokens.values())).shape[1],
+        image_size=size if isinstance(size, int) else None,
+        logit_scale=_logit_scale(module, reference),
+        logit_bias=module.logit_bias.item() if hasattr(module, "logit_bias") else 0.0,
+        n_parameters=n_parameters(module),
+    )
+
+
+def _logit_scale(module: Any, reference: str) -> float:
+    if hasattr(module, "logit_scale"):
+        return math.exp(module.logit_scale.item())
+    if hasattr(module, "temperature"):  # ALIGN divides by it
+        return 1 / module.temperature.item()
+    raise ModelError(f"{reference} has no logit_scale: its cosines cannot be made into probabilities, so it is refused")
+
+
+def _computation(config: Mapping[object, Any]) -> dict[str, Any]:
+    """Return what of a configuration matters to the vectors: not where it came from, nor in what type it was saved."""
+    passing = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
+    return {
+        str(key): _computation(value) if isinstance(value, dict) else str(value)
+        for key, value in config.items()
+        if key not in passing
+    }
+
+
+def _note_of(left_over: list[str]) -> tuple[str, ...]:
+    if not left_over:
+        return ()
+    return (f"{len(left_over)} weights of the checkpoint have no place in the model ({', '.join(left_over[:3])})",)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,0 +1,199 @@
+"""The arrays of an embeddings file: read without running code, and checked before a number is made from them."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int64, Shaped
+
+from clipbench.errors import DataError, VectorError, did_you_mean
+
+if TYPE_CHECKING:
+    import pyarrow
+
+CHECKED_ROWS = 1 << 16
+"""Vectors that are checked at once: a mapped file is never all read into memory."""
+
+Arrays = dict[str, np.ndarray]
+
+
+class Kind(NamedTuple):
+    """What the arrays of one sort must be."""
+
+    expected: str
+    n_dims: tuple[int, ...]
+    dtype_kinds: str
+    dtype: type[np.generic]
+    """What they are computed with."""
+
+
+VECTORS = Kind("floating-point vectors, one a row", (2,), "f", np.float32)
+ROWS = Kind("row numbers, counted from 0", (1,), "iu", np.int64)
+NAMES = Kind("a text or a whole number for each row", (1,), "USiu", np.str_)
+NUMBER = Kind("one number", (0, 1), "fiu", np.float64)
+
+KINDS: Mapping[str, Kind] = {
+    "images": VECTORS,
+    "texts": VECTORS,
+    "class_texts": VECTORS,
+    "text_to_image": ROWS,
+    "labels": ROWS,
+    "image_ids": NAMES,
+    "text_ids": NAMES,
+    "class_names": NAMES,
+    "logit_scale": NUMBER,
+    "logit_bias": NUMBER,
+}
+
+NAMES_OF = {"images": "image_ids", "texts": "text_ids", "class_texts": "class_names"}
+
+SAYS_OF = {"text_to_image": "texts", "labels": "images", **{names: rows for rows, names in NAMES_OF.items()}}
+"""The vectors that an array says something of: it is as long as they are many."""
+
+POINTS_TO = {"text_to_image": "images", "labels": "class_texts"}
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Return the arrays of an ``.npz``, or of a folder of ``.npy`` and ``.parquet``, checked.
+
+    A ``.npy`` has the name of its array, and float32 is mapped, not read; each column of a ``.parquet`` is an array.
+
+    Raises:
+        DataError: no such file, not readable, an unknown array, or arrays that do not fit together.
+        VectorError: a vector is zero or not finite.
+    """
+    found = _read_folder(path) if path.is_dir() else _readable(path, _read_npz)
+    for name in found:
+        if name not in KINDS:
+            raise DataError(f"{path} has an unknown array '{name}': {did_you_mean(name, KINDS)}")
+    if "images" not in found or not {"texts", "class_texts"} & set(found):
+        raise DataError(
+            f"{path} has {', '.join(found) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts' or both"
+        )
+    arrays = {name: _cast(name, array, path) for name, array in found.items()}
+    for name in arrays:
+        _check_size(name, arrays, path)
+    for name in arrays:
+        _check_values(name, arrays, path)
+    return arrays
+
+
+def _read_folder(folder: Path) -> Arrays:
+    arrays: Arrays = {}
+    for file in sorted(folder.iterdir()):
+        read = {".npy": _read_npy, ".parquet": _read_parquet}.get(file.suffix)
+        for name, array in _readable(file, read).items() if read else ():
+            if name in arrays:
+                raise DataError(f"{folder} has the array '{name}' twice, the second time in {file.name}: keep one")
+            arrays[name] = array
+    return arrays
+
+
+def _readable(path: Path, read: Callable[[Path], Arrays]) -> Arrays:
+    try:
+        return read(path)
+    except FileNotFoundError as error:
+        raise DataError(
+            f"no embeddings file {path}: expected an .npz, or a folder of .npy or .parquet files"
+        ) from error
+    except Exception as error:  # numpy, zipfile and pyarrow raise many kinds for what they cannot read
+        cause = f"{type(error).__name__}: {error}".splitlines()[0]
+        if "allow_pickle" in cause:
+            cause = "it holds Python objects; write names as text, np.array(names, dtype=str)"
+        raise DataError(f"cannot read {path} ({cause}): expected arrays that numpy.savez or pyarrow wrote") from error
+
+
+def _read_npz(path: Path) -> Arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def _read_npy(path: Path) -> Arrays:
+    return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
+
+
+def _read_parquet(path: Path) -> Arrays:
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(path)
+    return {name: _column(table.column(name).combine_chunks(), name) for name in table.column_names}
+
+
+def _column(column: "pyarrow.Array", name: str) -> np.ndarray:
+    """Return a column as an array, with two dimensions where its cells are lists of one length."""
+    import pyarrow.compute
+
+    if column.null_count:
+        raise ValueError(f"column '{name}' has {column.null_count} empty cells")
+    if not pyarrow.types.is_nested(column.type):
+        values = column.to_numpy(zero_copy_only=False)
+        return values.astype(str) if values.dtype == object else values
+    if len(pyarrow.compute.unique(pyarrow.compute.list_value_length(column))) > 1:
+        raise ValueError(f"column '{name}' has lists of different lengths")
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+
+
+def _cast(name: str, array: np.ndarray, path: Path) -> np.ndarray:
+    kind = KINDS[name]
+    fits = array.ndim in kind.n_dims and array.dtype.kind in kind.dtype_kinds and array.size
+    if not fits or (kind is NUMBER and array.size != 1):
+        raise DataError(f"{path}: '{name}' is {array.dtype} of shape {array.shape}: expected {kind.expected}")
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is found as that
+        cast = array.astype(kind.dtype, copy=False)
+    return cast.reshape(()) if kind is NUMBER else cast
+
+
+def _check_size(name: str, arrays: Arrays, path: Path) -> None:
+    array, said_of = arrays[name], SAYS_OF.get(name)
+    if KINDS[name] is VECTORS and array.shape[1] != arrays["images"].shape[1]:
+        raise DataError(
+            f"{path}: 'images' has dimension {arrays['images'].shape[1]} and '{name}' {array.shape[1]}: expected one, in"
+            " which both towers meet"
+        )
+    if said_of is None:
+        return
+    if said_of not in arrays:
+        raise DataError(f"{path} has '{name}' but no '{said_of}', which it says something of")
+    if len(array) != len(arrays[said_of]):
+        raise DataError(f"{path}: '{name}' has {len(array)} rows: expected {len(arrays[said_of])}, as '{said_of}' has")
+
+
+def _check_values(name: str, arrays: Arrays, path: Path) -> None:
+    array, kind = arrays[name], KINDS[name]
+    if kind is VECTORS:
+        _check_vectors(array, name, arrays.get(NAMES_OF[name]))
+    elif kind is NAMES:
+        _check_distinct(array, name, path)
+    elif kind is NUMBER:
+        if not np.isfinite(array) or (name == "logit_scale" and array <= 0):
+            above = " above 0" if name == "logit_scale" else ""
+            raise DataError(f"{path}: '{name}' is {array}: expected a finite number{above}")
+    else:
+        _check_rows(array, name, arrays.get(POINTS_TO[name]), path)
+
+
+def _check_vectors(vectors: Float32[np.ndarray, "n dim"], name: str, ids: Shaped[np.ndarray, " n"] | None) -> None:
+    for start in range(0, len(vectors), CHECKED_ROWS):
+        block = np.asarray(vectors[start : start + CHECKED_ROWS])
+        bad = np.flatnonzero(~np.isfinite(block).all(axis=1) | ~block.any(axis=1))
+        if len(bad):
+            row = start + int(bad[0])
+            shown = "" if ids is None else f" ('{ids[row]}')"
+            what = "zero" if not vectors[row].any() else "not finite"
+            raise VectorError(f"row {row}{shown} of '{name}' is {what}: no number can be made from it")
+
+
+def _check_distinct(names: Shaped[np.ndarray, " n"], array: str, path: Path) -> None:
+    distinct, counts = np.unique(names, return_counts=True)
+    if len(distinct) < len(names):
+        raise DataError(f"{path}: '{array}' has '{distinct[counts > 1][0]}' twice: expected distinct ones")
+
+
+def _check_rows(
+    rows: Int64[np.ndarray, " n"], name: str, target: Float32[np.ndarray, "n_targets dim"] | None, path: Path
+) -> None:
+    out = np.flatnonzero((rows < 0) | (target is not None and rows >= len(target)))
+    if len(out):
+        expected = "0 or more" if target is None else f"0 to {len(target) - 1}, a row of '{POINTS_TO[name]}'"
+        raise DataError(f"{path}: '{name}' has {rows[out[0]]} in row {out[0]}: expected {expected}")

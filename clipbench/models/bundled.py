@@ -1,0 +1,101 @@
+"""Checkpoints of the bundled CLIP: folders that ``clipbench train`` wrote. Nothing here imports torch when imported."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipbench.clip.folders import CONFIG, WEIGHTS, checkpoints, holds_model
+from clipbench.errors import ModelError
+from clipbench.model import LoadOptions, ModelInfo
+from clipbench.models._fingerprint import digest
+
+if TYPE_CHECKING:
+    from clipbench.clip.model import CLIP
+    from clipbench.models._torch import TorchModel
+
+ADAPTER = "bundled adapter 1"
+"""Raised when the same weights would give other vectors: it is part of the fingerprint."""
+
+
+def load(body: str, options: LoadOptions) -> "TorchModel":
+    """Return the model of a checkpoint, or of a run's newest one, which a note then names.
+
+    Raises:
+        ModelError: the folder holds no checkpoint, or a damaged one.
+        UsageError: an unknown option, device or precision.
+    """
+    options.refuse_arch(body)
+    options.refuse_unknown([], body)
+    folder = _checkpoint(Path(body))
+    notes = () if folder == Path(body) else (f"of the run in {body}, its newest checkpoint: {folder.name}",)
+    return _build(folder, options, notes)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a path is a checkpoint of the bundled CLIP, or a run with one."""
+    return holds_model(path) or bool(checkpoints(path))
+
+
+def _checkpoint(path: Path) -> Path:
+    if holds_model(path):
+        return path
+    found = checkpoints(path)
+    if not found:
+        raise ModelError(
+            f"{path} is no checkpoint of clipbench train: expected a folder with {CONFIG} and {WEIGHTS}, or a run's folder"
+        )
+    return found[-1]
+
+
+def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...]) -> "TorchModel":
+    import torch
+
+    from clipbench.clip.checkpoint import load_model
+    from clipbench.clip.preprocess import Preprocess
+    from clipbench.models._text import TextTower, tokenizer_identity
+    from clipbench.models._torch import TorchModel, freeze, placement, probe, weights_digest
+
+    place = placement(options.device, options.precision, options.batch_size)
+    module, tokeniser = load_model(folder)
+    tower = TextTower(
+        tokenize=lambda texts: {"text": torch.from_numpy(tokeniser.encode(texts))},
+        encode=lambda tokens: module.encode_text(tokens["text"]),
+        lengths=lambda tokens: tokens["text"].argmax(dim=-1) + 1,
+    )
+    words = tokenizer_identity(tower.tokenize, tokeniser.vocabulary())
+    identity = digest(ADAPTER, weights_digest(module), options.precision, module.config, words)
+    model = TorchModel(
+        info=_info(module, _name(folder), identity, notes),
+        preprocess=Preprocess(module.config),
+        image_tower=module.encode_image,
+        text_tower=tower,
+        placement=place,
+    )
+    freeze(module, place)
+    probe(model, place)
+    return model
+
+
+def _info(module: "CLIP", name: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
+    from clipbench.models._torch import n_parameters
+
+    config, bias = module.config, module.logit_bias
+    return ModelInfo(
+        ref=name,
+        id=f"bundled:{name}",
+        fingerprint=fingerprint,
+        family="clipbench/CLIP" if bias is None else "clipbench/SigLIP",
+        embed_dim=config.embed_dim,
+        context_length=config.context_length,
+        image_size=config.image_size,
+        logit_scale=math.exp(module.logit_scale.item()),
+        logit_bias=0.0 if bias is None else bias.item(),
+        n_parameters=n_parameters(module),
+        notes=notes,
+    )
+
+
+def _name(folder: Path) -> str:
+    """Return what tells a checkpoint from others: of a step, its run's name too."""
+    absolute = folder.resolve()
+    return f"{absolute.parent.name}/{absolute.name}" if absolute.name.startswith("step-") else absolute.name

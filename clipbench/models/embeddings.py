@@ -1,0 +1,179 @@
+"""Precomputed vectors: model and data in one, so no model, no picture and no torch is needed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from clipbench.data.dataset import Dataset, ImageRef, check, content_digest
+from clipbench.errors import BadImage, DataError, UsageError
+from clipbench.model import LoadOptions, ModelInfo
+from clipbench.models._fingerprint import array_digest, digest
+from clipbench.models._vector_arrays import Arrays, read_arrays
+
+OWN_SAMPLES = "embeddings"
+"""Id of the data set in the file, whatever the file is called: files of two models hold the same samples."""
+TEMPLATE = "class: {c}"
+"""Sets the names of classes, as prompts, apart from the names of texts."""
+
+
+@dataclass(frozen=True)
+class VectorRow:
+    """A picture of which only the vector is there. It is told by its id, so that another model's file compares."""
+
+    row: int
+    name: str
+
+    def digest(self) -> str:
+        return content_digest(self.name.encode())
+
+    def open(self) -> Image.Image:
+        raise BadImage(self.name, "an embeddings file holds vectors, not pictures")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EmbeddingsFile:
+    """An ``Embedder`` that looks its vectors up, and the samples that they belong to."""
+
+    info: ModelInfo
+    dataset: Dataset
+    """Pictures stand for rows of ``images``, captions for rows of ``texts``, prompts for rows of ``class_texts``."""
+    missing: Mapping[str, str]
+    """Which array would give each part that the data set lacks."""
+    image_vectors: Float32[np.ndarray, "n_images dim"]
+    text_vectors: Mapping[str, Float32[np.ndarray, " dim"]]
+
+    def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
+        """Return the vector of each picture of ``dataset``, in order.
+
+        Raises:
+            DataError: a picture of another data set.
+        """
+        rows = [image.row if isinstance(image, VectorRow) else self._unknown("image", image.name) for image in images]
+        return np.array(self.image_vectors[np.array(rows, np.int64)])
+
+    def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        """Return the vector of each caption or prompt of ``dataset``, in order.
+
+        Raises:
+            DataError: a text that the file has no vector for, such as a prompt of one's own.
+        """
+        out = np.empty((len(texts), self.info.embed_dim), np.float32)
+        for place, text in enumerate(texts):
+            found = self.text_vectors.get(text)
+            out[place] = self._unknown("text", text) if found is None else found
+        return out
+
+    def _unknown(self, what: str, name: str) -> int:
+        raise DataError(
+            f"{self.info.id} has no vector for {what} '{name}': it holds vectors of its own samples only, so ask for a"
+            " task without @DATA and without --prompts"
+        )
+
+
+def load(body: str, options: LoadOptions) -> EmbeddingsFile:
+    """Return the vectors of an ``.npz``, or of a folder of ``.npy`` or ``.parquet``, with their samples.
+
+    Raises:
+        UsageError: an option that vectors which are already there cannot follow.
+        DataError: the file cannot be read, or its arrays do not fit together.
+        VectorError: a vector is zero or not finite.
+    """
+    reference = f"embeddings:{body}"
+    options.refuse_arch(reference)
+    options.refuse_unknown([], reference)
+    if options.precision != "fp32":
+        raise UsageError(f"--precision {options.precision}: the vectors of {reference} are there already: drop it")
+    path = Path(body)
+    arrays = read_arrays(path)
+    return EmbeddingsFile(
+        info=_info(arrays, reference),
+        dataset=_dataset(arrays),
+        missing=dict(_missing(arrays)),
+        image_vectors=arrays["images"],
+        text_vectors=_text_vectors(arrays, path),
+    )
+
+
+def _info(arrays: Arrays, reference: str) -> ModelInfo:
+    hashes = [f"{name} {array_digest(array)}" for name, array in sorted(arrays.items())]
+    note = "the file has no logit_scale: 100 is taken, which only calibration depends on"
+    return ModelInfo(
+        ref=reference,
+        id=reference,
+        fingerprint=digest("embeddings 1", *hashes),
+        family="embeddings",
+        embed_dim=arrays["images"].shape[1],
+        context_length=None,
+        image_size=None,
+        logit_scale=float(arrays.get("logit_scale", np.float64(100))),
+        logit_bias=float(arrays.get("logit_bias", np.float64(0))),
+        n_parameters=None,
+        notes=() if "logit_scale" in arrays else (note,),
+    )
+
+
+def _dataset(arrays: Arrays) -> Dataset:
+    names = _names(arrays, "image_ids", "images", "")
+    text_to_image = _text_to_image(arrays)
+    class_names = _names(arrays, "class_names", "class_texts", "class ") if "class_texts" in arrays else None
+    labels = arrays.get("labels")
+    notes = [] if "image_ids" in arrays else ["samples are told by their row: the file has no image_ids"]
+    if class_names is not None and labels is not None:
+        empty = np.setdiff1d(np.arange(len(class_names)), labels)
+        notes += [f"{len(empty)} of {len(class_names)} classes have no image"] if len(empty) else []
+    dataset = Dataset(
+        id=OWN_SAMPLES,
+        images=[VectorRow(row, name) for row, name in enumerate(names)],
+        image_ids=names,
+        labels=labels,
+        class_names=None if class_names is None else tuple(class_names),
+        templates=None if class_names is None else (TEMPLATE,),
+        captions=None if text_to_image is None else _names(arrays, "text_ids", "texts", "text "),
+        caption_image=text_to_image,
+        caption_ids=None if text_to_image is None else _names(arrays, "text_ids", "texts", ""),
+        notes=tuple(notes),
+    )
+    return check(dataset, allow_partial=True)
+
+
+def _text_to_image(arrays: Arrays) -> np.ndarray | None:
+    if "text_to_image" in arrays:
+        return arrays["text_to_image"]
+    n_images, n_texts = len(arrays["images"]), len(arrays.get("texts", ()))
+    return np.arange(n_images) if n_images == n_texts else None
+
+
+def _names(arrays: Arrays, ids: str, rows: str, prefix: str) -> list[str]:
+    if ids in arrays:
+        return [str(name) for name in arrays[ids]]
+    return [f"{prefix}{row}" for row in range(len(arrays[rows]))]
+
+
+def _missing(arrays: Arrays) -> Iterator[tuple[str, str]]:
+    n_images, n_texts = len(arrays["images"]), len(arrays.get("texts", ()))
+    if _text_to_image(arrays) is None:
+        why = f"text_to_image (needed because there are {n_images} images and {n_texts} texts)" if n_texts else "texts"
+        for part in ("captions", "caption_image", "caption_ids"):
+            yield part, why
+    if "class_texts" not in arrays or "labels" not in arrays:
+        lacking = " and ".join(name for name in ("labels", "class_texts") if name not in arrays)
+        for part in ("labels", "class_names", "templates"):
+            yield part, lacking
+
+
+def _text_vectors(arrays: Arrays, path: Path) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    if "texts" in arrays:
+        found.update(zip(_names(arrays, "text_ids", "texts", "text "), arrays["texts"], strict=True))
+    if "class_texts" in arrays:
+        names = _names(arrays, "class_names", "class_texts", "class ")
+        prompts = [TEMPLATE.format(c=name) for name in names]
+        clash = next((prompt for prompt in prompts if prompt in found), None)
+        if clash is not None:
+            raise DataError(f"{path}: text_ids has '{clash}', which is what a class is asked for by: rename it")
+        found.update(zip(prompts, arrays["class_texts"], strict=True))
+    return found

@@ -1,0 +1,275 @@
+"""Models of open_clip: pretrained tags, Hub repositories, folders, and checkpoints of a training run.
+
+This module says what is meant by a reference; torch and open_clip are imported when a model is asked for.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from clipbench.errors import ModelError, UsageError
+from clipbench.model import LoadOptions
+from clipbench.models._suffixes import CHECKPOINTS
+from clipbench.network import Wanted
+
+if TYPE_CHECKING:
+    from clipbench.models._open_clip_model import Recipe
+    from clipbench.models._torch import TorchModel
+
+RANDOM = "random"
+"""The tag that asks for random weights on purpose."""
+
+QUICK = "-quickgelu"
+"""How open_clip ends the names of architectures with OpenAI's activation."""
+
+FOLDER_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+"""What open_clip calls the weights that it writes for the Hub, best first."""
+
+
+def load(body: str, options: LoadOptions) -> "TorchModel":
+    """Return ``ARCH/TAG`` with its pretrained weights, ``ARCH/random``, or (with ``options.arch``) a checkpoint file.
+
+    Options: ``context``; for a file ``tag``, whose preprocessing and activation it shares; for random weights ``seed``.
+
+    Raises:
+        UsageError: an unknown architecture, tag or option.
+        ModelError: a checkpoint that cannot be read or does not fit.
+        Unavailable: weights that are not on this machine and cannot be fetched.
+    """
+    from clipbench.models._open_clip_model import build
+
+    if options.arch is not None:
+        if Path(body).suffix.lower() not in CHECKPOINTS:
+            options.refuse_arch(f"open_clip:{body}")
+        return build(_file_recipe(Path(body), options.arch, options), options)
+    arch, tag = _arch_and_tag(body)
+    return build(_random_recipe(arch, options) if tag == RANDOM else _tag_recipe(arch, tag, options), options)
+
+
+def load_hub(body: str, options: LoadOptions) -> "TorchModel":
+    """Return the model of a Hub repository ``ORG/NAME`` that holds an open_clip configuration. Option: ``context``."""
+    reference = f"hf-hub:{body}"
+    options.refuse_arch(reference)
+    options.refuse_unknown(["context"], reference)
+    from open_clip.pretrained import download_pretrained_from_hf
+
+    from clipbench.models._open_clip_model import Recipe, build, from_hub
+
+    path = from_hub(lambda: download_pretrained_from_hf(body), _wanted_weights(reference, body), reference)
+    recipe = Recipe(id=reference, name=reference, weights=Path(path), context=_number(options, "context"))
+    return build(recipe, options)
+
+
+def load_folder(body: str, options: LoadOptions) -> "TorchModel":
+    """Return the model of a folder with ``open_clip_config.json``, weights and its tokeniser. Option: ``context``."""
+    reference = f"local-dir:{body}"
+    options.refuse_arch(reference)
+    options.refuse_unknown(["context"], reference)
+    _check_folder_config(Path(body), reference)
+    from clipbench.models._open_clip_model import Recipe, build
+
+    weights = _weights_in(Path(body), reference)
+    return build(Recipe(id=reference, name=reference, weights=weights, context=_number(options, "context")), options)
+
+
+def _tag_recipe(arch: str, tag: str, options: LoadOptions) -> "Recipe":
+    options.refuse_unknown(["context"], f"open_clip:{arch}/{tag}")
+    import open_clip
+    from open_clip.pretrained import download_pretrained
+
+    from clipbench.models._open_clip_model import Recipe, from_hub
+
+    settings = open_clip.get_pretrained_cfg(arch, tag)
+    name, notes = _with_activation(arch, tag)
+    reference = f"open_clip:{name}/{tag}"
+    wanted = _wanted_weights(reference, settings["hf_hub"].rpartition("/")[0])
+    path = from_hub(lambda: download_pretrained(settings), wanted, reference)
+    context = _number(options, "context")
+    return Recipe(id=reference, name=name, weights=Path(path), preprocess=settings, context=context, notes=notes)
+
+
+def _random_recipe(arch: str, options: LoadOptions) -> "Recipe":
+    from clipbench.models._open_clip_model import Recipe
+
+    reference = f"open_clip:{arch}/{RANDOM}"
+    options.refuse_unknown(["seed", "context"], reference)
+    seed = _number(options, "seed") or 0
+    settings, _ = _preprocess_of(arch)
+    return Recipe(
+        id=reference,
+        name=arch,
+        weights=None,
+        preprocess=settings,
+        context=_number(options, "context"),
+        seed=seed,
+        notes=(f"random weights (seed {seed}), on request: nothing was learned",),
+    )
+
+
+def _file_recipe(path: Path, arch: str, options: LoadOptions) -> "Recipe":
+    from clipbench.models._open_clip_model import Recipe
+
+    options.refuse_unknown(["tag", "context"], str(path))
+    name = _known_arch(arch)
+    if "tag" in options.options:
+        import open_clip
+
+        tag = _known_tag(name, options.options["tag"])
+        settings: Mapping[str, object] = open_clip.get_pretrained_cfg(name, tag)
+        name, notes = _with_activation(name, tag)
+    else:
+        settings, notes = _preprocess_of(name)
+        notes += _activation_note(name)
+    context = _number(options, "context")
+    return Recipe(id=f"{path} as {name}", name=name, weights=path, preprocess=settings, context=context, notes=notes)
+
+
+def _arch_and_tag(body: str) -> tuple[str, str]:
+    if _find(body, _archs()):  # ViT-B/32 and the like: a whole name, no tag
+        arch, tag = body, ""
+    else:
+        arch, _, tag = body.rpartition("," if "," in body else "/")
+    arch = _known_arch(arch or body)
+    if not tag:
+        raise UsageError(
+            f"'{body}' names no pretrained weights: expected {arch}/TAG, where TAG is {_some(_tags(arch))};"
+            f" for random weights on purpose give open_clip:{arch}/{RANDOM}"
+        )
+    return arch, RANDOM if tag.lower() == RANDOM else _known_tag(arch, tag)
+
+
+def _known_arch(name: str) -> str:
+    return _find(name, _archs()) or _unknown("open_clip architecture", name, _archs())
+
+
+def _known_tag(arch: str, name: str) -> str:
+    return _find(name, _tags(arch)) or _unknown(f"pretrained tag of {arch}", name, _tags(arch))
+
+
+def _archs() -> list[str]:
+    import open_clip
+
+    names: list[str] = open_clip.list_models()
+    return names
+
+
+def _tags(arch: str) -> list[str]:
+    import open_clip
+
+    names: list[str] = open_clip.list_pretrained_tags_by_model(arch)
+    return names
+
+
+def _find(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is meant, whatever its case, slashes and dashes."""
+    return next((each for each in known if _plain(each) == _plain(name)), None)
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("/", "-").replace("_", "-")
+
+
+def _unknown(what: str, name: str, known: list[str]) -> NoReturn:
+    by_plain = {_plain(each): each for each in known}
+    near = [by_plain[each] for each in get_close_matches(_plain(name), by_plain, n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {_some(known)}"
+    raise UsageError(f"unknown {what} '{name}': {hint}")
+
+
+def _some(names: list[str], n: int = 8) -> str:
+    return ", ".join(names[:n]) + (f", ... ({len(names)} in all)" if len(names) > n else "") or "none"
+
+
+def _with_activation(arch: str, tag: str) -> tuple[str, tuple[str, ...]]:
+    """Return the architecture with the activation that a tag was trained with, and a note when it is another.
+
+    ``create_model("ViT-B-32", pretrained="openai")`` of open_clip 3.3 computes with the wrong one and only warns.
+    """
+    import open_clip
+
+    is_quick = open_clip.get_model_config(arch).get("quick_gelu", False)
+    if is_quick or not open_clip.get_pretrained_cfg(arch, tag).get("quick_gelu", False):
+        return arch, ()
+    name = f"{arch}{QUICK}"
+    if name not in _archs():
+        raise ModelError(f"{arch}/{tag} was trained with QuickGELU, and this open_clip has no {name}: update open_clip")
+    return name, (
+        f"{tag} was trained with QuickGELU: taken as {name}, as {arch} would compute with another activation",
+    )
+
+
+def _activation_note(arch: str) -> tuple[str, ...]:
+    if f"{arch}{QUICK}" not in _archs():
+        return ()
+    return (f"activation GELU, as {arch} has it: weights trained from OpenAI's need --arch {arch}{QUICK}",)
+
+
+def _preprocess_of(arch: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
+    """Return the preprocessing that all pretrained weights of an architecture share; open_clip's default where they
+    do not, or where there are none. A checkpoint of one's own does not say which it was trained with."""
+    import open_clip
+
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    found = [open_clip.get_pretrained_cfg(arch, tag) for tag in _tags(arch)]
+    distinct = {repr([settings[key] for key in keys]): {key: settings[key] for key in keys} for settings in found}
+    if len(distinct) == 1:
+        settings: dict[str, object] = next(iter(distinct.values()))
+        return settings, (f"preprocessing of open_clip's {arch} weights: {_shown(settings)}",)
+    why = "whose pretrained weights differ in it" if distinct else "which has no pretrained weights"
+    return {}, (f"preprocessing is open_clip's default, for {arch}, {why}; another with --model-option tag=TAG",)
+
+
+def _shown(settings: Mapping[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in settings.items())
+
+
+def _wanted_weights(reference: str, repository: str) -> Wanted:
+    from clipbench.models._open_clip_model import OFFLINE_ADVICE
+
+    return Wanted(
+        what=f"the weights of {reference}",
+        repository=repository,
+        remedy=f"where there is a network run `hf download {repository} --local-dir FOLDER`, bring the folder here and"
+        f" give --model local-dir:FOLDER, or {OFFLINE_ADVICE}",
+    )
+
+
+def _check_folder_config(folder: Path, reference: str) -> None:
+    path = folder / "open_clip_config.json"
+    if not path.is_file():
+        raise ModelError(
+            f"{reference} has no open_clip_config.json: expected a folder as open_clip writes it for the Hub; a bare"
+            " checkpoint is --model FILE --arch ARCH, a transformers model --model hf:FOLDER"
+        )
+    try:
+        config: Any = json.loads(path.read_text(encoding="utf-8"))
+        model = config["model_cfg"]
+        is_whole = all(key in model for key in ("embed_dim", "vision_cfg", "text_cfg"))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"{path} cannot be read ({type(error).__name__}: {error}): expected JSON with 'model_cfg'"
+        ) from error
+    if not is_whole:
+        raise ModelError(f"{path} has no embed_dim, vision_cfg or text_cfg under 'model_cfg': is it open_clip's?")
+
+
+def _weights_in(folder: Path, reference: str) -> Path:
+    for name in FOLDER_WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    found = sorted(path for path in folder.iterdir() if path.suffix in CHECKPOINTS)
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise ModelError(f"{reference} has no {FOLDER_WEIGHTS[0]}, nor exactly one checkpoint beside it: found {names}")
+    return found[0]
+
+
+def _number(options: LoadOptions, name: str) -> int | None:
+    text = options.options.get(name)
+    if text is None:
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"model option {name}={text}: expected a whole number")
+    return int(text)

@@ -1,0 +1,231 @@
+"""Any object with ``encode_images`` and ``encode_texts``, made by a function of the user's own."""
+
+import contextlib
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar, cast, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from clipbench.errors import ClipbenchError, ModelError, UsageError
+from clipbench.model import LoadOptions, ModelInfo
+from clipbench.models._fingerprint import digest
+
+METHODS = ("encode_images", "encode_texts")
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Encoders(Protocol):
+    """What the user's object must have; it may also have logit_scale, logit_bias, context_length and fingerprint."""
+
+    def encode_images(self, images: list[Image.Image]) -> object:
+        """Return vectors of shape (n, d) for RGB pictures, as a numpy array or a torch tensor."""
+
+    def encode_texts(self, texts: list[str]) -> object:
+        """Return vectors of shape (n, d) for texts, of the same d."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonModel:
+    """The user's object, given batches and checked at every one."""
+
+    info: ModelInfo
+    encoders: Encoders
+    batch_size: int
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
+        """Return one vector a picture, in order; the user's method gets them as RGB, a batch at a time."""
+        pictures = [image.convert("RGB") for image in images]
+        return self._vectors("encode_images", self.encoders.encode_images, pictures)
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        """Return one vector a text, in order; the user's method gets a batch at a time."""
+        return self._vectors("encode_texts", self.encoders.encode_texts, list(texts))
+
+    def _vectors(self, name: str, encode: Callable[[list[T]], object], items: list[T]) -> np.ndarray:
+        out = np.empty((len(items), self.info.embed_dim), np.float32)
+        for start in range(0, len(items), self.batch_size):
+            batch = items[start : start + self.batch_size]
+            out[start : start + len(batch)] = _encoded(f"{self.info.id}: {name}", encode, batch, self.info.embed_dim)
+        return out
+
+
+def load(body: str, options: LoadOptions) -> PythonModel:
+    """Return the object that ``MODULE:FACTORY`` makes; the current folder is searched for the module too.
+
+    The factory is called with all ``--model-option key=value`` pairs, the values as text.
+
+    Raises:
+        UsageError: no such module or factory, an option that it does not take, or a setting that it must make itself.
+        ModelError: the user's code failed, or what it gave is no dual encoder.
+    """
+    reference = f"python:{body}"
+    options.refuse_arch(reference)
+    _refuse_settings(options, reference)
+    factory = _factory(body, reference)
+    encoders = _call_factory(factory, options, reference)
+    return PythonModel(
+        info=_info(encoders, factory, options, reference), encoders=encoders, batch_size=options.batch_size
+    )
+
+
+def _refuse_settings(options: LoadOptions, reference: str) -> None:
+    given = {"--device": (options.device, "auto"), "--precision": (options.precision, "fp32")}
+    for flag, (value, default) in given.items():
+        if value != default:
+            name = flag.removeprefix("--")
+            raise UsageError(
+                f"{flag} {value} does not reach {reference}, which chooses its own: drop it, or give it to the factory"
+                f" as --model-option {name}={value}"
+            )
+
+
+def _factory(body: str, reference: str) -> Callable[..., object]:
+    module_name, colon, factory_name = body.partition(":")
+    if not (colon and module_name and factory_name):
+        raise UsageError(f"'{reference}' is incomplete: expected python:MODULE:FACTORY, such as python:my_model:load")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and module_name.startswith(error.name):
+            raise UsageError(
+                f"no module '{module_name}' for {reference}: expected {module_name}.py in {os.getcwd()}, or installed"
+            ) from error
+        raise _fault(f"{reference}: importing {module_name}", error) from error
+    except Exception as error:
+        raise _fault(f"{reference}: importing {module_name}", error) from error
+    factory = getattr(module, factory_name, None)
+    if not callable(factory):
+        found = "nothing" if factory is None else f"a {type(factory).__name__}"
+        raise UsageError(f"{reference}: module {module_name} has {found} under '{factory_name}': expected a function")
+    return cast(Callable[..., object], factory)
+
+
+def _call_factory(factory: Callable[..., object], options: LoadOptions, reference: str) -> Encoders:
+    try:
+        inspect.signature(factory).bind(**options.options)
+    except ValueError:
+        pass  # some callables of C have no signature to ask
+    except TypeError as error:
+        raise UsageError(
+            f"{reference} cannot be called with options {', '.join(options.options) or 'none'} ({error}):"
+            f" it takes {inspect.signature(factory)}"
+        ) from error
+    try:
+        made = factory(**options.options)
+    except Exception as error:
+        raise _fault(f"{reference}: the factory", error) from error
+    for name in METHODS:
+        if not callable(getattr(made, name, None)):
+            raise ModelError(
+                f"{reference} made a {type(made).__name__} without {name}(...): expected {' and '.join(METHODS)}"
+            )
+    return cast(Encoders, made)
+
+
+def _info(encoders: Encoders, factory: Callable[..., object], options: LoadOptions, reference: str) -> ModelInfo:
+    image = _encoded(
+        f"{reference}: encode_images", encoders.encode_images, [Image.new("RGB", (64, 64), (128, 128, 128))]
+    )
+    embed_dim = image.shape[1]
+    _encoded(f"{reference}: encode_texts", encoders.encode_texts, ["a photo"], embed_dim)
+    fingerprint = getattr(encoders, "fingerprint", None)
+    notes: tuple[str, ...] = ()
+    if fingerprint is None:
+        fingerprint, notes = _fingerprint_of_source(factory, options, reference)
+    context_length = getattr(encoders, "context_length", None)
+    if not isinstance(context_length, int | None):
+        raise ModelError(f"{reference}: context_length is {context_length!r}: expected a whole number of tokens")
+    return ModelInfo(
+        ref=reference,
+        id=reference,
+        fingerprint=str(fingerprint),
+        family=f"python/{type(encoders).__name__}",
+        embed_dim=embed_dim,
+        context_length=context_length,
+        image_size=None,
+        logit_scale=_number(encoders, "logit_scale", 100.0, reference),
+        logit_bias=_number(encoders, "logit_bias", 0.0, reference),
+        n_parameters=None,
+        notes=notes,
+    )
+
+
+def _fingerprint_of_source(
+    factory: Callable[..., object], options: LoadOptions, reference: str
+) -> tuple[str, tuple[str, ...]]:
+    """Return a hash of the code and of what it was called with, which is all that can be seen from outside."""
+    files = _source_files(factory, module_name=reference.split(":")[1])
+    code = [path.read_text(encoding="utf-8") for path in files]
+    note = (
+        f"fingerprint from {' and '.join(path.name for path in files) or 'the name'} and the factory's options only: when"
+        " weights change without either, give the object a 'fingerprint', or the store answers with old vectors"
+    )
+    return digest("python 1", reference, *code, sorted(options.options.items())), (note,)
+
+
+def _source_files(factory: Callable[..., object], module_name: str) -> list[Path]:
+    """Return the module that was asked for, and where the factory comes from if that is another."""
+    found = {getattr(sys.modules[module_name], "__file__", None)}
+    with contextlib.suppress(TypeError):  # a partial or an object has no source file of its own
+        found.add(inspect.getsourcefile(inspect.unwrap(factory)))
+    return sorted(Path(name) for name in found if name is not None and name.endswith(".py"))
+
+
+def _number(encoders: Encoders, name: str, default: float, reference: str) -> float:
+    value = getattr(encoders, name, default)
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{reference}: {name} is {value!r}: expected a number") from error
+    if not np.isfinite(number) or (name == "logit_scale" and number <= 0):
+        raise ModelError(
+            f"{reference}: {name} is {number}: expected a finite number{' above 0' * (name == 'logit_scale')}"
+        )
+    return number
+
+
+def _encoded(what: str, encode: Callable[[list[T]], object], batch: list[T], dim: int | None = None) -> np.ndarray:
+    """Return what a method of the user's gave for a batch, as float32 of the right shape."""
+    try:
+        given = encode(batch)
+    except ClipbenchError:
+        raise
+    except Exception as error:
+        raise _fault(what, error) from error
+    vectors = _as_floats(given, what)
+    if (
+        vectors.ndim != 2
+        or len(vectors) != len(batch)
+        or vectors.shape[1] != (dim or vectors.shape[1])
+        or not vectors.size
+    ):
+        raise ModelError(f"{what} gave shape {vectors.shape} for {len(batch)}: expected ({len(batch)}, {dim or 'd'})")
+    return vectors
+
+
+def _as_floats(given: object, what: str) -> np.ndarray:
+    """Return an array or a tensor, wherever and in whatever precision it is, as float32."""
+    for step in ("detach", "cpu", "float"):  # a torch tensor may need gradients, a GPU and bfloat16 taken off it
+        if hasattr(given, step):
+            given = getattr(given, step)()
+    try:
+        return np.asarray(given, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{what} gave a {type(given).__name__}: expected an array of numbers, (n, d)") from error
+
+
+def _fault(what: str, error: Exception) -> ModelError:
+    cause = f"{type(error).__name__}: {error}".splitlines()[0]
+    return ModelError(f"{what} failed ({cause}): see --traceback")

@@ -1,0 +1,146 @@
+"""What a model reference means, such as ``vit-b-32``, ``hf:ORG/REPO`` or ``checkpoint.pt`` with an architecture.
+
+A reference is an alias, or ``PREFIX:BODY`` where the prefix is an entry point of ``clipbench.models``, or one of the
+forms that users know from elsewhere. An adapter is a function ``load(body, options) -> Model``; it needs to know
+nothing of aliases, nor of the reference that led to it.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from clipbench import plugins
+from clipbench.errors import ModelError, UsageError, did_you_mean
+from clipbench.model import LoadOptions, Model, PixelModel
+from clipbench.models._named import NamedModel, NamedPixelModel
+from clipbench.models._suffixes import CHECKPOINTS, VECTORS
+from clipbench.models.embeddings import EmbeddingsFile
+
+Adapter = Callable[[str, LoadOptions], Model | EmbeddingsFile]
+
+FORMS = (
+    ("open_clip:ARCH/TAG", "open_clip with its pretrained tag; ARCH,TAG means the same; ARCH/random is untrained"),
+    ("hf-hub:ORG/REPO", "open_clip model on the Hugging Face Hub"),
+    ("local-dir:FOLDER", "the same in a folder"),
+    ("hf:ORG/REPO, hf:FOLDER", "transformers model: CLIP, SigLIP, SigLIP 2 and what else has both towers"),
+    ("FILE --arch ARCH", f"training checkpoint ({', '.join(CHECKPOINTS)}) of an open_clip architecture"),
+    ("embeddings:FILE", "precomputed vectors with their samples: an .npz, or a folder of .npy or .parquet"),
+    ("python:MODULE:FACTORY", "object with encode_images and encode_texts, made by a function of yours"),
+)
+
+
+class Alias(NamedTuple):
+    """A short name for a reference."""
+
+    alias: str
+    target: str
+    what: str
+
+
+def load_model(reference: str, options: LoadOptions) -> Model | EmbeddingsFile:
+    """Return the model that a reference stands for, ready to encode; ``info.ref`` is the reference as given.
+
+    Raises:
+        UsageError: the reference, or an option, is wrong; the message says what is meant by something near.
+        ModelError: the model cannot be built from what was found.
+        Unavailable: weights that are not on this machine and cannot be fetched.
+    """
+    prefix, body = resolve(reference.strip(), options)
+    adapter = cast(Adapter, plugins.load(plugins.MODELS, prefix))
+    model = adapter(body, options)
+    if not isinstance(model, Model | EmbeddingsFile):
+        raise ModelError(
+            f"model adapter '{prefix}' returned a {type(model).__name__} for '{reference}': expected an object with"
+            " info, encode_images and encode_texts"
+        )
+    return _named(model, reference)
+
+
+def resolve(reference: str, options: LoadOptions) -> tuple[str, str]:
+    """Return the adapter's prefix and what follows it.
+
+    Raises:
+        UsageError: nothing is known by the reference.
+
+    Example:
+        >>> resolve("ViT-B-16,laion2b_s34b_b88k", LoadOptions())
+        ('open_clip', 'ViT-B-16/laion2b_s34b_b88k')
+        >>> resolve("VIT-b-32", LoadOptions())
+        ('open_clip', 'ViT-B-32-quickgelu/openai')
+    """
+    known = {name.casefold(): name for name in plugins.names(plugins.MODELS)}
+    prefix, colon, body = reference.partition(":")
+    if colon and prefix.casefold() in known:
+        if not body:
+            raise UsageError(f"model reference '{reference}' ends after its prefix: expected {_form_of(prefix)}")
+        return known[prefix.casefold()], body
+    for alias in aliases():
+        if alias.alias == reference.casefold():
+            return resolve(alias.target, options)
+    if Path(reference).suffix.lower() in CHECKPOINTS:
+        if options.arch is None:
+            raise UsageError(f"checkpoint {reference} needs its architecture: add --arch ARCH, such as --arch ViT-B-32")
+        return "open_clip", reference
+    if re.fullmatch(r"[^\s:]+,[^\s:,]+", reference):
+        arch, _, tag = reference.partition(",")
+        return "open_clip", f"{arch}/{tag}"
+    raise UsageError(f"unknown model '{reference}': {_hint(reference, known)} (clipbench list models)")
+
+
+def aliases() -> list[Alias]:
+    """Return the short names, in the order of the table that lies beside this file."""
+    table = tomllib.loads(files("clipbench.models").joinpath("aliases.toml").read_text(encoding="utf-8"))
+    return [Alias(name, entry["target"], entry["what"]) for name, entry in table.items()]
+
+
+def reference_rows() -> list[tuple[str, str]]:
+    """Return what ``clipbench list models`` shows: aliases, the other forms, and the prefixes that plug-ins add."""
+    ours = {form.partition(":")[0] for form, _ in FORMS}
+    added = [(f"{name}:...", "from a plug-in") for name in plugins.names(plugins.MODELS) if name not in ours]
+    return [(each.alias, f"{each.what} ({each.target})") for each in aliases()] + list(FORMS) + added
+
+
+def _named(model: Model | EmbeddingsFile, reference: str) -> Model | EmbeddingsFile:
+    """Return the model with the user's reference in its info: the adapter did not know it."""
+    info = replace(model.info, ref=reference)
+    if is_dataclass(model) and any(part.name == "info" and part.init for part in fields(model)):
+        return replace(model, info=info)
+    if isinstance(model, PixelModel):
+        return NamedPixelModel(model, info)
+    return NamedModel(cast(Model, model), info)
+
+
+def _form_of(prefix: str) -> str:
+    return next((form for form, _ in FORMS if form.startswith(f"{prefix.casefold()}:")), f"{prefix}:...")
+
+
+def _hint(reference: str, prefixes: dict[str, str]) -> str:
+    path = Path(reference)
+    if path.is_dir():
+        return _hint_of_folder(path)
+    if path.suffix.lower() in VECTORS:
+        return f"vectors in a file are embeddings:{reference}"
+    if path.is_file():
+        return f"a checkpoint ends in {', '.join(CHECKPOINTS)}, a file of vectors in {', '.join(VECTORS)}"
+    prefix, colon, _ = reference.partition(":")
+    if colon:
+        return f"no adapter '{prefix}': {did_you_mean(prefix, prefixes.values())}"
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", reference):
+        return f"no such folder; on the Hugging Face Hub it is hf:{reference}, or hf-hub:{reference} for open_clip"
+    return did_you_mean(reference, [each.alias for each in aliases()])
+
+
+def _hint_of_folder(path: Path) -> str:
+    if (path / "open_clip_config.json").is_file():
+        return f"a folder with open_clip_config.json is local-dir:{path}"
+    if (path / "config.json").is_file():
+        return f"a folder with config.json is hf:{path}"
+    if any(each.suffix in VECTORS for each in path.iterdir()):
+        return f"a folder of vectors is embeddings:{path}"
+    return (
+        "the folder has no config.json (hf:) nor open_clip_config.json (local-dir:); a checkpoint in it is FILE --arch"
+    )

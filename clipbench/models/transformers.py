@@ -1,0 +1,35 @@
+"""Models of transformers: CLIP, SigLIP, SigLIP 2, and whatever else offers get_image_features and get_text_features.
+
+Inside, ``transformers`` is always the library: imports are absolute.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipbench.errors import UsageError
+from clipbench.model import LoadOptions
+
+if TYPE_CHECKING:
+    from clipbench.models._torch import TorchModel
+    from clipbench.models._transformers_model import ManyArraysModel
+
+
+def load(body: str, options: LoadOptions) -> "TorchModel | ManyArraysModel":
+    """Return the model of a folder that ``save_pretrained`` wrote, or of a Hub repository ``ORG/NAME``.
+
+    Code that comes with a repository is never run.
+
+    Raises:
+        UsageError: neither a folder nor a name that the Hub could have.
+        ModelError: not a dual encoder, incomplete, damaged, or in need of its own code.
+        Unavailable: files that are not on this machine and cannot be fetched.
+    """
+    reference = f"hf:{body}"
+    options.refuse_arch(reference)
+    options.refuse_unknown([], reference)
+    if not Path(body).is_dir() and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", body):
+        raise UsageError(f"'{reference}' is no folder, nor a name on the Hub: expected hf:FOLDER or hf:ORG/REPO")
+    from clipbench.models._transformers_model import build
+
+    return build(body, options)

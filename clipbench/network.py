@@ -1,0 +1,144 @@
+"""The Hugging Face Hub: files that are in the cache need no network, and a Hub that cannot be reached says so at once.
+
+The Hub's own clients try for minutes when a network swallows their packets. So what is wanted is first looked for in
+the cache; only when it is not there, one request with a hard time limit asks whether a download can work at all.
+"""
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from clipbench.errors import ClipbenchError, Unavailable
+
+PROBE_SECONDS = 3.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is fetched, in the words of the message that says it could not be."""
+
+    what: str
+    """Such as ``the weights of open_clip:ViT-B-32/laion2b_s34b_b79k``."""
+    repository: str
+    """Where it comes from: an ``ORG/NAME`` of the Hub."""
+    remedy: str
+    """How to put it in place by hand, and what runs without it."""
+
+
+def cached_first(load: Callable[[], T], wanted: Wanted) -> T:
+    """Return what ``load`` gives from the Hub's cache, or else, if the Hub can be reached, with downloads.
+
+    Args:
+        load: called up to twice; the first time every request to the Hub fails at once.
+
+    Raises:
+        Unavailable: it is not in the cache, and the Hub cannot be reached, does not have it, or keeps it closed.
+    """
+    try:
+        with cache_only():
+            return load()
+    except Exception as error:
+        if not _lacks_cached_file(error):
+            raise
+    cause = unreachable()
+    if cause is not None:
+        raise Unavailable(
+            f"cannot get {wanted.what}: not on this machine, and Hub repository {wanted.repository} cannot be asked"
+            f" ({cause}); {wanted.remedy}"
+        )
+    try:
+        return load()
+    except ClipbenchError:  # already said as it should be
+        raise
+    except Exception as error:
+        refusal = _refusal(error, wanted)
+        if refusal is None:
+            raise
+        raise refusal from error
+
+
+def unreachable(seconds: float = PROBE_SECONDS) -> str | None:
+    """Return why the Hub cannot be reached, or None when it answers; never takes longer than the limit.
+
+    Honours ``HF_HUB_OFFLINE``, ``HF_ENDPOINT`` and the proxy variables. Any answer counts, a refusal too.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    answers: list[str | None] = []
+    thread = threading.Thread(  # a thread, since no timeout of a socket covers the look-up of its name
+        target=lambda: answers.append(_ask(constants.ENDPOINT, seconds)), daemon=True
+    )
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else f"no answer from {constants.ENDPOINT} within {seconds:g} s"
+
+
+@contextmanager
+def cache_only() -> Iterator[None]:
+    """Make every request to the Hub fail at once, as ``HF_HUB_OFFLINE=1`` does, for libraries that cannot be told."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _ask(url: str, seconds: float) -> str | None:
+    try:
+        opener = urllib.request.build_opener()  # a new one: urlopen's keeps the proxies of its first call
+        with opener.open(urllib.request.Request(url, method="HEAD"), timeout=seconds):
+            return None
+    except urllib.error.HTTPError:
+        return None
+    except (OSError, ValueError) as error:
+        return f"no connection to {url}: {getattr(error, 'reason', error)}"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and all that led to it: libraries wrap the Hub's errors in their own, some without a cause."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _lacks_cached_file(error: BaseException) -> bool:
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    return any(isinstance(link, LocalEntryNotFoundError | OfflineModeIsEnabled) for link in _chain(error))
+
+
+def _refusal(error: BaseException, wanted: Wanted) -> ClipbenchError | None:
+    from huggingface_hub import errors
+
+    page = f"https://huggingface.co/{wanted.repository}"
+    for link in _chain(error):
+        if isinstance(link, errors.LocalEntryNotFoundError):  # "nor in the cache": the cause is further down the chain
+            continue
+        if isinstance(link, errors.GatedRepoError):
+            advice = f"it is gated: accept its licence at {page}, then `hf auth login`"
+        elif isinstance(link, errors.RepositoryNotFoundError):
+            advice = "the Hub has no such repository, or it is private: check the name, or `hf auth login`"
+        elif isinstance(link, errors.EntryNotFoundError):
+            advice = f"the repository lacks a file that is needed: see {page}"
+        elif isinstance(link, errors.HfHubHTTPError):
+            advice = f"the Hub answered {getattr(link.response, 'status_code', 'with an error')}; {wanted.remedy}"
+        elif isinstance(link, errors.HTTPError | ConnectionError | TimeoutError):
+            advice = f"the connection broke; {wanted.remedy}"
+        else:
+            continue
+        return Unavailable(f"cannot get {wanted.what} from Hub repository {wanted.repository}: {advice}")
+    return None

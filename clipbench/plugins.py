@@ -1,0 +1,71 @@
+"""Find one named thing among the entry points of all installed distributions; nothing is imported before it is asked for.
+
+Tasks, model adapters and reports are found this way, clipbench's own exactly as a stranger's.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, cast
+
+from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.result import Run
+
+TASKS = "clipbench.tasks"
+MODELS = "clipbench.models"
+REPORTS = "clipbench.reports"
+
+
+def names(group: str) -> list[str]:
+    """Return the names that a group declares, sorted, without importing anything.
+
+    Args:
+        group: ``TASKS``, ``MODELS`` or ``REPORTS``.
+
+    Example:
+        >>> "open_clip" in names(MODELS)
+        True
+    """
+    return sorted({point.name for point in entry_points(group=group)})
+
+
+def load(group: str, name: str) -> Any:
+    """Import and return the one thing that a group declares under a name; case does not matter.
+
+    What it is, is the group's matter: the caller checks it, since anyone may declare anything.
+
+    Raises:
+        UsageError: no distribution declares the name.
+        ClipbenchError: two distributions declare it, or what one declares cannot be imported.
+    """
+    found = [point for point in entry_points(group=group) if point.name.casefold() == name.casefold()]
+    if not found:
+        plural = group.rpartition(".")[2]
+        raise UsageError(
+            f"unknown {plural.removesuffix('s')} '{name}': {did_you_mean(name, names(group))} (clipbench list {plural})"
+        )
+    if len(found) > 1:
+        raise ClipbenchError(
+            f"'{name}' in {group} is declared by {' and '.join(sorted(map(_distribution, found)))}: uninstall one of them"
+        )
+    return _import(found[0])
+
+
+def report_writer() -> Callable[[Sequence[Run], Path], None]:
+    """Return what writes the HTML report of runs into a file."""
+    return cast("Callable[[Sequence[Run], Path], None]", load(REPORTS, "html"))
+
+
+def _import(point: EntryPoint) -> object:
+    try:
+        return point.load()
+    except Exception as error:  # whatever a stranger's module raises while it is imported
+        cause = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ClipbenchError(
+            f"'{point.name}' of {_distribution(point)} cannot be imported from {point.value} ({cause}):"
+            f" mend or uninstall {_distribution(point)}"
+        ) from error
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "an unnamed distribution"

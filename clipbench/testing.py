@@ -1,0 +1,102 @@
+"""Models, pictures and embedders whose answers are known: for the tests of clipbench, and of your own plug-ins.
+
+None of them needs weights, a network or torch.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from clipbench.data.dataset import content_digest
+from clipbench.errors import BadImage
+from clipbench.model import ModelInfo
+
+INFO = ModelInfo(
+    ref="toy",
+    id="toy",
+    fingerprint="toy",
+    family="toy",
+    embed_dim=32,
+    context_length=77,
+    image_size=8,
+    logit_scale=100.0,
+    logit_bias=0.0,
+    n_parameters=0,
+)
+
+
+class ToyModel:
+    """Deterministic vectors from pixels and characters: equal inputs give equal vectors, others differ.
+
+    It counts what it encodes, so that a test can tell whether the store spared it the work.
+    """
+
+    def __init__(self, *, embed_dim: int = 32, fingerprint: str = "toy", logit_scale: float = 100.0) -> None:
+        self.info = replace(INFO, embed_dim=embed_dim, fingerprint=fingerprint, logit_scale=logit_scale)
+        rng = np.random.default_rng(0)
+        self._pixel_weights = rng.standard_normal((8 * 8 * 3, embed_dim), np.float32)
+        self.encoded_images = 0
+        self.encoded_texts = 0
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
+        self.encoded_images += len(images)
+        small = [np.asarray(image.convert("RGB").resize((8, 8)), np.float32).ravel() / 255 - 0.4 for image in images]
+        return np.stack(small) @ self._pixel_weights
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        self.encoded_texts += len(texts)
+        rows = [self._characters(text) for text in texts]
+        return np.stack(rows).astype(np.float32)
+
+    def _characters(self, text: str) -> np.ndarray:
+        seeds = [zlib.crc32(text[at : at + 3].encode()) for at in range(max(1, len(text) - 2))]
+        vectors = [np.random.default_rng(seed).standard_normal(self.info.embed_dim) for seed in seeds]
+        return np.sum(vectors, axis=0)
+
+
+class ConstantModel(ToyModel):
+    """One vector for everything: what a collapsed model gives. It must score exactly chance on every task."""
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
+        return np.ones((len(images), self.info.embed_dim), np.float32)
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        return np.ones((len(texts), self.info.embed_dim), np.float32)
+
+
+@dataclass(frozen=True)
+class NamedImage:
+    """A picture that is only a name, for a ``FixedEmbedder``; opened, it is a flat colour made from the name."""
+
+    name: str
+
+    def digest(self) -> str:
+        return content_digest(self.name.encode())
+
+    def open(self) -> Image.Image:
+        if self.name.startswith("bad"):
+            raise BadImage(self.name, "it is bad")
+        colour = np.random.default_rng(zlib.crc32(self.name.encode())).integers(0, 256, 3)
+        return Image.new("RGB", (16, 16), (int(colour[0]), int(colour[1]), int(colour[2])))
+
+
+class FixedEmbedder:
+    """Vectors written down by hand: pictures by name, texts by themselves."""
+
+    def __init__(
+        self, images: Mapping[str, Sequence[float]], texts: Mapping[str, Sequence[float]], *, logit_scale: float = 100.0
+    ) -> None:
+        dim = len(next(iter((*images.values(), *texts.values()))))
+        self.info = replace(INFO, embed_dim=dim, logit_scale=logit_scale)
+        self._images = images
+        self._texts = texts
+
+    def images(self, images: Sequence[NamedImage]) -> Float32[np.ndarray, "n_images dim"]:
+        return np.array([self._images[image.name] for image in images], np.float32)
+
+    def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        return np.array([self._texts[text] for text in texts], np.float32)

@@ -1,0 +1,72 @@
+"""What one evaluation of one run left behind, for figures and tables to draw on."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from clipbench.result import Curve, EvaluationRecord, Run
+from clipbench_reports.format import named
+
+
+class Lacking(Exception):
+    """A figure or table cannot be made; the text says what is not there."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """An evaluation with its samples and arrays; read once, when first asked for."""
+
+    run: Run
+    evaluation: EvaluationRecord
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column of the sample table.
+
+        Raises:
+            Lacking: the run kept no such column.
+        """
+        return self._part(self._samples, name, "column")
+
+    def array(self, name: str) -> np.ndarray:
+        """Return one of the arrays kept for figures.
+
+        Raises:
+            Lacking: the run kept no such array.
+        """
+        return self._part(self._arrays, name, "array")
+
+    def curve(self, name: str) -> Curve:
+        """Return a curve that has at least one point.
+
+        Raises:
+            Lacking: the run kept no such curve.
+        """
+        curve = self.evaluation.curves.get(name)
+        if curve is None or not curve.x:
+            raise Lacking(f"the run kept no curve {named(name)}")
+        low, high = (None if bound is None else _numbers(bound) for bound in (curve.low, curve.high))
+        return replace(curve, x=_numbers(curve.x), y=_numbers(curve.y), low=low, high=high)
+
+    @cached_property
+    def _samples(self) -> Mapping[str, np.ndarray]:
+        if "samples" not in self.evaluation.files:
+            return {}
+        table = self.run.samples(self.evaluation)
+        return {str(name): table[name].to_numpy() for name in table.columns}
+
+    @cached_property
+    def _arrays(self) -> Mapping[str, np.ndarray]:
+        return self.run.arrays(self.evaluation)
+
+    def _part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
+        if name not in parts or not len(parts[name]):
+            raise Lacking(f"the run kept no {kind} {named(name)}")
+        return parts[name]
+
+
+def _numbers(values: Sequence[float | None]) -> list[float]:
+    """Return values as floats; strict JSON writes what is missing as null."""
+    return [math.nan if value is None else float(value) for value in values]

@@ -1,0 +1,107 @@
+"""Sentences with numbers, by rule: none says more than its interval carries."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from clipbench.result import EvaluationRecord, Metric
+from clipbench_reports import format as fmt
+from clipbench_reports.groups import NO_REASON
+from clipbench_reports.words import describe
+
+Mark = Literal["good", "weak", "plain", "missing"]
+"""``good``: better than chance; ``weak``: not; ``plain``: no such claim is made; ``missing``: there is no number."""
+
+
+class Finding(NamedTuple):
+    """One sentence, and its mark."""
+
+    mark: Mark
+    text: str
+
+
+def findings(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return what an evaluation says at a glance: one to three sentences."""
+    if evaluation.status != "ok":
+        status = "Failed" if evaluation.status == "failed" else "Not measured"
+        return [missing(evaluation.name, status, evaluation.reason or NO_REASON)]
+    return _RULES.get(evaluation.task, _any)(evaluation)
+
+
+def missing(what: str, status: str, reason: str) -> Finding:
+    """Return that something has no numbers, and why."""
+    return Finding("missing", f"{status}: {fmt.apart(what)} – {fmt.apart(reason)}")
+
+
+def against_chance(metric: Metric) -> Literal["better", "level", "worse"] | None:
+    """Return how a metric stands to chance, or None where its interval, chance or direction is not known.
+
+    ``level`` means that the interval holds chance, its ends included.
+
+    Example:
+        >>> against_chance(Metric(value=0.5, low=0.4, high=0.6, chance=0.4, higher_is_better=True))
+        'level'
+    """
+    if metric.low is None or metric.high is None or metric.chance is None or metric.higher_is_better is None:
+        return None
+    if metric.low <= metric.chance <= metric.high:
+        return "level"
+    return "better" if (metric.low > metric.chance) == metric.higher_is_better else "worse"
+
+
+def _zero_shot(evaluation: EvaluationRecord) -> list[Finding]:
+    if "acc1" not in evaluation.metrics:
+        return _any(evaluation)
+    return [_claim("Names the right class first for", "of {n} pictures", evaluation.metrics["acc1"])]
+
+
+def _retrieval(evaluation: EvaluationRecord) -> list[Finding]:
+    ways = {
+        "image_retrieval_recall@1": ("A caption finds its image first in", "of {n} cases"),
+        "text_retrieval_recall@1": ("An image finds a caption of its own first in", "of {n} cases"),
+    }
+    known = [_claim(*words, evaluation.metrics[name]) for name, words in ways.items() if name in evaluation.metrics]
+    return known or _any(evaluation)
+
+
+def _modality_gap(evaluation: EvaluationRecord) -> list[Finding]:
+    gap, separability = (evaluation.metrics.get(name) for name in ("gap", "separability"))
+    if gap is None or gap.value is None:
+        return _any(evaluation)
+    text = f"The mean image and the mean text vector lie {fmt.significant(gap.value)} apart"
+    if separability is not None and separability.value is not None:
+        text += f"; a linear rule tells images from texts in {fmt.percent(separability.value)} % of cases"
+    return [Finding("plain", text + ".")]
+
+
+def _any(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return the first metric of a task that no rule is known for."""
+    for name, metric in evaluation.metrics.items():
+        return [_claim(f"{describe(name) or fmt.apart(name)}:", "(n = {n})", metric)]
+    return [Finding("missing", f"{fmt.apart(evaluation.name)} gave no metrics.")]
+
+
+def _claim(before: str, after: str, metric: Metric) -> Finding:
+    """Return a sentence on one metric; only an interval that leaves out chance makes it a good or a bad one."""
+    if metric.value is None:
+        return Finding("missing", f"{before} – : undefined ({metric.reason or NO_REASON}).")
+    unit = fmt.unit(metric.unit)
+    value = f"{fmt.number(metric.value, metric.unit)} {unit}"
+    head = f"{before} {value} {after.replace('{n}', fmt.count(metric.n))}"
+    chance = f"{fmt.number(metric.chance, metric.unit)} {unit}"
+    bounds = f"{fmt.confidence([metric])} {fmt.interval(metric)}"
+    match against_chance(metric):
+        case "better":
+            return Finding("good", f"{head} ({bounds}; chance {chance}).")
+        case "level":
+            return Finding("weak", f"{head}: no better than chance ({chance}), which lies in the {bounds}.")
+        case "worse":
+            return Finding("weak", f"{head}: worse than chance ({chance}; {bounds}).")
+        case None:
+            return Finding("plain", f"{head} ({bounds})." if metric.low is not None else f"{head} (no interval).")
+
+
+_RULES: dict[str, Callable[[EvaluationRecord], list[Finding]]] = {
+    "zero-shot": _zero_shot,
+    "retrieval": _retrieval,
+    "modality-gap": _modality_gap,
+}

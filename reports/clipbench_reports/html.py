@@ -1,0 +1,117 @@
+"""The report: one HTML file with no outside reference, made from results alone."""
+
+import os
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from clipbench.errors import UsageError
+from clipbench.result import Run
+from clipbench_reports import format as fmt
+from clipbench_reports.findings import Finding, findings, missing
+from clipbench_reports.groups import Group, group, labels, scope, warnings
+from clipbench_reports.provenance import headline_facts, moment, origin
+from clipbench_reports.scorecard import is_fraction, is_other, scorecard
+from clipbench_reports.sections import section
+
+CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)], "\ufffd")
+"""HTML may hold none of them; a damaged file name may."""
+
+MAX_DRAWN = 48
+"""Evaluations, of all models together, that get figures: more would be neither read nor under 2 MB."""
+
+
+def write_report(runs: Sequence[Run], path: Path) -> None:
+    """Write the report of one or more runs, whole or not at all; equal runs give equal bytes.
+
+    Raises:
+        UsageError: there is no run, or the file cannot be written.
+        ClipbenchError: a run is damaged.
+    """
+    if not runs:
+        raise UsageError("a report needs at least one run: got none")
+    page = _page(runs)
+    half = path.with_name(f".{path.name}.half")
+    try:
+        half.write_bytes(page.encode("utf-8", errors="replace"))  # a lone surrogate of a file name becomes "?"
+        os.replace(half, path)
+    except OSError as error:
+        raise UsageError(f"cannot write the report {path}: {error.strerror or error}") from error
+
+
+def _page(runs: Sequence[Run]) -> str:
+    return _environment().get_template("report.html.j2").render(**_context(runs)).translate(CONTROL_CHARACTERS)
+
+
+def _context(runs: Sequence[Run]) -> dict[str, object]:
+    """Return what the template writes."""
+    names, groups = labels(runs), group(runs)
+    measured = [each for each in groups if each.measured]
+    is_drawn = sum(len(each.measured) for each in measured) <= MAX_DRAWN
+    all_metrics = (
+        metric for each in measured for entry in each.measured for metric in entry.evaluation.metrics.values()
+    )
+    return {
+        "style": Markup(files("clipbench_reports").joinpath("static/report.css").read_text(encoding="utf-8")),
+        "models": [{"label": name, "facts": headline_facts(run)} for name, run in zip(names, runs, strict=True)],
+        "created": moment(max(run.result.created for run in runs)),
+        "scope": scope(groups),
+        "findings": _findings(groups, len(runs)),
+        "warnings": warnings(groups),
+        "fractions": scorecard(groups, is_fraction, says_missing=True),
+        "others": scorecard(groups, is_other, says_missing=False),
+        "interval_name": _tight(fmt.confidence(all_metrics)),
+        "numbers": {each.anchor: number for number, each in enumerate(measured, 1)},
+        "sections": [section(each, number, is_drawn=is_drawn) for number, each in enumerate(measured, 1)],
+        "is_drawn": is_drawn,
+        "origins": [origin(run, name, place) for place, (name, run) in enumerate(zip(names, runs, strict=True))],
+    }
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("clipbench_reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=fmt.number,
+        unit=fmt.unit,
+        interval=fmt.interval,
+        count=fmt.count,
+        at=fmt.place,
+        prose=_prose,
+        tight=_tight,
+    )
+    return environment
+
+
+def _prose(text: str) -> Markup:
+    """Return a text escaped, with what stands in backticks set as code."""
+    return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(_tight(text)))))
+
+
+def _tight(text: str) -> str:
+    """Return a text in which no line breaks between a number and its percent sign."""
+    return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)
+
+
+def _findings(groups: list[Group], n_models: int) -> list[tuple[str, Finding]]:
+    """Return sentences with the anchor of their section: all for one model; for several, what is missing."""
+    if n_models == 1:
+        return [(each.anchor, finding) for each in groups for finding in findings(each.entries[0].evaluation)]
+    return [
+        (each.anchor, missing(f"{each.task}@{each.data}", f"{gap.status} ({_who(gap.labels, n_models)})", gap.reason))
+        for each in groups
+        for gap in each.gaps
+    ]
+
+
+def _who(names: list[str], n_models: int) -> str:
+    return "all models" if len(names) == n_models else ", ".join(fmt.apart(name) for name in names)

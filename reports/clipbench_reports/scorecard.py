@@ -1,0 +1,113 @@
+"""All metrics of all models: fractions on one axis, and the others in their units."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from clipbench.result import Metric
+from clipbench_reports.groups import Entry, Gap, Group
+from clipbench_reports.words import describe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One model's value of a metric."""
+
+    label: str
+    place: int
+    metric: Metric
+    note: int | None
+    """Number of the footnote that says why there is no interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricLines:
+    """A metric with a line for each model that has it."""
+
+    name: str
+    words: str
+    direction: str
+    """``↑``, ``↓`` or nothing."""
+    unit: str
+    lines: list[Line]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """The metrics of one task on one data set."""
+
+    anchor: str
+    title: str
+    metrics: list[MetricLines]
+    missing: list[Gap]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorecard:
+    """Blocks of metrics, with the footnotes that their lines number."""
+
+    blocks: list[Block]
+    notes: list[str]
+
+
+def scorecard(groups: list[Group], kept: Callable[[Metric], bool], *, says_missing: bool) -> Scorecard:
+    """Return the metrics that are kept; with ``says_missing``, the evaluations that have none stand among them."""
+    notes: list[str] = []
+    blocks = [_block(group, kept, notes, says_missing=says_missing) for group in groups]
+    return Scorecard(blocks=[block for block in blocks if block.metrics or block.missing], notes=notes)
+
+
+def metric_lines(
+    entries: list[Entry],
+    notes: list[str],
+    *,
+    kept: Callable[[Metric], bool] = lambda metric: True,
+    controls: bool = False,
+) -> list[MetricLines]:
+    """Return the metrics (or the controls) of some models, in the order in which they first appear.
+
+    Args:
+        notes: footnotes so far; new ones are added to it.
+    """
+    found: dict[str, list[Line]] = {}
+    for entry in entries:
+        metrics = entry.evaluation.controls if controls else entry.evaluation.metrics
+        for name, metric in metrics.items():
+            if kept(metric):
+                line = Line(label=entry.label, place=entry.place, metric=metric, note=_note(metric, notes))
+                found.setdefault(name, []).append(line)
+    return [_named(name, lines) for name, lines in found.items()]
+
+
+def is_fraction(metric: Metric) -> bool:
+    """Return whether a metric belongs on the common axis."""
+    return metric.unit == "fraction"
+
+
+def is_other(metric: Metric) -> bool:
+    """Return whether a metric has a unit of its own."""
+    return metric.unit != "fraction"
+
+
+def _block(group: Group, kept: Callable[[Metric], bool], notes: list[str], *, says_missing: bool) -> Block:
+    return Block(
+        anchor=group.anchor,
+        title=f"{group.task} on {group.data}",
+        metrics=metric_lines(group.measured, notes, kept=kept),
+        missing=group.gaps if says_missing else [],
+    )
+
+
+def _named(name: str, lines: list[Line]) -> MetricLines:
+    first = lines[0].metric
+    direction = {True: "↑", False: "↓", None: ""}[first.higher_is_better]
+    return MetricLines(name=name, words=describe(name), direction=direction, unit=first.unit, lines=lines)
+
+
+def _note(metric: Metric, notes: list[str]) -> int | None:
+    """Return the number of the footnote for a value without an interval; an undefined one says its reason in place."""
+    if metric.value is None or metric.low is not None:
+        return None
+    reason = metric.reason or "no interval was recorded, and no reason"
+    if reason not in notes:
+        notes.append(reason)
+    return notes.index(reason) + 1

@@ -1,0 +1,125 @@
+"""One section a task: what was asked, what came out, the figures and the tables behind it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from clipbench_reports import figures, tables
+from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.figures import Figure
+from clipbench_reports.findings import Finding, findings
+from clipbench_reports.groups import Entry, Group
+from clipbench_reports.scorecard import MetricLines, metric_lines
+from clipbench_reports.tables import Table
+from clipbench_reports.words import ASKED, SCORED
+
+Made = TypeVar("Made", Figure, Table)
+Draw = Callable[[Evidence], Figure]
+Tabulate = Callable[[Evidence], Table]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What the section of a task holds."""
+
+    figures: tuple[Draw, ...] = ()
+    tables: tuple[Tabulate, ...] = ()
+    drawn_curves: frozenset[str] = frozenset()
+    """Curves that one of the figures shows; each other curve gets a plain figure of its own."""
+    lists_metrics: bool = False
+    """True to repeat all metrics in the section."""
+
+
+KINDS = {
+    "zero-shot": Kind(
+        figures=(figures.confusion, figures.reliability, figures.templates),
+        tables=(tables.confused_pairs, tables.class_recall, tables.template_scores),
+        drawn_curves=frozenset({"reliability", "templates"}),
+    ),
+    "retrieval": Kind(
+        figures=(figures.similarity, figures.recall, figures.recall_within),
+        drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN}),
+    ),
+    "modality-gap": Kind(figures=(figures.cosines, figures.vector_map)),
+}
+"""The tasks that ship. Any other gets its metrics and its curves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one model gave."""
+
+    label: str
+    place: int
+    findings: list[Finding]
+    figures: list[Figure]
+    tables: list[Table]
+    lacking: list[str]
+    """Why a figure or table of this task is not there."""
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A task on a data set, for all models that were measured on it."""
+
+    number: int
+    anchor: str
+    task: str
+    data: str
+    asked: str
+    scored: str
+    differences: list[str]
+    parts: list[Part]
+    metrics: list[MetricLines]
+    controls: list[MetricLines]
+    footnotes: list[str]
+
+
+def section(group: Group, number: int, *, is_drawn: bool = True) -> Section:
+    """Return the section of a group that has at least one measured entry; figures and tables only if ``is_drawn``."""
+    kind = KINDS.get(group.task, Kind(lists_metrics=True))
+    footnotes: list[str] = []
+    return Section(
+        number=number,
+        anchor=group.anchor,
+        task=group.task,
+        data=group.data,
+        asked=ASKED.get(group.task, ""),
+        scored=SCORED.get(group.task, ""),
+        differences=group.differences,
+        parts=[_part(entry, kind, is_drawn=is_drawn) for entry in group.measured],
+        metrics=metric_lines(group.measured, footnotes) if kind.lists_metrics else [],
+        controls=metric_lines(group.measured, footnotes, controls=True),
+        footnotes=footnotes,
+    )
+
+
+def _part(entry: Entry, kind: Kind, *, is_drawn: bool) -> Part:
+    evidence, lacking = Evidence(entry.run, entry.evaluation), list[str]()
+    drawn: list[Figure] = []
+    folded: list[Table] = []
+    if is_drawn:
+        others = [figures.curve(name) for name in entry.evaluation.curves if name not in kind.drawn_curves]
+        drawn = _made([*kind.figures, *others], evidence, lacking)
+        folded = _made(list(kind.tables), evidence, lacking)
+    return Part(
+        label=entry.label,
+        place=entry.place,
+        findings=findings(entry.evaluation),
+        figures=drawn,
+        tables=folded,
+        lacking=list(dict.fromkeys(lacking)),
+        notes=list(entry.evaluation.notes),
+    )
+
+
+def _made(makers: list[Callable[[Evidence], Made]], evidence: Evidence, lacking: list[str]) -> list[Made]:
+    """Return what can be made; add the reasons for the rest to ``lacking``."""
+    made: list[Made] = []
+    for make in makers:
+        try:
+            made.append(make(evidence))
+        except Lacking as reason:
+            lacking.append(str(reason))
+    return made

@@ -1,0 +1,195 @@
+"""Retrieval: does a caption find its picture among all, and a picture its captions?
+
+recall@k is the hit rate of the CLIP papers: the share of queries with a correct item among the first k. Text queries
+rank the pictures (``image_retrieval_recall@k``), pictures rank the captions (``text_retrieval_recall@k``; any caption
+of the picture is a hit). Where the data have several captions a picture, or labels, captions also look for captions of
+the same picture, and pictures for pictures of the same label, the query itself left out.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from clipbench.arrays import unit
+from clipbench.data.dataset import Dataset
+from clipbench.errors import MissingPart
+from clipbench.measures import Fixed, Mean, Measure, Samples, Statistic
+from clipbench.metrics import (
+    Ranks,
+    chance_recall_at_k,
+    cross_ranks,
+    expected_rank,
+    group_ranks,
+    recall_at_k,
+)
+from clipbench.result import Curve
+from clipbench.task import Embedder, Evaluation
+
+CURVE_ENDS_AT = 100
+"""Largest k of the recall curves."""
+SHOWN_PAIRS = 50
+"""Pairs in the similarity matrix of the report."""
+
+
+class Direction(NamedTuple):
+    """The queries of one direction, such as text queries over pictures, and their ranks."""
+
+    name: str
+    """Prefix of its metrics: ``image_retrieval``, ``text_retrieval``, ``image_image`` or ``text_text``."""
+    sample_ids: list[str]
+    images: Int64[np.ndarray, " n_queries"]
+    """Row of the picture that each query is, or belongs to: queries of one picture are a cluster."""
+    ranks: Ranks
+    n_positives: Int64[np.ndarray, " n_queries"]
+    n_gallery: int
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """recall@k and median rank in every direction that the data allow."""
+
+    name: ClassVar[str] = "retrieval"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "recall@k and median rank: text to image, image to text, image to image, text to text"
+
+    ks: tuple[int, ...] = (1, 5, 10)
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return ranks a query. Needs captions, or labels for pictures that find pictures."""
+        if dataset.captions is None and dataset.labels is None:
+            raise MissingPart(dataset.id, "captions")
+        images = unit(embedder.images(dataset.images))
+        texts = None if dataset.captions is None else unit(embedder.texts(dataset.captions))
+        directions = list(_directions(dataset, images, texts))
+        if not directions:
+            raise MissingPart(dataset.id, "captions")
+        measures: dict[str, Measure] = {}
+        for direction in directions:
+            measures |= self._measures(direction)
+        return Evaluation(
+            samples=_table(directions, dataset, self.ks),
+            measures=measures,
+            curves={f"{direction.name}_recall": _curve(direction) for direction in directions},
+            controls={
+                f"{direction.name}_tie_rate": Mean(column=f"{direction.name}_tied", higher_is_better=None)
+                for direction in directions
+            },
+            arrays={} if texts is None else {"similarity": _shown_similarity(dataset, images, texts, rng)},
+        )
+
+    def _measures(self, direction: Direction) -> dict[str, Measure]:
+        """Return the metrics of one direction."""
+        found: dict[str, Measure] = {}
+        for k in self.ks:
+            name = f"{direction.name}_recall@{k}"
+            if k < direction.n_gallery:
+                chance = chance_recall_at_k(direction.n_positives, direction.n_gallery, k)
+                found[name] = Mean(column=name, chance=chance)
+            else:
+                reason = f"every query hits: the gallery has only {direction.n_gallery} items"
+                found[name] = Fixed(value=None, reason=reason, higher_is_better=True)
+        column = f"{direction.name}_rank"
+        found[f"{direction.name}_median_rank"] = Statistic(
+            function=_Median(column), columns=(column,), unit="rank", higher_is_better=False
+        )
+        return found
+
+
+@dataclass(frozen=True)
+class _Median:
+    column: str
+
+    def __call__(self, samples: Samples) -> float:
+        return float(np.median(samples[self.column]))
+
+
+def _directions(
+    dataset: Dataset,
+    images: Float32[np.ndarray, "n_images dim"],
+    texts: Float32[np.ndarray, "n_texts dim"] | None,
+) -> Iterator[Direction]:
+    rows = np.arange(len(images))
+    if texts is not None and dataset.caption_image is not None:
+        owner = dataset.caption_image
+        ids = _caption_ids(dataset)
+        by_image, by_text = cross_ranks(images, texts, owner)
+        ones = np.ones(len(texts), np.int64)
+        yield Direction("image_retrieval", ids, owner, by_text, ones, len(images))
+        own = np.bincount(owner, minlength=len(images))
+        yield Direction("text_retrieval", _image_ids(dataset), rows, by_image, own, len(texts))
+        if (own > 1).any():
+            queries, ranks, n_positives = group_ranks(texts, owner)
+            of_text = [ids[row] for row in queries]
+            yield Direction("text_text", of_text, owner[queries], ranks, n_positives, len(texts) - 1)
+    if dataset.labels is not None and (np.bincount(dataset.labels) > 1).any():
+        queries, ranks, n_positives = group_ranks(images, dataset.labels)
+        of_image = [_image_ids(dataset)[row] for row in queries]
+        yield Direction("image_image", of_image, queries, ranks, n_positives, len(images) - 1)
+
+
+def _image_ids(dataset: Dataset) -> list[str]:
+    return [f"image:{image_id}" for image_id in dataset.image_ids]
+
+
+def _caption_ids(dataset: Dataset) -> list[str]:
+    """Return the captions' own ids, or else picture and number."""
+    if dataset.caption_ids is not None:
+        return [f"text:{caption_id}" for caption_id in dataset.caption_ids]
+    assert dataset.caption_image is not None
+    seen = np.zeros(len(dataset), np.int64)
+    ids = []
+    for image in dataset.caption_image:
+        ids.append(f"text:{dataset.image_ids[image]}#{seen[image]}")
+        seen[image] += 1
+    return ids
+
+
+def _table(directions: list[Direction], dataset: Dataset, ks: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Return one row a query of any direction; a column of another direction is NaN there."""
+    sizes = [len(direction.sample_ids) for direction in directions]
+    owner = np.concatenate([direction.images for direction in directions])
+    ids = [f"{direction.name}:{sample}" for direction in directions for sample in direction.sample_ids]
+    table: dict[str, np.ndarray] = {
+        "sample_id": np.array(ids, object),
+        "direction": np.repeat([direction.name for direction in directions], sizes).astype(object),
+        "cluster": np.array(dataset.image_ids, object)[owner],
+        "image": owner,
+        "margin": np.concatenate([1.5 - expected_rank(direction.ranks) for direction in directions]),
+    }
+    ends = np.cumsum(sizes)
+    for direction, end, size in zip(directions, ends, sizes, strict=True):
+        for name, values in _columns(direction, ks).items():
+            table[name] = np.full(len(owner), np.nan)
+            table[name][end - size : end] = values
+    return table
+
+
+def _columns(direction: Direction, ks: tuple[int, ...]) -> Mapping[str, np.ndarray]:
+    name, ranks = direction.name, direction.ranks
+    return {
+        f"{name}_rank": expected_rank(ranks),
+        f"{name}_tied": (ranks.tied > 0).astype(np.float64),
+        **{f"{name}_recall@{k}": recall_at_k(ranks, k) for k in ks if k < direction.n_gallery},
+    }
+
+
+def _curve(direction: Direction) -> Curve:
+    ks = range(1, min(CURVE_ENDS_AT, direction.n_gallery) + 1)
+    recall = [float(recall_at_k(direction.ranks, k).mean()) for k in ks]
+    return Curve(x=[float(k) for k in ks], y=recall, x_label="k", y_label="recall@k")
+
+
+def _shown_similarity(
+    dataset: Dataset,
+    images: Float32[np.ndarray, "n_images dim"],
+    texts: Float32[np.ndarray, "n_texts dim"],
+    rng: np.random.Generator,
+) -> Float32[np.ndarray, "n_shown n_shown"]:
+    """Return the cosines between a seeded sample of pictures and the first caption of each, pairs on the diagonal."""
+    assert dataset.caption_image is not None
+    _, first = np.unique(dataset.caption_image, return_index=True)
+    chosen = np.sort(rng.choice(len(images), min(SHOWN_PAIRS, len(images)), replace=False))
+    return images[chosen] @ texts[first[chosen]].T

@@ -1,0 +1,203 @@
+"""Zero-shot classification: is the nearest class prompt the right one?
+
+The vector of a class is the mean of its prompts' unit vectors, at unit length again (Radford et al. 2021, and the
+notebook that came with it). A picture's scores are its cosines with the classes. Where several classes may be true
+of a picture, the score is the mean average precision over classes instead.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from clipbench.arrays import unit
+from clipbench.data.dataset import Dataset
+from clipbench.data.prompts import Prompts, prompts_of
+from clipbench.measures import Fixed, Mean, Measure, Samples, Smooth, Statistic
+from clipbench.metrics import (
+    class_scores,
+    expected_calibration_error,
+    mean_per_class_recall,
+    reliability,
+    top_k_credit,
+)
+from clipbench.metrics.multilabel import mean_average_precision
+from clipbench.result import Curve
+from clipbench.task import Embedder, Evaluation
+
+SPREAD_IMAGES = 5_000
+"""Pictures, a seeded sample of a larger set, on which each single template is scored."""
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """Accuracy, recall by class and calibration of the nearest class prompt."""
+
+    name: ClassVar[str] = "zero-shot"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "classification by the nearest class prompt: acc1, acc5, recall by class, calibration"
+
+    prompts: Prompts | None = None
+    """What each class is called in; None takes the data set's own templates, or else the default."""
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return predictions a picture. Needs class names, and labels or multilabels."""
+        dataset.require("class_names")
+        if dataset.multilabels is None:
+            dataset.require("labels")
+        assert dataset.class_names is not None
+        prompts = self.prompts or prompts_of(dataset)
+        texts = prompts.render(dataset.class_names)
+        by_prompt = _prompt_vectors(texts, embedder)
+        classes = unit(np.stack([rows.mean(axis=0, dtype=np.float64).astype(np.float32) for rows in by_prompt]))
+        images = unit(embedder.images(dataset.images))
+        notes = (f"prompts for class '{dataset.class_names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",)
+        if dataset.multilabels is not None:
+            return _multilabel(dataset, images, classes, notes)
+        found = _single_label(dataset, images, classes, logit_scale=embedder.info.logit_scale, notes=notes)
+        if prompts.templates is None or len(prompts.templates) < 2:
+            return found
+        assert dataset.labels is not None
+        by_template = np.stack(by_prompt, axis=1)
+        return _with_spread(found, by_template, images, dataset.labels, templates=prompts.templates, rng=rng)
+
+
+def _prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder) -> list[Float32[np.ndarray, "n_prompts dim"]]:
+    """Return the unit vectors of each class's prompts, all asked for at once."""
+    vectors = unit(embedder.texts([text for of_class in texts for text in of_class]))
+    return np.split(vectors, np.cumsum([len(of_class) for of_class in texts])[:-1])
+
+
+def _single_label(
+    dataset: Dataset,
+    images: Float32[np.ndarray, "n_images dim"],
+    classes: Float32[np.ndarray, "n_classes dim"],
+    *,
+    logit_scale: float,
+    notes: tuple[str, ...],
+) -> Evaluation:
+    assert dataset.labels is not None and dataset.class_names is not None
+    labels, n_classes = dataset.labels, len(classes)
+    scores = class_scores(images, classes, labels, logit_scale=logit_scale)
+    names = np.array(_distinct(dataset.class_names), object)
+    samples = {
+        "sample_id": np.array(dataset.image_ids, object),
+        "image": np.arange(len(labels)),
+        "label": names[labels],
+        "predicted": names[scores.predicted],
+        "class": labels,
+        "acc1": top_k_credit(scores.better, scores.tied, 1),
+        "acc5": top_k_credit(scores.better, scores.tied, 5),
+        "confidence": scores.confidence,
+        "margin": scores.margin,
+        "tied": (scores.tied > 0).astype(np.float64),
+    }
+    if n_classes <= 5:
+        del samples["acc5"]
+    majority = Fixed(
+        value=float(np.bincount(labels).max() / len(labels)),
+        n=len(labels),
+        reason="what always naming the commonest class scores",
+    )
+    return Evaluation(
+        samples=samples,
+        measures=_measures(n_classes),
+        curves={"reliability": _reliability_curve(scores.confidence, samples["acc1"])},
+        controls={"majority_class": majority, "tie_rate": Mean(column="tied", higher_is_better=None)},
+        notes=notes,
+    )
+
+
+def _measures(n_classes: int) -> dict[str, Measure]:
+    enough = n_classes > 5
+    few = Fixed(value=None, reason=f"five of only {n_classes} classes are always right", higher_is_better=True)
+    return {
+        "acc1": Mean(column="acc1", chance=1 / n_classes),
+        "acc5": Mean(column="acc5", chance=5 / n_classes) if enough else few,
+        "mean_per_class_recall": Statistic(
+            function=_mean_per_class_recall, columns=("acc1", "class"), chance=1 / n_classes
+        ),
+        "ece": Statistic(function=_calibration_error, columns=("confidence", "acc1"), higher_is_better=False),
+    }
+
+
+def _mean_per_class_recall(samples: Samples) -> float:
+    return mean_per_class_recall(samples["acc1"], samples["class"])
+
+
+def _calibration_error(samples: Samples) -> float:
+    return expected_calibration_error(samples["confidence"], samples["acc1"])
+
+
+def _reliability_curve(confidence: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"]) -> Curve:
+    bins = reliability(confidence, credit)
+    held = bins.n_samples > 0
+    return Curve(
+        x=bins.confidence[held].tolist(), y=bins.accuracy[held].tolist(), x_label="confidence", y_label="accuracy"
+    )
+
+
+def _with_spread(
+    found: Evaluation,
+    by_template: Float32[np.ndarray, "n_templates n_classes dim"],
+    images: Float32[np.ndarray, "n_images dim"],
+    labels: Int64[np.ndarray, " n_images"],
+    *,
+    templates: Sequence[str],
+    rng: np.random.Generator,
+) -> Evaluation:
+    """Add what each single template scores: its vectors are there already."""
+    chosen = np.arange(len(images))
+    if len(images) > SPREAD_IMAGES:
+        chosen = np.sort(rng.choice(len(images), SPREAD_IMAGES, replace=False))
+    accuracy = np.empty(len(templates))
+    for row, classes in enumerate(by_template):
+        scores = class_scores(images[chosen], classes, labels[chosen], logit_scale=1.0)
+        accuracy[row] = top_k_credit(scores.better, scores.tied, 1).mean()
+    order = np.argsort(accuracy, kind="stable")
+    curve = Curve(
+        x=[float(place) for place in range(1, len(templates) + 1)],
+        y=accuracy[order].tolist(),
+        x_label="single template, from worst to best",
+        y_label="acc1",
+    )
+    note = f"single templates score from {accuracy[order[0]]:.1%} ('{templates[order[0]]}') to"
+    note = f"{note} {accuracy[order[-1]]:.1%} ('{templates[order[-1]]}') on {len(chosen):,} images"
+    return replace(
+        found,
+        curves={**found.curves, "templates": curve},
+        arrays={**found.arrays, "template_names": np.array([templates[row] for row in order])},
+        notes=(*found.notes, note),
+    )
+
+
+def _multilabel(
+    dataset: Dataset,
+    images: Float32[np.ndarray, "n_images dim"],
+    classes: Float32[np.ndarray, "n_classes dim"],
+    notes: tuple[str, ...],
+) -> Evaluation:
+    assert dataset.multilabels is not None
+    found = mean_average_precision(images, classes, dataset.multilabels)
+    samples = {
+        "sample_id": np.array(dataset.image_ids, object),
+        "image": np.arange(len(images)),
+        "mean_average_precision_influence": found.influence,
+    }
+    measure = Smooth(
+        value=found.value,
+        influence="mean_average_precision_influence",
+        unit="fraction",
+        chance=found.chance,
+        higher_is_better=True,
+    )
+    return Evaluation(samples=samples, measures={"mean_average_precision": measure}, notes=notes)
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return the names with their row added where two classes share one, as in ImageNet."""
+    counts = Counter(names)
+    return [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(names)]

@@ -1,0 +1,294 @@
+"""`clipbench run` from the command line: what it writes, what it says, and one line for everything that is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipbench.cli import main
+from clipbench.result import read_run
+
+TOY = """
+from clipbench.testing import ConstantModel, ToyModel
+
+def toy(**options):
+    return ToyModel(fingerprint="toy" + repr(options))
+
+def constant():
+    return ConstantModel()
+
+def bare():
+    class Bare:
+        def encode_images(self, images): return ToyModel().encode_images(images)
+        def encode_texts(self, texts): return ToyModel().encode_texts(texts)
+    return Bare()
+
+def broken():
+    raise RuntimeError("no weights today")
+"""
+
+
+class Done(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a toy model, pictures with captions and labels, and a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name == "toymodels"]:
+        del sys.modules[name]
+    (tmp_path / "toymodels.py").write_text(TOY)
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(12):
+        kind = ("cat", "dog", "owl")[number % 3]
+        file = tmp_path / "pictures" / kind / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (10, 12, 3), np.uint8)).save(file)
+        captions = [f"the {kind} of picture {number}", f"number {number}"]
+        rows.append({"image": str(file.relative_to(tmp_path)), "captions": captions, "label": kind})
+    (tmp_path / "all.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    def call(*arguments: str, model: str = "python:toymodels:toy", command: str = "run") -> Done:
+        given = [command, "--model", model, *arguments] if command == "run" else [command, *arguments]
+        with pytest.raises(SystemExit) as end:
+            main(given)
+        captured = capsys.readouterr()
+        return Done(int(end.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+ALL = "zero-shot@all.jsonl,retrieval@all.jsonl,modality-gap@all.jsonl"
+Run = Callable[..., Done]
+
+
+def metrics(folder: Path) -> dict[str, dict[str, Any]]:
+    result = json.loads((folder / "result.json").read_text())
+    return {f"{e['task']}/{name}": metric for e in result["evaluations"] for name, metric in e["metrics"].items()}
+
+
+def test_a_run_writes_its_folder_and_says_its_numbers(world: Path, run: Run) -> None:
+    done = run("--tasks", ALL, "--out", "out")
+    assert done.status == 0
+    assert "acc1" in done.out and "chance 33.3 %" in done.out and "encoded 12 images (0 stored)" in done.out
+    written = {str(path.relative_to(world / "out")) for path in (world / "out").rglob("*") if path.is_file()}
+    assert {
+        "result.json",
+        "report.html",
+        "samples/retrieval@all.jsonl.parquet",
+        "arrays/retrieval@all.jsonl.npz",
+    } <= written
+    assert sum(name.startswith("thumbs/") for name in written) == 12
+    made = read_run(world / "out")
+    assert [evaluation.name for evaluation in made.result.evaluations] == [
+        f"{task}@{made.result.evaluations[0].dataset.id}" for task in ("zero-shot", "retrieval", "modality-gap")
+    ]
+    retrieval = made.result.evaluations[1]
+    table = made.samples(retrieval)
+    assert table["sample_id"].is_unique
+    for name in ("image_retrieval_recall@1", "text_retrieval_recall@5", "text_text_recall@1", "image_image_recall@1"):
+        assert retrieval.metrics[name].value == pytest.approx(table[name].mean())
+    assert made.result.command[:2] == ["clipbench", "run"] and made.result.seed == 0
+    assert set(table["image"]) == {path.stem for path in (world / "out/thumbs").iterdir()}
+
+
+def test_a_second_run_encodes_nothing_and_gives_the_same_numbers(world: Path, run: Run) -> None:
+    run("--tasks", ALL, "--out", "first")
+    done = run("--tasks", ALL, "--out", "second")
+    assert "encoded 0 images (12 stored) and 0 texts (24 stored)" in done.out
+    assert metrics(world / "first") == metrics(world / "second")
+    for evaluation in read_run(world / "second").result.evaluations:
+        assert evaluation.seconds["encode_images"] == evaluation.seconds["encode_texts"] == 0
+        assert evaluation.encoded["images"] == evaluation.encoded["texts"] == 0
+
+
+def test_a_constant_model_scores_exactly_chance_on_every_metric_that_has_one(world: Path, run: Run) -> None:
+    assert run("--tasks", ALL, "--out", "out", model="python:toymodels:constant").status == 0
+    with_chance = {name: metric for name, metric in metrics(world / "out").items() if metric["chance"] is not None}
+    assert len(with_chance) >= 14
+    for name, metric in with_chance.items():
+        assert metric["value"] == pytest.approx(metric["chance"], abs=1e-12), name
+
+
+def test_a_model_of_one_s_own_needs_two_methods(world: Path, run: Run) -> None:
+    assert run("--tasks", "zero-shot@pictures", "--out", "out", model="python:toymodels:bare").status == 0
+    model = json.loads((world / "out/result.json").read_text())["model"]
+    assert model["logit_scale"] == 100 and any("fingerprint" in note for note in model["notes"])
+
+
+def test_several_models_get_a_folder_each_and_a_joint_report(world: Path, run: Run) -> None:
+    done = run("--model", "python:toymodels:constant", "--tasks", "zero-shot@pictures", "--out", "out")
+    assert done.status == 0
+    folders = [path for path in (world / "out").iterdir() if path.is_dir()]
+    assert len(folders) == 2 and all((folder / "result.json").exists() for folder in folders)
+    assert (world / "out/report.html").exists()
+
+
+def test_one_broken_model_does_not_cost_the_others(world: Path, run: Run) -> None:
+    done = run("--model", "python:toymodels:broken", "--tasks", "zero-shot@pictures", "--out", "out")
+    assert done.status == 3
+    assert "no weights today" in done.err and "acc1" in done.out
+
+
+def test_json_is_all_there_is_on_standard_output(world: Path, run: Run) -> None:
+    done = run("--tasks", "zero-shot@pictures", "--out", "out", "--json")
+    assert json.loads(done.out) == json.loads((world / "out/result.json").read_text())
+
+
+def test_quiet_says_nothing(world: Path, run: Run) -> None:
+    done = run("--tasks", "zero-shot@pictures", "--out", "out", "--quiet")
+    assert (done.status, done.out, done.err) == (0, "", "")
+
+
+def test_flags_take_underscores_and_variables(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPBENCH_LIMIT", "6")
+    done = run("--tasks", "zero-shot@pictures", "--out", "out", "--no_report", "--batch_size", "2")
+    assert done.status == 0 and "a seeded, stratified subset of 6 of 12 pictures" in done.out
+    assert not (world / "out/report.html").exists()
+
+
+def test_prompts_of_one_s_own_are_used(world: Path, run: Run) -> None:
+    (world / "prompts.json").write_text(json.dumps(["a {c}", "my {c}"]))
+    done = run("--tasks", "zero-shot@pictures", "--prompts", "prompts.json", "--out", "out")
+    assert "prompts for class 'cat': 2, the first 'a cat'" in done.out
+    assert "single templates score from" in done.out
+    params = json.loads((world / "out/result.json").read_text())["evaluations"][0]["params"]
+    assert params["prompts"]["n_prompts"] == 2
+
+
+def test_an_unreadable_picture_fails_that_evaluation_only(world: Path, run: Run) -> None:
+    (world / "pictures/cat/0.png").write_bytes(b"no picture")
+    rows = (world / "all.jsonl").read_text().splitlines()
+    (world / "good.jsonl").write_text("\n".join(rows[1:]))
+    done = run("--tasks", "zero-shot@pictures,retrieval@good.jsonl", "--out", "out")
+    assert done.status == 3
+    assert "cannot read image" in done.err and "0.png" in done.err and "--on-bad-image skip" in done.err
+    failed, good = read_run(world / "out").result.evaluations
+    assert failed.status == "failed" and failed.reason is not None and "0.png" in failed.reason
+    assert good.status == "ok"
+
+
+def test_unreadable_pictures_may_be_skipped_and_are_listed(world: Path, run: Run) -> None:
+    (world / "pictures/cat/0.png").write_bytes(b"no picture")
+    done = run("--tasks", "zero-shot@pictures,retrieval@all.jsonl", "--out", "out", "--on-bad-image", "skip")
+    assert done.status == 0
+    for evaluation in read_run(world / "out").result.evaluations:
+        assert evaluation.dataset.n_samples == 11
+        assert any("1 of 12 pictures could not be read" in note for note in evaluation.notes)
+        assert any("0.png" in note for note in evaluation.notes)
+
+
+def test_what_is_not_there_is_unavailable_and_the_rest_is_measured(world: Path, run: Run) -> None:
+    done = run("--tasks", "zero-shot@imagenet,zero-shot@pictures", "--out", "out")
+    assert done.status == 3
+    assert "zero-shot@imagenet unavailable" in done.err and "acc1" in done.out
+    missing, there = read_run(world / "out").result.evaluations
+    assert (missing.status, there.status) == ("unavailable", "ok")
+
+
+def test_a_run_is_never_overwritten(world: Path, run: Run) -> None:
+    run("--tasks", "zero-shot@pictures", "--out", "out")
+    before = (world / "out/result.json").read_bytes()
+    done = run("--tasks", "zero-shot@pictures", "--out", "out")
+    assert done.status == 2 and "already holds a run" in done.err
+    assert (world / "out/result.json").read_bytes() == before
+    (world / "mine").mkdir()
+    (world / "mine/thesis.tex").write_text("precious")
+    done = run("--tasks", "zero-shot@pictures", "--out", "mine")
+    assert done.status == 2 and "holds other files (thesis.tex)" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tasks", "zeroshot@pictures"], "unknown task 'zeroshot': did you mean 'zero-shot'?"),
+        (["--tasks", "zero-shot@gone/folder"], "gone/folder"),
+        (["--tasks", "zero-shot@imagenett"], "did you mean 'imagenet'?"),
+        (["--task", "all"], "No such option"),
+        (["--tasks", "all", "--suite", "standart"], "unknown suite 'standart': did you mean 'standard'?"),
+        (["--tasks", "zero-shot@pictures", "--batch-size", "0"], "--batch-size"),
+        (["--tasks", "zero-shot@pictures", "--precision", "fp8"], "'fp8' is not one of"),
+        (["--tasks", "zero-shot@pictures", "--model-option", "x"], "--model-option x: expected KEY=VALUE"),
+        (["--tasks", "zero-shot@all.jsonl", "--data-option", "lable=kind"], "did you mean 'label'?"),
+        (["--tasks", "zero-shot@pictures", "--prompts", "gone.json"], "gone.json"),
+        (["--tasks", "retrieval@all.jsonl", "--prompts", "prompts.json"], "prompts.json"),
+        (["--tasks", "zero-shot@pictures", "--arch", "ViT-B-32"], "--arch ViT-B-32"),
+        (["--tasks", "zero-shot@all.jsonl", "--data-option", "image=picture"], "picture"),
+    ],
+)
+def test_a_slip_is_one_line_and_nothing_is_written(world: Path, run: Run, arguments: list[str], message: str) -> None:
+    done = run(*arguments, "--out", "out")
+    lines = [line for line in done.err.splitlines() if not line.startswith("loading")]
+    assert done.status == 2
+    assert len(lines) == 1 and message in lines[0] and lines[0].startswith("clipbench: ")
+    assert not (world / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("vit-b-23", "did you mean"),
+        ("open_clip:ViT-B-32/opneai", "openai"),
+        ("python:toymodels:tay", "toymodels"),
+        ("python:nowhere:make", "nowhere"),
+        ("embeddings:gone.npz", "gone.npz"),
+        ("gone.safetensors", "gone.safetensors"),
+    ],
+)
+def test_a_model_that_cannot_be_is_one_line(world: Path, run: Run, model: str, message: str) -> None:
+    done = run("--tasks", "zero-shot@pictures", "--out", "out", model=model)
+    lines = [line for line in done.err.splitlines() if not line.startswith("loading")]
+    assert done.status == 2
+    assert len(lines) == 1 and message in lines[0]
+
+
+def test_a_bug_in_a_model_is_one_line_and_its_traceback_is_shown_on_request(world: Path, run: Run) -> None:
+    buggy = "    model = ToyModel()\n    model.encode_texts = lambda texts: 1 / 0\n    return model\n"
+    (world / "toymodels.py").write_text(f"{TOY}\ndef buggy():\n{buggy}")
+    arguments = ("--tasks", "zero-shot@pictures", "--out", "out")
+    done = run(*arguments, model="python:toymodels:buggy")
+    assert done.status == 2 and "ZeroDivisionError" in done.err and "Traceback" not in done.err
+    done = run(*arguments, "--traceback", model="python:toymodels:buggy")
+    assert done.status == 2 and "Traceback" in done.err and "model.encode_texts = lambda texts: 1 / 0" in done.err
+
+
+def test_a_report_can_be_made_again_from_results_alone(world: Path, run: Run) -> None:
+    run("--tasks", ALL, "--out", "out")
+    done = run("out", "-o", "again.html", command="report")
+    assert done.status == 0 and (world / "again.html").read_text() == (world / "out/report.html").read_text()
+    done = run("gone", "-o", "again.html", command="report")
+    assert done.status == 2 and "no result.json in gone" in done.err
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals")
+def test_an_interruption_is_said_and_the_store_keeps_what_was_done(world: Path) -> None:
+    (world / "stopped.py").write_text(
+        "import os, signal\nfrom clipbench.testing import ToyModel\n\n"
+        "class Stopped(ToyModel):\n    def encode_texts(self, texts):\n        if 'number 3' in texts:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n        return super().encode_texts(texts)\n"
+    )
+    code = "from clipbench.cli import main; main()"
+    tasks = ["--tasks", "retrieval@all.jsonl", "--out", "out"]
+    command = [sys.executable, "-c", code, "run", "--model", "python:stopped:Stopped", *tasks]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=world)
+    assert done.returncode == 130
+    assert "interrupted: what was encoded is stored" in done.stderr and "Traceback" not in done.stderr
+    assert not (world / "out/result.json").exists()
+    assert list((world / "cache").rglob("*.vectors"))

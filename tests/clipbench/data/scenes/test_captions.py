@@ -1,0 +1,156 @@
+"""Captions say what is true: by their facts, and by their words as a reader takes them."""
+
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clipbench.data.scenes.captions import STYLE_SHARES, TEMPLATES, all_captions, caption
+from clipbench.data.scenes.chance import Chance
+from clipbench.data.scenes.facts import verdict
+from clipbench.data.scenes.geometry import size_name
+from clipbench.data.scenes.paragraphs import ASIDES
+from clipbench.data.scenes.phrases import NUMBERS
+from clipbench.data.scenes.sampling import scene
+from clipbench.data.scenes.scene import Scene, Solid
+from clipbench.data.scenes.splits import SPLITS
+from clipbench.data.scenes.vocabulary import (
+    BACKGROUND_COLOURS,
+    BACKGROUND_TEXTURES,
+    COLOURS,
+    INKS,
+    KINDS,
+    PAPERS,
+    TEXTURES,
+    WORDS,
+)
+from clipbench.errors import UsageError
+
+indices = st.integers(0, 10**6)
+STYLES = (*STYLE_SHARES, "complete")
+
+
+@settings(derandomize=True, max_examples=400, deadline=None)
+@given(index=indices, split=st.sampled_from(SPLITS), style=st.sampled_from(STYLES))
+def test_every_fact_of_a_caption_is_true(index: int, split: str, style: str) -> None:
+    shown = scene(split, index)
+    stated = caption(shown, style, Chance("test", index))
+    assert stated.facts, stated.text
+    assert [fact for fact in stated.facts if verdict(fact, shown) is not True] == [], stated.text
+
+
+# -- a reader that knows nothing of facts: it takes noun phrases and relations out of the words
+
+NOUN = re.compile(
+    rf"\b(?:(?P<number>{'|'.join((*NUMBERS[1:], 'a', 'the'))}) )"
+    rf"(?:(?P<size>small|large) )?(?:(?P<texture>{'|'.join(TEXTURES[1:])}) )?(?:(?P<colour>{'|'.join(COLOURS)}) )?"
+    rf"(?P<kind>{'|'.join(sorted([*KINDS, *KINDS.values()], key=len, reverse=True))})\b"
+)
+SINGULAR = {plural: kind for kind, plural in KINDS.items()}
+
+
+def read(found: re.Match[str], shown: Scene) -> list[Solid]:
+    """Return the solids that a noun phrase can mean."""
+    kind = SINGULAR.get(found["kind"], found["kind"])
+    return [
+        solid
+        for solid in shown.solids
+        if solid.kind == kind
+        and found["colour"] in (None, solid.colour)
+        and found["texture"] in (None, solid.texture)
+        and found["size"] in (None, size_name(solid))
+    ]
+
+
+@settings(derandomize=True, max_examples=400, deadline=None)
+@given(index=indices, style=st.sampled_from(STYLES))
+def test_every_object_that_the_words_name_is_there_in_that_number(index: int, style: str) -> None:
+    shown = scene("test", index)
+    text = re.sub(r'(word|says) "?\w+"?', "", caption(shown, style, Chance("test", index)).text.lower())
+    nouns = list(NOUN.finditer(text))
+    if not nouns:
+        assert not shown.solids or shown.writing is not None, text
+    for found in nouns:
+        solids = read(found, shown)
+        assert solids, (text, found.group())
+        if found["number"] in NUMBERS:
+            assert len(solids) == NUMBERS.index(found["number"]), (text, found.group())
+        if found["kind"] in SINGULAR:
+            assert len(solids) > 1, (text, found.group())
+
+
+AHEAD = {
+    "left of": lambda a, b: a.x < b.x,
+    "right of": lambda a, b: a.x > b.x,
+    "above": lambda a, b: a.y < b.y,
+    "below": lambda a, b: a.y > b.y,
+    "under": lambda a, b: a.y > b.y,
+    "on top of": lambda a, b: a.y < b.y,
+    "on": lambda a, b: a.y < b.y,
+    "inside": lambda a, b: a.radius < b.radius,
+}
+
+
+@settings(derandomize=True, max_examples=400, deadline=None)
+@given(index=indices, style=st.sampled_from(("sentence", "full", "complete")))
+def test_a_relation_between_two_noun_phrases_is_how_they_lie(index: int, style: str) -> None:
+    shown = scene("test", index)
+    text = caption(shown, style, Chance("test", index)).text
+    nouns = list(NOUN.finditer(text))
+    for first, second in pairwise(nouns):
+        between = text[first.end() : second.start()].strip().removeprefix("to the ")
+        if between in AHEAD:
+            pairs = [(a, b) for a in read(first, shown) for b in read(second, shown) if a != b]
+            assert pairs and all(AHEAD[between](a, b) for a, b in pairs), text
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(index=indices, style=st.sampled_from(STYLES))
+def test_a_word_in_quotes_is_written_and_no_colour_is_named_that_is_not_there(index: int, style: str) -> None:
+    shown = scene("test", index)
+    text = caption(shown, style, Chance("test", index)).text.lower()
+    word = shown.writing.word if shown.writing is not None else None
+    assert set(re.findall(r'"(\w+)"', text)) <= {word}
+    named = set(re.findall(r"\w+", re.sub(r'(word|says) "?\w+"?', "", text)))
+    there = {solid.colour for solid in shown.solids} | {shown.background.colour}
+    if shown.writing is not None:
+        there |= {shown.writing.ink, shown.writing.paper or ""}
+    assert named & {*COLOURS, *BACKGROUND_COLOURS, *INKS, *PAPERS} <= there, text
+
+
+def test_captions_run_from_three_words_to_beyond_seventy_seven() -> None:
+    lengths = [len(each.text.split()) for index in range(300) for each in all_captions(scene("train", index)).values()]
+    assert min(lengths) == 3
+    assert max(lengths) > 100
+
+
+def test_a_complete_caption_names_every_group_the_background_and_the_word() -> None:
+    for index in range(200):
+        shown = scene("test", index)
+        text = caption(shown, "complete", Chance("test", index)).text
+        for group in shown.groups():
+            assert re.search(rf"\b{group[0].colour} ({group[0].kind}|{KINDS[group[0].kind]})\b", text), text
+        assert shown.background.colour in text and shown.background.texture in text
+        assert shown.writing is None or shown.writing.word in text
+
+
+def test_asides_name_nothing_that_pictures_differ_in() -> None:
+    said = {word for aside in ASIDES for word in re.findall(r"\w+", aside.lower())}
+    names = {*KINDS, *KINDS.values(), *COLOURS, *BACKGROUND_COLOURS, *TEXTURES, *BACKGROUND_TEXTURES, *INKS, *PAPERS}
+    assert said & names == set()
+    assert said & {"word", "letter", "letters", "sign", "object", "objects", "background", "small", "large"} == set()
+    assert said & set(WORDS) <= {"pencil", "brush", "rain"}  # said not to be there, and never drawn
+
+
+def test_single_objects_are_named_in_the_prompts_words() -> None:
+    starts = tuple(template.partition("{c}")[0] for template in TEMPLATES)
+    named = [caption(scene("train", index), "name", Chance("test", index)) for index in range(100)]
+    singular = [each.text for each in named if each.text.endswith(tuple(KINDS))]
+    assert len(singular) > 50 and all(text.startswith(starts) or text.startswith("the word") for text in singular)
+
+
+def test_an_unknown_style_is_refused() -> None:
+    with pytest.raises(UsageError, match="captions of scenes have no style 'sentense': did you mean 'sentence'"):
+        caption(scene("train", 0), "sentense", Chance())

@@ -1,0 +1,159 @@
+"""Pictures: the same world at every size, legible, and guarded by a hash."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipbench.data.scenes.captions import all_captions
+from clipbench.data.scenes.draw import coverage, draw
+from clipbench.data.scenes.lettering import ink, word_width
+from clipbench.data.scenes.sampling import portrait, scene
+from clipbench.data.scenes.scene import SCENES_VERSION, Background, Scene, Solid, Writing
+from clipbench.data.scenes.splits import SPLITS
+from clipbench.data.scenes.vocabulary import CASES, COLOURS, FONTS, KINDS, WORDS
+
+GREY = Background("grey", "plain", 0.1)
+
+
+def hashed(parts: list[bytes]) -> str:
+    return hashlib.blake2b(b"".join(parts), digest_size=8).hexdigest()
+
+
+# Scenes, captions and pictures of a version never change. When one of these fails, either undo the change or raise
+# SCENES_VERSION and write the new values down: results of the two versions cannot be compared.
+
+
+def test_the_scenes_of_this_version_are_the_published_ones() -> None:
+    shown = [scene(split, index) for split in SPLITS for index in range(60)]
+    shown += [portrait(split, index) for split in SPLITS for index in range(30)]
+    assert (SCENES_VERSION, hashed([repr(each).encode() for each in shown])) == (1, "bd21ae80951fafab")
+
+
+def test_the_captions_of_this_version_are_the_published_ones() -> None:
+    texts = [each.text.encode() for index in range(60) for each in all_captions(scene("train", index)).values()]
+    assert (SCENES_VERSION, hashed(texts)) == (1, "b9165388432dc8cf")
+
+
+def test_the_pictures_of_this_version_are_the_published_ones_where_no_font_is_used() -> None:
+    shown = [scene("train", index) for index in range(80)]
+    pictures = [draw(each, size).tobytes() for each in shown if each.writing is None for size in (64, 96)]
+    assert (SCENES_VERSION, hashed(pictures)) == (1, "3f112732977aaf36")
+
+
+def test_the_ink_of_words_is_the_published_one_within_what_font_renderers_differ() -> None:
+    shares = [float(ink(word(font), 128).mask.sum()) / 128**2 for font in FONTS]
+    assert shares == pytest.approx(INK, rel=0.05)
+
+
+INK = [0.0231, 0.0397, 0.0207, 0.0329, 0.0333, 0.0398, 0.0277, 0.0228]
+
+
+def word(font: str = "sans", text: str = "horse", height: float = 0.15, case: str = "lower") -> Writing:
+    return Writing(text, 0.5, 0.5, height, font, case, "black")
+
+
+@pytest.mark.parametrize("size", [64, 100, 224])
+def test_a_scene_looks_the_same_at_every_size(size: int) -> None:
+    for index in range(60):
+        shown = scene("train", index)
+        small = np.asarray(draw(shown, size), np.float32)
+        reduced = np.asarray(draw(shown, 8 * 64).resize((size, size), Image.Resampling.BOX), np.float32)
+        bound = 1.5 if shown.writing is None else 14  # letters are fitted to whole pixels, so that they can be read
+        assert np.abs(small - reduced).mean() < bound, index
+
+
+def test_pictures_are_rgb_of_the_size_asked_for_and_come_out_the_same_twice() -> None:
+    for size in (64, 512):
+        picture = draw(scene("train", 3), size)
+        assert (picture.mode, picture.size) == ("RGB", (size, size))
+        assert picture.tobytes() == draw(scene("train", 3), size).tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_object_fills_its_box_and_no_more(kind: str) -> None:
+    solid = Solid(kind, "red", "plain", 0.5, 0.5, 0.3)
+    mask = coverage(solid, 256) > 0.5
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    found = (columns[0] / 256, rows[0] / 256, (columns[-1] + 1) / 256, (rows[-1] + 1) / 256)
+    assert found == pytest.approx(tuple(solid.box), abs=0.02)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_are_told_apart_by_their_outline_even_when_small(kind: str) -> None:
+    def outline(name: str) -> np.ndarray:
+        return coverage(Solid(name, "red", "plain", 0.5, 0.5, 0.1), 64)
+
+    own = outline(kind)
+    shared = [
+        np.minimum(own, outline(other)).sum() / np.maximum(own, outline(other)).sum()
+        for other in KINDS
+        if other != kind
+    ]
+    assert max(shared) < 0.9  # intersection over union with the most similar kind
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_the_mean_colour_of_an_object_is_nearest_to_its_own_name(colour: str) -> None:
+    for kind in KINDS:
+        solid = Solid(kind, colour, "plain", 0.5, 0.5, 0.3)
+        picture = np.asarray(draw(Scene(GREY, (solid,)), 64), np.float32)
+        mean = picture[coverage(solid, 64) > 0.9].mean(axis=0)
+        distances = {name: float(np.square(mean - np.array(rgb)).sum()) for name, rgb in COLOURS.items()}
+        assert min(distances, key=distances.__getitem__) == colour, kind
+
+
+@pytest.mark.parametrize("texture", ["striped", "spotted", "checkered"])
+def test_textures_can_be_seen(texture: str) -> None:
+    for kind in ("sphere", "cube", "cylinder", "cone", "star", "heart", "cross", "moon"):
+        solid = Solid(kind, "blue", texture, 0.5, 0.5, 0.2)
+        marked = np.asarray(draw(Scene(GREY, (solid,)), 64), np.float32)
+        plain = np.asarray(draw(Scene(GREY, (replace(solid, texture="plain"),)), 64), np.float32)
+        changed = np.abs(marked - plain).mean(axis=2)[coverage(solid, 64) > 0.9] > 25
+        assert 0.12 < changed.mean() < 0.75, kind
+
+
+@pytest.mark.parametrize("font", FONTS)
+def test_capitals_have_the_height_asked_for_and_words_stay_in_the_picture(font: str) -> None:
+    mask = ink(word(font, "hth", case="upper"), 256).mask
+    rows = np.flatnonzero((mask > 0.5).any(axis=1))
+    assert rows[-1] - rows[0] + 1 == pytest.approx(0.15 * 256, abs=2)
+    longest = max(WORDS, key=len)
+    for case in CASES:
+        wide = ink(word(font, longest, 0.2, case), 64)
+        assert wide.mask.shape[1] <= 60 and wide.left >= 2
+
+
+def test_letters_keep_their_contrast_at_64_pixels() -> None:
+    for font in FONTS:
+        for case in CASES:
+            assert ink(word(font, "apple", 0.12, case), 64).mask.max() > 0.8, (font, case)
+
+
+def test_different_words_look_different_at_64_pixels() -> None:
+    def picture(text: str) -> bytes:
+        return draw(Scene(GREY, writing=word("sans-bold", text, 0.13)), 64).tobytes()
+
+    assert len({picture(text) for text in WORDS}) == len(WORDS)
+
+
+def test_a_blank_sign_is_as_large_as_the_written_one_and_empty() -> None:
+    written = Scene(GREY, writing=replace(word(), paper="white"))
+    letters, blank = (np.asarray(draw(each, 128), np.float32) for each in (written, written.with_blank_sign()))
+    paper = np.abs(blank - np.array([138, 142, 148])).sum(axis=2) > 30
+    assert paper.any(axis=0).sum() / 128 == pytest.approx(word_width(word()) + 0.7 * 0.15, abs=0.02)
+    changed = np.abs(letters - blank).sum(axis=2) > 30
+    assert changed.any() and not (changed & ~paper).any()
+    inside = np.abs(blank - 251).max(axis=2) < 5  # all but its anti-aliased edge
+    assert inside.sum() > 0.9 * paper.sum()
+
+
+def test_ink_fades_into_the_paper_with_the_contrast() -> None:
+    def darkest(contrast: float) -> int:
+        shown = Scene(GREY, writing=replace(word(), paper="white", contrast=contrast))
+        return int(np.asarray(draw(shown, 128))[54:74, 30:98].min())
+
+    assert darkest(1.0) < 30 < darkest(0.5) < 140 < darkest(0.1) < darkest(0.0)
+    assert darkest(0.0) > 245

@@ -1,0 +1,75 @@
+"""Verdicts on statements, worked by hand on one picture."""
+
+import pytest
+
+from clipbench.data.scenes.facts import (
+    Backdrop,
+    Count,
+    Description,
+    Exists,
+    Fact,
+    Located,
+    Related,
+    Written,
+    WrittenBy,
+    verdict,
+)
+from clipbench.data.scenes.scene import Background, Scene, Solid, Writing
+
+SCENE = Scene(
+    Background("grey", "striped", 0.1),
+    (
+        Solid("cube", "red", "plain", 0.15, 0.4, 0.1, group=0),
+        Solid("cube", "red", "plain", 0.15, 0.65, 0.1, group=0),
+        Solid("sphere", "blue", "spotted", 0.75, 0.5, 0.2, group=1),
+    ),
+    writing=Writing("apple", 0.5, 0.12, 0.1, "sans", "upper", "black", paper="yellow"),
+)
+CUBES, SPHERE = Description("cube", "red"), Description("sphere", "blue")
+
+
+@pytest.mark.parametrize(
+    ("fact", "expected"),
+    [
+        (Exists(Description("cube", "red", "small")), True),
+        (Exists(Description("sphere", "blue", "large", "spotted")), True),
+        (Exists(Description("cube", "blue")), False),
+        (Exists(Description("sphere", "blue", "small")), False),
+        (Exists(Description("sphere", texture="striped")), False),
+        (Count(CUBES, 2), True),
+        (Count(CUBES, 1), False),
+        (Count(Description(), 3), True),
+        (Related(CUBES, "left of", SPHERE), True),
+        (Related(SPHERE, "right of", CUBES), True),
+        (Related(CUBES, "right of", SPHERE), False),
+        (Related(SPHERE, "left of", CUBES), False),
+        (Related(Description("cone"), "left of", SPHERE), False),
+        (Related(CUBES, "above", SPHERE), False),
+        (Located(CUBES, "left"), True),
+        (Located(SPHERE, "left"), False),
+        (Located(CUBES, "upper left"), None),  # one of them is lower
+        (Backdrop("grey"), True),
+        (Backdrop("grey", "striped"), True),
+        (Backdrop(texture="plain"), False),
+        (Backdrop("navy", "striped"), False),
+        (Written("apple"), True),
+        (Written("apple", ink="black", paper="yellow"), True),
+        (Written("apple", ink="red"), False),
+        (Written("pear"), False),
+        (WrittenBy("apple", "above", Description()), True),
+        (WrittenBy("apple", "on", SPHERE), False),
+        (WrittenBy("pear", "above", SPHERE), False),
+    ],
+)
+def test_the_verdict_is_what_the_picture_shows(fact: Fact, expected: bool | None) -> None:
+    assert verdict(fact, SCENE) is expected
+
+
+def test_nothing_can_be_read_on_a_blank_sign() -> None:
+    assert verdict(Written("apple"), SCENE.with_blank_sign()) is False
+    assert verdict(WrittenBy("apple", "above", SPHERE), SCENE.with_blank_sign()) is False
+
+
+def test_what_is_no_fact_is_refused() -> None:
+    with pytest.raises(TypeError, match="not a fact: 'a red cube'"):
+        verdict("a red cube", SCENE)

@@ -1,0 +1,124 @@
+"""Scenes of a split: fixed, independent, and of the combinations that belong to it."""
+
+import pickle
+from collections import Counter
+
+import pytest
+
+from clipbench.data.scenes.contrast import difference, palette
+from clipbench.data.scenes.geometry import size_name
+from clipbench.data.scenes.sampling import looks, portrait, scene
+from clipbench.data.scenes.splits import SPLITS, novelties
+from clipbench.data.scenes.vocabulary import BACKGROUND_COLOURS, COLOURS, KINDS, TEXTURES, WORDS, held_out
+from clipbench.errors import UsageError
+
+N = 1000
+TRAIN = [scene("train", index) for index in range(N)]
+
+
+def test_a_scene_depends_on_its_index_and_seed_alone() -> None:
+    backwards = [scene("train", index) for index in reversed(range(50))]
+    assert backwards[::-1] == TRAIN[:50]
+    assert scene("train", 0, seed=1) != TRAIN[0] != scene("test", 0)
+
+
+def test_no_two_scenes_are_equal() -> None:
+    shown = [*TRAIN, *(scene("test", index) for index in range(300))]
+    assert len({repr(each) for each in shown}) == len(shown)
+
+
+def test_scenes_travel_to_other_processes() -> None:
+    assert pickle.loads(pickle.dumps(TRAIN[0])) == TRAIN[0]
+
+
+def seen(split: str, n: int = N) -> tuple[set[tuple[str, str]], set[str]]:
+    shown = [scene(split, index) for index in range(n)]
+    pairs = {(solid.colour, solid.kind) for each in shown for solid in each.solids}
+    return pairs, {each.writing.word for each in shown if each.writing is not None}
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_train_and_test_have_every_combination_but_those_held_out(split: str) -> None:
+    pairs, words = seen(split)
+    assert pairs == {(colour, kind) for colour in COLOURS for kind in KINDS} - held_out().looks
+    assert words & held_out().words == set()
+    assert not any(novelties(scene(split, index)) for index in range(200))
+
+
+def test_every_held_out_scene_has_a_combination_that_train_never_shows() -> None:
+    pairs, words = seen("held-out", 300)
+    assert held_out().looks <= pairs
+    assert held_out().words & words
+    assert all(novelties(scene("held-out", index)) for index in range(200))
+
+
+def test_held_out_combinations_leave_every_part_known() -> None:
+    combinations = held_out()
+    assert {colour for colour, _ in combinations.looks} == set(COLOURS)
+    assert {kind for _, kind in combinations.looks} == set(KINDS)
+    assert len(combinations.looks) == 10
+    assert combinations.words.isdisjoint(KINDS)
+    reversed_orders = {(second, relation, first) for first, relation, second in combinations.orders}
+    assert combinations.orders & reversed_orders == set()
+
+
+def test_train_shows_the_reverse_of_held_out_orders() -> None:
+    shown = {
+        (first.kind, second.kind)
+        for each in TRAIN
+        for first in each.solids
+        for second in each.solids
+        if any(stated.name == "left of" for stated in each.relations) and first.group == 0 and second.group == 1
+    }
+    kept = {(first, second) for first, relation, second in held_out().orders if relation == "left of"}
+    assert kept & shown == set()
+    assert len({(second, first) for first, second in kept} & shown) >= len(kept) / 2
+
+
+def test_about_a_quarter_of_pictures_hold_a_word_and_all_sizes_and_textures_occur() -> None:
+    assert 0.2 < sum(each.writing is not None for each in TRAIN) / N < 0.3
+    solids = [solid for each in TRAIN for solid in each.solids]
+    assert {solid.texture for solid in solids} == set(TEXTURES)
+    assert min(Counter(size_name(solid) for solid in solids).values()) > 130
+    assert {len(each.solids) for each in TRAIN} == {0, 1, 2, 3, 4, 5}
+
+
+def test_objects_stand_out_from_the_background_and_lie_within_the_picture() -> None:
+    for each in TRAIN:
+        for solid in each.solids:
+            assert difference(COLOURS[solid.colour], BACKGROUND_COLOURS[each.background.colour]) > 30
+            assert min(solid.box) > 0 and max(solid.box) < 1, solid
+
+
+def test_colours_of_objects_are_far_apart() -> None:
+    colours = list(COLOURS.values())
+    pairs = [(first, second) for i, first in enumerate(colours) for second in colours[:i]]
+    assert min(difference(first, second) for first, second in pairs) > 40
+    assert all(len(palette(background)) >= 7 for background in BACKGROUND_COLOURS)
+
+
+def test_the_difference_of_colours_is_the_published_one() -> None:
+    # L*a*b* of sRGB red and green over D65: (53.24, 80.09, 67.20) and (87.73, -86.18, 83.18)
+    assert difference((255, 0, 0), (0, 255, 0)) == pytest.approx(170.6, abs=0.5)
+    assert difference((0, 0, 0), (255, 255, 255)) == pytest.approx(100, abs=0.1)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_portraits_show_one_large_object_and_go_round_the_looks(split: str) -> None:
+    pairs = looks(split)
+    shown = [portrait(split, index) for index in range(2 * len(pairs))]
+    assert [(each.solids[0].colour, each.solids[0].kind) for each in shown] == [*pairs, *pairs]
+    assert all(len(each.solids) == 1 and size_name(each.solids[0]) == "large" for each in shown)
+    assert all(abs(each.solids[0].x - 0.5) < 0.06 and abs(each.solids[0].y - 0.5) < 0.06 for each in shown)
+    assert len(set(shown)) == len(shown)
+
+
+def test_every_name_takes_the_article_a() -> None:
+    names = {*KINDS, *COLOURS, *BACKGROUND_COLOURS, *TEXTURES, "small", "large", "dotted", "gradient"}
+    assert not [name for name in names if name[0] in "aeiou"]
+    assert len(set(WORDS)) == len(WORDS)
+
+
+def test_an_unknown_split_is_refused() -> None:
+    with pytest.raises(UsageError, match="scenes have no split 'heldout': did you mean 'held-out'"):
+        scene("heldout", 0)

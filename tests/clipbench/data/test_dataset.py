@@ -1,0 +1,108 @@
+"""The data set itself: parts, fingerprint, and what every loader's result must meet."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clipbench.data.dataset import Dataset, FileImage, ImageRef, check, decode
+from clipbench.errors import BadImage, DataError
+from clipbench.testing import NamedImage
+
+
+def made(**parts: object) -> Dataset:
+    whole: dict[str, object] = {
+        "id": "x",
+        "images": [NamedImage(id) for id in "abc"],
+        "image_ids": list("abc"),
+        "labels": np.array([0, 1, 0]),
+        "class_names": ("cat", "dog"),
+        "captions": ["1", "2", "3", "4"],
+        "caption_image": np.array([2, 0, 1, 2]),
+        "caption_ids": ["w", "x", "y", "z"],
+    }
+    return Dataset(**{**whole, **parts})  # type: ignore[arg-type]
+
+
+def test_taking_pictures_takes_their_captions_along() -> None:
+    part = made().take(np.array([2, 0]))
+    assert part.image_ids == ["c", "a"]
+    assert part.captions == ["1", "2", "4"]
+    assert part.caption_ids == ["w", "x", "z"]
+    assert part.labels is not None
+    assert part.caption_image is not None
+    assert (part.labels.tolist(), part.caption_image.tolist()) == ([0, 0], [0, 1, 0])
+
+
+def test_taking_pictures_takes_several_labels_along() -> None:
+    several = made(labels=None, multilabels=np.array([[True, False], [False, True], [True, True]]))
+    part = several.take(np.array([1]))
+    assert part.multilabels is not None
+    assert part.multilabels.tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_ids": ["a", "b", "d"]},
+        {"labels": np.array([0, 1, 1])},
+        {"class_names": ("cat", "Dog")},
+        {"captions": ["1", "2", "3", "5"]},
+        {"caption_image": np.array([2, 0, 1, 1])},
+        {"caption_ids": None},
+        {"labels": None},
+    ],
+)
+def test_the_fingerprint_changes_with_every_part_that_scores_depend_on(change: dict[str, object]) -> None:
+    digests = ["d1", "d2", "d3"]
+    assert made().fingerprint(digests) != made(**change).fingerprint(digests)
+
+
+def test_the_fingerprint_depends_on_the_pictures_content_and_not_on_where_they_lie() -> None:
+    moved = made(images=[NamedImage(id) for id in "xyz"], id="y", notes=("moved",))
+    assert made().fingerprint(["d1", "d2", "d3"]) == moved.fingerprint(["d1", "d2", "d3"])
+    assert made().fingerprint(["d1", "d2", "d3"]) != made().fingerprint(["d1", "d2", "d4"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": [], "image_ids": []}, "data set x is empty: expected at least one picture"),
+        ({"image_ids": ["a", "b", "a"]}, "data set x has the image id 'a' twice"),
+        ({"captions": ["1", " \n", "3", "4"]}, "data set x has an empty caption for image 'a'"),
+        ({"caption_image": np.array([2, 0, 0, 2])}, "1 images without a caption, the first 'b'"),
+        ({"labels": np.array([0, 2, 0])}, r"image 'b' has label 2, expected 0 to 1 \(2 class names\)"),
+        ({"labels": np.array([0, -1, 0])}, r"image 'b' has label -1, expected 0 to 1"),
+        ({"labels": np.array([0, 0, 0])}, "1 classes without samples, the first 'dog': .*--allow-partial"),
+        ({"labels": None, "multilabels": np.ones((3, 3), bool)}, "labels for 3 classes, and 2 class names"),
+        ({"labels": None, "multilabels": np.array([[True, False]] * 3)}, "1 classes without samples, the first 'dog'"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(change: dict[str, object], message: str) -> None:
+    assert check(made())
+    with pytest.raises(DataError, match=message):
+        check(made(**change))
+
+
+def test_classes_without_samples_pass_where_partial_data_may() -> None:
+    assert check(replace(made(), labels=np.array([0, 0, 0])), allow_partial=True)
+
+
+def test_a_file_is_an_image_reference(tmp_path: Path) -> None:
+    assert isinstance(FileImage(tmp_path / "x.png"), ImageRef)
+    with pytest.raises(BadImage, match=r"cannot read image .*x.png: No such file or directory"):
+        FileImage(tmp_path / "x.png").digest()
+
+
+def test_bytes_that_are_no_picture_or_a_cut_one_are_a_bad_image(tmp_path: Path) -> None:
+    from PIL import Image
+
+    with pytest.raises(BadImage, match="cannot read image x: cannot identify image file"):
+        decode(b"no picture", "x")
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "x.jpg")
+    whole = (tmp_path / "x.jpg").read_bytes()
+    assert decode(whole, "x").size == (64, 64)
+    with pytest.raises(BadImage, match=r"cannot read image x: .*truncated"):
+        decode(whole[: len(whole) // 2], "x")

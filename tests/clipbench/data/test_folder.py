@@ -1,0 +1,184 @@
+"""ImageFolder: order, names and levels of class folders, and what must not pass as a class."""
+
+import pickle
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from clipbench.data import folder
+from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.errors import DataError, UsageError
+
+
+class Picture(Protocol):
+    def __call__(self, number: int) -> bytes: ...
+
+
+def write(root: Path, *names: str) -> Path:
+    """Write files that need not be pictures to be listed as such."""
+    for number, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(bytes([number]))
+    return root
+
+
+def load(root: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
+    return folder.load(root, DataOptions(allow_partial=allow_partial, options=options), "data")
+
+
+def test_classes_are_in_the_order_of_their_names_and_ids_are_paths_below_the_root(tmp_path: Path) -> None:
+    dataset = load(write(tmp_path, "dog/b.jpg", "dog/a.png", "cat/z.jpg"))
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.image_ids == ["cat/z.jpg", "dog/a.png", "dog/b.jpg"]
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [0, 1, 1]
+    assert dataset.notes == ()
+
+
+def test_the_order_is_that_of_torchvision_for_ordinary_names(tmp_path: Path, picture: Picture) -> None:
+    names = ["b/1.png", "b/deeper/2.png", "B/3.PNG", "a b/4.png", "_c/5.png", "a/10.png", "a/9.png"]
+    write(tmp_path, *names)
+    for name in names:
+        (tmp_path / name).write_bytes(picture(1))
+    torchvision = pytest.importorskip("torchvision")
+    reference = torchvision.datasets.ImageFolder(str(tmp_path))
+    dataset = load(tmp_path)
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [label for _, label in reference.samples]
+    assert [str(tmp_path / id) for id in dataset.image_ids] == [path for path, _ in reference.samples]
+
+
+def test_whole_numbers_are_ordered_as_numbers(tmp_path: Path) -> None:
+    dataset = load(write(tmp_path, *(f"{number}/x.jpeg" for number in range(12))))
+    assert dataset.class_names == tuple(str(number) for number in range(12))
+    assert dataset.image_ids[2] == "2/x.jpeg"
+
+
+def test_underscores_in_folder_names_are_spoken_as_spaces_and_that_is_noted(tmp_path: Path) -> None:
+    dataset = load(write(tmp_path, "golden_retriever/1.jpg", "cat/1.jpg"))
+    assert dataset.class_names == ("cat", "golden retriever")
+    assert "spaces for underscores ('golden retriever')" in dataset.notes[0]
+
+
+def test_a_file_of_class_names_in_the_root_overrides_the_folder_names(tmp_path: Path) -> None:
+    write(tmp_path, "n01/1.jpg", "n02/1.jpg")
+    (tmp_path / "classnames.txt").write_text("tench\ngreat_white shark\n")
+    assert load(tmp_path).class_names == ("tench", "great_white shark")
+
+
+def test_a_file_of_class_names_of_another_length_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "n01/1.jpg", "n02/1.jpg")
+    (tmp_path / "classnames.txt").write_text("tench\n")
+    with pytest.raises(DataError, match=r"classnames\.txt has 1 class names for data with 2 classes"):
+        load(tmp_path)
+
+
+def test_the_folder_names_in_another_order_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "a/1.jpg", "b/1.jpg")
+    (tmp_path / "classnames.txt").write_text("b\na\n")
+    with pytest.raises(DataError, match=r"in another order \('b' first, expected 'a'\)"):
+        load(tmp_path)
+
+
+def test_extensions_count_in_any_case_and_other_files_are_noted(tmp_path: Path) -> None:
+    dataset = load(write(tmp_path, "a/1.JPG", "a/2.Webp", "a/notes.txt", "a/3.heic", "cover.png", "readme.md"))
+    assert dataset.image_ids == ["a/1.JPG", "a/2.Webp"]
+    assert dataset.notes == ("3 files that are no pictures of a class were left out, the first a/3.heic",)
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
+    dataset = load(write(tmp_path, "a/1.jpg", "a/._1.jpg", "a/.DS_Store", ".git/x.jpg"))
+    assert (dataset.image_ids, dataset.class_names, dataset.notes) == (["a/1.jpg"], ("a",), ())
+
+
+def test_an_empty_class_folder_is_an_error_that_allow_partial_turns_into_a_note(tmp_path: Path) -> None:
+    write(tmp_path, "a/1.jpg")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(DataError, match="1 classes without samples, the first 'b'"):
+        load(tmp_path)
+    dataset = load(tmp_path, allow_partial=True)
+    assert dataset.class_names == ("a", "b")
+    assert dataset.notes == ("1 classes have no pictures, the first 'b'",)
+
+
+def test_a_folder_of_splits_asks_for_one_and_takes_it(tmp_path: Path) -> None:
+    write(tmp_path, "test/cat/1.jpg", "test/dog/1.jpg", "train/cat/2.jpg", "train/dog/2.jpg")
+    with pytest.raises(UsageError, match=r"holds the splits test, train: name one, as .*/test, or with split=test"):
+        load(tmp_path)
+    dataset = load(tmp_path, split="test")
+    assert (dataset.split, dataset.image_ids) == ("test", ["cat/1.jpg", "dog/1.jpg"])
+    assert load(tmp_path / "test").split == "test"
+
+
+def test_a_split_that_is_not_there_lists_those_that_are(tmp_path: Path) -> None:
+    write(tmp_path, "val/cat/1.jpg")
+    with pytest.raises(UsageError, match="has no split 'test': it has val"):
+        load(tmp_path, split="test")
+    with pytest.raises(UsageError, match="has no split 'test': its folders are classes"):
+        load(tmp_path / "val", split="test")
+
+
+def test_a_class_may_be_called_test(tmp_path: Path) -> None:
+    assert load(write(tmp_path, "test/1.jpg", "exam/1.jpg")).class_names == ("exam", "test")
+
+
+def test_one_level_too_high_is_an_error_and_no_class(tmp_path: Path) -> None:
+    write(tmp_path, "images/cat/1.jpg", "images/dog/1.jpg")
+    with pytest.raises(DataError, match=r"holds folders of folders \(images/cat/\.\.\.\).*such as .*/images$"):
+        load(tmp_path)
+
+
+def test_pictures_without_class_folders_are_pointed_to_manifests(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has no class folders: .* described by a manifest"):
+        load(write(tmp_path, "1.jpg"))
+
+
+def test_folders_without_pictures_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has no pictures in its folders \(a, "):
+        load(write(tmp_path, "a/1.txt"), allow_partial=True)
+
+
+def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
+    write(tmp_path, "store/1.jpg", "data/a/2.jpg")
+    (tmp_path / "data" / "b").symlink_to(tmp_path / "store")
+    (tmp_path / "data" / "a" / "3.jpg").symlink_to(tmp_path / "store" / "1.jpg")
+    (tmp_path / "data" / "a" / "loop").symlink_to(tmp_path / "data" / "a")
+    assert load(tmp_path / "data").image_ids == ["a/2.jpg", "a/3.jpg", "b/1.jpg"]
+
+
+def test_a_broken_link_is_an_error_that_allow_partial_turns_into_a_note(tmp_path: Path) -> None:
+    write(tmp_path, "a/1.jpg")
+    (tmp_path / "a" / "2.jpg").symlink_to(tmp_path / "gone.jpg")
+    with pytest.raises(DataError, match=r"1 links to pictures are broken, the first .*2\.jpg"):
+        load(tmp_path)
+    dataset = load(tmp_path, allow_partial=True)
+    assert dataset.image_ids == ["a/1.jpg"]
+    assert dataset.notes == ("1 links to pictures are broken and were left out",)
+
+
+def test_an_unknown_option_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"data 'data' take no option 'slpit': did you mean 'split'\?"):
+        load(write(tmp_path, "a/1.jpg"), slpit="test")
+
+
+def test_pictures_travel_and_are_decoded_only_when_asked(tmp_path: Path, picture: Picture) -> None:
+    write(tmp_path, "a/1.png")
+    (tmp_path / "a" / "1.png").write_bytes(picture(7))
+    ref = pickle.loads(pickle.dumps(load(tmp_path).images[0]))
+    assert np.asarray(ref.open()).tolist() == np.full((4, 6, 3), 7).tolist()
+
+
+@pytest.mark.usefixtures("closed_pictures")
+def test_loading_opens_no_picture(tmp_path: Path) -> None:
+    assert len(load(write(tmp_path, "a/1.jpg", "b/2.jpg"))) == 2
+
+
+def test_the_real_photographs_of_clothes(shared_data: Path) -> None:
+    dataset = load(shared_data / "clothing10" / "images" / "test")
+    assert (len(dataset), dataset.split) == (372, "test")
+    assert dataset.class_names is not None
+    assert dataset.class_names[-1] == "t-shirt"
+    assert len(dataset.class_names) == 10
+    assert len(load(shared_data / "clothing10" / "images", split="validation")) == 341

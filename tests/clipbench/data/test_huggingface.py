@@ -1,0 +1,272 @@
+"""Hugging Face folders: splits, columns and types, with pictures left encoded."""
+
+import io
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pytest
+
+from clipbench.data import huggingface
+from clipbench.data.dataset import DataOptions, Dataset, content_digest
+from clipbench.errors import BadImage, DataError, UsageError
+
+datasets = pytest.importorskip("datasets")
+pytestmark = pytest.mark.usefixtures("library_cache", "no_hub")
+
+
+class Picture(Protocol):
+    def __call__(self, number: int) -> bytes: ...
+
+
+def load(path: Path, *, allow_partial: bool = False, config: str | None = None, **options: str) -> Dataset:
+    return huggingface.load_folder(
+        path, DataOptions(allow_partial=allow_partial, options=options), "data", config=config
+    )
+
+
+def table(columns: dict[str, list[Any]], picture: Picture, *, image: str = "image", **types: Any) -> Any:
+    """A table whose image column holds pictures 0, 1, ...; columns without a type are typed by their values."""
+    n_rows = len(next(iter(columns.values())))
+    images = [{"bytes": picture(number), "path": None} for number in range(n_rows)]
+    made = datasets.Dataset.from_dict({image: images, **columns})
+    for name, kind in {image: datasets.Image(), **types}.items():
+        made = made.cast_column(name, kind)
+    return made
+
+
+def labelled(picture: Picture, n: int = 4) -> Any:
+    return table({"label": [0, 1, 1, 0][:n]}, picture, label=datasets.ClassLabel(names=["tabby_cat", "dog"]))
+
+
+def save(made: Any, path: Path) -> Path:
+    made.save_to_disk(str(path))
+    return path
+
+
+def test_a_saved_table_gives_encoded_pictures_and_class_names(tmp_path: Path, picture: Picture) -> None:
+    dataset = load(save(labelled(picture), tmp_path / "saved"))
+    assert dataset.class_names == ("tabby cat", "dog")
+    assert "spaces for underscores ('tabby cat')" in dataset.notes[0]
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [0, 1, 1, 0]
+    assert dataset.image_ids == ["0", "1", "2", "3"]
+    assert [ref.digest() for ref in dataset.images] == [content_digest(picture(number)) for number in range(4)]
+    assert (dataset.images[2].name, dataset.revision) == ("data, row 2", None)
+
+
+def test_of_several_splits_test_is_read_then_validation(tmp_path: Path, picture: Picture) -> None:
+    splits = {"train": labelled(picture, 4), "validation": labelled(picture, 3), "test": labelled(picture, 2)}
+    path = save(datasets.DatasetDict(splits), tmp_path / "all")
+    assert (load(path).split, len(load(path))) == ("test", 2)
+    assert len(load(path, split="train")) == 4
+    del splits["test"]
+    assert load(save(datasets.DatasetDict(splits), tmp_path / "some")).split == "validation"
+    del splits["validation"]
+    assert load(save(datasets.DatasetDict(splits), tmp_path / "one")).split == "train"
+
+
+def test_a_split_that_is_not_there_or_cannot_be_chosen_lists_those_that_are(tmp_path: Path, picture: Picture) -> None:
+    splits = {"train": labelled(picture), "extra": labelled(picture)}
+    path = save(datasets.DatasetDict(splits), tmp_path / "two")
+    with pytest.raises(UsageError, match=r"two has the splits train, extra: name one with split=NAME"):
+        load(path)
+    with pytest.raises(UsageError, match=r"two has no split 'test': it has train, extra"):
+        load(path, split="test")
+    with pytest.raises(UsageError, match=r"one holds one split only: drop --data-option split=test"):
+        load(save(labelled(picture), tmp_path / "one"), split="test")
+
+
+def test_parquet_files_convert_only_the_split_that_is_read(
+    tmp_path: Path, library_cache: Path, picture: Picture
+) -> None:
+    for split in ("train", "test"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        labelled(picture).to_parquet(str(tmp_path / "data" / f"{split}-00000-of-00001.parquet"))
+    dataset = load(tmp_path)
+    assert (dataset.split, dataset.class_names, len(dataset)) == ("test", ("tabby cat", "dog"), 4)
+    assert [path.stem.rpartition("-")[2] for path in library_cache.rglob("*.arrow")] == ["test"]
+    assert load(tmp_path, split="train").split == "train"
+
+
+def test_a_changed_file_is_converted_anew(tmp_path: Path, picture: Picture) -> None:
+    labelled(picture, 4).to_parquet(str(tmp_path / "test.parquet"))
+    assert len(load(tmp_path)) == 4
+    labelled(picture, 3).to_parquet(str(tmp_path / "test.parquet"))
+    assert len(load(tmp_path)) == 3
+
+
+def test_configurations_are_named_or_listed(tmp_path: Path, picture: Picture) -> None:
+    for config, n in (("small", 2), ("large", 4)):
+        (tmp_path / config).mkdir()
+        labelled(picture, n).to_parquet(str(tmp_path / config / "test.parquet"))
+    configs = "".join(
+        f"- config_name: {config}\n  data_files: {config}/test.parquet\n" for config in ("small", "large")
+    )
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    assert len(load(tmp_path, config="small")) == 2
+    with pytest.raises(UsageError, match=r"Config name is missing. .*\['small', 'large'\] \(hf:DATA:CONFIG names it\)"):
+        load(tmp_path)
+    with pytest.raises(UsageError, match=r"BuilderConfig 'medium' not found. Available: \['small', 'large'\]"):
+        load(tmp_path, config="medium")
+
+
+@pytest.mark.parametrize("form", ["struct", "bytes"])
+def test_parquet_written_by_pandas_is_read(tmp_path: Path, picture: Picture, form: str) -> None:
+    import pandas
+
+    cells = [picture(0), picture(1)] if form == "bytes" else [{"bytes": picture(i), "path": "x"} for i in range(2)]
+    pandas.DataFrame({"image": cells, "caption": [["a", "b"], ["c"]]}).to_parquet(tmp_path / "test.parquet")
+    dataset = load(tmp_path)
+    assert dataset.captions == ["a", "b", "c"]
+    assert [ref.digest() for ref in dataset.images] == [content_digest(picture(number)) for number in range(2)]
+
+
+def test_tar_files_are_read_through_the_library_with_lines_as_captions(tmp_path: Path, picture: Picture) -> None:
+    import tarfile
+
+    with tarfile.open(tmp_path / "test.tar", "w") as tar:
+        for number in range(2):
+            for extension, content in (("png", picture(number)), ("txt", b"one\ntwo")):
+                member = tarfile.TarInfo(f"key{number}.{extension}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    dataset = load(tmp_path)
+    assert dataset.captions == ["one", "two"] * 2
+    assert dataset.image_ids == ["key0", "key1"]
+    assert dataset.images[1].digest() == content_digest(picture(1))
+
+
+def test_picture_files_are_read_from_where_they_lie(tmp_path: Path, picture: Picture) -> None:
+    for number, name in enumerate(("cat/0.png", "dog/1.png")):
+        (tmp_path / "test" / name).parent.mkdir(parents=True)
+        (tmp_path / "test" / name).write_bytes(picture(number))
+    dataset = load(tmp_path)
+    assert dataset.class_names == ("cat", "dog")
+    assert [ref.digest() for ref in dataset.images] == [content_digest(picture(number)) for number in range(2)]
+    (tmp_path / "test" / "dog" / "1.png").unlink()
+    with pytest.raises(BadImage, match=r"cannot read image data, row 1: .*dog/1.png: No such file"):
+        dataset.images[1].open()
+
+
+def test_the_image_column_is_known_by_its_type_and_captions_by_their_numbers(tmp_path: Path, picture: Picture) -> None:
+    made = table({"caption_1": ["b", "d"], "caption_0": ["a", "c"]}, picture, image="picture")
+    assert load(save(made, tmp_path / "x")).captions == ["a", "b", "c", "d"]
+
+
+def test_two_image_columns_are_a_choice(tmp_path: Path, picture: Picture) -> None:
+    made = table({"before": [{"bytes": picture(8), "path": None}], "text": ["x"]}, picture, image="after")
+    path = save(made.cast_column("before", datasets.Image()), tmp_path / "x")
+    with pytest.raises(UsageError, match=r"data has no image column: its columns are after, before, text; name one"):
+        load(path)
+    assert load(path, image="before").images[0].digest() == content_digest(picture(8))
+
+
+def test_a_column_of_paths_is_no_image_column(tmp_path: Path) -> None:
+    path = save(datasets.Dataset.from_dict({"image": ["a.png"], "text": ["x"]}), tmp_path / "x")
+    with pytest.raises(UsageError, match=r"column 'image' holds texts, not pictures"):
+        load(path)
+
+
+def test_rows_with_the_same_image_id_are_one_picture_with_several_captions(tmp_path: Path, picture: Picture) -> None:
+    made = table({"image_id": [7, 9, 7], "caption": ["a", "b", "c"]}, picture)
+    dataset = load(save(made, tmp_path / "x"))
+    assert dataset.image_ids == ["7", "9"]
+    assert dataset.captions == ["a", "b", "c"]
+    assert dataset.caption_image is not None
+    assert dataset.caption_image.tolist() == [0, 1, 0]
+
+
+def test_other_ids_that_repeat_do_not_merge_pictures(tmp_path: Path, picture: Picture) -> None:
+    made = table({"id": [7, 9, 7], "caption": ["a", "b", "c"]}, picture)
+    dataset = load(save(made, tmp_path / "x"))
+    assert dataset.image_ids == ["0", "1", "2"]
+    assert dataset.notes == ("column 'id' does not give each picture an id of its own, so it was not used as ids",)
+
+
+def test_texts_as_labels_are_sorted(tmp_path: Path, picture: Picture) -> None:
+    dataset = load(save(table({"label": ["dog", "cat"]}, picture), tmp_path / "x"))
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [1, 0]
+
+
+def test_hidden_labels_are_refused(tmp_path: Path, picture: Picture) -> None:
+    made = table({"label": [-1, -1]}, picture)
+    with pytest.raises(DataError, match=r"split 'test' of data has its labels hidden \(all -1\): name another"):
+        load(save(datasets.DatasetDict({"test": made}), tmp_path / "x"))
+
+
+def test_a_row_without_a_picture_is_named_or_left_out(tmp_path: Path, picture: Picture) -> None:
+    import pandas
+
+    cells = [{"bytes": picture(0), "path": None}, None, {"bytes": None, "path": None}]
+    pandas.DataFrame({"image": cells, "caption": ["a", "b", "c"]}).to_parquet(tmp_path / "test.parquet")
+    with pytest.raises(DataError, match=r"data, row 1 has no picture \(2 of 3 rows\)"):
+        load(tmp_path)
+    dataset = load(tmp_path, allow_partial=True)
+    assert (dataset.captions, dataset.image_ids) == (["a"], ["0"])
+    assert dataset.notes == ("2 of 3 rows have no picture and were left out",)
+
+
+def test_an_empty_caption_names_its_row(tmp_path: Path, picture: Picture) -> None:
+    path = save(table({"caption": ["a", None]}, picture), tmp_path / "x")
+    with pytest.raises(DataError, match=r"data, row 1: the caption is empty, expected a caption"):
+        load(path)
+
+
+def test_a_damaged_folder_is_one_line(tmp_path: Path, picture: Picture) -> None:
+    path = save(labelled(picture), tmp_path / "x")
+    (path / "data-00000-of-00001.arrow").write_bytes(b"no arrow")
+    with pytest.raises(DataError, match=r"cannot read .*/x: [^\n]*$"):
+        load(path)
+    (tmp_path / "y").mkdir()
+    (tmp_path / "y" / "test.parquet").write_bytes(b"no parquet")
+    with pytest.raises(DataError, match=r"cannot read .*/y: [^\n]*Parquet[^\n]*$"):
+        load(tmp_path / "y")
+
+
+def test_a_folder_with_a_script_is_refused_with_advice(tmp_path: Path) -> None:
+    (tmp_path / f"{tmp_path.name}.py").write_text("raise SystemExit")
+    with pytest.raises(DataError, match=r"is loaded by a script, .*--data-option revision=refs/convert/parquet"):
+        load(tmp_path)
+
+
+def test_a_folder_with_nothing_to_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot read .*: "):
+        load(tmp_path)
+
+
+def test_an_unknown_option_is_an_error(tmp_path: Path, picture: Picture) -> None:
+    with pytest.raises(UsageError, match=r"no option 'revision': known: caption, class_names, id, image, label, split"):
+        load(save(labelled(picture), tmp_path / "x"), revision="main")
+
+
+def test_references_travel_and_are_light(tmp_path: Path, picture: Picture) -> None:
+    rows = 300
+    noise = np.random.default_rng(0).bytes(10_000)
+    made = datasets.Dataset.from_dict(
+        {"image": [{"bytes": picture(1) + noise, "path": None}] * rows, "label": [0] * rows}
+    ).cast_column("image", datasets.Image())
+    images = list(load(save(made, tmp_path / "x")).images)
+    packed = pickle.dumps(images)
+    assert len(packed) < 50 * rows  # the pictures are 3 MB
+    travelled = pickle.loads(packed)
+    assert travelled[7].digest() == images[7].digest()
+    assert len({*images, *images}) == rows
+
+
+def test_pictures_may_be_read_by_several_threads_at_once(tmp_path: Path, picture: Picture) -> None:
+    made = table({"label": [0, 1] * 100}, picture, label=datasets.ClassLabel(names=["a", "b"]))
+    images = load(save(made, tmp_path / "x")).images
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda ref: ref.digest(), images))
+    assert found == [content_digest(picture(number)) for number in range(200)]
+
+
+@pytest.mark.usefixtures("closed_pictures")
+def test_loading_opens_no_picture(tmp_path: Path) -> None:
+    made = datasets.Dataset.from_dict({"image": [{"bytes": b"x", "path": None}], "caption": ["a"]})
+    assert len(load(save(made.cast_column("image", datasets.Image()), tmp_path / "x"))) == 1

@@ -1,0 +1,251 @@
+"""Manifests: what a table may say of pictures, and every way in which it may say it wrongly."""
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+
+from clipbench.data import manifest
+from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.errors import DataError, UsageError
+
+
+def write(root: Path, text: str, name: str = "list.csv", *, pictures: str = "abc") -> Path:
+    """Write a table beside pictures a.png, b.png, ... (files that need not be pictures to be listed)."""
+    for letter in pictures:
+        (root / f"{letter}.png").write_text(letter)
+    (root / name).write_text(text, encoding="utf-8")
+    return root / name
+
+
+def load(path: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
+    return manifest.load(path, DataOptions(allow_partial=allow_partial, options=options), "data")
+
+
+def captions_of(dataset: Dataset) -> list[tuple[str, str]]:
+    assert dataset.captions is not None
+    assert dataset.caption_image is not None
+    return [(dataset.image_ids[i], caption) for i, caption in zip(dataset.caption_image, dataset.captions, strict=True)]
+
+
+PAIRS = [("a.png", "one, two"), ("b.png", "three"), ("a.png", "four\nlines")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.csv", 'image,caption\r\na.png,"one, two"\r\nb.png,three\r\n\r\n./a.png,"four\nlines"\r\n'),
+        ("list.tsv", 'image\tcaption\na.png\tone, two\nb.png\tthree\na.png\t"four\nlines"\n'),
+        ("list.jsonl", "\n\n".join(json.dumps({"image": i, "caption": c}) for i, c in PAIRS)),
+        ("list.json", json.dumps([{"image": i, "caption": c} for i, c in PAIRS])),
+        ("bom.csv", '\ufeffimage,caption\na.png,"one, two"\nb.png,three\na.png,"four\nlines"\n'),
+    ],
+)
+def test_every_form_gives_the_same_pictures_and_captions(tmp_path: Path, name: str, text: str) -> None:
+    dataset = load(write(tmp_path, text, name))
+    assert dataset.image_ids == ["a.png", "b.png"]
+    assert captions_of(dataset) == PAIRS
+    assert (dataset.labels, dataset.notes) == (None, ())
+
+
+def test_a_caption_cell_may_hold_a_list(tmp_path: Path) -> None:
+    rows = [{"image": "a.png", "captions": ["one", "two"]}, {"image": "b.png", "captions": "three"}]
+    dataset = load(write(tmp_path, "\n".join(map(json.dumps, rows)), "list.jsonl"))
+    assert captions_of(dataset) == [("a.png", "one"), ("a.png", "two"), ("b.png", "three")]
+
+
+def test_texts_as_labels_are_sorted_into_class_names(tmp_path: Path) -> None:
+    dataset = load(write(tmp_path, "path,label\na.png,dog\nb.png,cat\nc.png,dog\n"))
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [1, 0, 1]
+
+
+def test_numbers_as_labels_take_their_names_from_the_column_beside_them(tmp_path: Path) -> None:
+    dataset = load(write(tmp_path, "path,class_index,name\na.png,7,dog\nb.png,2,cat\nc.png,7,dog\n"))
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [1, 0, 1]
+
+
+def test_one_number_with_two_names_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "path,class_index,name\na.png,0,dog\nb.png,0,cat\n")
+    with pytest.raises(DataError, match=r"line 3: label 0 has the name 'cat', and 'dog' in .*line 2"):
+        load(path)
+
+
+def test_numbers_as_labels_take_their_names_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    path = write(tmp_path, "path,label\na.png,1\nb.png,0\n")
+    dataset = load(path, class_names=str(tmp_path / "names.txt"))
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [1, 0]
+
+
+def test_a_file_of_class_names_orders_texts_and_must_hold_them_all(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("dog\ncat\n")
+    names = str(tmp_path / "names.txt")
+    dataset = load(write(tmp_path, "path,label\na.png,dog\nb.png,cat\n"), class_names=names)
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [0, 1]
+    with pytest.raises(DataError, match=r"label 'dgo' is no class name: did you mean 'dog'\?"):
+        load(write(tmp_path, "path,label\na.png,dgo\nb.png,cat\n"), class_names=names)
+
+
+def test_a_label_beyond_the_class_names_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    path = write(tmp_path, "path,label\na.png,1\nb.png,2\n")
+    with pytest.raises(DataError, match=r"image 'b.png' has label 2, expected 0 to 1"):
+        load(path, class_names=str(tmp_path / "names.txt"))
+
+
+def test_labels_of_one_picture_must_agree(tmp_path: Path) -> None:
+    path = write(tmp_path, "image,label,caption\na.png,dog,x\na.png,cat,y\n")
+    with pytest.raises(DataError, match=r"line 3: the picture has label 'cat', and 'dog' in .*line 2"):
+        load(path)
+
+
+def test_a_split_column_filters_and_all_splits_together_are_noted(tmp_path: Path) -> None:
+    path = write(tmp_path, "path,split,label\na.png,test,dog\nb.png,train,cat\nc.png,test,cat\n")
+    dataset = load(path, split="test")
+    assert (dataset.image_ids, dataset.split, dataset.notes) == (["a.png", "c.png"], "test", ())
+    assert load(path).notes == ("all splits together (test, train); --data-option split=test reads one",)
+    with pytest.raises(UsageError, match="has no split 'val': it has test, train"):
+        load(path, split="val")
+
+
+def test_the_classes_of_a_split_are_those_of_the_whole_table(tmp_path: Path) -> None:
+    path = write(tmp_path, "path,split,label\na.png,test,dog\nb.png,train,cat\n")
+    with pytest.raises(DataError, match="1 classes without samples, the first 'cat'"):
+        load(path, split="test")
+    assert load(path, split="test", allow_partial=True).class_names == ("cat", "dog")
+
+
+def test_a_split_without_a_split_column_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"has no split column: drop --data-option split=test"):
+        load(write(tmp_path, "path,label\na.png,dog\n"), split="test")
+
+
+def test_ids_come_from_an_id_column_that_fits(tmp_path: Path) -> None:
+    path = write(tmp_path, "image,id,caption\na.png,x,one\na.png,x,two\nb.png,y,three\n")
+    assert load(path).image_ids == ["x", "y"]
+
+
+def test_a_guessed_id_column_that_does_not_fit_gives_way_with_a_note(tmp_path: Path) -> None:
+    path = write(tmp_path, "image,id,caption\na.png,1,one\na.png,2,two\nb.png,3,three\n")
+    dataset = load(path)
+    assert dataset.image_ids == ["a.png", "b.png"]
+    assert dataset.notes == ("column 'id' does not give each picture an id of its own, so it was not used as ids",)
+
+
+def test_a_named_id_column_must_fit(tmp_path: Path) -> None:
+    path = write(tmp_path, "image,key,caption\na.png,1,one\na.png,2,two\nb.png,,three\n")
+    with pytest.raises(DataError, match=r"line 4: the key is empty"):
+        load(path, id="key")
+    path = write(tmp_path, "image,key,caption\na.png,1,one\na.png,2,two\n")
+    with pytest.raises(DataError, match=r"line 3: the picture has id '2', and '1' in .*line 2"):
+        load(path, id="key")
+    path = write(tmp_path, "image,key,caption\na.png,1,one\nb.png,1,two\n")
+    with pytest.raises(DataError, match="has the image id '1' twice"):
+        load(path, id="key")
+    assert load(path, id="image").image_ids == ["a.png", "b.png"]
+
+
+def test_ids_are_the_same_wherever_the_manifest_lies(tmp_path: Path) -> None:
+    path = write(tmp_path, f"image,caption\n{tmp_path}/a.png,one\nb.png,two\n")
+    assert load(path).image_ids == ["a.png", "b.png"]
+    assert load(path).images[0].name == str(tmp_path / "a.png")
+
+
+def test_missing_pictures_are_counted_and_named(tmp_path: Path) -> None:
+    path = write(tmp_path, "image,caption\n" + "".join(f"{letter}.png,x\n" for letter in "abcdefg"))
+    message = r"4 of 7 pictures of list.csv are missing: .*/d.png, .*/e.png, .*/f.png, \.\.\.; .*--allow-partial"
+    with pytest.raises(DataError, match=message):
+        load(path)
+    dataset = load(path, allow_partial=True)
+    assert dataset.image_ids == ["a.png", "b.png", "c.png"]
+    assert dataset.notes == ("4 of 7 pictures are missing and were left out",)
+
+
+def test_when_all_pictures_are_missing_allow_partial_does_not_help(tmp_path: Path) -> None:
+    path = write(tmp_path, "image,caption\nx.png,one\n")
+    with pytest.raises(DataError, match=r"1 of 1 pictures .* paths are relative to the manifest's folder$"):
+        load(path, allow_partial=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("list.csv", "image,caption\na.png,one\nb.png,two,three\n", r"list.csv, line 3: 3 fields, expected 2 \(image"),
+        ("list.csv", "image,caption\na.png\n", r"line 2: 1 fields, expected 2"),
+        ("list.csv", 'image,caption\na.png,"one\n', r"list.csv, line 2: unexpected end of data"),
+        ("list.csv", "image,image\na.png,b.png\n", r"a column name stands twice in the header image, image"),
+        ("list.csv", "image,caption\n", r"list.csv has no rows"),
+        ("list.csv", "", r"list.csv has no rows"),
+        ("list.csv", "image,caption\na.png,one\nb.png, \n", r"line 3: the caption is empty, expected a caption"),
+        ("list.csv", "image,label\na.png,dog\nb.png,\n", r"line 3: expected a class name or a whole number as label"),
+        ("list.csv", "image,caption\n,one\n", r"line 2: expected the path of a picture in image, got ''"),
+        ("list.csv", "image,caption\nhttps://x/a.png,one\n", r"line 2: https://x/a.png is a web address: download"),
+        (
+            "list.jsonl",
+            '{"image": "a.png", "caption": "x"}\n{"image": \n',
+            r"list.jsonl, line 2 is not JSON: Expecting",
+        ),
+        ("list.jsonl", '["a.png", "x"]\n', r"list.jsonl, line 1: expected an object such as .* got \['a.png', 'x'\]"),
+        ("list.jsonl", '{"image": "a.png", "caption": "x"}\n{"image": "b.png"}\n', r"line 2: the caption is empty"),
+        ("list.jsonl", '{"image": "a.png", "caption": []}\n', r"line 1: the caption is empty"),
+        ("list.jsonl", '{"image": "a.png", "caption": 3}\n', r"line 1: expected a text or a list of texts .* got 3"),
+        ("list.jsonl", '{"image": "a.png", "label": true}\n', r"line 1: expected a class name .* got True"),
+        ("list.jsonl", '{"image": "a.png", "label": 1.5}\n', r"line 1: expected a class name .* got 1.5"),
+        ("list.json", '{"a.png": "x"}', r"list.json holds a JSON dict, expected a list with one object a picture"),
+        ("list.json", "[1]", r"list.json, item 1: expected an object"),
+        ("list.json", "[", r"list.json is not JSON"),
+    ],
+)
+def test_a_malformed_table_names_the_line(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(write(tmp_path, text, name))
+
+
+def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "")
+    path.write_bytes("image,caption\na.png,café\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"list.csv is not UTF-8 text: invalid continuation byte at byte 23"):
+        load(path)
+
+
+def test_an_unknown_option_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no option 'captions': did you mean 'caption'\?"):
+        load(write(tmp_path, "image,caption\na.png,x\n"), captions="caption")
+
+
+@pytest.mark.usefixtures("closed_pictures")
+def test_loading_opens_no_picture_and_its_references_travel(tmp_path: Path) -> None:
+    dataset = load(write(tmp_path, "image,caption\na.png,x\n"))
+    assert pickle.loads(pickle.dumps(dataset.images[0])) == dataset.images[0]
+
+
+def test_the_real_captions(shared_data: Path) -> None:
+    dataset = load(shared_data / "captions" / "manifest.jsonl")
+    assert dataset.captions is not None
+    assert (len(dataset), len(dataset.captions), dataset.labels) == (661 + 8, 661 + 8, None)
+    assert captions_of(dataset)[0] == ("images/tuxpaint/animals__amphibians__frog-1.jpg", "A frog.")
+
+
+def test_the_real_long_captions_are_not_their_titles(shared_data: Path) -> None:
+    dataset = load(shared_data / "long_captions" / "manifest.jsonl")
+    assert dataset.captions is not None
+    assert len(dataset.captions) == 82
+    assert min(len(caption.split()) for caption in dataset.captions) == 13
+
+
+def test_the_real_clothes_by_manifest(shared_data: Path) -> None:
+    path = shared_data / "clothing10" / "manifest.csv"
+    assert len(load(path)) == 713
+    dataset = load(path, split="test")
+    assert dataset.class_names is not None
+    assert dataset.labels is not None
+    assert [dataset.class_names[label] for label in dataset.labels] == [id.split("/")[2] for id in dataset.image_ids]
+    assert len(dataset) == 372

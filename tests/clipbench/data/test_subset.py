@@ -1,0 +1,109 @@
+"""Subsets: fair to every class, seeded, in the old order, and said in a note."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipbench.data.dataset import Dataset
+from clipbench.data.subset import limited, without
+from clipbench.errors import DataError, UsageError
+from clipbench.testing import NamedImage
+
+
+def labelled(counts: list[int]) -> Dataset:
+    """A data set with so many pictures of each class, in random order."""
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.int64)
+    ids = [f"{row:04d}" for row in range(len(labels))]
+    names = tuple(f"class {number}" for number in range(len(counts)))
+    return Dataset(id="x", images=[NamedImage(id) for id in ids], image_ids=ids, labels=labels, class_names=names)
+
+
+def captioned(n: int) -> Dataset:
+    """Pictures with two captions each, the second captions after all the first."""
+    ids = [f"{row:04d}" for row in range(n)]
+    return Dataset(
+        id="x",
+        images=[NamedImage(id) for id in ids],
+        image_ids=ids,
+        captions=[f"{half} {id}" for half in ("first", "second") for id in ids],
+        caption_image=np.tile(np.arange(n), 2),
+    )
+
+
+def counts_of(dataset: Dataset, n_classes: int) -> list[int]:
+    assert dataset.labels is not None
+    return np.bincount(dataset.labels, minlength=n_classes).tolist()
+
+
+def test_shares_are_proportional_when_they_come_out_even() -> None:
+    subset = limited(labelled([60, 30, 10]), 10, np.random.default_rng(0))
+    # One each, and the other 7 places in proportion 59 : 29 : 9, so 4.26, 2.09, 0.65: the last goes to the third class.
+    assert counts_of(subset, 3) == [5, 3, 2]
+    assert subset.notes == ("a seeded, stratified subset of 10 of 100 pictures",)
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=8), st.integers(1, 60), st.integers(0, 99))
+def test_every_class_is_kept_and_none_gives_more_than_it_has(counts: list[int], n: int, seed: int) -> None:
+    dataset = labelled(counts)
+    subset = limited(dataset, n, np.random.default_rng(seed))
+    found = np.array(counts_of(subset, len(counts)))
+    assert found.sum() == min(n, sum(counts))
+    assert (found <= counts).all()
+    if n < sum(counts):
+        sure = int(n >= len(counts))
+        left = np.array(counts) - sure
+        share = (n - sure * len(counts)) * left / left.sum()
+        assert (np.abs(found - sure - share) < 1).all()
+
+
+def test_pictures_keep_their_order_and_labels() -> None:
+    dataset = labelled([20, 20])
+    subset = limited(dataset, 7, np.random.default_rng(1))
+    assert list(subset.image_ids) == sorted(subset.image_ids)
+    assert dataset.labels is not None
+    assert subset.labels is not None
+    assert subset.labels.tolist() == [int(dataset.labels[int(id)]) for id in subset.image_ids]
+
+
+def test_the_seed_decides() -> None:
+    dataset = labelled([50, 50])
+    first, again, other = (limited(dataset, 20, np.random.default_rng(seed)).image_ids for seed in (3, 3, 4))
+    assert first == again != other
+
+
+def test_fewer_places_than_classes_are_drawn_by_lot_among_equals() -> None:
+    kept = {limited(labelled([5, 5, 5]), 1, np.random.default_rng(seed)).labels.tolist()[0] for seed in range(40)}  # type: ignore[union-attr]
+    assert kept == {0, 1, 2}
+
+
+def test_a_picture_keeps_all_its_captions() -> None:
+    subset = limited(captioned(10), 3, np.random.default_rng(0))
+    assert subset.captions is not None
+    assert subset.caption_image is not None
+    said = [(subset.image_ids[i], text) for i, text in zip(subset.caption_image, subset.captions, strict=True)]
+    assert sorted(said) == sorted((id, f"{half} {id}") for id in subset.image_ids for half in ("first", "second"))
+    assert subset.notes == ("a seeded subset of 3 of 10 pictures",)
+
+
+def test_a_data_set_that_is_small_enough_comes_back_as_it_is() -> None:
+    dataset = captioned(4)
+    assert limited(dataset, 4, np.random.default_rng(0)) is dataset
+
+
+def test_a_subset_of_nothing_is_bad_usage() -> None:
+    with pytest.raises(UsageError, match="a subset of 0 pictures: expected 1 or more"):
+        limited(captioned(4), 0, np.random.default_rng(0))
+
+
+def test_bad_pictures_are_left_out_and_said() -> None:
+    dataset = without(captioned(4), np.array([2, 0]))
+    assert dataset.image_ids == ["0001", "0003"]
+    assert dataset.captions == ["first 0001", "first 0003", "second 0001", "second 0003"]
+    assert dataset.notes == ("2 of 4 pictures could not be read, the first '0000': left out",)
+    assert without(dataset, np.array([], np.int64)) is dataset
+
+
+def test_when_no_picture_is_left_that_is_an_error() -> None:
+    with pytest.raises(DataError, match="2 of 2 pictures are too large, the first '0000': none is left"):
+        without(captioned(2), np.arange(2), why="are too large")

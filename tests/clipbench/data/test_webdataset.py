@@ -1,0 +1,236 @@
+"""CLIP_benchmark's tar shards: read in place, and refused when anything is missing or cut short."""
+
+import io
+import pickle
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from clipbench.data import webdataset
+from clipbench.data.dataset import DataOptions, Dataset, content_digest
+from clipbench.errors import BadImage, DataError, UsageError
+
+
+class Picture(Protocol):
+    def __call__(self, number: int) -> bytes: ...
+
+
+Sample = Mapping[str, bytes]
+
+
+def write_shard(path: Path, samples: Sequence[Sample], *, start: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for number, sample in enumerate(samples, start=start):
+            for extension, content in sample.items():
+                member = tarfile.TarInfo(f"s{number:07d}.{extension}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+
+
+def write(
+    root: Path,
+    samples: Sequence[Sample],
+    *,
+    split: str = "test",
+    per_shard: int = 2,
+    texts: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a data set as CLIP_benchmark's exporter does; ``texts`` are the files in the root."""
+    shards = [samples[start : start + per_shard] for start in range(0, len(samples), per_shard)]
+    for number, shard in enumerate(shards):
+        write_shard(root / split / f"{number}.tar", shard, start=number * per_shard)
+    (root / split / "nshards.txt").write_text(f"{len(shards)}\n")
+    for name, text in (texts or {}).items():
+        (root / f"{name}.txt").write_text(text)
+    return root
+
+
+def load(root: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
+    return webdataset.load(root, DataOptions(allow_partial=allow_partial, options=options), "data")
+
+
+def npy(*values: float) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array(values))
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, picture: Picture) -> Path:
+    """Five pictures of two classes in three shards."""
+    samples = [{"png": picture(number), "cls": b"%d" % (number % 2)} for number in range(5)]
+    texts = {"classnames": "cat\n big dog \n\n", "zeroshot_classification_templates": "a {c}.\nthe {c}.\n"}
+    return write(tmp_path, samples, texts=texts)
+
+
+def test_classification_is_read_across_shards(labelled: Path, picture: Picture) -> None:
+    dataset = load(labelled)
+    assert dataset.class_names == ("cat", "big dog")
+    assert dataset.templates == ("a {c}.", "the {c}.")
+    assert dataset.image_ids == [f"s000000{number}" for number in range(5)]
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [0, 1, 0, 1, 0]
+    assert [ref.digest() for ref in dataset.images] == [content_digest(picture(number)) for number in range(5)]
+    assert (dataset.split, dataset.captions) == ("test", None)
+
+
+def test_a_picture_is_read_in_place_after_travelling(labelled: Path) -> None:
+    ref = pickle.loads(pickle.dumps(load(labelled).images[3]))
+    assert np.unique(np.asarray(ref.open())).tolist() == [3]
+    assert ref.name.endswith("test/1.tar:s0000003.png")
+
+
+def test_captions_are_lines_and_an_escaped_newline_stays_as_the_peer_reads_it(tmp_path: Path, picture: Picture) -> None:
+    samples = [{"webp": picture(0), "txt": b"one\ntwo\\nlines\n"}, {"webp": picture(1), "txt": "é".encode()}]
+    dataset = load(write(tmp_path, samples, texts={"dataset_type": "retrieval\n"}))
+    assert dataset.captions == ["one", "two\\nlines", "é"]
+    assert dataset.caption_image is not None
+    assert dataset.caption_image.tolist() == [0, 0, 1]
+    assert (dataset.labels, dataset.class_names) == (None, None)
+
+
+def test_multilabels_are_vectors(tmp_path: Path, picture: Picture) -> None:
+    samples = [{"jpg": picture(0), "npy": npy(0, 1, 1)}, {"jpg": picture(1), "npy": npy(1, 0, 0)}]
+    dataset = load(write(tmp_path, samples, texts={"dataset_type": "multilabel", "classnames": "a\nb\nc"}))
+    assert dataset.multilabels is not None
+    assert dataset.multilabels.tolist() == [[False, True, True], [True, False, False]]
+    assert dataset.labels is None
+
+
+def test_without_class_names_labels_are_numbers_still(tmp_path: Path, picture: Picture) -> None:
+    dataset = load(write(tmp_path, [{"png": picture(0), "cls": b"7"}]))
+    assert dataset.class_names is None
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [7]
+
+
+def test_the_first_of_several_forms_of_one_picture_is_read(tmp_path: Path, picture: Picture) -> None:
+    sample = {"jpg": picture(1), "png": picture(2), "webp": picture(3), "cls": b"0"}
+    assert load(write(tmp_path, [sample])).images[0].digest() == content_digest(picture(3))
+
+
+def test_the_split_is_test_unless_named(labelled: Path, picture: Picture) -> None:
+    write(labelled, [{"png": picture(9), "cls": b"0"}, {"png": picture(8), "cls": b"1"}], split="train")
+    assert len(load(labelled)) == 5
+    assert len(load(labelled, split="train")) == 2
+    assert (load(labelled / "train").split, load(labelled / "train").class_names) == ("train", ("cat", "big dog"))
+    with pytest.raises(UsageError, match=r"has no split 'val' \(splits: test, train\): name one with --data-option"):
+        load(labelled, split="val")
+    with pytest.raises(UsageError, match=r"is the split 'train': drop --data-option split=test"):
+        load(labelled / "train", split="test")
+
+
+@pytest.mark.parametrize(
+    ("sample", "texts", "message"),
+    [
+        ({"cls": b"0"}, {}, r"0.tar, sample 's0000000' has no picture: expected one of webp, png, jpg, jpeg"),
+        ({"png": b"x"}, {}, r"sample 's0000000' has no .cls \(it has png\)"),
+        ({"png": b"x", "cls": b"dog"}, {}, r"sample 's0000000': .cls holds b'dog', expected a whole number"),
+        ({"png": b"x", "cls": b"2"}, {"classnames": "a\nb"}, r"image 's0000000' has label 2, expected 0 to 1"),
+        ({"png": b"x", "cls": b"0"}, {"classnames": "a\n\nb"}, r"classnames.txt, line 2 is empty"),
+        ({"png": b"x", "cls": b"0"}, {"classnames": ""}, r"classnames.txt holds no class names"),
+        (
+            {"png": b"x", "cls": b"0"},
+            {"dataset_type": "captioning"},
+            r"dataset_type.txt says 'captioning', expected one",
+        ),
+        (
+            {"png": b"x", "cls": b"0"},
+            {"zeroshot_classification_templates": "a {}."},
+            r"templates.txt: template 'a {}.' has {}: write {c}",
+        ),
+        (
+            {"png": b"x", "cls": b"0"},
+            {"dataset_type": "retrieval"},
+            r"sample 's0000000' has no .txt \(it has png, cls\)",
+        ),
+        ({"png": b"x", "txt": b"\xff"}, {"dataset_type": "retrieval"}, r".txt is not UTF-8 text"),
+        ({"png": b"x", "txt": b""}, {"dataset_type": "retrieval"}, r"1 images without a caption, the first 's0000000'"),
+        ({"png": b"x", "txt": b"a\n\nb"}, {"dataset_type": "retrieval"}, r"an empty caption for image 's0000000'"),
+        ({"png": b"x", "npy": b"?"}, {"dataset_type": "multilabel"}, r"sample 's0000000': .npy cannot be read"),
+        (
+            {"png": b"x", "npy": npy(0, 2)},
+            {"dataset_type": "multilabel"},
+            r".npy has shape \(2,\), expected one 0 or 1",
+        ),
+        (
+            {"png": b"x", "npy": npy(0, 1)},
+            {"dataset_type": "multilabel", "classnames": "a\nb\nc"},
+            r"labels for 2 classes, and 3 class names",
+        ),
+    ],
+)
+def test_a_malformed_sample_names_shard_and_key(
+    tmp_path: Path, sample: Sample, texts: Mapping[str, str], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        load(write(tmp_path, [sample], texts=texts))
+
+
+def test_multilabels_of_different_length_are_refused(tmp_path: Path) -> None:
+    samples = [{"png": b"x", "npy": npy(0, 1)}, {"png": b"x", "npy": npy(0, 1, 1)}]
+    with pytest.raises(DataError, match=r"'s0000001': .npy has 3 classes, expected 2 as in the first"):
+        load(write(tmp_path, samples, texts={"dataset_type": "multilabel"}))
+
+
+def test_pickled_labels_are_never_loaded(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([{"a": 1}], object), allow_pickle=True)
+    with pytest.raises(DataError, match=r".npy cannot be read: Object arrays cannot be loaded"):
+        load(write(tmp_path, [{"png": b"x", "npy": buffer.getvalue()}], texts={"dataset_type": "multilabel"}))
+
+
+def test_a_missing_shard_is_named(labelled: Path) -> None:
+    (labelled / "test" / "1.tar").unlink()
+    with pytest.raises(DataError, match=r"test lacks 1 of 3 shards, the first 1.tar"):
+        load(labelled)
+
+
+def test_the_number_of_shards_must_be_there_and_a_number(labelled: Path) -> None:
+    (labelled / "test" / "nshards.txt").write_text("three")
+    with pytest.raises(DataError, match=r"nshards.txt holds b'three', expected the number of shards"):
+        load(labelled)
+    (labelled / "test" / "nshards.txt").unlink()
+    with pytest.raises(DataError, match=r"nshards.txt is missing: expected the number of shards in it"):
+        load(labelled)
+
+
+@pytest.mark.parametrize("n_bytes", [100, 512, 700, 1024, 1536, 2048, 3072, 4096])
+def test_a_shard_cut_anywhere_is_refused(labelled: Path, n_bytes: int) -> None:
+    shard = labelled / "test" / "0.tar"
+    content = shard.read_bytes()
+    assert content[4096:] == bytes(len(content) - 4096)  # two samples of two members of a header and a block each
+    shard.write_bytes(content[:n_bytes])
+    with pytest.raises(DataError, match=r"0.tar is damaged or cut short .*: download it again"):
+        load(labelled)
+
+
+def test_a_compressed_shard_is_refused_for_it_cannot_be_read_in_place(labelled: Path) -> None:
+    import gzip
+
+    shard = labelled / "test" / "0.tar"
+    shard.write_bytes(gzip.compress(shard.read_bytes()))
+    with pytest.raises(DataError, match=r"0.tar is damaged or cut short"):
+        load(labelled)
+
+
+def test_a_shard_that_vanishes_later_is_a_bad_image(labelled: Path) -> None:
+    ref = load(labelled).images[0]
+    (labelled / "test" / "0.tar").unlink()
+    with pytest.raises(BadImage, match=r"cannot read image .*0.tar:s0000000.png: No such file"):
+        ref.open()
+
+
+def test_an_unknown_option_is_an_error(labelled: Path) -> None:
+    with pytest.raises(UsageError, match=r"no option 'caption': known: class_names, split"):
+        load(labelled, caption="txt")
+
+
+@pytest.mark.usefixtures("closed_pictures")
+def test_loading_opens_no_picture(labelled: Path) -> None:
+    assert len(load(labelled)) == 5

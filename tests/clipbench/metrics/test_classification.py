@@ -1,0 +1,232 @@
+"""Class scores against the full matrix, scikit-learn where nothing is tied, and every order where something is."""
+
+from itertools import pairwise, permutations
+
+import numpy as np
+import pytest
+import scipy.special
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
+
+from clipbench import arrays
+from clipbench.arrays import unit
+from clipbench.errors import DataError, UsageError
+from clipbench.metrics import (
+    ClassScores,
+    average_precision,
+    chance_average_precision,
+    class_scores,
+    expected_calibration_error,
+    mean_per_class_recall,
+    reliability,
+    top_k_credit,
+)
+
+
+def coarse(n: int, dim: int, seed: int) -> np.ndarray:
+    """Vectors of few different values: scores of both signs with many exact ties."""
+    return (np.random.default_rng(seed).integers(-2, 3, (n, dim)) / 4).astype(np.float32)
+
+
+def smooth(n: int, dim: int, seed: int) -> np.ndarray:
+    return unit(np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32))
+
+
+def labels_of(n: int, n_classes: int, seed: int = 9) -> np.ndarray:
+    return np.random.default_rng(seed).integers(n_classes, size=n)
+
+
+def full_matrix(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    return (images.astype(np.float64) @ classes.astype(np.float64).T).astype(np.float32)
+
+
+def naive_class_scores(scores: np.ndarray, labels: np.ndarray, scale: float) -> ClassScores:
+    rows = []
+    for line, label in zip(scores, labels, strict=True):
+        others = np.delete(line, label)
+        probabilities = scipy.special.softmax(scale * line.astype(np.float64) + 3)
+        better, tied = sum(others > line[label]), sum(others == line[label])
+        rows.append((better, tied, list(line).index(max(line)), max(probabilities), line[label] - max(others)))
+    return ClassScores(*(np.array(column) for column in zip(*rows, strict=True)))
+
+
+# Class scores and accuracy --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [coarse, smooth])
+@pytest.mark.parametrize(("n", "n_classes", "dim"), [(1, 2, 3), (80, 10, 4), (50, 100, 20)])
+@pytest.mark.parametrize("block_elements", [1, 300, 1 << 23])
+def test_class_scores_agree_with_the_full_matrix(
+    make: object, n: int, n_classes: int, dim: int, block_elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
+    assert callable(make)
+    images, classes, labels = make(n, dim, 0), make(n_classes, dim, 1), labels_of(n, n_classes)
+    found = class_scores(images, classes, labels, logit_scale=18.5)
+    expected = naive_class_scores(full_matrix(images, classes), labels, 18.5)
+    for name in ("better", "tied", "predicted", "margin"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    np.testing.assert_allclose(found.confidence, expected.confidence, rtol=1e-12)
+
+
+def test_confidence_is_finite_at_any_scale() -> None:
+    images, classes, labels = smooth(50, 8, 0), smooth(10, 8, 1), labels_of(50, 10)
+    confident = class_scores(images, classes, labels, logit_scale=1e6).confidence
+    unsure = class_scores(images, classes, labels, logit_scale=1e-6).confidence
+    np.testing.assert_allclose(confident, 1, atol=1e-6)
+    np.testing.assert_allclose(unsure, 0.1, atol=1e-6)
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_accuracy_is_that_of_scikit_learn_where_nothing_is_tied(k: int) -> None:
+    images, classes, labels = smooth(500, 16, 0), smooth(20, 16, 1), labels_of(500, 20)
+    found = class_scores(images, classes, labels, logit_scale=100.0)
+    assert not found.tied.any()
+    expected = top_k_accuracy_score(labels, full_matrix(images, classes), k=k, labels=range(20))
+    assert top_k_credit(found.better, found.tied, k).mean() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 2, 4, 9])
+@pytest.mark.parametrize(("better", "tied"), [(0, 0), (0, 3), (1, 2), (3, 3), (5, 0)])
+def test_top_k_credit_is_the_mean_over_all_orders_of_the_tied(better: int, tied: int, k: int) -> None:
+    places = [better + 1 + order.index(0) for order in permutations(range(tied + 1))]
+    credit = top_k_credit(np.array([better]), np.array([tied]), k)
+    assert credit[0] == pytest.approx(np.mean([place <= k for place in places]), abs=1e-14)
+
+
+def test_mean_per_class_recall_is_balanced_accuracy_where_nothing_is_tied() -> None:
+    images, classes, labels = smooth(300, 16, 0), smooth(20, 16, 1), labels_of(300, 15)
+    found = class_scores(images, classes, labels, logit_scale=100.0)
+    recall = mean_per_class_recall(top_k_credit(found.better, found.tied), labels)
+    # scikit-learn warns of predicted classes without samples; ours leaves them out as it does.
+    is_present = np.isin(found.predicted, labels)
+    predicted = np.where(is_present, found.predicted, (labels + 1) % 15)
+    assert recall == pytest.approx(balanced_accuracy_score(labels, predicted), abs=1e-12)
+
+
+def test_mean_per_class_recall_weighs_classes_equally() -> None:
+    assert mean_per_class_recall(np.array([1.0] * 99 + [0.0]), np.array([4] * 99 + [7])) == pytest.approx(0.5)
+    assert np.isnan(mean_per_class_recall(np.array([]), np.array([], np.int64)))
+
+
+def test_a_constant_model_scores_chance() -> None:
+    constant, labels = smooth(1, 64, 0), labels_of(200, 10)
+    found = class_scores(constant.repeat(200, axis=0), constant.repeat(10, axis=0), labels, logit_scale=100.0)
+    assert (top_k_credit(found.better, found.tied) == 0.1).all()
+    assert (top_k_credit(found.better, found.tied, 5) == 0.5).all()
+    assert (found.margin == 0).all()
+    np.testing.assert_allclose(found.confidence, 0.1, rtol=1e-15)
+
+
+# Calibration ----------------------------------------------------------------------------------------------------------
+
+
+def naive_calibration_error(confidence: np.ndarray, credit: np.ndarray, n_bins: int) -> float:
+    edges, total = np.linspace(0, 1, n_bins + 1), 0.0
+    for low, high in pairwise(edges):
+        inside = (confidence > low) & (confidence <= high)
+        if inside.any():
+            total += inside.mean() * abs(credit[inside].mean() - confidence[inside].mean())
+    return total
+
+
+@pytest.mark.parametrize("n_bins", [1, 10, 15, 40])
+def test_the_calibration_error_agrees_with_a_loop_over_bins(n_bins: int) -> None:
+    draws = np.random.default_rng(0)
+    confidence = np.concatenate([draws.random(500), np.linspace(0, 1, 16)[1:]])  # some on the edges
+    credit = (draws.random(515) < confidence**2).astype(np.float64)
+    expected = naive_calibration_error(confidence, credit, n_bins)
+    assert expected_calibration_error(confidence, credit, n_bins) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below_and_0_to_the_first() -> None:
+    bins = reliability(np.array([0.0, 0.25, 0.5, 1.0]), np.ones(4), 4)
+    np.testing.assert_array_equal(bins.n_samples, [2, 1, 0, 1])
+    np.testing.assert_array_equal(bins.confidence, [0.125, 0.5, np.nan, 1.0])
+
+
+def test_calibration_knows_the_certain_and_the_overconfident() -> None:
+    assert expected_calibration_error(np.ones(8), np.ones(8)) == 0
+    assert expected_calibration_error(np.ones(8), np.zeros(8)) == 1
+    assert expected_calibration_error(np.full(8, 0.5), np.array([0.0, 1] * 4)) == 0
+    assert np.isnan(expected_calibration_error(np.array([]), np.array([])))
+
+
+# Average precision ----------------------------------------------------------------------------------------------------
+
+
+def precision_at_positives(positives: tuple[bool, ...]) -> float:
+    found = [sum(positives[: place + 1]) / (place + 1) for place, is_positive in enumerate(positives) if is_positive]
+    return sum(found) / len(found)
+
+
+@pytest.mark.parametrize(("n", "n_positives"), [(1, 1), (10, 1), (200, 40), (5000, 60)])
+def test_average_precision_is_that_of_scikit_learn_where_nothing_is_tied(n: int, n_positives: int) -> None:
+    draws = np.random.default_rng(n)
+    scores = draws.permutation(n) / n - 0.7  # mostly negative
+    positives = draws.permutation(n) < n_positives
+    expected = average_precision_score(positives, scores)
+    assert average_precision(scores, positives) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("scores", "positives"),
+    [
+        ([1, 1, 1, 1, 1], [1, 0, 0, 0, 0]),
+        ([1, 1, 1, 1, 1], [1, 1, 1, 0, 0]),
+        ([3, 2, 2, 2, 1, 1], [0, 1, 1, 0, 1, 0]),
+        ([3, 3, 2, 1, 1, 1], [1, 0, 0, 0, 1, 1]),
+        ([-1, -1, -2, -2, -2], [1, 1, 0, 0, 1]),
+    ],
+)
+def test_average_precision_of_ties_is_the_mean_over_all_orders(scores: list[int], positives: list[int]) -> None:
+    """Every order of all items, those kept in which scores do not rise."""
+    items = list(zip(scores, positives, strict=True))
+    orders = [order for order in permutations(items) if all(a[0] >= b[0] for a, b in pairwise(order))]
+    expected = np.mean([precision_at_positives(tuple(bool(item[1]) for item in order)) for order in orders])
+    found = average_precision(np.array(scores, np.float64), np.array(positives, bool))
+    assert found == pytest.approx(expected, abs=1e-14)
+
+
+def test_a_class_without_positives_has_no_average_precision() -> None:
+    assert np.isnan(average_precision(np.array([0.1, 0.2]), np.array([False, False])))
+    assert np.isnan(average_precision(np.array([]), np.array([], bool)))
+    assert np.isnan(chance_average_precision(0, 10))
+
+
+@pytest.mark.parametrize(("n_positives", "n"), [(1, 1), (3, 7), (50, 5000), (5000, 5000)])
+def test_constant_scores_have_chance_average_precision(n_positives: int, n: int) -> None:
+    found = average_precision(np.full(n, -0.3), np.arange(n) < n_positives)
+    assert found == chance_average_precision(n_positives, n)
+    assert n_positives / n <= found <= 1
+
+
+def test_chance_average_precision_is_what_random_scores_have_on_average() -> None:
+    draws = np.random.default_rng(0)
+    found = [average_precision(draws.random(40), np.arange(40) < 4) for _ in range(4000)]
+    standard_error = np.std(found) / np.sqrt(len(found))
+    assert np.mean(found) == pytest.approx(chance_average_precision(4, 40), abs=3 * standard_error)
+
+
+# Bad input ------------------------------------------------------------------------------------------------------------
+
+
+def test_one_class_is_refused() -> None:
+    with pytest.raises(DataError, match="needs at least 2 classes, got 1"):
+        class_scores(coarse(3, 2, 0), coarse(1, 2, 1), np.zeros(3, np.int64), logit_scale=1.0)
+
+
+@pytest.mark.parametrize("label", [-1, 4])
+def test_a_label_without_a_class_is_refused(label: int) -> None:
+    with pytest.raises(DataError, match=f"image 1 has label {label}: expected 0 to 3"):
+        class_scores(coarse(3, 2, 0), coarse(4, 2, 1), np.array([0, label, 2]), logit_scale=1.0)
+
+
+@pytest.mark.parametrize("scale", [0.0, -100.0, float("nan"), float("inf")])
+def test_a_scale_that_is_none_is_refused(scale: float) -> None:
+    with pytest.raises(UsageError, match=f"logit scale {scale}: expected a finite number above 0"):
+        class_scores(coarse(3, 2, 0), coarse(4, 2, 1), np.array([0, 1, 2]), logit_scale=scale)
+
+
+def test_k_below_1_is_refused() -> None:
+    with pytest.raises(UsageError, match="top-k accuracy needs k of at least 1, got 0"):
+        top_k_credit(np.array([0]), np.array([0]), 0)

@@ -1,0 +1,264 @@
+"""All metrics against all that must not change them, and against chance. A new metric joins by one line of the table.
+
+The vectors are of few different values, so that scores are exact, tie often, and stay so under each change.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from clipbench import metrics
+from clipbench.metrics import ClassScores, Ranks
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What metrics are made from: images with labels, a paired text each, more texts, and classes."""
+
+    images: np.ndarray
+    pair_texts: np.ndarray
+    texts: np.ndarray
+    text_image: np.ndarray
+    classes: np.ndarray
+    labels: np.ndarray
+    positives: np.ndarray
+
+    def map_vectors(self, change: Callable[[np.ndarray], np.ndarray]) -> "Inputs":
+        return replace(
+            self,
+            images=change(self.images),
+            pair_texts=change(self.pair_texts),
+            texts=change(self.texts),
+            classes=change(self.classes),
+        )
+
+    def ranks(self) -> tuple[Ranks, Ranks]:
+        return metrics.cross_ranks(self.images, self.texts, self.text_image)
+
+    def scores(self) -> ClassScores:
+        return metrics.class_scores(self.images, self.classes, self.labels, logit_scale=20.0)
+
+    def credit(self) -> np.ndarray:
+        scores = self.scores()
+        return metrics.top_k_credit(scores.better, scores.tied)
+
+
+def inputs(seed: int = 0, n_images: int = 40, n_texts: int = 90, n_classes: int = 6) -> Inputs:
+    draws = np.random.default_rng(seed)
+    owners = np.concatenate([np.arange(n_images), draws.integers(n_images, size=n_texts - n_images)])
+
+    def vectors(n: int) -> np.ndarray:
+        return (draws.integers(-2, 3, (n, 5)) / 4).astype(np.float32)
+
+    return Inputs(
+        images=vectors(n_images),
+        pair_texts=vectors(n_images),
+        texts=vectors(n_texts),
+        text_image=draws.permutation(owners),
+        classes=vectors(n_classes),
+        labels=draws.permutation(np.arange(n_images) % n_classes),
+        positives=draws.random((n_images, n_classes)) < 0.3,
+    )
+
+
+# What must not matter -------------------------------------------------------------------------------------------------
+
+
+def reorder(given: Inputs) -> Inputs:
+    draws = np.random.default_rng(1)
+    images, texts = draws.permutation(len(given.images)), draws.permutation(len(given.texts))
+    return replace(
+        given,
+        images=given.images[images],
+        pair_texts=given.pair_texts[images],
+        texts=given.texts[texts],
+        text_image=np.argsort(images)[given.text_image[texts]],
+        labels=given.labels[images],
+        positives=given.positives[images],
+    )
+
+
+def relabel(given: Inputs) -> Inputs:
+    order = np.random.default_rng(2).permutation(len(given.classes))
+    return replace(
+        given,
+        classes=given.classes[order],
+        labels=np.argsort(order)[given.labels],
+        positives=given.positives[:, order],
+    )
+
+
+def scale(given: Inputs) -> Inputs:
+    """Every score times 4."""
+    return given.map_vectors(lambda vectors: vectors * np.float32(2))
+
+
+def shift(given: Inputs) -> Inputs:
+    """Every score plus 1/4, by a coordinate that all vectors share."""
+    return given.map_vectors(lambda vectors: np.pad(vectors, ((0, 0), (0, 1)), constant_values=0.5))
+
+
+def rotate(given: Inputs) -> Inputs:
+    """Axes in another order, some turned round: an orthogonal map without rounding."""
+    signs = np.array([1, -1, -1, 1, -1], np.float32)
+    return given.map_vectors(lambda vectors: vectors[:, [3, 0, 4, 1, 2]] * signs)
+
+
+def swap(given: Inputs) -> Inputs:
+    """Images for texts."""
+    return replace(given, images=given.pair_texts, pair_texts=given.images)
+
+
+RANKING = frozenset({reorder, relabel, scale, shift, rotate})
+CALIBRATION = RANKING - {scale}
+ONE_SIDE = frozenset({reorder, relabel, rotate})
+BOTH_SIDES = ONE_SIDE | {swap}
+
+
+# The table ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    value: Callable[[Inputs], float]
+    unchanged_by: frozenset[Callable[[Inputs], Inputs]]
+    chance: Callable[[Inputs], float] | None = None
+    """What constant vectors score."""
+
+
+def mean(values: np.ndarray) -> float:
+    return float(values.mean())
+
+
+def n_texts(given: Inputs) -> np.ndarray:
+    return np.bincount(given.text_image)
+
+
+def ones(given: Inputs) -> np.ndarray:
+    return np.ones(len(given.texts), np.int64)
+
+
+def others(given: Inputs) -> np.ndarray:
+    return np.bincount(given.labels)[given.labels] - 1
+
+
+m = metrics
+TABLE = {
+    "recall_at_k, image queries": Row(
+        lambda g: mean(m.recall_at_k(g.ranks()[0], 5)),
+        RANKING,
+        chance=lambda g: m.chance_recall_at_k(n_texts(g), len(g.texts), 5),
+    ),
+    "recall_at_k, text queries": Row(
+        lambda g: mean(m.recall_at_k(g.ranks()[1], 5)),
+        RANKING,
+        chance=lambda g: m.chance_recall_at_k(ones(g), len(g.images), 5),
+    ),
+    "recall_at_k, images by label": Row(
+        lambda g: mean(m.recall_at_k(m.group_ranks(g.images, g.labels).ranks, 1)),
+        RANKING,
+        chance=lambda g: m.chance_recall_at_k(others(g), len(g.images) - 1, 1),
+    ),
+    "expected_rank": Row(
+        lambda g: mean(m.expected_rank(g.ranks()[1])), RANKING, chance=lambda g: (len(g.images) + 1) / 2
+    ),
+    "tie_rate": Row(lambda g: m.tie_rate(g.ranks()[0]), RANKING, chance=lambda g: 1.0),
+    "top_k_credit": Row(lambda g: mean(g.credit()), RANKING, chance=lambda g: 1 / len(g.classes)),
+    "mean_per_class_recall": Row(
+        lambda g: m.mean_per_class_recall(g.credit(), g.labels), RANKING, chance=lambda g: 1 / len(g.classes)
+    ),
+    "expected_calibration_error": Row(
+        lambda g: m.expected_calibration_error(g.scores().confidence, g.credit()), CALIBRATION, chance=lambda g: 0.0
+    ),
+    "reliability": Row(
+        lambda g: float(np.nanmean(m.reliability(g.scores().confidence, g.credit(), 5).confidence)),
+        CALIBRATION,
+        chance=lambda g: 1 / len(g.classes),
+    ),
+    "average_precision": Row(
+        lambda g: mean(
+            np.array([m.average_precision(g.images @ c, p) for c, p in zip(g.classes, g.positives.T, strict=True)])
+        ),
+        RANKING,
+        chance=lambda g: mean(
+            np.array([m.chance_average_precision(int(k), len(g.images)) for k in g.positives.sum(0)])
+        ),
+    ),
+    "mean_average_precision": Row(
+        lambda g: m.mean_average_precision(g.images, g.classes, g.positives).value,
+        RANKING,
+        chance=lambda g: m.mean_average_precision(g.images, g.classes, g.positives).chance,
+    ),
+    "hubness, largest hub": Row(
+        lambda g: m.hubness(g.texts, g.images, 5).largest_hub, RANKING, chance=lambda g: 5 / len(g.images)
+    ),
+    "hubness, skewness": Row(lambda g: m.hubness(g.texts, g.images, 5).skewness, RANKING),
+    "hubness, never retrieved": Row(lambda g: m.hubness(g.texts, g.images, 5).never_retrieved, RANKING),
+    "modality_gap": Row(lambda g: m.modality_gap(g.images, g.pair_texts).value, BOTH_SIDES, chance=lambda g: 0.0),
+    "gap_vector": Row(
+        lambda g: float(np.abs(m.gap_vector(g.images, g.pair_texts)).sum()), BOTH_SIDES, chance=lambda g: 0.0
+    ),
+    "rmg": Row(lambda g: m.rmg(g.images, g.pair_texts).value, BOTH_SIDES),
+    "pair_cosine": Row(lambda g: mean(m.pair_cosine(g.images, g.pair_texts)), BOTH_SIDES, chance=lambda g: 1.0),
+    "l2i": Row(lambda g: mean(m.l2i(g.images, g.pair_texts)), BOTH_SIDES, chance=lambda g: 0.0),
+    "alignment": Row(lambda g: mean(m.alignment(g.images, g.pair_texts)), BOTH_SIDES, chance=lambda g: 0.0),
+    "cone": Row(lambda g: m.cone(g.images).value, ONE_SIDE, chance=lambda g: 1.0),
+    "uniformity": Row(lambda g: m.uniformity(g.images).value, ONE_SIDE, chance=lambda g: 0.0),
+    "cross_uniformity": Row(
+        lambda g: m.cross_uniformity(g.images, g.pair_texts).value, BOTH_SIDES, chance=lambda g: 0.0
+    ),
+    "effective_rank": Row(lambda g: m.effective_rank(g.images).value, ONE_SIDE),
+    "separability": Row(
+        lambda g: float(np.nanmean(m.separability(g.images, g.pair_texts, np.random.default_rng(0)))),
+        frozenset({relabel, swap}),  # the order decides which half is drawn
+        chance=lambda g: 0.5,
+    ),
+}
+NOT_METRICS = {"class_scores", "cross_ranks", "group_ranks"} | {
+    "chance_ranks",
+    "chance_recall_at_k",
+    "chance_average_precision",
+}
+"""What rows of the table are made from, or compared with."""
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [(name, change) for name, row in TABLE.items() for change in sorted(row.unchanged_by, key=lambda f: f.__name__)],
+    ids=lambda part: part if isinstance(part, str) else part.__name__,
+)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_metric_does_not_change(name: str, change: Callable[[Inputs], Inputs], seed: int) -> None:
+    given, row = inputs(seed), TABLE[name]
+    assert row.value(change(given)) == pytest.approx(row.value(given), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.chance])
+def test_constant_vectors_score_chance(name: str) -> None:
+    row, constant = TABLE[name], np.array([[0.5, -0.5, 0.5, 0.5, 0]], np.float32)
+    given = inputs().map_vectors(lambda vectors: constant.repeat(len(vectors), axis=0))
+    assert row.chance is not None
+    assert row.value(given) == pytest.approx(row.chance(given), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_metric_changes_with_the_vectors(name: str) -> None:
+    """Else the tests above would say nothing."""
+    assert len({round(TABLE[name].value(inputs(seed)), 9) for seed in range(4)}) > 1
+
+
+def test_every_metric_is_in_the_table() -> None:
+    functions = {name for name in metrics.__all__ if not isinstance(getattr(metrics, name), type)}
+    assert {name.split(",")[0] for name in TABLE} == functions - NOT_METRICS
+
+
+def test_all_that_is_public_is_exported() -> None:
+    assert metrics.__all__ == sorted(metrics.__all__)
+    imported = {
+        name
+        for name, value in vars(metrics).items()
+        if getattr(value, "__module__", "").startswith("clipbench.metrics.")
+    }
+    assert set(metrics.__all__) == imported

@@ -1,0 +1,242 @@
+"""Ranks against the full matrix, and rank statistics against every order that a coin could give."""
+
+import tracemalloc
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from clipbench import arrays
+from clipbench.arrays import pair_scores, unit
+from clipbench.errors import DataError, UsageError
+from clipbench.metrics import (
+    GroupRanks,
+    Ranks,
+    chance_ranks,
+    chance_recall_at_k,
+    cross_ranks,
+    expected_rank,
+    group_ranks,
+    ranking,
+    recall_at_k,
+    tie_rate,
+)
+
+SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
+
+
+def coarse(n: int, dim: int, seed: int) -> np.ndarray:
+    """Vectors of few different values: scores of both signs with many exact ties, and some duplicates."""
+    return (np.random.default_rng(seed).integers(-2, 3, (n, dim)) / 4).astype(np.float32)
+
+
+def smooth(n: int, dim: int, seed: int) -> np.ndarray:
+    return unit(np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32))
+
+
+def pairing(n_images: int, n_texts: int, seed: int) -> np.ndarray:
+    """Rows of images in no order, each at least once."""
+    draws = np.random.default_rng(seed)
+    extra = draws.integers(n_images, size=n_texts - n_images)
+    return draws.permutation(np.concatenate([np.arange(n_images), extra]))
+
+
+def one_rank(scores: np.ndarray, positives: np.ndarray) -> tuple[int, int, int]:
+    best = max(scores[positives])
+    others = scores[~positives]
+    return int(sum(others > best)), int(sum(others == best)), int(sum(scores[positives] == best))
+
+
+def naive_cross_ranks(images: np.ndarray, texts: np.ndarray, text_image: np.ndarray) -> tuple[Ranks, Ranks]:
+    scores = (images.astype(np.float64) @ texts.astype(np.float64).T).astype(np.float32)
+    by_image = [one_rank(scores[row], text_image == row) for row in range(len(images))]
+    by_text = [one_rank(scores[:, row], np.arange(len(images)) == text_image[row]) for row in range(len(texts))]
+    return Ranks(*np.array(by_image).T), Ranks(*np.array(by_text).T)
+
+
+def naive_group_ranks(vectors: np.ndarray, groups: np.ndarray) -> GroupRanks:
+    scores = (vectors.astype(np.float64) @ vectors.astype(np.float64).T).astype(np.float32)
+    found, queries, n_positives = [], [], []
+    for row in range(len(vectors)):
+        others = np.delete(np.arange(len(vectors)), row)
+        positives = groups[others] == groups[row]
+        if positives.any():
+            queries.append(row)
+            n_positives.append(positives.sum())
+            found.append(one_rank(scores[row, others], positives))
+    return GroupRanks(np.array(queries), Ranks(*np.array(found).T), np.array(n_positives))
+
+
+def assert_same(found: Ranks, expected: Ranks) -> None:
+    for name, left, right in zip(Ranks._fields, found, expected, strict=True):
+        np.testing.assert_array_equal(left, right, err_msg=name)
+
+
+def ranks(better: int, tied: int, tied_positives: int) -> Ranks:
+    return Ranks(np.array([better]), np.array([tied]), np.array([tied_positives]))
+
+
+@pytest.mark.parametrize("make", [coarse, smooth])
+@pytest.mark.parametrize(
+    ("n_images", "n_texts", "dim"), [(1, 1, 3), (1, 5, 3), (30, 30, 4), (40, 200, 5), (60, 90, 33)]
+)
+@pytest.mark.parametrize("block_elements", [1, 500, 1 << 23])
+def test_cross_ranks_agree_with_the_full_matrix(
+    make: object, n_images: int, n_texts: int, dim: int, block_elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
+    assert callable(make)
+    images, texts, text_image = make(n_images, dim, 0), make(n_texts, dim, 1), pairing(n_images, n_texts, 2)
+    by_image, by_text = cross_ranks(images, texts, text_image)
+    expected_by_image, expected_by_text = naive_cross_ranks(images, texts, text_image)
+    assert_same(by_image, expected_by_image)
+    assert_same(by_text, expected_by_text)
+
+
+@pytest.mark.parametrize("make", [coarse, smooth])
+@pytest.mark.parametrize(("n", "n_groups", "dim"), [(2, 1, 3), (50, 7, 4), (50, 40, 5), (120, 12, 33)])
+@pytest.mark.parametrize("block_elements", [1, 500, 1 << 23])
+def test_group_ranks_agree_with_the_full_matrix(
+    make: object, n: int, n_groups: int, dim: int, block_elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
+    assert callable(make)
+    vectors, groups = make(n, dim, 3), np.random.default_rng(4).integers(n_groups, size=n) * 10 - 5
+    found, expected = group_ranks(vectors, groups), naive_group_ranks(vectors, groups)
+    assert_same(found.ranks, expected.ranks)
+    np.testing.assert_array_equal(found.queries, expected.queries)
+    np.testing.assert_array_equal(found.n_positives, expected.n_positives)
+
+
+def test_the_coarse_vectors_hold_ties_of_every_kind() -> None:
+    """Else the tests above would not see them."""
+    by_image, by_text = cross_ranks(coarse(40, 5, 0), coarse(200, 5, 1), pairing(40, 200, 2))
+    assert tie_rate(by_image) > 0.3 and tie_rate(by_text) > 0.3
+    assert (by_image.tied_positives > 1).any()
+    assert (by_image.better == 0).any() and (by_image.better > 10).any()
+
+
+def test_groups_of_one_are_no_queries_but_stay_in_the_gallery() -> None:
+    vectors = np.array([[1, 0], [0.5, 0], [0.75, 0]], np.float32)
+    found = group_ranks(vectors, np.array([1, 1, 2]))
+    np.testing.assert_array_equal(found.queries, [0, 1])
+    np.testing.assert_array_equal(found.ranks.better, [1, 0])
+
+
+def test_no_group_with_two_members_gives_no_queries() -> None:
+    found = group_ranks(coarse(4, 3, 0), np.arange(4))
+    assert len(found.queries) == len(found.ranks.better) == len(found.n_positives) == 0
+    assert np.isnan(tie_rate(found.ranks))
+
+
+def test_a_query_does_not_find_itself() -> None:
+    vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    found = group_ranks(vectors, np.array([0, 1, 0]))
+    assert_same(found.ranks, Ranks(np.array([1, 0]), np.array([0, 1]), np.array([1, 1])))
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize(("better", "tied", "positives"), [(0, 0, 1), (0, 3, 1), (1, 3, 2), (2, 2, 3), (4, 1, 1)])
+def test_rank_statistics_are_means_over_all_orders_of_the_tied(better: int, tied: int, positives: int, k: int) -> None:
+    orders = list(permutations([False] * tied + [True] * positives))
+    first = np.array([better + 1 + order.index(True) for order in orders])
+    assert recall_at_k(ranks(better, tied, positives), k)[0] == pytest.approx((first <= k).mean(), abs=1e-14)
+    assert expected_rank(ranks(better, tied, positives))[0] == pytest.approx(first.mean(), abs=1e-14)
+
+
+@pytest.mark.parametrize("k", [1, 5, 10, 1000])
+@pytest.mark.parametrize(("tied", "positives"), [(24_995, 5), (49_000, 1_000), (9, 1)])
+def test_recall_in_large_ties_is_hypergeometric(tied: int, positives: int, k: int) -> None:
+    seen = min(k, tied + positives)
+    expected = 1 - scipy.stats.hypergeom.pmf(0, tied + positives, positives, seen)
+    assert recall_at_k(ranks(0, tied, positives), k)[0] == pytest.approx(expected, rel=1e-10)
+
+
+def test_without_ties_recall_is_exactly_hit_or_miss_and_rank_the_place() -> None:
+    better = np.arange(12)
+    untied = Ranks(better, np.zeros(12, np.int64), np.ones(12, np.int64))
+    np.testing.assert_array_equal(recall_at_k(untied, 5), (better < 5).astype(float))
+    np.testing.assert_array_equal(expected_rank(untied), better + 1)
+    assert tie_rate(untied) == 0
+
+
+def test_every_query_hits_within_the_whole_gallery() -> None:
+    by_image, by_text = cross_ranks(coarse(40, 5, 0), coarse(200, 5, 1), pairing(40, 200, 2))
+    assert (recall_at_k(by_image, 200) == 1).all()
+    assert (recall_at_k(by_text, 40) == 1).all()
+
+
+@pytest.mark.parametrize("k", [1, 5, 10])
+def test_a_constant_model_scores_exactly_chance(k: int) -> None:
+    constant = unit(np.random.default_rng(0).standard_normal((1, 64)).astype(np.float32))
+    text_image = pairing(50, 210, 1)
+    by_image, by_text = cross_ranks(constant.repeat(50, axis=0), constant.repeat(210, axis=0), text_image)
+    n_texts = np.bincount(text_image)
+    assert recall_at_k(by_image, k).mean() == chance_recall_at_k(n_texts, 210, k)
+    assert recall_at_k(by_text, k).mean() == chance_recall_at_k(np.ones(210, np.int64), 50, k)
+    assert_same(by_image, chance_ranks(n_texts, 210))
+    groups = group_ranks(constant.repeat(50, axis=0), np.arange(50) // 5)
+    assert recall_at_k(groups.ranks, k).mean() == chance_recall_at_k(groups.n_positives, 49, k)
+
+
+def test_chance_with_one_positive_is_k_over_the_gallery() -> None:
+    assert chance_recall_at_k(np.ones(3, np.int64), 1000, 10) == pytest.approx(0.01, abs=1e-15)
+    assert np.isnan(chance_recall_at_k(np.ones(0, np.int64), 1000, 10))
+
+
+def test_a_random_model_scores_chance_on_average() -> None:
+    text_image = np.repeat(np.arange(300), 5)
+    by_image, _ = cross_ranks(smooth(300, 300, 5), smooth(1500, 300, 6), text_image)
+    chance = chance_recall_at_k(np.full(300, 5), 1500, 100)
+    assert recall_at_k(by_image, 100).mean() == pytest.approx(chance, abs=3 * np.sqrt(chance * (1 - chance) / 300))
+
+
+def test_a_positive_does_not_beat_itself_where_two_sums_differ_in_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they may for vectors that are not from ``unit``."""
+
+    def a_bit_lower(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return np.nextafter(pair_scores(left, right), np.float32(-2))
+
+    monkeypatch.setattr(ranking, "pair_scores", a_bit_lower)
+    axes = np.eye(4, dtype=np.float32)
+    for found in cross_ranks(axes, axes, np.arange(4)):
+        assert_same(found, Ranks(np.zeros(4, np.int64), np.zeros(4, np.int64), np.ones(4, np.int64)))
+
+
+def test_real_vectors_give_the_known_recalls() -> None:
+    if not SHARED.exists():
+        pytest.skip("published CLIP vectors are not at ../shared/data")
+    images, texts = (unit(side) for side in np.load(SHARED / "features_clip.npy"))
+    by_image, by_text = cross_ranks(images, texts, np.arange(500))
+    assert [recall_at_k(by_image, k).mean() for k in (1, 5, 10)] == pytest.approx([0.552, 0.808, 0.892], abs=1e-12)
+    assert [recall_at_k(by_text, k).mean() for k in (1, 5, 10)] == pytest.approx([0.506, 0.766, 0.862], abs=1e-12)
+
+
+def test_the_full_matrix_is_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 20_000)
+    images, texts = smooth(600, 16, 0), smooth(2000, 16, 1)
+    tracemalloc.start()
+    cross_ranks(images, texts, pairing(600, 2000, 2))
+    group_ranks(texts, np.arange(2000) // 2)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2e6  # the matrices have 4.8 and 16 MB in float32
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_k_below_1_is_refused(k: int) -> None:
+    with pytest.raises(UsageError, match=f"recall@k needs k of at least 1, got {k}"):
+        recall_at_k(ranks(0, 0, 1), k)
+
+
+@pytest.mark.parametrize("row", [-1, 3])
+def test_a_text_without_an_image_is_refused(row: int) -> None:
+    with pytest.raises(DataError, match=f"text 2 belongs to image {row}: expected 0 to 2"):
+        cross_ranks(coarse(3, 2, 0), coarse(4, 2, 1), np.array([0, 1, row, 2]))
+
+
+def test_an_image_without_a_text_is_refused() -> None:
+    with pytest.raises(DataError, match="image 1 has no text: retrieval needs one for each image"):
+        cross_ranks(coarse(3, 2, 0), coarse(4, 2, 1), np.array([0, 0, 2, 2]))

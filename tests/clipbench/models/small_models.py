@@ -1,0 +1,218 @@
+"""Models with seeded random weights, saved as the libraries save theirs. Needs no network and nothing of clipbench.
+
+Small ones take a fraction of a second; ``save_vit_b_32`` and ``save_siglip_b_16`` have the true architectures.
+"""
+
+import gzip
+import io
+import json
+import string
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import sentencepiece
+import tokenizers
+import torch
+import transformers
+from PIL import Image
+from safetensors.torch import save_file
+
+CORPUS = (
+    "a photo of a cat and a dog",
+    "a red cube on a blue sphere, left of the green cone",
+    "two people walk along the beach at sunset",
+    "the quick brown fox jumps over the lazy dog",
+    "written words on a piece of paper: isn't it?",
+)
+
+TEXTS = (
+    "a photo of a cat",
+    "dog",
+    "A Red Cube, on a BLUE sphere!",
+    "the quick brown fox jumps over the lazy dog " * 22,  # 200 words: more than any context holds
+    "two people walk along the beach",
+    "",
+)
+"""Texts of very different lengths, with capitals, punctuation, an empty and a too long one."""
+
+VISION = {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 8}
+TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+
+CLIP: dict[str, Any] = {"embed_dim": 24, "quick_gelu": True, "vision_cfg": VISION, "text_cfg": TEXT}
+"""As OpenAI's: causal, QuickGELU, pooled at the largest id."""
+
+CUSTOM_TEXT_CLIP: dict[str, Any] = {**CLIP, "quick_gelu": False, "custom_text": True}
+
+MOBILE_CLIP: dict[str, Any] = {**CUSTOM_TEXT_CLIP, "text_cfg": {**TEXT, "no_causal_mask": True}}
+"""As MobileCLIP S1: pooled at the end of the text, but every token sees the padding."""
+
+COCA: dict[str, Any] = {
+    "embed_dim": 24,
+    "vision_cfg": {**VISION, "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
+    "text_cfg": {**TEXT, "context_length": 76, "embed_cls": True, "output_tokens": True},
+    "multimodal_cfg": {**TEXT, "context_length": 76, "attn_pooler_heads": 2},
+    "custom_text": True,
+}
+
+SIGLIP: dict[str, Any] = {
+    "embed_dim": 24,
+    "init_logit_bias": -10,
+    "custom_text": True,
+    "vision_cfg": VISION,
+    "text_cfg": {
+        **TEXT,
+        "context_length": 16,
+        "vocab_size": 120,
+        "hf_tokenizer_name": "its folder",
+        "tokenizer_kwargs": {"clean": "canonicalize"},
+        "no_causal_mask": True,
+        "proj_bias": True,
+        "pool_type": "last",
+        "output_tokens": False,
+    },
+}
+
+HALVES = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "squash"}
+"""Preprocessing as SigLIP has it."""
+
+
+def pictures() -> list[Image.Image]:
+    """Return small pictures of several modes and sizes."""
+    rng = np.random.default_rng(0)
+    base = [
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in ((40, 60), (32, 32), (90, 50))
+    ]
+    return [*base, base[0].convert("L"), base[2].convert("RGBA"), base[1].convert("P"), base[0].convert("CMYK")]
+
+
+def open_clip_folder(folder: Path, config: Mapping[str, Any], *, seed: int = 0, preprocess: Any = None) -> Path:
+    """Write a folder for ``local-dir:``; a tokeniser is written where the configuration names one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess or {}}))
+    if "hf_tokenizer_name" in config["text_cfg"]:
+        unigram_tokenizer(folder, config["text_cfg"]["vocab_size"])
+    save_file(random_state(f"local-dir:{folder}", seed=seed), folder / "open_clip_model.safetensors")
+    return folder
+
+
+def random_state(name: str, *, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Return seeded weights for what open_clip knows by a name; the two scalars are not at their initial values."""
+    torch.manual_seed(seed)
+    state = open_clip.create_model(name, load_weights=False, pretrained_text=False).state_dict()
+    state["logit_scale"] = torch.tensor(4.0)
+    if "logit_bias" in state:
+        state["logit_bias"] = torch.tensor(-12.5)
+    return {key: value.contiguous() for key, value in state.items()}
+
+
+def save_vit_b_32(path: Path, *, seed: int = 0) -> Path:
+    """Write a checkpoint for ``--arch ViT-B-32``, in half precision (300 MB); return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.half() for key, value in random_state("ViT-B-32", seed=seed).items()}, path)
+    return path
+
+
+def save_siglip_b_16(folder: Path, *, seed: int = 0) -> Path:
+    """Write a folder for ``local-dir:`` with the architecture of ViT-B-16-SigLIP and a small tokeniser of its kind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = open_clip.get_model_config("ViT-B-16-SigLIP")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": HALVES}))
+    unigram_tokenizer(folder, 120)
+    state = random_state(f"local-dir:{folder}", seed=seed)
+    save_file({key: value.half() for key, value in state.items()}, folder / "open_clip_model.safetensors")
+    return folder
+
+
+def unigram_tokenizer(folder: Path, vocab_size: int) -> Path:
+    """Write a tokeniser as SigLIP's is in open_clip: a unigram vocabulary, ``</s>`` at the end and as padding, id 1."""
+    words = sorted({f"▁{word}" for text in CORPUS for word in text.split()})
+    pieces = ["<pad>", "</s>", "<unk>", *words, "▁", *string.ascii_lowercase]
+    assert len(pieces) <= vocab_size, len(pieces)
+    scores = [(piece, -1.0 - 5 * (len(piece) == 1)) for piece in pieces]  # a word is likelier than its letters
+    model = tokenizers.Tokenizer(tokenizers.models.Unigram(scores, unk_id=2, byte_fallback=False))
+    model.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    model.post_processor = tokenizers.processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=model, eos_token="</s>", pad_token="</s>", unk_token="<unk>"
+    ).save_pretrained(folder)
+    return folder
+
+
+def clip_tokenizer(folder: Path) -> Path:
+    """Write transformers' CLIP tokeniser, its vocabulary taken from open_clip's file."""
+    ours = open_clip.tokenizer.SimpleTokenizer()
+    named = {49406: "<|startoftext|>", 49407: "<|endoftext|>"}
+    vocabulary = {named.get(number, token): number for token, number in ours.encoder.items()}
+    lines = gzip.decompress(Path(open_clip.tokenizer.default_bpe()).read_bytes()).decode().split("\n")
+    merges = [tuple(line.split()) for line in lines[1 : 49152 - 256 - 2 + 1]]
+    transformers.CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77).save_pretrained(folder)
+    return folder
+
+
+def siglip_tokenizer(folder: Path, *, model_max_length: int = 16) -> Path:
+    """Write transformers' SigLIP tokeniser on a small sentencepiece vocabulary."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS * 20), model_writer=model, vocab_size=80, hard_vocab_limit=False,
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2,
+    )  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "spiece.model").write_bytes(model.getvalue())
+    transformers.SiglipTokenizer(str(folder / "spiece.model"), model_max_length=model_max_length).save_pretrained(
+        folder
+    )
+    return folder
+
+
+def gemma_tokenizer(folder: Path) -> Path:
+    """Write a tokeniser as SigLIP 2 has it on the Hub: ``GemmaTokenizer``, which leaves capitals as they are."""
+    model = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    model.normalizer = tokenizers.normalizers.Replace(" ", "▁")
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"], show_progress=False
+    )
+    model.train_from_iterator([*CORPUS, *(text.upper() for text in CORPUS)] * 20, trainer)
+    model.post_processor = tokenizers.processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=model, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>", unk_token="<unk>"
+    ).save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    settings = {"tokenizer_class": "GemmaTokenizer", "add_bos_token": False, "add_eos_token": True}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings, "padding_side": "right"}))
+    return folder
+
+
+def to_transformers(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the weights of open_clip's ``CLIP`` under the names and in the layout of transformers' ``CLIPModel``."""
+    out = {
+        "logit_scale": state["logit_scale"],
+        "text_projection.weight": state["text_projection"].T,
+        "visual_projection.weight": state["visual.proj"].T,
+        "text_model.embeddings.token_embedding.weight": state["token_embedding.weight"],
+        "text_model.embeddings.position_embedding.weight": state["positional_embedding"],
+        "vision_model.embeddings.class_embedding": state["visual.class_embedding"],
+        "vision_model.embeddings.patch_embedding.weight": state["visual.conv1.weight"],
+        "vision_model.embeddings.position_embedding.weight": state["visual.positional_embedding"],
+    }
+    norms = {"text_model.final_layer_norm": "ln_final", "vision_model.pre_layrnorm": "visual.ln_pre"}
+    for theirs, ours in {**norms, "vision_model.post_layernorm": "visual.ln_post"}.items():
+        out |= {f"{theirs}.{part}": state[f"{ours}.{part}"] for part in ("weight", "bias")}
+    for theirs, ours in {"text_model": "transformer", "vision_model": "visual.transformer"}.items():
+        out |= _blocks(state, f"{ours}.resblocks", f"{theirs}.encoder.layers")
+    return {name: value.contiguous() for name, value in out.items()}
+
+
+def _blocks(state: Mapping[str, torch.Tensor], ours: str, theirs: str) -> dict[str, torch.Tensor]:
+    renamed = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
+    renamed["attn.out_proj"] = "self_attn.out_proj"
+    out = {}
+    for layer in range(len([name for name in state if name.startswith(ours) and name.endswith("ln_1.bias")])):
+        for part in ("weight", "bias"):
+            for old, new in renamed.items():
+                out[f"{theirs}.{layer}.{new}.{part}"] = state[f"{ours}.{layer}.{old}.{part}"]
+            joint = state[f"{ours}.{layer}.attn.in_proj_{part}"].chunk(3)
+            out |= {f"{theirs}.{layer}.self_attn.{p}_proj.{part}": joint[i] for i, p in enumerate("qkv")}
+    return out

@@ -1,0 +1,331 @@
+"""Files of vectors: the same samples from each form, and an error with a name for whatever is wrong in one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from clipbench.errors import BadImage, DataError, UsageError, VectorError
+from clipbench.model import LoadOptions
+from clipbench.models.embeddings import EmbeddingsFile, load
+from clipbench.task import Embedder
+from clipbench.testing import NamedImage
+
+Arrays = dict[str, Any]
+
+
+def arrays(**changes: Any) -> Arrays:
+    """Return two pictures with two texts each, and two of three classes; None takes an array away."""
+    rng = np.random.default_rng(0)
+    whole = {
+        "images": rng.standard_normal((2, 5)).astype(np.float32),
+        "texts": rng.standard_normal((4, 5)).astype(np.float32),
+        "text_to_image": np.array([0, 0, 1, 1]),
+        "labels": np.array([2, 0]),
+        "class_texts": rng.standard_normal((3, 5)).astype(np.float32),
+        "class_names": np.array(["cat", "dog", "cow"]),
+        "image_ids": np.array(["one.jpg", "two.jpg"]),
+        "text_ids": np.array(["a", "b", "c", "d"]),
+        "logit_scale": np.float32(42),
+        "logit_bias": np.float32(-3),
+    }
+    return {name: value for name, value in {**whole, **changes}.items() if value is not None}
+
+
+def write_npz(path: Path, content: Arrays) -> Path:
+    file = path / "vectors.npz"
+    np.savez(file, **content)
+    return file
+
+
+def write_npy(path: Path, content: Arrays) -> Path:
+    folder = path / "vectors"
+    folder.mkdir()
+    for name, value in content.items():
+        np.save(folder / f"{name}.npy", value)
+    return folder
+
+
+def write_parquet(path: Path, content: Arrays) -> Path:
+    """Write a table for the pictures, one for the texts and one for the classes; the two numbers as .npy beside."""
+    folder = path / "vectors"
+    folder.mkdir()
+    tables = {
+        "images": ["images", "labels", "image_ids"],
+        "texts": ["texts", "text_to_image", "text_ids"],
+        "classes": ["class_texts", "class_names"],
+    }
+    for table, names in tables.items():
+        columns = {name: pa.array([*content[name]]) for name in names if name in content}
+        if columns:
+            pq.write_table(pa.table(columns), folder / f"{table}.parquet")
+    for name in ("logit_scale", "logit_bias"):
+        if name in content:
+            np.save(folder / f"{name}.npy", content[name])
+    return folder
+
+
+def loaded(path: Path, **changes: Any) -> EmbeddingsFile:
+    return load(str(write_npz(path, arrays(**changes))), LoadOptions())
+
+
+@pytest.mark.parametrize("write", [write_npz, write_npy, write_parquet])
+def test_every_form_gives_the_same(tmp_path: Path, write: Callable[[Path, Arrays], Path]) -> None:
+    content = arrays()
+    model = load(str(write(tmp_path, content)), LoadOptions())
+    data = model.dataset
+
+    assert isinstance(model, Embedder)
+    np.testing.assert_array_equal(model.images(data.images), content["images"])
+    assert data.captions is not None and data.caption_image is not None and data.labels is not None
+    np.testing.assert_array_equal(model.texts(data.captions), content["texts"])
+    assert data.caption_image.tolist() == [0, 0, 1, 1] and data.labels.tolist() == [2, 0]
+    assert list(data.image_ids) == ["one.jpg", "two.jpg"] and data.class_names == ("cat", "dog", "cow")
+    assert (model.info.logit_scale, model.info.logit_bias, model.info.embed_dim) == (42, -3, 5)
+    assert model.missing == {} and model.info.notes == ()
+    assert data.notes == ("1 of 3 classes have no image",)
+
+
+def test_a_class_s_prompt_finds_its_row(tmp_path: Path) -> None:
+    content = arrays()
+    model = load(str(write_npz(tmp_path, content)), LoadOptions())
+    data = model.dataset
+    assert data.templates is not None and data.class_names is not None
+
+    prompts = [data.templates[0].replace("{c}", name) for name in data.class_names]
+
+    np.testing.assert_array_equal(model.texts(prompts), content["class_texts"])
+
+
+def test_a_class_and_a_text_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    content = arrays(text_ids=np.array(["cat", "dog", "cow", "sheep"]))
+    model = load(str(write_npz(tmp_path, content)), LoadOptions())
+
+    np.testing.assert_array_equal(model.texts(["cat", "class: cat"]), [content["texts"][0], content["class_texts"][0]])
+
+
+def test_rows_pair_up_where_nothing_else_is_said(tmp_path: Path) -> None:
+    data = loaded(tmp_path, text_to_image=None, texts=np.ones((2, 5), np.float32), text_ids=None).dataset
+
+    assert data.caption_image is not None and data.caption_image.tolist() == [0, 1]
+    assert data.captions == ["text 0", "text 1"] and data.caption_ids == ["0", "1"]
+
+
+def test_names_that_are_not_given_are_numbers(tmp_path: Path) -> None:
+    data = loaded(tmp_path, image_ids=None, class_names=None).dataset
+
+    assert list(data.image_ids) == ["0", "1"] and data.class_names == ("class 0", "class 1", "class 2")
+
+
+@pytest.mark.parametrize(
+    ("without", "part", "array"),
+    [
+        (["text_to_image"], "captions", "text_to_image (needed because there are 2 images and 4 texts)"),
+        (["texts", "text_to_image", "text_ids"], "captions", "texts"),
+        (["labels"], "labels", "labels"),
+        (["class_texts", "class_names"], "class_names", "class_texts"),
+        (["class_texts", "class_names", "labels"], "labels", "labels and class_texts"),
+    ],
+)
+def test_what_the_file_cannot_feed_is_missing_by_name(
+    tmp_path: Path, without: list[str], part: str, array: str
+) -> None:
+    model = loaded(tmp_path, **dict.fromkeys(without))
+
+    assert getattr(model.dataset, part) is None
+    assert model.missing[part] == array
+
+
+def test_a_scale_that_is_not_given_is_a_hundred_and_says_so(tmp_path: Path) -> None:
+    info = loaded(tmp_path, logit_scale=None).info
+
+    assert info.logit_scale == 100 and "no logit_scale: 100 is taken" in info.notes[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_other_precisions_become_float32(tmp_path: Path, dtype: type) -> None:
+    vectors: np.ndarray = np.array([[1.5, -2], [0.25, 8]], dtype)
+    model = loaded(tmp_path, images=vectors, texts=np.ones((4, 2), dtype), class_texts=np.ones((3, 2), dtype))
+
+    out = model.images(model.dataset.images)
+    assert out.dtype == np.float32 and out.tolist() == vectors.tolist()
+
+
+def test_float32_in_a_folder_is_mapped_not_read(tmp_path: Path) -> None:
+    model = load(str(write_npy(tmp_path, arrays())), LoadOptions())
+
+    assert isinstance(model.image_vectors, np.memmap)
+
+
+def test_the_fingerprint_follows_the_content_not_the_form(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    first = loaded(tmp_path / "a").info.fingerprint
+
+    assert load(str(write_npy(tmp_path / "b", arrays())), LoadOptions()).info.fingerprint == first
+    assert loaded(tmp_path / "c", logit_scale=np.float32(7)).info.fingerprint != first
+
+
+def test_a_subset_of_the_samples_keeps_its_vectors(tmp_path: Path) -> None:
+    content = arrays()
+    model = load(str(write_npz(tmp_path, content)), LoadOptions())
+    half = model.dataset.take(np.array([1]))
+    assert half.captions is not None
+
+    np.testing.assert_array_equal(model.images(half.images), content["images"][1:])
+    np.testing.assert_array_equal(model.texts(half.captions), content["texts"][2:])
+
+
+def test_the_samples_of_two_models_files_are_the_same_by_their_ids(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    first = loaded(tmp_path / "a").dataset
+    other_model = loaded(
+        tmp_path / "b", images=np.ones((2, 7)), texts=np.ones((4, 7)), class_texts=np.ones((3, 7))
+    ).dataset
+    other_samples = loaded(tmp_path / "c", image_ids=np.array(["one.jpg", "three.jpg"])).dataset
+
+    prints = [
+        data.fingerprint([image.digest() for image in data.images]) for data in (first, other_model, other_samples)
+    ]
+
+    assert first.id == other_model.id
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_samples_without_ids_are_told_by_row_and_say_so(tmp_path: Path) -> None:
+    assert "samples are told by their row" in loaded(tmp_path, image_ids=None).dataset.notes[0]
+
+
+def test_its_pictures_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(BadImage, match="an embeddings file holds vectors, not pictures"):
+        loaded(tmp_path).dataset.images[0].open()
+
+
+def test_what_the_file_has_no_vector_for_is_an_error(tmp_path: Path) -> None:
+    model = loaded(tmp_path)
+
+    with pytest.raises(
+        DataError, match=r"has no vector for text 'a photo of a cat': .*without @DATA and without --prompts"
+    ):
+        model.texts(["a photo of a cat"])
+    with pytest.raises(DataError, match=r"has no vector for image 'x.jpg'"):
+        model.images([NamedImage("x.jpg")])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": np.ones(5, np.float32)}, r"'images' is float32 of shape \(5,\): expected floating-point vectors, one a row"),
+        ({"images": np.ones((2, 5), int)}, r"'images' is int64 of shape \(2, 5\): expected floating-point"),
+        ({"images": np.ones((0, 5), np.float32)}, r"'images' is float32 of shape \(0, 5\): expected"),
+        ({"images": None}, r"expected 'images', and 'texts' or 'class_texts' or both"),
+        ({"texts": np.ones((4, 6), np.float32)}, r"'images' has dimension 5 and 'texts' 6: expected one"),
+        ({"text_to_image": np.array([0, 0, 1])}, r"'text_to_image' has 3 rows: expected 4, as 'texts' has"),
+        ({"text_to_image": np.array([0, 0, 1, 2])}, r"'text_to_image' has 2 in row 3: expected 0 to 1, a row of 'images'"),
+        ({"text_to_image": np.array([0, 0, 1, -1])}, r"'text_to_image' has -1 in row 3: expected 0 to 1"),
+        ({"text_to_image": np.array([0.0, 0, 1, 1])}, r"'text_to_image' is float64 of shape \(4,\): expected row numbers"),
+        ({"text_to_image": np.array([0, 0, 0, 0])}, r"1 images without a caption, the first 'two.jpg'"),
+        ({"labels": np.array([0, 3])}, r"'labels' has 3 in row 1: expected 0 to 2, a row of 'class_texts'"),
+        ({"labels": np.array([0, 1, 2])}, r"'labels' has 3 rows: expected 2, as 'images' has"),
+        ({"labels": np.array([0, -1]), "class_texts": None, "class_names": None}, r"'labels' has -1 in row 1: expected 0 or more"),
+        ({"class_texts": None}, r"has 'class_names' but no 'class_texts', which it says something of"),
+        ({"image_ids": np.array(["x", "x"])}, r"'image_ids' has 'x' twice: expected distinct"),
+        ({"text_ids": np.array(["a", "b", "a", "d"])}, r"'text_ids' has 'a' twice: expected distinct"),
+        ({"text_ids": np.array(["a", "b", "class: cow", "d"])}, r"text_ids has 'class: cow', which is what a class is asked"),
+        ({"logit_scale": np.float32(0)}, r"'logit_scale' is 0.0: expected a finite number above 0"),
+        ({"logit_bias": np.float32(np.nan)}, r"'logit_bias' is nan: expected a finite number"),
+        ({"logit_scale": np.ones(2)}, r"'logit_scale' is float64 of shape \(2,\): expected one number"),
+        ({"text_image": np.array([0, 0, 1, 1])}, r"has an unknown array 'text_image': did you mean 'text_to_image'\?"),
+        ({"image_ids": np.array(["x", "y"], dtype=object)}, r"cannot read .*it holds Python objects; write names as text"),
+    ],
+)  # fmt: skip
+def test_arrays_that_do_not_fit_are_named(tmp_path: Path, changes: Arrays, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        loaded(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("images", np.nan, r"row 1 \('two.jpg'\) of 'images' is not finite"),
+        ("images", np.inf, r"row 1 \('two.jpg'\) of 'images' is not finite"),
+        ("texts", 0, r"row 1 \('b'\) of 'texts' is zero"),
+        ("class_texts", 0, r"row 1 \('dog'\) of 'class_texts' is zero"),
+    ],
+)
+def test_a_vector_that_no_number_may_be_made_from_is_named(
+    tmp_path: Path, name: str, value: float, message: str
+) -> None:
+    content = arrays()
+    content[name][1] = value
+
+    with pytest.raises(VectorError, match=message):
+        load(str(write_npz(tmp_path, content)), LoadOptions())
+
+
+def test_a_number_too_large_for_float32_is_not_finite(tmp_path: Path) -> None:
+    with pytest.raises(VectorError, match=r"row 0 .*of 'images' is not finite"):
+        loaded(tmp_path, images=np.full((2, 5), 1e300))
+
+
+def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no embeddings file .*gone.npz: expected an .npz, or a folder"):
+        load(str(tmp_path / "gone.npz"), LoadOptions())
+    with pytest.raises(DataError, match=r"has no arrays: expected 'images'"):
+        load(str(tmp_path), LoadOptions())
+    for name, content in [("text.npz", b"hello"), ("half.npz", write_npz(tmp_path, arrays()).read_bytes()[:200])]:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=rf"cannot read .*{name} \(.*\): expected arrays that numpy.savez"):
+            load(str(tmp_path / name), LoadOptions())
+
+
+def test_parquet_lists_of_different_lengths_are_refused(tmp_path: Path) -> None:
+    for cells, message in [
+        ([[1.0, 2.0], [3.0]], "column 'images' has lists of different lengths"),
+        ([[1.0], [2.0, 3.0, 4.0]], "column 'images' has lists of different lengths"),
+        ([[1.0, 2.0], None], "column 'images' has 1 empty cells"),
+    ]:
+        pq.write_table(pa.table({"images": cells}), tmp_path / "images.parquet")
+        with pytest.raises(DataError, match=message):
+            load(str(tmp_path), LoadOptions())
+
+
+def test_an_array_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    folder = write_parquet(tmp_path, arrays())
+    np.save(folder / "images.npy", arrays()["images"])
+
+    with pytest.raises(DataError, match=r"has the array 'images' twice, the second time in images.parquet: keep one"):
+        load(str(folder), LoadOptions())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (LoadOptions(precision="bf16"), "--precision bf16: the vectors of embeddings:x.npz are there already"),
+        (LoadOptions(arch="ViT-B-32"), "--arch ViT-B-32 goes with a checkpoint file"),
+        (LoadOptions(options={"a": "b"}), "takes no option 'a'"),
+    ],
+)
+def test_an_option_that_vectors_cannot_follow_is_refused(options: LoadOptions, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load("x.npz", options)
+
+
+@pytest.mark.skipif(
+    not (Path(__file__).parents[3].parent / "shared/data/clip_embeddings").is_dir(), reason="the shared data are absent"
+)
+def test_real_clip_vectors_are_found_again(tmp_path: Path) -> None:
+    source = Path(__file__).parents[3].parent / "shared/data/clip_embeddings/modality_gap/features_clip.npy"
+    images, texts = np.load(source)
+    np.savez(tmp_path / "coco.npz", images=images, texts=texts)
+    model = load(str(tmp_path / "coco.npz"), LoadOptions())
+    assert model.dataset.captions is not None
+
+    similarity = model.texts(model.dataset.captions) @ model.images(model.dataset.images).T
+
+    assert (similarity.argmax(axis=1) == np.arange(500)).mean() == pytest.approx(0.506)  # text to image, R@1

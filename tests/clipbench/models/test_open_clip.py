@@ -1,0 +1,470 @@
+"""open_clip models: vectors equal to the library's own at full length, whatever way the weights come in."""
+
+import json
+import logging
+import math
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import open_clip
+import pytest
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from safetensors.torch import load_file, save_file
+
+from clipbench.errors import ModelError, Unavailable, UsageError
+from clipbench.model import LoadOptions, PixelModel
+from clipbench.models.open_clip import _preprocess_of, load, load_folder, load_hub
+
+FAMILIES = ["CLIP", "CUSTOM_TEXT_CLIP", "MOBILE_CLIP", "COCA", "SIGLIP"]
+ARCH = "small-clip-for-tests"
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def folder(request: pytest.FixtureRequest, small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of each family, with random weights."""
+    path: Path = small_models.open_clip_folder(
+        tmp_path_factory.mktemp("open_clip") / request.param, getattr(small_models, request.param)
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def arch(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of a small architecture that open_clip knows as long as the fixture lives."""
+    paths, configs = list(open_clip.factory._MODEL_CONFIG_PATHS), dict(open_clip.factory._MODEL_CONFIGS)
+    folder = tmp_path_factory.mktemp("configs")
+    (folder / f"{ARCH}.json").write_text(json.dumps({**small_models.CLIP, "quick_gelu": False}))
+    (folder / f"{ARCH}-quickgelu.json").write_text(json.dumps(small_models.CLIP))
+    open_clip.add_model_config(folder)
+    yield ARCH
+    open_clip.factory._MODEL_CONFIG_PATHS[:] = paths
+    open_clip.factory._MODEL_CONFIGS = configs
+
+
+@pytest.fixture(scope="module")
+def state(arch: str, small_models: ModuleType) -> dict[str, torch.Tensor]:
+    weights: dict[str, torch.Tensor] = small_models.random_state(arch, seed=3)
+    return weights
+
+
+def reference(folder: Path) -> tuple[Any, Any]:
+    """Return open_clip's own model and tokeniser of a folder."""
+    return open_clip.create_model(f"local-dir:{folder}").eval(), open_clip.get_tokenizer(f"local-dir:{folder}")
+
+
+def reference_texts(model: Any, tokenizer: Any, texts: list[str]) -> np.ndarray:
+    """Return what open_clip itself gives, one text at a time, at full length."""
+    with torch.no_grad():
+        return np.concatenate([model.encode_text(tokenizer([text]), normalize=False).numpy() for text in texts])
+
+
+def reference_images(model: Any, images: list[Any]) -> np.ndarray:
+    """Return what open_clip itself gives with its own evaluation transform, one picture at a time."""
+    transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+    with torch.no_grad():
+        return np.concatenate([model.encode_image(transform(image)[None], normalize=False).numpy() for image in images])
+
+
+def same(ours: np.ndarray, theirs: np.ndarray) -> None:
+    """Hold vectors to 1e-5 of their length: sums of another order differ by less, another token by far more."""
+    assert ours.dtype == np.float32
+    error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert error.max() < 1e-5, error
+
+
+# ----- the vectors
+
+
+def test_texts_get_the_vectors_that_open_clip_gives_at_full_length(folder: Path, small_models: ModuleType) -> None:
+    texts = list(small_models.TEXTS)
+
+    ours = load_folder(str(folder), LoadOptions(batch_size=4)).encode_texts(texts)
+
+    same(ours, reference_texts(*reference(folder), texts))
+
+
+def test_pictures_of_every_mode_get_the_vectors_that_open_clip_gives(folder: Path, small_models: ModuleType) -> None:
+    pictures = small_models.pictures()
+
+    ours = load_folder(str(folder), LoadOptions(batch_size=4)).encode_images(pictures)
+
+    same(ours, reference_images(reference(folder)[0], pictures))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_vectors_do_not_depend_on_the_batch(small_clip_folder: Path, small_models: ModuleType, batch_size: int) -> None:
+    texts = [text for text in small_models.TEXTS for _ in range(3)]
+    model = load_folder(str(small_clip_folder), LoadOptions(batch_size=batch_size))
+
+    same(model.encode_texts(texts), reference_texts(*reference(small_clip_folder), texts))
+
+
+def test_pixels_prepared_elsewhere_give_the_same_vectors(small_siglip_folder: Path, small_models: ModuleType) -> None:
+    model = load_folder(str(small_siglip_folder), LoadOptions())
+    prepare = pickle.loads(pickle.dumps(model.preprocess))
+
+    pixels = np.stack([prepare(picture) for picture in small_models.pictures()])
+
+    assert isinstance(model, PixelModel)
+    assert pixels.dtype == np.float32 and pixels.shape == (7, 3, 32, 32)
+    assert len(pickle.dumps(model.preprocess)) < 10_000
+    np.testing.assert_array_equal(model.encode_pixels(pixels), model.encode_images(small_models.pictures()))
+
+
+def test_no_texts_and_no_pictures_give_no_vectors(small_clip_folder: Path) -> None:
+    model = load_folder(str(small_clip_folder), LoadOptions())
+
+    assert model.encode_texts([]).shape == (0, 24)
+    assert model.encode_images([]).shape == (0, 24)
+
+
+def test_the_true_siglip_gets_the_vectors_that_open_clip_gives(
+    siglip_b_16_folder: Path, small_models: ModuleType
+) -> None:
+    texts, pictures = list(small_models.TEXTS[2:4]), small_models.pictures()[:1]
+    model = load_folder(str(siglip_b_16_folder), LoadOptions())
+    theirs, tokenizer = reference(siglip_b_16_folder)
+
+    same(model.encode_texts(texts), reference_texts(theirs, tokenizer, texts))
+    same(model.encode_images(pictures), reference_images(theirs, pictures))
+    assert model.info.context_length == 64 and model.info.n_parameters == 203_155_970
+
+
+def test_only_causal_towers_pooled_at_the_end_are_cut(small_models: ModuleType, tmp_path: Path) -> None:
+    cut = {
+        name: load_folder(
+            str(small_models.open_clip_folder(tmp_path / name, getattr(small_models, name))), LoadOptions()
+        ).text_tower.lengths
+        is not None
+        for name in FAMILIES
+    }
+
+    assert cut == {"CLIP": True, "CUSTOM_TEXT_CLIP": True, "MOBILE_CLIP": False, "COCA": False, "SIGLIP": False}
+
+
+def test_a_tower_that_pools_at_a_named_token_is_cut_behind_it(small_models: ModuleType, tmp_path: Path) -> None:
+    text = {**small_models.TEXT, "pool_type": "eos", "eos_id": 49407}
+    folder = small_models.open_clip_folder(tmp_path, {**small_models.CUSTOM_TEXT_CLIP, "text_cfg": text})
+    model = load_folder(str(folder), LoadOptions())
+
+    assert model.text_tower.lengths is not None
+    same(model.encode_texts(small_models.TEXTS), reference_texts(*reference(folder), list(small_models.TEXTS)))
+
+
+def test_a_text_that_is_too_long_keeps_its_end(small_clip_folder: Path, small_siglip_folder: Path) -> None:
+    long = "word " * 200
+    ends = {small_clip_folder: 49407, small_siglip_folder: 1}
+
+    for folder, end in ends.items():
+        (tokens,) = load_folder(str(folder), LoadOptions()).text_tower.tokenize([long])["text"]
+        assert tokens[-1] == end and tokens[-2] != end
+
+
+def test_dropout_is_off(small_models: ModuleType, tmp_path: Path) -> None:
+    config = {**small_models.CLIP, "vision_cfg": {**small_models.VISION, "patch_dropout": 0.5}}
+    model = load_folder(str(small_models.open_clip_folder(tmp_path, config)), LoadOptions())
+
+    first = model.encode_images(small_models.pictures())
+    np.testing.assert_array_equal(model.encode_images(small_models.pictures()), first)
+
+
+def test_batch_statistics_are_not_used(small_models: ModuleType, tmp_path: Path) -> None:
+    resnet = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 16, "head_width": 8}
+    model = load_folder(
+        str(small_models.open_clip_folder(tmp_path, {**small_models.CLIP, "vision_cfg": resnet})), LoadOptions()
+    )
+    pictures = small_models.pictures()
+
+    same(model.encode_images(pictures)[:1], model.encode_images(pictures[:1]))
+
+
+# ----- what is known of the model
+
+
+def test_its_constants_are_those_of_the_weights(small_siglip_folder: Path) -> None:
+    info = load_folder(str(small_siglip_folder), LoadOptions()).info
+
+    assert info.logit_scale == pytest.approx(math.exp(4)) and info.logit_bias == -12.5
+    assert (info.embed_dim, info.context_length, info.image_size, info.family) == (24, 16, 32, "open_clip/SigLIP")
+    assert info.n_parameters == sum(
+        value.numel() for value in load_file(small_siglip_folder / "open_clip_model.safetensors").values()
+    )
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_differs_a_little_and_has_its_own_fingerprint(
+    small_clip_folder: Path, small_models: ModuleType, precision: str
+) -> None:
+    full = load_folder(str(small_clip_folder), LoadOptions())
+    half = load_folder(str(small_clip_folder), LoadOptions(precision=precision))
+
+    exact, rough = full.encode_texts(small_models.TEXTS), half.encode_texts(small_models.TEXTS)
+
+    error = np.linalg.norm(rough - exact, axis=1) / np.linalg.norm(exact, axis=1)
+    assert rough.dtype == np.float32 and (error > 1e-5).all() and (error < 0.05).all()
+    assert half.encode_images(small_models.pictures()).dtype == np.float32
+    assert half.info.fingerprint != full.info.fingerprint
+
+
+def test_the_fingerprint_is_the_same_in_another_process(small_siglip_folder: Path) -> None:
+    code = (
+        "import sys; from clipbench.model import LoadOptions; from clipbench.models.open_clip import load_folder;"
+        " print(load_folder(sys.argv[1], LoadOptions()).info.fingerprint)"
+    )
+    there = subprocess.run(
+        [sys.executable, "-c", code, str(small_siglip_folder)], capture_output=True, text=True, check=False
+    )
+
+    assert there.stdout.strip() == load_folder(str(small_siglip_folder), LoadOptions()).info.fingerprint, there.stderr
+    assert not there.stderr
+
+
+def test_the_fingerprint_tells_all_that_changes_vectors(small_models: ModuleType, tmp_path: Path) -> None:
+    clip, short = small_models.CLIP, {**small_models.TEXT, "context_length": 20}
+    heads = {**small_models.VISION, "head_width": 16}
+    built = {
+        "as it is": (clip, {}, 0),
+        "activation": ({**clip, "quick_gelu": False}, {}, 0),
+        "heads": ({**clip, "vision_cfg": heads}, {}, 0),
+        "context": ({**clip, "text_cfg": short}, {}, 0),
+        "preprocessing": (clip, {"mean": [0.5, 0.5, 0.5]}, 0),
+        "weights": (clip, {}, 1),
+    }
+    found = {}
+    for name, (config, preprocess, seed) in built.items():
+        path = small_models.open_clip_folder(tmp_path / name, config, preprocess=preprocess, seed=seed)
+        found[load_folder(str(path), LoadOptions()).info.fingerprint] = name
+
+    assert len(found) == len(built)
+
+
+def test_the_fingerprint_does_not_tell_where_the_model_lies(small_models: ModuleType, tmp_path: Path) -> None:
+    paths = [small_models.open_clip_folder(tmp_path / name, small_models.SIGLIP) for name in ("here", "there")]
+
+    here, there = (load_folder(str(path), LoadOptions()).info.fingerprint for path in paths)
+
+    assert here == there
+
+
+# ----- ways in
+
+
+WRAPPED: dict[str, Callable[[dict[str, torch.Tensor]], Any]] = {
+    "plain.pt": lambda state: state,
+    "training.pt": lambda state: {
+        "epoch": 3,
+        "name": "run",
+        "state_dict": {f"module.{name}": value for name, value in state.items()},
+        "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]},
+    },
+    "compiled.pth": lambda state: {f"_orig_mod.{name}": value for name, value in state.items()},
+    "both.bin": lambda state: {f"module._orig_mod.{name}": value for name, value in state.items()},
+}
+
+
+def test_a_checkpoint_gives_the_same_however_it_was_saved(
+    arch: str, state: dict[str, torch.Tensor], tmp_path: Path, small_models: ModuleType
+) -> None:
+    save_file(state, tmp_path / "weights.safetensors")
+    for name, wrap in WRAPPED.items():
+        torch.save(wrap(state), tmp_path / name)
+    theirs = open_clip.create_model(arch, pretrained=str(tmp_path / "weights.safetensors")).eval()
+    texts = list(small_models.TEXTS[:3])
+    expected = reference_texts(theirs, open_clip.get_tokenizer(arch), texts)
+
+    models = [load(str(tmp_path / name), LoadOptions(arch=arch)) for name in ["weights.safetensors", *WRAPPED]]
+
+    assert len({model.info.fingerprint for model in models}) == 1
+    for model in models:
+        same(model.encode_texts(texts), expected)
+
+
+def test_a_checkpoint_says_which_activation_and_preprocessing_it_got(
+    arch: str, state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    save_file(state, tmp_path / "weights.safetensors")
+
+    notes = " ".join(load(str(tmp_path / "weights.safetensors"), LoadOptions(arch=arch)).info.notes)
+
+    assert f"need --arch {arch}-quickgelu" in notes
+    assert "preprocessing is open_clip's default" in notes
+
+
+def test_a_checkpoint_gets_the_preprocessing_that_its_architecture_was_trained_with() -> None:
+    settings, notes = _preprocess_of("ViT-B-16-SigLIP")
+    assert settings["resize_mode"] == "squash" and settings["mean"] == (0.5, 0.5, 0.5)
+    assert "squash" in notes[0]
+
+    settings, notes = _preprocess_of("ViT-L-14")
+    assert not settings and "differ in it; another with --model-option tag=TAG" in notes[0]
+
+
+def test_random_weights_are_had_on_purpose_by_seed(arch: str, small_models: ModuleType) -> None:
+    first, again, other = (
+        load(f"{arch}/random", LoadOptions(options={"seed": seed})).encode_texts(["a cat"]) for seed in ("1", "1", "2")
+    )
+
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other, atol=1e-3)
+    assert "random weights (seed 0)" in load(f"{arch}/RANDOM", LoadOptions()).info.notes[0]
+
+
+@pytest.fixture
+def cached_weights(arch: str, state: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Weights in a Hugging Face cache, under a tag that open_clip says was trained with QuickGELU."""
+    settings = {**open_clip.get_pretrained_cfg("ViT-B-32", "openai"), "hf_hub": "org/small/"}
+    for name in (arch, f"{arch}-quickgelu"):
+        monkeypatch.setitem(open_clip.pretrained._PRETRAINED, name, {"openai": settings})
+    snapshot = tmp_path / "models--org--small/snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (tmp_path / "models--org--small/refs").mkdir()
+    (tmp_path / "models--org--small/refs/main").write_text("a" * 40)
+    save_file(state, snapshot / "open_clip_model.safetensors")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    return snapshot / "open_clip_model.safetensors"
+
+
+def test_cached_weights_need_no_network_and_get_the_activation_they_were_trained_with(
+    arch: str, cached_weights: Path, small_models: ModuleType
+) -> None:
+    texts, tokenizer = list(small_models.TEXTS), open_clip.get_tokenizer(arch)
+    right, wrong = (
+        reference_texts(open_clip.create_model(name, pretrained=str(cached_weights)).eval(), tokenizer, texts)
+        for name in (f"{arch}-quickgelu", arch)
+    )
+
+    model = load(f"{arch.upper()}/OpenAI", LoadOptions())
+
+    same(model.encode_texts(texts), right)
+    assert np.abs(model.encode_texts(texts) - wrong).max() > 1e-3
+    assert model.info.id == f"open_clip:{arch}-quickgelu/openai"
+    assert f"openai was trained with QuickGELU: taken as {arch}-quickgelu" in model.info.notes[0]
+
+
+def test_the_same_weights_through_a_file_and_their_tag_have_one_fingerprint(arch: str, cached_weights: Path) -> None:
+    by_tag = load(f"{arch}-quickgelu/openai", LoadOptions())
+    by_file = load(str(cached_weights), LoadOptions(arch=arch, options={"tag": "openai"}))
+
+    assert by_tag.info.fingerprint == by_file.info.fingerprint
+    assert by_tag.info.notes == ()
+
+
+# ----- what goes wrong
+
+
+def test_weights_that_would_have_to_be_fetched_are_unavailable_at_once() -> None:
+    with pytest.raises(
+        Unavailable,
+        match=r"weights of open_clip:ViT-B-16/laion2b_s34b_b88k: not on this machine, and Hub repository"
+        r" laion/CLIP-ViT-B-16-laion2B-s34B-b88K cannot be asked .*--model local-dir:FOLDER.*HF_HOME",
+    ):
+        load("ViT-B-16/laion2b_s34b_b88k", LoadOptions())
+    with pytest.raises(Unavailable, match=r"weights of open_clip:ViT-B-32-quickgelu/openai: .*timm/vit_base_patch32"):
+        load("ViT-B-32/openai", LoadOptions())
+    with pytest.raises(Unavailable, match=r"weights of hf-hub:org/name: .* repository org/name cannot be asked"):
+        load_hub("org/name", LoadOptions())
+
+
+def test_a_tokeniser_that_would_have_to_be_fetched_is_unavailable(
+    tmp_path: Path, arch: str, state: dict[str, torch.Tensor]
+) -> None:
+    save_file(state, tmp_path / "weights.safetensors")
+
+    with pytest.raises(Unavailable, match=r"the tokeniser of .*: .*repository timm/ViT-B-16-SigLIP cannot be asked"):
+        load(str(tmp_path / "weights.safetensors"), LoadOptions(arch="ViT-B-16-SigLIP"))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("ViT-B-33/openai", r"unknown open_clip architecture 'ViT-B-33': did you mean ViT-B-32 or"),
+        ("ViT-B-32/open-ai", r"unknown pretrained tag of ViT-B-32 'open-ai': did you mean openai\?"),
+        ("ViT-B-32", r"expected ViT-B-32/TAG, where TAG is openai, .*on purpose give open_clip:ViT-B-32/random"),
+        ("ViT-B/32", r"names no pretrained weights: expected ViT-B-32/TAG"),
+    ],
+)
+def test_an_unknown_name_is_told_what_is_near(body: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(body, LoadOptions())
+
+
+@pytest.mark.parametrize(
+    ("body", "options", "message"),
+    [
+        ("ViT-B-32/openai", LoadOptions(options={"sed": "1"}), "takes no option 'sed'"),
+        ("ViT-B-32/random", LoadOptions(options={"seed": "-1"}), "model option seed=-1: expected a whole number"),
+        ("ViT-B-32/openai", LoadOptions(arch="ViT-B-32"), "knows its own architecture: drop --arch"),
+        ("x.pt", LoadOptions(arch="ViT-B-32", options={"tag": "opnai"}), "did you mean openai"),
+        ("x.pt", LoadOptions(arch="Vit-B"), "unknown open_clip architecture 'Vit-B'"),
+        ("ViT-B-32/random", LoadOptions(precision="fp8"), "unknown precision 'fp8'"),
+        ("ViT-B-32/random", LoadOptions(device="gpu"), r"device 'gpu' cannot be used here .*expected auto, cpu, cuda"),
+        ("ViT-B-32/random", LoadOptions(batch_size=0), "batch size is 0: expected 1 or more"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_refused(body: str, options: LoadOptions, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(body, options)
+
+
+def test_a_folder_that_is_not_whole_says_what_it_lacks(small_clip_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"has no open_clip_config.json: .*--arch ARCH.*hf:FOLDER"):
+        load_folder(str(tmp_path), LoadOptions())
+    (tmp_path / "open_clip_config.json").write_text("{")
+    with pytest.raises(ModelError, match=r"open_clip_config.json cannot be read .*expected JSON with 'model_cfg'"):
+        load_folder(str(tmp_path), LoadOptions())
+    (tmp_path / "open_clip_config.json").write_text('{"model_cfg": {"embed_dim": 1}}')
+    with pytest.raises(ModelError, match="has no embed_dim, vision_cfg or text_cfg"):
+        load_folder(str(tmp_path), LoadOptions())
+    (tmp_path / "open_clip_config.json").write_text((small_clip_folder / "open_clip_config.json").read_text())
+    with pytest.raises(ModelError, match=r"no open_clip_model.safetensors, nor exactly one checkpoint .*found none"):
+        load_folder(str(tmp_path), LoadOptions())
+    for name in ("one.pt", "two.pt"):
+        (tmp_path / name).touch()
+    with pytest.raises(ModelError, match=r"found one.pt, two.pt"):
+        load_folder(str(tmp_path), LoadOptions())
+
+
+def test_a_folder_without_the_tokeniser_it_needs_is_refused(small_siglip_folder: Path, tmp_path: Path) -> None:
+    for name in ("open_clip_config.json", "open_clip_model.safetensors"):
+        (tmp_path / name).write_bytes((small_siglip_folder / name).read_bytes())
+
+    with pytest.raises(ModelError, match="open_clip cannot build local-dir:"):
+        load_folder(str(tmp_path), LoadOptions())
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "GemmaTokenizer"}')
+    with pytest.raises(ModelError, match=r"the tokeniser of local-dir:.* the same tokens: its vocabulary is missing"):
+        load_folder(str(tmp_path), LoadOptions())
+
+
+def test_a_configuration_that_open_clip_cannot_build_is_refused(small_models: ModuleType, tmp_path: Path) -> None:
+    folder = small_models.open_clip_folder(tmp_path, small_models.CLIP)
+    config = {**small_models.CLIP, "vision_cfg": {"no_such_setting": 1}}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+
+    with pytest.raises(ModelError, match=r"open_clip cannot build local-dir:.*no_such_setting"):
+        load_folder(str(folder), LoadOptions())
+
+
+def test_positions_of_another_resolution_are_refused_not_resized(small_models: ModuleType, tmp_path: Path) -> None:
+    folder = small_models.open_clip_folder(tmp_path, small_models.CLIP)
+    config = {**small_models.CLIP, "vision_cfg": {**small_models.VISION, "image_size": 64}}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+
+    with pytest.raises(ModelError, match=r"visual.positional_embedding \(17, 64\) where \(65, 64\) is expected"):
+        load_folder(str(folder), LoadOptions())
+
+
+def test_the_library_is_quiet_while_it_builds(small_clip_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = list(logging.root.handlers)
+
+    load_folder(str(small_clip_folder), LoadOptions())
+
+    assert capfd.readouterr() == ("", "")
+    assert logging.root.handlers == before and logging.root.isEnabledFor(logging.WARNING)

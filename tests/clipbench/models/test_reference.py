@@ -1,0 +1,194 @@
+"""What a reference means, and what is said of one that means nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+from PIL import Image
+
+from clipbench import plugins
+from clipbench.errors import ModelError, UsageError
+from clipbench.model import LoadOptions, Model, PixelModel
+from clipbench.models import aliases, load_model, reference_rows
+from clipbench.models.embeddings import EmbeddingsFile
+from clipbench.models.reference import resolve
+
+STRANGER = '''
+import numpy as np
+from clipbench.model import ModelInfo
+
+
+class Strange:
+    """A model with an info that cannot be set."""
+
+    def __init__(self, body):
+        self._body = body
+
+    @property
+    def info(self):
+        return ModelInfo(ref="?", id=f"strange:{self._body}", fingerprint="f", family="strange", embed_dim=2,
+                         context_length=None, image_size=None, logit_scale=1.0, logit_bias=0.0, n_parameters=0)
+
+    def encode_images(self, images):
+        return np.ones((len(images), 2), np.float32)
+
+    def encode_texts(self, texts):
+        return np.zeros((len(texts), 2), np.float32)
+
+
+class Pixels(Strange):
+    preprocess = staticmethod(lambda image: np.full((3, 1, 1), 7, np.float32))
+
+    def encode_pixels(self, pixels):
+        return pixels[:, :2, 0, 0]
+
+
+def load(body, options):
+    return {"pixels": Pixels(body), "junk": 3}.get(body, Strange(body))
+'''
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody's distribution that adds the prefix ``Strange``."""
+    info = tmp_path / "stranger-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[clipbench.models]\nStrange = strange_adapter:load\n")
+    (tmp_path / "strange_adapter.py").write_text(STRANGER)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "strange_adapter", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("reference", "meant"),
+    [
+        ("vit-b-32", ("open_clip", "ViT-B-32-quickgelu/openai")),
+        ("VIT-B-32", ("open_clip", "ViT-B-32-quickgelu/openai")),
+        ("SigLIP2-b-16", ("open_clip", "ViT-B-16-SigLIP2/webli")),
+        ("ViT-L-14,datacomp_xl_s13b_b90k", ("open_clip", "ViT-L-14/datacomp_xl_s13b_b90k")),
+        ("ViT-B/32,openai", ("open_clip", "ViT-B/32/openai")),
+        ("Open_CLIP:RN50/openai", ("open_clip", "RN50/openai")),
+        ("HF-hub:org/Name", ("hf-hub", "org/Name")),
+        ("local-dir:./A b", ("local-dir", "./A b")),
+        ("hf:openai/clip-vit-base-patch32", ("hf", "openai/clip-vit-base-patch32")),
+        ("embeddings:x,y.npz", ("embeddings", "x,y.npz")),
+        ("python:my.module:build", ("python", "my.module:build")),
+    ],
+)
+def test_every_form_leads_to_its_adapter(reference: str, meant: tuple[str, str]) -> None:
+    assert resolve(reference, LoadOptions()) == meant
+
+
+@pytest.mark.parametrize("path", ["a/b.safetensors", "c.PT", "d,e.pth", "f.bin"])
+def test_a_checkpoint_with_its_architecture_is_open_clip_s(path: str) -> None:
+    assert resolve(path, LoadOptions(arch="ViT-B-32")) == ("open_clip", path)
+
+
+def test_every_alias_stands_for_weights_that_open_clip_knows() -> None:
+    for alias, target, _ in aliases():
+        arch, _, tag = target.removeprefix("open_clip:").partition("/")
+        settings = open_clip.get_pretrained_cfg(arch, tag)
+        assert settings, alias
+        assert bool(settings.get("quick_gelu")) == bool(open_clip.get_model_config(arch).get("quick_gelu")), alias
+        assert alias == alias.casefold()
+
+
+def test_every_alias_and_form_is_listed(stranger: None) -> None:
+    listed = dict(reference_rows())
+
+    assert listed["vit-b-32"] == "OpenAI CLIP, 151 M parameters, 224 px (open_clip:ViT-B-32-quickgelu/openai)"
+    assert {"hf-hub:ORG/REPO", "FILE --arch ARCH", "embeddings:FILE", "Strange:..."} <= set(listed)
+    prefixes = {row.partition(":")[0] for row in listed if ":" in row}
+    assert prefixes >= set(plugins.names(plugins.MODELS))
+
+
+def test_listing_and_resolving_import_no_torch() -> None:
+    code = (
+        "import sys; from clipbench.models import reference_rows; from clipbench.models.reference import resolve;"
+        " from clipbench.model import LoadOptions; reference_rows(); resolve('vit-b-32', LoadOptions());"
+        " print(sorted({'torch', 'open_clip', 'transformers', 'pandas', 'pyarrow'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("vit-b-23", r"unknown model 'vit-b-23': did you mean 'vit-b-32'\? \(clipbench list models\)"),
+        ("tiny", "unknown model 'tiny'"),
+        ("hff:openai/clip", r"no adapter 'hff': did you mean 'hf'\?"),
+        ("hf:", "ends after its prefix: expected hf:ORG/REPO"),
+        ("openai/clip-vit-base-patch32", "on the Hugging Face Hub it is hf:openai/clip-vit-base-patch32, or hf-hub:"),
+        ("run/epoch_3.pt", r"checkpoint run/epoch_3.pt needs its architecture: add --arch ARCH, such as --arch ViT-B-32"),
+        ("vectors.npz", "vectors in a file are embeddings:vectors.npz"),
+        ("", "unknown model ''"),
+    ],
+)  # fmt: skip
+def test_a_reference_that_means_nothing_is_told_what_is_near(reference: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_model(reference, LoadOptions())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("open_clip_config.json", "a folder with open_clip_config.json is local-dir:"),
+        ("config.json", "a folder with config.json is hf:"),
+        ("images.npy", "a folder of vectors is embeddings:"),
+        ("epoch_1.pt", "the folder has no config.json .* a checkpoint in it is FILE --arch"),
+    ],
+)
+def test_a_folder_is_told_which_kind_it_is(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / name).touch()
+
+    with pytest.raises(UsageError, match=message):
+        load_model(str(tmp_path), LoadOptions())
+
+
+def test_a_file_of_another_kind_is_told_what_is_read(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").touch()
+
+    with pytest.raises(
+        UsageError, match=r"a checkpoint ends in .safetensors, .pt, .pth, .bin, a file of vectors in .npz"
+    ):
+        load_model(str(tmp_path / "model.onnx"), LoadOptions())
+
+
+def test_a_reference_is_kept_as_it_was_given(small_clip_folder: Path, tmp_path: Path) -> None:
+    given = f"LOCAL-dir:{small_clip_folder}"
+    model = load_model(given, LoadOptions())
+    assert model.info.ref == given and model.info.id == f"local-dir:{small_clip_folder}"
+    assert isinstance(model, PixelModel)
+
+    np.savez(tmp_path / "x.npz", images=np.eye(2, dtype=np.float32), texts=np.eye(2, dtype=np.float32))
+    file = load_model(f"Embeddings:{tmp_path / 'x.npz'}", LoadOptions())
+    assert isinstance(file, EmbeddingsFile) and file.info.ref.startswith("Embeddings:")
+
+
+def test_a_stranger_s_model_needs_to_know_nothing_of_the_reference(stranger: None) -> None:
+    picture = [Image.new("RGB", (2, 2))]
+    plain, pixels = (load_model(f"STRANGE:{body}", LoadOptions()) for body in ("x", "pixels"))
+
+    assert isinstance(plain, Model) and not isinstance(plain, PixelModel)
+    assert (plain.info.ref, plain.info.id) == ("STRANGE:x", "strange:x")
+    assert plain.encode_images(picture).tolist() == [[1, 1]] and plain.encode_texts(["a"]).tolist() == [[0, 0]]
+    assert isinstance(pixels, PixelModel) and pixels.info.ref == "STRANGE:pixels"
+    assert pixels.encode_pixels(pixels.preprocess(picture[0])[None]).tolist() == [[7, 7]]
+
+
+def test_an_adapter_that_returns_no_model_is_told_so(stranger: None) -> None:
+    with pytest.raises(
+        ModelError, match="adapter 'Strange' returned a int for 'strange:junk': expected an object with"
+    ):
+        load_model("strange:junk", LoadOptions())
+
+
+def test_a_checkpoint_by_path_is_loaded(vit_b_32_checkpoint: Path) -> None:
+    model = load_model(str(vit_b_32_checkpoint), LoadOptions(arch="vit-b-32"))
+
+    assert model.info.n_parameters == 151_277_313 and model.info.embed_dim == 512
+    assert isinstance(model, Model) and model.encode_texts(["a photo of a cat"]).shape == (1, 512)

@@ -1,0 +1,58 @@
+"""Batches of texts: cut to the longest, in any number, and each vector in its place."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from clipbench.models._text import TextTower, Tokens
+
+CPU = torch.device("cpu")
+LENGTH = 12
+
+
+def tokenize(texts: list[str]) -> Tokens:
+    """Give each letter its number, and nothing else, in twelve places."""
+    return {"ids": torch.tensor([[*map(ord, text), *[0] * (LENGTH - len(text))] for text in texts])}
+
+
+def used(tokens: Tokens) -> torch.Tensor:
+    return (tokens["ids"] > 0).sum(dim=1)
+
+
+def run(
+    texts: list[str], batch_size: int, lengths: Callable[[Tokens], torch.Tensor] | None
+) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """Return the sums of the letters as the tower saw them, in order of the texts, and the shapes it was given."""
+    shapes: list[tuple[int, int]] = []
+
+    def encode(tokens: Tokens) -> torch.Tensor:
+        shapes.append((tokens["ids"].shape[0], tokens["ids"].shape[1]))
+        return tokens["ids"].sum(dim=1, keepdim=True)
+
+    tower = TextTower(tokenize=tokenize, encode=encode, lengths=lengths)
+    out = np.zeros(len(texts), np.int64)
+    for rows, vectors in tower.vectors(texts, batch_size=batch_size, device=CPU):
+        out[rows.numpy()] = vectors[:, 0].numpy()
+    return out, shapes
+
+
+def test_batches_are_sorted_by_length_and_cut_to_the_longest_of_each() -> None:
+    _, shapes = run(["aaaaaaaa", "b", "cccc", "dd", "eeeeeeeeeeee", "fff"], 2, used)
+
+    assert shapes == [(2, 2), (2, 4), (2, 12)]
+
+
+def test_nothing_is_cut_where_padding_matters() -> None:
+    _, shapes = run(["a", "bb", "ccc"], 2, None)
+
+    assert shapes == [(2, LENGTH), (1, LENGTH)]
+
+
+def test_vectors_come_in_the_order_of_the_texts_over_several_windows() -> None:
+    rng = np.random.default_rng(0)
+    texts = ["".join(chr(c) for c in rng.integers(97, 123, n)) for n in rng.integers(1, LENGTH + 1, 500)]
+    expected = [sum(map(ord, text)) for text in texts]
+
+    for lengths in (used, None):
+        assert run(texts, 3, lengths)[0].tolist() == expected

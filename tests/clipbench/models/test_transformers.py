@@ -1,0 +1,436 @@
+"""transformers models: vectors equal to the library's own calls, fed as each family was trained."""
+
+import json
+import math
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from clipbench.errors import ModelError, Unavailable, UsageError
+from clipbench.model import LoadOptions, Model, PixelModel
+from clipbench.models.open_clip import load_folder
+from clipbench.models.transformers import load
+
+SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 2}
+CLIP_TEXT = {"hidden_size": 32, "intermediate_size": 128, "vocab_size": 49408, **SHAPE}
+CLIP_VISION = {"hidden_size": 64, "intermediate_size": 256, "image_size": 32, "patch_size": 8, **SHAPE}
+SIGLIP_TEXT = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "vocab_size": 300,
+    "max_position_embeddings": 16,
+    "pad_token_id": 1,
+    "eos_token_id": 1,
+    "bos_token_id": None,
+    **SHAPE,
+}
+SIGLIP_VISION = {"hidden_size": 32, "intermediate_size": 64, "image_size": 32, "patch_size": 8, **SHAPE}
+
+
+def save_clip(folder: Path, small_models: ModuleType, **text: object) -> Path:
+    config = transformers.CLIPConfig(
+        text_config={**CLIP_TEXT, **text}, vision_config=CLIP_VISION, projection_dim=24, logit_scale_init_value=4.0
+    )
+    return save(folder, transformers.CLIPModel(config), small_models.clip_tokenizer, clip_processor())
+
+
+def clip_processor() -> Any:
+    return transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+
+
+def save_siglip(folder: Path, small_models: ModuleType) -> Path:
+    config = transformers.SiglipConfig(text_config=SIGLIP_TEXT, vision_config=SIGLIP_VISION)
+    processor = transformers.SiglipImageProcessor(size={"height": 32, "width": 32})
+    return save(folder, transformers.SiglipModel(config), small_models.siglip_tokenizer, processor)
+
+
+def save_siglip2_of_fixed_size(folder: Path, small_models: ModuleType) -> Path:
+    """SigLIP 2 as the Hub has it in fixed resolutions: SigLIP's architecture, Gemma's tokeniser."""
+    save_siglip(folder, small_models)
+    (folder / "spiece.model").unlink()
+    small_models.gemma_tokenizer(folder)
+    return folder
+
+
+def save_siglip2_naflex(folder: Path, small_models: ModuleType) -> Path:
+    vision = {key: value for key, value in SIGLIP_VISION.items() if key != "image_size"}
+    config = transformers.Siglip2Config(text_config=SIGLIP_TEXT, vision_config={**vision, "num_patches": 16})
+    processor = transformers.Siglip2ImageProcessor(patch_size=8, max_num_patches=16)
+    return save(folder, transformers.Siglip2Model(config), small_models.gemma_tokenizer, processor)
+
+
+def save(folder: Path, model: Any, tokenizer: Callable[[Path], Path], processor: Any) -> Path:
+    """Write a model with seeded weights and scalars that are not at their initial values."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
+    model.logit_scale.data.fill_(4.0)
+    if hasattr(model, "logit_bias"):
+        model.logit_bias.data.fill_(-12.5)
+    model.save_pretrained(folder)
+    tokenizer(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+SAVERS = {
+    "CLIP": save_clip,
+    "SigLIP": save_siglip,
+    "SigLIP 2": save_siglip2_of_fixed_size,
+    "SigLIP 2 NaFlex": save_siglip2_naflex,
+}
+
+
+@pytest.fixture(scope="module", params=SAVERS)
+def folder(request: pytest.FixtureRequest, small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of each family, with random weights."""
+    return SAVERS[request.param](tmp_path_factory.mktemp("transformers"), small_models)
+
+
+@pytest.fixture(scope="module")
+def clip_folder(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_clip(tmp_path_factory.mktemp("transformers"), small_models)
+
+
+@pytest.fixture
+def clip_copy(clip_folder: Path, tmp_path: Path) -> Path:
+    """A folder to damage."""
+    return Path(shutil.copytree(clip_folder, tmp_path / "copy"))
+
+
+def library_texts(folder: Path, texts: list[str]) -> np.ndarray:
+    """Return what the library gives, one lower-case text at a time, padded to the full length, without a mask."""
+    model, tokenizer = transformers.AutoModel.from_pretrained(folder).eval(), transformers.AutoTokenizer.from_pretrained(folder)  # fmt: skip
+    length = model.config.text_config.max_position_embeddings
+    with torch.no_grad():
+        return np.concatenate(
+            [
+                model.get_text_features(
+                    input_ids=tokenizer(
+                        [text.lower()], padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+                    ).input_ids
+                ).pooler_output.numpy()
+                for text in texts
+            ]
+        )
+
+
+def library_images(folder: Path, images: list[Any]) -> np.ndarray:
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    processor = transformers.AutoImageProcessor.from_pretrained(folder)
+    inputs = [processor(images=[image.convert("RGB")], return_tensors="pt") for image in images]
+    with torch.no_grad():
+        return np.concatenate([model.get_image_features(**each).pooler_output.numpy() for each in inputs])
+
+
+def same(ours: np.ndarray, theirs: np.ndarray) -> None:
+    """Hold vectors to 1e-5 of their length: sums of another order differ by less, another token by far more."""
+    assert ours.dtype == np.float32
+    error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert error.max() < 1e-5, error
+
+
+# ----- the vectors
+
+
+def test_texts_get_the_vectors_that_the_library_gives(folder: Path, small_models: ModuleType) -> None:
+    texts = list(small_models.TEXTS)
+
+    same(load(str(folder), LoadOptions(batch_size=4)).encode_texts(texts), library_texts(folder, texts))
+
+
+def test_pictures_get_the_vectors_that_the_library_gives(folder: Path, small_models: ModuleType) -> None:
+    pictures = small_models.pictures()
+
+    same(load(str(folder), LoadOptions(batch_size=4)).encode_images(pictures), library_images(folder, pictures))
+
+
+def test_clip_with_the_mask_of_its_processor_gives_the_same(clip_folder: Path, small_models: ModuleType) -> None:
+    model = transformers.AutoModel.from_pretrained(clip_folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(clip_folder)
+    inputs = tokenizer(list(small_models.TEXTS), padding="max_length", truncation=True, max_length=77, return_tensors="pt")  # fmt: skip
+    with torch.no_grad():
+        theirs = model.get_text_features(**inputs).pooler_output.numpy()
+
+    same(load(str(clip_folder), LoadOptions()).encode_texts(small_models.TEXTS), theirs)
+
+
+def test_another_dual_encoder_gets_what_its_tokeniser_gives(small_models: ModuleType, tmp_path: Path) -> None:
+    small = {"hidden_size": 32, "intermediate_size": 64, "max_position_embeddings": 12, **SHAPE}
+    config = transformers.ChineseCLIPConfig(
+        text_config={**small, "vocab_size": 60}, vision_config=CLIP_VISION, projection_dim=24
+    )
+    words = sorted({word for text in small_models.CORPUS for word in text.replace(",", "").replace(":", "").split()})
+    vocabulary = {word: row for row, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
+    save(tmp_path, transformers.ChineseCLIPModel(config), transformers.BertTokenizer(vocab=vocabulary).save_pretrained, clip_processor())  # fmt: skip
+    theirs = transformers.AutoModel.from_pretrained(tmp_path).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    texts = list(small_models.TEXTS)
+    inputs = tokenizer(texts, padding=True, truncation=True, max_length=12, return_tensors="pt")
+    with torch.no_grad():
+        expected = theirs.get_text_features(**inputs).pooler_output.numpy()
+
+    model = load(str(tmp_path), LoadOptions(batch_size=2))
+
+    same(model.encode_texts(texts), expected)
+    same(model.encode_images(small_models.pictures()), library_images(tmp_path, small_models.pictures()))
+    assert (model.info.family, model.info.context_length) == ("transformers/ChineseCLIP", 12)
+
+
+def test_old_clip_configurations_pool_at_the_largest_id(small_models: ModuleType, tmp_path: Path) -> None:
+    folder = save_clip(tmp_path, small_models, eos_token_id=2)
+    texts = list(small_models.TEXTS)
+
+    same(load(str(folder), LoadOptions(batch_size=2)).encode_texts(texts), library_texts(folder, texts))
+
+
+def test_only_clip_is_cut(small_models: ModuleType, tmp_path: Path) -> None:
+    cut = {
+        name: load(str(save_family(tmp_path / name, small_models)), LoadOptions()).text_tower.lengths is not None
+        for name, save_family in SAVERS.items()
+    }
+
+    assert cut == {"CLIP": True, "SigLIP": False, "SigLIP 2": False, "SigLIP 2 NaFlex": False}
+
+
+def test_one_set_of_weights_gives_the_same_through_both_libraries(
+    small_clip_folder: Path, small_models: ModuleType, tmp_path: Path
+) -> None:
+    save_clip(tmp_path, small_models)
+    weights = small_models.to_transformers(load_file(small_clip_folder / "open_clip_model.safetensors"))
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    through_open_clip = load_folder(str(small_clip_folder), LoadOptions())
+    through_transformers = load(str(tmp_path), LoadOptions())
+
+    pixels = np.stack([through_open_clip.preprocess(picture) for picture in small_models.pictures()])
+
+    assert isinstance(through_transformers, PixelModel)
+    same(through_transformers.encode_texts(small_models.TEXTS), through_open_clip.encode_texts(small_models.TEXTS))
+    same(through_transformers.encode_pixels(pixels), through_open_clip.encode_pixels(pixels))
+    assert through_transformers.info.logit_scale == through_open_clip.info.logit_scale == pytest.approx(math.exp(4))
+    assert through_transformers.info.n_parameters == through_open_clip.info.n_parameters
+
+
+def test_capitals_are_lowered_where_the_tokeniser_leaves_them(small_models: ModuleType, tmp_path: Path) -> None:
+    folder = save_siglip2_of_fixed_size(tmp_path, small_models)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    assert tokenizer("A CAT").input_ids != tokenizer("a cat").input_ids, "the library has mended it: drop our rule"
+
+    model = load(str(folder), LoadOptions())
+
+    same(model.encode_texts(["A CAT"]), model.encode_texts(["a cat"]))
+    assert "texts are put in lower case" in model.info.notes[0]
+
+
+def test_a_mask_that_siglip_s_tokeniser_offers_is_not_used(small_models: ModuleType, tmp_path: Path) -> None:
+    folder = save_siglip(tmp_path, small_models)
+    assert "attention_mask" in transformers.AutoTokenizer.from_pretrained(folder)(["a cat"])
+
+    assert list(load(str(folder), LoadOptions()).text_tower.tokenize(["a cat"])) == ["input_ids"]
+
+
+@pytest.mark.parametrize(("saver", "end"), [(save_clip, 49407), (save_siglip, 1), (save_siglip2_of_fixed_size, 1)])
+def test_a_text_that_is_too_long_keeps_its_end(
+    small_models: ModuleType, tmp_path: Path, saver: Callable[[Path, ModuleType], Path], end: int
+) -> None:
+    (tokens,) = load(str(saver(tmp_path, small_models)), LoadOptions()).text_tower.tokenize(["word " * 200])[
+        "input_ids"
+    ]
+
+    assert tokens[-1] == end and tokens[-2] != end
+
+
+def test_pixels_can_be_prepared_elsewhere_unless_there_are_several_arrays(
+    folder: Path, small_models: ModuleType
+) -> None:
+    model = load(str(folder), LoadOptions())
+
+    assert isinstance(model, Model)
+    assert isinstance(model, PixelModel) == (model.info.family != "transformers/Siglip2")
+    if not isinstance(model, PixelModel):
+        return
+    prepare = pickle.loads(pickle.dumps(model.preprocess))
+    pixels = np.stack([prepare(picture) for picture in small_models.pictures()])
+    assert len(pickle.dumps(prepare)) < 10_000
+    np.testing.assert_array_equal(model.encode_pixels(pixels), model.encode_images(small_models.pictures()))
+
+
+# ----- what is known of the model
+
+
+def test_its_constants_are_those_of_the_weights(small_models: ModuleType, tmp_path: Path) -> None:
+    info = load(str(save_siglip(tmp_path, small_models)), LoadOptions()).info
+
+    assert info.logit_scale == pytest.approx(math.exp(4)) and info.logit_bias == -12.5
+    assert (info.embed_dim, info.context_length, info.image_size, info.family) == (32, 16, 32, "transformers/Siglip")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_differs_a_little_and_has_its_own_fingerprint(
+    folder: Path, small_models: ModuleType, precision: str
+) -> None:
+    full, half = (load(str(folder), LoadOptions(precision=name)) for name in ("fp32", precision))
+
+    exact, rough = full.encode_images(small_models.pictures()), half.encode_images(small_models.pictures())
+
+    error = np.linalg.norm(rough - exact, axis=1) / np.linalg.norm(exact, axis=1)
+    assert rough.dtype == np.float32 and (error > 1e-5).all() and (error < 0.05).all()
+    assert half.info.fingerprint != full.info.fingerprint
+
+
+def test_weights_saved_in_half_precision_are_computed_in_full(clip_copy: Path, small_models: ModuleType) -> None:
+    state = {name: value.half() for name, value in load_file(clip_copy / "model.safetensors").items()}
+    save_file(state, clip_copy / "model.safetensors", {"format": "pt"})
+    model = transformers.AutoModel.from_pretrained(clip_copy, dtype=torch.float32).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(clip_copy)
+    with torch.no_grad():
+        theirs = model.get_text_features(**tokenizer(["a photo of a cat"], return_tensors="pt")).pooler_output.numpy()
+
+    same(load(str(clip_copy), LoadOptions()).encode_texts(["a photo of a cat"]), theirs)
+
+
+def test_the_fingerprint_tells_preprocessing_and_activation_but_not_the_place(
+    clip_folder: Path, clip_copy: Path
+) -> None:
+    def fingerprint(folder: Path) -> str:
+        return load(str(folder), LoadOptions()).info.fingerprint
+
+    first = fingerprint(clip_folder)
+    assert fingerprint(clip_copy) == first
+    config = json.loads((clip_copy / "config.json").read_text())
+    config["text_config"]["hidden_act"] = "gelu"
+    (clip_copy / "config.json").write_text(json.dumps(config))
+    other = fingerprint(clip_copy)
+    transformers.CLIPImageProcessor(size={"shortest_edge": 40}, crop_size={"height": 32, "width": 32}).save_pretrained(clip_copy)  # fmt: skip
+
+    assert len({first, other, fingerprint(clip_copy)}) == 3
+
+
+# ----- what goes wrong
+
+
+def test_a_repository_that_would_have_to_be_fetched_is_unavailable_at_once() -> None:
+    with pytest.raises(Unavailable, match=r"cannot get hf:org/name: .*repository org/name cannot be asked .*HF_HOME"):
+        load("org/name", LoadOptions())
+
+
+def test_what_is_neither_folder_nor_name_is_said_to_be_so() -> None:
+    with pytest.raises(UsageError, match=r"'hf:./gone/model' is no folder, nor a name on the Hub: expected hf:FOLDER"):
+        load("./gone/model", LoadOptions())
+
+
+def test_an_empty_folder_says_what_is_expected(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"transformers cannot load hf:.*expected config.json, weights, an image proc"):
+        load(str(tmp_path), LoadOptions())
+
+
+@pytest.mark.parametrize("saver", [save_clip, save_siglip2_of_fixed_size])
+def test_a_tokeniser_without_its_vocabulary_is_refused(
+    small_models: ModuleType, tmp_path: Path, saver: Callable[[Path, ModuleType], Path]
+) -> None:
+    (saver(tmp_path, small_models) / "tokenizer.json").unlink()
+
+    with pytest.raises(
+        ModelError, match=r"'a photo of a cat' and 'a photo of a dog' the same tokens: its vocabulary is miss"
+    ):
+        load(str(tmp_path), LoadOptions())
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "preprocessor_config.json"])
+def test_a_folder_without_one_of_its_parts_is_refused(clip_copy: Path, name: str) -> None:
+    (clip_copy / name).unlink()
+
+    with pytest.raises(ModelError, match="transformers cannot load hf:"):
+        load(str(clip_copy), LoadOptions())
+
+
+def test_weights_that_would_stay_random_are_an_error(clip_copy: Path) -> None:
+    state = load_file(clip_copy / "model.safetensors")
+    del state["text_projection.weight"]
+    save_file(state, clip_copy / "model.safetensors", {"format": "pt"})
+
+    with pytest.raises(ModelError, match=r"lacks 1 weights of its CLIPModel \(text_projection.weight.*would be random"):
+        load(str(clip_copy), LoadOptions())
+
+
+def test_weights_of_another_shape_are_an_error(clip_copy: Path) -> None:
+    state = load_file(clip_copy / "model.safetensors") | {"text_projection.weight": torch.ones(7, 32)}
+    save_file(state, clip_copy / "model.safetensors", {"format": "pt"})
+
+    with pytest.raises(ModelError, match=r"transformers cannot load hf:.*text_projection.weight|mismatched"):
+        load(str(clip_copy), LoadOptions())
+
+
+def test_weights_without_a_place_are_noted(clip_copy: Path) -> None:
+    old = {"text_model.embeddings.position_ids": torch.arange(77)[None]}
+    state = load_file(clip_copy / "model.safetensors") | {"head.weight": torch.ones(3)} | old
+    save_file(state, clip_copy / "model.safetensors", {"format": "pt"})
+
+    assert "1 weights of the checkpoint have no place in the model (head.weight)" in load(str(clip_copy), LoadOptions()).info.notes[0]  # fmt: skip
+
+
+def test_truncated_weights_are_refused(clip_copy: Path) -> None:
+    path = clip_copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+    with pytest.raises(ModelError, match=r"transformers cannot load hf:.*SafetensorError"):
+        load(str(clip_copy), LoadOptions())
+
+
+def test_a_model_with_one_tower_is_refused(tmp_path: Path) -> None:
+    transformers.BertConfig().save_pretrained(tmp_path)
+
+    with pytest.raises(ModelError, match="is of type 'bert', which has no get_image_features and get_text_features"):
+        load(str(tmp_path), LoadOptions())
+
+
+def test_code_from_a_repository_is_never_run(clip_copy: Path) -> None:
+    config = json.loads((clip_copy / "config.json").read_text())
+    config |= {"model_type": "its-own", "auto_map": {"AutoConfig": "code.Config", "AutoModel": "code.Model"}}
+    (clip_copy / "config.json").write_text(json.dumps(config))
+    (clip_copy / "code.py").write_text("raise SystemExit('it ran')\n")
+
+    with pytest.raises(
+        ModelError, match=r"needs Python code from its repository, which clipbench never runs"
+    ) as caught:
+        load(str(clip_copy), LoadOptions())
+
+    assert "trust_remote_code" not in str(caught.value)
+
+
+def test_a_tokeniser_that_ends_texts_otherwise_than_the_model_pools_is_refused(
+    small_models: ModuleType, tmp_path: Path
+) -> None:
+    folder = save_clip(tmp_path, small_models, eos_token_id=333)
+
+    with pytest.raises(
+        ModelError, match=r"takes a text's vector at token id 333, which its tokeniser does not put .*puts 49407"
+    ):
+        load(str(folder), LoadOptions())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (LoadOptions(arch="ViT-B-32"), "--arch ViT-B-32 goes with a checkpoint file"),
+        (LoadOptions(options={"revision": "main"}), "takes no option 'revision'"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_refused(clip_folder: Path, options: LoadOptions, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(str(clip_folder), options)
+
+
+def test_the_library_is_quiet_while_it_builds(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    load(str(folder), LoadOptions())
+
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,65 @@
+"""What every test stands on: no network, and models with random weights for those that ask."""
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+NOWHERE = "http://127.0.0.1:9"
+"""Nothing answers here, and says so at once: a test that asks for the Hub by mistake fails in no time."""
+
+os.environ["HF_ENDPOINT"] = NOWHERE
+os.environ["HF_HOME"] = str(Path(__file__).parent / "no-such-folder")
+for _proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+    os.environ.pop(_proxy, None)
+    os.environ.pop(_proxy.lower(), None)
+
+
+@pytest.fixture(scope="session")
+def small_models() -> ModuleType:
+    """The module ``tests/clipbench/models/small_models.py``: a plain import does not find it everywhere."""
+    name = "small_models"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / "clipbench/models/small_models.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def small_clip_folder(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny CLIP for ``local-dir:`` (3 million parameters, 32 px)."""
+    folder: Path = small_models.open_clip_folder(tmp_path_factory.mktemp("models") / "clip", small_models.CLIP)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_siglip_folder(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny SigLIP with its tokeniser, for ``local-dir:``."""
+    folder: Path = small_models.open_clip_folder(
+        tmp_path_factory.mktemp("models") / "siglip", small_models.SIGLIP, preprocess=small_models.HALVES
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vit_b_32_checkpoint(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A checkpoint of the true ViT-B-32 with random weights, for ``--arch ViT-B-32``; 300 MB, removed at the end."""
+    path: Path = small_models.save_vit_b_32(tmp_path_factory.mktemp("models") / "vit-b-32.safetensors")
+    yield path
+    path.unlink()
+
+
+@pytest.fixture(scope="session")
+def siglip_b_16_folder(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The true ViT-B-16-SigLIP with random weights and a small tokeniser, for ``local-dir:``; removed at the end."""
+    folder: Path = small_models.save_siglip_b_16(tmp_path_factory.mktemp("models") / "siglip-b-16")
+    yield folder
+    shutil.rmtree(folder)

@@ -1,0 +1,263 @@
+"""A run folder as ``clipbench run`` leaves it, with numbers that look like a real model's."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+
+from clipbench.result import (
+    Curve,
+    DatasetRecord,
+    EvaluationRecord,
+    Metric,
+    Result,
+    Run,
+    Status,
+    read_run,
+    write_result,
+)
+
+CLASSES = ("cube", "sphere", "cylinder", "cone", "torus", "pyramid", "star", "ring", "arch", "cross")
+HOSTILE = '<script>alert("1")</script>&amp; "\u202eשלום" 👩‍👩‍👧 ' + "very-long-" * 30
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Return a function that writes a run folder and reads it back."""
+
+    def make(evaluations: Mapping[str, dict[str, Any]] | None = None, *, name: str = "run", **changes: Any) -> Run:
+        folder = tmp_path / name
+        for part in ("samples", "arrays"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        chosen = standard_evaluations() if evaluations is None else evaluations
+        records = [_record(folder, key, **parts) for key, parts in chosen.items()]
+        write_result(Result(**{**_identity(), "evaluations": records, **changes}), folder)
+        return read_run(folder)
+
+    return make
+
+
+@pytest.fixture
+def parts() -> SimpleNamespace:
+    """Return the functions that make the parts of evaluations, and the names that they use."""
+    return SimpleNamespace(
+        standard=standard_evaluations,
+        zero_shot=zero_shot,
+        retrieval=retrieval,
+        modality_gap=modality_gap,
+        fraction=fraction,
+        classes=CLASSES,
+        hostile=HOSTILE,
+    )
+
+
+def standard_evaluations(seed: int = 0, skill: float = 1.0) -> dict[str, dict[str, Any]]:
+    """Return the three tasks, one evaluation that could not be had and one that failed, by ``task@data``."""
+    rng = np.random.default_rng(seed)
+    return {
+        "zero-shot@scenes": zero_shot(rng, CLASSES, skill=skill),
+        "retrieval@scenes": retrieval(rng, skill=skill),
+        "modality-gap@scenes": modality_gap(rng),
+        "zero-shot@imagenet": {
+            "status": "unavailable",
+            "reason": "imagenet is gated: accept its terms, then `clipbench data get imagenet`",
+        },
+        "retrieval@coco": {"status": "failed", "reason": "cannot read image val/000139.jpg: truncated file"},
+    }
+
+
+def zero_shot(
+    rng: np.random.Generator, classes: tuple[str, ...], *, n: int = 2000, skill: float = 1.0
+) -> dict[str, Any]:
+    """Return samples, metrics, curves and arrays as the zero-shot task leaves them."""
+    label = rng.integers(0, len(classes), n)
+    logits = rng.normal(size=(n, len(classes)))
+    logits[np.arange(n), label] += 3.2 * skill
+    logits[:, 1] += 1.6 * (label == 0)
+    shares = np.exp(1.3 * logits) / np.exp(1.3 * logits).sum(axis=1, keepdims=True)
+    predicted, confidence = shares.argmax(axis=1), shares.max(axis=1)
+    right = (predicted == label).astype(np.float64)
+    first_five = (np.sort(logits, axis=1)[:, -min(5, len(classes))] <= logits[np.arange(n), label]).astype(np.float64)
+    ordered = np.sort(logits, axis=1)
+    names = np.array(["{c}", "a {c}", "a photo of a {c}.", "a picture of a small {c} on a table", "art of the {c}."])
+    edges = np.linspace(0, 1, 16)
+    bins = np.digitize(confidence, edges[1:-1])
+    used = [b for b in range(15) if (bins == b).sum() > 0]
+    return {
+        "samples": {
+            "sample_id": np.array([f"image-{k:05}" for k in range(n)], object),
+            "image": np.array([f"{k:032x}" for k in range(n)], object),
+            "label": np.array(classes, object)[label],
+            "predicted": np.array(classes, object)[predicted],
+            "acc1": right,
+            "acc5": first_five,
+            "confidence": confidence,
+            "margin": ordered[:, -1] - ordered[:, -2],
+        },
+        "metrics": {
+            "acc1": fraction(right.mean(), n, chance=1 / len(classes)),
+            "acc5": fraction(first_five.mean(), n, chance=min(1.0, 5 / len(classes))),
+            "mean_per_class_recall": fraction(right.mean() - 0.001, n, chance=1 / len(classes)),
+            "ece": fraction(0.0421, n, higher_is_better=False),
+        },
+        "curves": {
+            "reliability": Curve(
+                x=[float(confidence[bins == b].mean()) for b in used],
+                y=[float(right[bins == b].mean()) for b in used],
+                x_label="confidence",
+                y_label="accuracy",
+            ),
+            "templates": Curve(x=[1.0, 2.0, 3.0, 4.0, 5.0], y=[0.801, 0.812, 0.826, 0.835, 0.839]),
+        },
+        "arrays": {"template_names": names},
+        "controls": {"tie_rate": fraction(0.0, n, higher_is_better=None)},
+        "notes": ["Prompts: 5 templates of the data set."],
+        "params": {"prompts": None},
+    }
+
+
+def retrieval(rng: np.random.Generator, *, n: int = 500, skill: float = 1.0) -> dict[str, Any]:
+    """Return samples, metrics, curves and arrays as the retrieval task leaves them."""
+    images, texts = vectors(rng, n, skill=skill)
+    scores = images @ texts.T
+    ranks = {
+        "text": 1 + (scores > np.diag(scores)[:, None]).sum(axis=1),
+        "image": 1 + (scores > np.diag(scores)[None, :]).sum(axis=0),
+    }
+    ks = range(1, min(100, n) + 1)
+    metrics, curves = dict[str, Metric](), dict[str, Curve]()
+    for way, rank in ranks.items():
+        for k in (1, 5, 10):
+            metrics[f"{way}_retrieval_recall@{k}"] = fraction((rank <= k).mean(), n, chance=k / n)
+    for way, rank in ranks.items():
+        middle = float(np.median(rank))
+        metrics[f"{way}_retrieval_median_rank"] = Metric(
+            value=middle, low=middle, high=middle + 1, n=n, unit="rank", higher_is_better=False
+        )
+        curves[f"{way}_retrieval_recall"] = Curve(x=[float(k) for k in ks], y=[float((rank <= k).mean()) for k in ks])
+    metrics["text_text_recall@1"] = Metric(value=None, reason="no image has two captions")
+    return {
+        "samples": {
+            "sample_id": np.array([f"{way}-{k}" for way in ranks for k in range(n)], object),
+            "query": np.repeat(["image", "text"], n).astype(object),
+            "rank": np.concatenate([ranks["text"], ranks["image"]]),
+        },
+        "metrics": metrics,
+        "curves": curves,
+        "arrays": {"similarity": scores[:50, :50].astype(np.float32)},
+    }
+
+
+def modality_gap(rng: np.random.Generator, *, n: int = 600) -> dict[str, Any]:
+    """Return metrics and vectors as the modality-gap task leaves them."""
+    images, texts = vectors(rng, n)
+    fixed = "no interval: a mean over all pairs of vectors, which no resampling of samples is valid for"
+    return {
+        "samples": {"sample_id": np.array([f"pair-{k}" for k in range(n)], object)},
+        "metrics": {
+            "gap": Metric(value=0.8514, low=0.8431, high=0.8602, n=n, unit="distance", method="delta"),
+            "image_cone": Metric(value=0.5315, n=n, unit="cosine", reason=fixed),
+            "text_cone": Metric(value=0.5152, n=n, unit="cosine", reason=fixed),
+            "pair_cosine": Metric(value=0.3099, low=0.3071, high=0.3127, n=n, unit="cosine"),
+            "rmg": Metric(value=0.587, low=0.581, high=0.593, n=n, unit="ratio"),
+            "separability": fraction(1.0, n, chance=0.5, higher_is_better=None),
+            "alignment": Metric(value=1.3802, low=1.3746, high=1.3858, n=n, unit="squared distance"),
+            "image_uniformity": Metric(value=-1.8312, n=n, unit="nats", reason=fixed),
+            "image_effective_rank": Metric(value=201.4, n=n, unit="dimensions", reason=fixed),
+        },
+        "arrays": {"images": images, "texts": texts},
+    }
+
+
+def vectors(rng: np.random.Generator, n: int, *, dim: int = 48, skill: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return unit vectors of pairs in two cones."""
+    shared = rng.normal(size=(n, dim)) * skill
+    found = []
+    for axis in (0, 1):
+        own = shared + 0.9 * rng.normal(size=(n, dim))
+        own[:, axis] += 9.0
+        found.append((own / np.linalg.norm(own, axis=1, keepdims=True)).astype(np.float32))
+    return found[0], found[1]
+
+
+def fraction(value: float, n: int, *, chance: float | None = None, higher_is_better: bool | None = True) -> Metric:
+    """Return a metric with a normal interval."""
+    half = 1.96 * float(np.sqrt(max(value * (1 - value), 0.25 / n) / n))
+    return Metric(
+        value=float(value),
+        low=max(0.0, float(value) - half),
+        high=min(1.0, float(value) + half),
+        n=n,
+        chance=chance,
+        higher_is_better=higher_is_better,
+    )
+
+
+def _record(
+    folder: Path,
+    name: str,
+    *,
+    samples: Mapping[str, np.ndarray] | None = None,
+    arrays: Mapping[str, np.ndarray] | None = None,
+    status: Status = "ok",
+    **parts: Any,
+) -> EvaluationRecord:
+    task, _, data = name.partition("@")
+    stem, files = f"{len(list((folder / 'samples').iterdir()))}", dict[str, str]()
+    if samples:
+        files["samples"] = f"samples/{stem}.parquet"
+        pandas.DataFrame(dict(samples)).to_parquet(folder / files["samples"], index=False)
+    if arrays:
+        files["arrays"] = f"arrays/{stem}.npz"
+        np.savez(folder / files["arrays"], allow_pickle=False, **arrays)
+    n = len(next(iter(samples.values()))) if samples else 0
+    work = {
+        "seconds": {"load": 1.2, "encode_images": 35.2, "encode_texts": 0.41, "score": 0.03},
+        "encoded": {"images": n, "texts": 50, "stored_images": 0, "stored_texts": 12},
+    }
+    return EvaluationRecord(
+        **{
+            "task": task,
+            "task_version": 1,
+            "params": {},
+            "dataset": DatasetRecord(id=data, revision="v3", split="test", n_samples=n, fingerprint="9f8e7d6c5b4a3928"),
+            "status": status,
+            "files": files,
+            **(work if status == "ok" else {}),
+            **parts,
+        }
+    )
+
+
+def _identity() -> dict[str, Any]:
+    return {
+        "clipbench_version": "0.1.0",
+        "created": "2026-11-24T14:15:00+00:00",
+        "command": ["clipbench", "run", "--model", "vit-b-32", "--tasks", "all", "--data-root", "my data"],
+        "seed": 0,
+        "environment": {
+            "python": "3.11.7",
+            "torch": "2.13.0",
+            "platform": "Linux",
+            "device": "cpu",
+            "precision": "fp32",
+        },
+        "model": {
+            "ref": "vit-b-32",
+            "id": "open_clip:ViT-B-32-quickgelu/openai",
+            "fingerprint": "1a2b3c4d5e6f70819203a4b5c6d7e8f9",
+            "family": "open_clip/CLIP",
+            "embed_dim": 512,
+            "context_length": 77,
+            "image_size": 224,
+            "logit_scale": 100.0,
+            "logit_bias": 0.0,
+            "n_parameters": 151277313,
+            "notes": ["OpenAI's weights use QuickGELU; the architecture was chosen to match."],
+        },
+    }

@@ -1,0 +1,95 @@
+"""Sentences say what their intervals carry, and no more."""
+
+from typing import Any
+
+import pytest
+
+from clipbench.result import DatasetRecord, EvaluationRecord, Metric
+from clipbench_reports.findings import against_chance, findings
+
+
+def evaluation(task: str, metrics: dict[str, Metric], **changes: Any) -> EvaluationRecord:
+    record = {"task": task, "task_version": 1, "params": {}, "dataset": DatasetRecord(id="here"), "status": "ok"}
+    return EvaluationRecord(**{**record, "metrics": metrics, **changes})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "higher_is_better", "expected"),
+    [
+        (0.51, 0.60, True, "better"),
+        (0.50, 0.60, True, "level"),  # an end of the interval is in it
+        (0.40, 0.50, True, "level"),
+        (0.40, 0.49, True, "worse"),
+        (0.40, 0.49, False, "better"),
+        (0.51, 0.60, False, "worse"),
+        (0.51, 0.60, None, None),
+        (None, None, True, None),
+    ],
+)
+def test_only_an_interval_without_chance_is_better_or_worse(
+    low: float | None, high: float | None, higher_is_better: bool | None, expected: str | None
+) -> None:
+    metric = Metric(value=0.5, low=low, high=high, chance=0.5, higher_is_better=higher_is_better)
+    assert against_chance(metric) == expected
+
+
+@pytest.mark.parametrize(
+    ("low", "mark", "words"),
+    [
+        (0.15, "good", "for 20.0 % of 80 pictures (95 % interval 15.0 to 30.0; chance 10.0 %)."),
+        (0.05, "weak", "for 20.0 % of 80 pictures: no better than chance (10.0 %), which lies in the"),
+    ],
+)
+def test_zero_shot_claims_skill_only_above_chance(low: float, mark: str, words: str) -> None:
+    metric = Metric(value=0.2, low=low, high=0.3, chance=0.1, n=80, higher_is_better=True)
+    (found,) = findings(evaluation("zero-shot", {"acc1": metric}))
+    assert found.mark == mark
+    assert words in found.text
+
+
+def test_a_model_below_chance_is_said_to_be() -> None:
+    metric = Metric(value=0.02, low=0.01, high=0.04, chance=0.1, n=900, higher_is_better=True)
+    (found,) = findings(evaluation("zero-shot", {"acc1": metric}))
+    assert found == (
+        "weak",
+        "Names the right class first for 2.0 % of 900 pictures: worse than chance (10.0 %; 95 % interval 1.0 to 4.0).",
+    )
+
+
+def test_retrieval_speaks_of_both_ways() -> None:
+    metric = Metric(value=0.4, low=0.3, high=0.5, chance=0.01, n=100, higher_is_better=True)
+    names = ("text_retrieval_recall@1", "image_retrieval_recall@1")
+    found = findings(evaluation("retrieval", dict.fromkeys(names, metric)))
+    assert [finding.mark for finding in found] == ["good", "good"]
+    assert found[0].text.startswith("A caption finds its image first in 40.0 %")
+    assert found[1].text.startswith("An image finds a caption of its own first in 40.0 %")
+
+
+def test_the_gap_is_told_without_praise_or_blame() -> None:
+    metrics = {"gap": Metric(value=0.8514, unit="distance"), "separability": Metric(value=1.0, chance=0.5)}
+    (found,) = findings(evaluation("modality-gap", metrics))
+    assert found.mark == "plain"
+    assert found.text.startswith("The mean image and the mean text vector lie 0.851 apart; ")
+    assert found.text.endswith("a linear rule tells images from texts in 100.0 % of cases.")
+
+
+def test_a_metric_without_an_interval_makes_no_claim() -> None:
+    metrics = {"depth": Metric(value=12.34, unit="m", n=4, chance=1.0, higher_is_better=True)}
+    assert findings(evaluation("mine", metrics)) == [("plain", "depth: 12.3 m (n = 4) (no interval).")]
+
+
+def test_an_undefined_metric_says_its_reason() -> None:
+    (found,) = findings(evaluation("zero-shot", {"acc1": Metric(value=None, reason="there is one class")}))
+    assert found.mark == "missing"
+    assert "undefined (there is one class)" in found.text
+
+
+@pytest.mark.parametrize(("status", "said"), [("unavailable", "Not measured"), ("failed", "Failed")])
+def test_what_was_not_measured_says_why(status: str, said: str) -> None:
+    (found,) = findings(evaluation("zero-shot", {}, status=status, reason="it is gated"))
+    assert found == ("missing", f"{said}: zero-shot@here – it is gated")
+
+
+def test_a_name_cannot_turn_the_direction_of_its_sentence() -> None:
+    (found,) = findings(evaluation("zero-shot", {}, status="failed", reason="\u202eno"))
+    assert found.text == "Failed: zero-shot@here – \N{FIRST STRONG ISOLATE}\u202eno\N{POP DIRECTIONAL ISOLATE}"

@@ -1,0 +1,57 @@
+"""A model that knows nothing but colours: `colour:3` counts pixels in a 3 x 3 x 3 grid of colours."""
+
+import re
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from clipbench.errors import UsageError
+from clipbench.model import LoadOptions, ModelInfo
+
+NAMED = {"red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
+
+
+class ColourModel:
+    """An image is its histogram of colours, a text the colours that it names."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.info = ModelInfo(
+            ref=f"colour:{steps}",
+            id=f"colour:{steps}",
+            fingerprint=f"colour-v1-{steps}",
+            family="colour",
+            embed_dim=steps**3,
+            context_length=None,
+            image_size=None,
+            logit_scale=10.0,
+            logit_bias=0.0,
+            n_parameters=0,
+        )
+
+    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        return np.stack([self._histogram(np.asarray(image).reshape(-1, 3)) for image in images])
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        return np.stack([self._text(text) for text in texts])
+
+    def _text(self, text: str) -> np.ndarray:
+        named = [NAMED[word] for word in re.findall(r"[a-z]+", text.lower()) if word in NAMED]
+        if named:
+            return self._histogram(np.array(named))
+        seed = zlib.crc32(text.encode())
+        return np.random.default_rng(seed).random(self.steps**3).astype(np.float32)
+
+    def _histogram(self, pixels: np.ndarray) -> np.ndarray:
+        cells = pixels.astype(np.int64) * self.steps // 256 @ (self.steps**2, self.steps, 1)
+        return np.bincount(cells, minlength=self.steps**3).astype(np.float32)
+
+
+def load(body: str, options: LoadOptions) -> ColourModel:
+    """Return the model of `colour:STEPS`."""
+    options.refuse_unknown((), f"colour:{body}")
+    if not body.isdigit() or int(body) < 2:
+        raise UsageError(f"colour:{body}: expected a number of steps of at least 2, such as colour:3")
+    return ColourModel(int(body))

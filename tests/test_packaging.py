@@ -1,0 +1,62 @@
+"""The installation: entry points as declared, exports as said, light commands light, and the wheel when it is tested."""
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+import clipbench
+
+ROOT = Path(__file__).parents[1]
+GROUPS = ("clipbench.tasks", "clipbench.suites", "clipbench.models", "clipbench.reports")
+PACKAGES = ("clipbench", "clipbench.models", "clipbench.data", "clipbench.metrics", "clipbench.cli")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_installed_entry_points_are_those_declared(group: str) -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][group]
+    installed = {point.name: point.value for point in entry_points(group=group)}
+    assert declared.items() <= installed.items(), "pyproject.toml has changed: run `make install`"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_exports_just_what_it_says(package: str) -> None:
+    module = import_module(package)
+    statements = ast.parse(Path(str(module.__file__)).read_text()).body
+    imported = {
+        alias.name
+        for statement in statements
+        if isinstance(statement, ast.ImportFrom) and str(statement.module).startswith("clipbench")
+        for alias in statement.names
+    }
+    assert set(module.__all__) - {"__version__"} == imported
+    assert all(hasattr(module, name) for name in module.__all__)
+
+
+def test_help_and_listings_do_not_import_torch() -> None:
+    for arguments in (["--help"], ["run", "--help"], ["list", "tasks"], ["list", "models"], ["list", "data"]):
+        code = (
+            "import sys\nfrom clipbench.cli import main\n"
+            f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+            "heavy = {'torch', 'open_clip', 'transformers', 'datasets', 'sklearn', 'scipy', 'pandas', 'matplotlib'}\n"
+            "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_reports_are_made_without_torch() -> None:
+    code = "import sys, clipbench_reports.html; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif("CLIPBENCH_TEST_WHEEL" not in os.environ, reason="only where `make test-wheel` installs the wheel")
+def test_it_is_the_wheel_that_is_tested() -> None:
+    assert clipbench.__file__ is not None
+    assert "site-packages" in clipbench.__file__
