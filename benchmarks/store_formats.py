@@ -5,6 +5,7 @@ durable before the next), open the store cold and read its keys, fetch 10,000 ra
 The page cache is warm in every read, as it is for a second run. Prints one line a form.
 """
 
+import itertools
 import os
 import shutil
 import sqlite3
@@ -137,7 +138,7 @@ def gather_from(chunks: list[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
         which = np.searchsorted(starts, rows, side="right") - 1
         order = np.argsort(which, kind="stable")
         bounds = np.searchsorted(which[order], np.arange(len(chunks) + 1))
-        for chunk, (low, high) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for chunk, (low, high) in enumerate(itertools.pairwise(bounds)):
             at = order[low:high]
             out[at] = chunks[chunk][rows[at] - starts[chunk]]
         return out

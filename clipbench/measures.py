@@ -43,7 +43,7 @@ class Mean:
         values, clusters = _defined(samples, self.column)
         if not len(values):
             return _undefined(self, f"no sample has a value for '{self.column}'")
-        interval = stats.mean_interval(values, rng, clusters=clusters)
+        interval = stats.mean_interval(values, rng, clusters=clusters, is_proportion=self.unit == "fraction")
         return _metric(self, float(values.mean()), len(values), interval)
 
 
@@ -57,6 +57,8 @@ class Statistic:
     unit: str = "fraction"
     chance: float | None = None
     higher_is_better: bool | None = True
+    is_biased: bool = False
+    """Resampling moves its mean, as it does that of a calibration error: the interval is put back on the value."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         first, clusters = _defined(samples, self.columns[0])
@@ -68,8 +70,10 @@ class Statistic:
         def at(index: np.ndarray) -> float:
             return self.function({name: column[index] for name, column in rows.items()})
 
-        interval = stats.bootstrap_interval(at, len(first), rng, clusters=clusters)
-        return _metric(self, self.function(rows), len(first), interval)
+        value = self.function(rows)
+        centre = value if self.is_biased else None
+        interval = stats.bootstrap_interval(at, len(first), rng, clusters=clusters, recentre_on=centre)
+        return _metric(self, value, len(first), interval)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +89,6 @@ class Smooth:
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         influence, clusters = _defined(samples, self.influence)
         interval = stats.influence_interval(self.value, influence, clusters=clusters)
-        if self.unit == "fraction":
-            interval = _within_one(interval)
         return _metric(self, self.value, len(influence), interval)
 
 
@@ -131,6 +133,8 @@ def _defined(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | No
 def _metric(measure: Mean | Statistic | Smooth, value: float, n: int, interval: stats.Interval) -> Metric:
     if math.isnan(value):
         return _undefined(measure, "the value is undefined for these samples")
+    if measure.unit == "fraction":
+        interval = _within_one(interval)
     is_bounded = interval.low is not None
     return Metric(
         value=value,

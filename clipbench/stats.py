@@ -78,6 +78,7 @@ def mean_interval(
     rng: np.random.Generator,
     *,
     clusters: Shaped[np.ndarray, " n"] | None = None,
+    is_proportion: bool = True,
 ) -> Interval:
     """Return the interval of a mean: Wilson for independent zeros and ones, else a (cluster) bootstrap.
 
@@ -85,6 +86,9 @@ def mean_interval(
     so that clusters may differ in size. It does not depend on the order of the samples. A bootstrap of equal values
     would have no width: when all are 0, or all 1, the interval is Wilson's with n the number of clusters; for any
     other constant it has no width, and the method says so. One value (or cluster) that is neither has no interval.
+
+    Args:
+        is_proportion: zeros and ones are misses and hits; False for cosines and the like, where 1 is a value as others.
 
     Raises:
         DataError: there are no values.
@@ -99,7 +103,7 @@ def mean_interval(
     sums = values if codes is None else np.bincount(codes, values)
     counts = np.ones(len(values)) if codes is None else np.bincount(codes).astype(np.float64)
     n, is_constant = len(sums), values.min() == values.max()
-    if np.isin(values, (0.0, 1.0)).all() and (codes is None or is_constant):
+    if is_proportion and np.isin(values, (0.0, 1.0)).all() and (codes is None or is_constant):
         return wilson(float(values.mean()) * n, n)._replace(method="Wilson" + _over(codes, n))
     if n == 1:
         return _too_few(codes)
@@ -114,11 +118,12 @@ def bootstrap_interval(
     rng: np.random.Generator,
     *,
     clusters: Shaped[np.ndarray, " n"] | None = None,
+    recentre_on: float | None = None,
 ) -> Interval:
     """Return the percentile bootstrap interval of a statistic of rows.
 
-    The percentile bootstrap corrects neither bias nor skewness: it is too narrow for extremes, for statistics that
-    are biased at this n (a calibration error near 0) and for discrete ones at small n (a median of ranks). Resamples
+    The percentile bootstrap corrects neither bias nor skewness: it is too narrow for extremes, and for discrete
+    statistics at small n (a median of ranks). Resamples
     for which the statistic is NaN (a class is absent) are left out, and the method says how many; when more than
     half are, there is no interval.
 
@@ -127,6 +132,8 @@ def bootstrap_interval(
         n: number of rows.
         rng: used up by ``STATISTIC_RESAMPLES`` resamples.
         clusters: of the rows; whole clusters are drawn.
+        recentre_on: the value itself, for a statistic that resampling biases, such as a calibration error near 0: the
+            percentiles are moved so that the resamples' mean is the value.
 
     Example:
         >>> rows = np.arange(100.0)
@@ -140,7 +147,10 @@ def bootstrap_interval(
         return _too_few(codes)
     resamples = _resamples(n_units, codes, rng)
     values = np.array([statistic(next(resamples)) for _ in range(STATISTIC_RESAMPLES)], np.float64)
-    return _percentiles(values, codes, n_units)
+    if recentre_on is None:
+        return _percentiles(values, codes, n_units)
+    low, high, method = _percentiles(values - np.nanmean(values) + recentre_on, codes, n_units)
+    return Interval(low, high, f"recentred {method}")
 
 
 def influence_interval(

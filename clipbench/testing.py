@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from clipbench.data.dataset import content_digest
+from clipbench.data.dataset import ImageRef, content_digest
 from clipbench.errors import BadImage
 from clipbench.model import ModelInfo
 
@@ -95,7 +95,7 @@ class FixedEmbedder:
         self._images = images
         self._texts = texts
 
-    def images(self, images: Sequence[NamedImage]) -> Float32[np.ndarray, "n_images dim"]:
+    def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
         return np.array([self._images[image.name] for image in images], np.float32)
 
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:

@@ -46,7 +46,9 @@ if __name__ == "__main__":
     limit = parse().limit
     data = write_digits(Path("runs") / "demo-data", per_class=-(-limit // len(NAMES)))
     out = Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
-    print(f"A ViT-B-32 with RANDOM weights on {limit} of scikit-learn's digits: expect the scores of chance.", flush=True)
+    print(
+        f"A ViT-B-32 with RANDOM weights on {limit} of scikit-learn's digits: expect the scores of chance.", flush=True
+    )
     tasks = ",".join(f"{task}@{data}" for task in ("zero-shot", "retrieval", "modality-gap"))
     model = ["--model", "open_clip:ViT-B-32/random", "--model-option", "seed=0"]
     try:

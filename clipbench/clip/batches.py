@@ -92,9 +92,9 @@ class Drawing:
     def __call__(self, draw: Draw) -> tuple[UInt8[np.ndarray, "3 S S"], str]:
         image, caption = self.pairs.pair(draw.number, draw.epoch)
         if not self.crops:
-            return self.preprocess.bytes(image), caption
+            return self.preprocess.square(image), caption
         rng = np.random.default_rng((self.seed, draw.position))
-        return self.preprocess.cropped_bytes(image, rng), caption
+        return self.preprocess.random_crop(image, rng), caption
 
 
 def load_batches(

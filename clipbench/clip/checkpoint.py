@@ -9,10 +9,11 @@ optimiser.safetensors   what resuming needs besides; only in the newest checkpoi
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -60,6 +61,8 @@ def save_checkpoint(out: Path, trained: Trained, optimiser: torch.optim.Optimize
     folder, half = out / f"step-{step}", out / f".step-{step}-{os.getpid()}"
     if folder.exists():
         return folder
+    for stale in out.glob(".step-*"):
+        shutil.rmtree(stale)  # of a process that was killed
     half.mkdir(parents=True)
     save_model(half, trained.model, trained.tokeniser)
     _write_json(half / TRAIN, _progress_json(trained.progress))
@@ -85,17 +88,7 @@ def load_checkpoint(folder: Path) -> Trained:
     Raises:
         ModelError: a file is missing, damaged, or of another model.
     """
-    content = read_json(folder / TRAIN)
-    try:
-        progress = Progress(
-            arguments=content["arguments"],
-            data=content["data"],
-            step=int(content["step"]),
-            losses=[(int(step), float(loss)) for step, loss in content["losses"]],
-            seconds=float(content["seconds"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder / TRAIN} is not what clipbench train wrote ({error!r})") from error
+    progress = _progress(read_json(folder / TRAIN), folder / TRAIN)
     model, tokeniser = load_model(folder)
     return Trained(model, tokeniser, progress)
 
@@ -153,6 +146,20 @@ def _optimiser_state(model: CLIP, optimiser: torch.optim.Optimizer) -> dict[str,
         for moment, value in optimiser.state.get(parameter, {}).items():
             state[f"{moment}/{name}"] = value.detach().cpu().contiguous()
     return state
+
+
+def _progress(content: Any, path: Path) -> Progress:
+    """Return what ``_progress_json`` described, from untyped JSON."""
+    try:
+        return Progress(
+            arguments=content["arguments"],
+            data=content["data"],
+            step=int(content["step"]),
+            losses=[(int(step), float(loss)) for step, loss in content["losses"]],
+            seconds=float(content["seconds"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is not what clipbench train wrote ({type(error).__name__}: {error})") from error
 
 
 def _progress_json(progress: Progress) -> dict[str, object]:

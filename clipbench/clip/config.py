@@ -157,7 +157,7 @@ CONFIGS = {
         patch_size=8,
         vision=Tower(width=128, layers=6, heads=2),
         text=Tower(width=128, layers=4, heads=2),
-        vocab_size=1024,
+        vocab_size=1280,
     ),
     "small": ClipConfig(
         embed_dim=256,

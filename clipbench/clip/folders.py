@@ -3,7 +3,6 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 from clipbench.errors import ModelError, UsageError
 
@@ -36,13 +35,13 @@ def arguments_of(run: Path) -> dict[str, object]:
         ModelError: the checkpoint is damaged.
     """
     path = newest_checkpoint(run) / TRAIN
-    content = read_json(path)
-    if not isinstance(content.get("arguments"), dict):
+    arguments = read_json(path).get("arguments")
+    if not isinstance(arguments, dict):
         raise ModelError(f"{path} does not hold the arguments of a run: the checkpoint is damaged")
-    return dict(content["arguments"])
+    return arguments
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, object]:
     """Return the object in a checkpoint's file.
 
     Raises:

@@ -2,9 +2,9 @@
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 from tqdm import tqdm
 
@@ -50,13 +50,13 @@ class Bar:
     """A progress bar on standard error with loss, temperature, gap, rate and time left."""
 
     def __init__(self, *, steps: int, done: int, is_shown: bool) -> None:
-        self._bar = tqdm(total=steps, initial=done, unit="step", disable=not is_shown, dynamic_ncols=True)
+        seconds = 0.2 if sys.stderr.isatty() else 30.0  # in a file, each refresh is a line to scroll past
+        self._bar = tqdm(
+            total=steps, initial=done, unit="step", mininterval=seconds, disable=not is_shown, dynamic_ncols=True
+        )
         self._gap: float | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._bar.close()
 
     def evaluated(self, values: Mapping[str, float]) -> None:

@@ -11,7 +11,7 @@ LOSS_NAMES = ("clip", "siglip")
 TRAINING_PRECISIONS = ("fp32", "bf16")
 """fp16 would need its gradients scaled; bfloat16 has float32's range and does not."""
 
-FREE = ("out", "device", "workers", "save_every", "eval_every", "micro_batch_size")
+FREE = ("out", "data_root", "device", "workers", "save_every", "eval_every", "micro_batch_size")
 """What may differ when a run is resumed: the weights do not depend on it, but for rounding."""
 
 

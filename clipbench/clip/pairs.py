@@ -8,9 +8,11 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from PIL import Image
 
-from clipbench.data import DataOptions, Dataset, load_data
-from clipbench.errors import DataError, UsageError
+from clipbench.data import DataOptions, Dataset, ImageRef, load_data
+from clipbench.errors import BadImage, DataError, UsageError
 
+SCENES = "scenes"
+"""The data that are generated, and come with clipbench."""
 HELD_OUT = 500
 """Pairs that are measured and not trained on, or a tenth of the data where that is fewer."""
 TOKENISER_CAPTIONS = 50_000
@@ -50,13 +52,22 @@ class Corpus(NamedTuple):
     """Whether a random crop leaves captions true and is of use."""
 
 
-def load_corpus(data: str, options: DataOptions, *, seed: int) -> Corpus:
+def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Corpus:
     """Return the pairs that a data reference stands for; where the data have splits and none is named, of ``train``.
+
+    Args:
+        seed: of the choice of what is held out; of scenes, of what is drawn.
+        size: in pixels, of pictures that are yet to be drawn.
 
     Raises:
         UsageError: the reference or an option is wrong.
         DataError: the data have no captions, or too few pictures.
     """
+    if data.lower() == SCENES:
+        from clipbench.clip.scene_pairs import scene_corpus
+
+        options.refuse_unknown([], data)
+        return scene_corpus(size=size, seed=seed)
     dataset = _load(data, options)
     if dataset.captions is None:
         raise DataError(
@@ -87,10 +98,20 @@ class DatasetPairs:
 
     def pair(self, index: int, epoch: int) -> tuple[Image.Image, str]:
         rows = self._rows[self._starts[index] : self._starts[index + 1]]
-        return self._images[index].open(), self._captions[rows[epoch % len(rows)]]
+        return _rgb(self._images[index]), self._captions[rows[epoch % len(rows)]]
 
     def captions(self) -> Iterator[str]:
         yield from islice(self._captions, TOKENISER_CAPTIONS)
+
+
+def _rgb(image: ImageRef) -> Image.Image:
+    """Return a picture in colours; raise BadImage when that fails."""
+    try:
+        return image.open().convert("RGB")
+    except BadImage:
+        raise
+    except Exception as error:  # Pillow's word for a mode that has no way to RGB
+        raise BadImage(image.name, f"{type(error).__name__}: {error}") from error
 
 
 def _load(data: str, options: DataOptions) -> Dataset:

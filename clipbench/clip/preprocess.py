@@ -21,9 +21,9 @@ class Preprocess:
     config: ClipConfig
 
     def __call__(self, image: Image.Image) -> Float32[np.ndarray, "channels height width"]:
-        return normalised(self.bytes(image), self.config)
+        return normalised(self.square(image), self.config)
 
-    def bytes(self, image: Image.Image) -> UInt8[np.ndarray, "channels height width"]:
+    def square(self, image: Image.Image) -> UInt8[np.ndarray, "channels height width"]:
         """Return the square of pixels that the model sees, before normalisation."""
         side = self.config.image_size
         rgb = image.convert("RGB")
@@ -34,7 +34,7 @@ class Preprocess:
         left, top = (round((length - side) / 2) for length in rgb.size)
         return _planes(rgb.crop((left, top, left + side, top + side)))
 
-    def cropped_bytes(self, image: Image.Image, rng: np.random.Generator) -> UInt8[np.ndarray, "channels height width"]:
+    def random_crop(self, image: Image.Image, rng: np.random.Generator) -> UInt8[np.ndarray, "channels height width"]:
         """Return the pixels of a random crop, resized to the model's square whatever its aspect."""
         rgb = image.convert("RGB")
         side = self.config.image_size

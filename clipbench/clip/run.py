@@ -99,7 +99,8 @@ def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -
 
 def _corpus(options: TrainOptions) -> Corpus:
     root = None if options.data_root is None else Path(options.data_root)
-    return load_corpus(options.data, DataOptions(data_root=root, options=options.data_options), seed=options.seed)
+    data = DataOptions(data_root=root, options=options.data_options)
+    return load_corpus(options.data, data, seed=options.seed, size=find_config(options.arch).image_size)
 
 
 def _order(options: TrainOptions, corpus: Corpus) -> Order:
@@ -125,12 +126,12 @@ def _assemble(
         optimiser=make_optimiser(model, lr=options.lr, weight_decay=options.weight_decay),
         order=order,
         drawing=drawing,
-        held_out=_held_out(corpus, trained, options.workers),
+        held_out=_held_out(corpus, trained),
         log=Log(options.out, resumed_at=resumed_at) if process() == 0 else Log(None),
     )
 
 
-def _held_out(corpus: Corpus, trained: Trained, workers: int) -> Batch:
+def _held_out(corpus: Corpus, trained: Trained) -> Batch:
     pairs = corpus.held_out
     assert pairs.n_pairs is not None, pairs.name
     drawing = Drawing(pairs=pairs, preprocess=Preprocess(trained.model.config), crops=False, seed=0)

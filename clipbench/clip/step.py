@@ -21,7 +21,6 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from clipbench.clip.batches import Batch
-from clipbench.clip.config import ClipConfig
 from clipbench.clip.losses import Loss, n_processes
 from clipbench.clip.model import CLIP
 
@@ -50,7 +49,8 @@ class Towers:
             return self.model.encode_text(tokens[:, :longest].to(self.device)).float()
 
     def _normalised(self, pixels: Tensor) -> Float32[Tensor, "n 3 S S"]:
-        mean, std = (torch.tensor(each, device=self.device)[:, None, None] for each in _colours(self.model.config))
+        config = self.model.config
+        mean, std = (torch.tensor(each, device=self.device)[:, None, None] for each in (config.mean, config.std))
         return (pixels.to(self.device).float() / 255 - mean) / std
 
     @contextmanager
@@ -72,17 +72,17 @@ def add_gradients(
     Args:
         micro_batch_size: pairs whose activations are held at a time; None for all.
     """
-    images, texts = _image_parts(towers, batch, micro_batch_size), _text_parts(towers, batch, micro_batch_size)
+    parts = [*_image_parts(towers, batch, micro_batch_size), *_text_parts(towers, batch, micro_batch_size)]
     keep = micro_batch_size is None
     with torch.set_grad_enabled(keep):
-        outputs = [part.encode() for part in (*images, *texts)]
+        outputs = [part.encode() for part in parts]
     vectors = torch.zeros(2, len(batch.pixels), outputs[0].shape[1], device=towers.device)
-    for part, output in zip((*images, *texts), outputs, strict=True):
+    for part, output in zip(parts, outputs, strict=True):
         vectors[part.side, part.rows] = output.detach()
     share, gradients = _loss_and_gradients(towers.model, vectors, loss)
-    for number, part in enumerate((*images, *texts)):
-        output = outputs[number] if keep else part.encode()
-        output.backward(gradients[part.side, part.rows])
+    for part, output in zip(parts, outputs, strict=True):
+        again = output if keep else part.encode()
+        again.backward(gradients[part.side, part.rows])
     return share
 
 
@@ -128,7 +128,3 @@ def _loss_and_gradients(
     share.backward()
     assert vectors.grad is not None
     return share.detach(), vectors.grad
-
-
-def _colours(config: ClipConfig) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    return config.mean, config.std

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 from tokenizers import AddedToken, Regex, Tokenizer
-from tokenizers.decoders import BPEDecoder
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.decoders import Replace
 from tokenizers.decoders import Sequence as DecoderSequence
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Split
@@ -27,6 +27,8 @@ from clipbench.errors import DataError, ModelError
 
 START, END = "<start_of_text>", "<end_of_text>"
 WORD_END = "</w>"
+BLANK = "Ġ"
+"""The character that stands for the byte of a blank."""
 FILE = "tokenizer.json"
 
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -159,7 +161,7 @@ def _pipeline(merges: Merges) -> Tokenizer:
     tokenizer.pre_tokenizer = PreTokenizerSequence(
         [Split(Regex(_WORDS), behavior="removed", invert=True), ByteLevel(add_prefix_space=False, use_regex=False)]
     )
-    tokenizer.decoder = DecoderSequence([BPEDecoder(WORD_END), ByteLevelDecoder()])
+    tokenizer.decoder = DecoderSequence([Replace(WORD_END, BLANK), ByteLevelDecoder()])
     tokenizer.add_special_tokens([AddedToken(START, special=True), AddedToken(END, special=True)])
     return tokenizer
 

@@ -54,7 +54,7 @@ def train(options: TrainOptions, *, is_resumed: bool = False, show_progress: boo
         is_shown = show_progress and process() == 0
         with (
             closing(run.log),
-            Bar(steps=options.steps, done=run.trained.progress.step, is_shown=is_shown) as bar,
+            closing(Bar(steps=options.steps, done=run.trained.progress.step, is_shown=is_shown)) as bar,
             _told_to_stop() as stop,
         ):
             return _Loop(run, bar, stop).go()

@@ -10,7 +10,7 @@ import torch
 
 from clipbench.errors import ModelError
 from clipbench.models._suffixes import CHECKPOINTS
-from clipbench.models._torch import first_line
+from clipbench.models._torch import first_line, quiet
 
 WRAPPERS = ("module.", "_orig_mod.")
 """What DistributedDataParallel and torch.compile put before each name."""
@@ -105,7 +105,8 @@ def _read_pickle(path: Path) -> object:
             " (vit-b-32, ...), and save your own as a state dict"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with quiet():  # what torch thinks of a stranger's pickle is no news to the user: the error below is
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for what is no checkpoint
         blocked = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if blocked:

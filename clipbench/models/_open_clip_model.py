@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,33 +89,18 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
     tokenizer, config, module = _from_library(recipe)
     tower = _text_tower(module, tokenizer, recipe)
     notes = recipe.notes if state is None else (*recipe.notes, *_load_weights(module, state, recipe))
-    settings = dict(module.visual.preprocess_cfg)
     words = tokenizer.encoder if hasattr(tokenizer, "encoder") else tokenizer.tokenizer.get_vocab()
-    identity = digest(
-        ADAPTER,
-        weights_digest(module),
-        options.precision,
-        _computation(config, recipe),
-        sorted(settings.items()),
-        tokenizer_identity(tower.tokenize, words),
+    tokens = tokenizer_identity(tower.tokenize, words)
+    info = replace(
+        _info(module, config, recipe, digest(options.precision, tokens)),
+        context_length=tokenizer.context_length,
+        device=str(place.device),
+        precision=options.precision,
+        notes=notes,
     )
     model = TorchModel(
-        info=ModelInfo(
-            ref=recipe.id,
-            id=recipe.id,
-            fingerprint=identity,
-            family=f"open_clip/{_family(module)}",
-            embed_dim=config["embed_dim"],
-            context_length=tokenizer.context_length,
-            image_size=_side(module.visual.image_size),
-            logit_scale=math.exp(module.logit_scale.item()),
-            logit_bias=0.0 if module.logit_bias is None else module.logit_bias.item(),
-            n_parameters=n_parameters(module),
-            device=str(place.device),
-            precision=options.precision,
-            notes=notes,
-        ),
-        preprocess=Preprocess(image_transform_v2(PreprocessCfg(**settings), is_train=False)),
+        info=info,
+        preprocess=Preprocess(image_transform_v2(PreprocessCfg(**module.visual.preprocess_cfg), is_train=False)),
         image_tower=lambda pixels: module.encode_image(pixels, normalize=False),
         text_tower=tower,
         placement=place,
@@ -167,6 +152,24 @@ def _skeleton(recipe: Recipe) -> Any:
 
 def _tokenizer(recipe: Recipe) -> Any:
     return open_clip.get_tokenizer(recipe.name, context_length=recipe.context)
+
+
+def _info(module: Any, config: Mapping[str, Any], recipe: Recipe, identity: str) -> ModelInfo:
+    """Return what the module says of itself; ``identity`` stands for all else that its vectors depend on."""
+    preprocess = sorted(module.visual.preprocess_cfg.items())
+    computation = _computation(config, recipe)
+    return ModelInfo(
+        ref=recipe.id,
+        id=recipe.id,
+        fingerprint=digest(ADAPTER, weights_digest(module), computation, preprocess, identity),
+        family=f"open_clip/{_family(module)}",
+        embed_dim=config["embed_dim"],
+        context_length=None,
+        image_size=_side(module.visual.image_size),
+        logit_scale=math.exp(module.logit_scale.item()),
+        logit_bias=0.0 if module.logit_bias is None else module.logit_bias.item(),
+        n_parameters=n_parameters(module),
+    )
 
 
 def _computation(config: Mapping[str, Any], recipe: Recipe) -> str:

@@ -120,7 +120,9 @@ def _measures(n_classes: int) -> dict[str, Measure]:
         "mean_per_class_recall": Statistic(
             function=_mean_per_class_recall, columns=("acc1", "class"), chance=1 / n_classes
         ),
-        "ece": Statistic(function=_calibration_error, columns=("confidence", "acc1"), higher_is_better=False),
+        "ece": Statistic(
+            function=_calibration_error, columns=("confidence", "acc1"), higher_is_better=False, is_biased=True
+        ),
     }
 
 

@@ -18,6 +18,11 @@ def test_a_mean_of_right_and_wrong_gets_wilson_s_interval() -> None:
     assert (metric.low, metric.high, metric.method) == tuple(expected)
 
 
+def test_a_mean_of_cosines_that_are_all_one_is_no_proportion() -> None:
+    metric = Mean(column="cosine", unit="cosine").metric({"cosine": np.ones(5)}, rng())
+    assert (metric.low, metric.high, metric.method) == (1.0, 1.0, "all values are equal")
+
+
 def test_clusters_widen_the_interval_of_a_mean() -> None:
     hit = np.repeat(np.random.default_rng(1).integers(0, 2, 100), 5).astype(float)
     clusters = np.repeat(np.arange(100), 5)

@@ -9,6 +9,7 @@ import scipy.stats
 from clipbench import stats
 from clipbench.errors import DataError
 from clipbench.measures import Mean, Smooth, Statistic
+from clipbench.metrics import expected_calibration_error
 from clipbench.stats import Interval, bootstrap_interval, generator, influence_interval, mean_interval, wilson
 
 SIMULATIONS = 400
@@ -336,3 +337,20 @@ def test_a_nan_never_becomes_a_metric() -> None:
     for metric in (statistic.metric(samples, rng()), smooth.metric(samples, rng())):
         assert metric.value is None
         assert metric.reason == "the value is undefined for these samples"
+
+
+def test_a_biased_statistic_is_put_back_on_its_value() -> None:
+    rng = np.random.default_rng(5)
+    confidence = rng.uniform(0.3, 1.0, 300)
+    right = (rng.random(300) < confidence).astype(np.float64)  # calibrated: the true error is 0
+
+    def error(rows: np.ndarray) -> float:
+        return expected_calibration_error(confidence[rows], right[rows])
+
+    value = error(np.arange(300))
+    plain = bootstrap_interval(error, 300, np.random.default_rng(0))
+    moved = bootstrap_interval(error, 300, np.random.default_rng(0), recentre_on=value)
+    assert plain.low is not None and plain.high is not None and moved.low is not None and moved.high is not None
+    assert moved.high - moved.low == pytest.approx(plain.high - plain.low)
+    assert moved.low < value < moved.high and plain.low > moved.low
+    assert moved.method.startswith("recentred percentile bootstrap")

@@ -40,7 +40,7 @@ def classification(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All 372 test photographs of clothes."""
     root = tmp_path_factory.mktemp("data") / "clothing"
     classes = sorted(folder.name for folder in (DATA / "clothing10/images/test").iterdir())
-    members = []
+    members: list[tuple[str, bytes]] = []
     for label, name in enumerate(classes):
         for file in sorted((DATA / "clothing10/images/test" / name).iterdir()):
             key = f"s{len(members) // 2:07d}"
@@ -55,7 +55,9 @@ def classification(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def retrieval(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Distinct pictures with distinct captions, one to three each: nothing is tied by being the same."""
     root = tmp_path_factory.mktemp("data") / "captions"
-    members, seen, pictures = [], set(), set()
+    members: list[tuple[str, bytes]] = []
+    seen: set[str] = set()
+    pictures: set[bytes] = set()
     for line in (DATA / "captions/manifest.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         caption = row["captions"][0]

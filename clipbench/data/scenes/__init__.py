@@ -1,7 +1,7 @@
 """A generated world of captioned pictures: seeded, endless, offline, and true by construction.
 
-Read in this order: vocabulary (the names), scene (the record of a picture), plan and layout (how scenes come about),
-shapes and draw (what they look like), facts (what is true of them), phrases, captions and paragraphs (how that is
+Read in this order: vocabulary (the names), records (what a picture shows), plan and layout (how scenes come about),
+shapes and drawing (what they look like), facts (what is true of them), phrases, captions and paragraphs (how that is
 said); then what is asked of models: dataset, composition, typography, long_captions, and training.
 """
 
@@ -9,12 +9,12 @@ from clipbench.data.scenes.captions import STYLE_SHARES, TEMPLATES, all_captions
 from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.composition import SUBSETS, CompositionItem, composition_item
 from clipbench.data.scenes.dataset import LabelSet, portrait_labels, scenes_dataset
-from clipbench.data.scenes.draw import draw
+from clipbench.data.scenes.drawing import draw
 from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.image import SceneImage
 from clipbench.data.scenes.long_captions import LongCaptionItem, PositionItem, long_caption_item, position_items
+from clipbench.data.scenes.records import SCENES_VERSION, Scene
 from clipbench.data.scenes.sampling import looks, portrait, scene
-from clipbench.data.scenes.scene import SCENES_VERSION, Scene
 from clipbench.data.scenes.splits import SPLITS, novelties
 from clipbench.data.scenes.training import Pair, training_pair
 from clipbench.data.scenes.typography import Label, ReadingItem, TypographicItem, reading_item, typographic_item

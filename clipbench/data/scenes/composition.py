@@ -13,7 +13,7 @@ from clipbench.data.scenes.image import SceneImage
 from clipbench.data.scenes.layout import lay_out
 from clipbench.data.scenes.phrases import Mention, Phrase, indefinite, joined, mention
 from clipbench.data.scenes.plan import Plan, sample_plan
-from clipbench.data.scenes.scene import Scene
+from clipbench.data.scenes.records import Scene
 from clipbench.data.scenes.splits import belongs, check_split
 from clipbench.data.scenes.vocabulary import OPPOSITES, SUPPORTS
 from clipbench.errors import UsageError, did_you_mean

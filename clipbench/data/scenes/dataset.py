@@ -13,8 +13,8 @@ from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.image import SceneImage, check_size
 from clipbench.data.scenes.phrases import Phrase
+from clipbench.data.scenes.records import SCENES_VERSION, Background, Scene
 from clipbench.data.scenes.sampling import looks, portrait, scene
-from clipbench.data.scenes.scene import SCENES_VERSION, Background, Scene
 from clipbench.data.scenes.splits import check_split
 from clipbench.data.scenes.vocabulary import KINDS
 from clipbench.errors import UsageError, did_you_mean

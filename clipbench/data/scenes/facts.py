@@ -10,7 +10,7 @@ from functools import singledispatch
 from itertools import product
 
 from clipbench.data.scenes.geometry import is_in, size_name, stands, word_stands
-from clipbench.data.scenes.scene import Scene, Solid
+from clipbench.data.scenes.records import Scene, Solid
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def verdict(fact: object, scene: Scene) -> bool | None:
     """Return whether a fact is true of a scene; None where that is a matter of taste.
 
     Example:
-        >>> from clipbench.data.scenes.scene import Background, Scene, Solid
+        >>> from clipbench.data.scenes.records import Background, Scene, Solid
         >>> cube = Solid("cube", "red", "plain", x=0.2, y=0.5, radius=0.1)
         >>> scene = Scene(Background("grey", "plain", 0.1), (cube,))
         >>> verdict(Exists(Description("cube", "red")), scene), verdict(Exists(Description("cone")), scene)

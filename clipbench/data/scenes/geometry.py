@@ -4,8 +4,9 @@ A verdict is True, False, or None where a person could hold either.
 """
 
 from collections.abc import Callable
+from math import hypot
 
-from clipbench.data.scenes.scene import HOLE, Box, Solid, Writing
+from clipbench.data.scenes.records import HOLE, Box, Solid, Writing
 from clipbench.data.scenes.vocabulary import HOLLOW, MASSIVE
 
 CLEARANCE = 0.015
@@ -81,20 +82,19 @@ def _is_before(first: Box, second: Box, ahead: float, aside: float) -> bool | No
     return True if is_clear and abs(aside) <= 0.62 * ahead else None
 
 
-def _overlap(first: Box, second: Box) -> float:
-    """Return how deep two boxes overlap, in the direction where they do so less; negative when apart."""
-    across = min(first.right, second.right) - max(first.left, second.left)
-    down = min(first.bottom, second.bottom) - max(first.top, second.top)
-    return min(across, down)
+def _are_apart(first: Box, second: Box) -> bool:
+    """Return whether there is clearance between two boxes, across or down."""
+    across = max(first.left, second.left) - min(first.right, second.right)
+    down = max(first.top, second.top) - min(first.bottom, second.bottom)
+    return max(across, down) >= CLEARANCE
 
 
 def _is_in_front(first: Solid, second: Solid, is_nearer: bool) -> bool | None:
-    depth = _overlap(first.box, second.box)
-    if depth <= -CLEARANCE:
+    if _are_apart(first.box, second.box):
         return False
-    if first.kind not in MASSIVE or second.kind not in MASSIVE or depth < 0.45 * min(first.radius, second.radius):
-        return None  # seen through a gap, or hardly touching
-    return is_nearer
+    are_massive = first.kind in MASSIVE and second.kind in MASSIVE
+    is_close = hypot(first.x - second.x, first.y - second.y) <= 0.52 * (first.radius + second.radius)
+    return is_nearer if are_massive and is_close else None  # else seen through a gap, or hardly touching
 
 
 def _is_inside(first: Solid, second: Solid, is_nearer: bool) -> bool | None:

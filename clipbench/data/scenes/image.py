@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from clipbench.data.scenes.draw import LARGEST, SMALLEST, draw
-from clipbench.data.scenes.scene import SCENES_VERSION, Scene
+from clipbench.data.scenes.drawing import LARGEST, SMALLEST, draw
+from clipbench.data.scenes.records import SCENES_VERSION, Scene
 from clipbench.errors import UsageError
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.plan import Lettering, Look, Plan
-from clipbench.data.scenes.scene import Relation, Scene, Solid, Writing
+from clipbench.data.scenes.records import Relation, Scene, Solid, Writing
 from clipbench.data.scenes.vocabulary import SIZES
 
 TILTING = ("star", "heart", "cross", "moon")
@@ -131,10 +131,10 @@ def _along(
 
 
 def _in_front(plan: Plan, chance: Chance) -> _Layout:
-    front, back = _radius(plan.looks[0], chance, at_most=0.2), chance.between(0.23, 0.27)
-    x, y = chance.between(0.44, 0.56), chance.between(0.38, 0.46)
-    aside = copysign(chance.between(0.55, 0.75) * back, chance.between(-1.0, 1.0))
-    down = chance.between(0.45, 0.65) * back
+    front, back = _radius(plan.looks[0], chance), chance.between(0.23, 0.27)
+    x, y = chance.between(0.38, 0.62), chance.between(0.33, 0.5)
+    aside = copysign(chance.between(0.4, 0.6) * back, chance.between(-1.0, 1.0))
+    down = chance.between(0.2, 0.45) * back
     spots = [_Spot(x, y, back, 1), _Spot(x + aside, y + down, front, 0)]
     return _Layout(spots, (Relation(0, "in front of", 1),))
 

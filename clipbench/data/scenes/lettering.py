@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image, ImageDraw, ImageFont
 
-from clipbench.data.scenes.scene import Writing
+from clipbench.data.scenes.records import Writing
 from clipbench.data.scenes.vocabulary import FONTS
 
 MOST_WIDTH = 0.88

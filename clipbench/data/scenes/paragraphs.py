@@ -15,7 +15,7 @@ from clipbench.data.scenes.phrases import (
     verb,
     word_place,
 )
-from clipbench.data.scenes.scene import Scene
+from clipbench.data.scenes.records import Scene
 from clipbench.data.scenes.vocabulary import OPPOSITES
 
 ASIDES = (

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from clipbench.data.scenes.facts import Backdrop, Count, Description, Exists, Fact, Written, WrittenBy
 from clipbench.data.scenes.geometry import size_name
-from clipbench.data.scenes.scene import Background, Scene, Solid, Writing
+from clipbench.data.scenes.records import Background, Scene, Solid, Writing
 from clipbench.data.scenes.vocabulary import KINDS
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.contrast import legible_inks, palette
-from clipbench.data.scenes.scene import Background
+from clipbench.data.scenes.records import Background
 from clipbench.data.scenes.vocabulary import (
     BACKGROUND_COLOURS,
     BACKGROUND_TEXTURES,
@@ -27,17 +27,17 @@ from clipbench.data.scenes.vocabulary import (
 )
 
 ARRANGEMENTS: Mapping[str, float] = {
-    "alone": 0.26,
+    "alone": 0.32,
     "word": 0.04,
-    "left of": 0.14,
-    "above": 0.11,
+    "left of": 0.13,
+    "above": 0.1,
     "in front of": 0.07,
-    "inside": 0.06,
+    "inside": 0.05,
     "on": 0.08,
-    "group": 0.08,
-    "group and one": 0.08,
-    "row": 0.04,
-    "corner": 0.04,
+    "group": 0.07,
+    "group and one": 0.07,
+    "row": 0.035,
+    "corner": 0.035,
 }
 """How often the objects of a scene are placed in each way, before splits are told apart."""
 
@@ -134,7 +134,7 @@ def _looks(chance: Chance, arrangement: str, background: str) -> tuple[Look, ...
         colours[1] = colours[0]
     textures = [sample_texture(chance, kind, size) for kind, size in zip(kinds, sizes, strict=True)]
     if arrangement == "in front of":
-        textures[0] = "plain"  # marks over marks would hide the outline
+        textures = ["plain"] * 2  # marks would break up what is left to see of the outline
     return tuple(Look(*parts) for parts in zip(kinds, colours, textures, sizes, strict=True))
 
 
@@ -154,7 +154,7 @@ _SIZES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "alone": (("small", "medium", "large", "large", "large"),),
     "left of": (_ANY, _ANY),
     "above": (_ANY, _ANY),
-    "in front of": (("medium", "large"), ("large",)),
+    "in front of": (("medium",), ("large",)),
     "inside": (("small",), ("large",)),
     "on": (_ANY, ("medium", "large")),
     "group": (_LITTLE,),

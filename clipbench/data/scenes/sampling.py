@@ -6,7 +6,7 @@ from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.contrast import palette
 from clipbench.data.scenes.layout import lay_out
 from clipbench.data.scenes.plan import Look, Plan, sample_background, sample_plan, sample_texture
-from clipbench.data.scenes.scene import Scene
+from clipbench.data.scenes.records import Scene
 from clipbench.data.scenes.splits import belongs, check_split
 from clipbench.data.scenes.vocabulary import COLOURS, KINDS, held_out
 

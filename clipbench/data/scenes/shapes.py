@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from clipbench.data.scenes.scene import HOLE
+from clipbench.data.scenes.records import HOLE
 
 Field = Float32[np.ndarray, "height width"]
 Row = Float32[np.ndarray, "1 width"]

@@ -1,7 +1,7 @@
 """Which combinations of attributes a scene has that the train split never shows."""
 
 from clipbench.data.scenes.geometry import stands
-from clipbench.data.scenes.scene import Scene
+from clipbench.data.scenes.records import Scene
 from clipbench.data.scenes.vocabulary import BASE_RELATIONS, held_out
 from clipbench.errors import UsageError, did_you_mean
 

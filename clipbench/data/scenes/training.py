@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from clipbench.data.scenes.captions import STYLE_SHARES, caption
 from clipbench.data.scenes.chance import Chance
+from clipbench.data.scenes.records import Scene
 from clipbench.data.scenes.sampling import scene
-from clipbench.data.scenes.scene import Scene
 
 
 class Pair(NamedTuple):

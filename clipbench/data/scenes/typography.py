@@ -7,8 +7,8 @@ from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.image import SceneImage
 from clipbench.data.scenes.layout import lay_out
 from clipbench.data.scenes.plan import sample_plan
+from clipbench.data.scenes.records import Scene, Writing
 from clipbench.data.scenes.sampling import portrait
-from clipbench.data.scenes.scene import Scene, Writing
 from clipbench.data.scenes.splits import belongs, check_split
 from clipbench.data.scenes.vocabulary import FONTS, INKS, KINDS, PAPERS, WORDS, held_out
 from clipbench.errors import UsageError

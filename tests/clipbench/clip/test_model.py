@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any, cast
 
 import open_clip
 import pytest
@@ -67,7 +68,7 @@ def test_a_model_of_ours_loads_into_open_clip(micro: ClipConfig, for_siglip: boo
     config = replace(micro, quick_gelu=True)
     config = config.for_siglip() if for_siglip else config
     ours = seeded(config)
-    theirs = open_clip.CLIP(**config.to_json()["model_cfg"]).eval()
+    theirs = open_clip.CLIP(**cast(dict[str, Any], config.to_json()["model_cfg"])).eval()
     theirs.load_state_dict(ours.state_dict())
     images, captions = pixels(config, 3), texts(config, (2, 5, 12))
     assert relative_error(ours.encode_image(images), theirs.encode_image(images)) < RELATIVE

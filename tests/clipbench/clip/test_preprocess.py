@@ -40,8 +40,8 @@ def test_a_picture_too_long_to_be_cropped_to_shape_is_taken_whole() -> None:
 
 def test_crops_differ_and_depend_on_the_generator_alone() -> None:
     preprocess, image = Preprocess(CONFIG), picture(80, 80)
-    crops = [preprocess.cropped_bytes(image, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    crops = [preprocess.random_crop(image, np.random.default_rng(seed)) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(crops[0], crops[1])
     assert (crops[0] != crops[2]).any()
     assert crops[0].shape == (3, 64, 64)
-    assert math.isclose(crops[0].mean(), preprocess.bytes(image).mean(), rel_tol=0.05)
+    assert math.isclose(crops[0].mean(), preprocess.square(image).mean(), rel_tol=0.05)

@@ -80,7 +80,7 @@ def test_bfloat16_gradients_are_near_and_in_float32(micro: ClipConfig, micro_bat
     assert found.keys() == expected.keys()
     assert {value.dtype for value in found.values()} == {torch.float32}
     both = [torch.cat([each[name].flatten() for name in expected]) for each in (found, expected)]
-    assert float(F.cosine_similarity(*both, dim=0)) > 0.99
+    assert float(F.cosine_similarity(both[0], both[1], dim=0)) > 0.99
 
 
 def test_gradients_are_added_to_those_that_are_there(micro: ClipConfig) -> None:

@@ -66,7 +66,7 @@ def test_a_text_too_long_keeps_its_end(which: str, request: pytest.FixtureReques
 
 
 @pytest.mark.parametrize("which", ["clips", "small"])
-@pytest.mark.parametrize("text", ["a red cube on a sphere", "isn't", "naïve 猫 🐈 zebra"])
+@pytest.mark.parametrize("text", ["a red cube on a sphere", "isn't", "naïve 猫 🐈"])
 def test_a_text_comes_back(which: str, text: str, request: pytest.FixtureRequest) -> None:
     tokeniser: Tokeniser = request.getfixturevalue(which)
     back = tokeniser.decode(tokeniser.encode([text])[0])

@@ -49,6 +49,11 @@ CUSTOM_TEXT_CLIP: dict[str, Any] = {**CLIP, "quick_gelu": False, "custom_text": 
 MOBILE_CLIP: dict[str, Any] = {**CUSTOM_TEXT_CLIP, "text_cfg": {**TEXT, "no_causal_mask": True}}
 """As MobileCLIP S1: pooled at the end of the text, but every token sees the padding."""
 
+TIMM_CLIP: dict[str, Any] = {
+    **CUSTOM_TEXT_CLIP,
+    "vision_cfg": {"timm_model_name": "test_vit", "timm_pool": "", "timm_proj": "linear", "image_size": 160},
+}
+
 COCA: dict[str, Any] = {
     "embed_dim": 24,
     "vision_cfg": {**VISION, "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
@@ -124,6 +129,18 @@ def save_siglip_b_16(folder: Path, *, seed: int = 0) -> Path:
     state = random_state(f"local-dir:{folder}", seed=seed)
     save_file({key: value.half() for key, value in state.items()}, folder / "open_clip_model.safetensors")
     return folder
+
+
+def hub_cache(cache: Path, repository: str, folder: Path) -> Path:
+    """Put the files of a folder into a Hugging Face cache, as a download of a repository would; return the cache."""
+    home = cache / f"models--{repository.replace('/', '--')}"
+    snapshot = home / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (home / "refs").mkdir()
+    (home / "refs/main").write_text("a" * 40)
+    for file in folder.iterdir():
+        (snapshot / file.name).symlink_to(file)
+    return cache
 
 
 def unigram_tokenizer(folder: Path, vocab_size: int) -> Path:

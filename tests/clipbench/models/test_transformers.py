@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -290,6 +291,8 @@ def test_half_precision_differs_a_little_and_has_its_own_fingerprint(
 def test_weights_saved_in_half_precision_are_computed_in_full(clip_copy: Path, small_models: ModuleType) -> None:
     state = {name: value.half() for name, value in load_file(clip_copy / "model.safetensors").items()}
     save_file(state, clip_copy / "model.safetensors", {"format": "pt"})
+    config = json.loads((clip_copy / "config.json").read_text())
+    (clip_copy / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))
     model = transformers.AutoModel.from_pretrained(clip_copy, dtype=torch.float32).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(clip_copy)
     with torch.no_grad():
@@ -313,6 +316,17 @@ def test_the_fingerprint_tells_preprocessing_and_activation_but_not_the_place(
     transformers.CLIPImageProcessor(size={"shortest_edge": 40}, crop_size={"height": 32, "width": 32}).save_pretrained(clip_copy)  # fmt: skip
 
     assert len({first, other, fingerprint(clip_copy)}) == 3
+
+
+def test_a_cached_repository_needs_no_network(
+    clip_folder: Path, small_models: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = small_models.hub_cache(tmp_path, "org/small", clip_folder)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+
+    by_hub, by_folder = load("org/small", LoadOptions()), load(str(clip_folder), LoadOptions())
+
+    assert by_hub.info.fingerprint == by_folder.info.fingerprint and by_hub.info.id == "hf:org/small"
 
 
 # ----- what goes wrong

@@ -13,8 +13,8 @@ from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.geometry import size_name
 from clipbench.data.scenes.paragraphs import ASIDES
 from clipbench.data.scenes.phrases import NUMBERS
+from clipbench.data.scenes.records import Scene, Solid
 from clipbench.data.scenes.sampling import scene
-from clipbench.data.scenes.scene import Scene, Solid
 from clipbench.data.scenes.splits import SPLITS
 from clipbench.data.scenes.vocabulary import (
     BACKGROUND_COLOURS,
@@ -32,7 +32,7 @@ indices = st.integers(0, 10**6)
 STYLES = (*STYLE_SHARES, "complete")
 
 
-@settings(derandomize=True, max_examples=400, deadline=None)
+@settings(derandomize=True, max_examples=250, deadline=None)
 @given(index=indices, split=st.sampled_from(SPLITS), style=st.sampled_from(STYLES))
 def test_every_fact_of_a_caption_is_true(index: int, split: str, style: str) -> None:
     shown = scene(split, index)
@@ -64,7 +64,7 @@ def read(found: re.Match[str], shown: Scene) -> list[Solid]:
     ]
 
 
-@settings(derandomize=True, max_examples=400, deadline=None)
+@settings(derandomize=True, max_examples=250, deadline=None)
 @given(index=indices, style=st.sampled_from(STYLES))
 def test_every_object_that_the_words_name_is_there_in_that_number(index: int, style: str) -> None:
     shown = scene("test", index)
@@ -93,7 +93,7 @@ AHEAD = {
 }
 
 
-@settings(derandomize=True, max_examples=400, deadline=None)
+@settings(derandomize=True, max_examples=250, deadline=None)
 @given(index=indices, style=st.sampled_from(("sentence", "full", "complete")))
 def test_a_relation_between_two_noun_phrases_is_how_they_lie(index: int, style: str) -> None:
     shown = scene("test", index)

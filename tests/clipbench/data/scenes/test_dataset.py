@@ -13,8 +13,8 @@ from clipbench.data.scenes.captions import TEMPLATES
 from clipbench.data.scenes.dataset import distinct_pairs, portrait_labels, scenes_dataset
 from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.image import SceneImage
+from clipbench.data.scenes.records import SCENES_VERSION, Scene
 from clipbench.data.scenes.sampling import scene
-from clipbench.data.scenes.scene import SCENES_VERSION, Scene
 from clipbench.data.scenes.training import training_pair
 from clipbench.data.scenes.vocabulary import KINDS, held_out
 from clipbench.errors import UsageError

@@ -14,7 +14,7 @@ from clipbench.data.scenes.facts import (
     WrittenBy,
     verdict,
 )
-from clipbench.data.scenes.scene import Background, Scene, Solid, Writing
+from clipbench.data.scenes.records import Background, Scene, Solid, Writing
 
 SCENE = Scene(
     Background("grey", "striped", 0.1),

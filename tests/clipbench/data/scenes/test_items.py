@@ -12,8 +12,8 @@ from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.geometry import word_stands
 from clipbench.data.scenes.long_captions import PLACES, long_caption_item, position_items
 from clipbench.data.scenes.phrases import Phrase
+from clipbench.data.scenes.records import Background, Scene, Solid
 from clipbench.data.scenes.sampling import looks
-from clipbench.data.scenes.scene import Background, Scene, Solid
 from clipbench.data.scenes.splits import SPLITS, belongs, novelties
 from clipbench.data.scenes.typography import Label, reading_item, typographic_item
 from clipbench.data.scenes.vocabulary import KINDS, held_out
@@ -33,7 +33,7 @@ def is_false(stated: Phrase, shown: Scene) -> bool:
 # -- composition
 
 
-@settings(derandomize=True, max_examples=400, deadline=None)
+@settings(derandomize=True, max_examples=250, deadline=None)
 @given(index=indices, split=st.sampled_from(SPLITS), subset=st.sampled_from(SUBSETS))
 def test_each_caption_is_true_of_its_own_picture_and_false_of_the_other(index: int, split: str, subset: str) -> None:
     item = composition_item(subset, index, split=split)

@@ -7,7 +7,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from clipbench.data.scenes.lettering import ink, word_width
-from clipbench.data.scenes.scene import Background, Scene, Solid, Writing
+from clipbench.data.scenes.records import Background, Scene, Solid, Writing
 from clipbench.data.scenes.shapes import Field, shape, step
 from clipbench.data.scenes.vocabulary import BACKGROUND_COLOURS, COLOURS, INKS, PAPERS, RGB
 

@@ -1,0 +1,148 @@
+"""`clipbench train` from the command line: what it writes, what it says, and one line for everything that is wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipbench.cli import main
+from clipbench.cli.main import COMMANDS
+
+QUICK = ("--steps", "2", "--batch-size", "8", "--workers", "0", "--device", "cpu")
+
+
+class Done(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(COMMANDS, "train", "clipbench.cli.train:train")
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Captioned pictures, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    lines = ["image,caption"]
+    for number in range(30):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,picture number {number}")
+    (tmp_path / "captions.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "captions.csv"
+
+
+@pytest.fixture
+def command(data: Path, capfd: pytest.CaptureFixture[str]) -> Command:
+    def run(*arguments: str) -> Done:
+        with pytest.raises(SystemExit) as exit_:
+            main(["train", *arguments])
+        out, err = capfd.readouterr()
+        return Done(int(exit_.value.code or 0), out, err)
+
+    return run
+
+
+def test_a_run_leaves_a_log_and_checkpoints_and_says_where(command: Command) -> None:
+    done = command("--data", "captions.csv", "--out", "run", *QUICK)
+    assert done.status == 0
+    assert done.out == "checkpoint in run/step-2\n"
+    assert "2/2" in done.err
+    assert {path.name for path in Path("run").iterdir()} == {"log.jsonl", "step-0", "step-1", "step-2"}
+    arguments = json.loads(Path("run/step-2/train.json").read_text())["arguments"]
+    assert (arguments["batch_size"], arguments["arch"], arguments["lr"]) == (8, "tiny", 5e-4)
+
+
+def test_quiet_prints_nothing(command: Command) -> None:
+    assert command("--data", "captions.csv", "--out", "run", "--quiet", *QUICK) == Done(0, "", "")
+
+
+def test_a_run_is_resumed_with_its_own_arguments(command: Command) -> None:
+    command("--data", "captions.csv", "--out", "run", "--lr", "0.002", "--loss", "siglip", *QUICK)
+    assert command("--resume", "--out", "run", "--quiet") == Done(0, "", "")
+    done = command("--resume", "--out", "run", "--lr", "0.001")
+    assert done.status == 2
+    assert "clipbench: --lr is 0.001, and the run in run was started with 0.002: resume it" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "run"], "missing option --data: what to train on, such as scenes"),
+        (["--data", "captions.csv"], "Missing option '--out'"),
+        (["--data", "captions.csv", "--out", "run", "--arch", "tinny"], "unknown architecture 'tinny': did you mean"),
+        (["--data", "none.csv", "--out", "run"], "no such file or folder: none.csv"),
+        (["--data", "captions.csv", "--out", "run", "--batch-size", "64"], "a batch of 64 is larger than the data, 27"),
+        (["--data", "captions.csv", "--out", "."], ". is not empty: give another --out"),
+        (["--data", "captions.csv", "--out", "run", "--device", "warp"], "device 'warp' cannot be used here"),
+        (["--data", "captions.csv", "--out", "run", "--data-option", "caption"], "expected KEY=VALUE"),
+        (["--resume", "--out", "run"], "run holds no checkpoint to resume from: start the run without --resume"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(command: Command, arguments: list[str], message: str) -> None:
+    done = command(*arguments)
+    assert done.status == 2
+    assert done.err.startswith("clipbench: ")
+    assert message in done.err
+    assert done.err.count("\n") == 1
+    assert not Path("run").exists()
+
+
+def test_interrupting_saves_a_checkpoint_and_exits_with_130(data: Path) -> None:
+    program = "import sys; from clipbench.cli.main import COMMANDS, main; COMMANDS['train'] = 'clipbench.cli.train:train'; main()"
+    arguments = ["train", "--data", "captions.csv", "--out", "run", "--batch-size", "8", "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not _has_steps(Path("run/log.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: workers get it too
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    last = errors.splitlines()[-1]
+    assert last.startswith("clipbench: interrupted, and saved as run/step-")
+    assert last.endswith("--resume goes on from there")
+    assert "Traceback" not in errors
+
+
+def _has_steps(log: Path) -> bool:
+    return log.is_file() and '"event": "step"' in log.read_text()
+
+
+@pytest.mark.slow
+def test_two_processes_of_torchrun_train_as_one_does(data: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    program = Path("program.py")
+    program.write_text(
+        "from clipbench.cli.main import COMMANDS, main\nCOMMANDS['train'] = 'clipbench.cli.train:train'\nmain()\n"
+    )
+    alone = [sys.executable, str(program)]
+    both = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]
+    for name, launcher in (("alone", alone), ("both", both)):
+        arguments = ["train", "--data", "captions.csv", "--out", name, "--quiet", *QUICK]
+        done = subprocess.run([*launcher, *arguments], check=False, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+    losses = [json.loads(Path(name, "step-2", "train.json").read_text())["losses"] for name in ("alone", "both")]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    expected, found = (load_file(Path(name, "step-2", "model.safetensors")) for name in ("alone", "both"))
+    for name, value in expected.items():
+        # Adam's first step is the learning rate in the direction of each gradient's sign, even where that is rounding.
+        assert torch.allclose(found[name], value, atol=2e-3), name

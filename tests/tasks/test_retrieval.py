@@ -1,0 +1,100 @@
+"""retrieval: ranks for vectors written by hand in all four directions, clusters, and what is undefined."""
+
+import numpy as np
+import pytest
+
+from clipbench.data import Dataset
+from clipbench.errors import MissingPart
+from clipbench.result import Metric
+from clipbench.task import Evaluation
+from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench_tasks.retrieval import Retrieval
+
+IMAGES = {"sea": [1.0, 0.0, 0.0], "wood": [0.0, 1.0, 0.0], "hill": [0.0, 0.0, 1.0]}
+TEXTS = {
+    "waves": [1.0, 0.1, 0.0],
+    "a beach": [0.9, 0.0, 0.2],
+    "trees": [0.7, 0.6, 0.0],  # nearer to the sea than to the wood
+    "leaves": [0.0, 1.0, 0.1],
+    "a slope": [0.0, 0.2, 1.0],
+}
+OWNER = [0, 0, 1, 1, 2]
+
+
+def dataset(**parts: object) -> Dataset:
+    defaults: dict[str, object] = {"captions": list(TEXTS), "caption_image": np.array(OWNER)}
+    return Dataset(
+        id="places",
+        images=[NamedImage(name) for name in IMAGES],
+        image_ids=list(IMAGES),
+        **{**defaults, **parts},  # type: ignore[arg-type]
+    )
+
+
+def evaluate(data: Dataset, **parameters: tuple[int, ...]) -> tuple[Evaluation, dict[str, Metric]]:
+    found = Retrieval(**parameters).evaluate(data, FixedEmbedder(IMAGES, TEXTS), np.random.default_rng(0))
+    measures = {**found.measures, **found.controls}
+    return found, {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+
+
+def test_captions_find_images_and_images_find_any_of_their_captions() -> None:
+    _, metrics = evaluate(dataset(), ks=(1, 2))
+    assert metrics["image_retrieval_recall@1"].value == pytest.approx(4 / 5)  # "trees" finds the sea first
+    assert metrics["image_retrieval_recall@2"].value == 1.0
+    assert metrics["text_retrieval_recall@1"].value == 1.0
+    assert metrics["image_retrieval_recall@1"].chance == pytest.approx(1 / 3)
+    assert metrics["text_retrieval_recall@1"].chance == pytest.approx((2 + 2 + 1) / 5 / 3)
+    assert metrics["image_retrieval_median_rank"].value == 1.0
+    assert metrics["image_retrieval_recall@1"].n == 5 and metrics["text_retrieval_recall@1"].n == 3
+
+
+def test_captions_find_captions_of_the_same_image() -> None:
+    found, metrics = evaluate(dataset(), ks=(1,))
+    # cosines: waves-beach .97, waves-trees .82; trees-beach .73, trees-leaves .65, trees-waves .82 (first)
+    assert metrics["text_text_recall@1"].value == pytest.approx(3 / 4)
+    assert metrics["text_text_recall@1"].n == 4  # "a slope" has no other caption
+    assert "image_image_recall@1" not in metrics
+    rows = found.samples["direction"] == "text_text"
+    assert np.isnan(found.samples["image_retrieval_recall@1"][rows]).all()
+
+
+def test_images_find_images_of_the_same_label() -> None:
+    _, metrics = evaluate(dataset(labels=np.array([0, 1, 0]), class_names=("wet", "dry")), ks=(1,))
+    # sea and hill share a label; both others are orthogonal to each: a tie of two, one of them right
+    assert metrics["image_image_recall@1"].value == pytest.approx(0.5) == metrics["image_image_recall@1"].chance
+    assert metrics["image_image_tie_rate"].value == 1.0
+
+
+def test_labels_alone_are_enough_for_images_that_find_images() -> None:
+    data = dataset(captions=None, caption_image=None, labels=np.array([0, 0, 1]), class_names=("a", "b"))
+    found, metrics = evaluate(data, ks=(1,))
+    assert set(found.measures) == {"image_image_recall@1", "image_image_median_rank"}
+    assert found.arrays == {} and metrics["image_image_recall@1"].n == 2
+
+
+def test_a_k_that_every_query_meets_is_undefined() -> None:
+    _, metrics = evaluate(dataset(), ks=(1, 3, 10))
+    assert metrics["image_retrieval_recall@3"].value is None
+    assert metrics["image_retrieval_recall@3"].reason == "every query hits: the gallery has only 3 items"
+    assert metrics["text_retrieval_recall@3"].value == 1.0 and metrics["text_retrieval_recall@10"].value is None
+
+
+def test_captions_of_one_image_are_a_cluster_and_samples_have_their_own_ids() -> None:
+    found, metrics = evaluate(dataset(), ks=(1,))
+    assert len(set(found.samples["sample_id"])) == len(found.samples["sample_id"]) == 5 + 3 + 4
+    texts = found.samples["direction"] == "image_retrieval"
+    assert found.samples["cluster"][texts].tolist() == ["sea", "sea", "wood", "wood", "hill"]
+    assert "clusters" in (metrics["image_retrieval_recall@1"].method or "")
+
+
+def test_the_recall_curve_rises_to_one_and_the_matrix_has_pairs_on_its_diagonal() -> None:
+    found, _ = evaluate(dataset())
+    assert found.curves["image_retrieval_recall"].x == [1.0, 2.0, 3.0]
+    assert found.curves["image_retrieval_recall"].y == pytest.approx([0.8, 1.0, 1.0])
+    expected = [1 / np.sqrt(1.01), 0.6 / np.sqrt(0.85), 1 / np.sqrt(1.04)]
+    assert np.diag(found.arrays["similarity"]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_neither_captions_nor_labels_is_an_error() -> None:
+    with pytest.raises(MissingPart, match="the task needs captions, and data set places has none"):
+        evaluate(dataset(captions=None, caption_image=None))

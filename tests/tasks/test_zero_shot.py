@@ -1,0 +1,107 @@
+"""zero-shot: right answers for vectors written by hand, fair ties, and what it says when data lack a part."""
+
+import numpy as np
+import pytest
+
+from clipbench.data import Dataset, Prompts
+from clipbench.errors import MissingPart
+from clipbench.result import Metric
+from clipbench.task import Evaluation
+from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench_tasks.zero_shot import ZeroShot
+
+
+def metrics(found: Evaluation) -> dict[str, Metric]:
+    measures = {**found.measures, **found.controls}
+    return {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+
+
+def dataset(labels: list[int], class_names: tuple[str, ...] = ("cat", "dog"), **parts: object) -> Dataset:
+    names = [f"p{row}" for row in range(len(labels))]
+    return Dataset(
+        id="animals",
+        images=[NamedImage(name) for name in names],
+        image_ids=names,
+        labels=np.array(labels, np.int64),
+        class_names=class_names,
+        **parts,  # type: ignore[arg-type]
+    )
+
+
+IMAGES = {"p0": [1.0, 0.1], "p1": [1.0, 0.3], "p2": [0.2, 1.0]}
+
+
+def test_the_nearest_class_is_the_answer() -> None:
+    texts = {"a photo of a cat.": [2.0, 0.0], "a photo of a dog.": [0.0, 3.0]}
+    found = ZeroShot().evaluate(dataset([0, 1, 1]), FixedEmbedder(IMAGES, texts), np.random.default_rng(0))
+    assert found.samples["predicted"].tolist() == ["cat", "cat", "dog"]
+    assert found.samples["acc1"].tolist() == [1.0, 0.0, 1.0]
+    values = metrics(found)
+    assert values["acc1"].value == pytest.approx(2 / 3) and values["acc1"].chance == 0.5
+    assert values["mean_per_class_recall"].value == pytest.approx((1 + 1 / 2) / 2)
+    assert values["acc5"].value is None and values["acc5"].reason == "five of only 2 classes are always right"
+    assert values["majority_class"].value == pytest.approx(2 / 3)
+    assert values["tie_rate"].value == 0
+
+
+def test_a_class_is_the_mean_of_the_unit_vectors_of_its_prompts() -> None:
+    # Mean of unit vectors (1, 0) and (0, 1): 45 degrees. A mean of the raw ones would lie near (1, 0).
+    texts = {"a cat": [9.0, 0.0], "the cat": [0.0, 1.0], "a dog": [1.0, 0.0], "the dog": [1.0, 0.0]}
+    found = ZeroShot(prompts=Prompts(templates=("a {c}", "the {c}"))).evaluate(
+        dataset([0, 1, 0]),
+        FixedEmbedder({"p0": [1.0, 1.0], "p1": [1.0, 0.0], "p2": [1.0, 0.5]}, texts),
+        np.random.default_rng(0),
+    )
+    assert found.samples["predicted"].tolist() == ["cat", "dog", "cat"]
+    cosine = (1 + 0.5) / np.sqrt(1.25) / np.sqrt(2)
+    assert found.samples["margin"][2] == pytest.approx(cosine - 1 / np.sqrt(1.25), abs=1e-6)
+
+
+def test_single_templates_are_scored_from_worst_to_best() -> None:
+    texts = {"a cat": [1.0, 0.0], "the cat": [0.0, 1.0], "a dog": [0.0, 1.0], "the dog": [1.0, 0.0]}
+    found = ZeroShot(prompts=Prompts(templates=("a {c}", "the {c}"))).evaluate(
+        dataset([0, 0, 1]), FixedEmbedder(IMAGES, texts), np.random.default_rng(0)
+    )
+    assert found.curves["templates"].y == [0.0, 1.0]
+    assert found.arrays["template_names"].tolist() == ["the {c}", "a {c}"]
+
+
+def test_classes_of_one_name_tie_and_share_the_credit() -> None:
+    texts = {"a photo of a missile.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
+    data = dataset([0, 1, 2], class_names=("missile", "missile", "dog"))
+    found = ZeroShot().evaluate(data, FixedEmbedder(IMAGES, texts), np.random.default_rng(0))
+    assert found.samples["acc1"].tolist() == [0.5, 0.5, 1.0]
+    assert found.samples["label"].tolist() == ["missile (0)", "missile (1)", "dog"]
+    assert metrics(found)["tie_rate"].value == pytest.approx(2 / 3)
+
+
+def test_confidence_is_the_softmax_at_the_model_s_own_scale() -> None:
+    texts = {"a photo of a cat.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
+    embedder = FixedEmbedder({"p0": [1.0, 0.0]}, texts, logit_scale=2.0)
+    found = ZeroShot().evaluate(dataset([0]), embedder, np.random.default_rng(0))
+    assert found.samples["confidence"][0] == pytest.approx(1 / (1 + np.exp(-2.0)))
+
+
+def test_several_true_classes_are_scored_by_average_precision() -> None:
+    texts = {"a photo of a cat.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
+    data = Dataset(
+        id="animals",
+        images=[NamedImage(name) for name in IMAGES],
+        image_ids=list(IMAGES),
+        multilabels=np.array([[True, False], [True, True], [False, True]]),
+        class_names=("cat", "dog"),
+    )
+    found = ZeroShot().evaluate(data, FixedEmbedder(IMAGES, texts), np.random.default_rng(0))
+    # cat ranks p0, p1, p2 and is true of the first two: AP 1. dog ranks p2, p1, p0, true of the first two: AP 1.
+    metric = metrics(found)["mean_average_precision"]
+    assert metric.value == pytest.approx(1.0)
+    assert metric.chance == pytest.approx((1 * 2 / 3 * 1 + 2 / 3 * (1 + 1 / 2) / 2 + 2 / 3 * (1 + 1) / 3) / 2)
+
+
+@pytest.mark.parametrize("part", ["class_names", "labels"])
+def test_what_is_missing_is_named(part: str) -> None:
+    data = Dataset(id="bare", images=[NamedImage("p0")], image_ids=["p0"])
+    if part == "labels":
+        data = Dataset(id="bare", images=[NamedImage("p0")], image_ids=["p0"], class_names=("cat",))
+    with pytest.raises(MissingPart, match=f"the task needs {part.replace('_', ' ')}, and data set bare has none"):
+        ZeroShot().evaluate(data, FixedEmbedder(IMAGES, {}), np.random.default_rng(0))
