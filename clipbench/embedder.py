@@ -93,13 +93,11 @@ class StoreEmbedder:
         """Return the raw vector of each picture, in order.
 
         Raises:
-            BadImage: one of them cannot be decoded.
+            BadImage: one of them cannot be decoded; told as soon as it is met, and what was encoded before is kept.
             VectorError: the model gave a NaN, infinite or zero vector; the message names the picture.
         """
-        unreadable = np.flatnonzero(~self.readable(images))
-        if len(unreadable):
-            name = images[unreadable[0]].name
-            raise BadImage(name, self.bad_images[name])
+        self.digests(images)
+        self._fill(images, is_strict=True)
         return self._get("images", [self._digests[ref] for ref in images])
 
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
@@ -117,10 +115,7 @@ class StoreEmbedder:
     def readable(self, images: Sequence[ImageRef]) -> Bool[np.ndarray, " n_images"]:
         """Encode all pictures that can be decoded, and return which they are; ``bad_images`` tells the causes."""
         self._digest([ref for ref in images if ref not in self._digests])
-        by_key = {self._digests[ref]: ref for ref in reversed(images) if ref in self._digests}
-        missing = self._missing("images", by_key)
-        if missing:
-            self._encode("images", len(missing), self._image_batches(missing))
+        self._fill(images, is_strict=False)
         held = self._shelves["images"]
         return np.array([ref in self._digests and self._digests[ref] in held for ref in images], bool)
 
@@ -131,6 +126,21 @@ class StoreEmbedder:
             if ref not in self._digests:
                 raise BadImage(ref.name, self.bad_images[ref.name])
         return [self._digests[ref].hex() for ref in images]
+
+    @property
+    def n_damaged_chunks(self) -> int:
+        """How many chunks of the store could not be read and were removed; their vectors are encoded again."""
+        return sum(len(shelf.damaged) for shelf in self._shelves.values())
+
+    def _fill(self, images: Sequence[ImageRef], *, is_strict: bool) -> None:
+        """Encode the pictures that the store has not; an unreadable one is an error when strict, else remembered."""
+        by_key: dict[bytes, ImageRef] = {}
+        for ref in images:
+            if ref in self._digests:
+                by_key.setdefault(self._digests[ref], ref)
+        missing = self._missing("images", by_key)
+        if missing:
+            self._encode("images", len(missing), self._image_batches(missing, is_strict=is_strict))
 
     def _digest(self, images: Sequence[ImageRef]) -> None:
         """Hash pictures, several at a time: reading releases the interpreter lock, and so does hashing."""
@@ -191,7 +201,7 @@ class StoreEmbedder:
             self._check(vectors, [f"text '{_shortened(text)}'" for text in texts])
             yield _Batch(list(keys), vectors, 0)
 
-    def _image_batches(self, missing: Mapping[bytes, ImageRef]) -> Iterator["_Batch"]:
+    def _image_batches(self, missing: Mapping[bytes, ImageRef], *, is_strict: bool) -> Iterator["_Batch"]:
         from clipbench.loading import load_batches
 
         keys, refs = list(missing), list(missing.values())
@@ -204,6 +214,9 @@ class StoreEmbedder:
                 vectors = self._encode_loaded(batch.inputs)
                 self._check(vectors, [f"image {refs[row].name}" for row in batch.rows])
             yield _Batch([keys[row] for row in batch.rows], vectors, len(batch.bad))
+            for name, cause in batch.bad.items():
+                if is_strict:
+                    raise BadImage(name, cause)
 
     def _encode_loaded(self, inputs: Any) -> Float32[np.ndarray, "n dim"]:
         if isinstance(self.model, PixelModel):

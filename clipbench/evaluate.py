@@ -131,7 +131,7 @@ class _Work:
             metrics=metrics,
             curves=found.curves,
             controls=controls,
-            notes=[*dataset.notes, *found.notes],
+            notes=[*dataset.notes, *found.notes, *_store_notes(self.embedder)],
             files=files,
         )
 
@@ -186,6 +186,13 @@ def _without(dataset: Dataset, readable: np.ndarray, causes: Mapping[str, str]) 
     kept = without(dataset, bad)
     each = [f"skipped {dataset.images[row].name}: {causes[dataset.images[row].name]}" for row in bad.tolist()]
     return replace(kept, notes=(*kept.notes, *each))
+
+
+def _store_notes(embedder: StoreEmbedder | EmbeddingsFile) -> list[str]:
+    n_damaged = embedder.n_damaged_chunks if isinstance(embedder, StoreEmbedder) else 0
+    if not n_damaged:
+        return []
+    return [f"{n_damaged} damaged files of the store were removed, and their vectors encoded again"]
 
 
 def _write_files(

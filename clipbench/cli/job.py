@@ -117,7 +117,7 @@ def _run_options(given: dict[str, Any]) -> RunOptions:
     data = DataOptions(
         data_root=given["data_root"],
         allow_partial=given["allow_partial"],
-        options=_pairs(given["data_option"], "--data-option"),
+        options=given["data_option"],
     )
     return RunOptions(
         limit=given["limit"],
@@ -133,18 +133,8 @@ def _load_options(given: dict[str, Any]) -> LoadOptions:
         precision=given["precision"],
         batch_size=given["batch_size"],
         arch=given["arch"],
-        options=_pairs(given["model_option"], "--model-option"),
+        options=given["model_option"],
     )
-
-
-def _pairs(values: Sequence[str], flag: str) -> dict[str, str]:
-    pairs = {}
-    for value in values:
-        key, separator, rest = value.partition("=")
-        if not separator or not key:
-            raise click.UsageError(f"{flag} {value}: expected KEY=VALUE", click.get_current_context())
-        pairs[key] = rest
-    return pairs
 
 
 def _folders(out: Path | None, references: list[str]) -> tuple[Path, dict[str, Path]]:

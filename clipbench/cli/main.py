@@ -11,6 +11,7 @@ from clipbench.errors import ClipbenchError, Unavailable, did_you_mean
 
 COMMANDS = {
     "run": "clipbench.cli.run:run",
+    "train": "clipbench.cli.train:train",
     "list": "clipbench.cli.list:list_",
     "report": "clipbench.cli.report:report",
 }
@@ -59,6 +60,17 @@ def cli() -> None:
 
     Every option may also be given by an environment variable: --device is CLIPBENCH_DEVICE.
     """
+
+
+def key_values(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Return the repeated KEY=VALUE of an option as a dict; for ``callback``."""
+    pairs = {}
+    for value in values:
+        key, separator, rest = value.partition("=")
+        if not separator or not key:
+            raise click.UsageError(f"{parameter.opts[0]} {value}: expected KEY=VALUE", context)
+        pairs[key] = rest
+    return pairs
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -5,18 +5,19 @@ from typing import Any
 
 import click
 
-from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS
+from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS, key_values
 
 
 @click.command(context_settings=SETTINGS)
 @click.option("--model", "models", multiple=True, required=True, metavar="REF", help="What to measure; repeatable.")
-@click.option("--model-option", multiple=True, metavar="KEY=VALUE", help="Passed to the model; repeatable.")
+@click.option("--model-option", multiple=True, metavar="KEY=VALUE", callback=key_values,
+              help="Passed to the model; repeatable.")  # fmt: skip
 @click.option("--arch", metavar="ARCH", help="Architecture of a bare checkpoint file, such as ViT-B-32.")
 @click.option("--tasks", multiple=True, metavar="TASK[@DATA],...", help="all, or tasks with or without data.")
 @click.option("--suite", default="standard", show_default=True, metavar="NAME|FILE.toml", help="Data for each task.")
 @click.option("--data-root", envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"], metavar="DIR",
               type=click.Path(path_type=Path), help="Folder that holds data sets by name.")  # fmt: skip
-@click.option("--data-option", multiple=True, metavar="KEY=VALUE",
+@click.option("--data-option", multiple=True, metavar="KEY=VALUE", callback=key_values,
               help="Column names and split of the data, such as split=test; repeatable.")  # fmt: skip
 @click.option("--prompts", metavar="FILE", type=click.Path(path_type=Path),
               help="Templates (a list), or prompts by class (a dict), for zero-shot.")  # fmt: skip

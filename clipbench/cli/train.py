@@ -7,27 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from clipbench.cli.main import DONE, INTERRUPTED, SETTINGS
+from clipbench.cli.main import DONE, INTERRUPTED, SETTINGS, key_values
 from clipbench.clip.options import LOSS_NAMES, TRAINING_PRECISIONS
 
 if TYPE_CHECKING:
     from clipbench.clip.options import TrainOptions
 
 
-def _key_values(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Return repeated KEY=VALUE as a dict."""
-    pairs = {}
-    for value in values:
-        key, separator, rest = value.partition("=")
-        if not separator or not key:
-            raise click.UsageError(f"--data-option {value}: expected KEY=VALUE", context)
-        pairs[key] = rest
-    return pairs
-
-
 @click.command(context_settings=SETTINGS)
 @click.option("--data", metavar="DATA", help="Pictures with captions: scenes, a folder, manifest or webdataset, hf:...")
-@click.option("--data-option", "data_options", multiple=True, metavar="KEY=VALUE", callback=_key_values,
+@click.option("--data-option", "data_options", multiple=True, metavar="KEY=VALUE", callback=key_values,
               help="Column names and split of the data; the split is train where there is one. Repeatable.")  # fmt: skip
 @click.option("--data-root", metavar="DIR", envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"],
               help="Folder that holds data sets by name.")  # fmt: skip
@@ -66,7 +55,7 @@ def train(context: click.Context, /, **given: Any) -> int:
     torchrun --nproc-per-node 8 --no-python clipbench train --data ... --out runs/mine
 
     At step 0 and each --eval-every, gap, cones, recall@1 and temperature on held-out pairs go into the log.
-    The result is measured with clipbench run --model runs/mine; a series with --model 'runs/mine/step-*'.
+    The result is measured with clipbench run --model runs/mine.
     """
     options = _options(context, given)
     from clipbench.clip.train import Interrupted

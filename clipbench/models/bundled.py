@@ -1,6 +1,7 @@
 """Checkpoints of the bundled CLIP: folders that ``clipbench train`` wrote. Nothing here imports torch when imported."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,9 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...]) -> "Torch
     words = tokenizer_identity(tower.tokenize, tokeniser.vocabulary())
     identity = digest(ADAPTER, weights_digest(module), options.precision, module.config, words)
     model = TorchModel(
-        info=_info(module, _name(folder), identity, notes),
+        info=replace(
+            _info(module, _name(folder), identity, notes), device=str(place.device), precision=options.precision
+        ),
         preprocess=Preprocess(module.config),
         image_tower=module.encode_image,
         text_tower=tower,

@@ -18,6 +18,7 @@ from clipbench.errors import ModelError, UsageError, did_you_mean
 from clipbench.model import LoadOptions, Model, PixelModel
 from clipbench.models._named import NamedModel, NamedPixelModel
 from clipbench.models._suffixes import CHECKPOINTS, VECTORS
+from clipbench.models.bundled import is_checkpoint
 from clipbench.models.embeddings import EmbeddingsFile
 
 Adapter = Callable[[str, LoadOptions], Model | EmbeddingsFile]
@@ -28,6 +29,7 @@ FORMS = (
     ("local-dir:FOLDER", "the same in a folder"),
     ("hf:ORG/REPO, hf:FOLDER", "transformers model: CLIP, SigLIP, SigLIP 2 and what else has both towers"),
     ("FILE --arch ARCH", f"training checkpoint ({', '.join(CHECKPOINTS)}) of an open_clip architecture"),
+    ("bundled:FOLDER, FOLDER", "checkpoint of clipbench train, or a run of it: its newest one"),
     ("embeddings:FILE", "precomputed vectors with their samples: an .npz, or a folder of .npy or .parquet"),
     ("python:MODULE:FACTORY", "object with encode_images and encode_texts, made by a function of yours"),
 )
@@ -81,6 +83,8 @@ def resolve(reference: str, options: LoadOptions) -> tuple[str, str]:
     for alias in aliases():
         if alias.alias == reference.casefold():
             return resolve(alias.target, options)
+    if is_checkpoint(Path(reference)):
+        return "bundled", reference
     if Path(reference).suffix.lower() in CHECKPOINTS:
         if options.arch is None:
             raise UsageError(f"checkpoint {reference} needs its architecture: add --arch ARCH, such as --arch ViT-B-32")

@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 from clipbench.cli import main
-from clipbench.cli.main import COMMANDS
 
 QUICK = ("--steps", "2", "--batch-size", "8", "--workers", "0", "--device", "cpu")
 
@@ -27,11 +26,6 @@ class Done(NamedTuple):
 
 
 Command = Callable[..., Done]
-
-
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(COMMANDS, "train", "clipbench.cli.train:train")
 
 
 @pytest.fixture
@@ -104,7 +98,7 @@ def test_what_is_wrong_is_said_in_one_line(command: Command, arguments: list[str
 
 
 def test_interrupting_saves_a_checkpoint_and_exits_with_130(data: Path) -> None:
-    program = "import sys; from clipbench.cli.main import COMMANDS, main; COMMANDS['train'] = 'clipbench.cli.train:train'; main()"
+    program = "from clipbench.cli import main; main()"
     arguments = ["train", "--data", "captions.csv", "--out", "run", "--batch-size", "8", "--workers", "1"]
     process = subprocess.Popen(
         [sys.executable, "-c", program, *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -131,9 +125,7 @@ def test_two_processes_of_torchrun_train_as_one_does(data: Path) -> None:
     from safetensors.torch import load_file
 
     program = Path("program.py")
-    program.write_text(
-        "from clipbench.cli.main import COMMANDS, main\nCOMMANDS['train'] = 'clipbench.cli.train:train'\nmain()\n"
-    )
+    program.write_text("from clipbench.cli import main\nmain()\n")
     alone = [sys.executable, str(program)]
     both = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]
     for name, launcher in (("alone", alone), ("both", both)):

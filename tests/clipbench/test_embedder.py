@@ -67,6 +67,18 @@ def test_an_unreadable_picture_is_named_and_the_others_are_kept(tmp_path: Path) 
         embedder.digests([missing])
 
 
+def test_an_unreadable_picture_ends_the_work_at_once_and_what_was_encoded_is_kept(tmp_path: Path) -> None:
+    refs = pictures(tmp_path, 20)
+    (tmp_path / "5.png").write_bytes(b"no picture")
+    model = ToyModel()
+    with pytest.raises(BadImage, match=r"5\.png"):
+        StoreEmbedder(model, tmp_path, batch_size=2, workers=0).images(refs)
+    assert model.encoded_images == 5
+    again = StoreEmbedder(ToyModel(), tmp_path)
+    again.images(refs[:5])
+    assert again.tally.counts()["stored_images"] == 5
+
+
 class Stained(ToyModel):
     """Gives a bad vector for one text and for pictures that are black."""
 

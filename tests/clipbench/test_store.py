@@ -1,7 +1,8 @@
 """The store: vectors come back as they were put, across processes, kills and damage."""
 
-import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -42,16 +43,15 @@ def test_keys_that_end_in_zero_bytes_stay_apart(tmp_path: Path) -> None:
 
 def test_refresh_takes_in_what_another_process_committed(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path, "model", "images")
-    worker = multiprocessing.get_context("spawn").Process(target=_put, args=(tmp_path, 7))
-    worker.start()
-    worker.join()
+    code = (
+        "import sys, numpy\nfrom pathlib import Path\nfrom clipbench.store import Shelf\n"
+        "vectors = numpy.array([[7, -7, 0.5]], numpy.float32)\n"
+        "Shelf(Path(sys.argv[1]), 'model', 'images').put([(7).to_bytes(16, 'little')], vectors)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     assert keys(7)[0] not in shelf
     shelf.refresh()
     assert np.array_equal(shelf.get(keys(7)), rows(7))
-
-
-def _put(root: Path, number: int) -> None:
-    Shelf(root, "model", "images").put(keys(number), rows(number))
 
 
 @pytest.mark.parametrize("keep", [0, 10, 100, 200, -1])
