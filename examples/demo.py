@@ -1,7 +1,8 @@
 """Measure a model with no download: scikit-learn's digits, a ViT-B-32 with random weights. Run by `make demo`.
 
-The weights are drawn with a seed, not trained, so the scores are those of chance; what there is to see is the way
-from a model and pictures to numbers with intervals and a report.
+The weights are drawn with a seed, not trained, so whatever needs text scores chance; pictures still find pictures of
+the same digit, as random features keep some of what the pixels say. What there is to see is the way from a model and
+pictures to numbers with intervals and a report.
 """
 
 import argparse
