@@ -238,7 +238,7 @@ class StoreEmbedder:
         from tqdm import tqdm
 
         disable = None if self._show_progress else True  # None: drawn only on a terminal
-        with tqdm(total=total, desc=f"{verb} {unit}s", unit=unit, disable=disable, leave=False, delay=0.5) as bar:
+        with tqdm(total=total, desc=f"{verb} {unit}s", unit=f" {unit}", disable=disable, leave=False, delay=0.5) as bar:
             yield bar
 
 

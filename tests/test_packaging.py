@@ -51,6 +51,14 @@ def test_help_and_listings_do_not_import_torch() -> None:
         assert done.returncode == 0, done.stderr
 
 
+def test_help_takes_little_time() -> None:
+    resource = pytest.importorskip("resource", reason="CPU time of a child is asked for in this way on Unix only")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "clipbench.cli", "--help"], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3
+
+
 def test_reports_are_made_without_torch() -> None:
     code = "import sys, clipbench_reports.html; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
