@@ -5,7 +5,8 @@ A task declares measures; the runner turns them into metrics. Each kind knows th
 - ``Mean`` of a column: Wilson for independent right-or-wrong samples, else a (cluster) bootstrap;
 - ``Statistic`` of rows, such as a median or a calibration error: a (cluster) bootstrap;
 - ``Smooth``: a value that is a smooth function of means, with each sample's influence on it (delta method);
-- ``Fixed``: a value for which no resampling is valid, or an undefined one, with the reason.
+- ``Fixed``: a value for which no resampling is valid, or an undefined one, with the reason;
+- ``Within``: another measure, on the columns that begin with a prefix.
 """
 
 import math
@@ -112,6 +113,20 @@ class Fixed:
             higher_is_better=self.higher_is_better,
             reason=self.reason,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Within:
+    """A measure of the columns that begin with a prefix, such as ``kind/``; the others are there for it as they are."""
+
+    prefix: str
+    measure: Measure
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        own = {
+            name.removeprefix(self.prefix): column for name, column in samples.items() if name.startswith(self.prefix)
+        }
+        return self.measure.metric({**samples, **own}, rng)
 
 
 def _within_one(interval: stats.Interval) -> stats.Interval:

@@ -3,7 +3,7 @@
 import os
 import platform
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench import __version__, stats
-from clipbench.data import DataOptions, Dataset, limited, load_data
+from clipbench.data import GENERATED, DataOptions, Dataset, limited, load_data
 from clipbench.embedder import StoreEmbedder
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.evaluate import EvaluateOptions, evaluate
@@ -40,15 +40,16 @@ class Datasets:
 
     def __init__(self, options: RunOptions) -> None:
         self._options = options
-        self._loaded: dict[tuple[str, str], Dataset | ClipbenchError] = {}
+        self._loaded: dict[tuple[str, ...], Dataset | ClipbenchError] = {}
 
     def get(self, request: Request) -> Dataset:
         """Return the data of a request, cut down to ``limit``; raise what loading it raised."""
         if request.data is None:
             raise UsageError(f"'{request.task}' has no data in this suite: name some, {request.task}@DATA")
-        key = (request.data, repr(request.data_options))
+        task = request.task if request.data.lower() == GENERATED else ""
+        key = (request.data, repr(request.data_options), task)
         if key not in self._loaded:
-            self._loaded[key] = self._load(request.data, request.data_options)
+            self._loaded[key] = self._load(request, request.data)
         found = self._loaded[key]
         if isinstance(found, ClipbenchError):
             raise found
@@ -69,8 +70,9 @@ class Datasets:
             except ClipbenchError:
                 continue
 
-    def _load(self, reference: str, own: Mapping[str, str]) -> Dataset | ClipbenchError:
-        options = replace(self._options.data, options={**self._options.data.options, **own})
+    def _load(self, request: Request, reference: str) -> Dataset | ClipbenchError:
+        every = self._options.data
+        options = replace(every, task=request.task, options={**every.options, **request.data_options})
         try:
             return self.cut(load_data(reference, options))
         except ClipbenchError as error:

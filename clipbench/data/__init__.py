@@ -1,19 +1,21 @@
 """Data sets: pictures as references, with labels, captions or both, from folders, tables, archives and the Hub."""
 
-from clipbench.data.dataset import DataOptions, Dataset, EncodedImage, FileImage, ImageRef
+from clipbench.data.dataset import DataOptions, Dataset, EncodedImage, FileImage, ImageRef, LabelSet
 from clipbench.data.entries import CatalogueEntry, catalogue
 from clipbench.data.prompts import DEFAULT_TEMPLATES, Prompts, prompts_of, read_prompts
-from clipbench.data.reference import load_data
+from clipbench.data.reference import GENERATED, load_data
 from clipbench.data.subset import limited, without
 
 __all__ = [
     "DEFAULT_TEMPLATES",
+    "GENERATED",
     "CatalogueEntry",
     "DataOptions",
     "Dataset",
     "EncodedImage",
     "FileImage",
     "ImageRef",
+    "LabelSet",
     "Prompts",
     "catalogue",
     "limited",

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -87,6 +87,14 @@ class FileImage(EncodedImage):
             raise BadImage(self.name, error.strerror or str(error)) from error
 
 
+class LabelSet(NamedTuple):
+    """One way to sort a data set's pictures into classes."""
+
+    labels: Int64[np.ndarray, " n_images"]
+    """Row of ``class_names`` that is true of each picture."""
+    class_names: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
     """Pictures, and what is known of each: labels, captions, or both.
@@ -106,6 +114,8 @@ class Dataset:
     multilabels: Bool[np.ndarray, "n_images n_classes"] | None = None
     """Which classes are true of each picture, where several may be."""
     class_names: tuple[str, ...] | None = None
+    label_sets: Mapping[str, LabelSet] | None = None
+    """Several ways to sort the pictures into classes, by name, where there are; classification is scored for each."""
     templates: tuple[str, ...] | None = None
     """Prompt templates that come with the data; ``{c}`` stands for the class name."""
     captions: Sequence[str] | None = None
@@ -134,6 +144,10 @@ class Dataset:
             changes["labels"] = self.labels[rows]
         if self.multilabels is not None:
             changes["multilabels"] = self.multilabels[rows]
+        if self.label_sets is not None:
+            changes["label_sets"] = {
+                name: each._replace(labels=each.labels[rows]) for name, each in self.label_sets.items()
+            }
         if self.captions is not None and self.caption_image is not None:
             place = np.full(len(self.images), -1, np.int64)
             place[rows] = np.arange(len(rows))
@@ -155,6 +169,8 @@ class Dataset:
         parts: list[object] = [list(digests), list(self.image_ids), self.class_names, self.templates]
         parts += [list(self.captions or ()), list(self.caption_ids or ())]
         hasher = hashlib.blake2b(repr(parts).encode(), digest_size=16)
+        for name, each in (self.label_sets or {}).items():
+            hasher.update(repr((name, each.class_names)).encode() + each.labels.tobytes())
         for array in (self.labels, self.multilabels, self.caption_image):
             hasher.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
         return hasher.hexdigest()
@@ -166,6 +182,8 @@ class DataOptions:
 
     data_root: Path | None = None
     """Folder that holds data sets by name."""
+    task: str | None = None
+    """The task that asks; a generated world has other data for each."""
     allow_partial: bool = False
     """Leave out samples whose pictures are missing, and classes without samples, instead of refusing."""
     options: Mapping[str, str] = field(default_factory=dict)

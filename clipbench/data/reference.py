@@ -20,6 +20,8 @@ from clipbench.data.hub import HubReference
 from clipbench.errors import DataError, UsageError, did_you_mean
 
 HUB_PREFIX = "hf:"
+GENERATED = "scenes"
+"""Name of the generated world, which has other data for each task."""
 MANIFESTS = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata") for suffix in manifest.READERS)
 """Files that make a folder one with a manifest."""
 VAGUE_NAMES = {"images", "image", "imgs", "data", "dataset", "imagefolder", *folder.SPLITS}
@@ -68,8 +70,8 @@ LAYOUTS = (
 def load_data(reference: str, options: DataOptions) -> Dataset:
     """Return the data set that a reference stands for.
 
-    A reference is ``hf:ORG/NAME[:CONFIG[:SPLIT]]``, ``hf:PATH``, a name of the catalogue, or a path (tried as it
-    stands, then below the data root). A name of the catalogue is never taken for a folder that happens to be called
+    A reference is ``scenes``, ``hf:ORG/NAME[:CONFIG[:SPLIT]]``, ``hf:PATH``, a name of the catalogue, or a path (tried
+    as it stands, then below the data root). A name of the catalogue is never taken for a folder that happens to be called
     so, but looked up below the data root, or without one in the current folder, with its published prompts and size.
 
     Raises:
@@ -77,7 +79,9 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
         DataError: the data are malformed, incomplete or empty.
         Unavailable: known data that are not on this machine; the message says how to get them.
     """
-    if reference.startswith(HUB_PREFIX):
+    if reference.lower() == GENERATED:
+        dataset = _generate(options)
+    elif reference.startswith(HUB_PREFIX):
         dataset = _load_hugging_face(reference, options)
     elif (entry := catalogue().get(reference.lower())) is not None:
         dataset = _load_entry(entry, options)
@@ -109,6 +113,20 @@ def path_id(path: Path, data_root: Path | None = None) -> str:
     return "/".join(parts[start:])
 
 
+def _generate(options: DataOptions) -> Dataset:
+    """Return the scenes that a task is asked on; a task of a plug-in gets the captioned ones."""
+    from clipbench.data.scenes import TASKS, scenes_dataset
+
+    options.refuse_unknown(("split", "size", "n"), GENERATED)
+    numbers = {name: int(text) for name, text in options.options.items() if name != "split" and text.isdecimal()}
+    for name, text in options.options.items():
+        if name != "split" and name not in numbers:
+            raise UsageError(f"--data-option {name}={text}: expected a whole number")
+    task = options.task if options.task in TASKS else "retrieval"
+    split = options.options.get("split", "test")
+    return scenes_dataset(task, split=split, n=numbers.get("n"), size=numbers.get("size", 64))
+
+
 def _existing(reference: str, data_root: Path | None) -> Path:
     if not reference.strip():
         raise UsageError("no data named: expected a name (clipbench list data), a path, or hf:ORG/NAME")
@@ -119,7 +137,7 @@ def _existing(reference: str, data_root: Path | None) -> Path:
     if "/" in reference or reference.startswith(".") or Path(reference).suffix:
         raise UsageError(f"no such file or folder: {reference}" + (f" (nor below {data_root})" if data_root else ""))
     raise UsageError(
-        f"unknown data '{reference}': {did_you_mean(reference, catalogue())}"
+        f"unknown data '{reference}': {did_you_mean(reference, [*catalogue(), GENERATED])}"
         " (clipbench list data; or a path, or hf:ORG/NAME)"
     )
 

@@ -6,9 +6,9 @@ of a picture, the score is the mean average precision over classes instead.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -16,7 +16,7 @@ from jaxtyping import Float32, Float64, Int64
 from clipbench.arrays import unit
 from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import Prompts, prompts_of
-from clipbench.measures import Fixed, Mean, Measure, Samples, Smooth, Statistic
+from clipbench.measures import Fixed, Mean, Measure, Samples, Smooth, Statistic, Within
 from clipbench.metrics import (
     class_scores,
     expected_calibration_error,
@@ -44,7 +44,19 @@ class ZeroShot:
     """What each class is called in; None takes the data set's own templates, or else the default."""
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return predictions a picture. Needs class names, and labels or multilabels."""
+        """Return predictions a picture. Needs class names, and labels or multilabels; or several sets of labels."""
+        if dataset.label_sets is None:
+            return self._evaluate(dataset, embedder, rng)
+        return _side_by_side(
+            {
+                name: self._evaluate(
+                    replace(dataset, labels=each.labels, class_names=each.class_names, label_sets=None), embedder, rng
+                )
+                for name, each in dataset.label_sets.items()
+            }
+        )
+
+    def _evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         dataset.require("class_names")
         if dataset.multilabels is None:
             dataset.require("labels")
@@ -63,6 +75,37 @@ class ZeroShot:
         assert dataset.labels is not None
         by_template = np.stack(by_prompt, axis=1)
         return _with_spread(found, by_template, images, dataset.labels, templates=prompts.templates, rng=rng)
+
+
+SHARED = ("sample_id", "image")
+"""Columns that are the same for every set of labels."""
+
+
+def _side_by_side(by_set: Mapping[str, Evaluation]) -> Evaluation:
+    """Return the evaluations of several sets of labels as one, each name with its set before it, as in ``kind/acc1``."""
+
+    def named(part: str) -> dict[str, Any]:
+        return {f"{of}/{name}": value for of, found in by_set.items() for name, value in getattr(found, part).items()}
+
+    first = next(iter(by_set.values())).samples
+    samples = {name: column for name, column in named("samples").items() if name.rpartition("/")[2] not in SHARED}
+    worst = np.min([found.samples["margin"] for found in by_set.values()], axis=0)
+    return Evaluation(
+        samples={**{name: first[name] for name in SHARED}, "margin": worst, **samples},
+        measures=_within(by_set, "measures"),
+        controls=_within(by_set, "controls"),
+        curves=named("curves"),
+        arrays=named("arrays"),
+        notes=tuple(f"{of}: {note}" for of, found in by_set.items() for note in found.notes),
+    )
+
+
+def _within(by_set: Mapping[str, Evaluation], part: str) -> dict[str, Measure]:
+    return {
+        f"{of}/{name}": Within(prefix=f"{of}/", measure=measure)
+        for of, found in by_set.items()
+        for name, measure in getattr(found, part).items()
+    }
 
 
 def _prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder) -> list[Float32[np.ndarray, "n_prompts dim"]]:

@@ -141,6 +141,17 @@ def test_several_models_get_a_folder_each_and_a_joint_report(world: Path, run: R
     assert (world / "out/report.html").exists()
 
 
+def test_the_scenes_suite_needs_nothing_but_a_model(world: Path, run: Run) -> None:
+    done = run("--suite", "scenes", "--tasks", "all", "--limit", "40", "--out", "out")
+    assert done.status == 0, done.err
+    found = metrics(world / "out")
+    assert found["zero-shot/kind/acc1"]["n"] == 40 and found["zero-shot/kind/acc1"]["chance"] == 0.1
+    assert found["retrieval/image_retrieval_recall@1"]["chance"] == pytest.approx(1 / 40)
+    assert found["modality-gap/gap"]["n"] == 40
+    done = run("--tasks", "retrieval@scenes", "--data-option", "size=12", "--out", "small")
+    assert done.status == 2 and "64 to 512 pixels wide, got a size of 12" in done.err
+
+
 def test_one_broken_model_does_not_cost_the_others(world: Path, run: Run) -> None:
     done = run("--model", "python:toymodels:broken", "--tasks", "zero-shot@pictures", "--out", "out")
     assert done.status == 3

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clipbench.data import Dataset, Prompts
+from clipbench.data import Dataset, LabelSet, Prompts
 from clipbench.errors import MissingPart
 from clipbench.result import Metric
 from clipbench.task import Evaluation
@@ -96,6 +96,30 @@ def test_several_true_classes_are_scored_by_average_precision() -> None:
     metric = metrics(found)["mean_average_precision"]
     assert metric.value == pytest.approx(1.0)
     assert metric.chance == pytest.approx((1 * 2 / 3 * 1 + 2 / 3 * (1 + 1 / 2) / 2 + 2 / 3 * (1 + 1) / 3) / 2)
+
+
+def test_each_set_of_labels_is_scored_under_its_own_name() -> None:
+    texts = {
+        "a photo of a cat.": [1.0, 0.0],
+        "a photo of a dog.": [0.0, 1.0],
+        "a photo of a red cat.": [1.0, 0.2],
+        "a photo of a blue cat.": [1.0, -0.2],
+        "a photo of a red dog.": [0.2, 1.0],
+    }
+    sets = {
+        "kind": LabelSet(np.array([0, 0, 1]), ("cat", "dog")),
+        "colour_kind": LabelSet(np.array([0, 1, 2]), ("red cat", "blue cat", "red dog")),
+    }
+    data = dataset([0, 0, 1], label_sets=sets)
+    found = ZeroShot().evaluate(data, FixedEmbedder(IMAGES, texts), np.random.default_rng(0))
+    values = metrics(found)
+    assert values["kind/acc1"].value == 1.0 and values["kind/acc1"].chance == 0.5
+    assert values["colour_kind/acc1"].value == pytest.approx(2 / 3)  # p1 leans to red
+    assert values["colour_kind/acc1"].chance == pytest.approx(1 / 3)
+    assert values["colour_kind/mean_per_class_recall"].value == pytest.approx((1 + 0 + 1) / 3)
+    assert found.samples["kind/predicted"].tolist() == ["cat", "cat", "dog"]
+    assert found.samples["margin"].tolist() == found.samples["colour_kind/margin"].tolist()
+    assert "acc1" not in values and set(found.curves) == {"kind/reliability", "colour_kind/reliability"}
 
 
 @pytest.mark.parametrize("part", ["class_names", "labels"])

@@ -8,7 +8,7 @@ said); then what is asked of models: dataset, composition, typography, long_capt
 from clipbench.data.scenes.captions import STYLE_SHARES, TEMPLATES, all_captions, caption
 from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.composition import SUBSETS, CompositionItem, composition_item
-from clipbench.data.scenes.dataset import LabelSet, portrait_labels, scenes_dataset
+from clipbench.data.scenes.dataset import TASKS, portrait_labels, scenes_dataset
 from clipbench.data.scenes.drawing import draw
 from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.image import SceneImage
@@ -24,11 +24,11 @@ __all__ = [
     "SPLITS",
     "STYLE_SHARES",
     "SUBSETS",
+    "TASKS",
     "TEMPLATES",
     "Chance",
     "CompositionItem",
     "Label",
-    "LabelSet",
     "LongCaptionItem",
     "Pair",
     "PositionItem",

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int64
 
-from clipbench.data.dataset import Dataset, check
+from clipbench.data.dataset import Dataset, LabelSet, check
 from clipbench.data.scenes.captions import TEMPLATES, caption
 from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.facts import verdict
@@ -24,14 +23,6 @@ N_PORTRAITS = 1_800
 """Pictures of the zero-shot set: 20 of each colour and kind of the test split."""
 N_PAIRS = 1_000
 """Pictures of the retrieval set, with a caption each."""
-
-
-class LabelSet(NamedTuple):
-    """One way to sort a data set's pictures into classes."""
-
-    labels: Int64[np.ndarray, " n_images"]
-    """Row of ``class_names`` that is true of each picture."""
-    class_names: tuple[str, ...]
 
 
 def scenes_dataset(task: str, *, split: str = "test", n: int | None = None, size: int = 64, seed: int = 0) -> Dataset:
@@ -88,7 +79,8 @@ def _label_set(names: list[str], order: list[str]) -> LabelSet:
 
 def _portraits(split: str, n: int, *, size: int, seed: int) -> Dataset:
     ids = [f"{split}/portrait/{index}" for index in range(n)]
-    kinds = portrait_labels(split, n)["kind"]
+    label_sets = portrait_labels(split, n)
+    kinds = label_sets["kind"]
     return check(
         Dataset(
             id="scenes",
@@ -101,6 +93,7 @@ def _portraits(split: str, n: int, *, size: int, seed: int) -> Dataset:
             image_ids=ids,
             labels=kinds.labels,
             class_names=kinds.class_names,
+            label_sets=label_sets,
             templates=TEMPLATES,
             notes=(_note(size, seed),),
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench.data.dataset import Dataset, FileImage, ImageRef, check, decode
+from clipbench.data.dataset import Dataset, FileImage, ImageRef, LabelSet, check, decode
 from clipbench.errors import BadImage, DataError
 from clipbench.testing import NamedImage
 
@@ -106,3 +106,20 @@ def test_bytes_that_are_no_picture_or_a_cut_one_are_a_bad_image(tmp_path: Path) 
     assert decode(whole, "x").size == (64, 64)
     with pytest.raises(BadImage, match=r"cannot read image x: .*truncated"):
         decode(whole[: len(whole) // 2], "x")
+
+
+def test_sets_of_labels_are_taken_along_and_fingerprinted() -> None:
+    def data(labels: list[int]) -> Dataset:
+        names = ["a", "b", "c"]
+        return Dataset(
+            id="many",
+            images=[NamedImage(name) for name in names],
+            image_ids=names,
+            label_sets={"kind": LabelSet(np.array(labels), ("cat", "dog"))},
+        )
+
+    kept = data([0, 1, 1]).take(np.array([2, 0]))
+    assert kept.label_sets is not None and kept.label_sets["kind"].labels.tolist() == [1, 0]
+    digests = ["x", "y", "z"]
+    assert data([0, 1, 1]).fingerprint(digests) == data([0, 1, 1]).fingerprint(digests)
+    assert data([0, 1, 1]).fingerprint(digests) != data([0, 1, 0]).fingerprint(digests)
