@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int64
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from clipbench.errors import BadImage, DataError, MissingPart, UsageError, did_you_mean
 
@@ -47,6 +47,8 @@ def decode(data: bytes, name: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data))
         image.load()
+    except UnidentifiedImageError as error:  # its own text names a place in memory, another at each run
+        raise BadImage(name, "it is no picture of a format that Pillow knows") from error
     except Exception as error:  # Pillow raises many kinds, one a format
         raise BadImage(name, str(error) or type(error).__name__) from error
     return image
@@ -256,6 +258,6 @@ def _check_labels(dataset: Dataset, *, allow_partial: bool) -> None:
     missing = [dataset.class_names[c] for c in np.flatnonzero(counts == 0)]
     if missing and not allow_partial:
         raise DataError(
-            f"data set {dataset.id} has {len(missing)} classes without samples, the first '{missing[0]}':"
+            f"data set {dataset.id} lacks samples of {len(missing)} of its {n_classes} classes, the first '{missing[0]}':"
             " add pictures, drop the class, or run with --allow-partial to score the others"
         )

@@ -74,9 +74,12 @@ def test_the_fingerprint_depends_on_the_pictures_content_and_not_on_where_they_l
         ({"caption_image": np.array([2, 0, 0, 2])}, "1 images without a caption, the first 'b'"),
         ({"labels": np.array([0, 2, 0])}, r"image 'b' has label 2, expected 0 to 1 \(2 class names\)"),
         ({"labels": np.array([0, -1, 0])}, r"image 'b' has label -1, expected 0 to 1"),
-        ({"labels": np.array([0, 0, 0])}, "1 classes without samples, the first 'dog': .*--allow-partial"),
+        ({"labels": np.array([0, 0, 0])}, "lacks samples of 1 of its 2 classes, the first 'dog': .*--allow-partial"),
         ({"labels": None, "multilabels": np.ones((3, 3), bool)}, "labels for 3 classes, and 2 class names"),
-        ({"labels": None, "multilabels": np.array([[True, False]] * 3)}, "1 classes without samples, the first 'dog'"),
+        (
+            {"labels": None, "multilabels": np.array([[True, False]] * 3)},
+            "lacks samples of 1 of its 2 classes, the first 'dog'",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(change: dict[str, object], message: str) -> None:
@@ -98,7 +101,7 @@ def test_a_file_is_an_image_reference(tmp_path: Path) -> None:
 def test_bytes_that_are_no_picture_or_a_cut_one_are_a_bad_image(tmp_path: Path) -> None:
     from PIL import Image
 
-    with pytest.raises(BadImage, match="cannot read image x: cannot identify image file"):
+    with pytest.raises(BadImage, match="cannot read image x: it is no picture of a format that Pillow knows"):
         decode(b"no picture", "x")
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "x.jpg")
@@ -123,3 +126,8 @@ def test_sets_of_labels_are_taken_along_and_fingerprinted() -> None:
     digests = ["x", "y", "z"]
     assert data([0, 1, 1]).fingerprint(digests) == data([0, 1, 1]).fingerprint(digests)
     assert data([0, 1, 1]).fingerprint(digests) != data([0, 1, 0]).fingerprint(digests)
+
+
+def test_what_is_wrong_with_a_picture_is_said_alike_at_each_run() -> None:
+    with pytest.raises(BadImage, match=r"cannot read image x\.png: it is no picture of a format that Pillow knows"):
+        decode(b"no picture", "x.png")

@@ -96,7 +96,7 @@ def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
 def test_an_empty_class_folder_is_an_error_that_allow_partial_turns_into_a_note(tmp_path: Path) -> None:
     write(tmp_path, "a/1.jpg")
     (tmp_path / "b").mkdir()
-    with pytest.raises(DataError, match="1 classes without samples, the first 'b'"):
+    with pytest.raises(DataError, match="lacks samples of 1 of its 2 classes, the first 'b'"):
         load(tmp_path)
     dataset = load(tmp_path, allow_partial=True)
     assert dataset.class_names == ("a", "b")
