@@ -207,7 +207,9 @@ class StoreEmbedder:
         keys, refs = list(missing), list(missing.values())
         preprocess = self.model.preprocess if isinstance(self.model, PixelModel) else None
         workers = 0 if len(refs) < 2 * self.batch_size else self.workers
-        for batch in load_batches(refs, preprocess, batch_size=self.batch_size, workers=workers):
+        for batch in load_batches(
+            refs, preprocess, side=self.info.image_size, batch_size=self.batch_size, workers=workers
+        ):
             self.bad_images.update(batch.bad)
             vectors = np.empty((0, self.info.embed_dim), np.float32)
             if batch.rows:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from clipbench.data.dataset import ImageRef
+from clipbench.data.dataset import DrawnImage, ImageRef
 from clipbench.errors import BadImage
 
 Preprocess = Callable[[Image.Image], np.ndarray]
@@ -23,20 +23,29 @@ class LoadedBatch(NamedTuple):
 
 
 def load_batches(
-    refs: Sequence[ImageRef], preprocess: Preprocess | None, *, batch_size: int, workers: int
+    refs: Sequence[ImageRef], preprocess: Preprocess | None, *, side: int | None, batch_size: int, workers: int
 ) -> Iterator[LoadedBatch]:
-    """Yield the pictures in batches, in order, decoded and (where there is a way) preprocessed."""
+    """Yield the pictures in batches, in order, decoded and (where there is a way) preprocessed.
+
+    Args:
+        side: of the model's square input, in pixels, for pictures that are drawn to fit; None where it is not known.
+    """
     loader = DataLoader(
-        _Pictures(refs, preprocess), batch_size=batch_size, num_workers=workers, collate_fn=_collate, shuffle=False
+        _Pictures(refs, preprocess, side),
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=_collate,
+        shuffle=False,
     )
     for rows, inputs, bad in loader:
         yield LoadedBatch(rows, inputs if isinstance(inputs, list) else inputs.numpy(), bad)
 
 
 class _Pictures(Dataset[tuple[int, Any]]):
-    def __init__(self, refs: Sequence[ImageRef], preprocess: Preprocess | None) -> None:
+    def __init__(self, refs: Sequence[ImageRef], preprocess: Preprocess | None, side: int | None) -> None:
         self.refs = refs
         self.preprocess = preprocess
+        self.side = side
 
     def __len__(self) -> int:
         return len(self.refs)
@@ -44,7 +53,7 @@ class _Pictures(Dataset[tuple[int, Any]]):
     def __getitem__(self, row: int) -> tuple[int, Any]:
         ref = self.refs[row]
         try:
-            image = ref.open()
+            image = ref.open_at(self.side) if self.side and isinstance(ref, DrawnImage) else ref.open()
             return row, image.convert("RGB") if self.preprocess is None else self.preprocess(image)
         except BadImage as error:
             return row, error

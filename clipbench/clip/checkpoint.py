@@ -65,7 +65,7 @@ def save_checkpoint(out: Path, trained: Trained, optimiser: torch.optim.Optimize
         shutil.rmtree(stale)  # of a process that was killed
     half.mkdir(parents=True)
     save_model(half, trained.model, trained.tokeniser)
-    _write_json(half / TRAIN, _progress_json(trained.progress))
+    write_progress(half, trained.progress)
     _save_tensors(_optimiser_state(trained.model, optimiser), half / OPTIMISER)
     _flush(half)
     half.rename(folder)
@@ -80,6 +80,11 @@ def save_model(folder: Path, model: CLIP, tokeniser: Tokeniser, *, dtype: torch.
     weights = {name: value.detach().to("cpu", dtype).contiguous() for name, value in model.state_dict().items()}
     _save_tensors(weights, folder / WEIGHTS)
     tokeniser.save(folder)
+
+
+def write_progress(folder: Path, progress: Progress) -> None:
+    """Write how a checkpoint came about to an existing folder."""
+    _write_json(folder / TRAIN, _progress_json(progress))
 
 
 def load_checkpoint(folder: Path) -> Trained:

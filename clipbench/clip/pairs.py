@@ -66,8 +66,7 @@ def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Cor
     if data.lower() == SCENES:
         from clipbench.clip.scene_pairs import scene_corpus
 
-        options.refuse_unknown([], data)
-        return scene_corpus(size=size, seed=seed)
+        return scene_corpus(options, size=size, seed=seed)
     dataset = _load(data, options)
     if dataset.captions is None:
         raise DataError(

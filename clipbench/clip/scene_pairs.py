@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from clipbench.clip.pairs import HELD_OUT, Corpus, DatasetPairs
-from clipbench.data.scenes import SCENES_VERSION, draw, scenes_dataset, training_pair
+from clipbench.clip.pairs import HELD_OUT, SCENES, Corpus, DatasetPairs
+from clipbench.data import DataOptions
+from clipbench.data.scenes import SCENES_VERSION, draw, primer_pair, scenes_dataset, training_pair
+from clipbench.errors import UsageError
 
 VOCABULARY_CAPTIONS = 20_000
 SEED_STRIDE = 1 << 40
@@ -15,16 +17,17 @@ HELD_OUT_SEED = 1
 
 
 class ScenePairs:
-    """Scenes of the train split with a true caption each."""
+    """Scenes of the train split with a true caption each, after ``primer`` pictures of single objects."""
 
-    def __init__(self, size: int, seed: int) -> None:
+    def __init__(self, size: int, seed: int, primer: int = 0) -> None:
         self.name = f"scenes {SCENES_VERSION} (train)"
         self.n_pairs: int | None = None
         self.size = size
         self.first = seed * SEED_STRIDE
+        self.primer = primer
 
     def pair(self, index: int, epoch: int) -> tuple[Image.Image, str]:
-        scene, caption = training_pair(self.first + index)
+        scene, caption = (primer_pair if index < self.primer else training_pair)(self.first + index)
         return draw(scene, self.size), caption
 
     def captions(self) -> Iterator[str]:
@@ -32,14 +35,22 @@ class ScenePairs:
             yield training_pair(self.first + index).caption
 
 
-def scene_corpus(*, size: int, seed: int) -> Corpus:
+def scene_corpus(options: DataOptions, *, size: int, seed: int) -> Corpus:
     """Return scenes to train on, and pairs of the test split to measure on.
 
     There is no end of pictures, and a crop could cut off an object that is counted, or a letter: none is made.
 
     Args:
+        options: ``primer`` may say how many pictures of single objects come first.
         size: of the pictures, in pixels, 64 to 512.
         seed: of the run.
+
+    Raises:
+        UsageError: there is another option, or the number is none.
     """
+    options.refuse_unknown(["primer"], SCENES)
+    primer = options.options.get("primer", "0")
+    if not primer.isdecimal():
+        raise UsageError(f"--data-option primer={primer}: expected a number of pairs, 0 or more")
     held_out = scenes_dataset("retrieval", split="test", n=HELD_OUT, size=size, seed=HELD_OUT_SEED)
-    return Corpus(ScenePairs(size, seed), DatasetPairs(held_out), may_crop=False)
+    return Corpus(ScenePairs(size, seed, int(primer)), DatasetPairs(held_out), may_crop=False)

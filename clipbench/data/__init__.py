@@ -1,6 +1,6 @@
 """Data sets: pictures as references, with labels, captions or both, from folders, tables, archives and the Hub."""
 
-from clipbench.data.dataset import DataOptions, Dataset, EncodedImage, FileImage, ImageRef, LabelSet
+from clipbench.data.dataset import DataOptions, Dataset, DrawnImage, EncodedImage, FileImage, ImageRef, LabelSet
 from clipbench.data.entries import CatalogueEntry, catalogue
 from clipbench.data.prompts import DEFAULT_TEMPLATES, Prompts, prompts_of, read_prompts
 from clipbench.data.reference import GENERATED, load_data
@@ -12,6 +12,7 @@ __all__ = [
     "CatalogueEntry",
     "DataOptions",
     "Dataset",
+    "DrawnImage",
     "EncodedImage",
     "FileImage",
     "ImageRef",

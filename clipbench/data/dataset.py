@@ -33,6 +33,15 @@ class ImageRef(Protocol):
         ...
 
 
+@runtime_checkable
+class DrawnImage(ImageRef, Protocol):
+    """A picture that has no pixels of its own: it is drawn as large as the model that looks at it takes pictures."""
+
+    def open_at(self, side: int) -> Image.Image:
+        """Return the picture for a square input of ``side`` pixels, or the nearest size that can be drawn."""
+        ...
+
+
 def content_digest(data: bytes) -> str:
     """Return the 128-bit BLAKE2b of some bytes, as 32 hex digits."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -124,7 +124,7 @@ def _generate(options: DataOptions) -> Dataset:
             raise UsageError(f"--data-option {name}={text}: expected a whole number")
     task = options.task if options.task in TASKS else "retrieval"
     split = options.options.get("split", "test")
-    return scenes_dataset(task, split=split, n=numbers.get("n"), size=numbers.get("size", 64))
+    return scenes_dataset(task, split=split, n=numbers.get("n"), size=numbers.get("size"))
 
 
 def _existing(reference: str, data_root: Path | None) -> Path:

@@ -1,7 +1,9 @@
 """The embedder: one encoding a distinct picture or text, checked vectors, nothing lost when interrupted."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -52,6 +54,25 @@ def test_workers_change_nothing_but_the_time(tmp_path: Path, workers: int) -> No
     embedder = StoreEmbedder(ToyModel(), tmp_path, batch_size=2, workers=workers)
     expected = np.concatenate([ToyModel().encode_images([ref.open()]) for ref in refs])
     np.testing.assert_allclose(embedder.images(refs), expected, rtol=1e-5, atol=1e-5)
+
+
+class Drawn(NamedImage):
+    """A picture that remembers at what sizes it was asked for."""
+
+    asked: ClassVar[list[int]] = []
+
+    def open_at(self, side: int) -> Image.Image:
+        self.asked.append(side)
+        return self.open()
+
+
+def test_a_picture_that_can_be_drawn_at_any_size_is_drawn_at_the_models(tmp_path: Path) -> None:
+    model = ToyModel()
+    StoreEmbedder(model, tmp_path).images([Drawn("a")])
+    assert Drawn.asked == [8]
+    model.info = replace(model.info, image_size=None)
+    StoreEmbedder(model, tmp_path).images([Drawn("b")])
+    assert Drawn.asked == [8], "of a model of unknown size it is opened as any other"
 
 
 def test_an_unreadable_picture_is_named_and_the_others_are_kept(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from clipbench.data.scenes.long_captions import LongCaptionItem, PositionItem, l
 from clipbench.data.scenes.records import SCENES_VERSION, Scene
 from clipbench.data.scenes.sampling import looks, portrait, scene
 from clipbench.data.scenes.splits import SPLITS, novelties
-from clipbench.data.scenes.training import Pair, training_pair
+from clipbench.data.scenes.training import Pair, primer_pair, training_pair
 from clipbench.data.scenes.typography import Label, ReadingItem, TypographicItem, reading_item, typographic_item
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "portrait",
     "portrait_labels",
     "position_items",
+    "primer_pair",
     "reading_item",
     "scene",
     "scenes_dataset",

@@ -30,7 +30,9 @@ class CompositionItem(NamedTuple):
     """The false caption of ``image``."""
 
 
-def composition_item(subset: str, index: int, *, split: str = "test", size: int = 64, seed: int = 0) -> CompositionItem:
+def composition_item(
+    subset: str, index: int, *, split: str = "test", size: int | None = None, seed: int = 0
+) -> CompositionItem:
     """Return item ``index`` of a subset; any index may be asked for, in any order.
 
     Args:
@@ -38,7 +40,7 @@ def composition_item(subset: str, index: int, *, split: str = "test", size: int 
             exchanged; the same words), "relation" (turned into its opposite), "count" (one more or one fewer).
         index: from 0.
         split: of the scenes; both pictures belong to it.
-        size: of the pictures, in pixels.
+        size: of the pictures, in pixels; by default as large as the model takes pictures.
         seed: of the world.
 
     Raises:

@@ -25,7 +25,9 @@ N_PAIRS = 1_000
 """Pictures of the retrieval set, with a caption each."""
 
 
-def scenes_dataset(task: str, *, split: str = "test", n: int | None = None, size: int = 64, seed: int = 0) -> Dataset:
+def scenes_dataset(
+    task: str, *, split: str = "test", n: int | None = None, size: int | None = None, seed: int = 0
+) -> Dataset:
     """Return the data set of a task.
 
     "zero-shot" has one large object a picture, labelled by kind (``portrait_labels`` has the labels by colour and
@@ -35,7 +37,7 @@ def scenes_dataset(task: str, *, split: str = "test", n: int | None = None, size
         task: one of TASKS.
         split: "train", "test" or "held-out".
         n: number of pictures; by default 1,800 for zero-shot and 1,000 pairs.
-        size: of the pictures, in pixels, 64 to 512.
+        size: of the pictures, in pixels, 64 to 512; by default each model sees them as large as it takes pictures.
         seed: of the world; 0 is the one that the bundled model was trained in.
 
     Raises:
@@ -44,7 +46,8 @@ def scenes_dataset(task: str, *, split: str = "test", n: int | None = None, size
     if task not in TASKS:
         raise UsageError(f"scenes have no data for the task '{task}': {did_you_mean(task, TASKS)}")
     check_split(split)
-    check_size(size)
+    if size is not None:
+        check_size(size)
     n = n if n is not None else (N_PORTRAITS if task == "zero-shot" else N_PAIRS)
     if n < 1:
         raise UsageError(f"scenes need at least 1 picture, got n = {n}")
@@ -77,7 +80,7 @@ def _label_set(names: list[str], order: list[str]) -> LabelSet:
     return LabelSet(np.array([row[name] for name in names], np.int64), class_names)
 
 
-def _portraits(split: str, n: int, *, size: int, seed: int) -> Dataset:
+def _portraits(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
     ids = [f"{split}/portrait/{index}" for index in range(n)]
     label_sets = portrait_labels(split, n)
     kinds = label_sets["kind"]
@@ -100,7 +103,7 @@ def _portraits(split: str, n: int, *, size: int, seed: int) -> Dataset:
     )
 
 
-def _pairs(split: str, n: int, *, size: int, seed: int) -> Dataset:
+def _pairs(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
     pairs, n_passed = distinct_pairs(split, n, seed=seed)
     ids = [f"{split}/{pair.number}" for pair in pairs]
     notes = (
@@ -159,5 +162,6 @@ def _is_refuted(stated: Phrase, scene: Scene) -> bool:
     return any(verdict(fact, scene) is False for fact in stated.facts)
 
 
-def _note(size: int, seed: int) -> str:
-    return f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {size} pixels wide"
+def _note(size: int | None, seed: int) -> str:
+    drawn = "as wide as the model's input" if size is None else f"{size} pixels wide"
+    return f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {drawn}"

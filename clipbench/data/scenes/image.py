@@ -9,28 +9,41 @@ from clipbench.data.scenes.drawing import LARGEST, SMALLEST, draw
 from clipbench.data.scenes.records import SCENES_VERSION, Scene
 from clipbench.errors import UsageError
 
+USUAL = 224
+"""Pixels of most models' input."""
+
 
 @dataclass(frozen=True)
 class SceneImage:
-    """A reference to a picture that is nowhere stored; it meets the ImageRef protocol."""
+    """A reference to a picture that is nowhere stored; it meets the DrawnImage protocol.
+
+    What it shows is the same at every size, so that its digest, and with it the data set's fingerprint, is that of the
+    scene: results of a 64-pixel model and of a 224-pixel one are of the same data. A vector's key holds the model's
+    fingerprint, and so its input size, too.
+    """
 
     scene: Scene
-    size: int
-    """Pixels, across and down."""
+    size: int | None
+    """Pixels, across and down, for every model alike; None for each model's own, where it is known, or 224."""
     name: str
     """What a person calls it; the content does not depend on it."""
 
     def __post_init__(self) -> None:
-        check_size(self.size)
+        if self.size is not None:
+            check_size(self.size)
 
     def digest(self) -> str:
-        """Return a hash of the generator's version, the scene and the size, without drawing."""
+        """Return a hash of the generator's version, the scene and, where it is fixed, the size, without drawing."""
         content = repr((SCENES_VERSION, self.scene, self.size))
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     def open(self) -> Image.Image:
-        """Return the picture, RGB."""
-        return draw(self.scene, self.size)
+        """Return the picture, RGB, as a model of unknown size and a person see it."""
+        return self.open_at(USUAL)
+
+    def open_at(self, side: int) -> Image.Image:
+        """Return the picture, RGB, for a model's square input; a size that is fixed stays as it is."""
+        return draw(self.scene, self.size or min(max(side, SMALLEST), LARGEST))
 
 
 def check_size(size: int) -> None:

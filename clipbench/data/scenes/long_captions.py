@@ -41,7 +41,7 @@ class PositionItem(NamedTuple):
 
 
 def long_caption_item(
-    index: int, *, split: str = "test", n_words: int = 90, size: int = 64, seed: int = 0
+    index: int, *, split: str = "test", n_words: int = 90, size: int | None = None, seed: int = 0
 ) -> LongCaptionItem:
     """Return item ``index``: scene ``index`` of the split with a caption of at least about ``n_words`` words.
 
@@ -55,7 +55,7 @@ def long_caption_item(
 
 
 def position_items(
-    index: int, *, split: str = "test", places: Mapping[str, int] = PLACES, size: int = 64, seed: int = 0
+    index: int, *, split: str = "test", places: Mapping[str, int] = PLACES, size: int | None = None, seed: int = 0
 ) -> list[PositionItem]:
     """Return one picture with a paragraph for each place: the same sentences, the deciding one moved.
 
@@ -66,7 +66,7 @@ def position_items(
         index: from 0; colours and kinds go round with it.
         split: of the scenes.
         places: name to least number of words before the deciding sentence.
-        size: of the picture, in pixels.
+        size: of the picture, in pixels; by default as large as the model takes pictures.
         seed: of the world.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from clipbench.data.scenes.captions import STYLE_SHARES, caption
 from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.records import Scene
-from clipbench.data.scenes.sampling import scene
+from clipbench.data.scenes.sampling import portrait, scene
 
 
 class Pair(NamedTuple):
@@ -25,3 +25,18 @@ def training_pair(index: int, *, seed: int = 0) -> Pair:
     found = scene("train", index, seed=seed)
     chance = Chance("training caption", index, seed)
     return Pair(found, caption(found, chance.weighted(STYLE_SHARES), chance).text)
+
+
+def primer_pair(index: int, *, seed: int = 0) -> Pair:
+    """Return pair ``index`` of the primer: one large object of the train split, named in a few words.
+
+    Colours, backgrounds and counts tell most pictures of a batch apart, so that a model which begins with whole scenes
+    takes long to find that kinds matter too. In the primer there is little else to go by.
+
+    Example:
+        >>> primer_pair(0).caption
+        'there is a striped red sphere'
+    """
+    found = portrait("train", index, seed=seed)
+    chance = Chance("primer caption", index, seed)
+    return Pair(found, caption(found, "name" if chance.happens(0.2) else "short", chance).text)

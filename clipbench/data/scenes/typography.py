@@ -64,7 +64,7 @@ class TypographicItem(NamedTuple):
 
 
 def typographic_item(
-    index: int, *, split: str = "test", label: Label = PLAIN_LABEL, size: int = 64, seed: int = 0
+    index: int, *, split: str = "test", label: Label = PLAIN_LABEL, size: int | None = None, seed: int = 0
 ) -> TypographicItem:
     """Return item ``index``: kinds, and the words that attack them, go round evenly.
 
@@ -96,7 +96,7 @@ class ReadingItem(NamedTuple):
 
 
 def reading_item(
-    index: int, *, split: str = "test", n_candidates: int = 10, size: int = 64, seed: int = 0
+    index: int, *, split: str = "test", n_candidates: int = 10, size: int | None = None, seed: int = 0
 ) -> ReadingItem:
     """Return item ``index``: a word alone, or with an object that is not what the word says.
 

@@ -1,3 +1,4 @@
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 
 from clipbench.clip.pairs import DatasetPairs, Pairs, load_corpus
 from clipbench.data import DataOptions, Dataset
+from clipbench.data.scenes.vocabulary import KINDS
 from clipbench.errors import DataError, UsageError
 from clipbench.testing import NamedImage
 
@@ -83,6 +85,25 @@ def test_scenes_have_no_end_and_are_drawn_at_the_models_size() -> None:
     assert other.train.pair(0, 0)[1] != corpus.train.pair(0, 0)[1]
 
 
-def test_scenes_take_no_options_of_files() -> None:
-    with pytest.raises(UsageError, match="data 'scenes' take no option 'caption'"):
-        load_corpus("scenes", DataOptions(options={"caption": "text"}), seed=0, size=64)
+def test_a_primer_of_single_objects_comes_first_and_the_world_goes_on_as_without_it() -> None:
+    plain = load_corpus("scenes", DataOptions(), seed=0, size=64).train
+    primed = load_corpus("scenes", DataOptions(options={"primer": "100"}), seed=0, size=64).train
+    names = {kind for index in range(100) for kind in KINDS if kind in primed.pair(index, 0)[1]}
+    assert names == set(KINDS), "each kind is named"
+    assert max(len(primed.pair(index, 0)[1].split()) for index in range(100)) < 10
+    assert primed.pair(99, 0)[1] != plain.pair(99, 0)[1]
+    assert primed.pair(100, 0)[1] == plain.pair(100, 0)[1]
+    assert list(islice(primed.captions(), 50)) == list(islice(plain.captions(), 50)), "one vocabulary for both"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"caption": "text"}, "data 'scenes' take no option 'caption'"),
+        ({"primer": "many"}, "--data-option primer=many: expected a number of pairs, 0 or more"),
+        ({"primer": "-1"}, "--data-option primer=-1: expected a number of pairs"),
+    ],
+)
+def test_scenes_refuse_options_of_files_and_what_is_no_number(option: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_corpus("scenes", DataOptions(options=option), seed=0, size=64)

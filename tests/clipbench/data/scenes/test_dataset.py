@@ -8,14 +8,15 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from clipbench.data.dataset import ImageRef
+from clipbench.data.dataset import DrawnImage, ImageRef
 from clipbench.data.scenes.captions import TEMPLATES
 from clipbench.data.scenes.dataset import distinct_pairs, portrait_labels, scenes_dataset
 from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.image import SceneImage
 from clipbench.data.scenes.records import SCENES_VERSION, Scene
 from clipbench.data.scenes.sampling import scene
-from clipbench.data.scenes.training import training_pair
+from clipbench.data.scenes.splits import novelties
+from clipbench.data.scenes.training import primer_pair, training_pair
 from clipbench.data.scenes.vocabulary import KINDS, held_out
 from clipbench.errors import UsageError
 
@@ -74,11 +75,28 @@ def test_pictures_meet_the_protocol_and_travel() -> None:
     assert copy.open().tobytes() == image.open().tobytes()
 
 
+def test_pictures_are_drawn_as_large_as_the_model_takes_them_within_what_can_be_drawn() -> None:
+    image = scenes_dataset("retrieval", n=1).images[0]
+    assert isinstance(image, DrawnImage)
+    assert [image.open_at(side).size[0] for side in (32, 64, 225, 512, 1024)] == [64, 64, 225, 512, 512]
+    assert image.open().size == (224, 224)
+    fixed = scenes_dataset("retrieval", n=1, size=96).images[0]
+    assert isinstance(fixed, DrawnImage)
+    assert fixed.open_at(224).size == fixed.open().size == (96, 96)
+
+
+def test_models_of_any_input_size_are_measured_on_the_same_data_unless_a_size_is_fixed() -> None:
+    free, fixed = scenes_dataset("retrieval", n=5), scenes_dataset("retrieval", n=5, size=64)
+    prints = [data.fingerprint([image.digest() for image in data.images]) for data in (free, fixed)]
+    assert prints[0] != prints[1]
+    assert "drawn as wide as the model's input" in free.notes[0] and "drawn 64 pixels wide" in fixed.notes[0]
+
+
 def test_digests_tell_scenes_sizes_and_versions_apart_but_not_names(monkeypatch: pytest.MonkeyPatch) -> None:
     image = SceneImage(scene("test", 0), 64, "here")
     assert replace(image, name="there").digest() == image.digest()
-    others = [replace(image, size=128), replace(image, scene=scene("test", 1))]
-    assert len({image.digest(), *(other.digest() for other in others)}) == 3
+    others = [replace(image, size=128), replace(image, size=None), replace(image, scene=scene("test", 1))]
+    assert len({image.digest(), *(other.digest() for other in others)}) == 4
     before = image.digest()
     assert len(before) == 32 and int(before, 16) >= 0
     monkeypatch.setattr("clipbench.data.scenes.image.SCENES_VERSION", 999)
@@ -122,6 +140,15 @@ def test_training_pairs_are_the_same_in_any_order_and_process() -> None:
     pairs = [training_pair(index) for index in range(20)]
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.map(training_pair, range(19, -1, -1)) == pairs[::-1]
+
+
+def test_primer_pairs_show_one_large_object_of_the_train_split_and_name_its_kind() -> None:
+    assert primer_pair(7) == primer_pair(7) != primer_pair(7, seed=1)
+    for index in range(200):
+        shown, text = primer_pair(index)
+        (solid,) = shown.solids
+        assert solid.kind in text and shown.writing is None
+        assert not novelties(shown)
 
 
 def test_training_captions_are_many_and_now_and_then_quote_the_written_word() -> None:
