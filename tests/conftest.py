@@ -9,6 +9,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")  # how long an example takes says more of what else the machine does
 
 NOWHERE = "http://127.0.0.1:9"
 """Nothing answers here, and says so at once: a test that asks for the Hub by mistake fails in no time."""

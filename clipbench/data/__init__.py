@@ -2,6 +2,7 @@
 
 from clipbench.data.dataset import DataOptions, Dataset, DrawnImage, EncodedImage, FileImage, ImageRef, LabelSet
 from clipbench.data.entries import CatalogueEntry, catalogue
+from clipbench.data.items import Attack, Contrast
 from clipbench.data.prompts import DEFAULT_TEMPLATES, Prompts, prompts_of, read_prompts
 from clipbench.data.reference import GENERATED, load_data
 from clipbench.data.subset import limited, without
@@ -9,7 +10,9 @@ from clipbench.data.subset import limited, without
 __all__ = [
     "DEFAULT_TEMPLATES",
     "GENERATED",
+    "Attack",
     "CatalogueEntry",
+    "Contrast",
     "DataOptions",
     "Dataset",
     "DrawnImage",

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from PIL import Image, UnidentifiedImageError
 
+from clipbench.data.items import Attack, Contrast, attacks_within, check_attacks, check_contrasts, contrasts_within
 from clipbench.errors import BadImage, DataError, MissingPart, UsageError, did_you_mean
 
 
@@ -133,6 +134,10 @@ class Dataset:
     caption_image: Int64[np.ndarray, " n_captions"] | None = None
     """Row of each caption's picture; several captions may share one."""
     caption_ids: Sequence[str] | None = None
+    contrasts: Sequence[Contrast] | None = None
+    """Questions about a few pictures and captions at a time."""
+    attacks: Sequence[Attack] | None = None
+    """Objects with and without written words on them; ``class_names`` holds objects and words."""
     notes: tuple[str, ...] = field(default=())
     """What was left out or guessed while loading."""
 
@@ -146,7 +151,10 @@ class Dataset:
                 raise MissingPart(self.id, part)
 
     def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Dataset":
-        """Return the data set of some pictures, in the order of ``rows``, each with all its captions."""
+        """Return the data set of some pictures, in the order of ``rows``, each with all its captions.
+
+        Contrasts stay where all their pictures do, attacks where the attacked picture does.
+        """
         changes: dict[str, object] = {
             "images": [self.images[row] for row in rows.tolist()],
             "image_ids": [self.image_ids[row] for row in rows.tolist()],
@@ -167,6 +175,11 @@ class Dataset:
             changes["caption_image"] = place[self.caption_image[kept]]
             if self.caption_ids is not None:
                 changes["caption_ids"] = [self.caption_ids[row] for row in kept.tolist()]
+        places = {row: number for number, row in enumerate(rows.tolist())}
+        if self.contrasts is not None:
+            changes["contrasts"] = contrasts_within(self.contrasts, places)
+        if self.attacks is not None:
+            changes["attacks"] = attacks_within(self.attacks, places)
         return replace(self, **changes)  # type: ignore[arg-type]
 
     def fingerprint(self, digests: Sequence[str]) -> str:
@@ -179,6 +192,7 @@ class Dataset:
         """
         parts: list[object] = [list(digests), list(self.image_ids), self.class_names, self.templates]
         parts += [list(self.captions or ()), list(self.caption_ids or ())]
+        parts += [[tuple(each) for each in items] for items in (self.contrasts, self.attacks) if items is not None]
         hasher = hashlib.blake2b(repr(parts).encode(), digest_size=16)
         for name, each in (self.label_sets or {}).items():
             hasher.update(repr((name, each.class_names)).encode() + each.labels.tobytes())
@@ -220,6 +234,8 @@ def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
     _check_ids(dataset)
     _check_captions(dataset)
     _check_labels(dataset, allow_partial=allow_partial)
+    check_contrasts(dataset.contrasts or (), len(dataset), dataset.id)
+    check_attacks(dataset.attacks or (), len(dataset), len(dataset.class_names or ()), dataset.id)
     return dataset
 
 
@@ -237,7 +253,8 @@ def _check_captions(dataset: Dataset) -> None:
     for caption, image in zip(dataset.captions, dataset.caption_image, strict=True):
         if not caption.strip():
             raise DataError(f"data set {dataset.id} has an empty caption for image '{dataset.image_ids[image]}'")
-    without = np.setdiff1d(np.arange(len(dataset)), dataset.caption_image)
+    asked = [row for each in dataset.contrasts or () for row in each.images]
+    without = np.setdiff1d(np.arange(len(dataset)), [*dataset.caption_image, *asked])
     if len(without):
         first = dataset.image_ids[without[0]]
         raise DataError(f"data set {dataset.id} has {len(without)} images without a caption, the first '{first}'")

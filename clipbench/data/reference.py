@@ -122,7 +122,7 @@ def _generate(options: DataOptions) -> Dataset:
     for name, text in options.options.items():
         if name != "split" and name not in numbers:
             raise UsageError(f"--data-option {name}={text}: expected a whole number")
-    task = options.task if options.task in TASKS else "retrieval"
+    task = options.task if options.task is not None and options.task in TASKS else "retrieval"
     split = options.options.get("split", "test")
     return scenes_dataset(task, split=split, n=numbers.get("n"), size=numbers.get("size"))
 

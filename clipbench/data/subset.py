@@ -1,6 +1,8 @@
 """Parts of a data set: a fair sample of its pictures, or all but some."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int64
@@ -8,11 +10,14 @@ from jaxtyping import Int64
 from clipbench.data.dataset import Dataset
 from clipbench.errors import DataError, UsageError
 
+T = TypeVar("T")
+
 
 def limited(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
     """Return ``n`` random pictures in their old order, each with all its captions, and a note that says so.
 
     With labels the sample is stratified: every class has its share of it, and at least one picture if ``n`` allows.
+    Of contrasts and attacks, ``n`` of each are kept, with their pictures, and ``n`` of the pictures that have captions.
     A data set that is no larger comes back as it is.
 
     Raises:
@@ -22,6 +27,8 @@ def limited(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
         raise UsageError(f"a subset of {n} pictures: expected 1 or more")
     if n >= len(dataset):
         return dataset
+    if dataset.contrasts or dataset.attacks:
+        return _limited_items(dataset, n, rng)
     labels = dataset.labels
     rows = rng.choice(len(dataset), n, replace=False) if labels is None else _stratified(labels, n, rng)
     kind = "seeded" if labels is None else "seeded, stratified"
@@ -43,6 +50,25 @@ def without(dataset: Dataset, rows: Int64[np.ndarray, " n_out"], *, why: str = "
     if not len(kept):
         raise DataError(f"data set {dataset.id}: {said}: none is left")
     return replace(dataset.take(kept), notes=(*dataset.notes, f"{said}: left out"))
+
+
+def _limited_items(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
+    """Return n of each kind of question, and what is asked of whole pictures cut to n."""
+    contrasts, attacks = _some(dataset.contrasts, n, rng), _some(dataset.attacks, n, rng)
+    captioned = [] if dataset.caption_image is None else np.unique(dataset.caption_image).tolist()
+    kept = {row for each in (*(contrasts or ()), *(attacks or ())) for row in each.images}
+    kept |= set(_some(captioned, n, rng) or ())
+    n_items = len(dataset.contrasts or ()) + len(dataset.attacks or ())
+    note = f"a seeded subset: at most {n} of each kind of question ({n_items} in all) and {n} captioned pictures"
+    cut = replace(dataset, contrasts=contrasts, attacks=attacks, notes=(*dataset.notes, note))
+    return cut.take(np.array(sorted(kept), np.int64))
+
+
+def _some(items: Sequence[T] | None, n: int, rng: np.random.Generator) -> list[T] | None:
+    """Return at most n of the items in their old order."""
+    if items is None or len(items) <= n:
+        return None if items is None else list(items)
+    return [items[row] for row in np.sort(rng.choice(len(items), n, replace=False)).tolist()]
 
 
 def _stratified(

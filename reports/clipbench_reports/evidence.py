@@ -9,6 +9,7 @@ import numpy as np
 
 from clipbench.result import Curve, EvaluationRecord, Run
 from clipbench_reports.format import named
+from clipbench_reports.label_sets import PLAIN, stripped, within
 
 
 class Lacking(Exception):
@@ -21,6 +22,13 @@ class Evidence:
 
     run: Run
     evaluation: EvaluationRecord
+    whole: "Evidence | None" = None
+    """What this is a part of, where it is the evidence of one label set only."""
+    label_set: str = PLAIN
+
+    def of(self, label_set: str) -> "Evidence":
+        """Return the evidence of one label set, in which everything is named as if there were no other."""
+        return Evidence(self.run, within(self.evaluation, label_set), whole=self, label_set=label_set)
 
     def column(self, name: str) -> np.ndarray:
         """Return a column of the sample table.
@@ -52,6 +60,8 @@ class Evidence:
 
     @cached_property
     def _samples(self) -> Mapping[str, np.ndarray]:
+        if self.whole is not None:
+            return self._own(self.whole._samples)
         if "samples" not in self.evaluation.files:
             return {}
         table = self.run.samples(self.evaluation)
@@ -59,7 +69,11 @@ class Evidence:
 
     @cached_property
     def _arrays(self) -> Mapping[str, np.ndarray]:
-        return self.run.arrays(self.evaluation)
+        return self._own(self.whole._arrays) if self.whole is not None else self.run.arrays(self.evaluation)
+
+    def _own(self, parts: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Return the parts under the name of the label set, beside those that all sets share."""
+        return {**parts, **stripped(parts, f"{self.label_set}/")} if self.label_set != PLAIN else parts
 
     def _part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
         if name not in parts or not len(parts[name]):

@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 from clipbench.result import EvaluationRecord, Metric
 from clipbench_reports import format as fmt
 from clipbench_reports.groups import NO_REASON
-from clipbench_reports.words import describe
+from clipbench_reports.label_sets import PLAIN, label_sets, within
+from clipbench_reports.words import describe, label_set_words
 
 Mark = Literal["good", "weak", "plain", "missing"]
 """``good``: better than chance; ``weak``: not; ``plain``: no such claim is made; ``missing``: there is no number."""
@@ -20,11 +21,21 @@ class Finding(NamedTuple):
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return what an evaluation says at a glance: one to three sentences."""
+    """Return what an evaluation says at a glance: one to three sentences, or one for each of its label sets."""
     if evaluation.status != "ok":
         status = "Failed" if evaluation.status == "failed" else "Not measured"
         return [missing(evaluation.name, status, evaluation.reason or NO_REASON)]
     return _RULES.get(evaluation.task, _any)(evaluation)
+
+
+def label_set_findings(evaluation: EvaluationRecord, label_set: str) -> list[Finding]:
+    """Return what the classification of one label set says, with the set's name in the sentence."""
+    own = within(evaluation, label_set)
+    if "acc1" in own.metrics:
+        return [_claim(*_named_right(evaluation.dataset.id, label_set), own.metrics["acc1"])]
+    if label_set == PLAIN:
+        return _any(own)
+    return [finding._replace(text=f"{fmt.named(label_set)}: {finding.text}") for finding in _any(own)]
 
 
 def missing(what: str, status: str, reason: str) -> Finding:
@@ -49,9 +60,16 @@ def against_chance(metric: Metric) -> Literal["better", "level", "worse"] | None
 
 
 def _zero_shot(evaluation: EvaluationRecord) -> list[Finding]:
-    if "acc1" not in evaluation.metrics:
-        return _any(evaluation)
-    return [_claim("Names the right class first for", "of {n} pictures", evaluation.metrics["acc1"])]
+    return [found for label_set in label_sets(evaluation) for found in label_set_findings(evaluation, label_set)]
+
+
+def _named_right(data: str, label_set: str) -> tuple[str, str]:
+    """Return what stands before and after the share of pictures that a label set is told right for."""
+    words = label_set_words(data, label_set)
+    if words:
+        return f"Names the {words} right in", "of {n} pictures"
+    of_set = f" of {fmt.named(label_set)}" if label_set != PLAIN else ""
+    return f"Names the right class{of_set} first for", "of {n} pictures"
 
 
 def _retrieval(evaluation: EvaluationRecord) -> list[Finding]:

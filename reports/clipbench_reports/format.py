@@ -78,6 +78,16 @@ def interval(metric: Metric) -> str:
     return f"{number(metric.low, metric.unit)} to {number(metric.high, metric.unit)}"
 
 
+def sentence_case(words: str) -> str:
+    """Return words with a capital at the start, and the rest as it is.
+
+    Example:
+        >>> sentence_case("kind of object"), sentence_case("")
+        ('Kind of object', '')
+    """
+    return words[:1].upper() + words[1:]
+
+
 def count(n: Number) -> str:
     """Return a whole number with thousands marked.
 

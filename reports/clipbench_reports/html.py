@@ -14,6 +14,7 @@ from clipbench.result import Run
 from clipbench_reports import format as fmt
 from clipbench_reports.findings import Finding, findings, missing
 from clipbench_reports.groups import Group, group, labels, scope, warnings
+from clipbench_reports.label_sets import label_sets
 from clipbench_reports.provenance import headline_facts, moment, origin
 from clipbench_reports.scorecard import is_fraction, is_other, scorecard
 from clipbench_reports.sections import section
@@ -22,7 +23,7 @@ CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *ran
 """HTML may hold none of them; a damaged file name may."""
 
 MAX_DRAWN = 48
-"""Evaluations, of all models together, that get figures: more would be neither read nor under 2 MB."""
+"""Evaluations, or label sets, of all models together, that get figures: more would not be read, nor fit 2 MB."""
 
 
 def write_report(runs: Sequence[Run], path: Path) -> None:
@@ -51,7 +52,7 @@ def _context(runs: Sequence[Run]) -> dict[str, object]:
     """Return what the template writes."""
     names, groups = labels(runs), group(runs)
     measured = [each for each in groups if each.measured]
-    is_drawn = sum(len(each.measured) for each in measured) <= MAX_DRAWN
+    is_drawn = sum(len(label_sets(entry.evaluation)) for each in measured for entry in each.measured) <= MAX_DRAWN
     all_metrics = (
         metric for each in measured for entry in each.measured for metric in entry.evaluation.metrics.values()
     )
@@ -88,6 +89,7 @@ def _environment() -> Environment:
         at=fmt.place,
         prose=_prose,
         tight=_tight,
+        breakable=_breakable,
     )
     return environment
 
@@ -95,6 +97,11 @@ def _environment() -> Environment:
 def _prose(text: str) -> Markup:
     """Return a text escaped, with what stands in backticks set as code."""
     return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(_tight(text)))))
+
+
+def _breakable(name: str) -> Markup:
+    """Return a name escaped, in which a line may end after a slash."""
+    return Markup("/<wbr>").join(name.split("/"))
 
 
 def _tight(text: str) -> str:

@@ -1,11 +1,13 @@
 """All metrics of all models: fractions on one axis, and the others in their units."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from clipbench.result import Metric
+from clipbench_reports.format import sentence_case
 from clipbench_reports.groups import Entry, Gap, Group
-from clipbench_reports.words import describe
+from clipbench_reports.words import describe, label_set_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,10 @@ class Line:
 class MetricLines:
     """A metric with a line for each model that has it."""
 
+    subset: str
+    """What comes before the slash of its name, when several metrics share that and are listed under it."""
+    heading: str
+    """The subset in words, where they are known."""
     name: str
     words: str
     direction: str
@@ -75,7 +81,11 @@ def metric_lines(
             if kept(metric):
                 line = Line(label=entry.label, place=entry.place, metric=metric, note=_note(metric, notes))
                 found.setdefault(name, []).append(line)
-    return [_named(name, lines) for name, lines in found.items()]
+    n_metrics = Counter(_subset(name) for name in found)
+    data = entries[0].evaluation.dataset.id if entries else ""
+    # A stable sort: what has no heading must not stand under that of another.
+    ordered = sorted(found, key=lambda name: n_metrics[_subset(name)] > 1 and _subset(name) != "")
+    return [_named(name, found[name], data, is_listed=n_metrics[_subset(name)] > 1) for name in ordered]
 
 
 def is_fraction(metric: Metric) -> bool:
@@ -97,10 +107,22 @@ def _block(group: Group, kept: Callable[[Metric], bool], notes: list[str], *, sa
     )
 
 
-def _named(name: str, lines: list[Line]) -> MetricLines:
-    first = lines[0].metric
-    direction = {True: "↑", False: "↓", None: ""}[first.higher_is_better]
-    return MetricLines(name=name, words=describe(name), direction=direction, unit=first.unit, lines=lines)
+def _named(name: str, lines: list[Line], data: str, *, is_listed: bool) -> MetricLines:
+    """Return a metric in words; where it is listed with others of its subset, that is said by their heading."""
+    first, subset = lines[0].metric, _subset(name) if is_listed else ""
+    return MetricLines(
+        subset=subset,
+        heading=sentence_case(label_set_words(data, subset)) or subset,
+        name=name,
+        words=describe(name.removeprefix(f"{subset}/")),
+        direction={True: "↑", False: "↓", None: ""}[first.higher_is_better],
+        unit=first.unit,
+        lines=lines,
+    )
+
+
+def _subset(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def _note(metric: Metric, notes: list[str]) -> int | None:

@@ -4,14 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
 from clipbench_reports import figures, tables
+from clipbench_reports import format as fmt
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures import Figure
-from clipbench_reports.findings import Finding, findings
+from clipbench_reports.findings import Finding, findings, label_set_findings
+from clipbench_reports.format import sentence_case
 from clipbench_reports.groups import Entry, Group
+from clipbench_reports.label_sets import PLAIN, label_sets, shared_notes
 from clipbench_reports.scorecard import MetricLines, metric_lines
 from clipbench_reports.tables import Table
-from clipbench_reports.words import ASKED, SCORED
+from clipbench_reports.words import ASKED, SCORED, label_set_words
 
 Made = TypeVar("Made", Figure, Table)
 Draw = Callable[[Evidence], Figure]
@@ -51,6 +56,21 @@ class Part:
 
     label: str
     place: int
+    blocks: list["Block"]
+    """One for each label set; a single one without a title where there are no several."""
+    notes: list[str]
+    """What holds for all blocks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """What one model gave on one label set, or altogether."""
+
+    title: str
+    name: str
+    """Of the label set as it is recorded, where the title says it in words."""
+    classes: str
+    """How many classes the set has, and some of them."""
     findings: list[Finding]
     figures: list[Figure]
     tables: list[Table]
@@ -96,22 +116,47 @@ def section(group: Group, number: int, *, is_drawn: bool = True) -> Section:
 
 
 def _part(entry: Entry, kind: Kind, *, is_drawn: bool) -> Part:
-    evidence, lacking = Evidence(entry.run, entry.evaluation), list[str]()
-    drawn: list[Figure] = []
-    folded: list[Table] = []
-    if is_drawn:
-        others = [figures.curve(name) for name in entry.evaluation.curves if name not in kind.drawn_curves]
-        drawn = _made([*kind.figures, *others], evidence, lacking)
-        folded = _made(list(kind.tables), evidence, lacking)
+    whole = Evidence(entry.run, entry.evaluation)
     return Part(
         label=entry.label,
         place=entry.place,
-        findings=findings(entry.evaluation),
+        blocks=[_block(whole, each, kind, is_drawn=is_drawn) for each in label_sets(entry.evaluation)],
+        notes=shared_notes(entry.evaluation),
+    )
+
+
+def _block(whole: Evidence, label_set: str, kind: Kind, *, is_drawn: bool) -> Block:
+    evidence, lacking = whole.of(label_set), list[str]()
+    drawn: list[Figure] = []
+    folded: list[Table] = []
+    if is_drawn:
+        others = [figures.curve(name) for name in evidence.evaluation.curves if name not in kind.drawn_curves]
+        drawn = _made([*kind.figures, *others], evidence, lacking)
+        folded = _made(list(kind.tables), evidence, lacking)
+    is_plain, words = label_set == PLAIN, label_set_words(evidence.evaluation.dataset.id, label_set)
+    return Block(
+        title=sentence_case(words) or label_set,
+        name=label_set if words else "",
+        classes="" if is_plain or not is_drawn else _classes(evidence),
+        findings=findings(evidence.evaluation) if is_plain else label_set_findings(whole.evaluation, label_set),
         figures=drawn,
         tables=folded,
         lacking=list(dict.fromkeys(lacking)),
-        notes=list(entry.evaluation.notes),
+        notes=[] if is_plain else evidence.evaluation.notes,
     )
+
+
+def _classes(evidence: Evidence) -> str:
+    """Return how many classes a label set has, and three of them; nothing where the run does not tell."""
+    acc1 = evidence.evaluation.metrics.get("acc1")
+    if acc1 is None or not acc1.chance:
+        return ""
+    try:
+        names = np.unique(evidence.column("label").astype(str)).tolist()
+    except Lacking:
+        return ""
+    few = dict.fromkeys([names[0], names[len(names) // 2], names[-1]])
+    return f"{fmt.count(round(1 / acc1.chance))} classes, such as {', '.join(fmt.named(name) for name in few)}"
 
 
 def _made(makers: list[Callable[[Evidence], Made]], evidence: Evidence, lacking: list[str]) -> list[Made]:

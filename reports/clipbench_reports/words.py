@@ -41,6 +41,11 @@ METRICS = {
 }
 """Plain words for the metrics that ship; ``{k}`` is what follows ``@``."""
 
+LABEL_SETS = {
+    "scenes": {"kind": "kind of object", "colour_kind": "colour and kind of object"},
+}
+"""What the label sets of the data that ship tell apart, by data set."""
+
 ASKED = {
     "zero-shot": "Each picture goes to the class whose prompt, such as “a photo of a dog”, has the nearest vector.",
     "retrieval": "Captions look for their image among all images, and images for their caption among all captions.",
@@ -57,6 +62,16 @@ SCORED = {
     "linear rule tells one from the other, and 50 % would be no gap at all.",
 }
 """How each task that ships is scored."""
+
+
+def label_set_words(data: str, label_set: str) -> str:
+    """Return what a label set of a data set tells apart, or nothing where that is not known.
+
+    Example:
+        >>> label_set_words("scenes", "kind"), label_set_words("mine", "kind")
+        ('kind of object', '')
+    """
+    return LABEL_SETS.get(data, {}).get(label_set, "")
 
 
 def describe(metric: str) -> str:

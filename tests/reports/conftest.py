@@ -48,6 +48,7 @@ def parts() -> SimpleNamespace:
     return SimpleNamespace(
         standard=standard_evaluations,
         zero_shot=zero_shot,
+        side_by_side=side_by_side,
         retrieval=retrieval,
         modality_gap=modality_gap,
         fraction=fraction,
@@ -119,6 +120,17 @@ def zero_shot(
         "notes": ["Prompts: 5 templates of the data set."],
         "params": {"prompts": None},
     }
+
+
+def side_by_side(by_set: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the zero-shot parts of several label sets of the same pictures as one, named by set."""
+    found: dict[str, Any] = {part: {} for part in ("samples", "metrics", "curves", "arrays", "controls")}
+    for label_set, parts in by_set.items():
+        for part, named in found.items():
+            named.update({f"{label_set}/{name}": value for name, value in parts[part].items()})
+    shared = {name: next(iter(by_set.values()))["samples"][name] for name in ("sample_id", "image")}
+    notes = [f"{label_set}: {note}" for label_set, parts in by_set.items() for note in parts["notes"]]
+    return found | {"samples": {**shared, **found["samples"]}, "notes": ["drawn by a rule", *notes]}
 
 
 def retrieval(rng: np.random.Generator, *, n: int = 500, skill: float = 1.0) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from clipbench_reports import format as fmt
 from clipbench_reports.evidence import Evidence, Lacking
 
 MakeRun = Callable[..., Run]
+COLOURS = ["black", "blue", "cyan", "green", "pink", "purple", "red", "white", "yellow"]
 Draw = Callable[[Evidence], figures.Figure]
 
 
@@ -65,9 +66,51 @@ def test_classes_are_in_natural_order(evidence: Make) -> None:
 
 
 def test_too_many_classes_for_a_picture_are_refused(evidence: Make) -> None:
-    names = " ".join(f"c{k}" for k in range(31))
-    with pytest.raises(Lacking, match="31 classes are too many"):
+    names = " ".join(f"c{k}" for k in range(121))
+    with pytest.raises(Lacking, match="121 classes are too many"):
         figures.confusion(evidence(samples=answers(names, names)))
+
+
+def test_many_classes_are_a_pattern_with_a_box_for_each_first_word(evidence: Make) -> None:
+    names = [f"{colour} {kind}" for colour in COLOURS for kind in ("arch", "cone", "cube", "disc")]
+    rng = np.random.default_rng(0)
+    label, predicted = (np.array(names, object)[rng.integers(0, 36, 500)] for _ in range(2))
+    found = figures.confusion(evidence(samples={"label": label, "predicted": predicted}))
+    written = re.findall(r">([^<>]+)</text>", found.picture)
+    assert Counter(written) == Counter(2 * COLOURS)  # each beside its rows and under its columns
+    assert found.picture.count('class="outline"') == 9
+    shares = {pair: n / (label == pair[0]).sum() for pair, n in Counter(zip(label, predicted, strict=True)).items()}
+    wrong = {pair: share for pair, share in shares.items() if pair[0] != pair[1]}
+    inside = sum(share for (true, answer), share in wrong.items() if true.split()[0] == answer.split()[0])
+    assert f"begin with one word; {fmt.percent(inside / sum(wrong.values()))} % of the mistakes" in found.reading
+    assert found.picture.count("h1M") + found.picture.count('h1"') == len(shares)  # one stroke a pair that occurs
+
+
+def test_boxes_and_their_cells_lie_at_the_rows_of_their_classes(evidence: Make) -> None:
+    names = [f"{letter} {k:02}" for letter in "ab" for k in range(20)]
+    found = figures.confusion(evidence(samples={name: np.array(names, object) for name in ("label", "predicted")}))
+    assert found.title == "No picture is taken for another class."
+    cells = {(int(x), int(y)) for x, y in re.findall(r"M(\d+) (\d+)h1", found.picture)}
+    assert cells == {(k, k) for k in range(40)}
+    first, second = re.findall(r'd="M([\d.]+) ([\d.]+)h([\d.]+)[^"]*" class="outline"', found.picture)
+    assert float(second[0]) - float(first[0]) == pytest.approx(float(first[2]), abs=0.11)
+    assert found.is_wide is False
+
+
+def test_many_classes_without_groups_are_named_here_and_there(evidence: Make) -> None:
+    names = " ".join(f"c{k}" for k in range(90))
+    found = figures.confusion(evidence(samples=answers(names, names)))
+    written = re.findall(r">(c\d+)</text>", found.picture)
+    assert written[::2] == written[1::2] == ["c5", "c15", "c25", "c35", "c45", "c55", "c65", "c75", "c85"]
+    assert "outline" not in found.picture
+
+
+def test_names_beside_small_boxes_do_not_touch(evidence: Make) -> None:
+    names = [*(f"a{k} x" for k in range(6)), *(f"z {k:02}" for k in range(100))]
+    found = figures.confusion(evidence(samples={name: np.array(names, object) for name in ("label", "predicted")}))
+    heights = [float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" text-anchor="end">', found.picture)]
+    assert len(heights) == 3
+    assert np.diff(heights).min() >= 15
 
 
 def test_reliability_tells_mean_confidence_and_accuracy(evidence: Make) -> None:
@@ -98,6 +141,21 @@ def test_many_templates_are_dots_without_names(evidence: Make) -> None:
     assert found.picture.count("<circle") == 80
     assert "template 40" not in found.picture
     assert "template 79" in found.reading and "template 0" in found.reading
+
+
+def test_the_line_of_all_templates_makes_way_for_a_name(evidence: Make, parts: SimpleNamespace) -> None:
+    def line(together: float) -> str:
+        kept = evidence(
+            curves={"templates": Curve(x=[1.0, 2.0, 3.0], y=[0.5, 0.55, 0.6])},
+            arrays={"template_names": np.array(["a picture of a {c}", "a {c}", "a photo of a {c}"])},
+            metrics={"acc1": parts.fraction(together, 100)},
+        )
+        (found,) = re.findall(r'd="([^"]+)" class="line pair dashed"', figures.templates(kept).picture)
+        return str(found)
+
+    assert line(0.7).count("M") == 1  # right of all names
+    assert line(0.57).count("M") == 1 and "V24" not in line(0.57)
+    assert line(0.57).startswith("M") and float(line(0.57).split()[1].split("V")[0]) > 24  # the top row is struck
 
 
 def test_one_template_has_no_spread(evidence: Make) -> None:
@@ -140,6 +198,20 @@ def test_recall_is_told_at_the_first_answer_and_along_the_curve(evidence: Make, 
     found = figures.recall(evidence(curves=curves, metrics=metrics))
     assert found.title == "At the first answer, a caption finds its image in 1.0 % and an image its caption in 0.5 %."
     assert "caption → image: 1.0 % at 1, 5.0 % at 5, 10.0 % at 10, 100.0 % at 100." in found.picture
+
+
+@pytest.mark.parametrize("levels", [(0.97, 0.96), (0.97, 0.3), (0.5, 0.45), (0.04, 0.03), (0.5, 0.01), (1.0, 1.0)])
+def test_the_names_of_recall_curves_do_not_lie_on_the_curves(evidence: Make, levels: tuple[float, float]) -> None:
+    ks = [float(k) for k in range(1, 101)]
+    flat = zip(("image_retrieval_recall", "text_retrieval_recall"), levels, strict=True)
+    drawn = figures.recall(evidence(curves={name: Curve(x=ks, y=[y] * 100) for name, y in flat})).picture
+    curves = [float(y) for y in re.findall(r'd="M[\d.]+ ([\d.]+)L[^"]*" class="line (?:image|text)"', drawn)]
+    names = [float(y) for y in re.findall(r'y="([\d.]+)" class="halo name', drawn)]
+    assert len(curves) == len(names) == 2
+    for foot in names:
+        assert all(not foot - 11 < curve < foot + 2 for curve in curves)
+        assert 11 < foot < 254
+    assert abs(names[0] - names[1]) >= 15
 
 
 def test_retrieval_within_a_modality_is_a_figure_of_its_own(evidence: Make) -> None:

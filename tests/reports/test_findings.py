@@ -56,6 +56,26 @@ def test_a_model_below_chance_is_said_to_be() -> None:
     )
 
 
+def test_each_label_set_is_named_in_a_sentence_of_its_own() -> None:
+    kind = Metric(value=0.97, low=0.95, high=0.98, chance=0.1, n=600, higher_is_better=True)
+    colour = Metric(value=0.02, low=0.01, high=0.03, chance=0.0111, n=600, higher_is_better=True)
+    metrics = {"kind/acc1": kind, "kind/ece": Metric(value=0.1), "colour_kind/acc1": colour}
+    first, second = findings(evaluation("zero-shot", metrics, dataset=DatasetRecord(id="scenes")))
+    assert first == (
+        "good",
+        "Names the kind of object right in 97.0 % of 600 pictures (95 % interval 95.0 to 98.0; chance 10.0 %).",
+    )
+    assert second.mark == "weak"
+    assert second.text.startswith("Names the colour and kind of object right in 2.0 % of 600 pictures: no better than")
+
+
+def test_a_label_set_that_no_words_are_known_for_is_named_as_it_is() -> None:
+    metric = Metric(value=0.5, low=0.4, high=0.6, chance=0.1, n=80, higher_is_better=True)
+    found = findings(evaluation("zero-shot", {"kind/acc1": metric, "genus/mine": metric}))
+    assert found[0].text.startswith("Names the right class of “kind” first for 50.0 % of 80 pictures")
+    assert found[1].text.startswith("“genus”: mine: 50.0 %")
+
+
 def test_retrieval_speaks_of_both_ways() -> None:
     metric = Metric(value=0.4, low=0.3, high=0.5, chance=0.01, n=100, higher_is_better=True)
     names = ("text_retrieval_recall@1", "image_retrieval_recall@1")

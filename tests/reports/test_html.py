@@ -19,7 +19,7 @@ from clipbench_reports import format as fmt
 from clipbench_reports.html import write_report
 
 MakeRun = Callable[..., Run]
-VOID = {"meta", "link", "br", "hr", "img", "input"}
+VOID = {"meta", "link", "br", "wbr", "hr", "img", "input"}
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """The generated world as data sets of the tasks: pictures with labels, and pictures with captions."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,6 @@ from clipbench.data.scenes.splits import check_split
 from clipbench.data.scenes.vocabulary import KINDS
 from clipbench.errors import UsageError, did_you_mean
 
-TASKS = ("zero-shot", "retrieval", "modality-gap")
 N_PORTRAITS = 1_800
 """Pictures of the zero-shot set: 20 of each colour and kind of the test split."""
 N_PAIRS = 1_000
@@ -48,10 +48,10 @@ def scenes_dataset(
     check_split(split)
     if size is not None:
         check_size(size)
-    n = n if n is not None else (N_PORTRAITS if task == "zero-shot" else N_PAIRS)
+    build, usual = TASKS[task]
+    n = usual if n is None else n
     if n < 1:
         raise UsageError(f"scenes need at least 1 picture, got n = {n}")
-    build = _portraits if task == "zero-shot" else _pairs
     return build(split, n, size=size, seed=seed)
 
 
@@ -165,3 +165,13 @@ def _is_refuted(stated: Phrase, scene: Scene) -> bool:
 def _note(size: int | None, seed: int) -> str:
     drawn = "as wide as the model's input" if size is None else f"{size} pixels wide"
     return f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {drawn}"
+
+
+TASKS: Mapping[str, tuple[Callable[..., Dataset], int]] = MappingProxyType(
+    {
+        "zero-shot": (_portraits, N_PORTRAITS),
+        "retrieval": (_pairs, N_PAIRS),
+        "modality-gap": (_pairs, N_PAIRS),
+    }
+)
+"""What builds the data of each task, and how many pictures or items it has unless told."""

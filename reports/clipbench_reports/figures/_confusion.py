@@ -7,11 +7,13 @@ from jaxtyping import Float64
 
 from clipbench_reports import format as fmt
 from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.figures._confusion_map import confusion_map
 from clipbench_reports.figures._figure import Figure, figure
 from clipbench_reports.format import Number
 from clipbench_reports.svg import WIDTH, element, shorten, text
 
-MAX_CLASSES = 30
+MAX_NAMED, MAX_CLASSES = 30, 120
+"""Up to as many classes have a named row and column each; up to as many have a row of pixels, as a pattern."""
 NAME_LENGTH = 16
 LETTER = 7.2
 """Width that a letter of a class name takes, in pixels, generously."""
@@ -24,15 +26,14 @@ def confusion(evidence: Evidence) -> Figure:
         Lacking: there are no single answers, or too many classes for a picture.
     """
     names, shares = _shares(evidence)
+    if len(names) > MAX_NAMED:
+        return confusion_map(_sentence(names, shares), names, shares)
     n, margin = len(names), 14 + LETTER * min(NAME_LENGTH, max(len(name) for name in names))
     cell = max(18, min(32, (WIDTH - margin - 2) / n))
     children = [*_cells(shares, cell, margin), *_labels(names, cell, margin)]
-    wrong, true, answer = _worst(names, shares)
     right = fmt.percent(float(np.diag(shares)[shares.any(axis=1)].mean()))
     return figure(
-        f"Most often, {fmt.named(true)} is taken for {fmt.named(answer)}: {fmt.percent(wrong)} % of its pictures."
-        if wrong
-        else "No picture is taken for another class.",
+        _sentence(names, shares),
         children,
         height=n * cell + margin + 2,
         width=max(WIDTH, margin + n * cell + 2),
@@ -64,11 +65,14 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts if part]
 
 
-def _worst(names: list[str], shares: Float64[np.ndarray, "n n"]) -> tuple[float, str, str]:
+def _sentence(names: list[str], shares: Float64[np.ndarray, "n n"]) -> str:
     """Return the largest share off the diagonal with its true class and answer."""
     wrong = shares * (1 - np.eye(len(shares)))
     row, column = divmod(int(wrong.argmax()), len(wrong))
-    return float(wrong[row, column]), names[row], names[column]
+    if not wrong.any():
+        return "No picture is taken for another class."
+    share = fmt.percent(float(wrong[row, column]))
+    return f"Most often, {fmt.named(names[row])} is taken for {fmt.named(names[column])}: {share} % of its pictures."
 
 
 def _cells(shares: Float64[np.ndarray, "n n"], cell: Number, margin: Number) -> list[str]:

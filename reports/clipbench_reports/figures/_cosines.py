@@ -12,7 +12,7 @@ from clipbench_reports.svg import WIDTH, Axis, Plot, element, nice_axis, path, t
 
 BINS = 200
 """Over [-1, 1], counted in one pass; drawn over the range that is used."""
-ROW, RISE = 62, 40
+ROW, RISE = 74, 40
 """Distance between the feet of two distributions, and the height of each, in pixels."""
 BLOCK = 512
 MAX_PAIRS = 2000
@@ -121,18 +121,11 @@ def _ridge(plot: Plot, place: int, row: Distribution) -> str:
     points = [(plot.at(x, 0)[0], foot - RISE * height) for x, height in zip(xs, heights, strict=True)]
     start, stop = (points[0][0], foot), (points[-1][0], foot)
     mean, _ = plot.at(row.mean, 0)
-    is_right = plot.x.share(row.mean) > 0.5
     parts = [
         element("path", d=f"M{plot.left} {foot}H{WIDTH - plot.right}", css="grid"),
         element("path", d=path([start, *points, stop]) + "Z", css=f"hill {row.css}"),
         element("path", d=f"M{mean:.1f} {foot - RISE - 3:.1f}V{foot:.1f}", css=f"line {row.css}"),
-        text(
-            f"{row.label}  {fmt.significant(row.mean)}",
-            plot.left if is_right else WIDTH - plot.right,
-            foot - RISE + 10,
-            css=f"name {row.css} halo",
-            anchor="start" if is_right else "end",
-        ),
+        text(f"{row.label}  {fmt.significant(row.mean)}", plot.left, foot - RISE - 10, css=f"name {row.css}"),
     ]
     return element("g", *parts)
 

@@ -12,6 +12,9 @@ from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import Figure, figure, thinned
 from clipbench_reports.svg import Plot, fraction_axis, log_axis, text
 
+LINE = 18
+"""Distance of two labels, one below the other, in pixels."""
+
 
 class Way(NamedTuple):
     """A direction of retrieval."""
@@ -65,7 +68,7 @@ def recall_within(evidence: Evidence) -> Figure:
     curves = _known(evidence, WITHIN)
     if not curves:
         raise Lacking(
-            "captions look for captions where an image has several, and images for images where they have labels"
+            "images finding images, which takes labels, and captions finding captions, which takes several of an image"
         )
     return _drawn(evidence, WITHIN, curves)
 
@@ -104,21 +107,23 @@ def _line(plot: Plot, way: Way, curve: Curve) -> Markup:
 
 
 def _names(plot: Plot, ways: Mapping[str, Way], curves: dict[str, Curve]) -> list[str]:
-    """Return the label of each curve: the upper one's above it, the lower one's below or, for want of room, on top."""
-    ordered = sorted(curves, key=lambda name: -_middle(curves[name])[1])
-    drawn: list[str] = []
-    floor, above = plot.height - plot.bottom - 10, 0.0
-    for name in ordered:
-        x, y = plot.at(*_middle(curves[name]))
-        if name == ordered[0]:
-            above = max(y - 10, plot.top + 12)
-            place, anchor = (x - 8, above), "end"
-        elif y + 22 <= floor:
-            place, anchor = (x + 8, y + 22), "start"
-        else:
-            place, anchor = (x - 8, above - 18), "end"
-        drawn.append(text(ways[name].label, *place, css=f"halo name {ways[name].css}", anchor=anchor))
-    return drawn
+    """Return the label of each curve: above the upper and below the lower one where there is room, else both below."""
+    upper, *lower = sorted(curves, key=lambda name: -_middle(curves[name])[1])
+    floor = plot.height - plot.bottom - 10
+    x, y = plot.at(*_middle(curves[upper]))
+    _, foot = plot.at(*_middle(curves[lower[-1]])) if lower else (x, y)
+    if y - 10 >= plot.top + 12:
+        has_room = foot + 22 <= floor
+        places = [(x - 8, y - 10 - (0 if has_room else LINE), "end")]
+        places.append((x + 8, foot + 22, "start") if has_room else (x - 8, y - 10, "end"))
+    elif foot - y < 2 * LINE:  # both at the top: the curves rise, so that it is free below them to the right
+        places = [(x + 8, foot + 22, "start"), (x + 8, foot + 22 + LINE, "start")]
+    else:
+        places = [(x + 8, y + 22, "start"), (x - 8, foot - 10, "end")]
+    return [
+        text(ways[name].label, at_x, at_y, css=f"halo name {ways[name].css}", anchor=anchor)
+        for name, (at_x, at_y, anchor) in zip([upper, *lower], places, strict=False)
+    ]
 
 
 def _middle(curve: Curve) -> tuple[float, float]:

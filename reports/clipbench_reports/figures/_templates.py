@@ -10,6 +10,8 @@ from clipbench_reports.svg import Axis, Plot, element, nice_axis, shorten, text
 N_NAMED = 12
 """Up to as many templates each has a line with its name; more are dots."""
 ROW = 30
+LETTER = 7
+"""Width that a letter of a name takes, in pixels, generously."""
 
 
 def templates(evidence: Evidence) -> Figure:
@@ -23,7 +25,7 @@ def templates(evidence: Evidence) -> Figure:
     ensemble = None if together is None else together.value
     axis = _axis([*scores, *([] if ensemble is None else [ensemble])])
     plot = _plot(axis, len(scores))
-    children = [plot.frame(), _ensemble(plot, ensemble), *_rows(plot, names, scores)]
+    children = [plot.frame(), _ensemble(plot, ensemble, names, scores), *_rows(plot, names, scores)]
     return figure(
         f"Alone, the prompt templates reach {fmt.percent(scores[-1])} to {fmt.percent(scores[0])} %.",
         children,
@@ -71,28 +73,42 @@ def _plot(axis: Axis, n: int) -> Plot:
     return Plot(x=axis, y=rows, height=height + 12, left=16, top=24)
 
 
-def _ensemble(plot: Plot, value: float | None) -> str:
+def _ensemble(plot: Plot, value: float | None, names: list[str], scores: list[float]) -> str:
     if value is None:
         return ""
     x, _ = plot.at(value, 0)
     anchor = "end" if plot.x.share(value) > 0.75 else "start" if plot.x.share(value) < 0.25 else "middle"
     words = text(f"all together {fmt.percent(value)}", x, plot.top - 8, css="name pair", anchor=anchor)
-    return words + element("path", d=f"M{x:.1f} {plot.top}V{plot.height - plot.bottom}", css="line pair dashed")
+    # The line makes way for a name that it would strike through.
+    gaps = [y for name, score, y in _named(plot, names, scores) if _covers(plot, name, score, x)]
+    starts, stops = [plot.top, *(y + ROW / 2 for y in gaps)], [*(y - ROW / 2 for y in gaps), plot.height - plot.bottom]
+    data = "".join(f"M{x:.1f} {y:g}V{end:g}" for y, end in zip(starts, stops, strict=True) if end - y > ROW / 2)
+    return words + element("path", d=data, css="line pair dashed")
 
 
 def _rows(plot: Plot, names: list[str], scores: list[float]) -> list[str]:
     rows: list[str] = [plot.dots(scores, range(len(scores)), "ink")]
-    if len(scores) <= N_NAMED:
-        for row, (name, score) in enumerate(zip(names, scores, strict=True)):
-            x, y = plot.at(score, row)
-            is_left = plot.x.share(score) > 0.5
-            rows.append(
-                text(
-                    shorten(name, 32),
-                    x + (-9 if is_left else 9),
-                    y + 4.5,
-                    css="halo",
-                    anchor="end" if is_left else None,
-                )
-            )
+    for name, score, y in _named(plot, names, scores):
+        x, anchor = _place(plot, score)
+        rows.append(text(name, x, y + 4.5, css="halo", anchor=anchor))
     return rows
+
+
+def _named(plot: Plot, names: list[str], scores: list[float]) -> list[tuple[str, float, float]]:
+    """Return the names that are written, with their scores and heights; none where they are too many."""
+    if len(names) > N_NAMED:
+        return []
+    rows = enumerate(zip(names, scores, strict=True))
+    return [(shorten(name, 32), score, plot.at(score, row)[1]) for row, (name, score) in rows]
+
+
+def _place(plot: Plot, score: float) -> tuple[float, str | None]:
+    """Return where the name of a dot begins, or where it ends: it stands on the side that has more room."""
+    x, _ = plot.at(score, 0)
+    return (x - 9, "end") if plot.x.share(score) > 0.5 else (x + 9, None)
+
+
+def _covers(plot: Plot, name: str, score: float, x: float) -> bool:
+    start, anchor = _place(plot, score)
+    width = LETTER * len(name)
+    return start - width < x < start if anchor else start < x < start + width

@@ -1,0 +1,398 @@
+"""`make claims`: what is planned, what the page says of made-up outcomes, and that nothing is trained twice."""
+
+import doctest
+import importlib
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+import pandas
+import pytest
+from tqdm import tqdm
+
+from clipbench import stats
+from clipbench.cli.train import train as train_command
+from clipbench.clip.options import TrainOptions
+from clipbench.errors import ClipbenchError, DataError, UsageError
+from clipbench.result import DatasetRecord, EvaluationRecord, Metric, Result, write_result
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+pytestmark = pytest.mark.skipif(not EXPERIMENTS.is_dir(), reason="experiments/ is not part of the source distribution")
+
+N = 400
+"""Test pictures of made-up outcomes."""
+LEVEL = 0.2, 0.2, 0.2, 0.2
+"""Recall at batch sizes 16, 64, 256 and 1,024."""
+
+
+class Work(NamedTuple):
+    """A command, as the experiment has it."""
+
+    name: str
+    command: list[str]
+    output: Path
+
+
+class Claims(NamedTuple):
+    """The modules of the experiment."""
+
+    train: ModuleType
+    outcomes: ModuleType
+    verdicts: ModuleType
+    page: ModuleType
+
+
+@pytest.fixture(scope="module")
+def claims() -> Iterator[Claims]:
+    """The modules, as the script finds them beside itself; last in the path, so that they hide nothing."""
+    sys.path.append(str(EXPERIMENTS))
+    names = ("claims", "claims_outcomes", "claims_verdicts", "claims_page")
+    yield Claims(*(importlib.import_module(name) for name in names))
+    sys.path.remove(str(EXPERIMENTS))
+
+
+def hits(share: float) -> np.ndarray:
+    """Return hits of which a share is 1, spread over the pictures as for any other share."""
+    return (np.arange(N) * 7 % N < share * N).astype(np.float64)
+
+
+def outcome(claims: Claims, options: TrainOptions, **changed: object) -> object:
+    """Return the outcome of a run that learned, and whose gap went from 1.2 to 0.9."""
+    moment = claims.outcomes.Moment
+    end = changed.pop("gap_at_end", 0.9)
+    history = [
+        moment(0, 1.2, 0.7, 0.6, 0.1, options.temperature or 0.07, 500),
+        moment(options.steps, end, 0.4, 0.3, 0.5, options.temperature or 0.065, 500),
+    ]
+    rng = np.random.default_rng(round(1000 * (options.temperature or 0)))
+    values: dict[str, object] = {
+        "options": options,
+        "history": history,
+        "seconds": 30.0,
+        "recalls": dict.fromkeys(claims.outcomes.DIRECTIONS, Metric(value=0.2, low=0.1, high=0.3)),
+        "hits": hits(0.2),
+        "gap": Metric(value=end, low=0.8, high=1.0),  # type: ignore[arg-type]
+        "gap_influence": rng.permutation(np.linspace(-0.1, 0.1, N)),
+        "machine": "2 cores, Python 3.11.7, torch 2.13.0",
+    }
+    return claims.outcomes.Outcome(**{**values, **changed})
+
+
+def all_outcomes(
+    claims: Claims,
+    *,
+    clip: tuple[float, ...] = LEVEL,
+    siglip: tuple[float, ...] = LEVEL,
+    gaps: Mapping[float | None, float] | None = None,
+) -> list[object]:
+    """Return an outcome of each planned run, with recalls by batch size and last gaps by temperature."""
+    shares = {"clip": clip, "siglip": siglip}
+    found = []
+    for options in claims.train.plan(Path("runs"), samples=2048, seed=0):
+        share = shares[options.loss][(16, 64, 256, 1024).index(options.batch_size)]
+        gap = (gaps or {}).get(options.temperature, 0.9)
+        found.append(outcome(claims, options, hits=hits(share), gap_at_end=gap))
+    return found
+
+
+def words(claims: Claims, outcomes: list[object]) -> list[str]:
+    """Return the five verdicts: ahead, shrinks; there at first, kept, narrower."""
+    fixed = claims.page.by_temperature_of(outcomes)[:-1]
+    verdicts = claims.verdicts.loss_verdicts(claims.page.duels_of(outcomes)) + claims.verdicts.gap_verdicts(fixed)
+    return [verdict.word for verdict in verdicts]
+
+
+def test_all_runs_see_equally_many_samples_and_warm_up_over_the_same_share(claims: Claims) -> None:
+    planned: list[TrainOptions] = claims.train.plan(Path("runs"), samples=32768, seed=3)
+    assert len({options.out for options in planned}) == len(planned) == 10
+    assert {options.steps * options.batch_size for options in planned} == {32768}
+    assert {options.warmup_steps / options.steps for options in planned} == {0.5}
+    assert {options.lr / math.sqrt(options.batch_size) for options in planned} == {1e-3 / 16}
+    assert {options.seed for options in planned} == {3}
+
+
+def test_samples_that_do_not_fill_the_largest_batch_are_refused(claims: Claims) -> None:
+    with pytest.raises(UsageError, match="--samples is 1500: expected a multiple of 1024"):
+        claims.train.plan(Path("runs"), samples=1500, seed=0)
+
+
+def test_the_command_of_a_run_says_all_of_its_options(claims: Claims) -> None:
+    for options in claims.train.plan(Path("runs"), samples=2048, seed=1):
+        context = train_command.make_context("train", claims.train.said_in_full(options))
+        expected = {**options.to_json(), "out": options.out}
+        assert {name: context.params[name] for name in expected} == expected
+
+
+def test_a_finished_run_is_not_trained_again_and_one_broken_off_is_resumed(claims: Claims, tmp_path: Path) -> None:
+    options: TrainOptions = claims.train.plan(tmp_path, samples=2048, seed=0)[0]
+    assert not claims.train.is_trained(options)
+    write_checkpoint(options, step=1)
+    assert not claims.train.is_trained(options)
+    assert claims.train.training(options).command[-3:] == ["--resume", "--out", str(options.out)]
+    write_checkpoint(options, step=2)
+    assert claims.train.is_trained(options)
+
+
+def test_a_run_of_other_arguments_is_not_taken_for_the_planned_one(claims: Claims, tmp_path: Path) -> None:
+    options: TrainOptions = claims.train.plan(tmp_path, samples=2048, seed=0)[0]
+    write_checkpoint(options, step=2, lr=1.0)
+    with pytest.raises(UsageError, match=r"--lr is 0\.002, and the run in .* was started with 1\.0"):
+        claims.train.is_trained(options)
+
+
+def test_a_failed_run_ends_the_others_and_says_its_last_line(claims: Claims, tmp_path: Path) -> None:
+    waits = work(claims, tmp_path, "waits", WAIT)
+    fails = work(claims, tmp_path, "fails", FAIL.format(str(waits.output)))
+    with pytest.raises(ClipbenchError, match="fails ended with status 1: no such thing"):
+        claims.train.work_off([waits, fails], [], tqdm(disable=True))
+    assert waits.output.read_text() == "listening\nsaved\n"
+
+
+def test_an_interrupt_reaches_what_runs_once_and_is_waited_for(
+    claims: Claims, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = work(claims, tmp_path, "waits", WAIT)
+
+    def interrupt(planned: object) -> int:
+        if waits.output.read_text() != "listening\n":
+            return 0
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(claims.train, "n_seen", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        claims.train.work_off([waits], [], tqdm(disable=True))
+    assert waits.output.read_text() == "listening\nsaved\n"
+
+
+@pytest.mark.parametrize(
+    ("clip", "siglip", "expected"),
+    [
+        ((0.2, 0.3, 0.3, 0.3), (0.4, 0.4, 0.35, 0.3), ["agrees", "agrees"]),
+        ((0.2, 0.3, 0.3, 0.1), (0.4, 0.4, 0.35, 0.6), ["agrees", "disagrees"]),
+        ((0.2, 0.2, 0.2, 0.2), (0.4, 0.4, 0.4, 0.4), ["agrees", "cannot tell"]),
+        ((0.2, 0.3, 0.3, 0.5), (0.4, 0.4, 0.35, 0.3), ["agrees", "disagrees"]),
+        ((0.4, 0.3, 0.3, 0.3), (0.2, 0.3, 0.3, 0.3), ["disagrees", "cannot tell"]),
+        (LEVEL, LEVEL, ["cannot tell", "cannot tell"]),
+        ((0.0, 0.3, 0.3, 0.3), (0.4, 0.3, 0.3, 0.3), ["cannot tell", "cannot tell"]),
+        ((0.2, 0.3, 0.3, 0.0), (0.4, 0.4, 0.35, 0.0), ["agrees", "cannot tell"]),
+    ],
+    ids=[
+        "as in the paper",
+        "the lead grows",
+        "it stays",
+        "it turns around",
+        "behind",
+        "level",
+        "untrained when small",
+        "when large",
+    ],
+)
+def test_the_losses_are_judged_by_recall_at_the_smallest_and_the_largest_batch(
+    claims: Claims, clip: tuple[float, ...], siglip: tuple[float, ...], expected: list[str]
+) -> None:
+    assert words(claims, all_outcomes(claims, clip=clip, siglip=siglip))[:2] == expected
+
+
+@pytest.mark.parametrize(
+    ("gaps", "expected"),
+    [
+        ({0.01: 1.1, 0.07: 0.3}, ["agrees", "agrees"]),
+        ({0.01: 0.3, 0.07: 1.1}, ["disagrees", "disagrees"]),
+        ({0.01: 1.1, 0.07: 1.1}, ["agrees", "cannot tell"]),
+    ],
+)
+def test_the_gap_is_judged_by_what_is_left_and_by_the_difference_between_temperatures(
+    claims: Claims, gaps: dict[float | None, float], expected: list[str]
+) -> None:
+    assert words(claims, all_outcomes(claims, gaps=gaps))[3:] == expected
+
+
+def test_the_gap_of_a_run_that_did_not_learn_tells_nothing(claims: Claims) -> None:
+    outcomes = all_outcomes(claims, clip=(0.2, 0.2, 0.0, 0.2), gaps={0.01: 1.1, 0.07: 0.3})
+    assert words(claims, outcomes)[3:] == ["cannot tell", "cannot tell"]
+
+
+@pytest.mark.parametrize(
+    ("gap", "image_cone", "expected"), [(1.2, 0.7, "agrees"), (0.05, 0.7, "disagrees"), (1.2, 0.0, "disagrees")]
+)
+def test_a_gap_at_the_start_is_wider_than_chance_makes_it_and_has_cones(
+    claims: Claims, gap: float, image_cone: float, expected: str
+) -> None:
+    first = claims.outcomes.Moment(0, gap, image_cone, 0.6, 0.1, 0.07, 500)
+    planned = claims.train.plan(Path("runs"), samples=2048, seed=0)[-2:]
+    runs = [outcome(claims, options, history=[first, first]) for options in planned]
+    assert claims.verdicts.gap_verdicts(runs)[0].word == expected
+
+
+def test_chance_sets_the_means_of_one_cloud_apart_by_what_sampling_shows(claims: Claims) -> None:
+    rng = np.random.default_rng(0)
+    centre = np.eye(16)[0]
+    apart, cone = [], 0.0
+    for _ in range(200):
+        first, second = centre + 0.3 * rng.standard_normal((2, 50, 16))
+        first, second = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (first, second))
+        apart.append(np.linalg.norm(first.mean(0) - second.mean(0)) ** 2)
+        cone += ((first.sum(0) @ first.sum(0) - 50) / (50 * 49)) / 200
+    moment = claims.outcomes.Moment(0, 0.0, cone, cone, 0.0, 0.07, 50)
+    assert claims.outcomes.gap_of_one_cloud(moment) == pytest.approx(math.sqrt(np.mean(apart)), rel=0.05)
+
+
+def test_the_page_says_who_is_ahead_and_whether_the_interval_says_so(claims: Claims, tmp_path: Path) -> None:
+    outcomes = all_outcomes(claims, clip=(0.2, 0.3, 0.3, 0.0), siglip=(0.4, 0.1, 0.3, 0.3), gaps={0.01: 1.1, 0.07: 0.3})
+    page = write(claims, outcomes, tmp_path)
+    assert "- Batch size 16: the sigmoid loss is ahead: the sigmoid loss minus InfoNCE is +20.0 points" in page
+    assert "- Batch size 64: InfoNCE is ahead: the sigmoid loss minus InfoNCE is −20.0 points" in page
+    assert "- Batch size 256: no difference that can be told: +0.0 points (+0.0 to +0.0) holds zero." in page
+    assert "- Batch size 1,024: not above chance: InfoNCE; the difference of +30.0 points" in page
+    assert "Temperature fixed at 0.07: the gap goes from 1.200 to 0.300, 25 % of the start" in page
+    assert "Temperature learned (it ends at 0.065): the gap goes from 1.200 to 0.900, 75 % of the start" in page
+    assert "10 runs, trained in 5 minutes in all" in page and "torch 2.13.0" in page
+    assert "{" not in page and "nan" not in page
+
+
+def test_the_examples_in_the_code_hold(claims: Claims) -> None:
+    results = [doctest.testmod(module) for module in claims]
+    assert sum(result.attempted for result in results) >= 2
+    assert sum(result.failed for result in results) == 0
+
+
+def test_the_same_outcomes_give_the_same_page_and_figures(claims: Claims, tmp_path: Path) -> None:
+    outcomes = all_outcomes(claims, gaps={0.01: 1.1, 0.07: 0.3})
+    first, second = tmp_path / "first", tmp_path / "second"
+    write(claims, outcomes, first)
+    write(claims, outcomes, second)
+    for name in ("claims.md", "claims/losses.svg", "claims/gap.svg"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+        assert name == "claims.md" or f"]({name})" in (first / "claims.md").read_text(encoding="utf-8")
+
+
+def test_runs_that_do_not_start_alike_are_not_compared(claims: Claims) -> None:
+    outcomes = all_outcomes(claims)
+    moment = claims.outcomes.Moment(0, 0.5, 0.7, 0.6, 0.1, 0.07, 500)
+    changed = outcome(claims, claims.train.plan(Path("runs"), samples=2048, seed=0)[-1], history=[moment, moment])
+    with pytest.raises(DataError, match="do not start from the same weights and pictures"):
+        claims.page.by_temperature_of([*outcomes[:-1], changed])
+
+
+def test_an_outcome_is_read_from_the_log_and_the_result_of_a_run(claims: Claims, tmp_path: Path) -> None:
+    options: TrainOptions = claims.train.plan(tmp_path, samples=2048, seed=0)[0]
+    write_run(options)
+    found = claims.outcomes.read_outcome(options.out)
+    assert found.options == options
+    assert [(moment.step, moment.gap) for moment in found.history] == [(0, 1.0), (2, 0.5)]
+    assert found.seconds == 12.5
+    assert found.hits.tolist() == [1.0, 0.5, 0.0]  # of each picture: its own and its caption's
+    assert found.recalls["text_retrieval"].value == 1 / 3
+    assert (found.gap.value, found.gap_influence.tolist()) == (0.4, [0.1, 0.0, -0.1])
+    assert found.machine == "2 cores, Python 3.11.7, torch 2.13.0"
+
+
+def test_a_run_that_is_not_at_its_end_has_no_outcome(claims: Claims, tmp_path: Path) -> None:
+    options: TrainOptions = claims.train.plan(tmp_path, samples=4096, seed=0)[0]
+    write_run(options)
+    with pytest.raises(DataError, match="is not at its last step, 4: train it to its end"):
+        claims.outcomes.read_outcome(options.out)
+
+
+def test_a_lead_is_that_of_the_same_pictures(claims: Claims) -> None:
+    first, second = (
+        outcome(claims, claims.train.plan(Path("runs"), samples=2048, seed=0)[0], hits=hits(share))
+        for share in (0.5, 0.4)
+    )
+    found = claims.outcomes.lead(first, second)
+    # A tenth of the pictures differ, all the same way: a proportion of 0.1 of 400, by Wilson's interval.
+    low, high, _ = stats.wilson(40.0, N)
+    assert found.value == pytest.approx(0.1) and found.sign == 1
+    assert low is not None and high is not None
+    assert (found.low, found.high) == (pytest.approx(low, abs=0.005), pytest.approx(high, abs=0.005))
+    assert claims.outcomes.lead(second, first).sign == -1
+
+
+def write(claims: Claims, outcomes: list[object], docs: Path) -> str:
+    """Return the text of the page that outcomes make."""
+    page: Path = claims.page.write_page(outcomes, docs, command="make claims", train_command="clipbench train")
+    return page.read_text(encoding="utf-8")
+
+
+def work(claims: Claims, folder: Path, name: str, script: str) -> Work:
+    made: Work = claims.train.Work(name, [sys.executable, "-c", script], folder / f"{name}.txt")
+    return made
+
+
+def write_checkpoint(options: TrainOptions, *, step: int, **changed: object) -> None:
+    folder = options.out / f"step-{step}"
+    folder.mkdir(parents=True)
+    (folder / "train.json").write_text(json.dumps({"arguments": {**options.to_json(), **changed}}))
+
+
+def write_run(options: TrainOptions) -> None:
+    """Write the log and the result of a run of two steps with three test pictures."""
+    start = {"event": "start", "step": 0, "arguments": options.to_json()}
+    middle = {"event": "step", "step": 2, "seconds": 12.5}
+    first, last = (
+        {"event": "evaluation", "step": step, "gap": gap, "image_cone": 0.7, "text_cone": 0.6, "pair_cosine": 0.1}
+        | {"temperature": 0.07, "n_pairs": 500}
+        for step, gap in ((0, 1.0), (2, 0.5))
+    )
+    options.out.mkdir(parents=True)
+    lines = [json.dumps(event) + "\n" for event in (start, first, middle, last)]
+    (options.out / "log.jsonl").write_text("".join(lines))
+    write_measured(options.out / "measured")
+
+
+def write_measured(folder: Path) -> None:
+    folder.mkdir()
+    nan = float("nan")
+    retrieval = {
+        "image": [0, 1, 2, 0, 1, 2],  # captions in search of pictures, then pictures in search of captions
+        "image_retrieval_recall@1": [1.0, 1.0, 0.0, nan, nan, nan],
+        "text_retrieval_recall@1": [nan, nan, nan, 1.0, 0.0, 0.0],
+    }
+    pandas.DataFrame(retrieval).to_parquet(folder / "retrieval.parquet")
+    pandas.DataFrame({"gap_influence": [0.1, 0.0, -0.1]}).to_parquet(folder / "gap.parquet")
+    recalls = {f"{name}_retrieval_recall@1": Metric(value=value) for name, value in (("image", 2 / 3), ("text", 1 / 3))}
+    evaluations = [
+        evaluation("retrieval", recalls, "retrieval.parquet"),
+        evaluation("modality-gap", {"gap": Metric(value=0.4)}, "gap.parquet"),
+    ]
+    result = Result(
+        clipbench_version="0",
+        created="2026-01-01T00:00:00+00:00",
+        command=[],
+        seed=0,
+        environment={"cpus": 2, "python": "3.11.7", "torch": "2.13.0"},
+        model={},
+        evaluations=evaluations,
+    )
+    write_result(result, folder)
+
+
+def evaluation(task: str, metrics: Mapping[str, Metric], samples: str) -> EvaluationRecord:
+    data = DatasetRecord(id="scenes", n_samples=3)
+    files = {"samples": samples}
+    return EvaluationRecord(
+        task=task, task_version=1, params={}, dataset=data, status="ok", metrics=metrics, files=files
+    )
+
+
+WAIT = """
+import signal, sys
+def save(*_):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in training: a second one kills
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+signal.signal(signal.SIGINT, save)
+signal.signal(signal.SIGALRM, lambda *_: sys.exit(print("saved", flush=True)))
+print("listening", flush=True)
+while True: signal.pause()
+"""
+
+FAIL = """
+import pathlib, sys, time
+while not pathlib.Path({0!r}).read_text(): time.sleep(0.01)
+sys.exit("no such thing")
+"""
