@@ -7,7 +7,7 @@ WHEEL_VENV := .venv-wheel
 PEER_VENV := .venv-peer
 READY := $(VENV)/.ready
 
-.PHONY: help install demo test test-slow test-wheel test-peer check fmt bench clean
+.PHONY: help install demo test test-slow test-wheel test-peer check fmt bench claims train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -21,8 +21,8 @@ $(READY): pyproject.toml
 
 install: $(READY)  ## make or update .venv
 
-demo: $(READY)  ## measure a model on pictures that need no download, and write a report
-	$(BIN)/python examples/demo.py
+demo: $(READY)  ## measure the bundled model on the generated world, offline, and write a report
+	$(BIN)/clipbench run --model tiny --tasks all --suite scenes
 
 test: $(READY)  ## run the tests
 	$(BIN)/pytest --quiet
@@ -46,7 +46,7 @@ test-wheel: $(READY)  ## build the wheel, and run it and the tests in a clean en
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/pip install --quiet dist/*.whl
 	cd $(WHEEL_VENV) && bin/clipbench --help && bin/clipbench list tasks
-	cd $(WHEEL_VENV) && bin/python ../examples/demo.py --limit 40
+	cd $(WHEEL_VENV) && bin/clipbench run --model tiny --tasks all --suite scenes --limit 40
 	$(WHEEL_VENV)/bin/pip install --quiet pytest beartype hypothesis hatchling
 	CLIPBENCH_TEST_WHEEL=1 $(WHEEL_VENV)/bin/pytest --quiet tests
 
@@ -58,6 +58,15 @@ test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of 
 bench: $(READY)  ## print timings: the text tower, and the ranks
 	$(BIN)/python benchmarks/text_tower.py
 	$(BIN)/python benchmarks/ranks.py
+
+claims: $(READY)  ## train small models for a quarter of an hour, and try two papers' claims on them
+	$(BIN)/python experiments/claims.py
+
+train-tiny: $(READY)  ## train the bundled model anew and write its card: an hour or two on two cores, goes on where it was stopped
+	test -d runs/tiny/step-5000 || OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node 2 --no-python $(BIN)/clipbench train \
+	  --data scenes --data-option primer=131072 --arch tiny --batch-size 256 --steps 5000 --lr 1e-3 --warmup 200 \
+	  --precision bf16 --save-every 250 --eval-every 125 --workers 1 --out runs/tiny $$(test -d runs/tiny/step-0 && echo --resume)
+	$(BIN)/python experiments/ship_tiny.py runs/tiny
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) $(WHEEL_VENV) $(PEER_VENV) dist runs

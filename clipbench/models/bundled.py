@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import clipbench.clip
 from clipbench.clip.folders import CONFIG, WEIGHTS, checkpoints, holds_model
 from clipbench.errors import ModelError
 from clipbench.model import LoadOptions, ModelInfo
@@ -17,9 +18,16 @@ if TYPE_CHECKING:
 ADAPTER = "bundled adapter 1"
 """Raised when the same weights would give other vectors: it is part of the fingerprint."""
 
+SHIPPED = {"tiny": Path(clipbench.clip.__file__).parent / "checkpoints" / "tiny"}
+"""Checkpoints that come with clipbench, by name; each has a model card, README.md, beside its weights."""
+
 
 def load(body: str, options: LoadOptions) -> "TorchModel":
     """Return the model of a checkpoint, or of a run's newest one, which a note then names.
+
+    Args:
+        body: a folder, or the name of a checkpoint that comes with clipbench (``SHIPPED``); a folder of that name is
+            ``./NAME``.
 
     Raises:
         ModelError: the folder holds no checkpoint, or a damaged one.
@@ -27,8 +35,9 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
     """
     options.refuse_arch(body)
     options.refuse_unknown([], body)
-    folder = _checkpoint(Path(body))
-    notes = () if folder == Path(body) else (f"of the run in {body}, its newest checkpoint: {folder.name}",)
+    path = SHIPPED.get(body, Path(body))
+    folder = _checkpoint(path)
+    notes = () if folder == path else (f"of the run in {body}, its newest checkpoint: {folder.name}",)
     return _build(folder, options, notes)
 
 

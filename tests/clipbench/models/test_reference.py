@@ -13,6 +13,7 @@ from clipbench import plugins
 from clipbench.errors import ModelError, UsageError
 from clipbench.model import LoadOptions, Model, PixelModel
 from clipbench.models import aliases, load_model, reference_rows
+from clipbench.models.bundled import SHIPPED
 from clipbench.models.embeddings import EmbeddingsFile
 from clipbench.models.reference import resolve
 
@@ -89,8 +90,15 @@ def test_a_checkpoint_with_its_architecture_is_open_clip_s(path: str) -> None:
 
 
 def test_every_alias_stands_for_weights_that_open_clip_knows() -> None:
-    for alias, target, _ in aliases():
-        arch, _, tag = target.removeprefix("open_clip:").partition("/")
+    found = {alias: target.partition(":")[::2] for alias, target, _ in aliases()}
+    assert {alias for alias, (prefix, _) in found.items() if prefix != "open_clip"} == {"tiny"}, (
+        "it is no open_clip model"
+    )
+    for alias, (_, body) in found.items():
+        if alias == "tiny":
+            assert body in SHIPPED
+            continue
+        arch, _, tag = body.partition("/")
         settings = open_clip.get_pretrained_cfg(arch, tag)
         assert settings, alias
         assert bool(settings.get("quick_gelu")) == bool(open_clip.get_model_config(arch).get("quick_gelu")), alias
@@ -119,7 +127,6 @@ def test_listing_and_resolving_import_no_torch() -> None:
     ("reference", "message"),
     [
         ("vit-b-23", r"unknown model 'vit-b-23': did you mean 'vit-b-32'\? \(clipbench list models\)"),
-        ("tiny", "unknown model 'tiny'"),
         ("hff:openai/clip", r"no adapter 'hff': did you mean 'hf'\?"),
         ("hf:", "ends after its prefix: expected hf:ORG/REPO"),
         ("openai/clip-vit-base-patch32", "on the Hugging Face Hub it is hf:openai/clip-vit-base-patch32, or hf-hub:"),
