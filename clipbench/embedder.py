@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int64
 
 from clipbench.data.dataset import ImageRef, content_digest
 from clipbench.errors import BadImage, ModelError, VectorError
-from clipbench.model import Model, ModelInfo, PixelModel
+from clipbench.model import Model, ModelInfo, PixelModel, count_tokens
 from clipbench.store import Modality, Shelf
 
 if TYPE_CHECKING:
@@ -111,6 +111,10 @@ class StoreEmbedder:
         if missing:
             self._encode("texts", len(missing), self._text_batches(missing))
         return self._get("texts", keys)
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return how many tokens each text takes before any is cut off; raise NoTokenCounts where the model cannot say."""
+        return count_tokens(self.model, texts)
 
     def readable(self, images: Sequence[ImageRef]) -> Bool[np.ndarray, " n_images"]:
         """Encode all pictures that can be decoded, and return which they are; ``bad_images`` tells the causes."""

@@ -6,6 +6,7 @@ exits with the status of its class; a traceback is shown only on request.
     ClipbenchError            bad usage or bad input                     exit 2
     ├── UsageError            an argument, option or reference is wrong
     ├── ModelError            a model cannot be built or does not fit
+    │   └── NoTokenCounts     it cannot say how many tokens a text takes
     ├── DataError             a data set is malformed, empty or unreadable
     │   ├── BadImage          one picture cannot be decoded
     │   └── MissingPart       a task needs labels, captions, ... that the data set has not
@@ -27,6 +28,10 @@ class UsageError(ClipbenchError):
 
 class ModelError(ClipbenchError):
     """A model cannot be built from what was given, or does not fit it."""
+
+
+class NoTokenCounts(ModelError):
+    """A model cannot say how many tokens a text takes; what depends on it is undefined, with this as the reason."""
 
 
 class DataError(ClipbenchError):

@@ -14,6 +14,7 @@ from clipbench.embedder import StoreEmbedder, Tally
 from clipbench.errors import ClipbenchError, MissingPart, Unavailable
 from clipbench.models.embeddings import EmbeddingsFile
 from clipbench.plan import Request, build_task
+from clipbench.published import Measured, with_published
 from clipbench.result import DatasetRecord, EvaluationRecord, Metric
 from clipbench.task import Evaluation, Task
 from clipbench.thumbnails import write_thumbnails
@@ -116,7 +117,8 @@ class _Work:
         loaded = time.monotonic()
         names = (record.task, dataset.id)
         found = self._found(dataset, stats.generator(self.options.seed, *names))
-        metrics = self._metrics(found, *names)
+        measured = Measured(model=self.embedder.info, task=self.task, dataset=dataset)
+        metrics = with_published(self._metrics(found, *names), measured)
         controls = {
             name: measure.metric(found.samples, stats.generator(self.options.seed, *names, "control", name))
             for name, measure in found.controls.items()

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from PIL import Image
 
-from clipbench.errors import UsageError, did_you_mean
+from clipbench.errors import NoTokenCounts, UsageError, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +75,32 @@ class PixelModel(Model, Protocol):
         ...
 
 
+@runtime_checkable
+class TokenModel(Model, Protocol):
+    """A model that says how its tokeniser counts."""
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return how many tokens each text takes before any is cut off, start and end among them.
+
+        Raises:
+            NoTokenCounts: the model has no tokeniser that could be asked, after all.
+        """
+        ...
+
+
+def count_tokens(model: Model, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    """Return how many tokens each text takes before any is cut off, start and end among them.
+
+    Raises:
+        NoTokenCounts: the model cannot say.
+    """
+    if not isinstance(model, TokenModel):
+        raise NoTokenCounts(
+            f"model '{model.info.ref}' does not say how many tokens a text takes: its adapter has no count_tokens(texts)"
+        )
+    return model.count_tokens(texts)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
     """How a model is to be loaded; every adapter gets the same."""
@@ -95,6 +121,15 @@ class LoadOptions:
         for name in self.options:
             if name not in names:
                 raise UsageError(f"model '{model}' takes no option '{name}': {did_you_mean(name, names)}")
+
+    def whole_number(self, name: str) -> int | None:
+        """Return an option as a whole number, None where it is not given; raise UsageError when it is none."""
+        text = self.options.get(name)
+        if text is None:
+            return None
+        if not text.isdecimal():
+            raise UsageError(f"model option {name}={text}: expected a whole number")
+        return int(text)
 
     def refuse_arch(self, model: str) -> None:
         """Raise UsageError when an architecture is given to a model that knows its own."""

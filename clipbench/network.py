@@ -46,6 +46,15 @@ def cached_first(load: Callable[[], T], wanted: Wanted) -> T:
     except Exception as error:
         if not _lacks_cached_file(error):
             raise
+    return online(load, wanted)
+
+
+def online(load: Callable[[], T], wanted: Wanted) -> T:
+    """Return what ``load`` gives with requests to the Hub, after one has shown that it can be reached.
+
+    Raises:
+        Unavailable: the Hub cannot be reached, does not have it, keeps it closed, or breaks off.
+    """
     cause = unreachable()
     if cause is not None:
         raise Unavailable(
@@ -57,10 +66,10 @@ def cached_first(load: Callable[[], T], wanted: Wanted) -> T:
     except ClipbenchError:  # already said as it should be
         raise
     except Exception as error:
-        refusal = _refusal(error, wanted)
-        if refusal is None:
+        refused = refusal(error, wanted)
+        if refused is None:
             raise
-        raise refusal from error
+        raise refused from error
 
 
 def unreachable(seconds: float = PROBE_SECONDS) -> str | None:
@@ -79,6 +88,36 @@ def unreachable(seconds: float = PROBE_SECONDS) -> str | None:
     thread.start()
     thread.join(seconds)
     return answers[0] if answers else f"no answer from {constants.ENDPOINT} within {seconds:g} s"
+
+
+def refusal(error: BaseException, wanted: Wanted) -> ClipbenchError | None:
+    """Return what an error says when the Hub, or the way to it, is behind it; None for other errors."""
+    from huggingface_hub import errors
+
+    page = f"https://huggingface.co/{wanted.repository}"
+    for link in _chain(error):
+        if isinstance(link, errors.LocalEntryNotFoundError):  # "nor in the cache": the cause is further down the chain
+            continue
+        if isinstance(link, errors.GatedRepoError):
+            return gated(wanted)
+        if isinstance(link, errors.RepositoryNotFoundError):
+            advice = "the Hub has no such repository, or it is private: check the name, or `hf auth login`"
+        elif isinstance(link, errors.EntryNotFoundError):
+            advice = f"the repository lacks a file that is needed: see {page}"
+        elif isinstance(link, errors.HfHubHTTPError):
+            advice = _advice(getattr(link.response, "status_code", None), page, wanted)
+        elif isinstance(link, errors.HTTPError | ConnectionError | TimeoutError) or _is_cut_short(link):
+            advice = f"the connection broke; {wanted.remedy}"
+        else:
+            continue
+        return _not_given(wanted, advice)
+    return None
+
+
+def gated(wanted: Wanted) -> Unavailable:
+    """Return the error that says what opens a repository whose licence has to be accepted."""
+    page = f"https://huggingface.co/{wanted.repository}"
+    return _not_given(wanted, f"gated: accept the licence at {page}, then `hf auth login`")
 
 
 @contextmanager
@@ -121,24 +160,18 @@ def _lacks_cached_file(error: BaseException) -> bool:
     return any(isinstance(link, LocalEntryNotFoundError | OfflineModeIsEnabled) for link in _chain(error))
 
 
-def _refusal(error: BaseException, wanted: Wanted) -> ClipbenchError | None:
-    from huggingface_hub import errors
+def _not_given(wanted: Wanted, advice: str) -> Unavailable:
+    return Unavailable(f"cannot get {wanted.what} from Hub repository {wanted.repository}: {advice}")
 
-    page = f"https://huggingface.co/{wanted.repository}"
-    for link in _chain(error):
-        if isinstance(link, errors.LocalEntryNotFoundError):  # "nor in the cache": the cause is further down the chain
-            continue
-        if isinstance(link, errors.GatedRepoError):
-            advice = f"it is gated: accept its licence at {page}, then `hf auth login`"
-        elif isinstance(link, errors.RepositoryNotFoundError):
-            advice = "the Hub has no such repository, or it is private: check the name, or `hf auth login`"
-        elif isinstance(link, errors.EntryNotFoundError):
-            advice = f"the repository lacks a file that is needed: see {page}"
-        elif isinstance(link, errors.HfHubHTTPError):
-            advice = f"the Hub answered {getattr(link.response, 'status_code', 'with an error')}; {wanted.remedy}"
-        elif isinstance(link, errors.HTTPError | ConnectionError | TimeoutError):
-            advice = f"the connection broke; {wanted.remedy}"
-        else:
-            continue
-        return Unavailable(f"cannot get {wanted.what} from Hub repository {wanted.repository}: {advice}")
-    return None
+
+def _is_cut_short(error: BaseException) -> bool:
+    """Whether a file came with another size than was promised: the client says so with a bare OSError."""
+    return isinstance(error, OSError) and "Consistency check failed" in str(error)
+
+
+def _advice(status: int | None, page: str, wanted: Wanted) -> str:
+    if status in (401, 403):
+        return f"the Hub answered {status}: ask for access at {page}, then `hf auth login`"
+    if status == 429:
+        return f"the Hub answered 429, too many requests: wait some minutes, or `hf auth login`; {wanted.remedy}"
+    return f"the Hub answered {status or 'with an error'}; {wanted.remedy}"

@@ -24,6 +24,20 @@ Status = Literal["ok", "unavailable", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublishedValue:
+    """A value that was published for the same model, data and protocol."""
+
+    value: float
+    """In the unit of the metric that it stands beside."""
+    protocol: str
+    source: str
+    is_secondary: bool
+    """Whether the source transcribes another: a paper that quotes a paper, a table copied from the web."""
+    agrees: bool | None = None
+    """Whether it lies within our interval; None where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Metric:
     """One number with what is needed to believe it. An undefined one has value None and a reason."""
 
@@ -34,7 +48,8 @@ class Metric:
     n: int = 0
     """Samples behind the value."""
     unit: str = "fraction"
-    """``fraction`` (in [0, 1]), ``cosine``, ``distance``, ``rank``, ``nats``, ``dimensions``, ..."""
+    """``fraction`` (in [0, 1]), ``difference`` (of two fractions), ``cosine``, ``distance``, ``rank``, ``nats``,
+    ``dimensions``, ..."""
     chance: float | None = None
     """What a model that knows nothing scores, where that is defined."""
     higher_is_better: bool | None = None
@@ -43,6 +58,8 @@ class Metric:
     """How the interval was made."""
     reason: str | None = None
     """Why the value, or the interval, is missing."""
+    published: list[PublishedValue] = field(default_factory=list)
+    """What others published for this model, data and protocol."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,11 +199,16 @@ def _result(data: Any, file: Path) -> Result:
 def _evaluation(data: Mapping[str, Any]) -> EvaluationRecord:
     nested = {
         "dataset": DatasetRecord(**_known(DatasetRecord, data["dataset"])),
-        "metrics": {name: Metric(**_known(Metric, value)) for name, value in data["metrics"].items()},
-        "controls": {name: Metric(**_known(Metric, value)) for name, value in data["controls"].items()},
+        "metrics": {name: _metric(value) for name, value in data["metrics"].items()},
+        "controls": {name: _metric(value) for name, value in data["controls"].items()},
         "curves": {name: Curve(**_known(Curve, value)) for name, value in data["curves"].items()},
     }
     return EvaluationRecord(**{**_known(EvaluationRecord, data), **nested})
+
+
+def _metric(data: Mapping[str, Any]) -> Metric:
+    published = [PublishedValue(**_known(PublishedValue, each)) for each in data.get("published", ())]
+    return Metric(**{**_known(Metric, data), "published": published})
 
 
 def _known(record: type, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench import __version__, stats
-from clipbench.data import GENERATED, DataOptions, Dataset, limited, load_data
+from clipbench.data import DataOptions, Dataset, depends_on_task, limited, load_data
 from clipbench.embedder import StoreEmbedder
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.evaluate import EvaluateOptions, evaluate
@@ -46,7 +46,7 @@ class Datasets:
         """Return the data of a request, cut down to ``limit``; raise what loading it raised."""
         if request.data is None:
             raise UsageError(f"'{request.task}' has no data in this suite: name some, {request.task}@DATA")
-        task = request.task if request.data.lower() == GENERATED else ""
+        task = request.task if depends_on_task(request.data, request.task) else ""
         key = (request.data, repr(request.data_options), task)
         if key not in self._loaded:
             self._loaded[key] = self._load(request, request.data)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from clipbench.data.dataset import Dataset, ImageRef
 from clipbench.measures import Measure
@@ -28,6 +28,14 @@ class Embedder(Protocol):
 
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         """Return the raw vector of each text, in order; finite and not zero."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return how many tokens each text takes before any is cut off, start and end among them.
+
+        Raises:
+            NoTokenCounts: the model cannot say.
+        """
         ...
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from PIL import Image
 
 from clipbench.data.dataset import ImageRef, content_digest
@@ -51,6 +51,9 @@ class ToyModel:
         self.encoded_texts += len(texts)
         rows = [self._characters(text) for text in texts]
         return np.stack(rows).astype(np.float32)
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        return count_words(texts)
 
     def _characters(self, text: str) -> np.ndarray:
         seeds = [zlib.crc32(text[at : at + 3].encode()) for at in range(max(1, len(text) - 2))]
@@ -100,3 +103,16 @@ class FixedEmbedder:
 
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         return np.array([self._texts[text] for text in texts], np.float32)
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        return count_words(texts)
+
+
+def count_words(texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    """Return what a tokeniser would count to whom each word is a token, with a start and an end.
+
+    Example:
+        >>> count_words(["", "a red cube"])
+        array([2, 5])
+    """
+    return np.array([len(text.split()) + 2 for text in texts], np.int64)

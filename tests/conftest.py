@@ -26,10 +26,21 @@ for _proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_HUB_OFFLINE", "TRAN
 
 @pytest.fixture(scope="session")
 def small_models() -> ModuleType:
-    """The module ``tests/clipbench/models/small_models.py``: a plain import does not find it everywhere."""
-    name = "small_models"
+    """The module ``tests/clipbench/models/small_models.py``."""
+    return _module("clipbench/models/small_models.py")
+
+
+@pytest.fixture(scope="session")
+def hub_server() -> ModuleType:
+    """The module ``tests/hub_server.py``."""
+    return _module("hub_server.py")
+
+
+def _module(path: str) -> ModuleType:
+    """Return a module that lies among the tests: a plain import does not find it everywhere."""
+    name = Path(path).stem
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / "clipbench/models/small_models.py")
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / path)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module

@@ -13,6 +13,7 @@ COMMANDS = {
     "run": "clipbench.cli.run:run",
     "train": "clipbench.cli.train:train",
     "list": "clipbench.cli.list:list_",
+    "data": "clipbench.cli.data:data",
     "report": "clipbench.cli.report:report",
 }
 DONE, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130

@@ -50,7 +50,9 @@ class Printer:
                 click.echo(f"results in {run.folder}")
 
 
-DECIMALS = {"fraction": 1, "rank": 1, "dimensions": 1, "skewness": 2}
+PERCENT = {"fraction": " %", "difference": " pp"}
+"""Of the units that are printed in hundredths, how they are written."""
+DECIMALS = {"fraction": 1, "difference": 1, "rank": 1, "dimensions": 1, "skewness": 2}
 """Of the units that are printed to fewer than four."""
 
 
@@ -58,7 +60,7 @@ def evaluation_lines(record: EvaluationRecord) -> list[str]:
     """Return the table of an evaluation: a heading, then a line a metric, in columns."""
     seconds = sum(record.seconds.values())
     heading = f"{record.name}  {record.dataset.n_samples:,} images, {_encoded(record)}, {seconds:.1f} s"
-    rows = [(name, *metric_cells(metric)) for name, metric in record.metrics.items()]
+    rows = [(name, *metric_cells(metric), published_cell(metric)) for name, metric in record.metrics.items()]
     return [heading, *_columns(rows), *(f"  note: {note}" for note in record.notes)]
 
 
@@ -73,25 +75,43 @@ def metric_cells(metric: Metric) -> tuple[str, str, str, str]:
     """
     if metric.value is None:
         return "-", "", f"undefined: {metric.reason}", ""
-    percent = " %" if metric.unit == "fraction" else ""
-
-    def number(value: float) -> str:
-        scale = 100 if percent else 1
-        return f"{scale * value:.{DECIMALS.get(metric.unit, 4)}f}"
-
+    percent, unit = PERCENT.get(metric.unit, ""), metric.unit
     has_interval = metric.low is not None and metric.high is not None
-    interval = f"[{number(metric.low)}, {number(metric.high)}]" if has_interval else ""  # type: ignore[arg-type]
-    chance = "" if metric.chance is None else f"chance {number(metric.chance)}{percent}"
-    return number(metric.value) + percent, interval, chance, f"n {metric.n:,}"
+    interval = f"[{_number(metric.low, unit)}, {_number(metric.high, unit)}]" if has_interval else ""  # type: ignore[arg-type]
+    chance = "" if metric.chance is None else f"chance {_number(metric.chance, unit)}{percent}"
+    return _number(metric.value, unit) + percent, interval, chance, f"n {metric.n:,}"
+
+
+def published_cell(metric: Metric) -> str:
+    """Return what was published for the same model, data and protocol, and whether the interval holds it.
+
+    Example:
+        >>> from clipbench.result import PublishedValue
+        >>> values = [PublishedValue(value=0.481, protocol="", source="", is_secondary=True, agrees=True)]
+        >>> published_cell(Metric(value=0.5, low=0.4, high=0.6, published=values))
+        'published 48.1 % (agrees, secondary source)'
+    """
+    verdicts = {True: "agrees", False: "differs", None: "no interval"}
+    parts = [
+        f"{_number(each.value, metric.unit)}{PERCENT.get(metric.unit, '')}"
+        f" ({verdicts[each.agrees]}{', secondary source' if each.is_secondary else ''})"
+        for each in metric.published
+    ]
+    return f"published {', '.join(parts)}" if parts else ""
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value * (100 if unit in PERCENT else 1):.{DECIMALS.get(unit, 4)}f}"
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Return indented lines with the cells of each column below each other, numbers to the right."""
     # A reason is as long as it has to be, and pushes nothing aside.
-    widths = [max((len(row[at]) for row in rows if row[1] != "-"), default=0) for at in range(4)]
+    widths = [max((len(row[at]) for row in rows if row[1] != "-"), default=0) for at in range(5)]
     return [
-        f"  {name:{widths[0]}}  {value:>{widths[1]}}  {interval:<{widths[2]}}  {chance:<{widths[3]}}  {n}".rstrip()
-        for name, value, interval, chance, n in rows
+        f"  {name:{widths[0]}}  {value:>{widths[1]}}  {interval:<{widths[2]}}  {chance:<{widths[3]}}  {n:<{widths[4]}}"
+        f"  {published}".rstrip()
+        for name, value, interval, chance, n, published in rows
     ]
 
 

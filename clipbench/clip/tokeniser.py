@@ -56,10 +56,22 @@ class Tokeniser:
         """
         out = np.zeros((len(texts), self.context_length), np.int64)
         for row, text in zip(out, texts, strict=True):
-            # One text at a time: the library's batches start threads, which do not survive the fork of a worker.
-            ids = self._tokenizer.encode(clean(text), add_special_tokens=False).ids[: self.context_length - 2]
+            ids = self._ids(text)[: self.context_length - 2]
             row[: len(ids) + 2] = [self._start, *ids, self._end]
         return out
+
+    def count(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return how many tokens each text takes before any is cut off, start and end among them.
+
+        Example:
+            >>> train_tokeniser(["a cat"], vocab_size=514, context_length=6).count(["a", "a cat, a cat"])
+            array([ 3, 11])
+        """
+        return np.array([len(self._ids(text)) + 2 for text in texts], np.int64)
+
+    def with_context(self, context_length: int) -> "Tokeniser":
+        """Return the same tokeniser for texts of another length."""
+        return Tokeniser(self._tokenizer, context_length)
 
     def decode(self, ids: Int64[np.ndarray, " n_tokens"]) -> str:
         """Return the cleaned text that some ids stand for, without start, end and padding."""
@@ -76,6 +88,11 @@ class Tokeniser:
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json``, which the ``tokenizers`` library reads as it stands."""
         self._tokenizer.save(str(folder / FILE))
+
+    def _ids(self, text: str) -> list[int]:
+        # One text at a time: the library's batches start threads, which do not survive the fork of a worker.
+        ids: list[int] = self._tokenizer.encode(clean(text), add_special_tokens=False).ids
+        return ids
 
 
 def tokeniser_for(config: ClipConfig, captions: Iterable[str]) -> Tokeniser:

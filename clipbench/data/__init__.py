@@ -4,7 +4,7 @@ from clipbench.data.dataset import DataOptions, Dataset, DrawnImage, EncodedImag
 from clipbench.data.entries import CatalogueEntry, catalogue
 from clipbench.data.items import Attack, Contrast
 from clipbench.data.prompts import DEFAULT_TEMPLATES, Prompts, prompts_of, read_prompts
-from clipbench.data.reference import GENERATED, load_data
+from clipbench.data.reference import GENERATED, depends_on_task, load_data
 from clipbench.data.subset import limited, without
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "LabelSet",
     "Prompts",
     "catalogue",
+    "depends_on_task",
     "limited",
     "load_data",
     "prompts_of",

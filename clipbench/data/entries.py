@@ -1,17 +1,77 @@
 """Data sets that are known by name: what they are, where they come from, and how they are prompted."""
 
+import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from clipbench.data.classes import with_class_names
-from clipbench.data.dataset import Dataset
+from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.prompts import known_prompts
 from clipbench.errors import DataError, Unavailable
+
+ORIGIN_FILE = ".clipbench.json"
+"""What ``clipbench data get`` leaves in a folder: where the files are from, at which commit, and their hashes."""
+KINDS = ("classification", "retrieval", "contrasts", "attacks")
+FORMS = ("webdataset", "parquet", "archive", "urls", "script", "by-hand")
+FETCHED = ("webdataset", "parquet", "archive", "urls")
+"""Forms that ``clipbench data get`` can bring."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebFile:
+    """One file outside the Hub."""
+
+    url: str
+    into: str = ""
+    """Folder inside the data set's."""
+    size: int | None = None
+    sha256: str | None = None
+    """Its beginning, as far as it is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One place that a data set comes from."""
+
+    form: str
+    """One of ``FORMS``."""
+    hub: str | None = None
+    """``ORG/NAME``."""
+    urls: tuple[WebFile, ...] = ()
+    split: str | None = None
+    revision: str | None = None
+    """Commit (or its beginning) that a public reading of the same data pins; None where none is known."""
+    files: tuple[str, ...] = ()
+    """Patterns of the files that are needed; empty for what the form and the split imply."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Their columns by our roles, such as ``image`` and ``label``; several of one role are joined by commas."""
+    sha256: str | None = None
+    note: str = ""
+
+    @property
+    def can_be_fetched(self) -> bool:
+        """Whether ``clipbench data get`` can bring it."""
+        return self.form in FETCHED
+
+    @property
+    def name(self) -> str:
+        """What it is called where one is chosen."""
+        return f"hf:{self.hub}" if self.hub else self.form
+
+    @property
+    def patterns(self) -> list[str]:
+        """Return the patterns of the files that are needed."""
+        if self.files:
+            return list(self.files)
+        if self.form == "webdataset":
+            return ["*.txt", f"{self.split}/*"]
+        return ["*.parquet"] if self.split is None else [f"*{self.split}*.parquet", f"*{self.split}/*.parquet"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,27 +81,43 @@ class CatalogueEntry:
     name: str
     title: str
     kind: str
-    """``classification`` or ``retrieval``."""
+    """One of ``KINDS``."""
     licence: str
-    hub: tuple[str, ...]
-    """Repositories with the same data and label order, the recommended one first."""
     places: tuple[str, ...]
-    """Folders below the data root that may hold it, tried in order."""
-    n_images: int
+    """Folders below the data root that may hold it, tried in order; ``data get`` makes the one called as the entry."""
+    purpose: str = ""
+    tasks: tuple[str, ...] = ()
+    gate: str | None = None
+    """What has to be done before it may be fetched."""
+    size: int | None = None
+    """Bytes to fetch from the first source, where that is known."""
+    n_images: int | None = None
     n_captions: int | None = None
+    n_items: int | None = None
+    """Contrasts or attacks. These counts are of the published protocol; None where they are not known for sure."""
+    n_classes: int | None = None
+    chance: Mapping[str, float] = field(default_factory=dict)
+    """What a model that knows nothing scores, by metric."""
     prompts: str | None = None
-    """Table of ``prompts.toml``."""
+    """Table of ``prompts.toml``; without one, names and templates that lie beside the data are used."""
+    protocol: str = ""
+    """How the published numbers are made."""
+    unverified: tuple[str, ...] = ()
+    """What is said here and was not seen in a first-hand source."""
+    sources: tuple[Source, ...] = ()
+    """In order of preference."""
+
+    @property
+    def hub(self) -> tuple[str, ...]:
+        """Repositories with the same data and label order, the recommended one first."""
+        return tuple(source.hub for source in self.sources if source.hub is not None and source.form != "script")
 
 
 @cache
 def catalogue() -> Mapping[str, CatalogueEntry]:
     """Return all entries by name, in the order of the file."""
     text = files("clipbench.data").joinpath("catalogue.toml").read_text(encoding="utf-8")
-    entries = {}
-    for name, fields in tomllib.loads(text).items():
-        lists = {key: tuple(value) for key, value in fields.items() if isinstance(value, list)}
-        entries[name] = CatalogueEntry(name=name, **{**fields, **lists})
-    return MappingProxyType(entries)
+    return MappingProxyType({name: _entry(name, fields) for name, fields in tomllib.loads(text).items()})
 
 
 def entry_of_repository(repository: str) -> CatalogueEntry | None:
@@ -62,16 +138,35 @@ def find_place(entry: CatalogueEntry, data_root: Path | None) -> Path:
     whose = f"below {data_root}" if data_root else "in the current folder (--data-root FOLDER looks in another)"
     raise Unavailable(
         f"data set '{entry.name}' ({entry.title}) is not on this machine: looked for {', '.join(entry.places)} {whose};"
-        f" put it there as {_LAYOUTS[entry.kind]}, or read it from the Hub as hf:{entry.hub[0]}"
-        f" (licence: {entry.licence})"
+        f" {_remedy(entry)} (licence: {entry.licence})"
     )
 
 
-_LAYOUTS = {
-    "classification": "one folder a class, CLIP_benchmark's webdataset layout, or parquet files",
-    "retrieval": "a manifest.jsonl or .csv with image and caption, CLIP_benchmark's webdataset layout, or parquet files",
-}
-"""What a person can put in place, by kind of data."""
+def column_options(entry: CatalogueEntry, place: Path, options: DataOptions) -> DataOptions:
+    """Return the options with the columns of the source that ``data get`` fetched; the user's own go before them."""
+    origin = read_origin(place)
+    hub = None if origin is None else origin.get("repository")
+    source = next((source for source in entry.sources if hub is not None and source.hub == hub), None)
+    if source is None or source.form != "parquet" or entry.kind not in ("classification", "retrieval"):
+        return options
+    return replace(options, options={**source.columns, **options.options})
+
+
+def with_origin(dataset: Dataset, place: Path) -> Dataset:
+    """Return the data set with the commit that ``data get`` fetched as its revision, where it did."""
+    origin = read_origin(place)
+    return dataset if origin is None or dataset.revision else replace(dataset, revision=origin.get("revision"))
+
+
+def read_origin(place: Path) -> Mapping[str, Any] | None:
+    """Return what ``data get`` wrote of a folder, or None; damage to it is as good as none."""
+    for folder in (place, place.parent):
+        try:
+            found = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return found if isinstance(found, dict) else None
+    return None
 
 
 def with_published_prompts(dataset: Dataset, entry: CatalogueEntry) -> Dataset:
@@ -96,13 +191,7 @@ def check_size(dataset: Dataset, entry: CatalogueEntry, *, allow_partial: bool) 
     Raises:
         DataError: it is not, and ``allow_partial`` does not allow that.
     """
-    n_captions = None if dataset.captions is None else len(dataset.captions)
-    sizes = [("pictures", len(dataset), entry.n_images), ("captions", n_captions, entry.n_captions)]
-    wrong = [
-        f"{found:,} {what}, expected {expected:,}"
-        for what, found, expected in sizes
-        if found is not None and expected is not None and found != expected
-    ]
+    wrong = size_differences(dataset, entry)
     if not wrong:
         return dataset
     said = f"{entry.name} ({entry.title}) has {' and '.join(wrong)}"
@@ -112,3 +201,53 @@ def check_size(dataset: Dataset, entry: CatalogueEntry, *, allow_partial: bool) 
             " data of your own, or run with --allow-partial"
         )
     return replace(dataset, notes=(*dataset.notes, said))
+
+
+def size_differences(dataset: Dataset, entry: CatalogueEntry) -> list[str]:
+    """Return what the data set has more or less of than its published protocol; empty when it is the same."""
+    items = dataset.contrasts if dataset.contrasts is not None else dataset.attacks
+    sizes = [
+        ("pictures", len(dataset), entry.n_images),
+        ("captions", None if dataset.captions is None else len(dataset.captions), entry.n_captions),
+        ("items", None if items is None else len(items), entry.n_items),
+    ]
+    return [
+        f"{found:,} {what}, expected {expected:,}"
+        for what, found, expected in sizes
+        if found is not None and expected is not None and found != expected
+    ]
+
+
+def _remedy(entry: CatalogueEntry) -> str:
+    """Return what to do to have the data."""
+    by_hand = next((source.note for source in entry.sources if source.form == "by-hand"), None)
+    if any(source.can_be_fetched for source in entry.sources):
+        get = f"`clipbench data get {entry.name}` fetches it"
+        gate = f" (first {entry.gate})" if entry.gate else ""
+        direct = f", or read it from the Hub as hf:{entry.hub[0]}" if entry.hub else ""
+        return f"{get}{gate}{direct}; or put it there as {_LAYOUTS[entry.kind]}"
+    return f"it cannot be fetched by command, so put it there by hand: {by_hand or 'see `clipbench data show`'}"
+
+
+_LAYOUTS = {
+    "classification": "one folder a class, CLIP_benchmark's webdataset layout, or parquet files",
+    "retrieval": "a manifest.jsonl or .csv with image and caption, CLIP_benchmark's webdataset layout, or parquet files",
+    "contrasts": "its authors publish it",
+    "attacks": "its authors publish it",
+}
+"""What a person can put in place, by kind of data."""
+
+
+def _entry(name: str, table: Mapping[str, Any]) -> CatalogueEntry:
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    sources = tuple(_source(each) for each in fields.pop("source"))
+    return CatalogueEntry(name=name, sources=sources, **fields)
+
+
+def _source(table: Mapping[str, Any]) -> Source:
+    fields = {
+        **table,
+        "files": tuple(table.get("files", ())),
+        "urls": tuple(WebFile(**u) for u in table.get("urls", ())),
+    }
+    return Source(**fields)

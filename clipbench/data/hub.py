@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 from clipbench.data import huggingface, webdataset
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.huggingface import Rows
-from clipbench.errors import Unavailable, UsageError
-from clipbench.network import Wanted, cached_first
+from clipbench.errors import DataError, Unavailable, UsageError
+from clipbench.network import Wanted, cached_first, gated, refusal
 
 OPTIONS = (*huggingface.OPTIONS, "revision")
 
@@ -71,15 +71,28 @@ def _download(reference: HubReference, options: DataOptions) -> Dataset:
     if splits:
         split = huggingface.choose_split(splits, reference.split or webdataset.DEFAULT_SPLIT, reference.id)
         return _from_shards(_snapshot(reference, split, local_files_only=False), reference, options)
-    with huggingface.library_errors(reference.id):
-        opened = huggingface.open_split(
-            reference.repository,
-            config=reference.config,
-            split=reference.split,
-            key=_key(reference),
-            revision=info.sha,
-        )
+    opened = _open(reference, info.sha)
     return huggingface.from_rows(opened, _without_revision(options), reference.id)
+
+
+def _open(reference: HubReference, commit: str | None) -> Rows:
+    """Return the rows of the split; the library wraps what the Hub answers in errors of its own."""
+    try:
+        with huggingface.library_errors(reference.id):
+            return huggingface.open_split(
+                reference.repository,
+                config=reference.config,
+                split=reference.split,
+                key=_key(reference),
+                revision=commit,
+            )
+    except (Unavailable, DataError) as error:
+        # Of a closed repository the library keeps the message, not the error that it had from the Hub.
+        is_gated = "is a gated dataset" in str(error)
+        refused = gated(_wanted(reference)) if is_gated else refusal(error, _wanted(reference))
+        if refused is None:
+            raise
+        raise refused from error
 
 
 def _snapshot(reference: HubReference, split: str, *, local_files_only: bool) -> Path:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from clipbench.data.attacks import Photograph, attack_dataset, described_rows, dialect_of
 from clipbench.data.classes import read_class_names, spoken_names
 from clipbench.data.columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.columns import Roles, find_roles
@@ -99,11 +100,18 @@ def from_rows(opened: Rows, options: DataOptions, id: str) -> Dataset:
 
     The image column is the one of type Image, whatever its name; other columns go by the usual names. Rows are
     pictures of their own, unless a column of image ids says that several are one picture with several captions.
+    Columns of typographic attacks, such as SCAM's, make a data set of attacks.
 
     Raises:
         UsageError: it cannot be told which column is what.
         DataError: a row lacks its picture (unless ``allow_partial``), label or caption, or the split has no labels.
     """
+    if dialect_of(opened.rows.column_names) is not None:
+        return _attacks(opened, options, id)
+    from clipbench.data.contrasts import rows as contrasts
+
+    if schema := contrasts.schema_of_rows(opened.rows):
+        return contrasts.from_rows(opened, schema, options, id)
     roles = _roles(opened.rows, options, id)
     pictures = ImageColumn(opened.rows, roles.image)
     missing = set(pictures.missing())
@@ -216,14 +224,41 @@ def _open_saved(path: Path, split: str | None) -> Rows:
     return Rows(saved[split], split, None)
 
 
+def _attacks(opened: Rows, options: DataOptions, id: str) -> Dataset:
+    """Return the typographic attacks that rows describe."""
+    from datasets import Image
+
+    options.refuse_unknown(("split",), id)
+    dialect, image = dialect_of(opened.rows.column_names), _only(opened.rows, Image)
+    if dialect is None or image is None:
+        raise UsageError(f"{id}: expected one column of pictures, got {', '.join(opened.rows.column_names)}")
+    pictures = ImageColumn(opened.rows, image)
+    if missing := pictures.missing():
+        raise DataError(f"{id}, row {missing[0]} has no picture ({len(missing)} of {len(opened.rows)} rows)")
+    columns = {name: _spoken(opened.rows, name) for name in opened.rows.column_names if name != image}
+    described = described_rows(Table(columns=columns, place=lambda row: f"{id}, row {row}"), dialect)
+    photographs = [Photograph(RowImage(pictures, id, row), str(row), *each) for row, each in enumerate(described)]
+    dataset = attack_dataset(photographs, options, id, templates=dialect.templates())
+    return replace(dataset, revision=opened.revision, split=opened.split)
+
+
+def _spoken(rows: "datasets.Dataset", column: str) -> list[object]:
+    """Return the values of a column, classes by their names."""
+    names: Sequence[str] | None = getattr(rows.features[column], "names", None)
+    return [names[value] for value in rows[column]] if names else list(rows[column])
+
+
+def _only(rows: "datasets.Dataset", kind: type) -> str | None:
+    """Return the one column of a type; None where there is none, or several."""
+    found = [name for name, feature in rows.features.items() if isinstance(feature, kind)]
+    return found[0] if len(found) == 1 else None
+
+
 def _roles(rows: "datasets.Dataset", options: DataOptions, id: str) -> Roles:
     from datasets import ClassLabel, Image
 
-    def only(kind: type) -> str | None:
-        found = [name for name, feature in rows.features.items() if isinstance(feature, kind)]
-        return found[0] if len(found) == 1 else None
-
-    roles = find_roles(rows.column_names, options.options, source=id, image=only(Image), label=only(ClassLabel))
+    usual = {"image": _only(rows, Image), "label": _only(rows, ClassLabel)}
+    roles = find_roles(rows.column_names, options.options, source=id, **usual)
     if "string" in getattr(rows.features[roles.image], "dtype", ""):
         raise UsageError(
             f"{id}: column '{roles.image}' holds texts, not pictures: a list of picture files is a manifest"

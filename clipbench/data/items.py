@@ -54,6 +54,8 @@ class Attack(NamedTuple):
     benign: int | None = None
     condition: str = ""
     """How the label is written, such as ``height=0.1``, where that is varied; "" for the data set's one way."""
+    object: str | None = None
+    """Attacks on one object are no independent samples: they are one cluster. None where each has its own."""
 
     @property
     def images(self) -> tuple[int, ...]:

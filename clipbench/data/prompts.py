@@ -70,8 +70,10 @@ def known_prompts(name: str) -> KnownPrompts:
     """Return the published prompts of a data set that ``prompts.toml`` names."""
     text = files("clipbench.data").joinpath("prompts.toml").read_text(encoding="utf-8")
     entry = tomllib.loads(text)[name]
-    names = entry.get("class_names")
-    return KnownPrompts(_listed(entry["templates"]), None if names is None else _listed(names))
+    names = None if "class_names" not in entry else _listed(entry["class_names"])
+    if names is not None and "classes" in entry:
+        names = tuple(names[place] for place in entry["classes"])
+    return KnownPrompts(_listed(entry["templates"]), names)
 
 
 def read_prompts(path: Path) -> Prompts:

@@ -5,18 +5,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clipbench.data import folder, hub, huggingface, manifest, webdataset
+from clipbench.data import attacks, folder, hub, huggingface, manifest, webdataset
 from clipbench.data.classes import read_class_names, with_class_names
+from clipbench.data.contrasts import tables
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.entries import (
     CatalogueEntry,
     catalogue,
     check_size,
+    column_options,
     entry_of_repository,
     find_place,
+    with_origin,
     with_published_prompts,
 )
 from clipbench.data.hub import HubReference
+from clipbench.data.long_captions import dci, docci, iiw, sharegpt4v, urban1k
 from clipbench.errors import DataError, UsageError, did_you_mean
 
 HUB_PREFIX = "hf:"
@@ -58,6 +62,15 @@ def _is_hugging_face(path: Path) -> bool:
 
 
 LAYOUTS = (
+    Layout("contrasts (SugarCrepe, ARO, VALSE, NLVR, a manifest of one's own)", tables.fits, tables.load),
+    Layout("a manifest of objects with words written on them", attacks.is_manifest, attacks.load_manifest),
+    Layout("pictures called label=dog_text=cat.png", attacks.has_named_files, attacks.load_named_files),
+    Layout("annotations.json of typographic attacks", attacks.has_annotations, attacks.load_annotations),
+    Layout("Urban-1k (image/, caption/)", urban1k.fits, urban1k.load),
+    Layout("DOCCI (docci_descriptions.jsonlines)", docci.fits, docci.load),
+    Layout("Densely Captioned Images (splits.json, complete/)", dci.fits, dci.load),
+    Layout("ShareGPT4V (a .json of conversations)", sharegpt4v.fits, sharegpt4v.load),
+    Layout("ImageInWords (a .jsonl of IIW)", iiw.fits, iiw.load),
     Layout("a manifest (.csv, .tsv, .jsonl, .json)", _is_manifest, manifest.load),
     Layout("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
     Layout("a Hugging Face data set (save_to_disk, parquet)", _is_hugging_face, huggingface.load_folder),
@@ -73,12 +86,33 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
     A reference is ``scenes``, ``hf:ORG/NAME[:CONFIG[:SPLIT]]``, ``hf:PATH``, a name of the catalogue, or a path (tried
     as it stands, then below the data root). A name of the catalogue is never taken for a folder that happens to be called
     so, but looked up below the data root, or without one in the current folder, with its published prompts and size.
+    For the task text-in-image, words are written onto the pictures of a classification set; its option ``n`` says onto
+    how many.
 
     Raises:
         UsageError: no such name or path, an unknown option, or a choice that the user has to make.
         DataError: the data are malformed, incomplete or empty.
         Unavailable: known data that are not on this machine; the message says how to get them.
     """
+    if reference.lower() == GENERATED or options.task != attacks.TASK:
+        return _loaded(reference, options)
+    n = options.options.get("n")
+    if n is not None and not (n.isdecimal() and int(n)):
+        raise UsageError(f"--data-option n={n}: expected how many pictures words are to be written on")
+    others = replace(options, options={name: text for name, text in options.options.items() if name != "n"})
+    dataset = _loaded(reference, others)
+    if dataset.attacks is None and dataset.contrasts is None:
+        return attacks.with_written_words(dataset, n=int(n or attacks.N_PICTURES))
+    options.refuse_unknown(others.options, dataset.id)
+    return dataset
+
+
+def depends_on_task(reference: str, task: str) -> bool:
+    """Return whether a reference may stand for other data when another task asks."""
+    return reference.lower() == GENERATED or task == attacks.TASK
+
+
+def _loaded(reference: str, options: DataOptions) -> Dataset:
     if reference.lower() == GENERATED:
         dataset = _generate(options)
     elif reference.startswith(HUB_PREFIX):
@@ -152,7 +186,8 @@ def _load_path(path: Path, options: DataOptions, id: str) -> Dataset:
 
 
 def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
-    dataset = _load_path(find_place(entry, options.data_root), options, entry.name)
+    place = find_place(entry, options.data_root)
+    dataset = with_origin(_load_path(place, column_options(entry, place, options), entry.name), place)
     dataset = with_published_prompts(dataset, entry)
     return check_size(dataset, entry, allow_partial=options.allow_partial)
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.data.dataset import Dataset
+from clipbench.data.items import Attack
 from clipbench.errors import DataError, UsageError
 
 T = TypeVar("T")
@@ -17,7 +18,8 @@ def limited(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
     """Return ``n`` random pictures in their old order, each with all its captions, and a note that says so.
 
     With labels the sample is stratified: every class has its share of it, and at least one picture if ``n`` allows.
-    Of contrasts and attacks, ``n`` of each are kept, with their pictures, and ``n`` of the pictures that have captions.
+    Of contrasts and attacks, ``n`` of each are kept, with their pictures, and ``n`` of the pictures that have captions;
+    attacks that are made in other ways stay with the usual one on the same object.
     A data set that is no larger comes back as it is.
 
     Raises:
@@ -54,7 +56,7 @@ def without(dataset: Dataset, rows: Int64[np.ndarray, " n_out"], *, why: str = "
 
 def _limited_items(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
     """Return n of each kind of question, and what is asked of whole pictures cut to n."""
-    contrasts, attacks = _some(dataset.contrasts, n, rng), _some(dataset.attacks, n, rng)
+    contrasts, attacks = _some(dataset.contrasts, n, rng), _some_attacks(dataset.attacks, n, rng)
     captioned = [] if dataset.caption_image is None else np.unique(dataset.caption_image).tolist()
     kept = {row for each in (*(contrasts or ()), *(attacks or ())) for row in each.images}
     kept |= set(_some(captioned, n, rng) or ())
@@ -62,6 +64,17 @@ def _limited_items(dataset: Dataset, n: int, rng: np.random.Generator) -> Datase
     note = f"a seeded subset: at most {n} of each kind of question ({n_items} in all) and {n} captioned pictures"
     cut = replace(dataset, contrasts=contrasts, attacks=attacks, notes=(*dataset.notes, note))
     return cut.take(np.array(sorted(kept), np.int64))
+
+
+def _some_attacks(attacks: Sequence[Attack] | None, n: int, rng: np.random.Generator) -> list[Attack] | None:
+    """Return at most n attacks that are made in the usual way, and the same words on the same objects in other ways."""
+    usual = [each for each in attacks or () if not each.condition]
+    if not usual:
+        return _some(attacks, n, rng)
+    chosen = _some(usual, n, rng) or []
+    pairs = {(each.object, each.word) for each in chosen}
+    ids = {each.id for each in chosen}
+    return [each for each in attacks or () if each.id in ids or (each.condition and (each.object, each.word) in pairs)]
 
 
 def _some(items: Sequence[T] | None, n: int, rng: np.random.Generator) -> list[T] | None:

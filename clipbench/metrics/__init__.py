@@ -1,5 +1,6 @@
 """Metrics as pure functions on numpy arrays."""
 
+from clipbench.metrics.choice import Choices, chance_choices, choices, contrast_scores, truth_groups
 from clipbench.metrics.classification import (
     ClassScores,
     Reliability,
@@ -39,6 +40,7 @@ from clipbench.metrics.ranking import (
 )
 
 __all__ = [
+    "Choices",
     "ClassScores",
     "Estimate",
     "GroupRanks",
@@ -49,10 +51,13 @@ __all__ = [
     "alignment",
     "average_precision",
     "chance_average_precision",
+    "chance_choices",
     "chance_ranks",
     "chance_recall_at_k",
+    "choices",
     "class_scores",
     "cone",
+    "contrast_scores",
     "cross_ranks",
     "cross_uniformity",
     "effective_rank",
@@ -72,5 +77,6 @@ __all__ = [
     "separability",
     "tie_rate",
     "top_k_credit",
+    "truth_groups",
     "uniformity",
 ]

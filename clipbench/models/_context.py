@@ -9,6 +9,8 @@ from clipbench.models._checkpoint import StateDict
 KEPT = 20
 """Positions that Long-CLIP leaves as they are: those that short captions have trained well."""
 FACTOR = 4
+SHORTEST = KEPT + 2
+"""Positions that a table must have to be stretched: the last two tell how its end goes on."""
 
 
 def with_context(state: StateDict, context: int) -> tuple[StateDict, tuple[str, ...]]:
@@ -26,15 +28,38 @@ def with_context(state: StateDict, context: int) -> tuple[StateDict, tuple[str, 
     trained = state.get(f"{name}_res")
     rest = {key: value for key, value in state.items() if key not in (name, f"{name}_res")}
     table = state[name] if trained is None else torch.cat([state[name][:KEPT], trained[KEPT:]])
-    if len(table) == context:
-        return {**rest, name: table}, ()
-    if len(table) <= KEPT or context != stretched_length(len(table)):
+    table, notes = stretched_to(table, context)
+    return {**rest, name: table}, notes
+
+
+def stretched_to(
+    table: Float[torch.Tensor, "n_positions width"], context: int
+) -> tuple[Float[torch.Tensor, "context width"], tuple[str, ...]]:
+    """Return a table of that many positions, and what a reader of the numbers should know: nothing where it has them.
+
+    Raises:
+        UsageError: it has neither that many positions nor as many as stretch to it. Another length would need another
+            rule, of which nobody has published what it does.
+    """
+    n_positions = len(table)
+    if n_positions == context:
+        return table, ()
+    if n_positions < SHORTEST or context != stretched_length(n_positions):
+        longer = f", or {stretched_length(n_positions)} to stretch it" if n_positions >= SHORTEST else ""
         raise UsageError(
-            f"option context={context} does not fit a checkpoint with {len(table)} text positions:"
-            f" expected {len(table)}, or {stretched_length(len(table))} to stretch it"
+            f"option context={context} does not fit a checkpoint with {n_positions} text positions:"
+            f" expected {n_positions}{longer}"
         )
-    note = f"text positions stretched from {len(table)} to {context} by Long-CLIP's rule, without its training"
-    return {**rest, name: stretched(table)}, (note,)
+    note = f"text positions stretched from {n_positions} to {context} by Long-CLIP's rule, without its training"
+    return stretched(table), (note,)
+
+
+def needs_causal_tower(context: int, model: str) -> UsageError:
+    """Return the error for a text tower whose vector depends on what stands behind the text."""
+    return UsageError(
+        f"option context={context} needs a causal text tower pooled at the end of the text, and that of"
+        f" {model} is none: drop the option"
+    )
 
 
 def stretched_length(n_positions: int) -> int:

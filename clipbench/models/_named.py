@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from PIL import Image
 
-from clipbench.model import Model, ModelInfo, PixelModel
+from clipbench.model import Model, ModelInfo, PixelModel, count_tokens
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class NamedModel:
 
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         return self.model.encode_texts(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        return count_tokens(self.model, texts)
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,14 @@ from jaxtyping import Float32
 from open_clip.coca_model import CoCa
 from open_clip.factory import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
+from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from clipbench.errors import ClipbenchError, ModelError, UsageError
+from clipbench.errors import ClipbenchError, ModelError
 from clipbench.model import LoadOptions, ModelInfo
 from clipbench.models._checkpoint import StateDict, fit, read_weights
-from clipbench.models._context import with_context
+from clipbench.models._context import needs_causal_tower, with_context
 from clipbench.models._fingerprint import digest
 from clipbench.models._open_clip_text import text_tower
 from clipbench.models._text import TextTower, check_vocabulary, tokenizer_identity
@@ -175,10 +176,12 @@ def _info(module: Any, config: Mapping[str, Any], recipe: Recipe, identity: str)
 def _computation(config: Mapping[str, Any], recipe: Recipe) -> str:
     """Return what fixes the computation beside the weights: activations and heads cannot be told from those.
 
-    Where the tokeniser lies is left out: what it does is told apart by itself.
+    Where the tokeniser lies is left out: what it does is told apart by itself. To ask for the context that the model has
+    is to ask for nothing.
     """
     text = {key: value for key, value in config["text_cfg"].items() if key != "hf_tokenizer_name"}
-    return json.dumps({**config, "text_cfg": {**text, "context": recipe.context}}, sort_keys=True)
+    context = None if recipe.context == text.get("context_length", DEFAULT_CONTEXT_LENGTH) else recipe.context
+    return json.dumps({**config, "text_cfg": {**text, "context": context}}, sort_keys=True)
 
 
 def _tokenizer_repository(name: str) -> str:
@@ -192,10 +195,7 @@ def _text_tower(module: Any, tokenizer: Any, recipe: Recipe) -> TextTower:
     tower = text_tower(module, tokenizer)
     check_vocabulary(tower.tokenize, recipe.id)
     if recipe.context is not None and tower.lengths is None:
-        raise UsageError(
-            f"option context={recipe.context} needs a causal text tower pooled at the end of the text, and that of"
-            f" {recipe.id} is none: drop the option"
-        )
+        raise needs_causal_tower(recipe.context, recipe.id)
     return tower
 
 

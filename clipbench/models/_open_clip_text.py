@@ -1,14 +1,16 @@
 """The text towers of open_clip: which may be cut to the longest text, and how. Imported only with open_clip at hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Int64
 from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.transformer import TextTransformer
 from torch.func import functional_call
 
+from clipbench.errors import NoTokenCounts
 from clipbench.models._text import TextTower, Tokens, first_of
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
@@ -38,13 +40,34 @@ def text_tower(model: Any, tokenizer: Tokenizer) -> TextTower:
             tokenize=lambda texts: {"text": tokenizer(texts)},
             encode=lambda tokens: model.encode_text(tokens["text"], normalize=False),
             lengths=None,
+            count=lambda texts: count_tokens(tokenizer, texts),
         )
     run = _TextOnly(model)
     return TextTower(
         tokenize=lambda texts: {"text": tokenizer(texts)},
         encode=lambda tokens: _encode_cut(run, causal, tokens["text"]),
         lengths=lambda tokens: _lengths(causal, tokens),
+        count=lambda texts: count_tokens(tokenizer, texts),
     )
+
+
+def count_tokens(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    """Return how many tokens one of open_clip's tokenisers makes of each text before it cuts.
+
+    Raises:
+        NoTokenCounts: a kind of tokeniser whose steps are not known.
+    """
+    inner = getattr(tokenizer, "tokenizer", None)
+    if inner is None and hasattr(tokenizer, "encode"):
+        return np.array([len(tokenizer.encode(text)) + 2 for text in texts], np.int64)
+    if inner is None or not hasattr(tokenizer, "clean_fn"):
+        raise NoTokenCounts(f"it is not known how open_clip's {type(tokenizer).__name__} counts the tokens of a text")
+    if not texts:
+        return np.empty(0, np.int64)
+    is_clips = tokenizer.tokenizer_mode == "clips"  # puts start, end and a class token there itself
+    cleaned = [tokenizer.clean_fn(text) for text in texts]
+    ids = inner(cleaned, add_special_tokens=not is_clips, padding=False, truncation=False, verbose=False).input_ids
+    return np.array([len(each) + 3 * is_clips for each in ids], np.int64)
 
 
 class _TextOnly(torch.nn.Module):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Int64
 
@@ -33,6 +34,8 @@ class TextTower:
     """From tokens on the device to raw vectors."""
     lengths: Callable[[Tokens], Int64[torch.Tensor, " n_texts"]] | None
     """How many tokens of each text reach its vector; None when padding does too, so that nothing may be cut."""
+    count: Callable[[Sequence[str]], Int64[np.ndarray, " n_texts"]]
+    """How many tokens each text takes before any is cut off, start and end among them."""
 
     def vectors(
         self, texts: Sequence[str], *, batch_size: int, device: torch.device

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from PIL import Image
 
 from clipbench.errors import ModelError, UsageError, did_you_mean
@@ -66,6 +66,10 @@ class TorchModel:
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         """Return one raw vector a text, in order; any number of texts may be given at once."""
         return encode_texts(self.text_tower, texts, self.info.embed_dim, self.placement)
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return how many tokens each text takes before any is cut off, start and end among them."""
+        return self.text_tower.count(texts)
 
 
 def encode_texts(

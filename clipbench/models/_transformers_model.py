@@ -18,6 +18,7 @@ from PIL import Image
 
 from clipbench.errors import ClipbenchError, ModelError
 from clipbench.model import LoadOptions, ModelInfo
+from clipbench.models._context import needs_causal_tower, stretched_to
 from clipbench.models._fingerprint import digest
 from clipbench.models._text import TextTower, Tokens, check_vocabulary, first_of, tokenizer_identity
 from clipbench.models._torch import (
@@ -95,22 +96,30 @@ class ManyArraysModel:
         """Return one raw vector a text, in order."""
         return encode_texts(self.text_tower, texts, self.info.embed_dim, self.placement)
 
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return how many tokens each text takes before any is cut off, start and end among them."""
+        return self.text_tower.count(texts)
+
 
 def build(name: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
     """Return the model of a folder or a Hub repository.
 
     Raises:
-        UsageError: a device or precision that cannot be had.
+        UsageError: a device, precision or context that cannot be had.
         ModelError: not a dual encoder, incomplete, damaged, or in need of its own code.
         Unavailable: files that are not on this machine and cannot be fetched.
     """
     place = placement(options.device, options.precision, options.batch_size)
     reference = f"hf:{name}"
     parts = _from_library(name, reference)
+    stretching = _stretch(parts.module, options.whole_number("context"), reference)
     tower, notes = _text_tower(parts, reference)
     info = _info(parts, tower, reference, options.precision)
     info = replace(
-        info, device=str(place.device), precision=options.precision, notes=(*notes, *_note_of(parts.left_over))
+        info,
+        device=str(place.device),
+        precision=options.precision,
+        notes=(*notes, *stretching, *_note_of(parts.left_over)),
     )
     freeze(parts.module, place)
     if list(parts.processor(images=Image.new("RGB", (64, 64)), return_tensors="np")) != ["pixel_values"]:
@@ -197,6 +206,24 @@ def _check_is_dual_encoder(config: Any, reference: str) -> None:
         )
 
 
+def _stretch(module: Any, context: int | None, reference: str) -> tuple[str, ...]:
+    """Give a CLIP text tower so many positions; return what a reader of the numbers should know.
+
+    Raises:
+        UsageError: another kind of tower, or a context that its positions do not stretch to.
+    """
+    if context is None:
+        return ()
+    if type(module) is not transformers.CLIPModel:
+        raise needs_causal_tower(context, reference)
+    places = module.text_model.embeddings
+    table, notes = stretched_to(places.position_embedding.weight.data, context)
+    places.position_embedding = torch.nn.Embedding.from_pretrained(table)
+    places.position_ids = torch.arange(context).expand((1, -1))
+    module.config.text_config.max_position_embeddings = context
+    return notes
+
+
 def _text_tower(parts: _Parts, reference: str) -> tuple[TextTower, tuple[str, ...]]:
     """Return the text tower, fed as its family was trained, and what a reader of the numbers should know."""
     module, tokenizer = parts.module, parts.tokenizer
@@ -211,7 +238,7 @@ def _text_tower(parts: _Parts, reference: str) -> tuple[TextTower, tuple[str, ..
         return dict(tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"))
 
     encode = partial(_encode_text, module)
-    return TextTower(tokenize=tokenize, encode=encode, lengths=None), ()
+    return TextTower(tokenize=tokenize, encode=encode, lengths=None, count=partial(_count, tokenizer)), ()
 
 
 def _padded_tower(module: Any, tokenizer: Any) -> tuple[TextTower, tuple[str, ...]]:
@@ -224,13 +251,20 @@ def _padded_tower(module: Any, tokenizer: Any) -> tuple[TextTower, tuple[str, ..
     length = module.config.text_config.max_position_embeddings
     keeps_case = tokenizer("A").input_ids != tokenizer("a").input_ids
 
+    def lowered(texts: Sequence[str]) -> list[str]:
+        return [text.lower() if keeps_case else text for text in texts]
+
     def tokenize(texts: list[str]) -> Tokens:
-        lowered = [text.lower() for text in texts] if keeps_case else texts
-        found = tokenizer(lowered, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        found = tokenizer(lowered(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
         return {"input_ids": found.input_ids}
 
     note = "the tokeniser keeps capitals, and the model was trained without: texts are put in lower case"
-    tower = TextTower(tokenize=tokenize, encode=partial(_encode_text, module), lengths=None)
+    tower = TextTower(
+        tokenize=tokenize,
+        encode=partial(_encode_text, module),
+        lengths=None,
+        count=lambda texts: _count(tokenizer, lowered(texts)),
+    )
     return tower, (note,) if keeps_case else ()
 
 
@@ -252,7 +286,15 @@ def _causal_tower(module: Any, tokenizer: Any, reference: str) -> TextTower:
             f"{reference} takes a text's vector at token id {end}, which its tokeniser does not put at the end of a text"
             f" (it puts {tokenizer.eos_token_id}): every text would get one vector; correct eos_token_id in config.json"
         )
-    return TextTower(tokenize=tokenize, encode=partial(_encode_text, module), lengths=lengths)
+    return TextTower(
+        tokenize=tokenize, encode=partial(_encode_text, module), lengths=lengths, count=partial(_count, tokenizer)
+    )
+
+
+def _count(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    """Return how many tokens each text takes before any is cut off."""
+    found = tokenizer(list(texts), padding=False, truncation=False, verbose=False).input_ids if texts else []
+    return np.array([len(ids) for ids in found], np.int64)
 
 
 def _context_length(parts: _Parts, reference: str) -> int:

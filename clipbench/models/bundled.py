@@ -13,6 +13,7 @@ from clipbench.models._fingerprint import digest
 
 if TYPE_CHECKING:
     from clipbench.clip.model import CLIP
+    from clipbench.clip.tokeniser import Tokeniser
     from clipbench.models._torch import TorchModel
 
 ADAPTER = "bundled adapter 1"
@@ -23,7 +24,7 @@ SHIPPED = {"tiny": Path(clipbench.clip.__file__).parent / "checkpoints" / "tiny"
 
 
 def load(body: str, options: LoadOptions) -> "TorchModel":
-    """Return the model of a checkpoint, or of a run's newest one, which a note then names.
+    """Return the model of a checkpoint, or of a run's newest one, which a note then names. Option: ``context``.
 
     Args:
         body: a folder, or the name of a checkpoint that comes with clipbench (``SHIPPED``); a folder of that name is
@@ -31,10 +32,10 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
 
     Raises:
         ModelError: the folder holds no checkpoint, or a damaged one.
-        UsageError: an unknown option, device or precision.
+        UsageError: an unknown option, device or precision, or a context that the positions do not stretch to.
     """
     options.refuse_arch(body)
-    options.refuse_unknown([], body)
+    options.refuse_unknown(["context"], body)
     path = SHIPPED.get(body, Path(body))
     folder = _checkpoint(path)
     notes = () if folder == path else (f"of the run in {body}, its newest checkpoint: {folder.name}",)
@@ -67,10 +68,15 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...]) -> "Torch
 
     place = placement(options.device, options.precision, options.batch_size)
     module, tokeniser = load_model(folder)
+    context = options.whole_number("context")
+    if context is not None:
+        tokeniser, stretching = _stretched(module, tokeniser, context)
+        notes += stretching
     tower = TextTower(
         tokenize=lambda texts: {"text": torch.from_numpy(tokeniser.encode(texts))},
         encode=lambda tokens: module.encode_text(tokens["text"]),
         lengths=lambda tokens: tokens["text"].argmax(dim=-1) + 1,
+        count=tokeniser.count,
     )
     words = tokenizer_identity(tower.tokenize, tokeniser.vocabulary())
     identity = digest(ADAPTER, weights_digest(module), options.precision, module.config, words)
@@ -86,6 +92,18 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...]) -> "Torch
     freeze(module, place)
     probe(model, place)
     return model
+
+
+def _stretched(module: "CLIP", tokeniser: "Tokeniser", context: int) -> "tuple[Tokeniser, tuple[str, ...]]":
+    """Give a model so many text positions; return the tokeniser for them, and what a reader should know."""
+    from torch import nn
+
+    from clipbench.models._context import stretched_to
+
+    table, notes = stretched_to(module.positional_embedding.data, context)
+    module.positional_embedding = nn.Parameter(table)
+    module.config = replace(module.config, context_length=context)
+    return tokeniser.with_context(context), notes
 
 
 def _info(module: "CLIP", name: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:

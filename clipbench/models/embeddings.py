@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from PIL import Image
 
 from clipbench.data.dataset import Dataset, ImageRef, check, content_digest
-from clipbench.errors import BadImage, DataError, UsageError
+from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError
 from clipbench.model import LoadOptions, ModelInfo
 from clipbench.models._fingerprint import array_digest, digest
 from clipbench.models._vector_arrays import Arrays, read_arrays
@@ -66,6 +66,16 @@ class EmbeddingsFile:
             found = self.text_vectors.get(text)
             out[place] = self._unknown("text", text) if found is None else found
         return out
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Raise NoTokenCounts: what made the vectors is not here.
+
+        Raises:
+            NoTokenCounts: always.
+        """
+        raise NoTokenCounts(
+            f"{self.info.id} holds vectors only: without the model no shorter text can be encoded, and no token counted"
+        )
 
     def _unknown(self, what: str, name: str) -> int:
         raise DataError(
@@ -163,6 +173,8 @@ def _missing(arrays: Arrays) -> Iterator[tuple[str, str]]:
         lacking = " and ".join(name for name in ("labels", "class_texts") if name not in arrays)
         for part in ("labels", "class_names", "templates"):
             yield part, lacking
+    for part in ("contrasts", "attacks"):
+        yield part, "arrays for them (an embeddings file holds images, texts and labels)"
 
 
 def _text_vectors(arrays: Arrays, path: Path) -> dict[str, np.ndarray]:

@@ -58,7 +58,7 @@ def load_hub(body: str, options: LoadOptions) -> "TorchModel":
     from clipbench.models._open_clip_model import Recipe, build, from_hub
 
     path = from_hub(lambda: download_pretrained_from_hf(body), _wanted_weights(reference, body), reference)
-    recipe = Recipe(id=reference, name=reference, weights=Path(path), context=_number(options, "context"))
+    recipe = Recipe(id=reference, name=reference, weights=Path(path), context=options.whole_number("context"))
     return build(recipe, options)
 
 
@@ -71,7 +71,9 @@ def load_folder(body: str, options: LoadOptions) -> "TorchModel":
     from clipbench.models._open_clip_model import Recipe, build
 
     weights = _weights_in(Path(body), reference)
-    return build(Recipe(id=reference, name=reference, weights=weights, context=_number(options, "context")), options)
+    return build(
+        Recipe(id=reference, name=reference, weights=weights, context=options.whole_number("context")), options
+    )
 
 
 def _tag_recipe(arch: str, tag: str, options: LoadOptions) -> "Recipe":
@@ -86,7 +88,7 @@ def _tag_recipe(arch: str, tag: str, options: LoadOptions) -> "Recipe":
     reference = f"open_clip:{name}/{tag}"
     wanted = _wanted_weights(reference, settings["hf_hub"].rpartition("/")[0])
     path = from_hub(lambda: download_pretrained(settings), wanted, reference)
-    context = _number(options, "context")
+    context = options.whole_number("context")
     return Recipe(id=reference, name=name, weights=Path(path), preprocess=settings, context=context, notes=notes)
 
 
@@ -95,14 +97,14 @@ def _random_recipe(arch: str, options: LoadOptions) -> "Recipe":
 
     reference = f"open_clip:{arch}/{RANDOM}"
     options.refuse_unknown(["seed", "context"], reference)
-    seed = _number(options, "seed") or 0
+    seed = options.whole_number("seed") or 0
     settings, _ = _preprocess_of(arch)
     return Recipe(
         id=reference,
         name=arch,
         weights=None,
         preprocess=settings,
-        context=_number(options, "context"),
+        context=options.whole_number("context"),
         seed=seed,
         notes=(f"random weights (seed {seed}), on request: nothing was learned",),
     )
@@ -122,7 +124,7 @@ def _file_recipe(path: Path, arch: str, options: LoadOptions) -> "Recipe":
     else:
         settings, notes = _preprocess_of(name)
         notes += _activation_note(name)
-    context = _number(options, "context")
+    context = options.whole_number("context")
     return Recipe(id=f"{path} as {name}", name=name, weights=path, preprocess=settings, context=context, notes=notes)
 
 
@@ -264,12 +266,3 @@ def _weights_in(folder: Path, reference: str) -> Path:
         names = ", ".join(path.name for path in found) or "none"
         raise ModelError(f"{reference} has no {FOLDER_WEIGHTS[0]}, nor exactly one checkpoint beside it: found {names}")
     return found[0]
-
-
-def _number(options: LoadOptions, name: str) -> int | None:
-    text = options.options.get(name)
-    if text is None:
-        return None
-    if not text.isdecimal():
-        raise UsageError(f"model option {name}={text}: expected a whole number")
-    return int(text)

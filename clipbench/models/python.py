@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from PIL import Image
 
-from clipbench.errors import ClipbenchError, ModelError, UsageError
+from clipbench.errors import ClipbenchError, ModelError, NoTokenCounts, UsageError
 from clipbench.model import LoadOptions, ModelInfo
 from clipbench.models._fingerprint import digest
 
@@ -25,7 +25,11 @@ T = TypeVar("T")
 
 @runtime_checkable
 class Encoders(Protocol):
-    """What the user's object must have; it may also have logit_scale, logit_bias, context_length and fingerprint."""
+    """What the user's object must have; it may also have logit_scale, logit_bias, context_length and fingerprint.
+
+    Another method is optional: ``count_tokens(texts: list[str])``, the number of tokens that each text takes before any
+    is cut off, start and end among them.
+    """
 
     def encode_images(self, images: list[Image.Image]) -> object:
         """Return vectors of shape (n, d) for RGB pictures, as a numpy array or a torch tensor."""
@@ -50,6 +54,21 @@ class PythonModel:
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         """Return one vector a text, in order; the user's method gets a batch at a time."""
         return self._vectors("encode_texts", self.encoders.encode_texts, list(texts))
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return what the user's ``count_tokens`` says of each text.
+
+        Raises:
+            NoTokenCounts: the object has no such method.
+            ModelError: it failed, or gave no whole number a text.
+        """
+        count = getattr(self.encoders, "count_tokens", None)
+        if not callable(count):
+            raise NoTokenCounts(
+                f"{self.info.id} does not say how many tokens a text takes: give the object count_tokens(texts), the"
+                " number of tokens of each text before any is cut off, start and end among them"
+            )
+        return _whole_numbers(f"{self.info.id}: count_tokens", count, list(texts))
 
     def _vectors(self, name: str, encode: Callable[[list[T]], object], items: list[T]) -> np.ndarray:
         out = np.empty((len(items), self.info.embed_dim), np.float32)
@@ -213,6 +232,22 @@ def _encoded(what: str, encode: Callable[[list[T]], object], batch: list[T], dim
     ):
         raise ModelError(f"{what} gave shape {vectors.shape} for {len(batch)}: expected ({len(batch)}, {dim or 'd'})")
     return vectors
+
+
+def _whole_numbers(what: str, count: Callable[[list[str]], object], texts: list[str]) -> Int64[np.ndarray, " n_texts"]:
+    """Return what a method of the user's counted, one whole number a text."""
+    try:
+        found = np.asarray(count(texts))
+    except ClipbenchError:
+        raise
+    except Exception as error:
+        raise _fault(what, error) from error
+    is_whole = found.size == 0 or (found.dtype.kind in "iu" and found.min() >= 0)
+    if found.shape != (len(texts),) or not is_whole:
+        raise ModelError(
+            f"{what} gave {found.tolist()!r:.60} for {len(texts)} texts: expected one whole number for each"
+        )
+    return found.astype(np.int64)
 
 
 def _as_floats(given: object, what: str) -> np.ndarray:

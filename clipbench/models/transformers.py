@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 def load(body: str, options: LoadOptions) -> "TorchModel | ManyArraysModel":
-    """Return the model of a folder that ``save_pretrained`` wrote, or of a Hub repository ``ORG/NAME``.
+    """Return the model of a folder that ``save_pretrained`` wrote, or of a Hub repository ``ORG/NAME``. Option: ``context``.
 
     Code that comes with a repository is never run.
 
     Raises:
-        UsageError: neither a folder nor a name that the Hub could have.
+        UsageError: neither a folder nor a name that the Hub could have, or a context that the model cannot be given.
         ModelError: not a dual encoder, incomplete, damaged, or in need of its own code.
         Unavailable: files that are not on this machine and cannot be fetched.
     """
     reference = f"hf:{body}"
     options.refuse_arch(reference)
-    options.refuse_unknown([], reference)
+    options.refuse_unknown(["context"], reference)
     if not Path(body).is_dir() and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", body):
         raise UsageError(f"'{reference}' is no folder, nor a name on the Hub: expected hf:FOLDER or hf:ORG/REPO")
     from clipbench.models._transformers_model import build

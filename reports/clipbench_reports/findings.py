@@ -7,6 +7,7 @@ from clipbench.result import EvaluationRecord, Metric
 from clipbench_reports import format as fmt
 from clipbench_reports.groups import NO_REASON
 from clipbench_reports.label_sets import PLAIN, label_sets, within
+from clipbench_reports.subsets import by_subset
 from clipbench_reports.words import describe, label_set_words
 
 Mark = Literal["good", "weak", "plain", "missing"]
@@ -91,6 +92,111 @@ def _modality_gap(evaluation: EvaluationRecord) -> list[Finding]:
     return [Finding("plain", text + ".")]
 
 
+def _text_in_image(evaluation: EvaluationRecord) -> list[Finding]:
+    found = []
+    reading, success = (evaluation.metrics.get(name) for name in ("reading_acc", "attack_success"))
+    if reading is not None:
+        found.append(_claim("Reads the written word right in", "of {n} pictures", reading))
+    if success is not None and success.value is not None:
+        found.append(_fooled(evaluation, success))
+    return found or _any(evaluation)
+
+
+def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
+    """Return how often a label decides, and what else becomes of the object: more than chance is a weakness."""
+    mark: Mark = {"better": "good", "worse": "weak"}.get(against_chance(success) or "", "plain")  # type: ignore[assignment]
+    bounds = f" ({fmt.confidence([success])} {fmt.interval(success)})" if success.low is not None else ""
+    text = f"Fooled by a written label in {fmt.percent(success.value)} % of {fmt.count(success.n)} attacks{bounds}"
+    on_it = {"clean_acc": "without a label", "blank_acc": "with a blank one", "attacked_acc": "under attack"}
+    right = [
+        f"{fmt.percent(metric.value)} % {words}"
+        for name, words in on_it.items()
+        if (metric := evaluation.metrics.get(name)) is not None and metric.value is not None
+    ]
+    return Finding(mark, f"{text}; names the object in {', '.join(right)}." if right else f"{text}.")
+
+
+def _composition(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return whether true beats false on the whole, in which subsets it does not, and how alike twins are."""
+    ways = {
+        "text_acc": ("Puts what is true of a picture above what is not in", "of {n} items"),
+        "image_acc": ("Puts the pictures that a caption is true of above the others in", "of {n} items"),
+    }
+    found = []
+    for name, words in ways.items():
+        metric = evaluation.metrics.get(f"micro/{name}") or evaluation.metrics.get(name)
+        if metric is not None:
+            found.append(_claim(*words, metric))
+            found += _weak_subsets(evaluation, name)
+    return [*found, *_twins(evaluation)] or _any(evaluation)
+
+
+def _weak_subsets(evaluation: EvaluationRecord, name: str) -> list[Finding]:
+    """Return the subsets in which a model does not beat chance, where there are several."""
+    weak = [
+        fmt.named(subset)
+        for subset, metric in by_subset(evaluation, name).items()
+        if subset and against_chance(metric) in ("level", "worse")
+    ]
+    if not weak:
+        return []
+    side = "captions" if name == "text_acc" else "pictures"
+    return [Finding("weak", f"No better than chance at telling {side} apart in {', '.join(weak)}.")]
+
+
+def _twins(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return how near a caption is to its twin, beside how near it is to any other caption."""
+    twin, other = (evaluation.metrics.get(name) for name in ("twin_cosine", "other_cosine"))
+    if twin is None or twin.value is None:
+        return []
+    text = f"A caption and its false twin have cosine {fmt.significant(twin.value)} on average"
+    if other is not None and other.value is not None:
+        text += f"; a caption and an unrelated one {fmt.significant(other.value)}"
+    return [Finding("plain", f"{text}.")]
+
+
+def _long_caption(evaluation: EvaluationRecord) -> list[Finding]:
+    found = []
+    recall, length = (evaluation.metrics.get(name) for name in ("image_retrieval_recall@1", "effective_length"))
+    if recall is not None:
+        found.append(_claim("A long caption finds its image first in", "of {n} cases", recall))
+    if length is not None:
+        found.append(_used(evaluation, length))
+    places = {
+        name.removesuffix("/text_acc"): metric
+        for name, metric in evaluation.metrics.items()
+        if name.endswith("/text_acc") and metric.value is not None
+    }
+    return [*found, *_told(places)] or _any(evaluation)
+
+
+def _used(evaluation: EvaluationRecord, length: Metric) -> Finding:
+    """Return how much of a caption decides, and how much of it is never read."""
+    if length.value is None:
+        return Finding("missing", f"Effective length undefined ({length.reason or NO_REASON}).")
+    bounds = f" ({fmt.confidence([length])} {fmt.interval(length)})" if length.low is not None else ""
+    text = f"Nearly all that it finds by, it finds by the first {fmt.significant(length.value)} tokens{bounds}"
+    cut, lost = (evaluation.metrics.get(name) for name in ("truncated_fraction", "tokens_lost"))
+    if cut is None or cut.value is None or lost is None or lost.value is None:
+        return Finding("plain", f"{text}.")
+    if cut.value == 0:
+        return Finding("plain", f"{text}; every caption fits its window.")
+    unread = f"{fmt.percent(cut.value)} % of the captions are longer than its window"
+    return Finding("plain", f"{text}; {unread}, which costs {fmt.significant(lost.value)} tokens on average.")
+
+
+def _told(places: dict[str, Metric]) -> list[Finding]:
+    """Return how well a fact is told by where it is stated, and where only by guessing."""
+    if not places:
+        return []
+    shares = ", ".join(f"{fmt.percent(metric.value)} % ({fmt.apart(name)})" for name, metric in places.items())
+    guessed = [fmt.apart(name) for name, metric in places.items() if against_chance(metric) != "better"]
+    text = f"Tells a true statement from a false one, by where it stands in the caption, in {shares}"
+    if guessed:
+        return [Finding("weak", f"{text}; no better than guessing: {', '.join(guessed)}.")]
+    return [Finding("good", f"{text}; better than guessing everywhere.")]
+
+
 def _any(evaluation: EvaluationRecord) -> list[Finding]:
     """Return the first metric of a task that no rule is known for."""
     for name, metric in evaluation.metrics.items():
@@ -122,4 +228,7 @@ _RULES: dict[str, Callable[[EvaluationRecord], list[Finding]]] = {
     "zero-shot": _zero_shot,
     "retrieval": _retrieval,
     "modality-gap": _modality_gap,
+    "long-caption": _long_caption,
+    "composition": _composition,
+    "text-in-image": _text_in_image,
 }

@@ -14,8 +14,8 @@ NONE = "–"
 NAME_LENGTH = 48
 """Of a name in a sentence."""
 
-UNITS = {"fraction": "%"}
-"""Units that are written otherwise than they are recorded."""
+UNITS = {"fraction": "%", "difference": "points"}
+"""Units that are written otherwise than they are recorded, in hundredths."""
 
 
 def percent(fraction: Number | None) -> str:
@@ -47,12 +47,12 @@ def significant(value: Number | None) -> str:
 
 
 def number(value: Number | None, unit: str) -> str:
-    """Return a value of a unit, without the unit: percent for fractions, else three significant digits."""
-    return percent(value) if unit == "fraction" else significant(value)
+    """Return a value of a unit, without the unit: percent for fractions and their differences, else three digits."""
+    return percent(value) if unit in UNITS else significant(value)
 
 
 def unit(name: str) -> str:
-    """Return how a unit is written: ``%`` for fractions."""
+    """Return how a unit is written: ``%`` for fractions, ``points`` for their differences."""
     return UNITS.get(name, name)
 
 

@@ -11,6 +11,17 @@ from clipbench_reports.words import describe, label_set_words
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublishedMark:
+    """What was published for the same model, data and protocol."""
+
+    value: float
+    verdict: str
+    """Whether the interval holds it, in a word; with the kind of source where that is not first-hand."""
+    note: int
+    """Number of the footnote with protocol and source."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Line:
     """One model's value of a metric."""
 
@@ -19,6 +30,7 @@ class Line:
     metric: Metric
     note: int | None
     """Number of the footnote that says why there is no interval."""
+    published: list[PublishedMark]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +66,12 @@ class Scorecard:
     blocks: list[Block]
     notes: list[str]
 
+    @property
+    def has_published(self) -> bool:
+        """Whether a published value stands beside any metric."""
+        lines = (line for block in self.blocks for metric in block.metrics for line in metric.lines)
+        return any(line.published for line in lines)
+
 
 def scorecard(groups: list[Group], kept: Callable[[Metric], bool], *, says_missing: bool) -> Scorecard:
     """Return the metrics that are kept; with ``says_missing``, the evaluations that have none stand among them."""
@@ -79,7 +97,13 @@ def metric_lines(
         metrics = entry.evaluation.controls if controls else entry.evaluation.metrics
         for name, metric in metrics.items():
             if kept(metric):
-                line = Line(label=entry.label, place=entry.place, metric=metric, note=_note(metric, notes))
+                line = Line(
+                    label=entry.label,
+                    place=entry.place,
+                    metric=metric,
+                    note=_note(metric, notes),
+                    published=_published(metric, notes),
+                )
                 found.setdefault(name, []).append(line)
     n_metrics = Counter(_subset(name) for name in found)
     data = entries[0].evaluation.dataset.id if entries else ""
@@ -129,7 +153,25 @@ def _note(metric: Metric, notes: list[str]) -> int | None:
     """Return the number of the footnote for a value without an interval; an undefined one says its reason in place."""
     if metric.value is None or metric.low is not None:
         return None
-    reason = metric.reason or "no interval was recorded, and no reason"
-    if reason not in notes:
-        notes.append(reason)
-    return notes.index(reason) + 1
+    return _numbered(metric.reason or "no interval was recorded, and no reason", notes)
+
+
+def _published(metric: Metric, notes: list[str]) -> list[PublishedMark]:
+    if metric.value is None:
+        return []
+    verdicts = {True: "agrees", False: "differs", None: "no interval to agree with"}
+    return [
+        PublishedMark(
+            value=each.value,
+            verdict=verdicts[each.agrees] + (", secondary source" if each.is_secondary else ""),
+            note=_numbered(f"Published value: {each.protocol}. Source: {each.source}.", notes),
+        )
+        for each in metric.published
+    ]
+
+
+def _numbered(note: str, notes: list[str]) -> int:
+    """Return the number of a footnote, after it has been added if it is new."""
+    if note not in notes:
+        notes.append(note)
+    return notes.index(note) + 1

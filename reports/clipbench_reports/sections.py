@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from clipbench_reports import figures, tables
+from clipbench_reports import attack_tables, choice_tables, figures, tables
 from clipbench_reports import format as fmt
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures import Figure
@@ -46,6 +46,16 @@ KINDS = {
         drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN}),
     ),
     "modality-gap": Kind(figures=(figures.cosines, figures.vector_map)),
+    "composition": Kind(figures=(figures.composition, figures.twins), tables=(choice_tables.lost_choices,)),
+    "long-caption": Kind(
+        figures=(figures.tokens_kept, figures.positions, figures.token_lengths, figures.similarity, figures.recall),
+        drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN, *figures.KEPT, figures.BY_POSITION}),
+    ),
+    "text-in-image": Kind(
+        figures=(figures.hijacking, *map(figures.response, ("height", "contrast", "offset")), figures.reading),
+        tables=(attack_tables.attacked_objects, attack_tables.misread_words),
+        drawn_curves=figures.RESPONSES,
+    ),
 }
 """The tasks that ship. Any other gets its metrics and its curves."""
 

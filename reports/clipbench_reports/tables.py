@@ -42,7 +42,7 @@ def class_recall(evidence: Evidence) -> Table:
     rows = [
         [
             str(names[c]),
-            _commonest(predicted[(codes == c) & (predicted != label)]),
+            commonest(predicted[(codes == c) & (predicted != label)]),
             fmt.percent(recall[c]),
             fmt.count(int(totals[c])),
         ]
@@ -99,7 +99,8 @@ def template_scores(evidence: Evidence) -> Table:
     )
 
 
-def _commonest(answers: np.ndarray) -> str:
+def commonest(answers: np.ndarray) -> str:
+    """Return the answer that is given most often, the first in the alphabet among equals; a dash without any."""
     if not len(answers):
         return fmt.NONE
     names, counts = np.unique(answers, return_counts=True)

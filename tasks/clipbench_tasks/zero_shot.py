@@ -27,6 +27,7 @@ from clipbench.metrics import (
 from clipbench.metrics.multilabel import mean_average_precision
 from clipbench.result import Curve
 from clipbench.task import Embedder, Evaluation
+from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
 
 SPREAD_IMAGES = 5_000
 """Pictures, a seeded sample of a larger set, on which each single template is scored."""
@@ -63,8 +64,8 @@ class ZeroShot:
         assert dataset.class_names is not None
         prompts = self.prompts or prompts_of(dataset)
         texts = prompts.render(dataset.class_names)
-        by_prompt = _prompt_vectors(texts, embedder)
-        classes = unit(np.stack([rows.mean(axis=0, dtype=np.float64).astype(np.float32) for rows in by_prompt]))
+        by_prompt = prompt_vectors(texts, embedder)
+        classes = class_vectors(by_prompt)
         images = unit(embedder.images(dataset.images))
         notes = (f"prompts for class '{dataset.class_names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",)
         if dataset.multilabels is not None:
@@ -73,7 +74,7 @@ class ZeroShot:
         if prompts.templates is None or len(prompts.templates) < 2:
             return found
         assert dataset.labels is not None
-        by_template = np.stack(by_prompt, axis=1)
+        by_template = np.stack([unit(rows) for rows in by_prompt], axis=1)
         return _with_spread(found, by_template, images, dataset.labels, templates=prompts.templates, rng=rng)
 
 
@@ -106,12 +107,6 @@ def _within(by_set: Mapping[str, Evaluation], part: str) -> dict[str, Measure]:
         for of, found in by_set.items()
         for name, measure in getattr(found, part).items()
     }
-
-
-def _prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder) -> list[Float32[np.ndarray, "n_prompts dim"]]:
-    """Return the unit vectors of each class's prompts, all asked for at once."""
-    vectors = unit(embedder.texts([text for of_class in texts for text in of_class]))
-    return np.split(vectors, np.cumsum([len(of_class) for of_class in texts])[:-1])
 
 
 def _single_label(

@@ -133,12 +133,12 @@ def test_any_answer_shows_that_there_is_a_hub(hub: ThreadingHTTPServer) -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "message"),
     [
-        (401, {"X-Error-Code": "GatedRepo"}, r"it is gated: accept its licence at https://huggingface.co/org/name, then `hf auth login`"),
-        (403, {"X-Error-Code": "GatedRepo"}, r"it is gated: accept its licence"),
+        (401, {"X-Error-Code": "GatedRepo"}, r"gated: accept the licence at https://huggingface.co/org/name, then `hf auth login`"),
+        (403, {"X-Error-Code": "GatedRepo"}, r"gated: accept the licence"),
         (401, {"X-Error-Code": "RepoNotFound"}, r"the Hub has no such repository, or it is private: check the name, or `hf auth login`"),
         (404, {"X-Error-Code": "RepoNotFound"}, r"the Hub has no such repository, or it is private"),
         (404, {"X-Error-Code": "EntryNotFound"}, r"the repository lacks a file that is needed: see https://huggingface.co/org/name"),
-        (403, {}, r"the Hub answered 403; do this instead"),
+        (403, {}, r"the Hub answered 403: ask for access at https://huggingface.co/org/name, then `hf auth login`"),
     ],
 )  # fmt: skip
 def test_a_refusal_says_what_to_do(

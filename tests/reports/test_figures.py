@@ -158,6 +158,15 @@ def test_the_line_of_all_templates_makes_way_for_a_name(evidence: Make, parts: S
     assert line(0.57).startswith("M") and float(line(0.57).split()[1].split("V")[0]) > 24  # the top row is struck
 
 
+def test_templates_that_all_score_alike_are_drawn_within_what_is_possible(evidence: Make) -> None:
+    names = np.array(["a {c}", "the {c}"])
+    for score in (1.0, 0.992, 0.0):
+        curve = Curve(x=[1.0, 2.0], y=[score, score])
+        found = figures.templates(evidence(curves={"templates": curve}, arrays={"template_names": names}))
+        ticks = [float(tick) for tick in re.findall(r">([\d.]+)<", found.picture)]
+        assert min(ticks) >= 0 and max(ticks) <= 100 and max(ticks) - min(ticks) < 2, ticks
+
+
 def test_one_template_has_no_spread(evidence: Make) -> None:
     kept = evidence(curves={"templates": Curve(x=[1.0], y=[0.5])}, arrays={"template_names": np.array(["a {c}"])})
     with pytest.raises(Lacking, match="one prompt template was used"):

@@ -10,13 +10,16 @@ import numpy as np
 from clipbench.data.dataset import Dataset, LabelSet, check
 from clipbench.data.scenes.captions import TEMPLATES, caption
 from clipbench.data.scenes.chance import Chance
-from clipbench.data.scenes.facts import verdict
+from clipbench.data.scenes.contrasts import N_ITEMS, contrasts_dataset
+from clipbench.data.scenes.distinct import may_be_confused
 from clipbench.data.scenes.image import SceneImage, check_size
+from clipbench.data.scenes.long_dataset import N_CAPTIONS, long_captions_dataset
 from clipbench.data.scenes.phrases import Phrase
 from clipbench.data.scenes.records import SCENES_VERSION, Background, Scene
 from clipbench.data.scenes.sampling import looks, portrait, scene
 from clipbench.data.scenes.splits import check_split
 from clipbench.data.scenes.vocabulary import KINDS
+from clipbench.data.scenes.written_words import N_WORDS, written_words
 from clipbench.errors import UsageError, did_you_mean
 
 N_PORTRAITS = 1_800
@@ -147,19 +150,12 @@ def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[list[_Pair], i
         pair = _Pair(index, found, caption(found, "complete", Chance("pair", split, index, seed)))
         # every caption names the background, so that only pictures with the same one could be taken for each other
         rivals = alike[Background(found.background.colour, found.background.texture, 0.0)]
-        if not any(_may_be_confused(pair, rival) for rival in rivals):
+        said = (pair.scene, pair.caption)
+        if not any(may_be_confused(said, (rival.scene, rival.caption)) for rival in rivals):
             rivals.append(pair)
             pairs.append(pair)
         index += 1
     return pairs, index - n
-
-
-def _may_be_confused(first: _Pair, second: _Pair) -> bool:
-    return not (_is_refuted(first.caption, second.scene) and _is_refuted(second.caption, first.scene))
-
-
-def _is_refuted(stated: Phrase, scene: Scene) -> bool:
-    return any(verdict(fact, scene) is False for fact in stated.facts)
 
 
 def _note(size: int | None, seed: int) -> str:
@@ -172,6 +168,9 @@ TASKS: Mapping[str, tuple[Callable[..., Dataset], int]] = MappingProxyType(
         "zero-shot": (_portraits, N_PORTRAITS),
         "retrieval": (_pairs, N_PAIRS),
         "modality-gap": (_pairs, N_PAIRS),
+        "composition": (contrasts_dataset, N_ITEMS),
+        "text-in-image": (written_words, N_WORDS),
+        "long-caption": (long_captions_dataset, N_CAPTIONS),
     }
 )
 """What builds the data of each task, and how many pictures or items it has unless told."""

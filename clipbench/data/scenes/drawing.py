@@ -27,7 +27,7 @@ def draw(scene: Scene, size: int) -> Image.Image:
     for solid in scene.solids:
         _paint_solid(canvas, solid)
     if scene.writing is not None:
-        _paint_writing(canvas, scene.writing)
+        paint_writing(canvas, scene.writing)
     return Image.fromarray(np.clip(canvas + 0.5, 0, 255).astype(np.uint8))
 
 
@@ -147,7 +147,8 @@ def _textured(paint: Float32[np.ndarray, " 3"], texture: str, u: Field, v: Field
 # -- words
 
 
-def _paint_writing(canvas: Canvas, writing: Writing) -> None:
+def paint_writing(canvas: Canvas, writing: Writing) -> None:
+    """Paint a word, with its sign if it has one, into a square picture with values from 0 to 255."""
     size = len(canvas)
     colour = _colour(INKS[writing.ink])
     if writing.paper is not None:

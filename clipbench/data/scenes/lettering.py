@@ -54,6 +54,21 @@ def word_width(writing: Writing) -> float:
     return min(writing.height * _width(_CASES[writing.case](writing.word), writing.font), MOST_WIDTH)
 
 
+def unwritable(text: str, font: str) -> str:
+    """Return the characters of a text that a font has no letters for, each once.
+
+    Example:
+        >>> unwritable("café", "sans"), unwritable("猫 dog 猫", "sans")
+        ('', '猫')
+    """
+    face = _load(font, _LARGE)
+    unknown = bytes(face.getmask(_NO_CHARACTER))
+    return "".join(char for char in dict.fromkeys(text) if char.isprintable() and bytes(face.getmask(char)) == unknown)
+
+
+_NO_CHARACTER = "\uffff"
+"""What fonts draw for a letter that they lack is what they draw for this."""
+
 _LARGE = 200.0
 """Pixels at which a font is measured: there, hinting moves nothing that could be seen."""
 

@@ -40,10 +40,13 @@ class Label:
 
     def on(self, scene: Scene, word: str) -> Scene:
         """Return the scene with the word on it."""
-        writing = Writing(
+        return replace(scene, writing=self.writing(word))
+
+    def writing(self, word: str) -> Writing:
+        """Return the word as it is written on any picture, in widths of the picture."""
+        return Writing(
             word, 0.5, 0.5 + self.offset, self.height, self.font, "lower", self.ink, self.paper, self.contrast
         )
-        return replace(scene, writing=writing)
 
 
 PLAIN_LABEL = Label()

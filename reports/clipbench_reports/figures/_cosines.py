@@ -41,12 +41,12 @@ def cosines(evidence: Evidence) -> Figure:
         _paired(images, texts),
         _unpaired(images, texts),
     ]
-    plot = _plot(rows)
+    plot = ridge_plot(rows)
     means = ", ".join(f"{row.label} {fmt.significant(row.mean)}" for row in rows)
     return figure(
         f"A true pair has cosine {fmt.significant(rows[2].mean)} on average, an image and another text "
         f"{fmt.significant(rows[3].mean)}.",
-        [plot.frame(), *(_ridge(plot, place, row) for place, row in enumerate(rows))],
+        [plot.frame(), *(ridge(plot, place, row) for place, row in enumerate(rows))],
         height=plot.height,
         reading=f"Cosines between the vectors of {fmt.count(len(images))} pairs, each distribution scaled to the same "
         "height; the tick is its mean. Vectors of one kind that lie nearer to each other than to their own partner "
@@ -73,19 +73,19 @@ def _within(label: str, css: str, vectors: Float32[np.ndarray, "n dim"]) -> Dist
     counts, total = _products(vectors, vectors)
     own = np.clip(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64), -1, 1)
     n = len(vectors)
-    return Distribution(label, css, counts - _count(own), (total - float(own.sum())) / (n * n - n))
+    return Distribution(label, css, counts - bin_counts(own), (total - float(own.sum())) / (n * n - n))
 
 
 def _paired(images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"]) -> Distribution:
     own = np.einsum("ij,ij->i", images, texts, dtype=np.float64)
-    return Distribution("true pair", "pair", _count(own), float(own.mean()))
+    return Distribution("true pair", "pair", bin_counts(own), float(own.mean()))
 
 
 def _unpaired(images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"]) -> Distribution:
     counts, total = _products(images, texts)
     own = np.einsum("ij,ij->i", images, texts, dtype=np.float64)
     n = len(images)
-    return Distribution("image – other text", "ink", counts - _count(own), (total - float(own.sum())) / (n * n - n))
+    return Distribution("image – other text", "ink", counts - bin_counts(own), (total - float(own.sum())) / (n * n - n))
 
 
 def _products(
@@ -96,17 +96,19 @@ def _products(
     columns = right.astype(np.float64).T
     for start in range(0, len(left), BLOCK):
         scores = left[start : start + BLOCK].astype(np.float64) @ columns
-        counts += _count(scores.ravel())
+        counts += bin_counts(scores.ravel())
         total += float(scores.sum())
     return counts, total
 
 
-def _count(scores: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " bins"]:
+def bin_counts(scores: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " bins"]:
+    """Return how many cosines fall into each of the ``BINS`` bins."""
     places = np.clip(((scores + 1) / 2 * BINS).astype(np.int64), 0, BINS - 1)
     return np.bincount(places, minlength=BINS)
 
 
-def _plot(rows: list[Distribution]) -> Plot:
+def ridge_plot(rows: list[Distribution]) -> Plot:
+    """Return the plane that distributions are drawn in, one below the other, over the range that is used."""
     used = np.flatnonzero(sum(np.maximum(row.counts, 0) for row in rows))
     edges = np.linspace(-1, 1, BINS + 1)
     axis = nice_axis([float(edges[used[0]]), float(edges[used[-1] + 1])], "Cosine")
@@ -114,7 +116,8 @@ def _plot(rows: list[Distribution]) -> Plot:
     return Plot(x=axis, y=feet, height=12 + ROW * len(rows) + 46, left=16)
 
 
-def _ridge(plot: Plot, place: int, row: Distribution) -> str:
+def ridge(plot: Plot, place: int, row: Distribution) -> str:
+    """Return a distribution as the outline of a hill, with its name and its mean."""
     xs, heights = _outline(row.counts, plot)
     _, foot = plot.at(plot.x.low, place + 1)
     foot -= 2

@@ -56,8 +56,10 @@ def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
 
 
 def _axis(values: list[float]) -> Axis:
-    """Return an axis that fits the spread, which is often a few percent: percentages, but not 0 to 100."""
-    fitted = nice_axis([100 * value for value in values])
+    """Return an axis that fits the spread, which is often a few percent: at least one, within 0 to 100."""
+    low, high = 100 * min(values), 100 * max(values)
+    room = max(0.0, 1.0 - (high - low)) / 2
+    fitted = nice_axis([max(0.0, low - room), min(100.0, high + room)])
     return Axis(
         low=fitted.low / 100,
         high=fitted.high / 100,

@@ -8,13 +8,18 @@ import pytest
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.entries import (
+    FORMS,
+    KINDS,
     CatalogueEntry,
+    Source,
     catalogue,
     check_size,
     entry_of_repository,
     find_place,
     with_published_prompts,
 )
+from clipbench.data.items import Contrast
+from clipbench.data.prompts import known_prompts
 from clipbench.errors import DataError, Unavailable
 from clipbench.testing import NamedImage
 
@@ -25,8 +30,13 @@ def digits(names: tuple[str, ...] | None, n_classes: int = 10) -> Dataset:
     return Dataset(id="x", images=[NamedImage(id) for id in ids], image_ids=ids, labels=labels, class_names=names)
 
 
+NAMED = """imagenet imagenetv2 imagenet-a imagenet-r imagenet-sketch objectnet cifar-10 cifar-100 food101 mnist svhn
+    rendered-sst2 coco flickr30k flickr8k sugarcrepe sugarcrepe-pp aro-vg-relation aro-vg-attribution aro-coco-order
+    aro-flickr-order winoground colorswap bivlc valse scam rta-100 paint materzynska urban-1k docci dci sharegpt4v-1k iiw"""
+
+
 def test_the_names_that_suites_and_papers_use_are_there() -> None:
-    assert {"imagenet", "imagenetv2", "cifar-10", "coco", "flickr30k", "flickr8k"} <= set(catalogue())
+    assert set(NAMED.split()) == set(catalogue())
 
 
 def test_entries_are_complete_and_repositories_are_of_one_entry() -> None:
@@ -35,12 +45,45 @@ def test_entries_are_complete_and_repositories_are_of_one_entry() -> None:
     assert all(repository.count("/") == 1 for repository in repositories)
     for name, entry in catalogue().items():
         assert entry.name == name == name.lower()
-        assert entry.kind in ("classification", "retrieval")
-        assert entry.title
-        assert entry.licence
-        assert entry.hub
-        assert entry.places
-        assert (entry.n_captions is not None) == (entry.kind == "retrieval")
+        assert entry.kind in KINDS
+        assert entry.title and entry.purpose and entry.licence and entry.protocol and entry.tasks and entry.sources
+        assert name in entry.places, "data get makes the folder of this name"
+        assert entry.n_captions is None or entry.kind == "retrieval"
+        assert entry.n_items is None or entry.kind in ("contrasts", "attacks")
+        assert all(0 < chance < 1 for chance in entry.chance.values())
+
+
+def test_every_source_says_how_it_is_to_be_had() -> None:
+    for entry in catalogue().values():
+        for source in entry.sources:
+            assert source.form in FORMS
+            assert bool(source.hub) == (source.form in ("webdataset", "parquet", "archive", "script"))
+            assert bool(source.urls) == (source.form == "urls")
+            assert source.form != "by-hand" or source.note
+            assert source.form != "webdataset" or source.split
+            assert source.revision is None or len(source.revision) >= 7
+
+
+def test_the_patterns_of_a_split_take_the_files_of_that_split_alone() -> None:
+    from fnmatch import fnmatch
+
+    source = Source(form="parquet", hub="me/pets", split="test")
+    files = ["data/test-00000-of-00001.parquet", "plain_text/test/0000.parquet", "data/train-00000-of-00001.parquet"]
+    assert [any(fnmatch(file, pattern) for pattern in source.patterns) for file in files] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"), [("imagenet-a", "stingray", "acorn"), ("imagenet-r", "goldfish", "bell pepper")]
+)
+def test_subsets_of_imagenet_have_their_own_200_names_in_its_order(name: str, first: str, last: str) -> None:
+    timm_data = pytest.importorskip("timm.data")
+    root = Path(timm_data.__file__).parent / "_info"
+    wanted = [int(line) for line in (root / f"{name.replace('-', '_')}_indices.txt").read_text().split()]
+    all_names, names = known_prompts("imagenet").class_names, known_prompts(name).class_names
+    assert all_names is not None and names is not None
+    assert names == tuple(all_names[row] for row in wanted)
+    assert len(names) == 200
+    assert first in names and last in names
 
 
 def test_a_repository_leads_to_its_entry() -> None:
@@ -60,13 +103,20 @@ def test_the_first_place_that_is_there_is_taken(tmp_path: Path) -> None:
 def test_data_that_are_nowhere_say_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     message = (
-        r"^data set 'coco' \(COCO captions.*\) is not on this machine: looked for coco below .*; put it there as a"
-        r" manifest.jsonl .*, or read it from the Hub as hf:clip-benchmark/wds_mscoco_captions \(licence: .*\)$"
+        r"^data set 'coco' \(COCO captions.*\) is not on this machine: looked for coco below .*; `clipbench data get coco`"
+        r" fetches it, or read it from the Hub as hf:clip-benchmark/wds_mscoco_captions; or put it there as a"
+        r" manifest.jsonl .* \(licence: .*\)$"
     )
     with pytest.raises(Unavailable, match=message):
         find_place(catalogue()["coco"], tmp_path)
     with pytest.raises(Unavailable, match=r"in the current folder \(--data-root FOLDER looks in another\)"):
         find_place(catalogue()["imagenet"], None)
+    with pytest.raises(Unavailable, match=r"fetches it \(first accept the licence on the Hub\)"):
+        find_place(catalogue()["winoground"], tmp_path)
+    with pytest.raises(
+        Unavailable, match=r"cannot be fetched by command, so put it there by hand: typographic_attack_data"
+    ):
+        find_place(catalogue()["paint"], tmp_path)
 
 
 def test_published_names_and_templates_replace_those_of_the_data() -> None:
@@ -94,9 +144,7 @@ def test_templates_beside_the_data_that_differ_are_noted() -> None:
 
 
 def test_another_size_than_the_published_one_is_an_error_that_allow_partial_turns_into_a_note() -> None:
-    entry = CatalogueEntry(
-        name="e", title="E", kind="retrieval", licence="", hub=(), places=(), n_images=10, n_captions=3
-    )
+    entry = CatalogueEntry(name="e", title="E", kind="retrieval", licence="", places=(), n_images=10, n_captions=3)
     dataset = replace(digits(None), captions=["a", "b"], caption_image=np.array([0, 1]))
     with pytest.raises(DataError, match=r"e \(E\) has 2 captions, expected 3: numbers would not be comparable"):
         check_size(dataset, entry, allow_partial=False)
@@ -105,3 +153,11 @@ def test_another_size_than_the_published_one_is_an_error_that_allow_partial_turn
     with pytest.raises(DataError, match=r"e \(E\) has 10 pictures, expected 50,000"):
         check_size(dataset, entry, allow_partial=False)
     assert check_size(dataset, replace(entry, n_images=10), allow_partial=False) is dataset
+
+
+def test_the_number_of_items_counts_where_data_are_questions() -> None:
+    entry = CatalogueEntry(name="e", title="E", kind="contrasts", licence="", places=(), n_items=2)
+    item = Contrast("1", "", (0,), ("a", "b"), ((True, False),))
+    dataset = replace(digits(None), contrasts=(item,))
+    with pytest.raises(DataError, match=r"e \(E\) has 1 items, expected 2: numbers would not be comparable"):
+        check_size(dataset, entry, allow_partial=False)

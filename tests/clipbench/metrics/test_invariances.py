@@ -144,6 +144,12 @@ def others(given: Inputs) -> np.ndarray:
     return np.bincount(given.labels)[given.labels] - 1
 
 
+def contrasts(given: Inputs) -> metrics.Choices:
+    """Two pictures and their own texts at a time: which two belong together depends on the order."""
+    pairs = np.arange(len(given.images)).reshape(-1, 2)
+    return metrics.choices(m.contrast_scores(given.images, given.pair_texts, pairs, pairs), np.eye(2, dtype=bool))
+
+
 m = metrics
 TABLE = {
     "recall_at_k, image queries": Row(
@@ -166,6 +172,9 @@ TABLE = {
     ),
     "tie_rate": Row(lambda g: m.tie_rate(g.ranks()[0]), RANKING, chance=lambda g: 1.0),
     "top_k_credit": Row(lambda g: mean(g.credit()), RANKING, chance=lambda g: 1 / len(g.classes)),
+    "choices, text": Row(lambda g: mean(contrasts(g).text), RANKING - {reorder}, chance=lambda g: 1 / 4),
+    "choices, image": Row(lambda g: mean(contrasts(g).image), RANKING - {reorder}, chance=lambda g: 1 / 4),
+    "choices, group": Row(lambda g: mean(contrasts(g).group), RANKING - {reorder}, chance=lambda g: 1 / 6),
     "mean_per_class_recall": Row(
         lambda g: m.mean_per_class_recall(g.credit(), g.labels), RANKING, chance=lambda g: 1 / len(g.classes)
     ),
@@ -220,6 +229,9 @@ NOT_METRICS = {"class_scores", "cross_ranks", "group_ranks"} | {
     "chance_ranks",
     "chance_recall_at_k",
     "chance_average_precision",
+    "chance_choices",
+    "contrast_scores",
+    "truth_groups",
 }
 """What rows of the table are made from, or compared with."""
 

@@ -86,8 +86,8 @@ def test_what_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
     folder = str(save(tmp_path / "mine"))
     with pytest.raises(UsageError, match=r"--arch ViT-B-32 goes with a checkpoint file"):
         bundled.load(folder, LoadOptions(device="cpu", arch="ViT-B-32"))
-    with pytest.raises(UsageError, match="takes no option 'context'"):
-        bundled.load(folder, LoadOptions(device="cpu", options={"context": "248"}))
+    with pytest.raises(UsageError, match="takes no option 'tag'"):
+        bundled.load(folder, LoadOptions(device="cpu", options={"tag": "openai"}))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from clipbench.models._text import TextTower, Tokens
+from clipbench.testing import count_words
 
 CPU = torch.device("cpu")
 LENGTH = 12
@@ -30,7 +31,7 @@ def run(
         shapes.append((tokens["ids"].shape[0], tokens["ids"].shape[1]))
         return tokens["ids"].sum(dim=1, keepdim=True)
 
-    tower = TextTower(tokenize=tokenize, encode=encode, lengths=lengths)
+    tower = TextTower(tokenize=tokenize, encode=encode, lengths=lengths, count=count_words)
     out = np.zeros(len(texts), np.int64)
     for rows, vectors in tower.vectors(texts, batch_size=batch_size, device=CPU):
         out[rows.numpy()] = vectors[:, 0].numpy()

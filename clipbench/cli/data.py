@@ -1,0 +1,199 @@
+"""``clipbench data``: which data sets are known by name, what they are, and fetching them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS
+from clipbench.errors import ClipbenchError, Unavailable, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from clipbench.data.entries import CatalogueEntry, Source
+
+ROOT = click.option("--data-root", envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"], metavar="DIR",
+                    type=click.Path(path_type=Path), help="Folder that holds data sets by name. [default: .]")  # fmt: skip
+TRACEBACK = click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
+UNSURE = " (?)"
+"""After what no first-hand source says."""
+
+
+@click.group(context_settings=SETTINGS)
+def data() -> None:
+    """List, describe and fetch the data sets that are known by name."""
+
+
+@data.command("list", context_settings=SETTINGS)
+@ROOT
+@TRACEBACK
+def list_(data_root: Path | None, traceback: bool) -> None:
+    """List the data sets: whether they are below the data root, size, licence, and what stands before them."""
+    from clipbench.data.entries import catalogue
+
+    head = ("name", "there", "to fetch", "licence", "gate")
+    rows = [head, *(_row(entry, data_root) for entry in catalogue().values())]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(head))]
+    for row in rows:
+        click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    click.echo(f"\nthere: below {data_root or 'the current folder'};{UNSURE}: not verified; clipbench data show NAME")
+
+
+@data.command(context_settings=SETTINGS)
+@click.argument("name")
+@ROOT
+@TRACEBACK
+def show(name: str, data_root: Path | None, traceback: bool) -> None:
+    """Say what a data set is for, how its published numbers are made, and where it comes from."""
+    entry = _entry(name)
+    click.echo(f"{entry.name}: {entry.title}")
+    for label, text in _facts(entry, data_root):
+        click.echo(f"  {label:11} {text}")
+    for number, source in enumerate(entry.sources, 1):
+        click.echo(f"  {'source ' + str(number):11} {source_line(source)}")
+    for what in entry.unverified:
+        click.echo(f"  {'unverified':11} {what}")
+
+
+@data.command(context_settings=SETTINGS)
+@click.argument("names", nargs=-1, required=True)
+@ROOT
+@click.option(
+    "--from", "source", metavar="SOURCE", help="One of the sources that `data show` names, such as hf:ORG/NAME."
+)
+@click.option("--revision", metavar="REV", help="Branch, tag or commit of the Hub in place of the pinned one.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@TRACEBACK
+def get(
+    names: Sequence[str], data_root: Path | None, source: str | None, revision: str | None, quiet: bool, traceback: bool
+) -> int:
+    """Fetch data sets into folders of their names below the data root.
+
+    A broken download goes on where it was; a data set is there when all of its files are, with the right checksums.
+
+    Exit status: 0 all are there, 2 bad usage or input, 3 something cannot be had.
+    """
+    entries = [_entry(name) for name in dict.fromkeys(names)]
+    if len(entries) > 1 and (source or revision):
+        raise UsageError("--from and --revision are of one data set: got " + ", ".join(entry.name for entry in entries))
+    _quieten(progress=quiet)
+    failures = [_get(entry, data_root or Path(), source, revision, is_one=len(entries) == 1) for entry in entries]
+    return INCOMPLETE if any(failures) else DONE
+
+
+def source_line(source: "Source") -> str:
+    """Return where a data set comes from, in a line.
+
+    Example:
+        >>> from clipbench.data.entries import Source
+        >>> source_line(Source(form="parquet", hub="me/pets", split="test", revision="abc", columns={"image": "img"}))
+        'hf:me/pets, parquet, split test, pinned to abc (image = img)'
+    """
+    if source.form == "by-hand":
+        return f"by hand: {source.note}"
+    files = f"{len(source.urls)} files, the last " if len(source.urls) > 1 else ""
+    parts = [source.name if source.hub else f"urls: {files}{source.urls[-1].url}"]
+    if source.hub:
+        parts.append("a script, which the datasets library no longer runs" if source.form == "script" else source.form)
+    if source.split:
+        parts.append(f"split {source.split}")
+    if source.hub and source.form != "script":
+        parts.append(f"pinned to {source.revision}" if source.revision else "no revision pinned")
+    columns = ", ".join(f"{ours} = {theirs}" for ours, theirs in source.columns.items())
+    return ", ".join(parts) + (f" ({columns})" if columns else "") + (f"; {source.note}" if source.note else "")
+
+
+def _get(
+    entry: "CatalogueEntry", root: Path, source: str | None, revision: str | None, *, is_one: bool
+) -> ClipbenchError | None:
+    """Fetch one data set; with several, what went wrong is said and returned."""
+    from clipbench.data.download import Plan, choose_source, fetch
+    from clipbench.data.entries import find_place, read_origin
+
+    try:
+        place = find_place(entry, root)
+    except Unavailable:
+        place = None
+    if place is not None:
+        click.echo(f"{entry.name} is there: {place} (to fetch it again, move that away)")
+        return None
+    try:
+        plan = Plan(entry=entry, source=choose_source(entry, source), root=root, revision=revision, say=_say)
+        folder = fetch(plan)
+    except ClipbenchError as error:
+        if is_one:
+            raise
+        _say(f"clipbench: {error}")
+        return error
+    commit = (read_origin(folder) or {}).get("revision")
+    click.echo(f"{entry.name} is there: {folder}" + (f" (commit {commit})" if commit else ""))
+    return None
+
+
+def _quieten(*, progress: bool) -> None:
+    """Keep the client's warnings at each new try off the screen, and with ``progress`` its bars too."""
+    from huggingface_hub.utils import disable_progress_bars, logging
+
+    logging.set_verbosity_error()
+    if progress:
+        disable_progress_bars()
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _entry(name: str) -> "CatalogueEntry":
+    from clipbench.data.entries import catalogue
+
+    entry = catalogue().get(name.lower())
+    if entry is None:
+        raise UsageError(f"unknown data '{name}': {did_you_mean(name, catalogue())} (clipbench data list)")
+    return entry
+
+
+def _row(entry: "CatalogueEntry", root: Path | None) -> tuple[str, ...]:
+    from clipbench.data.download import readable_size
+
+    size = "by hand" if not any(source.can_be_fetched for source in entry.sources) else ""
+    size = readable_size(entry.size) if entry.size else size or "not known"
+    return (entry.name, _presence(entry, root), size, _licence(entry), entry.gate or "none known")
+
+
+def _presence(entry: "CatalogueEntry", root: Path | None) -> str:
+    from clipbench.data.entries import find_place
+
+    try:
+        find_place(entry, root)
+    except Unavailable:
+        return "half" if ((root or Path()) / f".{entry.name}.part").is_dir() else "no"
+    return "yes"
+
+
+def _licence(entry: "CatalogueEntry") -> str:
+    return entry.licence + (UNSURE if any(what.startswith("licence") for what in entry.unverified) else "")
+
+
+def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
+    from clipbench.data.download import readable_size
+    from clipbench.data.entries import find_place
+
+    counts = [("pictures", entry.n_images), ("captions", entry.n_captions), ("items", entry.n_items),
+              ("classes", entry.n_classes)]  # fmt: skip
+    try:
+        there = str(find_place(entry, root))
+    except Unavailable:
+        there = f"not below {root or 'the current folder'} (looked for {', '.join(entry.places)})"
+    facts = [
+        ("there", there),
+        ("for", entry.purpose),
+        ("tasks", ", ".join(entry.tasks)),
+        ("size", ", ".join(f"{n:,} {what}" for what, n in counts if n is not None)),
+        ("to fetch", "" if entry.size is None else readable_size(entry.size)),
+        ("licence", _licence(entry)),
+        ("gate", entry.gate or "none known"),
+        ("protocol", entry.protocol),
+        ("chance", ", ".join(f"{name} {100 * value:.4g} %" for name, value in entry.chance.items())),
+        ("prompts", entry.prompts or ("those beside the data" if entry.kind == "classification" else "")),
+    ]
+    return [(label, text) for label, text in facts if text]

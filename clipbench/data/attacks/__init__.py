@@ -1,0 +1,34 @@
+"""Typographic attacks: photographs of objects with written labels, and words written onto the pictures of any set."""
+
+from clipbench.data.attacks.dialects import dialect_of
+from clipbench.data.attacks.layouts import (
+    described_rows,
+    has_annotations,
+    has_named_files,
+    is_manifest,
+    load_annotations,
+    load_manifest,
+    load_named_files,
+)
+from clipbench.data.attacks.photographs import Photograph, attack_dataset
+from clipbench.data.attacks.written import N_PICTURES, WrittenImage, with_written_words
+
+TASK = "text-in-image"
+"""The task for which words are written onto the pictures of a classification set."""
+
+__all__ = [
+    "N_PICTURES",
+    "TASK",
+    "Photograph",
+    "WrittenImage",
+    "attack_dataset",
+    "described_rows",
+    "dialect_of",
+    "has_annotations",
+    "has_named_files",
+    "is_manifest",
+    "load_annotations",
+    "load_manifest",
+    "load_named_files",
+    "with_written_words",
+]

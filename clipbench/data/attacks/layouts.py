@@ -1,0 +1,206 @@
+"""Typographic attacks on disk: a manifest, file names (PAINT, RTA-100), annotations (Materzynska), SCAM's columns."""
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from clipbench.data import manifest
+from clipbench.data.attacks.dialects import Described, Dialect, dialect_of
+from clipbench.data.attacks.photographs import Photograph, attack_dataset
+from clipbench.data.columns import OPTIONS as COLUMN_OPTIONS
+from clipbench.data.columns import USUAL
+from clipbench.data.dataset import DataOptions, Dataset, FileImage
+from clipbench.data.folder import EXTENSIONS
+from clipbench.data.samples import Table
+from clipbench.errors import DataError
+
+ANNOTATIONS = "annotations.json"
+OBJECT, WORD = "true object", "typographic attack label"
+"""Keys of Materzynska's annotations."""
+MANIFESTS = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata") for suffix in manifest.READERS)
+
+_FILE_NAME = re.compile(r"label=(?P<object>.+?)_text=(?P<text>.*)")
+_HEAD = 1 << 14
+"""Characters in which a file shows what it is."""
+_FEW = 8
+"""Folders that are looked into for a first picture."""
+
+
+# -- a manifest
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file, or the one manifest of a folder, is a table of pictures with written words."""
+    file = _manifest(path)
+    return file is not None and dialect_of(_columns(file)) is not None
+
+
+def load_manifest(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the attacks that a table lists: ``object``, ``text`` and ``attack``, or SCAM's columns, and a picture file.
+
+    Whoever names a column of captions or labels wants those, and gets them.
+
+    Raises:
+        DataError: a row does not say what it should, or pictures are missing (left out with ``allow_partial``).
+    """
+    file = _manifest(path)
+    assert file is not None, path
+    if any(name in options.options for name in COLUMN_OPTIONS):
+        return manifest.load(file, options, id)
+    options.refuse_unknown((), id)
+    table = manifest.read_table(file)
+    dialect = dialect_of(table.columns)
+    if dialect is None:
+        raise DataError(f"{file}: not every row has the columns that its first row shows")
+    image = _image_column(table, file)
+    files = {str(name): file.parent / str(name) for name in table.columns[image]}
+    described = described_rows(table, dialect)
+    photographs = [
+        Photograph(FileImage(files[str(name)]), str(name), *each)
+        for name, each in zip(table.columns[image], described, strict=True)
+    ]
+    return _dataset(photographs, options, id, templates=dialect.templates())
+
+
+def described_rows(table: Table, dialect: Dialect) -> list[Described]:
+    """Return what each row of a table says, its cells as texts."""
+    names = [*dialect.columns, *(name for name in ("set", "note", "id") if name in table.columns)]
+    columns = {name: table.columns[name] for name in names}
+    n_rows = len(next(iter(columns.values())))
+    rows = [
+        {name: "" if column[row] is None else str(column[row]) for name, column in columns.items()}
+        for row in range(n_rows)
+    ]
+    return dialect.read(rows, table.place)
+
+
+def _manifest(path: Path) -> Path | None:
+    if path.is_file():
+        return path if path.suffix.lower() in manifest.READERS else None
+    found = [path / name for name in MANIFESTS if (path / name).is_file()]
+    return found[0] if len(found) == 1 else None
+
+
+def _columns(file: Path) -> set[str]:
+    """Return the columns that the first row of a table shows, or nothing where it cannot be told."""
+    head = _head(file).replace("\0", "")  # which the csv module takes for an error
+    if file.suffix.lower() in (".csv", ".tsv"):
+        line = head.partition("\n")[0].strip()
+        return set(next(csv.reader([line], delimiter="\t" if file.suffix.lower() == ".tsv" else ","), []))
+    first = re.search(r"\{[^{}]*\}", head)
+    try:
+        return set(json.loads(first[0])) if first else set()
+    except json.JSONDecodeError:
+        return set()
+
+
+def _head(file: Path) -> str:
+    try:
+        with file.open(encoding="utf-8-sig") as opened:
+            return opened.read(_HEAD)
+    except (OSError, UnicodeDecodeError):  # whoever reads the file in earnest says so
+        return ""
+
+
+def _image_column(table: Table, file: Path) -> str:
+    for tier in USUAL["image"]:
+        for name in table.columns:
+            if name.lower() in tier:
+                return name
+    raise DataError(f"{file} has no column of picture files: expected one called path or image")
+
+
+# -- file names
+
+
+def has_named_files(path: Path) -> bool:
+    """Whether a folder's pictures are called like ``label=dog_text=cat.png``, as in PAINT and RTA-100."""
+    if not path.is_dir():
+        return False
+    folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())[:_FEW]]
+    firsts = (next(_pictures(folder), None) for folder in folders)
+    return any(first is not None and _FILE_NAME.fullmatch(first.stem) for first in firsts)
+
+
+def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the attacks of a folder whose files' names say what is shown and what is written.
+
+    The prompt is the default one, "a photo of a {c}.", which is that of both papers.
+
+    Raises:
+        DataError: a picture has no such name.
+    """
+    options.refuse_unknown((), id)
+    photographs = []
+    for file in sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS):
+        match = _FILE_NAME.fullmatch(file.stem)
+        if match is None:
+            raise DataError(f"{file}: expected a name such as label=dog_text=cat{file.suffix}, as its neighbours have")
+        shown, written = match["object"].replace("_", " "), match["text"].replace("_", " ") or None
+        photographs.append(Photograph(FileImage(file), file.relative_to(path).as_posix(), shown, written, shown))
+    return _dataset(photographs, options, id)
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    return (file for file in sorted(folder.iterdir()) if file.suffix.lower() in EXTENSIONS and file.is_file())
+
+
+# -- annotations
+
+
+def has_annotations(path: Path) -> bool:
+    """Whether a folder (or its annotations.json) has Materzynska's annotations."""
+    file = path / ANNOTATIONS if path.is_dir() else path
+    return file.name == ANNOTATIONS and file.is_file() and f'"{OBJECT}"' in _head(file)
+
+
+def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the attacks of ``{"IMG.JPG": {"true object": "mug", "typographic attack label": "dog"}}``.
+
+    An empty label, or none, is a picture without one. The prompt is "a photo of {c}.", that of Defense-Prefix.
+
+    Raises:
+        DataError: the file is malformed, or pictures are missing (left out with ``allow_partial``).
+    """
+    options.refuse_unknown((), id)
+    file = path / ANNOTATIONS if path.is_dir() else path
+    places = {each.name: each for each in file.parent.rglob("*") if each.suffix.lower() in EXTENSIONS}
+    photographs = []
+    for name, entry in _annotations(file).items():
+        shown = entry.get(OBJECT)
+        if not isinstance(shown, str) or not shown.strip():
+            raise DataError(f"{file}: '{name}' has the {OBJECT} {shown!r}, expected its name")
+        word = str(entry.get(WORD) or "").strip()
+        written = word if word.casefold() not in ("", "none") else None
+        image = FileImage(places.get(Path(name).name, file.parent / name))
+        photographs.append(Photograph(image, name, shown, written, shown))
+    return _dataset(photographs, options, id, templates=("a photo of {c}.",))
+
+
+def _annotations(file: Path) -> Mapping[str, Mapping[str, object]]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"cannot read {file}: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
+        raise DataError(f'{file}: expected an object such as {{"IMG.JPG": {{"{OBJECT}": ..., "{WORD}": ...}}}}')
+    return content
+
+
+def _dataset(
+    photographs: Sequence[Photograph], options: DataOptions, id: str, *, templates: tuple[str, ...] | None = None
+) -> Dataset:
+    """Return the data set of the photographs whose files are there."""
+    there = [each for each in photographs if Path(each.image.name).is_file()]
+    n_missing = len(photographs) - len(there)
+    if n_missing and not (options.allow_partial and there):
+        first = next(each.image.name for each in photographs if not Path(each.image.name).is_file())
+        raise DataError(
+            f"data set {id} lacks {n_missing} of its {len(photographs)} pictures, the first {first}: put them there"
+            + (", or run with --allow-partial to score the others" if there else "")
+        )
+    notes = (f"{n_missing} of {len(photographs)} pictures are missing and were left out",) if n_missing else ()
+    return replace(attack_dataset(there, options, id, templates=templates), notes=notes)

@@ -1,0 +1,181 @@
+"""Words written onto the pictures of any classification set: each picture as it is, and with three labels.
+
+A label is drawn as in the generated world, in the middle of the central square that models cut out of a picture, and
+measured in widths of that square. The picture without a label is the data set's own, so that its vector is shared with
+zero-shot classification.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from clipbench import stats
+from clipbench.data.dataset import Dataset, ImageRef, check, content_digest
+from clipbench.data.items import Attack
+from clipbench.data.scenes.chance import Chance
+from clipbench.data.scenes.drawing import paint_writing
+from clipbench.data.scenes.lettering import unwritable
+from clipbench.data.scenes.records import Writing
+from clipbench.data.scenes.typography import PLAIN_LABEL, Label
+from clipbench.data.scenes.written_words import ONE_IN, label_conditions
+from clipbench.data.subset import limited
+from clipbench.errors import DataError
+
+N_PICTURES = 500
+"""Pictures of a larger set that are written on."""
+VERSION = 1
+"""Raised whenever the same words would be written otherwise."""
+SMALLEST_SIDE = 224
+"""Smaller pictures are enlarged to it first, as models enlarge them: letters of three pixels could not be read."""
+
+
+@dataclass(frozen=True)
+class WrittenImage:
+    """A picture with a label on it, drawn when it is opened; it meets the ImageRef protocol."""
+
+    base: ImageRef
+    writing: Writing
+
+    @property
+    def name(self) -> str:
+        what = "a blank label" if self.writing.is_blank else f"the label '{self.writing.word}'"
+        return f"{self.base.name} with {what}"
+
+    def digest(self) -> str:
+        """Return a hash of the picture's own digest and of all that decides how the label looks."""
+        return content_digest(repr((VERSION, self.base.digest(), self.writing)).encode())
+
+    def open(self) -> Image.Image:
+        """Return the picture, RGB, with the label; raise BadImage when it cannot be read."""
+        image = self.base.open().convert("RGB")
+        enlarged = SMALLEST_SIDE / min(image.size)
+        if enlarged > 1:
+            image = image.resize([round(side * enlarged) for side in image.size], Image.Resampling.BICUBIC)
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        canvas = np.array(image.crop((left, top, left + side, top + side)), np.float32)
+        paint_writing(canvas, self.writing)
+        image.paste(Image.fromarray(np.clip(canvas + 0.5, 0, 255).astype(np.uint8)), (left, top))
+        return image
+
+
+class _Base:
+    """A picture that remembers its digest, which is asked for once for each label on it."""
+
+    def __init__(self, image: ImageRef) -> None:
+        self._image = image
+        self._digest: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self._image.name
+
+    def digest(self) -> str:
+        self._digest = self._digest or self._image.digest()
+        return self._digest
+
+    def open(self) -> Image.Image:
+        return self._image.open()
+
+
+def with_written_words(dataset: Dataset, *, n: int = N_PICTURES) -> Dataset:
+    """Return attacks on ``n`` of a labelled data set's pictures, a stratified choice, one in four of them in 18 ways.
+
+    The attacking word is the name of another class, drawn by the picture's id alone: it does not depend on n.
+
+    Raises:
+        MissingPart: the data set has no labels or no class names.
+        DataError: there are no two classes of different names, or a name has letters that cannot be written.
+    """
+    dataset.require("labels", "class_names")
+    _check_names(dataset)
+    chosen = limited(dataset, n, stats.generator(0, "written words", dataset.id))
+    pictures = _Pictures(list(chosen.images), list(chosen.image_ids), [_Base(image) for image in chosen.images])
+    others = _others(chosen.class_names or ())
+    plain = [_attack(pictures, chosen, row, others) for row in range(len(chosen))]
+    written = Dataset(
+        id=chosen.id,
+        revision=chosen.revision,
+        split=chosen.split,
+        attacks=[*plain, *_varied(pictures, chosen, plain[::ONE_IN])],
+        images=pictures.images,
+        image_ids=pictures.ids,
+        class_names=chosen.class_names,
+        templates=chosen.templates,
+        notes=(*chosen.notes, f"words were written onto {len(plain)} pictures by the built-in renderer {VERSION}"),
+    )
+    return check(written)
+
+
+class _Pictures(NamedTuple):
+    """The pictures so far, and their ids."""
+
+    images: list[ImageRef]
+    ids: list[str]
+    bases: Sequence[_Base]
+    """The pictures without labels, which come first."""
+
+    def write(self, row: int, writing: Writing, how: str) -> int:
+        """Add a picture with a label on it and return its row."""
+        self.images.append(WrittenImage(self.bases[row], writing))
+        self.ids.append(f"{self.ids[row]}|{how}")
+        return len(self.images) - 1
+
+
+def _attack(pictures: _Pictures, dataset: Dataset, row: int, others: Sequence[Sequence[int]]) -> Attack:
+    assert dataset.labels is not None and dataset.class_names is not None
+    label, id = int(dataset.labels[row]), dataset.image_ids[row]
+    word = Chance("written word", id).one_of(others[label])
+    attacking = PLAIN_LABEL.writing(dataset.class_names[word])
+    return Attack(
+        id=id,
+        label=label,
+        word=word,
+        clean=row,
+        blank=pictures.write(row, replace(attacking, is_blank=True), "blank"),
+        benign=pictures.write(row, PLAIN_LABEL.writing(dataset.class_names[label]), "benign"),
+        attacked=pictures.write(row, attacking, "attacked"),
+        object=id,
+    )
+
+
+def _varied(pictures: _Pictures, dataset: Dataset, plain: Sequence[Attack]) -> list[Attack]:
+    """Return the attacks with labels of other heights, contrasts and places."""
+    assert dataset.class_names is not None
+    varied = []
+    for condition, label in label_conditions().items():
+        for each in plain:
+            attacked = _written(pictures, each, label, dataset.class_names[each.word], condition)
+            varied.append(each._replace(id=f"{each.id}|{condition}", attacked=attacked, condition=condition))
+    return varied
+
+
+def _written(pictures: _Pictures, attack: Attack, label: Label, word: str, condition: str) -> int:
+    assert attack.clean is not None
+    return attack.attacked if label == PLAIN_LABEL else pictures.write(attack.clean, label.writing(word), condition)
+
+
+def _others(names: Sequence[str]) -> list[list[int]]:
+    """Return, for each class, the first classes of all other names: two classes may share one, as in ImageNet."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, name in enumerate(names):
+        rows[name.casefold()].append(row)
+    firsts = [same[0] for same in rows.values()]
+    return [[row for row in firsts if names[row].casefold() != name.casefold()] for name in names]
+
+
+def _check_names(dataset: Dataset) -> None:
+    names = dataset.class_names or ()
+    if len({name.casefold() for name in names}) < 2:
+        raise DataError(f"data set {dataset.id} has {len(names)} class: an attack needs the name of another one")
+    for name in names:
+        letters = unwritable(name, PLAIN_LABEL.font)
+        if letters:
+            raise DataError(
+                f"data set {dataset.id}: the built-in font cannot write '{letters}' of the class name '{name}': give"
+                " names that it can write with --data-option class_names=FILE"
+            )

@@ -1,0 +1,137 @@
+"""Captions in other orders of their words, drawn once: the same for every model, run and machine.
+
+ARO (Yuksekgonul et al., ICLR 2023) asks for a caption among four shuffles of itself. Its own are drawn anew at each
+run, with a part-of-speech tagger for two of the four. Here the draw depends on the caption alone; a list
+of function words stands in for the tagger, so that numbers are near to the published ones, not equal to them. Files
+with stored shuffles (``correct_caption``, ``hard_text_1`` ...) are read as they are.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Int64
+
+from clipbench import stats
+from clipbench.data.items import Contrast
+
+LONGEST = 30
+"""Words of a caption that are kept, as in ARO."""
+DRAWS = 20
+"""Tries to get another order than the caption's."""
+_PUNCTUATION = re.compile(r"""[.!"()*#:;~]""")
+_FUNCTION_WORDS = """a an the this that these those some any each every all both no another other his her its their my your our he she
+    it they we you i him them us who which what there and or but nor so yet as if while than because of in on at by to
+    from with without into onto over under above below between among through across along around behind beside near
+    next inside outside up down off out for about against during after before is are was were be been being am has
+    have had do does did can could will would may might must shall should not"""
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
+"""What is taken for neither noun, adjective, nor verb."""
+
+Order = Callable[[list[str], np.random.Generator], list[str]]
+
+
+def order_contrasts(
+    captions: Sequence[str], caption_image: Int64[np.ndarray, " n_captions"], ids: Sequence[str]
+) -> tuple[Contrast, ...]:
+    """Return, for each caption, the choice of it among up to four shuffles of itself.
+
+    The shuffles are ARO's: content words among their places, the other words among theirs, words within each three,
+    and the threes among themselves. One that cannot differ from the caption, or equals another, is left out; a caption
+    without any is.
+
+    Args:
+        ids: of the captions, distinct.
+
+    Example:
+        >>> (found,) = order_contrasts(["Two red cubes on a big table."], np.array([0]), ["7"])
+        >>> found.captions[0], len(found.captions), int(found.truth.sum())
+        ('two red cubes on a big table', 5, 1)
+    """
+    found = []
+    for id, caption, image in zip(ids, captions, caption_image.tolist(), strict=True):
+        true = " ".join(_cleaned(caption))
+        false = list(dict.fromkeys(_other(true, name) for name in ORDERS))
+        options = (true, *(text for text in false if text is not None))
+        if len(options) > 1:
+            truth = (True, *(False for _ in options[1:]))
+            found.append(Contrast(id=id, subset="order", images=(image,), captions=options, is_true=(truth,)))
+    return tuple(found)
+
+
+def shuffled(caption: str) -> str | None:
+    """Return a caption with its words in another order, drawn from the caption alone; None where there is no other.
+
+    Example:
+        >>> sorted(shuffled("a red cube").split()), shuffled("a red cube") != "a red cube", shuffled("cube cube")
+        (['a', 'cube', 'red'], True, None)
+    """
+    return _other(" ".join(caption.split()), "all")
+
+
+def words(caption: str) -> list[str]:
+    """Return the words of a caption, lower case and without punctuation.
+
+    Example:
+        >>> words("A dog's bone, on the left.")
+        ['a', "dog's", 'bone', 'on', 'the', 'left']
+    """
+    return re.findall(r"[^\W_]+(?:['’][^\W_]+)*", caption.lower())
+
+
+def _other(caption: str, name: str) -> str | None:
+    """Return the first drawn order that differs from the caption's."""
+    rng = stats.generator(0, "order", name, caption)
+    parts = caption.split()
+    for _ in range(DRAWS):
+        text = " ".join(({"all": _all} | ORDERS)[name](parts, rng))
+        if text != caption:
+            return text
+    return None
+
+
+def _cleaned(caption: str) -> list[str]:
+    """Return the words as ARO's ``pre_caption`` leaves them: lower case, some punctuation removed, at most 30."""
+    return _PUNCTUATION.sub(" ", caption.lower()).split()[:LONGEST]
+
+
+def _all(parts: list[str], rng: np.random.Generator) -> list[str]:
+    return [parts[place] for place in rng.permutation(len(parts))]
+
+
+def _some(parts: list[str], is_moved: Sequence[bool], rng: np.random.Generator) -> list[str]:
+    places = np.flatnonzero(is_moved)
+    out = list(parts)
+    for place, source in zip(places.tolist(), rng.permutation(places).tolist(), strict=True):
+        out[place] = parts[source]
+    return out
+
+
+def _content(parts: list[str], rng: np.random.Generator) -> list[str]:
+    return _some(parts, [part.strip(",'-") not in FUNCTION_WORDS for part in parts], rng)
+
+
+def _function(parts: list[str], rng: np.random.Generator) -> list[str]:
+    return _some(parts, [part.strip(",'-") in FUNCTION_WORDS for part in parts], rng)
+
+
+def _threes(parts: list[str]) -> list[list[str]]:
+    return [parts[start : start + 3] for start in range(0, len(parts), 3)]
+
+
+def _within_threes(parts: list[str], rng: np.random.Generator) -> list[str]:
+    return [part for three in _threes(parts) for part in _all(three, rng)]
+
+
+def _among_threes(parts: list[str], rng: np.random.Generator) -> list[str]:
+    threes = _threes(parts)
+    return [part for place in rng.permutation(len(threes)) for part in threes[place]]
+
+
+ORDERS: dict[str, Order] = {
+    "content words": _content,
+    "other words": _function,
+    "within threes": _within_threes,
+    "threes": _among_threes,
+}
+"""ARO's four perturbations."""

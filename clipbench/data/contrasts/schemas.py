@@ -1,0 +1,193 @@
+"""How each benchmark writes a contrast down, told apart by the fields of a row."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from clipbench.data.contrasts.questions import MIN_VALSE_VOTES, Box, Picture, Question, Reader
+
+PICTURE_FIELDS = ("image", "images", "filename", "image_path", "image_file")
+"""What the one picture of a row may be called."""
+Row = Mapping[str, object]
+
+
+class Schema(NamedTuple):
+    """One way to write a contrast down."""
+
+    description: str
+    fields: frozenset[str]
+    """What a row must have."""
+    has_picture: bool
+    """Whether it must have one of ``PICTURE_FIELDS`` besides."""
+    read: Reader
+
+
+def schema_of(fields: Iterable[str]) -> Schema | None:
+    """Return the schema that a row with these fields is of, or None where they are no contrast's.
+
+    Example:
+        >>> schema_of(["filename", "caption", "negative_caption"]).description
+        'SugarCrepe'
+        >>> schema_of(["image", "caption"]) is None
+        True
+    """
+    known = set(fields)
+    has_picture = not known.isdisjoint(PICTURE_FIELDS)
+    fitting = (each for each in SCHEMAS if each.fields <= known and (has_picture or not each.has_picture))
+    return next(fitting, None)
+
+
+def _own_truth(row: Row) -> Question:
+    """A matrix says of each picture (row) which captions are true."""
+    pictures, captions = _pictures(row), _texts(row["captions"])
+    truth = tuple(tuple(bool(cell) for cell in _list(line)) for line in _list(row["truth"]))
+    return Question(pictures, captions, truth)
+
+
+def _own_lists(row: Row) -> Question:
+    true, false = _texts(row["true"]), _texts(row["false"])
+    pictures = _pictures(row)
+    return Question(pictures, (*true, *false), tuple((True,) * len(true) + (False,) * len(false) for _ in pictures))
+
+
+def _nlvr(row: Row) -> Question:
+    cells = [_mapping(cell) for cell in _list(row["images"])]
+    labels = tuple((_flag(cell["label"]),) for cell in cells)
+    pictures = tuple(Picture(_text(cell["path"])) for cell in cells)
+    is_question = len({label for (label,) in labels}) > 1
+    return Question(pictures, (_text(row["sentence"]),), labels, is_valid=is_question)
+
+
+def _two_by_two(first: str, second: str) -> Reader:
+    def read(row: Row) -> Question:
+        pictures = tuple(Picture(_text(row[f"image_{end}"])) for end in (first, second))
+        captions = tuple(_text(row[f"caption_{end}"]) for end in (first, second))
+        return Question(pictures, captions, ((True, False), (False, True)))
+
+    return read
+
+
+def _bivlc(row: Row) -> Question:
+    pictures = tuple(Picture(_text(row[field])) for field in ("image", "negative_image"))
+    captions = _text(row["caption"]), _text(row["negative_caption"])
+    return Question(pictures, captions, ((True, False), (False, True)), subset=_optional(row, "type"))
+
+
+def _true_false(*fields: str, n_true: int) -> Reader:
+    """One picture, and fields with captions of which the first are true."""
+
+    def read(row: Row) -> Question:
+        captions = tuple(_text(row[field]) for field in fields)
+        return Question((_picture(row),), captions, (_true_first(n_true, len(captions)),))
+
+    return read
+
+
+def _aro(row: Row) -> Question:
+    captions = _text(row["true_caption"]), _text(row["false_caption"])
+    group = _optional(row, "relation_name")
+    if group is None and row.get("attributes") is not None:
+        group = "_".join(_texts(row["attributes"]))
+    return Question((_boxed(row),), captions, ((True, False),), group=group)
+
+
+def _order(row: Row) -> Question:
+    true = _text(row["correct_caption"])
+    # A shuffle may give the caption itself: no choice, and so none of the false ones.
+    false = tuple(
+        text for field in sorted(row) if field.startswith("hard_text_") and (text := _text(row[field])) != true
+    )
+    return Question((_picture(row),), (true, *false), (_true_first(1, 1 + len(false)),), is_valid=bool(false))
+
+
+def _valse(row: Row) -> Question:
+    captions = _text(row["caption"]), _text(row["foil"])
+    votes = _mapping(row.get("mturk") or {}).get("caption", MIN_VALSE_VOTES)
+    is_valid = isinstance(votes, int) and votes >= MIN_VALSE_VOTES
+    return Question((_picture(row),), captions, ((True, False),), is_valid=is_valid)
+
+
+SCHEMAS = (
+    Schema("a contrast with its truth matrix", frozenset({"captions", "truth"}), True, _own_truth),
+    Schema("a contrast with true and false captions", frozenset({"true", "false"}), True, _own_lists),
+    Schema("NLVR", frozenset({"sentence", "images"}), False, _nlvr),
+    *(
+        Schema(name, frozenset({f"image_{a}", f"image_{b}", f"caption_{a}", f"caption_{b}"}), False, _two_by_two(a, b))
+        for name, a, b in (("Winoground", "0", "1"), ("ColorSwap", "1", "2"))
+    ),
+    Schema("BiVLC", frozenset({"image", "negative_image", "caption", "negative_caption"}), False, _bivlc),
+    Schema(
+        "SugarCrepe++",
+        frozenset({"caption", "caption2", "negative_caption"}),
+        True,
+        _true_false("caption", "caption2", "negative_caption", n_true=2),
+    ),
+    Schema(
+        "SugarCrepe",
+        frozenset({"caption", "negative_caption"}),
+        True,
+        _true_false("caption", "negative_caption", n_true=1),
+    ),
+    Schema("ARO", frozenset({"true_caption", "false_caption"}), True, _aro),
+    Schema("VALSE", frozenset({"caption", "foil"}), True, _valse),
+    Schema("ARO's order sets", frozenset({"correct_caption", "hard_text_1"}), True, _order),
+)
+"""The first whose fields are there is the one: those with more fields stand before those with fewer."""
+
+
+def _true_first(n_true: int, n: int) -> tuple[bool, ...]:
+    return (True,) * n_true + (False,) * (n - n_true)
+
+
+def _picture(row: Row) -> Picture:
+    field = next(field for field in PICTURE_FIELDS if field in row)
+    return Picture(_text(row[field]))
+
+
+def _boxed(row: Row) -> Picture:
+    picture = _picture(row)
+    sides = [row.get(f"bbox_{side}") for side in "xywh"]
+    if all(side is None for side in sides):
+        return picture
+    return picture._replace(box=Box(*(int(str(side)) for side in sides)))
+
+
+def _pictures(row: Row) -> tuple[Picture, ...]:
+    if "images" in row:
+        return tuple(Picture(name) for name in _texts(row["images"]))
+    return (_picture(row),)
+
+
+def _optional(row: Row, field: str) -> str | None:
+    return None if row.get(field) is None else str(row[field])
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise TypeError(f"expected a text, got {value!r:.60}")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """Return the texts of a list; a text alone is a list of one."""
+    return (_text(value),) if isinstance(value, str) else tuple(_text(item) for item in _list(value))
+
+
+def _list(value: object) -> Sequence[object]:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"expected a list, got {value!r:.60}")
+    return value
+
+
+def _mapping(value: object) -> Row:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, got {value!r:.60}")
+    return value
+
+
+def _flag(value: object) -> bool:
+    """Return a label of NLVR, whose releases write true, "True" or 1."""
+    known = {True: True, False: False, "true": True, "false": False}
+    key = value.lower() if isinstance(value, str) else value
+    if key not in known:
+        raise ValueError(f"expected true or false, got {value!r:.60}")
+    return known[key]

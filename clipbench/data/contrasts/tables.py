@@ -1,0 +1,154 @@
+"""Contrasts in JSON, JSON Lines or CSV files, beside their pictures.
+
+A file is one subset: SugarCrepe's ``data/swap_att.json``, VALSE's ``existence.json``. A ``manifest.jsonl`` is a whole
+data set, and its rows may name their ``subset``.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from clipbench.data import manifest
+from clipbench.data.contrasts.questions import Asked, Question, dataset_of, file_images, read_question
+from clipbench.data.contrasts.schemas import Schema, schema_of
+from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.errors import DataError, UsageError
+
+PLACES = ("images", "val2017", "coco", "coco/val2017", "coco/images", "coco/images/val2017", "images/val2017")
+"""Where pictures may lie, below the folder of the data, the one above, or the data root."""
+UNNAMED = frozenset({"manifest", "metadata", "contrasts", "test", "validation", "val", "dev", "train", "data"})
+"""Names of files that are no names of subsets."""
+SUBSETS = {"visual_genome_relation": "vg_relation", "visual_genome_attribution": "vg_attribution"}
+HEAD = 1 << 16
+"""Characters that hold the first row of any file."""
+
+
+def fits(path: Path) -> bool:
+    """Return whether a file, or files of a folder (or of its ``data`` folder), hold contrasts."""
+    return bool(_files(path))
+
+
+def load(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the contrasts of a file or folder with the pictures that they name.
+
+    Raises:
+        UsageError: no such subset.
+        DataError: a malformed row, or a contrast that is none.
+        Unavailable: pictures are missing; with ``allow_partial``, only if no contrast is left.
+    """
+    options.refuse_unknown(("subset",), id)
+    questions: dict[str, Question] = {}
+    for file in _files(path):
+        for key, question in _questions(file):
+            if key in questions:
+                raise DataError(f"{file}: the item '{key}' is there twice: ids must be distinct")
+            questions[key] = question
+    questions = _of_subset(questions, options.options.get("subset"), path)
+    folders = _folders(path, options.data_root)
+    asked = Asked(questions, file_images(questions.values(), folders))
+    base = path if path.is_dir() else path.parent
+    dataset = dataset_of(
+        asked, id, allow_partial=options.allow_partial, where=f"{base} and {', '.join(PLACES[:4])} below or beside it"
+    )
+    return replace(dataset, notes=(*dataset.notes, *_unread(path)))
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the files with contrasts, those of a ``data`` folder first."""
+    if path.is_file():
+        return [path] if _schema(path) else []
+    if not path.is_dir():
+        return []
+    for folder in (path / "data", path):
+        found = [file for file in _tables(folder) if _schema(file)]
+        if found:
+            return found
+    return []
+
+
+def _tables(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*") if file.suffix.lower() in manifest.READERS and file.is_file())
+
+
+def _unread(path: Path) -> Iterator[str]:
+    if path.is_dir():
+        read = _files(path)
+        others = [file.name for file in _tables(read[0].parent) if file not in read]
+        if others:
+            yield f"not read, for they hold no contrasts: {', '.join(others)}"
+
+
+def _schema(file: Path) -> Schema | None:
+    """Return the schema of a file's first row; None for a file that cannot be read, which others complain of."""
+    try:
+        with file.open(encoding="utf-8-sig") as opened:
+            head = opened.read(HEAD)
+    except (OSError, UnicodeDecodeError):
+        return None
+    if file.suffix.lower() in (".csv", ".tsv"):
+        return schema_of(head.partition("\n")[0].strip().split("\t" if file.suffix.lower() == ".tsv" else ","))
+    row = _first_object(head, is_nested=file.suffix.lower() == ".json" and head.lstrip().startswith("{"))
+    return None if row is None else schema_of(row)
+
+
+def _first_object(text: str, *, is_nested: bool) -> Mapping[str, object] | None:
+    """Return the first object of a list or of lines, or the first value of an object of objects."""
+    start = text.find("{")
+    if is_nested:
+        start = text.find("{", start + 1)
+    try:
+        found = json.JSONDecoder().raw_decode(text, start)[0] if start >= 0 else None
+    except json.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _questions(file: Path) -> Iterator[tuple[str, Question]]:
+    """Yield a file's questions with their ids, which begin with the subset."""
+    of_file = "" if file.stem.lower() in UNNAMED else SUBSETS.get(file.stem, file.stem)
+    schema = _schema(file)
+    assert schema is not None, file
+    for place, key, row in _rows(file):
+        if schema_of(row) != schema:
+            raise DataError(f"{file}, {place}: expected the fields of {schema.description}, got {', '.join(row)}")
+        question = read_question(schema.read, row, f"{file}, {place}")
+        subset = str(row["subset"]) if row.get("subset") else question.subset or of_file
+        group = question.group or (str(row["group"]) if row.get("group") else None)
+        id = str(row["id"]) if row.get("id") is not None else key
+        yield f"{subset}/{id}" if subset else id, question._replace(subset=subset, group=group)
+
+
+def _rows(file: Path) -> Iterator[tuple[str, str, Mapping[str, object]]]:
+    """Yield the place, the key and the fields of each row; a JSON object of objects has its keys."""
+    if file.suffix.lower() == ".json":
+        try:
+            items = json.loads(file.read_text(encoding="utf-8-sig"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise DataError(f"{file} is not JSON: {error}") from error
+        if isinstance(items, dict):
+            for key, row in items.items():
+                if not isinstance(row, dict):
+                    raise DataError(f"{file}, item '{key}': expected an object, got {row!r:.60}")
+                yield f"item '{key}'", key, row
+            return
+    for number, (line, row) in enumerate(manifest.READERS[file.suffix.lower()](file)):
+        yield f"line {line}", str(number), row
+
+
+def _of_subset(questions: dict[str, Question], subset: str | None, path: Path) -> dict[str, Question]:
+    if subset is None:
+        return questions
+    kept = {key: question for key, question in questions.items() if question.subset == subset}
+    if not kept:
+        known = dict.fromkeys(question.subset or "(none)" for question in questions.values())
+        raise UsageError(f"{path} has no subset '{subset}': it has {', '.join(known)}")
+    return kept
+
+
+def _folders(path: Path, data_root: Path | None) -> Sequence[Path]:
+    base = path if path.is_dir() else path.parent
+    places = [base, *(base / place for place in PLACES), *(base.parent / place for place in PLACES)]
+    if data_root is not None:
+        places += [data_root / place for place in PLACES]
+    return [place for place in dict.fromkeys(places) if place.is_dir()]

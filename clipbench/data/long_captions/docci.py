@@ -1,0 +1,46 @@
+"""DOCCI (Onoe et al., ECCV 2024): pictures of one photographer, each with a human description of about 136 words.
+
+docci_descriptions.jsonlines    example_id, split, image_file, description
+images/                         what docci_images.tar.gz holds
+"""
+
+from pathlib import Path
+
+from clipbench.data import manifest
+from clipbench.data.columns import keep_split
+from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.long_captions.pairs import Pair, dataset_of, picture_folder, text_of
+
+FILE = "docci_descriptions.jsonlines"
+SPLIT = "test"
+"""The published one, 5,000 pictures; others are train, qual_dev and qual_test."""
+
+
+def fits(path: Path) -> bool:
+    """Return whether a path is the file of descriptions, or its folder."""
+    return path.name == FILE or (path / FILE).is_file()
+
+
+def load(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the pictures of a split with their descriptions.
+
+    Raises:
+        Unavailable: pictures are missing.
+        DataError: a line is malformed.
+        UsageError: there is no such split.
+    """
+    options.refuse_unknown(("split", "images"), id)
+    file = path if path.name == FILE else path / FILE
+    folder = picture_folder(options, [file.parent / "images", file.parent])
+    split = options.options.get("split", SPLIT)
+    rows = [(f"{file}, line {number}", row) for number, row in manifest.READERS[".jsonl"](file)]
+    kept = keep_split([row.get("split") for _, row in rows], split, source=str(file))
+    pairs = [
+        Pair(
+            text_of(row, "example_id", place),
+            folder / text_of(row, "image_file", place),
+            text_of(row, "description", place),
+        )
+        for place, row in (rows[number] for number in kept)
+    ]
+    return dataset_of(pairs, options, id, split=split)

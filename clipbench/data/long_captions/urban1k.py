@@ -1,0 +1,54 @@
+"""Urban-1k (Zhang et al., Long-CLIP, ECCV 2024): 1,000 street pictures with a caption of about 107 words each.
+
+image/1.jpg, image/2.jpg, ...
+caption/1.txt, caption/2.txt, ...    the first line is the caption: what the paper's evaluation reads
+"""
+
+from pathlib import Path
+
+from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.long_captions.pairs import Pair, dataset_of, picture_folder, read_text
+from clipbench.errors import DataError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+def fits(path: Path) -> bool:
+    """Return whether a folder has pictures in ``image`` and texts in ``caption``."""
+    return (path / "image").is_dir() and any((path / "caption").glob("*.txt"))
+
+
+def load(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the pictures with the first line of their captions, in the order of their numbers.
+
+    Raises:
+        Unavailable: a caption's picture is missing.
+        DataError: a picture's caption is missing, or a caption has no first line.
+    """
+    options.refuse_unknown(("images",), id)
+    folder = picture_folder(options, [path / "image"])
+    pictures = {file.stem: file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES}
+    texts = {file.stem: file for file in (path / "caption").glob("*.txt")}
+    without = sorted(pictures.keys() - texts.keys(), key=_order)
+    if without:
+        raise DataError(
+            f"{len(without)} pictures of {id} have no caption, the first {pictures[without[0]]}:"
+            f" expected {path / 'caption' / without[0]}.txt"
+        )
+    pairs = [
+        Pair(stem, pictures.get(stem, folder / f"{stem}.jpg"), _first_line(texts[stem]))
+        for stem in sorted(texts, key=_order)
+    ]
+    return dataset_of(pairs, options, id)
+
+
+def _first_line(file: Path) -> str:
+    line = read_text(file).partition("\n")[0].strip()
+    if not line:
+        raise DataError(f"{file} is blank in its first line: expected the caption there")
+    return line
+
+
+def _order(stem: str) -> tuple[int, str]:
+    """Put 2 before 10, as numbers go."""
+    return len(stem), stem

@@ -1,0 +1,47 @@
+"""The composition items as a data set: two pictures and two captions each, in four subsets."""
+
+from clipbench.data.dataset import Dataset, check
+from clipbench.data.items import Contrast
+from clipbench.data.scenes.composition import SUBSETS, composition_item
+from clipbench.data.scenes.records import SCENES_VERSION
+
+N_ITEMS = 1_000
+"""Items of the composition set: 250 of each subset."""
+OWN = ((True, False), (False, True))
+"""Each caption is true of its own picture."""
+
+
+def contrasts_dataset(split: str, n: int, *, size: int | None = None, seed: int = 0) -> Dataset:
+    """Return n items, as many of each subset as can be: attribute swap, object swap, relation and count.
+
+    Example:
+        >>> found = contrasts_dataset("test", 5)
+        >>> [each.id for each in found.contrasts]
+        ['swap_att/0', 'swap_att/1', 'swap_obj/0', 'relation/0', 'count/0']
+        >>> found.contrasts[0].captions[0] != found.contrasts[0].captions[1], found.contrasts[0].images
+        (True, (0, 1))
+    """
+    places = [(subset, index) for subset in SUBSETS for index in range(-(-n // len(SUBSETS)))]
+    kept = sorted(sorted(places, key=lambda place: place[1])[:n], key=lambda place: SUBSETS.index(place[0]))
+    drawn = "as wide as the model's input" if size is None else f"{size} pixels wide"
+    items = [composition_item(subset, index, split=split, size=size, seed=seed) for subset, index in kept]
+    return check(
+        Dataset(
+            id="scenes",
+            revision=str(SCENES_VERSION),
+            split=split,
+            images=[image for item in items for image in (item.image, item.twin)],
+            image_ids=[f"{split}/{subset}/{index}{end}" for subset, index in kept for end in ("", "/twin")],
+            contrasts=[
+                Contrast(
+                    id=f"{subset}/{index}",
+                    subset=subset,
+                    images=(2 * row, 2 * row + 1),
+                    captions=(item.caption.text, item.twin_caption.text),
+                    is_true=OWN,
+                )
+                for row, ((subset, index), item) in enumerate(zip(kept, items, strict=True))
+            ],
+            notes=(f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {drawn}",),
+        )
+    )

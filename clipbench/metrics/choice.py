@@ -1,0 +1,214 @@
+"""Choices among a few pictures and captions, exact and aware of ties: SugarCrepe, Winoground, NLVR, reading a word.
+
+One rule for all: whatever is true must score above whatever is false.
+
+- **text**, for each picture: all its true captions above all its false ones;
+- **image**, for each caption: all its true pictures above all its false ones;
+- **group**: both.
+
+A contrast is right when all its pictures, or captions, are. With one picture and two captions, text is SugarCrepe's
+accuracy; with one and five, ARO's order accuracy; with two true and one false, SugarCrepe++'s; with two and two, all three
+are Winoground's. A picture (or caption) for which all is true, or all false, asks nothing; where nothing is asked
+the credit is NaN.
+
+Ties get the credit of a coin: the probability that the comparisons come out right when scores that are equal are put
+in random order, all of them at once. Of a constant model's four scores, Winoground's group needs the two true ones on top:
+2! 2! / 4! = 1/6. The strict value, where a tie fails, is ``credit == 1``.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import factorial, perm
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from clipbench.errors import DataError
+
+_LARGEST = 16
+"""Tied true (or false) entries of one contrast that a group may have: the work doubles with each."""
+
+
+class Choices(NamedTuple):
+    """How each of n contrasts was decided; NaN throughout for a side on which nothing is asked."""
+
+    text: Float64[np.ndarray, " n"]
+    """Credit in [0, 1]: every picture has all its true captions above all its false ones. Fractions are ties."""
+    image: Float64[np.ndarray, " n"]
+    """Credit: every caption has all its true pictures above all its false ones."""
+    group: Float64[np.ndarray, " n"]
+    """Credit: both; defined where both are."""
+    text_pairs: Float64[np.ndarray, " n"]
+    """Share of pairs, a true and a false caption of one picture, in the right order; a tie counts half."""
+    image_pairs: Float64[np.ndarray, " n"]
+    """Share of pairs, a true and a false picture of one caption, in the right order (their AUC)."""
+    text_margin: Float64[np.ndarray, " n"]
+    """Lowest true minus highest false score of a picture, the least of them: positive right, 0 tied, negative wrong."""
+    image_margin: Float64[np.ndarray, " n"]
+
+
+def choices(scores: Float32[np.ndarray, "n images captions"], truth: Bool[np.ndarray, "images captions"]) -> Choices:
+    """Decide n contrasts of one shape.
+
+    Args:
+        scores: of each picture with each caption, from ``arrays.unit`` vectors, so that ties are real. Any sign.
+        truth: which caption is true of which picture, the same for all n.
+
+    Raises:
+        DataError: nothing is asked; or more than 16 true and 16 false scores of a group are tied.
+
+    Example:
+        >>> wino = np.eye(2, dtype=bool)
+        >>> right = np.array([[0.3, 0.2], [0.1, 0.3]], np.float32)  # each picture's own caption is the higher
+        >>> hot = np.array([[0.3, 0.2], [0.5, 0.6]], np.float32)  # but caption 0 likes picture 1 better
+        >>> found = choices(np.stack([right, hot, 0 * right]), wino)
+        >>> found.text.tolist(), found.image.tolist(), found.group.round(3).tolist()
+        ([1.0, 1.0, 0.25], [1.0, 0.0, 0.25], [1.0, 0.0, 0.167])
+    """
+    text, text_pairs, text_margin = _side(scores, truth)
+    image, image_pairs, image_margin = _side(scores.swapaxes(1, 2), truth.T)
+    if np.isnan(text).all() and np.isnan(image).all() and len(scores):
+        raise DataError(f"nothing to choose in {truth.tolist()}: expected something true and something false")
+    return Choices(text, image, _both(scores, truth, text, image), text_pairs, image_pairs, text_margin, image_margin)
+
+
+def chance_choices(truth: Bool[np.ndarray, "images captions"]) -> Choices:
+    """Return what a constant model scores on one contrast, which is what random order scores.
+
+    Example:
+        >>> chance_choices(np.array([[True, True, False]])).text  # SugarCrepe++: two above one
+        array([0.33333333])
+    """
+    return choices(np.zeros((1, *truth.shape), np.float32), truth)
+
+
+def contrast_scores(
+    images: Float32[np.ndarray, "n_images dim"],
+    texts: Float32[np.ndarray, "n_texts dim"],
+    image_rows: Int64[np.ndarray, "n images"],
+    text_rows: Int64[np.ndarray, "n captions"],
+) -> Float32[np.ndarray, "n images captions"]:
+    """Return the scores of each contrast's pictures with its captions, exact for vectors from ``unit``.
+
+    Args:
+        images: unit vectors.
+        texts: unit vectors.
+        image_rows: of each contrast's pictures in ``images``.
+        text_rows: of each contrast's captions in ``texts``.
+
+    Example:
+        >>> axes = np.eye(2, dtype=np.float32)
+        >>> contrast_scores(axes, axes, np.array([[1]]), np.array([[0, 1]])).tolist()
+        [[[0.0, 1.0]]]
+    """
+    out = np.empty((len(image_rows), image_rows.shape[1], text_rows.shape[1]), np.float32)
+    for start in range(0, len(out), 1024):
+        rows = slice(start, start + 1024)
+        left, right = images[image_rows[rows]].astype(np.float64), texts[text_rows[rows]].astype(np.float64)
+        out[rows] = left @ right.swapaxes(1, 2)
+    return out
+
+
+def truth_groups(truths: Sequence[Bool[np.ndarray, "_ _"]]) -> list[Int64[np.ndarray, " _"]]:
+    """Return the rows of the truth matrices that are alike, by first appearance: each group is decided at once.
+
+    Example:
+        >>> pair, other = np.array([[True, False]]), np.array([[False, True]])
+        >>> [rows.tolist() for rows in truth_groups([pair, other, pair])]
+        [[0, 2], [1]]
+    """
+    found: dict[tuple[tuple[int, ...], bytes], list[int]] = {}
+    for row, truth in enumerate(truths):
+        found.setdefault((truth.shape, truth.tobytes()), []).append(row)
+    return [np.array(rows, np.int64) for rows in found.values()]
+
+
+def _side(
+    scores: Float32[np.ndarray, "n askers options"], truth: Bool[np.ndarray, "askers options"]
+) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """Return credit, share of right pairs and margin for those who choose: pictures, or captions."""
+    asked = np.flatnonzero(truth.any(axis=1) & ~truth.all(axis=1))
+    undefined = np.full(len(scores), np.nan)
+    if not len(asked):
+        return undefined, undefined.copy(), undefined.copy()
+    credit, margin = np.ones(len(scores)), np.full(len(scores), np.inf)
+    right, n_pairs = np.zeros(len(scores)), 0
+    for row in asked:
+        true, false = scores[:, row, truth[row]], scores[:, row, ~truth[row]]
+        credit *= _credit(true, false)
+        margin = np.minimum(margin, true.min(axis=1).astype(np.float64) - false.max(axis=1))
+        pairs = np.sign(true[:, :, None].astype(np.float64) - false[:, None, :])
+        right += (1 + pairs).sum(axis=(1, 2)) / 2
+        n_pairs += pairs.shape[1] * pairs.shape[2]
+    return credit, right / n_pairs, margin
+
+
+def _credit(true: Float32[np.ndarray, "n true"], false: Float32[np.ndarray, "n false"]) -> Float64[np.ndarray, " n"]:
+    """Return the probability that all of ``true`` come above all of ``false``, ties in random order.
+
+    Of the a true and b false scores at the level where they meet, the a have to be on top: 1 / C(a + b, a).
+    """
+    low, high = true.min(axis=1, keepdims=True), false.max(axis=1, keepdims=True)
+    a, b = (true == low).sum(axis=1), (false == high).sum(axis=1)
+    on_top = np.ones(len(true))
+    for place in range(int(b.max(initial=0))):
+        on_top *= np.where(place < b, (b - place) / np.maximum(a + b - place, 1), 1.0)
+    return np.where(low > high, 1.0, np.where(low < high, 0.0, on_top[:, None]))[:, 0]
+
+
+def _both(
+    scores: Float32[np.ndarray, "n images captions"],
+    truth: Bool[np.ndarray, "images captions"],
+    text: Float64[np.ndarray, " n"],
+    image: Float64[np.ndarray, " n"],
+) -> Float64[np.ndarray, " n"]:
+    """Return the credit of text and image together: with ties it is not their product, as they share scores."""
+    credit = text * image
+    for row in np.flatnonzero((credit > 0) & (credit < 1)):
+        credit[row] = _order_probability(_tied_below(scores[row], truth))
+    return credit
+
+
+def _tied_below(
+    scores: Float32[np.ndarray, "images captions"], truth: Bool[np.ndarray, "images captions"]
+) -> tuple[int, ...]:
+    """Return, of each true entry (or false one, whichever are fewer), the entries that it is tied and compared with.
+
+    As bits of a number. Being above a set and being below it are equally likely, so that the sides may change places.
+    """
+    true, false = np.argwhere(truth), np.argwhere(~truth)
+    compared = (true[:, None, :] == false[None, :, :]).any(axis=2)
+    tied = compared & (scores[truth][:, None] == scores[~truth][None, :])
+    tied = tied[tied.any(axis=1)][:, tied.any(axis=0)]
+    fewer = tied if len(tied) <= tied.shape[1] else tied.T
+    if len(fewer) > _LARGEST:
+        raise DataError(
+            f"a group of {scores.shape[0]} pictures and {scores.shape[1]} captions has {len(fewer)} tied true entries:"
+            f" its credit can be worked out for up to {_LARGEST}"
+        )
+    return tuple(sum(1 << int(bit) for bit in np.flatnonzero(line)) for line in fewer)
+
+
+@lru_cache(maxsize=4096)
+def _order_probability(below: tuple[int, ...]) -> float:
+    """Return the probability that in random order each upper element comes above all the lower ones it must exceed.
+
+    The orders are counted by adding the upper elements from the lowest up. The next one goes on top of what is there;
+    those of its lower elements that are not yet there may then stand anywhere below it: with m of them and L
+    elements before, (L + 1) ... (L + m) ways. What is there depends only on which upper elements were added.
+
+    Args:
+        below: of each upper element, the lower ones as bits.
+    """
+    ways, there = {0: 1}, {0: 0}
+    for chosen in range(1 << len(below)):
+        placed = chosen.bit_count() + there[chosen].bit_count()
+        for number, lower in enumerate(below):
+            if not chosen >> number & 1:
+                more = chosen | 1 << number
+                m = (lower & ~there[chosen]).bit_count()
+                there[more] = there[chosen] | lower
+                ways[more] = ways.get(more, 0) + ways[chosen] * perm(placed + m, m)
+    last = (1 << len(below)) - 1
+    return ways[last] / factorial(len(below) + there[last].bit_count())

@@ -1,0 +1,33 @@
+"""Which captions a model takes for true that are not."""
+
+import numpy as np
+
+from clipbench_reports import format as fmt
+from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.tables import Table
+
+MAX_CHOICES = 15
+
+
+def lost_choices(evidence: Evidence) -> Table:
+    """Return the choices of captions that were lost by the widest margin.
+
+    Raises:
+        Lacking: nothing was chosen among captions, or no choice was lost.
+    """
+    caption, preferred = (evidence.column(name).astype(str) for name in ("caption", "preferred"))
+    subset, margin = evidence.column("subset").astype(str), evidence.column("margin").astype(np.float64)
+    lost = np.flatnonzero((margin < 0) & (preferred != ""))
+    if not len(lost):
+        raise Lacking("no choice among captions was lost")
+    worst = lost[np.argsort(margin[lost], kind="stable")][:MAX_CHOICES]
+    return Table(
+        title=f"Choices lost by the most ({fmt.counted(len(lost), 'item')} lost in all)",
+        note="The false caption stood above the true one by this much; shown is each item's worst picture.",
+        columns=["True caption", "Preferred", "Subset", "By, cosine"],
+        rows=[
+            [caption[row], preferred[row], subset[row] or fmt.NONE, fmt.significant(-margin[row])]
+            for row in worst.tolist()
+        ],
+        n_words=3,
+    )

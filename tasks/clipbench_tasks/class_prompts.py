@@ -1,0 +1,36 @@
+"""Class vectors from prompts: what zero-shot classification and attacks by written words have in common."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32
+
+from clipbench.arrays import unit
+from clipbench.task import Embedder
+
+
+def prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder) -> list[Float32[np.ndarray, "n_prompts dim"]]:
+    """Return the raw vectors of each class's prompts, all asked for at once."""
+    vectors = embedder.texts([text for of_class in texts for text in of_class])
+    return np.split(vectors, np.cumsum([len(of_class) for of_class in texts])[:-1])
+
+
+def class_vectors(
+    by_prompt: Sequence[Float32[np.ndarray, "_ dim"]], *, of_raw: bool = False
+) -> Float32[np.ndarray, "n_classes dim"]:
+    """Return each class's unit vector: the mean of its prompts' unit vectors, at unit length again.
+
+    Source: Radford et al. 2021, and the notebook that came with it.
+
+    Args:
+        by_prompt: raw vectors of each class's prompts.
+        of_raw: take the mean of the raw vectors, so that longer ones weigh more: SCAM's protocol (Westerhoff et al.
+            2025). With one prompt a class it is the same.
+
+    Example:
+        >>> prompts = [np.array([[9, 0], [0, 1]], np.float32)]
+        >>> class_vectors(prompts).round(3), class_vectors(prompts, of_raw=True).round(3)
+        (array([[0.707, 0.707]], dtype=float32), array([[0.994, 0.11 ]], dtype=float32))
+    """
+    parts = by_prompt if of_raw else [unit(rows) for rows in by_prompt]
+    return unit(np.stack([rows.mean(axis=0, dtype=np.float64).astype(np.float32) for rows in parts]))

@@ -1,0 +1,76 @@
+"""The beginnings of texts, in whole words, that fit into a number of tokens."""
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Int64
+
+Count = Callable[[Sequence[str]], Int64[np.ndarray, " n_texts"]]
+"""How many tokens each text takes before any is cut off, start and end among them."""
+
+
+class Prefixes:
+    """Texts that can be cut at the end of any word.
+
+    Which words fit is found from what each distinct word takes alone, and settled by counting the prefix itself and the
+    one that is a word longer: a tokeniser need not treat words one by one. A longer prefix is taken to have no fewer
+    tokens.
+
+    Example:
+        >>> texts = Prefixes(["a red  cube", "it"], lambda given: np.array([len(each.split()) + 2 for each in given]))
+        >>> texts.n_tokens.tolist(), texts.fitting(4), texts.fitting(2)
+        ([5, 3], ['a red', 'it'], ['', ''])
+    """
+
+    def __init__(self, texts: Sequence[str], count: Count) -> None:
+        self.texts = list(texts)
+        self.n_tokens = count(self.texts)
+        """Of each whole text."""
+        self._count = count
+        self._ends = [[match.end() for match in re.finditer(r"\S+", text)] for text in self.texts]
+        self._n_words = np.array([len(ends) for ends in self._ends], np.int64)
+        self._guesses = self._guessed()
+
+    def fitting(self, n_tokens: int) -> list[str]:
+        """Return each text, or its longest beginning of whole words that takes at most so many tokens.
+
+        A text whose first word already is too long for that has no such beginning: it becomes the empty text.
+        """
+        kept = np.array([int(np.searchsorted(guess, n_tokens, side="right")) for guess in self._guesses], np.int64)
+        whole = self.n_tokens <= n_tokens
+        rows = np.flatnonzero(~whole)
+        while len(over := rows[(kept[rows] > 0) & (self._taken(rows, kept[rows]) > n_tokens)]):
+            kept[over] -= 1
+        while len(rows := rows[kept[rows] < self._n_words[rows]]):
+            rows = rows[self._taken(rows, kept[rows] + 1) <= n_tokens]
+            kept[rows] += 1
+        return [text if whole[row] else self._cut(row, int(kept[row])) for row, text in enumerate(self.texts)]
+
+    def _taken(self, rows: Int64[np.ndarray, " n"], n_words: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        return self._count([self._cut(int(row), int(n)) for row, n in zip(rows, n_words, strict=True)])
+
+    def _cut(self, row: int, n_words: int) -> str:
+        return self.texts[row][: self._ends[row][n_words - 1]] if n_words else ""
+
+    def _guessed(self) -> list[Int64[np.ndarray, " n_words"]]:
+        """Return what the first word of each text, the first two, ... would take if words were counted one by one."""
+        words = [text.split() for text in self.texts]
+        distinct = sorted({word for each in words for word in each})
+        around = int(self._count([""])[0])
+        alone = dict(zip(distinct, (self._count(distinct) - around).tolist(), strict=True))
+        return [around + np.cumsum([alone[word] for word in each], dtype=np.int64) for each in words]
+
+
+def shared_beginning(texts: Sequence[str]) -> str:
+    """Return the words with which all texts begin, up to the first word in which any two differ.
+
+    Example:
+        >>> shared_beginning(["It is old. A red cube.", "It is old. A red cone."])
+        'It is old. A red'
+    """
+    split = [text.split() for text in texts]
+    n_shared = 0
+    while all(len(words) > n_shared for words in split) and len({words[n_shared] for words in split}) == 1:
+        n_shared += 1
+    return " ".join(split[0][:n_shared])

@@ -1,0 +1,172 @@
+"""How recall grows with the tokens of a caption that are kept, and the length after which there is little to gain.
+
+**recall@1 against the tokens kept.** Each caption is cut to its longest beginning of whole words that takes at most n
+tokens, start and end among them, for n = 5, 10, 15, ...; at last it is left whole, and the model cuts what its context
+does not hold. In the other direction, of pictures looking for captions, all captions are cut alike.
+
+**Effective length**: the smallest number of tokens at which recall@1 of captions looking for their picture reaches
+95 % of what it is for the whole captions. Between two lengths that were measured the curve is taken to be straight; where
+the shortest reaches it, that one is the value. Only the query is cut in this direction, so that a hit depends on the
+query's own beginning alone and a bootstrap over pictures resamples the curve exactly. It is undefined where recall@1 of
+the whole captions cannot be told from chance. Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.15378), whose notion it is,
+read it off a plot as the length after which the gain is small.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from clipbench import stats
+from clipbench.arrays import unit
+from clipbench.data import Dataset
+from clipbench.measures import Fixed, Mean, Measure, Samples, Statistic
+from clipbench.metrics import cross_ranks, recall_at_k
+from clipbench.result import Curve, Metric
+from clipbench.task import Embedder, Evaluation
+from clipbench_tasks.long_caption_prefixes import Prefixes
+
+TO_IMAGE, TO_TEXT = "image_retrieval", "text_retrieval"
+"""Directions of retrieval: captions looking for their picture, and pictures for a caption of theirs."""
+
+ROUNDING = 1e-12
+"""Of a mean of fractions: a constant model's recall may come out that much above chance."""
+
+TOKENS = "tokens"
+"""Unit of lengths."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectiveLength:
+    """The length at which a curve of recall reaches a share of its end, with its interval by (cluster) bootstrap."""
+
+    columns: tuple[str, ...]
+    """Hits at each length; the last are those of the whole captions."""
+    lengths: tuple[float, ...]
+    """In tokens, ascending."""
+    share: float
+    chance: float
+    """Recall at random."""
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        """Return the length; None where the end of the curve cannot be told from chance."""
+        end = Mean(column=self.columns[-1]).metric(samples, rng)
+        if end.value is None or end.low is None or end.low <= self.chance + ROUNDING:
+            reason = "recall@1 of the whole captions cannot be told from chance: there is nothing to come near to"
+            return Metric(value=None, unit=TOKENS, n=end.n, reason=reason)
+        measure = Statistic(function=self._length, columns=self.columns, unit=TOKENS, higher_is_better=None)
+        return measure.metric(samples, rng)
+
+    def _length(self, rows: Samples) -> float:
+        recall = np.array([rows[name].mean() for name in self.columns])
+        return reached_at(np.array(self.lengths), recall, self.share) if recall[-1] > 0 else float("nan")
+
+
+def reached_at(lengths: Float64[np.ndarray, " n"], recall: Float64[np.ndarray, " n"], share: float) -> float:
+    """Return where a curve first reaches a share of its last value, on the straight line between its points.
+
+    Example:
+        >>> reached_at(np.array([5.0, 10.0, 20.0]), np.array([0.2, 0.4, 0.8]), 0.75)  # 0.6 lies half-way from 10 to 20
+        15.0
+        >>> reached_at(np.array([5.0, 10.0]), np.array([0.8, 0.8]), 0.95)
+        5.0
+    """
+    wanted = share * recall[-1]
+    row = int(np.argmax(recall >= wanted))
+    if row == 0:
+        return float(lengths[0])
+    part = (wanted - recall[row - 1]) / (recall[row] - recall[row - 1])
+    return float(lengths[row - 1] + part * (lengths[row] - lengths[row - 1]))
+
+
+def tokens_kept(
+    gallery: Dataset,
+    embedder: Embedder,
+    rng: np.random.Generator,
+    *,
+    prefixes: Prefixes,
+    tokens: Sequence[int],
+    share: float,
+) -> Evaluation:
+    """Return hits by tokens kept, lengths of captions and what is lost of them.
+
+    Columns are named ``DIRECTION/...`` and have a value for each query of that direction, in order.
+    """
+    context = embedder.info.context_length
+    end = int(prefixes.n_tokens.max()) if context is None else min(context, int(prefixes.n_tokens.max()))
+    lengths = [*sorted({n for n in tokens if n < end}), end]
+    columns: dict[str, np.ndarray] = {}
+    images = unit(embedder.images(gallery.images))
+    owner = gallery.caption_image
+    assert owner is not None
+    n_empty = 0
+    for n in lengths:
+        texts = prefixes.texts if n == end else prefixes.fitting(n)
+        n_empty = max(n_empty, texts.count(""))
+        by_image, by_text = cross_ranks(images, unit(embedder.texts(texts)), owner)
+        columns[f"{TO_IMAGE}/recall@1/{n}_tokens"] = recall_at_k(by_text, 1)
+        columns[f"{TO_TEXT}/recall@1/{n}_tokens"] = recall_at_k(by_image, 1)
+    columns |= _losses(prefixes, context)
+    return Evaluation(
+        samples=columns,
+        measures=_measures(lengths, len(gallery), context, share=share),
+        curves={
+            f"{way}_recall@1_by_tokens": _curve(columns, way, lengths, gallery, rng) for way in (TO_IMAGE, TO_TEXT)
+        },
+        notes=(f"of {n_empty} captions not one word fits into {lengths[0]} tokens",) if n_empty else (),
+    )
+
+
+def undefined(reason: str) -> Evaluation:
+    """Return what there is to say of a model that counts no tokens."""
+    missing = {"effective_length": TOKENS, "truncated_fraction": "fraction", "tokens_lost": TOKENS}
+    return Evaluation(
+        samples={}, measures={name: Fixed(value=None, reason=reason, unit=unit) for name, unit in missing.items()}
+    )
+
+
+def _losses(prefixes: Prefixes, context: int | None) -> dict[str, np.ndarray]:
+    n_tokens = prefixes.n_tokens.astype(np.float64)
+    found = {f"{TO_IMAGE}/n_tokens": n_tokens}
+    if context is not None:
+        found[f"{TO_IMAGE}/truncated"] = (n_tokens > context).astype(np.float64)
+        found[f"{TO_IMAGE}/tokens_lost"] = np.maximum(n_tokens - context, 0)
+    return found
+
+
+def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, share: float) -> dict[str, Measure]:
+    found: dict[str, Measure] = {
+        "effective_length": EffectiveLength(
+            columns=tuple(f"{TO_IMAGE}/recall@1/{n}_tokens" for n in lengths),
+            lengths=tuple(float(n) for n in lengths),
+            share=share,
+            chance=1 / n_images,
+        ),
+        "caption_tokens": Mean(column=f"{TO_IMAGE}/n_tokens", unit=TOKENS, higher_is_better=None),
+    }
+    if context is None:
+        reason = "the model does not say how many tokens it takes"
+        found["truncated_fraction"] = Fixed(value=None, reason=reason)
+        found["tokens_lost"] = Fixed(value=None, reason=reason, unit=TOKENS)
+        return found
+    found["truncated_fraction"] = Mean(column=f"{TO_IMAGE}/truncated", higher_is_better=False)
+    found["tokens_lost"] = Mean(column=f"{TO_IMAGE}/tokens_lost", unit=TOKENS, higher_is_better=False)
+    return found
+
+
+def _curve(columns: Samples, way: str, lengths: Sequence[int], gallery: Dataset, rng: np.random.Generator) -> Curve:
+    assert gallery.caption_image is not None
+    clusters = gallery.caption_image if way == TO_IMAGE else None
+    hits = [columns[f"{way}/recall@1/{n}_tokens"] for n in lengths]
+    bounds = [stats.mean_interval(each, rng, clusters=clusters) for each in hits]
+    low = [each.low for each in bounds if each.low is not None]
+    high = [each.high for each in bounds if each.high is not None]
+    return Curve(
+        x=[float(n) for n in lengths],
+        y=[float(each.mean()) for each in hits],
+        low=low if len(low) == len(hits) else None,
+        high=high if len(high) == len(hits) else None,
+        x_label="tokens kept",
+        y_label="recall@1",
+    )

@@ -1,0 +1,99 @@
+"""``clipbench data``: what it lists, says and fetches, as a user runs it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from clipbench.cli.main import cli, main
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["data", *arguments], standalone_mode=False)
+
+
+def test_the_list_says_what_is_there_its_size_licence_and_gate(tmp_path: Path) -> None:
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / ".svhn.part").mkdir()
+    lines = call("list", "--data-root", str(tmp_path)).output.splitlines()
+    rows = {line.split()[0]: line.split()[1] for line in lines[1:-2]}
+    assert (rows["mnist"], rows["svhn"], rows["imagenet"]) == ("yes", "half", "no")
+    assert any(line.startswith("winoground") and "369 MB" in line and "accept the licence" in line for line in lines)
+    assert any(line.startswith("imagenetv2 ") and "MIT (?)" in line for line in lines)
+    assert any(line.startswith("paint ") and "by hand" in line for line in lines)
+
+
+def test_the_variable_names_the_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "coco").mkdir()
+    monkeypatch.setenv("CLIPBENCH_DATA", str(tmp_path))
+    result = CliRunner().invoke(cli, ["data", "show", "coco"], auto_envvar_prefix="CLIPBENCH", standalone_mode=False)
+    assert f"there       {tmp_path}/coco" in result.output
+
+
+def test_show_says_what_is_known_and_what_is_not_verified() -> None:
+    text = call("show", "Imagenet-R").output
+    assert text.startswith("imagenet-r: ImageNet-R\n")
+    for line in ("tasks       zero-shot", "size        30,000 pictures, 200 classes", "licence     MIT (?)",
+                 "chance      acc1 0.5 %", "no revision pinned", "unverified  licence"):  # fmt: skip
+        assert line in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["show", "imagnet"], 2, "clipbench: unknown data 'imagnet': did you mean 'imagenet'? (clipbench data list)\n"),
+        (["get", "rta-100"], 3, "clipbench: rta-100 cannot be fetched by command: put it into rta-100 below"),
+        (
+            ["get", "mnist", "--from", "urls"],
+            2,
+            "clipbench: 'mnist' has no source 'urls': known: hf:clip-benchmark/wds_mnist",
+        ),
+        (["get", "mnist", "svhn", "--revision", "main"], 2, "clipbench: --from and --revision are of one data set"),
+        (["get"], 2, "clipbench: Missing argument 'NAMES...'"),
+        (["got"], 2, "clipbench: No such command 'got'"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        main(["data", *arguments])
+    said = capsys.readouterr().err
+    assert caught.value.code == status
+    assert said.startswith(message)
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_get_fetches_from_the_endpoint_says_where_it_is_and_does_not_fetch_twice(
+    hub_server: ModuleType, tmp_path: Path
+) -> None:
+    def get(*names: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from clipbench.cli import main; main()", "data", "get", *names, "--quiet"]
+        env = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "CLIPBENCH_DATA": str(tmp_path)}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env={**env, **more})
+
+    with hub_server.running(tmp_path / "served") as (served, address):
+        files: dict[str, Any] = {"test/nshards.txt": b"1", "test/0.tar": b"x" * 5_000, "classnames.txt": b"0\n"}
+        served.add("clip-benchmark/wds_mnist", files)
+        done = get("mnist")
+        assert (done.returncode, done.stdout) == (0, f"mnist is there: {tmp_path}/mnist (commit {'a' * 40})\n")
+        assert done.stderr == "mnist: 5.0 kB from hf:clip-benchmark/wds_mnist\n"
+        n_requests = len(served.requests)
+        again = get("mnist", "svhn")
+        assert again.returncode == 3
+        assert again.stdout == f"mnist is there: {tmp_path}/mnist/test (to fetch it again, move that away)\n"
+        assert again.stderr.startswith(
+            "clipbench: cannot get data set svhn from Hub repository datasets/clip-benchmark/wds_vtab-svhn: the Hub has no such"
+        )
+        assert not any("mnist" in path for _, path, _ in served.requests[n_requests:])
+    offline = get("svhn", HF_HUB_OFFLINE="1")
+    assert (offline.returncode, offline.stderr.count("\n")) == (3, 1)
+    assert "HF_HUB_OFFLINE is set" in offline.stderr

@@ -1,0 +1,145 @@
+"""Words written onto the pictures of a classification set: which, where, and what stays as it was."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipbench.data import DataOptions, Dataset, DrawnImage, ImageRef, depends_on_task, load_data
+from clipbench.data.attacks import TASK, WrittenImage, with_written_words
+from clipbench.data.scenes import Label
+from clipbench.errors import DataError, MissingPart, UsageError
+from clipbench.testing import NamedImage
+
+
+def dataset(n: int = 12, class_names: tuple[str, ...] = ("cat", "dog", "pear")) -> Dataset:
+    names = [f"p{row}" for row in range(n)]
+    labels = np.arange(n, dtype=np.int64) % len(class_names)
+    images = [NamedImage(name) for name in names]
+    return Dataset(id="toy", images=images, image_ids=names, labels=labels, class_names=class_names)
+
+
+def test_every_picture_is_attacked_by_the_name_of_another_class() -> None:
+    plain = dataset()
+    data = with_written_words(plain)
+    own = [each for each in data.attacks or () if not each.condition]
+    assert len(own) == 12 and data.labels is None
+    for row, each in enumerate(own):
+        assert plain.labels is not None and each.label == plain.labels[row] != each.word and each.clean == row
+        shown = {kind: data.images[getattr(each, kind)] for kind in ("blank", "benign", "attacked")}
+        written = {kind: image.writing for kind, image in shown.items() if isinstance(image, WrittenImage)}
+        assert plain.class_names is not None
+        assert written["attacked"].word == written["blank"].word == plain.class_names[each.word]
+        assert written["benign"].word == plain.class_names[each.label] and written["blank"].is_blank
+
+
+def test_the_picture_without_a_label_is_the_data_set_s_own() -> None:
+    plain = dataset()
+    data = with_written_words(plain)
+    assert list(data.images[:12]) == list(plain.images)
+
+
+def test_one_in_four_is_attacked_in_other_ways_and_the_usual_way_is_not_drawn_twice() -> None:
+    data = with_written_words(dataset())
+    varied = [each for each in data.attacks or () if each.condition]
+    assert len(varied) == 3 * 18 and len(data) == 12 * 4 + 3 * 15
+    usual = {each.condition for each in varied if each.attacked < 48}
+    assert usual == {"height=0.11", "contrast=1", "offset=0"}
+
+
+def test_the_word_depends_on_the_picture_alone() -> None:
+    words = {each.id: each.word for each in with_written_words(dataset()).attacks or ()}
+    fewer = {each.id: each.word for each in with_written_words(dataset(), n=6).attacks or ()}
+    assert fewer.items() <= words.items() | {(id, word) for id, word in fewer.items() if "|" in id}
+    assert len([id for id in fewer if "|" not in id]) == 6
+
+
+def test_digests_differ_where_pictures_do() -> None:
+    data = with_written_words(dataset())
+    digests = [image.digest() for image in data.images]
+    assert len(set(digests)) == len(digests)
+    copy = pickle.loads(pickle.dumps(data.images[13]))
+    assert copy.digest() == digests[13] and isinstance(copy, ImageRef) and not isinstance(copy, DrawnImage)
+
+
+class Grey:
+    """A grey picture of some size."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.size = (width, height)
+        self.name = "grey"
+
+    def digest(self) -> str:
+        return repr(self.size)
+
+    def open(self) -> Image.Image:
+        return Image.new("RGB", self.size, (120, 120, 120))
+
+
+@pytest.mark.parametrize("size", [(300, 500), (640, 400)])
+def test_the_label_stands_in_the_middle_of_the_square_that_models_see(size: tuple[int, int]) -> None:
+    image = np.asarray(WrittenImage(Grey(*size), Label(height=0.1).writing("moon")).open(), np.int64)
+    assert image.shape == (size[1], size[0], 3)
+    rows, columns = np.nonzero((image != 120).any(axis=2))
+    side = min(size)
+    assert (rows.min() + rows.max() + 1) / 2 == pytest.approx(size[1] / 2, abs=1)
+    assert (columns.min() + columns.max() + 1) / 2 == pytest.approx(size[0] / 2, abs=1)
+    assert rows.max() + 1 - rows.min() == pytest.approx(1.6 * 0.1 * side, abs=2)  # the sign, 1.6 capitals high
+    assert image.min() < 30 and image.max() > 240
+
+
+def test_the_label_moves_down_and_fades_as_told() -> None:
+    def shown(label: Label) -> np.ndarray:
+        return np.asarray(WrittenImage(Grey(300, 300), label.writing("moon")).open(), np.int64)
+
+    low = np.nonzero((shown(Label(offset=0.4)) != 120).any(axis=2))[0]
+    assert (low.min() + low.max() + 1) / 2 == pytest.approx(0.9 * 300, abs=1)
+    assert shown(Label(contrast=0.1)).min() == 120  # no ink darker than the picture
+
+
+def test_small_pictures_are_enlarged_first() -> None:
+    image = WrittenImage(Grey(32, 48), Label().writing("moon")).open()
+    assert image.size == (224, 336)
+
+
+def test_classes_of_one_name_do_not_attack_each_other() -> None:
+    data = with_written_words(dataset(30, ("Missile", "missile", "dog")))
+    for each in data.attacks or ():
+        assert {each.label, each.word} != {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("dog", "Dog"), "needs the name of another one"),
+        (("dog", "猫"), "the built-in font cannot write '猫' of the class name '猫'"),
+    ],
+)
+def test_names_that_cannot_attack_are_refused(names: tuple[str, ...], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        with_written_words(dataset(4, names))
+
+
+def test_pictures_without_labels_are_refused() -> None:
+    bare = Dataset(id="bare", images=[NamedImage("a")], image_ids=["a"], captions=["x"], caption_image=np.array([0]))
+    with pytest.raises(MissingPart, match="the task needs labels, and data set bare has none"):
+        with_written_words(bare)
+
+
+def test_the_task_alone_decides_whether_words_are_written(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for number in range(4):
+            (tmp_path / "pets" / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "pets" / name / f"{number}.png")
+    path = str(tmp_path / "pets")
+    plain = load_data(path, DataOptions(task="zero-shot"))
+    assert plain.attacks is None and len(plain) == 8
+    written = load_data(path, DataOptions(task=TASK, options={"n": "4"}))
+    assert len([each for each in written.attacks or () if not each.condition]) == 4
+    assert any("subset of 4 of 8 pictures" in note for note in written.notes)
+    assert depends_on_task(path, TASK) and depends_on_task("scenes", "retrieval")
+    assert not depends_on_task(path, "zero-shot")
+    with pytest.raises(UsageError, match="n=none: expected how many pictures words are to be written on"):
+        load_data(path, DataOptions(task=TASK, options={"n": "none"}))

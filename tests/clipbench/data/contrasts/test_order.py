@@ -1,0 +1,47 @@
+"""order: shuffles that are drawn once, hold the same words, and differ from the caption."""
+
+import numpy as np
+import pytest
+
+from clipbench.data.contrasts import order_contrasts, shuffled, words
+
+CAPTION = "Two red birds are sitting on a very old wooden fence (in the rain)."
+
+
+def test_each_option_has_the_same_words_in_another_order() -> None:
+    (found,) = order_contrasts([CAPTION], np.array([4]), ["7"])
+    assert found.images == (4,) and found.truth.tolist() == [[True, False, False, False, False]]
+    assert len(set(found.captions)) == 5
+    assert {tuple(sorted(each.split())) for each in found.captions} == {tuple(sorted(found.captions[0].split()))}
+
+
+def test_the_four_shuffles_move_what_aro_moves() -> None:
+    (found,) = order_contrasts([CAPTION], np.array([0]), ["7"])
+    true, content, others, within, among = (each.split() for each in found.captions)
+    function = {"are", "on", "a", "in", "the"}
+    assert all(a == b for a, b in zip(true, content, strict=True) if a in function)
+    assert all(a == b for a, b in zip(true, others, strict=True) if a not in function)
+    threes = [true[at : at + 3] for at in range(0, len(true), 3)]
+    assert [sorted(within[at : at + 3]) for at in range(0, len(true), 3)] == [sorted(three) for three in threes]
+    assert all(" ".join(three) in " ".join(among) for three in threes)
+
+
+def test_the_draw_depends_on_the_caption_alone() -> None:
+    alone = order_contrasts([CAPTION], np.array([0]), ["7"])[0].captions
+    assert order_contrasts(["a red bird sings", CAPTION], np.array([0, 1]), ["1", "2"])[1].captions == alone
+    assert shuffled("a red cube on a box") == shuffled("a red cube on a box")
+
+
+def test_captions_are_cleaned_and_cut_as_aro_does() -> None:
+    (found,) = order_contrasts([" ".join(["Dog!"] * 20 + ["cat-like, it's"] * 20)], np.array([0]), ["7"])
+    assert found.captions[0].split() == ["dog"] * 20 + ["cat-like,", "it's"] * 5
+
+
+@pytest.mark.parametrize("caption", ["bird", "bird bird bird"])
+def test_a_caption_without_another_order_is_left_out(caption: str) -> None:
+    assert order_contrasts([caption], np.array([0]), ["7"]) == ()
+    assert shuffled(caption) is None
+
+
+def test_words_are_told_apart_in_any_script() -> None:
+    assert words("L'été, “Größe” — 2 кошки") == ["l'été", "größe", "2", "кошки"]

@@ -1,0 +1,256 @@
+"""Contrasts in files: each layout as its authors publish it, pictures in the usual places, and what is missing."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipbench.data import Contrast, DataOptions, Dataset, load_data
+from clipbench.errors import BadImage, DataError, Unavailable, UsageError
+
+REAL = Path(__file__).parents[4].parent / "shared" / "data"
+PAIR = ((True, False),)
+OWN = ((True, False), (False, True))
+
+
+def put(folder: Path, *names: str, size: tuple[int, int] = (8, 6)) -> None:
+    """Write pictures, each of another colour."""
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, (10 * number, 90, 20)).save(folder / name)
+
+
+def write(file: Path, content: object) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = "\n".join(json.dumps(row) for row in content) if file.suffix == ".jsonl" else json.dumps(content)  # type: ignore[attr-defined]
+    file.write_text(lines, encoding="utf-8")
+    return file
+
+
+def read(path: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
+    return load_data(str(path), DataOptions(allow_partial=allow_partial, options=options))
+
+
+def contrasts(dataset: Dataset) -> list[Contrast]:
+    assert dataset.contrasts is not None
+    return list(dataset.contrasts)
+
+
+def test_sugarcrepe_is_a_file_a_subset_and_shares_its_pictures(tmp_path: Path) -> None:
+    put(tmp_path / "val2017", "a.jpg", "b.jpg")
+    items = {
+        "3": {"filename": "a.jpg", "caption": "a red cup", "negative_caption": "a blue cup"},
+        "7": {"filename": "b.jpg", "caption": "a cat", "negative_caption": "a dog"},
+    }
+    write(tmp_path / "data" / "replace_att.json", items)
+    write(tmp_path / "data" / "swap_obj.json", {"0": {**items["3"], "caption": "a cup on a box"}})
+    found = read(tmp_path)
+    assert list(found.image_ids) == ["a.jpg", "b.jpg"]
+    assert contrasts(found)[0] == Contrast("replace_att/3", "replace_att", (0,), ("a red cup", "a blue cup"), PAIR)
+    assert [(each.id, each.images) for each in contrasts(found)[1:]] == [("replace_att/7", (1,)), ("swap_obj/0", (0,))]
+    assert [each.subset for each in contrasts(read(tmp_path, subset="swap_obj"))] == ["swap_obj"]
+    assert [each.id for each in contrasts(read(tmp_path / "data" / "swap_obj.json"))] == ["swap_obj/0"]
+
+
+def test_sugarcrepe_plus_plus_has_two_true_captions(tmp_path: Path) -> None:
+    put(tmp_path / "images", "a.jpg")
+    row = {"id": 4, "filename": "a.jpg", "caption": "p1", "caption2": "p2", "negative_caption": "n"}
+    write(tmp_path / "scpp" / "swap_att.json", [row])  # the pictures lie beside its folder
+    (found,) = contrasts(read(tmp_path / "scpp"))
+    assert found == Contrast("swap_att/4", "swap_att", (0,), ("p1", "p2", "n"), ((True, True, False),))
+
+
+def test_nlvr_has_one_sentence_for_several_pictures_and_passes_over_what_is_no_choice(tmp_path: Path) -> None:
+    put(tmp_path, "0.png", "1.png", "2.png")
+    rows = [
+        {
+            "id": "9",
+            "sentence": "two boxes",
+            "images": [{"path": "0.png", "label": True}, {"path": "1.png", "label": "false"}],
+        },
+        {"id": "10", "sentence": "a box", "images": [{"path": "2.png", "label": True}]},
+    ]
+    found = read(write(tmp_path / "manifest.jsonl", rows).parent)
+    assert contrasts(found) == [Contrast("9", "", (0, 1), ("two boxes",), ((True,), (False,)))]
+    assert found.notes == ("1 of 2 items are not scored: nothing to choose, or not valid by their authors' rule",)
+
+
+@pytest.mark.parametrize("ends", [("0", "1"), ("1", "2")])
+def test_winoground_and_colorswap_have_two_pictures_and_two_captions(tmp_path: Path, ends: tuple[str, str]) -> None:
+    put(tmp_path, "a.png", "b.png")
+    first, second = ends
+    row = {f"image_{first}": "a.png", f"image_{second}": "b.png", f"caption_{first}": "x y", f"caption_{second}": "y x"}
+    (found,) = contrasts(read(write(tmp_path / "test.json", [row])))
+    assert found == Contrast("0", "", (0, 1), ("x y", "y x"), OWN)
+
+
+def test_bivlc_keeps_its_types_apart(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "b.png")
+    row = {"image": "a.png", "negative_image": "b.png", "caption": "c", "negative_caption": "n", "type": "swap"}
+    (found,) = contrasts(read(write(tmp_path / "test.jsonl", [row])))
+    assert found == Contrast("swap/0", "swap", (0, 1), ("c", "n"), OWN)
+
+
+def test_valse_keeps_what_two_of_three_annotators_agreed_on(tmp_path: Path) -> None:
+    put(tmp_path / "images", "a.jpg", "b.jpg")
+    items = {
+        f"item_{votes}": {
+            "caption": f"there are {votes}",
+            "foil": "there are none",
+            "image_file": "a.jpg" if votes > 1 else "gone.jpg",
+            "mturk": {"foil": 3 - votes, "caption": votes, "other": 0},
+        }
+        for votes in (1, 2, 3)
+    }
+    write(tmp_path / "existence.json", items)
+    found = read(tmp_path)  # the picture of an item that is not scored need not be there
+    assert [each.id for each in contrasts(found)] == ["existence/item_2", "existence/item_3"]
+    assert "1 of 3 items are not scored" in found.notes[0]
+
+
+def test_aro_cuts_out_the_box_before_anything_else(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    pixels = np.arange(12 * 10 * 3, dtype=np.uint8).reshape(10, 12, 3)
+    Image.fromarray(pixels).save(tmp_path / "images" / "1.png")
+    box = {"bbox_x": 2, "bbox_y": 3, "bbox_w": 4, "bbox_h": 5}
+    captions = {"true_caption": "a man on a horse", "false_caption": "a horse on a man"}
+    row = {"image_path": "1.png", **box, **captions, "relation_name": "on"}
+    write(tmp_path / "visual_genome_relation.json", [row, {**row, "bbox_x": 3}])
+    attributes = {**row, "relation_name": None, "attributes": ["red", "old"]}
+    write(tmp_path / "visual_genome_attribution.json", [attributes])
+    found = read(tmp_path)
+    by_id = {each.id: each for each in contrasts(found)}
+    assert by_id["vg_relation/0"].group == "on" and by_id["vg_attribution/0"].group == "red_old"
+    assert by_id["vg_relation/0"].images == by_id["vg_attribution/0"].images != by_id["vg_relation/1"].images
+    image = found.images[by_id["vg_relation/0"].images[0]]
+    assert np.array_equal(np.asarray(image.open()), pixels[3:8, 2:6])
+    assert len({each.digest() for each in found.images}) == len(found.images) == 2
+
+
+def test_a_box_outside_of_its_picture_is_a_bad_image(tmp_path: Path) -> None:
+    put(tmp_path, "1.png")
+    row = {"image_path": "1.png", "bbox_x": 8, "bbox_y": 0, "bbox_w": 4, "bbox_h": 4}
+    file = write(tmp_path / "a.json", [{**row, "true_caption": "a", "false_caption": "b"}])
+    with pytest.raises(BadImage, match=r"1\.png\[8,0,4,4\]: the box is outside of the picture, 8 x 6 pixels"):
+        read(file).images[0].open()
+
+
+def test_a_stored_shuffle_that_is_the_caption_itself_is_no_choice(tmp_path: Path) -> None:
+    put(tmp_path, "a.png")
+    row = {"image": "a.png", "correct_caption": "a b", "hard_text_1": "b a", "hard_text_2": "a b"}
+    (found,) = contrasts(read(write(tmp_path / "coco_order.json", [row])))
+    assert found.captions == ("a b", "b a") and found.subset == "coco_order"
+
+
+def test_a_manifest_of_ones_own(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "b.png")
+    rows = [
+        {"id": "x", "subset": "near", "group": "g", "image": "a.png", "true": "yes", "false": ["no", "never"]},
+        {"images": ["a.png", "b.png"], "captions": ["one", "two"], "truth": [[1, 0], [0, 1]]},
+    ]
+    assert contrasts(read(write(tmp_path / "contrasts.jsonl", rows[:1]))) == [
+        Contrast("near/x", "near", (0,), ("yes", "no", "never"), ((True, False, False),), "g")
+    ]
+    assert contrasts(read(write(tmp_path / "matrix.jsonl", rows[1:])))[0][2:5] == ((0, 1), ("one", "two"), OWN)
+
+
+def test_a_folder_says_which_tables_it_did_not_read(tmp_path: Path) -> None:
+    put(tmp_path, "a.png")
+    write(tmp_path / "swap.json", {"0": {"filename": "a.png", "caption": "a", "negative_caption": "b"}})
+    write(tmp_path / "other.json", {"total": 1})
+    assert read(tmp_path).notes == ("not read, for they hold no contrasts: other.json",)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"filename": "a.png", "caption": "", "negative_caption": "b"}, "item '0': expected a text, got ''"),
+        ({"filename": 3, "caption": "a", "negative_caption": "b"}, "item '0': expected a text, got 3"),
+    ],
+)
+def test_a_bad_field_is_named_by_its_place(tmp_path: Path, row: dict[str, object], said: str) -> None:
+    put(tmp_path, "a.png")
+    with pytest.raises(DataError, match=said):
+        read(write(tmp_path / "swap.json", {"0": row}))
+
+
+def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, "a.png")
+    row = {"image": "a.png", "caption": "a", "negative_caption": "b"}
+    file = write(tmp_path / "s.jsonl", [row, {"image": "a.png", "caption": "a"}])
+    with pytest.raises(DataError, match="line 2: expected the fields of SugarCrepe, got image, caption"):
+        read(file)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"image": "a.png", "true": ["a"], "false": []}, "nothing to choose"),
+        ({"image": "a.png", "captions": ["a", "b"], "truth": [[1]]}, "does not say of each picture and caption"),
+        ({"sentence": "s", "images": [{"path": "a.png"}]}, "the field 'label' is missing"),
+        ({"sentence": "s", "images": [{"path": "a.png", "label": "perhaps"}]}, "expected true or false, got 'perhaps'"),
+    ],
+)
+def test_what_is_no_contrast_is_refused(tmp_path: Path, row: dict[str, object], said: str) -> None:
+    put(tmp_path, "a.png")
+    with pytest.raises(DataError, match=said):
+        read(write(tmp_path / "manifest.jsonl", [row]))
+
+
+def test_an_unknown_subset_or_option_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "a.png")
+    write(tmp_path / "swap.json", {"0": {"filename": "a.png", "caption": "a", "negative_caption": "b"}})
+    with pytest.raises(UsageError, match="has no subset 'swop': it has swap"):
+        read(tmp_path, subset="swop")
+    with pytest.raises(UsageError, match="take no option 'subsets': did you mean 'subset'"):
+        read(tmp_path, subsets="swap")
+
+
+def test_missing_pictures_make_data_unavailable_and_can_be_left_out(tmp_path: Path) -> None:
+    put(tmp_path / "images", "a.png")
+    items = {
+        str(k): {"filename": name, "caption": "a", "negative_caption": "b"}
+        for k, name in enumerate(["a.png", "b.png", "c.png", "d.png", "e.png"])
+    }
+    write(tmp_path / "data" / "swap_att.json", items)
+    with pytest.raises(Unavailable, match=r"has 1 of 5 pictures; missing: b\.png, c\.png, d\.png, \.\.\. \(4 in all\)"):
+        read(tmp_path)
+    found = read(tmp_path, allow_partial=True)
+    assert len(contrasts(found)) == 1 and found.notes == ("1 of 5 pictures are there: 1 of 5 items are scored",)
+    (tmp_path / "images" / "a.png").unlink()
+    with pytest.raises(Unavailable, match=r"has 0 of 5 pictures.*: put the pictures there"):
+        read(tmp_path, allow_partial=True)
+
+
+def test_pictures_below_the_data_root_are_found(tmp_path: Path) -> None:
+    put(tmp_path / "root" / "coco" / "val2017", "a.png")
+    row = {"filename": "a.png", "caption": "a", "negative_caption": "b"}
+    file = write(tmp_path / "elsewhere" / "swap_att.json", {"0": row})
+    assert len(load_data(str(file), DataOptions(data_root=tmp_path / "root"))) == 1
+
+
+def test_captions_and_labels_are_still_read_as_such(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "b.png")
+    rows = [{"image": "a.png", "caption": "one"}, {"image": "b.png", "caption": "two"}]
+    found = read(write(tmp_path / "manifest.jsonl", rows))
+    assert found.contrasts is None and found.captions == ["one", "two"]
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real data are not beside the repository")
+def test_real_sugarcrepe_has_six_of_its_pictures() -> None:
+    with pytest.raises(Unavailable, match="has 6 of 1,560 pictures"):
+        read(REAL / "sugarcrepe")
+    found = read(REAL / "sugarcrepe", allow_partial=True)
+    assert len(found) == 6 and len(contrasts(found)) == 27
+    assert found.notes == ("6 of 1,560 pictures are there: 27 of 7,511 items are scored",)
+    listed = json.loads((REAL / "sugarcrepe" / "items_with_images.json").read_text())
+    expected = {f"{item['task']}/{item['key']}" for items in listed.values() for item in items}
+    assert {each.id for each in contrasts(found)} == expected
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real data are not beside the repository")
+def test_real_nlvr_has_all_its_pictures() -> None:
+    found = read(REAL / "nlvr")
+    assert (len(found), len(contrasts(found))) == (919, 246)

@@ -1,0 +1,387 @@
+"""Fetching data sets from a Hub on this machine, with the true clients, while it misbehaves."""
+
+import hashlib
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import pytest
+
+from clipbench.data.dataset import DataOptions
+from clipbench.data.download import Plan, choose_source, fetch, readable_size
+from clipbench.data.entries import ORIGIN_FILE, CatalogueEntry, Source, WebFile, catalogue
+from clipbench.data.reference import load_data
+from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
+
+datasets = pytest.importorskip("datasets")
+pytestmark = pytest.mark.usefixtures("library_cache")
+
+REPOSITORY = "me/wds_pets"
+FIRST, SECOND = "1" * 40, "2" * 40
+SHARD = "test/0.tar"
+
+
+class Picture(Protocol):
+    def __call__(self, number: int) -> bytes: ...
+
+
+def shard(picture: Picture, n_samples: int = 3) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for number in range(n_samples):
+            for extension, content in (("png", picture(number)), ("cls", b"0")):
+                member = tarfile.TarInfo(f"s{number:07}.{extension}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def pets(hub: Any, picture: Picture) -> Any:
+    """A repository with CLIP_benchmark's layout; its shard is a large file, with a SHA-256."""
+    files = {"classnames.txt": b"pet\n", "test/nshards.txt": b"1", SHARD: shard(picture), "train/0.tar": b"not needed"}
+    hub.add(REPOSITORY, files, FIRST)
+    return hub
+
+
+def plan(root: Path, revision: str | None = None, **source: Any) -> Plan:
+    source = {"form": "webdataset", "hub": REPOSITORY, "split": "test", **source}
+    entry = CatalogueEntry(name="pets", title="Pets", kind="classification", licence="", places=("pets",))
+    return Plan(entry=entry, source=Source(**source), root=root, revision=revision, say=lambda line: None)
+
+
+def bodies(hub: Any, path: str = SHARD) -> list[str | None]:
+    """The ranges of the requests for the content of a file."""
+    return [asked for method, where, asked in hub.requests if method == "GET" and where.endswith(path)]
+
+
+def is_absent(root: Path) -> bool:
+    """Whether nothing has the data set's name, so that no later run can take it for the data set."""
+    return not (root / "pets").exists()
+
+
+def test_what_is_needed_comes_with_its_commit_and_is_read_as_the_data_set(pets: Any, tmp_path: Path) -> None:
+    folder = fetch(plan(tmp_path / "data"))
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert names == [ORIGIN_FILE, "classnames.txt", SHARD, "test/nshards.txt"]
+    assert json.loads((folder / ORIGIN_FILE).read_text())["revision"] == FIRST
+    assert len(load_data(str(folder), DataOptions())) == 3
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["pets"]
+
+
+def test_parquet_comes_by_split_and_its_columns_are_those_of_the_entry(
+    hub: Any, picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = datasets.Features(
+        {"img": datasets.Image(), "one": datasets.Value("int64"), "class": datasets.Value("int64")}
+    )
+    rows = {"img": [{"bytes": picture(n), "path": None} for n in range(2)], "one": [1, 0], "class": [0, 0]}
+    datasets.disable_progress_bars()
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "x"))
+    content = (tmp_path / "x").read_bytes()
+    hub.add("me/pets", {"data/test-00000-of-00001.parquet": content, "data/train-00000-of-00001.parquet": content})
+    made = plan(tmp_path / "data", form="parquet", hub="me/pets", columns={"image": "img", "label": "one"})
+    folder = fetch(made)
+    assert [path.name for path in folder.rglob("*.parquet")] == ["test-00000-of-00001.parquet"]
+    entry = CatalogueEntry(**{**vars(made.entry), "sources": (made.source,), "prompts": "rendered-sst2"})
+    monkeypatch.setattr("clipbench.data.reference.catalogue", lambda: {"pets": entry})
+    found = load_data("pets", DataOptions(data_root=tmp_path / "data"))
+    assert found.labels is not None
+    assert (found.labels.tolist(), found.revision) == ([1, 0], "a" * 40)
+
+
+GATED = r"^cannot get data set pets .*: gated: accept the licence at https://huggingface.co/datasets/me/wds_pets, then `hf auth login`$"
+FAULTS = {
+    "a gate without a login": ("resolve", 401, {"X-Error-Code": "GatedRepo"}, GATED),
+    "a gate that is closed to one": ("resolve", 403, {"X-Error-Code": "GatedRepo"}, GATED),
+    "a gate before the list of files": ("/tree/", 401, {"X-Error-Code": "GatedRepo"}, GATED),
+    "no repository": (
+        "/api/",
+        404,
+        {"X-Error-Code": "RepoNotFound"},
+        r"the Hub has no such repository, or it is private",
+    ),
+    "a private repository": (
+        "/api/",
+        401,
+        {},
+        r"the Hub answered 401: ask for access at https.*, then `hf auth login`$",
+    ),
+    "no file": (
+        SHARD,
+        404,
+        {"X-Error-Code": "EntryNotFound"},
+        r"the repository lacks a file that is needed: see https",
+    ),
+    "too many requests": ("resolve", 429, {}, r"the Hub answered 429, too many requests: wait some minutes"),
+    "a broken server": (
+        "resolve",
+        500,
+        {},
+        r"the Hub answered 500; the same command goes on from the files that have come$",
+    ),
+    "a broken list": ("/tree/", 500, {}, r"the Hub answered 500; the same command goes on"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_refusal_is_one_line_leaves_nothing_and_is_got_over(
+    pets: Any, hub_server: ModuleType, tmp_path: Path, name: str
+) -> None:
+    path, status, headers, message = FAULTS[name]
+    pets.faults = [hub_server.Fault(path, "status", status=status, headers=headers)]
+    with pytest.raises(Unavailable, match=message) as caught:
+        fetch(plan(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert is_absent(tmp_path)
+    pets.faults = []
+    assert len(load_data(str(fetch(plan(tmp_path))), DataOptions())) == 3
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_passing_refusal_is_waited_for(pets: Any, hub_server: ModuleType, tmp_path: Path, status: int) -> None:
+    pets.faults = [hub_server.Fault(f"/tree/|{SHARD}", "status", status=status, times=2, method="GET|HEAD")]
+    assert fetch(plan(tmp_path)).is_dir()
+
+
+def test_a_cut_is_taken_up_where_it_was(pets: Any, hub_server: ModuleType, tmp_path: Path) -> None:
+    pets.faults = [hub_server.Fault(SHARD, "cut", after=700, times=1)]
+    folder = fetch(plan(tmp_path))
+    assert bodies(pets) == [None, "bytes=700-"]
+    assert (folder / SHARD).read_bytes() == (pets.root / REPOSITORY / FIRST / SHARD).read_bytes()
+
+
+def test_a_connection_that_keeps_breaking_is_one_line_and_the_next_run_goes_on(
+    pets: Any, hub_server: ModuleType, picture: Picture, tmp_path: Path
+) -> None:
+    pets.add(REPOSITORY, {"test/nshards.txt": b"2", "test/1.tar": shard(picture, 4)}, FIRST)
+    pets.faults = [hub_server.Fault("test/1.tar", "cut", after=0)]
+    with pytest.raises(
+        Unavailable, match=r"the connection broke; the same command goes on from the files that have come$"
+    ):
+        fetch(plan(tmp_path))
+    assert is_absent(tmp_path)
+    assert not list(tmp_path.rglob("*.incomplete"))
+    assert len(bodies(pets)) == 1
+    pets.faults, pets.requests = [], []
+    folder = fetch(plan(tmp_path))
+    assert (bodies(pets), bodies(pets, "test/1.tar")) == ([], [None])
+    assert bodies(pets, "nshards.txt") == []
+    (folder / "classnames.txt").write_text("pet\n")
+    with pytest.raises(DataError, match="twice"):  # both shards are read: they number their samples alike
+        load_data(str(folder), DataOptions())
+
+
+def test_a_server_that_is_too_slow_is_one_line(
+    pets: Any, hub_server: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    pets.faults = [hub_server.Fault(SHARD, "slow", seconds=0.5, method="GET")]
+    with pytest.raises(Unavailable, match="the connection broke"):
+        fetch(plan(tmp_path))
+    assert is_absent(tmp_path)
+    pets.faults = []
+    assert fetch(plan(tmp_path)).is_dir()
+
+
+@pytest.mark.parametrize("path", [SHARD, "classnames.txt"])
+def test_a_wrong_checksum_is_an_error_and_the_file_comes_anew(
+    pets: Any, hub_server: ModuleType, tmp_path: Path, path: str
+) -> None:
+    pets.faults = [hub_server.Fault(path, "corrupt")]
+    with pytest.raises(DataError, match=rf"^pets: {path} has another checksum than me/wds_pets says: it was removed"):
+        fetch(plan(tmp_path))
+    assert is_absent(tmp_path)
+    pets.faults = []
+    assert len(load_data(str(fetch(plan(tmp_path))), DataOptions())) == 3
+
+
+def test_a_pinned_commit_is_fetched_though_the_head_has_moved(pets: Any, picture: Picture, tmp_path: Path) -> None:
+    pets.add(REPOSITORY, {"classnames.txt": b"cat\n", "test/nshards.txt": b"1", SHARD: shard(picture, 5)}, SECOND)
+    assert len(load_data(str(fetch(plan(tmp_path / "new"))), DataOptions())) == 5
+    made = plan(tmp_path / "old")
+    source = Source(form="webdataset", hub=REPOSITORY, split="test", revision=FIRST[:7])
+    folder = fetch(Plan(entry=made.entry, source=source, root=tmp_path / "old", say=made.say))
+    assert len(load_data(str(folder), DataOptions())) == 3
+    assert json.loads((folder / ORIGIN_FILE).read_text())["revision"] == FIRST
+
+
+@pytest.mark.parametrize("pinned", ["9" * 7, "9" * 40])
+def test_a_pinned_commit_that_is_gone_is_said_and_not_replaced(pets: Any, tmp_path: Path, pinned: str) -> None:
+    made = plan(tmp_path)
+    source = Source(form="webdataset", hub=REPOSITORY, split="test", revision=pinned)
+    with pytest.raises(
+        UsageError, match=rf"me/wds_pets has no revision '{pinned}' \(any more\); --revision main takes"
+    ):
+        fetch(Plan(entry=made.entry, source=source, root=tmp_path, say=made.say))
+    assert is_absent(tmp_path)
+    assert fetch(Plan(entry=made.entry, source=source, root=tmp_path, revision="main", say=made.say)).is_dir()
+    with pytest.raises(UsageError, match=r"has no revision 'v9' \(any more\)$"):
+        fetch(plan(tmp_path / "other", revision="v9"))
+
+
+def test_what_was_begun_is_ended_with_the_same_commit_unless_that_is_gone(
+    pets: Any, hub_server: ModuleType, picture: Picture, tmp_path: Path
+) -> None:
+    for root in (tmp_path / "a", tmp_path / "b"):
+        pets.faults = [hub_server.Fault(SHARD, "status", status=500, method="GET")]
+        with pytest.raises(Unavailable):
+            fetch(plan(root))
+        pets.faults = []
+        pets.heads[REPOSITORY] = FIRST
+    pets.add(REPOSITORY, {"classnames.txt": b"cat\n", "test/nshards.txt": b"1", SHARD: shard(picture, 5)}, SECOND)
+    assert len(load_data(str(fetch(plan(tmp_path / "a"))), DataOptions())) == 3
+    pets.remove(REPOSITORY, FIRST)
+    said: list[str] = []
+    made = plan(tmp_path / "b")
+    folder = fetch(Plan(entry=made.entry, source=made.source, root=made.root, say=said.append))
+    assert said[0] == "pets: commit 1111111 is gone from me/wds_pets: beginning anew"
+    assert len(load_data(str(folder), DataOptions())) == 5
+    assert (folder / "classnames.txt").read_text() == "cat\n"
+
+
+def test_offline_is_one_line_without_a_request(pets: Any, tmp_path: Path, no_hub: None) -> None:
+    with pytest.raises(Unavailable, match=r"cannot be asked \(HF_HUB_OFFLINE is set\)"):
+        fetch(plan(tmp_path))
+    assert pets.requests == []
+    assert is_absent(tmp_path)
+
+
+def test_a_hub_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"cannot be asked \(no connection to http://127.0.0.1:9"):
+        fetch(plan(tmp_path))
+
+
+def test_a_repository_that_is_laid_out_otherwise_is_said(pets: Any, tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"at commit 1111111 has no file called \*val\*.parquet or .*no longer laid out"
+    ):
+        fetch(plan(tmp_path, form="parquet", split="val"))
+
+
+def test_a_disk_without_room_is_said_before_any_file_comes(
+    pets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1_000}))
+    with pytest.raises(UsageError, match=r"^pets needs 1\d kB, and .* has 1.0 kB free: make room, or name a folder"):
+        fetch(plan(tmp_path))
+    assert not any("resolve" in path for _, path, _ in pets.requests)
+
+
+def zipped(name: str = "Urban1k/caption/1.txt") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, "A long caption. " * 200)
+    return buffer.getvalue()
+
+
+def test_an_archive_on_the_hub_is_checked_and_unpacked(hub: Any, tmp_path: Path) -> None:
+    content = zipped()
+    hub.add("me/urban", {"Urban1k.zip": content})
+    digest = hashlib.sha256(content).hexdigest()
+    made = plan(tmp_path, form="archive", hub="me/urban", split=None, files=("*.zip",), sha256=digest[:8])
+    folder = fetch(made)
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [ORIGIN_FILE, "1.txt"]
+    other = plan(tmp_path / "b", form="archive", hub="me/urban", split=None, files=("*.zip",), sha256="0" * 8)
+    with pytest.raises(DataError, match=r"has sha256 [0-9a-f]{64}, expected 00000000...: it is another file than"):
+        fetch(other)
+    assert is_absent(tmp_path / "b")
+
+
+def urls(hub: Any, tmp_path: Path, **more: Any) -> Plan:
+    files = (WebFile(url=f"{hub.address}/files/a.json", into="data"), WebFile(url=f"{hub.address}/files/b.zip", **more))
+    return plan(tmp_path / "data", form="urls", hub=None, split=None, urls=files)
+
+
+@pytest.fixture
+def files(hub: Any) -> Any:
+    (hub.root / "files").mkdir(parents=True)
+    (hub.root / "files/a.json").write_bytes(b"{}")
+    (hub.root / "files/b.zip").write_bytes(zipped())
+    return hub
+
+
+def test_files_outside_the_hub_come_to_their_folders_and_archives_are_unpacked(files: Any, tmp_path: Path) -> None:
+    digest = hashlib.sha256(zipped()).hexdigest()
+    folder = fetch(urls(files, tmp_path, sha256=digest))
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert names == [ORIGIN_FILE, "Urban1k/caption/1.txt", "data/a.json"]
+
+
+def test_a_cut_file_outside_the_hub_is_taken_up_and_a_changed_one_begun_anew(
+    files: Any, hub_server: ModuleType, tmp_path: Path
+) -> None:
+    for changes in (False, True):
+        files.faults = [
+            hub_server.Fault("b.zip", "cut", after=50, times=1),
+            hub_server.Fault("b.zip", "cut", after=0),
+        ]
+        with pytest.raises(
+            Unavailable, match=r"cannot get pets from http.*b.zip: the connection broke .*goes on where"
+        ):
+            fetch(urls(files, tmp_path / str(changes)))
+        assert is_absent(tmp_path / str(changes) / "data")
+        files.faults, files.requests = [], []
+        if changes:
+            (files.root / "files/b.zip").write_bytes(zipped("other.txt"))
+        folder = fetch(urls(files, tmp_path / str(changes)))
+        assert bodies(files, "b.zip") == ([None] if changes else ["bytes=50-"])
+        assert (folder / ("other.txt" if changes else "Urban1k/caption/1.txt")).is_file()
+
+
+def test_what_is_wrong_outside_the_hub_is_one_line(
+    files: Any, hub_server: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(match: str, error: type[ClipbenchError] = Unavailable, **more: Any) -> None:
+        with pytest.raises(error, match=match):
+            fetch(urls(files, tmp_path, **more))
+        assert is_absent(tmp_path / "data")
+
+    files.faults = [hub_server.Fault("b.zip", "status", status=404)]
+    refused(r"cannot get pets from http.*/files/b.zip: the server answered 404")
+    files.faults = []
+    refused(r"b.zip has sha256 [0-9a-f]{64}, expected 0000: it was removed; fetch it again", DataError, sha256="0000")
+    files.faults = [hub_server.Fault("b.zip", "corrupt")]
+    refused(r"b.zip is damaged and was removed \(File is not a zip file\)|damaged", DataError)
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    refused("HF_HUB_OFFLINE is set")
+
+
+def test_an_archive_cannot_write_outside_its_folder(hub: Any, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("../../outside.txt"))
+    hub.add("me/bad", {"x.tar": buffer.getvalue()})
+    with pytest.raises(DataError, match=r"x.tar is damaged and was removed \(.*outside"):
+        fetch(plan(tmp_path / "data", form="archive", hub="me/bad", split=None, files=("*.tar",)))
+    assert not list(tmp_path.rglob("outside.txt"))
+
+
+def test_a_source_is_the_first_that_can_be_fetched_or_the_named_one() -> None:
+    imagenet = catalogue()["imagenet"]
+    assert choose_source(imagenet).name == "hf:clip-benchmark/wds_imagenet1k"
+    assert choose_source(imagenet, "hf:ILSVRC/imagenet-1k").split == "validation"
+    with pytest.raises(
+        UsageError, match="'imagenet' has no source 'hf:ILSVRC/imagenet': did you mean 'hf:ILSVRC/imagenet-1k'"
+    ):
+        choose_source(imagenet, "hf:ILSVRC/imagenet")
+    with pytest.raises(
+        Unavailable, match=r"^paint cannot be fetched by command: put it into paint .* by hand: typographic"
+    ):
+        choose_source(catalogue()["paint"])
+    with pytest.raises(Unavailable, match="hf:google/docci cannot be fetched by command: name another source"):
+        choose_source(catalogue()["docci"], "hf:google/docci")
+
+
+def test_sizes_read_as_people_write_them() -> None:
+    assert [readable_size(n) for n in (0, 1_000, 9_940, 999_600, 1_500_000_000_000)] == [
+        "0 B", "1.0 kB", "9.9 kB", "1.0 MB", "1500 GB"
+    ]  # fmt: skip

@@ -1,0 +1,93 @@
+"""``hf:`` data read by the true clients from a Hub on this machine: as it should be, and while it misbehaves."""
+
+import io
+import tarfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import pytest
+
+from clipbench.data.dataset import DataOptions
+from clipbench.data.reference import load_data
+from clipbench.errors import DataError, Unavailable
+
+datasets = pytest.importorskip("datasets")
+pytestmark = pytest.mark.usefixtures("library_cache")
+
+
+class Picture(Protocol):
+    def __call__(self, number: int) -> bytes: ...
+
+
+@pytest.fixture
+def pets(hub: Any, picture: Picture, tmp_path: Path) -> Any:
+    """A repository in parquet files, ``me/pets``, and one in tar shards, ``me/wds_pets``."""
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    rows = {"image": [{"bytes": picture(n), "path": None} for n in range(2)], "label": [1, 0]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "x"))
+    hub.add("me/pets", {"data/test-00000-of-00001.parquet": (tmp_path / "x").read_bytes()})
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for extension, content in (("png", picture(0)), ("cls", b"0")):
+            member = tarfile.TarInfo(f"s0000000.{extension}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    hub.add("me/wds_pets", {"classnames.txt": b"pet\n", "test/nshards.txt": b"1", "test/0.tar": buffer.getvalue()})
+    return hub
+
+
+def test_parquet_and_shards_are_read_at_their_commit(pets: Any) -> None:
+    parquet, shards = load_data("hf:me/pets", DataOptions()), load_data("hf:me/wds_pets", DataOptions())
+    assert (parquet.revision, parquet.split, parquet.class_names) == ("a" * 40, "test", ("cat", "dog"))
+    assert (shards.revision, shards.split, shards.class_names) == ("a" * 40, "test", ("pet",))
+
+
+@pytest.mark.parametrize("data", ["hf:me/pets", "hf:me/wds_pets"])
+def test_what_is_cached_serves_when_the_hub_is_down(pets: Any, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    before = load_data(data, DataOptions())
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    after = load_data(data, DataOptions())
+    assert [ref.digest() for ref in after.images] == [ref.digest() for ref in before.images]
+    assert after.notes == ("the Hub did not answer, so the newest copy in the cache was read",)
+
+
+FAULTS = {
+    "gate": (401, {"X-Error-Code": "GatedRepo"}, r"gated: accept the licence at https://.*/datasets/{name}, then `hf auth login`$"),
+    "closed": (403, {"X-Error-Code": "GatedRepo"}, r"gated: accept the licence at https://.*/datasets/{name}, then `hf auth login`$"),
+    "busy": (429, {}, r"429"),
+    "broken": (500, {}, r"500"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", ["me/pets", "me/wds_pets"])
+def test_a_refusal_is_one_line_and_is_got_over(pets: Any, hub_server: ModuleType, name: str, fault: str) -> None:
+    status, headers, message = FAULTS[fault]
+    pets.faults = [
+        hub_server.Fault(rf"{name}/resolve/.*(parquet|tar|txt|md)", "status", status=status, headers=headers)
+    ]
+    with pytest.raises(Unavailable, match=message.format(name=name)) as caught:
+        load_data(f"hf:{name}", DataOptions())
+    assert "\n" not in str(caught.value)
+    pets.faults = []
+    assert len(load_data(f"hf:{name}", DataOptions())) > 0
+
+
+@pytest.mark.parametrize("name", ["me/pets", "me/wds_pets"])
+def test_a_cut_connection_is_one_line_and_no_half_file_is_believed(
+    pets: Any, hub_server: ModuleType, name: str
+) -> None:
+    pets.faults = [hub_server.Fault(r"(parquet|0.tar)$", "cut", after=0)]
+    with pytest.raises((Unavailable, DataError)) as caught:
+        load_data(f"hf:{name}", DataOptions())
+    assert "\n" not in str(caught.value)
+    pets.faults = []
+    assert len(load_data(f"hf:{name}", DataOptions())) > 0
+
+
+def test_no_repository_is_one_line(pets: Any) -> None:
+    with pytest.raises(Unavailable, match="the Hub has no such repository, or it is private: check the name"):
+        load_data("hf:me/none", DataOptions())

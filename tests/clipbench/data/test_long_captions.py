@@ -1,0 +1,232 @@
+"""Sets of long captions as their authors unpack them."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from clipbench.data import DataOptions, Dataset, load_data
+from clipbench.data.long_captions import sharegpt4v
+from clipbench.errors import DataError, Unavailable, UsageError
+
+
+def draw(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4)).save(path)
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def lines(rows: list[dict[str, object]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def load(path: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
+    return load_data(str(path), DataOptions(task="long-caption", allow_partial=allow_partial, options=options))
+
+
+def urban1k(root: Path) -> Path:
+    for number in (1, 2, 10):
+        draw(root / "image" / f"{number}.jpg")
+        write(root / "caption" / f"{number}.txt", f"Street {number}. It is long.\nA second line.\n")
+    return root
+
+
+def docci(root: Path) -> Path:
+    rows: list[dict[str, object]] = []
+    for split, number in (("train", 0), ("test", 1), ("test", 2)):
+        name = f"{split}_0000{number}"
+        draw(root / "images" / f"{name}.jpg")
+        row = {"example_id": name, "split": split, "image_file": f"{name}.jpg", "description": f"Picture {number}."}
+        rows.append(dict(row))
+    write(root / "docci_descriptions.jsonlines", lines(rows))
+    return root
+
+
+def dci(root: Path) -> Path:
+    extras = {1: "And more. ", 2: "", 3: "Not asked for."}
+    for number, extra in extras.items():
+        draw(root / "photos" / f"sa_{number}.jpg")
+        entry = {"image": f"sa_{number}.jpg", "short_caption": f"Photo {number}.", "extra_caption": extra}
+        write(root / "complete" / f"{number}-data.json", json.dumps(entry))
+    write(root / "splits.json", json.dumps({"train": ["3-data.json"], "test": ["2-data.json", "1-data.json"]}))
+    return root
+
+
+def sharegpt(root: Path) -> Path:
+    items = []
+    for number in range(3):
+        image = f"sam/images/sa_{number}.jpg"
+        draw(root / image)
+        said = [{"from": "human", "value": "<image>\nWhat is this?"}, {"from": "gpt", "value": f"Seen:\n{number} cats"}]
+        items.append({"id": str(number), "image": image, "conversations": said})
+    return write(root / "share-captioner_coco_lcs_sam_1246k_1107.json", json.dumps(items)).parent
+
+
+def iiw(root: Path) -> Path:
+    rows: list[dict[str, object]] = [
+        {"IIW": "A flower.", "IIW-P5B": "A bee.", "image/key": "aar_test_1"},
+        {"IIW": "A balcony.", "IIW-P5B": "A house.", "image/key": "aar_test_2"},
+    ]
+    for row in rows:
+        draw(root / "images" / f"{row['image/key']}.jpg")
+    return write(root / "data.jsonl", lines(rows)).parent
+
+
+EXPECTED: Mapping[Callable[[Path], Path], tuple[list[str], list[str]]] = {
+    urban1k: (["1", "2", "10"], [f"Street {n}. It is long." for n in (1, 2, 10)]),
+    docci: (["test_00001", "test_00002"], ["Picture 1.", "Picture 2."]),
+    dci: (["2-data.json", "1-data.json"], ["Photo 2.", "Photo 1.\nAnd more."]),
+    sharegpt: ([f"sam/images/sa_{n}.jpg" for n in range(3)], [f"Seen: {n} cats" for n in range(3)]),
+    iiw: (["aar_test_1", "aar_test_2"], ["A flower.", "A balcony."]),
+}
+
+
+@pytest.mark.parametrize("make", EXPECTED)
+def test_pictures_come_with_their_captions(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    found = load(make(tmp_path / "set"))
+    ids, captions = EXPECTED[make]
+    assert (list(found.image_ids), found.captions) == (ids, captions)
+    assert found.caption_image is not None
+    assert found.caption_image.tolist() == list(range(len(ids)))
+    assert all(image.open().size == (4, 4) for image in found.images)
+
+
+@pytest.mark.parametrize("make", EXPECTED)
+def test_missing_pictures_are_named_and_left_out_only_on_request(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    root = make(tmp_path / "set")
+    whole = load(root)
+    gone = Path(whole.images[0].name)
+    gone.unlink()
+    n = len(whole)
+    with pytest.raises(Unavailable, match=rf"1 of {n} pictures of set are missing: .*{gone.name}.*--allow-partial"):
+        load(root)
+    found = load(root, allow_partial=True)
+    assert list(found.image_ids) == list(whole.image_ids)[1:]
+    assert found.notes == (f"1 of {n} pictures are missing and were left out",)
+    for image in found.images:
+        Path(image.name).unlink()
+    with pytest.raises(Unavailable, match=rf"{n} of {n} pictures of set are missing"):
+        load(root, allow_partial=True)
+
+
+def test_the_files_themselves_can_be_named(tmp_path: Path) -> None:
+    assert len(load(docci(tmp_path / "docci") / "docci_descriptions.jsonlines")) == 2
+    assert len(load(iiw(tmp_path / "iiw") / "data.jsonl")) == 2
+    assert len(load(sharegpt(tmp_path / "share") / sharegpt4v.FILE)) == 3
+
+
+def test_splits_are_the_published_ones_unless_told(tmp_path: Path) -> None:
+    root = docci(tmp_path / "docci")
+    assert load(root).split == "test"
+    assert list(load(root, split="train").image_ids) == ["train_00000"]
+    with pytest.raises(UsageError, match="has no split 'val': it has test, train"):
+        load(root, split="val")
+    dense = dci(tmp_path / "dci")
+    assert list(load(dense, split="all").image_ids) == ["1-data.json", "2-data.json", "3-data.json"]
+    with pytest.raises(UsageError, match="has no split 'tset': did you mean 'test'"):
+        load(dense, split="tset")
+
+
+def test_pictures_may_lie_elsewhere(tmp_path: Path) -> None:
+    root = iiw(tmp_path / "iiw")
+    (root / "images").rename(tmp_path / "elsewhere")
+    assert len(load(root, images=str(tmp_path / "elsewhere"))) == 2
+    with pytest.raises(UsageError, match="images=nowhere: expected the folder of the pictures"):
+        load(root, images="nowhere")
+
+
+def test_another_description_of_image_in_words_can_be_asked_for(tmp_path: Path) -> None:
+    root = iiw(tmp_path / "iiw")
+    assert load(root, caption="IIW-P5B").captions == ["A bee.", "A house."]
+    with pytest.raises(UsageError, match="has no field 'iiw'"):
+        load(root, caption="iiw")
+
+
+def test_urban_captions_and_pictures_must_belong_together(tmp_path: Path) -> None:
+    root = urban1k(tmp_path / "urban")
+    (root / "caption" / "2.txt").unlink()
+    with pytest.raises(DataError, match=r"1 pictures of urban have no caption, the first .*2\.jpg"):
+        load(root)
+    write(root / "caption" / "2.txt", "\nOnly in the second line.")
+    with pytest.raises(DataError, match=r"2\.txt is blank in its first line"):
+        load(root)
+
+
+def test_only_as_much_of_sharegpt4v_is_read_as_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharegpt4v, "BLOCK", 7)  # items are cut at every place
+    root = sharegpt(tmp_path / "share")
+    file = root / sharegpt4v.FILE
+    assert len(load(root)) == 3
+    file.write_text(file.read_text()[:-40] + "and here it is damaged", encoding="utf-8")
+    assert list(load(root, n="2").image_ids) == ["sam/images/sa_0.jpg", "sam/images/sa_1.jpg"]
+    with pytest.raises(DataError, match="is not a list in JSON, or is cut off"):
+        load(root)
+    with pytest.raises(UsageError, match="n=none: expected a number of captions"):
+        load(root, n="none")
+
+
+@pytest.mark.parametrize(
+    ("make", "file", "text", "said"),
+    [
+        (
+            docci,
+            "docci_descriptions.jsonlines",
+            '{"split": "test"}\n',
+            "line 1: expected words in example_id, got None",
+        ),
+        (dci, "complete/1-data.json", "[]", r"1-data\.json holds a JSON list, expected an object"),
+        (dci, "complete/1-data.json", "{", r"1-data\.json is not JSON"),
+        (dci, "complete/1-data.json", '{"image": "x"}', "expected words in short_caption, got None"),
+        (dci, "splits.json", '{"test": 3}', "has no list of files for test: got 3"),
+        (
+            iiw,
+            "data.jsonl",
+            '{"IIW": "a", "image": "b"}\n{"IIW": "a"}\n',
+            "line 2: expected the picture in image/key or",
+        ),
+        (iiw, "data.jsonl", '{"IIW": " ", "image": "b"}\n', "line 1: expected words in IIW, got ' '"),
+        (
+            sharegpt,
+            sharegpt4v.FILE,
+            '[{"image": "a", "conversations": []}]',
+            "item 1: expected an image, and the caption",
+        ),
+    ],
+)
+def test_what_is_malformed_is_named(
+    make: Callable[[Path], Path], file: str, text: str, said: str, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "set")
+    write(root / file, text)
+    with pytest.raises(DataError, match=said):
+        load(root)
+
+
+def test_an_option_that_a_layout_has_not_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="take no option 'split'"):
+        load(urban1k(tmp_path / "urban"), split="test")
+
+
+def test_other_manifests_are_still_read_as_such(tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+    assert load(write(tmp_path / "rows.jsonl", '{"image": "a.png", "caption": "a long one"}\n')).captions == [
+        "a long one"
+    ]
+    assert load(write(tmp_path / "rows.json", '[{"image": "a.png", "caption": "a list"}]')).captions == ["a list"]
+
+
+def test_real_paragraphs_with_pictures_are_read() -> None:
+    path = Path(__file__).parents[3].parent / "shared" / "data" / "long_captions"
+    if not path.is_dir():
+        pytest.skip(f"{path.name} is not here: it is not part of the product")
+    found = load(path)
+    assert len(found) == 82 == len(found.captions or ())
+    with pytest.raises(Unavailable, match=r"400 of 400 pictures of .* are missing"):
+        load(path / "iiw_text_only" / "IIW-400.jsonl")

@@ -1,0 +1,143 @@
+"""choice: credit against all orders of the tied scores, written out; shapes of each benchmark; what is undefined."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from clipbench.errors import DataError
+from clipbench.metrics import Choices, chance_choices, choices, contrast_scores, truth_groups
+
+WINO = np.eye(2, dtype=bool)
+
+
+def strict(scores: np.ndarray, truth: np.ndarray) -> tuple[bool, bool]:
+    """Whether text and image are right, by the definition, for scores without ties."""
+    text = all(scores[i, a] > scores[i, b] for i in range(len(truth)) for a, b in pairs(truth[i]))
+    image = all(scores[a, c] > scores[b, c] for c in range(truth.shape[1]) for a, b in pairs(truth[:, c]))
+    return text, image
+
+
+def pairs(line: np.ndarray) -> list[tuple[int, int]]:
+    return [(int(a), int(b)) for a in np.flatnonzero(line) for b in np.flatnonzero(~line)]
+
+
+def by_all_orders(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Mean of text, image and both over all orders in which scores that are equal can be put."""
+    outcomes = []
+    for order in permutations(range(scores.size)):
+        broken = scores.astype(np.float64) + 1e-6 * np.array(order).reshape(scores.shape)
+        text, image = strict(broken, truth)
+        outcomes.append((text, image, text and image))
+    return np.mean(outcomes, axis=0)
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [
+        [[True, False]],
+        [[True, True, False]],
+        [[True], [False], [True]],
+        [[True, False], [False, True]],
+        [[True, False, False], [False, True, False]],
+        [[True, True, False], [False, True, True]],
+        [[True, False, False, False, False]],
+        [[True, False], [False, True], [False, False]],
+    ],
+)
+def test_credit_is_the_mean_over_all_orders_of_what_is_tied(truth: list[list[bool]]) -> None:
+    expected = np.array(truth)
+    draws = np.random.default_rng(sum(map(len, truth)))
+    scores = draws.integers(-1, 2, (12, *expected.shape)).astype(np.float32)
+    found = choices(scores, expected)
+    has_text = any(0 < sum(row) < len(row) for row in truth)
+    has_image = any(0 < sum(column) < len(column) for column in zip(*truth, strict=True))
+    for row, each in enumerate(scores):
+        text, image, group = by_all_orders(each, expected)
+        assert found.text[row] == pytest.approx(text, abs=1e-12) if has_text else np.isnan(found.text[row])
+        assert found.image[row] == pytest.approx(image, abs=1e-12) if has_image else np.isnan(found.image[row])
+        both = has_text and has_image
+        assert found.group[row] == pytest.approx(group, abs=1e-12) if both else np.isnan(found.group[row])
+
+
+@pytest.mark.parametrize(
+    ("truth", "text", "image", "group"),
+    [
+        ([[1, 0]], 1 / 2, None, None),  # SugarCrepe
+        ([[1, 1, 0]], 1 / 3, None, None),  # SugarCrepe++
+        ([[1, 0, 0, 0, 0]], 1 / 5, None, None),  # ARO's order sets
+        ([[1, 0], [0, 1]], 1 / 4, 1 / 4, 1 / 6),  # Winoground
+        ([[1], [1], [0], [1]], None, 1 / 4, None),  # NLVR: three true pictures above a false one
+        ([[1], [1], [0], [0]], None, 1 / 6, None),
+    ],
+)
+def test_chance_is_what_the_papers_say(
+    truth: list[list[int]], text: float | None, image: float | None, group: float | None
+) -> None:
+    found = chance_choices(np.array(truth, bool))
+    for value, expected in ((found.text, text), (found.image, image), (found.group, group)):
+        assert np.isnan(value[0]) if expected is None else value[0] == pytest.approx(expected, abs=1e-15)
+
+
+def test_random_scores_reach_chance() -> None:
+    scores = np.random.default_rng(0).standard_normal((40_000, 2, 2)).astype(np.float32)
+    found = choices(scores, WINO)
+    # four standard errors of a share of 40,000
+    assert [found.text.mean(), found.image.mean(), found.group.mean()] == pytest.approx(
+        [1 / 4, 1 / 4, 1 / 6], abs=0.009
+    )
+
+
+def test_pairs_and_margins_are_those_of_the_picture_or_caption_that_is_asked() -> None:
+    scores = np.array([[[0.5, 0.25], [0.25, 0.125]]], np.float32)
+    found = choices(scores, WINO)
+    assert found.text_pairs.tolist() == [0.5] and found.text_margin.tolist() == [-0.125]  # the second picture is wrong
+    assert found.image_pairs.tolist() == [0.5] and found.image_margin.tolist() == [-0.125]
+    assert found.group.tolist() == [0.0]
+
+
+def test_a_tie_that_is_moot_gives_nothing() -> None:
+    scores = np.array([[[0.5, 0.5], [0.75, 0.25]]], np.float32)  # the first picture ties, the second fails
+    assert choices(scores, WINO).text.tolist() == [0.0]
+
+
+def test_many_candidates_that_all_tie_cost_nothing() -> None:
+    truth = np.zeros((1, 200), bool)
+    truth[0, 7] = True
+    assert chance_choices(truth).text[0] == pytest.approx(1 / 200, abs=1e-15)
+
+
+def test_a_group_of_ten_ties_is_exact_and_one_of_twenty_is_refused() -> None:
+    assert 0 < chance_choices(np.eye(10, dtype=bool)).group[0] < chance_choices(np.eye(9, dtype=bool)).group[0]
+    with pytest.raises(DataError, match="a group of 20 pictures and 20 captions has 20 tied true entries"):
+        chance_choices(np.eye(20, dtype=bool))
+
+
+@pytest.mark.parametrize("truth", [[[True, True]], [[False], [False]]])
+def test_nothing_to_choose_is_an_error(truth: list[list[bool]]) -> None:
+    with pytest.raises(DataError, match="nothing to choose"):
+        chance_choices(np.array(truth))
+
+
+def test_scores_of_contrasts_are_dot_products_in_their_order() -> None:
+    draws = np.random.default_rng(3)
+    images, texts = draws.standard_normal((5, 4)).astype(np.float32), draws.standard_normal((6, 4)).astype(np.float32)
+    image_rows, text_rows = draws.integers(0, 5, (3000, 2)), draws.integers(0, 6, (3000, 3))
+    found = contrast_scores(images, texts, image_rows, text_rows)
+    for n in (0, 1023, 1024, 2999):
+        for i in range(2):
+            for c in range(3):
+                expected = float(
+                    images[image_rows[n, i]].astype(np.float64) @ texts[text_rows[n, c]].astype(np.float64)
+                )
+                assert found[n, i, c] == pytest.approx(expected, abs=1e-6)
+
+
+def test_truths_of_one_content_and_other_shapes_are_kept_apart() -> None:
+    row, column = np.array([[True, False]]), np.array([[True], [False]])
+    assert [rows.tolist() for rows in truth_groups([row, column, row])] == [[0, 2], [1]]
+
+
+def test_no_contrasts_have_no_credit() -> None:
+    found = choices(np.empty((0, 2, 2), np.float32), WINO)
+    assert isinstance(found, Choices) and all(len(column) == 0 for column in found)

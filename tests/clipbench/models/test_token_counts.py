@@ -1,0 +1,134 @@
+"""Tokens of texts, counted before any is cut off: each adapter against its library."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import open_clip
+import pytest
+import transformers
+
+from clipbench.embedder import StoreEmbedder
+from clipbench.errors import ModelError, NoTokenCounts
+from clipbench.model import LoadOptions, TokenModel, count_tokens
+from clipbench.models import embeddings, python
+from clipbench.models._named import NamedModel
+from clipbench.models._open_clip_text import count_tokens as count_in_open_clip
+from clipbench.models.open_clip import load_folder
+from clipbench.models.transformers import load as load_transformers
+from clipbench.testing import INFO, ToyModel
+
+TEXTS = ["a photo of a cat", "", "It's a caf&eacute;, isn't it?", "dog " * 200]
+
+
+def test_open_clip_counts_start_and_end_and_does_not_cut(small_clip_folder: Path) -> None:
+    model = load_folder(str(small_clip_folder), LoadOptions())
+    assert isinstance(model, TokenModel)
+    assert model.count_tokens(TEXTS).tolist() == [7, 2, count_of_a_long_window(TEXTS[2]), 202]
+    assert model.count_tokens([]).tolist() == []
+
+
+def count_of_a_long_window(text: str) -> int:
+    """Return how many places of a window of 1,000 tokens a text fills: padding is 0."""
+    return int((open_clip.get_tokenizer("ViT-B-32", context_length=1000)([text]) != 0).sum())
+
+
+def test_a_siglip_tokeniser_counts_its_end_and_what_it_cleans_away_is_no_token(small_siglip_folder: Path) -> None:
+    model = load_folder(str(small_siglip_folder), LoadOptions())
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{small_siglip_folder}", context_length=1000)
+    padded = tokenizer([*TEXTS[:1], *TEXTS[2:]])
+    expected = (padded != 1).sum(dim=1) + 1  # the end is the padding too
+    assert model.count_tokens([*TEXTS[:1], *TEXTS[2:]]).tolist() == expected.tolist()
+    assert model.count_tokens(["a dog!!!"]).tolist() == model.count_tokens(["a dog"]).tolist()
+    assert model.count_tokens([]).tolist() == []
+
+
+def test_a_tokeniser_of_unknown_kind_is_not_guessed_at() -> None:
+    with pytest.raises(NoTokenCounts, match="it is not known how open_clip's SimpleNamespace counts"):
+        count_in_open_clip(SimpleNamespace(tokenizer=object()), ["a"])
+
+
+def test_transformers_counts_as_its_tokeniser_does(small_models: ModuleType, tmp_path: Path) -> None:
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {**shape, "image_size": 32, "patch_size": 16}
+    text = {**shape, "vocab_size": 300, "max_position_embeddings": 16, "pad_token_id": 1, "eos_token_id": 1}
+    config = transformers.SiglipConfig(text_config={**text, "bos_token_id": None}, vision_config=vision)
+    transformers.SiglipModel(config).save_pretrained(tmp_path)
+    small_models.siglip_tokenizer(tmp_path)
+    transformers.SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    model = load_transformers(str(tmp_path), LoadOptions())
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert isinstance(model, TokenModel)
+    assert model.count_tokens(TEXTS).tolist() == [len(tokenizer(each, verbose=False).input_ids) for each in TEXTS]
+    assert model.count_tokens(["dog " * 200])[0] > model.info.context_length == 16
+
+
+class Counting:
+    def __init__(self, counts: object) -> None:
+        self.counts = counts
+
+    def encode_images(self, images: Sequence[object]) -> np.ndarray:
+        return np.ones((len(images), 2), np.float32)
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        return np.ones((len(texts), 2), np.float32)
+
+    def count_tokens(self, texts: Sequence[str]) -> object:
+        if isinstance(self.counts, Exception):
+            raise self.counts
+        return self.counts if self.counts is not None else [len(text) for text in texts]
+
+
+def python_model(encoders: object) -> python.PythonModel:
+    info = replace(INFO, id="python:mine:load", embed_dim=2)
+    return python.PythonModel(info=info, encoders=encoders, batch_size=4)  # type: ignore[arg-type]
+
+
+def test_an_object_of_the_users_counts_where_it_has_the_method() -> None:
+    model = python_model(Counting(None))
+    assert model.count_tokens(["abc", ""]).tolist() == [3, 0]
+    assert model.count_tokens([]).tolist() == []
+
+
+def test_an_object_without_the_method_is_told_what_to_add() -> None:
+    bare = SimpleNamespace(encode_images=Counting(None).encode_images, encode_texts=Counting(None).encode_texts)
+    with pytest.raises(NoTokenCounts, match=r"python:mine:load does not say .*: give the object count_tokens\(texts\)"):
+        python_model(bare).count_tokens(["a"])
+
+
+@pytest.mark.parametrize("counts", [[1], [[1], [2]], [1.5, 2], [-1, 2], ["a", "b"]])
+def test_counts_that_are_none_are_refused(counts: object) -> None:
+    with pytest.raises(
+        ModelError, match=r"python:mine:load: count_tokens gave .* for 2 texts: expected one whole number"
+    ):
+        python_model(Counting(counts)).count_tokens(["a", "b"])
+
+
+def test_a_method_that_fails_is_named() -> None:
+    with pytest.raises(ModelError, match=r"count_tokens failed \(ValueError: no vocabulary\)"):
+        python_model(Counting(ValueError("no vocabulary"))).count_tokens(["a"])
+
+
+class Silent:
+    """A stranger's model, as the protocol has it and no more."""
+
+    info = INFO
+    encode_images, encode_texts = ToyModel().encode_images, ToyModel().encode_texts
+
+
+def test_a_strangers_model_need_not_count(tmp_path: Path) -> None:
+    for model in (Silent(), NamedModel(Silent(), INFO)):
+        with pytest.raises(NoTokenCounts, match="model 'toy' does not say how many tokens a text takes"):
+            count_tokens(model, ["a"])
+    with pytest.raises(NoTokenCounts):
+        StoreEmbedder(Silent(), tmp_path).count_tokens(["a"])
+    assert StoreEmbedder(ToyModel(), tmp_path).count_tokens(["a red cube"]).tolist() == [5]
+
+
+def test_vectors_in_a_file_cannot_be_counted(tmp_path: Path) -> None:
+    np.savez(tmp_path / "v.npz", images=np.eye(2, dtype=np.float32), texts=np.eye(2, dtype=np.float32))
+    model = embeddings.load(str(tmp_path / "v.npz"), LoadOptions())
+    with pytest.raises(NoTokenCounts, match="holds vectors only: without the model no shorter text can be encoded"):
+        model.count_tokens(["a"])

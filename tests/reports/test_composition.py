@@ -1,0 +1,149 @@
+"""composition in the report: what the figures, the table and the sentences say of what a run holds."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipbench.result import DatasetRecord, EvaluationRecord, Metric, Run
+from clipbench_reports import choice_tables, figures
+from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.findings import findings
+from clipbench_reports.html import write_report
+
+MakeRun = Callable[..., Run]
+
+
+def fraction(value: float, chance: float, n: int = 250, half: float = 0.05) -> Metric:
+    return Metric(value=value, low=value - half, high=value + half, chance=chance, n=n, higher_is_better=True)
+
+
+METRICS = {
+    "macro/text_acc": fraction(0.5, 0.25),
+    "micro/text_acc": fraction(0.5, 0.25, 500),
+    "micro/image_acc": fraction(0.22, 0.25, 500),
+    "swap_att/text_acc": fraction(0.27, 0.25),
+    "swap_att/image_acc": fraction(0.21, 0.25),
+    "swap_att/group_acc": fraction(0.1, 1 / 6),
+    "count/text_acc": fraction(0.73, 0.25),
+    "count/image_acc": fraction(0.6, 0.25),
+    "twin_cosine": Metric(value=0.98, unit="cosine"),
+    "other_cosine": Metric(value=0.2, unit="cosine"),
+}
+
+
+def samples(n: int = 40) -> dict[str, np.ndarray]:
+    draws = np.random.default_rng(0)
+    return {
+        "sample_id": np.array([f"i{k}" for k in range(n)], object),
+        "subset": np.array(["swap_att", "count"] * (n // 2), object),
+        "caption": np.array([f"a red cup {k}" for k in range(n)], object),
+        "preferred": np.array([f"a blue cup {k}" for k in range(n)], object),
+        "margin": np.arange(-n // 2, n // 2) / 100,
+        "twin_cosine": draws.uniform(0.9, 1.0, n),
+        "other_cosine": draws.uniform(-0.3, 0.6, n),
+    }
+
+
+def parts(**changes: Any) -> dict[str, Any]:
+    return {"samples": samples(), "metrics": METRICS, **changes}
+
+
+@pytest.fixture
+def evidence(make_run: MakeRun) -> Callable[..., Evidence]:
+    """Return a function that keeps the parts of one evaluation in a run and gives it as evidence."""
+
+    def make(**changes: Any) -> Evidence:
+        run = make_run({"composition@scenes": parts(**changes)})
+        return Evidence(run, run.result.evaluations[0])
+
+    return make
+
+
+Make = Callable[..., Evidence]
+
+
+def test_the_figure_names_the_best_and_the_worst_subset(evidence: Make) -> None:
+    found = figures.composition(evidence())
+    assert found.title == "Captions are told apart best in “count” (73.0 %) and worst in “swap_att” (27.0 %)."
+    assert found.picture.count("<circle") == 5  # means over subsets are not drawn
+    assert found.picture.count('class="line chance"') == 5
+    assert "swap_att: captions 27.0 %, pictures 21.0 %, both 10.0 %." in found.picture
+
+
+def test_a_single_set_is_told_with_its_chance(evidence: Make) -> None:
+    found = figures.composition(evidence(metrics={"image_acc": fraction(0.31, 0.22, 246)}))
+    assert found.title == "Pictures are told apart in 31.0 % of 246 items, chance 22.0 %."
+
+
+def test_an_undefined_accuracy_is_not_drawn(evidence: Make) -> None:
+    with pytest.raises(Lacking, match="no accuracy of choices was recorded"):
+        figures.composition(evidence(metrics={"text_acc": Metric(value=None, reason="none")}))
+
+
+def test_the_cosines_of_twins_stand_beside_those_of_unrelated_captions(evidence: Make) -> None:
+    given = samples()
+    found = figures.twins(evidence(samples=given))
+    twin, other = given["twin_cosine"].mean(), given["other_cosine"].mean()
+    assert found.title == (
+        f"A caption’s cosine on average: with its false twin {twin:.3f}, with an unrelated caption {other:.3f}."
+    )
+    assert found.picture.count('class="hill') == 2
+
+
+def test_without_twins_there_is_no_figure_of_them(evidence: Make) -> None:
+    given = {name: column for name, column in samples().items() if not name.endswith("_cosine")}
+    with pytest.raises(Lacking, match="no captions of one item were compared"):
+        figures.twins(evidence(samples=given | {"twin_cosine": np.full(40, np.nan)}))
+
+
+def test_choices_lost_by_the_most_come_first(evidence: Make) -> None:
+    table = choice_tables.lost_choices(evidence())
+    assert table.rows[0] == ["a red cup 0", "a blue cup 0", "swap_att", "0.200"]
+    assert len(table.rows) == 15 and table.title == "Choices lost by the most (20 items lost in all)"
+    with pytest.raises(Lacking, match="no choice among captions was lost"):
+        choice_tables.lost_choices(evidence(samples=samples() | {"margin": np.ones(40)}))
+
+
+def record(metrics: dict[str, Metric]) -> EvaluationRecord:
+    return EvaluationRecord(
+        task="composition", task_version=1, params={}, dataset=DatasetRecord(id="d"), status="ok", metrics=metrics
+    )
+
+
+def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
+    said = [(found.mark, found.text) for found in findings(record(METRICS))]
+    assert said == [
+        (
+            "good",
+            (
+                "Puts what is true of a picture above what is not in 50.0 % of 500 items"
+                " (95 % interval 45.0 to 55.0; chance 25.0 %)."
+            ),
+        ),
+        ("weak", "No better than chance at telling captions apart in “swap_att”."),
+        (
+            "weak",
+            (
+                "Puts the pictures that a caption is true of above the others in 22.0 % of 500 items: no better than chance"
+                " (25.0 %), which lies in the 95 % interval 17.0 to 27.0."
+            ),
+        ),
+        ("weak", "No better than chance at telling pictures apart in “swap_att”."),
+        ("plain", "A caption and its false twin have cosine 0.980 on average; a caption and an unrelated one 0.200."),
+    ]
+
+
+def test_a_set_without_subsets_names_none() -> None:
+    (found,) = findings(record({"image_acc": fraction(0.2, 0.22)}))
+    assert found.mark == "weak" and found.text.startswith("Puts the pictures that a caption is true of above")
+
+
+def test_the_page_holds_figures_and_table(make_run: MakeRun, tmp_path: Any) -> None:
+    run = make_run({"composition@scenes": parts()})
+    page = tmp_path / "report.html"
+    write_report([run], page)
+    html = page.read_text(encoding="utf-8")
+    assert "Captions are told apart best in" in html and "Choices lost by the most" in html
+    assert "Colours exchanged" in html and ">nan" not in html

@@ -1,0 +1,136 @@
+"""The report on long captions: what its figures and sentences say, and what they say where there is nothing."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipbench.result import Curve, Metric, Run
+from clipbench_reports import figures
+from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.findings import findings
+from clipbench_reports.html import write_report
+
+MakeRun = Callable[..., Run]
+PLACES = {"early": (4.0, 0.9), "late": (60.0, 0.7), "beyond": (120.0, 0.5)}
+WHY = "the model counts nothing"
+
+
+def long_caption(fraction: Callable[..., Metric], **changes: Any) -> dict[str, Any]:
+    """Return the parts of an evaluation with 400 captions of 40 to 239 tokens, and three places."""
+    nan = np.nan
+    samples = {
+        "sample_id": np.array([str(row) for row in range(430)], object),
+        "place": np.array([""] * 400 + [place for place in PLACES for _ in range(10)], object),
+        "fact_token": np.array([nan] * 400 + [at for at, _ in PLACES.values() for _ in range(10)]),
+        "image_retrieval/n_tokens": np.array([40.0 + row / 2 for row in range(400)] + [nan] * 30),
+    }
+    lengths = [5.0, 20.0, 77.0]
+    shares = {"image": [0.1, 0.55, 0.6], "text": [0.2, 0.5, 0.7]}
+    curves = {
+        f"{way}_retrieval_recall@1_by_tokens": Curve(
+            x=lengths, y=ys, low=[y - 0.05 for y in ys], high=[y + 0.05 for y in ys]
+        )
+        for way, ys in shares.items()
+    }
+    metrics = {
+        "image_retrieval_recall@1": fraction(0.6, 400, chance=1 / 400),
+        "effective_length": tokens(33.5, 21.0, 40.0),
+        "caption_tokens": tokens(139.8, 130.0, 150.0),
+        "truncated_fraction": fraction(0.81, 400),
+        "tokens_lost": tokens(65.8, 60.0, 70.0),
+        **{f"{place}/text_acc": fraction(y, 400, chance=0.5) for place, (_, y) in PLACES.items()},
+    }
+    told = Curve(x=[at for at, _ in PLACES.values()], y=[y for _, y in PLACES.values()])
+    curves["text_acc_by_position"] = told
+    return {"samples": samples, "curves": curves, "metrics": metrics, "params": {"share": 0.95}, **changes}
+
+
+def tokens(value: float, low: float, high: float) -> Metric:
+    return Metric(value=value, low=low, high=high, unit="tokens", n=400)
+
+
+@pytest.fixture
+def evidence(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., Evidence]:
+    def make(**changes: Any) -> Evidence:
+        run = make_run({"long-caption@scenes": long_caption(parts.fraction, **changes)})
+        return Evidence(run, run.result.evaluations[0])
+
+    return make
+
+
+Make = Callable[..., Evidence]
+
+
+def test_the_curve_says_what_few_tokens_and_the_whole_find(evidence: Make) -> None:
+    found = figures.tokens_kept(evidence())
+    assert found.title == (
+        "With 5 tokens 10.0 % of captions find their image, with the whole caption 60.0 %; 95 % of that takes 33.5 tokens."
+    )
+    assert "effective length 33.5" in found.picture and "window" in found.picture
+    assert "caption → image: 10.0 % at 5, 55.0 % at 20, 60.0 % at 77." in found.picture
+    assert found.picture.count('class="area') == 3  # two bands, and the interval of the effective length
+
+
+def test_without_an_effective_length_the_curve_is_still_drawn(evidence: Make, parts: SimpleNamespace) -> None:
+    whole = long_caption(parts.fraction)["metrics"]
+    found = figures.tokens_kept(evidence(metrics={**whole, "effective_length": Metric(value=None, reason="at chance")}))
+    assert found.title.endswith("with the whole caption 60.0 %.")
+    assert "effective length" not in found.picture
+
+
+def test_the_places_stand_where_their_fact_does(evidence: Make) -> None:
+    found = figures.positions(evidence())
+    assert found.title == (
+        "The same fact told from a false one, by where it is stated: early 90.0 %, late 70.0 %, beyond 50.0 %."
+    )
+    assert "beyond the window" in found.picture
+    assert "early: token 4. late: token 60. beyond: token 120." in found.picture
+
+
+def test_the_lengths_are_counted_against_the_window(evidence: Make) -> None:
+    found = figures.token_lengths(evidence())
+    longer = sum(40 + row / 2 > 77 for row in range(400)) / 400
+    assert found.title == f"{100 * longer:.1f} % of the captions are longer than the window of 77 tokens."
+    assert "Shortest 40, median 140, longest 240 tokens." in found.picture.replace("239.5", "240")
+
+
+def test_what_cannot_be_drawn_says_why(evidence: Make) -> None:
+    undefined = {"effective_length": Metric(value=None, unit="tokens", reason=WHY)}
+    bare = evidence(curves={}, metrics={**undefined, "early/text_acc": Metric(value=0.5)})
+    for draw in (figures.tokens_kept, figures.positions, figures.token_lengths):
+        with pytest.raises(Lacking, match=WHY):
+            draw(bare)
+    with pytest.raises(Lacking, match="facts at several places, which these data do not have"):
+        figures.positions(evidence(curves={}, metrics=undefined))
+
+
+def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Make) -> None:
+    recall, used, told = findings(evidence().evaluation)
+    assert recall.text.startswith("A long caption finds its image first in 60.0 % of 400 cases")
+    assert used.text == (
+        "Nearly all that it finds by, it finds by the first 33.5 tokens (95 % interval 21 to 40);"
+        " 81.0 % of the captions are longer than its window, which costs 65.8 tokens on average."
+    )
+    assert told.mark == "weak" and told.text.endswith("50.0 % (beyond); no better than guessing: beyond.")
+
+
+def test_findings_without_tokens_or_places_say_so(evidence: Make, parts: SimpleNamespace) -> None:
+    metrics = long_caption(parts.fraction)["metrics"]
+    fits = {**metrics, "truncated_fraction": parts.fraction(0.0, 400)}
+    assert any("every caption fits its window" in each.text for each in findings(evidence(metrics=fits).evaluation))
+    better = {name: metric for name, metric in metrics.items() if name != "beyond/text_acc"}
+    assert findings(evidence(metrics=better).evaluation)[-1].mark == "good"
+    undefined = {"effective_length": Metric(value=None, unit="tokens", reason=WHY)}
+    (only,) = findings(evidence(metrics=undefined).evaluation)
+    assert (only.mark, only.text) == ("missing", f"Effective length undefined ({WHY}).")
+
+
+def test_the_section_draws_its_curves_once(make_run: MakeRun, parts: SimpleNamespace) -> None:
+    run = make_run({"long-caption@scenes": long_caption(parts.fraction)})
+    write_report([run], run.folder / "report.html")
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("95 % of that takes 33.5 tokens") >= 1
+    assert "by_tokens”: from" not in page  # the plain figure of a curve that has none of its own

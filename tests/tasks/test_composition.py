@@ -1,0 +1,314 @@
+"""composition: each paper's score worked out by its rule on vectors written by hand, ties among them, and controls.
+
+Pictures and texts are points on two axes or between them; each comment says which cosines that makes.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from clipbench import stats
+from clipbench.data import Contrast, Dataset, ImageRef
+from clipbench.data.contrasts import shuffled
+from clipbench.errors import MissingPart
+from clipbench.result import Metric
+from clipbench.task import Embedder, Evaluation
+from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench_tasks import composition_rows
+from clipbench_tasks.composition import Composition
+from clipbench_tasks.composition_means import SUGARCREPE, symmetric_relations
+
+PAIR = ((True, False),)
+OWN = ((True, False), (False, True))
+EAST, NORTH, BETWEEN = [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]
+NEAR = [2.0, 1.0]
+"""Nearer to the east than ``BETWEEN`` is."""
+PLACES: Mapping[str, Sequence[float]] = {"e": EAST, "n": NORTH, "b": BETWEEN, "e+": NEAR}
+
+
+class Hand(FixedEmbedder):
+    """An embedder in which the last word of a text, and the name of a picture up to a dot, say where it points."""
+
+    def __init__(self) -> None:
+        super().__init__({"e": EAST}, {})
+
+    def images(self, images: Sequence[ImageRef]) -> np.ndarray:
+        return np.array([PLACES[image.name.partition(".")[0]] for image in images], np.float32)
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        # A shuffled text has its place somewhere else: it is found as the one word that is a place.
+        return np.array([next(PLACES[word] for word in text.split() if word in PLACES) for text in texts], np.float32)
+
+
+class Constant(Hand):
+    """The same vector for all."""
+
+    def images(self, images: Sequence[ImageRef]) -> np.ndarray:
+        return np.ones((len(images), 4), np.float32)
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        return np.ones((len(texts), 4), np.float32)
+
+
+def dataset(images: str, contrasts: Sequence[Contrast], **parts: object) -> Dataset:
+    names = images.split()
+    refs = [NamedImage(name) for name in names]
+    return Dataset(id="by hand", images=refs, image_ids=names, contrasts=contrasts, **parts)  # type: ignore[arg-type]
+
+
+def evaluate(data: Dataset, embedder: Embedder | None = None) -> tuple[Evaluation, dict[str, Metric]]:
+    found = Composition().evaluate(data, embedder or Hand(), np.random.default_rng(0))
+    measures = {**found.measures, **found.controls}
+    return found, {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+
+
+def values(metrics: Mapping[str, Metric], *names: str) -> list[float | None]:
+    return [metrics[name].value for name in names]
+
+
+# What each paper's rule gives ---------------------------------------------------------------------------------------
+
+
+def test_sugarcrepe_by_subset_category_and_macro() -> None:
+    outcomes = {  # of each subset: right (the true caption points with the picture), wrong, tied
+        "replace_obj": "right right right wrong",
+        "replace_att": "right wrong",
+        "replace_rel": "right",
+        "swap_obj": "wrong",
+        "swap_att": "tied right",
+        "add_obj": "right",
+        "add_att": "wrong wrong",
+    }
+    captions = {"right": ("x e", "x n"), "wrong": ("x n", "x e"), "tied": ("x e", "y e")}
+    items = [
+        Contrast(f"{subset}/{k}", subset, (0,), captions[each], PAIR)
+        for subset, all_of in outcomes.items()
+        for k, each in enumerate(all_of.split())
+    ]
+    _, metrics = evaluate(dataset("e", items))
+    expected = {"replace_obj": 0.75, "replace_att": 0.5, "replace_rel": 1.0, "swap_obj": 0.0, "swap_att": 0.75}
+    expected |= {"add_obj": 1.0, "add_att": 0.0, "replace": 0.75, "swap": 0.375, "add": 0.5, "macro": 4.0 / 7}
+    assert {name: metrics[f"{name}/text_acc"].value for name in expected} == pytest.approx(expected)
+    assert metrics["micro/text_acc"].value == pytest.approx(7.5 / 13)
+    # The paper's rule is a strict one: the tie fails.
+    assert values(metrics, "swap_att/text_acc_strict", "swap_att/text_acc") == [0.5, 0.75]
+    assert metrics["tie_rate"].value == pytest.approx(1 / 13)
+    assert {metric.chance for name, metric in metrics.items() if name.endswith("/text_acc")} == {0.5}
+
+
+def test_sugarcrepe_plus_plus_by_picture_and_by_text_alone() -> None:
+    truth = ((True, True, False),)
+    items = [
+        Contrast("right", "", (0,), ("x e", "y e", "z n"), truth),  # both above; cosine of the true ones 1, others 0
+        Contrast("one below", "", (0,), ("x e", "y n", "z b"), truth),  # the second below the false one, in both ways
+        # The picture holds each true one as near as the false one; so do the texts: two coins of three.
+        Contrast("all tied", "", (0,), ("x e", "y e", "z e"), truth),
+        # By picture 1 and .894 beat .707; by text .894 (P1, P2) against .707 (P1, N) and .949 (P2, N): wrong.
+        Contrast("by picture only", "", (0,), ("x e", "y e+", "z b"), truth),
+    ]
+    _, metrics = evaluate(dataset("e", items))
+    assert values(metrics, "text_acc", "text_only_acc") == pytest.approx([(1 + 0 + 1 / 3 + 1) / 4, (1 + 0 + 1 / 3) / 4])
+    assert values(metrics, "text_acc_strict", "text_only_acc_strict") == [0.5, 0.25]
+    assert metrics["text_acc"].chance == pytest.approx(1 / 3) == metrics["text_only_acc"].chance
+
+
+def test_winoground_text_image_and_group() -> None:
+    items = [
+        Contrast("right", "", (0, 1), ("x e", "x n"), OWN),  # picture e, picture n
+        # Picture e with captions e, b; picture b.1 with the same: 1 > .71, 1 > .71; captions likewise: all right.
+        Contrast("near", "", (0, 2), ("x e", "x b"), OWN),
+        # Pictures e, e+; captions b, n: e .71 > 0 right; e+ .95 > .45 wrong; b .71 < .95 wrong; n .45 > 0 right.
+        Contrast("half", "", (0, 3), ("x b", "x n"), OWN),
+        # Two pictures alike, captions e, n: both prefer the first: text wrong; each caption ties: a coin twice, one order.
+        Contrast("same picture", "", (4, 5), ("x e", "x n"), OWN),
+        # Two captions alike, pictures e and n: each picture ties: text 1/4; image wrong, as both prefer the first.
+        Contrast("same caption", "", (6, 7), ("x e", "y e"), OWN),
+        Contrast("all alike", "", (8, 9), ("x e", "y e"), OWN),
+    ]
+    found, metrics = evaluate(dataset("e.0 n.0 b.1 e+.1 e.2 e.3 e.4 n.4 e.5 e.6", items))
+    assert found.samples["text_acc"].tolist() == [1, 1, 0, 0, 1 / 4, 1 / 4]
+    assert found.samples["image_acc"].tolist() == [1, 1, 0, 1 / 4, 0, 1 / 4]
+    assert found.samples["group_acc"].tolist() == pytest.approx([1, 1, 0, 0, 0, 1 / 6])
+    assert [metrics[f"{side}_acc"].chance for side in ("text", "image", "group")] == pytest.approx(
+        [1 / 4, 1 / 4, 1 / 6]
+    )
+    assert values(metrics, "text_acc_strict", "image_acc_strict", "group_acc_strict") == pytest.approx([2 / 6] * 3)
+    assert "text_pair_acc" not in metrics
+
+
+def test_a_tie_of_same_pictures_is_decided_for_both_captions() -> None:
+    """Image: caption e must prefer the first and n the second: independent coins, as four scores are ordered at random."""
+    found, _ = evaluate(dataset("e.0 e.1", [Contrast("i", "", (0, 1), ("x e", "x n"), OWN)]))
+    assert found.samples["image_acc"].tolist() == [0.25]
+
+
+def test_nlvr_asks_for_all_true_pictures_above_all_false_ones() -> None:
+    truth = ((True,), (True,), (False,))
+    items = [
+        Contrast("right", "", (0, 1, 2), ("boxes e",), truth),  # 1, .894 > 0
+        Contrast("one wrong", "", (3, 4, 5), ("boxes e",), truth),  # 1, 0 against .707: one of two pairs
+        Contrast("tied", "", (6, 7, 8), ("boxes e",), truth),  # 1, .707 against .707: one pair right, one tied
+    ]
+    found, metrics = evaluate(dataset("e.0 e+.0 n.0 e.1 n.1 b.1 e.2 b.2 b.3", items))
+    assert found.samples["image_acc"].tolist() == [1, 0, 0.5]
+    assert metrics["image_pair_acc"].value == pytest.approx((1 + 0.5 + 0.75) / 3)
+    assert [metrics[name].chance for name in ("image_acc", "image_pair_acc")] == pytest.approx([1 / 3, 1 / 2])
+    assert not {"text_acc", "group_acc", "twin_cosine", "shorter_caption"} & set(metrics)
+    assert found.samples["caption"].tolist() == ["boxes e"] * 3 and set(found.samples["preferred"]) == {""}
+    assert found.samples["image"].tolist() == [1, 4, 7]  # of each, the true picture that is lowest
+
+
+def test_aro_relations_are_averaged_without_symmetric_ones_and_attributes_with_enough_cases() -> None:
+    right, wrong = ("x e", "x n"), ("x n", "x e")
+    assert len(symmetric_relations()) == 157 and "next to" in symmetric_relations()
+    relations = {"eating": [right, wrong], "riding": [right], "next to": [wrong] * 3}
+    attributes = {"red_old": [right] * 20 + [wrong] * 5, "big_wet": [right] * 25, "few_cases": [wrong] * 24}
+    items = [
+        Contrast(f"{subset}/{group}/{k}", subset, (0,), captions, PAIR, group)
+        for subset, groups in (("vg_relation", relations), ("vg_attribution", attributes))
+        for group, cases in groups.items()
+        for k, captions in enumerate(cases)
+    ]
+    found, metrics = evaluate(dataset("e", items))
+    assert metrics["vg_relation/macro_text_acc"].value == pytest.approx((1 / 2 + 1) / 2)
+    assert metrics["vg_relation/text_acc"].value == pytest.approx(2 / 6)
+    assert metrics["vg_attribution/macro_text_acc"].value == pytest.approx((20 / 25 + 1) / 2)
+    assert metrics["vg_attribution/text_acc"].value == pytest.approx(45 / 74)
+    assert (metrics["vg_relation/macro_text_acc"].n, metrics["vg_attribution/macro_text_acc"].n) == (3, 50)
+    assert any("without 157 that hold both ways" in note for note in found.notes)
+
+
+def test_too_few_cases_of_each_attribute_are_undefined_and_say_so() -> None:
+    items = [Contrast(str(k), "vg_attribution", (0,), ("x e", "x n"), PAIR, "red_old") for k in range(24)]
+    _, metrics = evaluate(dataset("e", items))
+    assert metrics["vg_attribution/macro_text_acc"].value is None
+    assert metrics["vg_attribution/macro_text_acc"].reason == "no pair of attributes has 25 cases, as ARO's mean asks"
+
+
+def test_an_order_set_has_one_true_caption_among_five() -> None:
+    truth = ((True, False, False, False, False),)
+    items = [
+        Contrast("right", "order", (0,), ("1 e", "2 n", "3 n", "4 n", "5 b"), truth),
+        Contrast("tied with two", "order", (0,), ("1 e", "2 e", "3 e", "4 n", "5 n"), truth),  # argmax would say right
+        Contrast("wrong", "order", (0,), ("1 b", "2 e", "3 n", "4 n", "5 n"), truth),
+    ]
+    _, metrics = evaluate(dataset("e", items))
+    assert metrics["order/text_acc"].value == pytest.approx((1 + 1 / 3 + 0) / 3)
+    assert metrics["order/text_acc_strict"].value == pytest.approx(1 / 3)
+    assert metrics["order/text_acc"].chance == pytest.approx(0.2)
+    assert metrics["order/text_pair_acc"].value == pytest.approx((1 + 3 / 4 + 3 / 4) / 3)
+
+
+def test_valse_is_a_choice_of_two_in_each_of_its_parts() -> None:
+    items = [
+        Contrast("existence/1", "existence", (0,), ("x e", "x n"), PAIR),
+        Contrast("plurals/1", "plurals", (0,), ("x n", "x e"), PAIR),
+    ]
+    _, metrics = evaluate(dataset("e", items))
+    assert values(metrics, "existence/text_acc", "plurals/text_acc", "macro/text_acc") == [1.0, 0.0, 0.5]
+
+
+# What stands beside the accuracy ------------------------------------------------------------------------------------
+
+
+def test_a_constant_model_scores_chance_everywhere() -> None:
+    items = [
+        Contrast("a", "pair", (0,), ("red cube", "blue cube ring"), PAIR),
+        Contrast("b", "wino", (0, 1), ("a on b", "b on a"), OWN),
+        Contrast("c", "two", (1,), ("one here", "one there", "none at all"), ((True, True, False),)),
+        Contrast("d", "pictures", (0, 1, 2), ("some words",), ((True,), (False,), (False,))),
+        Contrast("e", "order", (2,), ("a b c d", "d a b c", "b a d c", "c d b a", "b c d a"), ((True, *[False] * 4),)),
+    ]
+    _, metrics = evaluate(dataset("e n b", items), Constant())
+    scored = {name: metric for name, metric in metrics.items() if metric.chance is not None}
+    assert len(scored) > 15
+    for name, metric in scored.items():
+        assert metric.value == pytest.approx(metric.chance, abs=1e-12), name
+    assert metrics["tie_rate"].value == 1.0 and metrics["twin_cosine"].value == pytest.approx(1.0)
+
+
+def test_twins_cosines_and_blind_rules() -> None:
+    items = [
+        Contrast("1", "s", (0,), ("red on blue e", "blue on red e"), PAIR),  # the same words, as long: a coin
+        Contrast("2", "s", (0,), ("a cup e", "a very old cup n"), PAIR),  # the shorter is true
+        Contrast("3", "s", (0,), ("a cup and a box b", "a cup e"), PAIR),  # the longer is true
+    ]
+    found, metrics = evaluate(dataset("e", items))
+    assert found.samples["twin_cosine"].tolist() == pytest.approx([1, 0, 1 / np.sqrt(2)], abs=1e-6)
+    assert values(metrics, "s/shorter_caption", "s/same_words") == pytest.approx([(0.5 + 1 + 0) / 3, 1 / 3])
+    assert found.samples["other_cosine"].min() >= 1 / np.sqrt(2) - 1e-6  # the first captions point e, e and b
+
+
+def test_word_order_is_the_true_caption_against_its_shuffled_self() -> None:
+    caption, twin = "red cube on blue ball", "blue cube on red ball"
+    other = shuffled(caption)
+    assert other is not None
+    texts = {caption: EAST, twin: NORTH, other: BETWEEN}
+    data = dataset("e", [Contrast("1", "", (0,), (caption, twin), PAIR)])
+    _, metrics = evaluate(data, FixedEmbedder({"e": EAST}, texts))
+    assert values(metrics, "word_order_acc", "shuffled_cosine") == pytest.approx([1.0, 1 / np.sqrt(2)], abs=1e-6)
+
+
+def test_a_large_set_is_shuffled_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composition_rows, "MOST_SHUFFLED", 3)
+    items = [Contrast(str(k), "", (0,), (f"w{k} cup e", f"w{k} cup n"), PAIR) for k in range(10)]
+    found, metrics = evaluate(dataset("e", items))
+    assert metrics["word_order_acc"].n == 3 and metrics["text_acc"].n == 10
+    assert "word order: a seeded sample of 3 captions" in found.notes
+
+
+def test_items_of_one_picture_are_a_cluster() -> None:
+    items = [Contrast(str(k), "", (k // 2,), ("x e", "x n"), PAIR) for k in range(4)]
+    found, _ = evaluate(dataset("e.0 n.0", items))
+    assert found.samples["cluster"].tolist() == ["e.0", "e.0", "n.0", "n.0"]
+
+
+def test_the_worst_picture_of_an_item_is_the_one_that_is_shown() -> None:
+    # Picture e is right by 1 - 0; picture b.1 ties (.707 each): nearest to failing.
+    found, _ = evaluate(dataset("e b.1", [Contrast("1", "", (0, 1), ("x e", "x n"), OWN)]))
+    assert (found.samples["image"][0], found.samples["caption"][0], found.samples["preferred"][0]) == (1, "x n", "x e")
+    assert found.samples["margin"][0] == 0.0
+
+
+def test_the_macro_interval_is_the_standard_error_of_a_mean_of_means() -> None:
+    draws = np.random.default_rng(5)
+    sizes = {"replace_obj": 400, "swap_obj": 100}
+    rights = {subset: draws.random(n) < 0.6 for subset, n in sizes.items()}
+    items = [
+        Contrast(f"{subset}/{k}", subset, (row,), ("x e", "x n") if right else ("x n", "x e"), PAIR)
+        for subset, all_of in rights.items()
+        for row, (k, right) in enumerate(enumerate(all_of), start=400 * (subset == "swap_obj"))
+    ]
+    _, metrics = evaluate(dataset(" ".join(f"e.{k}" for k in range(500)), items))
+    variance = sum(all_of.var() / len(all_of) for all_of in rights.values()) / 4  # of the mean of two means
+    half = stats.Z * np.sqrt(variance)
+    macro = metrics["macro/text_acc"]
+    assert macro.value == pytest.approx(np.mean([all_of.mean() for all_of in rights.values()]))
+    assert macro.high is not None and macro.value is not None
+    assert macro.high - macro.value == pytest.approx(half, rel=0.002)  # n / (n - 1) of 500
+
+
+def test_means_say_which_subsets_of_sugarcrepe_are_not_there() -> None:
+    items = [Contrast(f"{s}/0", s, (0,), ("x e", "x n"), PAIR) for s in SUGARCREPE[:2]]
+    found, _ = evaluate(dataset("e", items))
+    assert "without replace_rel, swap_obj, swap_att, add_obj, add_att" in found.notes[-1]
+
+
+# What data it takes -------------------------------------------------------------------------------------------------
+
+
+def test_data_with_captions_only_get_the_order_test() -> None:
+    captions = ["a big red dog sits on the mat e", "two cats n"]
+    data = dataset("e n", None, captions=captions, caption_image=np.array([0, 1]))  # type: ignore[arg-type]
+    found, metrics = evaluate(data)
+    assert set(found.samples["subset"]) == {"order"} and len(found.samples["sample_id"]) == 2
+    # All options of a caption hold the same word that says where it points: ties throughout.
+    assert metrics["order/text_acc"].value == pytest.approx(metrics["order/text_acc"].chance)
+    assert metrics["order/same_words"].value == 1.0
+    assert "each caption is asked for among shuffles of itself" in found.notes[0]
+
+
+def test_neither_contrasts_nor_captions_is_an_error() -> None:
+    with pytest.raises(MissingPart, match="the task needs contrasts, and data set by hand has none"):
+        evaluate(dataset("e", None))  # type: ignore[arg-type]

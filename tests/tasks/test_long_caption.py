@@ -1,0 +1,286 @@
+"""long-caption: a model that reads so many words and no more, whose every number can be worked out."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from jaxtyping import Float32, Int64
+
+from clipbench.data import Contrast, Dataset, ImageRef
+from clipbench.errors import MissingPart, NoTokenCounts, UsageError
+from clipbench.model import ModelInfo
+from clipbench.result import Metric
+from clipbench.task import Evaluation
+from clipbench.testing import INFO, NamedImage, count_words
+from clipbench_tasks.long_caption import LongCaption
+from clipbench_tasks.long_caption_places import probe
+from clipbench_tasks.long_caption_prefixes import Prefixes
+from clipbench_tasks.long_caption_tokens import reached_at
+
+N, N_WORDS, CONTEXT = 40, 20, 12
+"""Pictures, words of each caption, and tokens that the model reads: the start, ten words, the end."""
+
+
+class Reader:
+    """A bag of words over the first words of a text; each word has an axis of its own, and so has a picture's name."""
+
+    def __init__(self, *, context: int | None = CONTEXT, reads: int = CONTEXT - 2) -> None:
+        self.info: ModelInfo = replace(INFO, embed_dim=400, context_length=context)
+        self.reads = reads
+        self.axes: dict[str, int] = {}
+        self.asked: list[str] = []
+
+    def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
+        return np.stack([self._vector(["and", *image.name.split()]) for image in images])
+
+    def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        self.asked += texts
+        return np.stack([self._vector(["and", *text.split()[: self.reads]]) for text in texts])
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        return count_words(texts)
+
+    def _vector(self, words: Sequence[str]) -> np.ndarray:
+        out = np.zeros(self.info.embed_dim, np.float32)
+        for word in words:
+            out[self.axes.setdefault(word, len(self.axes))] += 1
+        return out
+
+
+class Uncounted(Reader):
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        raise NoTokenCounts("this model counts nothing")
+
+
+class Constant(Reader):
+    def _vector(self, words: Sequence[str]) -> np.ndarray:
+        return np.ones(self.info.embed_dim, np.float32)
+
+
+def caption(row: int, place: int | None = None) -> str:
+    """Return 20 words of which one tells the picture: by default the one at the row's place, going round."""
+    words = ["and"] * N_WORDS
+    words[row % N_WORDS if place is None else place] = f"thing{row}"
+    return " ".join(words)
+
+
+def dataset(**parts: object) -> Dataset:
+    """Return pictures of one thing each; two have their word at each of the 20 places of the caption."""
+    rows = range(N)
+    defaults: dict[str, object] = {"captions": [caption(row) for row in rows], "caption_image": np.arange(N)}
+    return Dataset(
+        id="things",
+        images=[NamedImage(f"thing{row}") for row in rows],
+        image_ids=[str(row) for row in rows],
+        **{**defaults, **parts},  # type: ignore[arg-type]
+    )
+
+
+def probed(places: dict[str, int], n: int = 4) -> Dataset:
+    """Return the data set with ``n`` more pictures, each asked about at some places."""
+    found = dataset()
+    contrasts = [
+        Contrast(f"{row}/{name}", name, (N + row,), (caption(row, at), caption(row + 1, at)), ((True, False),))
+        for row in range(n)
+        for name, at in places.items()
+    ]
+    return replace(
+        found,
+        images=[*found.images, *(NamedImage(f"thing{row}") for row in range(n))],
+        image_ids=[*found.image_ids, *(f"probe {row}" for row in range(n))],
+        contrasts=contrasts,
+    )
+
+
+def evaluate(
+    data: Dataset, embedder: Reader | None = None, **parameters: tuple[int, ...]
+) -> tuple[Evaluation, dict[str, Metric]]:
+    task = LongCaption(**{"ks": (1,), "tokens": (3, 7), **parameters})  # type: ignore[arg-type]
+    found = task.evaluate(data, embedder or Reader(), np.random.default_rng(0))
+    measures = {**found.measures, **found.controls}
+    return found, {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+
+
+def recall(n_read: int) -> float:
+    """Return what is found with so many words read: two captions a word for sure, the others by chance."""
+    seen = 2 * n_read
+    return (seen + (N - seen) / N) / N
+
+
+def test_recall_follows_the_words_that_are_kept() -> None:
+    found, metrics = evaluate(dataset())
+    curve = found.curves["image_retrieval_recall@1_by_tokens"]
+    assert curve.x == [3, 7, 12]
+    assert curve.y == pytest.approx([recall(1), recall(5), recall(10)])
+    assert metrics["image_retrieval_recall@1"].value == pytest.approx(recall(10))
+    assert curve.low is not None and curve.high is not None
+    assert all(low < y < high for low, y, high in zip(curve.low, curve.y, curve.high, strict=True))
+    # a picture of which no caption says the word ties with all captions that say none of theirs either
+    assert found.curves["text_retrieval_recall@1_by_tokens"].y[-1] == pytest.approx((20 + 20 / 20) / 40)
+
+
+def test_the_effective_length_is_where_the_curve_comes_near_to_its_end() -> None:
+    _, metrics = evaluate(dataset())
+    part = (0.95 * recall(10) - recall(5)) / (recall(10) - recall(5))
+    length = metrics["effective_length"]
+    assert length.value == pytest.approx(7 + part * (12 - 7))
+    assert (length.unit, length.n, length.higher_is_better) == ("tokens", N, None)
+    assert length.value is not None and length.low is not None and length.high is not None
+    assert length.low < length.value <= length.high
+
+
+def test_what_is_said_at_once_makes_the_shortest_length_the_effective_one() -> None:
+    _, metrics = evaluate(dataset(captions=[caption(row, 0) for row in range(N)]))
+    assert metrics["effective_length"].value == 3
+    assert metrics["image_retrieval_recall@1"].value == 1
+
+
+def test_a_curve_reaches_its_share_between_two_points_or_at_the_first() -> None:
+    lengths = np.array([5.0, 10.0, 20.0])
+    assert reached_at(lengths, np.array([0.0, 0.5, 1.0]), 0.9) == pytest.approx(18)
+    assert reached_at(lengths, np.array([0.9, 0.1, 1.0]), 0.9) == 5
+    assert reached_at(lengths, np.array([0.0, 1.0, 0.5]), 0.9) == pytest.approx(5 + 5 * 0.45)
+
+
+def test_captions_longer_than_the_window_are_counted_with_what_they_lose() -> None:
+    short = "a thing0"
+    _, metrics = evaluate(dataset(captions=[short, *(caption(row) for row in range(1, N))]))
+    assert metrics["truncated_fraction"].value == pytest.approx((N - 1) / N)
+    assert metrics["tokens_lost"].value == pytest.approx((N - 1) / N * (N_WORDS + 2 - CONTEXT))
+    assert metrics["caption_tokens"].value == pytest.approx((4 + (N - 1) * 22) / N)
+
+
+def test_lengths_end_at_the_longest_caption_where_that_fits_or_the_window_is_not_known() -> None:
+    whole = Reader(context=None, reads=100)
+    found, metrics = evaluate(dataset(), whole, tokens=(3, 7, 22, 50))
+    assert found.curves["image_retrieval_recall@1_by_tokens"].x == [3, 7, 22]
+    assert metrics["truncated_fraction"].value is None
+    assert metrics["tokens_lost"].reason == "the model does not say how many tokens it takes"
+    found, metrics = evaluate(dataset(), Reader(context=30, reads=28), tokens=(3, 25))
+    assert found.curves["image_retrieval_recall@1_by_tokens"].x == [3, 22]
+    assert metrics["truncated_fraction"].value == 0
+
+
+def test_captions_of_which_no_word_fits_become_empty_and_that_is_said() -> None:
+    found, _ = evaluate(dataset(), tokens=(2, 7))
+    assert found.curves["image_retrieval_recall@1_by_tokens"].y[0] == pytest.approx(1 / N)
+    assert found.notes == (f"of {N} captions not one word fits into 2 tokens",)
+
+
+def test_a_fact_is_told_where_it_is_read_and_a_coin_decides_beyond() -> None:
+    found, metrics = evaluate(probed({"early": 0, "late": 8, "beyond": 12}))
+    assert [metrics[f"{place}/text_acc"].value for place in ("early", "late", "beyond")] == [1, 1, 0.5]
+    assert all(metrics[f"{place}/text_acc"].chance == 0.5 for place in ("early", "late", "beyond"))
+    assert [metrics[f"{place}/beyond_window"].value for place in ("early", "late", "beyond")] == [0, 0, 1]
+    assert [metrics[f"{place}/tie_rate"].value for place in ("early", "late", "beyond")] == [0, 0, 1]
+    rows = found.samples["direction"] == "position"
+    # the start is the first token, so that the word at place 0 is the second
+    assert found.samples["fact_token"][rows].tolist() == [2, 10, 14] * 4
+    assert found.samples["cluster"][rows].tolist()[:3] == ["probe 0"] * 3
+    curve = found.curves["text_acc_by_position"]
+    assert (curve.x, curve.y) == ([2, 10, 14], [1, 1, 0.5])
+
+
+@pytest.mark.parametrize(("place", "is_read"), [(9, True), (10, False)])
+def test_the_last_token_of_the_window_is_the_end_of_the_text(place: int, is_read: bool) -> None:
+    _, metrics = evaluate(probed({"edge": place}))
+    assert metrics["edge/beyond_window"].value == (0 if is_read else 1)
+    assert metrics["edge/text_acc"].value == (1 if is_read else 0.5)
+
+
+def test_rounding_does_not_decide_between_captions_that_the_model_reads_alike() -> None:
+    class Shaky(Reader):
+        def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+            return super().texts(texts) + 1e-3 * np.arange(len(texts), dtype=np.float32)[:, None]
+
+    found = probe(probed({"beyond": 15}), Shaky(), np.random.default_rng(0), count=count_words)
+    assert found.samples["beyond/text_acc"].tolist() == [0.5] * 4
+    unknown = probe(probed({"beyond": 15}), Shaky(context=None), np.random.default_rng(0), count=count_words)
+    assert set(unknown.samples["beyond/text_acc"]) != {0.5}
+
+
+def test_pictures_of_the_probe_are_no_part_of_the_gallery() -> None:
+    alone, with_probe = evaluate(dataset())[1], evaluate(probed({"early": 0}))[1]
+    for name in ("image_retrieval_recall@1", "text_retrieval_recall@1", "effective_length"):
+        assert with_probe[name] == alone[name]
+
+
+def test_samples_point_at_the_pictures_of_the_whole_data_set() -> None:
+    base = probed({"early": 0})
+    order = np.roll(np.arange(len(base)), 4)  # the probe's pictures come first
+    found, _ = evaluate(base.take(order))
+    ids = np.array(base.take(order).image_ids)
+    assert (ids[found.samples["image"]] == found.samples["cluster"]).all()
+    assert len(set(found.samples["sample_id"])) == len(found.samples["sample_id"]) == 2 * N + 4
+    without_probe, _ = evaluate(dataset())
+    assert (np.array(dataset().image_ids)[without_probe.samples["image"]] == without_probe.samples["cluster"]).all()
+
+
+def test_a_constant_model_scores_chance_and_has_no_effective_length() -> None:
+    _, metrics = evaluate(probed({"early": 0, "beyond": 15}), Constant())
+    for name, metric in metrics.items():
+        if metric.chance is not None and name != "shorter_caption":
+            assert metric.value == pytest.approx(metric.chance), name
+    assert metrics["effective_length"].value is None
+    assert metrics["effective_length"].reason is not None
+    assert "cannot be told from chance" in metrics["effective_length"].reason
+
+
+def test_the_rule_that_the_shorter_caption_is_true_is_scored_beside_the_model() -> None:
+    pair = (caption(0, 0), caption(0, 0) + " and more")
+    asked = [Contrast("a", "early", (0,), pair, ((True, False),)), Contrast("b", "early", (1,), pair, ((False, True),))]
+    _, metrics = evaluate(dataset(contrasts=asked))
+    assert metrics["shorter_caption"].value == 0.5 == metrics["shorter_caption"].chance
+    _, metrics = evaluate(dataset(contrasts=asked[:1]))
+    assert metrics["shorter_caption"].value == 1
+
+
+def test_without_a_tokeniser_what_needs_one_is_undefined_and_the_rest_is_measured() -> None:
+    found, metrics = evaluate(probed({"early": 0}), Uncounted())
+    for name in ("effective_length", "truncated_fraction", "tokens_lost", "early/beyond_window"):
+        assert metrics[name].value is None and metrics[name].reason == "this model counts nothing"
+    assert metrics["image_retrieval_recall@1"].value == pytest.approx(recall(10))
+    assert metrics["early/text_acc"].value == 1
+    assert set(found.curves) == {"image_retrieval_recall", "text_retrieval_recall"}
+
+
+def test_labels_make_no_further_direction() -> None:
+    data = dataset(labels=np.arange(N) % 2, class_names=("even", "odd"))
+    assert not any(name.startswith("image_image") for name in evaluate(data)[0].measures)
+
+
+def test_no_captions_is_an_error() -> None:
+    with pytest.raises(MissingPart, match="the task needs captions, and data set things has none"):
+        evaluate(dataset(captions=None, caption_image=None))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [({"tokens": ()}, r"tokens = \[\]"), ({"tokens": (0,)}, r"tokens = \[0\]"), ({"share": 1.0}, "share = 1.0")],
+)
+def test_parameters_that_mean_nothing_are_refused(parameters: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=f"task long-caption: {said}"):
+        LongCaption(**parameters)  # type: ignore[arg-type]
+
+
+def threes(texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    """Count three characters as a token, blanks among them: what a word takes depends on where it stands."""
+    return np.array([2 + -(-len(text) // 3) for text in texts], np.int64)
+
+
+def test_prefixes_are_the_longest_that_fit_whatever_the_tokeniser_does() -> None:
+    rng = np.random.default_rng(0)
+    texts = [" ".join("x" * int(length) for length in rng.integers(1, 9, 12)) for _ in range(30)]
+    found = Prefixes(texts, threes)
+    for n in range(1, 40):
+        for text, kept in zip(texts, found.fitting(n), strict=True):
+            words = text.split(" ")
+            options = [" ".join(words[:k]) for k in range(len(words) + 1)]
+            assert kept == max((each for each in options if not each or threes([each])[0] <= n), key=len)
+
+
+def test_a_text_that_fits_is_kept_as_it_is_and_another_keeps_its_blanks() -> None:
+    found = Prefixes(["one  two\nthree ", " one"], count_words)
+    assert found.fitting(5) == ["one  two\nthree ", " one"]
+    assert found.fitting(4) == ["one  two", " one"]

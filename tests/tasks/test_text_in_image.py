@@ -1,0 +1,317 @@
+"""text-in-image: each metric worked out by hand, models that see only the object or only the word, and published scores."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clipbench.data import Attack, Contrast, Dataset, ImageRef, Prompts
+from clipbench.data.scenes import SceneImage, scenes_dataset
+from clipbench.data.scenes.vocabulary import KINDS, WORDS
+from clipbench.errors import DataError, MissingPart
+from clipbench.result import Metric
+from clipbench.task import Evaluation
+from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench_tasks.text_in_image import TextInImage
+
+PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "typographic" / "published_clip_scores_in_the_wild_2.json"
+PLAIN = Prompts(templates=("{c}",))
+
+
+def metrics(found: Evaluation) -> dict[str, Metric]:
+    measures = {**found.measures, **found.controls}
+    return {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+
+
+def evaluated(data: Dataset, images: dict[str, list[float]], texts: dict[str, list[float]]) -> Evaluation:
+    embedder = FixedEmbedder(images, texts)
+    return TextInImage(prompts=PLAIN).evaluate(data, embedder, np.random.default_rng(0))
+
+
+def dataset(names: Sequence[str], class_names: tuple[str, ...] | None = None, **parts: object) -> Dataset:
+    images = [NamedImage(name) for name in names]
+    return Dataset(id="toy", images=images, image_ids=list(names), class_names=class_names, **parts)  # type: ignore[arg-type]
+
+
+# -- attacks
+
+
+CLASSES = {"cat": [1.0, 0.0, 0.0], "dog": [0.0, 1.0, 0.0], "pear": [0.0, 0.0, 1.0]}
+PICTURES = {
+    "cat": [1.0, 0.2, 0.1],
+    "cat-blank": [0.9, 0.3, 0.2],
+    "cat-cat": [1.0, 0.0, 0.1],
+    "cat-dog": [0.4, 0.9, 0.1],  # fooled
+    "cat-pear": [0.5, 0.7, 0.6],  # neither: taken for a dog, and the pear before the cat
+    "dog": [0.1, 0.9, 0.3],
+    "dog-cat": [0.2, 0.8, 0.1],  # not fooled
+}
+
+
+def attacks() -> Dataset:
+    row = {name: number for number, name in enumerate(PICTURES)}
+    cat = Attack("1", 0, 1, row["cat-dog"], clean=row["cat"], blank=row["cat-blank"], benign=row["cat-cat"])
+    return dataset(
+        list(PICTURES),
+        tuple(CLASSES),
+        attacks=(
+            cat,
+            cat._replace(id="2", word=2, attacked=row["cat-pear"]),
+            Attack("3", label=1, word=0, attacked=row["dog-cat"], clean=row["dog"]),
+        ),
+    )
+
+
+def test_what_a_label_does_is_measured_on_the_same_object() -> None:
+    found = evaluated(attacks(), PICTURES, CLASSES)
+    values = {name: metric.value for name, metric in metrics(found).items()}
+    expected = {
+        "clean_acc": 1.0,
+        "blank_acc": 1.0,
+        "benign_acc": 1.0,
+        "attacked_acc": 1 / 3,
+        "attack_success": 1 / 3,
+        "drop": 2 / 3,
+        "drop_from_blank": 1.0,  # of the two that have a blank label
+        "clean_two_way_acc": 1.0,
+        "attacked_two_way_acc": 1 / 3,
+        "clean_named_word": 0.0,
+        "blank_named_word": 0.0,
+        "attack_tie_rate": 0.0,
+    }
+    assert {name: values[name] for name in expected} == pytest.approx(expected)
+    assert found.samples["predicted"].tolist() == ["dog", "dog", "dog"]
+    assert found.samples["right"].tolist() == [0.0, 0.0, 1.0] and found.samples["fooled"].tolist() == [1.0, 0.0, 0.0]
+    assert metrics(found)["blank_acc"].n == 2
+
+
+def test_attacks_on_one_object_are_one_cluster() -> None:
+    found = evaluated(attacks(), PICTURES, CLASSES)
+    first, second, third = found.samples["cluster"].tolist()
+    assert first == second != third
+    assert "over 2 clusters" in (metrics(found)["attack_success"].method or "")
+
+
+def test_objects_that_are_named_make_the_clusters() -> None:
+    data = attacks()
+    assert data.attacks is not None
+    named = dataset(
+        list(PICTURES), tuple(CLASSES), attacks=[each._replace(object=str(n)) for n, each in enumerate(data.attacks)]
+    )
+    found = evaluated(named, PICTURES, CLASSES)
+    assert len(set(found.samples["cluster"].tolist())) == 3
+    assert metrics(found)["attack_success"].method == "Wilson"
+
+
+def test_a_tie_between_object_and_word_is_half_for_each() -> None:
+    data = dataset(["a"], ("cat", "dog"), attacks=(Attack("1", label=0, word=1, attacked=0),))
+    found = evaluated(data, {"a": [1.0, 1.0]}, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]})
+    values = {name: metric.value for name, metric in metrics(found).items()}
+    assert values["attacked_acc"] == values["attack_success"] == values["attacked_two_way_acc"] == 0.5
+    assert values["attack_tie_rate"] == 1.0
+
+
+def test_what_data_do_not_show_is_undefined_with_the_reason() -> None:
+    data = dataset(["a"], ("cat", "dog"), attacks=(Attack("1", label=0, word=1, attacked=0),))
+    values = metrics(evaluated(data, {"a": [1.0, 0.5]}, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]}))
+    for name in ("clean_acc", "drop"):
+        assert values[name].value is None and values[name].reason == "the data have no clean pictures of the objects"
+    assert "blank_acc" not in values and "drop_from_blank" not in values
+
+
+def test_the_two_way_choice_takes_the_mean_of_prompt_vectors_as_they_come() -> None:
+    # Raw means: cat (4.5, 0.5) points along the first axis, dog (0.5, 1); unit means: both at 45 degrees.
+    texts = {"a cat": [9.0, 0.0], "the cat": [0.0, 1.0], "a dog": [1.0, 0.0], "the dog": [0.0, 2.0]}
+    data = dataset(["a"], ("cat", "dog"), attacks=(Attack("1", label=0, word=1, attacked=0),))
+    task = TextInImage(prompts=Prompts(templates=("a {c}", "the {c}")))
+    values = metrics(task.evaluate(data, FixedEmbedder({"a": [1.0, 0.0]}, texts), np.random.default_rng(0)))
+    assert values["attacked_acc"].value == 0.5
+    assert values["attacked_two_way_acc"].value == 1.0
+
+
+def test_settings_become_curves_and_other_conditions_metrics_of_their_own() -> None:
+    pictures = {"a": [1.0, 0.1], "b": [0.1, 1.0], "c": [0.2, 1.0]}
+    data = dataset(
+        ["a", "b", "c"],
+        ("cat", "dog"),
+        attacks=(
+            Attack("1", label=0, word=1, attacked=0, object="x"),
+            Attack("2", label=0, word=1, attacked=1, condition="height=0.2", object="x"),
+            Attack("3", label=0, word=1, attacked=0, condition="height=0.05", object="x"),
+            Attack("4", label=0, word=1, attacked=0, condition="height=0.2", object="y"),
+            Attack("5", label=0, word=1, attacked=2, condition="synthetic", object="x"),
+        ),
+    )
+    found = evaluated(data, pictures, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]})
+    curve = found.curves["attack_success_by_height"]
+    assert (curve.x, curve.y) == ([0.05, 0.2], [0.0, 0.5])
+    assert found.curves["attacked_acc_by_height"].y == [1.0, 0.5]
+    assert (
+        curve.low is not None
+        and curve.low[0] == 0.0
+        and set(found.curves)
+        == {
+            "attack_success_by_height",
+            "attacked_acc_by_height",
+        }
+    )
+    values = metrics(found)
+    assert (values["attack_success"].value, values["attack_success"].n) == (0.0, 1)
+    assert values["synthetic/attack_success"].value == 1.0 and values["synthetic/attacked_acc"].value == 0.0
+
+
+def test_where_every_attack_has_a_setting_all_of_them_count() -> None:
+    attack = Attack("1", label=0, word=1, attacked=0, condition="height=0.1")
+    data = dataset(["a"], ("cat", "dog"), attacks=(attack,))
+    values = metrics(evaluated(data, {"a": [0.0, 1.0]}, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]}))
+    assert values["attack_success"].value == 1.0
+
+
+# -- reading
+
+
+def test_the_nearest_caption_is_what_is_read() -> None:
+    captions = ("the word cat", "the word dog", "the word pears")
+    data = dataset(
+        ["p", "q"],
+        contrasts=(
+            Contrast("1", "alone", (0,), captions, ((True, False, False),)),
+            Contrast("2", "beside", (1,), captions, ((False, False, True),)),
+        ),
+    )
+    texts = dict(zip(captions, CLASSES.values(), strict=True))
+    found = evaluated(data, {"p": [1.0, 0.1, 0.0], "q": [0.1, 0.9, 0.8]}, texts)
+    values = metrics(found)
+    assert values["reading_acc"].value == 0.5 and values["reading_acc"].chance == pytest.approx(1 / 3)
+    assert values["alone/reading_acc"].value == 1.0 and values["beside/reading_acc"].value == 0.0
+    assert found.samples["read"].tolist() == ["the word cat", "the word dog"]
+    assert found.samples["margin"].tolist() == pytest.approx([0.9 / np.sqrt(1.01), -0.1 / np.sqrt(1.46)], abs=1e-6)
+    # Two captions are the shortest, one of them true once: half a coin's credit over two items.
+    assert values["reading_shortest"].value == pytest.approx((1 / 2 + 0) / 2)
+    # The mean picture is (1.1, 1.0, 0.8): nearest to the first caption.
+    assert values["reading_blind"].value == 0.5
+
+
+def test_reading_takes_one_picture() -> None:
+    wino = Contrast("7", "swap", (0, 1), ("a", "b"), ((True, False), (False, True)))
+    with pytest.raises(DataError, match="item '7' has 2 pictures: to read a word takes one picture"):
+        evaluated(dataset(["p", "q"], contrasts=(wino,)), PICTURES, CLASSES)
+
+
+def test_data_without_words_are_refused() -> None:
+    with pytest.raises(MissingPart, match="the task needs attacks, and data set toy has none"):
+        evaluated(dataset(["p"]), PICTURES, CLASSES)
+
+
+# -- control models on the generated world
+
+
+class Control(FixedEmbedder):
+    """A model that sees one thing in a scene: its object, the word written on it, or nothing."""
+
+    def __init__(self, sees: str) -> None:
+        super().__init__({}, {"nothing": one_hot(None).tolist()})
+        self.sees = sees
+
+    def images(self, images: Sequence[ImageRef]) -> np.ndarray:
+        return np.stack([one_hot(self._seen(image)) for image in images])
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        return np.stack([one_hot(self._named(text)) for text in texts])
+
+    def _seen(self, image: ImageRef) -> str | None:
+        assert isinstance(image, SceneImage)
+        writing = image.scene.writing
+        if self.sees == "object":
+            return image.scene.solids[0].kind if image.scene.solids else None
+        return writing.word if self.sees == "word" and writing is not None and not writing.is_blank else None
+
+    def _named(self, text: str) -> str | None:
+        quoted = re.fullmatch(r'the word "(\w+)"', text)
+        if self.sees == "nothing" or (quoted and self.sees == "object"):
+            return None
+        return quoted[1] if quoted else next(kind for kind in KINDS if kind in text.split())
+
+
+def one_hot(name: str | None) -> np.ndarray:
+    vector = np.zeros(len(WORDS) + 1, np.float32)
+    vector[-1 if name is None else WORDS.index(name)] = 1
+    return vector
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Dataset:
+    return scenes_dataset("text-in-image", n=40)
+
+
+def control(sees: str, data: Dataset) -> tuple[dict[str, float | None], Evaluation]:
+    found = TextInImage().evaluate(data, Control(sees), np.random.default_rng(0))
+    return {name: metric.value for name, metric in metrics(found).items()}, found
+
+
+def test_a_model_that_is_blind_to_text_is_never_fooled_and_reads_at_chance(scenes: Dataset) -> None:
+    values, found = control("object", scenes)
+    assert values["attack_success"] == 0.0 and values["attacked_acc"] == values["clean_acc"] == 1.0
+    assert values["drop"] == values["drop_from_blank"] == 0.0 and values["attacked_two_way_acc"] == 1.0
+    assert values["reading_acc"] == pytest.approx(0.1) and values["reading_tie_rate"] == 1.0
+    assert set(found.curves["attack_success_by_contrast"].y) == {0.0}
+
+
+def test_a_model_that_only_reads_is_always_fooled(scenes: Dataset) -> None:
+    values, found = control("word", scenes)
+    assert values["attack_success"] == 1.0 and values["attacked_acc"] == 0.0 and values["benign_acc"] == 1.0
+    assert values["clean_acc"] == values["blank_acc"] == pytest.approx(0.1)  # nothing is written: all classes tie
+    assert values["reading_acc"] == 1.0 and values["attacked_two_way_acc"] == 0.0
+    assert set(found.curves["attack_success_by_offset"].y) == {1.0}
+
+
+def test_a_constant_model_scores_exactly_chance(scenes: Dataset) -> None:
+    found = TextInImage().evaluate(scenes, Control("nothing"), np.random.default_rng(0))
+    for name, metric in metrics(found).items():
+        if metric.chance is not None and name != "reading_shortest":
+            assert metric.value == pytest.approx(metric.chance, abs=1e-12), name
+    assert found.curves["attack_success_by_height"].y == pytest.approx([0.1] * 7)
+
+
+# -- published
+
+
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason=f"needs {PUBLISHED}")
+def test_published_probabilities_give_the_published_number_of_successes() -> None:
+    published = json.loads(PUBLISHED.read_text())
+    scores = {
+        f"{thing}-{word}": {name: share for share, name in found["zero_shot_statistics"]}
+        for thing, words in published.items()
+        for word, found in words.items()
+    }
+    classes = sorted({name for each in scores.values() for name in each})
+    row = {picture: number for number, picture in enumerate(scores)}
+    spelled = {name.casefold(): name for name in classes}
+    listed = []
+    for thing, words in published.items():
+        own = words["blank"]["zero_shot_statistics"][0][1]
+        for word in words:
+            if word != "blank" and spelled[word] != own:
+                picture = f"{thing}-{word}"
+                listed.append(
+                    Attack(
+                        picture,
+                        label=classes.index(own),
+                        word=classes.index(spelled[word]),
+                        attacked=row[picture],
+                        blank=row[f"{thing}-blank"],
+                        object=thing,
+                    )
+                )
+    images = {picture: [float(found.get(name, 0)) for name in classes] for picture, found in scores.items()}
+    texts = {name: np.eye(len(classes))[k].tolist() for k, name in enumerate(classes)}
+    found = evaluated(dataset(list(scores), tuple(classes), attacks=listed), images, texts)
+    values = metrics(found)
+    assert values["attack_success"].n == 34
+    assert values["attack_success"].value == pytest.approx(25 / 34)
+    assert values["attacked_acc"].value == pytest.approx(7 / 34)
+    assert values["blank_acc"].value == pytest.approx(29 / 34)  # the blank laptop is taken for a notebook computer
+    assert "over 7 clusters" in (values["attack_success"].method or "")
