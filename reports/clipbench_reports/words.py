@@ -141,8 +141,12 @@ def describe(metric: str) -> str:
     Example:
         >>> describe("text_retrieval_recall@5"), describe("kind/acc1"), describe("mine")
         ('Image finds caption in first 5', 'Right class first (kind)', '')
+        >>> describe("text_retrieval_recall@5_strict")
+        'Image finds caption in first 5, a tie fails'
     """
     subset, _, name = metric.rpartition("/")
     base, _, k = name.partition("@")
-    words = METRICS.get(base, "").replace("{k}", k)
+    words = METRICS.get(base, "").replace("{k}", k.removesuffix("_strict"))
+    if words and k.endswith("_strict"):
+        words += ", a tie fails"
     return f"{words} ({subset})" if words and subset else words

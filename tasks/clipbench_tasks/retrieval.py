@@ -4,6 +4,9 @@ recall@k is the hit rate of the CLIP papers: the share of queries with a correct
 rank the pictures (``image_retrieval_recall@k``), pictures rank the captions (``text_retrieval_recall@k``; any caption
 of the picture is a hit). Where the data have several captions a picture, or labels, captions also look for captions of
 the same picture, and pictures for pictures of the same label, the query itself left out.
+
+A tie has a coin's credit. Wherever that decides anything, ``..._strict`` among the controls is recall with a tie counted
+as a miss; published numbers take ties in whatever order a sort left them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -74,8 +77,7 @@ class Retrieval:
             measures=measures,
             curves={f"{direction.name}_recall": _curve(direction) for direction in directions},
             controls={
-                f"{direction.name}_tie_rate": Mean(column=f"{direction.name}_tied", higher_is_better=None)
-                for direction in directions
+                name: control for direction in directions for name, control in _controls(direction, self.ks).items()
             },
             arrays={} if texts is None else {"similarity": _shown_similarity(dataset, images, texts, rng)},
         )
@@ -167,9 +169,28 @@ def _table(directions: list[Direction], dataset: Dataset, ks: tuple[int, ...]) -
     return table
 
 
+def _controls(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
+    """Return how often there are ties, and recall with a tie counted as a miss wherever that is another number."""
+    found: dict[str, Measure] = {
+        f"{direction.name}_tie_rate": Mean(column=f"{direction.name}_tied", higher_is_better=None)
+    }
+    return found | {name: Mean(column=name) for name in _strict(direction, ks)}
+
+
+def _strict(direction: Direction, ks: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Return the queries that hit whatever the order of ties, for each k at which a coin decides of some."""
+    hits = {k: recall_at_k(direction.ranks, k) for k in ks if k < direction.n_gallery}
+    return {
+        f"{direction.name}_recall@{k}_strict": (hit == 1).astype(np.float64)
+        for k, hit in hits.items()
+        if ((hit > 0) & (hit < 1)).any()
+    }
+
+
 def _columns(direction: Direction, ks: tuple[int, ...]) -> Mapping[str, np.ndarray]:
     name, ranks = direction.name, direction.ranks
     return {
+        **_strict(direction, ks),
         f"{name}_rank": expected_rank(ranks),
         f"{name}_tied": (ranks.tied > 0).astype(np.float64),
         **{f"{name}_recall@{k}": recall_at_k(ranks, k) for k in ks if k < direction.n_gallery},

@@ -48,6 +48,24 @@ def test_captions_find_images_and_images_find_any_of_their_captions() -> None:
     assert metrics["image_retrieval_recall@1"].n == 5 and metrics["text_retrieval_recall@1"].n == 3
 
 
+def test_the_papers_recall_is_given_beside_ours_where_a_tie_decides() -> None:
+    # Two captions read alike and belong to different pictures; CLIP_benchmark's topk takes whichever comes first.
+    texts = {"one": [1.0, 0.0, 0.0], "two": [1.0, 0.0, 0.0], "three": [0.0, 0.0, 1.0]}
+    data = dataset(captions=list(texts), caption_image=np.array([0, 1, 2]))
+    found = Retrieval(ks=(1, 2)).evaluate(data, FixedEmbedder(IMAGES, texts), np.random.default_rng(0))
+    measures = {**found.measures, **found.controls}
+    value = {name: each.metric(found.samples, np.random.default_rng(0)).value for name, each in measures.items()}
+    # sea: "one" and "two" tie, one right: 1/2. wood: all three captions at 0: 1/3. hill: right.
+    assert value["text_retrieval_recall@1"] == pytest.approx((1 / 2 + 1 / 3 + 1) / 3)
+    assert value["text_retrieval_recall@1_strict"] == pytest.approx(1 / 3)
+    # at k = 2 the sea's pair is among the first two in any order; of the wood's three, two in three cases
+    assert value["text_retrieval_recall@2"] == pytest.approx((1 + 2 / 3 + 1) / 3)
+    assert value["text_retrieval_recall@2_strict"] == pytest.approx(2 / 3)
+    # "two" likes the sea, and the wood and the hill alike after it: a coin at k = 2
+    assert value["image_retrieval_recall@1"] == pytest.approx(2 / 3) and "image_retrieval_recall@1_strict" not in value
+    assert value["image_retrieval_recall@2_strict"] == pytest.approx(2 / 3)
+
+
 def test_captions_find_captions_of_the_same_image() -> None:
     found, metrics = evaluate(dataset(), ks=(1,))
     # cosines: waves-beach .97, waves-trees .82; trees-beach .73, trees-leaves .65, trees-waves .82 (first)
