@@ -134,7 +134,7 @@ def _composition(evaluation: EvaluationRecord) -> list[Finding]:
 def _weak_subsets(evaluation: EvaluationRecord, name: str) -> list[Finding]:
     """Return the subsets in which a model does not beat chance, where there are several."""
     weak = [
-        fmt.named(subset)
+        fmt.named(label_set_words(evaluation.dataset.id, subset) or subset)
         for subset, metric in by_subset(evaluation, name).items()
         if subset and against_chance(metric) in ("level", "worse")
     ]

@@ -1,6 +1,7 @@
 """composition in the report: what the figures, the table and the sentences say of what a run holds."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,12 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
         ("weak", "No better than chance at telling pictures apart in “swap_att”."),
         ("plain", "A caption and its false twin have cosine 0.980 on average; a caption and an unrelated one 0.200."),
     ]
+
+
+def test_subsets_of_data_that_ship_are_named_in_words() -> None:
+    of_scenes = replace(record(METRICS), dataset=DatasetRecord(id="scenes"))
+    said = [found.text for found in findings(of_scenes) if found.mark == "weak"]
+    assert "No better than chance at telling captions apart in “colours exchanged”." in said
 
 
 def test_a_set_without_subsets_names_none() -> None:
