@@ -1,12 +1,16 @@
 """``clipbench data``: which data sets are known by name, what they are, and fetching them."""
 
-from collections.abc import Sequence
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS
+from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS
 from clipbench.errors import ClipbenchError, Unavailable, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -77,7 +81,8 @@ def get(
     if len(entries) > 1 and (source or revision):
         raise UsageError("--from and --revision are of one data set: got " + ", ".join(entry.name for entry in entries))
     _quieten(progress=quiet)
-    failures = [_get(entry, data_root or Path(), source, revision, is_one=len(entries) == 1) for entry in entries]
+    with _stopped_at_once():
+        failures = [_get(entry, data_root or Path(), source, revision, is_one=len(entries) == 1) for entry in entries]
     return INCOMPLETE if any(failures) else DONE
 
 
@@ -128,6 +133,27 @@ def _get(
     commit = (read_origin(folder) or {}).get("revision")
     click.echo(f"{entry.name} is there: {folder}" + (f" (commit {commit})" if commit else ""))
     return None
+
+
+@contextmanager
+def _stopped_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process: the client's threads would first go on to the end of their files.
+
+    Nothing is lost by that: what has not come whole has no name yet.
+    """
+
+    def stop(*_: object) -> None:
+        _say("clipbench: interrupted: files that have come whole are kept, and the same command goes on from there")
+        os._exit(INTERRUPTED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _quieten(*, progress: bool) -> None:

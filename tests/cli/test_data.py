@@ -1,8 +1,10 @@
 """``clipbench data``: what it lists, says and fetches, as a user runs it."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -97,3 +99,24 @@ def test_get_fetches_from_the_endpoint_says_where_it_is_and_does_not_fetch_twice
     offline = get("svhn", HF_HUB_OFFLINE="1")
     assert (offline.returncode, offline.stderr.count("\n")) == (3, 1)
     assert "HF_HUB_OFFLINE is set" in offline.stderr
+
+
+def test_ctrl_c_ends_a_download_at_once_and_the_same_command_goes_on(hub_server: ModuleType, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from clipbench.cli import main; main()", "data", "get", "mnist", "--quiet"]
+    with hub_server.running(tmp_path / "served") as (served, address):
+        served.add("clip-benchmark/wds_mnist", {"test/nshards.txt": b"1", "test/0.tar": b"x", "classnames.txt": b"0\n"})
+        served.faults.append(hub_server.Fault(r"resolve/.*0\.tar", "slow", seconds=60, method="GET", times=1))
+        env = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "CLIPBENCH_DATA": str(tmp_path)}
+        running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+        while not any(method == "GET" and path.endswith("0.tar") for method, path, _ in served.requests):
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.05)
+        since = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=30)
+        assert time.monotonic() - since < 10
+        assert running.returncode == 130
+        assert said.splitlines()[-1].startswith("clipbench: interrupted: files that have come whole are kept")
+        assert not (tmp_path / "mnist").exists()
+        again = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+        assert again.returncode == 0 and (tmp_path / "mnist/test/0.tar").read_bytes() == b"x"
