@@ -295,7 +295,9 @@ def test_an_interruption_is_said_and_the_store_keeps_what_was_done(world: Path) 
         "class Stopped(ToyModel):\n    def encode_texts(self, texts):\n        if 'number 3' in texts:\n"
         "            os.kill(os.getpid(), signal.SIGINT)\n        return super().encode_texts(texts)\n"
     )
-    code = "from clipbench.cli import main; main()"
+    # a shell that runs the tests in the background may have told them, and so their children, to ignore SIGINT
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code += "; from clipbench.cli import main; main()"
     tasks = ["--tasks", "retrieval@all.jsonl", "--out", "out"]
     command = [sys.executable, "-c", code, "run", "--model", "python:stopped:Stopped", *tasks]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=world)
