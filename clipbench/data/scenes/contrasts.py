@@ -3,6 +3,7 @@
 from clipbench.data.dataset import Dataset, check
 from clipbench.data.items import Contrast
 from clipbench.data.scenes.composition import SUBSETS, composition_item
+from clipbench.data.scenes.image import world_note
 from clipbench.data.scenes.records import SCENES_VERSION
 
 N_ITEMS = 1_000
@@ -23,7 +24,6 @@ def contrasts_dataset(split: str, n: int, *, size: int | None = None, seed: int 
     """
     places = [(subset, index) for subset in SUBSETS for index in range(-(-n // len(SUBSETS)))]
     kept = sorted(sorted(places, key=lambda place: place[1])[:n], key=lambda place: SUBSETS.index(place[0]))
-    drawn = "as wide as the model's input" if size is None else f"{size} pixels wide"
     items = [composition_item(subset, index, split=split, size=size, seed=seed) for subset, index in kept]
     return check(
         Dataset(
@@ -42,6 +42,6 @@ def contrasts_dataset(split: str, n: int, *, size: int | None = None, seed: int 
                 )
                 for row, ((subset, index), item) in enumerate(zip(kept, items, strict=True))
             ],
-            notes=(f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {drawn}",),
+            notes=(world_note(size, seed),),
         )
     )

@@ -12,7 +12,7 @@ from clipbench.data.scenes.captions import TEMPLATES, caption
 from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.contrasts import N_ITEMS, contrasts_dataset
 from clipbench.data.scenes.distinct import may_be_confused
-from clipbench.data.scenes.image import SceneImage, check_size
+from clipbench.data.scenes.image import SceneImage, check_size, world_note
 from clipbench.data.scenes.long_dataset import N_CAPTIONS, long_captions_dataset
 from clipbench.data.scenes.phrases import Phrase
 from clipbench.data.scenes.records import SCENES_VERSION, Background, Scene
@@ -101,7 +101,7 @@ def _portraits(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
             class_names=kinds.class_names,
             label_sets=label_sets,
             templates=TEMPLATES,
-            notes=(_note(size, seed),),
+            notes=(world_note(size, seed),),
         )
     )
 
@@ -110,7 +110,7 @@ def _pairs(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
     pairs, n_passed = distinct_pairs(split, n, seed=seed)
     ids = [f"{split}/{pair.number}" for pair in pairs]
     notes = (
-        _note(size, seed),
+        world_note(size, seed),
         f"{n_passed} scenes were passed over because one caption would have fitted two pictures",
     )
     return check(
@@ -156,11 +156,6 @@ def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[list[_Pair], i
             pairs.append(pair)
         index += 1
     return pairs, index - n
-
-
-def _note(size: int | None, seed: int) -> str:
-    drawn = "as wide as the model's input" if size is None else f"{size} pixels wide"
-    return f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {drawn}"
 
 
 TASKS: Mapping[str, tuple[Callable[..., Dataset], int]] = MappingProxyType(

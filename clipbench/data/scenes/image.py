@@ -46,6 +46,17 @@ class SceneImage:
         return draw(self.scene, self.size or min(max(side, SMALLEST), LARGEST))
 
 
+def world_note(size: int | None, seed: int) -> str:
+    """Return what a result says of the pictures.
+
+    Example:
+        >>> world_note(None, 0)
+        "generated world, version 1, seed 0, drawn as wide as the model's input"
+    """
+    drawn = "as wide as the model's input" if size is None else f"{size} pixels wide"
+    return f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {drawn}"
+
+
 def check_size(size: int) -> None:
     """Raise UsageError unless pictures of that size can be drawn."""
     if not SMALLEST <= size <= LARGEST:

@@ -10,6 +10,7 @@ import numpy as np
 from clipbench.data.dataset import Dataset, check
 from clipbench.data.items import Contrast
 from clipbench.data.scenes.distinct import may_be_confused
+from clipbench.data.scenes.image import world_note
 from clipbench.data.scenes.long_captions import LongCaptionItem, PositionItem, long_caption_item, position_items
 from clipbench.data.scenes.records import SCENES_VERSION, Background
 
@@ -26,7 +27,6 @@ def long_captions_dataset(split: str, n: int, *, size: int | None, seed: int) ->
     items, n_passed = _distinct_items(split, n, size=size, seed=seed)
     probes = [position_items(index, split=split, size=size, seed=seed) for index in range(n // 2)]
     ids = [f"{split}/{number}" for number in items]
-    drawn = "as wide as the model's input" if size is None else f"{size} pixels wide"
     return check(
         Dataset(
             id="scenes",
@@ -41,7 +41,7 @@ def long_captions_dataset(split: str, n: int, *, size: int | None, seed: int) ->
                 _contrast(item, n + row, f"{split}/{row}") for row, places in enumerate(probes) for item in places
             ],
             notes=(
-                f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {drawn}",
+                world_note(size, seed),
                 f"{n_passed} scenes were passed over because one caption would have fitted two pictures",
             ),
         )

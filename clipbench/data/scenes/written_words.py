@@ -6,7 +6,7 @@ from dataclasses import replace
 from clipbench.data.dataset import Dataset, check
 from clipbench.data.items import Attack, Contrast
 from clipbench.data.scenes.captions import TEMPLATES
-from clipbench.data.scenes.image import SceneImage
+from clipbench.data.scenes.image import SceneImage, world_note
 from clipbench.data.scenes.records import SCENES_VERSION
 from clipbench.data.scenes.typography import PLAIN_LABEL, Label, TypographicItem, reading_item, typographic_item
 from clipbench.data.scenes.vocabulary import KINDS
@@ -52,7 +52,7 @@ def written_words(split: str, n: int, *, size: int | None, seed: int) -> Dataset
         image_ids=[image.name.removeprefix("scenes/") for image in pictures.images],
         class_names=tuple(KINDS),
         templates=TEMPLATES,
-        notes=(_note(size, seed),),
+        notes=(world_note(size, seed),),
     )
     return check(dataset)
 
@@ -111,8 +111,3 @@ def _attack(pictures: _Pictures, split: str, index: int, *, size: int | None, se
 
 def _named(item: TypographicItem, name: str) -> SceneImage:
     return replace(item.attacked, name=f"scenes/{name}")
-
-
-def _note(size: int | None, seed: int) -> str:
-    drawn = "as wide as the model's input" if size is None else f"{size} pixels wide"
-    return f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {drawn}"
