@@ -59,7 +59,7 @@ bench: $(READY)  ## print timings: the text tower, and the ranks
 	$(BIN)/python benchmarks/text_tower.py
 	$(BIN)/python benchmarks/ranks.py
 
-claims: $(READY)  ## train small models for a quarter of an hour, and try two papers' claims on them
+claims: $(READY)  ## train small models for twenty minutes, and try two papers' claims on them
 	$(BIN)/python experiments/claims.py
 
 train-tiny: $(READY)  ## train the bundled model anew and write its card: an hour or two on two cores, goes on where it was stopped

@@ -1,6 +1,6 @@
 """Hold two claims of the literature against the bundled CLIP, and write docs/claims.md. Run by `make claims`.
 
-    python experiments/claims.py                  # about a quarter of an hour on two quiet cores
+    python experiments/claims.py                  # about twenty minutes on two quiet cores
     python experiments/claims.py --samples 8192   # sooner, with less to be seen
 
 InfoNCE against the sigmoid loss at four batch sizes, and the modality gap at three temperatures. Runs are kept below
@@ -32,6 +32,7 @@ from clipbench.clip.log import FILE
 from clipbench.clip.options import TrainOptions
 from clipbench.data.scenes import SCENES_VERSION
 from clipbench.errors import ClipbenchError, UsageError
+from clipbench_reports.format import seconds
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = 32_768
@@ -124,7 +125,7 @@ def make_runs(planned: Sequence[TrainOptions]) -> None:
             shutil.rmtree(options.out, ignore_errors=True)
     to_measure = [options for options in planned if not is_measured(options)]
     with tqdm(
-        total=sum(_n_samples(options) + PICTURES_MEASURED for options in planned),
+        total=sum(options.steps * options.batch_size + PICTURES_MEASURED for options in planned),
         initial=n_seen(planned),
         unit=" pictures",
         mininterval=0.2 if sys.stderr.isatty() else 30.0,
@@ -191,7 +192,7 @@ def work_off(waiting: list[Work], planned: Sequence[TrainOptions], bar: "tqdm[No
             for process in [each for each in running if each.poll() is not None]:
                 work, since = running.pop(process)
                 check_ended_well(work, process.returncode)
-                bar.write(f"finished {work.name} in {_minutes(time.monotonic() - since)}", file=sys.stderr)
+                bar.write(f"finished {work.name} in {seconds(time.monotonic() - since)}", file=sys.stderr)
             bar.update(n_seen(planned) - bar.n)
     finally:
         for process in running:
@@ -248,10 +249,6 @@ def _options(
     )
 
 
-def _n_samples(options: TrainOptions) -> int:
-    return options.steps * options.batch_size
-
-
 def _n_logged(options: TrainOptions) -> int:
     """Return the last step in a run's log, from the end of the file: it is asked for twice a second."""
     log = options.out / FILE
@@ -261,11 +258,6 @@ def _n_logged(options: TrainOptions) -> int:
         file.seek(max(0, log.stat().st_size - 4096))
         steps = re.findall(rb'"step": (\d+)', file.read())
     return int(steps[-1]) if steps else 0
-
-
-def _minutes(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _parse() -> argparse.Namespace:

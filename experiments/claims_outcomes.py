@@ -81,17 +81,21 @@ def read_outcome(folder: Path) -> Outcome:
         ClipbenchError: there is no result, or it lacks something.
     """
     events = read_log(folder / FILE)
-    options = options_of(_object(events[0], "arguments"), out=folder, given={})
+    arguments = events[0]["arguments"]
+    assert isinstance(arguments, dict), arguments
+    options = options_of(arguments, out=folder, given={})
     steps = [event for event in events if event["event"] == "step"]
     if not steps or steps[-1]["step"] != options.steps:
         raise DataError(f"the run in {folder} is not at its last step, {options.steps}: train it to its end")
+    seconds = steps[-1]["seconds"]
+    assert isinstance(seconds, float), seconds
     run = read_run(folder / MEASURED)
     retrieval, gap = _evaluation(run, "retrieval"), _evaluation(run, "modality-gap")
     environment = run.result.environment
     return Outcome(
         options=options,
         history=[_moment(event) for event in events if event["event"] == "evaluation"],
-        seconds=_number(steps[-1], "seconds"),
+        seconds=seconds,
         recalls={name: retrieval.metrics[f"{name}_recall@1"] for name in DIRECTIONS},
         hits=_hits(run, retrieval),
         gap=gap.metrics["gap"],
@@ -162,24 +166,4 @@ def _evaluation(run: Run, task: str) -> EvaluationRecord:
 
 
 def _moment(event: Mapping[str, object]) -> Moment:
-    return Moment(
-        step=int(_number(event, "step")),
-        gap=_number(event, "gap"),
-        image_cone=_number(event, "image_cone"),
-        text_cone=_number(event, "text_cone"),
-        pair_cosine=_number(event, "pair_cosine"),
-        temperature=_number(event, "temperature"),
-        n_pairs=int(_number(event, "n_pairs")),
-    )
-
-
-def _number(event: Mapping[str, object], name: str) -> float:
-    value = event[name]
-    assert isinstance(value, int | float), (name, value)
-    return value
-
-
-def _object(event: Mapping[str, object], name: str) -> Mapping[str, object]:
-    value = event[name]
-    assert isinstance(value, dict), (name, value)
-    return value
+    return Moment._make(event[name] for name in Moment._fields)

@@ -214,7 +214,7 @@ def _recalls(duels: Sequence[Duel]) -> str:
         (
             f"{duel.batch_size:,}",
             name,
-            *(_percent(run.recalls[direction]) for direction in DIRECTIONS),
+            *(_with_interval(run.recalls[direction], digits=1, times=100) for direction in DIRECTIONS),
             percent(recall(run)),
             points(duel.lead) if run is duel.siglip else "",
         )
@@ -258,23 +258,18 @@ def _gaps(by_temperature: Sequence[Outcome]) -> str:
                 f"{last.gap:.3f}",
                 f"{first.image_cone:.3f}, {last.image_cone:.3f}",
                 f"{first.text_cone:.3f}, {last.text_cone:.3f}",
-                _plain(run.gap),
+                _with_interval(run.gap, digits=3),
                 percent(recall(run)) + ("" if has_learned(run) else ", not above chance"),
             )
         )
     return _table(head, rows)
 
 
-def _plain(metric: Metric) -> str:
+def _with_interval(metric: Metric, *, digits: int, times: int = 1) -> str:
     if metric.value is None or metric.low is None or metric.high is None:
         return f"undefined: {metric.reason}"
-    return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
-
-
-def _percent(metric: Metric) -> str:
-    if metric.value is None or metric.low is None or metric.high is None:
-        return f"undefined: {metric.reason}"
-    return f"{100 * metric.value:.1f} ({100 * metric.low:.1f} to {100 * metric.high:.1f})"
+    value, low, high = (f"{times * part:.{digits}f}" for part in (metric.value, metric.low, metric.high))
+    return f"{value} ({low} to {high})"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -69,7 +69,8 @@ def main(run: Path, machine: str) -> None:
     write_progress(folder, trained.progress)
     evaluations = [event for event in read_log(run / FILE) if event["event"] == "evaluation"]
     draw_curve(trained.progress.losses, evaluations, folder / CURVE)
-    (folder / "README.md").write_text(card(trained, folder, measure(), evaluations, machine), encoding="utf-8")
+    text = card(trained, folder, result=measure(), evaluations=evaluations, machine=machine)
+    (folder / "README.md").write_text(text, encoding="utf-8")
     print(f"checkpoint and card in {folder}")
 
 
@@ -81,7 +82,7 @@ def measure() -> Result:
         return read_run(Path(scratch) / "run").result
 
 
-def card(trained: Trained, folder: Path, result: Result, evaluations: list[dict[str, object]], machine: str) -> str:
+def card(trained: Trained, folder: Path, *, result: Result, evaluations: list[dict[str, object]], machine: str) -> str:
     """Return the text of the model card."""
     model, progress = trained.model, trained.progress
     config, arguments = model.config, progress.arguments

@@ -17,6 +17,8 @@ def attacked_objects(evidence: Evidence) -> Table:
     """
     fooled = evidence.column("attack_success").astype(np.float64)
     kept = ~np.isnan(fooled)
+    if not kept.any():
+        raise Lacking("the data hold no objects with another thing's name written on them")
     objects, predicted = (evidence.column(name)[kept].astype(str) for name in ("object", "predicted"))
     right, fooled = evidence.column("attacked_acc")[kept].astype(np.float64), fooled[kept]
     names, codes = np.unique(objects, return_inverse=True)
@@ -53,15 +55,23 @@ def misread_words(evidence: Evidence) -> Table:
     credit = evidence.column("reading_acc").astype(np.float64)
     kept = ~np.isnan(credit)
     written, read = (evidence.column(name)[kept].astype(str) for name in ("written", "read"))
+    if not kept.any():
+        raise Lacking("the data hold no words to read")
     wrong = credit[kept] < 1
     if not wrong.any():
         raise Lacking("every word was read right")
     names, codes = np.unique(written, return_inverse=True)
-    misses = np.bincount(codes, weights=wrong)
+    misses, totals = np.bincount(codes, weights=wrong), np.bincount(codes)
     order = np.argsort(-misses, kind="stable")[:MAX_ROWS].tolist()
     rows = [
-        [str(names[c]), commonest(read[(codes == c) & (read != written)]), fmt.count(misses[c]), fmt.count(totals)]
-        for c, totals in ((c, int((codes == c).sum())) for c in order if misses[c])
+        [
+            str(names[c]),
+            commonest(read[(codes == c) & (read != written)]),
+            fmt.count(misses[c]),
+            fmt.count(int(totals[c])),
+        ]
+        for c in order
+        if misses[c]
     ]
     return Table(
         title=f"Words that are misread ({fmt.count(int(wrong.sum()))} of {fmt.counted(int(kept.sum()), 'word')})",

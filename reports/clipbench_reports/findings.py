@@ -1,6 +1,6 @@
 """Sentences with numbers, by rule: none says more than its interval carries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from clipbench.result import EvaluationRecord, Metric
@@ -104,9 +104,10 @@ def _text_in_image(evaluation: EvaluationRecord) -> list[Finding]:
 
 def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
     """Return how often a label decides, and what else becomes of the object: more than chance is a weakness."""
-    mark: Mark = {"better": "good", "worse": "weak"}.get(against_chance(success) or "", "plain")  # type: ignore[assignment]
-    bounds = f" ({fmt.confidence([success])} {fmt.interval(success)})" if success.low is not None else ""
-    text = f"Fooled by a written label in {fmt.percent(success.value)} % of {fmt.count(success.n)} attacks{bounds}"
+    marks: dict[str | None, Mark] = {"better": "good", "worse": "weak"}
+    mark = marks.get(against_chance(success), "plain")
+    share = f"{fmt.percent(success.value)} % of {fmt.count(success.n)} attacks"
+    text = f"Fooled by a written label in {share}{_bounds(success)}"
     on_it = {"clean_acc": "without a label", "blank_acc": "with a blank one", "attacked_acc": "under attack"}
     right = [
         f"{fmt.percent(metric.value)} % {words}"
@@ -162,20 +163,14 @@ def _long_caption(evaluation: EvaluationRecord) -> list[Finding]:
         found.append(_claim("A long caption finds its image first in", "of {n} cases", recall))
     if length is not None:
         found.append(_used(evaluation, length))
-    places = {
-        name.removesuffix("/text_acc"): metric
-        for name, metric in evaluation.metrics.items()
-        if name.endswith("/text_acc") and metric.value is not None
-    }
-    return [*found, *_told(places)] or _any(evaluation)
+    return [*found, *_told(by_subset(evaluation, "text_acc"))] or _any(evaluation)
 
 
 def _used(evaluation: EvaluationRecord, length: Metric) -> Finding:
     """Return how much of a caption decides, and how much of it is never read."""
     if length.value is None:
         return Finding("missing", f"Effective length undefined ({length.reason or NO_REASON}).")
-    bounds = f" ({fmt.confidence([length])} {fmt.interval(length)})" if length.low is not None else ""
-    text = f"Nearly all that it finds by, it finds by the first {fmt.significant(length.value)} tokens{bounds}"
+    text = f"Nearly all that it finds by, it finds by the first {fmt.significant(length.value)} tokens{_bounds(length)}"
     cut, lost = (evaluation.metrics.get(name) for name in ("truncated_fraction", "tokens_lost"))
     if cut is None or cut.value is None or lost is None or lost.value is None:
         return Finding("plain", f"{text}.")
@@ -185,7 +180,7 @@ def _used(evaluation: EvaluationRecord, length: Metric) -> Finding:
     return Finding("plain", f"{text}; {unread}, which costs {fmt.significant(lost.value)} tokens on average.")
 
 
-def _told(places: dict[str, Metric]) -> list[Finding]:
+def _told(places: Mapping[str, Metric]) -> list[Finding]:
     """Return how well a fact is told by where it is stated, and where only by guessing."""
     if not places:
         return []
@@ -202,6 +197,11 @@ def _any(evaluation: EvaluationRecord) -> list[Finding]:
     for name, metric in evaluation.metrics.items():
         return [_claim(f"{describe(name) or fmt.apart(name)}:", "(n = {n})", metric)]
     return [Finding("missing", f"{fmt.apart(evaluation.name)} gave no metrics.")]
+
+
+def _bounds(metric: Metric) -> str:
+    """Return the interval in brackets, with a space before it, or nothing where there is none."""
+    return f" ({fmt.confidence([metric])} {fmt.interval(metric)})" if metric.low is not None else ""
 
 
 def _claim(before: str, after: str, metric: Metric) -> Finding:

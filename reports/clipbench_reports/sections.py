@@ -52,7 +52,7 @@ KINDS = {
         drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN, *figures.KEPT, figures.BY_POSITION}),
     ),
     "text-in-image": Kind(
-        figures=(figures.hijacking, *map(figures.response, ("height", "contrast", "offset")), figures.reading),
+        figures=(figures.hijacking, *map(figures.response, figures.SETTINGS), figures.reading),
         tables=(attack_tables.attacked_objects, attack_tables.misread_words),
         drawn_curves=figures.RESPONSES,
     ),

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas
@@ -28,14 +28,6 @@ N = 400
 """Test pictures of made-up outcomes."""
 LEVEL = 0.2, 0.2, 0.2, 0.2
 """Recall at batch sizes 16, 64, 256 and 1,024."""
-
-
-class Work(NamedTuple):
-    """A command, as the experiment has it."""
-
-    name: str
-    command: list[str]
-    output: Path
 
 
 class Claims(NamedTuple):
@@ -319,9 +311,8 @@ def write(claims: Claims, outcomes: list[object], docs: Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
-def work(claims: Claims, folder: Path, name: str, script: str) -> Work:
-    made: Work = claims.train.Work(name, [sys.executable, "-c", script], folder / f"{name}.txt")
-    return made
+def work(claims: Claims, folder: Path, name: str, script: str) -> Any:
+    return claims.train.Work(name, [sys.executable, "-c", script], folder / f"{name}.txt")
 
 
 def write_checkpoint(options: TrainOptions, *, step: int, **changed: object) -> None:

@@ -127,6 +127,15 @@ def test_what_the_data_do_not_ask_is_said_once(evidence: Make, parts: SimpleName
         figures.reading(evidence(metrics={"attacked_acc": parts.fraction(0.5, 300)}))
 
 
+def test_tables_of_which_no_row_counts_say_so(evidence: Make, whole: dict[str, Any]) -> None:
+    none = {name: np.full(6, np.nan) for name in ("reading_acc", "attack_success")}
+    bare = evidence(samples={**whole["samples"], **none})
+    with pytest.raises(Lacking, match="the data hold no objects with another thing's name"):
+        attack_tables.attacked_objects(bare)
+    with pytest.raises(Lacking, match="the data hold no words to read"):
+        attack_tables.misread_words(bare)
+
+
 def test_the_sentences_say_how_often_a_label_decides(evidence: Make, whole: dict[str, Any]) -> None:
     reading, fooled = findings(evidence(**whole).evaluation)
     assert reading.mark == "good" and reading.text.startswith("Reads the written word right in 50.0 % of 300 pictures")

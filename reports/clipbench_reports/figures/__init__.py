@@ -1,6 +1,6 @@
 """The pictures of the report, one function each: from what a run left behind to a captioned SVG."""
 
-from clipbench_reports.figures._attacks import RESPONSES, hijacking, response
+from clipbench_reports.figures._attacks import RESPONSES, SETTINGS, hijacking, response
 from clipbench_reports.figures._composition import composition, twins
 from clipbench_reports.figures._confusion import confusion
 from clipbench_reports.figures._cosines import cosines
@@ -21,6 +21,7 @@ __all__ = [
     "BY_POSITION",
     "KEPT",
     "RESPONSES",
+    "SETTINGS",
     "WITHIN",
     "Figure",
     "composition",

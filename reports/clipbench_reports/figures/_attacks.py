@@ -9,9 +9,9 @@ from markupsafe import Markup
 from clipbench.result import Curve, Metric
 from clipbench_reports import format as fmt
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.figures._figure import Figure, figure
+from clipbench_reports.figures._figure import Figure, banded_line, chance_line, figure
 from clipbench_reports.format import Number
-from clipbench_reports.svg import Axis, Plot, element, fraction_axis, nice_axis, path, text
+from clipbench_reports.svg import Axis, Plot, fraction_axis, nice_axis, text
 
 OBJECT, WORD = "image", "text"
 """Colours: what the picture shows, and what is written on it."""
@@ -29,7 +29,6 @@ SETTINGS = {"height": "Letter height", "contrast": "Contrast", "offset": "Place 
 
 RESPONSES = frozenset(f"{curve}_by_{name}" for curve in ("attack_success", "attacked_acc") for name in SETTINGS)
 """Curves that ``response`` draws."""
-
 
 LINE = 18
 """Distance of two labels, one below the other, in pixels."""
@@ -61,7 +60,7 @@ def hijacking(evidence: Evidence) -> Figure:
     chance = right["attacked"].chance
     return figure(
         _claim(right, fooled),
-        [plot.frame(), *_ticks(plot, kinds), _chance(plot, chance), *drawn, *_names(plot, series, kinds)],
+        [plot.frame(), *_ticks(plot, kinds), chance_line(plot, chance), *drawn, *_names(plot, series, kinds)],
         height=plot.height,
         reading="Blue: the object comes first among all classes. Orange: the class of the attacking word does, whether "
         "or not it is written. Bars: intervals. Dotted: chance.",
@@ -70,11 +69,7 @@ def hijacking(evidence: Evidence) -> Figure:
 
 
 def response(name: str) -> Callable[[Evidence], Figure]:
-    """Return the function that draws what the height, contrast or place of a label does.
-
-    Raises:
-        Lacking: labels were not varied so.
-    """
+    """Return the function that draws what one of ``SETTINGS`` does; it raises Lacking where labels were not varied so."""
 
     def draw(evidence: Evidence) -> Figure:
         curves = evidence.evaluation.curves
@@ -86,10 +81,10 @@ def response(name: str) -> Callable[[Evidence], Figure]:
             lines.append((OBJECT, evidence.curve(f"attacked_acc_by_{name}")))
         success = evidence.evaluation.metrics.get("attack_success")
         plot = Plot(x=nice_axis(fooled.x, _short(fooled.x_label)), y=fraction_axis("Named first, %"))
-        chance = _chance(plot, success.chance if success else None)
+        chance = chance_line(plot, success.chance if success else None)
         return figure(
-            _response_claim(SETTINGS.get(name, name), fooled, plot.x),
-            [plot.frame(), chance, *(_line(plot, curve, css) for css, curve in lines)],
+            _response_claim(SETTINGS[name], fooled, plot.x),
+            [plot.frame(), chance, *(banded_line(plot, curve, css) for css, curve in lines)],
             height=plot.height,
             reading=f"Across: {fooled.x_label}. Orange: the word is named. Blue: the object is. Dotted: chance.",
             detail=", ".join(
@@ -121,7 +116,7 @@ def _drawn(plot: Plot, series: _Series, kinds: list[str]) -> Markup:
 def _bar(plot: Plot, x: Number, metric: Metric, css: str) -> Markup:
     if metric.low is None or metric.high is None:
         return Markup("")
-    return element("path", d=path([plot.at(x, metric.low), plot.at(x, metric.high)]), css=f"line {css}")
+    return plot.line([x, x], [metric.low, metric.high], css)
 
 
 def _ticks(plot: Plot, kinds: list[str]) -> list[Markup]:
@@ -131,12 +126,6 @@ def _ticks(plot: Plot, kinds: list[str]) -> list[Markup]:
         for place, kind in enumerate(kinds)
         for line, words in enumerate(CONDITIONS[kind])
     ]
-
-
-def _chance(plot: Plot, chance: float | None) -> Markup:
-    if chance is None:
-        return Markup("")
-    return plot.line([plot.x.low, plot.x.high], [chance, chance], "chance")
 
 
 def _names(plot: Plot, series: list[_Series], kinds: list[str]) -> list[Markup]:
@@ -175,11 +164,6 @@ def _detail(series: _Series, kinds: list[str]) -> str:
         if kind in series.points
     ]
     return f"Named {series.words}: {', '.join(parts)}."
-
-
-def _line(plot: Plot, curve: Curve, css: str) -> Markup:
-    band = plot.band(curve.x, curve.low, curve.high, css) if curve.low and curve.high else Markup("")
-    return Markup("").join([band, plot.line(curve.x, curve.y, css), plot.dots(curve.x, curve.y, css)])
 
 
 def _response_claim(setting: str, curve: Curve, axis: Axis) -> str:

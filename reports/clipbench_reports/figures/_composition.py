@@ -134,7 +134,7 @@ def _line(plot: Plot, side: str, metric: Metric, y: float) -> Markup:
 
 def _sentence(found: Mapping[str, Mapping[str, Metric]], side: str) -> str:
     scored = {subset: sides[side] for subset, sides in found.items() if side in sides}
-    what = {"text_acc": "Captions", "image_acc": "Pictures"}.get(side, SIDES[side].words)
+    what = fmt.sentence_case(SIDES[side].words)
     if len(scored) == 1:
         (metric,) = scored.values()
         chance = f", chance {fmt.percent(metric.chance)} %" if metric.chance is not None else ""

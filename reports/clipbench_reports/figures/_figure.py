@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from clipbench.result import Curve
 from clipbench_reports import svg
 from clipbench_reports.format import Number
 
@@ -39,6 +40,17 @@ def figure(
     alt = f"{title} {detail}".strip()
     drawn = svg.picture(children, height=height, width=width, alt=alt)
     return Figure(title=title, picture=drawn, reading=reading, is_wide=width > svg.WIDTH)
+
+
+def chance_line(plot: svg.Plot, chance: float | None) -> Markup:
+    """Return a line across the plot at the height of chance, or nothing where that is not known."""
+    return Markup("") if chance is None else plot.line([plot.x.low, plot.x.high], [chance, chance], "chance")
+
+
+def banded_line(plot: svg.Plot, curve: Curve, css: str) -> Markup:
+    """Return a curve with a dot at each point, over the band of its bounds where it has them."""
+    band = plot.band(curve.x, curve.low, curve.high, css) if curve.low and curve.high else Markup("")
+    return Markup("").join([band, plot.line(curve.x, curve.y, css), plot.dots(curve.x, curve.y, css)])
 
 
 def thinned(n: int) -> list[int]:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from clipbench.result import Metric
 from clipbench_reports import format as fmt
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.figures._figure import Figure, figure
+from clipbench_reports.figures._figure import Figure, chance_line, figure
 from clipbench_reports.figures._window import TOP, context_of, reason_of
 from clipbench_reports.svg import WIDTH, Plot, element, fraction_axis, nice_axis, shorten, text
 
@@ -39,14 +39,13 @@ def positions(evidence: Evidence) -> Figure:
         top=TOP,
         height=318,
     )
-    chance = [place.metric.chance for place in places if place.metric.chance is not None]
-    level = [plot.line([plot.x.low, plot.x.high], [chance[0], chance[0]], "chance")] if chance else []
+    chance = next((place.metric.chance for place in places if place.metric.chance is not None), None)
     window = [_beyond(plot, context)] if context is not None and context < plot.x.high else []
     line = plot.line([place.token for place in places], [place.metric.value or 0 for place in places], "ink")
     told = ", ".join(f"{place.name} {fmt.percent(place.metric.value)} %" for place in places)
     return figure(
         f"The same fact told from a false one, by where it is stated: {told}.",
-        [plot.frame(), *window, *level, line, *(_dot(plot, place) for place in places)],
+        [plot.frame(), *window, chance_line(plot, chance), line, *(_dot(plot, place) for place in places)],
         height=plot.height,
         reading="One sentence decides whether the caption is true of the image; all others fit any image. Each dot has "
         "the same sentences in another order, bars are 95 % intervals, dotted is chance. In the shaded part, from the "

@@ -6,7 +6,7 @@ from clipbench.result import Metric
 from clipbench_reports import format as fmt
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import Figure, figure
-from clipbench_reports.svg import Axis, Plot, element, fraction_axis, path, shorten, text
+from clipbench_reports.svg import Axis, Plot, fraction_axis, shorten, text
 
 NAME = "reading_acc"
 ROW = 44
@@ -46,8 +46,7 @@ def _row(plot: Plot, place: int, words: str, metric: Metric) -> Markup:
     if metric.chance is not None:
         parts.append(plot.line([metric.chance] * 2, [place - 0.4, place + 0.4], "chance"))
     if metric.low is not None and metric.high is not None:
-        ends = [(metric.low, place), (metric.high, place)]
-        parts.append(element("path", d=path([plot.at(*end) for end in ends]), css="line text"))
+        parts.append(plot.line([metric.low, metric.high], [place, place], "text"))
     return Markup("").join([*parts, plot.dots([metric.value], [place], "text", radius=4.5)])
 
 

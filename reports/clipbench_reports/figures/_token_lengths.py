@@ -7,7 +7,7 @@ from markupsafe import Markup
 from clipbench_reports import format as fmt
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import Figure, figure
-from clipbench_reports.figures._window import TOP, context_of, reason_of, upright
+from clipbench_reports.figures._window import TOP, context_of, reason_of, window
 from clipbench_reports.svg import Plot, element, nice_axis
 
 N_BINS = 30
@@ -28,7 +28,6 @@ def token_lengths(evidence: Evidence) -> Figure:
     counts, edges = _histogram(lengths)
     x = nice_axis([0, float(edges[-1]), context or 0], "Tokens of a caption")
     plot = Plot(x=x, y=nice_axis([0, float(counts.max())], "Captions"), top=TOP, height=258)
-    marks = [] if context is None else [upright(plot, context, "window", "end")]
     middle = fmt.significant(float(np.median(lengths)))
     said = f"Half of the captions take more than {middle} tokens"
     if context is not None:
@@ -36,7 +35,7 @@ def token_lengths(evidence: Evidence) -> Figure:
         said = f"{fmt.percent(share)} % of the captions are longer than the window of {context} tokens"
     return figure(
         f"{said}.",
-        [plot.frame(), _bars(plot, counts, edges), *marks],
+        [plot.frame(), _bars(plot, counts, edges), window(plot, context)],
         height=plot.height,
         reading="Lengths by the model's own tokeniser before anything is cut off, start and end of text among them. "
         "What stands to the right of the window is never read.",

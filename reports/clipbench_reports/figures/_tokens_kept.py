@@ -7,8 +7,8 @@ from markupsafe import Markup
 from clipbench.result import Curve, Metric
 from clipbench_reports import format as fmt
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.figures._figure import Figure, figure
-from clipbench_reports.figures._window import TOP, context_of, reason_of, upright
+from clipbench_reports.figures._figure import Figure, banded_line, chance_line, figure
+from clipbench_reports.figures._window import TOP, context_of, reason_of, window
 from clipbench_reports.svg import WIDTH, Plot, element, fraction_axis, nice_axis, text
 
 KEPT = {
@@ -33,12 +33,13 @@ def tokens_kept(evidence: Evidence) -> Figure:
     )
     length = evidence.evaluation.metrics.get("effective_length")
     share = fmt.significant(100 * float(evidence.evaluation.params.get("share", 0.95)))
-    marks = [] if context is None else [upright(plot, context, "window", "end")]
+    recall = evidence.evaluation.metrics.get("image_retrieval_recall@1")
+    marks = [chance_line(plot, recall.chance if recall else None), window(plot, context)]
     if length is not None and length.value is not None:
         marks.append(_effective(plot, length))
     return figure(
         _kept_sentence(next(iter(curves.values())), length, share),
-        [plot.frame(), *_chance(plot, evidence), *marks, *(_kept_line(plot, name, curves) for name in curves)],
+        [plot.frame(), *marks, *(_kept_line(plot, name, curves) for name in curves)],
         height=plot.height,
         reading="Each caption cut to its first whole words that fit into so many tokens, start and end of text among "
         "them; the last point is the caption whole. Blue: captions look for their image; orange: images for their "
@@ -67,20 +68,12 @@ def _kept_detail(label: str, curve: Curve) -> str:
 def _kept_line(plot: Plot, name: str, curves: Mapping[str, Curve]) -> Markup:
     """Return a curve with its label: before the upper one, behind the lower one."""
     (css, label), curve = KEPT[name], curves[name]
-    band = plot.band(curve.x, curve.low, curve.high, css) if curve.low and curve.high else Markup("")
     row = len(curve.x) // 2
     x, y = plot.at(curve.x[row], curve.y[row])
     is_upper = curve.y[row] == max(each.y[min(row, len(each.y) - 1)] for each in curves.values())
     place = (x - 10, y - 14, "end") if is_upper else (x + 12, y + 26, "start")
     words = text(label, place[0], place[1], css=f"halo name {css}", anchor=place[2])
-    return Markup("").join([band, plot.line(curve.x, curve.y, css), plot.dots(curve.x, curve.y, css), words])
-
-
-def _chance(plot: Plot, evidence: Evidence) -> list[Markup]:
-    metric = evidence.evaluation.metrics.get("image_retrieval_recall@1")
-    if metric is None or metric.chance is None:
-        return []
-    return [plot.line([plot.x.low, plot.x.high], [metric.chance, metric.chance], "chance")]
+    return Markup("").join([banded_line(plot, curve, css), words])
 
 
 def _effective(plot: Plot, length: Metric) -> Markup:

@@ -3,11 +3,10 @@
 from markupsafe import Markup
 
 from clipbench_reports.evidence import Evidence
-from clipbench_reports.format import Number
 from clipbench_reports.svg import Plot, text
 
 TOP = 30
-"""Space over a plot for the labels of its upright lines, in pixels."""
+"""Space over a plot for the label of its upright line, in pixels."""
 
 
 def context_of(evidence: Evidence) -> int | None:
@@ -22,8 +21,10 @@ def reason_of(evidence: Evidence) -> str:
     return (length.reason if length is not None else None) or "the run does not say why"
 
 
-def upright(plot: Plot, x: Number, words: str, anchor: str) -> Markup:
-    """Return a dotted line from foot to head, with its label over it."""
-    at, _ = plot.at(x, plot.y.low)
-    line = plot.line([x, x], [plot.y.low, plot.y.high], "chance")
-    return Markup("").join([line, text(words, at, plot.top - 10, css="soft", anchor=anchor)])
+def window(plot: Plot, context: int | None) -> Markup:
+    """Return a dotted upright line at the end of the window, with its label over it; nothing where it is not known."""
+    if context is None:
+        return Markup("")
+    at, _ = plot.at(context, plot.y.low)
+    line = plot.line([context, context], [plot.y.low, plot.y.high], "chance")
+    return Markup("").join([line, text("window", at, plot.top - 10, css="soft", anchor="end")])
