@@ -159,7 +159,8 @@ def _kept(lowest: Outcome) -> Verdict:
     because = f"from {first.gap:.3f} to {last.gap:.3f}, {share_left(lowest)} of the start"
     if not has_learned(lowest):
         return Verdict(claim, CANNOT_TELL, f"{because}, but its recall@1 is not above chance: it has not learned")
-    return Verdict(claim, _word(1 if _share_left(lowest) >= KEPT else -1), because)
+    learned = f"{because}; the run knows this much: recall@1 {percent(recall(lowest))}"
+    return Verdict(claim, _word(1 if _share_left(lowest) >= KEPT else -1), learned)
 
 
 def _narrower(low: Outcome, high: Outcome) -> Verdict:
