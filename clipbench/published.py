@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from clipbench.data import CatalogueEntry, Dataset, catalogue
 from clipbench.data.entries import entry_of_repository, size_differences
+from clipbench.data.prompts import known_prompts
 from clipbench.model import ModelInfo
 from clipbench.result import Metric, PublishedValue
 from clipbench.task import Task
@@ -52,8 +53,8 @@ class Measured:
 def with_published(metrics: Mapping[str, Metric], measured: Measured) -> dict[str, Metric]:
     """Return the metrics with the values that were published for the same model, data and protocol.
 
-    The data must be the catalogue's, and whole; the task must have its own parameters; a model whose text window was
-    stretched is another model.
+    The data must be the catalogue's, and whole, with the published prompts: a folder of the same name that is read as a
+    path has others. The task must have its own parameters; a model whose text window was stretched is another model.
 
     Example:
         >>> all_values = published_values()
@@ -63,7 +64,7 @@ def with_published(metrics: Mapping[str, Metric], measured: Measured) -> dict[st
     """
     entry = _entry(measured.dataset)
     model = _model(measured.model)
-    if entry is None or model is None or size_differences(measured.dataset, entry) or not _is_plain(measured.task):
+    if entry is None or model is None or not _is_as_published(measured.dataset, entry) or not _is_plain(measured.task):
         return dict(metrics)
     known = published_values()
     return {
@@ -100,6 +101,16 @@ def _agrees(metric: Metric, value: float) -> bool | None:
 
 def _entry(dataset: Dataset) -> CatalogueEntry | None:
     return catalogue().get(dataset.id) or entry_of_repository(dataset.id.removeprefix("hf:"))
+
+
+def _is_as_published(dataset: Dataset, entry: CatalogueEntry) -> bool:
+    """Whether the data are whole, and prompted as the catalogue's are."""
+    if size_differences(dataset, entry):
+        return False
+    if entry.prompts is None:
+        return True
+    templates, names = known_prompts(entry.prompts)
+    return dataset.templates == templates and names in (None, dataset.class_names)
 
 
 def _model(info: ModelInfo) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS
-from clipbench.errors import ClipbenchError, Unavailable, UsageError, did_you_mean
+from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from clipbench.data.entries import CatalogueEntry, Source
@@ -113,12 +113,9 @@ def _get(
 ) -> ClipbenchError | None:
     """Fetch one data set; with several, what went wrong is said and returned."""
     from clipbench.data.download import Plan, choose_source, fetch
-    from clipbench.data.entries import find_place, read_origin
+    from clipbench.data.entries import origin_in, place_of
 
-    try:
-        place = find_place(entry, root)
-    except Unavailable:
-        place = None
+    place = place_of(entry, root)
     if place is not None:
         click.echo(f"{entry.name} is there: {place} (to fetch it again, move that away)")
         return None
@@ -130,7 +127,7 @@ def _get(
             raise
         _say(f"clipbench: {error}")
         return error
-    commit = (read_origin(folder) or {}).get("revision")
+    commit = (origin_in(folder) or {}).get("revision")
     click.echo(f"{entry.name} is there: {folder}" + (f" (commit {commit})" if commit else ""))
     return None
 
@@ -181,19 +178,18 @@ def _entry(name: str) -> "CatalogueEntry":
 def _row(entry: "CatalogueEntry", root: Path | None) -> tuple[str, ...]:
     from clipbench.data.download import readable_size
 
-    size = "by hand" if not any(source.can_be_fetched for source in entry.sources) else ""
-    size = readable_size(entry.size) if entry.size else size or "not known"
+    unknown = "not known" if entry.can_be_fetched else "by hand"
+    size = readable_size(entry.size) if entry.size else unknown
     return (entry.name, _presence(entry, root), size, _licence(entry), entry.gate or "none known")
 
 
 def _presence(entry: "CatalogueEntry", root: Path | None) -> str:
-    from clipbench.data.entries import find_place
+    from clipbench.data.download import staging_of
+    from clipbench.data.entries import place_of
 
-    try:
-        find_place(entry, root)
-    except Unavailable:
-        return "half" if ((root or Path()) / f".{entry.name}.part").is_dir() else "no"
-    return "yes"
+    if place_of(entry, root) is not None:
+        return "yes"
+    return "half" if staging_of(entry, root or Path()).is_dir() else "no"
 
 
 def _licence(entry: "CatalogueEntry") -> str:
@@ -202,16 +198,15 @@ def _licence(entry: "CatalogueEntry") -> str:
 
 def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
     from clipbench.data.download import readable_size
-    from clipbench.data.entries import find_place
+    from clipbench.data.entries import place_of
 
     counts = [("pictures", entry.n_images), ("captions", entry.n_captions), ("items", entry.n_items),
               ("classes", entry.n_classes)]  # fmt: skip
-    try:
-        there = str(find_place(entry, root))
-    except Unavailable:
-        there = f"not below {root or 'the current folder'} (looked for {', '.join(entry.places)})"
+    there = place_of(entry, root) or (
+        f"not below {root or 'the current folder'} (looked for {', '.join(entry.places)})"
+    )
     facts = [
-        ("there", there),
+        ("there", str(there)),
         ("for", entry.purpose),
         ("tasks", ", ".join(entry.tasks)),
         ("size", ", ".join(f"{n:,} {what}" for what, n in counts if n is not None)),

@@ -7,7 +7,6 @@ from PIL import Image
 from clipbench.clip.pairs import HELD_OUT, SCENES, Corpus, DatasetPairs
 from clipbench.data import DataOptions
 from clipbench.data.scenes import SCENES_VERSION, draw, primer_pair, scenes_dataset, training_pair
-from clipbench.errors import UsageError
 
 VOCABULARY_CAPTIONS = 20_000
 SEED_STRIDE = 1 << 40
@@ -49,8 +48,6 @@ def scene_corpus(options: DataOptions, *, size: int, seed: int) -> Corpus:
         UsageError: there is another option, or the number is none.
     """
     options.refuse_unknown(["primer"], SCENES)
-    primer = options.options.get("primer", "0")
-    if not primer.isdecimal():
-        raise UsageError(f"--data-option primer={primer}: expected a number of pairs, 0 or more")
+    primer = options.whole_number("primer", "a number of pairs, 0 or more") or 0
     held_out = scenes_dataset("retrieval", split="test", n=HELD_OUT, size=size, seed=HELD_OUT_SEED)
-    return Corpus(ScenePairs(size, seed, int(primer)), DatasetPairs(held_out), may_crop=False)
+    return Corpus(ScenePairs(size, seed, primer), DatasetPairs(held_out), may_crop=False)

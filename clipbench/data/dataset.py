@@ -214,6 +214,22 @@ class DataOptions:
     options: Mapping[str, str] = field(default_factory=dict)
     """``--data-option key=value`` pairs, such as column names and the split, for the loader to use up."""
 
+    def whole_number(self, name: str, expected: str = "a whole number", *, least: int = 0) -> int | None:
+        """Return an option as a whole number, None where it is not given.
+
+        Args:
+            expected: what the number is of, for the message.
+
+        Raises:
+            UsageError: it is no whole number, or below ``least``.
+        """
+        text = self.options.get(name)
+        if text is None:
+            return None
+        if not text.isdecimal() or int(text) < least:
+            raise UsageError(f"--data-option {name}={text}: expected {expected}")
+        return int(text)
+
     def refuse_unknown(self, known: Iterable[str], data: str) -> None:
         """Raise UsageError when an option is not among those that the data take."""
         names = list(known)
@@ -234,6 +250,7 @@ def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
     _check_ids(dataset)
     _check_captions(dataset)
     _check_labels(dataset, allow_partial=allow_partial)
+    _check_label_sets(dataset)
     check_contrasts(dataset.contrasts or (), len(dataset), dataset.id)
     check_attacks(dataset.attacks or (), len(dataset), len(dataset.class_names or ()), dataset.id)
     return dataset
@@ -269,13 +286,7 @@ def _check_labels(dataset: Dataset, *, allow_partial: bool) -> None:
             f"data set {dataset.id} has labels for {dataset.multilabels.shape[1]} classes, and {n_classes} class names"
         )
     if dataset.labels is not None:
-        out = np.flatnonzero((dataset.labels < 0) | (dataset.labels >= n_classes))
-        if len(out):
-            row = out[0]
-            raise DataError(
-                f"data set {dataset.id}: image '{dataset.image_ids[row]}' has label {dataset.labels[row]},"
-                f" expected 0 to {n_classes - 1} ({n_classes} class names)"
-            )
+        _check_range(dataset, LabelSet(dataset.labels, dataset.class_names), "label")
         counts = np.bincount(dataset.labels, minlength=n_classes)
     elif dataset.multilabels is not None:
         counts = dataset.multilabels.sum(axis=0)
@@ -286,4 +297,25 @@ def _check_labels(dataset: Dataset, *, allow_partial: bool) -> None:
         raise DataError(
             f"data set {dataset.id} lacks samples of {len(missing)} of its {n_classes} classes, the first '{missing[0]}':"
             " add pictures, drop the class, or run with --allow-partial to score the others"
+        )
+
+
+def _check_label_sets(dataset: Dataset) -> None:
+    for name, each in (dataset.label_sets or {}).items():
+        if len(each.labels) != len(dataset):
+            raise DataError(
+                f"data set {dataset.id} has {len(each.labels)} labels in the set '{name}', expected one for each of its"
+                f" {len(dataset)} images"
+            )
+        _check_range(dataset, each, f"'{name}' label")
+
+
+def _check_range(dataset: Dataset, label_set: LabelSet, what: str) -> None:
+    labels, n_classes = label_set.labels, len(label_set.class_names)
+    out = np.flatnonzero((labels < 0) | (labels >= n_classes))
+    if len(out):
+        row = out[0]
+        raise DataError(
+            f"data set {dataset.id}: image '{dataset.image_ids[row]}' has {what} {labels[row]},"
+            f" expected 0 to {n_classes - 1} ({n_classes} class names)"
         )

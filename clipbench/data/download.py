@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.data.archives import ARCHIVES, unpack
-from clipbench.data.entries import ORIGIN_FILE, CatalogueEntry, Source, WebFile
+from clipbench.data.entries import ORIGIN_FILE, CatalogueEntry, Source, WebFile, origin_in
 from clipbench.data.web import fetch_file, look_up
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
 from clipbench.network import Wanted, online
@@ -48,7 +48,12 @@ class Plan:
     @property
     def staging(self) -> Path:
         """Where its files are gathered."""
-        return self.root / f".{self.entry.name}.part"
+        return staging_of(self.entry, self.root)
+
+
+def staging_of(entry: CatalogueEntry, root: Path) -> Path:
+    """Return the hidden folder in which a data set's files are gathered; it is there while a fetch is unfinished."""
+    return root / f".{entry.name}.part"
 
 
 def choose_source(entry: CatalogueEntry, name: str | None = None) -> Source:
@@ -67,8 +72,8 @@ def choose_source(entry: CatalogueEntry, name: str | None = None) -> Source:
         usable = [source for source in found if source.can_be_fetched]
     if usable:
         return usable[0]
-    by_hand = next((source.note for source in entry.sources if source.form == "by-hand"), "")
-    how = f"put it into {entry.places[0]} below the data root by hand: {by_hand}" if by_hand else "name another source"
+    how = f"put it into {entry.places[0]} below the data root by hand: {entry.by_hand}"
+    how = how if entry.by_hand else "name another source"
     raise Unavailable(f"{name or entry.name} cannot be fetched by command: {how}")
 
 
@@ -129,7 +134,7 @@ def _download(plan: Plan, repository: str) -> Mapping[str, object]:
     commit, files = _commit_and_files(plan, repository, api)
     _check_room(plan, sum(file.size for file in files))
     plan.staging.mkdir(exist_ok=True)
-    _write_origin(plan.staging, {"repository": repository, "revision": commit})
+    _write_origin(plan.staging, {"repository": repository, "asked": plan.revision, "revision": commit})
     snapshot_download(
         repository,
         repo_type="dataset",
@@ -143,11 +148,11 @@ def _download(plan: Plan, repository: str) -> Mapping[str, object]:
 
 
 def _commit_and_files(plan: Plan, repository: str, api: "HfApi") -> tuple[str, "list[RepoFile]"]:
-    """Return the commit to fetch and what is needed of it; a try that was broken off goes on with its own commit."""
+    """Return the commit to fetch and what is needed of it; a try of the same that broke off goes on with its commit."""
     from huggingface_hub.errors import RevisionNotFoundError
 
-    begun = _read_origin(plan.staging)
-    if begun.get("repository") == repository and plan.revision is None:
+    begun = origin_in(plan.staging) or {}
+    if begun.get("repository") == repository and begun.get("asked") == plan.revision:
         commit = str(begun.get("revision"))
         try:
             return commit, _files(plan, repository, commit, api)
@@ -203,8 +208,9 @@ def _check_hashes(plan: Plan, repository: str, commit: str, paths: Sequence[str]
     for path in wrong:
         (plan.staging / path).unlink()
     if wrong or missing:
-        what = f"{wrong[0]} has another checksum than" if wrong else f"{missing[0]} is missing of what"
-        raise DataError(f"{plan.entry.name}: {what} {repository} says: it was removed, and {AGAIN}")
+        said = f"{wrong[0]} has another checksum than {repository} says: it was removed" if wrong else ""
+        said = said or f"{missing[0]} has not come from {repository}"
+        raise DataError(f"{plan.entry.name}: {said}, and {AGAIN}")
     if plan.source.sha256 is not None:
         _check_published_hash(plan, paths[0])
 
@@ -224,7 +230,7 @@ def _check_published_hash(plan: Plan, path: str) -> None:
 def _from_urls(plan: Plan) -> Mapping[str, object]:
     found = [(file, *look_up(file.url, plan.entry.name)) for file in plan.source.urls]
     _check_room(plan, sum(size or file.size or 0 for file, size, _ in found))
-    if _read_origin(plan.staging).get("urls") != [file.url for file in plan.source.urls]:
+    if (origin_in(plan.staging) or {}).get("urls") != [file.url for file in plan.source.urls]:
         shutil.rmtree(plan.staging, ignore_errors=True)
     plan.staging.mkdir(exist_ok=True)
     _write_origin(plan.staging, {"urls": [file.url for file in plan.source.urls]})
@@ -252,14 +258,6 @@ def _check_room(plan: Plan, n_bytes: int) -> None:
 
 def _where(source: Source) -> str:
     return source.name if source.hub else source.urls[-1].url
-
-
-def _read_origin(folder: Path) -> Mapping[str, object]:
-    try:
-        found = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _write_origin(folder: Path, origin: Mapping[str, object]) -> None:

@@ -108,6 +108,16 @@ class CatalogueEntry:
     """In order of preference."""
 
     @property
+    def can_be_fetched(self) -> bool:
+        """Whether ``clipbench data get`` can bring it from any source."""
+        return any(source.can_be_fetched for source in self.sources)
+
+    @property
+    def by_hand(self) -> str | None:
+        """What a person has to do where it cannot be fetched; None where nothing is known."""
+        return next((source.note for source in self.sources if source.form == "by-hand"), None)
+
+    @property
     def hub(self) -> tuple[str, ...]:
         """Repositories with the same data and label order, the recommended one first."""
         return tuple(source.hub for source in self.sources if source.hub is not None and source.form != "script")
@@ -125,16 +135,21 @@ def entry_of_repository(repository: str) -> CatalogueEntry | None:
     return next((entry for entry in catalogue().values() if repository in entry.hub), None)
 
 
+def place_of(entry: CatalogueEntry, data_root: Path | None) -> Path | None:
+    """Return the folder of a data set below the data root (or the current folder); None where there is none."""
+    root = data_root or Path()
+    return next((root / place for place in entry.places if (root / place).exists()), None)
+
+
 def find_place(entry: CatalogueEntry, data_root: Path | None) -> Path:
     """Return the folder of a data set below the data root (or, without one, the current folder).
 
     Raises:
         Unavailable: there is none; the message says how to get it.
     """
-    root = data_root or Path()
-    for place in entry.places:
-        if (root / place).exists():
-            return root / place
+    place = place_of(entry, data_root)
+    if place is not None:
+        return place
     whose = f"below {data_root}" if data_root else "in the current folder (--data-root FOLDER looks in another)"
     raise Unavailable(
         f"data set '{entry.name}' ({entry.title}) is not on this machine: looked for {', '.join(entry.places)} {whose};"
@@ -159,14 +174,17 @@ def with_origin(dataset: Dataset, place: Path) -> Dataset:
 
 
 def read_origin(place: Path) -> Mapping[str, Any] | None:
-    """Return what ``data get`` wrote of a folder, or None; damage to it is as good as none."""
-    for folder in (place, place.parent):
-        try:
-            found = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        return found if isinstance(found, dict) else None
-    return None
+    """Return what ``data get`` wrote of a folder, in it or in the one above, or None; a damaged note is none."""
+    return origin_in(place) or origin_in(place.parent)
+
+
+def origin_in(folder: Path) -> Mapping[str, Any] | None:
+    """Return what ``data get`` wrote into this very folder, or None."""
+    try:
+        found = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def with_published_prompts(dataset: Dataset, entry: CatalogueEntry) -> Dataset:
@@ -220,13 +238,12 @@ def size_differences(dataset: Dataset, entry: CatalogueEntry) -> list[str]:
 
 def _remedy(entry: CatalogueEntry) -> str:
     """Return what to do to have the data."""
-    by_hand = next((source.note for source in entry.sources if source.form == "by-hand"), None)
-    if any(source.can_be_fetched for source in entry.sources):
+    if entry.can_be_fetched:
         get = f"`clipbench data get {entry.name}` fetches it"
         gate = f" (first {entry.gate})" if entry.gate else ""
         direct = f", or read it from the Hub as hf:{entry.hub[0]}" if entry.hub else ""
         return f"{get}{gate}{direct}; or put it there as {_LAYOUTS[entry.kind]}"
-    return f"it cannot be fetched by command, so put it there by hand: {by_hand or 'see `clipbench data show`'}"
+    return f"it cannot be fetched by command, so put it there by hand: {entry.by_hand or 'see `clipbench data show`'}"
 
 
 _LAYOUTS = {

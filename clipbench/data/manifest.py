@@ -4,6 +4,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
 
@@ -67,12 +68,8 @@ def read_table(path: Path) -> Table:
     Raises:
         DataError: it cannot be read, has no rows, or a line is malformed.
     """
-    try:
+    with reading(path):
         numbered = list(READERS[path.suffix.lower()](path))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
     if not numbered:
         raise DataError(f"{path} has no rows: expected one a picture or caption")
     names = dict.fromkeys(name for _, row in numbered for name in row)
@@ -82,6 +79,22 @@ def read_table(path: Path) -> Table:
         columns={name: [row.get(name) for _, row in numbered] for name in names},
         place=lambda row: f"{path}, {unit} {numbers[row]}",
     )
+
+
+def manifests_in(folder: Path) -> list[Path]:
+    """Return the manifests of a folder, told by their names."""
+    return [folder / name for name in NAMES if (folder / name).is_file()]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise DataError, in one line, where a text file cannot be read or is not UTF-8."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
 
 
 def _csv_rows(path: Path, delimiter: str = ",") -> _Rows:
@@ -128,6 +141,8 @@ READERS: Mapping[str, Callable[[Path], _Rows]] = {
     ".json": _json_rows,
 }
 """How a manifest is read, by its suffix."""
+NAMES = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata") for suffix in READERS)
+"""Files that make a folder one with a manifest."""
 
 
 def _json(text: str, place: str) -> object:

@@ -26,8 +26,6 @@ from clipbench.errors import DataError, UsageError, did_you_mean
 HUB_PREFIX = "hf:"
 GENERATED = "scenes"
 """Name of the generated world, which has other data for each task."""
-MANIFESTS = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata") for suffix in manifest.READERS)
-"""Files that make a folder one with a manifest."""
 VAGUE_NAMES = {"images", "image", "imgs", "data", "dataset", "imagefolder", *folder.SPLITS}
 """Last parts of a path that say too little to be an id alone."""
 
@@ -45,12 +43,8 @@ def _is_manifest(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in manifest.READERS
 
 
-def _manifests_in(path: Path) -> list[Path]:
-    return [path / name for name in MANIFESTS if (path / name).is_file()]
-
-
 def _load_manifest_in(path: Path, options: DataOptions, id: str) -> Dataset:
-    found = _manifests_in(path)
+    found = manifest.manifests_in(path)
     if len(found) > 1:
         raise UsageError(f"{path} has {found[0].name} and {found[1].name}: name the one to read, as {found[0]}")
     return manifest.load(found[0], options, id)
@@ -74,7 +68,7 @@ LAYOUTS = (
     Layout("a manifest (.csv, .tsv, .jsonl, .json)", _is_manifest, manifest.load),
     Layout("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
     Layout("a Hugging Face data set (save_to_disk, parquet)", _is_hugging_face, huggingface.load_folder),
-    Layout("a folder with a manifest", lambda path: bool(_manifests_in(path)), _load_manifest_in),
+    Layout("a folder with a manifest", lambda path: bool(manifest.manifests_in(path)), _load_manifest_in),
     Layout("one folder a class", Path.is_dir, folder.load),
 )
 """Tried in order: the first whose files are there is the one."""
@@ -96,13 +90,11 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
     """
     if reference.lower() == GENERATED or options.task != attacks.TASK:
         return _loaded(reference, options)
-    n = options.options.get("n")
-    if n is not None and not (n.isdecimal() and int(n)):
-        raise UsageError(f"--data-option n={n}: expected how many pictures words are to be written on")
+    n = options.whole_number("n", "how many pictures words are to be written on", least=1)
     others = replace(options, options={name: text for name, text in options.options.items() if name != "n"})
     dataset = _loaded(reference, others)
     if dataset.attacks is None and dataset.contrasts is None:
-        return attacks.with_written_words(dataset, n=int(n or attacks.N_PICTURES))
+        return attacks.with_written_words(dataset, n=n or attacks.N_PICTURES)
     options.refuse_unknown(others.options, dataset.id)
     return dataset
 
@@ -142,7 +134,7 @@ def path_id(path: Path, data_root: Path | None = None) -> str:
         return absolute.relative_to(root).as_posix()
     parts = absolute.parts[1:]
     start = len(parts) - 1
-    while start > 0 and (parts[start].lower() in VAGUE_NAMES or parts[start] in MANIFESTS):
+    while start > 0 and (parts[start].lower() in VAGUE_NAMES or parts[start] in manifest.NAMES):
         start -= 1
     return "/".join(parts[start:])
 
@@ -152,13 +144,9 @@ def _generate(options: DataOptions) -> Dataset:
     from clipbench.data.scenes import TASKS, scenes_dataset
 
     options.refuse_unknown(("split", "size", "n"), GENERATED)
-    numbers = {name: int(text) for name, text in options.options.items() if name != "split" and text.isdecimal()}
-    for name, text in options.options.items():
-        if name != "split" and name not in numbers:
-            raise UsageError(f"--data-option {name}={text}: expected a whole number")
     task = options.task if options.task is not None and options.task in TASKS else "retrieval"
     split = options.options.get("split", "test")
-    return scenes_dataset(task, split=split, n=numbers.get("n"), size=numbers.get("size"))
+    return scenes_dataset(task, split=split, n=options.whole_number("n"), size=options.whole_number("size"))
 
 
 def _existing(reference: str, data_root: Path | None) -> Path:

@@ -7,6 +7,7 @@ import pytest
 
 from clipbench.cli.summary import evaluation_lines
 from clipbench.data import Dataset, catalogue
+from clipbench.data.prompts import known_prompts
 from clipbench.model import ModelInfo
 from clipbench.plan import read_suite
 from clipbench.published import SAME, Key, Measured, published_values, with_published
@@ -37,7 +38,9 @@ METRICS = {"acc1": Metric(value=0.634, low=0.6325, high=0.6355, n=50_000), "acc5
 
 def imagenet(n_images: int = 50_000, id: str = "imagenet") -> Dataset:
     ids = [str(row) for row in range(n_images)]
-    return Dataset(id=id, images=[NamedImage(each) for each in ids], image_ids=ids)
+    templates, names = known_prompts("imagenet")
+    images = [NamedImage(each) for each in ids]
+    return Dataset(id=id, images=images, image_ids=ids, templates=templates, class_names=names)
 
 
 WHOLE = imagenet()
@@ -75,8 +78,19 @@ def test_the_same_weights_and_data_elsewhere_count() -> None:
         {"task": Plain(prompts="mine.json")},
         {"dataset": imagenet(1_000)},
         {"dataset": replace(WHOLE, id="my/imagenet")},
+        {"dataset": replace(WHOLE, templates=None)},
+        {"dataset": replace(WHOLE, class_names=tuple(str(row) for row in range(1_000)))},
     ],
-    ids=["other activation", "stretched window", "other model", "other prompts", "part of the data", "other data"],
+    ids=[
+        "other activation",
+        "stretched window",
+        "other model",
+        "other prompts",
+        "part of the data",
+        "other data",
+        "default templates",
+        "other class names",
+    ],
 )
 def test_another_model_protocol_or_part_of_the_data_has_no_published_value(changes: dict[str, object]) -> None:
     assert beside(**changes) == []  # type: ignore[arg-type]
@@ -109,6 +123,14 @@ def test_every_value_is_of_a_known_model_and_data_set_and_says_where_it_is_from(
 )
 def test_values_are_those_of_the_sources(key: Key, value: float) -> None:
     assert published_values()[key][0].value == pytest.approx(value, abs=5e-5)
+
+
+def test_each_model_of_the_table_is_known_by_the_window_that_open_clip_gives_it() -> None:
+    open_clip = pytest.importorskip("open_clip")
+    for name in sorted({key.model for key in published_values()}):
+        window = open_clip.get_model_config(name.partition("/")[0])["text_cfg"]["context_length"]
+        assert beside(replace(MODEL, id=f"open_clip:{name}", context_length=window)), name
+        assert not beside(replace(MODEL, id=f"open_clip:{name}", context_length=window + 1)), name
 
 
 def test_what_rests_on_a_transcription_is_marked() -> None:

@@ -20,7 +20,6 @@ from clipbench.errors import DataError
 ANNOTATIONS = "annotations.json"
 OBJECT, WORD = "true object", "typographic attack label"
 """Keys of Materzynska's annotations."""
-MANIFESTS = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata") for suffix in manifest.READERS)
 
 _FILE_NAME = re.compile(r"label=(?P<object>.+?)_text=(?P<text>.*)")
 _HEAD = 1 << 14
@@ -80,7 +79,7 @@ def described_rows(table: Table, dialect: Dialect) -> list[Described]:
 def _manifest(path: Path) -> Path | None:
     if path.is_file():
         return path if path.suffix.lower() in manifest.READERS else None
-    found = [path / name for name in MANIFESTS if (path / name).is_file()]
+    found = manifest.manifests_in(path)
     return found[0] if len(found) == 1 else None
 
 

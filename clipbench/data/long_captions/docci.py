@@ -6,10 +6,9 @@ images/                         what docci_images.tar.gz holds
 
 from pathlib import Path
 
-from clipbench.data import manifest
 from clipbench.data.columns import keep_split
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.long_captions.pairs import Pair, dataset_of, picture_folder, text_of
+from clipbench.data.long_captions.pairs import Pair, dataset_of, picture_folder, read_lines, text_of
 
 FILE = "docci_descriptions.jsonlines"
 SPLIT = "test"
@@ -33,7 +32,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     file = path if path.name == FILE else path / FILE
     folder = picture_folder(options, [file.parent / "images", file.parent])
     split = options.options.get("split", SPLIT)
-    rows = [(f"{file}, line {number}", row) for number, row in manifest.READERS[".jsonl"](file)]
+    rows = read_lines(file)
     kept = keep_split([row.get("split") for _, row in rows], split, source=str(file))
     pairs = [
         Pair(

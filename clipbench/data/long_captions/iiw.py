@@ -10,9 +10,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from clipbench.data import manifest
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.long_captions.pairs import Pair, dataset_of, picture_folder, text_of
+from clipbench.data.long_captions.pairs import Pair, dataset_of, picture_folder, read_lines, text_of
 from clipbench.errors import DataError, UsageError, did_you_mean
 
 FILE = "data.jsonl"
@@ -45,7 +44,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     options.refuse_unknown(("images", "caption"), id)
     file = path / FILE if path.is_dir() else path
     folder = picture_folder(options, [file.parent / "images", file.parent])
-    rows = [(f"{file}, line {number}", row) for number, row in manifest.READERS[".jsonl"](file)]
+    rows = read_lines(file)
     caption = options.options.get("caption", CAPTION)
     if caption not in rows[0][1]:
         raise UsageError(f"{file} has no field '{caption}': {did_you_mean(caption, rows[0][1])}")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from clipbench.data import manifest
 from clipbench.data.dataset import DataOptions, Dataset, FileImage, check
 from clipbench.errors import DataError, Unavailable, UsageError
 
@@ -30,7 +31,8 @@ def dataset_of(pairs: Sequence[Pair], options: DataOptions, id: str, *, split: s
     missing = [pair.image for pair in pairs if not pair.image.is_file()]
     if missing and (not options.allow_partial or len(missing) == len(pairs)):
         raise Unavailable(_said(missing, len(pairs), id))
-    kept = [pair for pair in pairs if pair.image not in set(missing)]
+    absent = set(missing)
+    kept = [pair for pair in pairs if pair.image not in absent]
     note = f"{len(missing)} of {len(pairs)} pictures are missing and were left out"
     return check(
         Dataset(
@@ -71,12 +73,14 @@ def text_of(row: Mapping[str, object], field: str, place: str) -> str:
 
 def read_text(path: Path) -> str:
     """Return the text of a file; raise DataError where it cannot be read."""
-    try:
+    with manifest.reading(path):
         return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+
+
+def read_lines(path: Path) -> list[tuple[str, Mapping[str, object]]]:
+    """Return the objects of a JSON Lines file, each with its place; raise DataError where it cannot be read."""
+    with manifest.reading(path):
+        return [(f"{path}, line {number}", row) for number, row in manifest.READERS[".jsonl"](path)]
 
 
 def _said(missing: Sequence[Path], n: int, id: str) -> str:

@@ -11,15 +11,18 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
+from clipbench.data import manifest
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.long_captions.pairs import Pair, dataset_of, picture_folder, text_of
-from clipbench.errors import DataError, UsageError
+from clipbench.errors import DataError
 
 FILE = "share-captioner_coco_lcs_sam_1246k_1107.json"
 N = 1_000
 """Captions of the published set."""
 BLOCK = 1 << 16
 """Characters that are read at once."""
+LONGEST = 1 << 22
+"""Characters that no item needs: what cannot be read by then is damaged, however much follows."""
 
 
 def fits(path: Path) -> bool:
@@ -44,13 +47,10 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     options.refuse_unknown(("images", "n"), id)
     file = path / FILE if path.is_dir() else path
     folder = picture_folder(options, [file.parent])
-    n = options.options.get("n", str(N))
-    if not n.isdecimal() or not int(n):
-        raise UsageError(f"--data-option n={n}: expected a number of captions, 1 or more")
-    pairs = [
-        _pair(item, folder, f"{file}, item {number}")
-        for number, item in enumerate(islice(_items(file), int(n)), start=1)
-    ]
+    n = options.whole_number("n", "a number of captions, 1 or more", least=1) or N
+    with manifest.reading(file):
+        items = list(islice(_items(file), n))
+    pairs = [_pair(item, folder, f"{file}, item {number}") for number, item in enumerate(items, start=1)]
     return dataset_of(pairs, options, id)
 
 
@@ -73,7 +73,7 @@ def _items(path: Path) -> Iterator[object]:
             try:
                 item, end = decoder.raw_decode(body)
             except json.JSONDecodeError as error:
-                more = file.read(BLOCK)
+                more = file.read(BLOCK) if len(body) < LONGEST else ""
                 if not more:
                     raise DataError(f"{path} is not a list in JSON, or is cut off: {error}") from error
                 rest += more

@@ -128,6 +128,22 @@ def test_sets_of_labels_are_taken_along_and_fingerprinted() -> None:
     assert data([0, 1, 1]).fingerprint(digests) != data([0, 1, 0]).fingerprint(digests)
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 2], "image 'b' has 'kind' label 2, expected 0 to 1"),
+        ([0, -1], "image 'b' has 'kind' label -1"),
+        ([0], "has 1 labels in the set 'kind', expected one for each of its 2 images"),
+    ],
+)
+def test_sets_of_labels_that_do_not_fit_are_refused(labels: list[int], message: str) -> None:
+    kinds = LabelSet(np.array(labels), ("cat", "dog"))
+    with pytest.raises(DataError, match=message):
+        check(
+            Dataset(id="d", images=[NamedImage("a"), NamedImage("b")], image_ids=["a", "b"], label_sets={"kind": kinds})
+        )
+
+
 def test_what_is_wrong_with_a_picture_is_said_alike_at_each_run() -> None:
     with pytest.raises(BadImage, match=r"cannot read image x\.png: it is no picture of a format that Pillow knows"):
         decode(b"no picture", "x.png")

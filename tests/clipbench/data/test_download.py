@@ -246,6 +246,22 @@ def test_what_was_begun_is_ended_with_the_same_commit_unless_that_is_gone(
     assert (folder / "classnames.txt").read_text() == "cat\n"
 
 
+def test_a_broken_try_with_a_revision_goes_on_and_one_with_another_begins_anew(
+    pets: Any, hub_server: ModuleType, picture: Picture, tmp_path: Path
+) -> None:
+    pets.add(REPOSITORY, {"classnames.txt": b"cat\n", "test/nshards.txt": b"1", SHARD: shard(picture, 5)}, SECOND)
+    for root in (tmp_path / "same", tmp_path / "other"):
+        pets.faults = [hub_server.Fault(SHARD, "status", status=500, method="GET")]
+        with pytest.raises(Unavailable):
+            fetch(plan(root, revision=FIRST))
+        pets.faults = []
+    pets.requests.clear()
+    fetch(plan(tmp_path / "same", revision=FIRST))
+    assert (bodies(pets), bodies(pets, "classnames.txt")) == ([None], []), "only what had not come"
+    folder = fetch(plan(tmp_path / "other"))
+    assert json.loads((folder / ORIGIN_FILE).read_text())["revision"] == SECOND
+
+
 def test_offline_is_one_line_without_a_request(pets: Any, tmp_path: Path, no_hub: None) -> None:
     with pytest.raises(Unavailable, match=r"cannot be asked \(HF_HUB_OFFLINE is set\)"):
         fetch(plan(tmp_path))

@@ -173,6 +173,26 @@ def test_only_as_much_of_sharegpt4v_is_read_as_is_asked_for(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize(
+    ("make", "file"), [(docci, "docci_descriptions.jsonlines"), (iiw, "data.jsonl"), (sharegpt, sharegpt4v.FILE)]
+)
+def test_a_file_in_another_encoding_is_named(make: Callable[[Path], Path], file: str, tmp_path: Path) -> None:
+    root = make(tmp_path / "set")
+    path = root / file
+    path.write_bytes(path.read_bytes() + "\nk\u00f6nig".encode("latin-1"))
+    with pytest.raises(DataError, match=rf"{file} is not UTF-8 text: invalid .* at byte \d+$"):
+        load(root)
+
+
+def test_a_damaged_item_ends_the_reading_of_sharegpt4v(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharegpt4v, "BLOCK", 1_000)
+    monkeypatch.setattr(sharegpt4v, "LONGEST", 5_000)
+    file = sharegpt(tmp_path / "share") / sharegpt4v.FILE
+    file.write_bytes(b'[{"conversations": damaged' + 20_000 * b" " + b"\xff")
+    with pytest.raises(DataError, match="is not a list in JSON, or is cut off"):  # and never came to the last byte
+        load(file)
+
+
+@pytest.mark.parametrize(
     ("make", "file", "text", "said"),
     [
         (
