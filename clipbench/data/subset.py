@@ -61,7 +61,10 @@ def _limited_items(dataset: Dataset, n: int, rng: np.random.Generator) -> Datase
     kept = {row for each in (*(contrasts or ()), *(attacks or ())) for row in each.images}
     kept |= set(_some(captioned, n, rng) or ())
     n_items = len(dataset.contrasts or ()) + len(dataset.attacks or ())
-    note = f"a seeded subset: at most {n} of each kind of question ({n_items} in all) and {n} captioned pictures"
+    if len(kept) == len(dataset) and len(contrasts or ()) + len(attacks or ()) == n_items:
+        return dataset
+    note = f"a seeded subset: at most {n} of each kind of question ({n_items} in all)"
+    note += f" and {n} captioned pictures" if captioned else ""
     cut = replace(dataset, contrasts=contrasts, attacks=attacks, notes=(*dataset.notes, note))
     return cut.take(np.array(sorted(kept), np.int64))
 
@@ -72,7 +75,7 @@ def _some_attacks(attacks: Sequence[Attack] | None, n: int, rng: np.random.Gener
     if not usual:
         return _some(attacks, n, rng)
     chosen = _some(usual, n, rng) or []
-    pairs = {(each.object, each.word) for each in chosen}
+    pairs = {(each.object, each.word) for each in chosen if each.object is not None}
     ids = {each.id for each in chosen}
     return [each for each in attacks or () if each.id in ids or (each.condition and (each.object, each.word) in pairs)]
 

@@ -23,15 +23,15 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.items import Contrast
 from clipbench.errors import MissingPart
 from clipbench.measures import Mean, Measure
-from clipbench.metrics import Choices
+from clipbench.metrics import Choices, truth_groups
 from clipbench.task import Embedder, Evaluation
 from clipbench_tasks import composition_rows as of_rows
 from clipbench_tasks.composition_means import means
 
 SCORES = ("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc")
 """What is kept apart by subset, and averaged over subsets."""
-PAIRS = {"text_pair_acc": "text_acc", "image_pair_acc": "image_acc"}
-"""Said only where they differ from the accuracy: where one picture, or caption, has more than one pair."""
+PAIRS = ("text_pair_acc", "image_pair_acc")
+"""Said only where one picture, or caption, has more than one pair."""
 Columns = Mapping[str, np.ndarray]
 
 
@@ -116,7 +116,7 @@ class _Table:
         self.subset = np.array([each.subset for each in contrasts], object)
         self.subsets = list(dict.fromkeys(self.subset.tolist()))
         kept = [name for name in SCORES if not np.isnan(scores[name]).all()]
-        kept = [name for name in kept if name not in PAIRS or not _is_same(chances, name, PAIRS[name])]
+        kept = [name for name in kept if name not in PAIRS or _has_more_pairs(contrasts, name)]
         self.scores = {name: scores[name] for name in kept}
         self.chances = {name: chances[name] for name in kept}
         self._blind = {
@@ -187,11 +187,11 @@ def _likeness(table: _Table, likeness: Columns) -> dict[str, Measure]:
     return found
 
 
-def _is_same(chances: Columns, pairs: str, accuracy: str) -> bool:
-    """Return whether pairs in the right order say what the accuracy says, or no more than its parts."""
-    both = ~np.isnan(chances[pairs]) & ~np.isnan(chances[accuracy])
-    # Half for one pair, and a quarter for Winoground's two, of which the text and image accuracies are made.
-    return bool((np.isclose(chances[accuracy][both], 0.5) | np.isclose(chances[accuracy][both], 0.25)).all())
+def _has_more_pairs(contrasts: Sequence[Contrast], name: str) -> bool:
+    """Return whether any picture (or caption) has more than one pair of a true and a false caption (or picture)."""
+    axis = 1 if name == "text_pair_acc" else 0
+    truths = (contrasts[rows[0]].truth for rows in truth_groups([each.truth for each in contrasts]))
+    return any((truth.sum(axis=axis) * (~truth).sum(axis=axis)).max() > 1 for truth in truths)
 
 
 def _named(subset: str, name: str) -> str:

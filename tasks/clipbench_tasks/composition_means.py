@@ -1,7 +1,8 @@
 """Means over subsets and over groups: SugarCrepe's categories, ARO's macro accuracy, and the plain mean beside them.
 
 A mean of means is a smooth function of means: each sample's influence on it is its distance from the mean of its
-part, over the part's share of the samples and the number of parts. That gives the interval (delta method).
+part, over the part's share of the samples and the number of parts. That gives the interval (delta method). As parts
+may be small, a relation of ARO among a few hundred samples, the distances within a part of n are times sqrt(n / (n - 1)).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -87,10 +88,11 @@ def _add_groups(
     subset: str,
 ) -> None:
     group = np.array([each.group or "" if each.subset == subset else "" for each in contrasts], object)
-    if not (group != "").any():
+    is_asked = (group != "") & ~np.isnan(column)
+    if not is_asked.any():
         return
     title = f"{subset}/macro_{name}" if subset else f"macro_{name}"
-    kept = _kept(subset, group)
+    kept = is_asked & _kept(subset, group)
     if not kept.any():
         found.of_groups[title] = Fixed(value=None, reason=_NO_GROUP.get(subset, "no group"), higher_is_better=True)
         return
@@ -111,11 +113,15 @@ def _add(
     _, code = np.unique(parts[defined].astype(str), return_inverse=True)
     counts = np.bincount(code)
     mean = np.bincount(code, column[defined]) / counts
+    value = float(mean.mean())
+    # A sample that is alone in its part lies at no distance from itself: the distance from the whole stands in.
+    distance = column[defined] - np.where(counts == 1, value, mean)[code]
+    unbiased = np.sqrt(counts / np.maximum(counts - 1, 1))
     influence = np.full(len(column), np.nan)
-    influence[defined] = (column[defined] - mean[code]) * len(defined) / (len(counts) * counts[code])
+    influence[defined] = distance * (unbiased * len(defined) / (len(counts) * counts))[code]
     columns[f"{title}_influence"] = influence
     measures[title] = Smooth(
-        value=float(mean.mean()),
+        value=value,
         influence=f"{title}_influence",
         unit="fraction",
         chance=float((np.bincount(code, chance[defined]) / counts).mean()),
@@ -166,6 +172,6 @@ def _notes(subsets: Sequence[str], of_groups: Mapping[str, Measure]) -> tuple[st
         if f"{subset}/macro_text_acc" in of_groups
     ]
     missing = [each for each in SUGARCREPE if each not in subsets]
-    if len(subsets) > 1 and set(subsets) < set(SUGARCREPE) and subsets and set(missing) - {"add_obj", "add_att"}:
+    if len(subsets) > 1 and set(subsets) < set(SUGARCREPE) and set(missing) - {"add_obj", "add_att"}:
         notes.append(f"means are over the subsets that are there, without {', '.join(missing)}")
     return tuple(notes)

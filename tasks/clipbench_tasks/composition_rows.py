@@ -204,7 +204,7 @@ def _by_truth(contrasts: Sequence[Contrast], judge: Judge) -> Choices:
     return _joined([(rows, judge(rows, contrasts[rows[0]].truth)) for rows in groups], len(contrasts))
 
 
-def _joined(parts: Sequence[tuple[Int64[np.ndarray, " rows"], Choices]], n: int) -> Choices:
+def _joined(parts: Sequence[tuple[Int64[np.ndarray, " _"], Choices]], n: int) -> Choices:
     out = np.full((len(Choices._fields), n), np.nan)
     for rows, found in parts:
         out[:, rows] = np.stack(found)

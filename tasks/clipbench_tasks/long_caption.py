@@ -18,6 +18,7 @@ from clipbench_tasks.long_caption_places import probe
 from clipbench_tasks.long_caption_prefixes import Prefixes
 from clipbench_tasks.long_caption_tokens import tokens_kept, undefined
 from clipbench_tasks.retrieval import Retrieval
+from clipbench_tasks.tables import stacked
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class LongCaption:
         queries = {**whole.samples, "image": captioned[whole.samples["image"]]}
         queries |= _placed(kept.samples, queries["direction"])
         return Evaluation(
-            samples=_stacked(queries, probed.samples),
+            samples=stacked(queries, probed.samples),
             measures={**whole.measures, **kept.measures, **probed.measures},
             curves={**whole.curves, **kept.curves, **probed.curves},
             controls={**whole.controls, **kept.controls, **probed.controls},
@@ -75,23 +76,3 @@ def _placed(columns: Mapping[str, np.ndarray], direction: np.ndarray) -> dict[st
         placed[name] = np.full(len(direction), np.nan)
         placed[name][direction == name.partition("/")[0]] = values
     return placed
-
-
-def _stacked(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return two tables as one; what either lacks is NaN there, or nothing in a column of words."""
-    if not second:
-        return dict(first)
-    sizes = [len(table["sample_id"]) for table in (first, second)]
-    return {
-        name: np.concatenate(
-            [
-                table[name] if name in table else _blank({**first, **second}[name], size)
-                for table, size in zip((first, second), sizes, strict=True)
-            ]
-        )
-        for name in {**first, **second}
-    }
-
-
-def _blank(like: np.ndarray, size: int) -> np.ndarray:
-    return np.full(size, "", object) if like.dtype == object else np.full(size, np.nan)

@@ -17,6 +17,7 @@ from clipbench.metrics import chance_choices, choices, contrast_scores, truth_gr
 from clipbench.result import Curve
 from clipbench.task import Embedder, Evaluation
 from clipbench_tasks.long_caption_prefixes import Count, shared_beginning
+from clipbench_tasks.tables import bounded_curve
 
 DIRECTION = "position"
 """In the samples: what tells the items of the probe from the queries of retrieval."""
@@ -132,18 +133,10 @@ def _curves(samples: Mapping[str, np.ndarray], places: Sequence[str], rng: np.ra
     at = [float(np.median(samples["fact_token"][samples["place"] == place])) for place in places]
     order: Int64[np.ndarray, " n_places"] = np.argsort(at, kind="stable")
     metrics = [Mean(column=f"{places[row]}/text_acc").metric(samples, rng) for row in order]
-    defined = [(at[row], each) for row, each in zip(order, metrics, strict=True) if each.value is not None]
-    if not defined:
+    found = zip(order, metrics, strict=True)
+    points = [(at[row], each.value, (each.low, each.high)) for row, each in found if each.value is not None]
+    if not points:
         return {}
-    low = [each.low for _, each in defined if each.low is not None]
-    high = [each.high for _, each in defined if each.high is not None]
-    return {
-        "text_acc_by_position": Curve(
-            x=[x for x, _ in defined],
-            y=[each.value for _, each in defined if each.value is not None],
-            low=low if len(low) == len(defined) else None,
-            high=high if len(high) == len(defined) else None,
-            x_label="place of the deciding token",
-            y_label="true caption chosen",
-        )
-    }
+    x, y, bounds = zip(*points, strict=True)
+    labels = {"x_label": "place of the deciding token", "y_label": "true caption chosen"}
+    return {"text_acc_by_position": bounded_curve(x, y, bounds, **labels)}

@@ -39,8 +39,8 @@ class Prefixes:
         """
         kept = np.array([int(np.searchsorted(guess, n_tokens, side="right")) for guess in self._guesses], np.int64)
         whole = self.n_tokens <= n_tokens
-        rows = np.flatnonzero(~whole)
-        while len(over := rows[(kept[rows] > 0) & (self._taken(rows, kept[rows]) > n_tokens)]):
+        over = rows = np.flatnonzero(~whole)
+        while len(over := over[(kept[over] > 0) & (self._taken(over, kept[over]) > n_tokens)]):
             kept[over] -= 1
         while len(rows := rows[kept[rows] < self._n_words[rows]]):
             rows = rows[self._taken(rows, kept[rows] + 1) <= n_tokens]

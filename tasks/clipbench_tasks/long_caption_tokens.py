@@ -26,6 +26,7 @@ from clipbench.metrics import cross_ranks, recall_at_k
 from clipbench.result import Curve, Metric
 from clipbench.task import Embedder, Evaluation
 from clipbench_tasks.long_caption_prefixes import Prefixes
+from clipbench_tasks.tables import bounded_curve
 
 TO_IMAGE, TO_TEXT = "image_retrieval", "text_retrieval"
 """Directions of retrieval: captions looking for their picture, and pictures for a caption of theirs."""
@@ -120,7 +121,8 @@ def tokens_kept(
 
 def undefined(reason: str) -> Evaluation:
     """Return what there is to say of a model that counts no tokens."""
-    missing = {"effective_length": TOKENS, "truncated_fraction": "fraction", "tokens_lost": TOKENS}
+    missing = dict.fromkeys(("effective_length", "caption_tokens", "tokens_lost"), TOKENS)
+    missing["truncated_fraction"] = "fraction"
     return Evaluation(
         samples={}, measures={name: Fixed(value=None, reason=reason, unit=unit) for name, unit in missing.items()}
     )
@@ -159,14 +161,11 @@ def _curve(columns: Samples, way: str, lengths: Sequence[int], gallery: Dataset,
     assert gallery.caption_image is not None
     clusters = gallery.caption_image if way == TO_IMAGE else None
     hits = [columns[f"{way}/recall@1/{n}_tokens"] for n in lengths]
-    bounds = [stats.mean_interval(each, rng, clusters=clusters) for each in hits]
-    low = [each.low for each in bounds if each.low is not None]
-    high = [each.high for each in bounds if each.high is not None]
-    return Curve(
-        x=[float(n) for n in lengths],
-        y=[float(each.mean()) for each in hits],
-        low=low if len(low) == len(hits) else None,
-        high=high if len(high) == len(hits) else None,
+    intervals = [stats.mean_interval(each, rng, clusters=clusters) for each in hits]
+    return bounded_curve(
+        [float(n) for n in lengths],
+        [float(each.mean()) for each in hits],
+        [(each.low, each.high) for each in intervals],
         x_label="tokens kept",
         y_label="recall@1",
     )

@@ -5,7 +5,7 @@ word: the nearest caption should be the true one. *Attacks*: an object with a la
 same object without a label, with a blank one and with its own name, all classified as in zero-shot.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.errors import MissingPart
 from clipbench.task import Embedder, Evaluation
+from clipbench_tasks.tables import stacked
 from clipbench_tasks.text_in_image_attacks import attacked
 from clipbench_tasks.text_in_image_reading import reading
 
@@ -44,19 +45,11 @@ class TextInImage:
 
 
 def _together(parts: Sequence[Evaluation]) -> Evaluation:
-    """Return the parts as one table; a column that a part lacks is NaN, or empty, in its rows."""
-    names = dict.fromkeys(name for part in parts for name in part.samples)
+    """Return the parts as one evaluation."""
     return Evaluation(
-        samples={name: np.concatenate([_column(part.samples, name, parts) for part in parts]) for name in names},
+        samples=stacked(*(part.samples for part in parts)),
         measures={name: measure for part in parts for name, measure in part.measures.items()},
         curves={name: curve for part in parts for name, curve in part.curves.items()},
         controls={name: measure for part in parts for name, measure in part.controls.items()},
         notes=tuple(note for part in parts for note in part.notes),
     )
-
-
-def _column(samples: Mapping[str, np.ndarray], name: str, parts: Sequence[Evaluation]) -> np.ndarray:
-    if name in samples:
-        return samples[name]
-    is_text = any(part.samples[name].dtype == object for part in parts if name in part.samples)
-    return np.full(len(samples["sample_id"]), "" if is_text else np.nan, object if is_text else np.float64)

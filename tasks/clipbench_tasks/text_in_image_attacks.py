@@ -22,6 +22,7 @@ from clipbench.metrics import class_scores, top_k_credit
 from clipbench.result import Curve
 from clipbench.task import Embedder, Evaluation
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
+from clipbench_tasks.tables import bounded_curve
 
 CONDITIONS = ("clean", "blank", "benign", "attacked")
 """No label; a blank one; one with the object's own name; one with another name."""
@@ -75,7 +76,6 @@ class _Verdict(NamedTuple):
     """Credit: the object is nearer than the word."""
     margin: Float64[np.ndarray, " n"]
     """Score of the object's class minus the best other one's."""
-    tied: Float64[np.ndarray, " n"]
     predicted: Int64[np.ndarray, " n"]
 
     @property
@@ -99,7 +99,7 @@ class _Judge(NamedTuple):
         there = np.flatnonzero([row is not None for row in pictures])
         if not len(there):
             none = np.full(len(pictures), np.nan)
-            return _Verdict(none, none, none, none, none, np.full(len(pictures), -1, np.int64))
+            return _Verdict(none, none, none, none, np.full(len(pictures), -1, np.int64))
         rows, place = np.unique([row for row in pictures if row is not None], return_inverse=True)
         images = unit(self.embedder.images([self.dataset.images[row] for row in rows.tolist()]))[place]
         scale, labels, words = self.embedder.info.logit_scale, self.labels[there], self.words[there]
@@ -119,7 +119,6 @@ class _Judge(NamedTuple):
             word=spread(top_k_credit(by_word.better, by_word.tied)),
             two_way=spread((1 + np.sign(lead.astype(np.float64))) / 2),
             margin=spread(by_object.margin),
-            tied=spread(by_object.tied > 0),
             predicted=predicted,
         )
 
@@ -151,11 +150,16 @@ def _samples(
     samples["drop_from_blank"] = samples["blank_acc"] - samples["attacked_acc"]
     samples["clean_named_word"] = np.where(own, verdicts["clean"].word, np.nan)
     samples["blank_named_word"] = np.where(own, verdicts["blank"].word, np.nan)
-    samples["attack_tied"] = np.where(own, under.tied, np.nan)
-    for name in _other_conditions(conditions, own):
+    samples["attack_tied"] = np.where(own, _is_coin(under.object) | _is_coin(under.word), np.nan)
+    for name in _other_conditions(conditions):
         parts = {"attacked_acc": under.object, "attacked_two_way_acc": under.two_way, "attack_success": under.word}
         samples |= {f"{name}/{key}": np.where(conditions == name, part, np.nan) for key, part in parts.items()}
     return samples
+
+
+def _is_coin(credit: Float64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Return where a tie decides."""
+    return (credit > 0) & (credit < 1)
 
 
 def _cluster(attack: Attack) -> str:
@@ -181,9 +185,9 @@ def _setting(condition: str) -> tuple[str, float] | None:
         return None
 
 
-def _other_conditions(conditions: Shaped[np.ndarray, " n"], own: Bool[np.ndarray, " n"]) -> list[str]:
+def _other_conditions(conditions: Shaped[np.ndarray, " n"]) -> list[str]:
     """Return the conditions that are no points of a curve and get metrics of their own."""
-    found = dict.fromkeys(conditions[~own | (conditions != "")].tolist())
+    found = dict.fromkeys(conditions[conditions != ""].tolist())
     return [name for name in found if _setting(name) is None]
 
 
@@ -220,7 +224,7 @@ def _lacking(kind: str, *, unit: str = "fraction", higher_is_better: bool = True
 
 
 def _controls(verdicts: Mapping[str, _Verdict], n_classes: int) -> dict[str, Measure]:
-    """Return how often the word's class comes first although it is not written, and ties."""
+    """Return how often the word's class comes first although it is not written, and how often a tie decides."""
     named: dict[str, Measure] = {
         f"{kind}_named_word": Mean(column=f"{kind}_named_word", chance=1 / n_classes, higher_is_better=None)
         for kind in ("clean", "blank")
@@ -255,13 +259,6 @@ def _curve(
     for _, condition in points:
         rows = samples["condition"] == condition
         values.append(float(samples[column][rows].mean()))
-        bounds.append(stats.mean_interval(samples[column][rows], rng, clusters=samples["cluster"][rows]))
-    are_bounded = all(bound.low is not None and bound.high is not None for bound in bounds)
-    return Curve(
-        x=[x for x, _ in points],
-        y=values,
-        low=[float(bound.low or 0.0) for bound in bounds] if are_bounded else None,
-        high=[float(bound.high or 0.0) for bound in bounds] if are_bounded else None,
-        x_label=label,
-        y_label="share of attacks",
-    )
+        low, high, _ = stats.mean_interval(samples[column][rows], rng, clusters=samples["cluster"][rows])
+        bounds.append((low, high))
+    return bounded_curve([x for x, _ in points], values, bounds, x_label=label, y_label="share of attacks")

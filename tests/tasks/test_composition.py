@@ -17,7 +17,7 @@ from clipbench.task import Embedder, Evaluation
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks import composition_rows
 from clipbench_tasks.composition import Composition
-from clipbench_tasks.composition_means import SUGARCREPE, symmetric_relations
+from clipbench_tasks.composition_means import SUGARCREPE, means, symmetric_relations
 
 PAIR = ((True, False),)
 OWN = ((True, False), (False, True))
@@ -281,12 +281,47 @@ def test_the_macro_interval_is_the_standard_error_of_a_mean_of_means() -> None:
         for row, (k, right) in enumerate(enumerate(all_of), start=400 * (subset == "swap_obj"))
     ]
     _, metrics = evaluate(dataset(" ".join(f"e.{k}" for k in range(500)), items))
-    variance = sum(all_of.var() / len(all_of) for all_of in rights.values()) / 4  # of the mean of two means
-    half = stats.Z * np.sqrt(variance)
+    variance = sum(all_of.var(ddof=1) / len(all_of) for all_of in rights.values()) / 4  # of the mean of two means
+    half = stats.Z * np.sqrt(variance * 500 / 499)
     macro = metrics["macro/text_acc"]
     assert macro.value == pytest.approx(np.mean([all_of.mean() for all_of in rights.values()]))
     assert macro.high is not None and macro.value is not None
-    assert macro.high - macro.value == pytest.approx(half, rel=0.002)  # n / (n - 1) of 500
+    assert macro.high - macro.value == pytest.approx(half)
+
+
+@pytest.mark.parametrize(("sizes", "at_least"), [((2,) * 40, 0.92), ((1,) * 20 + (10,) * 20, 0.9), ((5,) * 40, 0.93)])
+def test_the_macro_interval_covers_where_groups_are_small(sizes: tuple[int, ...], at_least: float) -> None:
+    draws = np.random.default_rng(1)
+    groups = [f"g{k}" for k, size in enumerate(sizes) for _ in range(size)]
+    items = [Contrast(str(k), "", (0,), ("x e", "x n"), PAIR, group) for k, group in enumerate(groups)]
+    covered = []
+    for _ in range(400):
+        rights = (draws.random(len(groups)) < 0.6).astype(np.float64)
+        found = means(items, {"text_acc": rights}, {"text_acc": np.full(len(groups), 0.5)})
+        macro = found.of_groups["macro_text_acc"].metric(found.columns, draws)
+        assert macro.low is not None and macro.high is not None
+        covered.append(macro.low <= 0.6 <= macro.high)
+    assert np.mean(covered) >= at_least  # 95 %, less what is left of the groups of one, and three standard errors
+
+
+def test_groups_have_means_of_what_is_asked_of_them_only() -> None:
+    items = [
+        Contrast("1", "rel", (0,), ("x e", "x n"), PAIR, "eating"),
+        Contrast("2", "rel", (1,), ("x e", "x n"), PAIR, "riding"),
+        Contrast("3", "wino", (0, 1), ("x e", "x n"), OWN),
+    ]
+    _, metrics = evaluate(dataset("e n", items))
+    assert metrics["rel/macro_text_acc"].value == 0.5
+    assert not {"rel/macro_image_acc", "rel/macro_group_acc"} & set(metrics)
+
+
+@pytest.mark.parametrize("n_false", [1, 2, 3, 4])
+def test_pairs_are_counted_wherever_a_picture_has_more_than_one(n_false: int) -> None:
+    captions = ("0 e", *(f"{k} n" for k in range(1, n_false)), "9 e")
+    _, metrics = evaluate(dataset("e", [Contrast("1", "", (0,), captions, ((True, *[False] * n_false),))]))
+    assert ("text_pair_acc" in metrics) == (n_false > 1)
+    if n_false > 1:
+        assert metrics["text_pair_acc"].value == pytest.approx((n_false - 1 + 0.5) / n_false)
 
 
 def test_means_say_which_subsets_of_sugarcrepe_are_not_there() -> None:

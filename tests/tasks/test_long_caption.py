@@ -238,7 +238,7 @@ def test_the_rule_that_the_shorter_caption_is_true_is_scored_beside_the_model() 
 
 def test_without_a_tokeniser_what_needs_one_is_undefined_and_the_rest_is_measured() -> None:
     found, metrics = evaluate(probed({"early": 0}), Uncounted())
-    for name in ("effective_length", "truncated_fraction", "tokens_lost", "early/beyond_window"):
+    for name in ("effective_length", "caption_tokens", "truncated_fraction", "tokens_lost", "early/beyond_window"):
         assert metrics[name].value is None and metrics[name].reason == "this model counts nothing"
     assert metrics["image_retrieval_recall@1"].value == pytest.approx(recall(10))
     assert metrics["early/text_acc"].value == 1

@@ -114,6 +114,16 @@ def test_a_tie_between_object_and_word_is_half_for_each() -> None:
     assert values["attack_tie_rate"] == 1.0
 
 
+def test_a_tie_that_decides_nothing_is_no_tie_under_attack_and_one_of_the_word_is() -> None:
+    classes = {"cat": [1.0, 0.0, 0.0], "dog": [0.0, 1.0, 0.0], "cow": [0.0, 0.0, 1.0]}
+    attack = Attack("1", label=0, word=1, attacked=0)
+    data = dataset(["a", "b"], tuple(classes), attacks=(attack, attack._replace(id="2", attacked=1)))
+    # The first picture is a cow's, cat and dog tie below; in the second the word ties with the cow on top.
+    found = evaluated(data, {"a": [0.1, 0.1, 1.0], "b": [0.1, 1.0, 1.0]}, classes)
+    assert found.samples["attack_tied"].tolist() == [0.0, 1.0]
+    assert found.samples["attack_success"].tolist() == [0.0, 0.5]
+
+
 def test_what_data_do_not_show_is_undefined_with_the_reason() -> None:
     data = dataset(["a"], ("cat", "dog"), attacks=(Attack("1", label=0, word=1, attacked=0),))
     values = metrics(evaluated(data, {"a": [1.0, 0.5]}, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]}))

@@ -51,7 +51,7 @@ def order_contrasts(
     found = []
     for id, caption, image in zip(ids, captions, caption_image.tolist(), strict=True):
         true = " ".join(_cleaned(caption))
-        false = list(dict.fromkeys(_other(true, name) for name in ORDERS))
+        false = dict.fromkeys(_other(true, name, order) for name, order in ORDERS.items())
         options = (true, *(text for text in false if text is not None))
         if len(options) > 1:
             truth = (True, *(False for _ in options[1:]))
@@ -66,7 +66,7 @@ def shuffled(caption: str) -> str | None:
         >>> sorted(shuffled("a red cube").split()), shuffled("a red cube") != "a red cube", shuffled("cube cube")
         (['a', 'cube', 'red'], True, None)
     """
-    return _other(" ".join(caption.split()), "all")
+    return _other(" ".join(caption.split()), "all", _all)
 
 
 def words(caption: str) -> list[str]:
@@ -79,12 +79,12 @@ def words(caption: str) -> list[str]:
     return re.findall(r"[^\W_]+(?:['’][^\W_]+)*", caption.lower())
 
 
-def _other(caption: str, name: str) -> str | None:
+def _other(caption: str, name: str, order: Order) -> str | None:
     """Return the first drawn order that differs from the caption's."""
     rng = stats.generator(0, "order", name, caption)
     parts = caption.split()
     for _ in range(DRAWS):
-        text = " ".join(({"all": _all} | ORDERS)[name](parts, rng))
+        text = " ".join(order(parts, rng))
         if text != caption:
             return text
     return None

@@ -87,7 +87,7 @@ Reader = Callable[[Mapping[str, object]], Question]
 
 
 def read_question(read: Reader, row: Mapping[str, object], place: str) -> Question:
-    """Return the question of a row.
+    """Return the question of a row, in the ``subset`` and ``group`` that the row itself names, if any.
 
     Args:
         place: of the row, for the message.
@@ -96,11 +96,13 @@ def read_question(read: Reader, row: Mapping[str, object], place: str) -> Questi
         DataError: a field is missing, empty or of another kind.
     """
     try:
-        return read(row)
+        question = read(row)
     except KeyError as error:
         raise DataError(f"{place}: the field {error} is missing") from error
     except (TypeError, ValueError) as error:
         raise DataError(f"{place}: {error}") from error
+    subset, group = (str(row[field]) if row.get(field) else None for field in ("subset", "group"))
+    return question._replace(subset=subset or question.subset, group=question.group or group)
 
 
 class Asked(NamedTuple):
@@ -126,6 +128,7 @@ def dataset_of(
         where: the places that were looked in for pictures, for the message.
 
     Raises:
+        DataError: no question is valid.
         Unavailable: pictures are missing; with ``allow_partial``, only if no question is left.
     """
     valid = {name: each for name, each in asked.questions.items() if each.is_valid}
@@ -133,6 +136,8 @@ def dataset_of(
     missing = [picture for picture in wanted if picture not in asked.images]
     kept = {name: each for name, each in valid.items() if all(picture in asked.images for picture in each.pictures)}
     notes = _notes(n_invalid=len(asked.questions) - len(valid), n_items=len(asked.questions))
+    if not valid:
+        raise DataError(f"data set {id} has no item to score: {notes[0] if notes else 'expected one or more'}")
     if missing:
         said = f"{len(wanted) - len(missing):,} of {len(wanted):,} pictures"
         if not allow_partial or not kept:

@@ -39,7 +39,7 @@ def schema_of(fields: Iterable[str]) -> Schema | None:
 def _own_truth(row: Row) -> Question:
     """A matrix says of each picture (row) which captions are true."""
     pictures, captions = _pictures(row), _texts(row["captions"])
-    truth = tuple(tuple(bool(cell) for cell in _list(line)) for line in _list(row["truth"]))
+    truth = tuple(tuple(_flag(cell) for cell in _list(line)) for line in _list(row["truth"]))
     return Question(pictures, captions, truth)
 
 
@@ -92,11 +92,10 @@ def _aro(row: Row) -> Question:
 
 def _order(row: Row) -> Question:
     true = _text(row["correct_caption"])
-    # A shuffle may give the caption itself: no choice, and so none of the false ones.
-    false = tuple(
-        text for field in sorted(row) if field.startswith("hard_text_") and (text := _text(row[field])) != true
-    )
-    return Question((_picture(row),), (true, *false), (_true_first(1, 1 + len(false)),), is_valid=bool(false))
+    shuffles = (_text(row[field]) for field in sorted(row) if field.startswith("hard_text_"))
+    # A shuffle may give the caption itself, or another shuffle: no further choice.
+    captions = tuple(dict.fromkeys((true, *shuffles)))
+    return Question((_picture(row),), captions, (_true_first(1, len(captions)),), is_valid=len(captions) > 1)
 
 
 def _valse(row: Row) -> Question:
@@ -185,7 +184,7 @@ def _mapping(value: object) -> Row:
 
 
 def _flag(value: object) -> bool:
-    """Return a label of NLVR, whose releases write true, "True" or 1."""
+    """Return a truth value, which releases of NLVR write true, "True" or 1."""
     known = {True: True, False: False, "true": True, "false": False}
     key = value.lower() if isinstance(value, str) else value
     if key not in known:

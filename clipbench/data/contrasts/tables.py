@@ -4,6 +4,7 @@ A file is one subset: SugarCrepe's ``data/swap_att.json``, VALSE's ``existence.j
 data set, and its rows may name their ``subset``.
 """
 
+import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -87,7 +88,8 @@ def _schema(file: Path) -> Schema | None:
     except (OSError, UnicodeDecodeError):
         return None
     if file.suffix.lower() in (".csv", ".tsv"):
-        return schema_of(head.partition("\n")[0].strip().split("\t" if file.suffix.lower() == ".tsv" else ","))
+        delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
+        return schema_of(next(csv.reader([head.partition("\n")[0].strip()], delimiter=delimiter), []))
     row = _first_object(head, is_nested=file.suffix.lower() == ".json" and head.lstrip().startswith("{"))
     return None if row is None else schema_of(row)
 
@@ -113,10 +115,9 @@ def _questions(file: Path) -> Iterator[tuple[str, Question]]:
         if schema_of(row) != schema:
             raise DataError(f"{file}, {place}: expected the fields of {schema.description}, got {', '.join(row)}")
         question = read_question(schema.read, row, f"{file}, {place}")
-        subset = str(row["subset"]) if row.get("subset") else question.subset or of_file
-        group = question.group or (str(row["group"]) if row.get("group") else None)
+        subset = question.subset or of_file
         id = str(row["id"]) if row.get("id") is not None else key
-        yield f"{subset}/{id}" if subset else id, question._replace(subset=subset, group=group)
+        yield f"{subset}/{id}" if subset else id, question._replace(subset=subset)
 
 
 def _rows(file: Path) -> Iterator[tuple[str, str, Mapping[str, object]]]:
@@ -132,8 +133,10 @@ def _rows(file: Path) -> Iterator[tuple[str, str, Mapping[str, object]]]:
                     raise DataError(f"{file}, item '{key}': expected an object, got {row!r:.60}")
                 yield f"item '{key}'", key, row
             return
-    for number, (line, row) in enumerate(manifest.READERS[file.suffix.lower()](file)):
-        yield f"line {line}", str(number), row
+    unit = "item" if file.suffix.lower() == ".json" else "line"
+    with manifest.reading(file):
+        for row_number, (place, row) in enumerate(manifest.READERS[file.suffix.lower()](file)):
+            yield f"{unit} {place}", str(row_number), row
 
 
 def _of_subset(questions: dict[str, Question], subset: str | None, path: Path) -> dict[str, Question]:

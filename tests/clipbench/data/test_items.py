@@ -56,7 +56,28 @@ def test_a_limited_set_keeps_so_many_questions_with_all_their_pictures() -> None
     cut = limited(dataset(contrasts=contrasts), 3, np.random.default_rng(0))
     assert cut.contrasts is not None and len(cut.contrasts) == 3
     assert cut.attacks is not None and len(cut.attacks) == 1 and cut.attacks[0].clean is not None
-    assert "at most 3 of each kind of question (41 in all)" in cut.notes[-1]
+    assert cut.notes == ("a seeded subset: at most 3 of each kind of question (41 in all)",)
+
+
+def test_a_set_with_no_more_questions_than_asked_for_stays_whole() -> None:
+    whole = dataset()  # four pictures, two contrasts, one attack
+    assert limited(whole, 3, np.random.default_rng(0)) is whole
+
+
+def test_other_conditions_stay_with_their_own_object_only() -> None:
+    usual = [Attack(f"{n}", 0, 1, n, object=f"o{n}") for n in range(20)]
+    others = [
+        each._replace(id=f"{each.id}-high", attacked=20 + n, condition="height=0.3") for n, each in enumerate(usual)
+    ]
+    images = [NamedImage(str(n)) for n in range(40)]
+    data = dataset(images=images, image_ids=[str(n) for n in range(40)], contrasts=None, attacks=(*usual, *others))
+    kept = limited(data, 3, np.random.default_rng(0)).attacks or ()
+    assert sorted(each.object or "" for each in kept if each.condition) == sorted(
+        each.object or "" for each in kept if not each.condition
+    )
+    assert len(kept) == 6
+    alone = replace(data, attacks=tuple(each._replace(object=None) for each in (*usual, *others)))
+    assert len(limited(alone, 3, np.random.default_rng(0)).attacks or ()) == 3
 
 
 def test_pictures_that_are_only_asked_about_need_no_caption() -> None:

@@ -65,6 +65,12 @@ def test_bivlc_and_sugarcrepe_are_told_apart_by_the_negative_picture(tmp_path: P
     ]
 
 
+def test_a_row_may_name_its_subset_and_group(tmp_path: Path) -> None:
+    columns: dict[str, list[object]] = {"image": [picture(1)], "true": ["c"], "false": ["n"]}
+    found = read(saved(tmp_path, {**columns, "subset": ["near"], "group": ["g"]}, "image"))
+    assert found.contrasts == [Contrast("0", "near", (0,), ("c", "n"), ((True, False),), "g")]
+
+
 def test_a_row_without_its_picture_is_left_out_only_when_asked(tmp_path: Path) -> None:
     columns: dict[str, list[object]] = {
         "image": [picture(1), None],

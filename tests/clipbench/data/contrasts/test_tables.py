@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from clipbench.data import Contrast, DataOptions, Dataset, load_data
+from clipbench.data.contrasts.tables import HEAD
 from clipbench.errors import BadImage, DataError, Unavailable, UsageError
 
 REAL = Path(__file__).parents[4].parent / "shared" / "data"
@@ -140,6 +141,7 @@ def test_a_box_outside_of_its_picture_is_a_bad_image(tmp_path: Path) -> None:
 def test_a_stored_shuffle_that_is_the_caption_itself_is_no_choice(tmp_path: Path) -> None:
     put(tmp_path, "a.png")
     row = {"image": "a.png", "correct_caption": "a b", "hard_text_1": "b a", "hard_text_2": "a b"}
+    row["hard_text_3"] = "b a"
     (found,) = contrasts(read(write(tmp_path / "coco_order.json", [row])))
     assert found.captions == ("a b", "b a") and found.subset == "coco_order"
 
@@ -154,6 +156,28 @@ def test_a_manifest_of_ones_own(tmp_path: Path) -> None:
         Contrast("near/x", "near", (0,), ("yes", "no", "never"), ((True, False, False),), "g")
     ]
     assert contrasts(read(write(tmp_path / "matrix.jsonl", rows[1:])))[0][2:5] == ((0, 1), ("one", "two"), OWN)
+
+
+def test_truth_in_words_is_not_taken_for_true(tmp_path: Path) -> None:
+    put(tmp_path, "a.png")
+    row = {"image": "a.png", "captions": ["one", "two"], "truth": [["false", "True"]]}
+    assert contrasts(read(write(tmp_path / "x.jsonl", [row])))[0].is_true == ((False, True),)
+    row["truth"] = [["no", "yes"]]
+    with pytest.raises(DataError, match="line 1: expected true or false, got 'no'"):
+        read(write(tmp_path / "x.jsonl", [row]))
+
+
+def test_a_header_in_quotes_is_the_same_header(tmp_path: Path) -> None:
+    put(tmp_path, "a.png")
+    (tmp_path / "swap.csv").write_text('"image","caption","negative_caption"\na.png,x,y\n')
+    assert contrasts(read(tmp_path / "swap.csv"))[0].captions == ("x", "y")
+
+
+def test_data_without_a_valid_item_say_why(tmp_path: Path) -> None:
+    put(tmp_path, "a.png")
+    row = {"image_file": "a.png", "caption": "a", "foil": "b", "mturk": {"caption": 1}}
+    with pytest.raises(DataError, match="has no item to score: 1 of 1 items are not scored"):
+        read(write(tmp_path / "existence.json", {"1": row}))
 
 
 def test_a_folder_says_which_tables_it_did_not_read(tmp_path: Path) -> None:
@@ -254,3 +278,12 @@ def test_real_sugarcrepe_has_six_of_its_pictures() -> None:
 def test_real_nlvr_has_all_its_pictures() -> None:
     found = read(REAL / "nlvr")
     assert (len(found), len(contrasts(found))) == (919, 246)
+
+
+def test_a_row_far_down_that_is_no_utf_8_is_one_line(tmp_path: Path) -> None:
+    row = json.dumps({"image": "1.jpg", "true": "a dog chases a cat", "false": ["a cat chases a dog"]}) + "\n"
+    file = tmp_path / "verbs.jsonl"
+    file.write_bytes(row.encode() * 2_000 + row.encode("utf-8").replace(b"dog", b"d\xf6g"))
+    assert file.stat().st_size > 2 * HEAD
+    with pytest.raises(DataError, match=r"verbs\.jsonl is not UTF-8 text: invalid start byte at byte"):
+        load_data(str(file), DataOptions())

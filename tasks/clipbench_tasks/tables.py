@@ -1,0 +1,48 @@
+"""What tasks with several parts make of them: one table of samples, and curves with bounds at every point or at none."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from clipbench.result import Curve
+
+Bounds = tuple[float | None, float | None]
+
+
+def stacked(*tables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return tables of samples as one, the rows of the first on top; a table without columns has no rows.
+
+    A column that a table lacks is NaN in its rows, or empty if it holds words.
+
+    Example:
+        >>> found = stacked({"sample_id": np.array(["a"], object), "x": np.array([1.0])}, {"sample_id": np.array(["b"])})
+        >>> found["sample_id"].tolist(), found["x"].tolist()
+        (['a', 'b'], [1.0, nan])
+    """
+    filled = [table for table in tables if table]
+    like = {name: column for table in filled for name, column in table.items()}
+    return {name: np.concatenate([_column(table, name, column) for table in filled]) for name, column in like.items()}
+
+
+def bounded_curve(
+    x: Sequence[float], y: Sequence[float], bounds: Sequence[Bounds], *, x_label: str, y_label: str
+) -> Curve:
+    """Return a curve with its bounds, or without them where any point has none."""
+    low = [each for each, _ in bounds if each is not None]
+    high = [each for _, each in bounds if each is not None]
+    is_bounded = len(low) == len(high) == len(bounds)
+    return Curve(
+        x=list(x),
+        y=list(y),
+        low=low if is_bounded else None,
+        high=high if is_bounded else None,
+        x_label=x_label,
+        y_label=y_label,
+    )
+
+
+def _column(table: Mapping[str, np.ndarray], name: str, like: np.ndarray) -> np.ndarray:
+    if name in table:
+        return table[name]
+    size = len(table["sample_id"])
+    return np.full(size, "", object) if like.dtype == object else np.full(size, np.nan)
