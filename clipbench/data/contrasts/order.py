@@ -1,9 +1,9 @@
 """Captions in other orders of their words, drawn once: the same for every model, run and machine.
 
 ARO (Yuksekgonul et al., ICLR 2023) asks for a caption among four shuffles of itself. Its own are drawn anew at each
-run, with a part-of-speech tagger for two of the four. Here the draw depends on the caption alone; a list
-of function words stands in for the tagger, so that numbers are near to the published ones, not equal to them. Files
-with stored shuffles (``correct_caption``, ``hard_text_1`` ...) are read as they are.
+run, with a part-of-speech tagger for two of the four. Here the draw depends on the caption alone, and on no
+version of a library, so that it need not be stored to be the same next year; a list of function words stands in for the
+tagger, so that numbers are near to the published ones, not equal to them. Files with stored shuffles (``correct_caption``, ``hard_text_1`` ...) are read as they are.
 """
 
 import re
@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench import stats
 from clipbench.data.items import Contrast
+from clipbench.data.scenes.chance import Chance
 
 LONGEST = 30
 """Words of a caption that are kept, as in ARO."""
@@ -28,7 +28,7 @@ _FUNCTION_WORDS = """a an the this that these those some any each every all both
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 """What is taken for neither noun, adjective, nor verb."""
 
-Order = Callable[[list[str], np.random.Generator], list[str]]
+Order = Callable[[list[str], Chance], list[str]]
 
 
 def order_contrasts(
@@ -81,10 +81,10 @@ def words(caption: str) -> list[str]:
 
 def _other(caption: str, name: str, order: Order) -> str | None:
     """Return the first drawn order that differs from the caption's."""
-    rng = stats.generator(0, "order", name, caption)
+    chance = Chance("order", name, caption)
     parts = caption.split()
     for _ in range(DRAWS):
-        text = " ".join(order(parts, rng))
+        text = " ".join(order(parts, chance))
         if text != caption:
             return text
     return None
@@ -95,37 +95,35 @@ def _cleaned(caption: str) -> list[str]:
     return _PUNCTUATION.sub(" ", caption.lower()).split()[:LONGEST]
 
 
-def _all(parts: list[str], rng: np.random.Generator) -> list[str]:
-    return [parts[place] for place in rng.permutation(len(parts))]
+def _all(parts: list[str], chance: Chance) -> list[str]:
+    return chance.some_of(parts, len(parts))
 
 
-def _some(parts: list[str], is_moved: Sequence[bool], rng: np.random.Generator) -> list[str]:
-    places = np.flatnonzero(is_moved)
-    out = list(parts)
-    for place, source in zip(places.tolist(), rng.permutation(places).tolist(), strict=True):
-        out[place] = parts[source]
-    return out
+def _some(parts: list[str], is_moved: Sequence[bool], chance: Chance) -> list[str]:
+    moved = [part for part, moves in zip(parts, is_moved, strict=True) if moves]
+    others = iter(chance.some_of(moved, len(moved)))
+    return [next(others) if moves else part for part, moves in zip(parts, is_moved, strict=True)]
 
 
-def _content(parts: list[str], rng: np.random.Generator) -> list[str]:
-    return _some(parts, [part.strip(",'-") not in FUNCTION_WORDS for part in parts], rng)
+def _content(parts: list[str], chance: Chance) -> list[str]:
+    return _some(parts, [part.strip(",'-") not in FUNCTION_WORDS for part in parts], chance)
 
 
-def _function(parts: list[str], rng: np.random.Generator) -> list[str]:
-    return _some(parts, [part.strip(",'-") in FUNCTION_WORDS for part in parts], rng)
+def _function(parts: list[str], chance: Chance) -> list[str]:
+    return _some(parts, [part.strip(",'-") in FUNCTION_WORDS for part in parts], chance)
 
 
 def _threes(parts: list[str]) -> list[list[str]]:
     return [parts[start : start + 3] for start in range(0, len(parts), 3)]
 
 
-def _within_threes(parts: list[str], rng: np.random.Generator) -> list[str]:
-    return [part for three in _threes(parts) for part in _all(three, rng)]
+def _within_threes(parts: list[str], chance: Chance) -> list[str]:
+    return [part for three in _threes(parts) for part in _all(three, chance)]
 
 
-def _among_threes(parts: list[str], rng: np.random.Generator) -> list[str]:
+def _among_threes(parts: list[str], chance: Chance) -> list[str]:
     threes = _threes(parts)
-    return [part for place in rng.permutation(len(threes)) for part in threes[place]]
+    return [part for three in chance.some_of(threes, len(threes)) for part in three]
 
 
 ORDERS: dict[str, Order] = {

@@ -32,6 +32,18 @@ def test_the_draw_depends_on_the_caption_alone() -> None:
     assert shuffled("a red cube on a box") == shuffled("a red cube on a box")
 
 
+def test_the_draw_is_the_same_for_good() -> None:
+    # What was drawn in 2026: with other words here, numbers of then and now could not be compared.
+    (found,) = order_contrasts([CAPTION], np.array([0]), ["7"])
+    assert found.captions[1:] == (
+        "sitting birds two are fence on a very rain wooden old in the red",
+        "two red birds the sitting on are very old wooden fence in a rain",
+        "red birds two sitting on are a very old fence wooden in the rain",
+        "wooden fence in the rain are sitting on two red birds a very old",
+    )
+    assert shuffled("a red cube on a blue box") == "a box red on cube blue a"
+
+
 def test_captions_are_cleaned_and_cut_as_aro_does() -> None:
     (found,) = order_contrasts([" ".join(["Dog!"] * 20 + ["cat-like, it's"] * 20)], np.array([0]), ["7"])
     assert found.captions[0].split() == ["dog"] * 20 + ["cat-like,", "it's"] * 5
