@@ -7,7 +7,7 @@ WHEEL_VENV := .venv-wheel
 PEER_VENV := .venv-peer
 READY := $(VENV)/.ready
 
-.PHONY: help install demo test test-slow test-wheel test-peer check fmt bench claims train-tiny clean
+.PHONY: help install demo test test-slow test-wheel test-peer check fmt bench claims figures train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -55,12 +55,16 @@ test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of 
 	$(PEER_VENV)/bin/pip install --quiet 'clip-benchmark==1.6.2' 'numpy<2.3' requests
 	CLIPBENCH_PEER=$(PEER_VENV)/bin/clip_benchmark $(BIN)/pytest -m peer -s tests/peer
 
-bench: $(READY)  ## print timings: the text tower, and the ranks
+bench: $(READY)  ## print timings: the text tower, the ranks, and the geometry of a million pairs
 	$(BIN)/python benchmarks/text_tower.py
 	$(BIN)/python benchmarks/ranks.py
+	$(BIN)/python benchmarks/geometry.py
 
 claims: $(READY)  ## train small models for twenty minutes, and try two papers' claims on them
 	$(BIN)/python experiments/claims.py
+
+figures: $(READY)  ## draw every kind of figure from a small training and the bundled model: docs/figures.md
+	$(BIN)/python experiments/figures.py
 
 train-tiny: $(READY)  ## train the bundled model anew and write its card: an hour or two on two cores, goes on where it was stopped
 	test -d runs/tiny/step-5000 || OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node 2 --no-python $(BIN)/clipbench train \

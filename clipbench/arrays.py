@@ -16,6 +16,9 @@ from clipbench.errors import VectorError
 BLOCK_ELEMENTS = 1 << 23
 """Scores held at once: 64 MiB of float64."""
 
+BLOCK_COMPONENTS = 1 << 17
+"""Components of vectors in hand at once: 1 MiB of float64, which a processor core's own cache holds."""
+
 _STEPS = 2.0**26
 """Steps of a component in [0, 1]."""
 
@@ -36,10 +39,25 @@ def unit(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
     bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(bad):
         raise VectorError(f"vector {bad[0]} has length {lengths[bad[0]]}: expected a finite one above 0")
-    steps = vectors * (_STEPS / lengths)[:, None]
-    np.rint(steps, out=steps)
-    steps /= _STEPS
-    return steps.astype(np.float32)
+    out = np.empty(vectors.shape, np.float32)
+    for rows in row_blocks(vectors):
+        steps = vectors[rows] * (_STEPS / lengths[rows])[:, None]
+        np.rint(steps, out=steps)
+        steps *= 1 / _STEPS  # a power of 2: as exact as to divide, and faster
+        out[rows] = steps
+    return out
+
+
+def row_blocks(vectors: Float32[np.ndarray, "n dim"]) -> Iterator[slice]:
+    """Yield the rows of blocks that hold ``BLOCK_COMPONENTS`` components, and one row at least.
+
+    Example:
+        >>> [(rows.start, rows.stop) for rows in row_blocks(np.empty((300, BLOCK_COMPONENTS // 200), np.float32))]
+        [(0, 200), (200, 300)]
+    """
+    step = max(1, BLOCK_COMPONENTS // max(1, vectors.shape[1]))
+    for start in range(0, len(vectors), step):
+        yield slice(start, min(start + step, len(vectors)))
 
 
 def dot_blocks(

@@ -89,6 +89,11 @@ class StoreEmbedder:
     def info(self) -> ModelInfo:
         return self.model.info
 
+    def share_digests(self, digests: dict[ImageRef, bytes]) -> None:
+        """Look up and keep the content hashes of pictures there, so that models to come need not read them again."""
+        digests.update(self._digests)
+        self._digests = digests
+
     def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
         """Return the raw vector of each picture, in order.
 

@@ -60,15 +60,7 @@ def evaluate(
         stem: name of its files, without folder and suffix.
     """
     task = build_task(request)
-    record = EvaluationRecord(
-        task=request.task,
-        task_version=task.version,
-        params=_parameters(task),
-        dataset=DatasetRecord(
-            id=request.data or (embedder.dataset.id if isinstance(embedder, EmbeddingsFile) else "no data")
-        ),
-        status="ok",
-    )
+    record = _blank(request, task, embedder)
     try:
         work = _Work(task, embedder, options)
         return work.measured(record, work.dataset(request, datasets), folder, stem)
@@ -81,6 +73,33 @@ def evaluate(
             raise
         reason = f"{type(error).__name__}: {error} (a bug in the task or the model: --traceback shows where)"
         return replace(record, status="failed", reason=reason)
+
+
+def unmeasured(
+    request: Request, embedder: StoreEmbedder | EmbeddingsFile, datasets: DatasetSource, options: EvaluateOptions
+) -> EvaluationRecord:
+    """Return the record of an evaluation with task, parameters and data, as ``evaluate`` would begin it.
+
+    Data that cannot be had have no fingerprint in it.
+    """
+    task = build_task(request)
+    record = _blank(request, task, embedder)
+    try:
+        dataset = _Work(task, embedder, options).dataset(request, datasets)
+        return replace(record, dataset=_dataset_record(dataset, _digests(embedder, dataset)))
+    except ClipbenchError:
+        return record
+
+
+def _blank(request: Request, task: Task, embedder: StoreEmbedder | EmbeddingsFile) -> EvaluationRecord:
+    own = embedder.dataset.id if isinstance(embedder, EmbeddingsFile) else "no data"
+    return EvaluationRecord(
+        task=request.task,
+        task_version=task.version,
+        params=_parameters(task),
+        dataset=DatasetRecord(id=request.data or own),
+        status="ok",
+    )
 
 
 class _Work:

@@ -11,7 +11,7 @@ A task declares measures; the runner turns them into metrics. Each kind knows th
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -45,7 +45,7 @@ class Mean:
         if not len(values):
             return _undefined(self, f"no sample has a value for '{self.column}'")
         interval = stats.mean_interval(values, rng, clusters=clusters, is_proportion=self.unit == "fraction")
-        return _metric(self, float(values.mean()), len(values), interval)
+        return replace(_metric(self, float(values.mean()), len(values), interval), column=self.column)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class Smooth:
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         influence, clusters = _defined(samples, self.influence)
         interval = stats.influence_interval(self.value, influence, clusters=clusters)
-        return _metric(self, self.value, len(influence), interval)
+        return replace(_metric(self, self.value, len(influence), interval), influence=self.influence)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,11 @@ class Within:
         own = {
             name.removeprefix(self.prefix): column for name, column in samples.items() if name.startswith(self.prefix)
         }
-        return self.measure.metric({**samples, **own}, rng)
+        metric = self.measure.metric({**samples, **own}, rng)
+        column, influence = (
+            f"{self.prefix}{name}" if name in own else name for name in (metric.column, metric.influence)
+        )
+        return replace(metric, column=column, influence=influence)
 
 
 def _within_one(interval: stats.Interval) -> stats.Interval:

@@ -39,6 +39,8 @@ class ModelInfo:
     """What the towers compute in, one of ``PRECISIONS``; None where that means nothing."""
     notes: tuple[str, ...] = ()
     """What a reader of the numbers should know of how the model was loaded."""
+    step: int | None = None
+    """Training step or epoch of a checkpoint, as far as it or its name says."""
 
 
 @runtime_checkable

@@ -56,6 +56,11 @@ def report_writer() -> Callable[[Sequence[Run], Path], None]:
     return cast("Callable[[Sequence[Run], Path], None]", load(REPORTS, "html"))
 
 
+def plotter() -> Any:
+    """Return what draws figures for papers: ``plots()``, ``PlotOptions`` and ``write_plot(name, runs, out, options)``."""
+    return load(REPORTS, "plots")
+
+
 def _import(point: EntryPoint) -> object:
     try:
         return point.load()

@@ -60,6 +60,10 @@ class Metric:
     """Why the value, or the interval, is missing."""
     published: list[PublishedValue] = field(default_factory=list)
     """What others published for this model, data and protocol."""
+    column: str | None = None
+    """Of the sample table: its mean is the value. Two models compare sample by sample by it."""
+    influence: str | None = None
+    """Of the sample table, for a smooth function of means: each sample's influence on the value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +159,8 @@ class Run:
     def _file(self, evaluation: EvaluationRecord, kind: str) -> Path:
         path = self.folder / evaluation.files.get(kind, f"({kind} of {evaluation.name})")
         if not path.is_file():
-            raise ClipbenchError(f"run {self.folder} lacks {path.name}: the run is damaged, make it again")
+            again = "run again with --keep-arrays to have all arrays" if kind == "arrays" else "make it again"
+            raise ClipbenchError(f"run {self.folder} lacks {path.name}: the run is damaged, {again}")
         return path
 
 

@@ -1,14 +1,14 @@
 """What one command line of ``clipbench run`` asks for, and doing it."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import click
 
 from clipbench.cli.summary import Printer
+from clipbench.cli.targets import Target, Targets
 from clipbench.data import DataOptions, read_prompts
+from clipbench.data.dataset import ImageRef
 from clipbench.embedder import StoreEmbedder
 from clipbench.errors import ClipbenchError, Unavailable
 from clipbench.evaluate import EvaluateOptions
@@ -18,88 +18,117 @@ from clipbench.models.embeddings import EmbeddingsFile
 from clipbench.plan import Request, plan, with_prompts
 from clipbench.plugins import report_writer
 from clipbench.result import Run
-from clipbench.runner import Datasets, RunOptions, check_folder, run_model, slug
+from clipbench.reuse import finished_run
+from clipbench.runner import Datasets, RunOptions, run_model
 from clipbench.store import default_root
+
+REPORT = "report.html"
 
 
 class Job:
     """What one command line asks for, checked whole before any work starts."""
 
-    def __init__(self, given: dict[str, Any], printer: Printer) -> None:
+    def __init__(self, given: dict[str, Any], printer: Printer, targets: Targets) -> None:
         self.given = given
         self.printer = printer
-        self.references: list[str] = list(dict.fromkeys(given["models"]))
+        self.targets = targets
         self.is_complete = True
+        self.n_done = 0
         self.options = _run_options(given)
         self.load_options = _load_options(given)
-        self.requests = {reference: self._requests(reference) for reference in self.references}
-        self.out, self.folders = _folders(given["out"], self.references)
         self.datasets = Datasets(self.options)
-        for reference, requests in self.requests.items():
-            if not _brings_samples(reference):
-                self.datasets.check(requests)
+        self._digests: dict[ImageRef, bytes] = {}
+        kinds = {_brings_samples(target.reference) for target in targets.each} or {False}
+        self._requests = {own_samples: self._planned(own_samples=own_samples) for own_samples in kinds}
+        if False in kinds:
+            self.datasets.check(self._requests[False])
 
     def run_all(self) -> list[Run]:
-        """Return the runs that could be made; with one model, its failure is the command's."""
+        """Return the runs that could be made; when there is none, the first failure is the command's."""
         runs: list[Run] = []
         first_failure: ClipbenchError | None = None
-        for reference in self.references:
+        for number, target in enumerate(self.targets.each):
+            self.printer.model(target.name, number, len(self.targets.each))
             try:
-                runs.append(self._run(reference))
+                run = self.measure(target)
             except ClipbenchError as error:
                 first_failure = first_failure or error
                 self.is_complete = False
-                others = self.data_problems(reference) if isinstance(error, Unavailable) else []
-                self.printer.model_failed(reference, error, others)
+                others = self.data_problems(target.reference) if isinstance(error, Unavailable) else []
+                self.printer.model_failed(target.name, error, others)
+            else:
+                self.report(run)
+                runs.append(run)
         if first_failure is not None and not runs:
             raise first_failure
         return runs
 
-    def report(self, runs: Sequence[Run]) -> None:
-        """Write a report into each run folder, and a joint one beside several."""
-        write = report_writer()
-        for run in runs:
-            write([run], run.folder / "report.html")
-        if len(runs) > 1:
-            write(runs, self.out / "report.html")
+    def measure(self, target: Target) -> Run:
+        """Return the run of one model; of one that is finished already, that one."""
+        embedder = self._embedder(target.reference)
+        requests = self._requests[_brings_samples(target.reference)]
+        run = None
+        if target.may_be_finished:
+            run = finished_run(embedder, requests, target.folder, options=self.options, datasets=self.datasets)
+        if run is not None:
+            self.printer.reused(target.name, run)
+        else:
+            run = run_model(
+                embedder,
+                requests,
+                target.folder,
+                options=self.options,
+                datasets=self.datasets,
+                say=self.printer.evaluation,
+            )
+        self.n_done += 1
+        return run
+
+    def report(self, run: Run) -> None:
+        """Write the report of one run into its folder, unless it is there already."""
+        if not (self.given["no_report"] or (run.folder / REPORT).exists()):
+            report_writer()([run], run.folder / REPORT)
+
+    def report_all(self, runs: Sequence[Run]) -> None:
+        """Write a joint report of several runs beside their folders."""
+        if len(runs) > 1 and not self.given["no_report"]:
+            report_writer()(runs, self.targets.out / REPORT)
+
+    def interrupted(self) -> str:
+        """Return what to say when the command was stopped on its way."""
+        said = f"interrupted: {self.n_done} of {len(self.targets.each)} models are finished, in {self.targets.out}"
+        if not self.targets.are_series:
+            return f"{said}; what was encoded is stored"
+        return f"{said}; the same command with --out {self.targets.out} goes on from there"
 
     def data_problems(self, reference: str) -> list[str]:
         """Return a line for each data set that is not there or is malformed, with the tasks that ask for it."""
         tasks: dict[str, list[str]] = {}
-        for request in self.requests[reference]:
+        for request in self._requests[_brings_samples(reference)]:
             try:
                 self.datasets.get(request)
             except ClipbenchError as error:
                 tasks.setdefault(str(error), []).append(request.task)
         return [f"{', '.join(names)}: {error}" for error, names in tasks.items()]
 
-    def _requests(self, reference: str) -> list[Request]:
-        requests = plan(self.given["tasks"] or ["all"], self.given["suite"], own_samples=_brings_samples(reference))
+    def _planned(self, *, own_samples: bool) -> list[Request]:
+        requests = plan(self.given["tasks"] or ["all"], self.given["suite"], own_samples=own_samples)
         prompts = self.given["prompts"]
         return requests if prompts is None else with_prompts(requests, read_prompts(prompts))
 
-    def _run(self, reference: str) -> Run:
-        self.printer.model(reference)
-        embedder = _embedder(reference, self.load_options, self.given, show_progress=self.printer.shows_progress)
-        return run_model(
-            embedder,
-            self.requests[reference],
-            self.folders[reference],
-            options=self.options,
-            datasets=self.datasets,
-            say=self.printer.evaluation,
+    def _embedder(self, reference: str) -> StoreEmbedder | EmbeddingsFile:
+        model = load_model(reference, self.load_options)
+        if isinstance(model, EmbeddingsFile):
+            return model
+        embedder = StoreEmbedder(
+            model,
+            default_root(),
+            batch_size=self.load_options.batch_size,
+            workers=self.given["workers"],
+            show_progress=self.printer.shows_progress,
         )
-
-
-def _embedder(
-    reference: str, options: LoadOptions, given: dict[str, Any], *, show_progress: bool
-) -> StoreEmbedder | EmbeddingsFile:
-    model = load_model(reference, options)
-    if isinstance(model, EmbeddingsFile):
-        return model
-    return StoreEmbedder(
-        model, default_root(), batch_size=options.batch_size, workers=given["workers"], show_progress=show_progress
-    )
+        embedder.share_digests(self._digests)
+        return embedder
 
 
 def _brings_samples(reference: str) -> bool:
@@ -135,21 +164,3 @@ def _load_options(given: dict[str, Any]) -> LoadOptions:
         arch=given["arch"],
         options=given["model_option"],
     )
-
-
-def _folders(out: Path | None, references: list[str]) -> tuple[Path, dict[str, Path]]:
-    """Return the parent (or only) folder and the run folder of each model, all free to be written."""
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    if len(references) == 1:
-        folder = out or Path("runs") / f"{stamp}-{slug(references[0])}"
-        folders = {references[0]: folder}
-    else:
-        folder = out or Path("runs") / stamp
-        names = [slug(reference) for reference in references]
-        folders = {
-            reference: folder / (name if names.count(name) == 1 else f"{name}-{number + 1}")
-            for number, (reference, name) in enumerate(zip(references, names, strict=True))
-        }
-    for each in folders.values():
-        check_folder(each)
-    return folder, folders

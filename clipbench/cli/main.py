@@ -11,10 +11,12 @@ from clipbench.errors import ClipbenchError, Unavailable, did_you_mean
 
 COMMANDS = {
     "run": "clipbench.cli.run:run",
+    "watch": "clipbench.cli.watch:watch",
     "train": "clipbench.cli.train:train",
     "list": "clipbench.cli.list:list_",
     "data": "clipbench.cli.data:data",
     "report": "clipbench.cli.report:report",
+    "plot": "clipbench.cli.plot:plot",
 }
 DONE, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
 

@@ -1,44 +1,16 @@
 """``clipbench run``: measure models and write run folders and a report."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS, key_values
+from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS
+from clipbench.cli.options import evaluation_options
 
 
 @click.command(context_settings=SETTINGS)
 @click.option("--model", "models", multiple=True, required=True, metavar="REF", help="What to measure; repeatable.")
-@click.option("--model-option", multiple=True, metavar="KEY=VALUE", callback=key_values,
-              help="Passed to the model; repeatable.")  # fmt: skip
-@click.option("--arch", metavar="ARCH", help="Architecture of a bare checkpoint file, such as ViT-B-32.")
-@click.option("--tasks", multiple=True, metavar="TASK[@DATA],...", help="all, or tasks with or without data.")
-@click.option("--suite", default="standard", show_default=True, metavar="NAME|FILE.toml", help="Data for each task.")
-@click.option("--data-root", envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"], metavar="DIR",
-              type=click.Path(path_type=Path), help="Folder that holds data sets by name.")  # fmt: skip
-@click.option("--data-option", multiple=True, metavar="KEY=VALUE", callback=key_values,
-              help="Column names and split of the data, such as split=test; repeatable.")  # fmt: skip
-@click.option("--prompts", metavar="FILE", type=click.Path(path_type=Path),
-              help="Templates (a list), or prompts by class (a dict), for zero-shot.")  # fmt: skip
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path),
-              help="Run folder; with several models, their parent. [default: runs/TIME-MODEL]")  # fmt: skip
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option("--precision", default="fp32", show_default=True, type=click.Choice(["fp32", "bf16", "fp16"]))
-@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1))
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that decode pictures. [default: cores - 1]")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Score a seeded, stratified subset.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
-@click.option("--allow-partial", is_flag=True, help="Score what is there when pictures or classes are missing.")
-@click.option("--on-bad-image", default="error", show_default=True, type=click.Choice(["error", "skip"]))
-@click.option("--thumbnails", default=200, show_default=True, type=click.IntRange(min=0), metavar="N",
-              help="Small pictures to keep for the report.")  # fmt: skip
-@click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run, not a sample.")
-@click.option("--no-preflight", is_flag=True, help="Accepted; there is no preflight check yet.", hidden=True)
-@click.option("--no-report", is_flag=True, help="Write no report.html.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on standard output.")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
+@evaluation_options
 def run(**given: Any) -> int:
     """Measure models on tasks, and write a report.
 
@@ -48,6 +20,7 @@ def run(**given: Any) -> int:
     --model   vit-b-32, siglip-b-16, ... (clipbench list models)
               open_clip:ARCH/TAG   hf:ORG/REPO   hf:PATH   hf-hub:ORG/REPO   local-dir:PATH
               PATH.safetensors or PATH.pt with --arch ARCH
+              'runs/train/step-*'  a pattern: all that it matches, in the order of their numbers
               embeddings:FILE.npz  python:module:factory
     --tasks   all   zero-shot   retrieval@path/to/captions.jsonl   zero-shot@hf:ORG/NAME:config:split
 
@@ -55,11 +28,20 @@ def run(**given: Any) -> int:
     """
     from clipbench.cli.job import Job
     from clipbench.cli.summary import Printer
+    from clipbench.cli.targets import find_targets
 
-    printer = Printer(quiet=given["quiet"], as_json=given["as_json"], several=len(given["models"]) > 1)
-    job = Job(given, printer)
-    runs = job.run_all()
-    if not given["no_report"]:
-        job.report(runs)
+    targets = find_targets(given["models"], given["out"])
+    printer = Printer(
+        quiet=given["quiet"], as_json=given["as_json"], several=targets.are_several, is_series=targets.are_series
+    )
+    job = Job(given, printer, targets)
+    try:
+        runs = job.run_all()
+        job.report_all(runs)
+    except KeyboardInterrupt:
+        if not targets.are_several:
+            raise
+        click.echo(f"clipbench: {job.interrupted()}", err=True)
+        return INTERRUPTED
     printer.end(runs)
     return DONE if job.is_complete and all(run.result.is_complete for run in runs) else INCOMPLETE

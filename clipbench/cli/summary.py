@@ -12,19 +12,31 @@ from clipbench.result import EvaluationRecord, Metric, Run
 class Printer:
     """Prints as a run goes on, in the manner that was asked for."""
 
-    def __init__(self, *, quiet: bool, as_json: bool, several: bool) -> None:
+    def __init__(self, *, quiet: bool, as_json: bool, several: bool, is_series: bool = False) -> None:
         self.quiet = quiet
         self.as_json = as_json
         self.several = several
+        self.is_series = is_series
+        """Whether a line for each model has to be enough."""
 
     @property
     def shows_progress(self) -> bool:
         return not self.quiet
 
-    def model(self, reference: str) -> None:
+    def model(self, name: str, number: int, n_models: int) -> None:
         """Say which model is being loaded."""
         if not self.quiet:
-            click.echo(f"loading {reference}", err=True)
+            place = f" ({number + 1} of {n_models})" if self.is_series else ""
+            click.echo(f"loading {name}{place}", err=True)
+
+    def reused(self, name: str, run: Run) -> None:
+        """Say that a run was finished before, and what of it could not be measured."""
+        if not self.quiet:
+            click.echo(f"{name} is finished already, in {run.folder}", err=True)
+        for record in run.result.evaluations:
+            if record.status != "ok":
+                self.evaluation(record)
+                click.echo(f"clipbench: to measure it again, move {run.folder} away", err=True)
 
     def model_failed(self, reference: str, error: Exception, others: Sequence[str]) -> None:
         """Say why a model could not be measured, unless that ends the command and is said anyway."""
@@ -37,7 +49,7 @@ class Printer:
         """Print the numbers of an evaluation, or why there are none."""
         if record.status != "ok":
             click.echo(f"clipbench: {record.name} {record.status}: {record.reason}", err=True)
-        elif not self.quiet and not self.as_json:
+        elif not self.quiet and not self.as_json and not self.is_series:
             click.echo("\n".join(evaluation_lines(record)))
 
     def end(self, runs: Sequence[Run]) -> None:
@@ -45,7 +57,14 @@ class Printer:
         if self.as_json:
             results = [asdict(run.result) for run in runs]
             click.echo(json.dumps(results if self.several else results[0], allow_nan=False, ensure_ascii=False))
-        elif not self.quiet:
+        elif self.quiet:
+            return
+        elif self.is_series:
+            from clipbench.cli.telling import table
+
+            click.echo("\n".join(table(runs)))
+            click.echo(f"results in {runs[0].folder.parent}")
+        else:
             for run in runs:
                 click.echo(f"results in {run.folder}")
 
@@ -79,7 +98,12 @@ def metric_cells(metric: Metric) -> tuple[str, str, str, str]:
     has_interval = metric.low is not None and metric.high is not None
     interval = f"[{_number(metric.low, unit)}, {_number(metric.high, unit)}]" if has_interval else ""  # type: ignore[arg-type]
     chance = "" if metric.chance is None else f"chance {_number(metric.chance, unit)}{percent}"
-    return _number(metric.value, unit) + percent, interval, chance, f"n {metric.n:,}"
+    return value_cell(metric), interval, chance, f"n {metric.n:,}"
+
+
+def value_cell(metric: Metric) -> str:
+    """Return a metric's value with its unit; a dash for an undefined one."""
+    return "-" if metric.value is None else _number(metric.value, metric.unit) + PERCENT.get(metric.unit, "")
 
 
 def published_cell(metric: Metric) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from clipbench.scalars import Number
+
 FILE = "log.jsonl"
 
 
@@ -33,12 +35,22 @@ class Log:
         """Add a line, for others to read at once."""
         if self._file is None:
             return
-        self._file.write(json.dumps({"event": event, "step": step, **values}, allow_nan=False) + "\n")
+        self._file.write(log_line(event, step, values))
         self._file.flush()
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def log_line(event: str, step: Number, values: Mapping[str, object]) -> str:
+    """Return an event as a line of a log.
+
+    Example:
+        >>> log_line("evaluation", 250, {"gap": 0.75})
+        '{"event": "evaluation", "step": 250, "gap": 0.75}\\n'
+    """
+    return json.dumps({"event": event, "step": step, **values}, allow_nan=False) + "\n"
 
 
 def read_log(path: Path) -> list[dict[str, object]]:
@@ -59,7 +71,7 @@ class Bar:
     def close(self) -> None:
         self._bar.close()
 
-    def evaluated(self, values: Mapping[str, float]) -> None:
+    def evaluated(self, values: Mapping[str, Number | None]) -> None:
         """Take in what was measured."""
         self._gap = values["gap"]
 

@@ -17,7 +17,7 @@ import torch
 from clipbench.clip.batches import Batch
 from clipbench.clip.checkpoint import save_checkpoint
 from clipbench.clip.distributed import processes, total
-from clipbench.clip.evaluation import constants, measure
+from clipbench.clip.evaluation import measure
 from clipbench.clip.folders import checkpoints
 from clipbench.clip.log import Bar
 from clipbench.clip.losses import LOSSES, process
@@ -27,6 +27,7 @@ from clipbench.clip.run import Run, resume, start
 from clipbench.clip.step import add_gradients, sum_over_processes
 from clipbench.errors import ClipbenchError
 from clipbench.models._torch import placement
+from clipbench.monitored import constants
 
 LOGGED_STEPS = 1000
 """Steps of a run that are logged, at equal distances, or a few more."""
@@ -106,12 +107,14 @@ class _Loop:
         progress.step += 1
         progress.seconds += seconds
         rate = self.options.batch_size / seconds
-        found = constants(self.run.towers)
-        self.bar.step(loss=loss, temperature=found["temperature"], pairs_per_second=rate)
+        found = constants(self.run.trained.model)
+        temperature = found["temperature"]
+        assert temperature is not None, "the weights are finite, and the scale is clamped"
+        self.bar.step(loss=loss, temperature=temperature, pairs_per_second=rate)
         if progress.step % self.log_every == 0 or progress.step in (1, self.options.steps):
             progress.losses.append((progress.step, loss))
-            values = {"loss": loss, **found, **values, "pairs_per_second": rate, "seconds": progress.seconds}
-            self.run.log.write("step", progress.step, values)
+            logged = {"loss": loss, **found, **values, "pairs_per_second": rate, "seconds": progress.seconds}
+            self.run.log.write("step", progress.step, logged)
 
     def _between_steps(self, *, must_stop: bool) -> None:
         step, options = self.progress.step, self.options

@@ -1,38 +1,87 @@
-"""How image and text vectors lie in the shared space: gap, cones, alignment, uniformity, effective rank.
+"""How image and text vectors lie in the shared space: gap, cones, cosines and distances of pairs, relative gap.
 
-Vectors are unit ones; row i of both sides is a pair. What is a mean over pairs comes as one number a pair; what is a
-smooth function of means comes as an ``Estimate``, with the influence of each pair on it. Nothing of size n x n is
-held. NaN means undefined: too few samples, or all alike.
+Vectors are unit ones; row i of both sides is a pair. Every measure here costs O(n d), and goes through the vectors in
+blocks: what it holds beside them are numbers per pair. ``pair_geometry`` gives all measures from the same few passes;
+the functions of the single measures define them. What is a mean over pairs comes as one number a pair; what is a smooth
+function of means comes as an ``Estimate``, with the influence of each pair on it. NaN means undefined: too few samples,
+or all alike.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int64
 
-from clipbench.arrays import dot_blocks
+from clipbench.arrays import row_blocks
+from clipbench.errors import DataError
+from clipbench.metrics.estimate import Estimate, undefined
+
+Images = Float32[np.ndarray, "n_images dim"]
+Texts = Float32[np.ndarray, "n_texts dim"]
+Owners = Int64[np.ndarray, " n_owners"]
+"""Row of each text's image."""
+PerImage = Float64[np.ndarray, " n_images"]
+PerText = Float64[np.ndarray, " n_texts"]
 
 
-class Estimate(NamedTuple):
-    """A value and each sample's influence on it: its derivative by the sample's weight, times n; they sum to 0.
+class RelativeGaps(NamedTuple):
+    """The relative modality gap as its authors' code has it, and without the halving of the distances within."""
 
-    The standard error of the value is sqrt(sum of squared influences) / n (infinitesimal jackknife).
+    rmg: Estimate
+    rmg_unhalved: Estimate
+    """m / (m + D_image + D_text): a third, not a half, where pairs are as far apart as items of one modality are."""
+
+
+class PairGeometry(NamedTuple):
+    """All measures of pairs; each field is what the function of its name returns."""
+
+    gap_vector: Float64[np.ndarray, " dim"]
+    modality_gap: Estimate
+    image_cone: Estimate
+    text_cone: Estimate
+    cross_cosine: Estimate
+    pair_cosine: Float64[np.ndarray, " n"]
+    alignment: Float64[np.ndarray, " n"]
+    l2i: Float64[np.ndarray, " n"]
+    rmg: Estimate
+    rmg_unhalved: Estimate
+
+
+def pair_geometry(images: Images, texts: Texts) -> PairGeometry:
+    """Return all measures of this module, from two passes over each modality and two over the pairs.
+
+    Raises:
+        DataError: there are not as many texts as images.
     """
+    check_paired(images, texts)
+    means = np.stack([_mean(images), _mean(texts)])
+    gap = means[0] - means[1]
+    length = float(np.linalg.norm(gap))
+    directions = np.stack([*means, gap / length if length else gap], axis=1)
+    image_side, text_side = _side(images, means[0], directions), _side(texts, means[1], directions)
+    cosines, squared_distances = pair_cosine(images, texts), _pair_squared_distances(images, texts)
+    return PairGeometry(
+        gap,
+        Estimate(length, image_side.products[:, 2] - text_side.products[:, 2]),
+        _cone(image_side, means[0], own=0),
+        _cone(text_side, means[1], own=1),
+        _cross_cosine(image_side.products[:, 1] + text_side.products[:, 0], cosines, float(means[0] @ means[1])),
+        cosines,
+        squared_distances,
+        np.sqrt(squared_distances),
+        *_relative_gaps(squared_distances, image_side.squared_deviations, text_side.squared_deviations),
+    )
 
-    value: float
-    influence: Float64[np.ndarray, " n"]
+
+def gap_vector(images: Images, texts: Texts) -> Float64[np.ndarray, " dim"]:
+    """Return the mean image vector minus the mean text vector; NaN without samples.
+
+    Source: Liang et al., Mind the Gap, 2022.
+    """
+    return _mean(images) - _mean(texts)
 
 
-def gap_vector(
-    images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"]
-) -> Float64[np.ndarray, " dim"]:
-    """Return the mean image vector minus the mean text vector; NaN without samples."""
-    if not len(images):
-        return np.full(images.shape[1], np.nan)
-    return images.mean(axis=0, dtype=np.float64) - texts.mean(axis=0, dtype=np.float64)
-
-
-def modality_gap(images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"]) -> Estimate:
+def modality_gap(images: Images, texts: Texts) -> Estimate:
     """Return the distance between the mean image vector and the mean text vector, in [0, 2].
 
     Source: Liang et al., Mind the Gap, 2022 (the means are not renormalised). The square of the estimate is biased
@@ -44,11 +93,7 @@ def modality_gap(images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray
         >>> modality_gap(images, texts)
         Estimate(value=1.0, influence=array([0., 0.]))
     """
-    gap = gap_vector(images, texts)
-    length = float(np.linalg.norm(gap))
-    direction = gap / length if length else gap
-    along = images @ direction - texts @ direction
-    return Estimate(length, along - length)
+    return pair_geometry(images, texts).modality_gap
 
 
 def cone(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
@@ -61,145 +106,206 @@ def cone(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
         >>> cone(np.array([[1, 0], [1, 0], [0, 1]], np.float32)).value  # 1, 0 and 0
         0.3333333333333333
     """
-    n = len(vectors)
-    if n < 2:
-        return _undefined(n)
-    with_all = vectors @ vectors.sum(axis=0, dtype=np.float64)
-    with_others = (with_all - _squared_lengths(vectors)) / (n - 1)
-    value = float(with_others.mean())
-    return Estimate(value, 2 * (with_others - value))
+    mean = _mean(vectors)
+    return _cone(_side(vectors, mean, mean[:, None]), mean, own=0)
 
 
-def pair_cosine(images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, " n"]:
+def cross_cosine(images: Images, texts: Texts) -> Estimate:
+    """Return the mean cosine of an image with the text of another, in [-1, 1]: how close the two cones are.
+
+    In closed form, (sum of images · sum of texts - sum of the pairs' cosines) / (n (n - 1)). NaN for fewer than two
+    pairs.
+
+    Example:
+        >>> images, texts = np.array([[1, 0], [0, 1]], np.float32), np.array([[1, 0], [0.6, 0.8]], np.float32)
+        >>> round(cross_cosine(images, texts).value, 6)  # 0.6 and 0
+        0.3
+    """
+    return pair_geometry(images, texts).cross_cosine
+
+
+def pair_cosine(images: Images, texts: Texts) -> Float64[np.ndarray, " n"]:
     """Return the cosine of each pair, in [-1, 1]. Their mean is AlignCLIP's alignment score."""
+    check_paired(images, texts)
     return np.einsum("ij,ij->i", images, texts, dtype=np.float64)
 
 
-def alignment(
-    images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"], alpha: float = 2.0
-) -> Float64[np.ndarray, " n"]:
+def alignment(images: Images, texts: Texts, alpha: float = 2.0) -> Float64[np.ndarray, " n"]:
     """Return the distance of each pair to the power alpha, in [0, 2**alpha]; their mean is the alignment loss.
 
     Source: Wang and Isola, 2020, section 4.1.2. With alpha 2 it is 2 - 2 cosine.
     """
+    check_paired(images, texts)
     return _pair_squared_distances(images, texts) ** (alpha / 2)
 
 
-def l2i(images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, " n"]:
+def l2i(images: Images, texts: Texts) -> Float64[np.ndarray, " n"]:
     """Return the distance of each pair, in [0, 2]; their mean is the L2I gap of Schrodi et al., 2025."""
+    check_paired(images, texts)
     return np.sqrt(_pair_squared_distances(images, texts))
 
 
-def rmg(images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"]) -> Estimate:
+def rmg(images: Images, texts: Texts, text_image: Owners | None = None) -> Estimate:
     """Return the relative modality gap, in [0, 1]: 0.5 where pairs are as far apart as items of one modality are.
 
     With d = (1 - cosine) / 2, RMG = m / (m + (D_image + D_text) / 2), where m is the mean d of pairs and D the mean d
-    of different items of a modality. Source: Schrodi et al., Two Effects, One Trigger, 2025, with their code's rule
-    that an m of 0 counts as 0.001. NaN for fewer than two pairs, or when all vectors are equal.
+    of different items of a modality. Source: Schrodi et al., Two Effects, One Trigger, 2025, as their code computes it:
+    m is over all texts, each with its image, D_image over images, D_text over all texts, those of one image among
+    them; an m of 0 counts as 0.001. NaN for fewer than two images, or when all vectors are equal. Influences are those
+    of images, each with all its texts.
+
+    Args:
+        text_image: row of each text's image; row i to row i where it is not given.
 
     Example:
         >>> images, texts = np.array([[1, 0], [0, 1]], np.float32), np.array([[-1, 0], [0, -1]], np.float32)
         >>> round(rmg(images, texts).value, 6)  # m = 1, both D = 1/2
         0.666667
     """
-    n = len(images)
-    if n < 2:
-        return _undefined(n)
-    # d is a quarter of the squared distance, which is exactly 0 for equal vectors where a cosine is 1 ± 1e-8.
-    matched = _pair_squared_distances(images, texts) / 4
-    within = (_squared_deviations(images) + _squared_deviations(texts)) * n / (n - 1) / 4
-    m, d = float(matched.mean()), float(within.mean())
-    if m == d == 0:
-        return _undefined(n)
-    if m == 0:
-        m, matched = 1e-3, np.full(n, 1e-3)
-    return Estimate(m / (m + d), (d * (matched - m) - m * (within - d)) / (m + d) ** 2)
+    return relative_gaps(images, texts, text_image).rmg
 
 
-def uniformity(vectors: Float32[np.ndarray, "n dim"], t: float = 2.0) -> Estimate:
-    """Return the log of the mean of exp(-t × squared distance) over different vectors, in nats.
+def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None) -> RelativeGaps:
+    """Return the relative modality gap (``rmg``) and its variant without the halving, at the price of one.
 
-    0 when all are equal; about -2t when they are spread over the sphere. Source: Wang and Isola, 2020, section 4.1.2.
-    NaN for fewer than two vectors.
-
-    Example:
-        >>> round(uniformity(np.array([[1, 0], [0, 1]], np.float32)).value, 6)  # squared distance 2
-        -4.0
+    Raises:
+        DataError: a text names no image, an image has no text, or no ``text_image`` is given and the counts differ.
     """
-    return cross_uniformity(vectors, vectors, t)
+    if text_image is None:
+        check_paired(images, texts)
+    else:
+        _check_owners(text_image, len(images), len(texts))
+    squared_distances = _pair_squared_distances(images, texts, text_image)
+    image_side, text_side = _side(images, _mean(images)), _side(texts, _mean(texts))
+    return _relative_gaps(squared_distances, image_side.squared_deviations, text_side.squared_deviations, text_image)
 
 
-def cross_uniformity(
-    images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"], t: float = 2.0
-) -> Estimate:
-    """Return the log of the mean of exp(-t × squared distance) over an image and the text of another, in nats.
-
-    The cross-modal uniformity of Fahim et al., 2024. NaN for fewer than two pairs.
-    """
-    n = len(images)
-    if n < 2:
-        return _undefined(n)
-    by_image, by_text = np.empty(n), np.zeros(n)
-    image_lengths, text_lengths = _squared_lengths(images), _squared_lengths(texts)
-    for rows, dots in dot_blocks(images, texts):
-        kernel = np.exp(-t * (image_lengths[rows, None] + text_lengths - 2 * dots))
-        kernel[np.arange(len(kernel)), np.arange(rows.start, rows.stop)] = 0
-        by_image[rows] = kernel.sum(axis=1)
-        by_text += kernel.sum(axis=0)
-    mean = float(by_image.mean()) / (n - 1)
-    return Estimate(float(np.log(mean)), ((by_image + by_text) / (n - 1) - 2 * mean) / mean)
+def check_paired(images: Images, texts: Texts) -> None:
+    """Raise DataError unless there are as many texts as images: one alone would be paired with all."""
+    if len(images) != len(texts):
+        raise DataError(
+            f"{len(images):,} image vectors and {len(texts):,} text vectors: expected as many, a pair a row"
+        )
 
 
-def effective_rank(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
-    """Return the effective number of dimensions that the centred vectors fill, in [1, min(n - 1, dim)].
+class _Side(NamedTuple):
+    """What is needed of each vector of one modality, whose mean is known."""
 
-    exp of the entropy of the singular values divided by their sum. Source: Roy and Vetterli, 2007. It grows with n
-    until n is many times dim, so values compare at equal n only, and the interval speaks of this n. NaN when all
-    vectors are equal.
-
-    Example:
-        >>> square = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], np.float32)
-        >>> round(effective_rank(square).value, 6)
-        2.0
-    """
-    n, dim = vectors.shape
-    centred = _centred(vectors)
-    if not centred.any():
-        return _undefined(n)
-    variances, axes = np.linalg.eigh(centred.T @ centred / n)
-    # What rounding leaves of a zero would count: an entropy feels each small value.
-    kept = variances > variances[-1] * max(n, dim) * np.finfo(np.float64).eps
-    variances, axes = variances[kept], axes[:, kept]
-    singular = np.sqrt(variances)
-    p = singular / singular.sum()
-    entropy = float(-(p * np.log(p)).sum())
-    value = float(np.exp(entropy))
-    # d exp(H) = -exp(H) / S × sum of (log p + H) dσ, dσ = dλ / (2 σ), dλ = (projection on the axis)² - λ.
-    slopes = -value * (np.log(p) + entropy) / (2 * singular * singular.sum())
-    return Estimate(value, ((centred @ axes) ** 2 - variances) @ slopes)
+    squared_lengths: Float64[np.ndarray, " n"]
+    squared_deviations: Float64[np.ndarray, " n"]
+    """Squared distances from the mean."""
+    products: Float64[np.ndarray, "n n_directions"]
+    """Of the centred vectors with given directions."""
 
 
-def _undefined(n: int) -> Estimate:
-    return Estimate(float("nan"), np.full(n, np.nan))
-
-
-def _centred(vectors: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n dim"]:
+def _mean(vectors: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, " dim"]:
     if not len(vectors):
-        return vectors.astype(np.float64)
-    return vectors - vectors.mean(axis=0, dtype=np.float64)
+        return np.full(vectors.shape[1], np.nan)
+    total = np.zeros(vectors.shape[1])
+    for rows in row_blocks(vectors):
+        total += vectors[rows].sum(axis=0, dtype=np.float64)
+    return total / len(vectors)
 
 
-def _squared_lengths(vectors: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, " n"]:
-    return np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-
-
-def _squared_deviations(vectors: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, " n"]:
-    centred = _centred(vectors)
-    return np.einsum("ij,ij->i", centred, centred)
+def _side(
+    vectors: Float32[np.ndarray, "n dim"],
+    mean: Float64[np.ndarray, " dim"],
+    directions: Float64[np.ndarray, "dim n_directions"] | None = None,
+) -> _Side:
+    n, wanted = len(vectors), np.empty((len(mean), 0)) if directions is None else directions
+    side = _Side(np.empty(n), np.empty(n), np.empty((n, wanted.shape[1])))
+    for rows in row_blocks(vectors):
+        block = vectors[rows].astype(np.float64)
+        np.einsum("ij,ij->i", block, block, out=side.squared_lengths[rows])
+        block -= mean
+        np.einsum("ij,ij->i", block, block, out=side.squared_deviations[rows])
+        np.matmul(block, wanted, out=side.products[rows])
+    return side
 
 
 def _pair_squared_distances(
-    images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"]
-) -> Float64[np.ndarray, " n"]:
-    difference = images.astype(np.float64) - texts
-    return np.einsum("ij,ij->i", difference, difference)
+    images: Images, texts: Texts, text_image: Int64[np.ndarray, " n_texts"] | None = None
+) -> PerText:
+    """Return them from differences: exactly 0 for equal vectors, where a cosine is 1 ± 1e-8."""
+    out = np.empty(len(texts))
+    for rows in row_blocks(texts):
+        difference = texts[rows].astype(np.float64)
+        difference -= images[rows if text_image is None else text_image[rows]]
+        np.einsum("ij,ij->i", difference, difference, out=out[rows])
+    return out
+
+
+def _cone(side: _Side, mean: Float64[np.ndarray, " dim"], *, own: int) -> Estimate:
+    """Return the cone from products of the centred vectors with directions of which ``own`` is their mean."""
+    n = len(side.squared_lengths)
+    if n < 2:
+        return undefined(n)
+    with_all = n * (side.products[:, own] + mean @ mean)
+    with_others = (with_all - side.squared_lengths) / (n - 1)
+    value = float(with_others.mean())
+    return Estimate(value, 2 * (with_others - value))
+
+
+def _cross_cosine(
+    centred_products: Float64[np.ndarray, " n"], cosines: Float64[np.ndarray, " n"], means_product: float
+) -> Estimate:
+    """Return the cross cosine from each image's product with the mean text plus its text's with the mean image."""
+    n = len(cosines)
+    if n < 2:
+        return undefined(n)
+    with_others = (n * (centred_products + 2 * means_product) - 2 * cosines) / (n - 1)
+    value = float(with_others.mean()) / 2
+    return Estimate(value, with_others - 2 * value)
+
+
+def _relative_gaps(
+    squared_distances: PerText,
+    image_deviations: PerImage,
+    text_deviations: PerText,
+    text_image: Int64[np.ndarray, " n_texts"] | None = None,
+) -> RelativeGaps:
+    n_images, n_texts = len(image_deviations), len(text_deviations)
+    if n_images < 2:
+        return RelativeGaps(undefined(n_images), undefined(n_images))
+    # d is a quarter of the squared distance; twice the mean squared deviation is the mean squared distance.
+    image_within = image_deviations * n_images / (n_images - 1) / 2
+    text_within = text_deviations * n_texts / (n_texts - 1) / 2
+    matched = _mean_by_image(squared_distances / 4, n_images, text_image)
+    images, texts = _mean_by_image(image_within, n_images, None), _mean_by_image(text_within, n_images, text_image)
+    if matched.value == 0:
+        matched = Estimate(1e-3 if images.value + texts.value else 0.0, np.zeros(n_images))
+    within = Estimate(images.value + texts.value, images.influence + texts.influence)
+    return RelativeGaps(
+        _share(matched, Estimate(within.value / 2, within.influence / 2)),
+        _share(matched, within),
+    )
+
+
+def _mean_by_image(
+    values: Float64[np.ndarray, " n_values"], n_images: int, image: Int64[np.ndarray, " n_values"] | None
+) -> Estimate:
+    """Return the mean of values with the influence of each image, which has one value, or all those that name it."""
+    mean = float(values.mean())
+    if image is None:
+        return Estimate(mean, values - mean)
+    return Estimate(mean, np.bincount(image, values - mean, minlength=n_images) * n_images / len(values))
+
+
+def _share(part: Estimate, rest: Estimate) -> Estimate:
+    """Return part / (part + rest)."""
+    whole = part.value + rest.value
+    if whole == 0:
+        return undefined(len(part.influence))
+    influence = (rest.value * part.influence - part.value * rest.influence) / whole**2
+    return Estimate(part.value / whole, influence)
+
+
+def _check_owners(text_image: Owners, n_images: int, n_texts: int) -> None:
+    if len(text_image) != n_texts:
+        raise DataError(f"text_image has {len(text_image):,} rows: expected {n_texts:,}, one a text")
+    out = np.flatnonzero((text_image < 0) | (text_image >= n_images))
+    if len(out):
+        raise DataError(f"text {out[0]} belongs to image {text_image[out[0]]}: expected 0 to {n_images - 1}")
+    without = np.flatnonzero(np.bincount(text_image, minlength=n_images) == 0)
+    if len(without):
+        raise DataError(f"image {without[0]} has no text: expected at least one for each")

@@ -3,16 +3,22 @@
 NaN means undefined.
 """
 
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Shaped
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 from clipbench.arrays import score_blocks
 from clipbench.errors import UsageError
+from clipbench.metrics.geometry import gap_vector
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
+
+DIMENSION_SAMPLE = 10_000
+"""Pairs, drawn from a larger set, that the number of dimensions is found on."""
 
 
 class Hubness(NamedTuple):
@@ -81,18 +87,106 @@ def separability(
         rng: draws the half.
         groups: of the pairs; whole groups are held out. All are NaN when there is only one.
     """
-    distinct, codes = np.unique(np.arange(len(images)) if groups is None else groups, return_inverse=True)
-    drawn = rng.permutation(len(distinct))[: len(distinct) // 2]
-    is_trained_on = np.isin(codes, drawn)
     credit = np.full(len(images), np.nan)
-    if not len(drawn):
+    is_trained_on = _half(len(images), rng, groups)
+    if not is_trained_on.any():
         return credit
-    classifier = _fitted(images[is_trained_on], texts[is_trained_on])
-    held_out = ~is_trained_on
-    image_side = classifier.decision_function(images[held_out].astype(np.float64))
-    text_side = classifier.decision_function(texts[held_out].astype(np.float64))
-    credit[held_out] = (np.heaviside(image_side, 0.5) + np.heaviside(-text_side, 0.5)) / 2
+    credit[~is_trained_on] = _held_out_credit(images, texts, is_trained_on)
     return credit
+
+
+class SeparabilityByDimensions(NamedTuple):
+    """How well a linear classifier tells the modalities from few dimensions."""
+
+    ks: Int64[np.ndarray, " n_ks"]
+    """Dimensions kept: 1, 2, 5, 10, 20, 50, ... and all; empty where no pair can be held out."""
+    accuracies: Float64[np.ndarray, " n_ks"]
+    """Of held-out vectors."""
+    fewest: int | None
+    """The number of dimensions that is enough; None where no pair can be held out."""
+
+
+def separability_by_dimensions(
+    images: Float32[np.ndarray, "n dim"],
+    texts: Float32[np.ndarray, "n dim"],
+    rng: np.random.Generator,
+    *,
+    groups: Shaped[np.ndarray, " n"] | None = None,
+    share: float = 0.99,
+    at_most: int = DIMENSION_SAMPLE,
+) -> SeparabilityByDimensions:
+    """Return the held-out accuracy of ``separability`` from the k dimensions whose means differ most, for growing k.
+
+    Dimensions are ranked by the size of their mean difference on the training half, the lower one first among equals.
+    ``fewest`` is found between the first of the ``ks`` whose accuracy reaches ``share`` of the accuracy of all
+    dimensions, and the one before it, by halving: it reaches it, and one dimension less does not. Accuracy need not
+    grow with every dimension, so that a smaller number may happen to reach it as well. Where nothing tells the
+    modalities apart, every k is at chance, and the number says nothing.
+
+    Args:
+        images: unit vectors.
+        texts: unit vectors; row i belongs to image i.
+        rng: draws the sample and the half.
+        groups: of the pairs; whole groups are held out.
+        share: in (0, 1].
+        at_most: pairs that are used, drawn from more: some fifteen classifiers are fitted.
+
+    Example:
+        >>> rows = np.linspace(-0.1, 0.1, 8, dtype=np.float32)
+        >>> images, texts = (np.stack([rows, np.full(8, side, np.float32)], axis=1) for side in (1, -1))
+        >>> separability_by_dimensions(images, texts, np.random.default_rng(0))
+        SeparabilityByDimensions(ks=array([1, 2]), accuracies=array([1., 1.]), fewest=1)
+    """
+    if len(images) > at_most:
+        chosen = np.sort(rng.choice(len(images), at_most, replace=False))
+        images, texts, groups = images[chosen], texts[chosen], None if groups is None else groups[chosen]
+    is_trained_on = _half(len(images), rng, groups)
+    if not is_trained_on.any():
+        return SeparabilityByDimensions(np.empty(0, np.int64), np.empty(0), None)
+    difference = gap_vector(images[is_trained_on], texts[is_trained_on])
+    order = np.argsort(-np.abs(difference), kind="stable")
+
+    @cache
+    def accuracy(k: int) -> float:
+        kept = order[:k]
+        return float(_held_out_credit(images[:, kept], texts[:, kept], is_trained_on).mean())
+
+    ks = _growing(images.shape[1])
+    accuracies = [accuracy(k) for k in ks]
+    return SeparabilityByDimensions(np.array(ks), np.array(accuracies), _fewest(ks, accuracy, share * accuracies[-1]))
+
+
+def _half(n: int, rng: np.random.Generator, groups: Shaped[np.ndarray, " n"] | None) -> Bool[np.ndarray, " n"]:
+    """Return which pairs are trained on: those of half the groups, drawn at random; none where there is one group."""
+    distinct, codes = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)
+    return np.isin(codes, rng.permutation(len(distinct))[: len(distinct) // 2])
+
+
+def _held_out_credit(
+    images: Float32[np.ndarray, "n dim"],
+    texts: Float32[np.ndarray, "n dim"],
+    is_trained_on: Bool[np.ndarray, " n"],
+) -> Float64[np.ndarray, " n_held_out"]:
+    """Return for each pair that is not trained on the share of its two vectors that are told right."""
+    classifier = _fitted(images[is_trained_on], texts[is_trained_on])
+    image_side = classifier.decision_function(images[~is_trained_on].astype(np.float64))
+    text_side = classifier.decision_function(texts[~is_trained_on].astype(np.float64))
+    return (np.heaviside(image_side, 0.5) + np.heaviside(-text_side, 0.5)) / 2
+
+
+def _growing(n: int) -> list[int]:
+    """Return 1, 2, 5, 10, 20, 50, ... below n, and n."""
+    steps = [step * 10**power for power in range(len(str(n))) for step in (1, 2, 5)]
+    return [*(step for step in steps if step < n), n]
+
+
+def _fewest(ks: Sequence[int], accuracy: Callable[[int], float], enough: float) -> int:
+    place = next(place for place, k in enumerate(ks) if accuracy(k) >= enough)
+    low, high = (ks[place - 1] if place else 0), ks[place]
+    while high - low > 1:  # low does not reach it, high does
+        middle = (low + high) // 2
+        low, high = (low, middle) if accuracy(middle) >= enough else (middle, high)
+    return high
 
 
 def _retrieval_chances(

@@ -5,10 +5,12 @@ import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from clipbench.errors import ModelError
+from clipbench.models._steps import step_in_name, step_inside
 from clipbench.models._suffixes import CHECKPOINTS
 from clipbench.models._torch import first_line, quiet
 
@@ -18,8 +20,25 @@ WRAPPERS = ("module.", "_orig_mod.")
 StateDict = dict[str, torch.Tensor]
 
 
+class Checkpoint(NamedTuple):
+    """What a file holds."""
+
+    weights: StateDict
+    step: int | None
+    """Training step or epoch, by the file's name or else by what it says; None where neither tells."""
+
+
 def read_weights(path: Path) -> StateDict:
     """Return the tensors of a checkpoint by name, as its model was saved, wrappers' prefixes removed.
+
+    Raises:
+        ModelError: no such file, not a checkpoint, damaged, or one that would run code.
+    """
+    return read_checkpoint(path).weights
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Return the tensors of a checkpoint by name, and how far it had been trained.
 
     Takes a state dict, or a training checkpoint that has one under ``state_dict``.
 
@@ -29,7 +48,9 @@ def read_weights(path: Path) -> StateDict:
     if not path.is_file():
         raise ModelError(f"no checkpoint {path}: expected a file that ends in {', '.join(CHECKPOINTS)}")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    step = step_in_name(path)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        step = step_inside(content) if step is None else step
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content:
         raise ModelError(f"checkpoint {path} holds a {type(content).__name__}: expected names with their tensors")
@@ -39,7 +60,7 @@ def read_weights(path: Path) -> StateDict:
                 f"checkpoint {path} holds '{name}' of type {type(value).__name__}: expected names with their tensors, or"
                 " a training checkpoint with them under 'state_dict'"
             )
-    return _unwrapped(dict(content))
+    return Checkpoint(_unwrapped(dict(content)), step)
 
 
 def fit(module: torch.nn.Module, state: StateDict, *, source: object, arch: str) -> None:

@@ -21,10 +21,11 @@ from PIL import Image
 
 from clipbench.errors import ClipbenchError, ModelError
 from clipbench.model import LoadOptions, ModelInfo
-from clipbench.models._checkpoint import StateDict, fit, read_weights
+from clipbench.models._checkpoint import StateDict, fit, read_checkpoint
 from clipbench.models._context import needs_causal_tower, with_context
 from clipbench.models._fingerprint import digest
 from clipbench.models._open_clip_text import text_tower
+from clipbench.models._steps import step_in_name
 from clipbench.models._text import TextTower, check_vocabulary, tokenizer_identity
 from clipbench.models._torch import (
     TorchModel,
@@ -86,7 +87,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
         Unavailable: the tokeniser or a configuration is on a Hub that cannot be reached.
     """
     place = placement(options.device, options.precision, options.batch_size)
-    state = None if recipe.weights is None else read_weights(recipe.weights)
+    state, step = (None, None) if recipe.weights is None else read_checkpoint(recipe.weights)
     tokenizer, config, module = _from_library(recipe)
     tower = _text_tower(module, tokenizer, recipe)
     notes = recipe.notes if state is None else (*recipe.notes, *_load_weights(module, state, recipe))
@@ -98,6 +99,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
         device=str(place.device),
         precision=options.precision,
         notes=notes,
+        step=step_in_name(Path(recipe.id)) if step is None else step,
     )
     model = TorchModel(
         info=info,

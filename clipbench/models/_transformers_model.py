@@ -20,6 +20,7 @@ from clipbench.errors import ClipbenchError, ModelError
 from clipbench.model import LoadOptions, ModelInfo
 from clipbench.models._context import needs_causal_tower, stretched_to
 from clipbench.models._fingerprint import digest
+from clipbench.models._steps import step_in_name, step_inside
 from clipbench.models._text import TextTower, Tokens, check_vocabulary, first_of, tokenizer_identity
 from clipbench.models._torch import (
     Placement,
@@ -120,6 +121,7 @@ def build(name: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
         device=str(place.device),
         precision=options.precision,
         notes=(*notes, *stretching, *_note_of(parts.left_over)),
+        step=_step(Path(name)),
     )
     freeze(parts.module, place)
     if list(parts.processor(images=Image.new("RGB", (64, 64)), return_tensors="np")) != ["pixel_values"]:
@@ -368,6 +370,18 @@ def _note_of(left_over: list[str]) -> tuple[str, ...]:
     if not left_over:
         return ()
     return (f"{len(left_over)} weights of the checkpoint have no place in the model ({', '.join(left_over[:3])})",)
+
+
+def _step(folder: Path) -> int | None:
+    """Return the step that a training's checkpoint is of: by its name, or by what the Trainer wrote into it."""
+    named, written = step_in_name(folder), folder / "trainer_state.json"
+    if named is not None or not written.is_file():
+        return named
+    try:
+        state = json.loads(written.read_text(encoding="utf-8"))
+    except ValueError:  # nothing of the model is in it
+        return None
+    return step_inside(state) if isinstance(state, dict) else None
 
 
 def _rgb(image: Image.Image) -> Image.Image:

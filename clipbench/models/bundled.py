@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import clipbench.clip
-from clipbench.clip.folders import CONFIG, WEIGHTS, checkpoints, holds_model
+from clipbench.clip.folders import CONFIG, TRAIN, WEIGHTS, checkpoints, holds_model, read_json
 from clipbench.errors import ModelError
 from clipbench.model import LoadOptions, ModelInfo
 from clipbench.models._fingerprint import digest
+from clipbench.models._steps import step_in_name, step_inside
 
 if TYPE_CHECKING:
     from clipbench.clip.model import CLIP
@@ -82,7 +83,10 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...]) -> "Torch
     identity = digest(ADAPTER, weights_digest(module), options.precision, module.config, words)
     model = TorchModel(
         info=replace(
-            _info(module, _name(folder), identity, notes), device=str(place.device), precision=options.precision
+            _info(module, _name(folder), identity, notes),
+            device=str(place.device),
+            precision=options.precision,
+            step=_step(folder),
         ),
         preprocess=Preprocess(module.config),
         image_tower=module.encode_image,
@@ -123,6 +127,12 @@ def _info(module: "CLIP", name: str, fingerprint: str, notes: tuple[str, ...]) -
         n_parameters=n_parameters(module),
         notes=notes,
     )
+
+
+def _step(folder: Path) -> int | None:
+    """Return the step of a checkpoint; one whose weights alone were copied has only its name to say it."""
+    said = step_inside(read_json(folder / TRAIN)) if (folder / TRAIN).is_file() else None
+    return step_in_name(folder) if said is None else said
 
 
 def _name(folder: Path) -> str:

@@ -16,6 +16,10 @@ class Lacking(Exception):
     """A figure or table cannot be made; the text says what is not there."""
 
 
+class LackingArray(Lacking):
+    """The run kept no array of the name: one that is made again may."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """An evaluation with its samples and arrays; read once, when first asked for."""
@@ -42,9 +46,13 @@ class Evidence:
         """Return one of the arrays kept for figures.
 
         Raises:
-            Lacking: the run kept no such array.
+            LackingArray: the run kept no such array.
         """
         return self._part(self._arrays, name, "array")
+
+    def has_array(self, name: str) -> bool:
+        """Return whether the run kept an array of a name."""
+        return name in self._arrays
 
     def curve(self, name: str) -> Curve:
         """Return a curve that has at least one point.
@@ -77,7 +85,7 @@ class Evidence:
 
     def _part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
         if name not in parts or not len(parts[name]):
-            raise Lacking(f"the run kept no {kind} {named(name)}")
+            raise (LackingArray if kind == "array" else Lacking)(f"the run kept no {kind} {named(name)}")
         return parts[name]
 
 

@@ -9,9 +9,13 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from clipbench.errors import UsageError
+from clipbench.errors import ClipbenchError, UsageError
+from clipbench.history import history_of_runs
 from clipbench.result import Run
+from clipbench_reports import figures, page
 from clipbench_reports import format as fmt
+from clipbench_reports.drawing import Figure
+from clipbench_reports.evidence import Lacking
 from clipbench_reports.findings import Finding, findings, missing
 from clipbench_reports.groups import Group, group, labels, scope, warnings
 from clipbench_reports.label_sets import label_sets
@@ -35,16 +39,16 @@ def write_report(runs: Sequence[Run], path: Path) -> None:
     """
     if not runs:
         raise UsageError("a report needs at least one run: got none")
-    page = _page(runs)
+    text = _text(runs)
     half = path.with_name(f".{path.name}.half")
     try:
-        half.write_bytes(page.encode("utf-8", errors="replace"))  # a lone surrogate of a file name becomes "?"
+        half.write_bytes(text.encode("utf-8", errors="replace"))  # a lone surrogate of a file name becomes "?"
         os.replace(half, path)
     except OSError as error:
         raise UsageError(f"cannot write the report {path}: {error.strerror or error}") from error
 
 
-def _page(runs: Sequence[Run]) -> str:
+def _text(runs: Sequence[Run]) -> str:
     return _environment().get_template("report.html.j2").render(**_context(runs)).translate(CONTROL_CHARACTERS)
 
 
@@ -67,10 +71,30 @@ def _context(runs: Sequence[Run]) -> dict[str, object]:
         "others": scorecard(groups, is_other, says_missing=False),
         "interval_name": _tight(fmt.confidence(all_metrics)),
         "numbers": {each.anchor: number for number, each in enumerate(measured, 1)},
+        "training": _training(runs),
         "sections": [section(each, number, is_drawn=is_drawn) for number, each in enumerate(measured, 1)],
         "is_drawn": is_drawn,
         "origins": [origin(run, name, place) for place, (name, run) in enumerate(zip(names, runs, strict=True))],
     }
+
+
+def _training(runs: Sequence[Run]) -> list[Figure]:
+    """Return what the metrics do through a training, where the runs are of one training's checkpoints."""
+    if len(runs) < 2 or any(run.result.model.get("step") is None for run in runs):
+        return []
+    try:
+        history = history_of_runs(runs)
+    except (
+        ClipbenchError
+    ):  # of several trainings, or measured in different ways: the warnings above the sections say so
+        return []
+    drawn = []
+    for draw in (figures.track, figures.progress):
+        try:
+            drawn.append(draw(history))
+        except Lacking:
+            continue
+    return drawn
 
 
 def _environment() -> Environment:
@@ -90,6 +114,7 @@ def _environment() -> Environment:
         prose=_prose,
         tight=_tight,
         breakable=_breakable,
+        drawn=page.draw,
     )
     return environment
 

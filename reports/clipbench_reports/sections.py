@@ -8,8 +8,8 @@ import numpy as np
 
 from clipbench_reports import attack_tables, choice_tables, figures, tables
 from clipbench_reports import format as fmt
+from clipbench_reports.drawing import Figure
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.figures import Figure
 from clipbench_reports.findings import Finding, findings, label_set_findings
 from clipbench_reports.format import sentence_case
 from clipbench_reports.groups import Entry, Group
@@ -45,7 +45,17 @@ KINDS = {
         figures=(figures.similarity, figures.recall, figures.recall_within),
         drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN}),
     ),
-    "modality-gap": Kind(figures=(figures.cosines, figures.vector_map)),
+    "modality-gap": Kind(
+        figures=(
+            figures.cones,
+            figures.gap,
+            figures.spectrum,
+            figures.shift,
+            figures.corrections,
+            figures.similarity_calibration,
+        ),
+        drawn_curves=figures.GEOMETRY,
+    ),
     "composition": Kind(figures=(figures.composition, figures.twins), tables=(choice_tables.lost_choices,)),
     "long-caption": Kind(
         figures=(figures.tokens_kept, figures.positions, figures.token_lengths, figures.similarity, figures.recall),
@@ -140,7 +150,7 @@ def _block(whole: Evidence, label_set: str, kind: Kind, *, is_drawn: bool) -> Bl
     drawn: list[Figure] = []
     folded: list[Table] = []
     if is_drawn:
-        others = [figures.curve(name) for name in evidence.evaluation.curves if name not in kind.drawn_curves]
+        others = [figures.curve(name) for name in evidence.evaluation.curves if not _is_drawn(name, kind)]
         drawn = _made([*kind.figures, *others], evidence, lacking)
         folded = _made(list(kind.tables), evidence, lacking)
     is_plain, words = label_set == PLAIN, label_set_words(evidence.evaluation.dataset.id, label_set)
@@ -154,6 +164,11 @@ def _block(whole: Evidence, label_set: str, kind: Kind, *, is_drawn: bool) -> Bl
         lacking=list(dict.fromkeys(lacking)),
         notes=[] if is_plain else evidence.evaluation.notes,
     )
+
+
+def _is_drawn(curve: str, kind: Kind) -> bool:
+    """Whether a figure of the task shows a curve; one of a label set is shown with its others."""
+    return curve in kind.drawn_curves or curve.rpartition("/")[2] in kind.drawn_curves
 
 
 def _classes(evidence: Evidence) -> str:

@@ -41,6 +41,18 @@ def test_unit_keeps_the_direction_and_its_argument() -> None:
     np.testing.assert_allclose(result, expected, atol=2**-25)
 
 
+@pytest.mark.parametrize(("n", "dim"), SHAPES)
+@pytest.mark.parametrize("block_components", [1, 1000, 1 << 17])
+def test_unit_in_blocks_is_unit_of_the_whole_bit_for_bit(
+    n: int, dim: int, block_components: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "BLOCK_COMPONENTS", block_components)
+    vectors = random_vectors(n, dim)
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    whole = np.rint(vectors * (2.0**26 / lengths)[:, None]) / 2.0**26
+    np.testing.assert_array_equal(unit(vectors), whole.astype(np.float32))
+
+
 @pytest.mark.parametrize("size", [2.0**-100, 2.0**100])
 def test_unit_takes_lengths_beyond_what_float32_can_square(size: float) -> None:
     vectors = np.array([[3, -4], [0, 2]], np.float32) * np.float32(size)

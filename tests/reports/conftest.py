@@ -31,21 +31,27 @@ def make_run(tmp_path: Path) -> MakeRun:
     """Return a function that writes a run folder and reads it back."""
 
     def make(evaluations: Mapping[str, dict[str, Any]] | None = None, *, name: str = "run", **changes: Any) -> Run:
-        folder = tmp_path / name
-        for part in ("samples", "arrays"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
         chosen = standard_evaluations() if evaluations is None else evaluations
-        records = [_record(folder, key, **parts) for key, parts in chosen.items()]
-        write_result(Result(**{**_identity(), "evaluations": records, **changes}), folder)
-        return read_run(folder)
+        return write_run(tmp_path / name, chosen, **changes)
 
     return make
 
 
-@pytest.fixture
+def write_run(folder: Path, evaluations: Mapping[str, dict[str, Any]], **changes: Any) -> Run:
+    """Write a run folder and read it back."""
+    for part in ("samples", "arrays"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    records = [_record(folder, key, **parts) for key, parts in evaluations.items()]
+    write_result(Result(**{**_identity(), "evaluations": records, **changes}), folder)
+    return read_run(folder)
+
+
+@pytest.fixture(scope="session")
 def parts() -> SimpleNamespace:
     """Return the functions that make the parts of evaluations, and the names that they use."""
     return SimpleNamespace(
+        write_run=write_run,
+        model=_identity()["model"],
         standard=standard_evaluations,
         zero_shot=zero_shot,
         side_by_side=side_by_side,
@@ -166,11 +172,12 @@ def retrieval(rng: np.random.Generator, *, n: int = 500, skill: float = 1.0) -> 
 
 
 def modality_gap(rng: np.random.Generator, *, n: int = 600) -> dict[str, Any]:
-    """Return metrics and vectors as the modality-gap task leaves them."""
+    """Return metrics, curves and vectors as the modality-gap task leaves them."""
     images, texts = vectors(rng, n)
     fixed = "no interval: a mean over all pairs of vectors, which no resampling of samples is valid for"
+    names = np.array([f"pair-{k}" for k in range(n)])
     return {
-        "samples": {"sample_id": np.array([f"pair-{k}" for k in range(n)], object)},
+        "samples": {"sample_id": names.astype(object)},
         "metrics": {
             "gap": Metric(value=0.8514, low=0.8431, high=0.8602, n=n, unit="distance", method="delta"),
             "image_cone": Metric(value=0.5315, n=n, unit="cosine", reason=fixed),
@@ -182,7 +189,68 @@ def modality_gap(rng: np.random.Generator, *, n: int = 600) -> dict[str, Any]:
             "image_uniformity": Metric(value=-1.8312, n=n, unit="nats", reason=fixed),
             "image_effective_rank": Metric(value=201.4, n=n, unit="dimensions", reason=fixed),
         },
-        "arrays": {"images": images, "texts": texts},
+        "curves": {**cosine_curves(images, texts), **gap_curves(images, texts), **moved_curves(), **match_curves()},
+        "arrays": {"images": images, "texts": texts, "pair_id": names},
+    }
+
+
+def cosine_curves(images: np.ndarray, texts: np.ndarray) -> dict[str, Curve]:
+    """Return the distributions of cosines within and across, as shares of 200 bins, empty ends cut off."""
+    apart = ~np.eye(len(images), dtype=bool)
+    cosines = {
+        "image": (images @ images.T)[apart],
+        "text": (texts @ texts.T)[apart],
+        "cross": (images @ texts.T)[apart],
+        "pair": (images * texts).sum(axis=1),
+    }
+    found = {}
+    for name, values in cosines.items():
+        shares, edges = np.histogram(values, 200, (-1, 1))
+        used = slice(np.flatnonzero(shares)[0], np.flatnonzero(shares)[-1] + 1)
+        middles, parts = (edges[:-1] + edges[1:])[used] / 2, shares[used] / shares.sum()
+        found[f"cosines_{name}"] = Curve(x=middles.tolist(), y=parts.tolist(), x_label="cosine")
+    return found
+
+
+def gap_curves(images: np.ndarray, texts: np.ndarray) -> dict[str, Curve]:
+    """Return how the gap is spread over dimensions, and made-up curves of what is left without some of them."""
+    sizes = np.sort(np.abs(images.mean(axis=0) - texts.mean(axis=0)))[::-1].astype(np.float64)
+    ranks = [float(k) for k in range(1, len(sizes) + 1)]
+    removed = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
+    left = [float(np.sqrt((sizes[int(k) :] ** 2).sum())) for k in removed]
+    return {
+        "gap_spectrum": Curve(x=ranks, y=sizes.tolist()),
+        "gap_share_by_dimensions": Curve(x=ranks, y=(np.cumsum(sizes**2) / (sizes**2).sum()).tolist()),
+        "separability_by_dimensions": Curve(x=[1.0, 2.0, 4.0, 8.0, 48.0], y=[0.9, 0.97, 0.99, 1.0, 1.0]),
+        "gap_by_ablation": Curve(x=removed, y=left),
+        "image_retrieval_recall@1_by_ablation": Curve(x=removed, y=[0.5, 0.52, 0.5, 0.48, 0.4, 0.3, 0.1]),
+        "text_retrieval_recall@1_by_ablation": Curve(x=removed, y=[0.45, 0.5, 0.5, 0.45, 0.4, 0.25, 0.1]),
+    }
+
+
+def moved_curves() -> dict[str, Curve]:
+    """Return made-up curves of gap, loss and recall as vectors are shifted and corrected."""
+    distances = {way: np.array([-1, -0.5, 0, 0.5, 0.8514, 1]) for way in ("shift_both", "shift_image", "shift_text")}
+    strengths = {way: np.linspace(0, 1, 5) for way in ("centring", "standardising", "collapse")}
+    found = dict[str, Curve]()
+    for place, (way, x) in enumerate({**distances, **strengths}.items()):
+        heights = {
+            "gap": np.abs(0.8514 - x),
+            "loss": 3 + (x - 0.1 * place) ** 2,
+            "image_retrieval_recall@1": 0.5 - 0.1 * x**2,
+            "text_retrieval_recall@1": 0.45 - 0.1 * x**2,
+        }
+        found |= {f"{name}_by_{way}": Curve(x=x.tolist(), y=y.tolist()) for name, y in heights.items()}
+    return found
+
+
+def match_curves() -> dict[str, Curve]:
+    """Return made-up probabilities of a match by cosine."""
+    x = np.linspace(-0.2, 1, 13)
+    middles = {"image_text": 0.3, "text_text": 0.7, "image_image": 0.6}
+    return {
+        f"match_by_cosine_{kind}": Curve(x=x.tolist(), y=(1 / (1 + np.exp(-20 * (x - middle)))).tolist())
+        for kind, middle in middles.items()
     }
 
 

@@ -1,7 +1,7 @@
 """Written words in the report: the figures, tables and sentences say what the run holds, and nothing where it holds none."""
 
-import re
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from clipbench.result import Curve, Metric, Run
-from clipbench_reports import attack_tables, figures
+from clipbench_reports import attack_tables, figures, page, paper, plotted
+from clipbench_reports.drawing import Figure, Line, Ranges, Rule
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.findings import findings
 from clipbench_reports.html import write_report
+from clipbench_reports.layout import lay_out
 
 MakeRun = Callable[..., Run]
 Make = Callable[..., Evidence]
@@ -59,22 +61,35 @@ def whole(parts: SimpleNamespace) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("draw", [figures.hijacking, figures.response("offset"), figures.reading])
+def test_both_renderers_draw_it_and_its_data_are_listed(
+    evidence: Make, whole: dict[str, Any], tmp_path: Path, draw: Callable[[Evidence], Figure]
+) -> None:
+    found = draw(evidence(**whole))
+    assert page.draw(found).startswith("<svg") and "nan" not in page.draw(found)
+    paper.save(found, tmp_path / "figure.png")
+    assert list(plotted.rows(found))
+
+
 def test_the_four_conditions_stand_side_by_side(evidence: Make, whole: dict[str, Any]) -> None:
     found = figures.hijacking(evidence(**whole))
     assert (
         found.title
         == "Right in 95.0 % without a label, in 20.0 % with another thing's name on it; taken for the word in 74.0 %."
     )
-    assert (
-        "Named the object: no label 95.0 %, blank label 90.0 %, its own name 97.0 %, another name 20.0 %."
-        in found.picture
+    assert found.detail == (
+        "Named the object: no label 95.0 %, blank label 90.0 %, its own name 97.0 %, another name 20.0 %. "
+        "Named the other name: no label 1.0 %, another name 74.0 %."
     )
-    assert "Named the other name: no label 1.0 %, another name 74.0 %." in found.picture
-    dots = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="4.5" class="dot (\w+)"', found.picture)
-    assert [css for *_, css in dots] == ["image"] * 4 + ["text"] * 2
-    heights = [float(y) for _, y, _ in dots]
-    # The plot runs from 242 (0 %) up to 12 (100 %).
-    assert heights == pytest.approx([242 - 230 * share for share in (0.95, 0.9, 0.97, 0.2, 0.01, 0.74)], abs=0.06)
+    rule, right, fooled = found.panels[0].marks
+    assert isinstance(rule, Rule) and isinstance(right, Ranges) and isinstance(fooled, Ranges)
+    assert (rule.at, rule.axis, rule.role) == (0.1, "y", "chance")
+    assert (right.role, right.name, fooled.role, fooled.name) == ("image", "object", "text", "attacking word")
+    assert list(right.ys) == [0.95, 0.9, 0.97, 0.2] and list(fooled.ys) == [0.01, 0.74]
+    assert np.rint(right.xs).tolist() == [0, 1, 2, 3] and np.rint(fooled.xs).tolist() == [0, 3]
+    assert list(fooled.ids) == ["no label", "another name"]
+    assert fooled.lows[1] == whole["metrics"]["attack_success"].low
+    assert list(found.panels[0].x.names) == ["no\nlabel", "blank\nlabel", "its own\nname", "another\nname"]
 
 
 def test_conditions_that_were_not_photographed_are_left_out(evidence: Make, parts: SimpleNamespace) -> None:
@@ -82,15 +97,15 @@ def test_conditions_that_were_not_photographed_are_left_out(evidence: Make, part
     metrics = {"clean_acc": undefined, "blank_acc": parts.fraction(0.9, 154), "attacked_acc": parts.fraction(0.2, 154)}
     found = figures.hijacking(evidence(metrics=metrics))
     assert found.title == "Right in 90.0 % with a blank label, in 20.0 % with another thing's name on it."
-    assert "no label" not in found.picture and "nan" not in found.picture
+    assert list(found.panels[0].x.names) == ["blank\nlabel", "another\nname"]
+    assert list(found.panels[0].x.ticks) == [0, 1]
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_no_label_of_a_series_leaves_the_plot(evidence: Make, parts: SimpleNamespace, share: float) -> None:
-    metrics = {name: parts.fraction(share, 50) for name in ("clean_acc", "attacked_acc", "attack_success")}
-    picture = figures.hijacking(evidence(metrics=metrics)).picture
-    places = [float(y) for y in re.findall(r'y="([\d.]+)" class="halo', picture)]
-    assert len(places) == 2 and abs(places[0] - places[1]) > 14 and all(12 < y < 242 for y in places)
+def test_equal_shares_stand_beside_each_other(evidence: Make, parts: SimpleNamespace) -> None:
+    metrics = {name: parts.fraction(0.5, 50) for name in ("clean_acc", "attacked_acc", "attack_success")}
+    right, fooled = (mark for mark in figures.hijacking(evidence(metrics=metrics)).panels[0].marks)
+    assert isinstance(right, Ranges) and isinstance(fooled, Ranges)
+    assert 0.05 < fooled.xs[-1] - right.xs[-1] < 0.5
 
 
 def test_response_curves_name_their_ends_and_their_peak(evidence: Make, whole: dict[str, Any]) -> None:
@@ -99,13 +114,22 @@ def test_response_curves_name_their_ends_and_their_peak(evidence: Make, whole: d
         found.title
         == "Place of the label: taken for the word in 10.0 % at −0.4 and 20.0 % at 0.4, at most 70.0 % at 0."
     )
-    assert found.picture.count('class="area') == 2 and "−0.4 → 10.0 %" in found.picture
+    assert found.detail == "−0.4 → 10.0 %, 0 → 70.0 %, 0.4 → 20.0 %"
+    lines = [mark for mark in found.panels[0].marks if isinstance(mark, Line)]
+    assert [(line.role, line.name) for line in lines] == [("image", "object"), ("text", "attacking word")]
+    assert all((line.xs, line.ys, line.lows, line.highs) == (CURVE.x, CURVE.y, CURVE.low, CURVE.high) for line in lines)
 
 
 def test_reading_stands_against_guessing(evidence: Make, whole: dict[str, Any]) -> None:
     found = figures.reading(evidence(**whole))
     assert found.title == "Reads the written word right in 50.0 % of 300 pictures, where guessing gives 10.0 %."
-    assert found.picture.count('class="line chance"') == 3 and "a word alone: 60.0 %." in found.picture
+    *guesses, dots = found.panels[0].marks
+    assert [(rule.at, rule.span) for rule in guesses if isinstance(rule, Rule)] == [
+        (0.1, (place - 0.4, place + 0.4)) for place in range(3)
+    ]
+    assert isinstance(dots, Ranges) and list(dots.xs) == [0.5, 0.6, 0.3] and not dots.is_upright
+    assert list(found.panels[0].y.names) == ["all", "a word alone", "with an object"]
+    assert [mark.name for mark in lay_out(found).legend] == ["chance"]
 
 
 def test_tables_count_own_attacks_and_misread_words(evidence: Make, whole: dict[str, Any]) -> None:

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from clipbench.result import DatasetRecord, EvaluationRecord, Metric, Run
-from clipbench_reports import choice_tables, figures
+from clipbench_reports import choice_tables, figures, page, paper, plotted
+from clipbench_reports.drawing import Figure, Hill, Ranges, Rule
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.findings import findings
 from clipbench_reports.html import write_report
+from clipbench_reports.layout import lay_out
 
 MakeRun = Callable[..., Run]
 
@@ -65,12 +68,41 @@ def evidence(make_run: MakeRun) -> Callable[..., Evidence]:
 Make = Callable[..., Evidence]
 
 
+@pytest.mark.parametrize("draw", [figures.composition, figures.twins])
+def test_both_renderers_draw_it_and_its_data_are_listed(
+    evidence: Make, tmp_path: Path, draw: Callable[[Evidence], Figure]
+) -> None:
+    found = draw(evidence())
+    assert page.draw(found).startswith("<svg") and "nan" not in page.draw(found)
+    paper.save(found, tmp_path / "figure.png")
+    assert list(plotted.rows(found))
+
+
 def test_the_figure_names_the_best_and_the_worst_subset(evidence: Make) -> None:
     found = figures.composition(evidence())
     assert found.title == "Captions are told apart best in “count” (73.0 %) and worst in “swap_att” (27.0 %)."
-    assert found.picture.count("<circle") == 5  # means over subsets are not drawn
-    assert found.picture.count('class="line chance"') == 5
-    assert "swap_att: captions 27.0 %, pictures 21.0 %, both 10.0 %." in found.picture
+    assert "swap_att: captions 27.0 %, pictures 21.0 %, both 10.0 %." in found.detail
+    (panel,) = found.panels
+    ranges = {mark.name: mark for mark in panel.marks if isinstance(mark, Ranges)}
+    assert {name: list(mark.xs) for name, mark in ranges.items()} == {
+        "captions": [0.27, 0.73],
+        "pictures": [0.21, 0.6],
+        "both": [0.1],
+    }  # means over subsets are not drawn
+    assert list(ranges["captions"].ids) == ["swap_att", "count"] and list(ranges["both"].ids) == ["swap_att"]
+    assert [mark.name for mark in lay_out(found).legend] == ["captions", "pictures", "both", "chance"]
+
+
+def test_each_row_has_its_own_chance_and_each_subset_its_name(evidence: Make) -> None:
+    (panel,) = figures.composition(evidence()).panels
+    rows = {y: x for mark in panel.marks if isinstance(mark, Ranges) for x, y in zip(mark.xs, mark.ys, strict=True)}
+    rules = [mark for mark in panel.marks if isinstance(mark, Rule)]
+    assert [rule.at for rule in rules] == [0.25, 0.25, 1 / 6, 0.25, 0.25]
+    assert [rule.span for rule in rules] == [(y - 0.5, y + 0.5) for y in sorted(rows)]
+    assert [rows[y] for y in sorted(rows)] == [0.27, 0.21, 0.1, 0.73, 0.6]
+    tops = sorted(rows)
+    assert list(panel.y.ticks) == pytest.approx([tops[1], (tops[3] + tops[4]) / 2])
+    assert list(panel.y.names) == ["swap_att", "count"] and panel.y.low > tops[-1] > tops[0] > panel.y.high
 
 
 def test_a_single_set_is_told_with_its_chance(evidence: Make) -> None:
@@ -90,7 +122,9 @@ def test_the_cosines_of_twins_stand_beside_those_of_unrelated_captions(evidence:
     assert found.title == (
         f"A caption’s cosine on average: with its false twin {twin:.3f}, with an unrelated caption {other:.3f}."
     )
-    assert found.picture.count('class="hill') == 2
+    hills = [mark for mark in found.panels[0].marks if isinstance(mark, Hill)]
+    assert [hill.name for hill in hills] == ["its false twin", "an unrelated caption"]
+    assert not lay_out(found).legend  # the names stand beside the hills
 
 
 def test_without_twins_there_is_no_figure_of_them(evidence: Make) -> None:
@@ -149,8 +183,7 @@ def test_a_set_without_subsets_names_none() -> None:
 
 def test_the_page_holds_figures_and_table(make_run: MakeRun, tmp_path: Any) -> None:
     run = make_run({"composition@scenes": parts()})
-    page = tmp_path / "report.html"
-    write_report([run], page)
-    html = page.read_text(encoding="utf-8")
+    write_report([run], tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Captions are told apart best in" in html and "Choices lost by the most" in html
     assert "Colours exchanged" in html and ">nan" not in html

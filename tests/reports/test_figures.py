@@ -1,22 +1,25 @@
 """Figures show what the run holds: their numbers against naive versions of the same."""
 
-import re
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
-from clipbench.result import Curve, Run
-from clipbench_reports import figures
+from clipbench.result import Curve, Metric, Run
+from clipbench_reports import figures, page, paper, plotted
 from clipbench_reports import format as fmt
+from clipbench_reports.drawing import Bars, Boxes, Cells, Dots, Figure, Hill, Line, Rule, Threads
 from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.layout import lay_out
 
 MakeRun = Callable[..., Run]
 COLOURS = ["black", "blue", "cyan", "green", "pink", "purple", "red", "white", "yellow"]
-Draw = Callable[[Evidence], figures.Figure]
+Draw = Callable[[Evidence], Figure]
+Kind = TypeVar("Kind")
 
 
 @pytest.fixture
@@ -33,6 +36,37 @@ def evidence(make_run: MakeRun) -> Callable[..., Evidence]:
 Make = Callable[..., Evidence]
 
 
+def marks(figure: Figure, kind: type[Kind]) -> list[Kind]:
+    """Return the marks of one kind in all panels."""
+    return [mark for panel in figure.panels for mark in panel.marks if isinstance(mark, kind)]
+
+
+@pytest.mark.parametrize(
+    ("task", "draw"),
+    [
+        ("zero-shot", figures.confusion),
+        ("zero-shot", figures.reliability),
+        ("zero-shot", figures.templates),
+        ("retrieval", figures.similarity),
+        ("retrieval", figures.recall),
+        ("modality-gap", figures.gap),
+        ("retrieval", figures.curve("image_retrieval_recall")),
+    ],
+)
+def test_both_renderers_draw_it_and_its_data_are_listed(
+    make_run: MakeRun, tmp_path: Path, task: str, draw: Draw
+) -> None:
+    run = make_run()
+    found = draw(Evidence(run, next(each for each in run.result.evaluations if each.task == task)))
+    assert page.draw(found).startswith("<svg") and "nan" not in page.draw(found)
+    paper.save(found, tmp_path / "figure.png")
+    assert all({"x", "y", "low"} & set(row) for row in plotted.rows(found))
+    roles: dict[str, set[str]] = {}
+    for mark in (mark for panel in found.panels for mark in panel.marks):
+        roles.setdefault(mark.name, set()).add(mark.role)
+    assert all(len(used) == 1 for name, used in roles.items() if name), roles
+
+
 def answers(label: str, predicted: str) -> dict[str, np.ndarray]:
     return {"label": np.array(label.split(), object), "predicted": np.array(predicted.split(), object)}
 
@@ -40,20 +74,26 @@ def answers(label: str, predicted: str) -> dict[str, np.ndarray]:
 def test_the_confusion_matrix_names_the_worst_pair_and_its_share(evidence: Make) -> None:
     found = figures.confusion(evidence(samples=answers("a a a a b b", "a b b c b b")))
     assert "“a” is taken for “b”: 50.0 % of its pictures" in found.title
-    cells = re.findall(r'class="cell" fill-opacity="([\d.]+)"', found.picture)
-    assert Counter(cells) == Counter(["0.50", "0.71", "0.50", "1.00"])  # square roots of 1/4, 1/2, 1/4 and 1
+    (cells,) = marks(found, Cells)
+    assert cells.values.tolist() == [[0.25, 0.5, 0.25], [0, 1, 0], [0, 0, 0]]
+    assert cells.depths == pytest.approx(np.sqrt(cells.values))
+    assert list(cells.words) == [(0, 0, "25"), (0, 1, "50"), (0, 2, "25"), (1, 1, "100")]
+    (panel,) = found.panels
+    assert list(panel.x.names) == list(panel.y.names) == ["a", "b", "c"]
+    assert list(panel.x.ticks) == list(panel.y.ticks) == [0.5, 1.5, 2.5]
+    assert (panel.y.low, panel.y.high, panel.x.is_turned) == (3, 0, True)  # the first row on top
 
 
 def test_a_class_that_is_only_ever_an_answer_has_an_empty_row(evidence: Make) -> None:
     found = figures.confusion(evidence(samples=answers("a a", "b b")))
     assert ": 100.0 % of its pictures" in found.title
-    assert "right on the diagonal: 0.0 % on average over classes" in found.picture
-    assert "nan" not in found.picture
+    assert "right on the diagonal: 0.0 % on average over classes" in found.detail
+    assert marks(found, Cells)[0].values.tolist() == [[0, 1], [0, 0]]
 
 
 def test_the_diagonal_is_averaged_over_classes_that_have_samples(evidence: Make) -> None:
     found = figures.confusion(evidence(samples=answers("a a c", "a b c")))  # b is an answer only
-    assert "right on the diagonal: 75.0 % on average over classes" in found.picture
+    assert "right on the diagonal: 75.0 % on average over classes" in found.detail
 
 
 def test_a_faultless_model_confuses_nothing(evidence: Make) -> None:
@@ -62,7 +102,7 @@ def test_a_faultless_model_confuses_nothing(evidence: Make) -> None:
 
 def test_classes_are_in_natural_order(evidence: Make) -> None:
     found = figures.confusion(evidence(samples=answers("c10 c2 c1", "c10 c2 c1")))
-    assert re.findall(r">(c\d+)<", found.picture)[::2] == ["c1", "c2", "c10"]
+    assert list(found.panels[0].y.names) == ["c1", "c2", "c10"]
 
 
 def test_too_many_classes_for_a_picture_are_refused(evidence: Make) -> None:
@@ -76,41 +116,42 @@ def test_many_classes_are_a_pattern_with_a_box_for_each_first_word(evidence: Mak
     rng = np.random.default_rng(0)
     label, predicted = (np.array(names, object)[rng.integers(0, 36, 500)] for _ in range(2))
     found = figures.confusion(evidence(samples={"label": label, "predicted": predicted}))
-    written = re.findall(r">([^<>]+)</text>", found.picture)
-    assert Counter(written) == Counter(2 * COLOURS)  # each beside its rows and under its columns
-    assert found.picture.count('class="outline"') == 9
+    (panel,), (boxes,), (cells,) = found.panels, marks(found, Boxes), marks(found, Cells)
+    assert list(panel.x.names) == list(panel.y.names) == COLOURS
+    assert list(panel.y.ticks) == [4 * k + 2 for k in range(9)]
+    assert list(boxes.corners) == [(k, k, k + 4, k + 4) for k in range(0, 36, 4)]
     shares = {pair: n / (label == pair[0]).sum() for pair, n in Counter(zip(label, predicted, strict=True)).items()}
     wrong = {pair: share for pair, share in shares.items() if pair[0] != pair[1]}
     inside = sum(share for (true, answer), share in wrong.items() if true.split()[0] == answer.split()[0])
     assert f"begin with one word; {fmt.percent(inside / sum(wrong.values()))} % of the mistakes" in found.reading
-    assert found.picture.count("h1M") + found.picture.count('h1"') == len(shares)  # one stroke a pair that occurs
+    place = {name: k for k, name in enumerate(sorted(names))}
+    filled = {(int(row), int(column)) for row, column in np.argwhere(cells.values > 0)}
+    assert filled == {(place[true], place[answer]) for true, answer in shares}
+    assert not cells.words
 
 
-def test_boxes_and_their_cells_lie_at_the_rows_of_their_classes(evidence: Make) -> None:
+def test_right_answers_of_many_classes_lie_on_the_diagonal(evidence: Make) -> None:
     names = [f"{letter} {k:02}" for letter in "ab" for k in range(20)]
     found = figures.confusion(evidence(samples={name: np.array(names, object) for name in ("label", "predicted")}))
     assert found.title == "No picture is taken for another class."
-    cells = {(int(x), int(y)) for x, y in re.findall(r"M(\d+) (\d+)h1", found.picture)}
-    assert cells == {(k, k) for k in range(40)}
-    first, second = re.findall(r'd="M([\d.]+) ([\d.]+)h([\d.]+)[^"]*" class="outline"', found.picture)
-    assert float(second[0]) - float(first[0]) == pytest.approx(float(first[2]), abs=0.11)
+    assert marks(found, Cells)[0].values.tolist() == np.eye(40).tolist()
+    assert list(marks(found, Boxes)[0].corners) == [(0, 0, 20, 20), (20, 20, 40, 40)]
     assert found.is_wide is False
 
 
 def test_many_classes_without_groups_are_named_here_and_there(evidence: Make) -> None:
     names = " ".join(f"c{k}" for k in range(90))
     found = figures.confusion(evidence(samples=answers(names, names)))
-    written = re.findall(r">(c\d+)</text>", found.picture)
-    assert written[::2] == written[1::2] == ["c5", "c15", "c25", "c35", "c45", "c55", "c65", "c75", "c85"]
-    assert "outline" not in found.picture
+    (panel,) = found.panels
+    assert list(panel.y.names) == ["c5", "c15", "c25", "c35", "c45", "c55", "c65", "c75", "c85"]
+    assert list(panel.y.ticks) == [5.5, 15.5, 25.5, 35.5, 45.5, 55.5, 65.5, 75.5, 85.5]
+    assert not marks(found, Boxes)
 
 
-def test_names_beside_small_boxes_do_not_touch(evidence: Make) -> None:
-    names = [*(f"a{k} x" for k in range(6)), *(f"z {k:02}" for k in range(100))]
-    found = figures.confusion(evidence(samples={name: np.array(names, object) for name in ("label", "predicted")}))
-    heights = [float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" text-anchor="end">', found.picture)]
-    assert len(heights) == 3
-    assert np.diff(heights).min() >= 15
+def test_a_matrix_with_many_names_is_broader_than_a_column(evidence: Make) -> None:
+    few, many = (" ".join(f"class{k}" for k in range(n)) for n in (4, 30))
+    assert not figures.confusion(evidence(samples=answers(few, few))).is_wide
+    assert figures.confusion(evidence(samples=answers(many, many))).is_wide
 
 
 def test_reliability_tells_mean_confidence_and_accuracy(evidence: Make) -> None:
@@ -118,7 +159,11 @@ def test_reliability_tells_mean_confidence_and_accuracy(evidence: Make) -> None:
     samples = {"confidence": np.array([0.2, 0.8, 1.0]), "acc1": np.array([0.0, 1.0, 0.0])}
     found = figures.reliability(evidence(samples=samples, curves={"reliability": curve}))
     assert found.title == "On average it is 66.7 % sure, and right in 33.3 %."
-    assert "20.0 → 0.0, 90.0 → 50.0" in found.picture
+    assert "20.0 → 0.0, 90.0 → 50.0" in found.detail
+    (bars,), (even, line) = marks(found, Bars), marks(found, Line)
+    assert list(line.xs) == [0.2, 0.9] and list(line.ys) == [0.0, 0.5] and list(even.xs) == list(even.ys) == [0, 1]
+    shares = {round(low, 2): n for low, n in zip(bars.edges, bars.counts, strict=False) if n}
+    assert shares == pytest.approx({0.2: 1 / 3, 0.8: 1 / 3, 0.95: 1 / 3})
 
 
 def test_templates_are_told_from_best_to_worst(evidence: Make, parts: SimpleNamespace) -> None:
@@ -131,31 +176,28 @@ def test_templates_are_told_from_best_to_worst(evidence: Make, parts: SimpleName
     assert figures.ranked(kept) == (["best", "middle", "worst"], [0.65, 0.6, 0.5])
     found = figures.templates(kept)
     assert found.title == "Alone, the prompt templates reach 50.0 to 65.0 %."
-    assert "all together 70.0" in found.picture
+    (dots,), (rule,) = marks(found, Dots), marks(found, Rule)
+    assert list(dots.xs) == [0.65, 0.6, 0.5] and list(dots.ids) == list(found.panels[0].y.names)
+    assert (rule.at, rule.axis, rule.is_dashed, rule.name) == (0.7, "x", True, "all together")
+
+
+def test_long_names_of_templates_take_two_lines_at_most(evidence: Make, parts: SimpleNamespace) -> None:
+    names = np.array(["a photo of one of the {c}, which is taken in the evening by the sea", "{c}", parts.hostile])
+    found = figures.templates(
+        evidence(curves={"templates": Curve(x=[1.0, 2.0, 3.0], y=[0.5, 0.6, 0.7])}, arrays={"template_names": names})
+    )
+    lines = [name.split("\n") for name in found.panels[0].y.names]
+    assert lines[1:] == [["{c}"], ["a photo of one of", "the {c}, which is t…"]]
+    assert len(lines[0]) == 2 and max(map(len, lines[0])) <= 20
 
 
 def test_many_templates_are_dots_without_names(evidence: Make) -> None:
     names = np.array([f"template {k}" for k in range(80)])
     curve = Curve(x=[float(k) for k in range(80)], y=[0.5 + k / 1000 for k in range(80)])
     found = figures.templates(evidence(curves={"templates": curve}, arrays={"template_names": names}))
-    assert found.picture.count("<circle") == 80
-    assert "template 40" not in found.picture
+    assert len(marks(found, Dots)[0].xs) == 80
+    assert not found.panels[0].y.names and found.panels[0].y.label == "80 prompt templates"
     assert "template 79" in found.reading and "template 0" in found.reading
-
-
-def test_the_line_of_all_templates_makes_way_for_a_name(evidence: Make, parts: SimpleNamespace) -> None:
-    def line(together: float) -> str:
-        kept = evidence(
-            curves={"templates": Curve(x=[1.0, 2.0, 3.0], y=[0.5, 0.55, 0.6])},
-            arrays={"template_names": np.array(["a picture of a {c}", "a {c}", "a photo of a {c}"])},
-            metrics={"acc1": parts.fraction(together, 100)},
-        )
-        (found,) = re.findall(r'd="([^"]+)" class="line pair dashed"', figures.templates(kept).picture)
-        return str(found)
-
-    assert line(0.7).count("M") == 1  # right of all names
-    assert line(0.57).count("M") == 1 and "V24" not in line(0.57)
-    assert line(0.57).startswith("M") and float(line(0.57).split()[1].split("V")[0]) > 24  # the top row is struck
 
 
 def test_templates_that_all_score_alike_are_drawn_within_what_is_possible(evidence: Make) -> None:
@@ -163,7 +205,7 @@ def test_templates_that_all_score_alike_are_drawn_within_what_is_possible(eviden
     for score in (1.0, 0.992, 0.0):
         curve = Curve(x=[1.0, 2.0], y=[score, score])
         found = figures.templates(evidence(curves={"templates": curve}, arrays={"template_names": names}))
-        ticks = [float(tick) for tick in re.findall(r">([\d.]+)<", found.picture)]
+        ticks = [float(tick) for tick in found.panels[0].x.words]
         assert min(ticks) >= 0 and max(ticks) <= 100 and max(ticks) - min(ticks) < 2, ticks
 
 
@@ -203,24 +245,19 @@ def test_recall_is_told_at_the_first_answer_and_along_the_curve(evidence: Make, 
         "image_retrieval_recall": Curve(x=ks, y=[k / 100 for k in ks]),
         "text_retrieval_recall": Curve(x=ks, y=[k / 200 for k in ks]),
     }
-    metrics = {"image_retrieval_recall@1": parts.fraction(0.01, 100, chance=0.01)}
+    metrics = {
+        "image_retrieval_recall@1": parts.fraction(0.01, 100, chance=0.01),
+        "image_retrieval_recall@5": parts.fraction(0.05, 100, chance=0.05),
+        "image_retrieval_recall@1000": parts.fraction(1.0, 100, chance=1.0),
+    }
     found = figures.recall(evidence(curves=curves, metrics=metrics))
     assert found.title == "At the first answer, a caption finds its image in 1.0 % and an image its caption in 0.5 %."
-    assert "caption → image: 1.0 % at 1, 5.0 % at 5, 10.0 % at 10, 100.0 % at 100." in found.picture
-
-
-@pytest.mark.parametrize("levels", [(0.97, 0.96), (0.97, 0.3), (0.5, 0.45), (0.04, 0.03), (0.5, 0.01), (1.0, 1.0)])
-def test_the_names_of_recall_curves_do_not_lie_on_the_curves(evidence: Make, levels: tuple[float, float]) -> None:
-    ks = [float(k) for k in range(1, 101)]
-    flat = zip(("image_retrieval_recall", "text_retrieval_recall"), levels, strict=True)
-    drawn = figures.recall(evidence(curves={name: Curve(x=ks, y=[y] * 100) for name, y in flat})).picture
-    curves = [float(y) for y in re.findall(r'd="M[\d.]+ ([\d.]+)L[^"]*" class="line (?:image|text)"', drawn)]
-    names = [float(y) for y in re.findall(r'y="([\d.]+)" class="halo name', drawn)]
-    assert len(curves) == len(names) == 2
-    for foot in names:
-        assert all(not foot - 11 < curve < foot + 2 for curve in curves)
-        assert 11 < foot < 254
-    assert abs(names[0] - names[1]) >= 15
+    assert "caption → image: 1.0 % at 1, 5.0 % at 5, 10.0 % at 10, 100.0 % at 100." in found.detail
+    chance, *lines = marks(found, Line)
+    assert (list(chance.xs), list(chance.ys), chance.role) == ([1, 5], [0.01, 0.05], "chance")
+    assert [(line.name, line.role) for line in lines] == [("caption → image", "image"), ("image → caption", "text")]
+    assert list(lines[1].ys) == [k / 200 for k in ks]
+    assert found.panels[0].x.is_log and [mark.name for mark in lay_out(found).legend][-1] == "chance"
 
 
 def test_retrieval_within_a_modality_is_a_figure_of_its_own(evidence: Make) -> None:
@@ -230,25 +267,29 @@ def test_retrieval_within_a_modality_is_a_figure_of_its_own(evidence: Make) -> N
         figures.recall(kept)
 
 
-def test_mean_cosines_are_those_of_every_pair_counted_naively(evidence: Make, parts: SimpleNamespace) -> None:
-    arrays = parts.modality_gap(np.random.default_rng(1), n=40)["arrays"]
-    images, texts = (arrays[name].astype(np.float64) for name in ("images", "texts"))
-    different = [(i, j) for i in range(40) for j in range(40) if i != j]
-    naive = {
-        "image – image": np.mean([images[i] @ images[j] for i, j in different]),
-        "text – text": np.mean([texts[i] @ texts[j] for i, j in different]),
-        "true pair": np.mean([images[i] @ texts[i] for i in range(40)]),
-        "image – other text": np.mean([images[i] @ texts[j] for i, j in different]),
-    }
-    found = figures.cosines(evidence(arrays=arrays))
-    for label, mean in naive.items():
-        assert f"{label} {fmt.significant(float(mean))}" in found.picture
+def cosine_curves() -> dict[str, Curve]:
+    middles, shares = [-0.505, 0.195, 0.205], [0.2, 0.3, 0.5]
+    names = ("cosines_image", "cosines_text", "cosines_pair", "cosines_cross")
+    return {name: Curve(x=middles, y=shares) for name in names}
 
 
-def test_cosines_of_a_constant_model_are_drawn(evidence: Make) -> None:
-    same = np.tile(np.array([[0.6, 0.8]], np.float32), (5, 1))
-    found = figures.cosines(evidence(arrays={"images": same, "texts": same}))
-    assert found.title.startswith("A true pair has cosine 1.00 on average, an image and another text 1.00")
+def test_cones_tell_the_means_and_keep_the_shape_of_each_distribution(evidence: Make) -> None:
+    metrics = {name: Metric(value=value) for name, value in (("pair_cosine", 0.31), ("cross_cosine", 0.12))}
+    found = figures.cones(evidence(curves=cosine_curves(), metrics=metrics))
+    assert found.title == "A true pair has cosine 0.310 on average, an image and another text 0.120."
+    mean = 0.2 * -0.505 + 0.3 * 0.195 + 0.5 * 0.205
+    assert f"image–image {fmt.significant(mean)}" in found.detail  # from the distribution, where no metric is kept
+    hills = marks(found, Hill)
+    assert [hill.foot for hill in hills] == [3, 2, 1, 0]
+    tops = [max(zip(hill.ys, hill.xs, strict=True)) for hill in hills]
+    assert [x for _, x in tops] == pytest.approx([0.205] * 4)
+    heights = [y - hill.foot for (y, _), hill in zip(tops, hills, strict=True)]
+    assert heights == pytest.approx([heights[0]] * 4)
+
+
+def test_cones_without_distributions_say_what_to_do(evidence: Make) -> None:
+    with pytest.raises(Lacking, match="run modality-gap again"):
+        figures.cones(evidence(curves={"cosines_image": Curve(x=[0.0], y=[1.0])}))
 
 
 def test_the_map_holds_the_variance_that_a_singular_value_decomposition_finds(
@@ -258,31 +299,44 @@ def test_the_map_holds_the_variance_that_a_singular_value_decomposition_finds(
     together = np.concatenate([arrays["images"], arrays["texts"]]).astype(np.float64)
     values = np.linalg.svd(together - together.mean(axis=0), compute_uv=False) ** 2
     first, both = values[0] / values.sum(), values[:2].sum() / values.sum()
-    found = figures.vector_map(evidence(arrays=arrays))
+    found = figures.gap(evidence(arrays=arrays))
     assert f"hold {fmt.percent(float(both))} %" in found.title
     assert f"alone {fmt.percent(float(first))} %" in found.title
 
 
-def test_images_lie_left_of_texts_on_the_map(evidence: Make, parts: SimpleNamespace) -> None:
+@pytest.mark.parametrize("projection", ["pca", "svd", "gap-axis"])
+def test_images_lie_left_of_texts_and_threads_join_pairs(
+    evidence: Make, parts: SimpleNamespace, projection: str
+) -> None:
     arrays = parts.modality_gap(np.random.default_rng(3), n=60)["arrays"]
     for images, texts in (("images", "texts"), ("texts", "images")):
-        drawn = figures.vector_map(evidence(arrays={"images": arrays[images], "texts": arrays[texts]})).picture
-        paths = re.findall(r'd="([^"]+)" class="specks', drawn)
-        left, right = (np.mean([float(x) for x in re.findall(r"M([\d.]+) ", path)]) for path in paths)
-        assert left < right
+        kept = evidence(arrays={"images": arrays[images], "texts": arrays[texts]})
+        found = figures.gap(kept, projection=projection)
+        left, right = marks(found, Dots)
+        assert (left.role, right.role) == ("image", "text") and np.mean(left.xs) < np.mean(right.xs)
+        (threads,) = marks(found, Threads)
+        assert threads.starts == pytest.approx(np.column_stack([left.xs, left.ys]))
+        assert threads.ends == pytest.approx(np.column_stack([right.xs, right.ys]))
+
+
+def test_along_the_gap_axis_the_means_are_the_gap_apart(evidence: Make, parts: SimpleNamespace) -> None:
+    arrays = parts.modality_gap(np.random.default_rng(3), n=60)["arrays"]
+    gap = np.linalg.norm(arrays["images"].astype(float).mean(axis=0) - arrays["texts"].astype(float).mean(axis=0))
+    left, right = marks(figures.gap(evidence(arrays=arrays), projection="gap-axis"), Dots)
+    assert np.mean(right.xs) - np.mean(left.xs) == pytest.approx(gap)
+    assert np.mean(right.ys) == pytest.approx(np.mean(left.ys))
 
 
 def test_equal_vectors_have_no_map(evidence: Make) -> None:
     same = np.tile(np.array([[0.6, 0.8]], np.float32), (5, 1))
     with pytest.raises(Lacking, match="all kept vectors are equal"):
-        figures.vector_map(evidence(arrays={"images": same, "texts": same}))
+        figures.gap(evidence(arrays={"images": same, "texts": same}))
 
 
-@pytest.mark.parametrize("draw", [figures.cosines, figures.vector_map])
-def test_vectors_that_are_no_pairs_are_not_drawn(evidence: Make, draw: Draw) -> None:
+def test_vectors_that_are_no_pairs_are_not_drawn(evidence: Make) -> None:
     one = np.ones((1, 4), np.float32) / 2
     with pytest.raises(Lacking, match=r"shapes \(1, 4\) and \(1, 4\), expected two or more pairs"):
-        draw(evidence(arrays={"images": one, "texts": one}))
+        figures.gap(evidence(arrays={"images": one, "texts": one}))
 
 
 def test_a_curve_with_holes_is_drawn_where_it_is_known(evidence: Make) -> None:
@@ -291,5 +345,6 @@ def test_a_curve_with_holes_is_drawn_where_it_is_known(evidence: Make) -> None:
     )
     kept.evaluation.curves["own"].y[1] = float("nan")
     found = figures.curve("own")(kept)
-    assert found.picture.count("<circle") == 2
+    (line,) = marks(found, Line)
+    assert (line.xs, line.ys, line.lows, line.highs) == ([1, 3], [1, 3], [0, 2], [2, 4])
     assert "from 1 to 3 over 3 points" in found.title

@@ -182,7 +182,7 @@ def test_headings_are_in_order_and_links_arrive(make_run: MakeRun, report: Repor
 
 def test_every_picture_states_a_finding_in_words(make_run: MakeRun, report: Report) -> None:
     pictures = [node for node in report(make_run()).all("svg") if node.attributes.get("aria-hidden") != "true"]
-    assert len(pictures) == 7
+    assert len(pictures) == 11
     for picture in pictures:
         assert picture.attributes["role"] == "img"
         assert re.search(r"\d", picture.attributes["aria-label"])

@@ -1,6 +1,7 @@
 """The report on long captions: what its figures and sentences say, and what they say where there is nothing."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 
 from clipbench.result import Curve, Metric, Run
-from clipbench_reports import figures
+from clipbench_reports import figures, page, paper, plotted
+from clipbench_reports.drawing import Bars, Figure, Line, Ranges, Rule, Shade
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.findings import findings
 from clipbench_reports.html import write_report
+from clipbench_reports.layout import lay_out
 
 MakeRun = Callable[..., Run]
 PLACES = {"early": (4.0, 0.9), "late": (60.0, 0.7), "beyond": (120.0, 0.5)}
@@ -64,21 +67,39 @@ def evidence(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., Evidenc
 Make = Callable[..., Evidence]
 
 
+@pytest.mark.parametrize("draw", [figures.tokens_kept, figures.positions, figures.token_lengths])
+def test_both_renderers_draw_it_and_its_data_are_listed(
+    evidence: Make, tmp_path: Path, draw: Callable[[Evidence], Figure]
+) -> None:
+    found = draw(evidence())
+    assert page.draw(found).startswith("<svg") and "nan" not in page.draw(found)
+    paper.save(found, tmp_path / "figure.png")
+    assert list(plotted.rows(found))
+
+
 def test_the_curve_says_what_few_tokens_and_the_whole_find(evidence: Make) -> None:
     found = figures.tokens_kept(evidence())
     assert found.title == (
         "With 5 tokens 10.0 % of captions find their image, with the whole caption 60.0 %; 95 % of that takes 33.5 tokens."
     )
-    assert "effective length 33.5" in found.picture and "window" in found.picture
-    assert "caption → image: 10.0 % at 5, 55.0 % at 20, 60.0 % at 77." in found.picture
-    assert found.picture.count('class="area') == 3  # two bands, and the interval of the effective length
+    assert "caption → image: 10.0 % at 5, 55.0 % at 20, 60.0 % at 77." in found.detail
+    marks = found.panels[0].marks
+    lengths = {mark.name: mark.at for mark in marks if isinstance(mark, Rule) and mark.axis == "x"}
+    assert lengths == {"effective length": 33.5, "end of the window": 77}
+    (shade,) = (mark for mark in marks if isinstance(mark, Shade))
+    assert (shade.low, shade.high, shade.name) == (21.0, 40.0, "effective length")
+    lines = [mark for mark in marks if isinstance(mark, Line)]
+    assert [(line.name, line.role) for line in lines] == [("caption → image", "image"), ("image → caption", "text")]
+    assert lines[0].lows == pytest.approx([0.05, 0.5, 0.55])
+    names = [mark.name for mark in lay_out(found).legend]
+    assert names == ["effective length", "end of the window", "caption → image", "image → caption", "chance"]
 
 
 def test_without_an_effective_length_the_curve_is_still_drawn(evidence: Make, parts: SimpleNamespace) -> None:
     whole = long_caption(parts.fraction)["metrics"]
     found = figures.tokens_kept(evidence(metrics={**whole, "effective_length": Metric(value=None, reason="at chance")}))
     assert found.title.endswith("with the whole caption 60.0 %.")
-    assert "effective length" not in found.picture
+    assert "effective length" not in [mark.name for mark in lay_out(found).legend]
 
 
 def test_the_places_stand_where_their_fact_does(evidence: Make) -> None:
@@ -86,15 +107,24 @@ def test_the_places_stand_where_their_fact_does(evidence: Make) -> None:
     assert found.title == (
         "The same fact told from a false one, by where it is stated: early 90.0 %, late 70.0 %, beyond 50.0 %."
     )
-    assert "beyond the window" in found.picture
-    assert "early: token 4. late: token 60. beyond: token 120." in found.picture
+    assert found.detail == "early: token 4. late: token 60. beyond: token 120."
+    shade, _, dots = found.panels[0].marks
+    assert isinstance(shade, Shade) and (shade.low, shade.high, shade.name) == (77, 125, "beyond the window")
+    assert isinstance(dots, Ranges) and list(dots.xs) == [4, 60, 120] and list(dots.ys) == [0.9, 0.7, 0.5]
+    assert list(dots.ids) == list(PLACES)
+    assert list(found.panels[0].x.names) == ["early\n4", "late\n60", "beyond\n120"]
 
 
 def test_the_lengths_are_counted_against_the_window(evidence: Make) -> None:
     found = figures.token_lengths(evidence())
     longer = sum(40 + row / 2 > 77 for row in range(400)) / 400
     assert found.title == f"{100 * longer:.1f} % of the captions are longer than the window of 77 tokens."
-    assert "Shortest 40, median 140, longest 240 tokens." in found.picture
+    assert found.detail == "Shortest 40, median 140, longest 240 tokens."
+    bars, rule = found.panels[0].marks
+    assert isinstance(bars, Bars) and sum(bars.counts) == 400 and len(bars.counts) <= 30
+    for low, high, n in zip(bars.edges[:-1], bars.edges[1:], bars.counts, strict=True):
+        assert n == sum(low <= 40 + row / 2 < high for row in range(400))
+    assert isinstance(rule, Rule) and rule.at == 77
 
 
 def test_what_cannot_be_drawn_says_why(evidence: Make) -> None:
@@ -131,6 +161,6 @@ def test_findings_without_tokens_or_places_say_so(evidence: Make, parts: SimpleN
 def test_the_section_draws_its_curves_once(make_run: MakeRun, parts: SimpleNamespace) -> None:
     run = make_run({"long-caption@scenes": long_caption(parts.fraction)})
     write_report([run], run.folder / "report.html")
-    page = (run.folder / "report.html").read_text(encoding="utf-8")
-    assert page.count("95 % of that takes 33.5 tokens") == 1
-    assert "by_tokens”: from" not in page  # the plain figure of a curve that has none of its own
+    html = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert html.count("95 % of that takes 33.5 tokens") == 1
+    assert "by_tokens”: from" not in html  # the plain figure of a curve that has none of its own

@@ -1,31 +1,64 @@
-"""modality-gap: values worked by hand, one caption an image, and what is undefined or sampled."""
+"""modality-gap: values worked by hand, captions beyond the first, curves, and what is undefined or sampled."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from clipbench.arrays import unit
 from clipbench.data import Dataset
-from clipbench.errors import MissingPart
+from clipbench.errors import DataError, MissingPart, UsageError, VectorError
+from clipbench.metrics import modality_gap
+from clipbench.model import LoadOptions
+from clipbench.models.embeddings import EmbeddingsFile, load
 from clipbench.result import Metric
-from clipbench.task import Evaluation
+from clipbench.task import Embedder, Evaluation
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.modality_gap import ModalityGap
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 
 IMAGES = {"a": [2.0, 0.0], "b": [0.0, 1.0]}
 TEXTS = {"x": [-1.0, 0.0], "second of a": [5.0, 5.0], "y": [0.0, 3.0]}
 
+ORDER = [
+    "gap", "image_cone", "text_cone", "cross_cosine", "pair_cosine", "alignment", "l2i", "rmg", "rmg_first_caption",
+    "rmg_unhalved", "gap_dimensions", "separability", "separability_dimensions", "image_uniformity", "text_uniformity",
+    "cross_uniformity", "image_effective_rank", "text_effective_rank", "image_participation_ratio",
+    "text_participation_ratio", "image_isoscore", "text_isoscore", "image_hub_skewness", "image_largest_hub",
+    "image_never_retrieved", "text_hub_skewness", "text_largest_hub", "text_never_retrieved",
+    "similarity_calibration_error", "image_text_calibration_error", "text_text_calibration_error",
+    "image_image_calibration_error",
+]  # fmt: skip
+
 
 def dataset(**parts: object) -> Dataset:
     defaults: dict[str, object] = {"captions": list(TEXTS), "caption_image": np.array([0, 0, 1])}
-    return Dataset(
-        id="pairs",
-        images=[NamedImage(name) for name in IMAGES],
-        image_ids=list(IMAGES),
-        **{**defaults, **parts},  # type: ignore[arg-type]
+    defaults |= {"images": [NamedImage(name) for name in IMAGES], "image_ids": list(IMAGES)}
+    return Dataset(id="pairs", **{**defaults, **parts})  # type: ignore[arg-type]
+
+
+def random_pairs(n: int, dim: int) -> tuple[Dataset, FixedEmbedder]:
+    """Pairs of random vectors, each text near its image."""
+    rng = np.random.default_rng(0)
+    names = [f"i{row}" for row in range(n)]
+    images = {name: (rng.standard_normal(dim) + 0.5).tolist() for name in names}
+    texts = {f"t of {name}": (np.array(images[name]) + rng.standard_normal(dim)).tolist() for name in names}
+    data = Dataset(
+        id="many",
+        images=[NamedImage(name) for name in names],
+        image_ids=names,
+        captions=list(texts),
+        caption_image=np.arange(n),
     )
+    return data, FixedEmbedder(images, texts)
 
 
-def evaluate(task: ModalityGap, data: Dataset, embedder: FixedEmbedder) -> tuple[Evaluation, dict[str, Metric]]:
+def evaluate(task: ModalityGap, data: Dataset, embedder: Embedder) -> tuple[Evaluation, dict[str, Metric]]:
     found = task.evaluate(data, embedder, np.random.default_rng(0))
+    json.dumps([asdict(curve) for curve in found.curves.values()], allow_nan=False)
     return found, {n: m.metric(found.samples, np.random.default_rng(0)) for n, m in found.measures.items()}
 
 
@@ -34,45 +67,199 @@ def test_values_worked_by_hand() -> None:
     # Unit vectors: images (1, 0), (0, 1); first captions (-1, 0), (0, 1).
     assert metrics["gap"].value == pytest.approx(1.0)  # means (.5, .5) and (-.5, .5)
     assert metrics["image_cone"].value == pytest.approx(0.0) == metrics["text_cone"].value
+    assert metrics["cross_cosine"].value == pytest.approx(0.0)  # (1, 0)·(0, 1) and (0, 1)·(-1, 0)
     assert metrics["pair_cosine"].value == pytest.approx(0.0)  # -1 and 1
     assert metrics["alignment"].value == pytest.approx(2.0)  # 4 and 0
     assert metrics["l2i"].value == pytest.approx(1.0)  # 2 and 0
-    assert metrics["rmg"].value == pytest.approx(0.5)  # m 1/2, both D 1/2
     assert metrics["image_uniformity"].value == pytest.approx(-4.0)
+    assert metrics["gap_dimensions"].value == 1  # (1, 0)
+    assert metrics["image_participation_ratio"].value == pytest.approx(1.0)  # two points span a line
+
+
+def test_rmg_looks_at_all_captions_as_its_authors_do() -> None:
+    _, metrics = evaluate(ModalityGap(), dataset(), FixedEmbedder(IMAGES, TEXTS))
+    far, near = (1 + 0.5**0.5) / 2, (1 - 0.5**0.5) / 2
+    m, d_text = (1 + near + 0) / 3, (far + 0.5 + near) / 3
+    assert metrics["rmg"].value == pytest.approx(m / (m + (0.5 + d_text) / 2), abs=1e-7)
+    assert metrics["rmg_unhalved"].value == pytest.approx(m / (m + 0.5 + d_text), abs=1e-7)
+    assert metrics["rmg_first_caption"].value == pytest.approx(0.5)  # m 1/2, both D 1/2
+
+
+def test_with_a_caption_an_image_there_is_no_rmg_of_the_first_caption() -> None:
+    data = dataset(captions=["y", "x"], caption_image=np.array([1, 0]))
+    found, metrics = evaluate(ModalityGap(), data, FixedEmbedder(IMAGES, TEXTS))
+    assert list(metrics) == [name for name in ORDER if name != "rmg_first_caption"]
+    assert metrics["rmg"].value == pytest.approx(0.5)
+    assert np.allclose(found.vectors["texts"], [[-1, 0], [0, 1]])
+
+
+def test_measures_come_in_a_fixed_order() -> None:
+    _, metrics = evaluate(ModalityGap(), dataset(), FixedEmbedder(IMAGES, TEXTS))
+    assert list(metrics) == ORDER
 
 
 def test_each_image_comes_with_its_first_caption_only() -> None:
     found, metrics = evaluate(ModalityGap(), dataset(), FixedEmbedder(IMAGES, TEXTS))
     assert found.samples["sample_id"].tolist() == ["a", "b"] and metrics["pair_cosine"].n == 2
     assert np.allclose(found.vectors["texts"], [[-1, 0], [0, 1]])
+    assert found.vectors["pair_id"].tolist() == ["a", "b"] and found.vectors["pair_id"].dtype.kind == "U"
+    assert found.arrays["gap_vector"] == pytest.approx([1.0, 0.0]) and found.arrays["logit_scale"] == 100
+
+
+def test_a_measure_without_an_interval_says_why() -> None:
+    data, embedder = random_pairs(60, 6)
+    _, metrics = evaluate(ModalityGap(), data, embedder)
+    for name, metric in metrics.items():
+        assert (metric.low is None) == (metric.method is None), name
+        assert metric.low is not None or metric.reason, name
+    without = {name for name, metric in metrics.items() if metric.value is not None and metric.low is None}
+    hubs = {name for name in ORDER if "hub" in name or "never" in name}
+    assert without == {"gap_dimensions", "separability_dimensions"} | hubs
+
+
+def test_curves_say_at_their_first_point_what_the_measures_say() -> None:
+    data, embedder = random_pairs(60, 6)
+    found, metrics = evaluate(ModalityGap(), data, embedder)
+    curves = found.curves
+    for name in ("gap_by_ablation", "gap_by_shift_both", "gap_by_shift_image"):
+        at_none = curves[name].y[curves[name].x.index(0)]
+        assert at_none == pytest.approx(metrics["gap"].value), name
+    share = curves["gap_share_by_dimensions"]
+    assert share.y[-1] == pytest.approx(1) and len(share.x) == 6
+    assert sum(y >= 0.9 for y in share.y) == 6 - metrics["gap_dimensions"].value + 1  # type: ignore[operator]
+    for kind in ("image", "text", "cross", "pair"):
+        curve = curves[f"cosines_{kind}"]
+        assert sum(curve.y) == pytest.approx(1) and curve.y[0] > 0 and curve.y[-1] > 0
+    assert curves["separability_by_dimensions"].x[-1] == 6
+    assert curves["image_retrieval_recall@1_by_ablation"].x == [0, 1, 2, 5]
+
+
+# Undefined and refused ------------------------------------------------------------------------------------------------
 
 
 def test_equal_vectors_leave_undefined_what_they_do_not_define() -> None:
     same = FixedEmbedder({key: [1.0, 1.0] for key in IMAGES}, {key: [1.0, 1.0] for key in TEXTS})
-    _, metrics = evaluate(ModalityGap(hub_k=1), dataset(), same)
+    found, metrics = evaluate(ModalityGap(hub_k=1), dataset(), same)
     assert metrics["gap"].value == pytest.approx(0.0, abs=1e-7)
     assert metrics["separability"].value == metrics["separability"].chance == 0.5
-    for name in ("rmg", "image_effective_rank", "image_hub_skewness"):
-        assert metrics[name].value is None and metrics[name].reason, name
+    undefined = {name for name, metric in metrics.items() if metric.value is None}
+    ranks = {name for name in ORDER if "rank" in name or "participation" in name or "isoscore" in name}
+    assert undefined >= {"rmg", "rmg_unhalved", "gap_dimensions", "image_hub_skewness"} | ranks
+    assert all(metrics[name].reason for name in undefined)
+    assert metrics["gap_dimensions"].reason == "there is no gap to carry"
+    assert "gap_share_by_dimensions" not in found.curves
+    assert set(found.curves["image_retrieval_recall@1_by_ablation"].y) == {0.5}
 
 
-def test_what_costs_the_square_is_taken_on_a_seeded_sample_and_says_so() -> None:
-    rng = np.random.default_rng(0)
-    names = [f"i{row}" for row in range(60)]
-    images = {name: rng.standard_normal(6).tolist() for name in names}
-    texts = {f"t of {name}": rng.standard_normal(6).tolist() for name in names}
-    data = Dataset(
-        id="many",
-        images=[NamedImage(name) for name in names],
-        image_ids=names,
-        captions=list(texts),
-        caption_image=np.arange(60),
-    )
-    found, metrics = evaluate(ModalityGap(pairwise_sample=40), data, FixedEmbedder(images, texts))
-    assert "uniformity, hubness and separability on a seeded sample of 40 pairs" in found.notes
-    assert (metrics["gap"].n, metrics["image_uniformity"].n, metrics["separability"].n) == (60, 40, 20)
+def test_one_pair_has_a_gap_and_nothing_that_needs_two() -> None:
+    data = dataset(images=[NamedImage("a")], image_ids=["a"], captions=["x"], caption_image=np.array([0]))
+    found, metrics = evaluate(ModalityGap(), data, FixedEmbedder(IMAGES, TEXTS))
+    assert metrics["gap"].value == metrics["l2i"].value == pytest.approx(2.0)
+    defined = {name for name, metric in metrics.items() if metric.value is not None}
+    assert defined == {"gap", "pair_cosine", "alignment", "l2i", "gap_dimensions"}
+    assert all(metrics[name].reason for name in metrics if name not in defined)
+    assert metrics["image_cone"].reason == "it needs at least two pairs that are not all equal"
+    assert metrics["gap"].low is None and metrics["gap"].reason
+    assert not {name for name in found.curves if "recall" in name or name == "cosines_cross"}
+
+
+def test_fewer_pairs_than_dimensions_leave_ranks_undefined_and_say_why() -> None:
+    data, embedder = random_pairs(20, 21)
+    _, metrics = evaluate(ModalityGap(), data, embedder)
+    for name in ("image_effective_rank", "text_participation_ratio", "image_isoscore"):
+        assert metrics[name].value is None
+        assert metrics[name].reason == "20 pairs in 21 dimensions: their covariance has rank 19 at most"
+    _, enough = evaluate(ModalityGap(), *random_pairs(20, 20))
+    assert enough["image_effective_rank"].value and enough["image_isoscore"].value
+
+
+def test_a_sample_below_the_dimension_is_too_small_as_well() -> None:
+    data, embedder = random_pairs(30, 20)
+    _, metrics = evaluate(ModalityGap(pairwise_sample=19), data, embedder)
+    assert metrics["text_isoscore"].reason == "19 pairs in 20 dimensions: their covariance has rank 18 at most"
+
+
+def test_fewer_pairs_than_neighbours_have_no_hubs() -> None:
+    _, metrics = evaluate(ModalityGap(), dataset(), FixedEmbedder(IMAGES, TEXTS))
+    assert metrics["image_largest_hub"].value is None
+    assert metrics["image_largest_hub"].reason == "2 pairs, fewer than the 10 neighbours that count"
+
+
+@pytest.mark.parametrize("bad", [[0.0, 0.0], [np.nan, 1.0], [np.inf, 1.0]])
+def test_a_vector_without_a_direction_is_refused(bad: list[float]) -> None:
+    with pytest.raises(VectorError, match=r"vector 1 has length .*: expected a finite one above 0"):
+        evaluate(ModalityGap(), dataset(), FixedEmbedder({**IMAGES, "b": bad}, TEXTS))
+
+
+class Forgetful(FixedEmbedder):
+    """Loses the last text."""
+
+    def texts(self, texts: object) -> np.ndarray:
+        return super().texts(texts)[:-1]  # type: ignore[arg-type]
+
+
+def test_unequal_counts_of_vectors_are_refused() -> None:
+    with pytest.raises(DataError, match="2 vectors of 2 images and 2 of 3 captions: expected one of each"):
+        evaluate(ModalityGap(), dataset(), Forgetful(IMAGES, TEXTS))
+
+
+def test_no_captions_are_refused() -> None:
+    with pytest.raises(DataError, match="data set pairs has no caption"):
+        evaluate(ModalityGap(), dataset(captions=[], caption_image=np.empty(0, np.int64)), FixedEmbedder(IMAGES, TEXTS))
 
 
 def test_captions_are_needed() -> None:
     with pytest.raises(MissingPart, match="the task needs captions, and data set pairs has none"):
         evaluate(ModalityGap(), dataset(captions=None, caption_image=None), FixedEmbedder(IMAGES, TEXTS))
+
+
+def test_an_empty_sample_is_refused() -> None:
+    with pytest.raises(UsageError, match="a sample of 0 pairs: expected at least 1"):
+        evaluate(ModalityGap(pairwise_sample=0), dataset(), FixedEmbedder(IMAGES, TEXTS))
+
+
+# Samples --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_costs_the_square_is_taken_on_a_seeded_sample_and_says_so() -> None:
+    data, embedder = random_pairs(60, 6)
+    task = ModalityGap(pairwise_sample=40, rescored_sample=30)
+    found, metrics = evaluate(task, data, embedder)
+    assert any(note.endswith("cosines on a seeded sample of 40 pairs") for note in found.notes)
+    assert "ablation, shifts and corrections on a seeded sample of 30 pairs" in found.notes
+    sizes = [metrics[name].n for name in ("gap", "cross_cosine", "image_uniformity", "image_isoscore", "separability")]
+    assert sizes == [60, 60, 40, 40, 20]
+    again, _ = evaluate(task, data, embedder)
+    assert again.curves == found.curves
+
+
+def test_all_pairs_of_a_small_set_are_used_and_no_note_says_otherwise() -> None:
+    data, embedder = random_pairs(60, 6)
+    found, _ = evaluate(ModalityGap(), data, embedder)
+    assert found.notes[0] == "60 pairs: each image with its first caption"
+    assert not any("sample" in note for note in found.notes)
+
+
+# Published vectors ----------------------------------------------------------------------------------------------------
+
+
+def published(name: str, folder: Path) -> EmbeddingsFile:
+    if not SHARED.exists():
+        pytest.skip("published CLIP vectors are not at ../shared/data")
+    images, texts = np.load(SHARED / f"{name}.npy")
+    np.savez(folder / "vectors.npz", images=images, texts=texts)
+    return load(str(folder / "vectors.npz"), LoadOptions())
+
+
+@pytest.mark.parametrize(("name", "gap"), [("features_clip", 0.8514), ("features_clip_random", 1.1361)])
+def test_published_vectors_have_their_gap_and_500_pairs_are_too_few_for_512_dimensions(
+    name: str, gap: float, tmp_path: Path
+) -> None:
+    file = published(name, tmp_path)
+    found, metrics = evaluate(ModalityGap(), file.dataset, file)
+    assert metrics["gap"].value == pytest.approx(gap, abs=5e-5)
+    assert metrics["gap"].low < gap < metrics["gap"].high  # type: ignore[operator]
+    assert metrics["image_isoscore"].reason == "500 pairs in 512 dimensions: their covariance has rank 499 at most"
+    images, texts = (unit(side) for side in np.load(SHARED / f"{name}.npy"))
+    assert found.curves["gap_by_shift_both"].y[4] == modality_gap(images, texts).value
+    assert sum(found.curves["cosines_cross"].y) == pytest.approx(1)

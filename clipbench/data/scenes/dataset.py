@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -34,7 +35,8 @@ def scenes_dataset(
     """Return the data set of a task.
 
     "zero-shot" has one large object a picture, labelled by kind (``portrait_labels`` has the labels by colour and
-    kind). "retrieval" and "modality-gap" have the same pictures, with one caption each that is true of no other.
+    kind). "retrieval" and "modality-gap" have the same pictures, with one caption each that is true of no other; for
+    "modality-gap" the same is said once more in other words, so that there are texts that match texts.
 
     Args:
         task: one of TASKS.
@@ -130,6 +132,22 @@ def _pairs(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
     )
 
 
+def _pairs_said_twice(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
+    """Return the pairs with a second caption each, which says the same in other words where there are any."""
+    once = _pairs(split, n, size=size, seed=seed)
+    assert once.captions is not None and once.caption_ids is not None
+    pairs, _ = distinct_pairs(split, n, seed=seed)
+    again = [caption(pair.scene, "complete", Chance("again", split, pair.number, seed)).text for pair in pairs]
+    rows = np.arange(n, dtype=np.int64)
+    twice = replace(
+        once,
+        captions=[*once.captions, *again],
+        caption_image=np.concatenate([rows, rows]),
+        caption_ids=[*once.caption_ids, *(f"{each}/again" for each in once.caption_ids)],
+    )
+    return check(twice)
+
+
 class _Pair(NamedTuple):
     number: int
     """Index of the scene in its split."""
@@ -162,7 +180,7 @@ TASKS: Mapping[str, tuple[Callable[..., Dataset], int]] = MappingProxyType(
     {
         "zero-shot": (_portraits, N_PORTRAITS),
         "retrieval": (_pairs, N_PAIRS),
-        "modality-gap": (_pairs, N_PAIRS),
+        "modality-gap": (_pairs_said_twice, N_PAIRS),
         "composition": (contrasts_dataset, N_ITEMS),
         "text-in-image": (written_words, N_WORDS),
         "long-caption": (long_captions_dataset, N_CAPTIONS),

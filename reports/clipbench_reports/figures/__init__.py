@@ -1,45 +1,61 @@
-"""The pictures of the report, one function each: from what a run left behind to a captioned SVG."""
+"""The pictures, one function each: from what a run left behind to a ``drawing.Figure``."""
 
 from clipbench_reports.figures._attacks import RESPONSES, SETTINGS, hijacking, response
+from clipbench_reports.figures._calibration import KINDS, similarity_calibration
 from clipbench_reports.figures._composition import composition, twins
 from clipbench_reports.figures._confusion import confusion
-from clipbench_reports.figures._cosines import cosines
+from clipbench_reports.figures._cosines import COSINES, cones
 from clipbench_reports.figures._curve import curve
-from clipbench_reports.figures._figure import Figure
-from clipbench_reports.figures._map import vector_map
+from clipbench_reports.figures._gap import PROJECTIONS, gap
 from clipbench_reports.figures._positions import BY_POSITION, positions
 from clipbench_reports.figures._reading import reading
 from clipbench_reports.figures._recall import ACROSS, WITHIN, recall, recall_within
 from clipbench_reports.figures._reliability import reliability
+from clipbench_reports.figures._scorecard import compare, scorecard
+from clipbench_reports.figures._shift import MOVED, corrections, shift
 from clipbench_reports.figures._similarity import similarity
+from clipbench_reports.figures._spectrum import DRAWN, spectrum
 from clipbench_reports.figures._templates import ranked, templates
 from clipbench_reports.figures._token_lengths import token_lengths
 from clipbench_reports.figures._tokens_kept import KEPT, tokens_kept
+from clipbench_reports.figures._track import progress, track
+
+GEOMETRY = frozenset({*COSINES, *DRAWN, *MOVED, *KINDS})
+"""Curves that the figures of the modality gap show."""
 
 __all__ = [
     "ACROSS",
     "BY_POSITION",
+    "GEOMETRY",
     "KEPT",
+    "PROJECTIONS",
     "RESPONSES",
     "SETTINGS",
     "WITHIN",
-    "Figure",
+    "compare",
     "composition",
+    "cones",
     "confusion",
-    "cosines",
+    "corrections",
     "curve",
+    "gap",
     "hijacking",
     "positions",
+    "progress",
     "ranked",
     "reading",
     "recall",
     "recall_within",
     "reliability",
     "response",
+    "scorecard",
+    "shift",
     "similarity",
+    "similarity_calibration",
+    "spectrum",
     "templates",
     "token_lengths",
     "tokens_kept",
+    "track",
     "twins",
-    "vector_map",
 ]

@@ -4,34 +4,34 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from markupsafe import Markup
 
 from clipbench.result import EvaluationRecord, Metric
 from clipbench_reports import format as fmt
+from clipbench_reports.drawing import Axis, Figure, Mark, Panel, Ranges, Role, Rule, fraction_axis
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.figures._cosines import Distribution, bin_counts, ridge, ridge_plot
-from clipbench_reports.figures._figure import Figure, figure
+from clipbench_reports.figures._cosines import Distribution, binned, ridges
+from clipbench_reports.figures._figure import CHANCE, bounds
 from clipbench_reports.subsets import by_subset, subsets_of
-from clipbench_reports.svg import Axis, Plot, element, fraction_axis, shorten, text
+from clipbench_reports.svg import shorten
 
-ROW, SPACE = 20, 12
-"""Height of a line, and what is left between two subsets, in pixels."""
+SPACE, ROW = 0.6, 0.085
+"""Between two subsets, where a row is 1, and the height of a row, where the width of the plane is 1."""
 NAME_LENGTH = 17
-LEFT = 136
 
 
 class Side(NamedTuple):
     """One way to ask."""
 
-    css: str
+    role: Role
     words: str
+    meaning: str = ""
 
 
 SIDES = {
-    "text_acc": Side("text", "captions"),
-    "image_acc": Side("image", "pictures"),
+    "text_acc": Side("text", "captions", "all captions of a picture in the right order"),
+    "image_acc": Side("image", "pictures", "all pictures of a caption"),
     "group_acc": Side("ink", "both"),
-    "text_only_acc": Side("pair", "text alone"),
+    "text_only_acc": Side("pair", "text alone", "captions alone, without the picture"),
 }
 KINDS = {
     "twin_cosine": Side("text", "its false twin"),
@@ -49,18 +49,20 @@ def composition(evidence: Evidence) -> Figure:
     found = accuracies(evidence.evaluation)
     if not found:
         raise Lacking("no accuracy of choices was recorded")
-    n_lines = sum(len(sides) for sides in found.values())
-    height = 12 + ROW * n_lines + SPACE * len(found) + 46
-    plot = Plot(x=fraction_axis("Right, %"), y=Axis(low=1, high=0, ticks=()), height=height, left=LEFT)
-    rows, top = [], float(plot.top)
-    for subset, sides in found.items():
-        rows.append(_block(plot, subset, sides, top))
-        top += ROW * len(sides) + SPACE
+    heights = _heights(found)
     asked = [side for side in SIDES if any(side in sides for sides in found.values())]
-    return figure(
-        _sentence(found, asked[0]),
-        [plot.frame(), *rows],
-        height=height,
+    foot = max(heights.values()) + 0.5 + SPACE / 2
+    return Figure(
+        title=_sentence(found, asked[0]),
+        panels=[
+            Panel(
+                x=fraction_axis("Right, %"),
+                y=_subset_axis(found, heights, foot),
+                marks=[*_chances(found, heights), *(_ranges(side, found, heights) for side in asked)],
+                aspect=ROW * foot,
+                has_grid=False,
+            )
+        ],
         reading=_reading(asked),
         detail=" ".join(_detail(subset, sides) for subset, sides in found.items()),
     )
@@ -80,17 +82,17 @@ def twins(evidence: Evidence) -> Figure:
     Raises:
         Lacking: no two captions were compared.
     """
-    rows = [_distribution(side, evidence.column(name)) for name, side in KINDS.items() if _is_kept(evidence, name)]
-    if not rows:
+    found = [_distribution(side, evidence.column(name)) for name, side in KINDS.items() if _is_kept(evidence, name)]
+    if not found:
         raise Lacking("no captions of one item were compared")
-    plot = ridge_plot(rows)
-    means = ", ".join(f"with {row.label} {fmt.significant(row.mean)}" for row in rows)
-    return figure(
-        f"A caption’s cosine on average: {means}.",
-        [plot.frame(), *(ridge(plot, place, row) for place, row in enumerate(rows))],
-        height=plot.height,
-        reading="Cosines between text vectors, each distribution scaled to the same height; the tick is its mean. Where "
-        "a caption lies as near to its twin as to itself (cosine 1), no picture can tell the two apart.",
+    panel = ridges(found)
+    means = ", ".join(f"with {each.label} {fmt.significant(each.mean)}" for each in found)
+    return Figure(
+        title=f"A caption’s cosine on average: {means}.",
+        panels=[panel],
+        reading="Cosines between text vectors, each distribution scaled to the same height; the upright stroke is its "
+        "mean. Where a caption lies as near to its twin as to itself (cosine 1), no picture can tell the two apart.",
+        keys=[mark.name for mark in panel.marks],
     )
 
 
@@ -104,32 +106,57 @@ def _is_kept(evidence: Evidence, name: str) -> bool:
 def _distribution(side: Side, column: np.ndarray) -> Distribution:
     values = column.astype(np.float64)
     values = values[np.isfinite(values)]
-    return Distribution(side.words, side.css, bin_counts(values), float(values.mean()))
+    return Distribution(side.words, side.role, *binned(values), float(values.mean()))
 
 
-def _block(plot: Plot, subset: str, sides: Mapping[str, Metric], top: float) -> Markup:
-    """Return the lines of one subset under each other, with its name to the left of the first."""
-    name = (
-        text(shorten(subset, NAME_LENGTH), plot.left - 10, top + ROW / 2 + 4.5, anchor="end") if subset else Markup("")
+def _heights(found: Mapping[str, Mapping[str, Metric]]) -> dict[tuple[str, str], float]:
+    """Return the row of each side of each subset, from the top."""
+    heights, top = dict[tuple[str, str], float](), SPACE / 2
+    for subset, sides in found.items():
+        for k, side in enumerate(sides):
+            heights[subset, side] = top + k + 0.5
+        top += len(sides) + SPACE
+    return heights
+
+
+def _subset_axis(
+    found: Mapping[str, Mapping[str, Metric]], heights: Mapping[tuple[str, str], float], foot: float
+) -> Axis:
+    """Return the axis that names each subset at the middle of its rows."""
+    if list(found) == [""]:
+        return Axis(low=foot, high=0)
+    ticks = [float(np.mean([heights[subset, side] for side in sides])) for subset, sides in found.items()]
+    return Axis(low=foot, high=0, ticks=ticks, names=[shorten(subset, NAME_LENGTH) for subset in found])
+
+
+def _chances(found: Mapping[str, Mapping[str, Metric]], heights: Mapping[tuple[str, str], float]) -> list[Mark]:
+    return [
+        Rule(
+            at=found[subset][side].chance or 0.0,
+            axis="x",
+            role="chance",
+            name=CHANCE,
+            span=(height - 0.5, height + 0.5),
+        )
+        for (subset, side), height in heights.items()
+        if found[subset][side].chance is not None
+    ]
+
+
+def _ranges(side: str, found: Mapping[str, Mapping[str, Metric]], heights: Mapping[tuple[str, str], float]) -> Ranges:
+    """Return one side of all subsets that have it."""
+    known = {subset: sides[side] for subset, sides in found.items() if side in sides}
+    ends = [bounds(metric) for metric in known.values()]
+    return Ranges(
+        xs=[metric.value or 0.0 for metric in known.values()],
+        ys=[heights[subset, side] for subset in known],
+        lows=[low for low, _ in ends],
+        highs=[high for _, high in ends],
+        role=SIDES[side].role,
+        name=SIDES[side].words,
+        is_upright=False,
+        ids=list(known),
     )
-    lines = [_line(plot, side, metric, top + ROW * (k + 0.5)) for k, (side, metric) in enumerate(sides.items())]
-    return element("g", name, *lines)
-
-
-def _line(plot: Plot, side: str, metric: Metric, y: float) -> Markup:
-    """Return a dot with its interval, and a short stroke at chance."""
-    assert metric.value is not None, side
-    css = SIDES[side].css
-    x, _ = plot.at(metric.value, 0)
-    parts = [element("path", d=f"M{plot.left} {y:.1f}H{plot.at(1, 0)[0]:.1f}", css="grid")]
-    if metric.chance is not None:
-        at, _ = plot.at(metric.chance, 0)
-        parts.append(element("path", d=f"M{at:.1f} {y - ROW / 2:.1f}v{ROW}", css="line chance"))
-    if metric.low is not None and metric.high is not None:
-        (low, _), (high, _) = plot.at(metric.low, 0), plot.at(metric.high, 0)
-        parts.append(element("path", d=f"M{low:.1f} {y:.1f}H{high:.1f}", css=f"line {css}"))
-    parts.append(element("circle", cx=x, cy=y, r=4, css=f"dot {css}"))
-    return element("g", *parts, css=css)
 
 
 def _sentence(found: Mapping[str, Mapping[str, Metric]], side: str) -> str:
@@ -148,16 +175,11 @@ def _sentence(found: Mapping[str, Mapping[str, Metric]], side: str) -> str:
 
 
 def _reading(asked: list[str]) -> str:
-    colours = {
-        "text_acc": "Orange: all captions of a picture in the right order",
-        "image_acc": "blue: all pictures of a caption",
-        "group_acc": "black: both",
-        "text_only_acc": "grey: captions alone, without the picture",
-    }
-    said = "; ".join(colours[side] for side in asked)
-    return f"{said[:1].upper()}{said[1:]}. The line is the 95 % interval; dotted: chance."
+    sides = [SIDES[side] for side in asked]
+    said = "; ".join(f"{side.words}: {side.meaning}" for side in sides if side.meaning)
+    return f"{fmt.sentence_case(said)}{'. ' if said else ''}Bars are 95 % intervals."
 
 
 def _detail(subset: str, sides: Mapping[str, Metric]) -> str:
     said = ", ".join(f"{SIDES[side].words} {fmt.percent(metric.value)} %" for side, metric in sides.items())
-    return f"{subset}: {said}." if subset else f"{fmt.sentence_case(said)}."
+    return f"{subset or 'All'}: {said}."

@@ -6,17 +6,16 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench_reports import format as fmt
+from clipbench_reports.drawing import Axis, Cells, Figure, Panel
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._confusion_map import confusion_map
-from clipbench_reports.figures._figure import Figure, figure
-from clipbench_reports.format import Number
-from clipbench_reports.svg import WIDTH, element, shorten, text
+from clipbench_reports.svg import shorten
 
 MAX_NAMED, MAX_CLASSES = 30, 120
 """Up to as many classes have a named row and column each; up to as many have a row of pixels, as a pattern."""
+MAX_WRITTEN = 15
+"""Up to as many classes have their shares written into the cells."""
 NAME_LENGTH = 16
-LETTER = 7.2
-"""Width that a letter of a class name takes, in pixels, generously."""
 
 
 def confusion(evidence: Evidence) -> Figure:
@@ -28,19 +27,38 @@ def confusion(evidence: Evidence) -> Figure:
     names, shares = _shares(evidence)
     if len(names) > MAX_NAMED:
         return confusion_map(_sentence(names, shares), names, shares)
-    n, margin = len(names), 14 + LETTER * min(NAME_LENGTH, max(len(name) for name in names))
-    cell = max(18, min(32, (WIDTH - margin - 2) / n))
-    children = [*_cells(shares, cell, margin), *_labels(names, cell, margin)]
+    n = len(names)
+    short = [shorten(name, NAME_LENGTH) for name in names]
+    ticks = [k + 0.5 for k in range(n)]
     right = fmt.percent(float(np.diag(shares)[shares.any(axis=1)].mean()))
-    return figure(
-        _sentence(names, shares),
-        children,
-        height=n * cell + margin + 2,
-        width=max(WIDTH, margin + n * cell + 2),
+    return Figure(
+        title=_sentence(names, shares),
+        panels=[
+            Panel(
+                x=Axis(low=0, high=n, ticks=ticks, names=short, label="Answer", is_turned=True),
+                y=Axis(low=n, high=0, ticks=ticks, names=short, label="True class"),
+                marks=[Cells(depths=np.sqrt(shares), values=shares, words=_written(shares), name="share")],
+                aspect=1.0,
+                has_grid=False,
+            )
+        ],
         reading="A row is the true class, a column the answer; a row adds up to 100 %. Shades grow with the square "
         "root of the share, so that rare mistakes can be seen.",
         detail=f"Confusion matrix of {n} classes; right on the diagonal: {right} % on average over classes.",
+        breadth=_breadth(short),
     )
+
+
+def _breadth(names: list[str]) -> float:
+    """Return the width that lets each name, and each share that is written, stand free."""
+    cell = 0.06 if len(names) <= MAX_WRITTEN else 0.042
+    return max(1.0, 0.15 + 0.0185 * max(map(len, names)) + cell * len(names))
+
+
+def _written(shares: Float64[np.ndarray, "n n"]) -> list[tuple[int, int, str]]:
+    if len(shares) > MAX_WRITTEN:
+        return []
+    return [(row, column, f"{100 * shares[row, column]:.0f}") for row, column in np.argwhere(shares >= 0.005).tolist()]
 
 
 def _shares(evidence: Evidence) -> tuple[list[str], Float64[np.ndarray, "n n"]]:
@@ -73,28 +91,3 @@ def _sentence(names: list[str], shares: Float64[np.ndarray, "n n"]) -> str:
         return "No picture is taken for another class."
     share = fmt.percent(float(wrong[row, column]))
     return f"Most often, {fmt.named(names[row])} is taken for {fmt.named(names[column])}: {share} % of its pictures."
-
-
-def _cells(shares: Float64[np.ndarray, "n n"], cell: Number, margin: Number) -> list[str]:
-    drawn: list[str] = [
-        element("rect", x=margin, y=1, width=cell * len(shares), height=cell * len(shares), css="plate")
-    ]
-    for row, column in np.argwhere(shares > 0):
-        share, x, y = float(shares[row, column]), margin + column * cell, 1 + row * cell
-        depth = f"{np.sqrt(share):.2f}"
-        drawn.append(element("rect", x=x, y=y, width=cell - 1, height=cell - 1, css="cell", fill_opacity=depth))
-        if cell >= 24 and share >= 0.005:
-            css = "on" if share > 0.38 else "mid" if share > 0.2 else ""  # for contrast with a light or dark page
-            drawn.append(text(f"{100 * share:.0f}", x + (cell - 1) / 2, y + cell / 2 + 4.5, css=css, anchor="middle"))
-    return drawn
-
-
-def _labels(names: list[str], cell: Number, margin: Number) -> list[str]:
-    foot = 1 + cell * len(names)
-    drawn: list[str] = []
-    for k, name in enumerate(names):
-        middle, short = (k + 0.5) * cell, shorten(name, NAME_LENGTH)
-        drawn.append(text(short, margin - 7, 1 + middle + 4.5, anchor="end"))
-        x, y = margin + middle + 4.5, foot + 8
-        drawn.append(element("text", short, x=x, y=y, text_anchor="end", transform=f"rotate(-90 {x:.1f} {y:.1f})"))
-    return drawn

@@ -1,56 +1,54 @@
-"""A picture with the words that let it stand alone."""
+"""What several figures share."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
 
 import numpy as np
-from markupsafe import Markup
+from jaxtyping import Float32
 
-from clipbench.result import Curve
-from clipbench_reports import svg
-from clipbench_reports.format import Number
+from clipbench.result import Curve, Metric
+from clipbench_reports.drawing import Line, Mark, Role, Rule
+from clipbench_reports.evidence import Evidence, Lacking
 
 MAX_POINTS = 300
 """Of a line; more cannot be seen."""
+MAX_DOTTED = 30
+"""Points of a line that each get a dot."""
+CHANCE = "chance"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """An SVG, the sentence over it and the explanation under it."""
-
-    title: str
-    """One plain sentence with what is to be seen, and its numbers."""
-    picture: Markup
-    reading: str
-    """How to read the picture."""
-    is_wide: bool = False
-    """True when it needs more than a column: it scrolls sideways on a narrow screen."""
+def chance_rule(chance: float | None) -> list[Mark]:
+    """Return the line across a panel at the height of chance; none where that is not known."""
+    return [] if chance is None else [Rule(at=chance, axis="y", role="chance", name=CHANCE)]
 
 
-def figure(
-    title: str,
-    children: Iterable[str],
-    *,
-    height: Number,
-    reading: str,
-    detail: str = "",
-    width: Number = svg.WIDTH,
-) -> Figure:
-    """Return a figure whose alternative text is its title and the detail that only the picture shows."""
-    alt = f"{title} {detail}".strip()
-    drawn = svg.picture(children, height=height, width=width, alt=alt)
-    return Figure(title=title, picture=drawn, reading=reading, is_wide=width > svg.WIDTH)
+def curve_line(curve: Curve, role: Role, name: str = "", *, is_dashed: bool = False) -> Line:
+    """Return a curve as a line over the band of its bounds, thinned, with a dot at each point where they are few."""
+    kept = [row for row, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)) if math.isfinite(x + y)]
+    kept = [kept[row] for row in thinned(len(kept))]
+    low, high = ([bound[row] for row in kept] if bound else None for bound in (curve.low, curve.high))
+    return Line(
+        xs=[curve.x[row] for row in kept],
+        ys=[curve.y[row] for row in kept],
+        lows=low,
+        highs=high,
+        role=role,
+        name=name,
+        is_dashed=is_dashed,
+        has_dots=len(kept) <= MAX_DOTTED,
+    )
 
 
-def chance_line(plot: svg.Plot, chance: float | None) -> Markup:
-    """Return a line across the plot at the height of chance, or nothing where that is not known."""
-    return Markup("") if chance is None else plot.line([plot.x.low, plot.x.high], [chance, chance], "chance")
+def bounds(metric: Metric) -> tuple[float, float]:
+    """Return the bounds of a metric; NaN where it has none."""
+    if metric.low is None or metric.high is None:
+        return math.nan, math.nan
+    return metric.low, metric.high
 
 
-def banded_line(plot: svg.Plot, curve: Curve, css: str) -> Markup:
-    """Return a curve with a dot at each point, over the band of its bounds where it has them."""
-    band = plot.band(curve.x, curve.low, curve.high, css) if curve.low and curve.high else Markup("")
-    return Markup("").join([band, plot.line(curve.x, curve.y, css), plot.dots(curve.x, curve.y, css)])
+def finite_ends(curves: Sequence[Curve]) -> list[float]:
+    """Return all heights that curves and their bands reach."""
+    return [y for curve in curves for part in (curve.y, curve.low or [], curve.high or []) for y in part]
 
 
 def thinned(n: int) -> list[int]:
@@ -68,3 +66,19 @@ def spread(n: int, at_most: int) -> list[int]:
         ([0, 2, 4], [0, 1])
     """
     return sorted({round(row) for row in np.linspace(0, n - 1, min(n, at_most)).tolist()})
+
+
+def pairs(
+    evidence: Evidence, at_most: int
+) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, "n dim"], list[str]]:
+    """Return the kept unit vectors of images and of their texts, and the ids of the pairs; at most so many.
+
+    Raises:
+        Lacking: there are fewer than two pairs, or the two do not fit together.
+    """
+    images, texts = (evidence.array(name).astype(np.float32) for name in ("images", "texts"))
+    if images.ndim != 2 or images.shape != texts.shape or len(images) < 2:
+        raise Lacking(f"the kept vectors have shapes {images.shape} and {texts.shape}, expected two or more pairs")
+    rows = spread(len(images), at_most)
+    ids = evidence.array("pair_id").astype(str) if evidence.has_array("pair_id") else np.arange(len(images)).astype(str)
+    return images[rows], texts[rows], ids[rows].tolist()

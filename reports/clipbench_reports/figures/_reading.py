@@ -1,16 +1,15 @@
 """How often a written word is read right."""
 
-from markupsafe import Markup
+from collections.abc import Mapping
 
 from clipbench.result import Metric
 from clipbench_reports import format as fmt
+from clipbench_reports.drawing import Axis, Figure, Mark, Panel, Ranges, Rule, fraction_axis
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.figures._figure import Figure, figure
-from clipbench_reports.svg import Axis, Plot, fraction_axis, shorten, text
+from clipbench_reports.figures._figure import CHANCE, bounds
+from clipbench_reports.svg import shorten
 
 NAME = "reading_acc"
-ROW = 44
-"""Height of a row, in pixels."""
 WORDS = {"word_alone": "a word alone", "with_object": "with an object"}
 """Subsets of the data that ship."""
 
@@ -29,25 +28,43 @@ def reading(evidence: Evidence) -> Figure:
     if "" not in metrics:
         raise Lacking("the data hold no words to read")
     rows = {"all" if subset == "" else WORDS.get(subset, subset): metric for subset, metric in metrics.items()}
-    y = Axis(low=len(rows) - 0.5, high=-0.5, ticks=())
-    plot = Plot(x=fraction_axis("Read right, %"), y=y, height=70 + ROW * len(rows), left=116, bottom=46)
-    return figure(
-        _claim(metrics[""]),
-        [plot.frame(), *(_row(plot, place, *item) for place, item in enumerate(rows.items()))],
-        height=plot.height,
-        reading="Dots: the nearest of the captions quotes the word that is written. Bars: intervals. Dotted: guessing.",
+    names = [shorten(words, 16) for words in rows]
+    return Figure(
+        title=_claim(metrics[""]),
+        panels=[
+            Panel(
+                x=fraction_axis("Read right, %"),
+                y=Axis(low=len(rows) - 0.5, high=-0.5, ticks=range(len(rows)), names=names),
+                marks=_marks(rows),
+                aspect=0.1 + 0.13 * len(rows),
+                has_grid=False,
+            )
+        ],
+        reading="Dots: the nearest of the captions quotes the word that is written. "
+        f"Bars: {fmt.confidence(metrics.values())}s.",
         detail=" ".join(f"{words}: {fmt.percent(metric.value)} %." for words, metric in rows.items()),
+        keys=["read right"],
     )
 
 
-def _row(plot: Plot, place: int, words: str, metric: Metric) -> Markup:
-    assert metric.value is not None, metric
-    parts = [text(shorten(words, 16), plot.left - 10, plot.at(0, place)[1] + 4.5, anchor="end")]
-    if metric.chance is not None:
-        parts.append(plot.line([metric.chance] * 2, [place - 0.4, place + 0.4], "chance"))
-    if metric.low is not None and metric.high is not None:
-        parts.append(plot.line([metric.low, metric.high], [place, place], "text"))
-    return Markup("").join([*parts, plot.dots([metric.value], [place], "text", radius=4.5)])
+def _marks(rows: Mapping[str, Metric]) -> list[Mark]:
+    ends = [bounds(metric) for metric in rows.values()]
+    guesses: list[Mark] = [
+        Rule(at=metric.chance, axis="x", role="chance", name=CHANCE, span=(place - 0.4, place + 0.4))
+        for place, metric in enumerate(rows.values())
+        if metric.chance is not None
+    ]
+    dots = Ranges(
+        xs=[metric.value or 0.0 for metric in rows.values()],
+        ys=range(len(rows)),
+        lows=[low for low, _ in ends],
+        highs=[high for _, high in ends],
+        role="text",
+        name="read right",
+        is_upright=False,
+        ids=list(rows),
+    )
+    return [*guesses, dots]
 
 
 def _claim(metric: Metric) -> str:

@@ -4,46 +4,29 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from markupsafe import Markup
-
 from clipbench.result import Curve
 from clipbench_reports import format as fmt
+from clipbench_reports.drawing import Figure, Line, Panel, Role, fraction_axis, log_axis
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.figures._figure import Figure, figure, thinned
-from clipbench_reports.svg import Plot, fraction_axis, log_axis, text
-
-LINE = 18
-"""Distance of two labels, one below the other, in pixels."""
+from clipbench_reports.figures._figure import CHANCE, curve_line
 
 
 class Way(NamedTuple):
     """A direction of retrieval."""
 
-    css: str
-    """The colour of what is looked for."""
+    role: Role
+    """Of what is looked for."""
     label: str
     words: str
-    reading: str
 
 
 ACROSS = {
-    "image_retrieval_recall": Way(
-        "image", "caption → image", "a caption finds its image", "Blue: captions look for their image."
-    ),
-    "text_retrieval_recall": Way(
-        "text", "image → caption", "an image its caption", "Orange: images look for one of their captions."
-    ),
+    "image_retrieval_recall": Way("image", "caption → image", "a caption finds its image"),
+    "text_retrieval_recall": Way("text", "image → caption", "an image its caption"),
 }
 WITHIN = {
-    "image_image_recall": Way(
-        "image", "image → image", "an image finds one of its label", "Blue: images look for images of their label."
-    ),
-    "text_text_recall": Way(
-        "text",
-        "caption → caption",
-        "a caption finds another of its image",
-        "Orange: captions look for captions of their image.",
-    ),
+    "image_image_recall": Way("image", "image → image", "an image finds one of its label"),
+    "text_text_recall": Way("text", "caption → caption", "a caption finds another of its image"),
 }
 
 
@@ -56,7 +39,8 @@ def recall(evidence: Evidence) -> Figure:
     curves = _known(evidence, ACROSS)
     if not curves:
         raise Lacking("no recall curve across images and captions was kept")
-    return _drawn(evidence, ACROSS, curves)
+    reading = "Captions look for their image, images for one of their captions."
+    return _drawn(evidence, ACROSS, curves, reading)
 
 
 def recall_within(evidence: Evidence) -> Figure:
@@ -70,7 +54,8 @@ def recall_within(evidence: Evidence) -> Figure:
         raise Lacking(
             "images finding images, which takes labels, and captions finding captions, which takes several of an image"
         )
-    return _drawn(evidence, WITHIN, curves)
+    reading = "Images look for images of their label, captions for captions of their image."
+    return _drawn(evidence, WITHIN, curves, reading)
 
 
 def _known(evidence: Evidence, ways: Mapping[str, Way]) -> dict[str, Curve]:
@@ -78,69 +63,39 @@ def _known(evidence: Evidence, ways: Mapping[str, Way]) -> dict[str, Curve]:
     return {name: curve for name, curve in kept.items() if curve.x}
 
 
-def _drawn(evidence: Evidence, ways: Mapping[str, Way], curves: dict[str, Curve]) -> Figure:
-    ks = [k for curve in curves.values() for k in curve.x]
-    plot = Plot(x=log_axis(ks, "Answers looked at, k"), y=fraction_axis("Found among the first k, %"))
-    chance = [_chance(plot, evidence, name, curve) for name, curve in curves.items()]
-    lines = [_line(plot, ways[name], curve) for name, curve in curves.items()]
-    return figure(
-        _sentence(ways, curves),
-        [plot.frame(), *chance, *lines, *_names(plot, ways, curves)],
-        height=plot.height,
-        reading=" ".join([*(ways[name].reading for name in curves), "Dotted: chance, where it is known."]),
-        detail=" ".join(_detail(ways[name], curve) for name, curve in curves.items()),
-    )
-
-
 def _positive(curve: Curve) -> Curve:
-    """Return the points that a logarithmic axis can hold, thinned."""
+    """Return the points that a logarithmic axis can hold."""
     kept = [row for row, x in enumerate(curve.x) if x > 0 and math.isfinite(curve.y[row])]
-    kept = [kept[row] for row in thinned(len(kept))]
     low, high = ([bound[row] for row in kept] if bound else None for bound in (curve.low, curve.high))
     return Curve(x=[curve.x[row] for row in kept], y=[curve.y[row] for row in kept], low=low, high=high)
 
 
-def _line(plot: Plot, way: Way, curve: Curve) -> Markup:
-    band = plot.band(curve.x, curve.low, curve.high, way.css) if curve.low and curve.high else Markup("")
-    dots = plot.dots(curve.x, curve.y, way.css) if len(curve.x) <= 12 else Markup("")
-    return Markup("").join([band, plot.line(curve.x, curve.y, way.css), dots])
+def _drawn(evidence: Evidence, ways: Mapping[str, Way], curves: dict[str, Curve], reading: str) -> Figure:
+    ks = [k for curve in curves.values() for k in curve.x]
+    chance = [_chance(evidence, name, curve) for name, curve in curves.items()]
+    lines = [curve_line(curve, ways[name].role, ways[name].label) for name, curve in curves.items()]
+    return Figure(
+        title=_sentence(ways, curves),
+        panels=[
+            Panel(
+                x=log_axis(ks, "Answers looked at, k"),
+                y=fraction_axis("Found among the first k, %"),
+                marks=[*(line for line in chance if line.xs), *lines],
+            )
+        ],
+        reading=reading,
+        detail=" ".join(_detail(ways[name], curve) for name, curve in curves.items()),
+    )
 
 
-def _names(plot: Plot, ways: Mapping[str, Way], curves: dict[str, Curve]) -> list[str]:
-    """Return the label of each curve: above the upper and below the lower one where there is room, else both below."""
-    upper, *lower = sorted(curves, key=lambda name: -_middle(curves[name])[1])
-    floor = plot.height - plot.bottom - 10
-    x, y = plot.at(*_middle(curves[upper]))
-    _, foot = plot.at(*_middle(curves[lower[-1]])) if lower else (x, y)
-    if y - 10 >= plot.top + 12:
-        has_room = foot + 22 <= floor
-        places = [(x - 8, y - 10 - (0 if has_room else LINE), "end")]
-        places.append((x + 8, foot + 22, "start") if has_room else (x - 8, y - 10, "end"))
-    elif foot - y < 2 * LINE:  # both at the top: the curves rise, so that it is free below them to the right
-        places = [(x + 8, foot + 22, "start"), (x + 8, foot + 22 + LINE, "start")]
-    else:
-        places = [(x + 8, y + 22, "start"), (x - 8, foot - 10, "end")]
-    return [
-        text(ways[name].label, at_x, at_y, css=f"halo name {ways[name].css}", anchor=anchor)
-        for name, (at_x, at_y, anchor) in zip([upper, *lower], places, strict=False)
-    ]
-
-
-def _middle(curve: Curve) -> tuple[float, float]:
-    """Return the point of a curve that is nearest to the middle of a logarithmic axis."""
-    target = math.sqrt(curve.x[0] * curve.x[-1])
-    row = min(range(len(curve.x)), key=lambda k: abs(math.log(curve.x[k] / target)))
-    return curve.x[row], curve.y[row]
-
-
-def _chance(plot: Plot, evidence: Evidence, name: str, curve: Curve) -> Markup:
+def _chance(evidence: Evidence, name: str, curve: Curve) -> Line:
     """Return the line through the chance levels of a curve's metrics, which name their k."""
     known: dict[float, float] = {}
     for metric_name, metric in evidence.evaluation.metrics.items():
         base, _, k = metric_name.partition("@")
         if base == name and k.isdecimal() and metric.chance is not None and curve.x[0] <= int(k) <= curve.x[-1]:
             known[float(k)] = metric.chance
-    return plot.line(sorted(known), [known[k] for k in sorted(known)], "chance")
+    return Line(xs=sorted(known), ys=[known[k] for k in sorted(known)], role="chance", name=CHANCE)
 
 
 def _sentence(ways: Mapping[str, Way], curves: dict[str, Curve]) -> str:

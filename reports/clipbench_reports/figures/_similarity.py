@@ -1,91 +1,80 @@
 """The similarity matrix of a few pairs: in a good model, the diagonal lights up."""
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 
 from clipbench_reports import format as fmt
+from clipbench_reports.drawing import Axis, Cells, Figure, Panel
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.figures._figure import Figure, figure
-from clipbench_reports.svg import element, text
-
-LEVELS = 12
-LEFT, TOP, SIDE = 34, 8, 320
 
 
 def similarity(evidence: Evidence) -> Figure:
-    """Return the cosines between the images and the texts of a sample of pairs.
+    """Return the cosines between the images and the texts of a sample of pairs, and their softmax by row and column.
 
     Raises:
         Lacking: the run kept no square matrix of at least two pairs.
     """
-    matrix = evidence.array("similarity").astype(np.float64)
-    n = len(matrix)
-    if matrix.shape != (n, n) or n < 2 or not np.isfinite(matrix).all():
-        raise Lacking(f"the kept similarity matrix has shape {matrix.shape}, expected a square one")
+    matrix = _matrix(evidence)
+    n, scale = len(matrix), _scale(evidence)
     diagonal, rest = float(np.diag(matrix).mean()), float((matrix.sum() - np.trace(matrix)) / (n * n - n))
     others = np.where(np.eye(n, dtype=bool), -np.inf, matrix)
     lit = int((np.diag(matrix) > others.max(axis=1)).sum())
-    return figure(
-        f"In {lit} of {n} rows the true pair, on the diagonal, has the highest cosine.",
-        [*_cells(matrix), *_labels(n), *_legend(matrix)],
-        height=TOP + SIDE + 62,
-        reading=f"{n} pairs; a row is an image, a column a text. The mean cosine of the pairs is "
-        f"{fmt.significant(diagonal)}, of all others {fmt.significant(rest)}. Half of the others, the lower ones, "
-        "are blank.",
+    by_row, by_column = softmax(scale * matrix), softmax(scale * matrix.T).T
+    low, high = float(np.median(matrix[~np.eye(n, dtype=bool)])), float(matrix.max())
+    depths = np.clip((matrix - low) / (high - low), 0, 1) if high > low else np.zeros_like(matrix)
+    return Figure(
+        title=f"In {lit} of {n} rows the true pair, on the diagonal, has the highest cosine.",
+        panels=[
+            _panel("Cosine", depths, matrix),
+            _panel("By row", by_row, by_row),
+            _panel("By column", by_column, by_column),
+        ],
+        n_columns=3,
+        reading=f"{n} pairs; a row is an image, a column a text. Cosines: blank from their median off the diagonal, "
+        f"{fmt.significant(low)}, downwards, black at the highest, {fmt.significant(high)}. By row and by column: softmax at the model’s own "
+        f"logit scale, {fmt.significant(scale)}: blank 0, black 1. The mean cosine of the pairs is "
+        f"{fmt.significant(diagonal)}, of all others {fmt.significant(rest)}; the mean softmax of the true pair is "
+        f"{fmt.percent(float(np.diag(by_row).mean()))} % by row and {fmt.percent(float(np.diag(by_column).mean()))} % "
+        "by column.",
+        keys=("Cosine", "By row", "By column"),
         detail=f"Mean cosine on the diagonal {fmt.significant(diagonal)}, off it {fmt.significant(rest)}.",
     )
 
 
-def _cells(matrix: Float64[np.ndarray, "n n"]) -> list[str]:
-    """Return one path a shade, of strokes as wide as long: far less than an element a cell."""
-    cell = SIDE / len(matrix)
-    shades = _shades(matrix)
-    drawn: list[str] = [element("rect", x=LEFT, y=TOP, width=SIDE, height=SIDE, css="plate")]
-    for shade in range(1, LEVELS):
-        data = "".join(f"M{column} {row}h1" for row, column in np.argwhere(shades == shade))
-        if data:
-            drawn.append(element("path", d=data, css="cells", stroke_opacity=f"{shade / (LEVELS - 1):.2f}"))
-    scale = f"translate({LEFT} {TOP}) scale({cell:.4f}) translate(0 0.5)"
-    return [drawn[0], element("g", *drawn[1:], transform=scale, shape_rendering="crispEdges")]
+def softmax(logits: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray, "n n"]:
+    """Return the softmax of each row.
+
+    Example:
+        >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).tolist()
+        [[0.5, 0.5], [1.0, 0.0]]
+    """
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Float64[np.ndarray, "n n"] = powers / powers.sum(axis=1, keepdims=True)
+    return shares
 
 
-def _shades(matrix: Float64[np.ndarray, "n n"]) -> Int64[np.ndarray, "n n"]:
-    low, high = _range(matrix)
-    if high <= low:
-        return np.zeros(matrix.shape, np.int64)
-    return np.clip((matrix - low) / (high - low) * LEVELS, 0, LEVELS - 1).astype(np.int64)
+def _matrix(evidence: Evidence) -> Float64[np.ndarray, "n n"]:
+    matrix = evidence.array("similarity").astype(np.float64)
+    n = len(matrix)
+    if matrix.shape != (n, n) or n < 2 or not np.isfinite(matrix).all():
+        raise Lacking(f"the kept similarity matrix has shape {matrix.shape}, expected a square one")
+    return matrix
 
 
-def _range(matrix: Float64[np.ndarray, "n n"]) -> tuple[float, float]:
-    """Return the cosines that are blank and full: the median off the diagonal, and the highest of all."""
-    return float(np.median(matrix[~np.eye(len(matrix), dtype=bool)])), float(matrix.max())
+def _scale(evidence: Evidence) -> float:
+    scale = evidence.run.result.model.get("logit_scale")
+    if not isinstance(scale, int | float) or not np.isfinite(scale):
+        raise Lacking(f"the run has no logit scale of the model (got {scale}), which the softmax needs")
+    return float(scale)
 
 
-def _labels(n: int) -> list[str]:
-    middle = TOP + SIDE / 2
-    turned = element(
-        "text",
-        f"{n} images",
-        x=20,
-        y=middle,
-        css="name image",
-        text_anchor="middle",
-        transform=f"rotate(-90 20 {middle})",
+def _panel(title: str, depths: Float64[np.ndarray, "n n"], values: Float64[np.ndarray, "n n"]) -> Panel:
+    n = len(values)
+    return Panel(
+        title=title,
+        x=Axis(low=0, high=n, ticks=[n / 2], names=["texts"]),
+        y=Axis(low=n, high=0, ticks=[n / 2], names=["images"]),
+        marks=[Cells(depths=depths, values=values, name=title)],
+        aspect=1.0,
+        has_grid=False,
     )
-    return [turned, text(f"their {n} texts", LEFT + SIDE / 2, TOP + SIDE + 20, css="name text", anchor="middle")]
-
-
-def _legend(matrix: Float64[np.ndarray, "n n"]) -> list[str]:
-    y, width = TOP + SIDE + 38, 10
-    start = LEFT + SIDE / 2 - LEVELS * width / 2
-    drawn: list[str] = [
-        element(
-            "rect", x=start + k * width, y=y, width=width, height=12, css="cell", fill_opacity=f"{k / (LEVELS - 1):.2f}"
-        )
-        for k in range(LEVELS)
-    ]
-    drawn.append(element("rect", x=start, y=y, width=LEVELS * width, height=12, css="outline"))
-    low, high = (fmt.significant(cosine) for cosine in _range(matrix))
-    drawn.append(text(f"cosine ≤ {low}", start - 8, y + 11, css="soft", anchor="end"))
-    drawn.append(text(high, start + LEVELS * width + 8, y + 11, css="soft"))
-    return drawn

@@ -1,12 +1,7 @@
 """What the figures of long captions share: the window of the text tower, and why there may be nothing to draw."""
 
-from markupsafe import Markup
-
+from clipbench_reports.drawing import Mark, Rule
 from clipbench_reports.evidence import Evidence
-from clipbench_reports.svg import Plot, text
-
-TOP = 30
-"""Space over a plot for the label of its upright line, in pixels."""
 
 
 def context_of(evidence: Evidence) -> int | None:
@@ -21,10 +16,6 @@ def reason_of(evidence: Evidence) -> str:
     return (length.reason if length is not None else None) or "the run does not say why"
 
 
-def window(plot: Plot, context: int | None) -> Markup:
-    """Return a dotted upright line at the end of the window, with its label over it; nothing where it is not known."""
-    if context is None:
-        return Markup("")
-    at, _ = plot.at(context, plot.y.low)
-    line = plot.line([context, context], [plot.y.low, plot.y.high], "chance")
-    return Markup("").join([line, text("window", at, plot.top - 10, css="soft", anchor="end")])
+def window(context: int | None) -> list[Mark]:
+    """Return an upright line at the end of the window; nothing where it is not known."""
+    return [] if context is None else [Rule(at=context, axis="x", role="ink", name="end of the window")]

@@ -38,6 +38,11 @@ def test_measurements_equal_the_naive_ones(towers: Towers) -> None:
         "pair_cosine": scores.diagonal().mean(),
         "text_retrieval_recall@1": (scores.argmax(axis=1) == np.arange(N)).mean(),
         "image_retrieval_recall@1": (scores.argmax(axis=0) == np.arange(N)).mean(),
+        "image_effective_rank": _effective_rank(images),
+        "text_effective_rank": _effective_rank(texts),
+        "image_duplicates": 0,
+        "text_duplicates": 0,
+        "non_finite": 0,
         "n_pairs": N,
         "temperature": 0.1,
         "logit_bias": -10,
@@ -45,6 +50,12 @@ def test_measurements_equal_the_naive_ones(towers: Towers) -> None:
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+
+
+def _effective_rank(vectors: np.ndarray) -> float:
+    singular = np.linalg.svd(vectors - vectors.mean(axis=0), compute_uv=False)
+    p = singular[singular > 1e-9] / singular.sum()
+    return float(np.exp(-(p * np.log(p)).sum()))
 
 
 def test_equal_captions_get_the_credit_of_a_coin(towers: Towers) -> None:

@@ -144,6 +144,21 @@ def others(given: Inputs) -> np.ndarray:
     return np.bincount(given.labels)[given.labels] - 1
 
 
+def with_length(vectors: np.ndarray) -> np.ndarray:
+    """Add to each vector what no removal of other dimensions takes away."""
+    return np.pad(vectors, ((0, 0), (0, 1)), constant_values=0.5)
+
+
+def kinds(given: Inputs) -> metrics.MatchProbabilities:
+    """Images with texts by pair, and images with images by label."""
+    rows = np.arange(len(given.images))
+    by_pair = m.match_counts(given.images, given.pair_texts, left_groups=rows, right_groups=rows)
+    by_label = m.match_counts(
+        given.images, given.images, left_groups=given.labels, right_groups=given.labels, is_same=True
+    )
+    return m.match_probabilities({"image_text": by_pair, "image_image": by_label}, n_bins=5)
+
+
 def contrasts(given: Inputs) -> metrics.Choices:
     """Two pictures and their own texts at a time: which two belong together depends on the order."""
     pairs = np.arange(len(given.images)).reshape(-1, 2)
@@ -214,11 +229,41 @@ TABLE = {
     "l2i": Row(lambda g: mean(m.l2i(g.images, g.pair_texts)), BOTH_SIDES, chance=lambda g: 0.0),
     "alignment": Row(lambda g: mean(m.alignment(g.images, g.pair_texts)), BOTH_SIDES, chance=lambda g: 0.0),
     "cone": Row(lambda g: m.cone(g.images).value, ONE_SIDE, chance=lambda g: 1.0),
+    "cross_cosine": Row(lambda g: m.cross_cosine(g.images, g.pair_texts).value, BOTH_SIDES, chance=lambda g: 1.0),
+    "relative_gaps, unhalved": Row(
+        lambda g: m.relative_gaps(g.images, g.texts, g.text_image).rmg_unhalved.value, ONE_SIDE
+    ),
+    "cosine_counts": Row(lambda g: float(np.arange(200) @ m.cosine_counts(g.images, g.pair_texts).cross), BOTH_SIDES),
+    "gap_spectrum": Row(
+        lambda g: float(m.gap_spectrum(m.gap_vector(g.images, g.pair_texts)).shares[1]), BOTH_SIDES | {scale, shift}
+    ),
+    "ablations": Row(lambda g: m.ablations(with_length(g.images), with_length(g.pair_texts), [2])[0].gap, BOTH_SIDES),
     "uniformity": Row(lambda g: m.uniformity(g.images).value, ONE_SIDE, chance=lambda g: 0.0),
     "cross_uniformity": Row(
         lambda g: m.cross_uniformity(g.images, g.pair_texts).value, BOTH_SIDES, chance=lambda g: 0.0
     ),
     "effective_rank": Row(lambda g: m.effective_rank(g.images).value, ONE_SIDE),
+    "participation_ratio": Row(lambda g: m.participation_ratio(g.images).value, ONE_SIDE | {scale, shift}),
+    "isoscore": Row(lambda g: m.isoscore(g.images).value, ONE_SIDE | {scale}),
+    "contrastive_loss": Row(
+        lambda g: m.contrastive_loss(g.images, g.pair_texts, logit_scale=20.0),
+        BOTH_SIDES | {shift},
+        chance=lambda g: float(np.log(len(g.images))),
+    ),
+    "sigmoid_loss": Row(
+        lambda g: m.sigmoid_loss(g.images, g.pair_texts, logit_scale=20.0, logit_bias=-10.0), BOTH_SIDES
+    ),
+    "rescored": Row(
+        lambda g: m.rescored(g.images, g.pair_texts, logit_scale=20.0)["image_retrieval_recall@5"],
+        RANKING,
+        chance=lambda g: 5 / len(g.images),
+    ),
+    "match_probabilities": Row(lambda g: kinds(g).error, ONE_SIDE, chance=lambda g: 0.0),
+    "separability_by_dimensions": Row(
+        lambda g: mean(m.separability_by_dimensions(g.images, g.pair_texts, np.random.default_rng(0)).accuracies),
+        frozenset({relabel, swap}),
+        chance=lambda g: 0.5,
+    ),
     "separability": Row(
         lambda g: float(np.nanmean(m.separability(g.images, g.pair_texts, np.random.default_rng(0)))),
         frozenset({relabel, swap}),  # the order decides which half is drawn
@@ -226,6 +271,14 @@ TABLE = {
     ),
 }
 NOT_METRICS = {"class_scores", "cross_ranks", "group_ranks"} | {
+    "bin_middles",
+    "cosine_histogram",
+    "pair_geometry",
+    "removed_counts",
+    "shift_maps",
+    "shifted",
+    "correction_maps",
+    "match_counts",
     "chance_ranks",
     "chance_recall_at_k",
     "chance_average_precision",

@@ -1,15 +1,19 @@
 """Hubness against sorted lists and every order of ties; separability of clouds whose overlap is known."""
 
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
+from sklearn.linear_model import LogisticRegression
 
 from clipbench import arrays
 from clipbench.arrays import unit
 from clipbench.errors import UsageError
-from clipbench.metrics import hubness, separability
+from clipbench.metrics import hubness, separability, separability_by_dimensions
+
+SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 
 
 def smooth(n: int, dim: int, seed: int) -> np.ndarray:
@@ -133,3 +137,88 @@ def test_a_seed_draws_the_same_half() -> None:
     first, second, other = (separability(images, texts, rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, second)
     assert (np.isnan(first) != np.isnan(other)).any()
+
+
+# Separability by number of dimensions ---------------------------------------------------------------------------------
+
+
+def apart(n: int, differences: list[float], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors whose means differ by about these amounts, each dimension spread by 1."""
+    draws = np.random.default_rng(seed)
+    half = np.array(differences) / 2
+    images, texts = (draws.standard_normal((n, len(half))) + side * half for side in (1, -1))
+    return unit(images.astype(np.float32)), unit(texts.astype(np.float32))
+
+
+def best_dimensions(images: np.ndarray, texts: np.ndarray, is_trained_on: np.ndarray) -> list[int]:
+    """Return dimensions by the size of their mean difference in the training half, by a plain sort."""
+    size = [
+        abs(float(images[is_trained_on, d].mean() - texts[is_trained_on, d].mean())) for d in range(images.shape[1])
+    ]
+    return sorted(range(len(size)), key=lambda d: -size[d])
+
+
+def accuracy_of(images: np.ndarray, texts: np.ndarray, is_trained_on: np.ndarray, kept: list[int]) -> float:
+    """Return the held-out accuracy of a logistic regression on some dimensions, by scikit-learn's own score."""
+    both = np.concatenate([images, texts])[:, kept].astype(np.float64)
+    is_image, is_held_out = np.repeat([1, 0], len(images)), ~np.tile(is_trained_on, 2)
+    model = LogisticRegression(max_iter=10_000).fit(both[~is_held_out], is_image[~is_held_out])
+    return float(model.score(both[is_held_out], is_image[is_held_out]))
+
+
+def test_accuracy_by_dimensions_is_that_of_classifiers_on_the_dimensions_kept() -> None:
+    images, texts = apart(300, [0.1, 2.0, 0.0, 1.0, 0.5, 1.5, 0.0, 0.2, 0.0, 0.7, 0.3, 0.0])
+    is_trained_on = np.isnan(separability(images, texts, rng()))  # the same seed draws the same half
+    found = separability_by_dimensions(images, texts, rng())
+    assert found.ks.tolist() == [1, 2, 5, 10, 12]
+    order = best_dimensions(images, texts, is_trained_on)
+    expected = [accuracy_of(images, texts, is_trained_on, order[:k]) for k in range(1, 13)]
+    assert found.accuracies.tolist() == pytest.approx([expected[k - 1] for k in found.ks])
+    assert found.accuracies[-1] == np.nanmean(separability(images, texts, rng()))
+    assert found.fewest is not None and expected[found.fewest - 1] >= 0.99 * expected[-1]
+    assert expected[found.fewest - 2] < 0.99 * expected[-1]
+
+
+def test_one_dimension_that_parts_the_modalities_is_enough() -> None:
+    images, texts = apart(200, [0.0, 0.0, 40.0, 0.0])
+    found = separability_by_dimensions(images, texts, rng())
+    assert found.fewest == 1 and found.accuracies.tolist() == [1, 1, 1]
+
+
+def test_modalities_that_nothing_tells_apart_need_one_dimension() -> None:
+    constant = smooth(1, 16, 5).repeat(41, axis=0)
+    found = separability_by_dimensions(constant, constant, rng())
+    assert set(found.accuracies) == {0.5} and found.fewest == 1
+
+
+def test_real_modalities_need_two_dimensions() -> None:
+    """Schrodi et al., 2025: few dimensions drive the gap."""
+    if not SHARED.exists():
+        pytest.skip("published CLIP vectors are not at ../shared/data")
+    images, texts = (unit(side) for side in np.load(SHARED / "features_clip.npy"))
+    found = separability_by_dimensions(images, texts, rng())
+    assert found.fewest == 2 and found.accuracies[:3].round(3).tolist() == [0.976, 1, 1]
+
+
+def test_a_larger_set_is_sampled() -> None:
+    images, texts = apart(60, [1.0, 0.5, 0.0])
+    found = separability_by_dimensions(images, texts, rng(3), groups=np.arange(60), at_most=40)
+    draws = rng(3)
+    chosen = np.sort(draws.choice(60, 40, replace=False))
+    expected = np.nanmean(separability(images[chosen], texts[chosen], draws))
+    assert found.accuracies[-1] == expected
+
+
+def test_groups_stay_whole_for_dimensions_too() -> None:
+    """A group's vectors are all alike: were they on both sides, a classifier of all dimensions would know them."""
+    images, texts = (np.repeat(side, 4, axis=0) for side in (smooth(12, 96, 0), smooth(12, 96, 1)))
+    whole = separability_by_dimensions(images, texts, rng(), groups=np.arange(48) // 4)
+    leaking = separability_by_dimensions(images, texts, rng())
+    assert whole.accuracies[-1] < 0.8 < leaking.accuracies[-1]
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_pairs_have_no_dimensions(n: int) -> None:
+    images, texts = apart(n, [1.0, 0.0])
+    found = separability_by_dimensions(images, texts, rng())
+    assert (len(found.ks), len(found.accuracies), found.fewest) == (0, 0, None)

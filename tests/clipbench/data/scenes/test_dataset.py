@@ -59,7 +59,20 @@ def test_retrieval_has_a_thousand_captions_each_refuted_by_every_other_picture()
 
 def test_the_modality_gap_is_measured_on_the_retrieval_pairs() -> None:
     first, second = scenes_dataset("retrieval", n=50), scenes_dataset("modality-gap", n=50)
-    assert (first.images, first.captions) == (second.images, second.captions)
+    assert first.captions is not None and second.captions is not None
+    assert (first.images, first.captions) == (second.images, second.captions[:50])
+
+
+def test_the_pairs_of_the_modality_gap_are_said_twice_with_the_same_objects() -> None:
+    found = scenes_dataset("modality-gap", n=50)
+    assert found.captions is not None and found.caption_image is not None and found.caption_ids is not None
+    assert found.caption_image.tolist() == [*range(50), *range(50)]
+    assert len(set(found.caption_ids)) == 100
+    once, again = found.captions[:50], found.captions[50:]
+    assert sum(first != second for first, second in zip(once, again, strict=True)) >= 40
+    for image, first, second in zip(found.images, once, again, strict=True):
+        for solid in _scene(image).solids:
+            assert all(word in first and word in second for word in (solid.colour, solid.kind)), second
 
 
 def test_a_larger_set_begins_with_the_smaller_one() -> None:

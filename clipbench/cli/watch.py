@@ -1,0 +1,41 @@
+"""``clipbench watch``: measure the checkpoints of a training as they appear."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clipbench.cli.main import INTERRUPTED, SETTINGS
+from clipbench.cli.options import evaluation_options
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--interval", default=60.0, show_default=True, metavar="SECONDS",
+              type=click.FloatRange(min=0, min_open=True), help="Time between two looks into DIR.")  # fmt: skip
+@click.option("--once", is_flag=True, help="Measure what is there, then end.")
+@click.option("--idle", metavar="MINUTES", type=click.FloatRange(min=0, min_open=True),
+              help="End when nothing new came for so long. [default: never]")  # fmt: skip
+@evaluation_options
+def watch(folder: Path, interval: float, once: bool, idle: float | None, **given: Any) -> int:
+    """Measure the checkpoints in DIR, those that are there and those that come.
+
+    \b
+    clipbench watch runs/train --tasks all --suite scenes --out runs/watched
+    clipbench watch logs/mine --arch ViT-B-32 --tasks retrieval@coco --out runs/watched
+
+    Known are step-*/ (clipbench train), checkpoint-*/ (transformers), and *.pt or *.safetensors files of an open_clip
+    architecture, in DIR or in DIR/checkpoints. Each gets a run folder below --out (runs/watch-DIR by default), with a
+    joint report beside them. One that is still being written is left until it stands still, and one that cannot be read
+    is tried again when it changes. The same command goes on where it was ended.
+
+    Exit status: 0 done, 2 bad usage or input, 3 something could not be measured, 130 interrupted.
+    """
+    from clipbench.cli.watcher import Watcher
+
+    watcher = Watcher(folder, given, interval=interval, idle=None if idle is None else 60 * idle)
+    try:
+        return watcher.once() if once else watcher.go()
+    except KeyboardInterrupt:
+        click.echo(f"clipbench: interrupted: finished runs are in {watcher.out}; the same command goes on", err=True)
+        return INTERRUPTED

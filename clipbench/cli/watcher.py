@@ -1,0 +1,147 @@
+"""What ``clipbench watch`` does between two looks into a training's folder."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clipbench.cli.job import Job
+from clipbench.cli.main import DONE, INCOMPLETE
+from clipbench.cli.summary import Printer
+from clipbench.cli.targets import Target, Targets
+from clipbench.cli.telling import line
+from clipbench.clip.folders import CONFIG
+from clipbench.errors import ClipbenchError, UsageError
+from clipbench.models.found import FORMS, Found, Signature, checkpoints_in
+from clipbench.result import Run
+from clipbench.runner import check_folder, slug
+
+
+class Watcher:
+    """Measures each checkpoint of a folder once it is whole.
+
+    Args:
+        given: the options of an evaluation.
+        interval: seconds between two looks; a checkpoint that has not changed for so long is whole.
+        idle: seconds without a new checkpoint after which to end; None for never.
+
+    Raises:
+        UsageError: the folder is not there or is a checkpoint itself, or what is to be measured is wrong.
+    """
+
+    def __init__(self, folder: Path, given: dict[str, Any], *, interval: float, idle: float | None) -> None:
+        _check(folder)
+        self.folder = folder
+        self.out: Path = given["out"] or Path("runs") / f"watch-{slug(str(folder))}"
+        self.interval = interval
+        self.idle = idle
+        self.quiet, self.as_json = given["quiet"], given["as_json"]
+        printer = Printer(quiet=self.quiet, as_json=self.as_json, several=True, is_series=True)
+        self.job = Job(given, printer, Targets(self.out, [], are_series=True, are_several=True))
+        self.runs: dict[Path, Run] = {}
+        self._tried: dict[Path, Signature] = {}
+        self._seen: dict[Path, Signature] = {}
+        self._is_complete = True
+
+    def once(self) -> int:
+        """Measure what is there; what is being written is looked at once more, and then left out."""
+        if not checkpoints_in(self.folder):
+            raise self._nothing()
+        if self._look():
+            time.sleep(self.interval)
+            for found in self._look():
+                click.echo(f"clipbench: {found.path} is still being written: left out", err=True)
+                self._is_complete = False
+        return self._status()
+
+    def go(self) -> int:
+        """Measure what is there and what comes, until nothing has come for long enough."""
+        if not self.quiet:
+            click.echo(f"watching {self.folder}, every {self.interval:g} s; results in {self.out}", err=True)
+        last = time.monotonic()
+        while True:
+            n_tried = len(self._tried)
+            is_growing = bool(self._look())
+            if is_growing or len(self._tried) > n_tried:
+                last = time.monotonic()
+            if self.idle is not None and time.monotonic() - last >= self.idle:
+                if not self._tried:
+                    raise self._nothing()
+                return self._status()
+            time.sleep(self.interval)
+
+    def _look(self) -> list[Found]:
+        """Measure what is whole and was not tried as it is; return what is being written."""
+        growing = []
+        for found in sorted(checkpoints_in(self.folder), key=lambda found: not self._has_run(found)):
+            try:
+                signature = found.signature()
+            except FileNotFoundError:  # taken away, or given its name, since it was listed
+                continue
+            if self._tried.get(found.path) == signature:
+                continue
+            if not self._stands_still(found, signature):
+                growing.append(found)
+                continue
+            self._tried[found.path] = signature
+            self._measure(found)
+        return growing
+
+    def _stands_still(self, found: Found, signature: Signature) -> bool:
+        before = self._seen.get(found.path)
+        self._seen[found.path] = signature
+        newest = max((changed for _, _, changed in signature), default=0) / 1e9
+        return before == signature or 0 <= self.interval <= time.time() - newest
+
+    def _measure(self, found: Found) -> None:
+        try:
+            folder = self.out / slug(found.name)
+            if not (folder / "result.json").is_file():
+                check_folder(folder)
+            run = self.job.measure(Target(found.reference, found.name, folder, may_be_finished=True))
+        except UsageError as error:
+            if not (self.out / slug(found.name) / "result.json").is_file():
+                raise  # an option is wrong: no checkpoint to come will mend it
+            self._failed(found, error)
+        except ClipbenchError as error:
+            self._failed(found, error)
+        else:
+            self._made(found, run)
+
+    def _made(self, found: Found, run: Run) -> None:
+        self.runs[found.path] = run
+        self.job.report(run)
+        self._is_complete = self._is_complete and run.result.is_complete
+        if self.as_json:
+            click.echo(json.dumps(asdict(run.result), allow_nan=False, ensure_ascii=False))
+        elif not self.quiet:
+            click.echo(line(run))
+        self.job.report_all([self.runs[path] for path in sorted(self.runs, key=_place(self.folder))])
+
+    def _failed(self, found: Found, error: ClipbenchError) -> None:
+        self._is_complete = False
+        click.echo(f"clipbench: {found.name}: {error} (tried again when it changes)", err=True)
+
+    def _has_run(self, found: Found) -> bool:
+        return (self.out / slug(found.name) / "result.json").is_file()
+
+    def _status(self) -> int:
+        return DONE if self._is_complete else INCOMPLETE
+
+    def _nothing(self) -> UsageError:
+        return UsageError(f"no checkpoint in {self.folder}: expected {FORMS}")
+
+
+def _place(folder: Path) -> Any:
+    order = {found.path: place for place, found in enumerate(checkpoints_in(folder))}
+    return lambda path: order.get(path, -1)  # one that the training has deleted since was an early one
+
+
+def _check(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"no such folder: {folder}; expected one that a training writes its checkpoints to")
+    if (folder / CONFIG).is_file():
+        raise UsageError(f"{folder} is a checkpoint itself: measure it with clipbench run --model {folder}")

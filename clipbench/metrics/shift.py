@@ -1,0 +1,283 @@
+"""Moving the modalities: along the gap vector, or by post-hoc corrections; and what it does to loss, recall and accuracy.
+
+Every move is an affine map of a modality, after which vectors are of unit length again (C3's collapse excepted). Texts
+and class prompts share one map: both are texts.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from clipbench.arrays import dot_blocks, unit
+from clipbench.errors import UsageError, VectorError, did_you_mean
+from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.geometry import gap_vector, modality_gap
+from clipbench.metrics.ranking import cross_ranks, recall_at_k
+
+SHIFTS = {"both": (0.5, 0.5), "image": (1.0, 0.0), "text": (0.0, 1.0)}
+"""By what is shifted: the share of the distance that images move, and that texts do."""
+CORRECTIONS = ("centring", "standardising", "collapse")
+RECALL_AT = (1, 5, 10)
+
+_NO_DIRECTION = 1e-6
+"""A vector shorter than this is what rounding left of zero: float32 components are off by up to 6e-8 each."""
+_NO_SPREAD = 1e-7
+"""A standard deviation below this is that of rounding."""
+_STEPS = 2.0**25
+"""Steps of a component of a collapsed vector, of length up to 2: dot products stay exact in float64, and ties real."""
+
+
+class Classes(NamedTuple):
+    """What zero-shot classification needs: a unit vector a class, and each image's class."""
+
+    vectors: Float32[np.ndarray, "n_classes dim"]
+    labels: Int64[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class AffineMap:
+    """The map from x to (x - offset) / divisor, and on to unit length."""
+
+    offset: Float64[np.ndarray, " dim"]
+    divisor: Float64[np.ndarray, " dim"]
+    is_renormalised: bool = True
+
+    def __call__(self, vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+        """Return the moved vectors; equal ones stay equal, and a map that moves nothing gives them as they are.
+
+        Raises:
+            VectorError: a vector becomes zero, so that it has no direction.
+        """
+        if not self.offset.any() and (self.divisor == 1).all():
+            return vectors
+        moved = (vectors - self.offset) / self.divisor
+        if not self.is_renormalised:
+            return (np.rint(moved * _STEPS) / _STEPS).astype(np.float32)
+        lengths = np.sqrt(np.einsum("ij,ij->i", moved, moved))
+        lost = np.flatnonzero(lengths < _NO_DIRECTION)
+        if len(lost):
+            raise VectorError(f"vector {lost[0]} becomes zero when it is moved ({lost.size} of {len(vectors)} do)")
+        return unit((moved / lengths[:, None]).astype(np.float32))
+
+
+class Maps(NamedTuple):
+    """How each modality moves."""
+
+    image: AffineMap
+    text: AffineMap
+    """Of captions and of class prompts."""
+
+
+def shift_maps(
+    images: Float32[np.ndarray, "n dim"],
+    texts: Float32[np.ndarray, "n dim"],
+    *,
+    distance: float,
+    which: str = "both",
+) -> Maps:
+    """Return the maps that move modalities towards each other along the unit gap vector g.
+
+    With "both", images go to image - distance/2 × g and texts to text + distance/2 × g; with one, that one goes the
+    whole distance. A negative distance widens the gap; the gap itself as distance would close it, and renormalising
+    opens it a little again. Source: Liang et al., Mind the Gap, 2022, section 5, with the convention of their notebook.
+
+    Args:
+        images: unit vectors; together with ``texts`` they define g.
+        texts: unit vectors.
+        distance: along g, as large as the gap where it is to be closed.
+        which: one of ``SHIFTS``.
+
+    Raises:
+        UsageError: ``which`` is none of the three.
+        VectorError: the gap is zero, so that there is no direction to move along (unless the distance is 0 too).
+    """
+    _check_name(which, SHIFTS, "modality to shift")
+    gap = gap_vector(images, texts)
+    length = float(np.linalg.norm(gap))
+    if distance and length < _NO_DIRECTION:
+        raise VectorError("the gap is zero: there is no direction to shift along")
+    step = distance / length * gap if distance else np.zeros_like(gap)
+    by_image, by_text = SHIFTS[which]
+    ones = np.ones_like(gap)
+    return Maps(AffineMap(by_image * step, ones), AffineMap(-by_text * step, ones))
+
+
+def shifted(
+    images: Float32[np.ndarray, "n dim"],
+    texts: Float32[np.ndarray, "n dim"],
+    *,
+    distance: float,
+    which: str = "both",
+) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, "n dim"]]:
+    """Return the vectors that ``shift_maps`` moves, at unit length.
+
+    Raises:
+        VectorError: the gap is zero, or a vector becomes zero.
+
+    Example:
+        >>> images, texts = np.array([[1, 0]], np.float32), np.array([[0, 1]], np.float32)  # g is (1, -1) / √2
+        >>> shifted(images, texts, distance=2**0.5)  # each moves half way to the other, and both meet
+        (array([[0.70710677, 0.70710677]], dtype=float32), array([[0.70710677, 0.70710677]], dtype=float32))
+    """
+    maps = shift_maps(images, texts, distance=distance, which=which)
+    return maps.image(images), maps.text(texts)
+
+
+def correction_maps(
+    images: Float32[np.ndarray, "n_images dim"],
+    texts: Float32[np.ndarray, "n_texts dim"],
+    *,
+    kind: str,
+    strength: float = 1.0,
+) -> Maps:
+    """Return a post-hoc correction of the gap, fitted on these vectors, for others of the same model.
+
+    Of each modality on its own, with its mean m and its standard deviation s (n in the divisor) by dimension:
+
+    - "centring": x - strength × m, at unit length. I0T_post (An et al., 2025, as their code has it) and GR-CLIP
+      (arXiv 2507.19054).
+    - "standardising": (x - strength × m) / s**strength, at unit length: z-scores, whose geometric way there keeps
+      strength 0 as it was. A dimension that does not vary here is not divided.
+    - "collapse": x - strength × m, of whatever length; scores are dot products. C3 (Zhang et al., ICLR 2024).
+
+    The fitted means are of captions; class prompts, which are corrected with them, may have another.
+
+    Args:
+        images: unit vectors to fit on, at least one.
+        texts: unit vectors.
+        kind: one of ``CORRECTIONS``.
+        strength: in [0, 1].
+
+    Raises:
+        UsageError: an unknown kind, or a strength out of range.
+
+    Example:
+        >>> images = np.array([[0.6, 0.8], [0.6, -0.8]], np.float32)  # the mean is (0.6, 0)
+        >>> correction_maps(images, images, kind="centring").image(images).tolist()
+        [[0.0, 1.0], [0.0, -1.0]]
+    """
+    _check_name(kind, CORRECTIONS, "correction")
+    if not 0 <= strength <= 1:
+        raise UsageError(f"strength {strength} of a correction: expected 0 (none) to 1 (full)")
+    return Maps(_fitted(images, kind, strength), _fitted(texts, kind, strength))
+
+
+def contrastive_loss(
+    images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"], *, logit_scale: float
+) -> float:
+    """Return the mean cross-entropy of finding each image's text, and each text's image, among all n, in nats.
+
+    All pairs are one batch, so that it grows with n (a constant model has ln n), and compares at equal n only. An
+    equal caption of another pair counts as wrong, as it does in training. Source: Radford et al., 2021, figure 3.
+    NaN without pairs.
+
+    Args:
+        images: vectors; scores are dot products.
+        texts: vectors; row i belongs to image i.
+        logit_scale: the model's own, already exponentiated.
+
+    Example:
+        >>> same = np.array([[1, 0], [1, 0]], np.float32)
+        >>> round(contrastive_loss(same, same, logit_scale=100.0), 6)  # a coin: ln 2
+        0.693147
+    """
+    n = len(images)
+    if not n:
+        return float("nan")
+    own, by_image, by_text = np.empty(n), np.empty(n), np.full(n, -np.inf)
+    for rows, dots in dot_blocks(images, texts):
+        logits = logit_scale * dots
+        own[rows] = np.diagonal(logits, rows.start)
+        by_image[rows] = _log_sum_exp(logits, axis=1)
+        by_text = np.logaddexp(by_text, _log_sum_exp(logits, axis=0))
+    return float(((by_image + by_text) / 2 - own).mean())
+
+
+def sigmoid_loss(
+    images: Float32[np.ndarray, "n dim"],
+    texts: Float32[np.ndarray, "n dim"],
+    *,
+    logit_scale: float,
+    logit_bias: float,
+) -> float:
+    """Return the cross-entropy of telling pairs from non-pairs, summed over n × n and divided by n, in nats.
+
+    Source: Zhai et al., Sigmoid Loss for Language Image Pre-Training, 2023, algorithm 1. NaN without pairs.
+
+    Example:
+        >>> eye = np.eye(2, dtype=np.float32)
+        >>> loss = sigmoid_loss(eye, eye, logit_scale=1.0, logit_bias=0.0)  # -(ln sigmoid(1) + ln sigmoid(-0))
+        >>> round(loss, 4)
+        1.0064
+    """
+    n = len(images)
+    if not n:
+        return float("nan")
+    total = 0.0
+    for rows, dots in dot_blocks(images, texts):
+        logits = logit_scale * dots + logit_bias
+        # -ln sigmoid(-z) of every logit; for pairs -ln sigmoid(z), which is that minus z.
+        total += np.logaddexp(0, logits).sum() - np.diagonal(logits, rows.start).sum()
+    return float(total / n)
+
+
+def rescored(
+    images: Float32[np.ndarray, "n dim"],
+    texts: Float32[np.ndarray, "n dim"],
+    *,
+    logit_scale: float,
+    logit_bias: float = 0.0,
+    classes: Mapping[str, Classes] | None = None,
+) -> dict[str, float]:
+    """Return what vectors score, wherever they were moved to: the gap, the loss, recall both ways, accuracy.
+
+    Recall is over these pairs, one text an image, ties with a coin's credit; recall@k is left out where every query
+    hits (k of n or more). A model with a bias has the sigmoid loss, one without the contrastive loss.
+
+    Args:
+        images: vectors, unit ones or collapsed; scores are dot products.
+        texts: vectors; row i belongs to image i.
+        logit_scale: the model's own.
+        logit_bias: the model's own; 0 for CLIP.
+        classes: by the name of their accuracy, such as ``acc1`` or ``kind/acc1``; moved as texts are.
+
+    Returns:
+        ``gap``, ``loss``, ``image_retrieval_recall@K``, ``text_retrieval_recall@K``, and the names of ``classes``.
+    """
+    by_image, by_text = cross_ranks(images, texts, np.arange(len(images)))
+    directions = {"image_retrieval": by_text, "text_retrieval": by_image}
+    found = {"gap": modality_gap(images, texts).value}
+    if logit_bias:
+        found["loss"] = sigmoid_loss(images, texts, logit_scale=logit_scale, logit_bias=logit_bias)
+    else:
+        found["loss"] = contrastive_loss(images, texts, logit_scale=logit_scale)
+    for name, ranks in directions.items():
+        for k in RECALL_AT:
+            if k < len(images):
+                found[f"{name}_recall@{k}"] = float(recall_at_k(ranks, k).mean())
+    for name, (vectors, labels) in (classes or {}).items():
+        scores = class_scores(images, vectors, labels, logit_scale=logit_scale)
+        found[name] = float(top_k_credit(scores.better, scores.tied).mean())
+    return found
+
+
+def _fitted(vectors: Float32[np.ndarray, "n dim"], kind: str, strength: float) -> AffineMap:
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    divisor = np.ones_like(mean)
+    if kind == "standardising":
+        deviation = vectors.std(axis=0, dtype=np.float64)
+        divisor = np.where(deviation > _NO_SPREAD, deviation, 1.0) ** strength
+    return AffineMap(strength * mean, divisor, is_renormalised=kind != "collapse")
+
+
+def _log_sum_exp(logits: Float64[np.ndarray, "rows columns"], axis: int) -> Float64[np.ndarray, " n"]:
+    top = logits.max(axis=axis, keepdims=True)
+    return np.log(np.exp(logits - top).sum(axis=axis)) + top.squeeze(axis)
+
+
+def _check_name(name: str, known: Collection[str], what: str) -> None:
+    if name not in known:
+        raise UsageError(f"unknown {what} '{name}': {did_you_mean(name, known)}")

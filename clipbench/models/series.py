@@ -1,0 +1,70 @@
+"""Checkpoints by pattern: ``runs/train/step-*`` is all that it matches, in the order of their numbers."""
+
+import glob
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipbench.errors import UsageError
+
+PREFIXES = ("bundled", "local-dir", "hf", "embeddings")
+"""Adapters that read paths; what follows another prefix may have a * of its own."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A checkpoint that a pattern matches."""
+
+    reference: str
+    """What ``load_model`` takes."""
+    name: str
+    """Its path from where the pattern begins to vary: distinct, and the same however many others there are."""
+
+
+def is_pattern(reference: str) -> bool:
+    """Return whether a model reference is a pattern of paths, and not the name of something that is there.
+
+    Example:
+        >>> [is_pattern(each) for each in ("runs/train/step-*", "hf:out/checkpoint-?00", "ViT-B-32,openai", "python:a:b*")]
+        [True, True, False, False]
+    """
+    _, path = _split(reference)
+    return path != "" and glob.has_magic(path) and not Path(path).exists()
+
+
+def members(pattern: str) -> list[Member]:
+    """Return what a pattern matches, ``step-2`` before ``step-10``.
+
+    Raises:
+        UsageError: nothing.
+    """
+    prefix, path = _split(pattern)
+    found = sorted((each.rstrip("/") for each in glob.glob(path, recursive=True)), key=natural)
+    if not found:
+        raise UsageError(f"no checkpoint matches '{pattern}': expected a pattern of paths, such as 'runs/train/step-*'")
+    head = _fixed_part(path)
+    return [Member(prefix + each, Path(each).relative_to(head).as_posix()) for each in found]
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """Return a key that sorts numbers in texts by their size.
+
+    Example:
+        >>> sorted(["step-10", "step-2", "step-2b"], key=natural)
+        ['step-2', 'step-2b', 'step-10']
+    """
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def _split(reference: str) -> tuple[str, str]:
+    """Return the prefix with its colon, and the path; an empty path for an adapter that reads none."""
+    prefix, colon, body = reference.partition(":")
+    if not colon:
+        return "", reference
+    return (f"{prefix}:", body) if prefix.casefold() in PREFIXES else (reference, "")
+
+
+def _fixed_part(path: str) -> Path:
+    parts = Path(path).parts
+    first = next(at for at, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:first])

@@ -1,0 +1,349 @@
+"""What a picture is made of, before it is drawn: panels with axes and marks, in the units of the data.
+
+A figure function turns results into a ``Figure``; ``page`` draws one as SVG for the report, ``paper`` by matplotlib
+for print, and ``plotted`` lists its data. Marks carry a role, which is a meaning and not a colour: each renderer gives
+the roles its colours and shapes, the same in all figures.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+from clipbench_reports.format import Number
+
+Role = Literal["image", "text", "pair", "ink", "chance", "m0", "m1", "m2", "m3", "m4", "m5"]
+"""Images, texts, what joins the two, what belongs to neither, what knows nothing; and models, where they share a panel."""
+
+MODELS: tuple[Role, ...] = ("m0", "m1", "m2", "m3", "m4", "m5")
+
+MAX_BREADTH = 1.15
+"""Up to which a picture stands in a column of a page."""
+FRACTION_TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """A range of values, its marks and its label; ``low`` may lie above ``high``, for an axis that runs downwards."""
+
+    low: Number
+    high: Number
+    ticks: Sequence[Number] = ()
+    label: str = ""
+    names: Sequence[str] = ()
+    """What is written at the marks, in place of their values; a line break is kept."""
+    is_percent: bool = False
+    is_log: bool = False
+    is_turned: bool = False
+    """Whether the words at the marks of an x axis stand upright, for many or long ones."""
+
+    def share(self, value: Number) -> float:
+        """Return where a value lies: 0 at the low end, 1 at the high one."""
+        low, high, here = (math.log(v) if self.is_log else v for v in (self.low, self.high, value))
+        return (here - low) / (high - low)
+
+    @property
+    def words(self) -> list[str]:
+        """How the marks are labelled."""
+        if self.names:
+            return list(self.names)
+        return [f"{100 * tick if self.is_percent else tick:.10g}".replace("-", "−") for tick in self.ticks]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line through points, over the band of its bounds where it has them."""
+
+    xs: Sequence[Number]
+    ys: Sequence[Number]
+    role: Role
+    name: str = ""
+    """For the legend; marks of one role and name share an entry."""
+    lows: Sequence[Number] | None = None
+    highs: Sequence[Number] | None = None
+    is_dashed: bool = False
+    has_dots: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dots:
+    """A mark at each point; a dense cloud has small ones, and is rasterised in print."""
+
+    xs: Sequence[Number]
+    ys: Sequence[Number]
+    role: Role
+    name: str = ""
+    is_dense: bool = False
+    ids: Sequence[str] = ()
+    """What each point is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranges:
+    """Values with the bars of their intervals, upright or lying; a missing bound is NaN."""
+
+    xs: Sequence[Number]
+    ys: Sequence[Number]
+    lows: Sequence[Number]
+    highs: Sequence[Number]
+    role: Role
+    name: str = ""
+    is_upright: bool = True
+    is_joined: bool = False
+    """Whether a thin line goes from each value to the next."""
+    ids: Sequence[str] = ()
+    """What each value is of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threads:
+    """A thin line from each start to its end, such as from an image to its text."""
+
+    starts: Float64[np.ndarray, "n 2"]
+    ends: Float64[np.ndarray, "n 2"]
+    name: str = ""
+    role: Role = "pair"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hill:
+    """A distribution: an outline over its foot."""
+
+    xs: Sequence[Number]
+    ys: Sequence[Number]
+    """Heights as they are drawn, ``foot`` where there is nothing."""
+    foot: Number
+    role: Role
+    name: str = ""
+    values: Sequence[Number] = ()
+    """What the heights stand for, before they were scaled and smoothed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    """A histogram: counts between edges."""
+
+    edges: Sequence[Number]
+    counts: Sequence[Number]
+    role: Role
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A straight line across the panel at a value of one axis; part of it, where the other axis' range is given."""
+
+    at: Number
+    axis: Literal["x", "y"]
+    role: Role
+    name: str = ""
+    is_dashed: bool = False
+    span: tuple[Number, Number] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shade:
+    """The area between two values of the x axis."""
+
+    low: Number
+    high: Number
+    name: str = ""
+    role: Role = "ink"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """A matrix of squares: row i, column j covers [j, j + 1] x [i, i + 1]."""
+
+    depths: Float64[np.ndarray, "rows columns"]
+    """In [0, 1]: from blank to full."""
+    values: Float64[np.ndarray, "rows columns"]
+    """What the depths stand for."""
+    words: Sequence[tuple[int, int, str]] = ()
+    """What is written into a cell: row, column, words."""
+    role: Role = "ink"
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boxes:
+    """Outlines of rectangles: left, low, right, high."""
+
+    corners: Sequence[tuple[Number, Number, Number, Number]]
+    role: Role = "ink"
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """A short text beside a point."""
+
+    words: str
+    x: Number
+    y: Number
+    role: Role = "ink"
+    anchor: Literal["start", "middle", "end"] = "start"
+    lift: Literal[-1, 0, 1] = 0
+    """Below the point, at its height, or above it."""
+    name: str = ""
+
+
+Mark = Line | Dots | Ranges | Threads | Hill | Bars | Rule | Shade | Cells | Boxes | Words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """A plane with two axes, and what is drawn in it, the lowest first."""
+
+    x: Axis
+    y: Axis
+    marks: Sequence[Mark]
+    title: str = ""
+    """What tells it from the other panels of its figure."""
+    aspect: float = 0.72
+    """Height of the plane divided by its width."""
+    is_to_scale: bool = False
+    """A unit of x is as long as a unit of y: one of the axes is widened to that end."""
+    has_grid: bool = True
+    is_broad: bool = False
+    """It has a row of its own, as wide as the figure, where others stand beside each other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """Panels, the sentence over them and the explanation under them."""
+
+    title: str
+    """One plain sentence with what is to be seen, and its numbers."""
+    panels: Sequence[Panel]
+    reading: str
+    """How to read the picture, where the definitions are, and what not to read into it."""
+    detail: str = ""
+    """What only the picture shows, for those who cannot see it."""
+    n_columns: int = 1
+    """Panels beside each other."""
+    keys: Sequence[str] = field(default=())
+    """Names of marks that need no entry in the legend, being written in the picture."""
+    breadth: float = 1.0
+    """Width that a picture of one column needs on a screen, where 1 is that of others; print has the width it is given."""
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it needs more than a column of a page."""
+        return self.n_columns > 1 or self.breadth > MAX_BREADTH
+
+
+def side_by_side(figures: Sequence[Figure], labels: Sequence[str], *, n_columns: int | None = None) -> Figure:
+    """Return the figures of several models as one, on shared axes; each has the same panels in the same order.
+
+    Args:
+        labels: of the models, one a figure.
+        n_columns: panels beside each other, where as many as there are models give each a column of its own; None: all
+            panels of a model in a row, or up to four models; broad ones below each other.
+    """
+    if len(figures) == 1:
+        return figures[0]
+    first, n_each = figures[0], len(figures[0].panels)
+    panels = [_labelled(panel, label) for figure, label in zip(figures, labels, strict=True) for panel in figure.panels]
+    panels = _sharing(panels, n_each)
+    if n_columns == len(figures):
+        panels = [panel for place in range(n_each) for panel in panels[place::n_each]]
+    return Figure(
+        title=" ".join(f"{label}: {figure.title}" for figure, label in zip(figures, labels, strict=True)),
+        panels=panels,
+        reading=first.reading,
+        detail=" ".join(f"{label}: {figure.detail}" for figure, label in zip(figures, labels, strict=True)),
+        n_columns=n_columns or _beside(first, n_each, len(figures)),
+        keys=first.keys,
+    )
+
+
+def fraction_axis(label: str) -> Axis:
+    """Return the axis that all fractions share: 0 to 100 %."""
+    return Axis(low=0, high=1, ticks=FRACTION_TICKS, label=label, is_percent=True)
+
+
+def nice_axis(values: Iterable[Number], label: str = "", *, n_steps: int = 5) -> Axis:
+    """Return an axis that holds all finite values, with round marks.
+
+    Example:
+        >>> list(nice_axis([0.1, 3.9]).ticks)
+        [0.0, 1.0, 2.0, 3.0, 4.0]
+    """
+    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # what differs by rounding alone is flat
+        low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+    step = nice_step(high - low, n_steps)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    ticks = [round(step * k, 12) for k in range(first, last + 1)]
+    return Axis(low=ticks[0], high=ticks[-1], ticks=ticks, label=label)
+
+
+def log_axis(values: Sequence[Number], label: str = "") -> Axis:
+    """Return a logarithmic axis over positive values, with marks at 1, 5, 20 and so on; the ends are marked.
+
+    Example:
+        >>> list(log_axis([1, 5, 60]).ticks)
+        [1.0, 5.0, 20.0, 60.0]
+    """
+    low, high = float(min(values)), float(max(values))
+    high = high if high > low else low * 2
+    step = (1.0, 5.0, 20.0, 100.0, 1000.0, 10000.0, 100000.0, 1e6)
+    inner = [tick for tick in step if low * 1.5 <= tick <= high / 1.5]
+    return Axis(low=low, high=high, ticks=[low, *inner, high], label=label, is_log=True)
+
+
+def nice_step(span: Number, n_steps: int = 5) -> float:
+    """Return the round step (1, 2, 2.5 or 5 times a power of ten) that divides a span into about ``n_steps``."""
+    rough = span / n_steps
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+
+
+def _beside(figure: Figure, n_each: int, n_models: int) -> int:
+    """Return how many panels stand in a row."""
+    if any(panel.is_broad for panel in figure.panels):
+        return 1
+    return n_each if n_each > 1 else min(4, n_models)
+
+
+def _labelled(panel: Panel, label: str) -> Panel:
+    return replace(panel, title=f"{label}: {panel.title}" if panel.title else label)
+
+
+def _sharing(panels: list[Panel], n_each: int) -> list[Panel]:
+    """Give the panels in the same place of each figure the same axes and the same shape."""
+    shared = list(panels)
+    for place in range(n_each):
+        alike = panels[place::n_each]
+        xs, ys = (_united([getattr(panel, name) for panel in alike]) for name in ("x", "y"))
+        shared[place::n_each] = [replace(panel, x=x, y=y) for panel, x, y in zip(alike, xs, ys, strict=True)]
+    return shared
+
+
+def _united(axes: list[Axis]) -> list[Axis]:
+    """Return the axes from the first end of all to the last: marks with names stay, others become the same."""
+    if not any(axis.names for axis in axes):
+        return [_union(axes)] * len(axes)
+    ends = (min, max) if axes[0].low <= axes[0].high else (max, min)
+    low, high = ends[0](axis.low for axis in axes), ends[1](axis.high for axis in axes)
+    return [replace(axis, low=low, high=high) for axis in axes]
+
+
+def _union(axes: list[Axis]) -> Axis:
+    """Return an axis that holds all of them."""
+    first = axes[0]
+    if all((axis.low, axis.high) == (first.low, first.high) for axis in axes):
+        return first
+    low, high = min(axis.low for axis in axes), max(axis.high for axis in axes)
+    if first.is_log:
+        return log_axis([low, high], first.label)
+    if not first.ticks:
+        return replace(first, low=low, high=high)
+    factor = 100 if first.is_percent else 1
+    made = nice_axis([factor * low, factor * high])
+    return replace(first, low=low, high=high, ticks=[t / factor for t in made.ticks if low <= t / factor <= high])

@@ -1,0 +1,191 @@
+"""All metrics that are fractions, on one axis; and what is between two models."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from clipbench.compare import Difference
+from clipbench.result import Metric
+from clipbench_reports import format as fmt
+from clipbench_reports.drawing import (
+    MODELS,
+    Axis,
+    Dots,
+    Figure,
+    Mark,
+    Panel,
+    Ranges,
+    Rule,
+    fraction_axis,
+    nice_axis,
+)
+from clipbench_reports.evidence import Lacking
+from clipbench_reports.figures._figure import CHANCE, bounds
+from clipbench_reports.groups import Group
+from clipbench_reports.svg import shorten
+
+NAME_LENGTH = 34
+ROW = 0.08
+"""Height of a row, where 1 is the width of a plane."""
+ASIDE = 0.5
+"""Of the distance of two rows, what the models of one row are spread over."""
+
+
+class _Row(NamedTuple):
+    name: str
+    by_place: dict[int, Metric]
+    """The metric of each model, by its place among the runs."""
+
+
+def scorecard(groups: Sequence[Group], labels: Sequence[str]) -> Figure:
+    """Return every metric that is a fraction and has a chance level, with interval, chance and published value.
+
+    Args:
+        labels: of the models.
+
+    Raises:
+        Lacking: no model has such a metric; or there are more models than can be told apart.
+    """
+    if len(labels) > len(MODELS):
+        raise Lacking(f"{len(labels)} models cannot be told apart in one panel: at most {len(MODELS)}")
+    found = [(group, rows) for group in groups if (rows := _rows(group))]
+    if not found:
+        raise Lacking("no metric is a fraction with a chance level")
+    measured = [
+        (f"{group.task}@{group.data}/{row.name}", labels[place], metric)
+        for group, rows in found
+        for row in rows
+        for place, metric in row.by_place.items()
+    ]
+    above = sum(1 for _, _, metric in measured if _is_above(metric))
+    last = len(found) - 1
+    return Figure(
+        title=f"{above} of {len(measured)} values lie above chance, their interval not reaching it.",
+        panels=[_panel(group, rows, labels, is_last=k == last) for k, (group, rows) in enumerate(found)],
+        reading="Values with their 95 % intervals; those without a chance level are left out.",
+        detail=" ".join(f"{name}, {label}: {fmt.percent(metric.value)} %." for name, label, metric in measured),
+    )
+
+
+def _panel(group: Group, rows: Sequence[_Row], labels: Sequence[str], *, is_last: bool) -> Panel:
+    x = fraction_axis("%" if is_last else "")
+    return Panel(
+        title=f"{group.task}@{group.data}",
+        x=x if is_last else replace(x, names=[""] * len(x.ticks)),
+        y=Axis(low=len(rows) - 0.5, high=-0.5, ticks=range(len(rows)), names=[row.name for row in rows]),
+        marks=_marks(rows, labels),
+        aspect=ROW * len(rows) + 0.03,
+    )
+
+
+def compare(found: Sequence[Difference], labels: tuple[str, str]) -> Figure:
+    """Return the difference of two models in every fraction, with its paired interval and a line at zero.
+
+    Raises:
+        Lacking: they share no metric that is a fraction.
+    """
+    shown = [each for each in found if each.base.unit == "fraction"]
+    if not shown:
+        raise Lacking("the runs share no metric that is a fraction")
+    names = _difference_names(shown)
+    ends = [end for each in shown for end in (each.value, each.low, each.high) if end is not None]
+    axis = nice_axis([0, *(100 * end for end in ends)], "Difference, percentage points")
+    rows = range(len(shown))
+    better, worse = (sum(1 for each in shown if _goes(each) == way) for way in (1, -1))
+    return Figure(
+        title=f"{labels[1]} against {labels[0]}: {better} better, {worse} worse, "
+        f"{len(shown) - better - worse} without evidence either way.",
+        panels=[
+            Panel(
+                x=axis,
+                y=Axis(low=len(shown) - 0.5, high=-0.5, ticks=rows, names=names),
+                marks=[
+                    Rule(at=0, axis="x", role="ink"),
+                    Ranges(
+                        xs=[100 * each.value for each in shown],
+                        ys=list(rows),
+                        lows=[math.nan if each.low is None else 100 * each.low for each in shown],
+                        highs=[math.nan if each.high is None else 100 * each.high for each in shown],
+                        role="ink",
+                        name=f"{labels[1]} minus {labels[0]}",
+                        is_upright=False,
+                        ids=[f"{each.evaluation}/{each.name}" for each in shown],
+                    ),
+                ],
+                aspect=ROW * len(shown) + 0.05,
+            )
+        ],
+        reading="Differences in percentage points, to the right where the second model has the larger value, with 95 % "
+        "intervals paired by sample; a value without a bar has no paired interval. ↓: less is better.",
+    )
+
+
+def _rows(group: Group) -> list[_Row]:
+    names = dict.fromkeys(name for entry in group.measured for name in entry.evaluation.metrics)
+    found = []
+    for name in names:
+        by_place = {
+            entry.place: entry.evaluation.metrics[name] for entry in group.measured if name in entry.evaluation.metrics
+        }
+        kept = {place: metric for place, metric in by_place.items() if _is_shown(metric)}
+        if kept:
+            found.append(_Row(shorten(name, NAME_LENGTH), kept))
+    return found
+
+
+def _is_shown(metric: Metric) -> bool:
+    return metric.unit == "fraction" and metric.value is not None and metric.chance is not None
+
+
+def _is_above(metric: Metric) -> bool:
+    return metric.low is not None and metric.chance is not None and metric.low > metric.chance
+
+
+def _marks(rows: Sequence[_Row], labels: Sequence[str]) -> list[Mark]:
+    marks: list[Mark] = []
+    for k, row in enumerate(rows):
+        chance = next(metric.chance for metric in row.by_place.values())
+        assert chance is not None, row
+        marks.append(Rule(at=chance, axis="x", role="chance", name=CHANCE, span=(k - 0.4, k + 0.4)))
+    for place, label in enumerate(labels):
+        aside = ASIDE * ((place + 0.5) / len(labels) - 0.5) if len(labels) > 1 else 0.0
+        own = [(k + aside, row.by_place[place]) for k, row in enumerate(rows) if place in row.by_place]
+        names = [row.name for row in rows if place in row.by_place]
+        marks.append(
+            Ranges(
+                xs=[metric.value or 0.0 for _, metric in own],
+                ys=[y for y, _ in own],
+                lows=[bounds(metric)[0] for _, metric in own],
+                highs=[bounds(metric)[1] for _, metric in own],
+                role=MODELS[place],
+                name=label,
+                is_upright=False,
+                ids=names,
+            )
+        )
+        published = [
+            (each.value, y, name) for (y, metric), name in zip(own, names, strict=True) for each in metric.published
+        ]
+        if published:
+            xs, ys, ids = zip(*published, strict=True)
+            marks.append(Dots(xs=xs, ys=ys, role="pair", name="published", ids=ids))
+    return marks
+
+
+def _difference_names(found: Sequence[Difference]) -> list[str]:
+    """Return the names of metrics, with the evaluation where several have a metric of the name."""
+    arrows = {True: "", False: " ↓", None: ""}
+    names = [each.name for each in found]
+    whole = [f"{each.name}, {each.evaluation}" if names.count(each.name) > 1 else each.name for each in found]
+    return [
+        shorten(name, NAME_LENGTH) + arrows[each.base.higher_is_better] for name, each in zip(whole, found, strict=True)
+    ]
+
+
+def _goes(each: Difference) -> int:
+    """Return 1 where the interval says better, -1 where it says worse, 0 where it says neither."""
+    if each.low is None or each.high is None or each.low <= 0 <= each.high:
+        return 0
+    sign = 1 if each.low > 0 else -1
+    return -sign if each.base.higher_is_better is False else sign

@@ -1,0 +1,142 @@
+"""What happens when images and texts are moved: along the gap, or by a correction made afterwards."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from clipbench_reports import format as fmt
+from clipbench_reports.drawing import Axis, Figure, Mark, Panel, Role, Rule, nice_axis
+from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.figures._figure import curve_line
+
+SHIFTS: dict[str, tuple[str, Role, bool]] = {
+    "shift_both": ("both moved by half", "ink", False),
+    "shift_image": ("images moved", "image", False),
+    "shift_text": ("texts moved", "text", False),
+}
+CORRECTIONS: dict[str, tuple[str, Role, bool]] = {
+    "centring": ("centred", "ink", False),
+    "standardising": ("standardised", "pair", False),
+    "collapse": ("centred, length kept", "ink", True),
+}
+"""Ways to move vectors: the words, the role and whether the line is dashed."""
+
+
+class _Moved(NamedTuple):
+    """A family of ways to move vectors."""
+
+    ways: Mapping[str, tuple[str, Role, bool]]
+    label: str
+    """Of the axis that says how far."""
+    marks_gap: bool
+
+
+class Quantity(NamedTuple):
+    """What is measured anew after the vectors were moved."""
+
+    label: str
+    is_percent: bool
+
+
+QUANTITIES = {
+    "gap": Quantity("Gap", False),
+    "loss": Quantity("Contrastive loss", False),
+    "image_retrieval_recall@1": Quantity("Image retrieval R@1, %", True),
+    "text_retrieval_recall@1": Quantity("Text retrieval R@1, %", True),
+    "acc1": Quantity("Zero-shot acc1, %", True),
+}
+"""Each has a panel; recall at more than the first place is in the result only."""
+
+MOVED = frozenset(
+    f"{quantity}_by_{way}"
+    for way in (*SHIFTS, *CORRECTIONS)
+    for quantity in (*QUANTITIES, *(f"{side}_retrieval_recall@{k}" for side in ("image", "text") for k in (5, 10)))
+)
+"""Curves that these figures show, or that are more of the same; each of zero-shot has the name of its label set before it."""
+
+
+def shift(evidence: Evidence) -> Figure:
+    """Return gap, loss, recall and accuracy as the modalities are moved along the gap vector (Liang et al., 2022).
+
+    Raises:
+        Lacking: the run holds no such curves.
+    """
+    found = _panels(evidence, _Moved(SHIFTS, "Distance moved", marks_gap=True))
+    gap, loss = evidence.curve("gap_by_shift_both"), evidence.curve("loss_by_shift_both")
+    best = min(zip(loss.y, loss.x, strict=True))
+    here = dict(zip(loss.x, loss.y, strict=True)).get(0.0)
+    title = (
+        f"Closing the gap changes it from {fmt.significant(dict(zip(gap.x, gap.y, strict=True)).get(0.0))} to "
+        f"{fmt.significant(min(gap.y))}; of the distances tried, the loss is least at {fmt.significant(best[1])} "
+        f"({fmt.significant(best[0])}, and {fmt.significant(here)} unmoved)."
+    )
+    return Figure(
+        title=title,
+        panels=found,
+        n_columns=2,
+        reading="Vectors are moved along the unit gap vector by the distance on the axis, towards each other to the right, "
+        "and put at unit length again; all is then scored anew, the loss over all pairs shown at the model’s own "
+        "temperature.",
+    )
+
+
+def corrections(evidence: Evidence) -> Figure:
+    """Return gap, loss, recall and accuracy under corrections that are fitted on one half, scored on the other.
+
+    Raises:
+        Lacking: the run holds no such curves.
+    """
+    found = _panels(evidence, _Moved(CORRECTIONS, "Strength of the correction", marks_gap=False))
+    recall = evidence.curve("image_retrieval_recall@1_by_centring")
+    return Figure(
+        title=f"Centring each modality takes recall@1 of images from {fmt.percent(recall.y[0])} to "
+        f"{fmt.percent(recall.y[-1])} %.",
+        panels=found,
+        n_columns=2,
+        reading="The mean of each modality (and its spread by dimension, where vectors are standardised) is taken from one "
+        "half of the pairs, subtracted in part or, at 1, in whole from the other half, which is then scored anew. "
+        "Centred and standardised vectors are put at unit length again; where the length is kept, scores are dot "
+        "products.",
+    )
+
+
+def _panels(evidence: Evidence, moved: _Moved) -> list[Panel]:
+    """Return a panel a quantity, and one a label set for zero-shot accuracy."""
+    curves, end = evidence.evaluation.curves, f"_by_{next(iter(moved.ways))}"
+    if f"gap{end}" not in curves:
+        raise Lacking(f"the run holds no curves by {moved.label.lower()}: run modality-gap again to have them")
+    names = {name: name for name in QUANTITIES}
+    names |= {name.removesuffix(end): "acc1" for name in curves if name.endswith(f"/acc1{end}")}
+    found = [(name, quantity) for name, quantity in names.items() if f"{name}{end}" in curves]
+    return [_panel(evidence, moved, name, QUANTITIES[quantity]) for name, quantity in found]
+
+
+def _panel(evidence: Evidence, moved: _Moved, name: str, quantity: Quantity) -> Panel:
+    lines = [
+        curve_line(evidence.curve(f"{name}_by_{way}"), role, words, is_dashed=is_dashed)
+        for way, (words, role, is_dashed) in moved.ways.items()
+        if f"{name}_by_{way}" in evidence.evaluation.curves
+    ]
+    values = [y for line in lines for y in line.ys]
+    return Panel(
+        x=nice_axis([x for line in lines for x in line.xs], moved.label, n_steps=4),
+        y=_percent(values, quantity.label) if quantity.is_percent else nice_axis(values, quantity.label),
+        marks=[*_uprights(evidence, moved), *lines],
+        title=f"Label set {name.rpartition('/')[0]}" if "/" in name else "",
+    )
+
+
+def _uprights(evidence: Evidence, moved: _Moved) -> list[Mark]:
+    if not moved.marks_gap:
+        return []
+    gap = evidence.evaluation.metrics.get("gap")
+    whole = (
+        [Rule(at=gap.value, axis="x", role="chance", name="unmoved, and moved by the gap")] if gap and gap.value else []
+    )
+    return [Rule(at=0, axis="x", role="chance"), *whole]
+
+
+def _percent(values: list[float], label: str) -> Axis:
+    made = nice_axis([100 * value for value in values], label)
+    ticks = [tick / 100 for tick in made.ticks]
+    return replace(made, low=made.low / 100, high=made.high / 100, ticks=ticks, is_percent=True)

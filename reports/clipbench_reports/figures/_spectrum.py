@@ -1,0 +1,92 @@
+"""How few dimensions make the gap, and what is left without them."""
+
+from dataclasses import replace
+
+from clipbench.result import Curve
+from clipbench_reports import format as fmt
+from clipbench_reports.drawing import Axis, Figure, Line, Mark, Panel, Role, Rule, fraction_axis, log_axis, nice_axis
+from clipbench_reports.evidence import Evidence
+from clipbench_reports.figures._figure import curve_line
+
+RECALLS: dict[str, tuple[str, Role]] = {
+    "image_retrieval_recall@1_by_ablation": ("recall@1, caption → image", "image"),
+    "text_retrieval_recall@1_by_ablation": ("recall@1, image → caption", "text"),
+}
+DRAWN = frozenset(
+    {
+        "gap_spectrum",
+        "gap_share_by_dimensions",
+        "separability_by_dimensions",
+        "gap_by_ablation",
+        *RECALLS,
+    }
+)
+"""Curves that this figure shows."""
+
+
+def spectrum(evidence: Evidence) -> Figure:
+    """Return how the gap is spread over dimensions, and gap and recall when the dimensions that carry most are removed.
+
+    Raises:
+        Lacking: the run kept no spectrum.
+    """
+    share = evidence.curve("gap_share_by_dimensions")
+    needed = next((x for x, y in zip(share.x, share.y, strict=True) if y >= 0.9), share.x[-1])
+    return Figure(
+        title=f"{fmt.counted(int(needed), 'dimension')} of {fmt.count(share.x[-1])} carry 90 % of the squared gap"
+        f"{_loss(evidence)}.",
+        panels=[_concentration(evidence, share), _ablation(evidence, share.x[-1])],
+        reading="Above: dimensions in the order of their share of the squared distance of the two means, added up; and how "
+        "many vectors a linear classifier tells right by so many dimensions, on pairs it has not seen. Below: what is "
+        "left of the gap, and recall@1, when the dimensions that carry most are removed from all vectors, which are "
+        "then put at unit length again; on the left edge, nothing is removed.",
+    )
+
+
+def _loss(evidence: Evidence) -> str:
+    """Return what removing dimensions does to the gap and to recall, where that was measured."""
+    name = "image_retrieval_recall@1_by_ablation"
+    if "gap_by_ablation" not in evidence.evaluation.curves or name not in evidence.evaluation.curves:
+        return ""
+    gap, recall = evidence.curve("gap_by_ablation"), evidence.curve(name)
+    half = next((k for k, y in enumerate(gap.y) if y <= gap.y[0] / 2), len(gap.y) - 1)
+    return (
+        f"; without {fmt.count(gap.x[half])} of them the gap is {fmt.significant(gap.y[half])} instead of "
+        f"{fmt.significant(gap.y[0])}, and recall@1 of images {fmt.percent(recall.y[half])} instead of "
+        f"{fmt.percent(recall.y[0])} %"
+    )
+
+
+def _concentration(evidence: Evidence, share: Curve) -> Panel:
+    marks: list[Mark] = [curve_line(share, "ink", "share of the squared gap")]
+    if "separability_by_dimensions" in evidence.evaluation.curves:
+        told = evidence.curve("separability_by_dimensions")
+        marks.append(curve_line(told, "pair", "told by a linear classifier"))
+    marks.append(Rule(at=0.9, axis="y", role="chance"))
+    return Panel(x=log_axis([1, share.x[-1]], "Dimensions kept"), y=fraction_axis("Share, %"), marks=marks, aspect=0.45)
+
+
+def _ablation(evidence: Evidence, n_dimensions: float) -> Panel:
+    """Return the panel of what is left; the point with nothing removed stands at the edge of the logarithmic axis."""
+    curves = evidence.evaluation.curves
+    marks: list[Mark] = []
+    if "gap_by_ablation" in curves:
+        gap = evidence.curve("gap_by_ablation")
+        relative = [y / gap.y[0] for y in gap.y] if gap.y[0] else gap.y
+        marks.append(_from_the_edge(replace(gap, y=relative), "gap, of the whole", "ink"))
+    for name, (words, role) in RECALLS.items():
+        if name in curves:
+            marks.append(_from_the_edge(evidence.curve(name), words, role))
+    highest = max((y for mark in marks if isinstance(mark, Line) for y in mark.ys), default=1.0)
+    y = fraction_axis("Left, %") if highest <= 1 else _percent(highest)
+    x = log_axis([0.5, max(2.0, n_dimensions)], "Dimensions removed")
+    return Panel(x=replace(x, names=["0", *x.words[1:]]), y=y, marks=marks, aspect=0.45)
+
+
+def _percent(highest: float) -> Axis:
+    made = nice_axis([0, 100 * highest])
+    return replace(fraction_axis("Left, %"), high=made.high / 100, ticks=[tick / 100 for tick in made.ticks])
+
+
+def _from_the_edge(curve: Curve, name: str, role: Role) -> Line:
+    return curve_line(replace(curve, x=[x or 0.5 for x in curve.x]), role, name)

@@ -1,0 +1,112 @@
+"""What gap, cones and recall do while a model trains."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from clipbench.history import History
+from clipbench_reports import format as fmt
+from clipbench_reports.drawing import Axis, Figure, Line, Panel, Role, fraction_axis, nice_axis
+from clipbench_reports.evidence import Lacking
+
+COSINES: dict[str, tuple[str, Role]] = {
+    "image_cone": ("image–image", "image"),
+    "text_cone": ("text–text", "text"),
+    "pair_cosine": ("true pair", "pair"),
+}
+RECALLS: dict[str, tuple[str, Role]] = {
+    "image_retrieval_recall@1": ("caption → image", "image"),
+    "text_retrieval_recall@1": ("image → caption", "text"),
+}
+
+
+def track(history: History) -> Figure:
+    """Return gap, mean cosines and recall@1 against the training step.
+
+    Raises:
+        Lacking: the history has fewer than two steps, or no gap.
+    """
+    if len(history.steps) < 2:
+        raise Lacking(f"{history.label} was measured at one step only: a track needs two or more")
+    gap = _line(history, "gap", "gap", "ink")
+    if not gap:
+        raise Lacking(f"{history.label} holds no gap: measure modality-gap on its checkpoints")
+    cosines = [line for name, (words, role) in COSINES.items() for line in _line(history, name, words, role)]
+    recalls = [line for name, (words, role) in RECALLS.items() for line in _line(history, name, words, role)]
+    x = _steps(history.steps)
+    ends = f"from {fmt.significant(gap[0].ys[0])} at step {fmt.count(gap[0].xs[0])}"
+    panels = [_panel(x, nice_axis([0, *gap[0].ys], "Gap", n_steps=3), gap)]
+    if cosines:
+        values = [0, *(y for line in cosines for y in line.ys)]
+        panels.append(_panel(x, nice_axis(values, "Mean cosine", n_steps=3), cosines))
+    if recalls:
+        panels.append(_panel(x, fraction_axis("Recall@1, %"), recalls))
+    panels = [*(replace(panel, x=replace(x, label="")) for panel in panels[:-1]), panels[-1]]
+    return Figure(
+        title=f"The gap goes {ends} to {fmt.significant(gap[0].ys[-1])} at step {fmt.count(gap[0].xs[-1])}{_recall(recalls)}.",
+        panels=panels,
+        reading=f"Measured at {fmt.counted(len(history.steps), 'step')} of the training, on pairs that it does not see.",
+        detail=" ".join(
+            f"{line.name}: {fmt.significant(line.ys[0])} to {fmt.significant(line.ys[-1])}."
+            for line in cosines + recalls
+        ),
+    )
+
+
+def progress(history: History) -> Figure:
+    """Return the first metric of each evaluation against the training step, a panel each.
+
+    Raises:
+        Lacking: the history has fewer than two steps, or no metrics of evaluations.
+    """
+    if len(history.steps) < 2:
+        raise Lacking(f"{history.label} was measured at one step only: progress needs two or more")
+    firsts: dict[str, str] = {}
+    for name, values in history.values.items():
+        evaluation, _, metric = name.partition("/")
+        if metric and any(value is not None for value in values):
+            firsts.setdefault(evaluation, name)
+    lines = [line for name in firsts.values() for line in _line(history, name, name, "ink")]
+    if not lines:
+        raise Lacking(f"{history.label} holds no metrics of evaluations")
+    x = _steps(history.steps)
+    return Figure(
+        title=f"{fmt.counted(len(lines), 'evaluation')} at {fmt.counted(len(history.steps), 'step')} of one training.",
+        panels=[
+            Panel(x=x, y=nice_axis([0, *line.ys], n_steps=3), marks=[line], title=line.name, aspect=0.6)
+            for line in lines
+        ],
+        n_columns=min(3, len(lines)),
+        reading="The first metric of each evaluation against the training step; fractions in [0, 1].",
+        detail=" ".join(
+            f"{line.name}: {fmt.significant(line.ys[0])} to {fmt.significant(line.ys[-1])}." for line in lines
+        ),
+    )
+
+
+def _steps(steps: Sequence[float]) -> Axis:
+    """Return an axis that ends where the training does."""
+    made = nice_axis(steps, "Training step", n_steps=4)
+    ticks = [tick for tick in made.ticks if steps[0] <= tick <= steps[-1]]
+    return Axis(low=steps[0], high=steps[-1], ticks=ticks, label=made.label)
+
+
+def _recall(lines: Sequence[Line]) -> str:
+    if not lines:
+        return ""
+    return f", recall@1 of images from {fmt.percent(lines[0].ys[0])} to {fmt.percent(lines[0].ys[-1])} %"
+
+
+def _line(history: History, name: str, words: str, role: Role) -> list[Line]:
+    """Return the line of a scalar, of whichever evaluation holds it first; none where there is none."""
+    full = next((each for each in history.values if each == name or each.endswith(f"/{name}")), None)
+    if full is None:
+        return []
+    points = [(x, y) for x, y in zip(history.steps, history.values[full], strict=True) if y is not None]
+    if not points:
+        return []
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    return [Line(xs=xs, ys=ys, role=role, name=words, has_dots=len(points) <= 30)]
+
+
+def _panel(x: Axis, y: Axis, lines: Sequence[Line]) -> Panel:
+    return Panel(x=x, y=y, marks=lines, aspect=0.42)

@@ -1,0 +1,274 @@
+"""A figure for print, by matplotlib: as wide as a column of a paper, with text of the size of its captions.
+
+Fonts are embedded as TrueType (type 42), lines are vectors, dense clouds are pixels, and nothing in a file depends on
+when it was made. Colours are those of the report; what colour tells, the shape of a mark or a line tells too.
+"""
+
+import os
+import tempfile
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from clipbench.errors import ClipbenchError, UsageError
+from clipbench_reports.drawing import (
+    Axis,
+    Figure,
+    Mark,
+)
+from clipbench_reports.layout import Place, lay_out
+from clipbench_reports.paper_marks import GRID, POINTS, RULE, put, sample
+from clipbench_reports.tex import escaped
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+    from matplotlib.text import Text
+    from matplotlib.typing import RcKeyType
+
+WIDTHS = {"column": 8.25, "full": 17.5}
+"""Of a column and of both, in cm: 3.25 and 6.875 inches, as two-column conferences have them."""
+CM = 1 / 2.54
+NARROWEST = 1.0
+"""Width of a panel beside others, in inches."""
+LETTER = 0.46
+"""Width of a letter, on average, where 1 is its height."""
+DPI = 300
+"""Of what is not a vector."""
+GAP, NEAR = 0.12, 1.0
+"""Between rows of planes, in inches; how far the boxes of two labels may reach into each other, in pixels."""
+
+
+SETTINGS: "dict[RcKeyType, Any]" = {
+    "font.family": ["STIXGeneral", "DejaVu Sans"],
+    "mathtext.fontset": "stix",
+    "font.size": POINTS,
+    "axes.titlesize": POINTS,
+    "axes.labelsize": POINTS,
+    "xtick.labelsize": POINTS,
+    "ytick.labelsize": POINTS,
+    "legend.fontsize": POINTS,
+    "axes.linewidth": 0.5,
+    "axes.edgecolor": RULE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "axes.labelpad": 2,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.pad": 2,
+    "ytick.major.pad": 2,
+    "grid.color": GRID,
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "legend.handletextpad": 0.4,
+    "legend.columnspacing": 1.2,
+    "legend.borderaxespad": 0.1,
+    "legend.borderpad": 0.1,
+    "figure.constrained_layout.h_pad": 0.04,
+    "figure.constrained_layout.w_pad": 0.02,
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "clipbench",
+    "pgf.rcfonts": False,
+    "savefig.dpi": DPI,
+    "text.parse_math": False,
+    "path.simplify": False,
+}
+UNDATED: dict[str, dict[str, Any]] = {
+    "svg": {"metadata": {"Date": None}},
+    "pdf": {"metadata": {"CreationDate": None}},
+    "ps": {"metadata": {"CreationDate": None}},
+    "eps": {"metadata": {"CreationDate": None}},
+}
+"""What keeps a file from saying when it was made, for the types that would."""
+
+
+def save(figure: Figure, path: Path, *, width: float = WIDTHS["column"], style: Path | None = None) -> None:
+    """Write a figure as the type that its name ends in, whole or not at all; equal figures give equal bytes.
+
+    Args:
+        width: in cm.
+        style: a matplotlib style file, whose settings come before ours.
+
+    Raises:
+        UsageError: the type, the width or the style cannot be, or the file cannot be written.
+        ClipbenchError: the type needs a program that is not there.
+    """
+    kind = check_path(path)
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        _use(style)
+        canvas = _canvas(escaped(figure) if kind == "pgf" else figure, width * CM)
+        try:
+            _write(canvas, path, kind)
+        except OSError as error:
+            raise UsageError(f"cannot write the figure {path}: {error.strerror or error}") from error
+
+
+def check_path(path: Path) -> str:
+    """Return the type of a file by its name.
+
+    Raises:
+        UsageError: matplotlib writes no such type.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in kinds:
+        raise UsageError(f"cannot write {path}: matplotlib writes no '{kind}', expected one of {', '.join(kinds)}")
+    return kind
+
+
+def _use(style: Path | None) -> None:
+    if style is None:
+        return
+    import matplotlib.style
+
+    try:
+        matplotlib.style.use(style if style.suffix or style.exists() else str(style))
+    except OSError as error:
+        raise UsageError(
+            f"--style {style}: expected a matplotlib style file, or the name of a style of its own"
+        ) from error
+
+
+def _write(canvas: "Canvas", path: Path, kind: str) -> None:
+    """Write the file, and the pictures that a pgf has beside it, in a folder of their own first."""
+    from matplotlib.backends.backend_pgf import LatexError
+
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
+        try:
+            canvas.savefig(Path(folder) / path.name, format=kind, **UNDATED.get(kind, {}))
+        except (LatexError, RuntimeError, FileNotFoundError) as error:
+            if kind != "pgf":
+                raise
+            raise ClipbenchError(
+                f"cannot write {path}: pgf needs a TeX system ({str(error).splitlines()[0]}): install one, or write pdf"
+            ) from error
+        for made in sorted(Path(folder).iterdir()):
+            os.replace(made, path.parent / made.name)
+
+
+def _canvas(figure: Figure, width: float) -> "Canvas":
+    """Return the figure at a width in inches, as high as its content."""
+    from matplotlib.figure import Figure as Canvas
+
+    layout = lay_out(figure, at_most=max(1, int(width / NARROWEST)))
+    heights = [_height(row, width, layout.n_columns) for row in layout.rows]
+    # Higher than is needed: the planes are then as wide as they can be, and the height is cut to them.
+    canvas = Canvas(figsize=(width, sum(heights) + len(heights) + 1), layout="constrained")
+    grid = canvas.add_gridspec(len(layout.rows), layout.n_columns, height_ratios=heights)
+    rows = []
+    for k, row in enumerate(layout.rows):
+        spots = [grid[k, :]] if row[0].panel.is_broad else [grid[k, column] for column in range(len(row))]
+        rows.append([canvas.add_subplot(spot) for spot in spots])
+        slot = width / (1 if row[0].panel.is_broad else layout.n_columns)
+        for place, axes in zip(row, rows[-1], strict=True):
+            _draw(place, axes, slot)
+    if layout.legend:
+        canvas.legend(**_legend(layout.legend, width), loc="outside upper left")
+    _fit(canvas, rows)
+    return canvas
+
+
+def _height(row: "Sequence[Place]", width: float, n_columns: int) -> float:
+    """Return about how high the planes of a row are, in inches."""
+    slot = width if row[0].panel.is_broad else width / n_columns
+    return max(place.panel.aspect for place in row) * slot
+
+
+def _fit(canvas: "Canvas", rows: "Sequence[Sequence[Axes]]") -> None:
+    """Cut the height to what is drawn, and leave out the words that would touch others."""
+    canvas.draw_without_rendering()
+    boxes = [[axes.get_tightbbox() for axes in row] for row in rows]
+    heights = [max(box.height for box in row if box is not None) for row in boxes]
+    heights += [legend.get_window_extent().height for legend in canvas.legends]
+    canvas.set_figheight(sum(heights) / canvas.dpi + GAP * len(heights))
+    canvas.draw_without_rendering()
+    for axes in canvas.axes:
+        _thin(axes.get_xticklabels())
+        _thin(axes.get_yticklabels())
+        for image in axes.images:
+            _thin_cells(axes, n_columns=image.get_size()[1])
+
+
+def _thin(labels: "Sequence[Text]") -> None:
+    """Hide the labels of an axis that would touch the one before them."""
+    last = None
+    for label in labels:
+        box = label.get_window_extent()
+        label.set_visible(last is None or not last.padded(-NEAR).overlaps(box.padded(-NEAR)))
+        last = box if label.get_visible() else last
+
+
+def _thin_cells(axes: "Axes", *, n_columns: int) -> None:
+    """Hide what is written into the cells of a matrix where it is wider than a cell."""
+    if any(words.get_window_extent().width > axes.bbox.width / n_columns for words in axes.texts):
+        for words in axes.texts:
+            words.set_visible(False)
+
+
+def _draw(place: Place, axes: "Axes", slot: float) -> None:
+    """Draw a panel with its title and legend over it, in a slot of so many inches."""
+    panel = place.panel
+    axes.set_box_aspect(panel.aspect)
+    axes.grid(panel.has_grid, axis="y")
+    for mark in panel.marks:
+        put(mark, axes)
+    _set_axis(axes, panel.x, "x")
+    _set_axis(axes, panel.y, "y")
+    n_letters = int(slot * 72 / POINTS / LETTER)
+    axes.set_xlabel(textwrap.fill(panel.x.label, n_letters - 4), linespacing=1.0)
+    title = textwrap.fill(panel.title, n_letters - 6)
+    if place.legend:
+        above = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "alignment": "left", "title": title or None}
+        axes.legend(**_legend(place.legend, slot), **above)
+    elif title:
+        axes.set_title(title, pad=4, linespacing=1.0)
+
+
+def _set_axis(axes: "Axes", axis: Axis, which: Literal["x", "y"]) -> None:
+    if axis.is_log:
+        axes.set(**{f"{which}scale": "log"})
+    axes.set(**{f"{which}lim": (axis.low, axis.high), f"{which}label": axis.label})
+    axes.set(**{f"{which}ticks": list(axis.ticks), f"{which}ticklabels": axis.words})
+    getattr(axes, f"{which}axis").minorticks_off()
+    if axis.names:
+        axes.tick_params(axis=which, length=0)
+    if axis.is_turned:
+        axes.tick_params(axis=which, labelrotation=90)
+    for label in getattr(axes, f"get_{which}ticklabels")():
+        label.set_linespacing(1.0)
+
+
+def _legend(marks: Sequence[Mark], width: float) -> dict[str, Any]:
+    """Return the entries of a legend, in as many columns as fit."""
+    names = [mark.name for mark in marks]
+    n_columns = next((n for n in range(len(names), 1, -1) if _legend_width(names, n) <= width), 1)
+    # matplotlib fills a column before the next; names are read by rows.
+    order = [place for column in range(n_columns) for place in range(column, len(names), n_columns)]
+    return {
+        "handles": [sample(marks[place]) for place in order],
+        "labels": [names[place] for place in order],
+        "ncols": n_columns,
+    }
+
+
+def _legend_width(names: Sequence[str], n_columns: int) -> float:
+    """Return about how wide a legend is, in inches: its letters, and samples."""
+    columns = (names[column::n_columns] for column in range(n_columns))
+    letters = sum(LETTER * max(len(name) for name in column) + 3.4 for column in columns)
+    return letters * POINTS / 72

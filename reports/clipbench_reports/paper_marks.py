@@ -1,0 +1,216 @@
+"""Marks as matplotlib draws them: what colour tells, the shape of a dot or a line tells too."""
+
+from functools import singledispatch
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from clipbench_reports.drawing import (
+    Bars,
+    Boxes,
+    Cells,
+    Dots,
+    Hill,
+    Line,
+    Mark,
+    Ranges,
+    Rule,
+    Shade,
+    Threads,
+    Words,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+POINTS = 8
+"""Of all text."""
+
+
+class Look(NamedTuple):
+    """How a role is drawn."""
+
+    colour: str
+    marker: str
+    dashes: Any
+
+
+LOOKS = {
+    "image": Look("#0072b2", "o", "solid"),
+    "text": Look("#d55e00", "s", (0, (5, 1.5))),
+    "pair": Look("#6b6b6b", "^", (0, (3, 1, 1, 1))),
+    "ink": Look("#1c1c1e", "D", "solid"),
+    "chance": Look("#5f6064", "", (0, (1, 2))),
+    "m0": Look("#1c1c1e", "o", "solid"),
+    "m1": Look("#009e73", "s", (0, (5, 1.5))),
+    "m2": Look("#cc79a7", "^", (0, (3, 1, 1, 1))),
+    "m3": Look("#b78a00", "D", (0, (1, 1))),
+    "m4": Look("#56b4e9", "v", (0, (7, 2))),
+    "m5": Look("#8a5a3c", "P", (0, (4, 1, 1, 1, 1, 1))),
+}
+RULE, GRID = "#1c1c1e", "#e4e4e0"
+
+
+@singledispatch
+def put(mark: object, axes: "Axes") -> None:
+    """Draw a mark."""
+    raise TypeError(f"no way to draw a {type(mark).__name__}")
+
+
+@put.register(Line)
+def _(mark: Line, axes: "Axes") -> None:
+    look = LOOKS[mark.role]
+    if mark.lows is not None and mark.highs is not None:
+        axes.fill_between(mark.xs, mark.lows, mark.highs, color=look.colour, alpha=0.16, linewidth=0)
+    marker = look.marker if mark.has_dots else ""
+    axes.plot(
+        mark.xs, mark.ys, color=look.colour, linestyle=_dashes(mark), marker=marker, clip_on=not mark.has_dots, zorder=3
+    )
+
+
+@put.register(Dots)
+def _(mark: Dots, axes: "Axes") -> None:
+    look, size = LOOKS[mark.role], 2.0 if mark.is_dense else 9.0
+    axes.scatter(
+        mark.xs,
+        mark.ys,
+        s=size,
+        color=look.colour,
+        marker=look.marker,
+        linewidths=0,
+        alpha=0.7 if mark.is_dense else 1,
+        rasterized=mark.is_dense,
+        clip_on=mark.is_dense,
+        zorder=3,
+    )
+
+
+@put.register(Ranges)
+def _(mark: Ranges, axes: "Axes") -> None:
+    look, lows, highs = LOOKS[mark.role], np.array(mark.lows, float), np.array(mark.highs, float)
+    known = np.isfinite(lows) & np.isfinite(highs)
+    if mark.is_upright:
+        axes.vlines(np.array(mark.xs)[known], lows[known], highs[known], color=look.colour, linewidth=1)
+    else:
+        axes.hlines(np.array(mark.ys)[known], lows[known], highs[known], color=look.colour, linewidth=1)
+    axes.plot(
+        mark.xs,
+        mark.ys,
+        color=look.colour,
+        linestyle="solid" if mark.is_joined else "none",
+        linewidth=0.5,
+        marker=look.marker,
+        markersize=3.5,
+        clip_on=False,
+        zorder=3,
+    )
+
+
+@put.register(Threads)
+def _(mark: Threads, axes: "Axes") -> None:
+    from matplotlib.collections import LineCollection
+
+    segments = np.stack([mark.starts, mark.ends], axis=1)
+    colour = LOOKS[mark.role].colour
+    axes.add_collection(LineCollection(list(segments), colors=colour, linewidths=0.35, alpha=0.4, rasterized=True))
+
+
+@put.register(Hill)
+def _(mark: Hill, axes: "Axes") -> None:
+    colour = LOOKS[mark.role].colour
+    axes.fill_between(mark.xs, mark.ys, mark.foot, color=_faint(colour), linewidth=0)
+    axes.plot(mark.xs, mark.ys, color=colour, linewidth=0.8)
+
+
+@put.register(Bars)
+def _(mark: Bars, axes: "Axes") -> None:
+    colour = LOOKS[mark.role].colour
+    axes.stairs(mark.counts, mark.edges, fill=True, facecolor=_faint(colour), edgecolor=colour, linewidth=0.8)
+
+
+@put.register(Rule)
+def _(mark: Rule, axes: "Axes") -> None:
+    look = LOOKS[mark.role]
+    if mark.span is not None:
+        draw = axes.vlines if mark.axis == "x" else axes.hlines
+        draw(mark.at, *mark.span, color=look.colour, linestyle=_dashes(mark), linewidth=0.9)
+    else:
+        cross = axes.axvline if mark.axis == "x" else axes.axhline
+        cross(mark.at, color=look.colour, linestyle=_dashes(mark), linewidth=0.9)
+
+
+@put.register(Shade)
+def _(mark: Shade, axes: "Axes") -> None:
+    axes.axvspan(mark.low, mark.high, color=_faint(LOOKS[mark.role].colour), linewidth=0, zorder=0)
+
+
+@put.register(Cells)
+def _(mark: Cells, axes: "Axes") -> None:
+    n_rows, n_columns = mark.depths.shape
+    axes.imshow(
+        mark.depths, cmap="Greys", vmin=0, vmax=1, extent=(0, n_columns, n_rows, 0), aspect="auto", interpolation="none"
+    )
+    for row, column, words in mark.words:
+        colour = "white" if mark.depths[row, column] > 0.5 else RULE
+        axes.text(column + 0.5, row + 0.5, words, ha="center", va="center", color=colour, fontsize=POINTS - 1)
+
+
+@put.register(Boxes)
+def _(mark: Boxes, axes: "Axes") -> None:
+    from matplotlib.patches import Rectangle
+
+    for left, low, right, high in mark.corners:
+        axes.add_patch(Rectangle((left, low), right - left, high - low, fill=False, edgecolor="#b0b0ac", linewidth=0.5))
+
+
+@put.register(Words)
+def _(mark: Words, axes: "Axes") -> None:
+    aligned = {"start": "left", "middle": "center", "end": "right"}[mark.anchor]
+    shift = {"start": 4, "middle": 0, "end": -4}[mark.anchor] if mark.lift == 0 else 0
+    axes.annotate(
+        mark.words,
+        (mark.x, mark.y),
+        xytext=(shift, 5 * mark.lift),
+        textcoords="offset points",
+        ha=aligned,
+        va={1: "bottom", 0: "center", -1: "top"}[mark.lift],
+        color=LOOKS[mark.role].colour,
+        annotation_clip=False,
+    )
+
+
+def sample(mark: Mark) -> "Artist":
+    """Return a sample of a mark for the legend."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    look = LOOKS[mark.role]
+    if isinstance(mark, Hill | Bars):
+        return Patch(facecolor=_faint(look.colour), edgecolor=look.colour, linewidth=0.8)
+    if isinstance(mark, Shade):
+        return Patch(facecolor=_faint(look.colour))
+    has_marker = isinstance(mark, Dots | Ranges) or (isinstance(mark, Line) and mark.has_dots)
+    has_line = not isinstance(mark, Dots)
+    return Line2D(
+        [],
+        [],
+        color=look.colour,
+        marker=look.marker if has_marker else "",
+        linestyle=_dashes(mark) if has_line else "none",
+        linewidth=0.5 if isinstance(mark, Threads) else None,
+    )
+
+
+def _dashes(mark: Mark) -> Any:
+    if isinstance(mark, Line | Rule) and mark.is_dashed:
+        return (0, (3, 2))
+    return "solid" if isinstance(mark, Ranges | Threads) else LOOKS[mark.role].dashes
+
+
+def _faint(colour: str, share: float = 0.16) -> tuple[float, float, float]:
+    """Return a colour thinned with white: print has no transparency to rely on."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = (1 - share * (1 - part) for part in to_rgb(colour))
+    return red, green, blue

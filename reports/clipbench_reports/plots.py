@@ -1,0 +1,360 @@
+"""Figures for papers: which there are, what each draws on, and the files that come with each.
+
+With ``gap.pdf`` come ``gap.csv``, the numbers that are plotted, and ``gap.txt``, a draft of its caption.
+"""
+
+import csv
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from errno import EISDIR
+from pathlib import Path
+
+from clipbench.compare import differences
+from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.history import read_history
+from clipbench.result import Run, read_run
+from clipbench_reports import figures, paper, plotted
+from clipbench_reports import format as fmt
+from clipbench_reports.drawing import Figure, Panel, side_by_side
+from clipbench_reports.evidence import Evidence, Lacking, LackingArray
+from clipbench_reports.groups import group, labels
+
+Draw = Callable[[Evidence], Figure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotOptions:
+    """How a figure is to be drawn."""
+
+    width: str = "column"
+    """``column``, ``full`` or a number of cm."""
+    style: Path | None = None
+    """A matplotlib style file."""
+    projection: str = "pca"
+    """Of ``gap``."""
+    data: str | None = None
+    """Which data set, where the runs hold the task on several."""
+    seed: int = 0
+    """Of what is drawn at random in a projection."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drawn:
+    """A figure with what its caption must say of where it comes from."""
+
+    figure: Figure
+    sources: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A kind of figure."""
+
+    summary: str
+    """One line for ``clipbench plot --list``."""
+    definition: str = ""
+    """What is measured, and whose definition it is, for the caption."""
+    tasks: tuple[str, ...] = ()
+    """Any of them leaves what is drawn."""
+    draws: tuple[Draw, ...] = ()
+    """What is drawn of a run's evaluation; those that lack something are left out, if another is there."""
+    of_runs: Callable[[Sequence[Path], PlotOptions], _Drawn] | None = field(default=None)
+    """Draws all runs at once, in place of ``draws``."""
+
+
+def write_plot(name: str, runs: Sequence[Path], out: Path, options: PlotOptions) -> list[Path]:
+    """Write a figure with its table and its caption; return the files.
+
+    Args:
+        name: one of ``PLOTS``.
+        runs: run folders; for ``track`` also folders of trainings, or logs.
+
+    Raises:
+        UsageError: an unknown plot, type, width, projection or style, or runs that cannot be drawn together.
+        ClipbenchError: a run is damaged, or lacks what is drawn.
+    """
+    plot = PLOTS.get(name)
+    if plot is None:
+        raise UsageError(f"unknown plot '{name}': {did_you_mean(name, PLOTS)} (clipbench plot --list)")
+    if options.projection not in figures.PROJECTIONS:
+        raise UsageError(
+            f"unknown projection '{options.projection}': {did_you_mean(options.projection, figures.PROJECTIONS)}"
+        )
+    paper.check_path(out)
+    width = _width(options.width)
+    try:
+        drawn = (plot.of_runs or _per_run(name, plot))(runs, options)
+    except Lacking as error:
+        raise ClipbenchError(f"cannot draw {name}: {error}") from error
+    texts = {out.with_suffix(".csv"): _table(drawn.figure), out.with_suffix(".txt"): _caption(drawn, plot)}
+    with _all_or_none(texts):
+        paper.save(drawn.figure, out, width=width, style=options.style)
+    return [out, *texts]
+
+
+def _width(words: str) -> float:
+    """Return a width in cm."""
+    try:
+        width = paper.WIDTHS[words] if words in paper.WIDTHS else float(words)
+    except ValueError as error:
+        raise UsageError(f"--width {words}: expected {', '.join(paper.WIDTHS)} or a number of cm") from error
+    if not 3 <= width <= 100:
+        raise UsageError(f"--width {words}: expected 3 to 100 cm")
+    return width
+
+
+def _per_run(name: str, plot: Plot) -> Callable[[Sequence[Path], PlotOptions], _Drawn]:
+    def draw(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
+        runs = [read_run(path) for path in paths]
+        found = [_evidence(run, name, plot, options.data) for run in runs]
+        drawn = [_one(each, plot, options) for each in found]
+        sources = [_source(each, label) for each, label in zip(found, labels(runs), strict=True)]
+        _check_alike(drawn, labels(runs))
+        return _Drawn(figure=side_by_side(drawn, _short(labels(runs))), sources=sources)
+
+    return draw
+
+
+def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
+    """Return the evaluation of a run that a plot draws on: the only one, or that on the data that were named."""
+    asked = [each for each in run.result.evaluations if each.task in plot.tasks]
+    found = [each for each in asked if each.status == "ok" and data in (None, each.dataset.id)]
+    if len(found) == 1:
+        return Evidence(run, found[0])
+    if found and len({each.dataset.id for each in found}) > 1:
+        names = ", ".join(dict.fromkeys(each.dataset.id for each in found))
+        raise UsageError(f"run {run.folder} has {found[0].task} on {names}: choose with --data")
+    if found:
+        return Evidence(run, found[0])
+    told = f" on {data}" if data is not None else ""
+    reasons = [f"; {each.name} is {each.status}" + (f" ({each.reason})" if each.reason else "") for each in asked]
+    raise ClipbenchError(
+        f"run {run.folder} has no {' or '.join(plot.tasks)}{told} to draw {name} from{''.join(reasons[:2])}: "
+        f"clipbench run --tasks {plot.tasks[0]}"
+    )
+
+
+def _one(evidence: Evidence, plot: Plot, options: PlotOptions) -> Figure:
+    """Return the figure of one run: all panels of what can be drawn."""
+    made: list[Figure] = []
+    reasons: list[Lacking] = []
+    for draw in plot.draws:
+        try:
+            if draw is figures.gap:
+                made.append(figures.gap(evidence, projection=options.projection, seed=options.seed))
+            else:
+                made.append(draw(evidence))
+        except Lacking as reason:
+            reasons.append(reason)
+    if not made:
+        hint = "; run again with --keep-arrays to have all arrays" if isinstance(reasons[0], LackingArray) else ""
+        raise Lacking(f"{evidence.run.folder}: {reasons[0]}{hint}") from reasons[0]
+    return made[0] if len(made) == 1 else _joined(made)
+
+
+def _joined(made: Sequence[Figure]) -> Figure:
+    """Return several figures of one run as panels of one: the first over the whole width, small ones beside each other."""
+    panels: list[Panel] = [panel for each in made for panel in each.panels]
+    is_many = len(panels) > 2
+    return Figure(
+        title=" ".join(each.title for each in made),
+        panels=[replace(panel, is_broad=is_many and k == 0) for k, panel in enumerate(panels)],
+        reading=" ".join(dict.fromkeys(each.reading for each in made)),
+        detail=" ".join(each.detail for each in made if each.detail),
+        n_columns=2 if is_many else 1,
+        keys=[key for each in made for key in each.keys],
+    )
+
+
+def _check_alike(drawn: Sequence[Figure], names: Sequence[str]) -> None:
+    """Raise unless all figures have the same panels: what stands beside each other must be the same quantity."""
+    panels = [[panel.title or panel.y.label or panel.x.label for panel in figure.panels] for figure in drawn]
+    for name, other in zip(names, panels, strict=True):
+        if other != panels[0]:
+            raise UsageError(
+                f"{names[0]} and {name} cannot be drawn side by side: {_listed(panels[0])} in the one, "
+                f"{_listed(other)} in the other; draw each alone"
+            )
+
+
+def _listed(panels: Sequence[str]) -> str:
+    return ", ".join(f"“{panel}”" for panel in panels)
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """Return the names of models, as the titles of panels: the last part of a path, where that tells them apart."""
+    last = [name.rstrip("/").rpartition("/")[2] for name in names]
+    return last if len(set(last)) == len(names) else list(names)
+
+
+def _source(evidence: Evidence, label: str) -> str:
+    """Return model, data and seed of a run, for a caption."""
+    run, dataset = evidence.run.result, evidence.evaluation.dataset
+    revision = f", revision {dataset.revision}" if dataset.revision else ""
+    split = f", split {dataset.split}" if dataset.split else ""
+    return (
+        f"Model {label} (fingerprint {str(run.model.get('fingerprint'))[:12]}); data {dataset.id}{revision}{split}, "
+        f"{fmt.counted(dataset.n_samples, 'image')}; seed {run.seed}; task {evidence.evaluation.task} "
+        f"{evidence.evaluation.task_version}, clipbench {run.clipbench_version}."
+    )
+
+
+def _track(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
+    """Draw the runs of checkpoints as one history, or each training that has a log as a panel of its own."""
+    are_runs = len(paths) > 1 and all((path / "result.json").is_file() for path in paths)
+    histories = [read_history(*paths)] if are_runs else [read_history(path) for path in paths]
+    drawn = [figures.track(each) for each in histories]
+    names = [each.label for each in histories]
+    _check_alike(drawn, names)
+    sources = [f"Training {each.label}, steps {each.steps[0]:g} to {each.steps[-1]:g}." for each in histories]
+    return _Drawn(
+        figure=side_by_side(drawn, names, n_columns=len(drawn) if len(drawn) > 1 else None),
+        sources=[*sources, *(_all_sources([read_run(path) for path in paths]) if are_runs else ())],
+    )
+
+
+def _scorecard(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
+    runs = [read_run(path) for path in paths]
+    groups = [each for each in group(runs) if options.data in (None, each.data)]
+    return _Drawn(figure=figures.scorecard(groups, labels(runs)), sources=_all_sources(runs))
+
+
+def _compare(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
+    if len(paths) != 2:
+        raise UsageError(f"compare draws the difference of two runs: got {len(paths)}")
+    runs = [read_run(path) for path in paths]
+    found = [each for each in differences(*runs) if options.data in (None, each.evaluation.partition("@")[2])]
+    first, second = labels(runs)
+    return _Drawn(figure=figures.compare(found, (first, second)), sources=_all_sources(runs))
+
+
+def _all_sources(runs: Sequence[Run]) -> list[str]:
+    found = []
+    for label, run in zip(labels(runs), runs, strict=True):
+        names = [
+            f"{each.name} ({fmt.counted(each.dataset.n_samples, 'image')})"
+            for each in run.result.evaluations
+            if each.status == "ok"
+        ]
+        found.append(
+            f"Model {label} (fingerprint {str(run.result.model.get('fingerprint'))[:12]}): {', '.join(names)}; seed "
+            f"{run.result.seed}, clipbench {run.result.clipbench_version}."
+        )
+    return found
+
+
+def _table(figure: Figure) -> str:
+    import io
+
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, plotted.COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(plotted.rows(figure))
+    return out.getvalue()
+
+
+def _caption(drawn: _Drawn, plot: Plot) -> str:
+    """Return a draft of a caption: what is shown, how to read it, the definition, and where it comes from."""
+    figure = drawn.figure
+    parts = [figure.title, figure.reading, plot.definition]
+    return "\n\n".join([" ".join(part for part in parts if part), *drawn.sources]) + "\n"
+
+
+@contextmanager
+def _all_or_none(texts: Mapping[Path, str]) -> Iterator[None]:
+    """Write files, whole, when the block has ended well; nothing is left of them when it has not."""
+    halves = {path: path.with_name(f".{path.name}.half") for path in texts}
+    try:
+        for path, text in texts.items():
+            with _telling(path):
+                if path.is_dir():
+                    raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+                halves[path].write_text(text, encoding="utf-8")
+        yield
+        for path, half in halves.items():
+            with _telling(path):
+                os.replace(half, path)
+    finally:
+        for half in halves.values():
+            half.unlink(missing_ok=True)
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+_GAP = "The modality gap is the distance of the mean image vector from the mean text vector (Liang et al., 2022)."
+
+PLOTS: Mapping[str, Plot] = {
+    "gap": Plot(
+        summary="images and texts as points of a plane, pairs joined by lines",
+        definition=_GAP,
+        tasks=("modality-gap",),
+        draws=(figures.gap,),
+    ),
+    "cones": Plot(
+        summary="distributions of cosines within and across the modalities",
+        definition="A cone is the mean cosine of different vectors of one modality (Ethayarajh, 2019; Liang et al., 2022).",
+        tasks=("modality-gap",),
+        draws=(figures.cones,),
+    ),
+    "spectrum": Plot(
+        summary="how few dimensions carry the gap, and what is left without them",
+        definition=_GAP,
+        tasks=("modality-gap",),
+        draws=(figures.spectrum,),
+    ),
+    "shift": Plot(
+        summary="gap, loss, recall and accuracy as the modalities are moved along the gap",
+        definition=_GAP,
+        tasks=("modality-gap",),
+        draws=(figures.shift,),
+    ),
+    "corrections": Plot(
+        summary="gap, loss, recall and accuracy under corrections made afterwards",
+        definition="Centring: I0T and GR-CLIP; standardising: centring, and dividing by the deviation of each dimension; centring with the length kept: the collapse of C3.",
+        tasks=("modality-gap",),
+        draws=(figures.corrections,),
+    ),
+    "similarity-calibration": Plot(
+        summary="whether a cosine means the same within a modality and across the two",
+        tasks=("modality-gap",),
+        draws=(figures.similarity_calibration,),
+    ),
+    "track": Plot(summary="gap, cones and recall through a training", definition=_GAP, of_runs=_track),
+    "similarity-matrix": Plot(
+        summary="the batch matrix of a few pairs, and its softmax by row and by column",
+        tasks=("retrieval",),
+        draws=(figures.similarity,),
+    ),
+    "typographic": Plot(
+        summary="what a written word does to what the model sees",
+        definition="An attack succeeds when the class of the written word comes first.",
+        tasks=("text-in-image",),
+        draws=(figures.hijacking, *map(figures.response, figures.SETTINGS)),
+    ),
+    "long-caption": Plot(
+        summary="recall by the tokens that are kept, and facts told by where they stand",
+        tasks=("long-caption",),
+        draws=(figures.tokens_kept, figures.positions),
+    ),
+    "composition": Plot(
+        summary="true and false captions told apart, and how near a caption is to its twin",
+        tasks=("composition",),
+        draws=(figures.composition, figures.twins),
+    ),
+    "scorecard": Plot(summary="all metrics that are fractions, with interval and chance", of_runs=_scorecard),
+    "compare": Plot(summary="the differences of two runs, paired by sample", of_runs=_compare),
+}
+"""The kinds of figures, by the name that ``clipbench plot`` takes."""
+
+
+def plots() -> dict[str, str]:
+    """Return the names of the plots, with what each shows."""
+    return {name: plot.summary for name, plot in PLOTS.items()}

@@ -1,0 +1,117 @@
+"""The numbers that a figure shows, as a table: each mark in long form, so that anyone may draw it anew."""
+
+from collections.abc import Iterator, Sequence
+from functools import singledispatch
+
+from clipbench_reports.drawing import (
+    Bars,
+    Boxes,
+    Cells,
+    Dots,
+    Figure,
+    Hill,
+    Line,
+    Panel,
+    Ranges,
+    Rule,
+    Shade,
+    Threads,
+    Words,
+)
+from clipbench_reports.format import Number
+
+COLUMNS = ("panel", "series", "id", "x", "y", "low", "high", "value")
+"""``x`` and ``y`` are places on the axes; ``low`` and ``high`` the bounds of an interval; ``value`` that of a cell, or what the
+height of a distribution stands for."""
+
+Row = dict[str, str | Number]
+
+
+def rows(figure: Figure) -> Iterator[Row]:
+    """Yield a row a point, bar or cell, by panel and in the order in which they are drawn."""
+    for name, panel in zip(_names(figure.panels), figure.panels, strict=True):
+        for mark in panel.marks:
+            series = getattr(mark, "name", "") or getattr(mark, "role", "")
+            for row in _points(mark):
+                yield {"panel": name, "series": series, **row}
+
+
+def _names(panels: Sequence[Panel]) -> list[str]:
+    """Return a name of its own for each panel: its title and what is on its axis, and its number where that is not enough."""
+    names = [": ".join(filter(None, (panel.title, panel.y.label))) for panel in panels]
+    return [
+        f"{number} {name}".strip() if not name or names.count(name) > 1 else name
+        for number, name in enumerate(names, 1)
+    ]
+
+
+@singledispatch
+def _points(mark: object) -> Iterator[Row]:
+    raise TypeError(f"no table for a {type(mark).__name__}")
+
+
+@_points.register
+def _(mark: Line) -> Iterator[Row]:
+    return _bounded(mark.xs, mark.ys, mark.lows, mark.highs)
+
+
+@_points.register
+def _(mark: Ranges) -> Iterator[Row]:
+    for k, row in enumerate(_bounded(mark.xs, mark.ys, mark.lows, mark.highs)):
+        yield {"id": mark.ids[k], **row} if mark.ids else row
+
+
+@_points.register
+def _(mark: Dots) -> Iterator[Row]:
+    for k, (x, y) in enumerate(zip(mark.xs, mark.ys, strict=True)):
+        yield {"id": mark.ids[k] if mark.ids else str(k), "x": x, "y": y}
+
+
+@_points.register
+def _(mark: Hill) -> Iterator[Row]:
+    for k, (x, y) in enumerate(zip(mark.xs, mark.ys, strict=True)):
+        yield {"x": x, "value": mark.values[k]} if mark.values else {"x": x, "y": y}
+
+
+@_points.register
+def _(mark: Bars) -> Iterator[Row]:
+    for low, high, n in zip(mark.edges[:-1], mark.edges[1:], mark.counts, strict=True):
+        yield {"low": low, "high": high, "y": n}
+
+
+@_points.register
+def _(mark: Rule) -> Iterator[Row]:
+    row: Row = {mark.axis: mark.at}
+    if mark.span is not None:
+        row["y" if mark.axis == "x" else "x"] = sum(mark.span) / 2
+    yield row
+
+
+@_points.register
+def _(mark: Shade) -> Iterator[Row]:
+    yield {"low": mark.low, "high": mark.high}
+
+
+@_points.register
+def _(mark: Cells) -> Iterator[Row]:
+    for row, line in enumerate(mark.values.tolist()):
+        for column, value in enumerate(line):
+            yield {"x": column, "y": row, "value": value}
+
+
+@_points.register(Threads)
+@_points.register(Boxes)
+@_points.register(Words)
+def _(mark: Threads | Boxes | Words) -> Iterator[Row]:
+    """Say nothing: threads join points that are there already; boxes and words point at them."""
+    return iter(())
+
+
+def _bounded(
+    xs: Sequence[Number], ys: Sequence[Number], lows: Sequence[Number] | None, highs: Sequence[Number] | None
+) -> Iterator[Row]:
+    for k, (x, y) in enumerate(zip(xs, ys, strict=True)):
+        row: Row = {"x": x, "y": y}
+        if lows is not None and highs is not None:
+            row |= {"low": lows[k], "high": highs[k]}
+        yield row

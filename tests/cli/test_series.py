@@ -1,0 +1,238 @@
+"""A series of checkpoints from one pattern: order, folders, one report, and going on where it was stopped."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from clipbench.cli import main
+from clipbench.clip.checkpoint import save_model
+from clipbench.clip.config import ClipConfig, Tower
+from clipbench.clip.model import CLIP
+from clipbench.clip.tokeniser import tokeniser_for
+from clipbench.data import dataset
+from clipbench.model import LoadOptions
+from clipbench.models import load_model
+from clipbench.result import read_run
+
+MICRO = ClipConfig(
+    embed_dim=16,
+    image_size=16,
+    patch_size=8,
+    vision=Tower(width=32, layers=1, heads=2),
+    text=Tower(width=16, layers=1, heads=2),
+    vocab_size=560,
+    context_length=12,
+)
+
+
+class Done(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Done]
+
+
+def save(folder: Path, seed: int) -> Path:
+    tokeniser = tokeniser_for(MICRO, ["a picture of a thing"])
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True)
+    save_model(folder, CLIP(replace(MICRO, vocab_size=tokeniser.vocab_size)), tokeniser)
+    return folder
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Checkpoints of three steps, and captioned pictures."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "100")
+    for step in (2, 10, 0):
+        save(tmp_path / f"train/step-{step}", step)
+    rng = np.random.default_rng(0)
+    lines = ["image,caption"]
+    for number in range(8):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,picture {number}")
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def run(world: Path, capfd: pytest.CaptureFixture[str]) -> Command:
+    def call(*arguments: str, model: str = "train/step-*") -> Done:
+        with pytest.raises(SystemExit) as end:
+            main(["run", "--model", model, "--tasks", "retrieval@data.csv", "--device", "cpu", *arguments])
+        return Done(int(end.value.code or 0), *capfd.readouterr())
+
+    return call
+
+
+def test_a_pattern_is_a_series_in_natural_order_with_one_report_and_a_table(world: Path, run: Command) -> None:
+    done = run("--out", "out")
+    assert done.status == 0, done.err
+    assert {path.name for path in (world / "out").iterdir()} == {"step-0", "step-2", "step-10", "report.html"}
+    assert all((world / f"out/step-{step}/report.html").is_file() for step in (0, 2, 10))
+    lines = done.out.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "retrieval@data", "image_retrieval_recall@1", "step-0", "step-2", "step-10", "results"
+    ] or [line.split()[0] for line in lines][2:5] == ["step-0", "step-2", "step-10"]  # fmt: skip
+    assert max(map(len, lines)) <= 100
+    value = read_run(world / "out/step-2").result.evaluations[0].metrics["image_retrieval_recall@1"].value
+    assert value is not None and f"{100 * value:.1f} %" in lines[3]
+    assert [read_run(world / f"out/step-{step}").result.model["step"] for step in (0, 2, 10)] == [0, 2, 10]
+
+
+def test_the_data_are_read_once(world: Path, run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    digest = dataset.FileImage.digest
+
+    def counted(self: dataset.FileImage) -> str:
+        read.append(self.name)
+        return digest(self)
+
+    monkeypatch.setattr(dataset.FileImage, "digest", counted)
+    assert run("--out", "out", "--no-report").status == 0
+    assert len(read) == 8
+
+
+def test_the_same_command_goes_on_and_keeps_what_is_finished(world: Path, run: Command) -> None:
+    run("--out", "out", model="train/step-?")
+    before = {path: path.read_bytes() for path in (world / "out").glob("*/result.json")}
+    assert len(before) == 2
+    (world / "out/step-10/samples").mkdir(parents=True)  # as an interruption leaves it
+    done = run("--out", "out")
+    assert done.status == 0
+    assert "step-2 is finished already, in out/step-2" in done.err and "step-10 is finished" not in done.err
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert (world / "out/step-10/result.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seed", "1"], "holds a finished run of seed 0"),
+        (["--limit", "4"], "another retrieval: other parameters, version or data"),
+        (["--tasks", "modality-gap@data.csv"], "other tasks"),
+        (["--precision", "bf16"], "other weights, or at another precision"),
+    ],
+)
+def test_another_run_in_a_folder_is_refused(world: Path, run: Command, arguments: list[str], message: str) -> None:
+    run("--out", "out", "--no-report", model="train/step-[2]")
+    before = (world / "out/step-2/result.json").read_bytes()
+    done = run("--out", "out", *arguments, model="train/step-[2]")
+    assert done.status == 2 and message in done.err and "never overwritten" in done.err
+    assert (world / "out/step-2/result.json").read_bytes() == before
+
+
+def test_other_weights_under_the_same_name_are_refused_and_the_others_go_on(world: Path, run: Command) -> None:
+    run("--out", "out", "--no-report")
+    shutil.rmtree(world / "train/step-2")
+    save(world / "train/step-2", 77)
+    done = run("--out", "out", "--no-report")
+    assert done.status == 3
+    assert "clipbench: step-2: out/step-2 holds a finished run of other weights" in done.err
+    assert "step-10 is finished already" in done.err
+
+
+@pytest.mark.parametrize("pattern", ["train/stp-*", "hf:train/x-*", "local-dir:none/*", "none/*.pt"])
+def test_a_pattern_that_matches_nothing_is_one_line(world: Path, run: Command, pattern: str) -> None:
+    done = run("--out", "out", model=pattern)
+    assert done.status == 2 and done.err.count("\n") == 1
+    assert f"no checkpoint matches '{pattern}'" in done.err
+    assert not (world / "out").exists()
+
+
+def test_two_series_have_folders_of_their_own(world: Path, run: Command) -> None:
+    save(world / "other/step-2", 5)
+    done = run("--model", "other/step-*", "--out", "out", "--no-report")
+    assert done.status == 0, done.err
+    names = {path.name for path in (world / "out").iterdir()}
+    assert names == {"train-step-0", "train-step-2", "train-step-10", "other-step-2"}
+
+
+def test_json_holds_every_result_of_a_series(world: Path, run: Command) -> None:
+    done = run("--out", "out", "--json", "--no-report")
+    assert [result["model"]["step"] for result in json.loads(done.out)] == [0, 2, 10]
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(world: Path) -> None:
+    program = world / "program.py"
+    program.write_text(
+        "import os, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from clipbench.cli import job, main\n"
+        "load = job.load_model\n"
+        "def stopped(reference, options):\n"
+        "    if reference.endswith('step-10'):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return load(reference, options)\n"
+        "job.load_model = stopped\n"
+        "main()\n"
+    )
+    command = ["run", "--model", "train/step-*", "--tasks", "retrieval@data.csv", "--out", "out", "--no-report"]
+    done = subprocess.run([sys.executable, str(program), *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last == (
+        "clipbench: interrupted: 2 of 3 models are finished, in out; the same command with --out out goes on from there"
+    )
+    assert {path.parent.name for path in (world / "out").glob("*/result.json")} == {"step-0", "step-2"}
+
+
+@pytest.fixture(scope="module")
+def arch(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A small architecture that open_clip knows as long as the fixture lives."""
+    paths, configs = list(open_clip.factory._MODEL_CONFIG_PATHS), dict(open_clip.factory._MODEL_CONFIGS)
+    folder = tmp_path_factory.mktemp("configs")
+    (folder / "series-clip.json").write_text(json.dumps({**small_models.CLIP, "quick_gelu": False}))
+    open_clip.add_model_config(folder)
+    yield "series-clip"
+    open_clip.factory._MODEL_CONFIG_PATHS[:] = paths
+    open_clip.factory._MODEL_CONFIGS = configs
+
+
+def test_the_step_is_what_the_name_or_else_the_file_says(world: Path, arch: str, small_models: ModuleType) -> None:
+    state = small_models.random_state(arch)
+    for name, content in {
+        "epoch_12.pt": {"epoch": 3, "state_dict": state},
+        "epoch_latest.pt": {"epoch": 7, "state_dict": state},
+        "model.pt": state,
+    }.items():
+        torch.save(content, world / name)
+    options = LoadOptions(device="cpu", arch=arch)
+    found = [load_model(name, options).info.step for name in ("epoch_12.pt", "epoch_latest.pt", "model.pt")]
+    assert found == [12, 7, None]
+    # the bundled model's own record counts, and its folder's name where there is none
+    shutil.move(world / "train/step-10", world / "train/mine")
+    (world / "train/mine/train.json").write_text('{"step": 10}')
+    options = LoadOptions(device="cpu")
+    assert [load_model(f"train/{name}", options).info.step for name in ("mine", "step-2")] == [10, 2]
+
+
+def test_files_of_an_architecture_are_a_series_too(
+    world: Path, run: Command, arch: str, small_models: ModuleType
+) -> None:
+    for epoch in (2, 10):
+        state = small_models.random_state(arch, seed=epoch)
+        torch.save({"epoch": epoch, "state_dict": state}, world / f"epoch_{epoch}.pt")
+    done = run("--out", "out", "--arch", arch, "--no-report", model="epoch_*.pt")
+    assert done.status == 0, done.err
+    assert [line.split()[0] for line in done.out.splitlines()[2:4]] == ["epoch_2.pt", "epoch_10.pt"]
+    done = run("--out", "out2", "--arch", "ViT-B-32", "--no-report", model="epoch_*.pt")
+    assert done.status == 2 and "does not fit ViT-B-32" in done.err and "Traceback" not in done.err
+    assert os.listdir(world / "out") and not (world / "out2").exists()

@@ -1,0 +1,284 @@
+"""`clipbench watch`: checkpoints are measured as they come, once each, and never before they are whole."""
+
+import json
+import os
+import re
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from clipbench.cli import main
+from clipbench.clip.checkpoint import save_model
+from clipbench.clip.config import ClipConfig, Tower
+from clipbench.clip.model import CLIP
+from clipbench.clip.tokeniser import tokeniser_for
+from clipbench.history import read_history
+from clipbench.models.found import checkpoints_in
+
+ROOT = Path(__file__).parents[2]
+MICRO = ClipConfig(
+    embed_dim=16,
+    image_size=16,
+    patch_size=8,
+    vision=Tower(width=32, layers=1, heads=2),
+    text=Tower(width=16, layers=1, heads=2),
+    vocab_size=560,
+    context_length=12,
+)
+
+
+class Done(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Done]
+
+
+def save(folder: Path, seed: int) -> Path:
+    tokeniser = tokeniser_for(MICRO, ["a picture of a thing"])
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True)
+    save_model(folder, CLIP(replace(MICRO, vocab_size=tokeniser.vocab_size)), tokeniser)
+    return folder
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that a training writes to, and captioned pictures."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "train").mkdir()
+    rng = np.random.default_rng(0)
+    lines = ["image,caption"]
+    for number in range(9):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,picture {number}")
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def watch(world: Path, capfd: pytest.CaptureFixture[str]) -> Command:
+    def call(*arguments: str, folder: str = "train", tasks: str = "retrieval@data.csv") -> Done:
+        with pytest.raises(SystemExit) as end:
+            given = ["--tasks", tasks, "--device", "cpu", "--out", "out", "--interval", "0.05"]
+            main(["watch", folder, *given, *arguments])
+        return Done(int(end.value.code or 0), *capfd.readouterr())
+
+    return call
+
+
+def measured(world: Path) -> set[str]:
+    return {path.parent.name for path in (world / "out").glob("*/result.json")}
+
+
+def test_what_is_there_is_measured_once_with_a_line_and_a_joint_report(world: Path, watch: Command) -> None:
+    for step in (10, 2):
+        save(world / f"train/step-{step}", step)
+    done = watch("--once")
+    assert done.status == 0, done.err
+    assert [line.split()[0] for line in done.out.splitlines()] == ["step-2", "step-10"]
+    assert re.search(r"image_retrieval_recall@1 \d+\.\d %", done.out)
+    assert {path.name for path in (world / "out").iterdir()} == {"step-2", "step-10", "report.html"}
+    before = {path: path.read_bytes() for path in (world / "out").glob("*/result.json")}
+    save(world / "train/step-20", 20)
+    again = watch("--once")
+    assert "step-2 is finished already" in again.err and "step-20" in again.out
+    assert measured(world) == {"step-2", "step-10", "step-20"}
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert read_history(world / "out").steps == [2, 10, 20]
+
+
+def test_checkpoints_are_measured_as_a_training_writes_them(world: Path, watch: Command) -> None:
+    ready = [save(world / f"made/step-{step}", step) for step in (1, 2)]
+
+    def write() -> None:
+        for path in ready:
+            time.sleep(0.2)
+            shutil.copytree(path, world / "train" / path.name)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    done = watch("--idle", "0.03", "--no-report")
+    writer.join()
+    assert done.status == 0, done.err
+    assert "watching train, every 0.05 s" in done.err
+    assert [line.split()[0] for line in done.out.splitlines()] == ["step-1", "step-2"]
+
+
+def test_a_growing_checkpoint_is_left_until_it_stands_still(world: Path, watch: Command) -> None:
+    whole = save(world / "made/step-1", 1)
+    target = world / "train/step-1"
+    shutil.copytree(whole, target)
+    weights = (whole / "model.safetensors").read_bytes()
+    is_done = threading.Event()
+
+    def grow() -> None:
+        step = len(weights) // 12
+        for end in range(step, len(weights) + step, step):
+            (target / "model.safetensors").write_bytes(weights[:end])
+            time.sleep(0.04)
+        is_done.set()
+
+    (target / "model.safetensors").write_bytes(weights[:100])
+    writer = threading.Thread(target=grow)
+    writer.start()
+    done = watch("--idle", "0.02", "--no-report", "--interval", "0.15")
+    writer.join()
+    assert done.status == 0, done.err  # a look at half a file would have been a failure
+    assert measured(world) == {"step-1"}
+
+
+def test_once_leaves_out_what_is_still_being_written(world: Path, watch: Command) -> None:
+    target = save(world / "train/step-1", 1)
+    stop = threading.Event()
+
+    def touch() -> None:
+        while not stop.wait(0.01):
+            os.utime(target / "model.safetensors")
+
+    writer = threading.Thread(target=touch)
+    writer.start()
+    done = watch("--once", "--interval", "0.3")
+    stop.set()
+    writer.join()
+    assert done.status == 3 and "train/step-1 is still being written: left out" in done.err
+    assert not measured(world)
+
+
+def test_a_damaged_checkpoint_is_told_once_and_tried_again_when_it_changes(world: Path, watch: Command) -> None:
+    target = save(world / "train/step-1", 1)
+    save(world / "train/step-2", 2)
+    whole = (target / "model.safetensors").read_bytes()
+    (target / "model.safetensors").write_bytes(whole[:500])
+
+    def mend() -> None:
+        time.sleep(0.6)
+        (target / "model.safetensors").write_bytes(whole)
+
+    writer = threading.Thread(target=mend)
+    writer.start()
+    done = watch("--idle", "0.03", "--no-report")
+    writer.join()
+    assert done.err.count("clipbench: step-1: ") == 1
+    assert re.search("step-1: .*no whole safetensors file.*tried again when it changes", done.err)
+    assert measured(world) == {"step-1", "step-2"}
+
+
+def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path) -> None:
+    save(world / "train/step-1", 1)
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom clipbench.cli import main\nmain()"
+    arguments = ["watch", "train", "--tasks", "retrieval@data.csv", "--out", "out", "--interval", "0.05", "--no-report"]
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not measured(world) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "interrupted: finished runs are in out; the same command goes on" in errors and "Traceback" not in errors
+    assert measured(world) == {"step-1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"folder": "gone"}, "no such folder: gone"),
+        ({"folder": "train"}, "no checkpoint in train: expected step-\\*/"),
+        ({"tasks": "retreival@data.csv"}, "unknown task 'retreival': did you mean 'retrieval'"),
+        ({"folder": "one"}, "one is a checkpoint itself: measure it with clipbench run --model one"),
+    ],
+)
+def test_what_is_wrong_is_one_line(world: Path, watch: Command, arguments: dict[str, str], message: str) -> None:
+    save(world / "one", 1)
+    done = watch("--once", **arguments)
+    assert done.status == 2 and done.err.count("\n") == 1
+    assert re.search(message, done.err)
+    assert not (world / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--interval", "--idle"])
+def test_times_are_above_nothing(watch: Command, option: str) -> None:
+    done = watch(option, "0")
+    assert done.status == 2 and done.err.count("\n") == 1 and option in done.err
+
+
+def test_nothing_for_the_idle_time_is_said(watch: Command) -> None:
+    done = watch("--idle", "0.001")
+    assert done.status == 2 and "no checkpoint in train" in done.err
+
+
+@pytest.fixture(scope="module")
+def arch(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A small architecture that open_clip knows as long as the fixture lives."""
+    paths, configs = list(open_clip.factory._MODEL_CONFIG_PATHS), dict(open_clip.factory._MODEL_CONFIGS)
+    folder = tmp_path_factory.mktemp("configs")
+    (folder / "watched-clip.json").write_text(json.dumps({**small_models.CLIP, "quick_gelu": False}))
+    open_clip.add_model_config(folder)
+    yield "watched-clip"
+    open_clip.factory._MODEL_CONFIG_PATHS[:] = paths
+    open_clip.factory._MODEL_CONFIGS = configs
+
+
+def test_the_training_loop_of_the_documentation_runs_and_is_watched(
+    world: Path, watch: Command, arch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docs/training-history.md").read_text(encoding="utf-8")
+    ((name, code),) = re.findall(r"^```python file=(\S+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (world / name).write_text(code)
+    monkeypatch.setattr(sys, "argv", [name, arch, "data.csv", "mine", "2"])
+    runpy.run_path(name)
+    history = read_history(world / "mine/monitor.jsonl")
+    assert history.steps == [0, 1, 2] and history.values["n_pairs"] == [3, 3, 3]
+    assert len({*history.values["gap"]}) == 3
+    done = watch("--once", "--arch", arch, "--no-report", folder="mine")
+    assert done.status == 0, done.err
+    assert [line.split()[0] for line in done.out.splitlines()[-2:]] == ["epoch_1.pt", "epoch_2.pt"]
+    assert read_history(world / "out").steps == [1, 2]
+
+
+def test_files_need_their_architecture_and_another_one_does_not_fit(
+    world: Path, watch: Command, arch: str, small_models: ModuleType
+) -> None:
+    torch.save(small_models.random_state(arch), world / "train/epoch_1.pt")
+    done = watch("--once")
+    assert done.status == 2 and "needs its architecture: add --arch" in done.err
+    done = watch("--once", "--arch", "ViT-B-32")
+    assert done.status == 3 and re.search(r"epoch_1.pt: .*does not fit ViT-B-32.*is it another --arch", done.err)
+    assert not measured(world)
+
+
+def test_the_three_kinds_of_checkpoint_are_found_and_nothing_else(world: Path) -> None:
+    train = world / "train"
+    save(train / "step-10", 1)
+    save(train / ".step-20-77", 1)
+    for name in ("checkpoint-5", "checkpoint-7"):
+        (train / name).mkdir()
+        (train / name / "config.json").write_text('{"model_type": "clip"}')
+    (train / "checkpoint-5/model.safetensors").write_bytes(b"x")
+    (train / "checkpoints").mkdir()
+    for path in ("checkpoints/epoch_3.pt", "epoch_4.safetensors", "log.jsonl", "optimizer.npz", ".tmp.pt"):
+        (train / path).write_bytes(b"x")
+    assert [found.reference for found in checkpoints_in(Path("train"))] == [
+        "train/checkpoints/epoch_3.pt",
+        "train/epoch_4.safetensors",
+        "hf:train/checkpoint-5",
+        "bundled:train/step-10",
+    ]

@@ -1,0 +1,70 @@
+"""Distributions of cosines against the whole matrix and numpy's histogram."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clipbench import arrays
+from clipbench.arrays import unit
+from clipbench.errors import DataError
+from clipbench.metrics import bin_middles, cone, cosine_counts, cosine_histogram, cross_cosine
+
+SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
+
+
+def pairs(source: str) -> tuple[np.ndarray, np.ndarray]:
+    if source == "random":
+        images, texts = np.random.default_rng(0).standard_normal((2, 60, 8)).astype(np.float32)
+        return unit(images), unit(texts)
+    if not SHARED.exists():
+        pytest.skip("published CLIP vectors are not at ../shared/data")
+    images, texts = np.load(SHARED / f"{source}.npy")
+    return unit(images), unit(texts)
+
+
+@pytest.mark.parametrize("source", ["random", "features_clip", "features_clip_random"])
+def test_counts_are_those_of_the_whole_matrix_without_its_diagonal(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, texts = pairs(source)
+    n, edges = len(images), np.linspace(-1, 1, 201)
+    off = ~np.eye(n, dtype=bool)
+    x, y = images.astype(np.float64), texts.astype(np.float64)
+    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 7 * n)
+    found = cosine_counts(images, texts)
+    for kind, matrix in {"image": x @ x.T, "text": y @ y.T, "cross": x @ y.T}.items():
+        np.testing.assert_array_equal(getattr(found, kind), np.histogram(matrix[off], edges)[0], kind)
+        assert getattr(found, kind).sum() == n * (n - 1)
+    np.testing.assert_array_equal(found.pair, np.histogram(np.diag(x @ y.T), edges)[0])
+
+
+@pytest.mark.parametrize("source", ["random", "features_clip"])
+def test_their_means_are_the_cones_to_half_a_bin(source: str) -> None:
+    images, texts = pairs(source)
+    found, middles = cosine_counts(images, texts), bin_middles()
+    means = [counts @ middles / counts.sum() for counts in (found.image, found.text, found.cross)]
+    expected = [cone(images).value, cone(texts).value, cross_cosine(images, texts).value]
+    np.testing.assert_allclose(means, expected, atol=0.005)
+
+
+def test_a_cosine_beyond_1_by_rounding_counts_in_the_last_bin() -> None:
+    counts = cosine_histogram(np.array([1 + 1e-7, 1.0, -1.0, -1 - 1e-7]))
+    assert (counts[0], counts[-1], counts.sum()) == (2, 2, 4)
+
+
+def test_constant_vectors_have_all_cosines_in_the_last_bin() -> None:
+    same = unit(np.ones((5, 3), np.float32))
+    assert cosine_counts(same, same).cross.tolist() == [0] * 199 + [20]
+
+
+def test_a_single_pair_has_no_cosine_with_another() -> None:
+    one = np.array([[1, 0]], np.float32)
+    found = cosine_counts(one, one)
+    assert (found.image.sum(), found.text.sum(), found.cross.sum(), found.pair.sum()) == (0, 0, 0, 1)
+
+
+def test_unequal_counts_are_refused() -> None:
+    images, texts = pairs("random")
+    with pytest.raises(DataError, match="60 image vectors and 1 text vectors"):
+        cosine_counts(images, texts[:1])

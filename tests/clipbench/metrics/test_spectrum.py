@@ -1,0 +1,104 @@
+"""The spectrum of the gap and the ablation of its dimensions, against loops in plain numpy."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clipbench.arrays import unit
+from clipbench.errors import DataError
+from clipbench.metrics import ablations, gap_spectrum, gap_vector, modality_gap, removed_counts
+
+SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
+SOURCES = ["random", "features_clip", "features_clip_random"]
+
+
+def pairs(source: str) -> tuple[np.ndarray, np.ndarray]:
+    if source == "random":
+        draws = np.random.default_rng(0)
+        images = draws.standard_normal((40, 8)) + np.linspace(0, 2, 8)
+        texts = images + draws.standard_normal((40, 8)) - np.linspace(1.5, 0, 8)
+        return unit(images.astype(np.float32)), unit(texts.astype(np.float32))
+    if not SHARED.exists():
+        pytest.skip("published CLIP vectors are not at ../shared/data")
+    images, texts = np.load(SHARED / f"{source}.npy")
+    return unit(images), unit(texts)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_squares_of_the_mean_differences_sum_to_the_squared_gap(source: str) -> None:
+    images, texts = pairs(source)
+    found = gap_spectrum(gap_vector(images, texts))
+    by_dimension = [
+        abs(float(x.astype(float).mean() - y.astype(float).mean())) for x, y in zip(images.T, texts.T, strict=True)
+    ]
+    assert found.mean_differences.tolist() == pytest.approx(sorted(by_dimension, reverse=True), abs=1e-12)
+    assert (found.mean_differences**2).sum() == pytest.approx(modality_gap(images, texts).value ** 2, rel=1e-12)
+    np.testing.assert_allclose(np.array(by_dimension)[found.dimensions], found.mean_differences, atol=1e-12)
+    carried, needed = 0.0, 0
+    while carried < 0.9 * sum(each**2 for each in by_dimension):
+        carried, needed = carried + sorted(by_dimension, reverse=True)[needed] ** 2, needed + 1
+    assert found.n_carrying() == needed
+
+
+def test_without_a_gap_nothing_carries_it() -> None:
+    for gap in (np.zeros(4), np.full(4, 1e-9), np.full(4, np.nan)):
+        found = gap_spectrum(gap)
+        assert found.n_carrying() is None and np.isnan(found.shares).all()
+
+
+def test_equal_differences_share_alike() -> None:
+    found = gap_spectrum(np.array([0.1, -0.1, 0.1, 0.1, 0.1, -0.1, 0.1, 0.1, 0.1, 0.1]))
+    assert found.dimensions.tolist() == list(range(10))
+    assert found.n_carrying() == 9 and found.n_carrying(0.5) == 5 and found.n_carrying(1.0) == 10
+
+
+@pytest.mark.parametrize(("dim", "counts"), [(1, [0]), (2, [0, 1]), (51, [0, 1, 2, 5, 10, 20, 50]), (6, [0, 1, 2, 5])])
+def test_dimensions_are_removed_in_ones_twos_and_fives(dim: int, counts: list[int]) -> None:
+    assert list(removed_counts(dim)) == counts
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_ablation_is_what_a_loop_over_smaller_vectors_finds(source: str) -> None:
+    images, texts = pairs(source)
+    counts = [0, 1, 3, 6]
+    found = ablations(images, texts, counts)
+    differences = np.abs(images.astype(float).mean(axis=0) - texts.astype(float).mean(axis=0))
+    for count, got in zip(counts, found, strict=True):
+        kept = np.argsort(-differences)[count:]
+        x, y = (
+            side[:, kept] / np.linalg.norm(side[:, kept], axis=1, keepdims=True)
+            for side in (images.astype(float), texts.astype(float))
+        )
+        gap = np.linalg.norm(x.mean(axis=0) - y.mean(axis=0))
+        scores = (x @ y.T).round(9)  # vectors of these data tie nowhere
+        own = np.diag(scores)
+        text_recall = np.mean([(row > right).sum() == 0 for row, right in zip(scores, own, strict=True)])
+        image_recall = np.mean([(row > right).sum() == 0 for row, right in zip(scores.T, own, strict=True)])
+        assert got.n_removed == count
+        assert (got.gap, got.image_recall, got.text_recall) == pytest.approx((gap, image_recall, text_recall), abs=1e-6)
+
+
+def test_ties_after_an_ablation_have_the_credit_of_a_coin() -> None:
+    images = np.array([[0.6, 0.8, 0], [0.6, 0, 0.8], [0.8, 0.6, 0]], np.float32)
+    texts = np.array([[-0.6, 0.8, 0], [-0.6, 0, 0.8], [-0.8, 0.6, 0]], np.float32)
+    (without_the_first,) = ablations(images, texts, [1])  # then pairs 0 and 2 are alike
+    assert without_the_first.image_recall == without_the_first.text_recall == pytest.approx(2 / 3)
+
+
+def test_a_vector_of_which_nothing_is_left_has_no_ablation() -> None:
+    images = np.array([[1, 0], [0.6, 0.8]], np.float32)
+    texts = np.array([[-1, 0], [-0.6, 0.8]], np.float32)
+    assert [each.n_removed for each in ablations(images, texts)] == [0]
+
+
+def test_a_constant_model_keeps_chance() -> None:
+    same = unit(np.ones((4, 3), np.float32))
+    assert {(each.gap, each.image_recall, each.text_recall) for each in ablations(same, same)} == {(0.0, 0.25, 0.25)}
+
+
+def test_unequal_counts_and_no_pairs() -> None:
+    images, texts = pairs("random")
+    with pytest.raises(DataError, match="40 image vectors and 1 text vectors"):
+        ablations(images, texts[:1])
+    assert ablations(images[:0], texts[:0]) == []

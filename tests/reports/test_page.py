@@ -1,0 +1,197 @@
+"""A figure as SVG: everything stands where its numbers say, whatever its names are."""
+
+import re
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import numpy as np
+
+from clipbench_reports import page
+from clipbench_reports.drawing import (
+    Axis,
+    Bars,
+    Boxes,
+    Cells,
+    Dots,
+    Figure,
+    Hill,
+    Line,
+    Mark,
+    Panel,
+    Ranges,
+    Rule,
+    Shade,
+    Threads,
+    Words,
+)
+
+PLAIN = Axis(low=0, high=10)
+LEFT, RIGHT, TOP, FOOT = 10, 384, 12, 199
+"""Of the plane of a panel without words: 10 pixels on the left and 16 on the right of 400; half as high as wide."""
+
+
+def figure(*marks: Mark, x: Axis = PLAIN, y: Axis = PLAIN, **changes: object) -> Figure:
+    panel = Panel(x=x, y=y, marks=marks, aspect=0.5, has_grid=False)
+    return Figure(**{"title": "Title.", "panels": [panel], "reading": "", **changes})  # type: ignore[arg-type]
+
+
+def paths(drawn: str, css: str) -> list[str]:
+    return re.findall(f'<path d="([^"]*)" class="{css}"', drawn)
+
+
+def words(drawn: str) -> list[str]:
+    """Return what is written, by a parser that knows nothing of the drawing."""
+    return [element.text or "" for element in ElementTree.fromstring(drawn).iter("text")]
+
+
+def test_a_line_runs_from_corner_to_corner() -> None:
+    drawn = page.draw(figure(Line(xs=[0, 5, 10], ys=[0, 10, 0], role="ink")))
+    assert paths(drawn, "line ink") == [f"M{LEFT} {FOOT}L197 {TOP}L{RIGHT} {FOOT}"]
+
+
+def test_axes_may_be_logarithmic_and_run_downwards() -> None:
+    x, y = Axis(low=1, high=100, is_log=True), Axis(low=4, high=0)
+    drawn = page.draw(figure(Line(xs=[1, 10, 100], ys=[0, 4, 2], role="ink"), x=x, y=y))
+    assert paths(drawn, "line ink") == [f"M{LEFT} {TOP}L197 {FOOT}L{RIGHT} 105.5"]
+
+
+def test_every_kind_of_mark_stands_where_its_numbers_say() -> None:
+    starts, ends = np.array([[0.0, 0.0]]), np.array([[10.0, 10.0]])
+    drawn = page.draw(
+        figure(
+            Dots(xs=[5], ys=[5], role="image"),
+            Dots(xs=[5], ys=[5], role="text"),
+            Ranges(xs=[5], ys=[10], lows=[0], highs=[10], role="pair"),
+            Ranges(xs=[0], ys=[5], lows=[0], highs=[5], role="ink", is_upright=False),
+            Threads(starts=starts, ends=ends),
+            Hill(xs=[0, 10], ys=[10, 10], foot=0, role="text"),
+            Bars(edges=[0, 5, 10], counts=[10, 0], role="image"),
+            Rule(at=5, axis="x", role="chance"),
+            Rule(at=5, axis="y", role="ink", span=(0, 5), is_dashed=True),
+            Shade(low=0, high=5),
+            Boxes(corners=[(0, 0, 10, 10)]),
+        )
+    )
+    for part in (
+        '<circle cx="197" cy="105.5" r="4" class="dot image"/>',
+        '<rect x="193.4" y="101.9" width="7.2" height="7.2" class="dot text"/>',
+        '<path d="M197 199L197 12" class="line pair solid"/>',
+        '<path d="M10 105.5L197 105.5" class="line ink solid"/>',
+        '<path d="M10 199L384 12" class="thread pair"/>',
+        '<path d="M10 199L10 12L384 12L384 199Z" class="hill text"/>',
+        '<path d="M10.0 199.0V12.0H196.5V199.0Z" class="hill image"/>',
+        '<path d="M197 199L197 12" class="line chance"/>',
+        '<path d="M10 105.5L197 105.5" class="line ink dashed"/>',
+        '<rect x="10" y="12" width="187" height="187" class="bar"/>',
+        '<path d="M10 199L384 199L384 12L10 12Z" class="outline"/>',
+    ):
+        assert part in drawn, part
+
+
+def test_a_band_is_drawn_from_its_low_to_its_high_bounds() -> None:
+    drawn = page.draw(figure(Line(xs=[0, 10], ys=[5, 5], lows=[0, 0], highs=[10, 10], role="text")))
+    assert paths(drawn, "area text") == ["M10 199L384 199L384 12L10 12Z"]
+
+
+def test_the_first_row_of_a_matrix_is_on_top() -> None:
+    cells = Cells(depths=np.array([[0.0, 1.0], [0.0, 0.0]]), values=np.zeros((2, 2)), words=[(0, 1, "99")])
+    drawn = page.draw(figure(cells, x=Axis(low=0, high=2), y=Axis(low=2, high=0)))
+    assert paths(drawn, "cells") == ["M1 0h1"]
+    assert '<text x="290.5" y="63.2" class="on" text-anchor="middle">99</text>' in drawn
+
+
+def test_faint_cells_are_not_lost() -> None:
+    cells = Cells(depths=np.sqrt(np.array([[0.002, 1.0]])), values=np.zeros((1, 2)))
+    drawn = page.draw(figure(cells, x=Axis(low=0, high=2), y=Axis(low=1, high=0)))
+    assert paths(drawn, "cells") == ["M0 0h1", "M1 0h1"]
+
+
+def test_what_is_not_finite_is_not_drawn() -> None:
+    nan = float("nan")
+    drawn = page.draw(
+        figure(
+            Line(xs=[0, 5, 10], ys=[0, nan, 0], role="ink"),
+            Line(xs=[nan], ys=[1], role="pair"),
+            Ranges(xs=[5], ys=[5], lows=[nan], highs=[nan], role="text"),
+        )
+    )
+    assert paths(drawn, "line ink") == [f"M{LEFT} {FOOT}L{RIGHT} {FOOT}"]
+    assert "nan" not in drawn and "line pair" not in drawn and "line text solid" not in drawn
+
+
+def test_a_dense_cloud_is_one_path() -> None:
+    drawn = page.draw(figure(Dots(xs=[0, 10], ys=[0, 10], role="image", is_dense=True)))
+    assert paths(drawn, "specks image") == ["M10 199h0M384 12h0"]
+    assert "<circle" not in drawn
+
+
+def test_names_from_outside_stay_words(parts: SimpleNamespace) -> None:
+    name = parts.hostile
+    axis = Axis(low=0, high=10, ticks=[5], names=[name], label=name)
+    marks: list[Mark] = [
+        Line(xs=[0], ys=[0], role="ink", name=name),
+        Rule(at=1, axis="x", role="chance", name=f"{name}2"),
+    ]
+    drawn = page.draw(figure(*marks, Words(words=name, x=1, y=1), x=axis, y=axis, title=name, detail=name))
+    assert words(drawn).count(name) == 6 and words(drawn).count(f"{name}2") == 1
+    assert ElementTree.fromstring(drawn).get("aria-label") == f"{name} {name}"
+    assert "<script" not in drawn
+
+
+def test_equal_figures_give_equal_pictures() -> None:
+    def made() -> str:
+        values = np.random.default_rng(0).random((4, 4))
+        return page.draw(figure(Cells(depths=values, values=values), x=Axis(low=0, high=4), y=Axis(low=4, high=0)))
+
+    assert made() == made()
+
+
+def test_a_legend_names_each_mark_once_and_chance_last() -> None:
+    chance = Rule(at=1, axis="y", role="chance", name="chance")
+    lines = [Line(xs=[0, 1], ys=[0, 1], role="image", name="a") for _ in range(2)]
+    drawn = page.draw(figure(chance, *lines, Line(xs=[0], ys=[0], role="text", name="b")))
+    assert words(drawn) == ["a", "b", "chance"]
+    assert words(page.draw(figure(lines[0]))) == []  # one line of data needs no name
+    assert words(page.draw(figure(chance))) == ["chance"]
+    assert words(page.draw(figure(chance, *lines, keys=["a"]))) == ["chance"]
+
+
+def test_a_legend_takes_as_many_lines_as_it_needs() -> None:
+    marks = [Line(xs=[0], ys=[0], role="ink", name=f"a rather long name {k}") for k in range(3)]
+    drawn = page.draw(figure(*marks))
+    heights = [float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" class="name', drawn)]
+    assert heights[0] < heights[1] < heights[2]
+    assert float(re.findall(r'<svg viewBox="0 0 400 ([\d.]+)"', drawn)[0]) > heights[2] + 187
+
+
+def test_names_that_would_touch_are_left_out() -> None:
+    names = [f"name {k}" for k in range(40)]
+    axis = Axis(low=40, high=0, ticks=[k + 0.5 for k in range(40)], names=names)
+    drawn = page.draw(figure(y=axis))
+    written = [name for name in words(drawn) if name.startswith("name")]
+    assert written[0] == "name 0" and 5 < len(written) < 20
+    heights = [float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" class="soft"', drawn)]
+    assert min(np.diff(heights)) >= 13
+
+
+def test_turned_names_stand_under_their_places_and_have_room() -> None:
+    names = ["a long name of a class", "b"]
+    axis = Axis(low=0, high=2, ticks=[0.5, 1.5], names=names, is_turned=True)
+    flat, turned = (page.draw(figure(x=each)) for each in (PLAIN, axis))
+    assert turned.count("rotate(-90") == 2 and words(turned) == names
+    tall, low = (float(re.findall(r'viewBox="0 0 400 ([\d.]+)"', drawn)[0]) for drawn in (turned, flat))
+    assert tall - low > 7 * len(names[0])
+
+
+def test_panels_stand_beside_each_other_and_the_picture_is_wider() -> None:
+    panel = Panel(x=PLAIN, y=PLAIN, marks=[], title="one")
+    drawn = page.draw(Figure(title="", panels=[panel] * 3, reading="", n_columns=2))
+    root = ElementTree.fromstring(drawn)
+    assert root.get("width") == "600"
+    at = [(float(text.get("x", 0)), float(text.get("y", 0))) for text in root.iter("text")]
+    assert at[1][0] - at[0][0] == 300 and at[1][1] == at[0][1] and at[2][0] == at[0][0] and at[2][1] > at[0][1] + 100
+
+
+def test_a_broad_picture_is_as_wide_as_it_says() -> None:
+    assert ElementTree.fromstring(page.draw(figure(breadth=1.5))).get("width") == "600"
+    assert figure(breadth=1.5).is_wide and not figure(breadth=1.1).is_wide

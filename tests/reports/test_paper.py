@@ -1,0 +1,223 @@
+"""A figure for print: its size, its fonts, its bytes, and what is said where it cannot be written."""
+
+import re
+import shutil
+import struct
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+
+from clipbench.errors import ClipbenchError, UsageError
+from clipbench_reports import paper
+from clipbench_reports.drawing import (
+    Axis,
+    Bars,
+    Boxes,
+    Cells,
+    Dots,
+    Figure,
+    Hill,
+    Line,
+    Mark,
+    Panel,
+    Ranges,
+    Rule,
+    Shade,
+    Threads,
+    Words,
+)
+
+AXIS = Axis(low=0, high=10, ticks=[0, 5, 10], label="axis")
+
+
+def figure(*marks: Mark, x: Axis = AXIS, y: Axis = AXIS, **changes: object) -> Figure:
+    panel = Panel(x=x, y=y, marks=marks, aspect=0.5)
+    return Figure(**{"title": "Title.", "panels": [panel], "reading": "", **changes})  # type: ignore[arg-type]
+
+
+def everything() -> Figure:
+    """Return a figure with all kinds of marks."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 10, (50, 2))
+    return figure(
+        Shade(low=1, high=2, name="shade"),
+        Threads(starts=points[:5], ends=points[5:10], name="pair"),
+        Dots(xs=points[:, 0].tolist(), ys=points[:, 1].tolist(), role="image", name="image", is_dense=True),
+        Dots(xs=[1], ys=[1], role="text", name="text"),
+        Line(xs=[0, 10], ys=[1, 2], lows=[0, 1], highs=[2, 3], role="ink", name="line", has_dots=True),
+        Ranges(xs=[5, 6], ys=[5, 6], lows=[4, np.nan], highs=[6, np.nan], role="text", name="text", is_joined=True),
+        Ranges(xs=[5], ys=[5], lows=[4], highs=[6], role="text", name="text", is_upright=False),
+        Hill(xs=[0, 5, 10], ys=[8, 9, 8], foot=8, role="image", name="hill"),
+        Bars(edges=[0, 5, 10], counts=[1, 2], role="ink", name="bars"),
+        Rule(at=3, axis="y", role="chance", name="chance"),
+        Rule(at=3, axis="x", role="ink", span=(0, 1), is_dashed=True),
+        Boxes(corners=[(1, 1, 2, 2)]),
+        Words(words="words", x=5, y=5, lift=1),
+    )
+
+
+@pytest.fixture
+def as_text(tmp_path: Path) -> Path:
+    """Return a style file by which letters stay letters in an SVG."""
+    style = tmp_path / "text.mplstyle"
+    style.write_text("svg.fonttype: none\n")
+    return style
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    width, height = struct.unpack(">II", path.read_bytes()[16:24])
+    return width, height
+
+
+@pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
+def test_equal_figures_give_equal_bytes(tmp_path: Path, kind: str) -> None:
+    files = [tmp_path / f"{name}.{kind}" for name in "ab"]
+    for path in files:
+        paper.save(everything(), path)
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("width", [8.25, 17.5, 12.0])
+def test_a_figure_is_as_wide_as_it_was_asked_to_be(tmp_path: Path, width: float) -> None:
+    for kind in ("png", "pdf", "svg"):
+        paper.save(everything(), tmp_path / f"figure.{kind}", width=width)
+    assert abs(png_size(tmp_path / "figure.png")[0] - width / 2.54 * 300) <= 1
+    box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ", (tmp_path / "figure.pdf").read_bytes())
+    assert box and float(box[1]) == pytest.approx(width / 2.54 * 72, abs=0.01)
+    head = re.search(r'<svg[^>]* width="([\d.]+)pt"', (tmp_path / "figure.svg").read_text())
+    assert head and float(head[1]) == pytest.approx(width / 2.54 * 72, abs=0.01)
+
+
+def test_a_figure_is_as_high_as_what_it_holds(tmp_path: Path) -> None:
+    heights = []
+    for aspect in (0.3, 0.6):
+        panel = Panel(x=AXIS, y=AXIS, marks=[], aspect=aspect)
+        paper.save(Figure(title="", panels=[panel], reading=""), tmp_path / "figure.png")
+        width, height = png_size(tmp_path / "figure.png")
+        heights.append(height)
+    inner = (heights[1] - heights[0]) / 0.3  # the width of the plane, by which the aspect is multiplied
+    assert 0.8 * width < inner < width
+    assert heights[0] - 0.3 * inner < 0.5 * 300  # what stands around the plane, in pixels of half an inch
+
+
+def test_fonts_are_embedded_as_truetype(tmp_path: Path) -> None:
+    paper.save(everything(), tmp_path / "figure.pdf")
+    found = (tmp_path / "figure.pdf").read_bytes()
+    assert b"/FontFile2" in found and b"/Type3" not in found
+    assert set(re.findall(rb"/BaseFont /(?:[A-Z]{6}\+)?(\w+)", found)) == {b"STIXGeneral"}
+
+
+def test_only_dense_clouds_are_pixels(tmp_path: Path) -> None:
+    cloud = [Dots(xs=[1, 2], ys=[1, 2], role="image", is_dense=is_dense) for is_dense in (True, False)]
+    for dots, n in zip(cloud, (1, 0), strict=True):
+        paper.save(figure(dots), tmp_path / "figure.svg")
+        assert (tmp_path / "figure.svg").read_text().count("<image") == n
+
+
+def test_no_file_says_when_it_was_made(tmp_path: Path) -> None:
+    for kind in ("svg", "pdf"):
+        paper.save(everything(), tmp_path / f"figure.{kind}")
+        found = (tmp_path / f"figure.{kind}").read_bytes()
+        assert b"dc:date" not in found and b"CreationDate" not in found
+
+
+def test_a_style_file_comes_before_ours(tmp_path: Path) -> None:
+    style = tmp_path / "my.mplstyle"
+    style.write_text("axes.facecolor: fedcba\nfont.family: DejaVu Sans\n")
+    paper.save(everything(), tmp_path / "figure.pdf", style=style)
+    paper.save(everything(), tmp_path / "figure.svg", style=style)
+    assert b"DejaVuSans" in (tmp_path / "figure.pdf").read_bytes()
+    assert "#fedcba" in (tmp_path / "figure.svg").read_text()
+
+
+def test_the_settings_of_the_caller_neither_matter_nor_change(tmp_path: Path) -> None:
+    paper.save(everything(), tmp_path / "a.svg")
+    with matplotlib.rc_context({"axes.facecolor": "#fedcba", "font.size": 20}):
+        paper.save(everything(), tmp_path / "b.svg")
+        assert matplotlib.rcParams["font.size"] == 20
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_a_style_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--style .*none\.mplstyle: .*expected a matplotlib style file") as failed:
+        paper.save(everything(), tmp_path / "figure.svg", style=tmp_path / "none.mplstyle")
+    assert "\n" not in str(failed.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_type_that_matplotlib_does_not_write_is_refused(tmp_path: Path) -> None:
+    for name in ("figure.docx", "figure"):
+        with pytest.raises(UsageError, match=r"matplotlib writes no '(docx|)', expected one of .*pdf"):
+            paper.save(everything(), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot write the figure .*figure\.svg: No such file or directory"):
+        paper.save(everything(), tmp_path / "none" / "figure.svg")
+
+
+def test_pgf_without_tex_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        ClipbenchError, match=r"figure\.pgf: pgf needs a TeX system .*: install one, or write pdf"
+    ) as told:
+        paper.save(everything(), tmp_path / "figure.pgf")
+    assert "\n" not in str(told.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(shutil.which("xelatex") is None, reason="no TeX system on this machine")
+def test_tex_takes_names_as_they_are(tmp_path: Path) -> None:
+    name = "$5 & {c} #1 50 % a_b^c ~ \\frac"
+    axis = Axis(low=0, high=3, ticks=[0.5], names=[name], label=name)
+    dots = Dots(xs=[1], ys=[1], role="image", name=name, is_dense=True)
+    paper.save(figure(dots, Words(words=name, x=1, y=1), x=axis), tmp_path / "figure.pgf", width=17.5)
+    found = (tmp_path / "figure.pgf").read_text()
+    assert found.count(r"\$5 \& \{c\} \#1 50 % a_b^c \textasciitilde{} \textbackslash{}frac") == 3
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".pgf", ".png"]  # the dense cloud lies beside it
+
+
+def test_names_are_written_as_they_are(tmp_path: Path, as_text: Path) -> None:
+    names = ["$5 and $6", "<b>&amp;", "a_b^c \\frac"]
+    axis = Axis(low=0, high=3, ticks=[0.5, 1.5, 2.5], names=names)
+    lines = [Line(xs=[0], ys=[0], role="ink", name=name) for name in names[:2]]
+    paper.save(figure(*lines, Words(words=names[0], x=1, y=1), y=axis), tmp_path / "figure.svg", style=as_text)
+    found = (tmp_path / "figure.svg").read_text()
+    assert found.count(">$5 and $6<") == 3 and found.count("&lt;b&gt;&amp;amp;") == 2 and ">a_b^c \\frac<" in found
+
+
+def test_labels_that_would_touch_are_left_out(tmp_path: Path, as_text: Path) -> None:
+    names = [f"class{k:02}" for k in range(40)]
+    ticks = [k + 0.5 for k in range(40)]
+    x = Axis(low=0, high=40, ticks=ticks, names=names, is_turned=True)
+    y = Axis(low=40, high=0, ticks=ticks, names=names)
+    depths = np.eye(40)
+    words = [(k, k, "100") for k in range(40)]
+    written = {}
+    for width in (8.25, 60.0):
+        paper.save(
+            figure(Cells(depths=depths, values=depths, words=words), x=x, y=y),
+            tmp_path / "figure.svg",
+            width=width,
+            style=as_text,
+        )
+        found = re.findall(r">([^<>\n]+)</text>", (tmp_path / "figure.svg").read_text())
+        written[width] = [found.count("class00"), sum(name.startswith("class") for name in found), found.count("100")]
+    assert written[60.0] == [2, 80, 40]
+    assert written[8.25][0] == 2 and 10 < written[8.25][1] < 60 and written[8.25][2] == 0
+
+
+def test_a_legend_is_read_by_rows_and_has_chance_last(tmp_path: Path, as_text: Path) -> None:
+    names = [f"a name of some length {k}" for k in range(4)]
+    chance = Rule(at=1, axis="y", role="chance", name="chance")
+    paper.save(
+        figure(chance, *(Line(xs=[0], ys=[0], role="ink", name=name) for name in names)),
+        tmp_path / "figure.svg",
+        style=as_text,
+    )
+    found = re.findall(r'x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]+)</text>', (tmp_path / "figure.svg").read_text())
+    places = {name: (float(y), float(x)) for x, y, name in found if name in [*names, "chance"]}
+    assert sorted(places, key=lambda name: places[name]) == [*names, "chance"]

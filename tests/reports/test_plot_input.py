@@ -1,0 +1,202 @@
+"""What is wrong with a plot that is asked for is one line, and nothing is written or lost over it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipbench.errors import ClipbenchError, UsageError
+from clipbench.result import Metric, Run
+from clipbench_reports import paper
+from clipbench_reports.plots import PlotOptions, write_plot
+
+MakeRun = Callable[..., Run]
+Refused = Callable[..., None]
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Refused:
+    """Return a function that expects a plot to be refused in one line, and a folder to stay as it was."""
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    for name in ("figure.svg", "figure.csv", "figure.txt"):
+        (folder / name).write_text("as it was")
+
+    def call(match: str, name: str, *runs: Run, out: str = "figure.svg", **options: Any) -> None:
+        with pytest.raises(ClipbenchError, match=match) as told:
+            write_plot(name, [run.folder for run in runs], folder / out, PlotOptions(**options))
+        assert "\n" not in str(told.value)
+        assert {path.name: path.read_text() for path in folder.iterdir()} == {
+            name: "as it was" for name in ("figure.svg", "figure.csv", "figure.txt")
+        }
+
+    return call
+
+
+def test_names_that_are_not_known_are_told_with_the_nearest(make_run: MakeRun, refused: Refused) -> None:
+    run = make_run()
+    refused(r"^unknown plot 'cone': did you mean 'cones'\? \(clipbench plot --list\)$", "cone", run)
+    refused(r"^unknown plot 'xyz': known: compare, composition, cones, corrections, gap, ", "xyz", run)
+    refused(r"^unknown projection 'gap_axis': did you mean 'gap-axis'\?$", "gap", run, projection="gap_axis")
+    refused(r"matplotlib writes no 'doc', expected one of .*pdf.*svg", "gap", run, out="figure.doc")
+    refused(r"matplotlib writes no 'csv', expected one of ", "gap", run, out="figure.csv")
+
+
+@pytest.mark.parametrize("width", ["abc", "columns", ""])
+def test_a_width_is_a_word_or_a_number(make_run: MakeRun, refused: Refused, width: str) -> None:
+    refused(rf"^--width {width}: expected column, full or a number of cm$", "gap", make_run(), width=width)
+
+
+@pytest.mark.parametrize("width", ["0", "-5", "2.9", "101", "nan", "inf"])
+def test_a_width_is_one_that_paper_has(make_run: MakeRun, refused: Refused, width: str) -> None:
+    refused(rf"^--width {width}: expected 3 to 100 cm$", "gap", make_run(), width=width)
+
+
+def test_a_style_that_is_not_there_is_named(make_run: MakeRun, refused: Refused, tmp_path: Path) -> None:
+    style = tmp_path / "none.mplstyle"
+    refused(r"^--style .*none\.mplstyle: .*expected a matplotlib style file$", "cones", make_run(), style=style)
+
+
+def test_a_folder_without_a_run_is_named(refused: Refused, tmp_path: Path) -> None:
+    nowhere = SimpleNamespace(folder=tmp_path / "nowhere")
+    for name in ("gap", "scorecard"):
+        refused(r"no result\.json in .*nowhere: expected a folder that `clipbench run` finished$", name, nowhere)
+    refused(r"no such file or folder: .*nowhere$", "track", nowhere)
+
+
+def test_a_task_that_was_not_asked_is_named(make_run: MakeRun, refused: Refused) -> None:
+    refused(
+        r"/run has no composition to draw composition from: clipbench run --tasks composition$",
+        "composition",
+        make_run(),
+    )
+
+
+def test_an_evaluation_that_could_not_be_had_gives_its_reason(make_run: MakeRun, refused: Refused) -> None:
+    gated = {"status": "unavailable", "reason": "flickr30k is gated: accept its terms"}
+    run = make_run({"modality-gap@flickr30k": gated})
+    told = r"has no modality-gap to draw gap from; modality-gap@flickr30k is unavailable \(flickr30k is gated: accept"
+    refused(told, "gap", run)
+
+
+def test_of_several_data_sets_one_must_be_chosen(
+    make_run: MakeRun, parts: SimpleNamespace, refused: Refused, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    run = make_run({f"modality-gap@{data}": parts.modality_gap(rng, n=30) for data in ("scenes", "coco")})
+    refused(r"^run .* has modality-gap on scenes, coco: choose with --data$", "cones", run)
+    refused(r"has no modality-gap on mars to draw cones from; modality-gap@scenes is ok; ", "cones", run, data="mars")
+    write_plot("cones", [run.folder], tmp_path / "cones.svg", PlotOptions(data="coco"))
+    assert "data coco" in (tmp_path / "cones.txt").read_text()
+
+
+def test_vectors_that_the_run_did_not_keep_can_be_had_by_running_again(
+    make_run: MakeRun, parts: SimpleNamespace, refused: Refused
+) -> None:
+    kept = parts.modality_gap(np.random.default_rng(0), n=30)
+    hint = r"run again with --keep-arrays to have all arrays$"
+    without = make_run({"modality-gap@scenes": {**kept, "arrays": {}}}, name="without")
+    refused(rf"^cannot draw gap: .*/without: the run kept no array .images.; {hint}", "gap", without)
+    lost = make_run({"modality-gap@scenes": kept}, name="lost")
+    (lost.folder / lost.result.evaluations[0].files["arrays"]).unlink()
+    refused(rf"^run .*/lost lacks 0\.npz: the run is damaged, {hint}", "gap", lost)
+
+
+def test_curves_that_an_older_run_lacks_are_not_promised_of_arrays(
+    make_run: MakeRun, parts: SimpleNamespace, refused: Refused
+) -> None:
+    old = make_run({"modality-gap@scenes": {**parts.modality_gap(np.random.default_rng(0), n=30), "curves": {}}})
+    for name in ("cones", "shift", "corrections"):
+        refused(rf"^cannot draw {name}: .*run modality-gap again to have ", name, old)
+    refused(r"^cannot draw spectrum: .*the run kept no curve .gap_share_by_dimensions.$", "spectrum", old)
+
+
+def test_vectors_that_are_all_equal_are_nothing_to_map(
+    make_run: MakeRun, parts: SimpleNamespace, refused: Refused
+) -> None:
+    kept = parts.modality_gap(np.random.default_rng(0), n=30)
+    same = np.tile(np.eye(4, dtype=np.float32)[0], (30, 1))
+    run = make_run({"modality-gap@scenes": {**kept, "arrays": {"images": same, "texts": same}}})
+    refused("all kept vectors are equal, so there is nothing to map", "gap", run)
+    refused("the means of images and texts are equal, so there is no gap vector", "gap", run, projection="gap-axis")
+
+
+def test_figures_of_different_panels_do_not_stand_side_by_side(
+    make_run: MakeRun, parts: SimpleNamespace, refused: Refused
+) -> None:
+    whole = parts.modality_gap(np.random.default_rng(0), n=30)
+    less = {name: curve for name, curve in whole["curves"].items() if not name.startswith("loss_by_corr")}
+    less = {name: curve for name, curve in less.items() if not name.startswith("text_retrieval_recall@1_by_cent")}
+    runs = [make_run({"modality-gap@scenes": {**whole, "curves": each}}, name=f"run{k}") for k, each in enumerate((whole["curves"], less))]  # fmt: skip
+    refused(r"cannot be drawn side by side: “Gap”, .*“Text retrieval R@1, %” in the one, .*; draw each alone$", "corrections", *runs)  # fmt: skip
+
+
+def test_a_comparison_is_of_two_runs_of_the_same_samples(
+    make_run: MakeRun, parts: SimpleNamespace, refused: Refused
+) -> None:
+    rng = np.random.default_rng(0)
+    first, second = (make_run({"retrieval@scenes": parts.retrieval(rng, n=n)}, name=f"of{n}") for n in (20, 30))
+    other = make_run({"retrieval@coco": parts.retrieval(rng, n=20)}, name="other")
+    refused(r"^compare draws the difference of two runs: got 1$", "compare", first)
+    refused(r"^compare draws the difference of two runs: got 3$", "compare", first, second, other)
+    refused(r"have no finished evaluation in common$", "compare", first, other)
+    refused(r"^retrieval@scenes is not comparable: the runs hold other samples$", "compare", first, second)
+
+
+def test_more_models_than_there_are_colours_are_no_scorecard(make_run: MakeRun, refused: Refused) -> None:
+    runs = [make_run({}, name=f"run{k}") for k in range(7)]
+    refused(r"^cannot draw scorecard: 7 models cannot be told apart in one panel: at most 6$", "scorecard", *runs)
+    refused(r"^cannot draw scorecard: no metric is a fraction with a chance level$", "scorecard", *runs[:1])
+
+
+def test_a_track_needs_two_steps_and_a_gap(make_run: MakeRun, parts: SimpleNamespace, refused: Refused) -> None:
+    gap = {"metrics": {"gap": Metric(value=0.5)}}
+    runs = [
+        make_run({"modality-gap@scenes": gap}, name=f"step{step}", model={**parts.model, "step": step, "fingerprint": f"{step}"})
+        for step in (1, 2)
+    ]  # fmt: skip
+    refused(r"was measured at one step only: a track needs two or more$", "track", runs[0])
+    without = make_run({"modality-gap@scenes": gap}, name="no-step")
+    refused(r"no-step is of no known training step", "track", without)
+
+
+def test_a_table_that_cannot_be_written_costs_no_figure(make_run: MakeRun, tmp_path: Path) -> None:
+    folder = tmp_path / "figures"
+    (folder / "figure.txt").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"^cannot write .*figure\.txt: Is a directory$"):
+        write_plot("cones", [make_run().folder], folder / "figure.svg", PlotOptions())
+    assert [path.name for path in folder.iterdir()] == ["figure.txt"]
+
+
+def test_tex_that_is_not_there_leaves_no_table_either(
+    make_run: MakeRun, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    refused(r"figure\.pgf: pgf needs a TeX system .*: install one, or write pdf$", "cones", run, out="figure.pgf")
+
+
+def test_what_goes_wrong_late_leaves_no_half_of_a_file(
+    make_run: MakeRun, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(paper, "_canvas", fail)
+    with pytest.raises(OSError, match="No space left"):
+        refused("", "cones", run)
+    refused_again = sorted(path.name for path in (run.folder.parent / "figures").iterdir())
+    assert refused_again == ["figure.csv", "figure.svg", "figure.txt"]
+
+
+def test_files_that_are_there_are_replaced_by_a_plot_that_succeeds(make_run: MakeRun, tmp_path: Path) -> None:
+    files = [tmp_path / f"figure{suffix}" for suffix in (".svg", ".csv", ".txt")]
+    for path in files:
+        path.write_text("as it was")
+    write_plot("cones", [make_run().folder], files[0], PlotOptions())
+    assert all("as it was" not in path.read_text() for path in files)

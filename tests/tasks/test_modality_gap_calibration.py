@@ -1,0 +1,148 @@
+"""Similarity calibration of a data set: what matches in each kind, what is undefined and why, and what is sampled."""
+
+import numpy as np
+import pytest
+
+from clipbench.arrays import unit
+from clipbench.measures import Measure
+from clipbench.metrics import match_counts, match_probabilities
+from clipbench.result import Curve, Metric
+from clipbench_tasks import modality_gap_calibration
+from clipbench_tasks.modality_gap_calibration import calibration
+
+NAMES = [
+    "similarity_calibration_error",
+    "image_text_calibration_error",
+    "text_text_calibration_error",
+    "image_image_calibration_error",
+]
+
+
+def vectors(n: int, seed: int, dim: int = 5) -> np.ndarray:
+    return unit(np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32))
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def metrics(measures: dict[str, Measure]) -> dict[str, Metric]:
+    assert list(measures) == NAMES
+    return {name: measure.metric({}, rng()) for name, measure in measures.items()}
+
+
+def run(
+    images: np.ndarray, texts: np.ndarray, owners: np.ndarray, labels: np.ndarray | None
+) -> tuple[dict[str, Metric], dict[str, Curve]]:
+    measures, curves = calibration(images, texts, text_image=owners, labels=labels, rng=rng())
+    return metrics(measures), curves
+
+
+def test_matches_are_pairs_shared_images_and_shared_labels() -> None:
+    images, texts, owners, labels = (
+        vectors(20, 0),
+        vectors(40, 1),
+        rng(1).permutation(np.arange(40) // 2),
+        rng(2).integers(0, 4, 20),
+    )
+    found, curves = run(images, texts, owners, labels)
+    expected = match_probabilities(
+        {
+            "image_text": match_counts(images, texts, left_groups=np.arange(20), right_groups=owners),
+            "text_text": match_counts(texts, texts, left_groups=owners, right_groups=owners, is_same=True),
+            "image_image": match_counts(images, images, left_groups=labels, right_groups=labels, is_same=True),
+        }
+    )
+    assert found["similarity_calibration_error"].value == expected.error
+    for kind, error in expected.errors.items():
+        assert found[f"{kind}_calibration_error"].value == error
+        held = ~np.isnan(expected.probability[kind])
+        assert curves[f"match_by_cosine_{kind}"].y == expected.probability[kind][held].tolist()
+        assert curves[f"match_by_cosine_{kind}"].x == expected.cosine[kind][held].tolist()
+    assert (found["image_text_calibration_error"].n, found["text_text_calibration_error"].n) == (40, 20)
+    assert set(curves) == {"match_by_cosine_image_text", "match_by_cosine_text_text", "match_by_cosine_image_image"}
+    reason = found["text_text_calibration_error"].reason
+    assert reason is not None and "no interval" in reason and reason.endswith("at least 0.1, as noise counts")
+
+
+def test_captions_match_by_label_where_each_image_has_one() -> None:
+    images, texts, labels = vectors(30, 0), vectors(30, 1), np.arange(30) % 3
+    found, _ = run(images, texts, np.arange(30), labels)
+    assert found["text_text_calibration_error"].n == found["image_image_calibration_error"].n == 3 * 45
+
+
+def test_without_labels_images_have_no_matches() -> None:
+    found, curves = run(vectors(10, 0), vectors(20, 1), np.arange(20) % 10, None)
+    assert found["image_image_calibration_error"].value is None
+    assert found["image_image_calibration_error"].reason == "there are no labels"
+    reason = found["similarity_calibration_error"].reason
+    assert found["similarity_calibration_error"].value is not None
+    assert reason is not None and reason.startswith("mean over image-text, text-text; no interval")
+    assert set(curves) == {"match_by_cosine_image_text", "match_by_cosine_text_text"}
+
+
+def test_one_kind_alone_has_a_curve_but_no_error() -> None:
+    found, curves = run(vectors(10, 0), vectors(10, 1), np.arange(10), None)
+    assert all(metric.value is None and metric.reason for metric in found.values())
+    assert found["image_text_calibration_error"].reason == (
+        "it compares image-text with other kinds of pairs (text-text: no image has several captions, and there are no"
+        " labels; image-image: there are no labels)"
+    )
+    assert set(curves) == {"match_by_cosine_image_text"}
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3]])
+def test_labels_that_are_all_equal_or_all_different_make_no_kind(labels: list[int]) -> None:
+    found, _ = run(vectors(4, 0), vectors(4, 1), np.arange(4), np.array(labels))
+    n_matches = 6 if labels[-1] == 0 else 0
+    reason = found["image_image_calibration_error"].reason
+    assert reason == f"it needs matches and others, and has {n_matches} and {6 - n_matches}"
+
+
+def test_one_image_has_nothing() -> None:
+    found, curves = run(vectors(1, 0), vectors(1, 1), np.array([0]), np.array([0]))
+    assert all(metric.value is None and metric.reason for metric in found.values()) and curves == {}
+
+
+def test_a_constant_model_is_calibrated() -> None:
+    constant = vectors(1, 0).repeat(12, axis=0)
+    found, curves = run(constant, constant, np.arange(12), np.arange(12) % 3)
+    assert [metric.value for metric in found.values()] == [0, 0, 0, 0]
+    assert curves["match_by_cosine_image_text"].y == [0.5]
+
+
+def test_a_larger_set_is_sampled_with_two_captions_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modality_gap_calibration, "SAMPLED_IMAGES", 12)
+    owners = rng(3).permutation(np.repeat(np.arange(30), 3))
+    images, texts = vectors(30, 0), vectors(90, 1)
+    found, _ = run(images, texts, owners, np.arange(30) % 2)
+    assert found["image_text_calibration_error"].n == 24 and found["text_text_calibration_error"].n == 12
+    chosen = np.sort(rng().choice(30, 12, replace=False)).tolist()
+    kept = [row for image in chosen for row in [row for row in range(90) if owners[row] == image][:2]]
+    places = np.array([chosen.index(owners[row]) for row in kept])
+    expected, _ = run(images[chosen], texts[kept], places, np.array(chosen) % 2)
+    assert {name: metric.value for name, metric in found.items()} == {
+        name: metric.value for name, metric in expected.items()
+    }
+
+
+def test_a_modality_gap_is_an_error_of_calibration() -> None:
+    """The same vectors for images and texts are calibrated; texts turned away from them are not."""
+    draws = rng(0)
+    labels = np.arange(400) % 40
+    centres = draws.standard_normal((40, 12))
+    images, texts = ((centres[labels] + 0.3 * draws.standard_normal((400, 12))) for _ in range(2))
+    images, texts = (np.pad(side, ((0, 0), (0, 2))) for side in (images, texts))
+
+    def error(gap: float) -> float:
+        moved_images, moved_texts = images.copy(), texts.copy()
+        moved_images[:, -1], moved_texts[:, -2] = gap, gap
+        found, _ = run(
+            unit(moved_images.astype(np.float32)), unit(moved_texts.astype(np.float32)), np.arange(400), labels
+        )
+        value = found["similarity_calibration_error"].value
+        assert value is not None
+        return value
+
+    errors = [error(gap) for gap in (0.0, 2.0, 6.0)]
+    assert errors == sorted(errors) and errors[0] < 0.05 and errors[-1] > 0.15

@@ -1,0 +1,211 @@
+"""Curves of shifts and corrections: their names and points, class prompts that move as texts do, and what is left out."""
+
+import numpy as np
+import pytest
+
+from clipbench.arrays import unit
+from clipbench.data import Dataset, LabelSet
+from clipbench.metrics import contrastive_loss, correction_maps, modality_gap, shifted, sigmoid_loss
+from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench_tasks.modality_gap_shift import Rescoring, correction_curves, rescoring, shift_curves
+
+Pairs = tuple[np.ndarray, np.ndarray]
+
+SCORES = ["gap", "loss"]
+SCORES += [f"{query}_retrieval_recall@{k}" for query in ("image", "text") for k in (1, 5, 10)]
+
+
+def pairs(n: int = 24, dim: int = 5, seed: int = 0) -> Pairs:
+    draws = np.random.default_rng(seed)
+    shared = draws.standard_normal((n, dim))
+    images, texts = (shared + 0.6 * draws.standard_normal((n, dim)) for _ in range(2))
+    images[:, 0] += 1.5
+    return unit(images.astype(np.float32)), unit(texts.astype(np.float32))
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# Curves ---------------------------------------------------------------------------------------------------------------
+
+
+def test_every_score_has_a_curve_for_each_way_to_shift() -> None:
+    images, texts = pairs()
+    gap = modality_gap(images, texts).value
+    curves = shift_curves(images, texts, Rescoring(logit_scale=20.0))
+    assert set(curves) == {f"{score}_by_shift_{which}" for score in SCORES for which in ("both", "image", "text")}
+    for curve in curves.values():
+        assert curve.x == sorted([-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1, gap])
+    for which in ("both", "image", "text"):
+        for d, found in zip(*[curves[f"loss_by_shift_{which}"].x, curves[f"loss_by_shift_{which}"].y], strict=True):
+            moved = shifted(images, texts, distance=d, which=which)
+            assert found == contrastive_loss(*moved, logit_scale=20.0)
+    assert curves["gap_by_shift_both"].y[4] == gap
+
+
+def test_every_score_has_a_curve_for_each_correction() -> None:
+    images, texts = pairs()
+    curves = correction_curves(images, texts, Rescoring(logit_scale=20.0), rng())
+    kinds = ("centring", "standardising", "collapse")
+    assert set(curves) == {f"{score}_by_{kind}" for score in SCORES for kind in kinds}
+    assert all(curve.x == [0, 0.25, 0.5, 0.75, 1] for curve in curves.values())
+
+
+def test_corrections_are_fitted_on_one_half_and_scored_on_the_other() -> None:
+    images, texts = pairs(25)
+    order = rng(7).permutation(25)
+    fitted, scored = sorted(order[:12]), sorted(order[12:])
+    curves = correction_curves(images, texts, Rescoring(logit_scale=20.0), rng(7))
+    for kind in ("centring", "standardising", "collapse"):
+        maps = correction_maps(images[fitted], texts[fitted], kind=kind)
+        expected = modality_gap(maps.image(images[scored]), maps.text(texts[scored])).value
+        assert curves[f"gap_by_{kind}"].y[-1] == expected > 0  # held out: not closed for good
+        assert curves[f"gap_by_{kind}"].y[0] == modality_gap(images[scored], texts[scored]).value
+
+
+def test_a_model_with_a_bias_has_curves_of_the_sigmoid_loss() -> None:
+    images, texts = pairs()
+    curve = shift_curves(images, texts, Rescoring(logit_scale=20.0, logit_bias=-5.0))["loss_by_shift_both"]
+    assert curve.y[4] == sigmoid_loss(images, texts, logit_scale=20.0, logit_bias=-5.0)
+    assert curve.y_label == "sigmoid loss (nats)"
+
+
+# What is undefined ----------------------------------------------------------------------------------------------------
+
+
+def test_a_distance_at_which_a_vector_becomes_zero_has_no_point() -> None:
+    """Both modalities are constant, a gap of 2 apart: moved half of it each, they are zero."""
+    images = np.array([[1, 0]], np.float32).repeat(3, axis=0)
+    curves = shift_curves(images, -images, Rescoring(logit_scale=1.0))
+    assert curves["gap_by_shift_both"].x == [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1]
+    assert curves["gap_by_shift_image"].x == [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 2]  # zero at 1
+    assert curves["gap_by_shift_image"].y == [2] * 8 + [0]
+
+
+def test_a_constant_model_has_no_gap_to_shift_along_and_nothing_left_when_centred() -> None:
+    constant = unit(np.ones((8, 3), np.float32))
+    shifts = shift_curves(constant, constant, Rescoring(logit_scale=100.0))
+    assert all(curve.x == [0] for curve in shifts.values())
+    assert shifts["image_retrieval_recall@1_by_shift_both"].y == [pytest.approx(1 / 8)]
+    corrected = correction_curves(constant, constant, Rescoring(logit_scale=100.0), rng())
+    assert corrected["gap_by_centring"].x == [0, 0.25, 0.5, 0.75]
+    assert corrected["gap_by_collapse"].x == [0, 0.25, 0.5, 0.75, 1]
+    assert corrected["loss_by_collapse"].y == [pytest.approx(np.log(4))] * 5
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_few_pairs_leave_out_what_they_do_not_define(n: int) -> None:
+    images, texts = pairs(n)
+    shifts = shift_curves(images, texts, Rescoring(logit_scale=1.0))
+    corrections = correction_curves(images, texts, Rescoring(logit_scale=1.0), rng())
+    assert {name.split("_by_")[0] for name in shifts} == {"gap", "loss"} | (
+        set() if n == 1 else {"image_retrieval_recall@1", "text_retrieval_recall@1"}
+    )
+    assert {name.split("_by_")[0] for name in corrections} == (set() if n == 1 else {"gap", "loss"})
+
+
+def test_curves_hold_numbers_only() -> None:
+    images, texts = pairs()
+    rescore = Rescoring(logit_scale=20.0)
+    for curve in (
+        *shift_curves(images, texts, rescore).values(),
+        *correction_curves(images, texts, rescore, rng()).values(),
+    ):
+        assert np.isfinite(curve.y).all() and len(curve.x) == len(curve.y) and curve.x_label and curve.y_label
+
+
+# Classes --------------------------------------------------------------------------------------------------------------
+
+IMAGES = {"a": [1.0, 0.2, 0.1], "b": [1.0, 0.1, 0.3], "c": [1.0, -0.4, 0.0]}
+TEXTS = {
+    "caption of a": [0.1, 1.0, 0.0],
+    "caption of b": [0.3, 1.0, 0.0],
+    "caption of c": [0.2, -0.3, 1.0],
+    "another of c": [0.2, -0.2, 1.0],
+    "a photo of a cat.": [0.0, 1.0, 0.0],
+    "a photo of a dog.": [0.0, 0.0, 1.0],
+    "a photo of a red cat.": [0.0, 1.0, 0.1],
+    "a photo of a blue cat.": [0.0, 1.0, 0.2],
+    "a photo of a dog": [0.0, 0.0, 1.0],
+}
+
+
+def dataset(**parts: object) -> Dataset:
+    return Dataset(
+        id="animals",
+        images=[NamedImage(name) for name in IMAGES],
+        image_ids=list(IMAGES),
+        captions=list(TEXTS)[:4],
+        caption_image=np.array([0, 1, 2, 2]),
+        **parts,  # type: ignore[arg-type]
+    )
+
+
+EMBEDDER = FixedEmbedder(IMAGES, TEXTS, logit_scale=30.0)
+
+
+def test_labels_of_the_rows_and_prompts_of_the_classes_are_kept() -> None:
+    data = dataset(labels=np.array([0, 0, 1]), class_names=("cat", "dog"))
+    found = rescoring(data, np.array([2, 0]), EMBEDDER)
+    assert found.logit_scale == 30.0 and list(found.classes) == ["acc1"]
+    assert found.classes["acc1"].labels.tolist() == [1, 0]
+    assert found.classes["acc1"].vectors.tolist() == [[0, 1, 0], [0, 0, 1]]
+    assert found.notes == (
+        "loss: the contrastive loss of 2 pairs in one batch at the model's scale 30",
+        "class prompts of the data set's own templates are moved and corrected as texts are",
+        "recall after a shift or correction is over pairs of one caption an image, not over all captions",
+        "corrections are fitted on a seeded half of the pairs and scored on the other",
+    )
+
+
+def test_each_set_of_labels_has_its_own_accuracy() -> None:
+    sets = {
+        "kind": LabelSet(np.array([0, 0, 1]), ("cat", "dog")),
+        "colour": LabelSet(np.array([0, 1, 1]), ("red cat", "blue cat")),
+        "any": LabelSet(np.array([0, 0, 0]), ("cat",)),  # one class says nothing
+    }
+    data = dataset(labels=np.array([0, 0, 1]), class_names=("cat", "dog"), label_sets=sets)
+    rescore = rescoring(data, np.arange(3), EMBEDDER)
+    assert list(rescore.classes) == ["kind/acc1", "colour/acc1"]
+    images, texts = (unit(np.array(list(of.values())[:3], np.float32)) for of in (IMAGES, TEXTS))
+    curves = shift_curves(images, texts, rescore)
+    assert {"kind/acc1_by_shift_both", "colour/acc1_by_shift_image"} <= set(curves)
+    assert {"kind/acc1_by_centring", "colour/acc1_by_collapse"} <= set(correction_curves(images, texts, rescore, rng()))
+
+
+def test_class_prompts_move_with_the_texts() -> None:
+    data = dataset(labels=np.array([0, 0, 1]), class_names=("cat", "dog"))
+    rescore = rescoring(data, np.arange(3), EMBEDDER)
+    images, texts = (unit(np.array(list(of.values())[:3], np.float32)) for of in (IMAGES, TEXTS))
+    gap = images.astype(np.float64).mean(axis=0) - texts.astype(np.float64).mean(axis=0)
+    step = gap / np.linalg.norm(gap)
+    for which, by_image, by_text in (("both", 0.5, 0.5), ("image", 1, 0), ("text", 0, 1)):
+        curve = shift_curves(images, texts, rescore)[f"acc1_by_shift_{which}"]
+        for distance, accuracy in zip(curve.x, curve.y, strict=True):
+            classes = np.array([[0, 1, 0], [0, 0, 1]]) + by_text * distance * step
+            classes /= np.linalg.norm(classes, axis=1, keepdims=True)
+            scores = (images - by_image * distance * step) @ classes.T
+            assert accuracy == pytest.approx((scores.argmax(axis=1) == [0, 0, 1]).mean())
+
+
+def test_held_out_pairs_keep_their_own_labels() -> None:
+    images, texts = pairs(30)
+    labels = np.arange(30) % 2
+    images[:, 1] += np.where(labels, 3, -3)
+    images = unit(images)
+    data = Dataset(
+        id="halves",
+        images=[NamedImage(f"i{row}") for row in range(30)],
+        image_ids=[f"i{row}" for row in range(30)],
+        labels=labels,
+        class_names=("left", "right"),
+    )
+    prompts = {"a photo of a left.": [0.0, -1.0, 0.0, 0.0, 0.0], "a photo of a right.": [0.0, 1.0, 0.0, 0.0, 0.0]}
+    rescore = rescoring(data, np.arange(30), FixedEmbedder({}, prompts))
+    assert correction_curves(images, texts, rescore, rng())["acc1_by_centring"].y[0] == 1.0
+
+
+@pytest.mark.parametrize("parts", [{}, {"class_names": ("cat", "dog"), "multilabels": np.eye(3, 2, dtype=bool)}])
+def test_data_without_one_label_an_image_have_no_accuracy(parts: dict[str, object]) -> None:
+    assert rescoring(dataset(**parts), np.arange(3), EMBEDDER).classes == {}
