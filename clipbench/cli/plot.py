@@ -14,8 +14,7 @@ from clipbench.cli.main import SETTINGS
 @click.option("-o", "--out", metavar="FILE.{pdf,svg,png,pgf}", type=click.Path(path_type=Path))
 @click.option("--width", default="column", show_default=True, metavar="column|full|CM",
               help="8.25 cm, 17.5 cm, or a number of cm.")  # fmt: skip
-@click.option("--projection", default="pca", show_default=True, metavar="pca|umap|gap-axis|svd",
-              help="Of the plot gap.")  # fmt: skip
+@click.option("--projection", metavar="pca|umap|gap-axis|svd", help="Of the plot gap.  [default: pca]")  # fmt: skip
 @click.option("--data", metavar="DATA", help="Which data, where a run has the task on several.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of UMAP.")
 @click.option("--style", metavar="FILE.mplstyle", type=click.Path(path_type=Path), help="A matplotlib style file.")

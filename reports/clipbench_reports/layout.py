@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from clipbench_reports.drawing import Axis, Boxes, Figure, Mark, Panel, Rule, Shade, Words
+from clipbench_reports.format import Number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,6 @@ def _to_scale(panel: Panel) -> Panel:
     return replace(panel, x=_widened(x, wanted), y=_widened(y, wanted * panel.aspect))
 
 
-def _widened(axis: Axis, span: float) -> Axis:
+def _widened(axis: Axis, span: Number) -> Axis:
     more = (span - (axis.high - axis.low)) / 2
     return replace(axis, low=axis.low - more, high=axis.high + more)

@@ -3,12 +3,8 @@
 With ``gap.pdf`` come ``gap.csv``, the numbers that are plotted, and ``gap.txt``, a draft of its caption.
 """
 
-import csv
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from errno import EISDIR
 from pathlib import Path
 
 from clipbench.compare import differences
@@ -20,8 +16,10 @@ from clipbench_reports import format as fmt
 from clipbench_reports.drawing import Figure, Panel, side_by_side
 from clipbench_reports.evidence import Evidence, Lacking, LackingArray
 from clipbench_reports.groups import group, labels
+from clipbench_reports.plot_files import all_or_none, check_beside
 
 Draw = Callable[[Evidence], Figure]
+FIRST = next(iter(figures.PROJECTIONS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +30,8 @@ class PlotOptions:
     """``column``, ``full`` or a number of cm."""
     style: Path | None = None
     """A matplotlib style file."""
-    projection: str = "pca"
-    """Of ``gap``."""
+    projection: str | None = None
+    """Of ``gap``: one of ``figures.PROJECTIONS``; None is the first of them."""
     data: str | None = None
     """Which data set, where the runs hold the task on several."""
     seed: int = 0
@@ -78,18 +76,21 @@ def write_plot(name: str, runs: Sequence[Path], out: Path, options: PlotOptions)
     plot = PLOTS.get(name)
     if plot is None:
         raise UsageError(f"unknown plot '{name}': {did_you_mean(name, PLOTS)} (clipbench plot --list)")
-    if options.projection not in figures.PROJECTIONS:
+    if options.projection is not None and options.projection not in figures.PROJECTIONS:
         raise UsageError(
             f"unknown projection '{options.projection}': {did_you_mean(options.projection, figures.PROJECTIONS)}"
         )
+    if options.projection is not None and figures.gap not in plot.draws:
+        raise UsageError(f"--projection {options.projection}: only the plot gap is projected, {name} is not: drop it")
     paper.check_path(out)
+    check_beside(out)
     width = _width(options.width)
     try:
         drawn = (plot.of_runs or _per_run(name, plot))(runs, options)
     except Lacking as error:
         raise ClipbenchError(f"cannot draw {name}: {error}") from error
-    texts = {out.with_suffix(".csv"): _table(drawn.figure), out.with_suffix(".txt"): _caption(drawn, plot)}
-    with _all_or_none(texts):
+    texts = {out.with_suffix(".csv"): plotted.table(drawn.figure), out.with_suffix(".txt"): _caption(drawn, plot)}
+    with all_or_none(texts):
         paper.save(drawn.figure, out, width=width, style=options.style)
     return [out, *texts]
 
@@ -143,7 +144,7 @@ def _one(evidence: Evidence, plot: Plot, options: PlotOptions) -> Figure:
     for draw in plot.draws:
         try:
             if draw is figures.gap:
-                made.append(figures.gap(evidence, projection=options.projection, seed=options.seed))
+                made.append(figures.gap(evidence, projection=options.projection or FIRST, seed=options.seed))
             else:
                 made.append(draw(evidence))
         except Lacking as reason:
@@ -245,48 +246,11 @@ def _all_sources(runs: Sequence[Run]) -> list[str]:
     return found
 
 
-def _table(figure: Figure) -> str:
-    import io
-
-    out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, plotted.COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(plotted.rows(figure))
-    return out.getvalue()
-
-
 def _caption(drawn: _Drawn, plot: Plot) -> str:
     """Return a draft of a caption: what is shown, how to read it, the definition, and where it comes from."""
     figure = drawn.figure
     parts = [figure.title, figure.reading, plot.definition]
     return "\n\n".join([" ".join(part for part in parts if part), *drawn.sources]) + "\n"
-
-
-@contextmanager
-def _all_or_none(texts: Mapping[Path, str]) -> Iterator[None]:
-    """Write files, whole, when the block has ended well; nothing is left of them when it has not."""
-    halves = {path: path.with_name(f".{path.name}.half") for path in texts}
-    try:
-        for path, text in texts.items():
-            with _telling(path):
-                if path.is_dir():
-                    raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
-                halves[path].write_text(text, encoding="utf-8")
-        yield
-        for path, half in halves.items():
-            with _telling(path):
-                os.replace(half, path)
-    finally:
-        for half in halves.values():
-            half.unlink(missing_ok=True)
-
-
-@contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 _GAP = "The modality gap is the distance of the mean image vector from the mean text vector (Liang et al., 2022)."

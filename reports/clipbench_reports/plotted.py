@@ -1,5 +1,7 @@
 """The numbers that a figure shows, as a table: each mark in long form, so that anyone may draw it anew."""
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 from functools import singledispatch
 
@@ -25,6 +27,15 @@ COLUMNS = ("panel", "series", "id", "x", "y", "low", "high", "value")
 height of a distribution stands for."""
 
 Row = dict[str, str | Number]
+
+
+def table(figure: Figure) -> str:
+    """Return the rows as CSV."""
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows(figure))
+    return out.getvalue()
 
 
 def rows(figure: Figure) -> Iterator[Row]:

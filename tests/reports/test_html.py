@@ -355,6 +355,38 @@ def test_reports_import_no_torch() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def checkpoints(make_run: MakeRun, parts: SimpleNamespace, steps: tuple[int | None, ...]) -> list[Run]:
+    """Return the runs of a training's checkpoints, with a gap that closes and a recall that grows."""
+    runs = []
+    for place, step in enumerate(steps):
+        gap = {"metrics": {"gap": Metric(value=1 - place / 4, n=9, unit="distance")}}
+        found = {"metrics": {"image_retrieval_recall@1": parts.fraction(place / 4, 9, chance=1 / 9)}}
+        model = {**parts.model, "ref": f"hf:mine/checkpoint-{place}", "fingerprint": f"w{place}", "step": step}
+        runs.append(make_run({"modality-gap@scenes": gap, "retrieval@scenes": found}, name=f"at{place}", model=model))
+    return runs
+
+
+def test_the_runs_of_one_training_are_told_through_the_training(
+    make_run: MakeRun, report: Report, parts: SimpleNamespace
+) -> None:
+    page = report(*checkpoints(make_run, parts, (0, 100, 200)))
+    section = next(node for node in page.all("section") if node.attributes["aria-labelledby"] == "training")
+    assert section.all("h2")[0].text == "Through the training"
+    assert "The gap goes from 1 at step 0 to 0.500 at step 200, recall@1 of images from 0.0 to 50.0 %." in (
+        section.text.replace("\N{NO-BREAK SPACE}", " ")
+    )
+    pictures = [node for node in section.all("svg") if node.attributes.get("role") == "img"]
+    assert len(pictures) == 2  # the track, and the first metric of each evaluation
+    assert "modality-gap@scenes/gap" in pictures[1].text and "retrieval@scenes/image_retrieval" in pictures[1].text
+
+
+@pytest.mark.parametrize("steps", [(None, None), (0, None), (5,), (100, 100)])  # the last: of two trainings
+def test_runs_of_no_one_training_have_no_such_section(
+    make_run: MakeRun, report: Report, parts: SimpleNamespace, steps: tuple[int | None, ...]
+) -> None:
+    assert "Through the training" not in report(*checkpoints(make_run, parts, steps)).text
+
+
 def test_modalities_have_the_colours_that_they_have_everywhere(make_run: MakeRun, report: Report) -> None:
     style = report(make_run()).all("style")[0].children[0]
     assert isinstance(style, str)

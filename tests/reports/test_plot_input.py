@@ -12,6 +12,7 @@ from clipbench.errors import ClipbenchError, UsageError
 from clipbench.result import Metric, Run
 from clipbench_reports import paper
 from clipbench_reports.plots import PlotOptions, write_plot
+from clipbench_reports.plotted import COLUMNS
 
 MakeRun = Callable[..., Run]
 Refused = Callable[..., None]
@@ -22,16 +23,15 @@ def refused(tmp_path: Path) -> Refused:
     """Return a function that expects a plot to be refused in one line, and a folder to stay as it was."""
     folder = tmp_path / "figures"
     folder.mkdir()
-    for name in ("figure.svg", "figure.csv", "figure.txt"):
-        (folder / name).write_text("as it was")
+    before = {"figure.svg": "as it was", "figure.csv": ",".join(COLUMNS), "figure.txt": "as it was"}
+    for name, text in before.items():
+        (folder / name).write_text(text)
 
     def call(match: str, name: str, *runs: Run, out: str = "figure.svg", **options: Any) -> None:
         with pytest.raises(ClipbenchError, match=match) as told:
             write_plot(name, [run.folder for run in runs], folder / out, PlotOptions(**options))
         assert "\n" not in str(told.value)
-        assert {path.name: path.read_text() for path in folder.iterdir()} == {
-            name: "as it was" for name in ("figure.svg", "figure.csv", "figure.txt")
-        }
+        assert {path.name: path.read_text() for path in folder.iterdir()} == before
 
     return call
 
@@ -57,7 +57,7 @@ def test_a_width_is_one_that_paper_has(make_run: MakeRun, refused: Refused, widt
 
 def test_a_style_that_is_not_there_is_named(make_run: MakeRun, refused: Refused, tmp_path: Path) -> None:
     style = tmp_path / "none.mplstyle"
-    refused(r"^--style .*none\.mplstyle: .*expected a matplotlib style file$", "cones", make_run(), style=style)
+    refused(r"^--style .*none\.mplstyle: .*expected a matplotlib style file", "cones", make_run(), style=style)
 
 
 def test_a_folder_without_a_run_is_named(refused: Refused, tmp_path: Path) -> None:
@@ -174,29 +174,42 @@ def test_a_table_that_cannot_be_written_costs_no_figure(make_run: MakeRun, tmp_p
 def test_tex_that_is_not_there_leaves_no_table_either(
     make_run: MakeRun, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = make_run()
+    style = tmp_path / "another.mplstyle"
+    style.write_text("pgf.preamble: \\relax\n")  # for this one, matplotlib must start TeX anew
     monkeypatch.setenv("PATH", str(tmp_path))
-    refused(r"figure\.pgf: pgf needs a TeX system .*: install one, or write pdf$", "cones", run, out="figure.pgf")
+    told = r"figure\.pgf: pgf needs a TeX system .*: install one, or write pdf$"
+    refused(told, "cones", make_run(), out="figure.pgf", style=style)
 
 
-def test_what_goes_wrong_late_leaves_no_half_of_a_file(
+def test_a_full_disk_leaves_no_half_of_a_file(
     make_run: MakeRun, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = make_run()
-
     def fail(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(paper, "_canvas", fail)
-    with pytest.raises(OSError, match="No space left"):
-        refused("", "cones", run)
-    refused_again = sorted(path.name for path in (run.folder.parent / "figures").iterdir())
-    assert refused_again == ["figure.csv", "figure.svg", "figure.txt"]
+    monkeypatch.setattr(paper, "_write", fail)
+    refused(r"^cannot write the figure .*figure\.svg: No space left on device$", "cones", make_run())
 
 
 def test_files_that_are_there_are_replaced_by_a_plot_that_succeeds(make_run: MakeRun, tmp_path: Path) -> None:
     files = [tmp_path / f"figure{suffix}" for suffix in (".svg", ".csv", ".txt")]
     for path in files:
         path.write_text("as it was")
+    files[1].write_text(",".join(COLUMNS) + "\nas it was\n")
     write_plot("cones", [make_run().folder], files[0], PlotOptions())
     assert all("as it was" not in path.read_text() for path in files)
+
+
+@pytest.mark.parametrize(("name", "told"), [("x.csv", "is not the table of a"), ("x.txt", "is not the caption of a")])
+def test_what_is_beside_and_not_ours_is_not_written_over(
+    make_run: MakeRun, tmp_path: Path, name: str, told: str
+) -> None:
+    (tmp_path / name).write_text("mine\n")
+    with pytest.raises(UsageError, match=told):
+        write_plot("cones", [make_run().folder], tmp_path / "x.svg", PlotOptions())
+    assert (tmp_path / name).read_text() == "mine\n"
+    assert not (tmp_path / "x.svg").exists()
+
+
+def test_a_projection_of_what_is_not_projected_is_refused(make_run: MakeRun, refused: Refused) -> None:
+    refused("only the plot gap is projected, cones is not", "cones", make_run(), projection="svd")

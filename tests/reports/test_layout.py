@@ -1,0 +1,217 @@
+"""Where panels stand and which legend explains them, whoever draws them."""
+
+from itertools import pairwise
+
+import pytest
+
+from clipbench_reports.drawing import (
+    Axis,
+    Boxes,
+    Dots,
+    Figure,
+    Line,
+    Mark,
+    Panel,
+    Role,
+    Rule,
+    Shade,
+    Words,
+    log_axis,
+    nice_axis,
+    side_by_side,
+)
+from clipbench_reports.layout import Layout, lay_out
+
+AXIS = Axis(low=0, high=10, ticks=[0, 5, 10])
+
+
+def panel(*marks: Mark, label: str = "", title: str = "", is_broad: bool = False, aspect: float = 0.5) -> Panel:
+    y = Axis(low=0, high=1, label=label)
+    return Panel(x=AXIS, y=y, marks=marks, title=title, is_broad=is_broad, aspect=aspect)
+
+
+def figure(*panels: Panel, n_columns: int = 1, keys: tuple[str, ...] = ()) -> Figure:
+    return Figure(title="", panels=panels, reading="", n_columns=n_columns, keys=keys)
+
+
+def line(name: str, role: Role = "ink") -> Line:
+    return Line(xs=[0, 1], ys=[0, 1], role=role, name=name)
+
+
+CHANCE = Rule(at=0.5, axis="y", role="chance", name="chance")
+
+
+def names(found: Layout) -> list[str]:
+    return [mark.name for mark in found.legend]
+
+
+def own_names(found: Layout) -> list[list[str]]:
+    return [[mark.name for mark in place.legend] for row in found.rows for place in row]
+
+
+def shape(found: Layout) -> list[int]:
+    return [len(row) for row in found.rows]
+
+
+def test_one_legend_serves_panels_of_the_same_entries() -> None:
+    found = lay_out(figure(panel(line("a"), line("b")), panel(line("b"), line("a")), n_columns=2))
+    assert names(found) == ["a", "b"] and own_names(found) == [[], []]
+
+
+def test_one_legend_serves_panels_that_have_some_of_its_entries() -> None:
+    found = lay_out(figure(panel(line("a")), panel(line("a"), line("b"), line("c")), panel(line("c")), n_columns=3))
+    assert names(found) == ["a", "b", "c"] and own_names(found) == [[], [], []]
+
+
+def test_panels_of_different_entries_have_a_legend_each() -> None:
+    found = lay_out(figure(panel(line("a"), line("b")), panel(line("c"), line("d")), n_columns=2))
+    assert names(found) == [] and own_names(found) == [["a", "b"], ["c", "d"]]
+
+
+def test_what_is_plain_or_written_in_the_picture_needs_no_legend() -> None:
+    assert names(lay_out(figure(panel(line("only"))))) == []
+    assert names(lay_out(figure(panel(line(""), line(""))))) == []
+    assert names(lay_out(figure(panel(line("a"), line("b"), line("c")), keys=("a", "c")))) == []
+    words, boxes = Words(words="w", x=0, y=0, name="words"), Boxes(corners=[(0, 0, 1, 1)], name="boxes")
+    assert names(lay_out(figure(panel(line("a"), words, boxes)))) == []
+
+
+def test_a_rule_or_a_shade_is_never_left_without_its_name() -> None:
+    assert names(lay_out(figure(panel(CHANCE)))) == ["chance"]
+    assert names(lay_out(figure(panel(Shade(low=0, high=1, name="beyond"))))) == ["beyond"]
+
+
+def test_marks_of_one_name_share_an_entry_and_chance_comes_last() -> None:
+    dots = Dots(xs=[0], ys=[0], role="image", name="b")
+    found = lay_out(figure(panel(CHANCE, line("b", "image"), line("a"), dots)))
+    assert names(found) == ["b", "a", "chance"]
+    assert isinstance(found.legend[0], Line)
+
+
+def test_panels_fill_rows_and_a_broad_one_has_a_row_of_its_own() -> None:
+    few, broad = panel(), panel(is_broad=True)
+    assert shape(lay_out(figure(*[few] * 5, n_columns=2))) == [2, 2, 1]
+    assert shape(lay_out(figure(broad, *[few] * 3, n_columns=2))) == [1, 2, 1]
+    assert shape(lay_out(figure(few, broad, few, few, n_columns=2))) == [1, 1, 2]
+    assert shape(lay_out(figure(few, n_columns=4))) == [1]
+
+
+@pytest.mark.parametrize(
+    ("n_columns", "at_most", "expected"), [(4, 99, 4), (4, 3, 2), (6, 5, 3), (5, 4, 1), (3, 2, 1), (2, 1, 1)]
+)
+def test_columns_that_do_not_fit_are_divided_evenly(n_columns: int, at_most: int, expected: int) -> None:
+    found = lay_out(figure(*[panel()] * (2 * n_columns), n_columns=n_columns), at_most=at_most)
+    assert found.n_columns == expected
+    assert set(shape(found)) == {expected}
+
+
+def test_different_quantities_are_named_over_their_panels() -> None:
+    found = lay_out(figure(panel(label="Gap"), panel(label="Loss", title="tiny"), panel(), n_columns=3))
+    assert [(place.panel.title, place.panel.y.label) for place in found.rows[0]] == [
+        ("Gap", ""),
+        ("tiny: Loss", ""),
+        ("", ""),
+    ]
+
+
+def test_one_quantity_is_named_at_the_first_panel_of_each_row() -> None:
+    found = lay_out(figure(*(panel(label="Gap", title=name) for name in "abcd"), n_columns=2))
+    assert [[(place.panel.title, place.panel.y.label) for place in row] for row in found.rows] == [
+        [("a", "Gap"), ("b", "")],
+        [("c", "Gap"), ("d", "")],
+    ]
+
+
+def test_quantities_below_each_other_keep_their_labels_at_their_axes() -> None:
+    two = figure(panel(label="Gap"), panel(label="Loss"))
+    for found in (lay_out(two), lay_out(Figure(title="", panels=two.panels, reading="", n_columns=2), at_most=1)):
+        assert [place.panel.y.label for row in found.rows for place in row] == ["Gap", "Loss"]
+
+
+def test_a_broad_panel_keeps_its_label_at_its_axis() -> None:
+    found = lay_out(figure(panel(label="Share", is_broad=True), panel(label="Gap"), panel(label="Loss"), n_columns=2))
+    assert found.rows[0][0].panel.y.label == "Share" and found.rows[0][0].panel.title == ""
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "aspect", "expected"),
+    [
+        ((0, 2), (0, 1), 1.0, ((0, 2), (-0.5, 1.5))),  # high as wide: y is widened around its middle
+        ((0, 1), (0, 2), 1.0, ((-0.5, 1.5), (0, 2))),
+        ((0, 2), (0, 2), 0.5, ((-1, 3), (0, 2))),
+        ((0, 2), (0, 1), 0.5, ((0, 2), (0, 1))),  # to scale already
+    ],
+)
+def test_to_scale_one_axis_is_widened_until_a_unit_is_as_long_on_both(
+    x: tuple[float, float], y: tuple[float, float], aspect: float, expected: tuple[tuple[float, float], ...]
+) -> None:
+    axes = {name: Axis(low=low, high=high, ticks=[low]) for name, (low, high) in {"x": x, "y": y}.items()}
+    drawn = Panel(marks=[], aspect=aspect, is_to_scale=True, **axes)  # type: ignore[arg-type]
+    found = lay_out(figure(drawn)).rows[0][0].panel
+    assert ((found.x.low, found.x.high), (found.y.low, found.y.high)) == expected
+    assert list(found.x.ticks) == [x[0]] and list(found.y.ticks) == [y[0]]
+    unit_x, unit_y = 1 / (found.x.high - found.x.low), aspect / (found.y.high - found.y.low)
+    assert unit_x == pytest.approx(unit_y)
+
+
+def model(low: float, high: float, *, n_panels: int = 1, **changes: object) -> Figure:
+    one = Panel(x=nice_axis([low, high]), y=nice_axis([0, high]), marks=[line("a")])
+    return Figure(**{"title": f"{low} to {high}.", "panels": [one] * n_panels, "reading": "Read.", **changes})  # type: ignore[arg-type]
+
+
+def test_one_model_alone_stays_as_it_is() -> None:
+    alone = model(0, 1)
+    assert side_by_side([alone], ["tiny"]) is alone
+
+
+def test_models_share_axes_that_hold_them_all() -> None:
+    found = side_by_side([model(-1, 1), model(0, 3)], ["small", "large"])
+    assert [each.title for each in found.panels] == ["small", "large"]
+    assert {(each.x.low, each.x.high, each.y.low, each.y.high) for each in found.panels} == {(-1, 3, 0, 3)}
+    for each in found.panels:
+        assert all(each.x.low <= tick <= each.x.high for tick in each.x.ticks)
+        assert len({round(b - a, 9) for a, b in pairwise(each.x.ticks)}) == 1
+    assert found.title == "small: -1 to 1. large: 0 to 3." and found.reading == "Read."
+
+
+def test_logarithmic_axes_stay_so() -> None:
+    models = [Figure(title="", panels=[Panel(x=log_axis([1, top]), y=AXIS, marks=[])], reading="") for top in (48, 512)]
+    for each in side_by_side(models, ["a", "b"]).panels:
+        assert (each.x.low, each.x.high, each.x.is_log) == (1, 512, True)
+
+
+def test_marks_with_names_stay_those_of_their_model() -> None:
+    axes = [
+        Axis(low=0, high=80, ticks=[4, 60], names=["early\n4", "late\n60"]),
+        Axis(low=0, high=64, ticks=[6, 50], names=["early\n6", "late\n50"]),
+    ]
+    downwards = [Axis(low=n - 0.5, high=-0.5, ticks=range(n), names=[f"row {n}"] * n) for n in (2, 3)]
+    models = [
+        Figure(title="", panels=[Panel(x=x, y=y, marks=[])], reading="") for x, y in zip(axes, downwards, strict=True)
+    ]
+    first, second = side_by_side(models, ["a", "b"]).panels
+    assert list(first.x.names) == ["early\n4", "late\n60"] and list(first.x.ticks) == [4, 60]
+    assert list(second.x.names) == ["early\n6", "late\n50"] and list(second.x.ticks) == [6, 50]
+    assert {(each.x.low, each.x.high, each.y.low, each.y.high) for each in (first, second)} == {(0, 80, 2.5, -0.5)}
+    assert list(first.y.names) == ["row 2"] * 2
+
+
+@pytest.mark.parametrize(
+    ("n_models", "n_panels", "is_broad", "expected"),
+    [(2, 1, False, 2), (6, 1, False, 4), (3, 2, False, 2), (3, 1, True, 1)],
+)
+def test_models_stand_beside_each_other_as_far_as_there_is_room(
+    n_models: int, n_panels: int, *, is_broad: bool, expected: int
+) -> None:
+    one = panel(is_broad=is_broad)
+    models = [Figure(title="", panels=[one] * n_panels, reading="")] * n_models
+    assert side_by_side(models, [str(k) for k in range(n_models)]).n_columns == expected
+
+
+def test_a_column_for_each_model_has_its_panels_below_each_other() -> None:
+    models = [figure(panel(label="Gap"), panel(label="Loss"))] * 2
+    found = lay_out(side_by_side(models, ["a", "b"], n_columns=2))
+    assert [[place.panel.title for place in row] for row in found.rows] == [
+        ["a: Gap", "b: Gap"],
+        ["a: Loss", "b: Loss"],
+    ]

@@ -1,0 +1,364 @@
+"""Figures for papers: the files of each, for one model and for several; their numbers, and what they say of them."""
+
+import csv
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from clipbench.result import Curve, Metric, Run, read_run
+from clipbench_reports import page, paper, plots
+from clipbench_reports.drawing import Axis, Figure
+from clipbench_reports.plots import PLOTS, PlotOptions, write_plot
+
+Metrics = Callable[..., Metric]
+STEPS = (0, 100, 400)
+CURVES = {
+    "shift": {
+        ("Gap", "both moved by half"): "gap_by_shift_both",
+        ("Contrastive loss", "images moved"): "loss_by_shift_image",
+        ("Text retrieval R@1, %", "texts moved"): "text_retrieval_recall@1_by_shift_text",
+    },
+    "corrections": {
+        ("Gap", "centred"): "gap_by_centring",
+        ("Contrastive loss", "standardised"): "loss_by_standardising",
+        ("Image retrieval R@1, %", "centred, length kept"): "image_retrieval_recall@1_by_collapse",
+    },
+    "similarity-calibration": {
+        ("Probability of a match, %", f"{left}–{right}"): f"match_by_cosine_{left}_{right}"
+        for left, right in (("image", "text"), ("text", "text"), ("image", "image"))
+    },
+    "spectrum": {
+        ("Share, %", "told by a linear classifier"): "separability_by_dimensions",
+        ("Share, %", "share of the squared gap"): "gap_share_by_dimensions",
+    },
+    "long-caption": {
+        ("Found first, %", "caption → image"): "image_retrieval_recall@1_by_tokens",
+        ("Found first, %", "image → caption"): "text_retrieval_recall@1_by_tokens",
+    },
+}
+"""Series of the tables, by panel and name, and the curve of the result that each shows."""
+
+
+def composition(fraction: Metrics, n: int) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    columns = {"twin_cosine": rng.uniform(0.9, 1, n), "other_cosine": rng.uniform(-0.3, 0.6, n)}
+    metrics = {"swap/text_acc": fraction(0.27, n, chance=0.25), "count/image_acc": fraction(0.73, n, chance=0.25)}
+    return {"samples": {"sample_id": np.array([f"i{k}" for k in range(n)], object), **columns}, "metrics": metrics}
+
+
+def long_caption(fraction: Metrics, n: int) -> dict[str, Any]:
+    places = {"early": 4.0, "late": 60.0, "beyond": 120.0}
+    tokens = [5.0, 20.0, 77.0]
+    curves = {
+        "image_retrieval_recall@1_by_tokens": Curve(x=tokens, y=[0.1, 0.5, 0.6], low=[0.0, 0.4, 0.5], high=[0.2, 0.6, 0.7]),
+        "text_retrieval_recall@1_by_tokens": Curve(x=tokens, y=[0.2, 0.4, 0.7]),
+        "text_acc_by_position": Curve(x=list(places.values()), y=[0.9, 0.7, 0.5]),
+    }  # fmt: skip
+    metrics = {
+        "image_retrieval_recall@1": fraction(0.6, n, chance=1 / n),
+        "effective_length": Metric(value=33.5, low=21.0, high=40.0, unit="tokens", n=n),
+        **{f"{place}/text_acc": fraction(share, n, chance=0.5) for place, share in zip(places, (0.9, 0.7, 0.5), strict=True)},
+    }  # fmt: skip
+    samples = {
+        "sample_id": np.array(["a", "b", "c"], object),
+        "place": np.array(list(places), object),
+        "fact_token": np.array(list(places.values())),
+    }
+    return {"samples": samples, "metrics": metrics, "curves": curves}
+
+
+def text_in_image(fraction: Metrics, n: int) -> dict[str, Any]:
+    shares = {"clean_acc": 0.95, "blank_acc": 0.9, "attacked_acc": 0.2, "attack_success": 0.7}
+    heights = Curve(x=[4.0, 8.0, 16.0], y=[0.1, 0.4, 0.7], x_label="letter height, pixels")
+    return {
+        "samples": {"sample_id": np.array([f"i{k}" for k in range(n)], object)},
+        "metrics": {name: fraction(share, n, chance=0.1) for name, share in shares.items()},
+        "curves": {"attack_success_by_height": heights, "attacked_acc_by_offset": heights},
+    }
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> list[Path]:
+    """Return the runs of two models that were asked everything."""
+    made = []
+    for place, name in enumerate(("small", "large")):
+        evaluations = {
+            **parts.standard(seed=place, skill=1 - 0.3 * place),
+            "composition@scenes": composition(parts.fraction, 40),
+            "long-caption@scenes": long_caption(parts.fraction, 400),
+            "text-in-image@scenes": text_in_image(parts.fraction, 300),
+        }
+        model = {**parts.model, "ref": f"models/{name}", "fingerprint": f"{name}-0123456789"}
+        made.append(parts.write_run(tmp_path_factory.mktemp("runs") / name, evaluations, model=model).folder)
+    return made
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return the folders of two trainings, with their logs."""
+    folders = [tmp_path_factory.mktemp("trainings") / name for name in ("slow", "fast")]
+    for pace, folder in enumerate(folders, 1):
+        folder.mkdir()
+        events = [{"event": "evaluation", "step": step, **scalars(pace * step / 1000)} for step in STEPS]
+        (folder / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    return folders
+
+
+def scalars(progress: float) -> dict[str, float]:
+    recalls = {f"{way}_retrieval_recall@1": progress for way in ("image", "text")}
+    return {"gap": 1 - progress, "image_cone": 0.5, "text_cone": 0.4, "pair_cosine": progress, **recalls}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Return the list that each figure which is written is added to."""
+    found: list[Figure] = []
+    save = paper.save
+
+    def keep(figure: Figure, path: Path, **options: Any) -> None:
+        found.append(figure)
+        save(figure, path, **options)
+
+    monkeypatch.setattr(paper, "save", keep)
+    return found
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Return the list that each figure is added to in place of being written: its table and caption are."""
+    found: list[Figure] = []
+    monkeypatch.setattr(paper, "save", lambda figure, path, **options: found.append(figure))
+    return found
+
+
+def runs_for(name: str, models: Sequence[Path], trainings: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return what a plot draws of one model (of two, where it needs two), and what it draws of several."""
+    if name == "track":
+        return list(trainings[:1]), list(trainings)
+    return list(models) if name == "compare" else list(models[:1]), list(models)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def series(rows: Sequence[Mapping[str, str]], panel: str, name: str, *columns: str) -> list[list[float]]:
+    """Return some columns of one series."""
+    own = [row for row in rows if (row["panel"], row["series"]) == (panel, name)]
+    assert own, {(row["panel"], row["series"]) for row in rows}
+    return [[float(row[column]) for row in own] for column in columns]
+
+
+def curve(folder: Path, name: str, evaluation: str = "modality-gap@scenes") -> dict[str, list[float]]:
+    result = json.loads((folder / "result.json").read_text())
+    return next(each["curves"] for each in result["evaluations"] if f"{each['task']}@{each['dataset']['id']}" == evaluation)[name]  # fmt: skip
+
+
+def arrays(run: Run, task: str) -> dict[str, np.ndarray]:
+    return run.arrays(next(each for each in run.result.evaluations if each.name == f"{task}@scenes"))
+
+
+def limits(axis: Axis) -> tuple[float, float]:
+    return axis.low, axis.high
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_one_model_fills_a_column_and_several_a_page_on_shared_axes(
+    name: str, models: list[Path], trainings: list[Path], tmp_path: Path, drawn: list[Figure]
+) -> None:
+    one, several = runs_for(name, models, trainings)
+    for width, runs, cm in (("column", one, 8.25), ("full", several, 17.5)):
+        out = tmp_path / f"{width}.svg"
+        written = write_plot(name, runs, out, PlotOptions(width=width))
+        assert written == [out, out.with_suffix(".csv"), out.with_suffix(".txt")]
+        head = re.search(r'<svg[^>]* width="([\d.]+)pt"', out.read_text())
+        assert head is not None and float(head[1]) == pytest.approx(cm / 2.54 * 72, abs=0.01)
+        assert table(out.with_suffix(".csv"))
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == sorted([".csv", ".svg", ".txt"] * 2)
+    alone, together = (figure.panels for figure in drawn)
+    if name in ("scorecard", "compare"):
+        assert len(together) == len(alone)  # the models share its panels
+        return
+    assert len(together) == 2 * len(alone)
+    for place, panel in enumerate(alone):
+        pair = together[2 * place : 2 * place + 2] if name == "track" else together[place :: len(alone)]
+        first, second = pair
+        assert (limits(first.x), limits(first.y)) == (limits(second.x), limits(second.y))
+        names = [folder.name for folder in several]
+        assert [each.title for each in pair] == [f"{name}: {panel.title}" if panel.title else name for name in names]
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_the_report_draws_every_figure_too(
+    name: str, models: list[Path], trainings: list[Path], tmp_path: Path, undrawn: list[Figure]
+) -> None:
+    for runs in runs_for(name, models, trainings):
+        write_plot(name, runs, tmp_path / "figure.svg", PlotOptions())
+    for figure in undrawn:
+        picture = ElementTree.fromstring(page.draw(figure))
+        assert len(list(picture.iter("text"))) >= 2 * len(figure.panels)
+        assert not any(re.search(r"\b(nan|inf)\b", " ".join(node.attrib.values())) for node in picture.iter("path"))
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_the_caption_says_what_is_shown_and_where_it_comes_from(
+    name: str, models: list[Path], trainings: list[Path], tmp_path: Path, undrawn: list[Figure]
+) -> None:
+    one, _ = runs_for(name, models, trainings)
+    write_plot(name, one, tmp_path / "figure.svg", PlotOptions())
+    text = (tmp_path / "figure.txt").read_text()
+    assert PLOTS[name].definition in text
+    assert text.endswith(".\n") and "None" not in text
+    if name == "track":
+        assert "Training slow, steps 0 to 400." in text and "from 1 at step 0 to 0.600 at step 400" in text
+        return
+    task = PLOTS[name].tasks[0] if PLOTS[name].tasks else "composition"
+    n = {"modality-gap": 600, "retrieval": 1000, "text-in-image": 300, "long-caption": 3, "composition": 40}[task]
+    for words in (
+        "models/small (fingerprint small-012345)",
+        f"{n:,} images",
+        "seed 0",
+        "clipbench 0.1.0",
+        task,
+        "scenes",
+    ):
+        assert words in text, words
+
+
+@pytest.mark.parametrize(("name", "expected"), CURVES.items())
+def test_the_table_holds_the_curves_of_the_result(
+    name: str, expected: Mapping[tuple[str, str], str], models: list[Path], tmp_path: Path, undrawn: list[Figure]
+) -> None:  # fmt: skip
+    write_plot(name, models[1:], tmp_path / "figure.svg", PlotOptions())
+    evaluation = "long-caption@scenes" if name == "long-caption" else "modality-gap@scenes"
+    rows = [{**row, "panel": re.sub(r"^\d ", "", row["panel"])} for row in table(tmp_path / "figure.csv")]
+    for (panel, label), found in expected.items():
+        whole = curve(models[1], found, evaluation)
+        assert series(rows, panel, label, "x", "y") == [whole["x"], whole["y"]]
+        if whole["low"] is not None:
+            assert series(rows, panel, label, "low", "high") == [whole["low"], whole["high"]]
+
+
+def table_of(name: str, runs: Sequence[Path], folder: Path) -> list[dict[str, str]]:
+    write_plot(name, runs, folder / "figure.png", PlotOptions())
+    return table(folder / "figure.csv")
+
+
+def test_the_table_of_cones_holds_the_shares_of_the_cosines(
+    models: list[Path], tmp_path: Path, undrawn: list[Figure]
+) -> None:
+    rows = table_of("cones", models, tmp_path)
+    images = arrays(read_run(models[1]), "modality-gap")["images"].astype(np.float64)
+    cosines = [float(images[i] @ images[j]) for i in range(0, 600, 7) for j in range(600) if i != j]
+    own = [row for row in rows if row["panel"] == "large" and row["value"]]
+    xs, shares = series(own, "large", "image–image", "x", "value")
+    assert sum(shares) == pytest.approx(1)
+    mean = sum(x * share for x, share in zip(xs, shares, strict=True))
+    assert mean == pytest.approx(np.mean(cosines), abs=0.01)
+
+
+def test_the_table_of_the_similarity_matrix_holds_cosines_and_both_softmaxes(
+    models: list[Path], tmp_path: Path, undrawn: list[Figure]
+) -> None:
+    rows = table_of("similarity-matrix", models[:1], tmp_path)
+    cosines = arrays(read_run(models[0]), "retrieval")["similarity"].astype(np.float64).tolist()
+    across = [math.exp(100 * value) for value in cosines[3]]
+    down = [math.exp(100 * row[7]) for row in cosines]
+    value = {(row["panel"], row["y"], row["x"]): float(row["value"]) for row in rows}
+    assert value["Cosine", "3", "7"] == cosines[3][7]
+    assert value["By row", "3", "7"] == pytest.approx(across[7] / sum(across))
+    assert value["By column", "3", "7"] == pytest.approx(down[3] / sum(down))
+    assert len(rows) == 3 * 50 * 50
+
+
+def test_the_table_of_the_scorecard_names_each_value(models: list[Path], tmp_path: Path, undrawn: list[Figure]) -> None:
+    rows = table_of("scorecard", models, tmp_path)
+    for folder in models:
+        label = f"models/{folder.name}"
+        for evaluation in read_run(folder).result.evaluations:
+            shown = {n: m for n, m in evaluation.metrics.items() if m.chance is not None and m.unit == "fraction"}
+            own = {row["id"]: row for row in rows if (row["panel"], row["series"]) == (evaluation.name, label)}
+            assert own.keys() == shown.keys()
+            for name, metric in shown.items():
+                assert [float(own[name][part]) for part in ("x", "low", "high")] == [
+                    metric.value,
+                    metric.low,
+                    metric.high,
+                ]
+
+
+def test_the_table_of_a_comparison_names_each_difference(
+    models: list[Path], tmp_path: Path, undrawn: list[Figure]
+) -> None:
+    rows = table_of("compare", models, tmp_path)
+    own = {row["id"]: row for row in rows if row["series"] == "models/large minus models/small"}
+    before, after = (read_run(folder).result.evaluations[0].metrics["acc1"].value for folder in models)
+    assert before is not None and after is not None
+    assert float(own["zero-shot@scenes/acc1"]["x"]) == pytest.approx(100 * (after - before))
+
+
+def test_the_table_of_a_track_holds_the_log(trainings: list[Path], tmp_path: Path, undrawn: list[Figure]) -> None:
+    rows = table_of("track", trainings, tmp_path)
+    xs, ys = series(rows, "fast: Gap", "gap", "x", "y")
+    assert xs == list(STEPS) and ys == pytest.approx([1 - 2 * step / 1000 for step in STEPS])
+    (recalls,) = series(rows, "slow: Recall@1, %", "caption → image", "y")
+    assert recalls == pytest.approx([step / 1000 for step in STEPS])
+
+
+def test_each_training_has_a_column_of_its_own(trainings: list[Path], tmp_path: Path, undrawn: list[Figure]) -> None:
+    write_plot("track", trainings, tmp_path / "figure.png", PlotOptions(width="full"))
+    (figure,) = undrawn
+    assert figure.n_columns == 2
+    assert [(panel.title, panel.y.label) for panel in figure.panels] == [
+        (name, label) for label in ("Gap", "Mean cosine", "Recall@1, %") for name in ("slow", "fast")
+    ]
+
+
+@pytest.mark.parametrize("name", ["gap", "similarity-matrix", "track"])
+def test_the_same_run_gives_the_same_bytes(
+    name: str, models: list[Path], trainings: list[Path], tmp_path: Path
+) -> None:
+    one, _ = runs_for(name, models, trainings)
+    for part in ("first", "second"):
+        (tmp_path / part).mkdir()
+        write_plot(name, one, tmp_path / part / "figure.svg", PlotOptions())
+    for suffix in (".svg", ".csv", ".txt"):
+        first, second = ((tmp_path / part / f"figure{suffix}").read_bytes() for part in ("first", "second"))
+        assert first == second
+
+
+def test_another_process_gives_the_same_bytes(models: list[Path], tmp_path: Path) -> None:
+    draw = "import sys, pathlib; from clipbench_reports import plots; *runs, out = map(pathlib.Path, sys.argv[1:]); "
+    draw += "plots.write_plot('similarity-calibration', runs, out, plots.PlotOptions())"
+    made = []
+    for seed in ("1", "2"):
+        out = tmp_path / f"{seed}.svg"
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        made.append((out, subprocess.Popen([sys.executable, "-c", draw, *map(str, models), str(out)], env=environment)))
+    assert [process.wait() for _, process in made] == [0, 0]
+    assert made[0][0].read_bytes() == made[1][0].read_bytes()
+
+
+@pytest.mark.skipif(shutil.which("xelatex") is None, reason="no TeX system on this machine")
+def test_a_figure_can_be_set_by_tex(models: list[Path], tmp_path: Path) -> None:
+    write_plot("shift", models[:1], tmp_path / "figure.pgf", PlotOptions())
+    assert r"\begin{pgfpicture}" in (tmp_path / "figure.pgf").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figure.csv", "figure.pgf", "figure.txt"]
+
+
+def test_every_plot_is_listed_with_what_it_shows() -> None:
+    assert plots.plots().keys() == PLOTS.keys()
+    assert all(20 < len(summary) < 90 and not summary.endswith(".") for summary in plots.plots().values())
