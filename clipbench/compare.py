@@ -1,5 +1,6 @@
 """Two runs of the same samples: how much a metric differs, with the interval of the difference."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -41,11 +42,11 @@ def differences(base: Run, candidate: Run) -> list[Difference]:
         UsageError: they have no evaluation in common, or one was made on other data, by another version or with other
             parameters.
     """
+    finished = [each for each in candidate.result.evaluations if each.status == "ok"]
     pairs = [
         (before, after)
         for before in base.result.evaluations
-        for after in candidate.result.evaluations
-        if before.name == after.name and before.status == after.status == "ok"
+        if before.status == "ok" and (after := _partner(before, finished)) is not None
     ]
     if not pairs:
         raise UsageError(f"{base.folder} and {candidate.folder} have no finished evaluation in common")
@@ -67,6 +68,12 @@ def check_comparable(before: EvaluationRecord, after: EvaluationRecord) -> None:
     for name, (one, other) in facts.items():
         if one != other:
             raise UsageError(f"{before.name} is not comparable: {name} {one} in the one run, {other} in the other")
+
+
+def _partner(before: EvaluationRecord, finished: Sequence[EvaluationRecord]) -> EvaluationRecord | None:
+    """Return the evaluation of the same task and data: with the same parameters, where there are several."""
+    named = [each for each in finished if each.name == before.name]
+    return next((each for each in named if each.params == before.params), named[0] if named else None)
 
 
 def _aligned(

@@ -322,7 +322,9 @@ def _sharing(panels: list[Panel], n_each: int) -> list[Panel]:
         alike = panels[place::n_each]
         xs, ys = (_united([getattr(panel, name) for panel in alike]) for name in ("x", "y"))
         shared[place::n_each] = [replace(panel, x=x, y=y) for panel, x, y in zip(alike, xs, ys, strict=True)]
-    return shared
+    highest = max((panel.aspect for panel in shared if panel.is_to_scale), default=1.0)
+    # To scale, panels of different shapes would be widened to different axes.
+    return [replace(panel, aspect=highest) if panel.is_to_scale else panel for panel in shared]
 
 
 def _united(axes: list[Axis]) -> list[Axis]:

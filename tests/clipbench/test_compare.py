@@ -201,6 +201,13 @@ def test_evaluations_are_found_by_task_and_data_and_must_be_finished() -> None:
         )
 
 
+def test_an_evaluation_that_was_made_twice_is_paired_with_the_one_of_its_parameters() -> None:
+    hits = {k: np.array([1.0, 0.0, k, 1.0]) for k in (0, 1)}
+    both = [evaluation({"acc": mean_of(hits[k])}, {"hit": hits[k]}, params={"k": k}) for k in (0, 1)]
+    found = differences(held(*both), held(*reversed(both)))
+    assert [each.value for each in found] == [0, 0]
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

@@ -159,6 +159,20 @@ def model(low: float, high: float, *, n_panels: int = 1, **changes: object) -> F
     return Figure(**{"title": f"{low} to {high}.", "panels": [one] * n_panels, "reading": "Read.", **changes})  # type: ignore[arg-type]
 
 
+def test_models_to_scale_share_their_axes_whatever_the_shapes_of_their_planes() -> None:
+    models = [
+        Figure(
+            title="",
+            panels=[Panel(x=Axis(low=0, high=wide), y=Axis(low=0, high=1), marks=[], aspect=aspect, is_to_scale=True)],
+            reading="",
+        )
+        for wide, aspect in ((1, 1.0), (2, 0.6))
+    ]
+    (row,) = lay_out(side_by_side(models, ["a", "b"])).rows
+    first, second = (place.panel for place in row)
+    assert (first.x, first.y, first.aspect) == (second.x, second.y, second.aspect)
+
+
 def test_one_model_alone_stays_as_it_is() -> None:
     alone = model(0, 1)
     assert side_by_side([alone], ["tiny"]) is alone
