@@ -7,7 +7,9 @@ WHEEL_VENV := .venv-wheel
 PEER_VENV := .venv-peer
 READY := $(VENV)/.ready
 
-.PHONY: help install demo test test-slow test-wheel test-peer check fmt bench claims figures train-tiny clean
+AXE := axe-core@4.14.1
+
+.PHONY: help install axe demo test test-slow test-wheel test-peer check fmt bench claims figures train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -20,6 +22,9 @@ $(READY): pyproject.toml
 	@touch $@
 
 install: $(READY)  ## make or update .venv
+
+axe:  ## fetch the accessibility checker that the tests of the report use, where npm is there
+	npm install --silent --no-audit --no-fund --no-save --prefix .axe $(AXE)
 
 demo: $(READY)  ## measure the bundled model on the generated world, offline, and write a report
 	$(BIN)/clipbench run --model tiny --tasks all --suite scenes
@@ -73,4 +78,4 @@ train-tiny: $(READY)  ## train the bundled model anew and write its card: an hou
 	$(BIN)/python experiments/ship_tiny.py runs/tiny
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(WHEEL_VENV) $(PEER_VENV) dist runs
+	rm -rf $(VENV) $(WHEEL_VENV) $(PEER_VENV) .axe dist runs

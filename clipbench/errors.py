@@ -5,6 +5,7 @@ exits with the status of its class; a traceback is shown only on request.
 
     ClipbenchError            bad usage or bad input                     exit 2
     ├── UsageError            an argument, option or reference is wrong
+    │   └── NotComparable     two results must not be compared                exit 3
     ├── ModelError            a model cannot be built or does not fit
     │   └── NoTokenCounts     it cannot say how many tokens a text takes
     ├── DataError             a data set is malformed, empty or unreadable
@@ -24,6 +25,10 @@ class ClipbenchError(Exception):
 
 class UsageError(ClipbenchError):
     """An argument, option, name or reference is wrong."""
+
+
+class NotComparable(UsageError):
+    """Two results whose numbers must not be held against each other."""
 
 
 class ModelError(ClipbenchError):

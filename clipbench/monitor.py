@@ -62,9 +62,9 @@ class Limits:
     """Largest ``image_cone`` and ``text_cone``, mean cosine of different inputs. Seen: 0.05 to 0.53 trained, 0.47 to
     0.78 random. 1 is one direction for everything."""
     effective_rank: Number | None = 4.0
-    """Smallest ``image_effective_rank`` and ``text_effective_rank``, in dimensions; a quarter of what the pairs can fill
-    (one less than there are) where that is less. Seen: 30 and more trained, 15 and more random. A tower that has
-    collapsed onto a line has 1."""
+    """Smallest ``image_effective_rank`` and ``text_effective_rank``, in dimensions; a quarter of what can be filled, one
+    less than there are distinct pictures or texts, where that is less. Seen: 30 and more trained, 15 and more random. A
+    tower that has collapsed onto a line has 1."""
     duplicates: Number | None = 0.05
     """Largest ``image_duplicates`` and ``text_duplicates``, share of different inputs with one vector. Seen: 0. Real
     data hold some pictures twice in other words (resized, recompressed), hence not 0."""
@@ -124,18 +124,23 @@ class Monitor:
         try:
             values = self._measured(model)
         except Exception as error:  # noqa: BLE001  a measurement must not end a training
-            self._tell([_failure(step, "the model could not be measured", error)])
+            self._note(step, None, [_failure(step, "the model could not be measured", error)])
             return {}
-        return self._noted(step, values)
+        self._note(step, values, raised(values, self.limits, step))
+        return values
 
     def vectors(self, images: "np.ndarray | torch.Tensor", texts: "np.ndarray | torch.Tensor", step: Number) -> Scalars:
-        """Return the scalars of vectors that the loop has at hand, raw ones or unit ones, row by row of the same pairs."""
+        """Return the scalars of vectors that the loop has at hand, raw ones or unit ones, row by row of the same pairs.
+
+        Nothing is known of their inputs: equal captions, which have equal vectors, count as duplicates here.
+        """
         try:
             values = pair_scalars(as_array(images), as_array(texts))
         except Exception as error:  # noqa: BLE001
-            self._tell([_failure(step, "the vectors could not be measured", error)])
+            self._note(step, None, [_failure(step, "the vectors could not be measured", error)])
             return {}
-        return self._noted(step, values)
+        self._note(step, values, raised(values, self.limits, step))
+        return values
 
     def _measured(self, model: "torch.nn.Module") -> Scalars:
         from clipbench.monitored import encoded
@@ -145,18 +150,19 @@ class Monitor:
         images, texts = encoded(model, self.images, self.texts, batch_size=self.batch_size)
         return pair_scalars(images, texts, same_images=self._same[0], same_texts=self._same[1]) | constants(model)
 
-    def _noted(self, step: Number, values: Scalars) -> Scalars:
-        alarms = raised(values, self.limits, step)
-        events: list[tuple[str, Mapping[str, object]]] = [("evaluation", values)]
+    def _note(self, step: Number, values: Scalars | None, alarms: list[Alarm]) -> None:
+        """Log what was measured, if it could be, and the alarms; then tell these."""
+        events: list[tuple[str, Mapping[str, object]]] = [] if values is None else [("evaluation", values)]
         events += [("alarm", _said(alarm)) for alarm in alarms]
+        failures: list[Alarm] = []
         try:
             if self.log is not None:
+                lines = "".join(log_line(kind, step, said) for kind, said in events)
                 with Path(self.log).open("a", encoding="utf-8") as file:
-                    file.writelines(log_line(kind, step, said) for kind, said in events)
-        except OSError as error:
-            alarms.append(_failure(step, f"{self.log} could not be written", error))
-        self._tell(alarms)
-        return values
+                    file.write(lines)
+        except (OSError, TypeError, ValueError) as error:  # the last two: a step that JSON has not
+            failures.append(_failure(step, f"{self.log} could not be written", error))
+        self._tell([*alarms, *failures])
 
     def _tell(self, alarms: list[Alarm]) -> None:
         for alarm in alarms:
@@ -178,15 +184,16 @@ def raised(values: Scalars, limits: Limits, step: Number) -> list[Alarm]:
     return [
         Alarm(step, name, value, limit, f"step {step:g}: {name} is {value:.3g}, where healthy models have {bound}")
         for name, value in values.items()
-        for limit, bound in _bounds(name, limits, values.get("n_pairs"))
+        for limit, bound in _bounds(name, limits, values)
         if value is not None and (value < limit if bound.startswith("at least") else value > limit)
     ]
 
 
-def _bounds(name: str, limits: Limits, n_pairs: Number | None) -> list[tuple[Number, str]]:
+def _bounds(name: str, limits: Limits, values: Scalars) -> list[tuple[Number, str]]:
     """Return the limit of a scalar, if it has one, and how to say it."""
-    if name.endswith("effective_rank") and limits.effective_rank is not None and n_pairs is not None:
-        smallest = min(limits.effective_rank, (n_pairs - 1) / 4)
+    n_distinct = values.get(f"n_distinct_{name.removesuffix('_effective_rank')}s")
+    if n_distinct is not None and limits.effective_rank is not None:
+        smallest = min(limits.effective_rank, (n_distinct - 1) / 4)
         return [(smallest, f"at least {smallest:g}: collapsing, or collapsed")]
     largest = {"cone": limits.cone, "duplicates": limits.duplicates, "non_finite": limits.non_finite}
     advice = "training has diverged" if name == "non_finite" else "collapsing, or collapsed"

@@ -56,6 +56,11 @@ def report_writer() -> Callable[[Sequence[Run], Path], None]:
     return cast("Callable[[Sequence[Run], Path], None]", load(REPORTS, "html"))
 
 
+def comparison_writer() -> Any:
+    """Return what writes the HTML page of comparisons: ``write_compare(judged, runs, path)``."""
+    return load(REPORTS, "compare")
+
+
 def plotter() -> Any:
     """Return what draws figures for papers: ``plots()``, ``PlotOptions`` and ``write_plot(name, runs, out, options)``."""
     return load(REPORTS, "plots")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clipbench.embedder import StoreEmbedder
 from clipbench.errors import UsageError
-from clipbench.evaluate import unmeasured
+from clipbench.evaluate import KEPT_ROWS, unmeasured
 from clipbench.models.embeddings import EmbeddingsFile
 from clipbench.plan import Request
 from clipbench.result import EvaluationRecord, Run, read_run
@@ -23,7 +23,8 @@ def finished_run(
 ) -> Run | None:
     """Return the run in a folder if it is the one that is asked for, None where the folder holds no finished run.
 
-    It is that one when model fingerprint, seed, tasks with their versions and parameters, and data are the same.
+    It is that one when model fingerprint, seed, tasks with their versions and parameters, and data are the same, and
+    it has all arrays if all are to be kept.
 
     Raises:
         UsageError: the folder holds another run; the message says in what it differs.
@@ -52,12 +53,20 @@ def _difference(
         return "other weights, or at another precision"
     if run.result.seed != options.evaluate.seed:
         return f"seed {run.result.seed}"
+    if options.evaluate.keep_arrays and _has_sampled_arrays(run):
+        return "a sample of the arrays, made without --keep-arrays"
     if len(run.result.evaluations) != len(requests):
         return f"other tasks ({', '.join(record.name for record in run.result.evaluations)})"
     for request, record in zip(requests, run.result.evaluations, strict=True):
         if not _is_same(unmeasured(request, embedder, datasets, options.evaluate), record):
             return f"another {request.task}: other parameters, version or data ({record.name})"
     return None
+
+
+def _has_sampled_arrays(run: Run) -> bool:
+    records = run.result.evaluations
+    are_many = any("arrays" in each.files and each.dataset.n_samples > KEPT_ROWS for each in records)
+    return are_many and "--keep-arrays" not in run.result.command
 
 
 def _is_same(asked: EvaluationRecord, made: EvaluationRecord) -> bool:

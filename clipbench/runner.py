@@ -15,6 +15,7 @@ from clipbench.data import DataOptions, Dataset, depends_on_task, limited, load_
 from clipbench.embedder import StoreEmbedder
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.evaluate import EvaluateOptions, evaluate
+from clipbench.locks import alone_in
 from clipbench.model import ModelInfo
 from clipbench.models.embeddings import EmbeddingsFile
 from clipbench.plan import Request
@@ -112,24 +113,33 @@ def run_model(
 
     Args:
         say: called with each evaluation as it ends.
+
+    Raises:
+        UsageError: another process writes to the folder, or has finished a run in it meanwhile.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    records: list[EvaluationRecord] = []
-    for number, request in enumerate(requests):
-        stem = _stem(request, number, requests)
-        records.append(evaluate(request, embedder, datasets, folder, stem=stem, options=options.evaluate))
-        say(records[-1])
-    result = Result(
+    with alone_in(folder):
+        check_folder(folder)
+        records: list[EvaluationRecord] = []
+        for number, request in enumerate(requests):
+            stem = _stem(request, number, requests)
+            records.append(evaluate(request, embedder, datasets, folder, stem=stem, options=options.evaluate))
+            say(records[-1])
+        result = _result(embedder.info, records, options)
+        write_result(result, folder)
+    return Run(folder, result)
+
+
+def _result(info: ModelInfo, records: list[EvaluationRecord], options: RunOptions) -> Result:
+    return Result(
         clipbench_version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=list(options.command),
         seed=options.evaluate.seed,
-        environment=environment(embedder.info),
-        model={name: value for name, value in asdict(embedder.info).items() if name not in ("device", "precision")},
+        environment=environment(info),
+        model={name: value for name, value in asdict(info).items() if name not in ("device", "precision")},
         evaluations=records,
     )
-    write_result(result, folder)
-    return Run(folder, result)
 
 
 def environment(info: ModelInfo) -> dict[str, Any]:

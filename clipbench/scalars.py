@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -30,13 +31,16 @@ def pair_scalars(
 
     Names and definitions are those of the tasks ``modality-gap`` and ``retrieval``; equal captions have equal vectors,
     and their ties get the credit that a coin would give. ``image_duplicates`` and ``text_duplicates`` are the shares of
-    different inputs whose vector has a cosine of ``SAME`` or more with that of another one; ``non_finite`` is the share
-    of vectors that are not finite or zero, and if there is one, all else is None but ``n_pairs``.
+    different inputs whose vector has a cosine of ``SAME`` or more with that of another one; ``n_distinct_images`` and
+    ``n_distinct_texts`` count different inputs, and ranks are below that; ``non_finite`` is the share of vectors that
+    are not finite or zero, and if there is one, all else is None but ``n_pairs``.
 
     Args:
         images: raw vectors, of any length.
         texts: likewise, row by row of the same pairs.
-        same_images: a number for each input, equal for equal ones, whose vectors cannot differ; None for all different.
+        same_images: a number for each input, equal for equal ones, whose vectors cannot differ. None where nothing is
+            known of the inputs: all count as different for duplicates, and those of one vector as one for
+            ``n_distinct_images``.
         same_texts: likewise.
 
     Example:
@@ -50,6 +54,7 @@ def pair_scalars(
         return {**dict.fromkeys(_NAMES), "n_pairs": len(images), "non_finite": share}
     images, texts = unit(images), unit(texts)
     by_image, by_text = cross_ranks(images, texts, np.arange(len(images)))
+    image_copies, text_copies = _copies(images, same_images), _copies(texts, same_texts)
     values = (
         modality_gap(images, texts).value,
         cone(images).value,
@@ -59,14 +64,16 @@ def pair_scalars(
         float(recall_at_k(by_image, 1).mean()),
         effective_rank(images).value,
         effective_rank(texts).value,
-        _duplicates(images, same_images),
-        _duplicates(texts, same_texts),
+        image_copies.share,
+        text_copies.share,
+        image_copies.n_distinct,
+        text_copies.n_distinct,
     )
     found = {name: defined(value) for name, value in zip(_NAMES, values, strict=True)}
     return {**found, "n_pairs": len(images), "non_finite": 0.0}
 
 
-def defined(value: float) -> float | None:
+def defined(value: Number) -> Number | None:
     """Return a number, or None for one that is not finite, which JSON has not."""
     return value if math.isfinite(value) else None
 
@@ -82,19 +89,32 @@ _NAMES = (
     "text_effective_rank",
     "image_duplicates",
     "text_duplicates",
+    "n_distinct_images",
+    "n_distinct_texts",
 )
+
+
+class _Copies(NamedTuple):
+    """What of a modality is there more than once."""
+
+    share: float
+    """Of different inputs, those whose vector another one has too."""
+    n_distinct: int
+    """Different inputs; where nothing is known of them, different vectors."""
 
 
 def _n_bad(vectors: Float32[np.ndarray, "n dim"]) -> int:
     return int((~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1)).sum())
 
 
-def _duplicates(vectors: Float32[np.ndarray, "n dim"], same: Sequence[int] | None) -> float:
-    """Return the share of unit vectors that another has too, of one vector for each distinct input."""
+def _copies(vectors: Float32[np.ndarray, "n dim"], same: Sequence[int] | None) -> _Copies:
+    """Return what unit vectors have more than once, of one vector for each distinct input."""
     if same is not None:
         vectors = vectors[np.unique(same, return_index=True)[1]]
-    n_same = 0
+    counts = np.empty(len(vectors))
     for rows, dots in dot_blocks(vectors, vectors):
-        dots[np.arange(len(dots)), np.arange(rows.start, rows.stop)] = -1
-        n_same += int((dots.max(axis=1) >= SAME).sum())
-    return n_same / max(1, len(vectors))
+        dots[np.arange(len(dots)), np.arange(rows.start, rows.stop)] = 1
+        counts[rows] = (dots >= SAME).sum(axis=1)
+    # Each of k equal vectors is a k-th of one.
+    n_distinct = len(vectors) if same is not None else round(float((1 / counts).sum()))
+    return _Copies(float((counts > 1).sum()) / max(1, len(vectors)), n_distinct)

@@ -16,7 +16,7 @@ from clipbench import plugins
 from clipbench.cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/training-history.md", "docs/figures.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/training-history.md", "docs/figures.md", "docs/ci.md")
 DATA = ROOT.parent / "shared" / "data"
 
 
@@ -40,7 +40,7 @@ def test_every_command_in_the_pages_parses(page: str) -> None:
     for name, *rest in commands(page):
         command = cli.get_command(click.Context(cli), name)
         assert command is not None, name
-        if name in ("run", "watch", "report", "plot"):
+        if name in ("run", "watch", "show", "compare", "report", "plot", "export"):
             command.make_context(name, [argument for argument in rest if argument != "|"], obj=[])
 
 

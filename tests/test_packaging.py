@@ -15,7 +15,7 @@ import clipbench
 
 ROOT = Path(__file__).parents[1]
 GROUPS = ("clipbench.tasks", "clipbench.suites", "clipbench.models", "clipbench.reports")
-PACKAGES = ("clipbench", "clipbench.models", "clipbench.data", "clipbench.metrics", "clipbench.cli")
+PACKAGES = ("clipbench", "clipbench.models", "clipbench.data", "clipbench.metrics", "clipbench.cli", "clipbench.export")
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -1,6 +1,6 @@
 """What one command line of ``clipbench run`` asks for, and doing it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -63,9 +63,14 @@ class Job:
             raise first_failure
         return runs
 
-    def measure(self, target: Target) -> Run:
-        """Return the run of one model; of one that is finished already, that one."""
+    def measure(self, target: Target, *, check_read: Callable[[], None] = lambda: None) -> Run:
+        """Return the run of one model; of one that is finished already, that one.
+
+        Args:
+            check_read: called when the model has been read; what it raises ends it.
+        """
         embedder = self._embedder(target.reference)
+        check_read()
         requests = self._requests[_brings_samples(target.reference)]
         run = None
         if target.may_be_finished:

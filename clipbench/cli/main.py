@@ -7,7 +7,7 @@ from importlib import import_module
 import click
 
 from clipbench import __version__
-from clipbench.errors import ClipbenchError, Unavailable, did_you_mean
+from clipbench.errors import ClipbenchError, NotComparable, Unavailable, did_you_mean
 
 COMMANDS = {
     "run": "clipbench.cli.run:run",
@@ -15,8 +15,11 @@ COMMANDS = {
     "train": "clipbench.cli.train:train",
     "list": "clipbench.cli.list:list_",
     "data": "clipbench.cli.data:data",
+    "compare": "clipbench.cli.compare:compare",
+    "show": "clipbench.cli.show:show",
     "report": "clipbench.cli.report:report",
     "plot": "clipbench.cli.plot:plot",
+    "export": "clipbench.cli.export:export",
 }
 DONE, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
 
@@ -77,7 +80,7 @@ def key_values(context: click.Context, parameter: click.Parameter, values: tuple
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 2 bad usage or input, 3 incomplete, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 regression, 2 bad usage or input, 3 incomplete, 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
         status = cli.main(list(given), prog_name="clipbench", standalone_mode=False, obj=["clipbench", *given])
@@ -91,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
         if "--traceback" in given:
             traceback.print_exc()
         _say(_one_line(error))
-        sys.exit(INCOMPLETE if isinstance(error, Unavailable) else BAD_INPUT)
+        sys.exit(INCOMPLETE if isinstance(error, Unavailable | NotComparable) else BAD_INPUT)
     sys.exit(status if isinstance(status, int) else DONE)
 
 

@@ -1,12 +1,24 @@
 """What ``clipbench run`` says: progress on standard error, the numbers on standard output."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import click
 
 from clipbench.result import EvaluationRecord, Metric, Run
+from clipbench.units import PERCENT, number
+
+__all__ = [
+    "PERCENT",
+    "Printer",
+    "evaluation_lines",
+    "metric_cells",
+    "metric_lines",
+    "number",
+    "published_cell",
+    "value_cell",
+]
 
 
 class Printer:
@@ -69,18 +81,23 @@ class Printer:
                 click.echo(f"results in {run.folder}")
 
 
-PERCENT = {"fraction": " %", "difference": " pp"}
-"""Of the units that are printed in hundredths, how they are written."""
-DECIMALS = {"fraction": 1, "difference": 1, "rank": 1, "dimensions": 1, "skewness": 2}
-"""Of the units that are printed to fewer than four."""
+def evaluation_lines(record: EvaluationRecord, *, is_precomputed: bool = True) -> list[str]:
+    """Return the table of an evaluation: a heading, then a line a metric, in columns.
+
+    Args:
+        record: one that is ok.
+        is_precomputed: what it means when the record counts no encoded images: that the vectors were there before, or
+            that it was not counted.
+    """
+    encoded = _encoded(record) or ("precomputed vectors" if is_precomputed else None)
+    facts = [f"{record.dataset.n_samples:,} images", encoded, f"{sum(record.seconds.values()):.1f} s"]
+    heading = f"{record.name}  {', '.join(filter(None, facts))}"
+    return [heading, *metric_lines(record.metrics), *(f"  note: {note}" for note in record.notes)]
 
 
-def evaluation_lines(record: EvaluationRecord) -> list[str]:
-    """Return the table of an evaluation: a heading, then a line a metric, in columns."""
-    seconds = sum(record.seconds.values())
-    heading = f"{record.name}  {record.dataset.n_samples:,} images, {_encoded(record)}, {seconds:.1f} s"
-    rows = [(name, *metric_cells(metric), published_cell(metric)) for name, metric in record.metrics.items()]
-    return [heading, *_columns(rows), *(f"  note: {note}" for note in record.notes)]
+def metric_lines(metrics: Mapping[str, Metric]) -> list[str]:
+    """Return an indented line for each metric, in columns."""
+    return _columns([(name, *metric_cells(metric), published_cell(metric)) for name, metric in metrics.items()])
 
 
 def metric_cells(metric: Metric) -> tuple[str, str, str, str]:
@@ -96,14 +113,14 @@ def metric_cells(metric: Metric) -> tuple[str, str, str, str]:
         return "-", "", f"undefined: {metric.reason}", ""
     percent, unit = PERCENT.get(metric.unit, ""), metric.unit
     has_interval = metric.low is not None and metric.high is not None
-    interval = f"[{_number(metric.low, unit)}, {_number(metric.high, unit)}]" if has_interval else ""  # type: ignore[arg-type]
-    chance = "" if metric.chance is None else f"chance {_number(metric.chance, unit)}{percent}"
+    interval = f"[{number(metric.low, unit)}, {number(metric.high, unit)}]" if has_interval else ""  # type: ignore[arg-type]
+    chance = "" if metric.chance is None else f"chance {number(metric.chance, unit)}{percent}"
     return value_cell(metric), interval, chance, f"n {metric.n:,}"
 
 
 def value_cell(metric: Metric) -> str:
     """Return a metric's value with its unit; a dash for an undefined one."""
-    return "-" if metric.value is None else _number(metric.value, metric.unit) + PERCENT.get(metric.unit, "")
+    return "-" if metric.value is None else number(metric.value, metric.unit) + PERCENT.get(metric.unit, "")
 
 
 def published_cell(metric: Metric) -> str:
@@ -117,15 +134,11 @@ def published_cell(metric: Metric) -> str:
     """
     verdicts = {True: "agrees", False: "differs", None: "no interval"}
     parts = [
-        f"{_number(each.value, metric.unit)}{PERCENT.get(metric.unit, '')}"
+        f"{number(each.value, metric.unit)}{PERCENT.get(metric.unit, '')}"
         f" ({verdicts[each.agrees]}{', secondary source' if each.is_secondary else ''})"
         for each in metric.published
     ]
     return f"published {', '.join(parts)}" if parts else ""
-
-
-def _number(value: float, unit: str) -> str:
-    return f"{value * (100 if unit in PERCENT else 1):.{DECIMALS.get(unit, 4)}f}"
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -139,9 +152,9 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _encoded(record: EvaluationRecord) -> str:
+def _encoded(record: EvaluationRecord) -> str | None:
     counts = record.encoded
-    if not counts:
-        return "precomputed vectors"
+    if not counts.keys() >= {"images", "stored_images", "texts", "stored_texts"}:
+        return None
     images = f"encoded {counts['images']:,} images ({counts['stored_images']:,} stored)"
     return f"{images} and {counts['texts']:,} texts ({counts['stored_texts']:,} stored)"

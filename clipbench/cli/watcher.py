@@ -44,7 +44,7 @@ class Watcher:
         self.runs: dict[Path, Run] = {}
         self._tried: dict[Path, Signature] = {}
         self._seen: dict[Path, Signature] = {}
-        self._is_complete = True
+        self._unmeasured: set[Path] = set()
 
     def once(self) -> int:
         """Measure what is there; what is being written is looked at once more, and then left out."""
@@ -54,7 +54,7 @@ class Watcher:
             time.sleep(self.interval)
             for found in self._look():
                 click.echo(f"clipbench: {found.path} is still being written: left out", err=True)
-                self._is_complete = False
+                self._unmeasured.add(found.path)
         return self._status()
 
     def go(self) -> int:
@@ -87,7 +87,7 @@ class Watcher:
                 growing.append(found)
                 continue
             self._tried[found.path] = signature
-            self._measure(found)
+            self._measure(found, signature)
         return growing
 
     def _stands_still(self, found: Found, signature: Signature) -> bool:
@@ -96,40 +96,46 @@ class Watcher:
         newest = max((changed for _, _, changed in signature), default=0) / 1e9
         return before == signature or 0 <= self.interval <= time.time() - newest
 
-    def _measure(self, found: Found) -> None:
+    def _measure(self, found: Found, signature: Signature) -> None:
         try:
-            folder = self.out / slug(found.name)
-            if not (folder / "result.json").is_file():
-                check_folder(folder)
-            run = self.job.measure(Target(found.reference, found.name, folder, may_be_finished=True))
-        except UsageError as error:
-            if not (self.out / slug(found.name) / "result.json").is_file():
-                raise  # an option is wrong: no checkpoint to come will mend it
-            self._failed(found, error)
-        except ClipbenchError as error:
-            self._failed(found, error)
+            if not self._has_run(found):
+                check_folder(self._folder(found))
+            target = Target(found.reference, found.name, self._folder(found), may_be_finished=True)
+            run = self.job.measure(target, check_read=lambda: _check_same(found, signature))
+        except (ClipbenchError, OSError) as error:
+            if not _is_same(found, signature):
+                self._failed(found, "it was changed or taken away while it was read")
+            elif not isinstance(error, ClipbenchError) or (isinstance(error, UsageError) and not self._has_run(found)):
+                raise  # an option is wrong, or the disk full: no checkpoint to come will mend it
+            else:
+                self._failed(found, str(error))
         else:
             self._made(found, run)
 
     def _made(self, found: Found, run: Run) -> None:
         self.runs[found.path] = run
         self.job.report(run)
-        self._is_complete = self._is_complete and run.result.is_complete
+        self._unmeasured.discard(found.path)
+        if not run.result.is_complete:
+            self._unmeasured.add(found.path)
         if self.as_json:
             click.echo(json.dumps(asdict(run.result), allow_nan=False, ensure_ascii=False))
         elif not self.quiet:
             click.echo(line(run))
         self.job.report_all([self.runs[path] for path in sorted(self.runs, key=_place(self.folder))])
 
-    def _failed(self, found: Found, error: ClipbenchError) -> None:
-        self._is_complete = False
-        click.echo(f"clipbench: {found.name}: {error} (tried again when it changes)", err=True)
+    def _failed(self, found: Found, why: str) -> None:
+        self._unmeasured.add(found.path)
+        click.echo(f"clipbench: {found.name}: {why} (tried again when it changes)", err=True)
+
+    def _folder(self, found: Found) -> Path:
+        return self.out / slug(found.name)
 
     def _has_run(self, found: Found) -> bool:
-        return (self.out / slug(found.name) / "result.json").is_file()
+        return (self._folder(found) / "result.json").is_file()
 
     def _status(self) -> int:
-        return DONE if self._is_complete else INCOMPLETE
+        return INCOMPLETE if self._unmeasured else DONE
 
     def _nothing(self) -> UsageError:
         return UsageError(f"no checkpoint in {self.folder}: expected {FORMS}")
@@ -140,8 +146,21 @@ def _place(folder: Path) -> Any:
     return lambda path: order.get(path, -1)  # one that the training has deleted since was an early one
 
 
+def _is_same(found: Found, signature: Signature) -> bool:
+    try:
+        return found.signature() == signature
+    except FileNotFoundError:
+        return False
+
+
+def _check_same(found: Found, signature: Signature) -> None:
+    """Raise unless a checkpoint is as it was: one rewritten while it was read may be half of each."""
+    if not _is_same(found, signature):
+        raise ClipbenchError(f"{found.path} was changed while it was read")
+
+
 def _check(folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"no such folder: {folder}; expected one that a training writes its checkpoints to")
-    if (folder / CONFIG).is_file():
+    if (folder / CONFIG).is_file() and not checkpoints_in(folder):
         raise UsageError(f"{folder} is a checkpoint itself: measure it with clipbench run --model {folder}")

@@ -5,6 +5,7 @@ is compared is made of histograms of cosines, filled a block at a time.
 """
 
 from collections.abc import Mapping
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +18,8 @@ FINE_BINS = 4000
 """Equal bins of [-1, 1] in which cosines are counted: 0.0005 wide."""
 N_BINS = 15
 """Bins of equal mass that probabilities are taken in."""
-NOISE = 0.45
-"""The error that kinds of one meaning show, times the square root of the number of independent matches of each."""
+_NOISE = 0.55
+"""Mean distance of a kind's P from the truth, times the square root of its independent matches: found by simulation."""
 
 
 class MatchCounts(NamedTuple):
@@ -93,7 +94,7 @@ def match_probabilities(kinds: Mapping[str, MatchCounts], n_bins: int = N_BINS) 
 
     The error is biased upwards in small samples, as the noise of a kind's P counts. Three kinds that mean the same, in
     15 bins, show on average 0.045 with 100 independent matches each, 0.014 with 1,000 and 0.005 with 10,000: about
-    0.45 / √matches (held by a simulation in the tests). It is not corrected for.
+    0.45 / √matches, and with other numbers what ``expected_noise`` says. It is not corrected for.
 
     Args:
         kinds: counts by name, each with at least one match and one other.
@@ -130,6 +131,28 @@ def match_probabilities(kinds: Mapping[str, MatchCounts], n_bins: int = N_BINS) 
         pooled=pooled,
         errors={name: float(error) for name, error in zip(kinds, errors, strict=True)},
     )
+
+
+def expected_noise(n_matches: Mapping[str, int]) -> dict[str, float]:
+    """Return the error that each kind would show on average if all kinds meant the same.
+
+    The pool is the mean of K kinds: from it, a kind is off by (1 - 1/K) of its own noise and 1/K of each other's, so
+    that a kind of many matches has the noise of those of few. Simulations in the tests hold it to a fifth, for 15 bins
+    and many more others than matches.
+
+    Args:
+        n_matches: independent matches of each kind, at least 1; of matches that share images or labels there are fewer
+            than are counted, and more noise.
+
+    Example:
+        >>> {kind: round(noise, 3) for kind, noise in expected_noise({"a": 100, "b": 100, "c": 100}).items()}
+        {'a': 0.045, 'b': 0.045, 'c': 0.045}
+    """
+    n_kinds = len(n_matches)
+    others = {kind: sum(1 / n for each, n in n_matches.items() if each != kind) for kind in n_matches}
+    return {
+        kind: _NOISE * sqrt((1 - 1 / n_kinds) ** 2 / n + others[kind] / n_kinds**2) for kind, n in n_matches.items()
+    }
 
 
 def _above_diagonal(bins: Int64[np.ndarray, "block n"], start: int) -> Int64[np.ndarray, " n_kept"]:

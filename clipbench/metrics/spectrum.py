@@ -1,7 +1,7 @@
 """Which dimensions carry the modality gap, and what is left of gap and retrieval when they are taken away.
 
-Schrodi et al., Two Effects, One Trigger, 2025, find that few dimensions carry the gap. Dimensions are those of the vectors as the model gives them: a
-rotation of the space, which changes no cosine, changes all of this.
+Schrodi et al., Two Effects, One Trigger, 2025, find that few dimensions carry the gap. Dimensions are those of the
+vectors as the model gives them: a rotation of the space, which changes no cosine, changes all of this.
 """
 
 from collections.abc import Iterable, Iterator

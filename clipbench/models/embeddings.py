@@ -110,7 +110,7 @@ def load(body: str, options: LoadOptions) -> EmbeddingsFile:
 
 def _info(arrays: Arrays, reference: str) -> ModelInfo:
     hashes = [f"{name} {array_digest(array)}" for name, array in sorted(arrays.items())]
-    note = "the file has no logit_scale: 100 is taken, which only calibration depends on"
+    note = "the file has no logit_scale: 100 is taken, which only calibration and losses depend on"
     return ModelInfo(
         ref=reference,
         id=reference,

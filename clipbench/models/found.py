@@ -11,6 +11,9 @@ from clipbench.models.series import natural
 
 FORMS = "step-*/ (clipbench train), checkpoint-*/ (transformers), or *.pt and *.safetensors there or in checkpoints/"
 
+LATEST = "epoch_latest.pt"
+"""What open_clip's --save-most-recent writes anew each epoch: of no one step, and a run is never overwritten."""
+
 Signature = tuple[tuple[str, int, int], ...]
 
 
@@ -34,9 +37,12 @@ class Found:
 
 
 def checkpoints_in(folder: Path) -> list[Found]:
-    """Return the checkpoints of a training's folder, oldest step first."""
-    found = {each.path: each for each in (*_folders(folder), *_files(folder), *_files(folder / "checkpoints"))}
-    return sorted(found.values(), key=_order)
+    """Return the checkpoints of a training's folder, oldest step first; a model in the folder itself is none."""
+    try:
+        found = [*_folders(folder), *_files(folder), *_files(folder / "checkpoints")]
+    except FileNotFoundError:  # one was taken away while they were listed
+        return checkpoints_in(folder)
+    return sorted(found, key=_order)
 
 
 def _folders(folder: Path) -> Iterator[Found]:
@@ -50,8 +56,10 @@ def _folders(folder: Path) -> Iterator[Found]:
 
 
 def _files(folder: Path) -> Iterator[Found]:
+    if (folder / CONFIG).is_file():  # the weights belong to it: a Trainer's last model, beside its checkpoints
+        return
     for path in folder.glob("*"):
-        if path.is_file() and path.suffix in CHECKPOINTS and not path.name.startswith("."):
+        if path.is_file() and path.suffix in CHECKPOINTS and not path.name.startswith(".") and path.name != LATEST:
             yield Found(path, str(path))
 
 

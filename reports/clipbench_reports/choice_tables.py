@@ -4,6 +4,7 @@ import numpy as np
 
 from clipbench_reports import format as fmt
 from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.failures import MARGINS, lost_captions
 from clipbench_reports.tables import Table
 
 MAX_CHOICES = 15
@@ -15,18 +16,18 @@ def lost_choices(evidence: Evidence) -> Table:
     Raises:
         Lacking: nothing was chosen among captions, or no choice was lost.
     """
-    caption, preferred = (evidence.column(name).astype(str) for name in ("caption", "preferred"))
-    subset, margin = evidence.column("subset").astype(str), evidence.column("margin").astype(np.float64)
-    lost = np.flatnonzero((margin < 0) & (preferred != ""))
+    caption, preferred, subset = (evidence.column(name).astype(str) for name in ("caption", "preferred", "subset"))
+    is_lost, margin = lost_captions(evidence)
+    lost = np.flatnonzero(is_lost)
     if not len(lost):
         raise Lacking("no choice among captions was lost")
     worst = lost[np.argsort(margin[lost], kind="stable")][:MAX_CHOICES]
     return Table(
         title=f"Choices lost by the most ({fmt.counted(len(lost), 'item')} lost in all)",
-        note="The false caption stood above the true one by this much; shown is each item's worst picture.",
-        columns=["True caption", "Preferred", "Subset", "By, cosine"],
+        note=f"Shown is each item's worst picture. {MARGINS[evidence.has_column('text_margin')]}",
+        columns=["True caption", "Preferred", "Subset", "Margin, cosine"],
         rows=[
-            [caption[row], preferred[row], subset[row] or fmt.NONE, fmt.significant(-margin[row])]
+            [caption[row], preferred[row], subset[row] or fmt.NONE, fmt.significant(margin[row])]
             for row in worst.tolist()
         ],
         n_words=3,

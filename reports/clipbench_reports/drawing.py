@@ -6,6 +6,7 @@ the roles its colours and shapes, the same in all figures.
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -254,7 +255,7 @@ def side_by_side(figures: Sequence[Figure], labels: Sequence[str], *, n_columns:
     return Figure(
         title=" ".join(f"{label}: {figure.title}" for figure, label in zip(figures, labels, strict=True)),
         panels=panels,
-        reading=first.reading,
+        reading=_readings([figure.reading for figure in figures], labels),
         detail=" ".join(f"{label}: {figure.detail}" for figure, label in zip(figures, labels, strict=True)),
         n_columns=n_columns or _beside(first, n_each, len(figures)),
         keys=first.keys,
@@ -283,6 +284,20 @@ def nice_axis(values: Iterable[Number], label: str = "", *, n_steps: int = 5) ->
     return Axis(low=ticks[0], high=ticks[-1], ticks=ticks, label=label)
 
 
+def tight_axis(values: Sequence[Number], label: str = "", *, n_steps: int = 4) -> Axis:
+    """Return an axis that ends where the values do, with round marks inside; as ``nice_axis`` where they are all one.
+
+    Example:
+        >>> axis = tight_axis([0.0, 41.0])
+        >>> axis.high, list(axis.ticks)
+        (41.0, [0.0, 20.0, 40.0])
+    """
+    made, low, high = nice_axis(values, label, n_steps=n_steps), min(values), max(values)
+    if low == high:
+        return made
+    return replace(made, low=low, high=high, ticks=[tick for tick in made.ticks if low <= tick <= high])
+
+
 def log_axis(values: Sequence[Number], label: str = "") -> Axis:
     """Return a logarithmic axis over positive values, with marks at 1, 5, 20 and so on; the ends are marked.
 
@@ -302,6 +317,19 @@ def nice_step(span: Number, n_steps: int = 5) -> float:
     rough = span / n_steps
     power = 10.0 ** math.floor(math.log10(rough))
     return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+
+
+def _readings(readings: Sequence[str], labels: Sequence[str]) -> str:
+    """Return the sentences that all share, once, then what is said of each model alone.
+
+    Example:
+        >>> _readings(["To scale. 5 pairs.", "To scale. 7 pairs."], ["a", "b"])
+        'To scale. a: 5 pairs. b: 7 pairs.'
+    """
+    parts = [re.split(r"(?<=\.) ", reading) for reading in readings]
+    shared = [sentence for sentence in parts[0] if all(sentence in part for part in parts)]
+    own = [" ".join(sentence for sentence in part if sentence not in shared) for part in parts]
+    return " ".join([*shared, *(f"{label}: {words}" for label, words in zip(labels, own, strict=True) if words)])
 
 
 def _beside(figure: Figure, n_each: int, n_models: int) -> int:

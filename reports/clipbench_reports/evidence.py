@@ -42,6 +42,15 @@ class Evidence:
         """
         return self._part(self._samples, name, "column")
 
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns of the sample table."""
+        return list(self._samples)
+
+    def has_column(self, name: str) -> bool:
+        """Return whether the run kept a column of a name."""
+        return name in self._samples
+
     def array(self, name: str) -> np.ndarray:
         """Return one of the arrays kept for figures.
 

@@ -19,6 +19,8 @@ class Finding(NamedTuple):
 
     mark: Mark
     text: str
+    skill: float = 0.0
+    """How far what it says lies from chance, as ``skill`` has it; 0 where it makes no such claim."""
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
@@ -58,6 +60,24 @@ def against_chance(metric: Metric) -> Literal["better", "level", "worse"] | None
     if metric.low <= metric.chance <= metric.high:
         return "level"
     return "better" if (metric.low > metric.chance) == metric.higher_is_better else "worse"
+
+
+def skill(metric: Metric) -> float:
+    """Return where a fraction lies between chance and the best (1) or the worst (-1) that it could be.
+
+    0 where its value, chance or direction is not known, or it is no fraction.
+
+    Example:
+        >>> skill(Metric(value=0.75, chance=0.5, higher_is_better=True))
+        0.5
+        >>> skill(Metric(value=0.75, chance=0.5, higher_is_better=False))
+        -0.5
+    """
+    if metric.value is None or metric.chance is None or metric.higher_is_better is None or metric.unit != "fraction":
+        return 0.0
+    lead = metric.value - metric.chance
+    room = 1 - metric.chance if lead > 0 else metric.chance
+    return (lead if metric.higher_is_better else -lead) / room if lead else 0.0
 
 
 def _zero_shot(evaluation: EvaluationRecord) -> list[Finding]:
@@ -114,7 +134,8 @@ def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
         for name, words in on_it.items()
         if (metric := evaluation.metrics.get(name)) is not None and metric.value is not None
     ]
-    return Finding(mark, f"{text}; names the object in {', '.join(right)}." if right else f"{text}.")
+    text += f"; names the object in {', '.join(right)}." if right else "."
+    return Finding(mark, text, skill(success))
 
 
 def _composition(evaluation: EvaluationRecord) -> list[Finding]:
@@ -134,15 +155,21 @@ def _composition(evaluation: EvaluationRecord) -> list[Finding]:
 
 def _weak_subsets(evaluation: EvaluationRecord, name: str) -> list[Finding]:
     """Return the subsets in which a model does not beat chance, where there are several."""
-    weak = [
-        fmt.named(label_set_words(evaluation.dataset.id, subset) or subset)
+    weak = {
+        label_set_words(evaluation.dataset.id, subset) or subset: metric
         for subset, metric in by_subset(evaluation, name).items()
         if subset and against_chance(metric) in ("level", "worse")
-    ]
+    }
     if not weak:
         return []
     side = "captions" if name == "text_acc" else "pictures"
-    return [Finding("weak", f"No better than chance at telling {side} apart in {', '.join(weak)}.")]
+    listed = ", ".join(
+        f"{fmt.named(words)} ({fmt.percent(metric.value)} %; chance {fmt.percent(metric.chance)})"
+        for words, metric in weak.items()
+    )
+    return [
+        Finding("weak", f"No better than chance at telling {side} apart in {listed}.", min(map(skill, weak.values())))
+    ]
 
 
 def _twins(evaluation: EvaluationRecord) -> list[Finding]:
@@ -187,9 +214,10 @@ def _told(places: Mapping[str, Metric]) -> list[Finding]:
     shares = ", ".join(f"{fmt.percent(metric.value)} % ({fmt.apart(name)})" for name, metric in places.items())
     guessed = [fmt.apart(name) for name, metric in places.items() if against_chance(metric) != "better"]
     text = f"Tells a true statement from a false one, by where it stands in the caption, in {shares}"
+    worst = min(map(skill, places.values()))
     if guessed:
-        return [Finding("weak", f"{text}; no better than guessing: {', '.join(guessed)}.")]
-    return [Finding("good", f"{text}; better than guessing everywhere.")]
+        return [Finding("weak", f"{text}; no better than guessing: {', '.join(guessed)}.", worst)]
+    return [Finding("good", f"{text}; better than guessing everywhere.", worst)]
 
 
 def _any(evaluation: EvaluationRecord) -> list[Finding]:
@@ -215,11 +243,12 @@ def _claim(before: str, after: str, metric: Metric) -> Finding:
     bounds = f"{fmt.confidence([metric])} {fmt.interval(metric)}"
     match against_chance(metric):
         case "better":
-            return Finding("good", f"{head} ({bounds}; chance {chance}).")
+            return Finding("good", f"{head} ({bounds}; chance {chance}).", skill(metric))
         case "level":
-            return Finding("weak", f"{head}: no better than chance ({chance}), which lies in the {bounds}.")
+            text = f"{head}: no better than chance ({chance}), which lies in the {bounds}."
+            return Finding("weak", text, skill(metric))
         case "worse":
-            return Finding("weak", f"{head}: worse than chance ({chance}; {bounds}).")
+            return Finding("weak", f"{head}: worse than chance ({chance}; {bounds}).", skill(metric))
         case None:
             return Finding("plain", f"{head} ({bounds})." if metric.low is not None else f"{head} (no interval).")
 

@@ -1,5 +1,7 @@
 """The report: one HTML file with no outside reference, made from results alone."""
 
+import base64
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -16,12 +18,14 @@ from clipbench_reports import figures, page
 from clipbench_reports import format as fmt
 from clipbench_reports.drawing import Figure
 from clipbench_reports.evidence import Lacking
-from clipbench_reports.findings import Finding, findings, missing
+from clipbench_reports.findings import findings, missing
 from clipbench_reports.groups import Group, group, labels, scope, warnings
+from clipbench_reports.highlights import RULE, Told, in_short, n_left
 from clipbench_reports.label_sets import label_sets
+from clipbench_reports.pictures import MAX_BYTES
 from clipbench_reports.provenance import headline_facts, moment, origin
 from clipbench_reports.scorecard import is_fraction, is_other, scorecard
-from clipbench_reports.sections import section
+from clipbench_reports.sections import n_galleries, section
 
 CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)], "\ufffd")
 """HTML may hold none of them; a damaged file name may."""
@@ -48,31 +52,49 @@ def write_report(runs: Sequence[Run], path: Path) -> None:
         raise UsageError(f"cannot write the report {path}: {error.strerror or error}") from error
 
 
+def assets() -> dict[str, Markup]:
+    """Return the style sheet and the script of a page, and a policy under which it asks for nothing and runs no other.
+
+    A page without a ``<script>`` may leave the script out.
+    """
+    style, script = (
+        files("clipbench_reports").joinpath(f"static/report.{kind}").read_text(encoding="utf-8")
+        for kind in ("css", "js")
+    )
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
+    return {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}
+
+
 def _text(runs: Sequence[Run]) -> str:
-    return _environment().get_template("report.html.j2").render(**_context(runs)).translate(CONTROL_CHARACTERS)
+    return environment().get_template("report.html.j2").render(**_context(runs)).translate(CONTROL_CHARACTERS)
 
 
 def _context(runs: Sequence[Run]) -> dict[str, object]:
     """Return what the template writes."""
     names, groups = labels(runs), group(runs)
+    told = _told(groups, len(runs))
+    room = MAX_BYTES // max(1, n_galleries(groups))
     measured = [each for each in groups if each.measured]
     is_drawn = sum(len(label_sets(entry.evaluation)) for each in measured for entry in each.measured) <= MAX_DRAWN
     all_metrics = (
         metric for each in measured for entry in each.measured for metric in entry.evaluation.metrics.values()
     )
     return {
-        "style": Markup(files("clipbench_reports").joinpath("static/report.css").read_text(encoding="utf-8")),
+        **assets(),
         "models": [{"label": name, "facts": headline_facts(run)} for name, run in zip(names, runs, strict=True)],
         "created": moment(max(run.result.created for run in runs)),
         "scope": scope(groups),
-        "findings": _findings(groups, len(runs)),
+        "told": in_short(told),
+        "n_told_below": n_left(told),
+        "rule": RULE,
         "warnings": warnings(groups),
         "fractions": scorecard(groups, is_fraction, says_missing=True),
         "others": scorecard(groups, is_other, says_missing=False),
         "interval_name": _tight(fmt.confidence(all_metrics)),
         "numbers": {each.anchor: number for number, each in enumerate(measured, 1)},
         "training": _training(runs),
-        "sections": [section(each, number, is_drawn=is_drawn) for number, each in enumerate(measured, 1)],
+        "sections": [section(each, number, is_drawn=is_drawn, room=room) for number, each in enumerate(measured, 1)],
         "is_drawn": is_drawn,
         "origins": [origin(run, name, place) for place, (name, run) in enumerate(zip(names, runs, strict=True))],
     }
@@ -97,15 +119,16 @@ def _training(runs: Sequence[Run]) -> list[Figure]:
     return drawn
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Return what renders the templates: it escapes everything, and knows how numbers are written."""
+    made = Environment(
         loader=PackageLoader("clipbench_reports"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         number=fmt.number,
         unit=fmt.unit,
         interval=fmt.interval,
@@ -116,7 +139,7 @@ def _environment() -> Environment:
         breakable=_breakable,
         drawn=page.draw,
     )
-    return environment
+    return made
 
 
 def _prose(text: str) -> Markup:
@@ -134,12 +157,14 @@ def _tight(text: str) -> str:
     return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)
 
 
-def _findings(groups: list[Group], n_models: int) -> list[tuple[str, Finding]]:
-    """Return sentences with the anchor of their section: all for one model; for several, what is missing."""
+def _told(groups: list[Group], n_models: int) -> list[Told]:
+    """Return all sentences of one model; of several, what is missing."""
     if n_models == 1:
-        return [(each.anchor, finding) for each in groups for finding in findings(each.entries[0].evaluation)]
+        return [Told(each.anchor, finding) for each in groups for finding in findings(each.entries[0].evaluation)]
     return [
-        (each.anchor, missing(f"{each.task}@{each.data}", f"{gap.status} ({_who(gap.labels, n_models)})", gap.reason))
+        Told(
+            each.anchor, missing(f"{each.task}@{each.data}", f"{gap.status} ({_who(gap.labels, n_models)})", gap.reason)
+        )
         for each in groups
         for gap in each.gaps
     ]

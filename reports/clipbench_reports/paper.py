@@ -7,6 +7,7 @@ when it was made. Colours are those of the report; what colour tells, the shape 
 import os
 import tempfile
 import textwrap
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +18,7 @@ from clipbench_reports.drawing import (
     Figure,
     Mark,
 )
-from clipbench_reports.layout import Place, lay_out
+from clipbench_reports.layout import Layout, Place, lay_out
 from clipbench_reports.paper_marks import GRID, POINTS, RULE, put, sample
 from clipbench_reports.tex import escaped
 
@@ -30,13 +31,15 @@ if TYPE_CHECKING:
 WIDTHS = {"column": 8.25, "full": 17.5}
 """Of a column and of both, in cm: 3.25 and 6.875 inches, as two-column conferences have them."""
 CM = 1 / 2.54
-NARROWEST = 1.0
-"""Width of a panel beside others, in inches."""
-LETTER = 0.46
-"""Width of a letter, on average, where 1 is its height."""
+NARROWEST, BESIDE, TICK, LABEL = 1.0, 0.5, 0.1, 0.17
+"""Width of a panel beside others; what numbers with a label, a mark without its words, and a label take of it, in inches."""
+LEAST_PLANE, OUTSIDE = 0.5, 0.04
+"""Width of a plane in inches, in less of which nothing is seen; how far what is drawn may reach beyond the file."""
+LETTER, SAMPLE = 0.46, 3.4
+"""Width of a letter, on average, and of a sample in a legend with its distances, where 1 is the height of letters."""
 DPI = 300
 """Of what is not a vector."""
-GAP, NEAR = 0.12, 1.0
+GAP, NEAR = 0.12, 3.0
 """Between rows of planes, in inches; how far the boxes of two labels may reach into each other, in pixels."""
 
 
@@ -163,13 +166,30 @@ def _write(canvas: "Canvas", path: Path, kind: str) -> None:
 
 
 def _canvas(figure: Figure, width: float) -> "Canvas":
-    """Return the figure at a width in inches, as high as its content."""
+    """Return the figure at a width in inches, in as many columns as have room for their words.
+
+    Raises:
+        UsageError: there is no room in one column either.
+    """
+    for at_most in range(max(1, int(width / NARROWEST)), 0, -1):
+        layout = lay_out(figure, at_most=at_most)
+        if at_most == 1 or _have_room(layout, width):
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "constrained_layout not applied")  # there is no room, then
+                canvas = _drawn(layout, width)
+                if _has_room(canvas):
+                    return canvas
+    raise UsageError(f"a figure {width / CM:.3g} cm wide has no room for its words: expected a larger --width")
+
+
+def _drawn(layout: Layout, width: float) -> "Canvas":
+    """Return the panels at a width in inches, as high as their content."""
     from matplotlib.figure import Figure as Canvas
 
-    layout = lay_out(figure, at_most=max(1, int(width / NARROWEST)))
     heights = [_height(row, width, layout.n_columns) for row in layout.rows]
     # Higher than is needed: the planes are then as wide as they can be, and the height is cut to them.
-    canvas = Canvas(figsize=(width, sum(heights) + len(heights) + 1), layout="constrained")
+    # Of few pixels, letters would be measured as whole ones, a fifth wider than they are.
+    canvas = Canvas(figsize=(width, sum(heights) + len(heights) + 1), layout="constrained", dpi=DPI)
     grid = canvas.add_gridspec(len(layout.rows), layout.n_columns, height_ratios=heights)
     rows = []
     for k, row in enumerate(layout.rows):
@@ -182,6 +202,12 @@ def _canvas(figure: Figure, width: float) -> "Canvas":
         canvas.legend(**_legend(layout.legend, width), loc="outside upper left")
     _fit(canvas, rows)
     return canvas
+
+
+def _have_room(layout: Layout, width: float) -> bool:
+    """Return whether the legends of all panels have room beside each other."""
+    names = [mark.name for row in layout.rows for place in row for mark in place.legend]
+    return all(_legend_width([name], 1) + BESIDE <= width / layout.n_columns for name in names)
 
 
 def _height(row: "Sequence[Place]", width: float, n_columns: int) -> float:
@@ -203,6 +229,15 @@ def _fit(canvas: "Canvas", rows: "Sequence[Sequence[Axes]]") -> None:
         _thin(axes.get_yticklabels())
         for image in axes.images:
             _thin_cells(axes, n_columns=image.get_size()[1])
+
+
+def _has_room(canvas: "Canvas") -> bool:
+    """Return whether the words are all inside, and leave room for planes."""
+    canvas.draw_without_rendering()
+    whole = canvas.bbox.padded(OUTSIDE * canvas.dpi)
+    boxes = [box for each in (*canvas.axes, *canvas.legends) if (box := each.get_tightbbox()) is not None]
+    is_inside = all(box.x0 >= whole.x0 and box.x1 <= whole.x1 for box in boxes)
+    return is_inside and all(axes.bbox.width >= LEAST_PLANE * canvas.dpi for axes in canvas.axes)
 
 
 def _thin(labels: "Sequence[Text]") -> None:
@@ -230,12 +265,14 @@ def _draw(place: Place, axes: "Axes", slot: float) -> None:
         put(mark, axes)
     _set_axis(axes, panel.x, "x")
     _set_axis(axes, panel.y, "y")
-    n_letters = int(slot * 72 / POINTS / LETTER)
+    n_letters, n_high = (int(room * 72 / POINTS / LETTER) for room in (slot, (slot - BESIDE) * panel.aspect))
+    axes.set_ylabel(textwrap.fill(panel.y.label, max(8, n_high)), linespacing=1.0)
     axes.set_xlabel(textwrap.fill(panel.x.label, n_letters - 4), linespacing=1.0)
-    title = textwrap.fill(panel.title, n_letters - 6)
+    written = max((_width(line) for words in panel.y.words for line in words.split("\n")), default=0.0)
+    title = _wrapped(panel.title, slot - written - (TICK + LABEL if panel.y.label else TICK))
     if place.legend:
         above = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "alignment": "left", "title": title or None}
-        axes.legend(**_legend(place.legend, slot), **above)
+        axes.legend(**_legend(place.legend, slot - BESIDE), **above)
     elif title:
         axes.set_title(title, pad=4, linespacing=1.0)
 
@@ -258,17 +295,37 @@ def _legend(marks: Sequence[Mark], width: float) -> dict[str, Any]:
     """Return the entries of a legend, in as many columns as fit."""
     names = [mark.name for mark in marks]
     n_columns = next((n for n in range(len(names), 1, -1) if _legend_width(names, n) <= width), 1)
+    room = width - SAMPLE * POINTS / 72 if n_columns == 1 else width
     # matplotlib fills a column before the next; names are read by rows.
     order = [place for column in range(n_columns) for place in range(column, len(names), n_columns)]
     return {
         "handles": [sample(marks[place]) for place in order],
-        "labels": [names[place] for place in order],
+        "labels": [_wrapped(names[place], room) for place in order],
         "ncols": n_columns,
     }
+
+
+def _wrapped(words: str, room: float) -> str:
+    """Return words in lines of at most so many inches; of a few letters, where there is no room at all."""
+    lines = [words]
+    for n_letters in range(len(words), 4, -1):
+        lines = textwrap.wrap(words, n_letters)
+        if max(map(_width, lines)) <= room:
+            break
+    return "\n".join(lines)
+
+
+def _width(line: str) -> float:
+    """Return the width of a line of text, in inches."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    width, _, _ = text_to_path.get_text_width_height_descent(line, FontProperties(size=POINTS), ismath=False)
+    return float(width) / 72
 
 
 def _legend_width(names: Sequence[str], n_columns: int) -> float:
     """Return about how wide a legend is, in inches: its letters, and samples."""
     columns = (names[column::n_columns] for column in range(n_columns))
-    letters = sum(LETTER * max(len(name) for name in column) + 3.4 for column in columns)
+    letters = sum(LETTER * max(len(name) for name in column) + SAMPLE for column in columns)
     return letters * POINTS / 72

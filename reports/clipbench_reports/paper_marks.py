@@ -14,6 +14,7 @@ from clipbench_reports.drawing import (
     Line,
     Mark,
     Ranges,
+    Role,
     Rule,
     Shade,
     Threads,
@@ -36,7 +37,7 @@ class Look(NamedTuple):
     dashes: Any
 
 
-LOOKS = {
+LOOKS: dict[Role, Look] = {
     "image": Look("#0072b2", "o", "solid"),
     "text": Look("#d55e00", "s", (0, (5, 1.5))),
     "pair": Look("#6b6b6b", "^", (0, (3, 1, 1, 1))),
@@ -49,6 +50,14 @@ LOOKS = {
     "m4": Look("#56b4e9", "v", (0, (7, 2))),
     "m5": Look("#8a5a3c", "P", (0, (4, 1, 1, 1, 1, 1))),
 }
+ON_DARK: dict[Role, str] = {
+    "ink": "#e9e8e4",
+    "m0": "#e9e8e4",
+    "pair": "#9c9c9c",
+    "chance": "#a3a39e",
+    "m5": "#b58463",
+}
+"""Colours where a style has dark planes, as the report has them in dark mode."""
 RULE, GRID = "#1c1c1e", "#e4e4e0"
 
 
@@ -60,7 +69,9 @@ def put(mark: object, axes: "Axes") -> None:
 
 @put.register(Line)
 def _(mark: Line, axes: "Axes") -> None:
-    look = LOOKS[mark.role]
+    if not _is_seen(mark):
+        return
+    look = _look(mark.role)
     if mark.lows is not None and mark.highs is not None:
         axes.fill_between(mark.xs, mark.lows, mark.highs, color=look.colour, alpha=0.16, linewidth=0)
     marker = look.marker if mark.has_dots else ""
@@ -71,14 +82,15 @@ def _(mark: Line, axes: "Axes") -> None:
 
 @put.register(Dots)
 def _(mark: Dots, axes: "Axes") -> None:
-    look, size = LOOKS[mark.role], 2.0 if mark.is_dense else 9.0
+    look = _look(mark.role)
     axes.scatter(
         mark.xs,
         mark.ys,
-        s=size,
-        color=look.colour,
+        s=2.5 if mark.is_dense else 9.0,
+        facecolors="none" if _is_hollow(mark) else look.colour,
+        edgecolors=look.colour,
         marker=look.marker,
-        linewidths=0,
+        linewidths=0.4 if _is_hollow(mark) else 0,
         alpha=0.7 if mark.is_dense else 1,
         rasterized=mark.is_dense,
         clip_on=mark.is_dense,
@@ -88,7 +100,9 @@ def _(mark: Dots, axes: "Axes") -> None:
 
 @put.register(Ranges)
 def _(mark: Ranges, axes: "Axes") -> None:
-    look, lows, highs = LOOKS[mark.role], np.array(mark.lows, float), np.array(mark.highs, float)
+    if not _is_seen(mark):
+        return
+    look, lows, highs = _look(mark.role), np.array(mark.lows, float), np.array(mark.highs, float)
     known = np.isfinite(lows) & np.isfinite(highs)
     if mark.is_upright:
         axes.vlines(np.array(mark.xs)[known], lows[known], highs[known], color=look.colour, linewidth=1)
@@ -112,26 +126,26 @@ def _(mark: Threads, axes: "Axes") -> None:
     from matplotlib.collections import LineCollection
 
     segments = np.stack([mark.starts, mark.ends], axis=1)
-    colour = LOOKS[mark.role].colour
+    colour = _look(mark.role).colour
     axes.add_collection(LineCollection(list(segments), colors=colour, linewidths=0.35, alpha=0.4, rasterized=True))
 
 
 @put.register(Hill)
 def _(mark: Hill, axes: "Axes") -> None:
-    colour = LOOKS[mark.role].colour
+    colour = _look(mark.role).colour
     axes.fill_between(mark.xs, mark.ys, mark.foot, color=_faint(colour), linewidth=0)
     axes.plot(mark.xs, mark.ys, color=colour, linewidth=0.8)
 
 
 @put.register(Bars)
 def _(mark: Bars, axes: "Axes") -> None:
-    colour = LOOKS[mark.role].colour
+    colour = _look(mark.role).colour
     axes.stairs(mark.counts, mark.edges, fill=True, facecolor=_faint(colour), edgecolor=colour, linewidth=0.8)
 
 
 @put.register(Rule)
 def _(mark: Rule, axes: "Axes") -> None:
-    look = LOOKS[mark.role]
+    look = _look(mark.role)
     if mark.span is not None:
         draw = axes.vlines if mark.axis == "x" else axes.hlines
         draw(mark.at, *mark.span, color=look.colour, linestyle=_dashes(mark), linewidth=0.9)
@@ -142,7 +156,7 @@ def _(mark: Rule, axes: "Axes") -> None:
 
 @put.register(Shade)
 def _(mark: Shade, axes: "Axes") -> None:
-    axes.axvspan(mark.low, mark.high, color=_faint(LOOKS[mark.role].colour), linewidth=0, zorder=0)
+    axes.axvspan(mark.low, mark.high, color=_faint(_look(mark.role).colour), linewidth=0, zorder=0)
 
 
 @put.register(Cells)
@@ -153,7 +167,7 @@ def _(mark: Cells, axes: "Axes") -> None:
     )
     for row, column, words in mark.words:
         colour = "white" if mark.depths[row, column] > 0.5 else RULE
-        axes.text(column + 0.5, row + 0.5, words, ha="center", va="center", color=colour, fontsize=POINTS - 1)
+        axes.text(column + 0.5, row + 0.5, words, ha="center", va="center", color=colour)
 
 
 @put.register(Boxes)
@@ -175,7 +189,7 @@ def _(mark: Words, axes: "Axes") -> None:
         textcoords="offset points",
         ha=aligned,
         va={1: "bottom", 0: "center", -1: "top"}[mark.lift],
-        color=LOOKS[mark.role].colour,
+        color=_look(mark.role).colour,
         annotation_clip=False,
     )
 
@@ -185,7 +199,7 @@ def sample(mark: Mark) -> "Artist":
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    look = LOOKS[mark.role]
+    look = _look(mark.role)
     if isinstance(mark, Hill | Bars):
         return Patch(facecolor=_faint(look.colour), edgecolor=look.colour, linewidth=0.8)
     if isinstance(mark, Shade):
@@ -197,20 +211,47 @@ def sample(mark: Mark) -> "Artist":
         [],
         color=look.colour,
         marker=look.marker if has_marker else "",
+        markerfacecolor="none" if _is_hollow(mark) else look.colour,
         linestyle=_dashes(mark) if has_line else "none",
         linewidth=0.5 if isinstance(mark, Threads) else None,
     )
 
 
+def _is_seen(mark: Line | Ranges) -> bool:
+    """Return whether there is a point; matplotlib reckons what has none to reach to the corner of the file."""
+    return bool(np.isfinite(np.array([mark.xs, mark.ys], float)).all(axis=0).any())
+
+
+def _is_hollow(mark: Mark) -> bool:
+    """Return whether dots are outlines: in a dense cloud, they are too small to be told by their shape without colour."""
+    return isinstance(mark, Dots) and mark.is_dense and mark.role == "text"
+
+
 def _dashes(mark: Mark) -> Any:
     if isinstance(mark, Line | Rule) and mark.is_dashed:
         return (0, (3, 2))
-    return "solid" if isinstance(mark, Ranges | Threads) else LOOKS[mark.role].dashes
+    return "solid" if isinstance(mark, Ranges | Threads) else _look(mark.role).dashes
+
+
+def _look(role: Role) -> Look:
+    look = LOOKS[role]
+    return look._replace(colour=ON_DARK.get(role, look.colour)) if sum(_ground()) < 1.5 else look
 
 
 def _faint(colour: str, share: float = 0.16) -> tuple[float, float, float]:
-    """Return a colour thinned with white: print has no transparency to rely on."""
+    """Return a colour thinned with what is behind it: print has no transparency to rely on."""
     from matplotlib.colors import to_rgb
 
-    red, green, blue = (1 - share * (1 - part) for part in to_rgb(colour))
+    red, green, blue = (
+        ground + share * (part - ground) for part, ground in zip(to_rgb(colour), _ground(), strict=True)
+    )
     return red, green, blue
+
+
+def _ground() -> tuple[float, float, float]:
+    """Return the colour of planes, as the style has it; white where they have none."""
+    import matplotlib
+    from matplotlib.colors import to_rgba
+
+    red, green, blue, opacity = to_rgba(matplotlib.rcParams["axes.facecolor"])
+    return (red, green, blue) if opacity > 0.5 else (1.0, 1.0, 1.0)

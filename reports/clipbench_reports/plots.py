@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clipbench.compare import differences
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
-from clipbench.history import read_history
+from clipbench.history import History, read_history
 from clipbench.result import Run, read_run
 from clipbench_reports import figures, paper, plotted
 from clipbench_reports import format as fmt
@@ -206,6 +206,7 @@ def _track(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
     """Draw the runs of checkpoints as one history, or each training that has a log as a panel of its own."""
     are_runs = len(paths) > 1 and all((path / "result.json").is_file() for path in paths)
     histories = [read_history(*paths)] if are_runs else [read_history(path) for path in paths]
+    histories = [_of_data(each, options.data) for each in histories]
     drawn = [figures.track(each) for each in histories]
     names = [each.label for each in histories]
     _check_alike(drawn, names)
@@ -216,10 +217,27 @@ def _track(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
     )
 
 
+def _of_data(history: History, data: str | None) -> History:
+    """Return what a history of runs holds of one data set; a log, which names none, as it is."""
+    found = dict.fromkeys(
+        name.partition("/")[0].partition("@")[2] for name in history.values if "@" in name.partition("/")[0]
+    )
+    gaps = [each for each in found if f"modality-gap@{each}/gap" in history.values]
+    if data is None and len(gaps) > 1:
+        raise UsageError(f"{history.label} has modality-gap on {', '.join(gaps)}: choose with --data")
+    if data is None:
+        return history
+    if data not in found:
+        held = ", ".join(found) or "a log, which names no data"
+        raise UsageError(f"--data {data}: {history.label} has no such data, but {held}")
+    kept = {name: values for name, values in history.values.items() if f"@{data}/" in name}
+    return replace(history, values=kept)
+
+
 def _scorecard(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
     runs = [read_run(path) for path in paths]
     groups = [each for each in group(runs) if options.data in (None, each.data)]
-    return _Drawn(figure=figures.scorecard(groups, labels(runs)), sources=_all_sources(runs))
+    return _Drawn(figure=figures.scorecard(groups, _short(labels(runs))), sources=_all_sources(runs))
 
 
 def _compare(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
@@ -227,7 +245,7 @@ def _compare(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
         raise UsageError(f"compare draws the difference of two runs: got {len(paths)}")
     runs = [read_run(path) for path in paths]
     found = [each for each in differences(*runs) if options.data in (None, each.evaluation.partition("@")[2])]
-    first, second = labels(runs)
+    first, second = _short(labels(runs))
     return _Drawn(figure=figures.compare(found, (first, second)), sources=_all_sources(runs))
 
 

@@ -1,8 +1,9 @@
 """The modality gap: do pictures and texts share one space, or sit in two cones?
 
 All measures are taken on unit vectors of pairs, each picture with its first caption (Liang et al. 2022 take one
-caption a picture); RMG and calibration look at all captions. What is a mean over pairs, or a smooth function of such
-means, has an interval from the pairs' influence on it; what has none says why. docs/modality-gap.md defines each.
+caption a picture); RMG looks at all captions, and calibration at two of each picture. What is a mean over pairs, or a
+smooth function of such means, has an interval from the pairs' influence on it; what has none says why.
+docs/modality-gap.md defines each.
 """
 
 from collections.abc import Mapping
@@ -20,8 +21,9 @@ from clipbench.errors import DataError, UsageError
 from clipbench.measures import Fixed, Mean, Measure, Smooth
 from clipbench.metrics import Estimate, Hubness
 from clipbench.metrics.neighbourhood import DIMENSION_SAMPLE
+from clipbench.result import Curve
 from clipbench.task import Embedder, Evaluation
-from clipbench_tasks.modality_gap_calibration import SAMPLED_IMAGES, calibration
+from clipbench_tasks.modality_gap_calibration import CAPTIONS_EACH, SAMPLED_IMAGES, calibration
 from clipbench_tasks.modality_gap_curves import ablation_curves, cosine_curves, separability_curve, spectrum_curves
 from clipbench_tasks.modality_gap_shift import correction_curves, rescoring, shift_curves
 
@@ -80,13 +82,7 @@ class ModalityGap:
         geometry = metrics.pair_geometry(pairs.images, pairs.texts)
         spectrum = metrics.gap_spectrum(geometry.gap_vector)
         by_dimensions = metrics.separability_by_dimensions(*pairs.take(chosen), rng)
-        errors, match_curves = calibration(
-            pairs.images,
-            pairs.captions,
-            text_image=pairs.caption_pair,
-            labels=None if dataset.labels is None else dataset.labels[pairs.rows],
-            rng=rng,
-        )
+        errors, match_curves = _calibration(pairs, dataset, rng)
         measures = {
             **_linear_measures(geometry, pairs, samples),
             "gap_dimensions": _gap_dimensions(spectrum, len(ids)),
@@ -111,7 +107,7 @@ class ModalityGap:
             curves=curves,
             arrays={"gap_vector": geometry.gap_vector, "logit_scale": np.array(embedder.info.logit_scale)},
             vectors={"images": pairs.images, "texts": pairs.texts, "pair_id": np.array(ids)},
-            notes=(*_notes(pairs, len(chosen), len(scored)), *rescore.notes),
+            notes=(*_notes(pairs, len(dataset), len(chosen), len(scored)), *rescore.notes),
         )
 
     def _hub_measures(self, images: Vectors, texts: Vectors) -> dict[str, Measure]:
@@ -136,6 +132,13 @@ def _pairs(dataset: Dataset, embedder: Embedder) -> Pairs:
         )
     texts = captions if len(captions) == len(rows) and (first == np.arange(len(rows))).all() else captions[first]
     return Pairs(rows, images, texts, captions, caption_pair)
+
+
+def _calibration(
+    pairs: Pairs, dataset: Dataset, rng: np.random.Generator
+) -> tuple[dict[str, Measure], dict[str, Curve]]:
+    labels = None if dataset.labels is None else dataset.labels[pairs.rows]
+    return calibration(pairs.images, pairs.captions, text_image=pairs.caption_pair, labels=labels, rng=rng)
 
 
 def _chosen(rows: Rows, at_most: int, rng: np.random.Generator) -> Int64[np.ndarray, " n_chosen"]:
@@ -251,12 +254,17 @@ def _hub_measure(value: float, unit: str, n: int, k: int) -> Measure:
     return Fixed(value=value, unit=unit, n=n, reason=reason, higher_is_better=False)
 
 
-def _notes(pairs: Pairs, n_chosen: int, n_scored: int) -> list[str]:
-    """Return what each number was computed on."""
+def _notes(pairs: Pairs, n_images: int, n_chosen: int, n_scored: int) -> list[str]:
+    """Return what each number was computed on, of a data set of so many images."""
     n = len(pairs.rows)
     notes = [f"{n:,} pairs: each image with its first caption"]
+    if n < n_images:
+        notes.append(f"images left out, as they have no caption: {n_images - n:,}")
     if pairs.has_several:
-        notes.append(f"rmg, rmg_unhalved and calibration look at all captions ({len(pairs.captions):,})")
+        notes.append(
+            f"rmg and rmg_unhalved look at all captions ({len(pairs.captions):,}), calibration at the first"
+            f" {CAPTIONS_EACH} of each image"
+        )
     if n_chosen < n:
         notes.append(
             "uniformity, hubness, separability, ranks, IsoScore and the distributions of cosines on a seeded sample of"

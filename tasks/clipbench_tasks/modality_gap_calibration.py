@@ -11,14 +11,13 @@ difference, and not the model's. Among models on the same data it is the same re
 """
 
 from collections.abc import Mapping
-from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from clipbench.measures import Fixed, Measure
-from clipbench.metrics.similarity_calibration import NOISE, MatchCounts, match_counts, match_probabilities
+from clipbench.metrics.similarity_calibration import MatchCounts, expected_noise, match_counts, match_probabilities
 from clipbench.result import Curve
 
 KINDS = ("image_text", "text_text", "image_image")
@@ -120,15 +119,16 @@ def _measures(kinds: Mapping[str, _Kind], counts: Mapping[str, MatchCounts]) -> 
             "similarity_calibration_error": _undefined(reason),
             **{f"{name}_calibration_error": _undefined(kinds[name].why_not or reason) for name in KINDS},
         }
-    found = match_probabilities(counts)
-    over = ", ".join(_words(name) for name in counts)
+    found, noise = match_probabilities(counts), expected_noise(n)
+    over, mean_noise = ", ".join(_words(name) for name in counts), sum(noise.values()) / len(noise)
     values: dict[str, Measure] = {
-        "similarity_calibration_error": _error(found.error, min(n.values()), f"mean over {over}")
+        "similarity_calibration_error": _error(found.error, min(n.values()), mean_noise, f"mean over {over}")
     }
     for name in KINDS:
         metric = f"{name}_calibration_error"
         if name in counts:
-            values[metric] = _error(found.errors[name], n[name], f"{n[name]:,} matches, against all of {over}")
+            what = f"{n[name]:,} matches, against all of {over}"
+            values[metric] = _error(found.errors[name], n[name], noise[name], what)
         else:
             values[metric] = _undefined(kinds[name].why_not)
     return values
@@ -150,9 +150,9 @@ def _curves(counts: Mapping[str, MatchCounts]) -> dict[str, Curve]:
     return curves
 
 
-def _error(value: float, n: int, what: str) -> Fixed:
-    noise = f"kinds that mean the same would show at least {NOISE / sqrt(n):.2g}, as noise counts"
-    reason = f"{what}; no interval: a resampled image matches its own copies; {noise}"
+def _error(value: float, n: int, noise: float, what: str) -> Fixed:
+    would = f"kinds that mean the same would show at least {noise:.2g}, as noise counts"
+    reason = f"{what}; no interval: a resampled image matches its own copies; {would}"
     return Fixed(value=value, n=n, reason=reason, higher_is_better=False)
 
 

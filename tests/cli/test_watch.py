@@ -23,12 +23,18 @@ import torch
 from PIL import Image
 
 from clipbench.cli import main
+from clipbench.cli.watcher import _check
 from clipbench.clip.checkpoint import save_model
 from clipbench.clip.config import ClipConfig, Tower
 from clipbench.clip.model import CLIP
 from clipbench.clip.tokeniser import tokeniser_for
 from clipbench.history import read_history
+from clipbench.locks import alone_in
+from clipbench.model import LoadOptions, Model
+from clipbench.models import load_model
+from clipbench.models.embeddings import EmbeddingsFile
 from clipbench.models.found import checkpoints_in
+from clipbench.result import read_run
 
 ROOT = Path(__file__).parents[2]
 MICRO = ClipConfig(
@@ -177,9 +183,78 @@ def test_a_damaged_checkpoint_is_told_once_and_tried_again_when_it_changes(world
     writer.start()
     done = watch("--idle", "0.03", "--no-report")
     writer.join()
-    assert done.err.count("clipbench: step-1: ") == 1
+    assert done.status == 0 and done.err.count("clipbench: step-1: ") == 1
     assert re.search("step-1: .*no whole safetensors file.*tried again when it changes", done.err)
     assert measured(world) == {"step-1", "step-2"}
+
+
+def meddle(monkeypatch: pytest.MonkeyPatch, meddling: Callable[[], object], *, after: bool) -> None:
+    """Do something to the files once, before a checkpoint is read or after."""
+    times = iter([meddling])
+
+    def meddled(reference: str, options: LoadOptions) -> Model | EmbeddingsFile:
+        if not after:
+            next(times, lambda: None)()
+        model = load_model(reference, options)
+        if after:
+            next(times, lambda: None)()
+        return model
+
+    monkeypatch.setattr("clipbench.cli.job.load_model", meddled)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_checkpoint_that_is_rewritten_while_it_is_read_is_read_again(
+    world: Path, watch: Command, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = save(world / "train/step-1", 1)
+    other = (save(world / "made/step-1", 2) / "model.safetensors").read_bytes()
+    meddle(monkeypatch, lambda: (target / "model.safetensors").write_bytes(other), after=after)
+    done = watch("--idle", "0.01", "--no-report")
+    assert done.status == 0, done.err
+    assert "step-1: it was changed or taken away while it was read (tried again when it changes)" in done.err
+    model = read_run(world / "out/step-1").result.model
+    assert model["fingerprint"] == load_model("made/step-1", LoadOptions(device="cpu")).info.fingerprint
+
+
+@pytest.mark.parametrize("name", ["step-1", "checkpoint-1"])
+def test_a_checkpoint_that_is_taken_away_ends_nothing(
+    world: Path, watch: Command, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = save(world / "train" / name, 1)
+    save(world / "train/step-2", 2)
+    meddle(monkeypatch, lambda: shutil.rmtree(gone), after=False)
+    done = watch("--once", "--no-report")
+    assert done.status == 3 and f"{name}: it was changed or taken away while it was read" in done.err
+    assert measured(world) == {"step-2"}
+
+
+def test_a_file_that_is_taken_away_ends_nothing(
+    world: Path, watch: Command, arch: str, small_models: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for epoch in (1, 2):
+        torch.save(small_models.random_state(arch), world / f"train/epoch_{epoch}.pt")
+    meddle(monkeypatch, (world / "train/epoch_1.pt").unlink, after=False)
+    done = watch("--once", "--no-report", "--arch", arch)
+    assert done.status == 3 and "epoch_1.pt: it was changed or taken away while it was read" in done.err
+    assert measured(world) == {"epoch_2.pt"}
+
+
+def test_a_second_watcher_does_not_write_where_the_first_does(world: Path, watch: Command) -> None:
+    save(world / "train/step-1", 1)
+    (world / "out/step-1").mkdir(parents=True)
+    with alone_in(world / "out/step-1"):
+        done = watch("--once")
+    assert done.status == 2 and "another clipbench writes to out/step-1: wait for its end" in done.err
+    assert not measured(world)
+
+
+def test_the_last_model_of_a_trainer_is_none_of_its_checkpoints(world: Path) -> None:
+    for name in ("config.json", "model.safetensors", "checkpoint-5/config.json", "checkpoint-5/model.safetensors"):
+        (world / "train" / name).parent.mkdir(exist_ok=True)
+        (world / "train" / name).write_text("{}")
+    assert [found.name for found in checkpoints_in(world / "train")] == ["checkpoint-5"]
+    _check(world / "train")  # not refused as a checkpoint itself
 
 
 def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path) -> None:
@@ -274,7 +349,14 @@ def test_the_three_kinds_of_checkpoint_are_found_and_nothing_else(world: Path) -
         (train / name / "config.json").write_text('{"model_type": "clip"}')
     (train / "checkpoint-5/model.safetensors").write_bytes(b"x")
     (train / "checkpoints").mkdir()
-    for path in ("checkpoints/epoch_3.pt", "epoch_4.safetensors", "log.jsonl", "optimizer.npz", ".tmp.pt"):
+    for path in (
+        "checkpoints/epoch_3.pt",
+        "checkpoints/epoch_latest.pt",
+        "epoch_4.safetensors",
+        "log.jsonl",
+        "optimizer.npz",
+        ".tmp.pt",
+    ):
         (train / path).write_bytes(b"x")
     assert [found.reference for found in checkpoints_in(Path("train"))] == [
         "train/checkpoints/epoch_3.pt",

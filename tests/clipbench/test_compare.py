@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
+import scipy.stats
 
-from clipbench.compare import Difference, differences
-from clipbench.errors import UsageError
+from clipbench import significance
+from clipbench.compare import CompareOptions, Difference, Refusal, Verdict, compare, differences
+from clipbench.errors import ClipbenchError, NotComparable, UsageError
+from clipbench.paired import Flips
 from clipbench.result import DatasetRecord, EvaluationRecord, Metric, Result, Run
 
 Z = 1.959963984540054
@@ -47,7 +50,8 @@ def evaluation(
 
 
 def mean_of(values: np.ndarray, column: str = "hit", **changes: Any) -> Metric:
-    return Metric(value=float(np.nanmean(values)), column=column, n=int(np.isfinite(values).sum()), **changes)
+    facts = {"n": int(np.isfinite(values).sum()), "higher_is_better": True, **changes}
+    return Metric(value=float(np.nanmean(values)), column=column, **facts)
 
 
 def of_hits(values: np.ndarray, **changes: Any) -> Held:
@@ -265,12 +269,307 @@ def null_runs(n_trials: int, *, n_clusters: int | None = None, smooth: bool = Fa
     return runs
 
 
+@pytest.mark.parametrize(
+    ("n_metrics", "low", "high"), [(250, 0.91, 0.98), pytest.param(1200, 0.93, 0.97, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("smooth", [False, True])
 @pytest.mark.parametrize("n_clusters", [None, 100])
 def test_without_a_true_difference_the_interval_holds_zero_nineteen_times_in_twenty(
-    n_clusters: int | None, *, smooth: bool
+    n_clusters: int | None, n_metrics: int, low: float, high: float, *, smooth: bool
 ) -> None:
-    found = differences(*null_runs(1200, n_clusters=n_clusters, smooth=smooth))
-    assert len(found) == 1200
-    holding = [low <= 0 <= high for low, high in map(bounds, found)]
-    assert 0.93 <= np.mean(holding) <= 0.97
+    found = differences(*null_runs(n_metrics, n_clusters=n_clusters, smooth=smooth))
+    assert len(found) == n_metrics
+    holding = [below <= 0 <= above for below, above in map(bounds, found)]
+    assert low <= np.mean(holding) <= high
+    assert not any(each.verdict == "better" for each in found)  # corrected over all of them
+
+
+def flipped(n: int, *, gained: int, lost: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return hits of two models: those of the second are more by what it gained and fewer by what it lost."""
+    before = np.array([0.0] * gained + [1.0] * lost + [1.0, 0.0] * ((n - gained - lost) // 2))
+    after = before.copy()
+    after[: gained + lost] = 1 - after[: gained + lost]
+    return before, after
+
+
+def test_independent_hits_are_tested_by_mcnemar() -> None:
+    before, after = flipped(400, gained=30, lost=12)
+    (found,) = differences(of_hits(before), of_hits(after))
+    assert found.test == "exact McNemar, 30 gained and 12 lost"
+    assert found.p_value == pytest.approx(scipy.stats.binomtest(30, 42).pvalue)
+    assert found.p_adjusted == found.p_value
+    assert found.verdict == "better"
+    assert differences(of_hits(after), of_hits(before))[0].verdict == "worse"
+
+
+def test_samples_that_are_clusters_of_one_are_independent() -> None:
+    before, after = flipped(40, gained=5, lost=1)
+    own = {"cluster": np.arange(40)}
+    runs = [held(evaluation({"acc": mean_of(each)}, {"hit": each, **own})) for each in (before, after)]
+    assert differences(*runs)[0].test == "exact McNemar, 5 gained and 1 lost"
+
+
+def test_clustered_hits_are_as_many_as_their_clusters() -> None:
+    before, after = flipped(60, gained=30, lost=0)
+    clusters = {"cluster": np.repeat(np.arange(6), 10)}  # all that was gained lies in three of them
+    runs = [held(evaluation({"acc": mean_of(each)}, {"hit": each, **clusters})) for each in (before, after)]
+    (found,) = differences(*runs)
+    assert (found.test, found.p_value) == ("sign flips of 6 clusters", 2 / 8)
+    assert found.verdict == "no evidence"
+
+
+def test_credits_are_tested_by_flips_of_signs() -> None:
+    rng = np.random.default_rng(8)
+    before = rng.choice([0, 0.5, 1], 200)
+    after = np.clip(before + rng.choice([-0.5, 0, 0.5], 200, p=[0.1, 0.7, 0.2]), 0, 1)
+    (found,) = differences(of_hits(before), of_hits(after))
+    gained, changed = int((after > before).sum()), int((after != before).sum())  # all by a half: a coin's throws
+    expected = scipy.stats.binomtest(gained, changed).pvalue
+    assert found.test == "sign flips of 200 samples"
+    assert found.p_value == pytest.approx(expected, abs=4 * np.sqrt(expected / significance.N_DRAWS))
+    assert differences(of_hits(before), of_hits(after))[0].p_value == found.p_value
+
+
+def test_a_smooth_value_is_tested_by_the_normal_law() -> None:
+    rng = np.random.default_rng(9)
+    columns = [rng.normal(0, 1, 300) for _ in range(2)]
+    columns = [each - each.mean() for each in columns]
+    runs = [
+        held(evaluation({"gap": Metric(value=value, influence="i", unit="distance")}, {"i": column}))
+        for value, column in zip((0.5, 0.7), columns, strict=True)
+    ]
+    (found,) = differences(*runs)
+    error = (columns[1] - columns[0]).std(ddof=1) / np.sqrt(300)
+    assert found.test == "z-test (delta method)"
+    assert found.p_value == pytest.approx(2 * scipy.stats.norm.sf(0.2 / error))
+    assert found.detectable == pytest.approx((Z + scipy.stats.norm.ppf(0.8)) * error)
+    assert found.verdict == "different"  # neither direction of a gap is better
+
+
+def test_a_smooth_value_that_no_sample_moves_has_no_test() -> None:
+    runs = [held(evaluation({"gap": Metric(value=0.5, influence="i")}, {"i": np.zeros(5)})) for _ in range(2)]
+    (found,) = differences(*runs)
+    assert found.test == "no test: the delta method has no width here: no sample moves the value"
+    assert (found.p_value, found.detectable, found.verdict) == (None, None, "no evidence")
+
+
+def test_a_metric_without_a_column_is_not_tested_and_not_counted_among_the_tested() -> None:
+    before, after = flipped(100, gained=12, lost=2)
+    runs = [
+        held(evaluation({"acc": mean_of(each), "ece": Metric(value=0.1, n=100)}, {"hit": each}))
+        for each in (before, after)
+    ]
+    acc, ece = compare(runs[0], runs[1]).differences
+    assert (ece.test, ece.p_value, ece.p_adjusted) == ("no test: the value is no mean over samples", None, None)
+    assert acc.p_adjusted == acc.p_value
+
+
+def test_p_values_are_corrected_over_all_metrics_of_the_comparison() -> None:
+    changes = [(12, 2), (9, 3), (20, 2), (4, 4)]
+    columns = [flipped(100, gained=gained, lost=lost) for gained, lost in changes]
+    runs = []
+    for side in (0, 1):
+        hits = {f"hit{k}": pair[side] for k, pair in enumerate(columns)}
+        metrics = {f"acc{k}": mean_of(hits[f"hit{k}"], f"hit{k}", higher_is_better=True) for k in range(4)}
+        first, second = ({name: metrics[name] for name in names} for names in (("acc0", "acc1"), ("acc2", "acc3")))
+        other = DatasetRecord(id="bees", fingerprint="f2")
+        runs.append(held(evaluation(first, hits), evaluation(second, hits, dataset=other)))
+    found = compare(runs[0], runs[1]).differences
+    expected = significance.holm([scipy.stats.binomtest(gained, gained + lost).pvalue for gained, lost in changes])
+    assert [each.p_adjusted for each in found] == pytest.approx(expected)
+    assert found[0].p_value is not None and found[0].p_value < 0.0333 < 3 * found[0].p_value
+    assert [each.verdict for each in found] == ["better", "no evidence", "better", "no evidence"]
+
+
+@pytest.mark.parametrize(
+    ("higher_is_better", "smallest", "verdict"),
+    [
+        (True, 0.0, "better"),
+        (False, 0.0, "worse"),
+        (None, 0.0, "different"),
+        (True, 0.2, "too small to matter"),
+        (True, 0.1, "better"),  # the interval reaches beyond 0.1
+    ],
+)
+def test_the_verdict_is_of_direction_and_size(higher_is_better: bool | None, smallest: float, verdict: Verdict) -> None:
+    columns = flipped(200, gained=20, lost=4)
+    runs = [
+        held(evaluation({"acc": mean_of(each, higher_is_better=higher_is_better)}, {"hit": each})) for each in columns
+    ]
+    (found,) = compare(runs[0], runs[1], CompareOptions(smallest=smallest)).differences
+    assert found.value == pytest.approx(0.08) and 0.1 < bounds(found)[1] < 0.2
+    assert found.verdict == verdict
+
+
+def test_the_p_value_decides_where_the_interval_says_otherwise() -> None:
+    before, after = flipped(40, gained=5, lost=0)  # McNemar: 2 / 2^5
+    (found,) = compare(of_hits(before), of_hits(after)).differences
+    assert bounds(found)[0] > 0
+    assert (found.p_value, found.verdict) == (0.0625, "no evidence")
+    (found,) = compare(of_hits(before), of_hits(after), CompareOptions(alpha=0.1)).differences
+    assert found.verdict == "better"
+
+
+def test_equal_samples_are_no_evidence_that_the_models_are_equal() -> None:
+    hits = np.array([1.0, 0.0, 1.0, 1.0])
+    (found,) = compare(of_hits(hits), of_hits(hits), CompareOptions(smallest=0.1)).differences
+    assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
+    assert (found.detectable, found.verdict) == (None, "no evidence")
+    assert found.flips == Flips((), ())
+
+
+def test_a_detectable_difference_is_of_the_alpha_that_was_asked_for() -> None:
+    before, after = flipped(400, gained=30, lost=12)
+    found = [
+        compare(of_hits(before), of_hits(after), CompareOptions(alpha=alpha)).differences[0].detectable
+        for alpha in (0.05, 0.01)
+    ]
+    error = (after - before).std(ddof=1) / 20
+    expected = [
+        (scipy.stats.norm.isf(alpha / 2) + scipy.stats.norm.ppf(0.8)) * error + 1 / 400 for alpha in (0.05, 0.01)
+    ]
+    assert found == pytest.approx(expected)
+
+
+def test_samples_that_flipped_are_named_the_largest_change_first() -> None:
+    before = np.array([0.0, 1.0, 0.5, 0.0, 1.0, np.nan, 1.0])
+    after = np.array([0.5, 0.0, 1.0, 1.0, 0.5, np.nan, 1.0])
+    (found,) = differences(of_hits(before), of_hits(after))
+    assert found.flips == Flips(gained=("s0003", "s0000", "s0002"), lost=("s0001", "s0004"))
+
+
+@pytest.mark.parametrize(
+    ("unit", "values"), [("cosine", [0.1, 0.9]), ("difference", [0.0, 1.0]), ("fraction", [0.0, 1.5])]
+)
+def test_only_credits_flip(unit: str, values: list[float]) -> None:
+    columns = np.array(values), np.array(values[::-1])
+    runs = [held(evaluation({"m": mean_of(each, unit=unit)}, {"hit": each})) for each in columns]
+    assert differences(*runs)[0].flips is None
+
+
+def test_what_must_not_be_compared_is_refused_and_the_rest_is_compared() -> None:
+    hits = np.array([1.0, 0.0, 1.0])
+    same, other = (DatasetRecord(id="bees", fingerprint=name) for name in ("f2", "f3"))
+    first = held(
+        evaluation({"acc": mean_of(hits)}, {"hit": hits}),
+        evaluation({"acc": mean_of(hits)}, {"hit": hits}, dataset=same),
+    )
+    second = held(
+        evaluation({"acc": mean_of(hits)}, {"hit": hits}),
+        evaluation({"acc": mean_of(hits)}, {"hit": hits}, dataset=other, task_version=2),
+    )
+    found = compare(first, second)
+    assert [each.evaluation for each in found.differences] == ["mine@birds"]
+    reason = "task version 1 in the one run, 2 in the other; data fingerprint f2 in the one run, f3 in the other"
+    assert found.refused == [Refusal("mine@bees", reason)]
+    with pytest.raises(NotComparable, match=r"^mine@bees is not comparable: task version 1 in"):
+        differences(first, second)
+
+
+def test_when_all_is_refused_the_first_reason_is_told() -> None:
+    hits = np.array([1.0, 0.0, 1.0])
+    records = [evaluation({"acc": mean_of(hits)}, {"hit": hits}, dataset=DatasetRecord(id=name)) for name in ("a", "b")]
+    later = [
+        evaluation({"acc": mean_of(hits)}, {"hit": hits}, dataset=DatasetRecord(id=name), task_version=2)
+        for name in ("a", "b")
+    ]
+    with pytest.raises(
+        NotComparable,
+        match=r"^mine@a is not comparable: task version 1 in the one run, 2 in the other \(1 more likewise\)$",
+    ):
+        compare(held(*records), held(*later))
+
+
+def test_nothing_that_is_left_out_is_hidden() -> None:
+    hits = {"hit": np.array([1.0, 0.0])}
+    known, undefined = mean_of(hits["hit"]), Metric(value=None, reason="of two classes")
+    ants, bees = (DatasetRecord(id=name, fingerprint=name) for name in ("ants", "bees"))
+    failed = {"status": "failed", "reason": "no pictures"}
+    first = held(
+        evaluation({"a": known, "b": known, "c": undefined}, hits), evaluation({"a": known}, hits, dataset=ants)
+    )
+    second = held(
+        evaluation({"a": known, "b": undefined, "d": known}, hits), evaluation({}, hits, dataset=bees, **failed)
+    )
+    assert compare(first, second).notes == [
+        "mine@ants is not compared: only the base has it finished",
+        "mine@bees is failed in the candidate: no pictures",
+        "mine@birds/b is not compared: it has no value in the candidate (of two classes)",
+        "mine@birds/d is not compared: it has no value in the base (it is not there)",
+    ]
+
+
+def test_other_conditions_and_the_same_model_are_said() -> None:
+    hits = np.array([1.0, 0.0])
+    runs = []
+    for precision, version in (("fp32", "0.1"), ("bf16", "0.2")):
+        result = replace(of_hits(hits).result, clipbench_version=version, model={"fingerprint": "m"})
+        runs.append(replace(of_hits(hits), result=replace(result, environment={"precision": precision})))
+    assert compare(runs[0], runs[1]).notes == [
+        "both runs are of the same model, by its fingerprint",
+        "precision fp32 in the base, bf16 in the candidate",
+        "clipbench version 0.1 in the base, 0.2 in the candidate",
+    ]
+
+
+def test_runs_without_a_common_value_are_not_comparable() -> None:
+    hits = {"hit": np.array([1.0, 0.0])}
+    runs = [held(evaluation({name: mean_of(hits["hit"])}, hits)) for name in ("a", "b")]
+    with pytest.raises(
+        NotComparable, match=r"^the runs have mine@birds in common, but no metric that both have a value of"
+    ):
+        compare(runs[0], runs[1])
+
+
+def test_samples_that_are_there_twice_are_not_paired() -> None:
+    record, table = evaluation({"acc": mean_of(np.array([1.0, 0.0]))}, {"hit": np.array([1.0, 0.0])})
+    twice = held((record, table.assign(sample_id=["s1", "s1"])))
+    with pytest.raises(
+        NotComparable, match=r"^mine@birds is not comparable: samples cannot be paired, as 's1' is there tw"
+    ):
+        compare(twice, twice)
+
+
+def test_tables_that_are_missing_or_damaged_are_one_line(tmp_path: Path) -> None:
+    record, table = evaluation({"acc": mean_of(np.array([1.0, 0.0]))}, {"hit": np.array([1.0, 0.0])})
+    record = replace(record, files={"samples": "samples.parquet"})
+    run = Run(tmp_path, replace(of_hits(np.array([1.0])).result, evaluations=[record]))
+    with pytest.raises(ClipbenchError, match=r"^run .* lacks samples\.parquet: the run is damaged, make it again$"):
+        compare(run, run)
+    (tmp_path / "samples.parquet").write_bytes(b"PAR1 half")
+    with pytest.raises(
+        ClipbenchError, match=r"^cannot read the samples of mine@birds in .* the run is damaged, make it"
+    ):
+        compare(run, run)
+    table.drop(columns="sample_id").to_parquet(tmp_path / "samples.parquet")
+    with pytest.raises(
+        ClipbenchError, match=r"^the samples of mine@birds in .* have no sample_id to pair them by: make"
+    ):
+        compare(run, run)
+
+
+def test_the_test_is_seeded_apart_from_the_interval() -> None:
+    rng = np.random.default_rng(10)
+    before, after = rng.random(60), rng.random(60)
+    metric = {"unit": "cosine"}
+    found = [
+        differences(
+            *(held(evaluation({"m": mean_of(each, **metric)}, {"hit": each}), seed=seed) for each in (before, after))
+        )[0]
+        for seed in (0, 0, 1)
+    ]
+    assert found[0] == found[1]
+    assert found[0].p_value != found[2].p_value
+    assert found[0].p_value == pytest.approx(found[2].p_value, abs=0.02)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, float("nan")])
+def test_alpha_is_a_chance(alpha: float) -> None:
+    with pytest.raises(UsageError, match=r"^alpha .*: expected a number between 0 and 1, such as 0\.05$"):
+        CompareOptions(alpha=alpha)
+
+
+@pytest.mark.parametrize("smallest", [-0.1, float("nan")])
+def test_a_smallest_difference_is_a_size(smallest: float) -> None:
+    with pytest.raises(UsageError, match=r"^smallest difference .*: expected 0 or more, in the metric's unit$"):
+        CompareOptions(smallest=smallest)

@@ -14,7 +14,8 @@ from torch import nn
 
 from clipbench.errors import UsageError
 from clipbench.history import read_history
-from clipbench.monitor import Alarm, CollapseError, CollapseWarning, Limits, Monitor
+from clipbench.monitor import Alarm, CollapseError, CollapseWarning, Limits, Monitor, raised
+from clipbench.scalars import Scalars
 
 N, DIM = 40, 12
 
@@ -172,9 +173,27 @@ def test_a_limit_can_be_moved_or_taken_away() -> None:
 def test_equal_captions_are_no_duplicates(model: Towers) -> None:
     tokens = torch.randint(0, 5, (4, 7), generator=torch.Generator().manual_seed(0)).repeat(10, 1)
     images = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
-    found = Monitor(images=images, texts=tokens, limits=Limits(effective_rank=None))(model, 0)
+    found = Monitor(images=images, texts=tokens, on_alarm="raise")(model, 0)
     assert found["text_duplicates"] == 0
+    assert (found["n_distinct_images"], found["n_distinct_texts"]) == (40, 4)
+    rank = found["text_effective_rank"]
+    assert rank is not None and rank < Limits().effective_rank  # type: ignore[operator]  # 3 at most: no sign of collapse
     assert found["text_retrieval_recall@1"] is not None and found["text_retrieval_recall@1"] <= 0.6
+
+
+def test_a_limit_of_rank_is_a_quarter_of_what_distinct_inputs_can_fill() -> None:
+    healthy: Scalars = {"n_pairs": 200, "n_distinct_images": 200, "n_distinct_texts": 9, "image_effective_rank": 50.0}
+    for rank, names in ((2.1, []), (1.9, ["text_effective_rank"])):
+        assert [alarm.name for alarm in raised({**healthy, "text_effective_rank": rank}, Limits(), 0)] == names
+    assert raised({**healthy, "text_effective_rank": 1.9}, Limits(), 0)[0].limit == 2.0
+
+
+def test_vectors_of_few_equal_captions_are_duplicates_and_no_collapse_of_rank() -> None:
+    good, other = np.random.default_rng(0).standard_normal((2, 200, 64))
+    assert told(Monitor, good, other[np.arange(200) % 4]) == {"text_duplicates"}
+    alarms: list[Alarm] = []
+    found = Monitor(on_alarm=alarms.append).vectors(good, other[np.arange(200) % 4], 0)
+    assert (found["n_distinct_images"], found["n_distinct_texts"]) == (200, 4)
 
 
 def test_an_alarm_warns_or_raises_as_asked() -> None:
@@ -195,6 +214,23 @@ def test_what_cannot_be_measured_is_an_alarm_and_not_an_error(batch: tuple[torch
         assert Monitor().vectors(np.ones((3, 2)), np.ones((4, 2)), 1) == {}
     with pytest.raises(CollapseError, match="could not be measured"):
         Monitor(on_alarm="raise")(nn.Linear(2, 2), 1)
+
+
+def test_a_step_that_json_has_not_costs_the_log_a_line_and_the_training_nothing(tmp_path: Path) -> None:
+    good, other = np.random.default_rng(0).standard_normal((2, 30, 64))
+    monitor = Monitor(log=tmp_path / "monitor.jsonl")
+    with pytest.warns(CollapseWarning, match="step nan: .*monitor.jsonl could not be written"):
+        assert monitor.vectors(good, other, math.nan)["n_pairs"] == 30
+    assert monitor.vectors(good, other, 1)["n_pairs"] == 30
+    assert read_history(tmp_path / "monitor.jsonl").steps == [1]
+
+
+def test_a_failure_is_logged_as_an_alarm(tmp_path: Path) -> None:
+    alarms: list[Alarm] = []
+    Monitor(log=tmp_path / "monitor.jsonl", on_alarm=alarms.append)(nn.Linear(2, 2), 5)
+    (line,) = (tmp_path / "monitor.jsonl").read_text().splitlines()
+    said = {"event": "alarm", "step": 5, "name": "failed", "value": None, "limit": None, "message": alarms[0].message}
+    assert json.loads(line) == said
 
 
 def test_wrong_arguments_are_told_before_training(tmp_path: Path) -> None:

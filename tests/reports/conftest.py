@@ -1,12 +1,13 @@
 """A run folder as ``clipbench run`` leaves it, with numbers that look like a real model's."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas
+import PIL.Image
 import pytest
 
 from clipbench.result import (
@@ -46,11 +47,20 @@ def write_run(folder: Path, evaluations: Mapping[str, dict[str, Any]], **changes
     return read_run(folder)
 
 
+def write_thumbnails(folder: Path, digests: Iterable[str], *, side: int = 8) -> None:
+    """Write small pictures, as a run keeps them."""
+    (folder / "thumbs").mkdir(exist_ok=True)
+    for place, digest in enumerate(digests):
+        colour = (40 * place % 256, 80, 160)
+        PIL.Image.new("RGB", (side, side), colour).save(folder / "thumbs" / f"{digest}.webp")
+
+
 @pytest.fixture(scope="session")
 def parts() -> SimpleNamespace:
     """Return the functions that make the parts of evaluations, and the names that they use."""
     return SimpleNamespace(
         write_run=write_run,
+        write_thumbnails=write_thumbnails,
         model=_identity()["model"],
         standard=standard_evaluations,
         zero_shot=zero_shot,
@@ -89,8 +99,8 @@ def zero_shot(
     shares = np.exp(1.3 * logits) / np.exp(1.3 * logits).sum(axis=1, keepdims=True)
     predicted, confidence = shares.argmax(axis=1), shares.max(axis=1)
     right = (predicted == label).astype(np.float64)
-    first_five = (np.sort(logits, axis=1)[:, -min(5, len(classes))] <= logits[np.arange(n), label]).astype(np.float64)
-    ordered = np.sort(logits, axis=1)
+    own, ordered = logits[np.arange(n), label], np.sort(logits, axis=1)
+    first_five = (ordered[:, -min(5, len(classes))] <= own).astype(np.float64)
     names = np.array(["{c}", "a {c}", "a photo of a {c}.", "a picture of a small {c} on a table", "art of the {c}."])
     edges = np.linspace(0, 1, 16)
     bins = np.digitize(confidence, edges[1:-1])
@@ -104,7 +114,7 @@ def zero_shot(
             "acc1": right,
             "acc5": first_five,
             "confidence": confidence,
-            "margin": ordered[:, -1] - ordered[:, -2],
+            "margin": np.where(right == 1, ordered[:, -1] - ordered[:, -2], own - ordered[:, -1]),
         },
         "metrics": {
             "acc1": fraction(right.mean(), n, chance=1 / len(classes)),
@@ -162,8 +172,11 @@ def retrieval(rng: np.random.Generator, *, n: int = 500, skill: float = 1.0) -> 
     return {
         "samples": {
             "sample_id": np.array([f"{way}-{k}" for way in ranks for k in range(n)], object),
-            "query": np.repeat(["image", "text"], n).astype(object),
-            "rank": np.concatenate([ranks["text"], ranks["image"]]),
+            "direction": np.repeat([f"{way}_retrieval" for way in ranks], n).astype(object),
+            "image": np.array([f"{k:032x}" for _ in ranks for k in range(n)], object),
+            "margin": 1.5 - np.concatenate(list(ranks.values())),
+            "text_retrieval_rank": np.concatenate([ranks["text"], np.full(n, np.nan)]),
+            "image_retrieval_rank": np.concatenate([np.full(n, np.nan), ranks["image"]]),
         },
         "metrics": metrics,
         "curves": curves,

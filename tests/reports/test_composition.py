@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from clipbench.result import DatasetRecord, EvaluationRecord, Metric, Run
-from clipbench_reports import choice_tables, figures, page, paper, plotted
+from clipbench_reports import choice_tables, failures, figures, page, paper, plotted
 from clipbench_reports.drawing import Figure, Hill, Ranges, Rule
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.findings import findings
 from clipbench_reports.html import write_report
 from clipbench_reports.layout import lay_out
+from clipbench_reports.pictures import Room
 
 MakeRun = Callable[..., Run]
 
@@ -45,6 +46,8 @@ def samples(n: int = 40) -> dict[str, np.ndarray]:
         "caption": np.array([f"a red cup {k}" for k in range(n)], object),
         "preferred": np.array([f"a blue cup {k}" for k in range(n)], object),
         "margin": np.arange(-n // 2, n // 2) / 100,
+        "swap_att/text_acc": np.where(np.arange(n) % 2 == 0, np.arange(n) >= n // 2, np.nan),
+        "count/text_acc": np.where(np.arange(n) % 2 == 1, np.arange(n) >= n // 2, np.nan),
         "twin_cosine": draws.uniform(0.9, 1.0, n),
         "other_cosine": draws.uniform(-0.3, 0.6, n),
     }
@@ -135,10 +138,22 @@ def test_without_twins_there_is_no_figure_of_them(evidence: Make) -> None:
 
 def test_choices_lost_by_the_most_come_first(evidence: Make) -> None:
     table = choice_tables.lost_choices(evidence())
-    assert table.rows[0] == ["a red cup 0", "a blue cup 0", "swap_att", "0.200"]
+    assert table.rows[0] == ["a red cup 0", "a blue cup 0", "swap_att", "−0.200"]
     assert len(table.rows) == 15 and table.title == "Choices lost by the most (20 items lost in all)"
     with pytest.raises(Lacking, match="no choice among captions was lost"):
         choice_tables.lost_choices(evidence(samples=samples() | {"margin": np.ones(40)}))
+
+
+def test_an_item_lost_by_its_pictures_alone_is_no_lost_choice_of_captions(evidence: Make) -> None:
+    won = samples() | {"swap_att/text_acc": np.where(np.arange(40) % 2 == 0, 1.0, np.nan)}
+    table = choice_tables.lost_choices(evidence(samples=won))
+    assert {row[2] for row in table.rows} == {"count"} and "(10 items lost in all)" in table.title
+    assert "captions and of pictures together" in table.note
+
+
+def test_the_margin_of_captions_is_shown_where_it_was_recorded(evidence: Make) -> None:
+    table = choice_tables.lost_choices(evidence(samples=samples() | {"text_margin": np.full(40, -0.5)}))
+    assert table.rows[0][3] == "−0.500" and "captions and of pictures" not in table.note
 
 
 def record(metrics: dict[str, Metric]) -> EvaluationRecord:
@@ -157,7 +172,7 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
                 " (95 % interval 45.0 to 55.0; chance 25.0 %)."
             ),
         ),
-        ("weak", "No better than chance at telling captions apart in “swap_att”."),
+        ("weak", "No better than chance at telling captions apart in “swap_att” (27.0 %; chance 25.0)."),
         (
             "weak",
             (
@@ -165,7 +180,7 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
                 " (25.0 %), which lies in the 95 % interval 17.0 to 27.0."
             ),
         ),
-        ("weak", "No better than chance at telling pictures apart in “swap_att”."),
+        ("weak", "No better than chance at telling pictures apart in “swap_att” (21.0 %; chance 25.0)."),
         ("plain", "A caption and its false twin have cosine 0.980 on average; a caption and an unrelated one 0.200."),
     ]
 
@@ -173,7 +188,7 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
 def test_subsets_of_data_that_ship_are_named_in_words() -> None:
     of_scenes = replace(record(METRICS), dataset=DatasetRecord(id="scenes"))
     said = [found.text for found in findings(of_scenes) if found.mark == "weak"]
-    assert "No better than chance at telling captions apart in “colours exchanged”." in said
+    assert "No better than chance at telling captions apart in “colours exchanged” (27.0 %; chance 25.0)." in said
 
 
 def test_a_set_without_subsets_names_none() -> None:
@@ -187,3 +202,16 @@ def test_the_page_holds_figures_and_table(make_run: MakeRun, tmp_path: Any) -> N
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Captions are told apart best in" in html and "Choices lost by the most" in html
     assert "Colours exchanged" in html and ">nan" not in html
+
+
+def test_failures_are_shown_with_the_caption_that_was_preferred(evidence: Make) -> None:
+    found = failures.mistaken(evidence(), Room(1000))
+    assert found.note.startswith("All 20, the worst first. Margin: by how much the item was lost at its worst")
+    worst = found.failures[0]
+    assert worst.facts == [
+        ("True", "a red cup 0"),
+        ("Preferred", "a blue cup 0"),
+        ("Subset", "colours exchanged"),
+        ("Margin", "−0.200 cosine"),
+    ]
+    assert worst.pictures[0].alt == "A picture of “a red cup 0”, for which “a blue cup 0” was preferred."

@@ -288,7 +288,7 @@ def test_cones_tell_the_means_and_keep_the_shape_of_each_distribution(evidence: 
 
 
 def test_cones_without_distributions_say_what_to_do(evidence: Make) -> None:
-    with pytest.raises(Lacking, match="run modality-gap again"):
+    with pytest.raises(Lacking, match="run task again to have it"):
         figures.cones(evidence(curves={"cosines_image": Curve(x=[0.0], y=[1.0])}))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from clipbench.result import DatasetRecord, EvaluationRecord, Metric
-from clipbench_reports.findings import against_chance, findings
+from clipbench_reports.findings import Finding, against_chance, findings, skill
 
 
 def evaluation(task: str, metrics: dict[str, Metric], **changes: Any) -> EvaluationRecord:
@@ -34,6 +34,30 @@ def test_only_an_interval_without_chance_is_better_or_worse(
 
 
 @pytest.mark.parametrize(
+    ("value", "chance", "higher_is_better", "expected"),
+    [
+        (1.0, 0.25, True, 1.0),
+        (0.0, 0.25, True, -1.0),
+        (0.0, 0.25, False, 1.0),
+        (1.0, 0.25, False, -1.0),
+        (0.25, 0.25, False, 0.0),
+        (0.1, 0.0, False, -0.1),
+        (0.5, 0.25, None, 0.0),
+        (0.5, None, True, 0.0),
+        (None, 0.5, True, 0.0),
+    ],
+)
+def test_skill_is_one_at_the_best_and_minus_one_at_the_worst(
+    value: float | None, chance: float | None, higher_is_better: bool | None, expected: float
+) -> None:
+    assert skill(Metric(value=value, chance=chance, higher_is_better=higher_is_better)) == expected
+
+
+def test_only_fractions_have_a_skill() -> None:
+    assert skill(Metric(value=12.0, chance=1.0, unit="m", higher_is_better=True)) == 0
+
+
+@pytest.mark.parametrize(
     ("low", "mark", "words"),
     [
         (0.15, "good", "for 20.0 % of 80 pictures (95 % interval 15.0 to 30.0; chance 10.0 %)."),
@@ -50,7 +74,7 @@ def test_zero_shot_claims_skill_only_above_chance(low: float, mark: str, words: 
 def test_a_model_below_chance_is_said_to_be() -> None:
     metric = Metric(value=0.02, low=0.01, high=0.04, chance=0.1, n=900, higher_is_better=True)
     (found,) = findings(evaluation("zero-shot", {"acc1": metric}))
-    assert found == (
+    assert found[:2] == (
         "weak",
         "Names the right class first for 2.0 % of 900 pictures: worse than chance (10.0 %; 95 % interval 1.0 to 4.0).",
     )
@@ -61,7 +85,7 @@ def test_each_label_set_is_named_in_a_sentence_of_its_own() -> None:
     colour = Metric(value=0.02, low=0.01, high=0.03, chance=0.0111, n=600, higher_is_better=True)
     metrics = {"kind/acc1": kind, "kind/ece": Metric(value=0.1), "colour_kind/acc1": colour}
     first, second = findings(evaluation("zero-shot", metrics, dataset=DatasetRecord(id="scenes")))
-    assert first == (
+    assert first[:2] == (
         "good",
         "Names the kind of object right in 97.0 % of 600 pictures (95 % interval 95.0 to 98.0; chance 10.0 %).",
     )
@@ -95,7 +119,7 @@ def test_the_gap_is_told_without_praise_or_blame() -> None:
 
 def test_a_metric_without_an_interval_makes_no_claim() -> None:
     metrics = {"depth": Metric(value=12.34, unit="m", n=4, chance=1.0, higher_is_better=True)}
-    assert findings(evaluation("mine", metrics)) == [("plain", "depth: 12.3 m (n = 4) (no interval).")]
+    assert findings(evaluation("mine", metrics)) == [Finding("plain", "depth: 12.3 m (n = 4) (no interval).")]
 
 
 def test_an_undefined_metric_says_its_reason() -> None:
@@ -107,7 +131,7 @@ def test_an_undefined_metric_says_its_reason() -> None:
 @pytest.mark.parametrize(("status", "said"), [("unavailable", "Not measured"), ("failed", "Failed")])
 def test_what_was_not_measured_says_why(status: str, said: str) -> None:
     (found,) = findings(evaluation("zero-shot", {}, status=status, reason="it is gated"))
-    assert found == ("missing", f"{said}: zero-shot@here – it is gated")
+    assert found == Finding("missing", f"{said}: zero-shot@here – it is gated")
 
 
 def test_a_name_cannot_turn_the_direction_of_its_sentence() -> None:

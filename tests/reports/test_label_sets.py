@@ -81,7 +81,7 @@ def test_every_figure_and_table_is_there_for_each_set(
     found = page(make_run({"zero-shot@scenes": parts.side_by_side(by_set)}))
     assert "Not drawn" not in found
     for block, title, n in zip(blocks(found), ("Kind of object", "Colour and kind of object"), (10, 90), strict=True):
-        assert block.count("<figure") == block.count("<details>") == 3
+        assert block.count("<figure") == 3 and block.count("<details>") == 4  # the last folds failures
         assert block.startswith(f"<bdi>{title}</bdi>")
         assert block.count(f'<span class="of"><bdi>{title}</bdi></span>') == 3
         assert f"{n} classes, such as" in block
@@ -124,7 +124,7 @@ def test_the_scorecard_lists_metrics_under_their_set(
 def test_one_plain_set_has_no_headings_of_sets(make_run: MakeRun, page: Page, by_set: BySet) -> None:
     found = page(make_run({"zero-shot@scenes": by_set["kind"]}))
     section = found.partition('aria-labelledby="e1"')[2].partition("</section>")[0]
-    assert section.count("<figure") == section.count("<details>") == 3
+    assert section.count("<figure") == 3 and section.count("<details>") == 4
     assert not re.search(r'class="(set|of|subset|classes|notes shared)"|<wbr>', found)
     assert "Names the right class first for" in found
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.backends.backend_pgf import LatexManager
+from matplotlib.figure import Figure as Canvas
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench_reports import paper
@@ -28,6 +30,7 @@ from clipbench_reports.drawing import (
     Threads,
     Words,
 )
+from clipbench_reports.paper_marks import LOOKS, ON_DARK, put
 
 AXIS = Axis(low=0, high=10, ticks=[0, 5, 10], label="axis")
 
@@ -160,6 +163,7 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_pgf_without_tex_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    LatexManager._get_cached_or_new_impl.cache_clear()  # a TeX that another test has started would go on
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
         ClipbenchError, match=r"figure\.pgf: pgf needs a TeX system .*: install one, or write pdf"
@@ -221,3 +225,51 @@ def test_a_legend_is_read_by_rows_and_has_chance_last(tmp_path: Path, as_text: P
     found = re.findall(r'x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]+)</text>', (tmp_path / "figure.svg").read_text())
     places = {name: (float(y), float(x)) for x, y, name in found if name in [*names, "chance"]}
     assert sorted(places, key=lambda name: places[name]) == [*names, "chance"]
+
+
+def test_a_figure_that_has_no_room_for_its_words_is_refused(tmp_path: Path) -> None:
+    wide = Axis(low=0, high=2, ticks=[1], names=["a_long_name_of_a_metric@10"])
+    with pytest.raises(UsageError, match=r"^a figure 3 cm wide has no room for its words: expected a larger --width$"):
+        paper.save(figure(Rule(at=1, axis="x", role="ink"), y=wide), tmp_path / "figure.png", width=3.0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_panels_stand_below_each_other_where_their_legends_would_touch() -> None:
+    names = [f"a name of a line as long as some, {k}" for k in range(2)]
+    panels = [
+        Panel(x=AXIS, y=AXIS, marks=[Line(xs=[0, 1], ys=[0, 1], role="ink", name=each + end) for end in "ab"])
+        for each in names
+    ]
+    two = Figure(title="", panels=panels, reading="", n_columns=2)
+    with matplotlib.rc_context(paper.SETTINGS):
+        canvases = [paper._canvas(two, width) for width in (3.25, 6.9)]
+    assert [len({round(axes.get_position().y0, 3) for axes in canvas.axes}) for canvas in canvases] == [2, 1]
+
+
+def test_on_dark_planes_nothing_is_drawn_in_black(tmp_path: Path) -> None:
+    drawn = figure(*(Line(xs=[0, 9], ys=[k, k], role=role) for k, role in enumerate(LOOKS)))
+    paper.save(drawn, tmp_path / "dark.svg", style=Path("dark_background"))
+    colours = set(re.findall(r"stroke: (#[0-9a-f]{6})", (tmp_path / "dark.svg").read_text()))
+    light = {LOOKS[role].colour for role in ON_DARK}
+    assert set(ON_DARK.values()) <= colours and not light & colours
+
+
+def test_a_cloud_of_texts_is_told_from_one_of_images_without_colour() -> None:
+    axes = Canvas().add_subplot()
+    for role in ("image", "text"):
+        put(Dots(xs=[5], ys=[5], role=role, is_dense=True), axes)
+    assert [len(cloud.get_facecolor()) for cloud in axes.collections] == [1, 0]
+
+
+def test_a_model_that_lacks_all_of_a_panel_takes_no_room_in_it(tmp_path: Path) -> None:
+    heights = []
+    for ys in ([], [np.nan]):
+        lacking = Ranges(xs=[5.0] * len(ys), ys=ys, lows=ys, highs=ys, role="m1", name="lacking")
+        there = Ranges(xs=[5], ys=[5], lows=[4], highs=[6], role="m0", name="there")
+        panels = figure(there, lacking).panels
+        for name, several in (("one", panels), ("many", [*panels] * 6)):
+            paper.save(Figure(title="", panels=several, reading=""), tmp_path / f"{name}.png")
+        heights.append(
+            [struct.unpack(">I", (tmp_path / f"{name}.png").read_bytes()[20:24])[0] for name in ("one", "many")]
+        )
+    assert all(many < 6.5 * one for one, many in heights)

@@ -109,9 +109,8 @@ def test_curves_that_an_older_run_lacks_are_not_promised_of_arrays(
     make_run: MakeRun, parts: SimpleNamespace, refused: Refused
 ) -> None:
     old = make_run({"modality-gap@scenes": {**parts.modality_gap(np.random.default_rng(0), n=30), "curves": {}}})
-    for name in ("cones", "shift", "corrections"):
-        refused(rf"^cannot draw {name}: .*run modality-gap again to have ", name, old)
-    refused(r"^cannot draw spectrum: .*the run kept no curve .gap_share_by_dimensions.$", "spectrum", old)
+    for name in ("cones", "shift", "corrections", "spectrum", "similarity-calibration"):
+        refused(rf"^cannot draw {name}: .*run modality-gap again to have it$", name, old)
 
 
 def test_vectors_that_are_all_equal_are_nothing_to_map(
@@ -161,6 +160,26 @@ def test_a_track_needs_two_steps_and_a_gap(make_run: MakeRun, parts: SimpleNames
     refused(r"was measured at one step only: a track needs two or more$", "track", runs[0])
     without = make_run({"modality-gap@scenes": gap}, name="no-step")
     refused(r"no-step is of no known training step", "track", without)
+
+
+def test_a_track_takes_recall_of_retrieval_and_one_data_set(
+    make_run: MakeRun, parts: SimpleNamespace, refused: Refused
+) -> None:
+    recall = {"image_retrieval_recall@1": parts.fraction(0.5, 100)}
+    evaluations = {
+        "long-caption@a": {"metrics": {"image_retrieval_recall@1": parts.fraction(0.9, 100)}},
+        **{f"retrieval@{data}": {"metrics": recall} for data in ("a", "b")},
+        **{f"modality-gap@{data}": {"metrics": {"gap": Metric(value=0.5)}} for data in ("a", "b")},
+    }
+    runs = [
+        make_run(evaluations, name=f"step{step}", model={**parts.model, "step": step, "fingerprint": f"{step}"})
+        for step in (1, 2)
+    ]
+    refused(r"has modality-gap on a, b: choose with --data$", "track", *runs)
+    refused(r"^--data c: .* has no such data, but a, b$", "track", *runs, data="c")
+    out = runs[0].folder.parent / "track.svg"
+    write_plot("track", [run.folder for run in runs], out, PlotOptions(data="a"))
+    assert "recall@1 of images from 50.0 to 50.0 %" in out.with_suffix(".txt").read_text()
 
 
 def test_a_table_that_cannot_be_written_costs_no_figure(make_run: MakeRun, tmp_path: Path) -> None:

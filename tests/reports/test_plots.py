@@ -287,7 +287,7 @@ def test_the_table_of_the_similarity_matrix_holds_cosines_and_both_softmaxes(
 def test_the_table_of_the_scorecard_names_each_value(models: list[Path], tmp_path: Path, undrawn: list[Figure]) -> None:
     rows = table_of("scorecard", models, tmp_path)
     for folder in models:
-        label = f"models/{folder.name}"
+        label = folder.name
         for evaluation in read_run(folder).result.evaluations:
             shown = {n: m for n, m in evaluation.metrics.items() if m.chance is not None and m.unit == "fraction"}
             own = {row["id"]: row for row in rows if (row["panel"], row["series"]) == (evaluation.name, label)}
@@ -304,7 +304,7 @@ def test_the_table_of_a_comparison_names_each_difference(
     models: list[Path], tmp_path: Path, undrawn: list[Figure]
 ) -> None:
     rows = table_of("compare", models, tmp_path)
-    own = {row["id"]: row for row in rows if row["series"] == "models/large minus models/small"}
+    own = {row["id"]: row for row in rows if row["series"] == "large minus small"}
     before, after = (read_run(folder).result.evaluations[0].metrics["acc1"].value for folder in models)
     assert before is not None and after is not None
     assert float(own["zero-shot@scenes/acc1"]["x"]) == pytest.approx(100 * (after - before))
@@ -362,3 +362,38 @@ def test_a_figure_can_be_set_by_tex(models: list[Path], tmp_path: Path) -> None:
 def test_every_plot_is_listed_with_what_it_shows() -> None:
     assert plots.plots().keys() == PLOTS.keys()
     assert all(20 < len(summary) < 90 and not summary.endswith(".") for summary in plots.plots().values())
+
+
+RECALL = "image_retrieval_recall@1_by_centring"
+
+
+@pytest.mark.parametrize(
+    ("curve", "ys", "told"),
+    [
+        ("loss_by_shift_both", [4.0, 3.0, 2.0, 2.5, 3.0, 3.0], "the loss is least at 0, unmoved (2)"),
+        ("loss_by_shift_both", [1.0, 3.0, 2.0, 2.5, 3.0, 3.0], "at −1, the farthest that was tried (1; unmoved 2)"),
+        ("loss_by_shift_both", [4.0, 3.0, 2.0, 1.0, 3.0, 3.0], "the loss is least at 0.500 (1; unmoved 2)"),
+        (RECALL, [0.4, 0.5, 0.5, 0.5, 0.4], "leaves recall@1 of images at 40.0 %"),
+        (RECALL, [0.4, 0.5, 0.5, 0.5, 0.5], "from 40.0 to 50.0 %"),
+        ("gap_share_by_dimensions", [0.95] * 48, "1 dimension of 48 carries 90 % of the squared gap"),
+        ("match_by_cosine_text_text", [0.5, 0.4] * 6 + [0.5], "text–text at no one cosine"),
+    ],
+)  # fmt: skip
+def test_the_sentence_says_what_the_curve_does(
+    curve: str, ys: list[float], told: str, parts: SimpleNamespace, tmp_path: Path, undrawn: list[Figure]
+) -> None:
+    plot = {"loss": "shift", "image": "corrections", "gap": "spectrum", "match": "similarity-calibration"}
+    kept = parts.modality_gap(np.random.default_rng(0), n=30)
+    curves = {**kept["curves"], curve: Curve(x=kept["curves"][curve].x, y=ys)}
+    run = parts.write_run(tmp_path / "run", {"modality-gap@scenes": {**kept, "curves": curves}})
+    write_plot(plot[curve.partition("_")[0]], [run.folder], tmp_path / "figure.svg", PlotOptions())
+    assert told in undrawn[0].title
+
+
+def test_what_is_said_of_one_model_stands_beside_its_name(
+    models: list[Path], tmp_path: Path, undrawn: list[Figure]
+) -> None:
+    write_plot("gap", models, tmp_path / "figure.svg", PlotOptions(projection="gap-axis"))
+    said = re.findall(r"(small|large): Upwards: .*?which holds ([0-9.]+) %", undrawn[0].reading)
+    assert [label for label, _ in said] == ["small", "large"] and said[0][1] != said[1][1]
+    assert undrawn[0].reading.count("Both axes to the same scale.") == 1

@@ -213,6 +213,36 @@ def test_captions_are_needed() -> None:
         evaluate(ModalityGap(), dataset(captions=None, caption_image=None), FixedEmbedder(IMAGES, TEXTS))
 
 
+def test_captions_may_come_in_any_order_and_images_without_one_are_left_out_and_counted() -> None:
+    """Against means over all pairs in plain numpy; images 0, 3, ... have no caption."""
+    rng = np.random.default_rng(3)
+    names = [f"i{row}" for row in range(30)]
+    owners = rng.permutation(np.repeat(np.arange(30), np.arange(30) % 3))
+    images = {name: rng.standard_normal(5).tolist() for name in names}
+    texts = {f"c{row}": rng.standard_normal(5).tolist() for row in range(len(owners))}
+    data = dataset(
+        images=[NamedImage(name) for name in names], image_ids=names, captions=list(texts), caption_image=owners
+    )
+    found, metrics = evaluate(ModalityGap(), data, FixedEmbedder(images, texts))
+    rows = [row for row in range(30) if row % 3]
+    x, all_texts = (np.array(list(side.values())) for side in (images, texts))
+    x, all_texts = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (x, all_texts))
+    first = all_texts[[owners.tolist().index(row) for row in rows]]
+    off, off_texts = ~np.eye(20, dtype=bool), ~np.eye(30, dtype=bool)
+    m = np.mean([(1 - x[owner] @ text) / 2 for owner, text in zip(owners, all_texts, strict=True)])
+    within = (1 - (x[rows] @ x[rows].T)[off].mean()) / 2 + (1 - (all_texts @ all_texts.T)[off_texts].mean()) / 2
+    assert metrics["gap"].value == pytest.approx(np.linalg.norm(x[rows].mean(axis=0) - first.mean(axis=0)), abs=1e-7)
+    assert metrics["pair_cosine"].value == pytest.approx((x[rows] * first).sum(axis=1).mean(), abs=1e-7)
+    assert metrics["cross_cosine"].value == pytest.approx((x[rows] @ first.T)[off].mean(), abs=1e-7)
+    assert metrics["rmg"].value == pytest.approx(m / (m + within / 2), abs=1e-7)
+    assert found.samples["sample_id"].tolist() == [names[row] for row in rows]
+    assert found.notes[:3] == (
+        "20 pairs: each image with its first caption",
+        "images left out, as they have no caption: 10",
+        "rmg and rmg_unhalved look at all captions (30), calibration at the first 2 of each image",
+    )
+
+
 def test_an_empty_sample_is_refused() -> None:
     with pytest.raises(UsageError, match="a sample of 0 pairs: expected at least 1"):
         evaluate(ModalityGap(pairwise_sample=0), dataset(), FixedEmbedder(IMAGES, TEXTS))

@@ -1,9 +1,11 @@
 """Whether a cosine means the same within a modality and across the two."""
 
+import numpy as np
+
 from clipbench_reports import format as fmt
 from clipbench_reports.drawing import Figure, Panel, Role, fraction_axis, nice_axis
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.figures._figure import curve_line
+from clipbench_reports.figures._figure import curve_line, why_lacking
 
 KINDS: dict[str, tuple[str, Role]] = {
     "match_by_cosine_image_text": ("image–text", "ink"),
@@ -22,14 +24,15 @@ def similarity_calibration(evidence: Evidence) -> Figure:
     known = [name for name in KINDS if name in evidence.evaluation.curves]
     error = evidence.evaluation.metrics.get("similarity_calibration_error")
     if not known:
-        reason = error.reason if error is not None and error.reason else "the run holds no such curves"
-        raise Lacking(f"the probability of a match by cosine ({reason})")
+        raise Lacking(f"the probability of a match by cosine: {why_lacking(evidence, 'similarity_calibration_error')}")
     lines = [curve_line(evidence.curve(name), KINDS[name][1], KINDS[name][0]) for name in known]
-    middles = ", ".join(f"{line.name} at {_half(list(line.xs), list(line.ys))}" for line in lines)
+    middles = ", ".join(f"{line.name} at {_even(list(line.xs), list(line.ys))}" for line in lines)
     value = error.value if error is not None else None
     return Figure(
-        title=f"A match is as likely as not: {middles}."
-        + ("" if value is None else f" The same cosine is worth {fmt.percent(value)} points more or less by kind."),
+        title=f"A match becomes more likely than not: {middles}."
+        + (
+            "" if value is None else f" By kind, a cosine is worth {fmt.percent(value)} points more or less on average."
+        ),
         panels=[
             Panel(
                 x=nice_axis([x for line in lines for x in line.xs], "Cosine"),
@@ -42,6 +45,15 @@ def similarity_calibration(evidence: Evidence) -> Figure:
     )
 
 
-def _half(xs: list[float], ys: list[float]) -> str:
-    """Return the least cosine at which a match is as likely as not."""
-    return next((fmt.significant(x) for x, y in zip(xs, ys, strict=True) if y >= 0.5), "no cosine")
+def _even(xs: list[float], ys: list[float]) -> str:
+    """Return the cosine at which a line crosses one half, upwards; none where it crosses it more than once, or never.
+
+    Example:
+        >>> _even([0.0, 0.2], [0.1, 0.9]), _even([0.0, 0.1, 0.2], [0.6, 0.4, 0.6]), _even([0.0, 0.1], [0.6, 0.7])
+        ('0.100', 'no one cosine', 'no one cosine')
+    """
+    steps = [k for k in range(1, len(ys)) if (ys[k - 1] >= 0.5) != (ys[k] >= 0.5)]
+    if len(steps) != 1 or ys[0] >= 0.5:
+        return "no one cosine"
+    k = steps[0]
+    return fmt.significant(float(np.interp(0.5, ys[k - 1 : k + 1], xs[k - 1 : k + 1])))

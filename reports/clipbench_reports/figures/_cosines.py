@@ -9,6 +9,7 @@ from jaxtyping import Float64
 from clipbench_reports import format as fmt
 from clipbench_reports.drawing import Axis, Figure, Hill, Mark, Panel, Role, Rule, Words, nice_axis
 from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.figures._figure import why_lacking
 
 BINS = 200
 """Over [-1, 1]."""
@@ -42,7 +43,8 @@ def cones(evidence: Evidence) -> Figure:
     """
     lacking = [name for name in COSINES if name not in evidence.evaluation.curves]
     if lacking:
-        raise Lacking(f"the run kept no distribution of cosines ({lacking[0]}): run modality-gap again to have it")
+        words, _, metric = COSINES[lacking[0]]
+        raise Lacking(f"the run kept no distribution of cosines, {words}: {why_lacking(evidence, metric)}")
     found = [_distribution(evidence, name) for name in COSINES]
     means = ", ".join(f"{each.label} {fmt.significant(each.mean)}" for each in found)
     return Figure(
@@ -103,11 +105,11 @@ def _ridge(found: Distribution, foot: int, axis: Axis) -> list[Mark]:
             name=found.label,
             values=shares,
         ),
-        Rule(at=found.mean, axis="x", role=found.role, span=(foot, foot + RISE + 0.08), name=f"{found.label}, mean"),
+        Rule(at=found.mean, axis="x", role=found.role, span=(foot, foot + RISE), name=f"{found.label}, mean"),
         Words(
             words=fmt.significant(found.mean),
             x=found.mean,
-            y=foot + RISE - 0.02,
+            y=foot + RISE,
             role=found.role,
             anchor="start" if far < 0.1 else "end" if far > 0.9 else "middle",
             lift=1,

@@ -46,6 +46,13 @@ def bounds(metric: Metric) -> tuple[float, float]:
     return metric.low, metric.high
 
 
+def why_lacking(evidence: Evidence, metric: str) -> str:
+    """Return why what a metric is made of is not there: its reason; or an older version of the task did not keep it."""
+    found = evidence.evaluation.metrics.get(metric)
+    reason = found.reason if found is not None and found.value is None else None
+    return reason or f"run {evidence.evaluation.task} again to have it"
+
+
 def finite_ends(curves: Sequence[Curve]) -> list[float]:
     """Return all heights that curves and their bands reach."""
     return [y for curve in curves for part in (curve.y, curve.low or [], curve.high or []) for y in part]

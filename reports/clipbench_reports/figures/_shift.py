@@ -1,13 +1,14 @@
 """What happens when images and texts are moved: along the gap, or by a correction made afterwards."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Axis, Figure, Mark, Panel, Role, Rule, nice_axis
+from clipbench_reports.drawing import Axis, Figure, Mark, Panel, Role, Rule, nice_axis, tight_axis
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.figures._figure import curve_line
+from clipbench_reports.figures._figure import curve_line, why_lacking
 
 SHIFTS: dict[str, tuple[str, Role, bool]] = {
     "shift_both": ("both moved by half", "ink", False),
@@ -62,16 +63,8 @@ def shift(evidence: Evidence) -> Figure:
         Lacking: the run holds no such curves.
     """
     found = _panels(evidence, _Moved(SHIFTS, "Distance moved", marks_gap=True))
-    gap, loss = evidence.curve("gap_by_shift_both"), evidence.curve("loss_by_shift_both")
-    best = min(zip(loss.y, loss.x, strict=True))
-    here = dict(zip(loss.x, loss.y, strict=True)).get(0.0)
-    title = (
-        f"Closing the gap changes it from {fmt.significant(dict(zip(gap.x, gap.y, strict=True)).get(0.0))} to "
-        f"{fmt.significant(min(gap.y))}; of the distances tried, the loss is least at {fmt.significant(best[1])} "
-        f"({fmt.significant(best[0])}, and {fmt.significant(here)} unmoved)."
-    )
     return Figure(
-        title=title,
+        title=_closing(evidence),
         panels=found,
         n_columns=2,
         reading="Vectors are moved along the unit gap vector by the distance on the axis, towards each other to the right, "
@@ -88,9 +81,14 @@ def corrections(evidence: Evidence) -> Figure:
     """
     found = _panels(evidence, _Moved(CORRECTIONS, "Strength of the correction", marks_gap=False))
     recall = evidence.curve("image_retrieval_recall@1_by_centring")
+    before, after = fmt.percent(recall.y[0]), fmt.percent(recall.y[-1])
+    did = (
+        f"leaves recall@1 of images at {after}"
+        if before == after
+        else f"takes recall@1 of images from {before} to {after}"
+    )
     return Figure(
-        title=f"Centring each modality takes recall@1 of images from {fmt.percent(recall.y[0])} to "
-        f"{fmt.percent(recall.y[-1])} %.",
+        title=f"Centring each modality {did} %.",
         panels=found,
         n_columns=2,
         reading="The mean of each modality (and its spread by dimension, where vectors are standardised) is taken from one "
@@ -100,11 +98,36 @@ def corrections(evidence: Evidence) -> Figure:
     )
 
 
+def _closing(evidence: Evidence) -> str:
+    """Return how small the gap becomes, and where the loss is least, both modalities being moved."""
+    gap, loss = (_finite(evidence, f"{name}_by_shift_both") for name in ("gap", "loss"))
+    if 0.0 not in gap or 0.0 not in loss:
+        raise Lacking("the gap or the loss is not known where nothing is moved")
+    best = min(loss, key=lambda x: (loss[x], abs(x)))
+    here = fmt.significant(loss[0.0])
+    end = ", the farthest that was tried" if best in (min(loss), max(loss)) else ""
+    where = (
+        f"{fmt.significant(best)}{end} ({fmt.significant(loss[best])}; unmoved {here})"
+        if best
+        else f"0, unmoved ({here})"
+    )
+    return (
+        f"Both moved, the gap of {fmt.significant(gap[0.0])} becomes {fmt.significant(min(gap.values()))} at the "
+        f"smallest; of the distances tried, the loss is least at {where}."
+    )
+
+
+def _finite(evidence: Evidence, name: str) -> dict[float, float]:
+    """Return the finite heights of a curve, by distance."""
+    curve = evidence.curve(name)
+    return {x: y for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)}
+
+
 def _panels(evidence: Evidence, moved: _Moved) -> list[Panel]:
     """Return a panel a quantity, and one a label set for zero-shot accuracy."""
     curves, end = evidence.evaluation.curves, f"_by_{next(iter(moved.ways))}"
     if f"gap{end}" not in curves:
-        raise Lacking(f"the run holds no curves by {moved.label.lower()}: run modality-gap again to have them")
+        raise Lacking(f"the run holds no curves by {moved.label.lower()}: {why_lacking(evidence, 'gap')}")
     names = {name: name for name in QUANTITIES}
     names |= {name.removesuffix(end): "acc1" for name in curves if name.endswith(f"/acc1{end}")}
     found = [(name, quantity) for name, quantity in names.items() if f"{name}{end}" in curves]
@@ -119,7 +142,7 @@ def _panel(evidence: Evidence, moved: _Moved, name: str, quantity: Quantity) -> 
     ]
     values = [y for line in lines for y in line.ys]
     return Panel(
-        x=nice_axis([x for line in lines for x in line.xs], moved.label, n_steps=4),
+        x=tight_axis([x for line in lines for x in line.xs], moved.label),
         y=_percent(values, quantity.label) if quantity.is_percent else nice_axis(values, quantity.label),
         marks=[*_uprights(evidence, moved), *lines],
         title=f"Label set {name.rpartition('/')[0]}" if "/" in name else "",
@@ -130,10 +153,8 @@ def _uprights(evidence: Evidence, moved: _Moved) -> list[Mark]:
     if not moved.marks_gap:
         return []
     gap = evidence.evaluation.metrics.get("gap")
-    whole = (
-        [Rule(at=gap.value, axis="x", role="chance", name="unmoved, and moved by the gap")] if gap and gap.value else []
-    )
-    return [Rule(at=0, axis="x", role="chance"), *whole]
+    places, name = ([0, gap.value], "unmoved, and moved by the gap") if gap and gap.value else ([0], "unmoved")
+    return [Rule(at=place, axis="x", role="chance", name=name) for place in places]
 
 
 def _percent(values: list[float], label: str) -> Axis:

@@ -5,17 +5,18 @@ from dataclasses import replace
 from clipbench.result import Curve
 from clipbench_reports import format as fmt
 from clipbench_reports.drawing import Axis, Figure, Line, Mark, Panel, Role, Rule, fraction_axis, log_axis, nice_axis
-from clipbench_reports.evidence import Evidence
-from clipbench_reports.figures._figure import curve_line
+from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.figures._figure import curve_line, why_lacking
 
 RECALLS: dict[str, tuple[str, Role]] = {
     "image_retrieval_recall@1_by_ablation": ("recall@1, caption → image", "image"),
     "text_retrieval_recall@1_by_ablation": ("recall@1, image → caption", "text"),
 }
+SHARE = "gap_share_by_dimensions"
 DRAWN = frozenset(
     {
         "gap_spectrum",
-        "gap_share_by_dimensions",
+        SHARE,
         "separability_by_dimensions",
         "gap_by_ablation",
         *RECALLS,
@@ -30,17 +31,24 @@ def spectrum(evidence: Evidence) -> Figure:
     Raises:
         Lacking: the run kept no spectrum.
     """
-    share = evidence.curve("gap_share_by_dimensions")
-    needed = next((x for x, y in zip(share.x, share.y, strict=True) if y >= 0.9), share.x[-1])
+    if SHARE not in evidence.evaluation.curves:
+        raise Lacking(f"the run kept no spectrum of the gap: {why_lacking(evidence, 'gap_dimensions')}")
+    share = evidence.curve(SHARE)
     return Figure(
-        title=f"{fmt.counted(int(needed), 'dimension')} of {fmt.count(share.x[-1])} carry 90 % of the squared gap"
-        f"{_loss(evidence)}.",
+        title=f"{_carried(share)}{_loss(evidence)}.",
         panels=[_concentration(evidence, share), _ablation(evidence, share.x[-1])],
         reading="Above: dimensions in the order of their share of the squared distance of the two means, added up; and how "
         "many vectors a linear classifier tells right by so many dimensions, on pairs it has not seen. Below: what is "
         "left of the gap, and recall@1, when the dimensions that carry most are removed from all vectors, which are "
         "then put at unit length again; on the left edge, nothing is removed.",
     )
+
+
+def _carried(share: Curve) -> str:
+    """Return how many dimensions carry 90 % of the squared gap."""
+    needed = next((x for x, y in zip(share.x, share.y, strict=True) if y >= 0.9), share.x[-1])
+    carry = "carries" if needed == 1 else "carry"
+    return f"{fmt.counted(int(needed), 'dimension')} of {fmt.count(share.x[-1])} {carry} 90 % of the squared gap"
 
 
 def _loss(evidence: Evidence) -> str:
@@ -51,7 +59,7 @@ def _loss(evidence: Evidence) -> str:
     gap, recall = evidence.curve("gap_by_ablation"), evidence.curve(name)
     half = next((k for k, y in enumerate(gap.y) if y <= gap.y[0] / 2), len(gap.y) - 1)
     return (
-        f"; without {fmt.count(gap.x[half])} of them the gap is {fmt.significant(gap.y[half])} instead of "
+        f"; without the first {fmt.count(gap.x[half])} the gap is {fmt.significant(gap.y[half])} instead of "
         f"{fmt.significant(gap.y[0])}, and recall@1 of images {fmt.percent(recall.y[half])} instead of "
         f"{fmt.percent(recall.y[0])} %"
     )
@@ -62,7 +70,7 @@ def _concentration(evidence: Evidence, share: Curve) -> Panel:
     if "separability_by_dimensions" in evidence.evaluation.curves:
         told = evidence.curve("separability_by_dimensions")
         marks.append(curve_line(told, "pair", "told by a linear classifier"))
-    marks.append(Rule(at=0.9, axis="y", role="chance"))
+    marks.append(Rule(at=0.9, axis="y", role="chance", name="90 %"))
     return Panel(x=log_axis([1, share.x[-1]], "Dimensions kept"), y=fraction_axis("Share, %"), marks=marks, aspect=0.45)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from clipbench.history import History
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Axis, Figure, Line, Panel, Role, fraction_axis, nice_axis
+from clipbench_reports.drawing import Axis, Figure, Line, Panel, Role, fraction_axis, nice_axis, tight_axis
 from clipbench_reports.evidence import Lacking
 
 COSINES: dict[str, tuple[str, Role]] = {
@@ -32,7 +32,7 @@ def track(history: History) -> Figure:
         raise Lacking(f"{history.label} holds no gap: measure modality-gap on its checkpoints")
     cosines = [line for name, (words, role) in COSINES.items() for line in _line(history, name, words, role)]
     recalls = [line for name, (words, role) in RECALLS.items() for line in _line(history, name, words, role)]
-    x = _steps(history.steps)
+    x = tight_axis(history.steps, "Training step")
     ends = f"from {fmt.significant(gap[0].ys[0])} at step {fmt.count(gap[0].xs[0])}"
     panels = [_panel(x, nice_axis([0, *gap[0].ys], "Gap", n_steps=3), gap)]
     if cosines:
@@ -44,7 +44,7 @@ def track(history: History) -> Figure:
     return Figure(
         title=f"The gap goes {ends} to {fmt.significant(gap[0].ys[-1])} at step {fmt.count(gap[0].xs[-1])}{_recall(recalls)}.",
         panels=panels,
-        reading=f"Measured at {fmt.counted(len(history.steps), 'step')} of the training, on pairs that it does not see.",
+        reading=f"Measured at {fmt.counted(len(history.steps), 'step')} of the training.",
         detail=" ".join(
             f"{line.name}: {fmt.significant(line.ys[0])} to {fmt.significant(line.ys[-1])}."
             for line in cosines + recalls
@@ -68,7 +68,7 @@ def progress(history: History) -> Figure:
     lines = [line for name in firsts.values() for line in _line(history, name, name, "ink")]
     if not lines:
         raise Lacking(f"{history.label} holds no metrics of evaluations")
-    x = _steps(history.steps)
+    x = tight_axis(history.steps, "Training step")
     return Figure(
         title=f"{fmt.counted(len(lines), 'evaluation')} at {fmt.counted(len(history.steps), 'step')} of one training.",
         panels=[
@@ -83,13 +83,6 @@ def progress(history: History) -> Figure:
     )
 
 
-def _steps(steps: Sequence[float]) -> Axis:
-    """Return an axis that ends where the training does."""
-    made = nice_axis(steps, "Training step", n_steps=4)
-    ticks = [tick for tick in made.ticks if steps[0] <= tick <= steps[-1]]
-    return Axis(low=steps[0], high=steps[-1], ticks=ticks, label=made.label)
-
-
 def _recall(lines: Sequence[Line]) -> str:
     if not lines:
         return ""
@@ -97,8 +90,9 @@ def _recall(lines: Sequence[Line]) -> str:
 
 
 def _line(history: History, name: str, words: str, role: Role) -> list[Line]:
-    """Return the line of a scalar, of whichever evaluation holds it first; none where there is none."""
-    full = next((each for each in history.values if each == name or each.endswith(f"/{name}")), None)
+    """Return the line of a scalar, of the first evaluation of the task that it belongs to; none where there is none."""
+    task = "retrieval" if name in RECALLS else "modality-gap"
+    full = next((each for each in history.values if each == name or _is_of(each, task, name)), None)
     if full is None:
         return []
     points = [(x, y) for x, y in zip(history.steps, history.values[full], strict=True) if y is not None]
@@ -106,6 +100,10 @@ def _line(history: History, name: str, words: str, role: Role) -> list[Line]:
         return []
     xs, ys = [x for x, _ in points], [y for _, y in points]
     return [Line(xs=xs, ys=ys, role=role, name=words, has_dots=len(points) <= 30)]
+
+
+def _is_of(full: str, task: str, name: str) -> bool:
+    return full.startswith(f"{task}@") and full.endswith(f"/{name}")
 
 
 def _panel(x: Axis, y: Axis, lines: Sequence[Line]) -> Panel:

@@ -42,6 +42,8 @@ def test_measurements_equal_the_naive_ones(towers: Towers) -> None:
         "text_effective_rank": _effective_rank(texts),
         "image_duplicates": 0,
         "text_duplicates": 0,
+        "n_distinct_images": N,
+        "n_distinct_texts": N,
         "non_finite": 0,
         "n_pairs": N,
         "temperature": 0.1,

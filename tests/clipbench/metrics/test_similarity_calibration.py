@@ -1,5 +1,7 @@
 """Match probabilities by cosine against loops, isotonic regression, and mixtures whose answer is known."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
@@ -8,7 +10,7 @@ from clipbench import arrays
 from clipbench.arrays import unit
 from clipbench.errors import DataError, UsageError
 from clipbench.metrics import MatchCounts, match_counts, match_probabilities
-from clipbench.metrics.similarity_calibration import FINE_BINS, NOISE
+from clipbench.metrics.similarity_calibration import FINE_BINS, expected_noise
 
 
 def vectors(n: int, seed: int, dim: int = 5) -> np.ndarray:
@@ -20,9 +22,11 @@ def counted(cosines: np.ndarray) -> np.ndarray:
     return np.histogram(np.clip(cosines, -1, 1), bins=np.linspace(-1, 1, FINE_BINS + 1))[0]
 
 
-def kind(match: float, other: float, *, spread: float = 0.1, n: int = 1_000_000, seed: int = 0) -> MatchCounts:
+def kind(
+    match: float, other: float, *, spread: float = 0.1, n: int = 1_000_000, n_others: int = 1_000_000, seed: int = 0
+) -> MatchCounts:
     draws = np.random.default_rng(seed)
-    return MatchCounts(counted(draws.normal(match, spread, n)), counted(draws.normal(other, spread, 1_000_000)))
+    return MatchCounts(counted(draws.normal(match, spread, n)), counted(draws.normal(other, spread, n_others)))
 
 
 def few(places: dict[int, int], others: dict[int, int], n_fine: int = 8) -> MatchCounts:
@@ -85,7 +89,7 @@ def test_the_error_is_the_mean_distance_over_a_kind_s_own_cosines() -> None:
 
 def test_kinds_of_one_meaning_have_hardly_an_error() -> None:
     found = match_probabilities({"a": kind(0.45, 0.3, seed=0), "b": kind(0.45, 0.3, seed=1)})
-    assert found.error < 2 * NOISE / 1000
+    assert found.error < 2 * 0.45 / 1000
 
 
 def test_a_shifted_kind_has_an_error_that_grows_with_the_shift() -> None:
@@ -144,14 +148,23 @@ def test_a_constant_model_is_calibrated_and_knows_nothing() -> None:
 
 
 @pytest.mark.parametrize("n_matches", [100, 1_000, 10_000])
-def test_noise_counts_as_much_as_the_docstring_says(n_matches: int) -> None:
-    errors = [
-        match_probabilities(
-            {name: kind(0.45, 0.3, n=n_matches, seed=3 * seed + row) for row, name in enumerate("abc")}
-        ).error
-        for seed in range(8)
-    ]
-    assert np.mean(errors) == pytest.approx(NOISE / np.sqrt(n_matches), rel=0.2)
+def test_noise_of_kinds_of_one_size_is_what_the_docstring_says(n_matches: int) -> None:
+    assert noise_of_one_meaning([n_matches] * 3).mean() == pytest.approx(0.45 / np.sqrt(n_matches), rel=0.2)
+
+
+@pytest.mark.parametrize("sizes", [(300, 300), (100, 10_000, 10_000), (1_000, 100, 100), (2_000, 2_000, 50_000)])
+def test_the_expected_noise_is_what_kinds_of_one_meaning_show(sizes: tuple[int, ...]) -> None:
+    expected = expected_noise({str(row): n for row, n in enumerate(sizes)})
+    np.testing.assert_allclose(noise_of_one_meaning(sizes), list(expected.values()), rtol=0.2)
+
+
+def noise_of_one_meaning(sizes: Sequence[int]) -> np.ndarray:
+    """Return the mean error of each of some kinds that differ by chance only, with many more others than matches."""
+    errors = []
+    for seed in range(24):
+        kinds = {str(row): kind(0.45, 0.3, n=n, n_others=200_000, seed=10 * seed + row) for row, n in enumerate(sizes)}
+        errors.append(list(match_probabilities(kinds).errors.values()))
+    return np.mean(errors, axis=0)
 
 
 def test_a_kind_without_matches_or_others_is_refused() -> None:

@@ -1,0 +1,191 @@
+"""``clipbench compare``: is the candidate better or worse than the base, and does it pass the gate?"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS
+from clipbench.errors import NotComparable, UsageError
+
+if TYPE_CHECKING:
+    from clipbench.foreign_results import Values
+    from clipbench.gate import Gate, Judged
+    from clipbench.result import Metric, Run
+
+REGRESSION = 1
+FORMATS = ("table", "md", "json", "junit", "github", "html")
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("runs", nargs=-1, metavar="BASE CANDIDATE [MORE...]", type=click.Path(path_type=Path))
+@click.option("--max-drop", metavar="0.5pp|1%", help="What any metric may lose: percentage points, or a share of it.")
+@click.option("--gate", metavar="FILE.toml", type=click.Path(path_type=Path),
+              help="What single metrics may lose, what they must reach, and which losses are known.")  # fmt: skip
+@click.option("--require", multiple=True, metavar="'METRIC >= NUMBER'", help="What a candidate must reach. Repeatable.")
+@click.option("--strict", is_flag=True, help="A loss beyond the tolerance fails though it may be chance.")
+@click.option("--alpha", default=0.05, show_default=True, type=click.FloatRange(0, 1, min_open=True, max_open=True),
+              help="At which a difference is significant.")  # fmt: skip
+@click.option("--smallest", default="0", metavar="0.5pp|NUMBER", help="Differences that are smaller do not matter.")
+@click.option("--format", "form", default="table", show_default=True, type=click.Choice(FORMATS))
+@click.option("-o", "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write it there; html has to.")
+@click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
+def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -> int:
+    """Compare candidates with a base, sample by sample, and hold them against a gate.
+
+    \b
+    clipbench compare runs/base runs/candidate
+    clipbench compare runs/base runs/candidate --max-drop 0.5pp
+    clipbench compare runs/base runs/candidate --gate gate.toml --format md -o comment.md
+    clipbench compare runs/base runs/one runs/two --format html -o compare.html
+
+    Each is a run folder, a result.json, or a results file of CLIP_benchmark, DataComp, open_clip or MIEB, which has
+    values only. A regression is a loss beyond the tolerance that is also significant. docs/ci.md has it all in a
+    workflow.
+
+    Exit status: 0 no regression, 1 regression or a requirement not met, 2 bad usage or input, 3 not comparable.
+    """
+    _check_usage(runs, form, out)
+    gate = _gate(given)
+    if form == "junit" and not (gate.rules or gate.requirements):
+        raise UsageError("--format junit has a test case for each gated metric: give --max-drop, --gate or --require")
+    judged, sides = _judged(runs, gate, given)
+    _write(judged, sides, form, out)
+    if any(each.is_worse for each in judged):
+        return REGRESSION
+    is_whole = len(judged) == len(runs) - 1 and all(each.is_whole for each in judged)
+    return DONE if is_whole else INCOMPLETE
+
+
+def _check_usage(runs: tuple[Path, ...], form: str, out: Path | None) -> None:
+    if len(runs) < 2:
+        raise click.UsageError(f"got {len(runs)} of at least 2 runs: expected BASE CANDIDATE [MORE...]")
+    if form == "html" and out is None:
+        raise click.UsageError("--format html needs -o FILE.html")
+
+
+def _gate(given: dict[str, Any]) -> "Gate":
+    from clipbench.gate import Gate, read_gate
+
+    gate = Gate.from_options(given["max_drop"], given["require"], given["strict"])
+    if given["gate"] is not None:
+        gate += read_gate(given["gate"])
+    if gate.is_strict and not gate.rules:
+        raise UsageError("--strict says how losses are judged, and none is: give --max-drop or a --gate with patterns")
+    return gate
+
+
+def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tuple[list[Judged], list[Run | Values]]":
+    """Return the comparisons that could be made, and what was compared, the base first; say what could not."""
+    from clipbench.compare import CompareOptions, compare
+    from clipbench.foreign_results import open_results
+    from clipbench.gate import Judged, check_gate, judge
+
+    options = CompareOptions(alpha=given["alpha"], smallest=_amount(given["smallest"]))
+    base, *candidates = (open_results(path) for path in paths)
+    check_gate(gate, {name: metric for side in (*candidates, base) for name, metric in _metrics(side).items()})
+    judged: list[Judged] = []
+    sides, errors = [base], []
+    for candidate in candidates:
+        try:
+            found = compare(base, candidate, options)
+        except NotComparable as error:
+            errors.append(error)
+            continue
+        outcomes = judge(found, gate, base=_metrics(base), candidate=_metrics(candidate), alpha=options.alpha)
+        judged.append(Judged(comparison=found, outcomes=outcomes))
+        sides.append(candidate)
+    if not judged:
+        raise errors[0]
+    for each in errors:
+        click.echo(f"clipbench: {each}", err=True)
+    return judged, sides
+
+
+def _metrics(side: "Run | Values") -> "dict[str, Metric]":
+    from clipbench.foreign_names import is_higher_better
+    from clipbench.foreign_results import Values
+    from clipbench.gate import metrics_of
+    from clipbench.result import Metric
+
+    if not isinstance(side, Values):
+        return metrics_of(side)
+    return {
+        name: Metric(
+            value=value,
+            unit="fraction" if 0 <= value <= 1 else "value",
+            higher_is_better=is_higher_better(name.partition("/")[2]),
+        )
+        for name, value in side.values.items()
+    }
+
+
+def _amount(text: str) -> float:
+    """Return a difference in a metric's unit: ``0.5pp`` is 0.005."""
+    from clipbench.gate_rules import Tolerance
+
+    found = Tolerance.parse(text, "--smallest")
+    if found.kind == "relative":
+        raise UsageError(
+            f"--smallest {text}: expected percentage points, such as 0.5pp, or a number in the metric's unit"
+        )
+    return found.amount
+
+
+def _write(judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: Path | None) -> None:
+    from clipbench.compare_formats import headline, tally
+
+    if form == "html":
+        assert out is not None, form
+        from clipbench.foreign_results import Values
+        from clipbench.plugins import comparison_writer
+
+        comparison_writer()(judged, [None if isinstance(side, Values) else side for side in sides], out)
+    else:
+        text = _text(judged, form)
+        if out is None:
+            click.echo(text.rstrip("\n"))
+        else:
+            _write_text(out, text)
+    if out is not None:
+        for each in judged:
+            click.echo(f"{each.comparison.candidate}: {headline(each) or tally(each.comparison.differences)}")
+        click.echo(f"wrote {out}")
+
+
+def _text(judged: "list[Judged]", form: str) -> str:
+    from clipbench import compare_formats
+
+    if form == "github":
+        _summarise(compare_formats.markdown(judged))
+    makers = {
+        "table": compare_formats.terminal,
+        "md": compare_formats.markdown,
+        "json": compare_formats.as_json,
+        "junit": compare_formats.junit,
+        "github": compare_formats.github,
+    }
+    return makers[form](judged)
+
+
+def _summarise(text: str) -> None:
+    """Append a text to the page of a GitHub workflow's run."""
+    place = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not place:
+        click.echo("clipbench: GITHUB_STEP_SUMMARY is not set: no summary was written", err=True)
+        return
+    try:
+        with Path(place).open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"cannot write GITHUB_STEP_SUMMARY {place}: {error.strerror or error}") from error
+
+
+def _write_text(out: Path, text: str) -> None:
+    half = out.with_name(f".{out.name}.half")
+    try:
+        half.write_text(text, encoding="utf-8")
+        os.replace(half, out)
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror or error}") from error

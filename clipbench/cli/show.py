@@ -1,0 +1,114 @@
+"""``clipbench show``: a run in the terminal, from its result alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from clipbench.cli.main import SETTINGS
+from clipbench.cli.summary import evaluation_lines, metric_lines
+from clipbench.errors import UsageError, did_you_mean
+from clipbench.result import EvaluationRecord, Metric, Result
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--task", "tasks", multiple=True, metavar="TASK[@DATA]", help="Only this task; may be repeated.")
+@click.option("--all", "shows_all", is_flag=True, help="Also controls, methods, data, versions and the command.")
+@click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
+def show(run: Path, tasks: tuple[str, ...], shows_all: bool, traceback: bool) -> None:
+    """Print a run as `clipbench run` did, and what is missing from it.
+
+    \b
+    clipbench show runs/tiny
+    clipbench show runs/tiny --task retrieval --all
+    """
+    from clipbench.export.reading import read_sound_run
+
+    result = read_sound_run(run).result
+    records = _chosen(result.evaluations, tasks)
+    lines = [*_headline(result), *(_provenance(result) if shows_all else ())]
+    for record in records:
+        lines += ["", *_evaluation(result, record), *(_rest(record) if shows_all else ())]
+    lines += _missing(records)
+    for line in lines:
+        click.echo(_printable(line))
+
+
+def _chosen(records: Sequence[EvaluationRecord], tasks: Sequence[str]) -> list[EvaluationRecord]:
+    for asked in tasks:
+        if not any(asked in (record.task, record.name) for record in records):
+            known = {record.name for record in records} | {record.task for record in records}
+            raise UsageError(f"--task {asked}: the run has no such task: {did_you_mean(asked, known)}")
+    return [record for record in records if not tasks or record.task in tasks or record.name in tasks]
+
+
+def _headline(result: Result) -> Iterator[str]:
+    model = result.model
+    ref, name = str(model.get("ref") or "unnamed model"), model.get("id")
+    parameters = model.get("n_parameters")
+    facts = [
+        str(name) if name not in (None, ref) else None,
+        f"{parameters:,} parameters" if isinstance(parameters, int) else None,
+        f"step {model['step']:,}" if isinstance(model.get("step"), int) else None,
+        f"fingerprint {model.get('fingerprint') or 'not recorded'}",
+    ]
+    yield f"{ref}  {', '.join(filter(None, facts))}"
+    data = dict.fromkeys(record.dataset.id for record in result.evaluations)
+    made = result.created[:16].replace("T", " ") + (" UTC" if result.created else "date not recorded")
+    yield f"{', '.join(data) or 'no data'}; seed {result.seed}; {made}; clipbench {result.clipbench_version}"
+
+
+def _provenance(result: Result) -> Iterator[str]:
+    yield f"command: {' '.join(result.command)}"
+    yield f"environment: {_pairs(result.environment)}"
+    yield f"model: {_pairs(result.model)}"
+
+
+def _evaluation(result: Result, record: EvaluationRecord) -> list[str]:
+    if record.status != "ok":
+        return [f"{record.name}  {_why(record)}"]
+    is_precomputed = str(result.model.get("ref")).startswith("embeddings:")
+    return evaluation_lines(record, is_precomputed=is_precomputed)
+
+
+def _rest(record: EvaluationRecord) -> Iterator[str]:
+    """Return what ``run`` does not print."""
+    data = record.dataset
+    yield f"  data: revision {data.revision}, split {data.split}, fingerprint {data.fingerprint}"
+    yield f"  task: version {record.task_version}{''.join(f', {key} {value}' for key, value in record.params.items())}"
+    if record.controls:
+        yield "  controls:"
+        yield from ("  " + line for line in metric_lines(record.controls))
+    for method, names in _by_method(record.metrics).items():
+        yield f"  {method}: {', '.join(names)}"
+
+
+def _by_method(metrics: Mapping[str, Metric]) -> dict[str, list[str]]:
+    """Return the names of the metrics by how their interval was made, or by why there is none."""
+    found: dict[str, list[str]] = {}
+    for name, metric in metrics.items():
+        if metric.value is not None:
+            made = f"{100 * metric.confidence:g} % interval by {metric.method or 'a method not recorded'}"
+            found.setdefault(made if metric.low is not None else metric.reason or "no interval", []).append(name)
+    return found
+
+
+def _missing(records: Sequence[EvaluationRecord]) -> list[str]:
+    lacking = [record.name for record in records if record.status != "ok"]
+    if not records:
+        return ["", "missing: the run has no evaluation"]
+    return ["", f"missing: {len(lacking)} of {len(records)} evaluations: {', '.join(lacking)}"] if lacking else []
+
+
+def _why(record: EvaluationRecord) -> str:
+    return f"{record.status}: {record.reason or 'no reason was recorded'}"
+
+
+def _pairs(facts: Mapping[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in facts.items())
+
+
+def _printable(line: str) -> str:
+    """Return a line that cannot steer the terminal, whatever the names in it hold."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in line.replace("\n", " "))

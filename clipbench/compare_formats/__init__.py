@@ -1,0 +1,21 @@
+"""A comparison, with what a gate says of it, as a table, a pull-request comment, JSON, JUnit and GitHub annotations."""
+
+from clipbench.compare_formats._cells import Cells, by_evaluation, cells, headline, refusals, tally
+from clipbench.compare_formats._github import github
+from clipbench.compare_formats._markdown import markdown
+from clipbench.compare_formats._records import as_json, junit
+from clipbench.compare_formats._terminal import terminal
+
+__all__ = [
+    "Cells",
+    "as_json",
+    "by_evaluation",
+    "cells",
+    "github",
+    "headline",
+    "junit",
+    "markdown",
+    "refusals",
+    "tally",
+    "terminal",
+]

@@ -1,0 +1,156 @@
+"""What other toolkits call the data and metrics that clipbench measures too.
+
+Values go by ``task@data/metric``. A name that is known here is that of our own metric of the same definition, ties and
+prompts apart; every other value keeps the name that it has, under the evaluation that it belongs to.
+"""
+
+import re
+from collections.abc import Mapping
+
+DATA = {
+    "imagenet1k": "imagenet",
+    "imagenet_sketch": "imagenet-sketch",
+    "cifar10": "cifar-10",
+    "cifar100": "cifar-100",
+    "renderedsst2": "rendered-sst2",
+    "mscoco_captions": "coco",
+    "mscoco_2014_5k_test_image_text_retrieval": "coco",
+    "flickr_1k_test_image_text_retrieval": "flickr30k",
+    "retrieval/flickr30k": "flickr30k-whole",  # DataComp's 31,014 pictures, not the usual 1,000
+}
+"""From CLIP_benchmark's and DataComp's data to the catalogue's; others are called alike, or are not in it."""
+TASKS = {
+    "zeroshot_classification": "zero-shot",
+    "zeroshot_retrieval": "retrieval",
+    "image_caption_selection": "composition",
+}
+"""From CLIP_benchmark's tasks to ours."""
+MIEB = {
+    "Imagenet1kZeroShot": "zero-shot@imagenet",
+    "CIFAR10ZeroShot": "zero-shot@cifar-10",
+    "CIFAR100ZeroShot": "zero-shot@cifar-100",
+    "Food101ZeroShot": "zero-shot@food101",
+    "MNISTZeroShot": "zero-shot@mnist",
+    "RenderedSST2": "zero-shot@rendered-sst2",
+    "MSCOCOI2TRetrieval": "retrieval@coco",
+    "MSCOCOT2IRetrieval": "retrieval@coco",
+    "Flickr30kI2TRetrieval": "retrieval@flickr30k",
+    "Flickr30kT2IRetrieval": "retrieval@flickr30k",
+    "SugarCrepe": "composition@sugarcrepe",
+    "Winoground": "composition@winoground",
+    "AROVisualRelation": "composition@aro-vg-relation",
+    "AROVisualAttribution": "composition@aro-vg-attribution",
+    "AROCocoOrder": "composition@aro-coco-order",
+    "AROFlickrOrder": "composition@aro-flickr-order",
+}
+"""From tasks of MIEB to the evaluations of the same data."""
+MIEB_METRICS: Mapping[str, Mapping[str, str]] = {
+    "SugarCrepe": {"text_acc": "micro/text_acc"},
+    "AROVisualRelation": {"text_acc": "vg_relation/text_acc"},
+    "AROVisualAttribution": {"text_acc": "vg_attribution/text_acc"},
+    "Winoground": {"accuracy": "group_acc"},
+}
+ALWAYS_ZERO = frozenset({"image_acc", "accuracy"})
+"""What MIEB gives any model, the perfect one too, where an item has one picture."""
+
+_OPEN_CLIP = (
+    (r"imagenet-zeroshot-val-top(\d)", r"zero-shot@imagenet/acc\1"),
+    (r"imagenetv2-zeroshot-val-top(\d)", r"zero-shot@imagenetv2/acc\1"),
+    (r"image_to_text_R@(\d+)", r"retrieval@validation/text_retrieval_recall@\1"),
+    (r"text_to_image_R@(\d+)", r"retrieval@validation/image_retrieval_recall@\1"),
+    (r"image_to_text_(\w+_rank)", r"retrieval@validation/text_retrieval_\1"),
+    (r"text_to_image_(\w+_rank)", r"retrieval@validation/image_retrieval_\1"),
+    (r"((?:clip_)?val_\w*loss)", r"training@validation/\1"),
+)
+_LESS_IS_BETTER = re.compile(r"rank|loss|\bece\b")
+_MORE_IS_BETTER = re.compile(
+    r"acc|recall|hit_rate|ndcg|\bmap|mrr|precision|\bf1|jaccard|main_(metric|score)", re.IGNORECASE
+)
+
+
+def clip_benchmark_name(dataset: str, task: str, language: str | None) -> tuple[str, str]:
+    """Return evaluation and prefix of the metrics' names for a result of CLIP_benchmark.
+
+    Example:
+        >>> clip_benchmark_name("wds/vtab/cifar10", "zeroshot_classification", "en")
+        ('zero-shot@cifar-10', '')
+        >>> clip_benchmark_name("sugar_crepe/add_att", "image_caption_selection", "en")
+        ('composition@sugarcrepe', 'add_att/')
+    """
+    ours = TASKS.get(task, task)
+    folder, _, last = dataset.rpartition("/")
+    if folder.endswith("sugar_crepe"):
+        return f"{ours}@sugarcrepe", f"{last}/"
+    suffix = "" if language in (None, "", "en") else f"-{language}"
+    return f"{ours}@{DATA.get(last, last)}{suffix}", ""
+
+
+def clip_benchmark_metric(evaluation: str, metric: str) -> str:
+    """Return the name of one of CLIP_benchmark's metrics: theirs are ours but for the group score of Winoground.
+
+    Example:
+        >>> clip_benchmark_metric("composition@winoground", "acc")
+        'group_acc'
+    """
+    return "group_acc" if (evaluation, metric) == ("composition@winoground", "acc") else metric
+
+
+def datacomp_name(key: str) -> str:
+    """Return the evaluation of one of DataComp's tasks.
+
+    Example:
+        >>> datacomp_name("vtab/svhn"), datacomp_name("retrieval/flickr_1k_test_image_text_retrieval")
+        ('zero-shot@svhn', 'retrieval@flickr30k')
+    """
+    folder, _, last = key.rpartition("/")
+    task = folder if folder in ("retrieval", "misc") else "zero-shot"
+    return f"{task}@{DATA.get(key) or DATA.get(last, last)}"
+
+
+def open_clip_name(key: str) -> str | None:
+    """Return what open_clip's training logs under a name; None for what is no result, such as the epoch.
+
+    Its image-to-text recall has images for queries, as our text retrieval has; its validation data have no name.
+
+    Example:
+        >>> open_clip_name("image_to_text_R@5"), open_clip_name("epoch")
+        ('retrieval@validation/text_retrieval_recall@5', None)
+    """
+    for pattern, ours in _OPEN_CLIP:
+        if found := re.fullmatch(pattern, key):
+            return found.expand(ours)
+    return None
+
+
+def mieb_metric(task: str, metric: str) -> str:
+    """Return the name of a metric of one of MIEB's tasks.
+
+    Its ``recall_at_k`` is the share of an image's captions that are found; what we call recall is its ``hit_rate_at_k``
+    (``cv_recall_at_k`` in older files).
+
+    Example:
+        >>> mieb_metric("MSCOCOI2TRetrieval", "hit_rate_at_5"), mieb_metric("MSCOCOI2TRetrieval", "recall_at_5")
+        ('text_retrieval_recall@5', 'text_retrieval_recall_at_5')
+        >>> mieb_metric("Imagenet1kZeroShot", "accuracy")
+        'acc1'
+    """
+    evaluation = MIEB.get(task, "")
+    if evaluation.startswith("zero-shot"):
+        return "acc1" if metric == "accuracy" else metric
+    if evaluation.startswith("retrieval"):
+        direction = "text_retrieval" if "I2T" in task else "image_retrieval"
+        hit = re.fullmatch(r"(?:hit_rate|cv_recall)_at_(\d+)", metric)
+        return f"{direction}_recall@{hit[1]}" if hit else f"{direction}_{metric}"
+    return MIEB_METRICS.get(task, {}).get(metric, metric)
+
+
+def is_higher_better(metric: str) -> bool | None:
+    """Return the direction of a metric by its name; None where the name does not tell.
+
+    Example:
+        >>> is_higher_better("acc1"), is_higher_better("text_retrieval_median_rank"), is_higher_better("kappa")
+        (True, False, None)
+    """
+    if _LESS_IS_BETTER.search(metric):
+        return False
+    return True if _MORE_IS_BETTER.search(metric) else None

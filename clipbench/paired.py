@@ -1,0 +1,165 @@
+"""One metric of two models on the same samples: the paired interval, the paired test, and which samples changed."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float64, Shaped
+
+from clipbench import significance, stats
+from clipbench.pairing import Tables
+from clipbench.result import Metric
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Which samples changed, by id; those that changed most come first, equal ones in the order of their ids.
+
+    By value, not by merit: where less is better (``attack_success``), what is gained is worse.
+    """
+
+    gained: tuple[str, ...]
+    """The candidate has more of them: wrong in the base and right in the candidate, for a hit."""
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """What the samples say about a difference."""
+
+    n: int
+    """Samples with a value in both runs."""
+    interval: stats.Interval
+    test: str
+    """Which test the p-value is of, or why there is none."""
+    p_value: float | None = None
+    standard_error: float | None = None
+    """Of the difference; None where the data cannot tell."""
+    margin: float = 0.0
+    """What a test of discrete differences needs beyond the normal law: half the step between two of its totals."""
+    flips: Flips | None = None
+
+    def detectable(self, alpha: float) -> float | None:
+        """Return the smallest true difference that this test finds with 80 % power; None where the data cannot tell."""
+        if self.p_value is None or self.standard_error is None:
+            return None
+        return significance.detectable(self.standard_error, alpha) + self.margin
+
+
+@dataclass(frozen=True)
+class Generators:
+    """Random numbers, apart for interval and test so that neither moves the other."""
+
+    interval: np.random.Generator
+    test: np.random.Generator
+
+
+def paired(base: Metric, value: float, *, tables: Tables, generators: Generators) -> Paired:
+    """Return interval, test and flips of a difference, from the column of the base's metric in both tables.
+
+    A mean of independent zeros and ones is tested by McNemar's exact test, any other mean by flipping the signs of the
+    differences, whole clusters together; a smooth function of means by the normal law of its influences (delta
+    method). A metric that names no column has neither interval nor test.
+
+    Args:
+        value: the candidate's minus the base's.
+        tables: of base and candidate; clusters are the base's.
+    """
+    column = base.column or base.influence
+    if column is None or any(column not in table for table in (tables.base, tables.candidate)):
+        return _untested("the value is no mean over samples", base.n)
+    before, after = (table[column].to_numpy(np.float64) for table in (tables.base, tables.candidate))
+    kept = np.isfinite(before)
+    n = int((kept & np.isfinite(after)).sum())
+    if (kept != np.isfinite(after)).any():
+        return _untested("the two have values of other samples", n)
+    if not n:
+        nothing = "no sample has a value in both runs"
+        return replace(_untested(nothing, 0), interval=stats.Interval(None, None, nothing))
+    clusters = _clusters(tables.base, kept)
+    if base.column is None:
+        return _of_influences(value, after[kept] - before[kept], clusters)
+    found = _of_mean(before[kept], after[kept], clusters, generators)
+    if base.unit != "fraction" or not _are_credits(before[kept], after[kept]):
+        return found
+    return replace(found, flips=_flips(tables.base.index.to_numpy()[kept], after[kept] - before[kept]))
+
+
+def _untested(reason: str, n: int) -> Paired:
+    return Paired(n=n, interval=stats.Interval(None, None, f"no paired interval: {reason}"), test=f"no test: {reason}")
+
+
+def _clusters(table: "pandas.DataFrame", kept: Bool[np.ndarray, " n"]) -> Shaped[np.ndarray, " kept"] | None:
+    """Return the clusters of the samples; None where each is its own."""
+    if "cluster" not in table:
+        return None
+    clusters = table["cluster"].to_numpy()[kept]
+    return clusters if len(np.unique(clusters)) < len(clusters) else None
+
+
+def _of_influences(value: float, rows: Float64[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"] | None) -> Paired:
+    interval = stats.influence_interval(value, rows, clusters=clusters)
+    error = significance.standard_error(rows, clusters)
+    if error is None:
+        return Paired(n=len(rows), interval=interval, test=f"no test: {interval.method}")
+    return Paired(
+        n=len(rows),
+        interval=interval,
+        test="z-test (delta method)",
+        p_value=significance.z_test(value, error),
+        standard_error=error,
+    )
+
+
+def _of_mean(
+    before: Float64[np.ndarray, " n"],
+    after: Float64[np.ndarray, " n"],
+    clusters: Shaped[np.ndarray, " n"] | None,
+    generators: Generators,
+) -> Paired:
+    rows = after - before
+    is_mcnemar = clusters is None and _are_hits(before, after)
+    p_value, test = _mcnemar(rows) if is_mcnemar else _sign_flips(rows, clusters, generators.test)
+    sizes = np.abs(significance.cluster_sums(rows, clusters))
+    return Paired(
+        n=len(rows),
+        interval=stats.mean_interval(rows, generators.interval, clusters=clusters, is_proportion=False),
+        test=test,
+        p_value=p_value,
+        standard_error=significance.standard_error(rows - rows.mean(), clusters),
+        # A flip moves the total by twice its unit's size, so that totals are at least twice the smallest apart.
+        margin=float(sizes[sizes > 0].min()) / len(rows) if sizes.any() else 0.0,
+    )
+
+
+def _mcnemar(rows: Float64[np.ndarray, " n"]) -> tuple[float, str]:
+    gained, lost = int((rows > 0).sum()), int((rows < 0).sum())
+    return significance.mcnemar_exact(gained, lost), f"exact McNemar, {gained} gained and {lost} lost"
+
+
+def _sign_flips(
+    rows: Float64[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"] | None, rng: np.random.Generator
+) -> tuple[float, str]:
+    n = len(significance.cluster_sums(rows, clusters))
+    return significance.permutation_p(
+        rows, clusters, rng
+    ), f"sign flips of {n} {'samples' if clusters is None else 'clusters'}"
+
+
+def _are_hits(*columns: Float64[np.ndarray, " n"]) -> bool:
+    return all(bool(np.isin(column, (0.0, 1.0)).all()) for column in columns)
+
+
+def _are_credits(*columns: Float64[np.ndarray, " n"]) -> bool:
+    return all(bool(((column >= 0) & (column <= 1)).all()) for column in columns)
+
+
+def _flips(ids: Shaped[np.ndarray, " n"], rows: Float64[np.ndarray, " n"]) -> Flips:
+    order = np.argsort(-np.abs(rows), kind="stable")
+    return Flips(
+        gained=tuple(str(ids[row]) for row in order if rows[row] > 0),
+        lost=tuple(str(ids[row]) for row in order if rows[row] < 0),
+    )

@@ -1,0 +1,198 @@
+"""`clipbench show` from the command line: what `run` printed, whose numbers they are, and what is missing."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from clipbench.cli import main
+from clipbench.result import DatasetRecord, EvaluationRecord, Metric, Result, write_result
+
+
+class Done(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Done]
+ENCODED = {"images": 3, "texts": 4, "stored_images": 5, "stored_texts": 6}
+RETRIEVAL = EvaluationRecord(
+    task="retrieval",
+    task_version=2,
+    params={"ks": [1]},
+    dataset=DatasetRecord(id="coco", revision="r7", split="test", n_samples=5000, fingerprint="da7a"),
+    status="ok",
+    seconds={"load": 1.0, "score": 0.5},
+    encoded=ENCODED,
+    metrics={
+        "recall@1": Metric(value=0.5, low=0.25, high=0.75, n=5000, chance=0.0002, method="Wilson"),
+        "hub": Metric(value=0.1, n=5000, reason="no interval: resampled vectors have other neighbours"),
+        "isoscore": Metric(value=None, reason="of rank 3 at most"),
+    },
+    controls={"tie_rate": Metric(value=0.0, n=5000)},
+    notes=["captions as they stand"],
+)
+MISSING = EvaluationRecord(
+    task="zero-shot",
+    task_version=1,
+    params={},
+    dataset=DatasetRecord(id="imagenet"),
+    status="unavailable",
+    reason="no folder imagenet: clipbench data get imagenet",
+)
+RESULT = Result(
+    clipbench_version="9.1",
+    created="2026-11-24T12:34:56+00:00",
+    command=["clipbench", "run", "--model", "vit-b-32"],
+    seed=3,
+    environment={"torch": "2.9"},
+    model={"ref": "vit-b-32", "id": "open_clip:ViT-B-32/openai", "fingerprint": "f00", "n_parameters": 151277313},
+    evaluations=[RETRIEVAL, MISSING],
+)
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Return a function that runs a command in a folder with the run `run`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    write_result(RESULT, tmp_path / "run")
+
+    def call(*arguments: str) -> Done:
+        with pytest.raises(SystemExit) as end:
+            main([*arguments])
+        captured = capsys.readouterr()
+        return Done(int(end.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+def write(folder: Path, data: dict[str, Any]) -> None:
+    (folder / "run/result.json").write_text(json.dumps(data))
+
+
+def test_a_run_is_shown_with_whose_it_is_and_what_is_missing(call: Call) -> None:
+    done = call("show", "run")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "vit-b-32  open_clip:ViT-B-32/openai, 151,277,313 parameters, fingerprint f00",
+        "coco, imagenet; seed 3; 2026-11-24 12:34 UTC; clipbench 9.1",
+        "",
+        "retrieval@coco  5,000 images, encoded 3 images (5 stored) and 4 texts (6 stored), 1.5 s",
+        "  recall@1  50.0 %  [25.0, 75.0]  chance 0.0 %  n 5,000",
+        "  hub       10.0 %                              n 5,000",
+        "  isoscore       -                undefined: of rank 3 at most",
+        "  note: captions as they stand",
+        "",
+        "zero-shot@imagenet  unavailable: no folder imagenet: clipbench data get imagenet",
+        "",
+        "missing: 1 of 2 evaluations: zero-shot@imagenet",
+    ]
+
+
+def test_the_lines_of_an_evaluation_are_those_that_run_printed(call: Call, tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).normal(size=(2, 20, 8)).astype(np.float32)
+    np.savez(tmp_path / "v.npz", images=vectors[0], texts=vectors[1])
+    ran = call("run", "--model", "embeddings:v.npz", "--tasks", "retrieval", "--out", "made", "--no-report")
+    shown = call("show", "made")
+    assert ran.status == shown.status == 0 and len(ran.out.splitlines()) > 8
+    assert shown.out.splitlines()[3:] == ran.out.splitlines()[:-1]  # the last says where the results are
+
+
+def test_one_task_is_shown(call: Call) -> None:
+    for asked in ("retrieval", "retrieval@coco"):
+        done = call("show", "run", "--task", asked)
+        assert "recall@1" in done.out and "zero-shot" not in done.out and "missing" not in done.out
+    both = call("show", "run", "--task", "retrieval", "--task", "zero-shot")
+    assert both.out == call("show", "run").out
+    alone = call("show", "run", "--task", "zero-shot").out
+    assert "missing: 1 of 1 evaluations: zero-shot@imagenet" in alone and "recall@1" not in alone
+
+
+def test_all_shows_what_run_does_not_print(call: Call) -> None:
+    lines = call("show", "run", "--all").out.splitlines()
+    assert set(call("show", "run").out.splitlines()) <= set(lines)
+    for line in (
+        "command: clipbench run --model vit-b-32",
+        "environment: torch 2.9",
+        "  data: revision r7, split test, fingerprint da7a",
+        "  task: version 2, ks [1]",
+        "    tie_rate  0.0 %      n 5,000",
+        "  95 % interval by Wilson: recall@1",
+        "  no interval: resampled vectors have other neighbours: hub",
+    ):
+        assert line in lines, line
+
+
+def test_an_old_run_is_shown_and_nothing_is_made_up(call: Call, tmp_path: Path) -> None:
+    data = asdict(replace(RESULT, model={}, created=""))
+    for evaluation in data["evaluations"]:
+        del evaluation["encoded"], evaluation["files"]
+        for metric in evaluation["metrics"].values():
+            del metric["published"], metric["column"], metric["influence"]
+    write(tmp_path, data)
+    lines = call("show", "run", "--all").out.splitlines()
+    assert lines[0] == "unnamed model  fingerprint not recorded"
+    assert lines[1] == "coco, imagenet; seed 3; date not recorded; clipbench 9.1"
+    assert "retrieval@coco  5,000 images, 1.5 s" in lines
+
+
+def test_a_run_of_nothing_says_so(call: Call, tmp_path: Path) -> None:
+    write(tmp_path, asdict(replace(RESULT, evaluations=[])))
+    assert call("show", "run").out.splitlines()[-1] == "missing: the run has no evaluation"
+
+
+def test_names_cannot_steer_the_terminal(call: Call, tmp_path: Path) -> None:
+    hostile = "\x1b[2J\x07\r\u202eevil\nname"
+    dataset = replace(RETRIEVAL.dataset, id=hostile)
+    record = replace(RETRIEVAL, dataset=dataset, notes=[hostile], metrics={hostile: Metric(value=0.5, n=3)})
+    write(tmp_path, asdict(replace(RESULT, evaluations=[record], model={"ref": hostile})))
+    out = call("show", "run", "--all").out
+    assert "evil name" in out and not {"\x1b", "\x07", "\r", "\u202e"} & set(out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "Missing argument 'RUN'"),
+        (["nowhere"], "no result.json in nowhere: expected a folder that `clipbench run` finished"),
+        (["run", "--task", "retrieva"], "--task retrieva: the run has no such task: did you mean 'retrieval'?"),
+        (["run", "--task", "retrieval@flickr"], "--task retrieval@flickr: the run has no such task"),
+        (["run", "run"], "unexpected extra argument"),
+    ],
+)
+def test_what_is_wrong_is_one_line(call: Call, arguments: list[str], told: str) -> None:
+    done = call("show", *arguments)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("clipbench: ") and done.err.count("\n") == 1 and told in done.err, done.err
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "is not JSON"),
+        ('{"schema_version": 99}', "has schema version 99"),
+        ('{"schema_version": 1}', "is not a clipbench result"),
+    ],
+)
+def test_a_damaged_run_is_one_line(call: Call, tmp_path: Path, content: str, told: str) -> None:
+    (tmp_path / "run/result.json").write_text(content)
+    done = call("show", "run")
+    assert done.status == 2 and done.err.count("\n") == 1 and told in done.err
+
+
+def test_a_folder_of_runs_is_told_with_one_of_them(call: Call, tmp_path: Path) -> None:
+    done = call("show", str(tmp_path))
+    assert done.status == 2 and f"{tmp_path} holds 1 run: name one, such as {tmp_path / 'run'}" in done.err
+
+
+def test_a_value_that_is_no_number_is_told(call: Call, tmp_path: Path) -> None:
+    metric = replace(RETRIEVAL.metrics["hub"], value=float("inf"))
+    write(tmp_path, asdict(replace(RESULT, evaluations=[replace(RETRIEVAL, metrics={"hub": metric})])))
+    done = call("show", "run")
+    assert (done.status, done.out) == (2, "") and "retrieval@coco hub has value inf, expected a number" in done.err

@@ -1,0 +1,306 @@
+"""The report in a browser: read, printed, used by keyboard, without scripts, and by who wants to break it."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from clipbench.result import Curve, Metric, Run
+from clipbench_reports.html import write_report
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Python's playwright is not installed")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+AXE = Path(__file__).parents[2] / ".axe" / "node_modules" / "axe-core" / "axe.min.js"
+PAYLOADS = (
+    '<script>window.broken = "script"</script>',
+    "<img src=x onerror=\"window.broken = 'img'\">",
+    '"><svg onload="window.broken = 1"></svg>',
+    "'\"--></style></script></template></title><script>window.broken = 2</script>",
+    "javascript:window.broken=3",
+    "{{ 7 * 7 }}{% raw %}",
+)
+NAMES = ("cube", "sphere", "cylinder")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Start a headless Chromium, Debian's or any other that is on the path."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no Chromium on the path: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def reports(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> SimpleNamespace:
+    """Write the reports of one model and of two."""
+    folder = tmp_path_factory.mktemp("reports")
+    runs = []
+    for place in range(2):
+        found = parts.standard(seed=place, skill=1 - place / 2)
+        found["retrieval@scenes"]["samples"]["caption"] = np.array([f"caption {k}" for k in range(1000)], object)
+        run = parts.write_run(folder / f"run{place}", found)
+        parts.write_thumbnails(run.folder, [f"{k:032x}" for k in range(2000)])
+        runs.append(run)
+    write_report(runs[:1], folder / "one.html")
+    write_report(runs, folder / "many.html")
+    return SimpleNamespace(one=folder / "one.html", many=folder / "many.html")
+
+
+@pytest.fixture
+def visit(browser: "Browser") -> Iterator[Callable[..., "Page"]]:
+    """Return a function that opens a file; what the page logs, fails or asks for is a failure of the test."""
+    trouble: list[str] = []
+    contexts = []
+
+    def refuse(dialog: Any) -> None:
+        trouble.append(dialog.message)
+        dialog.dismiss()
+
+    def make(path: Path, *, width: int = 1200, **options: Any) -> "Page":
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: trouble.append(message.text))
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("dialog", refuse)
+        page.on(
+            "request", lambda sent: trouble.extend([sent.url] if not sent.url.startswith(("file:", "data:")) else [])
+        )
+        page.goto(path.as_uri())
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not trouble
+
+
+Visit = Callable[..., "Page"]
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [("one", 1600, "light"), ("one", 360, "dark"), ("many", 360, "light"), ("many", 1600, "dark")],
+)
+def test_axe_finds_no_fault(reports: SimpleNamespace, visit: Visit, name: str, width: int, scheme: str) -> None:
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed: make axe")
+    page = visit(getattr(reports, name), width=width, color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    assert found["passes"] and not [
+        (fault["id"], fault["help"], fault["nodes"][0]["html"]) for fault in found["violations"]
+    ]
+
+
+@pytest.mark.parametrize("width", [320, 360, 800, 1600])
+@pytest.mark.parametrize("name", ["one", "many"])
+def test_nothing_reaches_beyond_the_page_at_any_width(
+    reports: SimpleNamespace, visit: Visit, name: str, width: int
+) -> None:
+    page = visit(getattr(reports, name), width=width)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_without_scripts_everything_is_there_to_read(reports: SimpleNamespace, visit: Visit) -> None:
+    page = visit(reports.many, java_script_enabled=False)
+    assert page.locator("button, input").count() == 0
+    rows = page.locator("#scorecard ~ table tr")
+    assert rows.count() > 60 and all(row.is_visible() for row in rows.all()[:60])
+    assert page.locator(".failures img").count() > 20
+
+
+def open_table(page: "Page") -> Any:
+    """Open the table of each class's recall, and return it."""
+    fold = page.locator("details", has_text="Recall of each class")
+    fold.locator("summary").click()
+    return fold.locator("table")
+
+
+def column(table: Any, place: int) -> list[str]:
+    """Return the texts of a column."""
+    return [row.locator("th, td").nth(place).inner_text() for row in table.locator("tbody tr").all()]
+
+
+def test_a_table_is_sorted_by_numbers_both_ways_and_back_by_keyboard(reports: SimpleNamespace, visit: Visit) -> None:
+    page = visit(reports.one)
+    table = open_table(page)
+    before, head = column(table, 2), table.locator("th", has_text="Recall")
+    rising = sorted(before, key=float)
+    button = head.get_by_role("button", name="Sort by Recall, %")
+    for order, expected in (("ascending", rising), ("descending", rising[::-1]), ("none", before)):
+        button.press("Enter")
+        assert head.get_attribute("aria-sort") == order
+        assert column(table, 2) == expected
+
+
+def test_words_are_sorted_as_words(reports: SimpleNamespace, visit: Visit) -> None:
+    table = open_table(visit(reports.one))
+    table.get_by_role("button", name="Sort by Class").click()
+    names = column(table, 0)
+    assert names == sorted(names) and names[0] == "arch"
+
+
+def test_rows_of_the_scorecard_are_sorted_within_their_headings_and_those_without_a_number_come_last(
+    reports: SimpleNamespace, visit: Visit
+) -> None:
+    page = visit(reports.one)
+    card = page.locator("table.on-axis")
+    card.get_by_role("button", name="Sort by Chance").click()
+    body = card.locator("tbody", has_text="zero-shot on scenes")
+    assert [row.locator("td").nth(3).inner_text().strip() for row in body.locator("tr.line").all()] == [
+        "10.0", "10.0", "50.0", "–"
+    ]  # fmt: skip
+    assert body.locator("tr").first.inner_text().strip() == "zero-shot on scenes"
+
+
+def test_a_filter_keeps_matching_rows_with_their_headings(reports: SimpleNamespace, visit: Visit) -> None:
+    page = visit(reports.one)
+    page.get_by_label("Filter rows").first.fill("acc5")
+    shown = [row.inner_text() for row in page.locator("table.on-axis tbody tr").all() if row.is_visible()]
+    assert len(shown) == 2 and shown[0] == "zero-shot on scenes" and "acc5" in shown[1]
+    assert page.get_by_role("status").first.inner_text().startswith("1 of ")
+    page.get_by_label("Filter rows").first.fill("")
+    assert all(row.is_visible() for row in page.locator("table.on-axis tbody tr").all())
+
+
+def test_a_model_that_is_not_picked_is_hidden_everywhere_and_comes_back(reports: SimpleNamespace, visit: Visit) -> None:
+    page = visit(reports.many)
+    label = page.locator(".picker label").nth(1)
+    mine = page.locator("section [data-model='1']")
+    assert mine.count() > 20
+    label.locator("input").press("Space")
+    assert not any(each.is_visible() for each in mine.all())
+    assert page.locator("section [data-model='0']").first.is_visible()
+    label.click()
+    assert all(each.is_visible() for each in mine.all())
+
+
+def test_light_and_dark_are_switched_and_paper_is_white(reports: SimpleNamespace, visit: Visit) -> None:
+    page = visit(reports.one, color_scheme="light")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(ground) == "rgb(255, 255, 255)"
+    page.get_by_role("button", name="Dark").click()
+    assert page.evaluate(ground) == "rgb(22, 23, 26)"
+    assert page.get_by_role("button", name="Light").is_visible()
+    page.emulate_media(media="print")
+    assert page.evaluate(ground) == "rgb(255, 255, 255)"
+    assert not any(each.is_visible() for each in page.locator("button, input").all())
+    folded = page.locator("details table, details .failures")
+    assert folded.count() > 3 and all(each.is_visible() for each in folded.all())
+
+
+def test_pointing_at_a_dot_shows_its_picture_and_its_name(reports: SimpleNamespace, visit: Visit) -> None:
+    page = visit(reports.one)
+    figure = page.locator("figure:has(template.points)")
+    figure.scroll_into_view_if_needed()
+    first = page.evaluate(
+        """() => {
+          const path = document.querySelector("figure:has(template.points) path.specks");
+          const [, x, y] = path.getAttribute("d").match(/M([-\\d.]+) ([-\\d.]+)/);
+          const at = new DOMPoint(x, y).matrixTransform(path.ownerSVGElement.getScreenCTM());
+          return [at.x, at.y];
+        }"""
+    )
+    page.mouse.move(*first)
+    assert figure.locator(".pointed").inner_text().startswith("pair-")
+    page.mouse.move(0, 0)
+    assert not figure.locator(".pointed").is_visible()
+
+
+def test_every_stop_of_the_keyboard_is_in_sight_and_outlined(reports: SimpleNamespace, visit: Visit) -> None:
+    page = visit(reports.one, width=360)
+    seen: list[str] = []
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        stop = page.evaluate(
+            """() => {
+              const each = document.activeElement, box = each.getBoundingClientRect(), style = getComputedStyle(each);
+              const isIn = box.right > 0 && box.left < innerWidth && box.bottom > 0 && box.top < innerHeight;
+              return { tag: each.tagName, html: each.outerHTML.slice(0, 80), isIn: isIn && box.width * box.height > 0,
+                       isOutlined: style.outlineStyle !== "none" };
+            }"""
+        )
+        if stop["tag"] == "BODY":  # after the last
+            break
+        assert stop["isIn"] and stop["isOutlined"], stop
+        seen.append(stop["tag"])
+    assert {"A", "BUTTON", "INPUT", "SUMMARY"} <= set(seen) and len(seen) > 20
+
+
+def hostile(run: Callable[..., Run], parts: SimpleNamespace, payload: str) -> list[Run]:
+    """Return two runs in which every word that can come from data or from a model is a payload."""
+    rng = np.random.default_rng(0)
+    words = np.array([payload] * 20, object)
+    margin, wrong = np.linspace(-1, 0.5, 20), np.zeros(20)
+    samples = {
+        **dict.fromkeys(["sample_id", "image", "caption", "preferred", "subset", "direction"], words),
+        **dict.fromkeys(["object", "word", "predicted", "written", "read", "condition", "label"], words),
+        **dict.fromkeys(["acc1", "micro/text_acc", "attacked_acc", "reading_acc", "attack_success"], wrong),
+        "chosen_caption": words, "chosen_image": words, "confidence": np.full(20, 0.5), "margin": margin,
+    }  # fmt: skip
+    ranked = samples | {"direction": np.array(["image_retrieval"] * 20, object), "image_retrieval_rank": wrong + 9}
+    bad = Metric(value=None, reason=payload, unit=payload)
+    curve = Curve(x=[0.0, 1.0], y=[0.0, 1.0], x_label=payload, y_label=payload)
+    own = {"metrics": {payload: bad, f"{payload}/x": bad}, "curves": {payload: curve}, "notes": [payload]}
+    gap = parts.modality_gap(rng, n=40)
+    gap["arrays"]["pair_id"] = np.array([payload] * 40)
+    classes = parts.zero_shot(rng, (payload, *NAMES), n=60)
+    found = {
+        f"zero-shot@{payload}": classes | {"controls": {payload: bad}, "params": {payload: payload}},
+        "retrieval@d": {"samples": ranked} | own,
+        "composition@d": {"samples": samples} | own,
+        "text-in-image@d": {"samples": samples} | own,
+        "modality-gap@d": gap,
+        f"{payload}@d": own,
+        "other@x": {"status": "failed", "reason": payload},
+    }
+    facts = {"ref": payload, "id": payload, "notes": [payload], "family": payload}
+    other = {"command": ["clipbench", payload], "environment": {payload: payload, "device": payload}}
+    return [run(found, name=name, model=facts, **other) for name in ("a", "b")]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_nothing_that_data_say_is_run(
+    make_run: Callable[..., Run], parts: SimpleNamespace, visit: Visit, tmp_path: Path, payload: str
+) -> None:
+    runs = hostile(make_run, parts, payload)
+    for place, some in enumerate((runs[:1], runs)):
+        write_report(some, tmp_path / f"{place}.html")
+        page = visit(tmp_path / f"{place}.html", bypass_csp=True)  # escaping alone has to do
+        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        for field in page.locator("input[type=search]").all():
+            field.fill("x")
+            field.fill("")
+        assert page.evaluate("window.broken") is None
+        assert page.locator("script").count() == 1
+        assert page.evaluate(
+            "[...document.querySelectorAll('*')].filter((each) => [...each.attributes].some(({ name, value }) =>"
+            " name.startsWith('on') || /^\\s*javascript:/i.test(value) && name !== 'aria-label')).length"
+        ) == 0  # fmt: skip
+        assert payload in str(page.locator("main").text_content())
+
+
+def test_long_and_strange_words_are_laid_out(
+    make_run: Callable[..., Run], parts: SimpleNamespace, visit: Visit, tmp_path: Path
+) -> None:
+    run = make_run(model={"ref": parts.hostile})
+    (run.result.evaluations[0]).notes.append("w" * 5000)
+    runs = hostile(make_run, parts, parts.hostile + "ש" * 5000)
+    write_report([run, *runs], tmp_path / "report.html")
+    for width in (360, 1200):
+        page = visit(tmp_path / "report.html", width=width)
+        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
