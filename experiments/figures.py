@@ -31,7 +31,7 @@ settings come before ours. Text is 8 pt, fonts are embedded as TrueType (type 42
 file of vectors, and equal runs give equal files.
 
 Colours and shapes mean one thing everywhere, in the report too: images are blue discs and full lines, texts orange
-squares and broken lines, what joins the two is grey, what belongs to neither is black, chance is dotted. In print
+squares (hollow in dense clouds) and broken lines, what joins the two is grey, what belongs to neither is black, chance is dotted. In print
 without colour the shapes tell them apart.
 
 [modality-gap.md](modality-gap.md) defines what the figures of the modality gap show.

@@ -1,6 +1,7 @@
 """All metrics that are fractions, on one axis; and what is between two models."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -88,36 +89,47 @@ def compare(found: Sequence[Difference], labels: tuple[str, str]) -> Figure:
     shown = [each for each in found if each.base.unit == "fraction"]
     if not shown:
         raise Lacking("the runs share no metric that is a fraction")
-    names = _difference_names(shown)
+    by_evaluation: dict[str, list[Difference]] = {}
+    for each in shown:
+        by_evaluation.setdefault(each.evaluation, []).append(each)
     ends = [end for each in shown for end in (each.value, each.low, each.high) if end is not None]
     axis = nice_axis([0, *(100 * end for end in ends)], "Difference, percentage points")
-    rows = range(len(shown))
-    better, worse = (sum(1 for each in shown if _goes(each) == way) for way in (1, -1))
+    verdicts = Counter(each.verdict for each in shown)
+    n_others = len(shown) - verdicts["better"] - verdicts["worse"]
+    last = next(reversed(by_evaluation))
     return Figure(
-        title=f"{labels[1]} against {labels[0]}: {better} better, {worse} worse, "
-        f"{len(shown) - better - worse} without evidence either way.",
+        title=f"{labels[1]} against {labels[0]}: {verdicts['better']} better, {verdicts['worse']} worse, {n_others} neither.",
         panels=[
-            Panel(
-                x=axis,
-                y=Axis(low=len(shown) - 0.5, high=-0.5, ticks=rows, names=names),
-                marks=[
-                    Rule(at=0, axis="x", role="ink"),
-                    Ranges(
-                        xs=[100 * each.value for each in shown],
-                        ys=list(rows),
-                        lows=[math.nan if each.low is None else 100 * each.low for each in shown],
-                        highs=[math.nan if each.high is None else 100 * each.high for each in shown],
-                        role="ink",
-                        name=f"{labels[1]} minus {labels[0]}",
-                        is_upright=False,
-                        ids=[f"{each.evaluation}/{each.name}" for each in shown],
-                    ),
-                ],
-                aspect=ROW * len(shown) + 0.05,
-            )
+            _difference_panel(name, rows, axis, f"{labels[1]} minus {labels[0]}", is_last=name == last)
+            for name, rows in by_evaluation.items()
         ],
         reading="Differences in percentage points, to the right where the second model has the larger value, with 95 % "
-        "intervals paired by sample; a value without a bar has no paired interval. ↓: less is better.",
+        "intervals paired by sample; a value without a bar has no paired interval. ↓: less is better. Better and worse "
+        "are the verdicts of paired tests, corrected for their number (Holm).",
+    )
+
+
+def _difference_panel(evaluation: str, found: Sequence[Difference], x: Axis, name: str, *, is_last: bool) -> Panel:
+    arrows = {True: "", False: " ↓", None: ""}
+    names = [shorten(each.name, NAME_LENGTH) + arrows[each.base.higher_is_better] for each in found]
+    return Panel(
+        title=evaluation,
+        x=x if is_last else replace(x, names=[""] * len(x.ticks), label=""),
+        y=Axis(low=len(found) - 0.5, high=-0.5, ticks=range(len(found)), names=names),
+        marks=[
+            Rule(at=0, axis="x", role="ink"),
+            Ranges(
+                xs=[100 * each.value for each in found],
+                ys=list(range(len(found))),
+                lows=[math.nan if each.low is None else 100 * each.low for each in found],
+                highs=[math.nan if each.high is None else 100 * each.high for each in found],
+                role="ink",
+                name=name,
+                is_upright=False,
+                ids=[f"{each.evaluation}/{each.name}" for each in found],
+            ),
+        ],
+        aspect=ROW * len(found) + 0.03,
     )
 
 
@@ -171,21 +183,3 @@ def _marks(rows: Sequence[_Row], labels: Sequence[str]) -> list[Mark]:
             xs, ys, ids = zip(*published, strict=True)
             marks.append(Dots(xs=xs, ys=ys, role="pair", name="published", ids=ids))
     return marks
-
-
-def _difference_names(found: Sequence[Difference]) -> list[str]:
-    """Return the names of metrics, with the evaluation where several have a metric of the name."""
-    arrows = {True: "", False: " ↓", None: ""}
-    names = [each.name for each in found]
-    whole = [f"{each.name}, {each.evaluation}" if names.count(each.name) > 1 else each.name for each in found]
-    return [
-        shorten(name, NAME_LENGTH) + arrows[each.base.higher_is_better] for name, each in zip(whole, found, strict=True)
-    ]
-
-
-def _goes(each: Difference) -> int:
-    """Return 1 where the interval says better, -1 where it says worse, 0 where it says neither."""
-    if each.low is None or each.high is None or each.low <= 0 <= each.high:
-        return 0
-    sign = 1 if each.low > 0 else -1
-    return -sign if each.base.higher_is_better is False else sign
