@@ -30,7 +30,7 @@ demo: $(READY)  ## measure the bundled model on the generated world, offline, an
 	$(BIN)/clipbench run --model tiny --tasks all --suite scenes
 
 test: $(READY)  ## run the tests
-	$(BIN)/pytest --quiet
+	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 2 --dist loadfile
 
 test-slow: $(READY)  ## run the tests that take longer
 	$(BIN)/pytest --quiet -m slow
