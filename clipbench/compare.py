@@ -6,13 +6,11 @@ from typing import Literal
 
 from clipbench import significance, stats
 from clipbench.errors import NotComparable, UsageError
-from clipbench.foreign_names import is_higher_better
-from clipbench.foreign_results import Values
+from clipbench.foreign_results import BARE, Values
 from clipbench.paired import Flips, Generators, paired
 from clipbench.pairing import Pair, Tables, common_pairs, other_facts, read_tables, refusal
 from clipbench.result import Metric, Run
 
-BARE = "only values are known"
 VALUES_ONLY = (
     "only values are compared: without samples there is no interval and no test, and that data, prompts and protocol "
     "are the same is taken on trust"
@@ -235,20 +233,14 @@ def _of_values(base: Run | Values, candidate: Run | Values) -> Comparison:
 def _named(side: Run | Values) -> dict[str, _Named]:
     """Return the values of either side by ``task@data/metric``."""
     if isinstance(side, Values):
-        return {key: _bare(key, value) for key, value in side.values.items()}
+        parts = ((key, *key.partition("/"), metric) for key, metric in side.metrics.items())
+        return {key: _Named(evaluation, name, metric, is_bare=True) for key, evaluation, _, name, metric in parts}
     return {
         f"{evaluation.name}/{name}": _Named(evaluation.name, name, metric)
         for evaluation in reversed(side.result.evaluations)  # of one that was made twice, the first is compared
         for name, metric in evaluation.metrics.items()
         if metric.value is not None
     }
-
-
-def _bare(key: str, value: float) -> _Named:
-    evaluation, _, name = key.partition("/")
-    unit = "fraction" if 0 <= value <= 1 else "value"
-    metric = Metric(value=value, unit=unit, higher_is_better=is_higher_better(name), reason=f"no interval: {BARE}")
-    return _Named(evaluation, name, metric, is_bare=True)
 
 
 def _of_value(before: _Named, after: _Named) -> Difference:

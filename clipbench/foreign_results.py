@@ -21,15 +21,18 @@ from clipbench.foreign_names import (
     clip_benchmark_metric,
     clip_benchmark_name,
     datacomp_name,
+    is_higher_better,
     mieb_metric,
     open_clip_name,
 )
-from clipbench.result import Run, read_run
+from clipbench.result import Metric, Run, read_run
 
 EXPECTED = (
     "expected a run folder or result.json, a CLIP_benchmark JSON or CSV, a results.jsonl of DataComp or open_clip, "
     "or a JSON of MIEB"
 )
+
+BARE = "only values are known"
 
 ARTEFACT = "MIEB's is 0 whatever the model, as an item has one picture"
 
@@ -47,6 +50,19 @@ class Values:
     """By ``task@data/metric``."""
     notes: list[str] = field(default_factory=list)
     """What the file holds and ``values`` does not."""
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """The values as metrics without an interval, in the unit and direction that their names tell."""
+        return {
+            key: Metric(
+                value=value,
+                unit="fraction" if 0 <= value <= 1 else "value",
+                higher_is_better=is_higher_better(key.partition("/")[2]),
+                reason=f"no interval: {BARE}",
+            )
+            for key, value in self.values.items()
+        }
 
 
 def open_results(path: Path) -> Run | Values:

@@ -23,9 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.errors import UsageError, did_you_mean
-
-HUNDREDTHS = ("fraction", "difference")
-"""Units in which a percentage point means something."""
+from clipbench.units import PERCENT
 
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -70,7 +68,7 @@ class Tolerance:
 
     def suits(self, unit: str) -> bool:
         """Say whether it means something for metrics of a unit: a bare number is no way to write a part of 100 %."""
-        return self.kind == "relative" or (self.kind == "points") == (unit in HUNDREDTHS)
+        return self.kind == "relative" or (self.kind == "points") == (unit in PERCENT)
 
     def allowed(self, base: float) -> float:
         """Return how much worse than the base a metric may be, in its unit."""

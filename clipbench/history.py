@@ -143,7 +143,10 @@ def _step_of(run: Run) -> float:
             f"{run.folder} is of no known training step: expected runs of checkpoints called step-N, checkpoint-N or"
             " epoch_N, made by this version of clipbench or a newer one"
         )
-    return _number(step)
+    try:
+        return _number(step)
+    except TypeError as error:
+        raise ClipbenchError(f"run {run.folder}: the model's step {error}: make the run again") from error
 
 
 def _check_alike(runs: Sequence[Run]) -> None:

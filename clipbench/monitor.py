@@ -19,7 +19,7 @@ import numpy as np
 
 from clipbench.clip.log import log_line
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.monitored import as_array, constants, equal_inputs, n_inputs
+from clipbench.monitored import as_array, constants, encoded, equal_inputs, n_inputs
 from clipbench.scalars import Number, Scalars, pair_scalars
 
 if TYPE_CHECKING:
@@ -62,14 +62,14 @@ class Limits:
     """Largest ``image_cone`` and ``text_cone``, mean cosine of different inputs. Seen: 0.05 to 0.53 trained, 0.47 to
     0.78 random. 1 is one direction for everything."""
     effective_rank: Number | None = 4.0
-    """Smallest ``image_effective_rank`` and ``text_effective_rank``, in dimensions; a quarter of what can be filled, one
-    less than there are distinct pictures or texts, where that is less. Seen: 30 and more trained, 15 and more random. A
-    tower that has collapsed onto a line has 1."""
+    """Smallest ``image_effective_rank`` and ``text_effective_rank``, in dimensions; a quarter of what can be filled,
+    one less than there are distinct pictures or texts, where that is less. Seen: 30 and more trained, 15 and more
+    random. A tower that has collapsed onto a line has 1."""
     duplicates: Number | None = 0.05
     """Largest ``image_duplicates`` and ``text_duplicates``, share of different inputs with one vector. Seen: 0. Real
     data hold some pictures twice in other words (resized, recompressed), hence not 0."""
     non_finite: Number | None = 0.0
-    """Largest ``non_finite``, share of vectors that are not finite or zero: one is too many, as it spreads to the loss."""
+    """Largest ``non_finite``, share of vectors that are not finite or zero: one is too many, it spreads to the loss."""
 
     def __post_init__(self) -> None:
         for name, most in {"cone": 1.0, "duplicates": 1.0, "non_finite": 1.0, "effective_rank": float("inf")}.items():
@@ -91,13 +91,13 @@ class Monitor:
     """
 
     images: "torch.Tensor | Mapping[str, torch.Tensor] | None" = None
-    """Preprocessed pictures, as the model takes them: held out from training, a few hundred. None when only vectors will
-    be given."""
+    """Preprocessed pictures, as the model takes them: held out from training, a few hundred. None when only vectors
+    will be given."""
     texts: "torch.Tensor | Mapping[str, torch.Tensor] | None" = None
     """Tokens of their captions, in the same order; a mapping such as a transformers tokeniser returns will do."""
     limits: Limits = field(default_factory=Limits)
     on_alarm: Literal["warn", "raise"] | Callable[[Alarm], object] = "warn"
-    """``warn`` (a ``CollapseWarning``), ``raise`` (a ``CollapseError``), or a function that is called with each alarm."""
+    """``warn`` (a ``CollapseWarning``), ``raise`` (a ``CollapseError``), or a function to call with each alarm."""
     log: str | Path | None = None
     """File to which scalars and alarms are added, a line of JSON each, as ``clipbench train`` logs its own."""
     batch_size: int = 64
@@ -143,8 +143,6 @@ class Monitor:
         return values
 
     def _measured(self, model: "torch.nn.Module") -> Scalars:
-        from clipbench.monitored import encoded
-
         if self.images is None or self.texts is None:
             raise UsageError("the monitor has no pairs: Monitor(images=..., texts=...), or monitor.vectors(...)")
         images, texts = encoded(model, self.images, self.texts, batch_size=self.batch_size)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from clipbench.arrays import dot_blocks, unit
-from clipbench.metrics import cone, cross_ranks, effective_rank, modality_gap, pair_cosine, recall_at_k
+from clipbench.metrics import cross_ranks, effective_rank, pair_geometry, recall_at_k
 
 SAME = 1 - 1e-6
 """Cosine from which two vectors are one: float32 tells them apart no longer once both towers' rounding has gone in."""
@@ -53,13 +53,14 @@ def pair_scalars(
     if share:
         return {**dict.fromkeys(_NAMES), "n_pairs": len(images), "non_finite": share}
     images, texts = unit(images), unit(texts)
+    geometry = pair_geometry(images, texts)
     by_image, by_text = cross_ranks(images, texts, np.arange(len(images)))
     image_copies, text_copies = _copies(images, same_images), _copies(texts, same_texts)
     values = (
-        modality_gap(images, texts).value,
-        cone(images).value,
-        cone(texts).value,
-        float(pair_cosine(images, texts).mean()),
+        geometry.modality_gap.value,
+        geometry.image_cone.value,
+        geometry.text_cone.value,
+        float(geometry.pair_cosine.mean()),
         float(recall_at_k(by_text, 1).mean()),
         float(recall_at_k(by_image, 1).mean()),
         effective_rank(images).value,

@@ -104,21 +104,10 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
 
 
 def _metrics(side: "Run | Values") -> "dict[str, Metric]":
-    from clipbench.foreign_names import is_higher_better
     from clipbench.foreign_results import Values
     from clipbench.gate import metrics_of
-    from clipbench.result import Metric
 
-    if not isinstance(side, Values):
-        return metrics_of(side)
-    return {
-        name: Metric(
-            value=value,
-            unit="fraction" if 0 <= value <= 1 else "value",
-            higher_is_better=is_higher_better(name.partition("/")[2]),
-        )
-        for name, value in side.values.items()
-    }
+    return side.metrics if isinstance(side, Values) else metrics_of(side)
 
 
 def _amount(text: str) -> float:

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from clipbench.cli.main import SETTINGS
-from clipbench.cli.summary import evaluation_lines, metric_lines
 from clipbench.errors import UsageError, did_you_mean
-from clipbench.result import EvaluationRecord, Metric, Result
+
+if TYPE_CHECKING:
+    from clipbench.result import EvaluationRecord, Metric, Result
 
 
 @click.command(context_settings=SETTINGS)
@@ -35,7 +37,7 @@ def show(run: Path, tasks: tuple[str, ...], shows_all: bool, traceback: bool) ->
         click.echo(_printable(line))
 
 
-def _chosen(records: Sequence[EvaluationRecord], tasks: Sequence[str]) -> list[EvaluationRecord]:
+def _chosen(records: "Sequence[EvaluationRecord]", tasks: Sequence[str]) -> "list[EvaluationRecord]":
     for asked in tasks:
         if not any(asked in (record.task, record.name) for record in records):
             known = {record.name for record in records} | {record.task for record in records}
@@ -43,7 +45,7 @@ def _chosen(records: Sequence[EvaluationRecord], tasks: Sequence[str]) -> list[E
     return [record for record in records if not tasks or record.task in tasks or record.name in tasks]
 
 
-def _headline(result: Result) -> Iterator[str]:
+def _headline(result: "Result") -> Iterator[str]:
     model = result.model
     ref, name = str(model.get("ref") or "unnamed model"), model.get("id")
     parameters = model.get("n_parameters")
@@ -59,21 +61,26 @@ def _headline(result: Result) -> Iterator[str]:
     yield f"{', '.join(data) or 'no data'}; seed {result.seed}; {made}; clipbench {result.clipbench_version}"
 
 
-def _provenance(result: Result) -> Iterator[str]:
+def _provenance(result: "Result") -> Iterator[str]:
     yield f"command: {' '.join(result.command)}"
     yield f"environment: {_pairs(result.environment)}"
     yield f"model: {_pairs(result.model)}"
 
 
-def _evaluation(result: Result, record: EvaluationRecord) -> list[str]:
+def _evaluation(result: "Result", record: "EvaluationRecord") -> list[str]:
+    from clipbench.cli.summary import evaluation_lines
+    from clipbench.export.reading import why_missing
+
     if record.status != "ok":
-        return [f"{record.name}  {_why(record)}"]
+        return [f"{record.name}  {why_missing(record)}"]
     is_precomputed = str(result.model.get("ref")).startswith("embeddings:")
     return evaluation_lines(record, is_precomputed=is_precomputed)
 
 
-def _rest(record: EvaluationRecord) -> Iterator[str]:
+def _rest(record: "EvaluationRecord") -> Iterator[str]:
     """Return what ``run`` does not print."""
+    from clipbench.cli.summary import metric_lines
+
     data = record.dataset
     yield f"  data: revision {data.revision}, split {data.split}, fingerprint {data.fingerprint}"
     yield f"  task: version {record.task_version}{''.join(f', {key} {value}' for key, value in record.params.items())}"
@@ -84,7 +91,7 @@ def _rest(record: EvaluationRecord) -> Iterator[str]:
         yield f"  {method}: {', '.join(names)}"
 
 
-def _by_method(metrics: Mapping[str, Metric]) -> dict[str, list[str]]:
+def _by_method(metrics: "Mapping[str, Metric]") -> dict[str, list[str]]:
     """Return the names of the metrics by how their interval was made, or by why there is none."""
     found: dict[str, list[str]] = {}
     for name, metric in metrics.items():
@@ -94,15 +101,11 @@ def _by_method(metrics: Mapping[str, Metric]) -> dict[str, list[str]]:
     return found
 
 
-def _missing(records: Sequence[EvaluationRecord]) -> list[str]:
+def _missing(records: "Sequence[EvaluationRecord]") -> list[str]:
     lacking = [record.name for record in records if record.status != "ok"]
     if not records:
         return ["", "missing: the run has no evaluation"]
     return ["", f"missing: {len(lacking)} of {len(records)} evaluations: {', '.join(lacking)}"] if lacking else []
-
-
-def _why(record: EvaluationRecord) -> str:
-    return f"{record.status}: {record.reason or 'no reason was recorded'}"
 
 
 def _pairs(facts: Mapping[str, object]) -> str:

@@ -6,19 +6,9 @@ from dataclasses import asdict
 
 import click
 
+from clipbench.cells import value_text
 from clipbench.result import EvaluationRecord, Metric, Run
-from clipbench.units import PERCENT, number
-
-__all__ = [
-    "PERCENT",
-    "Printer",
-    "evaluation_lines",
-    "metric_cells",
-    "metric_lines",
-    "number",
-    "published_cell",
-    "value_cell",
-]
+from clipbench.units import number
 
 
 class Printer:
@@ -111,16 +101,11 @@ def metric_cells(metric: Metric) -> tuple[str, str, str, str]:
     """
     if metric.value is None:
         return "-", "", f"undefined: {metric.reason}", ""
-    percent, unit = PERCENT.get(metric.unit, ""), metric.unit
+    unit = metric.unit
     has_interval = metric.low is not None and metric.high is not None
     interval = f"[{number(metric.low, unit)}, {number(metric.high, unit)}]" if has_interval else ""  # type: ignore[arg-type]
-    chance = "" if metric.chance is None else f"chance {number(metric.chance, unit)}{percent}"
-    return value_cell(metric), interval, chance, f"n {metric.n:,}"
-
-
-def value_cell(metric: Metric) -> str:
-    """Return a metric's value with its unit; a dash for an undefined one."""
-    return "-" if metric.value is None else number(metric.value, metric.unit) + PERCENT.get(metric.unit, "")
+    chance = "" if metric.chance is None else f"chance {value_text(metric.chance, unit)}"
+    return value_text(metric.value, unit), interval, chance, f"n {metric.n:,}"
 
 
 def published_cell(metric: Metric) -> str:
@@ -134,7 +119,7 @@ def published_cell(metric: Metric) -> str:
     """
     verdicts = {True: "agrees", False: "differs", None: "no interval"}
     parts = [
-        f"{number(each.value, metric.unit)}{PERCENT.get(metric.unit, '')}"
+        f"{value_text(each.value, metric.unit)}"
         f" ({verdicts[each.agrees]}{', secondary source' if each.is_secondary else ''})"
         for each in metric.published
     ]

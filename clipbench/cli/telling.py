@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
-from clipbench.cli.summary import value_cell
+from clipbench.cells import value_text
 from clipbench.result import EvaluationRecord, Metric, Run
 
 WIDTH = 120
@@ -85,4 +85,4 @@ def _records(runs: Sequence[Run]) -> list[EvaluationRecord]:
 def _cell(run: Run, column: Column) -> str:
     metrics = {record.name: record.metrics for record in run.result.evaluations}
     metric: Metric | None = metrics.get(column.evaluation, {}).get(column.metric)
-    return "-" if metric is None else value_cell(metric)
+    return "-" if metric is None else value_text(metric.value, metric.unit)

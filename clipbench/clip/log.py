@@ -5,10 +5,12 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from clipbench.scalars import Number
+if TYPE_CHECKING:
+    from clipbench.scalars import Number
 
 FILE = "log.jsonl"
 
@@ -43,7 +45,7 @@ class Log:
             self._file.close()
 
 
-def log_line(event: str, step: Number, values: Mapping[str, object]) -> str:
+def log_line(event: str, step: "Number", values: Mapping[str, object]) -> str:
     """Return an event as a line of a log.
 
     Example:
@@ -71,7 +73,7 @@ class Bar:
     def close(self) -> None:
         self._bar.close()
 
-    def evaluated(self, values: Mapping[str, Number | None]) -> None:
+    def evaluated(self, values: "Mapping[str, Number | None]") -> None:
         """Take in what was measured."""
         self._gap = values["gap"]
 

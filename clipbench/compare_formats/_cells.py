@@ -7,6 +7,7 @@ from typing import NamedTuple
 from clipbench.cells import change_text, counted, p_text, value_text
 from clipbench.compare import Comparison, Difference, Verdict
 from clipbench.gate import Judged, Status
+from clipbench.pairing import refusal
 
 HEADINGS = ("metric", "base", "candidate", "difference", "95 % interval", "p", "p (Holm)", "detectable", "verdict")
 """``detectable``: the smallest difference that so many samples find in 4 of 5 cases."""
@@ -85,4 +86,4 @@ def by_evaluation(comparison: Comparison) -> dict[str, list[Difference]]:
 
 def refusals(comparison: Comparison) -> list[str]:
     """Return a line for each evaluation that was not compared."""
-    return [f"{each.evaluation} is not comparable: {each.reason}" for each in comparison.refused]
+    return [refusal(each.evaluation, each.reason) for each in comparison.refused]

@@ -1,4 +1,4 @@
-"""A comparison as Markdown that fits a pull-request comment: a line that says it all, then what failed, then the rest folded."""
+"""A comparison as Markdown for a pull-request comment: a line that says it all, what failed, and the rest folded."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 
 
 def as_json(judged: Sequence[Judged]) -> str:
-    """Return all comparisons as strict JSON: differences with metrics and ids of flipped samples, refusals, outcomes."""
+    """Return all comparisons as strict JSON: differences with metrics and flipped samples, refusals, outcomes."""
     content = {
         "schema_version": SCHEMA_VERSION,
         "comparisons": [

@@ -72,8 +72,9 @@ def choose_source(entry: CatalogueEntry, name: str | None = None) -> Source:
         usable = [source for source in found if source.can_be_fetched]
     if usable:
         return usable[0]
-    how = f"put it into {entry.places[0]} below the data root by hand: {entry.by_hand}"
-    how = how if entry.by_hand else "name another source"
+    how = "name another source"
+    if entry.by_hand:
+        how = f"put it into {entry.places[0]} below the data root by hand: {entry.by_hand}"
     raise Unavailable(f"{name or entry.name} cannot be fetched by command: {how}")
 
 

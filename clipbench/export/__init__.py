@@ -1,4 +1,4 @@
-"""Finished runs in the formats of others: tables, papers, model cards, CLIP_benchmark's notebooks. No torch, no model."""
+"""Finished runs in the formats of others: tables, papers, model cards, CLIP_benchmark's notebooks. Needs no model."""
 
 from clipbench.export.formats import FORMATS, Exported, export
 from clipbench.export.rendered import Format, Rendered

@@ -1,4 +1,4 @@
-"""``clip_benchmark``: the JSON that CLIP_benchmark 1.6.2 leaves of an evaluation, so that what reads it goes on working.
+"""``clip_benchmark``: the JSON that CLIP_benchmark 1.6.2 leaves of an evaluation, so that what reads it still works.
 
 It has an entry for each data set, and one for each subset or label set, which it takes for data sets of their own. Its
 values are means without intervals. They are ours: a tie gets half a point here, and a full one or none there.
@@ -10,18 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from types import MappingProxyType
 
+from clipbench import foreign_names
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.export.reading import why_missing
 from clipbench.export.rendered import Rendered
 from clipbench.result import EvaluationRecord, Metric, Run
 
-TASKS = MappingProxyType(
-    {
-        "zero-shot": "zeroshot_classification",
-        "retrieval": "zeroshot_retrieval",
-        "composition": "image_caption_selection",
-    }
-)
+TASKS = MappingProxyType({ours: theirs for theirs, ours in foreign_names.TASKS.items()})
 """Its tasks, by ours."""
 METRICS = MappingProxyType(
     {

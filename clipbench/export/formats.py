@@ -95,7 +95,7 @@ def _check_out(form: Format, to: str, out: Path | None) -> bool:
 
 
 def _parts(rendered: Rendered, folder: Path) -> dict[Path, bytes]:
-    """Return the files of a folder; one that holds something else is not the user's to lose: they named the folder only."""
+    """Return the files of a folder; one that holds something else is not to be lost: only the folder was named."""
     files = {folder / name: content for name, content in rendered.parts.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Tables for people: a table an evaluation, a line a metric, a column a model; what is missing stands below, numbered."""
+"""Tables for people: one an evaluation, a line a metric, a column a model; what is missing stands below, numbered."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class Table:
     confidence: str
     """What intervals are called, such as ``95 %``."""
     lines: list[Line] = field(default_factory=list)
-    """None where no model was measured."""
+    """Empty where no model was measured."""
     notes: list[str] = field(default_factory=list)
     """Why a number or an interval is missing; cells refer to them."""
     remarks: list[str] = field(default_factory=list)

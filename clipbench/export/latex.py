@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from clipbench.export.grid import Cell, Line, Table, tables
-from clipbench.export.reading import labels
+from clipbench.export.reading import labels, origin
 from clipbench.export.rendered import Rendered, one_line
 from clipbench.result import Run
 
@@ -91,11 +91,7 @@ def _row(*cells: str) -> str:
 
 
 def _models(runs: Sequence[Run]) -> list[str]:
-    return _comments(
-        f"{label}: fingerprint {run.result.model.get('fingerprint')}, seed {run.result.seed}, {run.result.created[:10]},"
-        f" clipbench {run.result.clipbench_version}"
-        for label, run in zip(labels(runs), runs, strict=True)
-    )
+    return _comments(f"{label}: {origin(run)}" for label, run in zip(labels(runs), runs, strict=True))
 
 
 def _unmeasured(table: Table) -> list[str]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from clipbench.export.grid import Cell, Line, Table, tables
-from clipbench.export.reading import labels
+from clipbench.export.reading import labels, origin
 from clipbench.export.rendered import Rendered, one_line
 from clipbench.result import Run
 
@@ -27,10 +27,7 @@ def escaped(text: str) -> str:
 
 
 def _models(runs: Sequence[Run]) -> Iterator[str]:
-    for label, run in zip(labels(runs), runs, strict=True):
-        result = run.result
-        facts = [f"fingerprint {result.model.get('fingerprint')}", f"seed {result.seed}", result.created[:10]]
-        yield f"- {escaped(label)}: {escaped(', '.join([*filter(None, facts), f'clipbench {result.clipbench_version}']))}"
+    yield from (f"- {escaped(f'{label}: {origin(run)}')}" for label, run in zip(labels(runs), runs, strict=True))
 
 
 def _table(table: Table) -> Iterator[str]:

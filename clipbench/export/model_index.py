@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from clipbench.errors import UsageError
-from clipbench.export.reading import model_name, why_missing
+from clipbench.export.reading import model_name, origin, why_missing
 from clipbench.export.rendered import Rendered, one_line
 from clipbench.result import EvaluationRecord, Metric, Run
 
@@ -32,7 +32,8 @@ def render(runs: Sequence[Run]) -> Rendered:
         raise UsageError(
             f"a model card needs values, and {name} has none: {'; '.join(notes[:3]) or 'nothing was asked'}"
         )
-    comments = ["# Made by clipbench export --to model-index, for the metadata of a model card.", *_origin(runs)]
+    comments = ["# Made by clipbench export --to model-index, for the metadata of a model card."]
+    comments += [f"# {one_line(f'{model_name(run)}: {origin(run)}')}" for run in runs]
     comments += [f"# {note}" for note in notes]
     text = yaml_dump({"model-index": [{"name": name, "results": results}]}, sort_keys=False)
     return Rendered(content=("\n".join(comments) + f"\n{text}").encode("utf-8", errors="replace"), notes=notes)
@@ -95,15 +96,6 @@ def _args(metric: Metric) -> dict[str, object]:
 
 def _defined(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
     return {name: metric for name, metric in metrics.items() if metric.value is not None}
-
-
-def _origin(runs: Sequence[Run]) -> Iterator[str]:
-    for run in runs:
-        result = run.result
-        yield "# " + one_line(
-            f"{model_name(run)}: fingerprint {result.model.get('fingerprint')}, seed {result.seed}, {result.created[:10]},"
-            f" clipbench {result.clipbench_version}"
-        )
 
 
 def _lacking(record: EvaluationRecord) -> Iterator[str]:

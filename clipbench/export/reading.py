@@ -42,6 +42,13 @@ def model_name(run: Run) -> str:
     return str(run.result.model.get("ref") or "unnamed model")
 
 
+def origin(run: Run) -> str:
+    """Return which weights a run is of, and how and when it was made, in one line."""
+    result = run.result
+    facts = [f"fingerprint {result.model.get('fingerprint')}", f"seed {result.seed}", result.created[:10]]
+    return ", ".join([*filter(None, facts), f"clipbench {result.clipbench_version}"])
+
+
 def why_missing(record: EvaluationRecord) -> str:
     """Return why an evaluation has no numbers, such as ``unavailable: no data in data/coco``."""
     return f"{record.status}: {record.reason or 'no reason was recorded'}"

@@ -51,7 +51,7 @@ COLUMNS: Mapping[str, type] = MappingProxyType(
         "notes": str,
     }
 )
-"""Names and types. ``kind`` is ``metric`` or ``control``; ``params``, ``published``, ``environment`` and ``notes`` are JSON."""
+"""Names and types. ``kind`` is ``metric`` or ``control``; ``params``, ``published``, ``environment``, ``notes`` are JSON."""
 
 
 def rows(runs: Sequence[Run]) -> list[Row]:

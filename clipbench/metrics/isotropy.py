@@ -40,7 +40,7 @@ def effective_rank(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
 
 
 def participation_ratio(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
-    """Return the square of the sum of the covariance's eigenvalues over the sum of their squares, in [1, min(n - 1, dim)].
+    """Return the squared sum of the covariance's eigenvalues over the sum of their squares, in [1, min(n - 1, dim)].
 
     k when the variance lies in k directions alike. It is the squared trace over the squared Frobenius norm, so no
     eigenvalue is needed. Squares make it feel small variances less than effective rank does. NaN when all vectors are
@@ -66,9 +66,9 @@ def participation_ratio(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
 def isoscore(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
     """Return how evenly the variance is spread over all dimensions, in [0, 1]: 0 all in one direction, 1 isotropic.
 
-    Source: Rudman et al., IsoScore, 2022. By algebra its steps come to (PR - 1) / (dim - 1) with
-    PR the participation ratio: its distance of the variances from isotropy, put in, leaves sqrt(dim × PR). NaN in one
-    dimension, or when all vectors are equal.
+    Source: Rudman et al., IsoScore, 2022. By algebra its steps come to (PR - 1) / (dim - 1) with PR the participation
+    ratio: its distance of the variances from isotropy, put in, leaves sqrt(dim × PR). NaN in one dimension, or when all
+    vectors are equal.
 
     Example:
         >>> square = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], np.float32)

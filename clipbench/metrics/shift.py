@@ -1,4 +1,4 @@
-"""Moving the modalities: along the gap vector, or by post-hoc corrections; and what it does to loss, recall and accuracy.
+"""Moving the modalities, along the gap vector or by post-hoc corrections: what it does to loss, recall and accuracy.
 
 Every move is an affine map of a modality, after which vectors are of unit length again (C3's collapse excepted). Texts
 and class prompts share one map: both are texts.

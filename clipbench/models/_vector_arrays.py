@@ -138,7 +138,8 @@ def _cast(name: str, array: np.ndarray, path: Path) -> np.ndarray:
     kind = KINDS[name]
     fits = array.ndim in kind.n_dims and array.dtype.kind in kind.dtype_kinds and array.size
     if not fits or (kind is NUMBER and array.size != 1):
-        raise DataError(f"{path}: '{name}' is {array.dtype} of shape {array.shape}: expected {kind.expected}")
+        lacking = "" if array.size else ", and it holds none: fill it, or leave it out"
+        raise DataError(f"{path}: '{name}' is {array.dtype} of shape {array.shape}: expected {kind.expected}{lacking}")
     with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is found as that
         cast = array.astype(kind.dtype, copy=False)
     return cast.reshape(()) if kind is NUMBER else cast

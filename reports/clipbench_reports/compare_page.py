@@ -1,24 +1,22 @@
 """The page of a comparison: what the gate says, all differences with their verdicts, and the samples that changed."""
 
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import files
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from markupsafe import Markup
 
 from clipbench.compare import Comparison, Difference
 from clipbench.compare_formats import Cells, by_evaluation, cells, headline, refusals, tally
-from clipbench.errors import UsageError
 from clipbench.gate import TELLING, Judged, Outcome
 from clipbench.result import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import Figure
 from clipbench_reports.evidence import Lacking
 from clipbench_reports.flipped import Flipped, flipped
-from clipbench_reports.html import CONTROL_CHARACTERS, environment
+from clipbench_reports.groups import short
+from clipbench_reports.html import static, write_page
 from clipbench_reports.pictures import MAX_BYTES, Room
 from clipbench_reports.provenance import headline_facts, moment, origin
 from clipbench_reports.words import describe
@@ -31,7 +29,6 @@ MARKS = {
     "acknowledged": "plain",
 }
 """Of outcomes, the marks of the report's findings."""
-
 
 BREADTH, FLATTENED = 2.0, 0.55
 """The figure is two columns wide, and its rows stand as far apart as lines of text."""
@@ -77,21 +74,15 @@ def write_compare(judged: Sequence[Judged], runs: Sequence[Run | None], path: Pa
     Raises:
         UsageError: the file cannot be written.
     """
-    text = environment().get_template("compare.html.j2").render(**_context(judged, runs)).translate(CONTROL_CHARACTERS)
-    half = path.with_name(f".{path.name}.half")
-    try:
-        half.write_bytes(text.encode("utf-8", errors="replace"))
-        os.replace(half, path)
-    except OSError as error:
-        raise UsageError(f"cannot write the page {path}: {error.strerror or error}") from error
+    write_page("compare.html.j2", _context(judged, runs), path, what="page")
 
 
 def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, object]:
-    names = _short([judged[0].comparison.base, *(each.comparison.candidate for each in judged)])
+    names = short([judged[0].comparison.base, *(each.comparison.candidate for each in judged)])
     room = Room(MAX_BYTES)
     known = [(name, run) for name, run in zip(names, runs, strict=True) if run is not None]
     return {
-        "style": Markup("\n".join(_static(name) for name in ("report.css", "compare.css"))),
+        "style": Markup("\n".join(static(name) for name in ("report.css", "compare.css"))),
         "models": [
             {"label": name, "facts": headline_facts(run) if run else "results without samples: values only"}
             for name, run in zip(names, runs, strict=True)
@@ -103,10 +94,6 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
         ],
         "origins": [origin(run, name, place) for place, (name, run) in enumerate(known)],
     }
-
-
-def _static(name: str) -> str:
-    return files("clipbench_reports").joinpath(f"static/{name}").read_text(encoding="utf-8")
 
 
 def _part(judged: Judged, names: tuple[str, str], runs: tuple[Run | None, Run | None], room: Room) -> Part:
@@ -156,13 +143,3 @@ def _figures(comparison: Comparison, names: tuple[str, str]) -> tuple[list[Figur
     title = f"{names[1]} against {names[0]}, metrics that are fractions: {tally(fractions)}."
     panels = [replace(panel, aspect=FLATTENED * panel.aspect) for panel in drawn.panels]
     return [replace(drawn, title=title, panels=panels, breadth=BREADTH)], ""
-
-
-def _short(names: Sequence[str]) -> list[str]:
-    """Return the last parts of paths, where they tell them apart."""
-    last = list(_last_parts(names))
-    return last if len(set(last)) == len(names) else list(names)
-
-
-def _last_parts(names: Sequence[str]) -> Iterator[str]:
-    return (PurePath(name).name or name for name in names)

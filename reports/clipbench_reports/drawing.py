@@ -8,7 +8,7 @@ the roles its colours and shapes, the same in all figures.
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -226,7 +226,7 @@ class Figure:
     """What only the picture shows, for those who cannot see it."""
     n_columns: int = 1
     """Panels beside each other."""
-    keys: Sequence[str] = field(default=())
+    keys: Sequence[str] = ()
     """Names of marks that need no entry in the legend, being written in the picture."""
     breadth: float = 1.0
     """Width that a picture of one column needs on a screen, where 1 is that of others; print has the width it is given."""
@@ -282,6 +282,18 @@ def nice_axis(values: Iterable[Number], label: str = "", *, n_steps: int = 5) ->
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     ticks = [round(step * k, 12) for k in range(first, last + 1)]
     return Axis(low=ticks[0], high=ticks[-1], ticks=ticks, label=label)
+
+
+def percent_axis(fractions: Iterable[Number], label: str = "", *, n_steps: int = 5) -> Axis:
+    """Return an axis that holds all finite fractions, with round percentages as marks.
+
+    Example:
+        >>> percent_axis([0.03, 0.39]).words
+        ['0', '10', '20', '30', '40']
+    """
+    made = nice_axis([100 * value for value in fractions], label, n_steps=n_steps)
+    ticks = [tick / 100 for tick in made.ticks]
+    return replace(made, low=made.low / 100, high=made.high / 100, ticks=ticks, is_percent=True)
 
 
 def tight_axis(values: Sequence[Number], label: str = "", *, n_steps: int = 4) -> Axis:

@@ -177,7 +177,7 @@ def _pair(evidence: Evidence, rank: Float64[np.ndarray, " n"]) -> Callable[[int]
     def show(row: int) -> list[Picture]:
         if not chosen or not chosen[row]:
             return right(row)
-        first = Picture(address=address(evidence, chosen[row]), alt="What came first instead.", role="Came first")
+        first = Picture(address=address(evidence.run, chosen[row]), alt="What came first instead.", role="Came first")
         return [*(Picture(address=each.address, alt=each.alt, role="Right") for each in right(row)), first]
 
     return show

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from clipbench.compare import Comparison, Difference
 from clipbench.result import Run
-from clipbench_reports.evidence import Evidence
 from clipbench_reports.pictures import Room, address
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def _ways(each: Difference) -> list[tuple[str, Sequence[str]]]:
 class _Tables:
     """The samples of an evaluation in both runs, by id."""
 
-    evidence: Sequence[Evidence]
+    runs: Sequence[Run]
     tables: "Sequence[pandas.DataFrame]"
     is_sure: bool
     """Whether the task was asked once: of several ways to ask, the name does not tell which one is meant."""
@@ -93,16 +92,15 @@ class _Tables:
         named = [
             [each for each in run.result.evaluations if (each.name, each.status) == (evaluation, "ok")] for run in runs
         ]
-        evidence = [Evidence(run, found[0]) for run, found in zip(runs, named, strict=True)]
-        tables = [each.run.samples(each.evaluation).set_index("sample_id") for each in evidence]
-        return cls(evidence, tables, is_sure=all(len(found) == 1 for found in named))
+        tables = [run.samples(found[0]).set_index("sample_id") for run, found in zip(runs, named, strict=True)]
+        return cls(runs, tables, is_sure=all(len(found) == 1 for found in named))
 
     def sample(self, name: str, metric: str, room: Room) -> Sample:
         """Return a sample with its picture from whichever run kept one."""
         found = ""
         if "image" in self.tables[0] and name in self.tables[0].index:
             digest = str(self.tables[0].at[name, "image"])
-            found = next(filter(None, (address(each, digest) for each in self.evidence)), "")
+            found = next(filter(None, (address(run, digest) for run in self.runs)), "")
         return Sample(id=name, address=found if room.take(found) else "", told=self._told(name, metric))
 
     def _told(self, name: str, metric: str) -> str:

@@ -102,7 +102,7 @@ def one_picture(evidence: Evidence, say: Callable[[int], str]) -> Callable[[int]
     digests = known(evidence, "image")
 
     def show(row: int) -> list[Picture]:
-        return [Picture(address=address(evidence, digests[row]) if digests else "", alt=say(row))]
+        return [Picture(address=address(evidence.run, digests[row]) if digests else "", alt=say(row))]
 
     return show
 

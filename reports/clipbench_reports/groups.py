@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import PurePath
 
 from clipbench.result import EvaluationRecord, Run
 from clipbench_reports.format import apart
@@ -127,6 +128,17 @@ def labels(runs: Sequence[Run]) -> list[str]:
     refs = [str(run.result.model.get("ref") or "unnamed model") for run in runs]
     named = [f"{ref} ({run.folder.name})" if refs.count(ref) > 1 else ref for ref, run in zip(refs, runs, strict=True)]
     return [f"{name} #{k}" if named.count(name) > 1 else name for k, name in enumerate(named, 1)]
+
+
+def short(names: Sequence[str]) -> list[str]:
+    """Return the last parts of names that are paths, where these tell them apart.
+
+    Example:
+        >>> short(["runs/base", "runs/mine/step-2"]), short(["a/model", "b/model"])
+        (['base', 'step-2'], ['a/model', 'b/model'])
+    """
+    last = [PurePath(name).name or name for name in names]
+    return last if len(set(last)) == len(names) else list(names)
 
 
 def _list(words: Sequence[str]) -> str:

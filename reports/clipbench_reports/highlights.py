@@ -13,8 +13,8 @@ TURNS: tuple[Mark, ...] = ("weak", "good", "plain", "weak", "good")
 
 RULE = (
     "Chosen by rule: the two results that fall furthest short of chance or lie nearest to it, the two that lie "
-    "furthest above it, and one that is neither; if a kind has fewer, the others fill its place. Each is from another "
-    "section where that can be."
+    "furthest above it, and one that is neither; if a kind has fewer, the others fill its place. Those "
+    "of a kind are from different sections where that can be."
 )
 """The rule, for a reader."""
 

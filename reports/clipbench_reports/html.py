@@ -4,7 +4,7 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -43,31 +43,38 @@ def write_report(runs: Sequence[Run], path: Path) -> None:
     """
     if not runs:
         raise UsageError("a report needs at least one run: got none")
-    text = _text(runs)
+    write_page("report.html.j2", _context(runs), path, what="report")
+
+
+def write_page(template: str, context: Mapping[str, object], path: Path, *, what: str) -> None:
+    """Render a template and write the page, whole or not at all.
+
+    Args:
+        what: the page is called in an error.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    text = _environment().get_template(template).render(**context).translate(CONTROL_CHARACTERS)
     half = path.with_name(f".{path.name}.half")
     try:
         half.write_bytes(text.encode("utf-8", errors="replace"))  # a lone surrogate of a file name becomes "?"
         os.replace(half, path)
     except OSError as error:
-        raise UsageError(f"cannot write the report {path}: {error.strerror or error}") from error
+        raise UsageError(f"cannot write the {what} {path}: {error.strerror or error}") from error
 
 
-def assets() -> dict[str, Markup]:
-    """Return the style sheet and the script of a page, and a policy under which it asks for nothing and runs no other.
+def static(name: str) -> str:
+    """Return a style sheet or a script."""
+    return files("clipbench_reports").joinpath(f"static/{name}").read_text(encoding="utf-8")
 
-    A page without a ``<script>`` may leave the script out.
-    """
-    style, script = (
-        files("clipbench_reports").joinpath(f"static/report.{kind}").read_text(encoding="utf-8")
-        for kind in ("css", "js")
-    )
+
+def _assets() -> dict[str, Markup]:
+    """Return the style sheet and the script of a report, and a policy under which it asks for nothing and runs no other."""
+    style, script = static("report.css"), static("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
     return {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}
-
-
-def _text(runs: Sequence[Run]) -> str:
-    return environment().get_template("report.html.j2").render(**_context(runs)).translate(CONTROL_CHARACTERS)
 
 
 def _context(runs: Sequence[Run]) -> dict[str, object]:
@@ -81,7 +88,7 @@ def _context(runs: Sequence[Run]) -> dict[str, object]:
         metric for each in measured for entry in each.measured for metric in entry.evaluation.metrics.values()
     )
     return {
-        **assets(),
+        **_assets(),
         "models": [{"label": name, "facts": headline_facts(run)} for name, run in zip(names, runs, strict=True)],
         "created": moment(max(run.result.created for run in runs)),
         "scope": scope(groups),
@@ -106,10 +113,8 @@ def _training(runs: Sequence[Run]) -> list[Figure]:
         return []
     try:
         history = history_of_runs(runs)
-    except (
-        ClipbenchError
-    ):  # of several trainings, or measured in different ways: the warnings above the sections say so
-        return []
+    except ClipbenchError:
+        return []  # of several trainings, or measured in different ways: the warnings above the sections say so
     drawn = []
     for draw in (figures.track, figures.progress):
         try:
@@ -119,7 +124,7 @@ def _training(runs: Sequence[Run]) -> list[Figure]:
     return drawn
 
 
-def environment() -> Environment:
+def _environment() -> Environment:
     """Return what renders the templates: it escapes everything, and knows how numbers are written."""
     made = Environment(
         loader=PackageLoader("clipbench_reports"),

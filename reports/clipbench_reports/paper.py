@@ -13,11 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench_reports.drawing import (
-    Axis,
-    Figure,
-    Mark,
-)
+from clipbench_reports.drawing import Axis, Figure, Mark
 from clipbench_reports.layout import Layout, Place, lay_out
 from clipbench_reports.paper_marks import GRID, POINTS, RULE, put, sample
 from clipbench_reports.tex import escaped
@@ -41,7 +37,6 @@ DPI = 300
 """Of what is not a vector."""
 GAP, NEAR = 0.12, 3.0
 """Between rows of planes, in inches; how far the boxes of two labels may reach into each other, in pixels."""
-
 
 SETTINGS: "dict[RcKeyType, Any]" = {
     "font.family": ["STIXGeneral", "DejaVu Sans"],

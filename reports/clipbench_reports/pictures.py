@@ -4,7 +4,7 @@ import base64
 import re
 from dataclasses import dataclass
 
-from clipbench_reports.evidence import Evidence
+from clipbench.result import Run
 
 MAX_BYTES = 3_000_000
 """Of all pictures of a page, as they stand in it: with figures and tables it stays under 5 MB."""
@@ -25,7 +25,7 @@ class Room:
         return True
 
 
-def address(evidence: Evidence, digest: str) -> str:
+def address(run: Run, digest: str) -> str:
     """Return the ``data:`` address of a picture by its content hash; empty where the run kept none, or a damaged one.
 
     Args:
@@ -34,7 +34,7 @@ def address(evidence: Evidence, digest: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{8,128}", digest):
         return ""
     try:
-        data = (evidence.run.folder / "thumbs" / f"{digest}.webp").read_bytes()
+        data = (run.folder / "thumbs" / f"{digest}.webp").read_bytes()
     except OSError:
         return ""
     is_whole = data[:4] == b"RIFF" and data[8:12] == b"WEBP"

@@ -4,7 +4,7 @@ With ``gap.pdf`` come ``gap.csv``, the numbers that are plotted, and ``gap.txt``
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clipbench.compare import differences
@@ -15,7 +15,7 @@ from clipbench_reports import figures, paper, plotted
 from clipbench_reports import format as fmt
 from clipbench_reports.drawing import Figure, Panel, side_by_side
 from clipbench_reports.evidence import Evidence, Lacking, LackingArray
-from clipbench_reports.groups import group, labels
+from clipbench_reports.groups import group, labels, short
 from clipbench_reports.plot_files import all_or_none, check_beside
 
 Draw = Callable[[Evidence], Figure]
@@ -58,7 +58,7 @@ class Plot:
     """Any of them leaves what is drawn."""
     draws: tuple[Draw, ...] = ()
     """What is drawn of a run's evaluation; those that lack something are left out, if another is there."""
-    of_runs: Callable[[Sequence[Path], PlotOptions], _Drawn] | None = field(default=None)
+    of_runs: Callable[[Sequence[Path], PlotOptions], _Drawn] | None = None
     """Draws all runs at once, in place of ``draws``."""
 
 
@@ -113,7 +113,7 @@ def _per_run(name: str, plot: Plot) -> Callable[[Sequence[Path], PlotOptions], _
         drawn = [_one(each, plot, options) for each in found]
         sources = [_source(each, label) for each, label in zip(found, labels(runs), strict=True)]
         _check_alike(drawn, labels(runs))
-        return _Drawn(figure=side_by_side(drawn, _short(labels(runs))), sources=sources)
+        return _Drawn(figure=side_by_side(drawn, short(labels(runs))), sources=sources)
 
     return draw
 
@@ -122,11 +122,9 @@ def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
     """Return the evaluation of a run that a plot draws on: the only one, or that on the data that were named."""
     asked = [each for each in run.result.evaluations if each.task in plot.tasks]
     found = [each for each in asked if each.status == "ok" and data in (None, each.dataset.id)]
-    if len(found) == 1:
-        return Evidence(run, found[0])
-    if found and len({each.dataset.id for each in found}) > 1:
-        names = ", ".join(dict.fromkeys(each.dataset.id for each in found))
-        raise UsageError(f"run {run.folder} has {found[0].task} on {names}: choose with --data")
+    names = list(dict.fromkeys(each.dataset.id for each in found))
+    if len(names) > 1:
+        raise UsageError(f"run {run.folder} has {found[0].task} on {', '.join(names)}: choose with --data")
     if found:
         return Evidence(run, found[0])
     told = f" on {data}" if data is not None else ""
@@ -184,22 +182,20 @@ def _listed(panels: Sequence[str]) -> str:
     return ", ".join(f"“{panel}”" for panel in panels)
 
 
-def _short(names: Sequence[str]) -> list[str]:
-    """Return the names of models, as the titles of panels: the last part of a path, where that tells them apart."""
-    last = [name.rstrip("/").rpartition("/")[2] for name in names]
-    return last if len(set(last)) == len(names) else list(names)
-
-
 def _source(evidence: Evidence, label: str) -> str:
     """Return model, data and seed of a run, for a caption."""
     run, dataset = evidence.run.result, evidence.evaluation.dataset
     revision = f", revision {dataset.revision}" if dataset.revision else ""
     split = f", split {dataset.split}" if dataset.split else ""
     return (
-        f"Model {label} (fingerprint {str(run.model.get('fingerprint'))[:12]}); data {dataset.id}{revision}{split}, "
+        f"{_model(evidence.run, label)}; data {dataset.id}{revision}{split}, "
         f"{fmt.counted(dataset.n_samples, 'image')}; seed {run.seed}; task {evidence.evaluation.task} "
         f"{evidence.evaluation.task_version}, clipbench {run.clipbench_version}."
     )
+
+
+def _model(run: Run, label: str) -> str:
+    return f"Model {label} (fingerprint {str(run.result.model.get('fingerprint'))[:12]})"
 
 
 def _track(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
@@ -237,7 +233,7 @@ def _of_data(history: History, data: str | None) -> History:
 def _scorecard(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
     runs = [read_run(path) for path in paths]
     groups = [each for each in group(runs) if options.data in (None, each.data)]
-    return _Drawn(figure=figures.scorecard(groups, _short(labels(runs))), sources=_all_sources(runs))
+    return _Drawn(figure=figures.scorecard(groups, short(labels(runs))), sources=_all_sources(runs))
 
 
 def _compare(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
@@ -245,7 +241,7 @@ def _compare(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
         raise UsageError(f"compare draws the difference of two runs: got {len(paths)}")
     runs = [read_run(path) for path in paths]
     found = [each for each in differences(*runs) if options.data in (None, each.evaluation.partition("@")[2])]
-    first, second = _short(labels(runs))
+    first, second = short(labels(runs))
     return _Drawn(figure=figures.compare(found, (first, second)), sources=_all_sources(runs))
 
 
@@ -258,8 +254,8 @@ def _all_sources(runs: Sequence[Run]) -> list[str]:
             if each.status == "ok"
         ]
         found.append(
-            f"Model {label} (fingerprint {str(run.result.model.get('fingerprint'))[:12]}): {', '.join(names)}; seed "
-            f"{run.result.seed}, clipbench {run.result.clipbench_version}."
+            f"{_model(run, label)}: {', '.join(names)}; seed {run.result.seed}, "
+            f"clipbench {run.result.clipbench_version}."
         )
     return found
 

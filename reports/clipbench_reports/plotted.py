@@ -42,7 +42,7 @@ def rows(figure: Figure) -> Iterator[Row]:
     """Yield a row a point, bar or cell, by panel and in the order in which they are drawn."""
     for name, panel in zip(_names(figure.panels), figure.panels, strict=True):
         for mark in panel.marks:
-            series = getattr(mark, "name", "") or getattr(mark, "role", "")
+            series = mark.name or mark.role
             for row in _points(mark):
                 yield {"panel": name, "series": series, **row}
 

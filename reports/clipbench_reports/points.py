@@ -30,7 +30,7 @@ def points(figure: Figure, evidence: Evidence, room: Room) -> list[Point]:
     found = []
     for name in clouds[0].ids:
         row = rows.get(name)
-        picture = address(evidence, digests[row]) if digests and row is not None else ""
+        picture = address(evidence.run, digests[row]) if digests and row is not None else ""
         caption = captions[row] if captions and row is not None else ""
         found.append(Point(id=name, caption=caption, address=picture if room.take(picture) else ""))
     return found

@@ -72,7 +72,8 @@ def path(points: Iterable[tuple[Number, Number]]) -> str:
 
 def specks(points: Iterable[tuple[Number, Number]]) -> str:
     """Return the data of a path that, drawn with a broad cap, is a dot at each point: the shortest way to many."""
-    return "".join(f"M{_plain(x)} {_plain(y)}h0" for x, y in points)
+    # PDF draws no square cap on a line without any length: in print the dots would be gone.
+    return "".join(f"M{_plain(x)} {_plain(y)}h.1" for x, y in points)
 
 
 def _attribute(name: str) -> str:

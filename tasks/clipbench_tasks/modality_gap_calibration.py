@@ -17,7 +17,13 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from clipbench.measures import Fixed, Measure
-from clipbench.metrics.similarity_calibration import MatchCounts, expected_noise, match_counts, match_probabilities
+from clipbench.metrics.similarity_calibration import (
+    MatchCounts,
+    MatchProbabilities,
+    expected_noise,
+    match_counts,
+    match_probabilities,
+)
 from clipbench.result import Curve
 
 KINDS = ("image_text", "text_text", "image_image")
@@ -63,7 +69,8 @@ def calibration(
         images[chosen], texts[kept], owners=place[text_image[kept]], labels=None if labels is None else labels[chosen]
     )
     counts = {name: kind.counts for name, kind in found.items() if kind.counts is not None}
-    return _measures(found, counts), _curves(counts)
+    probabilities = match_probabilities(counts) if counts else None
+    return _measures(found, counts, probabilities), {} if probabilities is None else _curves(probabilities)
 
 
 def _sample(
@@ -110,16 +117,18 @@ def _checked(counts: MatchCounts) -> _Kind:
     return _Kind(None, f"it needs matches and others, and has {n_matches} and {n_others}")
 
 
-def _measures(kinds: Mapping[str, _Kind], counts: Mapping[str, MatchCounts]) -> dict[str, Measure]:
+def _measures(
+    kinds: Mapping[str, _Kind], counts: Mapping[str, MatchCounts], found: MatchProbabilities | None
+) -> dict[str, Measure]:
     missing = "; ".join(f"{_words(name)}: {kind.why_not}" for name, kind in kinds.items() if kind.counts is None)
     n = {name: int(each.matches.sum()) for name, each in counts.items()}
-    if "image_text" not in counts or len(counts) < 2:
+    if found is None or "image_text" not in counts or len(counts) < 2:
         reason = f"it compares image-text with other kinds of pairs ({missing})"
         return {
             "similarity_calibration_error": _undefined(reason),
             **{f"{name}_calibration_error": _undefined(kinds[name].why_not or reason) for name in KINDS},
         }
-    found, noise = match_probabilities(counts), expected_noise(n)
+    noise = expected_noise(n)
     over, mean_noise = ", ".join(_words(name) for name in counts), sum(noise.values()) / len(noise)
     values: dict[str, Measure] = {
         "similarity_calibration_error": _error(found.error, min(n.values()), mean_noise, f"mean over {over}")
@@ -134,12 +143,9 @@ def _measures(kinds: Mapping[str, _Kind], counts: Mapping[str, MatchCounts]) -> 
     return values
 
 
-def _curves(counts: Mapping[str, MatchCounts]) -> dict[str, Curve]:
-    if not counts:
-        return {}
-    found = match_probabilities(counts)
+def _curves(found: MatchProbabilities) -> dict[str, Curve]:
     curves = {}
-    for name in counts:
+    for name in found.probability:
         held = ~np.isnan(found.probability[name])
         curves[f"match_by_cosine_{name}"] = Curve(
             x=found.cosine[name][held].tolist(),

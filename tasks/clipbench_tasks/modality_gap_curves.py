@@ -1,4 +1,4 @@
-"""Curves of the modality gap: distributions of cosines, the spectrum of the gap, and what is left without its dimensions.
+"""Curves of the modality gap: distributions of cosines, the spectrum of the gap, and what is left without dimensions.
 
 A curve that has no point is left out: strict JSON holds no NaN.
 """

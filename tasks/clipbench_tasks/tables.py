@@ -1,4 +1,4 @@
-"""What tasks with several parts make of them: one table of samples, and curves with bounds at every point or at none."""
+"""What tasks with several parts make of them: one table of samples, and curves with bounds at all points or at none."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,8 @@ def stacked(*tables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     A column that a table lacks is NaN in its rows, or empty if it holds words.
 
     Example:
-        >>> found = stacked({"sample_id": np.array(["a"], object), "x": np.array([1.0])}, {"sample_id": np.array(["b"])})
+        >>> first, second = {"sample_id": np.array(["a"], object), "x": np.ones(1)}, {"sample_id": np.array(["b"])}
+        >>> found = stacked(first, second)
         >>> found["sample_id"].tolist(), found["x"].tolist()
         (['a', 'b'], [1.0, nan])
     """

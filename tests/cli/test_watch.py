@@ -1,6 +1,5 @@
 """`clipbench watch`: checkpoints are measured as they come, once each, and never before they are whole."""
 
-import json
 import os
 import re
 import runpy
@@ -8,26 +7,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-import numpy as np
-import open_clip
 import pytest
 import torch
-from PIL import Image
 
-from clipbench.cli import main
+from clipbench.cli import main, watcher
 from clipbench.cli.watcher import _check
-from clipbench.clip.checkpoint import save_model
-from clipbench.clip.config import ClipConfig, Tower
-from clipbench.clip.model import CLIP
-from clipbench.clip.tokeniser import tokeniser_for
 from clipbench.history import read_history
 from clipbench.locks import alone_in
 from clipbench.model import LoadOptions, Model
@@ -37,15 +28,6 @@ from clipbench.models.found import checkpoints_in
 from clipbench.result import read_run
 
 ROOT = Path(__file__).parents[2]
-MICRO = ClipConfig(
-    embed_dim=16,
-    image_size=16,
-    patch_size=8,
-    vision=Tower(width=32, layers=1, heads=2),
-    text=Tower(width=16, layers=1, heads=2),
-    vocab_size=560,
-    context_length=12,
-)
 
 
 class Done(NamedTuple):
@@ -55,29 +37,7 @@ class Done(NamedTuple):
 
 
 Command = Callable[..., Done]
-
-
-def save(folder: Path, seed: int) -> Path:
-    tokeniser = tokeniser_for(MICRO, ["a picture of a thing"])
-    torch.manual_seed(seed)
-    folder.mkdir(parents=True)
-    save_model(folder, CLIP(replace(MICRO, vocab_size=tokeniser.vocab_size)), tokeniser)
-    return folder
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that a training writes to, and captioned pictures."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "train").mkdir()
-    rng = np.random.default_rng(0)
-    lines = ["image,caption"]
-    for number in range(9):
-        Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(tmp_path / f"{number}.png")
-        lines.append(f"{number}.png,picture {number}")
-    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
-    return tmp_path
+Save = Callable[[Path, int], Path]
 
 
 @pytest.fixture
@@ -91,11 +51,43 @@ def watch(world: Path, capfd: pytest.CaptureFixture[str]) -> Command:
     return call
 
 
+class Clock:
+    """Stands in for the watcher's clock: time passes while it sleeps only, and so does a training, a step a sleep."""
+
+    def __init__(self, *steps: Callable[[], object]) -> None:
+        self._now = 0.0
+        self._steps = iter(steps)
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+        next(self._steps, nothing)()
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def time(self) -> float:
+        return time.time()  # files know no other
+
+
+def nothing() -> None: ...
+
+
+@pytest.fixture
+def watch_while(watch: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Return a function that watches every minute, by a clock of its own, while some steps of a training are done."""
+
+    def call(steps: Sequence[Callable[[], object]], *arguments: str) -> Done:
+        monkeypatch.setattr(watcher, "time", Clock(*steps))
+        return watch("--interval", "60", "--no-report", *arguments)
+
+    return call
+
+
 def measured(world: Path) -> set[str]:
     return {path.parent.name for path in (world / "out").glob("*/result.json")}
 
 
-def test_what_is_there_is_measured_once_with_a_line_and_a_joint_report(world: Path, watch: Command) -> None:
+def test_what_is_there_is_measured_once_with_a_line_and_a_joint_report(world: Path, save: Save, watch: Command) -> None:
     an_hour_ago = time.time() - 3600  # so that both are whole at the first look, however slow the machine is
     for step in (10, 2):
         for file in save(world / f"train/step-{step}", step).iterdir():
@@ -114,77 +106,41 @@ def test_what_is_there_is_measured_once_with_a_line_and_a_joint_report(world: Pa
     assert read_history(world / "out").steps == [2, 10, 20]
 
 
-def test_checkpoints_are_measured_as_a_training_writes_them(world: Path, watch: Command) -> None:
+def test_checkpoints_are_measured_as_a_training_writes_them(world: Path, save: Save, watch_while: Command) -> None:
     ready = [save(world / f"made/step-{step}", step) for step in (1, 2)]
-
-    def write() -> None:
-        for path in ready:
-            time.sleep(0.2)
-            shutil.copytree(path, world / "train" / path.name)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    done = watch("--idle", "0.03", "--no-report")
-    writer.join()
+    copies = [partial(shutil.copytree, path, world / "train" / path.name) for path in ready]
+    done = watch_while([copies[0], nothing, copies[1]], "--idle", "2")
     assert done.status == 0, done.err
-    assert "watching train, every 0.05 s" in done.err
+    assert "watching train, every 60 s" in done.err
     assert [line.split()[0] for line in done.out.splitlines()] == ["step-1", "step-2"]
 
 
-def test_a_growing_checkpoint_is_left_until_it_stands_still(world: Path, watch: Command) -> None:
-    whole = save(world / "made/step-1", 1)
-    target = world / "train/step-1"
-    shutil.copytree(whole, target)
-    weights = (whole / "model.safetensors").read_bytes()
-    is_done = threading.Event()
-
-    def grow() -> None:
-        step = len(weights) // 12
-        for end in range(step, len(weights) + step, step):
-            (target / "model.safetensors").write_bytes(weights[:end])
-            time.sleep(0.04)
-        is_done.set()
-
-    (target / "model.safetensors").write_bytes(weights[:100])
-    writer = threading.Thread(target=grow)
-    writer.start()
-    done = watch("--idle", "0.02", "--no-report", "--interval", "0.15")
-    writer.join()
+def test_a_growing_checkpoint_is_left_until_it_stands_still(world: Path, save: Save, watch_while: Command) -> None:
+    target = save(world / "train/step-1", 1) / "model.safetensors"
+    weights = target.read_bytes()
+    target.write_bytes(weights[:100])
+    growth = [partial(target.write_bytes, weights[: k * len(weights) // 12]) for k in range(1, 13)]
+    done = watch_while(growth, "--idle", "2")
     assert done.status == 0, done.err  # a look at half a file would have been a failure
     assert measured(world) == {"step-1"}
 
 
-def test_once_leaves_out_what_is_still_being_written(world: Path, watch: Command) -> None:
-    target = save(world / "train/step-1", 1)
-    stop = threading.Event()
-
-    def touch() -> None:
-        while not stop.wait(0.01):
-            os.utime(target / "model.safetensors")
-
-    writer = threading.Thread(target=touch)
-    writer.start()
-    done = watch("--once", "--interval", "0.3")
-    stop.set()
-    writer.join()
+def test_once_leaves_out_what_is_still_being_written(world: Path, save: Save, watch_while: Command) -> None:
+    target = save(world / "train/step-1", 1) / "model.safetensors"
+    done = watch_while([lambda: os.utime(target, ns=(time.time_ns(), time.time_ns()))], "--once")
     assert done.status == 3 and "train/step-1 is still being written: left out" in done.err
     assert not measured(world)
 
 
-def test_a_damaged_checkpoint_is_told_once_and_tried_again_when_it_changes(world: Path, watch: Command) -> None:
-    target = save(world / "train/step-1", 1)
+def test_a_damaged_checkpoint_is_told_once_and_tried_again_when_it_changes(
+    world: Path, save: Save, watch_while: Command
+) -> None:
+    target = save(world / "train/step-1", 1) / "model.safetensors"
     save(world / "train/step-2", 2)
-    whole = (target / "model.safetensors").read_bytes()
-    (target / "model.safetensors").write_bytes(whole[:500])
-
-    def mend() -> None:
-        time.sleep(0.6)
-        (target / "model.safetensors").write_bytes(whole)
-
-    writer = threading.Thread(target=mend)
-    writer.start()
-    done = watch("--idle", "0.03", "--no-report")
-    writer.join()
+    whole = target.read_bytes()
+    target.write_bytes(whole[:500])
+    # standing still by the second look, tried in it, and let be in the third
+    done = watch_while([nothing, nothing, lambda: target.write_bytes(whole)], "--idle", "3")
     assert done.status == 0 and done.err.count("clipbench: step-1: ") == 1
     assert re.search("step-1: .*no whole safetensors file.*tried again when it changes", done.err)
     assert measured(world) == {"step-1", "step-2"}
@@ -207,7 +163,7 @@ def meddle(monkeypatch: pytest.MonkeyPatch, meddling: Callable[[], object], *, a
 
 @pytest.mark.parametrize("after", [False, True])
 def test_a_checkpoint_that_is_rewritten_while_it_is_read_is_read_again(
-    world: Path, watch: Command, after: bool, monkeypatch: pytest.MonkeyPatch
+    world: Path, save: Save, watch: Command, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = save(world / "train/step-1", 1)
     other = (save(world / "made/step-1", 2) / "model.safetensors").read_bytes()
@@ -221,7 +177,7 @@ def test_a_checkpoint_that_is_rewritten_while_it_is_read_is_read_again(
 
 @pytest.mark.parametrize("name", ["step-1", "checkpoint-1"])
 def test_a_checkpoint_that_is_taken_away_ends_nothing(
-    world: Path, watch: Command, name: str, monkeypatch: pytest.MonkeyPatch
+    world: Path, save: Save, watch: Command, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = save(world / "train" / name, 1)
     save(world / "train/step-2", 2)
@@ -242,7 +198,7 @@ def test_a_file_that_is_taken_away_ends_nothing(
     assert measured(world) == {"epoch_2.pt"}
 
 
-def test_a_second_watcher_does_not_write_where_the_first_does(world: Path, watch: Command) -> None:
+def test_a_second_watcher_does_not_write_where_the_first_does(world: Path, save: Save, watch: Command) -> None:
     save(world / "train/step-1", 1)
     (world / "out/step-1").mkdir(parents=True)
     with alone_in(world / "out/step-1"):
@@ -259,7 +215,7 @@ def test_the_last_model_of_a_trainer_is_none_of_its_checkpoints(world: Path) -> 
     _check(world / "train")  # not refused as a checkpoint itself
 
 
-def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path) -> None:
+def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path, save: Save) -> None:
     save(world / "train/step-1", 1)
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom clipbench.cli import main\nmain()"
     arguments = ["watch", "train", "--tasks", "retrieval@data.csv", "--out", "out", "--interval", "0.05", "--no-report"]
@@ -283,7 +239,9 @@ def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path) -> 
         ({"folder": "one"}, "one is a checkpoint itself: measure it with clipbench run --model one"),
     ],
 )
-def test_what_is_wrong_is_one_line(world: Path, watch: Command, arguments: dict[str, str], message: str) -> None:
+def test_what_is_wrong_is_one_line(
+    world: Path, save: Save, watch: Command, arguments: dict[str, str], message: str
+) -> None:
     save(world / "one", 1)
     done = watch("--once", **arguments)
     assert done.status == 2 and done.err.count("\n") == 1
@@ -300,18 +258,6 @@ def test_times_are_above_nothing(watch: Command, option: str) -> None:
 def test_nothing_for_the_idle_time_is_said(watch: Command) -> None:
     done = watch("--idle", "0.001")
     assert done.status == 2 and "no checkpoint in train" in done.err
-
-
-@pytest.fixture(scope="module")
-def arch(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A small architecture that open_clip knows as long as the fixture lives."""
-    paths, configs = list(open_clip.factory._MODEL_CONFIG_PATHS), dict(open_clip.factory._MODEL_CONFIGS)
-    folder = tmp_path_factory.mktemp("configs")
-    (folder / "watched-clip.json").write_text(json.dumps({**small_models.CLIP, "quick_gelu": False}))
-    open_clip.add_model_config(folder)
-    yield "watched-clip"
-    open_clip.factory._MODEL_CONFIG_PATHS[:] = paths
-    open_clip.factory._MODEL_CONFIGS = configs
 
 
 def test_the_training_loop_of_the_documentation_runs_and_is_watched(
@@ -342,7 +288,7 @@ def test_files_need_their_architecture_and_another_one_does_not_fit(
     assert not measured(world)
 
 
-def test_the_three_kinds_of_checkpoint_are_found_and_nothing_else(world: Path) -> None:
+def test_the_three_kinds_of_checkpoint_are_found_and_nothing_else(world: Path, save: Save) -> None:
     train = world / "train"
     save(train / "step-10", 1)
     save(train / ".step-20-77", 1)

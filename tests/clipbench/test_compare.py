@@ -521,13 +521,14 @@ def test_runs_without_a_common_value_are_not_comparable() -> None:
         compare(runs[0], runs[1])
 
 
-def test_samples_that_are_there_twice_are_not_paired() -> None:
+@pytest.mark.parametrize("is_twice", [(True, True), (True, False), (False, True)])
+def test_samples_that_are_there_twice_are_not_paired(is_twice: tuple[bool, bool]) -> None:
     record, table = evaluation({"acc": mean_of(np.array([1.0, 0.0]))}, {"hit": np.array([1.0, 0.0])})
-    twice = held((record, table.assign(sample_id=["s1", "s1"])))
+    base, candidate = (held((record, table.assign(sample_id=["s1", "s1"]) if twice else table)) for twice in is_twice)
     with pytest.raises(
         NotComparable, match=r"^mine@birds is not comparable: samples cannot be paired, as 's1' is there tw"
     ):
-        compare(twice, twice)
+        compare(base, candidate)
 
 
 def test_tables_that_are_missing_or_damaged_are_one_line(tmp_path: Path) -> None:

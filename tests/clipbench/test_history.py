@@ -29,10 +29,11 @@ def run(folder: Path, step: int | None, acc: float | None = 0.5, **changes: Any)
         task_version=1,
         params=changes.get("params", {}),
         dataset=DatasetRecord(id="birds", fingerprint=changes.get("data", "d")),
-        status="ok",
+        status=changes.get("status", "ok"),
         metrics={"acc1": metric},
     )
-    model = {"ref": f"hf:out/mine/checkpoint-{step}", "fingerprint": changes.get("weights", f"w{step}"), "step": step}
+    ref = changes.get("ref", f"hf:out/mine/checkpoint-{step}")
+    model = {"ref": ref, "fingerprint": changes.get("weights", f"w{step}"), "step": step}
     result = Result(
         clipbench_version="0",
         created=changes.get("created", "2026-01-01T00:00:00+00:00"),
@@ -101,6 +102,22 @@ def test_runs_of_checkpoints_are_put_in_the_order_of_their_steps(tmp_path: Path)
     assert read_history(tmp_path / "series") == expected
     folders = sorted((tmp_path / "series").iterdir())
     assert read_history(folders[0], *folders[1:]) == expected
+
+
+def test_a_training_is_called_by_its_folder_also_where_files_lie_deeper(tmp_path: Path) -> None:
+    runs = [run(tmp_path / f"{k}", k, ref=f"logs/mine/checkpoints/epoch_{k}.pt") for k in (1, 2)]
+    assert history_of_runs(runs).label == "mine"
+    other = run(tmp_path / "3", 3, ref="logs/other/checkpoints/epoch_3.pt")
+    assert history_of_runs([*runs, other]).label == tmp_path.name  # of no one training: where the runs lie
+
+
+def test_an_evaluation_that_failed_forbids_no_curve(tmp_path: Path) -> None:
+    runs = [
+        run(tmp_path / "a", 5),
+        run(tmp_path / "b", 6, None, params={"k": 2}, status="failed"),
+        run(tmp_path / "c", 7),
+    ]
+    assert history_of_runs(runs).values["zero-shot@birds/acc1"] == [0.5, None, 0.5]
 
 
 def test_of_two_runs_of_the_same_weights_the_one_made_last_counts(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -203,6 +205,23 @@ def test_an_alarm_warns_or_raises_as_asked() -> None:
         Monitor(limits=limits).vectors(ones, good, 30)
     with pytest.raises(CollapseError, match="step 30: image_cone is 1"):
         Monitor(on_alarm="raise").vectors(ones, ones, 30)
+
+
+def test_a_warning_names_the_line_of_the_training_loop(tmp_path: Path) -> None:
+    """In a process of its own: the tests' check of types adds frames of its own between the two."""
+    loop = tmp_path / "loop.py"
+    loop.write_text(
+        "import numpy as np\n"
+        "from clipbench.monitor import Monitor\n"
+        "Monitor().vectors(np.ones((9, 4)), np.ones((9, 4)), 30)\n"
+        "Monitor()(None, 31)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "always", loop], capture_output=True, text=True, check=True)
+    said = [line.split(": ")[:3] for line in done.stderr.splitlines() if "CollapseWarning" in line]
+    assert {tuple(parts) for parts in said} == {
+        (f"{loop}:3", "CollapseWarning", "step 30"),
+        (f"{loop}:4", "CollapseWarning", "step 31"),
+    }
 
 
 def test_what_cannot_be_measured_is_an_alarm_and_not_an_error(batch: tuple[torch.Tensor, torch.Tensor]) -> None:

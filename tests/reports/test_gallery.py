@@ -85,16 +85,15 @@ def test_a_picture_that_the_run_did_not_keep_leaves_its_words(make_run: MakeRun)
 def test_only_a_hash_finds_a_picture(make_run: MakeRun, parts: SimpleNamespace, digest: str) -> None:
     run = make_run({"task@data": {}})
     parts.write_thumbnails(run.folder, ["ab" * 16])
-    evidence = Evidence(run, run.result.evaluations[0])
-    assert address(evidence, "ab" * 16)
-    assert address(evidence, digest) == ""
+    assert address(run, "ab" * 16)
+    assert address(run, digest) == ""
 
 
 def test_a_damaged_picture_is_not_shown(make_run: MakeRun, parts: SimpleNamespace) -> None:
     run = make_run({"task@data": {}})
     parts.write_thumbnails(run.folder, ["ab" * 16])
     (run.folder / "thumbs" / f"{'ab' * 16}.webp").write_bytes(b"<html>")
-    assert address(Evidence(run, run.result.evaluations[0]), "ab" * 16) == ""
+    assert address(run, "ab" * 16) == ""
 
 
 def ranked() -> dict[str, Any]:

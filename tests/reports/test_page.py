@@ -121,7 +121,7 @@ def test_what_is_not_finite_is_not_drawn() -> None:
 
 def test_a_dense_cloud_is_one_path() -> None:
     drawn = page.draw(figure(Dots(xs=[0, 10], ys=[0, 10], role="image", is_dense=True)))
-    assert paths(drawn, "specks image") == ["M10 199h0M384 12h0"]
+    assert paths(drawn, "specks image") == ["M10 199h.1M384 12h.1"]
     assert "<circle" not in drawn
 
 

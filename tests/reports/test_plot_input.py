@@ -165,10 +165,12 @@ def test_a_track_needs_two_steps_and_a_gap(make_run: MakeRun, parts: SimpleNames
 def test_a_track_takes_recall_of_retrieval_and_one_data_set(
     make_run: MakeRun, parts: SimpleNamespace, refused: Refused
 ) -> None:
-    recall = {"image_retrieval_recall@1": parts.fraction(0.5, 100)}
+    def recall(value: float) -> dict[str, Metric]:
+        return {"image_retrieval_recall@1": parts.fraction(value, 100)}
+
     evaluations = {
-        "long-caption@a": {"metrics": {"image_retrieval_recall@1": parts.fraction(0.9, 100)}},
-        **{f"retrieval@{data}": {"metrics": recall} for data in ("a", "b")},
+        **{f"long-caption@{data}": {"metrics": recall(0.9)} for data in ("a", "b")},
+        **{f"retrieval@{data}": {"metrics": recall(value)} for data, value in (("a", 0.3), ("b", 0.5))},
         **{f"modality-gap@{data}": {"metrics": {"gap": Metric(value=0.5)}} for data in ("a", "b")},
     }
     runs = [
@@ -178,7 +180,7 @@ def test_a_track_takes_recall_of_retrieval_and_one_data_set(
     refused(r"has modality-gap on a, b: choose with --data$", "track", *runs)
     refused(r"^--data c: .* has no such data, but a, b$", "track", *runs, data="c")
     out = runs[0].folder.parent / "track.svg"
-    write_plot("track", [run.folder for run in runs], out, PlotOptions(data="a"))
+    write_plot("track", [run.folder for run in runs], out, PlotOptions(data="b"))
     assert "recall@1 of images from 50.0 to 50.0 %" in out.with_suffix(".txt").read_text()
 
 

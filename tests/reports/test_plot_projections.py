@@ -10,7 +10,7 @@ import pytest
 
 from clipbench.errors import ClipbenchError
 from clipbench.result import Run
-from clipbench_reports import paper
+from clipbench_reports import figures, paper
 from clipbench_reports.drawing import Figure
 from clipbench_reports.plots import PlotOptions, write_plot
 
@@ -84,6 +84,19 @@ def test_what_lies_across_the_gap_is_the_first_component_of_the_rest(run: Run, d
     rest = both - np.outer(both @ direction, direction)
     left, sizes, _ = np.linalg.svd(rest - rest.mean(axis=0), full_matrices=False)
     assert up_to_sign(np.concatenate([images, texts])[:, 1:], left[:, :1] * sizes[:1])
+
+
+def test_what_draws_at_random_gets_the_seed(draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    pca = figures.PROJECTIONS["pca"]
+
+    def drawing(vectors: np.ndarray, seed: int) -> object:
+        seeds.append(seed)
+        return pca(vectors, seed)
+
+    monkeypatch.setitem(figures.PROJECTIONS, "pca", drawing)
+    draw("pca", 3)
+    assert seeds == [3]
 
 
 def test_umap_of_fewer_vectors_than_neighbours_is_refused(

@@ -1,9 +1,10 @@
 """Captions in other orders of their words, drawn once: the same for every model, run and machine.
 
 ARO (Yuksekgonul et al., ICLR 2023) asks for a caption among four shuffles of itself. Its own are drawn anew at each
-run, with a part-of-speech tagger for two of the four. Here the draw depends on the caption alone, and on no
-version of a library, so that it need not be stored to be the same next year; a list of function words stands in for the
-tagger, so that numbers are near to the published ones, not equal to them. Files with stored shuffles (``correct_caption``, ``hard_text_1`` ...) are read as they are.
+run, with a part-of-speech tagger for two of the four. Here the draw depends on the caption alone, and on no version of
+a library, so that it need not be stored to be the same next year; a list of function words stands in for the tagger, so
+that numbers are near to the published ones, not equal to them. Files with stored shuffles (``correct_caption``,
+``hard_text_1`` ...) are read as they are.
 """
 
 import re

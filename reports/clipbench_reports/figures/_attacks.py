@@ -106,12 +106,12 @@ def _value(metric: Metric) -> float:
 
 def _ranges(series: _Series, kinds: list[str]) -> Ranges:
     known = [kind for kind in kinds if kind in series.points]
-    ends = [bounds(series.points[kind]) for kind in known]
+    lows, highs = bounds(series.points[kind] for kind in known)
     return Ranges(
         xs=[kinds.index(kind) + series.aside for kind in known],
         ys=[_value(series.points[kind]) for kind in known],
-        lows=[low for low, _ in ends],
-        highs=[high for _, high in ends],
+        lows=lows,
+        highs=highs,
         role=series.role,
         name=series.name,
         is_joined=True,

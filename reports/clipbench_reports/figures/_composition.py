@@ -9,7 +9,7 @@ from clipbench.result import EvaluationRecord, Metric
 from clipbench_reports import format as fmt
 from clipbench_reports.drawing import Axis, Figure, Mark, Panel, Ranges, Role, Rule, fraction_axis
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.figures._cosines import Distribution, binned, ridges
+from clipbench_reports.figures._cosines import Distribution, binned, ridge_keys, ridges
 from clipbench_reports.figures._figure import CHANCE, bounds
 from clipbench_reports.subsets import by_subset, subsets_of
 from clipbench_reports.svg import shorten
@@ -85,14 +85,13 @@ def twins(evidence: Evidence) -> Figure:
     found = [_distribution(side, evidence.column(name)) for name, side in KINDS.items() if _is_kept(evidence, name)]
     if not found:
         raise Lacking("no captions of one item were compared")
-    panel = ridges(found)
     means = ", ".join(f"with {each.label} {fmt.significant(each.mean)}" for each in found)
     return Figure(
         title=f"A caption’s cosine on average: {means}.",
-        panels=[panel],
+        panels=[ridges(found)],
         reading="Cosines between text vectors, each distribution scaled to the same height; the upright stroke is its "
         "mean. Where a caption lies as near to its twin as to itself (cosine 1), no picture can tell the two apart.",
-        keys=[mark.name for mark in panel.marks],
+        keys=ridge_keys(found),
     )
 
 
@@ -146,12 +145,12 @@ def _chances(found: Mapping[str, Mapping[str, Metric]], heights: Mapping[tuple[s
 def _ranges(side: str, found: Mapping[str, Mapping[str, Metric]], heights: Mapping[tuple[str, str], float]) -> Ranges:
     """Return one side of all subsets that have it."""
     known = {subset: sides[side] for subset, sides in found.items() if side in sides}
-    ends = [bounds(metric) for metric in known.values()]
+    lows, highs = bounds(known.values())
     return Ranges(
         xs=[metric.value or 0.0 for metric in known.values()],
         ys=[heights[subset, side] for subset in known],
-        lows=[low for low, _ in ends],
-        highs=[high for _, high in ends],
+        lows=lows,
+        highs=highs,
         role=SIDES[side].role,
         name=SIDES[side].words,
         is_upright=False,

@@ -1,7 +1,7 @@
 """What several figures share."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Float32
@@ -39,11 +39,13 @@ def curve_line(curve: Curve, role: Role, name: str = "", *, is_dashed: bool = Fa
     )
 
 
-def bounds(metric: Metric) -> tuple[float, float]:
-    """Return the bounds of a metric; NaN where it has none."""
-    if metric.low is None or metric.high is None:
-        return math.nan, math.nan
-    return metric.low, metric.high
+def bounds(metrics: Iterable[Metric]) -> tuple[list[float], list[float]]:
+    """Return the lower and the upper bounds of metrics; NaN for one that has none."""
+    ends = [
+        (math.nan, math.nan) if metric.low is None or metric.high is None else (metric.low, metric.high)
+        for metric in metrics
+    ]
+    return [low for low, _ in ends], [high for _, high in ends]
 
 
 def why_lacking(evidence: Evidence, metric: str) -> str:
@@ -51,11 +53,6 @@ def why_lacking(evidence: Evidence, metric: str) -> str:
     found = evidence.evaluation.metrics.get(metric)
     reason = found.reason if found is not None and found.value is None else None
     return reason or f"run {evidence.evaluation.task} again to have it"
-
-
-def finite_ends(curves: Sequence[Curve]) -> list[float]:
-    """Return all heights that curves and their bands reach."""
-    return [y for curve in curves for part in (curve.y, curve.low or [], curve.high or []) for y in part]
 
 
 def thinned(n: int) -> list[int]:

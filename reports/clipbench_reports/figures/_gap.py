@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Axis, Dots, Figure, Panel, Threads, nice_axis
+from clipbench_reports.drawing import Axis, Dots, Figure, Panel, Role, Threads, nice_axis
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import pairs, spread
 
@@ -53,10 +53,8 @@ def gap(evidence: Evidence, *, projection: str = "pca", seed: int = 0) -> Figure
                 y=y,
                 marks=[
                     Threads(starts=left[lines], ends=right[lines], name="pair"),
-                    Dots(xs=left[:, 0].tolist(), ys=left[:, 1].tolist(), role="image", name="image", ids=ids,
-                         is_dense=True),
-                    Dots(xs=right[:, 0].tolist(), ys=right[:, 1].tolist(), role="text", name="text", ids=ids,
-                         is_dense=True),
+                    _cloud(left, "image", ids),
+                    _cloud(right, "text", ids),
                 ],
                 aspect=_aspect(flat),
                 is_to_scale=flat.is_to_scale,
@@ -66,7 +64,12 @@ def gap(evidence: Evidence, *, projection: str = "pca", seed: int = 0) -> Figure
         reading=f"{flat.reading} {fmt.count(n)} pairs; a grey line joins an image and its text, for "
         f"{fmt.count(len(lines))} of them.",
         detail="Scatter of image and text vectors with lines between pairs.",
-    )  # fmt: skip
+    )
+
+
+def _cloud(places: Float64[np.ndarray, "n 2"], role: Role, ids: list[str]) -> Dots:
+    xs, ys = places.T.tolist()
+    return Dots(xs=xs, ys=ys, role=role, name=role, ids=ids, is_dense=True)
 
 
 def _axis(flat: Flat, place: int) -> Axis:

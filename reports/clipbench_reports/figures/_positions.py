@@ -75,14 +75,14 @@ def _token_axis(places: list[_Place], context: int | None) -> Axis:
 
 
 def _marks(places: list[_Place], x: Axis, context: int | None) -> list[Mark]:
-    ends = [bounds(place.metric) for place in places]
+    lows, highs = bounds(place.metric for place in places)
     chance = next((place.metric.chance for place in places if place.metric.chance is not None), None)
     beyond = [Shade(low=context, high=x.high, name="beyond the window")] if context and context < x.high else []
     dots = Ranges(
         xs=[place.token for place in places],
         ys=[place.share for place in places],
-        lows=[low for low, _ in ends],
-        highs=[high for _, high in ends],
+        lows=lows,
+        highs=highs,
         role="ink",
         name="true caption chosen",
         is_joined=True,

@@ -48,7 +48,7 @@ def reading(evidence: Evidence) -> Figure:
 
 
 def _marks(rows: Mapping[str, Metric]) -> list[Mark]:
-    ends = [bounds(metric) for metric in rows.values()]
+    lows, highs = bounds(rows.values())
     guesses: list[Mark] = [
         Rule(at=metric.chance, axis="x", role="chance", name=CHANCE, span=(place - 0.4, place + 0.4))
         for place, metric in enumerate(rows.values())
@@ -57,8 +57,8 @@ def _marks(rows: Mapping[str, Metric]) -> list[Mark]:
     dots = Ranges(
         xs=[metric.value or 0.0 for metric in rows.values()],
         ys=range(len(rows)),
-        lows=[low for low, _ in ends],
-        highs=[high for _, high in ends],
+        lows=lows,
+        highs=highs,
         role="text",
         name="read right",
         is_upright=False,

@@ -164,12 +164,13 @@ def _marks(rows: Sequence[_Row], labels: Sequence[str]) -> list[Mark]:
         aside = ASIDE * ((place + 0.5) / len(labels) - 0.5) if len(labels) > 1 else 0.0
         own = [(k + aside, row.by_place[place]) for k, row in enumerate(rows) if place in row.by_place]
         names = [row.name for row in rows if place in row.by_place]
+        lows, highs = bounds(metric for _, metric in own)
         marks.append(
             Ranges(
                 xs=[metric.value or 0.0 for _, metric in own],
                 ys=[y for y, _ in own],
-                lows=[bounds(metric)[0] for _, metric in own],
-                highs=[bounds(metric)[1] for _, metric in own],
+                lows=lows,
+                highs=highs,
                 role=MODELS[place],
                 name=label,
                 is_upright=False,

@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Axis, Figure, Mark, Panel, Role, Rule, nice_axis, tight_axis
+from clipbench_reports.drawing import Figure, Mark, Panel, Role, Rule, nice_axis, percent_axis, tight_axis
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import curve_line, why_lacking
 
@@ -143,7 +142,7 @@ def _panel(evidence: Evidence, moved: _Moved, name: str, quantity: Quantity) -> 
     values = [y for line in lines for y in line.ys]
     return Panel(
         x=tight_axis([x for line in lines for x in line.xs], moved.label),
-        y=_percent(values, quantity.label) if quantity.is_percent else nice_axis(values, quantity.label),
+        y=(percent_axis if quantity.is_percent else nice_axis)(values, quantity.label),
         marks=[*_uprights(evidence, moved), *lines],
         title=f"Label set {name.rpartition('/')[0]}" if "/" in name else "",
     )
@@ -155,9 +154,3 @@ def _uprights(evidence: Evidence, moved: _Moved) -> list[Mark]:
     gap = evidence.evaluation.metrics.get("gap")
     places, name = ([0, gap.value], "unmoved, and moved by the gap") if gap and gap.value else ([0], "unmoved")
     return [Rule(at=place, axis="x", role="chance", name=name) for place in places]
-
-
-def _percent(values: list[float], label: str) -> Axis:
-    made = nice_axis([100 * value for value in values], label)
-    ticks = [tick / 100 for tick in made.ticks]
-    return replace(made, low=made.low / 100, high=made.high / 100, ticks=ticks, is_percent=True)

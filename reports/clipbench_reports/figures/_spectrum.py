@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from clipbench.result import Curve
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Axis, Figure, Line, Mark, Panel, Role, Rule, fraction_axis, log_axis, nice_axis
+from clipbench_reports.drawing import Figure, Line, Mark, Panel, Role, Rule, fraction_axis, log_axis, percent_axis
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import curve_line, why_lacking
 
@@ -86,14 +86,9 @@ def _ablation(evidence: Evidence, n_dimensions: float) -> Panel:
         if name in curves:
             marks.append(_from_the_edge(evidence.curve(name), words, role))
     highest = max((y for mark in marks if isinstance(mark, Line) for y in mark.ys), default=1.0)
-    y = fraction_axis("Left, %") if highest <= 1 else _percent(highest)
+    y = fraction_axis("Left, %") if highest <= 1 else percent_axis([0, highest], "Left, %")
     x = log_axis([0.5, max(2.0, n_dimensions)], "Dimensions removed")
     return Panel(x=replace(x, names=["0", *x.words[1:]]), y=y, marks=marks, aspect=0.45)
-
-
-def _percent(highest: float) -> Axis:
-    made = nice_axis([0, 100 * highest])
-    return replace(fraction_axis("Left, %"), high=made.high / 100, ticks=[tick / 100 for tick in made.ticks])
 
 
 def _from_the_edge(curve: Curve, name: str, role: Role) -> Line:

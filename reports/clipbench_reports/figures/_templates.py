@@ -1,12 +1,11 @@
 """How much the wording of the prompt matters."""
 
 import textwrap
-from dataclasses import replace
 
 import numpy as np
 
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Axis, Dots, Figure, Panel, Rule, nice_axis
+from clipbench_reports.drawing import Axis, Dots, Figure, Panel, Rule, percent_axis
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.svg import shorten
 
@@ -79,8 +78,6 @@ def _two_lines(name: str) -> str:
 
 def _axis(values: list[float]) -> Axis:
     """Return an axis that fits the spread, which is often a few percent: at least one, within 0 to 100."""
-    low, high = 100 * min(values), 100 * max(values)
-    room = max(0.0, 1.0 - (high - low)) / 2
-    fitted = nice_axis([max(0.0, low - room), min(100.0, high + room)], "Right class first, %", n_steps=4)
-    ticks = [tick / 100 for tick in fitted.ticks]
-    return replace(fitted, low=fitted.low / 100, high=fitted.high / 100, ticks=ticks, is_percent=True)
+    low, high = min(values), max(values)
+    room = max(0.0, 0.01 - (high - low)) / 2
+    return percent_axis([max(0.0, low - room), min(1.0, high + room)], "Right class first, %", n_steps=4)

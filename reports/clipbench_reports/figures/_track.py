@@ -7,6 +7,7 @@ from clipbench.history import History
 from clipbench_reports import format as fmt
 from clipbench_reports.drawing import Axis, Figure, Line, Panel, Role, fraction_axis, nice_axis, tight_axis
 from clipbench_reports.evidence import Lacking
+from clipbench_reports.figures._figure import MAX_DOTTED
 
 COSINES: dict[str, tuple[str, Role]] = {
     "image_cone": ("image–image", "image"),
@@ -45,10 +46,7 @@ def track(history: History) -> Figure:
         title=f"The gap goes {ends} to {fmt.significant(gap[0].ys[-1])} at step {fmt.count(gap[0].xs[-1])}{_recall(recalls)}.",
         panels=panels,
         reading=f"Measured at {fmt.counted(len(history.steps), 'step')} of the training.",
-        detail=" ".join(
-            f"{line.name}: {fmt.significant(line.ys[0])} to {fmt.significant(line.ys[-1])}."
-            for line in cosines + recalls
-        ),
+        detail=_ends(cosines + recalls),
     )
 
 
@@ -77,10 +75,12 @@ def progress(history: History) -> Figure:
         ],
         n_columns=min(3, len(lines)),
         reading="The first metric of each evaluation against the training step; fractions in [0, 1].",
-        detail=" ".join(
-            f"{line.name}: {fmt.significant(line.ys[0])} to {fmt.significant(line.ys[-1])}." for line in lines
-        ),
+        detail=_ends(lines),
     )
+
+
+def _ends(lines: Sequence[Line]) -> str:
+    return " ".join(f"{line.name}: {fmt.significant(line.ys[0])} to {fmt.significant(line.ys[-1])}." for line in lines)
 
 
 def _recall(lines: Sequence[Line]) -> str:
@@ -99,7 +99,7 @@ def _line(history: History, name: str, words: str, role: Role) -> list[Line]:
     if not points:
         return []
     xs, ys = [x for x, _ in points], [y for _, y in points]
-    return [Line(xs=xs, ys=ys, role=role, name=words, has_dots=len(points) <= 30)]
+    return [Line(xs=xs, ys=ys, role=role, name=words, has_dots=len(points) <= MAX_DOTTED)]
 
 
 def _is_of(full: str, task: str, name: str) -> bool:

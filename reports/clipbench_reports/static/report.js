@@ -31,7 +31,7 @@
 
   /* Tables: rows that are sorted and filtered stand in runs under headings, which stay where they are */
 
-  const isHeading = (row) => row.matches(".block, .subset, .metric");
+  const HEADINGS = ".block, .subset, .metric";
 
   /** Return the runs of rows of a table, each with the headings above it. */
   function runs(table) {
@@ -39,7 +39,7 @@
     for (const body of table.tBodies) {
       let headings = {}, run = null;
       for (const row of body.rows) {
-        if (isHeading(row)) {
+        if (row.matches(HEADINGS)) {
           if (row.matches(".block")) headings = {};
           if (row.matches(".subset")) headings = { block: headings.block };
           headings = { ...headings, [row.className]: row };
@@ -69,10 +69,10 @@
     const compare = (a, b) => (isNumber ? a - b : a.localeCompare(b, undefined, { numeric: true }));
     const order = (one, other) => {
       const [a, b] = [key(one, column, isNumber), key(other, column, isNumber)];
-      const places_ = places.get(one) - places.get(other);
-      if (sign === 0 || a === b) return places_;
+      const asBefore = places.get(one) - places.get(other);
+      if (sign === 0 || a === b) return asBefore;
       if (a === null || b === null) return a === null ? 1 : -1;
-      return sign * compare(a, b) || places_;
+      return sign * compare(a, b) || asBefore;
     };
     for (const { rows } of runs(table)) {
       const [parent, next] = [rows[0].parentNode, rows.at(-1).nextElementSibling];
@@ -105,13 +105,13 @@
     for (const { headings, rows } of runs(table)) {
       if (rows.some((row) => !row.hidden && !row.matches(".out"))) Object.values(headings).forEach((row) => kept.add(row));
     }
-    for (const row of table.querySelectorAll(".block, .subset, .metric")) row.classList.toggle("out", !kept.has(row));
+    for (const row of table.querySelectorAll(HEADINGS)) row.classList.toggle("out", !kept.has(row));
   }
 
-  function addFilter(table, place) {
+  function addFilter(table) {
     const input = make("input", { type: "search", autocomplete: "off" });
     const status = make("output", {});
-    place.before(make("p", { className: "tools" }, make("label", {}, "Filter rows ", input), " ", status));
+    table.before(make("p", { className: "tools" }, make("label", {}, "Filter rows ", input), " ", status));
     input.addEventListener("input", () => {
       const asked = input.value.trim().toLowerCase();
       let [n, all] = [0, 0];
@@ -133,7 +133,7 @@
     for (const table of document.querySelectorAll("table")) {
       const found = runs(table);
       if (found.some(({ rows }) => rows.length > 1)) addSorting(table);
-      if (found.flatMap(({ rows }) => rows).length >= MIN_FILTERED) addFilter(table, table);
+      if (found.flatMap(({ rows }) => rows).length >= MIN_FILTERED) addFilter(table);
     }
   }
 
@@ -156,9 +156,9 @@
 
   /* Points of a scatter */
 
-  /** Return the points of a path that has a dot at each: "M1 2h0M3 4h0". */
+  /** Return the points of a path that has a dot at each: "M1 2h.1M3 4h.1". */
   function points(path) {
-    return [...path.getAttribute("d").matchAll(/M([-\d.]+) ([-\d.]+)h0/g)].map(([, x, y]) => [Number(x), Number(y)]);
+    return [...path.getAttribute("d").matchAll(/M([-\d.]+) ([-\d.]+)h\.1/g)].map(([, x, y]) => [Number(x), Number(y)]);
   }
 
   /** Return the place of the point that is nearest to an event, or -1 where none is near. */

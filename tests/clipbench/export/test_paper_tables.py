@@ -87,8 +87,10 @@ def test_markdown_shows_hostile_names_as_they_are(make_run: MakeRun, record: Rec
     assert text.count("\n# ") == 0
     rows = [re.split(r"(?<!\\)(?:\\\\)*\|", line) for line in text.splitlines() if line.startswith("|")]
     assert {len(row) for row in rows} == {7}
-    shown = unescape(re.sub(r"\\(\W|_)", r"\1", next(line for line in text.splitlines() if "50.0" in line)))
-    assert shown.startswith("| a|b <img src=x> *c* _d_ `e` [f](g) \\| & # h |") or "&amp;" in shown
+    line = next(line for line in text.splitlines() if "50.0" in line)
+    # As a reader of Markdown has it: what has a backslash is itself, and an entity that has none is its character.
+    shown = re.sub(r"\\(\W|_)|&\w+;", lambda found: found[1] or unescape(found[0]), line)
+    assert shown.startswith("| a|b <img src=x> *c* _d_ `e` [f](g) \\| &amp; # h |")
 
 
 def test_latex_says_the_same_as_markdown(make_run: MakeRun) -> None:

@@ -1,5 +1,6 @@
 """Shift, corrections and losses against naive versions, torch, and the notebook of Liang et al."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -231,6 +232,13 @@ def test_a_dimension_that_does_not_vary_is_not_divided() -> None:
     np.testing.assert_allclose(moved, normalised(np.array([[0.6 - 0.8, 0.8 / 0.6]])), atol=1e-6)
 
 
+def test_a_dimension_that_varies_by_rounding_is_not_divided() -> None:
+    """Divided by 3e-8, the last bit of 0.5 would weigh as much as all that the model says."""
+    fit = np.array([[0.5, 0.8], [np.nextafter(np.float32(0.5), np.float32(1)), -0.8]], np.float32)
+    moved = correction_maps(fit, fit, kind="standardising").image(fit)
+    np.testing.assert_allclose(moved, [[0, 1], [0, -1]], atol=1e-7)
+
+
 def test_a_constant_model_has_nothing_left_but_collapses_to_ties() -> None:
     constant = unit(np.full((4, 5), 0.3, np.float32))
     with pytest.raises(VectorError, match=r"vector 0 becomes zero when it is moved \(4 of 4 do\)"):
@@ -250,6 +258,16 @@ def test_ties_of_collapsed_vectors_are_real(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
         by_image, by_text = cross_ranks(moved_images, moved_texts, np.arange(80))
         assert (by_image.tied >= 1).all() and (by_text.tied >= 1).all()
+
+
+def test_dot_products_of_collapsed_vectors_are_exact_in_any_order() -> None:
+    """Scores are rounded to float32, which hides most sums that are not exact: these are the sums themselves."""
+    images, texts = pairs(40, 48)
+    maps = correction_maps(images, texts, kind="collapse", strength=0.9)
+    products = maps.image(images).astype(np.float64) * maps.text(texts)
+    exact = [math.fsum(row) for row in products]
+    for order in (slice(None), slice(None, None, -1)):
+        assert np.add.accumulate(products[:, order], axis=1)[:, -1].tolist() == exact
 
 
 # Losses ---------------------------------------------------------------------------------------------------------------

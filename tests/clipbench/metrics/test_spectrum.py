@@ -47,6 +47,13 @@ def test_without_a_gap_nothing_carries_it() -> None:
         assert found.n_carrying() is None and np.isnan(found.shares).all()
 
 
+@pytest.mark.parametrize("length", [2e-6, 1e-4])
+def test_a_small_gap_is_still_one(length: float) -> None:
+    """Components of float32 vectors of unit length are off by up to 3e-8: this is no rounding."""
+    found = gap_spectrum(np.array([0.0, 0.6, 0.8]) * length)
+    assert found.n_carrying() == 2 and found.shares.tolist() == pytest.approx([0.64, 1, 1])
+
+
 def test_equal_differences_share_alike() -> None:
     found = gap_spectrum(np.array([0.1, -0.1, 0.1, 0.1, 0.1, -0.1, 0.1, 0.1, 0.1, 0.1]))
     assert found.dimensions.tolist() == list(range(10))

@@ -1,0 +1,70 @@
+"""What a training leaves: its folder, captioned pictures, small checkpoints, and an architecture of one's own."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from clipbench.clip.checkpoint import save_model
+from clipbench.clip.config import ClipConfig, Tower
+from clipbench.clip.model import CLIP
+from clipbench.clip.tokeniser import tokeniser_for
+
+MICRO = ClipConfig(
+    embed_dim=16,
+    image_size=16,
+    patch_size=8,
+    vision=Tower(width=32, layers=1, heads=2),
+    text=Tower(width=16, layers=1, heads=2),
+    vocab_size=560,
+    context_length=12,
+)
+
+
+@pytest.fixture
+def save() -> Callable[[Path, int], Path]:
+    """Return the function that writes a checkpoint of the bundled architecture, small, from a seed."""
+    return _save
+
+
+def _save(folder: Path, seed: int) -> Path:
+    tokeniser = tokeniser_for(MICRO, ["a picture of a thing"])
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True)
+    save_model(folder, CLIP(replace(MICRO, vocab_size=tokeniser.vocab_size)), tokeniser)
+    return folder
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with an empty one that a training writes to, and nine captioned pictures."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "100")
+    (tmp_path / "train").mkdir()
+    rng = np.random.default_rng(0)
+    lines = ["image,caption"]
+    for number in range(9):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,picture {number}")
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def arch(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A small architecture that open_clip knows as long as the fixture lives."""
+    paths, configs = list(open_clip.factory._MODEL_CONFIG_PATHS), dict(open_clip.factory._MODEL_CONFIGS)
+    folder = tmp_path_factory.mktemp("configs")
+    (folder / "trained-clip.json").write_text(json.dumps({**small_models.CLIP, "quick_gelu": False}))
+    open_clip.add_model_config(folder)
+    yield "trained-clip"
+    open_clip.factory._MODEL_CONFIG_PATHS[:] = paths
+    open_clip.factory._MODEL_CONFIGS = configs
