@@ -6,7 +6,7 @@ for each evaluation, and small pictures. This module knows no model and no torch
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -186,6 +186,20 @@ def read_run(path: Path) -> Run:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ClipbenchError(f"{file} is not JSON ({error}): the run is damaged, make it again") from error
     return Run(file.parent, _result(data, file))
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """Return a distinct name for each run: the model as it was asked for, with the folder where that is not enough."""
+    names = [model_name(run) for run in runs]
+    longer = [
+        f"{name} ({run.folder.name})" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)
+    ]
+    return [f"{name} #{place}" if longer.count(name) > 1 else name for place, name in enumerate(longer, 1)]
+
+
+def model_name(run: Run) -> str:
+    """Return how the model was asked for."""
+    return str(run.result.model.get("ref") or "unnamed model")
 
 
 def _result(data: Any, file: Path) -> Result:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from clipbench.export.reading import labels, why_missing
+from clipbench.export.reading import why_missing
 from clipbench.pairing import Pair, refusal
-from clipbench.result import EvaluationRecord, Metric, Run
+from clipbench.result import EvaluationRecord, Metric, Run, labels
 from clipbench.units import number, symbol
 
 NONE = "–"

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from clipbench.export.grid import Cell, Line, Table, tables
-from clipbench.export.reading import labels, origin
+from clipbench.export.reading import origin
 from clipbench.export.rendered import Rendered, one_line
-from clipbench.result import Run
+from clipbench.result import Run, labels
 
 SPECIAL = {
     "\\": r"\textbackslash{}",

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from clipbench.errors import UsageError
-from clipbench.export.reading import model_name, origin, why_missing
+from clipbench.export.reading import origin, why_missing
 from clipbench.export.rendered import Rendered, one_line
-from clipbench.result import EvaluationRecord, Metric, Run
+from clipbench.result import EvaluationRecord, Metric, Run, model_name
 
 TASK_TYPES = {"zero-shot": "zero-shot-image-classification"}
 """Tasks of the Hub, by ours; others keep their name."""

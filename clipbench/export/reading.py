@@ -1,7 +1,7 @@
 """Read finished runs for others to print: what a result holds is checked before a number of it is written anywhere."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from clipbench.errors import ClipbenchError, UsageError
@@ -26,20 +26,6 @@ def read_sound_run(path: Path) -> Run:
             for fault in _faults(metric):
                 raise ClipbenchError(f"run {run.folder}: {record.name} {name} has {fault}: make the run again")
     return run
-
-
-def labels(runs: Sequence[Run]) -> list[str]:
-    """Return a distinct name for each run: the model as it was asked for, with the folder where that is not enough."""
-    names = [model_name(run) for run in runs]
-    longer = [
-        f"{name} ({run.folder.name})" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)
-    ]
-    return [f"{name} #{place}" if longer.count(name) > 1 else name for place, name in enumerate(longer, 1)]
-
-
-def model_name(run: Run) -> str:
-    """Return how the model was asked for."""
-    return str(run.result.model.get("ref") or "unnamed model")
 
 
 def origin(run: Run) -> str:

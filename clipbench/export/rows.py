@@ -6,8 +6,7 @@ from dataclasses import asdict
 from types import MappingProxyType
 
 from clipbench.errors import ClipbenchError
-from clipbench.export.reading import labels
-from clipbench.result import EvaluationRecord, Metric, Run
+from clipbench.result import EvaluationRecord, Metric, Run, labels
 
 Cell = str | int | float | bool | None
 Row = Mapping[str, Cell]

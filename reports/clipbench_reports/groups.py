@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import PurePath
 
-from clipbench.result import EvaluationRecord, Run
+from clipbench.result import EvaluationRecord, Run, labels
 from clipbench_reports.format import apart
 
 NO_REASON = "no reason was recorded"
@@ -121,13 +121,6 @@ def warnings(groups: Sequence[Group]) -> list[str]:
         for label in group.unasked:
             unasked.setdefault(label, []).append(apart(f"{group.task}@{group.data}"))
     return [*different, *(f"Not asked of {apart(label)}: {', '.join(names)}." for label, names in unasked.items())]
-
-
-def labels(runs: Sequence[Run]) -> list[str]:
-    """Return a distinct name for each run: the model as it was asked for, with the folder where that is not enough."""
-    refs = [str(run.result.model.get("ref") or "unnamed model") for run in runs]
-    named = [f"{ref} ({run.folder.name})" if refs.count(ref) > 1 else ref for ref, run in zip(refs, runs, strict=True)]
-    return [f"{name} #{k}" if named.count(name) > 1 else name for k, name in enumerate(named, 1)]
 
 
 def short(names: Sequence[str]) -> list[str]:

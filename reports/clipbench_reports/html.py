@@ -13,13 +13,13 @@ from markupsafe import Markup, escape
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.history import history_of_runs
-from clipbench.result import Run
+from clipbench.result import Run, labels
 from clipbench_reports import figures, page
 from clipbench_reports import format as fmt
 from clipbench_reports.drawing import Figure
 from clipbench_reports.evidence import Lacking
 from clipbench_reports.findings import findings, missing
-from clipbench_reports.groups import Group, group, labels, scope, warnings
+from clipbench_reports.groups import Group, group, scope, warnings
 from clipbench_reports.highlights import RULE, Told, in_short, n_left
 from clipbench_reports.label_sets import label_sets
 from clipbench_reports.pictures import MAX_BYTES

@@ -10,12 +10,12 @@ from pathlib import Path
 from clipbench.compare import differences
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.history import History, read_history
-from clipbench.result import Run, read_run
+from clipbench.result import Run, labels, read_run
 from clipbench_reports import figures, paper, plotted
 from clipbench_reports import format as fmt
 from clipbench_reports.drawing import Figure, Panel, side_by_side
 from clipbench_reports.evidence import Evidence, Lacking, LackingArray
-from clipbench_reports.groups import group, labels, short
+from clipbench_reports.groups import group, short
 from clipbench_reports.plot_files import all_or_none, check_beside
 
 Draw = Callable[[Evidence], Figure]
