@@ -9,10 +9,10 @@ from clipbench.cells import change_text, p_text, value_text
 from clipbench.compare import Comparison, Difference
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.gate_rules import Gate, Requirement, Rule, matches, read_gate
-from clipbench.result import Metric, Run
+from clipbench.result import Metric
 from clipbench.significance import holm
 
-__all__ = ["TELLING", "Gate", "Judged", "Outcome", "Status", "check_gate", "judge", "metrics_of", "read_gate"]
+__all__ = ["TELLING", "Gate", "Judged", "Outcome", "Status", "check_gate", "judge", "read_gate"]
 
 Status = Literal["pass", "regression", "unmet", "acknowledged", "untested", "missing", "not gated"]
 TELLING: tuple[Status, ...] = ("regression", "unmet", "missing", "untested", "acknowledged")
@@ -58,16 +58,6 @@ class Judged:
     def is_whole(self) -> bool:
         """True when all that was asked for could be compared."""
         return not self.comparison.refused and not self.of("missing")
-
-
-def metrics_of(run: Run) -> dict[str, Metric]:
-    """Return the metrics of a run's finished evaluations by ``task@data/metric``."""
-    return {
-        f"{record.name}/{name}": metric
-        for record in run.result.evaluations
-        if record.status == "ok"
-        for name, metric in record.metrics.items()
-    }
 
 
 def check_gate(gate: Gate, metrics: Mapping[str, Metric]) -> None:

@@ -75,7 +75,7 @@ def history_of_runs(runs: Sequence[Run]) -> History:
             )
         by_step[step] = run
     _check_alike(list(by_step.values()))
-    return _history(_label(runs), [(step, _metrics(run)) for step, run in sorted(by_step.items())])
+    return _history(_label(runs), [(step, _values(run)) for step, run in sorted(by_step.items())])
 
 
 class _Event(NamedTuple):
@@ -165,12 +165,8 @@ def _check_alike(runs: Sequence[Run]) -> None:
                     )
 
 
-def _metrics(run: Run) -> dict[str, float | None]:
-    return {
-        f"{record.name}/{name}": metric.value
-        for record in run.result.evaluations
-        for name, metric in record.metrics.items()
-    }
+def _values(run: Run) -> dict[str, float | None]:
+    return {name: metric.value for name, metric in run.metrics.items()}
 
 
 def _label(runs: Sequence[Run]) -> str:

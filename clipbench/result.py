@@ -5,7 +5,6 @@ for each evaluation, and small pictures. This module knows no model and no torch
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from clipbench.errors import ClipbenchError
+from clipbench.files import write_whole
 
 if TYPE_CHECKING:
     import pandas
@@ -143,6 +143,16 @@ class Run:
     folder: Path
     result: Result
 
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """The metrics of finished evaluations by ``task@data/metric``; of one that was made twice, the first."""
+        found: dict[str, Metric] = {}
+        for record in self.result.evaluations:
+            if record.status == "ok":
+                for name, metric in record.metrics.items():
+                    found.setdefault(f"{record.name}/{name}", metric)
+        return found
+
     def samples(self, evaluation: EvaluationRecord) -> "pandas.DataFrame":
         """Return the per-sample table of an evaluation."""
         import pandas
@@ -167,9 +177,7 @@ class Run:
 def write_result(result: Result, folder: Path) -> None:
     """Write ``result.json``, atomically: it is there whole or not at all."""
     text = json.dumps(asdict(result), indent=1, allow_nan=False, ensure_ascii=False)
-    half = folder / ".result.json.half"
-    half.write_text(text + "\n", encoding="utf-8")
-    os.replace(half, folder / "result.json")
+    write_whole({folder / "result.json": f"{text}\n".encode()})
 
 
 def read_run(path: Path) -> Run:

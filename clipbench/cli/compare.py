@@ -8,11 +8,12 @@ import click
 
 from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS
 from clipbench.errors import NotComparable, UsageError
+from clipbench.files import write_whole
 
 if TYPE_CHECKING:
     from clipbench.foreign_results import Values
     from clipbench.gate import Gate, Judged
-    from clipbench.result import Metric, Run
+    from clipbench.result import Run
 
 REGRESSION = 1
 FORMATS = ("table", "md", "json", "junit", "github", "html")
@@ -84,7 +85,7 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
 
     options = CompareOptions(alpha=given["alpha"], smallest=_amount(given["smallest"]))
     base, *candidates = (open_results(path) for path in paths)
-    check_gate(gate, {name: metric for side in (*candidates, base) for name, metric in _metrics(side).items()})
+    check_gate(gate, {name: metric for side in (*candidates, base) for name, metric in side.metrics.items()})
     judged: list[Judged] = []
     sides, errors = [base], []
     for candidate in candidates:
@@ -93,7 +94,7 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
         except NotComparable as error:
             errors.append(error)
             continue
-        outcomes = judge(found, gate, base=_metrics(base), candidate=_metrics(candidate), alpha=options.alpha)
+        outcomes = judge(found, gate, base=base.metrics, candidate=candidate.metrics, alpha=options.alpha)
         judged.append(Judged(comparison=found, outcomes=outcomes))
         sides.append(candidate)
     if not judged:
@@ -101,13 +102,6 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
     for each in errors:
         click.echo(f"clipbench: {each}", err=True)
     return judged, sides
-
-
-def _metrics(side: "Run | Values") -> "dict[str, Metric]":
-    from clipbench.foreign_results import Values
-    from clipbench.gate import metrics_of
-
-    return side.metrics if isinstance(side, Values) else metrics_of(side)
 
 
 def _amount(text: str) -> float:
@@ -136,7 +130,7 @@ def _write(judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: 
         if out is None:
             click.echo(text.rstrip("\n"))
         else:
-            _write_text(out, text)
+            write_whole({out: text.encode()})
     if out is not None:
         for each in judged:
             click.echo(f"{each.comparison.candidate}: {headline(each) or tally(each.comparison.differences)}")
@@ -169,12 +163,3 @@ def _summarise(text: str) -> None:
             file.write(text)
     except OSError as error:
         raise UsageError(f"cannot write GITHUB_STEP_SUMMARY {place}: {error.strerror or error}") from error
-
-
-def _write_text(out: Path, text: str) -> None:
-    half = out.with_name(f".{out.name}.half")
-    try:
-        half.write_text(text, encoding="utf-8")
-        os.replace(half, out)
-    except OSError as error:
-        raise UsageError(f"cannot write {out}: {error.strerror or error}") from error

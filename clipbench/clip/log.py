@@ -1,13 +1,14 @@
 """What a run says as it goes: a file with a line of JSON for each event, and a progress bar."""
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
+
+from clipbench.files import write_whole
 
 if TYPE_CHECKING:
     from clipbench.scalars import Number
@@ -95,6 +96,4 @@ def _step(line: str) -> int:
 
 def _cut(path: Path, step: int) -> None:
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if 0 <= _step(line) <= step]
-    half = path.with_suffix(".half")
-    half.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    os.replace(half, path)
+    write_whole({path: "".join(f"{line}\n" for line in lines).encode()})

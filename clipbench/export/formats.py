@@ -1,6 +1,5 @@
 """The formats by name, and the one way to write runs in any of them."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from clipbench.errors import UsageError, did_you_mean
 from clipbench.export import clip_benchmark, csv_table, latex, markdown, model_index, parquet
 from clipbench.export.reading import read_sound_run
 from clipbench.export.rendered import Format, Rendered
+from clipbench.files import write_whole
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
@@ -68,7 +68,7 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
     if out is None:
         return Exported(text=rendered.content.decode(), written=[], notes=rendered.notes)
     files = _parts(rendered, out) if is_folder else {out: rendered.content}
-    _write(files)
+    write_whole(files)
     return Exported(text=None, written=[out] if is_folder else list(files), notes=rendered.notes)
 
 
@@ -105,18 +105,3 @@ def _parts(rendered: Rendered, folder: Path) -> dict[Path, bytes]:
     if others:
         raise UsageError(f"{others[0]} is there and holds other results: name another folder")
     return files
-
-
-def _write(files: Mapping[Path, bytes]) -> None:
-    halves = {path: path.with_name(f".{path.name}.half") for path in files}
-    path = Path()
-    try:
-        for path, content in files.items():
-            halves[path].write_bytes(content)
-        for path, half in halves.items():
-            os.replace(half, path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        for half in halves.values():
-            half.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clipbench.compare import differences
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.files import whole
 from clipbench.history import History, read_history
 from clipbench.result import Run, labels, read_run
 from clipbench_reports import figures, paper, plotted
@@ -16,7 +17,7 @@ from clipbench_reports import format as fmt
 from clipbench_reports.drawing import Figure, Panel, side_by_side
 from clipbench_reports.evidence import Evidence, Lacking, LackingArray
 from clipbench_reports.groups import group, short
-from clipbench_reports.plot_files import all_or_none, check_beside
+from clipbench_reports.plot_files import check_beside
 
 Draw = Callable[[Evidence], Figure]
 FIRST = next(iter(figures.PROJECTIONS))
@@ -89,8 +90,11 @@ def write_plot(name: str, runs: Sequence[Path], out: Path, options: PlotOptions)
         drawn = (plot.of_runs or _per_run(name, plot))(runs, options)
     except Lacking as error:
         raise ClipbenchError(f"cannot draw {name}: {error}") from error
-    texts = {out.with_suffix(".csv"): plotted.table(drawn.figure), out.with_suffix(".txt"): _caption(drawn, plot)}
-    with all_or_none(texts):
+    texts = {
+        out.with_suffix(".csv"): plotted.table(drawn.figure).encode(),
+        out.with_suffix(".txt"): _caption(drawn, plot).encode(),
+    }
+    with whole(texts):
         paper.save(drawn.figure, out, width=width, style=options.style)
     return [out, *texts]
 

@@ -13,7 +13,7 @@ import pytest
 from clipbench.compare import compare
 from clipbench.errors import UsageError
 from clipbench.foreign_results import Values
-from clipbench.gate import Gate, Judged, judge, metrics_of
+from clipbench.gate import Gate, Judged, judge
 from clipbench.result import Metric, Run
 from clipbench_reports import compare_page
 from clipbench_reports.compare_page import write_compare
@@ -60,7 +60,7 @@ def written(runs: Sequence[Run], path: Path, gate: Gate | None = None) -> str:
     judged = []
     for candidate in runs[1:]:
         found = compare(runs[0], candidate)
-        metrics = metrics_of(runs[0]), metrics_of(candidate)
+        metrics = runs[0].metrics, candidate.metrics
         outcomes = judge(found, gate, base=metrics[0], candidate=metrics[1]) if gate else []
         judged.append(Judged(comparison=found, outcomes=outcomes))
     write_compare(judged, runs, path)
