@@ -38,15 +38,17 @@ class Paired:
     p_value: float | None = None
     standard_error: float | None = None
     """Of the difference; None where the data cannot tell."""
+    n_units: int = 0
+    """Samples, or clusters, that the standard error is of."""
     margin: float = 0.0
-    """What a test of discrete differences needs beyond the normal law: half the step between two of its totals."""
+    """What a test of discrete differences needs beyond the law of its mean: half the step between two of its totals."""
     flips: Flips | None = None
 
     def detectable(self, alpha: float) -> float | None:
         """Return the smallest true difference that this test finds with 80 % power; None where the data cannot tell."""
         if self.p_value is None or self.standard_error is None:
             return None
-        return significance.detectable(self.standard_error, alpha) + self.margin
+        return significance.detectable(self.standard_error, self.n_units, alpha=alpha) + self.margin
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def paired(base: Metric, value: float, *, tables: Tables, generators: Generators
     """Return interval, test and flips of a difference, from the column of the base's metric in both tables.
 
     A mean of independent zeros and ones is tested by McNemar's exact test, any other mean by flipping the signs of the
-    differences, whole clusters together; a smooth function of means by the normal law of its influences (delta
+    differences, whole clusters together; a smooth function of means by the t-test of its influences (delta
     method). A metric that names no column has neither interval nor test.
 
     Args:
@@ -70,7 +72,7 @@ def paired(base: Metric, value: float, *, tables: Tables, generators: Generators
     """
     column = base.column or base.influence
     if column is None or any(column not in table for table in (tables.base, tables.candidate)):
-        return _untested("the value is no mean over samples", base.n)
+        return _untested("no column of the samples is recorded that the value is the mean of", base.n)
     before, after = (table[column].to_numpy(np.float64) for table in (tables.base, tables.candidate))
     kept = np.isfinite(before)
     n = int((kept & np.isfinite(after)).sum())
@@ -102,15 +104,16 @@ def _clusters(table: "pandas.DataFrame", kept: Bool[np.ndarray, " n"]) -> Shaped
 
 def _of_influences(value: float, rows: Float64[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"] | None) -> Paired:
     interval = stats.influence_interval(value, rows, clusters=clusters)
-    error = significance.standard_error(rows, clusters)
+    error, n_units = significance.standard_error(rows, clusters), len(significance.cluster_sums(rows, clusters))
     if error is None:
         return Paired(n=len(rows), interval=interval, test=f"no test: {interval.method}")
     return Paired(
         n=len(rows),
         interval=interval,
-        test="z-test (delta method)",
-        p_value=significance.z_test(value, error),
+        test="t-test (delta method)",
+        p_value=significance.t_test(value, error, n_units),
         standard_error=error,
+        n_units=n_units,
     )
 
 
@@ -130,6 +133,7 @@ def _of_mean(
         test=test,
         p_value=p_value,
         standard_error=significance.standard_error(rows - rows.mean(), clusters),
+        n_units=len(sizes),
         # A flip moves the total by twice its unit's size, so that totals are at least twice the smallest apart.
         margin=float(sizes[sizes > 0].min()) / len(rows) if sizes.any() else 0.0,
     )

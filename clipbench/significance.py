@@ -2,15 +2,16 @@
 
 A test asks what happens when the two models are one as good as the other: then each sample's difference (of clustered
 samples, each cluster's) might as well have the other sign. For independent zeros and ones that is McNemar's test, for
-the rest it is done by flipping signs; a smooth function of means has no such signs, and is tested by the normal law.
+the rest it is done by flipping signs; a smooth function of means has no such signs, and is tested by Student's t.
 """
 
 import math
 from collections.abc import Iterator, Sequence
-from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float64, Shaped
+
+from clipbench.stats import student
 
 N_DRAWS = 20_000
 """Of sign flips: no p-value is below one in as many, which Holm's correction of a few hundred metrics still bears."""
@@ -86,14 +87,19 @@ def permutation_p(
     return (n_reached + 1) / (n_draws + 1)
 
 
-def z_test(value: float, standard_error: float) -> float:
-    """Return the two-sided p-value of a normally distributed value whose mean would be 0.
+def t_test(value: float, standard_error: float, n_units: int) -> float:
+    """Return the two-sided p-value of a value whose mean would be 0, by Student's t.
+
+    Args:
+        n_units: samples, or clusters, that the standard error is of: one degree of freedom less.
 
     Example:
-        >>> round(z_test(1.96, 1.0), 3)
-        0.05
+        >>> round(t_test(1.96, 1.0, 100_000), 3), round(t_test(2.2281, 1.0, 11), 3)
+        (0.05, 0.05)
     """
-    return math.erfc(abs(value) / standard_error / math.sqrt(2))
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(n_units - 1, -abs(value) / standard_error))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -134,18 +140,20 @@ def standard_error(
     return float(np.linalg.norm(sums)) / len(influence) * math.sqrt(len(sums) / (len(sums) - 1))
 
 
-def detectable(standard_error: float, alpha: float = 0.05, power: float = 0.8) -> float:
+def detectable(standard_error: float, n_units: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
     """Return the smallest true difference that a two-sided test finds with the given power.
 
-    (z of 1 - alpha / 2 + z of the power) × the standard error of the paired difference; at 5 % and 80 %, 2.8 of them.
-    It speaks of one test by itself: after a correction for many, more is needed.
+    (t of 1 - alpha / 2 + t of the power) × the standard error of the paired difference; at 5 % and 80 %, 2.8 of them
+    where there are many samples. It speaks of one test by itself: after a correction for many, more is needed.
+
+    Args:
+        n_units: samples, or clusters, that the standard error is of.
 
     Example:
-        >>> round(detectable(0.01), 4)
+        >>> round(detectable(0.01, 10_000), 4)
         0.028
     """
-    normal = NormalDist()
-    return (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)) * standard_error
+    return (student(1 - alpha / 2, n_units) + student(power, n_units)) * standard_error
 
 
 def cluster_sums(

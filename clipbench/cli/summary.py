@@ -86,21 +86,25 @@ def evaluation_lines(record: EvaluationRecord, *, is_precomputed: bool = True) -
 
 
 def metric_lines(metrics: Mapping[str, Metric]) -> list[str]:
-    """Return an indented line for each metric, in columns."""
-    return _columns([(name, *metric_cells(metric), published_cell(metric)) for name, metric in metrics.items()])
+    """Return an indented line for each metric, in columns; below them the undefined ones, those of one reason together."""
+    defined = {name: metric for name, metric in metrics.items() if metric.value is not None}
+    reasons: dict[str, list[str]] = {}
+    for name, metric in metrics.items():
+        if metric.value is None:
+            reasons.setdefault(str(metric.reason), []).append(name)
+    return [
+        *_columns([(name, *metric_cells(metric), published_cell(metric)) for name, metric in defined.items()]),
+        *(f"  undefined: {', '.join(names)}: {reason}" for reason, names in reasons.items()),
+    ]
 
 
 def metric_cells(metric: Metric) -> tuple[str, str, str, str]:
-    """Return value, interval, chance and n of a metric; an undefined one has its reason in place of a chance.
+    """Return value, interval, chance and n of a metric that is defined.
 
     Example:
         >>> metric_cells(Metric(value=0.5, low=0.4, high=0.6, n=90, chance=0.1))
         ('50.0 %', '[40.0, 60.0]', 'chance 10.0 %', 'n 90')
-        >>> metric_cells(Metric(value=None, reason="of only 3 classes"))
-        ('-', '', 'undefined: of only 3 classes', '')
     """
-    if metric.value is None:
-        return "-", "", f"undefined: {metric.reason}", ""
     unit = metric.unit
     has_interval = metric.low is not None and metric.high is not None
     interval = f"[{number(metric.low, unit)}, {number(metric.high, unit)}]" if has_interval else ""  # type: ignore[arg-type]
@@ -128,8 +132,7 @@ def published_cell(metric: Metric) -> str:
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Return indented lines with the cells of each column below each other, numbers to the right."""
-    # A reason is as long as it has to be, and pushes nothing aside.
-    widths = [max((len(row[at]) for row in rows if row[1] != "-"), default=0) for at in range(5)]
+    widths = [max((len(row[at]) for row in rows), default=0) for at in range(5)]
     return [
         f"  {name:{widths[0]}}  {value:>{widths[1]}}  {interval:<{widths[2]}}  {chance:<{widths[3]}}  {n:<{widths[4]}}"
         f"  {published}".rstrip()

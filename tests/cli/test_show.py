@@ -86,7 +86,7 @@ def test_a_run_is_shown_with_whose_it_is_and_what_is_missing(call: Call) -> None
         "retrieval@coco  5,000 images, encoded 3 images (5 stored) and 4 texts (6 stored), 1.5 s",
         "  recall@1  50.0 %  [25.0, 75.0]  chance 0.0 %  n 5,000",
         "  hub       10.0 %                              n 5,000",
-        "  isoscore       -                undefined: of rank 3 at most",
+        "  undefined: isoscore: of rank 3 at most",
         "  note: captions as they stand",
         "",
         "zero-shot@imagenet  unavailable: no folder imagenet: clipbench data get imagenet",

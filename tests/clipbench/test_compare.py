@@ -103,7 +103,7 @@ def test_a_smooth_value_s_difference_has_the_difference_of_the_influences() -> N
     error = np.sqrt(sum((b - a) ** 2 for a, b in zip(*columns, strict=True)) / 299 / 300)
     value = ratios[1] - ratios[0]
     assert found.value == pytest.approx(value)
-    assert bounds(found) == pytest.approx((value - Z * error, value + Z * error))
+    assert bounds(found) == pytest.approx(scipy.stats.t.interval(0.95, 299, value, error))
     assert found.method == "delta method"
 
 
@@ -141,7 +141,7 @@ def test_clusters_hold_for_influences_too() -> None:
     (found,) = differences(*runs)
     sums = [sum(rows) for rows in (columns[1] - columns[1].mean() - columns[0] + columns[0].mean()).reshape(60, 4)]
     error = np.sqrt(sum(each**2 for each in sums)) / 240 * np.sqrt(60 / 59)
-    assert bounds(found) == pytest.approx((-Z * error, Z * error))
+    assert bounds(found) == pytest.approx(scipy.stats.t.interval(0.95, 59, 0, error))
 
 
 def test_samples_without_a_value_are_left_out() -> None:
@@ -174,7 +174,7 @@ def test_a_value_that_is_no_mean_has_a_difference_without_an_interval() -> None:
     metrics = [{"ece": Metric(value=value, low=0.0, high=1.0, n=2)} for value in (0.1, 0.4)]
     (found,) = differences(*(held(evaluation(each, columns)) for each in metrics))
     assert found.value == pytest.approx(0.3) and (found.low, found.high, found.n) == (None, None, 2)
-    assert found.method == "no paired interval: the value is no mean over samples"
+    assert found.method == "no paired interval: no column of the samples is recorded that the value is the mean of"
     lost = {"acc": Metric(value=0.1, column="gone", n=2)}
     (found,) = differences(held(evaluation(lost, columns)), held(evaluation(lost, columns)))
     assert found.low is None
@@ -330,7 +330,7 @@ def test_credits_are_tested_by_flips_of_signs() -> None:
     assert differences(of_hits(before), of_hits(after))[0].p_value == found.p_value
 
 
-def test_a_smooth_value_is_tested_by_the_normal_law() -> None:
+def test_a_smooth_value_is_tested_by_student_s_t() -> None:
     rng = np.random.default_rng(9)
     columns = [rng.normal(0, 1, 300) for _ in range(2)]
     columns = [each - each.mean() for each in columns]
@@ -340,9 +340,9 @@ def test_a_smooth_value_is_tested_by_the_normal_law() -> None:
     ]
     (found,) = differences(*runs)
     error = (columns[1] - columns[0]).std(ddof=1) / np.sqrt(300)
-    assert found.test == "z-test (delta method)"
-    assert found.p_value == pytest.approx(2 * scipy.stats.norm.sf(0.2 / error))
-    assert found.detectable == pytest.approx((Z + scipy.stats.norm.ppf(0.8)) * error)
+    assert found.test == "t-test (delta method)"
+    assert found.p_value == pytest.approx(2 * scipy.stats.t.sf(0.2 / error, 299))
+    assert found.detectable == pytest.approx((scipy.stats.t.ppf(0.975, 299) + scipy.stats.t.ppf(0.8, 299)) * error)
     assert found.verdict == "different"  # neither direction of a gap is better
 
 
@@ -360,7 +360,11 @@ def test_a_metric_without_a_column_is_not_tested_and_not_counted_among_the_teste
         for each in (before, after)
     ]
     acc, ece = compare(runs[0], runs[1]).differences
-    assert (ece.test, ece.p_value, ece.p_adjusted) == ("no test: the value is no mean over samples", None, None)
+    assert (ece.test, ece.p_value, ece.p_adjusted) == (
+        "no test: no column of the samples is recorded that the value is the mean of",
+        None,
+        None,
+    )
     assert acc.p_adjusted == acc.p_value
 
 
@@ -426,7 +430,7 @@ def test_a_detectable_difference_is_of_the_alpha_that_was_asked_for() -> None:
     ]
     error = (after - before).std(ddof=1) / 20
     expected = [
-        (scipy.stats.norm.isf(alpha / 2) + scipy.stats.norm.ppf(0.8)) * error + 1 / 400 for alpha in (0.05, 0.01)
+        (scipy.stats.t.isf(alpha / 2, 399) + scipy.stats.t.ppf(0.8, 399)) * error + 1 / 400 for alpha in (0.05, 0.01)
     ]
     assert found == pytest.approx(expected)
 

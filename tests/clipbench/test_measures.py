@@ -59,8 +59,8 @@ def test_a_smooth_value_gets_its_interval_from_influences() -> None:
     metric = Smooth(value=float(values.mean()), influence="i", unit="distance").metric(
         {"i": values - values.mean()}, rng()
     )
-    half = 1.959964 * values.std(ddof=1) / 20
-    assert metric.low == pytest.approx(values.mean() - half, rel=1e-6)
+    half = 1.965927 * values.std(ddof=1) / 20
+    assert metric.low == pytest.approx(values.mean() - half, rel=1e-6)  # t with 399 degrees of freedom
     assert metric.high == pytest.approx(values.mean() + half, rel=1e-6)
 
 

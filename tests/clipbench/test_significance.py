@@ -109,10 +109,11 @@ def test_the_sign_and_the_scale_of_a_difference_do_not_matter() -> None:
     assert found[0] == found[2] == pytest.approx(found[1], abs=0.01)
 
 
-@given(st.floats(-30, 30), st.floats(0.01, 50))
-def test_the_z_test_is_the_normal_law_s(value: float, error: float) -> None:
-    expected = 2 * scipy.stats.norm.sf(abs(value) / error)
-    assert significance.z_test(value, error) == pytest.approx(expected, rel=1e-9, abs=1e-300)
+@pytest.mark.parametrize("n", [2, 11, 400])
+def test_the_t_test_of_a_mean_is_the_textbook_one(n: int) -> None:
+    rows = np.random.default_rng(n).normal(0.3, 1, n)
+    expected = scipy.stats.ttest_1samp(rows, 0.0).pvalue
+    assert significance.t_test(float(rows.mean()), float(scipy.stats.sem(rows)), n) == pytest.approx(expected, rel=1e-9)
 
 
 def rejected_by_steps(p_values: list[float], alpha: float) -> set[int]:
@@ -146,7 +147,8 @@ def test_the_standard_error_is_that_of_the_intervals() -> None:
     for groups in (None, clusters):
         low, high, _ = stats.influence_interval(0.0, rows, clusters=groups)
         assert low is not None and high is not None
-        assert significance.standard_error(rows, groups) == pytest.approx((high - low) / 2 / stats.Z)
+        reach = scipy.stats.t.ppf(0.975, (200 if groups is None else 30) - 1)
+        assert significance.standard_error(rows, groups) == pytest.approx((high - low) / 2 / reach)
     assert significance.standard_error(rows) == pytest.approx(scipy.stats.sem(rows))
 
 
@@ -160,6 +162,13 @@ def test_samples_that_cannot_tell_have_no_standard_error(rows: list[float], clus
 
 @pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.8), (0.05, 0.95)])
 def test_the_detectable_difference_is_found_with_the_power_that_is_said(alpha: float, power: float) -> None:
-    found = significance.detectable(0.3, alpha, power)
+    found = significance.detectable(0.3, 100_000_000, alpha=alpha, power=power)
     limit = scipy.stats.norm.isf(alpha / 2) * 0.3
-    assert scipy.stats.norm.sf(limit, loc=found, scale=0.3) == pytest.approx(power)
+    assert scipy.stats.norm.sf(limit, loc=found, scale=0.3) == pytest.approx(power, abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [6, 11, 30])
+def test_of_few_samples_more_is_needed_and_the_power_is_that_of_the_t_test(n: int) -> None:
+    found = significance.detectable(1 / np.sqrt(n), n)
+    limit = scipy.stats.t.ppf(0.975, n - 1)
+    assert scipy.stats.nct.sf(limit, n - 1, found * np.sqrt(n)) == pytest.approx(0.8, abs=0.02)
