@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64, Shaped
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from clipbench.arrays import score_blocks
 from clipbench.errors import UsageError
@@ -71,13 +71,11 @@ def separability(
     images: Float32[np.ndarray, "n dim"],
     texts: Float32[np.ndarray, "n dim"],
     rng: np.random.Generator,
-    *,
-    groups: Shaped[np.ndarray, " n"] | None = None,
 ) -> Float64[np.ndarray, " n"]:
     """Return for each held-out pair the share of its two vectors whose modality a linear classifier tells.
 
     A logistic regression (scikit-learn's, L2 penalty with C = 1) is trained on a random half of the pairs; the pairs
-    trained on are NaN. The mean of the others is the accuracy: 0.5 by chance, 1 when a hyperplane parts images from
+    trained on are NaN, and one pair alone is too. The mean of the others is the accuracy: 0.5 by chance, 1 when a hyperplane parts images from
     texts. A vector on the boundary gets the credit of a coin. Source: Fahim et al., It's Not a Modality Gap, 2024
     (who hold out 20 %).
 
@@ -85,10 +83,9 @@ def separability(
         images: unit vectors.
         texts: unit vectors; row i belongs to image i.
         rng: draws the half.
-        groups: of the pairs; whole groups are held out. All are NaN when there is only one.
     """
     credit = np.full(len(images), np.nan)
-    is_trained_on = _half(len(images), rng, groups)
+    is_trained_on = _half(len(images), rng)
     if not is_trained_on.any():
         return credit
     credit[~is_trained_on] = _held_out_credit(images, texts, is_trained_on)
@@ -111,7 +108,6 @@ def separability_by_dimensions(
     texts: Float32[np.ndarray, "n dim"],
     rng: np.random.Generator,
     *,
-    groups: Shaped[np.ndarray, " n"] | None = None,
     share: float = 0.99,
     at_most: int = DIMENSION_SAMPLE,
 ) -> SeparabilityByDimensions:
@@ -127,7 +123,6 @@ def separability_by_dimensions(
         images: unit vectors.
         texts: unit vectors; row i belongs to image i.
         rng: draws the sample and the half.
-        groups: of the pairs; whole groups are held out.
         share: in (0, 1].
         at_most: pairs that are used, drawn from more: some fifteen classifiers are fitted.
 
@@ -139,8 +134,8 @@ def separability_by_dimensions(
     """
     if len(images) > at_most:
         chosen = np.sort(rng.choice(len(images), at_most, replace=False))
-        images, texts, groups = images[chosen], texts[chosen], None if groups is None else groups[chosen]
-    is_trained_on = _half(len(images), rng, groups)
+        images, texts = images[chosen], texts[chosen]
+    is_trained_on = _half(len(images), rng)
     if not is_trained_on.any():
         return SeparabilityByDimensions(np.empty(0, np.int64), np.empty(0), None)
     difference = gap_vector(images[is_trained_on], texts[is_trained_on])
@@ -156,10 +151,9 @@ def separability_by_dimensions(
     return SeparabilityByDimensions(np.array(ks), np.array(accuracies), _fewest(ks, accuracy, share * accuracies[-1]))
 
 
-def _half(n: int, rng: np.random.Generator, groups: Shaped[np.ndarray, " n"] | None) -> Bool[np.ndarray, " n"]:
-    """Return which pairs are trained on: those of half the groups, drawn at random; none where there is one group."""
-    distinct, codes = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)
-    return np.isin(codes, rng.permutation(len(distinct))[: len(distinct) // 2])
+def _half(n: int, rng: np.random.Generator) -> Bool[np.ndarray, " n"]:
+    """Return which pairs are trained on: half of them, drawn at random; none of one alone."""
+    return np.isin(np.arange(n), rng.permutation(n)[: n // 2])
 
 
 def _held_out_credit(
