@@ -157,7 +157,7 @@ def _of_pair(pair: Pair, tables: Tables, seed: int, alpha: float) -> Iterator[Di
             continue  # the notes tell of it
         interval, test = (stats.generator(seed, pair.base.name, name, what) for what in ("difference", "test"))
         value = other.value - metric.value
-        found = paired(metric, value, tables=tables, generators=Generators(interval, test))
+        found = paired(_with_column(metric, other), value, tables=tables, generators=Generators(interval, test))
         yield Difference(
             evaluation=pair.base.name,
             name=name,
@@ -173,6 +173,12 @@ def _of_pair(pair: Pair, tables: Tables, seed: int, alpha: float) -> Iterator[Di
             detectable=found.detectable(alpha),
             flips=found.flips,
         )
+
+
+def _with_column(metric: Metric, other: Metric) -> Metric:
+    """Return a metric of an old run, which did not record its column, with that of the other: the task is the same."""
+    is_known = metric.column is not None or metric.influence is not None
+    return metric if is_known else replace(metric, column=other.column, influence=other.influence)
 
 
 def _judged(found: Sequence[Difference], options: CompareOptions) -> list[Difference]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Int64
 
 from clipbench import stats
 from clipbench.data import Dataset, without
@@ -17,7 +18,7 @@ from clipbench.plan import Request, build_task
 from clipbench.published import Measured, with_published
 from clipbench.result import DatasetRecord, EvaluationRecord, Metric
 from clipbench.task import Evaluation, Task
-from clipbench.thumbnails import write_thumbnails
+from clipbench.thumbnails import SMALL, SMALL_SIDE, gallery_rows, is_picture, point_rows, write_thumbnails
 
 KEPT_ROWS = 2_000
 """Rows of vectors that a run keeps for figures, unless it keeps all."""
@@ -32,6 +33,8 @@ class EvaluateOptions:
     """Leave unreadable pictures out, and list them, instead of failing the evaluation."""
     keep_arrays: bool = False
     n_thumbnails: int = 200
+    """Pictures of an evaluation that small copies are kept of, for galleries; ``thumbnails.POINTS_EACH`` says how many
+    for points."""
     raise_bugs: bool = False
     """Let a bug of a plug-in out with its traceback, instead of recording its evaluation as failed."""
 
@@ -144,7 +147,7 @@ class _Work:
         }
         files = _write_files(found, digests, folder, stem=stem, options=self.options)
         if isinstance(self.embedder, StoreEmbedder):
-            write_thumbnails(dataset, digests, found.samples, folder / "thumbs", self.options.n_thumbnails)
+            _write_pictures(found, dataset, digests, folder / "thumbs", options=self.options)
         return replace(
             record,
             seconds=self._seconds(loaded),
@@ -192,6 +195,7 @@ def _dataset_record(dataset: Dataset, digests: list[str]) -> DatasetRecord:
         split=dataset.split,
         n_samples=len(dataset),
         fingerprint=dataset.fingerprint(digests),
+        cite=dataset.cite,
     )
 
 
@@ -221,9 +225,9 @@ def _write_files(
 ) -> dict[str, str]:
     import pandas
 
-    columns = dict(found.samples)
-    if "image" in columns:  # a row of the data set means nothing to a reader of results: its content hash does
-        columns["image"] = np.array(digests, object)[columns["image"]]
+    hashes = np.array([*digests, ""], object)
+    # A row of the data set means nothing to a reader of results: its content hash does. -1, no picture, is the last.
+    columns = {name: hashes[values] if is_picture(name, values) else values for name, values in found.samples.items()}
     files = {"samples": f"samples/{stem}.parquet"}
     (folder / "samples").mkdir(exist_ok=True)
     pandas.DataFrame(columns).to_parquet(folder / files["samples"], index=False)
@@ -237,8 +241,24 @@ def _write_files(
 
 def _kept(vectors: Mapping[str, np.ndarray], options: EvaluateOptions) -> dict[str, np.ndarray]:
     """Return a seeded sample of the rows, the same of each array, or all of them."""
+    chosen = _kept_rows(vectors, options)
+    n_rows = len(next(iter(vectors.values()), ()))
+    return dict(vectors) if len(chosen) == n_rows else {name: rows[chosen] for name, rows in vectors.items()}
+
+
+def _kept_rows(vectors: Mapping[str, np.ndarray], options: EvaluateOptions) -> Int64[np.ndarray, " n_kept"]:
     n_rows = len(next(iter(vectors.values()), ()))
     if options.keep_arrays or n_rows <= KEPT_ROWS:
-        return dict(vectors)
-    chosen = np.sort(stats.generator(options.seed, "vectors").choice(n_rows, KEPT_ROWS, replace=False))
-    return {name: rows[chosen] for name, rows in vectors.items()}
+        return np.arange(n_rows)
+    return np.sort(stats.generator(options.seed, "vectors").choice(n_rows, KEPT_ROWS, replace=False))
+
+
+def _write_pictures(
+    found: Evaluation, dataset: Dataset, digests: list[str], folder: Path, *, options: EvaluateOptions
+) -> None:
+    budget = options.n_thumbnails
+    if found.vectors and len(dataset) > budget:
+        points = point_rows(found.samples, _kept_rows(found.vectors, options), budget)
+        write_thumbnails(dataset, digests, points.tolist(), folder / SMALL, side=SMALL_SIDE)
+    else:
+        write_thumbnails(dataset, digests, gallery_rows(found.samples, len(dataset), budget), folder)

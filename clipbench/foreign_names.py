@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 DATA = {
     "imagenet1k": "imagenet",
+    "sugar_crepe": "sugarcrepe",
     "imagenet_sketch": "imagenet-sketch",
     "cifar10": "cifar-10",
     "cifar100": "cifar-100",
@@ -19,6 +20,10 @@ DATA = {
     "retrieval/flickr30k": "flickr30k-whole",  # DataComp's 31,014 pictures, not the usual 1,000
 }
 """From CLIP_benchmark's and DataComp's data to the catalogue's; others are called alike, or are not in it."""
+FOLDERS = frozenset({"wds", "tfds", "vtab"})
+"""Before the names of CLIP_benchmark's data sets: where it reads them from, or which benchmark they are of."""
+HUB_PARTS = 2
+"""``hf:ORG/NAME`` is the name of one data set."""
 TASKS = {
     "zeroshot_classification": "zero-shot",
     "zeroshot_retrieval": "retrieval",
@@ -76,23 +81,39 @@ def clip_benchmark_name(dataset: str, task: str, language: str | None) -> tuple[
         ('zero-shot@cifar-10', '')
         >>> clip_benchmark_name("sugar_crepe/add_att", "image_caption_selection", "en")
         ('composition@sugarcrepe', 'add_att/')
+
+    What stands behind the name of the data set is a subset, or a label set, as our export writes it.
+
+        >>> clip_benchmark_name("scenes/kind", "zeroshot_classification", "en")
+        ('zero-shot@scenes', 'kind/')
     """
-    ours = TASKS.get(task, task)
-    folder, _, last = dataset.rpartition("/")
-    if folder.endswith("sugar_crepe"):
-        return f"{ours}@sugarcrepe", f"{last}/"
+    parts = dataset.split("/")
+    while len(parts) > 1 and parts[0] in FOLDERS:
+        del parts[0]
+    n_own = HUB_PARTS if parts[0].startswith("hf:") else 1
+    data, subset = "/".join(parts[:n_own]), parts[n_own:]
     suffix = "" if language in (None, "", "en") else f"-{language}"
-    return f"{ours}@{DATA.get(last, last)}{suffix}", ""
+    return f"{TASKS.get(task, task)}@{DATA.get(data, data)}{suffix}", "".join(f"{part}/" for part in subset)
 
 
-def clip_benchmark_metric(evaluation: str, metric: str) -> str:
-    """Return the name of one of CLIP_benchmark's metrics: theirs are ours but for the group score of Winoground.
+def clip_benchmark_metrics(evaluation: str, metrics: Mapping[str, object]) -> dict[str, object]:
+    """Return CLIP_benchmark's metrics by our names: its ``acc``, of captions and pictures, is our group score.
+
+    Where an item has one picture, as in SugarCrepe, ``acc`` is ``text_acc`` again, and no score of ours.
 
     Example:
-        >>> clip_benchmark_metric("composition@winoground", "acc")
-        'group_acc'
+        >>> clip_benchmark_metrics("composition@winoground", {"text_acc": 0.3, "image_acc": 0.2, "acc": 0.1})
+        {'text_acc': 0.3, 'image_acc': 0.2, 'group_acc': 0.1}
+        >>> clip_benchmark_metrics("composition@scenes", {"text_acc": 0.3, "acc": 0.3})
+        {'text_acc': 0.3}
     """
-    return "group_acc" if (evaluation, metric) == ("composition@winoground", "acc") else metric
+    if not evaluation.startswith("composition@"):
+        return dict(metrics)
+    if "image_acc" not in metrics and metrics.get("acc") == metrics.get("text_acc"):
+        return {name: value for name, value in metrics.items() if name != "acc"}
+    if evaluation == "composition@sugarcrepe":
+        return dict(metrics)
+    return {"group_acc" if name == "acc" else name: value for name, value in metrics.items()}
 
 
 def datacomp_name(key: str) -> str:

@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.foreign_names import (
     ALWAYS_ZERO,
     MIEB,
-    clip_benchmark_metric,
+    clip_benchmark_metrics,
     clip_benchmark_name,
     datacomp_name,
     is_higher_better,
@@ -31,6 +31,9 @@ EXPECTED = (
     "expected a run folder or result.json, a CLIP_benchmark JSON or CSV, a results.jsonl of DataComp or open_clip, "
     "or a JSON of MIEB"
 )
+
+MODEL_CARD = "model_meta.json"
+"""What mteb says of a model, in the folder with its results."""
 
 BARE = "only values are known"
 
@@ -66,25 +69,30 @@ class Values:
 
 
 def open_results(path: Path) -> Run | Values:
-    """Return the run in a folder or a result.json, or the values in a file of another toolkit.
+    """Return the run in a folder or a result.json, or the values in a file, or a folder of files, of another toolkit.
 
     Raises:
         ClipbenchError: there is nothing that can be read.
     """
-    return read_run(path) if path.is_dir() or path.name == "result.json" else read_values(path)
+    if path.name == "result.json" or (path / "result.json").exists():
+        return read_run(path)
+    place, model = _named(path)
+    if not place.is_dir():
+        return read_values(path)
+    files = [each for each in sorted(place.iterdir()) if each.suffix in (".json", ".jsonl") and each.name != MODEL_CARD]
+    return _merged(place, {file: read_values(file) for file in files}, model) if files else read_run(place)
 
 
 def read_values(path: Path) -> Values:
     """Return the values of one model from a file of another toolkit.
 
-    Of a CSV of several models, ``FILE.csv#MODEL`` is one. Of open_clip's log, one line an evaluation, the last counts.
+    Of a file of several models, ``FILE#MODEL`` is one. Of open_clip's log, one line an evaluation, the last counts.
 
     Raises:
         ClipbenchError: the file cannot be read, is of no known kind, or has two values of one name.
         UsageError: it holds several models, and none or an unknown one was named.
     """
-    name, mark, model = str(path).partition(".csv#")
-    place = Path(f"{name}.csv") if mark else path
+    place, model = _named(path)
     text = _text(place)
     records = _rows(text) if place.suffix == ".csv" else _objects(text, place)
     kind = _kind(records, place)
@@ -101,6 +109,43 @@ def read_values(path: Path) -> Values:
     return _collected(label, items, place, notes)
 
 
+def _named(path: Path) -> tuple[Path, str]:
+    """Return a place and the model that is asked for there, after ``#``; a name that is there may hold one itself."""
+    place, mark, model = str(path).rpartition("#")
+    return (Path(place), model) if mark and not path.exists() else (path, "")
+
+
+def _merged(folder: Path, found: Mapping[Path, Values], model: str) -> Values:
+    """Return the values of one model from the files of a folder, none of which may contradict another."""
+    labels = dict.fromkeys(each.label for file, each in found.items() if each.label != str(file))
+    if model:
+        _check_model(model, labels, folder)
+        found = {file: each for file, each in found.items() if each.label == model}
+    elif len(labels) > 1:
+        raise _several(list(labels), folder)
+    values: dict[str, float] = {}
+    for file, each in found.items():
+        for key, value in each.values.items():
+            if values.setdefault(key, value) != value:
+                first = next(other for other, one in found.items() if key in one.values)
+                raise ClipbenchError(
+                    f"{first} and {file} have two values of {key}: {values[key]} and {value}; expected one"
+                )
+    notes = [note for each in found.values() for note in each.notes]
+    return Values(label=model or next(iter(labels), str(folder)), values=values, notes=notes)
+
+
+def _check_model(model: str, known: Iterable[str | None], path: Path) -> None:
+    if model not in known:
+        raise UsageError(f"{path} has no model '{model}': {did_you_mean(model, map(str, known))}")
+
+
+def _several(models: Sequence[str | None], path: Path) -> UsageError:
+    return UsageError(
+        f"{path} holds {len(models)} models: name one as {path}#MODEL ({', '.join(map(str, models[:3]))}, ...)"
+    )
+
+
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -111,15 +156,16 @@ def _text(path: Path) -> str:
 
 
 def _objects(text: str, path: Path) -> list[_Record]:
-    """Return the object of a JSON file, or those of a file with one a line."""
+    """Return the object of a JSON file, those of its list, as our export writes it, or those of a file with one a line."""
     try:
-        found = [json.loads(text)]
-    except json.JSONDecodeError as whole:
+        whole = json.loads(text)
+        found = whole if isinstance(whole, list) else [whole]
+    except json.JSONDecodeError as error:
         try:
             found = [json.loads(line) for line in text.splitlines() if line.strip()]
         except json.JSONDecodeError as line:
-            cause = line if path.suffix == ".jsonl" else whole
-            raise ClipbenchError(f"{path} is not JSON ({cause}); {EXPECTED}") from whole
+            cause = line if path.suffix == ".jsonl" else error
+            raise ClipbenchError(f"{path} is not JSON ({cause}); {EXPECTED}") from error
     if not found or not all(isinstance(each, dict) for each in found):
         raise ClipbenchError(f"{path} holds no JSON objects; {EXPECTED}")
     return found
@@ -156,8 +202,8 @@ class _Kind(NamedTuple):
 
 def _clip_benchmark(record: _Record) -> _Items:
     evaluation, prefix = clip_benchmark_name(str(record["dataset"]), str(record["task"]), record.get("language"))
-    for name, value in record["metrics"].items():
-        yield f"{evaluation}/{prefix}{clip_benchmark_metric(evaluation, name)}", value
+    for name, value in clip_benchmark_metrics(evaluation, record["metrics"]).items():
+        yield f"{evaluation}/{prefix}{name}", value
 
 
 def _clip_benchmark_model(record: _Record) -> str | None:
@@ -214,13 +260,10 @@ def _of_one_model(records: Sequence[_Record], kind: _Kind, path: Path, model: st
     """Return the label and the records of the model that was asked for, or of the only one."""
     models = list(dict.fromkeys(kind.model(record) for record in records))
     if model:
-        if model not in models:
-            raise UsageError(f"{path} has no model '{model}': {did_you_mean(model, map(str, models))}")
+        _check_model(model, models, path)
         return model, [record for record in records if kind.model(record) == model]
     if len(models) > 1:
-        raise UsageError(
-            f"{path} holds {len(models)} models: name one as {path}#MODEL ({', '.join(map(str, models[:3]))}, ...)"
-        )
+        raise _several(models, path)
     return models[0] or str(path), records
 
 

@@ -61,7 +61,10 @@ class Tolerance:
         """
         found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(pp|%|)\s*", text)
         if found is None:
-            raise UsageError(f"{where} '{text}': expected 0.5pp (percentage points) or 1% (of the base's value)")
+            raise UsageError(
+                f"{where} '{text}': expected 0.5pp (percentage points), 1% (of the base's value) or a bare number, "
+                "in the metric's own unit"
+            )
         number, unit = float(found[1]), found[2]
         kind = {"pp": "points", "%": "relative", "": "absolute"}[unit]
         return cls(text=text.strip(), amount=number if kind == "absolute" else number / 100, kind=kind)
@@ -193,6 +196,8 @@ def read_gate(path: Path) -> Gate:
         raise UsageError(f"cannot read the gate file {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the gate file {path} is not TOML: {error}") from error
+    if not data:
+        raise UsageError(f'the gate file {path} asks for nothing: expected such as "*" = {{max_drop = "1pp"}}')
     patterns = {key: value for key, value in data.items() if "/" in key or "*" in key}
     others = {key: value for key, value in data.items() if key not in patterns}
     _check_keys(others, {"require": list, "acknowledge": list}, str(path))

@@ -100,13 +100,7 @@ def _partner(before: EvaluationRecord, finished: Sequence[EvaluationRecord]) -> 
 
 
 def _samples(run: Run, evaluation: EvaluationRecord) -> "pandas.DataFrame":
-    try:
-        table = run.samples(evaluation)
-    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-        cause = " ".join(str(error).split())
-        raise ClipbenchError(
-            f"cannot read the samples of {evaluation.name} in {run.folder} ({cause}): the run is damaged, make it again"
-        ) from error
+    table = run.samples(evaluation)
     if "sample_id" not in table:
         raise ClipbenchError(
             f"the samples of {evaluation.name} in {run.folder} have no sample_id to pair them by: make the run again"

@@ -5,15 +5,18 @@ for each evaluation, and small pictures. This module knows no model and no torch
 """
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
 from clipbench.errors import ClipbenchError
 from clipbench.files import write_whole
+from clipbench.records import Misfit, fitted
 
 if TYPE_CHECKING:
     import pandas
@@ -87,6 +90,8 @@ class DatasetRecord:
     split: str | None = None
     n_samples: int = 0
     fingerprint: str | None = None
+    cite: str | None = field(default=None, compare=False)
+    """What to cite for the data, where that is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,14 +162,22 @@ class Run:
         """Return the per-sample table of an evaluation."""
         import pandas
 
-        return pandas.read_parquet(self._file(evaluation, "samples"))
+        path = self._file(evaluation, "samples")
+        try:
+            return pandas.read_parquet(path)
+        except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+            raise self._damaged(evaluation, "samples", error) from error
 
     def arrays(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
         """Return the arrays that an evaluation's figures need; empty when it has none."""
         if "arrays" not in evaluation.files:
             return {}
-        with np.load(self._file(evaluation, "arrays"), allow_pickle=False) as archive:
-            return dict(archive)
+        path = self._file(evaluation, "arrays")
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                return dict(archive)
+        except (OSError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+            raise self._damaged(evaluation, "arrays", error) from error
 
     def _file(self, evaluation: EvaluationRecord, kind: str) -> Path:
         path = self.folder / evaluation.files.get(kind, f"({kind} of {evaluation.name})")
@@ -172,6 +185,12 @@ class Run:
             again = "run again with --keep-arrays to have all arrays" if kind == "arrays" else "make it again"
             raise ClipbenchError(f"run {self.folder} lacks {path.name}: the run is damaged, {again}")
         return path
+
+    def _damaged(self, evaluation: EvaluationRecord, kind: str, error: Exception) -> ClipbenchError:
+        cause = " ".join(str(error).split())
+        return ClipbenchError(
+            f"cannot read the {kind} of {evaluation.name} in {self.folder} ({cause}): the run is damaged, make it again"
+        )
 
 
 def write_result(result: Result, folder: Path) -> None:
@@ -191,7 +210,9 @@ def read_run(path: Path) -> Run:
         data = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ClipbenchError(f"no result.json in {path}: expected a folder that `clipbench run` finished") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ClipbenchError(f"cannot read {file}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, and of brackets without end
         raise ClipbenchError(f"{file} is not JSON ({error}): the run is damaged, make it again") from error
     return Run(file.parent, _result(data, file))
 
@@ -210,34 +231,23 @@ def model_name(run: Run) -> str:
     return str(run.result.model.get("ref") or "unnamed model")
 
 
-def _result(data: Any, file: Path) -> Result:
+def _result(data: object, file: Path) -> Result:
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
+    if type(version) is not int or version > SCHEMA_VERSION:
         raise ClipbenchError(
             f"{file} has schema version {version}, expected 1 to {SCHEMA_VERSION}: update clipbench to read it"
         )
     try:
-        evaluations = [_evaluation(entry) for entry in data["evaluations"]]
-        return Result(**{**_known(Result, data), "evaluations": evaluations})
-    except (KeyError, TypeError) as error:
+        found = fitted(Result, data)
+        for number, evaluation in enumerate(found.evaluations):
+            _check_curves(evaluation, f"evaluations[{number}]")
+        return found
+    except Misfit as error:
         raise ClipbenchError(f"{file} is not a clipbench result ({error}): make the run again") from error
 
 
-def _evaluation(data: Mapping[str, Any]) -> EvaluationRecord:
-    nested = {
-        "dataset": DatasetRecord(**_known(DatasetRecord, data["dataset"])),
-        "metrics": {name: _metric(value) for name, value in data["metrics"].items()},
-        "controls": {name: _metric(value) for name, value in data["controls"].items()},
-        "curves": {name: Curve(**_known(Curve, value)) for name, value in data["curves"].items()},
-    }
-    return EvaluationRecord(**{**_known(EvaluationRecord, data), **nested})
-
-
-def _metric(data: Mapping[str, Any]) -> Metric:
-    published = [PublishedValue(**_known(PublishedValue, each)) for each in data.get("published", ())]
-    return Metric(**{**_known(Metric, data), "published": published})
-
-
-def _known(record: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop keys that this version does not know: later versions may add some."""
-    return {key: value for key, value in data.items() if key in record.__dataclass_fields__}  # type: ignore[attr-defined]
+def _check_curves(evaluation: EvaluationRecord, place: str) -> None:
+    for name, curve in evaluation.curves.items():
+        sides = [len(each) for each in (curve.x, curve.y, curve.low, curve.high) if each is not None]
+        if len(set(sides)) > 1:
+            raise Misfit(f"{place}.curves.{name} has {' and '.join(map(str, sides))} numbers, expected as many of each")

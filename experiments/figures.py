@@ -34,6 +34,13 @@ Colours and shapes mean one thing everywhere, in the report too: images are blue
 squares (hollow in dense clouds) and broken lines, what joins the two is grey, what belongs to neither is black, chance is dotted. In print
 without colour the shapes tell them apart.
 
+Of several runs, values and lines lie in the same panels, as in a report of several models: there colour, shape and dashes are
+the model and nothing else, and what colour was in the figure of one model is a panel of its own. What would hide each other
+(gap, cones, similarity-matrix, twins) stands side by side on the same axes, and so does all of more than six models. What is the same for
+all, such as chance, is drawn once, and what differs, such as the effective length, broken in the colour of each model. The title says one
+thing of each model and claims no difference: that takes the paired tests of `compare`. Bands are drawn of up to two models; the table has
+them all, and its series are the models.
+
 [modality-gap.md](modality-gap.md) defines what the figures of the modality gap show.
 """
 
@@ -62,12 +69,14 @@ PAGES = (
     Picture("cones", ("tiny",)),
     Picture("spectrum", ("tiny",)),
     Picture("shift", ("tiny",)),
+    Picture("shift", ("series/step-400", "tiny"), ("--width", "full"), "shift-models"),
     Picture("corrections", ("tiny",)),
     Picture("similarity-calibration", ("tiny",)),
     Picture("track", ("training",)),
     Picture("similarity-matrix", ("tiny",)),
     Picture("typographic", ("tiny",)),
     Picture("long-caption", ("tiny",)),
+    Picture("long-caption", ("series/step-400", "tiny"), (), "long-caption-models"),
     Picture("composition", ("tiny",)),
     Picture("scorecard", ("tiny",)),
     Picture("compare", ("series/step-400", "tiny")),

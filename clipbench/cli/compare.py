@@ -11,6 +11,7 @@ from clipbench.errors import NotComparable, UsageError
 from clipbench.files import write_whole
 
 if TYPE_CHECKING:
+    from clipbench.compare import Comparison
     from clipbench.foreign_results import Values
     from clipbench.gate import Gate, Judged
     from clipbench.result import Run
@@ -41,8 +42,8 @@ def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -
     clipbench compare runs/base runs/candidate --gate gate.toml --format md -o comment.md
     clipbench compare runs/base runs/one runs/two --format html -o compare.html
 
-    Each is a run folder, a result.json, or a results file of CLIP_benchmark, DataComp, open_clip or MIEB, which has
-    values only. A regression is a loss beyond the tolerance that is also significant. docs/ci.md has it all in a
+    Each is a run folder, a result.json, or a results file of CLIP_benchmark, DataComp, open_clip or MIEB, or a
+    folder of such files, which have values only (FILE#MODEL, FOLDER#MODEL where there are several models). A regression is a loss beyond the tolerance that is also significant. docs/ci.md has it all in a
     workflow.
 
     Exit status: 0 no regression, 1 regression or a requirement not met, 2 bad usage or input, 3 not comparable.
@@ -55,8 +56,7 @@ def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -
     _write(judged, sides, form, out)
     if any(each.is_worse for each in judged):
         return REGRESSION
-    is_whole = len(judged) == len(runs) - 1 and all(each.is_whole for each in judged)
-    return DONE if is_whole else INCOMPLETE
+    return DONE if all(each.is_whole for each in judged) else INCOMPLETE
 
 
 def _check_usage(runs: tuple[Path, ...], form: str, out: Path | None) -> None:
@@ -78,7 +78,11 @@ def _gate(given: dict[str, Any]) -> "Gate":
 
 
 def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tuple[list[Judged], list[Run | Values]]":
-    """Return the comparisons that could be made, and what was compared, the base first; say what could not."""
+    """Return the comparisons, and what was compared, the base first; say what could not be.
+
+    Raises:
+        NotComparable: no candidate could be compared.
+    """
     from clipbench.compare import CompareOptions, compare
     from clipbench.foreign_results import open_results
     from clipbench.gate import Judged, check_gate, judge
@@ -91,28 +95,39 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
     for candidate in candidates:
         try:
             found = compare(base, candidate, options)
+            outcomes = judge(found, gate, base=base.metrics, candidate=candidate.metrics, alpha=options.alpha)
         except NotComparable as error:
             errors.append(error)
-            continue
-        outcomes = judge(found, gate, base=base.metrics, candidate=candidate.metrics, alpha=options.alpha)
+            found, outcomes = _nothing(base, candidate, error), []
         judged.append(Judged(comparison=found, outcomes=outcomes))
         sides.append(candidate)
-    if not judged:
+    if len(errors) == len(judged):
         raise errors[0]
     for each in errors:
         click.echo(f"clipbench: {each}", err=True)
     return judged, sides
 
 
+def _nothing(base: "Run | Values", candidate: "Run | Values", error: NotComparable) -> "Comparison":
+    """Return a comparison that says why there is none: a candidate among others must not just be missing."""
+    from clipbench.compare import Comparison, Refusal
+    from clipbench.foreign_results import Values
+
+    one, other = (side.label if isinstance(side, Values) else str(side.folder) for side in (base, candidate))
+    return Comparison(base=one, candidate=other, differences=[], refused=[Refusal(other, str(error))])
+
+
 def _amount(text: str) -> float:
     """Return a difference in a metric's unit: ``0.5pp`` is 0.005."""
     from clipbench.gate_rules import Tolerance
 
-    found = Tolerance.parse(text, "--smallest")
+    expected = f"--smallest '{text}': expected percentage points, such as 0.5pp, or a number in the metric's unit"
+    try:
+        found = Tolerance.parse(text, "--smallest")
+    except UsageError as error:
+        raise UsageError(expected) from error
     if found.kind == "relative":
-        raise UsageError(
-            f"--smallest {text}: expected percentage points, such as 0.5pp, or a number in the metric's unit"
-        )
+        raise UsageError(expected)
     return found.amount
 
 

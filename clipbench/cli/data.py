@@ -212,6 +212,7 @@ def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
         ("size", ", ".join(f"{n:,} {what}" for what, n in counts if n is not None)),
         ("to fetch", "" if entry.size is None else readable_size(entry.size)),
         ("licence", _licence(entry)),
+        ("cite", entry.cite),
         ("gate", entry.gate or "none known"),
         ("protocol", entry.protocol),
         ("chance", ", ".join(f"{name} {100 * value:.4g} %" for name, value in entry.chance.items())),

@@ -71,7 +71,8 @@ OPTIONS = (
         show_default=True,
         type=click.IntRange(min=0),
         metavar="N",
-        help="Small pictures to keep for the report.",
+        help="Small pictures that each evaluation keeps for the report: of its worst mistakes N, or all if there are no"
+        " more; of the points of a scatter up to 5 N, yet smaller. 0: none.",
     ),
     click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run, not a sample."),
     click.option("--no-preflight", is_flag=True, help="Accepted; there is no preflight check yet.", hidden=True),

@@ -25,9 +25,9 @@ def show(run: Path, tasks: tuple[str, ...], shows_all: bool, traceback: bool) ->
     clipbench show runs/tiny
     clipbench show runs/tiny --task retrieval --all
     """
-    from clipbench.export.reading import read_sound_run
+    from clipbench.export.reading import read_one_run
 
-    result = read_sound_run(run).result
+    result = read_one_run(run).result
     records = _chosen(result.evaluations, tasks)
     lines = [*_headline(result), *(_provenance(result) if shows_all else ())]
     for record in records:
@@ -83,6 +83,8 @@ def _rest(record: "EvaluationRecord") -> Iterator[str]:
 
     data = record.dataset
     yield f"  data: revision {data.revision}, split {data.split}, fingerprint {data.fingerprint}"
+    if data.cite:
+        yield f"  cite: {data.cite}"
     yield f"  task: version {record.task_version}{''.join(f', {key} {value}' for key, value in record.params.items())}"
     if record.controls:
         yield "  controls:"

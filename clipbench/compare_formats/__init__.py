@@ -1,6 +1,14 @@
 """A comparison, with what a gate says of it, as a table, a pull-request comment, JSON, JUnit and GitHub annotations."""
 
-from clipbench.compare_formats._cells import Cells, by_evaluation, cells, headline, refusals, tally
+from clipbench.compare_formats._cells import (
+    Cells,
+    by_evaluation,
+    cells,
+    headline,
+    refusals,
+    tally,
+    ungated,
+)
 from clipbench.compare_formats._github import github
 from clipbench.compare_formats._markdown import markdown
 from clipbench.compare_formats._records import as_json, junit
@@ -18,4 +26,5 @@ __all__ = [
     "refusals",
     "tally",
     "terminal",
+    "ungated",
 ]

@@ -76,6 +76,20 @@ def tally(differences: Iterable[Difference]) -> str:
     return ", ".join(parts) or "no metric compared"
 
 
+def ungated(judged: Judged) -> dict[str, list[str]]:
+    """Return the metrics that a pattern matches and its tolerance means nothing for, by the reason."""
+    found: dict[str, list[str]] = {}
+    for each in judged.of("not gated"):
+        found.setdefault(each.message, []).append(each.metric)
+    return found
+
+
+def untested(differences: Iterable[Difference]) -> list[str]:
+    """Return a line for each reason why there is no test, with how many metrics it holds for."""
+    reasons = Counter(each.test for each in differences if each.p_value is None)
+    return [f"{counted(n, 'metric', 'metrics')}: {reason}" for reason, n in reasons.items()]
+
+
 def by_evaluation(comparison: Comparison) -> dict[str, list[Difference]]:
     """Return the differences by ``task@data``, in their order."""
     found: dict[str, list[Difference]] = {}

@@ -3,8 +3,19 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from clipbench.cells import counted
 from clipbench.compare import Difference
-from clipbench.compare_formats._cells import HEADINGS, Cells, by_evaluation, cells, headline, refusals, tally
+from clipbench.compare_formats._cells import (
+    HEADINGS,
+    Cells,
+    by_evaluation,
+    cells,
+    headline,
+    refusals,
+    tally,
+    ungated,
+    untested,
+)
 from clipbench.gate import TELLING, Judged, Outcome
 
 MAX_LENGTH = 60_000
@@ -56,6 +67,8 @@ def _lines(judged: Judged) -> Iterator[str]:
     yield from _outcomes(judged.of(*TELLING))
     for line in (*refusals(comparison), *comparison.notes):
         yield f"- {plain(line)}"
+    for message, metrics in ungated(judged).items():
+        yield f"- not gated: {counted(len(metrics), 'metric', 'metrics')}, such as {code(metrics[0])}: {plain(message)}"
     yield ""
     yield "<details>"
     yield f"<summary>All {len(comparison.differences)} metrics</summary>"
@@ -90,6 +103,8 @@ def _table(name: str, found: Sequence[Difference]) -> Iterator[str]:
     yield f"|---|{'---:|' * 7}---|---|"
     for each in found:
         yield _row(cells(each), each)
+    yield ""
+    yield from (f"- {plain(line)}" for line in untested(found))
 
 
 def _row(row: Cells, found: Difference) -> str:

@@ -3,7 +3,16 @@
 from collections.abc import Iterator, Sequence
 
 from clipbench.compare import Difference
-from clipbench.compare_formats._cells import HEADINGS, by_evaluation, cells, headline, refusals, tally
+from clipbench.compare_formats._cells import (
+    HEADINGS,
+    by_evaluation,
+    cells,
+    headline,
+    refusals,
+    tally,
+    ungated,
+    untested,
+)
 from clipbench.gate import TELLING, Judged
 
 N_IDS = 5
@@ -37,6 +46,7 @@ def _lines(judged: Judged) -> Iterator[str]:
         yield _row(HEADINGS, widths)
         yield from (_row(row, widths) for row in found)
         yield from _flips(tables[name])
+        yield from (f"  {line}" for line in untested(tables[name]))
     yield ""
     yield from refusals(comparison)
     yield from (f"note: {note}" for note in comparison.notes)
@@ -66,8 +76,8 @@ def _gate(judged: Judged) -> Iterator[str]:
     yield ""
     for each in judged.of(*TELLING):
         yield f"{MARKS[each.status]}  {each.metric} ({each.rule}): {each.message}"
-    if ungated := judged.of("not gated"):
-        yield f"not gated: {ungated[0].metric}, as {ungated[0].message}" + _more(len(ungated) - 1)
+    for message, metrics in ungated(judged).items():
+        yield f"not gated: {metrics[0]}{_more(len(metrics) - 1)}: {message}"
     yield f"gate: {headline(judged) or 'nothing was gated'}"
 
 

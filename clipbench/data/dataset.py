@@ -121,6 +121,8 @@ class Dataset:
     """One a picture, distinct; what samples are paired by when runs are compared."""
     revision: str | None = None
     split: str | None = None
+    cite: str | None = None
+    """What to cite for the data, where that is known."""
     labels: Int64[np.ndarray, " n_images"] | None = None
     """Row of ``class_names`` that is true of each picture."""
     multilabels: Bool[np.ndarray, "n_images n_classes"] | None = None

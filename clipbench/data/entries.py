@@ -86,6 +86,8 @@ class CatalogueEntry:
     places: tuple[str, ...]
     """Folders below the data root that may hold it, tried in order; ``data get`` makes the one called as the entry."""
     purpose: str = ""
+    cite: str = ""
+    """The paper that brought it, and the one whose split it is."""
     tasks: tuple[str, ...] = ()
     gate: str | None = None
     """What has to be done before it may be fetched."""

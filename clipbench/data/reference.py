@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clipbench import __version__
 from clipbench.data import attacks, folder, hub, huggingface, manifest, webdataset
 from clipbench.data.classes import read_class_names, with_class_names
 from clipbench.data.contrasts import tables
@@ -141,12 +142,13 @@ def path_id(path: Path, data_root: Path | None = None) -> str:
 
 def _generate(options: DataOptions) -> Dataset:
     """Return the scenes that a task is asked on; a task of a plug-in gets the captioned ones."""
-    from clipbench.data.scenes import TASKS, scenes_dataset
+    from clipbench.data.scenes import SCENES_VERSION, TASKS, scenes_dataset
 
     options.refuse_unknown(("split", "size", "n"), GENERATED)
     task = options.task if options.task is not None and options.task in TASKS else "retrieval"
     split = options.options.get("split", "test")
-    return scenes_dataset(task, split=split, n=options.whole_number("n"), size=options.whole_number("size"))
+    made = scenes_dataset(task, split=split, n=options.whole_number("n"), size=options.whole_number("size"))
+    return replace(made, cite=f"scenes {SCENES_VERSION}, the generated world of clipbench {__version__}")
 
 
 def _existing(reference: str, data_root: Path | None) -> Path:
@@ -176,7 +178,7 @@ def _load_path(path: Path, options: DataOptions, id: str) -> Dataset:
 def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
     place = find_place(entry, options.data_root)
     dataset = with_origin(_load_path(place, column_options(entry, place, options), entry.name), place)
-    dataset = with_published_prompts(dataset, entry)
+    dataset = replace(with_published_prompts(dataset, entry), cite=entry.cite or None)
     return check_size(dataset, entry, allow_partial=options.allow_partial)
 
 
@@ -192,7 +194,7 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
         HubReference(repository=name, config=config, split=asked.get("split"), revision=asked.get("revision")), options
     )
     entry = entry_of_repository(name)
-    return dataset if entry is None else with_published_prompts(dataset, entry)
+    return dataset if entry is None else replace(with_published_prompts(dataset, entry), cite=entry.cite or None)
 
 
 def _parts(reference: str) -> tuple[str, str | None, str | None]:

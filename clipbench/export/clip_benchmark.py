@@ -57,6 +57,7 @@ def render(runs: Sequence[Run]) -> Rendered:
         for record in run.result.evaluations:
             notes += _left_out(record)
             for entry in _entries(run, record):
+                notes += _renamed(entry, record)
                 name = _file_name(entry)
                 if name in entries:
                     raise UsageError(
@@ -133,6 +134,13 @@ def _left_out(record: EvaluationRecord) -> Iterator[str]:
             name: each.reason for name, each in record.metrics.items() if each.value is None and name not in lacking
         }
         yield from (f"{record.name} {name} is null, undefined: {reason}" for name, reason in undefined.items())
+
+
+def _renamed(entry: Entry, record: EvaluationRecord) -> Iterator[str]:
+    """Yield what a reader of the entry, such as ``clipbench compare``, takes its data for, where that is another name."""
+    evaluation, prefix = foreign_names.clip_benchmark_name(str(entry["dataset"]), str(entry["task"]), "en")
+    if not f"{evaluation}/{prefix}".startswith(f"{record.name}/"):
+        yield f"{record.name} is called {entry['dataset']} there, and read back as {evaluation}"
 
 
 def _dataset(name: str) -> str:

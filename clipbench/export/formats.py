@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.export import clip_benchmark, csv_table, latex, markdown, model_index, parquet
-from clipbench.export.reading import read_sound_run
+from clipbench.export.reading import read_one_run
 from clipbench.export.rendered import Format, Rendered
 from clipbench.files import write_whole
 
@@ -64,7 +64,7 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
     """
     form = _format(to)
     is_folder = _check_out(form, to, out)
-    rendered = form.render([read_sound_run(path) for path in paths])
+    rendered = form.render([read_one_run(path) for path in paths])
     if out is None:
         return Exported(text=rendered.content.decode(), written=[], notes=rendered.notes)
     files = _parts(rendered, out) if is_folder else {out: rendered.content}

@@ -1,9 +1,11 @@
-"""``latex``: a booktabs table an evaluation, with intervals, to be put into a paper."""
+"""``latex``: a booktabs table an evaluation, or several where one would leave the page, to be put into a paper."""
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from clipbench.export.grid import Cell, Line, Table, tables
+from clipbench.export.latex_layout import FOOTNOTE, SMALL, Layout, broken, lay_out, parts
 from clipbench.export.reading import origin
 from clipbench.export.rendered import Rendered, one_line
 from clipbench.result import Run, labels
@@ -30,7 +32,7 @@ def render(runs: Sequence[Run]) -> Rendered:
     lines = ["% Made by clipbench export --to latex. Needs \\usepackage{booktabs}.", *_models(runs)]
     names = _names(found)
     for table, name in zip(found, names, strict=True):
-        lines += ["", *(_table(table, name) if table.lines else _unmeasured(table))]
+        lines += ["", *(_tables(table, name) if table.lines else _unmeasured(table))]
     notes = [note for table in found if not table.lines for note in _unmeasured(table)]
     return Rendered(content=("\n".join(lines) + "\n").encode(), notes=[note.removeprefix("% ") for note in notes])
 
@@ -46,34 +48,73 @@ def escaped(text: str) -> str:
     return re.sub(r"([-'])(?=\1)", r"\1{}", written)
 
 
-def _table(table: Table, name: str) -> Iterator[str]:
-    intervals = f"{escaped(table.confidence)} intervals in brackets"
+def _tables(table: Table, name: str) -> Iterator[str]:
     yield from _comments(table.said)
-    yield from (r"\begin{table}", r"  \centering\small")
-    yield f"  \\caption{{{escaped(table.task)} on {escaped(table.data)} ({escaped(table.facts)}). {intervals}.}}"
-    yield f"  \\label{{tab:{name}}}"
-    yield f"  \\begin{{tabular}}{{ll{'r' * (len(table.models) + 2)}}}"
-    yield r"    \toprule"
-    yield "    " + _row("Metric", "Unit", *map(escaped, table.models), "Chance", "$n$")
-    yield r"    \midrule"
-    yield from ("    " + _line(line) for line in table.lines)
-    yield from (r"    \bottomrule", r"  \end{tabular}")
-    yield from _below(table)
-    yield r"\end{table}"
+    layout = lay_out(table)
+    for place, part in enumerate(parts(table, layout), 1):
+        label, more = (name, "") if place == 1 else (f"{name}-part-{place}", ", continued")
+        size, columns = (r"\footnotesize", "r") if layout.is_stacked else (r"\small", "rr")
+        first = "l" if layout.name_width is None else f"p{{{layout.name_width:.0f}pt}}"
+        units = "" if layout.is_stacked else "l"
+        yield from (r"\begin{table}", f"  \\centering{size}")
+        yield f"  \\caption{{{_caption(table)}{more}. {_reading(table, layout)}.}}"
+        yield f"  \\label{{tab:{label}}}"
+        yield f"  \\begin{{tabular}}{{@{{}}{first}{units}{'r' * len(part.models)}{columns}@{{}}}}"
+        yield from (r"    \toprule", f"    {_head(part, layout)}", r"    \midrule")
+        for line in part.lines:
+            yield from (f"    {row}" for row in _rows(line, layout))
+        yield from (r"    \bottomrule", r"  \end{tabular}")
+        yield from _below(part)
+        yield r"\end{table}"
 
 
-def _below(table: Table) -> Iterator[str]:
-    """Return what the numbers lack, as a paragraph in small print."""
-    notes = [f"$^{{{place}}}$~{escaped(note)}." for place, note in enumerate(table.notes, 1)]
-    notes += [f"{escaped(remark)}." for remark in table.remarks]
+def _caption(table: Table) -> str:
+    return f"{escaped(table.task)} on {escaped(table.data)} ({escaped(table.facts)})"
+
+
+def _reading(table: Table, layout: Layout) -> str:
+    intervals = f"{escaped(table.confidence)} intervals in brackets"
+    return f"{intervals}; units below the metrics, $n$ below chance" if layout.is_stacked else intervals
+
+
+def _below(part: Table) -> Iterator[str]:
+    """Return what the numbers of a part lack, as a paragraph in small print."""
+    told = {cell.note for line in part.lines for cell in line.cells}
+    notes = [f"$^{{{place}}}$~{escaped(note)}." for place, note in enumerate(part.notes, 1) if place in told]
+    notes += [f"{escaped(remark)}." for remark in part.remarks]
     if notes:
         yield from ("", r"  \smallskip", r"  \begin{minipage}{\linewidth}\footnotesize")
         yield from (f"    {note}" for note in notes)
         yield r"  \end{minipage}"
 
 
-def _line(line: Line) -> str:
-    return _row(escaped(line.metric), escaped(line.unit), *map(_cell, line.cells), *map(_signed, (line.chance, line.n)))
+def _head(part: Table, layout: Layout) -> str:
+    size = FOOTNOTE if layout.is_stacked else SMALL
+    models = [_lines([escaped(each) for each in broken(name, layout.head_width, size)]) for name in part.models]
+    if layout.is_stacked:
+        return _row("Metric", *models, _lines(["Chance", "$n$"]))
+    return _row("Metric", "Unit", *models, "Chance", "$n$")
+
+
+def _lines(lines: Sequence[str]) -> str:
+    """Return lines that stand in one cell, the last on the line of the row."""
+    if len(lines) == 1:
+        return lines[0]
+    rows = r" \\ ".join(lines)
+    return rf"\begin{{tabular}}[b]{{@{{}}r@{{}}}}{rows}\end{{tabular}}"
+
+
+def _rows(line: Line, layout: Layout) -> Iterator[str]:
+    name = escaped(line.metric)
+    if layout.name_width is not None:
+        name = r"\raggedright " + re.sub(r"(\\_|[/@])", r"\1\\allowbreak{}", name)
+    edge = [_signed(line.chance), _signed(line.n)]
+    if not layout.is_stacked:
+        yield _row(name, escaped(line.unit), *map(_cell, line.cells), *edge)
+        return
+    yield _row(name, *(_cell(replace(cell, interval="")) for cell in line.cells), edge[0])
+    small = (line.unit, *(cell.interval for cell in line.cells), line.n)
+    yield _row(*(f"{{\\scriptsize {_signed(escaped(each))}}}" if each else "" for each in small)) + "[4pt]"
 
 
 def _cell(cell: Cell) -> str:

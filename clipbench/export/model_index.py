@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from clipbench.errors import UsageError
 from clipbench.export.reading import origin, why_missing
 from clipbench.export.rendered import Rendered, one_line
+from clipbench.export.rows import as_json
 from clipbench.result import EvaluationRecord, Metric, Run, model_name
 
 TASK_TYPES = {"zero-shot": "zero-shot-image-classification"}
@@ -40,8 +41,8 @@ def render(runs: Sequence[Run]) -> Rendered:
 
 
 def _one_model(runs: Sequence[Run]) -> str:
-    fingerprints = {run.result.model.get("fingerprint") for run in runs}
-    if len(runs) > 1 and (len(fingerprints) > 1 or None in fingerprints):
+    fingerprints = {as_json(run.result.model.get("fingerprint")) for run in runs}
+    if len(runs) > 1 and (len(fingerprints) > 1 or "null" in fingerprints):
         names = ", ".join(dict.fromkeys(model_name(run) for run in runs))
         raise UsageError(f"a model card is of one model, and the {len(runs)} runs are of several: {names}")
     return model_name(runs[0])

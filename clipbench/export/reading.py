@@ -1,18 +1,16 @@
-"""Read finished runs for others to print: what a result holds is checked before a number of it is written anywhere."""
+"""Read finished runs for others to print, and say what they are of and what they lack."""
 
-import math
-from collections.abc import Iterator
 from pathlib import Path
 
-from clipbench.errors import ClipbenchError, UsageError
-from clipbench.result import EvaluationRecord, Metric, Run, read_run
+from clipbench.errors import UsageError
+from clipbench.result import EvaluationRecord, Run, read_run
 
 
-def read_sound_run(path: Path) -> Run:
-    """Return a run whose numbers are numbers.
+def read_one_run(path: Path) -> Run:
+    """Return the run in a folder.
 
     Raises:
-        ClipbenchError: there is no run, it is damaged or newer, or something in the place of a number is none.
+        ClipbenchError: there is no run, or it is damaged or newer.
         UsageError: it is the folder of several runs.
     """
     inside = [] if (path / "result.json").is_file() else sorted(path.glob("*/result.json"))
@@ -20,12 +18,7 @@ def read_sound_run(path: Path) -> Run:
         raise UsageError(
             f"{path} holds {len(inside)} run{'s' * (len(inside) > 1)}: name one, such as {inside[0].parent}"
         )
-    run = read_run(path)
-    for record in run.result.evaluations:
-        for name, metric in (*record.metrics.items(), *record.controls.items()):
-            for fault in _faults(metric):
-                raise ClipbenchError(f"run {run.folder}: {record.name} {name} has {fault}: make the run again")
-    return run
+    return read_run(path)
 
 
 def origin(run: Run) -> str:
@@ -38,11 +31,3 @@ def origin(run: Run) -> str:
 def why_missing(record: EvaluationRecord) -> str:
     """Return why an evaluation has no numbers, such as ``unavailable: no data in data/coco``."""
     return f"{record.status}: {record.reason or 'no reason was recorded'}"
-
-
-def _faults(metric: Metric) -> Iterator[str]:
-    numbers = {"value": metric.value, "low": metric.low, "high": metric.high, "chance": metric.chance}
-    for name, value in {**numbers, "n": metric.n, "confidence": metric.confidence}.items():
-        is_left_out = value is None and name in numbers
-        if not is_left_out and not (isinstance(value, int | float) and math.isfinite(value)):
-            yield f"{name} {value!r}, expected a number"

@@ -27,6 +27,10 @@ class ClassScores(NamedTuple):
     """Softmax probability of the highest score, in (0, 1]."""
     margin: Float32[np.ndarray, " n_images"]
     """Score of the true class minus the best other one's, a difference of cosines: negative when wrong."""
+    own: Float32[np.ndarray, " n_images"]
+    """Score of the true class."""
+    top: Float32[np.ndarray, " n_images"]
+    """The highest score, that of ``predicted``."""
 
 
 def class_scores(
@@ -60,17 +64,18 @@ def class_scores(
     _check(labels, len(classes), logit_scale)
     n = len(images)
     better, tied, predicted = np.zeros((3, n), np.int64)
-    confidence, margin = np.zeros(n), np.zeros(n, np.float32)
+    confidence, (margin, own, top) = np.zeros(n), np.zeros((3, n), np.float32)
     for rows, scores in score_blocks(images, classes):
         here, true = np.arange(len(scores)), labels[rows]
-        own = scores[here, true]
-        better[rows] = (scores > own[:, None]).sum(axis=1)
-        tied[rows] = (scores == own[:, None]).sum(axis=1) - 1
-        predicted[rows] = scores.argmax(axis=1)
+        own[rows] = mine = scores[here, true]
+        better[rows] = (scores > mine[:, None]).sum(axis=1)
+        tied[rows] = (scores == mine[:, None]).sum(axis=1) - 1
+        predicted[rows] = best = scores.argmax(axis=1)
+        top[rows] = scores[here, best]
         confidence[rows] = _top_probability(scores, logit_scale)
         scores[here, true] = -np.inf
-        margin[rows] = own - scores.max(axis=1)
-    return ClassScores(better, tied, predicted, confidence, margin)
+        margin[rows] = mine - scores.max(axis=1)
+    return ClassScores(better, tied, predicted, confidence, margin, own, top)
 
 
 def top_k_credit(

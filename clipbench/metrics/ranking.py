@@ -25,12 +25,37 @@ class Ranks(NamedTuple):
     """Positives with that best score, at least 1."""
 
 
+class Answers(NamedTuple):
+    """What each query found: where its best positive stands, which that is, and what came first of the whole gallery.
+
+    Of items with one score, the first in the order of the data is named.
+    """
+
+    ranks: Ranks
+    right: Int64[np.ndarray, " n_queries"]
+    """Row in the gallery of the best positive."""
+    right_score: Float32[np.ndarray, " n_queries"]
+    first: Int64[np.ndarray, " n_queries"]
+    """Row of the item with the highest score, positive or not."""
+    first_score: Float32[np.ndarray, " n_queries"]
+
+
 class GroupRanks(NamedTuple):
     """Ranks of the items whose group has another member; the others are no queries."""
 
     queries: Int64[np.ndarray, " n_queries"]
     """Rows of the items that were queries, ascending."""
     ranks: Ranks
+    n_positives: Int64[np.ndarray, " n_queries"]
+    """Other members of each query's group."""
+
+
+class GroupAnswers(NamedTuple):
+    """What the items whose group has another member found; the others are no queries."""
+
+    queries: Int64[np.ndarray, " n_queries"]
+    """Rows of the items that were queries, ascending."""
+    answers: Answers
     n_positives: Int64[np.ndarray, " n_queries"]
     """Other members of each query's group."""
 
@@ -61,25 +86,53 @@ def cross_ranks(
         >>> by_text
         Ranks(better=array([0, 1, 1]), tied=array([0, 0, 0]), tied_positives=array([1, 1, 1]))
     """
+    by_image, by_text = cross_answers(images, texts, text_image)
+    return by_image.ranks, by_text.ranks
+
+
+def cross_answers(
+    images: Float32[np.ndarray, "n_images dim"],
+    texts: Float32[np.ndarray, "n_texts dim"],
+    text_image: Int64[np.ndarray, " n_texts"],
+) -> tuple[Answers, Answers]:
+    """Return what image queries found among all texts, and text queries among all images, in one pass.
+
+    Arguments and errors are those of ``cross_ranks``.
+
+    Example:
+        >>> images = np.array([[1, 0], [0, 1]], np.float32)
+        >>> texts = np.array([[0.8, 0.6], [0.6, 0.8], [0.8, 0.6]], np.float32)
+        >>> by_image, by_text = cross_answers(images, texts, np.array([0, 0, 1]))
+        >>> by_image.right, by_image.first  # texts 0 and 2 tie for image 0
+        (array([0, 2]), array([0, 1]))
+        >>> by_text.right, by_text.first
+        (array([0, 0, 1]), array([0, 1, 0]))
+        >>> by_text.right_score, by_text.first_score
+        (array([0.8, 0.6, 0.6], dtype=float32), array([0.8, 0.8, 0.8], dtype=float32))
+    """
     _check_pairs(text_image, len(images))
-    # In the order of their images, the texts of an image are one slice.
-    order = np.argsort(text_image, kind="stable")
-    text_image, texts = text_image[order], texts[order]
-    starts = np.searchsorted(text_image, np.arange(len(images) + 1))
+    order = np.argsort(text_image, kind="stable")  # in which the texts of an image are one slice
+    starts = np.searchsorted(text_image[order], np.arange(len(images) + 1))
     own = pair_scores(images[text_image], texts)
-    best = np.maximum.reduceat(own, starts[:-1])
+    best = np.maximum.reduceat(own[order], starts[:-1])
     by_image, by_text = np.zeros((2, len(images)), np.int64), np.zeros((2, len(texts)), np.int64)
+    first_text, first_image = _Firsts(len(images)), _Firsts(len(texts))
     for rows, scores in score_blocks(images, texts):
-        mine = slice(starts[rows.start], starts[rows.stop])
+        mine = order[starts[rows.start] : starts[rows.stop]]
         # Vectors that are not from ``unit`` might sum to another last bit here than in ``own``.
-        scores[text_image[mine] - rows.start, np.arange(mine.start, mine.stop)] = own[mine]
+        scores[text_image[mine] - rows.start, mine] = own[mine]
         by_image[:, rows] = _above_and_level(scores, best[rows])
         by_text += [(scores > own).sum(axis=0), (scores == own).sum(axis=0)]
-    tied_positives = np.add.reduceat((own == best[text_image]).astype(np.int64), starts[:-1])
-    above, level = by_text[:, np.argsort(order)]
+        first_text.see_rows(rows, scores)
+        first_image.see_columns(rows, scores)
+    places = np.flatnonzero((own == best[text_image])[order])
+    firsts = np.searchsorted(places, starts)
+    tied_positives = np.diff(firsts)
+    ranks = Ranks(by_image[0], by_image[1] - tied_positives, tied_positives)
+    of_text = Ranks(by_text[0], by_text[1] - 1, np.ones(len(texts), np.int64))
     return (
-        Ranks(by_image[0], by_image[1] - tied_positives, tied_positives),
-        Ranks(above, level - 1, np.ones_like(level)),
+        Answers(ranks, order[places[firsts[:-1]]], best, first_text.rows, first_text.scores),
+        Answers(of_text, text_image, own, first_image.rows, first_image.scores),
     )
 
 
@@ -100,22 +153,42 @@ def group_ranks(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarray,
         >>> queries, ranks.better, n_positives
         (array([0, 2]), array([1, 1]), array([1, 1]))
     """
+    queries, answers, n_positives = group_answers(vectors, groups)
+    return GroupRanks(queries, answers.ranks, n_positives)
+
+
+def group_answers(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarray, " n"]) -> GroupAnswers:
+    """Return what each item found among all others, its positives being the others of its group.
+
+    Arguments are those of ``group_ranks``.
+
+    Example:
+        >>> vectors = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
+        >>> answers = group_answers(vectors, np.array([7, 8, 7])).answers
+        >>> answers.right, answers.first
+        (array([2, 0]), array([1, 1]))
+    """
     order = np.argsort(groups, kind="stable")
-    groups, vectors = groups[order], vectors[order]
-    starts = np.searchsorted(groups, groups, side="left")
-    ends = np.searchsorted(groups, groups, side="right")
+    starts = np.searchsorted(groups[order], groups, side="left")
+    ends = np.searchsorted(groups[order], groups, side="right")
+    members = [order[start:end] for start, end in zip(starts, ends, strict=True)]
     counts = np.zeros((3, len(groups)), np.int64)
+    right, first = _Firsts(len(groups)), _Firsts(len(groups))
     for rows, scores in score_blocks(vectors, vectors):
-        scores[np.arange(len(scores)), np.arange(rows.start, rows.stop)] = -np.inf
-        positives = [line[start:end] for line, start, end in zip(scores, starts[rows], ends[rows], strict=True)]
-        best = np.array([among.max() for among in positives])
+        here = np.arange(len(scores))
+        scores[here, here + rows.start] = -np.inf
+        positives = [line[mates] for line, mates in zip(scores, members[rows], strict=True)]
+        right.rows[rows] = [mates[among.argmax()] for among, mates in zip(positives, members[rows], strict=True)]
+        right.scores[rows] = best = scores[here, right.rows[rows]]
         counts[:2, rows] = _above_and_level(scores, best)
         counts[2, rows] = [np.count_nonzero(among == top) for among, top in zip(positives, best, strict=True)]
-    above, level, tied_positives = counts[:, np.argsort(order)]
-    n_positives = (ends - starts - 1)[np.argsort(order)]
+        first.see_rows(rows, scores)
+    n_positives = ends - starts - 1
     queries = np.flatnonzero(n_positives)
-    ranks = Ranks(above[queries], (level - tied_positives)[queries], tied_positives[queries])
-    return GroupRanks(queries, ranks, n_positives[queries])
+    above, level, tied_positives = counts[:, queries]
+    ranks = Ranks(above, level - tied_positives, tied_positives)
+    columns = (column[queries] for column in (right.rows, right.scores, first.rows, first.scores))
+    return GroupAnswers(queries, Answers(ranks, *columns), n_positives[queries])
 
 
 def recall_at_k(ranks: Ranks, k: int) -> Float64[np.ndarray, " n_queries"]:
@@ -178,6 +251,26 @@ def chance_recall_at_k(n_positives: Int64[np.ndarray, " n_queries"], n_gallery: 
     """
     credit = recall_at_k(chance_ranks(n_positives, n_gallery), k)
     return float(credit.mean()) if len(credit) else float("nan")
+
+
+class _Firsts:
+    """The item with the highest score that each query has seen so far: of equals the first in the order of the data."""
+
+    def __init__(self, n_queries: int) -> None:
+        self.rows: Int64[np.ndarray, " n_queries"] = np.zeros(n_queries, np.int64)
+        self.scores: Float32[np.ndarray, " n_queries"] = np.full(n_queries, -np.inf, np.float32)
+
+    def see_rows(self, rows: slice, scores: Float32[np.ndarray, "block n_gallery"]) -> None:
+        """Take in all scores of some queries, a row each."""
+        self.rows[rows] = first = scores.argmax(axis=1)
+        self.scores[rows] = scores[np.arange(len(scores)), first]
+
+    def see_columns(self, rows: slice, scores: Float32[np.ndarray, "block n_queries"]) -> None:
+        """Take in the scores of all queries, a column each, with the next items of the gallery."""
+        for row, line in enumerate(scores, rows.start):
+            higher = np.flatnonzero(line > self.scores)
+            self.rows[higher] = row
+            self.scores[higher] = line[higher]
 
 
 def _check_pairs(text_image: Int64[np.ndarray, " n_texts"], n_images: int) -> None:

@@ -1,67 +1,81 @@
 """The page of a comparison: what the gate says, all differences with their verdicts, and the samples that changed."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from markupsafe import Markup
-
-from clipbench.compare import Comparison, Difference
-from clipbench.compare_formats import Cells, by_evaluation, cells, headline, refusals, tally
-from clipbench.gate import TELLING, Judged, Outcome
+from clipbench.compare import Comparison, Difference, Verdict
+from clipbench.compare_formats import by_evaluation, cells, headline, refusals, tally, ungated
+from clipbench.gate import TELLING, Judged, Outcome, Status
 from clipbench.result import Run
 from clipbench_reports import figures
-from clipbench_reports.drawing import Figure
+from clipbench_reports.compare_rows import GLYPHS, ORDER, Table, anchor, overview, table, typeset
+from clipbench_reports.drawing import Figure, Panel
 from clipbench_reports.evidence import Lacking
 from clipbench_reports.flipped import Flipped, flipped
 from clipbench_reports.groups import short
-from clipbench_reports.html import static, write_page
+from clipbench_reports.html import assets, write_page
 from clipbench_reports.pictures import MAX_BYTES, Room
 from clipbench_reports.provenance import headline_facts, moment, origin
-from clipbench_reports.words import describe
 
-MARKS = {
-    "regression": "weak",
-    "unmet": "weak",
-    "missing": "missing",
-    "untested": "missing",
-    "acknowledged": "plain",
+STATUSES: Mapping[Status, tuple[str, str]] = {
+    "regression": ("▲", "Regression"),
+    "unmet": ("▲", "Not met"),
+    "missing": ("✕", "Missing"),
+    "untested": ("✕", "Untested"),
+    "acknowledged": ("■", "Known"),
 }
-"""Of outcomes, the marks of the report's findings."""
+"""Of outcomes, the mark and the word."""
 
-BREADTH, FLATTENED = 2.0, 0.55
-"""The figure is two columns wide, and its rows stand as far apart as lines of text."""
+BREADTH, FLATTENED = 1.75, 0.64
+"""A figure is two columns wide, and its rows stand as far apart as lines of text."""
+N_NAMED = 4
+"""Metrics of a verdict that are named on top, the surest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """A difference as the table shows it."""
+class Told:
+    """How many metrics have a verdict, and the surest of them."""
 
-    cells: Cells
-    words: str
-    """What the metric is, where that is known."""
-    flips: str
-    why: str
-    """Which test was made, or why none."""
+    glyph: str
+    verdict: Verdict
+    count: str
+    named: Sequence[tuple[str, str, str]]
+    """Metric, difference, and the heading that it stands under."""
+    n_more: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """One evaluation of both models."""
+
+    name: str
+    anchor: str
+    tally: str
+    table: Table
+    figure: Figure | None
+    """None where no metric is a fraction."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """One candidate against the base."""
 
+    label: str
     title: str
+    glyph: str
+    """Of what the gate says, or of what was compared where there is none."""
     summary: str
+    """What the gate says in a few words; nothing where there was no gate."""
     tally: str
-    outcomes: Sequence[tuple[str, Outcome]]
-    """What did not pass, with its mark; what passed is only counted."""
+    told: Sequence[Told]
+    outcomes: Sequence[tuple[str, str, Outcome]]
+    """What did not pass, with its mark and word; what passed is only counted."""
     ungated: Mapping[str, Sequence[str]]
     """Metrics that a pattern matches and its tolerance means nothing for, by the reason."""
     refused: Sequence[str]
     notes: Sequence[str]
-    tables: Sequence[tuple[str, Sequence[Row]]]
-    figures: Sequence[Figure]
-    lacking: str
+    evaluations: Sequence[Evaluated]
     flipped: Sequence[Flipped]
 
 
@@ -74,72 +88,130 @@ def write_compare(judged: Sequence[Judged], runs: Sequence[Run | None], path: Pa
     Raises:
         UsageError: the file cannot be written.
     """
-    write_page("compare.html.j2", _context(judged, runs), path, what="page")
+    write_page("compare.html.j2", _context(judged, runs), path)
 
 
 def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, object]:
     names = short([judged[0].comparison.base, *(each.comparison.candidate for each in judged)])
     room = Room(MAX_BYTES)
-    known = [(name, run) for name, run in zip(names, runs, strict=True) if run is not None]
+    known = [(place, name, run) for place, (name, run) in enumerate(zip(names, runs, strict=True)) if run is not None]
     return {
-        "style": Markup("\n".join(static(name) for name in ("report.css", "compare.css"))),
+        **assets("compare.css"),
         "models": [
             {"label": name, "facts": headline_facts(run) if run else "results without samples: values only"}
             for name, run in zip(names, runs, strict=True)
         ],
-        "created": moment(max(run.result.created for _, run in known)) if known else "",
+        "created": moment(max(run.result.created for _, _, run in known)) if known else "",
+        "glyphs": GLYPHS,
+        "overview": overview([each.comparison for each in judged]) if len(judged) > 1 else {},
         "parts": [
-            _part(each, (names[0], name), (runs[0], run), room)
-            for each, name, run in zip(judged, names[1:], runs[1:], strict=True)
+            _part(each, place, names=(names[0], name), runs=(runs[0], run), room=room)
+            for place, (each, name, run) in enumerate(zip(judged, names[1:], runs[1:], strict=True))
         ],
-        "origins": [origin(run, name, place) for place, (name, run) in enumerate(known)],
+        "origins": [origin(run, name, place) for place, name, run in known],
     }
 
 
-def _part(judged: Judged, names: tuple[str, str], runs: tuple[Run | None, Run | None], room: Room) -> Part:
+def _part(
+    judged: Judged, place: int, *, names: tuple[str, str], runs: tuple[Run | None, Run | None], room: Room
+) -> Part:
     comparison = judged.comparison
     base, candidate = runs
-    drawn, lacking = _figures(comparison, names)
     return Part(
+        label=names[1],
         title=f"{names[1]} against {names[0]}",
-        summary=headline(judged),
+        glyph=_glyph(judged),
+        summary=headline(judged) or ("nothing was gated" if judged.outcomes else ""),
         tally=tally(comparison.differences),
-        outcomes=[(MARKS[each.status], each) for each in judged.of(*TELLING)],
-        ungated=_by_message(judged.of("not gated")),
+        told=_told(comparison, place),
+        outcomes=[(*STATUSES[each.status], each) for each in judged.of(*TELLING)],
+        ungated=ungated(judged),
         refused=refusals(comparison),
         notes=comparison.notes,
-        tables=[(name, [_row(each) for each in found]) for name, found in by_evaluation(comparison).items()],
-        figures=drawn,
-        lacking=lacking,
+        evaluations=_evaluations(comparison, names, place),
         flipped=list(flipped(comparison, base, candidate, room)) if base and candidate else [],
     )
 
 
-def _by_message(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for each in outcomes:
-        found.setdefault(each.message, []).append(each.metric)
+def _glyph(judged: Judged) -> str:
+    if judged.is_worse:
+        return "▲"
+    if not judged.is_whole:
+        return "✕"
+    return "■" if judged.of("untested", "acknowledged") or not judged.outcomes else "●"
+
+
+def _told(comparison: Comparison, place: int) -> list[Told]:
+    """Return a line for each verdict that there is."""
+    anchors = {name: anchor(place, k) for k, name in enumerate(by_evaluation(comparison))}
+    lines = []
+    for verdict in ORDER:
+        found = [each for each in comparison.differences if each.verdict == verdict]
+        named = sorted(found, key=_doubt)[:N_NAMED] if verdict in ("worse", "better", "different") else []
+        if found:
+            lines.append(
+                Told(
+                    glyph=GLYPHS[verdict],
+                    verdict=verdict,
+                    count=_counted(found),
+                    named=[
+                        (f"{each.evaluation}/{each.name}", typeset(cells(each).difference), anchors[each.evaluation])
+                        for each in named
+                    ],
+                    n_more=len(found) - len(named) if named else 0,
+                )
+            )
+    return lines
+
+
+def _counted(found: Sequence[Difference]) -> str:
+    """Return how many metrics have a verdict; where there is no evidence, how many no test can be made of."""
+    n_untested = sum(each.p_value is None for each in found)
+    return tally(found) + (f", {n_untested} of them without a test" if n_untested else "")
+
+
+def _doubt(each: Difference) -> float:
+    """Return the width of a difference's interval, where 1 is the difference itself."""
+    if each.low is None or each.high is None or not each.value:
+        return float("inf")
+    return (each.high - each.low) / abs(each.value)
+
+
+def _evaluations(comparison: Comparison, names: tuple[str, str], place: int) -> list[Evaluated]:
+    drawn = _figures(comparison, names)
+    return [
+        Evaluated(name=name, anchor=anchor(place, k), tally=tally(found), table=table(found), figure=drawn.get(name))
+        for k, (name, found) in enumerate(by_evaluation(comparison).items())
+    ]
+
+
+def _figures(comparison: Comparison, names: tuple[str, str]) -> dict[str, Figure]:
+    """Return the figure of each evaluation's fractions, all on the same axis."""
+    try:
+        drawn = figures.compare(comparison.differences, names)
+    except Lacking:
+        return {}
+    axis = drawn.panels[-1].x
+    found = {}
+    for panel in drawn.panels:
+        shown = [
+            each for each in comparison.differences if (each.evaluation, each.base.unit) == (panel.title, "fraction")
+        ]
+        found[panel.title] = replace(
+            drawn,
+            title=f"{panel.title}: {tally(shown)}.",
+            panels=[replace(_marked(panel, shown), x=axis)],
+            breadth=BREADTH,
+            detail=" ".join(
+                f"{each.name} {typeset(cells(each).difference)}, {each.verdict}."
+                for each in shown
+                if each.verdict != "no evidence"
+            ),
+        )
     return found
 
 
-def _row(found: Difference) -> Row:
-    flips = "" if found.flips is None else f"+{len(found.flips.gained):,} −{len(found.flips.lost):,}"
-    why = found.test if found.p_value is None else ""
-    return Row(cells=Cells(*map(_typeset, cells(found))), words=describe(found.name), flips=flips, why=why)
-
-
-def _typeset(text: str) -> str:
-    """Return a cell with a minus that is one, and a dash for no number."""
-    return "–" if text == "-" else re.sub(r"(?<![\w@])-(?=[0-9])", "−", text)
-
-
-def _figures(comparison: Comparison, names: tuple[str, str]) -> tuple[list[Figure], str]:
-    """Return the figure of the differences, its sentence that of the verdicts; or why there is none."""
-    try:
-        drawn = figures.compare(comparison.differences, names)
-    except Lacking as reason:
-        return [], str(reason)
-    fractions = [each for each in comparison.differences if each.base.unit == "fraction"]
-    title = f"{names[1]} against {names[0]}, metrics that are fractions: {tally(fractions)}."
-    panels = [replace(panel, aspect=FLATTENED * panel.aspect) for panel in drawn.panels]
-    return [replace(drawn, title=title, panels=panels, breadth=BREADTH)], ""
+def _marked(panel: Panel, shown: Sequence[Difference]) -> Panel:
+    """Return a panel in which the mark of each verdict stands beside its row."""
+    names = [f"{name} {GLYPHS[each.verdict]}" for name, each in zip(panel.y.names, shown, strict=True)]
+    return replace(panel, title="", y=replace(panel.y, names=names), aspect=FLATTENED * panel.aspect)

@@ -6,7 +6,6 @@ the roles its colours and shapes, the same in all figures.
 """
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -65,8 +64,14 @@ class Line:
     """For the legend; marks of one role and name share an entry."""
     lows: Sequence[Number] | None = None
     highs: Sequence[Number] | None = None
+    has_band: bool = True
+    """Whether the bounds are drawn; the table of the figure has them in any case."""
     is_dashed: bool = False
     has_dots: bool = False
+    is_reference: bool = False
+    """Whether it is what others are read against, and no measurement; what is of chance always is."""
+    of: str = ""
+    """The name of the marks that a reference is for; all of the panel, where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +100,8 @@ class Ranges:
     is_upright: bool = True
     is_joined: bool = False
     """Whether a thin line goes from each value to the next."""
+    aside: Number = 0
+    """How far from its place on the other axis it is drawn, so as not to hide another's."""
     ids: Sequence[str] = ()
     """What each value is of."""
 
@@ -131,6 +138,8 @@ class Bars:
     counts: Sequence[Number]
     role: Role
     name: str = ""
+    is_filled: bool = True
+    """Or an outline, through which another is seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +152,8 @@ class Rule:
     name: str = ""
     is_dashed: bool = False
     span: tuple[Number, Number] | None = None
+    of: str = ""
+    """The name of the marks that it is a reference for; all of the panel, where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +164,8 @@ class Shade:
     high: Number
     name: str = ""
     role: Role = "ink"
+    of: str = ""
+    """The name of the marks that it is a reference for; all of the panel, where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +224,10 @@ class Panel:
     has_grid: bool = True
     is_broad: bool = False
     """It has a row of its own, as wide as the figure, where others stand beside each other."""
+    starts_row: bool = False
+    """No panel stands to its left."""
+    model: int | None = None
+    """The place of the model that it is of, among those of the page; None where it is of all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,10 +243,16 @@ class Figure:
     """What only the picture shows, for those who cannot see it."""
     n_columns: int = 1
     """Panels beside each other."""
+    is_grid: bool = False
+    """Whether panels beside each other are of one quantity, on one axis: it is written once, at the left of the row."""
     keys: Sequence[str] = ()
     """Names of marks that need no entry in the legend, being written in the picture."""
     breadth: float = 1.0
     """Width that a picture of one column needs on a screen, where 1 is that of others; print has the width it is given."""
+    subject: str = ""
+    """What is to be said of every model in turn, where several are drawn together: a sentence up to its colon."""
+    value: str = ""
+    """What is to be said of this one."""
 
     @property
     def is_wide(self) -> bool:
@@ -237,29 +260,22 @@ class Figure:
         return self.n_columns > 1 or self.breadth > MAX_BREADTH
 
 
-def side_by_side(figures: Sequence[Figure], labels: Sequence[str], *, n_columns: int | None = None) -> Figure:
-    """Return the figures of several models as one, on shared axes; each has the same panels in the same order.
+def aside(mark: Ranges) -> tuple[list[Number], list[Number]]:
+    """Return where values are drawn: at their places, or beside them."""
+    more_x, more_y = (mark.aside, 0) if mark.is_upright else (0, mark.aside)
+    return [x + more_x for x in mark.xs], [y + more_y for y in mark.ys]
 
-    Args:
-        labels: of the models, one a figure.
-        n_columns: panels beside each other, where as many as there are models give each a column of its own; None: all
-            panels of a model in a row, or up to four models; broad ones below each other.
+
+def outline(mark: Bars) -> list[tuple[Number, Number]]:
+    """Return the corners of a histogram, from its foot on the left to its foot on the right.
+
+    Example:
+        >>> outline(Bars(edges=[0, 1, 2], counts=[3, 5], role="ink"))
+        [(0, 0), (0, 3), (1, 3), (1, 5), (2, 5), (2, 0)]
     """
-    if len(figures) == 1:
-        return figures[0]
-    first, n_each = figures[0], len(figures[0].panels)
-    panels = [_labelled(panel, label) for figure, label in zip(figures, labels, strict=True) for panel in figure.panels]
-    panels = _sharing(panels, n_each)
-    if n_columns == len(figures):
-        panels = [panel for place in range(n_each) for panel in panels[place::n_each]]
-    return Figure(
-        title=" ".join(f"{label}: {figure.title}" for figure, label in zip(figures, labels, strict=True)),
-        panels=panels,
-        reading=_readings([figure.reading for figure in figures], labels),
-        detail=" ".join(f"{label}: {figure.detail}" for figure, label in zip(figures, labels, strict=True)),
-        n_columns=n_columns or _beside(first, n_each, len(figures)),
-        keys=first.keys,
-    )
+    steps = zip(mark.edges[:-1], mark.edges[1:], mark.counts, strict=True)
+    corners = [corner for low, high, n in steps for corner in ((low, n), (high, n))]
+    return [(mark.edges[0], 0), *corners, (mark.edges[-1], 0)]
 
 
 def fraction_axis(label: str) -> Axis:
@@ -329,63 +345,3 @@ def nice_step(span: Number, n_steps: int = 5) -> float:
     rough = span / n_steps
     power = 10.0 ** math.floor(math.log10(rough))
     return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
-
-
-def _readings(readings: Sequence[str], labels: Sequence[str]) -> str:
-    """Return the sentences that all share, once, then what is said of each model alone.
-
-    Example:
-        >>> _readings(["To scale. 5 pairs.", "To scale. 7 pairs."], ["a", "b"])
-        'To scale. a: 5 pairs. b: 7 pairs.'
-    """
-    parts = [re.split(r"(?<=\.) ", reading) for reading in readings]
-    shared = [sentence for sentence in parts[0] if all(sentence in part for part in parts)]
-    own = [" ".join(sentence for sentence in part if sentence not in shared) for part in parts]
-    return " ".join([*shared, *(f"{label}: {words}" for label, words in zip(labels, own, strict=True) if words)])
-
-
-def _beside(figure: Figure, n_each: int, n_models: int) -> int:
-    """Return how many panels stand in a row."""
-    if any(panel.is_broad for panel in figure.panels):
-        return 1
-    return n_each if n_each > 1 else min(4, n_models)
-
-
-def _labelled(panel: Panel, label: str) -> Panel:
-    return replace(panel, title=f"{label}: {panel.title}" if panel.title else label)
-
-
-def _sharing(panels: list[Panel], n_each: int) -> list[Panel]:
-    """Give the panels in the same place of each figure the same axes and the same shape."""
-    shared = list(panels)
-    for place in range(n_each):
-        alike = panels[place::n_each]
-        xs, ys = (_united([getattr(panel, name) for panel in alike]) for name in ("x", "y"))
-        shared[place::n_each] = [replace(panel, x=x, y=y) for panel, x, y in zip(alike, xs, ys, strict=True)]
-    highest = max((panel.aspect for panel in shared if panel.is_to_scale), default=1.0)
-    # To scale, panels of different shapes would be widened to different axes.
-    return [replace(panel, aspect=highest) if panel.is_to_scale else panel for panel in shared]
-
-
-def _united(axes: list[Axis]) -> list[Axis]:
-    """Return the axes from the first end of all to the last: marks with names stay, others become the same."""
-    if not any(axis.names for axis in axes):
-        return [_union(axes)] * len(axes)
-    ends = (min, max) if axes[0].low <= axes[0].high else (max, min)
-    low, high = ends[0](axis.low for axis in axes), ends[1](axis.high for axis in axes)
-    return [replace(axis, low=low, high=high) for axis in axes]
-
-
-def _union(axes: list[Axis]) -> Axis:
-    """Return an axis that holds all of them."""
-    first = axes[0]
-    if all((axis.low, axis.high) == (first.low, first.high) for axis in axes):
-        return first
-    low, high = min(axis.low for axis in axes), max(axis.high for axis in axes)
-    if first.is_log:
-        return log_axis([low, high], first.label)
-    if not first.ticks:
-        return replace(first, low=low, high=high)
-    factor = 100 if first.is_percent else 1
-    made = nice_axis([factor * low, factor * high])
-    return replace(first, low=low, high=high, ticks=[t / factor for t in made.ticks if low <= t / factor <= high])

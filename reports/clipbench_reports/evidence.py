@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from clipbench.errors import ClipbenchError
 from clipbench.result import Curve, EvaluationRecord, Run
 from clipbench_reports.format import named
 from clipbench_reports.label_sets import PLAIN, stripped, within
@@ -16,8 +17,16 @@ class Lacking(Exception):
     """A figure or table cannot be made; the text says what is not there."""
 
 
+class Unasked(Lacking):
+    """A figure or table is about something that was not asked of the data, of which there is nothing to say."""
+
+
 class LackingArray(Lacking):
     """The run kept no array of the name: one that is made again may."""
+
+
+class Damaged(Lacking):
+    """A file of the run is missing or cannot be read; the text names the run and what to do."""
 
 
 @dataclass(frozen=True)
@@ -38,30 +47,35 @@ class Evidence:
         """Return a column of the sample table.
 
         Raises:
-            Lacking: the run kept no such column.
+            Lacking: the run kept no such column, or its table cannot be read.
         """
-        return self._part(self._samples, name, "column")
+        if self._samples.fault:
+            raise Damaged(self._samples.fault)
+        return self._part(self._samples.parts, name, "column")
 
     @property
     def columns(self) -> list[str]:
         """The names of the columns of the sample table."""
-        return list(self._samples)
+        return list(self._samples.parts)
 
     def has_column(self, name: str) -> bool:
         """Return whether the run kept a column of a name."""
-        return name in self._samples
+        return name in self._samples.parts
 
     def array(self, name: str) -> np.ndarray:
         """Return one of the arrays kept for figures.
 
         Raises:
             LackingArray: the run kept no such array.
+            Damaged: its arrays cannot be read.
         """
-        return self._part(self._arrays, name, "array")
+        if self._arrays.fault:
+            raise Damaged(self._arrays.fault)
+        return self._part(self._arrays.parts, name, "array")
 
     def has_array(self, name: str) -> bool:
         """Return whether the run kept an array of a name."""
-        return name in self._arrays
+        return name in self._arrays.parts
 
     def curve(self, name: str) -> Curve:
         """Return a curve that has at least one point.
@@ -76,26 +90,44 @@ class Evidence:
         return replace(curve, x=_numbers(curve.x), y=_numbers(curve.y), low=low, high=high)
 
     @cached_property
-    def _samples(self) -> Mapping[str, np.ndarray]:
+    def _samples(self) -> "_Kept":
         if self.whole is not None:
             return self._own(self.whole._samples)
         if "samples" not in self.evaluation.files:
-            return {}
-        table = self.run.samples(self.evaluation)
-        return {str(name): table[name].to_numpy() for name in table.columns}
+            return _Kept({})
+        try:
+            table = self.run.samples(self.evaluation)
+        except ClipbenchError as error:
+            return _Kept({}, str(error))
+        return _Kept({str(name): table[name].to_numpy() for name in table.columns})
 
     @cached_property
-    def _arrays(self) -> Mapping[str, np.ndarray]:
-        return self._own(self.whole._arrays) if self.whole is not None else self.run.arrays(self.evaluation)
+    def _arrays(self) -> "_Kept":
+        if self.whole is not None:
+            return self._own(self.whole._arrays)
+        try:
+            return _Kept(self.run.arrays(self.evaluation))
+        except ClipbenchError as error:
+            return _Kept({}, str(error))
 
-    def _own(self, parts: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    def _own(self, kept: "_Kept") -> "_Kept":
         """Return the parts under the name of the label set, beside those that all sets share."""
-        return {**parts, **stripped(parts, f"{self.label_set}/")} if self.label_set != PLAIN else parts
+        if self.label_set == PLAIN:
+            return kept
+        return replace(kept, parts={**kept.parts, **stripped(kept.parts, f"{self.label_set}/")})
 
     def _part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
         if name not in parts or not len(parts[name]):
             raise (LackingArray if kind == "array" else Lacking)(f"the run kept no {kind} {named(name)}")
         return parts[name]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a file of the run holds, or why it cannot be read: the rest of the run can still be shown."""
+
+    parts: Mapping[str, np.ndarray]
+    fault: str = ""
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:

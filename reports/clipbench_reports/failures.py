@@ -1,4 +1,4 @@
-"""The galleries of the tasks that ship."""
+"""The galleries of the tasks that choose among a few answers."""
 
 from collections.abc import Callable
 
@@ -6,18 +6,34 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from clipbench_reports import format as fmt
-from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.gallery import Failing, Gallery, Picture, cosines, gallery, known, numbers, one_picture, words
-from clipbench_reports.pictures import Room, address
+from clipbench_reports.evidence import Evidence, Lacking, Unasked
+from clipbench_reports.gallery import (
+    Cosines,
+    Fact,
+    Failing,
+    Gallery,
+    gallery,
+    note,
+    numbers,
+    one_picture,
+    pictures,
+    told_apart,
+    whole,
+    words,
+)
+from clipbench_reports.pictures import Room
 from clipbench_reports.words import label_set_words
 
 Make = Callable[[Evidence, Room], Gallery]
 
-QUERIES = {
-    "image_retrieval": ("Pictures that their caption did not find", "chosen_image"),
-    "text_retrieval": ("Pictures that did not find their caption", "chosen_caption"),
+COSINES = {"right_cosine": "the two cosines"}
+"""What older runs did not record."""
+
+MARGINS = {
+    True: "Margin: the cosine of the true caption less that of the false one.",
+    False: "Margin: by how much the item was lost at its worst, its choices of captions and of pictures together.",
 }
-"""Of each direction, what its failures are called, and the column that would say what came first instead."""
+"""What the margin of an item means, by whether that of its captions was recorded."""
 
 
 def misnamed(evidence: Evidence, room: Room) -> Gallery:
@@ -27,104 +43,122 @@ def misnamed(evidence: Evidence, room: Room) -> Gallery:
         Lacking: samples have no single label and answer, or all are right.
     """
     label, predicted, margin = words(evidence, "label"), words(evidence, "predicted"), numbers(evidence, "margin")
-    confidence = [f"{fmt.percent(share)} %" for share in numbers(evidence, "confidence").tolist()]
+    confidence, cosines = numbers(evidence, "confidence"), Cosines.of(evidence, margin)
+
+    def facts(row: int) -> list[Fact]:
+        right, chosen, by = cosines.told(row)
+        return [
+            Fact("Is", label[row], right),
+            Fact("Taken for", predicted[row], chosen),
+            Fact("Margin", "", by),
+            Fact("Confidence", f"{fmt.percent(float(confidence[row]))} %"),
+        ]
 
     def say(row: int) -> str:
         return f"A picture of {fmt.named(label[row])}, taken for {fmt.named(predicted[row])}."
 
     failing = Failing(
         title="Pictures taken for another class",
-        note="Margin: the cosine of the true class less that of the best other one.",
+        note=note(evidence, "Margin: the cosine of the true class less that of the best other one.", COSINES),
         wrong=numbers(evidence, "acc1") < 1,
         margin=margin,
-        terms={"Is": label, "Taken for": predicted, "Confidence": confidence, "Margin": cosines(margin)},
+        facts=facts,
         pictures=one_picture(evidence, say),
     )
     return gallery(failing, room)
-
-
-def unfound(direction: str) -> Make:
-    """Return what makes the gallery of the queries of one direction whose right answer came last.
-
-    Beside a query's picture and rank, a table may hold its ``caption``, and what came first instead:
-    ``chosen_caption``, and ``chosen_image``, a content hash.
-    """
-    title, chosen = QUERIES[direction]
-
-    def make(evidence: Evidence, room: Room) -> Gallery:
-        asked = np.array([way == direction for way in words(evidence, "direction")])
-        rank = np.where(asked, numbers(evidence, f"{direction}_rank"), np.nan)
-        missing = {"caption": "the caption", chosen: "what came first instead"}
-        lacking = [what for column, what in missing.items() if not evidence.has_column(column)]
-        captions = {"Caption": known(evidence, "caption"), "Came first": known(evidence, "chosen_caption")}
-        ranks = [f"at rank {fmt.significant(each)}" for each in rank.tolist()]
-        failing = Failing(
-            title=title,
-            note=f"Not recorded: {' and '.join(lacking)}." if lacking else "",
-            wrong=rank > 1,
-            margin=-rank,
-            terms={**{term: column for term, column in captions.items() if column}, "Right answer": ranks},
-            pictures=_pair(evidence, rank),
-        )
-        return gallery(failing, room)
-
-    return make
 
 
 def mistaken(evidence: Evidence, room: Room) -> Gallery:
     """Return the pictures for which a false caption was preferred, by the widest margin.
 
     Raises:
-        Lacking: nothing was chosen among captions, or every choice was right.
+        Unasked: nothing was chosen among captions.
+        Lacking: every choice was right.
     """
-    caption, preferred, subset = (words(evidence, name) for name in ("caption", "preferred", "subset"))
     lost, margin = lost_captions(evidence)
-    told = [label_set_words(evidence.evaluation.dataset.id, each) or each for each in subset]
+    caption, preferred, subset = whole(evidence, "caption"), whole(evidence, "preferred"), _subsets(evidence)
+    cosines = Cosines.of(evidence, margin)
+
+    def facts(row: int) -> list[Fact]:
+        right, chosen, by = cosines.told(row)
+        true, false = told_apart(caption[row], preferred[row])
+        return [Fact("True", true, right), Fact("Preferred", false, chosen), Fact("Margin", "", by), subset(row)]
 
     def say(row: int) -> str:
         return f"A picture of {fmt.named(caption[row])}, for which {fmt.named(preferred[row])} was preferred."
 
     failing = Failing(
         title="False captions that were preferred",
-        note=MARGINS[evidence.has_column("text_margin")],
+        note=note(evidence, MARGINS[evidence.has_column("text_margin")], COSINES),
         wrong=lost,
         margin=margin,
-        terms={"True": caption, "Preferred": preferred, "Subset": told, "Margin": cosines(margin)},
+        facts=facts,
         pictures=one_picture(evidence, say),
     )
     return gallery(failing, room)
-
-
-MARGINS = {
-    True: "Margin: the cosine of the true caption less that of the false one.",
-    False: "Margin: by how much the item was lost at its worst, its choices of captions and of pictures together.",
-}
-"""What the margin of an item means, by whether that of its captions was recorded."""
 
 
 def lost_captions(evidence: Evidence) -> tuple[Bool[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
     """Return which choices among captions were lost, ties aside, and their margins: those that ``MARGINS`` says.
 
     Raises:
-        Lacking: nothing was chosen among captions.
+        Unasked: nothing was chosen among captions.
     """
-    names = [name for name in evidence.columns if name.rpartition("/")[2] == "text_acc"]
-    if not names:
-        raise Lacking("the run kept no column “text_acc”")
-    credit = np.fmin.reduce([numbers(evidence, name) for name in names])
+    credit = _credit(evidence, "text_acc")
     margin = numbers(evidence, "text_margin" if evidence.has_column("text_margin") else "margin")
     is_told = np.array([each != "" for each in words(evidence, "preferred")])
     return (credit < 1) & (margin < 0) & is_told, margin
+
+
+def misplaced(evidence: Evidence, room: Room) -> Gallery:
+    """Return the captions for which a false picture was preferred, by the widest margin.
+
+    Raises:
+        Unasked: nothing was chosen among pictures.
+        Lacking: every choice was right, or the run is older than what is shown here.
+    """
+    credit = _credit(evidence, "image_acc")
+    if not evidence.has_column("asked_caption"):
+        raise Lacking("false pictures that were preferred: run composition again to have them")
+    margin, caption, subset = numbers(evidence, "image_margin"), words(evidence, "asked_caption"), _subsets(evidence)
+    cosines = Cosines.of(evidence, margin, right="right_image_cosine", chosen="preferred_image_cosine")
+
+    def facts(row: int) -> list[Fact]:
+        right, chosen, by = cosines.told(row)
+        told = [Fact("Right", "", right), Fact("Preferred", "", chosen), Fact("Margin", "", by)]
+        return [Fact("Caption", caption[row]), *told, subset(row)]
+
+    failing = Failing(
+        title="False pictures that were preferred",
+        note=note(evidence, "Margin: the caption's cosine with the right picture less that with the false one."),
+        wrong=(credit < 1) & (margin < 0),
+        margin=margin,
+        facts=facts,
+        pictures=pictures(
+            evidence,
+            ("Right", "right_image"),
+            ("Preferred", "preferred_image"),
+            say=lambda row, role: f"{role} for {fmt.named(caption[row])}.",
+        ),
+    )
+    return gallery(failing, room)
 
 
 def hijacked(evidence: Evidence, room: Room) -> Gallery:
     """Return the objects that were taken for something else under a written label, by the widest margin.
 
     Raises:
-        Lacking: nothing was attacked, or every object was named right.
+        Unasked: nothing was attacked.
+        Lacking: every object was named right.
     """
-    margin = numbers(evidence, "margin")
+    credit, margin = _credit(evidence, "attacked_acc", of_subsets=False), numbers(evidence, "margin")
     thing, word, predicted = (words(evidence, name) for name in ("object", "word", "predicted"))
+    cosines = Cosines.of(evidence, margin)
+
+    def facts(row: int) -> list[Fact]:
+        right, chosen, by = cosines.told(row)
+        told = [Fact("Taken for", predicted[row], chosen), Fact("Margin", "", by), Fact("Label says", word[row])]
+        return [Fact("Is", thing[row], right), *told]
 
     def say(row: int) -> str:
         return (
@@ -133,10 +167,10 @@ def hijacked(evidence: Evidence, room: Room) -> Gallery:
 
     failing = Failing(
         title="Objects misnamed under a written label",
-        note="Margin: the cosine of the object's class less that of the best other one.",
-        wrong=numbers(evidence, "attacked_acc") < 1,
+        note=note(evidence, "Margin: the cosine of the object's class less that of the best other one.", COSINES),
+        wrong=credit < 1,
         margin=margin,
-        terms={"Is": thing, "Written on it": word, "Taken for": predicted, "Margin": cosines(margin)},
+        facts=facts,
         pictures=one_picture(evidence, say),
     )
     return gallery(failing, room)
@@ -146,38 +180,44 @@ def misread(evidence: Evidence, room: Room) -> Gallery:
     """Return the written words that were read as another one, by the widest margin.
 
     Raises:
-        Lacking: there were no words to read, or all were read right.
+        Unasked: there were no words to read.
+        Lacking: all were read right.
     """
-    written, read, margin = words(evidence, "written"), words(evidence, "read"), numbers(evidence, "margin")
+    credit, margin = _credit(evidence, "reading_acc", of_subsets=False), numbers(evidence, "margin")
+    written, read, cosines = whole(evidence, "written"), whole(evidence, "read"), Cosines.of(evidence, margin)
+
+    def facts(row: int) -> list[Fact]:
+        right, chosen, by = cosines.told(row)
+        true, false = told_apart(written[row], read[row])
+        return [Fact("Written", true, right), Fact("Read as", false, chosen), Fact("Margin", "", by)]
 
     def say(row: int) -> str:
         return f"A picture that is captioned {fmt.named(written[row])}, read as {fmt.named(read[row])}."
 
     failing = Failing(
         title="Words that were misread",
-        note="Margin: the cosine of the true caption less that of the best other one.",
-        wrong=numbers(evidence, "reading_acc") < 1,
+        note=note(evidence, "Margin: the cosine of the true caption less that of the best other one.", COSINES),
+        wrong=credit < 1,
         margin=margin,
-        terms={"Written": written, "Read as": read, "Margin": cosines(margin)},
+        facts=facts,
         pictures=one_picture(evidence, say),
     )
     return gallery(failing, room)
 
 
-def _pair(evidence: Evidence, rank: Float64[np.ndarray, " n"]) -> Callable[[int], list[Picture]]:
-    """Return a function that shows the right picture, beside the one that came first where that was recorded."""
-    caption, chosen = known(evidence, "caption"), known(evidence, "chosen_image")
+def _credit(evidence: Evidence, name: str, *, of_subsets: bool = True) -> Float64[np.ndarray, " n"]:
+    """Return the least credit of each sample in a column, or in those of all subsets.
 
-    def say(row: int) -> str:
-        of = f" of {fmt.named(caption[row])}" if caption else ""
-        return f"The picture{of}; the right answer came at rank {fmt.significant(float(rank[row]))}."
+    Raises:
+        Unasked: there is no such column.
+    """
+    names = [each for each in evidence.columns if each == name or (of_subsets and each.endswith(f"/{name}"))]
+    if not names:
+        raise Unasked(name)
+    return np.fmin.reduce([numbers(evidence, each) for each in names])
 
-    right = one_picture(evidence, say)
 
-    def show(row: int) -> list[Picture]:
-        if not chosen or not chosen[row]:
-            return right(row)
-        first = Picture(address=address(evidence.run, chosen[row]), alt="What came first instead.", role="Came first")
-        return [*(Picture(address=each.address, alt=each.alt, role="Right") for each in right(row)), first]
-
-    return show
+def _subsets(evidence: Evidence) -> Callable[[int], Fact]:
+    """Return a function that says what subset a row is of."""
+    named = words(evidence, "subset")
+    return lambda row: Fact("Subset", label_set_words(evidence.evaluation.dataset.id, named[row]) or named[row])

@@ -10,8 +10,9 @@ from clipbench_reports.label_sets import PLAIN, label_sets, within
 from clipbench_reports.subsets import by_subset
 from clipbench_reports.words import describe, label_set_words
 
-Mark = Literal["good", "weak", "plain", "missing"]
-"""``good``: better than chance; ``weak``: not; ``plain``: no such claim is made; ``missing``: there is no number."""
+Mark = Literal["good", "weak", "plain", "missing", "ahead", "level"]
+"""``good``: better than chance; ``weak``: not; ``plain``: no such claim is made; ``missing``: there is no number; of
+several models, ``ahead``: one is; ``level``: there is no evidence either way."""
 
 
 class Finding(NamedTuple):

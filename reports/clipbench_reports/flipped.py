@@ -1,18 +1,72 @@
-"""Samples that two models judge differently, both ways, with their small pictures."""
+"""Samples that two models judge differently, both ways: their small pictures, and what each model said of them."""
 
+import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from clipbench.compare import Comparison, Difference
 from clipbench.result import Run
+from clipbench_reports import format as fmt
 from clipbench_reports.pictures import Room, address
+from clipbench_reports.svg import shorten
+from clipbench_reports.words import TERMS
 
 if TYPE_CHECKING:
     import pandas
 
 N_SHOWN = 12
-"""Samples of one way that are shown; the ids of all of them stand below."""
+"""Samples of one way that are shown; ids of more stand below."""
+MAX_IDS = 1000
+"""Of one way that stand below: pages of large data sets stay small."""
+MAX_LETTERS = 160
+"""Of a caption, a few lines; the whole one is in the sample table."""
+
+OF_SAMPLE = ("label", "object", "word", "written")
+"""Columns that say what a sample is, the same in all runs."""
+OF_MODEL = {
+    "predicted": r".*",
+    "read": r"reading_acc",
+    "caption": r"(?!image_acc).*",
+    "preferred": r"(text|group)_acc",
+    "text_margin": r"(text|group)_acc",
+    "asked_caption": r"image_acc",
+    "image_margin": r"(image|group)_acc",
+}
+"""Columns that say what a model made of a sample, with the metrics, by the end of their names, that they explain.
+
+Of several true captions, and of several pictures, a row names those that its model came nearest to failing with.
+"""
+CHOSEN = {"preferred": ("caption", "text_margin"), "preferred_image": ("right_image", "image_margin")}
+"""Columns of the best false option, with that of the right one, and with the margin by which the right one won."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thumbnail:
+    """A small picture."""
+
+    address: str
+    """Nothing where neither run kept one or the page has no more room."""
+    alt: str
+    role: str = ""
+    """Which it is, where a sample has several."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """A column of a sample in both runs; a text is empty where it is not known."""
+
+    term: str
+    before: str
+    now: str
+
+    @property
+    def is_same(self) -> bool:
+        """Whether one text says it all."""
+        return self.before == self.now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +74,8 @@ class Sample:
     """A sample that changed."""
 
     id: str
-    address: str
-    """Of its small picture; nothing where neither run kept one or the page has no more room."""
-    told: str
-    """What it is, and what it was taken for before and after, where the task has classes."""
+    pictures: Sequence[Thumbnail]
+    said: Sequence[Said]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +86,16 @@ class Way:
     shown: Sequence[Sample]
     ids: Sequence[str]
     """Of all, those that changed most first."""
+
+    @property
+    def listed(self) -> Sequence[str]:
+        """The ids that are listed."""
+        return self.ids[:MAX_IDS]
+
+    @property
+    def n_left(self) -> int:
+        """How many ids are not."""
+        return len(self.ids) - len(self.listed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,24 +154,98 @@ class _Tables:
         named = [
             [each for each in run.result.evaluations if (each.name, each.status) == (evaluation, "ok")] for run in runs
         ]
-        tables = [run.samples(found[0]).set_index("sample_id") for run, found in zip(runs, named, strict=True)]
+        tables = [
+            run.samples(found[0]).drop_duplicates("sample_id").set_index("sample_id")
+            for run, found in zip(runs, named, strict=True)
+        ]
         return cls(runs, tables, is_sure=all(len(found) == 1 for found in named))
 
     def sample(self, name: str, metric: str, room: Room) -> Sample:
-        """Return a sample with its picture from whichever run kept one."""
-        found = ""
-        if "image" in self.tables[0] and name in self.tables[0].index:
-            digest = str(self.tables[0].at[name, "image"])
-            found = next(filter(None, (address(run, digest) for run in self.runs)), "")
-        return Sample(id=name, address=found if room.take(found) else "", told=self._told(name, metric))
+        """Return a sample with what explains a metric of it."""
+        pictures = list(self._pictures(name, metric))
+        is_shown = any(each.address for each in pictures) and room.take(*(each.address for each in pictures))
+        if not is_shown:
+            pictures = [Thumbnail(address="", alt="")]
+        return Sample(id=name, pictures=pictures, said=list(self._said(name, metric)) if self.is_sure else [])
 
-    def _told(self, name: str, metric: str) -> str:
-        if not self.is_sure:
+    def _said(self, name: str, metric: str) -> Iterator[Said]:
+        subset, _, end = metric.rpartition("/")
+        told = [column for column, explained in OF_MODEL.items() if re.match(explained, end)]
+        rank = self._rank(metric)
+        for column in (*OF_SAMPLE, *told, *([rank, "chosen_caption"] if rank else [])):
+            before, now = self._both(name, column, subset)
+            if column in OF_SAMPLE:
+                before, now = before or now, now or before
+            if before or now:
+                yield Said(term=self._term(name, column, rank), before=before, now=now)
+
+    def _term(self, name: str, column: str, rank: str) -> str:
+        """Return what a column is called; of captions to choose from, one is true."""
+        if column == rank:
+            return "Rank"
+        return "True" if column == "caption" and any(self._both(name, "preferred", "")) else TERMS[column]
+
+    def _pictures(self, name: str, metric: str) -> Iterator[Thumbnail]:
+        """Yield the picture that was right, and that which was chosen in its place, each once."""
+        columns = {"": "image"}
+        if self.is_sure and self._rank(metric) and any(self._both(name, "chosen_image", "")):
+            columns = {"right": "image", "first": "chosen_image"}
+        elif self.is_sure and re.search(r"\bimage_acc", metric) and any(self._both(name, "right_image", "")):
+            columns = {"right": "right_image", "preferred": "preferred_image"}
+        roles: dict[str, list[str]] = {}
+        for word, column in columns.items():
+            before, now = self._both(name, column, "")
+            if before == now:
+                roles.setdefault(now, []).append(word)
+                continue
+            for digest, when in ((before, "before"), (now, "now")):
+                if digest:
+                    roles.setdefault(digest, []).append(f"{word} {when}".strip())
+        for digest, found in roles.items():
+            role = fmt.sentence_case(", ".join(found))
+            alt = f"Picture of {name}" + (f": {role.lower()}" if role else "")
+            yield Thumbnail(address=self._address(digest), alt=alt, role=role)
+
+    def _address(self, digest: str) -> str:
+        return next(filter(None, (address(run, digest) for run in self.runs)), "")
+
+    def _rank(self, metric: str) -> str:
+        """Return the column of the ranks that a recall counts; nothing for other metrics."""
+        found = re.fullmatch(r"(.*)_recall@[0-9]+", metric)
+        column = f"{found[1]}_rank" if found else ""
+        return column if column in self.tables[0] else ""
+
+    def _both(self, name: str, column: str, subset: str) -> tuple[str, str]:
+        """Return a column of a sample in both runs, that of the metric's label set where it has its own."""
+        before, now = (_chosen(table, name, column, subset) for table in self.tables)
+        return before, now
+
+
+def _chosen(table: "pandas.DataFrame", name: str, column: str, subset: str) -> str:
+    """Return a cell as it is read; of the best false option only where it was preferred, else the right one."""
+    if column in CHOSEN:
+        right, margin = CHOSEN[column]
+        known = _cell(table, name, margin)
+        if not isinstance(known, float) or not math.isfinite(known):
             return ""
-        prefix = metric.rpartition("/")[0]
-        label, predicted = (f"{prefix}/{part}" if prefix else part for part in ("label", "predicted"))
-        if any(part not in table or name not in table.index for table in self.tables for part in (label, predicted)):
-            return ""
-        before, after = (str(table.at[name, predicted]) for table in self.tables)
-        truth = str(self.tables[0].at[name, label])
-        return f"{truth}: taken for {before}, now for {after}" if before != after else f"{truth}: taken for {after}"
+        column = right if known > 0 else column
+    return _words(table, name, column, subset)
+
+
+def _words(table: "pandas.DataFrame", name: str, column: str, subset: str) -> str:
+    """Return a cell as it is read; nothing where the table has none."""
+    own = f"{subset}/{column}"
+    value = _cell(table, name, own if own in table else column)
+    if isinstance(value, str):
+        return shorten(value, MAX_LETTERS)
+    return fmt.significant(value) if value is not None and math.isfinite(value) else ""
+
+
+def _cell(table: "pandas.DataFrame", name: str, column: str) -> str | float | None:
+    """Return a text or a number; None where the table has neither."""
+    if column not in table or name not in table.index:
+        return None
+    value = table.at[name, column]
+    if isinstance(value, str):
+        return value
+    return float(value) if isinstance(value, float | int | np.number) else None

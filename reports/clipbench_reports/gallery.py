@@ -1,7 +1,9 @@
 """A gallery of failures: pictures, what was asked, what was chosen, the right answer, and by how much it was missed."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -15,6 +17,10 @@ MAX_FAILURES, N_OPEN = 24, 8
 """Failures in a gallery, and those of them that do not have to be folded out."""
 MAX_LETTERS = 300
 """Of a caption; the whole one is in the sample table."""
+LEAD = 60
+"""Letters that are left of what two long captions share before they part."""
+TERSE, WORDY = 14, 120
+"""Letters up to which words fit beside a score, and from which on they need a broad column."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +35,25 @@ class Picture:
     """Which it is, where a failure has several."""
 
 
+class Fact(NamedTuple):
+    """Something that is said of a failure: what was asked, what is right, what was chosen instead, by how much."""
+
+    term: str
+    words: str
+    """Nothing where a picture says it."""
+    score: str = ""
+    """Its cosine with what was asked, where it is one of those that were chosen among."""
+    aside: str = ""
+    """What stands beside the score."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """A sample that was judged wrong."""
 
     pictures: list[Picture]
-    facts: list[tuple[str, str]]
-    """What was asked, chosen and right, and by how much: terms with their values."""
+    """Empty where no failure of the gallery has one to show."""
+    facts: list[Fact]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +63,14 @@ class Gallery:
     title: str
     note: str
     failures: list[Failure]
+
+    @property
+    def build(self) -> str:
+        """How it is laid out: with words beside the scores, below them, or below them in broad columns."""
+        facts = [fact for failure in self.failures for fact in failure.facts]
+        if any(len(fact.words) > WORDY for fact in facts):
+            return "wordy"
+        return "terse" if all(len(fact.words) <= TERSE for fact in facts if fact.score) else "plain"
 
     @property
     def shown(self) -> list[Failure]:
@@ -67,8 +93,8 @@ class Failing:
     wrong: Bool[np.ndarray, " n"]
     margin: Float64[np.ndarray, " n"]
     """The least is the worst."""
-    terms: Mapping[str, Sequence[str]]
-    """Columns of words by what they are called; an empty word is left out."""
+    facts: Callable[[int], list[Fact]]
+    """What is said of a row; facts that are only a term are left out."""
     pictures: Callable[[int], list[Picture]]
     """What is shown of a row."""
 
@@ -88,21 +114,48 @@ def gallery(failing: Failing, room: Room) -> Gallery:
         pictures = failing.pictures(row)
         if not room.take(*(picture.address for picture in pictures)):
             break
-        facts = [(term, words[row]) for term, words in failing.terms.items() if words[row]]
+        facts = [fact for fact in failing.facts(row) if any(fact[1:])]
         failures.append(Failure(pictures=pictures, facts=facts))
     if not failures:
         raise Lacking(f"{what}: their pictures would make the page too large")
     n_shown, n_wrong = fmt.count(len(failures)), fmt.count(len(rows))
     head = f"All {n_wrong}" if n_shown == n_wrong else f"The {n_shown} worst of {n_wrong}"
-    return Gallery(title=failing.title, note=f"{head}, the worst first. {failing.note}".strip(), failures=failures)
+    has_scores = any(fact.score for failure in failures for fact in failure.facts)
+    has_pictures = any(picture.address for failure in failures for picture in failure.pictures)
+    if not has_pictures:
+        failures = [replace(failure, pictures=[]) for failure in failures]
+    gone = "" if has_pictures else "The run kept no small copies of their pictures."
+    notes = [f"{head}, the worst first.", "Numbers are cosines." if has_scores else "", failing.note, gone]
+    return Gallery(title=failing.title, note=" ".join(filter(None, notes)), failures=failures)
 
 
 def one_picture(evidence: Evidence, say: Callable[[int], str]) -> Callable[[int], list[Picture]]:
-    """Return a function that shows a row's own picture, with words that ``say`` gives."""
+    """Return a function that shows a row's own picture, with words that ``say`` gives; an empty place if there is none."""
     digests = known(evidence, "image")
 
     def show(row: int) -> list[Picture]:
         return [Picture(address=address(evidence.run, digests[row]) if digests else "", alt=say(row))]
+
+    return show
+
+
+def pictures(
+    evidence: Evidence, *roles: tuple[str, str], say: Callable[[int, str], str]
+) -> Callable[[int], list[Picture]]:
+    """Return a function that shows the pictures of a row that there are.
+
+    Args:
+        roles: what each is, and the column of its content hash.
+        say: words for who cannot see a picture, by row and role.
+    """
+    columns = [(role, known(evidence, name)) for role, name in roles]
+
+    def show(row: int) -> list[Picture]:
+        return [
+            Picture(address=address(evidence.run, digests[row]), alt=say(row, role), role=role)
+            for role, digests in columns
+            if digests and digests[row]
+        ]
 
     return show
 
@@ -122,7 +175,16 @@ def words(evidence: Evidence, name: str) -> list[str]:
     Raises:
         Lacking: the run kept no such column.
     """
-    return [shorten(each, MAX_LETTERS) if isinstance(each, str) else "" for each in evidence.column(name)]
+    return [each if len(each) <= MAX_LETTERS else shorten(each, MAX_LETTERS) for each in whole(evidence, name)]
+
+
+def whole(evidence: Evidence, name: str) -> list[str]:
+    """Return a column of words as it is; what is no word is empty.
+
+    Raises:
+        Lacking: the run kept no such column.
+    """
+    return [each if isinstance(each, str) else "" for each in evidence.column(name)]
 
 
 def known(evidence: Evidence, name: str) -> list[str]:
@@ -130,6 +192,64 @@ def known(evidence: Evidence, name: str) -> list[str]:
     return words(evidence, name) if evidence.has_column(name) else []
 
 
-def cosines(values: Float64[np.ndarray, " n"]) -> list[str]:
-    """Return numbers as they are written, with what they are; what is not finite is empty."""
-    return [f"{fmt.significant(value)} cosine" if np.isfinite(value) else "" for value in values.tolist()]
+def told_apart(one: str, other: str) -> tuple[str, str]:
+    """Return two texts so that a reader sees where they part: of what long ones share before that, a few words are left.
+
+    Example:
+        >>> told_apart("a cat", "a dog")
+        ('a cat', 'a dog')
+        >>> [text[-36:] for text in told_apart(50 * "It is a hut. " + "It is old.", 50 * "It is a hut. " + "It is new.")]
+        ['It is a hut. It is a hut. It is old.', 'It is a hut. It is a hut. It is new.']
+    """
+    shared = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+    if max(len(one), len(other)) > MAX_LETTERS and shared > LEAD:
+        at = max(one.rfind(" ", 0, shared - LEAD) + 1, shared - 2 * LEAD)
+        one, other = f"… {one[at:]}", f"… {other[at:]}"
+    return shorten(one, MAX_LETTERS), shorten(other, MAX_LETTERS)
+
+
+@dataclass(frozen=True)
+class Cosines:
+    """The cosines of what is right and of what was chosen instead, and the difference, in words."""
+
+    right: Float64[np.ndarray, " n"] | None
+    """None where the run did not record them."""
+    chosen: Float64[np.ndarray, " n"] | None
+    margin: Float64[np.ndarray, " n"]
+
+    @classmethod
+    def of(
+        cls,
+        evidence: Evidence,
+        margin: Float64[np.ndarray, " n"],
+        *,
+        right: str = "right_cosine",
+        chosen: str = "chosen_cosine",
+    ) -> "Cosines":
+        """Return the cosines that a run recorded, or none, beside a margin that it did."""
+        if not (evidence.has_column(right) and evidence.has_column(chosen)):
+            return cls(None, None, margin)
+        return cls(numbers(evidence, right), numbers(evidence, chosen), margin)
+
+    def told(self, row: int) -> tuple[str, str, str]:
+        """Return the cosine of what is right, that of what was chosen, and the margin; empty where not known.
+
+        They have three decimals, or as many as it takes for a margin of two digits.
+        """
+        values = [float(each[row]) if each is not None else np.nan for each in (self.right, self.chosen, self.margin)]
+        margin = abs(values[-1])
+        n_decimals = 3 if not 0 < margin < 0.1 else max(3, 1 - math.floor(math.log10(margin)))
+        right, chosen, by = (f"{each:.{n_decimals}f}".replace("-", "−") if np.isfinite(each) else "" for each in values)
+        return right, chosen, by
+
+
+def note(evidence: Evidence, meaning: str, columns: Mapping[str, str] | None = None) -> str:
+    """Return how a margin is meant, and a sentence on what an older run did not record.
+
+    Args:
+        columns: what each of them would say.
+    """
+    lacking = [what for column, what in (columns or {}).items() if not evidence.has_column(column)]
+    *most, last = dict.fromkeys(lacking) or [""]
+    said = f"Not recorded: {', '.join(most)}{' and ' if most else ''}{last}." if lacking else ""
+    return f"{meaning} {said}".strip()

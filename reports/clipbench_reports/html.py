@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -12,9 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from clipbench.errors import ClipbenchError, UsageError
+from clipbench.files import write_whole
 from clipbench.history import history_of_runs
 from clipbench.result import Run, labels
-from clipbench_reports import figures, page
+from clipbench_reports import figures, leads, page
 from clipbench_reports import format as fmt
 from clipbench_reports.drawing import Figure
 from clipbench_reports.evidence import Lacking
@@ -22,10 +22,10 @@ from clipbench_reports.findings import findings, missing
 from clipbench_reports.groups import Group, group, scope, warnings
 from clipbench_reports.highlights import RULE, Told, in_short, n_left
 from clipbench_reports.label_sets import label_sets
-from clipbench_reports.pictures import MAX_BYTES
+from clipbench_reports.pictures import MAX_BYTES, Room
 from clipbench_reports.provenance import headline_facts, moment, origin
 from clipbench_reports.scorecard import is_fraction, is_other, scorecard
-from clipbench_reports.sections import n_galleries, section
+from clipbench_reports.sections import n_shares, section
 
 CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)], "\ufffd")
 """HTML may hold none of them; a damaged file name may."""
@@ -43,65 +43,62 @@ def write_report(runs: Sequence[Run], path: Path) -> None:
     """
     if not runs:
         raise UsageError("a report needs at least one run: got none")
-    write_page("report.html.j2", _context(runs), path, what="report")
+    write_page("report.html.j2", _context(runs), path)
 
 
-def write_page(template: str, context: Mapping[str, object], path: Path, *, what: str) -> None:
+def write_page(template: str, context: Mapping[str, object], path: Path) -> None:
     """Render a template and write the page, whole or not at all.
-
-    Args:
-        what: the page is called in an error.
 
     Raises:
         UsageError: the file cannot be written.
     """
     text = _environment().get_template(template).render(**context).translate(CONTROL_CHARACTERS)
-    half = path.with_name(f".{path.name}.half")
-    try:
-        half.write_bytes(text.encode("utf-8", errors="replace"))  # a lone surrogate of a file name becomes "?"
-        os.replace(half, path)
-    except OSError as error:
-        raise UsageError(f"cannot write the {what} {path}: {error.strerror or error}") from error
+    write_whole({path: text.encode("utf-8", errors="replace")})  # a lone surrogate of a file name becomes "?"
 
 
-def static(name: str) -> str:
-    """Return a style sheet or a script."""
-    return files("clipbench_reports").joinpath(f"static/{name}").read_text(encoding="utf-8")
+def assets(*sheets: str) -> dict[str, Markup]:
+    """Return style and script of a page, and a policy under which it asks for nothing and runs no other script.
 
-
-def _assets() -> dict[str, Markup]:
-    """Return the style sheet and the script of a report, and a policy under which it asks for nothing and runs no other."""
-    style, script = static("report.css"), static("report.js")
+    Args:
+        sheets: style sheets over that of the report.
+    """
+    style, script = "\n".join(map(_static, ("report.css", *sheets))), _static("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
     return {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}
+
+
+def _static(name: str) -> str:
+    return files("clipbench_reports").joinpath(f"static/{name}").read_text(encoding="utf-8")
 
 
 def _context(runs: Sequence[Run]) -> dict[str, object]:
     """Return what the template writes."""
     names, groups = labels(runs), group(runs)
     told = _told(groups, len(runs))
-    room = MAX_BYTES // max(1, n_galleries(groups))
+    room = Room(MAX_BYTES, n_shares=n_shares(groups))
     measured = [each for each in groups if each.measured]
     is_drawn = sum(len(label_sets(entry.evaluation)) for each in measured for entry in each.measured) <= MAX_DRAWN
     all_metrics = (
         metric for each in measured for entry in each.measured for metric in entry.evaluation.metrics.values()
     )
     return {
-        **_assets(),
+        **assets(),
         "models": [{"label": name, "facts": headline_facts(run)} for name, run in zip(names, runs, strict=True)],
         "created": moment(max(run.result.created for run in runs)),
         "scope": scope(groups),
         "told": in_short(told),
         "n_told_below": n_left(told),
         "rule": RULE,
+        "leads": leads.leads(groups) if len(runs) > 1 else [],
+        "lead_rule": leads.RULE,
         "warnings": warnings(groups),
         "fractions": scorecard(groups, is_fraction, says_missing=True),
         "others": scorecard(groups, is_other, says_missing=False),
         "interval_name": _tight(fmt.confidence(all_metrics)),
         "numbers": {each.anchor: number for number, each in enumerate(measured, 1)},
         "training": _training(runs),
-        "sections": [section(each, number, is_drawn=is_drawn, room=room) for number, each in enumerate(measured, 1)],
+        "sections": [section(each, number, room=room if is_drawn else None) for number, each in enumerate(measured, 1)],
         "is_drawn": is_drawn,
         "origins": [origin(run, name, place) for place, (name, run) in enumerate(zip(names, runs, strict=True))],
     }
@@ -143,6 +140,8 @@ def _environment() -> Environment:
         tight=_tight,
         breakable=_breakable,
         drawn=page.draw,
+        drawn_apart=page.draw_apart,
+        alt=page.alt,
     )
     return made
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from clipbench_reports.drawing import Axis, Boxes, Figure, Mark, Panel, Rule, Shade, Words
+from clipbench_reports.drawing import MODELS, Axis, Boxes, Figure, Mark, Panel, Rule, Shade, Words
 from clipbench_reports.format import Number
 
 
@@ -24,38 +24,52 @@ class Layout:
     """A row of one panel is as wide as the whole figure, if ``n_columns`` is 1 or the panel is a broad one."""
     n_columns: int
     legend: Sequence[Mark]
+    is_grid: bool = False
+    """Whether the planes of a row are as wide as each other, whatever is written beside them."""
 
 
 def lay_out(figure: Figure, *, at_most: int = 99) -> Layout:
     """Return the rows of a figure.
 
-    One legend over all serves where no panel has entries that the fullest lacks; else each panel has its own. Where
+    One legend over all serves where no panel has entries that the fullest lacks, or where models share the panels; else
+    each panel has its own. Where
     panels of several quantities stand beside each other, each quantity is written over its panel, where it has room,
-    and not turned; where all are of one, it stands at the first of a row.
+    and not turned; where each row is of one, it stands at the first of the row.
 
     Args:
         at_most: panels beside each other that there is room for.
     """
-    n_columns = _fitting(min(figure.n_columns, len(figure.panels)), at_most)
-    is_lifted = n_columns > 1 and len({panel.y.label for panel in figure.panels}) > 1
+    n_columns = min(figure.n_columns, len(figure.panels))
+    n_columns = min(n_columns, at_most) if figure.is_grid else _fitting(n_columns, at_most)
+    is_lifted = any(len({panel.y.label for panel in row}) > 1 for row in _rows(figure.panels, n_columns))
     legends = [_entries(panel, figure.keys) for panel in figure.panels]
-    fullest = max(legends, key=len)
-    is_shared = all(set(legend) <= set(fullest) for legend in legends)
+    fullest, whole = (
+        max(legends, key=len),
+        _ordered({name: mark for each in reversed(legends) for name, mark in each.items()}),
+    )
+    is_shared = len(whole) == len(fullest) or any(mark.role in MODELS for mark in whole.values())
     places = [
         Place(panel=_ready(panel, is_lifted=is_lifted), legend=[] if is_shared else _needed(legend))
         for panel, legend in zip(figure.panels, legends, strict=True)
     ]
-    rows = [[row[0], *map(_unlabelled, row[1:])] for row in _rows(places, n_columns)]
-    return Layout(rows=rows, n_columns=n_columns, legend=_needed(fullest) if is_shared else [])
+    cut = iter(places)
+    rows = [[next(cut) for _ in row] for row in _rows(figure.panels, n_columns)]
+    rows = [[row[0], *(_beside(place, row[0], is_grid=figure.is_grid) for place in row[1:])] for row in rows]
+    legend = fullest if len(whole) == len(fullest) else whole
+    return Layout(rows=rows, n_columns=n_columns, legend=_needed(legend) if is_shared else [], is_grid=figure.is_grid)
 
 
 def _entries(panel: Panel, keys: Sequence[str]) -> dict[str, Mark]:
-    """Return the first mark of each name, in the order in which they are drawn, and chance last."""
+    """Return the first mark of each name in the order in which they are drawn: models first, and chance last."""
     found: dict[str, Mark] = {}
     for mark in panel.marks:
         if mark.name and mark.name not in keys and not isinstance(mark, Words | Boxes):
             found.setdefault(mark.name, mark)
-    return dict(sorted(found.items(), key=lambda entry: entry[1].role == "chance"))
+    return _ordered(found)
+
+
+def _ordered(found: dict[str, Mark]) -> dict[str, Mark]:
+    return dict(sorted(found.items(), key=lambda entry: (entry[1].role not in MODELS, entry[1].role == "chance")))
 
 
 def _needed(legend: dict[str, Mark]) -> list[Mark]:
@@ -64,14 +78,14 @@ def _needed(legend: dict[str, Mark]) -> list[Mark]:
     return marks if len(marks) > 1 or any(isinstance(mark, Rule | Shade) for mark in marks) else []
 
 
-def _rows(places: Sequence[Place], n_columns: int) -> list[list[Place]]:
-    rows: list[list[Place]] = []
-    for place in places:
-        is_open = bool(rows) and len(rows[-1]) < n_columns and not rows[-1][0].panel.is_broad
-        if is_open and not place.panel.is_broad:
-            rows[-1].append(place)
+def _rows(panels: Sequence[Panel], n_columns: int) -> list[list[Panel]]:
+    rows: list[list[Panel]] = []
+    for panel in panels:
+        is_open = bool(rows) and len(rows[-1]) < n_columns and not rows[-1][0].is_broad
+        if is_open and not panel.is_broad and not panel.starts_row:
+            rows[-1].append(panel)
         else:
-            rows.append([place])
+            rows.append([panel])
     return rows
 
 
@@ -80,8 +94,13 @@ def _fitting(n_columns: int, at_most: int) -> int:
     return next(n for n in range(min(n_columns, at_most), 0, -1) if n_columns % n == 0)
 
 
-def _unlabelled(place: Place) -> Place:
-    return replace(place, panel=replace(place.panel, y=replace(place.panel.y, label="")))
+def _beside(place: Place, first: Place, *, is_grid: bool) -> Place:
+    """Return a panel without what stands at the first of its row: the label, and in a grid the marks of the same axis."""
+    y = place.panel.y
+    is_written = is_grid and y == first.panel.y
+    return replace(
+        place, panel=replace(place.panel, y=replace(y, label="", names=[""] * len(y.ticks) if is_written else y.names))
+    )
 
 
 def _ready(panel: Panel, *, is_lifted: bool) -> Panel:

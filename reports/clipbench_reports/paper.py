@@ -9,11 +9,12 @@ import tempfile
 import textwrap
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench_reports.drawing import Axis, Figure, Mark
+from clipbench_reports.drawing import Axis, Figure, Mark, Panel
 from clipbench_reports.layout import Layout, Place, lay_out
 from clipbench_reports.paper_marks import GRID, POINTS, RULE, put, sample
 from clipbench_reports.tex import escaped
@@ -191,8 +192,9 @@ def _drawn(layout: Layout, width: float) -> "Canvas":
         spots = [grid[k, :]] if row[0].panel.is_broad else [grid[k, column] for column in range(len(row))]
         rows.append([canvas.add_subplot(spot) for spot in spots])
         slot = width / (1 if row[0].panel.is_broad else layout.n_columns)
+        left = _left(row[0].panel) / len(row) if layout.is_grid and not row[0].panel.is_broad else None
         for place, axes in zip(row, rows[-1], strict=True):
-            _draw(place, axes, slot)
+            _draw(place, axes, slot, room=slot - (_left(place.panel) if left is None else TICK + left))
     if layout.legend:
         canvas.legend(**_legend(layout.legend, width), loc="outside upper left")
     _fit(canvas, rows)
@@ -251,25 +253,38 @@ def _thin_cells(axes: "Axes", *, n_columns: int) -> None:
             words.set_visible(False)
 
 
-def _draw(place: Place, axes: "Axes", slot: float) -> None:
-    """Draw a panel with its title and legend over it, in a slot of so many inches."""
+def _left(panel: Panel) -> float:
+    """Return about how much of the width of a panel is left of its plane, in inches."""
+    written = max((_width(line) for words in panel.y.words for line in words.split("\n")), default=0.0)
+    return written + (TICK + LABEL if panel.y.label else TICK)
+
+
+def _draw(place: Place, axes: "Axes", slot: float, *, room: float) -> None:
+    """Draw a panel with its title and legend over it, in a slot of so many inches, whose plane has a part of it."""
     panel = place.panel
     axes.set_box_aspect(panel.aspect)
     axes.grid(panel.has_grid, axis="y")
     for mark in panel.marks:
         put(mark, axes)
-    _set_axis(axes, panel.x, "x")
+    _set_axis(axes, _turned(panel.x, room), "x")
     _set_axis(axes, panel.y, "y")
     n_letters, n_high = (int(room * 72 / POINTS / LETTER) for room in (slot, (slot - BESIDE) * panel.aspect))
-    axes.set_ylabel(textwrap.fill(panel.y.label, max(8, n_high)), linespacing=1.0)
+    axes.set_ylabel(textwrap.fill(panel.y.label, max(8, n_high), break_long_words=False), linespacing=1.0)
     axes.set_xlabel(textwrap.fill(panel.x.label, n_letters - 4), linespacing=1.0)
-    written = max((_width(line) for words in panel.y.words for line in words.split("\n")), default=0.0)
-    title = _wrapped(panel.title, slot - written - (TICK + LABEL if panel.y.label else TICK))
+    title = _wrapped(panel.title, room)
     if place.legend:
         above = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "alignment": "left", "title": title or None}
         axes.legend(**_legend(place.legend, slot - BESIDE), **above)
     elif title:
         axes.set_title(title, pad=4, linespacing=1.0)
+
+
+def _turned(axis: Axis, room: float) -> Axis:
+    """Return an axis whose names stand upright where there is no room for them beside each other."""
+    widest = max((_width(line) for name in axis.names for line in name.split("\n")), default=0.0)
+    if widest * len(axis.names) <= room:
+        return axis
+    return replace(axis, names=[name.replace("\n", " ") for name in axis.names], is_turned=True)
 
 
 def _set_axis(axes: "Axes", axis: Axis, which: Literal["x", "y"]) -> None:

@@ -19,6 +19,7 @@ from clipbench_reports.drawing import (
     Shade,
     Threads,
     Words,
+    aside,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _(mark: Line, axes: "Axes") -> None:
     if not _is_seen(mark):
         return
     look = _look(mark.role)
-    if mark.lows is not None and mark.highs is not None:
+    if mark.lows is not None and mark.highs is not None and mark.has_band:
         axes.fill_between(mark.xs, mark.lows, mark.highs, color=look.colour, alpha=0.16, linewidth=0)
     marker = look.marker if mark.has_dots else ""
     axes.plot(
@@ -103,14 +104,15 @@ def _(mark: Ranges, axes: "Axes") -> None:
     if not _is_seen(mark):
         return
     look, lows, highs = _look(mark.role), np.array(mark.lows, float), np.array(mark.highs, float)
+    xs, ys = aside(mark)
     known = np.isfinite(lows) & np.isfinite(highs)
     if mark.is_upright:
-        axes.vlines(np.array(mark.xs)[known], lows[known], highs[known], color=look.colour, linewidth=1)
+        axes.vlines(np.array(xs)[known], lows[known], highs[known], color=look.colour, linewidth=1)
     else:
-        axes.hlines(np.array(mark.ys)[known], lows[known], highs[known], color=look.colour, linewidth=1)
+        axes.hlines(np.array(ys)[known], lows[known], highs[known], color=look.colour, linewidth=1)
     axes.plot(
-        mark.xs,
-        mark.ys,
+        xs,
+        ys,
         color=look.colour,
         linestyle="solid" if mark.is_joined else "none",
         linewidth=0.5,
@@ -140,6 +142,9 @@ def _(mark: Hill, axes: "Axes") -> None:
 @put.register(Bars)
 def _(mark: Bars, axes: "Axes") -> None:
     colour = _look(mark.role).colour
+    if not mark.is_filled:
+        axes.stairs(mark.counts, mark.edges, color=colour, linestyle=_dashes(mark), linewidth=0.8)
+        return
     axes.stairs(mark.counts, mark.edges, fill=True, facecolor=_faint(colour), edgecolor=colour, linewidth=0.8)
 
 
@@ -200,7 +205,7 @@ def sample(mark: Mark) -> "Artist":
     from matplotlib.patches import Patch
 
     look = _look(mark.role)
-    if isinstance(mark, Hill | Bars):
+    if isinstance(mark, Hill) or (isinstance(mark, Bars) and mark.is_filled):
         return Patch(facecolor=_faint(look.colour), edgecolor=look.colour, linewidth=0.8)
     if isinstance(mark, Shade):
         return Patch(facecolor=_faint(look.colour))

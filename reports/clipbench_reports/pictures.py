@@ -3,6 +3,7 @@
 import base64
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from clipbench.result import Run
 
@@ -15,26 +16,49 @@ class Room:
     """How many characters of pictures may still be embedded."""
 
     left: int
+    n_shares: int = 1
+    """Those who are to share it: what one of them does not use is there for the next."""
+    whole: "Room | None" = None
+    """What this is a share of."""
+
+    def share(self, n: int = 1) -> "Room":
+        """Return the room for one of those who share it, who counts as much as ``n``.
+
+        Example:
+            >>> page = Room(900, n_shares=3)
+            >>> page.share().take("x" * 100), page.share().left
+            (True, 400)
+        """
+        part = Room(self.left * n // max(n, self.n_shares), whole=self)
+        self.n_shares -= n
+        return part
 
     def take(self, *addresses: str) -> bool:
         """Return whether there is room for all of some addresses, which they then take."""
         needed = sum(map(len, addresses))
-        if needed > self.left:
+        if needed > self.left or not (self.whole is None or self.whole.take(*addresses)):
             return False
         self.left -= needed
         return True
 
 
-def address(run: Run, digest: str) -> str:
+def address(run: Run, digest: str, *, is_small: bool = False) -> str:
     """Return the ``data:`` address of a picture by its content hash; empty where the run kept none, or a damaged one.
 
     Args:
         digest: what a sample table holds; anything but a hash finds nothing.
+        is_small: whether a smaller copy will do, where the run kept both; where it kept one, that is the picture.
     """
     if not re.fullmatch(r"[0-9a-f]{8,128}", digest):
         return ""
+    kept = (run.folder / "thumbs" / f"{digest}.webp", run.folder / "thumbs" / "small" / f"{digest}.webp")
+    found = (_embedded(path) for path in (reversed(kept) if is_small else kept))
+    return next(filter(None, found), "")
+
+
+def _embedded(path: Path) -> str:
     try:
-        data = (run.folder / "thumbs" / f"{digest}.webp").read_bytes()
+        data = path.read_bytes()
     except OSError:
         return ""
     is_whole = data[:4] == b"RIFF" and data[8:12] == b"WEBP"

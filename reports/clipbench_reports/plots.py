@@ -5,6 +5,7 @@ With ``gap.pdf`` come ``gap.csv``, the numbers that are plotted, and ``gap.txt``
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from clipbench.compare import differences
@@ -14,12 +15,14 @@ from clipbench.history import History, read_history
 from clipbench.result import Run, labels, read_run
 from clipbench_reports import figures, paper, plotted
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Figure, Panel, side_by_side
-from clipbench_reports.evidence import Evidence, Lacking, LackingArray
-from clipbench_reports.groups import group, short
+from clipbench_reports.drawing import Figure
+from clipbench_reports.drawings import Draw, drawn
+from clipbench_reports.evidence import Damaged, Evidence, Lacking, LackingArray
+from clipbench_reports.groups import group
+from clipbench_reports.overlay import Model
 from clipbench_reports.plot_files import check_beside
+from clipbench_reports.together import brief, together
 
-Draw = Callable[[Evidence], Figure]
 FIRST = next(iter(figures.PROJECTIONS))
 
 
@@ -114,12 +117,14 @@ def _per_run(name: str, plot: Plot) -> Callable[[Sequence[Path], PlotOptions], _
     def draw(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
         runs = [read_run(path) for path in paths]
         found = [_evidence(run, name, plot, options.data) for run in runs]
-        drawn = [_one(each, plot, options) for each in found]
-        sources = [_source(each, label) for each, label in zip(found, labels(runs), strict=True)]
-        _check_alike(drawn, labels(runs))
-        return _Drawn(figure=side_by_side(drawn, short(labels(runs))), sources=sources)
+        figure = _figure(list(zip(_models(labels(runs)), found, strict=True)), plot, options)
+        return _Drawn(figure=figure, sources=[_source(*each) for each in zip(found, labels(runs), strict=True)])
 
     return draw
+
+
+def _models(names: Sequence[str]) -> list[Model]:
+    return [Model(label, place) for place, label in enumerate(brief(names))]
 
 
 def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
@@ -129,6 +134,11 @@ def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
     names = list(dict.fromkeys(each.dataset.id for each in found))
     if len(names) > 1:
         raise UsageError(f"run {run.folder} has {found[0].task} on {', '.join(names)}: choose with --data")
+    if len(found) > 1:
+        raise UsageError(
+            f"run {run.folder} has {', '.join(dict.fromkeys(each.name for each in found))} more than once, with different "
+            f"parameters, and {name} draws one: make a run with one of them"
+        )
     if found:
         return Evidence(run, found[0])
     told = f" on {data}" if data is not None else ""
@@ -139,51 +149,58 @@ def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
     )
 
 
-def _one(evidence: Evidence, plot: Plot, options: PlotOptions) -> Figure:
-    """Return the figure of one run: all panels of what can be drawn."""
-    made: list[Figure] = []
-    reasons: list[Lacking] = []
-    for draw in plot.draws:
-        try:
-            if draw is figures.gap:
-                made.append(figures.gap(evidence, projection=options.projection or FIRST, seed=options.seed))
-            else:
-                made.append(draw(evidence))
-        except Lacking as reason:
-            reasons.append(reason)
-    if not made:
-        hint = "; run again with --keep-arrays to have all arrays" if isinstance(reasons[0], LackingArray) else ""
-        raise Lacking(f"{evidence.run.folder}: {reasons[0]}{hint}") from reasons[0]
-    return made[0] if len(made) == 1 else _joined(made)
+def _figure(found: Sequence[tuple[Model, Evidence]], plot: Plot, options: PlotOptions) -> Figure:
+    """Return one figure with all panels of what can be drawn, of all runs together.
+
+    Raises:
+        Lacking: a run has nothing of it.
+    """
+    projected = partial(figures.gap, projection=options.projection or FIRST, seed=options.seed)
+    made = [drawn(projected if draw is figures.gap else draw, found) for draw in plot.draws]
+    for model, evidence in found:
+        reasons = [each.lacking[model] for each in made if model in each.lacking]
+        if len(reasons) == len(made):
+            raise _nothing(evidence.run, reasons[0]) from reasons[0]
+    kept = [_saying(each.figure, each.lacking) for each in made if each.figure is not None]
+    return kept[0] if len(kept) == 1 else _joined(kept)
+
+
+def _nothing(run: Run, reason: Lacking) -> Lacking:
+    """Return the error of a run of which nothing can be drawn; that of a damaged file names the run already."""
+    if isinstance(reason, Damaged):
+        return reason
+    hint = "; run again with --keep-arrays to have all arrays" if isinstance(reason, LackingArray) else ""
+    return Lacking(f"{run.folder}: {reason}{hint}")
+
+
+def _saying(figure: Figure, lacking: Mapping[Model, Lacking]) -> Figure:
+    """Return a figure of several models which says of which it is not, and why."""
+    said = [f"Not drawn for {model.label}: {reason}." for model, reason in lacking.items()]
+    return replace(figure, reading=" ".join([figure.reading, *said]))
 
 
 def _joined(made: Sequence[Figure]) -> Figure:
-    """Return several figures of one run as panels of one: the first over the whole width, small ones beside each other."""
-    panels: list[Panel] = [panel for each in made for panel in each.panels]
-    is_many = len(panels) > 2
+    """Return several figures as panels of one.
+
+    Where one has panels beside each other, those that are alone have the whole width; else, of more than two, the first.
+    """
+    panels, n_columns = [panel for each in made for panel in each.panels], max(each.n_columns for each in made)
+    alone = [len(each.panels) == 1 for each in made for _ in each.panels]
+    if n_columns == 1 and len(panels) > 2:
+        alone, n_columns = [k == 0 for k in range(len(panels))], 2
+    elif n_columns == 1:
+        alone = [False] * len(panels)
     return Figure(
         title=" ".join(each.title for each in made),
-        panels=[replace(panel, is_broad=is_many and k == 0) for k, panel in enumerate(panels)],
+        panels=[
+            replace(panel, is_broad=panel.is_broad or is_alone) for panel, is_alone in zip(panels, alone, strict=True)
+        ],
         reading=" ".join(dict.fromkeys(each.reading for each in made)),
         detail=" ".join(each.detail for each in made if each.detail),
-        n_columns=2 if is_many else 1,
+        n_columns=n_columns,
+        is_grid=any(each.is_grid for each in made),
         keys=[key for each in made for key in each.keys],
     )
-
-
-def _check_alike(drawn: Sequence[Figure], names: Sequence[str]) -> None:
-    """Raise unless all figures have the same panels: what stands beside each other must be the same quantity."""
-    panels = [[panel.title or panel.y.label or panel.x.label for panel in figure.panels] for figure in drawn]
-    for name, other in zip(names, panels, strict=True):
-        if other != panels[0]:
-            raise UsageError(
-                f"{names[0]} and {name} cannot be drawn side by side: {_listed(panels[0])} in the one, "
-                f"{_listed(other)} in the other; draw each alone"
-            )
-
-
-def _listed(panels: Sequence[str]) -> str:
-    return ", ".join(f"“{panel}”" for panel in panels)
 
 
 def _source(evidence: Evidence, label: str) -> str:
@@ -209,10 +226,9 @@ def _track(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
     histories = [_of_data(each, options.data) for each in histories]
     drawn = [figures.track(each) for each in histories]
     names = [each.label for each in histories]
-    _check_alike(drawn, names)
     sources = [f"Training {each.label}, steps {each.steps[0]:g} to {each.steps[-1]:g}." for each in histories]
     return _Drawn(
-        figure=side_by_side(drawn, names, n_columns=len(drawn) if len(drawn) > 1 else None),
+        figure=together(drawn, _models(names)) if len(drawn) > 1 else drawn[0],
         sources=[*sources, *(_all_sources([read_run(path) for path in paths]) if are_runs else ())],
     )
 
@@ -235,18 +251,34 @@ def _of_data(history: History, data: str | None) -> History:
 
 
 def _scorecard(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
-    runs = [read_run(path) for path in paths]
-    groups = [each for each in group(runs) if options.data in (None, each.data)]
-    return _Drawn(figure=figures.scorecard(groups, short(labels(runs))), sources=_all_sources(runs))
+    runs = _held_to([read_run(path) for path in paths], options.data)
+    return _Drawn(figure=figures.scorecard(group(runs), brief(labels(runs))), sources=_all_sources(runs))
 
 
 def _compare(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
     if len(paths) != 2:
         raise UsageError(f"compare draws the difference of two runs: got {len(paths)}")
-    runs = [read_run(path) for path in paths]
-    found = [each for each in differences(*runs) if options.data in (None, each.evaluation.partition("@")[2])]
-    first, second = short(labels(runs))
-    return _Drawn(figure=figures.compare(found, (first, second)), sources=_all_sources(runs))
+    runs = _held_to([read_run(path) for path in paths], options.data)
+    first, second = brief(labels(runs))
+    return _Drawn(figure=figures.compare(differences(*runs), (first, second)), sources=_all_sources(runs))
+
+
+def _held_to(runs: Sequence[Run], data: str | None) -> list[Run]:
+    """Return runs with their evaluations on one data set only, where one was named.
+
+    Raises:
+        UsageError: a run has none on it.
+    """
+    if data is None:
+        return list(runs)
+    kept = []
+    for run in runs:
+        found = [each for each in run.result.evaluations if each.dataset.id == data]
+        if not found:
+            held = ", ".join(dict.fromkeys(each.dataset.id for each in run.result.evaluations)) or "nothing"
+            raise UsageError(f"--data {data}: run {run.folder} has no such data, but {held}")
+        kept.append(replace(run, result=replace(run.result, evaluations=found)))
+    return kept
 
 
 def _all_sources(runs: Sequence[Run]) -> list[str]:

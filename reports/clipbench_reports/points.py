@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 
+from clipbench.shown import spread
 from clipbench_reports.drawing import Dots, Figure
 from clipbench_reports.evidence import Evidence
 from clipbench_reports.gallery import known
 from clipbench_reports.pictures import Room, address
+
+CLOUD_SHARES = 10
+"""Of the room of a page, that a cloud takes: as much as so many galleries, which have few pictures, yet larger ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,17 +24,29 @@ class Point:
 
 
 def points(figure: Figure, evidence: Evidence, room: Room) -> list[Point]:
-    """Return what the points of a figure's first cloud are, in their order; nothing for a figure without a cloud."""
+    """Return what the points of a figure's first cloud are, in their order; nothing for a figure without a cloud.
+
+    Args:
+        room: of the page; where it does not hold the pictures of all points, those that have one are evenly spread.
+    """
     clouds = [mark for panel in figure.panels for mark in panel.marks if isinstance(mark, Dots) and mark.is_dense]
     if not clouds or not clouds[0].ids:
         return []
-    names = known(evidence, "sample_id")
-    rows = {name: row for row, name in enumerate(names)}
+    rows = {name: row for row, name in enumerate(known(evidence, "sample_id"))}
     captions, digests = known(evidence, "caption"), known(evidence, "image")
-    found = []
-    for name in clouds[0].ids:
-        row = rows.get(name)
-        picture = address(evidence.run, digests[row]) if digests and row is not None else ""
-        caption = captions[row] if captions and row is not None else ""
-        found.append(Point(id=name, caption=caption, address=picture if room.take(picture) else ""))
-    return found
+    told = [rows.get(name) for name in clouds[0].ids]
+    kept = [address(evidence.run, digests[row], is_small=True) if digests and row is not None else "" for row in told]
+    fitting = _fitting(kept, room.share(CLOUD_SHARES))
+    return [
+        Point(id=name, caption=captions[row] if captions and row is not None else "", address=picture)
+        for name, row, picture in zip(clouds[0].ids, told, fitting, strict=True)
+    ]
+
+
+def _fitting(addresses: list[str], room: Room) -> list[str]:
+    """Return the addresses that there is room for, evenly spread, and nothing in the place of the others."""
+    there = [place for place, each in enumerate(addresses) if each]
+    needed = sum(len(addresses[place]) for place in there)
+    n_fitting = len(there) if needed <= room.left else len(there) * room.left // needed
+    chosen = {there[row] for row in spread(len(there), n_fitting)}
+    return [each if place in chosen and room.take(each) else "" for place, each in enumerate(addresses)]

@@ -1,7 +1,7 @@
 """Where numbers come from: the model, the data, the command, the machine."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -38,6 +38,8 @@ class Origin:
     model_notes: list[str]
     environment: list[tuple[str, str]]
     evaluations: list["EvaluationOrigin"]
+    citations: list[tuple[str, str]]
+    """What to cite for each data set that was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ def origin(run: Run, label: str, place: int) -> Origin:
         model_notes=[str(note) for note in result.model.get("notes") or ()],
         environment=list(environment.items()),
         evaluations=[_evaluation(evaluation) for evaluation in result.evaluations],
+        citations=_citations(result.evaluations),
     )
 
 
@@ -80,9 +83,7 @@ def headline_facts(run: Run) -> str:
         _phrase(_rounded(model.get("n_parameters")), "{} parameters"),
         _phrase(model.get("context_length"), "{} tokens"),
         _phrase(model.get("embed_dim"), "{} dimensions"),
-        _phrase(
-            fmt.significant(model["logit_scale"]) if model.get("logit_scale") is not None else None, "logit scale {}"
-        ),
+        _phrase(None if model.get("logit_scale") is None else _fact(model, "logit_scale"), "logit scale {}"),
         " ".join([_phrase(environment.get("precision"), "{}"), _phrase(environment.get("device"), "on {}")]).strip(),
     ]
     return " · ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts if part)
@@ -124,6 +125,15 @@ def _evaluation(evaluation: EvaluationRecord) -> EvaluationOrigin:
     )
 
 
+def _citations(evaluations: Sequence[EvaluationRecord]) -> list[tuple[str, str]]:
+    """Return what to cite by data set; one that says nothing of it is named all the same."""
+    cited: dict[str, str | None] = {}
+    for each in evaluations:
+        if each.status == "ok":
+            cited[each.dataset.id] = cited.get(each.dataset.id) or each.dataset.cite
+    return [(data, cite or "nothing is recorded: ask whom you have it from") for data, cite in cited.items()]
+
+
 def _counts(encoded: Mapping[str, int]) -> list[tuple[str, str]]:
     """Return how many pictures and texts went through the model, and how many the store held."""
     return [
@@ -143,9 +153,9 @@ def _fact(model: Mapping[str, Any], name: str) -> str:
     return fmt.significant(float(value)) if isinstance(value, int | float) else str(value)
 
 
-def _rounded(n_parameters: int | None) -> str | None:
+def _rounded(n_parameters: object) -> str | None:
     """Return a number of parameters as people say it: 151 M, 1.9 M, 2.5 B."""
-    if n_parameters is None:
+    if not isinstance(n_parameters, int | float):
         return None
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if n_parameters >= size:

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clipbench.result import Metric
+from clipbench_reports.controls import Control, controls_of, loose_controls
 from clipbench_reports.format import sentence_case
 from clipbench_reports.groups import Entry, Gap, Group
 from clipbench_reports.words import describe, label_set_words
@@ -31,6 +32,8 @@ class Line:
     note: int | None
     """Number of the footnote that says why there is no interval."""
     published: list[PublishedMark]
+    controls: list[Control]
+    """What the value is read against."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,22 @@ class MetricLines:
     unit: str
     lines: list[Line]
 
+    @property
+    def shared(self) -> list[Control]:
+        """The controls, where they are the same for several models: said once."""
+        first, *others = (line.controls for line in self.lines)
+        return first if others and all(each == first for each in others) else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aside:
+    """One model's controls that belong to no single metric."""
+
+    label: str
+    """Nothing where it is said for all models at once."""
+    place: int
+    controls: list[Control]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
@@ -56,6 +75,7 @@ class Block:
     anchor: str
     title: str
     metrics: list[MetricLines]
+    asides: list[Aside]
     missing: list[Gap]
 
 
@@ -71,6 +91,12 @@ class Scorecard:
         """Whether a published value stands beside any metric."""
         lines = (line for block in self.blocks for metric in block.metrics for line in metric.lines)
         return any(line.published for line in lines)
+
+    @property
+    def has_controls(self) -> bool:
+        """Whether a control stands beside any metric."""
+        lines = (line for block in self.blocks for metric in block.metrics for line in metric.lines)
+        return any(line.controls for line in lines)
 
 
 def scorecard(groups: list[Group], kept: Callable[[Metric], bool], *, says_missing: bool) -> Scorecard:
@@ -103,6 +129,7 @@ def metric_lines(
                     metric=metric,
                     note=_note(metric, notes),
                     published=_published(metric, notes),
+                    controls=[] if controls else controls_of(name, metrics, entry.evaluation.controls),
                 )
                 found.setdefault(name, []).append(line)
     n_metrics = Counter(_subset(name) for name in found)
@@ -127,8 +154,26 @@ def _block(group: Group, kept: Callable[[Metric], bool], notes: list[str], *, sa
         anchor=group.anchor,
         title=f"{group.task} on {group.data}",
         metrics=metric_lines(group.measured, notes, kept=kept),
+        asides=_asides(group.measured, kept),
         missing=group.gaps if says_missing else [],
     )
+
+
+def _asides(entries: list[Entry], kept: Callable[[Metric], bool]) -> list[Aside]:
+    """Return the controls of each model that belong to none of its metrics."""
+    found = []
+    for entry in entries:
+        controls = {name: metric for name, metric in entry.evaluation.controls.items() if kept(metric)}
+        found.append(
+            Aside(
+                label=entry.label,
+                place=entry.place,
+                controls=loose_controls(entry.evaluation.metrics, controls),
+            )
+        )
+    if found and all(each.controls == found[0].controls for each in found):
+        return [replace(found[0], label="")]
+    return found
 
 
 def _named(name: str, lines: list[Line], data: str, *, is_listed: bool) -> MetricLines:

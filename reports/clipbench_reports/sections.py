@@ -1,29 +1,33 @@
 """One section a task: what was asked, what came out, the figures and the tables behind it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 
-from clipbench_reports import attack_tables, choice_tables, failures, figures, tables
+from clipbench_reports import attack_tables, choice_tables, failures, figures, tables, unfound
 from clipbench_reports import format as fmt
 from clipbench_reports.drawing import Figure
-from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.drawings import Absence, Draw, drawings
+from clipbench_reports.evidence import Evidence, Lacking, Unasked
 from clipbench_reports.failures import Make
 from clipbench_reports.findings import Finding, findings, label_set_findings
 from clipbench_reports.format import sentence_case
 from clipbench_reports.gallery import Gallery
 from clipbench_reports.groups import Entry, Group
 from clipbench_reports.label_sets import PLAIN, label_sets, shared_notes
+from clipbench_reports.overlay import Model
 from clipbench_reports.pictures import Room
-from clipbench_reports.points import Point, points
+from clipbench_reports.points import CLOUD_SHARES, Point
 from clipbench_reports.scorecard import MetricLines, metric_lines
 from clipbench_reports.tables import Table
+from clipbench_reports.together import brief
 from clipbench_reports.words import ASKED, SCORED, label_set_words
 
-Made = TypeVar("Made", Figure, Table, Gallery)
-Draw = Callable[[Evidence], Figure]
+Made = TypeVar("Made", Table, Gallery)
+Measured = tuple[Entry, Evidence]
 Tabulate = Callable[[Evidence], Table]
 
 
@@ -51,7 +55,7 @@ KINDS = {
     ),
     "retrieval": Kind(
         figures=(figures.similarity, figures.recall, figures.recall_within),
-        galleries=tuple(map(failures.unfound, failures.QUERIES)),
+        galleries=tuple(map(unfound.unfound, unfound.SEARCHES)),
         drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN}),
     ),
     "modality-gap": Kind(
@@ -69,10 +73,11 @@ KINDS = {
     "composition": Kind(
         figures=(figures.composition, figures.twins),
         tables=(choice_tables.lost_choices,),
-        galleries=(failures.mistaken,),
+        galleries=(failures.mistaken, failures.misplaced),
     ),
     "long-caption": Kind(
         figures=(figures.tokens_kept, figures.positions, figures.token_lengths, figures.similarity, figures.recall),
+        galleries=(*map(unfound.unfound, unfound.SEARCHES), unfound.misjudged),
         drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN, *figures.KEPT, figures.BY_POSITION}),
     ),
     "text-in-image": Kind(
@@ -99,7 +104,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """What one model gave on one label set, or altogether."""
+    """What one model, or all together, gave on one label set, or altogether."""
 
     title: str
     name: str
@@ -108,12 +113,12 @@ class Block:
     """How many classes the set has, and some of them."""
     findings: list[Finding]
     figures: list[Figure]
-    points: Mapping[int, list[Point]]
-    """What the points of a figure are, by its place among the figures."""
+    points: Mapping[int, Mapping[int, list[Point]]]
+    """What the points of a figure are, by its place among the figures, then by that of the model among the runs."""
     tables: list[Table]
     galleries: list[Gallery]
-    lacking: list[str]
-    """Why a figure, table or gallery of this task is not there."""
+    lacking: list[Absence]
+    """Why a figure, table or gallery of this task is not there, and of which models, where others have it."""
     notes: list[str]
 
 
@@ -128,30 +133,36 @@ class Section:
     asked: str
     scored: str
     differences: list[str]
+    joint: list[Block]
+    """The figures of several models together, for each label set; empty where there is one, or they are not comparable."""
     parts: list[Part]
     metrics: list[MetricLines]
     controls: list[MetricLines]
     footnotes: list[str]
 
 
-def n_galleries(groups: list[Group]) -> int:
-    """Return how many galleries the sections of some groups may hold, which share the room of a page; so do clouds."""
+def n_shares(groups: list[Group]) -> int:
+    """Return into how many shares the room of a page is cut: one for each gallery that there may be, more for a cloud."""
     kinds = {group.task: KINDS.get(group.task, Kind()) for group in groups}
     return sum(
-        (len(kinds[group.task].galleries) + kinds[group.task].has_cloud) * len(label_sets(entry.evaluation))
+        (len(kinds[group.task].galleries) + CLOUD_SHARES * kinds[group.task].has_cloud)
+        * len(label_sets(entry.evaluation))
         for group in groups
         for entry in group.measured
     )
 
 
-def section(group: Group, number: int, *, is_drawn: bool = True, room: int = 0) -> Section:
+def section(group: Group, number: int, *, room: Room | None) -> Section:
     """Return the section of a group that has at least one measured entry.
 
+    The figures of several models are drawn together, unless they must not be compared: then each model has its own.
+
     Args:
-        is_drawn: whether there are figures, tables and galleries.
-        room: of the pictures of each gallery, in characters.
+        room: for pictures in the page; None for no figures, tables and galleries.
     """
     kind = KINDS.get(group.task, Kind(lists_metrics=True))
+    found = [(entry, Evidence(entry.run, entry.evaluation)) for entry in group.measured]
+    is_joint = len(found) > 1 and not group.differences
     footnotes: list[str] = []
     return Section(
         number=number,
@@ -161,56 +172,95 @@ def section(group: Group, number: int, *, is_drawn: bool = True, room: int = 0) 
         asked=ASKED.get(group.task, ""),
         scored=SCORED.get(group.task, ""),
         differences=group.differences,
-        parts=[_part(entry, kind, room=room if is_drawn else None) for entry in group.measured],
+        joint=[] if room is None or not is_joint else _joint(group, found, kind, room=room),
+        parts=[_part(each, kind, room=room, has_figures=not is_joint) for each in found],
         metrics=metric_lines(group.measured, footnotes) if kind.lists_metrics else [],
         controls=metric_lines(group.measured, footnotes, controls=True),
         footnotes=footnotes,
     )
 
 
-def _part(entry: Entry, kind: Kind, *, room: int | None) -> Part:
-    whole = Evidence(entry.run, entry.evaluation)
+def _joint(group: Group, found: Sequence[Measured], kind: Kind, *, room: Room) -> list[Block]:
+    """Return the figures of several models together, for each label set."""
+    names = [entry.label for entry in group.entries] + group.unasked
+    called = dict(zip(names, brief(names), strict=True))
+    blocks = []
+    for label_set in dict.fromkeys(name for entry, _ in found for name in label_sets(entry.evaluation)):
+        having = [
+            (Model(called[entry.label], entry.place), evidence.of(label_set))
+            for entry, evidence in found
+            if label_set in label_sets(entry.evaluation)
+        ]
+        first = having[0][1]
+        drawn = drawings(_makers(kind, [evidence for _, evidence in having]), having, room=room)
+        classes = "" if label_set == PLAIN else _classes(first)
+        blocks.append(replace(_empty(first, label_set), classes=classes, **drawn._asdict()))
+    return blocks
+
+
+def _part(found: Measured, kind: Kind, *, room: Room | None, has_figures: bool) -> Part:
+    entry, whole = found
+    makes = partial(_block, kind=kind, room=room, has_figures=has_figures)
     return Part(
         label=entry.label,
         place=entry.place,
-        blocks=[_block(whole, each, kind, room=room) for each in label_sets(entry.evaluation)],
-        notes=shared_notes(entry.evaluation),
+        blocks=[makes(found, each) for each in label_sets(whole.evaluation)],
+        notes=shared_notes(whole.evaluation),
     )
 
 
-def _block(whole: Evidence, label_set: str, kind: Kind, *, room: int | None) -> Block:
+def _block(found: Measured, label_set: str, *, kind: Kind, room: Room | None, has_figures: bool) -> Block:
     """Return a block, without figures, tables and galleries where ``room`` is None."""
-    evidence, lacking = whole.of(label_set), list[str]()
-    drawn: list[Figure] = []
-    folded: list[Table] = []
-    galleries: list[Gallery] = []
-    if room is not None:
-        others = [figures.curve(name) for name in evidence.evaluation.curves if not _is_drawn(name, kind)]
-        drawn = _made([*kind.figures, *others], evidence, lacking)
-        folded = _made(list(kind.tables), evidence, lacking)
-        galleries = _made([_hung(make, room) for make in kind.galleries], evidence, lacking)
-    is_plain, words = label_set == PLAIN, label_set_words(evidence.evaluation.dataset.id, label_set)
+    entry, whole = found
+    evidence, is_plain = whole.of(label_set), label_set == PLAIN
+    block = replace(
+        _empty(evidence, label_set),
+        findings=findings(evidence.evaluation) if is_plain else label_set_findings(whole.evaluation, label_set),
+        notes=[] if is_plain else evidence.evaluation.notes,
+    )
+    if room is None:
+        return block
+    makers = _makers(kind, [evidence]) if has_figures else []
+    drawn = drawings(makers, [(Model(entry.label, entry.place), evidence)], room=room)
+    lacking = [reason for _, reason in drawn.lacking]
+    folded = _made(list(kind.tables), evidence, lacking)
+    galleries = _made([_hung(make, room) for make in kind.galleries], evidence, lacking)
+    return replace(
+        block,
+        classes="" if is_plain or not has_figures else _classes(evidence),
+        figures=drawn.figures,
+        points=drawn.points,
+        tables=folded,
+        galleries=galleries,
+        lacking=[("", reason) for reason in dict.fromkeys(lacking)],
+    )
+
+
+def _empty(evidence: Evidence, label_set: str) -> Block:
+    """Return a block that has only the heading of its label set."""
+    words = label_set_words(evidence.evaluation.dataset.id, label_set)
     return Block(
         title=sentence_case(words) or label_set,
         name=label_set if words else "",
-        classes="" if is_plain or room is None else _classes(evidence),
-        findings=findings(evidence.evaluation) if is_plain else label_set_findings(whole.evaluation, label_set),
-        figures=drawn,
-        points={} if room is None else _points(drawn, evidence, room),
-        tables=folded,
-        galleries=galleries,
-        lacking=list(dict.fromkeys(lacking)),
-        notes=[] if is_plain else evidence.evaluation.notes,
+        classes="",
+        findings=[],
+        figures=[],
+        points={},
+        tables=[],
+        galleries=[],
+        lacking=[],
+        notes=[],
     )
 
 
-def _points(drawn: list[Figure], evidence: Evidence, room: int) -> dict[int, list[Point]]:
-    found = {place: points(figure, evidence, Room(room)) for place, figure in enumerate(drawn)}
-    return {place: each for place, each in found.items() if each}
+def _makers(kind: Kind, found: Sequence[Evidence]) -> list[Draw]:
+    """Return what draws the figures of a task, and every curve that none of them shows."""
+    others = dict.fromkeys(name for each in found for name in each.evaluation.curves if not _is_drawn(name, kind))
+    return [*kind.figures, *map(figures.curve, others)]
 
 
-def _hung(make: Make, room: int) -> Callable[[Evidence], Gallery]:
-    return lambda evidence: make(evidence, Room(room))
+def _hung(make: Make, room: Room) -> Callable[[Evidence], Gallery]:
+    return lambda evidence: make(evidence, room.share())
 
 
 def _is_drawn(curve: str, kind: Kind) -> bool:
@@ -237,6 +287,8 @@ def _made(makers: list[Callable[[Evidence], Made]], evidence: Evidence, lacking:
     for make in makers:
         try:
             made.append(make(evidence))
+        except Unasked:
+            continue
         except Lacking as reason:
             lacking.append(str(reason))
     return made

@@ -7,8 +7,27 @@ from markupsafe import Markup, escape
 
 from clipbench_reports.format import Number
 
-SQUARE = frozenset({"text"})
-"""Roles whose dots are squares: what colour tells, shape tells too."""
+SHAPES = {
+    "m1": ((-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)),
+    "m2": ((0, -1.2), (1.1, 0.8), (-1.1, 0.8)),
+    "m3": ((0, -1.25), (1.25, 0), (0, 1.25), (-1.25, 0)),
+    "m4": ((0, 1.2), (1.1, -0.8), (-1.1, -0.8)),
+    "m5": (
+        (-0.4, -1.2),
+        (0.4, -1.2),
+        (0.4, -0.4),
+        (1.2, -0.4),
+        (1.2, 0.4),
+        (0.4, 0.4),
+        (0.4, 1.2),
+        (-0.4, 1.2),
+        (-0.4, 0.4),
+        (-1.2, 0.4),
+        (-1.2, -0.4),
+        (-0.4, -0.4),
+    ),
+}
+"""Corners of the dots of roles that are no discs, in radii: what colour tells, shape tells too, as it does in print."""
 
 
 def element(tag: str, *children: str, **attributes: object) -> Markup:
@@ -24,16 +43,17 @@ def element(tag: str, *children: str, **attributes: object) -> Markup:
     return Markup(f"<{head}>{inner}</{tag}>") if children else Markup(f"<{head}/>")
 
 
-def picture(children: Iterable[str], *, height: Number, alt: str, width: Number) -> Markup:
-    """Return a whole SVG; ``alt`` states what it shows."""
+def picture(children: Iterable[str], *, height: Number, width: Number, alt: str | None = None) -> Markup:
+    """Return a whole SVG; ``alt`` states what it shows, where nothing around it does."""
     return element(
         "svg",
         *children,
         viewBox=f"0 0 {_plain(width)} {_plain(height)}",
         width=width,
         height=height,
-        role="img",
+        role="img" if alt is not None else None,
         aria_label=alt,
+        aria_hidden=None if alt is not None else "true",
     )
 
 
@@ -43,10 +63,14 @@ def text(words: str, x: Number, y: Number, *, css: str = "", anchor: str | None 
 
 
 def dot(x: Number, y: Number, role: str, *, radius: Number = 4) -> Markup:
-    """Return a mark at a place: a disc, or the square of the roles that have one."""
-    if role in SQUARE:
+    """Return a mark at a place: a disc, or the shape of the roles that have one."""
+    if role == "text":
         side = 1.8 * radius
         return element("rect", x=x - side / 2, y=y - side / 2, width=side, height=side, css=f"dot {role}")
+    if role in SHAPES:
+        return element(
+            "path", d=path((x + radius * a, y + radius * b) for a, b in SHAPES[role]) + "Z", css=f"dot {role}"
+        )
     return element("circle", cx=x, cy=y, r=radius, css=f"dot {role}")
 
 

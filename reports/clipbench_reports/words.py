@@ -95,6 +95,22 @@ METRICS = {
 }
 """Plain words for the metrics that ship; ``{k}`` is what follows ``@``."""
 
+TERMS = {
+    "label": "Is",
+    "predicted": "Taken for",
+    "object": "Is",
+    "word": "Written on it",
+    "written": "Written",
+    "read": "Read as",
+    "caption": "Caption",
+    "preferred": "Preferred",
+    "asked_caption": "Asked for",
+    "chosen_caption": "Came first",
+    "text_margin": "Margin, captions",
+    "image_margin": "Margin, pictures",
+}
+"""What columns of sample tables are called beside a sample's picture."""
+
 LABEL_SETS = {
     "scenes": {
         "kind": "kind of object",

@@ -66,6 +66,9 @@ class Composition:
             samples={
                 **_identity(dataset, contrasts, nearest),
                 "margin": np.fmin(found.text_margin, found.image_margin),
+                "text_margin": found.text_margin,
+                "image_margin": found.image_margin,
+                **_cosines(nearest),
                 **table.columns(),
                 **{name: column for name, column in likeness.items() if not np.isnan(column).all()},
                 **table.columns_of("twin_cosine", likeness["twin_cosine"]),
@@ -106,7 +109,29 @@ def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: of_rows.
         "image": nearest.image,
         "caption": np.array(nearest.caption, object),
         "preferred": np.array(nearest.preferred, object),
+        **_asked_captions(nearest),
     }
+
+
+def _asked_captions(nearest: of_rows.Nearest) -> dict[str, np.ndarray]:
+    """Return, where captions choose among pictures, the nearest to failing with the right picture and the false one."""
+    if not any(nearest.asked_caption):
+        return {}
+    return {
+        "asked_caption": np.array(nearest.asked_caption, object),
+        "right_image": nearest.right_image,
+        "preferred_image": nearest.preferred_image,
+    }
+
+
+def _cosines(nearest: of_rows.Nearest) -> dict[str, np.ndarray]:
+    """Return the cosines that the margins are differences of, for each side on which something is asked."""
+    right, chosen = nearest.cosines.T
+    found = {"right_cosine": right, "chosen_cosine": chosen}
+    if any(nearest.asked_caption):
+        right, chosen = nearest.image_cosines.T
+        found |= {"right_image_cosine": right, "preferred_image_cosine": chosen}
+    return found
 
 
 class _Table:

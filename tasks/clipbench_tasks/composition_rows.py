@@ -48,12 +48,21 @@ class Shuffles(NamedTuple):
 
 
 class Nearest(NamedTuple):
-    """Where each contrast is nearest to failing, or failed by the most."""
+    """Where each contrast is nearest to failing, or failed by the most: a picture's choice, and a caption's."""
 
     image: Int64[np.ndarray, " n"]
     caption: list[str]
+    """The true caption with the lowest score."""
     preferred: list[str]
-    """The false caption with the highest score; empty where there is only one caption."""
+    """The false caption with the highest score; empty where no picture has anything to choose."""
+    cosines: Float64[np.ndarray, "n 2"]
+    """Of both captions with the picture; NaN where it has nothing to choose."""
+    asked_caption: list[str]
+    right_image: Int64[np.ndarray, " n"]
+    """The true picture with the lowest score; -1 where no caption has anything to choose, as the next."""
+    preferred_image: Int64[np.ndarray, " n"]
+    """The false picture with the highest score."""
+    image_cosines: Float64[np.ndarray, "n 2"]
 
 
 def vectors_of(dataset: Dataset, texts: Iterable[str], embedder: Embedder) -> Vectors:
@@ -74,19 +83,14 @@ def decided(contrasts: Sequence[Contrast], vectors: Vectors) -> tuple[Choices, N
         captions = np.stack([vectors.rows(each.captions) for each in chosen])
         return contrast_scores(vectors.images, vectors.texts, np.array([each.images for each in chosen]), captions)
 
-    place: dict[int, tuple[int, int, int]] = {}
+    of_images, of_captions = (_Places.none(len(contrasts)) for _ in range(2))
     parts = []
     for rows in truth_groups([each.truth for each in contrasts]):
         found, truth = scores(rows), contrasts[rows[0]].truth
         parts.append((rows, choices(found, truth)))
-        place |= dict(zip(rows.tolist(), _nearest(found, truth), strict=True))
-    where = [place[row] for row in range(len(contrasts))]
-    nearest = Nearest(
-        np.array([each.images[image] for each, (image, _, _) in zip(contrasts, where, strict=True)], np.int64),
-        [each.captions[true] for each, (_, true, _) in zip(contrasts, where, strict=True)],
-        [each.captions[false] if false >= 0 else "" for each, (_, _, false) in zip(contrasts, where, strict=True)],
-    )
-    return _joined(parts, len(contrasts)), nearest
+        of_images.fill(rows, found, truth)
+        of_captions.fill(rows, found.swapaxes(1, 2), truth.T)
+    return _joined(parts, len(contrasts)), _told(contrasts, of_images, of_captions)
 
 
 def chances(contrasts: Sequence[Contrast]) -> Choices:
@@ -176,24 +180,64 @@ def word_order(shuffles: Shuffles, vectors: Vectors, n: int) -> tuple[Column, Co
     return cosine, credit
 
 
-def _nearest(
-    scores: Float32[np.ndarray, "n images captions"], truth: Bool[np.ndarray, "images captions"]
-) -> list[tuple[int, int, int]]:
-    """Return, of each contrast, the picture with the least margin, its lowest true and its highest false caption.
+class _Places(NamedTuple):
+    """In each contrast, the one who chooses that is nearest to failing, its lowest true and its highest false option."""
 
-    Where pictures have nothing to choose, the lowest true picture of the first caption that has, and no false caption.
-    """
-    low = np.where(truth, scores, np.inf)
-    asked = truth.any(axis=1) & ~truth.all(axis=1)
-    if not asked.any():
-        column = int(np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0))[0])
-        return [(int(image), column, -1) for image in low[:, :, column].argmin(axis=1)]
-    high = np.where(truth, -np.inf, scores)
-    margin = np.where(asked, low.min(axis=2) - high.max(axis=2), np.inf)
-    image = margin.argmin(axis=1)
-    rows = np.arange(len(scores))
-    true, false = low[rows, image].argmin(axis=1), high[rows, image].argmax(axis=1)
-    return list(zip(image.tolist(), true.tolist(), false.tolist(), strict=True))
+    asker: Int64[np.ndarray, " n"]
+    true: Int64[np.ndarray, " n"]
+    false: Int64[np.ndarray, " n"]
+    """-1 where nothing is asked."""
+    cosines: Float64[np.ndarray, "n 2"]
+
+    @classmethod
+    def none(cls, n: int) -> "_Places":
+        return cls(np.full(n, -1), np.full(n, -1), np.full(n, -1), np.full((n, 2), np.nan))
+
+    def fill(
+        self,
+        rows: Int64[np.ndarray, " rows"],
+        scores: Float32[np.ndarray, "rows askers options"],
+        truth: Bool[np.ndarray, "askers options"],
+    ) -> None:
+        """Fill in contrasts of one shape.
+
+        Where nothing is asked, it is the lowest true asker of the first option that has something to choose among them.
+        """
+        low, high = np.where(truth, scores, np.inf), np.where(truth, -np.inf, scores)
+        asked, here = truth.any(axis=1) & ~truth.all(axis=1), np.arange(len(rows))
+        if not asked.any():
+            option = int(np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0))[0])
+            self.asker[rows], self.true[rows] = low[:, :, option].argmin(axis=1), option
+            return
+        margin = np.where(asked, low.min(axis=2) - high.max(axis=2), np.inf)
+        self.asker[rows] = asker = margin.argmin(axis=1)
+        self.true[rows] = true = low[here, asker].argmin(axis=1)
+        self.false[rows] = false = high[here, asker].argmax(axis=1)
+        self.cosines[rows] = np.stack([scores[here, asker, true], scores[here, asker, false]], axis=1)
+
+
+def _told(contrasts: Sequence[Contrast], of_images: _Places, of_captions: _Places) -> Nearest:
+    """Return the captions and pictures at some places."""
+
+    def captions(places: Int64[np.ndarray, " n"]) -> list[str]:
+        found = zip(contrasts, places.tolist(), strict=True)
+        return [each.captions[place] if place >= 0 else "" for each, place in found]
+
+    def images(places: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        found = zip(contrasts, places.tolist(), strict=True)
+        return np.array([each.images[place] if place >= 0 else -1 for each, place in found], np.int64)
+
+    is_asked = of_captions.false >= 0
+    return Nearest(
+        image=images(of_images.asker),
+        caption=captions(of_images.true),
+        preferred=captions(of_images.false),
+        cosines=of_images.cosines,
+        asked_caption=captions(np.where(is_asked, of_captions.asker, -1)),
+        right_image=images(np.where(is_asked, of_captions.true, -1)),
+        preferred_image=images(of_captions.false),
+        image_cosines=of_captions.cosines,
+    )
 
 
 Judge = Callable[[Int64[np.ndarray, " n"], Bool[np.ndarray, "images captions"]], Choices]

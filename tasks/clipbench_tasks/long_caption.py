@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Int64
 
 from clipbench.data import Dataset
 from clipbench.errors import NoTokenCounts, UsageError
@@ -57,7 +58,7 @@ class LongCaption:
             probed = probe(dataset, embedder, rng, count=embedder.count_tokens)
         except NoTokenCounts as error:
             kept, probed = undefined(str(error)), probe(dataset, embedder, rng, count=None, reason=str(error))
-        queries = {**whole.samples, "image": captioned[whole.samples["image"]]}
+        queries = {**whole.samples, **_of_data(whole.samples, captioned)}
         queries |= _placed(kept.samples, queries["direction"])
         return Evaluation(
             samples=stacked(queries, probed.samples),
@@ -67,6 +68,13 @@ class LongCaption:
             arrays=whole.arrays,
             notes=(*kept.notes, *probed.notes),
         )
+
+
+def _of_data(samples: Mapping[str, np.ndarray], captioned: Int64[np.ndarray, " n_captioned"]) -> dict[str, np.ndarray]:
+    """Return the columns of pictures, with rows of the data set instead of the gallery's; -1, for none, stays."""
+    pictures = [name for name in samples if name == "image" or name.endswith("_image")]
+    rows = np.append(captioned, -1)
+    return {name: rows[samples[name]] for name in pictures}
 
 
 def _placed(columns: Mapping[str, np.ndarray], direction: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ counted from 1. From the last place of the window on, which the end of the text 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from clipbench.arrays import unit
 from clipbench.data import Contrast, Dataset
@@ -71,25 +71,51 @@ def _samples(dataset: Dataset, items: Sequence[Contrast]) -> dict[str, np.ndarra
 def _credits(
     dataset: Dataset, items: Sequence[Contrast], embedder: Embedder, is_unread: Bool[np.ndarray, " n_items"]
 ) -> dict[str, np.ndarray]:
-    """Return how each item was decided, and how the rule "the shorter caption is the true one" would have decided."""
+    """Return how each item was decided, and how the rule "the shorter caption is the true one" would have decided.
+
+    ``caption`` is the true caption with the lowest score, ``chosen_caption`` the false one with the highest.
+    """
     shown = sorted({row for each in items for row in each.images})
     said = list(dict.fromkeys(caption for each in items for caption in each.captions))
     images = unit(embedder.images([dataset.images[row] for row in shown]))
     texts = unit(embedder.texts(said))
     image_row = {row: number for number, row in enumerate(shown)}
     text_row = {text: number for number, text in enumerate(said)}
-    out = {name: np.full(len(items), np.nan) for name in ("text_acc", "margin", "shorter_caption", "chance")}
+    columns = ("text_acc", "margin", "shorter_caption", "chance", "right_cosine", "chosen_cosine")
+    out = {name: np.full(len(items), np.nan) for name in columns}
+    out |= {name: np.full(len(items), "", object) for name in ("caption", "chosen_caption")}
     for rows in truth_groups([each.truth for each in items]):
         group, truth = [items[row] for row in rows], items[rows[0]].truth
         captions = np.array([[text_row[text] for text in each.captions] for each in group])
         captions[is_unread[rows]] = captions[is_unread[rows], :1]
         pictures = np.array([[image_row[row] for row in each.images] for each in group])
-        found = choices(contrast_scores(images, texts, pictures, captions), truth)
+        scores = contrast_scores(images, texts, pictures, captions)
+        found = choices(scores, truth)
         shortness = -np.array([[len(text) for text in each.captions] for each in group], np.float32)
         by_length = choices(np.repeat(shortness[:, None, :], len(truth), axis=1), truth)
         out["text_acc"][rows], out["margin"][rows] = found.text, found.text_margin
         out["shorter_caption"][rows], out["chance"][rows] = by_length.text, chance_choices(truth).text
-    return out
+        for name, values in _compared(group, scores, truth).items():
+            out[name][rows] = values
+    return {**out, f"{DIRECTION}_margin": out["margin"]}
+
+
+def _compared(
+    items: Sequence[Contrast],
+    scores: Float32[np.ndarray, "n_items images captions"],
+    truth: Bool[np.ndarray, "images captions"],
+) -> dict[str, np.ndarray]:
+    """Return the two captions of the first picture that decide items of one shape, with their cosines."""
+    if truth[0].all() or not truth[0].any():
+        return {}
+    low, high = np.where(truth[0], scores[:, 0], np.inf), np.where(truth[0], -np.inf, scores[:, 0])
+    true, false = low.argmin(axis=1), high.argmax(axis=1)
+    return {
+        "caption": np.array([each.captions[row] for each, row in zip(items, true, strict=True)], object),
+        "chosen_caption": np.array([each.captions[row] for each, row in zip(items, false, strict=True)], object),
+        "right_cosine": low.min(axis=1),
+        "chosen_cosine": high.max(axis=1),
+    }
 
 
 def _by_place(samples: Mapping[str, np.ndarray], places: Sequence[str]) -> dict[str, np.ndarray]:

@@ -39,6 +39,8 @@ class Pairs(NamedTuple):
 
     rows: Rows
     """Of the pictures in the data set."""
+    first: Rows
+    """Of the caption in the data set that each goes with: its first."""
     images: Vectors
     texts: Vectors
     captions: Float32[np.ndarray, "n_captions dim"]
@@ -75,7 +77,8 @@ class ModalityGap:
         """Return one row a pair. Needs captions; labels, where there are any, add accuracy and calibration."""
         pairs = _pairs(dataset, embedder)
         ids = [dataset.image_ids[row] for row in pairs.rows.tolist()]
-        samples: Table = {"sample_id": np.array(ids, object), "image": pairs.rows}
+        said = np.array(dataset.captions, object)[pairs.first]
+        samples: Table = {"sample_id": np.array(ids, object), "image": pairs.rows, "caption": said}
         chosen = _chosen(np.arange(len(ids)), self.pairwise_sample, rng)
         scored = _chosen(chosen, self.rescored_sample, rng)
         rescore = rescoring(dataset, pairs.rows[scored], embedder)
@@ -131,7 +134,7 @@ def _pairs(dataset: Dataset, embedder: Embedder) -> Pairs:
             f" {len(dataset.captions):,} captions: expected one of each"
         )
     texts = captions if len(captions) == len(rows) and (first == np.arange(len(rows))).all() else captions[first]
-    return Pairs(rows, images, texts, captions, caption_pair)
+    return Pairs(rows, first, images, texts, captions, caption_pair)
 
 
 def _calibration(

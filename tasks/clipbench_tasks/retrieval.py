@@ -5,6 +5,10 @@ rank the pictures (``image_retrieval_recall@k``), pictures rank the captions (``
 of the picture is a hit). Where the data have several captions a picture, or labels, captions also look for captions of
 the same picture, and pictures for pictures of the same label, the query itself left out.
 
+Each query's row says what came first instead of the right item: ``chosen_image`` or ``chosen_caption``, with
+``chosen_cosine``, beside ``right_cosine`` of its best right item. Of items that tie, the first in the order of the data
+is named.
+
 A tie has a coin's credit. Wherever that decides anything, ``..._strict`` among the controls is recall with a tie counted
 as a miss; published numbers take ties in whatever order a sort left them.
 """
@@ -21,15 +25,17 @@ from clipbench.data.dataset import Dataset
 from clipbench.errors import MissingPart
 from clipbench.measures import Fixed, Mean, Measure, Samples, Statistic
 from clipbench.metrics import (
+    Answers,
     Ranks,
     chance_recall_at_k,
-    cross_ranks,
+    cross_answers,
     expected_rank,
-    group_ranks,
+    group_answers,
     recall_at_k,
 )
 from clipbench.result import Curve
 from clipbench.task import Embedder, Evaluation
+from clipbench_tasks.tables import stacked
 
 CURVE_ENDS_AT = 100
 """Largest k of the recall curves."""
@@ -38,16 +44,23 @@ SHOWN_PAIRS = 50
 
 
 class Direction(NamedTuple):
-    """The queries of one direction, such as text queries over pictures, and their ranks."""
+    """The queries of one direction, such as text queries over pictures, and what they found."""
 
     name: str
     """Prefix of its metrics: ``image_retrieval``, ``text_retrieval``, ``image_image`` or ``text_text``."""
     sample_ids: list[str]
     images: Int64[np.ndarray, " n_queries"]
     """Row of the picture that each query is, or belongs to: queries of one picture are a cluster."""
-    ranks: Ranks
+    answers: Answers
     n_positives: Int64[np.ndarray, " n_queries"]
     n_gallery: int
+    told: Mapping[str, np.ndarray]
+    """Columns that tell what was asked and what came first: words, and rows of pictures in those named ``..._image``."""
+
+    @property
+    def ranks(self) -> Ranks:
+        """Where each query's best right item stands."""
+        return self.answers.ranks
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ class Retrieval:
         for direction in directions:
             measures |= self._measures(direction)
         return Evaluation(
-            samples=_table(directions, dataset, self.ks),
+            samples=stacked(*(_table(direction, dataset, self.ks) for direction in directions)),
             measures=measures,
             curves={f"{direction.name}_recall": _curve(direction) for direction in directions},
             controls={
@@ -113,23 +126,37 @@ def _directions(
     images: Float32[np.ndarray, "n_images dim"],
     texts: Float32[np.ndarray, "n_texts dim"] | None,
 ) -> Iterator[Direction]:
-    rows = np.arange(len(images))
-    if texts is not None and dataset.caption_image is not None:
-        owner = dataset.caption_image
-        ids = _caption_ids(dataset)
-        by_image, by_text = cross_ranks(images, texts, owner)
+    if texts is not None and dataset.captions is not None and dataset.caption_image is not None:
+        owner, said, ids = dataset.caption_image, np.array(dataset.captions, object), _caption_ids(dataset)
+        by_image, by_text = cross_answers(images, texts, owner)
         ones = np.ones(len(texts), np.int64)
-        yield Direction("image_retrieval", ids, owner, by_text, ones, len(images))
+        told = {"caption": said, "chosen_image": by_text.first}
+        yield Direction("image_retrieval", ids, owner, by_text, ones, len(images), told)
         own = np.bincount(owner, minlength=len(images))
-        yield Direction("text_retrieval", _image_ids(dataset), rows, by_image, own, len(texts))
+        told = {"caption": said[by_image.right], "chosen_caption": said[by_image.first]}
+        rows = np.arange(len(images))
+        yield Direction("text_retrieval", _image_ids(dataset), rows, by_image, own, len(texts), told)
         if (own > 1).any():
-            queries, ranks, n_positives = group_ranks(texts, owner)
+            queries, found, n_positives = group_answers(texts, owner)
             of_text = [ids[row] for row in queries]
-            yield Direction("text_text", of_text, owner[queries], ranks, n_positives, len(texts) - 1)
+            told = {"right_caption": said[found.right], "chosen_caption": said[found.first]}
+            told = {"caption": said[queries], **told}
+            yield Direction("text_text", of_text, owner[queries], found, n_positives, len(texts) - 1, told)
     if dataset.labels is not None and (np.bincount(dataset.labels) > 1).any():
-        queries, ranks, n_positives = group_ranks(images, dataset.labels)
+        queries, found, n_positives = group_answers(images, dataset.labels)
         of_image = [_image_ids(dataset)[row] for row in queries]
-        yield Direction("image_image", of_image, queries, ranks, n_positives, len(images) - 1)
+        told = {"right_image": found.right, "chosen_image": found.first, **_classes(dataset, queries, found.first)}
+        yield Direction("image_image", of_image, queries, found, n_positives, len(images) - 1, told)
+
+
+def _classes(
+    dataset: Dataset, queries: Int64[np.ndarray, " n_queries"], first: Int64[np.ndarray, " n_queries"]
+) -> dict[str, np.ndarray]:
+    """Return what pictures that look for pictures show, and what came first; nothing where classes have no names."""
+    if dataset.labels is None or dataset.class_names is None:
+        return {}
+    names = np.array(dataset.class_names, object)
+    return {"label": names[dataset.labels[queries]], "chosen_label": names[dataset.labels[first]]}
 
 
 def _image_ids(dataset: Dataset) -> list[str]:
@@ -149,24 +176,22 @@ def _caption_ids(dataset: Dataset) -> list[str]:
     return ids
 
 
-def _table(directions: list[Direction], dataset: Dataset, ks: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Return one row a query of any direction; a column of another direction is NaN there."""
-    sizes = [len(direction.sample_ids) for direction in directions]
-    owner = np.concatenate([direction.images for direction in directions])
-    ids = [f"{direction.name}:{sample}" for direction in directions for sample in direction.sample_ids]
-    table: dict[str, np.ndarray] = {
-        "sample_id": np.array(ids, object),
-        "direction": np.repeat([direction.name for direction in directions], sizes).astype(object),
-        "cluster": np.array(dataset.image_ids, object)[owner],
-        "image": owner,
-        "margin": np.concatenate([1.5 - expected_rank(direction.ranks) for direction in directions]),
+def _table(direction: Direction, dataset: Dataset, ks: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Return one row a query."""
+    name, answers = direction.name, direction.answers
+    right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
+    return {
+        "sample_id": np.array([f"{name}:{sample}" for sample in direction.sample_ids], object),
+        "direction": np.full(len(direction.images), name, object),
+        "cluster": np.array(dataset.image_ids, object)[direction.images],
+        "image": direction.images,
+        "margin": 1.5 - expected_rank(direction.ranks),
+        **direction.told,
+        "right_cosine": right,
+        "chosen_cosine": chosen,
+        f"{name}_margin": right - chosen,
+        **_columns(direction, ks),
     }
-    ends = np.cumsum(sizes)
-    for direction, end, size in zip(directions, ends, sizes, strict=True):
-        for name, values in _columns(direction, ks).items():
-            table[name] = np.full(len(owner), np.nan)
-            table[name][end - size : end] = values
-    return table
 
 
 def _controls(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:

@@ -12,7 +12,7 @@ Bounds = tuple[float | None, float | None]
 def stacked(*tables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return tables of samples as one, the rows of the first on top; a table without columns has no rows.
 
-    A column that a table lacks is NaN in its rows, or empty if it holds words.
+    A column that a table lacks is NaN in its rows, empty if it holds words, and -1 if it holds rows (whole numbers).
 
     Example:
         >>> first, second = {"sample_id": np.array(["a"], object), "x": np.ones(1)}, {"sample_id": np.array(["b"])}
@@ -46,4 +46,6 @@ def _column(table: Mapping[str, np.ndarray], name: str, like: np.ndarray) -> np.
     if name in table:
         return table[name]
     size = len(table["sample_id"])
-    return np.full(size, "", object) if like.dtype == object else np.full(size, np.nan)
+    if like.dtype == object:
+        return np.full(size, "", object)
+    return np.full(size, -1, like.dtype) if np.issubdtype(like.dtype, np.integer) else np.full(size, np.nan)

@@ -76,6 +76,10 @@ class _Verdict(NamedTuple):
     """Credit: the object is nearer than the word."""
     margin: Float64[np.ndarray, " n"]
     """Score of the object's class minus the best other one's."""
+    right_cosine: Float64[np.ndarray, " n"]
+    """Score of the object's class."""
+    chosen_cosine: Float64[np.ndarray, " n"]
+    """Score of the predicted class."""
     predicted: Int64[np.ndarray, " n"]
 
     @property
@@ -99,7 +103,7 @@ class _Judge(NamedTuple):
         there = np.flatnonzero([row is not None for row in pictures])
         if not len(there):
             none = np.full(len(pictures), np.nan)
-            return _Verdict(none, none, none, none, np.full(len(pictures), -1, np.int64))
+            return _Verdict(none, none, none, none, none, none, np.full(len(pictures), -1, np.int64))
         rows, place = np.unique([row for row in pictures if row is not None], return_inverse=True)
         images = unit(self.embedder.images([self.dataset.images[row] for row in rows.tolist()]))[place]
         scale, labels, words = self.embedder.info.logit_scale, self.labels[there], self.words[there]
@@ -119,6 +123,8 @@ class _Judge(NamedTuple):
             word=spread(top_k_credit(by_word.better, by_word.tied)),
             two_way=spread((1 + np.sign(lead.astype(np.float64))) / 2),
             margin=spread(by_object.margin),
+            right_cosine=spread(by_object.own),
+            chosen_cosine=spread(by_object.top),
             predicted=predicted,
         )
 
@@ -138,10 +144,13 @@ def _samples(
         "word": np.array([names[each.word] for each in attacks], object),
         "condition": conditions,
         "predicted": np.array([names[row] for row in under.predicted.tolist()], object),
+        "right_cosine": under.right_cosine,
+        "chosen_cosine": under.chosen_cosine,
         "right": under.object,
         "fooled": under.word,
     }
     own = _own(conditions)
+    samples["attacked_margin"] = np.where(own, under.margin, np.nan)
     for kind, verdict in verdicts.items():
         samples[f"{kind}_acc"] = np.where(own, verdict.object, np.nan)
         samples[f"{kind}_two_way_acc"] = np.where(own, verdict.two_way, np.nan)

@@ -49,6 +49,7 @@ class _Answers:
         self.contrasts = contrasts
         self.text_row = text_row
         self.credit, self.chance, self.margin, self.blind, self.shortest = np.zeros((5, n))
+        self.right_cosine, self.chosen_cosine = np.zeros((2, n))
         self.chosen: list[str] = [""] * n
 
     def decide(
@@ -73,6 +74,10 @@ class _Answers:
             self.chance[rows] = chance_choices(truth).text
             self.blind[rows] = _credit(contrast_scores(middle, texts, np.zeros((len(rows), 1), np.int64), asked), truth)
             self.shortest[rows] = _credit(self._brevity(rows), truth)
+            self.right_cosine[rows], self.chosen_cosine[rows] = (
+                scores[:, 0, truth[0].argmax()],
+                scores[:, 0].max(axis=1),
+            )
             for row, best in zip(rows.tolist(), scores[:, 0].argmax(axis=1).tolist(), strict=True):
                 self.chosen[row] = self.contrasts[row].captions[best]
 
@@ -95,6 +100,9 @@ class _Answers:
             "cluster": np.array([f"picture {row}" for row in images.tolist()], object),
             "image": images,
             "margin": self.margin,
+            "reading_margin": self.margin,
+            "right_cosine": self.right_cosine,
+            "chosen_cosine": self.chosen_cosine,
             "subset": np.array([each.subset for each in self.contrasts], object),
             "written": np.array(true, object),
             "read": np.array(self.chosen, object),

@@ -131,6 +131,8 @@ def _single_label(
         "acc5": top_k_credit(scores.better, scores.tied, 5),
         "confidence": scores.confidence,
         "margin": scores.margin,
+        "right_cosine": scores.own.astype(np.float64),
+        "chosen_cosine": scores.top.astype(np.float64),
         "tied": (scores.tied > 0).astype(np.float64),
     }
     if n_classes <= 5:

@@ -154,12 +154,12 @@ def test_a_nan_is_never_written(export: Export, tmp_path: Path) -> None:
     for to in FORMATS:
         done = export("run", "--to", to, "-o", f"a{FORMATS[to].suffixes[0]}")
         assert done.status == 2 and done.err.count("\n") == 1
-        assert "zero-shot@imagenet acc1 has value nan, expected a number: make the run again" in done.err
+        assert "evaluations[0].metrics.acc1.value is nan, expected a number): make the run again" in done.err
 
 
 @pytest.mark.parametrize(
     ("name", "value", "told"),
-    [("low", "0.1", "acc1 has low '0.1', expected a number"), ("n", None, "acc1 has n None, expected a number")],
+    [("low", "0.1", "acc1.low is '0.1', expected a number"), ("n", None, "acc1.n is None, expected a whole number")],
 )
 def test_what_is_no_number_is_told(export: Export, tmp_path: Path, name: str, value: object, told: str) -> None:
     data = asdict(result())

@@ -106,7 +106,14 @@ def test_a_run_writes_its_folder_and_says_its_numbers(world: Path, run: Run) -> 
     for name in ("image_retrieval_recall@1", "text_retrieval_recall@5", "text_text_recall@1", "image_image_recall@1"):
         assert retrieval.metrics[name].value == pytest.approx(table[name].mean())
     assert made.result.command[:2] == ["clipbench", "run"] and made.result.seed == 0
-    assert set(table["image"]) == {path.stem for path in (world / "out/thumbs").iterdir()}
+    kept = {path.stem for path in (world / "out/thumbs").iterdir()}
+    assert set(table["image"]) == kept
+    of_captions = table[table["direction"] == "image_retrieval"]
+    assert set(of_captions["chosen_image"]) <= kept and set(of_captions["right_image"]) == {""}
+    is_hit = of_captions["image_retrieval_rank"] == 1
+    assert (of_captions["chosen_image"] == of_captions["image"])[is_hit].all() and is_hit.any()
+    pairs = made.samples(made.result.evaluations[2])
+    assert set(pairs["caption"]) <= set(of_captions["caption"])
 
 
 def test_a_second_run_encodes_nothing_and_gives_the_same_numbers(world: Path, run: Run) -> None:

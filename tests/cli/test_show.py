@@ -195,4 +195,4 @@ def test_a_value_that_is_no_number_is_told(call: Call, tmp_path: Path) -> None:
     metric = replace(RETRIEVAL.metrics["hub"], value=float("inf"))
     write(tmp_path, asdict(replace(RESULT, evaluations=[replace(RETRIEVAL, metrics={"hub": metric})])))
     done = call("show", "run")
-    assert (done.status, done.out) == (2, "") and "retrieval@coco hub has value inf, expected a number" in done.err
+    assert (done.status, done.out) == (2, "") and "metrics.hub.value is inf, expected a number" in done.err

@@ -77,7 +77,7 @@ def test_the_table_ends_with_what_the_gate_says_the_gravest_first(judged: Judged
     assert "note: only runs/old has long-caption@birds" in lines
     marks = [line.split("  ")[0] for line in lines[-7:]]
     assert marks[:5] == ["REGRESSION", "NOT MET", "MISSING", "UNTESTED", "known"]
-    assert lines[-2] == "not gated: modality-gap@birds/gap, as it has no direction"
+    assert lines[-2] == "not gated: modality-gap@birds/gap: it has no direction"
     assert lines[-1] == (
         "gate: 1 regression, 1 requirement not met, 1 gated metric missing, 1 loss that no test can judge, "
         "1 known regression, 1 passed"
@@ -101,6 +101,14 @@ def test_the_comment_begins_with_a_line_that_says_it_all_and_folds_the_table(jud
     row = "| `acc1` | 60.0 % | 50.0 % | -10.00 pp | [-11.00, -9.00] | 0.001 | 0.001 | 2.00 pp | **worse** | +2 −7 |"
     assert row in rest[place:]
     assert rest[-1] == "</details>"
+
+
+def test_table_and_comment_say_what_is_not_gated_and_how_many_metrics_have_no_test(judged: Judged) -> None:
+    text = terminal([judged])
+    assert re.search(r"^  1 metric: no test: \w", text, re.MULTILINE)
+    comment = markdown([judged])
+    assert "- not gated: 1 metric, such as `modality-gap@birds/gap`: it has no direction" in comment
+    assert re.search(r"^- 1 metric: no test: \w", comment, re.MULTILINE)
 
 
 def test_every_row_of_the_comment_has_the_cells_of_its_head(judged: Judged) -> None:

@@ -302,6 +302,75 @@ def test_a_path_is_a_run_or_values(tmp_path: Path, write: Write) -> None:
         open_results(Path(__file__).parents[1])
 
 
+RETRIEVAL = {
+    **CLIP_BENCHMARK,
+    "dataset": "wds/mscoco_captions",
+    "task": "zeroshot_retrieval",
+    "metrics": {"image_retrieval_recall@5": 0.65, "text_retrieval_recall@5": 0.8},
+}
+
+
+def test_the_files_of_a_folder_are_one_model_s_values(tmp_path: Path, write: Write) -> None:
+    write(CLIP_BENCHMARK, "imagenet1k.json")
+    write(RETRIEVAL, "coco.json")
+    write(CLIP_BENCHMARK, "the same again.json")
+    write("a log", "log.txt")
+    found = open_results(tmp_path)
+    assert isinstance(found, Values) and found.label == "ViT-B-32 laion2b_s34b_b79k"
+    assert found.values == {
+        "retrieval@coco/image_retrieval_recall@5": 0.65,
+        "retrieval@coco/text_retrieval_recall@5": 0.8,
+        "zero-shot@imagenet/acc1": 0.665,
+        "zero-shot@imagenet/acc5": 0.89844,
+        "zero-shot@imagenet/mean_per_class_recall": 0.66506,
+    }
+
+
+def test_two_files_of_a_folder_must_not_contradict_each_other(tmp_path: Path, write: Write) -> None:
+    write(CLIP_BENCHMARK, "one.json")
+    write({**CLIP_BENCHMARK, "metrics": {"acc1": 0.7}}, "other.json")
+    told = r"one\.json and .*other\.json have two values of zero-shot@imagenet/acc1: 0\.665 and 0\.7; expected one$"
+    with pytest.raises(ClipbenchError, match=told):
+        open_results(tmp_path)
+
+
+def test_of_a_folder_of_several_models_one_is_named(tmp_path: Path, write: Write) -> None:
+    write(CLIP_BENCHMARK, "one.json")
+    write({**CLIP_BENCHMARK, "pretrained": "openai", "metrics": {"acc1": 0.7}}, "other.json")
+    with pytest.raises(
+        UsageError, match=r"holds 2 models: name one as .*#MODEL \(ViT-B-32 laion2b_s34b_b79k, ViT-B-32 o"
+    ):
+        open_results(tmp_path)
+    found = open_results(Path(f"{tmp_path}#ViT-B-32 openai"))
+    assert isinstance(found, Values) and found.values == {"zero-shot@imagenet/acc1": 0.7}
+    assert found.label == "ViT-B-32 openai"
+    with pytest.raises(UsageError, match=r"has no model 'ViT-B-32 opnai': did you mean 'ViT-B-32 openai'"):
+        open_results(Path(f"{tmp_path}#ViT-B-32 opnai"))
+
+
+def test_a_file_of_a_folder_that_cannot_be_read_is_named(tmp_path: Path, write: Write) -> None:
+    write(CLIP_BENCHMARK, "one.json")
+    write('{"acc1": 0.', "torn.json")
+    with pytest.raises(ClipbenchError, match=r"torn\.json is not JSON"):
+        open_results(tmp_path)
+
+
+def test_what_mteb_says_of_the_model_is_no_result(tmp_path: Path, write: Write) -> None:
+    write(mieb("CIFAR10ZeroShot", {"accuracy": 0.9}), "CIFAR10ZeroShot.json")
+    write({"name": "openai/clip", "revision": "1"}, "model_meta.json")
+    found = open_results(tmp_path)
+    assert isinstance(found, Values) and found.values == {"zero-shot@cifar-10/acc1": 0.9}
+
+
+def test_of_a_list_of_several_models_one_is_named(tmp_path: Path, write: Write) -> None:
+    other = {**CLIP_BENCHMARK, "pretrained": "openai", "metrics": {"acc1": 0.7}}
+    path = write(json.dumps([CLIP_BENCHMARK, other]), "export #1.json")
+    with pytest.raises(UsageError, match=r"holds 2 models: name one as .*export #1\.json#MODEL"):
+        open_results(path)
+    found = open_results(Path(f"{path}#ViT-B-32 openai"))
+    assert isinstance(found, Values) and found.values == {"zero-shot@imagenet/acc1": 0.7}
+
+
 def test_a_run_is_held_beside_values_without_interval_or_test(tmp_path: Path, write: Write) -> None:
     theirs = read_values(write(CLIP_BENCHMARK))
     found = compare(theirs, run_of(tmp_path, acc1=0.7, ece=0.1))

@@ -28,7 +28,7 @@ def run(folder: Path, step: int | None, acc: float | None = 0.5, **changes: Any)
         task="zero-shot",
         task_version=1,
         params=changes.get("params", {}),
-        dataset=DatasetRecord(id="birds", fingerprint=changes.get("data", "d")),
+        dataset=DatasetRecord(id="birds", fingerprint=changes.get("data", "d"), cite=changes.get("cite")),
         status=changes.get("status", "ok"),
         metrics={"acc1": metric},
     )
@@ -124,6 +124,11 @@ def test_of_two_runs_of_the_same_weights_the_one_made_last_counts(tmp_path: Path
     late = run(tmp_path / "a", 5, 0.9, created="2026-02-01T00:00:00+00:00")
     early = run(tmp_path / "b", 5, 0.1)
     assert history_of_runs([late, early]).values["zero-shot@birds/acc1"] == [0.9]
+
+
+def test_runs_that_differ_in_what_they_cite_are_of_the_same_data(tmp_path: Path) -> None:
+    runs = [run(tmp_path / "a", 5), run(tmp_path / "b", 6, cite="Birds et al., 2020")]
+    assert history_of_runs(runs).values["zero-shot@birds/acc1"] == [0.5, 0.5]
 
 
 def test_runs_that_cannot_stand_in_one_curve_are_refused(tmp_path: Path) -> None:

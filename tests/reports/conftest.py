@@ -1,9 +1,10 @@
 """A run folder as ``clipbench run`` leaves it, with numbers that look like a real model's."""
 
-from collections.abc import Callable, Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas
@@ -21,10 +22,25 @@ from clipbench.result import (
     read_run,
     write_result,
 )
+from clipbench_reports.evidence import Evidence
+from clipbench_reports.failures import Make
+from clipbench_reports.gallery import Gallery
+from clipbench_reports.pictures import Room
 
 CLASSES = ("cube", "sphere", "cylinder", "cone", "torus", "pyramid", "star", "ring", "arch", "cross")
 HOSTILE = '<script>alert("1")</script>&amp; "\u202eשלום" 👩‍👩‍👧 ' + "very-long-" * 30
+AXE = Path(__file__).parents[2] / ".axe" / "node_modules" / "axe-core" / "axe.min.js"
+PAYLOADS = (
+    '<script>window.broken = "script"</script>',
+    "<img src=x onerror=\"window.broken = 'img'\">",
+    '"><svg onload="window.broken = 1"></svg>',
+    "'\"--></style></script></template></title><script>window.broken = 2</script>",
+    "javascript:window.broken=3",
+    "{{ 7 * 7 }}{% raw %}",
+)
 MakeRun = Callable[..., Run]
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 
 @pytest.fixture
@@ -34,6 +50,84 @@ def make_run(tmp_path: Path) -> MakeRun:
     def make(evaluations: Mapping[str, dict[str, Any]] | None = None, *, name: str = "run", **changes: Any) -> Run:
         chosen = standard_evaluations() if evaluations is None else evaluations
         return write_run(tmp_path / name, chosen, **changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Start a headless Chromium, Debian's or any other that is on the path."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Python's playwright is not installed")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no Chromium on the path: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def visit(browser: "Browser") -> Iterator[Callable[..., "Page"]]:
+    """Return a function that opens a file; what the page logs, fails or asks for is a failure of the test."""
+    trouble: list[str] = []
+    contexts = []
+
+    def refuse(dialog: Any) -> None:
+        trouble.append(dialog.message)
+        dialog.dismiss()
+
+    def make(path: Path, *, width: int = 1200, **options: Any) -> "Page":
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: trouble.append(message.text))
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("dialog", refuse)
+        page.on(
+            "request", lambda sent: trouble.extend([sent.url] if not sent.url.startswith(("file:", "data:")) else [])
+        )
+        page.goto(path.as_uri())
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not trouble
+
+
+@pytest.fixture
+def axe_faults() -> Callable[["Page"], list[tuple[str, str, str]]]:
+    """Return a function that unfolds a page and returns what axe-core finds wrong with it."""
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed: make axe")
+
+    def find(page: "Page") -> list[tuple[str, str, str]]:
+        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+        assert found["passes"]
+        return [(fault["id"], fault["help"], fault["nodes"][0]["html"]) for fault in found["violations"]]
+
+    return find
+
+
+@pytest.fixture(params=PAYLOADS)
+def payload(request: pytest.FixtureRequest) -> str:
+    """Return words that would do something if any page took them for markup or a script."""
+    return str(request.param)
+
+
+@pytest.fixture
+def hang(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., Gallery]:
+    """Return a function that makes a gallery of a sample table, with a small picture for each hash."""
+
+    def make(of: Make, room: int = 1_000_000, **samples: Any) -> Gallery:
+        columns = {name: np.array(values) for name, values in samples.items()}
+        run = make_run({"task@data": {"samples": columns}})
+        pictures = [column for name, column in samples.items() if name == "image" or name.endswith("_image")]
+        parts.write_thumbnails(run.folder, dict.fromkeys(digest for column in pictures for digest in column if digest))
+        return of(Evidence(run, run.result.evaluations[0]), Room(room))
 
     return make
 
@@ -70,6 +164,7 @@ def parts() -> SimpleNamespace:
         fraction=fraction,
         classes=CLASSES,
         hostile=HOSTILE,
+        payloads=PAYLOADS,
     )
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.compare import compare
+from clipbench.compare import Comparison, Refusal, compare
 from clipbench.errors import UsageError
 from clipbench.foreign_results import Values
 from clipbench.gate import Gate, Judged, judge
 from clipbench.result import Metric, Run
-from clipbench_reports import compare_page
+from clipbench_reports import compare_page, flipped
 from clipbench_reports.compare_page import write_compare
 from clipbench_reports.flipped import N_SHOWN
 
@@ -33,10 +33,15 @@ def evaluation(right: np.ndarray, **changes: Any) -> dict[str, Any]:
         "acc1": right,
     }
     metrics = {
-        "acc1": Metric(value=float(right.mean()), n=len(right), column="acc1", higher_is_better=True),
+        "acc1": acc1(right),
         "gap": Metric(value=0.5, n=len(right), unit="distance"),
     }
     return {"samples": samples, "metrics": metrics, **changes}
+
+
+def acc1(right: np.ndarray) -> Metric:
+    """Return the metric of a column of zeros and ones."""
+    return Metric(value=float(right.mean()), n=len(right), column="acc1", higher_is_better=True)
 
 
 @pytest.fixture
@@ -79,7 +84,7 @@ class Words(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attributes)))
-        self._is_style = tag == "style"
+        self._is_style = tag in ("style", "script")
         if re.fullmatch("h[1-6]", tag):
             self.levels.append(int(tag[1]))
         if tag == "tr":
@@ -91,7 +96,7 @@ class Words(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         self._is_style = False
         self._is_cell = self._is_cell and tag not in ("td", "th")
-        if tag in ("li", "p", "h1", "h2", "h3", "summary"):
+        if tag in ("li", "p", "div", "h1", "h2", "h3", "h4", "summary"):
             self.text += "\n"
 
     def handle_data(self, data: str) -> None:
@@ -110,7 +115,8 @@ def test_a_row_has_both_values_the_difference_and_its_verdict(pair: Callable[...
     assert interval.startswith("[−") and p == "<0.0001" and detectable.endswith(" pp")
     assert (flips, verdict) == ("+1 −40", "▲worse")
     (gap,) = [row for row in words.rows if row and "gap" in row[0]]
-    assert gap[3:] == ["0.0000", "–", "no test", "–", "", "–no evidence"]
+    assert gap[3:] == ["0.0000", "–", "no test1", "–", "", "○no evidence"]
+    assert re.search(r"No test: \w.*\.\n", words.text)
 
 
 def test_the_verdict_stands_on_top(pair: Callable[..., list[Run]], tmp_path: Path) -> None:
@@ -118,9 +124,10 @@ def test_the_verdict_stands_on_top(pair: Callable[..., list[Run]], tmp_path: Pat
     text = Words(page).text
     assert "new against old" in text
     order = [
-        "Gate: 1 regression.",
-        "Of all metrics: 1 worse, 1 without",
-        "regression: zero-shot@birds/acc1",
+        "▲Gate: 1 regression.",
+        "▲Regression: zero-shot@birds/acc1",
+        "▲1 worse: zero-shot@birds/acc1 −20.00 pp",
+        "○1 without evidence either way, 1 of them without a test",
         "Every metric",
     ]
     places = [text.index(each) for each in order]
@@ -138,11 +145,11 @@ def test_samples_that_changed_are_listed_both_ways_with_what_they_were_taken_for
     page = written(runs, tmp_path / "page.html")
     text = Words(page).text
     assert "Wrong now, right before: 40\n" in text and "Right now, wrong before: 1\n" in text
-    assert "owl: taken for owl, now for wren" in text and "owl: taken for wren, now for owl" in text
+    assert "Isowl" in text and "Taken forbefore owl now wren" in text and "Taken forbefore wren now owl" in text
     assert "bird-039" in text and "bird-040" not in text
     pictures = [attributes for tag, attributes in Words(page).tags if tag == "img"]
     assert [each["alt"] for each in pictures] == ["Picture of bird-000", "Picture of bird-150"]
-    assert page.count("no picture was kept") == N_SHOWN - 1
+    assert page.count("No small picture") == N_SHOWN - 1
     assert "The ids of all 40" in text
 
 
@@ -179,6 +186,117 @@ def test_each_candidate_has_sections_of_its_own(
     assert text.index("new against old\n") < text.index("third against old\n")
 
 
+def test_the_overview_has_every_metric_of_every_candidate_and_its_links_lead_somewhere(
+    pair: Callable[..., list[Run]], make_run: MakeRun, tmp_path: Path
+) -> None:
+    runs = pair(lost=range(40))
+    third = make_run({"zero-shot@birds": evaluation(np.ones(N), metrics={"acc1": acc1(np.ones(N))})}, name="third")
+    words = Words(written([*runs, third], tmp_path / "page.html"))
+    rows = [row for row in words.rows if len(row) == 4]
+    assert rows[0] == ["Metric", "Base:old", "new", "third"]
+    assert rows[1][1:] == ["60.0\xa0%", "−20.00 pp▲worse", "+40.00 pp●better"]
+    assert rows[2][1:] == ["0.5000", "0.0000○no evidence", "not compared"]
+    ids = {attributes.get("id") for _, attributes in words.tags}
+    links = [str(attributes["href"]) for tag, attributes in words.tags if tag == "a"]
+    assert len(links) > 4 and {link.removeprefix("#") for link in links} <= ids
+
+
+def test_a_candidate_that_cannot_be_compared_is_there_with_the_reason(
+    pair: Callable[..., list[Run]], tmp_path: Path
+) -> None:
+    runs = pair(lost=range(40))
+    nothing = Comparison(base="old", candidate="other", differences=[], refused=[Refusal("other", "task version 2")])
+    write_compare(
+        [Judged(comparison=compare(runs[0], runs[1])), Judged(comparison=nothing)],
+        [*runs, None],
+        tmp_path / "page.html",
+    )
+    text = Words((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    assert "✕other is not comparable: task version 2" in text and "✕no metric compared" in text
+
+
+Changed = Callable[[Sequence[Mapping[str, Any]], str], tuple[str, list[str]]]
+
+
+@pytest.fixture
+def changed(make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path) -> Changed:
+    """Return a function that tells what a page says of samples that only the candidate is right on."""
+
+    def tell(columns: Sequence[Mapping[str, Any]], metric: str) -> tuple[str, list[str]]:
+        runs = []
+        for right, own, name in zip((np.zeros(N), np.ones(N)), columns, ("old", "new"), strict=True):
+            samples = {
+                "sample_id": np.array([f"s{k:03}" for k in range(N)], object),
+                "image": np.array(["a" * 32] * N, object),
+                metric: right,
+                **{column: np.array([value] * N) for column, value in own.items()},
+            }
+            found = Metric(value=float(right.mean()), n=N, column=metric, higher_is_better=True)
+            runs.append(make_run({"task@birds": {"samples": samples, "metrics": {metric: found}}}, name=name))
+            parts.write_thumbnails(runs[-1].folder, ["a" * 32, "b" * 32])
+        words = Words(written(runs, tmp_path / "page.html"))
+        text = words.text[words.text.index("Right now, wrong before: 200\n") :]
+        pictures = [str(attributes["alt"]) for tag, attributes in words.tags if tag == "img"]
+        return text[text.index("200\n") + 4 : text.index("s001")], pictures[:2]
+
+    return tell
+
+
+def test_of_a_caption_that_found_its_image_rank_and_what_came_first_are_shown(changed: Changed) -> None:
+    long = "a very long caption " * 50
+    before = {"caption": long, "image_retrieval_rank": 7.0, "chosen_image": "b" * 32}
+    after = {"caption": long, "image_retrieval_rank": 1.0, "chosen_image": "a" * 32}
+    text, pictures = changed((before, after), "image_retrieval_recall@1")
+    assert "Captiona very long caption" in text and long not in text
+    assert "Rankbefore 7 now 1" in text
+    assert pictures == ["Picture of s000: right, first now", "Picture of s000: first before"]
+
+
+def test_an_image_that_found_its_caption_has_the_caption_that_came_first(changed: Changed) -> None:
+    before = {"caption": "an owl", "text_retrieval_rank": 2.0, "chosen_caption": "a wren"}
+    after = {"caption": "an owl", "text_retrieval_rank": 1.0, "chosen_caption": "an owl"}
+    text, pictures = changed((before, after), "text_retrieval_recall@1")
+    assert "Captionan owl" in text and "Came firstbefore a wren now an owl" in text
+    assert pictures[0] == "Picture of s000"
+
+
+def test_the_rank_of_a_whole_caption_is_not_shown_beside_a_cut_one(changed: Changed) -> None:
+    own = {"caption": "an owl", "image_retrieval_rank": 1.0}
+    text, _ = changed((own, own), "image_retrieval/recall@1/5_tokens")
+    assert "Captionan owl" in text and "Rank" not in text
+
+
+def test_of_two_captions_the_one_that_was_preferred_is_told_by_its_margin(changed: Changed) -> None:
+    own = {"caption": "an owl on a cat", "preferred": "a cat on an owl"}
+    columns = ({**own, "text_margin": -0.02}, {**own, "text_margin": 0.01})
+    text, _ = changed(columns, "swap/text_acc")
+    assert "Truean owl on a cat" in text
+    assert "Preferredbefore a cat on an owl now an owl on a cat" in text
+    assert "Margin, captionsbefore −0.0200 now 0.0100" in text
+
+
+def test_of_two_pictures_the_one_that_was_preferred_is_shown(changed: Changed) -> None:
+    own = {"asked_caption": "an owl", "right_image": "a" * 32, "preferred_image": "b" * 32}
+    columns = ({**own, "image_margin": -0.02}, {**own, "image_margin": 0.01})
+    text, pictures = changed(columns, "swap/image_acc")
+    assert "Asked foran owl" in text
+    assert pictures == ["Picture of s000: right, preferred now", "Picture of s000: preferred before"]
+
+
+def test_an_older_run_without_a_column_is_shown_without_it(changed: Changed) -> None:
+    after = {"object": "owl", "word": "cat", "predicted": "owl"}
+    text, _ = changed(({}, after), "attacked_acc")
+    assert "Isowl" in text and "Written on itcat" in text and "Taken fornow owl" in text
+
+
+def test_of_many_ids_the_first_are_listed_and_the_others_counted(
+    pair: Callable[..., list[Run]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flipped, "MAX_IDS", 20)
+    text = Words(written(pair(lost=range(40)), tmp_path / "page.html")).text
+    assert "The ids of 20 of 40" in text and "and 20 more, which --format json has" in text
+
+
 def test_results_without_samples_are_a_table_of_values(pair: Callable[..., list[Run]], tmp_path: Path) -> None:
     base, _ = pair()
     found = compare(base, Values(label="theirs", values={"zero-shot@birds/acc1": 0.25}))
@@ -203,7 +321,7 @@ def test_the_page_asks_for_nothing_from_outside_and_equal_runs_give_equal_bytes(
 ) -> None:
     runs = pair(lost=range(40))
     page = written(runs, tmp_path / "page.html")
-    assert not re.findall(r'(?:src|href)="(?!data:|#)', page) and "<script" not in page and "url(" not in page
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page) and page.count("<script") == 1 and "url(" not in page
     assert written(runs, tmp_path / "again.html") == page
 
 
@@ -229,10 +347,10 @@ def test_hostile_texts_are_escaped_in_every_field(make_run: MakeRun, parts: Simp
         model = {"ref": parts.hostile, "id": parts.hostile}
         runs.append(make_run({f"zero-shot@{parts.hostile}": found}, name=name, model=model))
     page = written(runs, tmp_path / "page.html", Gate.from_options("1pp"))
-    assert "<script" not in page and "&lt;script&gt;" in page
+    assert page.count("<script") == 1 and "&lt;script&gt;" in page
     assert "−30.00 pp" in page
 
 
 def test_a_page_that_cannot_be_written_is_one_line(pair: Callable[..., list[Run]], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cannot write the page .*no/page\.html: No such file or directory"):
+    with pytest.raises(UsageError, match=r"cannot write .*no/page\.html: No such file or directory"):
         written(pair(), tmp_path / "no/page.html")

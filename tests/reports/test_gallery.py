@@ -11,27 +11,20 @@ import pytest
 
 from clipbench.result import Run
 from clipbench_reports import failures
-from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.gallery import MAX_FAILURES, MAX_LETTERS, Gallery
+from clipbench_reports.evidence import Evidence, Lacking, Unasked
+from clipbench_reports.gallery import MAX_FAILURES, MAX_LETTERS, Fact, Failure, Gallery, told_apart
 from clipbench_reports.html import write_report
 from clipbench_reports.pictures import MAX_BYTES, Room, address
 
 MakeRun = Callable[..., Run]
 ROOM = 1_000_000
 N = 30
+NAN = np.nan
 
 
-@pytest.fixture
-def hang(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., Gallery]:
-    """Return a function that makes a gallery of a sample table, with a small picture for each hash."""
-
-    def make(of: failures.Make, room: int = ROOM, **samples: Any) -> Gallery:
-        columns = {name: np.array(values) for name, values in samples.items()}
-        run = make_run({"task@data": {"samples": columns}})
-        parts.write_thumbnails(run.folder, samples.get("image", []))
-        return of(Evidence(run, run.result.evaluations[0]), Room(room))
-
-    return make
+def words_of(failure: Failure) -> dict[str, str]:
+    """Return what is said under each term, as it is read from left to right."""
+    return {fact.term: " ".join(filter(None, fact[1:])) for fact in failure.facts}
 
 
 def classified(n: int = N) -> dict[str, Any]:
@@ -43,19 +36,22 @@ def classified(n: int = N) -> dict[str, Any]:
         "acc1": [1.0, *[0.0] * (n - 1)],
         "confidence": [0.5] * n,
         "margin": [-k / 100 for k in range(n)],
+        "right_cosine": [0.2] * n,
+        "chosen_cosine": [0.2 + k / 100 for k in range(n)],
     }
 
 
 def test_the_worst_mistakes_come_first_with_what_was_chosen_and_by_how_much(hang: Callable[..., Gallery]) -> None:
     found = hang(failures.misnamed, **classified())
     assert len(found.failures) == MAX_FAILURES and len(found.shown) + len(found.folded) == MAX_FAILURES
-    assert found.note.startswith("The 24 worst of 29, the worst first. Margin: the cosine of the true class less")
+    told = "The 24 worst of 29, the worst first. Numbers are cosines. Margin: the cosine of the true class less"
+    assert found.note.startswith(told) and "Not recorded" not in found.note
     worst = found.failures[0]
     assert worst.facts == [
-        ("Is", "right 29"),
-        ("Taken for", "wrong 29"),
-        ("Confidence", "50.0 %"),
-        ("Margin", "−0.290 cosine"),
+        Fact("Is", "right 29", "0.200"),
+        Fact("Taken for", "wrong 29", "0.490"),
+        Fact("Margin", "", "−0.290"),
+        Fact("Confidence", "50.0 %"),
     ]
     (picture,) = worst.pictures
     assert picture.alt == "A picture of “right 29”, taken for “wrong 29”."
@@ -74,11 +70,22 @@ def test_pictures_stop_where_the_room_ends_and_the_note_counts_what_is_shown(han
         hang(failures.misnamed, room=one - 1, **classified())
 
 
-def test_a_picture_that_the_run_did_not_keep_leaves_its_words(make_run: MakeRun) -> None:
+def test_a_picture_that_the_run_did_not_keep_leaves_its_place_and_its_words(
+    make_run: MakeRun, parts: SimpleNamespace
+) -> None:
+    columns = {name: np.array(values) for name, values in classified().items()}
+    run = make_run({"task@data": {"samples": columns}})
+    parts.write_thumbnails(run.folder, [f"{29:032x}"])
+    first, second, *_ = failures.misnamed(Evidence(run, run.result.evaluations[0]), Room(ROOM)).failures
+    assert first.pictures[0].address and not second.pictures[0].address and second.pictures[0].alt
+
+
+def test_a_run_without_small_pictures_has_a_gallery_of_words(make_run: MakeRun) -> None:
     columns = {name: np.array(values) for name, values in classified().items()}
     run = make_run({"task@data": {"samples": columns}})
     found = failures.misnamed(Evidence(run, run.result.evaluations[0]), Room(0))
-    assert len(found.failures) == MAX_FAILURES and not found.failures[0].pictures[0].address
+    assert len(found.failures) == MAX_FAILURES and not any(failure.pictures for failure in found.failures)
+    assert found.note.endswith("The run kept no small copies of their pictures.")
 
 
 @pytest.mark.parametrize("digest", ["../result", "/etc/passwd", "", "00\n", "<script>", "g" * 32])
@@ -96,71 +103,110 @@ def test_a_damaged_picture_is_not_shown(make_run: MakeRun, parts: SimpleNamespac
     assert address(run, "ab" * 16) == ""
 
 
-def ranked() -> dict[str, Any]:
-    """Return two queries each way; the second of each was not found first."""
-    nan = np.nan
-    return {
-        "image": ["a" * 32, "b" * 32] * 2,
-        "direction": ["image_retrieval"] * 2 + ["text_retrieval"] * 2,
-        "image_retrieval_rank": [1.0, 7.0, nan, nan],
-        "text_retrieval_rank": [nan, nan, 1.0, 1.5],
+def test_cosines_have_as_many_decimals_as_it_takes_to_see_which_is_higher(hang: Callable[..., Gallery]) -> None:
+    table = classified(3) | {"acc1": [0.0] * 3, "margin": [-0.2, -0.00042, 0.0]}
+    table |= {"right_cosine": [-0.1, 0.30001, 0.3], "chosen_cosine": [0.1, 0.30043, 0.3]}
+    found = [words_of(each) for each in hang(failures.misnamed, **table).failures]
+    assert [(each["Is"].split()[-1], each["Taken for"].split()[-1], each["Margin"]) for each in found] == [
+        ("−0.100", "0.100", "−0.200"),
+        ("0.30001", "0.30043", "−0.00042"),
+        ("0.300", "0.300", "0.000"),
+    ]
+
+
+def test_a_run_without_cosines_keeps_its_gallery_and_says_so(hang: Callable[..., Gallery]) -> None:
+    table = {name: column for name, column in classified().items() if not name.endswith("_cosine")}
+    found = hang(failures.misnamed, **table)
+    assert found.note.endswith("Not recorded: the two cosines.")
+    assert [fact.score for fact in found.failures[0].facts] == ["", "", "−0.290", ""]
+
+
+def test_long_texts_are_cut_to_where_they_part_and_short_ones_are_whole() -> None:
+    assert told_apart("a cat", "a dog") == ("a cat", "a dog")
+    long = "漢字" * 300
+    one, other = told_apart(f"{long}甲{long}", f"{long}乙{long}")
+    assert one[:200].index("甲") == other[:200].index("乙") and len(one) == len(other) == MAX_LETTERS
+    assert told_apart("x" * 400, "y" * 10)[1] == "y" * 10
+
+
+def test_a_caption_that_was_preferred_is_shown_beside_the_true_one(hang: Callable[..., Gallery]) -> None:
+    table = {
+        "image": ["a" * 32] * 3,
+        "subset": [""] * 3,
+        "text_acc": [0.0, 1.0, 0.5],
+        "text_margin": [-0.1, 0.2, 0.0],
+        "caption": ["a cat", "a cat", "a cat"],
+        "preferred": ["a dog", "a dog", "a dog"],
+        "right_cosine": [0.3, 0.5, 0.4],
+        "chosen_cosine": [0.4, 0.3, 0.4],
     }
+    (only,) = hang(failures.mistaken, **table).failures
+    assert words_of(only) == {"True": "a cat 0.300", "Preferred": "a dog 0.400", "Margin": "−0.100"}
+    assert only.pictures[0].alt == "A picture of “a cat”, for which “a dog” was preferred."
 
 
-@pytest.mark.parametrize(("direction", "rank"), [("image_retrieval", "at rank 7"), ("text_retrieval", "at rank 1.50")])
-def test_retrieval_says_the_rank_and_what_was_not_recorded(
-    hang: Callable[..., Gallery], direction: str, rank: str
-) -> None:
-    found = hang(failures.unfound(direction), **ranked())
-    assert found.note == "All 1, the worst first. Not recorded: the caption and what came first instead."
-    (only,) = found.failures
-    assert only.facts == [("Right answer", rank)]
-    assert f"came {rank}." in only.pictures[0].alt
-
-
-def test_retrieval_shows_what_came_first_where_it_was_recorded(hang: Callable[..., Gallery]) -> None:
-    recorded = {
-        "caption": ["a cat", "a dog"] * 2,
-        "chosen_caption": ["", "", "", "a horse"],
-        "chosen_image": ["", "a" * 32, "", ""],
+def test_a_picture_that_a_caption_preferred_wrongly_is_shown_beside_the_right_one(hang: Callable[..., Gallery]) -> None:
+    table = {
+        "image": ["a" * 32] * 2,
+        "subset": ["swap_att"] * 2,
+        "swap_att/image_acc": [0.0, 1.0],
+        "image_margin": [-0.1, 0.2],
+        "asked_caption": ["a red cup on a blue plate", "a cat"],
+        "right_image": ["a" * 32, "a" * 32],
+        "preferred_image": ["b" * 32, "b" * 32],
+        "right_image_cosine": [0.3, 0.5],
+        "preferred_image_cosine": [0.4, 0.3],
     }
-    of_captions = hang(failures.unfound("image_retrieval"), **ranked(), **recorded).failures[0]
-    assert [picture.role for picture in of_captions.pictures] == ["Right", "Came first"]
-    assert of_captions.pictures[0].alt == "The picture of “a dog”; the right answer came at rank 7."
-    assert of_captions.facts == [("Caption", "a dog"), ("Right answer", "at rank 7")]
-    of_images = hang(failures.unfound("text_retrieval"), **ranked(), **recorded).failures[0]
-    assert ("Came first", "a horse") in of_images.facts
+    (only,) = hang(failures.misplaced, **table).failures
+    assert [picture.role for picture in only.pictures] == ["Right", "Preferred"]
+    assert words_of(only) == {
+        "Caption": "a red cup on a blue plate",
+        "Right": "0.300",
+        "Preferred": "0.400",
+        "Margin": "−0.100",
+        "Subset": "swap_att",
+    }
+    older = {name: column for name, column in table.items() if name in ("image", "subset", "swap_att/image_acc")}
+    with pytest.raises(Lacking, match="run composition again"):
+        hang(failures.misplaced, **older)
+    with pytest.raises(Unasked):
+        hang(failures.misplaced, image=["a" * 32])
 
 
 def test_written_words_are_told_beside_what_they_were_taken_for(hang: Callable[..., Gallery]) -> None:
-    nan = np.nan
     table = {
         "image": [f"{k:032x}" for k in range(4)],
         "margin": [-0.1, -0.2, -0.3, 0.1],
+        "right_cosine": [0.2, 0.2, 0.2, 0.4],
+        "chosen_cosine": [0.3, 0.4, 0.5, 0.4],
         "object": ["cat", "dog", None, None],
         "word": ["pear", "pear", None, None],
         "predicted": ["pear", "sofa", None, None],
-        "attacked_acc": [0.0, 0.0, nan, nan],
+        "attacked_acc": [0.0, 0.0, NAN, NAN],
         "written": [None, None, 'the word "hut"', 'the word "sun"'],
         "read": [None, None, 'the word "hat"', 'the word "sun"'],
-        "reading_acc": [nan, nan, 0.0, 1.0],
+        "reading_acc": [NAN, NAN, 0.0, 1.0],
     }
     first, second = hang(failures.hijacked, **table).failures
     assert first.facts == [
-        ("Is", "dog"),
-        ("Written on it", "pear"),
-        ("Taken for", "sofa"),
-        ("Margin", "−0.200 cosine"),
+        Fact("Is", "dog", "0.200"),
+        Fact("Taken for", "sofa", "0.400"),
+        Fact("Margin", "", "−0.200"),
+        Fact("Label says", "pear"),
     ]
     assert second.pictures[0].alt == "“cat” with “pear” written on it, taken for “pear”."
     (misread,) = hang(failures.misread, **table).failures
-    assert misread.facts[:2] == [("Written", 'the word "hut"'), ("Read as", 'the word "hat"')]
+    assert misread.facts == [
+        Fact("Written", 'the word "hut"', "0.200"),
+        Fact("Read as", 'the word "hat"', "0.500"),
+        Fact("Margin", "", "−0.300"),
+    ]
 
 
 def test_a_caption_of_five_thousand_letters_is_cut_and_nothing_is_turned_around(hang: Callable[..., Gallery]) -> None:
     table = classified() | {"label": ["\u202eword " * 1000] * N}
-    (_, label), *_ = hang(failures.misnamed, **table).failures[0].facts
-    assert len(label) == MAX_LETTERS and label.endswith("…")
+    label, *_ = hang(failures.misnamed, **table).failures[0].facts
+    assert len(label.words) == MAX_LETTERS and label.words.endswith("…")
 
 
 def test_the_page_holds_pictures_with_words_for_who_cannot_see_them(
@@ -176,10 +222,21 @@ def test_the_page_holds_pictures_with_words_for_who_cannot_see_them(
     assert len(images) == MAX_FAILURES and all(re.search(r'alt="[^"]+"', image) for image in images)
 
 
+def test_a_share_that_is_not_used_is_there_for_the_next_and_the_whole_is_never_exceeded() -> None:
+    page = Room(1000, n_shares=4)
+    assert not page.share().take("x" * 251)
+    assert page.share().take("x" * 333)
+    assert page.share(2).take("x" * 600) and page.left == 67
+    assert not page.share().take("x" * 68) and page.left == 67
+
+
 def test_large_pictures_stay_within_the_budget_of_a_page(
     make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path
 ) -> None:
-    run = make_run()
+    evaluations = parts.standard()
+    pairs = evaluations["modality-gap@scenes"]["samples"]
+    pairs["image"] = np.array([f"{k:032x}" for k in range(len(pairs["sample_id"]))], object)
+    run = make_run(evaluations)
     rng = np.random.default_rng(0)
     (run.folder / "thumbs").mkdir()
     for k in range(600):

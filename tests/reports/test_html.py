@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -11,11 +12,12 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from clipbench.errors import ClipbenchError, UsageError
+from clipbench.errors import UsageError
 from clipbench.result import Curve, DatasetRecord, Metric, Run
 from clipbench_reports import format as fmt
 from clipbench_reports.html import write_report
@@ -301,8 +303,18 @@ def test_models_stand_side_by_side_and_say_what_must_not_be_compared(make_run: M
     assert len(rows) > 10
 
 
-def test_a_long_series_leaves_figures_to_the_single_reports_and_says_so(make_run: MakeRun, report: Report) -> None:
-    run = make_run()
+def test_a_long_series_leaves_figures_to_the_single_reports_and_says_so(
+    make_run: MakeRun, report: Report, parts: SimpleNamespace
+) -> None:
+    rng = np.random.default_rng(0)
+    measured = (
+        parts.zero_shot(rng, parts.classes, n=20),
+        parts.retrieval(rng, n=8),
+        {"metrics": {"x": Metric(value=1.0)}},
+    )
+    run = make_run(
+        {f"{task}@mine": found for task, found in zip(("zero-shot", "retrieval", "own"), measured, strict=True)}
+    )
     series = [replace(run, result=replace(run.result, model={"ref": f"epoch {k}"})) for k in range(17)]
     assert report(*series[:16]).all("figure")
     page = report(*series)
@@ -331,12 +343,17 @@ def test_a_thousand_classes_stay_far_under_two_megabytes(
     assert (tmp_path / "report.html").stat().st_size < 300_000
 
 
-def test_a_damaged_run_is_an_error_and_leaves_no_report(make_run: MakeRun, tmp_path: Path) -> None:
+def test_of_a_table_that_is_missing_its_section_says_so_and_the_rest_is_there(
+    make_run: MakeRun, report: Report
+) -> None:
     run = make_run()
+    whole = len(report(run).all("figure"))
     (run.folder / run.result.evaluations[0].files["samples"]).unlink()
-    with pytest.raises(ClipbenchError, match="the run is damaged, make it again"):
-        write_report([run], tmp_path / "report.html")
-    assert not list(tmp_path.glob("*report.html*"))
+    page = report(run)
+    text = page.text.replace("\N{NO-BREAK SPACE}", " ")
+    assert text.count("lacks 0.parquet: the run is damaged, make it again") == 1
+    assert 0 < len(page.all("figure")) < whole
+    assert all(name in text for name in ("acc1", "image_retrieval_recall@1", "gap"))
 
 
 def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
@@ -345,7 +362,7 @@ def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(make_run: MakeRun, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cannot write the report .*nowhere.*: No such file or directory"):
+    with pytest.raises(UsageError, match=r"cannot write .*nowhere.*: No such file or directory"):
         write_report([make_run()], tmp_path / "nowhere" / "report.html")
 
 
@@ -370,12 +387,19 @@ sys.exit(main(["report", *sys.argv[1:]]))
 """
 
 
-def test_a_report_is_made_where_torch_is_not_installed(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_report_is_made_without_torch_in_three_seconds_and_five_megabytes(
+    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path
+) -> None:
     run = make_run()
+    parts.write_thumbnails(run.folder, [f"{k:032x}" for k in range(100)], side=128)
     given = [str(run.folder), "-o", str(tmp_path / "report.html")]
+    before = os.times()
     done = subprocess.run([sys.executable, "-c", NO_TORCH, *given], capture_output=True, text=True, check=False)
+    after = os.times()
     assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "report.html").is_file()
+    # Time of the processor, not of the clock: a machine that others use too is no reason to fail.
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 3
+    assert (tmp_path / "report.html").stat().st_size < 5_000_000
 
 
 def checkpoints(make_run: MakeRun, parts: SimpleNamespace, steps: tuple[int | None, ...]) -> list[Run]:
@@ -387,6 +411,22 @@ def checkpoints(make_run: MakeRun, parts: SimpleNamespace, steps: tuple[int | No
         model = {**parts.model, "ref": f"hf:mine/checkpoint-{place}", "fingerprint": f"w{place}", "step": step}
         runs.append(make_run({"modality-gap@scenes": gap, "retrieval@scenes": found}, name=f"at{place}", model=model))
     return runs
+
+
+def test_what_to_cite_stands_once_for_each_data_set_that_was_measured(make_run: MakeRun, report: Report) -> None:
+    def of(data: str, cite: str | None, **more: Any) -> dict[str, Any]:
+        return {"metrics": {}, "dataset": DatasetRecord(id=data, cite=cite), **more}
+
+    found = {
+        "zero-shot@pets": of("pets", "Parkhi <et al.>, 2012"),
+        "retrieval@pets": of("pets", None),
+        "retrieval@mine": of("mine", None),
+        "retrieval@coco": of("coco", "Chen et al., 2015", status="unavailable", reason="not here"),
+    }
+    page = report(make_run(found))
+    (block,) = [node for node in page.all("div") if node.text.strip().startswith("To cite the data")]
+    said = [[" ".join(part.text.split()) for part in block.all(tag)] for tag in ("dt", "dd")]
+    assert said == [["pets", "mine"], ["Parkhi <et al.>, 2012", "nothing is recorded: ask whom you have it from"]]
 
 
 def test_the_runs_of_one_training_are_told_through_the_training(

@@ -135,7 +135,7 @@ def test_headings_of_sets_are_in_order_for_several_models(
     runs = [make_run({"zero-shot@scenes": parts.side_by_side(by_set)}, name=name) for name in "ab"]
     found = page(*runs)
     levels = [int(level) for level in re.findall(r"<h(\d)", found)]
-    assert len(blocks(found)) == 4
+    assert len(blocks(found)) == 6  # those of both together, and of each
     assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
 
 

@@ -1,7 +1,5 @@
 """Where panels stand and which legend explains them, whoever draws them."""
 
-from itertools import pairwise
-
 import pytest
 
 from clipbench_reports.drawing import (
@@ -16,9 +14,6 @@ from clipbench_reports.drawing import (
     Rule,
     Shade,
     Words,
-    log_axis,
-    nice_axis,
-    side_by_side,
 )
 from clipbench_reports.layout import Layout, lay_out
 
@@ -152,80 +147,3 @@ def test_to_scale_one_axis_is_widened_until_a_unit_is_as_long_on_both(
     assert list(found.x.ticks) == [x[0]] and list(found.y.ticks) == [y[0]]
     unit_x, unit_y = 1 / (found.x.high - found.x.low), aspect / (found.y.high - found.y.low)
     assert unit_x == pytest.approx(unit_y)
-
-
-def model(low: float, high: float, *, n_panels: int = 1, **changes: object) -> Figure:
-    one = Panel(x=nice_axis([low, high]), y=nice_axis([0, high]), marks=[line("a")])
-    return Figure(**{"title": f"{low} to {high}.", "panels": [one] * n_panels, "reading": "Read.", **changes})  # type: ignore[arg-type]
-
-
-def test_models_to_scale_share_their_axes_whatever_the_shapes_of_their_planes() -> None:
-    models = [
-        Figure(
-            title="",
-            panels=[Panel(x=Axis(low=0, high=wide), y=Axis(low=0, high=1), marks=[], aspect=aspect, is_to_scale=True)],
-            reading="",
-        )
-        for wide, aspect in ((1, 1.0), (2, 0.6))
-    ]
-    (row,) = lay_out(side_by_side(models, ["a", "b"])).rows
-    first, second = (place.panel for place in row)
-    assert (first.x, first.y, first.aspect) == (second.x, second.y, second.aspect)
-
-
-def test_one_model_alone_stays_as_it_is() -> None:
-    alone = model(0, 1)
-    assert side_by_side([alone], ["tiny"]) is alone
-
-
-def test_models_share_axes_that_hold_them_all() -> None:
-    found = side_by_side([model(-1, 1), model(0, 3)], ["small", "large"])
-    assert [each.title for each in found.panels] == ["small", "large"]
-    assert {(each.x.low, each.x.high, each.y.low, each.y.high) for each in found.panels} == {(-1, 3, 0, 3)}
-    for each in found.panels:
-        assert all(each.x.low <= tick <= each.x.high for tick in each.x.ticks)
-        assert len({round(b - a, 9) for a, b in pairwise(each.x.ticks)}) == 1
-    assert found.title == "small: -1 to 1. large: 0 to 3." and found.reading == "Read."
-
-
-def test_logarithmic_axes_stay_so() -> None:
-    models = [Figure(title="", panels=[Panel(x=log_axis([1, top]), y=AXIS, marks=[])], reading="") for top in (48, 512)]
-    for each in side_by_side(models, ["a", "b"]).panels:
-        assert (each.x.low, each.x.high, each.x.is_log) == (1, 512, True)
-
-
-def test_marks_with_names_stay_those_of_their_model() -> None:
-    axes = [
-        Axis(low=0, high=80, ticks=[4, 60], names=["early\n4", "late\n60"]),
-        Axis(low=0, high=64, ticks=[6, 50], names=["early\n6", "late\n50"]),
-    ]
-    downwards = [Axis(low=n - 0.5, high=-0.5, ticks=range(n), names=[f"row {n}"] * n) for n in (2, 3)]
-    models = [
-        Figure(title="", panels=[Panel(x=x, y=y, marks=[])], reading="") for x, y in zip(axes, downwards, strict=True)
-    ]
-    first, second = side_by_side(models, ["a", "b"]).panels
-    assert list(first.x.names) == ["early\n4", "late\n60"] and list(first.x.ticks) == [4, 60]
-    assert list(second.x.names) == ["early\n6", "late\n50"] and list(second.x.ticks) == [6, 50]
-    assert {(each.x.low, each.x.high, each.y.low, each.y.high) for each in (first, second)} == {(0, 80, 2.5, -0.5)}
-    assert list(first.y.names) == ["row 2"] * 2
-
-
-@pytest.mark.parametrize(
-    ("n_models", "n_panels", "is_broad", "expected"),
-    [(2, 1, False, 2), (6, 1, False, 4), (3, 2, False, 2), (3, 1, True, 1)],
-)
-def test_models_stand_beside_each_other_as_far_as_there_is_room(
-    n_models: int, n_panels: int, *, is_broad: bool, expected: int
-) -> None:
-    one = panel(is_broad=is_broad)
-    models = [Figure(title="", panels=[one] * n_panels, reading="")] * n_models
-    assert side_by_side(models, [str(k) for k in range(n_models)]).n_columns == expected
-
-
-def test_a_column_for_each_model_has_its_panels_below_each_other() -> None:
-    models = [figure(panel(label="Gap"), panel(label="Loss"))] * 2
-    found = lay_out(side_by_side(models, ["a", "b"], n_columns=2))
-    assert [[place.panel.title for place in row] for row in found.rows] == [
-        ["a: Gap", "b: Gap"],
-        ["a: Loss", "b: Loss"],
-    ]

@@ -1,6 +1,8 @@
 """What is wrong with a plot that is asked for is one line, and nothing is written or lost over it."""
 
+import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.result import Metric, Run
+from clipbench.result import Metric, Run, write_result
 from clipbench_reports import paper
 from clipbench_reports.plots import PlotOptions, write_plot
 from clipbench_reports.plotted import COLUMNS
@@ -102,7 +104,7 @@ def test_vectors_that_the_run_did_not_keep_can_be_had_by_running_again(
     refused(rf"^cannot draw gap: .*/without: the run kept no array .images.; {hint}", "gap", without)
     lost = make_run({"modality-gap@scenes": kept}, name="lost")
     (lost.folder / lost.result.evaluations[0].files["arrays"]).unlink()
-    refused(rf"^run .*/lost lacks 0\.npz: the run is damaged, {hint}", "gap", lost)
+    refused(rf"^cannot draw gap: run .*/lost lacks 0\.npz: the run is damaged, {hint}", "gap", lost)
 
 
 def test_curves_that_an_older_run_lacks_are_not_promised_of_arrays(
@@ -123,14 +125,62 @@ def test_vectors_that_are_all_equal_are_nothing_to_map(
     refused("the means of images and texts are equal, so there is no gap vector", "gap", run, projection="gap-axis")
 
 
-def test_figures_of_different_panels_do_not_stand_side_by_side(
-    make_run: MakeRun, parts: SimpleNamespace, refused: Refused
+def test_a_panel_that_only_some_models_have_is_drawn_of_them_and_the_caption_says_so(
+    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path
 ) -> None:
     whole = parts.modality_gap(np.random.default_rng(0), n=30)
     less = {name: curve for name, curve in whole["curves"].items() if not name.startswith("loss_by_corr")}
     less = {name: curve for name, curve in less.items() if not name.startswith("text_retrieval_recall@1_by_cent")}
     runs = [make_run({"modality-gap@scenes": {**whole, "curves": each}}, name=f"run{k}") for k, each in enumerate((whole["curves"], less))]  # fmt: skip
-    refused(r"cannot be drawn side by side: “Gap”, .*“Text retrieval R@1, %” in the one, .*; draw each alone$", "corrections", *runs)  # fmt: skip
+    write_plot("corrections", [run.folder for run in runs], tmp_path / "figure.png", PlotOptions())
+    assert "“Text retrieval R@1, %”: not there for vit-b-32 (run1)." in (tmp_path / "figure.txt").read_text()
+    with (tmp_path / "figure.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["series"] for row in rows if "Text retrieval" in row["panel"]} == {"vit-b-32 (run0)"}
+    assert {row["series"] for row in rows if "Gap" in row["panel"]} == {"vit-b-32 (run0)", "vit-b-32 (run1)"}
+
+
+def test_a_figure_that_only_some_models_have_is_drawn_of_them_and_the_caption_says_why(
+    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path, refused: Refused
+) -> None:
+    metrics = {"swap/text_acc": parts.fraction(0.3, 40, chance=0.25)}
+    cosines = {"sample_id": np.array(["a", "b"], object), "twin_cosine": np.array([0.9, 0.8])}
+    runs = [
+        make_run({"composition@scenes": {"metrics": metrics, "samples": samples}}, name=f"run{k}")
+        for k, samples in enumerate((cosines, {"sample_id": cosines["sample_id"]}))
+    ]
+    write_plot("composition", [run.folder for run in runs], tmp_path / "figure.png", PlotOptions())
+    assert (
+        "Not drawn for vit-b-32 (run1): no captions of one item were compared." in (tmp_path / "figure.txt").read_text()
+    )
+    neither = make_run({"composition@scenes": {"samples": cosines | {"twin_cosine": np.full(2, np.nan)}}}, name="run2")
+    refused(r"^cannot draw composition: .*/run2: no accuracy of choices was recorded$", "composition", runs[0], neither)
+
+
+def test_a_task_that_was_run_twice_on_the_same_data_is_not_drawn_of_the_first(
+    make_run: MakeRun, parts: SimpleNamespace, refused: Refused
+) -> None:
+    run = make_run({"modality-gap@scenes": parts.modality_gap(np.random.default_rng(0), n=30)})
+    (once,) = run.result.evaluations
+    write_result(replace(run.result, evaluations=[once, replace(once, params={"seed": 1})]), run.folder)
+    refused(
+        r"^run .* has modality-gap@scenes more than once, with different parameters, and cones draws one: ",
+        "cones",
+        run,
+    )
+
+
+def test_what_must_not_be_compared_elsewhere_does_not_stop_a_comparison_on_the_data_that_were_named(
+    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path, refused: Refused
+) -> None:
+    first, second = (
+        make_run({"retrieval@scenes": parts.retrieval(np.random.default_rng(n), n=n), "retrieval@coco": parts.retrieval(np.random.default_rng(1), n=20)}, name=f"of{n}")
+        for n in (20, 30)
+    )  # fmt: skip
+    refused("^retrieval@scenes is not comparable", "compare", first, second)
+    refused(r"^--data mars: run .*/of20 has no such data, but scenes, coco$", "compare", first, second, data="mars")
+    write_plot("compare", [first.folder, second.folder], tmp_path / "figure.png", PlotOptions(data="coco"))
+    assert "retrieval@scenes" not in (tmp_path / "figure.txt").read_text()
 
 
 def test_a_comparison_is_of_two_runs_of_the_same_samples(

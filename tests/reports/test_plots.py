@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,11 +20,13 @@ import pytest
 
 from clipbench.result import Curve, Metric, Run, read_run
 from clipbench_reports import page, paper, plots
-from clipbench_reports.drawing import Axis, Figure
+from clipbench_reports.drawing import MODELS, Axis, Figure, Rule, Shade
 from clipbench_reports.plots import PLOTS, PlotOptions, write_plot
 
 Metrics = Callable[..., Metric]
 STEPS = (0, 100, 400)
+APART = ("gap", "cones", "similarity-matrix")
+"""Plots whose models stand side by side; in others they share the panels."""
 CURVES = {
     "shift": {
         ("Gap", "both moved by half"): "gap_by_shift_both",
@@ -192,13 +195,24 @@ def test_one_model_fills_a_column_and_several_a_page_on_shared_axes(
     if name in ("scorecard", "compare"):
         assert len(together) == len(alone)  # the models share its panels
         return
-    assert len(together) == 2 * len(alone)
-    for place, panel in enumerate(alone):
-        pair = together[2 * place : 2 * place + 2] if name == "track" else together[place :: len(alone)]
-        first, second = pair
+    names = [folder.name for folder in several]
+    for place, panel in enumerate(alone if name in APART else ()):
+        first, second = pair = together[place :: len(alone)]
         assert (limits(first.x), limits(first.y)) == (limits(second.x), limits(second.y))
-        names = [folder.name for folder in several]
         assert [each.title for each in pair] == [f"{name}: {panel.title}" if panel.title else name for name in names]
+    for panel in together if name not in APART else ():
+        shown = {mark.name for mark in panel.marks if mark.role in MODELS and not isinstance(mark, Rule | Shade)}
+        assert shown == set(names) or (name == "composition" and panel.model is not None), panel.title
+
+
+@pytest.mark.parametrize("name", [name for name in PLOTS if name not in ("track", "compare")])
+def test_the_table_of_several_models_has_all_numbers_of_the_tables_of_each(
+    name: str, models: list[Path], tmp_path: Path, undrawn: list[Figure]
+) -> None:
+    both = Counter(numbers(table_of(name, models, tmp_path)))
+    for folder in models:
+        own = Counter(numbers(table_of(name, [folder], tmp_path)))
+        assert sum(own.values()) > 3 and own - both == Counter()
 
 
 @pytest.mark.parametrize("name", PLOTS)
@@ -250,6 +264,18 @@ def test_the_table_holds_the_curves_of_the_result(
         assert series(rows, panel, label, "x", "y") == [whole["x"], whole["y"]]
         if whole["low"] is not None:
             assert series(rows, panel, label, "low", "high") == [whole["low"], whole["high"]]
+
+
+def numbers(rows: Sequence[Mapping[str, str]]) -> list[tuple[str, ...]]:
+    """Return what was measured: values on the axes of values, and bounds; places among categories are the figure's own."""
+    found: list[tuple[str, ...]] = []
+    for row in rows:
+        is_reference = row["series"].split(", ")[-1] in REFERENCES
+        lying = row["low"] and row["x"] and float(row["low"]) <= float(row["x"]) <= float(row["high"])
+        places = (row["x"],) if lying or not row["y"] else (row["y"],)
+        if not is_reference:
+            found.append((*places, row["low"], row["high"], row["value"]))
+    return found
 
 
 def table_of(name: str, runs: Sequence[Path], folder: Path) -> list[dict[str, str]]:
@@ -310,21 +336,28 @@ def test_the_table_of_a_comparison_names_each_difference(
     assert float(own["zero-shot@scenes/acc1"]["x"]) == pytest.approx(100 * (after - before))
 
 
+REFERENCES = ("chance", "90 %", "end of the window", "beyond the window", "effective length", "and moved by the gap")
+
+
 def test_the_table_of_a_track_holds_the_log(trainings: list[Path], tmp_path: Path, undrawn: list[Figure]) -> None:
     rows = table_of("track", trainings, tmp_path)
-    xs, ys = series(rows, "fast: Gap", "gap", "x", "y")
+    xs, ys = series(rows, "gap: Gap", "fast", "x", "y")
     assert xs == list(STEPS) and ys == pytest.approx([1 - 2 * step / 1000 for step in STEPS])
-    (recalls,) = series(rows, "slow: Recall@1, %", "caption → image", "y")
+    (recalls,) = series(rows, "caption → image: Recall@1, %", "slow", "y")
     assert recalls == pytest.approx([step / 1000 for step in STEPS])
 
 
-def test_each_training_has_a_column_of_its_own(trainings: list[Path], tmp_path: Path, undrawn: list[Figure]) -> None:
+def test_trainings_share_the_panels_of_each_quantity(
+    trainings: list[Path], tmp_path: Path, undrawn: list[Figure]
+) -> None:
     write_plot("track", trainings, tmp_path / "figure.png", PlotOptions(width="full"))
     (figure,) = undrawn
-    assert figure.n_columns == 2
     assert [(panel.title, panel.y.label) for panel in figure.panels] == [
-        (name, label) for label in ("Gap", "Mean cosine", "Recall@1, %") for name in ("slow", "fast")
+        ("gap", "Gap"),
+        *((name, "Mean cosine") for name in ("image–image", "text–text", "true pair")),
+        *((name, "Recall@1, %") for name in ("caption → image", "image → caption")),
     ]
+    assert all([mark.name for mark in panel.marks] == ["slow", "fast"] for panel in figure.panels)
 
 
 @pytest.mark.parametrize("name", ["gap", "similarity-matrix", "track"])

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
+import PIL.Image
+import pytest
 
 from clipbench.result import Run
+from clipbench.thumbnails import point_rows
 from clipbench_reports import figures
 from clipbench_reports.evidence import Evidence
-from clipbench_reports.pictures import Room
+from clipbench_reports.pictures import Room, address
 from clipbench_reports.points import points
 
 MakeRun = Callable[..., Run]
@@ -29,6 +32,51 @@ def test_each_point_is_the_sample_that_it_was_made_of(make_run: MakeRun, parts: 
     assert [(each.id, each.caption) for each in made] == [(f"pair-{k}", f"caption {k}") for k in range(40)]
     assert [each.id for each in made if each.address] == ["pair-7"]
     assert not any(each.address for each in points(figures.gap(evidence), evidence, Room(0)))
+
+
+@pytest.mark.parametrize("n", [40, 1000, 1999])
+def test_the_points_that_are_drawn_are_those_that_a_run_keeps_pictures_of(
+    make_run: MakeRun, parts: SimpleNamespace, n: int
+) -> None:
+    found = parts.modality_gap(np.random.default_rng(0), n=n)
+    order = np.random.default_rng(1).permutation(n)
+    found["samples"] |= {"image": order}
+    kept = point_rows(found["samples"], np.arange(n), 200)
+    hashes = np.array([f"{row:032x}" for row in range(n)], object)
+    found["samples"] |= {"image": hashes[order]}
+    run = make_run({"modality-gap@scenes": found})
+    parts.write_thumbnails(run.folder, hashes[kept])
+    evidence = Evidence(run, run.result.evaluations[0])
+    made = points(figures.gap(evidence), evidence, Room(10_000_000))
+    assert len(made) == min(n, 1000) and all(each.address for each in made)
+
+
+def test_where_the_page_is_full_the_points_with_a_picture_are_evenly_spread(
+    make_run: MakeRun, parts: SimpleNamespace
+) -> None:
+    found = parts.modality_gap(np.random.default_rng(0), n=100)
+    found["samples"] |= {"image": np.array([f"{k:032x}" for k in range(100)], object)}
+    run = make_run({"modality-gap@scenes": found})
+    parts.write_thumbnails(run.folder, found["samples"]["image"])
+    evidence = Evidence(run, run.result.evaluations[0])
+    figure = figures.gap(evidence)
+    one = max(len(each.address) for each in points(figure, evidence, Room(1_000_000)))
+    made = points(figure, evidence, Room(20 * one))
+    told = [row for row, each in enumerate(made) if each.address]
+    assert sum(len(each.address) for each in made) <= 20 * one and len(told) >= 15
+    assert told[0] < 10 and told[-1] > 90 and max(np.diff(told)) <= 10
+
+
+def test_a_smaller_copy_stands_behind_a_point_and_a_larger_one_in_a_gallery(
+    make_run: MakeRun, parts: SimpleNamespace
+) -> None:
+    run = make_run({"task@data": {}})
+    parts.write_thumbnails(run.folder, ["ab" * 16], side=64)
+    (run.folder / "thumbs" / "small").mkdir()
+    for digest in ("ab" * 16, "cd" * 16):
+        picture = PIL.Image.new("RGB", (8, 8), "red")
+        picture.save(run.folder / "thumbs" / "small" / f"{digest}.webp")
+    assert address(run, "ab" * 16) != address(run, "ab" * 16, is_small=True) == address(run, "cd" * 16)
 
 
 def test_a_figure_without_a_cloud_has_no_points(make_run: MakeRun, parts: SimpleNamespace) -> None:

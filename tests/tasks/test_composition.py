@@ -271,6 +271,38 @@ def test_the_worst_picture_of_an_item_is_the_one_that_is_shown() -> None:
     assert found.samples["margin"][0] == 0.0
 
 
+def test_both_sides_of_an_item_have_their_margin_with_the_cosines_that_it_is_the_difference_of() -> None:
+    # Picture e: its own caption at 1, the other's at 0. Picture b.1: .707 each. Caption "x e": 1 with e, .707 with b.1.
+    items = [Contrast("1", "", (0, 1), ("x e", "x n"), OWN), Contrast("2", "", (0,), ("x e", "x b"), PAIR)]
+    samples = evaluate(dataset("e b.1", items))[0].samples
+    half = np.sqrt(0.5)
+    assert samples["text_margin"] == pytest.approx([0, 1 - half], abs=1e-7)
+    assert samples["right_cosine"] == pytest.approx([half, 1], abs=1e-7)
+    assert samples["chosen_cosine"] == pytest.approx([half, half], abs=1e-7)
+    # "x n" has nothing of e and .707 of b.1, a margin of .707; "x e" is nearer to failing, by 1 - .707.
+    assert samples["image_margin"] == pytest.approx([1 - half, np.nan], abs=1e-7, nan_ok=True)
+    assert samples["asked_caption"].tolist() == ["x e", ""]
+    assert samples["right_image"].tolist() == [0, -1] and samples["preferred_image"].tolist() == [1, -1]
+    assert samples["right_image"].dtype == samples["preferred_image"].dtype == np.int64
+    assert samples["right_image_cosine"] == pytest.approx([1, np.nan], abs=1e-7, nan_ok=True)
+    assert samples["preferred_image_cosine"] == pytest.approx([half, np.nan], abs=1e-7, nan_ok=True)
+
+
+def test_where_only_pictures_are_chosen_among_the_captions_have_no_margin() -> None:
+    # NLVR: the caption is true of e, at 1, and of b.1, at .707; and false of n, at 0.
+    item = Contrast("1", "", (0, 1, 2), ("x e",), ((True,), (True,), (False,)))
+    samples = evaluate(dataset("e b.1 n", [item]))[0].samples
+    assert np.isnan(samples["text_margin"][0]) and np.isnan(samples["right_cosine"][0])
+    assert samples["image_margin"][0] == pytest.approx(np.sqrt(0.5), abs=1e-7)
+    assert (samples["right_image"][0], samples["preferred_image"][0]) == (1, 2)
+    assert (samples["image"][0], samples["caption"][0], samples["preferred"][0]) == (1, "x e", "")
+
+
+def test_data_without_choices_among_pictures_have_no_columns_for_them() -> None:
+    samples = evaluate(dataset("e", [Contrast("1", "", (0,), ("x e", "x n"), PAIR)]))[0].samples
+    assert not {"asked_caption", "right_image", "preferred_image"} & set(samples)
+
+
 def test_the_macro_interval_is_the_standard_error_of_a_mean_of_means() -> None:
     draws = np.random.default_rng(5)
     sizes = {"replace_obj": 400, "swap_obj": 100}

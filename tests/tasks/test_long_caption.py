@@ -217,6 +217,30 @@ def test_samples_point_at_the_pictures_of_the_whole_data_set() -> None:
     assert (np.array(dataset().image_ids)[without_probe.samples["image"]] == without_probe.samples["cluster"]).all()
 
 
+def test_what_came_first_is_a_picture_of_the_whole_data_set_or_none() -> None:
+    base = probed({"early": 0})
+    found, _ = evaluate(base.take(np.roll(np.arange(len(base)), 4)))  # row 0 of the gallery is row 4 of the data
+    chosen, way = found.samples["chosen_image"], found.samples["direction"]
+    is_text = way == "image_retrieval"
+    is_read = is_text & (np.arange(len(way)) % N_WORDS < CONTEXT - 2)  # the word that tells the picture is read
+    assert (chosen[is_read] == found.samples["image"][is_read]).all()
+    assert set(chosen[is_text & ~is_read]) == {4}  # all pictures alike: the first of them
+    assert set(chosen[~is_text]) == {-1} and chosen.dtype == np.int64
+
+
+def test_an_item_of_the_probe_says_both_captions_and_their_cosines() -> None:
+    samples = evaluate(probed({"early": 0, "beyond": 15}))[0].samples
+    rows = np.flatnonzero(samples["direction"] == "position")
+    assert samples["caption"][rows].tolist() == [caption(row, at) for row in range(4) for at in (0, 15)]
+    assert samples["chosen_caption"][rows].tolist() == [caption(row + 1, at) for row in range(4) for at in (0, 15)]
+    # A picture is an "and" and a thing. Of a caption ten "and" and the thing are read; beyond, eleven "and" of each.
+    read, unread = np.array([11, 10]) / np.sqrt(2 * 101), np.array([1, 1]) / np.sqrt(2)
+    both = np.stack([samples["right_cosine"][rows], samples["chosen_cosine"][rows]], axis=1)
+    np.testing.assert_allclose(both, np.tile([read, unread], (4, 1)), atol=1e-7)
+    assert samples["position_margin"][rows].tolist() == (both[:, 0] - both[:, 1]).tolist()
+    assert np.isnan(samples["position_margin"][samples["direction"] != "position"]).all()
+
+
 def test_a_constant_model_scores_chance_and_has_no_effective_length() -> None:
     _, metrics = evaluate(probed({"early": 0, "beyond": 15}), Constant())
     for name, metric in metrics.items():

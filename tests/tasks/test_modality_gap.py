@@ -40,6 +40,12 @@ def dataset(**parts: object) -> Dataset:
     return Dataset(id="pairs", **{**defaults, **parts})  # type: ignore[arg-type]
 
 
+def test_each_pair_has_the_first_caption_of_its_picture() -> None:
+    data = dataset(captions=["y", "x", "second of a"], caption_image=np.array([1, 0, 0]))
+    found = ModalityGap().evaluate(data, FixedEmbedder(IMAGES, TEXTS), np.random.default_rng(0))
+    assert found.samples["sample_id"].tolist() == ["a", "b"] and found.samples["caption"].tolist() == ["x", "y"]
+
+
 def random_pairs(n: int, dim: int) -> tuple[Dataset, FixedEmbedder]:
     """Pairs of random vectors, each text near its image."""
     rng = np.random.default_rng(0)

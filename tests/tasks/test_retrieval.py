@@ -90,6 +90,59 @@ def test_labels_alone_are_enough_for_images_that_find_images() -> None:
     assert found.arrays == {} and metrics["image_image_recall@1"].n == 2
 
 
+def cosine(one: list[float], other: list[float]) -> float:
+    return float(np.dot(one, other) / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+def told(found: Evaluation, direction: str, *columns: str) -> list[tuple[object, ...]]:
+    rows = found.samples["direction"] == direction
+    return list(zip(*(found.samples[column][rows].tolist() for column in columns), strict=True))
+
+
+def test_each_query_says_what_came_first_and_both_cosines() -> None:
+    found, _ = evaluate(dataset(labels=np.array([0, 1, 0]), class_names=("wet", "dry")))
+    text = [list(vector) for vector in TEXTS.values()]
+    assert told(found, "image_retrieval", "caption", "image", "chosen_image") == [
+        ("waves", 0, 0), ("a beach", 0, 0), ("trees", 1, 0), ("leaves", 1, 1), ("a slope", 2, 2)
+    ]  # fmt: skip
+    assert told(found, "text_retrieval", "image", "caption", "chosen_caption", "chosen_image") == [
+        (0, "waves", "waves", -1), (1, "leaves", "leaves", -1), (2, "a slope", "a slope", -1)
+    ]  # fmt: skip
+    assert told(found, "text_text", "caption", "right_caption", "chosen_caption") == [
+        ("waves", "a beach", "a beach"), ("a beach", "waves", "waves"), ("trees", "leaves", "waves"),
+        ("leaves", "trees", "trees"),
+    ]  # fmt: skip
+    # All three pictures are orthogonal: of those that tie, the first of the data is named.
+    assert told(found, "image_image", "image", "right_image", "chosen_image", "label", "chosen_label") == [
+        (0, 2, 1, "wet", "dry"), (2, 0, 0, "wet", "wet")
+    ]  # fmt: skip
+    (trees,) = [
+        row for row in told(found, "image_retrieval", "caption", "right_cosine", "chosen_cosine") if row[0] == "trees"
+    ]
+    assert trees[1:] == pytest.approx((cosine(IMAGES["wood"], text[2]), cosine(IMAGES["sea"], text[2])), abs=1e-7)
+    (other,) = [
+        row for row in told(found, "text_text", "caption", "right_cosine", "chosen_cosine") if row[0] == "trees"
+    ]
+    assert other[1:] == pytest.approx((cosine(text[2], text[3]), cosine(text[2], text[0])), abs=1e-7)
+
+
+def test_the_margin_of_a_query_is_negative_where_it_failed_and_zero_where_its_own_came_first() -> None:
+    found, _ = evaluate(dataset())
+    for name in ("image_retrieval", "text_retrieval", "text_text"):
+        rows = found.samples["direction"] == name
+        margin, rank = found.samples[f"{name}_margin"], found.samples[f"{name}_rank"]
+        assert np.isnan(margin[~rows]).all() and ((margin < 0) == (rank > 1))[rows].all() and (margin[rows] <= 0).all()
+        difference = found.samples["right_cosine"] - found.samples["chosen_cosine"]
+        np.testing.assert_array_equal(margin[rows], difference[rows])
+
+
+def test_rows_of_pictures_stay_whole_numbers_through_all_directions() -> None:
+    found, _ = evaluate(dataset(labels=np.array([0, 1, 0]), class_names=("wet", "dry")))
+    for name in ("image", "chosen_image", "right_image"):
+        assert found.samples[name].dtype == np.int64
+    assert set(found.samples["right_image"][found.samples["direction"] != "image_image"]) == {-1}
+
+
 def test_a_k_that_every_query_meets_is_undefined() -> None:
     _, metrics = evaluate(dataset(), ks=(1, 3, 10))
     assert metrics["image_retrieval_recall@3"].value is None

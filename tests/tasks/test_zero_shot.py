@@ -36,6 +36,9 @@ def test_the_nearest_class_is_the_answer() -> None:
     found = ZeroShot().evaluate(dataset([0, 1, 1]), FixedEmbedder(IMAGES, texts), np.random.default_rng(0))
     assert found.samples["predicted"].tolist() == ["cat", "cat", "dog"]
     assert found.samples["acc1"].tolist() == [1.0, 0.0, 1.0]
+    lengths = np.sqrt([1.01, 1.09, 1.04])
+    assert found.samples["right_cosine"] == pytest.approx(np.array([1.0, 0.3, 1.0]) / lengths, abs=1e-7)
+    assert found.samples["chosen_cosine"] == pytest.approx(np.ones(3) / lengths, abs=1e-7)
     values = metrics(found)
     assert values["acc1"].value == pytest.approx(2 / 3) and values["acc1"].chance == 0.5
     assert values["mean_per_class_recall"].value == pytest.approx((1 + 1 / 2) / 2)

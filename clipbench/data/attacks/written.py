@@ -101,6 +101,7 @@ def with_written_words(dataset: Dataset, *, n: int = N_PICTURES) -> Dataset:
         id=chosen.id,
         revision=chosen.revision,
         split=chosen.split,
+        cite=chosen.cite,
         attacks=[*plain, *_varied(pictures, chosen, plain[::ONE_IN])],
         images=pictures.images,
         image_ids=pictures.ids,

@@ -65,6 +65,9 @@ def hijacking(evidence: Evidence) -> Figure:
         reading="How often the object comes first among all classes, and how often the class of the attacking word "
         f"does, whether or not it is written. Bars: {fmt.confidence(right.values())}s.",
         detail=" ".join(_detail(each, kinds) for each in series),
+        subject="Right, and taken for the word, with another thing's name on the object",
+        value=f"{fmt.percent(_value(right['attacked']))} and "
+        f"{fmt.percent(fooled['attacked'].value if 'attacked' in fooled else None)} %",
     )
 
 
@@ -79,16 +82,19 @@ def response(name: str) -> Callable[[Evidence], Figure]:
         if f"attacked_acc_by_{name}" in evidence.evaluation.curves:
             lines.insert(0, curve_line(evidence.curve(f"attacked_acc_by_{name}"), "image", "object"))
         success = evidence.evaluation.metrics.get("attack_success")
+        title, known = _response_claim(SETTINGS[name], fooled), [y for y in fooled.y if math.isfinite(y)]
         panel = Panel(
             x=nice_axis(fooled.x, _short(fooled.x_label)),
             y=fraction_axis("Named first, %"),
             marks=[*chance_rule(success.chance if success else None), *lines],
         )
         return Figure(
-            title=_response_claim(SETTINGS[name], fooled),
+            title=title,
             panels=[panel],
             reading=f"Across: {fooled.x_label}. How often the object, and how often the attacking word, is named first.",
             detail=", ".join(f"{_plain(x)} → {fmt.percent(y)} %" for x, y in zip(fooled.x, fooled.y, strict=True)),
+            subject=f"{SETTINGS[name]}: taken for the word at most and at least",
+            value=f"{fmt.percent(max(known))} and {fmt.percent(min(known))} %",
         )
 
     return draw

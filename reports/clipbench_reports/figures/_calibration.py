@@ -42,6 +42,8 @@ def similarity_calibration(evidence: Evidence) -> Figure:
         ],
         reading="For one match drawn for each non-match: how probable it is, at a cosine, that the two belong together. Where "
         "the lines lie apart, one threshold on the cosine cannot serve searches within a modality and across.",
+        subject=f"Cosine at which a match becomes more likely than not, {lines[0].name}",
+        value=_even(list(lines[0].xs), list(lines[0].ys)),
     )
 
 

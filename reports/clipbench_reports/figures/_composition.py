@@ -65,6 +65,8 @@ def composition(evidence: Evidence) -> Figure:
         ],
         reading=_reading(asked),
         detail=" ".join(_detail(subset, sides) for subset, sides in found.items()),
+        subject=_subject(found, asked[0]),
+        value=_value(found, asked[0]),
     )
 
 
@@ -92,6 +94,8 @@ def twins(evidence: Evidence) -> Figure:
         reading="Cosines between text vectors, each distribution scaled to the same height; the upright stroke is its "
         "mean. Where a caption lies as near to its twin as to itself (cosine 1), no picture can tell the two apart.",
         keys=ridge_keys(found),
+        subject=f"A caption’s mean cosine with {found[0].label}",
+        value=fmt.significant(found[0].mean),
     )
 
 
@@ -136,6 +140,7 @@ def _chances(found: Mapping[str, Mapping[str, Metric]], heights: Mapping[tuple[s
             role="chance",
             name=CHANCE,
             span=(height - 0.5, height + 0.5),
+            of=SIDES[side].words,
         )
         for (subset, side), height in heights.items()
         if found[subset][side].chance is not None
@@ -170,6 +175,19 @@ def _sentence(found: Mapping[str, Mapping[str, Metric]], side: str) -> str:
     return (
         f"{what} are told apart best in {fmt.named(first)} ({fmt.percent(scored[first].value)} %) and worst in "
         f"{fmt.named(last)} ({fmt.percent(scored[last].value)} %)."
+    )
+
+
+def _subject(found: Mapping[str, Mapping[str, Metric]], side: str) -> str:
+    several = sum(1 for sides in found.values() if side in sides) > 1
+    return f"{fmt.sentence_case(SIDES[side].words)} told apart{', in the worst and the best subset' if several else ''}"
+
+
+def _value(found: Mapping[str, Mapping[str, Metric]], side: str) -> str:
+    """Return the accuracy of the only subset; of several, the smallest and the largest."""
+    values = sorted(sides[side].value or 0.0 for sides in found.values() if side in sides)
+    return (
+        f"{' and '.join(fmt.percent(value) for value in (values if len(values) == 1 else (values[0], values[-1])))} %"
     )
 
 

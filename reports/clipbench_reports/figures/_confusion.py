@@ -1,6 +1,7 @@
 """What is taken for what."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float64
@@ -16,6 +17,7 @@ MAX_NAMED, MAX_CLASSES = 30, 120
 MAX_WRITTEN = 15
 """Up to as many classes have their shares written into the cells."""
 NAME_LENGTH = 16
+SUBJECT = "Most often taken for another class"
 
 
 def confusion(evidence: Evidence) -> Figure:
@@ -26,7 +28,8 @@ def confusion(evidence: Evidence) -> Figure:
     """
     names, shares = _shares(evidence)
     if len(names) > MAX_NAMED:
-        return confusion_map(_sentence(names, shares), names, shares)
+        drawn = confusion_map(_sentence(names, shares), names, shares)
+        return replace(drawn, subject=SUBJECT, value=_worst(names, shares))
     n = len(names)
     short = [shorten(name, NAME_LENGTH) for name in names]
     ticks = [k + 0.5 for k in range(n)]
@@ -46,6 +49,8 @@ def confusion(evidence: Evidence) -> Figure:
         "root of the share, so that rare mistakes can be seen.",
         detail=f"Confusion matrix of {n} classes; right on the diagonal: {right} % on average over classes.",
         breadth=_breadth(short),
+        subject=SUBJECT,
+        value=_worst(names, shares),
     )
 
 
@@ -85,9 +90,20 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 def _sentence(names: list[str], shares: Float64[np.ndarray, "n n"]) -> str:
     """Return the largest share off the diagonal with its true class and answer."""
+    row, column, wrong = _largest(shares)
+    if not wrong:
+        return "No picture is taken for another class."
+    return f"Most often, {fmt.named(names[row])} is taken for {fmt.named(names[column])}: {fmt.percent(wrong)} % of its pictures."
+
+
+def _worst(names: list[str], shares: Float64[np.ndarray, "n n"]) -> str:
+    """Return the same in fewer words."""
+    row, column, wrong = _largest(shares)
+    return f"{fmt.named(names[row])} for {fmt.named(names[column])} ({fmt.percent(wrong)} %)" if wrong else "none"
+
+
+def _largest(shares: Float64[np.ndarray, "n n"]) -> tuple[int, int, float]:
+    """Return the row and the column of the largest share off the diagonal, and the share."""
     wrong = shares * (1 - np.eye(len(shares)))
     row, column = divmod(int(wrong.argmax()), len(wrong))
-    if not wrong.any():
-        return "No picture is taken for another class."
-    share = fmt.percent(float(wrong[row, column]))
-    return f"Most often, {fmt.named(names[row])} is taken for {fmt.named(names[column])}: {share} % of its pictures."
+    return row, column, float(wrong[row, column])

@@ -33,6 +33,9 @@ def curve(name: str) -> Callable[[Evidence], Figure]:
                 )
             ],
             reading=f"{y_label} against {x_label}.",
+            keys=[name],
+            subject=f"{fmt.named(name)} at both ends",
+            value=f"{fmt.significant(line.ys[0])} and {fmt.significant(line.ys[-1])}",
         )
 
     return draw

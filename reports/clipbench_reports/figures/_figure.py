@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from clipbench.result import Curve, Metric
+from clipbench.shown import spread
 from clipbench_reports.drawing import Line, Mark, Role, Rule
 from clipbench_reports.evidence import Evidence, Lacking
 
@@ -60,16 +61,6 @@ def thinned(n: int) -> list[int]:
     if n <= MAX_POINTS:
         return list(range(n))
     return sorted({round(row) - 1 for row in np.geomspace(1, n, MAX_POINTS).tolist()})
-
-
-def spread(n: int, at_most: int) -> list[int]:
-    """Return at most so many rows of ``n``, evenly spread.
-
-    Example:
-        >>> spread(5, 3), spread(2, 3)
-        ([0, 2, 4], [0, 1])
-    """
-    return sorted({round(row) for row in np.linspace(0, n - 1, min(n, at_most)).tolist()})
 
 
 def pairs(

@@ -6,13 +6,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from clipbench.shown import MAX_POINTS, spread
 from clipbench_reports import format as fmt
 from clipbench_reports.drawing import Axis, Dots, Figure, Panel, Role, Threads, nice_axis
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.figures._figure import pairs, spread
+from clipbench_reports.figures._figure import pairs
 
-MAX_DOTS, MAX_LINES = 1000, 150
-"""Pairs that are drawn, and those of them that are joined by a line: evenly spread over the sample."""
+MAX_LINES = 150
+"""Pairs that are joined by a line, of those that are drawn: evenly spread over them."""
 NEIGHBOURS, MIN_DISTANCE = 15, 0.1
 """Parameters of UMAP, its own defaults."""
 
@@ -26,6 +27,9 @@ class Flat(NamedTuple):
     axes: tuple[str, str]
     claim: str
     reading: str
+    subject: str
+    value: str
+    """The claim in two parts, for several models."""
     is_to_scale: bool = True
 
 
@@ -39,7 +43,7 @@ def gap(evidence: Evidence, *, projection: str = "pca", seed: int = 0) -> Figure
     Raises:
         Lacking: the run kept no vectors, fewer than two pairs, or vectors that are all equal.
     """
-    images, texts, ids = pairs(evidence, MAX_DOTS)
+    images, texts, ids = pairs(evidence, MAX_POINTS)
     flat = PROJECTIONS[projection](np.concatenate([images, texts]).astype(np.float64), seed)
     n = len(images)
     left, right = flat.places[:n], flat.places[n:]
@@ -64,6 +68,8 @@ def gap(evidence: Evidence, *, projection: str = "pca", seed: int = 0) -> Figure
         reading=f"{flat.reading} {fmt.count(n)} pairs; a grey line joins an image and its text, for "
         f"{fmt.count(len(lines))} of them.",
         detail="Scatter of image and text vectors with lines between pairs.",
+        subject=flat.subject,
+        value=flat.value,
     )
 
 
@@ -97,6 +103,8 @@ def _pca(vectors: Vectors, seed: int) -> Flat:
         f"Two directions hold {both} % of all variation of images and texts; the first alone {first} %.",
         "Principal components of images and texts together, both axes to the same scale. Two clouds apart are a "
         "modality gap; its length in the full space is the metric gap.",
+        "Share of all variation of images and texts that two directions hold",
+        f"{both} %",
     )
 
 
@@ -109,6 +117,8 @@ def _svd(vectors: Vectors, seed: int) -> Flat:
         ("First singular direction", "Second"),
         f"Two singular directions hold {both} % of the squared length of images and texts.",
         "Singular value decomposition of images and texts together, nothing subtracted, both axes to the same scale.",
+        "Share of the squared length of images and texts that two singular directions hold",
+        f"{both} %",
     )
 
 
@@ -130,6 +140,8 @@ def _gap_axis(vectors: Vectors, seed: int) -> Flat:
         "Across: the coordinate along the line from the mean image to the mean text of the pairs shown. Upwards: the "
         "first principal component of what is left, which holds "
         f"{fmt.percent(shares[0])} % of its variation. Both axes to the same scale.",
+        "How far apart the mean image and the mean text lie along the gap vector",
+        fmt.significant(length),
     )
 
 
@@ -151,6 +163,8 @@ def _umap(vectors: Vectors, seed: int) -> Flat:
         "Images and texts as UMAP lays them out by their nearest neighbours.",
         f"UMAP fitted to images and texts together ({NEIGHBOURS} neighbours, minimal distance {MIN_DISTANCE}, cosine, "
         f"seed {seed}). Distances in it are not to scale: how far two clouds lie apart says nothing about the gap.",
+        "Images and texts as UMAP lays them out by their nearest neighbours",
+        "",
         is_to_scale=False,
     )
 

@@ -49,6 +49,8 @@ def positions(evidence: Evidence) -> Figure:
         "cannot read the deciding words, and can only guess.",
         detail=" ".join(f"{place.name}: token {fmt.significant(place.token)}." for place in places),
         keys=["true caption chosen"],
+        subject=f"The same fact told from a false one, stated {places[0].name} and {places[-1].name}",
+        value=f"{fmt.percent(places[0].share)} and {fmt.percent(places[-1].share)} %",
     )
 
 

@@ -44,6 +44,8 @@ def reading(evidence: Evidence) -> Figure:
         f"Bars: {fmt.confidence(metrics.values())}s.",
         detail=" ".join(f"{words}: {fmt.percent(metric.value)} %." for words, metric in rows.items()),
         keys=["read right"],
+        subject="Written words that are read right",
+        value=f"{fmt.percent(metrics[''].value)} %",
     )
 
 

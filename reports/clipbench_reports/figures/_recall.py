@@ -72,7 +72,7 @@ def _positive(curve: Curve) -> Curve:
 
 def _drawn(evidence: Evidence, ways: Mapping[str, Way], curves: dict[str, Curve], reading: str) -> Figure:
     ks = [k for curve in curves.values() for k in curve.x]
-    chance = [_chance(evidence, name, curve) for name, curve in curves.items()]
+    chance = [_chance(evidence, name, curve, of=ways[name].label) for name, curve in curves.items()]
     lines = [curve_line(curve, ways[name].role, ways[name].label) for name, curve in curves.items()]
     return Figure(
         title=_sentence(ways, curves),
@@ -85,24 +85,29 @@ def _drawn(evidence: Evidence, ways: Mapping[str, Way], curves: dict[str, Curve]
         ],
         reading=reading,
         detail=" ".join(_detail(ways[name], curve) for name, curve in curves.items()),
+        subject=f"{_start(curves)}, {' and '.join(ways[name].words for name in curves)}",
+        value=f"{' and '.join(fmt.percent(curve.y[0]) for curve in curves.values())} %",
     )
 
 
-def _chance(evidence: Evidence, name: str, curve: Curve) -> Line:
+def _chance(evidence: Evidence, name: str, curve: Curve, *, of: str) -> Line:
     """Return the line through the chance levels of a curve's metrics, which name their k."""
     known: dict[float, float] = {}
     for metric_name, metric in evidence.evaluation.metrics.items():
         base, _, k = metric_name.partition("@")
         if base == name and k.isdecimal() and metric.chance is not None and curve.x[0] <= int(k) <= curve.x[-1]:
             known[float(k)] = metric.chance
-    return Line(xs=sorted(known), ys=[known[k] for k in sorted(known)], role="chance", name=CHANCE)
+    return Line(xs=sorted(known), ys=[known[k] for k in sorted(known)], role="chance", name=CHANCE, of=of)
 
 
 def _sentence(ways: Mapping[str, Way], curves: dict[str, Curve]) -> str:
     parts = [f"{ways[name].words} in {fmt.percent(curve.y[0])} %" for name, curve in curves.items()]
+    return f"{_start(curves)}, {' and '.join(parts)}."
+
+
+def _start(curves: Mapping[str, Curve]) -> str:
     k = next(iter(curves.values())).x[0]
-    start = "At the first answer" if k == 1 else f"Among the first {fmt.significant(k)} answers"
-    return f"{start}, {' and '.join(parts)}."
+    return "At the first answer" if k == 1 else f"Among the first {fmt.significant(k)} answers"
 
 
 def _detail(way: Way, curve: Curve) -> str:

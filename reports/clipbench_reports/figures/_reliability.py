@@ -25,7 +25,15 @@ def reliability(evidence: Evidence) -> Figure:
         raise Lacking("no sample has both a confidence and a score")
     marks: list[Mark] = [
         _bars(confidence[kept]),
-        Line(xs=[0, 1], ys=[0, 1], role="ink", name="perfectly calibrated", is_dashed=True),
+        Line(
+            xs=[0, 1],
+            ys=[0, 1],
+            role="ink",
+            name="perfectly calibrated",
+            is_dashed=True,
+            is_reference=True,
+            of="accuracy",
+        ),
         curve_line(curve, "ink", "accuracy"),
     ]
     return Figure(
@@ -35,6 +43,8 @@ def reliability(evidence: Evidence) -> Figure:
         reading="Each dot is a bin of samples of like confidence. Below the dashed line the model is too sure, above it "
         "not sure enough. The columns are how the samples spread over confidence, in percent of all.",
         detail=_detail(curve.x, curve.y),
+        subject="Sure and right on average",
+        value=f"{fmt.percent(float(confidence[kept].mean()))} and {fmt.percent(float(right[kept].mean()))} %",
     )
 
 

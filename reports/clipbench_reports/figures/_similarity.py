@@ -30,14 +30,17 @@ def similarity(evidence: Evidence) -> Figure:
             _panel("By column", by_column, by_column),
         ],
         n_columns=3,
-        reading=f"{n} pairs; a row is an image, a column a text. Cosines: blank from their median off the diagonal, "
-        f"{fmt.significant(low)}, downwards, black at the highest, {fmt.significant(high)}. By row and by column: softmax at the model’s own "
-        f"logit scale, {fmt.significant(scale)}: blank 0, black 1. The mean cosine of the pairs is "
+        reading=f"{n} pairs; a row is an image, a column a text. Cosines: blank from their median off the diagonal "
+        "downwards, black at the highest. By row and by column: softmax at the model’s own logit scale, blank 0, black 1. "
+        f"Median {fmt.significant(low)}, highest {fmt.significant(high)}, logit scale {fmt.significant(scale)}. "
+        f"The mean cosine of the pairs is "
         f"{fmt.significant(diagonal)}, of all others {fmt.significant(rest)}; the mean softmax of the true pair is "
         f"{fmt.percent(float(np.diag(by_row).mean()))} % by row and {fmt.percent(float(np.diag(by_column).mean()))} % "
         "by column.",
         keys=("Cosine", "By row", "By column"),
         detail=f"Mean cosine on the diagonal {fmt.significant(diagonal)}, off it {fmt.significant(rest)}.",
+        subject="Rows in which the true pair, on the diagonal, has the highest cosine",
+        value=f"{lit} of {n}",
     )
 
 

@@ -41,14 +41,20 @@ def spectrum(evidence: Evidence) -> Figure:
         "many vectors a linear classifier tells right by so many dimensions, on pairs it has not seen. Below: what is "
         "left of the gap, and recall@1, when the dimensions that carry most are removed from all vectors, which are "
         "then put at unit length again; on the left edge, nothing is removed.",
+        subject="Dimensions that carry 90 % of the squared gap",
+        value=f"{fmt.count(_needed(share))} of {fmt.count(share.x[-1])}",
     )
 
 
 def _carried(share: Curve) -> str:
     """Return how many dimensions carry 90 % of the squared gap."""
-    needed = next((x for x, y in zip(share.x, share.y, strict=True) if y >= 0.9), share.x[-1])
+    needed = _needed(share)
     carry = "carries" if needed == 1 else "carry"
     return f"{fmt.counted(int(needed), 'dimension')} of {fmt.count(share.x[-1])} {carry} 90 % of the squared gap"
+
+
+def _needed(share: Curve) -> float:
+    return next((x for x, y in zip(share.x, share.y, strict=True) if y >= 0.9), share.x[-1])
 
 
 def _loss(evidence: Evidence) -> str:
@@ -66,11 +72,12 @@ def _loss(evidence: Evidence) -> str:
 
 
 def _concentration(evidence: Evidence, share: Curve) -> Panel:
-    marks: list[Mark] = [curve_line(share, "ink", "share of the squared gap")]
+    name = "share of the squared gap"
+    marks: list[Mark] = [curve_line(share, "ink", name)]
     if "separability_by_dimensions" in evidence.evaluation.curves:
         told = evidence.curve("separability_by_dimensions")
         marks.append(curve_line(told, "pair", "told by a linear classifier"))
-    marks.append(Rule(at=0.9, axis="y", role="chance", name="90 %"))
+    marks.append(Rule(at=0.9, axis="y", role="chance", name="90 %", of=name))
     return Panel(x=log_axis([1, share.x[-1]], "Dimensions kept"), y=fraction_axis("Share, %"), marks=marks, aspect=0.45)
 
 

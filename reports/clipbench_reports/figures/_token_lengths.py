@@ -25,7 +25,7 @@ def token_lengths(evidence: Evidence) -> Figure:
         raise Lacking("no caption has a length in tokens")
     bars = _histogram(lengths)
     middle = fmt.significant(float(np.median(lengths)))
-    said = f"Half of the captions take more than {middle} tokens"
+    said, share = f"Half of the captions take more than {middle} tokens", 0.0
     if context is not None:
         share = float((lengths > context).mean())
         said = f"{fmt.percent(share)} % of the captions are longer than the window of {context} tokens"
@@ -44,6 +44,8 @@ def token_lengths(evidence: Evidence) -> Figure:
         detail=f"Shortest {fmt.significant(float(lengths.min()))}, median {middle}, "
         f"longest {fmt.significant(float(lengths.max()))} tokens.",
         keys=[bars.name],
+        subject="Captions that are longer than the window" if context is not None else "Median length of the captions",
+        value=f"{fmt.percent(share)} %" if context is not None else f"{middle} tokens",
     )
 
 

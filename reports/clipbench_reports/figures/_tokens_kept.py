@@ -41,6 +41,8 @@ def tokens_kept(evidence: Evidence) -> Figure:
         "them; the last point is the caption whole. Bands: 95 % intervals. The effective length is where captions "
         f"reach {share} % of their last point, its interval shaded.",
         detail=" ".join(_detail(KEPT[name][1], curve) for name, curve in curves.items()),
+        subject="Found by the whole caption, and the effective length",
+        value=_value(next(iter(curves.values())), length),
     )
 
 
@@ -54,6 +56,13 @@ def _sentence(curve: Curve, length: Metric | None, share: str) -> str:
     return f"{said}; {share} % of that takes {fmt.significant(length.value)} tokens."
 
 
+def _value(curve: Curve, length: Metric | None) -> str:
+    tokens = (
+        f"{fmt.significant(length.value)} tokens" if length is not None and length.value is not None else "undefined"
+    )
+    return f"{fmt.percent(curve.y[-1])} % and {tokens}"
+
+
 def _detail(label: str, curve: Curve) -> str:
     points = ", ".join(f"{fmt.percent(y)} % at {fmt.significant(x)}" for x, y in zip(curve.x, curve.y, strict=True))
     return f"{label}: {points}."
@@ -63,8 +72,8 @@ def _effective(length: Metric | None) -> list[Mark]:
     """Return the line at the effective length and the shade of its interval, under one name."""
     if length is None or length.value is None:
         return []
-    name = "effective length"
-    line = Rule(at=length.value, axis="x", role="ink", name=name, is_dashed=True)
+    name, of = "effective length", KEPT["image_retrieval_recall@1_by_tokens"][1]
+    line = Rule(at=length.value, axis="x", role="ink", name=name, is_dashed=True, of=of)
     if length.low is None or length.high is None:
         return [line]
-    return [line, Shade(low=length.low, high=length.high, name=name)]
+    return [line, Shade(low=length.low, high=length.high, name=name, of=of)]

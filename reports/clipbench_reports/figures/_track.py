@@ -47,6 +47,8 @@ def track(history: History) -> Figure:
         panels=panels,
         reading=f"Measured at {fmt.counted(len(history.steps), 'step')} of the training.",
         detail=_ends(cosines + recalls),
+        subject="The gap at the first and at the last step",
+        value=f"{fmt.significant(gap[0].ys[0])} and {fmt.significant(gap[0].ys[-1])}",
     )
 
 

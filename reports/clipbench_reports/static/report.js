@@ -15,13 +15,36 @@
 
   /* Light and dark */
 
+  const THEME = "clipbench-theme"; // under which a browser that keeps anything for a page keeps the choice
+  const root = document.documentElement;
+  const asked = matchMedia("(prefers-color-scheme: dark)");
+
+  /** Return "light" or "dark" where the reader chose one; a file's page may be refused the memory. */
+  function chosen() {
+    try {
+      const theme = localStorage.getItem(THEME);
+      return ["light", "dark"].includes(theme) ? theme : null;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Show a theme and remember it; the one that the system has is no choice, and is followed from then on. */
+  function choose(theme) {
+    const isOwn = theme !== (asked.matches ? "dark" : "light");
+    if (isOwn) root.dataset.theme = theme;
+    else delete root.dataset.theme;
+    try {
+      if (isOwn) localStorage.setItem(THEME, theme);
+      else localStorage.removeItem(THEME);
+    } catch { /* it holds for this page alone */ }
+  }
+
   function addSwitch() {
-    const asked = matchMedia("(prefers-color-scheme: dark)");
-    const root = document.documentElement;
     const isDark = () => (root.dataset.theme ?? (asked.matches ? "dark" : "light")) === "dark";
     const button = make("button", { type: "button", className: "switch" });
     const say = () => { button.textContent = isDark() ? "Light" : "Dark"; };
-    button.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; say(); });
+    button.addEventListener("click", () => { choose(isDark() ? "light" : "dark"); say(); });
     asked.addEventListener("change", say);
     button.setAttribute("aria-describedby", "switch");
     const hint = make("span", { id: "switch", hidden: true }, "Switches the colours of the page");
@@ -108,32 +131,52 @@
     for (const row of table.querySelectorAll(HEADINGS)) row.classList.toggle("out", !kept.has(row));
   }
 
-  function addFilter(table) {
+  /** Mark the rows of a table that hold what is asked for; return how many do. */
+  function mark(table, asked) {
+    const part = table.closest("[data-part]"); // a table with its heading and its figure, which go with it
+    const title = part ? part.firstElementChild.textContent : "";
+    let n = 0;
+    for (const { headings, rows } of runs(table)) {
+      const above = [title, ...Object.values(headings).map((row) => row.textContent)].join(" ");
+      for (const row of rows) {
+        const isIn = `${above} ${row.textContent}`.toLowerCase().includes(asked);
+        row.classList.toggle("out", !isIn);
+        n += isIn;
+      }
+    }
+    tidy(table);
+    part?.classList.toggle("out", n === 0);
+    return n;
+  }
+
+  /** Put a field before an element that filters some tables. */
+  function addFilter(tables, place, words) {
     const input = make("input", { type: "search", autocomplete: "off" });
     const status = make("output", {});
-    table.before(make("p", { className: "tools" }, make("label", {}, "Filter rows ", input), " ", status));
+    place.before(make("p", { className: "tools" }, make("label", {}, `${words} `, input), " ", status));
     input.addEventListener("input", () => {
       const asked = input.value.trim().toLowerCase();
-      let [n, all] = [0, 0];
-      for (const { headings, rows } of runs(table)) {
-        const above = Object.values(headings).map((row) => row.textContent).join(" ");
-        for (const row of rows) {
-          const isIn = `${above} ${row.textContent}`.toLowerCase().includes(asked);
-          row.classList.toggle("out", !isIn);
-          n += isIn;
-          all += 1;
-        }
-      }
-      tidy(table);
-      status.textContent = asked ? `${n} of ${all} rows` : "";
+      const n = tables.reduce((sum, table) => sum + mark(table, asked), 0);
+      status.textContent = asked ? `${n} of ${tables.reduce((sum, table) => sum + count(table), 0)} rows` : "";
     });
   }
 
+  /** Return how many rows of a table can be sorted and filtered. */
+  function count(table) {
+    return runs(table).reduce((sum, { rows }) => sum + rows.length, 0);
+  }
+
+  /** Sort every table; filter the long ones each by itself, but those of a group by one field. */
   function addTableTools() {
+    const grouped = new Set();
+    for (const group of document.querySelectorAll("[data-filter]")) {
+      const tables = [...group.querySelectorAll("table")];
+      tables.forEach((table) => grouped.add(table));
+      if (tables.length) addFilter(tables, group, group.dataset.filter);
+    }
     for (const table of document.querySelectorAll("table")) {
-      const found = runs(table);
-      if (found.some(({ rows }) => rows.length > 1)) addSorting(table);
-      if (found.flatMap(({ rows }) => rows).length >= MIN_FILTERED) addFilter(table);
+      if (runs(table).some(({ rows }) => rows.length > 1)) addSorting(table);
+      if (!grouped.has(table) && count(table) >= MIN_FILTERED) addFilter([table], table, "Filter rows");
     }
   }
 
@@ -145,12 +188,13 @@
     const boxes = [...list.children].map((item, place) => {
       const box = make("input", { type: "checkbox", checked: true });
       box.addEventListener("change", () => {
-        for (const each of document.querySelectorAll(`section [data-model="${place}"]`)) each.hidden = !box.checked;
+        const mine = document.querySelectorAll(`section [data-model="${place}"]`);
+        for (const each of mine) each.toggleAttribute("hidden", !box.checked); // parts of pictures have no property for it
         document.querySelectorAll("table.card").forEach(tidy);
       });
       return make("label", {}, box, item.querySelector(".swatch").cloneNode(), item.querySelector("b").cloneNode(true));
     });
-    const legend = make("legend", {}, "Show in every table and section");
+    const legend = make("legend", {}, "Show in every table, figure and section");
     list.after(make("fieldset", { className: "picker" }, legend, ...boxes));
   }
 
@@ -173,7 +217,8 @@
   function addPointing() {
     for (const template of document.querySelectorAll("template.points")) {
       const figure = template.closest("figure");
-      const svg = figure.querySelector("svg");
+      const { model } = template.dataset;
+      const svg = figure.querySelector(model === undefined ? "svg" : `[data-model="${model}"] svg`);
       const [samples, all] = [template.content.children, [...svg.querySelectorAll("path.specks")].flatMap(points)];
       if (all.length === 0 || all.length % samples.length !== 0) continue; // a point was left out: which is not known
       const shown = make("div", { className: "pointed", hidden: true });
@@ -191,8 +236,11 @@
     }
   }
 
-  addSwitch();
-  addTableTools();
-  addPicker();
-  addPointing();
+  if (chosen()) root.dataset.theme = chosen(); // before anything is painted: the script stands in the head
+  document.addEventListener("DOMContentLoaded", () => {
+    addSwitch();
+    addTableTools();
+    addPicker();
+    addPointing();
+  });
 })();

@@ -1,5 +1,6 @@
 """The catalogue: complete entries, published prompts, and the size that the protocol has."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,11 @@ def test_entries_are_complete_and_repositories_are_of_one_entry() -> None:
         assert entry.n_captions is None or entry.kind == "retrieval"
         assert entry.n_items is None or entry.kind in ("contrasts", "attacks")
         assert all(0 < chance < 1 for chance in entry.chance.values())
+
+
+def test_every_entry_names_a_paper_and_its_year() -> None:
+    for entry in catalogue().values():
+        assert re.search(r", .+\b(19|20)\d\d\b", entry.cite), entry.name
 
 
 def test_every_source_says_how_it_is_to_be_had() -> None:

@@ -3,14 +3,17 @@
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clipbench.compare import compare
 from clipbench.data import catalogue
 from clipbench.errors import UsageError
 from clipbench.export import FORMATS
 from clipbench.export.clip_benchmark import DATASETS
+from clipbench.foreign_results import Values, open_results
 from clipbench.result import EvaluationRecord, Metric, Run
 
 MakeRun = Callable[..., Run]
@@ -112,6 +115,42 @@ def test_a_data_set_of_the_hub_loses_what_stands_before_its_name(make_run: MakeR
     data = "hf:clip-benchmark/wds_vtab-cifar10"
     run = make_run(evaluations=[record("zero-shot", data, fractions(acc1=0.5))])
     assert json.loads(render([run]).content)[0]["dataset"] == "vtab/cifar10"
+
+
+def test_what_is_read_back_has_the_names_and_values_that_the_run_had(
+    make_run: MakeRun, record: Record, tmp_path: Path
+) -> None:
+    both = fractions(text_acc=0.3, image_acc=0.2, group_acc=0.1)
+    found = [
+        record("zero-shot", "scenes", fractions(**{"kind/acc1": 0.9, "kind/acc5": 1.0, "colour_kind/acc1": 0.8})),
+        record("zero-shot", "cifar-10", fractions(acc1=0.5, mean_per_class_recall=0.4)),
+        record("zero-shot", "hf:org/birds", fractions(**{"kind/acc1": 0.7})),
+        record("retrieval", "coco", fractions(**{"image_retrieval_recall@1": 0.3, "text_retrieval_recall@10": 0.6})),
+        record("composition", "scenes", {f"{s}/{n}": m for s in ("swap_att", "count") for n, m in both.items()}),
+        record("composition", "sugarcrepe", fractions(**{"add_att/text_acc": 0.6, "swap_obj/text_acc": 0.7})),
+        record("composition", "winoground", both),
+        record("composition", "my/folder", fractions(**{"a/text_acc": 0.25})),
+    ]
+    run = make_run(evaluations=found)
+    rendered = render([run])
+    (tmp_path / "all.json").write_bytes(rendered.content)
+    (tmp_path / "each").mkdir()
+    for name, content in rendered.parts.items():
+        (tmp_path / "each" / name).write_bytes(content)
+    expected = {name: metric.value for name, metric in run.metrics.items()}
+    for place in ("all.json", "each"):
+        back = open_results(tmp_path / place)
+        assert isinstance(back, Values) and back.values == expected and back.notes == []
+        assert {each.value for each in compare(run, back).differences} == {0.0}
+    assert rendered.notes == []
+
+
+def test_a_name_that_is_not_read_back_is_told(make_run: MakeRun, record: Record) -> None:
+    run = make_run(evaluations=[record("zero-shot", "hf:clip-benchmark/wds_vtab-cifar10", fractions(acc1=0.5))])
+    (note,) = render([run]).notes
+    assert note == (
+        "zero-shot@hf:clip-benchmark/wds_vtab-cifar10 is called vtab/cifar10 there, and read back as zero-shot@cifar-10"
+    )
 
 
 def test_file_names_stay_in_their_folder(make_run: MakeRun, record: Record, hostile: str) -> None:

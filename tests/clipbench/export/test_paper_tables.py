@@ -106,6 +106,53 @@ def test_latex_says_the_same_as_markdown(make_run: MakeRun) -> None:
     assert notes == ["retrieval@coco: vit-b-32: unavailable: no folder coco: clipbench data get coco"]
 
 
+def wide(make_run: MakeRun, record: Record, n_models: int, n_metrics: int = 32) -> list[Run]:
+    """Return runs with more metrics than a page holds, which have long names, long units and wide intervals."""
+    runs = []
+    for model in range(n_models):
+        values = [-2 - (model * n_metrics + k) / 1000 for k in range(n_metrics)]
+        metrics = {
+            f"image_text_calibration_{'of_all_' * (k % 2)}error@{k}": Metric(
+                value=value, low=value - 0.5, high=value + 0.5, n=2000, unit="squared distance"
+            )
+            for k, value in enumerate(values)
+        }
+        metrics["bare"] = Metric(value=0.5, n=100 + model, chance=0.25, reason="no interval: " + "of many words " * 9)
+        ref = f"runs/finetune-of-vit/step-{model}000"
+        runs.append(make_run(f"run{model}", model={"ref": ref}, evaluations=[record("modality-gap", "d", metrics)]))
+    return runs
+
+
+@pytest.mark.parametrize("n_models", [1, 2, 5])
+def test_of_a_table_that_leaves_the_page_each_number_is_in_one_of_its_parts(
+    make_run: MakeRun, record: Record, n_models: int
+) -> None:
+    runs = wide(make_run, record, n_models)
+    text = latex(*runs)
+    labels = re.findall(r"\\label\{(.*)\}", text)
+    assert len(set(labels)) == len(labels) == text.count(r"\begin{table}") == text.count(r"\bottomrule") > 1
+    assert text.count("continued") == len(labels) - 1
+    plain = text.replace("$-$", "-")
+    for run in runs:
+        for name, metric in run.result.evaluations[0].metrics.items():
+            if metric.value is not None and metric.low is not None and metric.high is not None:
+                interval = f"{{[}}{metric.low:.4f}, {metric.high:.4f}]"
+                assert (plain.count(f"& {metric.value:.4f} "), plain.count(interval)) == (1, 1), name
+    assert text.count("no interval: of many words") == len(re.findall(r"raggedright bare &", text))
+
+
+@pytest.mark.skipif(XELATEX is None, reason="needs xelatex, to compile the table")
+@pytest.mark.parametrize("n_models", [1, 2, 5])
+def test_tables_stay_on_the_page(make_run: MakeRun, record: Record, tmp_path: Path, n_models: int) -> None:
+    (tmp_path / "table.tex").write_text(latex(*wide(make_run, record, n_models)), encoding="utf-8")
+    main = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n\\input{table}\n\\end{document}\n"
+    (tmp_path / "main.tex").write_text(main)
+    command = [str(XELATEX), "-interaction=nonstopmode", "-no-pdf", "main.tex"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, errors="replace")
+    assert done.returncode == 0
+    assert not re.findall("Overfull.*|.*Float too large.*", done.stdout)
+
+
 def test_labels_of_tables_are_distinct(make_run: MakeRun, record: Record) -> None:
     found = [record("retrieval", "coco", {"r": Metric(value=0.5, n=3)}, params={"k": k}) for k in (1, 2)]
     assert re.findall(r"\\label\{(.*)\}", latex(make_run(evaluations=found))) == [

@@ -270,7 +270,7 @@ TABLE = {
         chance=lambda g: 0.5,
     ),
 }
-NOT_METRICS = {"class_scores", "cross_ranks", "group_ranks"} | {
+NOT_METRICS = {"class_scores", "cross_answers", "cross_ranks", "group_answers", "group_ranks"} | {
     "bin_middles",
     "cosine_histogram",
     "pair_geometry",

@@ -12,12 +12,15 @@ from clipbench import arrays
 from clipbench.arrays import pair_scores, unit
 from clipbench.errors import DataError, UsageError
 from clipbench.metrics import (
+    Answers,
     GroupRanks,
     Ranks,
     chance_ranks,
     chance_recall_at_k,
+    cross_answers,
     cross_ranks,
     expected_rank,
+    group_answers,
     group_ranks,
     ranking,
     recall_at_k,
@@ -69,6 +72,18 @@ def naive_group_ranks(vectors: np.ndarray, groups: np.ndarray) -> GroupRanks:
     return GroupRanks(np.array(queries), Ranks(*np.array(found).T), np.array(n_positives))
 
 
+def one_answer(scores: np.ndarray, positives: np.ndarray) -> tuple[int, float, int, float]:
+    """The best positive and what came first, of equals the first, as a reader of the whole list would say."""
+    ordered = sorted(range(len(scores)), key=lambda item: (-scores[item], item))
+    right = next(item for item in ordered if positives[item])
+    return right, scores[right], ordered[0], scores[ordered[0]]
+
+
+def assert_answers(found: Answers, expected: list[tuple[int, float, int, float]]) -> None:
+    for name, column in zip(("right", "right_score", "first", "first_score"), zip(*expected, strict=True), strict=True):
+        np.testing.assert_array_equal(getattr(found, name), column, err_msg=name)
+
+
 def assert_same(found: Ranks, expected: Ranks) -> None:
     for name, left, right in zip(Ranks._fields, found, expected, strict=True):
         np.testing.assert_array_equal(left, right, err_msg=name)
@@ -108,6 +123,49 @@ def test_group_ranks_agree_with_the_full_matrix(
     assert_same(found.ranks, expected.ranks)
     np.testing.assert_array_equal(found.queries, expected.queries)
     np.testing.assert_array_equal(found.n_positives, expected.n_positives)
+
+
+@pytest.mark.parametrize("make", [coarse, smooth])
+@pytest.mark.parametrize(("n_images", "n_texts", "dim"), [(1, 1, 3), (1, 5, 3), (30, 30, 4), (40, 200, 5)])
+@pytest.mark.parametrize("block_elements", [1, 500, 1 << 23])
+def test_what_came_first_is_what_the_sorted_matrix_has_first(
+    make: object, n_images: int, n_texts: int, dim: int, block_elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
+    assert callable(make)
+    images, texts, text_image = make(n_images, dim, 0), make(n_texts, dim, 1), pairing(n_images, n_texts, 2)
+    scores = (images.astype(np.float64) @ texts.astype(np.float64).T).astype(np.float32)
+    by_image, by_text = cross_answers(images, texts, text_image)
+    assert_answers(by_image, [one_answer(scores[row], text_image == row) for row in range(n_images)])
+    own = [np.arange(n_images) == image for image in text_image]
+    assert_answers(by_text, [one_answer(scores[:, row], own[row]) for row in range(n_texts)])
+
+
+@pytest.mark.parametrize("make", [coarse, smooth])
+@pytest.mark.parametrize("block_elements", [1, 500, 1 << 23])
+def test_what_came_first_within_one_kind_is_never_the_query_itself(
+    make: object, block_elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
+    assert callable(make)
+    vectors, groups = make(60, 4, 3), np.random.default_rng(4).integers(25, size=60)
+    scores = (vectors.astype(np.float64) @ vectors.astype(np.float64).T).astype(np.float32)
+    np.fill_diagonal(scores, -9)
+    found, mates = group_answers(vectors, groups), groups[:, None] == groups[None, :]
+    np.fill_diagonal(mates, False)
+    assert found.queries.tolist() == [row for row in range(60) if mates[row].any()] and len(found.queries) < 60
+    assert_answers(found.answers, [one_answer(scores[row], mates[row]) for row in found.queries])
+
+
+def test_of_equals_the_first_in_the_data_is_named_and_a_hit_is_its_own_first() -> None:
+    constant = unit(np.ones((1, 8), np.float32))
+    by_image, by_text = cross_answers(constant.repeat(3, axis=0), constant.repeat(4, axis=0), np.array([2, 0, 1, 0]))
+    assert by_image.right.tolist() == [1, 2, 0] and by_image.first.tolist() == [0, 0, 0]
+    assert by_text.right.tolist() == [2, 0, 1, 0] and by_text.first.tolist() == [0, 0, 0, 0]
+    axes = np.eye(4, dtype=np.float32)
+    for found in cross_answers(axes, axes, np.arange(4)):
+        np.testing.assert_array_equal(found.first, found.right)
+        np.testing.assert_array_equal(found.first_score, found.right_score)
 
 
 def test_the_coarse_vectors_hold_ties_of_every_kind() -> None:

@@ -1,0 +1,202 @@
+"""The galleries of what was looked for among many and came too late, and of facts in long captions that were misjudged."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+from clipbench_reports import format as fmt
+from clipbench_reports.evidence import Evidence, Unasked
+from clipbench_reports.failures import Make
+from clipbench_reports.gallery import (
+    Cosines,
+    Fact,
+    Failing,
+    Gallery,
+    Picture,
+    gallery,
+    known,
+    note,
+    numbers,
+    one_picture,
+    pictures,
+    told_apart,
+    whole,
+    words,
+)
+from clipbench_reports.pictures import Room
+
+
+class Search(NamedTuple):
+    """What a direction of retrieval calls its failures, and the columns that show them."""
+
+    title: str
+    asked: str = ""
+    """What the query says."""
+    right: str = ""
+    """What the best right item says, as the next what came first; nothing where pictures show it."""
+    chosen: str = ""
+    pictures: tuple[tuple[str, str], ...] = (("", "image"),)
+    """Roles and columns."""
+
+
+SEARCHES = {
+    "image_retrieval": Search(
+        title="Captions that did not find their picture",
+        asked="caption",
+        pictures=(("Right", "image"), ("Came first", "chosen_image")),
+    ),
+    "text_retrieval": Search(
+        title="Pictures that did not find their caption", right="caption", chosen="chosen_caption"
+    ),
+    "image_image": Search(
+        title="Pictures that did not find another of their class",
+        asked="label",
+        chosen="chosen_label",
+        pictures=(("Query", "image"), ("Right", "right_image"), ("Came first", "chosen_image")),
+    ),
+    "text_text": Search(
+        title="Captions that did not find another of their picture",
+        asked="caption",
+        right="right_caption",
+        chosen="chosen_caption",
+    ),
+}
+TERMS = {"caption": "Caption", "label": "Class"}
+"""What the words of a query are called."""
+RECORDED = {
+    "caption": "the caption",
+    "right_caption": "the right caption",
+    "right_image": "the right picture",
+    "chosen_caption": "what came first instead",
+    "chosen_image": "what came first instead",
+    "right_cosine": "the two cosines",
+}
+"""What the columns say that older runs did not record."""
+
+
+def unfound(direction: str) -> Make:
+    """Return what makes the gallery of the queries of one direction whose right answer did not come first.
+
+    The worst is the one with the widest margin of cosines; in an older run, which recorded none, the one that came last.
+    """
+    search = SEARCHES[direction]
+
+    def make(evidence: Evidence, room: Room) -> Gallery:
+        if not evidence.has_column(f"{direction}_rank"):
+            raise Unasked(direction)
+        queries = _Queries(evidence, direction)
+        shown = {search.asked, search.right, search.chosen, *(name for _, name in search.pictures), "right_cosine"}
+        told = "Margin: the cosine of the right answer less that of what came first." if queries.has_cosines else ""
+        failing = Failing(
+            title=search.title,
+            note=note(evidence, told, {name: what for name, what in RECORDED.items() if name in shown}),
+            wrong=queries.rank > 1,
+            margin=queries.cosines.margin if queries.has_cosines else -queries.rank,
+            facts=queries.facts,
+            pictures=queries.pictures,
+        )
+        return gallery(failing, room)
+
+    return make
+
+
+def misjudged(evidence: Evidence, room: Room) -> Gallery:
+    """Return the items of the position probe in which the false statement was preferred, by the widest margin.
+
+    Raises:
+        Unasked: the data have no such items.
+        Lacking: all were judged right.
+    """
+    if not evidence.has_column("place"):
+        raise Unasked("position")
+    margin = np.where(_is_of(evidence, "position"), numbers(evidence, "margin"), np.nan)
+    true, false = (whole(evidence, name) if evidence.has_column(name) else [] for name in ("caption", "chosen_caption"))
+    place, token, cosines = words(evidence, "place"), _tokens(evidence, "fact_token"), Cosines.of(evidence, margin)
+
+    def facts(row: int) -> list[Fact]:
+        right, chosen, by = cosines.told(row)
+        one, other = told_apart(true[row], false[row]) if true and false else ("", "")
+        at = f"{place[row]}, token {token[row]}" if _at(token, row) else place[row]
+        return [Fact("True", one, right), Fact("Preferred", other, chosen), Fact("Margin", "", by), Fact("Place", at)]
+
+    failing = Failing(
+        title="Facts that were judged wrong",
+        note=note(
+            evidence,
+            "Margin: the cosine of the true caption less that of the false one, which says one thing otherwise. "
+            "Ties, as of a fact beyond the window, are left out.",
+            {name: RECORDED.get(name, "") for name in ("caption", "right_cosine")},
+        ),
+        wrong=margin < 0,
+        margin=margin,
+        facts=facts,
+        pictures=one_picture(
+            evidence, lambda row: f"The picture of a statement that stands {place[row]} in its caption."
+        ),
+    )
+    return gallery(failing, room)
+
+
+class _Queries:
+    """What is shown of the queries of one direction."""
+
+    def __init__(self, evidence: Evidence, direction: str) -> None:
+        self._search = search = SEARCHES[direction]
+        self._evidence = evidence
+        self.rank = np.where(_is_of(evidence, direction), numbers(evidence, f"{direction}_rank"), np.nan)
+        margin = f"{direction}_margin"
+        self.has_cosines = evidence.has_column(margin)
+        self.cosines = Cosines.of(evidence, numbers(evidence, margin) if self.has_cosines else self.rank * np.nan)
+        self._asked, self._right, self._chosen = (
+            known(evidence, name) for name in (search.asked, search.right, search.chosen)
+        )
+        self._tokens, self._lost = (_tokens(evidence, f"{direction}/{name}") for name in ("n_tokens", "tokens_lost"))
+
+    def facts(self, row: int) -> list[Fact]:
+        right, first, margin = self.cosines.told(row)
+        at = f"at rank {fmt.significant(float(self.rank[row]))}{', tied' if self._is_tied(row) else ''}"
+        tokens, lost = _at(self._tokens, row), _at(self._lost, row)
+        unread = f", {lost} of them not read" if lost not in ("", "0") else ""
+        return [
+            Fact(TERMS.get(self._search.asked, ""), _at(self._asked, row)),
+            Fact("Right", _at(self._right, row), right, at),
+            *([] if self._is_tied(row) else [Fact("Came first", _at(self._chosen, row), first)]),
+            Fact("Margin", "", margin),
+            Fact("Tokens", f"{tokens}{unread}" if tokens else ""),
+        ]
+
+    def pictures(self, row: int) -> list[Picture]:
+        """Return the pictures of a query; of one that ties for the first place, not itself once more."""
+        roles = [(role, name) for role, name in self._search.pictures if self._evidence.has_column(name)]
+        if self._is_tied(row):
+            roles = [(role, name) for role, name in roles if role != "Came first"]
+        return pictures(
+            self._evidence, *((role if len(roles) > 1 else "", name) for role, name in roles), say=self._say
+        )(row)
+
+    def _say(self, row: int, role: str) -> str:
+        if role == "Came first":
+            return "What came first instead."
+        of = f" of {fmt.named(self._asked[row])}" if _at(self._asked, row) else ""
+        return f"The picture{of}; the right answer came at rank {fmt.significant(float(self.rank[row]))}."
+
+    def _is_tied(self, row: int) -> bool:
+        """Return whether the right answer has the highest score, as others do."""
+        right, chosen = self.cosines.right, self.cosines.chosen
+        return right is not None and chosen is not None and bool(right[row] == chosen[row])
+
+
+def _is_of(evidence: Evidence, direction: str) -> Bool[np.ndarray, " n"]:
+    return np.array([way == direction for way in words(evidence, "direction")])
+
+
+def _tokens(evidence: Evidence, name: str) -> list[str]:
+    """Return a column of numbers of tokens in words, or nothing where the run did not keep it."""
+    if not evidence.has_column(name):
+        return []
+    return [fmt.count(n) if np.isfinite(n) else "" for n in numbers(evidence, name).tolist()]
+
+
+def _at(column: list[str], row: int) -> str:
+    return column[row] if column else ""

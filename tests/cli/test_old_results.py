@@ -1,0 +1,220 @@
+"""Runs of older releases, kept as they were written, and damaged ones, through every command that reads runs."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from clipbench.cli import main
+from clipbench.export import FORMATS
+from clipbench.result import SCHEMA_VERSION
+
+RESULTS = Path(__file__).parents[1] / "fixtures" / "results"
+OLD = sorted(path.parent for path in RESULTS.glob("version-*/*/result.json"))
+FIRST = RESULTS / "version-1" / "first"
+COMMANDS = (
+    ("show", "old"),
+    ("report", "old", "-o", "report.html"),
+    ("compare", "old", "old"),
+    ("plot", "scorecard", "old", "-o", "figure.svg"),
+    *(("export", "old", "--to", form, "-o", f"file{FORMATS[form].suffixes[0]}") for form in FORMATS),
+)
+
+
+class Done(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Done]
+Damage = Callable[[Callable[[dict[str, Any]], None]], Path]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Return a function that gives clipbench some arguments."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+
+    def run(*arguments: str | Path) -> Done:
+        with pytest.raises(SystemExit) as end:
+            main([str(each) for each in arguments])
+        captured = capsys.readouterr()
+        return Done(int(end.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def damage(tmp_path: Path) -> Damage:
+    """Return a function that changes the result of a copy of a run, `old` in the current folder."""
+
+    def change(how: Callable[[dict[str, Any]], None], folder: Path = FIRST) -> Path:
+        shutil.copytree(folder, tmp_path / "old")
+        data = json.loads((tmp_path / "old/result.json").read_text())
+        how(data)
+        (tmp_path / "old/result.json").write_text(json.dumps(data))
+        return tmp_path / "old"
+
+    return change
+
+
+def acc1(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the first metric of a result."""
+    found: dict[str, Any] = data["evaluations"][0]["metrics"]["acc1"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def now(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run made now, of the vectors that the old runs are of."""
+    folder = tmp_path_factory.mktemp("now")
+    before = Path.cwd()
+    os.chdir(RESULTS / "version-1")
+    try:
+        with pytest.raises(SystemExit) as end:
+            main([
+                "run", "--model", "embeddings:vectors.npz", "--tasks", "zero-shot,modality-gap",
+                "--no-report", "--quiet", "--out", str(folder / "run"),
+            ])  # fmt: skip
+    finally:
+        os.chdir(before)
+    assert not end.value.code
+    return folder / "run"
+
+
+def test_each_schema_version_has_a_run_of_each_of_its_shapes() -> None:
+    assert {path.parent.name for path in OLD} == {f"version-{number}" for number in range(1, SCHEMA_VERSION + 1)}
+    keys = [set(acc1(json.loads((path / "result.json").read_text()))) for path in OLD if path.parent == FIRST.parent]
+    assert sorted(map(len, keys)) == [10, 11, 13]  # published values came with one release, column and influence later
+
+
+@pytest.mark.parametrize("old", OLD, ids=lambda path: path.name)
+def test_an_old_run_is_shown_reported_drawn_exported_and_compared_with_itself(call: Call, old: Path) -> None:
+    shutil.copytree(old, "old")
+    for command in COMMANDS:
+        done = call(*command)
+        assert done.status == 0, (command, done)
+        assert "damaged" not in done.err
+    assert "50.0 %  [25.4, 74.6]  chance 33.3 %  n 12" in call("show", "old").out
+    page = Path("report.html").read_text()
+    assert "25.4 to 74.6" in page and "damaged" not in page
+    rows = Path("file.csv").read_text().splitlines()
+    assert sum(",acc1,0.5,0.25" in row for row in rows) == 1
+
+
+@pytest.mark.parametrize("old", OLD, ids=lambda path: path.name)
+def test_an_old_run_is_tested_against_one_made_now_sample_by_sample(call: Call, old: Path, now: Path) -> None:
+    for sides in ((old, now), (now, old)):
+        done = call("compare", *sides, "--format", "json")
+        assert done.status == (3 if old.name == "first" else 0)  # 3: not all could be compared
+        (found,) = json.loads(done.out)["comparisons"]
+        metrics = {each["name"]: each for each in found["differences"]}
+        assert metrics["acc1"]["n"] == 12 and metrics["acc1"]["test"] == "exact McNemar, 0 gained and 0 lost"
+        assert metrics["acc1"]["verdict"] == "no evidence" and metrics["acc1"]["value"] == 0
+        assert metrics["ece"]["test"] == "no test: no column of the samples is recorded that the value is the mean of"
+        told = " ".join([*(each["reason"] for each in found["refused"]), *found["notes"]])
+        assert ("task version" in told) == (old.name == "first")
+        assert ("modality-gap@embeddings is not compared: only the" in told) == (old.name == "published")
+
+
+def test_of_two_old_runs_what_cannot_be_tested_says_why(call: Call) -> None:
+    (found,) = json.loads(call("compare", FIRST, FIRST, "--format", "json").out)["comparisons"]
+    (test,) = {each["test"] for each in found["differences"]}
+    assert test == "no test: no column of the samples is recorded that the value is the mean of"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_newer_schema_is_refused_in_one_line(call: Call, damage: Damage, command: tuple[str, ...]) -> None:
+    damage(lambda data: data.update(schema_version=SCHEMA_VERSION + 1, evaluations="of another kind"))
+    done = call(*command)
+    assert done.status == 2 and done.err.count("\n") == 1
+    assert f"has schema version {SCHEMA_VERSION + 1}, expected 1 to {SCHEMA_VERSION}: update clipbench" in done.err
+    assert sorted(path.name for path in Path().iterdir()) == ["old"]
+
+
+WRONG: tuple[tuple[Callable[[dict[str, Any]], None], str], ...] = (
+    (lambda data: data["evaluations"][0]["metrics"].update(acc1=[1]), r"metrics.acc1 is [1], expected an object"),
+    (lambda data: acc1(data).update(value="high"), "evaluations[0].metrics.acc1.value is 'high', expected a number"),
+    (lambda data: acc1(data).update(n=12.5), "metrics.acc1.n is 12.5, expected a whole number"),
+    (lambda data: acc1(data).update(value=True), "metrics.acc1.value is True, expected a number"),
+    (lambda data: acc1(data).update(value=float("nan")), "metrics.acc1.value is nan, expected a number"),
+    (lambda data: acc1(data).update(n=10**30), "expected a whole number"),
+    (lambda data: data["evaluations"][0].update(status="done"), "status is 'done', expected one of ok, unavailable"),
+    (lambda data: data.update(evaluations={}), "evaluations is {}, expected a list"),
+    (lambda data: data["evaluations"][1].pop("dataset"), "evaluations[1].dataset is not there"),
+    (lambda data: data["evaluations"][0]["curves"]["reliability"]["x"].append(1), "numbers, expected as many of each"),
+    (lambda data: data.update(model="tiny"), "model is 'tiny', expected an object"),
+)
+
+
+@pytest.mark.parametrize(("how", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_a_value_of_another_type_is_named_with_its_place(
+    call: Call, damage: Damage, how: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    damage(how)
+    for command in (COMMANDS[0], COMMANDS[1], COMMANDS[2], COMMANDS[4]):
+        done = call(*command)
+        assert done.status == 2 and done.err.count("\n") == 1
+        assert message in done.err
+
+
+def test_a_number_beyond_all_numbers_is_none(call: Call, damage: Damage) -> None:
+    file = damage(lambda data: acc1(data).update(value=0.123456)) / "result.json"
+    file.write_text(file.read_text().replace("0.123456", "1e999"))
+    assert "metrics.acc1.value is inf, expected a number" in call("show", "old").err
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_run_that_was_not_finished_is_said_in_one_line(call: Call, command: tuple[str, ...]) -> None:
+    shutil.copytree(FIRST, "old")
+    Path("old/result.json").unlink()
+    done = call(*command)
+    assert done.status == 2 and done.err.count("\n") == 1
+    assert "no result.json in old" in done.err
+
+
+def broken_table(folder: Path) -> str:
+    (folder / "samples/zero-shot@own.parquet").write_bytes(b"PAR1 and no more")
+    return r"cannot read the samples of zero-shot@embeddings in old"
+
+
+def no_table(folder: Path) -> str:
+    (folder / "samples/zero-shot@own.parquet").unlink()
+    return "run old lacks zero-shot@own.parquet: the run is damaged, make it again"
+
+
+def broken_arrays(folder: Path) -> str:
+    file = folder / "arrays/modality-gap@own.npz"
+    file.write_bytes(file.read_bytes()[:700])
+    return "cannot read the arrays of modality-gap@embeddings in old"
+
+
+def no_arrays(folder: Path) -> str:
+    (folder / "arrays/modality-gap@own.npz").unlink()
+    return "run old lacks modality-gap@own.npz: the run is damaged, run again with --keep-arrays"
+
+
+@pytest.mark.parametrize("harm", [broken_table, no_table, broken_arrays, no_arrays])
+def test_the_report_says_which_file_is_missing_or_damaged_and_shows_the_rest(
+    call: Call, harm: Callable[[Path], str]
+) -> None:
+    shutil.copytree(FIRST, "old")
+    message = harm(Path("old"))
+    assert call("report", "old", "-o", "report.html").status == 0
+    page = Path("report.html").read_text()
+    assert message in page and "25.4 to 74.6" in page and "image_cone" in page
+
+
+@pytest.mark.parametrize("harm", [broken_table, no_table])
+def test_a_comparison_does_not_pass_over_a_table_that_cannot_be_read(call: Call, harm: Callable[[Path], str]) -> None:
+    shutil.copytree(FIRST, "old")
+    message = harm(Path("old"))
+    done = call("compare", FIRST, "old")
+    assert done.status == 2 and done.err.count("\n") == 1
+    assert message in done.err and not done.out

@@ -1,0 +1,122 @@
+"""The report of several models: their figures together, once for each label set, and what cannot be joined by model."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipbench.result import Run
+from clipbench_reports.html import write_report
+
+MakeRun = Callable[..., Run]
+FIGURES = {"e1": 3, "e2": 2, "e3": 6}
+"""Of zero-shot, retrieval and modality-gap, as the runs of these tests have them."""
+
+
+def sections(folder: Path, *runs: Run) -> dict[str, str]:
+    """Write the report of some runs, and return its sections by their anchors."""
+    write_report(runs, folder / "report.html")
+    body = (folder / "report.html").read_text(encoding="utf-8").partition("<body>")[2]
+    parts = body.replace("\N{NO-BREAK SPACE}", " ").split('<section aria-labelledby="')[1:]
+    return {part.partition('"')[0]: part for part in parts}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> list[Run]:
+    """Return the runs of two models."""
+    folder = tmp_path_factory.mktemp("models")
+    models = {name: {**parts.model, "ref": f"models/{name}"} for name in ("base", "tuned")}
+    made = []
+    for k, (name, model) in enumerate(models.items()):
+        rng = np.random.default_rng(k)
+        found = {
+            "zero-shot@scenes": parts.zero_shot(rng, parts.classes, n=200, skill=1 - k / 2),
+            "retrieval@scenes": parts.retrieval(rng, n=40, skill=1 - k / 2),
+            "modality-gap@scenes": parts.modality_gap(rng, n=60),
+        }
+        made.append(parts.write_run(folder / name, found, model=model))
+    return made
+
+
+@pytest.fixture(scope="module")
+def joint(tmp_path_factory: pytest.TempPathFactory, runs: list[Run]) -> dict[str, str]:
+    """Return the sections of the report of both."""
+    return sections(tmp_path_factory.mktemp("joint"), *runs)
+
+
+def by_model(section: str) -> list[str]:
+    """Return what is of all models, then what is of each."""
+    return re.split(r'<div data-model="\d">\s*<h3>', section)
+
+
+@pytest.fixture
+def small(make_run: MakeRun, parts: SimpleNamespace) -> list[Run]:
+    """Return the runs of two models that were asked one thing of few samples."""
+    found = {"retrieval@scenes": parts.retrieval(np.random.default_rng(0), n=30)}
+    return [make_run(found, name=name, model={**parts.model, "ref": name}) for name in ("base", "tuned")]
+
+
+def changed(run: Run, **changes: Any) -> Run:
+    """Return a run with its one evaluation changed."""
+    (found,) = run.result.evaluations
+    return replace(run, result=replace(run.result, evaluations=[replace(found, **changes)]))
+
+
+def test_the_figures_of_all_models_come_first_and_once(runs: list[Run], joint: dict[str, str], tmp_path: Path) -> None:
+    alone = sections(tmp_path, runs[0])
+    for anchor, n in FIGURES.items():
+        together, *models = by_model(joint[anchor])
+        assert alone[anchor].count("<figure") == together.count("<figure") == n and len(models) == 2
+        assert not any("<figure" in each for each in models)
+        assert all('class="finding"' in each for each in models)
+
+
+def test_the_title_of_a_joint_figure_has_the_number_of_each_model(runs: list[Run], joint: dict[str, str]) -> None:
+    tables = [run.samples(run.result.evaluations[0]) for run in runs]
+    shown = ["{:.1f} and {:.1f} %".format(*(100 * table[name].mean() for name in ("confidence", "acc1"))) for table in tables]  # fmt: skip
+    assert f"Sure and right on average: base {shown[0]}; tuned {shown[1]}." in joint["e1"]
+
+
+def test_what_only_some_models_have_is_named(small: list[Run], tmp_path: Path) -> None:
+    found = sections(tmp_path, small[0], changed(small[1], curves={}))["e1"]
+    assert "Not drawn for <bdi>tuned</bdi>: <bdi>no recall curve across images and captions was kept</bdi>." in found
+    together = by_model(found)[0]
+    assert together.count("<figure") == 2 and ">base</text>" in together
+
+
+def test_models_that_must_not_be_compared_have_figures_of_their_own(small: list[Run], tmp_path: Path) -> None:
+    found = sections(tmp_path, small[0], changed(small[1], params={"prompts": "other"}))["e1"]
+    assert "parameters not the same. Each has figures of its own." in found
+    together, *models = by_model(found)
+    assert "<figure" not in together and [each.count("<figure") for each in models] == [2, 2]
+
+
+def test_points_are_told_for_each_model_of_a_cloud(joint: dict[str, str]) -> None:
+    for place in range(2):
+        (told,) = re.findall(rf'<template class="points" data-model="{place}">(.*?)</template>', joint["e3"], re.DOTALL)
+        assert told.count("<bdi>pair-") == 60
+        cloud = joint["e3"].partition("<template")[0].rpartition("<figure")[2]
+        assert cloud.count(f'<div data-model="{place}"><svg') == 1 and cloud.count("specks image") == 2
+
+
+def test_a_figure_of_two_models_names_each_once_and_has_no_other_colours(joint: dict[str, str]) -> None:
+    recall = joint["e2"].split("<figure")[2]
+    assert recall.count(">base</text>") == recall.count(">tuned</text>") == 1
+    roles = {word for css in re.findall(r'class="([^"]*)"', recall) for word in css.split()}
+    assert {"m0", "m1", "chance"} <= roles and not roles & {"image", "text", "m2"}
+
+
+def test_every_label_set_is_drawn_of_all_models_together(
+    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    by_set = {"kind": parts.zero_shot(rng, parts.classes, n=60), "shape": parts.zero_shot(rng, parts.classes, n=60)}
+    both = [make_run({"zero-shot@mine": parts.side_by_side(by_set)}, name=name) for name in "ab"]
+    first, second = by_model(sections(tmp_path, *both)["e1"])[0].split('class="set">')[1:]
+    assert [each.count("<figure") for each in (first, second)] == [3, 3]
+    assert "<bdi>kind</bdi>" in first and "<bdi>shape</bdi>" in second

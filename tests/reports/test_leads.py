@@ -1,0 +1,102 @@
+"""Which model is ahead: told by the test of the pair, and by nothing else."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from clipbench.result import Metric, Run
+from clipbench_reports.groups import group
+from clipbench_reports.leads import leads
+
+MakeRun = Callable[..., Run]
+
+
+def hits(n_right: int, n: int = 200, name: str = "acc1", **changes: Any) -> dict[str, Any]:
+    """Return an evaluation in which the first ``n_right`` samples are right."""
+    column = (np.arange(n) < n_right).astype(np.float64)
+    metric = Metric(value=float(column.mean()), n=n, higher_is_better=True, column=name)
+    return {
+        "metrics": {name: metric},
+        "samples": {"sample_id": np.array([f"s{k}" for k in range(n)], object), name: column},
+        **changes,
+    }
+
+
+@pytest.fixture
+def told(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., list[tuple[str, str]]]:
+    """Return a function that tells the leads of models called a, b, c, ..., each of some evaluations."""
+
+    def make(*models: dict[str, Any]) -> list[tuple[str, str]]:
+        runs = [
+            make_run(found, name=letter, model={**parts.model, "ref": letter})
+            for letter, found in zip("abcdefgh", models, strict=False)
+        ]
+        return [(each.finding.mark, each.finding.text) for each in leads(group(runs))]
+
+    return make
+
+
+Told = Callable[..., list[tuple[str, str]]]
+
+
+def test_the_best_model_is_held_against_the_next_and_the_others_are_counted(told: Told) -> None:
+    ((mark, text),) = told(*({"zero-shot@birds": hits(n)} for n in (100, 160, 110)))
+    assert mark == "ahead"
+    assert text.startswith("zero-shot on birds, right class first: b is ahead with 80.0 %, c has 55.0 % (")
+    assert "difference 25.0 points, 95 % interval " in text and text.endswith("; a 50.0 %.")
+    ((_, text),) = told(*({"zero-shot@birds": hits(n)} for n in (100, 160, 110, 90)))
+    assert text.endswith("; the other 2: 50.0 % to 45.0 %.")
+
+
+@pytest.mark.parametrize("n_gained", [5, 6])  # McNemar: 2 / 2^5 is above 0.05, 2 / 2^6 below
+def test_no_model_is_called_ahead_that_the_test_does_not_tell_from_the_next(told: Told, n_gained: int) -> None:
+    ((mark, text),) = told({"zero-shot@birds": hits(100 + n_gained)}, {"zero-shot@birds": hits(100)})
+    p = scipy.stats.binomtest(n_gained, n_gained).pvalue
+    assert mark == ("ahead" if p <= 0.05 else "level")
+    assert ("no evidence either way" in text) == (p > 0.05)
+
+
+def test_many_sentences_are_corrected_for_their_number(told: Told) -> None:
+    names = ("zero-shot@birds", "zero-shot@dogs")
+    better, worse = ({name: hits(n) for name in names} for n in (106, 100))  # each p is 0.031, times two 0.0625
+    assert [mark for mark, _ in told(better, worse)] == ["level", "level"]
+
+
+def test_where_less_is_better_the_smallest_value_leads(told: Told) -> None:
+    def fooled(n: int) -> dict[str, Any]:
+        found = hits(n, name="attack_success")
+        metric = found["metrics"]["attack_success"]
+        return {**found, "metrics": {"attack_success": Metric(**{**vars(metric), "higher_is_better": False})}}
+
+    ((mark, text),) = told({"text-in-image@birds": fooled(150)}, {"text-in-image@birds": fooled(50)})
+    assert mark == "ahead" and "b is ahead with 25.0 %, a has 75.0 % (difference −50.0 points" in text
+
+
+def test_of_a_metric_without_a_direction_nobody_is_ahead(told: Told) -> None:
+    gap = {value: {"metrics": {"gap": Metric(value=value, n=9, unit="distance")}} for value in (0.5, 0.75)}
+    ((mark, text),) = told({"modality-gap@birds": gap[0.5]}, {"modality-gap@birds": gap[0.75]})
+    assert mark == "plain"
+    assert text == ("modality-gap on birds, distance of the two means: b 0.750, a 0.500 (neither direction is better).")
+
+
+def test_a_pair_that_cannot_be_tested_says_why(told: Told) -> None:
+    first, second = hits(150), hits(100)
+    second["samples"]["sample_id"] = np.array([f"t{k}" for k in range(200)], object)
+    ((mark, text),) = told({"zero-shot@birds": first}, {"zero-shot@birds": second})
+    assert mark == "plain" and "a 75.0 %, b 50.0 % (not tested: " in text and "sample" in text
+
+
+def test_a_first_metric_that_a_model_lacks_gives_way_to_the_next(told: Told) -> None:
+    both = hits(150) | {"metrics": {"acc5": Metric(value=None, reason="of 3 classes"), **hits(150)["metrics"]}}
+    ((_, text),) = told({"zero-shot@birds": both}, {"zero-shot@birds": hits(100)})
+    assert "right class first: a is ahead" in text
+
+
+def test_what_must_not_be_compared_or_has_one_model_has_no_lead(told: Told) -> None:
+    assert told({"zero-shot@birds": hits(150, params={"k": 1})}, {"zero-shot@birds": hits(100, params={"k": 2})}) == []
+    assert told({"zero-shot@birds": hits(150)}, {"zero-shot@birds": {"status": "failed", "reason": "no"}}) == []
+    assert told({"zero-shot@birds": {"metrics": {}}}, {"zero-shot@birds": {"metrics": {}}}) == []
