@@ -10,6 +10,24 @@ from types import ModuleType
 
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
+
+PACKAGES = ("clipbench", "clipbench_tasks", "clipbench_reports")
+
+
+def modules_with_shapes() -> list[str]:
+    """Return the modules that say shapes of arrays; the others call each other a million times and have none to check."""
+    found = []
+    for package in PACKAGES:
+        spec = importlib.util.find_spec(package)
+        assert spec is not None and spec.submodule_search_locations is not None, package
+        root = Path(spec.submodule_search_locations[0])
+        files = (file for file in root.rglob("*.py") if "from jaxtyping import" in file.read_text(encoding="utf-8"))
+        found += [".".join((package, *file.relative_to(root).with_suffix("").parts)) for file in files]
+    return found
+
+
+install_import_hook(modules_with_shapes(), "beartype.beartype")
 
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")  # how long an example takes says more of what else the machine does
