@@ -16,8 +16,9 @@ VALUES_ONLY = (
     "are the same is taken on trust"
 )
 
-Verdict = Literal["better", "worse", "different", "no evidence", "too small to matter"]
-"""``different``: a significant difference of a metric of which neither direction is better."""
+Verdict = Literal["better", "worse", "different", "no evidence", "not tested", "too small to matter"]
+"""``different``: a significant difference of a metric of which neither direction is better; ``not tested``: no test can be
+made of the metric (``Difference.test`` says why), which is less than no evidence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class Difference:
     detectable: float | None = None
     """The smallest true difference that a test at alpha of this metric alone would have found with 80 % power, by
     the standard error of the paired difference; None where the samples cannot tell."""
-    verdict: Verdict = "no evidence"
+    verdict: Verdict = "not tested"
     flips: Flips | None = None
     """For columns of zeros and ones, or of credits between them: which samples changed."""
 
@@ -192,7 +193,9 @@ def _judged(found: Sequence[Difference], options: CompareOptions) -> list[Differ
 def _verdict(each: Difference, options: CompareOptions) -> Verdict:
     if _is_too_small(each, options.smallest):
         return "too small to matter"
-    if each.p_adjusted is None or each.p_adjusted > options.alpha:
+    if each.p_adjusted is None:
+        return "not tested"
+    if each.p_adjusted > options.alpha:
         return "no evidence"
     if each.base.higher_is_better is None:
         return "different"

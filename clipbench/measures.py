@@ -60,6 +60,9 @@ class Statistic:
     higher_is_better: bool | None = True
     is_biased: bool = False
     """Resampling moves its mean, as it does that of a calibration error: the interval is put back on the value."""
+    influence: str | None = None
+    """Column of each sample's influence, where the statistic is a smooth function of means: two models are compared by
+    it."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         first, clusters = _defined(samples, self.columns[0])
@@ -74,7 +77,7 @@ class Statistic:
         value = self.function(rows)
         centre = value if self.is_biased else None
         interval = stats.bootstrap_interval(at, len(first), rng, clusters=clusters, recentre_on=centre)
-        return _metric(self, value, len(first), interval)
+        return replace(_metric(self, value, len(first), interval), influence=self.influence)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from clipbench.pairing import refusal
 
 HEADINGS = ("metric", "base", "candidate", "difference", "95 % interval", "p", "p (Holm)", "detectable", "verdict")
 """``detectable``: the smallest difference that so many samples find in 4 of 5 cases."""
-VERDICTS: tuple[Verdict, ...] = ("better", "worse", "different", "too small to matter", "no evidence")
+VERDICTS: tuple[Verdict, ...] = ("better", "worse", "different", "too small to matter", "no evidence", "not tested")
 NOUNS: dict[Status, tuple[str, str]] = {
     "regression": ("regression", "regressions"),
     "unmet": ("requirement not met", "requirements not met"),

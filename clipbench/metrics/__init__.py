@@ -9,6 +9,7 @@ from clipbench.metrics.classification import (
     class_scores,
     expected_calibration_error,
     mean_per_class_recall,
+    recall_influence,
     reliability,
     top_k_credit,
 )
@@ -133,6 +134,7 @@ __all__ = [
     "pair_geometry",
     "participation_ratio",
     "recall_at_k",
+    "recall_influence",
     "relative_gaps",
     "reliability",
     "removed_counts",

@@ -113,6 +113,21 @@ def mean_per_class_recall(credit: Float64[np.ndarray, " n"], labels: Int64[np.nd
     return float((np.bincount(labels, credit)[present] / counts[present]).mean())
 
 
+def recall_influence(credit: Float64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """Return the influence of each sample on ``mean_per_class_recall``: its derivative by the sample's weight, times n.
+
+    A sample's distance from its class's recall, weighted by how much of the mean the class's samples share; the sum
+    over each class is 0.
+
+    Example:
+        >>> recall_influence(np.array([1.0, 0.0, 1.0, 1.0]), np.array([0, 0, 2, 2]))  # (1/2 + 1) / 2
+        array([ 0.5, -0.5,  0. ,  0. ])
+    """
+    counts = np.bincount(labels)
+    recall = np.bincount(labels, credit) / np.maximum(counts, 1)
+    return (credit - recall[labels]) * (len(labels) / (np.count_nonzero(counts) * counts[labels]))
+
+
 class Reliability(NamedTuple):
     """What a reliability diagram shows: equal-width bins (l, u] of confidence, the first of which holds 0 too."""
 

@@ -153,7 +153,7 @@ def _told(comparison: Comparison, place: int) -> list[Told]:
                 Told(
                     glyph=GLYPHS[verdict],
                     verdict=verdict,
-                    count=_counted(found),
+                    count=tally(found),
                     named=[
                         (f"{each.evaluation}/{each.name}", typeset(cells(each).difference), anchors[each.evaluation])
                         for each in named
@@ -162,12 +162,6 @@ def _told(comparison: Comparison, place: int) -> list[Told]:
                 )
             )
     return lines
-
-
-def _counted(found: Sequence[Difference]) -> str:
-    """Return how many metrics have a verdict; where there is no evidence, how many no test can be made of."""
-    n_untested = sum(each.p_value is None for each in found)
-    return tally(found) + (f", {n_untested} of them without a test" if n_untested else "")
 
 
 def _doubt(each: Difference) -> float:
@@ -205,7 +199,7 @@ def _figures(comparison: Comparison, names: tuple[str, str]) -> dict[str, Figure
             detail=" ".join(
                 f"{each.name} {typeset(cells(each).difference)}, {each.verdict}."
                 for each in shown
-                if each.verdict != "no evidence"
+                if each.verdict not in ("no evidence", "not tested")
             ),
         )
     return found

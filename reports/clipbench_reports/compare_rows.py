@@ -8,7 +8,7 @@ from clipbench.compare import Comparison, Difference, Verdict
 from clipbench.compare_formats import Cells, by_evaluation, cells
 from clipbench_reports.words import describe
 
-ORDER: tuple[Verdict, ...] = ("worse", "better", "different", "too small to matter", "no evidence")
+ORDER: tuple[Verdict, ...] = ("worse", "better", "different", "too small to matter", "no evidence", "not tested")
 """What a reader looks for first; a table is sorted by it."""
 GLYPHS: Mapping[Verdict, str] = {
     "worse": "▲",
@@ -16,6 +16,7 @@ GLYPHS: Mapping[Verdict, str] = {
     "different": "■",
     "too small to matter": "≈",
     "no evidence": "○",
+    "not tested": "–",
 }
 """The marks of the report's findings: what is filled is a finding, what is hollow is none."""
 

@@ -21,6 +21,7 @@ from clipbench.metrics import (
     class_scores,
     expected_calibration_error,
     mean_per_class_recall,
+    recall_influence,
     reliability,
     top_k_credit,
 )
@@ -135,6 +136,7 @@ def _single_label(
         "chosen_cosine": scores.top.astype(np.float64),
         "tied": (scores.tied > 0).astype(np.float64),
     }
+    samples["mean_per_class_recall_influence"] = recall_influence(samples["acc1"], labels)
     if n_classes <= 5:
         del samples["acc5"]
     majority = Fixed(
@@ -158,7 +160,10 @@ def _measures(n_classes: int) -> dict[str, Measure]:
         "acc1": Mean(column="acc1", chance=1 / n_classes),
         "acc5": Mean(column="acc5", chance=5 / n_classes) if enough else few,
         "mean_per_class_recall": Statistic(
-            function=_mean_per_class_recall, columns=("acc1", "class"), chance=1 / n_classes
+            function=_mean_per_class_recall,
+            columns=("acc1", "class"),
+            chance=1 / n_classes,
+            influence="mean_per_class_recall_influence",
         ),
         "ece": Statistic(
             function=_calibration_error, columns=("confidence", "acc1"), higher_is_better=False, is_biased=True

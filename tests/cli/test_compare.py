@@ -89,7 +89,7 @@ def test_without_a_gate_a_worse_candidate_is_told_and_does_not_fail(compare: Com
     done = compare("base", "worse")
     assert (done.status, done.err) == (0, "")
     assert done.out.splitlines()[0] == "worse against base"
-    assert done.out.splitlines()[-1] == "1 worse, 1 without evidence either way"
+    assert done.out.splitlines()[-1] == "1 worse, 1 not tested"
 
 
 @pytest.mark.parametrize(

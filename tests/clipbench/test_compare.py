@@ -350,7 +350,7 @@ def test_a_smooth_value_that_no_sample_moves_has_no_test() -> None:
     runs = [held(evaluation({"gap": Metric(value=0.5, influence="i")}, {"i": np.zeros(5)})) for _ in range(2)]
     (found,) = differences(*runs)
     assert found.test == "no test: the delta method has no width here: no sample moves the value"
-    assert (found.p_value, found.detectable, found.verdict) == (None, None, "no evidence")
+    assert (found.p_value, found.detectable, found.verdict) == (None, None, "not tested")
 
 
 def test_a_metric_without_a_column_is_not_tested_and_not_counted_among_the_tested() -> None:

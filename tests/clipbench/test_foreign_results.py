@@ -379,7 +379,7 @@ def test_a_run_is_held_beside_values_without_interval_or_test(tmp_path: Path, wr
     assert (difference.evaluation, difference.name) == ("zero-shot@imagenet", "acc1")
     assert difference.value == pytest.approx(0.035)
     assert (difference.low, difference.high, difference.p_value, difference.detectable) == (None, None, None, None)
-    assert (difference.test, difference.verdict) == ("no test: only values are known", "no evidence")
+    assert (difference.test, difference.verdict) == ("no test: only values are known", "not tested")
     assert difference.base.value == 0.665 and difference.base.higher_is_better is True
     assert difference.candidate.n == 50_000  # of a run, all stays known
     assert found.notes == [

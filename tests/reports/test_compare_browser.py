@@ -127,7 +127,7 @@ def test_differences_are_sorted_by_number_and_verdicts_by_weight_by_keyboard(
     table.get_by_role("button", name="Sort by p (Holm)").press("Enter")
     assert column(table, 5)[0] == "<0.0001" and column(table, 5)[-1].startswith("no test")
     table.get_by_role("button", name="Sort by Verdict").press("Enter")
-    assert [text.lstrip("▲○") for text in column(table, 8)] == ["worse"] * 6 + ["no evidence"]
+    assert [text.lstrip("▲–") for text in column(table, 8)] == ["worse"] * 6 + ["not tested"]
     for _ in range(2):
         table.get_by_role("button", name="Sort by Verdict").press("Enter")
     assert column(table, 3) == before

@@ -115,7 +115,7 @@ def test_a_row_has_both_values_the_difference_and_its_verdict(pair: Callable[...
     assert interval.startswith("[−") and p == "<0.0001" and detectable.endswith(" pp")
     assert (flips, verdict) == ("+1 −40", "▲worse")
     (gap,) = [row for row in words.rows if row and "gap" in row[0]]
-    assert gap[3:] == ["0.0000", "–", "no test1", "–", "", "○no evidence"]
+    assert gap[3:] == ["0.0000", "–", "no test1", "–", "", "–not tested"]
     assert re.search(r"No test: \w.*\.\n", words.text)
 
 
@@ -127,7 +127,7 @@ def test_the_verdict_stands_on_top(pair: Callable[..., list[Run]], tmp_path: Pat
         "▲Gate: 1 regression.",
         "▲Regression: zero-shot@birds/acc1",
         "▲1 worse: zero-shot@birds/acc1 −20.00 pp",
-        "○1 without evidence either way, 1 of them without a test",
+        "–1 not tested",
         "Every metric",
     ]
     places = [text.index(each) for each in order]
@@ -195,7 +195,7 @@ def test_the_overview_has_every_metric_of_every_candidate_and_its_links_lead_som
     rows = [row for row in words.rows if len(row) == 4]
     assert rows[0] == ["Metric", "Base:old", "new", "third"]
     assert rows[1][1:] == ["60.0\xa0%", "−20.00 pp▲worse", "+40.00 pp●better"]
-    assert rows[2][1:] == ["0.5000", "0.0000○no evidence", "not compared"]
+    assert rows[2][1:] == ["0.5000", "0.0000–not tested", "not compared"]
     ids = {attributes.get("id") for _, attributes in words.tags}
     links = [str(attributes["href"]) for tag, attributes in words.tags if tag == "a"]
     assert len(links) > 4 and {link.removeprefix("#") for link in links} <= ids

@@ -17,6 +17,7 @@ from clipbench.metrics import (
     class_scores,
     expected_calibration_error,
     mean_per_class_recall,
+    recall_influence,
     reliability,
     top_k_credit,
 )
@@ -102,6 +103,19 @@ def test_mean_per_class_recall_is_balanced_accuracy_where_nothing_is_tied() -> N
     is_present = np.isin(found.predicted, labels)
     predicted = np.where(is_present, found.predicted, (labels + 1) % 15)
     assert recall == pytest.approx(balanced_accuracy_score(labels, predicted), abs=1e-12)
+
+
+def test_the_influence_on_the_recall_is_its_derivative_by_the_weight_of_a_sample() -> None:
+    draws = np.random.default_rng(3)
+    labels, credit = draws.choice([0, 1, 1, 4], 40), draws.choice([0.0, 0.5, 1.0], 40)
+
+    def weighted(weights: np.ndarray) -> float:
+        means = [np.average(credit[labels == label], weights=weights[labels == label]) for label in np.unique(labels)]
+        return float(np.mean(means))
+
+    step = 1e-6
+    slopes = [(weighted(1 + step * row) - weighted(1 - step * row)) / (2 * step) for row in np.eye(40)]
+    assert recall_influence(credit, labels) == pytest.approx(40 * np.array(slopes), abs=1e-6)
 
 
 def test_mean_per_class_recall_weighs_classes_equally() -> None:

@@ -285,6 +285,7 @@ NOT_METRICS = {"class_scores", "cross_answers", "cross_ranks", "group_answers", 
     "chance_choices",
     "contrast_scores",
     "truth_groups",
+    "recall_influence",
 }
 """What rows of the table are made from, or compared with."""
 
