@@ -16,6 +16,9 @@ VALUES_ONLY = (
     "are the same is taken on trust"
 )
 
+RECORDED = ("column", "influence", "statistic")
+"""Fields of a metric that say which samples it is made of."""
+
 Verdict = Literal["better", "worse", "different", "no evidence", "not tested", "too small to matter"]
 """``different``: a significant difference of a metric of which neither direction is better; ``not tested``: no test can be
 made of the metric (``Difference.test`` says why), which is less than no evidence."""
@@ -157,14 +160,14 @@ def _of_pair(pair: Pair, tables: Tables, seed: int, alpha: float) -> Iterator[Di
         if other is None or metric.value is None or other.value is None:
             continue  # the notes tell of it
         interval, test = (stats.generator(seed, pair.base.name, name, what) for what in ("difference", "test"))
-        value = other.value - metric.value
-        found = paired(_with_column(metric, other), value, tables=tables, generators=Generators(interval, test))
+        generators = Generators(interval, test)
+        found = paired(_as_recorded(metric, other), _as_recorded(other, metric), tables=tables, generators=generators)
         yield Difference(
             evaluation=pair.base.name,
             name=name,
             base=metric,
             candidate=other,
-            value=value,
+            value=other.value - metric.value,
             low=found.interval.low,
             high=found.interval.high,
             n=found.n,
@@ -176,10 +179,10 @@ def _of_pair(pair: Pair, tables: Tables, seed: int, alpha: float) -> Iterator[Di
         )
 
 
-def _with_column(metric: Metric, other: Metric) -> Metric:
-    """Return a metric of an old run, which did not record its column, with that of the other: the task is the same."""
-    is_known = metric.column is not None or metric.influence is not None
-    return metric if is_known else replace(metric, column=other.column, influence=other.influence)
+def _as_recorded(metric: Metric, other: Metric) -> Metric:
+    """Return a metric of an old run, which did not record what it is made of, with what the other did: the task is one."""
+    is_known = any(each is not None for each in (metric.column, metric.influence, metric.statistic))
+    return metric if is_known else replace(metric, **{name: getattr(other, name) for name in RECORDED})
 
 
 def _judged(found: Sequence[Difference], options: CompareOptions) -> list[Difference]:

@@ -86,6 +86,8 @@ def clip_benchmark_name(dataset: str, task: str, language: str | None) -> tuple[
 
         >>> clip_benchmark_name("scenes/kind", "zeroshot_classification", "en")
         ('zero-shot@scenes', 'kind/')
+        >>> clip_benchmark_name("hf:org/flowers/kind", "zeroshot_classification", "en")
+        ('zero-shot@hf:org/flowers', 'kind/')
     """
     parts = dataset.split("/")
     while len(parts) > 1 and parts[0] in FOLDERS:

@@ -8,7 +8,6 @@ values without samples: these can be held beside ours, not tested.
 import csv
 import io
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from clipbench.foreign_names import (
     mieb_metric,
     open_clip_name,
 )
+from clipbench.records import MOST
 from clipbench.result import Metric, Run, read_run
 
 EXPECTED = (
@@ -118,6 +118,11 @@ def _named(path: Path) -> tuple[Path, str]:
 def _merged(folder: Path, found: Mapping[Path, Values], model: str) -> Values:
     """Return the values of one model from the files of a folder, none of which may contradict another."""
     labels = dict.fromkeys(each.label for file, each in found.items() if each.label != str(file))
+    for file, each in found.items():
+        if labels and each.label == str(file):
+            raise ClipbenchError(
+                f"{file} does not say of which model it is, as others in {folder} do: move it elsewhere"
+            )
     if model:
         _check_model(model, labels, folder)
         found = {file: each for file, each in found.items() if each.label == model}
@@ -160,10 +165,10 @@ def _objects(text: str, path: Path) -> list[_Record]:
     try:
         whole = json.loads(text)
         found = whole if isinstance(whole, list) else [whole]
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of numbers and of brackets without end
         try:
             found = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except json.JSONDecodeError as line:
+        except (ValueError, RecursionError) as line:
             cause = line if path.suffix == ".jsonl" else error
             raise ClipbenchError(f"{path} is not JSON ({cause}); {EXPECTED}") from error
     if not found or not all(isinstance(each, dict) for each in found):
@@ -280,8 +285,8 @@ def _collected(label: str, items: Sequence[tuple[str, object]], path: Path, note
     for key, value in items:
         if value is ARTEFACT:
             notes.append(f"{key} of {path} is left out: {ARTEFACT}")
-        elif value is None or (isinstance(value, float) and not math.isfinite(value)):
-            notes.append(f"{key} has no value in {path} ({'null' if value is None else value})")
+        elif value is None or (isinstance(value, int | float) and not abs(value) < MOST):
+            notes.append(f"{key} has no value in {path} ({'null' if value is None else str(value)[:20]})")
         elif isinstance(value, int | float) and not isinstance(value, bool) and values.setdefault(key, value) != value:
             raise ClipbenchError(f"{path} has two values of {key}: {values[key]} and {value}; expected one")
     if not values:

@@ -17,7 +17,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from clipbench import stats
-from clipbench.result import Metric
+from clipbench.result import Metric, StatisticRecord
+from clipbench.statistics import Named
 
 Samples = Mapping[str, np.ndarray]
 
@@ -53,13 +54,12 @@ class Statistic:
     """A function of the rows in which a column is not NaN."""
 
     function: Callable[[Samples], float]
+    """Two models are compared by it where it is a ``statistics.Named`` one."""
     columns: tuple[str, ...]
     """What the function reads; samples where the first is NaN are left out."""
     unit: str = "fraction"
     chance: float | None = None
     higher_is_better: bool | None = True
-    is_biased: bool = False
-    """Resampling moves its mean, as it does that of a calibration error: the interval is put back on the value."""
     influence: str | None = None
     """Column of each sample's influence, where the statistic is a smooth function of means: two models are compared by
     it."""
@@ -75,9 +75,11 @@ class Statistic:
             return self.function({name: column[index] for name, column in rows.items()})
 
         value = self.function(rows)
-        centre = value if self.is_biased else None
+        named = self.function if isinstance(self.function, Named) else None
+        centre = value if named is not None and named.is_biased else None
         interval = stats.bootstrap_interval(at, len(first), rng, clusters=clusters, recentre_on=centre)
-        return replace(_metric(self, value, len(first), interval), influence=self.influence)
+        metric = _metric(self, value, len(first), interval)
+        return replace(metric, influence=self.influence, statistic=None if named is None else named.record())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +135,13 @@ class Within:
         column, influence = (
             f"{self.prefix}{name}" if name in own else name for name in (metric.column, metric.influence)
         )
-        return replace(metric, column=column, influence=influence)
+        return replace(metric, column=column, influence=influence, statistic=self._statistic(metric, own))
+
+    def _statistic(self, metric: Metric, own: Samples) -> StatisticRecord | None:
+        if metric.statistic is None:
+            return None
+        columns = [f"{self.prefix}{name}" if name in own else name for name in metric.statistic.columns]
+        return replace(metric.statistic, columns=columns)
 
 
 def _within_one(interval: stats.Interval) -> stats.Interval:

@@ -1,5 +1,6 @@
 """One metric of two models on the same samples: the paired interval, the paired test, and which samples changed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,13 @@ from jaxtyping import Bool, Float64, Shaped
 from clipbench import significance, stats
 from clipbench.pairing import Tables
 from clipbench.result import Metric
+from clipbench.statistics import Named
 
 if TYPE_CHECKING:
     import pandas
+
+
+UNRECORDED = "no per-sample values are recorded to make one from"
 
 
 @dataclass(frozen=True)
@@ -59,20 +64,31 @@ class Generators:
     test: np.random.Generator
 
 
-def paired(base: Metric, value: float, *, tables: Tables, generators: Generators) -> Paired:
-    """Return interval, test and flips of a difference, from the column of the base's metric in both tables.
+def paired(base: Metric, candidate: Metric, *, tables: Tables, generators: Generators) -> Paired:
+    """Return interval, test and flips of the candidate's value less the base's, from what both tables hold of it.
 
     A mean of independent zeros and ones is tested by McNemar's exact test, any other mean by flipping the signs of the
     differences, whole clusters together; a smooth function of means by the t-test of its influences (delta
-    method). A metric that names no column has neither interval nor test.
+    method); a statistic that has a name, such as a median, by resampling both models' samples alike. A metric that says
+    nothing of these has neither interval nor test.
 
     Args:
-        value: the candidate's minus the base's.
+        base: with a value.
+        candidate: with a value.
         tables: of base and candidate; clusters are the base's.
     """
+    assert base.value is not None and candidate.value is not None, base
+    value = candidate.value - base.value
+    one, other = (Named.of(each.statistic) for each in (base, candidate))
+    if one is not None and other is not None:
+        return _of_statistics(value, (one, other), tables, generators)
+    return _of_column(base, value, tables=tables, generators=generators)
+
+
+def _of_column(base: Metric, value: float, *, tables: Tables, generators: Generators) -> Paired:
     column = base.column or base.influence
     if column is None or any(column not in table for table in (tables.base, tables.candidate)):
-        return _untested("no column of the samples is recorded that the value is the mean of", base.n)
+        return _untested(UNRECORDED, base.n)
     before, after = (table[column].to_numpy(np.float64) for table in (tables.base, tables.candidate))
     kept = np.isfinite(before)
     n = int((kept & np.isfinite(after)).sum())
@@ -137,6 +153,49 @@ def _of_mean(
         # A flip moves the total by twice its unit's size, so that totals are at least twice the smallest apart.
         margin=float(sizes[sizes > 0].min()) / len(rows) if sizes.any() else 0.0,
     )
+
+
+def _of_statistics(value: float, named: tuple[Named, Named], tables: Tables, generators: Generators) -> Paired:
+    """Return a paired bootstrap's interval, and a t-test by the spread of what exchanging the two models gives."""
+    statistic = named[0]
+    if named[1] != statistic:
+        return _untested("the two are not of the same columns of the samples", 0)
+    if any(name not in table for name in statistic.columns for table in (tables.base, tables.candidate)):
+        return _untested(UNRECORDED, 0)
+    before, after = (
+        {name: table[name].to_numpy(np.float64) for name in statistic.columns}
+        for table in (tables.base, tables.candidate)
+    )
+    kept = np.isfinite(before[statistic.columns[0]])
+    n = int(kept.sum())
+    if (kept != np.isfinite(after[statistic.columns[0]])).any():
+        return _untested("the two have values of other samples", n)
+    rows = [{name: column[kept] for name, column in columns.items()} for columns in (before, after)]
+    clusters = _clusters(tables.base, kept)
+    interval = stats.bootstrap_interval(
+        lambda index: statistic(_at(rows[1], index)) - statistic(_at(rows[0], index)),
+        n,
+        generators.interval,
+        clusters=clusters,
+        recentre_on=value if statistic.is_biased else None,
+    )
+    exchanged = significance.exchanged(statistic, rows[0], rows[1], clusters, generators.test)
+    n_units = n if clusters is None else len(np.unique(clusters))
+    if n_units < 2:
+        return Paired(n=n, interval=interval, test=f"no test: {interval.method}")
+    error = float(np.sqrt(np.mean(exchanged**2)))
+    return Paired(
+        n=n,
+        interval=interval,
+        test=f"t-test (models exchanged in {n_units} {'samples' if clusters is None else 'clusters'})",
+        p_value=significance.t_test(value, error, n_units) if error else 1.0,
+        standard_error=error or None,
+        n_units=n_units,
+    )
+
+
+def _at(columns: Mapping[str, np.ndarray], index: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: column[index] for name, column in columns.items()}
 
 
 def _mcnemar(rows: Float64[np.ndarray, " n"]) -> tuple[float, str]:

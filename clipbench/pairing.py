@@ -26,6 +26,8 @@ class Pair:
             "parameters": (dict(before.params), dict(after.params)),
             "data fingerprint": (before.dataset.fingerprint, after.dataset.fingerprint),
         }
+        if before.dataset.fingerprint != after.dataset.fingerprint:
+            facts["number of samples"] = (before.dataset.n_samples, after.dataset.n_samples)
         told = [f"{name} {one} in the one run, {two} in the other" for name, (one, two) in facts.items() if one != two]
         return "; ".join(told) or None
 

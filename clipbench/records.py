@@ -52,7 +52,7 @@ def _fitting(kind: Any, value: object, place: str) -> object:
     """Return a value as a type has it."""
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any:
-        return value
+        return _sound(value, place)
     if origin in (Union, UnionType):
         return None if value is None else _fitting(next(part for part in parts if part is not NoneType), value, place)
     if origin is Literal:
@@ -67,6 +67,14 @@ def _fitting(kind: Any, value: object, place: str) -> object:
     return fitted(kind, value, f"{place}.") if is_record else _of(kind, value, place)
 
 
+def _sound(value: object, place: str) -> object:
+    """Return a value of any type, whose numbers are numbers however deep they stand."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for at, each in inside:
+        _sound(each, f"{place}[{at}]" if isinstance(value, list) else f"{place}.{at}")
+    return _of(type(value), value, place) if isinstance(value, int | float) else value
+
+
 def _item(kind: Any) -> Any:
     """Return the type of a list's entries; a point of a curve may have no height."""
     return float | None if kind is float else kind
@@ -76,7 +84,8 @@ def _of(kind: Any, value: Any, place: str) -> Any:
     """Return a value of a plain type; truth is no number, nor is what Python reads beyond JSON and 64 bits."""
     is_right = type(value) is kind or (kind is float and type(value) is int)
     if not is_right or (kind in (int, float) and not abs(value) < MOST):
-        raise Misfit(f"{place} is {_shown(value)}, expected {_NAMES[kind]}")
+        bound = " below 2^63" if is_right and abs(value) >= MOST else ""
+        raise Misfit(f"{place} is {_shown(value)}, expected {_NAMES[kind]}{bound}")
     return float(value) if kind is float else value
 
 

@@ -41,6 +41,15 @@ class PublishedValue:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StatisticRecord:
+    """A statistic of the sample table, by its name in ``clipbench.statistics``."""
+
+    name: str
+    columns: list[str]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Metric:
     """One number with what is needed to believe it. An undefined one has value None and a reason."""
 
@@ -67,6 +76,8 @@ class Metric:
     """Of the sample table: its mean is the value. Two models compare sample by sample by it."""
     influence: str | None = None
     """Of the sample table, for a smooth function of means: each sample's influence on the value."""
+    statistic: StatisticRecord | None = None
+    """For what is neither, such as a median: how it follows from the sample table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +207,8 @@ class Run:
 def write_result(result: Result, folder: Path) -> None:
     """Write ``result.json``, atomically: it is there whole or not at all."""
     text = json.dumps(asdict(result), indent=1, allow_nan=False, ensure_ascii=False)
-    write_whole({folder / "result.json": f"{text}\n".encode()})
+    # Half a surrogate pair, as the name of a file may hold, is written as JSON's own escape of it.
+    write_whole({folder / "result.json": f"{text}\n".encode(errors="backslashreplace")})
 
 
 def read_run(path: Path) -> Run:

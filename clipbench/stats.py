@@ -81,10 +81,11 @@ def mean_interval(
 ) -> Interval:
     """Return the interval of a mean: Wilson for independent zeros and ones, else a (cluster) bootstrap.
 
-    The bootstrap is the expanded percentile one (``expanded_tails``); with clusters, the mean of a resample is the ratio of its sum to its count,
-    so that clusters may differ in size. It does not depend on the order of the samples. A bootstrap of equal values
-    would have no width: when all are 0, or all 1, the interval is Wilson's with n the number of clusters; for any
-    other constant it has no width, and the method says so. One value (or cluster) that is neither has no interval.
+    The bootstrap is the expanded percentile one (``expanded_tails``); with clusters, the mean of a resample is the
+    ratio of its sum to its count, so that clusters may differ in size. It does not depend on the order of the samples.
+    A bootstrap of equal values would have no width: when all are 0, or all 1, the interval is Wilson's with n the
+    number of clusters; for any other constant it has no width, and the method says so. One value (or cluster) that is
+    neither has no interval.
 
     Args:
         is_proportion: zeros and ones are misses and hits; False for cosines and the like, where 1 is a value as others.
@@ -122,9 +123,8 @@ def bootstrap_interval(
     """Return the expanded percentile bootstrap interval (``expanded_tails``) of a statistic of rows.
 
     The percentile bootstrap corrects neither bias nor skewness: it is too narrow for extremes, and for discrete
-    statistics at small n (a median of ranks). Resamples
-    for which the statistic is NaN (a class is absent) are left out, and the method says how many; when more than
-    half are, there is no interval.
+    statistics at small n (a median of ranks). Resamples for which the statistic is NaN (a class is absent) are left
+    out, and the method says how many; when more than half are, there is no interval.
 
     Args:
         statistic: from the int64 rows of a resample, with repeats, to its value.

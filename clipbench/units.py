@@ -2,7 +2,7 @@
 
 PERCENT = {"fraction": " %", "difference": " pp"}
 """Of the units that are written in hundredths, what follows the number."""
-DECIMALS = {"fraction": 1, "difference": 1, "rank": 1, "dimensions": 1, "skewness": 2}
+DECIMALS = {"fraction": 1, "difference": 1, "rank": 1, "dimensions": 1, "tokens": 1, "skewness": 2}
 """Of the units that are written to fewer than four."""
 
 

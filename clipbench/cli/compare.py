@@ -43,8 +43,8 @@ def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -
     clipbench compare runs/base runs/one runs/two --format html -o compare.html
 
     Each is a run folder, a result.json, or a results file of CLIP_benchmark, DataComp, open_clip or MIEB, or a
-    folder of such files, which have values only (FILE#MODEL, FOLDER#MODEL where there are several models). A regression is a loss beyond the tolerance that is also significant. docs/ci.md has it all in a
-    workflow.
+    folder of such files, which have values only (FILE#MODEL, FOLDER#MODEL where there are several models). A
+    regression is a loss beyond the tolerance that is also significant. docs/ci.md has it all in a workflow.
 
     Exit status: 0 no regression, 1 regression or a requirement not met, 2 bad usage or input, 3 not comparable.
     """

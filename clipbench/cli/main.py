@@ -1,5 +1,6 @@
 """The entry point: finds the command, and turns every failure into one line and an exit status."""
 
+import io
 import sys
 import traceback
 from importlib import import_module
@@ -82,6 +83,7 @@ def key_values(context: click.Context, parameter: click.Parameter, values: tuple
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 regression, 2 bad usage or input, 3 incomplete, 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
+    _write_what_the_terminal_cannot_as_escapes()
     try:
         status = cli.main(list(given), prog_name="clipbench", standalone_mode=False, obj=["clipbench", *given])
     except (KeyboardInterrupt, click.Abort):
@@ -96,6 +98,13 @@ def main(arguments: list[str] | None = None) -> None:
         _say(_one_line(error))
         sys.exit(INCOMPLETE if isinstance(error, Unavailable | NotComparable) else BAD_INPUT)
     sys.exit(status if isinstance(status, int) else DONE)
+
+
+def _write_what_the_terminal_cannot_as_escapes() -> None:
+    """Let no sign that a terminal's encoding lacks end a command whose work is done: a caption may hold any."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _one_line(error: Exception) -> str:

@@ -62,7 +62,7 @@ OPTIONS = (
     click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1)),
     click.option("--workers", type=click.IntRange(min=0), help="Processes that decode pictures. [default: cores - 1]"),
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Score a seeded, stratified subset."),
-    click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0)),
+    click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0, max=2**63 - 1)),
     click.option("--allow-partial", is_flag=True, help="Score what is there when pictures or classes are missing."),
     click.option("--on-bad-image", default="error", show_default=True, type=click.Choice(["error", "skip"])),
     click.option(

@@ -16,7 +16,7 @@ from clipbench.cli.main import SETTINGS
               help="8.25 cm, 17.5 cm, or a number of cm.")  # fmt: skip
 @click.option("--projection", metavar="pca|umap|gap-axis|svd", help="Of the plot gap.  [default: pca]")  # fmt: skip
 @click.option("--data", metavar="DATA", help="Which data, where a run has the task on several.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of UMAP.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0, max=2**32 - 1), help="Of UMAP.")
 @click.option("--style", metavar="FILE.mplstyle", type=click.Path(path_type=Path), help="A matplotlib style file.")
 @click.option("--list", "lists", is_flag=True, help="List the plots, and end.")
 @click.option("--traceback", is_flag=True, help="Show the traceback of an error.")

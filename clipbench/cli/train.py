@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--save-every", type=int, metavar="STEPS", help="[default: a tenth of --steps]")
 @click.option("--eval-every", type=int, metavar="STEPS", help="[default: a twentieth of --steps]")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, with the arguments it was started with.")
-@click.option("--seed", default=0, show_default=True, type=int)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(max=2**63 - 1))
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--workers", type=int, help="Processes that prepare pictures. [default: cores - 1, at most 8]")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")

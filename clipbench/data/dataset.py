@@ -244,11 +244,12 @@ def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
     """Return the data set if its parts fit together; every loader ends with this.
 
     Raises:
-        DataError: it is empty, an id is repeated, a caption is blank, a picture has no caption, a label names
-            no class, or (unless ``allow_partial``) a class has no samples.
+        DataError: it is empty, an id is repeated, a text is not Unicode, a caption is blank, a picture has no caption,
+            a label names no class, or (unless ``allow_partial``) a class has no samples.
     """
     if not len(dataset):
         raise DataError(f"data set {dataset.id} is empty: expected at least one picture")
+    _check_unicode(dataset)
     _check_ids(dataset)
     _check_captions(dataset)
     _check_labels(dataset, allow_partial=allow_partial)
@@ -256,6 +257,28 @@ def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
     check_contrasts(dataset.contrasts or (), len(dataset), dataset.id)
     check_attacks(dataset.attacks or (), len(dataset), len(dataset.class_names or ()), dataset.id)
     return dataset
+
+
+def _check_unicode(dataset: Dataset) -> None:
+    """Refuse half a surrogate pair, as JSON and file names may hold: no tokeniser takes it, and no result can."""
+    asked = [caption for each in dataset.contrasts or () for caption in each.captions]
+    texts = {
+        "name": [dataset.id],
+        "image id": dataset.image_ids,
+        "class name": dataset.class_names or (),
+        "template": dataset.templates or (),
+        "caption": [*(dataset.captions or ()), *asked],
+        "caption id": dataset.caption_ids or (),
+    }
+    for what, found in texts.items():
+        try:
+            "".join(found).encode()
+        except UnicodeEncodeError:
+            shown = (text.encode(errors="backslashreplace").decode() for text in found)
+            first = next(one for one, text in zip(shown, found, strict=True) if one != text)
+            raise DataError(
+                f"data set {dataset.id} has the {what} '{first}', which is not Unicode text: correct it, or rename its file or folder"
+            ) from None
 
 
 def _check_ids(dataset: Dataset) -> None:

@@ -114,18 +114,26 @@ def mean_per_class_recall(credit: Float64[np.ndarray, " n"], labels: Int64[np.nd
 
 
 def recall_influence(credit: Float64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """Return the influence of each sample on ``mean_per_class_recall``: its derivative by the sample's weight, times n.
+    """Return the influence of each sample on ``mean_per_class_recall``, fit for a standard error of few samples a class.
 
-    A sample's distance from its class's recall, weighted by how much of the mean the class's samples share; the sum
-    over each class is 0.
+    The derivative by the sample's weight, times n: its distance from its class's recall, weighted by how much of the
+    mean the class's samples share. In a class of k samples that distance is too small by sqrt((k - 1) / k), which is
+    made up for (HC2 of MacKinnon and White, Journal of Econometrics 29 (1985)); a sample alone in its class has none,
+    and is held against the mean of the other classes instead.
 
     Example:
-        >>> recall_influence(np.array([1.0, 0.0, 1.0, 1.0]), np.array([0, 0, 2, 2]))  # (1/2 + 1) / 2
-        array([ 0.5, -0.5,  0. ,  0. ])
+        >>> recall_influence(np.array([1.0, 0.0, 1.0, 1.0]), np.array([0, 0, 2, 2])).round(4)  # (1/2 + 1) / 2
+        array([ 0.7071, -0.7071,  0.    ,  0.    ])
+        >>> recall_influence(np.array([1.0, 0.0, 0.0]), np.array([0, 1, 2]))  # 1 - 0, 0 - 1 / 2
+        array([ 1. , -0.5, -0.5])
     """
-    counts = np.bincount(labels)
-    recall = np.bincount(labels, credit) / np.maximum(counts, 1)
-    return (credit - recall[labels]) * (len(labels) / (np.count_nonzero(counts) * counts[labels]))
+    sizes = np.bincount(labels)
+    recall = np.bincount(labels, credit) / np.maximum(sizes, 1)
+    n_classes = np.count_nonzero(sizes)
+    others = (recall.sum() - recall) / max(n_classes - 1, 1)
+    centre = np.where(sizes > 1, recall, others)
+    share = len(labels) / (n_classes * np.sqrt(sizes * np.maximum(sizes - 1, 1))[labels])
+    return (credit - centre[labels]) * share
 
 
 class Reliability(NamedTuple):

@@ -75,9 +75,9 @@ def separability(
     """Return for each held-out pair the share of its two vectors whose modality a linear classifier tells.
 
     A logistic regression (scikit-learn's, L2 penalty with C = 1) is trained on a random half of the pairs; the pairs
-    trained on are NaN, and one pair alone is too. The mean of the others is the accuracy: 0.5 by chance, 1 when a hyperplane parts images from
-    texts. A vector on the boundary gets the credit of a coin. Source: Fahim et al., It's Not a Modality Gap, 2024
-    (who hold out 20 %).
+    trained on are NaN, and one pair alone is too. The mean of the others is the accuracy: 0.5 by chance, 1 when a
+    hyperplane parts images from texts. A vector on the boundary gets the credit of a coin. Source: Fahim et al., It's
+    Not a Modality Gap, 2024 (who hold out 20 %).
 
     Args:
         images: unit vectors.

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
 
 from clipbench import stats
 from clipbench.arrays import unit
@@ -24,6 +23,7 @@ from clipbench.data import Dataset
 from clipbench.measures import Fixed, Mean, Measure, Samples, Statistic
 from clipbench.metrics import cross_ranks, recall_at_k
 from clipbench.result import Curve, Metric
+from clipbench.statistics import Named
 from clipbench.task import Embedder, Evaluation
 from clipbench_tasks.long_caption_prefixes import Prefixes
 from clipbench_tasks.tables import bounded_curve
@@ -56,29 +56,8 @@ class EffectiveLength:
         if end.value is None or end.low is None or end.low <= self.chance + ROUNDING:
             reason = "recall@1 of the whole captions cannot be told from chance: there is nothing to come near to"
             return Metric(value=None, unit=TOKENS, n=end.n, reason=reason)
-        measure = Statistic(function=self._length, columns=self.columns, unit=TOKENS, higher_is_better=None)
-        return measure.metric(samples, rng)
-
-    def _length(self, rows: Samples) -> float:
-        recall = np.array([rows[name].mean() for name in self.columns])
-        return reached_at(np.array(self.lengths), recall, self.share) if recall[-1] > 0 else float("nan")
-
-
-def reached_at(lengths: Float64[np.ndarray, " n"], recall: Float64[np.ndarray, " n"], share: float) -> float:
-    """Return where a curve first reaches a share of its last value, on the straight line between its points.
-
-    Example:
-        >>> reached_at(np.array([5.0, 10.0, 20.0]), np.array([0.2, 0.4, 0.8]), 0.75)  # 0.6 lies half-way from 10 to 20
-        15.0
-        >>> reached_at(np.array([5.0, 10.0]), np.array([0.8, 0.8]), 0.95)
-        5.0
-    """
-    wanted = share * recall[-1]
-    row = int(np.argmax(recall >= wanted))
-    if row == 0:
-        return float(lengths[0])
-    part = (wanted - recall[row - 1]) / (recall[row] - recall[row - 1])
-    return float(lengths[row - 1] + part * (lengths[row] - lengths[row - 1]))
+        length = Named("first_length_reaching", self.columns, {"lengths": list(self.lengths), "share": self.share})
+        return Statistic(function=length, columns=self.columns, unit=TOKENS, higher_is_better=None).metric(samples, rng)
 
 
 def tokens_kept(

@@ -23,7 +23,7 @@ from jaxtyping import Float32, Int64
 from clipbench.arrays import unit
 from clipbench.data.dataset import Dataset
 from clipbench.errors import MissingPart
-from clipbench.measures import Fixed, Mean, Measure, Samples, Statistic
+from clipbench.measures import Fixed, Mean, Measure, Statistic
 from clipbench.metrics import (
     Answers,
     Ranks,
@@ -34,6 +34,7 @@ from clipbench.metrics import (
     recall_at_k,
 )
 from clipbench.result import Curve
+from clipbench.statistics import Named
 from clipbench.task import Embedder, Evaluation
 from clipbench_tasks.tables import stacked
 
@@ -108,17 +109,9 @@ class Retrieval:
                 found[name] = Fixed(value=None, reason=reason, higher_is_better=True)
         column = f"{direction.name}_rank"
         found[f"{direction.name}_median_rank"] = Statistic(
-            function=_Median(column), columns=(column,), unit="rank", higher_is_better=False
+            function=Named("median", (column,)), columns=(column,), unit="rank", higher_is_better=False
         )
         return found
-
-
-@dataclass(frozen=True)
-class _Median:
-    column: str
-
-    def __call__(self, samples: Samples) -> float:
-        return float(np.median(samples[self.column]))
 
 
 def _directions(

@@ -19,7 +19,6 @@ from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.measures import Fixed, Mean, Measure, Samples, Smooth, Statistic, Within
 from clipbench.metrics import (
     class_scores,
-    expected_calibration_error,
     mean_per_class_recall,
     recall_influence,
     reliability,
@@ -27,6 +26,7 @@ from clipbench.metrics import (
 )
 from clipbench.metrics.multilabel import mean_average_precision
 from clipbench.result import Curve
+from clipbench.statistics import Named
 from clipbench.task import Embedder, Evaluation
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
 
@@ -154,7 +154,7 @@ def _single_label(
 
 
 def _measures(n_classes: int) -> dict[str, Measure]:
-    enough = n_classes > 5
+    enough, calibration = n_classes > 5, ("confidence", "acc1")
     few = Fixed(value=None, reason=f"five of only {n_classes} classes are always right", higher_is_better=True)
     return {
         "acc1": Mean(column="acc1", chance=1 / n_classes),
@@ -166,17 +166,13 @@ def _measures(n_classes: int) -> dict[str, Measure]:
             influence="mean_per_class_recall_influence",
         ),
         "ece": Statistic(
-            function=_calibration_error, columns=("confidence", "acc1"), higher_is_better=False, is_biased=True
+            function=Named("expected_calibration_error", calibration), columns=calibration, higher_is_better=False
         ),
     }
 
 
 def _mean_per_class_recall(samples: Samples) -> float:
     return mean_per_class_recall(samples["acc1"], samples["class"])
-
-
-def _calibration_error(samples: Samples) -> float:
-    return expected_calibration_error(samples["confidence"], samples["acc1"])
 
 
 def _reliability_curve(confidence: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"]) -> Curve:

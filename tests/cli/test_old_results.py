@@ -117,7 +117,7 @@ def test_an_old_run_is_tested_against_one_made_now_sample_by_sample(call: Call, 
         metrics = {each["name"]: each for each in found["differences"]}
         assert metrics["acc1"]["n"] == 12 and metrics["acc1"]["test"] == "exact McNemar, 0 gained and 0 lost"
         assert metrics["acc1"]["verdict"] == "no evidence" and metrics["acc1"]["value"] == 0
-        assert metrics["ece"]["test"] == "no test: no column of the samples is recorded that the value is the mean of"
+        assert metrics["ece"]["test"] == "t-test (models exchanged in 12 samples)" and metrics["ece"]["value"] == 0
         told = " ".join([*(each["reason"] for each in found["refused"]), *found["notes"]])
         assert ("task version" in told) == (old.name == "first")
         assert ("modality-gap@embeddings is not compared: only the" in told) == (old.name == "published")
@@ -126,7 +126,7 @@ def test_an_old_run_is_tested_against_one_made_now_sample_by_sample(call: Call, 
 def test_of_two_old_runs_what_cannot_be_tested_says_why(call: Call) -> None:
     (found,) = json.loads(call("compare", FIRST, FIRST, "--format", "json").out)["comparisons"]
     (test,) = {each["test"] for each in found["differences"]}
-    assert test == "no test: no column of the samples is recorded that the value is the mean of"
+    assert test == "no test: no per-sample values are recorded to make one from"
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -144,7 +144,16 @@ WRONG: tuple[tuple[Callable[[dict[str, Any]], None], str], ...] = (
     (lambda data: acc1(data).update(n=12.5), "metrics.acc1.n is 12.5, expected a whole number"),
     (lambda data: acc1(data).update(value=True), "metrics.acc1.value is True, expected a number"),
     (lambda data: acc1(data).update(value=float("nan")), "metrics.acc1.value is nan, expected a number"),
-    (lambda data: acc1(data).update(n=10**30), "expected a whole number"),
+    (
+        lambda data: acc1(data).update(n=10**30),
+        "metrics.acc1.n is 1000000000000000000000000000000, expected a whole number below 2^63",
+    ),
+    (lambda data: acc1(data).update(n=True), "metrics.acc1.n is True, expected a whole number"),
+    (lambda data: data["model"].update(n_parameters=10**400), "expected a whole number below 2^63"),
+    (
+        lambda data: data["environment"].update(cpus=[2, {"of": float("nan")}]),
+        "environment.cpus[1].of is nan, expected a number",
+    ),
     (lambda data: data["evaluations"][0].update(status="done"), "status is 'done', expected one of ok, unavailable"),
     (lambda data: data.update(evaluations={}), "evaluations is {}, expected a list"),
     (lambda data: data["evaluations"][1].pop("dataset"), "evaluations[1].dataset is not there"),

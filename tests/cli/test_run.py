@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clipbench import __version__
 from clipbench.cli import main
+from clipbench.data.scenes import SCENES_VERSION
 from clipbench.result import read_run
 
 TOY = """
@@ -116,6 +118,26 @@ def test_a_run_writes_its_folder_and_says_its_numbers(world: Path, run: Run) -> 
     assert set(pairs["caption"]) <= set(of_captions["caption"])
 
 
+def test_of_a_large_set_galleries_keep_what_failed_and_scatters_smaller_pictures(world: Path, run: Run) -> None:
+    for task in ("zero-shot", "modality-gap"):
+        assert run("--tasks", f"{task}@all.jsonl", "--thumbnails", "2", "--out", task).status == 0
+    sizes = {
+        str(path.relative_to(world).parent): len(list(path.parent.glob("*.webp")))
+        for path in world.glob("*/thumbs/**/*.webp")
+    }
+    assert sizes == {"zero-shot/thumbs": 2, "modality-gap/thumbs/small": 10}
+    assert run("--tasks", "zero-shot@all.jsonl,modality-gap@all.jsonl", "--thumbnails", "0", "--out", "out").status == 0
+    assert not (world / "out/thumbs").exists()
+
+
+def test_a_sign_that_the_terminal_lacks_is_written_as_an_escape(world: Path, run: Run) -> None:
+    assert run("--tasks", "zero-shot@all.jsonl", "--out", "out", "--no-report").status == 0
+    command = [sys.executable, "-c", "from clipbench.cli import main; main()", "compare", "out", "out"]
+    western = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, capture_output=True, check=False, cwd=world, env=western)
+    assert done.returncode == 0 and b"ece \\u2193" in done.stdout and not done.stderr
+
+
 def test_a_second_run_encodes_nothing_and_gives_the_same_numbers(world: Path, run: Run) -> None:
     run("--tasks", ALL, "--out", "first")
     done = run("--tasks", ALL, "--out", "second")
@@ -155,6 +177,8 @@ def test_the_scenes_suite_needs_nothing_but_a_model(world: Path, run: Run) -> No
     assert found["zero-shot/kind/acc1"]["n"] == 40 and found["zero-shot/kind/acc1"]["chance"] == 0.1
     assert found["retrieval/image_retrieval_recall@1"]["chance"] == pytest.approx(1 / 40)
     assert found["modality-gap/gap"]["n"] == 40
+    cited = {each.dataset.cite for each in read_run(world / "out").result.evaluations}
+    assert cited == {f"scenes {SCENES_VERSION}, the generated world of clipbench {__version__}"}
     done = run("--tasks", "retrieval@scenes", "--data-option", "size=12", "--out", "small")
     assert done.status == 2 and "64 to 512 pixels wide, got a size of 12" in done.err
 
@@ -242,6 +266,7 @@ def test_a_run_is_never_overwritten(world: Path, run: Run) -> None:
         (["--task", "all"], "No such option"),
         (["--tasks", "all", "--suite", "standart"], "unknown suite 'standart': did you mean 'standard'?"),
         (["--tasks", "zero-shot@pictures", "--batch-size", "0"], "--batch-size"),
+        (["--tasks", "zero-shot@pictures", "--seed", str(2**63)], "--seed"),
         (["--tasks", "zero-shot@pictures", "--precision", "fp8"], "'fp8' is not one of"),
         (["--tasks", "zero-shot@pictures", "--model-option", "x"], "--model-option x: expected KEY=VALUE"),
         (["--tasks", "zero-shot@all.jsonl", "--data-option", "lable=kind"], "did you mean 'label'?"),

@@ -107,6 +107,34 @@ def test_a_smooth_value_s_difference_has_the_difference_of_the_influences() -> N
     assert found.method == "delta method"
 
 
+def test_of_few_clusters_the_smooth_value_s_test_and_detectable_difference_have_a_t_of_so_many() -> None:
+    rng = np.random.default_rng(4)
+    clusters = np.repeat(np.arange(11), 6)
+    columns = [rng.normal(size=11)[clusters] + rng.normal(size=66) for _ in range(2)]
+    columns = [column - column.mean() for column in columns]
+    runs = [
+        held(evaluation({"x": Metric(value=value, influence="r")}, {"r": column, "cluster": clusters}))
+        for value, column in zip((0.2, 0.9), columns, strict=True)
+    ]
+    (found,) = differences(*runs)
+    sums = np.bincount(clusters, columns[1] - columns[0])
+    error, law = np.sqrt((sums**2).sum() * 11 / 10) / 66, scipy.stats.t(10)
+    assert found.p_value == pytest.approx(2 * law.sf(0.7 / error))
+    assert found.detectable == pytest.approx((law.ppf(0.975) + law.ppf(0.8)) * error)
+
+
+def test_of_few_clusters_the_detectable_difference_of_a_mean_has_a_t_of_so_many() -> None:
+    rng = np.random.default_rng(5)
+    clusters = np.repeat(np.arange(11), 6)
+    columns = [(rng.normal(size=11) + shift)[clusters] for shift in (0.0, 0.1)]
+    runs = [held(evaluation({"x": mean_of(column)}, {"hit": column, "cluster": clusters})) for column in columns]
+    (found,) = differences(*runs)
+    moved, law = (columns[1] - columns[0])[::6], scipy.stats.t(10)
+    error = moved.std(ddof=1) / np.sqrt(11)
+    step = np.abs(moved).min() / 11  # half of what a flip of the smallest moves the mean by
+    assert found.detectable == pytest.approx((law.ppf(0.975) + law.ppf(0.8)) * error + step)
+
+
 def test_samples_are_paired_by_name_whatever_the_order_of_the_rows() -> None:
     rng = np.random.default_rng(3)
     before, after = rng.random(200), rng.random(200)
@@ -174,7 +202,7 @@ def test_a_value_that_is_no_mean_has_a_difference_without_an_interval() -> None:
     metrics = [{"ece": Metric(value=value, low=0.0, high=1.0, n=2)} for value in (0.1, 0.4)]
     (found,) = differences(*(held(evaluation(each, columns)) for each in metrics))
     assert found.value == pytest.approx(0.3) and (found.low, found.high, found.n) == (None, None, 2)
-    assert found.method == "no paired interval: no column of the samples is recorded that the value is the mean of"
+    assert found.method == "no paired interval: no per-sample values are recorded to make one from"
     lost = {"acc": Metric(value=0.1, column="gone", n=2)}
     (found,) = differences(held(evaluation(lost, columns)), held(evaluation(lost, columns)))
     assert found.low is None
@@ -218,6 +246,10 @@ def test_an_evaluation_that_was_made_twice_is_paired_with_the_one_of_its_paramet
         (
             {"dataset": DatasetRecord(id="birds", fingerprint="f2")},
             "data fingerprint f1 in the one run, f2 in the other",
+        ),
+        (
+            {"dataset": DatasetRecord(id="birds", fingerprint="f2", n_samples=7)},
+            "data fingerprint f1 in the one run, f2 in the other; number of samples 0 in the one run, 7 in the other",
         ),
         ({"params": {"k": 5}}, r"parameters \{\} in the one run, \{'k': 5\} in the other"),
         ({"task_version": 2}, "task version 1 in the one run, 2 in the other"),
@@ -353,6 +385,14 @@ def test_a_smooth_value_that_no_sample_moves_has_no_test() -> None:
     assert (found.p_value, found.detectable, found.verdict) == (None, None, "not tested")
 
 
+def test_a_column_that_only_one_of_two_runs_names_is_taken_for_both() -> None:
+    before, after = flipped(100, gained=12, lost=2)
+    named, bare = of_hits(before), held(evaluation({"acc": Metric(value=float(after.mean()))}, {"hit": after}))
+    for one, other in ((named, bare), (bare, named)):
+        (found,) = compare(one, other).differences
+        assert found.p_value == pytest.approx(scipy.stats.binomtest(2, 14).pvalue)
+
+
 def test_a_metric_without_a_column_is_not_tested_and_not_counted_among_the_tested() -> None:
     before, after = flipped(100, gained=12, lost=2)
     runs = [
@@ -361,7 +401,7 @@ def test_a_metric_without_a_column_is_not_tested_and_not_counted_among_the_teste
     ]
     acc, ece = compare(runs[0], runs[1]).differences
     assert (ece.test, ece.p_value, ece.p_adjusted) == (
-        "no test: no column of the samples is recorded that the value is the mean of",
+        "no test: no per-sample values are recorded to make one from",
         None,
         None,
     )
@@ -369,7 +409,7 @@ def test_a_metric_without_a_column_is_not_tested_and_not_counted_among_the_teste
 
 
 def test_p_values_are_corrected_over_all_metrics_of_the_comparison() -> None:
-    changes = [(12, 2), (9, 3), (20, 2), (4, 4)]
+    changes = [(12, 2), (10, 2), (20, 2), (4, 4)]
     columns = [flipped(100, gained=gained, lost=lost) for gained, lost in changes]
     runs = []
     for side in (0, 1):
@@ -382,6 +422,7 @@ def test_p_values_are_corrected_over_all_metrics_of_the_comparison() -> None:
     expected = significance.holm([scipy.stats.binomtest(gained, gained + lost).pvalue for gained, lost in changes])
     assert [each.p_adjusted for each in found] == pytest.approx(expected)
     assert found[0].p_value is not None and found[0].p_value < 0.0333 < 3 * found[0].p_value
+    assert found[1].p_value is not None and found[1].p_value < 0.05 < 2 * found[1].p_value
     assert [each.verdict for each in found] == ["better", "no evidence", "better", "no evidence"]
 
 
@@ -410,8 +451,9 @@ def test_the_p_value_decides_where_the_interval_says_otherwise() -> None:
     (found,) = compare(of_hits(before), of_hits(after)).differences
     assert bounds(found)[0] > 0
     assert (found.p_value, found.verdict) == (0.0625, "no evidence")
-    (found,) = compare(of_hits(before), of_hits(after), CompareOptions(alpha=0.1)).differences
-    assert found.verdict == "better"
+    for alpha in (0.0625, 0.1):
+        (found,) = compare(of_hits(before), of_hits(after), CompareOptions(alpha=alpha)).differences
+        assert found.verdict == "better"
 
 
 def test_equal_samples_are_no_evidence_that_the_models_are_equal() -> None:

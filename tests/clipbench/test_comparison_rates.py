@@ -5,7 +5,7 @@ its own luck, the same in a whole cluster. Each trial is a comparison by itself.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -53,7 +53,8 @@ class World:
         base, candidate = (pandas.DataFrame({"value": each, "cluster": groups}) for each in values)
         metric = Metric(value=before, influence="value") if self.is_smooth else Metric(value=before, column="value")
         generators = Generators(rng, rng)
-        return paired(metric, after - before, tables=Tables(base, candidate), generators=generators)
+        tables = Tables(base, candidate)
+        return paired(metric, replace(metric, value=after), tables=tables, generators=generators)
 
 
 WORLDS = {

@@ -343,9 +343,40 @@ def test_of_a_folder_of_several_models_one_is_named(tmp_path: Path, write: Write
         open_results(tmp_path)
     found = open_results(Path(f"{tmp_path}#ViT-B-32 openai"))
     assert isinstance(found, Values) and found.values == {"zero-shot@imagenet/acc1": 0.7}
+    assert not found.notes
     assert found.label == "ViT-B-32 openai"
     with pytest.raises(UsageError, match=r"has no model 'ViT-B-32 opnai': did you mean 'ViT-B-32 openai'"):
         open_results(Path(f"{tmp_path}#ViT-B-32 opnai"))
+
+
+def test_a_file_of_a_folder_that_says_no_model_beside_those_that_do_is_refused(tmp_path: Path, write: Write) -> None:
+    write(CLIP_BENCHMARK, "one.json")
+    write(OPEN_CLIP, "results.jsonl")
+    for path in (tmp_path, Path(f"{tmp_path}#ViT-B-32 laion2b_s34b_b79k")):
+        with pytest.raises(
+            ClipbenchError, match=r"results\.jsonl does not say of which model it is, as others in .* do"
+        ):
+            open_results(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"acc1": ' + "1" * 5000 + "}"])
+def test_brackets_and_numbers_without_end_are_no_results(write: Write, text: str) -> None:
+    with pytest.raises(ClipbenchError, match=r"a\.json is not JSON"):
+        read_values(write(text, "a.json"))
+
+
+def test_a_number_that_nothing_can_hold_is_no_value(write: Write) -> None:
+    path = write({**CLIP_BENCHMARK, "metrics": {"acc1": 10**400, "acc5": 0.5}})
+    found = read_values(path)
+    assert found.values == {"zero-shot@imagenet/acc5": 0.5}
+    assert found.notes == [f"zero-shot@imagenet/acc1 has no value in {path} (10000000000000000000)"]
+
+
+def test_what_is_to_be_said_of_a_file_is_said_of_its_folder(tmp_path: Path, write: Write) -> None:
+    write({**CLIP_BENCHMARK, "metrics": {"acc1": 0.7, "acc5": None}}, "one.json")
+    found = open_results(tmp_path)
+    assert isinstance(found, Values)
+    assert found.notes == [f"zero-shot@imagenet/acc5 has no value in {tmp_path / 'one.json'} (null)"]
 
 
 def test_a_file_of_a_folder_that_cannot_be_read_is_named(tmp_path: Path, write: Write) -> None:

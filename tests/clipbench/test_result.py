@@ -1,7 +1,7 @@
 """The record of a run: what is written is what is read, strictly JSON, and old or damaged ones are told apart."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,31 @@ def test_a_nan_is_never_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range float values"):
         write_result(result(value=float("nan")), tmp_path)
     assert not (tmp_path / "result.json").exists()
+
+
+def test_a_file_name_that_is_not_unicode_is_written_and_read_and_a_whole_number_may_stand_for_a_float(
+    tmp_path: Path,
+) -> None:
+    named = replace(result(value=1), command=["clipbench", "run", "--out", "\udce9"])
+    write_result(named, tmp_path)
+    found = read_run(tmp_path).result
+    assert found == named
+    value = found.evaluations[0].metrics["acc1"].value
+    assert isinstance(value, float) and value == 1
+
+
+def test_the_metrics_of_a_run_are_those_of_finished_evaluations_and_of_one_made_twice_the_first(tmp_path: Path) -> None:
+    first, again = result(value=0.25).evaluations[0], result(value=0.75).evaluations[0]
+    failed = replace(first, task="retrieval", status="failed", reason="no")
+    write_result(replace(result(), evaluations=[failed, first, again]), tmp_path)
+    assert {name: each.value for name, each in read_run(tmp_path).metrics.items()} == {"zero-shot@digits/acc1": 0.25}
+
+
+def test_a_point_of_a_curve_may_have_no_height(tmp_path: Path) -> None:
+    data = asdict(result())
+    data["evaluations"][0]["curves"]["templates"].update(x=[1, 2], y=[0.5, None])
+    (tmp_path / "result.json").write_text(json.dumps(data), encoding="utf-8")
+    assert read_run(tmp_path).result.evaluations[0].curves["templates"].y == [0.5, None]
 
 
 def test_tables_and_arrays_are_read_when_asked_for(tmp_path: Path) -> None:

@@ -97,6 +97,17 @@ def test_cluster_bootstrap_has_the_width_of_the_linearised_ratio() -> None:
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
 
 
+@pytest.mark.parametrize("per_cluster", [1, 4])
+def test_of_few_samples_or_clusters_the_bootstrap_of_a_mean_has_the_width_of_student_s_interval(
+    per_cluster: int,
+) -> None:
+    values = scipy.stats.norm.ppf((np.arange(11) + 0.5) / 11)
+    clusters = None if per_cluster == 1 else np.repeat(np.arange(11), per_cluster)
+    low, high = bounds(mean_interval(np.repeat(values, per_cluster), rng(), clusters=clusters))
+    half = scipy.stats.t.ppf(0.975, 10) * values.std(ddof=1) / np.sqrt(11)
+    assert (low, high) == pytest.approx((-half, half), abs=0.1 * half)  # the normal law's is 16 % narrower
+
+
 def test_samples_repeated_within_clusters_add_no_certainty() -> None:
     values = rng(4).random(400)
     single = bounds(mean_interval(values, rng()))

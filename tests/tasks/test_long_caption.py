@@ -11,12 +11,12 @@ from clipbench.data import Contrast, Dataset, ImageRef
 from clipbench.errors import MissingPart, NoTokenCounts, UsageError
 from clipbench.model import ModelInfo
 from clipbench.result import Metric
+from clipbench.statistics import first_length_reaching
 from clipbench.task import Evaluation
 from clipbench.testing import INFO, NamedImage, count_words
 from clipbench_tasks.long_caption import LongCaption
 from clipbench_tasks.long_caption_places import probe
 from clipbench_tasks.long_caption_prefixes import Prefixes
-from clipbench_tasks.long_caption_tokens import reached_at
 
 N, N_WORDS, CONTEXT = 40, 20, 12
 """Pictures, words of each caption, and tokens that the model reads: the start, ten words, the end."""
@@ -137,10 +137,14 @@ def test_what_is_said_at_once_makes_the_shortest_length_the_effective_one() -> N
 
 
 def test_a_curve_reaches_its_share_between_two_points_or_at_the_first() -> None:
-    lengths = np.array([5.0, 10.0, 20.0])
-    assert reached_at(lengths, np.array([0.0, 0.5, 1.0]), 0.9) == pytest.approx(18)
-    assert reached_at(lengths, np.array([0.9, 0.1, 1.0]), 0.9) == 5
-    assert reached_at(lengths, np.array([0.0, 1.0, 0.5]), 0.9) == pytest.approx(5 + 5 * 0.45)
+    def reached(*recall: float) -> float:
+        hits = [(np.arange(10) < 10 * each).astype(np.float64) for each in recall]
+        return first_length_reaching(*hits, lengths=[5.0, 10.0, 20.0], share=0.9)
+
+    assert reached(0.0, 0.5, 1.0) == pytest.approx(18)
+    assert reached(0.9, 0.1, 1.0) == 5
+    assert reached(0.0, 1.0, 0.5) == pytest.approx(5 + 5 * 0.45)
+    assert np.isnan(reached(1.0, 1.0, 0.0))
 
 
 def test_captions_longer_than_the_window_are_counted_with_what_they_lose() -> None:

@@ -126,6 +126,14 @@ def test_each_query_says_what_came_first_and_both_cosines() -> None:
     assert other[1:] == pytest.approx((cosine(text[2], text[3]), cosine(text[2], text[0])), abs=1e-7)
 
 
+def test_a_picture_that_finds_the_caption_of_another_says_which_and_its_own_best() -> None:
+    swapped = np.array([0, 0, 2, 1, 1])  # "trees" is of the hill, "a slope" of the wood
+    found, _ = evaluate(dataset(caption_image=swapped))
+    rows = told(found, "text_retrieval", "image", "caption", "chosen_caption", "right_cosine", "chosen_cosine")
+    assert [row[:3] for row in rows] == [(0, "waves", "waves"), (1, "leaves", "leaves"), (2, "trees", "a slope")]
+    assert rows[2][3:] == pytest.approx((0, cosine(IMAGES["hill"], TEXTS["a slope"])), abs=1e-7)
+
+
 def test_the_margin_of_a_query_is_negative_where_it_failed_and_zero_where_its_own_came_first() -> None:
     found, _ = evaluate(dataset())
     for name in ("image_retrieval", "text_retrieval", "text_text"):

@@ -42,6 +42,10 @@ def test_the_nearest_class_is_the_answer() -> None:
     values = metrics(found)
     assert values["acc1"].value == pytest.approx(2 / 3) and values["acc1"].chance == 0.5
     assert values["mean_per_class_recall"].value == pytest.approx((1 + 1 / 2) / 2)
+    assert values["mean_per_class_recall"].influence == "mean_per_class_recall_influence"
+    # cat's one sample against dog's recall, dog's two against it
+    expected = [3 / 2 * (1 - 1 / 2), -3 / 2 / np.sqrt(2) / 2, 3 / 2 / np.sqrt(2) / 2]
+    assert found.samples["mean_per_class_recall_influence"] == pytest.approx(np.array(expected))
     assert values["acc5"].value is None and values["acc5"].reason == "five of only 2 classes are always right"
     assert values["majority_class"].value == pytest.approx(2 / 3)
     assert values["tie_rate"].value == 0

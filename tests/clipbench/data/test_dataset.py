@@ -147,3 +147,20 @@ def test_sets_of_labels_that_do_not_fit_are_refused(labels: list[int], message: 
 def test_what_is_wrong_with_a_picture_is_said_alike_at_each_run() -> None:
     with pytest.raises(BadImage, match=r"cannot read image x\.png: it is no picture of a format that Pillow knows"):
         decode(b"no picture", "x.png")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"id": "\udce9"}, r"the name '\\udce9'"),
+        ({"image_ids": ["a", "b", "c\udce9.jpg"]}, r"the image id 'c\\udce9.jpg'"),
+        ({"class_names": ("cat", "d\ud800")}, r"the class name 'd\\ud800'"),
+        ({"templates": ("a {c}\ud800",)}, r"the template 'a {c}\\ud800'"),
+        ({"captions": ["1", "2", "3\ud83d", "4"]}, r"the caption '3\\ud83d'"),
+        ({"caption_ids": ["w", "x", "y", "\ud800"]}, r"the caption id '\\ud800'"),
+    ],
+)
+def test_half_a_character_is_refused_and_shown(change: dict[str, object], told: str) -> None:
+    assert check(made(captions=["1", "2", "3", "\N{OWL}"]))
+    with pytest.raises(DataError, match=rf"has {told}, which is not Unicode text: correct it"):
+        check(made(**change))

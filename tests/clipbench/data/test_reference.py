@@ -88,8 +88,9 @@ def test_names_in_the_catalogue_are_looked_up_below_the_root_and_checked(tmp_pat
     dataset = load("MNIST", tmp_path, allow_partial=True)
     assert (dataset.id, dataset.templates) == ("mnist", ('a photo of the number: "{c}".',))
     assert dataset.notes == ("mnist (MNIST, test) has 10 pictures, expected 10,000",)
+    assert dataset.cite is not None and dataset.cite.startswith("LeCun, Bottou, Bengio and Haffner")
     own = load(tmp_path / "mnist")  # as a path it is data like any other
-    assert (own.id, own.templates) == ("mnist", None)
+    assert (own.id, own.templates, own.cite) == ("mnist", None, None)
 
 
 def test_a_name_in_the_catalogue_that_is_not_here_is_unavailable(tmp_path: Path) -> None:
@@ -194,6 +195,7 @@ def test_a_repository_of_the_catalogue_is_prompted_as_published(asked: list[HubR
     assert dataset.class_names is not None
     assert dataset.class_names[0] == "zero"
     assert dataset.templates is not None
+    assert dataset.cite is not None and dataset.cite.startswith("Netzer, Wang, Coates")
 
 
 @pytest.mark.parametrize(

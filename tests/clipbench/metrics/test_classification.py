@@ -5,6 +5,7 @@ from itertools import pairwise, permutations
 import numpy as np
 import pytest
 import scipy.special
+import scipy.stats
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
 
 from clipbench import arrays
@@ -21,6 +22,7 @@ from clipbench.metrics import (
     reliability,
     top_k_credit,
 )
+from clipbench.significance import standard_error, t_test
 
 
 def coarse(n: int, dim: int, seed: int) -> np.ndarray:
@@ -105,7 +107,7 @@ def test_mean_per_class_recall_is_balanced_accuracy_where_nothing_is_tied() -> N
     assert recall == pytest.approx(balanced_accuracy_score(labels, predicted), abs=1e-12)
 
 
-def test_the_influence_on_the_recall_is_its_derivative_by_the_weight_of_a_sample() -> None:
+def test_the_influence_on_the_recall_is_its_derivative_by_the_weight_of_a_sample_made_up_for_small_classes() -> None:
     draws = np.random.default_rng(3)
     labels, credit = draws.choice([0, 1, 1, 4], 40), draws.choice([0.0, 0.5, 1.0], 40)
 
@@ -115,7 +117,32 @@ def test_the_influence_on_the_recall_is_its_derivative_by_the_weight_of_a_sample
 
     step = 1e-6
     slopes = [(weighted(1 + step * row) - weighted(1 - step * row)) / (2 * step) for row in np.eye(40)]
-    assert recall_influence(credit, labels) == pytest.approx(40 * np.array(slopes), abs=1e-6)
+    sizes = np.array([(labels == label).sum() for label in labels])
+    found = recall_influence(credit, labels) * np.sqrt((sizes - 1) / sizes)
+    assert found == pytest.approx(40 * np.array(slopes), abs=1e-6)
+
+
+SIZES = {
+    "one of each": [1] * 40,
+    "two of each": [2] * 30,
+    "mostly one": [1] * 40 + [2] * 5,
+    "one alone": [1, 40],
+    "many": [20, 20, 60],
+}
+
+
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
+def test_models_that_are_as_good_seldom_differ_in_recall_however_few_the_samples_of_a_class(sizes: list[int]) -> None:
+    labels, draws, n_trials = np.repeat(np.arange(len(sizes)), sizes), np.random.default_rng(5), 400
+    n_alarms = 0
+    for _ in range(n_trials):
+        chances = draws.uniform(0.2, 0.8, len(labels))
+        pair = (draws.random((2, len(labels))) < chances).astype(np.float64)
+        base, candidate = (mean_per_class_recall(credit, labels) for credit in pair)
+        moved = recall_influence(pair[1], labels) - recall_influence(pair[0], labels)
+        if (error := standard_error(moved)) is not None:
+            n_alarms += t_test(candidate - base, error, len(labels)) <= 0.05
+    assert n_alarms <= scipy.stats.binom.isf(0.0005, n_trials, 0.05)  # 37 of 400
 
 
 def test_mean_per_class_recall_weighs_classes_equally() -> None:
