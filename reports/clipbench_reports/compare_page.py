@@ -138,7 +138,7 @@ def _glyph(judged: Judged) -> str:
         return "▲"
     if not judged.is_whole:
         return "✕"
-    return "■" if judged.of("untested", "acknowledged") or not judged.outcomes else "●"
+    return "●" if judged.of("pass") and not judged.of("untested", "acknowledged") else "■"
 
 
 def _told(comparison: Comparison, place: int) -> list[Told]:

@@ -102,8 +102,8 @@ def typeset(text: str) -> str:
     """Return a cell with a minus that is one, and a dash for no number.
 
     Example:
-        >>> typeset("-1.20 pp"), typeset("-")
-        ('−1.20 pp', '–')
+        >>> typeset("-1.20 pp"), typeset("-"), typeset("top-5")
+        ('−1.20 pp', '–', 'top-5')
     """
     return "–" if text == "-" else re.sub(r"(?<![\w@])-(?=[0-9])", "−", text)
 

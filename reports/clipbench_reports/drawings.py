@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from clipbench_reports.drawing import Figure
-from clipbench_reports.evidence import Evidence, Lacking, Unasked
+from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.overlay import Model
 from clipbench_reports.pictures import Room
 from clipbench_reports.points import Point, points
@@ -67,7 +67,5 @@ def _absences(lacking: dict[Model, Lacking], n_models: int) -> list[Absence]:
     """Return the reasons why something is not there, with the models that each holds for, unless it holds for all."""
     names: dict[str, list[str]] = {}
     for model, reason in lacking.items():
-        if isinstance(reason, Unasked):
-            continue
         names.setdefault(str(reason), []).append(model.label)
     return [("" if len(those) == n_models else ", ".join(those), reason) for reason, those in names.items()]

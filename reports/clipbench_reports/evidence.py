@@ -18,7 +18,7 @@ class Lacking(Exception):
 
 
 class Unasked(Lacking):
-    """A figure or table is about something that was not asked of the data, of which there is nothing to say."""
+    """A gallery or table is about something that was not asked of the data, of which there is nothing to say."""
 
 
 class LackingArray(Lacking):

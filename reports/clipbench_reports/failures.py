@@ -22,7 +22,7 @@ from clipbench_reports.gallery import (
     words,
 )
 from clipbench_reports.pictures import Room
-from clipbench_reports.words import label_set_words
+from clipbench_reports.words import TERMS, label_set_words
 
 Make = Callable[[Evidence, Room], Gallery]
 
@@ -48,8 +48,8 @@ def misnamed(evidence: Evidence, room: Room) -> Gallery:
     def facts(row: int) -> list[Fact]:
         right, chosen, by = cosines.told(row)
         return [
-            Fact("Is", label[row], right),
-            Fact("Taken for", predicted[row], chosen),
+            Fact(TERMS["label"], label[row], right),
+            Fact(TERMS["predicted"], predicted[row], chosen),
             Fact("Margin", "", by),
             Fact("Confidence", f"{fmt.percent(float(confidence[row]))} %"),
         ]
@@ -82,7 +82,7 @@ def mistaken(evidence: Evidence, room: Room) -> Gallery:
     def facts(row: int) -> list[Fact]:
         right, chosen, by = cosines.told(row)
         true, false = told_apart(caption[row], preferred[row])
-        return [Fact("True", true, right), Fact("Preferred", false, chosen), Fact("Margin", "", by), subset(row)]
+        return [Fact("True", true, right), Fact(TERMS["preferred"], false, chosen), Fact("Margin", "", by), subset(row)]
 
     def say(row: int) -> str:
         return f"A picture of {fmt.named(caption[row])}, for which {fmt.named(preferred[row])} was preferred."
@@ -125,8 +125,8 @@ def misplaced(evidence: Evidence, room: Room) -> Gallery:
 
     def facts(row: int) -> list[Fact]:
         right, chosen, by = cosines.told(row)
-        told = [Fact("Right", "", right), Fact("Preferred", "", chosen), Fact("Margin", "", by)]
-        return [Fact("Caption", caption[row]), *told, subset(row)]
+        told = [Fact("Right", "", right), Fact(TERMS["preferred"], "", chosen), Fact("Margin", "", by)]
+        return [Fact(TERMS["caption"], caption[row]), *told, subset(row)]
 
     failing = Failing(
         title="False pictures that were preferred",
@@ -157,8 +157,12 @@ def hijacked(evidence: Evidence, room: Room) -> Gallery:
 
     def facts(row: int) -> list[Fact]:
         right, chosen, by = cosines.told(row)
-        told = [Fact("Taken for", predicted[row], chosen), Fact("Margin", "", by), Fact("Label says", word[row])]
-        return [Fact("Is", thing[row], right), *told]
+        said = [
+            Fact(TERMS["predicted"], predicted[row], chosen),
+            Fact("Margin", "", by),
+            Fact(TERMS["word"], word[row]),
+        ]
+        return [Fact(TERMS["object"], thing[row], right), *said]
 
     def say(row: int) -> str:
         return (
@@ -189,7 +193,7 @@ def misread(evidence: Evidence, room: Room) -> Gallery:
     def facts(row: int) -> list[Fact]:
         right, chosen, by = cosines.told(row)
         true, false = told_apart(written[row], read[row])
-        return [Fact("Written", true, right), Fact("Read as", false, chosen), Fact("Margin", "", by)]
+        return [Fact(TERMS["written"], true, right), Fact(TERMS["read"], false, chosen), Fact("Margin", "", by)]
 
     def say(row: int) -> str:
         return f"A picture that is captioned {fmt.named(written[row])}, read as {fmt.named(read[row])}."

@@ -71,7 +71,7 @@ def group(runs: Sequence[Run]) -> list[Group]:
     A run that has a task on the same data twice, with other parameters, has it in two groups.
     """
     found: dict[tuple[str, str, int], list[Entry]] = {}
-    names = labels(runs)
+    names = called(runs)
     for place, (label, run) in enumerate(zip(names, runs, strict=True)):
         seen: dict[tuple[str, str], int] = {}
         for evaluation in run.result.evaluations:
@@ -82,6 +82,11 @@ def group(runs: Sequence[Run]) -> list[Group]:
         Group(f"e{number}", task, data, entries, _others(names, entries))
         for number, ((task, data, _), entries) in enumerate(found.items(), 1)
     ]
+
+
+def called(runs: Sequence[Run]) -> list[str]:
+    """Return what runs are called on a page: one as it was asked for, several by what tells them apart."""
+    return short(labels(runs)) if len(runs) > 1 else labels(runs)
 
 
 def scope(groups: Sequence[Group]) -> str:
@@ -124,13 +129,15 @@ def warnings(groups: Sequence[Group]) -> list[str]:
 
 
 def short(names: Sequence[str]) -> list[str]:
-    """Return the last parts of names that are paths, where these tell them apart.
+    """Return the last parts of names that are paths, where these tell them apart; no tag goes without its architecture.
 
     Example:
         >>> short(["runs/base", "runs/mine/step-2"]), short(["a/model", "b/model"])
         (['base', 'step-2'], ['a/model', 'b/model'])
+        >>> short(["hf:openai/clip", "open_clip:ViT-B-32/openai"])
+        ['clip', 'open_clip:ViT-B-32/openai']
     """
-    last = [PurePath(name).name or name for name in names]
+    last = [name if name.startswith("open_clip:") else PurePath(name).name or name for name in names]
     return last if len(set(last)) == len(names) else list(names)
 
 

@@ -13,13 +13,13 @@ from markupsafe import Markup, escape
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import write_whole
 from clipbench.history import history_of_runs
-from clipbench.result import Run, labels
+from clipbench.result import Run
 from clipbench_reports import figures, leads, page
 from clipbench_reports import format as fmt
 from clipbench_reports.drawing import Figure
 from clipbench_reports.evidence import Lacking
 from clipbench_reports.findings import findings, missing
-from clipbench_reports.groups import Group, group, scope, warnings
+from clipbench_reports.groups import Group, called, group, scope, warnings
 from clipbench_reports.highlights import RULE, Told, in_short, n_left
 from clipbench_reports.label_sets import label_sets
 from clipbench_reports.pictures import MAX_BYTES, Room
@@ -74,7 +74,7 @@ def _static(name: str) -> str:
 
 def _context(runs: Sequence[Run]) -> dict[str, object]:
     """Return what the template writes."""
-    names, groups = labels(runs), group(runs)
+    names, groups = called(runs), group(runs)
     told = _told(groups, len(runs))
     room = Room(MAX_BYTES, n_shares=n_shares(groups))
     measured = [each for each in groups if each.measured]
@@ -140,6 +140,7 @@ def _environment() -> Environment:
         tight=_tight,
         breakable=_breakable,
         drawn=page.draw,
+        drawn_narrow=page.draw_narrow,
         drawn_apart=page.draw_apart,
         alt=page.alt,
     )

@@ -15,8 +15,8 @@ from clipbench_reports.highlights import Told
 from clipbench_reports.words import describe, label_set_words
 
 RULE = (
-    "Of each evaluation the first metric: the model that is ahead against the next one, by a paired test, corrected for "
-    "the number of these sentences (Holm). `clipbench compare` tests every metric."
+    "Of each evaluation the first metric that all have: the model that is ahead against the next one, by a paired test, "
+    "corrected for the number of these sentences (Holm). `clipbench compare` tests every metric."
 )
 """The rule, for a reader."""
 

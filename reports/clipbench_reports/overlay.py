@@ -216,7 +216,7 @@ def _aligned(parts: Sequence[Part]) -> list[Part]:
     """Return the panels on the same axes, each category where the first model has it."""
     which = _categories(parts)
     xs, ys = (united([getattr(part.panel, name) for part in parts]) for name in ("x", "y"))
-    x, y = (_widest(axes, [getattr(part.panel, name) for part in parts]) for name, axes in (("x", xs), ("y", ys)))
+    x, y = max(xs, key=_reach), max(ys, key=_reach)
     if which:
         x, y = (xs[0], y) if which == "x" else (x, ys[0])
     made = []
@@ -226,9 +226,9 @@ def _aligned(parts: Sequence[Part]) -> list[Part]:
     return made
 
 
-def _widest(axes: Sequence[Axis], before: Sequence[Axis]) -> Axis:
-    """Return the axis whose marks reach farthest: where they have names, those of the others may end earlier."""
-    return max(zip(axes, before, strict=True), key=lambda pair: abs(pair[1].high - pair[1].low))[0]
+def _reach(axis: Axis) -> Number:
+    """Return how far the marks of an axis go: where they have names, those of one model may end before another's."""
+    return max(axis.ticks, default=0) - min(axis.ticks, default=0)
 
 
 def _moved(mark: Mark, panel: Panel, which: Which | None, axis: Axis) -> Mark:

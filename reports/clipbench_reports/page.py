@@ -3,6 +3,7 @@
 A picture made so follows light and dark mode, prints sharply, weighs little and is the same bytes each time.
 """
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from clipbench_reports.drawing import MAX_BREADTH, MODELS, Axis, Figure, Mark, Panel
+from clipbench_reports.drawing import MODELS, Axis, Cells, Figure, Mark, Panel
 from clipbench_reports.format import Number
 from clipbench_reports.layout import Layout, Place, lay_out
 from clipbench_reports.page_marks import SWATCH, Plane, put, swatch
@@ -18,12 +19,14 @@ from clipbench_reports.svg import dot, element, picture, text
 
 WIDTH, SLOT, MAX_WIDTH = 400, 300, 1000
 """Of a figure with one panel in a row, of a panel beside others, and of a whole figure, in pixels."""
-LETTER, BOLD = 7.3, 8.8
-"""Width of a letter, and of a bold one on a narrow screen, where letters are largest, in pixels."""
+LETTER, BOLD = 8, 8.8
+"""Width of a letter, and of a bold one, on a narrow screen, where letters are largest, in pixels."""
 LINE = 16
 """Distance of two lines of text."""
 EDGE, LABEL, TITLE = 12, 20, 24
 """Free space around a plane, and what the label of an axis and the title of a panel take."""
+MAX_NAME = 20
+"""Letters of a line of a name beside a plane, on a narrow screen."""
 
 
 class Apart(NamedTuple):
@@ -32,6 +35,8 @@ class Apart(NamedTuple):
     model: int
     """Its place among those of the page."""
     picture: Markup
+    narrow: Markup
+    """For a narrow screen; nothing where one serves both."""
     is_wide: bool
     """Whether it needs more than a column of a page."""
 
@@ -39,6 +44,17 @@ class Apart(NamedTuple):
 def draw(figure: Figure) -> Markup:
     """Return the picture of a figure; its title and detail are what is read out in its place."""
     drawn, height, width = _drawn(figure)
+    return picture(drawn, height=height, width=width, alt=alt(figure))
+
+
+def draw_narrow(figure: Figure) -> Markup:
+    """Return the picture of a figure for a narrow screen: its panels below each other, long names in several lines.
+
+    Nothing where one picture serves both: where it fits, and where it is a large matrix, which no screen may shrink.
+    """
+    if not _is_too_broad(figure):
+        return Markup("")
+    drawn, height, width = _drawn(_narrowed(figure))
     return picture(drawn, height=height, width=width, alt=alt(figure))
 
 
@@ -57,15 +73,58 @@ def draw_apart(figure: Figure) -> list[Apart]:
     breadth = SLOT / WIDTH if is_small else figure.breadth  # three have room beside each other
     pictures = []
     for model, panels in found.items():
-        drawn, height, width = _drawn(replace(figure, panels=panels, n_columns=n_columns, breadth=breadth))
-        is_wide = width > WIDTH * MAX_BREADTH
-        pictures.append(Apart(model, picture(drawn, height=height, width=width), is_wide))
+        mine = replace(figure, panels=panels, n_columns=n_columns, breadth=breadth)
+        drawn, narrow = (_unnamed(each) for each in (mine, _narrowed(mine)))
+        pictures.append(Apart(model, drawn, narrow if _is_too_broad(mine) else Markup(""), mine.is_wide))
     return pictures
 
 
 def alt(figure: Figure) -> str:
     """Return what is read out in the place of a picture."""
     return f"{figure.title} {figure.detail}".strip()
+
+
+def _is_too_broad(figure: Figure) -> bool:
+    """Return whether a figure has to be drawn in another way for a narrow screen, and can be."""
+    has_matrix = any(isinstance(mark, Cells) for panel in figure.panels for mark in panel.marks)
+    return figure.n_columns > 1 or (figure.is_wide and not has_matrix)
+
+
+def _narrowed(figure: Figure) -> Figure:
+    panels = [_slender(panel, SLOT if figure.n_columns > 1 else WIDTH * figure.breadth) for panel in figure.panels]
+    return replace(figure, panels=panels, n_columns=1, breadth=min(1.0, figure.breadth))
+
+
+def _slender(panel: Panel, slot: Number) -> Panel:
+    """Return a panel with long names in lines of their own: its rows lie no closer than in a slot of some width."""
+    names = [_broken(name) for name in panel.y.names]
+    n_lines = max((name.count("\n") + 1 for name in names), default=1)
+    made = replace(panel, y=replace(panel.y, names=names))
+    widths = (_plane(each, left=0, top=0, slot=width).width for each, width in ((panel, slot), (made, WIDTH)))
+    before, now = widths
+    return replace(made, aspect=panel.aspect * max(1.0, before / now) * (1 + 2 * n_lines) / 3)
+
+
+def _broken(name: str) -> str:
+    r"""Return a name in lines that are not too long, as far as there are places to break it.
+
+    Example:
+        >>> _broken("colour_kind/mean_per_class_recall ↓")
+        'colour_kind/mean_\nper_class_recall ↓'
+    """
+    lines: list[str] = []
+    for line in name.split("\n"):
+        lines.append("")
+        for word in re.findall(r".+?(?:[/_]|\s(?=\w)|$)", line):  # a mark stays with its word
+            if lines[-1] and len(lines[-1] + word) > MAX_NAME and re.search(r"\w", word):
+                lines.append("")
+            lines[-1] += word
+    return "\n".join(line.strip() for line in lines)
+
+
+def _unnamed(figure: Figure) -> Markup:
+    drawn, height, width = _drawn(figure)
+    return picture(drawn, height=height, width=width)
 
 
 def _drawn(figure: Figure) -> tuple[list[Markup], Number, Number]:

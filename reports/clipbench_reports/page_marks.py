@@ -93,8 +93,8 @@ def _(mark: Ranges, plane: Plane) -> Markup:
             parts.append(element("path", d=path(plane.at(*end) for end in ends), css=f"line {mark.role} solid"))
         if math.isfinite(x) and math.isfinite(y):
             parts.append(dot(*plane.at(x, y), mark.role))
-    if mark.is_joined:
-        parts.insert(0, element("path", d=path(plane.points(xs, ys)), css=f"thread {mark.role}"))
+    if mark.is_joined and (points := plane.points(xs, ys)):
+        parts.insert(0, element("path", d=path(points), css=f"thread {mark.role}"))
     return Markup("").join(parts)
 
 

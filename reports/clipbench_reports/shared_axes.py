@@ -54,9 +54,8 @@ def _union(axes: Sequence[Axis]) -> Axis:
         return log_axis([low, high], first.label)
     if not first.ticks:
         return replace(first, low=low, high=high)
-    factor = 100 if first.is_percent else 1
-    made = nice_axis([factor * low, factor * high])
+    made = nice_axis([low, high])
     if all(axis.ticks and (axis.low, axis.high) == (axis.ticks[0], axis.ticks[-1]) for axis in axes):
-        low, high = (made.low / factor, made.high / factor) if low < high else (low, high)
-    inside = [t / factor for t in made.ticks if min(low, high) <= t / factor <= max(low, high)]
+        low, high = (made.low, made.high) if low < high else (low, high)
+    inside = [tick for tick in made.ticks if min(low, high) <= tick <= max(low, high)]
     return replace(first, low=low, high=high, ticks=inside)

@@ -25,6 +25,7 @@ from clipbench_reports.gallery import (
     words,
 )
 from clipbench_reports.pictures import Room
+from clipbench_reports.words import TERMS
 
 
 class Search(NamedTuple):
@@ -62,8 +63,6 @@ SEARCHES = {
         chosen="chosen_caption",
     ),
 }
-TERMS = {"caption": "Caption", "label": "Class"}
-"""What the words of a query are called."""
 RECORDED = {
     "caption": "the caption",
     "right_caption": "the right caption",
@@ -118,7 +117,12 @@ def misjudged(evidence: Evidence, room: Room) -> Gallery:
         right, chosen, by = cosines.told(row)
         one, other = told_apart(true[row], false[row]) if true and false else ("", "")
         at = f"{place[row]}, token {token[row]}" if _at(token, row) else place[row]
-        return [Fact("True", one, right), Fact("Preferred", other, chosen), Fact("Margin", "", by), Fact("Place", at)]
+        return [
+            Fact("True", one, right),
+            Fact(TERMS["preferred"], other, chosen),
+            Fact("Margin", "", by),
+            Fact("Place", at),
+        ]
 
     failing = Failing(
         title="Facts that were judged wrong",
@@ -161,7 +165,7 @@ class _Queries:
         return [
             Fact(TERMS.get(self._search.asked, ""), _at(self._asked, row)),
             Fact("Right", _at(self._right, row), right, at),
-            *([] if self._is_tied(row) else [Fact("Came first", _at(self._chosen, row), first)]),
+            *([] if self._is_tied(row) else [Fact(TERMS["chosen_caption"], _at(self._chosen, row), first)]),
             Fact("Margin", "", margin),
             Fact("Tokens", f"{tokens}{unread}" if tokens else ""),
         ]

@@ -99,7 +99,7 @@ TERMS = {
     "label": "Is",
     "predicted": "Taken for",
     "object": "Is",
-    "word": "Written on it",
+    "word": "Label says",
     "written": "Written",
     "read": "Read as",
     "caption": "Caption",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from clipbench.result import Curve, Metric, Run
+from clipbench.result import Curve, DatasetRecord, Metric, Run
 from clipbench_reports.html import write_report
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Visit = Callable[..., "Page"]
 Faults = Callable[["Page"], list[tuple[str, str, str]]]
 NAMES = ("cube", "sphere", "cylinder")
+ARE_WHOLE = "[...document.querySelectorAll('.picture')].every((each) => each.scrollWidth <= each.clientWidth)"
+"""Whether no picture has to be moved sideways."""
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +29,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) ->
     for place in range(2):
         found = parts.standard(seed=place, skill=1 - place / 2)
         found["retrieval@scenes"]["samples"]["caption"] = np.array([f"caption {k}" for k in range(1000)], object)
+        if place:
+            found["retrieval@scenes"]["metrics"] |= {f"own/{name}": parts.fraction(0.5, 40) for name in "ab"}
         run = parts.write_run(folder / f"run{place}", found)
         parts.write_thumbnails(run.folder, [f"{k:032x}" for k in range(2000)])
         runs.append(run)
@@ -53,6 +57,9 @@ def test_nothing_reaches_beyond_the_page_at_any_width(
     page = visit(getattr(reports, name), width=width)
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(ARE_WHOLE)
+    assert page.locator(".slim:visible").count() == (page.locator(".slim").count() if width < 720 else 0)
+    assert page.locator(".broad:visible").count() == (0 if width < 720 else page.locator(".slim").count())
 
 
 def test_without_scripts_everything_is_there_to_read(reports: SimpleNamespace, visit: Visit) -> None:
@@ -117,6 +124,13 @@ def test_a_filter_keeps_matching_rows_with_their_headings(reports: SimpleNamespa
     assert all(row.is_visible() for row in page.locator("table.on-axis tbody tr").all())
 
 
+def test_no_heading_of_another_evaluation_is_left_over_what_is_found(reports: SimpleNamespace, visit: Visit) -> None:
+    page = visit(reports.many)
+    page.get_by_label("Filter rows").first.fill("separability")
+    shown = [row for row in page.locator("table.on-axis tbody tr").all() if row.is_visible()]
+    assert [row.get_attribute("class") for row in shown] == ["block", "metric", "line", "line"]
+
+
 def test_a_model_that_is_not_picked_is_hidden_everywhere_and_comes_back(reports: SimpleNamespace, visit: Visit) -> None:
     page = visit(reports.many)
     label = page.locator(".picker label").nth(1)
@@ -127,6 +141,7 @@ def test_a_model_that_is_not_picked_is_hidden_everywhere_and_comes_back(reports:
     label.locator("input").press("Space")
     assert not page.locator("section [data-model='1']:visible").count()  # in tables, sections, pictures and legends
     assert page.locator("section [data-model='0']").first.is_visible()
+    assert not page.locator("tr.subset", has_text="own").is_visible()  # nothing is left under it
     assert page.locator("figure g[data-model='0']:visible").count() > 10
     label.click()
     assert page.locator("section tr[data-model='1']:visible").count() > 20
@@ -143,6 +158,9 @@ def test_light_and_dark_are_switched_and_paper_is_white(reports: SimpleNamespace
     page.emulate_media(media="print")
     assert page.evaluate(ground) == "rgb(255, 255, 255)"
     assert not any(each.is_visible() for each in page.locator("button, input").all())
+    page.set_viewport_size({"width": 600, "height": 900})  # what paper is, is no narrow screen
+    assert page.locator(".broad:visible").count() and not page.locator(".slim:visible").count()
+    assert min(page.locator("table.card thead").evaluate_all("found => found.map((each) => each.offsetHeight)")) > 10
     folded = page.locator("details table, details .failures")
     assert folded.count() > 3 and all(each.is_visible() for each in folded.all())
 
@@ -185,7 +203,7 @@ def test_where_nothing_may_be_kept_the_choice_holds_for_the_page(reports: Simple
     assert page.evaluate(GROUND) == BLACK
 
 
-@pytest.mark.parametrize(("name", "cloud"), [("one", "path.specks"), ("many", ".apart > :last-child path.specks")])
+@pytest.mark.parametrize(("name", "cloud"), [("one", "path.specks.text"), ("many", ".apart > :last-child path.specks")])
 def test_pointing_at_a_dot_shows_its_picture_and_its_name(
     reports: SimpleNamespace, visit: Visit, name: str, cloud: str
 ) -> None:
@@ -203,8 +221,14 @@ def test_pointing_at_a_dot_shows_its_picture_and_its_name(
     )
     page.mouse.move(*first)
     assert figure.locator(".pointed:visible").inner_text().startswith("pair-")
-    page.mouse.move(0, 0)
-    assert not figure.locator(".pointed:visible").count()
+    left, top = figure.locator("svg").first.evaluate(
+        "(each) => [each.getBoundingClientRect().x, each.getBoundingClientRect().y]"
+    )
+    for away in ((left + 2, top + 2), (0, 0)):
+        page.mouse.move(*first)
+        assert figure.locator(".pointed:visible").count()
+        page.mouse.move(*away)
+        assert not figure.locator(".pointed:visible").count()
 
 
 def test_every_stop_of_the_keyboard_is_in_sight_and_outlined(reports: SimpleNamespace, visit: Visit) -> None:
@@ -245,9 +269,10 @@ def hostile(run: Callable[..., Run], parts: SimpleNamespace, payload: str) -> li
     gap = parts.modality_gap(rng, n=40)
     gap["arrays"]["pair_id"] = np.array([payload] * 40)
     classes = parts.zero_shot(rng, (payload, *NAMES), n=60)
+    controls = {payload: bad, f"{payload}/tie_rate": parts.fraction(0.5, 20)}
     found = {
-        f"zero-shot@{payload}": classes | {"controls": {payload: bad}, "params": {payload: payload}},
-        "retrieval@d": {"samples": ranked} | own,
+        f"zero-shot@{payload}": classes | {"controls": controls, "params": {payload: payload}},
+        "retrieval@d": {"samples": ranked, "dataset": DatasetRecord(id="d", revision=payload, cite=payload)} | own,
         "composition@d": {"samples": samples} | own,
         "text-in-image@d": {"samples": samples} | own,
         "modality-gap@d": gap,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Visit = Callable[..., "Page"]
 Faults = Callable[["Page"], list[tuple[str, str, str]]]
 N = 60
+ARE_WHOLE = "[...document.querySelectorAll('.picture')].every((each) => each.scrollWidth <= each.clientWidth)"
+"""Whether no picture has to be moved sideways."""
 UNFOLD = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
 
 
@@ -36,7 +38,7 @@ def evaluations(n_right: int, text: str = "owl") -> dict[str, dict[str, Any]]:
     """Return a zero-shot and a retrieval evaluation with so many right, in which every word that data give is a text."""
     right, ids = hits(n_right), np.array([f"{text} {k}" for k in range(N)], object)
     shared = {"sample_id": ids, "image": np.array([f"{k:032x}" for k in range(N)], object)}
-    names = [f"set{k}" for k in range(6)]
+    names = [f"set{k}" for k in range(12)]
     classes = {f"{name}/acc1": np.roll(right, place) for place, name in enumerate(names)}
     metrics = {
         name: Metric(value=float(column.mean()), n=N, column=name, higher_is_better=True)
@@ -100,6 +102,7 @@ def test_nothing_reaches_beyond_the_page_at_any_width(pages: SimpleNamespace, vi
     for width in (320, 360, 700, 800, 900, 1200, 1600):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(ARE_WHOLE)
 
 
 def test_without_scripts_everything_is_there_to_read(pages: SimpleNamespace, visit: Visit) -> None:
@@ -107,7 +110,7 @@ def test_without_scripts_everything_is_there_to_read(pages: SimpleNamespace, vis
     assert page.locator("button, input").count() == 0
     rows = page.locator("table tr")
     assert rows.count() > 30 and all(row.is_visible() for row in rows.all())
-    assert page.locator("figure svg").count() == 6
+    assert page.locator("figure .broad svg:visible").count() == 6
     assert page.locator(".flips img").first.is_visible()
 
 
@@ -127,7 +130,7 @@ def test_differences_are_sorted_by_number_and_verdicts_by_weight_by_keyboard(
     table.get_by_role("button", name="Sort by p (Holm)").press("Enter")
     assert column(table, 5)[0] == "<0.0001" and column(table, 5)[-1].startswith("no test")
     table.get_by_role("button", name="Sort by Verdict").press("Enter")
-    assert [text.lstrip("▲–") for text in column(table, 8)] == ["worse"] * 6 + ["not tested"]
+    assert [text.lstrip("▲–") for text in column(table, 8)] == ["worse"] * 12 + ["not tested"]
     for _ in range(2):
         table.get_by_role("button", name="Sort by Verdict").press("Enter")
     assert column(table, 3) == before
@@ -135,11 +138,14 @@ def test_differences_are_sorted_by_number_and_verdicts_by_weight_by_keyboard(
 
 def test_one_field_filters_all_tables_and_what_belongs_to_them(pages: SimpleNamespace, visit: Visit) -> None:
     page = visit(pages.one)
+    assert page.get_by_role("searchbox").count() == 1
     page.get_by_label("Filter metrics").fill("recall")
-    assert page.get_by_role("status").inner_text() == "1 of 8 rows"
+    assert page.get_by_role("status").inner_text() == "1 of 14 rows"
     assert [each.is_visible() for each in page.locator(".evaluation, .evaluation figure").all()] == [
         False, False, True, True
     ]  # fmt: skip
+    page.get_by_label("Filter metrics").fill("retrieval@birds")  # its heading
+    assert page.get_by_role("status").inner_text() == "1 of 14 rows"
     page.get_by_label("Filter metrics").fill("")
     assert all(each.is_visible() for each in page.locator(".evaluation, table tr").all())
 
@@ -164,8 +170,9 @@ def test_paper_has_readable_figures_and_all_that_is_folded(pages: SimpleNamespac
     page = visit(pages.one, width=720)
     page.emulate_media(media="print")
     assert all(each.is_visible() for each in page.locator(".flips").all())
+    assert page.locator(".ids").count() and not page.locator(".ids:visible").count()
     assert not any(each.is_visible() for each in page.locator("button, input").all())
-    heights = page.locator("figure svg text").evaluate_all(
+    heights = page.locator("figure .broad text").evaluate_all(
         "found => found.map((e) => e.getBoundingClientRect().height)"
     )
     assert min(heights) >= 9  # of a line of type, in pixels: some 7 points

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 from clipbench.compare import Comparison, Refusal, compare
 from clipbench.errors import UsageError
 from clipbench.foreign_results import Values
-from clipbench.gate import Gate, Judged, judge
+from clipbench.gate import Gate, Judged, Outcome, judge
 from clipbench.result import Metric, Run
 from clipbench_reports import compare_page, flipped
 from clipbench_reports.compare_page import write_compare
@@ -136,6 +137,14 @@ def test_the_verdict_stands_on_top(pair: Callable[..., list[Run]], tmp_path: Pat
     assert "Matched by a pattern of the gate, and not gated: 1" in text
 
 
+def test_a_gate_that_no_metric_came_to_is_no_pass(pair: Callable[..., list[Run]], tmp_path: Path) -> None:
+    runs = pair()
+    nothing = Outcome(metric="gap", rule="max drop 1pp", status="not gated", message="neither direction is better")
+    judged = Judged(comparison=compare(runs[0], runs[1]), outcomes=[nothing])
+    write_compare([judged], runs, tmp_path / "page.html")
+    assert "■Gate: nothing was gated." in Words((tmp_path / "page.html").read_text(encoding="utf-8")).text
+
+
 def test_samples_that_changed_are_listed_both_ways_with_what_they_were_taken_for(
     pair: Callable[..., list[Run]], tmp_path: Path, parts: SimpleNamespace
 ) -> None:
@@ -199,6 +208,8 @@ def test_the_overview_has_every_metric_of_every_candidate_and_its_links_lead_som
     ids = {attributes.get("id") for _, attributes in words.tags}
     links = [str(attributes["href"]) for tag, attributes in words.tags if tag == "a"]
     assert len(links) > 4 and {link.removeprefix("#") for link in links} <= ids
+    table = links[links.index("#c1-1") :]
+    assert table[:3] == ["#c1-1", "#c2-1", "#c1-1"]  # of the one metric each has its own, of the other there is one
 
 
 def test_a_candidate_that_cannot_be_compared_is_there_with_the_reason(
@@ -213,6 +224,22 @@ def test_a_candidate_that_cannot_be_compared_is_there_with_the_reason(
     )
     text = Words((tmp_path / "page.html").read_text(encoding="utf-8")).text
     assert "✕other is not comparable: task version 2" in text and "✕no metric compared" in text
+    assert "✕other: no metric compared: other is not comparable: task version 2." in text
+
+
+def test_a_task_that_was_asked_twice_has_its_metrics_twice_in_the_overview(
+    pair: Callable[..., list[Run]], make_run: MakeRun, tmp_path: Path
+) -> None:
+    runs = [*pair(lost=range(40)), make_run({"zero-shot@birds": evaluation(np.ones(N))}, name="third")]
+    twice = []
+    for run in runs:
+        (found,) = run.result.evaluations
+        both = [replace(found, params={"k": j}) for j in range(2)]
+        twice.append(Run(run.folder, replace(run.result, evaluations=both)))
+    text = written(twice, tmp_path / "page.html")
+    rows = [row for row in Words(text).rows if len(row) == 4 and row[0].endswith("acc1")]
+    assert len(rows) == 2 and rows[0] == rows[1]
+    assert "taken for" not in Words(text).text.lower()  # of which of the two, the name does not tell
 
 
 Changed = Callable[[Sequence[Mapping[str, Any]], str], tuple[str, list[str]]]
@@ -286,7 +313,7 @@ def test_of_two_pictures_the_one_that_was_preferred_is_shown(changed: Changed) -
 def test_an_older_run_without_a_column_is_shown_without_it(changed: Changed) -> None:
     after = {"object": "owl", "word": "cat", "predicted": "owl"}
     text, _ = changed(({}, after), "attacked_acc")
-    assert "Isowl" in text and "Written on itcat" in text and "Taken fornow owl" in text
+    assert "Isowl" in text and "Label sayscat" in text and "Taken fornow owl" in text
 
 
 def test_of_many_ids_the_first_are_listed_and_the_others_counted(

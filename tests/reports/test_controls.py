@@ -58,7 +58,11 @@ def test_a_control_belongs_to_the_metrics_that_its_name_tells(control: str) -> N
 
 def test_a_strict_value_is_said_only_where_it_is_another() -> None:
     metrics = {"a/text_acc": Metric(value=0.5), "b/text_acc": Metric(value=0.5)}
-    controls = {"a/text_acc_strict": Metric(value=0.5), "b/text_acc_strict": Metric(value=0.4)}
+    controls = {
+        "a/text_acc_strict": Metric(value=0.5),
+        "b/text_acc_strict": Metric(value=0.4),
+        "b/same_words": Metric(value=None),
+    }
     assert controls_of("a/text_acc", metrics, controls) == []
     assert [(each.words, each.value) for each in controls_of("b/text_acc", metrics, controls)] == [
         ("a tie fails", "40.0 %")

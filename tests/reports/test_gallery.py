@@ -12,7 +12,7 @@ import pytest
 from clipbench.result import Run
 from clipbench_reports import failures
 from clipbench_reports.evidence import Evidence, Lacking, Unasked
-from clipbench_reports.gallery import MAX_FAILURES, MAX_LETTERS, Fact, Failure, Gallery, told_apart
+from clipbench_reports.gallery import MAX_FAILURES, MAX_LETTERS, N_OPEN, Fact, Failure, Gallery, told_apart
 from clipbench_reports.html import write_report
 from clipbench_reports.pictures import MAX_BYTES, Room, address
 
@@ -145,17 +145,30 @@ def test_a_caption_that_was_preferred_is_shown_beside_the_true_one(hang: Callabl
     assert only.pictures[0].alt == "A picture of “a cat”, for which “a dog” was preferred."
 
 
-def test_a_picture_that_a_caption_preferred_wrongly_is_shown_beside_the_right_one(hang: Callable[..., Gallery]) -> None:
+def test_an_item_is_lost_that_is_lost_in_any_of_its_subsets(hang: Callable[..., Gallery]) -> None:
     table = {
         "image": ["a" * 32] * 2,
-        "subset": ["swap_att"] * 2,
-        "swap_att/image_acc": [0.0, 1.0],
-        "image_margin": [-0.1, 0.2],
-        "asked_caption": ["a red cup on a blue plate", "a cat"],
-        "right_image": ["a" * 32, "a" * 32],
-        "preferred_image": ["b" * 32, "b" * 32],
-        "right_image_cosine": [0.3, 0.5],
-        "preferred_image_cosine": [0.4, 0.3],
+        "subset": [""] * 2,
+        "one/text_acc": [1.0, 1.0],
+        "two/text_acc": [0.0, np.nan],
+        "text_margin": [-0.1, 0.2],
+        "caption": ["a cat"] * 2,
+        "preferred": ["a dog"] * 2,
+    }
+    assert len(hang(failures.mistaken, **table).failures) == 1
+
+
+def test_a_picture_that_a_caption_preferred_wrongly_is_shown_beside_the_right_one(hang: Callable[..., Gallery]) -> None:
+    table = {
+        "image": ["a" * 32] * 3,
+        "subset": ["swap_att"] * 3,
+        "swap_att/image_acc": [0.0, 1.0, 0.5],
+        "image_margin": [-0.1, 0.2, 0.0],
+        "asked_caption": ["a red cup on a blue plate", "a cat", "a tie"],
+        "right_image": ["a" * 32] * 3,
+        "preferred_image": ["b" * 32] * 3,
+        "right_image_cosine": [0.3, 0.5, 0.4],
+        "preferred_image_cosine": [0.4, 0.3, 0.4],
     }
     (only,) = hang(failures.misplaced, **table).failures
     assert [picture.role for picture in only.pictures] == ["Right", "Preferred"]
@@ -219,6 +232,7 @@ def test_the_page_holds_pictures_with_words_for_who_cannot_see_them(
     before, _, gallery = page.partition("Pictures taken for another class</h3>")
     assert before.count("<img") == 0
     images = re.findall(r"<img [^>]*>", gallery.partition("<figure")[0].partition("</section>")[0])
+    assert f'<ol class="failures terse" start="{N_OPEN + 1}">' in gallery  # those that fold out count on
     assert len(images) == MAX_FAILURES and all(re.search(r'alt="[^"]+"', image) for image in images)
 
 
@@ -227,6 +241,7 @@ def test_a_share_that_is_not_used_is_there_for_the_next_and_the_whole_is_never_e
     assert not page.share().take("x" * 251)
     assert page.share().take("x" * 333)
     assert page.share(2).take("x" * 600) and page.left == 67
+    assert page.n_shares == 0
     assert not page.share().take("x" * 68) and page.left == 67
 
 

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from clipbench.result import Run
+from clipbench_reports.groups import group
 from clipbench_reports.html import write_report
+from clipbench_reports.points import CLOUD_SHARES
+from clipbench_reports.sections import n_shares
 
 MakeRun = Callable[..., Run]
 FIGURES = {"e1": 3, "e2": 2, "e3": 6}
@@ -82,11 +85,19 @@ def test_the_title_of_a_joint_figure_has_the_number_of_each_model(runs: list[Run
     assert f"Sure and right on average: base {shown[0]}; tuned {shown[1]}." in joint["e1"]
 
 
+def test_a_model_is_called_the_same_in_sentences_tables_and_figures(joint: dict[str, str]) -> None:
+    for anchor in ("short", "scorecard", *FIGURES):
+        assert re.search(r"\bbase\b", joint[anchor]) and "models/" not in joint[anchor]
+    assert "models/base" in joint["provenance"]  # as it was asked for
+
+
 def test_what_only_some_models_have_is_named(small: list[Run], tmp_path: Path) -> None:
     found = sections(tmp_path, small[0], changed(small[1], curves={}))["e1"]
     assert "Not drawn for <bdi>tuned</bdi>: <bdi>no recall curve across images and captions was kept</bdi>." in found
     together = by_model(found)[0]
     assert together.count("<figure") == 2 and ">base</text>" in together
+    neither = sections(tmp_path, *(changed(run, curves={}) for run in small))["e1"]
+    assert "Not drawn: <bdi>no recall curve across images and captions was kept</bdi>." in neither
 
 
 def test_models_that_must_not_be_compared_have_figures_of_their_own(small: list[Run], tmp_path: Path) -> None:
@@ -105,8 +116,9 @@ def test_points_are_told_for_each_model_of_a_cloud(joint: dict[str, str]) -> Non
 
 
 def test_a_figure_of_two_models_names_each_once_and_has_no_other_colours(joint: dict[str, str]) -> None:
-    recall = joint["e2"].split("<figure")[2]
+    recall, narrow = joint["e2"].split("<figure")[2].split('<div class="slim">')
     assert recall.count(">base</text>") == recall.count(">tuned</text>") == 1
+    assert narrow.count(">base</text>") == narrow.count(">tuned</text>") == 1
     roles = {word for css in re.findall(r'class="([^"]*)"', recall) for word in css.split()}
     assert {"m0", "m1", "chance"} <= roles and not roles & {"image", "text", "m2"}
 
@@ -120,3 +132,25 @@ def test_every_label_set_is_drawn_of_all_models_together(
     first, second = by_model(sections(tmp_path, *both)["e1"])[0].split('class="set">')[1:]
     assert [each.count("<figure") for each in (first, second)] == [3, 3]
     assert "<bdi>kind</bdi>" in first and "<bdi>shape</bdi>" in second
+
+
+def test_a_label_set_that_only_one_model_has_is_drawn_of_it_and_not_missed_of_the_other(
+    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    by_set = {name: parts.zero_shot(rng, parts.classes, n=60) for name in ("kind", "shape", "size")}
+    runs = [
+        make_run({"zero-shot@mine": parts.side_by_side({name: by_set[name] for name in names})}, name=f"run {k}")
+        for k, names in enumerate((("kind", "shape", "size"), ("kind", "shape")))
+    ]
+    last = by_model(sections(tmp_path, *runs)["e1"])[0].split('class="set">')[-1]
+    assert "<bdi>size</bdi>" in last and last.count("<figure") == 3 and "Not drawn" not in last
+
+
+def test_the_room_for_pictures_is_shared_by_all_galleries_and_clouds_of_all_label_sets(
+    make_run: MakeRun, parts: SimpleNamespace
+) -> None:
+    rng = np.random.default_rng(0)
+    by_set = {name: parts.zero_shot(rng, parts.classes, n=60) for name in ("kind", "shape")}
+    run = make_run({"zero-shot@mine": parts.side_by_side(by_set), "modality-gap@mine": parts.modality_gap(rng, n=60)})
+    assert n_shares(group([run])) == 2 + CLOUD_SHARES

@@ -53,6 +53,12 @@ def test_one_legend_serves_panels_of_the_same_entries() -> None:
     assert names(found) == ["a", "b"] and own_names(found) == [[], []]
 
 
+def test_one_legend_serves_panels_that_models_share_whatever_else_is_in_them() -> None:
+    models, level = (line("base", "m0"), line("tuned", "m1")), Rule(at=0.9, axis="y", role="ink", name="90 %")
+    found = lay_out(figure(panel(*models, CHANCE), panel(*models, level), n_columns=2))
+    assert names(found) == ["base", "tuned", "90 %", "chance"] and own_names(found) == [[], []]
+
+
 def test_one_legend_serves_panels_that_have_some_of_its_entries() -> None:
     found = lay_out(figure(panel(line("a")), panel(line("a"), line("b"), line("c")), panel(line("c")), n_columns=3))
     assert names(found) == ["a", "b", "c"] and own_names(found) == [[], [], []]

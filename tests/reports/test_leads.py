@@ -92,7 +92,8 @@ def test_a_pair_that_cannot_be_tested_says_why(told: Told) -> None:
 
 def test_a_first_metric_that_a_model_lacks_gives_way_to_the_next(told: Told) -> None:
     both = hits(150) | {"metrics": {"acc5": Metric(value=None, reason="of 3 classes"), **hits(150)["metrics"]}}
-    ((_, text),) = told({"zero-shot@birds": both}, {"zero-shot@birds": hits(100)})
+    other = hits(100) | {"metrics": {"acc5": Metric(value=0.9), **hits(100)["metrics"]}}
+    ((_, text),) = told({"zero-shot@birds": both}, {"zero-shot@birds": other})
     assert "right class first: a is ahead" in text
 
 

@@ -1,6 +1,7 @@
 """A figure as SVG: everything stands where its numbers say, whatever its names are."""
 
 import re
+from itertools import pairwise
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -113,10 +114,12 @@ def test_what_is_not_finite_is_not_drawn() -> None:
             Line(xs=[0, 5, 10], ys=[0, nan, 0], role="ink"),
             Line(xs=[nan], ys=[1], role="pair"),
             Ranges(xs=[5], ys=[5], lows=[nan], highs=[nan], role="text"),
+            Ranges(xs=[5], ys=[nan], lows=[nan], highs=[nan], role="image", is_joined=True),
         )
     )
     assert paths(drawn, "line ink") == [f"M{LEFT} {FOOT}L{RIGHT} {FOOT}"]
     assert "nan" not in drawn and "line pair" not in drawn and "line text solid" not in drawn
+    assert "image" not in drawn and 'd="M"' not in drawn
 
 
 def test_a_dense_cloud_is_one_path() -> None:
@@ -195,3 +198,32 @@ def test_panels_stand_beside_each_other_and_the_picture_is_wider() -> None:
 def test_a_broad_picture_is_as_wide_as_it_says() -> None:
     assert ElementTree.fromstring(page.draw(figure(breadth=1.5))).get("width") == "600"
     assert figure(breadth=1.5).is_wide and not figure(breadth=1.1).is_wide
+
+
+def test_on_a_narrow_screen_panels_stand_below_each_other_each_with_its_own_axis() -> None:
+    panels = [
+        Panel(x=PLAIN, y=Axis(low=0, high=10, ticks=[0, 10], label="Gap"), marks=[], title=title)
+        for title in ("one", "two", "three")
+    ]
+    both = Figure(title="Title.", panels=panels, reading="", n_columns=3, is_grid=True)
+    assert words(page.draw(both)).count("Gap") == 1
+    narrow = page.draw_narrow(both)
+    assert words(narrow).count("Gap") == words(narrow).count("10") == 3
+    assert ElementTree.fromstring(narrow).get("width") == "400" and ElementTree.fromstring(narrow).get("aria-label")
+    assert page.draw_narrow(figure()) == ""  # one picture serves both
+
+
+def test_on_a_narrow_screen_long_names_take_several_lines_and_none_is_left_out() -> None:
+    names = [f"image_text_calibration_error_of_set_{k} ↓" for k in range(8)]
+    axis = Axis(low=7.5, high=-0.5, ticks=range(8), names=names)
+    narrow = ElementTree.fromstring(page.draw_narrow(figure(Line(xs=[0], ys=[0], role="ink"), y=axis, breadth=1.75)))
+    lines = [element for element in narrow.iter("text") if element.text not in ("0", "10")]
+    assert "".join(line.text or "" for line in lines) == "".join(names)
+    assert all(len(line.text or "") <= 22 for line in lines) and narrow.get("width") == "400"
+    heights = [float(line.get("y", 0)) for line in lines]
+    assert all(below - above >= 15 for above, below in pairwise(heights))
+
+
+def test_a_large_matrix_is_not_drawn_again_for_a_narrow_screen() -> None:
+    cells = Cells(depths=np.zeros((2, 2)), values=np.zeros((2, 2)))
+    assert page.draw_narrow(figure(cells, breadth=1.75)) == ""

@@ -12,7 +12,7 @@ from clipbench.thumbnails import point_rows
 from clipbench_reports import figures
 from clipbench_reports.evidence import Evidence
 from clipbench_reports.pictures import Room, address
-from clipbench_reports.points import points
+from clipbench_reports.points import CLOUD_SHARES, points
 
 MakeRun = Callable[..., Run]
 
@@ -65,6 +65,8 @@ def test_where_the_page_is_full_the_points_with_a_picture_are_evenly_spread(
     told = [row for row, each in enumerate(made) if each.address]
     assert sum(len(each.address) for each in made) <= 20 * one and len(told) >= 15
     assert told[0] < 10 and told[-1] > 90 and max(np.diff(told)) <= 10
+    shared = points(figure, evidence, Room(40 * one, n_shares=2 * CLOUD_SHARES))  # with as many others
+    assert sum(len(each.address) for each in shared) <= 20 * one
 
 
 def test_a_smaller_copy_stands_behind_a_point_and_a_larger_one_in_a_gallery(

@@ -1,6 +1,7 @@
 """Several models in one figure: what is drawn of each, in which colour, and on which axes."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree
 
@@ -12,17 +13,19 @@ from clipbench_reports.drawing import (
     MODELS,
     Axis,
     Bars,
+    Boxes,
     Cells,
     Dots,
     Figure,
+    Hill,
     Line,
     Mark,
     Panel,
     Ranges,
     Rule,
     Shade,
+    Threads,
     fraction_axis,
-    log_axis,
     nice_axis,
 )
 from clipbench_reports.layout import lay_out
@@ -155,6 +158,48 @@ def test_rows_of_other_names_are_not_forced_together() -> None:
     assert [(panel.title, panel.model) for panel in found.panels] == [("base", 0), ("tuned", 1)]
 
 
+def test_rows_that_share_a_name_are_not_matched_by_it() -> None:
+    names = (["a", "b", "a"], ["a", "a", "b"])
+    axes = [Axis(low=2.5, high=-0.5, ticks=[0, 1, 2], names=each) for each in names]
+    found = together([figure(ranges("right", 0.5, 0.5, 0.5), y=axis) for axis in axes], [A, B])
+    assert [panel.model for panel in found.panels] == [0, 1]
+
+
+def test_a_reference_of_one_model_is_broken_so_as_not_to_be_taken_for_its_line() -> None:
+    made = [figure(line("a", 0.5), Rule(at=at, axis="x", role="ink", name="length")) for at in (3, 4)]
+    rules = [mark for mark in marks(together(made, [A, B]), Rule) if isinstance(mark, Rule)]
+    assert [mark.is_dashed for mark in rules] == [True, True]
+
+
+@pytest.mark.parametrize(("n", "expected"), [(2, 2), (3, 0)])
+def test_areas_of_more_than_two_models_would_be_one_grey(n: int, expected: int) -> None:
+    made = [figure(line("a", 0.5), Shade(low=k, high=k + 2, name="interval")) for k in range(n)]
+    assert len(marks(together(made, [Model(f"m{k}", k) for k in range(n)]), Shade)) == expected
+
+
+@pytest.mark.parametrize(("middle", "distance"), [(5, 0.5), (4, 0.2)])  # of 10: near where places are values
+def test_models_stand_nearer_to_each_other_where_the_places_of_categories_are_values(
+    middle: int, distance: float
+) -> None:
+    ticks = Axis(low=0, high=10, ticks=[0, middle, 10])
+    bars = Ranges(xs=ticks.ticks, ys=[0.5] * 3, lows=[0.4] * 3, highs=[0.6] * 3, role="text", name="right")
+    first, second = marks(together([figure(bars, x=ticks)] * 2, [A, B]), Ranges)
+    assert isinstance(first, Ranges) and isinstance(second, Ranges)
+    assert second.aside - first.aside == pytest.approx(distance)
+
+
+def test_an_axis_with_names_has_those_of_the_model_that_reaches_farthest() -> None:
+    axes = [Axis(low=0, high=n, ticks=range(n + 1), names=[f"{2**k}" for k in range(n + 1)]) for n in (2, 4)]
+    (panel,) = together([figure(line("a", *(0.5 for _ in axis.ticks)), x=axis) for axis in axes], [A, B]).panels
+    assert list(panel.x.names) == ["1", "2", "4", "8", "16"]
+
+
+def test_rows_are_higher_where_they_hold_more_models_in_less_width() -> None:
+    one, two = (figure(*[ranges(name, 0.5, 0.5, 0.5) for name in names], y=ROWS) for names in ("a", "ab"))
+    (whole,), (first, second) = (together([each] * 3, [A, B, Model("c", 2)]).panels for each in (one, two))
+    assert first.aspect == second.aspect == pytest.approx(1.5 * whole.aspect) and whole.aspect == one.panels[0].aspect
+
+
 def test_bands_of_more_than_two_models_are_not_drawn_but_kept_for_the_table() -> None:
     made = figure(line("a", 0.5, 0.6, lows=[0.4, 0.5], highs=[0.6, 0.7]), Shade(low=1, high=2, name="interval"))
     two, three = (together([made] * n, [Model(f"m{k}", k) for k in range(n)]) for n in (2, 3))
@@ -184,6 +229,20 @@ def test_clouds_stand_side_by_side_on_the_same_axes_in_the_colours_of_what_they_
     assert [(panel.title, panel.model) for panel in found.panels] == [("base", 0), ("tuned", 1)]
     assert {(panel.x.low, panel.x.high, panel.y.low, panel.y.high) for panel in found.panels} == {(-1, 3, -1, 3)}
     assert {mark.role for mark in marks(found, Dots)} == {"image"}
+
+
+HIDING: list[Mark] = [
+    Boxes(corners=[(0, 0, 1, 1)]),
+    Threads(starts=np.zeros((1, 2)), ends=np.ones((1, 2))),
+    Hill(xs=[0, 1], ys=[0, 1], foot=0, role="image"),
+    Cells(depths=np.eye(2), values=np.eye(2)),
+]
+
+
+@pytest.mark.parametrize("mark", HIDING)
+def test_what_would_hide_another_stands_beside_it(mark: Mark) -> None:
+    found = together([figure(line("a", 0.5), mark)] * 2, [A, B])
+    assert [panel.model for panel in found.panels] == [0, 1]
 
 
 def test_more_models_than_colours_have_a_panel_each() -> None:
@@ -234,54 +293,32 @@ def test_the_series_of_a_quantity_stand_in_a_row_on_one_axis() -> None:
     assert [bool(any(place.panel.y.words)) for row in found.rows for place in row] == [True, False, False, True, False]
 
 
+@pytest.mark.parametrize(("series", "expected"), [("a", 1), ("ab", 2), ("abc", 3), ("abcd", 2), ("abcde", 3)])
+def test_series_stand_in_rows_that_are_filled(series: str, expected: int) -> None:
+    found = together([figure(*[line(each, 0.5) for each in series], breadth=1.5)] * 2, [A, B])
+    assert (found.n_columns, found.breadth) == (expected, 1.5)
+
+
+def test_panels_that_no_longer_stand_under_another_have_the_label_of_it() -> None:
+    panels = [
+        Panel(x=fraction_axis(label), y=fraction_axis(name), marks=[line("a", 0.5)])
+        for name, label in (("Gap", ""), ("Loss", "Distance"))
+    ]
+    found = together([Figure(title="", panels=panels, reading="")] * 2, [A, B])
+    assert [panel.x.label for panel in found.panels] == ["Distance", "Distance"]
+
+
+def test_what_the_picture_of_any_model_says_needs_no_legend() -> None:
+    made = [figure(line("a", 0.5), line("b", 0.6)), figure(line("a", 0.5), line("b", 0.6), keys=["b"])]
+    assert [panel.title for panel in together(made, [A, B]).panels] == ["a", ""]
+
+
 def test_long_names_of_models_are_cut_in_the_middle_where_they_stay_different() -> None:
     names = [f"runs/{'long-' * 10}-step-{k}" for k in (100, 200)]
     assert [len(name) for name in brief(names)] == [28, 28]
     assert [name[-8:] for name in brief(names)] == ["step-100", "step-200"]
     alike = [f"{'a' * 20}{k}{'b' * 20}" for k in range(2)]
     assert brief(alike) == alike
-
-
-# ----- axes
-
-
-def test_models_share_axes_that_hold_them_all() -> None:
-    found = together([cloud(-1, 1), cloud(0, 3)], [A, B])
-    for each in found.panels:
-        assert all(each.x.low <= tick <= each.x.high for tick in each.x.ticks)
-        assert len({round(b - a, 9) for a, b in pairwise(each.x.ticks)}) == 1
-
-
-def test_logarithmic_axes_stay_so() -> None:
-    found = together([figure(line("a", 0.5), x=log_axis([1, top])) for top in (48, 512)], [A, B])
-    assert [(each.x.low, each.x.high, each.x.is_log) for each in found.panels] == [(1, 512, True)]
-
-
-def test_axes_that_run_downwards_still_do() -> None:
-    axes = [Axis(low=n - 0.4, high=-0.6) for n in (15, 20)]
-    found = together([figure(Dots(xs=[1], ys=[0], role="ink"), y=axis) for axis in axes], [A, B])
-    assert [(each.y.low, each.y.high) for each in found.panels] == [(19.6, -0.6)]
-
-
-def test_models_to_scale_share_their_axes_whatever_the_shapes_of_their_planes() -> None:
-    made = [
-        Figure(
-            title="",
-            panels=[Panel(x=Axis(low=0, high=wide), y=Axis(low=0, high=1), marks=[], aspect=aspect, is_to_scale=True)],
-            reading="",
-        )
-        for wide, aspect in ((1, 1.0), (2, 0.6))
-    ]
-    (row,) = lay_out(together(made, [A, B])).rows
-    first, second = (place.panel for place in row)
-    assert (first.x, first.y, first.aspect) == (second.x, second.y, second.aspect)
-
-
-def test_matrices_of_other_sizes_are_not_stretched_to_one() -> None:
-    made = [
-        figure(Cells(depths=np.eye(n), values=np.eye(n)), x=Axis(low=0, high=n), y=Axis(low=n, high=0)) for n in (2, 3)
-    ]
-    assert [(each.x.high, each.y.low) for each in together(made, [A, B]).panels] == [(2, 2), (3, 3)]
 
 
 @pytest.mark.parametrize(
@@ -319,6 +356,11 @@ def test_models_that_stand_apart_have_a_picture_each_and_are_read_out_as_one() -
     for each, label in zip(pictures, ("base", "tuned"), strict=True):
         assert label in each.picture and 'aria-hidden="true"' in each.picture and "aria-label" not in each.picture
     assert page.alt(found) == f"{found.title} {found.detail}"
+    pair = replace(cloud(0, 1), panels=[*cloud(0, 1).panels] * 2, n_columns=2)
+    assert all(
+        'width="600"' in each.picture and 'width="400"' in each.narrow
+        for each in draw_apart(together([pair] * 2, [A, B]))
+    )
     assert draw_apart(figure(line("a", 0.5))) == []
 
 

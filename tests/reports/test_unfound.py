@@ -149,7 +149,7 @@ def test_what_looks_for_its_own_kind_is_shown_with_both_answers(hang: Callable[.
     assert [each.role for each in picture.pictures] == ["Query", "Right", "Came first"]
     assert len({each.address for each in picture.pictures}) == 3
     assert words_of(picture) == {
-        "Class": "cat",
+        "Is": "cat",
         "Right": "0.600 at rank 3",
         "Came first": "dog 0.800",
         "Margin": "−0.200",

@@ -63,7 +63,6 @@
       let headings = {}, run = null;
       for (const row of body.rows) {
         if (row.matches(HEADINGS)) {
-          if (row.matches(".block")) headings = {};
           if (row.matches(".subset")) headings = { block: headings.block };
           headings = { ...headings, [row.className]: row };
           run = null;
