@@ -10,12 +10,12 @@ from clipbench.gate import TELLING, Judged, Outcome, Status
 from clipbench.result import Run
 from clipbench_reports import figures
 from clipbench_reports.compare_rows import GLYPHS, ORDER, Table, anchor, overview, table, typeset
-from clipbench_reports.drawing import Figure, Panel
+from clipbench_reports.drawing.marks import Figure, Panel
 from clipbench_reports.evidence import Lacking
-from clipbench_reports.flipped import Flipped, flipped
+from clipbench_reports.galleries.flipped import Flipped, flipped
+from clipbench_reports.galleries.pictures import MAX_BYTES, Room
 from clipbench_reports.groups import short
 from clipbench_reports.html import assets, write_page
-from clipbench_reports.pictures import MAX_BYTES, Room
 from clipbench_reports.provenance import headline_facts, moment, origin
 
 STATUSES: Mapping[Status, tuple[str, str]] = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from clipbench.compare import Comparison, Difference, Verdict
 from clipbench.compare_formats import Cells, by_evaluation, cells
-from clipbench_reports.words import describe
+from clipbench_reports.sentences.words import describe
 
 ORDER: tuple[Verdict, ...] = ("worse", "better", "different", "too small to matter", "no evidence", "not tested")
 """What a reader looks for first; a table is sorted by it."""

@@ -14,18 +14,20 @@ from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import write_whole
 from clipbench.history import history_of_runs
 from clipbench.result import Run
-from clipbench_reports import figures, leads, page
+from clipbench_reports import figures
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Figure
+from clipbench_reports.drawing import page
+from clipbench_reports.drawing.marks import Figure
 from clipbench_reports.evidence import Lacking
-from clipbench_reports.findings import findings, missing
+from clipbench_reports.galleries.pictures import MAX_BYTES, Room
 from clipbench_reports.groups import Group, called, group, scope, warnings
-from clipbench_reports.highlights import RULE, Told, in_short, n_left
 from clipbench_reports.label_sets import label_sets
-from clipbench_reports.pictures import MAX_BYTES, Room
 from clipbench_reports.provenance import headline_facts, moment, origin
 from clipbench_reports.scorecard import is_fraction, is_other, scorecard
 from clipbench_reports.sections import n_shares, section
+from clipbench_reports.sentences import leads
+from clipbench_reports.sentences.findings import findings, missing
+from clipbench_reports.sentences.highlights import RULE, Told, in_short, n_left
 
 CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)], "\ufffd")
 """HTML may hold none of them; a damaged file name may."""

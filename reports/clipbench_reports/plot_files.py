@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from clipbench.errors import UsageError
-from clipbench_reports.plotted import COLUMNS
+from clipbench_reports.drawing.plotted import COLUMNS
 
 
 def check_beside(out: Path) -> None:

@@ -13,15 +13,16 @@ from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import whole
 from clipbench.history import History, read_history
 from clipbench.result import Run, labels, read_run
-from clipbench_reports import figures, paper, plotted
+from clipbench_reports import figures
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Figure
-from clipbench_reports.drawings import Draw, drawn
+from clipbench_reports.drawing import paper, plotted
+from clipbench_reports.drawing.marks import Figure
+from clipbench_reports.drawing.overlay import Model
+from clipbench_reports.drawing.together import brief, together
 from clipbench_reports.evidence import Damaged, Evidence, Lacking, LackingArray
 from clipbench_reports.groups import group
-from clipbench_reports.overlay import Model
 from clipbench_reports.plot_files import check_beside
-from clipbench_reports.together import brief, together
+from clipbench_reports.section_figures import Draw, drawn
 
 FIRST = next(iter(figures.PROJECTIONS))
 

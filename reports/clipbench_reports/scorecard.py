@@ -8,7 +8,7 @@ from clipbench.result import Metric
 from clipbench_reports.controls import Control, controls_of, loose_controls
 from clipbench_reports.format import sentence_case
 from clipbench_reports.groups import Entry, Gap, Group
-from clipbench_reports.words import describe, label_set_words
+from clipbench_reports.sentences.words import describe, label_set_words
 
 
 @dataclass(frozen=True, kw_only=True)

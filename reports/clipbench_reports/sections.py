@@ -7,24 +7,28 @@ from typing import TypeVar
 
 import numpy as np
 
-from clipbench_reports import attack_tables, choice_tables, failures, figures, tables, unfound
+from clipbench_reports import figures
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Figure
-from clipbench_reports.drawings import Absence, Draw, drawings
+from clipbench_reports.drawing.marks import Figure
+from clipbench_reports.drawing.overlay import Model
+from clipbench_reports.drawing.together import brief
 from clipbench_reports.evidence import Evidence, Lacking, Unasked
-from clipbench_reports.failures import Make
-from clipbench_reports.findings import Finding, findings, label_set_findings
 from clipbench_reports.format import sentence_case
-from clipbench_reports.gallery import Gallery
+from clipbench_reports.galleries import failures, unfound
+from clipbench_reports.galleries.failures import Make
+from clipbench_reports.galleries.gallery import Gallery
+from clipbench_reports.galleries.pictures import Room
+from clipbench_reports.galleries.points import CLOUD_SHARES, Point
 from clipbench_reports.groups import Entry, Group
 from clipbench_reports.label_sets import PLAIN, label_sets, shared_notes
-from clipbench_reports.overlay import Model
-from clipbench_reports.pictures import Room
-from clipbench_reports.points import CLOUD_SHARES, Point
 from clipbench_reports.scorecard import MetricLines, metric_lines
-from clipbench_reports.tables import Table
-from clipbench_reports.together import brief
-from clipbench_reports.words import ASKED, SCORED, label_set_words
+from clipbench_reports.section_figures import Absence, Draw, drawings
+from clipbench_reports.sentences.findings import Finding, findings, label_set_findings
+from clipbench_reports.sentences.words import ASKED, SCORED, label_set_words
+from clipbench_reports.tables import attacks as attack_tables
+from clipbench_reports.tables import choices as choice_tables
+from clipbench_reports.tables import classes as tables
+from clipbench_reports.tables.classes import Table
 
 Made = TypeVar("Made", Table, Gallery)
 Measured = tuple[Entry, Evidence]

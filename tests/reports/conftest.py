@@ -23,9 +23,9 @@ from clipbench.result import (
     write_result,
 )
 from clipbench_reports.evidence import Evidence
-from clipbench_reports.failures import Make
-from clipbench_reports.gallery import Gallery
-from clipbench_reports.pictures import Room
+from clipbench_reports.galleries.failures import Make
+from clipbench_reports.galleries.gallery import Gallery
+from clipbench_reports.galleries.pictures import Room
 
 CLASSES = ("cube", "sphere", "cylinder", "cone", "torus", "pyramid", "star", "ring", "arch", "cross")
 HOSTILE = '<script>alert("1")</script>&amp; "\u202eשלום" 👩‍👩‍👧 ' + "very-long-" * 30

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from clipbench.result import Curve, Metric, Run
-from clipbench_reports import attack_tables, figures, page, paper, plotted
-from clipbench_reports.drawing import Figure, Line, Ranges, Rule
+from clipbench_reports import figures
+from clipbench_reports.drawing import page, paper, plotted
+from clipbench_reports.drawing.layout import lay_out
+from clipbench_reports.drawing.marks import Figure, Line, Ranges, Rule
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.findings import findings
 from clipbench_reports.html import write_report
-from clipbench_reports.layout import lay_out
+from clipbench_reports.sentences.findings import findings
+from clipbench_reports.tables import attacks as attack_tables
 
 MakeRun = Callable[..., Run]
 Make = Callable[..., Evidence]

@@ -16,9 +16,10 @@ from clipbench.errors import UsageError
 from clipbench.foreign_results import Values
 from clipbench.gate import Gate, Judged, Outcome, judge
 from clipbench.result import Metric, Run
-from clipbench_reports import compare_page, flipped
+from clipbench_reports import compare_page
 from clipbench_reports.compare_page import write_compare
-from clipbench_reports.flipped import N_SHOWN
+from clipbench_reports.galleries import flipped
+from clipbench_reports.galleries.flipped import N_SHOWN
 
 MakeRun = Callable[..., Run]
 N, N_RIGHT = 200, 120

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from clipbench.result import Run
-from clipbench_reports import failures
 from clipbench_reports.evidence import Evidence, Lacking, Unasked
-from clipbench_reports.gallery import MAX_FAILURES, MAX_LETTERS, N_OPEN, Fact, Failure, Gallery, told_apart
+from clipbench_reports.galleries import failures
+from clipbench_reports.galleries.gallery import MAX_FAILURES, MAX_LETTERS, N_OPEN, Fact, Failure, Gallery, told_apart
+from clipbench_reports.galleries.pictures import MAX_BYTES, Room, address
 from clipbench_reports.html import write_report
-from clipbench_reports.pictures import MAX_BYTES, Room, address
 
 MakeRun = Callable[..., Run]
 ROOM = 1_000_000

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from clipbench.result import Run
+from clipbench_reports.galleries.points import CLOUD_SHARES
 from clipbench_reports.groups import group
 from clipbench_reports.html import write_report
-from clipbench_reports.points import CLOUD_SHARES
 from clipbench_reports.sections import n_shares
 
 MakeRun = Callable[..., Run]

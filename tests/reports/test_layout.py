@@ -2,7 +2,8 @@
 
 import pytest
 
-from clipbench_reports.drawing import (
+from clipbench_reports.drawing.layout import Layout, lay_out
+from clipbench_reports.drawing.marks import (
     Axis,
     Boxes,
     Dots,
@@ -15,7 +16,6 @@ from clipbench_reports.drawing import (
     Shade,
     Words,
 )
-from clipbench_reports.layout import Layout, lay_out
 
 AXIS = Axis(low=0, high=10, ticks=[0, 5, 10])
 

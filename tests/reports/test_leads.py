@@ -10,7 +10,7 @@ import scipy.stats
 
 from clipbench.result import Metric, Run
 from clipbench_reports.groups import group
-from clipbench_reports.leads import leads
+from clipbench_reports.sentences.leads import leads
 
 MakeRun = Callable[..., Run]
 

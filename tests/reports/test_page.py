@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from clipbench_reports import page
-from clipbench_reports.drawing import (
+from clipbench_reports.drawing import page
+from clipbench_reports.drawing.marks import (
     Axis,
     Bars,
     Boxes,

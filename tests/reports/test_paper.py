@@ -12,8 +12,8 @@ from matplotlib.backends.backend_pgf import LatexManager
 from matplotlib.figure import Figure as Canvas
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench_reports import paper
-from clipbench_reports.drawing import (
+from clipbench_reports.drawing import paper
+from clipbench_reports.drawing.marks import (
     Axis,
     Bars,
     Boxes,
@@ -30,7 +30,7 @@ from clipbench_reports.drawing import (
     Threads,
     Words,
 )
-from clipbench_reports.paper_marks import LOOKS, ON_DARK, put
+from clipbench_reports.drawing.paper_marks import LOOKS, ON_DARK, put
 
 AXIS = Axis(low=0, high=10, ticks=[0, 5, 10], label="axis")
 

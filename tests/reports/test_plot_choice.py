@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from clipbench.result import Run
-from clipbench_reports import paper
-from clipbench_reports.drawing import Axis, Figure, Panel
+from clipbench_reports.drawing import paper
+from clipbench_reports.drawing.marks import Axis, Figure, Panel
 from clipbench_reports.evidence import Evidence
 from clipbench_reports.plots import PLOTS, Plot, PlotOptions, write_plot
 

@@ -12,9 +12,9 @@ import pytest
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.result import Metric, Run, write_result
-from clipbench_reports import paper
+from clipbench_reports.drawing import paper
+from clipbench_reports.drawing.plotted import COLUMNS
 from clipbench_reports.plots import PlotOptions, write_plot
-from clipbench_reports.plotted import COLUMNS
 
 MakeRun = Callable[..., Run]
 Refused = Callable[..., None]

@@ -10,8 +10,9 @@ import pytest
 
 from clipbench.errors import ClipbenchError
 from clipbench.result import Run
-from clipbench_reports import figures, paper
-from clipbench_reports.drawing import Figure
+from clipbench_reports import figures
+from clipbench_reports.drawing import paper
+from clipbench_reports.drawing.marks import Figure
 from clipbench_reports.plots import PlotOptions, write_plot
 
 MakeRun = Callable[..., Run]

@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 
 from clipbench.result import Curve, Metric, Run, read_run
-from clipbench_reports import page, paper, plots
-from clipbench_reports.drawing import MODELS, Axis, Figure, Rule, Shade
+from clipbench_reports import plots
+from clipbench_reports.drawing import page, paper
+from clipbench_reports.drawing.marks import MODELS, Axis, Figure, Rule, Shade
 from clipbench_reports.plots import PLOTS, PlotOptions, write_plot
 
 Metrics = Callable[..., Metric]

@@ -11,8 +11,8 @@ from clipbench.result import Run
 from clipbench.thumbnails import point_rows
 from clipbench_reports import figures
 from clipbench_reports.evidence import Evidence
-from clipbench_reports.pictures import Room, address
-from clipbench_reports.points import CLOUD_SHARES, points
+from clipbench_reports.galleries.pictures import Room, address
+from clipbench_reports.galleries.points import CLOUD_SHARES, points
 
 MakeRun = Callable[..., Run]
 

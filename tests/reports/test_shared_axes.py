@@ -4,10 +4,21 @@ from itertools import pairwise
 
 import numpy as np
 
-from clipbench_reports.drawing import Axis, Cells, Dots, Figure, Line, Mark, Panel, fraction_axis, log_axis, nice_axis
-from clipbench_reports.layout import lay_out
-from clipbench_reports.overlay import Model
-from clipbench_reports.together import together
+from clipbench_reports.drawing.layout import lay_out
+from clipbench_reports.drawing.marks import (
+    Axis,
+    Cells,
+    Dots,
+    Figure,
+    Line,
+    Mark,
+    Panel,
+    fraction_axis,
+    log_axis,
+    nice_axis,
+)
+from clipbench_reports.drawing.overlay import Model
+from clipbench_reports.drawing.together import together
 
 A, B = Model("base", 0), Model("tuned", 1)
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from clipbench.result import Run
-from clipbench_reports import tables
 from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.tables import classes as tables
 
 MakeRun = Callable[..., Run]
 

@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from clipbench_reports import page
-from clipbench_reports.drawing import (
+from clipbench_reports.drawing import page
+from clipbench_reports.drawing.layout import lay_out
+from clipbench_reports.drawing.marks import (
     MODELS,
     Axis,
     Bars,
@@ -28,11 +29,10 @@ from clipbench_reports.drawing import (
     fraction_axis,
     nice_axis,
 )
-from clipbench_reports.layout import lay_out
-from clipbench_reports.overlay import Model
-from clipbench_reports.page import draw, draw_apart
-from clipbench_reports.svg import dot
-from clipbench_reports.together import brief, together
+from clipbench_reports.drawing.overlay import Model
+from clipbench_reports.drawing.page import draw, draw_apart
+from clipbench_reports.drawing.svg import dot
+from clipbench_reports.drawing.together import brief, together
 
 A, B = Model("base", 0), Model("tuned", 1)
 ROWS = Axis(low=2.5, high=-0.5, ticks=[0, 1, 2], names=["count", "relation", "swap"])

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from clipbench.result import Run
-from clipbench_reports import unfound
 from clipbench_reports.evidence import Unasked
-from clipbench_reports.gallery import MAX_LETTERS, Fact, Failure, Gallery
+from clipbench_reports.galleries import unfound
+from clipbench_reports.galleries.gallery import MAX_LETTERS, Fact, Failure, Gallery
 from clipbench_reports.html import write_report
 
 MakeRun = Callable[..., Run]

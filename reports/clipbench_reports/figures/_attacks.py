@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from clipbench.result import Curve, Metric
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Axis, Figure, Panel, Ranges, Role, fraction_axis, nice_axis
+from clipbench_reports.drawing.marks import Axis, Figure, Panel, Ranges, Role, fraction_axis, nice_axis
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import bounds, chance_rule, curve_line
 

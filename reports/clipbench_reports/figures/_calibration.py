@@ -3,7 +3,7 @@
 import numpy as np
 
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Figure, Panel, Role, fraction_axis, nice_axis
+from clipbench_reports.drawing.marks import Figure, Panel, Role, fraction_axis, nice_axis
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import curve_line, why_lacking
 

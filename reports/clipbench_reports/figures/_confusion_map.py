@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Axis, Boxes, Cells, Figure, Panel
-from clipbench_reports.svg import shorten
+from clipbench_reports.drawing.marks import Axis, Boxes, Cells, Figure, Panel
+from clipbench_reports.drawing.svg import shorten
 
 MAX_BOXES, MIN_CLASSES = 15, 3
 """More boxes, or fewer classes a box, would be no pattern."""

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Figure, Panel, nice_axis
+from clipbench_reports.drawing.marks import Figure, Panel, nice_axis
+from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import curve_line
-from clipbench_reports.svg import shorten
 
 LABEL_LENGTHS = 44, 32
 """Of a label under and beside a plane; the explanation has the whole."""

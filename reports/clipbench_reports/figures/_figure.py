@@ -8,7 +8,7 @@ from jaxtyping import Float32
 
 from clipbench.result import Curve, Metric
 from clipbench.shown import spread
-from clipbench_reports.drawing import Line, Mark, Role, Rule
+from clipbench_reports.drawing.marks import Line, Mark, Role, Rule
 from clipbench_reports.evidence import Evidence, Lacking
 
 MAX_POINTS = 300

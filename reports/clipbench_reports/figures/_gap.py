@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from clipbench.shown import MAX_POINTS, spread
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Axis, Dots, Figure, Panel, Role, Threads, nice_axis
+from clipbench_reports.drawing.marks import Axis, Dots, Figure, Panel, Role, Threads, nice_axis
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import pairs
 

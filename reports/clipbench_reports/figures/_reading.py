@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from clipbench.result import Metric
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Axis, Figure, Mark, Panel, Ranges, Rule, fraction_axis
+from clipbench_reports.drawing.marks import Axis, Figure, Mark, Panel, Ranges, Rule, fraction_axis
+from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import CHANCE, bounds
-from clipbench_reports.svg import shorten
 
 NAME = "reading_acc"
 WORDS = {"word_alone": "a word alone", "with_object": "with an object"}

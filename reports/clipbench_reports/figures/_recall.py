@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from clipbench.result import Curve
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Figure, Line, Panel, Role, fraction_axis, log_axis
+from clipbench_reports.drawing.marks import Figure, Line, Panel, Role, fraction_axis, log_axis
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import CHANCE, curve_line
 

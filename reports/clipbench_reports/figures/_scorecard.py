@@ -9,7 +9,7 @@ from typing import NamedTuple
 from clipbench.compare import Difference
 from clipbench.result import Metric
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import (
+from clipbench_reports.drawing.marks import (
     MODELS,
     Axis,
     Dots,
@@ -21,10 +21,10 @@ from clipbench_reports.drawing import (
     fraction_axis,
     nice_axis,
 )
+from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.evidence import Lacking
 from clipbench_reports.figures._figure import CHANCE, bounds
 from clipbench_reports.groups import Group
-from clipbench_reports.svg import shorten
 
 NAME_LENGTH = 34
 ROW = 0.08

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Axis, Cells, Figure, Panel
+from clipbench_reports.drawing.marks import Axis, Cells, Figure, Panel
 from clipbench_reports.evidence import Evidence, Lacking
 
 

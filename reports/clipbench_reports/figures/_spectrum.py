@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from clipbench.result import Curve
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Figure, Line, Mark, Panel, Role, Rule, fraction_axis, log_axis, percent_axis
+from clipbench_reports.drawing.marks import Figure, Line, Mark, Panel, Role, Rule, fraction_axis, log_axis, percent_axis
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import curve_line, why_lacking
 

@@ -5,9 +5,9 @@ import textwrap
 import numpy as np
 
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Axis, Dots, Figure, Panel, Rule, percent_axis
+from clipbench_reports.drawing.marks import Axis, Dots, Figure, Panel, Rule, percent_axis
+from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.svg import shorten
 
 N_NAMED = 12
 """Up to as many templates each have a row with their name; more are dots."""

@@ -2,7 +2,7 @@
 
 from clipbench.result import Curve, Metric
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Figure, Mark, Panel, Role, Rule, Shade, fraction_axis, nice_axis
+from clipbench_reports.drawing.marks import Figure, Mark, Panel, Role, Rule, Shade, fraction_axis, nice_axis
 from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import chance_rule, curve_line
 from clipbench_reports.figures._window import context_of, reason_of, window

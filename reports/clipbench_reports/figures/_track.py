@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from clipbench.history import History
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import Axis, Figure, Line, Panel, Role, fraction_axis, nice_axis, tight_axis
+from clipbench_reports.drawing.marks import Axis, Figure, Line, Panel, Role, fraction_axis, nice_axis, tight_axis
 from clipbench_reports.evidence import Lacking
 from clipbench_reports.figures._figure import MAX_DOTTED
 

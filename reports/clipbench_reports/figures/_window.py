@@ -1,6 +1,6 @@
 """What the figures of long captions share: the window of the text tower, and why there may be nothing to draw."""
 
-from clipbench_reports.drawing import Mark, Rule
+from clipbench_reports.drawing.marks import Mark, Rule
 from clipbench_reports.evidence import Evidence
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from clipbench_reports.drawing import (
+from clipbench_reports.drawing.marks import (
     Bars,
     Boxes,
     Cells,

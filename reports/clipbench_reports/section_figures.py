@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from clipbench_reports.drawing import Figure
+from clipbench_reports.drawing.marks import Figure
+from clipbench_reports.drawing.overlay import Model
+from clipbench_reports.drawing.together import together
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.overlay import Model
-from clipbench_reports.pictures import Room
-from clipbench_reports.points import Point, points
-from clipbench_reports.together import together
+from clipbench_reports.galleries.pictures import Room
+from clipbench_reports.galleries.points import Point, points
 
 Draw = Callable[[Evidence], Figure]
 Absence = tuple[str, str]

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench_reports.drawing import Axis, Figure, Mark, Panel
-from clipbench_reports.layout import Layout, Place, lay_out
-from clipbench_reports.paper_marks import GRID, POINTS, RULE, put, sample
-from clipbench_reports.tex import escaped
+from clipbench_reports.drawing.layout import Layout, Place, lay_out
+from clipbench_reports.drawing.marks import Axis, Figure, Mark, Panel
+from clipbench_reports.drawing.paper_marks import GRID, POINTS, RULE, put, sample
+from clipbench_reports.drawing.tex import escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

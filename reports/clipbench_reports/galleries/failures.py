@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float64
 
 from clipbench_reports import format as fmt
 from clipbench_reports.evidence import Evidence, Lacking, Unasked
-from clipbench_reports.gallery import (
+from clipbench_reports.galleries.gallery import (
     Cosines,
     Fact,
     Failing,
@@ -21,8 +21,8 @@ from clipbench_reports.gallery import (
     whole,
     words,
 )
-from clipbench_reports.pictures import Room
-from clipbench_reports.words import TERMS, label_set_words
+from clipbench_reports.galleries.pictures import Room
+from clipbench_reports.sentences.words import TERMS, label_set_words
 
 Make = Callable[[Evidence, Room], Gallery]
 

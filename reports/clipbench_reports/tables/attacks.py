@@ -4,7 +4,7 @@ import numpy as np
 
 from clipbench_reports import format as fmt
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.tables import Table, commonest
+from clipbench_reports.tables.classes import Table, commonest
 
 MAX_ROWS = 50
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from clipbench.shown import spread
-from clipbench_reports.drawing import Dots, Figure
+from clipbench_reports.drawing.marks import Dots, Figure
 from clipbench_reports.evidence import Evidence
-from clipbench_reports.gallery import known
-from clipbench_reports.pictures import Room, address
+from clipbench_reports.galleries.gallery import known
+from clipbench_reports.galleries.pictures import Room, address
 
 CLOUD_SHARES = 10
 """Of the room of a page, that a cloud takes: as much as so many galleries, which have few pictures, yet larger ones."""

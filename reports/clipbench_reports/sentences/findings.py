@@ -7,8 +7,8 @@ from clipbench.result import EvaluationRecord, Metric
 from clipbench_reports import format as fmt
 from clipbench_reports.groups import NO_REASON
 from clipbench_reports.label_sets import PLAIN, label_sets, within
+from clipbench_reports.sentences.words import describe, label_set_words
 from clipbench_reports.subsets import by_subset
-from clipbench_reports.words import describe, label_set_words
 
 Mark = Literal["good", "weak", "plain", "missing", "ahead", "level"]
 """``good``: better than chance; ``weak``: not; ``plain``: no such claim is made; ``missing``: there is no number; of

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from clipbench_reports.drawing import MODELS, Axis, Boxes, Figure, Mark, Panel, Rule, Shade, Words
+from clipbench_reports.drawing.marks import MODELS, Axis, Boxes, Figure, Mark, Panel, Rule, Shade, Words
 from clipbench_reports.format import Number
 
 

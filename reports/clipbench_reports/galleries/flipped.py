@@ -11,9 +11,9 @@ import numpy as np
 from clipbench.compare import Comparison, Difference
 from clipbench.result import Run
 from clipbench_reports import format as fmt
-from clipbench_reports.pictures import Room, address
-from clipbench_reports.svg import shorten
-from clipbench_reports.words import TERMS
+from clipbench_reports.drawing.svg import shorten
+from clipbench_reports.galleries.pictures import Room, address
+from clipbench_reports.sentences.words import TERMS
 
 if TYPE_CHECKING:
     import pandas

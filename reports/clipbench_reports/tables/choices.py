@@ -4,8 +4,8 @@ import numpy as np
 
 from clipbench_reports import format as fmt
 from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.failures import MARGINS, lost_captions
-from clipbench_reports.tables import Table
+from clipbench_reports.galleries.failures import MARGINS, lost_captions
+from clipbench_reports.tables.classes import Table
 
 MAX_CHOICES = 15
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator, Sequence
 from functools import singledispatch
 
-from clipbench_reports.drawing import (
+from clipbench_reports.drawing.marks import (
     Bars,
     Boxes,
     Cells,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from clipbench_reports.drawing import (
+from clipbench_reports.drawing.marks import (
     MODELS,
     Axis,
     Bars,
@@ -25,8 +25,8 @@ from clipbench_reports.drawing import (
     Threads,
     Words,
 )
+from clipbench_reports.drawing.shared_axes import united
 from clipbench_reports.format import Number
-from clipbench_reports.shared_axes import united
 
 MAX_BANDS = 2
 """Models up to which the bands of lines are drawn: more of them would be one grey."""

@@ -8,7 +8,7 @@ from functools import singledispatch
 import numpy as np
 from markupsafe import Markup
 
-from clipbench_reports.drawing import (
+from clipbench_reports.drawing.marks import (
     MODELS,
     Axis,
     Bars,
@@ -26,8 +26,8 @@ from clipbench_reports.drawing import (
     aside,
     outline,
 )
+from clipbench_reports.drawing.svg import dot, element, path, specks, text
 from clipbench_reports.format import Number
-from clipbench_reports.svg import dot, element, path, specks, text
 
 LEVELS = 24
 """Shades of a matrix."""

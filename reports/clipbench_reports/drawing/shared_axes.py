@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from clipbench_reports.drawing import Axis, Cells, Panel, log_axis, nice_axis
+from clipbench_reports.drawing.marks import Axis, Cells, Panel, log_axis, nice_axis
 from clipbench_reports.format import Number
 
 

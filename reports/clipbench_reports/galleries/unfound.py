@@ -7,8 +7,8 @@ from jaxtyping import Bool
 
 from clipbench_reports import format as fmt
 from clipbench_reports.evidence import Evidence, Unasked
-from clipbench_reports.failures import Make
-from clipbench_reports.gallery import (
+from clipbench_reports.galleries.failures import Make
+from clipbench_reports.galleries.gallery import (
     Cosines,
     Fact,
     Failing,
@@ -24,8 +24,8 @@ from clipbench_reports.gallery import (
     whole,
     words,
 )
-from clipbench_reports.pictures import Room
-from clipbench_reports.words import TERMS
+from clipbench_reports.galleries.pictures import Room
+from clipbench_reports.sentences.words import TERMS
 
 
 class Search(NamedTuple):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from clipbench_reports.findings import Finding, Mark
+from clipbench_reports.sentences.findings import Finding, Mark
 
 MOST = 5
 """Sentences with numbers that stand at the top. What is missing comes on top of them, all of it."""

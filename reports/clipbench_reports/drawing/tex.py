@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from clipbench_reports.drawing import Axis, Cells, Figure, Mark, Panel, Words
+from clipbench_reports.drawing.marks import Axis, Cells, Figure, Mark, Panel, Words
 
 SPECIAL = str.maketrans(
     {

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from clipbench_reports import format as fmt
-from clipbench_reports.drawing import MODELS, Figure, Panel
+from clipbench_reports.drawing.marks import MODELS, Figure, Panel
+from clipbench_reports.drawing.overlay import Model, Overlay, Part, can_be_overlaid, can_be_told_apart, overlay
+from clipbench_reports.drawing.shared_axes import sharing
 from clipbench_reports.groups import short
-from clipbench_reports.overlay import Model, Overlay, Part, can_be_overlaid, can_be_told_apart, overlay
-from clipbench_reports.shared_axes import sharing
 
 MAX_LABEL = 28
 """Letters of a model's name in a figure."""

@@ -9,10 +9,10 @@ from clipbench.errors import ClipbenchError
 from clipbench.result import Run
 from clipbench.significance import holm
 from clipbench_reports import format as fmt
-from clipbench_reports.findings import Finding
 from clipbench_reports.groups import Entry, Group
-from clipbench_reports.highlights import Told
-from clipbench_reports.words import describe, label_set_words
+from clipbench_reports.sentences.findings import Finding
+from clipbench_reports.sentences.highlights import Told
+from clipbench_reports.sentences.words import describe, label_set_words
 
 RULE = (
     "Of each evaluation the first metric that all have: the model that is ahead against the next one, by a paired test, "

@@ -1,0 +1,1 @@
+"""The tables that fold out in a section."""
