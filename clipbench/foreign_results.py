@@ -257,6 +257,10 @@ def _kind(records: Sequence[_Record], path: Path) -> _Kind:
             return kind
     if any(open_clip_name(key) is not None for record in records for key in record):
         return _OPEN_CLIP
+    if records and "schema_version" in records[0]:
+        raise ClipbenchError(
+            f"{path} is the result.json of a run under another name: name the run's folder, which holds its samples too"
+        )
     keys = ", ".join(str(key) for key in list(records[0])[:6]) if records else "none"
     raise ClipbenchError(f"{path} is of no known kind (its keys: {keys}); {EXPECTED}")
 

@@ -249,6 +249,7 @@ def test_languages_and_splits_of_mieb_stay_apart(write: Write) -> None:
         ("", "a.jsonl", r"a\.jsonl holds no JSON objects; expected"),
         ("[1, 2]", "a.json", r"a\.json holds no JSON objects; expected"),
         ('{"loss": 3, "step": 4}', "a.json", r"a\.json is of no known kind \(its keys: loss, step\); expected"),
+        ('{"schema_version": 2}', "a.json", r"a\.json is the result\.json of a run under another name: name the run's folder"),
         ("a,b\n1,2\n", "a.csv", r"a\.csv is of no known kind \(its keys: metrics\); expected"),
         ("", "a.csv", r"a\.csv is of no known kind \(its keys: none\); expected"),
         ('{"key": "mnist", "metrics": 5}', "a.json", r"a\.json looks like a file of DataComp, and is malformed \('int' ob"),
