@@ -139,18 +139,18 @@ def _single_label(
     samples["mean_per_class_recall_influence"] = recall_influence(samples["acc1"], labels)
     if n_classes <= 5:
         del samples["acc5"]
-    majority = Fixed(
-        value=float(np.bincount(labels).max() / len(labels)),
-        n=len(labels),
-        reason="what always naming the commonest class scores",
-    )
     return Evaluation(
         samples=samples,
         measures=_measures(n_classes),
         curves={"reliability": _reliability_curve(scores.confidence, samples["acc1"])},
-        controls={"majority_class": majority, "tie_rate": Mean(column="tied", higher_is_better=None)},
+        controls={"majority_class": _majority(labels), "tie_rate": Mean(column="tied", higher_is_better=None)},
         notes=notes,
     )
+
+
+def _majority(labels: Int64[np.ndarray, " n"]) -> Fixed:
+    share = float(np.bincount(labels).max() / len(labels))
+    return Fixed(value=share, n=len(labels), reason="what always naming the commonest class scores")
 
 
 def _measures(n_classes: int) -> dict[str, Measure]:
