@@ -69,8 +69,8 @@ def paired(base: Metric, candidate: Metric, *, tables: Tables, generators: Gener
 
     A mean of independent zeros and ones is tested by McNemar's exact test, any other mean by flipping the signs of the
     differences, whole clusters together; a smooth function of means by the t-test of its influences (delta
-    method); a statistic that has a name, such as a median, by resampling both models' samples alike. A metric that says
-    nothing of these has neither interval nor test.
+    method); a statistic that has a name, such as a median, by what it differs by when the models' samples are exchanged.
+    A metric that says nothing of these has neither interval nor test.
 
     Args:
         base: with a value.
@@ -179,11 +179,11 @@ def _of_statistics(value: float, named: tuple[Named, Named], tables: Tables, gen
         clusters=clusters,
         recentre_on=value if statistic.is_biased else None,
     )
-    exchanged = significance.exchanged(statistic, rows[0], rows[1], clusters, generators.test)
-    n_units = n if clusters is None else len(np.unique(clusters))
-    if n_units < 2:
+    if interval.low is None:
         return Paired(n=n, interval=interval, test=f"no test: {interval.method}")
-    error = float(np.sqrt(np.mean(exchanged**2)))
+    n_units = n if clusters is None else len(np.unique(clusters))
+    exchanged = significance.exchanged(statistic, rows[0], rows[1], clusters, generators.test)
+    error = float(np.sqrt(np.nanmean(exchanged**2)))  # as in resamples, those without a value are left out
     return Paired(
         n=n,
         interval=interval,

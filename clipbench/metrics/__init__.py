@@ -41,7 +41,6 @@ from clipbench.metrics.neighbourhood import (
 from clipbench.metrics.ranking import (
     Answers,
     GroupAnswers,
-    GroupRanks,
     Ranks,
     chance_ranks,
     chance_recall_at_k,
@@ -49,7 +48,6 @@ from clipbench.metrics.ranking import (
     cross_ranks,
     expected_rank,
     group_answers,
-    group_ranks,
     recall_at_k,
     tie_rate,
 )
@@ -84,7 +82,6 @@ __all__ = [
     "Estimate",
     "GapSpectrum",
     "GroupAnswers",
-    "GroupRanks",
     "Hubness",
     "Maps",
     "MatchCounts",
@@ -121,7 +118,6 @@ __all__ = [
     "gap_spectrum",
     "gap_vector",
     "group_answers",
-    "group_ranks",
     "hubness",
     "isoscore",
     "l2i",

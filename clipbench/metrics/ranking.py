@@ -40,16 +40,6 @@ class Answers(NamedTuple):
     first_score: Float32[np.ndarray, " n_queries"]
 
 
-class GroupRanks(NamedTuple):
-    """Ranks of the items whose group has another member; the others are no queries."""
-
-    queries: Int64[np.ndarray, " n_queries"]
-    """Rows of the items that were queries, ascending."""
-    ranks: Ranks
-    n_positives: Int64[np.ndarray, " n_queries"]
-    """Other members of each query's group."""
-
-
 class GroupAnswers(NamedTuple):
     """What the items whose group has another member found; the others are no queries."""
 
@@ -136,8 +126,8 @@ def cross_answers(
     )
 
 
-def group_ranks(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarray, " n"]) -> GroupRanks:
-    """Return the ranks of each item over all others, its positives being the others of its group.
+def group_answers(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarray, " n"]) -> GroupAnswers:
+    """Return what each item found among all others, its positives being the others of its group.
 
     Image-to-image retrieval by label, or text-to-text retrieval by shared image. The query itself is not in its
     gallery. Items whose group has no other member have no positive, and are left out of the queries, not out of the
@@ -149,22 +139,9 @@ def group_ranks(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarray,
 
     Example:
         >>> vectors = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
-        >>> queries, ranks, n_positives = group_ranks(vectors, np.array([7, 8, 7]))
-        >>> queries, ranks.better, n_positives
+        >>> queries, answers, n_positives = group_answers(vectors, np.array([7, 8, 7]))
+        >>> queries, answers.ranks.better, n_positives
         (array([0, 2]), array([1, 1]), array([1, 1]))
-    """
-    queries, answers, n_positives = group_answers(vectors, groups)
-    return GroupRanks(queries, answers.ranks, n_positives)
-
-
-def group_answers(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarray, " n"]) -> GroupAnswers:
-    """Return what each item found among all others, its positives being the others of its group.
-
-    Arguments are those of ``group_ranks``.
-
-    Example:
-        >>> vectors = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
-        >>> answers = group_answers(vectors, np.array([7, 8, 7])).answers
         >>> answers.right, answers.first
         (array([2, 0]), array([1, 1]))
     """

@@ -129,6 +129,25 @@ def test_models_that_give_the_same_are_tested_and_not_told_apart() -> None:
     assert (found.interval.low, found.interval.high) == (0, 0)
 
 
+def test_exchanges_and_resamples_without_a_value_are_left_out() -> None:
+    """Each model finds two of twelve queries: where a resample or an exchange leaves it none, there is no length."""
+    early, late = (np.isin(np.arange(12), found).astype(np.float64) for found in ((0, 1), (2, 3)))
+    before = pandas.DataFrame({"at/5": early, "at/9": early})
+    after = pandas.DataFrame({"at/5": np.zeros(12), "at/9": late})
+    named = Named("first_length_reaching", ("at/5", "at/9"), {"lengths": [5, 9], "share": 0.9})
+    found = compared(named, before, after)
+    assert found.p_value is not None and 0 < found.p_value <= 1
+    assert "left out" in found.interval.method
+
+
+def test_no_samples_are_not_tested() -> None:
+    empty = pandas.DataFrame({"rank": np.full(5, np.nan)})
+    metric = Metric(value=1.0, statistic=MEDIAN.record())
+    generators = Generators(np.random.default_rng(0), np.random.default_rng(0))
+    found = paired(metric, metric, tables=Tables(empty, empty), generators=generators)
+    assert (found.n, found.p_value, found.test) == (0, None, "no test: an interval needs at least two samples")
+
+
 def test_clusters_are_exchanged_whole() -> None:
     before, after = ranks(np.random.default_rng(7), 60, 0.3)
     alone = compared(MEDIAN, before, after)

@@ -107,7 +107,8 @@ def _what(lead: _Lead) -> str:
     subset, _, name = lead.name.rpartition("/")
     words = describe(name) or fmt.apart(name)
     of = label_set_words(lead.group.data, subset) or subset
-    return f"{fmt.apart(lead.group.task)} on {fmt.apart(lead.group.data)}, {words[0].lower()}{words[1:]}{f' ({fmt.apart(of)})' if of else ''}"
+    where = f"{fmt.apart(lead.group.task)} on {fmt.apart(lead.group.data)}"
+    return f"{where}, {words[0].lower()}{words[1:]}{f' ({fmt.apart(of)})' if of else ''}"
 
 
 def _by(difference: Difference, unit: str) -> str:

@@ -178,7 +178,7 @@ TABLE = {
         chance=lambda g: m.chance_recall_at_k(ones(g), len(g.images), 5),
     ),
     "recall_at_k, images by label": Row(
-        lambda g: mean(m.recall_at_k(m.group_ranks(g.images, g.labels).ranks, 1)),
+        lambda g: mean(m.recall_at_k(m.group_answers(g.images, g.labels).answers.ranks, 1)),
         RANKING,
         chance=lambda g: m.chance_recall_at_k(others(g), len(g.images) - 1, 1),
     ),
@@ -270,7 +270,7 @@ TABLE = {
         chance=lambda g: 0.5,
     ),
 }
-NOT_METRICS = {"class_scores", "cross_answers", "cross_ranks", "group_answers", "group_ranks"} | {
+NOT_METRICS = {"class_scores", "cross_answers", "cross_ranks", "group_answers"} | {
     "bin_middles",
     "cosine_histogram",
     "pair_geometry",

@@ -13,7 +13,6 @@ from clipbench.arrays import pair_scores, unit
 from clipbench.errors import DataError, UsageError
 from clipbench.metrics import (
     Answers,
-    GroupRanks,
     Ranks,
     chance_ranks,
     chance_recall_at_k,
@@ -21,7 +20,6 @@ from clipbench.metrics import (
     cross_ranks,
     expected_rank,
     group_answers,
-    group_ranks,
     ranking,
     recall_at_k,
     tie_rate,
@@ -59,7 +57,7 @@ def naive_cross_ranks(images: np.ndarray, texts: np.ndarray, text_image: np.ndar
     return Ranks(*np.array(by_image).T), Ranks(*np.array(by_text).T)
 
 
-def naive_group_ranks(vectors: np.ndarray, groups: np.ndarray) -> GroupRanks:
+def naive_group_ranks(vectors: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, Ranks, np.ndarray]:
     scores = (vectors.astype(np.float64) @ vectors.astype(np.float64).T).astype(np.float32)
     found, queries, n_positives = [], [], []
     for row in range(len(vectors)):
@@ -69,7 +67,7 @@ def naive_group_ranks(vectors: np.ndarray, groups: np.ndarray) -> GroupRanks:
             queries.append(row)
             n_positives.append(positives.sum())
             found.append(one_rank(scores[row, others], positives))
-    return GroupRanks(np.array(queries), Ranks(*np.array(found).T), np.array(n_positives))
+    return np.array(queries), Ranks(*np.array(found).T), np.array(n_positives)
 
 
 def one_answer(scores: np.ndarray, positives: np.ndarray) -> tuple[int, float, int, float]:
@@ -119,10 +117,10 @@ def test_group_ranks_agree_with_the_full_matrix(
     monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
     assert callable(make)
     vectors, groups = make(n, dim, 3), np.random.default_rng(4).integers(n_groups, size=n) * 10 - 5
-    found, expected = group_ranks(vectors, groups), naive_group_ranks(vectors, groups)
-    assert_same(found.ranks, expected.ranks)
-    np.testing.assert_array_equal(found.queries, expected.queries)
-    np.testing.assert_array_equal(found.n_positives, expected.n_positives)
+    found, (queries, ranks, n_positives) = group_answers(vectors, groups), naive_group_ranks(vectors, groups)
+    assert_same(found.answers.ranks, ranks)
+    np.testing.assert_array_equal(found.queries, queries)
+    np.testing.assert_array_equal(found.n_positives, n_positives)
 
 
 @pytest.mark.parametrize("make", [coarse, smooth])
@@ -178,21 +176,21 @@ def test_the_coarse_vectors_hold_ties_of_every_kind() -> None:
 
 def test_groups_of_one_are_no_queries_but_stay_in_the_gallery() -> None:
     vectors = np.array([[1, 0], [0.5, 0], [0.75, 0]], np.float32)
-    found = group_ranks(vectors, np.array([1, 1, 2]))
+    found = group_answers(vectors, np.array([1, 1, 2]))
     np.testing.assert_array_equal(found.queries, [0, 1])
-    np.testing.assert_array_equal(found.ranks.better, [1, 0])
+    np.testing.assert_array_equal(found.answers.ranks.better, [1, 0])
 
 
 def test_no_group_with_two_members_gives_no_queries() -> None:
-    found = group_ranks(coarse(4, 3, 0), np.arange(4))
-    assert len(found.queries) == len(found.ranks.better) == len(found.n_positives) == 0
-    assert np.isnan(tie_rate(found.ranks))
+    found = group_answers(coarse(4, 3, 0), np.arange(4))
+    assert len(found.queries) == len(found.answers.ranks.better) == len(found.n_positives) == 0
+    assert np.isnan(tie_rate(found.answers.ranks))
 
 
 def test_a_query_does_not_find_itself() -> None:
     vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-    found = group_ranks(vectors, np.array([0, 1, 0]))
-    assert_same(found.ranks, Ranks(np.array([1, 0]), np.array([0, 1]), np.array([1, 1])))
+    found = group_answers(vectors, np.array([0, 1, 0]))
+    assert_same(found.answers.ranks, Ranks(np.array([1, 0]), np.array([0, 1]), np.array([1, 1])))
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5, 100])
@@ -235,8 +233,8 @@ def test_a_constant_model_scores_exactly_chance(k: int) -> None:
     assert recall_at_k(by_image, k).mean() == chance_recall_at_k(n_texts, 210, k)
     assert recall_at_k(by_text, k).mean() == chance_recall_at_k(np.ones(210, np.int64), 50, k)
     assert_same(by_image, chance_ranks(n_texts, 210))
-    groups = group_ranks(constant.repeat(50, axis=0), np.arange(50) // 5)
-    assert recall_at_k(groups.ranks, k).mean() == chance_recall_at_k(groups.n_positives, 49, k)
+    groups = group_answers(constant.repeat(50, axis=0), np.arange(50) // 5)
+    assert recall_at_k(groups.answers.ranks, k).mean() == chance_recall_at_k(groups.n_positives, 49, k)
 
 
 def test_chance_with_one_positive_is_k_over_the_gallery() -> None:
@@ -277,7 +275,7 @@ def test_the_full_matrix_is_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
     images, texts = smooth(600, 16, 0), smooth(2000, 16, 1)
     tracemalloc.start()
     cross_ranks(images, texts, pairing(600, 2000, 2))
-    group_ranks(texts, np.arange(2000) // 2)
+    group_answers(texts, np.arange(2000) // 2)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2e6  # the matrices have 4.8 and 16 MB in float32
