@@ -245,9 +245,13 @@ def model_name(run: Run) -> str:
 
 def _result(data: object, file: Path) -> Result:
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if type(version) is not int or version > SCHEMA_VERSION:
+    if type(version) is not int:
         raise ClipbenchError(
-            f"{file} has schema version {version}, expected 1 to {SCHEMA_VERSION}: update clipbench to read it"
+            f"{file} has schema version {version}: it is no clipbench result; expected a folder that `clipbench run` finished"
+        )
+    if version > SCHEMA_VERSION:
+        raise ClipbenchError(
+            f"{file} has schema version {version}, expected at most {SCHEMA_VERSION}: update clipbench to read it"
         )
     try:
         found = fitted(Result, data)

@@ -103,8 +103,9 @@ def test_keys_of_a_later_version_are_passed_over(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{", "is not JSON"),
-        ("[]", "has schema version None, expected 1 to 1"),
-        ('{"schema_version": 2}', "has schema version 2, expected 1 to 1: update clipbench"),
+        ("[]", "has schema version None: it is no clipbench result; expected a folder"),
+        ('{"schema_version": "1"}', "has schema version 1: it is no clipbench result"),
+        ('{"schema_version": 2}', "has schema version 2, expected at most 1: update clipbench"),
         ('{"schema_version": 1}', "is not a clipbench result"),
         ('{"schema_version": 1, "evaluations": [{}]}', "is not a clipbench result"),
     ],
