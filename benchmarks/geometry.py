@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from clipbench.arrays import row_blocks, unit
 from clipbench.metrics import Estimate, pair_geometry
+from clipbench.metrics.similarity import row_blocks, unit
 
 DIM = 512
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from clipbench.arrays import unit
 from clipbench.metrics import cross_ranks, recall_at_k
+from clipbench.metrics.similarity import unit
 
 TEXTS_PER_IMAGE, DIM = 5, 512
 

@@ -13,9 +13,9 @@ import numpy as np
 import open_clip
 import torch
 
-from clipbench.model import LoadOptions
 from clipbench.models._torch import quiet
 from clipbench.models.open_clip import load
+from clipbench.models.protocol import LoadOptions
 
 ARCH, SEED = "ViT-B-32", 0
 

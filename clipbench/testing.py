@@ -13,7 +13,7 @@ from PIL import Image
 
 from clipbench.data.dataset import ImageRef, content_digest
 from clipbench.errors import BadImage
-from clipbench.model import ModelInfo
+from clipbench.models.protocol import ModelInfo
 
 INFO = ModelInfo(
     ref="toy",

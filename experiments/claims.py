@@ -27,12 +27,12 @@ from tqdm import tqdm
 from claims_outcomes import MEASURED, read_outcome
 from claims_page import RATE_AT, write_page
 from clipbench.cli.main import DONE, INTERRUPTED
-from clipbench.clip.folders import arguments_of, checkpoints
-from clipbench.clip.log import FILE
-from clipbench.clip.options import TrainOptions
 from clipbench.data.scenes import SCENES_VERSION
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench_reports.format import seconds
+from clipbench.models.checkpoint_folders import arguments_of, checkpoints
+from clipbench.training.log import FILE
+from clipbench.training.options import TrainOptions
+from clipbench_reports.page.format import seconds
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = 32_768

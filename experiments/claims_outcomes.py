@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench import stats
-from clipbench.clip.log import FILE, read_log
-from clipbench.clip.options import TrainOptions, options_of
 from clipbench.errors import DataError
-from clipbench.result import EvaluationRecord, Metric, Run, read_run
+from clipbench.results.record import EvaluationRecord, Metric, Run, read_run
+from clipbench.seeding import generator
+from clipbench.stats import intervals
+from clipbench.training.log import FILE, read_log
+from clipbench.training.options import TrainOptions, options_of
 
 MEASURED = "measured"
 """The folder of a run's result, within that of the run."""
@@ -124,7 +125,7 @@ def gap_difference(first: Outcome, second: Outcome) -> Bounded:
     """Return by how much the first's gap is wider than the second's, on the same pictures (delta method)."""
     assert first.gap.value is not None and second.gap.value is not None, (first.gap, second.gap)
     value = first.gap.value - second.gap.value
-    return _bounded(value, stats.influence_interval(value, first.gap_influence - second.gap_influence))
+    return _bounded(value, intervals.influence_interval(value, first.gap_influence - second.gap_influence))
 
 
 def has_learned(outcome: Outcome) -> bool:
@@ -141,11 +142,11 @@ def gap_of_one_cloud(moment: Moment) -> float:
 
 
 def _mean(values: Float64[np.ndarray, " n"], *, is_proportion: bool) -> Bounded:
-    interval = stats.mean_interval(values, stats.generator(0, "claims"), is_proportion=is_proportion)
+    interval = intervals.mean_interval(values, generator(0, "claims"), is_proportion=is_proportion)
     return _bounded(float(values.mean()), interval)
 
 
-def _bounded(value: float, interval: stats.Interval) -> Bounded:
+def _bounded(value: float, interval: intervals.Interval) -> Bounded:
     if interval.low is None or interval.high is None:
         raise DataError(f"there is no interval ({interval.method}): the claims need more test pictures")
     return Bounded(value, interval.low, interval.high)

@@ -20,7 +20,7 @@ from claims_verdicts import (
     points,
 )
 from clipbench.errors import DataError
-from clipbench.result import Metric
+from clipbench.results.record import Metric
 
 RATE_AT = 256
 """The batch size that the rule of the learning rate is written for."""

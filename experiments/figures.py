@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from clipbench_reports.plots import PLOTS
+from clipbench_reports.plots.plots import PLOTS
 
 ROOT = Path(__file__).parents[1]
 RUNS, PAGE, PICTURES = ROOT / "runs" / "figures", ROOT / "docs" / "figures.md", ROOT / "docs" / "figures"

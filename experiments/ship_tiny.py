@@ -14,11 +14,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 
-from clipbench.clip.checkpoint import Trained, load_checkpoint, save_model, write_progress
-from clipbench.clip.folders import checkpoints
-from clipbench.clip.log import FILE, read_log
-from clipbench.models.bundled import SHIPPED
-from clipbench.result import Metric, Result, read_run
+from clipbench.models.checkpoint_folders import checkpoints
+from clipbench.results.record import Metric, Result, read_run
+from clipbench.training.clip.adapter import SHIPPED
+from clipbench.training.clip.checkpoint import Trained, load_checkpoint, save_model, write_progress
+from clipbench.training.log import FILE, read_log
 
 NAME = "tiny"
 CURVE = "training.svg"

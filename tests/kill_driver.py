@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch.utils.data  # noqa: F401  imported here, so that no child has to
 
-import clipbench.embedder
+import clipbench.models.embedder
 from clipbench.cli import main
 from clipbench.testing import ToyModel
 
-clipbench.embedder.COMMIT_VECTORS = 8
+clipbench.models.embedder.COMMIT_VECTORS = 8
 
 
 class Slow(ToyModel):

@@ -15,7 +15,14 @@ import clipbench
 
 ROOT = Path(__file__).parents[1]
 GROUPS = ("clipbench.tasks", "clipbench.suites", "clipbench.models", "clipbench.reports")
-PACKAGES = ("clipbench", "clipbench.models", "clipbench.data", "clipbench.metrics", "clipbench.cli", "clipbench.export")
+PACKAGES = (
+    "clipbench",
+    "clipbench.models",
+    "clipbench.data",
+    "clipbench.metrics",
+    "clipbench.cli",
+    "clipbench.results.export",
+)
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -60,7 +67,7 @@ def test_help_takes_little_time() -> None:
 
 
 def test_reports_are_made_without_torch() -> None:
-    code = "import sys, clipbench_reports.html; assert 'torch' not in sys.modules"
+    code = "import sys, clipbench_reports.page.report; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -4,8 +4,8 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from clipbench import arrays
 from clipbench.metrics import recall_at_k
+from clipbench.metrics import similarity as arrays
 
 
 def test_a_wrong_shape_or_type_is_an_error() -> None:

@@ -11,10 +11,10 @@ from clipbench.errors import NotComparable, UsageError
 from clipbench.files import write_whole
 
 if TYPE_CHECKING:
-    from clipbench.compare import Comparison
-    from clipbench.foreign_results import Values
-    from clipbench.gate import Gate, Judged
-    from clipbench.result import Run
+    from clipbench.comparison.compare import Comparison
+    from clipbench.comparison.gate import Gate, Judged
+    from clipbench.results.other_tools import Values
+    from clipbench.results.record import Run
 
 REGRESSION = 1
 FORMATS = ("table", "md", "json", "junit", "github", "html")
@@ -67,7 +67,7 @@ def _check_usage(runs: tuple[Path, ...], form: str, out: Path | None) -> None:
 
 
 def _gate(given: dict[str, Any]) -> "Gate":
-    from clipbench.gate import Gate, read_gate
+    from clipbench.comparison.gate import Gate, read_gate
 
     gate = Gate.from_options(given["max_drop"], given["require"], given["strict"])
     if given["gate"] is not None:
@@ -83,9 +83,9 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
     Raises:
         NotComparable: no candidate could be compared.
     """
-    from clipbench.compare import CompareOptions, compare
-    from clipbench.foreign_results import open_results
-    from clipbench.gate import Judged, check_gate, judge
+    from clipbench.comparison.compare import CompareOptions, compare
+    from clipbench.comparison.gate import Judged, check_gate, judge
+    from clipbench.results.other_tools import open_results
 
     options = CompareOptions(alpha=given["alpha"], smallest=_amount(given["smallest"]))
     base, *candidates = (open_results(path) for path in paths)
@@ -110,8 +110,8 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
 
 def _nothing(base: "Run | Values", candidate: "Run | Values", error: NotComparable) -> "Comparison":
     """Return a comparison that says why there is none: a candidate among others must not just be missing."""
-    from clipbench.compare import Comparison, Refusal
-    from clipbench.foreign_results import Values
+    from clipbench.comparison.compare import Comparison, Refusal
+    from clipbench.results.other_tools import Values
 
     one, other = (side.label if isinstance(side, Values) else str(side.folder) for side in (base, candidate))
     return Comparison(base=one, candidate=other, differences=[], refused=[Refusal(other, str(error))])
@@ -119,7 +119,7 @@ def _nothing(base: "Run | Values", candidate: "Run | Values", error: NotComparab
 
 def _amount(text: str) -> float:
     """Return a difference in a metric's unit: ``0.5pp`` is 0.005."""
-    from clipbench.gate_rules import Tolerance
+    from clipbench.comparison.gate_rules import Tolerance
 
     expected = f"--smallest '{text}': expected percentage points, such as 0.5pp, or a number in the metric's unit"
     try:
@@ -132,12 +132,12 @@ def _amount(text: str) -> float:
 
 
 def _write(judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: Path | None) -> None:
-    from clipbench.compare_formats import headline, tally
+    from clipbench.comparison.formats import headline, tally
 
     if form == "html":
         assert out is not None, form
-        from clipbench.foreign_results import Values
         from clipbench.plugins import comparison_writer
+        from clipbench.results.other_tools import Values
 
         comparison_writer()(judged, [None if isinstance(side, Values) else side for side in sides], out)
     else:
@@ -153,7 +153,7 @@ def _write(judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: 
 
 
 def _text(judged: "list[Judged]", form: str) -> str:
-    from clipbench import compare_formats
+    from clipbench.comparison import formats as compare_formats
 
     if form == "github":
         _summarise(compare_formats.markdown(judged))

@@ -25,7 +25,7 @@ def export(runs: tuple[Path, ...], to: str, out: Path | None, traceback: bool) -
 
     It is made from the run folders alone: neither the models nor the data are needed.
     """
-    from clipbench.export import export as write
+    from clipbench.results.export import export as write
 
     done = write(runs, to, out)
     for note in done.notes:

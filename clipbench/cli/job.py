@@ -9,18 +9,18 @@ from clipbench.cli.summary import Printer
 from clipbench.cli.targets import Target, Targets
 from clipbench.data import DataOptions, read_prompts
 from clipbench.data.dataset import ImageRef
-from clipbench.embedder import StoreEmbedder
 from clipbench.errors import ClipbenchError, Unavailable
-from clipbench.evaluate import EvaluateOptions
-from clipbench.model import LoadOptions
+from clipbench.evaluation.evaluate import EvaluateOptions
+from clipbench.evaluation.plan import Request, plan, with_prompts
+from clipbench.evaluation.reuse import finished_run
+from clipbench.evaluation.runner import Datasets, RunOptions, run_model
 from clipbench.models import load_model
+from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.embeddings import EmbeddingsFile
-from clipbench.plan import Request, plan, with_prompts
+from clipbench.models.protocol import LoadOptions
+from clipbench.models.store import default_root
 from clipbench.plugins import report_writer
-from clipbench.result import Run
-from clipbench.reuse import finished_run
-from clipbench.runner import Datasets, RunOptions, run_model
-from clipbench.store import default_root
+from clipbench.results.record import Run
 
 REPORT = "report.html"
 

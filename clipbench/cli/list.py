@@ -18,7 +18,7 @@ def list_(what: str, traceback: bool) -> None:
 
 def _tasks() -> list[tuple[str, str]]:
     from clipbench import plugins
-    from clipbench.plan import Request, build_task
+    from clipbench.evaluation.plan import Request, build_task
 
     return [(name, build_task(Request(task=name)).summary) for name in plugins.names(plugins.TASKS)]
 

@@ -10,7 +10,7 @@ from clipbench.cli.main import SETTINGS
 from clipbench.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from clipbench.result import EvaluationRecord, Metric, Result
+    from clipbench.results.record import EvaluationRecord, Metric, Result
 
 
 @click.command(context_settings=SETTINGS)
@@ -25,7 +25,7 @@ def show(run: Path, tasks: tuple[str, ...], shows_all: bool, traceback: bool) ->
     clipbench show runs/tiny
     clipbench show runs/tiny --task retrieval --all
     """
-    from clipbench.export.reading import read_one_run
+    from clipbench.results.export.reading import read_one_run
 
     result = read_one_run(run).result
     records = _chosen(result.evaluations, tasks)
@@ -69,7 +69,7 @@ def _provenance(result: "Result") -> Iterator[str]:
 
 def _evaluation(result: "Result", record: "EvaluationRecord") -> list[str]:
     from clipbench.cli.summary import evaluation_lines
-    from clipbench.export.reading import why_missing
+    from clipbench.results.export.reading import why_missing
 
     if record.status != "ok":
         return [f"{record.name}  {why_missing(record)}"]

@@ -6,9 +6,9 @@ from dataclasses import asdict
 
 import click
 
-from clipbench.cells import value_text
-from clipbench.result import EvaluationRecord, Metric, Run
-from clipbench.units import number
+from clipbench.results.cells import value_text
+from clipbench.results.numbers import number
+from clipbench.results.record import EvaluationRecord, Metric, Run
 
 
 class Printer:
@@ -116,7 +116,7 @@ def published_cell(metric: Metric) -> str:
     """Return what was published for the same model, data and protocol, and whether the interval holds it.
 
     Example:
-        >>> from clipbench.result import PublishedValue
+        >>> from clipbench.results.record import PublishedValue
         >>> values = [PublishedValue(value=0.481, protocol="", source="", is_secondary=True, agrees=True)]
         >>> published_cell(Metric(value=0.5, low=0.4, high=0.6, published=values))
         'published 48.1 % (agrees, secondary source)'

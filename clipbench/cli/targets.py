@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from clipbench.evaluation.runner import check_folder, slug
 from clipbench.models.series import is_pattern, members
-from clipbench.runner import check_folder, slug
 
 
 @dataclass(frozen=True)

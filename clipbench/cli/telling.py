@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
-from clipbench.cells import value_text
-from clipbench.result import EvaluationRecord, Metric, Run
+from clipbench.results.cells import value_text
+from clipbench.results.record import EvaluationRecord, Metric, Run
 
 WIDTH = 120
 """Of a line, where there is no terminal to say."""

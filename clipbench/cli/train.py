@@ -8,10 +8,10 @@ import click
 from click.core import ParameterSource
 
 from clipbench.cli.main import DONE, INTERRUPTED, SETTINGS, key_values
-from clipbench.clip.options import LOSS_NAMES, TRAINING_PRECISIONS
+from clipbench.training.options import LOSS_NAMES, TRAINING_PRECISIONS
 
 if TYPE_CHECKING:
-    from clipbench.clip.options import TrainOptions
+    from clipbench.training.options import TrainOptions
 
 
 @click.command(context_settings=SETTINGS)
@@ -58,8 +58,8 @@ def train(context: click.Context, /, **given: Any) -> int:
     The result is measured with clipbench run --model runs/mine.
     """
     options = _options(context, given)
-    from clipbench.clip.train import Interrupted
-    from clipbench.clip.train import train as train_model
+    from clipbench.training.train import Interrupted
+    from clipbench.training.train import train as train_model
 
     try:
         checkpoint = train_model(options, is_resumed=given["resume"], show_progress=not given["quiet"])
@@ -73,8 +73,8 @@ def train(context: click.Context, /, **given: Any) -> int:
 
 def _options(context: click.Context, given: dict[str, Any]) -> "TrainOptions":
     """Return what is asked for; of a run to be resumed, its own arguments but for those that are given again."""
-    from clipbench.clip.folders import arguments_of
-    from clipbench.clip.options import TrainOptions, options_of
+    from clipbench.models.checkpoint_folders import arguments_of
+    from clipbench.training.options import TrainOptions, options_of
 
     asked = {name: value for name, value in given.items() if name not in ("resume", "quiet", "traceback")}
     if asked["workers"] is None:

@@ -13,11 +13,11 @@ from clipbench.cli.main import DONE, INCOMPLETE
 from clipbench.cli.summary import Printer
 from clipbench.cli.targets import Target, Targets
 from clipbench.cli.telling import line
-from clipbench.clip.folders import CONFIG
 from clipbench.errors import ClipbenchError, UsageError
+from clipbench.evaluation.runner import check_folder, slug
+from clipbench.models.checkpoint_folders import CONFIG
 from clipbench.models.found import FORMS, Found, Signature, checkpoints_in
-from clipbench.result import Run
-from clipbench.runner import check_folder, slug
+from clipbench.results.record import Run
 
 
 class Watcher:

@@ -19,7 +19,7 @@ from clipbench.data.archives import ARCHIVES, unpack
 from clipbench.data.entries import ORIGIN_FILE, CatalogueEntry, Source, WebFile, origin_in
 from clipbench.data.web import fetch_file, look_up
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
-from clipbench.network import Wanted, online
+from clipbench.hub import Wanted, online
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

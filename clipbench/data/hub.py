@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from clipbench.data import huggingface, webdataset
+from clipbench.data import huggingface, huggingface_rows, webdataset
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.huggingface import Rows
+from clipbench.data.huggingface_rows import Rows
 from clipbench.errors import DataError, Unavailable, UsageError
-from clipbench.network import Wanted, cached_first, gated, refusal
+from clipbench.hub import Wanted, cached_first, gated, refusal
 
 OPTIONS = (*huggingface.OPTIONS, "revision")
 
@@ -69,7 +69,7 @@ def _download(reference: HubReference, options: DataOptions) -> Dataset:
     files = [PurePosixPath(file.rfilename) for file in info.siblings or ()]
     splits = [file.parent.name for file in files if file.name == webdataset.SHARDS_FILE]
     if splits:
-        split = huggingface.choose_split(splits, reference.split or webdataset.DEFAULT_SPLIT, reference.id)
+        split = huggingface_rows.choose_split(splits, reference.split or webdataset.DEFAULT_SPLIT, reference.id)
         return _from_shards(_snapshot(reference, split, local_files_only=False), reference, options)
     opened = _open(reference, info.sha)
     return huggingface.from_rows(opened, _without_revision(options), reference.id)
@@ -78,8 +78,8 @@ def _download(reference: HubReference, options: DataOptions) -> Dataset:
 def _open(reference: HubReference, commit: str | None) -> Rows:
     """Return the rows of the split; the library wraps what the Hub answers in errors of its own."""
     try:
-        with huggingface.library_errors(reference.id):
-            return huggingface.open_split(
+        with huggingface_rows.library_errors(reference.id):
+            return huggingface_rows.open_split(
                 reference.repository,
                 config=reference.config,
                 split=reference.split,
@@ -128,8 +128,8 @@ def _cached_rows(reference: HubReference) -> Rows | None:
     from datasets import Dataset as Table
     from datasets import concatenate_datasets
 
-    for split in (reference.split,) if reference.split else (*huggingface.PREFERRED_SPLITS, "train"):
-        folders = {file.parent for file in huggingface.cache_folder(_key(reference), split).rglob("*.arrow")}
+    for split in (reference.split,) if reference.split else (*huggingface_rows.PREFERRED_SPLITS, "train"):
+        folders = {file.parent for file in huggingface_rows.cache_folder(_key(reference), split).rglob("*.arrow")}
         if folders:
             newest = max(folders, key=lambda folder: folder.stat().st_mtime)
             tables = [Table.from_file(str(file)) for file in sorted(newest.glob("*.arrow"))]

@@ -1,81 +1,32 @@
 """Hugging Face data sets: the rows of one split, from the Hub or a folder, with pictures left encoded."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from clipbench.data.attacks import Photograph, attack_dataset, described_rows, dialect_of
 from clipbench.data.classes import read_class_names, spoken_names
 from clipbench.data.columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.columns import Roles, find_roles
-from clipbench.data.dataset import DataOptions, Dataset, EncodedImage, check
+from clipbench.data.contrasts import rows as contrasts
+from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.huggingface_rows import (
+    SAVED_FILES,
+    ImageColumn,
+    RowImage,
+    Rows,
+    library_errors,
+    open_saved,
+    open_split,
+)
 from clipbench.data.samples import Samples, Table, read_samples
-from clipbench.errors import BadImage, DataError, Unavailable, UsageError
+from clipbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import datasets
 
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
-PREFERRED_SPLITS = ("test", "validation", "val")
-"""What is read of several splits when none is named; ``train`` never is."""
-SAVED_FILES = ("dataset_dict.json", "dataset_info.json", "state.json")
-"""What ``save_to_disk`` leaves in its folder."""
-
-
-class Rows(NamedTuple):
-    """One split, opened."""
-
-    rows: "datasets.Dataset"
-    split: str | None
-    revision: str | None
-    """Commit of the data set on the Hub; None for a folder."""
-
-
-class ImageColumn:
-    """The encoded pictures of a data set; pickled, it is the paths of the Arrow files, not their content."""
-
-    def __init__(self, rows: "datasets.Dataset", column: str) -> None:
-        from datasets import Image
-
-        self._rows = rows.select_columns([column]).cast_column(column, Image(decode=False))
-        self._column = column
-
-    def missing(self) -> list[int]:
-        """Return the rows without a picture."""
-        import pyarrow.compute
-
-        cells = self._rows.with_format("arrow")[:][self._column]
-        parts = [pyarrow.compute.struct_field(cells, part).is_null() for part in ("bytes", "path")]
-        empty = pyarrow.compute.and_(*parts)
-        return [row for row, is_empty in enumerate(empty.to_pylist()) if is_empty]
-
-    def read(self, row: int, name: str) -> bytes:
-        """Return the encoded picture of a row."""
-        cell = self._rows[row][self._column]
-        if cell["bytes"] is not None:
-            return bytes(cell["bytes"])
-        try:
-            return Path(cell["path"]).read_bytes()
-        except OSError as error:
-            raise BadImage(name, f"{cell['path']}: {error.strerror or error}") from error
-
-
-@dataclass(frozen=True)
-class RowImage(EncodedImage):
-    """The picture of one row."""
-
-    column: ImageColumn
-    source: str
-    row: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.source}, row {self.row}"
-
-    def read(self) -> bytes:
-        return self.column.read(self.row, self.name)
 
 
 def load_folder(path: Path, options: DataOptions, id: str, *, config: str | None = None) -> Dataset:
@@ -89,7 +40,7 @@ def load_folder(path: Path, options: DataOptions, id: str, *, config: str | None
     split = options.options.get("split")
     with library_errors(str(path)):
         if any((path / name).is_file() for name in SAVED_FILES):
-            opened = _open_saved(path, split)
+            opened = open_saved(path, split)
         else:
             opened = open_split(str(path), config=config, split=split, key="local")
     return from_rows(opened, options, id)
@@ -108,8 +59,6 @@ def from_rows(opened: Rows, options: DataOptions, id: str) -> Dataset:
     """
     if dialect_of(opened.rows.column_names) is not None:
         return _attacks(opened, options, id)
-    from clipbench.data.contrasts import rows as contrasts
-
     if schema := contrasts.schema_of_rows(opened.rows):
         return contrasts.from_rows(opened, schema, options, id)
     roles = _roles(opened.rows, options, id)
@@ -136,92 +85,6 @@ def from_rows(opened: Rows, options: DataOptions, id: str) -> Dataset:
         notes=(*samples.notes, *notes),
     )
     return check(dataset, allow_partial=options.allow_partial)
-
-
-def open_split(source: str, *, config: str | None, split: str | None, key: str, revision: str | None = None) -> Rows:
-    """Return one split of what ``load_dataset`` knows as ``source``; only that split's files are fetched and converted.
-
-    Args:
-        key: where in the cache the converted rows go.
-    """
-    import datasets
-
-    plan = datasets.load_dataset_builder(source, config, revision=revision)
-    files = plan.config.data_files
-    split = choose_split([str(name) for name in (files or plan.info.splits or ())], split, source)
-    # A place of its own for each split: the library takes a folder with some of the splits for all of them.
-    cache = cache_folder(key, split)
-    builder = datasets.load_dataset_builder(source, config, revision=revision, cache_dir=str(cache))
-    if files is not None:
-        builder.config.data_files = type(files)({split: files[split]})
-        builder.info.size_in_bytes = None  # of all splits: more than there is room for, it would refuse
-    builder.download_and_prepare(verification_mode="no_checks")
-    return Rows(builder.as_dataset(split=split), split, revision)
-
-
-def choose_split(names: Sequence[str], split: str | None, source: str) -> str:
-    """Return the split to read: the one that is named, else test, validation, or the only one.
-
-    Raises:
-        UsageError: it is not there, or one has to be named.
-    """
-    if split is not None:
-        if split not in names:
-            raise UsageError(f"{source} has no split '{split}': it has {', '.join(names)}")
-        return split
-    preferred = [name for name in PREFERRED_SPLITS if name in names] or (list(names) if len(names) == 1 else [])
-    if not preferred:
-        raise UsageError(f"{source} has the splits {', '.join(names) or '(none)'}: name one with split=NAME")
-    return preferred[0]
-
-
-def cache_folder(key: str, split: str) -> Path:
-    """Return the folder of converted rows, inside the library's own cache."""
-    from datasets import config
-
-    return Path(config.HF_DATASETS_CACHE) / "clipbench" / split / key
-
-
-@contextmanager
-def library_errors(source: str) -> Iterator[None]:
-    """Turn what the datasets library raises into one line each."""
-    from json import JSONDecodeError
-
-    from datasets import exceptions
-    from pyarrow import ArrowException
-
-    try:
-        yield
-    except exceptions.DatasetNotFoundError as error:
-        raise Unavailable(f"{source}: {_line(error)}") from error
-    except RuntimeError as error:
-        if "scripts are no longer supported" not in str(error):
-            raise
-        raise DataError(
-            f"{source} is loaded by a script, which the datasets library no longer runs: the Hub may have converted it,"
-            " try --data-option revision=refs/convert/parquet, or use a copy in parquet or webdataset form"
-        ) from error
-    except (exceptions.DatasetGenerationError, FileNotFoundError, ArrowException, JSONDecodeError) as error:
-        raise DataError(f"cannot read {source}: {_line(error.__cause__ or error)}") from error
-    except ValueError as error:  # an unknown configuration, or one that has to be named
-        raise UsageError(f"{source}: {_line(error, 2)} (hf:DATA:CONFIG names it)") from error
-
-
-def _line(error: BaseException, n_lines: int = 1) -> str:
-    """Return the beginning of a message as one line."""
-    return " ".join((str(error).strip() or type(error).__name__).splitlines()[:n_lines])
-
-
-def _open_saved(path: Path, split: str | None) -> Rows:
-    from datasets import load_from_disk
-
-    saved = load_from_disk(str(path))
-    if not isinstance(saved, dict):
-        if split not in (None, str(saved.split)):
-            raise UsageError(f"{path} holds one split only: drop --data-option split={split}")
-        return Rows(saved, None if saved.split is None else str(saved.split), None)
-    split = choose_split(list(saved), split, str(path))
-    return Rows(saved[split], split, None)
 
 
 def _attacks(opened: Rows, options: DataOptions, id: str) -> Dataset:

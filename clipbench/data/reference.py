@@ -21,6 +21,7 @@ from clipbench.data.entries import (
     with_published_prompts,
 )
 from clipbench.data.hub import HubReference
+from clipbench.data.huggingface_rows import SAVED_FILES
 from clipbench.data.long_captions import dci, docci, iiw, sharegpt4v, urban1k
 from clipbench.errors import DataError, UsageError, did_you_mean
 
@@ -52,7 +53,7 @@ def _load_manifest_in(path: Path, options: DataOptions, id: str) -> Dataset:
 
 
 def _is_hugging_face(path: Path) -> bool:
-    saved = any((path / name).is_file() for name in huggingface.SAVED_FILES)
+    saved = any((path / name).is_file() for name in SAVED_FILES)
     return saved or any(any(path.glob(pattern)) for pattern in ("*.parquet", "*/*.parquet"))
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.arrays import dot_blocks
 from clipbench.metrics.geometry import check_paired, pair_cosine
+from clipbench.metrics.similarity import dot_blocks
 
 N_BINS = 200
 """Equal bins of [-1, 1]: a hundredth of a cosine each."""

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.arrays import row_blocks
 from clipbench.errors import DataError
 from clipbench.metrics.estimate import Estimate, undefined
+from clipbench.metrics.similarity import row_blocks
 
 Images = Float32[np.ndarray, "n_images dim"]
 Texts = Float32[np.ndarray, "n_texts dim"]

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
-from clipbench.arrays import score_blocks
 from clipbench.metrics.classification import average_precision, chance_average_precision
+from clipbench.metrics.similarity import score_blocks
 
 
 class MeanAveragePrecision(NamedTuple):

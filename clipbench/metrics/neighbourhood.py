@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from clipbench.arrays import score_blocks
 from clipbench.errors import UsageError
 from clipbench.metrics.geometry import gap_vector
+from clipbench.metrics.similarity import score_blocks
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression

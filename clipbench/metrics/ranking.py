@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.arrays import pair_scores, score_blocks
 from clipbench.errors import DataError, UsageError
+from clipbench.metrics.similarity import pair_scores, score_blocks
 
 
 class Ranks(NamedTuple):

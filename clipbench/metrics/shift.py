@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.arrays import dot_blocks, unit
 from clipbench.errors import UsageError, VectorError, did_you_mean
 from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.geometry import gap_vector, modality_gap
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
+from clipbench.metrics.similarity import dot_blocks, unit
 
 SHIFTS = {"both": (0.5, 0.5), "image": (1.0, 0.0), "text": (0.0, 1.0)}
 """By what is shifted: the share of the distance that images move, and that texts do."""

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.arrays import dot_blocks
 from clipbench.errors import DataError, UsageError
+from clipbench.metrics.similarity import dot_blocks
 
 FINE_BINS = 4000
 """Equal bins of [-1, 1] in which cosines are counted: 0.0005 wide."""

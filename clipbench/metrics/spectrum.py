@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.arrays import unit
 from clipbench.metrics.geometry import check_paired, gap_vector, modality_gap
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
+from clipbench.metrics.similarity import unit
 
 CARRIED = 0.9
 """Share of the squared gap whose dimensions are counted."""

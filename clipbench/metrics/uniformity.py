@@ -6,9 +6,9 @@ Vectors are unit ones. Nothing of size n x n is held. NaN means undefined: too f
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from clipbench.arrays import dot_blocks
 from clipbench.metrics.estimate import Estimate, undefined
 from clipbench.metrics.geometry import check_paired
+from clipbench.metrics.similarity import dot_blocks
 
 
 def uniformity(vectors: Float32[np.ndarray, "n dim"], t: float = 2.0) -> Estimate:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from PIL import Image
 
-from clipbench.model import Model, ModelInfo, PixelModel, count_tokens
+from clipbench.models.protocol import Model, ModelInfo, PixelModel, count_tokens
 
 
 @dataclass(frozen=True)

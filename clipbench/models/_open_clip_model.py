@@ -20,7 +20,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from clipbench.errors import ClipbenchError, ModelError
-from clipbench.model import LoadOptions, ModelInfo
+from clipbench.hub import Wanted, cached_first
 from clipbench.models._checkpoint import StateDict, fit, read_checkpoint
 from clipbench.models._context import needs_causal_tower, with_context
 from clipbench.models._fingerprint import digest
@@ -37,7 +37,7 @@ from clipbench.models._torch import (
     quiet,
     weights_digest,
 )
-from clipbench.network import Wanted, cached_first
+from clipbench.models.protocol import LoadOptions, ModelInfo
 
 ADAPTER = "open_clip adapter 1"
 """Part of every fingerprint; changed whenever the same weights would give other vectors."""

@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int64
 from PIL import Image
 
 from clipbench.errors import ClipbenchError, ModelError
-from clipbench.model import LoadOptions, ModelInfo
+from clipbench.hub import Wanted, cache_only, cached_first
 from clipbench.models._context import needs_causal_tower, stretched_to
 from clipbench.models._fingerprint import digest
 from clipbench.models._steps import step_in_name, step_inside
@@ -34,7 +34,7 @@ from clipbench.models._torch import (
     quiet,
     weights_digest,
 )
-from clipbench.network import Wanted, cache_only, cached_first
+from clipbench.models.protocol import LoadOptions, ModelInfo
 
 ADAPTER = "transformers adapter 1"
 """Part of every fingerprint; changed whenever the same weights would give other vectors."""

@@ -10,9 +10,9 @@ from PIL import Image
 
 from clipbench.data.dataset import Dataset, ImageRef, check, content_digest
 from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError
-from clipbench.model import LoadOptions, ModelInfo
 from clipbench.models._fingerprint import array_digest, digest
 from clipbench.models._vector_arrays import Arrays, read_arrays
+from clipbench.models.protocol import LoadOptions, ModelInfo
 
 OWN_SAMPLES = "embeddings"
 """Id of the data set in the file, whatever the file is called: files of two models hold the same samples."""

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipbench.clip.folders import CONFIG, WEIGHTS, holds_model
 from clipbench.models._steps import step_in_name
 from clipbench.models._suffixes import CHECKPOINTS
+from clipbench.models.checkpoint_folders import CONFIG, WEIGHTS, holds_model
 from clipbench.models.series import natural
 
 FORMS = "step-*/ (clipbench train), checkpoint-*/ (transformers), or *.pt and *.safetensors there or in checkpoints/"

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from clipbench.errors import ModelError, UsageError
-from clipbench.model import LoadOptions
+from clipbench.hub import Wanted
 from clipbench.models._suffixes import CHECKPOINTS
-from clipbench.network import Wanted
+from clipbench.models.protocol import LoadOptions
 
 if TYPE_CHECKING:
     from clipbench.models._open_clip_model import Recipe

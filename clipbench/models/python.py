@@ -15,8 +15,8 @@ from jaxtyping import Float32, Int64
 from PIL import Image
 
 from clipbench.errors import ClipbenchError, ModelError, NoTokenCounts, UsageError
-from clipbench.model import LoadOptions, ModelInfo
 from clipbench.models._fingerprint import digest
+from clipbench.models.protocol import LoadOptions, ModelInfo
 
 METHODS = ("encode_images", "encode_texts")
 

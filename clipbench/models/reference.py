@@ -15,11 +15,11 @@ from typing import NamedTuple, cast
 
 from clipbench import plugins
 from clipbench.errors import ModelError, UsageError, did_you_mean
-from clipbench.model import LoadOptions, Model, PixelModel
 from clipbench.models._named import NamedModel, NamedPixelModel
 from clipbench.models._suffixes import CHECKPOINTS, VECTORS
-from clipbench.models.bundled import is_checkpoint
+from clipbench.models.checkpoint_folders import is_checkpoint
 from clipbench.models.embeddings import EmbeddingsFile
+from clipbench.models.protocol import LoadOptions, Model, PixelModel
 
 Adapter = Callable[[str, LoadOptions], Model | EmbeddingsFile]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.errors import UsageError
-from clipbench.model import LoadOptions
+from clipbench.models.protocol import LoadOptions
 
 if TYPE_CHECKING:
     from clipbench.models._torch import TorchModel

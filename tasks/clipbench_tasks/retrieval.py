@@ -20,10 +20,9 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from clipbench.arrays import unit
 from clipbench.data.dataset import Dataset
 from clipbench.errors import MissingPart
-from clipbench.measures import Fixed, Mean, Measure, Statistic
+from clipbench.evaluation.task import Embedder, Evaluation
 from clipbench.metrics import (
     Answers,
     Ranks,
@@ -33,9 +32,10 @@ from clipbench.metrics import (
     group_answers,
     recall_at_k,
 )
-from clipbench.result import Curve
-from clipbench.statistics import Named
-from clipbench.task import Embedder, Evaluation
+from clipbench.metrics.similarity import unit
+from clipbench.results.record import Curve
+from clipbench.stats.measures import Fixed, Mean, Measure, Statistic
+from clipbench.stats.named import Named
 from clipbench_tasks.tables import stacked
 
 CURVE_ENDS_AT = 100

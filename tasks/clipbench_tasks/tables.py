@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from clipbench.result import Curve
+from clipbench.results.record import Curve
 
 Bounds = tuple[float | None, float | None]
 

@@ -13,10 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.arrays import unit
 from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import Prompts, prompts_of
-from clipbench.measures import Fixed, Mean, Measure, Samples, Smooth, Statistic, Within
+from clipbench.evaluation.task import Embedder, Evaluation
 from clipbench.metrics import (
     class_scores,
     mean_per_class_recall,
@@ -25,9 +24,10 @@ from clipbench.metrics import (
     top_k_credit,
 )
 from clipbench.metrics.multilabel import mean_average_precision
-from clipbench.result import Curve
-from clipbench.statistics import Named
-from clipbench.task import Embedder, Evaluation
+from clipbench.metrics.similarity import unit
+from clipbench.results.record import Curve
+from clipbench.stats.measures import Fixed, Mean, Measure, Samples, Smooth, Statistic, Within
+from clipbench.stats.named import Named
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
 
 SPREAD_IMAGES = 5_000

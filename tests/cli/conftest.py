@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from clipbench.clip.checkpoint import save_model
-from clipbench.clip.config import ClipConfig, Tower
-from clipbench.clip.model import CLIP
-from clipbench.clip.tokeniser import tokeniser_for
+from clipbench.training.clip.checkpoint import save_model
+from clipbench.training.clip.config import ClipConfig, Tower
+from clipbench.training.clip.model import CLIP
+from clipbench.training.clip.tokeniser import tokeniser_for
 
 MICRO = ClipConfig(
     embed_dim=16,

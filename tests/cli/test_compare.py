@@ -12,7 +12,7 @@ import pandas
 import pytest
 
 from clipbench.cli import main
-from clipbench.result import DatasetRecord, EvaluationRecord, Metric, Result, read_run, write_result
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, read_run, write_result
 
 N = 400
 

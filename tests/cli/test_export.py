@@ -12,9 +12,9 @@ from typing import NamedTuple
 import pytest
 
 from clipbench.cli import main
-from clipbench.export import FORMATS
-from clipbench.foreign_results import read_values
-from clipbench.result import DatasetRecord, EvaluationRecord, Metric, Result, write_result
+from clipbench.results.export import FORMATS
+from clipbench.results.other_tools import read_values
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, write_result
 
 
 class Done(NamedTuple):
@@ -202,7 +202,7 @@ def test_nothing_of_it_needs_torch(export: Export, tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom clipbench.cli import main\n"
         "sys.modules['torch'] = None\n"
-        "from clipbench.export import FORMATS, export\n"
+        "from clipbench.results.export import FORMATS, export\n"
         "for name, form in FORMATS.items():\n"
         "    runs = [Path('run')] if name == 'model-index' else [Path('run'), Path('other')]\n"
         "    export(runs, name, Path('a' + form.suffixes[0]))\n"

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from clipbench.cli import main
-from clipbench.export import FORMATS
-from clipbench.result import SCHEMA_VERSION
+from clipbench.results.export import FORMATS
+from clipbench.results.record import SCHEMA_VERSION
 
 RESULTS = Path(__file__).parents[1] / "fixtures" / "results"
 OLD = sorted(path.parent for path in RESULTS.glob("version-*/*/result.json"))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from clipbench.cli import main
-from clipbench.result import Curve, DatasetRecord, EvaluationRecord, Metric, Result, write_result
+from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, write_result
 
 NAMES = (
     "gap",

@@ -15,9 +15,9 @@ import torch
 
 from clipbench.cli import main
 from clipbench.data import dataset
-from clipbench.model import LoadOptions
 from clipbench.models import load_model
-from clipbench.result import read_run
+from clipbench.models.protocol import LoadOptions
+from clipbench.results.record import read_run
 
 
 class Done(NamedTuple):
@@ -113,7 +113,7 @@ def test_another_run_in_a_folder_is_refused(world: Path, run: Command, arguments
 def test_a_run_with_a_sample_of_the_arrays_is_not_taken_for_one_with_all(
     world: Path, run: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clipbench.reuse.KEPT_ROWS", 7)
+    monkeypatch.setattr("clipbench.evaluation.reuse.KEPT_ROWS", 7)
     tasks = ("--tasks", "modality-gap@data.csv", "--no-report")
     run("--out", "out", *tasks, model="train/step-[2]")
     done = run("--out", "out", *tasks, "--keep-arrays", model="train/step-[2]")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from clipbench.cli import main
-from clipbench.result import DatasetRecord, EvaluationRecord, Metric, Result, write_result
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, write_result
 
 
 class Done(NamedTuple):

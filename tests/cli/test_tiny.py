@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.models.bundled import SHIPPED
-from clipbench.result import Metric, read_run
+from clipbench.results.record import Metric, read_run
+from clipbench.training.clip.adapter import SHIPPED
 
 TINY = SHIPPED["tiny"]
 
@@ -60,8 +60,8 @@ def test_it_takes_at_most_ten_megabytes() -> None:
 
 
 def test_a_folder_of_the_same_name_does_not_stand_in_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from clipbench.model import LoadOptions
     from clipbench.models import load_model
+    from clipbench.models.protocol import LoadOptions
 
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "config.json").write_text('{"model_cfg": {}}')

@@ -19,13 +19,13 @@ import torch
 
 from clipbench.cli import main, watcher
 from clipbench.cli.watcher import _check
-from clipbench.history import read_history
-from clipbench.locks import alone_in
-from clipbench.model import LoadOptions, Model
+from clipbench.evaluation.locks import alone_in
 from clipbench.models import load_model
 from clipbench.models.embeddings import EmbeddingsFile
 from clipbench.models.found import checkpoints_in
-from clipbench.result import read_run
+from clipbench.models.protocol import LoadOptions, Model
+from clipbench.results.record import read_run
+from clipbench.training.history import read_history
 
 ROOT = Path(__file__).parents[2]
 

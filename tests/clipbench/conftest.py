@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from clipbench.compare import Difference, Verdict
-from clipbench.paired import Flips
-from clipbench.result import Metric
+from clipbench.comparison.compare import Difference, Verdict
+from clipbench.comparison.paired import Flips
+from clipbench.results.record import Metric
 
 MakeDifference = Callable[..., Difference]
 

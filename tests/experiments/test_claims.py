@@ -15,11 +15,11 @@ import pandas
 import pytest
 from tqdm import tqdm
 
-from clipbench import stats
 from clipbench.cli.train import train as train_command
-from clipbench.clip.options import TrainOptions
 from clipbench.errors import ClipbenchError, DataError, UsageError
-from clipbench.result import DatasetRecord, EvaluationRecord, Metric, Result, write_result
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, write_result
+from clipbench.stats import intervals
+from clipbench.training.options import TrainOptions
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 pytestmark = pytest.mark.skipif(not EXPERIMENTS.is_dir(), reason="experiments/ is not part of the source distribution")
@@ -298,7 +298,7 @@ def test_a_lead_is_that_of_the_same_pictures(claims: Claims) -> None:
     )
     found = claims.outcomes.lead(first, second)
     # A tenth of the pictures differ, all the same way: a proportion of 0.1 of 400, by Wilson's interval.
-    low, high, _ = stats.wilson(40.0, N)
+    low, high, _ = intervals.wilson(40.0, N)
     assert found.value == pytest.approx(0.1) and found.sign == 1
     assert low is not None and high is not None
     assert (found.low, found.high) == (pytest.approx(low, abs=0.005), pytest.approx(high, abs=0.005))

@@ -11,7 +11,7 @@ import pandas
 import PIL.Image
 import pytest
 
-from clipbench.result import (
+from clipbench.results.record import (
     Curve,
     DatasetRecord,
     EvaluationRecord,
@@ -22,10 +22,10 @@ from clipbench.result import (
     read_run,
     write_result,
 )
-from clipbench_reports.evidence import Evidence
 from clipbench_reports.galleries.failures import Make
 from clipbench_reports.galleries.gallery import Gallery
 from clipbench_reports.galleries.pictures import Room
+from clipbench_reports.page.evidence import Evidence
 
 CLASSES = ("cube", "sphere", "cylinder", "cone", "torus", "pyramid", "star", "ring", "arch", "cross")
 HOSTILE = '<script>alert("1")</script>&amp; "\u202eשלום" 👩‍👩‍👧 ' + "very-long-" * 30

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.result import Curve, Metric, Run
+from clipbench.results.record import Curve, Metric, Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Figure, Line, Ranges, Rule
-from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.html import write_report
-from clipbench_reports.sentences.findings import findings
-from clipbench_reports.tables import attacks as attack_tables
+from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.report import write_report
+from clipbench_reports.page.sentences.findings import findings
+from clipbench_reports.page.tables import attacks as attack_tables
 
 MakeRun = Callable[..., Run]
 Make = Callable[..., Evidence]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from clipbench.result import Curve, DatasetRecord, Metric, Run
-from clipbench_reports.html import write_report
+from clipbench.results.record import Curve, DatasetRecord, Metric, Run
+from clipbench_reports.page.report import write_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

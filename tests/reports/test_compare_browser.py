@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from clipbench.compare import compare
-from clipbench.gate import Gate, Judged, Outcome, judge
-from clipbench.result import Metric, Run
-from clipbench_reports.compare_page import write_compare
+from clipbench.comparison.compare import compare
+from clipbench.comparison.gate import Gate, Judged, Outcome, judge
+from clipbench.results.record import Metric, Run
+from clipbench_reports.page.compare import write_compare
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

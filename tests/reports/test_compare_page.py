@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.compare import Comparison, Refusal, compare
+from clipbench.comparison.compare import Comparison, Refusal, compare
+from clipbench.comparison.gate import Gate, Judged, Outcome, judge
 from clipbench.errors import UsageError
-from clipbench.foreign_results import Values
-from clipbench.gate import Gate, Judged, Outcome, judge
-from clipbench.result import Metric, Run
-from clipbench_reports import compare_page
-from clipbench_reports.compare_page import write_compare
+from clipbench.results.other_tools import Values
+from clipbench.results.record import Metric, Run
 from clipbench_reports.galleries import flipped
 from clipbench_reports.galleries.flipped import N_SHOWN
+from clipbench_reports.page import compare as compare_page
+from clipbench_reports.page.compare import write_compare
 
 MakeRun = Callable[..., Run]
 N, N_RIGHT = 200, 120

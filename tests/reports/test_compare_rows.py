@@ -4,11 +4,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from clipbench.compare import Comparison, Difference
-from clipbench.gate import Judged
-from clipbench.result import Metric
-from clipbench_reports.compare_page import write_compare
-from clipbench_reports.compare_rows import table
+from clipbench.comparison.compare import Comparison, Difference
+from clipbench.comparison.gate import Judged
+from clipbench.results.record import Metric
+from clipbench_reports.page.compare import write_compare
+from clipbench_reports.page.compare_rows import table
 
 
 def difference(name: str, low: float, high: float) -> Difference:

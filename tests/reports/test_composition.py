@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.result import DatasetRecord, EvaluationRecord, Metric, Run
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Figure, Hill, Ranges, Rule
-from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.galleries import failures
 from clipbench_reports.galleries.pictures import Room
-from clipbench_reports.html import write_report
-from clipbench_reports.sentences.findings import findings
-from clipbench_reports.tables import choices as choice_tables
+from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.report import write_report
+from clipbench_reports.page.sentences.findings import findings
+from clipbench_reports.page.tables import choices as choice_tables
 
 MakeRun = Callable[..., Run]
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from clipbench.result import Metric, Run
-from clipbench_reports.controls import controls_of, loose_controls
-from clipbench_reports.html import write_report
+from clipbench.results.record import Metric, Run
+from clipbench_reports.page.controls import controls_of, loose_controls
+from clipbench_reports.page.report import write_report
 
 MakeRun = Callable[..., Run]
 

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from clipbench.result import Curve, Metric, Run
+from clipbench.results.record import Curve, Metric, Run
 from clipbench_reports import figures
-from clipbench_reports import format as fmt
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Bars, Boxes, Cells, Dots, Figure, Hill, Line, Rule, Threads
-from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 MakeRun = Callable[..., Run]
 COLOURS = ["black", "blue", "cyan", "green", "pink", "purple", "red", "white", "yellow"]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from clipbench.result import DatasetRecord, EvaluationRecord, Metric
-from clipbench_reports.sentences.findings import Finding, against_chance, findings, skill
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
+from clipbench_reports.page.sentences.findings import Finding, against_chance, findings, skill
 
 
 def evaluation(task: str, metrics: dict[str, Metric], **changes: Any) -> EvaluationRecord:

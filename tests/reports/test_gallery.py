@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.result import Run
-from clipbench_reports.evidence import Evidence, Lacking, Unasked
+from clipbench.results.record import Run
 from clipbench_reports.galleries import failures
 from clipbench_reports.galleries.gallery import MAX_FAILURES, MAX_LETTERS, N_OPEN, Fact, Failure, Gallery, told_apart
 from clipbench_reports.galleries.pictures import MAX_BYTES, Room, address
-from clipbench_reports.html import write_report
+from clipbench_reports.page.evidence import Evidence, Lacking, Unasked
+from clipbench_reports.page.report import write_report
 
 MakeRun = Callable[..., Run]
 ROOM = 1_000_000

@@ -1,7 +1,7 @@
 """The sentences at the top of a report are the ones that a stated rule takes."""
 
-from clipbench_reports.sentences.findings import Finding, Mark
-from clipbench_reports.sentences.highlights import MOST, Told, in_short, n_left
+from clipbench_reports.page.sentences.findings import Finding, Mark
+from clipbench_reports.page.sentences.highlights import MOST, Told, in_short, n_left
 
 
 def told(*sentences: tuple[str, Mark, float]) -> list[Told]:

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from clipbench.errors import UsageError
-from clipbench.result import Curve, DatasetRecord, Metric, Run
-from clipbench_reports import format as fmt
-from clipbench_reports.html import write_report
+from clipbench.results.record import Curve, DatasetRecord, Metric, Run
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.report import write_report
 
 MakeRun = Callable[..., Run]
 VOID = {"meta", "link", "br", "wbr", "hr", "img", "input"}

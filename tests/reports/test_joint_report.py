@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.result import Run
+from clipbench.results.record import Run
 from clipbench_reports.galleries.points import CLOUD_SHARES
-from clipbench_reports.groups import group
-from clipbench_reports.html import write_report
-from clipbench_reports.sections import n_shares
+from clipbench_reports.page.groups import group
+from clipbench_reports.page.report import write_report
+from clipbench_reports.page.section import n_shares
 
 MakeRun = Callable[..., Run]
 FIGURES = {"e1": 3, "e2": 2, "e3": 6}

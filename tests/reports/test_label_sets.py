@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.result import Curve, Run
+from clipbench.results.record import Curve, Run
 from clipbench_reports import figures
 from clipbench_reports.drawing.marks import Figure
 from clipbench_reports.drawing.page import draw
-from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.html import write_report
-from clipbench_reports.label_sets import PLAIN, label_sets, within
-from clipbench_reports.tables import classes as tables
+from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.label_sets import PLAIN, label_sets, within
+from clipbench_reports.page.report import write_report
+from clipbench_reports.page.tables import classes as tables
 
 MakeRun = Callable[..., Run]
 PAIRS = tuple(f"{colour} {kind}" for colour in ("blue", "cyan", "pink", "red", "tan") for kind in "abcdefghijklmnopqr")

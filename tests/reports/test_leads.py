@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from clipbench.result import Metric, Run
-from clipbench_reports.groups import group
-from clipbench_reports.sentences.leads import leads
+from clipbench.results.record import Metric, Run
+from clipbench_reports.page.groups import group
+from clipbench_reports.page.sentences.leads import leads
 
 MakeRun = Callable[..., Run]
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.result import Curve, Metric, Run
+from clipbench.results.record import Curve, Metric, Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Bars, Figure, Line, Ranges, Rule, Shade
-from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.html import write_report
-from clipbench_reports.sentences.findings import findings
+from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.report import write_report
+from clipbench_reports.page.sentences.findings import findings
 
 MakeRun = Callable[..., Run]
 PLACES = {"early": (4.0, 0.9), "late": (60.0, 0.7), "beyond": (120.0, 0.5)}

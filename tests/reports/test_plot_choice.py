@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from clipbench.result import Run
+from clipbench.results.record import Run
 from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.marks import Axis, Figure, Panel
-from clipbench_reports.evidence import Evidence
-from clipbench_reports.plots import PLOTS, Plot, PlotOptions, write_plot
+from clipbench_reports.page.evidence import Evidence
+from clipbench_reports.plots.plots import PLOTS, Plot, PlotOptions, write_plot
 
 MakeRun = Callable[..., Run]
 AXIS = Axis(low=0, high=1)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.result import Metric, Run, write_result
+from clipbench.results.record import Metric, Run, write_result
 from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.plotted import COLUMNS
-from clipbench_reports.plots import PlotOptions, write_plot
+from clipbench_reports.plots.plots import PlotOptions, write_plot
 
 MakeRun = Callable[..., Run]
 Refused = Callable[..., None]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from clipbench.errors import ClipbenchError
-from clipbench.result import Run
+from clipbench.results.record import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.marks import Figure
-from clipbench_reports.plots import PlotOptions, write_plot
+from clipbench_reports.plots.plots import PlotOptions, write_plot
 
 MakeRun = Callable[..., Run]
 Draw = Callable[..., tuple[np.ndarray, np.ndarray, str]]

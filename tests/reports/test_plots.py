@@ -18,11 +18,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from clipbench.result import Curve, Metric, Run, read_run
-from clipbench_reports import plots
+from clipbench.results.record import Curve, Metric, Run, read_run
 from clipbench_reports.drawing import page, paper
 from clipbench_reports.drawing.marks import MODELS, Axis, Figure, Rule, Shade
-from clipbench_reports.plots import PLOTS, PlotOptions, write_plot
+from clipbench_reports.plots import plots
+from clipbench_reports.plots.plots import PLOTS, PlotOptions, write_plot
 
 Metrics = Callable[..., Metric]
 STEPS = (0, 100, 400)
@@ -375,7 +375,7 @@ def test_the_same_run_gives_the_same_bytes(
 
 
 def test_another_process_gives_the_same_bytes(models: list[Path], tmp_path: Path) -> None:
-    draw = "import sys, pathlib; from clipbench_reports import plots; *runs, out = map(pathlib.Path, sys.argv[1:]); "
+    draw = "import sys, pathlib; from clipbench_reports.plots import plots; *runs, out = map(pathlib.Path, sys.argv[1:]); "
     draw += "plots.write_plot('similarity-calibration', runs, out, plots.PlotOptions())"
     made = []
     for seed in ("1", "2"):

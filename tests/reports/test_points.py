@@ -7,12 +7,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from clipbench.result import Run
-from clipbench.thumbnails import point_rows
+from clipbench.evaluation.thumbnails import point_rows
+from clipbench.results.record import Run
 from clipbench_reports import figures
-from clipbench_reports.evidence import Evidence
 from clipbench_reports.galleries.pictures import Room, address
 from clipbench_reports.galleries.points import CLOUD_SHARES, points
+from clipbench_reports.page.evidence import Evidence
 
 MakeRun = Callable[..., Run]
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from clipbench.result import (
+from clipbench.results.record import (
     DatasetRecord,
     EvaluationRecord,
     Metric,
@@ -14,9 +14,9 @@ from clipbench.result import (
     read_run,
     write_result,
 )
-from clipbench_reports.groups import Entry
-from clipbench_reports.html import write_report
-from clipbench_reports.scorecard import PublishedMark, metric_lines
+from clipbench_reports.page.groups import Entry
+from clipbench_reports.page.report import write_report
+from clipbench_reports.page.scorecard import PublishedMark, metric_lines
 
 FIRST = PublishedValue(value=0.6332, protocol="80 templates", source="docs.csv", is_secondary=False, agrees=True)
 QUOTED = PublishedValue(value=0.62, protocol="80 templates", source="a paper", is_secondary=True, agrees=False)

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.result import Run
-from clipbench_reports.evidence import Evidence, Lacking
-from clipbench_reports.tables import classes as tables
+from clipbench.results.record import Run
+from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.tables import classes as tables
 
 MakeRun = Callable[..., Run]
 

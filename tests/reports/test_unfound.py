@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.result import Run
-from clipbench_reports.evidence import Unasked
+from clipbench.results.record import Run
 from clipbench_reports.galleries import unfound
 from clipbench_reports.galleries.gallery import MAX_LETTERS, Fact, Failure, Gallery
-from clipbench_reports.html import write_report
+from clipbench_reports.page.evidence import Unasked
+from clipbench_reports.page.report import write_report
 
 MakeRun = Callable[..., Run]
 NAN = np.nan

@@ -12,12 +12,12 @@ import scipy.stats
 from clipbench.data import Contrast, Dataset, ImageRef
 from clipbench.data.contrasts import shuffled
 from clipbench.errors import MissingPart
-from clipbench.result import Metric
-from clipbench.task import Embedder, Evaluation
+from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
-from clipbench_tasks import composition_rows
-from clipbench_tasks.composition import Composition
-from clipbench_tasks.composition_means import SUGARCREPE, means, symmetric_relations
+from clipbench_tasks.composition import rows as composition_rows
+from clipbench_tasks.composition.means import SUGARCREPE, means, symmetric_relations
+from clipbench_tasks.composition.task import Composition
 
 PAIR = ((True, False),)
 OWN = ((True, False), (False, True))

@@ -9,14 +9,14 @@ from jaxtyping import Float32, Int64
 
 from clipbench.data import Contrast, Dataset, ImageRef
 from clipbench.errors import MissingPart, NoTokenCounts, UsageError
-from clipbench.model import ModelInfo
-from clipbench.result import Metric
-from clipbench.statistics import first_length_reaching
-from clipbench.task import Evaluation
+from clipbench.evaluation.task import Evaluation
+from clipbench.models.protocol import ModelInfo
+from clipbench.results.record import Metric
+from clipbench.stats.named import first_length_reaching
 from clipbench.testing import INFO, NamedImage, count_words
-from clipbench_tasks.long_caption import LongCaption
-from clipbench_tasks.long_caption_places import probe
-from clipbench_tasks.long_caption_prefixes import Prefixes
+from clipbench_tasks.long_caption.places import probe
+from clipbench_tasks.long_caption.prefixes import Prefixes
+from clipbench_tasks.long_caption.task import LongCaption
 
 N, N_WORDS, CONTEXT = 40, 20, 12
 """Pictures, words of each caption, and tokens that the model reads: the start, ten words, the end."""

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench.arrays import unit
 from clipbench.data import Dataset
 from clipbench.errors import DataError, MissingPart, UsageError, VectorError
+from clipbench.evaluation.task import Embedder, Evaluation
 from clipbench.metrics import modality_gap
-from clipbench.model import LoadOptions
+from clipbench.metrics.similarity import unit
 from clipbench.models.embeddings import EmbeddingsFile, load
-from clipbench.result import Metric
-from clipbench.task import Embedder, Evaluation
+from clipbench.models.protocol import LoadOptions
+from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
-from clipbench_tasks.modality_gap import ModalityGap
+from clipbench_tasks.modality_gap.task import ModalityGap
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from clipbench.arrays import unit
-from clipbench.measures import Measure
 from clipbench.metrics import match_counts, match_probabilities
-from clipbench.result import Curve, Metric
-from clipbench_tasks import modality_gap_calibration
-from clipbench_tasks.modality_gap_calibration import calibration
+from clipbench.metrics.similarity import unit
+from clipbench.results.record import Curve, Metric
+from clipbench.stats.measures import Measure
+from clipbench_tasks.modality_gap import calibration as modality_gap_calibration
+from clipbench_tasks.modality_gap.calibration import calibration
 
 NAMES = [
     "similarity_calibration_error",

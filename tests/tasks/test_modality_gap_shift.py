@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from clipbench.arrays import unit
 from clipbench.data import Dataset, LabelSet
 from clipbench.metrics import contrastive_loss, correction_maps, modality_gap, shifted, sigmoid_loss
+from clipbench.metrics.similarity import unit
 from clipbench.testing import FixedEmbedder, NamedImage
-from clipbench_tasks.modality_gap_shift import Rescoring, correction_curves, rescoring, shift_curves
+from clipbench_tasks.modality_gap.shift import Rescoring, correction_curves, rescoring, shift_curves
 
 Pairs = tuple[np.ndarray, np.ndarray]
 

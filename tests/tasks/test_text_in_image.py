@@ -12,10 +12,10 @@ from clipbench.data import Attack, Contrast, Dataset, ImageRef, Prompts
 from clipbench.data.scenes import SceneImage, scenes_dataset
 from clipbench.data.scenes.vocabulary import KINDS, WORDS
 from clipbench.errors import DataError, MissingPart
-from clipbench.result import Metric
-from clipbench.task import Evaluation
+from clipbench.evaluation.task import Evaluation
+from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
-from clipbench_tasks.text_in_image import TextInImage
+from clipbench_tasks.text_in_image.task import TextInImage
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "typographic" / "published_clip_scores_in_the_wild_2.json"
 PLAIN = Prompts(templates=("{c}",))

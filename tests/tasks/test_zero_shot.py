@@ -5,8 +5,8 @@ import pytest
 
 from clipbench.data import Dataset, LabelSet, Prompts
 from clipbench.errors import MissingPart
-from clipbench.result import Metric
-from clipbench.task import Evaluation
+from clipbench.evaluation.task import Evaluation
+from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.zero_shot import ZeroShot
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from clipbench import stats
 from clipbench.data.dataset import Dataset, ImageRef, check, content_digest
 from clipbench.data.items import Attack
 from clipbench.data.scenes.chance import Chance
@@ -24,6 +23,7 @@ from clipbench.data.scenes.typography import PLAIN_LABEL, Label
 from clipbench.data.scenes.written_words import ONE_IN, label_conditions
 from clipbench.data.subset import limited
 from clipbench.errors import DataError
+from clipbench.seeding import generator
 
 N_PICTURES = 500
 """Pictures of a larger set that are written on."""
@@ -93,7 +93,7 @@ def with_written_words(dataset: Dataset, *, n: int = N_PICTURES) -> Dataset:
     """
     dataset.require("labels", "class_names")
     _check_names(dataset)
-    chosen = limited(dataset, n, stats.generator(0, "written words", dataset.id))
+    chosen = limited(dataset, n, generator(0, "written words", dataset.id))
     pictures = _Pictures(list(chosen.images), list(chosen.image_ids), [_Base(image) for image in chosen.images])
     others = _others(chosen.class_names or ())
     plain = [_attack(pictures, chosen, row, others) for row in range(len(chosen))]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from clipbench.data.contrasts.questions import Asked, Picture, Question, dataset_of, read_question
 from clipbench.data.contrasts.schemas import Schema, schema_of
 from clipbench.data.dataset import DataOptions, Dataset, ImageRef
-from clipbench.data.huggingface import ImageColumn, RowImage, Rows
+from clipbench.data.huggingface_rows import ImageColumn, RowImage, Rows
 
 if TYPE_CHECKING:
     import datasets

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from clipbench_reports.drawing.marks import MODELS, Axis, Boxes, Figure, Mark, Panel, Rule, Shade, Words
-from clipbench_reports.format import Number
+from clipbench_reports.page.format import Number
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from clipbench_reports.drawing.marks import (
     Words,
 )
 from clipbench_reports.drawing.shared_axes import united
-from clipbench_reports.format import Number
+from clipbench_reports.page.format import Number
 
 MAX_BANDS = 2
 """Models up to which the bands of lines are drawn: more of them would be one grey."""

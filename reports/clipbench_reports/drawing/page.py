@@ -15,7 +15,7 @@ from clipbench_reports.drawing.layout import Layout, Place, lay_out
 from clipbench_reports.drawing.marks import MODELS, Axis, Cells, Figure, Mark, Panel
 from clipbench_reports.drawing.page_marks import SWATCH, Plane, put, swatch
 from clipbench_reports.drawing.svg import dot, element, picture, text
-from clipbench_reports.format import Number
+from clipbench_reports.page.format import Number
 
 WIDTH, SLOT, MAX_WIDTH = 400, 300, 1000
 """Of a figure with one panel in a row, of a panel beside others, and of a whole figure, in pixels."""

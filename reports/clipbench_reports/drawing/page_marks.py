@@ -27,7 +27,7 @@ from clipbench_reports.drawing.marks import (
     outline,
 )
 from clipbench_reports.drawing.svg import dot, element, path, specks, text
-from clipbench_reports.format import Number
+from clipbench_reports.page.format import Number
 
 LEVELS = 24
 """Shades of a matrix."""

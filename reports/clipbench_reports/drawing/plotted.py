@@ -20,7 +20,7 @@ from clipbench_reports.drawing.marks import (
     Threads,
     Words,
 )
-from clipbench_reports.format import Number
+from clipbench_reports.page.format import Number
 
 COLUMNS = ("panel", "series", "id", "x", "y", "low", "high", "value")
 """``x`` and ``y`` are places on the axes; ``low`` and ``high`` the bounds of an interval; ``value`` that of a cell, or what the

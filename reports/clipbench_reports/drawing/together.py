@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from clipbench_reports import format as fmt
 from clipbench_reports.drawing.marks import MODELS, Figure, Panel
 from clipbench_reports.drawing.overlay import Model, Overlay, Part, can_be_overlaid, can_be_told_apart, overlay
 from clipbench_reports.drawing.shared_axes import sharing
-from clipbench_reports.groups import short
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.groups import short
 
 MAX_LABEL = 28
 """Letters of a model's name in a figure."""

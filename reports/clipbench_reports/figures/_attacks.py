@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from clipbench.result import Curve, Metric
-from clipbench_reports import format as fmt
+from clipbench.results.record import Curve, Metric
 from clipbench_reports.drawing.marks import Axis, Figure, Panel, Ranges, Role, fraction_axis, nice_axis
-from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import bounds, chance_rule, curve_line
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 CONDITIONS = {
     "clean": ("no", "label"),

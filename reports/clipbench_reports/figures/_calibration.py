@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from clipbench_reports import format as fmt
 from clipbench_reports.drawing.marks import Figure, Panel, Role, fraction_axis, nice_axis
-from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import curve_line, why_lacking
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 KINDS: dict[str, tuple[str, Role]] = {
     "match_by_cosine_image_text": ("image–text", "ink"),

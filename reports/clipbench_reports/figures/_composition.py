@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clipbench.result import EvaluationRecord, Metric
-from clipbench_reports import format as fmt
+from clipbench.results.record import EvaluationRecord, Metric
 from clipbench_reports.drawing.marks import Axis, Figure, Mark, Panel, Ranges, Role, Rule, fraction_axis
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._cosines import Distribution, binned, ridge_keys, ridges
 from clipbench_reports.figures._figure import CHANCE, bounds
-from clipbench_reports.subsets import by_subset, subsets_of
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.subsets import by_subset, subsets_of
 
 SPACE, ROW = 0.6, 0.085
 """Between two subsets, where a row is 1, and the height of a row, where the width of the plane is 1."""

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench_reports import format as fmt
 from clipbench_reports.drawing.marks import Axis, Cells, Figure, Panel
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._confusion_map import confusion_map
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 MAX_NAMED, MAX_CLASSES = 30, 120
 """Up to as many classes have a named row and column each; up to as many have a row of pixels, as a pattern."""

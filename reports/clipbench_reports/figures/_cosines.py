@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench_reports import format as fmt
 from clipbench_reports.drawing.marks import Axis, Figure, Hill, Mark, Panel, Role, Rule, Words, nice_axis
-from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import why_lacking
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 BINS = 200
 """Over [-1, 1]."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from clipbench_reports import format as fmt
 from clipbench_reports.drawing.marks import Figure, Panel, nice_axis
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import curve_line
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 LABEL_LENGTHS = 44, 32
 """Of a label under and beside a plane; the explanation has the whole."""

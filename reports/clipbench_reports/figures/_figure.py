@@ -6,10 +6,10 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Float32
 
-from clipbench.result import Curve, Metric
-from clipbench.shown import spread
+from clipbench.results.points import spread
+from clipbench.results.record import Curve, Metric
 from clipbench_reports.drawing.marks import Line, Mark, Role, Rule
-from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 MAX_POINTS = 300
 """Of a line; more cannot be seen."""

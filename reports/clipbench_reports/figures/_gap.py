@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench.shown import MAX_POINTS, spread
-from clipbench_reports import format as fmt
+from clipbench.results.points import MAX_POINTS, spread
 from clipbench_reports.drawing.marks import Axis, Dots, Figure, Panel, Role, Threads, nice_axis
-from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import pairs
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 MAX_LINES = 150
 """Pairs that are joined by a line, of those that are drawn: evenly spread over them."""

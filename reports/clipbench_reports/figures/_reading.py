@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from clipbench.result import Metric
-from clipbench_reports import format as fmt
+from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Axis, Figure, Mark, Panel, Ranges, Rule, fraction_axis
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import CHANCE, bounds
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 NAME = "reading_acc"
 WORDS = {"word_alone": "a word alone", "with_object": "with an object"}

@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from clipbench.result import Curve
-from clipbench_reports import format as fmt
+from clipbench.results.record import Curve
 from clipbench_reports.drawing.marks import Figure, Line, Panel, Role, fraction_axis, log_axis
-from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import CHANCE, curve_line
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 
 class Way(NamedTuple):

@@ -3,10 +3,10 @@
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench_reports import format as fmt
 from clipbench_reports.drawing.marks import Bars, Figure, Line, Mark, Panel, fraction_axis
-from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import curve_line
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 N_BINS = 20
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from clipbench.compare import Difference
-from clipbench.result import Metric
-from clipbench_reports import format as fmt
+from clipbench.comparison.compare import Difference
+from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import (
     MODELS,
     Axis,
@@ -22,9 +21,10 @@ from clipbench_reports.drawing.marks import (
     nice_axis,
 )
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence import Lacking
 from clipbench_reports.figures._figure import CHANCE, bounds
-from clipbench_reports.groups import Group
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Lacking
+from clipbench_reports.page.groups import Group
 
 NAME_LENGTH = 34
 ROW = 0.08

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from clipbench_reports import format as fmt
 from clipbench_reports.drawing.marks import Figure, Mark, Panel, Role, Rule, nice_axis, percent_axis, tight_axis
-from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import curve_line, why_lacking
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 SHIFTS: dict[str, tuple[str, Role, bool]] = {
     "shift_both": ("both moved by half", "ink", False),

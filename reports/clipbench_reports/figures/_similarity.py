@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench_reports import format as fmt
 from clipbench_reports.drawing.marks import Axis, Cells, Figure, Panel
-from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 
 def similarity(evidence: Evidence) -> Figure:

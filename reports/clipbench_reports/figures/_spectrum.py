@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from clipbench.result import Curve
-from clipbench_reports import format as fmt
+from clipbench.results.record import Curve
 from clipbench_reports.drawing.marks import Figure, Line, Mark, Panel, Role, Rule, fraction_axis, log_axis, percent_axis
-from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import curve_line, why_lacking
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 RECALLS: dict[str, tuple[str, Role]] = {
     "image_retrieval_recall@1_by_ablation": ("recall@1, caption → image", "image"),

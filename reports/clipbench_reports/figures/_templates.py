@@ -4,10 +4,10 @@ import textwrap
 
 import numpy as np
 
-from clipbench_reports import format as fmt
 from clipbench_reports.drawing.marks import Axis, Dots, Figure, Panel, Rule, percent_axis
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence import Evidence, Lacking
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 N_NAMED = 12
 """Up to as many templates each have a row with their name; more are dots."""

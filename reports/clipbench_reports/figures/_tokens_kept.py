@@ -1,11 +1,11 @@
 """How recall grows with the tokens of a caption that are kept."""
 
-from clipbench.result import Curve, Metric
-from clipbench_reports import format as fmt
+from clipbench.results.record import Curve, Metric
 from clipbench_reports.drawing.marks import Figure, Mark, Panel, Role, Rule, Shade, fraction_axis, nice_axis
-from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.figures._figure import chance_rule, curve_line
 from clipbench_reports.figures._window import context_of, reason_of, window
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 KEPT: dict[str, tuple[Role, str]] = {
     "image_retrieval_recall@1_by_tokens": ("image", "caption → image"),

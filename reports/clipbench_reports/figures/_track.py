@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from clipbench.history import History
-from clipbench_reports import format as fmt
+from clipbench.training.history import History
 from clipbench_reports.drawing.marks import Axis, Figure, Line, Panel, Role, fraction_axis, nice_axis, tight_axis
-from clipbench_reports.evidence import Lacking
 from clipbench_reports.figures._figure import MAX_DOTTED
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Lacking
 
 COSINES: dict[str, tuple[str, Role]] = {
     "image_cone": ("image–image", "image"),

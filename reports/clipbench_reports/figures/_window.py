@@ -1,7 +1,7 @@
 """What the figures of long captions share: the window of the text tower, and why there may be nothing to draw."""
 
 from clipbench_reports.drawing.marks import Mark, Rule
-from clipbench_reports.evidence import Evidence
+from clipbench_reports.page.evidence import Evidence
 
 
 def context_of(evidence: Evidence) -> int | None:

@@ -5,8 +5,6 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from clipbench_reports import format as fmt
-from clipbench_reports.evidence import Evidence, Lacking, Unasked
 from clipbench_reports.galleries.gallery import (
     Cosines,
     Fact,
@@ -22,7 +20,9 @@ from clipbench_reports.galleries.gallery import (
     words,
 )
 from clipbench_reports.galleries.pictures import Room
-from clipbench_reports.sentences.words import TERMS, label_set_words
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking, Unasked
+from clipbench_reports.page.sentences.words import TERMS, label_set_words
 
 Make = Callable[[Evidence, Room], Gallery]
 

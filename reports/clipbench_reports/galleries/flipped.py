@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipbench.compare import Comparison, Difference
-from clipbench.result import Run
-from clipbench_reports import format as fmt
+from clipbench.comparison.compare import Comparison, Difference
+from clipbench.results.record import Run
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.galleries.pictures import Room, address
-from clipbench_reports.sentences.words import TERMS
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.sentences.words import TERMS
 
 if TYPE_CHECKING:
     import pandas

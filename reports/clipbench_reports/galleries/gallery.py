@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from clipbench_reports import format as fmt
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence import Evidence, Lacking
 from clipbench_reports.galleries.pictures import Room, address
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Lacking
 
 MAX_FAILURES, N_OPEN = 24, 8
 """Failures in a gallery, and those of them that do not have to be folded out."""

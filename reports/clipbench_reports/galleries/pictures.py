@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipbench.result import Run
+from clipbench.results.record import Run
 
 MAX_BYTES = 3_000_000
 """Of all pictures of a page, as they stand in it: with figures and tables it stays under 5 MB."""

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from clipbench.shown import spread
+from clipbench.results.points import spread
 from clipbench_reports.drawing.marks import Dots, Figure
-from clipbench_reports.evidence import Evidence
 from clipbench_reports.galleries.gallery import known
 from clipbench_reports.galleries.pictures import Room, address
+from clipbench_reports.page.evidence import Evidence
 
 CLOUD_SHARES = 10
 """Of the room of a page, that a cloud takes: as much as so many galleries, which have few pictures, yet larger ones."""

@@ -5,8 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from clipbench_reports import format as fmt
-from clipbench_reports.evidence import Evidence, Unasked
 from clipbench_reports.galleries.failures import Make
 from clipbench_reports.galleries.gallery import (
     Cosines,
@@ -25,7 +23,9 @@ from clipbench_reports.galleries.gallery import (
     words,
 )
 from clipbench_reports.galleries.pictures import Room
-from clipbench_reports.sentences.words import TERMS
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Evidence, Unasked
+from clipbench_reports.page.sentences.words import TERMS
 
 
 class Search(NamedTuple):

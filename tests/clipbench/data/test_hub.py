@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from clipbench import network
+from clipbench import hub as network
 from clipbench.data import hub
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.hub import HubReference

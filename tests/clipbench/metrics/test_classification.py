@@ -8,8 +8,6 @@ import scipy.special
 import scipy.stats
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
 
-from clipbench import arrays
-from clipbench.arrays import unit
 from clipbench.errors import DataError, UsageError
 from clipbench.metrics import (
     ClassScores,
@@ -22,7 +20,9 @@ from clipbench.metrics import (
     reliability,
     top_k_credit,
 )
-from clipbench.significance import standard_error, t_test
+from clipbench.metrics import similarity as arrays
+from clipbench.metrics.similarity import unit
+from clipbench.stats.significance import standard_error, t_test
 
 
 def coarse(n: int, dim: int, seed: int) -> np.ndarray:

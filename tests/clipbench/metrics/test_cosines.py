@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench import arrays
-from clipbench.arrays import unit
 from clipbench.errors import DataError
 from clipbench.metrics import bin_middles, cone, cosine_counts, cosine_histogram, cross_cosine
+from clipbench.metrics import similarity as arrays
+from clipbench.metrics.similarity import unit
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 

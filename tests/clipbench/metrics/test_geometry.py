@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench import arrays, metrics
-from clipbench.arrays import unit
+from clipbench import metrics
 from clipbench.errors import DataError
 from clipbench.metrics import (
     Estimate,
@@ -28,7 +27,9 @@ from clipbench.metrics import (
     rmg,
     uniformity,
 )
-from clipbench.stats import influence_interval
+from clipbench.metrics import similarity as arrays
+from clipbench.metrics.similarity import unit
+from clipbench.stats.intervals import influence_interval
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench.arrays import unit
 from clipbench.metrics import Estimate, effective_rank, isoscore, participation_ratio
+from clipbench.metrics.similarity import unit
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 

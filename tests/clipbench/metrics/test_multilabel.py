@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from clipbench.arrays import score_blocks, unit
 from clipbench.metrics.multilabel import average_precision_influence, mean_average_precision
+from clipbench.metrics.similarity import score_blocks, unit
 
 
 def vectors(seed: int, n: int, dim: int = 6) -> np.ndarray:

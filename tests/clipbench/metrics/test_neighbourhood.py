@@ -8,10 +8,10 @@ import pytest
 import scipy.stats
 from sklearn.linear_model import LogisticRegression
 
-from clipbench import arrays
-from clipbench.arrays import unit
 from clipbench.errors import UsageError
 from clipbench.metrics import hubness, separability, separability_by_dimensions
+from clipbench.metrics import similarity as arrays
+from clipbench.metrics.similarity import unit
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 

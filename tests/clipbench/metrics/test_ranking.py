@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from clipbench import arrays
-from clipbench.arrays import pair_scores, unit
 from clipbench.errors import DataError, UsageError
 from clipbench.metrics import (
     Answers,
@@ -24,6 +22,8 @@ from clipbench.metrics import (
     recall_at_k,
     tie_rate,
 )
+from clipbench.metrics import similarity as arrays
+from clipbench.metrics.similarity import pair_scores, unit
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 

@@ -8,8 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from clipbench import arrays
-from clipbench.arrays import unit
 from clipbench.errors import UsageError, VectorError
 from clipbench.metrics import (
     AffineMap,
@@ -25,6 +23,8 @@ from clipbench.metrics import (
     shifted,
     sigmoid_loss,
 )
+from clipbench.metrics import similarity as arrays
+from clipbench.metrics.similarity import unit
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 

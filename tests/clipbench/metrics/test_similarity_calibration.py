@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
-from clipbench import arrays
-from clipbench.arrays import unit
 from clipbench.errors import DataError, UsageError
 from clipbench.metrics import MatchCounts, match_counts, match_probabilities
+from clipbench.metrics import similarity as arrays
+from clipbench.metrics.similarity import unit
 from clipbench.metrics.similarity_calibration import FINE_BINS, expected_noise
 
 

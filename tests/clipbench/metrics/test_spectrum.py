@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench.arrays import unit
 from clipbench.errors import DataError
 from clipbench.metrics import ablations, gap_spectrum, gap_vector, modality_gap, removed_counts
+from clipbench.metrics.similarity import unit
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 SOURCES = ["random", "features_clip", "features_clip_random"]

@@ -10,16 +10,16 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from clipbench.clip.checkpoint import load_model, save_model
-from clipbench.clip.config import ClipConfig, Tower
-from clipbench.clip.model import CLIP
-from clipbench.clip.tokeniser import Tokeniser, train_tokeniser
 from clipbench.errors import UsageError
-from clipbench.model import LoadOptions
-from clipbench.models import bundled
 from clipbench.models._context import stretched, stretched_length, stretched_to, with_context
 from clipbench.models.open_clip import load_folder
+from clipbench.models.protocol import LoadOptions
 from clipbench.models.transformers import load as load_transformers
+from clipbench.training.clip import adapter as bundled
+from clipbench.training.clip.checkpoint import load_model, save_model
+from clipbench.training.clip.config import ClipConfig, Tower
+from clipbench.training.clip.model import CLIP
+from clipbench.training.clip.tokeniser import Tokeniser, train_tokeniser
 
 
 def long_clip_table(table: torch.Tensor) -> torch.Tensor:

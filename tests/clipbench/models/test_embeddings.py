@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipbench.errors import BadImage, DataError, UsageError, VectorError
-from clipbench.model import LoadOptions
+from clipbench.evaluation.task import Embedder
 from clipbench.models.embeddings import EmbeddingsFile, load
-from clipbench.task import Embedder
+from clipbench.models.protocol import LoadOptions
 from clipbench.testing import NamedImage
 
 Arrays = dict[str, Any]

@@ -20,8 +20,8 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors.torch import load_file, save_file
 
 from clipbench.errors import ModelError, Unavailable, UsageError
-from clipbench.model import LoadOptions, PixelModel
 from clipbench.models.open_clip import _preprocess_of, load, load_folder, load_hub
+from clipbench.models.protocol import LoadOptions, PixelModel
 
 CUT = {"CLIP": True, "CUSTOM_TEXT_CLIP": True, "TIMM_CLIP": True, "MOBILE_CLIP": False, "COCA": False, "SIGLIP": False}
 ARCH = "small-clip-for-tests"
@@ -217,7 +217,7 @@ def test_half_precision_differs_a_little_and_has_its_own_fingerprint(
 
 def test_the_fingerprint_is_the_same_in_another_process(small_siglip_folder: Path) -> None:
     code = (
-        "import sys; from clipbench.model import LoadOptions; from clipbench.models.open_clip import load_folder;"
+        "import sys; from clipbench.models.protocol import LoadOptions; from clipbench.models.open_clip import load_folder;"
         " print(load_folder(sys.argv[1], LoadOptions()).info.fingerprint)"
     )
     there = subprocess.run(

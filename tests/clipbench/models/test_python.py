@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from clipbench.errors import ModelError, UsageError
-from clipbench.model import LoadOptions, Model, PixelModel
+from clipbench.models.protocol import LoadOptions, Model, PixelModel
 from clipbench.models.python import load
 
 GOOD = '''

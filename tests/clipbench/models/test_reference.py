@@ -11,15 +11,15 @@ from PIL import Image
 
 from clipbench import plugins
 from clipbench.errors import ModelError, UsageError
-from clipbench.model import LoadOptions, Model, PixelModel
 from clipbench.models import aliases, load_model, reference_rows
-from clipbench.models.bundled import SHIPPED
 from clipbench.models.embeddings import EmbeddingsFile
+from clipbench.models.protocol import LoadOptions, Model, PixelModel
 from clipbench.models.reference import resolve
+from clipbench.training.clip.adapter import SHIPPED
 
 STRANGER = '''
 import numpy as np
-from clipbench.model import ModelInfo
+from clipbench.models.protocol import ModelInfo
 
 
 class Strange:
@@ -117,7 +117,7 @@ def test_every_alias_and_form_is_listed(stranger: None) -> None:
 def test_listing_and_resolving_import_no_torch() -> None:
     code = (
         "import sys; from clipbench.models import reference_rows; from clipbench.models.reference import resolve;"
-        " from clipbench.model import LoadOptions; reference_rows(); resolve('vit-b-32', LoadOptions());"
+        " from clipbench.models.protocol import LoadOptions; reference_rows(); resolve('vit-b-32', LoadOptions());"
         " print(sorted({'torch', 'open_clip', 'transformers', 'pandas', 'pyarrow'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -10,13 +10,13 @@ import open_clip
 import pytest
 import transformers
 
-from clipbench.embedder import StoreEmbedder
 from clipbench.errors import ModelError, NoTokenCounts
-from clipbench.model import LoadOptions, TokenModel, count_tokens
 from clipbench.models import embeddings, python
 from clipbench.models._named import NamedModel
 from clipbench.models._open_clip_text import count_tokens as count_in_open_clip
+from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.open_clip import load_folder
+from clipbench.models.protocol import LoadOptions, TokenModel, count_tokens
 from clipbench.models.transformers import load as load_transformers
 from clipbench.testing import INFO, ToyModel
 

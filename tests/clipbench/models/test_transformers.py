@@ -17,8 +17,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from clipbench.errors import ModelError, Unavailable, UsageError
-from clipbench.model import LoadOptions, Model, PixelModel
 from clipbench.models.open_clip import load_folder
+from clipbench.models.protocol import LoadOptions, Model, PixelModel
 from clipbench.models.transformers import load
 
 SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 2}

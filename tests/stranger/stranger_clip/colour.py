@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from clipbench.errors import UsageError
-from clipbench.model import LoadOptions, ModelInfo
+from clipbench.models.protocol import LoadOptions, ModelInfo
 
 NAMED = {"red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
 

@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from clipbench.arrays import unit
 from clipbench.data.dataset import Dataset
-from clipbench.measures import Mean
-from clipbench.task import Embedder, Evaluation
+from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.metrics.similarity import unit
+from clipbench.stats.measures import Mean
 
 
 @dataclass(frozen=True)

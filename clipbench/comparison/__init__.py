@@ -1,0 +1,1 @@
+"""Is the candidate better than the base: pairing, tests, verdicts, the gate, and its formats."""

@@ -1,0 +1,80 @@
+"""A comparison for programs: JSON with all that is known, and JUnit XML with a test case for each gated metric."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from xml.etree import ElementTree
+
+from clipbench.comparison.formats._cells import refusals
+from clipbench.comparison.gate import Judged, Outcome
+
+ELEMENTS = {
+    "regression": "failure",
+    "unmet": "failure",
+    "missing": "error",
+    "untested": "skipped",
+    "acknowledged": "skipped",
+}
+"""What a test case of a status holds; those that pass hold nothing."""
+SCHEMA_VERSION = 1
+
+
+def as_json(judged: Sequence[Judged]) -> str:
+    """Return all comparisons as strict JSON: differences with metrics and flipped samples, refusals, outcomes."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "comparisons": [
+            {
+                **asdict(each.comparison),
+                "outcomes": [asdict(outcome) for outcome in each.outcomes],
+                "is_worse": each.is_worse,
+                "is_whole": each.is_whole,
+            }
+            for each in judged
+        ],
+    }
+    return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def junit(judged: Sequence[Judged]) -> str:
+    """Return JUnit XML: a suite for each comparison, a test case for each gated metric, an error for each refusal."""
+    root = ElementTree.Element("testsuites", name="clipbench compare")
+    for each in judged:
+        suite = ElementTree.SubElement(
+            root, "testsuite", name=_clean(f"{each.comparison.candidate} against {each.comparison.base}")
+        )
+        for outcome in each.outcomes:
+            if outcome.status != "not gated":
+                _case(suite, outcome)
+        for refusal, line in zip(each.comparison.refused, refusals(each.comparison), strict=True):
+            case = ElementTree.SubElement(suite, "testcase", classname=_clean(refusal.evaluation), name="is comparable")
+            ElementTree.SubElement(case, "error", message=_clean(line))
+        _count(suite)
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _case(suite: ElementTree.Element, outcome: Outcome) -> None:
+    evaluation, _, metric = outcome.metric.partition("/")
+    case = ElementTree.SubElement(
+        suite, "testcase", classname=_clean(evaluation), name=_clean(f"{metric} ({outcome.rule})")
+    )
+    kind = ELEMENTS.get(outcome.status)
+    if kind is None:
+        ElementTree.SubElement(case, "system-out").text = _clean(outcome.message)
+    else:
+        words = outcome.message if outcome.status != "acknowledged" else f"acknowledged: {outcome.message}"
+        ElementTree.SubElement(case, kind, message=_clean(words))
+
+
+def _count(suite: ElementTree.Element) -> None:
+    cases = suite.findall("testcase")
+    suite.set("tests", str(len(cases)))
+    for kind, plural in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        suite.set(plural, str(len(suite.findall(f"testcase/{kind}"))))
+
+
+def _clean(text: str) -> str:
+    """Return a text without the characters that XML 1.0 forbids."""
+    return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)

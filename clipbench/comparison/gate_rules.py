@@ -1,0 +1,255 @@
+"""The rules of a gate: what a candidate may lose, what it must reach, and which losses are known.
+
+A gate file is TOML. A key with ``/`` or ``*`` is a pattern of metrics, the others are named here::
+
+    require = ["zero-shot@imagenet/acc1 >= 0.63"]
+    "*" = {max_drop = "1pp"}
+    "composition/*/text_acc" = {max_drop = "2pp", alpha = 0.01}
+
+    [[acknowledge]]
+    metric = "retrieval@coco/text_retrieval_recall@1"
+    reason = "the new tokeniser cuts captions at 64 tokens"
+    expires = 2026-12-31
+"""
+
+import operator
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from clipbench.errors import UsageError, did_you_mean
+from clipbench.results.numbers import PERCENT
+
+COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How far a metric may get worse."""
+
+    text: str
+    """As it was given."""
+    amount: float
+    """In the metric's unit, or as a share of the base's value; never negative."""
+    kind: str
+    """``points`` (percentage points), ``relative`` or ``absolute``."""
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> "Tolerance":
+        """Return the tolerance that a text states.
+
+        Args:
+            text: ``0.5pp`` (percentage points), ``1%`` (of the base's value) or a number in the metric's own unit.
+            where: what the text belongs to, for the error.
+
+        Raises:
+            UsageError: it is none of these.
+
+        Example:
+            >>> Tolerance.parse("0.5pp", "--max-drop").amount, Tolerance.parse("1%", "--max-drop").kind
+            (0.005, 'relative')
+        """
+        found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(pp|%|)\s*", text)
+        if found is None:
+            raise UsageError(
+                f"{where} '{text}': expected 0.5pp (percentage points), 1% (of the base's value) or a bare number, "
+                "in the metric's own unit"
+            )
+        number, unit = float(found[1]), found[2]
+        kind = {"pp": "points", "%": "relative", "": "absolute"}[unit]
+        return cls(text=text.strip(), amount=number if kind == "absolute" else number / 100, kind=kind)
+
+    def suits(self, unit: str) -> bool:
+        """Say whether it means something for metrics of a unit: a bare number is no way to write a part of 100 %."""
+        return self.kind == "relative" or (self.kind == "points") == (unit in PERCENT)
+
+    def allowed(self, base: float) -> float:
+        """Return how much worse than the base a metric may be, in its unit."""
+        return self.amount * abs(base) if self.kind == "relative" else self.amount
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What metrics of a pattern may lose."""
+
+    pattern: str
+    tolerance: Tolerance
+    alpha: float | None = None
+    """At which a loss is significant; None for that of the comparison."""
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether it may speak of several metrics, and so names none that has to be there."""
+        return any(sign in self.pattern for sign in "*?[")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirement:
+    """What metrics of a pattern must reach, whatever the base has."""
+
+    pattern: str
+    sign: str
+    """One of ``COMPARISONS``."""
+    bound: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Requirement":
+        """Return the requirement that a text states.
+
+        Raises:
+            UsageError: it is not ``METRIC >= NUMBER``.
+
+        Example:
+            >>> found = Requirement.parse("zero-shot@imagenet/acc1 >= 63%")
+            >>> found.pattern, found.sign, found.bound, found.is_met_by(0.64)
+            ('zero-shot@imagenet/acc1', '>=', 0.63, True)
+        """
+        found = re.fullmatch(r"\s*(\S.*?)\s*(>=|<=|>|<)\s*(-?[0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*(%?)\s*", text)
+        if found is None:
+            raise UsageError(f"require '{text}': expected METRIC >= NUMBER, such as zero-shot@imagenet/acc1 >= 0.63")
+        return cls(pattern=found[1], sign=found[2], bound=float(found[3]) / (100 if found[4] else 1))
+
+    def is_met_by(self, value: float) -> bool:
+        """Say whether a value is enough."""
+        return COMPARISONS[self.sign](value, self.bound)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acknowledgement:
+    """A regression that is known, and until when it is let pass."""
+
+    pattern: str
+    reason: str
+    expires: date
+    """The last day on which it holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """All that a candidate is held against."""
+
+    rules: Sequence[Rule] = ()
+    """The last one whose pattern a metric matches is the one that counts."""
+    requirements: Sequence[Requirement] = ()
+    acknowledged: Sequence[Acknowledgement] = ()
+    is_strict: bool = False
+    """Whether a loss beyond the tolerance counts without being significant."""
+
+    @classmethod
+    def from_options(cls, max_drop: str | None = None, require: Sequence[str] = (), strict: bool = False) -> "Gate":
+        """Return the gate that options of the command line state; ``max_drop`` is a rule for all metrics.
+
+        Raises:
+            UsageError: an option cannot be read.
+        """
+        rules = [] if max_drop is None else [Rule(pattern="*", tolerance=Tolerance.parse(max_drop, "--max-drop"))]
+        return cls(rules=rules, requirements=[Requirement.parse(each) for each in require], is_strict=strict)
+
+    @property
+    def patterns(self) -> list[str]:
+        """The patterns of all that is asked."""
+        found = [each.pattern for each in self.rules] + [each.pattern for each in self.requirements]
+        return found + [each.pattern for each in self.acknowledged]
+
+    def __add__(self, other: "Gate") -> "Gate":
+        """Return both gates as one, the rules of the other after its own."""
+        return Gate(
+            rules=[*self.rules, *other.rules],
+            requirements=[*self.requirements, *other.requirements],
+            acknowledged=[*self.acknowledged, *other.acknowledged],
+            is_strict=self.is_strict or other.is_strict,
+        )
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Say whether a metric's full name matches a pattern, with its data or without.
+
+    Example:
+        >>> matches("composition/*/text_acc", "composition@sugarcrepe/swap_att/text_acc")
+        True
+        >>> matches("composition@aro/*", "composition@sugarcrepe/swap_att/text_acc")
+        False
+    """
+    evaluation, _, metric = name.partition("/")
+    return fnmatchcase(name, pattern) or fnmatchcase(f"{evaluation.partition('@')[0]}/{metric}", pattern)
+
+
+def read_gate(path: Path) -> Gate:
+    """Return the gate in a TOML file.
+
+    Raises:
+        UsageError: it is not there, is not TOML, or holds something that is not known; the place is named.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the gate file {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"the gate file {path} is not TOML: {error}") from error
+    if not data:
+        raise UsageError(f'the gate file {path} asks for nothing: expected such as "*" = {{max_drop = "1pp"}}')
+    patterns = {key: value for key, value in data.items() if "/" in key or "*" in key}
+    others = {key: value for key, value in data.items() if key not in patterns}
+    _check_keys(others, {"require": list, "acknowledge": list}, str(path))
+    return Gate(
+        rules=[_rule(pattern, value, f"{path}: '{pattern}'") for pattern, value in patterns.items()],
+        requirements=[_requirement(each, path) for each in others.get("require", [])],
+        acknowledged=[_acknowledgement(each, f"{path}: acknowledge") for each in others.get("acknowledge", [])],
+    )
+
+
+def _rule(pattern: str, value: object, where: str) -> Rule:
+    table = _table(value, {"max_drop": str, "alpha": float}, where)
+    if "max_drop" not in table:
+        raise UsageError(f'{where} has no max_drop: expected such as {{max_drop = "1pp"}}')
+    alpha = table.get("alpha")
+    if alpha is not None and not 0 < alpha < 1:
+        raise UsageError(f"{where}: alpha is {alpha:g}, expected a number between 0 and 1")
+    return Rule(pattern=pattern, tolerance=Tolerance.parse(table["max_drop"], f"{where}: max_drop"), alpha=alpha)
+
+
+def _requirement(value: object, path: Path) -> Requirement:
+    if not isinstance(value, str):
+        raise UsageError(f"{path}: require holds {value!r}: expected texts such as 'zero-shot@imagenet/acc1 >= 0.63'")
+    return Requirement.parse(value)
+
+
+def _acknowledgement(value: object, where: str) -> Acknowledgement:
+    table = _table(value, {"metric": str, "reason": str, "expires": date}, where)
+    for key in ("metric", "reason", "expires"):
+        if not table.get(key):
+            raise UsageError(f"{where} has no {key}: expected metric, reason and expires, such as expires = 2026-12-31")
+    return Acknowledgement(pattern=table["metric"], reason=table["reason"], expires=table["expires"])
+
+
+def _table(value: object, types: Mapping[str, type], where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UsageError(f"{where} is {value!r}: expected a table with {', '.join(types)}")
+    _check_keys(value, types, where)
+    return value
+
+
+def _check_keys(table: Mapping[str, object], types: Mapping[str, type], where: str) -> None:
+    for key, value in table.items():
+        if key not in types:
+            hint = " (a pattern of metrics holds a / or a *)" if "require" in types else ""
+            raise UsageError(f"{where}: unknown key '{key}': {did_you_mean(key, types)}{hint}")
+        fitting = isinstance(value, types[key]) and not isinstance(value, datetime)
+        if not fitting:
+            raise UsageError(f"{where}: {key} is {value!r}, expected {_kind(types[key])}")
+
+
+def _kind(type_: type) -> str:
+    return {list: "a list", str: "a text in quotes", float: "a number such as 0.01", date: "a date such as 2026-12-31"}[
+        type_
+    ]

@@ -1,0 +1,169 @@
+"""From ``--tasks`` and ``--suite`` to the list of evaluations to make."""
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+from clipbench import plugins
+from clipbench.errors import UsageError, did_you_mean
+from clipbench.evaluation.task import Task
+
+SUITES = "clipbench.suites"
+"""Entry points: the name of a suite, and the package whose ``suites.toml`` has a table of that name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One evaluation that is asked for; without data, the model must bring its own."""
+
+    task: str
+    data: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    data_options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.task if self.data is None else f"{self.task}@{self.data}"
+
+
+def suite_names() -> list[str]:
+    """Return the names of the suites that are installed."""
+    return sorted(entry.name for entry in entry_points(group=SUITES))
+
+
+def read_suite(name: str) -> list[Request]:
+    """Return the evaluations of an installed suite, or of a TOML file.
+
+    The file holds ``[[evaluation]]`` tables with ``task``, ``data`` and optionally ``params`` and ``data_options``.
+
+    Raises:
+        UsageError: no such suite or file, or the file does not say what it should.
+    """
+    if name.endswith(".toml"):
+        return _requests(_read_toml(Path(name)), name)
+    found = [entry for entry in entry_points(group=SUITES) if entry.name == name]
+    if not found:
+        raise UsageError(f"unknown suite '{name}': {did_you_mean(name, suite_names())} (or a path to a .toml file)")
+    return _requests(_packaged(found[0]), name)
+
+
+def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list[Request]:
+    """Return the evaluations that ``--tasks`` asks for, each once, in order.
+
+    Args:
+        asked: values of ``--tasks``: ``all``, ``TASK`` (on every data set the suite has for it), ``TASK@DATA``;
+            each may hold several, separated by commas.
+        own_samples: the model brings its own samples, so ``TASK`` asks for those instead.
+
+    Raises:
+        UsageError: an unknown task, or a task without data that the suite has no data for.
+    """
+    requests: list[Request] = []
+    of_suite = read_suite(suite)
+    if own_samples:
+        of_suite = [replace(request, data=None, data_options={}) for request in of_suite]
+    for item in (part.strip() for value in asked for part in value.split(",")):
+        if item:
+            requests += _expand(item, of_suite, suite)
+    distinct = {request.name: request for request in requests}
+    if not distinct:
+        raise UsageError("no task given: expected --tasks all, TASK or TASK@DATA (clipbench list tasks)")
+    for request in distinct.values():
+        build_task(request)
+    return list(distinct.values())
+
+
+def with_prompts(requests: Sequence[Request], prompts: object) -> list[Request]:
+    """Return the requests with the parameter ``prompts`` set for every task that has it.
+
+    Raises:
+        UsageError: no task has it.
+    """
+    takes = {request.task: "prompts" in _parameters(request.task) for request in requests}
+    if not any(takes.values()):
+        raise UsageError(f"--prompts: none of the tasks takes prompts (asked for: {', '.join(sorted(takes))})")
+    return [
+        replace(request, params={**request.params, "prompts": prompts}) if takes[request.task] else request
+        for request in requests
+    ]
+
+
+def build_task(request: Request) -> Task:
+    """Return the task of a request with its parameters.
+
+    Raises:
+        UsageError: an unknown task or parameter.
+    """
+    known = _parameters(request.task)
+    for name in request.params:
+        if name not in known:
+            raise UsageError(f"task '{request.task}' has no parameter '{name}': {did_you_mean(name, known)}")
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in request.params.items()}
+    return task_class(request.task)(**values)
+
+
+def task_class(name: str) -> Callable[..., Task]:
+    """Return the task of a name.
+
+    Raises:
+        UsageError: there is none, or what its plug-in offers is no task.
+    """
+    found = plugins.load(plugins.TASKS, name)
+    parts = ("name", "version", "summary", "evaluate")
+    missing = [part for part in parts if not hasattr(found, part)]
+    if missing or not isinstance(found, type) or not is_dataclass(found):
+        raise UsageError(f"plug-in '{name}' is no task: expected a dataclass with {', '.join(parts)}")
+    return cast("Callable[..., Task]", found)
+
+
+def _parameters(task: str) -> list[str]:
+    kind = task_class(task)
+    assert is_dataclass(kind), kind
+    return [parameter.name for parameter in fields(kind)]
+
+
+def _expand(item: str, of_suite: list[Request], suite: str) -> list[Request]:
+    if item == "all":
+        return of_suite
+    task, has_data, data = item.partition("@")
+    task = task.lower().replace("_", "-")
+    names = plugins.names(plugins.TASKS)
+    if task not in names:
+        raise UsageError(f"unknown task '{task}': {did_you_mean(task, [*names, 'all'])} (clipbench list tasks)")
+    if has_data:
+        if not data:
+            raise UsageError(f"'{item}' names no data: expected TASK@DATA, such as {task}@path/to/data")
+        return [Request(task=task, data=data)]
+    return [request for request in of_suite if request.task == task] or [Request(task=task)]
+
+
+def _packaged(entry: EntryPoint) -> Any:
+    text = files(entry.value).joinpath("suites.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text).get(entry.name)
+
+
+def _read_toml(path: Path) -> Any:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read suite {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"suite {path} is not TOML: {error}") from error
+
+
+def _requests(table: Any, source: str) -> list[Request]:
+    entries = table.get("evaluation") if isinstance(table, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise UsageError(f"suite {source} has no [[evaluation]]: expected tables with task = ... and data = ...")
+    known = [parameter.name for parameter in fields(Request)]
+    for entry in entries:
+        for name in entry:
+            if name not in known:
+                raise UsageError(f"suite {source}: unknown key '{name}' in [[evaluation]]: {did_you_mean(name, known)}")
+        if "task" not in entry or "data" not in entry:
+            raise UsageError(f"suite {source}: an [[evaluation]] lacks 'task' or 'data': got {dict(entry)}")
+    return [Request(**entry) for entry in entries]

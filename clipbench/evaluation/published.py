@@ -1,0 +1,130 @@
+"""Published values, for the same model, data and protocol, beside what a run measures."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import NamedTuple
+
+from clipbench.data import CatalogueEntry, Dataset, catalogue
+from clipbench.data.entries import entry_of_repository, size_differences
+from clipbench.data.prompts import known_prompts
+from clipbench.evaluation.task import Task
+from clipbench.models.protocol import ModelInfo
+from clipbench.results.record import Metric, PublishedValue
+
+SAME = MappingProxyType(
+    {
+        "hf:openai/clip-vit-base-patch32": "ViT-B-32-quickgelu/openai",
+        "hf:openai/clip-vit-base-patch16": "ViT-B-16-quickgelu/openai",
+        "hf:openai/clip-vit-large-patch14": "ViT-L-14-quickgelu/openai",
+        "hf:openai/clip-vit-large-patch14-336": "ViT-L-14-336-quickgelu/openai",
+        "hf:google/siglip-base-patch16-224": "ViT-B-16-SigLIP/webli",
+        "hf:google/siglip-large-patch16-384": "ViT-L-16-SigLIP-384/webli",
+        "hf:google/siglip-so400m-patch14-384": "ViT-SO400M-14-SigLIP-384/webli",
+    }
+)
+"""The same weights in transformers."""
+
+
+class Key(NamedTuple):
+    """What a published value is of."""
+
+    model: str
+    """``ARCH/TAG`` of open_clip."""
+    task: str
+    data: str
+    """Name in the catalogue."""
+    metric: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was measured, as far as it decides which published values it may stand beside."""
+
+    model: ModelInfo
+    task: Task
+    dataset: Dataset
+
+
+def with_published(metrics: Mapping[str, Metric], measured: Measured) -> dict[str, Metric]:
+    """Return the metrics with the values that were published for the same model, data and protocol.
+
+    The data must be the catalogue's, and whole, with the published prompts: a folder of the same name that is read as a
+    path has others. The task must have its own parameters; a model whose text window was stretched is another model.
+
+    Example:
+        >>> all_values = published_values()
+        >>> key = Key("ViT-B-32-quickgelu/openai", "zero-shot", "imagenet", "acc1")
+        >>> [(each.value, each.is_secondary) for each in all_values[key]]
+        [(0.6332, False), (0.632, True)]
+    """
+    entry = _entry(measured.dataset)
+    model = _model(measured.model)
+    if entry is None or model is None or not _is_as_published(measured.dataset, entry) or not _is_plain(measured.task):
+        return dict(metrics)
+    known = published_values()
+    return {
+        name: _beside(metric, known.get(Key(model, measured.task.name, entry.name, name), ()))
+        for name, metric in metrics.items()
+    }
+
+
+@cache
+def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
+    """Return all values of ``published.csv``; fractions are in [0, 1]."""
+    text = files("clipbench.data").joinpath("published.csv").read_text(encoding="utf-8")
+    found: dict[Key, list[PublishedValue]] = defaultdict(list)
+    for row in csv.DictReader(text.splitlines()):
+        value = PublishedValue(
+            value=float(row["value"]),
+            protocol=row["protocol"],
+            source=row["source"],
+            is_secondary=row["is_secondary"] == "true",
+        )
+        found[Key(row["model"], row["task"], row["data"], row["metric"])].append(value)
+    return MappingProxyType({key: tuple(values) for key, values in found.items()})
+
+
+def _beside(metric: Metric, values: tuple[PublishedValue, ...]) -> Metric:
+    return replace(metric, published=[replace(each, agrees=_agrees(metric, each.value)) for each in values])
+
+
+def _agrees(metric: Metric, value: float) -> bool | None:
+    if metric.low is None or metric.high is None:
+        return None
+    return metric.low <= value <= metric.high
+
+
+def _entry(dataset: Dataset) -> CatalogueEntry | None:
+    return catalogue().get(dataset.id) or entry_of_repository(dataset.id.removeprefix("hf:"))
+
+
+def _is_as_published(dataset: Dataset, entry: CatalogueEntry) -> bool:
+    """Whether the data are whole, and prompted as the catalogue's are."""
+    if size_differences(dataset, entry):
+        return False
+    if entry.prompts is None:
+        return True
+    templates, names = known_prompts(entry.prompts)
+    return dataset.templates == templates and names in (None, dataset.class_names)
+
+
+def _model(info: ModelInfo) -> str | None:
+    """Return the model as the table names it, or None where it is not one of the table's."""
+    name = SAME.get(info.id.lower(), info.id.removeprefix("open_clip:"))
+    own_context = 64 if "SigLIP" in name else 77
+    is_known = any(key.model == name for key in published_values())
+    return name if is_known and info.context_length == own_context else None
+
+
+def _is_plain(task: Task) -> bool:
+    """Whether every parameter of a task has its default value."""
+    for each in fields(task):  # type: ignore[arg-type]
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        if getattr(task, each.name) != default:
+            return False
+    return True

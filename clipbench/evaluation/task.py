@@ -1,0 +1,75 @@
+"""What a task is: a frozen dataclass of parameters that asks for vectors and returns rows, measures and curves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from clipbench.data.dataset import Dataset, ImageRef
+from clipbench.models.protocol import ModelInfo
+from clipbench.results.record import Curve
+from clipbench.stats.measures import Measure
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Where a task gets its vectors: each distinct picture and text is encoded once, ever."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model's identity, logit scale and bias."""
+        ...
+
+    def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
+        """Return the raw vector of each picture, in order; finite and not zero."""
+        ...
+
+    def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        """Return the raw vector of each text, in order; finite and not zero."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return how many tokens each text takes before any is cut off, start and end among them.
+
+        Raises:
+            NoTokenCounts: the model cannot say.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a task found: one row a sample, and how the metrics follow from the rows."""
+
+    samples: Mapping[str, np.ndarray]
+    """Columns of equal length. ``sample_id`` is distinct; ``cluster`` (if any) names what samples belong together;
+    ``image`` (if any) is the row of the sample's picture in the data set and ``margin`` how far the sample is from
+    failing (negative: it failed), which choose the small pictures to keep. A missing number is NaN."""
+    measures: Mapping[str, Measure]
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    controls: Mapping[str, Measure] = field(default_factory=dict)
+    """What a blind rule scores, tie rates: reported beside the metrics."""
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What figures need, whole."""
+    vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Arrays of equal length whose rows belong together, such as the vectors of pairs. The run keeps a seeded sample
+    of their rows, or all of them with ``--keep-arrays``."""
+    notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A question put to a model. Implementations are frozen dataclasses whose fields are the parameters."""
+
+    name: ClassVar[str]
+    """What it is asked for by, such as ``zero-shot``."""
+    version: ClassVar[int]
+    """Raised whenever the same inputs would give other numbers."""
+    summary: ClassVar[str]
+    """One line for ``clipbench list tasks``."""
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return rows and measures; raise DataError when the data set lacks a part that the task needs."""
+        ...

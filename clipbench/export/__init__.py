@@ -1,6 +1,0 @@
-"""Finished runs in the formats of others: tables, papers, model cards, CLIP_benchmark's notebooks. Needs no model."""
-
-from clipbench.export.formats import FORMATS, Exported, export
-from clipbench.export.rendered import Format, Rendered
-
-__all__ = ["FORMATS", "Exported", "Format", "Rendered", "export"]

@@ -1,0 +1,276 @@
+"""A model bound to a store: each distinct picture and text goes through the model once, ever.
+
+Pictures are told apart by the hash of their content, so the same picture in two data sets, or twice in one, costs one
+encoding. Vectors are committed to the store as they come; an interrupted run goes on from the last commit.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+from clipbench.data.dataset import ImageRef, content_digest
+from clipbench.errors import BadImage, ModelError, VectorError
+from clipbench.models.protocol import Model, ModelInfo, PixelModel, count_tokens
+from clipbench.models.store import Modality, Shelf
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+COMMIT_VECTORS = 4096
+COMMIT_SECONDS = 10.0
+"""A chunk is committed when it holds this many vectors, or is this old: a kill loses no more."""
+TEXT_BATCHES = 16
+"""Texts go to the model this many batches at a time, so that it can sort them by length."""
+
+
+@dataclass
+class Tally:
+    """What an embedder has done since the tally was begun."""
+
+    encoded: dict[Modality, set[bytes]] = field(default_factory=lambda: {"images": set(), "texts": set()})
+    """Keys of what went through the model."""
+    stored: dict[Modality, set[bytes]] = field(default_factory=lambda: {"images": set(), "texts": set()})
+    """Keys of what the store already had."""
+    seconds: dict[Modality, float] = field(default_factory=lambda: {"images": 0.0, "texts": 0.0})
+    """Spent on encoding, decoding included."""
+
+    def counts(self) -> dict[str, int]:
+        """Return how many distinct pictures and texts were encoded and how many were stored."""
+        return {
+            "images": len(self.encoded["images"]),
+            "texts": len(self.encoded["texts"]),
+            "stored_images": len(self.stored["images"]),
+            "stored_texts": len(self.stored["texts"]),
+        }
+
+
+class StoreEmbedder:
+    """Vectors from the store where it has them, else from the model, which then are stored.
+
+    Args:
+        root: folder of the store.
+        batch_size: pictures (and texts) that go through the model at once.
+        workers: processes that decode and preprocess ahead of the model; None chooses.
+        show_progress: draw a bar on a terminal; never drawn elsewhere.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        root: Path,
+        *,
+        batch_size: int = 64,
+        workers: int | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        self.model = model
+        self.batch_size = batch_size
+        self.workers = default_workers() if workers is None else workers
+        self.tally = Tally()
+        """May be replaced by a new one at any time, to count from there."""
+        self.bad_images: dict[str, str] = {}
+        """Why each unreadable picture is one, by its name."""
+        self._show_progress = show_progress
+        self._digests: dict[ImageRef, bytes] = {}
+        self._shelves: Mapping[Modality, Shelf] = {
+            "images": Shelf(root, model.info.fingerprint, "images"),
+            "texts": Shelf(root, model.info.fingerprint, "texts"),
+        }
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.model.info
+
+    def share_digests(self, digests: dict[ImageRef, bytes]) -> None:
+        """Look up and keep the content hashes of pictures there, so that models to come need not read them again."""
+        digests.update(self._digests)
+        self._digests = digests
+
+    def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
+        """Return the raw vector of each picture, in order.
+
+        Raises:
+            BadImage: one of them cannot be decoded; told as soon as it is met, and what was encoded before is kept.
+            VectorError: the model gave a NaN, infinite or zero vector; the message names the picture.
+        """
+        self.digests(images)
+        self._fill(images, is_strict=True)
+        return self._get("images", [self._digests[ref] for ref in images])
+
+    def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        """Return the raw vector of each text, in order.
+
+        Raises:
+            VectorError: the model gave a NaN, infinite or zero vector; the message names the text.
+        """
+        keys = [bytes.fromhex(content_digest(text.encode())) for text in texts]
+        missing = self._missing("texts", dict(zip(keys, texts, strict=True)))
+        if missing:
+            self._encode("texts", len(missing), self._text_batches(missing))
+        return self._get("texts", keys)
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return how many tokens each text takes before any is cut off; raise NoTokenCounts where the model cannot say."""
+        return count_tokens(self.model, texts)
+
+    def readable(self, images: Sequence[ImageRef]) -> Bool[np.ndarray, " n_images"]:
+        """Encode all pictures that can be decoded, and return which they are; ``bad_images`` tells the causes."""
+        self._digest([ref for ref in images if ref not in self._digests])
+        self._fill(images, is_strict=False)
+        held = self._shelves["images"]
+        return np.array([ref in self._digests and self._digests[ref] in held for ref in images], bool)
+
+    def digests(self, images: Sequence[ImageRef]) -> list[str]:
+        """Return the content hash of each picture, in order; raise BadImage for one that cannot be read."""
+        self._digest([ref for ref in images if ref not in self._digests])
+        for ref in images:
+            if ref not in self._digests:
+                raise BadImage(ref.name, self.bad_images[ref.name])
+        return [self._digests[ref].hex() for ref in images]
+
+    @property
+    def n_damaged_chunks(self) -> int:
+        """How many chunks of the store could not be read and were removed; their vectors are encoded again."""
+        return sum(len(shelf.damaged) for shelf in self._shelves.values())
+
+    def _fill(self, images: Sequence[ImageRef], *, is_strict: bool) -> None:
+        """Encode the pictures that the store has not; an unreadable one is an error when strict, else remembered."""
+        by_key: dict[bytes, ImageRef] = {}
+        for ref in images:
+            if ref in self._digests:
+                by_key.setdefault(self._digests[ref], ref)
+        missing = self._missing("images", by_key)
+        if missing:
+            self._encode("images", len(missing), self._image_batches(missing, is_strict=is_strict))
+
+    def _digest(self, images: Sequence[ImageRef]) -> None:
+        """Hash pictures, several at a time: reading releases the interpreter lock, and so does hashing."""
+        distinct = list(dict.fromkeys(images))
+        with ThreadPoolExecutor(max_workers=8) as pool, self._bar("hashing", "image", len(distinct)) as bar:
+            for ref, digest in zip(distinct, pool.map(_digest_or_cause, distinct), strict=True):
+                if isinstance(digest, BadImage):
+                    self.bad_images[digest.name] = digest.cause
+                else:
+                    self._digests[ref] = bytes.fromhex(digest)
+                bar.update()
+
+    def _missing(self, modality: Modality, wanted: dict[bytes, Any]) -> dict[bytes, Any]:
+        """Return what is wanted and not in the store, and count what is."""
+        shelf = self._shelves[modality]
+        shelf.refresh()
+        missing = {key: item for key, item in wanted.items() if key not in shelf}
+        self.tally.stored[modality] |= wanted.keys() - missing.keys() - self.tally.encoded[modality]
+        return missing
+
+    def _get(self, modality: Modality, keys: Sequence[bytes]) -> Float32[np.ndarray, "n dim"]:
+        if not keys:
+            return np.empty((0, self.info.embed_dim), np.float32)
+        return self._shelves[modality].get(keys)
+
+    def _encode(self, modality: Modality, total: int, batches: Iterator["_Batch"]) -> None:
+        """Put batches into the store in chunks; what is in hand is committed even when interrupted."""
+        start = committed = time.monotonic()
+        keys: list[bytes] = []
+        vectors: list[np.ndarray] = []
+
+        def commit() -> None:
+            if keys:
+                self._shelves[modality].put(keys, np.concatenate(vectors))
+                self.tally.encoded[modality].update(keys)
+            keys.clear()
+            vectors.clear()
+
+        with self._bar("encoding", modality[:-1], total) as bar:
+            try:
+                for batch in batches:
+                    keys += batch.keys
+                    vectors.append(batch.vectors)
+                    bar.update(len(batch.keys) + batch.n_bad)
+                    if len(keys) >= COMMIT_VECTORS or time.monotonic() - committed > COMMIT_SECONDS:
+                        commit()
+                        committed = time.monotonic()
+            finally:
+                commit()
+                self.tally.seconds[modality] += time.monotonic() - start
+
+    def _text_batches(self, missing: Mapping[bytes, str]) -> Iterator["_Batch"]:
+        items = sorted(missing.items(), key=lambda item: len(item[1]))
+        step = TEXT_BATCHES * self.batch_size
+        for start in range(0, len(items), step):
+            keys, texts = zip(*items[start : start + step], strict=True)
+            vectors = self.model.encode_texts(list(texts))
+            self._check(vectors, [f"text '{_shortened(text)}'" for text in texts])
+            yield _Batch(list(keys), vectors, 0)
+
+    def _image_batches(self, missing: Mapping[bytes, ImageRef], *, is_strict: bool) -> Iterator["_Batch"]:
+        from clipbench.models.loading import load_batches
+
+        keys, refs = list(missing), list(missing.values())
+        preprocess = self.model.preprocess if isinstance(self.model, PixelModel) else None
+        workers = 0 if len(refs) < 2 * self.batch_size else self.workers
+        for batch in load_batches(
+            refs, preprocess, side=self.info.image_size, batch_size=self.batch_size, workers=workers
+        ):
+            self.bad_images.update(batch.bad)
+            vectors = np.empty((0, self.info.embed_dim), np.float32)
+            if batch.rows:
+                vectors = self._encode_loaded(batch.inputs)
+                self._check(vectors, [f"image {refs[row].name}" for row in batch.rows])
+            yield _Batch([keys[row] for row in batch.rows], vectors, len(batch.bad))
+            for name, cause in batch.bad.items():
+                if is_strict:
+                    raise BadImage(name, cause)
+
+    def _encode_loaded(self, inputs: Any) -> Float32[np.ndarray, "n dim"]:
+        if isinstance(self.model, PixelModel):
+            return self.model.encode_pixels(inputs)
+        return self.model.encode_images(inputs)
+
+    def _check(self, vectors: np.ndarray, names: Sequence[str]) -> None:
+        expected = (len(names), self.info.embed_dim)
+        if vectors.shape != expected:
+            raise ModelError(f"model {self.info.ref} gave vectors of shape {vectors.shape}: expected {expected}")
+        good = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+        if not good.all():
+            row = int(np.flatnonzero(~good)[0])
+            what = "a zero vector" if not vectors[row].any() else "a vector that is not finite"
+            raise VectorError(f"model {self.info.ref} gave {what} for {names[row]}: no number can be made from it")
+
+    @contextmanager
+    def _bar(self, verb: str, unit: str, total: int) -> "Iterator[tqdm[Any]]":
+        from tqdm import tqdm
+
+        disable = None if self._show_progress else True  # None: drawn only on a terminal
+        with tqdm(total=total, desc=f"{verb} {unit}s", unit=f" {unit}", disable=disable, leave=False, delay=0.5) as bar:
+            yield bar
+
+
+@dataclass(frozen=True)
+class _Batch:
+    keys: list[bytes]
+    vectors: Float32[np.ndarray, "n dim"]
+    n_bad: int
+
+
+def default_workers() -> int:
+    """Return how many processes decode ahead of the model: one core is left to it, and eight are enough."""
+    return max(0, min(8, len(os.sched_getaffinity(0)) - 1)) if hasattr(os, "sched_getaffinity") else 2
+
+
+def _digest_or_cause(ref: ImageRef) -> str | BadImage:
+    try:
+        return ref.digest()
+    except BadImage as error:
+        return error
+
+
+def _shortened(text: str, width: int = 60) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,107 @@
+"""The formats by name, and the one way to write runs in any of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from clipbench.errors import UsageError, did_you_mean
+from clipbench.files import write_whole
+from clipbench.results.export import clip_benchmark, csv_table, latex, markdown, model_index, parquet
+from clipbench.results.export.reading import read_one_run
+from clipbench.results.export.rendered import Format, Rendered
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        "csv": Format(
+            summary="a row a metric, with all that a run says of it", suffixes=(".csv",), render=csv_table.render
+        ),
+        "parquet": Format(
+            summary="the same rows with types", suffixes=(".parquet",), render=parquet.render, is_text=False
+        ),
+        "clip_benchmark": Format(
+            summary="CLIP_benchmark's JSON: a list in a file, or a folder with a file an evaluation",
+            suffixes=(".json",),
+            render=clip_benchmark.render,
+            takes_folder=True,
+        ),
+        "model-index": Format(
+            summary="YAML for the model card of a Hugging Face repository",
+            suffixes=(".yaml", ".yml"),
+            render=model_index.render,
+        ),
+        "markdown": Format(
+            summary="a table an evaluation, a column a model", suffixes=(".md",), render=markdown.render
+        ),
+        "latex": Format(summary="the same tables for a paper, with booktabs", suffixes=(".tex",), render=latex.render),
+    }
+)
+"""What ``clipbench export --to`` takes; a new one is a module and a line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was made of runs."""
+
+    text: str | None
+    """What is to be printed, where no file was asked for."""
+    written: list[Path]
+    notes: Sequence[str]
+    """What the format has no place for."""
+
+
+def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
+    """Write runs in a format; a file that is there is replaced, whole or not at all.
+
+    Args:
+        paths: run folders, or their ``result.json``.
+        to: one of ``FORMATS``; ``-`` and ``_`` are alike.
+        out: a file with the format's suffix, or a folder where the format has that form; None for none.
+
+    Raises:
+        UsageError: an unknown format, a file that does not suit it or cannot be written, or runs that it cannot hold.
+        ClipbenchError: a run is damaged or newer.
+    """
+    form = _format(to)
+    is_folder = _check_out(form, to, out)
+    rendered = form.render([read_one_run(path) for path in paths])
+    if out is None:
+        return Exported(text=rendered.content.decode(), written=[], notes=rendered.notes)
+    files = _parts(rendered, out) if is_folder else {out: rendered.content}
+    write_whole(files)
+    return Exported(text=None, written=[out] if is_folder else list(files), notes=rendered.notes)
+
+
+def _format(name: str) -> Format:
+    found = {each.replace("_", "-"): form for each, form in FORMATS.items()}.get(name.replace("_", "-"))
+    if found is None:
+        raise UsageError(f"--to {name}: {did_you_mean(name, FORMATS)}")
+    return found
+
+
+def _check_out(form: Format, to: str, out: Path | None) -> bool:
+    """Return whether a folder is asked for."""
+    expected = " or ".join(form.suffixes)
+    if out is None:
+        if not form.is_text:
+            raise UsageError(f"{to} is not text to print: name a file, -o FILE{form.suffixes[0]}")
+        return False
+    if form.takes_folder and (out.is_dir() or not out.suffix):
+        return True
+    if out.suffix.lower() not in form.suffixes or out.name == "result.json":
+        folder = " or a folder" if form.takes_folder else ""
+        raise UsageError(f"-o {out}: {to} is written to a file ending in {expected}{folder}, never over a result.json")
+    return False
+
+
+def _parts(rendered: Rendered, folder: Path) -> dict[Path, bytes]:
+    """Return the files of a folder; one that holds something else is not to be lost: only the folder was named."""
+    files = {folder / name: content for name, content in rendered.parts.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        others = [path for path, content in files.items() if path.exists() and path.read_bytes() != content]
+    except OSError as error:
+        raise UsageError(f"cannot write {folder}: {error.strerror or error}") from error
+    if others:
+        raise UsageError(f"{others[0]} is there and holds other results: name another folder")
+    return files

@@ -1,0 +1,107 @@
+"""``model-index``: what the model card of a Hugging Face repository says of evaluations, as YAML for its metadata."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from clipbench.errors import UsageError
+from clipbench.results.export.reading import origin, why_missing
+from clipbench.results.export.rendered import Rendered, one_line
+from clipbench.results.export.rows import as_json
+from clipbench.results.record import EvaluationRecord, Metric, Run, model_name
+
+TASK_TYPES = {"zero-shot": "zero-shot-image-classification"}
+"""Tasks of the Hub, by ours; others keep their name."""
+METRIC_TYPES = {"acc1": "accuracy"}
+"""Metrics of the Hub, by ours; others keep their name."""
+
+
+def render(runs: Sequence[Run]) -> Rendered:
+    """Return a ``model-index`` with all evaluations of one model, which may come from several runs.
+
+    A value is as the run has it, a fraction in [0, 1]; interval, n and unit are its ``args``. A card has no place for
+    what has no value: it is a comment, and a note.
+
+    Raises:
+        UsageError: the runs are of several models, or nothing was measured.
+    """
+    from huggingface_hub.utils import yaml_dump
+
+    name = _one_model(runs)
+    records = [record for run in runs for record in run.result.evaluations]
+    results = [_result(record) for record in records if _defined(record.metrics)]
+    notes = [one_line(note) for record in records for note in _lacking(record)]
+    if not results:
+        raise UsageError(
+            f"a model card needs values, and {name} has none: {'; '.join(notes[:3]) or 'nothing was asked'}"
+        )
+    comments = ["# Made by clipbench export --to model-index, for the metadata of a model card."]
+    comments += [f"# {one_line(f'{model_name(run)}: {origin(run)}')}" for run in runs]
+    comments += [f"# {note}" for note in notes]
+    text = yaml_dump({"model-index": [{"name": name, "results": results}]}, sort_keys=False)
+    return Rendered(content=("\n".join(comments) + f"\n{text}").encode("utf-8", errors="replace"), notes=notes)
+
+
+def _one_model(runs: Sequence[Run]) -> str:
+    fingerprints = {as_json(run.result.model.get("fingerprint")) for run in runs}
+    if len(runs) > 1 and (len(fingerprints) > 1 or "null" in fingerprints):
+        names = ", ".join(dict.fromkeys(model_name(run) for run in runs))
+        raise UsageError(f"a model card is of one model, and the {len(runs)} runs are of several: {names}")
+    return model_name(runs[0])
+
+
+def _result(record: EvaluationRecord) -> dict[str, object]:
+    return {
+        "task": {"type": TASK_TYPES.get(record.task, record.task), "name": record.name},
+        "dataset": _dataset(record),
+        "metrics": [
+            {
+                "type": METRIC_TYPES.get(name.rpartition("/")[2], name),
+                "value": metric.value,
+                "name": name,
+                "args": _args(metric),
+            }
+            for name, metric in _defined(record.metrics).items()
+        ],
+    }
+
+
+def _dataset(record: EvaluationRecord) -> dict[str, object]:
+    """Return the data set; one of the Hub has its name there as type, and its configuration and split apart."""
+    data = record.dataset
+    name, config, split = [*data.id.removeprefix("hf:").split(":"), None, None][:3]
+    is_hub = data.id.startswith("hf:")
+    found = {
+        "name": data.id,
+        "type": name if is_hub else data.id,
+        "config": config if is_hub else None,
+        "split": (split if is_hub else None) or data.split,
+        "revision": data.revision,
+        "args": {
+            "n_samples": data.n_samples,
+            "fingerprint": data.fingerprint,
+            "task_version": record.task_version,
+            "params": dict(record.params),
+        },
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _args(metric: Metric) -> dict[str, object]:
+    interval = {"low": metric.low, "high": metric.high, "confidence": metric.confidence, "method": metric.method}
+    return {
+        **(interval if metric.low is not None else {"reason": metric.reason}),
+        "n": metric.n,
+        "unit": metric.unit,
+        "chance": metric.chance,
+    }
+
+
+def _defined(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    return {name: metric for name, metric in metrics.items() if metric.value is not None}
+
+
+def _lacking(record: EvaluationRecord) -> Iterator[str]:
+    if record.status != "ok":
+        yield f"{record.name} is left out, {why_missing(record)}"
+    for name, metric in record.metrics.items():
+        if metric.value is None:
+            yield f"{record.name} {name} is left out, undefined: {metric.reason}"

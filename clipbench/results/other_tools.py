@@ -1,0 +1,298 @@
+"""Results of other toolkits, as values by the names that clipbench has for them.
+
+CLIP_benchmark (a JSON for each model and data set, or the CSV of ``clip_benchmark build``), DataComp
+(``eval_results.jsonl``), open_clip's training (``results.jsonl``) and MIEB (a JSON for each task of mteb). They hold
+values without samples: these can be held beside ours, not tested.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.results.other_names import (
+    ALWAYS_ZERO,
+    MIEB,
+    clip_benchmark_metrics,
+    clip_benchmark_name,
+    datacomp_name,
+    is_higher_better,
+    mieb_metric,
+    open_clip_name,
+)
+from clipbench.results.record import Metric, Run, read_run
+from clipbench.results.schema import MOST
+
+EXPECTED = (
+    "expected a run folder or result.json, a CLIP_benchmark JSON or CSV, a results.jsonl of DataComp or open_clip, "
+    "or a JSON of MIEB"
+)
+
+MODEL_CARD = "model_meta.json"
+"""What mteb says of a model, in the folder with its results."""
+
+BARE = "only values are known"
+
+ARTEFACT = "MIEB's is 0 whatever the model, as an item has one picture"
+
+_Record = Mapping[str, Any]
+_Items = Iterator[tuple[str, object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """Bare values of one model."""
+
+    label: str
+    """The model, where the file names one, else the file."""
+    values: Mapping[str, float]
+    """By ``task@data/metric``."""
+    notes: list[str] = field(default_factory=list)
+    """What the file holds and ``values`` does not."""
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """The values as metrics without an interval, in the unit and direction that their names tell."""
+        return {
+            key: Metric(
+                value=value,
+                unit="fraction" if 0 <= value <= 1 else "value",
+                higher_is_better=is_higher_better(key.partition("/")[2]),
+                reason=f"no interval: {BARE}",
+            )
+            for key, value in self.values.items()
+        }
+
+
+def open_results(path: Path) -> Run | Values:
+    """Return the run in a folder or a result.json, or the values in a file, or a folder of files, of another toolkit.
+
+    Raises:
+        ClipbenchError: there is nothing that can be read.
+    """
+    if path.name == "result.json" or (path / "result.json").exists():
+        return read_run(path)
+    place, model = _named(path)
+    if not place.is_dir():
+        return read_values(path)
+    files = [each for each in sorted(place.iterdir()) if each.suffix in (".json", ".jsonl") and each.name != MODEL_CARD]
+    return _merged(place, {file: read_values(file) for file in files}, model) if files else read_run(place)
+
+
+def read_values(path: Path) -> Values:
+    """Return the values of one model from a file of another toolkit.
+
+    Of a file of several models, ``FILE#MODEL`` is one. Of open_clip's log, one line an evaluation, the last counts.
+
+    Raises:
+        ClipbenchError: the file cannot be read, is of no known kind, or has two values of one name.
+        UsageError: it holds several models, and none or an unknown one was named.
+    """
+    place, model = _named(path)
+    text = _text(place)
+    records = _rows(text) if place.suffix == ".csv" else _objects(text, place)
+    kind = _kind(records, place)
+    label, kept = _of_one_model(records, kind, place, model)
+    notes = _ordinal(kept, place) if kind is _OPEN_CLIP else []
+    if kind is _OPEN_CLIP:
+        kept = kept[-1:]
+    try:
+        items = [item for record in kept for item in kind.items(record)]
+    except (AttributeError, TypeError, KeyError) as error:
+        raise ClipbenchError(
+            f"{place} looks like a file of {kind.name}, and is malformed ({error}); {EXPECTED}"
+        ) from error
+    return _collected(label, items, place, notes)
+
+
+def _named(path: Path) -> tuple[Path, str]:
+    """Return a place and the model that is asked for there, after ``#``; a name that is there may hold one itself."""
+    place, mark, model = str(path).rpartition("#")
+    return (Path(place), model) if mark and not path.exists() else (path, "")
+
+
+def _merged(folder: Path, found: Mapping[Path, Values], model: str) -> Values:
+    """Return the values of one model from the files of a folder, none of which may contradict another."""
+    labels = dict.fromkeys(each.label for file, each in found.items() if each.label != str(file))
+    for file, each in found.items():
+        if labels and each.label == str(file):
+            raise ClipbenchError(
+                f"{file} does not say of which model it is, as others in {folder} do: move it elsewhere"
+            )
+    if model:
+        _check_model(model, labels, folder)
+        found = {file: each for file, each in found.items() if each.label == model}
+    elif len(labels) > 1:
+        raise _several(list(labels), folder)
+    values: dict[str, float] = {}
+    for file, each in found.items():
+        for key, value in each.values.items():
+            if values.setdefault(key, value) != value:
+                first = next(other for other, one in found.items() if key in one.values)
+                raise ClipbenchError(
+                    f"{first} and {file} have two values of {key}: {values[key]} and {value}; expected one"
+                )
+    notes = [note for each in found.values() for note in each.notes]
+    return Values(label=model or next(iter(labels), str(folder)), values=values, notes=notes)
+
+
+def _check_model(model: str, known: Iterable[str | None], path: Path) -> None:
+    if model not in known:
+        raise UsageError(f"{path} has no model '{model}': {did_you_mean(model, map(str, known))}")
+
+
+def _several(models: Sequence[str | None], path: Path) -> UsageError:
+    return UsageError(
+        f"{path} holds {len(models)} models: name one as {path}#MODEL ({', '.join(map(str, models[:3]))}, ...)"
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ClipbenchError(f"cannot read {path}: it is not UTF-8 text; {EXPECTED}") from error
+    except OSError as error:
+        raise ClipbenchError(f"cannot read {path}: {error.strerror or error}; {EXPECTED}") from error
+
+
+def _objects(text: str, path: Path) -> list[_Record]:
+    """Return the object of a JSON file, those of its list, as our export writes it, or those of a file with one a line."""
+    try:
+        whole = json.loads(text)
+        found = whole if isinstance(whole, list) else [whole]
+    except (ValueError, RecursionError) as error:  # also of numbers and of brackets without end
+        try:
+            found = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except (ValueError, RecursionError) as line:
+            cause = line if path.suffix == ".jsonl" else error
+            raise ClipbenchError(f"{path} is not JSON ({cause}); {EXPECTED}") from error
+    if not found or not all(isinstance(each, dict) for each in found):
+        raise ClipbenchError(f"{path} holds no JSON objects; {EXPECTED}")
+    return found
+
+
+def _rows(text: str) -> list[_Record]:
+    """Return the rows of CLIP_benchmark's table as its JSON files are; whatever is a number is taken for a metric."""
+    facts = ("dataset", "task", "model", "pretrained", "language", "model_fullname")
+    rows = csv.DictReader(io.StringIO(text))
+    return [
+        {
+            **{key: row[key] for key in facts if row.get(key)},
+            "metrics": {key: _number(cell) for key, cell in row.items() if key not in facts and cell},
+        }
+        for row in rows
+    ]
+
+
+def _number(cell: object) -> object:
+    try:
+        return float(str(cell))
+    except ValueError:
+        return cell
+
+
+class _Kind(NamedTuple):
+    """A format: by which keys it is known, and what one record holds."""
+
+    name: str
+    keys: frozenset[str]
+    items: Callable[[_Record], _Items]
+    model: Callable[[_Record], str | None] = lambda _: None
+
+
+def _clip_benchmark(record: _Record) -> _Items:
+    evaluation, prefix = clip_benchmark_name(str(record["dataset"]), str(record["task"]), record.get("language"))
+    for name, value in clip_benchmark_metrics(evaluation, record["metrics"]).items():
+        yield f"{evaluation}/{prefix}{name}", value
+
+
+def _clip_benchmark_model(record: _Record) -> str | None:
+    parts = [str(record[key]) for key in ("model", "pretrained") if record.get(key)]
+    return record.get("model_fullname") or " ".join(parts) or None
+
+
+def _datacomp(record: _Record) -> _Items:
+    for name, value in record["metrics"].items():
+        yield f"{datacomp_name(str(record['key']))}/{name}", value
+
+
+def _open_clip(record: _Record) -> _Items:
+    for key, value in record.items():
+        if (name := open_clip_name(key)) is not None:
+            yield name, value
+
+
+def _mieb(record: _Record) -> _Items:
+    task = str(record["task_name"])
+    evaluation = MIEB.get(task, f"mieb@{task}")
+    has_one_image = evaluation.startswith("composition") and task != "Winoground"
+    for split, entries in record["scores"].items():
+        place = evaluation if len(record["scores"]) == 1 else f"{evaluation}-{split}"
+        for entry in entries:
+            subset = entry.get("hf_subset") or "default"
+            prefix = "" if subset == "default" else f"{subset}/"
+            for name, value in entry.items():
+                if not (name.startswith("cv_recall_at") and name.replace("cv_recall", "hit_rate") in entry):
+                    key = f"{place}/{prefix}{mieb_metric(task, name)}"
+                    yield key, ARTEFACT if has_one_image and name in ALWAYS_ZERO else value
+
+
+_OPEN_CLIP = _Kind("open_clip", frozenset(), _open_clip)
+_KINDS = (
+    _Kind("MIEB", frozenset({"task_name", "scores"}), _mieb),
+    _Kind("CLIP_benchmark", frozenset({"dataset", "task", "metrics"}), _clip_benchmark, _clip_benchmark_model),
+    _Kind("DataComp", frozenset({"key", "metrics"}), _datacomp),
+)
+
+
+def _kind(records: Sequence[_Record], path: Path) -> _Kind:
+    """Return the format that all records have."""
+    for kind in _KINDS:
+        if records and all(kind.keys <= record.keys() for record in records):
+            return kind
+    if any(open_clip_name(key) is not None for record in records for key in record):
+        return _OPEN_CLIP
+    if records and "schema_version" in records[0]:
+        raise ClipbenchError(
+            f"{path} is the result.json of a run under another name: name the run's folder, which holds its samples too"
+        )
+    keys = ", ".join(str(key) for key in list(records[0])[:6]) if records else "none"
+    raise ClipbenchError(f"{path} is of no known kind (its keys: {keys}); {EXPECTED}")
+
+
+def _of_one_model(records: Sequence[_Record], kind: _Kind, path: Path, model: str) -> tuple[str, Sequence[_Record]]:
+    """Return the label and the records of the model that was asked for, or of the only one."""
+    models = list(dict.fromkeys(kind.model(record) for record in records))
+    if model:
+        _check_model(model, models, path)
+        return model, [record for record in records if kind.model(record) == model]
+    if len(models) > 1:
+        raise _several(models, path)
+    return models[0] or str(path), records
+
+
+def _ordinal(records: Sequence[_Record], path: Path) -> list[str]:
+    if len(records) == 1:
+        return []
+    epoch = f" (epoch {records[-1]['epoch']})" if "epoch" in records[-1] else ""
+    return [f"{path} logs {len(records)} evaluations: the last{epoch} is compared"]
+
+
+def _collected(label: str, items: Sequence[tuple[str, object]], path: Path, notes: list[str]) -> Values:
+    """Return the numbers among the items; text beside them is bookkeeping."""
+    values: dict[str, float] = {}
+    for key, value in items:
+        if value is ARTEFACT:
+            notes.append(f"{key} of {path} is left out: {ARTEFACT}")
+        elif value is None or (isinstance(value, int | float) and not abs(value) < MOST):
+            notes.append(f"{key} has no value in {path} ({'null' if value is None else str(value)[:20]})")
+        elif isinstance(value, int | float) and not isinstance(value, bool) and values.setdefault(key, value) != value:
+            raise ClipbenchError(f"{path} has two values of {key}: {values[key]} and {value}; expected one")
+    if not values:
+        raise ClipbenchError(f"{path} holds no value; {EXPECTED}")
+    return Values(label=label, values=values, notes=notes)

@@ -1,0 +1,109 @@
+"""Records from JSON, held to the types that their fields declare: what does not fit is named with its place.
+
+A whole number stands for the same float, and keys that are not known are passed over: later versions may add some.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Record = TypeVar("Record")
+
+MOST = 2.0**63
+"""No number of a record is as large."""
+
+
+class Misfit(Exception):
+    """A value is not of the type that its place declares; the text says where, what and what was expected."""
+
+
+def fitted(kind: type[Record], data: object, place: str = "") -> Record:
+    """Return a dataclass from a JSON object.
+
+    Args:
+        place: of the object in its file, such as ``evaluations[0].``.
+
+    Raises:
+        Misfit: a field without default is not there, or a value is of another type.
+
+    Example:
+        >>> from clipbench.results.record import DatasetRecord
+        >>> fitted(DatasetRecord, {"id": "coco", "n_samples": 5000, "later": 1}).n_samples
+        5000
+        >>> fitted(DatasetRecord, {"id": "coco", "n_samples": "many"})
+        Traceback (most recent call last):
+        ...
+        clipbench.results.schema.Misfit: n_samples is 'many', expected a whole number
+    """
+    if not isinstance(data, dict):
+        raise Misfit(f"{place.removesuffix('.') or 'it'} is {_shown(data)}, expected an object")
+    hints = get_type_hints(kind)
+    found = {}
+    for field in fields(kind):  # type: ignore[arg-type]
+        if field.name in data:
+            found[field.name] = _fitting(hints[field.name], data[field.name], f"{place}{field.name}")
+        elif _is_needed(field):
+            raise Misfit(f"{place}{field.name} is not there")
+    return kind(**found)
+
+
+def _fitting(kind: Any, value: object, place: str) -> object:
+    """Return a value as a type has it."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return _sound(value, place)
+    if origin in (Union, UnionType):
+        return None if value is None else _fitting(next(part for part in parts if part is not NoneType), value, place)
+    if origin is Literal:
+        if value not in parts:
+            raise Misfit(f"{place} is {_shown(value)}, expected one of {', '.join(map(str, parts))}")
+        return value
+    if origin is list:
+        return [_fitting(_item(parts[0]), each, f"{place}[{at}]") for at, each in enumerate(_of(list, value, place))]
+    if origin is Mapping:
+        return {key: _fitting(parts[1], each, f"{place}.{key}") for key, each in _of(dict, value, place).items()}
+    is_record = isinstance(kind, type) and is_dataclass(kind)
+    return fitted(kind, value, f"{place}.") if is_record else _of(kind, value, place)
+
+
+def _sound(value: object, place: str) -> object:
+    """Return a value of any type, whose numbers are numbers however deep they stand."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for at, each in inside:
+        _sound(each, f"{place}[{at}]" if isinstance(value, list) else f"{place}.{at}")
+    return _of(type(value), value, place) if isinstance(value, int | float) else value
+
+
+def _item(kind: Any) -> Any:
+    """Return the type of a list's entries; a point of a curve may have no height."""
+    return float | None if kind is float else kind
+
+
+def _of(kind: Any, value: Any, place: str) -> Any:
+    """Return a value of a plain type; truth is no number, nor is what Python reads beyond JSON and 64 bits."""
+    is_right = type(value) is kind or (kind is float and type(value) is int)
+    if not is_right or (kind in (int, float) and not abs(value) < MOST):
+        bound = " below 2^63" if is_right and abs(value) >= MOST else ""
+        raise Misfit(f"{place} is {_shown(value)}, expected {_NAMES[kind]}{bound}")
+    return float(value) if kind is float else value
+
+
+_NAMES = {
+    bool: "true or false",
+    dict: "an object",
+    float: "a number",
+    int: "a whole number",
+    list: "a list",
+    str: "text",
+}
+
+
+def _is_needed(field: "Field[Any]") -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _shown(value: object) -> str:
+    """Return a value in a few letters."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -1,0 +1,275 @@
+"""Intervals: Wilson, bootstrap and cluster bootstrap, and the delta method from influences. All seeded, all pure.
+
+Samples that share a cluster (five captions of one image) are not independent: where clusters are given, the cluster
+is what is resampled, or summed over. Few samples, or clusters, are allowed for by Student's t, which is exact for
+independent normal ones only: of fewer than about ten that are far from normal, intervals hold somewhat less often.
+"""
+
+from collections.abc import Callable, Iterator
+from math import sqrt
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Int64, Shaped
+
+from clipbench.errors import DataError
+
+CONFIDENCE = 0.95
+MEAN_RESAMPLES = 2000
+STATISTIC_RESAMPLES = 1000
+"""Fewer than for means, as each resample computes the statistic anew."""
+
+Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+_BLOCK_DRAWS = 1 << 17
+"""Rows drawn at once: few enough for the processor's cache."""
+_NEGLIGIBLE = 1e-12
+"""Influences below it are rounding errors of zero: values are cosines, distances or counts."""
+
+
+class Interval(NamedTuple):
+    """Bounds at ``CONFIDENCE``, and how they were made; both are None where the data cannot tell."""
+
+    low: float | None
+    high: float | None
+    method: str
+    """How the bounds were made, or why there are none."""
+
+
+def wilson(successes: float, n: int) -> Interval:
+    """Return the score interval of a proportion, which is never empty: 0 of 10 may still be 28 %.
+
+    Source: Wilson, JASA 22 (1927); recommended by Brown, Cai and DasGupta, Statistical Science 16 (2001).
+
+    Args:
+        successes: of ``n`` independent trials, in [0, n]; need not be whole.
+        n: at least 1.
+
+    Example:
+        >>> low, high, _ = wilson(8.0, 10)
+        >>> round(low, 4), round(high, 4)
+        (0.4902, 0.9433)
+    """
+    if n < 1:
+        raise DataError(f"cannot bound a proportion of {n} trials: expected at least 1")
+    share, half = successes / n, Z**2 / (2 * n)
+    spread = half + sqrt(share * (1 - share) * 2 * half + half**2)
+    # Each bound by the root's conjugate: exactly 0 without successes, exactly 1 without failures.
+    low = share**2 / (share + spread)
+    high = 1 - (1 - share) ** 2 / (1 - share + spread)
+    return Interval(low, high, "Wilson")
+
+
+def mean_interval(
+    values: Float64[np.ndarray, " n"],
+    rng: np.random.Generator,
+    *,
+    clusters: Shaped[np.ndarray, " n"] | None = None,
+    is_proportion: bool = True,
+) -> Interval:
+    """Return the interval of a mean: Wilson for independent zeros and ones, else a (cluster) bootstrap.
+
+    The bootstrap is the expanded percentile one (``expanded_tails``); with clusters, the mean of a resample is the
+    ratio of its sum to its count, so that clusters may differ in size. It does not depend on the order of the samples.
+    A bootstrap of equal values would have no width: when all are 0, or all 1, the interval is Wilson's with n the
+    number of clusters; for any other constant it has no width, and the method says so. One value (or cluster) that is
+    neither has no interval.
+
+    Args:
+        is_proportion: zeros and ones are misses and hits; False for cosines and the like, where 1 is a value as others.
+
+    Raises:
+        DataError: there are no values.
+
+    Example:
+        >>> mean_interval(np.array([0.25, 0.25]), np.random.default_rng(0))
+        Interval(low=0.25, high=0.25, method='all values are equal')
+    """
+    if not len(values):
+        raise DataError("cannot bound the mean of no values: expected at least 1")
+    codes = _codes(clusters)
+    sums = values if codes is None else np.bincount(codes, values)
+    counts = np.ones(len(values)) if codes is None else np.bincount(codes).astype(np.float64)
+    n, is_constant = len(sums), values.min() == values.max()
+    if is_proportion and np.isin(values, (0.0, 1.0)).all() and (codes is None or is_constant):
+        return wilson(float(values.mean()) * n, n)._replace(method="Wilson" + _over(codes, n))
+    if n == 1:
+        return _too_few(codes)
+    if is_constant:
+        return Interval(float(values.mean()), float(values.mean()), "all values are equal")
+    return _percentiles(_resampled_means(sums, counts, rng), codes, n)
+
+
+def bootstrap_interval(
+    statistic: Callable[[np.ndarray], float],
+    n: int,
+    rng: np.random.Generator,
+    *,
+    clusters: Shaped[np.ndarray, " n"] | None = None,
+    recentre_on: float | None = None,
+) -> Interval:
+    """Return the expanded percentile bootstrap interval (``expanded_tails``) of a statistic of rows.
+
+    The percentile bootstrap corrects neither bias nor skewness: it is too narrow for extremes, and for discrete
+    statistics at small n (a median of ranks). Resamples for which the statistic is NaN (a class is absent) are left
+    out, and the method says how many; when more than half are, there is no interval.
+
+    Args:
+        statistic: from the int64 rows of a resample, with repeats, to its value.
+        n: number of rows.
+        rng: used up by ``STATISTIC_RESAMPLES`` resamples.
+        clusters: of the rows; whole clusters are drawn.
+        recentre_on: the value itself, for a statistic that resampling biases, such as a calibration error near 0: the
+            percentiles are moved so that the resamples' mean is the value.
+
+    Example:
+        >>> rows = np.arange(100.0)
+        >>> low, high, _ = bootstrap_interval(lambda index: float(rows[index].mean()), 100, np.random.default_rng(0))
+        >>> 43 < low < 45 and 54 < high < 56
+        True
+    """
+    codes = _codes(clusters)
+    n_units = n if codes is None else int(codes.max(initial=-1)) + 1
+    if n_units < 2:
+        return _too_few(codes)
+    resamples = _resamples(n_units, codes, rng)
+    values = np.array([statistic(next(resamples)) for _ in range(STATISTIC_RESAMPLES)], np.float64)
+    if recentre_on is None:
+        return _percentiles(values, codes, n_units)
+    low, high, method = _percentiles(values - np.nanmean(values) + recentre_on, codes, n_units)
+    return Interval(low, high, f"recentred {method}")
+
+
+def influence_interval(
+    value: float,
+    influence: Float64[np.ndarray, " n"],
+    *,
+    clusters: Shaped[np.ndarray, " n"] | None = None,
+) -> Interval:
+    """Return the delta-method interval of a smooth function of means: value ± t × standard error.
+
+    t is Student's, with one degree of freedom less than there are samples, or clusters.
+
+    The standard error is sqrt(sum of squared influences) / n, times sqrt(n / (n - 1)); with clusters, influences are
+    first summed within each (Liang and Zeger, Biometrika 73 (1986), with G / (G - 1) for G clusters). When no sample
+    has any influence the method is blind, not the value certain: there is no interval.
+
+    Args:
+        value: the estimate.
+        influence: derivative of the estimate with respect to each sample's weight, times n; sums to about 0.
+        clusters: of the samples.
+
+    Example:
+        >>> low, high, _ = influence_interval(0.5, np.array([-0.1, 0.1, -0.1, 0.1]))  # the mean of .4, .6, .4, .6
+        >>> round(low, 4), round(high, 4)  # 0.5 ± 3.1824 × 0.1 / sqrt(3)
+        (0.3163, 0.6837)
+    """
+    codes = _codes(clusters)
+    sums = influence if codes is None else np.bincount(codes, influence)
+    if len(sums) < 2:
+        return _too_few(codes)
+    if np.abs(sums).max() < _NEGLIGIBLE:
+        return Interval(None, None, "the delta method has no width here: no sample moves the value")
+    n_units = len(sums)
+    half = (
+        student((1 + CONFIDENCE) / 2, n_units)
+        * float(np.linalg.norm(sums))
+        / len(influence)
+        * sqrt(n_units / (n_units - 1))
+    )
+    return Interval(value - half, value + half, "delta method" + _over(codes, n_units))
+
+
+def student(probability: float, n_units: int) -> float:
+    """Return the quantile of Student's t for a mean of so many samples, or clusters: one degree of freedom less.
+
+    Example:
+        >>> round(student(0.975, 11), 4), round(student(0.975, 100_000), 4)
+        (2.2281, 1.96)
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(n_units - 1, probability))
+
+
+def expanded_tails(n_units: int) -> tuple[float, float]:
+    """Return the shares of resamples below the bounds of a percentile interval at ``CONFIDENCE``.
+
+    A bootstrap distribution is too narrow by sqrt((n - 1) / n), and has the tails of the normal law where those of
+    Student's t are called for; both are made up for by taking percentiles further out.
+
+    Source: Hesterberg, The American Statistician 69 (2015): the expanded percentile interval.
+
+    Example:
+        >>> [round(each, 4) for each in expanded_tails(11)], [round(each, 4) for each in expanded_tails(10_000)]
+        ([0.0097, 0.9903], [0.025, 0.975])
+    """
+    reach = student((1 + CONFIDENCE) / 2, n_units) * sqrt(n_units / (n_units - 1))
+    return NormalDist().cdf(-reach), NormalDist().cdf(reach)
+
+
+def _codes(clusters: Shaped[np.ndarray, " n"] | None) -> Int64[np.ndarray, " n"] | None:
+    """Return each row's cluster as 0, 1, ..., or None when every row is its own."""
+    if clusters is None:
+        return None
+    distinct, codes = np.unique(clusters, return_inverse=True)
+    return None if len(distinct) == len(clusters) else codes.astype(np.int64)
+
+
+def _resampled_means(
+    sums: Float64[np.ndarray, " n"], counts: Float64[np.ndarray, " n"], rng: np.random.Generator
+) -> Float64[np.ndarray, " resamples"]:
+    """Return the ratio of sums to counts in each resample of n units.
+
+    Units that are alike are drawn together, as one multinomial: for zeros and ones this is a thousand times faster.
+    """
+    kinds, repeats = np.unique(np.column_stack([sums, counts]), axis=0, return_counts=True)
+    n = len(sums)
+    if len(kinds) < min(n / 10, 1000):
+        totals = rng.multinomial(n, repeats / n, size=MEAN_RESAMPLES) @ kinds
+        return totals[:, 0] / totals[:, 1]
+    sums, counts = np.repeat(kinds, repeats, axis=0).T.copy()
+    means = np.empty(MEAN_RESAMPLES)
+    for block in np.array_split(means, min(MEAN_RESAMPLES, 1 + MEAN_RESAMPLES * n // _BLOCK_DRAWS)):
+        drawn = rng.integers(n, size=(len(block), n))
+        block[:] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    return means
+
+
+def _resamples(
+    n_units: int, codes: Int64[np.ndarray, " n"] | None, rng: np.random.Generator
+) -> Iterator[Int64[np.ndarray, " rows"]]:
+    """Yield the rows of one resample after another: of rows, or of all rows of the clusters drawn."""
+    if codes is None:
+        while True:
+            yield rng.integers(n_units, size=n_units)
+    order, lengths = np.argsort(codes, kind="stable"), np.bincount(codes)
+    starts = np.cumsum(lengths) - lengths
+    while True:
+        drawn = rng.integers(n_units, size=n_units)
+        ends = np.cumsum(lengths[drawn])
+        within = np.arange(ends[-1]) - np.repeat(ends - lengths[drawn], lengths[drawn])
+        yield order[np.repeat(starts[drawn], lengths[drawn]) + within]
+
+
+def _percentiles(
+    values: Float64[np.ndarray, " resamples"], codes: Int64[np.ndarray, " n"] | None, n_units: int
+) -> Interval:
+    defined = values[~np.isnan(values)]
+    n_undefined = len(values) - len(defined)
+    if 2 * n_undefined > len(values):
+        return Interval(None, None, f"the value is undefined in {n_undefined} of {len(values)} resamples")
+    low, high = np.quantile(defined, expanded_tails(n_units))
+    method = f"percentile bootstrap, {len(defined)} resamples" + _over(codes, n_units)
+    if n_undefined:
+        method += f"; {n_undefined} more, where the value is undefined, left out"
+    return Interval(float(low), float(high), method)
+
+
+def _over(codes: Int64[np.ndarray, " n"] | None, n_units: int) -> str:
+    return "" if codes is None else f" over {n_units} clusters"
+
+
+def _too_few(codes: Int64[np.ndarray, " n"] | None) -> Interval:
+    unit = "sample" if codes is None else "cluster"
+    return Interval(None, None, f"an interval needs at least two {unit}s")

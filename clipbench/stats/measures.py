@@ -1,0 +1,184 @@
+"""How a metric follows from a table of samples, with its interval.
+
+A task declares measures; the runner turns them into metrics. Each kind knows the one interval that is right for it:
+
+- ``Mean`` of a column: Wilson for independent right-or-wrong samples, else a (cluster) bootstrap;
+- ``Statistic`` of rows, such as a median or a calibration error: a (cluster) bootstrap;
+- ``Smooth``: a value that is a smooth function of means, with each sample's influence on it (delta method);
+- ``Fixed``: a value for which no resampling is valid, or an undefined one, with the reason;
+- ``Within``: another measure, on the columns that begin with a prefix.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from clipbench.results.record import Metric, StatisticRecord
+from clipbench.stats import intervals
+from clipbench.stats.named import Named
+
+Samples = Mapping[str, np.ndarray]
+
+
+@runtime_checkable
+class Measure(Protocol):
+    """Anything that makes a metric from a table of samples."""
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        """Return the value with its interval, chance and n."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean:
+    """The mean of a column over the samples where it is not NaN."""
+
+    column: str
+    unit: str = "fraction"
+    chance: float | None = None
+    higher_is_better: bool | None = True
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        values, clusters = _defined(samples, self.column)
+        if not len(values):
+            return _undefined(self, f"no sample has a value for '{self.column}'")
+        interval = intervals.mean_interval(values, rng, clusters=clusters, is_proportion=self.unit == "fraction")
+        return replace(_metric(self, float(values.mean()), len(values), interval), column=self.column)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistic:
+    """A function of the rows in which a column is not NaN."""
+
+    function: Callable[[Samples], float]
+    """Two models are compared by it where it is a ``statistics.Named`` one."""
+    columns: tuple[str, ...]
+    """What the function reads; samples where the first is NaN are left out."""
+    unit: str = "fraction"
+    chance: float | None = None
+    higher_is_better: bool | None = True
+    influence: str | None = None
+    """Column of each sample's influence, where the statistic is a smooth function of means: two models are compared by
+    it."""
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        first, clusters = _defined(samples, self.columns[0])
+        if not len(first):
+            return _undefined(self, f"no sample has a value for '{self.columns[0]}'")
+        kept = ~np.isnan(samples[self.columns[0]].astype(np.float64))
+        rows = {name: samples[name][kept] for name in self.columns}
+
+        def at(index: np.ndarray) -> float:
+            return self.function({name: column[index] for name, column in rows.items()})
+
+        value = self.function(rows)
+        named = self.function if isinstance(self.function, Named) else None
+        centre = value if named is not None and named.is_biased else None
+        interval = intervals.bootstrap_interval(at, len(first), rng, clusters=clusters, recentre_on=centre)
+        metric = _metric(self, value, len(first), interval)
+        return replace(metric, influence=self.influence, statistic=None if named is None else named.record())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Smooth:
+    """A value with the influence of each sample on it, a column that sums to about zero."""
+
+    value: float
+    influence: str
+    unit: str
+    chance: float | None = None
+    higher_is_better: bool | None = None
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        influence, clusters = _defined(samples, self.influence)
+        interval = intervals.influence_interval(self.value, influence, clusters=clusters)
+        return replace(_metric(self, self.value, len(influence), interval), influence=self.influence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed:
+    """A value without an interval, or None, and why."""
+
+    value: float | None
+    reason: str
+    unit: str = "fraction"
+    n: int = 0
+    chance: float | None = None
+    higher_is_better: bool | None = None
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        return Metric(
+            value=self.value,
+            n=self.n,
+            unit=self.unit,
+            chance=self.chance,
+            higher_is_better=self.higher_is_better,
+            reason=self.reason,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Within:
+    """A measure of the columns that begin with a prefix, such as ``kind/``; the others are there for it as they are."""
+
+    prefix: str
+    measure: Measure
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        own = {
+            name.removeprefix(self.prefix): column for name, column in samples.items() if name.startswith(self.prefix)
+        }
+        metric = self.measure.metric({**samples, **own}, rng)
+        column, influence = (
+            f"{self.prefix}{name}" if name in own else name for name in (metric.column, metric.influence)
+        )
+        return replace(metric, column=column, influence=influence, statistic=self._statistic(metric, own))
+
+    def _statistic(self, metric: Metric, own: Samples) -> StatisticRecord | None:
+        if metric.statistic is None:
+            return None
+        columns = [f"{self.prefix}{name}" if name in own else name for name in metric.statistic.columns]
+        return replace(metric.statistic, columns=columns)
+
+
+def _within_one(interval: intervals.Interval) -> intervals.Interval:
+    """Cut a normal interval to the range of a fraction."""
+    low, high, method = interval
+    if low is None or high is None:
+        return interval
+    return intervals.Interval(max(0.0, low), min(1.0, high), method)
+
+
+def _defined(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the numbers of a column that are there, as float64, and the clusters of their samples."""
+    values = samples[column].astype(np.float64)
+    kept = ~np.isnan(values)
+    clusters = samples.get("cluster")
+    return values[kept], None if clusters is None else clusters[kept]
+
+
+def _metric(measure: Mean | Statistic | Smooth, value: float, n: int, interval: intervals.Interval) -> Metric:
+    if math.isnan(value):
+        return _undefined(measure, "the value is undefined for these samples")
+    if measure.unit == "fraction":
+        interval = _within_one(interval)
+    is_bounded = interval.low is not None
+    return Metric(
+        value=value,
+        low=interval.low,
+        high=interval.high,
+        confidence=intervals.CONFIDENCE,
+        n=n,
+        unit=measure.unit,
+        chance=measure.chance,
+        higher_is_better=measure.higher_is_better,
+        method=interval.method if is_bounded else None,
+        reason=None if is_bounded else f"no interval: {interval.method}",
+    )
+
+
+def _undefined(measure: Mean | Statistic | Smooth, reason: str) -> Metric:
+    return Metric(value=None, unit=measure.unit, higher_is_better=measure.higher_is_better, reason=reason)

@@ -1,0 +1,98 @@
+"""Statistics of samples that results name, so that two models can be compared by computing them anew from both tables."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from inspect import signature
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from clipbench.metrics import expected_calibration_error
+from clipbench.results.record import StatisticRecord
+
+Samples = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A function of rows of the sample table that can be found again by its name.
+
+    Example:
+        >>> Named("median", ("rank",))({"rank": np.array([1.0, 2.0, 5.0])})
+        2.0
+    """
+
+    name: str
+    """One of ``STATISTICS``."""
+    columns: tuple[str, ...]
+    """What it reads, in order; samples where the first is NaN have no part in it."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, samples: Samples) -> float:
+        columns = [samples[name].astype(np.float64) for name in self.columns]
+        return STATISTICS[self.name].function(*columns, **self.parameters)
+
+    @property
+    def is_biased(self) -> bool:
+        """Whether resampling moves its mean, so that intervals are put back on the value."""
+        return STATISTICS[self.name].is_biased
+
+    def record(self) -> StatisticRecord:
+        """Return what a result holds of it."""
+        return StatisticRecord(name=self.name, columns=list(self.columns), parameters=dict(self.parameters))
+
+    @classmethod
+    def of(cls, record: StatisticRecord | None) -> "Named | None":
+        """Return the statistic of a record; None without one, or for one that this version does not know."""
+        if record is None or record.name not in STATISTICS:
+            return None
+        try:
+            signature(STATISTICS[record.name].function).bind(*record.columns, **record.parameters)
+        except TypeError:
+            return None
+        return cls(record.name, tuple(record.columns), record.parameters)
+
+
+def first_length_reaching(*hits: Float64[np.ndarray, " n"], lengths: Sequence[int | float], share: float) -> float:
+    """Return the length from which on a share of the recall of the longest is reached, on straight lines between.
+
+    Args:
+        hits: of each query, a column a length.
+        lengths: ascending.
+        share: in (0, 1].
+
+    Returns:
+        NaN when nothing is found at the longest.
+
+    Example:
+        >>> hits = [np.array([1.0, 0, 0, 0]), np.array([1.0, 1, 0, 0]), np.array([1.0, 1, 1, 1])]
+        >>> first_length_reaching(*hits, lengths=[5.0, 10.0, 20.0], share=0.75)  # 0.75 lies half-way from 10 to 20
+        15.0
+    """
+    recall = np.array([column.mean() for column in hits])
+    if not recall[-1] > 0:
+        return float("nan")
+    wanted = share * recall[-1]
+    row = int(np.argmax(recall >= wanted))
+    if row == 0:
+        return float(lengths[0])
+    part = (wanted - recall[row - 1]) / (recall[row] - recall[row - 1])
+    return float(lengths[row - 1] + part * (lengths[row] - lengths[row - 1]))
+
+
+def _median(values: Float64[np.ndarray, " n"]) -> float:
+    return float(np.median(values))
+
+
+class _Known(NamedTuple):
+    function: Callable[..., float]
+    is_biased: bool = False
+
+
+STATISTICS: Mapping[str, _Known] = {
+    "median": _Known(_median),
+    "expected_calibration_error": _Known(expected_calibration_error, is_biased=True),
+    "first_length_reaching": _Known(first_length_reaching),
+}
+"""By the name that results hold: none may change its meaning."""

@@ -1,0 +1,48 @@
+"""From a data reference to pairs to train on, and others held out to measure on."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from clipbench.data import DataOptions, Dataset, load_data
+from clipbench.errors import DataError, UsageError
+from clipbench.training.pairs import HELD_OUT, SCENES, Corpus, DatasetPairs
+from clipbench.training.scene_pairs import scene_corpus
+
+
+def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Corpus:
+    """Return the pairs that a data reference stands for; where the data have splits and none is named, of ``train``.
+
+    Args:
+        seed: of the choice of what is held out; of scenes, of what is drawn.
+        size: in pixels, of pictures that are yet to be drawn.
+
+    Raises:
+        UsageError: the reference or an option is wrong.
+        DataError: the data have no captions, or too few pictures.
+    """
+    if data.lower() == SCENES:
+        return scene_corpus(options, size=size, seed=seed)
+    dataset = _load(data, options)
+    if dataset.captions is None:
+        raise DataError(
+            f"data set {dataset.id} has no captions to train on: name their column with --data-option caption=COLUMN,"
+            " or give other data"
+        )
+    n_images = len(dataset)
+    n_held_out = min(HELD_OUT, n_images // 10)
+    if n_held_out < 2:
+        raise DataError(f"data set {dataset.id} has {n_images} pictures: expected at least 20, a tenth to measure on")
+    order = np.random.default_rng(seed).permutation(n_images)
+    held_out, train = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+    return Corpus(DatasetPairs(dataset.take(train)), DatasetPairs(dataset.take(held_out)), may_crop=True)
+
+
+def _load(data: str, options: DataOptions) -> Dataset:
+    """Return a data set; loaders take ``test`` where nothing is said, which is right for measuring alone."""
+    if "split" not in options.options:
+        try:
+            return load_data(data, replace(options, options={**options.options, "split": "train"}))
+        except UsageError:
+            pass  # there is no such split, or no splits at all; anything else that is wrong comes up again
+    return load_data(data, options)

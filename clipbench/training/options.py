@@ -1,0 +1,112 @@
+"""What a training run can be told, and what must be the same for it to be resumed."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from clipbench.errors import UsageError, did_you_mean
+from clipbench.training.clip.config import find_config
+
+LOSS_NAMES = ("clip", "siglip")
+TRAINING_PRECISIONS = ("fp32", "bf16")
+"""fp16 would need its gradients scaled; bfloat16 has float32's range and does not."""
+
+FREE = ("out", "data_root", "device", "workers", "save_every", "eval_every", "micro_batch_size")
+"""What may differ when a run is resumed: the weights do not depend on it, but for rounding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """A training run.
+
+    Raises:
+        UsageError: a value is out of its range, or a name is not known.
+    """
+
+    data: str
+    out: Path
+    """Folder of the run: log and checkpoints."""
+    arch: str = "tiny"
+    loss: str = "clip"
+    steps: int = 10_000
+    batch_size: int = 256
+    """Pairs a step, over all processes."""
+    micro_batch_size: int | None = None
+    """Pairs whose activations are held at a time, in each process; None for all."""
+    lr: float = 5e-4
+    warmup: int | None = None
+    """Steps; None for a tenth of all, and at most the paper's 2,000."""
+    weight_decay: float = 0.2
+    temperature: float | None = None
+    """Where it is to be fixed; None for learning it."""
+    precision: str = "fp32"
+    augment: bool | None = None
+    """Random crops; None for wherever they leave captions true."""
+    seed: int = 0
+    device: str = "auto"
+    workers: int = 0
+    save_every: int | None = None
+    """Steps between checkpoints; None for a tenth of all."""
+    eval_every: int | None = None
+    """Steps between measurements; None for a twentieth of all."""
+    data_root: str | None = None
+    data_options: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        find_config(self.arch)
+        _check_name("loss", self.loss, LOSS_NAMES)
+        _check_name("precision", self.precision, TRAINING_PRECISIONS)
+        at_least = {"steps": 1, "batch_size": 2, "micro_batch_size": 1, "save_every": 1, "eval_every": 1, "workers": 0}
+        for name, smallest in {**at_least, "warmup": 0, "seed": 0}.items():
+            value = getattr(self, name)
+            if value is not None and value < smallest:
+                raise UsageError(f"{_flag(name)} is {value}: expected {smallest} or more")
+        if not self.lr > 0 or not self.weight_decay >= 0:
+            raise UsageError(
+                f"--lr is {self.lr} and --weight-decay {self.weight_decay}: expected above 0, and 0 or more"
+            )
+        if self.temperature is not None and not 0.01 <= self.temperature <= 1:
+            raise UsageError(f"--temperature is {self.temperature}: expected 0.01 to 1")
+        if self.warmup is not None and self.warmup > self.steps:
+            raise UsageError(f"--warmup is {self.warmup}: expected at most --steps {self.steps}")
+
+    @property
+    def warmup_steps(self) -> int:
+        return min(2000, self.steps // 10) if self.warmup is None else self.warmup
+
+    @property
+    def steps_between_checkpoints(self) -> int:
+        return self.save_every or max(1, self.steps // 10)
+
+    @property
+    def steps_between_measurements(self) -> int:
+        return self.eval_every or max(1, self.steps // 20)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the arguments as a checkpoint keeps them."""
+        return {**asdict(self), "out": str(self.out), "data_options": dict(self.data_options)}
+
+    def check_same(self, arguments: Mapping[str, object]) -> None:
+        """Raise UsageError unless these are the arguments that a run was started with, but for those that are free."""
+        for name, value in self.to_json().items():
+            if name not in FREE and name in arguments and arguments[name] != value:
+                raise UsageError(
+                    f"{_flag(name)} is {value}, and the run in {self.out} was started with {arguments[name]}:"
+                    " resume it with the arguments it has, or start another with another --out"
+                )
+
+
+def options_of(arguments: Mapping[str, object], *, out: Path, given: Mapping[str, object]) -> TrainOptions:
+    """Return the options of a run to be resumed: those it was started with, and over them what is given now."""
+    known = {each.name for each in fields(TrainOptions)}
+    kept = {name: value for name, value in arguments.items() if name in known}
+    return TrainOptions(**{**kept, **given, "out": out})  # type: ignore[arg-type]
+
+
+def _check_name(what: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise UsageError(f"unknown {what} '{name}': {did_you_mean(name, known)}")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

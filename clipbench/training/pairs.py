@@ -1,0 +1,82 @@
+"""Pictures with captions to train on: what training asks of data, and data sets that are made to fit."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from PIL import Image
+
+from clipbench.data import Dataset, ImageRef
+from clipbench.errors import BadImage
+
+SCENES = "scenes"
+"""The data that are generated, and come with clipbench."""
+HELD_OUT = 500
+"""Pairs that are measured and not trained on, or a tenth of the data where that is fewer."""
+TOKENISER_CAPTIONS = 50_000
+"""Captions of which a vocabulary is learned."""
+
+
+@runtime_checkable
+class Pairs(Protocol):
+    """Pictures with captions, by number. Picklable: worker processes draw from it."""
+
+    @property
+    def name(self) -> str:
+        """What the data are called."""
+        ...
+
+    @property
+    def n_pairs(self) -> int | None:
+        """How many different pictures there are; None when there is no end of them."""
+        ...
+
+    def pair(self, index: int, epoch: int) -> tuple[Image.Image, str]:
+        """Return a picture with one of its captions, always the same for the same index and epoch."""
+        ...
+
+    def captions(self) -> Iterator[str]:
+        """Yield captions to learn a vocabulary from, without opening pictures."""
+        ...
+
+
+class Corpus(NamedTuple):
+    """Pairs to train on, and others to measure on."""
+
+    train: Pairs
+    held_out: Pairs
+    """It has an end."""
+    may_crop: bool
+    """Whether a random crop leaves captions true and is of use."""
+
+
+class DatasetPairs:
+    """The pictures of a data set, each with one of its captions at a time, another one each epoch."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        assert dataset.captions is not None and dataset.caption_image is not None, dataset.id
+        split = dataset.split
+        self.name = dataset.id if split is None else f"{dataset.id} ({split})"
+        self.n_pairs: int | None = len(dataset)
+        self._images = dataset.images
+        self._captions = dataset.captions
+        self._rows = np.argsort(dataset.caption_image, kind="stable")
+        self._starts = np.searchsorted(dataset.caption_image[self._rows], np.arange(len(dataset) + 1))
+
+    def pair(self, index: int, epoch: int) -> tuple[Image.Image, str]:
+        rows = self._rows[self._starts[index] : self._starts[index + 1]]
+        return _rgb(self._images[index]), self._captions[rows[epoch % len(rows)]]
+
+    def captions(self) -> Iterator[str]:
+        yield from islice(self._captions, TOKENISER_CAPTIONS)
+
+
+def _rgb(image: ImageRef) -> Image.Image:
+    """Return a picture in colours; raise BadImage when that fails."""
+    try:
+        return image.open().convert("RGB")
+    except BadImage:
+        raise
+    except Exception as error:  # Pillow's word for a mode that has no way to RGB
+        raise BadImage(image.name, f"{type(error).__name__}: {error}") from error

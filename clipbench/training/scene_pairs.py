@@ -1,0 +1,53 @@
+"""The generated world as pairs to train on: without end, drawn at the size that the model sees."""
+
+from collections.abc import Iterator
+
+from PIL import Image
+
+from clipbench.data import DataOptions
+from clipbench.data.scenes import SCENES_VERSION, draw, primer_pair, scenes_dataset, training_pair
+from clipbench.training.pairs import HELD_OUT, SCENES, Corpus, DatasetPairs
+
+VOCABULARY_CAPTIONS = 20_000
+SEED_STRIDE = 1 << 40
+"""Runs of another seed see other scenes of the same world."""
+HELD_OUT_SEED = 1
+"""Not the world that tasks measure: who watches a run has not yet seen the test."""
+
+
+class ScenePairs:
+    """Scenes of the train split with a true caption each, after ``primer`` pictures of single objects."""
+
+    def __init__(self, size: int, seed: int, primer: int = 0) -> None:
+        self.name = f"scenes {SCENES_VERSION} (train)"
+        self.n_pairs: int | None = None
+        self.size = size
+        self.first = seed * SEED_STRIDE
+        self.primer = primer
+
+    def pair(self, index: int, epoch: int) -> tuple[Image.Image, str]:
+        scene, caption = (primer_pair if index < self.primer else training_pair)(self.first + index)
+        return draw(scene, self.size), caption
+
+    def captions(self) -> Iterator[str]:
+        for index in range(VOCABULARY_CAPTIONS):
+            yield training_pair(self.first + index).caption
+
+
+def scene_corpus(options: DataOptions, *, size: int, seed: int) -> Corpus:
+    """Return scenes to train on, and pairs of the test split to measure on.
+
+    There is no end of pictures, and a crop could cut off an object that is counted, or a letter: none is made.
+
+    Args:
+        options: ``primer`` may say how many pictures of single objects come first.
+        size: of the pictures, in pixels, 64 to 512.
+        seed: of the run.
+
+    Raises:
+        UsageError: there is another option, or the number is none.
+    """
+    options.refuse_unknown(["primer"], SCENES)
+    primer = options.whole_number("primer", "a number of pairs, 0 or more") or 0
+    held_out = scenes_dataset("retrieval", split="test", n=HELD_OUT, size=size, seed=HELD_OUT_SEED)
+    return Corpus(ScenePairs(size, seed, primer), DatasetPairs(held_out), may_crop=False)

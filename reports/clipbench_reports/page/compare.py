@@ -1,0 +1,211 @@
+"""The page of a comparison: what the gate says, all differences with their verdicts, and the samples that changed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from clipbench.comparison.compare import Comparison, Difference, Verdict
+from clipbench.comparison.formats import by_evaluation, cells, headline, refusals, tally, ungated
+from clipbench.comparison.gate import TELLING, Judged, Outcome, Status
+from clipbench.results.record import Run
+from clipbench_reports import figures
+from clipbench_reports.drawing.marks import Figure, Panel
+from clipbench_reports.galleries.flipped import Flipped, flipped
+from clipbench_reports.galleries.pictures import MAX_BYTES, Room
+from clipbench_reports.page.compare_rows import GLYPHS, ORDER, Table, anchor, overview, table, typeset
+from clipbench_reports.page.evidence import Lacking
+from clipbench_reports.page.groups import short
+from clipbench_reports.page.provenance import headline_facts, moment, origin
+from clipbench_reports.page.report import assets, write_page
+
+STATUSES: Mapping[Status, tuple[str, str]] = {
+    "regression": ("▲", "Regression"),
+    "unmet": ("▲", "Not met"),
+    "missing": ("✕", "Missing"),
+    "untested": ("✕", "Untested"),
+    "acknowledged": ("■", "Known"),
+}
+"""Of outcomes, the mark and the word."""
+
+BREADTH, FLATTENED = 1.75, 0.64
+"""A figure is two columns wide, and its rows stand as far apart as lines of text."""
+N_NAMED = 4
+"""Metrics of a verdict that are named on top, the surest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """How many metrics have a verdict, and the surest of them."""
+
+    glyph: str
+    verdict: Verdict
+    count: str
+    named: Sequence[tuple[str, str, str]]
+    """Metric, difference, and the heading that it stands under."""
+    n_more: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """One evaluation of both models."""
+
+    name: str
+    anchor: str
+    tally: str
+    table: Table
+    figure: Figure | None
+    """None where no metric is a fraction."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One candidate against the base."""
+
+    label: str
+    title: str
+    glyph: str
+    """Of what the gate says, or of what was compared where there is none."""
+    summary: str
+    """What the gate says in a few words; nothing where there was no gate."""
+    tally: str
+    told: Sequence[Told]
+    outcomes: Sequence[tuple[str, str, Outcome]]
+    """What did not pass, with its mark and word; what passed is only counted."""
+    ungated: Mapping[str, Sequence[str]]
+    """Metrics that a pattern matches and its tolerance means nothing for, by the reason."""
+    refused: Sequence[str]
+    notes: Sequence[str]
+    evaluations: Sequence[Evaluated]
+    flipped: Sequence[Flipped]
+
+
+def write_compare(judged: Sequence[Judged], runs: Sequence[Run | None], path: Path) -> None:
+    """Write the page of comparisons with one base, whole or not at all.
+
+    Args:
+        runs: the base, then the candidate of each comparison; None for results that are no run of clipbench.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    write_page("compare.html.j2", _context(judged, runs), path)
+
+
+def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, object]:
+    names = short([judged[0].comparison.base, *(each.comparison.candidate for each in judged)])
+    room = Room(MAX_BYTES)
+    known = [(place, name, run) for place, (name, run) in enumerate(zip(names, runs, strict=True)) if run is not None]
+    return {
+        **assets("compare.css"),
+        "models": [
+            {"label": name, "facts": headline_facts(run) if run else "results without samples: values only"}
+            for name, run in zip(names, runs, strict=True)
+        ],
+        "created": moment(max(run.result.created for _, _, run in known)) if known else "",
+        "glyphs": GLYPHS,
+        "overview": overview([each.comparison for each in judged]) if len(judged) > 1 else {},
+        "parts": [
+            _part(each, place, names=(names[0], name), runs=(runs[0], run), room=room)
+            for place, (each, name, run) in enumerate(zip(judged, names[1:], runs[1:], strict=True))
+        ],
+        "origins": [origin(run, name, place) for place, name, run in known],
+    }
+
+
+def _part(
+    judged: Judged, place: int, *, names: tuple[str, str], runs: tuple[Run | None, Run | None], room: Room
+) -> Part:
+    comparison = judged.comparison
+    base, candidate = runs
+    return Part(
+        label=names[1],
+        title=f"{names[1]} against {names[0]}",
+        glyph=_glyph(judged),
+        summary=headline(judged) or ("nothing was gated" if judged.outcomes else ""),
+        tally=tally(comparison.differences),
+        told=_told(comparison, place),
+        outcomes=[(*STATUSES[each.status], each) for each in judged.of(*TELLING)],
+        ungated=ungated(judged),
+        refused=refusals(comparison),
+        notes=comparison.notes,
+        evaluations=_evaluations(comparison, names, place),
+        flipped=list(flipped(comparison, base, candidate, room)) if base and candidate else [],
+    )
+
+
+def _glyph(judged: Judged) -> str:
+    if judged.is_worse:
+        return "▲"
+    if not judged.is_whole:
+        return "✕"
+    return "●" if judged.of("pass") and not judged.of("untested", "acknowledged") else "■"
+
+
+def _told(comparison: Comparison, place: int) -> list[Told]:
+    """Return a line for each verdict that there is."""
+    anchors = {name: anchor(place, k) for k, name in enumerate(by_evaluation(comparison))}
+    lines = []
+    for verdict in ORDER:
+        found = [each for each in comparison.differences if each.verdict == verdict]
+        named = sorted(found, key=_doubt)[:N_NAMED] if verdict in ("worse", "better", "different") else []
+        if found:
+            lines.append(
+                Told(
+                    glyph=GLYPHS[verdict],
+                    verdict=verdict,
+                    count=tally(found),
+                    named=[
+                        (f"{each.evaluation}/{each.name}", typeset(cells(each).difference), anchors[each.evaluation])
+                        for each in named
+                    ],
+                    n_more=len(found) - len(named) if named else 0,
+                )
+            )
+    return lines
+
+
+def _doubt(each: Difference) -> float:
+    """Return the width of a difference's interval, where 1 is the difference itself."""
+    if each.low is None or each.high is None or not each.value:
+        return float("inf")
+    return (each.high - each.low) / abs(each.value)
+
+
+def _evaluations(comparison: Comparison, names: tuple[str, str], place: int) -> list[Evaluated]:
+    drawn = _figures(comparison, names)
+    return [
+        Evaluated(name=name, anchor=anchor(place, k), tally=tally(found), table=table(found), figure=drawn.get(name))
+        for k, (name, found) in enumerate(by_evaluation(comparison).items())
+    ]
+
+
+def _figures(comparison: Comparison, names: tuple[str, str]) -> dict[str, Figure]:
+    """Return the figure of each evaluation's fractions, all on the same axis."""
+    try:
+        drawn = figures.compare(comparison.differences, names)
+    except Lacking:
+        return {}
+    axis = drawn.panels[-1].x
+    found = {}
+    for panel in drawn.panels:
+        shown = [
+            each for each in comparison.differences if (each.evaluation, each.base.unit) == (panel.title, "fraction")
+        ]
+        found[panel.title] = replace(
+            drawn,
+            title=f"{panel.title}: {tally(shown)}.",
+            panels=[replace(_marked(panel, shown), x=axis)],
+            breadth=BREADTH,
+            detail=" ".join(
+                f"{each.name} {typeset(cells(each).difference)}, {each.verdict}."
+                for each in shown
+                if each.verdict not in ("no evidence", "not tested")
+            ),
+        )
+    return found
+
+
+def _marked(panel: Panel, shown: Sequence[Difference]) -> Panel:
+    """Return a panel in which the mark of each verdict stands beside its row."""
+    names = [f"{name} {GLYPHS[each.verdict]}" for name, each in zip(panel.y.names, shown, strict=True)]
+    return replace(panel, title="", y=replace(panel.y, names=names), aspect=FLATTENED * panel.aspect)

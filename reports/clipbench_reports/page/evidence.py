@@ -1,0 +1,135 @@
+"""What one evaluation of one run left behind, for figures and tables to draw on."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from clipbench.errors import ClipbenchError
+from clipbench.results.record import Curve, EvaluationRecord, Run
+from clipbench_reports.page.format import named
+from clipbench_reports.page.label_sets import PLAIN, stripped, within
+
+
+class Lacking(Exception):
+    """A figure or table cannot be made; the text says what is not there."""
+
+
+class Unasked(Lacking):
+    """A gallery or table is about something that was not asked of the data, of which there is nothing to say."""
+
+
+class LackingArray(Lacking):
+    """The run kept no array of the name: one that is made again may."""
+
+
+class Damaged(Lacking):
+    """A file of the run is missing or cannot be read; the text names the run and what to do."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """An evaluation with its samples and arrays; read once, when first asked for."""
+
+    run: Run
+    evaluation: EvaluationRecord
+    whole: "Evidence | None" = None
+    """What this is a part of, where it is the evidence of one label set only."""
+    label_set: str = PLAIN
+
+    def of(self, label_set: str) -> "Evidence":
+        """Return the evidence of one label set, in which everything is named as if there were no other."""
+        return Evidence(self.run, within(self.evaluation, label_set), whole=self, label_set=label_set)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column of the sample table.
+
+        Raises:
+            Lacking: the run kept no such column, or its table cannot be read.
+        """
+        if self._samples.fault:
+            raise Damaged(self._samples.fault)
+        return self._part(self._samples.parts, name, "column")
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns of the sample table."""
+        return list(self._samples.parts)
+
+    def has_column(self, name: str) -> bool:
+        """Return whether the run kept a column of a name."""
+        return name in self._samples.parts
+
+    def array(self, name: str) -> np.ndarray:
+        """Return one of the arrays kept for figures.
+
+        Raises:
+            LackingArray: the run kept no such array.
+            Damaged: its arrays cannot be read.
+        """
+        if self._arrays.fault:
+            raise Damaged(self._arrays.fault)
+        return self._part(self._arrays.parts, name, "array")
+
+    def has_array(self, name: str) -> bool:
+        """Return whether the run kept an array of a name."""
+        return name in self._arrays.parts
+
+    def curve(self, name: str) -> Curve:
+        """Return a curve that has at least one point.
+
+        Raises:
+            Lacking: the run kept no such curve.
+        """
+        curve = self.evaluation.curves.get(name)
+        if curve is None or not curve.x:
+            raise Lacking(f"the run kept no curve {named(name)}")
+        low, high = (None if bound is None else _numbers(bound) for bound in (curve.low, curve.high))
+        return replace(curve, x=_numbers(curve.x), y=_numbers(curve.y), low=low, high=high)
+
+    @cached_property
+    def _samples(self) -> "_Kept":
+        if self.whole is not None:
+            return self._own(self.whole._samples)
+        if "samples" not in self.evaluation.files:
+            return _Kept({})
+        try:
+            table = self.run.samples(self.evaluation)
+        except ClipbenchError as error:
+            return _Kept({}, str(error))
+        return _Kept({str(name): table[name].to_numpy() for name in table.columns})
+
+    @cached_property
+    def _arrays(self) -> "_Kept":
+        if self.whole is not None:
+            return self._own(self.whole._arrays)
+        try:
+            return _Kept(self.run.arrays(self.evaluation))
+        except ClipbenchError as error:
+            return _Kept({}, str(error))
+
+    def _own(self, kept: "_Kept") -> "_Kept":
+        """Return the parts under the name of the label set, beside those that all sets share."""
+        if self.label_set == PLAIN:
+            return kept
+        return replace(kept, parts={**kept.parts, **stripped(kept.parts, f"{self.label_set}/")})
+
+    def _part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
+        if name not in parts or not len(parts[name]):
+            raise (LackingArray if kind == "array" else Lacking)(f"the run kept no {kind} {named(name)}")
+        return parts[name]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a file of the run holds, or why it cannot be read: the rest of the run can still be shown."""
+
+    parts: Mapping[str, np.ndarray]
+    fault: str = ""
+
+
+def _numbers(values: Sequence[float | None]) -> list[float]:
+    """Return values as floats; strict JSON writes what is missing as null."""
+    return [math.nan if value is None else float(value) for value in values]

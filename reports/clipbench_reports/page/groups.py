@@ -1,0 +1,166 @@
+"""The same evaluation of several models, side by side, and whether it is the same at all."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import PurePath
+
+from clipbench.results.record import EvaluationRecord, Run, labels
+from clipbench_reports.page.format import apart
+
+NO_REASON = "no reason was recorded"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model's evaluation."""
+
+    place: int
+    """Of the model among the runs: its colour."""
+    label: str
+    run: Run
+    evaluation: EvaluationRecord
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Models without numbers here, for one and the same reason."""
+
+    labels: list[str]
+    status: str
+    """How it is said: ``Failed`` or ``Not measured``."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A task on a data set, for all models that were asked."""
+
+    anchor: str
+    task: str
+    data: str
+    entries: list[Entry]
+    unasked: list[str]
+    """Labels of the models that have no such evaluation."""
+
+    @property
+    def measured(self) -> list[Entry]:
+        """The entries that have numbers."""
+        return [entry for entry in self.entries if entry.evaluation.status == "ok"]
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """Who has no numbers, and why."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for entry in self.entries:
+            if entry.evaluation.status != "ok":
+                status = "Failed" if entry.evaluation.status == "failed" else "Not measured"
+                found.setdefault((status, entry.evaluation.reason or NO_REASON), []).append(entry.label)
+        return [Gap(names, status, reason) for (status, reason), names in found.items()]
+
+    @property
+    def differences(self) -> list[str]:
+        """What is not the same for all models, so that their numbers must not be compared."""
+        facts = [_identity(entry.evaluation) for entry in self.measured]
+        return [name for name in facts[0] if len({fact[name] for fact in facts}) > 1] if facts else []
+
+
+def group(runs: Sequence[Run]) -> list[Group]:
+    """Return the evaluations of all runs by task and data, in the order in which they first appear.
+
+    A run that has a task on the same data twice, with other parameters, has it in two groups.
+    """
+    found: dict[tuple[str, str, int], list[Entry]] = {}
+    names = called(runs)
+    for place, (label, run) in enumerate(zip(names, runs, strict=True)):
+        seen: dict[tuple[str, str], int] = {}
+        for evaluation in run.result.evaluations:
+            key = (evaluation.task, evaluation.dataset.id)
+            seen[key] = seen.get(key, 0) + 1
+            found.setdefault((*key, seen[key]), []).append(Entry(place, label, run, evaluation))
+    return [
+        Group(f"e{number}", task, data, entries, _others(names, entries))
+        for number, ((task, data, _), entries) in enumerate(found.items(), 1)
+    ]
+
+
+def called(runs: Sequence[Run]) -> list[str]:
+    """Return what runs are called on a page: one as it was asked for, several by what tells them apart."""
+    return short(labels(runs)) if len(runs) > 1 else labels(runs)
+
+
+def scope(groups: Sequence[Group]) -> str:
+    """Return what was measured, in one sentence.
+
+    Example:
+        >>> scope([])
+        'Nothing was measured.'
+    """
+    tasks: dict[str, list[str]] = {}
+    for each in groups:
+        if each.measured:
+            tasks.setdefault(each.data, []).append(apart(each.task))
+    if not tasks:
+        return "Nothing was measured."
+    parts = [f"{_list(list(dict.fromkeys(names)))} on {apart(data)}" for data, names in tasks.items()]
+    n_missing = sum(1 for each in groups if not each.measured)
+    missing = f" {n_missing} of {len(groups)} evaluations could not be measured." if n_missing else ""
+    return f"Measured: {'; '.join(parts)}.{missing}"
+
+
+def as_json(value: object) -> str:
+    """Return a parameter as the result file holds it, whether it was read from there or has just been made."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=_plain)
+
+
+def warnings(groups: Sequence[Group]) -> list[str]:
+    """Return what a reader must know before comparing: what is not the same, and what only some models were asked."""
+    different = [
+        f"Not comparable: {apart(group.task)} on {apart(group.data)}: "
+        f"{', '.join(group.differences)} not the same for all models."
+        for group in groups
+        if group.differences
+    ]
+    unasked: dict[str, list[str]] = {}
+    for group in groups:
+        for label in group.unasked:
+            unasked.setdefault(label, []).append(apart(f"{group.task}@{group.data}"))
+    return [*different, *(f"Not asked of {apart(label)}: {', '.join(names)}." for label, names in unasked.items())]
+
+
+def short(names: Sequence[str]) -> list[str]:
+    """Return the last parts of names that are paths, where these tell them apart; no tag goes without its architecture.
+
+    Example:
+        >>> short(["runs/base", "runs/mine/step-2"]), short(["a/model", "b/model"])
+        (['base', 'step-2'], ['a/model', 'b/model'])
+        >>> short(["hf:openai/clip", "open_clip:ViT-B-32/openai"])
+        ['clip', 'open_clip:ViT-B-32/openai']
+    """
+    last = [name if name.startswith("open_clip:") else PurePath(name).name or name for name in names]
+    return last if len(set(last)) == len(names) else list(names)
+
+
+def _list(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+
+
+def _others(names: list[str], entries: list[Entry]) -> list[str]:
+    here = {entry.label for entry in entries}
+    return [name for name in names if name not in here]
+
+
+def _identity(evaluation: EvaluationRecord) -> dict[str, str]:
+    dataset = evaluation.dataset
+    return {
+        "task version": str(evaluation.task_version),
+        "parameters": as_json(dict(evaluation.params)),
+        "data revision": str(dataset.revision),
+        "data split": str(dataset.split),
+        "number of samples": str(dataset.n_samples),
+        "data fingerprint": str(dataset.fingerprint),
+    }
+
+
+def _plain(value: object) -> object:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)

@@ -1,0 +1,171 @@
+"""Where numbers come from: the model, the data, the command, the machine."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from clipbench.results.record import EvaluationRecord, Run
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.groups import as_json
+
+MODEL_FACTS = {
+    "ref": "Asked for as",
+    "id": "Stands for",
+    "family": "Family",
+    "n_parameters": "Parameters",
+    "embed_dim": "Dimensions",
+    "context_length": "Context, tokens",
+    "image_size": "Image side, pixels",
+    "logit_scale": "Logit scale",
+    "logit_bias": "Logit bias",
+    "fingerprint": "Fingerprint",
+}
+
+STEPS = {"load": "Load", "encode_images": "Encode images", "encode_texts": "Encode texts", "score": "Score"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Everything that it takes to make a run again."""
+
+    label: str
+    place: int
+    command: list[str]
+    """Words, quoted for a shell."""
+    model: list[tuple[str, str]]
+    model_notes: list[str]
+    environment: list[tuple[str, str]]
+    evaluations: list["EvaluationOrigin"]
+    citations: list[tuple[str, str]]
+    """What to cite for each data set that was measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOrigin:
+    """What one evaluation was made from, and what it took."""
+
+    name: str
+    status: str
+    data: list[tuple[str, str]]
+    task: list[tuple[str, str]]
+    work: list[tuple[str, str]]
+
+
+def origin(run: Run, label: str, place: int) -> Origin:
+    """Return where a run comes from."""
+    result = run.result
+    environment = {
+        "clipbench": result.clipbench_version,
+        "created": moment(result.created),
+        "seed": str(result.seed),
+        **{str(name): _plain(value) for name, value in result.environment.items()},
+    }
+    return Origin(
+        label=label,
+        place=place,
+        command=[shlex.quote(word) for word in result.command],
+        model=[(words, _fact(result.model, name)) for name, words in MODEL_FACTS.items()],
+        model_notes=[str(note) for note in result.model.get("notes") or ()],
+        environment=list(environment.items()),
+        evaluations=[_evaluation(evaluation) for evaluation in result.evaluations],
+        citations=_citations(result.evaluations),
+    )
+
+
+def headline_facts(run: Run) -> str:
+    """Return what a model is, in one line; facts that are not known are left out."""
+    model, environment = run.result.model, run.result.environment
+    parts = [
+        _phrase(model.get("family") if model.get("id") in (None, model.get("ref")) else model["id"], "{}"),
+        _phrase(model.get("image_size"), "{} px"),
+        _phrase(_rounded(model.get("n_parameters")), "{} parameters"),
+        _phrase(model.get("context_length"), "{} tokens"),
+        _phrase(model.get("embed_dim"), "{} dimensions"),
+        _phrase(None if model.get("logit_scale") is None else _fact(model, "logit_scale"), "logit scale {}"),
+        " ".join([_phrase(environment.get("precision"), "{}"), _phrase(environment.get("device"), "on {}")]).strip(),
+    ]
+    return " · ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts if part)
+
+
+def moment(created: str) -> str:
+    """Return an ISO 8601 time for reading.
+
+    Example:
+        >>> moment("2026-11-24T14:15:00+00:00"), moment("some day")
+        ('2026-11-24 14:15 UTC', 'some day')
+    """
+    try:
+        time = datetime.fromisoformat(created)
+    except ValueError:
+        return created
+    return f"{time:%Y-%m-%d %H:%M} {time.tzname() or 'UTC'}"
+
+
+def _evaluation(evaluation: EvaluationRecord) -> EvaluationOrigin:
+    dataset = evaluation.dataset
+    data = {
+        "id": dataset.id,
+        "revision": dataset.revision,
+        "split": dataset.split,
+        "n": fmt.count(dataset.n_samples) if dataset.n_samples else None,
+        "fingerprint": dataset.fingerprint,
+    }
+    params = {name: _plain(value) for name, value in evaluation.params.items()}
+    seconds = {
+        words: fmt.seconds(evaluation.seconds[step]) for step, words in STEPS.items() if step in evaluation.seconds
+    }
+    return EvaluationOrigin(
+        name=evaluation.name,
+        status=evaluation.status,
+        data=[(name, value or "not recorded") for name, value in data.items()],
+        task=[("version", str(evaluation.task_version)), *params.items()],
+        work=[*seconds.items(), *_counts(evaluation.encoded)],
+    )
+
+
+def _citations(evaluations: Sequence[EvaluationRecord]) -> list[tuple[str, str]]:
+    """Return what to cite by data set; one that says nothing of it is named all the same."""
+    cited: dict[str, str | None] = {}
+    for each in evaluations:
+        if each.status == "ok":
+            cited[each.dataset.id] = cited.get(each.dataset.id) or each.dataset.cite
+    return [(data, cite or "nothing is recorded: ask whom you have it from") for data, cite in cited.items()]
+
+
+def _counts(encoded: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Return how many pictures and texts went through the model, and how many the store held."""
+    return [
+        (
+            kind.capitalize(),
+            f"{fmt.count(encoded[kind])} encoded, {fmt.count(encoded.get(f'stored_{kind}', 0))} from the store",
+        )
+        for kind in ("images", "texts")
+        if kind in encoded
+    ]
+
+
+def _fact(model: Mapping[str, Any], name: str) -> str:
+    value = model.get(name)
+    if value is None:
+        return "not known"
+    return fmt.significant(float(value)) if isinstance(value, int | float) else str(value)
+
+
+def _rounded(n_parameters: object) -> str | None:
+    """Return a number of parameters as people say it: 151 M, 1.9 M, 2.5 B."""
+    if not isinstance(n_parameters, int | float):
+        return None
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if n_parameters >= size:
+            return f"{fmt.significant(float(f'{n_parameters / size:.3g}'))} {letter}"
+    return fmt.count(n_parameters)
+
+
+def _phrase(value: object, words: str) -> str:
+    return words.replace("{}", str(value)) if value not in (None, "") else ""
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else as_json(value)

@@ -1,0 +1,181 @@
+"""The report: one HTML file with no outside reference, made from results alone."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from clipbench.errors import ClipbenchError, UsageError
+from clipbench.files import write_whole
+from clipbench.results.record import Run
+from clipbench.training.history import history_of_runs
+from clipbench_reports import figures
+from clipbench_reports.drawing import page
+from clipbench_reports.drawing.marks import Figure
+from clipbench_reports.galleries.pictures import MAX_BYTES, Room
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Lacking
+from clipbench_reports.page.groups import Group, called, group, scope, warnings
+from clipbench_reports.page.label_sets import label_sets
+from clipbench_reports.page.provenance import headline_facts, moment, origin
+from clipbench_reports.page.scorecard import is_fraction, is_other, scorecard
+from clipbench_reports.page.section import n_shares, section
+from clipbench_reports.page.sentences import leads
+from clipbench_reports.page.sentences.findings import findings, missing
+from clipbench_reports.page.sentences.highlights import RULE, Told, in_short, n_left
+
+CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)], "\ufffd")
+"""HTML may hold none of them; a damaged file name may."""
+
+MAX_DRAWN = 48
+"""Evaluations, or label sets, of all models together, that get figures: more would not be read, nor fit 2 MB."""
+
+
+def write_report(runs: Sequence[Run], path: Path) -> None:
+    """Write the report of one or more runs, whole or not at all; equal runs give equal bytes.
+
+    Raises:
+        UsageError: there is no run, or the file cannot be written.
+        ClipbenchError: a run is damaged.
+    """
+    if not runs:
+        raise UsageError("a report needs at least one run: got none")
+    write_page("report.html.j2", _context(runs), path)
+
+
+def write_page(template: str, context: Mapping[str, object], path: Path) -> None:
+    """Render a template and write the page, whole or not at all.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    text = _environment().get_template(template).render(**context).translate(CONTROL_CHARACTERS)
+    write_whole({path: text.encode("utf-8", errors="replace")})  # a lone surrogate of a file name becomes "?"
+
+
+def assets(*sheets: str) -> dict[str, Markup]:
+    """Return style and script of a page, and a policy under which it asks for nothing and runs no other script.
+
+    Args:
+        sheets: style sheets over that of the report.
+    """
+    style, script = "\n".join(map(_static, ("report.css", *sheets))), _static("report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
+    return {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}
+
+
+def _static(name: str) -> str:
+    return files("clipbench_reports").joinpath(f"static/{name}").read_text(encoding="utf-8")
+
+
+def _context(runs: Sequence[Run]) -> dict[str, object]:
+    """Return what the template writes."""
+    names, groups = called(runs), group(runs)
+    told = _told(groups, len(runs))
+    room = Room(MAX_BYTES, n_shares=n_shares(groups))
+    measured = [each for each in groups if each.measured]
+    is_drawn = sum(len(label_sets(entry.evaluation)) for each in measured for entry in each.measured) <= MAX_DRAWN
+    all_metrics = (
+        metric for each in measured for entry in each.measured for metric in entry.evaluation.metrics.values()
+    )
+    return {
+        **assets(),
+        "models": [{"label": name, "facts": headline_facts(run)} for name, run in zip(names, runs, strict=True)],
+        "created": moment(max(run.result.created for run in runs)),
+        "scope": scope(groups),
+        "told": in_short(told),
+        "n_told_below": n_left(told),
+        "rule": RULE,
+        "leads": leads.leads(groups) if len(runs) > 1 else [],
+        "lead_rule": leads.RULE,
+        "warnings": warnings(groups),
+        "fractions": scorecard(groups, is_fraction, says_missing=True),
+        "others": scorecard(groups, is_other, says_missing=False),
+        "interval_name": _tight(fmt.confidence(all_metrics)),
+        "numbers": {each.anchor: number for number, each in enumerate(measured, 1)},
+        "training": _training(runs),
+        "sections": [section(each, number, room=room if is_drawn else None) for number, each in enumerate(measured, 1)],
+        "is_drawn": is_drawn,
+        "origins": [origin(run, name, place) for place, (name, run) in enumerate(zip(names, runs, strict=True))],
+    }
+
+
+def _training(runs: Sequence[Run]) -> list[Figure]:
+    """Return what the metrics do through a training, where the runs are of one training's checkpoints."""
+    if len(runs) < 2 or any(run.result.model.get("step") is None for run in runs):
+        return []
+    try:
+        history = history_of_runs(runs)
+    except ClipbenchError:
+        return []  # of several trainings, or measured in different ways: the warnings above the sections say so
+    drawn = []
+    for draw in (figures.track, figures.progress):
+        try:
+            drawn.append(draw(history))
+        except Lacking:
+            continue
+    return drawn
+
+
+def _environment() -> Environment:
+    """Return what renders the templates: it escapes everything, and knows how numbers are written."""
+    made = Environment(
+        loader=PackageLoader("clipbench_reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(
+        number=fmt.number,
+        unit=fmt.unit,
+        interval=fmt.interval,
+        count=fmt.count,
+        at=fmt.place,
+        prose=_prose,
+        tight=_tight,
+        breakable=_breakable,
+        drawn=page.draw,
+        drawn_narrow=page.draw_narrow,
+        drawn_apart=page.draw_apart,
+        alt=page.alt,
+    )
+    return made
+
+
+def _prose(text: str) -> Markup:
+    """Return a text escaped, with what stands in backticks set as code."""
+    return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(_tight(text)))))
+
+
+def _breakable(name: str) -> Markup:
+    """Return a name escaped, in which a line may end after a slash."""
+    return Markup("/<wbr>").join(name.split("/"))
+
+
+def _tight(text: str) -> str:
+    """Return a text in which no line breaks between a number and its percent sign."""
+    return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)
+
+
+def _told(groups: list[Group], n_models: int) -> list[Told]:
+    """Return all sentences of one model; of several, what is missing."""
+    if n_models == 1:
+        return [Told(each.anchor, finding) for each in groups for finding in findings(each.entries[0].evaluation)]
+    return [
+        Told(
+            each.anchor, missing(f"{each.task}@{each.data}", f"{gap.status} ({_who(gap.labels, n_models)})", gap.reason)
+        )
+        for each in groups
+        for gap in each.gaps
+    ]
+
+
+def _who(names: list[str], n_models: int) -> str:
+    return "all models" if len(names) == n_models else ", ".join(fmt.apart(name) for name in names)

@@ -1,0 +1,222 @@
+"""All metrics of all models: fractions on one axis, and the others in their units."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from clipbench.results.record import Metric
+from clipbench_reports.page.controls import Control, controls_of, loose_controls
+from clipbench_reports.page.format import sentence_case
+from clipbench_reports.page.groups import Entry, Gap, Group
+from clipbench_reports.page.sentences.words import describe, label_set_words
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedMark:
+    """What was published for the same model, data and protocol."""
+
+    value: float
+    verdict: str
+    """Whether the interval holds it, in a word; with the kind of source where that is not first-hand."""
+    note: int
+    """Number of the footnote with protocol and source."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One model's value of a metric."""
+
+    label: str
+    place: int
+    metric: Metric
+    note: int | None
+    """Number of the footnote that says why there is no interval."""
+    published: list[PublishedMark]
+    controls: list[Control]
+    """What the value is read against."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricLines:
+    """A metric with a line for each model that has it."""
+
+    subset: str
+    """What comes before the slash of its name, when several metrics share that and are listed under it."""
+    heading: str
+    """The subset in words, where they are known."""
+    name: str
+    words: str
+    direction: str
+    """``↑``, ``↓`` or nothing."""
+    unit: str
+    lines: list[Line]
+
+    @property
+    def shared(self) -> list[Control]:
+        """The controls, where they are the same for several models: said once."""
+        first, *others = (line.controls for line in self.lines)
+        return first if others and all(each == first for each in others) else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aside:
+    """One model's controls that belong to no single metric."""
+
+    label: str
+    """Nothing where it is said for all models at once."""
+    place: int
+    controls: list[Control]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """The metrics of one task on one data set."""
+
+    anchor: str
+    title: str
+    metrics: list[MetricLines]
+    asides: list[Aside]
+    missing: list[Gap]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorecard:
+    """Blocks of metrics, with the footnotes that their lines number."""
+
+    blocks: list[Block]
+    notes: list[str]
+
+    @property
+    def has_published(self) -> bool:
+        """Whether a published value stands beside any metric."""
+        lines = (line for block in self.blocks for metric in block.metrics for line in metric.lines)
+        return any(line.published for line in lines)
+
+    @property
+    def has_controls(self) -> bool:
+        """Whether a control stands beside any metric."""
+        lines = (line for block in self.blocks for metric in block.metrics for line in metric.lines)
+        return any(line.controls for line in lines)
+
+
+def scorecard(groups: list[Group], kept: Callable[[Metric], bool], *, says_missing: bool) -> Scorecard:
+    """Return the metrics that are kept; with ``says_missing``, the evaluations that have none stand among them."""
+    notes: list[str] = []
+    blocks = [_block(group, kept, notes, says_missing=says_missing) for group in groups]
+    return Scorecard(blocks=[block for block in blocks if block.metrics or block.missing], notes=notes)
+
+
+def metric_lines(
+    entries: list[Entry],
+    notes: list[str],
+    *,
+    kept: Callable[[Metric], bool] = lambda metric: True,
+    controls: bool = False,
+) -> list[MetricLines]:
+    """Return the metrics (or the controls) of some models, in the order in which they first appear.
+
+    Args:
+        notes: footnotes so far; new ones are added to it.
+    """
+    found: dict[str, list[Line]] = {}
+    for entry in entries:
+        metrics = entry.evaluation.controls if controls else entry.evaluation.metrics
+        for name, metric in metrics.items():
+            if kept(metric):
+                line = Line(
+                    label=entry.label,
+                    place=entry.place,
+                    metric=metric,
+                    note=_note(metric, notes),
+                    published=_published(metric, notes),
+                    controls=[] if controls else controls_of(name, metrics, entry.evaluation.controls),
+                )
+                found.setdefault(name, []).append(line)
+    n_metrics = Counter(_subset(name) for name in found)
+    data = entries[0].evaluation.dataset.id if entries else ""
+    # A stable sort: what has no heading must not stand under that of another.
+    ordered = sorted(found, key=lambda name: n_metrics[_subset(name)] > 1 and _subset(name) != "")
+    return [_named(name, found[name], data, is_listed=n_metrics[_subset(name)] > 1) for name in ordered]
+
+
+def is_fraction(metric: Metric) -> bool:
+    """Return whether a metric belongs on the common axis."""
+    return metric.unit == "fraction"
+
+
+def is_other(metric: Metric) -> bool:
+    """Return whether a metric has a unit of its own."""
+    return metric.unit != "fraction"
+
+
+def _block(group: Group, kept: Callable[[Metric], bool], notes: list[str], *, says_missing: bool) -> Block:
+    return Block(
+        anchor=group.anchor,
+        title=f"{group.task} on {group.data}",
+        metrics=metric_lines(group.measured, notes, kept=kept),
+        asides=_asides(group.measured, kept),
+        missing=group.gaps if says_missing else [],
+    )
+
+
+def _asides(entries: list[Entry], kept: Callable[[Metric], bool]) -> list[Aside]:
+    """Return the controls of each model that belong to none of its metrics."""
+    found = []
+    for entry in entries:
+        controls = {name: metric for name, metric in entry.evaluation.controls.items() if kept(metric)}
+        found.append(
+            Aside(
+                label=entry.label,
+                place=entry.place,
+                controls=loose_controls(entry.evaluation.metrics, controls),
+            )
+        )
+    if found and all(each.controls == found[0].controls for each in found):
+        return [replace(found[0], label="")]
+    return found
+
+
+def _named(name: str, lines: list[Line], data: str, *, is_listed: bool) -> MetricLines:
+    """Return a metric in words; where it is listed with others of its subset, that is said by their heading."""
+    first, subset = lines[0].metric, _subset(name) if is_listed else ""
+    return MetricLines(
+        subset=subset,
+        heading=sentence_case(label_set_words(data, subset)) or subset,
+        name=name,
+        words=describe(name.removeprefix(f"{subset}/")),
+        direction={True: "↑", False: "↓", None: ""}[first.higher_is_better],
+        unit=first.unit,
+        lines=lines,
+    )
+
+
+def _subset(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _note(metric: Metric, notes: list[str]) -> int | None:
+    """Return the number of the footnote for a value without an interval; an undefined one says its reason in place."""
+    if metric.value is None or metric.low is not None:
+        return None
+    return _numbered(metric.reason or "no interval was recorded, and no reason", notes)
+
+
+def _published(metric: Metric, notes: list[str]) -> list[PublishedMark]:
+    if metric.value is None:
+        return []
+    verdicts = {True: "agrees", False: "differs", None: "no interval to agree with"}
+    return [
+        PublishedMark(
+            value=each.value,
+            verdict=verdicts[each.agrees] + (", secondary source" if each.is_secondary else ""),
+            note=_numbered(f"Published value: {each.protocol}. Source: {each.source}.", notes),
+        )
+        for each in metric.published
+    ]
+
+
+def _numbered(note: str, notes: list[str]) -> int:
+    """Return the number of a footnote, after it has been added if it is new."""
+    if note not in notes:
+        notes.append(note)
+    return notes.index(note) + 1

@@ -1,0 +1,120 @@
+"""Which of several models is ahead, evaluation by evaluation, and whether that is more than chance."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from clipbench.comparison.compare import CompareOptions, Difference, compare
+from clipbench.errors import ClipbenchError
+from clipbench.results.record import Run
+from clipbench.stats.significance import holm
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.groups import Entry, Group
+from clipbench_reports.page.sentences.findings import Finding
+from clipbench_reports.page.sentences.highlights import Told
+from clipbench_reports.page.sentences.words import describe, label_set_words
+
+RULE = (
+    "Of each evaluation the first metric that all have: the model that is ahead against the next one, by a paired test, "
+    "corrected for the number of these sentences (Holm). `clipbench compare` tests every metric."
+)
+"""The rule, for a reader."""
+
+
+class _Lead(NamedTuple):
+    """The models that have a metric, the best first; where neither direction is better, the largest."""
+
+    group: Group
+    name: str
+    entries: list[Entry]
+    difference: Difference | None
+    """The first less the second; None where it was not to be tested."""
+    why: str
+    """Why there is no test."""
+
+
+def leads(groups: Sequence[Group]) -> list[Told]:
+    """Return a sentence for each evaluation that two models or more have, and that may be compared."""
+    found = [lead for group in groups if not group.differences for lead in _leads(group)]
+    tested = [each for each in found if each.difference is not None and each.difference.p_value is not None]
+    corrected = holm([each.difference.p_value for each in tested])  # type: ignore[union-attr, misc]
+    p_values = {id(each): p for each, p in zip(tested, corrected, strict=True)}
+    return [Told(each.group.anchor, _finding(each, p_values.get(id(each)))) for each in found]
+
+
+def _leads(group: Group) -> list[_Lead]:
+    """Return the first metric that all have a value of, ranked; nothing where there is none, or only one model."""
+    entries = group.measured
+    names = [name for name in entries[0].evaluation.metrics if _are_defined(entries, name)] if len(entries) > 1 else []
+    if not names:
+        return []
+    name = names[0]
+    rising = entries[0].evaluation.metrics[name].higher_is_better is False
+    ranked = sorted(entries, key=lambda entry: _value(entry, name) * (1 if rising else -1))
+    if entries[0].evaluation.metrics[name].higher_is_better is None:
+        return [_Lead(group, name, ranked, None, "neither direction is better")]
+    try:
+        (difference,) = compare(_alone(ranked[1], name), _alone(ranked[0], name)).differences
+    except ClipbenchError as error:
+        return [_Lead(group, name, ranked, None, f"not tested: {error}")]
+    return [_Lead(group, name, ranked, difference, difference.test if difference.p_value is None else "")]
+
+
+def _are_defined(entries: Sequence[Entry], name: str) -> bool:
+    metrics = [entry.evaluation.metrics.get(name) for entry in entries]
+    return all(metric is not None and metric.value is not None for metric in metrics)
+
+
+def _value(entry: Entry, name: str) -> float:
+    value = entry.evaluation.metrics[name].value
+    assert value is not None, name
+    return value
+
+
+def _alone(entry: Entry, name: str) -> Run:
+    """Return the run with one metric of one evaluation, so that nothing else is read and tested."""
+    kept = replace(entry.evaluation, metrics={name: entry.evaluation.metrics[name]})
+    return Run(entry.run.folder, replace(entry.run.result, evaluations=[kept]))
+
+
+def _finding(lead: _Lead, p_value: float | None) -> Finding:
+    unit = lead.entries[0].evaluation.metrics[lead.name].unit
+    values = [
+        f"{fmt.number(_value(each, lead.name), unit)}{' %' if unit == 'fraction' else ''}" for each in lead.entries
+    ]
+    first, second = (fmt.apart(each.label) for each in lead.entries[:2])
+    rest = _rest(lead, values)
+    both = f"{first} {values[0]}, {second} {values[1]}"
+    if p_value is None or lead.difference is None:
+        return Finding("plain", f"{_what(lead)}: {both}{rest} ({lead.why}).")
+    by = _by(lead.difference, unit)
+    if p_value > CompareOptions().alpha:
+        return Finding("level", f"{_what(lead)}: no evidence either way, {both} ({by}){rest}.")
+    return Finding("ahead", f"{_what(lead)}: {first} is ahead with {values[0]}, {second} has {values[1]} ({by}){rest}.")
+
+
+def _rest(lead: _Lead, values: Sequence[str]) -> str:
+    """Return what the models after the second have."""
+    if len(values) < 4:
+        return "".join(
+            f"; {fmt.apart(each.label)} {value}" for each, value in zip(lead.entries[2:], values[2:], strict=True)
+        )
+    return f"; the other {len(values) - 2}: {values[2]} to {values[-1]}"
+
+
+def _what(lead: _Lead) -> str:
+    """Return the metric in words, with the label set that it is of."""
+    subset, _, name = lead.name.rpartition("/")
+    words = describe(name) or fmt.apart(name)
+    of = label_set_words(lead.group.data, subset) or subset
+    where = f"{fmt.apart(lead.group.task)} on {fmt.apart(lead.group.data)}"
+    return f"{where}, {words[0].lower()}{words[1:]}{f' ({fmt.apart(of)})' if of else ''}"
+
+
+def _by(difference: Difference, unit: str) -> str:
+    """Return the difference with its interval: fractions differ by points."""
+    of = "difference" if unit == "fraction" else unit
+    words = f"difference {fmt.number(difference.value, of)}{' points' if unit == 'fraction' else ''}"
+    if difference.low is None or difference.high is None:
+        return words
+    return f"{words}, 95 % interval {fmt.number(difference.low, of)} to {fmt.number(difference.high, of)}"

@@ -1,0 +1,375 @@
+"""Figures for papers: which there are, what each draws on, and the files that come with each.
+
+With ``gap.pdf`` come ``gap.csv``, the numbers that are plotted, and ``gap.txt``, a draft of its caption.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from clipbench.comparison.compare import differences
+from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.files import whole
+from clipbench.results.record import Run, labels, read_run
+from clipbench.training.history import History, read_history
+from clipbench_reports import figures
+from clipbench_reports.drawing import paper, plotted
+from clipbench_reports.drawing.marks import Figure
+from clipbench_reports.drawing.overlay import Model
+from clipbench_reports.drawing.together import brief, together
+from clipbench_reports.page import format as fmt
+from clipbench_reports.page.evidence import Damaged, Evidence, Lacking, LackingArray
+from clipbench_reports.page.groups import group
+from clipbench_reports.page.section_figures import Draw, drawn
+from clipbench_reports.plots.files import check_beside
+
+FIRST = next(iter(figures.PROJECTIONS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotOptions:
+    """How a figure is to be drawn."""
+
+    width: str = "column"
+    """``column``, ``full`` or a number of cm."""
+    style: Path | None = None
+    """A matplotlib style file."""
+    projection: str | None = None
+    """Of ``gap``: one of ``figures.PROJECTIONS``; None is the first of them."""
+    data: str | None = None
+    """Which data set, where the runs hold the task on several."""
+    seed: int = 0
+    """Of what is drawn at random in a projection."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drawn:
+    """A figure with what its caption must say of where it comes from."""
+
+    figure: Figure
+    sources: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A kind of figure."""
+
+    summary: str
+    """One line for ``clipbench plot --list``."""
+    definition: str = ""
+    """What is measured, and whose definition it is, for the caption."""
+    tasks: tuple[str, ...] = ()
+    """Any of them leaves what is drawn."""
+    draws: tuple[Draw, ...] = ()
+    """What is drawn of a run's evaluation; those that lack something are left out, if another is there."""
+    of_runs: Callable[[Sequence[Path], PlotOptions], _Drawn] | None = None
+    """Draws all runs at once, in place of ``draws``."""
+
+
+def write_plot(name: str, runs: Sequence[Path], out: Path, options: PlotOptions) -> list[Path]:
+    """Write a figure with its table and its caption; return the files.
+
+    Args:
+        name: one of ``PLOTS``.
+        runs: run folders; for ``track`` also folders of trainings, or logs.
+
+    Raises:
+        UsageError: an unknown plot, type, width, projection or style, or runs that cannot be drawn together.
+        ClipbenchError: a run is damaged, or lacks what is drawn.
+    """
+    plot = PLOTS.get(name)
+    if plot is None:
+        raise UsageError(f"unknown plot '{name}': {did_you_mean(name, PLOTS)} (clipbench plot --list)")
+    if options.projection is not None and options.projection not in figures.PROJECTIONS:
+        raise UsageError(
+            f"unknown projection '{options.projection}': {did_you_mean(options.projection, figures.PROJECTIONS)}"
+        )
+    if options.projection is not None and figures.gap not in plot.draws:
+        raise UsageError(f"--projection {options.projection}: only the plot gap is projected, {name} is not: drop it")
+    paper.check_path(out)
+    check_beside(out)
+    width = _width(options.width)
+    try:
+        drawn = (plot.of_runs or _per_run(name, plot))(runs, options)
+    except Lacking as error:
+        raise ClipbenchError(f"cannot draw {name}: {error}") from error
+    texts = {
+        out.with_suffix(".csv"): plotted.table(drawn.figure).encode(),
+        out.with_suffix(".txt"): _caption(drawn, plot).encode(),
+    }
+    with whole(texts):
+        paper.save(drawn.figure, out, width=width, style=options.style)
+    return [out, *texts]
+
+
+def _width(words: str) -> float:
+    """Return a width in cm."""
+    try:
+        width = paper.WIDTHS[words] if words in paper.WIDTHS else float(words)
+    except ValueError as error:
+        raise UsageError(f"--width {words}: expected {', '.join(paper.WIDTHS)} or a number of cm") from error
+    if not 3 <= width <= 100:
+        raise UsageError(f"--width {words}: expected 3 to 100 cm")
+    return width
+
+
+def _per_run(name: str, plot: Plot) -> Callable[[Sequence[Path], PlotOptions], _Drawn]:
+    def draw(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
+        runs = [read_run(path) for path in paths]
+        found = [_evidence(run, name, plot, options.data) for run in runs]
+        figure = _figure(list(zip(_models(labels(runs)), found, strict=True)), plot, options)
+        return _Drawn(figure=figure, sources=[_source(*each) for each in zip(found, labels(runs), strict=True)])
+
+    return draw
+
+
+def _models(names: Sequence[str]) -> list[Model]:
+    return [Model(label, place) for place, label in enumerate(brief(names))]
+
+
+def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
+    """Return the evaluation of a run that a plot draws on: the only one, or that on the data that were named."""
+    asked = [each for each in run.result.evaluations if each.task in plot.tasks]
+    found = [each for each in asked if each.status == "ok" and data in (None, each.dataset.id)]
+    names = list(dict.fromkeys(each.dataset.id for each in found))
+    if len(names) > 1:
+        raise UsageError(f"run {run.folder} has {found[0].task} on {', '.join(names)}: choose with --data")
+    if len(found) > 1:
+        raise UsageError(
+            f"run {run.folder} has {', '.join(dict.fromkeys(each.name for each in found))} more than once, with different "
+            f"parameters, and {name} draws one: make a run with one of them"
+        )
+    if found:
+        return Evidence(run, found[0])
+    told = f" on {data}" if data is not None else ""
+    reasons = [f"; {each.name} is {each.status}" + (f" ({each.reason})" if each.reason else "") for each in asked]
+    raise ClipbenchError(
+        f"run {run.folder} has no {' or '.join(plot.tasks)}{told} to draw {name} from{''.join(reasons[:2])}: "
+        f"clipbench run --tasks {plot.tasks[0]}"
+    )
+
+
+def _figure(found: Sequence[tuple[Model, Evidence]], plot: Plot, options: PlotOptions) -> Figure:
+    """Return one figure with all panels of what can be drawn, of all runs together.
+
+    Raises:
+        Lacking: a run has nothing of it.
+    """
+    projected = partial(figures.gap, projection=options.projection or FIRST, seed=options.seed)
+    made = [drawn(projected if draw is figures.gap else draw, found) for draw in plot.draws]
+    for model, evidence in found:
+        reasons = [each.lacking[model] for each in made if model in each.lacking]
+        if len(reasons) == len(made):
+            raise _nothing(evidence.run, reasons[0]) from reasons[0]
+    kept = [_saying(each.figure, each.lacking) for each in made if each.figure is not None]
+    return kept[0] if len(kept) == 1 else _joined(kept)
+
+
+def _nothing(run: Run, reason: Lacking) -> Lacking:
+    """Return the error of a run of which nothing can be drawn; that of a damaged file names the run already."""
+    if isinstance(reason, Damaged):
+        return reason
+    hint = "; run again with --keep-arrays to have all arrays" if isinstance(reason, LackingArray) else ""
+    return Lacking(f"{run.folder}: {reason}{hint}")
+
+
+def _saying(figure: Figure, lacking: Mapping[Model, Lacking]) -> Figure:
+    """Return a figure of several models which says of which it is not, and why."""
+    said = [f"Not drawn for {model.label}: {reason}." for model, reason in lacking.items()]
+    return replace(figure, reading=" ".join([figure.reading, *said]))
+
+
+def _joined(made: Sequence[Figure]) -> Figure:
+    """Return several figures as panels of one.
+
+    Where one has panels beside each other, those that are alone have the whole width; else, of more than two, the first.
+    """
+    panels, n_columns = [panel for each in made for panel in each.panels], max(each.n_columns for each in made)
+    alone = [len(each.panels) == 1 for each in made for _ in each.panels]
+    if n_columns == 1 and len(panels) > 2:
+        alone, n_columns = [k == 0 for k in range(len(panels))], 2
+    elif n_columns == 1:
+        alone = [False] * len(panels)
+    return Figure(
+        title=" ".join(each.title for each in made),
+        panels=[
+            replace(panel, is_broad=panel.is_broad or is_alone) for panel, is_alone in zip(panels, alone, strict=True)
+        ],
+        reading=" ".join(dict.fromkeys(each.reading for each in made)),
+        detail=" ".join(each.detail for each in made if each.detail),
+        n_columns=n_columns,
+        is_grid=any(each.is_grid for each in made),
+        keys=[key for each in made for key in each.keys],
+    )
+
+
+def _source(evidence: Evidence, label: str) -> str:
+    """Return model, data and seed of a run, for a caption."""
+    run, dataset = evidence.run.result, evidence.evaluation.dataset
+    revision = f", revision {dataset.revision}" if dataset.revision else ""
+    split = f", split {dataset.split}" if dataset.split else ""
+    return (
+        f"{_model(evidence.run, label)}; data {dataset.id}{revision}{split}, "
+        f"{fmt.counted(dataset.n_samples, 'image')}; seed {run.seed}; task {evidence.evaluation.task} "
+        f"{evidence.evaluation.task_version}, clipbench {run.clipbench_version}."
+    )
+
+
+def _model(run: Run, label: str) -> str:
+    return f"Model {label} (fingerprint {str(run.result.model.get('fingerprint'))[:12]})"
+
+
+def _track(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
+    """Draw the runs of checkpoints as one history, or each training that has a log as a panel of its own."""
+    are_runs = len(paths) > 1 and all((path / "result.json").is_file() for path in paths)
+    histories = [read_history(*paths)] if are_runs else [read_history(path) for path in paths]
+    histories = [_of_data(each, options.data) for each in histories]
+    drawn = [figures.track(each) for each in histories]
+    names = [each.label for each in histories]
+    sources = [f"Training {each.label}, steps {each.steps[0]:g} to {each.steps[-1]:g}." for each in histories]
+    return _Drawn(
+        figure=together(drawn, _models(names)) if len(drawn) > 1 else drawn[0],
+        sources=[*sources, *(_all_sources([read_run(path) for path in paths]) if are_runs else ())],
+    )
+
+
+def _of_data(history: History, data: str | None) -> History:
+    """Return what a history of runs holds of one data set; a log, which names none, as it is."""
+    found = dict.fromkeys(
+        name.partition("/")[0].partition("@")[2] for name in history.values if "@" in name.partition("/")[0]
+    )
+    gaps = [each for each in found if f"modality-gap@{each}/gap" in history.values]
+    if data is None and len(gaps) > 1:
+        raise UsageError(f"{history.label} has modality-gap on {', '.join(gaps)}: choose with --data")
+    if data is None:
+        return history
+    if data not in found:
+        held = ", ".join(found) or "a log, which names no data"
+        raise UsageError(f"--data {data}: {history.label} has no such data, but {held}")
+    kept = {name: values for name, values in history.values.items() if f"@{data}/" in name}
+    return replace(history, values=kept)
+
+
+def _scorecard(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
+    runs = _held_to([read_run(path) for path in paths], options.data)
+    return _Drawn(figure=figures.scorecard(group(runs), brief(labels(runs))), sources=_all_sources(runs))
+
+
+def _compare(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
+    if len(paths) != 2:
+        raise UsageError(f"compare draws the difference of two runs: got {len(paths)}")
+    runs = _held_to([read_run(path) for path in paths], options.data)
+    first, second = brief(labels(runs))
+    return _Drawn(figure=figures.compare(differences(*runs), (first, second)), sources=_all_sources(runs))
+
+
+def _held_to(runs: Sequence[Run], data: str | None) -> list[Run]:
+    """Return runs with their evaluations on one data set only, where one was named.
+
+    Raises:
+        UsageError: a run has none on it.
+    """
+    if data is None:
+        return list(runs)
+    kept = []
+    for run in runs:
+        found = [each for each in run.result.evaluations if each.dataset.id == data]
+        if not found:
+            held = ", ".join(dict.fromkeys(each.dataset.id for each in run.result.evaluations)) or "nothing"
+            raise UsageError(f"--data {data}: run {run.folder} has no such data, but {held}")
+        kept.append(replace(run, result=replace(run.result, evaluations=found)))
+    return kept
+
+
+def _all_sources(runs: Sequence[Run]) -> list[str]:
+    found = []
+    for label, run in zip(labels(runs), runs, strict=True):
+        names = [
+            f"{each.name} ({fmt.counted(each.dataset.n_samples, 'image')})"
+            for each in run.result.evaluations
+            if each.status == "ok"
+        ]
+        found.append(
+            f"{_model(run, label)}: {', '.join(names)}; seed {run.result.seed}, "
+            f"clipbench {run.result.clipbench_version}."
+        )
+    return found
+
+
+def _caption(drawn: _Drawn, plot: Plot) -> str:
+    """Return a draft of a caption: what is shown, how to read it, the definition, and where it comes from."""
+    figure = drawn.figure
+    parts = [figure.title, figure.reading, plot.definition]
+    return "\n\n".join([" ".join(part for part in parts if part), *drawn.sources]) + "\n"
+
+
+_GAP = "The modality gap is the distance of the mean image vector from the mean text vector (Liang et al., 2022)."
+
+PLOTS: Mapping[str, Plot] = {
+    "gap": Plot(
+        summary="images and texts as points of a plane, pairs joined by lines",
+        definition=_GAP,
+        tasks=("modality-gap",),
+        draws=(figures.gap,),
+    ),
+    "cones": Plot(
+        summary="distributions of cosines within and across the modalities",
+        definition="A cone is the mean cosine of different vectors of one modality (Ethayarajh, 2019; Liang et al., 2022).",
+        tasks=("modality-gap",),
+        draws=(figures.cones,),
+    ),
+    "spectrum": Plot(
+        summary="how few dimensions carry the gap, and what is left without them",
+        definition=_GAP,
+        tasks=("modality-gap",),
+        draws=(figures.spectrum,),
+    ),
+    "shift": Plot(
+        summary="gap, loss, recall and accuracy as the modalities are moved along the gap",
+        definition=_GAP,
+        tasks=("modality-gap",),
+        draws=(figures.shift,),
+    ),
+    "corrections": Plot(
+        summary="gap, loss, recall and accuracy under corrections made afterwards",
+        definition="Centring: I0T and GR-CLIP; standardising: centring, and dividing by the deviation of each dimension; centring with the length kept: the collapse of C3.",
+        tasks=("modality-gap",),
+        draws=(figures.corrections,),
+    ),
+    "similarity-calibration": Plot(
+        summary="whether a cosine means the same within a modality and across the two",
+        tasks=("modality-gap",),
+        draws=(figures.similarity_calibration,),
+    ),
+    "track": Plot(summary="gap, cones and recall through a training", definition=_GAP, of_runs=_track),
+    "similarity-matrix": Plot(
+        summary="the batch matrix of a few pairs, and its softmax by row and by column",
+        tasks=("retrieval",),
+        draws=(figures.similarity,),
+    ),
+    "typographic": Plot(
+        summary="what a written word does to what the model sees",
+        definition="An attack succeeds when the class of the written word comes first.",
+        tasks=("text-in-image",),
+        draws=(figures.hijacking, *map(figures.response, figures.SETTINGS)),
+    ),
+    "long-caption": Plot(
+        summary="recall by the tokens that are kept, and facts told by where they stand",
+        tasks=("long-caption",),
+        draws=(figures.tokens_kept, figures.positions),
+    ),
+    "composition": Plot(
+        summary="true and false captions told apart, and how near a caption is to its twin",
+        tasks=("composition",),
+        draws=(figures.composition, figures.twins),
+    ),
+    "scorecard": Plot(summary="all metrics that are fractions, with interval and chance", of_runs=_scorecard),
+    "compare": Plot(summary="the differences of two runs, paired by sample", of_runs=_compare),
+}
+"""The kinds of figures, by the name that ``clipbench plot`` takes."""
+
+
+def plots() -> dict[str, str]:
+    """Return the names of the plots, with what each shows."""
+    return {name: plot.summary for name, plot in PLOTS.items()}

@@ -1,0 +1,5 @@
+"""Does a true caption beat a false one made of the same words?"""
+
+from clipbench_tasks.composition.task import Composition
+
+__all__ = ["Composition"]

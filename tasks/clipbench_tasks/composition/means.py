@@ -1,0 +1,177 @@
+"""Means over subsets and over groups: SugarCrepe's categories, ARO's macro accuracy, and the plain mean beside them.
+
+A mean of means is a smooth function of means: each sample's influence on it is its distance from the mean of its
+part, over the part's share of the samples and the number of parts. That gives the interval (delta method). As parts
+may be small, a relation of ARO among a few hundred samples, the distances within a part of n are times sqrt(n / (n - 1)).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+
+from clipbench.data.items import Contrast
+from clipbench.stats.measures import Fixed, Mean, Measure, Smooth
+
+SUGARCREPE = ("replace_obj", "replace_att", "replace_rel", "swap_obj", "swap_att", "add_obj", "add_att")
+"""Its subsets; the part before the underscore is the category. SugarCrepe++ has the first five."""
+FEWEST_CASES = 25
+"""Cases that a pair of attributes needs to enter ARO's mean."""
+
+
+class Means(NamedTuple):
+    """Measures over several subsets or groups, with the columns that they are made from."""
+
+    columns: dict[str, np.ndarray]
+    overall: dict[str, Measure]
+    of_groups: dict[str, Measure]
+    notes: tuple[str, ...]
+
+
+def means(contrasts: Sequence[Contrast], scores: Mapping[str, np.ndarray], chances: Mapping[str, np.ndarray]) -> Means:
+    """Return ``macro/...`` over subsets, ``micro/...`` over samples, category means and means over groups.
+
+    With a single subset there is nothing to average over but its groups.
+
+    Args:
+        scores: columns by name, NaN where undefined.
+        chances: what a constant model scores on each sample.
+    """
+    subset = np.array([each.subset for each in contrasts], object)
+    found = Means({}, {}, {}, ())
+    subsets = list(dict.fromkeys(subset.tolist()))
+    for name, column in scores.items():
+        if len(subsets) > 1:
+            _add_overall(found, name, column, chances[name], subset)
+        for each in subsets:
+            _add_groups(found, name, column, chances[name], contrasts, subset=each)
+    return found._replace(overall=_by_title(found.overall), notes=_notes(subsets, found.of_groups))
+
+
+def _by_title(measures: Mapping[str, Measure]) -> dict[str, Measure]:
+    """Return the measures with those of one mean beside each other."""
+    titles = list(dict.fromkeys(name.partition("/")[0] for name in measures))
+    return {name: measures[name] for title in titles for name in measures if name.startswith(f"{title}/")}
+
+
+def _add_overall(found: Means, name: str, column: np.ndarray, chance: np.ndarray, subset: np.ndarray) -> None:
+    defined = ~np.isnan(column)
+    present = list(dict.fromkeys(subset[defined].tolist()))
+    found.columns[f"micro/{name}"] = column
+    parts = {"macro": present, **_categories(present)}
+    for title, members in parts.items():
+        kept = np.where(np.isin(subset, members), column, np.nan)
+        _add(found.columns, found.overall, f"{title}/{name}", kept, chance, parts=subset)
+    found.overall[f"micro/{name}"] = Mean(column=f"micro/{name}", chance=float(chance[defined].mean()))
+
+
+def _categories(subsets: Sequence[str]) -> dict[str, list[str]]:
+    """Return SugarCrepe's categories of which two subsets or more are there."""
+    if not set(subsets) <= set(SUGARCREPE):
+        return {}
+    by_category: dict[str, list[str]] = {}
+    for subset in subsets:
+        by_category.setdefault(subset.partition("_")[0], []).append(subset)
+    return {category: members for category, members in by_category.items() if len(members) > 1}
+
+
+def _add_groups(
+    found: Means,
+    name: str,
+    column: np.ndarray,
+    chance: np.ndarray,
+    contrasts: Sequence[Contrast],
+    *,
+    subset: str,
+) -> None:
+    group = np.array([each.group or "" if each.subset == subset else "" for each in contrasts], object)
+    is_asked = (group != "") & ~np.isnan(column)
+    if not is_asked.any():
+        return
+    title = f"{subset}/macro_{name}" if subset else f"macro_{name}"
+    kept = is_asked & _kept(subset, group)
+    if not kept.any():
+        found.of_groups[title] = Fixed(value=None, reason=_NO_GROUP.get(subset, "no group"), higher_is_better=True)
+        return
+    _add(found.columns, found.of_groups, title, np.where(kept, column, np.nan), chance, parts=group)
+
+
+def _add(
+    columns: dict[str, np.ndarray],
+    measures: dict[str, Measure],
+    title: str,
+    column: Float64[np.ndarray, " n"],
+    chance: Float64[np.ndarray, " n"],
+    *,
+    parts: Shaped[np.ndarray, " n"],
+) -> None:
+    """Add the mean over parts of their means, with the influence of each sample on it."""
+    defined = np.flatnonzero(~np.isnan(column))
+    _, code = np.unique(parts[defined].astype(str), return_inverse=True)
+    counts = np.bincount(code)
+    mean = np.bincount(code, column[defined]) / counts
+    value = float(mean.mean())
+    # A sample that is alone in its part lies at no distance from itself: the distance from the whole stands in.
+    distance = column[defined] - np.where(counts == 1, value, mean)[code]
+    unbiased = np.sqrt(counts / np.maximum(counts - 1, 1))
+    influence = np.full(len(column), np.nan)
+    influence[defined] = distance * (unbiased * len(defined) / (len(counts) * counts))[code]
+    columns[f"{title}_influence"] = influence
+    measures[title] = Smooth(
+        value=value,
+        influence=f"{title}_influence",
+        unit="fraction",
+        chance=float((np.bincount(code, chance[defined]) / counts).mean()),
+        higher_is_better=True,
+    )
+
+
+@cache
+def symmetric_relations() -> frozenset[str]:
+    """Return the relations of ARO that hold both ways, or nearly, so that its notebook leaves them out of the mean."""
+    text = files("clipbench_tasks").joinpath("aro_symmetric_relations.txt").read_text(encoding="utf-8")
+    return frozenset(text.splitlines())
+
+
+def _kept(subset: str, group: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
+    """Return which samples belong to a group that enters the mean."""
+    is_member = group != ""
+    return is_member & _RULES[subset](group) if subset in _RULES else is_member
+
+
+def _is_asymmetric(group: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
+    return ~np.isin(group, list(symmetric_relations()))
+
+
+def _has_enough(group: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
+    _, code, counts = np.unique(group.astype(str), return_inverse=True, return_counts=True)
+    return counts[code] >= FEWEST_CASES
+
+
+_RULES: Mapping[str, Callable[[Shaped[np.ndarray, " n"]], Shaped[np.ndarray, " n"]]] = {
+    "vg_relation": _is_asymmetric,
+    "vg_attribution": _has_enough,
+}
+"""Which groups enter the published mean; in other data, all do."""
+_NO_GROUP = {
+    "vg_relation": "every relation of the sample is one that ARO leaves out",
+    "vg_attribution": f"no pair of attributes has {FEWEST_CASES} cases, as ARO's mean asks",
+}
+
+
+def _notes(subsets: Sequence[str], of_groups: Mapping[str, Measure]) -> tuple[str, ...]:
+    notes = [
+        f"{subset}: the macro accuracy is the mean over {rule}, as published; text_acc is over all samples"
+        for subset, rule in (
+            ("vg_relation", f"relations, without {len(symmetric_relations())} that hold both ways"),
+            ("vg_attribution", f"pairs of attributes with {FEWEST_CASES} cases or more"),
+        )
+        if f"{subset}/macro_text_acc" in of_groups
+    ]
+    missing = [each for each in SUGARCREPE if each not in subsets]
+    if len(subsets) > 1 and set(subsets) < set(SUGARCREPE) and set(missing) - {"add_obj", "add_att"}:
+        notes.append(f"means are over the subsets that are there, without {', '.join(missing)}")
+    return tuple(notes)

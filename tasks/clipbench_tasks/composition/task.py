@@ -1,0 +1,223 @@
+"""Composition: does the model know which words belong together, or only which words there are?
+
+Each item is a few pictures and captions that differ in how the parts are put together (SugarCrepe, ARO, Winoground,
+ColorSwap, BiVLC, VALSE, NLVR, scenes). Whatever is true must score above whatever is false: ``text_acc`` for each
+picture's captions, ``image_acc`` for each caption's pictures, ``group_acc`` for both (``clipbench.metrics.choice``). A
+tie gets the credit that a coin would; ``..._strict``, among the controls, counts it as a failure.
+
+- With several pictures of one caption (NLVR), ``image_acc`` asks that all true ones come above all false ones, and
+  ``image_pair_acc`` is the share of pairs, a true and a false picture, in the right order.
+- With two true captions and a false one (SugarCrepe++), ``text_acc`` is its image-to-text accuracy, ``text_only_acc``
+  its text-only one.
+- Data with captions and no contrasts get ARO's order test: each caption among four shuffles of itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from clipbench.data.contrasts import order_contrasts
+from clipbench.data.dataset import Dataset
+from clipbench.data.items import Contrast
+from clipbench.errors import MissingPart
+from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.metrics import Choices, truth_groups
+from clipbench.stats.measures import Mean, Measure
+from clipbench_tasks.composition import rows as of_rows
+from clipbench_tasks.composition.means import means
+
+SCORES = ("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc")
+"""What is kept apart by subset, and averaged over subsets."""
+PAIRS = ("text_pair_acc", "image_pair_acc")
+"""Said only where one picture, or caption, has more than one pair."""
+Columns = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Accuracy by subset, how alike a caption and its twin are, and what blind rules score."""
+
+    name: ClassVar[str] = "composition"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "a true caption against a false one of the same words, and pictures likewise, by subset"
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return a row for each contrast. Needs contrasts, or captions to be put into other orders."""
+        contrasts, notes = _contrasts(dataset)
+        shuffles = of_rows.shuffles_of(contrasts, rng)
+        texts = [caption for each in contrasts for caption in each.captions]
+        vectors = of_rows.vectors_of(dataset, [*texts, *shuffles.others], embedder)
+        found, nearest = of_rows.decided(contrasts, vectors)
+        shuffled_cosine, word_order_acc = of_rows.word_order(shuffles, vectors, len(contrasts))
+        scores = _scores(found, of_rows.text_only(contrasts, vectors))
+        likeness = {
+            "twin_cosine": of_rows.twin_cosine(contrasts, vectors),
+            "shuffled_cosine": shuffled_cosine,
+            "other_cosine": of_rows.other_cosine(contrasts, vectors, rng),
+            "word_order_acc": word_order_acc,
+        }
+        table = _Table(contrasts, scores, _scores(of_rows.chances(contrasts), of_rows.text_only(contrasts, None)))
+        averaged = means(contrasts, table.scores, table.chances)
+        if len(shuffles.rows) == of_rows.MOST_SHUFFLED < len(contrasts):
+            notes = (*notes, f"word order: a seeded sample of {of_rows.MOST_SHUFFLED:,} captions")
+        return Evaluation(
+            samples={
+                **_identity(dataset, contrasts, nearest),
+                "margin": np.fmin(found.text_margin, found.image_margin),
+                "text_margin": found.text_margin,
+                "image_margin": found.image_margin,
+                **_cosines(nearest),
+                **table.columns(),
+                **{name: column for name, column in likeness.items() if not np.isnan(column).all()},
+                **table.columns_of("twin_cosine", likeness["twin_cosine"]),
+                **averaged.columns,
+                **table.control_columns(),
+            },
+            measures={**averaged.overall, **table.measures(), **averaged.of_groups, **_likeness(table, likeness)},
+            controls=table.controls(),
+            notes=(*notes, *averaged.notes),
+        )
+
+
+def _contrasts(dataset: Dataset) -> tuple[Sequence[Contrast], tuple[str, ...]]:
+    if dataset.contrasts:
+        return dataset.contrasts, ()
+    if dataset.captions is None or dataset.caption_image is None:
+        raise MissingPart(dataset.id, "contrasts")
+    ids = dataset.caption_ids or [str(row) for row in range(len(dataset.captions))]
+    found = order_contrasts(dataset.captions, dataset.caption_image, ids)
+    if not found:
+        raise MissingPart(dataset.id, "captions whose words have another order")
+    note = "the data have captions and no contrasts: each caption is asked for among shuffles of itself, as ARO does;"
+    note += " these are drawn from the caption alone, with a list of function words in place of a tagger, so that"
+    return found, (f"{note} numbers are near to ARO's published ones, not comparable with them",)
+
+
+def _scores(found: Choices, text_only: np.ndarray) -> dict[str, np.ndarray]:
+    columns = (found.text, found.image, found.group, found.text_pairs, found.image_pairs, text_only)
+    return dict(zip(SCORES, columns, strict=True))
+
+
+def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: of_rows.Nearest) -> dict[str, np.ndarray]:
+    """Return the columns that say what each sample is; those that share their first picture are a cluster."""
+    return {
+        "sample_id": np.array([each.id for each in contrasts], object),
+        "cluster": np.array([dataset.image_ids[min(each.images)] for each in contrasts], object),
+        "subset": np.array([each.subset for each in contrasts], object),
+        "image": nearest.image,
+        "caption": np.array(nearest.caption, object),
+        "preferred": np.array(nearest.preferred, object),
+        **_asked_captions(nearest),
+    }
+
+
+def _asked_captions(nearest: of_rows.Nearest) -> dict[str, np.ndarray]:
+    """Return, where captions choose among pictures, the nearest to failing with the right picture and the false one."""
+    if not any(nearest.asked_caption):
+        return {}
+    return {
+        "asked_caption": np.array(nearest.asked_caption, object),
+        "right_image": nearest.right_image,
+        "preferred_image": nearest.preferred_image,
+    }
+
+
+def _cosines(nearest: of_rows.Nearest) -> dict[str, np.ndarray]:
+    """Return the cosines that the margins are differences of, for each side on which something is asked."""
+    right, chosen = nearest.cosines.T
+    found = {"right_cosine": right, "chosen_cosine": chosen}
+    if any(nearest.asked_caption):
+        right, chosen = nearest.image_cosines.T
+        found |= {"right_image_cosine": right, "preferred_image_cosine": chosen}
+    return found
+
+
+class _Table:
+    """Columns by subset, named as their metrics are, with NaN for the samples of other subsets."""
+
+    def __init__(self, contrasts: Sequence[Contrast], scores: Columns, chances: Columns) -> None:
+        self.subset = np.array([each.subset for each in contrasts], object)
+        self.subsets = list(dict.fromkeys(self.subset.tolist()))
+        kept = [name for name in SCORES if not np.isnan(scores[name]).all()]
+        kept = [name for name in kept if name not in PAIRS or _has_more_pairs(contrasts, name)]
+        self.scores = {name: scores[name] for name in kept}
+        self.chances = {name: chances[name] for name in kept}
+        self._blind = {
+            "shorter_caption": of_rows.shorter_caption(contrasts),
+            "same_words": of_rows.same_words(contrasts),
+        }
+
+    def columns_of(self, name: str, column: np.ndarray) -> dict[str, np.ndarray]:
+        """Return a column for each subset in which it is defined."""
+        found = {_named(subset, name): np.where(self.subset == subset, column, np.nan) for subset in self.subsets}
+        return {key: values for key, values in found.items() if not np.isnan(values).all()}
+
+    def columns(self) -> dict[str, np.ndarray]:
+        return {
+            key: part for name, column in self.scores.items() for key, part in self.columns_of(name, column).items()
+        }
+
+    def measures(self) -> dict[str, Measure]:
+        """Return the accuracies, subset after subset."""
+        found: dict[str, Measure] = {}
+        for subset in self.subsets:
+            for name, column in self.scores.items():
+                defined = (self.subset == subset) & ~np.isnan(column)
+                if defined.any():
+                    chance = float(self.chances[name][defined].mean())
+                    found[_named(subset, name)] = Mean(column=_named(subset, name), chance=chance)
+        return found
+
+    def control_columns(self) -> dict[str, np.ndarray]:
+        columns = {"tied": self._tied()}
+        for name, column in (self._blind | self._strict()).items():
+            columns |= self.columns_of(name, column)
+        return columns
+
+    def controls(self) -> dict[str, Measure]:
+        """Return blind rules, accuracies in which a tie fails, and how often there are ties."""
+        found: dict[str, Measure] = {"tie_rate": Mean(column="tied", higher_is_better=None)}
+        columns = self.control_columns()
+        for subset in self.subsets:
+            for name in (*self._blind, *self._strict()):
+                key = _named(subset, name)
+                if key in columns:
+                    found[key] = Mean(column=key, higher_is_better=True if name.endswith("_strict") else None)
+        return found
+
+    def _strict(self) -> dict[str, np.ndarray]:
+        main = [name for name in self.scores if name not in PAIRS]
+        return {
+            f"{name}_strict": np.where(np.isnan(self.scores[name]), np.nan, self.scores[name] == 1) for name in main
+        }
+
+    def _tied(self) -> np.ndarray:
+        """Return whether a coin decides anything of each sample."""
+        main = [column for name, column in self.scores.items() if name not in PAIRS]
+        return np.any([(column > 0) & (column < 1) for column in main], axis=0).astype(np.float64)
+
+
+def _likeness(table: _Table, likeness: Columns) -> dict[str, Measure]:
+    """Return how alike captions and their twins, their shuffled selves and others are, on the whole and by subset."""
+    found: dict[str, Measure] = {}
+    if not np.isnan(likeness["word_order_acc"]).all():
+        found["word_order_acc"] = Mean(column="word_order_acc", chance=0.5)
+    cosines = [
+        name for name in ("twin_cosine", "shuffled_cosine", "other_cosine") if not np.isnan(likeness[name]).all()
+    ]
+    by_subset = table.columns_of("twin_cosine", likeness["twin_cosine"]) if len(table.subsets) > 1 else {}
+    found |= {name: Mean(column=name, unit="cosine", higher_is_better=None) for name in (*cosines, *by_subset)}
+    return found
+
+
+def _has_more_pairs(contrasts: Sequence[Contrast], name: str) -> bool:
+    """Return whether any picture (or caption) has more than one pair of a true and a false caption (or picture)."""
+    axis = 1 if name == "text_pair_acc" else 0
+    truths = (contrasts[rows[0]].truth for rows in truth_groups([each.truth for each in contrasts]))
+    return any((truth.sum(axis=axis) * (~truth).sum(axis=axis)).max() > 1 for truth in truths)
+
+
+def _named(subset: str, name: str) -> str:
+    return f"{subset}/{name}" if subset else name

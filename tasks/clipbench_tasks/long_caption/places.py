@@ -1,0 +1,168 @@
+"""The position probe: one fact, stated early, in the middle, late or beyond the window of the text tower.
+
+Each item is a contrast of captions that agree but for one statement, and its subset names the place of that. How far in
+the statement stands is measured in the model's own tokens: the place of the first token in which the captions differ,
+counted from 1. From the last place of the window on, which the end of the text takes, the model cannot read it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from clipbench.data import Contrast, Dataset
+from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.metrics import chance_choices, choices, contrast_scores, truth_groups
+from clipbench.metrics.similarity import unit
+from clipbench.results.record import Curve
+from clipbench.stats.measures import Fixed, Mean, Measure
+from clipbench_tasks.long_caption.prefixes import Count, shared_beginning
+from clipbench_tasks.tables import bounded_curve
+
+DIRECTION = "position"
+"""In the samples: what tells the items of the probe from the queries of retrieval."""
+
+
+def probe(
+    dataset: Dataset, embedder: Embedder, rng: np.random.Generator, *, count: Count | None, reason: str = ""
+) -> Evaluation:
+    """Return a row an item, and accuracy by place, for all contrasts in which a picture chooses among captions.
+
+    Captions that agree as far as the model reads are one text to it: they share a vector, so that the rounding of a
+    batch cannot decide between them. They tie.
+
+    Args:
+        count: the model's tokeniser; None where it cannot be asked, and then ``reason`` says why.
+    """
+    items = [each for each in dataset.contrasts or () if len(each.captions) > 1]
+    if not items:
+        return Evaluation(samples={}, measures={})
+    samples = _samples(dataset, items)
+    if count is not None:
+        samples["fact_token"] = count([shared_beginning(each.captions) for each in items]).astype(np.float64)
+    context = embedder.info.context_length
+    is_unread = np.zeros(len(items), bool)
+    if count is not None and context is not None:
+        is_unread = samples["fact_token"] >= context
+        samples["beyond_window"] = is_unread.astype(np.float64)
+    samples |= _credits(dataset, items, embedder, is_unread)
+    places = list(dict.fromkeys(each.subset for each in items))
+    samples |= _by_place(samples, places)
+    missing = reason or "the model does not say how many tokens it takes"
+    return Evaluation(
+        samples=samples,
+        measures={f"{place}/text_acc": _accuracy(samples, place) for place in places},
+        controls=_controls(samples, places, missing),
+        curves=_curves(samples, places, rng) if count is not None else {},
+    )
+
+
+def _samples(dataset: Dataset, items: Sequence[Contrast]) -> dict[str, np.ndarray]:
+    images = np.array([each.images[0] for each in items], np.int64)
+    return {
+        "sample_id": np.array([f"{DIRECTION}:{each.id}" for each in items], object),
+        "direction": np.full(len(items), DIRECTION, object),
+        "cluster": np.array(dataset.image_ids, object)[images],
+        "image": images,
+        "place": np.array([each.subset for each in items], object),
+    }
+
+
+def _credits(
+    dataset: Dataset, items: Sequence[Contrast], embedder: Embedder, is_unread: Bool[np.ndarray, " n_items"]
+) -> dict[str, np.ndarray]:
+    """Return how each item was decided, and how the rule "the shorter caption is the true one" would have decided.
+
+    ``caption`` is the true caption with the lowest score, ``chosen_caption`` the false one with the highest.
+    """
+    shown = sorted({row for each in items for row in each.images})
+    said = list(dict.fromkeys(caption for each in items for caption in each.captions))
+    images = unit(embedder.images([dataset.images[row] for row in shown]))
+    texts = unit(embedder.texts(said))
+    image_row = {row: number for number, row in enumerate(shown)}
+    text_row = {text: number for number, text in enumerate(said)}
+    columns = ("text_acc", "margin", "shorter_caption", "chance", "right_cosine", "chosen_cosine")
+    out = {name: np.full(len(items), np.nan) for name in columns}
+    out |= {name: np.full(len(items), "", object) for name in ("caption", "chosen_caption")}
+    for rows in truth_groups([each.truth for each in items]):
+        group, truth = [items[row] for row in rows], items[rows[0]].truth
+        captions = np.array([[text_row[text] for text in each.captions] for each in group])
+        captions[is_unread[rows]] = captions[is_unread[rows], :1]
+        pictures = np.array([[image_row[row] for row in each.images] for each in group])
+        scores = contrast_scores(images, texts, pictures, captions)
+        found = choices(scores, truth)
+        shortness = -np.array([[len(text) for text in each.captions] for each in group], np.float32)
+        by_length = choices(np.repeat(shortness[:, None, :], len(truth), axis=1), truth)
+        out["text_acc"][rows], out["margin"][rows] = found.text, found.text_margin
+        out["shorter_caption"][rows], out["chance"][rows] = by_length.text, chance_choices(truth).text
+        for name, values in _compared(group, scores, truth).items():
+            out[name][rows] = values
+    return {**out, f"{DIRECTION}_margin": out["margin"]}
+
+
+def _compared(
+    items: Sequence[Contrast],
+    scores: Float32[np.ndarray, "n_items images captions"],
+    truth: Bool[np.ndarray, "images captions"],
+) -> dict[str, np.ndarray]:
+    """Return the two captions of the first picture that decide items of one shape, with their cosines."""
+    if truth[0].all() or not truth[0].any():
+        return {}
+    low, high = np.where(truth[0], scores[:, 0], np.inf), np.where(truth[0], -np.inf, scores[:, 0])
+    true, false = low.argmin(axis=1), high.argmax(axis=1)
+    return {
+        "caption": np.array([each.captions[row] for each, row in zip(items, true, strict=True)], object),
+        "chosen_caption": np.array([each.captions[row] for each, row in zip(items, false, strict=True)], object),
+        "right_cosine": low.min(axis=1),
+        "chosen_cosine": high.max(axis=1),
+    }
+
+
+def _by_place(samples: Mapping[str, np.ndarray], places: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the columns that are averaged by place: NaN for the items of the others."""
+    tied = np.where(np.isnan(samples["margin"]), np.nan, samples["margin"] == 0)
+    columns = {"text_acc": samples["text_acc"], "tied": tied}
+    if "beyond_window" in samples:
+        columns["beyond_window"] = samples["beyond_window"]
+    return {
+        f"{place}/{name}": np.where(samples["place"] == place, values, np.nan)
+        for place in places
+        for name, values in columns.items()
+    }
+
+
+def _accuracy(samples: Mapping[str, np.ndarray], place: str) -> Mean:
+    return Mean(column=f"{place}/text_acc", chance=_chance(samples["chance"][samples["place"] == place]))
+
+
+def _chance(each: Float64[np.ndarray, " n_items"]) -> float | None:
+    """Return the mean of what a constant model scores on some items; None where none of them asks anything."""
+    return None if np.isnan(each).all() else float(np.nanmean(each))
+
+
+def _controls(samples: Mapping[str, np.ndarray], places: Sequence[str], missing: str) -> dict[str, Measure]:
+    found: dict[str, Measure] = {
+        "shorter_caption": Mean(column="shorter_caption", chance=_chance(samples["chance"]), higher_is_better=None)
+    }
+    for place in places:
+        found[f"{place}/tie_rate"] = Mean(column=f"{place}/tied", higher_is_better=None)
+        found[f"{place}/beyond_window"] = (
+            Mean(column=f"{place}/beyond_window", higher_is_better=None)
+            if f"{place}/beyond_window" in samples
+            else Fixed(value=None, reason=missing)
+        )
+    return found
+
+
+def _curves(samples: Mapping[str, np.ndarray], places: Sequence[str], rng: np.random.Generator) -> dict[str, Curve]:
+    """Return accuracy against the place of the deciding token, the median of each kind of place."""
+    at = [float(np.median(samples["fact_token"][samples["place"] == place])) for place in places]
+    order: Int64[np.ndarray, " n_places"] = np.argsort(at, kind="stable")
+    metrics = [Mean(column=f"{places[row]}/text_acc").metric(samples, rng) for row in order]
+    found = zip(order, metrics, strict=True)
+    points = [(at[row], each.value, (each.low, each.high)) for row, each in found if each.value is not None]
+    if not points:
+        return {}
+    x, y, bounds = zip(*points, strict=True)
+    labels = {"x_label": "place of the deciding token", "y_label": "true caption chosen"}
+    return {"text_acc_by_position": bounded_curve(x, y, bounds, **labels)}

@@ -1,0 +1,86 @@
+"""Long captions: does the model find their pictures, and how much of such a caption does it use?
+
+Retrieval on the captions as they are, cut by the model where it must be; recall@1 against the tokens kept, and the
+effective length (`long_caption_tokens`); the captions that are longer than the window; and the same fact stated early, in
+the middle, late or beyond the window (`long_caption_places`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Int64
+
+from clipbench.data import Dataset
+from clipbench.errors import NoTokenCounts, UsageError
+from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench_tasks.long_caption.places import probe
+from clipbench_tasks.long_caption.prefixes import Prefixes
+from clipbench_tasks.long_caption.tokens import tokens_kept, undefined
+from clipbench_tasks.retrieval import Retrieval
+from clipbench_tasks.tables import stacked
+
+
+@dataclass(frozen=True)
+class LongCaption:
+    """Retrieval with long captions, with ever more of them kept, and a fact at places ever further in."""
+
+    name: ClassVar[str] = "long-caption"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "recall on long captions against the tokens kept, effective length, position of a fact"
+
+    ks: tuple[int, ...] = (1, 5, 10)
+    tokens: tuple[int, ...] = (5, 10, 15, 20, 30, 40, 60, 77, 100, 125, 150, 200, 248, 350, 512)
+    """Numbers of tokens to keep, as far as the model's context and the longest caption go."""
+    share: float = 0.95
+    """Of the recall of the whole captions, which the effective length reaches."""
+
+    def __post_init__(self) -> None:
+        if not self.tokens or min(self.tokens) < 1:
+            raise UsageError(f"task long-caption: tokens = {list(self.tokens)}, expected numbers from 1 up")
+        if not 0 < self.share < 1:
+            raise UsageError(f"task long-caption: share = {self.share}, expected a fraction between 0 and 1")
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return a row a query and a row an item of the position probe. Needs captions.
+
+        Pictures that only the probe asks about are no part of the gallery.
+        """
+        dataset.require("captions", "caption_image")
+        assert dataset.caption_image is not None
+        captioned = np.unique(dataset.caption_image)
+        gallery = replace(dataset.take(captioned), labels=None)
+        whole = Retrieval(ks=self.ks).evaluate(gallery, embedder, rng)
+        try:
+            prefixes = Prefixes(list(gallery.captions or ()), embedder.count_tokens)
+            kept = tokens_kept(gallery, embedder, rng, prefixes=prefixes, tokens=self.tokens, share=self.share)
+            probed = probe(dataset, embedder, rng, count=embedder.count_tokens)
+        except NoTokenCounts as error:
+            kept, probed = undefined(str(error)), probe(dataset, embedder, rng, count=None, reason=str(error))
+        queries = {**whole.samples, **_of_data(whole.samples, captioned)}
+        queries |= _placed(kept.samples, queries["direction"])
+        return Evaluation(
+            samples=stacked(queries, probed.samples),
+            measures={**whole.measures, **kept.measures, **probed.measures},
+            curves={**whole.curves, **kept.curves, **probed.curves},
+            controls={**whole.controls, **kept.controls, **probed.controls},
+            arrays=whole.arrays,
+            notes=(*kept.notes, *probed.notes),
+        )
+
+
+def _of_data(samples: Mapping[str, np.ndarray], captioned: Int64[np.ndarray, " n_captioned"]) -> dict[str, np.ndarray]:
+    """Return the columns of pictures, with rows of the data set instead of the gallery's; -1, for none, stays."""
+    pictures = [name for name in samples if name == "image" or name.endswith("_image")]
+    rows = np.append(captioned, -1)
+    return {name: rows[samples[name]] for name in pictures}
+
+
+def _placed(columns: Mapping[str, np.ndarray], direction: np.ndarray) -> dict[str, np.ndarray]:
+    """Return columns ``DIRECTION/NAME``, a value for each query of the direction, at the rows of those queries."""
+    placed = {}
+    for name, values in columns.items():
+        placed[name] = np.full(len(direction), np.nan)
+        placed[name][direction == name.partition("/")[0]] = values
+    return placed

@@ -1,0 +1,150 @@
+"""How recall grows with the tokens of a caption that are kept, and the length after which there is little to gain.
+
+**recall@1 against the tokens kept.** Each caption is cut to its longest beginning of whole words that takes at most n
+tokens, start and end among them, for n = 5, 10, 15, ...; at last it is left whole, and the model cuts what its context
+does not hold. In the other direction, of pictures looking for captions, all captions are cut alike.
+
+**Effective length**: the smallest number of tokens at which recall@1 of captions looking for their picture reaches
+95 % of what it is for the whole captions. Between two lengths that were measured the curve is taken to be straight; where
+the shortest reaches it, that one is the value. Only the query is cut in this direction, so that a hit depends on the
+query's own beginning alone and a bootstrap over pictures resamples the curve exactly. It is undefined where recall@1 of
+the whole captions cannot be told from chance. Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.15378), whose notion it is,
+read it off a plot as the length after which the gain is small.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clipbench.data import Dataset
+from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.metrics import cross_ranks, recall_at_k
+from clipbench.metrics.similarity import unit
+from clipbench.results.record import Curve, Metric
+from clipbench.stats import intervals
+from clipbench.stats.measures import Fixed, Mean, Measure, Samples, Statistic
+from clipbench.stats.named import Named
+from clipbench_tasks.long_caption.prefixes import Prefixes
+from clipbench_tasks.tables import bounded_curve
+
+TO_IMAGE, TO_TEXT = "image_retrieval", "text_retrieval"
+"""Directions of retrieval: captions looking for their picture, and pictures for a caption of theirs."""
+
+ROUNDING = 1e-12
+"""Of a mean of fractions: a constant model's recall may come out that much above chance."""
+
+TOKENS = "tokens"
+"""Unit of lengths."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectiveLength:
+    """The length at which a curve of recall reaches a share of its end, with its interval by (cluster) bootstrap."""
+
+    columns: tuple[str, ...]
+    """Hits at each length; the last are those of the whole captions."""
+    lengths: tuple[float, ...]
+    """In tokens, ascending."""
+    share: float
+    chance: float
+    """Recall at random."""
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        """Return the length; None where the end of the curve cannot be told from chance."""
+        end = Mean(column=self.columns[-1]).metric(samples, rng)
+        if end.value is None or end.low is None or end.low <= self.chance + ROUNDING:
+            reason = "recall@1 of the whole captions cannot be told from chance: there is nothing to come near to"
+            return Metric(value=None, unit=TOKENS, n=end.n, reason=reason)
+        length = Named("first_length_reaching", self.columns, {"lengths": list(self.lengths), "share": self.share})
+        return Statistic(function=length, columns=self.columns, unit=TOKENS, higher_is_better=None).metric(samples, rng)
+
+
+def tokens_kept(
+    gallery: Dataset,
+    embedder: Embedder,
+    rng: np.random.Generator,
+    *,
+    prefixes: Prefixes,
+    tokens: Sequence[int],
+    share: float,
+) -> Evaluation:
+    """Return hits by tokens kept, lengths of captions and what is lost of them.
+
+    Columns are named ``DIRECTION/...`` and have a value for each query of that direction, in order.
+    """
+    context = embedder.info.context_length
+    end = int(prefixes.n_tokens.max()) if context is None else min(context, int(prefixes.n_tokens.max()))
+    lengths = [*sorted({n for n in tokens if n < end}), end]
+    columns: dict[str, np.ndarray] = {}
+    images = unit(embedder.images(gallery.images))
+    owner = gallery.caption_image
+    assert owner is not None
+    n_empty = 0
+    for n in lengths:
+        texts = prefixes.texts if n == end else prefixes.fitting(n)
+        n_empty = max(n_empty, texts.count(""))
+        by_image, by_text = cross_ranks(images, unit(embedder.texts(texts)), owner)
+        columns[f"{TO_IMAGE}/recall@1/{n}_tokens"] = recall_at_k(by_text, 1)
+        columns[f"{TO_TEXT}/recall@1/{n}_tokens"] = recall_at_k(by_image, 1)
+    columns |= _losses(prefixes, context)
+    return Evaluation(
+        samples=columns,
+        measures=_measures(lengths, len(gallery), context, share=share),
+        curves={
+            f"{way}_recall@1_by_tokens": _curve(columns, way, lengths, gallery, rng) for way in (TO_IMAGE, TO_TEXT)
+        },
+        notes=(f"of {n_empty} captions not one word fits into {lengths[0]} tokens",) if n_empty else (),
+    )
+
+
+def undefined(reason: str) -> Evaluation:
+    """Return what there is to say of a model that counts no tokens."""
+    missing = dict.fromkeys(("effective_length", "caption_tokens", "tokens_lost"), TOKENS)
+    missing["truncated_fraction"] = "fraction"
+    return Evaluation(
+        samples={}, measures={name: Fixed(value=None, reason=reason, unit=unit) for name, unit in missing.items()}
+    )
+
+
+def _losses(prefixes: Prefixes, context: int | None) -> dict[str, np.ndarray]:
+    n_tokens = prefixes.n_tokens.astype(np.float64)
+    found = {f"{TO_IMAGE}/n_tokens": n_tokens}
+    if context is not None:
+        found[f"{TO_IMAGE}/truncated"] = (n_tokens > context).astype(np.float64)
+        found[f"{TO_IMAGE}/tokens_lost"] = np.maximum(n_tokens - context, 0)
+    return found
+
+
+def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, share: float) -> dict[str, Measure]:
+    found: dict[str, Measure] = {
+        "effective_length": EffectiveLength(
+            columns=tuple(f"{TO_IMAGE}/recall@1/{n}_tokens" for n in lengths),
+            lengths=tuple(float(n) for n in lengths),
+            share=share,
+            chance=1 / n_images,
+        ),
+        "caption_tokens": Mean(column=f"{TO_IMAGE}/n_tokens", unit=TOKENS, higher_is_better=None),
+    }
+    if context is None:
+        reason = "the model does not say how many tokens it takes"
+        found["truncated_fraction"] = Fixed(value=None, reason=reason)
+        found["tokens_lost"] = Fixed(value=None, reason=reason, unit=TOKENS)
+        return found
+    found["truncated_fraction"] = Mean(column=f"{TO_IMAGE}/truncated", higher_is_better=False)
+    found["tokens_lost"] = Mean(column=f"{TO_IMAGE}/tokens_lost", unit=TOKENS, higher_is_better=False)
+    return found
+
+
+def _curve(columns: Samples, way: str, lengths: Sequence[int], gallery: Dataset, rng: np.random.Generator) -> Curve:
+    assert gallery.caption_image is not None
+    clusters = gallery.caption_image if way == TO_IMAGE else None
+    hits = [columns[f"{way}/recall@1/{n}_tokens"] for n in lengths]
+    bounds = [intervals.mean_interval(each, rng, clusters=clusters) for each in hits]
+    return bounded_curve(
+        [float(n) for n in lengths],
+        [float(each.mean()) for each in hits],
+        [(each.low, each.high) for each in bounds],
+        x_label="tokens kept",
+        y_label="recall@1",
+    )

@@ -1,0 +1,5 @@
+"""Where images and texts lie: gap, cones, and what carries the gap."""
+
+from clipbench_tasks.modality_gap.task import ModalityGap
+
+__all__ = ["ModalityGap"]

@@ -1,0 +1,170 @@
+"""Is the same cosine as likely a match between image and text, two texts, and two images? Errors and curves.
+
+What a match is depends on the kind:
+
+- image-text: an image and a caption of it; all else is no match.
+- text-text: two captions of one image, where any image has several; else captions of two images with the same label.
+- image-image: two images with the same label.
+
+A label is a wider relation than a caption: where kinds are matched by different ones, part of the error is that
+difference, and not the model's. Among models on the same data it is the same relation for all.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from clipbench.metrics.similarity_calibration import (
+    MatchCounts,
+    MatchProbabilities,
+    expected_noise,
+    match_counts,
+    match_probabilities,
+)
+from clipbench.results.record import Curve
+from clipbench.stats.measures import Fixed, Measure
+
+KINDS = ("image_text", "text_text", "image_image")
+SAMPLED_IMAGES = 2_000
+"""Images, a seeded sample of a larger set, with at most ``CAPTIONS_EACH`` captions each: cosines are n²."""
+CAPTIONS_EACH = 2
+
+Vectors = Float32[np.ndarray, "n dim"]
+
+
+class _Kind(NamedTuple):
+    """Counts of a kind of pair, or why there are none."""
+
+    counts: MatchCounts | None
+    why_not: str = ""
+
+
+def calibration(
+    images: Float32[np.ndarray, "n_images dim"],
+    texts: Float32[np.ndarray, "n_texts dim"],
+    *,
+    text_image: Int64[np.ndarray, " n_texts"],
+    labels: Int64[np.ndarray, " n_images"] | None,
+    rng: np.random.Generator,
+) -> tuple[dict[str, Measure], dict[str, Curve]]:
+    """Return the similarity calibration errors, and P(match | cosine) of each kind as a curve.
+
+    ``similarity_calibration_error`` is the mean over kinds, ``image_text_calibration_error`` and so on are of one
+    (see ``metrics.similarity_calibration``). A kind without matches is undefined, with the reason; so are all, unless
+    image-text and another are there.
+
+    Args:
+        images: unit vectors, of all images.
+        texts: unit vectors, of all captions.
+        text_image: row of each caption's image; every image has a caption.
+        labels: of the images, where they have any.
+        rng: draws the images where there are more than ``SAMPLED_IMAGES``.
+    """
+    chosen, kept = _sample(len(images), text_image, rng)
+    place = np.full(len(images), -1, np.int64)
+    place[chosen] = np.arange(len(chosen))
+    found = _kinds(
+        images[chosen], texts[kept], owners=place[text_image[kept]], labels=None if labels is None else labels[chosen]
+    )
+    counts = {name: kind.counts for name, kind in found.items() if kind.counts is not None}
+    probabilities = match_probabilities(counts) if counts else None
+    return _measures(found, counts, probabilities), {} if probabilities is None else _curves(probabilities)
+
+
+def _sample(
+    n_images: int, text_image: Int64[np.ndarray, " n_texts"], rng: np.random.Generator
+) -> tuple[Int64[np.ndarray, " n_chosen"], Int64[np.ndarray, " n_kept"]]:
+    """Return rows of images, and of the first captions of each."""
+    chosen = np.arange(n_images)
+    if n_images > SAMPLED_IMAGES:
+        chosen = np.sort(rng.choice(n_images, SAMPLED_IMAGES, replace=False))
+    order = np.argsort(text_image, kind="stable")
+    owners = text_image[order]
+    number = np.arange(len(order)) - np.searchsorted(owners, owners)  # of a caption among those of its image
+    return chosen, np.sort(order[(number < CAPTIONS_EACH) & np.isin(owners, chosen)])
+
+
+def _kinds(
+    images: Vectors,
+    texts: Float32[np.ndarray, "n_texts dim"],
+    *,
+    owners: Int64[np.ndarray, " n_texts"],
+    labels: Int64[np.ndarray, " n"] | None,
+) -> dict[str, _Kind]:
+    rows = np.arange(len(images))
+    image_text = match_counts(images, texts, left_groups=rows, right_groups=owners)
+    has_several = len(texts) > len(images)
+    text_groups = owners if has_several else None if labels is None else labels[owners]
+    return {
+        "image_text": _checked(image_text),
+        "text_text": _among(texts, text_groups, "no image has several captions, and there are no labels"),
+        "image_image": _among(images, labels, "there are no labels"),
+    }
+
+
+def _among(vectors: Vectors, groups: Int64[np.ndarray, " n"] | None, why_not: str) -> _Kind:
+    if groups is None:
+        return _Kind(None, why_not)
+    return _checked(match_counts(vectors, vectors, left_groups=groups, right_groups=groups, is_same=True))
+
+
+def _checked(counts: MatchCounts) -> _Kind:
+    n_matches, n_others = int(counts.matches.sum()), int(counts.others.sum())
+    if n_matches and n_others:
+        return _Kind(counts)
+    return _Kind(None, f"it needs matches and others, and has {n_matches} and {n_others}")
+
+
+def _measures(
+    kinds: Mapping[str, _Kind], counts: Mapping[str, MatchCounts], found: MatchProbabilities | None
+) -> dict[str, Measure]:
+    missing = "; ".join(f"{_words(name)}: {kind.why_not}" for name, kind in kinds.items() if kind.counts is None)
+    n = {name: int(each.matches.sum()) for name, each in counts.items()}
+    if found is None or "image_text" not in counts or len(counts) < 2:
+        reason = f"it compares image-text with other kinds of pairs ({missing})"
+        return {
+            "similarity_calibration_error": _undefined(reason),
+            **{f"{name}_calibration_error": _undefined(kinds[name].why_not or reason) for name in KINDS},
+        }
+    noise = expected_noise(n)
+    over, mean_noise = ", ".join(_words(name) for name in counts), sum(noise.values()) / len(noise)
+    values: dict[str, Measure] = {
+        "similarity_calibration_error": _error(found.error, min(n.values()), mean_noise, f"mean over {over}")
+    }
+    for name in KINDS:
+        metric = f"{name}_calibration_error"
+        if name in counts:
+            what = f"{n[name]:,} matches, against all of {over}"
+            values[metric] = _error(found.errors[name], n[name], noise[name], what)
+        else:
+            values[metric] = _undefined(kinds[name].why_not)
+    return values
+
+
+def _curves(found: MatchProbabilities) -> dict[str, Curve]:
+    curves = {}
+    for name in found.probability:
+        held = ~np.isnan(found.probability[name])
+        curves[f"match_by_cosine_{name}"] = Curve(
+            x=found.cosine[name][held].tolist(),
+            y=found.probability[name][held].tolist(),
+            x_label="cosine",
+            y_label="probability of a match at even odds",
+        )
+    return curves
+
+
+def _error(value: float, n: int, noise: float, what: str) -> Fixed:
+    would = f"kinds that mean the same would show at least {noise:.2g}, as noise counts"
+    reason = f"{what}; no interval: a resampled image matches its own copies; {would}"
+    return Fixed(value=value, n=n, reason=reason, higher_is_better=False)
+
+
+def _undefined(reason: str) -> Fixed:
+    return Fixed(value=None, reason=reason, higher_is_better=False)
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", "-")

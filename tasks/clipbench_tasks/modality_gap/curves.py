@@ -1,0 +1,78 @@
+"""Curves of the modality gap: distributions of cosines, the spectrum of the gap, and what is left without dimensions.
+
+A curve that has no point is left out: strict JSON holds no NaN.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from clipbench import metrics
+from clipbench.metrics import GapSpectrum, SeparabilityByDimensions
+from clipbench.results.record import Curve
+
+Vectors = Float32[np.ndarray, "n dim"]
+
+
+def cosine_curves(images: Vectors, texts: Vectors, pair_cosines: Float64[np.ndarray, " n_pairs"]) -> dict[str, Curve]:
+    """Return the share of cosines in each bin: of two images, two texts, an image and another's text, and of pairs.
+
+    Args:
+        images: unit vectors of the pairs that all cosines are taken of.
+        texts: unit vectors; row i belongs to image i.
+        pair_cosines: of all pairs, which may be more.
+    """
+    counts = metrics.cosine_counts(images, texts)
+    counts = counts._replace(pair=metrics.cosine_histogram(pair_cosines))
+    return {f"cosines_{kind}": curve for kind, of_kind in counts._asdict().items() for curve in _distribution(of_kind)}
+
+
+def spectrum_curves(spectrum: GapSpectrum) -> dict[str, Curve]:
+    """Return the mean differences by rank, and the share of the squared gap that the first ones carry."""
+    ranks = np.arange(1, len(spectrum.dimensions) + 1)
+    label = "dimensions, the largest mean difference first"
+    curves = {"gap_spectrum": _curve(ranks, spectrum.mean_differences, label, "mean difference")}
+    if spectrum.n_carrying() is not None:
+        curves["gap_share_by_dimensions"] = _curve(ranks, spectrum.shares, label, "share of the squared gap")
+    return curves
+
+
+def ablation_curves(images: Vectors, texts: Vectors) -> dict[str, Curve]:
+    """Return the gap and recall@1 both ways by the number of dimensions taken away; no recall of a single pair."""
+    found = metrics.ablations(images, texts)
+    columns: dict[str, list[float]] = {"gap": [each.gap for each in found]}
+    if len(images) > 1:
+        columns["image_retrieval_recall@1"] = [each.image_recall for each in found]
+        columns["text_retrieval_recall@1"] = [each.text_recall for each in found]
+    removed = np.array([each.n_removed for each in found])
+    label = "dimensions removed, the largest mean difference first"
+    return _present({f"{name}_by_ablation": _curve(removed, y, label, name) for name, y in columns.items()})
+
+
+def separability_curve(found: SeparabilityByDimensions) -> dict[str, Curve]:
+    """Return held-out accuracy by the number of dimensions kept."""
+    label = "dimensions kept, the largest mean difference first"
+    return _present({"separability_by_dimensions": _curve(found.ks, found.accuracies, label, "held-out accuracy")})
+
+
+def _distribution(counts: Int64[np.ndarray, " n_bins"]) -> list[Curve]:
+    """Return the shares of a histogram from its first to its last bin that holds anything; none of an empty one."""
+    held = np.flatnonzero(counts)
+    if not len(held):
+        return []
+    kept = slice(held[0], held[-1] + 1)
+    return [_curve(metrics.bin_middles(len(counts))[kept], counts[kept] / counts.sum(), "cosine", "share")]
+
+
+def _curve(x: np.ndarray, y: np.ndarray | list[float], x_label: str, y_label: str) -> Curve:
+    return Curve(
+        x=np.asarray(x, np.float64).tolist(),
+        y=np.asarray(y, np.float64).tolist(),
+        x_label=x_label,
+        y_label=y_label,
+    )
+
+
+def _present(curves: Mapping[str, Curve]) -> dict[str, Curve]:
+    return {name: curve for name, curve in curves.items() if curve.x}

@@ -1,0 +1,180 @@
+"""The shift experiment and the post-hoc corrections of the modality gap, as curves.
+
+Liang et al. (2022) move the modalities along the gap vector and score them again; centring, standardising and C3's
+collapse are fitted on one half of the pairs and scored on the other.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from clipbench.data.dataset import Dataset, LabelSet
+from clipbench.data.prompts import prompts_of
+from clipbench.errors import VectorError
+from clipbench.evaluation.task import Embedder
+from clipbench.metrics.geometry import modality_gap
+from clipbench.metrics.shift import CORRECTIONS, SHIFTS, Classes, Maps, correction_maps, rescored, shift_maps
+from clipbench.results.record import Curve
+from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
+
+DISTANCES = tuple(step / 4 for step in range(-4, 5))
+"""Distances of the shift, as in Liang et al.; the gap itself is added."""
+STRENGTHS = tuple(step / 4 for step in range(5))
+
+Vectors = Float32[np.ndarray, "n dim"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rescoring:
+    """What it takes to score pairs again after they were moved."""
+
+    logit_scale: float
+    logit_bias: float = 0.0
+    """0 for a model of the contrastive loss; any other for one of the sigmoid loss."""
+    classes: Mapping[str, Classes] = field(default_factory=dict)
+    """By the name of their accuracy, ``acc1`` or ``kind/acc1``; one label a pair."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the curves should know."""
+
+    def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Rescoring":
+        """Return what scores some of the pairs."""
+        classes = {name: each._replace(labels=each.labels[rows]) for name, each in self.classes.items()}
+        return replace(self, classes=classes)
+
+    def scores(self, images: Vectors, texts: Vectors, maps: Maps) -> dict[str, float]:
+        """Return the scores of moved pairs (see ``metrics.shift.rescored``).
+
+        Raises:
+            VectorError: a vector becomes zero.
+        """
+        classes = {name: each._replace(vectors=maps.text(each.vectors)) for name, each in self.classes.items()}
+        return rescored(
+            maps.image(images),
+            maps.text(texts),
+            logit_scale=self.logit_scale,
+            logit_bias=self.logit_bias,
+            classes=classes,
+        )
+
+
+def rescoring(dataset: Dataset, rows: Int64[np.ndarray, " n"], embedder: Embedder) -> Rescoring:
+    """Return how pairs of a data set are scored again, zero-shot accuracy included where it has labels.
+
+    Class prompts are made as the zero-shot task makes them by default: from the data set's own templates. A set of
+    labels with fewer than two classes has no accuracy, nor have data with several labels an image.
+
+    Args:
+        rows: the picture of each pair.
+    """
+    classes: dict[str, Classes] = {}
+    notes = [_loss_note(embedder, len(rows))]
+    for name, each in _label_sets(dataset).items():
+        texts = prompts_of(dataset).render(each.class_names)
+        classes[name] = Classes(class_vectors(prompt_vectors(texts, embedder)), each.labels[rows])
+    if classes:
+        notes.append("class prompts of the data set's own templates are moved and corrected as texts are")
+    if dataset.captions is not None and len(dataset.captions) > len(dataset):
+        notes.append("recall after a shift or correction is over pairs of one caption an image, not over all captions")
+    notes.append("corrections are fitted on a seeded half of the pairs and scored on the other")
+    info = embedder.info
+    return Rescoring(logit_scale=info.logit_scale, logit_bias=info.logit_bias, classes=classes, notes=tuple(notes))
+
+
+def shift_curves(images: Vectors, texts: Vectors, rescore: Rescoring) -> dict[str, Curve]:
+    """Return every score by the distance moved along the unit gap vector, for both modalities moved, or one.
+
+    Curves are named ``gap_by_shift_both``, ``loss_by_shift_image``, ``kind/acc1_by_shift_text``. A distance at which a
+    vector becomes zero, or for which a gap of zero has no direction, is left out of its curves.
+
+    Args:
+        images: unit vectors.
+        texts: unit vectors; row i belongs to image i.
+        rescore: of these pairs.
+    """
+    distances = sorted({*DISTANCES, modality_gap(images, texts).value})
+    curves: dict[str, Curve] = {}
+    for which in SHIFTS:
+        moves = {d: partial(shift_maps, images, texts, distance=d, which=which) for d in distances}
+        label = "distance moved along the gap vector" + ("" if which == "both" else f", {which}s only")
+        curves |= _curves(moves, rescore, pairs=(images, texts), by=f"shift_{which}", x_label=label)
+    return curves
+
+
+def correction_curves(
+    images: Vectors, texts: Vectors, rescore: Rescoring, rng: np.random.Generator
+) -> dict[str, Curve]:
+    """Return every score by the strength of each post-hoc correction, 0 (none) to 1 (full), on held-out pairs.
+
+    Curves are named ``gap_by_centring``, ``loss_by_standardising``, ``kind/acc1_by_collapse``. A strength at which a
+    vector becomes zero is left out of its curves. Empty with fewer than two pairs: there are no halves.
+
+    Args:
+        images: unit vectors.
+        texts: unit vectors; row i belongs to image i.
+        rescore: of these pairs.
+        rng: draws the half that corrections are fitted on; the other is scored, at strength 0 too.
+    """
+    order = rng.permutation(len(images))
+    fitted, scored = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
+    if not len(fitted):
+        return {}
+    pairs, held_out = (images[scored], texts[scored]), rescore.take(scored)
+    curves: dict[str, Curve] = {}
+    for kind in CORRECTIONS:
+        fit = partial(correction_maps, images[fitted], texts[fitted], kind=kind)
+        moves = {strength: partial(fit, strength=strength) for strength in STRENGTHS}
+        curves |= _curves(moves, held_out, pairs=pairs, by=kind, x_label=f"strength of {kind}")
+    return curves
+
+
+def _label_sets(dataset: Dataset) -> dict[str, LabelSet]:
+    """Return what images are classified by, under the name of the accuracy."""
+    if dataset.label_sets is not None:
+        sets = {f"{name}/acc1": each for name, each in dataset.label_sets.items()}
+    elif dataset.labels is not None and dataset.class_names is not None:
+        sets = {"acc1": LabelSet(dataset.labels, dataset.class_names)}
+    else:
+        sets = {}
+    return {name: each for name, each in sets.items() if len(each.class_names) > 1}
+
+
+def _loss_note(embedder: Embedder, n: int) -> str:
+    scale, bias = embedder.info.logit_scale, embedder.info.logit_bias
+    if bias:
+        return f"loss: the sigmoid loss of {n:,} pairs at the model's scale {scale:.4g} and bias {bias:.4g}"
+    return f"loss: the contrastive loss of {n:,} pairs in one batch at the model's scale {scale:.4g}"
+
+
+def _curves(
+    moves: Mapping[float, Callable[[], Maps]],
+    rescore: Rescoring,
+    *,
+    pairs: tuple[Vectors, Vectors],
+    by: str,
+    x_label: str,
+) -> dict[str, Curve]:
+    """Return one curve a score; a move under which a vector becomes zero has no point."""
+    points: dict[float, dict[str, float]] = {}
+    for x, move in moves.items():
+        with suppress(VectorError):
+            points[x] = rescore.scores(*pairs, move())
+    names = next(iter(points.values()), {})
+    return {
+        f"{name}_by_{by}": Curve(
+            x=list(points),
+            y=[scores[name] for scores in points.values()],
+            x_label=x_label,
+            y_label=_y_label(name, rescore),
+        )
+        for name in names
+    }
+
+
+def _y_label(name: str, rescore: Rescoring) -> str:
+    if name == "loss":
+        return "sigmoid loss (nats)" if rescore.logit_bias else "contrastive loss (nats)"
+    return name

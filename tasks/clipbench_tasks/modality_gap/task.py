@@ -1,0 +1,280 @@
+"""The modality gap: do pictures and texts share one space, or sit in two cones?
+
+All measures are taken on unit vectors of pairs, each picture with its first caption (Liang et al. 2022 take one
+caption a picture); RMG looks at all captions, and calibration at two of each picture. What is a mean over pairs, or a
+smooth function of such means, has an interval from the pairs' influence on it; what has none says why.
+docs/modality-gap.md defines each.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isnan
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from clipbench import metrics
+from clipbench.data.dataset import Dataset
+from clipbench.errors import DataError, UsageError
+from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.metrics import Estimate, Hubness
+from clipbench.metrics.neighbourhood import DIMENSION_SAMPLE
+from clipbench.metrics.similarity import unit
+from clipbench.results.record import Curve
+from clipbench.stats.measures import Fixed, Mean, Measure, Smooth
+from clipbench_tasks.modality_gap.calibration import CAPTIONS_EACH, SAMPLED_IMAGES, calibration
+from clipbench_tasks.modality_gap.curves import ablation_curves, cosine_curves, separability_curve, spectrum_curves
+from clipbench_tasks.modality_gap.shift import correction_curves, rescoring, shift_curves
+
+Vectors = Float32[np.ndarray, "n dim"]
+Rows = Int64[np.ndarray, " n_rows"]
+Table = dict[str, np.ndarray]
+
+UNEQUAL = "it needs at least two pairs that are not all equal"
+
+
+class Pairs(NamedTuple):
+    """Pictures that have captions, each with its first; and all captions."""
+
+    rows: Rows
+    """Of the pictures in the data set."""
+    first: Rows
+    """Of the caption in the data set that each goes with: its first."""
+    images: Vectors
+    texts: Vectors
+    captions: Float32[np.ndarray, "n_captions dim"]
+    caption_pair: Int64[np.ndarray, " n_captions"]
+    """Which pair each caption belongs to."""
+
+    @property
+    def has_several(self) -> bool:
+        """Whether some picture has several captions."""
+        return len(self.captions) > len(self.rows)
+
+    def take(self, rows: Rows) -> tuple[Vectors, Vectors]:
+        """Return the image and text vectors of some pairs."""
+        return self.images[rows], self.texts[rows]
+
+
+@dataclass(frozen=True)
+class ModalityGap:
+    """Gap, cones, distances, spectrum, uniformity, rank, separability, hubness, calibration; shifts and corrections."""
+
+    name: ClassVar[str] = "modality-gap"
+    version: ClassVar[int] = 2
+    summary: ClassVar[str] = "gap and cones of image and text vectors, what carries the gap, and what closing it does"
+
+    pairwise_sample: int = 10_000
+    """Pairs, a seeded sample of a larger set, for what costs n² or n d²: cosines, uniformity, hubness, ranks; and for
+    separability."""
+    rescored_sample: int = 2_000
+    """Pairs, a seeded sample of a larger set, that are scored again and again: shifts, corrections, ablation."""
+    hub_k: int = 10
+    """Neighbours that count as retrieved in hubness."""
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return one row a pair. Needs captions; labels, where there are any, add accuracy and calibration."""
+        pairs = _pairs(dataset, embedder)
+        ids = [dataset.image_ids[row] for row in pairs.rows.tolist()]
+        said = np.array(dataset.captions, object)[pairs.first]
+        samples: Table = {"sample_id": np.array(ids, object), "image": pairs.rows, "caption": said}
+        chosen = _chosen(np.arange(len(ids)), self.pairwise_sample, rng)
+        scored = _chosen(chosen, self.rescored_sample, rng)
+        rescore = rescoring(dataset, pairs.rows[scored], embedder)
+        geometry = metrics.pair_geometry(pairs.images, pairs.texts)
+        spectrum = metrics.gap_spectrum(geometry.gap_vector)
+        by_dimensions = metrics.separability_by_dimensions(*pairs.take(chosen), rng)
+        errors, match_curves = _calibration(pairs, dataset, rng)
+        measures = {
+            **_linear_measures(geometry, pairs, samples),
+            "gap_dimensions": _gap_dimensions(spectrum, len(ids)),
+            "separability": _separability(pairs, samples, chosen, rng),
+            "separability_dimensions": _separability_dimensions(by_dimensions, len(chosen)),
+            **_sampled_measures(pairs, samples, chosen),
+            **self._hub_measures(*pairs.take(chosen)),
+            **errors,
+        }
+        curves = {
+            **cosine_curves(*pairs.take(chosen), geometry.pair_cosine),
+            **spectrum_curves(spectrum),
+            **ablation_curves(*pairs.take(scored)),
+            **separability_curve(by_dimensions),
+            **shift_curves(*pairs.take(scored), rescore),
+            **correction_curves(*pairs.take(scored), rescore, rng),
+            **match_curves,
+        }
+        return Evaluation(
+            samples=samples,
+            measures=measures,
+            curves=curves,
+            arrays={"gap_vector": geometry.gap_vector, "logit_scale": np.array(embedder.info.logit_scale)},
+            vectors={"images": pairs.images, "texts": pairs.texts, "pair_id": np.array(ids)},
+            notes=(*_notes(pairs, len(dataset), len(chosen), len(scored)), *rescore.notes),
+        )
+
+    def _hub_measures(self, images: Vectors, texts: Vectors) -> dict[str, Measure]:
+        by_text, by_image = metrics.hubness(texts, images, self.hub_k), metrics.hubness(images, texts, self.hub_k)
+        return {**_hubs("image", by_text, len(images), self.hub_k), **_hubs("text", by_image, len(texts), self.hub_k)}
+
+
+def _pairs(dataset: Dataset, embedder: Embedder) -> Pairs:
+    dataset.require("captions", "caption_image")
+    assert dataset.captions is not None and dataset.caption_image is not None
+    rows, first, caption_pair = np.unique(dataset.caption_image, return_index=True, return_inverse=True)
+    if not len(rows):
+        raise DataError(
+            f"data set {dataset.id} has no caption: the modality gap is measured on images with their texts"
+        )
+    images = unit(embedder.images([dataset.images[row] for row in rows.tolist()]))
+    captions = unit(embedder.texts(dataset.captions))
+    if (len(images), len(captions)) != (len(rows), len(dataset.captions)):
+        raise DataError(
+            f"the model gave {len(images):,} vectors of {len(rows):,} images and {len(captions):,} of"
+            f" {len(dataset.captions):,} captions: expected one of each"
+        )
+    texts = captions if len(captions) == len(rows) and (first == np.arange(len(rows))).all() else captions[first]
+    return Pairs(rows, first, images, texts, captions, caption_pair)
+
+
+def _calibration(
+    pairs: Pairs, dataset: Dataset, rng: np.random.Generator
+) -> tuple[dict[str, Measure], dict[str, Curve]]:
+    labels = None if dataset.labels is None else dataset.labels[pairs.rows]
+    return calibration(pairs.images, pairs.captions, text_image=pairs.caption_pair, labels=labels, rng=rng)
+
+
+def _chosen(rows: Rows, at_most: int, rng: np.random.Generator) -> Int64[np.ndarray, " n_chosen"]:
+    """Return a seeded sample of rows in their order, or all of them."""
+    if at_most < 1:
+        raise UsageError(f"a sample of {at_most} pairs: expected at least 1")
+    return rows if len(rows) <= at_most else np.sort(rng.choice(rows, at_most, replace=False))
+
+
+def _linear_measures(geometry: metrics.PairGeometry, pairs: Pairs, samples: Table) -> dict[str, Measure]:
+    """Return what costs O(n d), adding its columns to the table."""
+    samples |= {name: getattr(geometry, name) for name in ("pair_cosine", "alignment", "l2i")}
+    cosines = {name: getattr(geometry, name) for name in ("image_cone", "text_cone", "cross_cosine")}
+    ratios = {"rmg": geometry.rmg, "rmg_unhalved": geometry.rmg_unhalved}
+    if pairs.has_several:
+        of_all = metrics.relative_gaps(pairs.images, pairs.captions, pairs.caption_pair)
+        ratios = {"rmg": of_all.rmg, "rmg_first_caption": geometry.rmg, "rmg_unhalved": of_all.rmg_unhalved}
+    return {
+        **_smooth({"gap": geometry.modality_gap}, samples, unit="distance"),
+        **_smooth(cosines, samples, unit="cosine"),
+        "pair_cosine": Mean(column="pair_cosine", unit="cosine", higher_is_better=True),
+        "alignment": Mean(column="alignment", unit="squared distance", higher_is_better=False),
+        "l2i": Mean(column="l2i", unit="distance", higher_is_better=None),
+        **_smooth(ratios, samples, unit="ratio"),
+    }
+
+
+def _sampled_measures(pairs: Pairs, samples: Table, chosen: Rows) -> dict[str, Measure]:
+    """Return what costs n² or n d², adding its columns to the table: NaN for pairs that were not chosen."""
+    x, y = pairs.take(chosen)
+    uniformity = {
+        "image_uniformity": metrics.uniformity(x),
+        "text_uniformity": metrics.uniformity(y),
+        "cross_uniformity": metrics.cross_uniformity(x, y),
+    }
+    found = _smooth(_spread_out(uniformity, chosen, len(pairs.rows)), samples, unit="nats")
+    for measure, unit_name in (
+        (metrics.effective_rank, "dimensions"),
+        (metrics.participation_ratio, "dimensions"),
+        (metrics.isoscore, "ratio"),
+    ):
+        estimates = {f"{modality}_{measure.__name__}": measure(side) for modality, side in (("image", x), ("text", y))}
+        if len(x) < x.shape[1]:
+            reason = f"{len(x):,} pairs in {x.shape[1]:,} dimensions: their covariance has rank {len(x) - 1:,} at most"
+            found |= {name: Fixed(value=None, unit=unit_name, reason=reason) for name in estimates}
+        else:
+            estimates = _spread_out(estimates, chosen, len(pairs.rows))
+            found |= _smooth(estimates, samples, unit=unit_name, reason="all vectors are equal, or have one dimension")
+    return found
+
+
+def _smooth(
+    estimates: Mapping[str, Estimate], samples: Table, *, unit: str, reason: str = UNEQUAL
+) -> dict[str, Measure]:
+    """Return measures of estimates, adding their influences to the table."""
+    measures: dict[str, Measure] = {}
+    for name, (value, influence) in estimates.items():
+        if isnan(value):
+            measures[name] = Fixed(value=None, unit=unit, reason=reason)
+            continue
+        samples[f"{name}_influence"] = influence
+        measures[name] = Smooth(value=value, influence=f"{name}_influence", unit=unit)
+    return measures
+
+
+def _spread_out(estimates: Mapping[str, Estimate], rows: Rows, n: int) -> dict[str, Estimate]:
+    """Return estimates of some rows with influences for all: NaN where a row has no part in it."""
+    return {name: Estimate(value, _column(influence, rows, n)) for name, (value, influence) in estimates.items()}
+
+
+def _column(values: np.ndarray, rows: Rows, n: int) -> np.ndarray:
+    out = np.full(n, np.nan)
+    out[rows] = values
+    return out
+
+
+def _gap_dimensions(spectrum: metrics.GapSpectrum, n: int) -> Measure:
+    fewest = spectrum.n_carrying()
+    if fewest is None:
+        return Fixed(value=None, unit="dimensions", reason="there is no gap to carry")
+    reason = "no interval: noise of the means spreads over all dimensions, so that resamples need more of them"
+    return Fixed(value=float(fewest), unit="dimensions", n=n, reason=reason)
+
+
+def _separability(pairs: Pairs, samples: Table, chosen: Rows, rng: np.random.Generator) -> Measure:
+    credit = metrics.separability(*pairs.take(chosen), rng)
+    samples["separability"] = _column(credit, chosen, len(pairs.rows))
+    return Mean(column="separability", chance=0.5, higher_is_better=None)
+
+
+def _separability_dimensions(found: metrics.SeparabilityByDimensions, n: int) -> Measure:
+    if found.fewest is None:
+        return Fixed(value=None, unit="dimensions", reason="it needs two pairs, one to train on and one to hold out")
+    n_used = min(n, DIMENSION_SAMPLE)
+    reason = "no interval: a resample would hold out pairs that it trains on"
+    return Fixed(value=float(found.fewest), unit="dimensions", n=n_used - n_used // 2, reason=reason)
+
+
+def _hubs(modality: str, found: Hubness, n: int, k: int) -> dict[str, Measure]:
+    values = {
+        f"{modality}_hub_skewness": (found.skewness, "skewness"),
+        f"{modality}_largest_hub": (found.largest_hub, "fraction"),
+        f"{modality}_never_retrieved": (found.never_retrieved, "fraction"),
+    }
+    return {name: _hub_measure(value, unit_name, n, k) for name, (value, unit_name) in values.items()}
+
+
+def _hub_measure(value: float, unit: str, n: int, k: int) -> Measure:
+    if isnan(value):
+        reason = f"{n} pairs, fewer than the {k} neighbours that count" if n < k else "all are retrieved equally often"
+        return Fixed(value=None, unit=unit, reason=reason, higher_is_better=False)
+    reason = "no interval: resampled vectors have other neighbours"
+    return Fixed(value=value, unit=unit, n=n, reason=reason, higher_is_better=False)
+
+
+def _notes(pairs: Pairs, n_images: int, n_chosen: int, n_scored: int) -> list[str]:
+    """Return what each number was computed on, of a data set of so many images."""
+    n = len(pairs.rows)
+    notes = [f"{n:,} pairs: each image with its first caption"]
+    if n < n_images:
+        notes.append(f"images left out, as they have no caption: {n_images - n:,}")
+    if pairs.has_several:
+        notes.append(
+            f"rmg and rmg_unhalved look at all captions ({len(pairs.captions):,}), calibration at the first"
+            f" {CAPTIONS_EACH} of each image"
+        )
+    if n_chosen < n:
+        notes.append(
+            "uniformity, hubness, separability, ranks, IsoScore and the distributions of cosines on a seeded sample of"
+            f" {n_chosen:,} pairs"
+        )
+    if n_scored < n:
+        notes.append(f"ablation, shifts and corrections on a seeded sample of {n_scored:,} pairs")
+    if n > SAMPLED_IMAGES:
+        notes.append(f"similarity calibration on a seeded sample of {SAMPLED_IMAGES:,} images")
+    return notes

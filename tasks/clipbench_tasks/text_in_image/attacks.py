@@ -1,0 +1,273 @@
+"""Attacks: what a written word does to classification, with the same picture without it to compare.
+
+All pictures are classified among all class names, objects and words alike, by the nearest class vector. An attack
+succeeds when the class of its word comes first. The two-way choice is SCAM's protocol (Westerhoff et al. 2025): the
+object or the word, with class vectors from prompt vectors that are not brought to unit length before their mean.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped
+
+from clipbench.data.dataset import Dataset
+from clipbench.data.items import Attack
+from clipbench.data.prompts import Prompts
+from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.metrics import class_scores, top_k_credit
+from clipbench.metrics.similarity import pair_scores, unit
+from clipbench.results.record import Curve
+from clipbench.stats import intervals
+from clipbench.stats.measures import Fixed, Mean, Measure
+from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
+from clipbench_tasks.tables import bounded_curve
+
+CONDITIONS = ("clean", "blank", "benign", "attacked")
+"""No label; a blank one; one with the object's own name; one with another name."""
+
+AXES = {
+    "height": "height of a capital letter, widths of the picture",
+    "contrast": "contrast of ink and paper",
+    "offset": "distance of the label below the middle, widths of the picture",
+}
+"""What the response curves that ship run over."""
+
+
+def attacked(
+    dataset: Dataset, attacks: Sequence[Attack], embedder: Embedder, *, prompts: Prompts, rng: np.random.Generator
+) -> Evaluation:
+    """Return a row for each attack: what became of the object in each of its pictures."""
+    dataset.require("class_names")
+    names = dataset.class_names or ()
+    texts = prompts.render(names)
+    by_prompt = prompt_vectors(texts, embedder)
+    judge = _Judge(
+        dataset=dataset,
+        embedder=embedder,
+        classes=class_vectors(by_prompt),
+        raw_classes=class_vectors(by_prompt, of_raw=True),
+        labels=np.array([each.label for each in attacks], np.int64),
+        words=np.array([each.word for each in attacks], np.int64),
+    )
+    verdicts = {kind: judge.verdict([getattr(each, kind) for each in attacks]) for kind in CONDITIONS}
+    samples = _samples(attacks, verdicts, names)
+    return Evaluation(
+        samples=samples,
+        measures=_measures(samples, verdicts, len(names)),
+        curves=_response_curves(samples, rng),
+        controls=_controls(verdicts, len(names)),
+        notes=(
+            f"{len(attacks)} attacks by {len({each.word for each in attacks})} words, among {len(names)} classes",
+            f"prompts for class '{names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",
+        ),
+    )
+
+
+class _Verdict(NamedTuple):
+    """How one picture of each attack was classified; NaN (or an empty name) where there is no such picture."""
+
+    object: Float64[np.ndarray, " n"]
+    """Credit: the object's class came first."""
+    word: Float64[np.ndarray, " n"]
+    """Credit: the class of the attacking word came first."""
+    two_way: Float64[np.ndarray, " n"]
+    """Credit: the object is nearer than the word."""
+    margin: Float64[np.ndarray, " n"]
+    """Score of the object's class minus the best other one's."""
+    right_cosine: Float64[np.ndarray, " n"]
+    """Score of the object's class."""
+    chosen_cosine: Float64[np.ndarray, " n"]
+    """Score of the predicted class."""
+    predicted: Int64[np.ndarray, " n"]
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is any such picture."""
+        return not np.isnan(self.object).all()
+
+
+class _Judge(NamedTuple):
+    """All that pictures are classified by."""
+
+    dataset: Dataset
+    embedder: Embedder
+    classes: Float32[np.ndarray, "n_classes dim"]
+    raw_classes: Float32[np.ndarray, "n_classes dim"]
+    labels: Int64[np.ndarray, " n"]
+    words: Int64[np.ndarray, " n"]
+
+    def verdict(self, pictures: Sequence[int | None]) -> _Verdict:
+        """Classify one picture of each attack, by its row; None where an attack has no such picture."""
+        there = np.flatnonzero([row is not None for row in pictures])
+        if not len(there):
+            none = np.full(len(pictures), np.nan)
+            return _Verdict(none, none, none, none, none, none, np.full(len(pictures), -1, np.int64))
+        rows, place = np.unique([row for row in pictures if row is not None], return_inverse=True)
+        images = unit(self.embedder.images([self.dataset.images[row] for row in rows.tolist()]))[place]
+        scale, labels, words = self.embedder.info.logit_scale, self.labels[there], self.words[there]
+        by_object = class_scores(images, self.classes, labels, logit_scale=scale)
+        by_word = class_scores(images, self.classes, words, logit_scale=scale)
+        lead = pair_scores(images, self.raw_classes[labels]) - pair_scores(images, self.raw_classes[words])
+
+        def spread(values: Shaped[np.ndarray, " n_there"]) -> Float64[np.ndarray, " n"]:
+            column = np.full(len(pictures), np.nan)
+            column[there] = values
+            return column
+
+        predicted = np.full(len(pictures), -1, np.int64)
+        predicted[there] = by_object.predicted
+        return _Verdict(
+            object=spread(top_k_credit(by_object.better, by_object.tied)),
+            word=spread(top_k_credit(by_word.better, by_word.tied)),
+            two_way=spread((1 + np.sign(lead.astype(np.float64))) / 2),
+            margin=spread(by_object.margin),
+            right_cosine=spread(by_object.own),
+            chosen_cosine=spread(by_object.top),
+            predicted=predicted,
+        )
+
+
+def _samples(
+    attacks: Sequence[Attack], verdicts: Mapping[str, _Verdict], names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Return the table. ``right`` and ``fooled`` are of every attack; what metrics are made from, of their own ones."""
+    conditions = np.array([each.condition for each in attacks], object)
+    under = verdicts["attacked"]
+    samples = {
+        "sample_id": np.array([f"attack/{each.id}" for each in attacks], object),
+        "cluster": np.array([_cluster(each) for each in attacks], object),
+        "image": np.array([each.attacked for each in attacks]),
+        "margin": under.margin,
+        "object": np.array([names[each.label] for each in attacks], object),
+        "word": np.array([names[each.word] for each in attacks], object),
+        "condition": conditions,
+        "predicted": np.array([names[row] for row in under.predicted.tolist()], object),
+        "right_cosine": under.right_cosine,
+        "chosen_cosine": under.chosen_cosine,
+        "right": under.object,
+        "fooled": under.word,
+    }
+    own = _own(conditions)
+    samples["attacked_margin"] = np.where(own, under.margin, np.nan)
+    for kind, verdict in verdicts.items():
+        samples[f"{kind}_acc"] = np.where(own, verdict.object, np.nan)
+        samples[f"{kind}_two_way_acc"] = np.where(own, verdict.two_way, np.nan)
+    samples["attack_success"] = np.where(own, under.word, np.nan)
+    samples["drop"] = samples["clean_acc"] - samples["attacked_acc"]
+    samples["drop_from_blank"] = samples["blank_acc"] - samples["attacked_acc"]
+    samples["clean_named_word"] = np.where(own, verdicts["clean"].word, np.nan)
+    samples["blank_named_word"] = np.where(own, verdicts["blank"].word, np.nan)
+    samples["attack_tied"] = np.where(own, _is_coin(under.object) | _is_coin(under.word), np.nan)
+    for name in _other_conditions(conditions):
+        parts = {"attacked_acc": under.object, "attacked_two_way_acc": under.two_way, "attack_success": under.word}
+        samples |= {f"{name}/{key}": np.where(conditions == name, part, np.nan) for key, part in parts.items()}
+    return samples
+
+
+def _is_coin(credit: Float64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Return where a tie decides."""
+    return (credit > 0) & (credit < 1)
+
+
+def _cluster(attack: Attack) -> str:
+    """Return what an attack shares with others: its object, or the first of its pictures that could be shared."""
+    if attack.object is not None:
+        return f"object {attack.object}"
+    shared = (attack.clean, attack.blank, attack.benign, attack.attacked)
+    return f"picture {next(row for row in shared if row is not None)}"
+
+
+def _own(conditions: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Return which attacks are made in the data set's one way; all, where each is made in some special one."""
+    own = conditions == ""
+    return own if own.any() else np.ones(len(conditions), bool)
+
+
+def _setting(condition: str) -> tuple[str, float] | None:
+    """Return what a condition such as ``height=0.06`` varies, and its value."""
+    name, _, value = condition.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        return None
+
+
+def _other_conditions(conditions: Shaped[np.ndarray, " n"]) -> list[str]:
+    """Return the conditions that are no points of a curve and get metrics of their own."""
+    found = dict.fromkeys(conditions[conditions != ""].tolist())
+    return [name for name in found if _setting(name) is None]
+
+
+def _measures(
+    samples: Mapping[str, np.ndarray], verdicts: Mapping[str, _Verdict], n_classes: int
+) -> dict[str, Measure]:
+    chance, there = 1 / n_classes, [kind for kind in CONDITIONS if verdicts[kind].is_there]
+    measures: dict[str, Measure] = {
+        "attack_success": Mean(column="attack_success", chance=chance, higher_is_better=False),
+        "clean_acc": Mean(column="clean_acc", chance=chance) if "clean" in there else _lacking("clean"),
+        **{f"{kind}_acc": Mean(column=f"{kind}_acc", chance=chance) for kind in there if kind != "clean"},
+        "drop": _drop("drop") if "clean" in there else _lacking("clean", unit="difference", higher_is_better=False),
+    }
+    if "blank" in there:
+        measures["drop_from_blank"] = _drop("drop_from_blank")
+    for kind in there:
+        measures[f"{kind}_two_way_acc"] = Mean(column=f"{kind}_two_way_acc", chance=0.5)
+    for name in samples:
+        condition, _, key = name.rpartition("/")
+        if condition:
+            better = key != "attack_success"
+            measures[name] = Mean(column=name, chance=0.5 if "two_way" in key else chance, higher_is_better=better)
+    return measures
+
+
+def _drop(column: str) -> Mean:
+    """Return the mean of paired differences: each object against itself."""
+    return Mean(column=column, unit="difference", chance=0.0, higher_is_better=False)
+
+
+def _lacking(kind: str, *, unit: str = "fraction", higher_is_better: bool = True) -> Fixed:
+    reason = f"the data have no {kind} pictures of the objects"
+    return Fixed(value=None, reason=reason, unit=unit, higher_is_better=higher_is_better)
+
+
+def _controls(verdicts: Mapping[str, _Verdict], n_classes: int) -> dict[str, Measure]:
+    """Return how often the word's class comes first although it is not written, and how often a tie decides."""
+    named: dict[str, Measure] = {
+        f"{kind}_named_word": Mean(column=f"{kind}_named_word", chance=1 / n_classes, higher_is_better=None)
+        for kind in ("clean", "blank")
+        if verdicts[kind].is_there
+    }
+    return {**named, "attack_tie_rate": Mean(column="attack_tied", higher_is_better=None)}
+
+
+def _response_curves(samples: Mapping[str, np.ndarray], rng: np.random.Generator) -> dict[str, Curve]:
+    """Return attack success, and how often the object is still named, against what the conditions vary."""
+    points: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for condition in dict.fromkeys(samples["condition"].tolist()):
+        setting = _setting(condition)
+        if setting is not None:
+            points[setting[0]].append((setting[1], condition))
+    return {
+        f"{key}_by_{name}": _curve(samples, sorted(found), column, rng=rng, label=AXES.get(name, name))
+        for name, found in points.items()
+        for key, column in (("attack_success", "fooled"), ("attacked_acc", "right"))
+    }
+
+
+def _curve(
+    samples: Mapping[str, np.ndarray],
+    points: Sequence[tuple[float, str]],
+    column: str,
+    *,
+    rng: np.random.Generator,
+    label: str,
+) -> Curve:
+    values, bounds = [], []
+    for _, condition in points:
+        rows = samples["condition"] == condition
+        values.append(float(samples[column][rows].mean()))
+        low, high, _ = intervals.mean_interval(samples[column][rows], rng, clusters=samples["cluster"][rows])
+        bounds.append((low, high))
+    return bounded_curve([x for x, _ in points], values, bounds, x_label=label, y_label="share of attacks")

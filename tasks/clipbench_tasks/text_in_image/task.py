@@ -1,0 +1,55 @@
+"""Text in images: can the model read it, can it hijack what the model sees, and how much does that take?
+
+A data set asks one or both. *Contrasts* of a picture with a written word and several captions, each of which quotes a
+word: the nearest caption should be the true one. *Attacks*: an object with a label that says something else, beside the
+same object without a label, with a blank one and with its own name, all classified as in zero-shot.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from clipbench.data.dataset import Dataset
+from clipbench.data.prompts import Prompts, prompts_of
+from clipbench.errors import MissingPart
+from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench_tasks.tables import stacked
+from clipbench_tasks.text_in_image.attacks import attacked
+from clipbench_tasks.text_in_image.reading import reading
+
+
+@dataclass(frozen=True)
+class TextInImage:
+    """Reading a written word among candidates, and what a written word does to classification."""
+
+    name: ClassVar[str] = "text-in-image"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "reading a written word, and being fooled by one: reading_acc, attack_success, drop"
+
+    prompts: Prompts | None = None
+    """What each class is called in; None takes the data set's own templates, or else the default."""
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return a row for each word to read and each attack. Needs attacks with class names, or contrasts."""
+        parts = []
+        if dataset.contrasts:
+            parts.append(reading(dataset, dataset.contrasts, embedder))
+        if dataset.attacks:
+            prompts = self.prompts or prompts_of(dataset)
+            parts.append(attacked(dataset, dataset.attacks, embedder, prompts=prompts, rng=rng))
+        if not parts:
+            raise MissingPart(dataset.id, "attacks")
+        return _together(parts)
+
+
+def _together(parts: Sequence[Evaluation]) -> Evaluation:
+    """Return the parts as one evaluation."""
+    return Evaluation(
+        samples=stacked(*(part.samples for part in parts)),
+        measures={name: measure for part in parts for name, measure in part.measures.items()},
+        curves={name: curve for part in parts for name, curve in part.curves.items()},
+        controls={name: measure for part in parts for name, measure in part.controls.items()},
+        notes=tuple(note for part in parts for note in part.notes),
+    )

@@ -1,0 +1,622 @@
+"""What is between two runs of the same samples: its size and interval, and what must not be compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+import scipy.stats
+
+from clipbench.comparison.compare import CompareOptions, Difference, Refusal, Verdict, compare, differences
+from clipbench.comparison.paired import Flips
+from clipbench.errors import ClipbenchError, NotComparable, UsageError
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, Run
+from clipbench.stats import significance
+
+Z = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Held(Run):
+    """A run whose tables are in memory."""
+
+    tables: Sequence[pandas.DataFrame] = ()
+
+    def samples(self, evaluation: EvaluationRecord) -> pandas.DataFrame:
+        return self.tables[int(evaluation.files["samples"])]
+
+
+def held(*evaluations: tuple[EvaluationRecord, pandas.DataFrame], name: str = "run", seed: int = 0) -> Held:
+    records = [replace(record, files={"samples": str(place)}) for place, (record, _) in enumerate(evaluations)]
+    result = Result(
+        clipbench_version="0", created="", command=[], seed=seed, environment={}, model={}, evaluations=records
+    )
+    return Held(Path(name), result, [table for _, table in evaluations])
+
+
+def evaluation(
+    metrics: Mapping[str, Metric], columns: Mapping[str, np.ndarray], **changes: Any
+) -> tuple[EvaluationRecord, pandas.DataFrame]:
+    """Return a record and its table, with the samples named a, b, c, ..., unless it names them."""
+    n = len(next(iter(columns.values())))
+    names = {"sample_id": np.array([f"s{k:04}" for k in range(n)], object)}
+    facts = {"task": "mine", "task_version": 1, "params": {}, "status": "ok"}
+    dataset = DatasetRecord(id="birds", fingerprint="f1")
+    record = EvaluationRecord(**{"dataset": dataset, **facts, "metrics": metrics, **changes})
+    return record, pandas.DataFrame({**names, **columns})
+
+
+def mean_of(values: np.ndarray, column: str = "hit", **changes: Any) -> Metric:
+    facts = {"n": int(np.isfinite(values).sum()), "higher_is_better": True, **changes}
+    return Metric(value=float(np.nanmean(values)), column=column, **facts)
+
+
+def of_hits(values: np.ndarray, **changes: Any) -> Held:
+    """Return a run of one metric, the mean of a column."""
+    return held(evaluation({"acc": mean_of(values)}, {"hit": values}, **changes))
+
+
+def bounds(found: Difference) -> tuple[float, float]:
+    assert found.low is not None and found.high is not None
+    return found.low, found.high
+
+
+def test_a_mean_s_difference_is_the_mean_of_the_differences_with_their_interval() -> None:
+    rng = np.random.default_rng(0)
+    before = rng.integers(0, 2, 500).astype(float)
+    after = np.where(rng.random(500) < 0.2, 1.0, before)
+    (found,) = differences(of_hits(before), of_hits(after))
+    rows = after - before
+    assert found.value == pytest.approx(rows.mean())
+    half = Z * rows.std(ddof=1) / np.sqrt(500)
+    assert bounds(found) == pytest.approx((rows.mean() - half, rows.mean() + half), abs=0.1 * half)
+    assert (found.evaluation, found.name, found.n) == ("mine@birds", "acc", 500)
+    assert "bootstrap" in found.method
+
+
+def test_pairing_is_worth_what_the_two_have_in_common() -> None:
+    rng = np.random.default_rng(1)
+    before = rng.integers(0, 2, 400).astype(float)
+    after = before.copy()
+    after[:8] = 1 - after[:8]
+    (found,) = differences(of_hits(before), of_hits(after))
+    unpaired = Z * np.sqrt(2 * 0.25 / 400)
+    assert bounds(found)[1] - bounds(found)[0] < 0.3 * 2 * unpaired
+
+
+def test_a_smooth_value_s_difference_has_the_difference_of_the_influences() -> None:
+    rng = np.random.default_rng(2)
+    ratios, columns = [], []
+    for shift in (0.0, 0.3):
+        x, y = rng.normal(2 + shift, 1, 300), rng.normal(5, 1, 300)
+        ratio = x.mean() / y.mean()
+        ratios.append(float(ratio))
+        columns.append((x - ratio * y) / y.mean())  # the influence of a sample on a ratio of means
+    runs = [
+        held(evaluation({"ratio": Metric(value=ratio, influence="r", unit="ratio")}, {"r": column}))
+        for ratio, column in zip(ratios, columns, strict=True)
+    ]
+    (found,) = differences(*runs)
+    error = np.sqrt(sum((b - a) ** 2 for a, b in zip(*columns, strict=True)) / 299 / 300)
+    value = ratios[1] - ratios[0]
+    assert found.value == pytest.approx(value)
+    assert bounds(found) == pytest.approx(scipy.stats.t.interval(0.95, 299, value, error))
+    assert found.method == "delta method"
+
+
+def test_of_few_clusters_the_smooth_value_s_test_and_detectable_difference_have_a_t_of_so_many() -> None:
+    rng = np.random.default_rng(4)
+    clusters = np.repeat(np.arange(11), 6)
+    columns = [rng.normal(size=11)[clusters] + rng.normal(size=66) for _ in range(2)]
+    columns = [column - column.mean() for column in columns]
+    runs = [
+        held(evaluation({"x": Metric(value=value, influence="r")}, {"r": column, "cluster": clusters}))
+        for value, column in zip((0.2, 0.9), columns, strict=True)
+    ]
+    (found,) = differences(*runs)
+    sums = np.bincount(clusters, columns[1] - columns[0])
+    error, law = np.sqrt((sums**2).sum() * 11 / 10) / 66, scipy.stats.t(10)
+    assert found.p_value == pytest.approx(2 * law.sf(0.7 / error))
+    assert found.detectable == pytest.approx((law.ppf(0.975) + law.ppf(0.8)) * error)
+
+
+def test_of_few_clusters_the_detectable_difference_of_a_mean_has_a_t_of_so_many() -> None:
+    rng = np.random.default_rng(5)
+    clusters = np.repeat(np.arange(11), 6)
+    columns = [(rng.normal(size=11) + shift)[clusters] for shift in (0.0, 0.1)]
+    runs = [held(evaluation({"x": mean_of(column)}, {"hit": column, "cluster": clusters})) for column in columns]
+    (found,) = differences(*runs)
+    moved, law = (columns[1] - columns[0])[::6], scipy.stats.t(10)
+    error = moved.std(ddof=1) / np.sqrt(11)
+    step = np.abs(moved).min() / 11  # half of what a flip of the smallest moves the mean by
+    assert found.detectable == pytest.approx((law.ppf(0.975) + law.ppf(0.8)) * error + step)
+
+
+def test_samples_are_paired_by_name_whatever_the_order_of_the_rows() -> None:
+    rng = np.random.default_rng(3)
+    before, after = rng.random(200), rng.random(200)
+    mixed = held(evaluation({"acc": mean_of(after)}, {"hit": after}))
+    mixed = replace(mixed, tables=[mixed.tables[0].sample(frac=1, random_state=0)])
+    assert differences(of_hits(before), mixed) == differences(of_hits(before), of_hits(after))
+
+
+def test_whole_clusters_are_drawn_together() -> None:
+    rng = np.random.default_rng(4)
+    clusters = np.repeat([f"c{k}" for k in range(80)], 5).astype(object)
+    before, shift = np.zeros(400), np.repeat(rng.normal(0, 1, 80), 5)
+    runs = [
+        held(evaluation({"acc": mean_of(values, unit="cosine")}, {"hit": values, "cluster": clusters}))
+        for values in (before, shift)
+    ]
+    (found,) = differences(*runs)
+    half = Z * shift[::5].std(ddof=1) / np.sqrt(80)
+    low, high = bounds(found)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.1)
+    assert found.method.endswith("over 80 clusters")
+
+
+def test_clusters_hold_for_influences_too() -> None:
+    rng = np.random.default_rng(5)
+    clusters = np.repeat(np.arange(60), 4)
+    columns = [np.repeat(rng.normal(0, 1, 60), 4) for _ in range(2)]
+    runs = [
+        held(evaluation({"gap": Metric(value=0.5, influence="i")}, {"i": c - c.mean(), "cluster": clusters}))
+        for c in columns
+    ]
+    (found,) = differences(*runs)
+    sums = [sum(rows) for rows in (columns[1] - columns[1].mean() - columns[0] + columns[0].mean()).reshape(60, 4)]
+    error = np.sqrt(sum(each**2 for each in sums)) / 240 * np.sqrt(60 / 59)
+    assert bounds(found) == pytest.approx(scipy.stats.t.interval(0.95, 59, 0, error))
+
+
+def test_samples_without_a_value_are_left_out() -> None:
+    before = np.array([1.0, 0.0, np.nan, 1.0] * 20)
+    after = np.array([1.0, 1.0, np.nan, 1.0] * 20)
+    (found,) = differences(of_hits(before), of_hits(after))
+    assert found.value == pytest.approx(1 / 3) and found.n == 60
+    assert bounds(found)[0] < 1 / 3 < bounds(found)[1]
+
+
+def test_values_of_other_samples_are_not_paired() -> None:
+    before, after = np.array([1.0, 0.0, np.nan, 1.0] * 20), np.array([1.0, 1.0, 0.0, np.nan] * 20)
+    (found,) = differences(of_hits(before), of_hits(after))
+    assert found.value == pytest.approx(0)
+    assert (found.low, found.high, found.n) == (None, None, 40)
+    assert found.method == "no paired interval: the two have values of other samples"
+
+
+def test_a_column_without_any_value_has_no_interval() -> None:
+    runs = [
+        held(evaluation({"acc": Metric(value=value, column="hit")}, {"hit": np.full(3, np.nan)}))
+        for value in (0.1, 0.3)
+    ]
+    (found,) = differences(*runs)
+    assert found.value == pytest.approx(0.2) and (found.low, found.n) == (None, 0)
+
+
+def test_a_value_that_is_no_mean_has_a_difference_without_an_interval() -> None:
+    columns = {"hit": np.array([1.0, 0.0])}
+    metrics = [{"ece": Metric(value=value, low=0.0, high=1.0, n=2)} for value in (0.1, 0.4)]
+    (found,) = differences(*(held(evaluation(each, columns)) for each in metrics))
+    assert found.value == pytest.approx(0.3) and (found.low, found.high, found.n) == (None, None, 2)
+    assert found.method == "no paired interval: no per-sample values are recorded to make one from"
+    lost = {"acc": Metric(value=0.1, column="gone", n=2)}
+    (found,) = differences(held(evaluation(lost, columns)), held(evaluation(lost, columns)))
+    assert found.low is None
+
+
+def test_metrics_that_one_run_lacks_or_could_not_have_are_left_out() -> None:
+    columns = {"hit": np.array([1.0, 0.0])}
+    known, undefined = mean_of(columns["hit"]), Metric(value=None, reason="none")
+    first = held(evaluation({"a": known, "b": known, "c": undefined, "d": known}, columns))
+    second = held(evaluation({"d": known, "b": undefined, "c": known, "a": known, "e": known}, columns))
+    assert [each.name for each in differences(first, second)] == ["a", "d"]
+
+
+def test_evaluations_are_found_by_task_and_data_and_must_be_finished() -> None:
+    columns = {"hit": np.array([1.0, 0.0])}
+    known = mean_of(columns["hit"])
+    others = {name: DatasetRecord(id=name, fingerprint=name) for name in ("ants", "bees")}
+    first = held(*(evaluation({"acc": known}, columns, dataset=data) for data in others.values()))
+    second = held(
+        evaluation({"acc": known}, columns, dataset=others["bees"]),
+        evaluation({}, columns, dataset=others["ants"], status="failed", reason="no"),
+    )
+    assert [each.evaluation for each in differences(first, second)] == ["mine@bees"]
+    with pytest.raises(UsageError, match=r"^one and two have no finished evaluation in common$"):
+        differences(
+            held(evaluation({"acc": known}, columns, dataset=others["ants"]), name="one"),
+            held(evaluation({"acc": known}, columns, dataset=others["bees"]), name="two"),
+        )
+
+
+def test_an_evaluation_that_was_made_twice_is_paired_with_the_one_of_its_parameters() -> None:
+    hits = {k: np.array([1.0, 0.0, k, 1.0]) for k in (0, 1)}
+    both = [evaluation({"acc": mean_of(hits[k])}, {"hit": hits[k]}, params={"k": k}) for k in (0, 1)]
+    found = differences(held(*both), held(*reversed(both)))
+    assert [each.value for each in found] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"dataset": DatasetRecord(id="birds", fingerprint="f2")},
+            "data fingerprint f1 in the one run, f2 in the other",
+        ),
+        (
+            {"dataset": DatasetRecord(id="birds", fingerprint="f2", n_samples=7)},
+            "data fingerprint f1 in the one run, f2 in the other; number of samples 0 in the one run, 7 in the other",
+        ),
+        ({"params": {"k": 5}}, r"parameters \{\} in the one run, \{'k': 5\} in the other"),
+        ({"task_version": 2}, "task version 1 in the one run, 2 in the other"),
+    ],
+)
+def test_what_was_measured_otherwise_is_refused_by_name(changes: dict[str, Any], told: str) -> None:
+    values = np.array([1.0, 0.0])
+    with pytest.raises(UsageError, match=rf"^mine@birds is not comparable: {told}$"):
+        differences(of_hits(values), of_hits(values, **changes))
+
+
+@pytest.mark.parametrize("names", [["s0000", "s0002"], ["s0000"]])
+def test_other_samples_are_refused(names: list[str]) -> None:
+    record, table = evaluation({"acc": mean_of(np.array([1.0, 0.0]))}, {"hit": np.array([1.0, 0.0])})
+    other = pandas.DataFrame({"sample_id": names, "hit": [1.0] * len(names)})
+    with pytest.raises(UsageError, match=r"^mine@birds is not comparable: the runs hold other samples$"):
+        differences(held((record, table)), held((record, other)))
+
+
+def test_the_interval_is_seeded_by_the_base_run() -> None:
+    rng = np.random.default_rng(6)
+    before, after = rng.random(50), rng.random(50)
+    first = differences(of_hits(before), of_hits(after))
+    assert differences(of_hits(before), of_hits(after)) == first
+    reseeded = replace(of_hits(before), result=replace(of_hits(before).result, seed=7))
+    assert bounds(differences(reseeded, of_hits(after))[0]) != bounds(first[0])
+
+
+def null_runs(n_trials: int, *, n_clusters: int | None = None, smooth: bool = False) -> list[Held]:
+    """Return two runs of as many metrics, each on draws of its own, that agree but for chance.
+
+    A sample is right with a chance that both models share; each has its own luck, the same in a whole cluster.
+    """
+    rng = np.random.default_rng(7)
+    n = 300
+    groups = np.arange(n) if n_clusters is None else np.arange(n) % n_clusters
+    runs = []
+    chances = rng.beta(1, 1, (groups.max() + 1, n_trials))[groups]
+    for _ in range(2):
+        luck = rng.random((groups.max() + 1, n_trials))[groups]
+        hits = (luck < chances).astype(float)
+        columns = {f"c{k}": hits[:, k] - hits[:, k].mean() if smooth else hits[:, k] for k in range(n_trials)}
+        metrics = {
+            f"m{k}": Metric(value=float(hits[:, k].mean()), **{"influence" if smooth else "column": f"c{k}"})  # type: ignore[arg-type]
+            for k in range(n_trials)
+        }
+        clusters = {} if n_clusters is None else {"cluster": groups}
+        runs.append(held(evaluation(metrics, {**columns, **clusters})))
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("n_metrics", "low", "high"), [(250, 0.91, 0.98), pytest.param(1200, 0.93, 0.97, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("n_clusters", [None, 100])
+def test_without_a_true_difference_the_interval_holds_zero_nineteen_times_in_twenty(
+    n_clusters: int | None, n_metrics: int, low: float, high: float, *, smooth: bool
+) -> None:
+    found = differences(*null_runs(n_metrics, n_clusters=n_clusters, smooth=smooth))
+    assert len(found) == n_metrics
+    holding = [below <= 0 <= above for below, above in map(bounds, found)]
+    assert low <= np.mean(holding) <= high
+    assert not any(each.verdict == "better" for each in found)  # corrected over all of them
+
+
+def flipped(n: int, *, gained: int, lost: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return hits of two models: those of the second are more by what it gained and fewer by what it lost."""
+    before = np.array([0.0] * gained + [1.0] * lost + [1.0, 0.0] * ((n - gained - lost) // 2))
+    after = before.copy()
+    after[: gained + lost] = 1 - after[: gained + lost]
+    return before, after
+
+
+def test_independent_hits_are_tested_by_mcnemar() -> None:
+    before, after = flipped(400, gained=30, lost=12)
+    (found,) = differences(of_hits(before), of_hits(after))
+    assert found.test == "exact McNemar, 30 gained and 12 lost"
+    assert found.p_value == pytest.approx(scipy.stats.binomtest(30, 42).pvalue)
+    assert found.p_adjusted == found.p_value
+    assert found.verdict == "better"
+    assert differences(of_hits(after), of_hits(before))[0].verdict == "worse"
+
+
+def test_samples_that_are_clusters_of_one_are_independent() -> None:
+    before, after = flipped(40, gained=5, lost=1)
+    own = {"cluster": np.arange(40)}
+    runs = [held(evaluation({"acc": mean_of(each)}, {"hit": each, **own})) for each in (before, after)]
+    assert differences(*runs)[0].test == "exact McNemar, 5 gained and 1 lost"
+
+
+def test_clustered_hits_are_as_many_as_their_clusters() -> None:
+    before, after = flipped(60, gained=30, lost=0)
+    clusters = {"cluster": np.repeat(np.arange(6), 10)}  # all that was gained lies in three of them
+    runs = [held(evaluation({"acc": mean_of(each)}, {"hit": each, **clusters})) for each in (before, after)]
+    (found,) = differences(*runs)
+    assert (found.test, found.p_value) == ("sign flips of 6 clusters", 2 / 8)
+    assert found.verdict == "no evidence"
+
+
+def test_credits_are_tested_by_flips_of_signs() -> None:
+    rng = np.random.default_rng(8)
+    before = rng.choice([0, 0.5, 1], 200)
+    after = np.clip(before + rng.choice([-0.5, 0, 0.5], 200, p=[0.1, 0.7, 0.2]), 0, 1)
+    (found,) = differences(of_hits(before), of_hits(after))
+    gained, changed = int((after > before).sum()), int((after != before).sum())  # all by a half: a coin's throws
+    expected = scipy.stats.binomtest(gained, changed).pvalue
+    assert found.test == "sign flips of 200 samples"
+    assert found.p_value == pytest.approx(expected, abs=4 * np.sqrt(expected / significance.N_DRAWS))
+    assert differences(of_hits(before), of_hits(after))[0].p_value == found.p_value
+
+
+def test_a_smooth_value_is_tested_by_student_s_t() -> None:
+    rng = np.random.default_rng(9)
+    columns = [rng.normal(0, 1, 300) for _ in range(2)]
+    columns = [each - each.mean() for each in columns]
+    runs = [
+        held(evaluation({"gap": Metric(value=value, influence="i", unit="distance")}, {"i": column}))
+        for value, column in zip((0.5, 0.7), columns, strict=True)
+    ]
+    (found,) = differences(*runs)
+    error = (columns[1] - columns[0]).std(ddof=1) / np.sqrt(300)
+    assert found.test == "t-test (delta method)"
+    assert found.p_value == pytest.approx(2 * scipy.stats.t.sf(0.2 / error, 299))
+    assert found.detectable == pytest.approx((scipy.stats.t.ppf(0.975, 299) + scipy.stats.t.ppf(0.8, 299)) * error)
+    assert found.verdict == "different"  # neither direction of a gap is better
+
+
+def test_a_smooth_value_that_no_sample_moves_has_no_test() -> None:
+    runs = [held(evaluation({"gap": Metric(value=0.5, influence="i")}, {"i": np.zeros(5)})) for _ in range(2)]
+    (found,) = differences(*runs)
+    assert found.test == "no test: the delta method has no width here: no sample moves the value"
+    assert (found.p_value, found.detectable, found.verdict) == (None, None, "not tested")
+
+
+def test_a_column_that_only_one_of_two_runs_names_is_taken_for_both() -> None:
+    before, after = flipped(100, gained=12, lost=2)
+    named, bare = of_hits(before), held(evaluation({"acc": Metric(value=float(after.mean()))}, {"hit": after}))
+    for one, other in ((named, bare), (bare, named)):
+        (found,) = compare(one, other).differences
+        assert found.p_value == pytest.approx(scipy.stats.binomtest(2, 14).pvalue)
+
+
+def test_a_metric_without_a_column_is_not_tested_and_not_counted_among_the_tested() -> None:
+    before, after = flipped(100, gained=12, lost=2)
+    runs = [
+        held(evaluation({"acc": mean_of(each), "ece": Metric(value=0.1, n=100)}, {"hit": each}))
+        for each in (before, after)
+    ]
+    acc, ece = compare(runs[0], runs[1]).differences
+    assert (ece.test, ece.p_value, ece.p_adjusted) == (
+        "no test: no per-sample values are recorded to make one from",
+        None,
+        None,
+    )
+    assert acc.p_adjusted == acc.p_value
+
+
+def test_p_values_are_corrected_over_all_metrics_of_the_comparison() -> None:
+    changes = [(12, 2), (10, 2), (20, 2), (4, 4)]
+    columns = [flipped(100, gained=gained, lost=lost) for gained, lost in changes]
+    runs = []
+    for side in (0, 1):
+        hits = {f"hit{k}": pair[side] for k, pair in enumerate(columns)}
+        metrics = {f"acc{k}": mean_of(hits[f"hit{k}"], f"hit{k}", higher_is_better=True) for k in range(4)}
+        first, second = ({name: metrics[name] for name in names} for names in (("acc0", "acc1"), ("acc2", "acc3")))
+        other = DatasetRecord(id="bees", fingerprint="f2")
+        runs.append(held(evaluation(first, hits), evaluation(second, hits, dataset=other)))
+    found = compare(runs[0], runs[1]).differences
+    expected = significance.holm([scipy.stats.binomtest(gained, gained + lost).pvalue for gained, lost in changes])
+    assert [each.p_adjusted for each in found] == pytest.approx(expected)
+    assert found[0].p_value is not None and found[0].p_value < 0.0333 < 3 * found[0].p_value
+    assert found[1].p_value is not None and found[1].p_value < 0.05 < 2 * found[1].p_value
+    assert [each.verdict for each in found] == ["better", "no evidence", "better", "no evidence"]
+
+
+@pytest.mark.parametrize(
+    ("higher_is_better", "smallest", "verdict"),
+    [
+        (True, 0.0, "better"),
+        (False, 0.0, "worse"),
+        (None, 0.0, "different"),
+        (True, 0.2, "too small to matter"),
+        (True, 0.1, "better"),  # the interval reaches beyond 0.1
+    ],
+)
+def test_the_verdict_is_of_direction_and_size(higher_is_better: bool | None, smallest: float, verdict: Verdict) -> None:
+    columns = flipped(200, gained=20, lost=4)
+    runs = [
+        held(evaluation({"acc": mean_of(each, higher_is_better=higher_is_better)}, {"hit": each})) for each in columns
+    ]
+    (found,) = compare(runs[0], runs[1], CompareOptions(smallest=smallest)).differences
+    assert found.value == pytest.approx(0.08) and 0.1 < bounds(found)[1] < 0.2
+    assert found.verdict == verdict
+
+
+def test_the_p_value_decides_where_the_interval_says_otherwise() -> None:
+    before, after = flipped(40, gained=5, lost=0)  # McNemar: 2 / 2^5
+    (found,) = compare(of_hits(before), of_hits(after)).differences
+    assert bounds(found)[0] > 0
+    assert (found.p_value, found.verdict) == (0.0625, "no evidence")
+    for alpha in (0.0625, 0.1):
+        (found,) = compare(of_hits(before), of_hits(after), CompareOptions(alpha=alpha)).differences
+        assert found.verdict == "better"
+
+
+def test_equal_samples_are_no_evidence_that_the_models_are_equal() -> None:
+    hits = np.array([1.0, 0.0, 1.0, 1.0])
+    (found,) = compare(of_hits(hits), of_hits(hits), CompareOptions(smallest=0.1)).differences
+    assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
+    assert (found.detectable, found.verdict) == (None, "no evidence")
+    assert found.flips == Flips((), ())
+
+
+def test_a_detectable_difference_is_of_the_alpha_that_was_asked_for() -> None:
+    before, after = flipped(400, gained=30, lost=12)
+    found = [
+        compare(of_hits(before), of_hits(after), CompareOptions(alpha=alpha)).differences[0].detectable
+        for alpha in (0.05, 0.01)
+    ]
+    error = (after - before).std(ddof=1) / 20
+    expected = [
+        (scipy.stats.t.isf(alpha / 2, 399) + scipy.stats.t.ppf(0.8, 399)) * error + 1 / 400 for alpha in (0.05, 0.01)
+    ]
+    assert found == pytest.approx(expected)
+
+
+def test_samples_that_flipped_are_named_the_largest_change_first() -> None:
+    before = np.array([0.0, 1.0, 0.5, 0.0, 1.0, np.nan, 1.0])
+    after = np.array([0.5, 0.0, 1.0, 1.0, 0.5, np.nan, 1.0])
+    (found,) = differences(of_hits(before), of_hits(after))
+    assert found.flips == Flips(gained=("s0003", "s0000", "s0002"), lost=("s0001", "s0004"))
+
+
+@pytest.mark.parametrize(
+    ("unit", "values"), [("cosine", [0.1, 0.9]), ("difference", [0.0, 1.0]), ("fraction", [0.0, 1.5])]
+)
+def test_only_credits_flip(unit: str, values: list[float]) -> None:
+    columns = np.array(values), np.array(values[::-1])
+    runs = [held(evaluation({"m": mean_of(each, unit=unit)}, {"hit": each})) for each in columns]
+    assert differences(*runs)[0].flips is None
+
+
+def test_what_must_not_be_compared_is_refused_and_the_rest_is_compared() -> None:
+    hits = np.array([1.0, 0.0, 1.0])
+    same, other = (DatasetRecord(id="bees", fingerprint=name) for name in ("f2", "f3"))
+    first = held(
+        evaluation({"acc": mean_of(hits)}, {"hit": hits}),
+        evaluation({"acc": mean_of(hits)}, {"hit": hits}, dataset=same),
+    )
+    second = held(
+        evaluation({"acc": mean_of(hits)}, {"hit": hits}),
+        evaluation({"acc": mean_of(hits)}, {"hit": hits}, dataset=other, task_version=2),
+    )
+    found = compare(first, second)
+    assert [each.evaluation for each in found.differences] == ["mine@birds"]
+    reason = "task version 1 in the one run, 2 in the other; data fingerprint f2 in the one run, f3 in the other"
+    assert found.refused == [Refusal("mine@bees", reason)]
+    with pytest.raises(NotComparable, match=r"^mine@bees is not comparable: task version 1 in"):
+        differences(first, second)
+
+
+def test_when_all_is_refused_the_first_reason_is_told() -> None:
+    hits = np.array([1.0, 0.0, 1.0])
+    records = [evaluation({"acc": mean_of(hits)}, {"hit": hits}, dataset=DatasetRecord(id=name)) for name in ("a", "b")]
+    later = [
+        evaluation({"acc": mean_of(hits)}, {"hit": hits}, dataset=DatasetRecord(id=name), task_version=2)
+        for name in ("a", "b")
+    ]
+    with pytest.raises(
+        NotComparable,
+        match=r"^mine@a is not comparable: task version 1 in the one run, 2 in the other \(1 more likewise\)$",
+    ):
+        compare(held(*records), held(*later))
+
+
+def test_nothing_that_is_left_out_is_hidden() -> None:
+    hits = {"hit": np.array([1.0, 0.0])}
+    known, undefined = mean_of(hits["hit"]), Metric(value=None, reason="of two classes")
+    ants, bees = (DatasetRecord(id=name, fingerprint=name) for name in ("ants", "bees"))
+    failed = {"status": "failed", "reason": "no pictures"}
+    first = held(
+        evaluation({"a": known, "b": known, "c": undefined}, hits), evaluation({"a": known}, hits, dataset=ants)
+    )
+    second = held(
+        evaluation({"a": known, "b": undefined, "d": known}, hits), evaluation({}, hits, dataset=bees, **failed)
+    )
+    assert compare(first, second).notes == [
+        "mine@ants is not compared: only the base has it finished",
+        "mine@bees is failed in the candidate: no pictures",
+        "mine@birds/b is not compared: it has no value in the candidate (of two classes)",
+        "mine@birds/d is not compared: it has no value in the base (it is not there)",
+    ]
+
+
+def test_other_conditions_and_the_same_model_are_said() -> None:
+    hits = np.array([1.0, 0.0])
+    runs = []
+    for precision, version in (("fp32", "0.1"), ("bf16", "0.2")):
+        result = replace(of_hits(hits).result, clipbench_version=version, model={"fingerprint": "m"})
+        runs.append(replace(of_hits(hits), result=replace(result, environment={"precision": precision})))
+    assert compare(runs[0], runs[1]).notes == [
+        "both runs are of the same model, by its fingerprint",
+        "precision fp32 in the base, bf16 in the candidate",
+        "clipbench version 0.1 in the base, 0.2 in the candidate",
+    ]
+
+
+def test_runs_without_a_common_value_are_not_comparable() -> None:
+    hits = {"hit": np.array([1.0, 0.0])}
+    runs = [held(evaluation({name: mean_of(hits["hit"])}, hits)) for name in ("a", "b")]
+    with pytest.raises(
+        NotComparable, match=r"^the runs have mine@birds in common, but no metric that both have a value of"
+    ):
+        compare(runs[0], runs[1])
+
+
+@pytest.mark.parametrize("is_twice", [(True, True), (True, False), (False, True)])
+def test_samples_that_are_there_twice_are_not_paired(is_twice: tuple[bool, bool]) -> None:
+    record, table = evaluation({"acc": mean_of(np.array([1.0, 0.0]))}, {"hit": np.array([1.0, 0.0])})
+    base, candidate = (held((record, table.assign(sample_id=["s1", "s1"]) if twice else table)) for twice in is_twice)
+    with pytest.raises(
+        NotComparable, match=r"^mine@birds is not comparable: samples cannot be paired, as 's1' is there tw"
+    ):
+        compare(base, candidate)
+
+
+def test_tables_that_are_missing_or_damaged_are_one_line(tmp_path: Path) -> None:
+    record, table = evaluation({"acc": mean_of(np.array([1.0, 0.0]))}, {"hit": np.array([1.0, 0.0])})
+    record = replace(record, files={"samples": "samples.parquet"})
+    run = Run(tmp_path, replace(of_hits(np.array([1.0])).result, evaluations=[record]))
+    with pytest.raises(ClipbenchError, match=r"^run .* lacks samples\.parquet: the run is damaged, make it again$"):
+        compare(run, run)
+    (tmp_path / "samples.parquet").write_bytes(b"PAR1 half")
+    with pytest.raises(
+        ClipbenchError, match=r"^cannot read the samples of mine@birds in .* the run is damaged, make it"
+    ):
+        compare(run, run)
+    table.drop(columns="sample_id").to_parquet(tmp_path / "samples.parquet")
+    with pytest.raises(
+        ClipbenchError, match=r"^the samples of mine@birds in .* have no sample_id to pair them by: make"
+    ):
+        compare(run, run)
+
+
+def test_the_test_is_seeded_apart_from_the_interval() -> None:
+    rng = np.random.default_rng(10)
+    before, after = rng.random(60), rng.random(60)
+    metric = {"unit": "cosine"}
+    found = [
+        differences(
+            *(held(evaluation({"m": mean_of(each, **metric)}, {"hit": each}), seed=seed) for each in (before, after))
+        )[0]
+        for seed in (0, 0, 1)
+    ]
+    assert found[0] == found[1]
+    assert found[0].p_value != found[2].p_value
+    assert found[0].p_value == pytest.approx(found[2].p_value, abs=0.02)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, float("nan")])
+def test_alpha_is_a_chance(alpha: float) -> None:
+    with pytest.raises(UsageError, match=r"^alpha .*: expected a number between 0 and 1, such as 0\.05$"):
+        CompareOptions(alpha=alpha)
+
+
+@pytest.mark.parametrize("smallest", [-0.1, float("nan")])
+def test_a_smallest_difference_is_a_size(smallest: float) -> None:
+    with pytest.raises(UsageError, match=r"^smallest difference .*: expected 0 or more, in the metric's unit$"):
+        CompareOptions(smallest=smallest)

@@ -1,0 +1,285 @@
+"""The gate: which losses are regressions, which are known, and one line for a gate that cannot be what was meant."""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from clipbench.comparison.compare import Comparison, Difference, Refusal
+from clipbench.comparison.gate import Gate, Judged, Outcome, check_gate, judge, read_gate
+from clipbench.comparison.gate_rules import matches
+from clipbench.errors import UsageError
+from clipbench.results.record import Metric
+
+MakeDifference = Callable[..., Difference]
+ACC1 = "zero-shot@birds/acc1"
+DAY = date(2026, 6, 1)
+
+
+def comparison(*differences: Difference, refused: Sequence[Refusal] = ()) -> Comparison:
+    return Comparison(base="old", candidate="new", differences=list(differences), refused=list(refused))
+
+
+def only(outcomes: Sequence[Outcome]) -> Outcome:
+    (outcome,) = outcomes
+    return outcome
+
+
+def gate_of(tmp_path: Path, text: str) -> Gate:
+    (tmp_path / "gate.toml").write_text(text, encoding="utf-8")
+    return read_gate(tmp_path / "gate.toml")
+
+
+@pytest.mark.parametrize(
+    ("candidate", "p", "status"),
+    [
+        (0.57, 0.001, "regression"),
+        (0.57, 0.05, "regression"),  # at alpha itself
+        (0.57, 0.2, "pass"),  # may be chance
+        (0.59, 0.001, "pass"),  # significant, and within the tolerance
+        (0.58, 0.001, "pass"),  # exactly the tolerance, which binary fractions miss by a rounding
+        (0.63, 0.001, "pass"),  # better
+        (0.57, None, "untested"),
+    ],
+)
+def test_a_regression_is_a_loss_beyond_the_tolerance_that_is_significant(
+    difference: MakeDifference, candidate: float, p: float | None, status: str
+) -> None:
+    found = comparison(difference(ACC1, 0.6, candidate, p))
+    assert only(judge(found, Gate.from_options("2pp"))).status == status
+
+
+def test_a_strict_gate_takes_the_loss_alone(difference: MakeDifference) -> None:
+    strict = Gate.from_options("2pp", strict=True)
+    for p in (0.2, None):
+        assert only(judge(comparison(difference(ACC1, 0.6, 0.57, p)), strict)).status == "regression"
+    assert only(judge(comparison(difference(ACC1, 0.6, 0.59, 0.001)), strict)).status == "pass"
+
+
+def test_a_relative_tolerance_is_of_the_value_of_the_base(difference: MakeDifference) -> None:
+    gate = Gate.from_options("10%")
+    assert only(judge(comparison(difference(ACC1, 0.5, 0.46, 0.001)), gate)).status == "pass"
+    assert only(judge(comparison(difference(ACC1, 0.3, 0.26, 0.001)), gate)).status == "regression"
+
+
+def test_a_rise_is_the_loss_where_less_is_better(difference: MakeDifference) -> None:
+    for candidate, status in ((0.2, "regression"), (0.05, "pass")):
+        found = comparison(difference("zero-shot@birds/ece", 0.1, candidate, 0.001, higher_is_better=False))
+        assert only(judge(found, Gate.from_options("1pp"))).status == status
+
+
+def test_the_message_holds_both_values_the_loss_the_tolerance_and_the_p_value(difference: MakeDifference) -> None:
+    outcome = only(judge(comparison(difference(ACC1, 0.6234, 0.6012, 0.003)), Gate.from_options("0.5pp")))
+    assert outcome.metric == ACC1
+    assert outcome.rule == "max drop 0.5pp"
+    assert outcome.message == "62.3 % to 60.1 %: 2.22 pp worse, 0.50 pp allowed, p 0.003"
+
+
+def test_p_values_are_corrected_over_the_gated_metrics_alone(difference: MakeDifference, tmp_path: Path) -> None:
+    lost = [difference(f"zero-shot@birds/acc{k}", 0.6, 0.5, 0.02) for k in range(4)]
+    statuses = [each.status for each in judge(comparison(*lost), Gate.from_options("1pp"))]
+    assert statuses == ["pass"] * 4  # 4 * 0.02 > 0.05
+    one = gate_of(tmp_path, '"zero-shot/acc2" = {max_drop = "1pp"}')
+    assert only(judge(comparison(*lost), one)).status == "regression"
+
+
+def test_the_last_pattern_that_matches_counts_with_its_own_alpha(difference: MakeDifference, tmp_path: Path) -> None:
+    gate = gate_of(
+        tmp_path,
+        '"*" = {max_drop = "1pp"}\n"composition/*/text_acc" = {max_drop = "1pp", alpha = 0.01}\n',
+    )
+    found = comparison(
+        difference("composition@aro/swap/text_acc", 0.6, 0.5, 0.015),
+        difference("composition@aro/text_acc", 0.6, 0.5, 0.015),
+    )
+    assert [each.status for each in judge(found, gate)] == ["pass", "regression"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_match"),
+    [
+        ("composition@sugarcrepe/swap_att/text_acc", True),
+        ("composition/swap_att/text_acc", True),
+        ("composition/*/text_acc", True),
+        ("composition@sugarcrepe/*", True),
+        ("*text_acc", True),
+        ("composition@aro/*", False),
+        ("composition/text_acc", False),
+        ("Composition/*", False),
+    ],
+)
+def test_a_pattern_matches_a_name_with_its_data_or_without(pattern: str, is_match: bool) -> None:
+    assert matches(pattern, "composition@sugarcrepe/swap_att/text_acc") == is_match
+
+
+def test_a_known_regression_passes_to_the_last_day_of_its_acknowledgement(
+    difference: MakeDifference, tmp_path: Path
+) -> None:
+    gate = gate_of(
+        tmp_path,
+        '"*" = {max_drop = "1pp"}\n[[acknowledge]]\nmetric = "zero-shot/*"\nreason = "new crop"\nexpires = 2026-06-01\n',
+    )
+    found = comparison(difference(ACC1, 0.6, 0.5, 0.001))
+    known = only(judge(found, gate, today=DAY))
+    assert known.status == "acknowledged"
+    assert known.message.endswith("known until 2026-06-01: new crop")
+    expired = only(judge(found, gate, today=date(2026, 6, 2)))
+    assert expired.status == "regression"
+    assert expired.message.endswith("its acknowledgement expired on 2026-06-01: new crop")
+
+
+def test_an_acknowledgement_lets_no_requirement_pass(difference: MakeDifference, tmp_path: Path) -> None:
+    gate = gate_of(
+        tmp_path,
+        f'require = ["{ACC1} >= 0.55"]\n[[acknowledge]]\nmetric = "{ACC1}"\nreason = "x"\nexpires = 2026-06-01\n',
+    )
+    assert only(judge(comparison(difference(ACC1, 0.6, 0.5, 0.001)), gate, today=DAY)).status == "unmet"
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [(">= 0.63", "pass"), (">= 63%", "pass"), ("> 0.63", "unmet"), ("<= 0.7", "pass"), ("< .5", "unmet")],
+)
+def test_a_requirement_is_held_against_the_value_of_the_candidate(
+    difference: MakeDifference, text: str, status: str
+) -> None:
+    gate = Gate.from_options(require=[f"{ACC1} {text}"])
+    outcome = only(judge(comparison(difference(ACC1, 0.9, 0.63, 0.001)), gate))
+    assert (outcome.metric, outcome.status) == (ACC1, status)
+    assert outcome.message.startswith("63.0 %, required ")
+
+
+def test_a_metric_that_the_candidate_lacks_is_missing_and_not_passed(difference: MakeDifference) -> None:
+    base = {ACC1: Metric(value=0.6), "retrieval@coco/recall@1": Metric(value=0.4, higher_is_better=True)}
+    base[ACC1] = Metric(value=0.6, higher_is_better=True)
+    candidate = {ACC1: Metric(value=None, reason="3 classes", higher_is_better=True)}
+    found = comparison(refused=[Refusal("retrieval@coco", "data fingerprint a in the one run, b in the other")])
+    gate = Gate.from_options("1pp", require=[f"{ACC1} >= 0.1", "retrieval@coco/recall@1 >= 0.1"])
+    outcomes = judge(found, gate, base=base, candidate=candidate)
+    assert {each.status for each in outcomes} == {"missing"}
+    assert [each.message for each in outcomes] == [
+        "new has no value: 3 classes",
+        "not compared: data fingerprint a in the one run, b in the other",
+        "new has no value: 3 classes",
+        "new has no value",
+    ]
+    judged = Judged(comparison=found, outcomes=outcomes)
+    assert not judged.is_whole and not judged.is_worse
+
+
+def test_a_requirement_of_another_candidate_is_missing_here(difference: MakeDifference) -> None:
+    gate = Gate.from_options(require=["retrieval@coco/recall@1 >= 0.1"])
+    outcome = only(judge(comparison(difference(ACC1, 0.6, 0.6, 1.0)), gate))
+    assert (outcome.metric, outcome.status) == ("retrieval@coco/recall@1", "missing")
+
+
+def test_what_the_base_never_had_is_missing_by_its_name_and_not_gated_by_a_pattern(tmp_path: Path) -> None:
+    base = {ACC1: Metric(value=None, reason="1 class", higher_is_better=True)}
+    candidate = {ACC1: Metric(value=0.5, higher_is_better=True)}
+    for pattern, status in ((ACC1, "missing"), ("zero-shot/*", "not gated")):
+        gate = gate_of(tmp_path, f'"{pattern}" = {{max_drop = "1pp"}}')
+        outcome = only(judge(comparison(), gate, base=base, candidate=candidate))
+        assert (outcome.status, outcome.message) == (status, "old has no value: 1 class")
+
+
+def test_a_task_that_was_asked_twice_is_judged_twice(difference: MakeDifference) -> None:
+    found = comparison(difference(ACC1, 0.6, 0.6, 1.0), difference(ACC1, 0.6, 0.5, 0.001))
+    assert [each.status for each in judge(found, Gate.from_options("1pp"))] == ["pass", "regression"]
+
+
+def test_metrics_that_a_rule_for_all_means_nothing_for_are_not_gated(difference: MakeDifference) -> None:
+    found = comparison(
+        difference("modality-gap@birds/gap", 0.8, 0.9, 0.001, unit="distance", higher_is_better=None),
+        difference("retrieval@birds/median_rank", 1.0, 9.0, 0.001, unit="rank", higher_is_better=False),
+    )
+    first, second = judge(found, Gate.from_options("1pp"))
+    assert first.status == second.status == "not gated"
+    assert first.message == "it has no direction: neither more nor less of it is worse"
+    assert second.message == "it is in the unit rank, which max_drop 1pp does not fit: a bare number or 1% would"
+    _, ranked = judge(found, Gate.from_options("5"))
+    assert (ranked.status, ranked.message) == ("regression", "1.0 to 9.0: 8.00 worse, 5.00 allowed, p 0.001")
+
+
+def test_outcomes_are_told_by_their_gravity(difference: MakeDifference) -> None:
+    found = comparison(difference(ACC1, 0.6, 0.5, None), difference("zero-shot@birds/acc5", 0.6, 0.5, 0.001))
+    judged = Judged(comparison=found, outcomes=judge(found, Gate.from_options("1pp")))
+    assert judged.is_worse and judged.is_whole
+    assert [each.metric for each in judged.of("regression", "untested")] == ["zero-shot@birds/acc5", ACC1]
+
+
+KNOWN = {
+    ACC1: Metric(value=0.6, higher_is_better=True),
+    "modality-gap@birds/gap": Metric(value=0.8, unit="distance"),
+    "retrieval@birds/median_rank": Metric(value=1.0, unit="rank", higher_is_better=False),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('"zero-shot@birds/acc2" = {max_drop = "1pp"}', r"matches no metric of any run: did you mean '.*/acc1'\?"),
+        ('require = ["nothing/here >= 1"]', "'nothing/here' matches no metric of any run: known: modality-gap@birds"),
+        ('[[acknowledge]]\nmetric = "a/b"\nreason = "r"\nexpires = 2026-01-01', "'a/b' matches no metric"),
+        ('"modality-gap/gap" = {max_drop = "1%"}', "'modality-gap/gap' gates nothing: .*/gap has no direction"),
+        ('"*/median_rank" = {max_drop = "1pp"}', "gates nothing: .* is in the unit rank, which max_drop 1pp does not"),
+        ('"zero-shot/acc1" = {max_drop = "0.5"}', "unit fraction, which max_drop 0.5 does not fit: 0.5pp or 1% would"),
+    ],
+)
+def test_a_pattern_that_gates_nothing_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_gate(gate_of(tmp_path, text), KNOWN)
+
+
+def test_a_pattern_that_fits_some_of_its_metrics_is_none_that_gates_nothing() -> None:
+    check_gate(Gate.from_options("1pp"), KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            'requires = ["a/b > 1"]',
+            r"unknown key 'requires': did you mean 'require'\? \(a pattern .* holds a / or a \*",
+        ),
+        ('"a/*" = {max_dorp = "1pp"}', "'a/\\*': unknown key 'max_dorp': did you mean 'max_drop'"),
+        ('"a/*" = {alpha = 0.01}', "'a/\\*' has no max_drop"),
+        ('"a/*" = "1pp"', "'a/\\*' is '1pp': expected a table with max_drop, alpha"),
+        ('"a/*" = {max_drop = 0.5}', "max_drop is 0.5, expected a text in quotes"),
+        ('"a/*" = {max_drop = "1 point"}', "max_drop '1 point': expected 0.5pp .*, 1% .* or a bare number"),
+        ("# nothing yet", "asks for nothing: expected such as"),
+        ('"a/*" = {max_drop = "-1pp"}', "max_drop '-1pp': expected 0.5pp"),
+        ('"a/*" = {max_drop = "1pp", alpha = 5.0}', "alpha is 5, expected a number between 0 and 1"),
+        ('"a/*" = {max_drop = "1pp", alpha = "x"}', "alpha is 'x', expected a number such as 0.01"),
+        ('require = "a/b > 1"', "require is 'a/b > 1', expected a list"),
+        ("require = [1]", "require holds 1: expected texts"),
+        ('require = ["a/b == 1"]', "require 'a/b == 1': expected METRIC >= NUMBER"),
+        ('[[acknowledge]]\nmetric = "a/b"\nexpires = 2026-01-01', "acknowledge has no reason"),
+        ('[[acknowledge]]\nmetric = "a/b"\nreason = "r"', "acknowledge has no expires"),
+        (
+            '[[acknowledge]]\nmetric = "a/b"\nreason = "r"\nexpires = "2026-01-01"',
+            "expires is '2026-01-01', expected a date such as 2026-12-31",
+        ),
+        (
+            '[[acknowledge]]\nmetric = "a/b"\nreason = "r"\nexpires = 2026-01-01T10:00:00',
+            "expires is .*, expected a date such as 2026-12-31",
+        ),
+        ("[acknowledge", "is not TOML: "),
+    ],
+)
+def test_a_gate_file_that_cannot_be_read_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        gate_of(tmp_path, text)
+    assert "\n" not in str(error.value)
+
+
+def test_a_gate_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read the gate file .*none\.toml: No such file"):
+        read_gate(tmp_path / "none.toml")
+
+
+def test_options_and_file_hold_together(difference: MakeDifference, tmp_path: Path) -> None:
+    gate = Gate.from_options("9pp", [f"{ACC1} > 0.1"], strict=True)
+    gate += gate_of(tmp_path, f'require = ["{ACC1} > 0.9"]\n"{ACC1}" = {{max_drop = "1pp"}}\n')
+    statuses = [each.status for each in judge(comparison(difference(ACC1, 0.6, 0.55, 0.5)), gate)]
+    assert statuses == ["regression", "pass", "unmet"]

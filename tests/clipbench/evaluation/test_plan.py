@@ -1,0 +1,96 @@
+"""From --tasks and --suite to evaluations; every slip is one line that names it."""
+
+from pathlib import Path
+
+import pytest
+
+from clipbench.data.prompts import Prompts
+from clipbench.errors import UsageError
+from clipbench.evaluation.plan import Request, build_task, plan, read_suite, suite_names, with_prompts
+
+
+def names(*asked: str, suite: str = "standard", own_samples: bool = False) -> list[str]:
+    return [request.name for request in plan(asked, suite, own_samples=own_samples)]
+
+
+def test_all_is_every_task_of_the_suite() -> None:
+    assert {"zero-shot@imagenet", "retrieval@coco", "modality-gap@coco"} <= set(names("all"))
+
+
+def test_a_task_without_data_takes_the_suite_s() -> None:
+    assert names("retrieval") == ["retrieval@coco", "retrieval@flickr30k"]
+
+
+def test_several_are_separated_by_commas_or_repeated_and_each_comes_once() -> None:
+    expected = ["zero-shot@a/b", "retrieval@c.csv"]
+    assert names("zero-shot@a/b,retrieval@c.csv", "Zero_Shot@a/b") == expected
+
+
+def test_a_model_that_brings_its_samples_is_asked_for_each_task_once() -> None:
+    tasks = ["zero-shot", "retrieval", "modality-gap", "composition", "text-in-image", "long-caption"]
+    assert names("all", own_samples=True) == tasks
+    assert names("retrieval", own_samples=True) == ["retrieval"]
+    assert names("retrieval@coco", own_samples=True) == ["retrieval@coco"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("zeroshot", "unknown task 'zeroshot': did you mean 'zero-shot'\\? \\(clipbench list tasks\\)"),
+        ("xyz@a", "unknown task 'xyz': known: all, .*zero-shot"),
+        ("retrieval@", "'retrieval@' names no data: expected TASK@DATA"),
+        (" , ", "no task given: expected --tasks all, TASK or TASK@DATA"),
+    ],
+)
+def test_a_slip_in_tasks_is_named(asked: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        names(asked)
+
+
+def test_a_suite_may_be_a_file_with_parameters(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        '[[evaluation]]\ntask = "retrieval"\ndata = "a.csv"\nparams = {ks = [1, 2]}\ndata_options = {split = "val"}\n'
+    )
+    (request,) = plan(["all"], str(file))
+    assert request == Request(task="retrieval", data="a.csv", params={"ks": [1, 2]}, data_options={"split": "val"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"has no \[\[evaluation\]\]"),
+        ("evaluation = 3", r"has no \[\[evaluation\]\]"),
+        ("x = [", "is not TOML"),
+        ('[[evaluation]]\ntask = "retrieval"', "lacks 'task' or 'data'"),
+        ('[[evaluation]]\ntask = "retrieval"\ndata = "a"\ndate = "b"', "unknown key 'date' .*did you mean 'data'"),
+        (
+            '[[evaluation]]\ntask = "retrieval"\ndata = "a"\nparams = {k = 1}',
+            "no parameter 'k': did you mean 'ks'|known: ks",
+        ),
+        ('[[evaluation]]\ntask = "retreival"\ndata = "a"', "unknown task 'retreival': did you mean 'retrieval'"),
+    ],
+)
+def test_a_slip_in_a_suite_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        plan(["all"], str(file))
+
+
+def test_an_unknown_suite_is_named() -> None:
+    assert "standard" in suite_names()
+    with pytest.raises(UsageError, match=r"unknown suite 'standart': did you mean 'standard'"):
+        read_suite("standart")
+    with pytest.raises(UsageError, match=r"cannot read suite gone\.toml: No such file"):
+        read_suite("gone.toml")
+
+
+def test_prompts_go_to_the_tasks_that_take_them() -> None:
+    requests = plan(["zero-shot@a,retrieval@a"], "standard")
+    prompts = Prompts(templates=("a {c}",))
+    with_them = with_prompts(requests, prompts)
+    assert [dict(request.params) for request in with_them] == [{"prompts": prompts}, {}]
+    assert build_task(with_them[0]).prompts == prompts  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match=r"--prompts: none of the tasks takes prompts \(asked for: retrieval"):
+        with_prompts(requests[1:], prompts)

@@ -1,0 +1,162 @@
+"""Published values: which measurement they may stand beside, and when they agree with it."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+
+from clipbench.cli.summary import evaluation_lines
+from clipbench.data import Dataset, catalogue
+from clipbench.data.prompts import known_prompts
+from clipbench.evaluation.plan import read_suite
+from clipbench.evaluation.published import SAME, Key, Measured, published_values, with_published
+from clipbench.models.protocol import ModelInfo
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, PublishedValue
+from clipbench.testing import NamedImage
+
+KEY = Key("ViT-B-32-quickgelu/openai", "zero-shot", "imagenet", "acc1")
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A task with the name of zero-shot."""
+
+    name: ClassVar[str] = "zero-shot"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = ""
+    prompts: str | None = None
+
+    def evaluate(self, *arguments: object) -> None: ...
+
+
+MODEL = ModelInfo(
+    ref="vit-b-32", id="open_clip:ViT-B-32-quickgelu/openai", fingerprint="", family="", embed_dim=2, context_length=77,
+    image_size=224, logit_scale=100.0, logit_bias=0.0, n_parameters=None,
+)  # fmt: skip
+METRICS = {"acc1": Metric(value=0.634, low=0.6325, high=0.6355, n=50_000), "acc5": Metric(value=0.9)}
+
+
+def imagenet(n_images: int = 50_000, id: str = "imagenet") -> Dataset:
+    ids = [str(row) for row in range(n_images)]
+    templates, names = known_prompts("imagenet")
+    images = [NamedImage(each) for each in ids]
+    return Dataset(id=id, images=images, image_ids=ids, templates=templates, class_names=names)
+
+
+WHOLE = imagenet()
+
+
+def beside(model: ModelInfo = MODEL, task: object = None, dataset: Dataset = WHOLE) -> list[tuple[float, bool | None]]:
+    measured = Measured(model=model, task=task or Plain(), dataset=dataset)  # type: ignore[arg-type]
+    return [(each.value, each.agrees) for each in with_published(METRICS, measured)["acc1"].published]
+
+
+def test_each_published_value_is_told_to_agree_where_it_lies_within_the_interval() -> None:
+    assert beside() == [(0.6332, True), (0.632, False)]
+    found = with_published(METRICS, Measured(model=MODEL, task=Plain(), dataset=WHOLE))  # type: ignore[arg-type]
+    assert found["acc5"].published == []
+    assert [each.is_secondary for each in found["acc1"].published] == [False, True]
+
+
+def test_without_an_interval_nothing_is_said_to_agree() -> None:
+    bare = {"acc1": Metric(value=0.634)}
+    found = with_published(bare, Measured(model=MODEL, task=Plain(), dataset=WHOLE))  # type: ignore[arg-type]
+    assert [each.agrees for each in found["acc1"].published] == [None, None]
+
+
+def test_the_same_weights_and_data_elsewhere_count() -> None:
+    assert len(beside(replace(MODEL, id="hf:openai/clip-vit-base-patch32"))) == 2
+    assert len(beside(dataset=replace(WHOLE, id="hf:clip-benchmark/wds_imagenet1k"))) == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": replace(MODEL, id="open_clip:ViT-B-32/openai")},
+        {"model": replace(MODEL, context_length=248)},
+        {"model": replace(MODEL, id="bundled:tiny")},
+        {"task": Plain(prompts="mine.json")},
+        {"dataset": imagenet(1_000)},
+        {"dataset": replace(WHOLE, id="my/imagenet")},
+        {"dataset": replace(WHOLE, templates=None)},
+        {"dataset": replace(WHOLE, class_names=tuple(str(row) for row in range(1_000)))},
+    ],
+    ids=[
+        "other activation",
+        "stretched window",
+        "other model",
+        "other prompts",
+        "part of the data",
+        "other data",
+        "default templates",
+        "other class names",
+    ],
+)
+def test_another_model_protocol_or_part_of_the_data_has_no_published_value(changes: dict[str, object]) -> None:
+    assert beside(**changes) == []  # type: ignore[arg-type]
+
+
+def test_every_value_is_of_a_known_model_and_data_set_and_says_where_it_is_from() -> None:
+    from clipbench.models.reference import aliases
+
+    models = {alias.target.removeprefix("open_clip:") for alias in aliases()}
+    assert set(SAME.values()) <= models
+    for key, values in published_values().items():
+        entry = catalogue()[key.data]
+        assert key.task in entry.tasks
+        assert key.model in models
+        assert all(each.protocol and each.source and each.agrees is None for each in values)
+        assert key.metric == "gap" or all(0 < each.value < 1 for each in values)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (KEY, 0.6332),
+        (Key("ViT-B-32-quickgelu/openai", "retrieval", "coco", "image_retrieval_recall@1"), 0.3044),
+        (Key("ViT-B-32-quickgelu/openai", "composition", "sugarcrepe", "swap_att/text_acc"), 0.6396),
+        (Key("ViT-B-32-quickgelu/openai", "composition", "winoground", "group_acc"), 0.0875),
+        (Key("ViT-L-14/laion2b_s32b_b82k", "composition", "aro-vg-relation", "vg_relation/macro_text_acc"), 0.4726),
+        (Key("ViT-L-14-quickgelu/openai", "text-in-image", "scam", "attacked_two_way_acc"), 0.4014),
+        (Key("ViT-B-16-quickgelu/openai", "long-caption", "urban-1k", "image_retrieval_recall@1"), 0.529),
+    ],
+)
+def test_values_are_those_of_the_sources(key: Key, value: float) -> None:
+    assert published_values()[key][0].value == pytest.approx(value, abs=5e-5)
+
+
+def test_each_model_of_the_table_is_known_by_the_window_that_open_clip_gives_it() -> None:
+    open_clip = pytest.importorskip("open_clip")
+    for name in sorted({key.model for key in published_values()}):
+        window = open_clip.get_model_config(name.partition("/")[0])["text_cfg"]["context_length"]
+        assert beside(replace(MODEL, id=f"open_clip:{name}", context_length=window)), name
+        assert not beside(replace(MODEL, id=f"open_clip:{name}", context_length=window + 1)), name
+
+
+def test_what_rests_on_a_transcription_is_marked() -> None:
+    values = published_values()[Key("ViT-B-32-quickgelu/openai", "composition", "winoground", "text_acc")]
+    assert [(each.value, each.is_secondary) for each in values] == [(0.3125, False), (0.3075, True)]
+
+
+def test_the_standard_suite_has_data_of_the_catalogue_for_each_of_the_six_tasks() -> None:
+    by_task: dict[str, list[str]] = {}
+    for request in read_suite("standard"):
+        by_task.setdefault(request.task, []).append(str(request.data))
+    tasks = {"zero-shot", "retrieval", "composition", "text-in-image", "long-caption", "modality-gap"}
+    assert set(by_task) == tasks
+    for task, names in by_task.items():
+        assert all(task in catalogue()[name].tasks for name in names)
+
+
+def test_the_terminal_shows_the_published_value_and_whether_it_agrees() -> None:
+    values = [
+        PublishedValue(value=0.6332, protocol="p", source="s", is_secondary=False, agrees=True),
+        PublishedValue(value=0.632, protocol="p", source="t", is_secondary=True, agrees=False),
+    ]
+    record = EvaluationRecord(
+        task="zero-shot", task_version=1, params={}, dataset=DatasetRecord(id="imagenet"), status="ok",
+        metrics={"acc1": replace(METRICS["acc1"], published=values), "acc5": METRICS["acc5"]},
+    )  # fmt: skip
+    lines = evaluation_lines(record)
+    assert lines[1].endswith("n 50,000  published 63.3 % (agrees), 63.2 % (differs, secondary source)")
+    assert lines[2].endswith("n 0")

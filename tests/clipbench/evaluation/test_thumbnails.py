@@ -1,0 +1,115 @@
+"""The small pictures that a run keeps are those that galleries and scatters show, within their budget."""
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from clipbench.data import Dataset
+from clipbench.evaluation.thumbnails import (
+    POINTS_EACH,
+    SIDE,
+    SMALL_SIDE,
+    gallery_rows,
+    is_picture,
+    point_rows,
+    write_thumbnails,
+)
+from clipbench.results.points import MAX_POINTS, spread
+from clipbench.testing import NamedImage
+
+N = 1000
+
+
+def naive_worst(margin: np.ndarray, n: int) -> list[int]:
+    known = [row for row in range(len(margin)) if margin[row] == margin[row]]
+    return sorted(known, key=lambda row: (margin[row], row))[:n]
+
+
+def test_a_small_set_is_kept_whole_and_a_budget_of_none_keeps_nothing() -> None:
+    samples = {"image": np.arange(5), "margin": np.arange(5.0)}
+    assert gallery_rows(samples, 5, 5) == gallery_rows({}, 5, 200) == [0, 1, 2, 3, 4]
+    assert gallery_rows(samples, 5, 0) == []
+    assert len(point_rows(samples, np.arange(5), 0)) == 0
+
+
+def test_without_margins_or_pictures_the_first_are_kept() -> None:
+    assert gallery_rows({"image": np.arange(9)}, 9, 3) == gallery_rows({"margin": np.arange(9.0)}, 9, 3) == [0, 1, 2]
+
+
+def test_the_worst_of_a_large_set_are_kept() -> None:
+    margin = np.random.default_rng(0).normal(size=N).round(2)
+    margin[::7] = np.nan
+    for budget in (50, 950):  # 857 are known
+        assert gallery_rows({"image": np.arange(N)[::-1], "margin": margin}, N, budget) == [
+            N - 1 - row for row in naive_worst(margin, budget)
+        ]
+
+
+def test_galleries_take_turns_and_the_margin_of_the_whole_table_is_none_of_them() -> None:
+    rng = np.random.default_rng(1)
+    # One direction loses by thousands of ranks, the other by a few: both have their gallery.
+    first, second = rng.normal(size=N), rng.normal(size=N)
+    first[N // 2 :], second[: N // 2] = np.nan, np.nan
+    samples = {"image": np.arange(N), "margin": np.arange(N, dtype=float), "one_margin": first, "two/margin": second}
+    found = gallery_rows(samples, N, 60)
+    assert sorted(found) == sorted(naive_worst(first, 30) + naive_worst(second, 30))
+
+
+def test_all_pictures_of_a_failure_are_kept_together_and_each_once() -> None:
+    samples = {
+        "image": np.array([0, 1, 2, 0]),
+        "chosen_image": np.array([5, -1, 0, 6]),
+        "margin": np.array([-0.3, -0.2, -0.1, -0.4]),
+        "x_image": np.zeros(4),
+    }
+    assert gallery_rows(samples, 100, 4) == [0, 6, 5, 1]
+    assert gallery_rows(samples, 100, 50) == [0, 6, 5, 1, 2]
+
+
+def test_only_rows_are_pictures() -> None:
+    rows = np.arange(3)
+    assert is_picture("image", rows) and is_picture("chosen_image", rows)
+    assert not is_picture("chosen_image", rows.astype(float)) and not is_picture("class", rows)
+
+
+@pytest.mark.parametrize("n", [3, 999, 1500, 5000])
+@pytest.mark.parametrize("budget", [2, 200])
+def test_points_have_pictures_up_to_five_times_the_budget(n: int, budget: int) -> None:
+    kept = np.sort(np.random.default_rng(2).choice(5000, min(n, 2000), replace=False))
+    image = np.random.default_rng(3).permutation(5000)
+    found = point_rows({"image": image}, kept, budget).tolist()
+    shown = [int(image[kept[row]]) for row in spread(len(kept), MAX_POINTS)]
+    assert set(found) <= set(shown) and len(found) == min(len(shown), POINTS_EACH * budget)
+    if budget == 200:
+        assert found == shown
+
+
+def test_pictures_are_small_and_the_ones_behind_points_smaller(tmp_path: Path) -> None:
+    data = Dataset(id="x", images=[NamedImage(name) for name in "abc"], image_ids=list("abc"))
+    big = Dataset(id="x", images=[_Wide()], image_ids=["w"])
+    write_thumbnails(data, ["aa", "bb", "cc"], [2, 0], tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"aa.webp", "cc.webp"}
+    write_thumbnails(big, ["ww"], [0], tmp_path)
+    write_thumbnails(big, ["ww"], [0], tmp_path / "small", side=SMALL_SIDE)
+    sizes = []
+    for path in (tmp_path / "ww.webp", tmp_path / "small" / "ww.webp"):
+        with PIL.Image.open(path) as picture:
+            sizes.append(picture.size)
+    assert sizes == [(SIDE, SIDE // 2), (SMALL_SIDE, SMALL_SIDE // 2)]
+
+
+def test_a_picture_that_is_there_is_not_drawn_again_and_a_bad_one_is_left_out(tmp_path: Path) -> None:
+    data = Dataset(id="x", images=[NamedImage("a"), NamedImage("bad one")], image_ids=["a", "b"])
+    (tmp_path / "aa.webp").write_bytes(b"here")
+    write_thumbnails(data, ["aa", "bb"], [0, 1], tmp_path)
+    assert (tmp_path / "aa.webp").read_bytes() == b"here" and not (tmp_path / "bb.webp").exists()
+
+
+class _Wide(NamedImage):
+    def __init__(self) -> None:
+        super().__init__("wide")
+
+    def open(self) -> PIL.Image.Image:
+        return PIL.Image.new("RGB", (640, 320))

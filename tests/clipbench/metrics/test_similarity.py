@@ -1,0 +1,120 @@
+"""Vectors of length 1, and scores whose ties are real."""
+
+import numpy as np
+import pytest
+
+from clipbench.errors import VectorError
+from clipbench.metrics import similarity as arrays
+from clipbench.metrics.similarity import dot_blocks, pair_scores, score_blocks, unit
+
+SHAPES = [(40, 3), (40, 64), (30, 513), (20, 2048)]
+
+
+def random_vectors(n: int, dim: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32)
+
+
+def scores_of(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    return np.concatenate([scores for _, scores in score_blocks(queries, gallery)])
+
+
+def exact_scores(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Dot products in Python's whole numbers, rounded to float32 once."""
+    left, right = ([[int(value * 2**26) for value in row] for row in side.tolist()] for side in (queries, gallery))
+    exact = [[sum(a * b for a, b in zip(x, y, strict=True)) for y in right] for x in left]
+    return np.array([[np.float32(dot / 2**52) for dot in row] for row in exact])
+
+
+@pytest.mark.parametrize(("n", "dim"), SHAPES)
+def test_unit_vectors_have_length_1(n: int, dim: int) -> None:
+    lengths = np.linalg.norm(unit(random_vectors(n, dim)).astype(np.float64), axis=1)
+    np.testing.assert_allclose(lengths, 1, atol=1e-7)
+
+
+def test_unit_keeps_the_direction_and_its_argument() -> None:
+    vectors = random_vectors(50, 300) * 7
+    before = vectors.copy()
+    result = unit(vectors).astype(np.float64)
+    expected = before.astype(np.float64) / np.linalg.norm(before.astype(np.float64), axis=1, keepdims=True)
+    np.testing.assert_array_equal(vectors, before)
+    # Half a step of 2**-26, or for components above 1/4 half a unit of float32.
+    np.testing.assert_allclose(result, expected, atol=2**-25)
+
+
+@pytest.mark.parametrize(("n", "dim"), SHAPES)
+@pytest.mark.parametrize("block_components", [1, 1000, 1 << 17])
+def test_unit_in_blocks_is_unit_of_the_whole_bit_for_bit(
+    n: int, dim: int, block_components: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "BLOCK_COMPONENTS", block_components)
+    vectors = random_vectors(n, dim)
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    whole = np.rint(vectors * (2.0**26 / lengths)[:, None]) / 2.0**26
+    np.testing.assert_array_equal(unit(vectors), whole.astype(np.float32))
+
+
+@pytest.mark.parametrize("size", [2.0**-100, 2.0**100])
+def test_unit_takes_lengths_beyond_what_float32_can_square(size: float) -> None:
+    vectors = np.array([[3, -4], [0, 2]], np.float32) * np.float32(size)
+    np.testing.assert_array_equal(unit(vectors), np.array([[0.6, -0.8], [0, 1]], np.float32))
+
+
+@pytest.mark.parametrize(("value", "length"), [(0, "0.0"), (np.nan, "nan"), (np.inf, "inf"), (-np.inf, "inf")])
+def test_unit_refuses_a_vector_without_a_direction(value: float, length: str) -> None:
+    vectors = random_vectors(5, 4)
+    vectors[3] = value
+    with pytest.raises(VectorError, match=f"vector 3 has length {length}: expected a finite one above 0"):
+        unit(vectors)
+
+
+@pytest.mark.parametrize(("n", "dim"), SHAPES)
+def test_scores_are_exact_dot_products_rounded_once(n: int, dim: int) -> None:
+    images, texts = unit(random_vectors(n, dim)), unit(random_vectors(n // 2, dim, seed=1))
+    np.testing.assert_array_equal(scores_of(images, texts), exact_scores(images, texts))
+
+
+def test_scores_do_not_depend_on_the_order_of_the_sum() -> None:
+    images, texts = unit(random_vectors(200, 512)), unit(random_vectors(300, 512, seed=1))
+    order = np.random.default_rng(2).permutation(512)
+    forward = np.concatenate([dots for _, dots in dot_blocks(images, texts)])
+    shuffled = np.concatenate([dots for _, dots in dot_blocks(images[:, order], texts[:, order])])
+    np.testing.assert_array_equal(forward, shuffled)
+
+
+@pytest.mark.parametrize("block_elements", [1, 100, 1000, 10**6])
+def test_blocks_cover_all_rows_and_do_not_change_scores(block_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, texts = unit(random_vectors(70, 40)), unit(random_vectors(30, 40, seed=1))
+    whole = scores_of(images, texts)
+    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
+    covered = np.zeros(70, np.int64)
+    for rows, scores in score_blocks(images, texts):
+        assert scores.size <= max(block_elements, 30)
+        np.testing.assert_array_equal(scores, whole[rows])
+        covered[rows] += 1
+    assert (covered == 1).all()
+
+
+def test_pair_scores_are_the_entries_of_blocks() -> None:
+    images, texts = unit(random_vectors(200, 512)), unit(random_vectors(200, 512, seed=1))
+    np.testing.assert_array_equal(pair_scores(images, texts), scores_of(images, texts).diagonal())
+
+
+def test_equal_vectors_have_equal_scores_wherever_they_stand() -> None:
+    texts = unit(random_vectors(1001, 96))
+    texts[1::2] = texts[0]
+    scores = scores_of(unit(random_vectors(37, 96, seed=1)), texts)
+    assert (scores[:, 1::2] == scores[:, :1]).all()
+
+
+def test_a_block_may_be_written_into() -> None:
+    vectors = unit(random_vectors(4, 8))
+    before = vectors.copy()
+    for _, scores in score_blocks(vectors, vectors):
+        scores[:] = 0
+    np.testing.assert_array_equal(vectors, before)
+
+
+def test_no_queries_give_no_blocks_and_no_gallery_gives_empty_rows() -> None:
+    vectors = unit(random_vectors(3, 8))
+    assert not list(score_blocks(vectors[:0], vectors))
+    assert scores_of(vectors, vectors[:0]).shape == (3, 0)

@@ -1,0 +1,152 @@
+"""The embedder: one encoding a distinct picture or text, checked vectors, nothing lost when interrupted."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipbench.data.dataset import FileImage
+from clipbench.errors import BadImage, VectorError
+from clipbench.models.embedder import StoreEmbedder
+from clipbench.testing import NamedImage, ToyModel
+
+TEXTS = ["a cat", "a dog", "a cat", "two words more"]
+
+
+def pictures(folder: Path, n: int) -> list[FileImage]:
+    rng = np.random.default_rng(0)
+    for number in range(n):
+        Image.fromarray(rng.integers(0, 256, (9, 11, 3), np.uint8)).save(folder / f"{number}.png")
+    return [FileImage(folder / f"{number}.png") for number in range(n)]
+
+
+def test_each_distinct_picture_and_text_is_encoded_once_across_embedders(tmp_path: Path) -> None:
+    refs = [NamedImage("a"), NamedImage("b"), NamedImage("a")]
+    first, model = ToyModel(), ToyModel()
+    expected_images = first.encode_images([ref.open() for ref in refs])
+    expected_texts = first.encode_texts(TEXTS)
+    embedder = StoreEmbedder(model, tmp_path)
+    for _ in range(2):
+        assert np.array_equal(embedder.images(refs), expected_images)
+        assert np.array_equal(embedder.texts(TEXTS), expected_texts)
+    assert (model.encoded_images, model.encoded_texts) == (2, 3)
+    assert embedder.tally.counts() == {"images": 2, "texts": 3, "stored_images": 0, "stored_texts": 0}
+    again = StoreEmbedder(ToyModel(), tmp_path)
+    assert np.array_equal(again.images(refs), expected_images)
+    assert np.array_equal(again.texts(TEXTS), expected_texts)
+    assert again.tally.counts() == {"images": 0, "texts": 0, "stored_images": 2, "stored_texts": 3}
+
+
+def test_another_fingerprint_is_another_model(tmp_path: Path) -> None:
+    StoreEmbedder(ToyModel(), tmp_path).texts(TEXTS)
+    other = StoreEmbedder(ToyModel(fingerprint="other"), tmp_path)
+    other.texts(TEXTS)
+    assert other.tally.counts()["texts"] == 3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_change_nothing_but_the_time(tmp_path: Path, workers: int) -> None:
+    refs = pictures(tmp_path, 9)
+    embedder = StoreEmbedder(ToyModel(), tmp_path, batch_size=2, workers=workers)
+    expected = np.concatenate([ToyModel().encode_images([ref.open()]) for ref in refs])
+    np.testing.assert_allclose(embedder.images(refs), expected, rtol=1e-5, atol=1e-5)
+
+
+class Drawn(NamedImage):
+    """A picture that remembers at what sizes it was asked for."""
+
+    asked: ClassVar[list[int]] = []
+
+    def open_at(self, side: int) -> Image.Image:
+        self.asked.append(side)
+        return self.open()
+
+
+def test_a_picture_that_can_be_drawn_at_any_size_is_drawn_at_the_models(tmp_path: Path) -> None:
+    model = ToyModel()
+    StoreEmbedder(model, tmp_path).images([Drawn("a")])
+    assert Drawn.asked == [8]
+    model.info = replace(model.info, image_size=None)
+    StoreEmbedder(model, tmp_path).images([Drawn("b")])
+    assert Drawn.asked == [8], "of a model of unknown size it is opened as any other"
+
+
+def test_an_unreadable_picture_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
+    refs = pictures(tmp_path, 3)
+    (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:60])
+    missing = FileImage(tmp_path / "gone.png")
+    embedder = StoreEmbedder(ToyModel(), tmp_path)
+    assert embedder.readable([*refs, missing]).tolist() == [True, False, True, False]
+    assert set(embedder.bad_images) == {str(tmp_path / "1.png"), str(tmp_path / "gone.png")}
+    with pytest.raises(BadImage, match=r"cannot read image .*1\.png: .*--on-bad-image skip"):
+        embedder.images(refs)
+    with pytest.raises(BadImage, match=r"gone\.png: No such file"):
+        embedder.digests([missing])
+
+
+def test_an_unreadable_picture_ends_the_work_at_once_and_what_was_encoded_is_kept(tmp_path: Path) -> None:
+    refs = pictures(tmp_path, 20)
+    (tmp_path / "5.png").write_bytes(b"no picture")
+    model = ToyModel()
+    with pytest.raises(BadImage, match=r"5\.png"):
+        StoreEmbedder(model, tmp_path, batch_size=2, workers=0).images(refs)
+    assert model.encoded_images == 5
+    again = StoreEmbedder(ToyModel(), tmp_path)
+    again.images(refs[:5])
+    assert again.tally.counts()["stored_images"] == 5
+
+
+class Stained(ToyModel):
+    """Gives a bad vector for one text and for pictures that are black."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        vectors = super().encode_texts(texts)
+        vectors[[text == "a dog" for text in texts]] = self.value
+        return vectors
+
+    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        vectors = super().encode_images(images)
+        vectors[[not image.getbbox() for image in images]] = self.value
+        return vectors
+
+
+@pytest.mark.parametrize(("value", "what"), [(0.0, "zero"), (np.nan, "not finite"), (np.inf, "not finite")])
+def test_nan_infinite_and_zero_vectors_are_refused_by_name(tmp_path: Path, value: float, what: str) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "black.png")
+    embedder = StoreEmbedder(Stained(value), tmp_path)
+    with pytest.raises(VectorError, match=rf"gave a.*{what}.* for text 'a dog'"):
+        embedder.texts(TEXTS)
+    with pytest.raises(VectorError, match=rf"gave a.*{what}.* for image .*black\.png"):
+        embedder.images([FileImage(tmp_path / "black.png")])
+    assert not list(tmp_path.rglob("*.vectors"))
+
+
+class Interrupted(ToyModel):
+    """Is stopped by the user after some texts."""
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        if self.encoded_texts >= 32:
+            raise KeyboardInterrupt
+        return super().encode_texts(texts)
+
+
+def test_what_was_encoded_before_an_interruption_is_kept(tmp_path: Path) -> None:
+    texts = [f"text {number}" for number in range(100)]
+    with pytest.raises(KeyboardInterrupt):
+        StoreEmbedder(Interrupted(), tmp_path, batch_size=1).texts(texts)
+    again = StoreEmbedder(ToyModel(), tmp_path, batch_size=1)
+    again.texts(texts)
+    assert again.tally.counts() == {"images": 0, "texts": 68, "stored_images": 0, "stored_texts": 32}
+
+
+def test_nothing_gives_no_vectors(tmp_path: Path) -> None:
+    embedder = StoreEmbedder(ToyModel(), tmp_path)
+    assert embedder.texts([]).shape == embedder.images([]).shape == (0, 32)

@@ -1,0 +1,446 @@
+"""Files of other toolkits: each value under the name that it has here, and what is wrong with a file in one line."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clipbench.comparison.compare import VALUES_ONLY, compare
+from clipbench.errors import ClipbenchError, NotComparable, UsageError
+from clipbench.results.other_tools import Values, open_results, read_values
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, Run, write_result
+
+CLIP_BENCHMARK = {
+    "dataset": "wds/imagenet1k",
+    "model": "ViT-B-32",
+    "pretrained": "laion2b_s34b_b79k",
+    "task": "zeroshot_classification",
+    "metrics": {"acc1": 0.665, "acc5": 0.89844, "mean_per_class_recall": 0.66506},
+    "language": "en",
+}
+TABLE = """acc1,acc5,mean_per_class_recall,dataset,model,pretrained,task,mean_average_precision,image_retrieval_recall@5,text_retrieval_recall@5,model_fullname
+0.6334,0.8878,0.6328,imagenet1k,ViT-B-32,openai,zeroshot_classification,,,,ViT-B-32 openai
+0.7067,,0.7068,renderedsst2,ViT-L-14,openai,zeroshot_classification,,,,ViT-L-14 openai
+,,,flickr30k,ViT-B-32,openai,zeroshot_retrieval,,0.8338,0.949,ViT-B-32 openai
+,,,voc2007_multilabel,ViT-B-32,openai,zeroshot_classification,0.7601,,,ViT-B-32 openai
+"""
+DATACOMP = [
+    {"key": "imagenet1k", "dataset": "ImageNet 1k", "metrics": {"acc1": 0.2, "acc5": 0.4, "main_metric": 0.2}},
+    {"key": "vtab/svhn", "dataset": "SVHN", "metrics": {"acc1": 0.1, "main_metric": 0.1}},
+    {
+        "key": "retrieval/flickr_1k_test_image_text_retrieval",
+        "dataset": "Flickr",
+        "metrics": {"image_retrieval_recall@1": 0.3, "text_retrieval_recall@1": 0.4, "mean_recall@1": 0.35},
+    },
+    {"key": "misc/winogavil", "dataset": "WinoGAViL", "metrics": {"jaccard_score_10-12": 0.4, "avg_jaccard": None}},
+]
+OPEN_CLIP = [
+    {"imagenet-zeroshot-val-top1": 0.1, "imagenet-zeroshot-val-top5": 0.3, "epoch": 1},
+    {
+        "image_to_text_mean_rank": 40.2,
+        "image_to_text_median_rank": 7.0,
+        "image_to_text_R@1": 0.21,
+        "text_to_image_R@10": 0.62,
+        "clip_val_loss": 1.9,
+        "imagenet-zeroshot-val-top1": 0.15,
+        "imagenet-zeroshot-val-top5": 0.35,
+        "epoch": 2,
+        "num_samples": 5000,
+    },
+]
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def written(content: Any, name: str = "result of others.json") -> Path:
+        path = tmp_path / name
+        lines = content if isinstance(content, list) else [content]
+        text = content if isinstance(content, str) else "\n".join(json.dumps(each) for each in lines)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return written
+
+
+def mieb(task: str, *entries: dict[str, Any], **splits: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "dataset_revision": "b54c9af",
+        "task_name": task,
+        "mteb_version": "2.12.32",
+        "scores": {"test": list(entries)} if entries else splits,
+        "evaluation_time": 12.5,
+        "kg_co2_emissions": None,
+    }
+
+
+def test_clip_benchmark_s_json_has_our_names(write: Write) -> None:
+    found = read_values(write(CLIP_BENCHMARK))
+    assert found.label == "ViT-B-32 laion2b_s34b_b79k"
+    assert found.values == {
+        "zero-shot@imagenet/acc1": 0.665,
+        "zero-shot@imagenet/acc5": 0.89844,
+        "zero-shot@imagenet/mean_per_class_recall": 0.66506,
+    }
+    assert found.notes == []
+
+
+@pytest.mark.parametrize(
+    ("dataset", "task", "language", "name"),
+    [
+        ("wds/vtab/cifar100", "zeroshot_classification", "en", "zero-shot@cifar-100/m"),
+        ("imagenet_sketch", "zeroshot_classification", "en", "zero-shot@imagenet-sketch/m"),
+        ("wds/mscoco_captions", "zeroshot_retrieval", "en", "retrieval@coco/m"),
+        ("multilingual_mscoco_captions", "zeroshot_retrieval", "fr", "retrieval@multilingual_mscoco_captions-fr/m"),
+        ("sugar_crepe/swap_att", "image_caption_selection", "en", "composition@sugarcrepe/swap_att/m"),
+        ("wds/sugar_crepe/add_obj", "image_caption_selection", None, "composition@sugarcrepe/add_obj/m"),
+        ("cars", "linear_probe", "en", "linear_probe@cars/m"),
+    ],
+)
+def test_data_and_tasks_of_clip_benchmark_are_ours_where_there_are_such(
+    dataset: str, task: str, language: str | None, name: str, write: Write
+) -> None:
+    record = {**CLIP_BENCHMARK, "dataset": dataset, "task": task, "language": language, "metrics": {"m": 0.5}}
+    assert list(read_values(write(record)).values) == [name]
+
+
+def test_winoground_s_score_of_both_ways_is_the_group_s(write: Write) -> None:
+    record = {**CLIP_BENCHMARK, "dataset": "winoground", "task": "image_caption_selection"}
+    found = read_values(write({**record, "metrics": {"acc": 0.09, "text_acc": 0.31, "image_acc": 0.11}}))
+    assert found.values == {
+        "composition@winoground/group_acc": 0.09,
+        "composition@winoground/text_acc": 0.31,
+        "composition@winoground/image_acc": 0.11,
+    }
+
+
+def test_a_nan_of_clip_benchmark_is_said_and_is_no_value(write: Write) -> None:
+    path = write({**CLIP_BENCHMARK, "metrics": {"acc1": 0.6, "acc5": float("nan")}})
+    assert "NaN" in path.read_text()
+    found = read_values(path)
+    assert found.values == {"zero-shot@imagenet/acc1": 0.6}
+    assert found.notes == [f"zero-shot@imagenet/acc5 has no value in {path} (nan)"]
+
+
+def test_a_table_of_several_models_is_read_one_model_at_a_time(write: Write) -> None:
+    path = write(TABLE, "benchmark.csv")
+    found = read_values(Path(f"{path}#ViT-B-32 openai"))
+    assert found.label == "ViT-B-32 openai"
+    assert found.values == {
+        "zero-shot@imagenet/acc1": 0.6334,
+        "zero-shot@imagenet/acc5": 0.8878,
+        "zero-shot@imagenet/mean_per_class_recall": 0.6328,
+        "retrieval@flickr30k/image_retrieval_recall@5": 0.8338,
+        "retrieval@flickr30k/text_retrieval_recall@5": 0.949,
+        "zero-shot@voc2007_multilabel/mean_average_precision": 0.7601,
+    }
+    with pytest.raises(UsageError, match=r"csv holds 2 models: name one as .*csv#MODEL \(ViT-B-32 openai, ViT-L-14 op"):
+        read_values(path)
+    with pytest.raises(UsageError, match=r"csv has no model 'vit-b-32 openai': did you mean 'ViT-B-32 openai'\?$"):
+        read_values(Path(f"{path}#vit-b-32 openai"))
+
+
+def test_a_table_of_one_model_needs_no_name(write: Write) -> None:
+    lines = TABLE.splitlines()
+    found = read_values(write("\n".join([lines[0], lines[2]]), "benchmark.csv"))
+    assert (found.label, len(found.values)) == ("ViT-L-14 openai", 2)
+
+
+def test_datacomp_s_lines_are_one_model(write: Write) -> None:
+    path = write(DATACOMP, "eval_results.jsonl")
+    found = read_values(path)
+    assert found.label == str(path)
+    assert found.values == {
+        "zero-shot@imagenet/acc1": 0.2,
+        "zero-shot@imagenet/acc5": 0.4,
+        "zero-shot@imagenet/main_metric": 0.2,
+        "zero-shot@svhn/acc1": 0.1,
+        "zero-shot@svhn/main_metric": 0.1,
+        "retrieval@flickr30k/image_retrieval_recall@1": 0.3,
+        "retrieval@flickr30k/text_retrieval_recall@1": 0.4,
+        "retrieval@flickr30k/mean_recall@1": 0.35,
+        "misc@winogavil/jaccard_score_10-12": 0.4,
+    }
+    assert found.notes == [f"misc@winogavil/avg_jaccard has no value in {path} (null)"]
+
+
+def test_datacomp_s_whole_flickr30k_is_not_the_usual_one(write: Write) -> None:
+    found = read_values(write({"key": "retrieval/flickr30k", "metrics": {"mean_recall@1": 0.5}}))
+    assert list(found.values) == ["retrieval@flickr30k-whole/mean_recall@1"]
+
+
+def test_the_last_evaluation_of_a_training_counts(write: Write) -> None:
+    path = write(OPEN_CLIP, "results.jsonl")
+    found = read_values(path)
+    assert found.values == {
+        "retrieval@validation/text_retrieval_mean_rank": 40.2,
+        "retrieval@validation/text_retrieval_median_rank": 7.0,
+        "retrieval@validation/text_retrieval_recall@1": 0.21,
+        "retrieval@validation/image_retrieval_recall@10": 0.62,
+        "training@validation/clip_val_loss": 1.9,
+        "zero-shot@imagenet/acc1": 0.15,
+        "zero-shot@imagenet/acc5": 0.35,
+    }
+    assert found.notes == [f"{path} logs 2 evaluations: the last (epoch 2) is compared"]
+    assert read_values(write(OPEN_CLIP[1], "one.jsonl")).notes == []
+
+
+def test_mieb_s_recall_is_not_ours_but_its_hit_rate_is(write: Write) -> None:
+    scores = {
+        "recall_at_1": 0.109,
+        "hit_rate_at_1": 0.554,
+        "cv_recall_at_1": 0.55401,  # the older name, rounded
+        "main_score": 0.7,
+        "hf_subset": "default",
+        "languages": ["eng-Latn"],
+    }
+    found = read_values(write(mieb("MSCOCOI2TRetrieval", scores)))
+    assert found.values == {
+        "retrieval@coco/text_retrieval_recall_at_1": 0.109,
+        "retrieval@coco/text_retrieval_recall@1": 0.554,
+        "retrieval@coco/text_retrieval_main_score": 0.7,
+    }
+    old = read_values(write(mieb("Flickr30kT2IRetrieval", {"cv_recall_at_5": 0.8})))
+    assert old.values == {"retrieval@flickr30k/image_retrieval_recall@5": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "name"),
+    [
+        ("Imagenet1kZeroShot", "accuracy", "zero-shot@imagenet/acc1"),
+        ("CIFAR10ZeroShot", "accuracy", "zero-shot@cifar-10/acc1"),
+        ("SugarCrepe", "text_acc", "composition@sugarcrepe/micro/text_acc"),
+        ("AROVisualRelation", "text_acc", "composition@aro-vg-relation/vg_relation/text_acc"),
+        ("AROCocoOrder", "text_acc", "composition@aro-coco-order/text_acc"),
+        ("Winoground", "accuracy", "composition@winoground/group_acc"),
+        ("Winoground", "image_acc", "composition@winoground/image_acc"),
+        ("CUB200I2IRetrieval", "ndcg_at_10", "mieb@CUB200I2IRetrieval/ndcg_at_10"),
+    ],
+)
+def test_tasks_of_mieb_are_ours_where_there_are_such(task: str, metric: str, name: str, write: Write) -> None:
+    assert read_values(write(mieb(task, {metric: 0.25, "hf_subset": "default"}))).values == {name: 0.25}
+
+
+def test_what_mieb_gives_every_model_is_no_value(write: Write) -> None:
+    scores = {"text_acc": 0.76, "image_acc": 0.0, "accuracy": 0.0}
+    found = read_values(write(mieb("SugarCrepe", scores)))
+    assert found.values == {"composition@sugarcrepe/micro/text_acc": 0.76}
+    assert len(found.notes) == 2 and all("whatever the model" in note for note in found.notes)
+
+
+def test_languages_and_splits_of_mieb_stay_apart(write: Write) -> None:
+    english, german = ({"hf_subset": name, "ndcg_at_10": value} for name, value in (("en", 0.5), ("de", 0.25)))
+    found = read_values(write(mieb("XM3600T2IRetrieval", validation=[english], test=[english, german])))
+    assert found.values == {
+        "mieb@XM3600T2IRetrieval-validation/en/ndcg_at_10": 0.5,
+        "mieb@XM3600T2IRetrieval-test/en/ndcg_at_10": 0.5,
+        "mieb@XM3600T2IRetrieval-test/de/ndcg_at_10": 0.25,
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "told"),
+    [
+        ("{", "a.json", r"a\.json is not JSON \(Expecting property name.*\); expected a run folder or result\.json, a C"),
+        ('{"key": "a", "metrics": {}}\n{"key', "a.jsonl", r"a\.jsonl is not JSON \(Unterminated string"),
+        ("", "a.jsonl", r"a\.jsonl holds no JSON objects; expected"),
+        ("[1, 2]", "a.json", r"a\.json holds no JSON objects; expected"),
+        ('{"loss": 3, "step": 4}', "a.json", r"a\.json is of no known kind \(its keys: loss, step\); expected"),
+        ('{"schema_version": 2}', "a.json", r"a\.json is the result\.json of a run under another name: name the run's folder"),
+        ("a,b\n1,2\n", "a.csv", r"a\.csv is of no known kind \(its keys: metrics\); expected"),
+        ("", "a.csv", r"a\.csv is of no known kind \(its keys: none\); expected"),
+        ('{"key": "mnist", "metrics": 5}', "a.json", r"a\.json looks like a file of DataComp, and is malformed \('int' ob"),
+        ('{"task_name": "T", "scores": {"test": 3}}', "a.json", r"looks like a file of MIEB, and is malformed"),
+        ('{"key": "mnist", "metrics": {"note": "x"}}', "a.json", r"a\.json holds no value; expected"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_read_is_one_line(content: str, name: str, told: str, write: Write) -> None:
+    with pytest.raises(ClipbenchError, match=told) as caught:
+        read_values(write(content, name))
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_missing_or_no_text_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        ClipbenchError, match=r"cannot read .*none\.json: No such file or directory; expected a run fold"
+    ):
+        read_values(tmp_path / "none.json")
+    (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ClipbenchError, match=r"cannot read .*a\.json: it is not UTF-8 text; expected"):
+        read_values(tmp_path / "a.json")
+
+
+def test_two_values_of_one_name_are_refused(write: Write) -> None:
+    twice = [DATACOMP[1], {"key": "svhn", "metrics": {"acc1": 0.9}}]
+    with pytest.raises(ClipbenchError, match=r"has two values of zero-shot@svhn/acc1: 0\.1 and 0\.9; expected one$"):
+        read_values(write(twice, "eval_results.jsonl"))
+    assert read_values(write([DATACOMP[1], DATACOMP[1]], "eval_results.jsonl")).values["zero-shot@svhn/acc1"] == 0.1
+
+
+def run_of(folder: Path, **values: float) -> Run:
+    metrics = {
+        name: Metric(value=value, low=value - 0.01, high=value + 0.01, n=50_000, higher_is_better=True)
+        for name, value in values.items()
+    }
+    evaluation = EvaluationRecord(
+        task="zero-shot", task_version=1, params={}, dataset=DatasetRecord(id="imagenet"), status="ok", metrics=metrics
+    )
+    result = Result(
+        clipbench_version="0", created="", command=[], seed=0, environment={}, model={}, evaluations=[evaluation]
+    )
+    return Run(folder, result)
+
+
+def test_a_path_is_a_run_or_values(tmp_path: Path, write: Write) -> None:
+    run = run_of(tmp_path, acc1=0.6)
+    write_result(run.result, tmp_path)
+    assert open_results(tmp_path) == open_results(tmp_path / "result.json") == run
+    assert isinstance(open_results(write(CLIP_BENCHMARK)), Values)
+    with pytest.raises(ClipbenchError, match=r"^no result\.json in .*results: expected a folder that"):
+        open_results(Path(__file__).parent)
+
+
+RETRIEVAL = {
+    **CLIP_BENCHMARK,
+    "dataset": "wds/mscoco_captions",
+    "task": "zeroshot_retrieval",
+    "metrics": {"image_retrieval_recall@5": 0.65, "text_retrieval_recall@5": 0.8},
+}
+
+
+def test_the_files_of_a_folder_are_one_model_s_values(tmp_path: Path, write: Write) -> None:
+    write(CLIP_BENCHMARK, "imagenet1k.json")
+    write(RETRIEVAL, "coco.json")
+    write(CLIP_BENCHMARK, "the same again.json")
+    write("a log", "log.txt")
+    found = open_results(tmp_path)
+    assert isinstance(found, Values) and found.label == "ViT-B-32 laion2b_s34b_b79k"
+    assert found.values == {
+        "retrieval@coco/image_retrieval_recall@5": 0.65,
+        "retrieval@coco/text_retrieval_recall@5": 0.8,
+        "zero-shot@imagenet/acc1": 0.665,
+        "zero-shot@imagenet/acc5": 0.89844,
+        "zero-shot@imagenet/mean_per_class_recall": 0.66506,
+    }
+
+
+def test_two_files_of_a_folder_must_not_contradict_each_other(tmp_path: Path, write: Write) -> None:
+    write(CLIP_BENCHMARK, "one.json")
+    write({**CLIP_BENCHMARK, "metrics": {"acc1": 0.7}}, "other.json")
+    told = r"one\.json and .*other\.json have two values of zero-shot@imagenet/acc1: 0\.665 and 0\.7; expected one$"
+    with pytest.raises(ClipbenchError, match=told):
+        open_results(tmp_path)
+
+
+def test_of_a_folder_of_several_models_one_is_named(tmp_path: Path, write: Write) -> None:
+    write(CLIP_BENCHMARK, "one.json")
+    write({**CLIP_BENCHMARK, "pretrained": "openai", "metrics": {"acc1": 0.7}}, "other.json")
+    with pytest.raises(
+        UsageError, match=r"holds 2 models: name one as .*#MODEL \(ViT-B-32 laion2b_s34b_b79k, ViT-B-32 o"
+    ):
+        open_results(tmp_path)
+    found = open_results(Path(f"{tmp_path}#ViT-B-32 openai"))
+    assert isinstance(found, Values) and found.values == {"zero-shot@imagenet/acc1": 0.7}
+    assert not found.notes
+    assert found.label == "ViT-B-32 openai"
+    with pytest.raises(UsageError, match=r"has no model 'ViT-B-32 opnai': did you mean 'ViT-B-32 openai'"):
+        open_results(Path(f"{tmp_path}#ViT-B-32 opnai"))
+
+
+def test_a_file_of_a_folder_that_says_no_model_beside_those_that_do_is_refused(tmp_path: Path, write: Write) -> None:
+    write(CLIP_BENCHMARK, "one.json")
+    write(OPEN_CLIP, "results.jsonl")
+    for path in (tmp_path, Path(f"{tmp_path}#ViT-B-32 laion2b_s34b_b79k")):
+        with pytest.raises(
+            ClipbenchError, match=r"results\.jsonl does not say of which model it is, as others in .* do"
+        ):
+            open_results(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"acc1": ' + "1" * 5000 + "}"])
+def test_brackets_and_numbers_without_end_are_no_results(write: Write, text: str) -> None:
+    with pytest.raises(ClipbenchError, match=r"a\.json is not JSON"):
+        read_values(write(text, "a.json"))
+
+
+def test_a_number_that_nothing_can_hold_is_no_value(write: Write) -> None:
+    path = write({**CLIP_BENCHMARK, "metrics": {"acc1": 10**400, "acc5": 0.5}})
+    found = read_values(path)
+    assert found.values == {"zero-shot@imagenet/acc5": 0.5}
+    assert found.notes == [f"zero-shot@imagenet/acc1 has no value in {path} (10000000000000000000)"]
+
+
+def test_what_is_to_be_said_of_a_file_is_said_of_its_folder(tmp_path: Path, write: Write) -> None:
+    write({**CLIP_BENCHMARK, "metrics": {"acc1": 0.7, "acc5": None}}, "one.json")
+    found = open_results(tmp_path)
+    assert isinstance(found, Values)
+    assert found.notes == [f"zero-shot@imagenet/acc5 has no value in {tmp_path / 'one.json'} (null)"]
+
+
+def test_a_file_of_a_folder_that_cannot_be_read_is_named(tmp_path: Path, write: Write) -> None:
+    write(CLIP_BENCHMARK, "one.json")
+    write('{"acc1": 0.', "torn.json")
+    with pytest.raises(ClipbenchError, match=r"torn\.json is not JSON"):
+        open_results(tmp_path)
+
+
+def test_what_mteb_says_of_the_model_is_no_result(tmp_path: Path, write: Write) -> None:
+    write(mieb("CIFAR10ZeroShot", {"accuracy": 0.9}), "CIFAR10ZeroShot.json")
+    write({"name": "openai/clip", "revision": "1"}, "model_meta.json")
+    found = open_results(tmp_path)
+    assert isinstance(found, Values) and found.values == {"zero-shot@cifar-10/acc1": 0.9}
+
+
+def test_of_a_list_of_several_models_one_is_named(tmp_path: Path, write: Write) -> None:
+    other = {**CLIP_BENCHMARK, "pretrained": "openai", "metrics": {"acc1": 0.7}}
+    path = write(json.dumps([CLIP_BENCHMARK, other]), "export #1.json")
+    with pytest.raises(UsageError, match=r"holds 2 models: name one as .*export #1\.json#MODEL"):
+        open_results(path)
+    found = open_results(Path(f"{path}#ViT-B-32 openai"))
+    assert isinstance(found, Values) and found.values == {"zero-shot@imagenet/acc1": 0.7}
+
+
+def test_a_run_is_held_beside_values_without_interval_or_test(tmp_path: Path, write: Write) -> None:
+    theirs = read_values(write(CLIP_BENCHMARK))
+    found = compare(theirs, run_of(tmp_path, acc1=0.7, ece=0.1))
+    assert (found.base, found.candidate) == ("ViT-B-32 laion2b_s34b_b79k", str(tmp_path))
+    (difference,) = found.differences
+    assert (difference.evaluation, difference.name) == ("zero-shot@imagenet", "acc1")
+    assert difference.value == pytest.approx(0.035)
+    assert (difference.low, difference.high, difference.p_value, difference.detectable) == (None, None, None, None)
+    assert (difference.test, difference.verdict) == ("no test: only values are known", "not tested")
+    assert difference.base.value == 0.665 and difference.base.higher_is_better is True
+    assert difference.candidate.n == 50_000  # of a run, all stays known
+    assert found.notes == [
+        VALUES_ONLY,
+        "only ViT-B-32 laion2b_s34b_b79k has zero-shot@imagenet/acc5, zero-shot@imagenet/mean_per_class_recall",
+        f"only {tmp_path} has zero-shot@imagenet/ece",
+    ]
+
+
+def test_two_foreign_files_are_compared_by_what_both_have(write: Write) -> None:
+    before = read_values(write(OPEN_CLIP, "results.jsonl"))
+    better = {key: value for key, value in before.values.items() if "recall" not in key}
+    found = compare(before, replace(before, label="other", values=better))
+    directions = {each.name: each.base.higher_is_better for each in found.differences}
+    assert directions == {
+        "text_retrieval_mean_rank": False,
+        "text_retrieval_median_rank": False,
+        "clip_val_loss": False,
+        "acc1": True,
+        "acc5": True,
+    }
+    assert {each.base.unit for each in found.differences if each.name.startswith("acc")} == {"fraction"}
+    assert found.notes[1].endswith("results.jsonl logs 2 evaluations: the last (epoch 2) is compared")
+
+
+def test_values_with_nothing_in_common_are_refused(tmp_path: Path, write: Write) -> None:
+    theirs = read_values(write(DATACOMP[1], "eval_results.jsonl"))
+    with pytest.raises(
+        NotComparable,
+        match=r"jsonl \(zero-shot@svhn/acc1, zero-shot@svhn/main_metric\) and .* \(zero-shot@imagenet/acc1\) have no valu",
+    ):
+        compare(theirs, run_of(tmp_path, acc1=0.5))

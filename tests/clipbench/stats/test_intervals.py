@@ -1,0 +1,367 @@
+"""Intervals: published values, coverage in simulations, clusters, and what is done where nothing can be said."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from clipbench.errors import DataError
+from clipbench.metrics import expected_calibration_error
+from clipbench.seeding import generator
+from clipbench.stats import intervals
+from clipbench.stats.intervals import Interval, bootstrap_interval, influence_interval, mean_interval, wilson
+from clipbench.stats.measures import Mean, Smooth, Statistic
+
+COVERED = pytest.approx(0.95, abs=0.02)
+"""Three standard errors of a coverage from 1,000 simulations: sqrt(.95 × .05 / 1000) = 0.007; of 400, two."""
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def bounds(interval: Interval) -> tuple[float, float]:
+    assert interval.low is not None and interval.high is not None, interval.method
+    return interval.low, interval.high
+
+
+def coverage(interval_of: Callable[[np.random.Generator], Interval], truth: float, *, n: int = 1000) -> float:
+    draws = rng(1)
+    found = [bounds(interval_of(draws)) for _ in range(n)]
+    return float(np.mean([low <= truth <= high for low, high in found]))
+
+
+def clustered_sample(draws: np.random.Generator, n_clusters: int = 80) -> tuple[np.ndarray, np.ndarray]:
+    """Zeros and ones with mean 0.5 in clusters of 1 to 5 that share a difficulty, so that their mean varies."""
+    clusters = np.repeat(np.arange(n_clusters), draws.integers(1, 6, n_clusters))
+    values = (draws.random(len(clusters)) < draws.beta(0.5, 0.5, n_clusters)[clusters]).astype(np.float64)
+    return values, clusters
+
+
+# Wilson ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_gives_the_values_of_newcombe_1998(successes: int, n: int, low: float, high: float) -> None:
+    assert bounds(wilson(float(successes), n)) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (3, 7), (499, 500), (25_000, 50_000)])
+def test_wilson_agrees_with_scipy(successes: int, n: int) -> None:
+    expected = scipy.stats.binomtest(successes, n).proportion_ci(method="wilson")
+    assert bounds(wilson(float(successes), n)) == pytest.approx((expected.low, expected.high), abs=1e-14)
+
+
+@pytest.mark.parametrize("n", [1, 3, 10, 1234, 50_000])
+def test_wilson_ends_at_0_and_1_exactly(n: int) -> None:
+    assert wilson(0.0, n).low == 0
+    assert wilson(float(n), n).high == 1
+
+
+def test_wilson_refuses_no_trials() -> None:
+    with pytest.raises(DataError, match="proportion of 0 trials: expected at least 1"):
+        wilson(0.0, 0)
+
+
+# Means ----------------------------------------------------------------------------------------------------------------
+
+
+def test_zeros_and_ones_get_wilson() -> None:
+    values = np.array([1.0, 1, 1, 0, 1, 1, 0, 1, 1, 1])
+    assert mean_interval(values, rng()) == wilson(8.0, 10)
+
+
+def test_clusters_of_one_are_no_clusters() -> None:
+    values = np.array([1.0, 1, 1, 0, 1, 1, 0, 1, 1, 1])
+    names = np.array([f"image {row}" for row in range(10)])
+    assert mean_interval(values, rng(), clusters=names) == wilson(8.0, 10)
+
+
+@pytest.mark.parametrize("n", [300, 5000])
+def test_bootstrap_of_a_mean_has_the_width_of_the_normal_interval(n: int) -> None:
+    values = rng(2).random(n)
+    low, high = bounds(mean_interval(values, rng()))
+    half = intervals.Z * values.std() / np.sqrt(n)
+    # Quantiles of 2,000 resamples have a standard error of about 3 % of the half-width.
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
+
+
+def test_cluster_bootstrap_has_the_width_of_the_linearised_ratio() -> None:
+    values, clusters = clustered_sample(rng(3), n_clusters=2000)
+    low, high = bounds(mean_interval(values, rng(), clusters=clusters))
+    residuals = np.bincount(clusters, values - values.mean())
+    half = intervals.Z * np.sqrt((residuals**2).sum()) / len(values)
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
+
+
+@pytest.mark.parametrize("per_cluster", [1, 4])
+def test_of_few_samples_or_clusters_the_bootstrap_of_a_mean_has_the_width_of_student_s_interval(
+    per_cluster: int,
+) -> None:
+    values = scipy.stats.norm.ppf((np.arange(11) + 0.5) / 11)
+    clusters = None if per_cluster == 1 else np.repeat(np.arange(11), per_cluster)
+    low, high = bounds(mean_interval(np.repeat(values, per_cluster), rng(), clusters=clusters))
+    half = scipy.stats.t.ppf(0.975, 10) * values.std(ddof=1) / np.sqrt(11)
+    assert (low, high) == pytest.approx((-half, half), abs=0.1 * half)  # the normal law's is 16 % narrower
+
+
+def test_samples_repeated_within_clusters_add_no_certainty() -> None:
+    values = rng(4).random(400)
+    single = bounds(mean_interval(values, rng()))
+    fivefold = bounds(mean_interval(np.repeat(values, 5), rng(), clusters=np.repeat(np.arange(400), 5)))
+    assert fivefold == pytest.approx(single, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [60, 2000])
+def test_kinds_drawn_together_are_distributed_as_single_draws(n: int) -> None:
+    """A value that differs from all others by a hair forces single draws; the interval stays the same one."""
+    few = rng(5).integers(0, 3, n) / 2
+    many = few + rng(6).random(n) * 1e-9
+    together, single = bounds(mean_interval(few, rng())), bounds(mean_interval(many, rng()))
+    half = intervals.Z * few.std() / np.sqrt(n)
+    assert together == pytest.approx(single, abs=0.12 * half)
+
+
+@pytest.mark.parametrize("is_clustered", [False, True])
+def test_a_mean_interval_depends_on_neither_order_nor_cluster_names(is_clustered: bool) -> None:
+    values, clusters = rng(7).random(500), rng(8).integers(0, 100, 500)
+    order = rng(9).permutation(500)
+    names = np.array([f"image {(cluster * 37) % 101}" for cluster in clusters])
+    first = mean_interval(values, rng(), clusters=clusters if is_clustered else None)
+    second = mean_interval(values[order], rng(), clusters=names[order] if is_clustered else None)
+    assert bounds(first) == pytest.approx(bounds(second), abs=1e-12)
+
+
+def test_a_seed_reproduces_an_interval_and_another_does_not() -> None:
+    values = rng(10).random(200)
+    assert mean_interval(values, rng(1)) == mean_interval(values, rng(1))
+    assert mean_interval(values, rng(1)) != mean_interval(values, rng(2))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_clean_sweep_gets_wilson_over_clusters(value: float) -> None:
+    interval = mean_interval(np.full(50, value), rng(), clusters=np.repeat(np.arange(10), 5))
+    assert bounds(interval) == bounds(wilson(10 * value, 10))
+    assert interval.method == "Wilson over 10 clusters"
+
+
+def test_any_other_constant_has_no_width_and_says_so() -> None:
+    values = np.full(50, 0.1)  # whose mean is not 0.1 to the last bit
+    assert mean_interval(values, rng()) == Interval(values.mean(), values.mean(), "all values are equal")
+
+
+def test_one_value_or_cluster_has_no_interval_unless_it_is_right_or_wrong() -> None:
+    assert mean_interval(np.array([0.3]), rng()) == Interval(None, None, "an interval needs at least two samples")
+    one_cluster = mean_interval(np.array([0.0, 1.0]), rng(), clusters=np.array(["a", "a"]))
+    assert one_cluster == Interval(None, None, "an interval needs at least two clusters")
+    assert mean_interval(np.array([1.0]), rng()) == wilson(1.0, 1)
+
+
+def test_the_mean_of_nothing_is_refused() -> None:
+    with pytest.raises(DataError, match="mean of no values"):
+        mean_interval(np.array([]), rng())
+
+
+# Coverage -------------------------------------------------------------------------------------------------------------
+
+
+def test_wilson_covers() -> None:
+    """Exactly, from the binomial probability of every outcome, as the coverage of a discrete count jumps with p."""
+    n, shares = 100, np.linspace(0.02, 0.98, 97)
+    low, high = np.array([bounds(wilson(float(successes), n)) for successes in range(n + 1)]).T
+    is_covered = (low[:, None] <= shares) & (shares <= high[:, None])
+    covered = (scipy.stats.binom.pmf(np.arange(n + 1)[:, None], n, shares) * is_covered).sum(axis=0)
+    assert covered.mean() == pytest.approx(0.95, abs=0.005)
+    assert covered.min() > 0.92
+
+
+def test_the_bootstrap_of_a_mean_covers() -> None:
+    def simulated(draws: np.random.Generator) -> Interval:
+        return mean_interval(draws.beta(2, 5, 100), draws)
+
+    assert coverage(simulated, 2 / 7) == COVERED
+
+
+def test_the_cluster_bootstrap_covers_and_ignoring_clusters_does_not() -> None:
+    def clustered(draws: np.random.Generator) -> Interval:
+        values, clusters = clustered_sample(draws)
+        return mean_interval(values, draws, clusters=clusters)
+
+    def naive(draws: np.random.Generator) -> Interval:
+        return mean_interval(clustered_sample(draws)[0], draws)
+
+    assert coverage(clustered, 0.5) == COVERED
+    assert coverage(naive, 0.5) < 0.9
+
+
+@pytest.mark.parametrize("is_clustered", [False, True])
+def test_the_bootstrap_of_a_statistic_covers(is_clustered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "STATISTIC_RESAMPLES", 300)
+
+    def simulated(draws: np.random.Generator) -> Interval:
+        clusters = np.repeat(np.arange(100), 3)
+        values = draws.standard_normal(100)[clusters] + draws.standard_normal(300)
+        if not is_clustered:
+            values, clusters = draws.standard_normal(100), np.arange(100)
+        return bootstrap_interval(lambda index: float(np.median(values[index])), len(values), draws, clusters=clusters)
+
+    assert coverage(simulated, 0.0, n=400) == COVERED
+
+
+@pytest.mark.parametrize("is_clustered", [False, True])
+def test_the_delta_method_covers(is_clustered: bool) -> None:
+    """The ratio of two means: mean(a) / mean(b) with influence (a - ratio × b) / mean(b)."""
+
+    def simulated(draws: np.random.Generator) -> Interval:
+        clusters = np.repeat(np.arange(80), 3)
+        shared = draws.random((80, 2))[clusters] if is_clustered else 0
+        a, b = (1 + shared + draws.random((240, 2))).T
+        ratio = a.mean() / b.mean()
+        influence = (a - ratio * b) / b.mean()
+        return influence_interval(float(ratio), influence, clusters=clusters if is_clustered else None)
+
+    assert coverage(simulated, 1.0) == COVERED
+
+
+# Bootstrap of a statistic ---------------------------------------------------------------------------------------------
+
+
+def test_a_statistic_sees_rows_with_repeats_as_int64() -> None:
+    seen: list[np.ndarray] = []
+
+    def statistic(index: np.ndarray) -> float:
+        seen.append(index)
+        return float(index.mean())
+
+    bootstrap_interval(statistic, 10, rng())
+    assert len(seen) == intervals.STATISTIC_RESAMPLES
+    assert all(index.dtype == np.int64 and index.shape == (10,) for index in seen)
+    assert set(np.concatenate(seen)) == set(range(10))
+
+
+def test_clusters_are_drawn_whole() -> None:
+    clusters = np.array(["b", "a", "b", "c", "b", "c"])
+    members = {"a": [1], "b": [0, 2, 4], "c": [3, 5]}
+    seen: list[np.ndarray] = []
+
+    def statistic(index: np.ndarray) -> float:
+        seen.append(index)
+        return 0.0
+
+    bootstrap_interval(statistic, 6, rng(), clusters=clusters)
+    for index in seen:
+        counts = np.bincount(index, minlength=6)
+        times = {name: counts[rows[0]] for name, rows in members.items()}
+        assert sum(times.values()) == 3
+        assert all((counts[rows] == times[name]).all() for name, rows in members.items())
+
+
+def test_the_bootstrap_of_a_mean_is_the_mean_interval() -> None:
+    values = rng(11).random(400)
+    low, high = bounds(bootstrap_interval(lambda index: float(values[index].mean()), 400, rng()))
+    half = intervals.Z * values.std() / 20
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.12 * half)
+
+
+def test_resamples_without_a_value_are_left_out_and_counted() -> None:
+    is_rare = np.arange(100) < 2
+
+    def statistic(index: np.ndarray) -> float:
+        return 1.0 if is_rare[index].any() else float("nan")
+
+    low, high, method = bootstrap_interval(statistic, 100, rng())
+    assert (low, high) == (1.0, 1.0)
+    n_defined, n_undefined = (int(word) for word in method.replace(";", "").split() if word.isdigit())
+    assert n_defined + n_undefined == intervals.STATISTIC_RESAMPLES
+    assert n_undefined == pytest.approx(1000 * 0.98**100, abs=40)  # three standard errors
+
+
+def test_a_value_undefined_in_most_resamples_has_no_interval() -> None:
+    def statistic(index: np.ndarray) -> float:
+        return 1.0 if (index == 0).sum() > 1 else float("nan")
+
+    low, high, method = bootstrap_interval(statistic, 100, rng())
+    assert (low, high) == (None, None)
+    assert method.startswith("the value is undefined in 7")
+
+
+def test_one_row_or_cluster_has_no_bootstrap() -> None:
+    assert bootstrap_interval(lambda _: 1.0, 1, rng()).low is None
+    assert bootstrap_interval(lambda _: 1.0, 0, rng()).low is None
+    assert bootstrap_interval(lambda _: 1.0, 3, rng(), clusters=np.zeros(3)).method.endswith("two clusters")
+
+
+# Influences -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_influence_interval_of_a_mean_is_the_textbook_one() -> None:
+    values = rng(12).random(50)
+    low, high = bounds(influence_interval(float(values.mean()), values - values.mean()))
+    half = scipy.stats.t.ppf(0.975, 49) * scipy.stats.sem(values)
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=1e-12)
+
+
+def test_influences_are_summed_within_clusters() -> None:
+    influence, clusters = np.array([1.0, 1, -1, -1, 2, -2]), np.array(["x", "x", "y", "y", "z", "z"])
+    # Sums 2, -2, 0 over n = 6, times sqrt(3/2).
+    half = 4.302653 * np.sqrt(8) / 6 * np.sqrt(1.5)  # t with two degrees of freedom, from a table
+    interval = influence_interval(0.5, influence, clusters=clusters)
+    assert bounds(interval) == pytest.approx((0.5 - half, 0.5 + half))
+    assert interval.method == "delta method over 3 clusters"
+
+
+def test_without_influence_or_a_second_sample_there_is_no_interval() -> None:
+    assert influence_interval(0.0, np.zeros(10)).method.startswith("the delta method has no width here")
+    assert influence_interval(0.0, np.full(10, 1e-17)).low is None
+    assert influence_interval(0.0, np.array([0.5])).low is None
+    assert influence_interval(0.0, np.array([])).low is None
+
+
+# Generators and metrics -----------------------------------------------------------------------------------------------
+
+
+def test_a_generator_depends_on_seed_and_names_only() -> None:
+    calls = [(0, ()), (1, ()), (0, ("a",)), (0, ("b",)), (0, ("a", "b")), (0, ("ab",)), (0, ("b", "a")), (-1, ("a",))]
+    draws = [generator(seed, *names).integers(2**62) for seed, names in calls]
+    assert len(set(draws)) == len(calls)
+    assert draws == [generator(seed, *names).integers(2**62) for seed, names in calls]
+
+
+def test_a_generator_is_the_same_in_every_process() -> None:
+    assert generator(0, "retrieval", "median_rank").integers(1000, size=4).tolist() == [761, 867, 930, 289]
+
+
+def test_a_metric_without_an_interval_says_why() -> None:
+    metric = Mean(column="credit").metric({"credit": np.array([0.3])}, rng())
+    assert (metric.value, metric.low, metric.high, metric.method) == (0.3, None, None, None)
+    assert metric.reason == "no interval: an interval needs at least two samples"
+
+
+def test_a_nan_never_becomes_a_metric() -> None:
+    samples = {"credit": np.array([0.3, 0.4]), "influence": np.full(2, np.nan)}
+    statistic = Statistic(function=lambda _: float("nan"), columns=("credit",))
+    smooth = Smooth(value=float("nan"), influence="influence", unit="cosine")
+    for metric in (statistic.metric(samples, rng()), smooth.metric(samples, rng())):
+        assert metric.value is None
+        assert metric.reason == "the value is undefined for these samples"
+
+
+def test_a_biased_statistic_is_put_back_on_its_value() -> None:
+    rng = np.random.default_rng(5)
+    confidence = rng.uniform(0.3, 1.0, 300)
+    right = (rng.random(300) < confidence).astype(np.float64)  # calibrated: the true error is 0
+
+    def error(rows: np.ndarray) -> float:
+        return expected_calibration_error(confidence[rows], right[rows])
+
+    value = error(np.arange(300))
+    plain = bootstrap_interval(error, 300, np.random.default_rng(0))
+    moved = bootstrap_interval(error, 300, np.random.default_rng(0), recentre_on=value)
+    assert plain.low is not None and plain.high is not None and moved.low is not None and moved.high is not None
+    assert moved.high - moved.low == pytest.approx(plain.high - plain.low)
+    assert moved.low < value < moved.high and plain.low > moved.low
+    assert moved.method.startswith("recentred percentile bootstrap")

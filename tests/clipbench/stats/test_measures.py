@@ -1,0 +1,74 @@
+"""Measures: the value, the interval that is right for the samples, and undefined ones said as such."""
+
+import numpy as np
+import pytest
+
+from clipbench.stats.intervals import wilson
+from clipbench.stats.measures import Fixed, Mean, Smooth, Statistic
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_a_mean_of_right_and_wrong_gets_wilson_s_interval() -> None:
+    metric = Mean(column="hit", chance=0.1).metric({"hit": np.array([1.0, 0, 1, np.nan, 1])}, rng())
+    expected = wilson(3.0, 4)
+    assert (metric.value, metric.n, metric.chance) == (0.75, 4, 0.1)
+    assert (metric.low, metric.high, metric.method) == tuple(expected)
+
+
+def test_a_mean_of_cosines_that_are_all_one_is_no_proportion() -> None:
+    metric = Mean(column="cosine", unit="cosine").metric({"cosine": np.ones(5)}, rng())
+    assert (metric.low, metric.high, metric.method) == (1.0, 1.0, "all values are equal")
+
+
+def test_clusters_widen_the_interval_of_a_mean() -> None:
+    hit = np.repeat(np.random.default_rng(1).integers(0, 2, 100), 5).astype(float)
+    clusters = np.repeat(np.arange(100), 5)
+    alone = Mean(column="hit").metric({"hit": hit}, rng())
+    clustered = Mean(column="hit").metric({"hit": hit, "cluster": clusters}, rng())
+    assert alone.low is not None and alone.high is not None
+    assert clustered.low is not None and clustered.high is not None
+    assert clustered.high - clustered.low > 1.8 * (alone.high - alone.low)
+
+
+def test_a_statistic_sees_only_rows_in_which_its_first_column_is_there() -> None:
+    samples = {"rank": np.array([1.0, np.nan, 3.0, 8.0]), "other": np.array([1.0, 2.0, 3.0, 4.0])}
+    seen = []
+
+    def median(rows: dict[str, np.ndarray]) -> float:
+        seen.append(rows["other"])
+        return float(np.median(rows["rank"]))
+
+    metric = Statistic(function=median, columns=("rank", "other"), unit="rank").metric(samples, rng())  # type: ignore[arg-type]
+    assert (metric.value, metric.n, metric.unit) == (3.0, 3, "rank")
+    assert all(2.0 not in rows for rows in seen)
+    assert metric.low is not None and metric.high is not None and 1 <= metric.low <= 3 <= metric.high <= 8
+
+
+def test_a_column_without_values_is_undefined_and_says_so() -> None:
+    empty = {"hit": np.array([np.nan, np.nan])}
+    for measure in (Mean(column="hit"), Statistic(function=lambda rows: 0.0, columns=("hit",))):
+        metric = measure.metric(empty, rng())
+        assert metric.value is None and metric.reason == "no sample has a value for 'hit'"
+
+
+def test_a_smooth_value_gets_its_interval_from_influences() -> None:
+    values = np.random.default_rng(2).normal(3.0, 1.0, 400)
+    metric = Smooth(value=float(values.mean()), influence="i", unit="distance").metric(
+        {"i": values - values.mean()}, rng()
+    )
+    half = 1.965927 * values.std(ddof=1) / 20
+    assert metric.low == pytest.approx(values.mean() - half, rel=1e-6)  # t with 399 degrees of freedom
+    assert metric.high == pytest.approx(values.mean() + half, rel=1e-6)
+
+
+def test_the_interval_of_a_smooth_fraction_stays_in_range() -> None:
+    metric = Smooth(value=0.999, influence="i", unit="fraction").metric({"i": np.array([-3.0, 3.0, 0.0])}, rng())
+    assert metric.high == 1.0 and metric.low == 0.0
+
+
+def test_a_fixed_value_gives_its_reason() -> None:
+    metric = Fixed(value=None, reason="fewer than 5 classes").metric({}, rng())
+    assert (metric.value, metric.low, metric.reason) == (None, None, "fewer than 5 classes")

@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clipbench.errors import ModelError, UsageError
+from clipbench.models.checkpoint_folders import is_checkpoint
+from clipbench.models.protocol import LoadOptions, PixelModel
+from clipbench.training.clip import adapter as bundled
+from clipbench.training.clip.checkpoint import load_model, save_model
+from clipbench.training.clip.config import ClipConfig, Tower
+from clipbench.training.clip.model import CLIP
+from clipbench.training.clip.tokeniser import train_tokeniser
+
+TEXTS = ["a red disc", "Blue square", "", "red " * 40]
+IMAGES = [Image.new("RGB", (20, 16), (200, 30, 30)), Image.new("L", (16, 40), 90)]
+
+
+def save(folder: Path, *, siglip: bool = False, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:
+    folder.mkdir(parents=True)
+    tokeniser = train_tokeniser(["a red disc", "a blue square"], vocab_size=540, context_length=12)
+    config = ClipConfig(
+        embed_dim=16,
+        image_size=16,
+        patch_size=8,
+        vision=Tower(width=32, layers=2, heads=2),
+        text=Tower(width=16, layers=2, heads=2),
+        vocab_size=tokeniser.vocab_size,
+        context_length=12,
+    )
+    torch.manual_seed(seed)
+    save_model(folder, CLIP(config.for_siglip() if siglip else config), tokeniser, dtype=dtype)
+    return folder
+
+
+def test_vectors_are_the_models_own(tmp_path: Path) -> None:
+    folder = save(tmp_path / "mine")
+    model = bundled.load(str(folder), LoadOptions(device="cpu", batch_size=3))
+    assert isinstance(model, PixelModel)
+    module, tokeniser = load_model(folder)
+    pixels = torch.from_numpy(np.stack([model.preprocess(image) for image in IMAGES]))
+    with torch.no_grad():
+        images = module.encode_image(pixels).numpy()
+        texts = module.encode_text(torch.from_numpy(tokeniser.encode(TEXTS))).numpy()
+    np.testing.assert_allclose(model.encode_images(IMAGES), images, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.encode_texts(TEXTS), texts, rtol=1e-5, atol=1e-6)
+
+
+def test_info_says_what_scoring_needs(tmp_path: Path) -> None:
+    info = bundled.load(str(save(tmp_path / "mine")), LoadOptions(device="cpu")).info
+    assert (info.id, info.family) == ("bundled:mine", "clipbench/CLIP")
+    assert (info.embed_dim, info.context_length, info.image_size) == (16, 12, 16)
+    assert info.logit_scale == pytest.approx(1 / 0.07, rel=1e-5)
+    assert info.logit_bias == 0
+    siglip = bundled.load(str(save(tmp_path / "run" / "step-7", siglip=True)), LoadOptions(device="cpu")).info
+    assert (siglip.id, siglip.family, siglip.logit_bias) == ("bundled:run/step-7", "clipbench/SigLIP", -10)
+    assert siglip.logit_scale == pytest.approx(10)
+
+
+def test_fingerprints_tell_models_apart_and_not_folders(tmp_path: Path) -> None:
+    def fingerprint(name: str, precision: str = "fp32", **how: object) -> str:
+        folder = save(tmp_path / name, **how)  # type: ignore[arg-type]
+        return bundled.load(str(folder), LoadOptions(device="cpu", precision=precision)).info.fingerprint
+
+    first = fingerprint("a")
+    assert fingerprint("b") == first
+    others = [fingerprint("c", seed=1), fingerprint("d", "bf16"), fingerprint("e", dtype=torch.float16)]
+    assert len({first, *others}) == 4
+
+
+def test_a_run_is_its_newest_checkpoint_and_a_note_says_so(tmp_path: Path) -> None:
+    for step in (2, 10):
+        save(tmp_path / "run" / f"step-{step}", seed=step)
+    assert is_checkpoint(tmp_path / "run")
+    assert is_checkpoint(tmp_path / "run" / "step-2")
+    assert not is_checkpoint(tmp_path)
+    run, newest = (bundled.load(str(tmp_path / name), LoadOptions(device="cpu")) for name in ("run", "run/step-10"))
+    assert run.info.fingerprint == newest.info.fingerprint
+    assert run.info.notes == (f"of the run in {tmp_path / 'run'}, its newest checkpoint: step-10",)
+
+
+def test_what_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"is no checkpoint of clipbench train: expected a folder with config\.json"):
+        bundled.load(str(tmp_path), LoadOptions(device="cpu"))
+    folder = str(save(tmp_path / "mine"))
+    with pytest.raises(UsageError, match=r"--arch ViT-B-32 goes with a checkpoint file"):
+        bundled.load(folder, LoadOptions(device="cpu", arch="ViT-B-32"))
+    with pytest.raises(UsageError, match="takes no option 'tag'"):
+        bundled.load(folder, LoadOptions(device="cpu", options={"tag": "openai"}))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_lower_precisions_are_near(tmp_path: Path, precision: str) -> None:
+    folder = str(save(tmp_path / "mine"))
+    exact, near = (
+        bundled.load(folder, LoadOptions(device="cpu", precision=each)).encode_texts(TEXTS)
+        for each in ("fp32", precision)
+    )
+    assert near.dtype == np.float32
+    cosines = (exact * near).sum(axis=1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(near, axis=1)
+    assert cosines.min() > 0.999

@@ -1,0 +1,155 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from clipbench.errors import ModelError, UsageError
+from clipbench.models.checkpoint_folders import checkpoints, holds_model, newest_checkpoint
+from clipbench.training.clip.checkpoint import (
+    Progress,
+    Trained,
+    load_checkpoint,
+    load_model,
+    load_optimiser,
+    load_weights,
+    save_checkpoint,
+    save_model,
+)
+from clipbench.training.clip.config import ClipConfig
+from clipbench.training.clip.model import CLIP
+from clipbench.training.clip.tokeniser import train_tokeniser
+from clipbench.training.optimiser import make_optimiser
+
+
+def trained(config: ClipConfig, step: int = 0) -> Trained:
+    tokeniser = train_tokeniser(["a red disc", "a blue square"], vocab_size=560, context_length=12)
+    torch.manual_seed(0)
+    model = CLIP(replace(config, vocab_size=tokeniser.vocab_size))
+    progress = Progress(
+        arguments={"seed": 3, "lr": 0.1}, data={"name": "toy"}, step=step, losses=[(1, 2.5)], seconds=7.0
+    )
+    return Trained(model, tokeniser, progress)
+
+
+def optimiser_of(model: CLIP) -> torch.optim.AdamW:
+    """An optimiser that has taken a step, and so has a state."""
+    optimiser = make_optimiser(model, lr=0.01, weight_decay=0.1)
+    tokens = torch.tensor([[1, 2, model.config.vocab_size - 1]])
+    vectors = model.encode_text(tokens), model.encode_image(torch.ones(1, 3, 16, 16))
+    (torch.cat(vectors).square().sum() * model.logit_scale.exp()).backward()
+    optimiser.step()
+    return optimiser
+
+
+def test_a_checkpoint_gives_back_everything(micro: ClipConfig, tmp_path: Path) -> None:
+    saved = trained(micro, step=5)
+    optimiser = optimiser_of(saved.model)
+    (tmp_path / ".step-4-123").mkdir()  # left by a kill
+    folder = save_checkpoint(tmp_path, saved, optimiser)
+    assert folder == tmp_path / "step-5"
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    found = load_checkpoint(folder)
+    assert found.progress == saved.progress
+    assert found.model.config == saved.model.config
+    assert found.tokeniser.vocabulary() == saved.tokeniser.vocabulary()
+    for name, value in saved.model.state_dict().items():
+        assert torch.equal(found.model.state_dict()[name], value), name
+    again = make_optimiser(found.model, lr=0.01, weight_decay=0.1)
+    load_optimiser(folder, found.model, again)
+    before, after = optimiser.state_dict()["state"], again.state_dict()["state"]
+    assert before.keys() == after.keys()
+    for number, moments in before.items():
+        assert moments.keys() == after[number].keys()
+        assert all(torch.equal(value, after[number][moment]) for moment, value in moments.items())
+
+
+def test_files_are_as_the_documentation_says(micro: ClipConfig, tmp_path: Path) -> None:
+    saved = trained(micro, step=5)
+    folder = save_checkpoint(tmp_path, saved, optimiser_of(saved.model))
+    names = {"config.json", "model.safetensors", "tokenizer.json", "train.json", "optimiser.safetensors"}
+    assert {path.name for path in folder.iterdir()} == names
+    content = json.loads((folder / "train.json").read_text())
+    assert (content["arguments"], content["step"], content["seed"]) == ({"seed": 3, "lr": 0.1}, 5, 3)
+    assert content["losses"] == [[1, 2.5]]
+
+
+def test_only_the_newest_checkpoint_can_be_resumed_from(micro: ClipConfig, tmp_path: Path) -> None:
+    saved = trained(micro)
+    optimiser = optimiser_of(saved.model)
+    for step in (9, 10, 100):
+        saved.progress.step = step
+        save_checkpoint(tmp_path, saved, optimiser)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-9", "step-10", "step-100"]
+    assert newest_checkpoint(tmp_path).name == "step-100"
+    load_optimiser(tmp_path / "step-100", saved.model, optimiser)
+    with pytest.raises(ModelError, match="only the newest checkpoint of a run can be resumed from"):
+        load_optimiser(tmp_path / "step-10", saved.model, optimiser)
+    with pytest.raises(UsageError, match="holds no checkpoint to resume from: start the run without --resume"):
+        newest_checkpoint(tmp_path / "step-10")
+
+
+@torch.no_grad()
+def test_a_checkpoint_loads_into_open_clip(micro: ClipConfig, tmp_path: Path) -> None:
+    saved = trained(micro)
+    save_model(tmp_path, saved.model, saved.tokeniser)
+    theirs = open_clip.CLIP(**json.loads((tmp_path / "config.json").read_text())["model_cfg"]).eval()
+    theirs.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    tokens = torch.from_numpy(saved.tokeniser.encode(["a red disc", "square"]))
+    torch.testing.assert_close(theirs.encode_text(tokens), saved.model.encode_text(tokens), rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+def test_open_clips_weights_load_into_ours(micro: ClipConfig, tmp_path: Path) -> None:
+    theirs = open_clip.CLIP(**cast(dict[str, Any], micro.to_json()["model_cfg"])).eval()
+    extras = {"input_resolution": torch.tensor(16), "context_length": torch.tensor(12), "vocab_size": torch.tensor(560)}
+    save_file({**theirs.state_dict(), **extras}, tmp_path / "openai.safetensors")
+    ours = CLIP(micro)
+    load_weights(ours, tmp_path / "openai.safetensors")
+    pixels = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(ours.encode_image(pixels), theirs.encode_image(pixels), rtol=1e-5, atol=1e-6)
+
+
+def test_weights_in_half_the_space_are_read_as_float32(micro: ClipConfig, tmp_path: Path) -> None:
+    saved = trained(micro)
+    save_model(tmp_path, saved.model, saved.tokeniser, dtype=torch.float16)
+    model, _ = load_model(tmp_path)
+    assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
+    np.testing.assert_allclose(
+        model.visual.proj.detach().numpy(), saved.model.visual.proj.detach().numpy(), rtol=1e-3, atol=1e-6
+    )
+
+
+def test_damaged_checkpoints_are_refused(micro: ClipConfig, tmp_path: Path) -> None:
+    saved = trained(micro)
+    folder = save_checkpoint(tmp_path, saved, optimiser_of(saved.model))
+    assert holds_model(folder)
+    config = (folder / "config.json").read_text()
+    for damage, message in (
+        (config[:40], "is no JSON"),
+        ("[1]", "holds a list"),
+        (config.replace('"format": 1', '"format": 2'), "has format 2, and clipbench .* reads format 1"),
+        (config.replace('"layers": 2', '"layers": 3'), "does not fit the configuration: .* weights missing"),
+        (config.replace('"vocab_size"', '"words"'), "does not describe a model"),
+    ):
+        (folder / "config.json").write_text(damage)
+        with pytest.raises(ModelError, match=message):
+            load_model(folder)
+    (folder / "config.json").write_text(config)
+    (folder / "train.json").unlink()
+    with pytest.raises(ModelError, match=r"no checkpoint in .*step-0: train\.json cannot be read"):
+        load_checkpoint(folder)
+    (folder / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(ModelError, match="is no whole safetensors file"):
+        load_model(folder)
+
+
+def test_a_folder_of_another_kind_is_no_checkpoint(tmp_path: Path) -> None:
+    assert not holds_model(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    assert not holds_model(tmp_path)

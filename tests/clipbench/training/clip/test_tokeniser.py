@@ -1,0 +1,119 @@
+import pickle
+import random
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+
+from clipbench.errors import DataError, ModelError
+from clipbench.training.clip.config import CONFIGS
+from clipbench.training.clip.tokeniser import (
+    END,
+    START,
+    Tokeniser,
+    clip_tokeniser,
+    load_tokeniser,
+    tokeniser_for,
+    train_tokeniser,
+)
+
+CAPTIONS = ["a red cube on a blue sphere", "two green cones", "a red cone, and a blue cube!", "3 cubes isn't 4"] * 5
+
+TELLING = (
+    "a photo of a cat",
+    "A Photo, of: the_Cat!  (isn't it?) &amp; 3 naïve “dogs” 猫 🐈",
+    "It's 12345 o'clock!!! they'll, I'd; caf&eacute;s ÀÉ ß ﬁ ½ ²",
+    "",
+    " ".join(["one two three four five six seven eight"] * 40),
+    "don't stop\n\tthe  music",
+)
+
+
+@pytest.fixture(scope="module")
+def clips() -> Tokeniser:
+    return clip_tokeniser()
+
+
+@pytest.fixture(scope="module")
+def small() -> Tokeniser:
+    return train_tokeniser(CAPTIONS, vocab_size=560, context_length=16)
+
+
+def test_the_papers_tokeniser_gives_open_clips_ids(clips: Tokeniser) -> None:
+    rng = random.Random(0)
+    alphabet = "".join(map(chr, [*range(32, 127), *range(0xC0, 0x180), *range(0x391, 0x3C9)])) + " " * 30 + "猫🐈½²“”’"
+    texts = [*TELLING, *("".join(rng.choices(alphabet, k=rng.randint(0, 120))) for _ in range(500))]
+    expected = open_clip.SimpleTokenizer()(texts).numpy()
+    np.testing.assert_array_equal(clips.encode(texts), expected)
+
+
+def test_each_text_stands_between_start_and_end(small: Tokeniser) -> None:
+    ids = small.encode(["a red cube"])[0]
+    n = int((ids > 0).sum())
+    assert ids[0] == small.vocab_size - 2
+    assert ids[n - 1] == small.vocab_size - 1
+    assert ids.argmax() == n - 1, "the end is the largest id, which the text tower looks for"
+    assert not ids[n:].any()
+
+
+@pytest.mark.parametrize("which", ["clips", "small"])
+def test_a_text_too_long_keeps_its_end(which: str, request: pytest.FixtureRequest) -> None:
+    tokeniser: Tokeniser = request.getfixturevalue(which)
+    long, short = tokeniser.encode(["red " * 200, "red " * (tokeniser.context_length - 2)])
+    np.testing.assert_array_equal(long, short)
+    assert long.argmax() == tokeniser.context_length - 1
+
+
+@pytest.mark.parametrize("which", ["clips", "small"])
+@pytest.mark.parametrize("text", ["a red cube on a sphere", "isn't", "naïve 猫 🐈"])
+def test_a_text_comes_back(which: str, text: str, request: pytest.FixtureRequest) -> None:
+    tokeniser: Tokeniser = request.getfixturevalue(which)
+    back = tokeniser.decode(tokeniser.encode([text])[0])
+    assert back.replace(" ", "") == text.replace(" ", "")
+
+
+def test_frequent_words_are_one_token(small: Tokeniser) -> None:
+    assert int((small.encode(["red cube"])[0] > 0).sum()) == 4
+
+
+def test_the_small_vocabulary_depends_on_the_captions_alone() -> None:
+    again = train_tokeniser(iter(CAPTIONS), vocab_size=560, context_length=16)
+    assert again.vocabulary() == train_tokeniser(CAPTIONS, vocab_size=560, context_length=16).vocabulary()
+    assert again.vocabulary() != train_tokeniser(["other words"], vocab_size=560, context_length=16).vocabulary()
+
+
+def test_a_vocabulary_is_no_larger_than_asked_and_ends_with_start_and_end() -> None:
+    for size in (514, 520, 5000):
+        vocabulary = train_tokeniser(CAPTIONS, vocab_size=size, context_length=16).vocabulary()
+        assert len(vocabulary) <= size
+        assert sorted(vocabulary.values()) == list(range(len(vocabulary)))
+        assert (vocabulary[START], vocabulary[END]) == (len(vocabulary) - 2, len(vocabulary) - 1)
+
+
+def test_a_tokeniser_is_saved_and_travels_to_other_processes(small: Tokeniser, tmp_path: Path) -> None:
+    small.save(tmp_path)
+    texts = [*CAPTIONS[:4], *TELLING]
+    expected = small.encode(texts)
+    np.testing.assert_array_equal(load_tokeniser(tmp_path, 16).encode(texts), expected)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(small)).encode(texts), expected)
+
+
+def test_configurations_get_their_tokeniser(clips: Tokeniser) -> None:
+    assert tokeniser_for(CONFIGS["ViT-L-14"], []).vocabulary() == clips.vocabulary()
+    assert tokeniser_for(CONFIGS["tiny"], CAPTIONS).vocab_size <= CONFIGS["tiny"].vocab_size
+
+
+def test_what_cannot_be_learned_from_is_refused() -> None:
+    with pytest.raises(DataError, match="no captions to learn a vocabulary from: expected at least one"):
+        train_tokeniser([], vocab_size=560, context_length=16)
+    with pytest.raises(DataError, match="a vocabulary of 100 is too small: expected at least 514"):
+        train_tokeniser(CAPTIONS, vocab_size=100, context_length=16)
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"tokenizer\.json cannot be read .* expected what clipbench train wrote"):
+        load_tokeniser(tmp_path, 16)
+    (tmp_path / "tokenizer.json").write_text('{"version": "1.0"')
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_tokeniser(tmp_path, 16)

@@ -1,0 +1,153 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clipbench.errors import ClipbenchError, UsageError
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, Run, write_result
+from clipbench.training.history import History, history_of_runs, read_history
+
+
+def log(path: Path, *events: object, end: str = "\n") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(each if isinstance(each, str) else json.dumps(each) for each in events) + end)
+    return path
+
+
+def at(step: int, **values: object) -> dict[str, object]:
+    return {"event": "evaluation", "step": step, **values}
+
+
+def run(folder: Path, step: int | None, acc: float | None = 0.5, **changes: Any) -> Run:
+    metric = Metric(value=acc, reason=None if acc is not None else "no sample")
+    record = EvaluationRecord(
+        task="zero-shot",
+        task_version=1,
+        params=changes.get("params", {}),
+        dataset=DatasetRecord(id="birds", fingerprint=changes.get("data", "d"), cite=changes.get("cite")),
+        status=changes.get("status", "ok"),
+        metrics={"acc1": metric},
+    )
+    ref = changes.get("ref", f"hf:out/mine/checkpoint-{step}")
+    model = {"ref": ref, "fingerprint": changes.get("weights", f"w{step}"), "step": step}
+    result = Result(
+        clipbench_version="0",
+        created=changes.get("created", "2026-01-01T00:00:00+00:00"),
+        command=[],
+        seed=0,
+        environment={},
+        model=model,
+        evaluations=[record],
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_result(result, folder)
+    return Run(folder, result)
+
+
+def test_a_log_gives_its_evaluations_and_nothing_else(tmp_path: Path) -> None:
+    log(
+        tmp_path / "mine/log.jsonl",
+        {"event": "start", "step": 0, "arguments": {"lr": 1}},
+        at(0, gap=1.0, n_pairs=5),
+        {"event": "step", "step": 1, "loss": 3.0},
+        at(2, gap=0.5, n_pairs=5, logit_bias=None),
+    )
+    expected = History(
+        label="mine",
+        steps=[0.0, 2.0],
+        values={"gap": [1.0, 0.5], "n_pairs": [5.0, 5.0], "logit_bias": [None, None]},
+    )
+    assert read_history(tmp_path / "mine") == read_history(tmp_path / "mine/log.jsonl") == expected
+    assert read_history(log(tmp_path / "vit.jsonl", at(1, gap=1))).label == "vit"
+
+
+def test_steps_after_which_a_run_was_resumed_count_as_they_came_last(tmp_path: Path) -> None:
+    path = log(tmp_path / "log.jsonl", at(0, gap=9), at(10, gap=8), at(15, gap=7), at(10, gap=1), at(20, gap=2))
+    history = read_history(path)
+    assert (history.steps, history.values["gap"]) == ([0, 10, 20], [9, 1, 2])
+
+
+def test_a_line_that_a_kill_cut_off_is_no_damage_and_any_other_is_named(tmp_path: Path) -> None:
+    half = '{"event": "evaluation", "st'
+    assert read_history(log(tmp_path / "a.jsonl", at(0, gap=1), half, end="")).steps == [0]
+    with pytest.raises(ClipbenchError, match=r"line 2 of .*b.jsonl is damaged \(JSONDecodeError.*take the line out"):
+        read_history(log(tmp_path / "b.jsonl", at(0, gap=1), half, at(2, gap=1)))
+    with pytest.raises(ClipbenchError, match=r"line 1 of .* is damaged .*'0.5' is no finite number"):
+        read_history(log(tmp_path / "c.jsonl", at(0, gap="0.5")))
+    with pytest.raises(ClipbenchError, match=r"line 1 of .* is damaged .*step"):
+        read_history(log(tmp_path / "d.jsonl", {"event": "evaluation", "gap": 1}))
+
+
+def test_what_holds_no_history_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no such file or folder: .*gone"):
+        read_history(tmp_path / "gone")
+    with pytest.raises(ClipbenchError, match="has no evaluation event: expected the log of clipbench train or"):
+        read_history(log(tmp_path / "log.jsonl", {"event": "step", "step": 1, "loss": 2}))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ClipbenchError, match=r"holds neither log.jsonl nor finished runs"):
+        read_history(tmp_path / "empty")
+    (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\n")
+    with pytest.raises(ClipbenchError, match="cannot read the log"):
+        read_history(tmp_path / "binary.jsonl")
+
+
+def test_runs_of_checkpoints_are_put_in_the_order_of_their_steps(tmp_path: Path) -> None:
+    for step, acc in ((1000, 0.9), (500, 0.5), (0, None)):
+        run(tmp_path / f"series/checkpoint-{step}", step, acc)
+    expected = History(label="mine", steps=[0.0, 500.0, 1000.0], values={"zero-shot@birds/acc1": [None, 0.5, 0.9]})
+    assert read_history(tmp_path / "series") == expected
+    folders = sorted((tmp_path / "series").iterdir())
+    assert read_history(folders[0], *folders[1:]) == expected
+
+
+def test_a_training_is_called_by_its_folder_also_where_files_lie_deeper(tmp_path: Path) -> None:
+    runs = [run(tmp_path / f"{k}", k, ref=f"logs/mine/checkpoints/epoch_{k}.pt") for k in (1, 2)]
+    assert history_of_runs(runs).label == "mine"
+    other = run(tmp_path / "3", 3, ref="logs/other/checkpoints/epoch_3.pt")
+    assert history_of_runs([*runs, other]).label == tmp_path.name  # of no one training: where the runs lie
+
+
+def test_an_evaluation_that_failed_forbids_no_curve(tmp_path: Path) -> None:
+    runs = [
+        run(tmp_path / "a", 5),
+        run(tmp_path / "b", 6, None, params={"k": 2}, status="failed"),
+        run(tmp_path / "c", 7),
+    ]
+    assert history_of_runs(runs).values["zero-shot@birds/acc1"] == [0.5, None, 0.5]
+
+
+def test_of_two_runs_of_the_same_weights_the_one_made_last_counts(tmp_path: Path) -> None:
+    late = run(tmp_path / "a", 5, 0.9, created="2026-02-01T00:00:00+00:00")
+    early = run(tmp_path / "b", 5, 0.1)
+    assert history_of_runs([late, early]).values["zero-shot@birds/acc1"] == [0.9]
+
+
+def test_runs_that_differ_in_what_they_cite_are_of_the_same_data(tmp_path: Path) -> None:
+    runs = [run(tmp_path / "a", 5), run(tmp_path / "b", 6, cite="Birds et al., 2020")]
+    assert history_of_runs(runs).values["zero-shot@birds/acc1"] == [0.5, 0.5]
+
+
+def test_runs_that_cannot_stand_in_one_curve_are_refused(tmp_path: Path) -> None:
+    first = run(tmp_path / "a", 5)
+    with pytest.raises(UsageError, match="both of step 5 and of different weights"):
+        history_of_runs([first, run(tmp_path / "b", 5, weights="other")])
+    with pytest.raises(UsageError, match=r"zero-shot@birds has other dataset in .*c than in .*a"):
+        history_of_runs([first, run(tmp_path / "c", 6, data="other")])
+    with pytest.raises(UsageError, match="other params"):
+        history_of_runs([first, run(tmp_path / "d", 6, params={"k": 2})])
+    with pytest.raises(UsageError, match="is of no known training step"):
+        history_of_runs([first, run(tmp_path / "e", None)])
+    old = replace(first.result, model={"ref": "x"})
+    with pytest.raises(UsageError, match="is of no known training step"):
+        history_of_runs([Run(tmp_path, old)])
+    with pytest.raises(UsageError, match="at least one run"):
+        history_of_runs([])
+
+
+def test_neither_history_nor_monitor_import_torch() -> None:
+    code = "import sys, clipbench.training.history, clipbench.training.monitor; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

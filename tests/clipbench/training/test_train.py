@@ -1,0 +1,254 @@
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from clipbench.errors import ClipbenchError, DataError, UsageError
+from clipbench.training.clip.checkpoint import load_model
+from clipbench.training.clip.config import ClipConfig
+from clipbench.training.log import read_log
+from clipbench.training.options import TrainOptions
+from clipbench.training.step import Towers, add_gradients
+from clipbench.training.train import Interrupted, train
+
+Options = Callable[..., TrainOptions]
+
+
+@pytest.fixture
+def options(micro: ClipConfig, captions_file: Path, tmp_path: Path) -> Options:
+    """Make the options of a run of six steps in a folder of its own."""
+
+    def make(name: str = "run", **changes: object) -> TrainOptions:
+        given = {"arch": "micro", "steps": 6, "batch_size": 16, "lr": 3e-3, "save_every": 2, "eval_every": 3, **changes}
+        return TrainOptions(data=str(captions_file), out=tmp_path / name, device="cpu", **given)  # type: ignore[arg-type]
+
+    return make
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return load_model(folder)[0].state_dict()
+
+
+def events(run: Path, event: str) -> list[dict[str, object]]:
+    return [line for line in read_log(run / "log.jsonl") if line["event"] == event]
+
+
+class Stop(Exception):
+    """Stands for a kill."""
+
+
+def stop_after(step: int, monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
+    """Have something happen in the middle of a step."""
+    taken = [0]
+
+    def interfere(*arguments: Any, **settings: Any) -> Tensor:
+        taken[0] += 1
+        if taken[0] == step:
+            action()
+        return add_gradients(*arguments, **settings)
+
+    monkeypatch.setattr("clipbench.training.train.add_gradients", interfere)
+
+
+def kill() -> None:
+    raise Stop
+
+
+@pytest.mark.parametrize("changes", [{}, {"loss": "siglip", "micro_batch_size": 5}, {"temperature": 0.05}])
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
+    options: Options, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
+) -> None:
+    unbroken = train(options("unbroken", **changes))
+    with monkeypatch.context() as patch:
+        stop_after(6, patch, kill)
+        with pytest.raises(Stop):
+            train(options("broken", **changes))
+    assert {path.name for path in options("broken").out.glob("step-*")} == {"step-0", "step-2", "step-4"}
+    resumed = train(options("broken", **changes), is_resumed=True)
+    assert resumed.name == unbroken.name == "step-6"
+    expected = weights(unbroken)
+    for name, value in weights(resumed).items():
+        assert torch.equal(value, expected[name]), name
+    for event in ("step", "evaluation"):
+        first, second = (events(path.parent, event) for path in (unbroken, resumed))
+        assert [(line["step"], line.get("loss"), line.get("gap")) for line in first] == [
+            (line["step"], line.get("loss"), line.get("gap")) for line in second
+        ]
+    losses = [json.loads((path / "train.json").read_text())["losses"] for path in (unbroken, resumed)]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 6
+
+
+def test_training_learns_and_the_same_options_give_the_same_weights(options: Options) -> None:
+    folders = [train(options(name, steps=30, eval_every=30, save_every=30)) for name in ("one", "two")]
+    first = weights(folders[0])
+    assert all(torch.equal(value, first[name]) for name, value in weights(folders[1]).items())
+    steps = events(folders[0].parent, "step")
+    assert float(str(steps[-1]["loss"])) < 0.9 * float(str(steps[0]["loss"]))
+
+
+def test_gap_cones_recall_and_temperature_are_measured_from_the_start(options: Options) -> None:
+    run = train(options()).parent
+    measured = events(run, "evaluation")
+    assert [line["step"] for line in measured] == [0, 3, 6]
+    for line in measured:
+        assert 0 <= float(str(line["gap"])) <= 2
+        assert float(str(line["temperature"])) == pytest.approx(0.07, rel=0.2)
+        for name in ("image_cone", "text_cone", "image_retrieval_recall@1", "text_retrieval_recall@1"):
+            assert -1 <= float(str(line[name])) <= 1
+        assert line["n_pairs"] == 4
+
+
+def test_the_log_is_strict_json_with_a_line_a_step(options: Options) -> None:
+    run = train(options(loss="siglip")).parent
+    steps = events(run, "step")
+    assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
+    wanted = {"loss", "temperature", "logit_bias", "lr", "gradient_norm", "pairs_per_second", "seconds"}
+    assert all(wanted <= line.keys() for line in steps)
+    assert events(run, "start")[0]["data"] == {"name": "captions.csv", "n_pairs": 44, "n_held_out": 4}
+
+
+def test_a_fixed_temperature_stays(options: Options) -> None:
+    run = train(options(temperature=0.02)).parent
+    assert {round(float(str(line["temperature"])), 6) for line in events(run, "evaluation")} == {0.02}
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_last_good_checkpoint(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = [0]
+
+    def interfere(*arguments: Any, **settings: Any) -> Tensor:
+        taken[0] += 1
+        share = add_gradients(*arguments, **settings)
+        return share * float("nan") if taken[0] == 4 else share
+
+    monkeypatch.setattr("clipbench.training.train.add_gradients", interfere)
+    with pytest.raises(
+        ClipbenchError, match=r"the loss is nan at step 4: stopped; the last good checkpoint is .*step-2; .* --lr"
+    ):
+        train(options())
+    run = options().out
+    assert all(bool(value.isfinite().all()) for value in weights(run / "step-2").values())
+    assert not (run / "step-4").exists()
+    assert events(run, "stop")[0]["reason"] == "the loss of step 4 is nan"
+
+
+def test_gradients_that_are_not_finite_end_the_run(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interfere(towers: Towers, *arguments: Any, **settings: Any) -> Tensor:
+        share = add_gradients(towers, *arguments, **settings)
+        assert towers.model.visual.proj.grad is not None
+        towers.model.visual.proj.grad.fill_(float("inf"))
+        return share
+
+    monkeypatch.setattr("clipbench.training.train.add_gradients", interfere)
+    with pytest.raises(ClipbenchError, match=r"the gradient's norm is inf at step 1: stopped; .*step-0;"):
+        train(options())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_saves_a_whole_step_and_can_be_resumed(
+    options: Options, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    unbroken = train(options("unbroken"))
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        stop_after(3, patch, lambda: os.kill(os.getpid(), number))
+        with pytest.raises(Interrupted, match=r"interrupted, and saved as .*step-3") as caught:
+            train(options("broken"))
+    assert caught.value.checkpoint.name == "step-3"
+    assert signal.getsignal(number) == handler
+    resumed = weights(train(options("broken"), is_resumed=True))
+    assert all(torch.equal(value, resumed[name]) for name, value in weights(unbroken).items())
+
+
+def test_a_folder_that_holds_another_run_is_left_as_it_is(options: Options) -> None:
+    run = train(options()).parent
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    with pytest.raises(UsageError, match=r"run holds another run: give another --out, or --resume to go on"):
+        train(options(seed=1))
+    (run.parent / "notes").mkdir()
+    (run.parent / "notes" / "a.txt").write_text("mine")
+    with pytest.raises(UsageError, match="notes is not empty: give another --out"):
+        train(options("notes"))
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"lr": 0.1},
+            r"--lr is 0\.1, and the run in .*run was started with 0\.003: resume it with the arguments it has",
+        ),
+        ({"batch_size": 8}, "--batch-size is 8, and the run in .* was started with 16"),
+        ({"loss": "siglip"}, "--loss is siglip, and the run in .* was started with clip"),
+        ({"seed": 5}, "--seed is 5"),
+        ({"steps": 100}, "--steps is 100"),
+    ],
+)
+def test_a_run_is_not_resumed_with_other_arguments(options: Options, change: dict[str, object], message: str) -> None:
+    run = train(options()).parent
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    with pytest.raises(UsageError, match=message):
+        train(replace(options(), **change), is_resumed=True)  # type: ignore[arg-type]
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_a_finished_run_that_is_resumed_stays_finished(options: Options) -> None:
+    checkpoint = train(options())
+    before = weights(checkpoint)
+    assert train(replace(options(), eval_every=1, workers=1), is_resumed=True) == checkpoint
+    assert all(torch.equal(value, before[name]) for name, value in weights(checkpoint).items())
+
+
+def test_a_run_is_not_resumed_on_other_data(options: Options, captions_file: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.csv"
+    lines = captions_file.read_text().splitlines()
+    rows = [lines[0], *(f"{captions_file.parent}/{line}" for line in lines[1:])]
+    copy.write_text("\n".join(rows) + "\n")
+    train(replace(options(), data=str(copy)))
+    copy.write_text("\n".join(rows[:-10]) + "\n")
+    with pytest.raises(UsageError, match=r"the data are .*'n_pairs': 39.*, and the run in .* has .*'n_pairs': 44"):
+        train(replace(options(), data=str(copy)), is_resumed=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"arch": "tinny"}, UsageError, "unknown architecture 'tinny': did you mean 'tiny'"),
+        ({"loss": "triplet"}, UsageError, "unknown loss 'triplet': known: clip, siglip"),
+        ({"precision": "fp16"}, UsageError, "unknown precision 'fp16'"),
+        ({"steps": 0}, UsageError, "--steps is 0: expected 1 or more"),
+        ({"micro_batch_size": 0}, UsageError, "--micro-batch-size is 0: expected 1 or more"),
+        ({"lr": 0.0}, UsageError, r"--lr is 0\.0 .* expected above 0"),
+        ({"lr": float("nan")}, UsageError, "--lr is nan"),
+        ({"warmup": 7}, UsageError, "--warmup is 7: expected at most --steps 6"),
+        ({"temperature": 3.0}, UsageError, r"--temperature is 3\.0: expected 0\.01 to 1"),
+        ({"batch_size": 64}, UsageError, "a batch of 64 is larger than the data, 44 pairs to train on"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(
+    options: Options, change: dict[str, object], error: type[ClipbenchError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        train(options(**change))
+    assert not options().out.exists()
+
+
+def test_pictures_without_captions_are_refused(options: Options, tmp_path: Path) -> None:
+    from PIL import Image
+
+    for kind in ("cat", "dog"):
+        (tmp_path / "labelled" / kind).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "labelled" / kind / "1.png")
+    with pytest.raises(DataError, match="has no captions to train on"):
+        train(replace(options(), data=str(tmp_path / "labelled")))
+    assert not options().out.exists()
