@@ -9,7 +9,7 @@ exits with the status of its class; a traceback is shown only on request.
     ├── ModelError            a model cannot be built or does not fit
     │   └── NoTokenCounts     it cannot say how many tokens a text takes
     ├── DataError             a data set is malformed, empty or unreadable
-    │   ├── BadImage          one picture cannot be decoded
+    │   ├── BadImage          one image cannot be decoded
     │   └── MissingPart       a task needs labels, captions, ... that the data set has not
     ├── VectorError           a NaN, infinite or zero vector
     └── Unavailable           something that has to be fetched is not there
@@ -44,7 +44,7 @@ class DataError(ClipbenchError):
 
 
 class BadImage(DataError):
-    """One picture that cannot be decoded."""
+    """One image that cannot be decoded."""
 
     def __init__(self, name: str, cause: str) -> None:
         super().__init__(

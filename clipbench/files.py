@@ -9,18 +9,18 @@ from pathlib import Path
 from clipbench.errors import UsageError
 
 
-def write_whole(files: Mapping[Path, bytes]) -> None:
+def write_atomic(files: Mapping[Path, bytes]) -> None:
     """Write files, each whole; none is replaced before all have been written.
 
     Raises:
         UsageError: one cannot be written.
     """
-    with whole(files):
+    with writing_atomically(files):
         pass
 
 
 @contextmanager
-def whole(files: Mapping[Path, bytes]) -> Iterator[None]:
+def writing_atomically(files: Mapping[Path, bytes]) -> Iterator[None]:
     """Write files beside their places, and put them there when the block has ended well; else nothing is left of them.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Models, pictures and embedders whose answers are known: for the tests of clipbench, and of your own plug-ins.
+"""Models, images and embedders whose answers are known: for the tests of clipbench, and of your own plug-ins.
 
 None of them needs weights, a network or torch.
 """
@@ -73,7 +73,7 @@ class ConstantModel(ToyModel):
 
 @dataclass(frozen=True)
 class NamedImage:
-    """A picture that is only a name, for a ``FixedEmbedder``; opened, it is a flat colour made from the name."""
+    """An image that is only a name, for a ``FixedEmbedder``; opened, it is a flat colour made from the name."""
 
     name: str
 
@@ -88,7 +88,7 @@ class NamedImage:
 
 
 class FixedEmbedder:
-    """Vectors written down by hand: pictures by name, texts by themselves."""
+    """Vectors written down by hand: images by name, texts by themselves."""
 
     def __init__(
         self, images: Mapping[str, Sequence[float]], texts: Mapping[str, Sequence[float]], *, logit_scale: float = 100.0

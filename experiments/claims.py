@@ -127,7 +127,7 @@ def make_runs(planned: Sequence[TrainOptions]) -> None:
     with tqdm(
         total=sum(options.steps * options.batch_size + PICTURES_MEASURED for options in planned),
         initial=n_seen(planned),
-        unit=" pictures",
+        unit=" images",
         mininterval=0.2 if sys.stderr.isatty() else 30.0,
         dynamic_ncols=True,
     ) as bar:
@@ -153,7 +153,7 @@ def is_measured(options: TrainOptions) -> bool:
 
 
 def n_seen(planned: Sequence[TrainOptions]) -> int:
-    """Return how many pictures all runs have seen so far, those of the measurement among them."""
+    """Return how many images all runs have seen so far, those of the measurement among them."""
     return sum(_n_logged(each) * each.batch_size + PICTURES_MEASURED * is_measured(each) for each in planned)
 
 

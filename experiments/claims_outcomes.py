@@ -56,7 +56,7 @@ class Outcome:
     recalls: Mapping[str, Metric]
     """recall@1 of each direction on the test scenes."""
     hits: Float64[np.ndarray, " n"]
-    """Of each test picture: the mean of its own hit and its caption's."""
+    """Of each test image: the mean of its own hit and its caption's."""
     gap: Metric
     """On the test scenes."""
     gap_influence: Float64[np.ndarray, " n"]
@@ -111,18 +111,18 @@ def recall(outcome: Outcome) -> Bounded:
 
 
 def lead(first: Outcome, second: Outcome) -> Bounded:
-    """Return by how much the first's recall@1 is above the second's, on the same pictures."""
+    """Return by how much the first's recall@1 is above the second's, on the same images."""
     return _mean(first.hits - second.hits, is_proportion=False)
 
 
 def loss_of_lead(before: tuple[Outcome, Outcome], after: tuple[Outcome, Outcome]) -> Bounded:
-    """Return by how much the lead of the first over the second is larger before than after, on the same pictures."""
+    """Return by how much the lead of the first over the second is larger before than after, on the same images."""
     leads = [first.hits - second.hits for first, second in (before, after)]
     return _mean(leads[0] - leads[1], is_proportion=False)
 
 
 def gap_difference(first: Outcome, second: Outcome) -> Bounded:
-    """Return by how much the first's gap is wider than the second's, on the same pictures (delta method)."""
+    """Return by how much the first's gap is wider than the second's, on the same images (delta method)."""
     assert first.gap.value is not None and second.gap.value is not None, (first.gap, second.gap)
     value = first.gap.value - second.gap.value
     return _bounded(value, intervals.influence_interval(value, first.gap_influence - second.gap_influence))
@@ -148,15 +148,15 @@ def _mean(values: Float64[np.ndarray, " n"], *, is_proportion: bool) -> Bounded:
 
 def _bounded(value: float, interval: intervals.Interval) -> Bounded:
     if interval.low is None or interval.high is None:
-        raise DataError(f"there is no interval ({interval.method}): the claims need more test pictures")
+        raise DataError(f"there is no interval ({interval.method}): the claims need more test images")
     return Bounded(value, interval.low, interval.high)
 
 
 def _hits(run: Run, retrieval: EvaluationRecord) -> Float64[np.ndarray, " n"]:
-    """Return a value a picture; the table has a row for it as a query, and one for its caption."""
+    """Return a value an image; the table has a row for it as a query, and one for its caption."""
     table = run.samples(retrieval)
-    of_picture = table.groupby("image")[[f"{name}_recall@1" for name in DIRECTIONS]].mean()
-    return of_picture.mean(axis=1).to_numpy(np.float64)
+    of_image = table.groupby("image")[[f"{name}_recall@1" for name in DIRECTIONS]].mean()
+    return of_image.mean(axis=1).to_numpy(np.float64)
 
 
 def _evaluation(run: Run, task: str) -> EvaluationRecord:

@@ -25,13 +25,13 @@ from clipbench.results.record import Metric
 RATE_AT = 256
 """The batch size that the rule of the learning rate is written for."""
 SAME_START = 1e-4
-"""Gaps of equal weights on equal pictures differ by rounding alone."""
+"""Gaps of equal weights on equal images differ by rounding alone."""
 LOSSES_FIGURE, GAP_FIGURE = "claims/losses.svg", "claims/gap.svg"
 
 PAGE = """# Two claims of the literature, tried on a small CLIP
 
 Written by `make claims` from finished runs of the bundled CLIP; every number, sentence and verdict follows from them.
-One seed: intervals cover the choice of test pictures, and not what another training would have given.
+One seed: intervals cover the choice of test images, and not what another training would have given.
 
 {loss_verdicts}
 {gap_verdicts}
@@ -47,9 +47,9 @@ and that the difference vanishes as batches grow. Here each run sees {samples} p
 
 {recalls}
 
-"Both" is the mean of the two directions for each picture. Recall@1 is measured on `retrieval@scenes`: {n_test} test
-pictures with a caption each, 95 % intervals, chance {chance} %. Differences are paired by picture; their intervals are
-bootstraps over pictures.
+"Both" is the mean of the two directions for each image. Recall@1 is measured on `retrieval@scenes`: {n_test} test
+images with a caption each, 95 % intervals, chance {chance} %. Differences are paired by image; their intervals are
+bootstraps over images.
 
 {rates}
 
@@ -94,7 +94,7 @@ vectors of one kind.
 
 ## Limits
 
-- One seed, one architecture (`{arch}`), one world of generated pictures. Zhai et al. train on billions of pairs, with
+- One seed, one architecture (`{arch}`), one world of generated images. Zhai et al. train on billions of pairs, with
   batches of up to a million; Liang et al. vary the temperature in the fine-tuning of a trained CLIP. What differs here
   may differ for that.
 - Neither loss had its learning rate tuned: a difference between them may be one of how well the rule suits each.
@@ -155,7 +155,7 @@ def by_temperature_of(outcomes: Sequence[Outcome]) -> list[Outcome]:
     starts = {each.options.out.name: each.history[0].gap for each in found}
     if max(starts.values()) - min(starts.values()) > SAME_START:
         raise DataError(
-            f"the runs at several temperatures do not start from the same weights and pictures (gaps {starts}): the code"
+            f"the runs at several temperatures do not start from the same weights and images (gaps {starts}): the code"
             " changed between them; remove their folders, and make them again"
         )
     return found

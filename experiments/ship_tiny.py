@@ -25,7 +25,7 @@ CURVE = "training.svg"
 
 CARD = """# {name}
 
-A CLIP of {parameters} parameters for {side}-pixel pictures and texts of {context} tokens, trained on scenes, the
+A CLIP of {parameters} parameters for {side}-pixel images and texts of {context} tokens, trained on scenes, the
 generated world of clipbench. It is there so that every measurement can be tried offline and in seconds, and to have
 the failures that the toolkit is to show. It knows nothing of photographs.
 
@@ -34,18 +34,18 @@ the failures that the toolkit is to show. It knows nothing of photographs.
 | Image tower | transformer, {vision} |
 | Text tower | transformer, causal, {text}; BPE of {vocabulary} tokens, trained on the training captions |
 | Weights | float16, {megabytes:.1f} MB; computed with in float32 |
-| Data | {data}: {samples} pictures, each seen once; first {primer} of a single large object, then whole scenes |
+| Data | {data}: {samples} images, each seen once; first {primer} of a single large object, then whole scenes |
 | Captions | three words to paragraphs, quoted words among them |
 | Never seen | 10 of 100 pairs of colour and kind, 40 ordered pairs of kinds in a relation, 20 of 144 words |
 | Training | {steps} steps of {batch} pairs, {loss} loss, AdamW, lr {lr:g} with {warmup} steps of warm-up and a cosine to 0, {precision} |
 | Time | {hours} on {machine} |
 | Made by | `make train-{name}` (seed {seed}) |
-| Licence | that of clipbench, Apache-2.0: no picture, caption or weight comes from elsewhere |
+| Licence | that of clipbench, Apache-2.0: no image, caption or weight comes from elsewhere |
 
 ## Scores
 
 `clipbench run --model {name} --suite scenes --tasks all`, on the test split, which shares no scene with training; one
-view of each picture, 95 % intervals.
+view of each image, 95 % intervals.
 
 {scores}
 

@@ -13,15 +13,15 @@ from PIL import Image
 DRIVER = Path(__file__).with_name("kill_driver.py")
 
 
-def write_pictures(folder: Path, n: int) -> Path:
+def write_images(folder: Path, n: int) -> Path:
     rng = np.random.default_rng(0)
     rows = []
     for number in range(n):
         Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(folder / f"{number}.png")
-        caption = f"picture {number} of noise"
+        caption = f"image {number} of noise"
         rows.append(json.dumps({"image": f"{number}.png", "caption": caption, "label": f"class {number % 5}"}))
-    (folder / "pictures.jsonl").write_text("\n".join(rows))
-    return folder / "pictures.jsonl"
+    (folder / "images.jsonl").write_text("\n".join(rows))
+    return folder / "images.jsonl"
 
 
 def run(data: Path, folder: Path, *, kills: int) -> tuple[dict[str, float], str]:
@@ -42,7 +42,7 @@ def run(data: Path, folder: Path, *, kills: int) -> tuple[dict[str, float], str]
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 def test_ten_kills_at_random_moments_change_no_number(tmp_path: Path) -> None:
-    data = write_pictures(tmp_path, 240)
+    data = write_images(tmp_path, 240)
     (tmp_path / "killed").mkdir()
     (tmp_path / "undisturbed").mkdir()
     expected, _ = run(data, tmp_path / "undisturbed", kills=0)

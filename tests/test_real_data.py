@@ -34,7 +34,7 @@ def clipbench(*arguments: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> Ru
 
 
 def open_clip_scores(name: str, weights: Path | None, table: pandas.DataFrame) -> np.ndarray:
-    """Return open_clip's own zero-shot logits (pictures x classes) for the pictures of a table of samples."""
+    """Return open_clip's own zero-shot logits (images x classes) for the images of a table of samples."""
     model, _, preprocess = open_clip.create_model_and_transforms(
         name, pretrained=None if weights is None else str(weights), pretrained_image=False
     )

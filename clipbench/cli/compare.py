@@ -8,7 +8,7 @@ import click
 
 from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS
 from clipbench.errors import NotComparable, UsageError
-from clipbench.files import write_whole
+from clipbench.files import write_atomic
 
 if TYPE_CHECKING:
     from clipbench.comparison.compare import Comparison
@@ -145,7 +145,7 @@ def _write(judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: 
         if out is None:
             click.echo(text.rstrip("\n"))
         else:
-            write_whole({out: text.encode()})
+            write_atomic({out: text.encode()})
     if out is not None:
         for each in judged:
             click.echo(f"{each.comparison.candidate}: {headline(each) or tally(each.comparison.differences)}")

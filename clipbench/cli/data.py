@@ -80,7 +80,7 @@ def get(
     entries = [_entry(name) for name in dict.fromkeys(names)]
     if len(entries) > 1 and (source or revision):
         raise UsageError("--from and --revision are of one data set: got " + ", ".join(entry.name for entry in entries))
-    _quieten(progress=quiet)
+    _hide_progress(progress=quiet)
     with _stopped_at_once():
         failures = [_get(entry, data_root or Path(), source, revision, is_one=len(entries) == 1) for entry in entries]
     return INCOMPLETE if any(failures) else DONE
@@ -153,7 +153,7 @@ def _stopped_at_once() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _quieten(*, progress: bool) -> None:
+def _hide_progress(*, progress: bool) -> None:
     """Keep the client's warnings at each new try off the screen, and with ``progress`` its bars too."""
     from huggingface_hub.utils import disable_progress_bars, logging
 
@@ -200,7 +200,7 @@ def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
     from clipbench.data.download import readable_size
     from clipbench.data.entries import place_of
 
-    counts = [("pictures", entry.n_images), ("captions", entry.n_captions), ("items", entry.n_items),
+    counts = [("images", entry.n_images), ("captions", entry.n_captions), ("items", entry.n_items),
               ("classes", entry.n_classes)]  # fmt: skip
     there = place_of(entry, root) or (
         f"not below {root or 'the current folder'} (looked for {', '.join(entry.places)})"

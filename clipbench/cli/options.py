@@ -60,10 +60,10 @@ OPTIONS = (
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
     click.option("--precision", default="fp32", show_default=True, type=click.Choice(["fp32", "bf16", "fp16"])),
     click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1)),
-    click.option("--workers", type=click.IntRange(min=0), help="Processes that decode pictures. [default: cores - 1]"),
+    click.option("--workers", type=click.IntRange(min=0), help="Processes that decode images. [default: cores - 1]"),
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Score a seeded, stratified subset."),
     click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0, max=2**63 - 1)),
-    click.option("--allow-partial", is_flag=True, help="Score what is there when pictures or classes are missing."),
+    click.option("--allow-partial", is_flag=True, help="Score what is there when images or classes are missing."),
     click.option("--on-bad-image", default="error", show_default=True, type=click.Choice(["error", "skip"])),
     click.option(
         "--thumbnails",
@@ -71,7 +71,7 @@ OPTIONS = (
         show_default=True,
         type=click.IntRange(min=0),
         metavar="N",
-        help="Small pictures that each evaluation keeps for the report: of its worst mistakes N, or all if there are no"
+        help="Small images that each evaluation keeps for the report: of its worst mistakes N, or all if there are no"
         " more; of the points of a scatter up to 5 N, yet smaller. 0: none.",
     ),
     click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run, not a sample."),

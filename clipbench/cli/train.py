@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--data", metavar="DATA", help="Pictures with captions: scenes, a folder, manifest or webdataset, hf:...")
+@click.option("--data", metavar="DATA", help="Images with captions: scenes, a folder, manifest or webdataset, hf:...")
 @click.option("--data-option", "data_options", multiple=True, metavar="KEY=VALUE", callback=key_values,
               help="Column names and split of the data; the split is train where there is one. Repeatable.")  # fmt: skip
 @click.option("--data-root", metavar="DIR", envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"],
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 @click.option("--temperature", type=float, help="Fix it, such as at 0.07, instead of learning it.")
 @click.option("--precision", default="fp32", show_default=True, type=click.Choice(TRAINING_PRECISIONS))
 @click.option("--augment/--no-augment", default=None,
-              help="Random crops of 0.9 to 1 of the picture. [default: on, but for scenes]")  # fmt: skip
+              help="Random crops of 0.9 to 1 of the image. [default: on, but for scenes]")  # fmt: skip
 @click.option("--save-every", type=int, metavar="STEPS", help="[default: a tenth of --steps]")
 @click.option("--eval-every", type=int, metavar="STEPS", help="[default: a twentieth of --steps]")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, with the arguments it was started with.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(max=2**63 - 1))
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option("--workers", type=int, help="Processes that prepare pictures. [default: cores - 1, at most 8]")
+@click.option("--workers", type=int, help="Processes that prepare images. [default: cores - 1, at most 8]")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def train(context: click.Context, /, **given: Any) -> int:
-    """Train the bundled CLIP on pictures with captions.
+    """Train the bundled CLIP on images with captions.
 
     \b
     clipbench train --data scenes --out runs/mine

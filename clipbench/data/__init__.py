@@ -1,4 +1,4 @@
-"""Data sets: pictures as references, with labels, captions or both, from folders, tables, archives and the Hub."""
+"""Data sets: images as references, with labels, captions or both, from folders, tables, archives and the Hub."""
 
 from clipbench.data.dataset import DataOptions, Dataset, DrawnImage, EncodedImage, FileImage, ImageRef, LabelSet
 from clipbench.data.entries import CatalogueEntry, catalogue

@@ -1,4 +1,4 @@
-"""A data set: an identity, and a table of samples whose pictures are references until they are needed."""
+"""A data set: an identity, and a table of samples whose images are references until they are needed."""
 
 import hashlib
 import io
@@ -18,11 +18,11 @@ from clipbench.errors import BadImage, DataError, MissingPart, UsageError, did_y
 
 @runtime_checkable
 class ImageRef(Protocol):
-    """A picture that can be named, told apart by its content, and opened; small and picklable."""
+    """An image that can be named, told apart by its content, and opened; small and picklable."""
 
     @property
     def name(self) -> str:
-        """What a person finds the picture by: a path, a row, a member of an archive."""
+        """What a person finds the image by: a path, a row, a member of an archive."""
         ...
 
     def digest(self) -> str:
@@ -30,16 +30,16 @@ class ImageRef(Protocol):
         ...
 
     def open(self) -> Image.Image:
-        """Return the decoded picture in its own mode; raise BadImage when that fails."""
+        """Return the decoded image in its own mode; raise BadImage when that fails."""
         ...
 
 
 @runtime_checkable
 class DrawnImage(ImageRef, Protocol):
-    """A picture that has no pixels of its own: it is drawn as large as the model that looks at it takes pictures."""
+    """An image that has no pixels of its own: it is drawn as large as the model that looks at it takes images."""
 
     def open_at(self, side: int) -> Image.Image:
-        """Return the picture for a square input of ``side`` pixels, or the nearest size that can be drawn."""
+        """Return the image for a square input of ``side`` pixels, or the nearest size that can be drawn."""
         ...
 
 
@@ -49,23 +49,23 @@ def content_digest(data: bytes) -> str:
 
 
 def decode(data: bytes, name: str) -> Image.Image:
-    """Return the picture that some bytes encode.
+    """Return the image that some bytes encode.
 
     Raises:
-        BadImage: they are no picture, or a damaged one.
+        BadImage: they are no image, or a damaged one.
     """
     try:
         image = Image.open(io.BytesIO(data))
         image.load()
     except UnidentifiedImageError as error:  # its own text names a place in memory, another at each run
-        raise BadImage(name, "it is no picture of a format that Pillow knows") from error
+        raise BadImage(name, "it is no image of a format that Pillow knows") from error
     except Exception as error:  # Pillow raises many kinds, one a format
         raise BadImage(name, str(error) or type(error).__name__) from error
     return image
 
 
 class EncodedImage(ABC):
-    """A picture that lies encoded somewhere: what is left to say is where, and what it is called."""
+    """An image that lies encoded somewhere: what is left to say is where, and what it is called."""
 
     @property
     @abstractmethod
@@ -73,7 +73,7 @@ class EncodedImage(ABC):
 
     @abstractmethod
     def read(self) -> bytes:
-        """Return the encoded picture; raise BadImage when it cannot be had."""
+        """Return the encoded image; raise BadImage when it cannot be had."""
 
     def digest(self) -> str:
         return content_digest(self.read())
@@ -84,7 +84,7 @@ class EncodedImage(ABC):
 
 @dataclass(frozen=True)
 class FileImage(EncodedImage):
-    """A picture in a file of its own."""
+    """An image in a file of its own."""
 
     path: Path
 
@@ -100,16 +100,16 @@ class FileImage(EncodedImage):
 
 
 class LabelSet(NamedTuple):
-    """One way to sort a data set's pictures into classes."""
+    """One way to sort a data set's images into classes."""
 
     labels: Int64[np.ndarray, " n_images"]
-    """Row of ``class_names`` that is true of each picture."""
+    """Row of ``class_names`` that is true of each image."""
     class_names: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Pictures, and what is known of each: labels, captions, or both.
+    """Images, and what is known of each: labels, captions, or both.
 
     A task says which parts it needs; a part that the data set lacks is None.
     """
@@ -118,26 +118,26 @@ class Dataset:
     """The name in results, such as ``imagenet`` or ``clothing10/images/test``."""
     images: Sequence[ImageRef]
     image_ids: Sequence[str]
-    """One a picture, distinct; what samples are paired by when runs are compared."""
+    """One an image, distinct; what samples are paired by when runs are compared."""
     revision: str | None = None
     split: str | None = None
     cite: str | None = None
     """What to cite for the data, where that is known."""
     labels: Int64[np.ndarray, " n_images"] | None = None
-    """Row of ``class_names`` that is true of each picture."""
+    """Row of ``class_names`` that is true of each image."""
     multilabels: Bool[np.ndarray, "n_images n_classes"] | None = None
-    """Which classes are true of each picture, where several may be."""
+    """Which classes are true of each image, where several may be."""
     class_names: tuple[str, ...] | None = None
     label_sets: Mapping[str, LabelSet] | None = None
-    """Several ways to sort the pictures into classes, by name, where there are; classification is scored for each."""
+    """Several ways to sort the images into classes, by name, where there are; classification is scored for each."""
     templates: tuple[str, ...] | None = None
     """Prompt templates that come with the data; ``{c}`` stands for the class name."""
     captions: Sequence[str] | None = None
     caption_image: Int64[np.ndarray, " n_captions"] | None = None
-    """Row of each caption's picture; several captions may share one."""
+    """Row of each caption's image; several captions may share one."""
     caption_ids: Sequence[str] | None = None
     contrasts: Sequence[Contrast] | None = None
-    """Questions about a few pictures and captions at a time."""
+    """Questions about a few images and captions at a time."""
     attacks: Sequence[Attack] | None = None
     """Objects with and without written words on them; ``class_names`` holds objects and words."""
     notes: tuple[str, ...] = field(default=())
@@ -153,9 +153,9 @@ class Dataset:
                 raise MissingPart(self.id, part)
 
     def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Dataset":
-        """Return the data set of some pictures, in the order of ``rows``, each with all its captions.
+        """Return the data set of some images, in the order of ``rows``, each with all its captions.
 
-        Contrasts stay where all their pictures do, attacks where the attacked picture does.
+        Contrasts stay where all their images do, attacks where the attacked image does.
         """
         changes: dict[str, object] = {
             "images": [self.images[row] for row in rows.tolist()],
@@ -185,12 +185,12 @@ class Dataset:
         return replace(self, **changes)  # type: ignore[arg-type]
 
     def fingerprint(self, digests: Sequence[str]) -> str:
-        """Return a hash of all that scores depend on: pictures, ids, labels, names, templates and captions.
+        """Return a hash of all that scores depend on: images, ids, labels, names, templates and captions.
 
         Where the files lie does not enter: a copy elsewhere has the same fingerprint.
 
         Args:
-            digests: of the pictures, in order.
+            digests: of the images, in order.
         """
         parts: list[object] = [list(digests), list(self.image_ids), self.class_names, self.templates]
         parts += [list(self.captions or ()), list(self.caption_ids or ())]
@@ -212,7 +212,7 @@ class DataOptions:
     task: str | None = None
     """The task that asks; a generated world has other data for each."""
     allow_partial: bool = False
-    """Leave out samples whose pictures are missing, and classes without samples, instead of refusing."""
+    """Leave out samples whose images are missing, and classes without samples, instead of refusing."""
     options: Mapping[str, str] = field(default_factory=dict)
     """``--data-option key=value`` pairs, such as column names and the split, for the loader to use up."""
 
@@ -244,11 +244,11 @@ def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
     """Return the data set if its parts fit together; every loader ends with this.
 
     Raises:
-        DataError: it is empty, an id is repeated, a text is not Unicode, a caption is blank, a picture has no caption,
+        DataError: it is empty, an id is repeated, a text is not Unicode, a caption is blank, an image has no caption,
             a label names no class, or (unless ``allow_partial``) a class has no samples.
     """
     if not len(dataset):
-        raise DataError(f"data set {dataset.id} is empty: expected at least one picture")
+        raise DataError(f"data set {dataset.id} is empty: expected at least one image")
     _check_unicode(dataset)
     _check_ids(dataset)
     _check_captions(dataset)
@@ -321,7 +321,7 @@ def _check_labels(dataset: Dataset, *, allow_partial: bool) -> None:
     if missing and not allow_partial:
         raise DataError(
             f"data set {dataset.id} lacks samples of {len(missing)} of its {n_classes} classes, the first '{missing[0]}':"
-            " add pictures, drop the class, or run with --allow-partial to score the others"
+            " add images, drop the class, or run with --allow-partial to score the others"
         )
 
 

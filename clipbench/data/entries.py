@@ -227,7 +227,7 @@ def size_differences(dataset: Dataset, entry: CatalogueEntry) -> list[str]:
     """Return what the data set has more or less of than its published protocol; empty when it is the same."""
     items = dataset.contrasts if dataset.contrasts is not None else dataset.attacks
     sizes = [
-        ("pictures", len(dataset), entry.n_images),
+        ("images", len(dataset), entry.n_images),
         ("captions", None if dataset.captions is None else len(dataset.captions), entry.n_captions),
         ("items", None if items is None else len(items), entry.n_items),
     ]

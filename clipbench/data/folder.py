@@ -12,23 +12,23 @@ from clipbench.data.dataset import DataOptions, Dataset, FileImage, check
 from clipbench.errors import DataError, UsageError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
-"""What counts as a picture, in any case."""
+"""What counts as an image, in any case."""
 SPLITS = ("test", "val", "validation", "valid", "dev", "train")
-"""Folder names that are splits, not classes, when their children are folders of pictures."""
+"""Folder names that are splits, not classes, when their children are folders of images."""
 OPTIONS = ("split", "class_names")
 
 
 def load(root: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the pictures of a folder of class folders.
+    """Return the images of a folder of class folders.
 
     Classes are in the order of their folders' names; names that are all whole numbers are ordered as numbers
     (ImageNetV2's ``0`` to ``999``). A class is called what its folder is called, with spaces for underscores, unless a
-    ``classnames.txt`` in the root says otherwise, one name a line in the order of the folders. Pictures deeper inside
+    ``classnames.txt`` in the root says otherwise, one name a line in the order of the folders. Images deeper inside
     a class folder belong to that class. Names that begin with a dot are hidden and left out; links are followed.
 
     Raises:
         UsageError: the folder holds splits and none is named, or not that one.
-        DataError: there are no class folders or no pictures, or (unless ``allow_partial``) a class folder is empty or
+        DataError: there are no class folders or no images, or (unless ``allow_partial``) a class folder is empty or
             a link broken.
     """
     options.refuse_unknown(OPTIONS, id)
@@ -37,13 +37,13 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
     _refuse_wrong_level(root, folders)
     _refuse_broken(folders, allow_partial=options.allow_partial)
     names, notes = _names(root, folders)
-    pictures = [(label, path) for label, folder in enumerate(folders) for path in folder.pictures]
+    images = [(label, path) for label, folder in enumerate(folders) for path in folder.images]
     dataset = Dataset(
         id=id,
         split=split,
-        images=[FileImage(path) for _, path in pictures],
-        image_ids=[path.relative_to(root).as_posix() for _, path in pictures],
-        labels=np.array([label for label, _ in pictures], np.int64),
+        images=[FileImage(path) for _, path in images],
+        image_ids=[path.relative_to(root).as_posix() for _, path in images],
+        labels=np.array([label for label, _ in images], np.int64),
         class_names=names,
         notes=(*notes, *_notes(root, folders)),
     )
@@ -53,16 +53,16 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
 @dataclass(frozen=True, kw_only=True)
 class _ClassFolder:
     path: Path
-    pictures: Sequence[Path]
+    images: Sequence[Path]
     others: Sequence[Path]
-    """Files that are no pictures."""
+    """Files that are no images."""
     broken: Sequence[Path]
     """Links to what is not there."""
 
     @property
     def is_nested(self) -> bool:
-        """Whether it has pictures, and all of them in folders of its own."""
-        return bool(self.pictures) and all(picture.parent != self.path for picture in self.pictures)
+        """Whether it has images, and all of them in folders of its own."""
+        return bool(self.images) and all(image.parent != self.path for image in self.images)
 
 
 def _choose_split(root: Path, split: str | None) -> tuple[Path, str | None]:
@@ -80,22 +80,22 @@ def _choose_split(root: Path, split: str | None) -> tuple[Path, str | None]:
 
 
 def _splits(root: Path) -> list[str]:
-    """Return the folders that have a split's name and hold folders, but no pictures of their own."""
+    """Return the folders that have a split's name and hold folders, but no images of their own."""
     named = [folder for folder in _folders(root) if folder.name.lower() in SPLITS]
-    return [folder.name for folder in named if _folders(folder) and not _loose_pictures(folder)]
+    return [folder.name for folder in named if _folders(folder) and not _loose_images(folder)]
 
 
-def _loose_pictures(folder: Path) -> list[Path]:
+def _loose_images(folder: Path) -> list[Path]:
     files = sorted(folder / entry.name for entry in _visible(folder) if entry.is_file())
-    return [file for file in files if _is_picture(file)]
+    return [file for file in files if _is_image(file)]
 
 
 def _class_folders(root: Path) -> list[Path]:
     folders = _folders(root)
     if not folders:
         raise DataError(
-            f"{root} has no class folders: expected one folder a class with its pictures;"
-            " pictures with captions are described by a manifest (.csv, .tsv, .jsonl)"
+            f"{root} has no class folders: expected one folder a class with its images;"
+            " images with captions are described by a manifest (.csv, .tsv, .jsonl)"
         )
     if all(folder.name.isdecimal() for folder in folders):
         return sorted(folders, key=lambda folder: (int(folder.name), folder.name))
@@ -108,8 +108,8 @@ def _scan(folder: Path) -> _ClassFolder:
     whole = [path for path in files if path not in set(broken)] if broken else files
     return _ClassFolder(
         path=folder,
-        pictures=[path for path in whole if _is_picture(path)],
-        others=[path for path in whole if not _is_picture(path)],
+        images=[path for path in whole if _is_image(path)],
+        others=[path for path in whole if not _is_image(path)],
         broken=broken,
     )
 
@@ -137,21 +137,21 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(folder / entry.name for entry in _visible(folder) if entry.is_dir())
 
 
-def _is_picture(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
     return path.suffix.lower() in EXTENSIONS
 
 
 def _refuse_wrong_level(root: Path, folders: Sequence[_ClassFolder]) -> None:
-    """Folders of folders of pictures: the classes are probably one level down, and one class would score 100 %."""
-    filled = [folder for folder in folders if folder.pictures]
+    """Folders of folders of images: the classes are probably one level down, and one class would score 100 %."""
+    filled = [folder for folder in folders if folder.images]
     nested = [folder for folder in filled if folder.is_nested]
     if not filled:
         names = ", ".join(folder.path.name for folder in folders[:3])
-        raise DataError(f"{root} has no pictures in its folders ({names}, ...): expected one folder a class")
+        raise DataError(f"{root} has no images in its folders ({names}, ...): expected one folder a class")
     if len(nested) == len(filled):
-        inner = nested[0].pictures[0].relative_to(root).parts
+        inner = nested[0].images[0].relative_to(root).parts
         raise DataError(
-            f"{root} holds folders of folders ({'/'.join(inner[:-1])}/...): expected pictures in its class folders;"
+            f"{root} holds folders of folders ({'/'.join(inner[:-1])}/...): expected images in its class folders;"
             f" name the folder whose children are the classes, such as {Path(root, *inner[:-2])}"
         )
 
@@ -160,7 +160,7 @@ def _refuse_broken(folders: Sequence[_ClassFolder], *, allow_partial: bool) -> N
     broken = [path for folder in folders for path in folder.broken]
     if broken and not allow_partial:
         raise DataError(
-            f"{len(broken)} links to pictures are broken, the first {broken[0]}: mend them, or run with --allow-partial"
+            f"{len(broken)} links to images are broken, the first {broken[0]}: mend them, or run with --allow-partial"
         )
 
 
@@ -176,12 +176,12 @@ def _names(root: Path, folders: Sequence[_ClassFolder]) -> tuple[tuple[str, ...]
 
 def _notes(root: Path, folders: Sequence[_ClassFolder]) -> Iterator[str]:
     others = [path for folder in folders for path in folder.others]
-    others += _loose_pictures(root)
+    others += _loose_images(root)
     if others:
-        yield f"{len(others)} files that are no pictures of a class were left out, the first {others[0].relative_to(root)}"
+        yield f"{len(others)} files that are no images of a class were left out, the first {others[0].relative_to(root)}"
     n_broken = sum(len(folder.broken) for folder in folders)
     if n_broken:
-        yield f"{n_broken} links to pictures are broken and were left out"
-    empty = [folder.path.name for folder in folders if not folder.pictures]
+        yield f"{n_broken} links to images are broken and were left out"
+    empty = [folder.path.name for folder in folders if not folder.images]
     if empty:
-        yield f"{len(empty)} classes have no pictures, the first '{empty[0]}'"
+        yield f"{len(empty)} classes have no images, the first '{empty[0]}'"

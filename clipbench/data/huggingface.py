@@ -1,4 +1,4 @@
-"""Hugging Face data sets: the rows of one split, from the Hub or a folder, with pictures left encoded."""
+"""Hugging Face data sets: the rows of one split, from the Hub or a folder, with images left encoded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -50,33 +50,33 @@ def from_rows(opened: Rows, options: DataOptions, id: str) -> Dataset:
     """Return the data set that rows describe.
 
     The image column is the one of type Image, whatever its name; other columns go by the usual names. Rows are
-    pictures of their own, unless a column of image ids says that several are one picture with several captions.
+    images of their own, unless a column of image ids says that several are one image with several captions.
     Columns of typographic attacks, such as SCAM's, make a data set of attacks.
 
     Raises:
         UsageError: it cannot be told which column is what.
-        DataError: a row lacks its picture (unless ``allow_partial``), label or caption, or the split has no labels.
+        DataError: a row lacks its image (unless ``allow_partial``), label or caption, or the split has no labels.
     """
     if dialect_of(opened.rows.column_names) is not None:
         return _attacks(opened, options, id)
     if schema := contrasts.schema_of_rows(opened.rows):
         return contrasts.from_rows(opened, schema, options, id)
     roles = _roles(opened.rows, options, id)
-    pictures = ImageColumn(opened.rows, roles.image)
-    missing = set(pictures.missing())
+    column = ImageColumn(opened.rows, roles.image)
+    missing = set(column.missing())
     if missing and (not options.allow_partial or len(missing) == len(opened.rows)):
-        raise DataError(f"{id}, row {min(missing)} has no picture ({len(missing)} of {len(opened.rows)} rows)")
+        raise DataError(f"{id}, row {min(missing)} has no image ({len(missing)} of {len(opened.rows)} rows)")
     kept = [row for row in range(len(opened.rows)) if row not in missing]
     class_names, notes = _class_names(opened.rows, roles, options)
     samples = _samples(opened.rows, roles, kept, id, class_names)
     _refuse_hidden_labels(samples, opened.split, id)
     if missing:
-        notes = (*notes, f"{len(missing)} of {len(opened.rows)} rows have no picture and were left out")
+        notes = (*notes, f"{len(missing)} of {len(opened.rows)} rows have no image and were left out")
     dataset = Dataset(
         id=id,
         revision=opened.revision,
         split=opened.split,
-        images=[RowImage(pictures, id, row) for row in samples.first_rows],
+        images=[RowImage(column, id, row) for row in samples.first_rows],
         image_ids=samples.image_ids,
         labels=samples.labels,
         class_names=samples.class_names,
@@ -94,13 +94,13 @@ def _attacks(opened: Rows, options: DataOptions, id: str) -> Dataset:
     options.refuse_unknown(("split",), id)
     dialect, image = dialect_of(opened.rows.column_names), _only(opened.rows, Image)
     if dialect is None or image is None:
-        raise UsageError(f"{id}: expected one column of pictures, got {', '.join(opened.rows.column_names)}")
-    pictures = ImageColumn(opened.rows, image)
-    if missing := pictures.missing():
-        raise DataError(f"{id}, row {missing[0]} has no picture ({len(missing)} of {len(opened.rows)} rows)")
+        raise UsageError(f"{id}: expected one column of images, got {', '.join(opened.rows.column_names)}")
+    column = ImageColumn(opened.rows, image)
+    if missing := column.missing():
+        raise DataError(f"{id}, row {missing[0]} has no image ({len(missing)} of {len(opened.rows)} rows)")
     columns = {name: _spoken(opened.rows, name) for name in opened.rows.column_names if name != image}
     described = described_rows(Table(columns=columns, place=lambda row: f"{id}, row {row}"), dialect)
-    photographs = [Photograph(RowImage(pictures, id, row), str(row), *each) for row, each in enumerate(described)]
+    photographs = [Photograph(RowImage(column, id, row), str(row), *each) for row, each in enumerate(described)]
     dataset = attack_dataset(photographs, options, id, templates=dialect.templates())
     return replace(dataset, revision=opened.revision, split=opened.split)
 
@@ -123,9 +123,7 @@ def _roles(rows: "datasets.Dataset", options: DataOptions, id: str) -> Roles:
     usual = {"image": _only(rows, Image), "label": _only(rows, ClassLabel)}
     roles = find_roles(rows.column_names, options.options, source=id, **usual)
     if "string" in getattr(rows.features[roles.image], "dtype", ""):
-        raise UsageError(
-            f"{id}: column '{roles.image}' holds texts, not pictures: a list of picture files is a manifest"
-        )
+        raise UsageError(f"{id}: column '{roles.image}' holds texts, not images: a list of image files is a manifest")
     return roles
 
 

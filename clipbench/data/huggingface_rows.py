@@ -30,7 +30,7 @@ class Rows(NamedTuple):
 
 
 class ImageColumn:
-    """The encoded pictures of a data set; pickled, it is the paths of the Arrow files, not their content."""
+    """The encoded images of a data set; pickled, it is the paths of the Arrow files, not their content."""
 
     def __init__(self, rows: "datasets.Dataset", column: str) -> None:
         from datasets import Image
@@ -39,7 +39,7 @@ class ImageColumn:
         self._column = column
 
     def missing(self) -> list[int]:
-        """Return the rows without a picture."""
+        """Return the rows without an image."""
         import pyarrow.compute
 
         cells = self._rows.with_format("arrow")[:][self._column]
@@ -48,7 +48,7 @@ class ImageColumn:
         return [row for row, is_empty in enumerate(empty.to_pylist()) if is_empty]
 
     def read(self, row: int, name: str) -> bytes:
-        """Return the encoded picture of a row."""
+        """Return the encoded image of a row."""
         cell = self._rows[row][self._column]
         if cell["bytes"] is not None:
             return bytes(cell["bytes"])
@@ -60,7 +60,7 @@ class ImageColumn:
 
 @dataclass(frozen=True)
 class RowImage(EncodedImage):
-    """The picture of one row."""
+    """The image of one row."""
 
     column: ImageColumn
     source: str

@@ -1,4 +1,4 @@
-"""Questions that are asked of a few pictures and texts at a time: contrasts, and attacks by a written word."""
+"""Questions that are asked of a few images and texts at a time: contrasts, and attacks by a written word."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -10,10 +10,10 @@ from clipbench.errors import DataError
 
 
 class Contrast(NamedTuple):
-    """A few pictures and captions, and which caption is true of which picture.
+    """A few images and captions, and which caption is true of which image.
 
-    SugarCrepe's item is one picture with a true and a false caption, Winoground's two of each, a sentence of NLVR one
-    caption with several pictures; to read a written word is to choose among captions that quote one each.
+    SugarCrepe's item is one image with a true and a false caption, Winoground's two of each, a sentence of NLVR one
+    caption with several images; to read a written word is to choose among captions that quote one each.
 
     Example:
         >>> Contrast("7", "swap_att", (3,), ("a red cube", "a blue cube"), ((True, False),)).truth.shape
@@ -25,10 +25,10 @@ class Contrast(NamedTuple):
     subset: str
     """What is contrasted, such as ``swap_att``; scores are kept apart by subset."""
     images: tuple[int, ...]
-    """Rows of the data set's pictures."""
+    """Rows of the data set's images."""
     captions: tuple[str, ...]
     is_true: tuple[tuple[bool, ...], ...]
-    """A row for each picture, a column for each caption."""
+    """A row for each image, a column for each caption."""
     group: str | None = None
     """Items of one group, such as a relation, are averaged first where a published score is a mean of means."""
 
@@ -39,7 +39,7 @@ class Contrast(NamedTuple):
 
 
 class Attack(NamedTuple):
-    """One object in up to four pictures: as it is, and with a label that is blank, names it, or names something else."""
+    """One object in up to four images: as it is, and with a label that is blank, names it, or names something else."""
 
     id: str
     """Distinct within a data set."""
@@ -48,7 +48,7 @@ class Attack(NamedTuple):
     word: int
     """Row of the class names: what the attacking label says; not ``label``."""
     attacked: int
-    """Row of the data set's pictures, as the others are."""
+    """Row of the data set's images, as the others are."""
     clean: int | None = None
     blank: int | None = None
     benign: int | None = None
@@ -59,15 +59,15 @@ class Attack(NamedTuple):
 
     @property
     def images(self) -> tuple[int, ...]:
-        """Return the rows of the pictures that there are."""
+        """Return the rows of the images that there are."""
         return tuple(row for row in (self.attacked, self.clean, self.blank, self.benign) if row is not None)
 
 
 def contrasts_within(contrasts: Iterable[Contrast], place: Mapping[int, int]) -> tuple[Contrast, ...]:
-    """Return the contrasts all of whose pictures are kept, with their new rows.
+    """Return the contrasts all of whose images are kept, with their new rows.
 
     Args:
-        place: old row to new row, of the pictures that are kept.
+        place: old row to new row, of the images that are kept.
     """
     return tuple(
         each._replace(images=tuple(place[row] for row in each.images))
@@ -77,7 +77,7 @@ def contrasts_within(contrasts: Iterable[Contrast], place: Mapping[int, int]) ->
 
 
 def attacks_within(attacks: Iterable[Attack], place: Mapping[int, int]) -> tuple[Attack, ...]:
-    """Return the attacks whose attacked picture is kept, with the new rows of whatever else is kept of them."""
+    """Return the attacks whose attacked image is kept, with the new rows of whatever else is kept of them."""
     kept = []
     for each in attacks:
         if each.attacked in place:
@@ -89,15 +89,15 @@ def attacks_within(attacks: Iterable[Attack], place: Mapping[int, int]) -> tuple
 
 
 def check_contrasts(contrasts: Sequence[Contrast], n_images: int, data: str) -> None:
-    """Raise DataError unless each contrast is a question: distinct, of pictures that are there, with true and false."""
+    """Raise DataError unless each contrast is a question: distinct, of images that are there, with true and false."""
     _check_ids(contrasts, data)
     for each in contrasts:
         what = f"data set {data}: item '{each.id}'"
         if not each.images or min(each.images) < 0 or max(each.images) >= n_images:
-            raise DataError(f"{what} has the pictures {each.images}, expected rows from 0 to {n_images - 1}")
+            raise DataError(f"{what} has the images {each.images}, expected rows from 0 to {n_images - 1}")
         shape = {len(row) for row in each.is_true}
         if len(each.is_true) != len(each.images) or shape != {len(each.captions)}:
-            raise DataError(f"{what} does not say of each picture and caption whether they belong together")
+            raise DataError(f"{what} does not say of each image and caption whether they belong together")
         if not all(caption.strip() for caption in each.captions):
             raise DataError(f"{what} has an empty caption")
         if each.truth.all() or not each.truth.any():
@@ -105,12 +105,12 @@ def check_contrasts(contrasts: Sequence[Contrast], n_images: int, data: str) -> 
 
 
 def check_attacks(attacks: Sequence[Attack], n_images: int, n_classes: int, data: str) -> None:
-    """Raise DataError unless each attack's pictures are there and its word is another class than its object."""
+    """Raise DataError unless each attack's images are there and its word is another class than its object."""
     _check_ids(attacks, data)
     for each in attacks:
         what = f"data set {data}: item '{each.id}'"
         if min(each.images) < 0 or max(each.images) >= n_images:
-            raise DataError(f"{what} has the pictures {each.images}, expected rows from 0 to {n_images - 1}")
+            raise DataError(f"{what} has the images {each.images}, expected rows from 0 to {n_images - 1}")
         if not (0 <= each.label < n_classes and 0 <= each.word < n_classes):
             raise DataError(f"{what} has the classes {each.label} and {each.word}, expected 0 to {n_classes - 1}")
         if each.label == each.word:

@@ -1,4 +1,4 @@
-"""Manifests: a CSV, TSV, JSON Lines or JSON table that lists picture files with captions, labels or both."""
+"""Manifests: a CSV, TSV, JSON Lines or JSON table that lists image files with captions, labels or both."""
 
 import csv
 import json
@@ -22,15 +22,15 @@ _Rows = Iterator[tuple[int, Mapping[str, object]]]
 
 
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the pictures that a table lists, in order of first appearance.
+    """Return the images that a table lists, in order of first appearance.
 
-    A picture's path is relative to the manifest's folder, or absolute. Rows with the same picture are one picture with
+    An image's path is relative to the manifest's folder, or absolute. Rows with the same image are one image with
     several captions; a caption column may also hold a list, or be one of ``caption_0``, ``caption_1``, ...
-    Without an id column a picture's id is its path, relative to the manifest where it lies below it.
+    Without an id column an image's id is its path, relative to the manifest where it lies below it.
 
     Raises:
         UsageError: it cannot be told which column is what, or the named split is not there.
-        DataError: a malformed line, an empty field (named by its line), or pictures that are missing; with
+        DataError: a malformed line, an empty field (named by its line), or images that are missing; with
             ``allow_partial`` the missing are left out, unless all are.
     """
     options.refuse_unknown(OPTIONS, id)
@@ -71,7 +71,7 @@ def read_table(path: Path) -> Table:
     with reading(path):
         numbered = list(READERS[path.suffix.lower()](path))
     if not numbered:
-        raise DataError(f"{path} has no rows: expected one a picture or caption")
+        raise DataError(f"{path} has no rows: expected one an image or caption")
     names = dict.fromkeys(name for _, row in numbered for name in row)
     numbers = [number for number, _ in numbered]
     unit = "item" if path.suffix.lower() == ".json" else "line"
@@ -130,7 +130,7 @@ def _jsonl_rows(path: Path) -> _Rows:
 def _json_rows(path: Path) -> _Rows:
     items = _json(path.read_text(encoding="utf-8-sig"), str(path))
     if not isinstance(items, list):
-        raise DataError(f"{path} holds a JSON {type(items).__name__}, expected a list with one object a picture")
+        raise DataError(f"{path} holds a JSON {type(items).__name__}, expected a list with one object an image")
     return ((number, _object(item, f"{path}, item {number}")) for number, item in enumerate(items, start=1))
 
 
@@ -174,9 +174,9 @@ def _split_notes(table: Table, roles: Roles, split: str | None) -> Iterator[str]
 def _file(manifest: Path, table: Table, column: str, row: int) -> Path:
     value = table.columns[column][row]
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{table.place(row)}: expected the path of a picture in {column}, got {value!r:.60}")
+        raise DataError(f"{table.place(row)}: expected the path of an image in {column}, got {value!r:.60}")
     if value.startswith(("http://", "https://")):
-        raise DataError(f"{table.place(row)}: {value} is a web address: download the pictures and list their files")
+        raise DataError(f"{table.place(row)}: {value} is a web address: download the images and list their files")
     return Path(os.path.normpath(manifest.parent / value))
 
 
@@ -194,11 +194,11 @@ def _without_missing(
     if not missing:
         return dict(files), ()
     first = ", ".join(str(file) for file in list(missing)[:3])
-    said = f"{len(missing)} of {len(distinct)} pictures of {manifest.name} are missing: {first}"
+    said = f"{len(missing)} of {len(distinct)} images of {manifest.name} are missing: {first}"
     said += ", ..." if len(missing) > 3 else ""
     if not allow_partial or len(missing) == len(distinct):
         advice = "paths are relative to the manifest's folder"
         advice += "" if len(missing) == len(distinct) else "; --allow-partial leaves the missing ones out"
         raise DataError(f"{said}; {advice}")
     kept = {row: file for row, file in files.items() if file not in missing}
-    return kept, (f"{len(missing)} of {len(distinct)} pictures are missing and were left out",)
+    return kept, (f"{len(missing)} of {len(distinct)} images are missing and were left out",)

@@ -60,7 +60,7 @@ def _is_hugging_face(path: Path) -> bool:
 LAYOUTS = (
     Layout("contrasts (SugarCrepe, ARO, VALSE, NLVR, a manifest of one's own)", tables.fits, tables.load),
     Layout("a manifest of objects with words written on them", attacks.is_manifest, attacks.load_manifest),
-    Layout("pictures called label=dog_text=cat.png", attacks.has_named_files, attacks.load_named_files),
+    Layout("images called label=dog_text=cat.png", attacks.has_named_files, attacks.load_named_files),
     Layout("annotations.json of typographic attacks", attacks.has_annotations, attacks.load_annotations),
     Layout("Urban-1k (image/, caption/)", urban1k.fits, urban1k.load),
     Layout("DOCCI (docci_descriptions.jsonlines)", docci.fits, docci.load),
@@ -82,7 +82,7 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
     A reference is ``scenes``, ``hf:ORG/NAME[:CONFIG[:SPLIT]]``, ``hf:PATH``, a name of the catalogue, or a path (tried
     as it stands, then below the data root). A name of the catalogue is never taken for a folder that happens to be called
     so, but looked up below the data root, or without one in the current folder, with its published prompts and size.
-    For the task text-in-image, words are written onto the pictures of a classification set; its option ``n`` says onto
+    For the task text-in-image, words are written onto the images of a classification set; its option ``n`` says onto
     how many.
 
     Raises:
@@ -92,7 +92,7 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
     """
     if reference.lower() == GENERATED or options.task != attacks.TASK:
         return _loaded(reference, options)
-    n = options.whole_number("n", "how many pictures words are to be written on", least=1)
+    n = options.whole_number("n", "how many images words are to be written on", least=1)
     others = replace(options, options={name: text for name, text in options.options.items() if name != "n"})
     dataset = _loaded(reference, others)
     if dataset.attacks is None and dataset.contrasts is None:

@@ -1,4 +1,4 @@
-"""From the rows of a table to the parts of a data set: one picture a key, with its label and its captions."""
+"""From the rows of a table to the parts of a data set: one image a key, with its label and its captions."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ Place = Callable[[int], str]
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """What a table says of its pictures."""
+    """What a table says of its images."""
 
     first_rows: Sequence[int]
-    """Of each picture, in order of first appearance: the row that it appears in."""
+    """Of each image, in order of first appearance: the row that it appears in."""
     image_ids: Sequence[str]
     labels: Int64[np.ndarray, " n_images"] | None
     class_names: tuple[str, ...] | None
@@ -48,14 +48,14 @@ def read_samples(
     ids: Mapping[int, str],
     class_names: Sequence[str] | None = None,
 ) -> Samples:
-    """Return the pictures of some rows; rows with the same key are one picture and give it several captions.
+    """Return the images of some rows; rows with the same key are one image and give it several captions.
 
     Labels are rows of ``class_names`` where those are given; otherwise whole numbers stand for themselves, and texts
     for their place in the sorted order of all texts of the table (not only of the rows that are kept). Numbers with
     names beside them stand for their place in the order of all numbers that are named.
 
     Args:
-        keys: of each row that is kept, in order: what makes its picture the same or another.
+        keys: of each row that is kept, in order: what makes its image the same or another.
         ids: of each row that is kept, where no column holds them.
 
     Raises:
@@ -83,7 +83,7 @@ def read_samples(
 def _image_ids(
     table: Table, roles: Roles, owner: Mapping[int, int], ids: Mapping[int, str]
 ) -> tuple[list[str], tuple[str, ...]]:
-    """Return the id of each picture, from the id column if the user named it or it fits, and a note if it does not."""
+    """Return the id of each image, from the id column if the user named it or it fits, and a note if it does not."""
     if roles.id is None:
         return _agreed(ids, owner, table.place, "id"), ()
     found = {row: "" if value is None else str(value) for row, value in table.column(roles.id, owner)}
@@ -96,19 +96,19 @@ def _image_ids(
     n_images = len(set(owner.values()))
     if len(pairs) == n_images == len(set(found.values())) and all(value.strip() for value in found.values()):
         return _agreed(found, owner, table.place, "id"), ()
-    note = f"column '{roles.id}' does not give each picture an id of its own, so it was not used as ids"
+    note = f"column '{roles.id}' does not give each image an id of its own, so it was not used as ids"
     return _agreed(ids, owner, table.place, "id"), (note,)
 
 
 def _agreed(values: Mapping[int, str], owner: Mapping[int, int], place: Place, what: str) -> list[str]:
-    """Return the one value of each picture, in order."""
+    """Return the one value of each image, in order."""
     agreed: dict[int, tuple[int, str]] = {}
     for row, image in owner.items():
         other, value = agreed.setdefault(image, (row, values[row]))
         if value != values[row]:
             raise DataError(
-                f"{place(row)}: the picture has {what} '{values[row]}', and '{value}' in {place(other)}:"
-                f" name the column that holds one {what} a picture with --data-option {what}=COLUMN"
+                f"{place(row)}: the image has {what} '{values[row]}', and '{value}' in {place(other)}:"
+                f" name the column that holds one {what} an image with --data-option {what}=COLUMN"
             )
     return [value for _, value in agreed.values()]
 

@@ -1,4 +1,4 @@
-"""Parts of a data set: a fair sample of its pictures, or all but some."""
+"""Parts of a data set: a fair sample of its images, or all but some."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 def limited(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
-    """Return ``n`` random pictures in their old order, each with all its captions, and a note that says so.
+    """Return ``n`` random images in their old order, each with all its captions, and a note that says so.
 
-    With labels the sample is stratified: every class has its share of it, and at least one picture if ``n`` allows.
-    Of contrasts and attacks, ``n`` of each are kept, with their pictures, and ``n`` of the pictures that have captions;
+    With labels the sample is stratified: every class has its share of it, and at least one image if ``n`` allows.
+    Of contrasts and attacks, ``n`` of each are kept, with their images, and ``n`` of the images that have captions;
     attacks that are made in other ways stay with the usual one on the same object.
     A data set that is no larger comes back as it is.
 
@@ -26,7 +26,7 @@ def limited(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
         UsageError: n is below 1.
     """
     if n < 1:
-        raise UsageError(f"a subset of {n} pictures: expected 1 or more")
+        raise UsageError(f"a subset of {n} images: expected 1 or more")
     if n >= len(dataset):
         return dataset
     if dataset.contrasts or dataset.attacks:
@@ -34,12 +34,12 @@ def limited(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
     labels = dataset.labels
     rows = rng.choice(len(dataset), n, replace=False) if labels is None else _stratified(labels, n, rng)
     kind = "seeded" if labels is None else "seeded, stratified"
-    note = f"a {kind} subset of {n} of {len(dataset)} pictures"
+    note = f"a {kind} subset of {n} of {len(dataset)} images"
     return replace(dataset.take(np.sort(rows).astype(np.int64)), notes=(*dataset.notes, note))
 
 
 def without(dataset: Dataset, rows: Int64[np.ndarray, " n_out"], *, why: str = "could not be read") -> Dataset:
-    """Return the data set without some pictures, and a note that counts them and names the first.
+    """Return the data set without some images, and a note that counts them and names the first.
 
     Raises:
         DataError: none would be left.
@@ -48,14 +48,14 @@ def without(dataset: Dataset, rows: Int64[np.ndarray, " n_out"], *, why: str = "
         return dataset
     kept = np.setdiff1d(np.arange(len(dataset)), rows)
     first = dataset.image_ids[int(np.min(rows))]
-    said = f"{len(dataset) - len(kept)} of {len(dataset)} pictures {why}, the first '{first}'"
+    said = f"{len(dataset) - len(kept)} of {len(dataset)} images {why}, the first '{first}'"
     if not len(kept):
         raise DataError(f"data set {dataset.id}: {said}: none is left")
     return replace(dataset.take(kept), notes=(*dataset.notes, f"{said}: left out"))
 
 
 def _limited_items(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
-    """Return n of each kind of question, and what is asked of whole pictures cut to n."""
+    """Return n of each kind of question, and what is asked of whole images cut to n."""
     contrasts, attacks = _some(dataset.contrasts, n, rng), _some_attacks(dataset.attacks, n, rng)
     captioned = [] if dataset.caption_image is None else np.unique(dataset.caption_image).tolist()
     kept = {row for each in (*(contrasts or ()), *(attacks or ())) for row in each.images}
@@ -64,7 +64,7 @@ def _limited_items(dataset: Dataset, n: int, rng: np.random.Generator) -> Datase
     if len(kept) == len(dataset) and len(contrasts or ()) + len(attacks or ()) == n_items:
         return dataset
     note = f"a seeded subset: at most {n} of each kind of question ({n_items} in all)"
-    note += f" and {n} captioned pictures" if captioned else ""
+    note += f" and {n} captioned images" if captioned else ""
     cut = replace(dataset, contrasts=contrasts, attacks=attacks, notes=(*dataset.notes, note))
     return cut.take(np.array(sorted(kept), np.int64))
 

@@ -6,7 +6,7 @@
     SPLIT/nshards.txt                       how many shards the split has
     SPLIT/0.tar, SPLIT/1.tar, ...           KEY.jpg (or webp, png, jpeg) with KEY.cls, KEY.npy or KEY.txt
 
-Nothing is unpacked: a picture stays in its shard, at a known place, until it is needed.
+Nothing is unpacked: an image stays in its shard, at a known place, until it is needed.
 """
 
 import io
@@ -29,14 +29,14 @@ TEMPLATES_FILE = "zeroshot_classification_templates.txt"
 SHARDS_FILE = "nshards.txt"
 DEFAULT_SPLIT = "test"
 IMAGES = ("webp", "png", "jpg", "jpeg")
-"""Extensions of pictures; of several in one sample the first of these is read, as CLIP_benchmark does."""
+"""Extensions of images; of several in one sample the first of these is read, as CLIP_benchmark does."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class TarImage(EncodedImage):
-    """A picture inside an uncompressed tar file, read in place."""
+    """An image inside an uncompressed tar file, read in place."""
 
     shard: Path
     member: str
@@ -58,7 +58,7 @@ class TarImage(EncodedImage):
 
 @dataclass
 class _Sample:
-    """The members that share a key: pictures by place, everything else by content."""
+    """The members that share a key: images by place, everything else by content."""
 
     key: str
     shard: Path
@@ -73,7 +73,7 @@ class _Sample:
         for extension in IMAGES:
             if extension in self.images:
                 return self.images[extension]
-        raise DataError(f"{self.place} has no picture: expected one of {', '.join(IMAGES)}")
+        raise DataError(f"{self.place} has no image: expected one of {', '.join(IMAGES)}")
 
     def content(self, extension: str) -> bytes:
         if extension not in self.contents:
@@ -97,7 +97,7 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
 
     Raises:
         UsageError: the split is not there.
-        DataError: a file or shard is missing, cut short or malformed, or a sample lacks its picture or label.
+        DataError: a file or shard is missing, cut short or malformed, or a sample lacks its image or label.
     """
     options.refuse_unknown(OPTIONS, id)
     root, split = _choose_split(root, options.options.get("split"))

@@ -14,7 +14,7 @@ from clipbench.errors import ClipbenchError, MissingPart, Unavailable
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.published import Measured, with_published
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.evaluation.thumbnails import SMALL, SMALL_SIDE, gallery_rows, is_picture, point_rows, write_thumbnails
+from clipbench.evaluation.thumbnails import SMALL, SMALL_SIDE, gallery_rows, is_image, point_rows, write_thumbnails
 from clipbench.models.embedder import StoreEmbedder, Tally
 from clipbench.models.embeddings import EmbeddingsFile
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
@@ -30,10 +30,10 @@ class EvaluateOptions:
 
     seed: int = 0
     skip_bad_images: bool = False
-    """Leave unreadable pictures out, and list them, instead of failing the evaluation."""
+    """Leave unreadable images out, and list them, instead of failing the evaluation."""
     keep_arrays: bool = False
     n_thumbnails: int = 200
-    """Pictures of an evaluation that small copies are kept of, for galleries; ``thumbnails.POINTS_EACH`` says how many
+    """Images of an evaluation that small copies are kept of, for galleries; ``thumbnails.POINTS_EACH`` says how many
     for points."""
     raise_bugs: bool = False
     """Let a bug of a plug-in out with its traceback, instead of recording its evaluation as failed."""
@@ -118,7 +118,7 @@ class _Work:
             embedder.tally = self.tally
 
     def dataset(self, request: Request, datasets: DatasetSource) -> Dataset:
-        """Return the data to score, without unreadable pictures where those may be skipped."""
+        """Return the data to score, without unreadable images where those may be skipped."""
         if isinstance(self.embedder, EmbeddingsFile):
             if request.data is not None:
                 raise Unavailable(
@@ -147,7 +147,7 @@ class _Work:
         }
         files = _write_files(found, digests, folder, stem=stem, options=self.options)
         if isinstance(self.embedder, StoreEmbedder):
-            _write_pictures(found, dataset, digests, folder / "thumbs", options=self.options)
+            _write_images(found, dataset, digests, folder / "thumbs", options=self.options)
         return replace(
             record,
             seconds=self._seconds(loaded),
@@ -175,7 +175,7 @@ class _Work:
 
     def _seconds(self, loaded: float) -> dict[str, float]:
         images, texts = self.tally.seconds["images"], self.tally.seconds["texts"]
-        # Where unreadable pictures are skipped, they are encoded while loading, to find out which they are.
+        # Where unreadable images are skipped, they are encoded while loading, to find out which they are.
         rest = time.monotonic() - self.start - images - texts
         load = min(rest, max(0.0, loaded - self.start - (images if self.options.skip_bad_images else 0.0)))
         seconds = {"load": load, "encode_images": images, "encode_texts": texts, "score": rest - load}
@@ -206,7 +206,7 @@ def _digests(embedder: StoreEmbedder | EmbeddingsFile, dataset: Dataset) -> list
 
 
 def _without(dataset: Dataset, readable: np.ndarray, causes: Mapping[str, str]) -> Dataset:
-    """Leave unreadable pictures out, with a note that counts them and one for each."""
+    """Leave unreadable images out, with a note that counts them and one for each."""
     bad = np.flatnonzero(~readable)
     kept = without(dataset, bad)
     each = [f"skipped {dataset.images[row].name}: {causes[dataset.images[row].name]}" for row in bad.tolist()]
@@ -226,8 +226,8 @@ def _write_files(
     import pandas
 
     hashes = np.array([*digests, ""], object)
-    # A row of the data set means nothing to a reader of results: its content hash does. -1, no picture, is the last.
-    columns = {name: hashes[values] if is_picture(name, values) else values for name, values in found.samples.items()}
+    # A row of the data set means nothing to a reader of results: its content hash does. -1, no image, is the last.
+    columns = {name: hashes[values] if is_image(name, values) else values for name, values in found.samples.items()}
     files = {"samples": f"samples/{stem}.parquet"}
     (folder / "samples").mkdir(exist_ok=True)
     pandas.DataFrame(columns).to_parquet(folder / files["samples"], index=False)
@@ -253,7 +253,7 @@ def _kept_rows(vectors: Mapping[str, np.ndarray], options: EvaluateOptions) -> I
     return np.sort(generator(options.seed, "vectors").choice(n_rows, KEPT_ROWS, replace=False))
 
 
-def _write_pictures(
+def _write_images(
     found: Evaluation, dataset: Dataset, digests: list[str], folder: Path, *, options: EvaluateOptions
 ) -> None:
     budget = options.n_thumbnails

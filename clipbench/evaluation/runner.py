@@ -31,7 +31,7 @@ class RunOptions:
     """What holds for every evaluation of a run."""
 
     limit: int | None = None
-    """Score a seeded, stratified subset of this many pictures; said in the result."""
+    """Score a seeded, stratified subset of this many images; said in the result."""
     evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
     data: DataOptions = field(default_factory=DataOptions)
     command: Sequence[str] = ()

@@ -15,7 +15,7 @@ from clipbench.stats.measures import Measure
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Where a task gets its vectors: each distinct picture and text is encoded once, ever."""
+    """Where a task gets its vectors: each distinct image and text is encoded once, ever."""
 
     @property
     def info(self) -> ModelInfo:
@@ -23,7 +23,7 @@ class Embedder(Protocol):
         ...
 
     def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
-        """Return the raw vector of each picture, in order; finite and not zero."""
+        """Return the raw vector of each image, in order; finite and not zero."""
         ...
 
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
@@ -45,8 +45,8 @@ class Evaluation:
 
     samples: Mapping[str, np.ndarray]
     """Columns of equal length. ``sample_id`` is distinct; ``cluster`` (if any) names what samples belong together;
-    ``image`` (if any) is the row of the sample's picture in the data set and ``margin`` how far the sample is from
-    failing (negative: it failed), which choose the small pictures to keep. A missing number is NaN."""
+    ``image`` (if any) is the row of the sample's image in the data set and ``margin`` how far the sample is from
+    failing (negative: it failed), which choose the small images to keep. A missing number is NaN."""
     measures: Mapping[str, Measure]
     curves: Mapping[str, Curve] = field(default_factory=dict)
     controls: Mapping[str, Measure] = field(default_factory=dict)

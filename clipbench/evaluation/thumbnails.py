@@ -1,6 +1,6 @@
-"""Small pictures of samples, so that a report can show them years later without the data set.
+"""Small images of samples, so that a report can show them years later without the data set.
 
-A gallery shows the worst mistakes, and of a large data set only their pictures are kept. A scatter shows each of its
+A gallery shows the worst mistakes, and of a large data set only their images are kept. A scatter shows each of its
 points to who points at it; there are many, so that theirs are smaller, in a folder of their own.
 """
 
@@ -14,25 +14,25 @@ from PIL import Image
 
 from clipbench.data import Dataset, DrawnImage, ImageRef
 from clipbench.errors import BadImage
-from clipbench.results.points import MAX_POINTS, spread
+from clipbench.results.points import MAX_POINTS, evenly_spaced
 
 SIDE, SMALL_SIDE = 160, 96
-"""Longest side in pixels: of a picture in a gallery, and of one behind a point."""
+"""Longest side in pixels: of an image in a gallery, and of one behind a point."""
 SMALL = "small"
-"""Folder of the pictures behind points, among the others."""
+"""Folder of the images behind points, among the others."""
 POINTS_EACH = 5
-"""Pictures behind points that are kept for each one that a gallery may have."""
+"""Images behind points that are kept for each one that a gallery may have."""
 QUALITY = {SIDE: 80, SMALL_SIDE: 70}
 
 
 def write_thumbnails(
     dataset: Dataset, digests: Sequence[str], rows: Sequence[int], folder: Path, *, side: int = SIDE
 ) -> None:
-    """Write ``<content hash>.webp`` for some pictures, without those that are there already.
+    """Write ``<content hash>.webp`` for some images, without those that are there already.
 
     Args:
-        digests: of all pictures of the data set.
-        rows: of the pictures to write.
+        digests: of all images of the data set.
+        rows: of the images to write.
         side: longest side in pixels, one of ``QUALITY``.
     """
     for row in rows:
@@ -40,23 +40,23 @@ def write_thumbnails(
         if path.exists():
             continue
         try:
-            picture = _opened(dataset.images[row], side)
+            thumbnail = _opened(dataset.images[row], side)
         except BadImage:  # it was readable when its vector was stored, and no number depends on its small copy
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        picture.thumbnail((side, side))
-        picture.save(path, quality=QUALITY[side], method=2)  # above 2 it takes twice as long and saves 5 %
+        thumbnail.thumbnail((side, side))
+        thumbnail.save(path, quality=QUALITY[side], method=2)  # above 2 it takes twice as long and saves 5 %
 
 
 def gallery_rows(samples: Mapping[str, np.ndarray], n_images: int, budget: int) -> list[int]:
-    """Return the rows of at most ``budget`` pictures for galleries: all of a small set, the worst failures of a large.
+    """Return the rows of at most ``budget`` images for galleries: all of a small set, the worst failures of a large.
 
     Each column whose name ends in ``margin`` is the order of one gallery, its least values the worst, NaN where a sample
     is not in it. They take turns. A column ``margin`` stands for the whole table: it counts where there is no other.
 
     Args:
-        samples: the table of an evaluation; rows of pictures are in ``image`` and in columns named ``..._image``, -1
-            for none. Without pictures or margins the first pictures of the data set are taken.
+        samples: the table of an evaluation; rows of images are in ``image`` and in columns named ``..._image``, -1
+            for none. Without images or margins the first images of the data set are taken.
 
     Example:
         >>> image, other = np.array([0, 1, 2, 3]), np.array([9, -1, -1, 8])
@@ -64,32 +64,32 @@ def gallery_rows(samples: Mapping[str, np.ndarray], n_images: int, budget: int) 
         >>> gallery_rows(samples, n_images=10, budget=3)
         [3, 8, 0]
     """
-    pictures = [samples[name] for name in samples if is_picture(name, samples[name])]
+    image_columns = [samples[name] for name in samples if is_image(name, samples[name])]
     orders = [_worst_first(samples[name]) for name in _margins(samples)]
-    if n_images <= budget or not pictures or not orders:
+    if n_images <= budget or not image_columns or not orders:
         return list(range(min(n_images, budget)))
-    in_turn = (int(column[row]) for row in _in_turn(orders) for column in pictures)
-    return list(islice(dict.fromkeys(picture for picture in in_turn if picture >= 0), budget))
+    in_turn = (int(column[row]) for row in _in_turn(orders) for column in image_columns)
+    return list(islice(dict.fromkeys(thumbnail for thumbnail in in_turn if thumbnail >= 0), budget))
 
 
 def point_rows(
     samples: Mapping[str, np.ndarray], kept: Int64[np.ndarray, " n_kept"], budget: int
-) -> Int64[np.ndarray, " n_pictures"]:
-    """Return the rows of the pictures behind a scatter's points: of all points, or evenly spread over them.
+) -> Int64[np.ndarray, " n_images"]:
+    """Return the rows of the images behind a scatter's points: of all points, or evenly spread over them.
 
     Args:
         samples: the table of an evaluation, with a row for each vector.
         kept: rows of the vectors that the run keeps.
-        budget: of pictures in galleries.
+        budget: of images in galleries.
     """
     if "image" not in samples:
         return np.zeros(0, np.int64)
-    points = kept[spread(len(kept), MAX_POINTS)]
-    return samples["image"][points[spread(len(points), POINTS_EACH * budget)]]
+    points = kept[evenly_spaced(len(kept), MAX_POINTS)]
+    return samples["image"][points[evenly_spaced(len(points), POINTS_EACH * budget)]]
 
 
-def is_picture(name: str, column: np.ndarray) -> bool:
-    """Return whether a column of a task's table holds rows of pictures."""
+def is_image(name: str, column: np.ndarray) -> bool:
+    """Return whether a column of a task's table holds rows of images."""
     return (name == "image" or name.endswith("_image")) and column.dtype == np.int64
 
 

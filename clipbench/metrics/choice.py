@@ -1,14 +1,14 @@
-"""Choices among a few pictures and captions, exact and aware of ties: SugarCrepe, Winoground, NLVR, reading a word.
+"""Choices among a few images and captions, exact and aware of ties: SugarCrepe, Winoground, NLVR, reading a word.
 
 One rule for all: whatever is true must score above whatever is false.
 
-- **text**, for each picture: all its true captions above all its false ones;
-- **image**, for each caption: all its true pictures above all its false ones;
+- **text**, for each image: all its true captions above all its false ones;
+- **image**, for each caption: all its true images above all its false ones;
 - **group**: both.
 
-A contrast is right when all its pictures, or captions, are. With one picture and two captions, text is SugarCrepe's
+A contrast is right when all its images, or captions, are. With one image and two captions, text is SugarCrepe's
 accuracy; with one and five, ARO's order accuracy; with two true and one false, SugarCrepe++'s; with two and two, all three
-are Winoground's. A picture (or caption) for which all is true, or all false, asks nothing; where nothing is asked
+are Winoground's. An image (or caption) for which all is true, or all false, asks nothing; where nothing is asked
 the credit is NaN.
 
 Ties get the credit of a coin: the probability that the comparisons come out right when scores that are equal are put
@@ -34,17 +34,17 @@ class Choices(NamedTuple):
     """How each of n contrasts was decided; NaN throughout for a side on which nothing is asked."""
 
     text: Float64[np.ndarray, " n"]
-    """Credit in [0, 1]: every picture has all its true captions above all its false ones. Fractions are ties."""
+    """Credit in [0, 1]: every image has all its true captions above all its false ones. Fractions are ties."""
     image: Float64[np.ndarray, " n"]
-    """Credit: every caption has all its true pictures above all its false ones."""
+    """Credit: every caption has all its true images above all its false ones."""
     group: Float64[np.ndarray, " n"]
     """Credit: both; defined where both are."""
     text_pairs: Float64[np.ndarray, " n"]
-    """Share of pairs, a true and a false caption of one picture, in the right order; a tie counts half."""
+    """Share of pairs, a true and a false caption of one image, in the right order; a tie counts half."""
     image_pairs: Float64[np.ndarray, " n"]
-    """Share of pairs, a true and a false picture of one caption, in the right order (their AUC)."""
+    """Share of pairs, a true and a false image of one caption, in the right order (their AUC)."""
     text_margin: Float64[np.ndarray, " n"]
-    """Lowest true minus highest false score of a picture, the least of them: positive right, 0 tied, negative wrong."""
+    """Lowest true minus highest false score of an image, the least of them: positive right, 0 tied, negative wrong."""
     image_margin: Float64[np.ndarray, " n"]
 
 
@@ -52,16 +52,16 @@ def choices(scores: Float32[np.ndarray, "n images captions"], truth: Bool[np.nda
     """Decide n contrasts of one shape.
 
     Args:
-        scores: of each picture with each caption, from ``arrays.unit`` vectors, so that ties are real. Any sign.
-        truth: which caption is true of which picture, the same for all n.
+        scores: of each image with each caption, from ``arrays.unit`` vectors, so that ties are real. Any sign.
+        truth: which caption is true of which image, the same for all n.
 
     Raises:
         DataError: nothing is asked; or more than 16 true and 16 false scores of a group are tied.
 
     Example:
         >>> wino = np.eye(2, dtype=bool)
-        >>> right = np.array([[0.3, 0.2], [0.1, 0.3]], np.float32)  # each picture's own caption is the higher
-        >>> hot = np.array([[0.3, 0.2], [0.5, 0.6]], np.float32)  # but caption 0 likes picture 1 better
+        >>> right = np.array([[0.3, 0.2], [0.1, 0.3]], np.float32)  # each image's own caption is the higher
+        >>> hot = np.array([[0.3, 0.2], [0.5, 0.6]], np.float32)  # but caption 0 likes image 1 better
         >>> found = choices(np.stack([right, hot, 0 * right]), wino)
         >>> found.text.tolist(), found.image.tolist(), found.group.round(3).tolist()
         ([1.0, 1.0, 0.25], [1.0, 0.0, 0.25], [1.0, 0.0, 0.167])
@@ -89,12 +89,12 @@ def contrast_scores(
     image_rows: Int64[np.ndarray, "n images"],
     text_rows: Int64[np.ndarray, "n captions"],
 ) -> Float32[np.ndarray, "n images captions"]:
-    """Return the scores of each contrast's pictures with its captions, exact for vectors from ``unit``.
+    """Return the scores of each contrast's images with its captions, exact for vectors from ``unit``.
 
     Args:
         images: unit vectors.
         texts: unit vectors.
-        image_rows: of each contrast's pictures in ``images``.
+        image_rows: of each contrast's images in ``images``.
         text_rows: of each contrast's captions in ``texts``.
 
     Example:
@@ -127,7 +127,7 @@ def truth_groups(truths: Sequence[Bool[np.ndarray, "_ _"]]) -> list[Int64[np.nda
 def _side(
     scores: Float32[np.ndarray, "n askers options"], truth: Bool[np.ndarray, "askers options"]
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """Return credit, share of right pairs and margin for those who choose: pictures, or captions."""
+    """Return credit, share of right pairs and margin for those who choose: images, or captions."""
     asked = np.flatnonzero(truth.any(axis=1) & ~truth.all(axis=1))
     undefined = np.full(len(scores), np.nan)
     if not len(asked):
@@ -184,7 +184,7 @@ def _tied_below(
     fewer = tied if len(tied) <= tied.shape[1] else tied.T
     if len(fewer) > _LARGEST:
         raise DataError(
-            f"a group of {scores.shape[0]} pictures and {scores.shape[1]} captions has {len(fewer)} tied true entries:"
+            f"a group of {scores.shape[0]} images and {scores.shape[1]} captions has {len(fewer)} tied true entries:"
             f" its credit can be worked out for up to {_LARGEST}"
         )
     return tuple(sum(1 << int(bit) for bit in np.flatnonzero(line)) for line in fewer)

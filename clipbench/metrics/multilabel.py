@@ -1,4 +1,4 @@
-"""Mean average precision over classes, where several may be true of a picture, with each picture's influence on it."""
+"""Mean average precision over classes, where several may be true of an image, with each image's influence on it."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ class MeanAveragePrecision(NamedTuple):
     chance: float
     """What a constant model scores."""
     influence: Float64[np.ndarray, " n_images"]
-    """Derivative of the value by each picture's weight, times n; sums to about 0."""
+    """Derivative of the value by each image's weight, times n; sums to about 0."""
 
 
 def mean_average_precision(

@@ -70,7 +70,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """open_clip's own evaluation transform, from a picture in its own mode to an array; picklable, without weights."""
+    """open_clip's own evaluation transform, from an image in its own mode to an array; picklable, without weights."""
 
     transform: Callable[[Image.Image], torch.Tensor]
 

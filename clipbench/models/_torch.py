@@ -44,7 +44,7 @@ class TorchModel:
     placement: Placement
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
-        """Return one raw vector a picture, in order; each goes through ``preprocess`` in its own mode."""
+        """Return one raw vector an image, in order; each goes through ``preprocess`` in its own mode."""
         step = self.placement.batch_size
         batches = [images[start : start + step] for start in range(0, len(images), step)]
         vectors = [self.encode_pixels(np.stack([self.preprocess(image) for image in batch])) for batch in batches]
@@ -53,7 +53,7 @@ class TorchModel:
     def encode_pixels(
         self, pixels: Float32[np.ndarray, "n_images channels height width"]
     ) -> Float32[np.ndarray, "n_images dim"]:
-        """Return one raw vector a preprocessed picture, in order."""
+        """Return one raw vector a preprocessed image, in order."""
         place = self.placement
         out = np.empty((len(pixels), self.info.embed_dim), np.float32)
         with torch.inference_mode():
@@ -119,7 +119,7 @@ def n_parameters(module: torch.nn.Module) -> int:
 
 
 def probe(model: Model, place: Placement) -> None:
-    """Run one grey picture and one text through a model, so that what cannot work fails before an hour of decoding.
+    """Run one grey image and one text through a model, so that what cannot work fails before an hour of decoding.
 
     Raises:
         ModelError: a tower does not run on the device in the precision, or gives no vector of the stated dimension.

@@ -62,7 +62,7 @@ class _Parts(NamedTuple):
 
 @dataclass(frozen=True)
 class Preprocess:
-    """The library's own image processor for one picture in any mode; picklable, without weights."""
+    """The library's own image processor for one image in any mode; picklable, without weights."""
 
     processor: Any
 
@@ -72,7 +72,7 @@ class Preprocess:
 
 @dataclass(frozen=True, kw_only=True)
 class ManyArraysModel:
-    """A model whose pictures become several arrays each, such as SigLIP 2 NaFlex: patches, their mask, their grid."""
+    """A model whose images become several arrays each, such as SigLIP 2 NaFlex: patches, their mask, their grid."""
 
     info: ModelInfo
     module: Any
@@ -81,7 +81,7 @@ class ManyArraysModel:
     placement: Placement
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
-        """Return one raw vector a picture, in order."""
+        """Return one raw vector an image, in order."""
         place = self.placement
         out = np.empty((len(images), self.info.embed_dim), np.float32)
         with torch.inference_mode():

@@ -1,6 +1,6 @@
-"""A model bound to a store: each distinct picture and text goes through the model once, ever.
+"""A model bound to a store: each distinct image and text goes through the model once, ever.
 
-Pictures are told apart by the hash of their content, so the same picture in two data sets, or twice in one, costs one
+Images are told apart by the hash of their content, so the same image in two data sets, or twice in one, costs one
 encoding. Vectors are committed to the store as they come; an interrupted run goes on from the last commit.
 """
 
@@ -43,7 +43,7 @@ class Tally:
     """Spent on encoding, decoding included."""
 
     def counts(self) -> dict[str, int]:
-        """Return how many distinct pictures and texts were encoded and how many were stored."""
+        """Return how many distinct images and texts were encoded and how many were stored."""
         return {
             "images": len(self.encoded["images"]),
             "texts": len(self.encoded["texts"]),
@@ -57,7 +57,7 @@ class StoreEmbedder:
 
     Args:
         root: folder of the store.
-        batch_size: pictures (and texts) that go through the model at once.
+        batch_size: images (and texts) that go through the model at once.
         workers: processes that decode and preprocess ahead of the model; None chooses.
         show_progress: draw a bar on a terminal; never drawn elsewhere.
     """
@@ -77,7 +77,7 @@ class StoreEmbedder:
         self.tally = Tally()
         """May be replaced by a new one at any time, to count from there."""
         self.bad_images: dict[str, str] = {}
-        """Why each unreadable picture is one, by its name."""
+        """Why each unreadable image is one, by its name."""
         self._show_progress = show_progress
         self._digests: dict[ImageRef, bytes] = {}
         self._shelves: Mapping[Modality, Shelf] = {
@@ -90,16 +90,16 @@ class StoreEmbedder:
         return self.model.info
 
     def share_digests(self, digests: dict[ImageRef, bytes]) -> None:
-        """Look up and keep the content hashes of pictures there, so that models to come need not read them again."""
+        """Look up and keep the content hashes of images there, so that models to come need not read them again."""
         digests.update(self._digests)
         self._digests = digests
 
     def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
-        """Return the raw vector of each picture, in order.
+        """Return the raw vector of each image, in order.
 
         Raises:
             BadImage: one of them cannot be decoded; told as soon as it is met, and what was encoded before is kept.
-            VectorError: the model gave a NaN, infinite or zero vector; the message names the picture.
+            VectorError: the model gave a NaN, infinite or zero vector; the message names the image.
         """
         self.digests(images)
         self._fill(images, is_strict=True)
@@ -122,14 +122,14 @@ class StoreEmbedder:
         return count_tokens(self.model, texts)
 
     def readable(self, images: Sequence[ImageRef]) -> Bool[np.ndarray, " n_images"]:
-        """Encode all pictures that can be decoded, and return which they are; ``bad_images`` tells the causes."""
+        """Encode all images that can be decoded, and return which they are; ``bad_images`` tells the causes."""
         self._digest([ref for ref in images if ref not in self._digests])
         self._fill(images, is_strict=False)
         held = self._shelves["images"]
         return np.array([ref in self._digests and self._digests[ref] in held for ref in images], bool)
 
     def digests(self, images: Sequence[ImageRef]) -> list[str]:
-        """Return the content hash of each picture, in order; raise BadImage for one that cannot be read."""
+        """Return the content hash of each image, in order; raise BadImage for one that cannot be read."""
         self._digest([ref for ref in images if ref not in self._digests])
         for ref in images:
             if ref not in self._digests:
@@ -142,7 +142,7 @@ class StoreEmbedder:
         return sum(len(shelf.damaged) for shelf in self._shelves.values())
 
     def _fill(self, images: Sequence[ImageRef], *, is_strict: bool) -> None:
-        """Encode the pictures that the store has not; an unreadable one is an error when strict, else remembered."""
+        """Encode the images that the store has not; an unreadable one is an error when strict, else remembered."""
         by_key: dict[bytes, ImageRef] = {}
         for ref in images:
             if ref in self._digests:
@@ -152,7 +152,7 @@ class StoreEmbedder:
             self._encode("images", len(missing), self._image_batches(missing, is_strict=is_strict))
 
     def _digest(self, images: Sequence[ImageRef]) -> None:
-        """Hash pictures, several at a time: reading releases the interpreter lock, and so does hashing."""
+        """Hash images, several at a time: reading releases the interpreter lock, and so does hashing."""
         distinct = list(dict.fromkeys(images))
         with ThreadPoolExecutor(max_workers=8) as pool, self._bar("hashing", "image", len(distinct)) as bar:
             for ref, digest in zip(distinct, pool.map(_digest_or_cause, distinct), strict=True):

@@ -1,4 +1,4 @@
-"""Precomputed vectors: model and data in one, so no model, no picture and no torch is needed."""
+"""Precomputed vectors: model and data in one, so no model, no image and no torch is needed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ TEMPLATE = "class: {c}"
 
 @dataclass(frozen=True)
 class VectorRow:
-    """A picture of which only the vector is there. It is told by its id, so that another model's file compares."""
+    """An image of which only the vector is there. It is told by its id, so that another model's file compares."""
 
     row: int
     name: str
@@ -31,7 +31,7 @@ class VectorRow:
         return content_digest(self.name.encode())
 
     def open(self) -> Image.Image:
-        raise BadImage(self.name, "an embeddings file holds vectors, not pictures")
+        raise BadImage(self.name, "an embeddings file holds vectors, not images")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,17 +40,17 @@ class EmbeddingsFile:
 
     info: ModelInfo
     dataset: Dataset
-    """Pictures stand for rows of ``images``, captions for rows of ``texts``, prompts for rows of ``class_texts``."""
+    """Images stand for rows of ``images``, captions for rows of ``texts``, prompts for rows of ``class_texts``."""
     missing: Mapping[str, str]
     """Which array would give each part that the data set lacks."""
     image_vectors: Float32[np.ndarray, "n_images dim"]
     text_vectors: Mapping[str, Float32[np.ndarray, " dim"]]
 
     def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
-        """Return the vector of each picture of ``dataset``, in order.
+        """Return the vector of each image of ``dataset``, in order.
 
         Raises:
-            DataError: a picture of another data set.
+            DataError: an image of another data set.
         """
         rows = [image.row if isinstance(image, VectorRow) else self._unknown("image", image.name) for image in images]
         return np.array(self.image_vectors[np.array(rows, np.int64)])

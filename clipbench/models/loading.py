@@ -1,4 +1,4 @@
-"""Decoding and preprocessing of pictures in worker processes, ahead of the model."""
+"""Decoding and preprocessing of images in worker processes, ahead of the model."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,24 +14,24 @@ Preprocess = Callable[[Image.Image], np.ndarray]
 
 
 class LoadedBatch(NamedTuple):
-    """The pictures of one batch that could be read, and the causes for those that could not."""
+    """The images of one batch that could be read, and the causes for those that could not."""
 
     rows: list[int]
     inputs: Any
-    """Stacked pixels, float32 (n, channels, height, width), or a list of RGB pictures without ``preprocess``."""
+    """Stacked pixels, float32 (n, channels, height, width), or a list of RGB images without ``preprocess``."""
     bad: dict[str, str]
 
 
 def load_batches(
     refs: Sequence[ImageRef], preprocess: Preprocess | None, *, side: int | None, batch_size: int, workers: int
 ) -> Iterator[LoadedBatch]:
-    """Yield the pictures in batches, in order, decoded and (where there is a way) preprocessed.
+    """Yield the images in batches, in order, decoded and (where there is a way) preprocessed.
 
     Args:
-        side: of the model's square input, in pixels, for pictures that are drawn to fit; None where it is not known.
+        side: of the model's square input, in pixels, for images that are drawn to fit; None where it is not known.
     """
     loader = DataLoader(
-        _Pictures(refs, preprocess, side),
+        _Images(refs, preprocess, side),
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=_collate,
@@ -41,7 +41,7 @@ def load_batches(
         yield LoadedBatch(rows, inputs if isinstance(inputs, list) else inputs.numpy(), bad)
 
 
-class _Pictures(Dataset[tuple[int, Any]]):
+class _Images(Dataset[tuple[int, Any]]):
     def __init__(self, refs: Sequence[ImageRef], preprocess: Preprocess | None, side: int | None) -> None:
         self.refs = refs
         self.preprocess = preprocess

@@ -67,13 +67,13 @@ class PixelModel(Model, Protocol):
 
     @property
     def preprocess(self) -> Callable[[Image.Image], Float32[np.ndarray, "channels height width"]]:
-        """From a picture to the input of the image tower: picklable, without the weights."""
+        """From an image to the input of the image tower: picklable, without the weights."""
         ...
 
     def encode_pixels(
         self, pixels: Float32[np.ndarray, "n_images channels height width"]
     ) -> Float32[np.ndarray, "n_images dim"]:
-        """Return one vector a preprocessed picture, in order."""
+        """Return one vector a preprocessed image, in order."""
         ...
 
 

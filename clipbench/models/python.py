@@ -32,7 +32,7 @@ class Encoders(Protocol):
     """
 
     def encode_images(self, images: list[Image.Image]) -> object:
-        """Return vectors of shape (n, d) for RGB pictures, as a numpy array or a torch tensor."""
+        """Return vectors of shape (n, d) for RGB images, as a numpy array or a torch tensor."""
 
     def encode_texts(self, texts: list[str]) -> object:
         """Return vectors of shape (n, d) for texts, of the same d."""
@@ -47,9 +47,9 @@ class PythonModel:
     batch_size: int
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
-        """Return one vector a picture, in order; the user's method gets them as RGB, a batch at a time."""
-        pictures = [image.convert("RGB") for image in images]
-        return self._vectors("encode_images", self.encoders.encode_images, pictures)
+        """Return one vector an image, in order; the user's method gets them as RGB, a batch at a time."""
+        rgb_images = [image.convert("RGB") for image in images]
+        return self._vectors("encode_images", self.encoders.encode_images, rgb_images)
 
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         """Return one vector a text, in order; the user's method gets a batch at a time."""

@@ -17,7 +17,7 @@ DATA = {
     "mscoco_captions": "coco",
     "mscoco_2014_5k_test_image_text_retrieval": "coco",
     "flickr_1k_test_image_text_retrieval": "flickr30k",
-    "retrieval/flickr30k": "flickr30k-whole",  # DataComp's 31,014 pictures, not the usual 1,000
+    "retrieval/flickr30k": "flickr30k-whole",  # DataComp's 31,014 images, not the usual 1,000
 }
 """From CLIP_benchmark's and DataComp's data to the catalogue's; others are called alike, or are not in it."""
 FOLDERS = frozenset({"wds", "tfds", "vtab"})
@@ -56,7 +56,7 @@ MIEB_METRICS: Mapping[str, Mapping[str, str]] = {
     "Winoground": {"accuracy": "group_acc"},
 }
 ALWAYS_ZERO = frozenset({"image_acc", "accuracy"})
-"""What MIEB gives any model, the perfect one too, where an item has one picture."""
+"""What MIEB gives any model, the perfect one too, where an item has one image."""
 
 _OPEN_CLIP = (
     (r"imagenet-zeroshot-val-top(\d)", r"zero-shot@imagenet/acc\1"),
@@ -99,9 +99,9 @@ def clip_benchmark_name(dataset: str, task: str, language: str | None) -> tuple[
 
 
 def clip_benchmark_metrics(evaluation: str, metrics: Mapping[str, object]) -> dict[str, object]:
-    """Return CLIP_benchmark's metrics by our names: its ``acc``, of captions and pictures, is our group score.
+    """Return CLIP_benchmark's metrics by our names: its ``acc``, of captions and images, is our group score.
 
-    Where an item has one picture, as in SugarCrepe, ``acc`` is ``text_acc`` again, and no score of ours.
+    Where an item has one image, as in SugarCrepe, ``acc`` is ``text_acc`` again, and no score of ours.
 
     Example:
         >>> clip_benchmark_metrics("composition@winoground", {"text_acc": 0.3, "image_acc": 0.2, "acc": 0.1})

@@ -37,7 +37,7 @@ MODEL_CARD = "model_meta.json"
 
 BARE = "only values are known"
 
-ARTEFACT = "MIEB's is 0 whatever the model, as an item has one picture"
+ARTEFACT = "MIEB's is 0 whatever the model, as an item has one image"
 
 _Record = Mapping[str, Any]
 _Items = Iterator[tuple[str, object]]

@@ -1,4 +1,4 @@
-"""Which samples of many stand for all in a figure: a run keeps the pictures of those that a report draws."""
+"""Which samples of many stand for all in a figure: a run keeps the images of those that a report draws."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ MAX_POINTS = 1000
 """Pairs in a scatter, evenly spread over the vectors that a run keeps."""
 
 
-def spread(n: int, at_most: int) -> list[int]:
+def evenly_spaced(n: int, at_most: int) -> list[int]:
     """Return at most so many rows of ``n``, evenly spread.
 
     Example:
-        >>> spread(5, 3), spread(2, 3)
+        >>> evenly_spaced(5, 3), evenly_spaced(2, 3)
         ([0, 2, 4], [0, 1])
     """
     return sorted({round(row) for row in np.linspace(0, n - 1, min(n, at_most)).tolist()})

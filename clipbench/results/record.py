@@ -1,7 +1,7 @@
 """The record of one run: written once, never edited; all that follows is made from it alone.
 
 A run folder holds ``result.json`` (strict JSON, written last), a parquet table of samples and an ``.npz`` of arrays
-for each evaluation, and small pictures. This module knows no model and no torch.
+for each evaluation, and small images. This module knows no model and no torch.
 """
 
 import json
@@ -15,8 +15,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from clipbench.errors import ClipbenchError
-from clipbench.files import write_whole
-from clipbench.results.schema import Misfit, fitted
+from clipbench.files import write_atomic
+from clipbench.results.schema import SchemaError, fitted
 
 if TYPE_CHECKING:
     import pandas
@@ -208,7 +208,7 @@ def write_result(result: Result, folder: Path) -> None:
     """Write ``result.json``, atomically: it is there whole or not at all."""
     text = json.dumps(asdict(result), indent=1, allow_nan=False, ensure_ascii=False)
     # Half a surrogate pair, as the name of a file may hold, is written as JSON's own escape of it.
-    write_whole({folder / "result.json": f"{text}\n".encode(errors="backslashreplace")})
+    write_atomic({folder / "result.json": f"{text}\n".encode(errors="backslashreplace")})
 
 
 def read_run(path: Path) -> Run:
@@ -258,7 +258,7 @@ def _result(data: object, file: Path) -> Result:
         for number, evaluation in enumerate(found.evaluations):
             _check_curves(evaluation, f"evaluations[{number}]")
         return found
-    except Misfit as error:
+    except SchemaError as error:
         raise ClipbenchError(f"{file} is not a clipbench result ({error}): make the run again") from error
 
 
@@ -266,4 +266,6 @@ def _check_curves(evaluation: EvaluationRecord, place: str) -> None:
     for name, curve in evaluation.curves.items():
         sides = [len(each) for each in (curve.x, curve.y, curve.low, curve.high) if each is not None]
         if len(set(sides)) > 1:
-            raise Misfit(f"{place}.curves.{name} has {' and '.join(map(str, sides))} numbers, expected as many of each")
+            raise SchemaError(
+                f"{place}.curves.{name} has {' and '.join(map(str, sides))} numbers, expected as many of each"
+            )

@@ -14,7 +14,7 @@ MOST = 2.0**63
 """No number of a record is as large."""
 
 
-class Misfit(Exception):
+class SchemaError(Exception):
     """A value is not of the type that its place declares; the text says where, what and what was expected."""
 
 
@@ -25,7 +25,7 @@ def fitted(kind: type[Record], data: object, place: str = "") -> Record:
         place: of the object in its file, such as ``evaluations[0].``.
 
     Raises:
-        Misfit: a field without default is not there, or a value is of another type.
+        SchemaError: a field without default is not there, or a value is of another type.
 
     Example:
         >>> from clipbench.results.record import DatasetRecord
@@ -34,17 +34,17 @@ def fitted(kind: type[Record], data: object, place: str = "") -> Record:
         >>> fitted(DatasetRecord, {"id": "coco", "n_samples": "many"})
         Traceback (most recent call last):
         ...
-        clipbench.results.schema.Misfit: n_samples is 'many', expected a whole number
+        clipbench.results.schema.SchemaError: n_samples is 'many', expected a whole number
     """
     if not isinstance(data, dict):
-        raise Misfit(f"{place.removesuffix('.') or 'it'} is {_shown(data)}, expected an object")
+        raise SchemaError(f"{place.removesuffix('.') or 'it'} is {_shown(data)}, expected an object")
     hints = get_type_hints(kind)
     found = {}
     for field in fields(kind):  # type: ignore[arg-type]
         if field.name in data:
             found[field.name] = _fitting(hints[field.name], data[field.name], f"{place}{field.name}")
         elif _is_needed(field):
-            raise Misfit(f"{place}{field.name} is not there")
+            raise SchemaError(f"{place}{field.name} is not there")
     return kind(**found)
 
 
@@ -57,7 +57,7 @@ def _fitting(kind: Any, value: object, place: str) -> object:
         return None if value is None else _fitting(next(part for part in parts if part is not NoneType), value, place)
     if origin is Literal:
         if value not in parts:
-            raise Misfit(f"{place} is {_shown(value)}, expected one of {', '.join(map(str, parts))}")
+            raise SchemaError(f"{place} is {_shown(value)}, expected one of {', '.join(map(str, parts))}")
         return value
     if origin is list:
         return [_fitting(_item(parts[0]), each, f"{place}[{at}]") for at, each in enumerate(_of(list, value, place))]
@@ -85,7 +85,7 @@ def _of(kind: Any, value: Any, place: str) -> Any:
     is_right = type(value) is kind or (kind is float and type(value) is int)
     if not is_right or (kind in (int, float) and not abs(value) < MOST):
         bound = " below 2^63" if is_right and abs(value) >= MOST else ""
-        raise Misfit(f"{place} is {_shown(value)}, expected {_NAMES[kind]}{bound}")
+        raise SchemaError(f"{place} is {_shown(value)}, expected {_NAMES[kind]}{bound}")
     return float(value) if kind is float else value
 
 

@@ -42,7 +42,7 @@ class Draw(NamedTuple):
 class Order:
     """Which pairs make up each step: all of them once an epoch, shuffled anew, with what is left over dropped.
 
-    No picture comes twice in a batch, as it would be its own negative.
+    No image comes twice in a batch, as it would be its own negative.
 
     Raises:
         UsageError: a batch is larger than the data, or does not divide by the number of processes.
@@ -103,7 +103,7 @@ def load_batches(
     """Yield the batch of each step, in order.
 
     Raises:
-        DataError: a picture cannot be read; it is named.
+        DataError: an image cannot be read; it is named.
     """
     loader = DataLoader(
         _Samples(drawing),

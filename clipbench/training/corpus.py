@@ -15,11 +15,11 @@ def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Cor
 
     Args:
         seed: of the choice of what is held out; of scenes, of what is drawn.
-        size: in pixels, of pictures that are yet to be drawn.
+        size: in pixels, of images that are yet to be drawn.
 
     Raises:
         UsageError: the reference or an option is wrong.
-        DataError: the data have no captions, or too few pictures.
+        DataError: the data have no captions, or too few images.
     """
     if data.lower() == SCENES:
         return scene_corpus(options, size=size, seed=seed)
@@ -32,7 +32,7 @@ def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Cor
     n_images = len(dataset)
     n_held_out = min(HELD_OUT, n_images // 10)
     if n_held_out < 2:
-        raise DataError(f"data set {dataset.id} has {n_images} pictures: expected at least 20, a tenth to measure on")
+        raise DataError(f"data set {dataset.id} has {n_images} images: expected at least 20, a tenth to measure on")
     order = np.random.default_rng(seed).permutation(n_images)
     held_out, train = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
     return Corpus(DatasetPairs(dataset.take(train)), DatasetPairs(dataset.take(held_out)), may_crop=True)

@@ -17,7 +17,7 @@ def measure(towers: Towers, pairs: Batch) -> Scalars:
     """Return the scalars of a ``Monitor``: gap, cones, recall@1, effective ranks, ..., temperature and bias.
 
     Args:
-        pairs: held out from training, each picture with one caption.
+        pairs: held out from training, each image with one caption.
 
     Raises:
         VectorError: a vector is zero or not finite.
@@ -29,7 +29,7 @@ def measure(towers: Towers, pairs: Batch) -> Scalars:
 
 @torch.no_grad()
 def vectors_of(towers: Towers, pairs: Batch) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, "n dim"]]:
-    """Return unit vectors of pictures and captions, in order."""
+    """Return unit vectors of images and captions, in order."""
     images = [towers.images(pixels) for pixels in pairs.pixels.split(AT_ONCE)]
     texts = [towers.texts(tokens) for tokens in pairs.tokens.split(AT_ONCE)]
     return unit(torch.cat(images).cpu().numpy()), unit(torch.cat(texts).cpu().numpy())

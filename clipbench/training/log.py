@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from clipbench.files import write_whole
+from clipbench.files import write_atomic
 
 if TYPE_CHECKING:
     from clipbench.training.scalars import Number
@@ -96,4 +96,4 @@ def _step(line: str) -> int:
 
 def _cut(path: Path, step: int) -> None:
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if 0 <= _step(line) <= step]
-    write_whole({path: "".join(f"{line}\n" for line in lines).encode()})
+    write_atomic({path: "".join(f"{line}\n" for line in lines).encode()})

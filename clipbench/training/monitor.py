@@ -63,11 +63,11 @@ class Limits:
     0.78 random. 1 is one direction for everything."""
     effective_rank: Number | None = 4.0
     """Smallest ``image_effective_rank`` and ``text_effective_rank``, in dimensions; a quarter of what can be filled,
-    one less than there are distinct pictures or texts, where that is less. Seen: 30 and more trained, 15 and more
+    one less than there are distinct images or texts, where that is less. Seen: 30 and more trained, 15 and more
     random. A tower that has collapsed onto a line has 1."""
     duplicates: Number | None = 0.05
     """Largest ``image_duplicates`` and ``text_duplicates``, share of different inputs with one vector. Seen: 0. Real
-    data hold some pictures twice in other words (resized, recompressed), hence not 0."""
+    data hold some images twice in other words (resized, recompressed), hence not 0."""
     non_finite: Number | None = 0.0
     """Largest ``non_finite``, share of vectors that are not finite or zero: one is too many, it spreads to the loss."""
 
@@ -86,12 +86,12 @@ class Monitor:
     With several processes, call it in one of them.
 
     Raises:
-        UsageError: pictures and texts are not as many, fewer than two, or come one without the other; an unknown
+        UsageError: images and texts are not as many, fewer than two, or come one without the other; an unknown
             ``on_alarm``; a log that cannot be written.
     """
 
     images: "torch.Tensor | Mapping[str, torch.Tensor] | None" = None
-    """Preprocessed pictures, as the model takes them: held out from training, a few hundred. None when only vectors
+    """Preprocessed images, as the model takes them: held out from training, a few hundred. None when only vectors
     will be given."""
     texts: "torch.Tensor | Mapping[str, torch.Tensor] | None" = None
     """Tokens of their captions, in the same order; a mapping such as a transformers tokeniser returns will do."""

@@ -120,7 +120,7 @@ def _batch(
 
 
 def _placing(module: Any) -> "Callable[[torch.Tensor], torch.Tensor]":
-    """Return what moves inputs to where the model is, and pictures into the type of most of its weights."""
+    """Return what moves inputs to where the model is, and images into the type of most of its weights."""
     sizes: Counter[Any] = Counter()
     for parameter in module.parameters():
         sizes[parameter.dtype] += parameter.numel()

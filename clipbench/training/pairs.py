@@ -1,4 +1,4 @@
-"""Pictures with captions to train on: what training asks of data, and data sets that are made to fit."""
+"""Images with captions to train on: what training asks of data, and data sets that are made to fit."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -20,7 +20,7 @@ TOKENISER_CAPTIONS = 50_000
 
 @runtime_checkable
 class Pairs(Protocol):
-    """Pictures with captions, by number. Picklable: worker processes draw from it."""
+    """Images with captions, by number. Picklable: worker processes draw from it."""
 
     @property
     def name(self) -> str:
@@ -29,15 +29,15 @@ class Pairs(Protocol):
 
     @property
     def n_pairs(self) -> int | None:
-        """How many different pictures there are; None when there is no end of them."""
+        """How many different images there are; None when there is no end of them."""
         ...
 
     def pair(self, index: int, epoch: int) -> tuple[Image.Image, str]:
-        """Return a picture with one of its captions, always the same for the same index and epoch."""
+        """Return an image with one of its captions, always the same for the same index and epoch."""
         ...
 
     def captions(self) -> Iterator[str]:
-        """Yield captions to learn a vocabulary from, without opening pictures."""
+        """Yield captions to learn a vocabulary from, without opening images."""
         ...
 
 
@@ -52,7 +52,7 @@ class Corpus(NamedTuple):
 
 
 class DatasetPairs:
-    """The pictures of a data set, each with one of its captions at a time, another one each epoch."""
+    """The images of a data set, each with one of its captions at a time, another one each epoch."""
 
     def __init__(self, dataset: Dataset) -> None:
         assert dataset.captions is not None and dataset.caption_image is not None, dataset.id
@@ -73,7 +73,7 @@ class DatasetPairs:
 
 
 def _rgb(image: ImageRef) -> Image.Image:
-    """Return a picture in colours; raise BadImage when that fails."""
+    """Return an image in colours; raise BadImage when that fails."""
     try:
         return image.open().convert("RGB")
     except BadImage:

@@ -16,7 +16,7 @@ HELD_OUT_SEED = 1
 
 
 class ScenePairs:
-    """Scenes of the train split with a true caption each, after ``primer`` pictures of single objects."""
+    """Scenes of the train split with a true caption each, after ``primer`` images of single objects."""
 
     def __init__(self, size: int, seed: int, primer: int = 0) -> None:
         self.name = f"scenes {SCENES_VERSION} (train)"
@@ -37,11 +37,11 @@ class ScenePairs:
 def scene_corpus(options: DataOptions, *, size: int, seed: int) -> Corpus:
     """Return scenes to train on, and pairs of the test split to measure on.
 
-    There is no end of pictures, and a crop could cut off an object that is counted, or a letter: none is made.
+    There is no end of images, and a crop could cut off an object that is counted, or a letter: none is made.
 
     Args:
-        options: ``primer`` may say how many pictures of single objects come first.
-        size: of the pictures, in pixels, 64 to 512.
+        options: ``primer`` may say how many images of single objects come first.
+        size: of the images, in pixels, 64 to 512.
         seed: of the run.
 
     Raises:

@@ -1,9 +1,9 @@
-"""Retrieval: does a caption find its picture among all, and a picture its captions?
+"""Retrieval: does a caption find its image among all, and an image its captions?
 
 recall@k is the hit rate of the CLIP papers: the share of queries with a correct item among the first k. Text queries
-rank the pictures (``image_retrieval_recall@k``), pictures rank the captions (``text_retrieval_recall@k``; any caption
-of the picture is a hit). Where the data have several captions a picture, or labels, captions also look for captions of
-the same picture, and pictures for pictures of the same label, the query itself left out.
+rank the images (``image_retrieval_recall@k``), images rank the captions (``text_retrieval_recall@k``; any caption
+of the image is a hit). Where the data have several captions an image, or labels, captions also look for captions of
+the same image, and images for images of the same label, the query itself left out.
 
 Each query's row says what came first instead of the right item: ``chosen_image`` or ``chosen_caption``, with
 ``chosen_cosine``, beside ``right_cosine`` of its best right item. Of items that tie, the first in the order of the data
@@ -45,18 +45,18 @@ SHOWN_PAIRS = 50
 
 
 class Direction(NamedTuple):
-    """The queries of one direction, such as text queries over pictures, and what they found."""
+    """The queries of one direction, such as text queries over images, and what they found."""
 
     name: str
     """Prefix of its metrics: ``image_retrieval``, ``text_retrieval``, ``image_image`` or ``text_text``."""
     sample_ids: list[str]
     images: Int64[np.ndarray, " n_queries"]
-    """Row of the picture that each query is, or belongs to: queries of one picture are a cluster."""
+    """Row of the image that each query is, or belongs to: queries of one image are a cluster."""
     answers: Answers
     n_positives: Int64[np.ndarray, " n_queries"]
     n_gallery: int
     told: Mapping[str, np.ndarray]
-    """Columns that tell what was asked and what came first: words, and rows of pictures in those named ``..._image``."""
+    """Columns that tell what was asked and what came first: words, and rows of images in those named ``..._image``."""
 
     @property
     def ranks(self) -> Ranks:
@@ -75,7 +75,7 @@ class Retrieval:
     ks: tuple[int, ...] = (1, 5, 10)
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return ranks a query. Needs captions, or labels for pictures that find pictures."""
+        """Return ranks a query. Needs captions, or labels for images that find images."""
         if dataset.captions is None and dataset.labels is None:
             raise MissingPart(dataset.id, "captions")
         images = unit(embedder.images(dataset.images))
@@ -145,7 +145,7 @@ def _directions(
 def _classes(
     dataset: Dataset, queries: Int64[np.ndarray, " n_queries"], first: Int64[np.ndarray, " n_queries"]
 ) -> dict[str, np.ndarray]:
-    """Return what pictures that look for pictures show, and what came first; nothing where classes have no names."""
+    """Return what images that look for images show, and what came first; nothing where classes have no names."""
     if dataset.labels is None or dataset.class_names is None:
         return {}
     names = np.array(dataset.class_names, object)
@@ -157,7 +157,7 @@ def _image_ids(dataset: Dataset) -> list[str]:
 
 
 def _caption_ids(dataset: Dataset) -> list[str]:
-    """Return the captions' own ids, or else picture and number."""
+    """Return the captions' own ids, or else image and number."""
     if dataset.caption_ids is not None:
         return [f"text:{caption_id}" for caption_id in dataset.caption_ids]
     assert dataset.caption_image is not None
@@ -227,7 +227,7 @@ def _shown_similarity(
     texts: Float32[np.ndarray, "n_texts dim"],
     rng: np.random.Generator,
 ) -> Float32[np.ndarray, "n_shown n_shown"]:
-    """Return the cosines between a seeded sample of pictures and the first caption of each, pairs on the diagonal."""
+    """Return the cosines between a seeded sample of images and the first caption of each, pairs on the diagonal."""
     assert dataset.caption_image is not None
     _, first = np.unique(dataset.caption_image, return_index=True)
     chosen = np.sort(rng.choice(len(images), min(SHOWN_PAIRS, len(images)), replace=False))

@@ -1,8 +1,8 @@
 """Zero-shot classification: is the nearest class prompt the right one?
 
 The vector of a class is the mean of its prompts' unit vectors, at unit length again (Radford et al. 2021, and the
-notebook that came with it). A picture's scores are its cosines with the classes. Where several classes may be true
-of a picture, the score is the mean average precision over classes instead.
+notebook that came with it). An image's scores are its cosines with the classes. Where several classes may be true
+of an image, the score is the mean average precision over classes instead.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ from clipbench.stats.named import Named
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
 
 SPREAD_IMAGES = 5_000
-"""Pictures, a seeded sample of a larger set, on which each single template is scored."""
+"""Images, a seeded sample of a larger set, on which each single template is scored."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ZeroShot:
     """What each class is called in; None takes the data set's own templates, or else the default."""
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return predictions a picture. Needs class names, and labels or multilabels; or several sets of labels."""
+        """Return predictions an image. Needs class names, and labels or multilabels; or several sets of labels."""
         if dataset.label_sets is None:
             return self._evaluate(dataset, embedder, rng)
         return _side_by_side(

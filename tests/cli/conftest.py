@@ -1,4 +1,4 @@
-"""What a training leaves: its folder, captioned pictures, small checkpoints, and an architecture of one's own."""
+"""What a training leaves: its folder, captioned images, small checkpoints, and an architecture of one's own."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ def save() -> Callable[[Path, int], Path]:
 
 
 def _save(folder: Path, seed: int) -> Path:
-    tokeniser = tokeniser_for(MICRO, ["a picture of a thing"])
+    tokeniser = tokeniser_for(MICRO, ["an image of a thing"])
     torch.manual_seed(seed)
     folder.mkdir(parents=True)
     save_model(folder, CLIP(replace(MICRO, vocab_size=tokeniser.vocab_size)), tokeniser)
@@ -44,7 +44,7 @@ def _save(folder: Path, seed: int) -> Path:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with an empty one that a training writes to, and nine captioned pictures."""
+    """The current folder, with an empty one that a training writes to, and nine captioned images."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "100")
@@ -53,7 +53,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lines = ["image,caption"]
     for number in range(9):
         Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(tmp_path / f"{number}.png")
-        lines.append(f"{number}.png,picture {number}")
+        lines.append(f"{number}.png,image {number}")
     (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
     return tmp_path
 

@@ -40,7 +40,7 @@ def test_the_variable_names_the_data_root(tmp_path: Path, monkeypatch: pytest.Mo
 def test_show_says_what_is_known_and_what_is_not_verified() -> None:
     text = call("show", "Imagenet-R").output
     assert text.startswith("imagenet-r: ImageNet-R\n")
-    for line in ("tasks       zero-shot", "size        30,000 pictures, 200 classes", "licence     MIT (?)",
+    for line in ("tasks       zero-shot", "size        30,000 images, 200 classes", "licence     MIT (?)",
                  "chance      acc1 0.5 %", "cite        Hendrycks et al., The Many Faces of Robustness", "no revision pinned", "unverified  licence"):  # fmt: skip
         assert line in text
 

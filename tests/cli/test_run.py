@@ -45,7 +45,7 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a toy model, pictures with captions and labels, and a cache of its own."""
+    """A folder with a toy model, images with captions and labels, and a cache of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -56,10 +56,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = []
     for number in range(12):
         kind = ("cat", "dog", "owl")[number % 3]
-        file = tmp_path / "pictures" / kind / f"{number}.png"
+        file = tmp_path / "images" / kind / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (10, 12, 3), np.uint8)).save(file)
-        captions = [f"the {kind} of picture {number}", f"number {number}"]
+        captions = [f"the {kind} of image {number}", f"number {number}"]
         rows.append({"image": str(file.relative_to(tmp_path)), "captions": captions, "label": kind})
     (tmp_path / "all.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     return tmp_path
@@ -118,7 +118,7 @@ def test_a_run_writes_its_folder_and_says_its_numbers(world: Path, run: Run) -> 
     assert set(pairs["caption"]) <= set(of_captions["caption"])
 
 
-def test_of_a_large_set_galleries_keep_what_failed_and_scatters_smaller_pictures(world: Path, run: Run) -> None:
+def test_of_a_large_set_galleries_keep_what_failed_and_scatters_smaller_images(world: Path, run: Run) -> None:
     for task in ("zero-shot", "modality-gap"):
         assert run("--tasks", f"{task}@all.jsonl", "--thumbnails", "2", "--out", task).status == 0
     sizes = {
@@ -157,13 +157,13 @@ def test_a_constant_model_scores_exactly_chance_on_every_metric_that_has_one(wor
 
 
 def test_a_model_of_one_s_own_needs_two_methods(world: Path, run: Run) -> None:
-    assert run("--tasks", "zero-shot@pictures", "--out", "out", model="python:toymodels:bare").status == 0
+    assert run("--tasks", "zero-shot@images", "--out", "out", model="python:toymodels:bare").status == 0
     model = json.loads((world / "out/result.json").read_text())["model"]
     assert model["logit_scale"] == 100 and any("fingerprint" in note for note in model["notes"])
 
 
 def test_several_models_get_a_folder_each_and_a_joint_report(world: Path, run: Run) -> None:
-    done = run("--model", "python:toymodels:constant", "--tasks", "zero-shot@pictures", "--out", "out")
+    done = run("--model", "python:toymodels:constant", "--tasks", "zero-shot@images", "--out", "out")
     assert done.status == 0
     folders = [path for path in (world / "out").iterdir() if path.is_dir()]
     assert len(folders) == 2 and all((folder / "result.json").exists() for folder in folders)
@@ -184,42 +184,42 @@ def test_the_scenes_suite_needs_nothing_but_a_model(world: Path, run: Run) -> No
 
 
 def test_one_broken_model_does_not_cost_the_others(world: Path, run: Run) -> None:
-    done = run("--model", "python:toymodels:broken", "--tasks", "zero-shot@pictures", "--out", "out")
+    done = run("--model", "python:toymodels:broken", "--tasks", "zero-shot@images", "--out", "out")
     assert done.status == 3
     assert "no weights today" in done.err and "acc1" in done.out
 
 
 def test_json_is_all_there_is_on_standard_output(world: Path, run: Run) -> None:
-    done = run("--tasks", "zero-shot@pictures", "--out", "out", "--json")
+    done = run("--tasks", "zero-shot@images", "--out", "out", "--json")
     assert json.loads(done.out) == json.loads((world / "out/result.json").read_text())
 
 
 def test_quiet_says_nothing(world: Path, run: Run) -> None:
-    done = run("--tasks", "zero-shot@pictures", "--out", "out", "--quiet")
+    done = run("--tasks", "zero-shot@images", "--out", "out", "--quiet")
     assert (done.status, done.out, done.err) == (0, "", "")
 
 
 def test_flags_take_underscores_and_variables(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIPBENCH_LIMIT", "6")
-    done = run("--tasks", "zero-shot@pictures", "--out", "out", "--no_report", "--batch_size", "2")
-    assert done.status == 0 and "a seeded, stratified subset of 6 of 12 pictures" in done.out
+    done = run("--tasks", "zero-shot@images", "--out", "out", "--no_report", "--batch_size", "2")
+    assert done.status == 0 and "a seeded, stratified subset of 6 of 12 images" in done.out
     assert not (world / "out/report.html").exists()
 
 
 def test_prompts_of_one_s_own_are_used(world: Path, run: Run) -> None:
     (world / "prompts.json").write_text(json.dumps(["a {c}", "my {c}"]))
-    done = run("--tasks", "zero-shot@pictures", "--prompts", "prompts.json", "--out", "out")
+    done = run("--tasks", "zero-shot@images", "--prompts", "prompts.json", "--out", "out")
     assert "prompts for class 'cat': 2, the first 'a cat'" in done.out
     assert "single templates score from" in done.out
     params = json.loads((world / "out/result.json").read_text())["evaluations"][0]["params"]
     assert params["prompts"]["n_prompts"] == 2
 
 
-def test_an_unreadable_picture_fails_that_evaluation_only(world: Path, run: Run) -> None:
-    (world / "pictures/cat/0.png").write_bytes(b"no picture")
+def test_an_unreadable_image_fails_that_evaluation_only(world: Path, run: Run) -> None:
+    (world / "images/cat/0.png").write_bytes(b"no image")
     rows = (world / "all.jsonl").read_text().splitlines()
     (world / "good.jsonl").write_text("\n".join(rows[1:]))
-    done = run("--tasks", "zero-shot@pictures,retrieval@good.jsonl", "--out", "out")
+    done = run("--tasks", "zero-shot@images,retrieval@good.jsonl", "--out", "out")
     assert done.status == 3
     assert "cannot read image" in done.err and "0.png" in done.err and "--on-bad-image skip" in done.err
     failed, good = read_run(world / "out").result.evaluations
@@ -227,18 +227,18 @@ def test_an_unreadable_picture_fails_that_evaluation_only(world: Path, run: Run)
     assert good.status == "ok"
 
 
-def test_unreadable_pictures_may_be_skipped_and_are_listed(world: Path, run: Run) -> None:
-    (world / "pictures/cat/0.png").write_bytes(b"no picture")
-    done = run("--tasks", "zero-shot@pictures,retrieval@all.jsonl", "--out", "out", "--on-bad-image", "skip")
+def test_unreadable_images_may_be_skipped_and_are_listed(world: Path, run: Run) -> None:
+    (world / "images/cat/0.png").write_bytes(b"no image")
+    done = run("--tasks", "zero-shot@images,retrieval@all.jsonl", "--out", "out", "--on-bad-image", "skip")
     assert done.status == 0
     for evaluation in read_run(world / "out").result.evaluations:
         assert evaluation.dataset.n_samples == 11
-        assert any("1 of 12 pictures could not be read" in note for note in evaluation.notes)
+        assert any("1 of 12 images could not be read" in note for note in evaluation.notes)
         assert any("0.png" in note for note in evaluation.notes)
 
 
 def test_what_is_not_there_is_unavailable_and_the_rest_is_measured(world: Path, run: Run) -> None:
-    done = run("--tasks", "zero-shot@imagenet,zero-shot@pictures", "--out", "out")
+    done = run("--tasks", "zero-shot@imagenet,zero-shot@images", "--out", "out")
     assert done.status == 3
     assert "zero-shot@imagenet unavailable" in done.err and "acc1" in done.out
     missing, there = read_run(world / "out").result.evaluations
@@ -246,34 +246,34 @@ def test_what_is_not_there_is_unavailable_and_the_rest_is_measured(world: Path, 
 
 
 def test_a_run_is_never_overwritten(world: Path, run: Run) -> None:
-    run("--tasks", "zero-shot@pictures", "--out", "out")
+    run("--tasks", "zero-shot@images", "--out", "out")
     before = (world / "out/result.json").read_bytes()
-    done = run("--tasks", "zero-shot@pictures", "--out", "out")
+    done = run("--tasks", "zero-shot@images", "--out", "out")
     assert done.status == 2 and "already holds a run" in done.err
     assert (world / "out/result.json").read_bytes() == before
     (world / "mine").mkdir()
     (world / "mine/thesis.tex").write_text("precious")
-    done = run("--tasks", "zero-shot@pictures", "--out", "mine")
+    done = run("--tasks", "zero-shot@images", "--out", "mine")
     assert done.status == 2 and "holds other files (thesis.tex)" in done.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--tasks", "zeroshot@pictures"], "unknown task 'zeroshot': did you mean 'zero-shot'?"),
+        (["--tasks", "zeroshot@images"], "unknown task 'zeroshot': did you mean 'zero-shot'?"),
         (["--tasks", "zero-shot@gone/folder"], "gone/folder"),
         (["--tasks", "zero-shot@imagenett"], "did you mean 'imagenet'?"),
         (["--task", "all"], "No such option"),
         (["--tasks", "all", "--suite", "standart"], "unknown suite 'standart': did you mean 'standard'?"),
-        (["--tasks", "zero-shot@pictures", "--batch-size", "0"], "--batch-size"),
-        (["--tasks", "zero-shot@pictures", "--seed", str(2**63)], "--seed"),
-        (["--tasks", "zero-shot@pictures", "--precision", "fp8"], "'fp8' is not one of"),
-        (["--tasks", "zero-shot@pictures", "--model-option", "x"], "--model-option x: expected KEY=VALUE"),
+        (["--tasks", "zero-shot@images", "--batch-size", "0"], "--batch-size"),
+        (["--tasks", "zero-shot@images", "--seed", str(2**63)], "--seed"),
+        (["--tasks", "zero-shot@images", "--precision", "fp8"], "'fp8' is not one of"),
+        (["--tasks", "zero-shot@images", "--model-option", "x"], "--model-option x: expected KEY=VALUE"),
         (["--tasks", "zero-shot@all.jsonl", "--data-option", "lable=kind"], "did you mean 'label'?"),
-        (["--tasks", "zero-shot@pictures", "--prompts", "gone.json"], "gone.json"),
+        (["--tasks", "zero-shot@images", "--prompts", "gone.json"], "gone.json"),
         (["--tasks", "retrieval@all.jsonl", "--prompts", "prompts.json"], "prompts.json"),
-        (["--tasks", "zero-shot@pictures", "--arch", "ViT-B-32"], "--arch ViT-B-32"),
-        (["--tasks", "zero-shot@all.jsonl", "--data-option", "image=picture"], "picture"),
+        (["--tasks", "zero-shot@images", "--arch", "ViT-B-32"], "--arch ViT-B-32"),
+        (["--tasks", "zero-shot@all.jsonl", "--data-option", "image=photo"], "photo"),
     ],
 )
 def test_a_slip_is_one_line_and_nothing_is_written(world: Path, run: Run, arguments: list[str], message: str) -> None:
@@ -296,7 +296,7 @@ def test_a_slip_is_one_line_and_nothing_is_written(world: Path, run: Run, argume
     ],
 )
 def test_a_model_that_cannot_be_is_one_line(world: Path, run: Run, model: str, message: str) -> None:
-    done = run("--tasks", "zero-shot@pictures", "--out", "out", model=model)
+    done = run("--tasks", "zero-shot@images", "--out", "out", model=model)
     lines = [line for line in done.err.splitlines() if not line.startswith("loading")]
     assert done.status == 2
     assert len(lines) == 1 and message in lines[0]
@@ -305,7 +305,7 @@ def test_a_model_that_cannot_be_is_one_line(world: Path, run: Run, model: str, m
 def test_a_bug_in_a_model_is_one_line_and_its_traceback_is_shown_on_request(world: Path, run: Run) -> None:
     buggy = "    model = ToyModel()\n    model.encode_texts = lambda texts: 1 / 0\n    return model\n"
     (world / "toymodels.py").write_text(f"{TOY}\ndef buggy():\n{buggy}")
-    arguments = ("--tasks", "zero-shot@pictures", "--out", "out")
+    arguments = ("--tasks", "zero-shot@images", "--out", "out")
     done = run(*arguments, model="python:toymodels:buggy")
     assert done.status == 2 and "ZeroDivisionError" in done.err and "Traceback" not in done.err
     done = run(*arguments, "--traceback", model="python:toymodels:buggy")

@@ -46,7 +46,7 @@ def test_its_card_says_what_it_scores(found: dict[tuple[str, str], Metric]) -> N
     rows = re.findall(r"^\| (\S+@scenes) \| (\S+) \| ([-\d.]+) \|", (TINY / "README.md").read_text(), re.MULTILINE)
     said = {(evaluation, name): float(value) for evaluation, name, value in rows}
     assert said.keys() == {key for key, metric in found.items() if metric.value is not None}
-    for key in FLOORS:  # processors round differently, and a few of a thousand pictures are close calls
+    for key in FLOORS:  # processors round differently, and a few of a thousand images are close calls
         assert said[key] == pytest.approx(found[key].value, abs=0.005), key
     for key, value in said.items():  # the others have fewer samples, of which five may be close calls
         assert value == pytest.approx(found[key].value, rel=0.01, abs=5 / found[key].n), key

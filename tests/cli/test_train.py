@@ -30,13 +30,13 @@ Command = Callable[..., Done]
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Captioned pictures, in the current folder."""
+    """Captioned images, in the current folder."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     lines = ["image,caption"]
     for number in range(30):
         Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(tmp_path / f"{number}.png")
-        lines.append(f"{number}.png,picture number {number}")
+        lines.append(f"{number}.png,image number {number}")
     (tmp_path / "captions.csv").write_text("\n".join(lines) + "\n")
     return tmp_path / "captions.csv"
 

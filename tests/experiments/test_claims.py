@@ -25,7 +25,7 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 pytestmark = pytest.mark.skipif(not EXPERIMENTS.is_dir(), reason="experiments/ is not part of the source distribution")
 
 N = 400
-"""Test pictures of made-up outcomes."""
+"""Test images of made-up outcomes."""
 LEVEL = 0.2, 0.2, 0.2, 0.2
 """Recall at batch sizes 16, 64, 256 and 1,024."""
 
@@ -49,7 +49,7 @@ def claims() -> Iterator[Claims]:
 
 
 def hits(share: float) -> np.ndarray:
-    """Return hits of which a share is 1, spread over the pictures as for any other share."""
+    """Return hits of which a share is 1, spread over the images as for any other share."""
     return (np.arange(N) * 7 % N < share * N).astype(np.float64)
 
 
@@ -267,7 +267,7 @@ def test_runs_that_do_not_start_alike_are_not_compared(claims: Claims) -> None:
     outcomes = all_outcomes(claims)
     moment = claims.outcomes.Moment(0, 0.5, 0.7, 0.6, 0.1, 0.07, 500)
     changed = outcome(claims, claims.train.plan(Path("runs"), samples=2048, seed=0)[-1], history=[moment, moment])
-    with pytest.raises(DataError, match="do not start from the same weights and pictures"):
+    with pytest.raises(DataError, match="do not start from the same weights and images"):
         claims.page.by_temperature_of([*outcomes[:-1], changed])
 
 
@@ -278,7 +278,7 @@ def test_an_outcome_is_read_from_the_log_and_the_result_of_a_run(claims: Claims,
     assert found.options == options
     assert [(moment.step, moment.gap) for moment in found.history] == [(0, 1.0), (2, 0.5)]
     assert found.seconds == 12.5
-    assert found.hits.tolist() == [1.0, 0.5, 0.0]  # of each picture: its own and its caption's
+    assert found.hits.tolist() == [1.0, 0.5, 0.0]  # of each image: its own and its caption's
     assert found.recalls["text_retrieval"].value == 1 / 3
     assert (found.gap.value, found.gap_influence.tolist()) == (0.4, [0.1, 0.0, -0.1])
     assert found.machine == "2 cores, Python 3.11.7, torch 2.13.0"
@@ -291,13 +291,13 @@ def test_a_run_that_is_not_at_its_end_has_no_outcome(claims: Claims, tmp_path: P
         claims.outcomes.read_outcome(options.out)
 
 
-def test_a_lead_is_that_of_the_same_pictures(claims: Claims) -> None:
+def test_a_lead_is_that_of_the_same_images(claims: Claims) -> None:
     first, second = (
         outcome(claims, claims.train.plan(Path("runs"), samples=2048, seed=0)[0], hits=hits(share))
         for share in (0.5, 0.4)
     )
     found = claims.outcomes.lead(first, second)
-    # A tenth of the pictures differ, all the same way: a proportion of 0.1 of 400, by Wilson's interval.
+    # A tenth of the images differ, all the same way: a proportion of 0.1 of 400, by Wilson's interval.
     low, high, _ = intervals.wilson(40.0, N)
     assert found.value == pytest.approx(0.1) and found.sign == 1
     assert low is not None and high is not None
@@ -322,7 +322,7 @@ def write_checkpoint(options: TrainOptions, *, step: int, **changed: object) -> 
 
 
 def write_run(options: TrainOptions) -> None:
-    """Write the log and the result of a run of two steps with three test pictures."""
+    """Write the log and the result of a run of two steps with three test images."""
     start = {"event": "start", "step": 0, "arguments": options.to_json()}
     middle = {"event": "step", "step": 2, "seconds": 12.5}
     first, last = (
@@ -340,7 +340,7 @@ def write_measured(folder: Path) -> None:
     folder.mkdir()
     nan = float("nan")
     retrieval = {
-        "image": [0, 1, 2, 0, 1, 2],  # captions in search of pictures, then pictures in search of captions
+        "image": [0, 1, 2, 0, 1, 2],  # captions in search of images, then images in search of captions
         "image_retrieval_recall@1": [1.0, 1.0, 0.0, nan, nan, nan],
         "text_retrieval_recall@1": [nan, nan, nan, 1.0, 0.0, 0.0],
     }

@@ -16,7 +16,7 @@ import pandas
 import pytest
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-TEMPLATES = ["a photo of a {c}.", "a picture of the {c}.", "{c}"]
+TEMPLATES = ["a photo of a {c}.", "an image of the {c}.", "{c}"]
 
 pytestmark = [
     pytest.mark.peer,
@@ -53,23 +53,23 @@ def classification(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def retrieval(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Distinct pictures with distinct captions, one to three each: nothing is tied by being the same."""
+    """Distinct images with distinct captions, one to three each: nothing is tied by being the same."""
     root = tmp_path_factory.mktemp("data") / "captions"
     members: list[tuple[str, bytes]] = []
     seen: set[str] = set()
-    pictures: set[bytes] = set()
+    images: set[bytes] = set()
     for line in (DATA / "captions/manifest.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         caption = row["captions"][0]
-        picture = (DATA / "captions" / row["image"]).read_bytes()
-        if caption.lower() in seen or picture in pictures or not row["image"].endswith("jpg"):
+        image = (DATA / "captions" / row["image"]).read_bytes()
+        if caption.lower() in seen or image in images or not row["image"].endswith("jpg"):
             continue
         seen.add(caption.lower())
-        pictures.add(picture)
+        images.add(image)
         key = f"s{len(members) // 2:07d}"
         captions = [caption, f"a drawing of {caption}", f"{caption}, in colour"][: 1 + len(seen) % 3]
         members += [
-            (f"{key}.jpg", picture),
+            (f"{key}.jpg", image),
             (f"{key}.txt", "\n".join(captions).encode()),
         ]
     write_tar(root / "test/0.tar", members)

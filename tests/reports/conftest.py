@@ -24,7 +24,7 @@ from clipbench.results.record import (
 )
 from clipbench_reports.galleries.failures import Make
 from clipbench_reports.galleries.gallery import Gallery
-from clipbench_reports.galleries.pictures import Room
+from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence
 
 CLASSES = ("cube", "sphere", "cylinder", "cone", "torus", "pyramid", "star", "ring", "arch", "cross")
@@ -120,14 +120,14 @@ def payload(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def hang(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., Gallery]:
-    """Return a function that makes a gallery of a sample table, with a small picture for each hash."""
+    """Return a function that makes a gallery of a sample table, with a small image for each hash."""
 
     def make(of: Make, room: int = 1_000_000, **samples: Any) -> Gallery:
         columns = {name: np.array(values) for name, values in samples.items()}
         run = make_run({"task@data": {"samples": columns}})
-        pictures = [column for name, column in samples.items() if name == "image" or name.endswith("_image")]
-        parts.write_thumbnails(run.folder, dict.fromkeys(digest for column in pictures for digest in column if digest))
-        return of(Evidence(run, run.result.evaluations[0]), Room(room))
+        images = [column for name, column in samples.items() if name == "image" or name.endswith("_image")]
+        parts.write_thumbnails(run.folder, dict.fromkeys(digest for column in images for digest in column if digest))
+        return of(Evidence(run, run.result.evaluations[0]), PageBudget(room))
 
     return make
 
@@ -142,7 +142,7 @@ def write_run(folder: Path, evaluations: Mapping[str, dict[str, Any]], **changes
 
 
 def write_thumbnails(folder: Path, digests: Iterable[str], *, side: int = 8) -> None:
-    """Write small pictures, as a run keeps them."""
+    """Write small images, as a run keeps them."""
     (folder / "thumbs").mkdir(exist_ok=True)
     for place, digest in enumerate(digests):
         colour = (40 * place % 256, 80, 160)
@@ -196,7 +196,7 @@ def zero_shot(
     right = (predicted == label).astype(np.float64)
     own, ordered = logits[np.arange(n), label], np.sort(logits, axis=1)
     first_five = (ordered[:, -min(5, len(classes))] <= own).astype(np.float64)
-    names = np.array(["{c}", "a {c}", "a photo of a {c}.", "a picture of a small {c} on a table", "art of the {c}."])
+    names = np.array(["{c}", "a {c}", "a photo of a {c}.", "an image of a small {c} on a table", "art of the {c}."])
     edges = np.linspace(0, 1, 16)
     bins = np.digitize(confidence, edges[1:-1])
     used = [b for b in range(15) if (bins == b).sum() > 0]
@@ -234,7 +234,7 @@ def zero_shot(
 
 
 def side_by_side(by_set: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the zero-shot parts of several label sets of the same pictures as one, named by set."""
+    """Return the zero-shot parts of several label sets of the same images as one, named by set."""
     found: dict[str, Any] = {part: {} for part in ("samples", "metrics", "curves", "arrays", "controls")}
     for label_set, parts in by_set.items():
         for part, named in found.items():

@@ -13,7 +13,7 @@ from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Figure, Line, Ranges, Rule
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.report import write_report
 from clipbench_reports.page.sentences.findings import findings
 from clipbench_reports.page.tables import attacks as attack_tables
@@ -95,7 +95,7 @@ def test_the_four_conditions_stand_side_by_side(evidence: Make, whole: dict[str,
 
 
 def test_conditions_that_were_not_photographed_are_left_out(evidence: Make, parts: SimpleNamespace) -> None:
-    undefined = Metric(value=None, reason="the data have no clean pictures of the objects")
+    undefined = Metric(value=None, reason="the data have no clean images of the objects")
     metrics = {"clean_acc": undefined, "blank_acc": parts.fraction(0.9, 154), "attacked_acc": parts.fraction(0.2, 154)}
     found = figures.hijacking(evidence(metrics=metrics))
     assert found.title == "Right in 90.0 % with a blank label, in 20.0 % with another thing's name on it."
@@ -124,7 +124,7 @@ def test_response_curves_name_their_ends_and_their_peak(evidence: Make, whole: d
 
 def test_reading_stands_against_guessing(evidence: Make, whole: dict[str, Any]) -> None:
     found = figures.reading(evidence(**whole))
-    assert found.title == "Reads the written word right in 50.0 % of 300 pictures, where guessing gives 10.0 %."
+    assert found.title == "Reads the written word right in 50.0 % of 300 images, where guessing gives 10.0 %."
     *guesses, dots = found.panels[0].marks
     assert [(rule.at, rule.span) for rule in guesses if isinstance(rule, Rule)] == [
         (0.1, (place - 0.4, place + 0.4)) for place in range(3)
@@ -144,27 +144,27 @@ def test_tables_count_own_attacks_and_misread_words(evidence: Make, whole: dict[
 
 def test_what_the_data_do_not_ask_is_said_once(evidence: Make, parts: SimpleNamespace) -> None:
     bare = evidence(metrics={"reading_acc": parts.fraction(0.5, 300)})
-    with pytest.raises(Lacking, match="the data hold no objects with another thing's name"):
+    with pytest.raises(MissingEvidence, match="the data hold no objects with another thing's name"):
         figures.hijacking(bare)
     for name in ("height", "contrast", "offset"):
-        with pytest.raises(Lacking, match="labels were made in one way only"):
+        with pytest.raises(MissingEvidence, match="labels were made in one way only"):
             figures.response(name)(bare)
-    with pytest.raises(Lacking, match="the data hold no words to read"):
+    with pytest.raises(MissingEvidence, match="the data hold no words to read"):
         figures.reading(evidence(metrics={"attacked_acc": parts.fraction(0.5, 300)}))
 
 
 def test_tables_of_which_no_row_counts_say_so(evidence: Make, whole: dict[str, Any]) -> None:
     none = {name: np.full(6, np.nan) for name in ("reading_acc", "attack_success")}
     bare = evidence(samples={**whole["samples"], **none})
-    with pytest.raises(Lacking, match="the data hold no objects with another thing's name"):
+    with pytest.raises(MissingEvidence, match="the data hold no objects with another thing's name"):
         attack_tables.attacked_objects(bare)
-    with pytest.raises(Lacking, match="the data hold no words to read"):
+    with pytest.raises(MissingEvidence, match="the data hold no words to read"):
         attack_tables.misread_words(bare)
 
 
 def test_the_sentences_say_how_often_a_label_decides(evidence: Make, whole: dict[str, Any]) -> None:
     reading, fooled = findings(evidence(**whole).evaluation)
-    assert reading.mark == "good" and reading.text.startswith("Reads the written word right in 50.0 % of 300 pictures")
+    assert reading.mark == "good" and reading.text.startswith("Reads the written word right in 50.0 % of 300 images")
     assert fooled.mark == "weak"
     assert fooled.text.startswith("Fooled by a written label in 74.0 % of 300 attacks (95 % interval ")
     assert fooled.text.endswith(

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Visit = Callable[..., "Page"]
 Faults = Callable[["Page"], list[tuple[str, str, str]]]
 NAMES = ("cube", "sphere", "cylinder")
-ARE_WHOLE = "[...document.querySelectorAll('.picture')].every((each) => each.scrollWidth <= each.clientWidth)"
-"""Whether no picture has to be moved sideways."""
+ARE_WHOLE = "[...document.querySelectorAll('.drawing')].every((each) => each.scrollWidth <= each.clientWidth)"
+"""Whether no image has to be moved sideways."""
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +139,7 @@ def test_a_model_that_is_not_picked_is_hidden_everywhere_and_comes_back(reports:
     before = page.locator("figure [data-model='1']:visible").count()
     assert before > 20
     label.locator("input").press("Space")
-    assert not page.locator("section [data-model='1']:visible").count()  # in tables, sections, pictures and legends
+    assert not page.locator("section [data-model='1']:visible").count()  # in tables, sections, images and legends
     assert page.locator("section [data-model='0']").first.is_visible()
     assert not page.locator("tr.subset", has_text="own").is_visible()  # nothing is left under it
     assert page.locator("figure g[data-model='0']:visible").count() > 10
@@ -204,7 +204,7 @@ def test_where_nothing_may_be_kept_the_choice_holds_for_the_page(reports: Simple
 
 
 @pytest.mark.parametrize(("name", "cloud"), [("one", "path.specks.text"), ("many", ".apart > :last-child path.specks")])
-def test_pointing_at_a_dot_shows_its_picture_and_its_name(
+def test_pointing_at_a_dot_shows_its_image_and_its_name(
     reports: SimpleNamespace, visit: Visit, name: str, cloud: str
 ) -> None:
     page = visit(getattr(reports, name))

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Visit = Callable[..., "Page"]
 Faults = Callable[["Page"], list[tuple[str, str, str]]]
 N = 60
-ARE_WHOLE = "[...document.querySelectorAll('.picture')].every((each) => each.scrollWidth <= each.clientWidth)"
-"""Whether no picture has to be moved sideways."""
+ARE_WHOLE = "[...document.querySelectorAll('.drawing')].every((each) => each.scrollWidth <= each.clientWidth)"
+"""Whether no image has to be moved sideways."""
 UNFOLD = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
 
 

@@ -1,4 +1,4 @@
-"""The page of a comparison: verdicts, what the gate says, and the samples that changed, with their pictures."""
+"""The page of a comparison: verdicts, what the gate says, and the samples that changed, with their images."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -157,9 +157,9 @@ def test_samples_that_changed_are_listed_both_ways_with_what_they_were_taken_for
     assert "Wrong now, right before: 40\n" in text and "Right now, wrong before: 1\n" in text
     assert "Isowl" in text and "Taken forbefore owl now wren" in text and "Taken forbefore wren now owl" in text
     assert "bird-039" in text and "bird-040" not in text
-    pictures = [attributes for tag, attributes in Words(page).tags if tag == "img"]
-    assert [each["alt"] for each in pictures] == ["Picture of bird-000", "Picture of bird-150"]
-    assert page.count("No small picture") == N_SHOWN - 1
+    images = [attributes for tag, attributes in Words(page).tags if tag == "img"]
+    assert [each["alt"] for each in images] == ["Image of bird-000", "Image of bird-150"]
+    assert page.count("No small image") == N_SHOWN - 1
     assert "The ids of all 40" in text
 
 
@@ -174,7 +174,7 @@ def test_without_samples_that_changed_there_is_no_list_of_them(pair: Callable[..
     assert "Samples that changed" not in written(pair(), tmp_path / "page.html")
 
 
-def test_pictures_end_where_the_page_has_no_more_room(
+def test_images_end_where_the_page_has_no_more_room(
     pair: Callable[..., list[Run]], tmp_path: Path, parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = pair(lost=range(12))
@@ -264,8 +264,8 @@ def changed(make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path) -> Change
             parts.write_thumbnails(runs[-1].folder, ["a" * 32, "b" * 32])
         words = Words(written(runs, tmp_path / "page.html"))
         text = words.text[words.text.index("Right now, wrong before: 200\n") :]
-        pictures = [str(attributes["alt"]) for tag, attributes in words.tags if tag == "img"]
-        return text[text.index("200\n") + 4 : text.index("s001")], pictures[:2]
+        images = [str(attributes["alt"]) for tag, attributes in words.tags if tag == "img"]
+        return text[text.index("200\n") + 4 : text.index("s001")], images[:2]
 
     return tell
 
@@ -274,18 +274,18 @@ def test_of_a_caption_that_found_its_image_rank_and_what_came_first_are_shown(ch
     long = "a very long caption " * 50
     before = {"caption": long, "image_retrieval_rank": 7.0, "chosen_image": "b" * 32}
     after = {"caption": long, "image_retrieval_rank": 1.0, "chosen_image": "a" * 32}
-    text, pictures = changed((before, after), "image_retrieval_recall@1")
+    text, images = changed((before, after), "image_retrieval_recall@1")
     assert "Captiona very long caption" in text and long not in text
     assert "Rankbefore 7 now 1" in text
-    assert pictures == ["Picture of s000: right, first now", "Picture of s000: first before"]
+    assert images == ["Image of s000: right, first now", "Image of s000: first before"]
 
 
 def test_an_image_that_found_its_caption_has_the_caption_that_came_first(changed: Changed) -> None:
     before = {"caption": "an owl", "text_retrieval_rank": 2.0, "chosen_caption": "a wren"}
     after = {"caption": "an owl", "text_retrieval_rank": 1.0, "chosen_caption": "an owl"}
-    text, pictures = changed((before, after), "text_retrieval_recall@1")
+    text, images = changed((before, after), "text_retrieval_recall@1")
     assert "Captionan owl" in text and "Came firstbefore a wren now an owl" in text
-    assert pictures[0] == "Picture of s000"
+    assert images[0] == "Image of s000"
 
 
 def test_the_rank_of_a_whole_caption_is_not_shown_beside_a_cut_one(changed: Changed) -> None:
@@ -303,12 +303,12 @@ def test_of_two_captions_the_one_that_was_preferred_is_told_by_its_margin(change
     assert "Margin, captionsbefore −0.0200 now 0.0100" in text
 
 
-def test_of_two_pictures_the_one_that_was_preferred_is_shown(changed: Changed) -> None:
+def test_of_two_images_the_one_that_was_preferred_is_shown(changed: Changed) -> None:
     own = {"asked_caption": "an owl", "right_image": "a" * 32, "preferred_image": "b" * 32}
     columns = ({**own, "image_margin": -0.02}, {**own, "image_margin": 0.01})
-    text, pictures = changed(columns, "swap/image_acc")
+    text, images = changed(columns, "swap/image_acc")
     assert "Asked foran owl" in text
-    assert pictures == ["Picture of s000: right, preferred now", "Picture of s000: preferred before"]
+    assert images == ["Image of s000: right, preferred now", "Image of s000: preferred before"]
 
 
 def test_an_older_run_without_a_column_is_shown_without_it(changed: Changed) -> None:

@@ -37,8 +37,8 @@ def test_of_a_verdict_the_surest_are_named_and_the_others_counted(tmp_path: Path
 
 def test_the_figures_of_all_evaluations_have_one_axis(tmp_path: Path) -> None:
     found = [difference("acc1", 0.5, 0.75), replace(difference("acc1", -0.02, -0.01), evaluation="zero-shot@dogs")]
-    pictures = re.findall(r'<div class="broad"><svg.*?</svg>', written(found, tmp_path / "page.html"))
-    first, second = (re.findall(r">(−?[0-9]+)</text>", picture) for picture in pictures)
+    images = re.findall(r'<div class="broad"><svg.*?</svg>', written(found, tmp_path / "page.html"))
+    first, second = (re.findall(r">(−?[0-9]+)</text>", image) for image in images)
     assert first == second and len(first) > 2
 
 

@@ -14,8 +14,8 @@ from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Figure, Hill, Ranges, Rule
 from clipbench_reports.galleries import failures
-from clipbench_reports.galleries.pictures import Room
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.galleries.images import PageBudget
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.report import write_report
 from clipbench_reports.page.sentences.findings import findings
 from clipbench_reports.page.tables import choices as choice_tables
@@ -87,16 +87,16 @@ def test_both_renderers_draw_it_and_its_data_are_listed(
 def test_the_figure_names_the_best_and_the_worst_subset(evidence: Make) -> None:
     found = figures.composition(evidence())
     assert found.title == "Captions are told apart best in “count” (73.0 %) and worst in “swap_att” (27.0 %)."
-    assert "swap_att: captions 27.0 %, pictures 21.0 %, both 10.0 %." in found.detail
+    assert "swap_att: captions 27.0 %, images 21.0 %, both 10.0 %." in found.detail
     (panel,) = found.panels
     ranges = {mark.name: mark for mark in panel.marks if isinstance(mark, Ranges)}
     assert {name: list(mark.xs) for name, mark in ranges.items()} == {
         "captions": [0.27, 0.73],
-        "pictures": [0.21, 0.6],
+        "images": [0.21, 0.6],
         "both": [0.1],
     }  # means over subsets are not drawn
     assert list(ranges["captions"].ids) == ["swap_att", "count"] and list(ranges["both"].ids) == ["swap_att"]
-    assert [mark.name for mark in lay_out(found).legend] == ["captions", "pictures", "both", "chance"]
+    assert [mark.name for mark in lay_out(found).legend] == ["captions", "images", "both", "chance"]
 
 
 def test_each_row_has_its_own_chance_and_each_subset_its_name(evidence: Make) -> None:
@@ -113,11 +113,11 @@ def test_each_row_has_its_own_chance_and_each_subset_its_name(evidence: Make) ->
 
 def test_a_single_set_is_told_with_its_chance(evidence: Make) -> None:
     found = figures.composition(evidence(metrics={"image_acc": fraction(0.31, 0.22, 246)}))
-    assert found.title == "Pictures are told apart in 31.0 % of 246 items, chance 22.0 %."
+    assert found.title == "Images are told apart in 31.0 % of 246 items, chance 22.0 %."
 
 
 def test_an_undefined_accuracy_is_not_drawn(evidence: Make) -> None:
-    with pytest.raises(Lacking, match="no accuracy of choices was recorded"):
+    with pytest.raises(MissingEvidence, match="no accuracy of choices was recorded"):
         figures.composition(evidence(metrics={"text_acc": Metric(value=None, reason="none")}))
 
 
@@ -135,7 +135,7 @@ def test_the_cosines_of_twins_stand_beside_those_of_unrelated_captions(evidence:
 
 def test_without_twins_there_is_no_figure_of_them(evidence: Make) -> None:
     given = {name: column for name, column in samples().items() if not name.endswith("_cosine")}
-    with pytest.raises(Lacking, match="no captions of one item were compared"):
+    with pytest.raises(MissingEvidence, match="no captions of one item were compared"):
         figures.twins(evidence(samples=given | {"twin_cosine": np.full(40, np.nan)}))
 
 
@@ -143,20 +143,20 @@ def test_choices_lost_by_the_most_come_first(evidence: Make) -> None:
     table = choice_tables.lost_choices(evidence())
     assert table.rows[0] == ["a red cup 0", "a blue cup 0", "swap_att", "−0.200"]
     assert len(table.rows) == 15 and table.title == "Choices lost by the most (20 items lost in all)"
-    with pytest.raises(Lacking, match="no choice among captions was lost"):
+    with pytest.raises(MissingEvidence, match="no choice among captions was lost"):
         choice_tables.lost_choices(evidence(samples=samples() | {"margin": np.ones(40)}))
 
 
-def test_an_item_lost_by_its_pictures_alone_is_no_lost_choice_of_captions(evidence: Make) -> None:
+def test_an_item_lost_by_its_images_alone_is_no_lost_choice_of_captions(evidence: Make) -> None:
     won = samples() | {"swap_att/text_acc": np.where(np.arange(40) % 2 == 0, 1.0, np.nan)}
     table = choice_tables.lost_choices(evidence(samples=won))
     assert {row[2] for row in table.rows} == {"count"} and "(10 items lost in all)" in table.title
-    assert "captions and of pictures together" in table.note
+    assert "captions and of images together" in table.note
 
 
 def test_the_margin_of_captions_is_shown_where_it_was_recorded(evidence: Make) -> None:
     table = choice_tables.lost_choices(evidence(samples=samples() | {"text_margin": np.full(40, -0.5)}))
-    assert table.rows[0][3] == "−0.500" and "captions and of pictures" not in table.note
+    assert table.rows[0][3] == "−0.500" and "captions and of images" not in table.note
 
 
 def record(metrics: dict[str, Metric]) -> EvaluationRecord:
@@ -171,7 +171,7 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
         (
             "good",
             (
-                "Puts what is true of a picture above what is not in 50.0 % of 500 items"
+                "Puts what is true of an image above what is not in 50.0 % of 500 items"
                 " (95 % interval 45.0 to 55.0; chance 25.0 %)."
             ),
         ),
@@ -179,11 +179,11 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
         (
             "weak",
             (
-                "Puts the pictures that a caption is true of above the others in 22.0 % of 500 items: no better than chance"
+                "Puts the images that a caption is true of above the others in 22.0 % of 500 items: no better than chance"
                 " (25.0 %), which lies in the 95 % interval 17.0 to 27.0."
             ),
         ),
-        ("weak", "No better than chance at telling pictures apart in “swap_att” (21.0 %; chance 25.0)."),
+        ("weak", "No better than chance at telling images apart in “swap_att” (21.0 %; chance 25.0)."),
         ("plain", "A caption and its false twin have cosine 0.980 on average; a caption and an unrelated one 0.200."),
     ]
 
@@ -196,7 +196,7 @@ def test_subsets_of_data_that_ship_are_named_in_words() -> None:
 
 def test_a_set_without_subsets_names_none() -> None:
     (found,) = findings(record({"image_acc": fraction(0.2, 0.22)}))
-    assert found.mark == "weak" and found.text.startswith("Puts the pictures that a caption is true of above")
+    assert found.mark == "weak" and found.text.startswith("Puts the images that a caption is true of above")
 
 
 def test_the_page_holds_figures_and_table(make_run: MakeRun, tmp_path: Any) -> None:
@@ -208,7 +208,7 @@ def test_the_page_holds_figures_and_table(make_run: MakeRun, tmp_path: Any) -> N
 
 
 def test_failures_are_shown_with_the_caption_that_was_preferred(evidence: Make) -> None:
-    found = failures.mistaken(evidence(), Room(1000))
+    found = failures.mistaken(evidence(), PageBudget(1000))
     assert "Margin: by how much the item was lost at its worst" in found.note
     worst = found.failures[0]
     assert worst.facts == [
@@ -217,4 +217,4 @@ def test_failures_are_shown_with_the_caption_that_was_preferred(evidence: Make) 
         ("Margin", "", "−0.200", ""),
         ("Subset", "colours exchanged", "", ""),
     ]
-    assert worst.pictures == []  # the run kept none
+    assert worst.images == []  # the run kept none

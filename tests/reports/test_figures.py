@@ -15,7 +15,7 @@ from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Bars, Boxes, Cells, Dots, Figure, Hill, Line, Rule, Threads
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 MakeRun = Callable[..., Run]
 COLOURS = ["black", "blue", "cyan", "green", "pink", "purple", "red", "white", "yellow"]
@@ -74,7 +74,7 @@ def answers(label: str, predicted: str) -> dict[str, np.ndarray]:
 
 def test_the_confusion_matrix_names_the_worst_pair_and_its_share(evidence: Make) -> None:
     found = figures.confusion(evidence(samples=answers("a a a a b b", "a b b c b b")))
-    assert "“a” is taken for “b”: 50.0 % of its pictures" in found.title
+    assert "“a” is taken for “b”: 50.0 % of its images" in found.title
     (cells,) = marks(found, Cells)
     assert cells.values.tolist() == [[0.25, 0.5, 0.25], [0, 1, 0], [0, 0, 0]]
     assert cells.depths == pytest.approx(np.sqrt(cells.values))
@@ -87,7 +87,7 @@ def test_the_confusion_matrix_names_the_worst_pair_and_its_share(evidence: Make)
 
 def test_a_class_that_is_only_ever_an_answer_has_an_empty_row(evidence: Make) -> None:
     found = figures.confusion(evidence(samples=answers("a a", "b b")))
-    assert ": 100.0 % of its pictures" in found.title
+    assert ": 100.0 % of its images" in found.title
     assert "right on the diagonal: 0.0 % on average over classes" in found.detail
     assert marks(found, Cells)[0].values.tolist() == [[0, 1], [0, 0]]
 
@@ -98,7 +98,7 @@ def test_the_diagonal_is_averaged_over_classes_that_have_samples(evidence: Make)
 
 
 def test_a_faultless_model_confuses_nothing(evidence: Make) -> None:
-    assert figures.confusion(evidence(samples=answers("a b", "a b"))).title == "No picture is taken for another class."
+    assert figures.confusion(evidence(samples=answers("a b", "a b"))).title == "No image is taken for another class."
 
 
 def test_classes_are_in_natural_order(evidence: Make) -> None:
@@ -106,9 +106,9 @@ def test_classes_are_in_natural_order(evidence: Make) -> None:
     assert list(found.panels[0].y.names) == ["c1", "c2", "c10"]
 
 
-def test_too_many_classes_for_a_picture_are_refused(evidence: Make) -> None:
+def test_too_many_classes_for_a_image_are_refused(evidence: Make) -> None:
     names = " ".join(f"c{k}" for k in range(121))
-    with pytest.raises(Lacking, match="121 classes are too many"):
+    with pytest.raises(MissingEvidence, match="121 classes are too many"):
         figures.confusion(evidence(samples=answers(names, names)))
 
 
@@ -134,7 +134,7 @@ def test_many_classes_are_a_pattern_with_a_box_for_each_first_word(evidence: Mak
 def test_right_answers_of_many_classes_lie_on_the_diagonal(evidence: Make) -> None:
     names = [f"{letter} {k:02}" for letter in "ab" for k in range(20)]
     found = figures.confusion(evidence(samples={name: np.array(names, object) for name in ("label", "predicted")}))
-    assert found.title == "No picture is taken for another class."
+    assert found.title == "No image is taken for another class."
     assert marks(found, Cells)[0].values.tolist() == np.eye(40).tolist()
     assert list(marks(found, Boxes)[0].corners) == [(0, 0, 20, 20), (20, 20, 40, 40)]
     assert found.is_wide is False
@@ -212,13 +212,13 @@ def test_templates_that_all_score_alike_are_drawn_within_what_is_possible(eviden
 
 def test_one_template_has_no_spread(evidence: Make) -> None:
     kept = evidence(curves={"templates": Curve(x=[1.0], y=[0.5])}, arrays={"template_names": np.array(["a {c}"])})
-    with pytest.raises(Lacking, match="one prompt template was used"):
+    with pytest.raises(MissingEvidence, match="one prompt template was used"):
         figures.templates(kept)
 
 
 def test_names_that_do_not_fit_the_templates_are_not_drawn(evidence: Make) -> None:
     curves = {"templates": Curve(x=[1.0, 2.0], y=[0.5, 0.6])}
-    with pytest.raises(Lacking, match="1 names for 2 prompt templates"):
+    with pytest.raises(MissingEvidence, match="1 names for 2 prompt templates"):
         figures.templates(evidence(curves=curves, arrays={"template_names": np.array(["a"])}))
 
 
@@ -236,7 +236,7 @@ def test_a_constant_model_lights_no_diagonal(evidence: Make) -> None:
 
 @pytest.mark.parametrize("shape", [(3, 4), (1, 1), (5,)])
 def test_a_similarity_array_that_is_no_matrix_of_pairs_is_not_drawn(evidence: Make, shape: tuple[int, ...]) -> None:
-    with pytest.raises(Lacking, match="expected a square one"):
+    with pytest.raises(MissingEvidence, match="expected a square one"):
         figures.similarity(evidence(arrays={"similarity": np.zeros(shape, np.float32)}))
 
 
@@ -264,7 +264,7 @@ def test_recall_is_told_at_the_first_answer_and_along_the_curve(evidence: Make, 
 def test_retrieval_within_a_modality_is_a_figure_of_its_own(evidence: Make) -> None:
     kept = evidence(curves={"text_text_recall": Curve(x=[1.0, 2.0], y=[0.25, 0.5])})
     assert figures.recall_within(kept).title == "At the first answer, a caption finds another of its image in 25.0 %."
-    with pytest.raises(Lacking):
+    with pytest.raises(MissingEvidence):
         figures.recall(kept)
 
 
@@ -289,7 +289,7 @@ def test_cones_tell_the_means_and_keep_the_shape_of_each_distribution(evidence: 
 
 
 def test_cones_without_distributions_say_what_to_do(evidence: Make) -> None:
-    with pytest.raises(Lacking, match="run task again to have it"):
+    with pytest.raises(MissingEvidence, match="run task again to have it"):
         figures.cones(evidence(curves={"cosines_image": Curve(x=[0.0], y=[1.0])}))
 
 
@@ -330,13 +330,13 @@ def test_along_the_gap_axis_the_means_are_the_gap_apart(evidence: Make, parts: S
 
 def test_equal_vectors_have_no_map(evidence: Make) -> None:
     same = np.tile(np.array([[0.6, 0.8]], np.float32), (5, 1))
-    with pytest.raises(Lacking, match="all kept vectors are equal"):
+    with pytest.raises(MissingEvidence, match="all kept vectors are equal"):
         figures.gap(evidence(arrays={"images": same, "texts": same}))
 
 
 def test_vectors_that_are_no_pairs_are_not_drawn(evidence: Make) -> None:
     one = np.ones((1, 4), np.float32) / 2
-    with pytest.raises(Lacking, match=r"shapes \(1, 4\) and \(1, 4\), expected two or more pairs"):
+    with pytest.raises(MissingEvidence, match=r"shapes \(1, 4\) and \(1, 4\), expected two or more pairs"):
         figures.gap(evidence(arrays={"images": one, "texts": one}))
 
 

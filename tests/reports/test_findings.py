@@ -60,8 +60,8 @@ def test_only_fractions_have_a_skill() -> None:
 @pytest.mark.parametrize(
     ("low", "mark", "words"),
     [
-        (0.15, "good", "for 20.0 % of 80 pictures (95 % interval 15.0 to 30.0; chance 10.0 %)."),
-        (0.05, "weak", "for 20.0 % of 80 pictures: no better than chance (10.0 %), which lies in the"),
+        (0.15, "good", "for 20.0 % of 80 images (95 % interval 15.0 to 30.0; chance 10.0 %)."),
+        (0.05, "weak", "for 20.0 % of 80 images: no better than chance (10.0 %), which lies in the"),
     ],
 )
 def test_zero_shot_claims_skill_only_above_chance(low: float, mark: str, words: str) -> None:
@@ -76,7 +76,7 @@ def test_a_model_below_chance_is_said_to_be() -> None:
     (found,) = findings(evaluation("zero-shot", {"acc1": metric}))
     assert found[:2] == (
         "weak",
-        "Names the right class first for 2.0 % of 900 pictures: worse than chance (10.0 %; 95 % interval 1.0 to 4.0).",
+        "Names the right class first for 2.0 % of 900 images: worse than chance (10.0 %; 95 % interval 1.0 to 4.0).",
     )
 
 
@@ -87,16 +87,16 @@ def test_each_label_set_is_named_in_a_sentence_of_its_own() -> None:
     first, second = findings(evaluation("zero-shot", metrics, dataset=DatasetRecord(id="scenes")))
     assert first[:2] == (
         "good",
-        "Names the kind of object right in 97.0 % of 600 pictures (95 % interval 95.0 to 98.0; chance 10.0 %).",
+        "Names the kind of object right in 97.0 % of 600 images (95 % interval 95.0 to 98.0; chance 10.0 %).",
     )
     assert second.mark == "weak"
-    assert second.text.startswith("Names the colour and kind of object right in 2.0 % of 600 pictures: no better than")
+    assert second.text.startswith("Names the colour and kind of object right in 2.0 % of 600 images: no better than")
 
 
 def test_a_label_set_that_no_words_are_known_for_is_named_as_it_is() -> None:
     metric = Metric(value=0.5, low=0.4, high=0.6, chance=0.1, n=80, higher_is_better=True)
     found = findings(evaluation("zero-shot", {"kind/acc1": metric, "genus/mine": metric}))
-    assert found[0].text.startswith("Names the right class of “kind” first for 50.0 % of 80 pictures")
+    assert found[0].text.startswith("Names the right class of “kind” first for 50.0 % of 80 images")
     assert found[1].text.startswith("“genus”: mine: 50.0 %")
 
 

@@ -1,4 +1,4 @@
-"""The worst failures are shown with their pictures, and what is not there to show is said."""
+"""The worst failures are shown with their images, and what is not there to show is said."""
 
 import re
 from collections.abc import Callable
@@ -12,8 +12,8 @@ import pytest
 from clipbench.results.record import Run
 from clipbench_reports.galleries import failures
 from clipbench_reports.galleries.gallery import MAX_FAILURES, MAX_LETTERS, N_OPEN, Fact, Failure, Gallery, told_apart
-from clipbench_reports.galleries.pictures import MAX_BYTES, Room, address
-from clipbench_reports.page.evidence import Evidence, Lacking, Unasked
+from clipbench_reports.galleries.images import MAX_BYTES, PageBudget, address
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
 from clipbench_reports.page.report import write_report
 
 MakeRun = Callable[..., Run]
@@ -53,50 +53,50 @@ def test_the_worst_mistakes_come_first_with_what_was_chosen_and_by_how_much(hang
         Fact("Margin", "", "−0.290"),
         Fact("Confidence", "50.0 %"),
     ]
-    (picture,) = worst.pictures
-    assert picture.alt == "A picture of “right 29”, taken for “wrong 29”."
-    assert picture.address.startswith("data:image/webp;base64,UklGR")
+    (image,) = worst.images
+    assert image.alt == "An image of “right 29”, taken for “wrong 29”."
+    assert image.address.startswith("data:image/webp;base64,UklGR")
 
 
 def test_a_right_answer_is_no_failure(hang: Callable[..., Gallery]) -> None:
-    with pytest.raises(Lacking, match="pictures taken for another class: there are none"):
+    with pytest.raises(MissingEvidence, match="images taken for another class: there are none"):
         hang(failures.misnamed, **(classified() | {"acc1": [1.0] * N}))
 
 
-def test_pictures_stop_where_the_room_ends_and_the_note_counts_what_is_shown(hang: Callable[..., Gallery]) -> None:
-    one = len(hang(failures.misnamed, **classified()).failures[0].pictures[0].address)
+def test_images_stop_where_the_room_ends_and_the_note_counts_what_is_shown(hang: Callable[..., Gallery]) -> None:
+    one = len(hang(failures.misnamed, **classified()).failures[0].images[0].address)
     assert hang(failures.misnamed, room=one * 3 + 1, **classified()).note.startswith("The 3 worst of 29")
-    with pytest.raises(Lacking, match="would make the page too large"):
+    with pytest.raises(MissingEvidence, match="would make the page too large"):
         hang(failures.misnamed, room=one - 1, **classified())
 
 
-def test_a_picture_that_the_run_did_not_keep_leaves_its_place_and_its_words(
+def test_a_image_that_the_run_did_not_keep_leaves_its_place_and_its_words(
     make_run: MakeRun, parts: SimpleNamespace
 ) -> None:
     columns = {name: np.array(values) for name, values in classified().items()}
     run = make_run({"task@data": {"samples": columns}})
     parts.write_thumbnails(run.folder, [f"{29:032x}"])
-    first, second, *_ = failures.misnamed(Evidence(run, run.result.evaluations[0]), Room(ROOM)).failures
-    assert first.pictures[0].address and not second.pictures[0].address and second.pictures[0].alt
+    first, second, *_ = failures.misnamed(Evidence(run, run.result.evaluations[0]), PageBudget(ROOM)).failures
+    assert first.images[0].address and not second.images[0].address and second.images[0].alt
 
 
-def test_a_run_without_small_pictures_has_a_gallery_of_words(make_run: MakeRun) -> None:
+def test_a_run_without_small_images_has_a_gallery_of_words(make_run: MakeRun) -> None:
     columns = {name: np.array(values) for name, values in classified().items()}
     run = make_run({"task@data": {"samples": columns}})
-    found = failures.misnamed(Evidence(run, run.result.evaluations[0]), Room(0))
-    assert len(found.failures) == MAX_FAILURES and not any(failure.pictures for failure in found.failures)
-    assert found.note.endswith("The run kept no small copies of their pictures.")
+    found = failures.misnamed(Evidence(run, run.result.evaluations[0]), PageBudget(0))
+    assert len(found.failures) == MAX_FAILURES and not any(failure.images for failure in found.failures)
+    assert found.note.endswith("The run kept no small copies of their images.")
 
 
 @pytest.mark.parametrize("digest", ["../result", "/etc/passwd", "", "00\n", "<script>", "g" * 32])
-def test_only_a_hash_finds_a_picture(make_run: MakeRun, parts: SimpleNamespace, digest: str) -> None:
+def test_only_a_hash_finds_a_image(make_run: MakeRun, parts: SimpleNamespace, digest: str) -> None:
     run = make_run({"task@data": {}})
     parts.write_thumbnails(run.folder, ["ab" * 16])
     assert address(run, "ab" * 16)
     assert address(run, digest) == ""
 
 
-def test_a_damaged_picture_is_not_shown(make_run: MakeRun, parts: SimpleNamespace) -> None:
+def test_a_damaged_image_is_not_shown(make_run: MakeRun, parts: SimpleNamespace) -> None:
     run = make_run({"task@data": {}})
     parts.write_thumbnails(run.folder, ["ab" * 16])
     (run.folder / "thumbs" / f"{'ab' * 16}.webp").write_bytes(b"<html>")
@@ -142,7 +142,7 @@ def test_a_caption_that_was_preferred_is_shown_beside_the_true_one(hang: Callabl
     }
     (only,) = hang(failures.mistaken, **table).failures
     assert words_of(only) == {"True": "a cat 0.300", "Preferred": "a dog 0.400", "Margin": "−0.100"}
-    assert only.pictures[0].alt == "A picture of “a cat”, for which “a dog” was preferred."
+    assert only.images[0].alt == "An image of “a cat”, for which “a dog” was preferred."
 
 
 def test_an_item_is_lost_that_is_lost_in_any_of_its_subsets(hang: Callable[..., Gallery]) -> None:
@@ -158,7 +158,7 @@ def test_an_item_is_lost_that_is_lost_in_any_of_its_subsets(hang: Callable[..., 
     assert len(hang(failures.mistaken, **table).failures) == 1
 
 
-def test_a_picture_that_a_caption_preferred_wrongly_is_shown_beside_the_right_one(hang: Callable[..., Gallery]) -> None:
+def test_a_image_that_a_caption_preferred_wrongly_is_shown_beside_the_right_one(hang: Callable[..., Gallery]) -> None:
     table = {
         "image": ["a" * 32] * 3,
         "subset": ["swap_att"] * 3,
@@ -171,7 +171,7 @@ def test_a_picture_that_a_caption_preferred_wrongly_is_shown_beside_the_right_on
         "preferred_image_cosine": [0.4, 0.3, 0.4],
     }
     (only,) = hang(failures.misplaced, **table).failures
-    assert [picture.role for picture in only.pictures] == ["Right", "Preferred"]
+    assert [image.role for image in only.images] == ["Right", "Preferred"]
     assert words_of(only) == {
         "Caption": "a red cup on a blue plate",
         "Right": "0.300",
@@ -180,9 +180,9 @@ def test_a_picture_that_a_caption_preferred_wrongly_is_shown_beside_the_right_on
         "Subset": "swap_att",
     }
     older = {name: column for name, column in table.items() if name in ("image", "subset", "swap_att/image_acc")}
-    with pytest.raises(Lacking, match="run composition again"):
+    with pytest.raises(MissingEvidence, match="run composition again"):
         hang(failures.misplaced, **older)
-    with pytest.raises(Unasked):
+    with pytest.raises(NotAsked):
         hang(failures.misplaced, image=["a" * 32])
 
 
@@ -207,7 +207,7 @@ def test_written_words_are_told_beside_what_they_were_taken_for(hang: Callable[.
         Fact("Margin", "", "−0.200"),
         Fact("Label says", "pear"),
     ]
-    assert second.pictures[0].alt == "“cat” with “pear” written on it, taken for “pear”."
+    assert second.images[0].alt == "“cat” with “pear” written on it, taken for “pear”."
     (misread,) = hang(failures.misread, **table).failures
     assert misread.facts == [
         Fact("Written", 'the word "hut"', "0.200"),
@@ -222,14 +222,14 @@ def test_a_caption_of_five_thousand_letters_is_cut_and_nothing_is_turned_around(
     assert len(label.words) == MAX_LETTERS and label.words.endswith("…")
 
 
-def test_the_page_holds_pictures_with_words_for_who_cannot_see_them(
+def test_the_page_holds_images_with_words_for_who_cannot_see_them(
     make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path
 ) -> None:
     run = make_run()
     parts.write_thumbnails(run.folder, [f"{k:032x}" for k in range(2000)])
     write_report([run], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    before, _, gallery = page.partition("Pictures taken for another class</h3>")
+    before, _, gallery = page.partition("Images taken for another class</h3>")
     assert before.count("<img") == 0
     images = re.findall(r"<img [^>]*>", gallery.partition("<figure")[0].partition("</section>")[0])
     assert f'<ol class="failures terse" start="{N_OPEN + 1}">' in gallery  # those that fold out count on
@@ -237,7 +237,7 @@ def test_the_page_holds_pictures_with_words_for_who_cannot_see_them(
 
 
 def test_a_share_that_is_not_used_is_there_for_the_next_and_the_whole_is_never_exceeded() -> None:
-    page = Room(1000, n_shares=4)
+    page = PageBudget(1000, n_shares=4)
     assert not page.share().take("x" * 251)
     assert page.share().take("x" * 333)
     assert page.share(2).take("x" * 600) and page.left == 67
@@ -245,7 +245,7 @@ def test_a_share_that_is_not_used_is_there_for_the_next_and_the_whole_is_never_e
     assert not page.share().take("x" * 68) and page.left == 67
 
 
-def test_large_pictures_stay_within_the_budget_of_a_page(
+def test_large_images_stay_within_the_budget_of_a_page(
     make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path
 ) -> None:
     evaluations = parts.standard()

@@ -189,13 +189,13 @@ def test_headings_are_in_order_and_links_arrive(make_run: MakeRun, report: Repor
         assert section.attributes["aria-labelledby"] in ids
 
 
-def test_every_picture_states_a_finding_in_words(make_run: MakeRun, report: Report) -> None:
-    pictures = [node for node in report(make_run()).all("svg") if node.attributes.get("aria-hidden") != "true"]
-    assert len(pictures) == 14  # three of them twice: for a narrow screen too
-    assert len({picture.attributes["aria-label"] for picture in pictures}) == 11
-    for picture in pictures:
-        assert picture.attributes["role"] == "img"
-        assert re.search(r"\d", picture.attributes["aria-label"])
+def test_every_image_states_a_finding_in_words(make_run: MakeRun, report: Report) -> None:
+    images = [node for node in report(make_run()).all("svg") if node.attributes.get("aria-hidden") != "true"]
+    assert len(images) == 14  # three of them twice: for a narrow screen too
+    assert len({image.attributes["aria-label"] for image in images}) == 11
+    for image in images:
+        assert image.attributes["role"] == "img"
+        assert re.search(r"\d", image.attributes["aria-label"])
 
 
 def test_every_table_has_a_caption_and_headers_with_scope(make_run: MakeRun, report: Report) -> None:
@@ -439,10 +439,10 @@ def test_the_runs_of_one_training_are_told_through_the_training(
     assert "The gap goes from 1 at step 0 to 0.500 at step 200, recall@1 of images from 0.0 to 50.0 %." in (
         section.text.replace("\N{NO-BREAK SPACE}", " ")
     )
-    pictures = [node for node in section.all("svg") if node.attributes.get("role") == "img"]
-    assert len(pictures) == 3  # the track, and the first metric of each evaluation, for a narrow screen too
-    for picture in pictures[1:]:
-        assert "modality-gap@scenes/gap" in picture.text and "retrieval@scenes/image_retrieval" in picture.text
+    images = [node for node in section.all("svg") if node.attributes.get("role") == "img"]
+    assert len(images) == 3  # the track, and the first metric of each evaluation, for a narrow screen too
+    for image in images[1:]:
+        assert "modality-gap@scenes/gap" in image.text and "retrieval@scenes/image_retrieval" in image.text
 
 
 @pytest.mark.parametrize("steps", [(None, None), (0, None), (5,), (100, 100)])  # the last: of two trainings

@@ -147,7 +147,7 @@ def test_a_label_set_that_only_one_model_has_is_drawn_of_it_and_not_missed_of_th
     assert "<bdi>size</bdi>" in last and last.count("<figure") == 3 and "Not drawn" not in last
 
 
-def test_the_room_for_pictures_is_shared_by_all_galleries_and_clouds_of_all_label_sets(
+def test_the_room_for_images_is_shared_by_all_galleries_and_clouds_of_all_label_sets(
     make_run: MakeRun, parts: SimpleNamespace
 ) -> None:
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Several label sets of the same pictures: each is shown as it would be alone, and says which it is."""
+"""Several label sets of the same images: each is shown as it would be alone, and says which it is."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from clipbench.results.record import Curve, Run
 from clipbench_reports import figures
 from clipbench_reports.drawing.marks import Figure
 from clipbench_reports.drawing.page import draw
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.label_sets import PLAIN, label_sets, within
 from clipbench_reports.page.report import write_report
 from clipbench_reports.page.tables import classes as tables
@@ -34,7 +34,7 @@ MAKERS = (
 
 @pytest.fixture
 def by_set(parts: SimpleNamespace) -> dict[str, dict[str, Any]]:
-    """Return the parts of two label sets of 400 pictures, of 10 and of 90 classes."""
+    """Return the parts of two label sets of 400 images, of 10 and of 90 classes."""
     rng = np.random.default_rng(0)
     return {"kind": parts.zero_shot(rng, parts.classes, n=400), "colour_kind": parts.zero_shot(rng, PAIRS, n=400)}
 
@@ -165,7 +165,7 @@ def test_a_set_does_not_borrow_what_is_another_s(make_run: MakeRun, parts: Simpl
     assert label_sets(whole.evaluation) == ["kind", "x/kind"]
     assert set(whole.of("kind").column("label")) <= set(parts.classes)
     assert set(whole.of("x/kind").column("label")) <= set(PAIRS)
-    with pytest.raises(Lacking, match="no column “label”"):
+    with pytest.raises(MissingEvidence, match="no column “label”"):
         whole.column("label")
 
 

@@ -69,7 +69,7 @@ def test_panels_of_different_entries_have_a_legend_each() -> None:
     assert names(found) == [] and own_names(found) == [["a", "b"], ["c", "d"]]
 
 
-def test_what_is_plain_or_written_in_the_picture_needs_no_legend() -> None:
+def test_what_is_plain_or_written_in_the_image_needs_no_legend() -> None:
     assert names(lay_out(figure(panel(line("only"))))) == []
     assert names(lay_out(figure(panel(line(""), line(""))))) == []
     assert names(lay_out(figure(panel(line("a"), line("b"), line("c")), keys=("a", "c")))) == []

@@ -13,7 +13,7 @@ from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Bars, Figure, Line, Ranges, Rule, Shade
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.report import write_report
 from clipbench_reports.page.sentences.findings import findings
 
@@ -132,9 +132,9 @@ def test_what_cannot_be_drawn_says_why(evidence: Make) -> None:
     undefined = {"effective_length": Metric(value=None, unit="tokens", reason=WHY)}
     bare = evidence(curves={}, metrics={**undefined, "early/text_acc": Metric(value=0.5)})
     for draw in (figures.tokens_kept, figures.positions, figures.token_lengths):
-        with pytest.raises(Lacking, match=WHY):
+        with pytest.raises(MissingEvidence, match=WHY):
             draw(bare)
-    with pytest.raises(Lacking, match="facts at several places, which these data do not have"):
+    with pytest.raises(MissingEvidence, match="facts at several places, which these data do not have"):
         figures.positions(evidence(curves={}, metrics=undefined))
 
 

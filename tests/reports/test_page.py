@@ -141,7 +141,7 @@ def test_names_from_outside_stay_words(parts: SimpleNamespace) -> None:
     assert "<script" not in drawn
 
 
-def test_equal_figures_give_equal_pictures() -> None:
+def test_equal_figures_give_equal_images() -> None:
     def made() -> str:
         values = np.random.default_rng(0).random((4, 4))
         return page.draw(figure(Cells(depths=values, values=values), x=Axis(low=0, high=4), y=Axis(low=4, high=0)))
@@ -186,7 +186,7 @@ def test_turned_names_stand_under_their_places_and_have_room() -> None:
     assert tall - low > 7 * len(names[0])
 
 
-def test_panels_stand_beside_each_other_and_the_picture_is_wider() -> None:
+def test_panels_stand_beside_each_other_and_the_image_is_wider() -> None:
     panel = Panel(x=PLAIN, y=PLAIN, marks=[], title="one")
     drawn = page.draw(Figure(title="", panels=[panel] * 3, reading="", n_columns=2))
     root = ElementTree.fromstring(drawn)
@@ -195,7 +195,7 @@ def test_panels_stand_beside_each_other_and_the_picture_is_wider() -> None:
     assert at[1][0] - at[0][0] == 300 and at[1][1] == at[0][1] and at[2][0] == at[0][0] and at[2][1] > at[0][1] + 100
 
 
-def test_a_broad_picture_is_as_wide_as_it_says() -> None:
+def test_a_broad_image_is_as_wide_as_it_says() -> None:
     assert ElementTree.fromstring(page.draw(figure(breadth=1.5))).get("width") == "600"
     assert figure(breadth=1.5).is_wide and not figure(breadth=1.1).is_wide
 
@@ -210,7 +210,7 @@ def test_on_a_narrow_screen_panels_stand_below_each_other_each_with_its_own_axis
     narrow = page.draw_narrow(both)
     assert words(narrow).count("Gap") == words(narrow).count("10") == 3
     assert ElementTree.fromstring(narrow).get("width") == "400" and ElementTree.fromstring(narrow).get("aria-label")
-    assert page.draw_narrow(figure()) == ""  # one picture serves both
+    assert page.draw_narrow(figure()) == ""  # one image serves both
 
 
 def test_on_a_narrow_screen_long_names_take_several_lines_and_none_is_left_out() -> None:

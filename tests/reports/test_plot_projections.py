@@ -69,8 +69,8 @@ def test_components_are_those_of_numpy(run: Run, draw: Draw, projection: str) ->
 
 def test_along_the_gap_the_means_lie_as_far_apart_as_in_the_whole_space(run: Run, draw: Draw) -> None:
     images, texts, caption = draw("gap-axis")
-    pictures, words = ([sum(vector[d] for vector in side) / len(side) for d in range(48)] for side in vectors(run))
-    gap = sum((a - b) ** 2 for a, b in zip(pictures, words, strict=True)) ** 0.5
+    means = [[sum(vector[d] for vector in side) / len(side) for d in range(48)] for side in vectors(run)]
+    gap = sum((a - b) ** 2 for a, b in zip(*means, strict=True)) ** 0.5
     assert texts[:, 0].mean() - images[:, 0].mean() == pytest.approx(gap, abs=1e-9)
     assert texts[:, 1].mean() == pytest.approx(images[:, 1].mean(), abs=1e-9)  # nothing of the gap is left
     assert f"lie {gap:.3f} apart" in caption
@@ -78,10 +78,10 @@ def test_along_the_gap_the_means_lie_as_far_apart_as_in_the_whole_space(run: Run
 
 def test_what_lies_across_the_gap_is_the_first_component_of_the_rest(run: Run, draw: Draw) -> None:
     images, texts, _ = draw("gap-axis")
-    pictures, words = vectors(run)
-    direction = words.mean(axis=0) - pictures.mean(axis=0)
+    image_vectors, words = vectors(run)
+    direction = words.mean(axis=0) - image_vectors.mean(axis=0)
     direction /= np.linalg.norm(direction)
-    both = np.concatenate([pictures, words])
+    both = np.concatenate([image_vectors, words])
     rest = both - np.outer(both @ direction, direction)
     left, sizes, _ = np.linalg.svd(rest - rest.mean(axis=0), full_matrices=False)
     assert up_to_sign(np.concatenate([images, texts])[:, 1:], left[:, :1] * sizes[:1])

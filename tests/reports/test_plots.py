@@ -223,9 +223,9 @@ def test_the_report_draws_every_figure_too(
     for runs in runs_for(name, models, trainings):
         write_plot(name, runs, tmp_path / "figure.svg", PlotOptions())
     for figure in undrawn:
-        picture = ElementTree.fromstring(page.draw(figure))
-        assert len(list(picture.iter("text"))) >= 2 * len(figure.panels)
-        assert not any(re.search(r"\b(nan|inf)\b", " ".join(node.attrib.values())) for node in picture.iter("path"))
+        image = ElementTree.fromstring(page.draw(figure))
+        assert len(list(image.iter("text"))) >= 2 * len(figure.panels)
+        assert not any(re.search(r"\b(nan|inf)\b", " ".join(node.attrib.values())) for node in image.iter("path"))
 
 
 @pytest.mark.parametrize("name", PLOTS)
@@ -375,7 +375,9 @@ def test_the_same_run_gives_the_same_bytes(
 
 
 def test_another_process_gives_the_same_bytes(models: list[Path], tmp_path: Path) -> None:
-    draw = "import sys, pathlib; from clipbench_reports.plots import plots; *runs, out = map(pathlib.Path, sys.argv[1:]); "
+    draw = (
+        "import sys, pathlib; from clipbench_reports.plots import plots; *runs, out = map(pathlib.Path, sys.argv[1:]); "
+    )
     draw += "plots.write_plot('similarity-calibration', runs, out, plots.PlotOptions())"
     made = []
     for seed in ("1", "2"):
@@ -389,7 +391,7 @@ def test_another_process_gives_the_same_bytes(models: list[Path], tmp_path: Path
 @pytest.mark.skipif(shutil.which("xelatex") is None, reason="no TeX system on this machine")
 def test_a_figure_can_be_set_by_tex(models: list[Path], tmp_path: Path) -> None:
     write_plot("shift", models[:1], tmp_path / "figure.pgf", PlotOptions())
-    assert r"\begin{pgfpicture}" in (tmp_path / "figure.pgf").read_text()
+    assert r"\begin{pgfimage}" in (tmp_path / "figure.pgf").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figure.csv", "figure.pgf", "figure.txt"]
 
 

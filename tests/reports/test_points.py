@@ -1,4 +1,4 @@
-"""Points of a scatter are told by picture, caption and name, in the order in which they are drawn."""
+"""Points of a scatter are told by image, caption and name, in the order in which they are drawn."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ import pytest
 from clipbench.evaluation.thumbnails import point_rows
 from clipbench.results.record import Run
 from clipbench_reports import figures
-from clipbench_reports.galleries.pictures import Room, address
+from clipbench_reports.galleries.images import PageBudget, address
 from clipbench_reports.galleries.points import CLOUD_SHARES, points
 from clipbench_reports.page.evidence import Evidence
 
@@ -28,14 +28,14 @@ def test_each_point_is_the_sample_that_it_was_made_of(make_run: MakeRun, parts: 
     run = make_run({"modality-gap@scenes": found})
     parts.write_thumbnails(run.folder, [f"{7:032x}"])
     evidence = Evidence(run, run.result.evaluations[0])
-    made = points(figures.gap(evidence), evidence, Room(10_000))
+    made = points(figures.gap(evidence), evidence, PageBudget(10_000))
     assert [(each.id, each.caption) for each in made] == [(f"pair-{k}", f"caption {k}") for k in range(40)]
     assert [each.id for each in made if each.address] == ["pair-7"]
-    assert not any(each.address for each in points(figures.gap(evidence), evidence, Room(0)))
+    assert not any(each.address for each in points(figures.gap(evidence), evidence, PageBudget(0)))
 
 
 @pytest.mark.parametrize("n", [40, 1000, 1999])
-def test_the_points_that_are_drawn_are_those_that_a_run_keeps_pictures_of(
+def test_the_points_that_are_drawn_are_those_that_a_run_keeps_images_of(
     make_run: MakeRun, parts: SimpleNamespace, n: int
 ) -> None:
     found = parts.modality_gap(np.random.default_rng(0), n=n)
@@ -47,11 +47,11 @@ def test_the_points_that_are_drawn_are_those_that_a_run_keeps_pictures_of(
     run = make_run({"modality-gap@scenes": found})
     parts.write_thumbnails(run.folder, hashes[kept])
     evidence = Evidence(run, run.result.evaluations[0])
-    made = points(figures.gap(evidence), evidence, Room(10_000_000))
+    made = points(figures.gap(evidence), evidence, PageBudget(10_000_000))
     assert len(made) == min(n, 1000) and all(each.address for each in made)
 
 
-def test_where_the_page_is_full_the_points_with_a_picture_are_evenly_spread(
+def test_where_the_page_is_full_the_points_with_a_image_are_evenly_spread(
     make_run: MakeRun, parts: SimpleNamespace
 ) -> None:
     found = parts.modality_gap(np.random.default_rng(0), n=100)
@@ -60,12 +60,12 @@ def test_where_the_page_is_full_the_points_with_a_picture_are_evenly_spread(
     parts.write_thumbnails(run.folder, found["samples"]["image"])
     evidence = Evidence(run, run.result.evaluations[0])
     figure = figures.gap(evidence)
-    one = max(len(each.address) for each in points(figure, evidence, Room(1_000_000)))
-    made = points(figure, evidence, Room(20 * one))
+    one = max(len(each.address) for each in points(figure, evidence, PageBudget(1_000_000)))
+    made = points(figure, evidence, PageBudget(20 * one))
     told = [row for row, each in enumerate(made) if each.address]
     assert sum(len(each.address) for each in made) <= 20 * one and len(told) >= 15
     assert told[0] < 10 and told[-1] > 90 and max(np.diff(told)) <= 10
-    shared = points(figure, evidence, Room(40 * one, n_shares=2 * CLOUD_SHARES))  # with as many others
+    shared = points(figure, evidence, PageBudget(40 * one, n_shares=2 * CLOUD_SHARES))  # with as many others
     assert sum(len(each.address) for each in shared) <= 20 * one
 
 
@@ -76,12 +76,12 @@ def test_a_smaller_copy_stands_behind_a_point_and_a_larger_one_in_a_gallery(
     parts.write_thumbnails(run.folder, ["ab" * 16], side=64)
     (run.folder / "thumbs" / "small").mkdir()
     for digest in ("ab" * 16, "cd" * 16):
-        picture = PIL.Image.new("RGB", (8, 8), "red")
-        picture.save(run.folder / "thumbs" / "small" / f"{digest}.webp")
+        image = PIL.Image.new("RGB", (8, 8), "red")
+        image.save(run.folder / "thumbs" / "small" / f"{digest}.webp")
     assert address(run, "ab" * 16) != address(run, "ab" * 16, is_small=True) == address(run, "cd" * 16)
 
 
 def test_a_figure_without_a_cloud_has_no_points(make_run: MakeRun, parts: SimpleNamespace) -> None:
     run = make_run({"modality-gap@scenes": parts.modality_gap(np.random.default_rng(0), n=40)})
     evidence = Evidence(run, run.result.evaluations[0])
-    assert points(figures.cones(evidence), evidence, Room(10_000)) == []
+    assert points(figures.cones(evidence), evidence, PageBudget(10_000)) == []

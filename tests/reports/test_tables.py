@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clipbench.results.record import Run
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.tables import classes as tables
 
 MakeRun = Callable[..., Run]
@@ -46,5 +46,5 @@ def test_pairs_are_counted_by_direction(make_run: MakeRun) -> None:
 
 def test_a_faultless_model_has_no_confused_pairs(make_run: MakeRun) -> None:
     names = np.array(["a", "b"], object)
-    with pytest.raises(Lacking, match="no sample was taken for another class"):
+    with pytest.raises(MissingEvidence, match="no sample was taken for another class"):
         tables.confused_pairs(evidence(make_run, label=names, predicted=names))

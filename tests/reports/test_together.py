@@ -67,14 +67,14 @@ def drawn(found: Figure) -> Counter[tuple[object, ...]]:
 
 
 def test_each_series_has_a_panel_and_each_model_a_colour_in_it() -> None:
-    first = figure(line("caption", 0.1, 0.2), line("picture", 0.3, 0.4))
-    second = figure(line("caption", 0.5, 0.6), line("picture", 0.7, 0.8))
+    first = figure(line("caption", 0.1, 0.2), line("image", 0.3, 0.4))
+    second = figure(line("caption", 0.5, 0.6), line("image", 0.7, 0.8))
     assert drawn(together([first, second], [A, B])) == Counter(
         [
             ("caption", "base", "m0", 0, 1, 0.1, 0.2),
             ("caption", "tuned", "m1", 0, 1, 0.5, 0.6),
-            ("picture", "base", "m0", 0, 1, 0.3, 0.4),
-            ("picture", "tuned", "m1", 0, 1, 0.7, 0.8),
+            ("image", "base", "m0", 0, 1, 0.3, 0.4),
+            ("image", "tuned", "m1", 0, 1, 0.7, 0.8),
         ]
     )
 
@@ -308,7 +308,7 @@ def test_panels_that_no_longer_stand_under_another_have_the_label_of_it() -> Non
     assert [panel.x.label for panel in found.panels] == ["Distance", "Distance"]
 
 
-def test_what_the_picture_of_any_model_says_needs_no_legend() -> None:
+def test_what_the_image_of_any_model_says_needs_no_legend() -> None:
     made = [figure(line("a", 0.5), line("b", 0.6)), figure(line("a", 0.5), line("b", 0.6), keys=["b"])]
     assert [panel.title for panel in together(made, [A, B]).panels] == ["a", ""]
 
@@ -349,16 +349,16 @@ def test_all_that_is_of_a_model_can_be_hidden_by_its_place() -> None:
     assert [each.text for each in whole.iter("text")][:2] == ["tuned", "chance"]  # of the legend
 
 
-def test_models_that_stand_apart_have_a_picture_each_and_are_read_out_as_one() -> None:
+def test_models_that_stand_apart_have_a_image_each_and_are_read_out_as_one() -> None:
     found = together([cloud(-1, 1), cloud(0, 3)], [A, B])
-    pictures = draw_apart(found)
-    assert [each.model for each in pictures] == [0, 1]
-    for each, label in zip(pictures, ("base", "tuned"), strict=True):
-        assert label in each.picture and 'aria-hidden="true"' in each.picture and "aria-label" not in each.picture
+    images = draw_apart(found)
+    assert [each.model for each in images] == [0, 1]
+    for each, label in zip(images, ("base", "tuned"), strict=True):
+        assert label in each.drawing and 'aria-hidden="true"' in each.drawing and "aria-label" not in each.drawing
     assert page.alt(found) == f"{found.title} {found.detail}"
     pair = replace(cloud(0, 1), panels=[*cloud(0, 1).panels] * 2, n_columns=2)
     assert all(
-        'width="600"' in each.picture and 'width="400"' in each.narrow
+        'width="600"' in each.drawing and 'width="400"' in each.narrow
         for each in draw_apart(together([pair] * 2, [A, B]))
     )
     assert draw_apart(figure(line("a", 0.5))) == []

@@ -12,7 +12,7 @@ import pytest
 from clipbench.results.record import Run
 from clipbench_reports.galleries import unfound
 from clipbench_reports.galleries.gallery import MAX_LETTERS, Fact, Failure, Gallery
-from clipbench_reports.page.evidence import Unasked
+from clipbench_reports.page.evidence import NotAsked
 from clipbench_reports.page.report import write_report
 
 MakeRun = Callable[..., Run]
@@ -63,7 +63,7 @@ def test_an_older_run_says_the_rank_and_what_was_not_recorded(
     assert found.note == f"All 1, the worst first. Not recorded: {lacking}."
     (only,) = found.failures
     assert words_of(only) == {"Right": rank}
-    assert len(only.pictures) == 1 and only.pictures[0].address and f"came {rank}." in only.pictures[0].alt
+    assert len(only.images) == 1 and only.images[0].address and f"came {rank}." in only.images[0].alt
 
 
 def test_the_last_is_the_worst_of_an_older_run(hang: Callable[..., Gallery]) -> None:
@@ -71,16 +71,16 @@ def test_the_last_is_the_worst_of_an_older_run(hang: Callable[..., Gallery]) -> 
     assert [words_of(each)["Right"] for each in found.failures] == ["at rank 7", "at rank 2"]
 
 
-def test_a_caption_shows_the_right_picture_beside_the_one_that_came_first_each_with_its_cosine(
+def test_a_caption_shows_the_right_image_beside_the_one_that_came_first_each_with_its_cosine(
     hang: Callable[..., Gallery],
 ) -> None:
     (only,) = hang(unfound.unfound("image_retrieval"), **recorded()).failures
-    assert [(picture.role, bool(picture.address)) for picture in only.pictures] == [
+    assert [(image.role, bool(image.address)) for image in only.images] == [
         ("Right", True),
         ("Came first", True),
     ]
-    assert only.pictures[0].address != only.pictures[1].address
-    assert only.pictures[0].alt == "The picture of “a dog”; the right answer came at rank 7."
+    assert only.images[0].address != only.images[1].address
+    assert only.images[0].alt == "The image of “a dog”; the right answer came at rank 7."
     assert only.facts == [
         Fact("Caption", "a dog"),
         Fact("Right", "", "0.312", "at rank 7"),
@@ -89,9 +89,9 @@ def test_a_caption_shows_the_right_picture_beside_the_one_that_came_first_each_w
     ]
 
 
-def test_a_picture_shows_its_own_caption_beside_the_one_that_came_first(hang: Callable[..., Gallery]) -> None:
+def test_a_image_shows_its_own_caption_beside_the_one_that_came_first(hang: Callable[..., Gallery]) -> None:
     (only,) = hang(unfound.unfound("text_retrieval"), **recorded()).failures
-    assert [picture.role for picture in only.pictures] == [""]
+    assert [image.role for image in only.images] == [""]
     assert only.facts == [
         Fact("Right", "a dog", "0.250", "at rank 1.50"),
         Fact("Came first", "a horse", "0.260"),
@@ -112,12 +112,12 @@ def test_a_tie_for_the_first_place_names_nothing_that_came_first(hang: Callable[
     (only,) = hang(
         unfound.unfound("image_retrieval"), **(tied | {"image_retrieval_margin": [0, 0.0, NAN, NAN]})
     ).failures
-    assert [picture.role for picture in only.pictures] == [""]
+    assert [image.role for image in only.images] == [""]
     assert words_of(only) == {"Caption": "a dog", "Right": "0.312 at rank 1.50, tied", "Margin": "0.000"}
 
 
 def within() -> dict[str, Any]:
-    """Return a caption that looked for captions and a picture that looked for pictures, both in vain."""
+    """Return a caption that looked for captions and an image that looked for images, both in vain."""
     return {
         "image": ["a" * 32, "b" * 32],
         "direction": ["text_text", "image_image"],
@@ -145,10 +145,10 @@ def test_what_looks_for_its_own_kind_is_shown_with_both_answers(hang: Callable[.
         "Came first": "a dog 0.500",
         "Margin": "−0.100",
     }
-    (picture,) = hang(unfound.unfound("image_image"), **within()).failures
-    assert [each.role for each in picture.pictures] == ["Query", "Right", "Came first"]
-    assert len({each.address for each in picture.pictures}) == 3
-    assert words_of(picture) == {
+    (image,) = hang(unfound.unfound("image_image"), **within()).failures
+    assert [each.role for each in image.images] == ["Query", "Right", "Came first"]
+    assert len({each.address for each in image.images}) == 3
+    assert words_of(image) == {
         "Is": "cat",
         "Right": "0.600 at rank 3",
         "Came first": "dog 0.800",
@@ -163,7 +163,7 @@ def test_short_words_stand_beside_their_cosine_and_captions_below_it(hang: Calla
 
 
 def test_a_direction_that_was_not_asked_has_nothing_to_say(hang: Callable[..., Gallery]) -> None:
-    with pytest.raises(Unasked):
+    with pytest.raises(NotAsked):
         hang(unfound.unfound("image_image"), **recorded())
 
 
@@ -213,7 +213,7 @@ def test_facts_of_an_older_run_are_told_by_place_and_margin(hang: Callable[..., 
     found = hang(unfound.misjudged, **{name: column for name, column in probed().items() if name not in new})
     assert words_of(found.failures[0]) == {"Margin": "−0.020", "Place": "late, token 61"}
     assert found.note.endswith("Not recorded: the caption and the two cosines.")
-    with pytest.raises(Unasked):
+    with pytest.raises(NotAsked):
         hang(unfound.misjudged, **ranked())
 
 

@@ -1,6 +1,6 @@
 """composition: each paper's score worked out by its rule on vectors written by hand, ties among them, and controls.
 
-Pictures and texts are points on two axes or between them; each comment says which cosines that makes.
+Images and texts are points on two axes or between them; each comment says which cosines that makes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ PLACES: Mapping[str, Sequence[float]] = {"e": EAST, "n": NORTH, "b": BETWEEN, "e
 
 
 class Hand(FixedEmbedder):
-    """An embedder in which the last word of a text, and the name of a picture up to a dot, say where it points."""
+    """An embedder in which the last word of a text, and the name of an image up to a dot, say where it points."""
 
     def __init__(self) -> None:
         super().__init__({"e": EAST}, {})
@@ -71,7 +71,7 @@ def values(metrics: Mapping[str, Metric], *names: str) -> list[float | None]:
 
 
 def test_sugarcrepe_by_subset_category_and_macro() -> None:
-    outcomes = {  # of each subset: right (the true caption points with the picture), wrong, tied
+    outcomes = {  # of each subset: right (the true caption points with the image), wrong, tied
         "replace_obj": "right right right wrong",
         "replace_att": "right wrong",
         "replace_rel": "right",
@@ -97,15 +97,15 @@ def test_sugarcrepe_by_subset_category_and_macro() -> None:
     assert {metric.chance for name, metric in metrics.items() if name.endswith("/text_acc")} == {0.5}
 
 
-def test_sugarcrepe_plus_plus_by_picture_and_by_text_alone() -> None:
+def test_sugarcrepe_plus_plus_by_image_and_by_text_alone() -> None:
     truth = ((True, True, False),)
     items = [
         Contrast("right", "", (0,), ("x e", "y e", "z n"), truth),  # both above; cosine of the true ones 1, others 0
         Contrast("one below", "", (0,), ("x e", "y n", "z b"), truth),  # the second below the false one, in both ways
-        # The picture holds each true one as near as the false one; so do the texts: two coins of three.
+        # The image holds each true one as near as the false one; so do the texts: two coins of three.
         Contrast("all tied", "", (0,), ("x e", "y e", "z e"), truth),
-        # By picture 1 and .894 beat .707; by text .894 (P1, P2) against .707 (P1, N) and .949 (P2, N): wrong.
-        Contrast("by picture only", "", (0,), ("x e", "y e+", "z b"), truth),
+        # By image 1 and .894 beat .707; by text .894 (P1, P2) against .707 (P1, N) and .949 (P2, N): wrong.
+        Contrast("by image only", "", (0,), ("x e", "y e+", "z b"), truth),
     ]
     _, metrics = evaluate(dataset("e", items))
     assert values(metrics, "text_acc", "text_only_acc") == pytest.approx([(1 + 0 + 1 / 3 + 1) / 4, (1 + 0 + 1 / 3) / 4])
@@ -115,14 +115,14 @@ def test_sugarcrepe_plus_plus_by_picture_and_by_text_alone() -> None:
 
 def test_winoground_text_image_and_group() -> None:
     items = [
-        Contrast("right", "", (0, 1), ("x e", "x n"), OWN),  # picture e, picture n
-        # Picture e with captions e, b; picture b.1 with the same: 1 > .71, 1 > .71; captions likewise: all right.
+        Contrast("right", "", (0, 1), ("x e", "x n"), OWN),  # image e, image n
+        # Image e with captions e, b; image b.1 with the same: 1 > .71, 1 > .71; captions likewise: all right.
         Contrast("near", "", (0, 2), ("x e", "x b"), OWN),
-        # Pictures e, e+; captions b, n: e .71 > 0 right; e+ .95 > .45 wrong; b .71 < .95 wrong; n .45 > 0 right.
+        # Images e, e+; captions b, n: e .71 > 0 right; e+ .95 > .45 wrong; b .71 < .95 wrong; n .45 > 0 right.
         Contrast("half", "", (0, 3), ("x b", "x n"), OWN),
-        # Two pictures alike, captions e, n: both prefer the first: text wrong; each caption ties: a coin twice, one order.
-        Contrast("same picture", "", (4, 5), ("x e", "x n"), OWN),
-        # Two captions alike, pictures e and n: each picture ties: text 1/4; image wrong, as both prefer the first.
+        # Two images alike, captions e, n: both prefer the first: text wrong; each caption ties: a coin twice, one order.
+        Contrast("same image", "", (4, 5), ("x e", "x n"), OWN),
+        # Two captions alike, images e and n: each image ties: text 1/4; image wrong, as both prefer the first.
         Contrast("same caption", "", (6, 7), ("x e", "y e"), OWN),
         Contrast("all alike", "", (8, 9), ("x e", "y e"), OWN),
     ]
@@ -137,13 +137,13 @@ def test_winoground_text_image_and_group() -> None:
     assert "text_pair_acc" not in metrics
 
 
-def test_a_tie_of_same_pictures_is_decided_for_both_captions() -> None:
+def test_a_tie_of_same_images_is_decided_for_both_captions() -> None:
     """Image: caption e must prefer the first and n the second: independent coins, as four scores are ordered at random."""
     found, _ = evaluate(dataset("e.0 e.1", [Contrast("i", "", (0, 1), ("x e", "x n"), OWN)]))
     assert found.samples["image_acc"].tolist() == [0.25]
 
 
-def test_nlvr_asks_for_all_true_pictures_above_all_false_ones() -> None:
+def test_nlvr_asks_for_all_true_images_above_all_false_ones() -> None:
     truth = ((True,), (True,), (False,))
     items = [
         Contrast("right", "", (0, 1, 2), ("boxes e",), truth),  # 1, .894 > 0
@@ -156,7 +156,7 @@ def test_nlvr_asks_for_all_true_pictures_above_all_false_ones() -> None:
     assert [metrics[name].chance for name in ("image_acc", "image_pair_acc")] == pytest.approx([1 / 3, 1 / 2])
     assert not {"text_acc", "group_acc", "twin_cosine", "shorter_caption"} & set(metrics)
     assert found.samples["caption"].tolist() == ["boxes e"] * 3 and set(found.samples["preferred"]) == {""}
-    assert found.samples["image"].tolist() == [1, 4, 7]  # of each, the true picture that is lowest
+    assert found.samples["image"].tolist() == [1, 4, 7]  # of each, the true image that is lowest
 
 
 def test_aro_relations_are_averaged_without_symmetric_ones_and_attributes_with_enough_cases() -> None:
@@ -217,7 +217,7 @@ def test_a_constant_model_scores_chance_everywhere() -> None:
         Contrast("a", "pair", (0,), ("red cube", "blue cube ring"), PAIR),
         Contrast("b", "wino", (0, 1), ("a on b", "b on a"), OWN),
         Contrast("c", "two", (1,), ("one here", "one there", "none at all"), ((True, True, False),)),
-        Contrast("d", "pictures", (0, 1, 2), ("some words",), ((True,), (False,), (False,))),
+        Contrast("d", "images", (0, 1, 2), ("some words",), ((True,), (False,), (False,))),
         Contrast("e", "order", (2,), ("a b c d", "d a b c", "b a d c", "c d b a", "b c d a"), ((True, *[False] * 4),)),
     ]
     _, metrics = evaluate(dataset("e n b", items), Constant())
@@ -258,21 +258,21 @@ def test_a_large_set_is_shuffled_in_part(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "word order: a seeded sample of 3 captions" in found.notes
 
 
-def test_items_of_one_picture_are_a_cluster() -> None:
+def test_items_of_one_image_are_a_cluster() -> None:
     items = [Contrast(str(k), "", (k // 2,), ("x e", "x n"), PAIR) for k in range(4)]
     found, _ = evaluate(dataset("e.0 n.0", items))
     assert found.samples["cluster"].tolist() == ["e.0", "e.0", "n.0", "n.0"]
 
 
-def test_the_worst_picture_of_an_item_is_the_one_that_is_shown() -> None:
-    # Picture e is right by 1 - 0; picture b.1 ties (.707 each): nearest to failing.
+def test_the_worst_image_of_an_item_is_the_one_that_is_shown() -> None:
+    # Image e is right by 1 - 0; image b.1 ties (.707 each): nearest to failing.
     found, _ = evaluate(dataset("e b.1", [Contrast("1", "", (0, 1), ("x e", "x n"), OWN)]))
     assert (found.samples["image"][0], found.samples["caption"][0], found.samples["preferred"][0]) == (1, "x n", "x e")
     assert found.samples["margin"][0] == 0.0
 
 
 def test_both_sides_of_an_item_have_their_margin_with_the_cosines_that_it_is_the_difference_of() -> None:
-    # Picture e: its own caption at 1, the other's at 0. Picture b.1: .707 each. Caption "x e": 1 with e, .707 with b.1.
+    # Image e: its own caption at 1, the other's at 0. Image b.1: .707 each. Caption "x e": 1 with e, .707 with b.1.
     items = [Contrast("1", "", (0, 1), ("x e", "x n"), OWN), Contrast("2", "", (0,), ("x e", "x b"), PAIR)]
     samples = evaluate(dataset("e b.1", items))[0].samples
     half = np.sqrt(0.5)
@@ -288,7 +288,7 @@ def test_both_sides_of_an_item_have_their_margin_with_the_cosines_that_it_is_the
     assert samples["preferred_image_cosine"] == pytest.approx([half, np.nan], abs=1e-7, nan_ok=True)
 
 
-def test_where_only_pictures_are_chosen_among_the_captions_have_no_margin() -> None:
+def test_where_only_images_are_chosen_among_the_captions_have_no_margin() -> None:
     # NLVR: the caption is true of e, at 1, and of b.1, at .707; and false of n, at 0.
     item = Contrast("1", "", (0, 1, 2), ("x e",), ((True,), (True,), (False,)))
     samples = evaluate(dataset("e b.1 n", [item]))[0].samples
@@ -298,7 +298,7 @@ def test_where_only_pictures_are_chosen_among_the_captions_have_no_margin() -> N
     assert (samples["image"][0], samples["caption"][0], samples["preferred"][0]) == (1, "x e", "")
 
 
-def test_data_without_choices_among_pictures_have_no_columns_for_them() -> None:
+def test_data_without_choices_among_images_have_no_columns_for_them() -> None:
     samples = evaluate(dataset("e", [Contrast("1", "", (0,), ("x e", "x n"), PAIR)]))[0].samples
     assert not {"asked_caption", "right_image", "preferred_image"} & set(samples)
 
@@ -348,7 +348,7 @@ def test_groups_have_means_of_what_is_asked_of_them_only() -> None:
 
 
 @pytest.mark.parametrize("n_false", [1, 2, 3, 4])
-def test_pairs_are_counted_wherever_a_picture_has_more_than_one(n_false: int) -> None:
+def test_pairs_are_counted_wherever_a_image_has_more_than_one(n_false: int) -> None:
     captions = ("0 e", *(f"{k} n" for k in range(1, n_false)), "9 e")
     _, metrics = evaluate(dataset("e", [Contrast("1", "", (0,), captions, ((True, *[False] * n_false),))]))
     assert ("text_pair_acc" in metrics) == (n_false > 1)

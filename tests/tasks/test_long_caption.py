@@ -19,11 +19,11 @@ from clipbench_tasks.long_caption.prefixes import Prefixes
 from clipbench_tasks.long_caption.task import LongCaption
 
 N, N_WORDS, CONTEXT = 40, 20, 12
-"""Pictures, words of each caption, and tokens that the model reads: the start, ten words, the end."""
+"""Images, words of each caption, and tokens that the model reads: the start, ten words, the end."""
 
 
 class Reader:
-    """A bag of words over the first words of a text; each word has an axis of its own, and so has a picture's name."""
+    """A bag of words over the first words of a text; each word has an axis of its own, and so has an image's name."""
 
     def __init__(self, *, context: int | None = CONTEXT, reads: int = CONTEXT - 2) -> None:
         self.info: ModelInfo = replace(INFO, embed_dim=400, context_length=context)
@@ -59,14 +59,14 @@ class Constant(Reader):
 
 
 def caption(row: int, place: int | None = None) -> str:
-    """Return 20 words of which one tells the picture: by default the one at the row's place, going round."""
+    """Return 20 words of which one tells the image: by default the one at the row's place, going round."""
     words = ["and"] * N_WORDS
     words[row % N_WORDS if place is None else place] = f"thing{row}"
     return " ".join(words)
 
 
 def dataset(**parts: object) -> Dataset:
-    """Return pictures of one thing each; two have their word at each of the 20 places of the caption."""
+    """Return images of one thing each; two have their word at each of the 20 places of the caption."""
     rows = range(N)
     defaults: dict[str, object] = {"captions": [caption(row) for row in rows], "caption_image": np.arange(N)}
     return Dataset(
@@ -78,7 +78,7 @@ def dataset(**parts: object) -> Dataset:
 
 
 def probed(places: dict[str, int], n: int = 4) -> Dataset:
-    """Return the data set with ``n`` more pictures, each asked about at some places."""
+    """Return the data set with ``n`` more images, each asked about at some places."""
     found = dataset()
     contrasts = [
         Contrast(f"{row}/{name}", name, (N + row,), (caption(row, at), caption(row + 1, at)), ((True, False),))
@@ -116,7 +116,7 @@ def test_recall_follows_the_words_that_are_kept() -> None:
     assert metrics["image_retrieval_recall@1"].value == pytest.approx(recall(10))
     assert curve.low is not None and curve.high is not None
     assert all(low < y < high for low, y, high in zip(curve.low, curve.y, curve.high, strict=True))
-    # a picture of which no caption says the word ties with all captions that say none of theirs either
+    # an image of which no caption says the word ties with all captions that say none of theirs either
     assert found.curves["text_retrieval_recall@1_by_tokens"].y[-1] == pytest.approx((20 + 20 / 20) / 40)
 
 
@@ -204,15 +204,15 @@ def test_rounding_does_not_decide_between_captions_that_the_model_reads_alike() 
     assert set(unknown.samples["beyond/text_acc"]) != {0.5}
 
 
-def test_pictures_of_the_probe_are_no_part_of_the_gallery() -> None:
+def test_images_of_the_probe_are_no_part_of_the_gallery() -> None:
     alone, with_probe = evaluate(dataset())[1], evaluate(probed({"early": 0}))[1]
     for name in ("image_retrieval_recall@1", "text_retrieval_recall@1", "effective_length"):
         assert with_probe[name] == alone[name]
 
 
-def test_samples_point_at_the_pictures_of_the_whole_data_set() -> None:
+def test_samples_point_at_the_images_of_the_whole_data_set() -> None:
     base = probed({"early": 0})
-    order = np.roll(np.arange(len(base)), 4)  # the probe's pictures come first
+    order = np.roll(np.arange(len(base)), 4)  # the probe's images come first
     found, _ = evaluate(base.take(order))
     ids = np.array(base.take(order).image_ids)
     assert (ids[found.samples["image"]] == found.samples["cluster"]).all()
@@ -221,14 +221,14 @@ def test_samples_point_at_the_pictures_of_the_whole_data_set() -> None:
     assert (np.array(dataset().image_ids)[without_probe.samples["image"]] == without_probe.samples["cluster"]).all()
 
 
-def test_what_came_first_is_a_picture_of_the_whole_data_set_or_none() -> None:
+def test_what_came_first_is_a_image_of_the_whole_data_set_or_none() -> None:
     base = probed({"early": 0})
     found, _ = evaluate(base.take(np.roll(np.arange(len(base)), 4)))  # row 0 of the gallery is row 4 of the data
     chosen, way = found.samples["chosen_image"], found.samples["direction"]
     is_text = way == "image_retrieval"
-    is_read = is_text & (np.arange(len(way)) % N_WORDS < CONTEXT - 2)  # the word that tells the picture is read
+    is_read = is_text & (np.arange(len(way)) % N_WORDS < CONTEXT - 2)  # the word that tells the image is read
     assert (chosen[is_read] == found.samples["image"][is_read]).all()
-    assert set(chosen[is_text & ~is_read]) == {4}  # all pictures alike: the first of them
+    assert set(chosen[is_text & ~is_read]) == {4}  # all images alike: the first of them
     assert set(chosen[~is_text]) == {-1} and chosen.dtype == np.int64
 
 
@@ -237,7 +237,7 @@ def test_an_item_of_the_probe_says_both_captions_and_their_cosines() -> None:
     rows = np.flatnonzero(samples["direction"] == "position")
     assert samples["caption"][rows].tolist() == [caption(row, at) for row in range(4) for at in (0, 15)]
     assert samples["chosen_caption"][rows].tolist() == [caption(row + 1, at) for row in range(4) for at in (0, 15)]
-    # A picture is an "and" and a thing. Of a caption ten "and" and the thing are read; beyond, eleven "and" of each.
+    # An image is an "and" and a thing. Of a caption ten "and" and the thing are read; beyond, eleven "and" of each.
     read, unread = np.array([11, 10]) / np.sqrt(2 * 101), np.array([1, 1]) / np.sqrt(2)
     both = np.stack([samples["right_cosine"][rows], samples["chosen_cosine"][rows]], axis=1)
     np.testing.assert_allclose(both, np.tile([read, unread], (4, 1)), atol=1e-7)

@@ -40,7 +40,7 @@ def dataset(**parts: object) -> Dataset:
     return Dataset(id="pairs", **{**defaults, **parts})  # type: ignore[arg-type]
 
 
-def test_each_pair_has_the_first_caption_of_its_picture() -> None:
+def test_each_pair_has_the_first_caption_of_its_image() -> None:
     data = dataset(captions=["y", "x", "second of a"], caption_image=np.array([1, 0, 0]))
     found = ModalityGap().evaluate(data, FixedEmbedder(IMAGES, TEXTS), np.random.default_rng(0))
     assert found.samples["sample_id"].tolist() == ["a", "b"] and found.samples["caption"].tolist() == ["x", "y"]

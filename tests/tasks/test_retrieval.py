@@ -49,7 +49,7 @@ def test_captions_find_images_and_images_find_any_of_their_captions() -> None:
 
 
 def test_the_papers_recall_is_given_beside_ours_where_a_tie_decides() -> None:
-    # Two captions read alike and belong to different pictures; CLIP_benchmark's topk takes whichever comes first.
+    # Two captions read alike and belong to different images; CLIP_benchmark's topk takes whichever comes first.
     texts = {"one": [1.0, 0.0, 0.0], "two": [1.0, 0.0, 0.0], "three": [0.0, 0.0, 1.0]}
     data = dataset(captions=list(texts), caption_image=np.array([0, 1, 2]))
     found = Retrieval(ks=(1, 2)).evaluate(data, FixedEmbedder(IMAGES, texts), np.random.default_rng(0))
@@ -112,7 +112,7 @@ def test_each_query_says_what_came_first_and_both_cosines() -> None:
         ("waves", "a beach", "a beach"), ("a beach", "waves", "waves"), ("trees", "leaves", "waves"),
         ("leaves", "trees", "trees"),
     ]  # fmt: skip
-    # All three pictures are orthogonal: of those that tie, the first of the data is named.
+    # All three images are orthogonal: of those that tie, the first of the data is named.
     assert told(found, "image_image", "image", "right_image", "chosen_image", "label", "chosen_label") == [
         (0, 2, 1, "wet", "dry"), (2, 0, 0, "wet", "wet")
     ]  # fmt: skip
@@ -126,7 +126,7 @@ def test_each_query_says_what_came_first_and_both_cosines() -> None:
     assert other[1:] == pytest.approx((cosine(text[2], text[3]), cosine(text[2], text[0])), abs=1e-7)
 
 
-def test_a_picture_that_finds_the_caption_of_another_says_which_and_its_own_best() -> None:
+def test_a_image_that_finds_the_caption_of_another_says_which_and_its_own_best() -> None:
     swapped = np.array([0, 0, 2, 1, 1])  # "trees" is of the hill, "a slope" of the wood
     found, _ = evaluate(dataset(caption_image=swapped))
     rows = told(found, "text_retrieval", "image", "caption", "chosen_caption", "right_cosine", "chosen_cosine")
@@ -144,7 +144,7 @@ def test_the_margin_of_a_query_is_negative_where_it_failed_and_zero_where_its_ow
         np.testing.assert_array_equal(margin[rows], difference[rows])
 
 
-def test_rows_of_pictures_stay_whole_numbers_through_all_directions() -> None:
+def test_rows_of_images_stay_whole_numbers_through_all_directions() -> None:
     found, _ = evaluate(dataset(labels=np.array([0, 1, 0]), class_names=("wet", "dry")))
     for name in ("image", "chosen_image", "right_image"):
         assert found.samples[name].dtype == np.int64

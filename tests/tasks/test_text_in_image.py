@@ -65,7 +65,7 @@ def attacks() -> Dataset:
     )
 
 
-def test_an_attacked_picture_has_the_cosines_of_its_object_and_of_what_it_was_taken_for() -> None:
+def test_an_attacked_image_has_the_cosines_of_its_object_and_of_what_it_was_taken_for() -> None:
     data = attacks()
     varied = (*(data.attacks or ()), Attack("4", 0, 1, 3, clean=0, condition="height=0.1"))
     found = evaluated(dataset(list(PICTURES), tuple(CLASSES), attacks=varied), PICTURES, CLASSES).samples
@@ -129,7 +129,7 @@ def test_a_tie_that_decides_nothing_is_no_tie_under_attack_and_one_of_the_word_i
     classes = {"cat": [1.0, 0.0, 0.0], "dog": [0.0, 1.0, 0.0], "cow": [0.0, 0.0, 1.0]}
     attack = Attack("1", label=0, word=1, attacked=0)
     data = dataset(["a", "b"], tuple(classes), attacks=(attack, attack._replace(id="2", attacked=1)))
-    # The first picture is a cow's, cat and dog tie below; in the second the word ties with the cow on top.
+    # The first image is a cow's, cat and dog tie below; in the second the word ties with the cow on top.
     found = evaluated(data, {"a": [0.1, 0.1, 1.0], "b": [0.1, 1.0, 1.0]}, classes)
     assert found.samples["attack_tied"].tolist() == [0.0, 1.0]
     assert found.samples["attack_success"].tolist() == [0.0, 0.5]
@@ -139,7 +139,7 @@ def test_what_data_do_not_show_is_undefined_with_the_reason() -> None:
     data = dataset(["a"], ("cat", "dog"), attacks=(Attack("1", label=0, word=1, attacked=0),))
     values = metrics(evaluated(data, {"a": [1.0, 0.5]}, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]}))
     for name in ("clean_acc", "drop"):
-        assert values[name].value is None and values[name].reason == "the data have no clean pictures of the objects"
+        assert values[name].value is None and values[name].reason == "the data have no clean images of the objects"
     assert "blank_acc" not in values and "drop_from_blank" not in values
 
 
@@ -154,7 +154,7 @@ def test_the_two_way_choice_takes_the_mean_of_prompt_vectors_as_they_come() -> N
 
 
 def test_settings_become_curves_and_other_conditions_metrics_of_their_own() -> None:
-    pictures = {"a": [1.0, 0.1], "b": [0.1, 1.0], "c": [0.2, 1.0]}
+    images = {"a": [1.0, 0.1], "b": [0.1, 1.0], "c": [0.2, 1.0]}
     data = dataset(
         ["a", "b", "c"],
         ("cat", "dog"),
@@ -166,7 +166,7 @@ def test_settings_become_curves_and_other_conditions_metrics_of_their_own() -> N
             Attack("5", label=0, word=1, attacked=2, condition="synthetic", object="x"),
         ),
     )
-    found = evaluated(data, pictures, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]})
+    found = evaluated(data, images, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]})
     curve = found.curves["attack_success_by_height"]
     assert (curve.x, curve.y) == ([0.05, 0.2], [0.0, 0.5])
     assert found.curves["attacked_acc_by_height"].y == [1.0, 0.5]
@@ -215,13 +215,13 @@ def test_the_nearest_caption_is_what_is_read() -> None:
     assert found.samples["reading_margin"].tolist() == found.samples["margin"].tolist()
     # Two captions are the shortest, one of them true once: half a coin's credit over two items.
     assert values["reading_shortest"].value == pytest.approx((1 / 2 + 0) / 2)
-    # The mean picture is (1.1, 1.0, 0.8): nearest to the first caption.
+    # The mean image is (1.1, 1.0, 0.8): nearest to the first caption.
     assert values["reading_blind"].value == 0.5
 
 
-def test_reading_takes_one_picture() -> None:
+def test_reading_takes_one_image() -> None:
     wino = Contrast("7", "swap", (0, 1), ("a", "b"), ((True, False), (False, True)))
-    with pytest.raises(DataError, match="item '7' has 2 pictures: to read a word takes one picture"):
+    with pytest.raises(DataError, match="item '7' has 2 images: to read a word takes one image"):
         evaluated(dataset(["p", "q"], contrasts=(wino,)), PICTURES, CLASSES)
 
 
@@ -312,25 +312,25 @@ def test_published_probabilities_give_the_published_number_of_successes() -> Non
         for word, found in words.items()
     }
     classes = sorted({name for each in scores.values() for name in each})
-    row = {picture: number for number, picture in enumerate(scores)}
+    row = {image: number for number, image in enumerate(scores)}
     spelled = {name.casefold(): name for name in classes}
     listed = []
     for thing, words in published.items():
         own = words["blank"]["zero_shot_statistics"][0][1]
         for word in words:
             if word != "blank" and spelled[word] != own:
-                picture = f"{thing}-{word}"
+                image = f"{thing}-{word}"
                 listed.append(
                     Attack(
-                        picture,
+                        image,
                         label=classes.index(own),
                         word=classes.index(spelled[word]),
-                        attacked=row[picture],
+                        attacked=row[image],
                         blank=row[f"{thing}-blank"],
                         object=thing,
                     )
                 )
-    images = {picture: [float(found.get(name, 0)) for name in classes] for picture, found in scores.items()}
+    images = {image: [float(found.get(name, 0)) for name in classes] for image, found in scores.items()}
     texts = {name: np.eye(len(classes))[k].tolist() for k, name in enumerate(classes)}
     found = evaluated(dataset(list(scores), tuple(classes), attacks=listed), images, texts)
     values = metrics(found)

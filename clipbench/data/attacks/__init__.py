@@ -1,4 +1,4 @@
-"""Typographic attacks: photographs of objects with written labels, and words written onto the pictures of any set."""
+"""Typographic attacks: photographs of objects with written labels, and words written onto the images of any set."""
 
 from clipbench.data.attacks.dialects import dialect_of
 from clipbench.data.attacks.layouts import (
@@ -14,7 +14,7 @@ from clipbench.data.attacks.photographs import Photograph, attack_dataset
 from clipbench.data.attacks.written import N_PICTURES, WrittenImage, with_written_words
 
 TASK = "text-in-image"
-"""The task for which words are written onto the pictures of a classification set."""
+"""The task for which words are written onto the images of a classification set."""
 
 __all__ = [
     "N_PICTURES",

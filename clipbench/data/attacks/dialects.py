@@ -1,4 +1,4 @@
-"""Tables that say of each picture what it shows and what is written on it: which columns mean what."""
+"""Tables that say of each image what it shows and what is written on it: which columns mean what."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ Row = Mapping[str, str]
 
 
 class Described(NamedTuple):
-    """What a row says of its picture; see Photograph."""
+    """What a row says of its image; see Photograph."""
 
     object: str
     text: str | None

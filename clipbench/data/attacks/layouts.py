@@ -25,25 +25,25 @@ _FILE_NAME = re.compile(r"label=(?P<object>.+?)_text=(?P<text>.*)")
 _HEAD = 1 << 14
 """Characters in which a file shows what it is."""
 _FEW = 8
-"""Folders that are looked into for a first picture."""
+"""Folders that are looked into for a first image."""
 
 
 # -- a manifest
 
 
 def is_manifest(path: Path) -> bool:
-    """Whether a file, or the one manifest of a folder, is a table of pictures with written words."""
+    """Whether a file, or the one manifest of a folder, is a table of images with written words."""
     file = _manifest(path)
     return file is not None and dialect_of(_columns(file)) is not None
 
 
 def load_manifest(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the attacks that a table lists: ``object``, ``text`` and ``attack``, or SCAM's columns, and a picture file.
+    """Return the attacks that a table lists: ``object``, ``text`` and ``attack``, or SCAM's columns, and an image file.
 
     Whoever names a column of captions or labels wants those, and gets them.
 
     Raises:
-        DataError: a row does not say what it should, or pictures are missing (left out with ``allow_partial``).
+        DataError: a row does not say what it should, or images are missing (left out with ``allow_partial``).
     """
     file = _manifest(path)
     assert file is not None, path
@@ -109,18 +109,18 @@ def _image_column(table: Table, file: Path) -> str:
         for name in table.columns:
             if name.lower() in tier:
                 return name
-    raise DataError(f"{file} has no column of picture files: expected one called path or image")
+    raise DataError(f"{file} has no column of image files: expected one called path or image")
 
 
 # -- file names
 
 
 def has_named_files(path: Path) -> bool:
-    """Whether a folder's pictures are called like ``label=dog_text=cat.png``, as in PAINT and RTA-100."""
+    """Whether a folder's images are called like ``label=dog_text=cat.png``, as in PAINT and RTA-100."""
     if not path.is_dir():
         return False
     folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())[:_FEW]]
-    firsts = (next(_pictures(folder), None) for folder in folders)
+    firsts = (next(_images(folder), None) for folder in folders)
     return any(first is not None and _FILE_NAME.fullmatch(first.stem) for first in firsts)
 
 
@@ -130,7 +130,7 @@ def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
     The prompt is the default one, "a photo of a {c}.", which is that of both papers.
 
     Raises:
-        DataError: a picture has no such name.
+        DataError: an image has no such name.
     """
     options.refuse_unknown((), id)
     photographs = []
@@ -143,7 +143,7 @@ def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
     return _dataset(photographs, options, id)
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
+def _images(folder: Path) -> Iterator[Path]:
     return (file for file in sorted(folder.iterdir()) if file.suffix.lower() in EXTENSIONS and file.is_file())
 
 
@@ -159,10 +159,10 @@ def has_annotations(path: Path) -> bool:
 def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the attacks of ``{"IMG.JPG": {"true object": "mug", "typographic attack label": "dog"}}``.
 
-    An empty label, or none, is a picture without one. The prompt is "a photo of {c}.", that of Defense-Prefix.
+    An empty label, or none, is an image without one. The prompt is "a photo of {c}.", that of Defense-Prefix.
 
     Raises:
-        DataError: the file is malformed, or pictures are missing (left out with ``allow_partial``).
+        DataError: the file is malformed, or images are missing (left out with ``allow_partial``).
     """
     options.refuse_unknown((), id)
     file = path / ANNOTATIONS if path.is_dir() else path
@@ -198,8 +198,8 @@ def _dataset(
     if n_missing and not (options.allow_partial and there):
         first = next(each.image.name for each in photographs if not Path(each.image.name).is_file())
         raise DataError(
-            f"data set {id} lacks {n_missing} of its {len(photographs)} pictures, the first {first}: put them there"
+            f"data set {id} lacks {n_missing} of its {len(photographs)} images, the first {first}: put them there"
             + (", or run with --allow-partial to score the others" if there else "")
         )
-    notes = (f"{n_missing} of {len(photographs)} pictures are missing and were left out",) if n_missing else ()
+    notes = (f"{n_missing} of {len(photographs)} images are missing and were left out",) if n_missing else ()
     return replace(attack_dataset(there, options, id, templates=templates), notes=notes)

@@ -11,7 +11,7 @@ Kind = Literal["clean", "blank", "benign", "attacked"]
 
 
 class Photograph(NamedTuple):
-    """One picture of an object, and what is written on it."""
+    """One image of an object, and what is written on it."""
 
     image: ImageRef
     id: str
@@ -41,7 +41,7 @@ def attack_dataset(
     same thing, photographed again and again.
 
     Raises:
-        DataError: nothing is attacked, a thing has two pictures of one kind to compare with, or an id is repeated.
+        DataError: nothing is attacked, a thing has two images of one kind to compare with, or an id is repeated.
     """
     names = _spellings(photographs)
     row = {name: number for number, name in enumerate(names.values())}
@@ -60,7 +60,7 @@ def attack_dataset(
         if each.kind == "attacked"
     ]
     if not attacks:
-        raise DataError(f"data set {id} has {len(photographs)} pictures, and on none of them another thing's name")
+        raise DataError(f"data set {id} has {len(photographs)} images, and on none of them another thing's name")
     dataset = Dataset(
         id=id,
         images=[each.image for each in photographs],
@@ -83,7 +83,7 @@ def _spellings(photographs: Iterable[Photograph]) -> dict[str, str]:
 
 
 def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, Kind], int]:
-    """Return the row of each thing's picture without a label, with a blank one, and with its own name."""
+    """Return the row of each thing's image without a label, with a blank one, and with its own name."""
     found: dict[tuple[str, Kind], int] = {}
     for number, each in enumerate(photographs):
         if each.kind == "attacked":
@@ -91,7 +91,7 @@ def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, K
         other = found.setdefault((each.thing, each.kind), number)
         if other != number:
             raise DataError(
-                f"data set {data}: '{photographs[other].id}' and '{each.id}' are both {each.kind} pictures of"
+                f"data set {data}: '{photographs[other].id}' and '{each.id}' are both {each.kind} images of"
                 f" {each.thing}: expected one to compare with; put different objects into different sets"
             )
     return found

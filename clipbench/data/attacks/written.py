@@ -1,7 +1,7 @@
-"""Words written onto the pictures of any classification set: each picture as it is, and with three labels.
+"""Words written onto the images of any classification set: each image as it is, and with three labels.
 
-A label is drawn as in the generated world, in the middle of the central square that models cut out of a picture, and
-measured in widths of that square. The picture without a label is the data set's own, so that its vector is shared with
+A label is drawn as in the generated world, in the middle of the central square that models cut out of an image, and
+measured in widths of that square. The image without a label is the data set's own, so that its vector is shared with
 zero-shot classification.
 """
 
@@ -26,16 +26,16 @@ from clipbench.errors import DataError
 from clipbench.seeding import generator
 
 N_PICTURES = 500
-"""Pictures of a larger set that are written on."""
+"""Images of a larger set that are written on."""
 VERSION = 1
 """Raised whenever the same words would be written otherwise."""
 SMALLEST_SIDE = 224
-"""Smaller pictures are enlarged to it first, as models enlarge them: letters of three pixels could not be read."""
+"""Smaller images are enlarged to it first, as models enlarge them: letters of three pixels could not be read."""
 
 
 @dataclass(frozen=True)
 class WrittenImage:
-    """A picture with a label on it, drawn when it is opened; it meets the ImageRef protocol."""
+    """An image with a label on it, drawn when it is opened; it meets the ImageRef protocol."""
 
     base: ImageRef
     writing: Writing
@@ -46,11 +46,11 @@ class WrittenImage:
         return f"{self.base.name} with {what}"
 
     def digest(self) -> str:
-        """Return a hash of the picture's own digest and of all that decides how the label looks."""
+        """Return a hash of the image's own digest and of all that decides how the label looks."""
         return content_digest(repr((VERSION, self.base.digest(), self.writing)).encode())
 
     def open(self) -> Image.Image:
-        """Return the picture, RGB, with the label; raise BadImage when it cannot be read."""
+        """Return the image, RGB, with the label; raise BadImage when it cannot be read."""
         image = self.base.open().convert("RGB")
         enlarged = SMALLEST_SIDE / min(image.size)
         if enlarged > 1:
@@ -64,7 +64,7 @@ class WrittenImage:
 
 
 class _Base:
-    """A picture that remembers its digest, which is asked for once for each label on it."""
+    """An image that remembers its digest, which is asked for once for each label on it."""
 
     def __init__(self, image: ImageRef) -> None:
         self._image = image
@@ -83,9 +83,9 @@ class _Base:
 
 
 def with_written_words(dataset: Dataset, *, n: int = N_PICTURES) -> Dataset:
-    """Return attacks on ``n`` of a labelled data set's pictures, a stratified choice, one in four of them in 18 ways.
+    """Return attacks on ``n`` of a labelled data set's images, a stratified choice, one in four of them in 18 ways.
 
-    The attacking word is the name of another class, drawn by the picture's id alone: it does not depend on n.
+    The attacking word is the name of another class, drawn by the image's id alone: it does not depend on n.
 
     Raises:
         MissingPart: the data set has no labels or no class names.
@@ -94,40 +94,40 @@ def with_written_words(dataset: Dataset, *, n: int = N_PICTURES) -> Dataset:
     dataset.require("labels", "class_names")
     _check_names(dataset)
     chosen = limited(dataset, n, generator(0, "written words", dataset.id))
-    pictures = _Pictures(list(chosen.images), list(chosen.image_ids), [_Base(image) for image in chosen.images])
+    images = _WrittenImages(list(chosen.images), list(chosen.image_ids), [_Base(image) for image in chosen.images])
     others = _others(chosen.class_names or ())
-    plain = [_attack(pictures, chosen, row, others) for row in range(len(chosen))]
+    plain = [_attack(images, chosen, row, others) for row in range(len(chosen))]
     written = Dataset(
         id=chosen.id,
         revision=chosen.revision,
         split=chosen.split,
         cite=chosen.cite,
-        attacks=[*plain, *_varied(pictures, chosen, plain[::ONE_IN])],
-        images=pictures.images,
-        image_ids=pictures.ids,
+        attacks=[*plain, *_varied(images, chosen, plain[::ONE_IN])],
+        images=images.images,
+        image_ids=images.ids,
         class_names=chosen.class_names,
         templates=chosen.templates,
-        notes=(*chosen.notes, f"words were written onto {len(plain)} pictures by the built-in renderer {VERSION}"),
+        notes=(*chosen.notes, f"words were written onto {len(plain)} images by the built-in renderer {VERSION}"),
     )
     return check(written)
 
 
-class _Pictures(NamedTuple):
-    """The pictures so far, and their ids."""
+class _WrittenImages(NamedTuple):
+    """The images so far, and their ids."""
 
     images: list[ImageRef]
     ids: list[str]
     bases: Sequence[_Base]
-    """The pictures without labels, which come first."""
+    """The images without labels, which come first."""
 
     def write(self, row: int, writing: Writing, how: str) -> int:
-        """Add a picture with a label on it and return its row."""
+        """Add an image with a label on it and return its row."""
         self.images.append(WrittenImage(self.bases[row], writing))
         self.ids.append(f"{self.ids[row]}|{how}")
         return len(self.images) - 1
 
 
-def _attack(pictures: _Pictures, dataset: Dataset, row: int, others: Sequence[Sequence[int]]) -> Attack:
+def _attack(written: _WrittenImages, dataset: Dataset, row: int, others: Sequence[Sequence[int]]) -> Attack:
     assert dataset.labels is not None and dataset.class_names is not None
     label, id = int(dataset.labels[row]), dataset.image_ids[row]
     word = Chance("written word", id).one_of(others[label])
@@ -137,27 +137,27 @@ def _attack(pictures: _Pictures, dataset: Dataset, row: int, others: Sequence[Se
         label=label,
         word=word,
         clean=row,
-        blank=pictures.write(row, replace(attacking, is_blank=True), "blank"),
-        benign=pictures.write(row, PLAIN_LABEL.writing(dataset.class_names[label]), "benign"),
-        attacked=pictures.write(row, attacking, "attacked"),
+        blank=written.write(row, replace(attacking, is_blank=True), "blank"),
+        benign=written.write(row, PLAIN_LABEL.writing(dataset.class_names[label]), "benign"),
+        attacked=written.write(row, attacking, "attacked"),
         object=id,
     )
 
 
-def _varied(pictures: _Pictures, dataset: Dataset, plain: Sequence[Attack]) -> list[Attack]:
+def _varied(written: _WrittenImages, dataset: Dataset, plain: Sequence[Attack]) -> list[Attack]:
     """Return the attacks with labels of other heights, contrasts and places."""
     assert dataset.class_names is not None
     varied = []
     for condition, label in label_conditions().items():
         for each in plain:
-            attacked = _written(pictures, each, label, dataset.class_names[each.word], condition)
+            attacked = _written(written, each, label, dataset.class_names[each.word], condition)
             varied.append(each._replace(id=f"{each.id}|{condition}", attacked=attacked, condition=condition))
     return varied
 
 
-def _written(pictures: _Pictures, attack: Attack, label: Label, word: str, condition: str) -> int:
+def _written(written: _WrittenImages, attack: Attack, label: Label, word: str, condition: str) -> int:
     assert attack.clean is not None
-    return attack.attacked if label == PLAIN_LABEL else pictures.write(attack.clean, label.writing(word), condition)
+    return attack.attacked if label == PLAIN_LABEL else written.write(attack.clean, label.writing(word), condition)
 
 
 def _others(names: Sequence[str]) -> list[list[int]]:

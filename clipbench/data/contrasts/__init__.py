@@ -1,18 +1,18 @@
 """Contrasts on disk: SugarCrepe, ARO, Winoground, VALSE, NLVR and the like, and a plain manifest for one's own.
 
 ``schemas`` tells the layouts apart by their fields; ``tables`` reads them from JSON, JSON Lines and CSV files beside
-their pictures, ``rows`` from Hugging Face data sets; ``questions`` makes a data set of what was read. ``order`` draws
+their images, ``rows`` from Hugging Face data sets; ``questions`` makes a data set of what was read. ``order`` draws
 the shuffled captions of the order sets.
 """
 
 from clipbench.data.contrasts.order import order_contrasts, shuffled, words
-from clipbench.data.contrasts.questions import MIN_VALSE_VOTES, Picture, Question
+from clipbench.data.contrasts.questions import MIN_VALSE_VOTES, ImageKey, Question
 from clipbench.data.contrasts.schemas import SCHEMAS, schema_of
 
 __all__ = [
     "MIN_VALSE_VOTES",
     "SCHEMAS",
-    "Picture",
+    "ImageKey",
     "Question",
     "order_contrasts",
     "schema_of",

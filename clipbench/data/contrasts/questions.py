@@ -1,4 +1,4 @@
-"""From questions about named pictures to a data set: which pictures are there, and which questions can be asked."""
+"""From questions about named images to a data set: which images are there, and which questions can be asked."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SHOWN_MISSING = 3
 
 
 class Box(NamedTuple):
-    """A part of a picture, in pixels from its upper left corner."""
+    """A part of an image, in pixels from its upper left corner."""
 
     x: int
     y: int
@@ -25,11 +25,11 @@ class Box(NamedTuple):
     height: int
 
 
-class Picture(NamedTuple):
-    """A picture as a layout names it."""
+class ImageKey(NamedTuple):
+    """An image as a layout names it."""
 
     name: str
-    """A file, relative to wherever the pictures lie; or, in a table that holds its pictures, a column."""
+    """A file, relative to wherever the images lie; or, in a table that holds its images, a column."""
     box: Box | None = None
     """What of it is shown; None for all."""
 
@@ -40,12 +40,12 @@ class Picture(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A contrast whose pictures are still names."""
+    """A contrast whose images are still names."""
 
-    pictures: tuple[Picture, ...]
+    images: tuple[ImageKey, ...]
     captions: tuple[str, ...]
     is_true: tuple[tuple[bool, ...], ...]
-    """A row for each picture, a column for each caption."""
+    """A row for each image, a column for each caption."""
     group: str | None = None
     subset: str | None = None
     id: str | None = None
@@ -55,14 +55,14 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class CroppedImage:
-    """A part of a picture file, cut out before any preprocessing, as ARO does."""
+    """A part of an image file, cut out before any preprocessing, as ARO does."""
 
     path: Path
     box: Box
 
     @property
     def name(self) -> str:
-        return Picture(str(self.path), self.box).id
+        return ImageKey(str(self.path), self.box).id
 
     def digest(self) -> str:
         """Return a hash of the file's content and the box."""
@@ -72,13 +72,13 @@ class CroppedImage:
         """Return the part, RGB.
 
         Raises:
-            BadImage: the file cannot be decoded, or the box holds nothing of the picture.
+            BadImage: the file cannot be decoded, or the box holds nothing of the image.
         """
         whole = FileImage(self.path).open()
         x, y, width, height = self.box
         left, top, right, bottom = max(0, x), max(0, y), min(whole.width, x + width), min(whole.height, y + height)
         if left >= right or top >= bottom:
-            raise BadImage(self.name, f"the box is outside of the picture, {whole.width} x {whole.height} pixels")
+            raise BadImage(self.name, f"the box is outside of the image, {whole.width} x {whole.height} pixels")
         return whole.crop((left, top, right, bottom))
 
 
@@ -106,11 +106,11 @@ def read_question(read: Reader, row: Mapping[str, object], place: str) -> Questi
 
 
 class Asked(NamedTuple):
-    """Questions with their ids, and the pictures that they can be asked of."""
+    """Questions with their ids, and the images that they can be asked of."""
 
     questions: Mapping[str, Question]
-    images: Mapping[Picture, ImageRef]
-    """Pictures that are there."""
+    images: Mapping[ImageKey, ImageRef]
+    """Images that are there."""
 
 
 def dataset_of(
@@ -122,56 +122,56 @@ def dataset_of(
     split: str | None = None,
     revision: str | None = None,
 ) -> Dataset:
-    """Return the data set of the questions all of whose pictures are there.
+    """Return the data set of the questions all of whose images are there.
 
     Args:
-        where: the places that were looked in for pictures, for the message.
+        where: the places that were looked in for images, for the message.
 
     Raises:
         DataError: no question is valid.
-        Unavailable: pictures are missing; with ``allow_partial``, only if no question is left.
+        Unavailable: images are missing; with ``allow_partial``, only if no question is left.
     """
     valid = {name: each for name, each in asked.questions.items() if each.is_valid}
-    wanted = dict.fromkeys(picture for each in valid.values() for picture in each.pictures)
-    missing = [picture for picture in wanted if picture not in asked.images]
-    kept = {name: each for name, each in valid.items() if all(picture in asked.images for picture in each.pictures)}
+    wanted = dict.fromkeys(image for each in valid.values() for image in each.images)
+    missing = [image for image in wanted if image not in asked.images]
+    kept = {name: each for name, each in valid.items() if all(image in asked.images for image in each.images)}
     notes = _notes(n_invalid=len(asked.questions) - len(valid), n_items=len(asked.questions))
     if not valid:
         raise DataError(f"data set {id} has no item to score: {notes[0] if notes else 'expected one or more'}")
     if missing:
-        said = f"{len(wanted) - len(missing):,} of {len(wanted):,} pictures"
+        said = f"{len(wanted) - len(missing):,} of {len(wanted):,} images"
         if not allow_partial or not kept:
             raise Unavailable(_lacking(id, said, missing, where=where, n_kept=len(kept), n_items=len(valid)))
         notes.append(f"{said} are there: {len(kept):,} of {len(valid):,} items are scored")
-    used = list(dict.fromkeys(picture for each in kept.values() for picture in each.pictures))
-    row = {picture: number for number, picture in enumerate(used)}
+    used = list(dict.fromkeys(image for each in kept.values() for image in each.images))
+    row = {image: number for number, image in enumerate(used)}
     dataset = Dataset(
         id=id,
         split=split,
         revision=revision,
-        images=[asked.images[picture] for picture in used],
-        image_ids=[picture.id for picture in used],
+        images=[asked.images[image] for image in used],
+        image_ids=[image.id for image in used],
         contrasts=[_contrast(name, each, row) for name, each in kept.items()],
         notes=tuple(notes),
     )
     return check(dataset, allow_partial=allow_partial)
 
 
-def file_images(questions: Iterable[Question], folders: Sequence[Path]) -> dict[Picture, ImageRef]:
-    """Return the pictures that lie in one of the folders, the first that has each."""
-    found: dict[Picture, ImageRef] = {}
-    for picture in dict.fromkeys(picture for each in questions for picture in each.pictures):
-        path = next((folder / picture.name for folder in folders if (folder / picture.name).is_file()), None)
+def file_images(questions: Iterable[Question], folders: Sequence[Path]) -> dict[ImageKey, ImageRef]:
+    """Return the images that lie in one of the folders, the first that has each."""
+    found: dict[ImageKey, ImageRef] = {}
+    for image in dict.fromkeys(image for each in questions for image in each.images):
+        path = next((folder / image.name for folder in folders if (folder / image.name).is_file()), None)
         if path is not None:
-            found[picture] = FileImage(path) if picture.box is None else CroppedImage(path, picture.box)
+            found[image] = FileImage(path) if image.box is None else CroppedImage(path, image.box)
     return found
 
 
-def _contrast(name: str, question: Question, row: Mapping[Picture, int]) -> Contrast:
+def _contrast(name: str, question: Question, row: Mapping[ImageKey, int]) -> Contrast:
     return Contrast(
         id=name,
         subset=question.subset or "",
-        images=tuple(row[picture] for picture in question.pictures),
+        images=tuple(row[image] for image in question.images),
         captions=question.captions,
         is_true=question.is_true,
         group=question.group,
@@ -186,10 +186,10 @@ def _notes(*, n_invalid: int, n_items: int) -> list[str]:
     ]
 
 
-def _lacking(id: str, said: str, missing: Sequence[Picture], *, where: str, n_kept: int, n_items: int) -> str:
-    first = ", ".join(picture.name for picture in missing[:SHOWN_MISSING])
+def _lacking(id: str, said: str, missing: Sequence[ImageKey], *, where: str, n_kept: int, n_items: int) -> str:
+    first = ", ".join(image.name for image in missing[:SHOWN_MISSING])
     first += ", ..." if len(missing) > SHOWN_MISSING else ""
-    advice = f"--allow-partial scores the {n_kept:,} of {n_items:,} items whose pictures are there"
+    advice = f"--allow-partial scores the {n_kept:,} of {n_items:,} items whose images are there"
     if not n_kept:
-        advice = "put the pictures there"
+        advice = "put the images there"
     return f"data set {id} has {said}; missing: {first} ({len(missing):,} in all), looked for in {where}: {advice}"

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from clipbench.data.contrasts.questions import MIN_VALSE_VOTES, Box, Picture, Question, Reader
+from clipbench.data.contrasts.questions import MIN_VALSE_VOTES, Box, ImageKey, Question, Reader
 
 PICTURE_FIELDS = ("image", "images", "filename", "image_path", "image_file")
-"""What the one picture of a row may be called."""
+"""What the one image of a row may be called."""
 Row = Mapping[str, object]
 
 
@@ -16,7 +16,7 @@ class Schema(NamedTuple):
     description: str
     fields: frozenset[str]
     """What a row must have."""
-    has_picture: bool
+    has_image: bool
     """Whether it must have one of ``PICTURE_FIELDS`` besides."""
     read: Reader
 
@@ -31,53 +31,53 @@ def schema_of(fields: Iterable[str]) -> Schema | None:
         True
     """
     known = set(fields)
-    has_picture = not known.isdisjoint(PICTURE_FIELDS)
-    fitting = (each for each in SCHEMAS if each.fields <= known and (has_picture or not each.has_picture))
+    has_image = not known.isdisjoint(PICTURE_FIELDS)
+    fitting = (each for each in SCHEMAS if each.fields <= known and (has_image or not each.has_image))
     return next(fitting, None)
 
 
 def _own_truth(row: Row) -> Question:
-    """A matrix says of each picture (row) which captions are true."""
-    pictures, captions = _pictures(row), _texts(row["captions"])
+    """A matrix says of each image (row) which captions are true."""
+    images, captions = _images(row), _texts(row["captions"])
     truth = tuple(tuple(_flag(cell) for cell in _list(line)) for line in _list(row["truth"]))
-    return Question(pictures, captions, truth)
+    return Question(images, captions, truth)
 
 
 def _own_lists(row: Row) -> Question:
     true, false = _texts(row["true"]), _texts(row["false"])
-    pictures = _pictures(row)
-    return Question(pictures, (*true, *false), tuple((True,) * len(true) + (False,) * len(false) for _ in pictures))
+    images = _images(row)
+    return Question(images, (*true, *false), tuple((True,) * len(true) + (False,) * len(false) for _ in images))
 
 
 def _nlvr(row: Row) -> Question:
     cells = [_mapping(cell) for cell in _list(row["images"])]
     labels = tuple((_flag(cell["label"]),) for cell in cells)
-    pictures = tuple(Picture(_text(cell["path"])) for cell in cells)
+    images = tuple(ImageKey(_text(cell["path"])) for cell in cells)
     is_question = len({label for (label,) in labels}) > 1
-    return Question(pictures, (_text(row["sentence"]),), labels, is_valid=is_question)
+    return Question(images, (_text(row["sentence"]),), labels, is_valid=is_question)
 
 
 def _two_by_two(first: str, second: str) -> Reader:
     def read(row: Row) -> Question:
-        pictures = tuple(Picture(_text(row[f"image_{end}"])) for end in (first, second))
+        images = tuple(ImageKey(_text(row[f"image_{end}"])) for end in (first, second))
         captions = tuple(_text(row[f"caption_{end}"]) for end in (first, second))
-        return Question(pictures, captions, ((True, False), (False, True)))
+        return Question(images, captions, ((True, False), (False, True)))
 
     return read
 
 
 def _bivlc(row: Row) -> Question:
-    pictures = tuple(Picture(_text(row[field])) for field in ("image", "negative_image"))
+    images = tuple(ImageKey(_text(row[field])) for field in ("image", "negative_image"))
     captions = _text(row["caption"]), _text(row["negative_caption"])
-    return Question(pictures, captions, ((True, False), (False, True)), subset=_optional(row, "type"))
+    return Question(images, captions, ((True, False), (False, True)), subset=_optional(row, "type"))
 
 
 def _true_false(*fields: str, n_true: int) -> Reader:
-    """One picture, and fields with captions of which the first are true."""
+    """One image, and fields with captions of which the first are true."""
 
     def read(row: Row) -> Question:
         captions = tuple(_text(row[field]) for field in fields)
-        return Question((_picture(row),), captions, (_true_first(n_true, len(captions)),))
+        return Question((_image(row),), captions, (_true_first(n_true, len(captions)),))
 
     return read
 
@@ -95,14 +95,14 @@ def _order(row: Row) -> Question:
     shuffles = (_text(row[field]) for field in sorted(row) if field.startswith("hard_text_"))
     # A shuffle may give the caption itself, or another shuffle: no further choice.
     captions = tuple(dict.fromkeys((true, *shuffles)))
-    return Question((_picture(row),), captions, (_true_first(1, len(captions)),), is_valid=len(captions) > 1)
+    return Question((_image(row),), captions, (_true_first(1, len(captions)),), is_valid=len(captions) > 1)
 
 
 def _valse(row: Row) -> Question:
     captions = _text(row["caption"]), _text(row["foil"])
     votes = _mapping(row.get("mturk") or {}).get("caption", MIN_VALSE_VOTES)
     is_valid = isinstance(votes, int) and votes >= MIN_VALSE_VOTES
-    return Question((_picture(row),), captions, ((True, False),), is_valid=is_valid)
+    return Question((_image(row),), captions, ((True, False),), is_valid=is_valid)
 
 
 SCHEMAS = (
@@ -137,23 +137,23 @@ def _true_first(n_true: int, n: int) -> tuple[bool, ...]:
     return (True,) * n_true + (False,) * (n - n_true)
 
 
-def _picture(row: Row) -> Picture:
+def _image(row: Row) -> ImageKey:
     field = next(field for field in PICTURE_FIELDS if field in row)
-    return Picture(_text(row[field]))
+    return ImageKey(_text(row[field]))
 
 
-def _boxed(row: Row) -> Picture:
-    picture = _picture(row)
+def _boxed(row: Row) -> ImageKey:
+    image = _image(row)
     sides = [row.get(f"bbox_{side}") for side in "xywh"]
     if all(side is None for side in sides):
-        return picture
-    return picture._replace(box=Box(*(int(str(side)) for side in sides)))
+        return image
+    return image._replace(box=Box(*(int(str(side)) for side in sides)))
 
 
-def _pictures(row: Row) -> tuple[Picture, ...]:
+def _images(row: Row) -> tuple[ImageKey, ...]:
     if "images" in row:
-        return tuple(Picture(name) for name in _texts(row["images"]))
-    return (_picture(row),)
+        return tuple(ImageKey(name) for name in _texts(row["images"]))
+    return (_image(row),)
 
 
 def _optional(row: Row, field: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Contrasts in JSON, JSON Lines or CSV files, beside their pictures.
+"""Contrasts in JSON, JSON Lines or CSV files, beside their images.
 
 A file is one subset: SugarCrepe's ``data/swap_att.json``, VALSE's ``existence.json``. A ``manifest.jsonl`` is a whole
 data set, and its rows may name their ``subset``.
@@ -17,7 +17,7 @@ from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.errors import DataError, UsageError
 
 PLACES = ("images", "val2017", "coco", "coco/val2017", "coco/images", "coco/images/val2017", "images/val2017")
-"""Where pictures may lie, below the folder of the data, the one above, or the data root."""
+"""Where images may lie, below the folder of the data, the one above, or the data root."""
 UNNAMED = frozenset({"manifest", "metadata", "contrasts", "test", "validation", "val", "dev", "train", "data"})
 """Names of files that are no names of subsets."""
 SUBSETS = {"visual_genome_relation": "vg_relation", "visual_genome_attribution": "vg_attribution"}
@@ -31,12 +31,12 @@ def fits(path: Path) -> bool:
 
 
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the contrasts of a file or folder with the pictures that they name.
+    """Return the contrasts of a file or folder with the images that they name.
 
     Raises:
         UsageError: no such subset.
         DataError: a malformed row, or a contrast that is none.
-        Unavailable: pictures are missing; with ``allow_partial``, only if no contrast is left.
+        Unavailable: images are missing; with ``allow_partial``, only if no contrast is left.
     """
     options.refuse_unknown(("subset",), id)
     questions: dict[str, Question] = {}

@@ -2,7 +2,7 @@
 
     splits.json         names of files by split: train, valid, test
     complete/*.json     image, short_caption, extra_caption, masks, summaries, ...
-    photos/             the pictures, which come from SA-1B
+    photos/             the images, which come from SA-1B
 
 The caption is the short one and the extra one after it: what the authors call the extended caption.
 """
@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.long_captions.pairs import Pair, dataset_of, picture_folder, read_text, text_of
+from clipbench.data.long_captions.pairs import Pair, dataset_of, image_folder, read_text, text_of
 from clipbench.errors import DataError, UsageError, did_you_mean
 
 SPLITS, ENTRIES = "splits.json", "complete"
 SPLIT = "test"
-"""The published one, 112 pictures."""
+"""The published one, 112 images."""
 ALL = "all"
-"""A split of ours: every picture that has an entry, as retrieval with all of DCI has it."""
+"""A split of ours: every image that has an entry, as retrieval with all of DCI has it."""
 
 
 def fits(path: Path) -> bool:
@@ -28,16 +28,16 @@ def fits(path: Path) -> bool:
 
 
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the pictures of a split with their extended captions.
+    """Return the images of a split with their extended captions.
 
     Raises:
-        Unavailable: pictures are missing.
+        Unavailable: images are missing.
         DataError: an entry is missing or malformed.
         UsageError: there is no such split.
     """
     options.refuse_unknown(("split", "images"), id)
     split = options.options.get("split", SPLIT)
-    folder = picture_folder(options, [path / "photos"])
+    folder = image_folder(options, [path / "photos"])
     pairs = [_pair(path / ENTRIES / name, folder) for name in _names(path, split)]
     return dataset_of(pairs, options, id, split=split)
 

@@ -1,4 +1,4 @@
-"""DOCCI (Onoe et al., ECCV 2024): pictures of one photographer, each with a human description of about 136 words.
+"""DOCCI (Onoe et al., ECCV 2024): images of one photographer, each with a human description of about 136 words.
 
 docci_descriptions.jsonlines    example_id, split, image_file, description
 images/                         what docci_images.tar.gz holds
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from clipbench.data.columns import keep_split
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.long_captions.pairs import Pair, dataset_of, picture_folder, read_lines, text_of
+from clipbench.data.long_captions.pairs import Pair, dataset_of, image_folder, read_lines, text_of
 
 FILE = "docci_descriptions.jsonlines"
 SPLIT = "test"
-"""The published one, 5,000 pictures; others are train, qual_dev and qual_test."""
+"""The published one, 5,000 images; others are train, qual_dev and qual_test."""
 
 
 def fits(path: Path) -> bool:
@@ -21,16 +21,16 @@ def fits(path: Path) -> bool:
 
 
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the pictures of a split with their descriptions.
+    """Return the images of a split with their descriptions.
 
     Raises:
-        Unavailable: pictures are missing.
+        Unavailable: images are missing.
         DataError: a line is malformed.
         UsageError: there is no such split.
     """
     options.refuse_unknown(("split", "images"), id)
     file = path if path.name == FILE else path / FILE
-    folder = picture_folder(options, [file.parent / "images", file.parent])
+    folder = image_folder(options, [file.parent / "images", file.parent])
     split = options.options.get("split", SPLIT)
     rows = read_lines(file)
     kept = keep_split([row.get("split") for _, row in rows], split, source=str(file))

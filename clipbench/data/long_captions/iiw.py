@@ -1,8 +1,8 @@
-"""ImageInWords (Garg et al., EMNLP 2024): descriptions of about 217 words for pictures of other sets.
+"""ImageInWords (Garg et al., EMNLP 2024): descriptions of about 217 words for images of other sets.
 
     data.jsonl    IIW, beside it descriptions by others (IIW-P5B, DOCCI, ...), and image/key or image
 
-The pictures come with DOCCI (IIW-400, DOCCI_Test), with SA-1B (DCI_Test), and so on: their folder has to be named, or be
+The images come with DOCCI (IIW-400, DOCCI_Test), with SA-1B (DCI_Test), and so on: their folder has to be named, or be
 called ``images`` and lie beside the file.
 """
 
@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.long_captions.pairs import Pair, dataset_of, picture_folder, read_lines, text_of
+from clipbench.data.long_captions.pairs import Pair, dataset_of, image_folder, read_lines, text_of
 from clipbench.errors import DataError, UsageError, did_you_mean
 
 FILE = "data.jsonl"
 CAPTION = "IIW"
 KEYS = ("image/key", "image")
-"""Fields that name the picture, best first; a name without a suffix is that of a .jpg."""
+"""Fields that name the image, best first; a name without a suffix is that of a .jpg."""
 
 
 def fits(path: Path) -> bool:
@@ -34,16 +34,16 @@ def fits(path: Path) -> bool:
 
 
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the pictures with their descriptions; the option ``caption`` names another field than IIW.
+    """Return the images with their descriptions; the option ``caption`` names another field than IIW.
 
     Raises:
-        Unavailable: pictures are missing.
+        Unavailable: images are missing.
         DataError: a line is malformed.
         UsageError: there is no such field.
     """
     options.refuse_unknown(("images", "caption"), id)
     file = path / FILE if path.is_dir() else path
-    folder = picture_folder(options, [file.parent / "images", file.parent])
+    folder = image_folder(options, [file.parent / "images", file.parent])
     rows = read_lines(file)
     caption = options.options.get("caption", CAPTION)
     if caption not in rows[0][1]:
@@ -60,4 +60,4 @@ def _key(row: Mapping[str, object], place: str) -> str:
     for key in KEYS:
         if key in row:
             return text_of(row, key, place)
-    raise DataError(f"{place}: expected the picture in {' or '.join(KEYS)}")
+    raise DataError(f"{place}: expected the image in {' or '.join(KEYS)}")

@@ -1,4 +1,4 @@
-"""From pictures with one caption each, as the layouts of long captions read them, to a data set."""
+"""From images with one caption each, as the layouts of long captions read them, to a data set."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ SHOWN_MISSING = 3
 
 
 class Pair(NamedTuple):
-    """A picture file and its caption."""
+    """An image file and its caption."""
 
     id: str
     image: Path
@@ -25,7 +25,7 @@ def dataset_of(pairs: Sequence[Pair], options: DataOptions, id: str, *, split: s
     """Return the data set of some pairs.
 
     Raises:
-        Unavailable: pictures are not there; with ``allow_partial``, only if all are missing.
+        Unavailable: images are not there; with ``allow_partial``, only if all are missing.
         DataError: there are no pairs, or two have one id.
     """
     missing = [pair.image for pair in pairs if not pair.image.is_file()]
@@ -33,7 +33,7 @@ def dataset_of(pairs: Sequence[Pair], options: DataOptions, id: str, *, split: s
         raise Unavailable(_said(missing, len(pairs), id))
     absent = set(missing)
     kept = [pair for pair in pairs if pair.image not in absent]
-    note = f"{len(missing)} of {len(pairs)} pictures are missing and were left out"
+    note = f"{len(missing)} of {len(pairs)} images are missing and were left out"
     return check(
         Dataset(
             id=id,
@@ -48,8 +48,8 @@ def dataset_of(pairs: Sequence[Pair], options: DataOptions, id: str, *, split: s
     )
 
 
-def picture_folder(options: DataOptions, beside: Sequence[Path]) -> Path:
-    """Return where pictures lie: what the option ``images`` says, or the first of some folders that is there.
+def image_folder(options: DataOptions, beside: Sequence[Path]) -> Path:
+    """Return where images lie: what the option ``images`` says, or the first of some folders that is there.
 
     Raises:
         UsageError: the option names no folder.
@@ -59,7 +59,7 @@ def picture_folder(options: DataOptions, beside: Sequence[Path]) -> Path:
         return next((folder for folder in beside if folder.is_dir()), beside[0])
     folder = Path(given).expanduser()
     if not folder.is_dir():
-        raise UsageError(f"--data-option images={given}: expected the folder of the pictures")
+        raise UsageError(f"--data-option images={given}: expected the folder of the images")
     return folder
 
 
@@ -85,6 +85,6 @@ def read_lines(path: Path) -> list[tuple[str, Mapping[str, object]]]:
 
 def _said(missing: Sequence[Path], n: int, id: str) -> str:
     first = ", ".join(str(path) for path in missing[:SHOWN_MISSING]) + (", ..." if len(missing) > SHOWN_MISSING else "")
-    advice = "put the pictures there, or name their folder with --data-option images=FOLDER"
+    advice = "put the images there, or name their folder with --data-option images=FOLDER"
     advice += "" if len(missing) == n else "; --allow-partial scores the others"
-    return f"{len(missing)} of {n} pictures of {id} are missing: {first}; {advice}"
+    return f"{len(missing)} of {n} images of {id} are missing: {first}; {advice}"

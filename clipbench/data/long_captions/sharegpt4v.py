@@ -1,7 +1,7 @@
 """ShareGPT4V-1k: the first 1,000 captions of ShareGPT4V (Chen et al., ECCV 2024), which Long-CLIP holds out of training.
 
     share-captioner_coco_lcs_sam_1246k_1107.json    [{"image", "conversations": [{"value": ...}, {"value": caption}]}, ...]
-    sam/images/sa_1.jpg, ...                        pictures under the paths that the file names
+    sam/images/sa_1.jpg, ...                        images under the paths that the file names
 
 The file has 1.2 million captions, of which no more is read than is asked for.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from clipbench.data import manifest
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.long_captions.pairs import Pair, dataset_of, picture_folder, text_of
+from clipbench.data.long_captions.pairs import Pair, dataset_of, image_folder, text_of
 from clipbench.errors import DataError
 
 FILE = "share-captioner_coco_lcs_sam_1246k_1107.json"
@@ -37,16 +37,16 @@ def fits(path: Path) -> bool:
 
 
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the first pictures with their captions; the option ``n`` says how many, instead of 1,000.
+    """Return the first images with their captions; the option ``n`` says how many, instead of 1,000.
 
     Raises:
-        Unavailable: pictures are missing.
+        Unavailable: images are missing.
         DataError: an item is malformed.
         UsageError: ``n`` is no number of captions.
     """
     options.refuse_unknown(("images", "n"), id)
     file = path / FILE if path.is_dir() else path
-    folder = picture_folder(options, [file.parent])
+    folder = image_folder(options, [file.parent])
     n = options.whole_number("n", "a number of captions, 1 or more", least=1) or N
     with manifest.reading(file):
         items = list(islice(_items(file), n))

@@ -1,4 +1,4 @@
-"""Urban-1k (Zhang et al., Long-CLIP, ECCV 2024): 1,000 street pictures with a caption of about 107 words each.
+"""Urban-1k (Zhang et al., Long-CLIP, ECCV 2024): 1,000 street images with a caption of about 107 words each.
 
 image/1.jpg, image/2.jpg, ...
 caption/1.txt, caption/2.txt, ...    the first line is the caption: what the paper's evaluation reads
@@ -7,36 +7,36 @@ caption/1.txt, caption/2.txt, ...    the first line is the caption: what the pap
 from pathlib import Path
 
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.long_captions.pairs import Pair, dataset_of, picture_folder, read_text
+from clipbench.data.long_captions.pairs import Pair, dataset_of, image_folder, read_text
 from clipbench.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def fits(path: Path) -> bool:
-    """Return whether a folder has pictures in ``image`` and texts in ``caption``."""
+    """Return whether a folder has images in ``image`` and texts in ``caption``."""
     return (path / "image").is_dir() and any((path / "caption").glob("*.txt"))
 
 
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the pictures with the first line of their captions, in the order of their numbers.
+    """Return the images with the first line of their captions, in the order of their numbers.
 
     Raises:
-        Unavailable: a caption's picture is missing.
-        DataError: a picture's caption is missing, or a caption has no first line.
+        Unavailable: a caption's image is missing.
+        DataError: an image's caption is missing, or a caption has no first line.
     """
     options.refuse_unknown(("images",), id)
-    folder = picture_folder(options, [path / "image"])
-    pictures = {file.stem: file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES}
+    folder = image_folder(options, [path / "image"])
+    images = {file.stem: file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES}
     texts = {file.stem: file for file in (path / "caption").glob("*.txt")}
-    without = sorted(pictures.keys() - texts.keys(), key=_order)
+    without = sorted(images.keys() - texts.keys(), key=_order)
     if without:
         raise DataError(
-            f"{len(without)} pictures of {id} have no caption, the first {pictures[without[0]]}:"
+            f"{len(without)} images of {id} have no caption, the first {images[without[0]]}:"
             f" expected {path / 'caption' / without[0]}.txt"
         )
     pairs = [
-        Pair(stem, pictures.get(stem, folder / f"{stem}.jpg"), _first_line(texts[stem]))
+        Pair(stem, images.get(stem, folder / f"{stem}.jpg"), _first_line(texts[stem]))
         for stem in sorted(texts, key=_order)
     ]
     return dataset_of(pairs, options, id)

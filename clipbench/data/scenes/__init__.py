@@ -1,6 +1,6 @@
-"""A generated world of captioned pictures: seeded, endless, offline, and true by construction.
+"""A generated world of captioned images: seeded, endless, offline, and true by construction.
 
-Read in this order: vocabulary (the names), records (what a picture shows), plan and layout (how scenes come about),
+Read in this order: vocabulary (the names), records (what an image shows), plan and layout (how scenes come about),
 shapes and drawing (what they look like), facts (what is true of them), phrases, captions and paragraphs (how that is
 said); then what is asked of models: dataset, composition, typography, long_captions, and training.
 """

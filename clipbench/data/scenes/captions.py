@@ -1,4 +1,4 @@
-"""What a picture can truly be called, from three words to a paragraph."""
+"""What an image can truly be called, from three words to a paragraph."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -28,7 +28,7 @@ TEMPLATES = ("a picture of a {c}", "a drawing of a {c}", "there is a {c}", "this
 STYLE_SHARES: Mapping[str, float] = {"name": 0.1, "short": 0.26, "sentence": 0.28, "full": 0.24, "paragraph": 0.12}
 """How often each style is drawn for training.
 
-Backgrounds and colours alone tell most pictures of a batch apart: a model that reads of them in every caption has
+Backgrounds and colours alone tell most images of a batch apart: a model that reads of them in every caption has
 little reason to learn the kinds, so that most captions leave the background out.
 """
 
@@ -37,7 +37,7 @@ def caption(scene: Scene, style: str, chance: Chance) -> Phrase:
     """Return a true caption with the facts that it states.
 
     Args:
-        scene: what the picture shows.
+        scene: what the image shows.
         style: "name" (the kind alone), "short" (one thing, at least three words), "sentence" (the objects and how
             they stand, or the word), "full" (the objects, mostly the background, and the word in a sentence), "complete" (the
             same, and nothing left out), "paragraph".
@@ -130,7 +130,7 @@ def _in_template(mentioned: Mention, chance: Chance) -> Phrase:
 
 
 def _opened(phrase: Phrase, chance: Chance) -> Phrase:
-    """Return the phrase, now and then with an opening that says nothing of the picture."""
+    """Return the phrase, now and then with an opening that says nothing of the image."""
     opening = chance.weighted({"": 0.6, "a picture of ": 0.16, "a drawing of ": 0.12, "a scene with ": 0.12})
     return Phrase(opening + phrase.text, phrase.facts)
 

@@ -1,7 +1,7 @@
 """Pairs of scenes and captions that differ in how the parts are put together, and in nothing else.
 
-Each item has two pictures and two captions; each caption is true of its own picture and false of the other. With
-one picture it is SugarCrepe's question, with both it is Winoground's.
+Each item has two images and two captions; each caption is true of its own image and false of the other. With
+one image it is SugarCrepe's question, with both it is Winoground's.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from clipbench.errors import UsageError, did_you_mean
 
 
 class CompositionItem(NamedTuple):
-    """Two pictures with a caption each, true of the one and false of the other."""
+    """Two images with a caption each, true of the one and false of the other."""
 
     subset: str
     image: SceneImage
@@ -39,12 +39,12 @@ def composition_item(
         subset: "swap_att" (the two objects' colours exchanged; the same words), "swap_obj" (the two objects
             exchanged; the same words), "relation" (turned into its opposite), "count" (one more or one fewer).
         index: from 0.
-        split: of the scenes; both pictures belong to it.
-        size: of the pictures, in pixels; by default as large as the model takes pictures.
+        split: of the scenes; both images belong to it.
+        size: of the images, in pixels; by default as large as the model takes images.
         seed: of the world.
 
     Raises:
-        UsageError: there is no such subset or split, or no picture of that size.
+        UsageError: there is no such subset or split, or no image of that size.
     """
     if subset not in _MAKERS:
         raise UsageError(f"composition of scenes has no subset '{subset}': {did_you_mean(subset, _MAKERS)}")
@@ -62,7 +62,7 @@ def composition_item(
 
 
 class _Half(NamedTuple):
-    """One picture of an item, with its caption."""
+    """One image of an item, with its caption."""
 
     scene: Scene
     caption: Phrase

@@ -1,4 +1,4 @@
-"""The composition items as a data set: two pictures and two captions each, in four subsets."""
+"""The composition items as a data set: two images and two captions each, in four subsets."""
 
 from clipbench.data.dataset import Dataset, check
 from clipbench.data.items import Contrast
@@ -9,7 +9,7 @@ from clipbench.data.scenes.records import SCENES_VERSION
 N_ITEMS = 1_000
 """Items of the composition set: 250 of each subset."""
 OWN = ((True, False), (False, True))
-"""Each caption is true of its own picture."""
+"""Each caption is true of its own image."""
 
 
 def contrasts_dataset(split: str, n: int, *, size: int | None = None, seed: int = 0) -> Dataset:

@@ -1,4 +1,4 @@
-"""The generated world as data sets of the tasks: pictures with labels, and pictures with captions."""
+"""The generated world as data sets of the tasks: images with labels, and images with captions."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -24,9 +24,9 @@ from clipbench.data.scenes.written_words import N_WORDS, written_words
 from clipbench.errors import UsageError, did_you_mean
 
 N_PORTRAITS = 1_800
-"""Pictures of the zero-shot set: 20 of each colour and kind of the test split."""
+"""Images of the zero-shot set: 20 of each colour and kind of the test split."""
 N_PAIRS = 1_000
-"""Pictures of the retrieval set, with a caption each."""
+"""Images of the retrieval set, with a caption each."""
 
 
 def scenes_dataset(
@@ -34,15 +34,15 @@ def scenes_dataset(
 ) -> Dataset:
     """Return the data set of a task.
 
-    "zero-shot" has one large object a picture, labelled by kind (``portrait_labels`` has the labels by colour and
-    kind). "retrieval" and "modality-gap" have the same pictures, with one caption each that is true of no other; for
+    "zero-shot" has one large object an image, labelled by kind (``portrait_labels`` has the labels by colour and
+    kind). "retrieval" and "modality-gap" have the same images, with one caption each that is true of no other; for
     "modality-gap" the same is said once more in other words, so that there are texts that match texts.
 
     Args:
         task: one of TASKS.
         split: "train", "test" or "held-out".
-        n: number of pictures; by default 1,800 for zero-shot and 1,000 pairs.
-        size: of the pictures, in pixels, 64 to 512; by default each model sees them as large as it takes pictures.
+        n: number of images; by default 1,800 for zero-shot and 1,000 pairs.
+        size: of the images, in pixels, 64 to 512; by default each model sees them as large as it takes images.
         seed: of the world; 0 is the one that the bundled model was trained in.
 
     Raises:
@@ -56,12 +56,12 @@ def scenes_dataset(
     build, usual = TASKS[task]
     n = usual if n is None else n
     if n < 1:
-        raise UsageError(f"scenes need at least 1 picture, got n = {n}")
+        raise UsageError(f"scenes need at least 1 image, got n = {n}")
     return build(split, n, size=size, seed=seed)
 
 
 def portrait_labels(split: str, n: int) -> Mapping[str, LabelSet]:
-    """Return the label sets of the zero-shot pictures, "kind" and "colour_kind"; classes without a picture are left out.
+    """Return the label sets of the zero-shot images, "kind" and "colour_kind"; classes without an image are left out.
 
     Example:
         >>> sets = portrait_labels("test", 1800)
@@ -113,7 +113,7 @@ def _pairs(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
     ids = [f"{split}/{pair.number}" for pair in pairs]
     notes = (
         world_note(size, seed),
-        f"{n_passed} scenes were passed over because one caption would have fitted two pictures",
+        f"{n_passed} scenes were passed over because one caption would have fitted two images",
     )
     return check(
         Dataset(
@@ -158,7 +158,7 @@ class _Pair(NamedTuple):
 def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[list[_Pair], int]:
     """Return the first n scenes whose captions tell them from each other, and how many were passed over.
 
-    Of any two pictures, each one's caption states something that is False of the other.
+    Of any two images, each one's caption states something that is False of the other.
     """
     pairs: list[_Pair] = []
     alike: dict[Background, list[_Pair]] = defaultdict(list)
@@ -166,7 +166,7 @@ def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[list[_Pair], i
     while len(pairs) < n:
         found = scene(split, index, seed=seed)
         pair = _Pair(index, found, caption(found, "complete", Chance("pair", split, index, seed)))
-        # every caption names the background, so that only pictures with the same one could be taken for each other
+        # every caption names the background, so that only images with the same one could be taken for each other
         rivals = alike[Background(found.background.colour, found.background.texture, 0.0)]
         said = (pair.scene, pair.caption)
         if not any(may_be_confused(said, (rival.scene, rival.caption)) for rival in rivals):
@@ -186,4 +186,4 @@ TASKS: Mapping[str, tuple[Callable[..., Dataset], int]] = MappingProxyType(
         "long-caption": (long_captions_dataset, N_CAPTIONS),
     }
 )
-"""What builds the data of each task, and how many pictures or items it has unless told."""
+"""What builds the data of each task, and how many images or items it has unless told."""

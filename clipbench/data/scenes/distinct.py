@@ -1,4 +1,4 @@
-"""Whether two pictures can be told apart by what their captions state."""
+"""Whether two images can be told apart by what their captions state."""
 
 from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.phrases import Phrase

@@ -1,4 +1,4 @@
-"""From a scene to its picture, at any size."""
+"""From a scene to its image, at any size."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ Part = Float32[np.ndarray, "#height #width"]
 
 
 def draw(scene: Scene, size: int) -> Image.Image:
-    """Return the picture, RGB, ``size`` pixels wide and high.
+    """Return the image, RGB, ``size`` pixels wide and high.
 
     The same scene looks the same at every size: nothing is drawn in whole pixels but the letters' outlines.
     """
@@ -32,7 +32,7 @@ def draw(scene: Scene, size: int) -> Image.Image:
 
 
 def coverage(solid: Solid, size: int) -> Field:
-    """Return the share of each pixel of a picture that a solid covers when nothing hides it."""
+    """Return the share of each pixel of an image that a solid covers when nothing hides it."""
     covered = np.zeros((size, size), np.float32)
     patch = _patch(solid, size)
     covered[patch.rows, patch.columns] = step(
@@ -148,7 +148,7 @@ def _textured(paint: Float32[np.ndarray, " 3"], texture: str, u: Field, v: Field
 
 
 def paint_writing(canvas: Canvas, writing: Writing) -> None:
-    """Paint a word, with its sign if it has one, into a square picture with values from 0 to 255."""
+    """Paint a word, with its sign if it has one, into a square image with values from 0 to 255."""
     size = len(canvas)
     colour = _colour(INKS[writing.ink])
     if writing.paper is not None:

@@ -2,7 +2,7 @@
 
 A verdict is True, False, or None where a person could hold either: left of, when the one is only a little to the
 left. Captions state only what is True here; a false caption states at least one thing that is False. The margins
-are wide, so that no picture is a matter of taste.
+are wide, so that no image is a matter of taste.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Related:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Every such object is in that part of the picture, and there is one."""
+    """Every such object is in that part of the image, and there is one."""
 
     what: Description
     place: str
@@ -65,7 +65,7 @@ class Backdrop:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A word can be read in the picture: in an ink, on a sign of a colour, where these are said."""
+    """A word can be read in the image: in an ink, on a sign of a colour, where these are said."""
 
     word: str
     ink: str | None = None

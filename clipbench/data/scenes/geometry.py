@@ -10,7 +10,7 @@ from clipbench.data.scenes.records import HOLE, Box, Solid, Writing
 from clipbench.data.scenes.vocabulary import HOLLOW, MASSIVE
 
 CLEARANCE = 0.015
-"""Least distance, in widths of the picture, between things that are said to lie apart."""
+"""Least distance, in widths of the image, between things that are said to lie apart."""
 
 
 def size_name(solid: Solid) -> str | None:
@@ -28,7 +28,7 @@ def stands(first: Solid, relation: str, second: Solid, *, is_nearer: bool) -> bo
 
 
 def is_in(solid: Solid, place: str) -> bool | None:
-    """Judge a place such as "left", "top", "upper left" or "centre" by thirds of the picture, with margins."""
+    """Judge a place such as "left", "top", "upper left" or "centre" by thirds of the image, with margins."""
     across = {"left": _low(solid.x), "right": _low(1 - solid.x)}
     down = {"top": _low(solid.y), "bottom": _low(1 - solid.y), "upper": _low(solid.y), "lower": _low(1 - solid.y)}
     if place == "centre":
@@ -41,7 +41,7 @@ def is_in(solid: Solid, place: str) -> bool | None:
 
 
 def word_stands(writing: Writing, relation: str, solid: Solid) -> bool | None:
-    """Judge above and below by the height of the capitals alone, since words run across most of the picture."""
+    """Judge above and below by the height of the capitals alone, since words run across most of the image."""
     top, bottom = writing.y - writing.height / 2, writing.y + writing.height / 2
     match relation:
         case "above":

@@ -1,4 +1,4 @@
-"""A scene as a picture of a data set: drawn when it is opened, known by what it would show."""
+"""A scene as an image of a data set: drawn when it is opened, known by what it would show."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ USUAL = 224
 
 @dataclass(frozen=True)
 class SceneImage:
-    """A reference to a picture that is nowhere stored; it meets the DrawnImage protocol.
+    """A reference to an image that is nowhere stored; it meets the DrawnImage protocol.
 
     What it shows is the same at every size, so that its digest, and with it the data set's fingerprint, is that of the
     scene: results of a 64-pixel model and of a 224-pixel one are of the same data. A vector's key holds the model's
@@ -38,16 +38,16 @@ class SceneImage:
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     def open(self) -> Image.Image:
-        """Return the picture, RGB, as a model of unknown size and a person see it."""
+        """Return the image, RGB, as a model of unknown size and a person see it."""
         return self.open_at(USUAL)
 
     def open_at(self, side: int) -> Image.Image:
-        """Return the picture, RGB, for a model's square input; a size that is fixed stays as it is."""
+        """Return the image, RGB, for a model's square input; a size that is fixed stays as it is."""
         return draw(self.scene, self.size or min(max(side, SMALLEST), LARGEST))
 
 
 def world_note(size: int | None, seed: int) -> str:
-    """Return what a result says of the pictures.
+    """Return what a result says of the images.
 
     Example:
         >>> world_note(None, 0)
@@ -58,6 +58,6 @@ def world_note(size: int | None, seed: int) -> str:
 
 
 def check_size(size: int) -> None:
-    """Raise UsageError unless pictures of that size can be drawn."""
+    """Raise UsageError unless images of that size can be drawn."""
     if not SMALLEST <= size <= LARGEST:
         raise UsageError(f"scenes can be drawn {SMALLEST} to {LARGEST} pixels wide, got a size of {size}")

@@ -14,7 +14,7 @@ from clipbench.data.scenes.vocabulary import SIZES
 
 TILTING = ("star", "heart", "cross", "moon")
 MARGIN = 0.03
-"""Least distance of an object from the edge of the picture."""
+"""Least distance of an object from the edge of the image."""
 BAND = 0.3
 """Height of the part that a word above or below the objects takes."""
 
@@ -68,7 +68,7 @@ def _radius(look: Look, chance: Chance, *, at_most: float = 0.34) -> float:
 
 
 def _free_height(plan: Plan) -> tuple[float, float]:
-    """Return the top and bottom of the part of the picture that no word takes."""
+    """Return the top and bottom of the part of the image that no word takes."""
     place = None if plan.lettering is None else plan.lettering.place
     return (BAND if place == "above" else 0.0), (1 - BAND if place == "below" else 1.0)
 

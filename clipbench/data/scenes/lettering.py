@@ -13,7 +13,7 @@ from clipbench.data.scenes.records import Writing
 from clipbench.data.scenes.vocabulary import FONTS
 
 MOST_WIDTH = 0.88
-"""A wider word is squeezed to this share of the picture; its letters keep their height."""
+"""A wider word is squeezed to this share of the image; its letters keep their height."""
 
 _CASES = {"lower": str.lower, "upper": str.upper, "title": str.title}
 
@@ -24,12 +24,12 @@ class Ink(NamedTuple):
     mask: Float32[np.ndarray, "height width"]
     """How much of each pixel is ink, from 0 to 1."""
     left: int
-    """Column of the mask's first pixel in the picture; may be negative."""
+    """Column of the mask's first pixel in the image; may be negative."""
     top: int
 
 
 def ink(writing: Writing, size: int) -> Ink:
-    """Return the ink of a word in a picture that many pixels wide.
+    """Return the ink of a word in an image that many pixels wide.
 
     The word is centred on its place to a fraction of a pixel across. Its baseline is on a whole pixel, since the
     fonts' hinting, which keeps small letters legible, holds only there.
@@ -50,7 +50,7 @@ def ink(writing: Writing, size: int) -> Ink:
 
 
 def word_width(writing: Writing) -> float:
-    """Return how wide a word is, in widths of the picture, whatever its size in pixels."""
+    """Return how wide a word is, in widths of the image, whatever its size in pixels."""
     return min(writing.height * _width(_CASES[writing.case](writing.word), writing.font), MOST_WIDTH)
 
 

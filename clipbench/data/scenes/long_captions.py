@@ -17,7 +17,7 @@ PLACES: Mapping[str, int] = MappingProxyType({"early": 0, "middle": 25, "late": 
 
 
 class LongCaptionItem(NamedTuple):
-    """A picture and a paragraph about it."""
+    """An image and a paragraph about it."""
 
     image: SceneImage
     caption: Phrase
@@ -25,7 +25,7 @@ class LongCaptionItem(NamedTuple):
 
 
 class PositionItem(NamedTuple):
-    """A picture and a paragraph that only one sentence makes true or false."""
+    """An image and a paragraph that only one sentence makes true or false."""
 
     image: SceneImage
     place: str
@@ -46,7 +46,7 @@ def long_caption_item(
     """Return item ``index``: scene ``index`` of the split with a caption of at least about ``n_words`` words.
 
     Raises:
-        UsageError: there is no such split, no picture of that size, or there is too little to say.
+        UsageError: there is no such split, no image of that size, or there is too little to say.
     """
     _check_length(n_words)
     found = scene(split, index, seed=seed)
@@ -57,20 +57,20 @@ def long_caption_item(
 def position_items(
     index: int, *, split: str = "test", places: Mapping[str, int] = PLACES, size: int | None = None, seed: int = 0
 ) -> list[PositionItem]:
-    """Return one picture with a paragraph for each place: the same sentences, the deciding one moved.
+    """Return one image with a paragraph for each place: the same sentences, the deciding one moved.
 
     The deciding sentence names the object; its false twin has another colour or another kind. All others are asides
-    that are true of any picture.
+    that are true of any image.
 
     Args:
         index: from 0; colours and kinds go round with it.
         split: of the scenes.
         places: name to least number of words before the deciding sentence.
-        size: of the picture, in pixels; by default as large as the model takes pictures.
+        size: of the image, in pixels; by default as large as the model takes images.
         seed: of the world.
 
     Raises:
-        UsageError: there is no such split, no picture of that size, or a place too far from the beginning.
+        UsageError: there is no such split, no image of that size, or a place too far from the beginning.
     """
     _check_length(max(places.values(), default=0))
     chance = Chance("position", split, index, seed)

@@ -1,4 +1,4 @@
-"""The long-caption set of the scenes: pictures with a paragraph each, and others in whose paragraphs one fact moves.
+"""The long-caption set of the scenes: images with a paragraph each, and others in whose paragraphs one fact moves.
 
 ``dataset``, whose table of tasks names it, imports this.
 """
@@ -15,13 +15,13 @@ from clipbench.data.scenes.long_captions import LongCaptionItem, PositionItem, l
 from clipbench.data.scenes.records import SCENES_VERSION, Background
 
 N_CAPTIONS = 500
-"""Pictures with a paragraph; half as many others are asked about in the position probe."""
+"""Images with a paragraph; half as many others are asked about in the position probe."""
 
 
 def long_captions_dataset(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
-    """Return ``n`` pictures with a caption of about 90 words that is true of no other, and n / 2 for the position probe.
+    """Return ``n`` images with a caption of about 90 words that is true of no other, and n / 2 for the position probe.
 
-    The pictures of the probe have no caption, but a contrast for each place: a true and a false paragraph that differ in
+    The images of the probe have no caption, but a contrast for each place: a true and a false paragraph that differ in
     one statement. They come last.
     """
     items, n_passed = _distinct_items(split, n, size=size, seed=seed)
@@ -42,16 +42,16 @@ def long_captions_dataset(split: str, n: int, *, size: int | None, seed: int) ->
             ],
             notes=(
                 world_note(size, seed),
-                f"{n_passed} scenes were passed over because one caption would have fitted two pictures",
+                f"{n_passed} scenes were passed over because one caption would have fitted two images",
             ),
         )
     )
 
 
 def _distinct_items(split: str, n: int, *, size: int | None, seed: int) -> tuple[dict[int, LongCaptionItem], int]:
-    """Return the first n items whose captions tell their pictures from each other, by number, and how many were passed.
+    """Return the first n items whose captions tell their images from each other, by number, and how many were passed.
 
-    Every paragraph names the background, so that only pictures with the same one could be taken for each other.
+    Every paragraph names the background, so that only images with the same one could be taken for each other.
     """
     items: dict[int, LongCaptionItem] = {}
     alike: dict[Background, list[LongCaptionItem]] = defaultdict(list)

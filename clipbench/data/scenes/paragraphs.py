@@ -44,7 +44,7 @@ ASIDES = (
     "There is neither sound nor motion.",
     "It would look the same if it were larger.",
 )
-"""Sentences that are true of every picture of this world, and say nothing of any one of them."""
+"""Sentences that are true of every image of this world, and say nothing of any one of them."""
 
 PLACES = ("upper left", "upper right", "lower left", "lower right", "centre", "left", "right", "top", "bottom")
 
@@ -53,7 +53,7 @@ def paragraph(scene: Scene, chance: Chance, *, n_words: int | None = None) -> Ph
     """Return all that is to be said, with asides strewn in.
 
     Args:
-        scene: what the picture shows.
+        scene: what the image shows.
         chance: decides the phrasing.
         n_words: least number of words, as far as the asides go; by default from 25 to 110.
     """
@@ -95,7 +95,7 @@ def _introduction(scene: Scene, mentions: Sequence[Mention], chance: Chance) -> 
 
 
 def _place(scene: Scene, mentioned: Mention, chance: Chance) -> list[Phrase]:
-    """Return where the objects are in the picture, where that is clear."""
+    """Return where the objects are in the image, where that is clear."""
     true = [place for place in PLACES if verdict(Located(mentioned.what, place), scene)]
     if not true:
         return []

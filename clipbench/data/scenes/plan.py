@@ -1,4 +1,4 @@
-"""What is to be in a picture, before anything has a place.
+"""What is to be in an image, before anything has a place.
 
 A plan can be edited where a scene cannot: with two looks exchanged, or one object more, it lays out to the twin of
 its scene, in which everything else is the same.
@@ -80,19 +80,19 @@ class Plan:
     lettering: Lettering | None = None
 
     def with_colours_exchanged(self) -> "Plan":
-        """Return the plan of the picture in which the first two objects have each other's colour."""
+        """Return the plan of the image in which the first two objects have each other's colour."""
         first, second, *rest = self.looks
         looks = (first._replace(colour=second.colour), second._replace(colour=first.colour), *rest)
         return replace(self, looks=looks)
 
     def with_objects_exchanged(self) -> "Plan":
-        """Return the plan of the picture in which the first two objects have changed places; sizes stay in place."""
+        """Return the plan of the image in which the first two objects have changed places; sizes stay in place."""
         first, second, *rest = self.looks
         looks = (second._replace(size=first.size), first._replace(size=second.size), *rest)
         return replace(self, looks=looks)
 
     def with_number(self, number: int) -> "Plan":
-        """Return the plan of the picture with that many of the first object; those that stay are where they were."""
+        """Return the plan of the image with that many of the first object; those that stay are where they were."""
         return replace(self, number=number)
 
 

@@ -1,13 +1,13 @@
-"""What a picture shows, as a record: solids back to front on a background, and perhaps a written word.
+"""What an image shows, as a record: solids back to front on a background, and perhaps a written word.
 
-Positions and lengths are in widths of the picture, from its upper left corner: a scene has no resolution.
+Positions and lengths are in widths of the image, from its upper left corner: a scene has no resolution.
 """
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 SCENES_VERSION = 1
-"""Raised whenever any scene, caption or picture changes; it enters the digest of every picture."""
+"""Raised whenever any scene, caption or image changes; it enters the digest of every image."""
 
 WIDTHS = {"cylinder": 0.72, "cone": 0.86, "cube": 0.94, "frame": 0.94, "cross": 0.96, "moon": 0.84, "star": 0.95}
 HEIGHTS = {"cube": 0.94, "frame": 0.94, "star": 0.905, "heart": 0.92, "cross": 0.96}
@@ -98,7 +98,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A picture's whole content."""
+    """An image's whole content."""
 
     background: Background
     solids: tuple[Solid, ...] = ()

@@ -31,7 +31,7 @@ SUN = (-0.48, -0.58, 0.66)
 
 
 def shape(kind: str, u: Field, v: Field, *, pixel: float) -> Shape:
-    """Return the distance and light of an object at points of the picture.
+    """Return the distance and light of an object at points of the image.
 
     Args:
         kind: one of KINDS.

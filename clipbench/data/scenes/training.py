@@ -30,7 +30,7 @@ def training_pair(index: int, *, seed: int = 0) -> Pair:
 def primer_pair(index: int, *, seed: int = 0) -> Pair:
     """Return pair ``index`` of the primer: one large object of the train split, named in a few words.
 
-    Colours, backgrounds and counts tell most pictures of a batch apart, so that a model which begins with whole scenes
+    Colours, backgrounds and counts tell most images of a batch apart, so that a model which begins with whole scenes
     takes long to find that kinds matter too. In the primer there is little else to go by.
 
     Example:

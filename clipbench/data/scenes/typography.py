@@ -1,4 +1,4 @@
-"""Words in pictures: can a model read them, and does a written name overrule what is to be seen?"""
+"""Words in images: can a model read them, and does a written name overrule what is to be seen?"""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -19,11 +19,11 @@ class Label:
     """How a label is written: what the response to an attack is measured against."""
 
     height: float = 0.11
-    """Of a capital letter, in widths of the picture."""
+    """Of a capital letter, in widths of the image."""
     contrast: float = 1.0
     """0 is paper on paper, 1 is black on white."""
     offset: float = 0.0
-    """How far below the middle of the picture the label is, in its widths; 0.4 is clear of most objects."""
+    """How far below the middle of the image the label is, in its widths; 0.4 is clear of most objects."""
     font: str = "sans-bold"
     ink: str = "black"
     paper: str = "white"
@@ -43,7 +43,7 @@ class Label:
         return replace(scene, writing=self.writing(word))
 
     def writing(self, word: str) -> Writing:
-        """Return the word as it is written on any picture, in widths of the picture."""
+        """Return the word as it is written on any image, in widths of the image."""
         return Writing(
             word, 0.5, 0.5 + self.offset, self.height, self.font, "lower", self.ink, self.paper, self.contrast
         )
@@ -72,24 +72,24 @@ def typographic_item(
     """Return item ``index``: kinds, and the words that attack them, go round evenly.
 
     Raises:
-        UsageError: there is no such split, or no picture of that size.
+        UsageError: there is no such split, or no image of that size.
     """
     scene = portrait(split, index, seed=seed)
     kind = scene.solids[0].kind
     word = Chance("attack", split, index, seed).one_of([other for other in KINDS if other != kind])
     attacked = label.on(scene, word)
-    pictures = {
+    drawn = {
         "clean": scene,
         "blank": attacked.with_blank_sign(),
         "benign": label.on(scene, kind),
         "attacked": attacked,
     }
-    images = {key: SceneImage(shown, size, f"scenes/{split}/label/{index}/{key}") for key, shown in pictures.items()}
+    images = {key: SceneImage(shown, size, f"scenes/{split}/label/{index}/{key}") for key, shown in drawn.items()}
     return TypographicItem(kind, word, **images)
 
 
 class ReadingItem(NamedTuple):
-    """A picture with a written word, and what the word might be."""
+    """An image with a written word, and what the word might be."""
 
     image: SceneImage
     candidates: tuple[str, ...]
@@ -106,7 +106,7 @@ def reading_item(
     In the held-out split all candidates are words that training never writes; elsewhere none is.
 
     Raises:
-        UsageError: there is no such split, no picture of that size, or there are not so many words.
+        UsageError: there is no such split, no image of that size, or there are not so many words.
     """
     check_split(split)
     words = [word for word in WORDS if (word in held_out().words) == (split == "held-out")]

@@ -40,7 +40,7 @@ TEXTURES = ("plain", "striped", "spotted", "checkered")
 """What an object's paint can look like; captions say nothing of a plain one."""
 
 SIZES: dict[str, tuple[float, float]] = {"small": (0.09, 0.12), "medium": (0.14, 0.17), "large": (0.2, 0.34)}
-"""The range of an object's radius, in widths of the picture; captions name small and large ones only."""
+"""The range of an object's radius, in widths of the image; captions name small and large ones only."""
 
 BACKGROUND_COLOURS: dict[str, RGB] = {
     "white": (250, 250, 248),
@@ -89,7 +89,7 @@ table tea tent tiger toast tomato towel tower train tree truck turtle vase violi
 window wolf zebra
 """
 WORDS = (*KINDS, *_THINGS.split())
-"""What can be written in a picture: the names of the kinds, and other short names of things."""
+"""What can be written in an image: the names of the kinds, and other short names of things."""
 
 INKS: dict[str, RGB] = {
     "black": (12, 12, 14),

@@ -41,15 +41,15 @@ def label_conditions() -> dict[str, Label]:
 
 def written_words(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
     """Return ``n`` words to read and ``n`` objects to attack, one in four of them in 18 ways, as a data set."""
-    pictures = _Pictures()
+    drawn = _DrawnImages()
     dataset = Dataset(
         id="scenes",
         revision=str(SCENES_VERSION),
         split=split,
-        contrasts=[_reading(pictures, split, index, size=size, seed=seed) for index in range(n)],
-        attacks=_attacks(pictures, split, n, size=size, seed=seed),
-        images=pictures.images,
-        image_ids=[image.name.removeprefix("scenes/") for image in pictures.images],
+        contrasts=[_reading(drawn, split, index, size=size, seed=seed) for index in range(n)],
+        attacks=_attacks(drawn, split, n, size=size, seed=seed),
+        images=drawn.images,
+        image_ids=[image.name.removeprefix("scenes/") for image in drawn.images],
         class_names=tuple(KINDS),
         templates=TEMPLATES,
         notes=(world_note(size, seed),),
@@ -57,8 +57,8 @@ def written_words(split: str, n: int, *, size: int | None, seed: int) -> Dataset
     return check(dataset)
 
 
-class _Pictures:
-    """Pictures in order, each with its row."""
+class _DrawnImages:
+    """Images in order, each with its row."""
 
     def __init__(self) -> None:
         self.images: list[SceneImage] = []
@@ -68,19 +68,19 @@ class _Pictures:
         return len(self.images) - 1
 
 
-def _reading(pictures: _Pictures, split: str, index: int, *, size: int | None, seed: int) -> Contrast:
+def _reading(drawn: _DrawnImages, split: str, index: int, *, size: int | None, seed: int) -> Contrast:
     item = reading_item(index, split=split, size=size, seed=seed)
     return Contrast(
         id=f"{split}/word/{index}",
         subset="with_object" if item.image.scene.solids else "word_alone",
-        images=(pictures.add(item.image),),
+        images=(drawn.add(item.image),),
         captions=tuple(f'the word "{word}"' for word in item.candidates),
         is_true=(tuple(place == item.answer for place in range(len(item.candidates))),),
     )
 
 
-def _attacks(pictures: _Pictures, split: str, n: int, *, size: int | None, seed: int) -> list[Attack]:
-    plain = [_attack(pictures, split, index, size=size, seed=seed) for index in range(n)]
+def _attacks(drawn: _DrawnImages, split: str, n: int, *, size: int | None, seed: int) -> list[Attack]:
+    plain = [_attack(drawn, split, index, size=size, seed=seed) for index in range(n)]
     varied = []
     for condition, label in label_conditions().items():
         for index in range(0, n, ONE_IN):
@@ -88,23 +88,23 @@ def _attacks(pictures: _Pictures, split: str, n: int, *, size: int | None, seed:
                 attacked = plain[index].attacked
             else:
                 item = typographic_item(index, split=split, label=label, size=size, seed=seed)
-                attacked = pictures.add(_named(item, f"{split}/label/{index}/{condition}"))
+                attacked = drawn.add(_named(item, f"{split}/label/{index}/{condition}"))
             id = f"{plain[index].id}/{condition}"
             varied.append(plain[index]._replace(id=id, attacked=attacked, condition=condition))
     return [*plain, *varied]
 
 
-def _attack(pictures: _Pictures, split: str, index: int, *, size: int | None, seed: int) -> Attack:
+def _attack(drawn: _DrawnImages, split: str, index: int, *, size: int | None, seed: int) -> Attack:
     item = typographic_item(index, split=split, size=size, seed=seed)
     kinds = list(KINDS)
     return Attack(
         id=f"{split}/label/{index}",
         label=kinds.index(item.kind),
         word=kinds.index(item.word),
-        clean=pictures.add(item.clean),
-        blank=pictures.add(item.blank),
-        benign=pictures.add(item.benign),
-        attacked=pictures.add(item.attacked),
+        clean=drawn.add(item.clean),
+        blank=drawn.add(item.blank),
+        benign=drawn.add(item.benign),
+        attacked=drawn.add(item.attacked),
         object=f"{split}/label/{index}",
     )
 

@@ -113,7 +113,7 @@ def _values(metrics: Mapping[str, Metric]) -> dict[str, float | None]:
     if "group_acc" in values:
         values["acc"] = values.pop("group_acc")
     elif "text_acc" in values and "image_acc" not in values:
-        # Of a single picture nothing can be wrong but the choice of its caption.
+        # Of a single image nothing can be wrong but the choice of its caption.
         values["acc"] = values["text_acc"]
     return values
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from clipbench.errors import UsageError, did_you_mean
-from clipbench.files import write_whole
+from clipbench.files import write_atomic
 from clipbench.results.export import clip_benchmark, csv_table, latex, markdown, model_index, parquet
 from clipbench.results.export.reading import read_one_run
 from clipbench.results.export.rendered import Format, Rendered
@@ -68,7 +68,7 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
     if out is None:
         return Exported(text=rendered.content.decode(), written=[], notes=rendered.notes)
     files = _parts(rendered, out) if is_folder else {out: rendered.content}
-    write_whole(files)
+    write_atomic(files)
     return Exported(text=None, written=[out] if is_folder else list(files), notes=rendered.notes)
 
 

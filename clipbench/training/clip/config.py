@@ -31,7 +31,7 @@ class ClipConfig:
     embed_dim: int
     """Dimension of the space that both towers share."""
     image_size: int
-    """Side of the square pictures, in pixels."""
+    """Side of the square images, in pixels."""
     patch_size: int
     vision: Tower
     text: Tower
@@ -150,7 +150,7 @@ _LARGE = ClipConfig(
 )
 
 CONFIGS = {
-    # For processor cores: heads of 64 are as cheap in attention as any, and 64 patches a picture are few.
+    # For processor cores: heads of 64 are as cheap in attention as any, and 64 patches an image are few.
     "tiny": ClipConfig(
         embed_dim=128,
         image_size=64,

@@ -1,4 +1,4 @@
-"""From a picture of any size and mode to the input of the image tower, with a light random crop in training."""
+"""From an image of any size and mode to the input of the image tower, with a light random crop in training."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from clipbench.training.clip.config import ClipConfig
 
 CROP_AREA = (0.9, 1.0)
 CROP_ASPECT = (3 / 4, 4 / 3)
-"""What CLIP's training crops to, as shares of the picture's area, and as width over height (open_clip's defaults)."""
+"""What CLIP's training crops to, as shares of the image's area, and as width over height (open_clip's defaults)."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Preprocess:
 def random_box(size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
     """Return left, top, right and bottom of a crop with a random share of the area, aspect and place.
 
-    After ten draws that do not fit, the whole picture is returned.
+    After ten draws that do not fit, the whole image is returned.
     """
     width, height = size
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""What a picture is made of, before it is drawn: panels with axes and marks, in the units of the data.
+"""What a drawing is made of, before it is drawn: panels with axes and marks, in the units of the data.
 
 A figure function turns results into a ``Figure``; ``page`` draws one as SVG for the report, ``paper`` by matplotlib
 for print, and ``plotted`` lists its data. Marks carry a role, which is a meaning and not a colour: each renderer gives
@@ -21,7 +21,7 @@ Role = Literal["image", "text", "pair", "ink", "chance", "m0", "m1", "m2", "m3",
 MODELS: tuple[Role, ...] = ("m0", "m1", "m2", "m3", "m4", "m5")
 
 MAX_BREADTH = 1.15
-"""Up to which a picture stands in a column of a page."""
+"""Up to which a drawing stands in a column of a page."""
 FRACTION_TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -238,17 +238,17 @@ class Figure:
     """One plain sentence with what is to be seen, and its numbers."""
     panels: Sequence[Panel]
     reading: str
-    """How to read the picture, where the definitions are, and what not to read into it."""
+    """How to read the drawing, where the definitions are, and what not to read into it."""
     detail: str = ""
-    """What only the picture shows, for those who cannot see it."""
+    """What only the drawing shows, for those who cannot see it."""
     n_columns: int = 1
     """Panels beside each other."""
     is_grid: bool = False
     """Whether panels beside each other are of one quantity, on one axis: it is written once, at the left of the row."""
     keys: Sequence[str] = ()
-    """Names of marks that need no entry in the legend, being written in the picture."""
+    """Names of marks that need no entry in the legend, being written in the drawing."""
     breadth: float = 1.0
-    """Width that a picture of one column needs on a screen, where 1 is that of others; print has the width it is given."""
+    """Width that a drawing of one column needs on a screen, where 1 is that of others; print has the width it is given."""
     subject: str = ""
     """What is to be said of every model in turn, where several are drawn together: a sentence up to its colon."""
     value: str = ""

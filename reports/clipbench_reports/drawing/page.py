@@ -1,6 +1,6 @@
 """A figure as SVG, for the report: colours and sizes come from the page's style sheet.
 
-A picture made so follows light and dark mode, prints sharply, weighs little and is the same bytes each time.
+A drawing made so follows light and dark mode, prints sharply, weighs little and is the same bytes each time.
 """
 
 import re
@@ -14,7 +14,7 @@ from markupsafe import Markup
 from clipbench_reports.drawing.layout import Layout, Place, lay_out
 from clipbench_reports.drawing.marks import MODELS, Axis, Cells, Figure, Mark, Panel
 from clipbench_reports.drawing.page_marks import SWATCH, Plane, put, swatch
-from clipbench_reports.drawing.svg import dot, element, picture, text
+from clipbench_reports.drawing.svg import dot, drawing, element, text
 from clipbench_reports.page.format import Number
 
 WIDTH, SLOT, MAX_WIDTH = 400, 300, 1000
@@ -30,11 +30,11 @@ MAX_NAME = 20
 
 
 class Apart(NamedTuple):
-    """The picture of one model."""
+    """The drawing of one model."""
 
     model: int
     """Its place among those of the page."""
-    picture: Markup
+    drawing: Markup
     narrow: Markup
     """For a narrow screen; nothing where one serves both."""
     is_wide: bool
@@ -42,24 +42,24 @@ class Apart(NamedTuple):
 
 
 def draw(figure: Figure) -> Markup:
-    """Return the picture of a figure; its title and detail are what is read out in its place."""
+    """Return the drawing of a figure; its title and detail are what is read out in its place."""
     drawn, height, width = _drawn(figure)
-    return picture(drawn, height=height, width=width, alt=alt(figure))
+    return drawing(drawn, height=height, width=width, alt=alt(figure))
 
 
 def draw_narrow(figure: Figure) -> Markup:
-    """Return the picture of a figure for a narrow screen: its panels below each other, long names in several lines.
+    """Return the drawing of a figure for a narrow screen: its panels below each other, long names in several lines.
 
-    Nothing where one picture serves both: where it fits, and where it is a large matrix, which no screen may shrink.
+    Nothing where one drawing serves both: where it fits, and where it is a large matrix, which no screen may shrink.
     """
     if not _is_too_broad(figure):
         return Markup("")
     drawn, height, width = _drawn(_narrowed(figure))
-    return picture(drawn, height=height, width=width, alt=alt(figure))
+    return drawing(drawn, height=height, width=width, alt=alt(figure))
 
 
 def draw_apart(figure: Figure) -> list[Apart]:
-    """Return the pictures of a figure whose panels are each of one model; nothing where any is of all.
+    """Return the drawings of a figure whose panels are each of one model; nothing where any is of all.
 
     They stand in an element with the words of ``alt``, which are read out in the place of all of them.
     """
@@ -71,16 +71,16 @@ def draw_apart(figure: Figure) -> list[Apart]:
     n_columns = max(map(len, found.values()))
     is_small = len(found) > 2 and figure.breadth <= 1
     breadth = SLOT / WIDTH if is_small else figure.breadth  # three have room beside each other
-    pictures = []
+    drawings = []
     for model, panels in found.items():
         mine = replace(figure, panels=panels, n_columns=n_columns, breadth=breadth)
         drawn, narrow = (_unnamed(each) for each in (mine, _narrowed(mine)))
-        pictures.append(Apart(model, drawn, narrow if _is_too_broad(mine) else Markup(""), mine.is_wide))
-    return pictures
+        drawings.append(Apart(model, drawn, narrow if _is_too_broad(mine) else Markup(""), mine.is_wide))
+    return drawings
 
 
 def alt(figure: Figure) -> str:
-    """Return what is read out in the place of a picture."""
+    """Return what is read out in the place of a drawing."""
     return f"{figure.title} {figure.detail}".strip()
 
 
@@ -124,7 +124,7 @@ def _broken(name: str) -> str:
 
 def _unnamed(figure: Figure) -> Markup:
     drawn, height, width = _drawn(figure)
-    return picture(drawn, height=height, width=width)
+    return drawing(drawn, height=height, width=width)
 
 
 def _drawn(figure: Figure) -> tuple[list[Markup], Number, Number]:

@@ -37,7 +37,7 @@ SWATCH = 22
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
-    """Where the points of a panel lie in the picture."""
+    """Where the points of a panel lie in the drawing."""
 
     x: Axis
     y: Axis
@@ -47,7 +47,7 @@ class Plane:
     height: Number
 
     def at(self, x: Number, y: Number) -> tuple[Number, Number]:
-        """Return the place of a point in the picture."""
+        """Return the place of a point in the drawing."""
         return self.left + self.x.share(x) * self.width, self.top + (1 - self.y.share(y)) * self.height
 
     def points(self, xs: Iterable[Number], ys: Iterable[Number]) -> list[tuple[Number, Number]]:

@@ -145,7 +145,7 @@ def _use(style: Path | None) -> None:
 
 
 def _write(canvas: "Canvas", path: Path, kind: str) -> None:
-    """Write the file, and the pictures that a pgf has beside it, in a folder of their own first."""
+    """Write the file, and the drawings that a pgf has beside it, in a folder of their own first."""
     from matplotlib.backends.backend_pgf import LatexError
 
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:

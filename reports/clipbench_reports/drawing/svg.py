@@ -43,7 +43,7 @@ def element(tag: str, *children: str, **attributes: object) -> Markup:
     return Markup(f"<{head}>{inner}</{tag}>") if children else Markup(f"<{head}/>")
 
 
-def picture(children: Iterable[str], *, height: Number, width: Number, alt: str | None = None) -> Markup:
+def drawing(children: Iterable[str], *, height: Number, width: Number, alt: str | None = None) -> Markup:
     """Return a whole SVG; ``alt`` states what it shows, where nothing around it does."""
     return element(
         "svg",

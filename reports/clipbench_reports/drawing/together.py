@@ -14,7 +14,7 @@ from clipbench_reports.page.groups import short
 MAX_LABEL = 28
 """Letters of a model's name in a figure."""
 MAX_VALUES = 280
-"""Letters of what a title says of all models; more of them are in the words for who cannot see the picture."""
+"""Letters of what a title says of all models; more of them are in the words for who cannot see the drawing."""
 MAX_BESIDE = 4
 """Models beside each other."""
 

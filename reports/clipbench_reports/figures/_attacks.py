@@ -8,7 +8,7 @@ from clipbench.results.record import Curve, Metric
 from clipbench_reports.drawing.marks import Axis, Figure, Panel, Ranges, Role, fraction_axis, nice_axis
 from clipbench_reports.figures._figure import bounds, chance_rule, curve_line
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 CONDITIONS = {
     "clean": ("no", "label"),
@@ -40,13 +40,13 @@ def hijacking(evidence: Evidence) -> Figure:
     """Return how often the object, and how often the word, is named: without a label, and with each kind of it.
 
     Raises:
-        Lacking: nothing was attacked.
+        MissingEvidence: nothing was attacked.
     """
     metrics = {**evidence.evaluation.controls, **evidence.evaluation.metrics}
     right = _known(metrics, {kind: f"{kind}_acc" for kind in CONDITIONS})
     fooled = _known(metrics, {"clean": "clean_named_word", "blank": "blank_named_word", "attacked": "attack_success"})
     if "attacked" not in right:
-        raise Lacking("the data hold no objects with another thing's name written on them")
+        raise MissingEvidence("the data hold no objects with another thing's name written on them")
     kinds = [kind for kind in CONDITIONS if kind in right]
     series = [
         _Series("image", "object", "the object", -0.06, right),
@@ -72,11 +72,11 @@ def hijacking(evidence: Evidence) -> Figure:
 
 
 def response(name: str) -> Callable[[Evidence], Figure]:
-    """Return the function that draws what one of ``SETTINGS`` does; it raises Lacking where labels were not varied so."""
+    """Return the function that draws what one of ``SETTINGS`` does; it raises MissingEvidence where labels were not varied so."""
 
     def draw(evidence: Evidence) -> Figure:
         if f"attack_success_by_{name}" not in evidence.evaluation.curves:
-            raise Lacking("labels were made in one way only: there are no response curves")
+            raise MissingEvidence("labels were made in one way only: there are no response curves")
         fooled = evidence.curve(f"attack_success_by_{name}")
         lines = [curve_line(fooled, "text", "attacking word")]
         if f"attacked_acc_by_{name}" in evidence.evaluation.curves:
@@ -145,7 +145,7 @@ def _detail(series: _Series, kinds: list[str]) -> str:
 def _response_claim(setting: str, curve: Curve) -> str:
     points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)]
     if not points:
-        raise Lacking("the response curves have no finite point")
+        raise MissingEvidence("the response curves have no finite point")
     most = max(points, key=lambda point: point[1])
     ends = [f"{fmt.percent(y)} % at {_plain(x)}" for x, y in (points[0], points[-1])]
     peak = f", at most {fmt.percent(most[1])} % at {_plain(most[0])}" if most not in (points[0], points[-1]) else ""

@@ -5,7 +5,7 @@ import numpy as np
 from clipbench_reports.drawing.marks import Figure, Panel, Role, fraction_axis, nice_axis
 from clipbench_reports.figures._figure import curve_line, why_lacking
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 KINDS: dict[str, tuple[str, Role]] = {
     "match_by_cosine_image_text": ("image–text", "ink"),
@@ -19,12 +19,14 @@ def similarity_calibration(evidence: Evidence) -> Figure:
     """Return how probable a match is at a cosine: of an image and a text, of two texts, of two images.
 
     Raises:
-        Lacking: no kind of match was measured.
+        MissingEvidence: no kind of match was measured.
     """
     known = [name for name in KINDS if name in evidence.evaluation.curves]
     error = evidence.evaluation.metrics.get("similarity_calibration_error")
     if not known:
-        raise Lacking(f"the probability of a match by cosine: {why_lacking(evidence, 'similarity_calibration_error')}")
+        raise MissingEvidence(
+            f"the probability of a match by cosine: {why_lacking(evidence, 'similarity_calibration_error')}"
+        )
     lines = [curve_line(evidence.curve(name), KINDS[name][1], KINDS[name][0]) for name in known]
     middles = ", ".join(f"{line.name} at {_even(list(line.xs), list(line.ys))}" for line in lines)
     value = error.value if error is not None else None

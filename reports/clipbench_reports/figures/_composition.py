@@ -11,7 +11,7 @@ from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._cosines import Distribution, binned, ridge_keys, ridges
 from clipbench_reports.figures._figure import CHANCE, bounds
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.subsets import by_subset, subsets_of
 
 SPACE, ROW = 0.6, 0.085
@@ -28,10 +28,10 @@ class Side(NamedTuple):
 
 
 SIDES = {
-    "text_acc": Side("text", "captions", "all captions of a picture in the right order"),
-    "image_acc": Side("image", "pictures", "all pictures of a caption"),
+    "text_acc": Side("text", "captions", "all captions of an image in the right order"),
+    "image_acc": Side("image", "images", "all images of a caption"),
     "group_acc": Side("ink", "both"),
-    "text_only_acc": Side("pair", "text alone", "captions alone, without the picture"),
+    "text_only_acc": Side("pair", "text alone", "captions alone, without the image"),
 }
 KINDS = {
     "twin_cosine": Side("text", "its false twin"),
@@ -44,11 +44,11 @@ def composition(evidence: Evidence) -> Figure:
     """Return the accuracy of each subset with its interval, against chance.
 
     Raises:
-        Lacking: there is no such accuracy.
+        MissingEvidence: there is no such accuracy.
     """
     found = accuracies(evidence.evaluation)
     if not found:
-        raise Lacking("no accuracy of choices was recorded")
+        raise MissingEvidence("no accuracy of choices was recorded")
     heights = _heights(found)
     asked = [side for side in SIDES if any(side in sides for sides in found.values())]
     foot = max(heights.values()) + 0.5 + SPACE / 2
@@ -82,17 +82,17 @@ def twins(evidence: Evidence) -> Figure:
     """Return the distributions of cosines between a caption and its twin, its shuffled self, and another caption.
 
     Raises:
-        Lacking: no two captions were compared.
+        MissingEvidence: no two captions were compared.
     """
     found = [_distribution(side, evidence.column(name)) for name, side in KINDS.items() if _is_kept(evidence, name)]
     if not found:
-        raise Lacking("no captions of one item were compared")
+        raise MissingEvidence("no captions of one item were compared")
     means = ", ".join(f"with {each.label} {fmt.significant(each.mean)}" for each in found)
     return Figure(
         title=f"A caption’s cosine on average: {means}.",
         panels=[ridges(found)],
         reading="Cosines between text vectors, each distribution scaled to the same height; the upright stroke is its "
-        "mean. Where a caption lies as near to its twin as to itself (cosine 1), no picture can tell the two apart.",
+        "mean. Where a caption lies as near to its twin as to itself (cosine 1), no image can tell the two apart.",
         keys=ridge_keys(found),
         subject=f"A caption’s mean cosine with {found[0].label}",
         value=fmt.significant(found[0].mean),
@@ -102,7 +102,7 @@ def twins(evidence: Evidence) -> Figure:
 def _is_kept(evidence: Evidence, name: str) -> bool:
     try:
         return bool(np.isfinite(evidence.column(name).astype(np.float64)).any())
-    except Lacking:
+    except MissingEvidence:
         return False
 
 

@@ -10,7 +10,7 @@ from clipbench_reports.drawing.marks import Axis, Cells, Figure, Panel
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._confusion_map import confusion_map
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 MAX_NAMED, MAX_CLASSES = 30, 120
 """Up to as many classes have a named row and column each; up to as many have a row of pixels, as a pattern."""
@@ -24,7 +24,7 @@ def confusion(evidence: Evidence) -> Figure:
     """Return the confusion matrix: one row a true class, one column an answer, each row adding up to 100 %.
 
     Raises:
-        Lacking: there are no single answers, or too many classes for a picture.
+        MissingEvidence: there are no single answers, or too many classes for an image.
     """
     names, shares = _shares(evidence)
     if len(names) > MAX_NAMED:
@@ -72,7 +72,7 @@ def _shares(evidence: Evidence) -> tuple[list[str], Float64[np.ndarray, "n n"]]:
     predicted = evidence.column("predicted").astype(str)
     names = sorted({*label.tolist(), *predicted.tolist()}, key=_natural)
     if len(names) > MAX_CLASSES:
-        raise Lacking(
+        raise MissingEvidence(
             f"{len(names)} classes are too many for a confusion matrix; the table of confused pairs shows the worst"
         )
     counts = np.zeros((len(names), len(names)))
@@ -92,8 +92,8 @@ def _sentence(names: list[str], shares: Float64[np.ndarray, "n n"]) -> str:
     """Return the largest share off the diagonal with its true class and answer."""
     row, column, wrong = _largest(shares)
     if not wrong:
-        return "No picture is taken for another class."
-    return f"Most often, {fmt.named(names[row])} is taken for {fmt.named(names[column])}: {fmt.percent(wrong)} % of its pictures."
+        return "No image is taken for another class."
+    return f"Most often, {fmt.named(names[row])} is taken for {fmt.named(names[column])}: {fmt.percent(wrong)} % of its images."
 
 
 def _worst(names: list[str], shares: Float64[np.ndarray, "n n"]) -> str:

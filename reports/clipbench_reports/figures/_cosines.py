@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from clipbench_reports.drawing.marks import Axis, Figure, Hill, Mark, Panel, Role, Rule, Words, nice_axis
 from clipbench_reports.figures._figure import why_lacking
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 BINS = 200
 """Over [-1, 1]."""
@@ -39,12 +39,12 @@ def cones(evidence: Evidence) -> Figure:
     """Return the distributions of cosines between images, between texts, of pairs, and of images with other texts.
 
     Raises:
-        Lacking: the run holds no such distributions.
+        MissingEvidence: the run holds no such distributions.
     """
     lacking = [name for name in COSINES if name not in evidence.evaluation.curves]
     if lacking:
         words, _, metric = COSINES[lacking[0]]
-        raise Lacking(f"the run kept no distribution of cosines, {words}: {why_lacking(evidence, metric)}")
+        raise MissingEvidence(f"the run kept no distribution of cosines, {words}: {why_lacking(evidence, metric)}")
     found = [_distribution(evidence, name) for name in COSINES]
     means = ", ".join(f"{each.label} {fmt.significant(each.mean)}" for each in found)
     return Figure(

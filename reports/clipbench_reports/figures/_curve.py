@@ -6,7 +6,7 @@ from clipbench_reports.drawing.marks import Figure, Panel, nice_axis
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._figure import curve_line
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 LABEL_LENGTHS = 44, 32
 """Of a label under and beside a plane; the explanation has the whole."""
@@ -19,7 +19,7 @@ def curve(name: str) -> Callable[[Evidence], Figure]:
         found = evidence.curve(name)
         line = curve_line(found, "ink", name)
         if not line.xs:
-            raise Lacking(f"the curve {fmt.named(name)} has no finite point")
+            raise MissingEvidence(f"the curve {fmt.named(name)} has no finite point")
         x_label, y_label = found.x_label or "x", found.y_label or "y"
         heights = [*line.ys, *(line.lows or []), *(line.highs or [])]
         ends = f"from {fmt.significant(line.ys[0])} to {fmt.significant(line.ys[-1])}"

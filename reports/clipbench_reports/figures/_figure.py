@@ -6,10 +6,10 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Float32
 
-from clipbench.results.points import spread
+from clipbench.results.points import evenly_spaced
 from clipbench.results.record import Curve, Metric
 from clipbench_reports.drawing.marks import Line, Mark, Role, Rule
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 MAX_POINTS = 300
 """Of a line; more cannot be seen."""
@@ -69,11 +69,13 @@ def pairs(
     """Return the kept unit vectors of images and of their texts, and the ids of the pairs; at most so many.
 
     Raises:
-        Lacking: there are fewer than two pairs, or the two do not fit together.
+        MissingEvidence: there are fewer than two pairs, or the two do not fit together.
     """
     images, texts = (evidence.array(name).astype(np.float32) for name in ("images", "texts"))
     if images.ndim != 2 or images.shape != texts.shape or len(images) < 2:
-        raise Lacking(f"the kept vectors have shapes {images.shape} and {texts.shape}, expected two or more pairs")
-    rows = spread(len(images), at_most)
+        raise MissingEvidence(
+            f"the kept vectors have shapes {images.shape} and {texts.shape}, expected two or more pairs"
+        )
+    rows = evenly_spaced(len(images), at_most)
     ids = evidence.array("pair_id").astype(str) if evidence.has_array("pair_id") else np.arange(len(images)).astype(str)
     return images[rows], texts[rows], ids[rows].tolist()

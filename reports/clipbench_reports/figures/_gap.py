@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench.results.points import MAX_POINTS, spread
+from clipbench.results.points import MAX_POINTS, evenly_spaced
 from clipbench_reports.drawing.marks import Axis, Dots, Figure, Panel, Role, Threads, nice_axis
 from clipbench_reports.figures._figure import pairs
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 MAX_LINES = 150
 """Pairs that are joined by a line, of those that are drawn: evenly spread over them."""
@@ -41,13 +41,13 @@ def gap(evidence: Evidence, *, projection: str = "pca", seed: int = 0) -> Figure
         seed: of UMAP; the others have no chance in them.
 
     Raises:
-        Lacking: the run kept no vectors, fewer than two pairs, or vectors that are all equal.
+        MissingEvidence: the run kept no vectors, fewer than two pairs, or vectors that are all equal.
     """
     images, texts, ids = pairs(evidence, MAX_POINTS)
     flat = PROJECTIONS[projection](np.concatenate([images, texts]).astype(np.float64), seed)
     n = len(images)
     left, right = flat.places[:n], flat.places[n:]
-    lines = spread(n, MAX_LINES)
+    lines = evenly_spaced(n, MAX_LINES)
     x, y = (_axis(flat, place) for place in (0, 1))
     return Figure(
         title=flat.claim,
@@ -128,7 +128,7 @@ def _gap_axis(vectors: Vectors, seed: int) -> Flat:
     difference = vectors[half:].mean(axis=0) - vectors[:half].mean(axis=0)
     length = float(np.linalg.norm(difference))
     if length < 1e-9:
-        raise Lacking("the means of images and texts are equal, so there is no gap vector to lay an axis along")
+        raise MissingEvidence("the means of images and texts are equal, so there is no gap vector to lay an axis along")
     along = vectors @ (difference / length)
     rest = vectors - np.outer(along, difference / length)
     across, shares = _components(rest - rest.mean(axis=0))
@@ -150,7 +150,7 @@ def _umap(vectors: Vectors, seed: int) -> Flat:
     import warnings
 
     if len(vectors) <= NEIGHBOURS:
-        raise Lacking(f"UMAP looks at {NEIGHBOURS} neighbours, and the run kept {len(vectors)} vectors")
+        raise MissingEvidence(f"UMAP looks at {NEIGHBOURS} neighbours, and the run kept {len(vectors)} vectors")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numba and umap warn of their own internals
         import umap
@@ -182,7 +182,7 @@ def _components(vectors: Vectors) -> tuple[Float64[np.ndarray, "n 2"], list[floa
     """Return the two components of the largest squared length, images to the left, and their shares of it."""
     squares, directions = np.linalg.eigh(vectors.T @ vectors)
     if squares[-1] <= 1e-12 * len(vectors) or len(squares) < 2:
-        raise Lacking("all kept vectors are equal, so there is nothing to map")
+        raise MissingEvidence("all kept vectors are equal, so there is nothing to map")
     flat = vectors @ directions[:, [-1, -2]]
     # A component's sign is arbitrary: images lie left, and the first of them not below the middle.
     half = len(vectors) // 2

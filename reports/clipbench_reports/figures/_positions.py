@@ -11,7 +11,7 @@ from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._figure import bounds, chance_rule
 from clipbench_reports.figures._window import context_of, reason_of
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 BY_POSITION = "text_acc_by_position"
 """The curve that is drawn with the names of its places."""
@@ -32,12 +32,14 @@ def positions(evidence: Evidence) -> Figure:
     """Return how often the true caption is chosen, against the place of the deciding token in it.
 
     Raises:
-        Lacking: nothing was asked by place, or the tokens could not be counted.
+        MissingEvidence: nothing was asked by place, or the tokens could not be counted.
     """
     curve = evidence.evaluation.curves.get(BY_POSITION)
     if curve is None or not curve.x:
         asked = any(name.endswith("/text_acc") for name in evidence.evaluation.metrics)
-        raise Lacking("facts at several places, which these data do not have" if not asked else reason_of(evidence))
+        raise MissingEvidence(
+            "facts at several places, which these data do not have" if not asked else reason_of(evidence)
+        )
     places, context = _places(evidence), context_of(evidence)
     x = _token_axis(places, context)
     told = ", ".join(f"{place.name} {fmt.percent(place.share)} %" for place in places)
@@ -65,7 +67,7 @@ def _places(evidence: Evidence) -> list[_Place]:
         if metric is not None and metric.value is not None and len(at):
             found.append(_Place(shorten(name, 14), float(np.median(at)), metric))
     if not found:
-        raise Lacking("no place has an accuracy")
+        raise MissingEvidence("no place has an accuracy")
     return sorted(found, key=lambda place: place.token)
 
 

@@ -7,7 +7,7 @@ from clipbench_reports.drawing.marks import Axis, Figure, Mark, Panel, Ranges, R
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._figure import CHANCE, bounds
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 NAME = "reading_acc"
 WORDS = {"word_alone": "a word alone", "with_object": "with an object"}
@@ -18,7 +18,7 @@ def reading(evidence: Evidence) -> Figure:
     """Return the share of words that are read right, altogether and by subset, against guessing.
 
     Raises:
-        Lacking: there were no words to read.
+        MissingEvidence: there were no words to read.
     """
     metrics = {
         name.rpartition("/")[0]: metric
@@ -26,7 +26,7 @@ def reading(evidence: Evidence) -> Figure:
         if name.rpartition("/")[2] == NAME and metric.value is not None
     }
     if "" not in metrics:
-        raise Lacking("the data hold no words to read")
+        raise MissingEvidence("the data hold no words to read")
     rows = {"all" if subset == "" else WORDS.get(subset, subset): metric for subset, metric in metrics.items()}
     names = [shorten(words, 16) for words in rows]
     return Figure(
@@ -71,4 +71,4 @@ def _marks(rows: Mapping[str, Metric]) -> list[Mark]:
 
 def _claim(metric: Metric) -> str:
     against = f", where guessing gives {fmt.percent(metric.chance)} %" if metric.chance is not None else ""
-    return f"Reads the written word right in {fmt.percent(metric.value)} % of {fmt.count(metric.n)} pictures{against}."
+    return f"Reads the written word right in {fmt.percent(metric.value)} % of {fmt.count(metric.n)} images{against}."

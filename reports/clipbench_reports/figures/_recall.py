@@ -8,7 +8,7 @@ from clipbench.results.record import Curve
 from clipbench_reports.drawing.marks import Figure, Line, Panel, Role, fraction_axis, log_axis
 from clipbench_reports.figures._figure import CHANCE, curve_line
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 
 class Way(NamedTuple):
@@ -34,11 +34,11 @@ def recall(evidence: Evidence) -> Figure:
     """Return recall against the number of answers looked at, for captions finding images and the reverse.
 
     Raises:
-        Lacking: the run kept neither curve.
+        MissingEvidence: the run kept neither curve.
     """
     curves = _known(evidence, ACROSS)
     if not curves:
-        raise Lacking("no recall curve across images and captions was kept")
+        raise MissingEvidence("no recall curve across images and captions was kept")
     reading = "Captions look for their image, images for one of their captions."
     return _drawn(evidence, ACROSS, curves, reading)
 
@@ -47,11 +47,11 @@ def recall_within(evidence: Evidence) -> Figure:
     """Return recall against the number of answers looked at, for images finding images and captions captions.
 
     Raises:
-        Lacking: the run kept neither curve.
+        MissingEvidence: the run kept neither curve.
     """
     curves = _known(evidence, WITHIN)
     if not curves:
-        raise Lacking(
+        raise MissingEvidence(
             "images finding images, which takes labels, and captions finding captions, which takes several of an image"
         )
     reading = "Images look for images of their label, captions for captions of their image."

@@ -6,7 +6,7 @@ from jaxtyping import Float64
 from clipbench_reports.drawing.marks import Bars, Figure, Line, Mark, Panel, fraction_axis
 from clipbench_reports.figures._figure import curve_line
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 N_BINS = 20
 
@@ -15,14 +15,14 @@ def reliability(evidence: Evidence) -> Figure:
     """Return accuracy against confidence, over the distribution of confidence.
 
     Raises:
-        Lacking: the run kept no reliability curve or no confidence of its samples.
+        MissingEvidence: the run kept no reliability curve or no confidence of its samples.
     """
     curve = evidence.curve("reliability")
     confidence = evidence.column("confidence").astype(np.float64)
     right = evidence.column("acc1").astype(np.float64)
     kept = np.isfinite(confidence) & np.isfinite(right)
     if not kept.any():
-        raise Lacking("no sample has both a confidence and a score")
+        raise MissingEvidence("no sample has both a confidence and a score")
     marks: list[Mark] = [
         _bars(confidence[kept]),
         Line(

@@ -23,7 +23,7 @@ from clipbench_reports.drawing.marks import (
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._figure import CHANCE, bounds
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Lacking
+from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import Group
 
 NAME_LENGTH = 34
@@ -46,13 +46,13 @@ def scorecard(groups: Sequence[Group], labels: Sequence[str]) -> Figure:
         labels: of the models.
 
     Raises:
-        Lacking: no model has such a metric; or there are more models than can be told apart.
+        MissingEvidence: no model has such a metric; or there are more models than can be told apart.
     """
     if len(labels) > len(MODELS):
-        raise Lacking(f"{len(labels)} models cannot be told apart in one panel: at most {len(MODELS)}")
+        raise MissingEvidence(f"{len(labels)} models cannot be told apart in one panel: at most {len(MODELS)}")
     found = [(group, rows) for group in groups if (rows := _rows(group))]
     if not found:
-        raise Lacking("no metric is a fraction with a chance level")
+        raise MissingEvidence("no metric is a fraction with a chance level")
     measured = [
         (f"{group.task}@{group.data}/{row.name}", labels[place], metric)
         for group, rows in found
@@ -84,11 +84,11 @@ def compare(found: Sequence[Difference], labels: tuple[str, str]) -> Figure:
     """Return the difference of two models in every fraction, with its paired interval and a line at zero.
 
     Raises:
-        Lacking: they share no metric that is a fraction.
+        MissingEvidence: they share no metric that is a fraction.
     """
     shown = [each for each in found if each.base.unit == "fraction"]
     if not shown:
-        raise Lacking("the runs share no metric that is a fraction")
+        raise MissingEvidence("the runs share no metric that is a fraction")
     by_evaluation: dict[str, list[Difference]] = {}
     for each in shown:
         by_evaluation.setdefault(each.evaluation, []).append(each)

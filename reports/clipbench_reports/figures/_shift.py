@@ -7,7 +7,7 @@ from typing import NamedTuple
 from clipbench_reports.drawing.marks import Figure, Mark, Panel, Role, Rule, nice_axis, percent_axis, tight_axis
 from clipbench_reports.figures._figure import curve_line, why_lacking
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 SHIFTS: dict[str, tuple[str, Role, bool]] = {
     "shift_both": ("both moved by half", "ink", False),
@@ -59,7 +59,7 @@ def shift(evidence: Evidence) -> Figure:
     """Return gap, loss, recall and accuracy as the modalities are moved along the gap vector (Liang et al., 2022).
 
     Raises:
-        Lacking: the run holds no such curves.
+        MissingEvidence: the run holds no such curves.
     """
     found = _panels(evidence, _Moved(SHIFTS, "Distance moved", marks_gap=True))
     return Figure(
@@ -78,7 +78,7 @@ def corrections(evidence: Evidence) -> Figure:
     """Return gap, loss, recall and accuracy under corrections that are fitted on one half, scored on the other.
 
     Raises:
-        Lacking: the run holds no such curves.
+        MissingEvidence: the run holds no such curves.
     """
     found = _panels(evidence, _Moved(CORRECTIONS, "Strength of the correction", marks_gap=False))
     recall = evidence.curve("image_retrieval_recall@1_by_centring")
@@ -105,7 +105,7 @@ def _closing(evidence: Evidence) -> str:
     """Return how small the gap becomes, and where the loss is least, both modalities being moved."""
     gap, loss = (_finite(evidence, f"{name}_by_shift_both") for name in ("gap", "loss"))
     if 0.0 not in gap or 0.0 not in loss:
-        raise Lacking("the gap or the loss is not known where nothing is moved")
+        raise MissingEvidence("the gap or the loss is not known where nothing is moved")
     best = min(loss, key=lambda x: (loss[x], abs(x)))
     here = fmt.significant(loss[0.0])
     end = ", the farthest that was tried" if best in (min(loss), max(loss)) else ""
@@ -136,7 +136,7 @@ def _panels(evidence: Evidence, moved: _Moved) -> list[Panel]:
     """Return a panel a quantity, and one a label set for zero-shot accuracy."""
     curves, end = evidence.evaluation.curves, f"_by_{next(iter(moved.ways))}"
     if f"gap{end}" not in curves:
-        raise Lacking(f"the run holds no curves by {moved.label.lower()}: {why_lacking(evidence, 'gap')}")
+        raise MissingEvidence(f"the run holds no curves by {moved.label.lower()}: {why_lacking(evidence, 'gap')}")
     names = {name: name for name in QUANTITIES}
     names |= {name.removesuffix(end): "acc1" for name in curves if name.endswith(f"/acc1{end}")}
     found = [(name, quantity) for name, quantity in names.items() if f"{name}{end}" in curves]

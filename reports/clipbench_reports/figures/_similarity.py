@@ -5,14 +5,14 @@ from jaxtyping import Float64
 
 from clipbench_reports.drawing.marks import Axis, Cells, Figure, Panel
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 
 def similarity(evidence: Evidence) -> Figure:
     """Return the cosines between the images and the texts of a sample of pairs, and their softmax by row and column.
 
     Raises:
-        Lacking: the run kept no square matrix of at least two pairs.
+        MissingEvidence: the run kept no square matrix of at least two pairs.
     """
     matrix = _matrix(evidence)
     n, scale = len(matrix), _scale(evidence)
@@ -60,14 +60,14 @@ def _matrix(evidence: Evidence) -> Float64[np.ndarray, "n n"]:
     matrix = evidence.array("similarity").astype(np.float64)
     n = len(matrix)
     if matrix.shape != (n, n) or n < 2 or not np.isfinite(matrix).all():
-        raise Lacking(f"the kept similarity matrix has shape {matrix.shape}, expected a square one")
+        raise MissingEvidence(f"the kept similarity matrix has shape {matrix.shape}, expected a square one")
     return matrix
 
 
 def _scale(evidence: Evidence) -> float:
     scale = evidence.run.result.model.get("logit_scale")
     if not isinstance(scale, int | float) or not np.isfinite(scale):
-        raise Lacking(f"the run has no logit scale of the model (got {scale}), which the softmax needs")
+        raise MissingEvidence(f"the run has no logit scale of the model (got {scale}), which the softmax needs")
     return float(scale)
 
 

@@ -6,7 +6,7 @@ from clipbench.results.record import Curve
 from clipbench_reports.drawing.marks import Figure, Line, Mark, Panel, Role, Rule, fraction_axis, log_axis, percent_axis
 from clipbench_reports.figures._figure import curve_line, why_lacking
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 RECALLS: dict[str, tuple[str, Role]] = {
     "image_retrieval_recall@1_by_ablation": ("recall@1, caption → image", "image"),
@@ -29,10 +29,10 @@ def spectrum(evidence: Evidence) -> Figure:
     """Return how the gap is spread over dimensions, and gap and recall when the dimensions that carry most are removed.
 
     Raises:
-        Lacking: the run kept no spectrum.
+        MissingEvidence: the run kept no spectrum.
     """
     if SHARE not in evidence.evaluation.curves:
-        raise Lacking(f"the run kept no spectrum of the gap: {why_lacking(evidence, 'gap_dimensions')}")
+        raise MissingEvidence(f"the run kept no spectrum of the gap: {why_lacking(evidence, 'gap_dimensions')}")
     share = evidence.curve(SHARE)
     return Figure(
         title=f"{_carried(share)}{_loss(evidence)}.",

@@ -7,7 +7,7 @@ import numpy as np
 from clipbench_reports.drawing.marks import Axis, Dots, Figure, Panel, Rule, percent_axis
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 N_NAMED = 12
 """Up to as many templates each have a row with their name; more are dots."""
@@ -20,7 +20,7 @@ def templates(evidence: Evidence) -> Figure:
     """Return the accuracy of each prompt template alone, beside that of all together.
 
     Raises:
-        Lacking: the run kept no such curve, or used one template only.
+        MissingEvidence: the run kept no such curve, or used one template only.
     """
     names, scores = ranked(evidence)
     together = evidence.evaluation.metrics.get("acc1")
@@ -51,16 +51,18 @@ def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
     """Return the prompt templates and what each reaches alone, the best first.
 
     Raises:
-        Lacking: the run kept no such curve, or used one template only.
+        MissingEvidence: the run kept no such curve, or used one template only.
     """
     if "templates" not in evidence.evaluation.curves:
-        raise Lacking("the run kept no scores of single prompt templates: there is one only, or each class has its own")
+        raise MissingEvidence(
+            "the run kept no scores of single prompt templates: there is one only, or each class has its own"
+        )
     curve = evidence.curve("templates")
     if len(curve.y) < 2:
-        raise Lacking("one prompt template was used, so there is no spread")
+        raise MissingEvidence("one prompt template was used, so there is no spread")
     names = evidence.array("template_names").tolist()
     if len(names) != len(curve.y):
-        raise Lacking(f"the run kept {len(names)} names for {len(curve.y)} prompt templates")
+        raise MissingEvidence(f"the run kept {len(names)} names for {len(curve.y)} prompt templates")
     order = np.argsort(-np.asarray(curve.y), kind="stable").tolist()
     return [str(names[row]) for row in order], [curve.y[row] for row in order]
 

@@ -6,7 +6,7 @@ from jaxtyping import Float64
 from clipbench_reports.drawing.marks import Bars, Figure, Panel, nice_axis
 from clipbench_reports.figures._window import context_of, reason_of, window
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 N_BINS = 30
 
@@ -15,14 +15,14 @@ def token_lengths(evidence: Evidence) -> Figure:
     """Return how many tokens the captions take, with the window of the text tower.
 
     Raises:
-        Lacking: the tokens could not be counted.
+        MissingEvidence: the tokens could not be counted.
     """
     if "caption_tokens" not in evidence.evaluation.metrics:
-        raise Lacking(f"the lengths of captions in tokens ({reason_of(evidence)})")
+        raise MissingEvidence(f"the lengths of captions in tokens ({reason_of(evidence)})")
     lengths = evidence.column("image_retrieval/n_tokens").astype(np.float64)
     lengths, context = lengths[np.isfinite(lengths)], context_of(evidence)
     if not len(lengths):
-        raise Lacking("no caption has a length in tokens")
+        raise MissingEvidence("no caption has a length in tokens")
     bars = _histogram(lengths)
     middle = fmt.significant(float(np.median(lengths)))
     said, share = f"Half of the captions take more than {middle} tokens", 0.0

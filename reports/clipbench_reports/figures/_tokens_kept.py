@@ -5,7 +5,7 @@ from clipbench_reports.drawing.marks import Figure, Mark, Panel, Role, Rule, Sha
 from clipbench_reports.figures._figure import chance_rule, curve_line
 from clipbench_reports.figures._window import context_of, reason_of, window
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 KEPT: dict[str, tuple[Role, str]] = {
     "image_retrieval_recall@1_by_tokens": ("image", "caption → image"),
@@ -18,11 +18,11 @@ def tokens_kept(evidence: Evidence) -> Figure:
     """Return recall@1 against the tokens kept of each caption, both ways, with the effective length.
 
     Raises:
-        Lacking: the run kept no such curve; the text says why.
+        MissingEvidence: the run kept no such curve; the text says why.
     """
     curves = {name: evidence.curve(name) for name in KEPT if name in evidence.evaluation.curves}
     if not curves:
-        raise Lacking(f"recall by tokens kept ({reason_of(evidence)})")
+        raise MissingEvidence(f"recall by tokens kept ({reason_of(evidence)})")
     context, ends = context_of(evidence), max(curve.x[-1] for curve in curves.values())
     length = evidence.evaluation.metrics.get("effective_length")
     recall = evidence.evaluation.metrics.get("image_retrieval_recall@1")

@@ -7,7 +7,7 @@ from clipbench.training.history import History
 from clipbench_reports.drawing.marks import Axis, Figure, Line, Panel, Role, fraction_axis, nice_axis, tight_axis
 from clipbench_reports.figures._figure import MAX_DOTTED
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Lacking
+from clipbench_reports.page.evidence import MissingEvidence
 
 COSINES: dict[str, tuple[str, Role]] = {
     "image_cone": ("image–image", "image"),
@@ -24,13 +24,13 @@ def track(history: History) -> Figure:
     """Return gap, mean cosines and recall@1 against the training step.
 
     Raises:
-        Lacking: the history has fewer than two steps, or no gap.
+        MissingEvidence: the history has fewer than two steps, or no gap.
     """
     if len(history.steps) < 2:
-        raise Lacking(f"{history.label} was measured at one step only: a track needs two or more")
+        raise MissingEvidence(f"{history.label} was measured at one step only: a track needs two or more")
     gap = _line(history, "gap", "gap", "ink")
     if not gap:
-        raise Lacking(f"{history.label} holds no gap: measure modality-gap on its checkpoints")
+        raise MissingEvidence(f"{history.label} holds no gap: measure modality-gap on its checkpoints")
     cosines = [line for name, (words, role) in COSINES.items() for line in _line(history, name, words, role)]
     recalls = [line for name, (words, role) in RECALLS.items() for line in _line(history, name, words, role)]
     x = tight_axis(history.steps, "Training step")
@@ -56,10 +56,10 @@ def progress(history: History) -> Figure:
     """Return the first metric of each evaluation against the training step, a panel each.
 
     Raises:
-        Lacking: the history has fewer than two steps, or no metrics of evaluations.
+        MissingEvidence: the history has fewer than two steps, or no metrics of evaluations.
     """
     if len(history.steps) < 2:
-        raise Lacking(f"{history.label} was measured at one step only: progress needs two or more")
+        raise MissingEvidence(f"{history.label} was measured at one step only: progress needs two or more")
     firsts: dict[str, str] = {}
     for name, values in history.values.items():
         evaluation, _, metric = name.partition("/")
@@ -67,7 +67,7 @@ def progress(history: History) -> Figure:
             firsts.setdefault(evaluation, name)
     lines = [line for name in firsts.values() for line in _line(history, name, name, "ink")]
     if not lines:
-        raise Lacking(f"{history.label} holds no metrics of evaluations")
+        raise MissingEvidence(f"{history.label} holds no metrics of evaluations")
     x = tight_axis(history.steps, "Training step")
     return Figure(
         title=f"{fmt.counted(len(lines), 'evaluation')} at {fmt.counted(len(history.steps), 'step')} of one training.",

@@ -1,1 +1,1 @@
-"""Samples with their pictures: the failures of a task, what changed between two models, the points of a scatter."""
+"""Samples with their images: the failures of a task, what changed between two models, the points of a scatter."""

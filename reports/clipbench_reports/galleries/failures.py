@@ -11,36 +11,36 @@ from clipbench_reports.galleries.gallery import (
     Failing,
     Gallery,
     gallery,
+    images,
     note,
     numbers,
-    one_picture,
-    pictures,
+    one_image,
     told_apart,
     whole,
     words,
 )
-from clipbench_reports.galleries.pictures import Room
+from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking, Unasked
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
 from clipbench_reports.page.sentences.words import TERMS, label_set_words
 
-Make = Callable[[Evidence, Room], Gallery]
+Make = Callable[[Evidence, PageBudget], Gallery]
 
 COSINES = {"right_cosine": "the two cosines"}
 """What older runs did not record."""
 
 MARGINS = {
     True: "Margin: the cosine of the true caption less that of the false one.",
-    False: "Margin: by how much the item was lost at its worst, its choices of captions and of pictures together.",
+    False: "Margin: by how much the item was lost at its worst, its choices of captions and of images together.",
 }
 """What the margin of an item means, by whether that of its captions was recorded."""
 
 
-def misnamed(evidence: Evidence, room: Room) -> Gallery:
-    """Return the pictures that were taken for another class by the widest margin.
+def misnamed(evidence: Evidence, room: PageBudget) -> Gallery:
+    """Return the images that were taken for another class by the widest margin.
 
     Raises:
-        Lacking: samples have no single label and answer, or all are right.
+        MissingEvidence: samples have no single label and answer, or all are right.
     """
     label, predicted, margin = words(evidence, "label"), words(evidence, "predicted"), numbers(evidence, "margin")
     confidence, cosines = numbers(evidence, "confidence"), Cosines.of(evidence, margin)
@@ -55,25 +55,25 @@ def misnamed(evidence: Evidence, room: Room) -> Gallery:
         ]
 
     def say(row: int) -> str:
-        return f"A picture of {fmt.named(label[row])}, taken for {fmt.named(predicted[row])}."
+        return f"An image of {fmt.named(label[row])}, taken for {fmt.named(predicted[row])}."
 
     failing = Failing(
-        title="Pictures taken for another class",
+        title="Images taken for another class",
         note=note(evidence, "Margin: the cosine of the true class less that of the best other one.", COSINES),
         wrong=numbers(evidence, "acc1") < 1,
         margin=margin,
         facts=facts,
-        pictures=one_picture(evidence, say),
+        images=one_image(evidence, say),
     )
     return gallery(failing, room)
 
 
-def mistaken(evidence: Evidence, room: Room) -> Gallery:
-    """Return the pictures for which a false caption was preferred, by the widest margin.
+def mistaken(evidence: Evidence, room: PageBudget) -> Gallery:
+    """Return the images for which a false caption was preferred, by the widest margin.
 
     Raises:
-        Unasked: nothing was chosen among captions.
-        Lacking: every choice was right.
+        NotAsked: nothing was chosen among captions.
+        MissingEvidence: every choice was right.
     """
     lost, margin = lost_captions(evidence)
     caption, preferred, subset = whole(evidence, "caption"), whole(evidence, "preferred"), _subsets(evidence)
@@ -85,7 +85,7 @@ def mistaken(evidence: Evidence, room: Room) -> Gallery:
         return [Fact("True", true, right), Fact(TERMS["preferred"], false, chosen), Fact("Margin", "", by), subset(row)]
 
     def say(row: int) -> str:
-        return f"A picture of {fmt.named(caption[row])}, for which {fmt.named(preferred[row])} was preferred."
+        return f"An image of {fmt.named(caption[row])}, for which {fmt.named(preferred[row])} was preferred."
 
     failing = Failing(
         title="False captions that were preferred",
@@ -93,7 +93,7 @@ def mistaken(evidence: Evidence, room: Room) -> Gallery:
         wrong=lost,
         margin=margin,
         facts=facts,
-        pictures=one_picture(evidence, say),
+        images=one_image(evidence, say),
     )
     return gallery(failing, room)
 
@@ -102,7 +102,7 @@ def lost_captions(evidence: Evidence) -> tuple[Bool[np.ndarray, " n"], Float64[n
     """Return which choices among captions were lost, ties aside, and their margins: those that ``MARGINS`` says.
 
     Raises:
-        Unasked: nothing was chosen among captions.
+        NotAsked: nothing was chosen among captions.
     """
     credit = _credit(evidence, "text_acc")
     margin = numbers(evidence, "text_margin" if evidence.has_column("text_margin") else "margin")
@@ -110,16 +110,16 @@ def lost_captions(evidence: Evidence) -> tuple[Bool[np.ndarray, " n"], Float64[n
     return (credit < 1) & (margin < 0) & is_told, margin
 
 
-def misplaced(evidence: Evidence, room: Room) -> Gallery:
-    """Return the captions for which a false picture was preferred, by the widest margin.
+def misplaced(evidence: Evidence, room: PageBudget) -> Gallery:
+    """Return the captions for which a false image was preferred, by the widest margin.
 
     Raises:
-        Unasked: nothing was chosen among pictures.
-        Lacking: every choice was right, or the run is older than what is shown here.
+        NotAsked: nothing was chosen among images.
+        MissingEvidence: every choice was right, or the run is older than what is shown here.
     """
     credit = _credit(evidence, "image_acc")
     if not evidence.has_column("asked_caption"):
-        raise Lacking("false pictures that were preferred: run composition again to have them")
+        raise MissingEvidence("false images that were preferred: run composition again to have them")
     margin, caption, subset = numbers(evidence, "image_margin"), words(evidence, "asked_caption"), _subsets(evidence)
     cosines = Cosines.of(evidence, margin, right="right_image_cosine", chosen="preferred_image_cosine")
 
@@ -129,12 +129,12 @@ def misplaced(evidence: Evidence, room: Room) -> Gallery:
         return [Fact(TERMS["caption"], caption[row]), *told, subset(row)]
 
     failing = Failing(
-        title="False pictures that were preferred",
-        note=note(evidence, "Margin: the caption's cosine with the right picture less that with the false one."),
+        title="False images that were preferred",
+        note=note(evidence, "Margin: the caption's cosine with the right image less that with the false one."),
         wrong=(credit < 1) & (margin < 0),
         margin=margin,
         facts=facts,
-        pictures=pictures(
+        images=images(
             evidence,
             ("Right", "right_image"),
             ("Preferred", "preferred_image"),
@@ -144,12 +144,12 @@ def misplaced(evidence: Evidence, room: Room) -> Gallery:
     return gallery(failing, room)
 
 
-def hijacked(evidence: Evidence, room: Room) -> Gallery:
+def hijacked(evidence: Evidence, room: PageBudget) -> Gallery:
     """Return the objects that were taken for something else under a written label, by the widest margin.
 
     Raises:
-        Unasked: nothing was attacked.
-        Lacking: every object was named right.
+        NotAsked: nothing was attacked.
+        MissingEvidence: every object was named right.
     """
     credit, margin = _credit(evidence, "attacked_acc", of_subsets=False), numbers(evidence, "margin")
     thing, word, predicted = (words(evidence, name) for name in ("object", "word", "predicted"))
@@ -175,17 +175,17 @@ def hijacked(evidence: Evidence, room: Room) -> Gallery:
         wrong=credit < 1,
         margin=margin,
         facts=facts,
-        pictures=one_picture(evidence, say),
+        images=one_image(evidence, say),
     )
     return gallery(failing, room)
 
 
-def misread(evidence: Evidence, room: Room) -> Gallery:
+def misread(evidence: Evidence, room: PageBudget) -> Gallery:
     """Return the written words that were read as another one, by the widest margin.
 
     Raises:
-        Unasked: there were no words to read.
-        Lacking: all were read right.
+        NotAsked: there were no words to read.
+        MissingEvidence: all were read right.
     """
     credit, margin = _credit(evidence, "reading_acc", of_subsets=False), numbers(evidence, "margin")
     written, read, cosines = whole(evidence, "written"), whole(evidence, "read"), Cosines.of(evidence, margin)
@@ -196,7 +196,7 @@ def misread(evidence: Evidence, room: Room) -> Gallery:
         return [Fact(TERMS["written"], true, right), Fact(TERMS["read"], false, chosen), Fact("Margin", "", by)]
 
     def say(row: int) -> str:
-        return f"A picture that is captioned {fmt.named(written[row])}, read as {fmt.named(read[row])}."
+        return f"An image that is captioned {fmt.named(written[row])}, read as {fmt.named(read[row])}."
 
     failing = Failing(
         title="Words that were misread",
@@ -204,7 +204,7 @@ def misread(evidence: Evidence, room: Room) -> Gallery:
         wrong=credit < 1,
         margin=margin,
         facts=facts,
-        pictures=one_picture(evidence, say),
+        images=one_image(evidence, say),
     )
     return gallery(failing, room)
 
@@ -213,11 +213,11 @@ def _credit(evidence: Evidence, name: str, *, of_subsets: bool = True) -> Float6
     """Return the least credit of each sample in a column, or in those of all subsets.
 
     Raises:
-        Unasked: there is no such column.
+        NotAsked: there is no such column.
     """
     names = [each for each in evidence.columns if each == name or (of_subsets and each.endswith(f"/{name}"))]
     if not names:
-        raise Unasked(name)
+        raise NotAsked(name)
     return np.fmin.reduce([numbers(evidence, each) for each in names])
 
 

@@ -1,4 +1,4 @@
-"""Samples that two models judge differently, both ways: their small pictures, and what each model said of them."""
+"""Samples that two models judge differently, both ways: their small images, and what each model said of them."""
 
 import math
 import re
@@ -11,7 +11,7 @@ import numpy as np
 from clipbench.comparison.compare import Comparison, Difference
 from clipbench.results.record import Run
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.galleries.pictures import Room, address
+from clipbench_reports.galleries.images import PageBudget, address
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.sentences.words import TERMS
 
@@ -38,7 +38,7 @@ OF_MODEL = {
 }
 """Columns that say what a model made of a sample, with the metrics, by the end of their names, that they explain.
 
-Of several true captions, and of several pictures, a row names those that its model came nearest to failing with.
+Of several true captions, and of several images, a row names those that its model came nearest to failing with.
 """
 CHOSEN = {"preferred": ("caption", "text_margin"), "preferred_image": ("right_image", "image_margin")}
 """Columns of the best false option, with that of the right one, and with the margin by which the right one won."""
@@ -46,7 +46,7 @@ CHOSEN = {"preferred": ("caption", "text_margin"), "preferred_image": ("right_im
 
 @dataclass(frozen=True, kw_only=True)
 class Thumbnail:
-    """A small picture."""
+    """A small image."""
 
     address: str
     """Nothing where neither run kept one or the page has no more room."""
@@ -74,7 +74,7 @@ class Sample:
     """A sample that changed."""
 
     id: str
-    pictures: Sequence[Thumbnail]
+    images: Sequence[Thumbnail]
     said: Sequence[Said]
 
 
@@ -108,11 +108,11 @@ class Flipped:
     ways: Sequence[Way]
 
 
-def flipped(comparison: Comparison, base: Run, candidate: Run, room: Room) -> Iterator[Flipped]:
+def flipped(comparison: Comparison, base: Run, candidate: Run, room: PageBudget) -> Iterator[Flipped]:
     """Return the samples that changed, by metric: those of significant differences first.
 
     Args:
-        room: for the pictures of the whole page.
+        room: for the images of the whole page.
     """
     tables: dict[str, _Tables] = {}
     order = {"worse": 0, "better": 1}
@@ -160,13 +160,13 @@ class _Tables:
         ]
         return cls(runs, tables, is_sure=all(len(found) == 1 for found in named))
 
-    def sample(self, name: str, metric: str, room: Room) -> Sample:
+    def sample(self, name: str, metric: str, room: PageBudget) -> Sample:
         """Return a sample with what explains a metric of it."""
-        pictures = list(self._pictures(name, metric))
-        is_shown = any(each.address for each in pictures) and room.take(*(each.address for each in pictures))
+        images = list(self._images(name, metric))
+        is_shown = any(each.address for each in images) and room.take(*(each.address for each in images))
         if not is_shown:
-            pictures = [Thumbnail(address="", alt="")]
-        return Sample(id=name, pictures=pictures, said=list(self._said(name, metric)) if self.is_sure else [])
+            images = [Thumbnail(address="", alt="")]
+        return Sample(id=name, images=images, said=list(self._said(name, metric)) if self.is_sure else [])
 
     def _said(self, name: str, metric: str) -> Iterator[Said]:
         subset, _, end = metric.rpartition("/")
@@ -185,8 +185,8 @@ class _Tables:
             return "Rank"
         return "True" if column == "caption" and any(self._both(name, "preferred", "")) else TERMS[column]
 
-    def _pictures(self, name: str, metric: str) -> Iterator[Thumbnail]:
-        """Yield the picture that was right, and that which was chosen in its place, each once."""
+    def _images(self, name: str, metric: str) -> Iterator[Thumbnail]:
+        """Yield the image that was right, and that which was chosen in its place, each once."""
         columns = {"": "image"}
         if self.is_sure and self._rank(metric) and any(self._both(name, "chosen_image", "")):
             columns = {"right": "image", "first": "chosen_image"}
@@ -203,7 +203,7 @@ class _Tables:
                     roles.setdefault(digest, []).append(f"{word} {when}".strip())
         for digest, found in roles.items():
             role = fmt.sentence_case(", ".join(found))
-            alt = f"Picture of {name}" + (f": {role.lower()}" if role else "")
+            alt = f"Image of {name}" + (f": {role.lower()}" if role else "")
             yield Thumbnail(address=self._address(digest), alt=alt, role=role)
 
     def _address(self, digest: str) -> str:

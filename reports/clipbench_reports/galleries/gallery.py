@@ -1,4 +1,4 @@
-"""A gallery of failures: pictures, what was asked, what was chosen, the right answer, and by how much it was missed."""
+"""A gallery of failures: images, what was asked, what was chosen, the right answer, and by how much it was missed."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.galleries.pictures import Room, address
+from clipbench_reports.galleries.images import PageBudget, address
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 MAX_FAILURES, N_OPEN = 24, 8
 """Failures in a gallery, and those of them that do not have to be folded out."""
@@ -24,8 +24,8 @@ TERSE, WORDY = 14, 120
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
-    """One picture of a failure."""
+class GalleryImage:
+    """One image of a failure."""
 
     address: str
     """A ``data:`` address, or nothing where the run kept no small copy."""
@@ -40,7 +40,7 @@ class Fact(NamedTuple):
 
     term: str
     words: str
-    """Nothing where a picture says it."""
+    """Nothing where an image says it."""
     score: str = ""
     """Its cosine with what was asked, where it is one of those that were chosen among."""
     aside: str = ""
@@ -51,7 +51,7 @@ class Fact(NamedTuple):
 class Failure:
     """A sample that was judged wrong."""
 
-    pictures: list[Picture]
+    images: list[GalleryImage]
     """Empty where no failure of the gallery has one to show."""
     facts: list[Fact]
 
@@ -95,64 +95,64 @@ class Failing:
     """The least is the worst."""
     facts: Callable[[int], list[Fact]]
     """What is said of a row; facts that are only a term are left out."""
-    pictures: Callable[[int], list[Picture]]
+    images: Callable[[int], list[GalleryImage]]
     """What is shown of a row."""
 
 
-def gallery(failing: Failing, room: Room) -> Gallery:
+def gallery(failing: Failing, room: PageBudget) -> Gallery:
     """Return the worst failures, as many as there is room for.
 
     Raises:
-        Lacking: nothing is wrong, or there is no room for even one picture.
+        MissingEvidence: nothing is wrong, or there is no room for even one image.
     """
     what = f"{failing.title[0].lower()}{failing.title[1:]}"
     rows = np.flatnonzero(failing.wrong)
     if not len(rows):
-        raise Lacking(f"{what}: there are none")
+        raise MissingEvidence(f"{what}: there are none")
     failures: list[Failure] = []
     for row in rows[np.argsort(failing.margin[rows], kind="stable")][:MAX_FAILURES].tolist():
-        pictures = failing.pictures(row)
-        if not room.take(*(picture.address for picture in pictures)):
+        images = failing.images(row)
+        if not room.take(*(image.address for image in images)):
             break
         facts = [fact for fact in failing.facts(row) if any(fact[1:])]
-        failures.append(Failure(pictures=pictures, facts=facts))
+        failures.append(Failure(images=images, facts=facts))
     if not failures:
-        raise Lacking(f"{what}: their pictures would make the page too large")
+        raise MissingEvidence(f"{what}: their images would make the page too large")
     n_shown, n_wrong = fmt.count(len(failures)), fmt.count(len(rows))
     head = f"All {n_wrong}" if n_shown == n_wrong else f"The {n_shown} worst of {n_wrong}"
     has_scores = any(fact.score for failure in failures for fact in failure.facts)
-    has_pictures = any(picture.address for failure in failures for picture in failure.pictures)
-    if not has_pictures:
-        failures = [replace(failure, pictures=[]) for failure in failures]
-    gone = "" if has_pictures else "The run kept no small copies of their pictures."
+    has_images = any(image.address for failure in failures for image in failure.images)
+    if not has_images:
+        failures = [replace(failure, images=[]) for failure in failures]
+    gone = "" if has_images else "The run kept no small copies of their images."
     notes = [f"{head}, the worst first.", "Numbers are cosines." if has_scores else "", failing.note, gone]
     return Gallery(title=failing.title, note=" ".join(filter(None, notes)), failures=failures)
 
 
-def one_picture(evidence: Evidence, say: Callable[[int], str]) -> Callable[[int], list[Picture]]:
-    """Return a function that shows a row's own picture, with words that ``say`` gives; an empty place if there is none."""
+def one_image(evidence: Evidence, say: Callable[[int], str]) -> Callable[[int], list[GalleryImage]]:
+    """Return a function that shows a row's own image, with words that ``say`` gives; an empty place if there is none."""
     digests = known(evidence, "image")
 
-    def show(row: int) -> list[Picture]:
-        return [Picture(address=address(evidence.run, digests[row]) if digests else "", alt=say(row))]
+    def show(row: int) -> list[GalleryImage]:
+        return [GalleryImage(address=address(evidence.run, digests[row]) if digests else "", alt=say(row))]
 
     return show
 
 
-def pictures(
+def images(
     evidence: Evidence, *roles: tuple[str, str], say: Callable[[int, str], str]
-) -> Callable[[int], list[Picture]]:
-    """Return a function that shows the pictures of a row that there are.
+) -> Callable[[int], list[GalleryImage]]:
+    """Return a function that shows the images of a row that there are.
 
     Args:
         roles: what each is, and the column of its content hash.
-        say: words for who cannot see a picture, by row and role.
+        say: words for who cannot see an image, by row and role.
     """
     columns = [(role, known(evidence, name)) for role, name in roles]
 
-    def show(row: int) -> list[Picture]:
+    def show(row: int) -> list[GalleryImage]:
         return [
-            Picture(address=address(evidence.run, digests[row]), alt=say(row, role), role=role)
+            GalleryImage(address=address(evidence.run, digests[row]), alt=say(row, role), role=role)
             for role, digests in columns
             if digests and digests[row]
         ]
@@ -164,7 +164,7 @@ def numbers(evidence: Evidence, name: str) -> Float64[np.ndarray, " n"]:
     """Return a column of numbers.
 
     Raises:
-        Lacking: the run kept no such column.
+        MissingEvidence: the run kept no such column.
     """
     return evidence.column(name).astype(np.float64)
 
@@ -173,7 +173,7 @@ def words(evidence: Evidence, name: str) -> list[str]:
     """Return a column of words, none longer than can be read; what is no word is empty.
 
     Raises:
-        Lacking: the run kept no such column.
+        MissingEvidence: the run kept no such column.
     """
     return [each if len(each) <= MAX_LETTERS else shorten(each, MAX_LETTERS) for each in whole(evidence, name)]
 
@@ -182,7 +182,7 @@ def whole(evidence: Evidence, name: str) -> list[str]:
     """Return a column of words as it is; what is no word is empty.
 
     Raises:
-        Lacking: the run kept no such column.
+        MissingEvidence: the run kept no such column.
     """
     return [each if isinstance(each, str) else "" for each in evidence.column(name)]
 

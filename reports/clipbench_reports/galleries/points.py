@@ -1,15 +1,15 @@
-"""What the points of a scatter are, for who points at one: its picture, its caption and its name."""
+"""What the points of a scatter are, for who points at one: its image, its caption and its name."""
 
 from dataclasses import dataclass
 
-from clipbench.results.points import spread
+from clipbench.results.points import evenly_spaced
 from clipbench_reports.drawing.marks import Dots, Figure
 from clipbench_reports.galleries.gallery import known
-from clipbench_reports.galleries.pictures import Room, address
+from clipbench_reports.galleries.images import PageBudget, address
 from clipbench_reports.page.evidence import Evidence
 
 CLOUD_SHARES = 10
-"""Of the room of a page, that a cloud takes: as much as so many galleries, which have few pictures, yet larger ones."""
+"""Of the room of a page, that a cloud takes: as much as so many galleries, which have few images, yet larger ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,14 +20,14 @@ class Point:
     caption: str
     """Nothing where the run recorded none."""
     address: str
-    """Of its picture; nothing where the run kept none or the page has no more room."""
+    """Of its image; nothing where the run kept none or the page has no more room."""
 
 
-def points(figure: Figure, evidence: Evidence, room: Room) -> list[Point]:
+def points(figure: Figure, evidence: Evidence, room: PageBudget) -> list[Point]:
     """Return what the points of a figure's first cloud are, in their order; nothing for a figure without a cloud.
 
     Args:
-        room: of the page; where it does not hold the pictures of all points, those that have one are evenly spread.
+        room: of the page; where it does not hold the images of all points, those that have one are evenly spread.
     """
     clouds = [mark for panel in figure.panels for mark in panel.marks if isinstance(mark, Dots) and mark.is_dense]
     if not clouds or not clouds[0].ids:
@@ -38,15 +38,15 @@ def points(figure: Figure, evidence: Evidence, room: Room) -> list[Point]:
     kept = [address(evidence.run, digests[row], is_small=True) if digests and row is not None else "" for row in told]
     fitting = _fitting(kept, room.share(CLOUD_SHARES))
     return [
-        Point(id=name, caption=captions[row] if captions and row is not None else "", address=picture)
-        for name, row, picture in zip(clouds[0].ids, told, fitting, strict=True)
+        Point(id=name, caption=captions[row] if captions and row is not None else "", address=image)
+        for name, row, image in zip(clouds[0].ids, told, fitting, strict=True)
     ]
 
 
-def _fitting(addresses: list[str], room: Room) -> list[str]:
+def _fitting(addresses: list[str], room: PageBudget) -> list[str]:
     """Return the addresses that there is room for, evenly spread, and nothing in the place of the others."""
     there = [place for place, each in enumerate(addresses) if each]
     needed = sum(len(addresses[place]) for place in there)
     n_fitting = len(there) if needed <= room.left else len(there) * room.left // needed
-    chosen = {there[row] for row in spread(len(there), n_fitting)}
+    chosen = {there[row] for row in evenly_spaced(len(there), n_fitting)}
     return [each if place in chosen and room.take(each) else "" for place, each in enumerate(addresses)]

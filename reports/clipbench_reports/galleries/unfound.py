@@ -11,20 +11,20 @@ from clipbench_reports.galleries.gallery import (
     Fact,
     Failing,
     Gallery,
-    Picture,
+    GalleryImage,
     gallery,
+    images,
     known,
     note,
     numbers,
-    one_picture,
-    pictures,
+    one_image,
     told_apart,
     whole,
     words,
 )
-from clipbench_reports.galleries.pictures import Room
+from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Unasked
+from clipbench_reports.page.evidence import Evidence, NotAsked
 from clipbench_reports.page.sentences.words import TERMS
 
 
@@ -35,29 +35,27 @@ class Search(NamedTuple):
     asked: str = ""
     """What the query says."""
     right: str = ""
-    """What the best right item says, as the next what came first; nothing where pictures show it."""
+    """What the best right item says, as the next what came first; nothing where images show it."""
     chosen: str = ""
-    pictures: tuple[tuple[str, str], ...] = (("", "image"),)
+    images: tuple[tuple[str, str], ...] = (("", "image"),)
     """Roles and columns."""
 
 
 SEARCHES = {
     "image_retrieval": Search(
-        title="Captions that did not find their picture",
+        title="Captions that did not find their image",
         asked="caption",
-        pictures=(("Right", "image"), ("Came first", "chosen_image")),
+        images=(("Right", "image"), ("Came first", "chosen_image")),
     ),
-    "text_retrieval": Search(
-        title="Pictures that did not find their caption", right="caption", chosen="chosen_caption"
-    ),
+    "text_retrieval": Search(title="Images that did not find their caption", right="caption", chosen="chosen_caption"),
     "image_image": Search(
-        title="Pictures that did not find another of their class",
+        title="Images that did not find another of their class",
         asked="label",
         chosen="chosen_label",
-        pictures=(("Query", "image"), ("Right", "right_image"), ("Came first", "chosen_image")),
+        images=(("Query", "image"), ("Right", "right_image"), ("Came first", "chosen_image")),
     ),
     "text_text": Search(
-        title="Captions that did not find another of their picture",
+        title="Captions that did not find another of their image",
         asked="caption",
         right="right_caption",
         chosen="chosen_caption",
@@ -66,7 +64,7 @@ SEARCHES = {
 RECORDED = {
     "caption": "the caption",
     "right_caption": "the right caption",
-    "right_image": "the right picture",
+    "right_image": "the right image",
     "chosen_caption": "what came first instead",
     "chosen_image": "what came first instead",
     "right_cosine": "the two cosines",
@@ -81,11 +79,11 @@ def unfound(direction: str) -> Make:
     """
     search = SEARCHES[direction]
 
-    def make(evidence: Evidence, room: Room) -> Gallery:
+    def make(evidence: Evidence, room: PageBudget) -> Gallery:
         if not evidence.has_column(f"{direction}_rank"):
-            raise Unasked(direction)
+            raise NotAsked(direction)
         queries = _Queries(evidence, direction)
-        shown = {search.asked, search.right, search.chosen, *(name for _, name in search.pictures), "right_cosine"}
+        shown = {search.asked, search.right, search.chosen, *(name for _, name in search.images), "right_cosine"}
         told = "Margin: the cosine of the right answer less that of what came first." if queries.has_cosines else ""
         failing = Failing(
             title=search.title,
@@ -93,22 +91,22 @@ def unfound(direction: str) -> Make:
             wrong=queries.rank > 1,
             margin=queries.cosines.margin if queries.has_cosines else -queries.rank,
             facts=queries.facts,
-            pictures=queries.pictures,
+            images=queries.images,
         )
         return gallery(failing, room)
 
     return make
 
 
-def misjudged(evidence: Evidence, room: Room) -> Gallery:
+def misjudged(evidence: Evidence, room: PageBudget) -> Gallery:
     """Return the items of the position probe in which the false statement was preferred, by the widest margin.
 
     Raises:
-        Unasked: the data have no such items.
-        Lacking: all were judged right.
+        NotAsked: the data have no such items.
+        MissingEvidence: all were judged right.
     """
     if not evidence.has_column("place"):
-        raise Unasked("position")
+        raise NotAsked("position")
     margin = np.where(_is_of(evidence, "position"), numbers(evidence, "margin"), np.nan)
     true, false = (whole(evidence, name) if evidence.has_column(name) else [] for name in ("caption", "chosen_caption"))
     place, token, cosines = words(evidence, "place"), _tokens(evidence, "fact_token"), Cosines.of(evidence, margin)
@@ -135,9 +133,7 @@ def misjudged(evidence: Evidence, room: Room) -> Gallery:
         wrong=margin < 0,
         margin=margin,
         facts=facts,
-        pictures=one_picture(
-            evidence, lambda row: f"The picture of a statement that stands {place[row]} in its caption."
-        ),
+        images=one_image(evidence, lambda row: f"The image of a statement that stands {place[row]} in its caption."),
     )
     return gallery(failing, room)
 
@@ -170,20 +166,20 @@ class _Queries:
             Fact("Tokens", f"{tokens}{unread}" if tokens else ""),
         ]
 
-    def pictures(self, row: int) -> list[Picture]:
-        """Return the pictures of a query; of one that ties for the first place, not itself once more."""
-        roles = [(role, name) for role, name in self._search.pictures if self._evidence.has_column(name)]
+    def images(self, row: int) -> list[GalleryImage]:
+        """Return the images of a query; of one that ties for the first place, not itself once more."""
+        roles = [(role, name) for role, name in self._search.images if self._evidence.has_column(name)]
         if self._is_tied(row):
             roles = [(role, name) for role, name in roles if role != "Came first"]
-        return pictures(
-            self._evidence, *((role if len(roles) > 1 else "", name) for role, name in roles), say=self._say
-        )(row)
+        return images(self._evidence, *((role if len(roles) > 1 else "", name) for role, name in roles), say=self._say)(
+            row
+        )
 
     def _say(self, row: int, role: str) -> str:
         if role == "Came first":
             return "What came first instead."
         of = f" of {fmt.named(self._asked[row])}" if _at(self._asked, row) else ""
-        return f"The picture{of}; the right answer came at rank {fmt.significant(float(self.rank[row]))}."
+        return f"The image{of}; the right answer came at rank {fmt.significant(float(self.rank[row]))}."
 
     def _is_tied(self, row: int) -> bool:
         """Return whether the right answer has the highest score, as others do."""

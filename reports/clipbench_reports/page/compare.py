@@ -11,9 +11,9 @@ from clipbench.results.record import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing.marks import Figure, Panel
 from clipbench_reports.galleries.flipped import Flipped, flipped
-from clipbench_reports.galleries.pictures import MAX_BYTES, Room
+from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
 from clipbench_reports.page.compare_rows import GLYPHS, ORDER, Table, anchor, overview, table, typeset
-from clipbench_reports.page.evidence import Lacking
+from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import short
 from clipbench_reports.page.provenance import headline_facts, moment, origin
 from clipbench_reports.page.report import assets, write_page
@@ -93,7 +93,7 @@ def write_compare(judged: Sequence[Judged], runs: Sequence[Run | None], path: Pa
 
 def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, object]:
     names = short([judged[0].comparison.base, *(each.comparison.candidate for each in judged)])
-    room = Room(MAX_BYTES)
+    room = PageBudget(MAX_BYTES)
     known = [(place, name, run) for place, (name, run) in enumerate(zip(names, runs, strict=True)) if run is not None]
     return {
         **assets("compare.css"),
@@ -113,7 +113,7 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
 
 
 def _part(
-    judged: Judged, place: int, *, names: tuple[str, str], runs: tuple[Run | None, Run | None], room: Room
+    judged: Judged, place: int, *, names: tuple[str, str], runs: tuple[Run | None, Run | None], room: PageBudget
 ) -> Part:
     comparison = judged.comparison
     base, candidate = runs
@@ -183,7 +183,7 @@ def _figures(comparison: Comparison, names: tuple[str, str]) -> dict[str, Figure
     """Return the figure of each evaluation's fractions, all on the same axis."""
     try:
         drawn = figures.compare(comparison.differences, names)
-    except Lacking:
+    except MissingEvidence:
         return {}
     axis = drawn.panels[-1].x
     found = {}

@@ -13,19 +13,19 @@ from clipbench_reports.page.format import named
 from clipbench_reports.page.label_sets import PLAIN, stripped, within
 
 
-class Lacking(Exception):
+class MissingEvidence(Exception):
     """A figure or table cannot be made; the text says what is not there."""
 
 
-class Unasked(Lacking):
+class NotAsked(MissingEvidence):
     """A gallery or table is about something that was not asked of the data, of which there is nothing to say."""
 
 
-class LackingArray(Lacking):
+class MissingArray(MissingEvidence):
     """The run kept no array of the name: one that is made again may."""
 
 
-class Damaged(Lacking):
+class Damaged(MissingEvidence):
     """A file of the run is missing or cannot be read; the text names the run and what to do."""
 
 
@@ -47,7 +47,7 @@ class Evidence:
         """Return a column of the sample table.
 
         Raises:
-            Lacking: the run kept no such column, or its table cannot be read.
+            MissingEvidence: the run kept no such column, or its table cannot be read.
         """
         if self._samples.fault:
             raise Damaged(self._samples.fault)
@@ -66,7 +66,7 @@ class Evidence:
         """Return one of the arrays kept for figures.
 
         Raises:
-            LackingArray: the run kept no such array.
+            MissingArray: the run kept no such array.
             Damaged: its arrays cannot be read.
         """
         if self._arrays.fault:
@@ -81,11 +81,11 @@ class Evidence:
         """Return a curve that has at least one point.
 
         Raises:
-            Lacking: the run kept no such curve.
+            MissingEvidence: the run kept no such curve.
         """
         curve = self.evaluation.curves.get(name)
         if curve is None or not curve.x:
-            raise Lacking(f"the run kept no curve {named(name)}")
+            raise MissingEvidence(f"the run kept no curve {named(name)}")
         low, high = (None if bound is None else _numbers(bound) for bound in (curve.low, curve.high))
         return replace(curve, x=_numbers(curve.x), y=_numbers(curve.y), low=low, high=high)
 
@@ -118,7 +118,7 @@ class Evidence:
 
     def _part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
         if name not in parts or not len(parts[name]):
-            raise (LackingArray if kind == "array" else Lacking)(f"the run kept no {kind} {named(name)}")
+            raise (MissingArray if kind == "array" else MissingEvidence)(f"the run kept no {kind} {named(name)}")
         return parts[name]
 
 

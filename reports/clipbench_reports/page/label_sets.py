@@ -1,4 +1,4 @@
-"""Several label sets of the same pictures: what is recorded as ``kind/acc1`` is the ``acc1`` of the set ``kind``."""
+"""Several label sets of the same images: what is recorded as ``kind/acc1`` is the ``acc1`` of the set ``kind``."""
 
 from collections.abc import Mapping
 from dataclasses import replace

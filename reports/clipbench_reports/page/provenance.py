@@ -135,7 +135,7 @@ def _citations(evaluations: Sequence[EvaluationRecord]) -> list[tuple[str, str]]
 
 
 def _counts(encoded: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Return how many pictures and texts went through the model, and how many the store held."""
+    """Return how many images and texts went through the model, and how many the store held."""
     return [
         (
             kind.capitalize(),

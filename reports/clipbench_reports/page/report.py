@@ -11,15 +11,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.files import write_whole
+from clipbench.files import write_atomic
 from clipbench.results.record import Run
 from clipbench.training.history import history_of_runs
 from clipbench_reports import figures
 from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import Figure
-from clipbench_reports.galleries.pictures import MAX_BYTES, Room
+from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Lacking
+from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import Group, called, group, scope, warnings
 from clipbench_reports.page.label_sets import label_sets
 from clipbench_reports.page.provenance import headline_facts, moment, origin
@@ -55,7 +55,7 @@ def write_page(template: str, context: Mapping[str, object], path: Path) -> None
         UsageError: the file cannot be written.
     """
     text = _environment().get_template(template).render(**context).translate(CONTROL_CHARACTERS)
-    write_whole({path: text.encode("utf-8", errors="replace")})  # a lone surrogate of a file name becomes "?"
+    write_atomic({path: text.encode("utf-8", errors="replace")})  # a lone surrogate of a file name becomes "?"
 
 
 def assets(*sheets: str) -> dict[str, Markup]:
@@ -78,7 +78,7 @@ def _context(runs: Sequence[Run]) -> dict[str, object]:
     """Return what the template writes."""
     names, groups = called(runs), group(runs)
     told = _told(groups, len(runs))
-    room = Room(MAX_BYTES, n_shares=n_shares(groups))
+    room = PageBudget(MAX_BYTES, n_shares=n_shares(groups))
     measured = [each for each in groups if each.measured]
     is_drawn = sum(len(label_sets(entry.evaluation)) for each in measured for entry in each.measured) <= MAX_DRAWN
     all_metrics = (
@@ -118,7 +118,7 @@ def _training(runs: Sequence[Run]) -> list[Figure]:
     for draw in (figures.track, figures.progress):
         try:
             drawn.append(draw(history))
-        except Lacking:
+        except MissingEvidence:
             continue
     return drawn
 

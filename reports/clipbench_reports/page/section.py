@@ -14,10 +14,10 @@ from clipbench_reports.drawing.together import brief
 from clipbench_reports.galleries import failures, unfound
 from clipbench_reports.galleries.failures import Make
 from clipbench_reports.galleries.gallery import Gallery
-from clipbench_reports.galleries.pictures import Room
+from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.galleries.points import CLOUD_SHARES, Point
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking, Unasked
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
 from clipbench_reports.page.format import sentence_case
 from clipbench_reports.page.groups import Entry, Group
 from clipbench_reports.page.label_sets import PLAIN, label_sets, shared_notes
@@ -45,7 +45,7 @@ class Kind:
     drawn_curves: frozenset[str] = frozenset()
     """Curves that one of the figures shows; each other curve gets a plain figure of its own."""
     has_cloud: bool = False
-    """Whether a figure has points that are samples, whose pictures are shown to who points at them."""
+    """Whether a figure has points that are samples, whose images are shown to who points at them."""
     lists_metrics: bool = False
     """True to repeat all metrics in the section."""
 
@@ -156,13 +156,13 @@ def n_shares(groups: list[Group]) -> int:
     )
 
 
-def section(group: Group, number: int, *, room: Room | None) -> Section:
+def section(group: Group, number: int, *, room: PageBudget | None) -> Section:
     """Return the section of a group that has at least one measured entry.
 
     The figures of several models are drawn together, unless they must not be compared: then each model has its own.
 
     Args:
-        room: for pictures in the page; None for no figures, tables and galleries.
+        room: for images in the page; None for no figures, tables and galleries.
     """
     kind = KINDS.get(group.task, Kind(lists_metrics=True))
     found = [(entry, Evidence(entry.run, entry.evaluation)) for entry in group.measured]
@@ -184,7 +184,7 @@ def section(group: Group, number: int, *, room: Room | None) -> Section:
     )
 
 
-def _joint(group: Group, found: Sequence[Measured], kind: Kind, *, room: Room) -> list[Block]:
+def _joint(group: Group, found: Sequence[Measured], kind: Kind, *, room: PageBudget) -> list[Block]:
     """Return the figures of several models together, for each label set."""
     names = [entry.label for entry in group.entries] + group.unasked
     called = dict(zip(names, brief(names), strict=True))
@@ -202,7 +202,7 @@ def _joint(group: Group, found: Sequence[Measured], kind: Kind, *, room: Room) -
     return blocks
 
 
-def _part(found: Measured, kind: Kind, *, room: Room | None, has_figures: bool) -> Part:
+def _part(found: Measured, kind: Kind, *, room: PageBudget | None, has_figures: bool) -> Part:
     entry, whole = found
     makes = partial(_block, kind=kind, room=room, has_figures=has_figures)
     return Part(
@@ -213,7 +213,7 @@ def _part(found: Measured, kind: Kind, *, room: Room | None, has_figures: bool) 
     )
 
 
-def _block(found: Measured, label_set: str, *, kind: Kind, room: Room | None, has_figures: bool) -> Block:
+def _block(found: Measured, label_set: str, *, kind: Kind, room: PageBudget | None, has_figures: bool) -> Block:
     """Return a block, without figures, tables and galleries where ``room`` is None."""
     entry, whole = found
     evidence, is_plain = whole.of(label_set), label_set == PLAIN
@@ -263,7 +263,7 @@ def _makers(kind: Kind, found: Sequence[Evidence]) -> list[Draw]:
     return [*kind.figures, *map(figures.curve, others)]
 
 
-def _hung(make: Make, room: Room) -> Callable[[Evidence], Gallery]:
+def _hung(make: Make, room: PageBudget) -> Callable[[Evidence], Gallery]:
     return lambda evidence: make(evidence, room.share())
 
 
@@ -279,7 +279,7 @@ def _classes(evidence: Evidence) -> str:
         return ""
     try:
         names = np.unique(evidence.column("label").astype(str)).tolist()
-    except Lacking:
+    except MissingEvidence:
         return ""
     few = dict.fromkeys([names[0], names[len(names) // 2], names[-1]])
     return f"{fmt.count(round(1 / acc1.chance))} classes, such as {', '.join(fmt.named(name) for name in few)}"
@@ -291,8 +291,8 @@ def _made(makers: list[Callable[[Evidence], Made]], evidence: Evidence, lacking:
     for make in makers:
         try:
             made.append(make(evidence))
-        except Unasked:
+        except NotAsked:
             continue
-        except Lacking as reason:
+        except MissingEvidence as reason:
             lacking.append(str(reason))
     return made

@@ -6,9 +6,9 @@ from typing import NamedTuple
 from clipbench_reports.drawing.marks import Figure
 from clipbench_reports.drawing.overlay import Model
 from clipbench_reports.drawing.together import together
-from clipbench_reports.galleries.pictures import Room
+from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.galleries.points import Point, points
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 Draw = Callable[[Evidence], Figure]
 Absence = tuple[str, str]
@@ -22,7 +22,7 @@ class Drawn(NamedTuple):
     """Of all who have it: the only one, or all together."""
     single: list[tuple[Model, Evidence, Figure]]
     """What it is made of."""
-    lacking: dict[Model, Lacking]
+    lacking: dict[Model, MissingEvidence]
 
 
 class Drawings(NamedTuple):
@@ -34,11 +34,11 @@ class Drawings(NamedTuple):
     lacking: list[Absence]
 
 
-def drawings(makers: Sequence[Draw], found: Sequence[tuple[Model, Evidence]], *, room: Room) -> Drawings:
+def drawings(makers: Sequence[Draw], found: Sequence[tuple[Model, Evidence]], *, room: PageBudget) -> Drawings:
     """Return what can be drawn of the same evaluation of some models.
 
     Args:
-        room: of the page, in which the pictures of points have their share.
+        room: of the page, in which the images of points have their share.
     """
     made = [drawn(make, found) for make in makers]
     lacking = dict.fromkeys(absence for each in made for absence in _absences(each.lacking, len(found)))
@@ -51,11 +51,11 @@ def drawings(makers: Sequence[Draw], found: Sequence[tuple[Model, Evidence]], *,
 
 def drawn(make: Draw, found: Sequence[tuple[Model, Evidence]]) -> Drawn:
     """Return what a function draws of the same evaluation of some models: of one as it is, of several together."""
-    single, lacking = list[tuple[Model, Evidence, Figure]](), dict[Model, Lacking]()
+    single, lacking = list[tuple[Model, Evidence, Figure]](), dict[Model, MissingEvidence]()
     for model, evidence in found:
         try:
             single.append((model, evidence, make(evidence)))
-        except Lacking as reason:
+        except MissingEvidence as reason:
             lacking[model] = reason
     figures = [figure for _, _, figure in single]
     if len(found) > 1 and figures:
@@ -63,7 +63,7 @@ def drawn(make: Draw, found: Sequence[tuple[Model, Evidence]]) -> Drawn:
     return Drawn(figures[0] if figures else None, single, lacking)
 
 
-def _absences(lacking: dict[Model, Lacking], n_models: int) -> list[Absence]:
+def _absences(lacking: dict[Model, MissingEvidence], n_models: int) -> list[Absence]:
     """Return the reasons why something is not there, with the models that each holds for, unless it holds for all."""
     names: dict[str, list[str]] = {}
     for model, reason in lacking.items():

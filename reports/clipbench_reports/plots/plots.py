@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clipbench.comparison.compare import differences
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
-from clipbench.files import whole
+from clipbench.files import writing_atomically
 from clipbench.results.record import Run, labels, read_run
 from clipbench.training.history import History, read_history
 from clipbench_reports import figures
@@ -19,7 +19,7 @@ from clipbench_reports.drawing.marks import Figure
 from clipbench_reports.drawing.overlay import Model
 from clipbench_reports.drawing.together import brief, together
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Damaged, Evidence, Lacking, LackingArray
+from clipbench_reports.page.evidence import Damaged, Evidence, MissingArray, MissingEvidence
 from clipbench_reports.page.groups import group
 from clipbench_reports.page.section_figures import Draw, drawn
 from clipbench_reports.plots.files import check_beside
@@ -92,13 +92,13 @@ def write_plot(name: str, runs: Sequence[Path], out: Path, options: PlotOptions)
     width = _width(options.width)
     try:
         drawn = (plot.of_runs or _per_run(name, plot))(runs, options)
-    except Lacking as error:
+    except MissingEvidence as error:
         raise ClipbenchError(f"cannot draw {name}: {error}") from error
     texts = {
         out.with_suffix(".csv"): plotted.table(drawn.figure).encode(),
         out.with_suffix(".txt"): _caption(drawn, plot).encode(),
     }
-    with whole(texts):
+    with writing_atomically(texts):
         paper.save(drawn.figure, out, width=width, style=options.style)
     return [out, *texts]
 
@@ -154,7 +154,7 @@ def _figure(found: Sequence[tuple[Model, Evidence]], plot: Plot, options: PlotOp
     """Return one figure with all panels of what can be drawn, of all runs together.
 
     Raises:
-        Lacking: a run has nothing of it.
+        MissingEvidence: a run has nothing of it.
     """
     projected = partial(figures.gap, projection=options.projection or FIRST, seed=options.seed)
     made = [drawn(projected if draw is figures.gap else draw, found) for draw in plot.draws]
@@ -166,15 +166,15 @@ def _figure(found: Sequence[tuple[Model, Evidence]], plot: Plot, options: PlotOp
     return kept[0] if len(kept) == 1 else _joined(kept)
 
 
-def _nothing(run: Run, reason: Lacking) -> Lacking:
+def _nothing(run: Run, reason: MissingEvidence) -> MissingEvidence:
     """Return the error of a run of which nothing can be drawn; that of a damaged file names the run already."""
     if isinstance(reason, Damaged):
         return reason
-    hint = "; run again with --keep-arrays to have all arrays" if isinstance(reason, LackingArray) else ""
-    return Lacking(f"{run.folder}: {reason}{hint}")
+    hint = "; run again with --keep-arrays to have all arrays" if isinstance(reason, MissingArray) else ""
+    return MissingEvidence(f"{run.folder}: {reason}{hint}")
 
 
-def _saying(figure: Figure, lacking: Mapping[Model, Lacking]) -> Figure:
+def _saying(figure: Figure, lacking: Mapping[Model, MissingEvidence]) -> Figure:
     """Return a figure of several models which says of which it is not, and why."""
     said = [f"Not drawn for {model.label}: {reason}." for model, reason in lacking.items()]
     return replace(figure, reading=" ".join([figure.reading, *said]))

@@ -188,7 +188,7 @@
       const box = make("input", { type: "checkbox", checked: true });
       box.addEventListener("change", () => {
         const mine = document.querySelectorAll(`section [data-model="${place}"]`);
-        for (const each of mine) each.toggleAttribute("hidden", !box.checked); // parts of pictures have no property for it
+        for (const each of mine) each.toggleAttribute("hidden", !box.checked); // parts of images have no property for it
         document.querySelectorAll("table.card").forEach(tidy);
       });
       return make("label", {}, box, item.querySelector(".swatch").cloneNode(), item.querySelector("b").cloneNode(true));

@@ -20,7 +20,7 @@ Column = Float64[np.ndarray, " n"]
 
 
 class Vectors(NamedTuple):
-    """Unit vectors of all pictures, and of each distinct text."""
+    """Unit vectors of all images, and of each distinct text."""
 
     images: Float32[np.ndarray, "n_images dim"]
     texts: Float32[np.ndarray, "n_texts dim"]
@@ -42,31 +42,31 @@ class Shuffles(NamedTuple):
     rows: Int64[np.ndarray, " n"]
     """Of their contrasts."""
     images: Int64[np.ndarray, " n"]
-    """Of a picture that each is true of."""
+    """Of an image that each is true of."""
     captions: list[str]
     others: list[str]
 
 
 class Nearest(NamedTuple):
-    """Where each contrast is nearest to failing, or failed by the most: a picture's choice, and a caption's."""
+    """Where each contrast is nearest to failing, or failed by the most: an image's choice, and a caption's."""
 
     image: Int64[np.ndarray, " n"]
     caption: list[str]
     """The true caption with the lowest score."""
     preferred: list[str]
-    """The false caption with the highest score; empty where no picture has anything to choose."""
+    """The false caption with the highest score; empty where no image has anything to choose."""
     cosines: Float64[np.ndarray, "n 2"]
-    """Of both captions with the picture; NaN where it has nothing to choose."""
+    """Of both captions with the image; NaN where it has nothing to choose."""
     asked_caption: list[str]
     right_image: Int64[np.ndarray, " n"]
-    """The true picture with the lowest score; -1 where no caption has anything to choose, as the next."""
+    """The true image with the lowest score; -1 where no caption has anything to choose, as the next."""
     preferred_image: Int64[np.ndarray, " n"]
-    """The false picture with the highest score."""
+    """The false image with the highest score."""
     image_cosines: Float64[np.ndarray, "n 2"]
 
 
 def vectors_of(dataset: Dataset, texts: Iterable[str], embedder: Embedder) -> Vectors:
-    """Return the unit vectors of a data set's pictures and of some texts, all asked for at once."""
+    """Return the unit vectors of a data set's images and of some texts, all asked for at once."""
     distinct = list(dict.fromkeys(texts))
     return Vectors(
         unit(embedder.images(dataset.images)),
@@ -115,7 +115,7 @@ def same_words(contrasts: Sequence[Contrast]) -> Column:
 
 
 def twin_cosine(contrasts: Sequence[Contrast], vectors: Vectors) -> Column:
-    """Return the mean cosine of a true caption with a false one of the same picture; NaN where there are none."""
+    """Return the mean cosine of a true caption with a false one of the same image; NaN where there are none."""
     return _mean_of_twins(contrasts, vectors.cosines)
 
 
@@ -133,7 +133,7 @@ def other_cosine(contrasts: Sequence[Contrast], vectors: Vectors, rng: np.random
 def text_only(contrasts: Sequence[Contrast], vectors: Vectors | None) -> Column:
     """Return SugarCrepe++'s text-only credit: two true captions are nearer to each other than either to a false one.
 
-    NaN where a picture has not two true captions and a false one.
+    NaN where an image has not two true captions and a false one.
 
     Args:
         vectors: None for a constant model's.
@@ -152,7 +152,7 @@ def text_only(contrasts: Sequence[Contrast], vectors: Vectors | None) -> Column:
 
 
 def shuffles_of(contrasts: Sequence[Contrast], rng: np.random.Generator) -> Shuffles:
-    """Return a true caption of each contrast, with its picture, beside itself in another order."""
+    """Return a true caption of each contrast, with its image, beside itself in another order."""
     rows = np.arange(len(contrasts))
     if len(rows) > MOST_SHUFFLED:
         rows = np.sort(rng.choice(len(rows), MOST_SHUFFLED, replace=False))
@@ -169,7 +169,7 @@ def shuffles_of(contrasts: Sequence[Contrast], rng: np.random.Generator) -> Shuf
 
 
 def word_order(shuffles: Shuffles, vectors: Vectors, n: int) -> tuple[Column, Column]:
-    """Return, of each contrast, the cosine of a caption with its shuffled self, and whether the picture prefers it."""
+    """Return, of each contrast, the cosine of a caption with its shuffled self, and whether the image prefers it."""
     cosine, credit = np.full((2, n), np.nan)
     if len(shuffles.rows):
         cosine[shuffles.rows] = vectors.cosines(shuffles.captions, shuffles.others)
@@ -217,7 +217,7 @@ class _Places(NamedTuple):
 
 
 def _told(contrasts: Sequence[Contrast], of_images: _Places, of_captions: _Places) -> Nearest:
-    """Return the captions and pictures at some places."""
+    """Return the captions and images at some places."""
 
     def captions(places: Int64[np.ndarray, " n"]) -> list[str]:
         found = zip(contrasts, places.tolist(), strict=True)
@@ -262,7 +262,7 @@ def _repeated(found: Choices, n: int) -> Choices:
 def _mean_of_twins(
     contrasts: Sequence[Contrast], judge: Callable[[list[str], list[str]], Sequence[float] | np.ndarray]
 ) -> Column:
-    """Return the mean over each contrast's pairs of a true and a false caption of one picture, judged all at once."""
+    """Return the mean over each contrast's pairs of a true and a false caption of one image, judged all at once."""
     pairs = [(row, a, b) for row, each in enumerate(contrasts) for a, b in _twins(each)]
     if not pairs:
         return np.full(len(contrasts), np.nan)
@@ -274,7 +274,7 @@ def _mean_of_twins(
 
 
 def _twins(contrast: Contrast) -> list[tuple[str, str]]:
-    """Return the pairs of a true and a false caption of one picture, each pair once."""
+    """Return the pairs of a true and a false caption of one image, each pair once."""
     found = {
         tuple(sorted((a, b)))
         for line in contrast.is_true
@@ -286,7 +286,7 @@ def _twins(contrast: Contrast) -> list[tuple[str, str]]:
 
 
 def _split(contrast: Contrast) -> tuple[list[str], list[str]]:
-    """Return the true and the false captions of the first picture."""
+    """Return the true and the false captions of the first image."""
     line = contrast.is_true[0]
     true = [caption for caption, is_true in zip(contrast.captions, line, strict=True) if is_true]
     return true, [caption for caption, is_true in zip(contrast.captions, line, strict=True) if not is_true]

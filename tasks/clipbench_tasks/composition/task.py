@@ -1,12 +1,12 @@
 """Composition: does the model know which words belong together, or only which words there are?
 
-Each item is a few pictures and captions that differ in how the parts are put together (SugarCrepe, ARO, Winoground,
+Each item is a few images and captions that differ in how the parts are put together (SugarCrepe, ARO, Winoground,
 ColorSwap, BiVLC, VALSE, NLVR, scenes). Whatever is true must score above whatever is false: ``text_acc`` for each
-picture's captions, ``image_acc`` for each caption's pictures, ``group_acc`` for both (``clipbench.metrics.choice``). A
+image's captions, ``image_acc`` for each caption's images, ``group_acc`` for both (``clipbench.metrics.choice``). A
 tie gets the credit that a coin would; ``..._strict``, among the controls, counts it as a failure.
 
-- With several pictures of one caption (NLVR), ``image_acc`` asks that all true ones come above all false ones, and
-  ``image_pair_acc`` is the share of pairs, a true and a false picture, in the right order.
+- With several images of one caption (NLVR), ``image_acc`` asks that all true ones come above all false ones, and
+  ``image_pair_acc`` is the share of pairs, a true and a false image, in the right order.
 - With two true captions and a false one (SugarCrepe++), ``text_acc`` is its image-to-text accuracy, ``text_only_acc``
   its text-only one.
 - Data with captions and no contrasts get ARO's order test: each caption among four shuffles of itself.
@@ -31,7 +31,7 @@ from clipbench_tasks.composition.means import means
 SCORES = ("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc")
 """What is kept apart by subset, and averaged over subsets."""
 PAIRS = ("text_pair_acc", "image_pair_acc")
-"""Said only where one picture, or caption, has more than one pair."""
+"""Said only where one image, or caption, has more than one pair."""
 Columns = Mapping[str, np.ndarray]
 
 
@@ -41,7 +41,7 @@ class Composition:
 
     name: ClassVar[str] = "composition"
     version: ClassVar[int] = 1
-    summary: ClassVar[str] = "a true caption against a false one of the same words, and pictures likewise, by subset"
+    summary: ClassVar[str] = "a true caption against a false one of the same words, and images likewise, by subset"
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row for each contrast. Needs contrasts, or captions to be put into other orders."""
@@ -101,7 +101,7 @@ def _scores(found: Choices, text_only: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: of_rows.Nearest) -> dict[str, np.ndarray]:
-    """Return the columns that say what each sample is; those that share their first picture are a cluster."""
+    """Return the columns that say what each sample is; those that share their first image are a cluster."""
     return {
         "sample_id": np.array([each.id for each in contrasts], object),
         "cluster": np.array([dataset.image_ids[min(each.images)] for each in contrasts], object),
@@ -114,7 +114,7 @@ def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: of_rows.
 
 
 def _asked_captions(nearest: of_rows.Nearest) -> dict[str, np.ndarray]:
-    """Return, where captions choose among pictures, the nearest to failing with the right picture and the false one."""
+    """Return, where captions choose among images, the nearest to failing with the right image and the false one."""
     if not any(nearest.asked_caption):
         return {}
     return {
@@ -213,7 +213,7 @@ def _likeness(table: _Table, likeness: Columns) -> dict[str, Measure]:
 
 
 def _has_more_pairs(contrasts: Sequence[Contrast], name: str) -> bool:
-    """Return whether any picture (or caption) has more than one pair of a true and a false caption (or picture)."""
+    """Return whether any image (or caption) has more than one pair of a true and a false caption (or image)."""
     axis = 1 if name == "text_pair_acc" else 0
     truths = (contrasts[rows[0]].truth for rows in truth_groups([each.truth for each in contrasts]))
     return any((truth.sum(axis=axis) * (~truth).sum(axis=axis)).max() > 1 for truth in truths)

@@ -26,7 +26,7 @@ DIRECTION = "position"
 def probe(
     dataset: Dataset, embedder: Embedder, rng: np.random.Generator, *, count: Count | None, reason: str = ""
 ) -> Evaluation:
-    """Return a row an item, and accuracy by place, for all contrasts in which a picture chooses among captions.
+    """Return a row an item, and accuracy by place, for all contrasts in which an image chooses among captions.
 
     Captions that agree as far as the model reads are one text to it: they share a vector, so that the rounding of a
     batch cannot decide between them. They tie.
@@ -88,8 +88,8 @@ def _credits(
         group, truth = [items[row] for row in rows], items[rows[0]].truth
         captions = np.array([[text_row[text] for text in each.captions] for each in group])
         captions[is_unread[rows]] = captions[is_unread[rows], :1]
-        pictures = np.array([[image_row[row] for row in each.images] for each in group])
-        scores = contrast_scores(images, texts, pictures, captions)
+        image_rows = np.array([[image_row[row] for row in each.images] for each in group])
+        scores = contrast_scores(images, texts, image_rows, captions)
         found = choices(scores, truth)
         shortness = -np.array([[len(text) for text in each.captions] for each in group], np.float32)
         by_length = choices(np.repeat(shortness[:, None, :], len(truth), axis=1), truth)
@@ -105,7 +105,7 @@ def _compared(
     scores: Float32[np.ndarray, "n_items images captions"],
     truth: Bool[np.ndarray, "images captions"],
 ) -> dict[str, np.ndarray]:
-    """Return the two captions of the first picture that decide items of one shape, with their cosines."""
+    """Return the two captions of the first image that decide items of one shape, with their cosines."""
     if truth[0].all() or not truth[0].any():
         return {}
     low, high = np.where(truth[0], scores[:, 0], np.inf), np.where(truth[0], -np.inf, scores[:, 0])

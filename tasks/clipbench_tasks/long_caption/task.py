@@ -1,4 +1,4 @@
-"""Long captions: does the model find their pictures, and how much of such a caption does it use?
+"""Long captions: does the model find their images, and how much of such a caption does it use?
 
 Retrieval on the captions as they are, cut by the model where it must be; recall@1 against the tokens kept, and the
 effective length (`long_caption_tokens`); the captions that are longer than the window; and the same fact stated early, in
@@ -45,7 +45,7 @@ class LongCaption:
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row a query and a row an item of the position probe. Needs captions.
 
-        Pictures that only the probe asks about are no part of the gallery.
+        Images that only the probe asks about are no part of the gallery.
         """
         dataset.require("captions", "caption_image")
         assert dataset.caption_image is not None
@@ -71,10 +71,10 @@ class LongCaption:
 
 
 def _of_data(samples: Mapping[str, np.ndarray], captioned: Int64[np.ndarray, " n_captioned"]) -> dict[str, np.ndarray]:
-    """Return the columns of pictures, with rows of the data set instead of the gallery's; -1, for none, stays."""
-    pictures = [name for name in samples if name == "image" or name.endswith("_image")]
+    """Return the columns of images, with rows of the data set instead of the gallery's; -1, for none, stays."""
+    images = [name for name in samples if name == "image" or name.endswith("_image")]
     rows = np.append(captioned, -1)
-    return {name: rows[samples[name]] for name in pictures}
+    return {name: rows[samples[name]] for name in images}
 
 
 def _placed(columns: Mapping[str, np.ndarray], direction: np.ndarray) -> dict[str, np.ndarray]:

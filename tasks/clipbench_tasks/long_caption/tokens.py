@@ -2,12 +2,12 @@
 
 **recall@1 against the tokens kept.** Each caption is cut to its longest beginning of whole words that takes at most n
 tokens, start and end among them, for n = 5, 10, 15, ...; at last it is left whole, and the model cuts what its context
-does not hold. In the other direction, of pictures looking for captions, all captions are cut alike.
+does not hold. In the other direction, of images looking for captions, all captions are cut alike.
 
-**Effective length**: the smallest number of tokens at which recall@1 of captions looking for their picture reaches
+**Effective length**: the smallest number of tokens at which recall@1 of captions looking for their image reaches
 95 % of what it is for the whole captions. Between two lengths that were measured the curve is taken to be straight; where
 the shortest reaches it, that one is the value. Only the query is cut in this direction, so that a hit depends on the
-query's own beginning alone and a bootstrap over pictures resamples the curve exactly. It is undefined where recall@1 of
+query's own beginning alone and a bootstrap over images resamples the curve exactly. It is undefined where recall@1 of
 the whole captions cannot be told from chance. Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.15378), whose notion it is,
 read it off a plot as the length after which the gain is small.
 """
@@ -29,7 +29,7 @@ from clipbench_tasks.long_caption.prefixes import Prefixes
 from clipbench_tasks.tables import bounded_curve
 
 TO_IMAGE, TO_TEXT = "image_retrieval", "text_retrieval"
-"""Directions of retrieval: captions looking for their picture, and pictures for a caption of theirs."""
+"""Directions of retrieval: captions looking for their image, and images for a caption of theirs."""
 
 ROUNDING = 1e-12
 """Of a mean of fractions: a constant model's recall may come out that much above chance."""

@@ -68,7 +68,7 @@ def rescoring(dataset: Dataset, rows: Int64[np.ndarray, " n"], embedder: Embedde
     labels with fewer than two classes has no accuracy, nor have data with several labels an image.
 
     Args:
-        rows: the picture of each pair.
+        rows: the image of each pair.
     """
     classes: dict[str, Classes] = {}
     notes = [_loss_note(embedder, len(rows))]

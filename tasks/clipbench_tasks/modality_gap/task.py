@@ -1,7 +1,7 @@
-"""The modality gap: do pictures and texts share one space, or sit in two cones?
+"""The modality gap: do images and texts share one space, or sit in two cones?
 
-All measures are taken on unit vectors of pairs, each picture with its first caption (Liang et al. 2022 take one
-caption a picture); RMG looks at all captions, and calibration at two of each picture. What is a mean over pairs, or a
+All measures are taken on unit vectors of pairs, each image with its first caption (Liang et al. 2022 take one
+caption an image); RMG looks at all captions, and calibration at two of each image. What is a mean over pairs, or a
 smooth function of such means, has an interval from the pairs' influence on it; what has none says why.
 docs/modality-gap.md defines each.
 """
@@ -35,10 +35,10 @@ UNEQUAL = "it needs at least two pairs that are not all equal"
 
 
 class Pairs(NamedTuple):
-    """Pictures that have captions, each with its first; and all captions."""
+    """Images that have captions, each with its first; and all captions."""
 
     rows: Rows
-    """Of the pictures in the data set."""
+    """Of the images in the data set."""
     first: Rows
     """Of the caption in the data set that each goes with: its first."""
     images: Vectors
@@ -49,7 +49,7 @@ class Pairs(NamedTuple):
 
     @property
     def has_several(self) -> bool:
-        """Whether some picture has several captions."""
+        """Whether some image has several captions."""
         return len(self.captions) > len(self.rows)
 
     def take(self, rows: Rows) -> tuple[Vectors, Vectors]:

@@ -1,6 +1,6 @@
-"""Attacks: what a written word does to classification, with the same picture without it to compare.
+"""Attacks: what a written word does to classification, with the same image without it to compare.
 
-All pictures are classified among all class names, objects and words alike, by the nearest class vector. An attack
+All images are classified among all class names, objects and words alike, by the nearest class vector. An attack
 succeeds when the class of its word comes first. The two-way choice is SCAM's protocol (Westerhoff et al. 2025): the
 object or the word, with class vectors from prompt vectors that are not brought to unit length before their mean.
 """
@@ -28,9 +28,9 @@ CONDITIONS = ("clean", "blank", "benign", "attacked")
 """No label; a blank one; one with the object's own name; one with another name."""
 
 AXES = {
-    "height": "height of a capital letter, widths of the picture",
+    "height": "height of a capital letter, widths of the image",
     "contrast": "contrast of ink and paper",
-    "offset": "distance of the label below the middle, widths of the picture",
+    "offset": "distance of the label below the middle, widths of the image",
 }
 """What the response curves that ship run over."""
 
@@ -38,7 +38,7 @@ AXES = {
 def attacked(
     dataset: Dataset, attacks: Sequence[Attack], embedder: Embedder, *, prompts: Prompts, rng: np.random.Generator
 ) -> Evaluation:
-    """Return a row for each attack: what became of the object in each of its pictures."""
+    """Return a row for each attack: what became of the object in each of its images."""
     dataset.require("class_names")
     names = dataset.class_names or ()
     texts = prompts.render(names)
@@ -66,7 +66,7 @@ def attacked(
 
 
 class _Verdict(NamedTuple):
-    """How one picture of each attack was classified; NaN (or an empty name) where there is no such picture."""
+    """How one image of each attack was classified; NaN (or an empty name) where there is no such image."""
 
     object: Float64[np.ndarray, " n"]
     """Credit: the object's class came first."""
@@ -84,12 +84,12 @@ class _Verdict(NamedTuple):
 
     @property
     def is_there(self) -> bool:
-        """Whether there is any such picture."""
+        """Whether there is any such image."""
         return not np.isnan(self.object).all()
 
 
 class _Judge(NamedTuple):
-    """All that pictures are classified by."""
+    """All that images are classified by."""
 
     dataset: Dataset
     embedder: Embedder
@@ -98,13 +98,13 @@ class _Judge(NamedTuple):
     labels: Int64[np.ndarray, " n"]
     words: Int64[np.ndarray, " n"]
 
-    def verdict(self, pictures: Sequence[int | None]) -> _Verdict:
-        """Classify one picture of each attack, by its row; None where an attack has no such picture."""
-        there = np.flatnonzero([row is not None for row in pictures])
+    def verdict(self, image_rows: Sequence[int | None]) -> _Verdict:
+        """Classify one image of each attack, by its row; None where an attack has no such image."""
+        there = np.flatnonzero([row is not None for row in image_rows])
         if not len(there):
-            none = np.full(len(pictures), np.nan)
-            return _Verdict(none, none, none, none, none, none, np.full(len(pictures), -1, np.int64))
-        rows, place = np.unique([row for row in pictures if row is not None], return_inverse=True)
+            none = np.full(len(image_rows), np.nan)
+            return _Verdict(none, none, none, none, none, none, np.full(len(image_rows), -1, np.int64))
+        rows, place = np.unique([row for row in image_rows if row is not None], return_inverse=True)
         images = unit(self.embedder.images([self.dataset.images[row] for row in rows.tolist()]))[place]
         scale, labels, words = self.embedder.info.logit_scale, self.labels[there], self.words[there]
         by_object = class_scores(images, self.classes, labels, logit_scale=scale)
@@ -112,11 +112,11 @@ class _Judge(NamedTuple):
         lead = pair_scores(images, self.raw_classes[labels]) - pair_scores(images, self.raw_classes[words])
 
         def spread(values: Shaped[np.ndarray, " n_there"]) -> Float64[np.ndarray, " n"]:
-            column = np.full(len(pictures), np.nan)
+            column = np.full(len(image_rows), np.nan)
             column[there] = values
             return column
 
-        predicted = np.full(len(pictures), -1, np.int64)
+        predicted = np.full(len(image_rows), -1, np.int64)
         predicted[there] = by_object.predicted
         return _Verdict(
             object=spread(top_k_credit(by_object.better, by_object.tied)),
@@ -172,11 +172,11 @@ def _is_coin(credit: Float64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
 
 
 def _cluster(attack: Attack) -> str:
-    """Return what an attack shares with others: its object, or the first of its pictures that could be shared."""
+    """Return what an attack shares with others: its object, or the first of its images that could be shared."""
     if attack.object is not None:
         return f"object {attack.object}"
     shared = (attack.clean, attack.blank, attack.benign, attack.attacked)
-    return f"picture {next(row for row in shared if row is not None)}"
+    return f"image {next(row for row in shared if row is not None)}"
 
 
 def _own(conditions: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
@@ -228,7 +228,7 @@ def _drop(column: str) -> Mean:
 
 
 def _lacking(kind: str, *, unit: str = "fraction", higher_is_better: bool = True) -> Fixed:
-    reason = f"the data have no {kind} pictures of the objects"
+    reason = f"the data have no {kind} images of the objects"
     return Fixed(value=None, reason=reason, unit=unit, higher_is_better=higher_is_better)
 
 

@@ -1,4 +1,4 @@
-"""Reading: which of several captions, each with another word in it, is nearest to a picture with a word?"""
+"""Reading: which of several captions, each with another word in it, is nearest to an image with a word?"""
 
 from collections.abc import Sequence
 
@@ -15,21 +15,21 @@ from clipbench.stats.measures import Mean, Measure
 
 
 def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder) -> Evaluation:
-    """Return a row for each picture with a word: which caption was chosen, and the credit for it.
+    """Return a row for each image with a word: which caption was chosen, and the credit for it.
 
     Raises:
-        DataError: a contrast has several pictures.
+        DataError: a contrast has several images.
     """
     for each in contrasts:
         if len(each.images) != 1:
             raise DataError(
-                f"data set {dataset.id}: item '{each.id}' has {len(each.images)} pictures: to read a word takes one"
-                " picture and several captions"
+                f"data set {dataset.id}: item '{each.id}' has {len(each.images)} images: to read a word takes one"
+                " image and several captions"
             )
     captions = list(dict.fromkeys(caption for each in contrasts for caption in each.captions))
     rows = [each.images[0] for each in contrasts]
-    pictures, place = np.unique(rows, return_inverse=True)
-    images = unit(embedder.images([dataset.images[row] for row in pictures.tolist()]))
+    image_rows, place = np.unique(rows, return_inverse=True)
+    images = unit(embedder.images([dataset.images[row] for row in image_rows.tolist()]))
     texts = unit(embedder.texts(captions))
     found = _Answers(contrasts, {caption: row for row, caption in enumerate(captions)})
     found.decide(images, texts, place.astype(np.int64))
@@ -61,9 +61,9 @@ class _Answers:
         """Fill in the answers.
 
         Args:
-            images: unit vectors of the distinct pictures.
+            images: unit vectors of the distinct images.
             texts: unit vectors of the distinct captions.
-            place: of each contrast's picture among ``images``.
+            place: of each contrast's image among ``images``.
         """
         middle = unit(images.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32))
         for rows in truth_groups([each.truth for each in self.contrasts]):
@@ -97,7 +97,7 @@ class _Answers:
         true = [each.captions[int(each.truth[0].argmax())] for each in self.contrasts]
         return {
             "sample_id": np.array([f"reading/{each.id}" for each in self.contrasts], object),
-            "cluster": np.array([f"picture {row}" for row in images.tolist()], object),
+            "cluster": np.array([f"image {row}" for row in images.tolist()], object),
             "image": images,
             "margin": self.margin,
             "reading_margin": self.margin,
@@ -123,7 +123,7 @@ class _Answers:
         return {"reading_acc": Mean(column="reading_acc", chance=float(self.chance.mean())), **parts}
 
     def controls(self) -> dict[str, Measure]:
-        """Return what rules score that look at no picture, and ties."""
+        """Return what rules score that look at no image, and ties."""
         chance = float(self.chance.mean())
         return {
             "reading_blind": Mean(column="reading_blind", chance=chance, higher_is_better=None),

@@ -1,6 +1,6 @@
 """Text in images: can the model read it, can it hijack what the model sees, and how much does that take?
 
-A data set asks one or both. *Contrasts* of a picture with a written word and several captions, each of which quotes a
+A data set asks one or both. *Contrasts* of an image with a written word and several captions, each of which quotes a
 word: the nearest caption should be the true one. *Attacks*: an object with a label that says something else, beside the
 same object without a label, with a blank one and with its own name, all classified as in zero-shot.
 """

@@ -530,7 +530,7 @@ def test_nothing_that_is_left_out_is_hidden() -> None:
     hits = {"hit": np.array([1.0, 0.0])}
     known, undefined = mean_of(hits["hit"]), Metric(value=None, reason="of two classes")
     ants, bees = (DatasetRecord(id=name, fingerprint=name) for name in ("ants", "bees"))
-    failed = {"status": "failed", "reason": "no pictures"}
+    failed = {"status": "failed", "reason": "no images"}
     first = held(
         evaluation({"a": known, "b": known, "c": undefined}, hits), evaluation({"a": known}, hits, dataset=ants)
     )
@@ -539,7 +539,7 @@ def test_nothing_that_is_left_out_is_hidden() -> None:
     )
     assert compare(first, second).notes == [
         "mine@ants is not compared: only the base has it finished",
-        "mine@bees is failed in the candidate: no pictures",
+        "mine@bees is failed in the candidate: no images",
         "mine@birds/b is not compared: it has no value in the candidate (of two classes)",
         "mine@birds/d is not compared: it has no value in the base (it is not there)",
     ]

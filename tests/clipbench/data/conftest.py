@@ -1,4 +1,4 @@
-"""Tiny pictures, and the library caches kept out of the user's home."""
+"""Tiny images, and the library caches kept out of the user's home."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-Picture = Callable[[int], bytes]
+ImageBytes = Callable[[int], bytes]
 
 
-def _picture(number: int) -> bytes:
+def _image(number: int) -> bytes:
     """A PNG whose pixels all have the value of its number."""
     buffer = io.BytesIO()
     Image.fromarray(np.full((4, 6, 3), number, np.uint8)).save(buffer, "png")
@@ -21,16 +21,16 @@ def _picture(number: int) -> bytes:
 
 
 @pytest.fixture
-def picture() -> Picture:
-    return _picture
+def image_bytes() -> ImageBytes:
+    return _image
 
 
 @pytest.fixture
-def closed_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decoding any picture fails."""
+def closed_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding any image fails."""
 
     def refuse(*args: object, **kwargs: object) -> None:
-        raise AssertionError("a picture was opened")
+        raise AssertionError("an image was opened")
 
     monkeypatch.setattr(Image, "open", refuse)
 
@@ -58,7 +58,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 def shared_data() -> Path:
     root = Path(__file__).parents[3].parent / "shared" / "data"
     if not root.is_dir():
-        pytest.skip("the real pictures in ../shared/data are not there")
+        pytest.skip("the real images in ../shared/data are not there")
     return root
 
 

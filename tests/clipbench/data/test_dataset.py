@@ -25,7 +25,7 @@ def made(**parts: object) -> Dataset:
     return Dataset(**{**whole, **parts})  # type: ignore[arg-type]
 
 
-def test_taking_pictures_takes_their_captions_along() -> None:
+def test_taking_images_takes_their_captions_along() -> None:
     part = made().take(np.array([2, 0]))
     assert part.image_ids == ["c", "a"]
     assert part.captions == ["1", "2", "4"]
@@ -35,7 +35,7 @@ def test_taking_pictures_takes_their_captions_along() -> None:
     assert (part.labels.tolist(), part.caption_image.tolist()) == ([0, 0], [0, 1, 0])
 
 
-def test_taking_pictures_takes_several_labels_along() -> None:
+def test_taking_images_takes_several_labels_along() -> None:
     several = made(labels=None, multilabels=np.array([[True, False], [False, True], [True, True]]))
     part = several.take(np.array([1]))
     assert part.multilabels is not None
@@ -59,7 +59,7 @@ def test_the_fingerprint_changes_with_every_part_that_scores_depend_on(change: d
     assert made().fingerprint(digests) != made(**change).fingerprint(digests)
 
 
-def test_the_fingerprint_depends_on_the_pictures_content_and_not_on_where_they_lie() -> None:
+def test_the_fingerprint_depends_on_the_images_content_and_not_on_where_they_lie() -> None:
     moved = made(images=[NamedImage(id) for id in "xyz"], id="y", notes=("moved",))
     assert made().fingerprint(["d1", "d2", "d3"]) == moved.fingerprint(["d1", "d2", "d3"])
     assert made().fingerprint(["d1", "d2", "d3"]) != made().fingerprint(["d1", "d2", "d4"])
@@ -68,7 +68,7 @@ def test_the_fingerprint_depends_on_the_pictures_content_and_not_on_where_they_l
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"images": [], "image_ids": []}, "data set x is empty: expected at least one picture"),
+        ({"images": [], "image_ids": []}, "data set x is empty: expected at least one image"),
         ({"image_ids": ["a", "b", "a"]}, "data set x has the image id 'a' twice"),
         ({"captions": ["1", " \n", "3", "4"]}, "data set x has an empty caption for image 'a'"),
         ({"caption_image": np.array([2, 0, 0, 2])}, "1 images without a caption, the first 'b'"),
@@ -98,11 +98,11 @@ def test_a_file_is_an_image_reference(tmp_path: Path) -> None:
         FileImage(tmp_path / "x.png").digest()
 
 
-def test_bytes_that_are_no_picture_or_a_cut_one_are_a_bad_image(tmp_path: Path) -> None:
+def test_bytes_that_are_no_image_or_a_cut_one_are_a_bad_image(tmp_path: Path) -> None:
     from PIL import Image
 
-    with pytest.raises(BadImage, match="cannot read image x: it is no picture of a format that Pillow knows"):
-        decode(b"no picture", "x")
+    with pytest.raises(BadImage, match="cannot read image x: it is no image of a format that Pillow knows"):
+        decode(b"no image", "x")
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "x.jpg")
     whole = (tmp_path / "x.jpg").read_bytes()
@@ -144,9 +144,9 @@ def test_sets_of_labels_that_do_not_fit_are_refused(labels: list[int], message: 
         )
 
 
-def test_what_is_wrong_with_a_picture_is_said_alike_at_each_run() -> None:
-    with pytest.raises(BadImage, match=r"cannot read image x\.png: it is no picture of a format that Pillow knows"):
-        decode(b"no picture", "x.png")
+def test_what_is_wrong_with_a_image_is_said_alike_at_each_run() -> None:
+    with pytest.raises(BadImage, match=r"cannot read image x\.png: it is no image of a format that Pillow knows"):
+        decode(b"no image", "x.png")
 
 
 @pytest.mark.parametrize(

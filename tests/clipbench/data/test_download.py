@@ -25,15 +25,15 @@ FIRST, SECOND = "1" * 40, "2" * 40
 SHARD = "test/0.tar"
 
 
-class Picture(Protocol):
+class ImageBytes(Protocol):
     def __call__(self, number: int) -> bytes: ...
 
 
-def shard(picture: Picture, n_samples: int = 3) -> bytes:
+def shard(image_bytes: ImageBytes, n_samples: int = 3) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for number in range(n_samples):
-            for extension, content in (("png", picture(number)), ("cls", b"0")):
+            for extension, content in (("png", image_bytes(number)), ("cls", b"0")):
                 member = tarfile.TarInfo(f"s{number:07}.{extension}")
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content))
@@ -41,9 +41,14 @@ def shard(picture: Picture, n_samples: int = 3) -> bytes:
 
 
 @pytest.fixture
-def pets(hub: Any, picture: Picture) -> Any:
+def pets(hub: Any, image_bytes: ImageBytes) -> Any:
     """A repository with CLIP_benchmark's layout; its shard is a large file, with a SHA-256."""
-    files = {"classnames.txt": b"pet\n", "test/nshards.txt": b"1", SHARD: shard(picture), "train/0.tar": b"not needed"}
+    files = {
+        "classnames.txt": b"pet\n",
+        "test/nshards.txt": b"1",
+        SHARD: shard(image_bytes),
+        "train/0.tar": b"not needed",
+    }
     hub.add(REPOSITORY, files, FIRST)
     return hub
 
@@ -74,12 +79,12 @@ def test_what_is_needed_comes_with_its_commit_and_is_read_as_the_data_set(pets: 
 
 
 def test_parquet_comes_by_split_and_its_columns_are_those_of_the_entry(
-    hub: Any, picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Any, image_bytes: ImageBytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features = datasets.Features(
         {"img": datasets.Image(), "one": datasets.Value("int64"), "class": datasets.Value("int64")}
     )
-    rows = {"img": [{"bytes": picture(n), "path": None} for n in range(2)], "one": [1, 0], "class": [0, 0]}
+    rows = {"img": [{"bytes": image_bytes(n), "path": None} for n in range(2)], "one": [1, 0], "class": [0, 0]}
     datasets.disable_progress_bars()
     datasets.Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "x"))
     content = (tmp_path / "x").read_bytes()
@@ -156,9 +161,9 @@ def test_a_cut_is_taken_up_where_it_was(pets: Any, hub_server: ModuleType, tmp_p
 
 
 def test_a_connection_that_keeps_breaking_is_one_line_and_the_next_run_goes_on(
-    pets: Any, hub_server: ModuleType, picture: Picture, tmp_path: Path
+    pets: Any, hub_server: ModuleType, image_bytes: ImageBytes, tmp_path: Path
 ) -> None:
-    pets.add(REPOSITORY, {"test/nshards.txt": b"2", "test/1.tar": shard(picture, 4)}, FIRST)
+    pets.add(REPOSITORY, {"test/nshards.txt": b"2", "test/1.tar": shard(image_bytes, 4)}, FIRST)
     pets.faults = [hub_server.Fault("test/1.tar", "cut", after=0)]
     with pytest.raises(
         Unavailable, match=r"the connection broke; the same command goes on from the files that have come$"
@@ -202,8 +207,10 @@ def test_a_wrong_checksum_is_an_error_and_the_file_comes_anew(
     assert len(load_data(str(fetch(plan(tmp_path))), DataOptions())) == 3
 
 
-def test_a_pinned_commit_is_fetched_though_the_head_has_moved(pets: Any, picture: Picture, tmp_path: Path) -> None:
-    pets.add(REPOSITORY, {"classnames.txt": b"cat\n", "test/nshards.txt": b"1", SHARD: shard(picture, 5)}, SECOND)
+def test_a_pinned_commit_is_fetched_though_the_head_has_moved(
+    pets: Any, image_bytes: ImageBytes, tmp_path: Path
+) -> None:
+    pets.add(REPOSITORY, {"classnames.txt": b"cat\n", "test/nshards.txt": b"1", SHARD: shard(image_bytes, 5)}, SECOND)
     assert len(load_data(str(fetch(plan(tmp_path / "new"))), DataOptions())) == 5
     made = plan(tmp_path / "old")
     source = Source(form="webdataset", hub=REPOSITORY, split="test", revision=FIRST[:7])
@@ -227,7 +234,7 @@ def test_a_pinned_commit_that_is_gone_is_said_and_not_replaced(pets: Any, tmp_pa
 
 
 def test_what_was_begun_is_ended_with_the_same_commit_unless_that_is_gone(
-    pets: Any, hub_server: ModuleType, picture: Picture, tmp_path: Path
+    pets: Any, hub_server: ModuleType, image_bytes: ImageBytes, tmp_path: Path
 ) -> None:
     for root in (tmp_path / "a", tmp_path / "b"):
         pets.faults = [hub_server.Fault(SHARD, "status", status=500, method="GET")]
@@ -235,7 +242,7 @@ def test_what_was_begun_is_ended_with_the_same_commit_unless_that_is_gone(
             fetch(plan(root))
         pets.faults = []
         pets.heads[REPOSITORY] = FIRST
-    pets.add(REPOSITORY, {"classnames.txt": b"cat\n", "test/nshards.txt": b"1", SHARD: shard(picture, 5)}, SECOND)
+    pets.add(REPOSITORY, {"classnames.txt": b"cat\n", "test/nshards.txt": b"1", SHARD: shard(image_bytes, 5)}, SECOND)
     assert len(load_data(str(fetch(plan(tmp_path / "a"))), DataOptions())) == 3
     pets.remove(REPOSITORY, FIRST)
     said: list[str] = []
@@ -247,9 +254,9 @@ def test_what_was_begun_is_ended_with_the_same_commit_unless_that_is_gone(
 
 
 def test_a_broken_try_with_a_revision_goes_on_and_one_with_another_begins_anew(
-    pets: Any, hub_server: ModuleType, picture: Picture, tmp_path: Path
+    pets: Any, hub_server: ModuleType, image_bytes: ImageBytes, tmp_path: Path
 ) -> None:
-    pets.add(REPOSITORY, {"classnames.txt": b"cat\n", "test/nshards.txt": b"1", SHARD: shard(picture, 5)}, SECOND)
+    pets.add(REPOSITORY, {"classnames.txt": b"cat\n", "test/nshards.txt": b"1", SHARD: shard(image_bytes, 5)}, SECOND)
     for root in (tmp_path / "same", tmp_path / "other"):
         pets.faults = [hub_server.Fault(SHARD, "status", status=500, method="GET")]
         with pytest.raises(Unavailable):

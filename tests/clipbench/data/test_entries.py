@@ -156,7 +156,7 @@ def test_another_size_than_the_published_one_is_an_error_that_allow_partial_turn
         check_size(dataset, entry, allow_partial=False)
     assert check_size(dataset, entry, allow_partial=True).notes == ("e (E) has 2 captions, expected 3",)
     entry = replace(entry, n_images=50_000, n_captions=None)
-    with pytest.raises(DataError, match=r"e \(E\) has 10 pictures, expected 50,000"):
+    with pytest.raises(DataError, match=r"e \(E\) has 10 images, expected 50,000"):
         check_size(dataset, entry, allow_partial=False)
     assert check_size(dataset, replace(entry, n_images=10), allow_partial=False) is dataset
 

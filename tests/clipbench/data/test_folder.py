@@ -12,12 +12,12 @@ from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.errors import DataError, UsageError
 
 
-class Picture(Protocol):
+class ImageBytes(Protocol):
     def __call__(self, number: int) -> bytes: ...
 
 
 def write(root: Path, *names: str) -> Path:
-    """Write files that need not be pictures to be listed as such."""
+    """Write files that need not be images to be listed as such."""
     for number, name in enumerate(names):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(bytes([number]))
@@ -37,11 +37,11 @@ def test_classes_are_in_the_order_of_their_names_and_ids_are_paths_below_the_roo
     assert dataset.notes == ()
 
 
-def test_the_order_is_that_of_torchvision_for_ordinary_names(tmp_path: Path, picture: Picture) -> None:
+def test_the_order_is_that_of_torchvision_for_ordinary_names(tmp_path: Path, image_bytes: ImageBytes) -> None:
     names = ["b/1.png", "b/deeper/2.png", "B/3.PNG", "a b/4.png", "_c/5.png", "a/10.png", "a/9.png"]
     write(tmp_path, *names)
     for name in names:
-        (tmp_path / name).write_bytes(picture(1))
+        (tmp_path / name).write_bytes(image_bytes(1))
     torchvision = pytest.importorskip("torchvision")
     reference = torchvision.datasets.ImageFolder(str(tmp_path))
     dataset = load(tmp_path)
@@ -85,7 +85,7 @@ def test_the_folder_names_in_another_order_are_refused(tmp_path: Path) -> None:
 def test_extensions_count_in_any_case_and_other_files_are_noted(tmp_path: Path) -> None:
     dataset = load(write(tmp_path, "a/1.JPG", "a/2.Webp", "a/notes.txt", "a/3.heic", "cover.png", "readme.md"))
     assert dataset.image_ids == ["a/1.JPG", "a/2.Webp"]
-    assert dataset.notes == ("3 files that are no pictures of a class were left out, the first a/3.heic",)
+    assert dataset.notes == ("3 files that are no images of a class were left out, the first a/3.heic",)
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_an_empty_class_folder_is_an_error_that_allow_partial_turns_into_a_note(
         load(tmp_path)
     dataset = load(tmp_path, allow_partial=True)
     assert dataset.class_names == ("a", "b")
-    assert dataset.notes == ("1 classes have no pictures, the first 'b'",)
+    assert dataset.notes == ("1 classes have no images, the first 'b'",)
 
 
 def test_a_folder_of_splits_asks_for_one_and_takes_it(tmp_path: Path) -> None:
@@ -130,13 +130,13 @@ def test_one_level_too_high_is_an_error_and_no_class(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_pictures_without_class_folders_are_pointed_to_manifests(tmp_path: Path) -> None:
+def test_images_without_class_folders_are_pointed_to_manifests(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no class folders: .* described by a manifest"):
         load(write(tmp_path, "1.jpg"))
 
 
-def test_folders_without_pictures_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"has no pictures in its folders \(a, "):
+def test_folders_without_images_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has no images in its folders \(a, "):
         load(write(tmp_path, "a/1.txt"), allow_partial=True)
 
 
@@ -151,11 +151,11 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
 def test_a_broken_link_is_an_error_that_allow_partial_turns_into_a_note(tmp_path: Path) -> None:
     write(tmp_path, "a/1.jpg")
     (tmp_path / "a" / "2.jpg").symlink_to(tmp_path / "gone.jpg")
-    with pytest.raises(DataError, match=r"1 links to pictures are broken, the first .*2\.jpg"):
+    with pytest.raises(DataError, match=r"1 links to images are broken, the first .*2\.jpg"):
         load(tmp_path)
     dataset = load(tmp_path, allow_partial=True)
     assert dataset.image_ids == ["a/1.jpg"]
-    assert dataset.notes == ("1 links to pictures are broken and were left out",)
+    assert dataset.notes == ("1 links to images are broken and were left out",)
 
 
 def test_an_unknown_option_is_an_error(tmp_path: Path) -> None:
@@ -163,15 +163,15 @@ def test_an_unknown_option_is_an_error(tmp_path: Path) -> None:
         load(write(tmp_path, "a/1.jpg"), slpit="test")
 
 
-def test_pictures_travel_and_are_decoded_only_when_asked(tmp_path: Path, picture: Picture) -> None:
+def test_images_travel_and_are_decoded_only_when_asked(tmp_path: Path, image_bytes: ImageBytes) -> None:
     write(tmp_path, "a/1.png")
-    (tmp_path / "a" / "1.png").write_bytes(picture(7))
+    (tmp_path / "a" / "1.png").write_bytes(image_bytes(7))
     ref = pickle.loads(pickle.dumps(load(tmp_path).images[0]))
     assert np.asarray(ref.open()).tolist() == np.full((4, 6, 3), 7).tolist()
 
 
-@pytest.mark.usefixtures("closed_pictures")
-def test_loading_opens_no_picture(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("closed_images")
+def test_loading_opens_no_image(tmp_path: Path) -> None:
     assert len(load(write(tmp_path, "a/1.jpg", "b/2.jpg"))) == 2
 
 

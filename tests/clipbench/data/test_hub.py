@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("library_cache")
 COMMIT = "0123456789abcdef"
 
 
-class Picture(Protocol):
+class ImageBytes(Protocol):
     def __call__(self, number: int) -> bytes: ...
 
 
@@ -86,19 +86,19 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
 
 
 @pytest.fixture
-def parquet(fake: FakeHub, picture: Picture) -> FakeHub:
+def parquet(fake: FakeHub, image_bytes: ImageBytes) -> FakeHub:
     """A repository with two splits in parquet files."""
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
     (fake.root / "me" / "pets").mkdir(parents=True)
     for split, n in (("train", 4), ("test", 2)):
-        images = [{"bytes": picture(number), "path": None} for number in range(n)]
+        images = [{"bytes": image_bytes(number), "path": None} for number in range(n)]
         made = datasets.Dataset.from_dict({"image": images, "label": [0, 1, 0, 1][:n]}, features=features)
         made.to_parquet(str(fake.root / "me" / "pets" / f"{split}.parquet"))
     return fake
 
 
 @pytest.fixture
-def shards(fake: FakeHub, picture: Picture) -> FakeHub:
+def shards(fake: FakeHub, image_bytes: ImageBytes) -> FakeHub:
     """A repository with CLIP_benchmark's layout."""
     import io
     import tarfile
@@ -108,7 +108,7 @@ def shards(fake: FakeHub, picture: Picture) -> FakeHub:
         (folder / split).mkdir(parents=True)
         (folder / split / "nshards.txt").write_text("1")
         with tarfile.open(folder / split / "0.tar", "w") as tar:
-            for extension, content in (("png", picture(0)), ("cls", b"0")):
+            for extension, content in (("png", image_bytes(0)), ("cls", b"0")):
                 member = tarfile.TarInfo(f"s0000000.{extension}")
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content))

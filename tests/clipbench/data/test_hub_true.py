@@ -16,20 +16,20 @@ datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("library_cache")
 
 
-class Picture(Protocol):
+class ImageBytes(Protocol):
     def __call__(self, number: int) -> bytes: ...
 
 
 @pytest.fixture
-def pets(hub: Any, picture: Picture, tmp_path: Path) -> Any:
+def pets(hub: Any, image_bytes: ImageBytes, tmp_path: Path) -> Any:
     """A repository in parquet files, ``me/pets``, and one in tar shards, ``me/wds_pets``."""
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
-    rows = {"image": [{"bytes": picture(n), "path": None} for n in range(2)], "label": [1, 0]}
+    rows = {"image": [{"bytes": image_bytes(n), "path": None} for n in range(2)], "label": [1, 0]}
     datasets.Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "x"))
     hub.add("me/pets", {"data/test-00000-of-00001.parquet": (tmp_path / "x").read_bytes()})
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for extension, content in (("png", picture(0)), ("cls", b"0")):
+        for extension, content in (("png", image_bytes(0)), ("cls", b"0")):
             member = tarfile.TarInfo(f"s0000000.{extension}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))

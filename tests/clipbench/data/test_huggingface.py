@@ -1,4 +1,4 @@
-"""Hugging Face folders: splits, columns and types, with pictures left encoded."""
+"""Hugging Face folders: splits, columns and types, with images left encoded."""
 
 import io
 import pickle
@@ -17,7 +17,7 @@ datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("library_cache", "no_hub")
 
 
-class Picture(Protocol):
+class ImageBytes(Protocol):
     def __call__(self, number: int) -> bytes: ...
 
 
@@ -27,18 +27,18 @@ def load(path: Path, *, allow_partial: bool = False, config: str | None = None, 
     )
 
 
-def table(columns: dict[str, list[Any]], picture: Picture, *, image: str = "image", **types: Any) -> Any:
-    """A table whose image column holds pictures 0, 1, ...; columns without a type are typed by their values."""
+def table(columns: dict[str, list[Any]], image_bytes: ImageBytes, *, image: str = "image", **types: Any) -> Any:
+    """A table whose image column holds images 0, 1, ...; columns without a type are typed by their values."""
     n_rows = len(next(iter(columns.values())))
-    images = [{"bytes": picture(number), "path": None} for number in range(n_rows)]
+    images = [{"bytes": image_bytes(number), "path": None} for number in range(n_rows)]
     made = datasets.Dataset.from_dict({image: images, **columns})
     for name, kind in {image: datasets.Image(), **types}.items():
         made = made.cast_column(name, kind)
     return made
 
 
-def labelled(picture: Picture, n: int = 4) -> Any:
-    return table({"label": [0, 1, 1, 0][:n]}, picture, label=datasets.ClassLabel(names=["tabby_cat", "dog"]))
+def labelled(image_bytes: ImageBytes, n: int = 4) -> Any:
+    return table({"label": [0, 1, 1, 0][:n]}, image_bytes, label=datasets.ClassLabel(names=["tabby_cat", "dog"]))
 
 
 def save(made: Any, path: Path) -> Path:
@@ -46,19 +46,23 @@ def save(made: Any, path: Path) -> Path:
     return path
 
 
-def test_a_saved_table_gives_encoded_pictures_and_class_names(tmp_path: Path, picture: Picture) -> None:
-    dataset = load(save(labelled(picture), tmp_path / "saved"))
+def test_a_saved_table_gives_encoded_images_and_class_names(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    dataset = load(save(labelled(image_bytes), tmp_path / "saved"))
     assert dataset.class_names == ("tabby cat", "dog")
     assert "spaces for underscores ('tabby cat')" in dataset.notes[0]
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [0, 1, 1, 0]
     assert dataset.image_ids == ["0", "1", "2", "3"]
-    assert [ref.digest() for ref in dataset.images] == [content_digest(picture(number)) for number in range(4)]
+    assert [ref.digest() for ref in dataset.images] == [content_digest(image_bytes(number)) for number in range(4)]
     assert (dataset.images[2].name, dataset.revision) == ("data, row 2", None)
 
 
-def test_of_several_splits_test_is_read_then_validation(tmp_path: Path, picture: Picture) -> None:
-    splits = {"train": labelled(picture, 4), "validation": labelled(picture, 3), "test": labelled(picture, 2)}
+def test_of_several_splits_test_is_read_then_validation(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    splits = {
+        "train": labelled(image_bytes, 4),
+        "validation": labelled(image_bytes, 3),
+        "test": labelled(image_bytes, 2),
+    }
     path = save(datasets.DatasetDict(splits), tmp_path / "all")
     assert (load(path).split, len(load(path))) == ("test", 2)
     assert len(load(path, split="train")) == 4
@@ -68,40 +72,42 @@ def test_of_several_splits_test_is_read_then_validation(tmp_path: Path, picture:
     assert load(save(datasets.DatasetDict(splits), tmp_path / "one")).split == "train"
 
 
-def test_a_split_that_is_not_there_or_cannot_be_chosen_lists_those_that_are(tmp_path: Path, picture: Picture) -> None:
-    splits = {"train": labelled(picture), "extra": labelled(picture)}
+def test_a_split_that_is_not_there_or_cannot_be_chosen_lists_those_that_are(
+    tmp_path: Path, image_bytes: ImageBytes
+) -> None:
+    splits = {"train": labelled(image_bytes), "extra": labelled(image_bytes)}
     path = save(datasets.DatasetDict(splits), tmp_path / "two")
     with pytest.raises(UsageError, match=r"two has the splits train, extra: name one with split=NAME"):
         load(path)
     with pytest.raises(UsageError, match=r"two has no split 'test': it has train, extra"):
         load(path, split="test")
     with pytest.raises(UsageError, match=r"one holds one split only: drop --data-option split=test"):
-        load(save(labelled(picture), tmp_path / "one"), split="test")
+        load(save(labelled(image_bytes), tmp_path / "one"), split="test")
 
 
 def test_parquet_files_convert_only_the_split_that_is_read(
-    tmp_path: Path, library_cache: Path, picture: Picture
+    tmp_path: Path, library_cache: Path, image_bytes: ImageBytes
 ) -> None:
     for split in ("train", "test"):
         (tmp_path / "data").mkdir(exist_ok=True)
-        labelled(picture).to_parquet(str(tmp_path / "data" / f"{split}-00000-of-00001.parquet"))
+        labelled(image_bytes).to_parquet(str(tmp_path / "data" / f"{split}-00000-of-00001.parquet"))
     dataset = load(tmp_path)
     assert (dataset.split, dataset.class_names, len(dataset)) == ("test", ("tabby cat", "dog"), 4)
     assert [path.stem.rpartition("-")[2] for path in library_cache.rglob("*.arrow")] == ["test"]
     assert load(tmp_path, split="train").split == "train"
 
 
-def test_a_changed_file_is_converted_anew(tmp_path: Path, picture: Picture) -> None:
-    labelled(picture, 4).to_parquet(str(tmp_path / "test.parquet"))
+def test_a_changed_file_is_converted_anew(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    labelled(image_bytes, 4).to_parquet(str(tmp_path / "test.parquet"))
     assert len(load(tmp_path)) == 4
-    labelled(picture, 3).to_parquet(str(tmp_path / "test.parquet"))
+    labelled(image_bytes, 3).to_parquet(str(tmp_path / "test.parquet"))
     assert len(load(tmp_path)) == 3
 
 
-def test_configurations_are_named_or_listed(tmp_path: Path, picture: Picture) -> None:
+def test_configurations_are_named_or_listed(tmp_path: Path, image_bytes: ImageBytes) -> None:
     for config, n in (("small", 2), ("large", 4)):
         (tmp_path / config).mkdir()
-        labelled(picture, n).to_parquet(str(tmp_path / config / "test.parquet"))
+        labelled(image_bytes, n).to_parquet(str(tmp_path / config / "test.parquet"))
     configs = "".join(
         f"- config_name: {config}\n  data_files: {config}/test.parquet\n" for config in ("small", "large")
     )
@@ -114,64 +120,72 @@ def test_configurations_are_named_or_listed(tmp_path: Path, picture: Picture) ->
 
 
 @pytest.mark.parametrize("form", ["struct", "bytes"])
-def test_parquet_written_by_pandas_is_read(tmp_path: Path, picture: Picture, form: str) -> None:
+def test_parquet_written_by_pandas_is_read(tmp_path: Path, image_bytes: ImageBytes, form: str) -> None:
     import pandas
 
-    cells = [picture(0), picture(1)] if form == "bytes" else [{"bytes": picture(i), "path": "x"} for i in range(2)]
+    cells = (
+        [image_bytes(0), image_bytes(1)]
+        if form == "bytes"
+        else [{"bytes": image_bytes(i), "path": "x"} for i in range(2)]
+    )
     pandas.DataFrame({"image": cells, "caption": [["a", "b"], ["c"]]}).to_parquet(tmp_path / "test.parquet")
     dataset = load(tmp_path)
     assert dataset.captions == ["a", "b", "c"]
-    assert [ref.digest() for ref in dataset.images] == [content_digest(picture(number)) for number in range(2)]
+    assert [ref.digest() for ref in dataset.images] == [content_digest(image_bytes(number)) for number in range(2)]
 
 
-def test_tar_files_are_read_through_the_library_with_lines_as_captions(tmp_path: Path, picture: Picture) -> None:
+def test_tar_files_are_read_through_the_library_with_lines_as_captions(tmp_path: Path, image_bytes: ImageBytes) -> None:
     import tarfile
 
     with tarfile.open(tmp_path / "test.tar", "w") as tar:
         for number in range(2):
-            for extension, content in (("png", picture(number)), ("txt", b"one\ntwo")):
+            for extension, content in (("png", image_bytes(number)), ("txt", b"one\ntwo")):
                 member = tarfile.TarInfo(f"key{number}.{extension}")
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content))
     dataset = load(tmp_path)
     assert dataset.captions == ["one", "two"] * 2
     assert dataset.image_ids == ["key0", "key1"]
-    assert dataset.images[1].digest() == content_digest(picture(1))
+    assert dataset.images[1].digest() == content_digest(image_bytes(1))
 
 
-def test_picture_files_are_read_from_where_they_lie(tmp_path: Path, picture: Picture) -> None:
+def test_image_files_are_read_from_where_they_lie(tmp_path: Path, image_bytes: ImageBytes) -> None:
     for number, name in enumerate(("cat/0.png", "dog/1.png")):
         (tmp_path / "test" / name).parent.mkdir(parents=True)
-        (tmp_path / "test" / name).write_bytes(picture(number))
+        (tmp_path / "test" / name).write_bytes(image_bytes(number))
     dataset = load(tmp_path)
     assert dataset.class_names == ("cat", "dog")
-    assert [ref.digest() for ref in dataset.images] == [content_digest(picture(number)) for number in range(2)]
+    assert [ref.digest() for ref in dataset.images] == [content_digest(image_bytes(number)) for number in range(2)]
     (tmp_path / "test" / "dog" / "1.png").unlink()
     with pytest.raises(BadImage, match=r"cannot read image data, row 1: .*dog/1.png: No such file"):
         dataset.images[1].open()
 
 
-def test_the_image_column_is_known_by_its_type_and_captions_by_their_numbers(tmp_path: Path, picture: Picture) -> None:
-    made = table({"caption_1": ["b", "d"], "caption_0": ["a", "c"]}, picture, image="picture")
+def test_the_image_column_is_known_by_its_type_and_captions_by_their_numbers(
+    tmp_path: Path, image_bytes: ImageBytes
+) -> None:
+    made = table({"caption_1": ["b", "d"], "caption_0": ["a", "c"]}, image_bytes, image="image")
     assert load(save(made, tmp_path / "x")).captions == ["a", "b", "c", "d"]
 
 
-def test_two_image_columns_are_a_choice(tmp_path: Path, picture: Picture) -> None:
-    made = table({"before": [{"bytes": picture(8), "path": None}], "text": ["x"]}, picture, image="after")
+def test_two_image_columns_are_a_choice(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    made = table({"before": [{"bytes": image_bytes(8), "path": None}], "text": ["x"]}, image_bytes, image="after")
     path = save(made.cast_column("before", datasets.Image()), tmp_path / "x")
     with pytest.raises(UsageError, match=r"data has no image column: its columns are after, before, text; name one"):
         load(path)
-    assert load(path, image="before").images[0].digest() == content_digest(picture(8))
+    assert load(path, image="before").images[0].digest() == content_digest(image_bytes(8))
 
 
 def test_a_column_of_paths_is_no_image_column(tmp_path: Path) -> None:
     path = save(datasets.Dataset.from_dict({"image": ["a.png"], "text": ["x"]}), tmp_path / "x")
-    with pytest.raises(UsageError, match=r"column 'image' holds texts, not pictures"):
+    with pytest.raises(UsageError, match=r"column 'image' holds texts, not images"):
         load(path)
 
 
-def test_rows_with_the_same_image_id_are_one_picture_with_several_captions(tmp_path: Path, picture: Picture) -> None:
-    made = table({"image_id": [7, 9, 7], "caption": ["a", "b", "c"]}, picture)
+def test_rows_with_the_same_image_id_are_one_image_with_several_captions(
+    tmp_path: Path, image_bytes: ImageBytes
+) -> None:
+    made = table({"image_id": [7, 9, 7], "caption": ["a", "b", "c"]}, image_bytes)
     dataset = load(save(made, tmp_path / "x"))
     assert dataset.image_ids == ["7", "9"]
     assert dataset.captions == ["a", "b", "c"]
@@ -179,46 +193,46 @@ def test_rows_with_the_same_image_id_are_one_picture_with_several_captions(tmp_p
     assert dataset.caption_image.tolist() == [0, 1, 0]
 
 
-def test_other_ids_that_repeat_do_not_merge_pictures(tmp_path: Path, picture: Picture) -> None:
-    made = table({"id": [7, 9, 7], "caption": ["a", "b", "c"]}, picture)
+def test_other_ids_that_repeat_do_not_merge_images(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    made = table({"id": [7, 9, 7], "caption": ["a", "b", "c"]}, image_bytes)
     dataset = load(save(made, tmp_path / "x"))
     assert dataset.image_ids == ["0", "1", "2"]
-    assert dataset.notes == ("column 'id' does not give each picture an id of its own, so it was not used as ids",)
+    assert dataset.notes == ("column 'id' does not give each image an id of its own, so it was not used as ids",)
 
 
-def test_texts_as_labels_are_sorted(tmp_path: Path, picture: Picture) -> None:
-    dataset = load(save(table({"label": ["dog", "cat"]}, picture), tmp_path / "x"))
+def test_texts_as_labels_are_sorted(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    dataset = load(save(table({"label": ["dog", "cat"]}, image_bytes), tmp_path / "x"))
     assert dataset.class_names == ("cat", "dog")
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [1, 0]
 
 
-def test_hidden_labels_are_refused(tmp_path: Path, picture: Picture) -> None:
-    made = table({"label": [-1, -1]}, picture)
+def test_hidden_labels_are_refused(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    made = table({"label": [-1, -1]}, image_bytes)
     with pytest.raises(DataError, match=r"split 'test' of data has its labels hidden \(all -1\): name another"):
         load(save(datasets.DatasetDict({"test": made}), tmp_path / "x"))
 
 
-def test_a_row_without_a_picture_is_named_or_left_out(tmp_path: Path, picture: Picture) -> None:
+def test_a_row_without_a_image_is_named_or_left_out(tmp_path: Path, image_bytes: ImageBytes) -> None:
     import pandas
 
-    cells = [{"bytes": picture(0), "path": None}, None, {"bytes": None, "path": None}]
+    cells = [{"bytes": image_bytes(0), "path": None}, None, {"bytes": None, "path": None}]
     pandas.DataFrame({"image": cells, "caption": ["a", "b", "c"]}).to_parquet(tmp_path / "test.parquet")
-    with pytest.raises(DataError, match=r"data, row 1 has no picture \(2 of 3 rows\)"):
+    with pytest.raises(DataError, match=r"data, row 1 has no image \(2 of 3 rows\)"):
         load(tmp_path)
     dataset = load(tmp_path, allow_partial=True)
     assert (dataset.captions, dataset.image_ids) == (["a"], ["0"])
-    assert dataset.notes == ("2 of 3 rows have no picture and were left out",)
+    assert dataset.notes == ("2 of 3 rows have no image and were left out",)
 
 
-def test_an_empty_caption_names_its_row(tmp_path: Path, picture: Picture) -> None:
-    path = save(table({"caption": ["a", None]}, picture), tmp_path / "x")
+def test_an_empty_caption_names_its_row(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    path = save(table({"caption": ["a", None]}, image_bytes), tmp_path / "x")
     with pytest.raises(DataError, match=r"data, row 1: the caption is empty, expected a caption"):
         load(path)
 
 
-def test_a_damaged_folder_is_one_line(tmp_path: Path, picture: Picture) -> None:
-    path = save(labelled(picture), tmp_path / "x")
+def test_a_damaged_folder_is_one_line(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    path = save(labelled(image_bytes), tmp_path / "x")
     (path / "data-00000-of-00001.arrow").write_bytes(b"no arrow")
     with pytest.raises(DataError, match=r"cannot read .*/x: [^\n]*$"):
         load(path)
@@ -239,34 +253,34 @@ def test_a_folder_with_nothing_to_read_is_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_an_unknown_option_is_an_error(tmp_path: Path, picture: Picture) -> None:
+def test_an_unknown_option_is_an_error(tmp_path: Path, image_bytes: ImageBytes) -> None:
     with pytest.raises(UsageError, match=r"no option 'revision': known: caption, class_names, id, image, label, split"):
-        load(save(labelled(picture), tmp_path / "x"), revision="main")
+        load(save(labelled(image_bytes), tmp_path / "x"), revision="main")
 
 
-def test_references_travel_and_are_light(tmp_path: Path, picture: Picture) -> None:
+def test_references_travel_and_are_light(tmp_path: Path, image_bytes: ImageBytes) -> None:
     rows = 300
     noise = np.random.default_rng(0).bytes(10_000)
     made = datasets.Dataset.from_dict(
-        {"image": [{"bytes": picture(1) + noise, "path": None}] * rows, "label": [0] * rows}
+        {"image": [{"bytes": image_bytes(1) + noise, "path": None}] * rows, "label": [0] * rows}
     ).cast_column("image", datasets.Image())
     images = list(load(save(made, tmp_path / "x")).images)
     packed = pickle.dumps(images)
-    assert len(packed) < 50 * rows  # the pictures are 3 MB
+    assert len(packed) < 50 * rows  # the images are 3 MB
     travelled = pickle.loads(packed)
     assert travelled[7].digest() == images[7].digest()
     assert len({*images, *images}) == rows
 
 
-def test_pictures_may_be_read_by_several_threads_at_once(tmp_path: Path, picture: Picture) -> None:
-    made = table({"label": [0, 1] * 100}, picture, label=datasets.ClassLabel(names=["a", "b"]))
+def test_images_may_be_read_by_several_threads_at_once(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    made = table({"label": [0, 1] * 100}, image_bytes, label=datasets.ClassLabel(names=["a", "b"]))
     images = load(save(made, tmp_path / "x")).images
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda ref: ref.digest(), images))
-    assert found == [content_digest(picture(number)) for number in range(200)]
+    assert found == [content_digest(image_bytes(number)) for number in range(200)]
 
 
-@pytest.mark.usefixtures("closed_pictures")
-def test_loading_opens_no_picture(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("closed_images")
+def test_loading_opens_no_image(tmp_path: Path) -> None:
     made = datasets.Dataset.from_dict({"image": [{"bytes": b"x", "path": None}], "caption": ["a"]})
     assert len(load(save(made.cast_column("image", datasets.Image()), tmp_path / "x"))) == 1

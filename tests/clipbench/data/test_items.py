@@ -1,4 +1,4 @@
-"""Contrasts and attacks: what is refused, and what is left of them when pictures are left out."""
+"""Contrasts and attacks: what is refused, and what is left of them when images are left out."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def dataset(**changes: object) -> Dataset:
     return replace(whole, **changes)  # type: ignore[arg-type]
 
 
-def test_a_contrast_stays_where_all_its_pictures_do_and_finds_them_again() -> None:
+def test_a_contrast_stays_where_all_its_images_do_and_finds_them_again() -> None:
     kept = dataset().take(np.array([2, 1]))
     assert kept.contrasts == (SINGLE._replace(images=(0,)),)
     kept = dataset().take(np.array([3, 1, 0]))
@@ -51,7 +51,7 @@ def test_items_are_part_of_the_fingerprint() -> None:
     assert len({each.fingerprint(digests) for each in (dataset(), *others)}) == 5
 
 
-def test_a_limited_set_keeps_so_many_questions_with_all_their_pictures() -> None:
+def test_a_limited_set_keeps_so_many_questions_with_all_their_images() -> None:
     contrasts = tuple(SINGLE._replace(id=str(n), images=(n % 4,)) for n in range(40))
     cut = limited(dataset(contrasts=contrasts), 3, np.random.default_rng(0))
     assert cut.contrasts is not None and len(cut.contrasts) == 3
@@ -60,7 +60,7 @@ def test_a_limited_set_keeps_so_many_questions_with_all_their_pictures() -> None
 
 
 def test_a_set_with_no_more_questions_than_asked_for_stays_whole() -> None:
-    whole = dataset()  # four pictures, two contrasts, one attack
+    whole = dataset()  # four images, two contrasts, one attack
     assert limited(whole, 3, np.random.default_rng(0)) is whole
 
 
@@ -80,7 +80,7 @@ def test_other_conditions_stay_with_their_own_object_only() -> None:
     assert len(limited(alone, 3, np.random.default_rng(0)).attacks or ()) == 3
 
 
-def test_pictures_that_are_only_asked_about_need_no_caption() -> None:
+def test_images_that_are_only_asked_about_need_no_caption() -> None:
     captioned = dataset(captions=["x"], caption_image=np.array([3]))
     assert check(captioned) is captioned
     with pytest.raises(DataError, match="has 3 images without a caption, the first 'a'"):
@@ -90,8 +90,8 @@ def test_pictures_that_are_only_asked_about_need_no_caption() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"contrasts": (SINGLE._replace(images=(4,)),)}, r"item 'single' has the pictures \(4,\), expected rows from 0 to"),
-        ({"contrasts": (SINGLE._replace(captions=("a",)),)}, "does not say of each picture and caption"),
+        ({"contrasts": (SINGLE._replace(images=(4,)),)}, r"item 'single' has the images \(4,\), expected rows from 0 to"),
+        ({"contrasts": (SINGLE._replace(captions=("a",)),)}, "does not say of each image and caption"),
         ({"contrasts": (SINGLE._replace(captions=("a", " ")),)}, "has an empty caption"),
         ({"contrasts": (SINGLE._replace(is_true=((True, True),)),)}, "nothing to choose"),
         ({"attacks": (ATTACK._replace(word=0),)}, "attacked by its own name"),

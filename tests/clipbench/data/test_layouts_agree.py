@@ -1,4 +1,4 @@
-"""The same pictures, labels and captions, however they lie on disk."""
+"""The same images, labels and captions, however they lie on disk."""
 
 import io
 import json
@@ -19,11 +19,11 @@ NAMES = ["cat", "dog", "small bird"]
 CAPTIONS = [["one", "another"], ["two"], ["three", "trois, 3"], ["four"], ['"five"']]
 
 
-class Picture(Protocol):
+class ImageBytes(Protocol):
     def __call__(self, number: int) -> bytes: ...
 
 
-Writer = Callable[[Path, Picture], str]
+Writer = Callable[[Path, ImageBytes], str]
 
 
 def _tar(folder: Path, contents: list[dict[str, bytes]]) -> None:
@@ -38,91 +38,91 @@ def _tar(folder: Path, contents: list[dict[str, bytes]]) -> None:
                     tar.addfile(member, io.BytesIO(content))
 
 
-def _files(folder: Path, picture: Picture) -> list[str]:
+def _files(folder: Path, image_bytes: ImageBytes) -> list[str]:
     names = [f"{NAMES[label].replace(' ', '_')}/{row}.png" for row, label in enumerate(LABELS)]
     for row, name in enumerate(names):
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(picture(row))
+        (folder / name).write_bytes(image_bytes(row))
     return names
 
 
-def _table(picture: Picture, **columns: object) -> object:
-    images = [{"bytes": picture(row), "path": None} for row in range(5)]
+def _table(image_bytes: ImageBytes, **columns: object) -> object:
+    images = [{"bytes": image_bytes(row), "path": None} for row in range(5)]
     made = datasets.Dataset.from_dict({"image": images, **columns}).cast_column("image", datasets.Image())
     return made if "label" not in columns else made.cast_column("label", datasets.ClassLabel(names=NAMES))
 
 
-def folder_labels(folder: Path, picture: Picture) -> str:
-    _files(folder, picture)
+def folder_labels(folder: Path, image_bytes: ImageBytes) -> str:
+    _files(folder, image_bytes)
     return str(folder)
 
 
-def manifest_labels(folder: Path, picture: Picture) -> str:
-    rows = [f"{name},{NAMES[label]}" for name, label in zip(_files(folder, picture), LABELS, strict=True)]
+def manifest_labels(folder: Path, image_bytes: ImageBytes) -> str:
+    rows = [f"{name},{NAMES[label]}" for name, label in zip(_files(folder, image_bytes), LABELS, strict=True)]
     (folder / "list.csv").write_text("\n".join(["path,label", *rows]))
     return str(folder / "list.csv")
 
 
-def shard_labels(folder: Path, picture: Picture) -> str:
-    _tar(folder, [{"png": picture(row), "cls": b"%d" % label} for row, label in enumerate(LABELS)])
+def shard_labels(folder: Path, image_bytes: ImageBytes) -> str:
+    _tar(folder, [{"png": image_bytes(row), "cls": b"%d" % label} for row, label in enumerate(LABELS)])
     (folder / "classnames.txt").write_text("\n".join(NAMES))
     return str(folder)
 
 
-def saved_labels(folder: Path, picture: Picture) -> str:
-    _table(picture, label=LABELS).save_to_disk(str(folder / "saved"))  # type: ignore[attr-defined]
+def saved_labels(folder: Path, image_bytes: ImageBytes) -> str:
+    _table(image_bytes, label=LABELS).save_to_disk(str(folder / "saved"))  # type: ignore[attr-defined]
     return str(folder / "saved")
 
 
-def parquet_labels(folder: Path, picture: Picture) -> str:
-    _table(picture, label=LABELS).to_parquet(str(folder / "test.parquet"))  # type: ignore[attr-defined]
+def parquet_labels(folder: Path, image_bytes: ImageBytes) -> str:
+    _table(image_bytes, label=LABELS).to_parquet(str(folder / "test.parquet"))  # type: ignore[attr-defined]
     return f"hf:{folder}"
 
 
-def rows_captions(folder: Path, picture: Picture) -> str:
-    pairs = zip(_files(folder, picture), CAPTIONS, strict=True)
+def rows_captions(folder: Path, image_bytes: ImageBytes) -> str:
+    pairs = zip(_files(folder, image_bytes), CAPTIONS, strict=True)
     rows = [json.dumps({"file_name": name, "text": text}) for name, texts in pairs for text in texts]
     (folder / "metadata.jsonl").write_text("\n".join(rows))
     return str(folder)
 
 
-def lists_captions(folder: Path, picture: Picture) -> str:
-    pairs = zip(_files(folder, picture), CAPTIONS, strict=True)
+def lists_captions(folder: Path, image_bytes: ImageBytes) -> str:
+    pairs = zip(_files(folder, image_bytes), CAPTIONS, strict=True)
     (folder / "x.json").write_text(json.dumps([{"image": name, "captions": texts} for name, texts in pairs]))
     return str(folder / "x.json")
 
 
-def shard_captions(folder: Path, picture: Picture) -> str:
-    _tar(folder, [{"png": picture(row), "txt": "\n".join(texts).encode()} for row, texts in enumerate(CAPTIONS)])
+def shard_captions(folder: Path, image_bytes: ImageBytes) -> str:
+    _tar(folder, [{"png": image_bytes(row), "txt": "\n".join(texts).encode()} for row, texts in enumerate(CAPTIONS)])
     (folder / "dataset_type.txt").write_text("retrieval")
     return str(folder)
 
 
-def shard_captions_by_library(folder: Path, picture: Picture) -> str:
-    return f"hf:{shard_captions(folder, picture)}"
+def shard_captions_by_library(folder: Path, image_bytes: ImageBytes) -> str:
+    return f"hf:{shard_captions(folder, image_bytes)}"
 
 
-def saved_captions(folder: Path, picture: Picture) -> str:
-    _table(picture, captions=CAPTIONS).save_to_disk(str(folder / "saved"))  # type: ignore[attr-defined]
+def saved_captions(folder: Path, image_bytes: ImageBytes) -> str:
+    _table(image_bytes, captions=CAPTIONS).save_to_disk(str(folder / "saved"))  # type: ignore[attr-defined]
     return str(folder / "saved")
 
 
-def parquet_captions(folder: Path, picture: Picture) -> str:
-    _table(picture, caption=CAPTIONS).to_parquet(str(folder / "test.parquet"))  # type: ignore[attr-defined]
+def parquet_captions(folder: Path, image_bytes: ImageBytes) -> str:
+    _table(image_bytes, caption=CAPTIONS).to_parquet(str(folder / "test.parquet"))  # type: ignore[attr-defined]
     return str(folder)
 
 
-def load(write: Writer, folder: Path, picture: Picture) -> Dataset:
-    dataset = load_data(write(folder, picture), DataOptions())
+def load(write: Writer, folder: Path, image_bytes: ImageBytes) -> Dataset:
+    dataset = load_data(write(folder, image_bytes), DataOptions())
     from clipbench.data.dataset import content_digest
 
-    assert [ref.digest() for ref in dataset.images] == [content_digest(picture(row)) for row in range(5)]
+    assert [ref.digest() for ref in dataset.images] == [content_digest(image_bytes(row)) for row in range(5)]
     return dataset
 
 
 @pytest.mark.parametrize("write", [folder_labels, manifest_labels, shard_labels, saved_labels, parquet_labels])
-def test_labels_are_the_same_in_every_layout(write: Writer, tmp_path: Path, picture: Picture) -> None:
-    dataset = load(write, tmp_path, picture)
+def test_labels_are_the_same_in_every_layout(write: Writer, tmp_path: Path, image_bytes: ImageBytes) -> None:
+    dataset = load(write, tmp_path, image_bytes)
     assert dataset.labels is not None
     assert (dataset.labels.tolist(), dataset.class_names, dataset.captions) == (LABELS, tuple(NAMES), None)
 
@@ -131,8 +131,8 @@ def test_labels_are_the_same_in_every_layout(write: Writer, tmp_path: Path, pict
     "write",
     [rows_captions, lists_captions, shard_captions, shard_captions_by_library, saved_captions, parquet_captions],
 )
-def test_captions_are_the_same_in_every_layout(write: Writer, tmp_path: Path, picture: Picture) -> None:
-    dataset = load(write, tmp_path, picture)
+def test_captions_are_the_same_in_every_layout(write: Writer, tmp_path: Path, image_bytes: ImageBytes) -> None:
+    dataset = load(write, tmp_path, image_bytes)
     assert dataset.caption_image is not None
     assert dataset.captions == [text for texts in CAPTIONS for text in texts]
     assert dataset.caption_image.tolist() == [row for row, texts in enumerate(CAPTIONS) for _ in texts]

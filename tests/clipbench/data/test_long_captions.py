@@ -43,7 +43,7 @@ def docci(root: Path) -> Path:
     for split, number in (("train", 0), ("test", 1), ("test", 2)):
         name = f"{split}_0000{number}"
         draw(root / "images" / f"{name}.jpg")
-        row = {"example_id": name, "split": split, "image_file": f"{name}.jpg", "description": f"Picture {number}."}
+        row = {"example_id": name, "split": split, "image_file": f"{name}.jpg", "description": f"Image {number}."}
         rows.append(dict(row))
     write(root / "docci_descriptions.jsonlines", lines(rows))
     return root
@@ -81,7 +81,7 @@ def iiw(root: Path) -> Path:
 
 EXPECTED: Mapping[Callable[[Path], Path], tuple[list[str], list[str]]] = {
     urban1k: (["1", "2", "10"], [f"Street {n}. It is long." for n in (1, 2, 10)]),
-    docci: (["test_00001", "test_00002"], ["Picture 1.", "Picture 2."]),
+    docci: (["test_00001", "test_00002"], ["Image 1.", "Image 2."]),
     dci: (["2-data.json", "1-data.json"], ["Photo 2.", "Photo 1.\nAnd more."]),
     sharegpt: ([f"sam/images/sa_{n}.jpg" for n in range(3)], [f"Seen: {n} cats" for n in range(3)]),
     iiw: (["aar_test_1", "aar_test_2"], ["A flower.", "A balcony."]),
@@ -89,7 +89,7 @@ EXPECTED: Mapping[Callable[[Path], Path], tuple[list[str], list[str]]] = {
 
 
 @pytest.mark.parametrize("make", EXPECTED)
-def test_pictures_come_with_their_captions(make: Callable[[Path], Path], tmp_path: Path) -> None:
+def test_images_come_with_their_captions(make: Callable[[Path], Path], tmp_path: Path) -> None:
     found = load(make(tmp_path / "set"))
     ids, captions = EXPECTED[make]
     assert (list(found.image_ids), found.captions) == (ids, captions)
@@ -99,20 +99,20 @@ def test_pictures_come_with_their_captions(make: Callable[[Path], Path], tmp_pat
 
 
 @pytest.mark.parametrize("make", EXPECTED)
-def test_missing_pictures_are_named_and_left_out_only_on_request(make: Callable[[Path], Path], tmp_path: Path) -> None:
+def test_missing_images_are_named_and_left_out_only_on_request(make: Callable[[Path], Path], tmp_path: Path) -> None:
     root = make(tmp_path / "set")
     whole = load(root)
     gone = Path(whole.images[0].name)
     gone.unlink()
     n = len(whole)
-    with pytest.raises(Unavailable, match=rf"1 of {n} pictures of set are missing: .*{gone.name}.*--allow-partial"):
+    with pytest.raises(Unavailable, match=rf"1 of {n} images of set are missing: .*{gone.name}.*--allow-partial"):
         load(root)
     found = load(root, allow_partial=True)
     assert list(found.image_ids) == list(whole.image_ids)[1:]
-    assert found.notes == (f"1 of {n} pictures are missing and were left out",)
+    assert found.notes == (f"1 of {n} images are missing and were left out",)
     for image in found.images:
         Path(image.name).unlink()
-    with pytest.raises(Unavailable, match=rf"{n} of {n} pictures of set are missing"):
+    with pytest.raises(Unavailable, match=rf"{n} of {n} images of set are missing"):
         load(root, allow_partial=True)
 
 
@@ -134,11 +134,11 @@ def test_splits_are_the_published_ones_unless_told(tmp_path: Path) -> None:
         load(dense, split="tset")
 
 
-def test_pictures_may_lie_elsewhere(tmp_path: Path) -> None:
+def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
     root = iiw(tmp_path / "iiw")
     (root / "images").rename(tmp_path / "elsewhere")
     assert len(load(root, images=str(tmp_path / "elsewhere"))) == 2
-    with pytest.raises(UsageError, match="images=nowhere: expected the folder of the pictures"):
+    with pytest.raises(UsageError, match="images=nowhere: expected the folder of the images"):
         load(root, images="nowhere")
 
 
@@ -149,10 +149,10 @@ def test_another_description_of_image_in_words_can_be_asked_for(tmp_path: Path) 
         load(root, caption="iiw")
 
 
-def test_urban_captions_and_pictures_must_belong_together(tmp_path: Path) -> None:
+def test_urban_captions_and_images_must_belong_together(tmp_path: Path) -> None:
     root = urban1k(tmp_path / "urban")
     (root / "caption" / "2.txt").unlink()
-    with pytest.raises(DataError, match=r"1 pictures of urban have no caption, the first .*2\.jpg"):
+    with pytest.raises(DataError, match=r"1 images of urban have no caption, the first .*2\.jpg"):
         load(root)
     write(root / "caption" / "2.txt", "\nOnly in the second line.")
     with pytest.raises(DataError, match=r"2\.txt is blank in its first line"):
@@ -209,7 +209,7 @@ def test_a_damaged_item_ends_the_reading_of_sharegpt4v(tmp_path: Path, monkeypat
             iiw,
             "data.jsonl",
             '{"IIW": "a", "image": "b"}\n{"IIW": "a"}\n',
-            "line 2: expected the picture in image/key or",
+            "line 2: expected the image in image/key or",
         ),
         (iiw, "data.jsonl", '{"IIW": " ", "image": "b"}\n', "line 1: expected words in IIW, got ' '"),
         (
@@ -242,11 +242,11 @@ def test_other_manifests_are_still_read_as_such(tmp_path: Path) -> None:
     assert load(write(tmp_path / "rows.json", '[{"image": "a.png", "caption": "a list"}]')).captions == ["a list"]
 
 
-def test_real_paragraphs_with_pictures_are_read() -> None:
+def test_real_paragraphs_with_images_are_read() -> None:
     path = Path(__file__).parents[3].parent / "shared" / "data" / "long_captions"
     if not path.is_dir():
         pytest.skip(f"{path.name} is not here: it is not part of the product")
     found = load(path)
     assert len(found) == 82 == len(found.captions or ())
-    with pytest.raises(Unavailable, match=r"400 of 400 pictures of .* are missing"):
+    with pytest.raises(Unavailable, match=r"400 of 400 images of .* are missing"):
         load(path / "iiw_text_only" / "IIW-400.jsonl")

@@ -1,4 +1,4 @@
-"""Manifests: what a table may say of pictures, and every way in which it may say it wrongly."""
+"""Manifests: what a table may say of images, and every way in which it may say it wrongly."""
 
 import json
 import pickle
@@ -11,9 +11,9 @@ from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.errors import DataError, UsageError
 
 
-def write(root: Path, text: str, name: str = "list.csv", *, pictures: str = "abc") -> Path:
-    """Write a table beside pictures a.png, b.png, ... (files that need not be pictures to be listed)."""
-    for letter in pictures:
+def write(root: Path, text: str, name: str = "list.csv", *, images: str = "abc") -> Path:
+    """Write a table beside images a.png, b.png, ... (files that need not be images to be listed)."""
+    for letter in images:
         (root / f"{letter}.png").write_text(letter)
     (root / name).write_text(text, encoding="utf-8")
     return root / name
@@ -42,7 +42,7 @@ PAIRS = [("a.png", "one, two"), ("b.png", "three"), ("a.png", "four\nlines")]
         ("bom.csv", '\ufeffimage,caption\na.png,"one, two"\nb.png,three\na.png,"four\nlines"\n'),
     ],
 )
-def test_every_form_gives_the_same_pictures_and_captions(tmp_path: Path, name: str, text: str) -> None:
+def test_every_form_gives_the_same_images_and_captions(tmp_path: Path, name: str, text: str) -> None:
     dataset = load(write(tmp_path, text, name))
     assert dataset.image_ids == ["a.png", "b.png"]
     assert captions_of(dataset) == PAIRS
@@ -101,9 +101,9 @@ def test_a_label_beyond_the_class_names_is_refused(tmp_path: Path) -> None:
         load(path, class_names=str(tmp_path / "names.txt"))
 
 
-def test_labels_of_one_picture_must_agree(tmp_path: Path) -> None:
+def test_labels_of_one_image_must_agree(tmp_path: Path) -> None:
     path = write(tmp_path, "image,label,caption\na.png,dog,x\na.png,cat,y\n")
-    with pytest.raises(DataError, match=r"line 3: the picture has label 'cat', and 'dog' in .*line 2"):
+    with pytest.raises(DataError, match=r"line 3: the image has label 'cat', and 'dog' in .*line 2"):
         load(path)
 
 
@@ -137,7 +137,7 @@ def test_a_guessed_id_column_that_does_not_fit_gives_way_with_a_note(tmp_path: P
     path = write(tmp_path, "image,id,caption\na.png,1,one\na.png,2,two\nb.png,3,three\n")
     dataset = load(path)
     assert dataset.image_ids == ["a.png", "b.png"]
-    assert dataset.notes == ("column 'id' does not give each picture an id of its own, so it was not used as ids",)
+    assert dataset.notes == ("column 'id' does not give each image an id of its own, so it was not used as ids",)
 
 
 def test_a_named_id_column_must_fit(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_named_id_column_must_fit(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"line 4: the key is empty"):
         load(path, id="key")
     path = write(tmp_path, "image,key,caption\na.png,1,one\na.png,2,two\n")
-    with pytest.raises(DataError, match=r"line 3: the picture has id '2', and '1' in .*line 2"):
+    with pytest.raises(DataError, match=r"line 3: the image has id '2', and '1' in .*line 2"):
         load(path, id="key")
     path = write(tmp_path, "image,key,caption\na.png,1,one\nb.png,1,two\n")
     with pytest.raises(DataError, match="has the image id '1' twice"):
@@ -159,19 +159,19 @@ def test_ids_are_the_same_wherever_the_manifest_lies(tmp_path: Path) -> None:
     assert load(path).images[0].name == str(tmp_path / "a.png")
 
 
-def test_missing_pictures_are_counted_and_named(tmp_path: Path) -> None:
+def test_missing_images_are_counted_and_named(tmp_path: Path) -> None:
     path = write(tmp_path, "image,caption\n" + "".join(f"{letter}.png,x\n" for letter in "abcdefg"))
-    message = r"4 of 7 pictures of list.csv are missing: .*/d.png, .*/e.png, .*/f.png, \.\.\.; .*--allow-partial"
+    message = r"4 of 7 images of list.csv are missing: .*/d.png, .*/e.png, .*/f.png, \.\.\.; .*--allow-partial"
     with pytest.raises(DataError, match=message):
         load(path)
     dataset = load(path, allow_partial=True)
     assert dataset.image_ids == ["a.png", "b.png", "c.png"]
-    assert dataset.notes == ("4 of 7 pictures are missing and were left out",)
+    assert dataset.notes == ("4 of 7 images are missing and were left out",)
 
 
-def test_when_all_pictures_are_missing_allow_partial_does_not_help(tmp_path: Path) -> None:
+def test_when_all_images_are_missing_allow_partial_does_not_help(tmp_path: Path) -> None:
     path = write(tmp_path, "image,caption\nx.png,one\n")
-    with pytest.raises(DataError, match=r"1 of 1 pictures .* paths are relative to the manifest's folder$"):
+    with pytest.raises(DataError, match=r"1 of 1 images .* paths are relative to the manifest's folder$"):
         load(path, allow_partial=True)
 
 
@@ -186,7 +186,7 @@ def test_when_all_pictures_are_missing_allow_partial_does_not_help(tmp_path: Pat
         ("list.csv", "", r"list.csv has no rows"),
         ("list.csv", "image,caption\na.png,one\nb.png, \n", r"line 3: the caption is empty, expected a caption"),
         ("list.csv", "image,label\na.png,dog\nb.png,\n", r"line 3: expected a class name or a whole number as label"),
-        ("list.csv", "image,caption\n,one\n", r"line 2: expected the path of a picture in image, got ''"),
+        ("list.csv", "image,caption\n,one\n", r"line 2: expected the path of an image in image, got ''"),
         ("list.csv", "image,caption\nhttps://x/a.png,one\n", r"line 2: https://x/a.png is a web address: download"),
         (
             "list.jsonl",
@@ -199,7 +199,7 @@ def test_when_all_pictures_are_missing_allow_partial_does_not_help(tmp_path: Pat
         ("list.jsonl", '{"image": "a.png", "caption": 3}\n', r"line 1: expected a text or a list of texts .* got 3"),
         ("list.jsonl", '{"image": "a.png", "label": true}\n', r"line 1: expected a class name .* got True"),
         ("list.jsonl", '{"image": "a.png", "label": 1.5}\n', r"line 1: expected a class name .* got 1.5"),
-        ("list.json", '{"a.png": "x"}', r"list.json holds a JSON dict, expected a list with one object a picture"),
+        ("list.json", '{"a.png": "x"}', r"list.json holds a JSON dict, expected a list with one object an image"),
         ("list.json", "[1]", r"list.json, item 1: expected an object"),
         ("list.json", "[", r"list.json is not JSON"),
     ],
@@ -221,8 +221,8 @@ def test_an_unknown_option_is_an_error(tmp_path: Path) -> None:
         load(write(tmp_path, "image,caption\na.png,x\n"), captions="caption")
 
 
-@pytest.mark.usefixtures("closed_pictures")
-def test_loading_opens_no_picture_and_its_references_travel(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("closed_images")
+def test_loading_opens_no_image_and_its_references_travel(tmp_path: Path) -> None:
     dataset = load(write(tmp_path, "image,caption\na.png,x\n"))
     assert pickle.loads(pickle.dumps(dataset.images[0])) == dataset.images[0]
 

@@ -15,7 +15,7 @@ from clipbench.data.reference import path_id
 from clipbench.errors import DataError, Unavailable, UsageError
 
 
-class Picture(Protocol):
+class ImageBytes(Protocol):
     def __call__(self, number: int) -> bytes: ...
 
 
@@ -83,11 +83,11 @@ def test_what_is_no_data_lists_what_would_be(tmp_path: Path) -> None:
 
 def test_names_in_the_catalogue_are_looked_up_below_the_root_and_checked(tmp_path: Path) -> None:
     write_folder(tmp_path / "mnist", *(f"{digit}/{digit}.png" for digit in range(10)))
-    with pytest.raises(DataError, match=r"mnist \(MNIST, test\) has 10 pictures, expected 10,000: numbers would not"):
+    with pytest.raises(DataError, match=r"mnist \(MNIST, test\) has 10 images, expected 10,000: numbers would not"):
         load("mnist", tmp_path)
     dataset = load("MNIST", tmp_path, allow_partial=True)
     assert (dataset.id, dataset.templates) == ("mnist", ('a photo of the number: "{c}".',))
-    assert dataset.notes == ("mnist (MNIST, test) has 10 pictures, expected 10,000",)
+    assert dataset.notes == ("mnist (MNIST, test) has 10 images, expected 10,000",)
     assert dataset.cite is not None and dataset.cite.startswith("LeCun, Bottou, Bengio and Haffner")
     own = load(tmp_path / "mnist")  # as a path it is data like any other
     assert (own.id, own.templates, own.cite) == ("mnist", None, None)
@@ -217,20 +217,20 @@ def test_malformed_references_to_the_hub_are_bad_usage(
 
 
 @pytest.mark.usefixtures("library_cache", "no_hub")
-def test_a_folder_is_read_through_the_library_where_hf_says_so(tmp_path: Path, picture: Picture) -> None:
+def test_a_folder_is_read_through_the_library_where_hf_says_so(tmp_path: Path, image_bytes: ImageBytes) -> None:
     folder = tmp_path / "pets"
     for number, name in enumerate(("test/cat/0.png", "test/dog/1.png", "train/cat/2.png", "train/dog/3.png")):
         (folder / name).parent.mkdir(parents=True)
-        (folder / name).write_bytes(picture(number))
+        (folder / name).write_bytes(image_bytes(number))
     dataset = load(f"hf:{folder}::train")
     assert (dataset.id, dataset.split, dataset.class_names) == ("pets", "train", ("cat", "dog"))
     assert load(f"hf:{folder}").split == "test"
 
 
 @pytest.mark.usefixtures("library_cache", "no_hub")
-def test_saved_and_parquet_folders_are_known_without_hf(tmp_path: Path, picture: Picture) -> None:
+def test_saved_and_parquet_folders_are_known_without_hf(tmp_path: Path, image_bytes: ImageBytes) -> None:
     datasets = pytest.importorskip("datasets")
-    made = datasets.Dataset.from_dict({"image": [{"bytes": picture(1), "path": None}], "caption": ["x"]})
+    made = datasets.Dataset.from_dict({"image": [{"bytes": image_bytes(1), "path": None}], "caption": ["x"]})
     made = made.cast_column("image", datasets.Image())
     made.save_to_disk(str(tmp_path / "saved"))
     (tmp_path / "files" / "data").mkdir(parents=True)

@@ -12,7 +12,7 @@ from clipbench.testing import NamedImage
 
 
 def labelled(counts: list[int]) -> Dataset:
-    """A data set with so many pictures of each class, in random order."""
+    """A data set with so many images of each class, in random order."""
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.int64)
     ids = [f"{row:04d}" for row in range(len(labels))]
     names = tuple(f"class {number}" for number in range(len(counts)))
@@ -20,7 +20,7 @@ def labelled(counts: list[int]) -> Dataset:
 
 
 def captioned(n: int) -> Dataset:
-    """Pictures with two captions each, the second captions after all the first."""
+    """Images with two captions each, the second captions after all the first."""
     ids = [f"{row:04d}" for row in range(n)]
     return Dataset(
         id="x",
@@ -40,7 +40,7 @@ def test_shares_are_proportional_when_they_come_out_even() -> None:
     subset = limited(labelled([60, 30, 10]), 10, np.random.default_rng(0))
     # One each, and the other 7 places in proportion 59 : 29 : 9, so 4.26, 2.09, 0.65: the last goes to the third class.
     assert counts_of(subset, 3) == [5, 3, 2]
-    assert subset.notes == ("a seeded, stratified subset of 10 of 100 pictures",)
+    assert subset.notes == ("a seeded, stratified subset of 10 of 100 images",)
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=8), st.integers(1, 60), st.integers(0, 99))
@@ -57,7 +57,7 @@ def test_every_class_is_kept_and_none_gives_more_than_it_has(counts: list[int], 
         assert (np.abs(found - sure - share) < 1).all()
 
 
-def test_pictures_keep_their_order_and_labels() -> None:
+def test_images_keep_their_order_and_labels() -> None:
     dataset = labelled([20, 20])
     subset = limited(dataset, 7, np.random.default_rng(1))
     assert list(subset.image_ids) == sorted(subset.image_ids)
@@ -77,13 +77,13 @@ def test_fewer_places_than_classes_are_drawn_by_lot_among_equals() -> None:
     assert kept == {0, 1, 2}
 
 
-def test_a_picture_keeps_all_its_captions() -> None:
+def test_a_image_keeps_all_its_captions() -> None:
     subset = limited(captioned(10), 3, np.random.default_rng(0))
     assert subset.captions is not None
     assert subset.caption_image is not None
     said = [(subset.image_ids[i], text) for i, text in zip(subset.caption_image, subset.captions, strict=True)]
     assert sorted(said) == sorted((id, f"{half} {id}") for id in subset.image_ids for half in ("first", "second"))
-    assert subset.notes == ("a seeded subset of 3 of 10 pictures",)
+    assert subset.notes == ("a seeded subset of 3 of 10 images",)
 
 
 def test_a_data_set_that_is_small_enough_comes_back_as_it_is() -> None:
@@ -92,18 +92,18 @@ def test_a_data_set_that_is_small_enough_comes_back_as_it_is() -> None:
 
 
 def test_a_subset_of_nothing_is_bad_usage() -> None:
-    with pytest.raises(UsageError, match="a subset of 0 pictures: expected 1 or more"):
+    with pytest.raises(UsageError, match="a subset of 0 images: expected 1 or more"):
         limited(captioned(4), 0, np.random.default_rng(0))
 
 
-def test_bad_pictures_are_left_out_and_said() -> None:
+def test_bad_images_are_left_out_and_said() -> None:
     dataset = without(captioned(4), np.array([2, 0]))
     assert dataset.image_ids == ["0001", "0003"]
     assert dataset.captions == ["first 0001", "first 0003", "second 0001", "second 0003"]
-    assert dataset.notes == ("2 of 4 pictures could not be read, the first '0000': left out",)
+    assert dataset.notes == ("2 of 4 images could not be read, the first '0000': left out",)
     assert without(dataset, np.array([], np.int64)) is dataset
 
 
-def test_when_no_picture_is_left_that_is_an_error() -> None:
-    with pytest.raises(DataError, match="2 of 2 pictures are too large, the first '0000': none is left"):
+def test_when_no_image_is_left_that_is_an_error() -> None:
+    with pytest.raises(DataError, match="2 of 2 images are too large, the first '0000': none is left"):
         without(captioned(2), np.arange(2), why="are too large")

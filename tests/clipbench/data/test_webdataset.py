@@ -15,7 +15,7 @@ from clipbench.data.dataset import DataOptions, Dataset, content_digest
 from clipbench.errors import BadImage, DataError, UsageError
 
 
-class Picture(Protocol):
+class ImageBytes(Protocol):
     def __call__(self, number: int) -> bytes: ...
 
 
@@ -61,32 +61,34 @@ def npy(*values: float) -> bytes:
 
 
 @pytest.fixture
-def labelled(tmp_path: Path, picture: Picture) -> Path:
-    """Five pictures of two classes in three shards."""
-    samples = [{"png": picture(number), "cls": b"%d" % (number % 2)} for number in range(5)]
+def labelled(tmp_path: Path, image_bytes: ImageBytes) -> Path:
+    """Five images of two classes in three shards."""
+    samples = [{"png": image_bytes(number), "cls": b"%d" % (number % 2)} for number in range(5)]
     texts = {"classnames": "cat\n big dog \n\n", "zeroshot_classification_templates": "a {c}.\nthe {c}.\n"}
     return write(tmp_path, samples, texts=texts)
 
 
-def test_classification_is_read_across_shards(labelled: Path, picture: Picture) -> None:
+def test_classification_is_read_across_shards(labelled: Path, image_bytes: ImageBytes) -> None:
     dataset = load(labelled)
     assert dataset.class_names == ("cat", "big dog")
     assert dataset.templates == ("a {c}.", "the {c}.")
     assert dataset.image_ids == [f"s000000{number}" for number in range(5)]
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [0, 1, 0, 1, 0]
-    assert [ref.digest() for ref in dataset.images] == [content_digest(picture(number)) for number in range(5)]
+    assert [ref.digest() for ref in dataset.images] == [content_digest(image_bytes(number)) for number in range(5)]
     assert (dataset.split, dataset.captions) == ("test", None)
 
 
-def test_a_picture_is_read_in_place_after_travelling(labelled: Path) -> None:
+def test_a_image_is_read_in_place_after_travelling(labelled: Path) -> None:
     ref = pickle.loads(pickle.dumps(load(labelled).images[3]))
     assert np.unique(np.asarray(ref.open())).tolist() == [3]
     assert ref.name.endswith("test/1.tar:s0000003.png")
 
 
-def test_captions_are_lines_and_an_escaped_newline_stays_as_the_peer_reads_it(tmp_path: Path, picture: Picture) -> None:
-    samples = [{"webp": picture(0), "txt": b"one\ntwo\\nlines\n"}, {"webp": picture(1), "txt": "é".encode()}]
+def test_captions_are_lines_and_an_escaped_newline_stays_as_the_peer_reads_it(
+    tmp_path: Path, image_bytes: ImageBytes
+) -> None:
+    samples = [{"webp": image_bytes(0), "txt": b"one\ntwo\\nlines\n"}, {"webp": image_bytes(1), "txt": "é".encode()}]
     dataset = load(write(tmp_path, samples, texts={"dataset_type": "retrieval\n"}))
     assert dataset.captions == ["one", "two\\nlines", "é"]
     assert dataset.caption_image is not None
@@ -94,28 +96,28 @@ def test_captions_are_lines_and_an_escaped_newline_stays_as_the_peer_reads_it(tm
     assert (dataset.labels, dataset.class_names) == (None, None)
 
 
-def test_multilabels_are_vectors(tmp_path: Path, picture: Picture) -> None:
-    samples = [{"jpg": picture(0), "npy": npy(0, 1, 1)}, {"jpg": picture(1), "npy": npy(1, 0, 0)}]
+def test_multilabels_are_vectors(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    samples = [{"jpg": image_bytes(0), "npy": npy(0, 1, 1)}, {"jpg": image_bytes(1), "npy": npy(1, 0, 0)}]
     dataset = load(write(tmp_path, samples, texts={"dataset_type": "multilabel", "classnames": "a\nb\nc"}))
     assert dataset.multilabels is not None
     assert dataset.multilabels.tolist() == [[False, True, True], [True, False, False]]
     assert dataset.labels is None
 
 
-def test_without_class_names_labels_are_numbers_still(tmp_path: Path, picture: Picture) -> None:
-    dataset = load(write(tmp_path, [{"png": picture(0), "cls": b"7"}]))
+def test_without_class_names_labels_are_numbers_still(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    dataset = load(write(tmp_path, [{"png": image_bytes(0), "cls": b"7"}]))
     assert dataset.class_names is None
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [7]
 
 
-def test_the_first_of_several_forms_of_one_picture_is_read(tmp_path: Path, picture: Picture) -> None:
-    sample = {"jpg": picture(1), "png": picture(2), "webp": picture(3), "cls": b"0"}
-    assert load(write(tmp_path, [sample])).images[0].digest() == content_digest(picture(3))
+def test_the_first_of_several_forms_of_one_image_is_read(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    sample = {"jpg": image_bytes(1), "png": image_bytes(2), "webp": image_bytes(3), "cls": b"0"}
+    assert load(write(tmp_path, [sample])).images[0].digest() == content_digest(image_bytes(3))
 
 
-def test_the_split_is_test_unless_named(labelled: Path, picture: Picture) -> None:
-    write(labelled, [{"png": picture(9), "cls": b"0"}, {"png": picture(8), "cls": b"1"}], split="train")
+def test_the_split_is_test_unless_named(labelled: Path, image_bytes: ImageBytes) -> None:
+    write(labelled, [{"png": image_bytes(9), "cls": b"0"}, {"png": image_bytes(8), "cls": b"1"}], split="train")
     assert len(load(labelled)) == 5
     assert len(load(labelled, split="train")) == 2
     assert (load(labelled / "train").split, load(labelled / "train").class_names) == ("train", ("cat", "big dog"))
@@ -128,7 +130,7 @@ def test_the_split_is_test_unless_named(labelled: Path, picture: Picture) -> Non
 @pytest.mark.parametrize(
     ("sample", "texts", "message"),
     [
-        ({"cls": b"0"}, {}, r"0.tar, sample 's0000000' has no picture: expected one of webp, png, jpg, jpeg"),
+        ({"cls": b"0"}, {}, r"0.tar, sample 's0000000' has no image: expected one of webp, png, jpg, jpeg"),
         ({"png": b"x"}, {}, r"sample 's0000000' has no .cls \(it has png\)"),
         ({"png": b"x", "cls": b"dog"}, {}, r"sample 's0000000': .cls holds b'dog', expected a whole number"),
         ({"png": b"x", "cls": b"2"}, {"classnames": "a\nb"}, r"image 's0000000' has label 2, expected 0 to 1"),
@@ -231,6 +233,6 @@ def test_an_unknown_option_is_an_error(labelled: Path) -> None:
         load(labelled, caption="txt")
 
 
-@pytest.mark.usefixtures("closed_pictures")
-def test_loading_opens_no_picture(labelled: Path) -> None:
+@pytest.mark.usefixtures("closed_images")
+def test_loading_opens_no_image(labelled: Path) -> None:
     assert len(load(labelled)) == 5

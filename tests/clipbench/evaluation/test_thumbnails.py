@@ -1,4 +1,4 @@
-"""The small pictures that a run keeps are those that galleries and scatters show, within their budget."""
+"""The small images that a run keeps are those that galleries and scatters show, within their budget."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from clipbench.evaluation.thumbnails import (
     SIDE,
     SMALL_SIDE,
     gallery_rows,
-    is_picture,
+    is_image,
     point_rows,
     write_thumbnails,
 )
-from clipbench.results.points import MAX_POINTS, spread
+from clipbench.results.points import MAX_POINTS, evenly_spaced
 from clipbench.testing import NamedImage
 
 N = 1000
@@ -34,7 +34,7 @@ def test_a_small_set_is_kept_whole_and_a_budget_of_none_keeps_nothing() -> None:
     assert len(point_rows(samples, np.arange(5), 0)) == 0
 
 
-def test_without_margins_or_pictures_the_first_are_kept() -> None:
+def test_without_margins_or_images_the_first_are_kept() -> None:
     assert gallery_rows({"image": np.arange(9)}, 9, 3) == gallery_rows({"margin": np.arange(9.0)}, 9, 3) == [0, 1, 2]
 
 
@@ -57,7 +57,7 @@ def test_galleries_take_turns_and_the_margin_of_the_whole_table_is_none_of_them(
     assert sorted(found) == sorted(naive_worst(first, 30) + naive_worst(second, 30))
 
 
-def test_all_pictures_of_a_failure_are_kept_together_and_each_once() -> None:
+def test_all_images_of_a_failure_are_kept_together_and_each_once() -> None:
     samples = {
         "image": np.array([0, 1, 2, 0]),
         "chosen_image": np.array([5, -1, 0, 6]),
@@ -68,25 +68,25 @@ def test_all_pictures_of_a_failure_are_kept_together_and_each_once() -> None:
     assert gallery_rows(samples, 100, 50) == [0, 6, 5, 1, 2]
 
 
-def test_only_rows_are_pictures() -> None:
+def test_only_rows_are_images() -> None:
     rows = np.arange(3)
-    assert is_picture("image", rows) and is_picture("chosen_image", rows)
-    assert not is_picture("chosen_image", rows.astype(float)) and not is_picture("class", rows)
+    assert is_image("image", rows) and is_image("chosen_image", rows)
+    assert not is_image("chosen_image", rows.astype(float)) and not is_image("class", rows)
 
 
 @pytest.mark.parametrize("n", [3, 999, 1500, 5000])
 @pytest.mark.parametrize("budget", [2, 200])
-def test_points_have_pictures_up_to_five_times_the_budget(n: int, budget: int) -> None:
+def test_points_have_images_up_to_five_times_the_budget(n: int, budget: int) -> None:
     kept = np.sort(np.random.default_rng(2).choice(5000, min(n, 2000), replace=False))
     image = np.random.default_rng(3).permutation(5000)
     found = point_rows({"image": image}, kept, budget).tolist()
-    shown = [int(image[kept[row]]) for row in spread(len(kept), MAX_POINTS)]
+    shown = [int(image[kept[row]]) for row in evenly_spaced(len(kept), MAX_POINTS)]
     assert set(found) <= set(shown) and len(found) == min(len(shown), POINTS_EACH * budget)
     if budget == 200:
         assert found == shown
 
 
-def test_pictures_are_small_and_the_ones_behind_points_smaller(tmp_path: Path) -> None:
+def test_images_are_small_and_the_ones_behind_points_smaller(tmp_path: Path) -> None:
     data = Dataset(id="x", images=[NamedImage(name) for name in "abc"], image_ids=list("abc"))
     big = Dataset(id="x", images=[_Wide()], image_ids=["w"])
     write_thumbnails(data, ["aa", "bb", "cc"], [2, 0], tmp_path)
@@ -95,12 +95,12 @@ def test_pictures_are_small_and_the_ones_behind_points_smaller(tmp_path: Path) -
     write_thumbnails(big, ["ww"], [0], tmp_path / "small", side=SMALL_SIDE)
     sizes = []
     for path in (tmp_path / "ww.webp", tmp_path / "small" / "ww.webp"):
-        with PIL.Image.open(path) as picture:
-            sizes.append(picture.size)
+        with PIL.Image.open(path) as thumbnail:
+            sizes.append(thumbnail.size)
     assert sizes == [(SIDE, SIDE // 2), (SMALL_SIDE, SMALL_SIDE // 2)]
 
 
-def test_a_picture_that_is_there_is_not_drawn_again_and_a_bad_one_is_left_out(tmp_path: Path) -> None:
+def test_a_image_that_is_there_is_not_drawn_again_and_a_bad_one_is_left_out(tmp_path: Path) -> None:
     data = Dataset(id="x", images=[NamedImage("a"), NamedImage("bad one")], image_ids=["a", "b"])
     (tmp_path / "aa.webp").write_bytes(b"here")
     write_thumbnails(data, ["aa", "bb"], [0, 1], tmp_path)

@@ -67,7 +67,7 @@ def test_credit_is_the_mean_over_all_orders_of_what_is_tied(truth: list[list[boo
         ([[1, 1, 0]], 1 / 3, None, None),  # SugarCrepe++
         ([[1, 0, 0, 0, 0]], 1 / 5, None, None),  # ARO's order sets
         ([[1, 0], [0, 1]], 1 / 4, 1 / 4, 1 / 6),  # Winoground
-        ([[1], [1], [0], [1]], None, 1 / 4, None),  # NLVR: three true pictures above a false one
+        ([[1], [1], [0], [1]], None, 1 / 4, None),  # NLVR: three true images above a false one
         ([[1], [1], [0], [0]], None, 1 / 6, None),
     ],
 )
@@ -88,16 +88,16 @@ def test_random_scores_reach_chance() -> None:
     )
 
 
-def test_pairs_and_margins_are_those_of_the_picture_or_caption_that_is_asked() -> None:
+def test_pairs_and_margins_are_those_of_the_image_or_caption_that_is_asked() -> None:
     scores = np.array([[[0.5, 0.25], [0.25, 0.125]]], np.float32)
     found = choices(scores, WINO)
-    assert found.text_pairs.tolist() == [0.5] and found.text_margin.tolist() == [-0.125]  # the second picture is wrong
+    assert found.text_pairs.tolist() == [0.5] and found.text_margin.tolist() == [-0.125]  # the second image is wrong
     assert found.image_pairs.tolist() == [0.5] and found.image_margin.tolist() == [-0.125]
     assert found.group.tolist() == [0.0]
 
 
 def test_a_tie_that_is_moot_gives_nothing() -> None:
-    scores = np.array([[[0.5, 0.5], [0.75, 0.25]]], np.float32)  # the first picture ties, the second fails
+    scores = np.array([[[0.5, 0.5], [0.75, 0.25]]], np.float32)  # the first image ties, the second fails
     assert choices(scores, WINO).text.tolist() == [0.0]
 
 
@@ -109,7 +109,7 @@ def test_many_candidates_that_all_tie_cost_nothing() -> None:
 
 def test_a_group_of_ten_ties_is_exact_and_one_of_twenty_is_refused() -> None:
     assert 0 < chance_choices(np.eye(10, dtype=bool)).group[0] < chance_choices(np.eye(9, dtype=bool)).group[0]
-    with pytest.raises(DataError, match="a group of 20 pictures and 20 captions has 20 tied true entries"):
+    with pytest.raises(DataError, match="a group of 20 images and 20 captions has 20 tied true entries"):
         chance_choices(np.eye(20, dtype=bool))
 
 

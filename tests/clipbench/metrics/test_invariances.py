@@ -160,7 +160,7 @@ def kinds(given: Inputs) -> metrics.MatchProbabilities:
 
 
 def contrasts(given: Inputs) -> metrics.Choices:
-    """Two pictures and their own texts at a time: which two belong together depends on the order."""
+    """Two images and their own texts at a time: which two belong together depends on the order."""
     pairs = np.arange(len(given.images)).reshape(-1, 2)
     return metrics.choices(m.contrast_scores(given.images, given.pair_texts, pairs, pairs), np.eye(2, dtype=bool))
 

@@ -84,8 +84,8 @@ HALVES = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bic
 """Preprocessing as SigLIP has it."""
 
 
-def pictures() -> list[Image.Image]:
-    """Return small pictures of several modes and sizes."""
+def images() -> list[Image.Image]:
+    """Return small images of several modes and sizes."""
     rng = np.random.default_rng(0)
     base = [
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in ((40, 60), (32, 32), (90, 50))

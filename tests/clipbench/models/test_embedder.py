@@ -1,4 +1,4 @@
-"""The embedder: one encoding a distinct picture or text, checked vectors, nothing lost when interrupted."""
+"""The embedder: one encoding a distinct image or text, checked vectors, nothing lost when interrupted."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,14 +17,14 @@ from clipbench.testing import NamedImage, ToyModel
 TEXTS = ["a cat", "a dog", "a cat", "two words more"]
 
 
-def pictures(folder: Path, n: int) -> list[FileImage]:
+def images(folder: Path, n: int) -> list[FileImage]:
     rng = np.random.default_rng(0)
     for number in range(n):
         Image.fromarray(rng.integers(0, 256, (9, 11, 3), np.uint8)).save(folder / f"{number}.png")
     return [FileImage(folder / f"{number}.png") for number in range(n)]
 
 
-def test_each_distinct_picture_and_text_is_encoded_once_across_embedders(tmp_path: Path) -> None:
+def test_each_distinct_image_and_text_is_encoded_once_across_embedders(tmp_path: Path) -> None:
     refs = [NamedImage("a"), NamedImage("b"), NamedImage("a")]
     first, model = ToyModel(), ToyModel()
     expected_images = first.encode_images([ref.open() for ref in refs])
@@ -50,14 +50,14 @@ def test_another_fingerprint_is_another_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_workers_change_nothing_but_the_time(tmp_path: Path, workers: int) -> None:
-    refs = pictures(tmp_path, 9)
+    refs = images(tmp_path, 9)
     embedder = StoreEmbedder(ToyModel(), tmp_path, batch_size=2, workers=workers)
     expected = np.concatenate([ToyModel().encode_images([ref.open()]) for ref in refs])
     np.testing.assert_allclose(embedder.images(refs), expected, rtol=1e-5, atol=1e-5)
 
 
 class Drawn(NamedImage):
-    """A picture that remembers at what sizes it was asked for."""
+    """An image that remembers at what sizes it was asked for."""
 
     asked: ClassVar[list[int]] = []
 
@@ -66,7 +66,7 @@ class Drawn(NamedImage):
         return self.open()
 
 
-def test_a_picture_that_can_be_drawn_at_any_size_is_drawn_at_the_models(tmp_path: Path) -> None:
+def test_a_image_that_can_be_drawn_at_any_size_is_drawn_at_the_models(tmp_path: Path) -> None:
     model = ToyModel()
     StoreEmbedder(model, tmp_path).images([Drawn("a")])
     assert Drawn.asked == [8]
@@ -75,8 +75,8 @@ def test_a_picture_that_can_be_drawn_at_any_size_is_drawn_at_the_models(tmp_path
     assert Drawn.asked == [8], "of a model of unknown size it is opened as any other"
 
 
-def test_an_unreadable_picture_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
-    refs = pictures(tmp_path, 3)
+def test_an_unreadable_image_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
+    refs = images(tmp_path, 3)
     (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:60])
     missing = FileImage(tmp_path / "gone.png")
     embedder = StoreEmbedder(ToyModel(), tmp_path)
@@ -88,9 +88,9 @@ def test_an_unreadable_picture_is_named_and_the_others_are_kept(tmp_path: Path) 
         embedder.digests([missing])
 
 
-def test_an_unreadable_picture_ends_the_work_at_once_and_what_was_encoded_is_kept(tmp_path: Path) -> None:
-    refs = pictures(tmp_path, 20)
-    (tmp_path / "5.png").write_bytes(b"no picture")
+def test_an_unreadable_image_ends_the_work_at_once_and_what_was_encoded_is_kept(tmp_path: Path) -> None:
+    refs = images(tmp_path, 20)
+    (tmp_path / "5.png").write_bytes(b"no image")
     model = ToyModel()
     with pytest.raises(BadImage, match=r"5\.png"):
         StoreEmbedder(model, tmp_path, batch_size=2, workers=0).images(refs)
@@ -101,7 +101,7 @@ def test_an_unreadable_picture_ends_the_work_at_once_and_what_was_encoded_is_kep
 
 
 class Stained(ToyModel):
-    """Gives a bad vector for one text and for pictures that are black."""
+    """Gives a bad vector for one text and for images that are black."""
 
     def __init__(self, value: float) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ Arrays = dict[str, Any]
 
 
 def arrays(**changes: Any) -> Arrays:
-    """Return two pictures with two texts each, and two of three classes; None takes an array away."""
+    """Return two images with two texts each, and two of three classes; None takes an array away."""
     rng = np.random.default_rng(0)
     whole = {
         "images": rng.standard_normal((2, 5)).astype(np.float32),
@@ -51,7 +51,7 @@ def write_npy(path: Path, content: Arrays) -> Path:
 
 
 def write_parquet(path: Path, content: Arrays) -> Path:
-    """Write a table for the pictures, one for the texts and one for the classes; the two numbers as .npy beside."""
+    """Write a table for the images, one for the texts and one for the classes; the two numbers as .npy beside."""
     folder = path / "vectors"
     folder.mkdir()
     tables = {
@@ -201,8 +201,8 @@ def test_samples_without_ids_are_told_by_row_and_say_so(tmp_path: Path) -> None:
     assert "samples are told by their row" in loaded(tmp_path, image_ids=None).dataset.notes[0]
 
 
-def test_its_pictures_cannot_be_opened(tmp_path: Path) -> None:
-    with pytest.raises(BadImage, match="an embeddings file holds vectors, not pictures"):
+def test_its_images_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(BadImage, match="an embeddings file holds vectors, not images"):
         loaded(tmp_path).dataset.images[0].open()
 
 

@@ -67,7 +67,7 @@ def reference_texts(model: Any, tokenizer: Any, texts: list[str]) -> np.ndarray:
 
 
 def reference_images(model: Any, images: list[Any]) -> np.ndarray:
-    """Return what open_clip itself gives with its own evaluation transform, one picture at a time."""
+    """Return what open_clip itself gives with its own evaluation transform, one image at a time."""
     transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
     with torch.no_grad():
         return np.concatenate([model.encode_image(transform(image)[None], normalize=False).numpy() for image in images])
@@ -91,12 +91,12 @@ def test_texts_get_the_vectors_that_open_clip_gives_at_full_length(folder: Path,
     same(ours, reference_texts(*reference(folder), texts))
 
 
-def test_pictures_of_every_mode_get_the_vectors_that_open_clip_gives(folder: Path, small_models: ModuleType) -> None:
-    pictures = small_models.pictures()
+def test_images_of_every_mode_get_the_vectors_that_open_clip_gives(folder: Path, small_models: ModuleType) -> None:
+    images = small_models.images()
 
-    ours = load_folder(str(folder), LoadOptions(batch_size=4)).encode_images(pictures)
+    ours = load_folder(str(folder), LoadOptions(batch_size=4)).encode_images(images)
 
-    same(ours, reference_images(reference(folder)[0], pictures))
+    same(ours, reference_images(reference(folder)[0], images))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
@@ -111,15 +111,15 @@ def test_pixels_prepared_elsewhere_give_the_same_vectors(small_siglip_folder: Pa
     model = load_folder(str(small_siglip_folder), LoadOptions())
     prepare = pickle.loads(pickle.dumps(model.preprocess))
 
-    pixels = np.stack([prepare(picture) for picture in small_models.pictures()])
+    pixels = np.stack([prepare(image) for image in small_models.images()])
 
     assert isinstance(model, PixelModel)
     assert pixels.dtype == np.float32 and pixels.shape == (7, 3, 32, 32)
     assert len(pickle.dumps(model.preprocess)) < 10_000
-    np.testing.assert_array_equal(model.encode_pixels(pixels), model.encode_images(small_models.pictures()))
+    np.testing.assert_array_equal(model.encode_pixels(pixels), model.encode_images(small_models.images()))
 
 
-def test_no_texts_and_no_pictures_give_no_vectors(small_clip_folder: Path) -> None:
+def test_no_texts_and_no_images_give_no_vectors(small_clip_folder: Path) -> None:
     model = load_folder(str(small_clip_folder), LoadOptions())
 
     assert model.encode_texts([]).shape == (0, 24)
@@ -130,12 +130,12 @@ def test_no_texts_and_no_pictures_give_no_vectors(small_clip_folder: Path) -> No
 def test_the_true_siglip_gets_the_vectors_that_open_clip_gives(
     siglip_b_16_folder: Path, small_models: ModuleType
 ) -> None:
-    texts, pictures = list(small_models.TEXTS[2:4]), small_models.pictures()[:1]
+    texts, images = list(small_models.TEXTS[2:4]), small_models.images()[:1]
     model = load_folder(str(siglip_b_16_folder), LoadOptions())
     theirs, tokenizer = reference(siglip_b_16_folder)
 
     same(model.encode_texts(texts), reference_texts(theirs, tokenizer, texts))
-    same(model.encode_images(pictures), reference_images(theirs, pictures))
+    same(model.encode_images(images), reference_images(theirs, images))
     assert model.info.context_length == 64 and model.info.n_parameters == 203_155_970
 
 
@@ -173,8 +173,8 @@ def test_dropout_is_off(small_models: ModuleType, tmp_path: Path) -> None:
     config = {**small_models.CLIP, "vision_cfg": {**small_models.VISION, "patch_dropout": 0.5}}
     model = load_folder(str(small_models.open_clip_folder(tmp_path, config)), LoadOptions())
 
-    first = model.encode_images(small_models.pictures())
-    np.testing.assert_array_equal(model.encode_images(small_models.pictures()), first)
+    first = model.encode_images(small_models.images())
+    np.testing.assert_array_equal(model.encode_images(small_models.images()), first)
 
 
 def test_batch_statistics_are_not_used(small_models: ModuleType, tmp_path: Path) -> None:
@@ -182,9 +182,9 @@ def test_batch_statistics_are_not_used(small_models: ModuleType, tmp_path: Path)
     model = load_folder(
         str(small_models.open_clip_folder(tmp_path, {**small_models.CLIP, "vision_cfg": resnet})), LoadOptions()
     )
-    pictures = small_models.pictures()
+    images = small_models.images()
 
-    same(model.encode_images(pictures)[:1], model.encode_images(pictures[:1]))
+    same(model.encode_images(images)[:1], model.encode_images(images[:1]))
 
 
 # ----- what is known of the model
@@ -211,7 +211,7 @@ def test_half_precision_differs_a_little_and_has_its_own_fingerprint(
 
     error = np.linalg.norm(rough - exact, axis=1) / np.linalg.norm(exact, axis=1)
     assert rough.dtype == np.float32 and (error > 1e-5).all() and (error < 0.05).all()
-    assert half.encode_images(small_models.pictures()).dtype == np.float32
+    assert half.encode_images(small_models.images()).dtype == np.float32
     assert half.info.fingerprint != full.info.fingerprint
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 
 class Means:
-    """The mean colour of a picture, and the lengths of a text."""
+    """The mean colour of an image, and the lengths of a text."""
 
     logit_scale = 20
     context_length = 5
@@ -96,15 +96,15 @@ def test_a_module_in_the_current_folder_is_found_and_its_vectors_are_in_order() 
     assert isinstance(model, Model) and not isinstance(model, PixelModel)
 
 
-def test_pictures_come_as_rgb_and_in_batches() -> None:
+def test_images_come_as_rgb_and_in_batches() -> None:
     model = load("my_model:build", LoadOptions(batch_size=2))
-    pictures = [Image.new(mode, (4, 4)) for mode in ("L", "RGBA", "P", "RGB", "CMYK")]
+    images = [Image.new(mode, (4, 4)) for mode in ("L", "RGBA", "P", "RGB", "CMYK")]
 
-    assert model.encode_images(pictures).shape == (5, 3)
+    assert model.encode_images(images).shape == (5, 3)
     assert model.encoders.batches[-3:] == [2, 2, 1]  # type: ignore[attr-defined]
 
 
-def test_no_pictures_and_no_texts_give_no_vectors() -> None:
+def test_no_images_and_no_texts_give_no_vectors() -> None:
     model = load("my_model:build", LoadOptions())
 
     assert model.encode_images([]).shape == model.encode_texts([]).shape == (0, 3)

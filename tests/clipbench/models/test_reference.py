@@ -177,14 +177,14 @@ def test_a_reference_is_kept_as_it_was_given(small_clip_folder: Path, tmp_path: 
 
 
 def test_a_stranger_s_model_needs_to_know_nothing_of_the_reference(stranger: None) -> None:
-    picture = [Image.new("RGB", (2, 2))]
+    image = [Image.new("RGB", (2, 2))]
     plain, pixels = (load_model(f"STRANGE:{body}", LoadOptions()) for body in ("x", "pixels"))
 
     assert isinstance(plain, Model) and not isinstance(plain, PixelModel)
     assert (plain.info.ref, plain.info.id) == ("STRANGE:x", "strange:x")
-    assert plain.encode_images(picture).tolist() == [[1, 1]] and plain.encode_texts(["a"]).tolist() == [[0, 0]]
+    assert plain.encode_images(image).tolist() == [[1, 1]] and plain.encode_texts(["a"]).tolist() == [[0, 0]]
     assert isinstance(pixels, PixelModel) and pixels.info.ref == "STRANGE:pixels"
-    assert pixels.encode_pixels(pixels.preprocess(picture[0])[None]).tolist() == [[7, 7]]
+    assert pixels.encode_pixels(pixels.preprocess(image[0])[None]).tolist() == [[7, 7]]
 
 
 def test_an_adapter_that_returns_no_model_is_told_so(stranger: None) -> None:

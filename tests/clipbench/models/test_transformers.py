@@ -149,10 +149,10 @@ def test_texts_get_the_vectors_that_the_library_gives(folder: Path, small_models
     same(load(str(folder), LoadOptions(batch_size=4)).encode_texts(texts), library_texts(folder, texts))
 
 
-def test_pictures_get_the_vectors_that_the_library_gives(folder: Path, small_models: ModuleType) -> None:
-    pictures = small_models.pictures()
+def test_images_get_the_vectors_that_the_library_gives(folder: Path, small_models: ModuleType) -> None:
+    images = small_models.images()
 
-    same(load(str(folder), LoadOptions(batch_size=4)).encode_images(pictures), library_images(folder, pictures))
+    same(load(str(folder), LoadOptions(batch_size=4)).encode_images(images), library_images(folder, images))
 
 
 def test_clip_with_the_mask_of_its_processor_gives_the_same(clip_folder: Path, small_models: ModuleType) -> None:
@@ -183,7 +183,7 @@ def test_another_dual_encoder_gets_what_its_tokeniser_gives(small_models: Module
     model = load(str(tmp_path), LoadOptions(batch_size=2))
 
     same(model.encode_texts(texts), expected)
-    same(model.encode_images(small_models.pictures()), library_images(tmp_path, small_models.pictures()))
+    same(model.encode_images(small_models.images()), library_images(tmp_path, small_models.images()))
     assert (model.info.family, model.info.context_length) == ("transformers/ChineseCLIP", 12)
 
 
@@ -212,7 +212,7 @@ def test_one_set_of_weights_gives_the_same_through_both_libraries(
     through_open_clip = load_folder(str(small_clip_folder), LoadOptions())
     through_transformers = load(str(tmp_path), LoadOptions())
 
-    pixels = np.stack([through_open_clip.preprocess(picture) for picture in small_models.pictures()])
+    pixels = np.stack([through_open_clip.preprocess(image) for image in small_models.images()])
 
     assert isinstance(through_transformers, PixelModel)
     same(through_transformers.encode_texts(small_models.TEXTS), through_open_clip.encode_texts(small_models.TEXTS))
@@ -260,9 +260,9 @@ def test_pixels_can_be_prepared_elsewhere_unless_there_are_several_arrays(
     if not isinstance(model, PixelModel):
         return
     prepare = pickle.loads(pickle.dumps(model.preprocess))
-    pixels = np.stack([prepare(picture) for picture in small_models.pictures()])
+    pixels = np.stack([prepare(image) for image in small_models.images()])
     assert len(pickle.dumps(prepare)) < 10_000
-    np.testing.assert_array_equal(model.encode_pixels(pixels), model.encode_images(small_models.pictures()))
+    np.testing.assert_array_equal(model.encode_pixels(pixels), model.encode_images(small_models.images()))
 
 
 # ----- what is known of the model
@@ -281,7 +281,7 @@ def test_half_precision_differs_a_little_and_has_its_own_fingerprint(
 ) -> None:
     full, half = (load(str(folder), LoadOptions(precision=name)) for name in ("fp32", precision))
 
-    exact, rough = full.encode_images(small_models.pictures()), half.encode_images(small_models.pictures())
+    exact, rough = full.encode_images(small_models.images()), half.encode_images(small_models.images())
 
     error = np.linalg.norm(rough - exact, axis=1) / np.linalg.norm(exact, axis=1)
     assert rough.dtype == np.float32 and (error > 1e-5).all() and (error < 0.05).all()

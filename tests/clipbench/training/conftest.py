@@ -1,4 +1,4 @@
-"""A model that trains in milliseconds, and a folder of captioned pictures for it."""
+"""A model that trains in milliseconds, and a folder of captioned images for it."""
 
 from pathlib import Path
 
@@ -31,14 +31,14 @@ def micro(monkeypatch: pytest.MonkeyPatch) -> ClipConfig:
 
 @pytest.fixture(scope="session")
 def captions_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A manifest of pictures with two captions each."""
+    """A manifest of images with two captions each."""
     folder = tmp_path_factory.mktemp("captioned")
     lines = ["image,caption"]
     for number in range(N_PICTURES):
         colour, kind = COLOURS[number % 4], KINDS[number // 4 % 2]
         name = f"{number}.png"
         _draw(colour, kind, number).save(folder / name)
-        lines += [f"{name},a {colour} {kind}", f"{name},a picture of a {colour} {kind}"]
+        lines += [f"{name},a {colour} {kind}", f"{name},an image of a {colour} {kind}"]
     path = folder / "captions.csv"
     path.write_text("\n".join(lines) + "\n")
     return path

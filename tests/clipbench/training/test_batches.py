@@ -83,8 +83,8 @@ def test_a_sample_is_cropped_anew_each_time_it_comes(drawing: Drawing) -> None:
     assert (drawing(first)[0] != drawing(first._replace(position=40))[0]).any()
 
 
-def test_a_picture_that_cannot_be_read_is_named(drawing: Drawing, tmp_path: Path) -> None:
-    (tmp_path / "bad.png").write_bytes(b"no picture")
+def test_a_image_that_cannot_be_read_is_named(drawing: Drawing, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
     pairs = DatasetPairs(
         Dataset(
             id="bad",

@@ -102,7 +102,7 @@ def test_a_call_inside_autocast_costs_no_gradient(model: Towers, batch: tuple[to
     assert model.text.weight.grad is not None
 
 
-def test_weights_in_half_precision_get_pictures_in_it(model: Towers, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_weights_in_half_precision_get_images_in_it(model: Towers, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     exact = Monitor(images=batch[0], texts=batch[1])(model, 0)
     found = Monitor(images=batch[0], texts=batch[1])(model.bfloat16(), 0)
     assert found["gap"] == pytest.approx(exact["gap"], rel=0.02)

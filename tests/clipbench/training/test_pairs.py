@@ -23,7 +23,7 @@ def dataset(**changes: object) -> Dataset:
     return Dataset(**{**parts, **changes})  # type: ignore[arg-type]
 
 
-def test_a_pictures_captions_take_turns() -> None:
+def test_a_images_captions_take_turns() -> None:
     pairs = DatasetPairs(dataset())
     assert [pairs.pair(0, epoch)[1] for epoch in range(4)] == ["a1", "a2", "a1", "a2"]
     assert [pairs.pair(number, 5)[1] for number in (1, 2)] == ["b1", "c1"]
@@ -36,11 +36,11 @@ def test_a_pictures_captions_take_turns() -> None:
 def test_a_tenth_is_held_out_and_never_trained_on(captions_file: Path) -> None:
     corpus = load_corpus(str(captions_file), DataOptions(), seed=0, size=16)
     assert (corpus.train.n_pairs, corpus.held_out.n_pairs) == (44, 4)
-    pictures = [
+    images = [
         {pairs.pair(number, 0)[0].tobytes() for number in range(pairs.n_pairs or 0)}
         for pairs in (corpus.train, corpus.held_out)
     ]
-    assert not pictures[0] & pictures[1]
+    assert not images[0] & images[1]
     assert corpus.may_crop
 
 
@@ -54,7 +54,7 @@ def test_the_split_train_is_taken_where_there_is_one(captions_file: Path, tmp_pa
     corpus = load_corpus(str(tmp_path / "split.csv"), DataOptions(), seed=0, size=16)
     assert (corpus.train.n_pairs, corpus.held_out.n_pairs) == (27, 3)
     assert corpus.train.name == "split.csv (train)"
-    with pytest.raises(DataError, match="18 pictures"):
+    with pytest.raises(DataError, match="18 images"):
         load_corpus(str(tmp_path / "split.csv"), DataOptions(options={"split": "test"}), seed=0, size=16)
 
 
@@ -65,7 +65,7 @@ def test_data_that_cannot_be_trained_on_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no captions to train on: name their column with --data-option caption="):
         load_corpus(str(tmp_path), DataOptions(), seed=0, size=16)
     (tmp_path / "few.csv").write_text("image,caption\ncat/1.png,a cat\ndog/1.png,a dog\n")
-    with pytest.raises(DataError, match="has 2 pictures: expected at least 20, a tenth to measure on"):
+    with pytest.raises(DataError, match="has 2 images: expected at least 20, a tenth to measure on"):
         load_corpus(str(tmp_path / "few.csv"), DataOptions(), seed=0, size=16)
     with pytest.raises(UsageError, match="no such file or folder"):
         load_corpus(str(tmp_path / "none.csv"), DataOptions(), seed=0, size=16)

@@ -243,7 +243,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
     assert not options().out.exists()
 
 
-def test_pictures_without_captions_are_refused(options: Options, tmp_path: Path) -> None:
+def test_images_without_captions_are_refused(options: Options, tmp_path: Path) -> None:
     from PIL import Image
 
     for kind in ("cat", "dog"):

@@ -13,11 +13,11 @@ from clipbench.stats.measures import Mean
 
 @dataclass(frozen=True)
 class LengthBias:
-    """How often the longest caption of another picture beats a picture's own."""
+    """How often the longest caption of another image beats an image's own."""
 
     name: ClassVar[str] = "length-bias"
     version: ClassVar[int] = 1
-    summary: ClassVar[str] = "how often the longest of all captions beats a picture's own"
+    summary: ClassVar[str] = "how often the longest of all captions beats an image's own"
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return one row a caption. Needs captions."""

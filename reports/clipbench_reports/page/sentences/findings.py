@@ -86,12 +86,12 @@ def _zero_shot(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def _named_right(data: str, label_set: str) -> tuple[str, str]:
-    """Return what stands before and after the share of pictures that a label set is told right for."""
+    """Return what stands before and after the share of images that a label set is told right for."""
     words = label_set_words(data, label_set)
     if words:
-        return f"Names the {words} right in", "of {n} pictures"
+        return f"Names the {words} right in", "of {n} images"
     of_set = f" of {fmt.named(label_set)}" if label_set != PLAIN else ""
-    return f"Names the right class{of_set} first for", "of {n} pictures"
+    return f"Names the right class{of_set} first for", "of {n} images"
 
 
 def _retrieval(evaluation: EvaluationRecord) -> list[Finding]:
@@ -117,7 +117,7 @@ def _text_in_image(evaluation: EvaluationRecord) -> list[Finding]:
     found = []
     reading, success = (evaluation.metrics.get(name) for name in ("reading_acc", "attack_success"))
     if reading is not None:
-        found.append(_claim("Reads the written word right in", "of {n} pictures", reading))
+        found.append(_claim("Reads the written word right in", "of {n} images", reading))
     if success is not None and success.value is not None:
         found.append(_fooled(evaluation, success))
     return found or _any(evaluation)
@@ -142,8 +142,8 @@ def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
 def _composition(evaluation: EvaluationRecord) -> list[Finding]:
     """Return whether true beats false on the whole, in which subsets it does not, and how alike twins are."""
     ways = {
-        "text_acc": ("Puts what is true of a picture above what is not in", "of {n} items"),
-        "image_acc": ("Puts the pictures that a caption is true of above the others in", "of {n} items"),
+        "text_acc": ("Puts what is true of an image above what is not in", "of {n} items"),
+        "image_acc": ("Puts the images that a caption is true of above the others in", "of {n} items"),
     }
     found = []
     for name, words in ways.items():
@@ -163,7 +163,7 @@ def _weak_subsets(evaluation: EvaluationRecord, name: str) -> list[Finding]:
     }
     if not weak:
         return []
-    side = "captions" if name == "text_acc" else "pictures"
+    side = "captions" if name == "text_acc" else "images"
     listed = ", ".join(
         f"{fmt.named(words)} ({fmt.percent(metric.value)} %; chance {fmt.percent(metric.chance)})"
         for words, metric in weak.items()

@@ -15,10 +15,10 @@ METRICS = {
     "image_image_median_rank": "Median rank, image by image",
     "text_text_median_rank": "Median rank, caption by caption",
     "text_acc": "Captions told apart",
-    "image_acc": "Pictures told apart",
-    "group_acc": "Captions and pictures",
+    "image_acc": "Images told apart",
+    "group_acc": "Captions and images",
     "text_pair_acc": "Pairs of captions",
-    "image_pair_acc": "Pairs of pictures",
+    "image_pair_acc": "Pairs of images",
     "text_only_acc": "Captions alone",
     "macro_text_acc": "Captions told apart, by group",
     "word_order_acc": "Caption before its shuffle",
@@ -26,7 +26,7 @@ METRICS = {
     "shuffled_cosine": "Caption and its shuffle",
     "other_cosine": "Two unrelated captions",
     "text_acc_strict": "Captions, a tie fails",
-    "image_acc_strict": "Pictures, a tie fails",
+    "image_acc_strict": "Images, a tie fails",
     "group_acc_strict": "Both, a tie fails",
     "text_only_acc_strict": "Captions alone, a tie fails",
     "shorter_caption": "The shorter caption wins",
@@ -107,9 +107,9 @@ TERMS = {
     "asked_caption": "Asked for",
     "chosen_caption": "Came first",
     "text_margin": "Margin, captions",
-    "image_margin": "Margin, pictures",
+    "image_margin": "Margin, images",
 }
-"""What columns of sample tables are called beside a sample's picture."""
+"""What columns of sample tables are called beside a sample's image."""
 
 LABEL_SETS = {
     "scenes": {
@@ -126,19 +126,19 @@ LABEL_SETS = {
 """What the label sets of the data that ship tell apart, by data set."""
 
 ASKED = {
-    "zero-shot": "Each picture goes to the class whose prompt, such as “a photo of a dog”, has the nearest vector.",
+    "zero-shot": "Each image goes to the class whose prompt, such as “a photo of a dog”, has the nearest vector.",
     "retrieval": "Captions look for their image among all images, and images for their caption among all captions.",
     "modality-gap": "Do images and texts share one space, or does each keep to a region of its own?",
     "long-caption": "Captions of a paragraph look for their image, whole and cut to ever fewer tokens; and one fact is "
     "stated early in a paragraph, in the middle, late, and beyond what the model reads.",
     "text-in-image": "Can the model read a written word, and does a word on an object decide what it takes it for?",
-    "composition": "Each picture has a true caption and a false one that is much like it, and a caption may have a true "
-    "and a false picture: is it the parts that count, or how they are put together?",
+    "composition": "Each image has a true caption and a false one that is much like it, and a caption may have a true "
+    "and a false image: is it the parts that count, or how they are put together?",
 }
 """What each task that ships asks of a model."""
 
 SCORED = {
-    "zero-shot": "A picture counts as right when its true class comes first (acc1) or among the first five (acc5); "
+    "zero-shot": "An image counts as right when its true class comes first (acc1) or among the first five (acc5); "
     "a tie gets the credit that a coin would.",
     "retrieval": "Recall@k is the share of queries with a right answer among the first k; a tie gets the credit that "
     "a coin would.",
@@ -150,7 +150,7 @@ SCORED = {
     "class of the written word comes first. The drop is that of each object against itself; in two-way choices only the "
     "object and the word are compared. A tie gets the credit that a coin would.",
     "composition": "An item is right when all that is true scores above all that is false; a tie gets the credit that "
-    "a coin would. Text: for the captions of each picture; image: for the pictures of each caption; group: both.",
+    "a coin would. Text: for the captions of each image; image: for the images of each caption; group: both.",
 }
 """How each task that ships is scored."""
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.tables.classes import Table, commonest
 
 MAX_ROWS = 50
@@ -13,12 +13,12 @@ def attacked_objects(evidence: Evidence) -> Table:
     """Return each object with how often it is still named under attack, and what it is taken for, the worst first.
 
     Raises:
-        Lacking: nothing was attacked.
+        MissingEvidence: nothing was attacked.
     """
     fooled = evidence.column("attack_success").astype(np.float64)
     kept = ~np.isnan(fooled)
     if not kept.any():
-        raise Lacking("the data hold no objects with another thing's name written on them")
+        raise MissingEvidence("the data hold no objects with another thing's name written on them")
     objects, predicted = (evidence.column(name)[kept].astype(str) for name in ("object", "predicted"))
     right, fooled = evidence.column("attacked_acc")[kept].astype(np.float64), fooled[kept]
     names, codes = np.unique(objects, return_inverse=True)
@@ -50,16 +50,16 @@ def misread_words(evidence: Evidence) -> Table:
     """Return the words that are read wrong most often, and what they are taken for.
 
     Raises:
-        Lacking: there were no words to read, or all were read.
+        MissingEvidence: there were no words to read, or all were read.
     """
     credit = evidence.column("reading_acc").astype(np.float64)
     kept = ~np.isnan(credit)
     written, read = (evidence.column(name)[kept].astype(str) for name in ("written", "read"))
     if not kept.any():
-        raise Lacking("the data hold no words to read")
+        raise MissingEvidence("the data hold no words to read")
     wrong = credit[kept] < 1
     if not wrong.any():
-        raise Lacking("every word was read right")
+        raise MissingEvidence("every word was read right")
     names, codes = np.unique(written, return_inverse=True)
     misses, totals = np.bincount(codes, weights=wrong), np.bincount(codes)
     order = np.argsort(-misses, kind="stable")[:MAX_ROWS].tolist()

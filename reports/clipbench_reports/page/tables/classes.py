@@ -1,4 +1,4 @@
-"""Tables that fold out: what the pictures cannot hold."""
+"""Tables that fold out: what the images cannot hold."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from clipbench_reports.figures import ranked
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.evidence import Evidence, Lacking
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 MAX_CLASSES = 100
 """Rows of a per-class table; the classes beyond are counted, and are in the sample table."""
@@ -31,7 +31,7 @@ def class_recall(evidence: Evidence) -> Table:
     """Return the share of each class's samples that are right, the worst first, with the commonest wrong answer.
 
     Raises:
-        Lacking: samples have no single label and answer.
+        MissingEvidence: samples have no single label and answer.
     """
     label, predicted = (evidence.column(name).astype(str) for name in ("label", "predicted"))
     right = evidence.column("acc1").astype(np.float64)
@@ -51,7 +51,7 @@ def class_recall(evidence: Evidence) -> Table:
     rest = len(names) - len(rows)
     return Table(
         title=f"Recall of each class ({fmt.percent(recall.min())} to {fmt.percent(recall.max())} %)",
-        note="The share of a class's pictures that are named right first, the worst class on top."
+        note="The share of a class's images that are named right first, the worst class on top."
         + (f" {fmt.count(rest)} better classes are not shown; they are in the sample table." if rest else ""),
         columns=["Class", "Most often taken for", "Recall, %", "n"],
         rows=rows,
@@ -63,12 +63,12 @@ def confused_pairs(evidence: Evidence) -> Table:
     """Return the mistakes made most often.
 
     Raises:
-        Lacking: samples have no single label and answer, or there is no mistake.
+        MissingEvidence: samples have no single label and answer, or there is no mistake.
     """
     label, predicted = (evidence.column(name).astype(str) for name in ("label", "predicted"))
     wrong = label != predicted
     if not wrong.any():
-        raise Lacking("no sample was taken for another class")
+        raise MissingEvidence("no sample was taken for another class")
     pairs, counts = np.unique(np.stack([label[wrong], predicted[wrong]], axis=1), axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:MAX_PAIRS]
     rows = [
@@ -78,7 +78,7 @@ def confused_pairs(evidence: Evidence) -> Table:
     return Table(
         title=f"Classes confused most often ({fmt.counted(int(wrong.sum()), 'mistake')} in all)",
         note=f"The {len(rows)} commonest of {fmt.counted(len(pairs), 'pair')} of true class and answer.",
-        columns=["True class", "Answer", "Pictures", "Of the class, %"],
+        columns=["True class", "Answer", "Images", "Of the class, %"],
         rows=rows,
         n_words=2,
     )
@@ -88,7 +88,7 @@ def template_scores(evidence: Evidence) -> Table:
     """Return each prompt template with what it reaches alone, the best first.
 
     Raises:
-        Lacking: the run kept no scores of single templates, or used one only.
+        MissingEvidence: the run kept no scores of single templates, or used one only.
     """
     names, scores = ranked(evidence)
     return Table(

@@ -16,7 +16,7 @@ from clipbench.errors import DataError, UsageError
 TYPOGRAPHIC = Path(__file__).parents[5] / "shared" / "data" / "typographic"
 
 
-def picture(path: Path) -> None:
+def image_bytes(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (8, 8)).save(path)
 
@@ -28,7 +28,7 @@ def table(folder: Path, rows: list[dict[str, str]], *, name: str = "manifest.csv
         writer.writeheader()
         writer.writerows(rows)
     for row in rows if files else ():
-        picture(folder / row["path"])
+        image_bytes(folder / row["path"])
     return folder
 
 
@@ -81,7 +81,7 @@ def test_all_kinds_of_manifest_say_the_same(tmp_path: Path, name: str) -> None:
         (row("x.png", "apple", "pear", "0"), "attack is 0 and 'pear' is written on the apple: expected 'apple' or"),
         (row("x.png", "apple", "pear", "yes"), "line 7: attack is 'yes', expected 0 or 1"),
         (row("x.png", "", "pear", "1"), "line 7: the object is empty"),
-        (row("x.png", "apple", "", "0"), "'a.png' and 'x.png' are both clean pictures of one/apple"),
+        (row("x.png", "apple", "", "0"), "'a.png' and 'x.png' are both clean images of one/apple"),
     ],
 )
 def test_a_row_that_contradicts_itself_or_another_is_refused(tmp_path: Path, bad: dict[str, str], said: str) -> None:
@@ -89,18 +89,18 @@ def test_a_row_that_contradicts_itself_or_another_is_refused(tmp_path: Path, bad
         load(table(tmp_path / "toy", [*ROWS, bad]))
 
 
-def test_missing_pictures_are_named_or_left_out_when_asked(tmp_path: Path) -> None:
+def test_missing_images_are_named_or_left_out_when_asked(tmp_path: Path) -> None:
     folder = table(tmp_path / "toy", ROWS)
     (folder / "b.png").unlink()
-    with pytest.raises(DataError, match=r"lacks 1 of its 5 pictures, the first .*b\.png: .*--allow-partial"):
+    with pytest.raises(DataError, match=r"lacks 1 of its 5 images, the first .*b\.png: .*--allow-partial"):
         load(folder)
     data = load(folder, allow_partial=True)
     assert data.attacks is not None and data.attacks[0].blank is None
-    assert data.notes == ("1 of 5 pictures are missing and were left out",)
+    assert data.notes == ("1 of 5 images are missing and were left out",)
 
 
 def test_a_manifest_without_attacks_has_nothing_to_ask(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has 3 pictures, and on none of them another thing's name"):
+    with pytest.raises(DataError, match="has 3 images, and on none of them another thing's name"):
         load(table(tmp_path / "toy", ROWS[:3]))
 
 
@@ -126,11 +126,11 @@ def test_whoever_names_a_column_gets_labels_or_captions(tmp_path: Path) -> None:
 
 def test_file_names_say_what_is_shown_and_what_is_written(tmp_path: Path) -> None:
     for name in ("label=dog_text=alarm_clock.png", "label=alarm_clock_text=dog.jpg", "label=dog_text=dog.png"):
-        picture(tmp_path / "rta" / "images" / name)
+        image_bytes(tmp_path / "rta" / "images" / name)
     data = load(tmp_path / "rta")
     assert data.class_names == ("alarm clock", "dog") and data.attacks is not None
     assert [(each.label, each.word, each.benign) for each in data.attacks] == [(0, 1, None), (1, 0, 2)]
-    picture(tmp_path / "rta" / "images" / "readme.png")
+    image_bytes(tmp_path / "rta" / "images" / "readme.png")
     with pytest.raises(DataError, match=r"readme\.png: expected a name such as label=dog_text=cat\.png"):
         load(tmp_path / "rta")
 
@@ -142,7 +142,7 @@ def test_annotations_say_what_is_shown_and_what_is_written(tmp_path: Path) -> No
         "IMG_3.JPG": {"true object": "phone", "typographic attack label": "mug"},
     }
     for name in entries:
-        picture(tmp_path / "disentangling" / "pictures" / name)
+        image_bytes(tmp_path / "disentangling" / "images" / name)
     (tmp_path / "disentangling" / "annotations.json").write_text(json.dumps(entries))
     data = load(tmp_path / "disentangling")
     assert data.templates == ("a photo of {c}.",) and data.class_names == ("mug", "phone")
@@ -164,7 +164,7 @@ SCAM = [
 def test_scam_is_read_from_parquet_with_its_own_prompts(tmp_path: Path, ids: str) -> None:
     import datasets
 
-    picture(tmp_path / "one.png")
+    image_bytes(tmp_path / "one.png")
     numbers = [str(number) for number in range(len(SCAM))]
     rows = {
         "image": [str(tmp_path / "one.png")] * len(SCAM),
@@ -184,13 +184,13 @@ def test_scam_is_read_from_parquet_with_its_own_prompts(tmp_path: Path, ids: str
     assert found[3:] == [(0, 6, "synthetic", "mug"), (1, 7, "synthetic", "apple"), (2, 8, "synthetic", "apple")]
 
 
-def test_scam_in_a_folder_of_pictures_is_the_same(tmp_path: Path) -> None:
+def test_scam_in_a_folder_of_images_is_the_same(tmp_path: Path) -> None:
     rows = [
         {"file_name": f"{kind}{id}.png", "type": kind, "id": id, "object_label": shown, "attack_word": word}
         for kind, id, shown, word in SCAM
     ]
     for each in rows:
-        picture(tmp_path / "scam" / each["file_name"])
+        image_bytes(tmp_path / "scam" / each["file_name"])
     data = load(table(tmp_path / "scam", rows, name="metadata.csv", files=False))
     assert len(data.attacks or ()) == 6 and (data.attacks or ())[4].blank == 1
     bad = [{**rows[0], "type": "noscam"}]
@@ -204,7 +204,7 @@ def test_a_limit_keeps_the_other_ways_of_the_attacks_that_it_keeps(tmp_path: Pat
         for kind, id, _, word in SCAM
     ]
     for each in rows:
-        picture(tmp_path / "scam" / each["file_name"])
+        image_bytes(tmp_path / "scam" / each["file_name"])
     cut = limited(load(table(tmp_path / "scam", rows, name="metadata.csv", files=False)), 2, np.random.default_rng(0))
     conditions = [each.condition for each in cut.attacks or ()]
     assert conditions == ["", "", "synthetic", "synthetic"] and len(cut) == 6

@@ -1,4 +1,4 @@
-"""Words written onto the pictures of a classification set: which, where, and what stays as it was."""
+"""Words written onto the images of a classification set: which, where, and what stays as it was."""
 
 import pickle
 from pathlib import Path
@@ -21,7 +21,7 @@ def dataset(n: int = 12, class_names: tuple[str, ...] = ("cat", "dog", "pear")) 
     return Dataset(id="toy", images=images, image_ids=names, labels=labels, class_names=class_names)
 
 
-def test_every_picture_is_attacked_by_the_name_of_another_class() -> None:
+def test_every_image_is_attacked_by_the_name_of_another_class() -> None:
     plain = dataset()
     data = with_written_words(plain)
     own = [each for each in data.attacks or () if not each.condition]
@@ -35,7 +35,7 @@ def test_every_picture_is_attacked_by_the_name_of_another_class() -> None:
         assert written["benign"].word == plain.class_names[each.label] and written["blank"].is_blank
 
 
-def test_the_picture_without_a_label_is_the_data_set_s_own() -> None:
+def test_the_image_without_a_label_is_the_data_set_s_own() -> None:
     plain = dataset()
     data = with_written_words(plain)
     assert list(data.images[:12]) == list(plain.images)
@@ -49,14 +49,14 @@ def test_one_in_four_is_attacked_in_other_ways_and_the_usual_way_is_not_drawn_tw
     assert usual == {"height=0.11", "contrast=1", "offset=0"}
 
 
-def test_the_word_depends_on_the_picture_alone() -> None:
+def test_the_word_depends_on_the_image_alone() -> None:
     words = {each.id: each.word for each in with_written_words(dataset()).attacks or ()}
     fewer = {each.id: each.word for each in with_written_words(dataset(), n=6).attacks or ()}
     assert fewer.items() <= words.items() | {(id, word) for id, word in fewer.items() if "|" in id}
     assert len([id for id in fewer if "|" not in id]) == 6
 
 
-def test_digests_differ_where_pictures_do() -> None:
+def test_digests_differ_where_images_do() -> None:
     data = with_written_words(dataset())
     digests = [image.digest() for image in data.images]
     assert len(set(digests)) == len(digests)
@@ -65,7 +65,7 @@ def test_digests_differ_where_pictures_do() -> None:
 
 
 class Grey:
-    """A grey picture of some size."""
+    """A grey image of some size."""
 
     def __init__(self, width: int, height: int) -> None:
         self.size = (width, height)
@@ -96,10 +96,10 @@ def test_the_label_moves_down_and_fades_as_told() -> None:
 
     low = np.nonzero((shown(Label(offset=0.4)) != 120).any(axis=2))[0]
     assert (low.min() + low.max() + 1) / 2 == pytest.approx(0.9 * 300, abs=1)
-    assert shown(Label(contrast=0.1)).min() == 120  # no ink darker than the picture
+    assert shown(Label(contrast=0.1)).min() == 120  # no ink darker than the image
 
 
-def test_small_pictures_are_enlarged_first() -> None:
+def test_small_images_are_enlarged_first() -> None:
     image = WrittenImage(Grey(32, 48), Label().writing("moon")).open()
     assert image.size == (224, 336)
 
@@ -122,7 +122,7 @@ def test_names_that_cannot_attack_are_refused(names: tuple[str, ...], said: str)
         with_written_words(dataset(4, names))
 
 
-def test_pictures_without_labels_are_refused() -> None:
+def test_images_without_labels_are_refused() -> None:
     bare = Dataset(id="bare", images=[NamedImage("a")], image_ids=["a"], captions=["x"], caption_image=np.array([0]))
     with pytest.raises(MissingPart, match="the task needs labels, and data set bare has none"):
         with_written_words(bare)
@@ -138,8 +138,8 @@ def test_the_task_alone_decides_whether_words_are_written(tmp_path: Path) -> Non
     assert plain.attacks is None and len(plain) == 8
     written = load_data(path, DataOptions(task=TASK, options={"n": "4"}))
     assert len([each for each in written.attacks or () if not each.condition]) == 4
-    assert any("subset of 4 of 8 pictures" in note for note in written.notes)
+    assert any("subset of 4 of 8 images" in note for note in written.notes)
     assert depends_on_task(path, TASK) and depends_on_task("scenes", "retrieval")
     assert not depends_on_task(path, "zero-shot")
-    with pytest.raises(UsageError, match="n=none: expected how many pictures words are to be written on"):
+    with pytest.raises(UsageError, match="n=none: expected how many images words are to be written on"):
         load_data(path, DataOptions(task=TASK, options={"n": "none"}))

@@ -1,4 +1,4 @@
-"""Contrasts in Hugging Face data sets: rows that hold their pictures."""
+"""Contrasts in Hugging Face data sets: rows that hold their images."""
 
 import io
 from pathlib import Path
@@ -14,14 +14,14 @@ datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("library_cache", "no_hub")
 
 
-def picture(colour: int) -> dict[str, object]:
+def image_cell(colour: int) -> dict[str, object]:
     file = io.BytesIO()
     Image.new("RGB", (4, 4), (colour, 0, 0)).save(file, "png")
     return {"bytes": file.getvalue(), "path": None}
 
 
 def saved(folder: Path, columns: dict[str, list[object]], *images: str) -> Path:
-    """Write one parquet file in which some columns are pictures."""
+    """Write one parquet file in which some columns are images."""
     table = datasets.Dataset.from_dict(columns)
     for name in images:
         table = table.cast_column(name, datasets.Image())
@@ -33,11 +33,11 @@ def read(folder: Path, *, allow_partial: bool = False) -> Dataset:
     return load_data(str(folder), DataOptions(allow_partial=allow_partial))
 
 
-def test_winoground_is_read_with_both_pictures_of_each_row(tmp_path: Path) -> None:
+def test_winoground_is_read_with_both_images_of_each_row(tmp_path: Path) -> None:
     columns: dict[str, list[object]] = {
         "id": [0, 1],
-        "image_0": [picture(10), picture(30)],
-        "image_1": [picture(20), picture(40)],
+        "image_0": [image_cell(10), image_cell(30)],
+        "image_1": [image_cell(20), image_cell(40)],
         "caption_0": ["some plants surrounding a lightbulb", "a b"],
         "caption_1": ["a lightbulb surrounding some plants", "b a"],
         "collapsed_tag": ["Object", "Relation"],
@@ -50,9 +50,9 @@ def test_winoground_is_read_with_both_pictures_of_each_row(tmp_path: Path) -> No
     assert found.split == "test"
 
 
-def test_bivlc_and_sugarcrepe_are_told_apart_by_the_negative_picture(tmp_path: Path) -> None:
-    columns: dict[str, list[object]] = {"image": [picture(1)], "caption": ["c"], "negative_caption": ["n"]}
-    both: dict[str, list[object]] = {"negative_image": [picture(2)], "type": ["add"]}
+def test_bivlc_and_sugarcrepe_are_told_apart_by_the_negative_image(tmp_path: Path) -> None:
+    columns: dict[str, list[object]] = {"image": [image_cell(1)], "caption": ["c"], "negative_caption": ["n"]}
+    both: dict[str, list[object]] = {"negative_image": [image_cell(2)], "type": ["add"]}
     for name, more in (("with", both), ("without", {})):
         (tmp_path / name).mkdir()
         images = [column for column in ("image", "negative_image") if column in {**columns, **more}]
@@ -66,26 +66,26 @@ def test_bivlc_and_sugarcrepe_are_told_apart_by_the_negative_picture(tmp_path: P
 
 
 def test_a_row_may_name_its_subset_and_group(tmp_path: Path) -> None:
-    columns: dict[str, list[object]] = {"image": [picture(1)], "true": ["c"], "false": ["n"]}
+    columns: dict[str, list[object]] = {"image": [image_cell(1)], "true": ["c"], "false": ["n"]}
     found = read(saved(tmp_path, {**columns, "subset": ["near"], "group": ["g"]}, "image"))
     assert found.contrasts == [Contrast("0", "near", (0,), ("c", "n"), ((True, False),), "g")]
 
 
-def test_a_row_without_its_picture_is_left_out_only_when_asked(tmp_path: Path) -> None:
+def test_a_row_without_its_image_is_left_out_only_when_asked(tmp_path: Path) -> None:
     columns: dict[str, list[object]] = {
-        "image": [picture(1), None],
+        "image": [image_cell(1), None],
         "caption": ["c", "d"],
         "negative_caption": ["n", "m"],
     }
     saved(tmp_path, columns, "image")
-    with pytest.raises(Unavailable, match="has 1 of 2 pictures"):
+    with pytest.raises(Unavailable, match="has 1 of 2 images"):
         read(tmp_path)
     assert [each.id for each in read(tmp_path, allow_partial=True).contrasts or ()] == ["0"]
 
 
 def test_an_empty_caption_is_named_by_its_row(tmp_path: Path) -> None:
     columns: dict[str, list[object]] = {
-        "image": [picture(1), picture(2)],
+        "image": [image_cell(1), image_cell(2)],
         "caption": ["c", ""],
         "negative_caption": ["n", "m"],
     }

@@ -1,4 +1,4 @@
-"""Contrasts in files: each layout as its authors publish it, pictures in the usual places, and what is missing."""
+"""Contrasts in files: each layout as its authors publish it, images in the usual places, and what is missing."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ OWN = ((True, False), (False, True))
 
 
 def put(folder: Path, *names: str, size: tuple[int, int] = (8, 6)) -> None:
-    """Write pictures, each of another colour."""
+    """Write images, each of another colour."""
     for number, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", size, (10 * number, 90, 20)).save(folder / name)
@@ -39,7 +39,7 @@ def contrasts(dataset: Dataset) -> list[Contrast]:
     return list(dataset.contrasts)
 
 
-def test_sugarcrepe_is_a_file_a_subset_and_shares_its_pictures(tmp_path: Path) -> None:
+def test_sugarcrepe_is_a_file_a_subset_and_shares_its_images(tmp_path: Path) -> None:
     put(tmp_path / "val2017", "a.jpg", "b.jpg")
     items = {
         "3": {"filename": "a.jpg", "caption": "a red cup", "negative_caption": "a blue cup"},
@@ -58,12 +58,12 @@ def test_sugarcrepe_is_a_file_a_subset_and_shares_its_pictures(tmp_path: Path) -
 def test_sugarcrepe_plus_plus_has_two_true_captions(tmp_path: Path) -> None:
     put(tmp_path / "images", "a.jpg")
     row = {"id": 4, "filename": "a.jpg", "caption": "p1", "caption2": "p2", "negative_caption": "n"}
-    write(tmp_path / "scpp" / "swap_att.json", [row])  # the pictures lie beside its folder
+    write(tmp_path / "scpp" / "swap_att.json", [row])  # the images lie beside its folder
     (found,) = contrasts(read(tmp_path / "scpp"))
     assert found == Contrast("swap_att/4", "swap_att", (0,), ("p1", "p2", "n"), ((True, True, False),))
 
 
-def test_nlvr_has_one_sentence_for_several_pictures_and_passes_over_what_is_no_choice(tmp_path: Path) -> None:
+def test_nlvr_has_one_sentence_for_several_images_and_passes_over_what_is_no_choice(tmp_path: Path) -> None:
     put(tmp_path, "0.png", "1.png", "2.png")
     rows = [
         {
@@ -79,7 +79,7 @@ def test_nlvr_has_one_sentence_for_several_pictures_and_passes_over_what_is_no_c
 
 
 @pytest.mark.parametrize("ends", [("0", "1"), ("1", "2")])
-def test_winoground_and_colorswap_have_two_pictures_and_two_captions(tmp_path: Path, ends: tuple[str, str]) -> None:
+def test_winoground_and_colorswap_have_two_images_and_two_captions(tmp_path: Path, ends: tuple[str, str]) -> None:
     put(tmp_path, "a.png", "b.png")
     first, second = ends
     row = {f"image_{first}": "a.png", f"image_{second}": "b.png", f"caption_{first}": "x y", f"caption_{second}": "y x"}
@@ -106,7 +106,7 @@ def test_valse_keeps_what_two_of_three_annotators_agreed_on(tmp_path: Path) -> N
         for votes in (1, 2, 3)
     }
     write(tmp_path / "existence.json", items)
-    found = read(tmp_path)  # the picture of an item that is not scored need not be there
+    found = read(tmp_path)  # the image of an item that is not scored need not be there
     assert [each.id for each in contrasts(found)] == ["existence/item_2", "existence/item_3"]
     assert "1 of 3 items are not scored" in found.notes[0]
 
@@ -130,11 +130,11 @@ def test_aro_cuts_out_the_box_before_anything_else(tmp_path: Path) -> None:
     assert len({each.digest() for each in found.images}) == len(found.images) == 2
 
 
-def test_a_box_outside_of_its_picture_is_a_bad_image(tmp_path: Path) -> None:
+def test_a_box_outside_of_its_image_is_a_bad_image(tmp_path: Path) -> None:
     put(tmp_path, "1.png")
     row = {"image_path": "1.png", "bbox_x": 8, "bbox_y": 0, "bbox_w": 4, "bbox_h": 4}
     file = write(tmp_path / "a.json", [{**row, "true_caption": "a", "false_caption": "b"}])
-    with pytest.raises(BadImage, match=r"1\.png\[8,0,4,4\]: the box is outside of the picture, 8 x 6 pixels"):
+    with pytest.raises(BadImage, match=r"1\.png\[8,0,4,4\]: the box is outside of the image, 8 x 6 pixels"):
         read(file).images[0].open()
 
 
@@ -212,7 +212,7 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
     ("row", "said"),
     [
         ({"image": "a.png", "true": ["a"], "false": []}, "nothing to choose"),
-        ({"image": "a.png", "captions": ["a", "b"], "truth": [[1]]}, "does not say of each picture and caption"),
+        ({"image": "a.png", "captions": ["a", "b"], "truth": [[1]]}, "does not say of each image and caption"),
         ({"sentence": "s", "images": [{"path": "a.png"}]}, "the field 'label' is missing"),
         ({"sentence": "s", "images": [{"path": "a.png", "label": "perhaps"}]}, "expected true or false, got 'perhaps'"),
     ],
@@ -232,23 +232,23 @@ def test_an_unknown_subset_or_option_is_refused(tmp_path: Path) -> None:
         read(tmp_path, subsets="swap")
 
 
-def test_missing_pictures_make_data_unavailable_and_can_be_left_out(tmp_path: Path) -> None:
+def test_missing_images_make_data_unavailable_and_can_be_left_out(tmp_path: Path) -> None:
     put(tmp_path / "images", "a.png")
     items = {
         str(k): {"filename": name, "caption": "a", "negative_caption": "b"}
         for k, name in enumerate(["a.png", "b.png", "c.png", "d.png", "e.png"])
     }
     write(tmp_path / "data" / "swap_att.json", items)
-    with pytest.raises(Unavailable, match=r"has 1 of 5 pictures; missing: b\.png, c\.png, d\.png, \.\.\. \(4 in all\)"):
+    with pytest.raises(Unavailable, match=r"has 1 of 5 images; missing: b\.png, c\.png, d\.png, \.\.\. \(4 in all\)"):
         read(tmp_path)
     found = read(tmp_path, allow_partial=True)
-    assert len(contrasts(found)) == 1 and found.notes == ("1 of 5 pictures are there: 1 of 5 items are scored",)
+    assert len(contrasts(found)) == 1 and found.notes == ("1 of 5 images are there: 1 of 5 items are scored",)
     (tmp_path / "images" / "a.png").unlink()
-    with pytest.raises(Unavailable, match=r"has 0 of 5 pictures.*: put the pictures there"):
+    with pytest.raises(Unavailable, match=r"has 0 of 5 images.*: put the images there"):
         read(tmp_path, allow_partial=True)
 
 
-def test_pictures_below_the_data_root_are_found(tmp_path: Path) -> None:
+def test_images_below_the_data_root_are_found(tmp_path: Path) -> None:
     put(tmp_path / "root" / "coco" / "val2017", "a.png")
     row = {"filename": "a.png", "caption": "a", "negative_caption": "b"}
     file = write(tmp_path / "elsewhere" / "swap_att.json", {"0": row})
@@ -263,19 +263,19 @@ def test_captions_and_labels_are_still_read_as_such(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real data are not beside the repository")
-def test_real_sugarcrepe_has_six_of_its_pictures() -> None:
-    with pytest.raises(Unavailable, match="has 6 of 1,560 pictures"):
+def test_real_sugarcrepe_has_six_of_its_images() -> None:
+    with pytest.raises(Unavailable, match="has 6 of 1,560 images"):
         read(REAL / "sugarcrepe")
     found = read(REAL / "sugarcrepe", allow_partial=True)
     assert len(found) == 6 and len(contrasts(found)) == 27
-    assert found.notes == ("6 of 1,560 pictures are there: 27 of 7,511 items are scored",)
+    assert found.notes == ("6 of 1,560 images are there: 27 of 7,511 items are scored",)
     listed = json.loads((REAL / "sugarcrepe" / "items_with_images.json").read_text())
     expected = {f"{item['task']}/{item['key']}" for items in listed.values() for item in items}
     assert {each.id for each in contrasts(found)} == expected
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real data are not beside the repository")
-def test_real_nlvr_has_all_its_pictures() -> None:
+def test_real_nlvr_has_all_its_images() -> None:
     found = read(REAL / "nlvr")
     assert (len(found), len(contrasts(found))) == (919, 246)
 

@@ -136,7 +136,7 @@ def test_a_complete_caption_names_every_group_the_background_and_the_word() -> N
         assert shown.writing is None or shown.writing.word in text
 
 
-def test_asides_name_nothing_that_pictures_differ_in() -> None:
+def test_asides_name_nothing_that_images_differ_in() -> None:
     said = {word for aside in ASIDES for word in re.findall(r"\w+", aside.lower())}
     names = {*KINDS, *KINDS.values(), *COLOURS, *BACKGROUND_COLOURS, *TEXTURES, *BACKGROUND_TEXTURES, *INKS, *PAPERS}
     assert said & names == set()

@@ -1,4 +1,4 @@
-"""The composition set of scenes: four subsets of two pictures and two captions each."""
+"""The composition set of scenes: four subsets of two images and two captions each."""
 
 from collections import Counter
 
@@ -10,7 +10,7 @@ from clipbench.data.scenes import SUBSETS, scenes_dataset
 from clipbench.data.scenes.contrasts import contrasts_dataset
 
 
-def test_subsets_have_the_same_number_of_items_each_with_pictures_of_its_own() -> None:
+def test_subsets_have_the_same_number_of_items_each_with_images_of_its_own() -> None:
     found = contrasts_dataset("test", 40)
     assert found.contrasts is not None and len(found) == 80
     assert Counter(each.subset for each in found.contrasts) == dict.fromkeys(SUBSETS, 10)

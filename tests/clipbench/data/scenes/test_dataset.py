@@ -21,7 +21,7 @@ from clipbench.data.scenes.vocabulary import KINDS, held_out
 from clipbench.errors import UsageError
 
 
-def test_zero_shot_has_one_picture_of_every_look_per_round() -> None:
+def test_zero_shot_has_one_image_of_every_look_per_round() -> None:
     found = scenes_dataset("zero-shot")
     assert (len(found), found.class_names, found.templates) == (1800, tuple(KINDS), TEMPLATES)
     assert found.labels is not None and found.class_names is not None
@@ -40,12 +40,12 @@ def test_zero_shot_on_held_out_looks_has_their_ten_classes() -> None:
     assert set(names) == {f"{colour} {kind}" for colour, kind in held_out().looks}
 
 
-def test_classes_without_a_picture_are_left_out() -> None:
+def test_classes_without_a_image_are_left_out() -> None:
     assert portrait_labels("test", 3)["kind"].class_names == ("sphere",)
     assert scenes_dataset("zero-shot", n=3).class_names == ("sphere",)
 
 
-def test_retrieval_has_a_thousand_captions_each_refuted_by_every_other_picture() -> None:
+def test_retrieval_has_a_thousand_captions_each_refuted_by_every_other_image() -> None:
     pairs, _ = distinct_pairs("test", 150)
     assert len({pair.caption.text for pair in pairs}) == 150
     for first, second in permutations(pairs, 2):
@@ -79,7 +79,7 @@ def test_a_larger_set_begins_with_the_smaller_one() -> None:
     assert scenes_dataset("retrieval", n=80).image_ids[:40] == scenes_dataset("retrieval", n=40).image_ids
 
 
-def test_pictures_meet_the_protocol_and_travel() -> None:
+def test_images_meet_the_protocol_and_travel() -> None:
     image = scenes_dataset("retrieval", n=2, size=96).images[1]
     assert isinstance(image, ImageRef)
     copy = pickle.loads(pickle.dumps(image))
@@ -88,7 +88,7 @@ def test_pictures_meet_the_protocol_and_travel() -> None:
     assert copy.open().tobytes() == image.open().tobytes()
 
 
-def test_pictures_are_drawn_as_large_as_the_model_takes_them_within_what_can_be_drawn() -> None:
+def test_images_are_drawn_as_large_as_the_model_takes_them_within_what_can_be_drawn() -> None:
     image = scenes_dataset("retrieval", n=1).images[0]
     assert isinstance(image, DrawnImage)
     assert [image.open_at(side).size[0] for side in (32, 64, 225, 512, 1024)] == [64, 64, 225, 512, 512]
@@ -138,7 +138,7 @@ def test_the_version_enters_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> 
         ),
         ({"task": "retrieval", "size": 32}, "scenes can be drawn 64 to 512 pixels wide, got a size of 32"),
         ({"task": "retrieval", "size": 1024}, "scenes can be drawn 64 to 512 pixels wide, got a size of 1024"),
-        ({"task": "zero-shot", "n": 0}, "scenes need at least 1 picture, got n = 0"),
+        ({"task": "zero-shot", "n": 0}, "scenes need at least 1 image, got n = 0"),
     ],
 )
 def test_what_cannot_be_had_is_refused(arguments: dict[str, object], message: str) -> None:
@@ -172,7 +172,7 @@ def test_training_captions_are_many_and_now_and_then_quote_the_written_word() ->
     assert 0.2 < len(quoted) / len(written) < 0.8
 
 
-def test_training_pictures_are_not_the_tested_ones() -> None:
+def test_training_images_are_not_the_tested_ones() -> None:
     trained = {repr(training_pair(index).scene) for index in range(300)}
     assert trained.isdisjoint(repr(_scene(image)) for image in scenes_dataset("retrieval", n=300).images)
 

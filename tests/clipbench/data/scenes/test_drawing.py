@@ -1,4 +1,4 @@
-"""Pictures: the same world at every size, legible, and guarded by a hash."""
+"""Images: the same world at every size, legible, and guarded by a hash."""
 
 import hashlib
 from dataclasses import replace
@@ -23,7 +23,7 @@ def hashed(parts: list[bytes]) -> str:
     return hashlib.blake2b(b"".join(parts), digest_size=8).hexdigest()
 
 
-# Scenes, captions and pictures of a version never change. When one of these fails, either undo the change or raise
+# Scenes, captions and images of a version never change. When one of these fails, either undo the change or raise
 # SCENES_VERSION and write the new values down: results of the two versions cannot be compared.
 
 
@@ -39,10 +39,10 @@ def test_the_captions_of_this_version_are_the_published_ones() -> None:
     assert (SCENES_VERSION, hashed(texts)) == (1, "d0f26c574254cb78")
 
 
-def test_the_pictures_of_this_version_are_the_published_ones_where_no_font_is_used() -> None:
+def test_the_images_of_this_version_are_the_published_ones_where_no_font_is_used() -> None:
     shown = [scene("train", index) for index in range(80)]
-    pictures = [draw(each, size).tobytes() for each in shown if each.writing is None for size in (64, 96)]
-    assert (SCENES_VERSION, hashed(pictures)) == (1, "8f0220c84695aaa0")
+    images = [draw(each, size).tobytes() for each in shown if each.writing is None for size in (64, 96)]
+    assert (SCENES_VERSION, hashed(images)) == (1, "8f0220c84695aaa0")
 
 
 def test_the_ink_of_words_is_the_published_one_within_what_font_renderers_differ() -> None:
@@ -67,11 +67,11 @@ def test_a_scene_looks_the_same_at_every_size(size: int) -> None:
         assert np.abs(small - reduced).mean() < bound, index
 
 
-def test_pictures_are_rgb_of_the_size_asked_for_and_come_out_the_same_twice() -> None:
+def test_images_are_rgb_of_the_size_asked_for_and_come_out_the_same_twice() -> None:
     for size in (64, 512):
-        picture = draw(scene("train", 3), size)
-        assert (picture.mode, picture.size) == ("RGB", (size, size))
-        assert picture.tobytes() == draw(scene("train", 3), size).tobytes()
+        image_bytes = draw(scene("train", 3), size)
+        assert (image_bytes.mode, image_bytes.size) == ("RGB", (size, size))
+        assert image_bytes.tobytes() == draw(scene("train", 3), size).tobytes()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -101,8 +101,8 @@ def test_kinds_are_told_apart_by_their_outline_even_when_small(kind: str) -> Non
 def test_the_mean_colour_of_an_object_is_nearest_to_its_own_name(colour: str) -> None:
     for kind in KINDS:
         solid = Solid(kind, colour, "plain", 0.5, 0.5, 0.3)
-        picture = np.asarray(draw(Scene(GREY, (solid,)), 64), np.float32)
-        mean = picture[coverage(solid, 64) > 0.9].mean(axis=0)
+        image_bytes = np.asarray(draw(Scene(GREY, (solid,)), 64), np.float32)
+        mean = image_bytes[coverage(solid, 64) > 0.9].mean(axis=0)
         distances = {name: float(np.square(mean - np.array(rgb)).sum()) for name, rgb in COLOURS.items()}
         assert min(distances, key=distances.__getitem__) == colour, kind
 
@@ -118,7 +118,7 @@ def test_textures_can_be_seen(texture: str) -> None:
 
 
 @pytest.mark.parametrize("font", FONTS)
-def test_capitals_have_the_height_asked_for_and_words_stay_in_the_picture(font: str) -> None:
+def test_capitals_have_the_height_asked_for_and_words_stay_in_the_image(font: str) -> None:
     mask = ink(word(font, "hth", case="upper"), 256).mask
     rows = np.flatnonzero((mask > 0.5).any(axis=1))
     assert rows[-1] - rows[0] + 1 == pytest.approx(0.15 * 256, abs=2)
@@ -135,10 +135,10 @@ def test_letters_keep_their_contrast_at_64_pixels() -> None:
 
 
 def test_different_words_look_different_at_64_pixels() -> None:
-    def picture(text: str) -> bytes:
+    def image_bytes(text: str) -> bytes:
         return draw(Scene(GREY, writing=word("sans-bold", text, 0.13)), 64).tobytes()
 
-    assert len({picture(text) for text in WORDS}) == len(WORDS)
+    assert len({image_bytes(text) for text in WORDS}) == len(WORDS)
 
 
 def test_a_blank_sign_is_as_large_as_the_written_one_and_empty() -> None:

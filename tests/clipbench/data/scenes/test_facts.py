@@ -1,4 +1,4 @@
-"""Verdicts on statements, worked by hand on one picture."""
+"""Verdicts on statements, worked by hand on one image."""
 
 import pytest
 
@@ -61,7 +61,7 @@ CUBES, SPHERE = Description("cube", "red"), Description("sphere", "blue")
         (WrittenBy("pear", "above", SPHERE), False),
     ],
 )
-def test_the_verdict_is_what_the_picture_shows(fact: Fact, expected: bool | None) -> None:
+def test_the_verdict_is_what_the_image_shows(fact: Fact, expected: bool | None) -> None:
     assert verdict(fact, SCENE) is expected
 
 

@@ -150,9 +150,9 @@ def test_what_is_on_another_meets_it_and_is_mostly_higher() -> None:
         assert rows(upper).mean() < rows(lower).min() + 2, (first, second)
 
 
-def test_every_relation_occurs_in_pictures() -> None:
+def test_every_relation_occurs_in_images() -> None:
     named = {stated.name for index in range(1500) for stated in scene("train", index).relations}
-    assert named | {"behind"} == set(RELATIONS)  # "behind" is the same picture as "in front of"
+    assert named | {"behind"} == set(RELATIONS)  # "behind" is the same image as "in front of"
 
 
 def test_a_twin_keeps_all_that_is_not_exchanged() -> None:

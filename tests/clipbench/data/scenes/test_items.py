@@ -1,4 +1,4 @@
-"""What later tasks ask of models: compositions, words in pictures, and long captions."""
+"""What later tasks ask of models: compositions, words in images, and long captions."""
 
 from collections import Counter
 
@@ -35,7 +35,7 @@ def is_false(stated: Phrase, shown: Scene) -> bool:
 
 @settings(derandomize=True, max_examples=250, deadline=None)
 @given(index=indices, split=st.sampled_from(SPLITS), subset=st.sampled_from(SUBSETS))
-def test_each_caption_is_true_of_its_own_picture_and_false_of_the_other(index: int, split: str, subset: str) -> None:
+def test_each_caption_is_true_of_its_own_image_and_false_of_the_other(index: int, split: str, subset: str) -> None:
     item = composition_item(subset, index, split=split)
     for stated, own, other in (
         (item.caption, item.image.scene, item.twin.scene),
@@ -63,7 +63,7 @@ def test_other_changes_are_in_a_few_words(subset: str) -> None:
 
 
 @pytest.mark.parametrize("subset", SUBSETS)
-def test_no_blind_rule_finds_the_right_picture(subset: str) -> None:
+def test_no_blind_rule_finds_the_right_image(subset: str) -> None:
     items = [composition_item(subset, index) for index in range(400)]
     shorter = [np.sign(len(item.twin_caption.text) - len(item.caption.text)) for item in items]
     first_in_alphabet = [1 if item.caption.text < item.twin_caption.text else -1 for item in items]
@@ -94,18 +94,18 @@ def test_an_unknown_subset_is_refused() -> None:
 # -- words
 
 
-def test_the_four_pictures_of_an_attack_differ_in_the_label_alone() -> None:
+def test_the_four_images_of_an_attack_differ_in_the_label_alone() -> None:
     for index in range(40):
         item = typographic_item(index)
-        pictures = {"clean": item.clean, "blank": item.blank, "benign": item.benign, "attacked": item.attacked}
-        scenes = {key: picture.scene for key, picture in pictures.items()}
+        images = {"clean": item.clean, "blank": item.blank, "benign": item.benign, "attacked": item.attacked}
+        scenes = {key: image_bytes.scene for key, image_bytes in images.items()}
         assert len({(each.background, each.solids) for each in scenes.values()}) == 1
         assert scenes["clean"].writing is None
         words = {key: each.writing for key, each in scenes.items() if each.writing is not None}
         assert words["benign"].word == item.kind == scenes["clean"].solids[0].kind
         assert words["attacked"].word == item.word != item.kind
         assert words["blank"].is_blank and not words["attacked"].is_blank
-        assert len({picture.digest() for picture in pictures.values()}) == 4
+        assert len({image_bytes.digest() for image_bytes in images.values()}) == 4
 
 
 def test_attacking_words_are_names_of_kinds_about_equally_often() -> None:

@@ -75,7 +75,7 @@ def test_train_shows_the_reverse_of_held_out_orders() -> None:
     assert len({(second, first) for first, second in kept} & shown) >= len(kept) / 2
 
 
-def test_about_a_quarter_of_pictures_hold_a_word_and_all_sizes_and_textures_occur() -> None:
+def test_about_a_quarter_of_images_hold_a_word_and_all_sizes_and_textures_occur() -> None:
     assert 0.2 < sum(each.writing is not None for each in TRAIN) / N < 0.3
     solids = [solid for each in TRAIN for solid in each.solids]
     assert {solid.texture for solid in solids} == set(TEXTURES)
@@ -83,7 +83,7 @@ def test_about_a_quarter_of_pictures_hold_a_word_and_all_sizes_and_textures_occu
     assert {len(each.solids) for each in TRAIN} == {0, 1, 2, 3, 4, 5}
 
 
-def test_objects_stand_out_from_the_background_and_lie_within_the_picture() -> None:
+def test_objects_stand_out_from_the_background_and_lie_within_the_image() -> None:
     for each in TRAIN:
         for solid in each.solids:
             assert difference(COLOURS[solid.colour], BACKGROUND_COLOURS[each.background.colour]) > 30

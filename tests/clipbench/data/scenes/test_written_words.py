@@ -1,4 +1,4 @@
-"""The generated world's words: what is asked, how much it costs, and that pictures are shared where they are the same."""
+"""The generated world's words: what is asked, how much it costs, and that images are shared where they are the same."""
 
 from clipbench.data.scenes import SceneImage, scenes_dataset
 from clipbench.data.scenes.vocabulary import KINDS
@@ -14,7 +14,7 @@ def test_the_set_has_words_to_read_and_objects_to_attack_within_its_budget() -> 
     assert {len(each.captions) for each in data.contrasts} == {10}
 
 
-def test_pictures_show_what_the_items_say() -> None:
+def test_images_show_what_the_items_say() -> None:
     data = scenes_dataset("text-in-image", n=20)
     kinds = list(KINDS)
     for each in data.attacks or ():
@@ -32,7 +32,7 @@ def test_pictures_show_what_the_items_say() -> None:
         assert contrast.captions[contrast.is_true[0].index(True)] == f'the word "{shown.scene.writing.word}"'
 
 
-def test_no_picture_is_there_twice() -> None:
+def test_no_image_is_there_twice() -> None:
     data = scenes_dataset("text-in-image", n=40)
     assert len({image.digest() for image in data.images}) == len(data)
     assert len({image.name for image in data.images}) == len(data)

@@ -73,7 +73,7 @@ def test_subsets_are_data_sets_of_their_own_and_means_over_them_are_not(make_run
     run = make_run(evaluations=[record("composition", "sugarcrepe", fractions(**metrics))])
     (entry,) = json.loads(render([run]).content)
     assert entry["dataset"] == "sugar_crepe/swap_att" and entry["task"] == "image_caption_selection"
-    # With one picture, the choice of the caption is all that can be wrong there.
+    # With one image, the choice of the caption is all that can be wrong there.
     assert entry["metrics"] == {"text_acc": 0.8, "acc": 0.8}
     (name,) = render([run]).parts
     assert name == "sugar_crepe_swap_att_openai_ViT-B-32-quickgelu_en_image_caption_selection.json"

@@ -11,16 +11,16 @@ from clipbench.training.clip.preprocess import Preprocess, random_box
 CONFIG = CONFIGS["tiny"]
 
 
-def picture(width: int, height: int, mode: str = "RGB") -> Image.Image:
+def noise_image(width: int, height: int, mode: str = "RGB") -> Image.Image:
     rng = np.random.default_rng(0)
     return Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).convert(mode)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (100, 70), (71, 131), (640, 65), (30, 20)])
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
-def test_pictures_are_prepared_as_open_clip_does(size: tuple[int, int], mode: str) -> None:
+def test_images_are_prepared_as_open_clip_does(size: tuple[int, int], mode: str) -> None:
     theirs = image_transform_v2(PreprocessCfg(size=64, mean=CONFIG.mean, std=CONFIG.std), is_train=False)
-    image = picture(*size, mode)
+    image = noise_image(*size, mode)
     np.testing.assert_allclose(Preprocess(CONFIG)(image), theirs(image).numpy(), rtol=1e-5, atol=1e-6)
 
 
@@ -34,12 +34,12 @@ def test_random_boxes_keep_nine_tenths_and_lie_inside() -> None:
         assert wide * high >= 0.9 * 90 * 70 - (wide + high) / 2, "but for rounding of the sides"
 
 
-def test_a_picture_too_long_to_be_cropped_to_shape_is_taken_whole() -> None:
+def test_a_image_too_long_to_be_cropped_to_shape_is_taken_whole() -> None:
     assert random_box((400, 10), np.random.default_rng(0)) == (0, 0, 400, 10)
 
 
 def test_crops_differ_and_depend_on_the_generator_alone() -> None:
-    preprocess, image = Preprocess(CONFIG), picture(80, 80)
+    preprocess, image = Preprocess(CONFIG), noise_image(80, 80)
     crops = [preprocess.random_crop(image, np.random.default_rng(seed)) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(crops[0], crops[1])
     assert (crops[0] != crops[2]).any()

@@ -1,4 +1,4 @@
-"""The small pictures of a run folder, embedded in the page as long as there is room."""
+"""The small images of a run folder, embedded in the page as long as there is room."""
 
 import base64
 import re
@@ -8,28 +8,28 @@ from pathlib import Path
 from clipbench.results.record import Run
 
 MAX_BYTES = 3_000_000
-"""Of all pictures of a page, as they stand in it: with figures and tables it stays under 5 MB."""
+"""Of all images of a page, as they stand in it: with figures and tables it stays under 5 MB."""
 
 
 @dataclass
-class Room:
-    """How many characters of pictures may still be embedded."""
+class PageBudget:
+    """How many characters of images may still be embedded."""
 
     left: int
     n_shares: int = 1
     """Those who are to share it: what one of them does not use is there for the next."""
-    whole: "Room | None" = None
+    whole: "PageBudget | None" = None
     """What this is a share of."""
 
-    def share(self, n: int = 1) -> "Room":
+    def share(self, n: int = 1) -> "PageBudget":
         """Return the room for one of those who share it, who counts as much as ``n``.
 
         Example:
-            >>> page = Room(900, n_shares=3)
+            >>> page = PageBudget(900, n_shares=3)
             >>> page.share().take("x" * 100), page.share().left
             (True, 400)
         """
-        part = Room(self.left * n // max(n, self.n_shares), whole=self)
+        part = PageBudget(self.left * n // max(n, self.n_shares), whole=self)
         self.n_shares -= n
         return part
 
@@ -43,11 +43,11 @@ class Room:
 
 
 def address(run: Run, digest: str, *, is_small: bool = False) -> str:
-    """Return the ``data:`` address of a picture by its content hash; empty where the run kept none, or a damaged one.
+    """Return the ``data:`` address of an image by its content hash; empty where the run kept none, or a damaged one.
 
     Args:
         digest: what a sample table holds; anything but a hash finds nothing.
-        is_small: whether a smaller copy will do, where the run kept both; where it kept one, that is the picture.
+        is_small: whether a smaller copy will do, where the run kept both; where it kept one, that is the image.
     """
     if not re.fullmatch(r"[0-9a-f]{8,128}", digest):
         return ""
