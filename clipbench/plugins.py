@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 
 TASKS = "clipbench.tasks"
 MODELS = "clipbench.models"

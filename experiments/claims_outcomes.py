@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench.errors import DataError
-from clipbench.results.record import EvaluationRecord, Metric, Run, read_run
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.run import Run, read_run
 from clipbench.seeding import generator
 from clipbench.stats import intervals
 from clipbench.training.log import FILE, read_log

@@ -15,7 +15,8 @@ import matplotlib.pyplot as plt
 import torch
 
 from clipbench.models.checkpoint_folders import checkpoints
-from clipbench.results.record import Metric, Result, read_run
+from clipbench.results.record import Metric, Result
+from clipbench.results.run import read_run
 from clipbench.training.clip.adapter import SHIPPED
 from clipbench.training.clip.checkpoint import Trained, load_checkpoint, save_model, write_progress
 from clipbench.training.log import FILE, read_log

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from clipbench.results.record import Run, read_run
+from clipbench.results.run import Run, read_run
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 CLOTHING = DATA / "clothing10/images/test"

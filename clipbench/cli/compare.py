@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from clipbench.comparison.compare import Comparison
     from clipbench.comparison.gate import Gate, Judged
     from clipbench.results.other_tools import Values
-    from clipbench.results.record import Run
+    from clipbench.results.run import Run
 
 REGRESSION = 1
 FORMATS = ("table", "md", "json", "junit", "github", "html")

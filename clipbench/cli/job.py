@@ -20,7 +20,7 @@ from clipbench.models.embeddings import EmbeddingsFile
 from clipbench.models.protocol import LoadOptions
 from clipbench.models.store import default_root
 from clipbench.plugins import report_writer
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 
 REPORT = "report.html"
 

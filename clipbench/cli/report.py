@@ -17,7 +17,7 @@ def report(runs: tuple[Path, ...], out: Path, traceback: bool) -> None:
     It is made from the run folders alone: neither the models nor the data are needed.
     """
     from clipbench.plugins import report_writer
-    from clipbench.results.record import read_run
+    from clipbench.results.run import read_run
 
     report_writer()([read_run(run) for run in runs], out)
     click.echo(f"report in {out}")

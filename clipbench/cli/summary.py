@@ -8,7 +8,8 @@ import click
 
 from clipbench.results.cells import value_text
 from clipbench.results.numbers import number
-from clipbench.results.record import EvaluationRecord, Metric, Run
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.run import Run
 
 
 class Printer:

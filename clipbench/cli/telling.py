@@ -6,7 +6,8 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from clipbench.results.cells import value_text
-from clipbench.results.record import EvaluationRecord, Metric, Run
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.run import Run
 
 WIDTH = 120
 """Of a line, where there is no terminal to say."""

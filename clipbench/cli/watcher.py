@@ -17,7 +17,7 @@ from clipbench.errors import ClipbenchError, UsageError
 from clipbench.evaluation.runner import check_folder, slug
 from clipbench.models.checkpoint_folders import CONFIG
 from clipbench.models.found import FORMS, Found, Signature, checkpoints_in
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 
 
 class Watcher:

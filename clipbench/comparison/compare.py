@@ -8,7 +8,8 @@ from clipbench.comparison.paired import Flips, Generators, paired
 from clipbench.errors import NotComparable, UsageError
 from clipbench.results.matching import Pair, Tables, common_pairs, other_facts, read_tables, refusal
 from clipbench.results.other_tools import BARE, Values
-from clipbench.results.record import Metric, Run
+from clipbench.results.record import Metric
+from clipbench.results.run import Run
 from clipbench.seeding import generator
 from clipbench.stats import significance
 

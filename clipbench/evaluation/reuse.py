@@ -10,7 +10,8 @@ from clipbench.evaluation.plan import Request
 from clipbench.evaluation.runner import Datasets, RunOptions
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.embeddings import EmbeddingsFile
-from clipbench.results.record import EvaluationRecord, Run, read_run
+from clipbench.results.record import EvaluationRecord
+from clipbench.results.run import Run, read_run
 
 
 def finished_run(

@@ -19,7 +19,8 @@ from clipbench.evaluation.plan import Request
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.embeddings import EmbeddingsFile
 from clipbench.models.protocol import ModelInfo
-from clipbench.results.record import EvaluationRecord, Result, Run, write_result
+from clipbench.results.record import EvaluationRecord, Result
+from clipbench.results.run import Run, write_result
 from clipbench.seeding import generator
 
 OUR_FILES = {"samples", "arrays", "thumbs", ".result.json.half"}

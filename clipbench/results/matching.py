@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clipbench.errors import ClipbenchError, NotComparable
-from clipbench.results.record import EvaluationRecord, Run
+from clipbench.results.record import EvaluationRecord
+from clipbench.results.run import Run
 
 if TYPE_CHECKING:
     import pandas

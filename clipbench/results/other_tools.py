@@ -24,7 +24,8 @@ from clipbench.results.other_names import (
     mieb_metric,
     open_clip_name,
 )
-from clipbench.results.record import Metric, Run, read_run
+from clipbench.results.record import Metric
+from clipbench.results.run import Run, read_run
 from clipbench.results.schema import MOST
 
 EXPECTED = (

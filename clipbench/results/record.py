@@ -1,25 +1,12 @@
-"""The record of one run: written once, never edited; all that follows is made from it alone.
+"""The record of one run: written once, never edited. Reports, comparisons and exports are made from it alone.
 
 A run folder holds ``result.json`` (strict JSON, written last), a parquet table of samples and an ``.npz`` of arrays
-for each evaluation, and small images. This module knows no model and no torch.
+for each evaluation, and thumbnails. `results.run` reads and writes it.
 """
 
-import json
-import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from zipfile import BadZipFile
-
-import numpy as np
-
-from clipbench.errors import ClipbenchError
-from clipbench.files import write_atomic
-from clipbench.results.schema import SchemaError, fitted
-
-if TYPE_CHECKING:
-    import pandas
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 SCHEMA_VERSION = 1
 
@@ -150,122 +137,3 @@ class Result:
     def is_complete(self) -> bool:
         """True when every evaluation is ok."""
         return all(evaluation.status == "ok" for evaluation in self.evaluations)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run folder and the result in it; tables and arrays are read when asked for."""
-
-    folder: Path
-    result: Result
-
-    @property
-    def metrics(self) -> dict[str, Metric]:
-        """The metrics of finished evaluations by ``task@data/metric``; of one that was made twice, the first."""
-        found: dict[str, Metric] = {}
-        for record in self.result.evaluations:
-            if record.status == "ok":
-                for name, metric in record.metrics.items():
-                    found.setdefault(f"{record.name}/{name}", metric)
-        return found
-
-    def samples(self, evaluation: EvaluationRecord) -> "pandas.DataFrame":
-        """Return the per-sample table of an evaluation."""
-        import pandas
-
-        path = self._file(evaluation, "samples")
-        try:
-            return pandas.read_parquet(path)
-        except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-            raise self._damaged(evaluation, "samples", error) from error
-
-    def arrays(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
-        """Return the arrays that an evaluation's figures need; empty when it has none."""
-        if "arrays" not in evaluation.files:
-            return {}
-        path = self._file(evaluation, "arrays")
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                return dict(archive)
-        except (OSError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
-            raise self._damaged(evaluation, "arrays", error) from error
-
-    def _file(self, evaluation: EvaluationRecord, kind: str) -> Path:
-        path = self.folder / evaluation.files.get(kind, f"({kind} of {evaluation.name})")
-        if not path.is_file():
-            again = "run again with --keep-arrays to have all arrays" if kind == "arrays" else "make it again"
-            raise ClipbenchError(f"run {self.folder} lacks {path.name}: the run is damaged, {again}")
-        return path
-
-    def _damaged(self, evaluation: EvaluationRecord, kind: str, error: Exception) -> ClipbenchError:
-        cause = " ".join(str(error).split())
-        return ClipbenchError(
-            f"cannot read the {kind} of {evaluation.name} in {self.folder} ({cause}): the run is damaged, make it again"
-        )
-
-
-def write_result(result: Result, folder: Path) -> None:
-    """Write ``result.json``, atomically: it is there whole or not at all."""
-    text = json.dumps(asdict(result), indent=1, allow_nan=False, ensure_ascii=False)
-    # Half a surrogate pair, as the name of a file may hold, is written as JSON's own escape of it.
-    write_atomic({folder / "result.json": f"{text}\n".encode(errors="backslashreplace")})
-
-
-def read_run(path: Path) -> Run:
-    """Return the run in a folder, or beside a ``result.json``.
-
-    Raises:
-        ClipbenchError: there is no result, it is no JSON, or a newer clipbench wrote it.
-    """
-    file = path / "result.json" if path.is_dir() else path
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ClipbenchError(f"no result.json in {path}: expected a folder that `clipbench run` finished") from error
-    except OSError as error:
-        raise ClipbenchError(f"cannot read {file}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, and of brackets without end
-        raise ClipbenchError(f"{file} is not JSON ({error}): the run is damaged, make it again") from error
-    return Run(file.parent, _result(data, file))
-
-
-def labels(runs: Sequence[Run]) -> list[str]:
-    """Return a distinct name for each run: the model as it was asked for, with the folder where that is not enough."""
-    names = [model_name(run) for run in runs]
-    longer = [
-        f"{name} ({run.folder.name})" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)
-    ]
-    return [f"{name} #{place}" if longer.count(name) > 1 else name for place, name in enumerate(longer, 1)]
-
-
-def model_name(run: Run) -> str:
-    """Return how the model was asked for."""
-    return str(run.result.model.get("ref") or "unnamed model")
-
-
-def _result(data: object, file: Path) -> Result:
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if type(version) is not int:
-        raise ClipbenchError(
-            f"{file} has schema version {version}: it is no clipbench result; expected a folder that `clipbench run` finished"
-        )
-    if version > SCHEMA_VERSION:
-        raise ClipbenchError(
-            f"{file} has schema version {version}, expected at most {SCHEMA_VERSION}: update clipbench to read it"
-        )
-    try:
-        found = fitted(Result, data)
-        for number, evaluation in enumerate(found.evaluations):
-            _check_curves(evaluation, f"evaluations[{number}]")
-        return found
-    except SchemaError as error:
-        raise ClipbenchError(f"{file} is not a clipbench result ({error}): make the run again") from error
-
-
-def _check_curves(evaluation: EvaluationRecord, place: str) -> None:
-    for name, curve in evaluation.curves.items():
-        sides = [len(each) for each in (curve.x, curve.y, curve.low, curve.high) if each is not None]
-        if len(set(sides)) > 1:
-            raise SchemaError(
-                f"{place}.curves.{name} has {' and '.join(map(str, sides))} numbers, expected as many of each"
-            )

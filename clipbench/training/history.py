@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.results.record import EvaluationRecord, Run, read_run
+from clipbench.results.record import EvaluationRecord
+from clipbench.results.run import Run, read_run
 from clipbench.training.log import FILE
 
 

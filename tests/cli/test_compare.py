@@ -12,7 +12,8 @@ import pandas
 import pytest
 
 from clipbench.cli import main
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, read_run, write_result
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.run import read_run, write_result
 
 N = 400
 

@@ -14,7 +14,8 @@ import pytest
 from clipbench.cli import main
 from clipbench.results.export import FORMATS
 from clipbench.results.other_tools import read_values
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, write_result
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.run import write_result
 
 
 class Done(NamedTuple):

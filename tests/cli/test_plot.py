@@ -7,7 +7,8 @@ from typing import NamedTuple
 import pytest
 
 from clipbench.cli import main
-from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, write_result
+from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.run import write_result
 
 NAMES = (
     "gap",

@@ -15,7 +15,7 @@ from PIL import Image
 from clipbench import __version__
 from clipbench.cli import main
 from clipbench.data.scenes import SCENES_VERSION
-from clipbench.results.record import read_run
+from clipbench.results.run import read_run
 
 TOY = """
 from clipbench.testing import ConstantModel, ToyModel

@@ -17,7 +17,7 @@ from clipbench.cli import main
 from clipbench.data import dataset
 from clipbench.models import load_model
 from clipbench.models.protocol import LoadOptions
-from clipbench.results.record import read_run
+from clipbench.results.run import read_run
 
 
 class Done(NamedTuple):

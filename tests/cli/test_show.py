@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from clipbench.cli import main
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, write_result
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.run import write_result
 
 
 class Done(NamedTuple):

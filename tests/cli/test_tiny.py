@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.results.record import Metric, read_run
+from clipbench.results.record import Metric
+from clipbench.results.run import read_run
 from clipbench.training.clip.adapter import SHIPPED
 
 TINY = SHIPPED["tiny"]

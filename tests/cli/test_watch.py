@@ -24,7 +24,7 @@ from clipbench.models import load_model
 from clipbench.models.embeddings import EmbeddingsFile
 from clipbench.models.found import checkpoints_in
 from clipbench.models.protocol import LoadOptions, Model
-from clipbench.results.record import read_run
+from clipbench.results.run import read_run
 from clipbench.training.history import read_history
 
 ROOT = Path(__file__).parents[2]

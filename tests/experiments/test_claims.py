@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from clipbench.cli.train import train as train_command
 from clipbench.errors import ClipbenchError, DataError, UsageError
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, write_result
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.run import write_result
 from clipbench.stats import intervals
 from clipbench.training.options import TrainOptions
 

@@ -11,17 +11,8 @@ import pandas
 import PIL.Image
 import pytest
 
-from clipbench.results.record import (
-    Curve,
-    DatasetRecord,
-    EvaluationRecord,
-    Metric,
-    Result,
-    Run,
-    Status,
-    read_run,
-    write_result,
-)
+from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, Status
+from clipbench.results.run import Run, read_run, write_result
 from clipbench_reports.galleries.failures import Make
 from clipbench_reports.galleries.gallery import Gallery
 from clipbench_reports.galleries.images import PageBudget

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from clipbench.results.record import Curve, DatasetRecord, Metric, Run
+from clipbench.results.record import Curve, DatasetRecord, Metric
+from clipbench.results.run import Run
 from clipbench_reports.page.report import write_report
 
 if TYPE_CHECKING:

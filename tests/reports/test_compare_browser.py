@@ -10,7 +10,8 @@ import pytest
 
 from clipbench.comparison.compare import compare
 from clipbench.comparison.gate import Gate, Judged, Outcome, judge
-from clipbench.results.record import Metric, Run
+from clipbench.results.record import Metric
+from clipbench.results.run import Run
 from clipbench_reports.page.compare import write_compare
 
 if TYPE_CHECKING:

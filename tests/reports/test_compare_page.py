@@ -15,7 +15,8 @@ from clipbench.comparison.compare import Comparison, Refusal, compare
 from clipbench.comparison.gate import Gate, Judged, Outcome, judge
 from clipbench.errors import UsageError
 from clipbench.results.other_tools import Values
-from clipbench.results.record import Metric, Run
+from clipbench.results.record import Metric
+from clipbench.results.run import Run
 from clipbench_reports.galleries import flipped
 from clipbench_reports.galleries.flipped import N_SHOWN
 from clipbench_reports.page import compare as compare_page

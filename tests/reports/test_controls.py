@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from clipbench.results.record import Metric, Run
+from clipbench.results.record import Metric
+from clipbench.results.run import Run
 from clipbench_reports.page.controls import controls_of, loose_controls
 from clipbench_reports.page.report import write_report
 

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from clipbench.results.record import Curve, Metric, Run
+from clipbench.results.record import Curve, Metric
+from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 from clipbench_reports.galleries import failures
 from clipbench_reports.galleries.gallery import MAX_FAILURES, MAX_LETTERS, N_OPEN, Fact, Failure, Gallery, told_apart
 from clipbench_reports.galleries.images import MAX_BYTES, PageBudget, address

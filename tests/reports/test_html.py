@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from clipbench.errors import UsageError
-from clipbench.results.record import Curve, DatasetRecord, Metric, Run
+from clipbench.results.record import Curve, DatasetRecord, Metric
+from clipbench.results.run import Run
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.report import write_report
 

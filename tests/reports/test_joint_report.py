@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 from clipbench_reports.galleries.points import CLOUD_SHARES
 from clipbench_reports.page.groups import group
 from clipbench_reports.page.report import write_report

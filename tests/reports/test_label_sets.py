@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.results.record import Curve, Run
+from clipbench.results.record import Curve
+from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing.marks import Figure
 from clipbench_reports.drawing.page import draw

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from clipbench.results.record import Metric, Run
+from clipbench.results.record import Metric
+from clipbench.results.run import Run
 from clipbench_reports.page.groups import group
 from clipbench_reports.page.sentences.leads import leads
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.marks import Axis, Figure, Panel
 from clipbench_reports.page.evidence import Evidence

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.results.record import Metric, Run, write_result
+from clipbench.results.record import Metric
+from clipbench.results.run import Run, write_result
 from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.plotted import COLUMNS
 from clipbench_reports.plots.plots import PlotOptions, write_plot

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clipbench.errors import ClipbenchError
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.marks import Figure

@@ -18,7 +18,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from clipbench.results.record import Curve, Metric, Run, read_run
+from clipbench.results.record import Curve, Metric
+from clipbench.results.run import Run, read_run
 from clipbench_reports.drawing import page, paper
 from clipbench_reports.drawing.marks import MODELS, Axis, Figure, Rule, Shade
 from clipbench_reports.plots import plots

@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from clipbench.evaluation.thumbnails import point_rows
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.galleries.images import PageBudget, address
 from clipbench_reports.galleries.points import CLOUD_SHARES, points

@@ -4,16 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from clipbench.results.record import (
-    DatasetRecord,
-    EvaluationRecord,
-    Metric,
-    PublishedValue,
-    Result,
-    Run,
-    read_run,
-    write_result,
-)
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, PublishedValue, Result
+from clipbench.results.run import Run, read_run, write_result
 from clipbench_reports.page.groups import Entry
 from clipbench_reports.page.report import write_report
 from clipbench_reports.page.scorecard import PublishedMark, metric_lines

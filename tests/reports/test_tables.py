@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.tables import classes as tables
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 from clipbench_reports.galleries import unfound
 from clipbench_reports.galleries.gallery import MAX_LETTERS, Fact, Failure, Gallery
 from clipbench_reports.page.evidence import NotAsked

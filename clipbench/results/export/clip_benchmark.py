@@ -14,7 +14,8 @@ from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results import other_names as foreign_names
 from clipbench.results.export.reading import why_missing
 from clipbench.results.export.rendered import Rendered
-from clipbench.results.record import EvaluationRecord, Metric, Run
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.run import Run
 
 TASKS = MappingProxyType({ours: theirs for theirs, ours in foreign_names.TASKS.items()})
 """Its tasks, by ours."""

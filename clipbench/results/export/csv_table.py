@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from clipbench.results.export.rendered import Rendered
 from clipbench.results.export.rows import COLUMNS, Cell, rows
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 
 
 def render(runs: Sequence[Run]) -> Rendered:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from clipbench.results.export.reading import why_missing
 from clipbench.results.matching import Pair, refusal
 from clipbench.results.numbers import number, symbol
-from clipbench.results.record import EvaluationRecord, Metric, Run, labels
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.run import Run, labels
 
 NONE = "–"
 """What stands where there is no number; a note says why."""

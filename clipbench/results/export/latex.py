@@ -8,7 +8,7 @@ from clipbench.results.export.grid import Cell, Line, Table, tables
 from clipbench.results.export.latex_layout import FOOTNOTE, SMALL, Layout, broken, lay_out, parts
 from clipbench.results.export.reading import origin
 from clipbench.results.export.rendered import Rendered, one_line
-from clipbench.results.record import Run, labels
+from clipbench.results.run import Run, labels
 
 SPECIAL = {
     "\\": r"\textbackslash{}",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from clipbench.results.export.grid import Cell, Line, Table, tables
 from clipbench.results.export.reading import origin
 from clipbench.results.export.rendered import Rendered, one_line
-from clipbench.results.record import Run, labels
+from clipbench.results.run import Run, labels
 
 
 def render(runs: Sequence[Run]) -> Rendered:

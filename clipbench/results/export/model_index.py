@@ -6,7 +6,8 @@ from clipbench.errors import UsageError
 from clipbench.results.export.reading import origin, why_missing
 from clipbench.results.export.rendered import Rendered, one_line
 from clipbench.results.export.rows import as_json
-from clipbench.results.record import EvaluationRecord, Metric, Run, model_name
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.run import Run, model_name
 
 TASK_TYPES = {"zero-shot": "zero-shot-image-classification"}
 """Tasks of the Hub, by ours; others keep their name."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from clipbench.results.export.rendered import Rendered
 from clipbench.results.export.rows import COLUMNS, rows
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 
 
 def render(runs: Sequence[Run]) -> Rendered:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from clipbench.errors import UsageError
-from clipbench.results.record import EvaluationRecord, Run, read_run
+from clipbench.results.record import EvaluationRecord
+from clipbench.results.run import Run, read_run
 
 
 def read_one_run(path: Path) -> Run:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from types import MappingProxyType
 
 from clipbench.errors import ClipbenchError
-from clipbench.results.record import EvaluationRecord, Metric, Run, labels
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.run import Run, labels
 
 Cell = str | int | float | bool | None
 Row = Mapping[str, Cell]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipbench.comparison.compare import Comparison, Difference
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.galleries.images import PageBudget, address
 from clipbench_reports.page import format as fmt

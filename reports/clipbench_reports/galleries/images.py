@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 
 MAX_BYTES = 3_000_000
 """Of all images of a page, as they stand in it: with figures and tables it stays under 5 MB."""

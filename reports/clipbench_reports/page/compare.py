@@ -7,7 +7,7 @@ from pathlib import Path
 from clipbench.comparison.compare import Comparison, Difference, Verdict
 from clipbench.comparison.formats import by_evaluation, cells, headline, refusals, tally, ungated
 from clipbench.comparison.gate import TELLING, Judged, Outcome, Status
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing.marks import Figure, Panel
 from clipbench_reports.galleries.flipped import Flipped, flipped

@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from clipbench.errors import ClipbenchError
-from clipbench.results.record import Curve, EvaluationRecord, Run
+from clipbench.results.record import Curve, EvaluationRecord
+from clipbench.results.run import Run
 from clipbench_reports.page.format import named
 from clipbench_reports.page.label_sets import PLAIN, stripped, within
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import PurePath
 
-from clipbench.results.record import EvaluationRecord, Run, labels
+from clipbench.results.record import EvaluationRecord
+from clipbench.results.run import Run, labels
 from clipbench_reports.page.format import apart
 
 NO_REASON = "no reason was recorded"

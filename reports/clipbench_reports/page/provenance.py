@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from clipbench.results.record import EvaluationRecord, Run
+from clipbench.results.record import EvaluationRecord
+from clipbench.results.run import Run
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.groups import as_json
 

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import write_atomic
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 from clipbench.training.history import history_of_runs
 from clipbench_reports import figures
 from clipbench_reports.drawing import page

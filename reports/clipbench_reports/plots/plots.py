@@ -11,7 +11,7 @@ from pathlib import Path
 from clipbench.comparison.compare import differences
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import writing_atomically
-from clipbench.results.record import Run, labels, read_run
+from clipbench.results.run import Run, labels, read_run
 from clipbench.training.history import History, read_history
 from clipbench_reports import figures
 from clipbench_reports.drawing import paper, plotted

@@ -13,7 +13,8 @@ import scipy.stats
 from clipbench.comparison.compare import CompareOptions, Difference, Refusal, Verdict, compare, differences
 from clipbench.comparison.paired import Flips
 from clipbench.errors import ClipbenchError, NotComparable, UsageError
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, Run
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.run import Run
 from clipbench.stats import significance
 
 Z = 1.959963984540054

@@ -11,7 +11,8 @@ import pytest
 from clipbench.comparison.compare import VALUES_ONLY, compare
 from clipbench.errors import ClipbenchError, NotComparable, UsageError
 from clipbench.results.other_tools import Values, open_results, read_values
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, Run, write_result
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.run import Run, write_result
 
 CLIP_BENCHMARK = {
     "dataset": "wds/imagenet1k",

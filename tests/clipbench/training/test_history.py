@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, Run, write_result
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.run import Run, write_result
 from clipbench.training.history import History, history_of_runs, read_history
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from clipbench.comparison.compare import CompareOptions, Difference, compare
 from clipbench.errors import ClipbenchError
-from clipbench.results.record import Run
+from clipbench.results.run import Run
 from clipbench.stats.significance import holm
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.groups import Entry, Group

@@ -6,16 +6,8 @@ from typing import Any
 
 import pytest
 
-from clipbench.results.record import (
-    DatasetRecord,
-    EvaluationRecord,
-    Metric,
-    PublishedValue,
-    Result,
-    Run,
-    read_run,
-    write_result,
-)
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, PublishedValue, Result
+from clipbench.results.run import Run, read_run, write_result
 
 HOSTILE = 'a|b & 50% of $x_{1}$ #1 \\cmd ~^<b>"q"</b> [c] *d* _e_ -- \u202eשלום 🐈 =1+1\nnext: - line'
 MakeRun = Callable[..., Run]

@@ -14,7 +14,8 @@ from clipbench.errors import UsageError
 from clipbench.results.export import FORMATS
 from clipbench.results.export.clip_benchmark import DATASETS
 from clipbench.results.other_tools import Values, open_results
-from clipbench.results.record import EvaluationRecord, Metric, Run
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.run import Run
 
 MakeRun = Callable[..., Run]
 Record = Callable[..., EvaluationRecord]

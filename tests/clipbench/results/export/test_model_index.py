@@ -8,7 +8,8 @@ from huggingface_hub import ModelCard
 
 from clipbench.errors import UsageError
 from clipbench.results.export import FORMATS
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Run
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
+from clipbench.results.run import Run
 
 MakeRun = Callable[..., Run]
 Record = Callable[..., EvaluationRecord]

@@ -11,7 +11,8 @@ import pytest
 
 from clipbench.results.export import FORMATS
 from clipbench.results.export.latex import escaped
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Run
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
+from clipbench.results.run import Run
 
 MakeRun = Callable[..., Run]
 Record = Callable[..., EvaluationRecord]

@@ -10,7 +10,8 @@ import pyarrow.parquet
 import pytest
 
 from clipbench.results.export import FORMATS
-from clipbench.results.record import EvaluationRecord, Metric, Run
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.run import Run
 
 MakeRun = Callable[..., Run]
 Record = Callable[..., EvaluationRecord]

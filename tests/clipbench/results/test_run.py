@@ -9,7 +9,8 @@ import pandas
 import pytest
 
 from clipbench.errors import ClipbenchError
-from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, read_run, write_result
+from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.run import read_run, write_result
 
 
 def result(**metric: object) -> Result:
