@@ -6,10 +6,12 @@ Tasks, model adapters and reports are found this way, clipbench's own exactly as
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
-from clipbench.results.run import Run
+
+if TYPE_CHECKING:
+    from clipbench.results.run import Run
 
 TASKS = "clipbench.tasks"
 MODELS = "clipbench.models"
@@ -51,7 +53,7 @@ def load(group: str, name: str) -> Any:
     return _import(found[0])
 
 
-def report_writer() -> Callable[[Sequence[Run], Path], None]:
+def report_writer() -> "Callable[[Sequence[Run], Path], None]":
     """Return what writes the HTML report of runs into a file."""
     return cast("Callable[[Sequence[Run], Path], None]", load(REPORTS, "html"))
 
