@@ -46,8 +46,8 @@ def test_a_package_exports_just_what_it_says(package: str) -> None:
     assert all(hasattr(module, name) for name in module.__all__)
 
 
-def test_help_and_listings_do_not_import_torch() -> None:
-    for arguments in (["--help"], ["run", "--help"], ["list", "tasks"], ["list", "models"], ["list", "data"]):
+def test_listings_do_not_import_torch() -> None:
+    for arguments in (["list", "tasks"], ["list", "models"], ["list", "data"]):
         code = (
             "import sys\nfrom clipbench.cli import main\n"
             f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"

@@ -22,19 +22,25 @@ FORMATS = ("table", "md", "json", "junit", "github", "html")
 
 @click.command(context_settings=SETTINGS)
 @click.argument("runs", nargs=-1, metavar="BASE CANDIDATE [MORE...]", type=click.Path(path_type=Path))
-@click.option("--max-drop", metavar="0.5pp|1%", help="What any metric may lose: percentage points, or a share of it.")
+@click.option(
+    "--max-drop",
+    metavar="0.5pp|1%",
+    help="Largest drop allowed for any metric: percentage points, or percent of the base.",
+)
 @click.option("--gate", metavar="FILE.toml", type=click.Path(path_type=Path),
-              help="What single metrics may lose, what they must reach, and which losses are known.")  # fmt: skip
-@click.option("--require", multiple=True, metavar="'METRIC >= NUMBER'", help="What a candidate must reach. Repeatable.")
-@click.option("--strict", is_flag=True, help="A loss beyond the tolerance fails though it may be chance.")
+              help="Gate file: allowed drops by metric, requirements, and acknowledged losses.")  # fmt: skip
+@click.option(
+    "--require", multiple=True, metavar="'METRIC >= NUMBER'", help="Requirement on each candidate; repeatable."
+)
+@click.option("--strict", is_flag=True, help="Fail on every drop beyond the tolerance, significant or not.")
 @click.option("--alpha", default=0.05, show_default=True, type=click.FloatRange(0, 1, min_open=True, max_open=True),
-              help="At which a difference is significant.")  # fmt: skip
-@click.option("--smallest", default="0", metavar="0.5pp|NUMBER", help="Differences that are smaller do not matter.")
-@click.option("--format", "form", default="table", show_default=True, type=click.Choice(FORMATS))
-@click.option("-o", "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write it there; html has to.")
-@click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
+              help="Significance level.")  # fmt: skip
+@click.option("--smallest", default="0", metavar="0.5pp|NUMBER", help="Smallest difference that matters.")
+@click.option("--format", "form", default="table", show_default=True, type=click.Choice(FORMATS), help="Output format.")
+@click.option("-o", "--out", metavar="FILE", type=click.Path(path_type=Path), help="Output file (required for html).")
+@click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
 def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -> int:
-    """Compare candidates with a base, sample by sample, and hold them against a gate.
+    """Compare candidates with a base, sample by sample, and apply a gate.
 
     \b
     clipbench compare runs/base runs/candidate
@@ -42,9 +48,9 @@ def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -
     clipbench compare runs/base runs/candidate --gate gate.toml --format md -o comment.md
     clipbench compare runs/base runs/one runs/two --format html -o compare.html
 
-    Each is a run folder, a result.json, or a results file of CLIP_benchmark, DataComp, open_clip or MIEB, or a
-    folder of such files, which have values only (FILE#MODEL, FOLDER#MODEL where there are several models). A
-    regression is a loss beyond the tolerance that is also significant. docs/ci.md has it all in a workflow.
+    BASE and CANDIDATE are run folders, result.json files, or results of CLIP_benchmark, DataComp, open_clip or MIEB: a
+    file or a folder, with #MODEL where it has several models. Such results have no samples and so are not tested. A
+    regression is a drop that is beyond the tolerance and significant. docs/ci.md shows workflows.
 
     Exit status: 0 no regression, 1 regression or a requirement not met, 2 bad usage or input, 3 not comparable.
     """

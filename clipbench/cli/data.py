@@ -1,4 +1,4 @@
-"""``clipbench data``: which data sets are known by name, what they are, and fetching them."""
+"""``clipbench data``: lists, describes and downloads the data sets of the catalogue."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS
+from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulGroup
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 ROOT = click.option("--data-root", envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"], metavar="DIR",
                     type=click.Path(path_type=Path), help="Folder that holds data sets by name. [default: .]")  # fmt: skip
-TRACEBACK = click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
+TRACEBACK = click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
 UNSURE = " (?)"
 """After what no first-hand source says."""
 
 
-@click.group(context_settings=SETTINGS)
+@click.group(cls=HelpfulGroup, context_settings=SETTINGS)
 def data() -> None:
-    """List, describe and fetch the data sets that are known by name."""
+    """List, describe and download data sets of the papers."""
 
 
 @data.command("list", context_settings=SETTINGS)
 @ROOT
 @TRACEBACK
 def list_(data_root: Path | None, traceback: bool) -> None:
-    """List the data sets: whether they are below the data root, size, licence, and what stands before them."""
+    """List the data sets with presence, size, licence and access conditions."""
     from clipbench.data.entries import catalogue
 
     head = ("name", "there", "to fetch", "licence", "gate")
@@ -48,7 +48,7 @@ def list_(data_root: Path | None, traceback: bool) -> None:
 @ROOT
 @TRACEBACK
 def show(name: str, data_root: Path | None, traceback: bool) -> None:
-    """Say what a data set is for, how its published numbers are made, and where it comes from."""
+    """Describe a data set: purpose, size, licence, protocol and sources."""
     entry = _entry(name)
     click.echo(f"{entry.name}: {entry.title}")
     for label, text in _facts(entry, data_root):
@@ -63,23 +63,26 @@ def show(name: str, data_root: Path | None, traceback: bool) -> None:
 @click.argument("names", nargs=-1, required=True)
 @ROOT
 @click.option(
-    "--from", "source", metavar="SOURCE", help="One of the sources that `data show` names, such as hf:ORG/NAME."
+    "--from", "source", metavar="SOURCE", help="Source that `clipbench data show` lists, such as hf:ORG/NAME."
 )
-@click.option("--revision", metavar="REV", help="Branch, tag or commit of the Hub in place of the pinned one.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--revision", metavar="REV", help="Branch, tag or commit on the Hub, instead of the pinned commit.")
+@click.option("--quiet", is_flag=True, help="Hide progress bars.")
 @TRACEBACK
 def get(
     names: Sequence[str], data_root: Path | None, source: str | None, revision: str | None, quiet: bool, traceback: bool
 ) -> int:
-    """Fetch data sets into folders of their names below the data root.
+    """Download data sets into the data root.
 
-    A broken download goes on where it was; a data set is there when all of its files are, with the right checksums.
+    Each gets a folder of its own name once all of its files are complete and their checksums match. An interrupted
+    download continues when the command is repeated.
 
-    Exit status: 0 all are there, 2 bad usage or input, 3 something cannot be had.
+    Exit status: 0 all are present, 2 bad usage or input, 3 something cannot be downloaded.
     """
     entries = [_entry(name) for name in dict.fromkeys(names)]
     if len(entries) > 1 and (source or revision):
-        raise UsageError("--from and --revision are of one data set: got " + ", ".join(entry.name for entry in entries))
+        raise UsageError(
+            "--from and --revision apply to one data set: got " + ", ".join(entry.name for entry in entries)
+        )
     _hide_progress(progress=quiet)
     with _stopped_at_once():
         failures = [_get(entry, data_root or Path(), source, revision, is_one=len(entries) == 1) for entry in entries]

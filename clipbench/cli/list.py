@@ -1,4 +1,4 @@
-"""``clipbench list``: which tasks, models and data there are; answers without importing torch."""
+"""``clipbench list``: the known tasks, models and data sets; answers without importing torch."""
 
 import click
 
@@ -7,9 +7,9 @@ from clipbench.cli.main import SETTINGS
 
 @click.command("list", context_settings=SETTINGS)
 @click.argument("what", type=click.Choice(["tasks", "models", "data"]))
-@click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
+@click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
 def list_(what: str, traceback: bool) -> None:
-    """List the tasks, models or data there are."""
+    """List the tasks, models or data sets that clipbench knows."""
     rows = {"tasks": _tasks, "models": _models, "data": _data}[what]()
     width = max(len(name) for name, _ in rows)
     for name, text in rows:

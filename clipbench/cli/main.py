@@ -10,18 +10,28 @@ import click
 from clipbench import __version__
 from clipbench.errors import ClipbenchError, NotComparable, Unavailable, did_you_mean
 
-COMMANDS = {
-    "run": "clipbench.cli.run:run",
-    "watch": "clipbench.cli.watch:watch",
-    "train": "clipbench.cli.train:train",
-    "list": "clipbench.cli.list:list_",
-    "data": "clipbench.cli.data:data",
-    "compare": "clipbench.cli.compare:compare",
-    "show": "clipbench.cli.show:show",
-    "report": "clipbench.cli.report:report",
-    "plot": "clipbench.cli.plot:plot",
-    "export": "clipbench.cli.export:export",
+GROUPS = {
+    "Measure": {
+        "run": "clipbench.cli.run:run",
+        "list": "clipbench.cli.list:list_",
+        "data": "clipbench.cli.data:data",
+    },
+    "Compare": {
+        "compare": "clipbench.cli.compare:compare",
+        "show": "clipbench.cli.show:show",
+    },
+    "Publish": {
+        "report": "clipbench.cli.report:report",
+        "plot": "clipbench.cli.plot:plot",
+        "export": "clipbench.cli.export:export",
+    },
+    "Train": {
+        "train": "clipbench.cli.train:train",
+        "watch": "clipbench.cli.watch:watch",
+    },
 }
+"""The commands as ``clipbench --help`` groups them, each with the module and function that it is."""
+COMMANDS = {name: target for group in GROUPS.values() for name, target in group.items()}
 DONE, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
 
 SETTINGS = {
@@ -33,8 +43,15 @@ SETTINGS = {
 """Flags take - and _ alike, and each has an environment variable."""
 
 
-class Commands(click.Group):
-    """Commands that are imported when they are called for."""
+class HelpfulGroup(click.Group):
+    """A group of commands that prints its help when no command is given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ["--help"])
+
+
+class Commands(HelpfulGroup):
+    """The commands of clipbench, each imported when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -47,6 +64,12 @@ class Commands(click.Group):
         assert isinstance(command, click.Command), cmd_name
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                commands = {name: self.get_command(ctx, name) for name in names}
+                formatter.write_dl([(name, each.get_short_help_str(80)) for name, each in commands.items() if each])
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -55,7 +78,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="clipbench")
 def cli() -> None:
     """Measure CLIP-style dual encoders: how good a model is, where it breaks, and by how much.
@@ -65,12 +88,12 @@ def cli() -> None:
     clipbench run --model hf:ORG/REPO --tasks zero-shot@path/to/images
     clipbench run --model embeddings:vectors.npz --tasks all
 
-    Every option may also be given by an environment variable: --device is CLIPBENCH_DEVICE.
+    Every option has an environment variable: --device is CLIPBENCH_DEVICE.
     """
 
 
 def key_values(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Return the repeated KEY=VALUE of an option as a dict; for ``callback``."""
+    """Return the values of a repeatable KEY=VALUE option as a dict; an option takes it as its ``callback``."""
     pairs = {}
     for value in values:
         key, separator, rest = value.partition("=")

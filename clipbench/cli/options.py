@@ -12,7 +12,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def evaluation_options(command: Command) -> Command:
-    """Give a command all that says how models are measured; for use as a decorator."""
+    """Add the options that say how models are measured to a command; a decorator."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
@@ -24,12 +24,21 @@ OPTIONS = (
         multiple=True,
         metavar="KEY=VALUE",
         callback=key_values,
-        help="Passed to the model; repeatable.",
+        help="Option of the model, such as context=248; repeatable.",
     ),
     click.option("--arch", metavar="ARCH", help="Architecture of a bare checkpoint file, such as ViT-B-32."),
-    click.option("--tasks", multiple=True, metavar="TASK[@DATA],...", help="all, or tasks with or without data."),
     click.option(
-        "--suite", default="standard", show_default=True, metavar="NAME|FILE.toml", help="Data for each task."
+        "--tasks",
+        multiple=True,
+        metavar="TASK[@DATA],...",
+        help="Tasks to measure; all for every task of the suite. [default: all]",
+    ),
+    click.option(
+        "--suite",
+        default="standard",
+        show_default=True,
+        metavar="NAME|FILE.toml",
+        help="Suite: which data each task uses.",
     ),
     click.option(
         "--data-root",
@@ -43,41 +52,70 @@ OPTIONS = (
         multiple=True,
         metavar="KEY=VALUE",
         callback=key_values,
-        help="Column names and split of the data, such as split=test; repeatable.",
+        help="Column name or split of the data, such as split=test; repeatable.",
     ),
     click.option(
         "--prompts",
         metavar="FILE",
         type=click.Path(path_type=Path),
-        help="Templates (a list), or prompts by class (a dict), for zero-shot.",
+        help="JSON file of zero-shot prompts: a list of templates, or a dict of prompts by class.",
     ),
     click.option(
         "--out",
         metavar="DIR",
         type=click.Path(path_type=Path),
-        help="Run folder; with several models, their parent. [default: runs/TIME-MODEL]",
+        help="Run folder; with several models, the folder of their run folders. [default: runs/TIME-MODEL]",
     ),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
-    click.option("--precision", default="fp32", show_default=True, type=click.Choice(["fp32", "bf16", "fp16"])),
-    click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1)),
+    click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1, mps."),
+    click.option(
+        "--precision",
+        default="fp32",
+        show_default=True,
+        type=click.Choice(["fp32", "bf16", "fp16"]),
+        help="Number format in which the model computes.",
+    ),
+    click.option(
+        "--batch-size",
+        default=64,
+        show_default=True,
+        type=click.IntRange(min=1),
+        help="Images or texts encoded at a time.",
+    ),
     click.option("--workers", type=click.IntRange(min=0), help="Processes that decode images. [default: cores - 1]"),
-    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Score a seeded, stratified subset."),
-    click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0, max=2**63 - 1)),
-    click.option("--allow-partial", is_flag=True, help="Score what is there when images or classes are missing."),
-    click.option("--on-bad-image", default="error", show_default=True, type=click.Choice(["error", "skip"])),
+    click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Measure a random subset of N images, stratified by class.",
+    ),
+    click.option(
+        "--seed",
+        default=0,
+        show_default=True,
+        type=click.IntRange(min=0, max=2**63 - 1),
+        help="Seed of subsets, resampling and all else that is random.",
+    ),
+    click.option("--allow-partial", is_flag=True, help="Measure what is present when images or classes are missing."),
+    click.option(
+        "--on-bad-image",
+        default="error",
+        show_default=True,
+        type=click.Choice(["error", "skip"]),
+        help="Stop at an image that cannot be read, or skip it.",
+    ),
     click.option(
         "--thumbnails",
         default=200,
         show_default=True,
         type=click.IntRange(min=0),
         metavar="N",
-        help="Small images that each evaluation keeps for the report: of its worst mistakes N, or all if there are no"
-        " more; of the points of a scatter up to 5 N, yet smaller. 0: none.",
+        help="Thumbnails of the worst mistakes that each evaluation keeps for the report, and five times as many smaller"
+        " ones for the points of scatter plots; 0 for none.",
     ),
-    click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run, not a sample."),
-    click.option("--no-preflight", is_flag=True, help="Accepted; there is no preflight check yet.", hidden=True),
+    click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run folder, not a sample."),
+    click.option("--no-preflight", is_flag=True, help="No effect: there is no preflight check yet.", hidden=True),
     click.option("--no-report", is_flag=True, help="Write no report.html."),
     click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on standard output."),
-    click.option("--quiet", is_flag=True, help="Print nothing but errors."),
-    click.option("--traceback", is_flag=True, help="Show the traceback of an error."),
+    click.option("--quiet", is_flag=True, help="Print errors only."),
+    click.option("--traceback", is_flag=True, help="Print the traceback of an error."),
 )

@@ -11,25 +11,27 @@ from clipbench.cli.main import SETTINGS
 @click.command(context_settings=SETTINGS)
 @click.argument("name", metavar="NAME", required=False)
 @click.argument("runs", nargs=-1, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option("-o", "--out", metavar="FILE.{pdf,svg,png,pgf}", type=click.Path(path_type=Path))
+@click.option("-o", "--out", metavar="FILE.{pdf,svg,png,pgf}", type=click.Path(path_type=Path),
+              help="Output file.")  # fmt: skip
 @click.option("--width", default="column", show_default=True, metavar="column|full|CM",
-              help="8.25 cm, 17.5 cm, or a number of cm.")  # fmt: skip
-@click.option("--projection", metavar="pca|umap|gap-axis|svd", help="Of the plot gap.  [default: pca]")  # fmt: skip
-@click.option("--data", metavar="DATA", help="Which data, where a run has the task on several.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0, max=2**32 - 1), help="Of UMAP.")
-@click.option("--style", metavar="FILE.mplstyle", type=click.Path(path_type=Path), help="A matplotlib style file.")
-@click.option("--list", "lists", is_flag=True, help="List the plots, and end.")
-@click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
+              help="Width of the figure: column (8.25 cm), full (17.5 cm), or a number of cm.")  # fmt: skip
+@click.option("--projection", metavar="pca|umap|gap-axis|svd", help="Projection of the plot gap.  [default: pca]")  # fmt: skip
+@click.option("--data", metavar="DATA", help="Data set to plot, if the run has the task on several.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0, max=2**32 - 1), help="UMAP seed.")
+@click.option("--style", metavar="FILE.mplstyle", type=click.Path(path_type=Path), help="Matplotlib style file.")
+@click.option("--list", "lists", is_flag=True, help="List the plots and exit.")
+@click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
 def plot(name: str | None, runs: tuple[Path, ...], out: Path | None, lists: bool, **given: object) -> None:
-    """Draw a figure for a paper, its numbers (.csv) and a draft of its caption (.txt) beside it.
+    """Draw a figure for a paper.
+
+    Its numbers (.csv) and a draft of its caption (.txt) are written beside it. Only the run folders are read: neither
+    models nor data are needed.
 
     \b
     clipbench plot gap runs/tiny runs/vit-b-32 -o gap.pdf
     clipbench plot gap runs/tiny --projection gap-axis --width full -o gap.svg
     clipbench plot track runs/train -o track.pdf      (a training's folder, or runs of its checkpoints)
     clipbench plot --list
-
-    It is made from the run folders alone: neither the models nor the data are needed.
     """
     from clipbench.plugins import plotter
 

@@ -9,18 +9,18 @@ from clipbench.cli.options import evaluation_options
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--model", "models", multiple=True, required=True, metavar="REF", help="What to measure; repeatable.")
+@click.option("--model", "models", multiple=True, required=True, metavar="REF", help="Model to measure; repeatable.")
 @evaluation_options
 def run(**given: Any) -> int:
     """Measure models on tasks, and write a report.
 
-    Each model gets a run folder with its result, the rows of all samples, and report.html.
+    Each model gets a run folder with result.json, a table of samples for each task, and report.html.
 
     \b
     --model   vit-b-32, siglip-b-16, ... (clipbench list models)
               open_clip:ARCH/TAG   hf:ORG/REPO   hf:PATH   hf-hub:ORG/REPO   local-dir:PATH
               PATH.safetensors or PATH.pt with --arch ARCH
-              'runs/train/step-*'  a pattern: all that it matches, in the order of their numbers
+              'runs/train/step-*'  a pattern: all matching checkpoints, in the order of their steps
               embeddings:FILE.npz  python:module:factory
     --tasks   all   zero-shot   retrieval@path/to/captions.jsonl   zero-shot@hf:ORG/NAME:config:split
 

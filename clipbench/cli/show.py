@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @click.command(context_settings=SETTINGS)
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--task", "tasks", multiple=True, metavar="TASK[@DATA]", help="Only this task; may be repeated.")
-@click.option("--all", "shows_all", is_flag=True, help="Also controls, methods, data, versions and the command.")
-@click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
+@click.option("--task", "tasks", multiple=True, metavar="TASK[@DATA]", help="Task to print; repeatable. [default: all]")
+@click.option("--all", "shows_all", is_flag=True, help="Print controls, methods, data, versions and the command too.")
+@click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
 def show(run: Path, tasks: tuple[str, ...], shows_all: bool, traceback: bool) -> None:
-    """Print a run as `clipbench run` did, and what is missing from it.
+    """Print the results of a run, and what is missing from it.
 
     \b
     clipbench show runs/tiny

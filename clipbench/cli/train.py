@@ -1,4 +1,4 @@
-"""``clipbench train``: train the bundled CLIP, and keep log and checkpoints in a folder."""
+"""``clipbench train``: train the bundled CLIP, with a log and checkpoints in a folder."""
 
 import os
 from pathlib import Path
@@ -15,34 +15,50 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--data", metavar="DATA", help="Images with captions: scenes, a folder, manifest or webdataset, hf:...")
+@click.option(
+    "--data", metavar="DATA", help="Images with captions: scenes, a folder, manifest or webdataset, or hf:ORG/NAME."
+)
 @click.option("--data-option", "data_options", multiple=True, metavar="KEY=VALUE", callback=key_values,
-              help="Column names and split of the data; the split is train where there is one. Repeatable.")  # fmt: skip
+              help="Column name or split of the data; repeatable. [default: the train split, if there is one]")  # fmt: skip
 @click.option("--data-root", metavar="DIR", envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"],
               help="Folder that holds data sets by name.")  # fmt: skip
 @click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path),
-              help="Folder of the run: log.jsonl, and a checkpoint step-N for each --save-every.")  # fmt: skip
-@click.option("--arch", default="tiny", show_default=True, metavar="NAME", help="tiny, small, ViT-B-32, ViT-L-14, ...")
-@click.option("--loss", default="clip", show_default=True, type=click.Choice(LOSS_NAMES))
-@click.option("--steps", default=10_000, show_default=True, type=int)
-@click.option("--batch-size", default=256, show_default=True, type=int, help="Pairs a step, over all processes.")
+              help="Output folder for log.jsonl and the checkpoints step-N.")  # fmt: skip
+@click.option(
+    "--arch",
+    default="tiny",
+    show_default=True,
+    metavar="NAME",
+    help="Architecture: tiny, small, ViT-B-32, ViT-L-14, ...",
+)
+@click.option(
+    "--loss", default="clip", show_default=True, type=click.Choice(LOSS_NAMES), help="Loss: CLIP's or SigLIP's."
+)
+@click.option("--steps", default=10_000, show_default=True, type=int, help="Optimizer steps.")
+@click.option("--batch-size", default=256, show_default=True, type=int, help="Pairs per step, over all processes.")
 @click.option("--micro-batch-size", type=int, metavar="N",
-              help="Hold the activations of N pairs at a time: same gradients, a third more time.")  # fmt: skip
-@click.option("--lr", default=5e-4, show_default=True, type=float, help="Highest learning rate.")
-@click.option("--warmup", type=int, metavar="STEPS", help="[default: a tenth of --steps, at most 2000]")
-@click.option("--weight-decay", default=0.2, show_default=True, type=float)
-@click.option("--temperature", type=float, help="Fix it, such as at 0.07, instead of learning it.")
-@click.option("--precision", default="fp32", show_default=True, type=click.Choice(TRAINING_PRECISIONS))
+              help="Pairs whose activations are held at a time: less memory, same gradients, a third more time.")  # fmt: skip
+@click.option("--lr", default=5e-4, show_default=True, type=float, help="Peak learning rate.")
+@click.option("--warmup", type=int, metavar="STEPS", help="Warm-up steps. [default: a tenth of --steps, at most 2000]")
+@click.option("--weight-decay", default=0.2, show_default=True, type=float, help="Weight decay of AdamW.")
+@click.option("--temperature", type=float, help="Fixed temperature, such as 0.07. [default: learned]")
+@click.option("--precision", default="fp32", show_default=True, type=click.Choice(TRAINING_PRECISIONS),
+              help="Number format of the forward pass.")  # fmt: skip
 @click.option("--augment/--no-augment", default=None,
-              help="Random crops of 0.9 to 1 of the image. [default: on, but for scenes]")  # fmt: skip
-@click.option("--save-every", type=int, metavar="STEPS", help="[default: a tenth of --steps]")
-@click.option("--eval-every", type=int, metavar="STEPS", help="[default: a twentieth of --steps]")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out, with the arguments it was started with.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(max=2**63 - 1))
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+              help="Random crops of 90 to 100 % of the image. [default: on, except for scenes]")  # fmt: skip
+@click.option(
+    "--save-every", type=int, metavar="STEPS", help="Steps between checkpoints. [default: a tenth of --steps]"
+)
+@click.option(
+    "--eval-every", type=int, metavar="STEPS", help="Steps between measurements. [default: a twentieth of --steps]"
+)
+@click.option("--resume", is_flag=True, help="Continue the run in --out with the arguments it was started with.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(max=2**63 - 1),
+              help="Seed of weights, order and augmentation.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1, mps.")
 @click.option("--workers", type=int, help="Processes that prepare images. [default: cores - 1, at most 8]")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+@click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
 @click.pass_context
 def train(context: click.Context, /, **given: Any) -> int:
     """Train the bundled CLIP on images with captions.
@@ -54,8 +70,8 @@ def train(context: click.Context, /, **given: Any) -> int:
     clipbench train --resume --out runs/mine
     torchrun --nproc-per-node 8 --no-python clipbench train --data ... --out runs/mine
 
-    At step 0 and each --eval-every, gap, cones, recall@1 and temperature on held-out pairs go into the log.
-    The result is measured with clipbench run --model runs/mine.
+    The log holds the modality gap, cones, recall@1 on held-out pairs and the temperature at step 0 and every
+    --eval-every steps. Measure the result with clipbench run --model runs/mine.
     """
     options = _options(context, given)
     from clipbench.training.train import Interrupted

@@ -12,22 +12,23 @@ from clipbench.cli.options import evaluation_options
 @click.command(context_settings=SETTINGS)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--interval", default=60.0, show_default=True, metavar="SECONDS",
-              type=click.FloatRange(min=0, min_open=True), help="Time between two looks into DIR.")  # fmt: skip
-@click.option("--once", is_flag=True, help="Measure what is there, then end.")
+              type=click.FloatRange(min=0, min_open=True), help="Seconds between two checks of DIR.")  # fmt: skip
+@click.option("--once", is_flag=True, help="Measure the checkpoints that are there, then exit.")
 @click.option("--idle", metavar="MINUTES", type=click.FloatRange(min=0, min_open=True),
-              help="End when nothing new came for so long. [default: never]")  # fmt: skip
+              help="Exit after MINUTES without a new checkpoint. [default: never]")  # fmt: skip
 @evaluation_options
 def watch(folder: Path, interval: float, once: bool, idle: float | None, **given: Any) -> int:
-    """Measure the checkpoints in DIR, those that are there and those that come.
+    """Measure the checkpoints of a training as they appear.
 
     \b
     clipbench watch runs/train --tasks all --suite scenes --out runs/watched
     clipbench watch logs/mine --arch ViT-B-32 --tasks retrieval@coco --out runs/watched
 
-    Known are step-*/ (clipbench train), checkpoint-*/ (transformers), and *.pt or *.safetensors files of an open_clip
-    architecture, in DIR or in DIR/checkpoints. Each gets a run folder below --out (runs/watch-DIR by default), with a
-    joint report beside them. One that is still being written is left until it stands still, and one that cannot be read
-    is tried again when it changes. The same command goes on where it was ended.
+    DIR or DIR/checkpoints may hold step-*/ folders (clipbench train), checkpoint-*/ folders (transformers), and *.pt or
+    *.safetensors files of an open_clip architecture. Each checkpoint gets a run folder in --out (default:
+    runs/watch-DIR), and all of them a joint report. A checkpoint that is still being written is measured once it no
+    longer changes; one that cannot be read is tried again when it changes. After an interruption, the same command
+    continues.
 
     Exit status: 0 done, 2 bad usage or input, 3 something could not be measured, 130 interrupted.
     """

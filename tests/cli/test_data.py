@@ -55,7 +55,7 @@ def test_show_says_what_is_known_and_what_is_not_verified() -> None:
             2,
             "clipbench: 'mnist' has no source 'urls': known: hf:clip-benchmark/wds_mnist",
         ),
-        (["get", "mnist", "svhn", "--revision", "main"], 2, "clipbench: --from and --revision are of one data set"),
+        (["get", "mnist", "svhn", "--revision", "main"], 2, "clipbench: --from and --revision apply to one data set"),
         (["get"], 2, "clipbench: Missing argument 'NAMES...'"),
         (["got"], 2, "clipbench: No such command 'got'"),
     ],

@@ -1,0 +1,63 @@
+"""The help: commands in groups, texts that stand alone, and nothing heavy imported for them."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from clipbench.cli.main import COMMANDS, GROUPS, cli
+
+HEAVY = ("torch", "open_clip", "transformers", "datasets", "sklearn", "scipy", "pandas", "matplotlib", "umap", "numpy")
+
+
+def every_command() -> Iterator[tuple[str, click.Command]]:
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None, name
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {below}", each) for below, each in command.commands.items())
+
+
+def clipbench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "clipbench.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("arguments", [(), ("data",)])
+def test_a_group_without_a_command_prints_its_help(arguments: tuple[str, ...]) -> None:
+    done = clipbench(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == clipbench(*arguments, "--help").stdout
+
+
+def test_the_help_lists_the_commands_in_groups_with_whole_sentences() -> None:
+    lines = clipbench("--help").stdout.splitlines()
+    titles = [line.removesuffix(":") for line in lines if re.fullmatch(r"[A-Z]\w+:", line)]
+    assert titles == ["Options", *GROUPS] == ["Options", "Measure", "Compare", "Publish", "Train"]
+    listed = [line for line in lines[lines.index("Measure:") :] if line.startswith("  ")]
+    assert [line.split()[0] for line in listed] == list(COMMANDS)
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed)
+
+
+def test_each_help_text_is_a_noun_phrase_or_an_imperative() -> None:
+    for name, command in every_command():
+        options = [option for option in command.params if isinstance(option, click.Option)]
+        texts = [(command.help or "").partition("\n\n")[0], *(option.help or "" for option in options)]
+        for text in texts:
+            assert re.match(r"[A-Z]", text) and re.search(r"[.\]]$", text), f"{name}: {text!r}"
+            assert not re.match(r"(What|Of|At|Whether|Where|Which|It)\b", text), f"{name}: {text!r}"
+
+
+@pytest.mark.parametrize("name", ["", *(name for name, _ in every_command())])
+def test_no_help_imports_a_heavy_module(name: str) -> None:
+    code = (
+        "import sys\nfrom clipbench.cli import main\n"
+        f"try:\n    main({[*name.split(), '--help']!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"assert not set({HEAVY!r}) & set(sys.modules), set({HEAVY!r}) & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
