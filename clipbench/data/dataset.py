@@ -130,6 +130,8 @@ class Dataset:
     class_names: tuple[str, ...] | None = None
     label_sets: Mapping[str, LabelSet] | None = None
     """Several ways to sort the images into classes, by name, where there are; classification is scored for each."""
+    subsets: Mapping[str, str] = field(default_factory=dict)
+    """Titles, for readers, of subsets and label sets by their names: ``swap_att`` is ``Attributes swapped``."""
     templates: tuple[str, ...] | None = None
     """Prompt templates that come with the data; ``{c}`` stands for the class name."""
     captions: Sequence[str] | None = None

@@ -102,6 +102,8 @@ def _blank(request: Request, task: Task, embedder: StoreEmbedder | EmbeddingsFil
         params=_parameters(task),
         dataset=DatasetRecord(id=request.data or own),
         status="ok",
+        question=getattr(task, "question", ""),
+        scoring=getattr(task, "scoring", ""),
     )
 
 
@@ -155,6 +157,7 @@ class _Work:
             metrics=metrics,
             curves=found.curves,
             controls=controls,
+            subsets={**found.subsets, **dataset.subsets},
             notes=[*dataset.notes, *found.notes, *_store_notes(self.embedder)],
             files=files,
         )

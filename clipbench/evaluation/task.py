@@ -57,11 +57,17 @@ class Evaluation:
     """Arrays of equal length whose rows belong together, such as the vectors of pairs. The run keeps a seeded sample
     of their rows, or all of them with ``--keep-arrays``."""
     notes: tuple[str, ...] = ()
+    subsets: Mapping[str, str] = field(default_factory=dict)
+    """Titles of the subsets that metric names begin with, beside those that the data set gives."""
 
 
 @runtime_checkable
 class Task(Protocol):
-    """A question put to a model. Implementations are frozen dataclasses whose fields are the parameters."""
+    """A question put to a model. Implementations are frozen dataclasses whose fields are the parameters.
+
+    Two more class attributes may be given, texts for the report: ``question``, what is asked of a model, and
+    ``scoring``, how an answer is scored.
+    """
 
     name: ClassVar[str]
     """What it is asked for by, such as ``zero-shot``."""

@@ -53,6 +53,14 @@ class Metric:
     """What a model that knows nothing scores, where that is defined."""
     higher_is_better: bool | None = None
     """None where neither direction is better."""
+    title: str = ""
+    """The name that papers give it, such as ``Top-1 accuracy``; empty in results from before there were titles."""
+    description: str = ""
+    """One sentence that says what is measured."""
+    control_of: list[str] = field(default_factory=list)
+    """Names of the metrics that a control is read against."""
+    is_headline: bool = False
+    """True for the few metrics, one to three, that stand for a task where there is room for no more."""
     method: str | None = None
     """How the interval was made."""
     reason: str | None = None
@@ -110,6 +118,12 @@ class EvaluationRecord:
     curves: Mapping[str, Curve] = field(default_factory=dict)
     controls: Mapping[str, Metric] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    question: str = ""
+    """What the task asks of a model, in a sentence or two."""
+    scoring: str = ""
+    """How the task scores an answer."""
+    subsets: Mapping[str, str] = field(default_factory=dict)
+    """Titles of the subsets, or label sets, that metric names begin with: ``swap_att`` is ``Attributes swapped``."""
     files: Mapping[str, str] = field(default_factory=dict)
     """``samples`` and ``arrays``: paths inside the run folder."""
 

@@ -7,6 +7,8 @@ A task declares measures; the runner turns them into metrics. Each kind knows th
 - ``Smooth``: a value that is a smooth function of means, with each sample's influence on it (delta method);
 - ``Fixed``: a value for which no resampling is valid, or an undefined one, with the reason;
 - ``Within``: another measure, on the columns that begin with a prefix.
+
+Each takes the parts of a ``Definition`` too: ``Mean(column="hit", title="Top-1 accuracy", is_headline=True)``.
 """
 
 import math
@@ -32,8 +34,33 @@ class Measure(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Definition:
+    """The meaning of a metric: the result carries it, and reports, comparisons and exports show it."""
+
+    title: str = ""
+    """The name that papers give it, such as ``Top-1 accuracy``."""
+    description: str = ""
+    """One sentence that says what is measured."""
+    control_of: str | tuple[str, ...] = ()
+    """The metric, or metrics, that a control is read against, by name."""
+    is_headline: bool = False
+    """True for the few metrics, one to three, that stand for the task where there is room for no more."""
+
+    def define(self, metric: Metric) -> Metric:
+        """Return a metric with this meaning."""
+        owners = [self.control_of] if isinstance(self.control_of, str) else list(self.control_of)
+        return replace(
+            metric,
+            title=self.title,
+            description=self.description,
+            control_of=owners,
+            is_headline=self.is_headline,
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
-class Mean:
+class Mean(Definition):
     """The mean of a column over the samples where it is not NaN."""
 
     column: str
@@ -50,11 +77,11 @@ class Mean:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Statistic:
+class Statistic(Definition):
     """A function of the rows in which a column is not NaN."""
 
     function: Callable[[Samples], float]
-    """Two models are compared by it where it is a ``statistics.Named`` one."""
+    """Two models are compared by it where it is a ``Named`` one."""
     columns: tuple[str, ...]
     """What the function reads; samples where the first is NaN are left out."""
     unit: str = "fraction"
@@ -83,7 +110,7 @@ class Statistic:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Smooth:
+class Smooth(Definition):
     """A value with the influence of each sample on it, a column that sums to about zero."""
 
     value: float
@@ -99,7 +126,7 @@ class Smooth:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fixed:
+class Fixed(Definition):
     """A value without an interval, or None, and why."""
 
     value: float | None
@@ -110,13 +137,15 @@ class Fixed:
     higher_is_better: bool | None = None
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        return Metric(
-            value=self.value,
-            n=self.n,
-            unit=self.unit,
-            chance=self.chance,
-            higher_is_better=self.higher_is_better,
-            reason=self.reason,
+        return self.define(
+            Metric(
+                value=self.value,
+                n=self.n,
+                unit=self.unit,
+                chance=self.chance,
+                higher_is_better=self.higher_is_better,
+                reason=self.reason,
+            )
         )
 
 
@@ -135,13 +164,43 @@ class Within:
         column, influence = (
             f"{self.prefix}{name}" if name in own else name for name in (metric.column, metric.influence)
         )
-        return replace(metric, column=column, influence=influence, statistic=self._statistic(metric, own))
+        return replace(
+            metric,
+            column=column,
+            influence=influence,
+            statistic=self._statistic(metric, own),
+            control_of=[f"{self.prefix}{name}" for name in metric.control_of],
+        )
 
     def _statistic(self, metric: Metric, own: Samples) -> StatisticRecord | None:
         if metric.statistic is None:
             return None
         columns = [f"{self.prefix}{name}" if name in own else name for name in metric.statistic.columns]
         return replace(metric.statistic, columns=columns)
+
+
+def define(measures: Mapping[str, Measure], definitions: Mapping[str, Definition]) -> dict[str, Measure]:
+    """Return measures with what a table says of their names.
+
+    What comes before a slash is a subset: ``swap_att/text_acc`` has the definition of ``text_acc``, its controls are read
+    against the metrics of the same subset, and it is no headline but by itself.
+    """
+    return {name: _defined_as(name, measure, definitions) for name, measure in measures.items()}
+
+
+def _defined_as(name: str, measure: Measure, definitions: Mapping[str, Definition]) -> Measure:
+    subset, slash, own = name.rpartition("/")
+    if own not in definitions or not isinstance(measure, Definition):
+        return measure
+    found = definitions[own]
+    owners = (found.control_of,) if isinstance(found.control_of, str) else found.control_of
+    return replace(
+        measure,
+        title=found.title,
+        description=found.description,
+        control_of=tuple(f"{subset}{slash}{owner}" for owner in owners),
+        is_headline=measure.is_headline or (found.is_headline and not subset),
+    )
 
 
 def _within_one(interval: intervals.Interval) -> intervals.Interval:
@@ -166,7 +225,7 @@ def _metric(measure: Mean | Statistic | Smooth, value: float, n: int, interval: 
     if measure.unit == "fraction":
         interval = _within_one(interval)
     is_bounded = interval.low is not None
-    return Metric(
+    metric = Metric(
         value=value,
         low=interval.low,
         high=interval.high,
@@ -178,7 +237,9 @@ def _metric(measure: Mean | Statistic | Smooth, value: float, n: int, interval: 
         method=interval.method if is_bounded else None,
         reason=None if is_bounded else f"no interval: {interval.method}",
     )
+    return measure.define(metric)
 
 
 def _undefined(measure: Mean | Statistic | Smooth, reason: str) -> Metric:
-    return Metric(value=None, unit=measure.unit, higher_is_better=measure.higher_is_better, reason=reason)
+    metric = Metric(value=None, unit=measure.unit, higher_is_better=measure.higher_is_better, reason=reason)
+    return measure.define(metric)

@@ -34,9 +34,17 @@ from clipbench.metrics import (
 )
 from clipbench.metrics.similarity import unit
 from clipbench.results.record import Curve
-from clipbench.stats.measures import Fixed, Mean, Measure, Statistic
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
 from clipbench.stats.named import Named
 from clipbench_tasks.tables import stacked
+
+DIRECTIONS = {
+    "image_retrieval": ("Text-to-image", "captions"),
+    "text_retrieval": ("Image-to-text", "images"),
+    "image_image": ("Image-to-image", "images"),
+    "text_text": ("Text-to-text", "captions"),
+}
+"""What a direction is called in papers, and what its queries are."""
 
 CURVE_ENDS_AT = 100
 """Largest k of the recall curves."""
@@ -71,6 +79,12 @@ class Retrieval:
     name: ClassVar[str] = "retrieval"
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "recall@k and median rank: text to image, image to text, image to image, text to text"
+    question: ClassVar[str] = (
+        "Does a caption find its image among all images, and an image its captions among all captions?"
+    )
+    scoring: ClassVar[str] = (
+        "R@k is the share of queries with a right answer among the first k; a tie scores what a coin flip would."
+    )
 
     ks: tuple[int, ...] = (1, 5, 10)
 
@@ -111,7 +125,29 @@ class Retrieval:
         found[f"{direction.name}_median_rank"] = Statistic(
             function=Named("median", (column,)), columns=(column,), unit="rank", higher_is_better=False
         )
-        return found
+        return define(found, _definitions(direction.name, self.ks))
+
+
+def _definitions(direction: str, ks: tuple[int, ...]) -> dict[str, Definition]:
+    """Return what the metrics and controls of a direction mean."""
+    title, queries = DIRECTIONS[direction]
+    first, is_cross = f"{direction}_recall@{min(ks)}", direction.endswith("retrieval")
+    found = {
+        f"{direction}_median_rank": Definition(
+            f"{title} median rank", f"Median rank of the first right answer, over the {queries} that search."
+        ),
+        f"{direction}_tie_rate": Definition(
+            "Ties for first place", f"Share of the {queries} whose right answer ties with a wrong one.", first
+        ),
+    }
+    for k in ks:
+        name, recall = f"{direction}_recall@{k}", f"{title} R@{k}"
+        share = f"Share of the {queries} with a right answer among the first {k}"
+        found[name] = Definition(recall, f"{share}.", is_headline=is_cross and name == first)
+        found[f"{name}_strict"] = Definition(
+            f"{recall}, ties as misses", f"{share}, where a tie counts as a miss.", name
+        )
+    return found
 
 
 def _directions(
@@ -192,7 +228,8 @@ def _controls(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
     found: dict[str, Measure] = {
         f"{direction.name}_tie_rate": Mean(column=f"{direction.name}_tied", higher_is_better=None)
     }
-    return found | {name: Mean(column=name) for name in _strict(direction, ks)}
+    found |= {name: Mean(column=name) for name in _strict(direction, ks)}
+    return define(found, _definitions(direction.name, ks))
 
 
 def _strict(direction: Direction, ks: tuple[int, ...]) -> dict[str, np.ndarray]:

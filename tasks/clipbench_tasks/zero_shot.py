@@ -26,9 +26,37 @@ from clipbench.metrics import (
 from clipbench.metrics.multilabel import mean_average_precision
 from clipbench.metrics.similarity import unit
 from clipbench.results.record import Curve
-from clipbench.stats.measures import Fixed, Mean, Measure, Samples, Smooth, Statistic, Within
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Samples, Smooth, Statistic, Within, define
 from clipbench.stats.named import Named
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
+
+METRICS = {
+    "acc1": Definition(
+        "Top-1 accuracy",
+        "Share of images whose true class has the nearest prompt; a tie scores what a coin flip would.",
+        is_headline=True,
+    ),
+    "acc5": Definition(
+        "Top-5 accuracy", "Share of images whose true class is among the five with the nearest prompts."
+    ),
+    "mean_per_class_recall": Definition(
+        "Mean per-class recall", "Top-1 accuracy of each class, averaged over classes."
+    ),
+    "ece": Definition(
+        "Expected calibration error", "Distance of confidence from accuracy, averaged over 15 bins of confidence."
+    ),
+    "mean_average_precision": Definition(
+        "Mean average precision (mAP)",
+        "Average precision of the images ranked for each class, averaged over classes.",
+        is_headline=True,
+    ),
+    "majority_class": Definition(
+        "Always the most frequent class", "Accuracy of naming the most frequent class for every image.", "acc1"
+    ),
+    "tie_rate": Definition(
+        "Ties for first place", "Share of images for which another class scores exactly as the true one.", "acc1"
+    ),
+}
 
 SPREAD_IMAGES = 5_000
 """Images, a seeded sample of a larger set, on which each single template is scored."""
@@ -41,6 +69,13 @@ class ZeroShot:
     name: ClassVar[str] = "zero-shot"
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "classification by the nearest class prompt: acc1, acc5, recall by class, calibration"
+    question: ClassVar[str] = (
+        "Is the class whose prompt, such as “a photo of a dog”, is nearest to an image the true one?"
+    )
+    scoring: ClassVar[str] = (
+        "An image counts as right when its true class scores highest (top-1) or is among the five highest (top-5); "
+        "a tie scores what a coin flip would."
+    )
 
     prompts: Prompts | None = None
     """What each class is called in; None takes the data set's own templates, or else the default."""
@@ -141,9 +176,11 @@ def _single_label(
         del samples["acc5"]
     return Evaluation(
         samples=samples,
-        measures=_measures(n_classes),
+        measures=define(_measures(n_classes), METRICS),
         curves={"reliability": _reliability_curve(scores.confidence, samples["acc1"])},
-        controls={"majority_class": _majority(labels), "tie_rate": Mean(column="tied", higher_is_better=None)},
+        controls=define(
+            {"majority_class": _majority(labels), "tie_rate": Mean(column="tied", higher_is_better=None)}, METRICS
+        ),
         notes=notes,
     )
 
@@ -237,7 +274,7 @@ def _multilabel(
         chance=found.chance,
         higher_is_better=True,
     )
-    return Evaluation(samples=samples, measures={"mean_average_precision": measure}, notes=notes)
+    return Evaluation(samples=samples, measures=define({"mean_average_precision": measure}, METRICS), notes=notes)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

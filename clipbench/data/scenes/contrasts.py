@@ -8,6 +8,12 @@ from clipbench.data.scenes.records import SCENES_VERSION
 
 N_ITEMS = 1_000
 """Items of the composition set: 250 of each subset."""
+TITLES = {
+    "swap_att": "Colours swapped",
+    "swap_obj": "Objects swapped",
+    "relation": "Opposite relation",
+    "count": "One more or one fewer",
+}
 OWN = ((True, False), (False, True))
 """Each caption is true of its own image."""
 
@@ -42,6 +48,7 @@ def contrasts_dataset(split: str, n: int, *, size: int | None = None, seed: int 
                 )
                 for row, ((subset, index), item) in enumerate(zip(kept, items, strict=True))
             ],
+            subsets=TITLES,
             notes=(world_note(size, seed),),
         )
     )

@@ -102,6 +102,7 @@ def _portraits(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
             labels=kinds.labels,
             class_names=kinds.class_names,
             label_sets=label_sets,
+            subsets={"kind": "Kind of object", "colour_kind": "Colour and kind of object"},
             templates=TEMPLATES,
             notes=(world_note(size, seed),),
         )

@@ -52,6 +52,7 @@ def written_words(split: str, n: int, *, size: int | None, seed: int) -> Dataset
         image_ids=[image.name.removeprefix("scenes/") for image in drawn.images],
         class_names=tuple(KINDS),
         templates=TEMPLATES,
+        subsets={"word_alone": "Word alone", "with_object": "Word beside an object"},
         notes=(world_note(size, seed),),
     )
     return check(dataset)

@@ -16,8 +16,29 @@ from jaxtyping import Float64, Shaped
 from clipbench.data.items import Contrast
 from clipbench.stats.measures import Fixed, Mean, Measure, Smooth
 
-SUGARCREPE = ("replace_obj", "replace_att", "replace_rel", "swap_obj", "swap_att", "add_obj", "add_att")
-"""Its subsets; the part before the underscore is the category. SugarCrepe++ has the first five."""
+SUGARCREPE = {
+    "replace_obj": "Object replaced",
+    "replace_att": "Attribute replaced",
+    "replace_rel": "Relation replaced",
+    "swap_obj": "Objects swapped",
+    "swap_att": "Attributes swapped",
+    "add_obj": "Object added",
+    "add_att": "Attribute added",
+}
+"""Its subsets with their titles; the part before the underscore is the category. SugarCrepe++ has the first five."""
+TITLES = {
+    **SUGARCREPE,
+    "macro": "Mean of the subsets",
+    "micro": "All items",
+    "replace": "Replaced (mean of its subsets)",
+    "swap": "Swapped (mean of its subsets)",
+    "add": "Added (mean of its subsets)",
+    "vg_relation": "Visual Genome relations",
+    "vg_attribution": "Visual Genome attributes",
+    "coco_order": "Word order, COCO",
+    "flickr30k_order": "Word order, Flickr30k",
+}
+"""What subsets and means over subsets are called, unless the data say otherwise."""
 FEWEST_CASES = 25
 """Cases that a pair of attributes needs to enter ARO's mean."""
 
@@ -65,7 +86,9 @@ def _add_overall(found: Means, name: str, column: np.ndarray, chance: np.ndarray
     for title, members in parts.items():
         kept = np.where(np.isin(subset, members), column, np.nan)
         _add(found.columns, found.overall, f"{title}/{name}", kept, chance, parts=subset)
-    found.overall[f"micro/{name}"] = Mean(column=f"micro/{name}", chance=float(chance[defined].mean()))
+    is_headline = name in ("text_acc", "image_acc")
+    chance_of_all = float(chance[defined].mean())
+    found.overall[f"micro/{name}"] = Mean(column=f"micro/{name}", chance=chance_of_all, is_headline=is_headline)
 
 
 def _categories(subsets: Sequence[str]) -> dict[str, list[str]]:

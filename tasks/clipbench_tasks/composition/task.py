@@ -24,15 +24,63 @@ from clipbench.data.items import Contrast
 from clipbench.errors import MissingPart
 from clipbench.evaluation.task import Embedder, Evaluation
 from clipbench.metrics import Choices, truth_groups
-from clipbench.stats.measures import Mean, Measure
+from clipbench.stats.measures import Definition, Mean, Measure, define
 from clipbench_tasks.composition import rows as of_rows
-from clipbench_tasks.composition.means import means
+from clipbench_tasks.composition.means import TITLES, means
 
 SCORES = ("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc")
 """What is kept apart by subset, and averaged over subsets."""
 PAIRS = ("text_pair_acc", "image_pair_acc")
 """Said only where one image, or caption, has more than one pair."""
 Columns = Mapping[str, np.ndarray]
+
+METRICS = {
+    "text_acc": Definition(
+        "Text score", "Share of items in which all true captions score above all false ones.", is_headline=True
+    ),
+    "image_acc": Definition(
+        "Image score", "Share of items in which all true images score above all false ones.", is_headline=True
+    ),
+    "group_acc": Definition("Group score", "Share of items in which both captions and images are told apart."),
+    "text_pair_acc": Definition(
+        "Text pair accuracy", "Share of pairs, a true and a false caption, in the right order."
+    ),
+    "image_pair_acc": Definition(
+        "Image pair accuracy", "Share of pairs, a true and a false image, in the right order."
+    ),
+    "text_only_acc": Definition(
+        "Text-only score", "Share of items whose two true captions are nearer to each other than to the false one."
+    ),
+    "word_order_acc": Definition(
+        "Word-order accuracy", "Share of captions that are nearer to their image than the same words shuffled."
+    ),
+    "twin_cosine": Definition(
+        "Cosine of a caption and its false twin", "Mean cosine of a true caption and a false one of the same item."
+    ),
+    "shuffled_cosine": Definition(
+        "Cosine of a caption and its shuffle", "Mean cosine of a caption and the same words shuffled."
+    ),
+    "other_cosine": Definition("Cosine of unrelated captions", "Mean cosine of captions of different items."),
+    "tie_rate": Definition("Ties", "Share of items in which a tie decides."),
+    "shorter_caption": Definition(
+        "Always the shorter caption", "Text score of the rule that the caption with fewer words is true.", "text_acc"
+    ),
+    "same_words": Definition(
+        "Captions of the same words", "Share of false captions that have the words of the true one.", "text_acc"
+    ),
+}
+METRICS |= {
+    f"macro_{name}": Definition(
+        f"{METRICS[name].title}, mean over groups", "Mean over groups of the score of each group."
+    )
+    for name in SCORES
+}
+METRICS |= {
+    f"{name}_strict": Definition(
+        f"{METRICS[name].title}, ties as misses", "The score where a tie counts as a miss.", name
+    )
+    for name in SCORES
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +90,14 @@ class Composition:
     name: ClassVar[str] = "composition"
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "a true caption against a false one of the same words, and images likewise, by subset"
+    question: ClassVar[str] = (
+        "Each image has a true caption and a false one much like it, and a caption may have a true and a false image: "
+        "does the model know how the parts are put together, or only which parts there are?"
+    )
+    scoring: ClassVar[str] = (
+        "An item is right when everything true scores above everything false; a tie scores what a coin flip would. "
+        "Text score: the captions of each image; image score: the images of each caption; group score: both."
+    )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row for each contrast. Needs contrasts, or captions to be put into other orders."""
@@ -62,6 +118,8 @@ class Composition:
         averaged = means(contrasts, table.scores, table.chances)
         if len(shuffles.rows) == of_rows.MOST_SHUFFLED < len(contrasts):
             notes = (*notes, f"word order: a seeded sample of {of_rows.MOST_SHUFFLED:,} captions")
+        measures = {**averaged.overall, **table.measures(), **averaged.of_groups, **_likeness(table, likeness)}
+        subsets = {name.rpartition("/")[0] for name in measures}
         return Evaluation(
             samples={
                 **_identity(dataset, contrasts, nearest),
@@ -75,9 +133,10 @@ class Composition:
                 **averaged.columns,
                 **table.control_columns(),
             },
-            measures={**averaged.overall, **table.measures(), **averaged.of_groups, **_likeness(table, likeness)},
-            controls=table.controls(),
+            measures=define(measures, METRICS),
+            controls=define(table.controls(), METRICS),
             notes=(*notes, *averaged.notes),
+            subsets={name: title for name, title in TITLES.items() if name in subsets},
         )
 
 
@@ -90,9 +149,11 @@ def _contrasts(dataset: Dataset) -> tuple[Sequence[Contrast], tuple[str, ...]]:
     found = order_contrasts(dataset.captions, dataset.caption_image, ids)
     if not found:
         raise MissingPart(dataset.id, "captions whose words have another order")
-    note = "the data have captions and no contrasts: each caption is asked for among shuffles of itself, as ARO does;"
-    note += " these are drawn from the caption alone, with a list of function words in place of a tagger, so that"
-    return found, (f"{note} numbers are near to ARO's published ones, not comparable with them",)
+    note = (
+        "the data have only captions, so each must beat word-shuffled copies of itself, as in ARO; the shuffles use a list "
+        "of function words in place of a tagger, so that numbers are near ARO's published ones but not comparable"
+    )
+    return found, (note,)
 
 
 def _scores(found: Choices, text_only: np.ndarray) -> dict[str, np.ndarray]:

@@ -15,12 +15,31 @@ from clipbench.evaluation.task import Embedder, Evaluation
 from clipbench.metrics import chance_choices, choices, contrast_scores, truth_groups
 from clipbench.metrics.similarity import unit
 from clipbench.results.record import Curve
-from clipbench.stats.measures import Fixed, Mean, Measure
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.long_caption.prefixes import Count, shared_beginning
 from clipbench_tasks.tables import bounded_curve
 
 DIRECTION = "position"
 """In the samples: what tells the items of the probe from the queries of retrieval."""
+
+METRICS = {
+    "text_acc": Definition(
+        "Position probe accuracy", "Share of images whose true caption scores above one that differs in a single fact."
+    ),
+    "shorter_caption": Definition(
+        "Always the shorter caption", "Accuracy of the rule that the caption with fewer letters is true."
+    ),
+    "tie_rate": Definition("Ties", "Share of items in which the captions tie.", "text_acc"),
+    "beyond_window": Definition(
+        "Fact beyond the context", "Share of items whose deciding fact the model cuts off.", "text_acc"
+    ),
+}
+TITLES = {
+    "early": "Fact stated early",
+    "middle": "Fact stated in the middle",
+    "late": "Fact stated late",
+    "beyond": "Fact stated beyond 77 tokens",
+}
 
 
 def probe(
@@ -51,9 +70,10 @@ def probe(
     missing = reason or "the model does not say how many tokens it takes"
     return Evaluation(
         samples=samples,
-        measures={f"{place}/text_acc": _accuracy(samples, place) for place in places},
-        controls=_controls(samples, places, missing),
+        measures=define({f"{place}/text_acc": _accuracy(samples, place) for place in places}, METRICS),
+        controls=define(_controls(samples, places, missing), METRICS),
         curves=_curves(samples, places, rng) if count is not None else {},
+        subsets={place: TITLES[place] for place in places if place in TITLES},
     )
 
 

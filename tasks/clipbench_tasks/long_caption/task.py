@@ -29,6 +29,14 @@ class LongCaption:
     name: ClassVar[str] = "long-caption"
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "recall on long captions against the tokens kept, effective length, position of a fact"
+    question: ClassVar[str] = (
+        "Captions of a paragraph search for their image, whole and cut to fewer and fewer tokens; and one fact is stated "
+        "early in a paragraph, in the middle, late, and beyond the model's context: how much of a caption counts?"
+    )
+    scoring: ClassVar[str] = (
+        "The effective length is the number of tokens with which R@1 reaches 95 % of that of the whole captions. In the "
+        "position probe the true one of two captions has to score higher; a tie scores what a coin flip would."
+    )
 
     ks: tuple[int, ...] = (1, 5, 10)
     tokens: tuple[int, ...] = (5, 10, 15, 20, 30, 40, 60, 77, 100, 125, 150, 200, 248, 350, 512)
@@ -67,6 +75,7 @@ class LongCaption:
             controls={**whole.controls, **kept.controls, **probed.controls},
             arrays=whole.arrays,
             notes=(*kept.notes, *probed.notes),
+            subsets=probed.subsets,
         )
 
 

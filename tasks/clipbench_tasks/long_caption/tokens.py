@@ -23,7 +23,7 @@ from clipbench.metrics import cross_ranks, recall_at_k
 from clipbench.metrics.similarity import unit
 from clipbench.results.record import Curve, Metric
 from clipbench.stats import intervals
-from clipbench.stats.measures import Fixed, Mean, Measure, Samples, Statistic
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Samples, Statistic, define
 from clipbench.stats.named import Named
 from clipbench_tasks.long_caption.prefixes import Prefixes
 from clipbench_tasks.tables import bounded_curve
@@ -37,9 +37,24 @@ ROUNDING = 1e-12
 TOKENS = "tokens"
 """Unit of lengths."""
 
+METRICS = {
+    "effective_length": Definition(
+        "Effective length",
+        "Tokens of a caption with which text-to-image R@1 reaches 95 % of what the whole captions give.",
+        is_headline=True,
+    ),
+    "caption_tokens": Definition("Tokens per caption", "Mean number of tokens of a caption before any is cut off."),
+    "truncated_fraction": Definition(
+        "Captions longer than the context", "Share of captions of which the model cuts something off."
+    ),
+    "tokens_lost": Definition(
+        "Tokens cut off per caption", "Mean number of tokens of a caption beyond the model's context."
+    ),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
-class EffectiveLength:
+class EffectiveLength(Definition):
     """The length at which a curve of recall reaches a share of its end, with its interval by (cluster) bootstrap."""
 
     columns: tuple[str, ...]
@@ -55,9 +70,10 @@ class EffectiveLength:
         end = Mean(column=self.columns[-1]).metric(samples, rng)
         if end.value is None or end.low is None or end.low <= self.chance + ROUNDING:
             reason = "recall@1 of the whole captions cannot be told from chance: there is nothing to come near to"
-            return Metric(value=None, unit=TOKENS, n=end.n, reason=reason)
+            return self.define(Metric(value=None, unit=TOKENS, n=end.n, reason=reason))
         length = Named("first_length_reaching", self.columns, {"lengths": list(self.lengths), "share": self.share})
-        return Statistic(function=length, columns=self.columns, unit=TOKENS, higher_is_better=None).metric(samples, rng)
+        statistic = Statistic(function=length, columns=self.columns, unit=TOKENS, higher_is_better=None)
+        return self.define(statistic.metric(samples, rng))
 
 
 def tokens_kept(
@@ -90,7 +106,7 @@ def tokens_kept(
     columns |= _losses(prefixes, context)
     return Evaluation(
         samples=columns,
-        measures=_measures(lengths, len(gallery), context, share=share),
+        measures=define(_measures(lengths, len(gallery), context, share=share), METRICS),
         curves={
             f"{way}_recall@1_by_tokens": _curve(columns, way, lengths, gallery, rng) for way in (TO_IMAGE, TO_TEXT)
         },
@@ -102,9 +118,8 @@ def undefined(reason: str) -> Evaluation:
     """Return what there is to say of a model that counts no tokens."""
     missing = dict.fromkeys(("effective_length", "caption_tokens", "tokens_lost"), TOKENS)
     missing["truncated_fraction"] = "fraction"
-    return Evaluation(
-        samples={}, measures={name: Fixed(value=None, reason=reason, unit=unit) for name, unit in missing.items()}
-    )
+    measures = {name: Fixed(value=None, reason=reason, unit=unit) for name, unit in missing.items()}
+    return Evaluation(samples={}, measures=define(measures, METRICS))
 
 
 def _losses(prefixes: Prefixes, context: int | None) -> dict[str, np.ndarray]:

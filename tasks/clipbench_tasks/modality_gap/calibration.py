@@ -24,12 +24,26 @@ from clipbench.metrics.similarity_calibration import (
     match_probabilities,
 )
 from clipbench.results.record import Curve
-from clipbench.stats.measures import Fixed, Measure
+from clipbench.stats.measures import Definition, Fixed, Measure, define
 
 KINDS = ("image_text", "text_text", "image_image")
 SAMPLED_IMAGES = 2_000
 """Images, a seeded sample of a larger set, with at most ``CAPTIONS_EACH`` captions each: cosines are n²."""
 CAPTIONS_EACH = 2
+
+METRICS = {
+    "similarity_calibration_error": Definition(
+        "Cosine calibration error",
+        "How differently the same cosine predicts a match for image–text, text–text and image–image pairs; 0 is alike.",
+    ),
+    **{
+        f"{kind}_calibration_error": Definition(
+            f"Cosine calibration error, {kind.replace('_', '–')}",
+            f"How far the match probability of {kind.replace('_', '–')} pairs lies from that of all pairs of one cosine.",
+        )
+        for kind in KINDS
+    },
+}
 
 Vectors = Float32[np.ndarray, "n dim"]
 
@@ -70,7 +84,8 @@ def calibration(
     )
     counts = {name: kind.counts for name, kind in found.items() if kind.counts is not None}
     probabilities = match_probabilities(counts) if counts else None
-    return _measures(found, counts, probabilities), {} if probabilities is None else _curves(probabilities)
+    measures = define(_measures(found, counts, probabilities), METRICS)
+    return measures, {} if probabilities is None else _curves(probabilities)
 
 
 def _sample(

@@ -22,7 +22,7 @@ from clipbench.metrics import Estimate, Hubness
 from clipbench.metrics.neighbourhood import DIMENSION_SAMPLE
 from clipbench.metrics.similarity import unit
 from clipbench.results.record import Curve
-from clipbench.stats.measures import Fixed, Mean, Measure, Smooth
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
 from clipbench_tasks.modality_gap.calibration import CAPTIONS_EACH, SAMPLED_IMAGES, calibration
 from clipbench_tasks.modality_gap.curves import ablation_curves, cosine_curves, separability_curve, spectrum_curves
 from clipbench_tasks.modality_gap.shift import correction_curves, rescoring, shift_curves
@@ -30,6 +30,65 @@ from clipbench_tasks.modality_gap.shift import correction_curves, rescoring, shi
 Vectors = Float32[np.ndarray, "n dim"]
 Rows = Int64[np.ndarray, " n_rows"]
 Table = dict[str, np.ndarray]
+
+METRICS = {
+    "gap": Definition(
+        "Modality gap (distance of the centroids)",
+        "Euclidean distance between the mean image vector and the mean text vector.",
+        is_headline=True,
+    ),
+    "image_cone": Definition("Mean image–image cosine", "Mean cosine of two different images."),
+    "text_cone": Definition("Mean text–text cosine", "Mean cosine of two different texts."),
+    "cross_cosine": Definition(
+        "Mean cosine of unmatched pairs", "Mean cosine of an image and the text of another image."
+    ),
+    "pair_cosine": Definition("Mean cosine of matched pairs", "Mean cosine of an image and its text."),
+    "alignment": Definition("Alignment", "Mean squared distance of an image and its text."),
+    "l2i": Definition("Mean distance of matched pairs (L2I)", "Mean distance of an image and its text."),
+    "rmg": Definition(
+        "Relative modality gap", "Distance of matched pairs relative to itself and the distances within each modality."
+    ),
+    "rmg_first_caption": Definition(
+        "Relative modality gap, first captions", "Relative modality gap with the first caption of each image."
+    ),
+    "rmg_unhalved": Definition(
+        "Relative modality gap, not halved", "A variant in other code: distances within modalities count whole."
+    ),
+    "gap_dimensions": Definition(
+        "Dimensions that carry 90 % of the gap", "Fewest dimensions with 90 % of the squared distance of the centroids."
+    ),
+    "separability": Definition(
+        "Linear separability of the modalities",
+        "Share of held-out vectors that a linear classifier names image or text correctly; 50 % is no gap.",
+        is_headline=True,
+    ),
+    "separability_dimensions": Definition(
+        "Dimensions needed to separate the modalities",
+        "Fewest dimensions, those with the most of the gap first, on which a linear classifier separates the modalities.",
+    ),
+    "image_uniformity": Definition(
+        "Uniformity of image vectors", "Logarithm of the mean Gaussian potential of two images."
+    ),
+    "text_uniformity": Definition(
+        "Uniformity of text vectors", "Logarithm of the mean Gaussian potential of two texts."
+    ),
+    "cross_uniformity": Definition(
+        "Cross-modal uniformity", "Logarithm of the mean Gaussian potential of an image and the text of another."
+    ),
+    **{
+        f"{side}_{name}": Definition(f"{title} of {side} vectors", description)
+        for side in ("image", "text")
+        for name, title, description in (
+            ("effective_rank", "Effective rank", "Exponential of the entropy of the spectrum of the covariance."),
+            (
+                "participation_ratio",
+                "Participation ratio",
+                "Squared sum of the covariance's eigenvalues over their sum of squares.",
+            ),
+            ("isoscore", "IsoScore", "Share of dimensions that are used evenly: 1 is isotropic, 0 a single direction."),
+        )
+    },
+}
 
 UNEQUAL = "it needs at least two pairs that are not all equal"
 
@@ -64,6 +123,11 @@ class ModalityGap:
     name: ClassVar[str] = "modality-gap"
     version: ClassVar[int] = 2
     summary: ClassVar[str] = "gap and cones of image and text vectors, what carries the gap, and what closing it does"
+    question: ClassVar[str] = "Do images and texts share one space, or does each keep to a region of its own?"
+    scoring: ClassVar[str] = (
+        "The gap is the distance between the mean image and the mean text vector; separability is how often a linear "
+        "classifier tells the two apart on held-out vectors: 50 % would be no gap at all."
+    )
 
     pairwise_sample: int = 10_000
     """Pairs, a seeded sample of a larger set, for what costs n² or n d²: cosines, uniformity, hubness, ranks; and for
@@ -106,7 +170,7 @@ class ModalityGap:
         }
         return Evaluation(
             samples=samples,
-            measures=measures,
+            measures=define(measures, METRICS),
             curves=curves,
             arrays={"gap_vector": geometry.gap_vector, "logit_scale": np.array(embedder.info.logit_scale)},
             vectors={"images": pairs.images, "texts": pairs.texts, "pair_id": np.array(ids)},
@@ -241,12 +305,26 @@ def _separability_dimensions(found: metrics.SeparabilityByDimensions, n: int) ->
 
 
 def _hubs(modality: str, found: Hubness, n: int, k: int) -> dict[str, Measure]:
-    values = {
-        f"{modality}_hub_skewness": (found.skewness, "skewness"),
-        f"{modality}_largest_hub": (found.largest_hub, "fraction"),
-        f"{modality}_never_retrieved": (found.never_retrieved, "fraction"),
+    other = "texts" if modality == "image" else "images"
+    measures = {
+        f"{modality}_hub_skewness": _hub_measure(found.skewness, "skewness", n, k),
+        f"{modality}_largest_hub": _hub_measure(found.largest_hub, "fraction", n, k),
+        f"{modality}_never_retrieved": _hub_measure(found.never_retrieved, "fraction", n, k),
     }
-    return {name: _hub_measure(value, unit_name, n, k) for name, (value, unit_name) in values.items()}
+    definitions = {
+        f"{modality}_hub_skewness": Definition(
+            f"Hubness (skewness of {modality} {k}-occurrence)",
+            f"Skewness of how often each {modality} is among the {k} nearest of the {other}.",
+        ),
+        f"{modality}_largest_hub": Definition(
+            f"Largest {modality} hub", f"Share of the {other} that have the same {modality} among their {k} nearest."
+        ),
+        f"{modality}_never_retrieved": Definition(
+            f"{modality.title()}s never retrieved",
+            f"Share of {modality}s that are among the {k} nearest of none of the {other}.",
+        ),
+    }
+    return define(measures, definitions)
 
 
 def _hub_measure(value: float, unit: str, n: int, k: int) -> Measure:

@@ -20,12 +20,53 @@ from clipbench.metrics import class_scores, top_k_credit
 from clipbench.metrics.similarity import pair_scores, unit
 from clipbench.results.record import Curve
 from clipbench.stats import intervals
-from clipbench.stats.measures import Fixed, Mean, Measure
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
 from clipbench_tasks.tables import bounded_curve
 
 CONDITIONS = ("clean", "blank", "benign", "attacked")
 """No label; a blank one; one with the object's own name; one with another name."""
+
+LABELS = {
+    "clean": "without a label",
+    "blank": "with a blank label",
+    "benign": "with a truthful label",
+    "attacked": "under attack",
+}
+
+METRICS = {
+    "attack_success": Definition(
+        "Attack success rate",
+        "Share of attacks in which the class of the written word scores highest.",
+        is_headline=True,
+    ),
+    "drop": Definition(
+        "Accuracy drop under attack", "Accuracy without a label less accuracy under attack, of the same objects."
+    ),
+    "drop_from_blank": Definition(
+        "Accuracy drop from a blank label",
+        "Accuracy with a blank label less accuracy under attack, of the same objects.",
+    ),
+    "attack_tie_rate": Definition("Ties", "Share of attacks in which a tie decides.", "attack_success"),
+    **{
+        f"{kind}_acc": Definition(f"Accuracy {label}", f"Share of objects {label} whose class scores highest.")
+        for kind, label in LABELS.items()
+    },
+    **{
+        f"{kind}_two_way_acc": Definition(
+            f"Two-way accuracy {label}", f"Share of objects {label} that score above the attacking word."
+        )
+        for kind, label in LABELS.items()
+    },
+    **{
+        f"{kind}_named_word": Definition(
+            f"The word's class {LABELS[kind]}",
+            f"Share of objects {LABELS[kind]} for which the class of the attacking word scores highest.",
+            "attack_success",
+        )
+        for kind in ("clean", "blank")
+    },
+}
 
 AXES = {
     "height": "height of a capital letter, widths of the image",
@@ -55,9 +96,9 @@ def attacked(
     samples = _samples(attacks, verdicts, names)
     return Evaluation(
         samples=samples,
-        measures=_measures(samples, verdicts, len(names)),
+        measures=define(_measures(samples, verdicts, len(names)), METRICS),
         curves=_response_curves(samples, rng),
-        controls=_controls(verdicts, len(names)),
+        controls=define(_controls(verdicts, len(names)), METRICS),
         notes=(
             f"{len(attacks)} attacks by {len({each.word for each in attacks})} words, among {len(names)} classes",
             f"prompts for class '{names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",

@@ -11,7 +11,20 @@ from clipbench.errors import DataError
 from clipbench.evaluation.task import Embedder, Evaluation
 from clipbench.metrics.choice import chance_choices, choices, contrast_scores, truth_groups
 from clipbench.metrics.similarity import unit
-from clipbench.stats.measures import Mean, Measure
+from clipbench.stats.measures import Definition, Mean, Measure, define
+
+METRICS = {
+    "reading_acc": Definition(
+        "Reading accuracy", "Share of images whose nearest caption is the one with the written word.", is_headline=True
+    ),
+    "reading_blind": Definition(
+        "Reading without the image", "The same with the mean of all images in place of each image.", "reading_acc"
+    ),
+    "reading_shortest": Definition(
+        "Always the shortest caption", "Reading accuracy of the rule that the shortest caption is true.", "reading_acc"
+    ),
+    "reading_tie_rate": Definition("Ties", "Share of images for which a tie decides.", "reading_acc"),
+}
 
 
 def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder) -> Evaluation:
@@ -35,8 +48,8 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
     found.decide(images, texts, place.astype(np.int64))
     return Evaluation(
         samples=found.samples(np.array(rows)),
-        measures=found.measures(),
-        controls=found.controls(),
+        measures=define(found.measures(), METRICS),
+        controls=define(found.controls(), METRICS),
         notes=(f"{len(contrasts)} words to read, the first among {len(contrasts[0].captions)} captions",),
     )
 

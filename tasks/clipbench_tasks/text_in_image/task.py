@@ -27,6 +27,14 @@ class TextInImage:
     name: ClassVar[str] = "text-in-image"
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "reading a written word, and being fooled by one: reading_acc, attack_success, drop"
+    question: ClassVar[str] = (
+        "Can the model read a written word, and does a word written on an object decide its class?"
+    )
+    scoring: ClassVar[str] = (
+        "A word counts as read when the caption that quotes it is the nearest; an attack succeeds when the class of the "
+        "written word scores highest. The accuracy drop compares each object with itself; in two-way choices only the "
+        "object and the word are compared. A tie scores what a coin flip would."
+    )
 
     prompts: Prompts | None = None
     """What each class is called in; None takes the data set's own templates, or else the default."""

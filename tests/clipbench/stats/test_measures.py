@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clipbench.stats.intervals import wilson
-from clipbench.stats.measures import Fixed, Mean, Smooth, Statistic
+from clipbench.stats.measures import Definition, Fixed, Mean, Smooth, Statistic, Within, define
 
 
 def rng() -> np.random.Generator:
@@ -72,3 +72,36 @@ def test_the_interval_of_a_smooth_fraction_stays_in_range() -> None:
 def test_a_fixed_value_gives_its_reason() -> None:
     metric = Fixed(value=None, reason="fewer than 5 classes").metric({}, rng())
     assert (metric.value, metric.low, metric.reason) == (None, None, "fewer than 5 classes")
+
+
+def test_a_measure_hands_its_meaning_to_its_metric_defined_or_not() -> None:
+    meaning = {"title": "Hits", "description": "Share of hits.", "control_of": "acc", "is_headline": True}
+    measures = (
+        Mean(column="hit", **meaning),  # type: ignore[arg-type]
+        Statistic(function=lambda rows: float(rows["hit"].max()), columns=("hit",), **meaning),  # type: ignore[arg-type]
+        Smooth(value=0.5, influence="hit", unit="fraction", **meaning),  # type: ignore[arg-type]
+        Fixed(value=None, reason="none", **meaning),  # type: ignore[arg-type]
+        Mean(column="none", **meaning),  # type: ignore[arg-type]
+    )
+    for measure in measures:
+        found = measure.metric({"hit": np.array([0.0, 1.0, 1.0]), "none": np.full(3, np.nan)}, rng())
+        assert (found.title, found.description, found.control_of) == ("Hits", "Share of hits.", ["acc"])
+        assert found.is_headline
+
+
+def test_a_table_defines_metrics_by_the_name_after_their_subset() -> None:
+    table = {"acc": Definition("Accuracy", "Share.", is_headline=True), "ties": Definition("Ties", "Ties.", "acc")}
+    found = define({name: Mean(column="hit") for name in ("acc", "swap/acc", "swap/ties", "other")}, table)
+    metrics = {name: measure.metric({"hit": np.array([0.0, 1.0])}, rng()) for name, measure in found.items()}
+    assert {name: (each.title, each.is_headline) for name, each in metrics.items()} == {
+        "acc": ("Accuracy", True),
+        "swap/acc": ("Accuracy", False),
+        "swap/ties": ("Ties", False),
+        "other": ("", False),
+    }
+    assert metrics["swap/ties"].control_of == ["swap/acc"]
+
+
+def test_a_control_within_a_label_set_is_of_the_metric_of_that_set() -> None:
+    measure = Within(prefix="kind/", measure=Mean(column="tied", control_of="acc1"))
+    assert measure.metric({"kind/tied": np.array([0.0, 1.0])}, rng()).control_of == ["kind/acc1"]

@@ -1,0 +1,56 @@
+"""What metrics and subsets are called for a reader: their recorded titles, or else their names made readable."""
+
+from collections.abc import Mapping
+
+from clipbench.results.record import EvaluationRecord, Metric
+
+
+def metric_title(name: str, metric: Metric) -> str:
+    """Return the title of a metric, without its subset.
+
+    Example:
+        >>> metric_title("kind/acc1", Metric(value=0.5, title="Top-1 accuracy"))
+        'Top-1 accuracy'
+        >>> metric_title("image_retrieval_recall@5", Metric(value=0.5))
+        'Image retrieval recall@5'
+    """
+    return metric.title or readable(name.rpartition("/")[2])
+
+
+def full_title(name: str, metric: Metric, subsets: Mapping[str, str]) -> str:
+    """Return the title of a metric with that of its subset in brackets.
+
+    Example:
+        >>> full_title("swap_att/text_acc", Metric(value=0.5, title="Text score"), {"swap_att": "Attributes swapped"})
+        'Text score (attributes swapped)'
+    """
+    title, subset = metric_title(name, metric), name.rpartition("/")[0]
+    return f"{title} ({within_sentence(subset_title(subset, subsets))})" if subset else title
+
+
+def subset_title(subset: str, subsets: Mapping[str, str]) -> str:
+    """Return the recorded title of a subset or label set, or its own name."""
+    return subsets.get(subset) or subset
+
+
+def headlines(evaluation: EvaluationRecord) -> dict[str, Metric]:
+    """Return the metrics that stand for an evaluation: its headlines, or else its first metric."""
+    marked = {name: metric for name, metric in evaluation.metrics.items() if metric.is_headline}
+    return marked or dict(list(evaluation.metrics.items())[:1])
+
+
+def readable(name: str) -> str:
+    """Return a name with spaces and a capital."""
+    words = name.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def within_sentence(title: str) -> str:
+    """Return a title as it stands inside a sentence: with a small letter, unless its first word is an acronym or name.
+
+    Example:
+        >>> within_sentence("Top-1 accuracy"), within_sentence("IsoScore of images")
+        ('top-1 accuracy', 'IsoScore of images')
+    """
+    first = title.split(" ", 1)[0]
+    return title if any(letter.isupper() for letter in first[1:]) else title[:1].lower() + title[1:]

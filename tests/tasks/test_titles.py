@@ -1,0 +1,124 @@
+"""Every metric of the tasks that ship is written out for a reader: title, description, headline, what it controls."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from clipbench.data.scenes import scenes_dataset
+from clipbench.evaluation.task import Task
+from clipbench.models.protocol import ModelInfo
+from clipbench.results.record import Metric
+from clipbench.testing import INFO, ToyModel
+from clipbench_tasks.composition import Composition
+from clipbench_tasks.long_caption import LongCaption
+from clipbench_tasks.modality_gap import ModalityGap
+from clipbench_tasks.retrieval import Retrieval
+from clipbench_tasks.text_in_image import TextInImage
+from clipbench_tasks.zero_shot import ZeroShot
+
+TASKS: dict[str, Task] = {
+    task.name: task for task in (ZeroShot(), Retrieval(), Composition(), TextInImage(), LongCaption(), ModalityGap())
+}
+HEADLINES = {
+    "zero-shot": {"kind/acc1": "Top-1 accuracy", "colour_kind/acc1": "Top-1 accuracy"},
+    "retrieval": {
+        "image_retrieval_recall@1": "Text-to-image R@1",
+        "text_retrieval_recall@1": "Image-to-text R@1",
+    },
+    "composition": {"micro/text_acc": "Text score", "micro/image_acc": "Image score"},
+    "text-in-image": {"reading_acc": "Reading accuracy", "attack_success": "Attack success rate"},
+    "long-caption": {
+        "image_retrieval_recall@1": "Text-to-image R@1",
+        "text_retrieval_recall@1": "Image-to-text R@1",
+        "effective_length": "Effective length",
+    },
+    "modality-gap": {
+        "gap": "Modality gap (distance of the centroids)",
+        "separability": "Linear separability of the modalities",
+    },
+}
+CONTROLS = {
+    "zero-shot": {"kind/majority_class": ["kind/acc1"], "kind/tie_rate": ["kind/acc1"]},
+    "retrieval": {"text_retrieval_tie_rate": ["text_retrieval_recall@1"]},
+    "composition": {
+        "tie_rate": [],
+        "swap_att/same_words": ["swap_att/text_acc"],
+        "count/group_acc_strict": ["count/group_acc"],
+    },
+    "text-in-image": {"blank_named_word": ["attack_success"], "reading_blind": ["reading_acc"]},
+    "long-caption": {"late/beyond_window": ["late/text_acc"], "shorter_caption": []},
+}
+
+
+class Toy:
+    """A toy model over drawn scenes; it sees no pixels, which no title depends on."""
+
+    info: ModelInfo = INFO
+
+    def __init__(self) -> None:
+        self.model = ToyModel(embed_dim=INFO.embed_dim)
+
+    def images(self, images: object) -> np.ndarray:
+        return np.random.default_rng(0).standard_normal((len(images), INFO.embed_dim)).astype(np.float32)  # type: ignore[arg-type]
+
+    def texts(self, texts: object) -> np.ndarray:
+        return self.model.encode_texts(texts)  # type: ignore[arg-type]
+
+    def count_tokens(self, texts: object) -> np.ndarray:
+        return self.model.count_tokens(texts)  # type: ignore[arg-type]
+
+
+@cache
+def measured(task: str) -> tuple[dict[str, Metric], dict[str, Metric], dict[str, str]]:
+    """Return metrics, controls and titles of subsets of a task on a few scenes."""
+    rng, dataset = np.random.default_rng(0), scenes_dataset(task, n=24)
+    found = TASKS[task].evaluate(dataset, Toy(), rng)
+    metrics, controls = (
+        {name: measure.metric(found.samples, rng) for name, measure in part.items()}
+        for part in (found.measures, found.controls)
+    )
+    return metrics, controls, {**found.subsets, **dataset.subsets}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_metric_and_control_has_a_title_and_one_sentence(task: str) -> None:
+    metrics, controls, _ = measured(task)
+    for name, metric in [*metrics.items(), *controls.items()]:
+        assert metric.title and metric.title[0].isupper(), name
+        assert metric.description.endswith(".") and ". " not in metric.description, name
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_two_metrics_of_a_subset_share_a_title(task: str) -> None:
+    metrics, _, _ = measured(task)
+    names = [(name.rpartition("/")[0], metric.title) for name, metric in metrics.items()]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_few_metrics_stand_for_a_task(task: str) -> None:
+    metrics, _, _ = measured(task)
+    assert {name: metric.title for name, metric in metrics.items() if metric.is_headline} == HEADLINES[task]
+
+
+@pytest.mark.parametrize("task", CONTROLS)
+def test_a_control_names_metrics_that_are_there(task: str) -> None:
+    metrics, controls, _ = measured(task)
+    owners = {name: metric.control_of for name, metric in controls.items()}
+    assert {owner for named in owners.values() for owner in named} <= set(metrics)
+    assert {name: owners[name] for name in CONTROLS[task]} == CONTROLS[task]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_subset_has_a_title(task: str) -> None:
+    metrics, _, subsets = measured(task)
+    of_attacks = ("height=", "contrast=", "offset=")
+    named = {name.rpartition("/")[0] for name in metrics} - {""}
+    assert {name for name in named if not name.startswith(of_attacks)} <= set(subsets)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_says_what_it_asks_and_how_it_scores(task: str) -> None:
+    texts = (TASKS[task].question, TASKS[task].scoring)  # type: ignore[attr-defined]
+    assert all(text.endswith((".", "?")) for text in texts)
