@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from PIL import Image
 
-from clipbench.data.dataset import ImageRef, content_digest
+from clipbench.data.images import ImageRef, content_digest
 from clipbench.errors import BadImage
 from clipbench.models.protocol import ModelInfo
 

@@ -14,7 +14,7 @@ from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulG
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from clipbench.data.entries import CatalogueEntry, Source
+    from clipbench.data.catalogue import CatalogueEntry, Source
 
 ROOT = click.option("--data-root", envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"], metavar="DIR",
                     type=click.Path(path_type=Path), help="Folder that holds data sets by name. [default: .]")  # fmt: skip
@@ -33,7 +33,7 @@ def data() -> None:
 @TRACEBACK
 def list_(data_root: Path | None, traceback: bool) -> None:
     """List the data sets with presence, size, licence and access conditions."""
-    from clipbench.data.entries import catalogue
+    from clipbench.data.catalogue import catalogue
 
     head = ("name", "there", "to fetch", "licence", "gate")
     rows = [head, *(_row(entry, data_root) for entry in catalogue().values())]
@@ -93,7 +93,7 @@ def source_line(source: "Source") -> str:
     """Return where a data set comes from, in a line.
 
     Example:
-        >>> from clipbench.data.entries import Source
+        >>> from clipbench.data.catalogue import Source
         >>> source_line(Source(form="parquet", hub="me/pets", split="test", revision="abc", columns={"image": "img"}))
         'hf:me/pets, parquet, split test, pinned to abc (image = img)'
     """
@@ -115,8 +115,8 @@ def _get(
     entry: "CatalogueEntry", root: Path, source: str | None, revision: str | None, *, is_one: bool
 ) -> ClipbenchError | None:
     """Fetch one data set; with several, what went wrong is said and returned."""
+    from clipbench.data.catalogue import origin_in, place_of
     from clipbench.data.download import Plan, choose_source, fetch
-    from clipbench.data.entries import origin_in, place_of
 
     place = place_of(entry, root)
     if place is not None:
@@ -170,7 +170,7 @@ def _say(line: str) -> None:
 
 
 def _entry(name: str) -> "CatalogueEntry":
-    from clipbench.data.entries import catalogue
+    from clipbench.data.catalogue import catalogue
 
     entry = catalogue().get(name.lower())
     if entry is None:
@@ -187,8 +187,8 @@ def _row(entry: "CatalogueEntry", root: Path | None) -> tuple[str, ...]:
 
 
 def _presence(entry: "CatalogueEntry", root: Path | None) -> str:
+    from clipbench.data.catalogue import place_of
     from clipbench.data.download import staging_of
-    from clipbench.data.entries import place_of
 
     if place_of(entry, root) is not None:
         return "yes"
@@ -200,8 +200,8 @@ def _licence(entry: "CatalogueEntry") -> str:
 
 
 def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
+    from clipbench.data.catalogue import place_of
     from clipbench.data.download import readable_size
-    from clipbench.data.entries import place_of
 
     counts = [("images", entry.n_images), ("captions", entry.n_captions), ("items", entry.n_items),
               ("classes", entry.n_classes)]  # fmt: skip

@@ -8,7 +8,7 @@ import click
 from clipbench.cli.summary import Printer
 from clipbench.cli.targets import Target, Targets
 from clipbench.data import DataOptions, read_prompts
-from clipbench.data.dataset import ImageRef
+from clipbench.data.images import ImageRef
 from clipbench.errors import ClipbenchError, Unavailable
 from clipbench.evaluation.evaluate import EvaluateOptions
 from clipbench.evaluation.plan import Request, plan, with_prompts

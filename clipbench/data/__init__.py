@@ -1,8 +1,9 @@
 """Data sets: images as references, with labels, captions or both, from folders, tables, archives and the Hub."""
 
-from clipbench.data.dataset import DataOptions, Dataset, DrawnImage, EncodedImage, FileImage, ImageRef, LabelSet
-from clipbench.data.entries import CatalogueEntry, catalogue
-from clipbench.data.items import Attack, Contrast
+from clipbench.data.catalogue import CatalogueEntry, catalogue
+from clipbench.data.contrast_and_attack import Attack, Contrast
+from clipbench.data.dataset import DataOptions, Dataset, LabelSet
+from clipbench.data.images import DrawnImage, EncodedImage, FileImage, ImageRef
 from clipbench.data.prompts import DEFAULT_TEMPLATES, Prompts, prompts_of, read_prompts
 from clipbench.data.reference import GENERATED, depends_on_task, load_data
 from clipbench.data.subset import limited, without

@@ -15,9 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipbench.data.archives import ARCHIVES, unpack
-from clipbench.data.entries import ORIGIN_FILE, CatalogueEntry, Source, WebFile, origin_in
-from clipbench.data.web import fetch_file, look_up
+from clipbench.data.catalogue import ORIGIN_FILE, CatalogueEntry, Source, WebFile, origin_in
+from clipbench.data.web_files import ARCHIVES, fetch_file, look_up, unpack
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
 from clipbench.hub import Wanted, online
 

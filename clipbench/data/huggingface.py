@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.data.attacks import Photograph, attack_dataset, described_rows, dialect_of
-from clipbench.data.classes import read_class_names, spoken_names
-from clipbench.data.columns import OPTIONS as COLUMN_OPTIONS
-from clipbench.data.columns import Roles, find_roles
-from clipbench.data.contrasts import rows as contrasts
+from clipbench.data.class_names import read_class_names, spoken_names
+from clipbench.data.contrasts import huggingface as contrasts
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.huggingface_rows import (
     SAVED_FILES,
@@ -20,7 +18,9 @@ from clipbench.data.huggingface_rows import (
     open_saved,
     open_split,
 )
-from clipbench.data.samples import Samples, Table, read_samples
+from clipbench.data.table import Samples, Table, read_samples
+from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
+from clipbench.data.table_columns import Roles, find_roles
 from clipbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from clipbench.data.dataset import EncodedImage
+from clipbench.data.images import EncodedImage
 from clipbench.errors import BadImage, DataError, Unavailable, UsageError
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from clipbench.data.classes import read_class_names
-from clipbench.data.columns import OPTIONS as COLUMN_OPTIONS
-from clipbench.data.columns import Roles, find_roles, keep_split
-from clipbench.data.dataset import DataOptions, Dataset, FileImage, check
-from clipbench.data.samples import Table, read_samples
+from clipbench.data.class_names import read_class_names
+from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.images import FileImage
+from clipbench.data.table import Table, read_samples
+from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
+from clipbench.data.table_columns import Roles, find_roles, keep_split
 from clipbench.errors import DataError, UsageError
 
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")

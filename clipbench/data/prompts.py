@@ -10,7 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from clipbench.data.dataset import Dataset, content_digest
+from clipbench.data.dataset import Dataset
+from clipbench.data.images import content_digest
 from clipbench.errors import DataError, UsageError, did_you_mean
 
 PLACEHOLDER = "{c}"

@@ -6,11 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clipbench import __version__
-from clipbench.data import attacks, folder, hub, huggingface, manifest, webdataset
-from clipbench.data.classes import read_class_names, with_class_names
-from clipbench.data.contrasts import tables
-from clipbench.data.dataset import DataOptions, Dataset, check
-from clipbench.data.entries import (
+from clipbench.data import attacks, hub_datasets, huggingface, image_folder, manifest, webdataset
+from clipbench.data.catalogue import (
     CatalogueEntry,
     catalogue,
     check_size,
@@ -20,7 +17,10 @@ from clipbench.data.entries import (
     with_origin,
     with_published_prompts,
 )
-from clipbench.data.hub import HubReference
+from clipbench.data.class_names import read_class_names, with_class_names
+from clipbench.data.contrasts import files as contrast_files
+from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.hub_datasets import HubReference
 from clipbench.data.huggingface_rows import SAVED_FILES
 from clipbench.data.long_captions import dci, docci, iiw, sharegpt4v, urban1k
 from clipbench.errors import DataError, UsageError, did_you_mean
@@ -28,7 +28,7 @@ from clipbench.errors import DataError, UsageError, did_you_mean
 HUB_PREFIX = "hf:"
 GENERATED = "scenes"
 """Name of the generated world, which has other data for each task."""
-VAGUE_NAMES = {"images", "image", "imgs", "data", "dataset", "imagefolder", *folder.SPLITS}
+VAGUE_NAMES = {"images", "image", "imgs", "data", "dataset", "imagefolder", *image_folder.SPLITS}
 """Last parts of a path that say too little to be an id alone."""
 
 
@@ -58,7 +58,9 @@ def _is_hugging_face(path: Path) -> bool:
 
 
 LAYOUTS = (
-    Layout("contrasts (SugarCrepe, ARO, VALSE, NLVR, a manifest of one's own)", tables.fits, tables.load),
+    Layout(
+        "contrasts (SugarCrepe, ARO, VALSE, NLVR, a manifest of one's own)", contrast_files.fits, contrast_files.load
+    ),
     Layout("a manifest of objects with words written on them", attacks.is_manifest, attacks.load_manifest),
     Layout("images called label=dog_text=cat.png", attacks.has_named_files, attacks.load_named_files),
     Layout("annotations.json of typographic attacks", attacks.has_annotations, attacks.load_annotations),
@@ -71,7 +73,7 @@ LAYOUTS = (
     Layout("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
     Layout("a Hugging Face data set (save_to_disk, parquet)", _is_hugging_face, huggingface.load_folder),
     Layout("a folder with a manifest", lambda path: bool(manifest.manifests_in(path)), _load_manifest_in),
-    Layout("one folder a class", Path.is_dir, folder.load),
+    Layout("one folder a class", Path.is_dir, image_folder.load),
 )
 """Tried in order: the first whose files are there is the one."""
 
@@ -191,7 +193,7 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
     if name.count("/") > 1 or name.startswith((".", "/")):
         raise UsageError(f"no such folder: {name} (data on the Hub are hf:ORG/NAME)")
     asked = options.options
-    dataset = hub.load(
+    dataset = hub_datasets.load(
         HubReference(repository=name, config=config, split=asked.get("split"), revision=asked.get("revision")), options
     )
     entry = entry_of_repository(name)

@@ -7,8 +7,8 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Int64
 
+from clipbench.data.contrast_and_attack import Attack
 from clipbench.data.dataset import Dataset
-from clipbench.data.items import Attack
 from clipbench.errors import DataError, UsageError
 
 T = TypeVar("T")

@@ -18,8 +18,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from clipbench.data.classes import FILE_NAME, read_class_names
-from clipbench.data.dataset import DataOptions, Dataset, EncodedImage, check
+from clipbench.data.class_names import FILE_NAME, read_class_names
+from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.images import EncodedImage
 from clipbench.data.prompts import read_templates
 from clipbench.errors import BadImage, DataError, UsageError
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from clipbench.data import CatalogueEntry, Dataset, catalogue
-from clipbench.data.entries import entry_of_repository, size_differences
+from clipbench.data.catalogue import entry_of_repository, size_differences
 from clipbench.data.prompts import known_prompts
 from clipbench.evaluation.task import Task
 from clipbench.models.protocol import ModelInfo

@@ -7,7 +7,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from clipbench.data.dataset import Dataset, ImageRef
+from clipbench.data.dataset import Dataset
+from clipbench.data.images import ImageRef
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Curve
 from clipbench.stats.measures import Measure

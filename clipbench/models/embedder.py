@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from clipbench.data.dataset import ImageRef, content_digest
+from clipbench.data.images import ImageRef, content_digest
 from clipbench.errors import BadImage, ModelError, VectorError
 from clipbench.models.protocol import Model, ModelInfo, PixelModel, count_tokens
 from clipbench.models.store import Modality, Shelf

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from PIL import Image
 
-from clipbench.data.dataset import Dataset, ImageRef, check, content_digest
+from clipbench.data.dataset import Dataset, check
+from clipbench.data.images import ImageRef, content_digest
 from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError
 from clipbench.models._fingerprint import array_digest, digest
 from clipbench.models._vector_arrays import Arrays, read_arrays

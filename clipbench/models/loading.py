@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from clipbench.data.dataset import DrawnImage, ImageRef
+from clipbench.data.images import DrawnImage, ImageRef
 from clipbench.errors import BadImage
 
 Preprocess = Callable[[Image.Image], np.ndarray]

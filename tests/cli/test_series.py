@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from clipbench.cli import main
-from clipbench.data import dataset
+from clipbench.data import images
 from clipbench.models import load_model
 from clipbench.models.protocol import LoadOptions
 from clipbench.results.run import read_run
@@ -70,13 +70,13 @@ def test_a_pattern_is_a_series_in_natural_order_with_one_report_and_a_table(worl
 
 def test_the_data_are_read_once(world: Path, run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    digest = dataset.FileImage.digest
+    digest = images.FileImage.digest
 
-    def counted(self: dataset.FileImage) -> str:
+    def counted(self: images.FileImage) -> str:
         read.append(self.name)
         return digest(self)
 
-    monkeypatch.setattr(dataset.FileImage, "digest", counted)
+    monkeypatch.setattr(images.FileImage, "digest", counted)
     assert run("--out", "out", "--no-report").status == 0
     assert len(read) == 9
 

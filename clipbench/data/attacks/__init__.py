@@ -1,7 +1,6 @@
 """Typographic attacks: photographs of objects with written labels, and words written onto the images of any set."""
 
-from clipbench.data.attacks.dialects import dialect_of
-from clipbench.data.attacks.layouts import (
+from clipbench.data.attacks.files import (
     described_rows,
     has_annotations,
     has_named_files,
@@ -11,7 +10,8 @@ from clipbench.data.attacks.layouts import (
     load_named_files,
 )
 from clipbench.data.attacks.photographs import Photograph, attack_dataset
-from clipbench.data.attacks.written import N_PICTURES, WrittenImage, with_written_words
+from clipbench.data.attacks.schemas import dialect_of
+from clipbench.data.attacks.written_words import N_PICTURES, WrittenImage, with_written_words
 
 TASK = "text-in-image"
 """The task for which words are written onto the images of a classification set."""

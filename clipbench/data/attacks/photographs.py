@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from clipbench.data.dataset import DataOptions, Dataset, ImageRef, check
-from clipbench.data.items import Attack
+from clipbench.data.contrast_and_attack import Attack
+from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.images import ImageRef
 from clipbench.errors import DataError
 
 Kind = Literal["clean", "blank", "benign", "attacked"]

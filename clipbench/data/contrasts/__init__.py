@@ -1,13 +1,13 @@
 """Contrasts on disk: SugarCrepe, ARO, Winoground, VALSE, NLVR and the like, and a plain manifest for one's own.
 
-``schemas`` tells the layouts apart by their fields; ``tables`` reads them from JSON, JSON Lines and CSV files beside
-their images, ``rows`` from Hugging Face data sets; ``questions`` makes a data set of what was read. ``order`` draws
+``schemas`` tells the layouts apart by their fields; ``files`` reads them from JSON, JSON Lines and CSV files beside
+their images, ``huggingface`` from Hugging Face data sets; ``questions`` makes a data set of what was read. ``word_order`` draws
 the shuffled captions of the order sets.
 """
 
-from clipbench.data.contrasts.order import order_contrasts, shuffled, words
 from clipbench.data.contrasts.questions import MIN_VALSE_VOTES, ImageKey, Question
 from clipbench.data.contrasts.schemas import SCHEMAS, schema_of
+from clipbench.data.contrasts.word_order import order_contrasts, shuffled, words
 
 __all__ = [
     "MIN_VALSE_VOTES",

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from clipbench.data.dataset import Dataset, FileImage, ImageRef, check, content_digest
-from clipbench.data.items import Contrast
+from clipbench.data.contrast_and_attack import Contrast
+from clipbench.data.dataset import Dataset, check
+from clipbench.data.images import FileImage, ImageRef, content_digest
 from clipbench.errors import BadImage, DataError, Unavailable
 
 MIN_VALSE_VOTES = 2

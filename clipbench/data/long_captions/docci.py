@@ -6,9 +6,9 @@ images/                         what docci_images.tar.gz holds
 
 from pathlib import Path
 
-from clipbench.data.columns import keep_split
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.long_captions.pairs import Pair, dataset_of, image_folder, read_lines, text_of
+from clipbench.data.table_columns import keep_split
 
 FILE = "docci_descriptions.jsonlines"
 SPLIT = "test"

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from clipbench.data import manifest
-from clipbench.data.dataset import DataOptions, Dataset, FileImage, check
+from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.images import FileImage
 from clipbench.errors import DataError, Unavailable, UsageError
 
 SHOWN_MISSING = 3

@@ -1,7 +1,7 @@
 """The composition items as a data set: two images and two captions each, in four subsets."""
 
+from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.dataset import Dataset, check
-from clipbench.data.items import Contrast
 from clipbench.data.scenes.composition import SUBSETS, composition_item
 from clipbench.data.scenes.image import world_note
 from clipbench.data.scenes.records import SCENES_VERSION

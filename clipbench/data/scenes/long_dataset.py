@@ -7,8 +7,8 @@ from collections import defaultdict
 
 import numpy as np
 
+from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.dataset import Dataset, check
-from clipbench.data.items import Contrast
 from clipbench.data.scenes.distinct import may_be_confused
 from clipbench.data.scenes.image import world_note
 from clipbench.data.scenes.long_captions import LongCaptionItem, PositionItem, long_caption_item, position_items

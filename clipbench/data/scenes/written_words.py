@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from clipbench.data.contrast_and_attack import Attack, Contrast
 from clipbench.data.dataset import Dataset, check
-from clipbench.data.items import Attack, Contrast
 from clipbench.data.scenes.captions import TEMPLATES
 from clipbench.data.scenes.image import SceneImage, world_note
 from clipbench.data.scenes.records import SCENES_VERSION

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Shaped
 
-from clipbench.data.items import Contrast
+from clipbench.data.contrast_and_attack import Contrast
 from clipbench.stats.measures import Fixed, Mean, Measure, Smooth
 
 SUGARCREPE = {

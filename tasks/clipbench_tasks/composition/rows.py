@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.contrasts import shuffled, words
 from clipbench.data.dataset import Dataset
-from clipbench.data.items import Contrast
 from clipbench.evaluation.task import Embedder
 from clipbench.metrics import Choices, chance_choices, choices, contrast_scores, truth_groups
 from clipbench.metrics.similarity import pair_scores, unit

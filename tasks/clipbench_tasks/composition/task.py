@@ -18,9 +18,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.contrasts import order_contrasts
 from clipbench.data.dataset import Dataset
-from clipbench.data.items import Contrast
 from clipbench.errors import MissingPart
 from clipbench.evaluation.task import Embedder, Evaluation
 from clipbench.metrics import Choices, truth_groups

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
+from clipbench.data.contrast_and_attack import Attack
 from clipbench.data.dataset import Dataset
-from clipbench.data.items import Attack
 from clipbench.data.prompts import Prompts
 from clipbench.evaluation.task import Embedder, Evaluation
 from clipbench.metrics import class_scores, top_k_credit

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.dataset import Dataset
-from clipbench.data.items import Contrast
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Embedder, Evaluation
 from clipbench.metrics.choice import chance_choices, choices, contrast_scores, truth_groups

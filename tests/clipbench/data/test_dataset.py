@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench.data.dataset import Dataset, FileImage, ImageRef, LabelSet, check, decode
+from clipbench.data.dataset import Dataset, LabelSet, check
+from clipbench.data.images import FileImage, ImageRef, decode
 from clipbench.errors import BadImage, DataError
 from clipbench.testing import NamedImage
 

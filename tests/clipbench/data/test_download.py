@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import pytest
 
+from clipbench.data.catalogue import ORIGIN_FILE, CatalogueEntry, Source, WebFile, catalogue
 from clipbench.data.dataset import DataOptions
 from clipbench.data.download import Plan, choose_source, fetch, readable_size
-from clipbench.data.entries import ORIGIN_FILE, CatalogueEntry, Source, WebFile, catalogue
 from clipbench.data.reference import load_data
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
 

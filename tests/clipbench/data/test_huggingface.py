@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from clipbench.data import huggingface
-from clipbench.data.dataset import DataOptions, Dataset, content_digest
+from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.images import content_digest
 from clipbench.errors import BadImage, DataError, UsageError
 
 datasets = pytest.importorskip("datasets")

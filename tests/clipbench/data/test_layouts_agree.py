@@ -114,7 +114,7 @@ def parquet_captions(folder: Path, image_bytes: ImageBytes) -> str:
 
 def load(write: Writer, folder: Path, image_bytes: ImageBytes) -> Dataset:
     dataset = load_data(write(folder, image_bytes), DataOptions())
-    from clipbench.data.dataset import content_digest
+    from clipbench.data.images import content_digest
 
     assert [ref.digest() for ref in dataset.images] == [content_digest(image_bytes(row)) for row in range(5)]
     return dataset

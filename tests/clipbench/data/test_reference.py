@@ -8,9 +8,9 @@ from typing import Protocol
 import pytest
 
 import clipbench.data
-from clipbench.data import hub, load_data
+from clipbench.data import hub_datasets, load_data
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.hub import HubReference
+from clipbench.data.hub_datasets import HubReference
 from clipbench.data.reference import path_id
 from clipbench.errors import DataError, Unavailable, UsageError
 
@@ -164,7 +164,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[HubReference]
         references.append(reference)
         return digits
 
-    monkeypatch.setattr(hub, "load", answer)
+    monkeypatch.setattr(hub_datasets, "load", answer)
     return references
 
 

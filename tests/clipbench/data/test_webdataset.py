@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from clipbench.data import webdataset
-from clipbench.data.dataset import DataOptions, Dataset, content_digest
+from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.images import content_digest
 from clipbench.errors import BadImage, DataError, UsageError
 
 

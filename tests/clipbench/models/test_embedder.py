@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data.dataset import FileImage
+from clipbench.data.images import FileImage
 from clipbench.errors import BadImage, VectorError
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.testing import NamedImage, ToyModel

@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from clipbench.data.dataset import DrawnImage, ImageRef
+from clipbench.data.images import DrawnImage, ImageRef
 from clipbench.data.scenes.captions import TEMPLATES
 from clipbench.data.scenes.dataset import distinct_pairs, portrait_labels, scenes_dataset
 from clipbench.data.scenes.facts import verdict

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.data.items import Contrast
+from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.scenes.chance import Chance
 
 LONGEST = 30

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from clipbench.data import manifest
-from clipbench.data.attacks.dialects import Described, Dialect, dialect_of
 from clipbench.data.attacks.photographs import Photograph, attack_dataset
-from clipbench.data.columns import OPTIONS as COLUMN_OPTIONS
-from clipbench.data.columns import USUAL
-from clipbench.data.dataset import DataOptions, Dataset, FileImage
-from clipbench.data.folder import EXTENSIONS
-from clipbench.data.samples import Table
+from clipbench.data.attacks.schemas import Described, Dialect, dialect_of
+from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.image_folder import EXTENSIONS
+from clipbench.data.images import FileImage
+from clipbench.data.table import Table
+from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
+from clipbench.data.table_columns import USUAL
 from clipbench.errors import DataError
 
 ANNOTATIONS = "annotations.json"

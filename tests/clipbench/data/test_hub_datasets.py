@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import pytest
 
 from clipbench import hub as network
-from clipbench.data import hub
+from clipbench.data import hub_datasets
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.hub import HubReference
+from clipbench.data.hub_datasets import HubReference
 from clipbench.errors import DataError, Unavailable, UsageError
 
 datasets = pytest.importorskip("datasets")
@@ -124,7 +124,7 @@ def load(repository: str, **options: str) -> Dataset:
         split=options.get("split"),
         revision=options.get("revision"),
     )
-    return hub.load(reference, DataOptions(options=options))
+    return hub_datasets.load(reference, DataOptions(options=options))
 
 
 def test_the_commit_is_recorded(parquet: FakeHub) -> None:

@@ -1,15 +1,19 @@
-"""Single files from outside the Hub, with the same client: taken up where they broke off, and checked."""
+"""Files from outside the Hub: fetched with the Hub's client, resumed where they broke off, checked and unpacked."""
 
 import os
+import tarfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from clipbench.data.entries import WebFile
+from clipbench.data.catalogue import WebFile
 from clipbench.errors import DataError, Unavailable
 
-SECONDS = 10.0
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+TIMEOUT_SECONDS = 10.0
 
 
 def look_up(url: str, name: str) -> tuple[int | None, str | None]:
@@ -24,7 +28,7 @@ def look_up(url: str, name: str) -> tuple[int | None, str | None]:
     from huggingface_hub.utils import get_session, hf_raise_for_status
 
     with _one_line(url, name):
-        response = get_session().head(url, timeout=SECONDS, follow_redirects=True)
+        response = get_session().head(url, timeout=TIMEOUT_SECONDS, follow_redirects=True)
         hf_raise_for_status(response)
     length = response.headers.get("Content-Length")
     return (int(length) if length else None), response.headers.get("ETag")
@@ -53,6 +57,25 @@ def fetch_file(file: WebFile, folder: Path, *, tag: str | None, name: str) -> Pa
     os.replace(half, path)
     version.unlink()
     return path
+
+
+def unpack(archive: Path) -> None:
+    """Put the files of an archive beside it, and remove it; nothing in it can get outside its folder.
+
+    Raises:
+        DataError: it is damaged; it is removed, so that it will be fetched again.
+    """
+    try:
+        if archive.name.endswith(".zip"):
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(archive.parent)
+        else:
+            with tarfile.open(archive) as packed_tar:
+                packed_tar.extractall(archive.parent, filter="data")
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+        archive.unlink()
+        raise DataError(f"{archive.name} is damaged and was removed ({error}): fetch it again") from error
+    archive.unlink()
 
 
 def _download(file: WebFile, half: Path, name: str) -> None:

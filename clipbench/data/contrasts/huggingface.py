@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from clipbench.data.contrasts.questions import Asked, ImageKey, Question, dataset_of, read_question
 from clipbench.data.contrasts.schemas import Schema, schema_of
-from clipbench.data.dataset import DataOptions, Dataset, ImageRef
+from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.huggingface_rows import ImageColumn, RowImage, Rows
+from clipbench.data.images import ImageRef
 
 if TYPE_CHECKING:
     import datasets

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from clipbench.data.dataset import Dataset, ImageRef, check, content_digest
-from clipbench.data.items import Attack
+from clipbench.data.contrast_and_attack import Attack
+from clipbench.data.dataset import Dataset, check
+from clipbench.data.images import ImageRef, content_digest
 from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.drawing import paint_writing
 from clipbench.data.scenes.lettering import unwritable

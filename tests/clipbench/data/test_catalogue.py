@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench.data.dataset import Dataset
-from clipbench.data.entries import (
+from clipbench.data.catalogue import (
     FORMS,
     KINDS,
     CatalogueEntry,
@@ -19,7 +18,8 @@ from clipbench.data.entries import (
     find_place,
     with_published_prompts,
 )
-from clipbench.data.items import Contrast
+from clipbench.data.contrast_and_attack import Contrast
+from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import known_prompts
 from clipbench.errors import DataError, Unavailable
 from clipbench.testing import NamedImage

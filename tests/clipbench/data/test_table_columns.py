@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipbench.data.columns import find_roles, keep_split
+from clipbench.data.table_columns import find_roles, keep_split
 from clipbench.errors import UsageError
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.data.columns import Roles
+from clipbench.data.table_columns import Roles
 from clipbench.errors import DataError, did_you_mean
 
 Place = Callable[[int], str]

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from clipbench.data import folder
+from clipbench.data import image_folder
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.errors import DataError, UsageError
 
@@ -25,7 +25,7 @@ def write(root: Path, *names: str) -> Path:
 
 
 def load(root: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
-    return folder.load(root, DataOptions(allow_partial=allow_partial, options=options), "data")
+    return image_folder.load(root, DataOptions(allow_partial=allow_partial, options=options), "data")
 
 
 def test_classes_are_in_the_order_of_their_names_and_ids_are_paths_below_the_root(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from clipbench.data.classes import FILE_NAME, check_renaming, read_class_names, spoken_names
-from clipbench.data.dataset import DataOptions, Dataset, FileImage, check
+from clipbench.data.class_names import FILE_NAME, check_renaming, read_class_names, spoken_names
+from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.images import FileImage
 from clipbench.errors import DataError, UsageError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
