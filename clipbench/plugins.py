@@ -64,7 +64,7 @@ def comparison_writer() -> Any:
 
 
 def plotter() -> Any:
-    """Return what draws figures for papers: ``plots()``, ``PlotOptions`` and ``write_plot(name, runs, out, options)``."""
+    """Return the module of figures for papers, which has ``plots``, ``PlotOptions``, ``draw_plot`` and ``write_plot``."""
     return load(REPORTS, "plots")
 
 

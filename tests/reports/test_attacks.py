@@ -13,7 +13,7 @@ from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
-from clipbench_reports.drawing.marks import Figure, Line, Ranges, Rule
+from clipbench_reports.drawing.marks import Chart, Line, Ranges, Rule
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.report import write_report
 from clipbench_reports.page.sentences.findings import findings
@@ -66,7 +66,7 @@ def whole(parts: SimpleNamespace) -> dict[str, Any]:
 
 @pytest.mark.parametrize("draw", [figures.hijacking, figures.response("offset"), figures.reading])
 def test_both_renderers_draw_it_and_its_data_are_listed(
-    evidence: Make, whole: dict[str, Any], tmp_path: Path, draw: Callable[[Evidence], Figure]
+    evidence: Make, whole: dict[str, Any], tmp_path: Path, draw: Callable[[Evidence], Chart]
 ) -> None:
     found = draw(evidence(**whole))
     assert page.draw(found).startswith("<svg") and "nan" not in page.draw(found)

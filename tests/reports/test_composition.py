@@ -13,7 +13,7 @@ from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
-from clipbench_reports.drawing.marks import Figure, Hill, Ranges, Rule
+from clipbench_reports.drawing.marks import Chart, Hill, Ranges, Rule
 from clipbench_reports.galleries import failures
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
@@ -77,7 +77,7 @@ Make = Callable[..., Evidence]
 
 @pytest.mark.parametrize("draw", [figures.composition, figures.twins])
 def test_both_renderers_draw_it_and_its_data_are_listed(
-    evidence: Make, tmp_path: Path, draw: Callable[[Evidence], Figure]
+    evidence: Make, tmp_path: Path, draw: Callable[[Evidence], Chart]
 ) -> None:
     found = draw(evidence())
     assert page.draw(found).startswith("<svg") and "nan" not in page.draw(found)

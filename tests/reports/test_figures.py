@@ -14,13 +14,13 @@ from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
-from clipbench_reports.drawing.marks import Bars, Boxes, Cells, Dots, Figure, Hill, Line, Rule, Threads
+from clipbench_reports.drawing.marks import Bars, Boxes, Cells, Chart, Dots, Hill, Line, Rule, Threads
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 MakeRun = Callable[..., Run]
 COLOURS = ["black", "blue", "cyan", "green", "pink", "purple", "red", "white", "yellow"]
-Draw = Callable[[Evidence], Figure]
+Draw = Callable[[Evidence], Chart]
 Kind = TypeVar("Kind")
 
 
@@ -38,7 +38,7 @@ def evidence(make_run: MakeRun) -> Callable[..., Evidence]:
 Make = Callable[..., Evidence]
 
 
-def marks(figure: Figure, kind: type[Kind]) -> list[Kind]:
+def marks(figure: Chart, kind: type[Kind]) -> list[Kind]:
     """Return the marks of one kind in all panels."""
     return [mark for panel in figure.panels for mark in panel.marks if isinstance(mark, kind)]
 

@@ -14,7 +14,7 @@ import pytest
 from clipbench.results.record import Curve
 from clipbench.results.run import Run
 from clipbench_reports import figures
-from clipbench_reports.drawing.marks import Figure
+from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.drawing.page import draw
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.label_sets import PLAIN, label_sets, within
@@ -63,7 +63,7 @@ def blocks(page: str) -> list[str]:
 
 def shown(made: object) -> object:
     """Return all that is seen of a figure; a table as it is."""
-    return (made.title, made.reading, draw(made)) if isinstance(made, Figure) else made
+    return (made.title, made.reading, draw(made)) if isinstance(made, Chart) else made
 
 
 @pytest.mark.parametrize("make", MAKERS)

@@ -6,8 +6,8 @@ from clipbench_reports.drawing.layout import Layout, lay_out
 from clipbench_reports.drawing.marks import (
     Axis,
     Boxes,
+    Chart,
     Dots,
-    Figure,
     Line,
     Mark,
     Panel,
@@ -25,8 +25,8 @@ def panel(*marks: Mark, label: str = "", title: str = "", is_broad: bool = False
     return Panel(x=AXIS, y=y, marks=marks, title=title, is_broad=is_broad, aspect=aspect)
 
 
-def figure(*panels: Panel, n_columns: int = 1, keys: tuple[str, ...] = ()) -> Figure:
-    return Figure(title="", panels=panels, reading="", n_columns=n_columns, keys=keys)
+def figure(*panels: Panel, n_columns: int = 1, keys: tuple[str, ...] = ()) -> Chart:
+    return Chart(title="", panels=panels, reading="", n_columns=n_columns, keys=keys)
 
 
 def line(name: str, role: Role = "ink") -> Line:
@@ -125,7 +125,7 @@ def test_one_quantity_is_named_at_the_first_panel_of_each_row() -> None:
 
 def test_quantities_below_each_other_keep_their_labels_at_their_axes() -> None:
     two = figure(panel(label="Gap"), panel(label="Loss"))
-    for found in (lay_out(two), lay_out(Figure(title="", panels=two.panels, reading="", n_columns=2), at_most=1)):
+    for found in (lay_out(two), lay_out(Chart(title="", panels=two.panels, reading="", n_columns=2), at_most=1)):
         assert [place.panel.y.label for row in found.rows for place in row] == ["Gap", "Loss"]
 
 

@@ -13,7 +13,7 @@ from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
-from clipbench_reports.drawing.marks import Bars, Figure, Line, Ranges, Rule, Shade
+from clipbench_reports.drawing.marks import Bars, Chart, Line, Ranges, Rule, Shade
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.report import write_report
 from clipbench_reports.page.sentences.findings import findings
@@ -71,7 +71,7 @@ Make = Callable[..., Evidence]
 
 @pytest.mark.parametrize("draw", [figures.tokens_kept, figures.positions, figures.token_lengths])
 def test_both_renderers_draw_it_and_its_data_are_listed(
-    evidence: Make, tmp_path: Path, draw: Callable[[Evidence], Figure]
+    evidence: Make, tmp_path: Path, draw: Callable[[Evidence], Chart]
 ) -> None:
     found = draw(evidence())
     assert page.draw(found).startswith("<svg") and "nan" not in page.draw(found)

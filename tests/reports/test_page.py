@@ -13,8 +13,8 @@ from clipbench_reports.drawing.marks import (
     Bars,
     Boxes,
     Cells,
+    Chart,
     Dots,
-    Figure,
     Hill,
     Line,
     Mark,
@@ -31,9 +31,9 @@ LEFT, RIGHT, TOP, FOOT = 10, 384, 12, 199
 """Of the plane of a panel without words: 10 pixels on the left and 16 on the right of 400; half as high as wide."""
 
 
-def figure(*marks: Mark, x: Axis = PLAIN, y: Axis = PLAIN, **changes: object) -> Figure:
+def figure(*marks: Mark, x: Axis = PLAIN, y: Axis = PLAIN, **changes: object) -> Chart:
     panel = Panel(x=x, y=y, marks=marks, aspect=0.5, has_grid=False)
-    return Figure(**{"title": "Title.", "panels": [panel], "reading": "", **changes})  # type: ignore[arg-type]
+    return Chart(**{"title": "Title.", "panels": [panel], "reading": "", **changes})  # type: ignore[arg-type]
 
 
 def paths(drawn: str, css: str) -> list[str]:
@@ -188,7 +188,7 @@ def test_turned_names_stand_under_their_places_and_have_room() -> None:
 
 def test_panels_stand_beside_each_other_and_the_image_is_wider() -> None:
     panel = Panel(x=PLAIN, y=PLAIN, marks=[], title="one")
-    drawn = page.draw(Figure(title="", panels=[panel] * 3, reading="", n_columns=2))
+    drawn = page.draw(Chart(title="", panels=[panel] * 3, reading="", n_columns=2))
     root = ElementTree.fromstring(drawn)
     assert root.get("width") == "600"
     at = [(float(text.get("x", 0)), float(text.get("y", 0))) for text in root.iter("text")]
@@ -205,7 +205,7 @@ def test_on_a_narrow_screen_panels_stand_below_each_other_each_with_its_own_axis
         Panel(x=PLAIN, y=Axis(low=0, high=10, ticks=[0, 10], label="Gap"), marks=[], title=title)
         for title in ("one", "two", "three")
     ]
-    both = Figure(title="Title.", panels=panels, reading="", n_columns=3, is_grid=True)
+    both = Chart(title="Title.", panels=panels, reading="", n_columns=3, is_grid=True)
     assert words(page.draw(both)).count("Gap") == 1
     narrow = page.draw_narrow(both)
     assert words(narrow).count("Gap") == words(narrow).count("10") == 3

@@ -18,8 +18,8 @@ from clipbench_reports.drawing.marks import (
     Bars,
     Boxes,
     Cells,
+    Chart,
     Dots,
-    Figure,
     Hill,
     Line,
     Mark,
@@ -35,12 +35,12 @@ from clipbench_reports.drawing.paper_marks import LOOKS, ON_DARK, put
 AXIS = Axis(low=0, high=10, ticks=[0, 5, 10], label="axis")
 
 
-def figure(*marks: Mark, x: Axis = AXIS, y: Axis = AXIS, **changes: object) -> Figure:
+def figure(*marks: Mark, x: Axis = AXIS, y: Axis = AXIS, **changes: object) -> Chart:
     panel = Panel(x=x, y=y, marks=marks, aspect=0.5)
-    return Figure(**{"title": "Title.", "panels": [panel], "reading": "", **changes})  # type: ignore[arg-type]
+    return Chart(**{"title": "Title.", "panels": [panel], "reading": "", **changes})  # type: ignore[arg-type]
 
 
-def everything() -> Figure:
+def everything() -> Chart:
     """Return a figure with all kinds of marks."""
     rng = np.random.default_rng(0)
     points = rng.uniform(0, 10, (50, 2))
@@ -97,7 +97,7 @@ def test_a_figure_is_as_high_as_what_it_holds(tmp_path: Path) -> None:
     heights = []
     for aspect in (0.3, 0.6):
         panel = Panel(x=AXIS, y=AXIS, marks=[], aspect=aspect)
-        paper.save(Figure(title="", panels=[panel], reading=""), tmp_path / "figure.png")
+        paper.save(Chart(title="", panels=[panel], reading=""), tmp_path / "figure.png")
         width, height = png_size(tmp_path / "figure.png")
         heights.append(height)
     inner = (heights[1] - heights[0]) / 0.3  # the width of the plane, by which the aspect is multiplied
@@ -240,9 +240,9 @@ def test_panels_stand_below_each_other_where_their_legends_would_touch() -> None
         Panel(x=AXIS, y=AXIS, marks=[Line(xs=[0, 1], ys=[0, 1], role="ink", name=each + end) for end in "ab"])
         for each in names
     ]
-    two = Figure(title="", panels=panels, reading="", n_columns=2)
+    two = Chart(title="", panels=panels, reading="", n_columns=2)
     with matplotlib.rc_context(paper.SETTINGS):
-        canvases = [paper._canvas(two, width) for width in (3.25, 6.9)]
+        canvases = [paper._fitted(two, width) for width in (3.25, 6.9)]
     assert [len({round(axes.get_position().y0, 3) for axes in canvas.axes}) for canvas in canvases] == [2, 1]
 
 
@@ -268,7 +268,7 @@ def test_a_model_that_lacks_all_of_a_panel_takes_no_room_in_it(tmp_path: Path) -
         there = Ranges(xs=[5], ys=[5], lows=[4], highs=[6], role="m0", name="there")
         panels = figure(there, lacking).panels
         for name, several in (("one", panels), ("many", [*panels] * 6)):
-            paper.save(Figure(title="", panels=several, reading=""), tmp_path / f"{name}.png")
+            paper.save(Chart(title="", panels=several, reading=""), tmp_path / f"{name}.png")
         heights.append(
             [struct.unpack(">I", (tmp_path / f"{name}.png").read_bytes()[20:24])[0] for name in ("one", "many")]
         )

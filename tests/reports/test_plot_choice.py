@@ -10,7 +10,7 @@ import pytest
 
 from clipbench.results.run import Run
 from clipbench_reports.drawing import paper
-from clipbench_reports.drawing.marks import Axis, Figure, Panel
+from clipbench_reports.drawing.marks import Axis, Chart, Panel
 from clipbench_reports.page.evidence import Evidence
 from clipbench_reports.plots.plots import PLOTS, Plot, PlotOptions, write_plot
 
@@ -19,16 +19,16 @@ AXIS = Axis(low=0, high=1)
 
 
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[Chart]:
     """Return the list that each figure is added to in place of being written: its table and caption are."""
-    found: list[Figure] = []
+    found: list[Chart] = []
     monkeypatch.setattr(paper, "save", lambda figure, path, **options: found.append(figure))
     return found
 
 
 @pytest.mark.parametrize("name", ["scorecard", "compare"])
 def test_what_draws_every_task_can_be_held_to_one_data_set(
-    name: str, make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path, undrawn: list[Figure]
+    name: str, make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path, undrawn: list[Chart]
 ) -> None:
     measured = parts.zero_shot(np.random.default_rng(0), parts.classes)
     found = {f"{task}@{data}": measured for task in ("zero-shot", "other") for data in ("a", "b")}
@@ -39,7 +39,7 @@ def test_what_draws_every_task_can_be_held_to_one_data_set(
 
 
 def test_models_whose_last_names_are_the_same_are_called_by_their_paths(
-    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path, undrawn: list[Figure]
+    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path, undrawn: list[Chart]
 ) -> None:
     found = {"modality-gap@scenes": parts.modality_gap(np.random.default_rng(0), n=30)}
     runs = [
@@ -55,12 +55,12 @@ def test_of_many_panels_the_first_is_broad_and_the_others_stand_beside_each_othe
     broad: list[str],
     make_run: MakeRun,
     tmp_path: Path,
-    undrawn: list[Figure],
+    undrawn: list[Chart],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def drawing(place: int) -> Callable[[Evidence], Figure]:
+    def drawing(place: int) -> Callable[[Evidence], Chart]:
         panel = Panel(x=AXIS, y=AXIS, marks=[], title=f"panel {place}")
-        return lambda evidence: Figure(title=f"Title {place}.", panels=[panel], reading="Read.")
+        return lambda evidence: Chart(title=f"Title {place}.", panels=[panel], reading="Read.")
 
     mine = Plot(summary="", tasks=("zero-shot",), draws=tuple(map(drawing, range(n_draws))))
     monkeypatch.setitem(PLOTS, "mine", mine)

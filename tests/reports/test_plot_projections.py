@@ -12,7 +12,7 @@ from clipbench.errors import ClipbenchError
 from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import paper
-from clipbench_reports.drawing.marks import Figure
+from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.plots.plots import PlotOptions, write_plot
 
 MakeRun = Callable[..., Run]
@@ -28,7 +28,7 @@ def run(make_run: MakeRun, parts: SimpleNamespace) -> Run:
 def draw(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Draw:
     """Return a function that gives the places of images and of texts in the table, and the caption."""
 
-    def save(figure: Figure, path: Path, **options: object) -> None: ...
+    def save(figure: Chart, path: Path, **options: object) -> None: ...
 
     def call(projection: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray, str]:
         monkeypatch.setattr(paper, "save", save)

@@ -1,6 +1,7 @@
 """Figures for papers: the files of each, for one model and for several; their numbers, and what they say of them."""
 
 import csv
+import io
 import json
 import math
 import os
@@ -15,15 +16,18 @@ from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
+import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run, read_run
 from clipbench_reports.drawing import page, paper
-from clipbench_reports.drawing.marks import MODELS, Axis, Figure, Rule, Shade
+from clipbench_reports.drawing.marks import MODELS, Axis, Chart, Rule, Shade
 from clipbench_reports.plots import plots
-from clipbench_reports.plots.plots import PLOTS, PlotOptions, write_plot
+from clipbench_reports.plots.plots import PLOTS, PlotOptions, draw_plot, write_plot
 
 Metrics = Callable[..., Metric]
 STEPS = (0, 100, 400)
@@ -127,12 +131,12 @@ def scalars(progress: float) -> dict[str, float]:
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Chart]:
     """Return the list that each figure which is written is added to."""
-    found: list[Figure] = []
+    found: list[Chart] = []
     save = paper.save
 
-    def keep(figure: Figure, path: Path, **options: Any) -> None:
+    def keep(figure: Chart, path: Path, **options: Any) -> None:
         found.append(figure)
         save(figure, path, **options)
 
@@ -141,9 +145,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[Chart]:
     """Return the list that each figure is added to in place of being written: its table and caption are."""
-    found: list[Figure] = []
+    found: list[Chart] = []
     monkeypatch.setattr(paper, "save", lambda figure, path, **options: found.append(figure))
     return found
 
@@ -182,7 +186,7 @@ def limits(axis: Axis) -> tuple[float, float]:
 
 @pytest.mark.parametrize("name", PLOTS)
 def test_one_model_fills_a_column_and_several_a_page_on_shared_axes(
-    name: str, models: list[Path], trainings: list[Path], tmp_path: Path, drawn: list[Figure]
+    name: str, models: list[Path], trainings: list[Path], tmp_path: Path, drawn: list[Chart]
 ) -> None:
     one, several = runs_for(name, models, trainings)
     for width, runs, cm in (("column", one, 8.25), ("full", several, 17.5)):
@@ -209,7 +213,7 @@ def test_one_model_fills_a_column_and_several_a_page_on_shared_axes(
 
 @pytest.mark.parametrize("name", [name for name in PLOTS if name not in ("track", "compare")])
 def test_the_table_of_several_models_has_all_numbers_of_the_tables_of_each(
-    name: str, models: list[Path], tmp_path: Path, undrawn: list[Figure]
+    name: str, models: list[Path], tmp_path: Path, undrawn: list[Chart]
 ) -> None:
     both = Counter(numbers(table_of(name, models, tmp_path)))
     for folder in models:
@@ -219,7 +223,7 @@ def test_the_table_of_several_models_has_all_numbers_of_the_tables_of_each(
 
 @pytest.mark.parametrize("name", PLOTS)
 def test_the_report_draws_every_figure_too(
-    name: str, models: list[Path], trainings: list[Path], tmp_path: Path, undrawn: list[Figure]
+    name: str, models: list[Path], trainings: list[Path], tmp_path: Path, undrawn: list[Chart]
 ) -> None:
     for runs in runs_for(name, models, trainings):
         write_plot(name, runs, tmp_path / "figure.svg", PlotOptions())
@@ -231,7 +235,7 @@ def test_the_report_draws_every_figure_too(
 
 @pytest.mark.parametrize("name", PLOTS)
 def test_the_caption_says_what_is_shown_and_where_it_comes_from(
-    name: str, models: list[Path], trainings: list[Path], tmp_path: Path, undrawn: list[Figure]
+    name: str, models: list[Path], trainings: list[Path], tmp_path: Path, undrawn: list[Chart]
 ) -> None:
     one, _ = runs_for(name, models, trainings)
     write_plot(name, one, tmp_path / "figure.svg", PlotOptions())
@@ -256,7 +260,7 @@ def test_the_caption_says_what_is_shown_and_where_it_comes_from(
 
 @pytest.mark.parametrize(("name", "expected"), CURVES.items())
 def test_the_table_holds_the_curves_of_the_result(
-    name: str, expected: Mapping[tuple[str, str], str], models: list[Path], tmp_path: Path, undrawn: list[Figure]
+    name: str, expected: Mapping[tuple[str, str], str], models: list[Path], tmp_path: Path, undrawn: list[Chart]
 ) -> None:  # fmt: skip
     write_plot(name, models[1:], tmp_path / "figure.svg", PlotOptions())
     evaluation = "long-caption@scenes" if name == "long-caption" else "modality-gap@scenes"
@@ -286,7 +290,7 @@ def table_of(name: str, runs: Sequence[Path], folder: Path) -> list[dict[str, st
 
 
 def test_the_table_of_cones_holds_the_shares_of_the_cosines(
-    models: list[Path], tmp_path: Path, undrawn: list[Figure]
+    models: list[Path], tmp_path: Path, undrawn: list[Chart]
 ) -> None:
     rows = table_of("cones", models, tmp_path)
     images = arrays(read_run(models[1]), "modality-gap")["images"].astype(np.float64)
@@ -299,7 +303,7 @@ def test_the_table_of_cones_holds_the_shares_of_the_cosines(
 
 
 def test_the_table_of_the_similarity_matrix_holds_cosines_and_both_softmaxes(
-    models: list[Path], tmp_path: Path, undrawn: list[Figure]
+    models: list[Path], tmp_path: Path, undrawn: list[Chart]
 ) -> None:
     rows = table_of("similarity-matrix", models[:1], tmp_path)
     cosines = arrays(read_run(models[0]), "retrieval")["similarity"].astype(np.float64).tolist()
@@ -312,7 +316,7 @@ def test_the_table_of_the_similarity_matrix_holds_cosines_and_both_softmaxes(
     assert len(rows) == 3 * 50 * 50
 
 
-def test_the_table_of_the_scorecard_names_each_value(models: list[Path], tmp_path: Path, undrawn: list[Figure]) -> None:
+def test_the_table_of_the_scorecard_names_each_value(models: list[Path], tmp_path: Path, undrawn: list[Chart]) -> None:
     rows = table_of("scorecard", models, tmp_path)
     for folder in models:
         label = folder.name
@@ -329,7 +333,7 @@ def test_the_table_of_the_scorecard_names_each_value(models: list[Path], tmp_pat
 
 
 def test_the_table_of_a_comparison_names_each_difference(
-    models: list[Path], tmp_path: Path, undrawn: list[Figure]
+    models: list[Path], tmp_path: Path, undrawn: list[Chart]
 ) -> None:
     rows = table_of("compare", models, tmp_path)
     own = {row["id"]: row for row in rows if row["series"] == "large minus small"}
@@ -341,7 +345,7 @@ def test_the_table_of_a_comparison_names_each_difference(
 REFERENCES = ("chance", "90 %", "end of the window", "beyond the window", "effective length", "and moved by the gap")
 
 
-def test_the_table_of_a_track_holds_the_log(trainings: list[Path], tmp_path: Path, undrawn: list[Figure]) -> None:
+def test_the_table_of_a_track_holds_the_log(trainings: list[Path], tmp_path: Path, undrawn: list[Chart]) -> None:
     rows = table_of("track", trainings, tmp_path)
     xs, ys = series(rows, "gap: Gap", "fast", "x", "y")
     assert xs == list(STEPS) and ys == pytest.approx([1 - 2 * step / 1000 for step in STEPS])
@@ -350,7 +354,7 @@ def test_the_table_of_a_track_holds_the_log(trainings: list[Path], tmp_path: Pat
 
 
 def test_trainings_share_the_panels_of_each_quantity(
-    trainings: list[Path], tmp_path: Path, undrawn: list[Figure]
+    trainings: list[Path], tmp_path: Path, undrawn: list[Chart]
 ) -> None:
     write_plot("track", trainings, tmp_path / "figure.png", PlotOptions(width="full"))
     (figure,) = undrawn
@@ -396,6 +400,16 @@ def test_a_figure_can_be_set_by_tex(models: list[Path], tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figure.csv", "figure.pgf", "figure.txt"]
 
 
+def test_a_figure_of_matplotlib_comes_back_without_pyplot_and_shows_itself(make_run: Callable[..., Run]) -> None:
+    before = mpl.rcParams.copy()
+    figure = draw_plot("gap", [make_run()])
+    assert isinstance(figure, Figure) and mpl.rcParams == before
+    assert figure.axes[0].get_xlabel() == "First principal component"
+    png, metadata = figure._repr_png_()  # type: ignore[attr-defined]  # IPython's own name
+    with Image.open(io.BytesIO(png)) as image:
+        assert image.width == 2 * metadata["width"] == 650
+
+
 def test_every_plot_is_listed_with_what_it_shows() -> None:
     assert plots.plots().keys() == PLOTS.keys()
     assert all(20 < len(summary) < 90 and not summary.endswith(".") for summary in plots.plots().values())
@@ -417,7 +431,7 @@ RECALL = "image_retrieval_recall@1_by_centring"
     ],
 )  # fmt: skip
 def test_the_sentence_says_what_the_curve_does(
-    curve: str, ys: list[float], told: str, parts: SimpleNamespace, tmp_path: Path, undrawn: list[Figure]
+    curve: str, ys: list[float], told: str, parts: SimpleNamespace, tmp_path: Path, undrawn: list[Chart]
 ) -> None:
     plot = {"loss": "shift", "image": "corrections", "gap": "spectrum", "match": "similarity-calibration"}
     kept = parts.modality_gap(np.random.default_rng(0), n=30)
@@ -428,7 +442,7 @@ def test_the_sentence_says_what_the_curve_does(
 
 
 def test_what_is_said_of_one_model_stands_beside_its_name(
-    models: list[Path], tmp_path: Path, undrawn: list[Figure]
+    models: list[Path], tmp_path: Path, undrawn: list[Chart]
 ) -> None:
     write_plot("gap", models, tmp_path / "figure.svg", PlotOptions(projection="gap-axis"))
     said = re.findall(r"(small|large): Upwards: .*?which holds ([0-9.]+) %", undrawn[0].reading)

@@ -8,8 +8,8 @@ from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import (
     Axis,
     Cells,
+    Chart,
     Dots,
-    Figure,
     Line,
     Mark,
     Panel,
@@ -17,18 +17,18 @@ from clipbench_reports.drawing.marks import (
     log_axis,
     nice_axis,
 )
-from clipbench_reports.drawing.overlay import Model
+from clipbench_reports.drawing.models import ModelKey
 from clipbench_reports.drawing.together import together
 
-A, B = Model("base", 0), Model("tuned", 1)
+A, B = ModelKey("base", 0), ModelKey("tuned", 1)
 
 
-def figure(mark: Mark, *, x: Axis | None = None, y: Axis | None = None) -> Figure:
+def figure(mark: Mark, *, x: Axis | None = None, y: Axis | None = None) -> Chart:
     panel = Panel(x=x or Axis(low=0, high=10, ticks=[0, 10]), y=y or fraction_axis("Right, %"), marks=[mark])
-    return Figure(title="", panels=[panel], reading="")
+    return Chart(title="", panels=[panel], reading="")
 
 
-def cloud(low: float, high: float) -> Figure:
+def cloud(low: float, high: float) -> Chart:
     dots = Dots(xs=[low, high], ys=[low, high], role="image", name="image", is_dense=True)
     return figure(dots, x=nice_axis([low, high]), y=nice_axis([low, high]))
 
@@ -53,7 +53,7 @@ def test_axes_that_run_downwards_still_do() -> None:
 
 def test_models_to_scale_share_their_axes_whatever_the_shapes_of_their_planes() -> None:
     made = [
-        Figure(
+        Chart(
             title="",
             panels=[Panel(x=Axis(low=0, high=wide), y=Axis(low=0, high=1), marks=[], aspect=aspect, is_to_scale=True)],
             reading="",

@@ -16,8 +16,8 @@ from clipbench_reports.drawing.marks import (
     Bars,
     Boxes,
     Cells,
+    Chart,
     Dots,
-    Figure,
     Hill,
     Line,
     Mark,
@@ -29,18 +29,18 @@ from clipbench_reports.drawing.marks import (
     fraction_axis,
     nice_axis,
 )
-from clipbench_reports.drawing.overlay import Model
+from clipbench_reports.drawing.models import ModelKey, figure_labels
 from clipbench_reports.drawing.page import draw, draw_apart
 from clipbench_reports.drawing.svg import dot
-from clipbench_reports.drawing.together import brief, together
+from clipbench_reports.drawing.together import together
 
-A, B = Model("base", 0), Model("tuned", 1)
+A, B = ModelKey("base", 0), ModelKey("tuned", 1)
 ROWS = Axis(low=2.5, high=-0.5, ticks=[0, 1, 2], names=["count", "relation", "swap"])
 
 
-def figure(*marks: Mark, x: Axis | None = None, y: Axis | None = None, **changes: object) -> Figure:
+def figure(*marks: Mark, x: Axis | None = None, y: Axis | None = None, **changes: object) -> Chart:
     panel = Panel(x=x or Axis(low=0, high=10, ticks=[0, 10]), y=y or fraction_axis("Right, %"), marks=marks)
-    return Figure(**{"title": "Title.", "panels": [panel], "reading": "Read.", **changes})  # type: ignore[arg-type]
+    return Chart(**{"title": "Title.", "panels": [panel], "reading": "Read.", **changes})  # type: ignore[arg-type]
 
 
 def line(name: str, *ys: float, **changes: object) -> Line:
@@ -52,11 +52,11 @@ def ranges(name: str, *xs: float, at: tuple[float, ...] = (0, 1, 2), half: float
     return Ranges(xs=xs, ys=at, lows=lows, highs=highs, role="text", name=name, is_upright=False, ids=ROWS.names)
 
 
-def marks(found: Figure, kind: type) -> list[Mark]:
+def marks(found: Chart, kind: type) -> list[Mark]:
     return [mark for panel in found.panels for mark in panel.marks if isinstance(mark, kind)]
 
 
-def drawn(found: Figure) -> Counter[tuple[object, ...]]:
+def drawn(found: Chart) -> Counter[tuple[object, ...]]:
     """Return every line as its panel, its name, its role and its points."""
     return Counter(
         (panel.title, mark.name, mark.role, *mark.xs, *mark.ys)
@@ -80,7 +80,7 @@ def test_each_series_has_a_panel_and_each_model_a_colour_in_it() -> None:
 
 
 def test_a_model_keeps_the_colour_of_its_place_when_another_has_nothing_to_draw() -> None:
-    models = [Model("third", 2), Model("last", 5)]
+    models = [ModelKey("third", 2), ModelKey("last", 5)]
     found = together([figure(line("a", 0.1)), figure(line("a", 0.2))], models)
     assert [(mark.name, mark.role) for mark in marks(found, Line)] == [("third", "m2"), ("last", "m5")]
 
@@ -115,7 +115,7 @@ def test_a_reference_goes_with_the_series_that_it_is_for() -> None:
 
 @pytest.mark.parametrize("n", [2, 3, 6])
 def test_no_interval_of_a_category_hides_another(n: int) -> None:
-    found = together([figure(ranges("right", 0.5, 0.5, 0.5), y=ROWS)] * n, [Model(f"m{k}", k) for k in range(n)])
+    found = together([figure(ranges("right", 0.5, 0.5, 0.5), y=ROWS)] * n, [ModelKey(f"m{k}", k) for k in range(n)])
     bars = [mark for mark in marks(found, Ranges) if isinstance(mark, Ranges)]
     heights = sorted(mark.aside for mark in bars)
     assert len(bars) == n and all(b - a >= 0.1 for a, b in pairwise(heights))
@@ -127,7 +127,7 @@ def test_no_interval_of_a_category_hides_another(n: int) -> None:
 def test_series_that_stood_at_different_heights_stand_at_the_middle_of_their_rows() -> None:
     made = figure(ranges("captions", 0.1, 0.2, 0.3, at=(-0.2, 0.8, 1.8)), ranges("both", 0.4, 0.5, 0.6, at=(0.2, 1.2, 2.2)), y=ROWS)  # fmt: skip
     chance = Rule(at=0.25, axis="x", role="chance", name="chance", span=(0.7, 0.9), of="captions")
-    made = Figure(
+    made = Chart(
         title="", reading="", panels=[Panel(x=made.panels[0].x, y=ROWS, marks=[*made.panels[0].marks, chance])]
     )
     found = together([made, made], [A, B])
@@ -174,7 +174,7 @@ def test_a_reference_of_one_model_is_broken_so_as_not_to_be_taken_for_its_line()
 @pytest.mark.parametrize(("n", "expected"), [(2, 2), (3, 0)])
 def test_areas_of_more_than_two_models_would_be_one_grey(n: int, expected: int) -> None:
     made = [figure(line("a", 0.5), Shade(low=k, high=k + 2, name="interval")) for k in range(n)]
-    assert len(marks(together(made, [Model(f"m{k}", k) for k in range(n)]), Shade)) == expected
+    assert len(marks(together(made, [ModelKey(f"m{k}", k) for k in range(n)]), Shade)) == expected
 
 
 @pytest.mark.parametrize(("middle", "distance"), [(5, 0.5), (4, 0.2)])  # of 10: near where places are values
@@ -196,13 +196,13 @@ def test_an_axis_with_names_has_those_of_the_model_that_reaches_farthest() -> No
 
 def test_rows_are_higher_where_they_hold_more_models_in_less_width() -> None:
     one, two = (figure(*[ranges(name, 0.5, 0.5, 0.5) for name in names], y=ROWS) for names in ("a", "ab"))
-    (whole,), (first, second) = (together([each] * 3, [A, B, Model("c", 2)]).panels for each in (one, two))
+    (whole,), (first, second) = (together([each] * 3, [A, B, ModelKey("c", 2)]).panels for each in (one, two))
     assert first.aspect == second.aspect == pytest.approx(1.5 * whole.aspect) and whole.aspect == one.panels[0].aspect
 
 
 def test_bands_of_more_than_two_models_are_not_drawn_but_kept_for_the_table() -> None:
     made = figure(line("a", 0.5, 0.6, lows=[0.4, 0.5], highs=[0.6, 0.7]), Shade(low=1, high=2, name="interval"))
-    two, three = (together([made] * n, [Model(f"m{k}", k) for k in range(n)]) for n in (2, 3))
+    two, three = (together([made] * n, [ModelKey(f"m{k}", k) for k in range(n)]) for n in (2, 3))
     assert draw(two).count('class="area') == 2 and draw(three).count('class="area') == 0
     assert all(mark.lows == [0.4, 0.5] for mark in marks(three, Line) if isinstance(mark, Line))
     assert "no bands are drawn" in three.reading and "bands" not in two.reading
@@ -219,7 +219,7 @@ def test_a_histogram_that_is_the_same_for_all_is_drawn_once_and_others_as_outlin
     ]
 
 
-def cloud(low: float, high: float) -> Figure:
+def cloud(low: float, high: float) -> Chart:
     dots = Dots(xs=[low, high], ys=[low, high], role="image", name="image", is_dense=True)
     return figure(dots, x=nice_axis([low, high]), y=nice_axis([low, high]))
 
@@ -246,7 +246,7 @@ def test_what_would_hide_another_stands_beside_it(mark: Mark) -> None:
 
 
 def test_more_models_than_colours_have_a_panel_each() -> None:
-    models = [Model(f"epoch {k}", k) for k in range(7)]
+    models = [ModelKey(f"epoch {k}", k) for k in range(7)]
     found = together([figure(line("a", k / 10)) for k in range(7)], models)
     assert [panel.model for panel in found.panels] == list(range(7))
     assert "7 models are more than 6 colours can tell apart: each has its own panel." in found.reading
@@ -275,7 +275,7 @@ def test_what_is_read_of_all_is_said_once() -> None:
 
 def test_a_quantity_that_a_model_lacks_is_drawn_of_the_others_and_named() -> None:
     gap, loss = (Panel(x=fraction_axis(""), y=fraction_axis(name), marks=[line("a", 0.5)]) for name in ("Gap", "Loss"))
-    whole, less = (Figure(title="", panels=panels, reading="Read.") for panels in ([gap, loss], [loss]))
+    whole, less = (Chart(title="", panels=panels, reading="Read.") for panels in ([gap, loss], [loss]))
     found = together([whole, less], [A, B])
     assert [[mark.name for mark in panel.marks] for panel in found.panels] == [["base"], ["base", "tuned"]]
     assert found.reading == "Read. “Gap”: not there for tuned."
@@ -286,7 +286,7 @@ def test_the_series_of_a_quantity_stand_in_a_row_on_one_axis() -> None:
         Panel(x=fraction_axis(""), y=fraction_axis(name), marks=[line(each, 0.5) for each in series])
         for name, series in (("Gap", "abc"), ("Loss", "ab"))
     ]
-    found = lay_out(together([Figure(title="", panels=panels, reading="")] * 2, [A, B]))
+    found = lay_out(together([Chart(title="", panels=panels, reading="")] * 2, [A, B]))
     assert [[place.panel.title for place in row] for row in found.rows] == [["a", "b", "c"], ["a", "b"]]
     labels = [[place.panel.y.label for place in row] for row in found.rows]
     assert labels == [["Gap", "", ""], ["Loss", ""]]
@@ -304,7 +304,7 @@ def test_panels_that_no_longer_stand_under_another_have_the_label_of_it() -> Non
         Panel(x=fraction_axis(label), y=fraction_axis(name), marks=[line("a", 0.5)])
         for name, label in (("Gap", ""), ("Loss", "Distance"))
     ]
-    found = together([Figure(title="", panels=panels, reading="")] * 2, [A, B])
+    found = together([Chart(title="", panels=panels, reading="")] * 2, [A, B])
     assert [panel.x.label for panel in found.panels] == ["Distance", "Distance"]
 
 
@@ -315,10 +315,10 @@ def test_what_the_image_of_any_model_says_needs_no_legend() -> None:
 
 def test_long_names_of_models_are_cut_in_the_middle_where_they_stay_different() -> None:
     names = [f"runs/{'long-' * 10}-step-{k}" for k in (100, 200)]
-    assert [len(name) for name in brief(names)] == [28, 28]
-    assert [name[-8:] for name in brief(names)] == ["step-100", "step-200"]
+    assert [len(name) for name in figure_labels(names)] == [28, 28]
+    assert [name[-8:] for name in figure_labels(names)] == ["step-100", "step-200"]
     alike = [f"{'a' * 20}{k}{'b' * 20}" for k in range(2)]
-    assert brief(alike) == alike
+    assert figure_labels(alike) == alike
 
 
 @pytest.mark.parametrize(
@@ -330,8 +330,8 @@ def test_models_stand_beside_each_other_as_far_as_there_is_room(
 ) -> None:
     dots = Dots(xs=[0], ys=[0], role="image", is_dense=True)
     one = Panel(x=fraction_axis(""), y=fraction_axis(""), marks=[dots], is_broad=is_broad)
-    made = [Figure(title="", panels=[one] * n_panels, reading="")] * n_models
-    assert together(made, [Model(str(k), k) for k in range(n_models)]).n_columns == expected
+    made = [Chart(title="", panels=[one] * n_panels, reading="")] * n_models
+    assert together(made, [ModelKey(str(k), k) for k in range(n_models)]).n_columns == expected
 
 
 # ----- on a page

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from clipbench_reports.drawing.marks import MODELS, Axis, Boxes, Figure, Mark, Panel, Rule, Shade, Words
+from clipbench_reports.drawing.marks import MODELS, Axis, Boxes, Chart, Mark, Panel, Rule, Shade, Words
 from clipbench_reports.page.format import Number
 
 
@@ -28,7 +28,7 @@ class Layout:
     """Whether the planes of a row are as wide as each other, whatever is written beside them."""
 
 
-def lay_out(figure: Figure, *, at_most: int = 99) -> Layout:
+def lay_out(figure: Chart, *, at_most: int = 99) -> Layout:
     """Return the rows of a figure.
 
     One legend over all serves where no panel has entries that the fullest lacks, or where models share the panels; else

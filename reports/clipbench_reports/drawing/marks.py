@@ -1,6 +1,6 @@
 """What a drawing is made of, before it is drawn: panels with axes and marks, in the units of the data.
 
-A figure function turns results into a ``Figure``; ``page`` draws one as SVG for the report, ``paper`` by matplotlib
+A figure function turns results into a ``Chart``; ``page`` draws one as SVG for the report, ``paper`` by matplotlib
 for print, and ``plotted`` lists its data. Marks carry a role, which is a meaning and not a colour: each renderer gives
 the roles its colours and shapes, the same in all figures.
 """
@@ -231,7 +231,7 @@ class Panel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class Chart:
     """Panels, the sentence over them and the explanation under them."""
 
     title: str

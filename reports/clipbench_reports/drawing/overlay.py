@@ -25,6 +25,7 @@ from clipbench_reports.drawing.marks import (
     Threads,
     Words,
 )
+from clipbench_reports.drawing.models import ModelKey
 from clipbench_reports.drawing.shared_axes import united
 from clipbench_reports.page.format import Number
 
@@ -38,17 +39,10 @@ Which = Literal["x", "y"]
 Measured = Line | Ranges | Dots | Bars
 
 
-class Model(NamedTuple):
-    """What a model is called, and its place among those of the page, which is its colour."""
-
-    label: str
-    place: int
-
-
 class Part(NamedTuple):
     """A panel of one model."""
 
-    model: Model
+    model: ModelKey
     panel: Panel
 
 
@@ -74,7 +68,7 @@ def can_be_overlaid(parts: Sequence[Part]) -> bool:
     return all(each == names[0] or _is_reordering(each, names[0]) for each in names)
 
 
-def can_be_told_apart(models: Sequence[Model]) -> bool:
+def can_be_told_apart(models: Sequence[ModelKey]) -> bool:
     """Return whether each model has a colour of its own."""
     return all(model.place < len(MODELS) for model in models)
 
@@ -161,7 +155,7 @@ def _neutral(mark: Mark) -> Mark:
     return replace(mark, role="pair") if isinstance(mark, Bars) or mark.role == "ink" else mark
 
 
-def _own(mark: Mark, model: Model, n: int) -> list[Mark]:
+def _own(mark: Mark, model: ModelKey, n: int) -> list[Mark]:
     """Return a reference of one model in its colour: broken, so as not to be taken for what was measured."""
     role, name = MODELS[model.place], f"{model.label}, {mark.name}" if mark.name else ""
     if isinstance(mark, Line | Rule):
@@ -171,7 +165,7 @@ def _own(mark: Mark, model: Model, n: int) -> list[Mark]:
     return [replace(mark, role=role, name=name)]
 
 
-def _recoloured(mark: Mark, model: Model, *, aside: Number, n: int) -> Mark:
+def _recoloured(mark: Mark, model: ModelKey, *, aside: Number, n: int) -> Mark:
     made = replace(mark, role=MODELS[model.place], name=model.label)
     if isinstance(made, Line):
         return replace(made, is_dashed=False, has_band=n <= MAX_BANDS)

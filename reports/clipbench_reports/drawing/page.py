@@ -12,7 +12,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from clipbench_reports.drawing.layout import Layout, Place, lay_out
-from clipbench_reports.drawing.marks import MODELS, Axis, Cells, Figure, Mark, Panel
+from clipbench_reports.drawing.marks import MODELS, Axis, Cells, Chart, Mark, Panel
 from clipbench_reports.drawing.page_marks import SWATCH, Plane, put, swatch
 from clipbench_reports.drawing.svg import dot, drawing, element, text
 from clipbench_reports.page.format import Number
@@ -41,13 +41,13 @@ class Apart(NamedTuple):
     """Whether it needs more than a column of a page."""
 
 
-def draw(figure: Figure) -> Markup:
+def draw(figure: Chart) -> Markup:
     """Return the drawing of a figure; its title and detail are what is read out in its place."""
     drawn, height, width = _drawn(figure)
     return drawing(drawn, height=height, width=width, alt=alt(figure))
 
 
-def draw_narrow(figure: Figure) -> Markup:
+def draw_narrow(figure: Chart) -> Markup:
     """Return the drawing of a figure for a narrow screen: its panels below each other, long names in several lines.
 
     Nothing where one drawing serves both: where it fits, and where it is a large matrix, which no screen may shrink.
@@ -58,7 +58,7 @@ def draw_narrow(figure: Figure) -> Markup:
     return drawing(drawn, height=height, width=width, alt=alt(figure))
 
 
-def draw_apart(figure: Figure) -> list[Apart]:
+def draw_apart(figure: Chart) -> list[Apart]:
     """Return the drawings of a figure whose panels are each of one model; nothing where any is of all.
 
     They stand in an element with the words of ``alt``, which are read out in the place of all of them.
@@ -79,18 +79,18 @@ def draw_apart(figure: Figure) -> list[Apart]:
     return drawings
 
 
-def alt(figure: Figure) -> str:
+def alt(figure: Chart) -> str:
     """Return what is read out in the place of a drawing."""
     return f"{figure.title} {figure.detail}".strip()
 
 
-def _is_too_broad(figure: Figure) -> bool:
+def _is_too_broad(figure: Chart) -> bool:
     """Return whether a figure has to be drawn in another way for a narrow screen, and can be."""
     has_matrix = any(isinstance(mark, Cells) for panel in figure.panels for mark in panel.marks)
     return figure.n_columns > 1 or (figure.is_wide and not has_matrix)
 
 
-def _narrowed(figure: Figure) -> Figure:
+def _narrowed(figure: Chart) -> Chart:
     panels = [_slender(panel, SLOT if figure.n_columns > 1 else WIDTH * figure.breadth) for panel in figure.panels]
     return replace(figure, panels=panels, n_columns=1, breadth=min(1.0, figure.breadth))
 
@@ -122,12 +122,12 @@ def _broken(name: str) -> str:
     return "\n".join(line.strip() for line in lines)
 
 
-def _unnamed(figure: Figure) -> Markup:
+def _unnamed(figure: Chart) -> Markup:
     drawn, height, width = _drawn(figure)
     return drawing(drawn, height=height, width=width)
 
 
-def _drawn(figure: Figure) -> tuple[list[Markup], Number, Number]:
+def _drawn(figure: Chart) -> tuple[list[Markup], Number, Number]:
     """Return what is drawn, and its height and width."""
     layout = lay_out(figure)
     width = WIDTH * figure.breadth if layout.n_columns == 1 else min(MAX_WIDTH, SLOT * layout.n_columns)

@@ -8,20 +8,21 @@ import os
 import tempfile
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench_reports.drawing.layout import Layout, Place, lay_out
-from clipbench_reports.drawing.marks import Axis, Figure, Mark, Panel
+from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel
 from clipbench_reports.drawing.paper_marks import GRID, POINTS, RULE, put, sample
 from clipbench_reports.drawing.tex import escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.figure import Figure
     from matplotlib.text import Text
     from matplotlib.typing import RcKeyType
 
@@ -91,7 +92,7 @@ UNDATED: dict[str, dict[str, Any]] = {
 """What keeps a file from saying when it was made, for the types that would."""
 
 
-def save(figure: Figure, path: Path, *, width: float = WIDTHS["column"], style: Path | None = None) -> None:
+def save(figure: Chart, path: Path, *, width: float = WIDTHS["column"], style: Path | None = None) -> None:
     """Write a figure as the type that its name ends in, whole or not at all; equal figures give equal bytes.
 
     Args:
@@ -103,17 +104,26 @@ def save(figure: Figure, path: Path, *, width: float = WIDTHS["column"], style: 
         ClipbenchError: the type needs a program that is not there.
     """
     kind = check_path(path)
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(SETTINGS)
-        _use(style)
-        canvas = _canvas(escaped(figure) if kind == "pgf" else figure, width * CM)
+    with _settings(style):
+        drawn = _fitted(escaped(figure) if kind == "pgf" else figure, width * CM)
         try:
-            _write(canvas, path, kind)
+            _write(drawn, path, kind)
         except OSError as error:
             raise UsageError(f"cannot write the figure {path}: {error.strerror or error}") from error
+
+
+def draw(figure: Chart, *, width: float = WIDTHS["column"], style: Path | None = None) -> "Figure":
+    """Return a figure of matplotlib, which neither pyplot nor the settings of the caller have a part in.
+
+    Args:
+        width: in cm.
+        style: a matplotlib style file, whose settings come before ours.
+
+    Raises:
+        UsageError: the width or the style cannot be.
+    """
+    with _settings(style):
+        return _fitted(figure, width * CM)
 
 
 def check_path(path: Path) -> str:
@@ -131,26 +141,31 @@ def check_path(path: Path) -> str:
     return kind
 
 
-def _use(style: Path | None) -> None:
-    if style is None:
-        return
+@contextmanager
+def _settings(style: Path | None) -> Iterator[None]:
+    """Set matplotlib to its defaults, then to ours and those of the style, and back again."""
     import matplotlib.style
 
-    try:
-        matplotlib.style.use(style if style.suffix or style.exists() else str(style))
-    except OSError as error:
-        raise UsageError(
-            f"--style {style}: expected a matplotlib style file, or the name of a style of its own"
-        ) from error
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        try:
+            if style is not None:
+                matplotlib.style.use(style if style.suffix or style.exists() else str(style))
+        except OSError as error:
+            raise UsageError(
+                f"--style {style}: expected a matplotlib style file, or the name of a style of its own"
+            ) from error
+        yield
 
 
-def _write(canvas: "Canvas", path: Path, kind: str) -> None:
+def _write(figure: "Figure", path: Path, kind: str) -> None:
     """Write the file, and the drawings that a pgf has beside it, in a folder of their own first."""
     from matplotlib.backends.backend_pgf import LatexError
 
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
         try:
-            canvas.savefig(Path(folder) / path.name, format=kind, **UNDATED.get(kind, {}))
+            figure.savefig(Path(folder) / path.name, format=kind, **UNDATED.get(kind, {}))
         except (LatexError, RuntimeError, FileNotFoundError) as error:
             if kind != "pgf":
                 raise
@@ -161,7 +176,7 @@ def _write(canvas: "Canvas", path: Path, kind: str) -> None:
             os.replace(made, path.parent / made.name)
 
 
-def _canvas(figure: Figure, width: float) -> "Canvas":
+def _fitted(figure: Chart, width: float) -> "Figure":
     """Return the figure at a width in inches, in as many columns as have room for their words.
 
     Raises:
@@ -172,33 +187,33 @@ def _canvas(figure: Figure, width: float) -> "Canvas":
         if at_most == 1 or _have_room(layout, width):
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "constrained_layout not applied")  # there is no room, then
-                canvas = _drawn(layout, width)
-                if _has_room(canvas):
-                    return canvas
+                drawn = _drawn(layout, width)
+                if _has_room(drawn):
+                    return drawn
     raise UsageError(f"a figure {width / CM:.3g} cm wide has no room for its words: expected a larger --width")
 
 
-def _drawn(layout: Layout, width: float) -> "Canvas":
+def _drawn(layout: Layout, width: float) -> "Figure":
     """Return the panels at a width in inches, as high as their content."""
-    from matplotlib.figure import Figure as Canvas
+    from clipbench_reports.drawing.notebook import NotebookFigure
 
     heights = [_height(row, width, layout.n_columns) for row in layout.rows]
     # Higher than is needed: the planes are then as wide as they can be, and the height is cut to them.
     # Of few pixels, letters would be measured as whole ones, a fifth wider than they are.
-    canvas = Canvas(figsize=(width, sum(heights) + len(heights) + 1), layout="constrained", dpi=DPI)
-    grid = canvas.add_gridspec(len(layout.rows), layout.n_columns, height_ratios=heights)
+    figure = NotebookFigure(figsize=(width, sum(heights) + len(heights) + 1), layout="constrained", dpi=DPI)
+    grid = figure.add_gridspec(len(layout.rows), layout.n_columns, height_ratios=heights)
     rows = []
     for k, row in enumerate(layout.rows):
         spots = [grid[k, :]] if row[0].panel.is_broad else [grid[k, column] for column in range(len(row))]
-        rows.append([canvas.add_subplot(spot) for spot in spots])
+        rows.append([figure.add_subplot(spot) for spot in spots])
         slot = width / (1 if row[0].panel.is_broad else layout.n_columns)
         left = _left(row[0].panel) / len(row) if layout.is_grid and not row[0].panel.is_broad else None
         for place, axes in zip(row, rows[-1], strict=True):
             _draw(place, axes, slot, room=slot - (_left(place.panel) if left is None else TICK + left))
     if layout.legend:
-        canvas.legend(**_legend(layout.legend, width), loc="outside upper left")
-    _fit(canvas, rows)
-    return canvas
+        figure.legend(**_legend(layout.legend, width), loc="outside upper left")
+    _fit(figure, rows)
+    return figure
 
 
 def _have_room(layout: Layout, width: float) -> bool:
@@ -213,28 +228,28 @@ def _height(row: "Sequence[Place]", width: float, n_columns: int) -> float:
     return max(place.panel.aspect for place in row) * slot
 
 
-def _fit(canvas: "Canvas", rows: "Sequence[Sequence[Axes]]") -> None:
+def _fit(figure: "Figure", rows: "Sequence[Sequence[Axes]]") -> None:
     """Cut the height to what is drawn, and leave out the words that would touch others."""
-    canvas.draw_without_rendering()
+    figure.draw_without_rendering()
     boxes = [[axes.get_tightbbox() for axes in row] for row in rows]
     heights = [max(box.height for box in row if box is not None) for row in boxes]
-    heights += [legend.get_window_extent().height for legend in canvas.legends]
-    canvas.set_figheight(sum(heights) / canvas.dpi + GAP * len(heights))
-    canvas.draw_without_rendering()
-    for axes in canvas.axes:
+    heights += [legend.get_window_extent().height for legend in figure.legends]
+    figure.set_figheight(sum(heights) / figure.dpi + GAP * len(heights))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
         _thin(axes.get_xticklabels())
         _thin(axes.get_yticklabels())
         for image in axes.images:
             _thin_cells(axes, n_columns=image.get_size()[1])
 
 
-def _has_room(canvas: "Canvas") -> bool:
+def _has_room(figure: "Figure") -> bool:
     """Return whether the words are all inside, and leave room for planes."""
-    canvas.draw_without_rendering()
-    whole = canvas.bbox.padded(OUTSIDE * canvas.dpi)
-    boxes = [box for each in (*canvas.axes, *canvas.legends) if (box := each.get_tightbbox()) is not None]
+    figure.draw_without_rendering()
+    whole = figure.bbox.padded(OUTSIDE * figure.dpi)
+    boxes = [box for each in (*figure.axes, *figure.legends) if (box := each.get_tightbbox()) is not None]
     is_inside = all(box.x0 >= whole.x0 and box.x1 <= whole.x1 for box in boxes)
-    return is_inside and all(axes.bbox.width >= LEAST_PLANE * canvas.dpi for axes in canvas.axes)
+    return is_inside and all(axes.bbox.width >= LEAST_PLANE * figure.dpi for axes in figure.axes)
 
 
 def _thin(labels: "Sequence[Text]") -> None:

@@ -9,8 +9,8 @@ from clipbench_reports.drawing.marks import (
     Bars,
     Boxes,
     Cells,
+    Chart,
     Dots,
-    Figure,
     Hill,
     Line,
     Panel,
@@ -29,7 +29,7 @@ height of a distribution stands for."""
 Row = dict[str, str | Number]
 
 
-def table(figure: Figure) -> str:
+def table(figure: Chart) -> str:
     """Return the rows as CSV."""
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
@@ -38,7 +38,7 @@ def table(figure: Figure) -> str:
     return out.getvalue()
 
 
-def rows(figure: Figure) -> Iterator[Row]:
+def rows(figure: Chart) -> Iterator[Row]:
     """Yield a row a point, bar or cell, by panel and in the order in which they are drawn."""
     for name, panel in zip(_names(figure.panels), figure.panels, strict=True):
         for mark in panel.marks:

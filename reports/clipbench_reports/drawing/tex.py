@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from clipbench_reports.drawing.marks import Axis, Cells, Figure, Mark, Panel, Words
+from clipbench_reports.drawing.marks import Axis, Cells, Chart, Mark, Panel, Words
 
 SPECIAL = str.maketrans(
     {
@@ -14,7 +14,7 @@ SPECIAL = str.maketrans(
 """What matplotlib leaves to TeX; it takes care of ``%``, ``^`` and ``_`` itself."""
 
 
-def escaped(figure: Figure) -> Figure:
+def escaped(figure: Chart) -> Chart:
     """Return a figure with all words written so that TeX sets them as they are."""
     return replace(figure, panels=[_panel(panel) for panel in figure.panels], keys=[_words(key) for key in figure.keys])
 

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from clipbench_reports.drawing.marks import MODELS, Figure, Panel
-from clipbench_reports.drawing.overlay import Model, Overlay, Part, can_be_overlaid, can_be_told_apart, overlay
+from clipbench_reports.drawing.marks import MODELS, Chart, Panel
+from clipbench_reports.drawing.models import ModelKey
+from clipbench_reports.drawing.overlay import Overlay, Part, can_be_overlaid, can_be_told_apart, overlay
 from clipbench_reports.drawing.shared_axes import sharing
 from clipbench_reports.page import format as fmt
-from clipbench_reports.page.groups import short
 
-MAX_LABEL = 28
-"""Letters of a model's name in a figure."""
 MAX_VALUES = 280
 """Letters of what a title says of all models; more of them are in the words for who cannot see the drawing."""
 MAX_BESIDE = 4
@@ -26,7 +24,7 @@ class _Quantity(NamedTuple):
     parts: list[Part]
 
 
-def together(figures: Sequence[Figure], models: Sequence[Model]) -> Figure:
+def together(figures: Sequence[Chart], models: Sequence[ModelKey]) -> Chart:
     """Return the figures of several models as one.
 
     Values and lines lie in one panel, in the colours of the models: a panel a series. What would hide each other, such as
@@ -51,7 +49,7 @@ def together(figures: Sequence[Figure], models: Sequence[Model]) -> Figure:
             f"{len(models)} models are more than {len(MODELS)} colours can tell apart: each has its own panel."
         )
     own = [f"{model.label}, {name}" for each in overlays.values() for name in each.own for model in models]
-    return Figure(
+    return Chart(
         title=_title(figures, models),
         panels=_overlaid(found, overlays) if overlays else _beside(found, models),
         reading=" ".join([_readings([figure.reading for figure in figures], models), *notes]),
@@ -66,20 +64,7 @@ def together(figures: Sequence[Figure], models: Sequence[Model]) -> Figure:
     )
 
 
-def brief(labels: Sequence[str]) -> list[str]:
-    """Return what models are called in a figure: the last parts of their names, cut in the middle where they are long.
-
-    Example:
-        >>> brief(["runs/step-100", "runs/" + "a" * 30 + "-final"])
-        ['step-100', 'aaaaaaaaaaaaa…aaaaaaaa-final']
-    """
-    names = short(labels)
-    half = MAX_LABEL // 2
-    cut = [name if len(name) <= MAX_LABEL else f"{name[: half - 1]}…{name[-half:]}" for name in names]
-    return cut if len(set(cut)) == len(cut) else names
-
-
-def _quantities(figures: Sequence[Figure], models: Sequence[Model]) -> list[_Quantity]:
+def _quantities(figures: Sequence[Chart], models: Sequence[ModelKey]) -> list[_Quantity]:
     """Return the panels by what they show, on the same axes, in the order of the first figure that has them."""
     found: dict[tuple[str, ...], _Quantity] = {}
     for figure, model in zip(figures, models, strict=True):
@@ -116,7 +101,7 @@ def _labelled_below(panels: list[Panel]) -> list[Panel]:
     return [replace(panel, x=replace(panel.x, label=label)) for panel in panels]
 
 
-def _beside(found: Sequence[_Quantity], models: Sequence[Model]) -> list[Panel]:
+def _beside(found: Sequence[_Quantity], models: Sequence[ModelKey]) -> list[Panel]:
     """Return all panels of the first model, then those of the second, and so on."""
     return [_labelled(part) for model in models for quantity in found for part in quantity.parts if part.model == model]
 
@@ -126,20 +111,20 @@ def _labelled(part: Part) -> Panel:
     return replace(panel, title=f"{model.label}: {panel.title}" if panel.title else model.label, model=model.place)
 
 
-def _n_overlaid(overlays: dict[int, Overlay], first: Figure) -> int:
+def _n_overlaid(overlays: dict[int, Overlay], first: Chart) -> int:
     """Return how many panels stand in a row: the series of a quantity, where there are several."""
     most = max(len(each.panels) for each in overlays.values())
     return first.n_columns if most == 1 else {2: 2, 4: 2}.get(most, 3)
 
 
-def _n_beside(figures: Sequence[Figure]) -> int:
+def _n_beside(figures: Sequence[Chart]) -> int:
     first = figures[0]
     if any(panel.is_broad for panel in first.panels):
         return 1
     return len(first.panels) if len(first.panels) > 1 else min(MAX_BESIDE, len(figures))
 
 
-def _title(figures: Sequence[Figure], models: Sequence[Model]) -> str:
+def _title(figures: Sequence[Chart], models: Sequence[ModelKey]) -> str:
     """Return one sentence with what is said of each model, and never a claim of a difference: that takes a paired test."""
     subjects = {figure.subject for figure in figures}
     named = [fmt.apart(model.label) for model in models]
@@ -151,11 +136,11 @@ def _title(figures: Sequence[Figure], models: Sequence[Model]) -> str:
     return f"{figures[0].subject}: {values}." if values else f"{figures[0].subject}."
 
 
-def _readings(readings: Sequence[str], models: Sequence[Model]) -> str:
+def _readings(readings: Sequence[str], models: Sequence[ModelKey]) -> str:
     """Return the sentences that all share, once, then what is said of each model alone.
 
     Example:
-        >>> _readings(["To scale. 5 pairs.", "To scale. 7 pairs."], [Model("a", 0), Model("b", 1)])
+        >>> _readings(["To scale. 5 pairs.", "To scale. 7 pairs."], [ModelKey("a", 0), ModelKey("b", 1)])
         'To scale. a: 5 pairs. b: 7 pairs.'
     """
     parts = [re.split(r"(?<=\.) ", reading) for reading in readings]
@@ -164,7 +149,7 @@ def _readings(readings: Sequence[str], models: Sequence[Model]) -> str:
     return " ".join([*shared, *(f"{model.label}: {words}" for model, words in zip(models, own, strict=True) if words)])
 
 
-def _notes(found: Sequence[_Quantity], overlays: Sequence[Overlay], models: Sequence[Model]) -> list[str]:
+def _notes(found: Sequence[_Quantity], overlays: Sequence[Overlay], models: Sequence[ModelKey]) -> list[str]:
     """Return what must be said of how models are drawn together."""
     own = dict.fromkeys(name for each in overlays for name in each.own)
     common = dict.fromkeys(name for each in overlays for name in each.common)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from clipbench.results.record import Curve, Metric
-from clipbench_reports.drawing.marks import Axis, Figure, Panel, Ranges, Role, fraction_axis, nice_axis
+from clipbench_reports.drawing.marks import Axis, Chart, Panel, Ranges, Role, fraction_axis, nice_axis
 from clipbench_reports.figures._figure import bounds, chance_rule, curve_line
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
@@ -36,7 +36,7 @@ class _Series(NamedTuple):
     points: Mapping[str, Metric]
 
 
-def hijacking(evidence: Evidence) -> Figure:
+def hijacking(evidence: Evidence) -> Chart:
     """Return how often the object, and how often the word, is named: without a label, and with each kind of it.
 
     Raises:
@@ -53,7 +53,7 @@ def hijacking(evidence: Evidence) -> Figure:
         _Series("text", "attacking word", "the other name", 0.06, fooled),
     ]
     names = ["\n".join(CONDITIONS[kind]) for kind in kinds]
-    return Figure(
+    return Chart(
         title=_claim(right, fooled),
         panels=[
             Panel(
@@ -71,10 +71,10 @@ def hijacking(evidence: Evidence) -> Figure:
     )
 
 
-def response(name: str) -> Callable[[Evidence], Figure]:
+def response(name: str) -> Callable[[Evidence], Chart]:
     """Return the function that draws what one of ``SETTINGS`` does; it raises MissingEvidence where labels were not varied so."""
 
-    def draw(evidence: Evidence) -> Figure:
+    def draw(evidence: Evidence) -> Chart:
         if f"attack_success_by_{name}" not in evidence.evaluation.curves:
             raise MissingEvidence("labels were made in one way only: there are no response curves")
         fooled = evidence.curve(f"attack_success_by_{name}")
@@ -88,7 +88,7 @@ def response(name: str) -> Callable[[Evidence], Figure]:
             y=fraction_axis("Named first, %"),
             marks=[*chance_rule(success.chance if success else None), *lines],
         )
-        return Figure(
+        return Chart(
             title=title,
             panels=[panel],
             reading=f"Across: {fooled.x_label}. How often the object, and how often the attacking word, is named first.",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clipbench_reports.drawing.marks import Figure, Panel, Role, fraction_axis, nice_axis
+from clipbench_reports.drawing.marks import Chart, Panel, Role, fraction_axis, nice_axis
 from clipbench_reports.figures._figure import curve_line, why_lacking
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
@@ -15,7 +15,7 @@ KINDS: dict[str, tuple[str, Role]] = {
 """Curves, with the words and the role of each."""
 
 
-def similarity_calibration(evidence: Evidence) -> Figure:
+def similarity_calibration(evidence: Evidence) -> Chart:
     """Return how probable a match is at a cosine: of an image and a text, of two texts, of two images.
 
     Raises:
@@ -30,7 +30,7 @@ def similarity_calibration(evidence: Evidence) -> Figure:
     lines = [curve_line(evidence.curve(name), KINDS[name][1], KINDS[name][0]) for name in known]
     middles = ", ".join(f"{line.name} at {_even(list(line.xs), list(line.ys))}" for line in lines)
     value = error.value if error is not None else None
-    return Figure(
+    return Chart(
         title=f"A match becomes more likely than not: {middles}."
         + (
             "" if value is None else f" By kind, a cosine is worth {fmt.percent(value)} points more or less on average."

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clipbench.results.record import EvaluationRecord, Metric
-from clipbench_reports.drawing.marks import Axis, Figure, Mark, Panel, Ranges, Role, Rule, fraction_axis
+from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Role, Rule, fraction_axis
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._cosines import Distribution, binned, ridge_keys, ridges
 from clipbench_reports.figures._figure import CHANCE, bounds
@@ -40,7 +40,7 @@ KINDS = {
 }
 
 
-def composition(evidence: Evidence) -> Figure:
+def composition(evidence: Evidence) -> Chart:
     """Return the accuracy of each subset with its interval, against chance.
 
     Raises:
@@ -52,7 +52,7 @@ def composition(evidence: Evidence) -> Figure:
     heights = _heights(found)
     asked = [side for side in SIDES if any(side in sides for sides in found.values())]
     foot = max(heights.values()) + 0.5 + SPACE / 2
-    return Figure(
+    return Chart(
         title=_sentence(found, asked[0]),
         panels=[
             Panel(
@@ -78,7 +78,7 @@ def accuracies(evaluation: EvaluationRecord) -> dict[str, dict[str, Metric]]:
     return {subset: sides for subset, sides in found.items() if sides}
 
 
-def twins(evidence: Evidence) -> Figure:
+def twins(evidence: Evidence) -> Chart:
     """Return the distributions of cosines between a caption and its twin, its shuffled self, and another caption.
 
     Raises:
@@ -88,7 +88,7 @@ def twins(evidence: Evidence) -> Figure:
     if not found:
         raise MissingEvidence("no captions of one item were compared")
     means = ", ".join(f"with {each.label} {fmt.significant(each.mean)}" for each in found)
-    return Figure(
+    return Chart(
         title=f"A caption’s cosine on average: {means}.",
         panels=[ridges(found)],
         reading="Cosines between text vectors, each distribution scaled to the same height; the upright stroke is its "

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench_reports.drawing.marks import Axis, Cells, Figure, Panel
+from clipbench_reports.drawing.marks import Axis, Cells, Chart, Panel
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._confusion_map import confusion_map
 from clipbench_reports.page import format as fmt
@@ -20,7 +20,7 @@ NAME_LENGTH = 16
 SUBJECT = "Most often taken for another class"
 
 
-def confusion(evidence: Evidence) -> Figure:
+def confusion(evidence: Evidence) -> Chart:
     """Return the confusion matrix: one row a true class, one column an answer, each row adding up to 100 %.
 
     Raises:
@@ -34,7 +34,7 @@ def confusion(evidence: Evidence) -> Figure:
     short = [shorten(name, NAME_LENGTH) for name in names]
     ticks = [k + 0.5 for k in range(n)]
     right = fmt.percent(float(np.diag(shares)[shares.any(axis=1)].mean()))
-    return Figure(
+    return Chart(
         title=_sentence(names, shares),
         panels=[
             Panel(

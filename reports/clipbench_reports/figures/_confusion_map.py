@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench_reports.drawing.marks import Axis, Boxes, Cells, Figure, Panel
+from clipbench_reports.drawing.marks import Axis, Boxes, Cells, Chart, Panel
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.page import format as fmt
 
@@ -24,7 +24,7 @@ class Span(NamedTuple):
     stop: int
 
 
-def confusion_map(title: str, names: list[str], shares: Float64[np.ndarray, "n n"]) -> Figure:
+def confusion_map(title: str, names: list[str], shares: Float64[np.ndarray, "n n"]) -> Chart:
     """Return the confusion matrix of many classes, with boxes where the first words of their names make groups.
 
     Args:
@@ -35,7 +35,7 @@ def confusion_map(title: str, names: list[str], shares: Float64[np.ndarray, "n n
     ticks, words = [(span.start + span.stop) / 2 for span in spans], [span.words for span in spans]
     outlines = Boxes(corners=[(box.start, box.start, box.stop, box.stop) for box in boxes], name="first word in common")
     right = fmt.percent(float(np.diag(shares)[shares.any(axis=1)].mean()))
-    return Figure(
+    return Chart(
         title=title,
         panels=[
             Panel(

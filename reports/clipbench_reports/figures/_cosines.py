@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench_reports.drawing.marks import Axis, Figure, Hill, Mark, Panel, Role, Rule, Words, nice_axis
+from clipbench_reports.drawing.marks import Axis, Chart, Hill, Mark, Panel, Role, Rule, Words, nice_axis
 from clipbench_reports.figures._figure import why_lacking
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
@@ -35,7 +35,7 @@ class Distribution(NamedTuple):
     mean: float
 
 
-def cones(evidence: Evidence) -> Figure:
+def cones(evidence: Evidence) -> Chart:
     """Return the distributions of cosines between images, between texts, of pairs, and of images with other texts.
 
     Raises:
@@ -47,7 +47,7 @@ def cones(evidence: Evidence) -> Figure:
         raise MissingEvidence(f"the run kept no distribution of cosines, {words}: {why_lacking(evidence, metric)}")
     found = [_distribution(evidence, name) for name in COSINES]
     means = ", ".join(f"{each.label} {fmt.significant(each.mean)}" for each in found)
-    return Figure(
+    return Chart(
         title=f"A true pair has cosine {fmt.significant(found[2].mean)} on average, an image and another text "
         f"{fmt.significant(found[3].mean)}.",
         panels=[ridges(found)],

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from clipbench_reports.drawing.marks import Figure, Panel, nice_axis
+from clipbench_reports.drawing.marks import Chart, Panel, nice_axis
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._figure import curve_line
 from clipbench_reports.page import format as fmt
@@ -12,10 +12,10 @@ LABEL_LENGTHS = 44, 32
 """Of a label under and beside a plane; the explanation has the whole."""
 
 
-def curve(name: str) -> Callable[[Evidence], Figure]:
+def curve(name: str) -> Callable[[Evidence], Chart]:
     """Return the function that draws the curve of a name, with its bounds where it has them."""
 
-    def draw(evidence: Evidence) -> Figure:
+    def draw(evidence: Evidence) -> Chart:
         found = evidence.curve(name)
         line = curve_line(found, "ink", name)
         if not line.xs:
@@ -23,7 +23,7 @@ def curve(name: str) -> Callable[[Evidence], Figure]:
         x_label, y_label = found.x_label or "x", found.y_label or "y"
         heights = [*line.ys, *(line.lows or []), *(line.highs or [])]
         ends = f"from {fmt.significant(line.ys[0])} to {fmt.significant(line.ys[-1])}"
-        return Figure(
+        return Chart(
             title=f"{fmt.named(name)}: {ends} over {fmt.counted(len(found.x), 'point')}.",
             panels=[
                 Panel(

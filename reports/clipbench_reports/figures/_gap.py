@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench.results.points import MAX_POINTS, evenly_spaced
-from clipbench_reports.drawing.marks import Axis, Dots, Figure, Panel, Role, Threads, nice_axis
+from clipbench_reports.drawing.marks import Axis, Chart, Dots, Panel, Role, Threads, nice_axis
 from clipbench_reports.figures._figure import pairs
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
@@ -33,7 +33,7 @@ class Flat(NamedTuple):
     is_to_scale: bool = True
 
 
-def gap(evidence: Evidence, *, projection: str = "pca", seed: int = 0) -> Figure:
+def gap(evidence: Evidence, *, projection: str = "pca", seed: int = 0) -> Chart:
     """Return images and texts as points of a plane, with lines between pairs.
 
     Args:
@@ -49,7 +49,7 @@ def gap(evidence: Evidence, *, projection: str = "pca", seed: int = 0) -> Figure
     left, right = flat.places[:n], flat.places[n:]
     lines = evenly_spaced(n, MAX_LINES)
     x, y = (_axis(flat, place) for place in (0, 1))
-    return Figure(
+    return Chart(
         title=flat.claim,
         panels=[
             Panel(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clipbench.results.record import Metric
-from clipbench_reports.drawing.marks import Axis, Figure, Mark, Panel, Ranges, Shade, fraction_axis, nice_axis
+from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Shade, fraction_axis, nice_axis
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._figure import bounds, chance_rule
 from clipbench_reports.figures._window import context_of, reason_of
@@ -28,7 +28,7 @@ class _Place(NamedTuple):
         return self.metric.value
 
 
-def positions(evidence: Evidence) -> Figure:
+def positions(evidence: Evidence) -> Chart:
     """Return how often the true caption is chosen, against the place of the deciding token in it.
 
     Raises:
@@ -43,7 +43,7 @@ def positions(evidence: Evidence) -> Figure:
     places, context = _places(evidence), context_of(evidence)
     x = _token_axis(places, context)
     told = ", ".join(f"{place.name} {fmt.percent(place.share)} %" for place in places)
-    return Figure(
+    return Chart(
         title=f"The same fact told from a false one, by where it is stated: {told}.",
         panels=[Panel(x=x, y=fraction_axis("True caption chosen, %"), marks=_marks(places, x, context))],
         reading="One sentence decides whether the caption is true of the image; all others fit any image. Each dot has "

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from clipbench.results.record import Metric
-from clipbench_reports.drawing.marks import Axis, Figure, Mark, Panel, Ranges, Rule, fraction_axis
+from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Rule, fraction_axis
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._figure import CHANCE, bounds
 from clipbench_reports.page import format as fmt
@@ -14,7 +14,7 @@ WORDS = {"word_alone": "a word alone", "with_object": "with an object"}
 """Subsets of the data that ship."""
 
 
-def reading(evidence: Evidence) -> Figure:
+def reading(evidence: Evidence) -> Chart:
     """Return the share of words that are read right, altogether and by subset, against guessing.
 
     Raises:
@@ -29,7 +29,7 @@ def reading(evidence: Evidence) -> Figure:
         raise MissingEvidence("the data hold no words to read")
     rows = {"all" if subset == "" else WORDS.get(subset, subset): metric for subset, metric in metrics.items()}
     names = [shorten(words, 16) for words in rows]
-    return Figure(
+    return Chart(
         title=_claim(metrics[""]),
         panels=[
             Panel(

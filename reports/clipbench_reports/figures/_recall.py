@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from clipbench.results.record import Curve
-from clipbench_reports.drawing.marks import Figure, Line, Panel, Role, fraction_axis, log_axis
+from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, log_axis
 from clipbench_reports.figures._figure import CHANCE, curve_line
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
@@ -30,7 +30,7 @@ WITHIN = {
 }
 
 
-def recall(evidence: Evidence) -> Figure:
+def recall(evidence: Evidence) -> Chart:
     """Return recall against the number of answers looked at, for captions finding images and the reverse.
 
     Raises:
@@ -43,7 +43,7 @@ def recall(evidence: Evidence) -> Figure:
     return _drawn(evidence, ACROSS, curves, reading)
 
 
-def recall_within(evidence: Evidence) -> Figure:
+def recall_within(evidence: Evidence) -> Chart:
     """Return recall against the number of answers looked at, for images finding images and captions captions.
 
     Raises:
@@ -70,11 +70,11 @@ def _positive(curve: Curve) -> Curve:
     return Curve(x=[curve.x[row] for row in kept], y=[curve.y[row] for row in kept], low=low, high=high)
 
 
-def _drawn(evidence: Evidence, ways: Mapping[str, Way], curves: dict[str, Curve], reading: str) -> Figure:
+def _drawn(evidence: Evidence, ways: Mapping[str, Way], curves: dict[str, Curve], reading: str) -> Chart:
     ks = [k for curve in curves.values() for k in curve.x]
     chance = [_chance(evidence, name, curve, of=ways[name].label) for name, curve in curves.items()]
     lines = [curve_line(curve, ways[name].role, ways[name].label) for name, curve in curves.items()]
-    return Figure(
+    return Chart(
         title=_sentence(ways, curves),
         panels=[
             Panel(

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench_reports.drawing.marks import Bars, Figure, Line, Mark, Panel, fraction_axis
+from clipbench_reports.drawing.marks import Bars, Chart, Line, Mark, Panel, fraction_axis
 from clipbench_reports.figures._figure import curve_line
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
@@ -11,7 +11,7 @@ from clipbench_reports.page.evidence import Evidence, MissingEvidence
 N_BINS = 20
 
 
-def reliability(evidence: Evidence) -> Figure:
+def reliability(evidence: Evidence) -> Chart:
     """Return accuracy against confidence, over the distribution of confidence.
 
     Raises:
@@ -36,7 +36,7 @@ def reliability(evidence: Evidence) -> Figure:
         ),
         curve_line(curve, "ink", "accuracy"),
     ]
-    return Figure(
+    return Chart(
         title=f"On average it is {fmt.percent(float(confidence[kept].mean()))} % sure, "
         f"and right in {fmt.percent(float(right[kept].mean()))} %.",
         panels=[Panel(x=fraction_axis("Confidence, %"), y=fraction_axis("Accuracy; samples, %"), marks=marks)],

@@ -11,8 +11,8 @@ from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import (
     MODELS,
     Axis,
+    Chart,
     Dots,
-    Figure,
     Mark,
     Panel,
     Ranges,
@@ -39,7 +39,7 @@ class _Row(NamedTuple):
     """The metric of each model, by its place among the runs."""
 
 
-def scorecard(groups: Sequence[Group], labels: Sequence[str]) -> Figure:
+def scorecard(groups: Sequence[Group], labels: Sequence[str]) -> Chart:
     """Return every metric that is a fraction and has a chance level, with interval, chance and published value.
 
     Args:
@@ -61,7 +61,7 @@ def scorecard(groups: Sequence[Group], labels: Sequence[str]) -> Figure:
     ]
     above = sum(1 for _, _, metric in measured if _is_above(metric))
     last = len(found) - 1
-    return Figure(
+    return Chart(
         title=f"{above} of {len(measured)} values lie above chance, their interval not reaching it.",
         panels=[_panel(group, rows, labels, is_last=k == last) for k, (group, rows) in enumerate(found)],
         reading="Values with their 95 % intervals; those without a chance level are left out.",
@@ -80,7 +80,7 @@ def _panel(group: Group, rows: Sequence[_Row], labels: Sequence[str], *, is_last
     )
 
 
-def compare(found: Sequence[Difference], labels: tuple[str, str]) -> Figure:
+def compare(found: Sequence[Difference], labels: tuple[str, str]) -> Chart:
     """Return the difference of two models in every fraction, with its paired interval and a line at zero.
 
     Raises:
@@ -97,7 +97,7 @@ def compare(found: Sequence[Difference], labels: tuple[str, str]) -> Figure:
     verdicts = Counter(each.verdict for each in shown)
     n_others = len(shown) - verdicts["better"] - verdicts["worse"]
     last = next(reversed(by_evaluation))
-    return Figure(
+    return Chart(
         title=f"{labels[1]} against {labels[0]}: {verdicts['better']} better, {verdicts['worse']} worse, {n_others} neither.",
         panels=[
             _difference_panel(name, rows, axis, f"{labels[1]} minus {labels[0]}", is_last=name == last)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from clipbench_reports.drawing.marks import Figure, Mark, Panel, Role, Rule, nice_axis, percent_axis, tight_axis
+from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, Rule, nice_axis, percent_axis, tight_axis
 from clipbench_reports.figures._figure import curve_line, why_lacking
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
@@ -55,14 +55,14 @@ MOVED = frozenset(
 """Curves that these figures show, or that are more of the same; each of zero-shot has the name of its label set before it."""
 
 
-def shift(evidence: Evidence) -> Figure:
+def shift(evidence: Evidence) -> Chart:
     """Return gap, loss, recall and accuracy as the modalities are moved along the gap vector (Liang et al., 2022).
 
     Raises:
         MissingEvidence: the run holds no such curves.
     """
     found = _panels(evidence, _Moved(SHIFTS, "Distance moved", marks_gap=True))
-    return Figure(
+    return Chart(
         title=_closing(evidence),
         panels=found,
         n_columns=2,
@@ -74,7 +74,7 @@ def shift(evidence: Evidence) -> Figure:
     )
 
 
-def corrections(evidence: Evidence) -> Figure:
+def corrections(evidence: Evidence) -> Chart:
     """Return gap, loss, recall and accuracy under corrections that are fitted on one half, scored on the other.
 
     Raises:
@@ -88,7 +88,7 @@ def corrections(evidence: Evidence) -> Figure:
         if before == after
         else f"takes recall@1 of images from {before} to {after}"
     )
-    return Figure(
+    return Chart(
         title=f"Centring each modality {did} %.",
         panels=found,
         n_columns=2,

@@ -3,12 +3,12 @@
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench_reports.drawing.marks import Axis, Cells, Figure, Panel
+from clipbench_reports.drawing.marks import Axis, Cells, Chart, Panel
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 
-def similarity(evidence: Evidence) -> Figure:
+def similarity(evidence: Evidence) -> Chart:
     """Return the cosines between the images and the texts of a sample of pairs, and their softmax by row and column.
 
     Raises:
@@ -22,7 +22,7 @@ def similarity(evidence: Evidence) -> Figure:
     by_row, by_column = softmax(scale * matrix), softmax(scale * matrix.T).T
     low, high = float(np.median(matrix[~np.eye(n, dtype=bool)])), float(matrix.max())
     depths = np.clip((matrix - low) / (high - low), 0, 1) if high > low else np.zeros_like(matrix)
-    return Figure(
+    return Chart(
         title=f"In {lit} of {n} rows the true pair, on the diagonal, has the highest cosine.",
         panels=[
             _panel("Cosine", depths, matrix),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from clipbench.results.record import Curve
-from clipbench_reports.drawing.marks import Figure, Line, Mark, Panel, Role, Rule, fraction_axis, log_axis, percent_axis
+from clipbench_reports.drawing.marks import Chart, Line, Mark, Panel, Role, Rule, fraction_axis, log_axis, percent_axis
 from clipbench_reports.figures._figure import curve_line, why_lacking
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
@@ -25,7 +25,7 @@ DRAWN = frozenset(
 """Curves that this figure shows."""
 
 
-def spectrum(evidence: Evidence) -> Figure:
+def spectrum(evidence: Evidence) -> Chart:
     """Return how the gap is spread over dimensions, and gap and recall when the dimensions that carry most are removed.
 
     Raises:
@@ -34,7 +34,7 @@ def spectrum(evidence: Evidence) -> Figure:
     if SHARE not in evidence.evaluation.curves:
         raise MissingEvidence(f"the run kept no spectrum of the gap: {why_lacking(evidence, 'gap_dimensions')}")
     share = evidence.curve(SHARE)
-    return Figure(
+    return Chart(
         title=f"{_carried(share)}{_loss(evidence)}.",
         panels=[_concentration(evidence, share), _ablation(evidence, share.x[-1])],
         reading="Above: dimensions in the order of their share of the squared distance of the two means, added up; and how "

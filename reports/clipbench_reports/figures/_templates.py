@@ -4,7 +4,7 @@ import textwrap
 
 import numpy as np
 
-from clipbench_reports.drawing.marks import Axis, Dots, Figure, Panel, Rule, percent_axis
+from clipbench_reports.drawing.marks import Axis, Chart, Dots, Panel, Rule, percent_axis
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
@@ -16,7 +16,7 @@ NAME_LENGTH = 20
 ALONE, TOGETHER = "one template", "all together"
 
 
-def templates(evidence: Evidence) -> Figure:
+def templates(evidence: Evidence) -> Chart:
     """Return the accuracy of each prompt template alone, beside that of all together.
 
     Raises:
@@ -29,7 +29,7 @@ def templates(evidence: Evidence) -> Figure:
     line = [Rule(at=value, axis="x", role="ink", name=TOGETHER, is_dashed=True) for value in known]
     dots = Dots(xs=scores, ys=range(len(scores)), role="ink", name=ALONE, ids=names)
     ends = f"Best: {fmt.named(names[0])}; worst: {fmt.named(names[-1])}"
-    return Figure(
+    return Chart(
         title=f"Alone, the prompt templates reach {fmt.percent(scores[-1])} to {fmt.percent(scores[0])} %.",
         panels=[
             Panel(

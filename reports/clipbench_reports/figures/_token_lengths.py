@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench_reports.drawing.marks import Bars, Figure, Panel, nice_axis
+from clipbench_reports.drawing.marks import Bars, Chart, Panel, nice_axis
 from clipbench_reports.figures._window import context_of, reason_of, window
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
@@ -11,7 +11,7 @@ from clipbench_reports.page.evidence import Evidence, MissingEvidence
 N_BINS = 30
 
 
-def token_lengths(evidence: Evidence) -> Figure:
+def token_lengths(evidence: Evidence) -> Chart:
     """Return how many tokens the captions take, with the window of the text tower.
 
     Raises:
@@ -29,7 +29,7 @@ def token_lengths(evidence: Evidence) -> Figure:
     if context is not None:
         share = float((lengths > context).mean())
         said = f"{fmt.percent(share)} % of the captions are longer than the window of {context} tokens"
-    return Figure(
+    return Chart(
         title=f"{said}.",
         panels=[
             Panel(

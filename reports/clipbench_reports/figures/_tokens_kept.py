@@ -1,7 +1,7 @@
 """How recall grows with the tokens of a caption that are kept."""
 
 from clipbench.results.record import Curve, Metric
-from clipbench_reports.drawing.marks import Figure, Mark, Panel, Role, Rule, Shade, fraction_axis, nice_axis
+from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, Rule, Shade, fraction_axis, nice_axis
 from clipbench_reports.figures._figure import chance_rule, curve_line
 from clipbench_reports.figures._window import context_of, reason_of, window
 from clipbench_reports.page import format as fmt
@@ -14,7 +14,7 @@ KEPT: dict[str, tuple[Role, str]] = {
 """Curves of recall by tokens kept: the role of what is looked for, and the label."""
 
 
-def tokens_kept(evidence: Evidence) -> Figure:
+def tokens_kept(evidence: Evidence) -> Chart:
     """Return recall@1 against the tokens kept of each caption, both ways, with the effective length.
 
     Raises:
@@ -34,7 +34,7 @@ def tokens_kept(evidence: Evidence) -> Figure:
         *(curve_line(curve, *KEPT[name]) for name, curve in curves.items()),
     ]
     x, y = nice_axis([0, ends, context or 0], "Tokens kept"), fraction_axis("Found first, %")
-    return Figure(
+    return Chart(
         title=_sentence(next(iter(curves.values())), length, share),
         panels=[Panel(x=x, y=y, marks=marks)],
         reading="Each caption cut to its first whole words that fit into so many tokens, start and end of text among "

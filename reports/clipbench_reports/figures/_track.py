@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from clipbench.training.history import History
-from clipbench_reports.drawing.marks import Axis, Figure, Line, Panel, Role, fraction_axis, nice_axis, tight_axis
+from clipbench_reports.drawing.marks import Axis, Chart, Line, Panel, Role, fraction_axis, nice_axis, tight_axis
 from clipbench_reports.figures._figure import MAX_DOTTED
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import MissingEvidence
@@ -20,7 +20,7 @@ RECALLS: dict[str, tuple[str, Role]] = {
 }
 
 
-def track(history: History) -> Figure:
+def track(history: History) -> Chart:
     """Return gap, mean cosines and recall@1 against the training step.
 
     Raises:
@@ -42,7 +42,7 @@ def track(history: History) -> Figure:
     if recalls:
         panels.append(_panel(x, fraction_axis("Recall@1, %"), recalls))
     panels = [*(replace(panel, x=replace(x, label="")) for panel in panels[:-1]), panels[-1]]
-    return Figure(
+    return Chart(
         title=f"The gap goes {ends} to {fmt.significant(gap[0].ys[-1])} at step {fmt.count(gap[0].xs[-1])}{_recall(recalls)}.",
         panels=panels,
         reading=f"Measured at {fmt.counted(len(history.steps), 'step')} of the training.",
@@ -52,7 +52,7 @@ def track(history: History) -> Figure:
     )
 
 
-def progress(history: History) -> Figure:
+def progress(history: History) -> Chart:
     """Return the first metric of each evaluation against the training step, a panel each.
 
     Raises:
@@ -69,7 +69,7 @@ def progress(history: History) -> Figure:
     if not lines:
         raise MissingEvidence(f"{history.label} holds no metrics of evaluations")
     x = tight_axis(history.steps, "Training step")
-    return Figure(
+    return Chart(
         title=f"{fmt.counted(len(lines), 'evaluation')} at {fmt.counted(len(history.steps), 'step')} of one training.",
         panels=[
             Panel(x=x, y=nice_axis([0, *line.ys], n_steps=3), marks=[line], title=line.name, aspect=0.6)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from clipbench.results.points import evenly_spaced
-from clipbench_reports.drawing.marks import Dots, Figure
+from clipbench_reports.drawing.marks import Chart, Dots
 from clipbench_reports.galleries.gallery import known
 from clipbench_reports.galleries.images import PageBudget, address
 from clipbench_reports.page.evidence import Evidence
@@ -23,7 +23,7 @@ class Point:
     """Of its image; nothing where the run kept none or the page has no more room."""
 
 
-def points(figure: Figure, evidence: Evidence, room: PageBudget) -> list[Point]:
+def points(figure: Chart, evidence: Evidence, room: PageBudget) -> list[Point]:
     """Return what the points of a figure's first cloud are, in their order; nothing for a figure without a cloud.
 
     Args:

@@ -9,7 +9,7 @@ from clipbench.comparison.formats import by_evaluation, cells, headline, refusal
 from clipbench.comparison.gate import TELLING, Judged, Outcome, Status
 from clipbench.results.run import Run
 from clipbench_reports import figures
-from clipbench_reports.drawing.marks import Figure, Panel
+from clipbench_reports.drawing.marks import Chart, Panel
 from clipbench_reports.galleries.flipped import Flipped, flipped
 from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
 from clipbench_reports.page.compare_rows import GLYPHS, ORDER, Table, anchor, overview, table, typeset
@@ -53,7 +53,7 @@ class Evaluated:
     anchor: str
     tally: str
     table: Table
-    figure: Figure | None
+    figure: Chart | None
     """None where no metric is a fraction."""
 
 
@@ -179,7 +179,7 @@ def _evaluations(comparison: Comparison, names: tuple[str, str], place: int) -> 
     ]
 
 
-def _figures(comparison: Comparison, names: tuple[str, str]) -> dict[str, Figure]:
+def _figures(comparison: Comparison, names: tuple[str, str]) -> dict[str, Chart]:
     """Return the figure of each evaluation's fractions, all on the same axis."""
     try:
         drawn = figures.compare(comparison.differences, names)

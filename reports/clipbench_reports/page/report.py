@@ -16,7 +16,7 @@ from clipbench.results.run import Run
 from clipbench.training.history import history_of_runs
 from clipbench_reports import figures
 from clipbench_reports.drawing import page
-from clipbench_reports.drawing.marks import Figure
+from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import MissingEvidence
@@ -106,7 +106,7 @@ def _context(runs: Sequence[Run]) -> dict[str, object]:
     }
 
 
-def _training(runs: Sequence[Run]) -> list[Figure]:
+def _training(runs: Sequence[Run]) -> list[Chart]:
     """Return what the metrics do through a training, where the runs are of one training's checkpoints."""
     if len(runs) < 2 or any(run.result.model.get("step") is None for run in runs):
         return []

@@ -8,9 +8,8 @@ from typing import TypeVar
 import numpy as np
 
 from clipbench_reports import figures
-from clipbench_reports.drawing.marks import Figure
-from clipbench_reports.drawing.overlay import Model
-from clipbench_reports.drawing.together import brief
+from clipbench_reports.drawing.marks import Chart
+from clipbench_reports.drawing.models import ModelKey, figure_labels
 from clipbench_reports.galleries import failures, unfound
 from clipbench_reports.galleries.failures import Make
 from clipbench_reports.galleries.gallery import Gallery
@@ -116,7 +115,7 @@ class Block:
     classes: str
     """How many classes the set has, and some of them."""
     findings: list[Finding]
-    figures: list[Figure]
+    figures: list[Chart]
     points: Mapping[int, Mapping[int, list[Point]]]
     """What the points of a figure are, by its place among the figures, then by that of the model among the runs."""
     tables: list[Table]
@@ -187,11 +186,11 @@ def section(group: Group, number: int, *, room: PageBudget | None) -> Section:
 def _joint(group: Group, found: Sequence[Measured], kind: Kind, *, room: PageBudget) -> list[Block]:
     """Return the figures of several models together, for each label set."""
     names = [entry.label for entry in group.entries] + group.unasked
-    called = dict(zip(names, brief(names), strict=True))
+    called = dict(zip(names, figure_labels(names), strict=True))
     blocks = []
     for label_set in dict.fromkeys(name for entry, _ in found for name in label_sets(entry.evaluation)):
         having = [
-            (Model(called[entry.label], entry.place), evidence.of(label_set))
+            (ModelKey(called[entry.label], entry.place), evidence.of(label_set))
             for entry, evidence in found
             if label_set in label_sets(entry.evaluation)
         ]
@@ -225,7 +224,7 @@ def _block(found: Measured, label_set: str, *, kind: Kind, room: PageBudget | No
     if room is None:
         return block
     makers = _makers(kind, [evidence]) if has_figures else []
-    drawn = drawings(makers, [(Model(entry.label, entry.place), evidence)], room=room)
+    drawn = drawings(makers, [(ModelKey(entry.label, entry.place), evidence)], room=room)
     lacking = [reason for _, reason in drawn.lacking]
     folded = _made(list(kind.tables), evidence, lacking)
     galleries = _made([_hung(make, room) for make in kind.galleries], evidence, lacking)

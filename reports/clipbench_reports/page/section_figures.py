@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from clipbench_reports.drawing.marks import Figure
-from clipbench_reports.drawing.overlay import Model
+from clipbench_reports.drawing.marks import Chart
+from clipbench_reports.drawing.models import ModelKey
 from clipbench_reports.drawing.together import together
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.galleries.points import Point, points
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
-Draw = Callable[[Evidence], Figure]
+Draw = Callable[[Evidence], Chart]
 Absence = tuple[str, str]
 """The models that lack something, nothing where it is all that there are, and why."""
 
@@ -18,23 +18,23 @@ Absence = tuple[str, str]
 class Drawn(NamedTuple):
     """What one function draws of the same evaluation of some models."""
 
-    figure: Figure | None
+    figure: Chart | None
     """Of all who have it: the only one, or all together."""
-    single: list[tuple[Model, Evidence, Figure]]
+    single: list[tuple[ModelKey, Evidence, Chart]]
     """What it is made of."""
-    lacking: dict[Model, MissingEvidence]
+    lacking: dict[ModelKey, MissingEvidence]
 
 
 class Drawings(NamedTuple):
     """Figures, and what goes with them."""
 
-    figures: list[Figure]
+    figures: list[Chart]
     points: dict[int, dict[int, list[Point]]]
     """What the points of a figure are, by its place among the figures, then by that of the model."""
     lacking: list[Absence]
 
 
-def drawings(makers: Sequence[Draw], found: Sequence[tuple[Model, Evidence]], *, room: PageBudget) -> Drawings:
+def drawings(makers: Sequence[Draw], found: Sequence[tuple[ModelKey, Evidence]], *, room: PageBudget) -> Drawings:
     """Return what can be drawn of the same evaluation of some models.
 
     Args:
@@ -49,9 +49,9 @@ def drawings(makers: Sequence[Draw], found: Sequence[tuple[Model, Evidence]], *,
     return Drawings([each.figure for each in made if each.figure is not None], clouds, list(lacking))
 
 
-def drawn(make: Draw, found: Sequence[tuple[Model, Evidence]]) -> Drawn:
+def drawn(make: Draw, found: Sequence[tuple[ModelKey, Evidence]]) -> Drawn:
     """Return what a function draws of the same evaluation of some models: of one as it is, of several together."""
-    single, lacking = list[tuple[Model, Evidence, Figure]](), dict[Model, MissingEvidence]()
+    single, lacking = list[tuple[ModelKey, Evidence, Chart]](), dict[ModelKey, MissingEvidence]()
     for model, evidence in found:
         try:
             single.append((model, evidence, make(evidence)))
@@ -63,7 +63,7 @@ def drawn(make: Draw, found: Sequence[tuple[Model, Evidence]]) -> Drawn:
     return Drawn(figures[0] if figures else None, single, lacking)
 
 
-def _absences(lacking: dict[Model, MissingEvidence], n_models: int) -> list[Absence]:
+def _absences(lacking: dict[ModelKey, MissingEvidence], n_models: int) -> list[Absence]:
     """Return the reasons why something is not there, with the models that each holds for, unless it holds for all."""
     names: dict[str, list[str]] = {}
     for model, reason in lacking.items():

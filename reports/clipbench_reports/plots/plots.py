@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clipbench.comparison.compare import differences
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
@@ -15,14 +16,20 @@ from clipbench.results.run import Run, labels, read_run
 from clipbench.training.history import History, read_history
 from clipbench_reports import figures
 from clipbench_reports.drawing import paper, plotted
-from clipbench_reports.drawing.marks import Figure
-from clipbench_reports.drawing.overlay import Model
-from clipbench_reports.drawing.together import brief, together
+from clipbench_reports.drawing.marks import Chart
+from clipbench_reports.drawing.models import ModelKey, figure_labels
+from clipbench_reports.drawing.together import together
 from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Damaged, Evidence, MissingArray, MissingEvidence
 from clipbench_reports.page.groups import group
 from clipbench_reports.page.section_figures import Draw, drawn
 from clipbench_reports.plots.files import check_beside
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RunLike = Run | Path | str
+"""A run, or the folder of one."""
 
 FIRST = next(iter(figures.PROJECTIONS))
 
@@ -43,11 +50,14 @@ class PlotOptions:
     """Of what is drawn at random in a projection."""
 
 
+DEFAULTS = PlotOptions()
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Drawn:
     """A figure with what its caption must say of where it comes from."""
 
-    figure: Figure
+    figure: Chart
     sources: Sequence[str]
 
 
@@ -63,21 +73,46 @@ class Plot:
     """Any of them leaves what is drawn."""
     draws: tuple[Draw, ...] = ()
     """What is drawn of a run's evaluation; those that lack something are left out, if another is there."""
-    of_runs: Callable[[Sequence[Path], PlotOptions], _Drawn] | None = None
+    of_runs: Callable[[Sequence[RunLike], PlotOptions], _Drawn] | None = None
     """Draws all runs at once, in place of ``draws``."""
 
 
-def write_plot(name: str, runs: Sequence[Path], out: Path, options: PlotOptions) -> list[Path]:
-    """Write a figure with its table and its caption; return the files.
+def draw_plot(name: str, runs: Sequence[RunLike], options: PlotOptions = DEFAULTS) -> "Figure":
+    """Return a plot as a figure of matplotlib, which no state of pyplot has a part in; a notebook shows it.
 
     Args:
         name: one of ``PLOTS``.
-        runs: run folders; for ``track`` also folders of trainings, or logs.
+        runs: runs, or their folders; for ``track`` also folders of trainings, or logs.
 
     Raises:
-        UsageError: an unknown plot, type, width, projection or style, or runs that cannot be drawn together.
+        UsageError: an unknown plot, width, projection or style, or runs that cannot be drawn together.
         ClipbenchError: a run is damaged, or lacks what is drawn.
     """
+    width = _width(options.width)
+    return paper.draw(_drawn(name, runs, options).figure, width=width, style=options.style)
+
+
+def write_plot(name: str, runs: Sequence[RunLike], out: Path, options: PlotOptions = DEFAULTS) -> list[Path]:
+    """Write the figure of ``draw_plot`` with its table and its caption; return the files.
+
+    Raises:
+        UsageError: what ``draw_plot`` raises it for, or a type that matplotlib does not write.
+        ClipbenchError: a run is damaged, or lacks what is drawn.
+    """
+    paper.check_path(out)
+    check_beside(out)
+    width = _width(options.width)
+    drawn = _drawn(name, runs, options)
+    texts = {
+        out.with_suffix(".csv"): plotted.table(drawn.figure).encode(),
+        out.with_suffix(".txt"): _caption(drawn, PLOTS[name]).encode(),
+    }
+    with writing_atomically(texts):
+        paper.save(drawn.figure, out, width=width, style=options.style)
+    return [out, *texts]
+
+
+def _drawn(name: str, runs: Sequence[RunLike], options: PlotOptions) -> _Drawn:
     plot = PLOTS.get(name)
     if plot is None:
         raise UsageError(f"unknown plot '{name}': {did_you_mean(name, PLOTS)} (clipbench plot --list)")
@@ -87,20 +122,18 @@ def write_plot(name: str, runs: Sequence[Path], out: Path, options: PlotOptions)
         )
     if options.projection is not None and figures.gap not in plot.draws:
         raise UsageError(f"--projection {options.projection}: only the plot gap is projected, {name} is not: drop it")
-    paper.check_path(out)
-    check_beside(out)
-    width = _width(options.width)
     try:
-        drawn = (plot.of_runs or _per_run(name, plot))(runs, options)
+        return (plot.of_runs or _per_run(name, plot))(runs, options)
     except MissingEvidence as error:
         raise ClipbenchError(f"cannot draw {name}: {error}") from error
-    texts = {
-        out.with_suffix(".csv"): plotted.table(drawn.figure).encode(),
-        out.with_suffix(".txt"): _caption(drawn, plot).encode(),
-    }
-    with writing_atomically(texts):
-        paper.save(drawn.figure, out, width=width, style=options.style)
-    return [out, *texts]
+
+
+def _run(run: RunLike) -> Run:
+    return run if isinstance(run, Run) else read_run(Path(run))
+
+
+def _folder(run: RunLike) -> Path:
+    return run.folder if isinstance(run, Run) else Path(run)
 
 
 def _width(words: str) -> float:
@@ -114,9 +147,9 @@ def _width(words: str) -> float:
     return width
 
 
-def _per_run(name: str, plot: Plot) -> Callable[[Sequence[Path], PlotOptions], _Drawn]:
-    def draw(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
-        runs = [read_run(path) for path in paths]
+def _per_run(name: str, plot: Plot) -> Callable[[Sequence[RunLike], PlotOptions], _Drawn]:
+    def draw(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
+        runs = [_run(path) for path in paths]
         found = [_evidence(run, name, plot, options.data) for run in runs]
         figure = _figure(list(zip(_models(labels(runs)), found, strict=True)), plot, options)
         return _Drawn(figure=figure, sources=[_source(*each) for each in zip(found, labels(runs), strict=True)])
@@ -124,8 +157,8 @@ def _per_run(name: str, plot: Plot) -> Callable[[Sequence[Path], PlotOptions], _
     return draw
 
 
-def _models(names: Sequence[str]) -> list[Model]:
-    return [Model(label, place) for place, label in enumerate(brief(names))]
+def _models(names: Sequence[str]) -> list[ModelKey]:
+    return [ModelKey(label, place) for place, label in enumerate(figure_labels(names))]
 
 
 def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
@@ -150,7 +183,7 @@ def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
     )
 
 
-def _figure(found: Sequence[tuple[Model, Evidence]], plot: Plot, options: PlotOptions) -> Figure:
+def _figure(found: Sequence[tuple[ModelKey, Evidence]], plot: Plot, options: PlotOptions) -> Chart:
     """Return one figure with all panels of what can be drawn, of all runs together.
 
     Raises:
@@ -174,13 +207,13 @@ def _nothing(run: Run, reason: MissingEvidence) -> MissingEvidence:
     return MissingEvidence(f"{run.folder}: {reason}{hint}")
 
 
-def _saying(figure: Figure, lacking: Mapping[Model, MissingEvidence]) -> Figure:
+def _saying(figure: Chart, lacking: Mapping[ModelKey, MissingEvidence]) -> Chart:
     """Return a figure of several models which says of which it is not, and why."""
     said = [f"Not drawn for {model.label}: {reason}." for model, reason in lacking.items()]
     return replace(figure, reading=" ".join([figure.reading, *said]))
 
 
-def _joined(made: Sequence[Figure]) -> Figure:
+def _joined(made: Sequence[Chart]) -> Chart:
     """Return several figures as panels of one.
 
     Where one has panels beside each other, those that are alone have the whole width; else, of more than two, the first.
@@ -191,7 +224,7 @@ def _joined(made: Sequence[Figure]) -> Figure:
         alone, n_columns = [k == 0 for k in range(len(panels))], 2
     elif n_columns == 1:
         alone = [False] * len(panels)
-    return Figure(
+    return Chart(
         title=" ".join(each.title for each in made),
         panels=[
             replace(panel, is_broad=panel.is_broad or is_alone) for panel, is_alone in zip(panels, alone, strict=True)
@@ -220,17 +253,18 @@ def _model(run: Run, label: str) -> str:
     return f"Model {label} (fingerprint {str(run.result.model.get('fingerprint'))[:12]})"
 
 
-def _track(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
+def _track(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
     """Draw the runs of checkpoints as one history, or each training that has a log as a panel of its own."""
-    are_runs = len(paths) > 1 and all((path / "result.json").is_file() for path in paths)
-    histories = [read_history(*paths)] if are_runs else [read_history(path) for path in paths]
+    folders = [_folder(path) for path in paths]
+    are_runs = len(paths) > 1 and all((path / "result.json").is_file() for path in folders)
+    histories = [read_history(*folders)] if are_runs else [read_history(path) for path in folders]
     histories = [_of_data(each, options.data) for each in histories]
     drawn = [figures.track(each) for each in histories]
     names = [each.label for each in histories]
     sources = [f"Training {each.label}, steps {each.steps[0]:g} to {each.steps[-1]:g}." for each in histories]
     return _Drawn(
         figure=together(drawn, _models(names)) if len(drawn) > 1 else drawn[0],
-        sources=[*sources, *(_all_sources([read_run(path) for path in paths]) if are_runs else ())],
+        sources=[*sources, *(_all_sources([_run(path) for path in paths]) if are_runs else ())],
     )
 
 
@@ -251,16 +285,16 @@ def _of_data(history: History, data: str | None) -> History:
     return replace(history, values=kept)
 
 
-def _scorecard(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
-    runs = _held_to([read_run(path) for path in paths], options.data)
-    return _Drawn(figure=figures.scorecard(group(runs), brief(labels(runs))), sources=_all_sources(runs))
+def _scorecard(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
+    runs = _held_to([_run(path) for path in paths], options.data)
+    return _Drawn(figure=figures.scorecard(group(runs), figure_labels(labels(runs))), sources=_all_sources(runs))
 
 
-def _compare(paths: Sequence[Path], options: PlotOptions) -> _Drawn:
+def _compare(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
     if len(paths) != 2:
         raise UsageError(f"compare draws the difference of two runs: got {len(paths)}")
-    runs = _held_to([read_run(path) for path in paths], options.data)
-    first, second = brief(labels(runs))
+    runs = _held_to([_run(path) for path in paths], options.data)
+    first, second = figure_labels(labels(runs))
     return _Drawn(figure=figures.compare(differences(*runs), (first, second)), sources=_all_sources(runs))
 
 
