@@ -401,9 +401,9 @@ def test_a_figure_can_be_set_by_tex(models: list[Path], tmp_path: Path) -> None:
 
 
 def test_a_figure_of_matplotlib_comes_back_without_pyplot_and_shows_itself(make_run: Callable[..., Run]) -> None:
-    before = mpl.rcParams.copy()
+    before = {name: mpl.rcParams[name] for name in paper.SETTINGS}
     figure = draw_plot("gap", [make_run()])
-    assert isinstance(figure, Figure) and mpl.rcParams == before
+    assert isinstance(figure, Figure) and {name: mpl.rcParams[name] for name in paper.SETTINGS} == before
     assert figure.axes[0].get_xlabel() == "First principal component"
     png, metadata = figure._repr_png_()  # type: ignore[attr-defined]  # IPython's own name
     with Image.open(io.BytesIO(png)) as image:
