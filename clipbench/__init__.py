@@ -1,7 +1,130 @@
-"""Evaluation and diagnostics for CLIP-style dual encoders."""
+"""Evaluation and diagnostics for CLIP-style dual encoders.
 
-from importlib.metadata import version
+Every public name is found here, and each is imported when it is first asked for: ``import clipbench`` itself imports
+neither numpy nor torch.
+"""
 
-__version__ = version("clipbench")
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from clipbench.data import Attack, Contrast, DataOptions, Dataset, EncodedImage, FileImage, ImageRef, LabelSet
+    from clipbench.errors import (
+        BadImage,
+        ClipbenchError,
+        DataError,
+        MissingPart,
+        ModelError,
+        NotComparable,
+        NoTokenCounts,
+        Unavailable,
+        UsageError,
+        VectorError,
+    )
+    from clipbench.evaluation.task import Embedder, Evaluation, Task
+    from clipbench.metrics.similarity import pair_scores, unit
+    from clipbench.models.protocol import LoadOptions, Model, ModelInfo, PixelModel, TokenModel
+    from clipbench.results.record import Curve, EvaluationRecord, Metric, Result
+    from clipbench.results.run import Run, read_run
+    from clipbench.stats.measures import Fixed, Mean, Measure, Smooth, Statistic, Within
+    from clipbench.training.monitor import Limits, Monitor
+
+    __version__: str
+
+_HOMES = {
+    "data": (
+        "Attack",
+        "Contrast",
+        "DataOptions",
+        "Dataset",
+        "EncodedImage",
+        "FileImage",
+        "ImageRef",
+        "LabelSet",
+    ),
+    "errors": (
+        "BadImage",
+        "ClipbenchError",
+        "DataError",
+        "MissingPart",
+        "ModelError",
+        "NoTokenCounts",
+        "NotComparable",
+        "Unavailable",
+        "UsageError",
+        "VectorError",
+    ),
+    "evaluation.task": ("Embedder", "Evaluation", "Task"),
+    "metrics.similarity": ("pair_scores", "unit"),
+    "models.protocol": ("LoadOptions", "Model", "ModelInfo", "PixelModel", "TokenModel"),
+    "results.record": ("Curve", "EvaluationRecord", "Metric", "Result"),
+    "results.run": ("Run", "read_run"),
+    "stats.measures": ("Fixed", "Mean", "Measure", "Smooth", "Statistic", "Within"),
+    "training.monitor": ("Limits", "Monitor"),
+}
+"""The public names of each module, as type checkers see them above; a test holds the two together."""
+
+__all__ = [
+    "Attack",
+    "BadImage",
+    "ClipbenchError",
+    "Contrast",
+    "Curve",
+    "DataError",
+    "DataOptions",
+    "Dataset",
+    "Embedder",
+    "EncodedImage",
+    "Evaluation",
+    "EvaluationRecord",
+    "FileImage",
+    "Fixed",
+    "ImageRef",
+    "LabelSet",
+    "Limits",
+    "LoadOptions",
+    "Mean",
+    "Measure",
+    "Metric",
+    "MissingPart",
+    "Model",
+    "ModelError",
+    "ModelInfo",
+    "Monitor",
+    "NoTokenCounts",
+    "NotComparable",
+    "PixelModel",
+    "Result",
+    "Run",
+    "Smooth",
+    "Statistic",
+    "Task",
+    "TokenModel",
+    "Unavailable",
+    "UsageError",
+    "VectorError",
+    "Within",
+    "__version__",
+    "pair_scores",
+    "read_run",
+    "unit",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its module."""
+    if name == "__version__":
+        from importlib.metadata import version  # takes as long as all the rest of the import
+
+        value: object = version("clipbench")
+    else:
+        home = next((module for module, names in _HOMES.items() if name in names), None)
+        if home is None:
+            raise AttributeError(f"module 'clipbench' has no attribute '{name}'")
+        value = getattr(import_module(f"clipbench.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

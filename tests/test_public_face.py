@@ -1,0 +1,51 @@
+"""``import clipbench``: light, and whole for people, type checkers and plug-ins alike."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import clipbench
+
+
+def imported_for_type_checkers() -> dict[str, set[str]]:
+    """Return the names that the TYPE_CHECKING block imports, by module."""
+    block = next(
+        each for each in ast.parse(Path(clipbench.__file__ or "").read_text()).body if isinstance(each, ast.If)
+    )
+    return {
+        str(each.module).removeprefix("clipbench."): {alias.name for alias in each.names}
+        for each in block.body
+        if isinstance(each, ast.ImportFrom)
+    }
+
+
+def test_type_checkers_see_the_names_that_are_there() -> None:
+    homes = {module: set(names) for module, names in clipbench._HOMES.items()}
+    assert homes == imported_for_type_checkers()
+    assert set(clipbench.__all__) == set().union(*homes.values()) | {"__version__"}
+    assert dir(clipbench) == sorted(clipbench.__all__)
+
+
+@pytest.mark.parametrize("name", clipbench.__all__)
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    value = getattr(clipbench, name)
+    assert value is getattr(clipbench, name)
+    assert value.__doc__, name
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'runs'"):
+        _ = clipbench.runs  # type: ignore[attr-defined]
+
+
+def test_the_import_is_light() -> None:
+    code = (
+        "import sys, time\nbefore = time.process_time()\nimport clipbench\nspent = time.process_time() - before\n"
+        "heavy = {'torch', 'pandas', 'numpy', 'PIL', 'matplotlib', 'transformers', 'open_clip', 'click'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\nassert spent < 0.1, spent\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
