@@ -111,19 +111,21 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name from its module."""
-    if name == "__version__":
-        from importlib.metadata import version  # takes as long as all the rest of the import
+if not TYPE_CHECKING:  # with it, type checkers would take any name for a public one
 
-        value: object = version("clipbench")
-    else:
-        home = next((module for module, names in _HOMES.items() if name in names), None)
-        if home is None:
-            raise AttributeError(f"module 'clipbench' has no attribute '{name}'")
-        value = getattr(import_module(f"clipbench.{home}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        """Import a public name from its module."""
+        if name == "__version__":
+            from importlib.metadata import version  # takes as long as all the rest of the import
+
+            value: object = version("clipbench")
+        else:
+            home = next((module for module, names in _HOMES.items() if name in names), None)
+            if home is None:
+                raise AttributeError(f"module 'clipbench' has no attribute '{name}'")
+            value = getattr(import_module(f"clipbench.{home}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
