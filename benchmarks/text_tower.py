@@ -13,7 +13,7 @@ import numpy as np
 import open_clip
 import torch
 
-from clipbench.models._torch import quiet
+from clipbench.models._torch_model import quiet
 from clipbench.models.open_clip import load
 from clipbench.models.protocol import LoadOptions
 

@@ -29,7 +29,7 @@ from claims_page import RATE_AT, write_page
 from clipbench.cli.main import DONE, INTERRUPTED
 from clipbench.data.scenes import SCENES_VERSION
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.models.checkpoint_folders import arguments_of, checkpoints
+from clipbench.models.checkpoint_folders import arguments_of, bundled_checkpoints
 from clipbench.training.log import FILE
 from clipbench.training.options import TrainOptions
 from clipbench_reports.page.format import seconds
@@ -121,7 +121,7 @@ def make_runs(planned: Sequence[TrainOptions]) -> None:
     """
     to_train = [options for options in planned if not is_trained(options)]
     for options in to_train:
-        if not checkpoints(options.out):  # killed before its first one, it could not be started again
+        if not bundled_checkpoints(options.out):  # killed before its first one, it could not be started again
             shutil.rmtree(options.out, ignore_errors=True)
     to_measure = [options for options in planned if not is_measured(options)]
     with tqdm(
@@ -141,10 +141,10 @@ def is_trained(options: TrainOptions) -> bool:
     Raises:
         UsageError: the folder holds a run of other arguments.
     """
-    if not checkpoints(options.out):
+    if not bundled_checkpoints(options.out):
         return False
     options.check_same(arguments_of(options.out))
-    return checkpoints(options.out)[-1].name == f"step-{options.steps}"
+    return bundled_checkpoints(options.out)[-1].name == f"step-{options.steps}"
 
 
 def is_measured(options: TrainOptions) -> bool:
@@ -160,7 +160,7 @@ def n_seen(planned: Sequence[TrainOptions]) -> int:
 def training(options: TrainOptions) -> Work:
     """Return the work of training a run, from its newest checkpoint where it has one."""
     out = options.out
-    arguments = ["--resume", "--out", str(out)] if checkpoints(out) else said_in_full(options)
+    arguments = ["--resume", "--out", str(out)] if bundled_checkpoints(out) else said_in_full(options)
     return Work(f"training {out.name}", [*CLIPBENCH, "train", *arguments], out.with_suffix(".train.txt"))
 
 

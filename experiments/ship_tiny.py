@@ -14,7 +14,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 
-from clipbench.models.checkpoint_folders import checkpoints
+from clipbench.models.checkpoint_folders import bundled_checkpoints
 from clipbench.results.record import Metric, Result
 from clipbench.results.run import read_run
 from clipbench.training.clip.adapter import SHIPPED
@@ -60,7 +60,7 @@ view of each image, 95 % intervals.
 
 def main(run: Path, machine: str) -> None:
     """Write the checkpoint of a run, its card and its curve to where clipbench finds them."""
-    trained = load_checkpoint(checkpoints(run)[-1])
+    trained = load_checkpoint(bundled_checkpoints(run)[-1])
     steps = trained.progress.arguments["steps"]
     if trained.progress.step != steps:
         sys.exit(f"{run} is at step {trained.progress.step} of {steps}: clipbench train --resume --out {run}")

@@ -15,8 +15,13 @@ from clipbench.cli.targets import Target, Targets
 from clipbench.cli.telling import line
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.evaluation.runner import check_folder, slug
-from clipbench.models.checkpoint_folders import CONFIG
-from clipbench.models.found import FORMS, Found, Signature, checkpoints_in
+from clipbench.models.checkpoint_folders import (
+    CHECKPOINT_FORMS,
+    CONFIG,
+    Signature,
+    TrainingCheckpoint,
+    training_checkpoints,
+)
 from clipbench.results.run import Run
 
 
@@ -48,13 +53,13 @@ class Watcher:
 
     def once(self) -> int:
         """Measure what is there; what is being written is looked at once more, and then left out."""
-        if not checkpoints_in(self.folder):
+        if not training_checkpoints(self.folder):
             raise self._nothing()
         if self._look():
             time.sleep(self.interval)
-            for found in self._look():
-                click.echo(f"clipbench: {found.path} is still being written: left out", err=True)
-                self._unmeasured.add(found.path)
+            for checkpoint in self._look():
+                click.echo(f"clipbench: {checkpoint.path} is still being written: left out", err=True)
+                self._unmeasured.add(checkpoint.path)
         return self._status()
 
     def go(self) -> int:
@@ -73,94 +78,98 @@ class Watcher:
                 return self._status()
             time.sleep(self.interval)
 
-    def _look(self) -> list[Found]:
+    def _look(self) -> list[TrainingCheckpoint]:
         """Measure what is whole and was not tried as it is; return what is being written."""
         growing = []
-        for found in sorted(checkpoints_in(self.folder), key=lambda found: not self._has_run(found)):
+        for checkpoint in sorted(
+            training_checkpoints(self.folder), key=lambda checkpoint: not self._has_run(checkpoint)
+        ):
             try:
-                signature = found.signature()
+                signature = checkpoint.signature()
             except FileNotFoundError:  # taken away, or given its name, since it was listed
                 continue
-            if self._tried.get(found.path) == signature:
+            if self._tried.get(checkpoint.path) == signature:
                 continue
-            if not self._stands_still(found, signature):
-                growing.append(found)
+            if not self._stands_still(checkpoint, signature):
+                growing.append(checkpoint)
                 continue
-            self._tried[found.path] = signature
-            self._measure(found, signature)
+            self._tried[checkpoint.path] = signature
+            self._measure(checkpoint, signature)
         return growing
 
-    def _stands_still(self, found: Found, signature: Signature) -> bool:
-        before = self._seen.get(found.path)
-        self._seen[found.path] = signature
+    def _stands_still(self, checkpoint: TrainingCheckpoint, signature: Signature) -> bool:
+        before = self._seen.get(checkpoint.path)
+        self._seen[checkpoint.path] = signature
         newest = max((changed for _, _, changed in signature), default=0) / 1e9
         return before == signature or 0 <= self.interval <= time.time() - newest
 
-    def _measure(self, found: Found, signature: Signature) -> None:
+    def _measure(self, checkpoint: TrainingCheckpoint, signature: Signature) -> None:
         try:
-            if not self._has_run(found):
-                check_folder(self._folder(found))
-            target = Target(found.reference, found.name, self._folder(found), may_be_finished=True)
-            run = self.job.measure(target, check_read=lambda: _check_same(found, signature))
+            if not self._has_run(checkpoint):
+                check_folder(self._folder(checkpoint))
+            target = Target(checkpoint.reference, checkpoint.name, self._folder(checkpoint), may_be_finished=True)
+            run = self.job.measure(target, check_read=lambda: _check_same(checkpoint, signature))
         except (ClipbenchError, OSError) as error:
-            if not _is_same(found, signature):
-                self._failed(found, "it was changed or taken away while it was read")
-            elif not isinstance(error, ClipbenchError) or (isinstance(error, UsageError) and not self._has_run(found)):
+            if not _is_same(checkpoint, signature):
+                self._failed(checkpoint, "it was changed or taken away while it was read")
+            elif not isinstance(error, ClipbenchError) or (
+                isinstance(error, UsageError) and not self._has_run(checkpoint)
+            ):
                 raise  # an option is wrong, or the disk full: no checkpoint to come will mend it
             else:
-                self._failed(found, str(error))
+                self._failed(checkpoint, str(error))
         else:
-            self._made(found, run)
+            self._made(checkpoint, run)
 
-    def _made(self, found: Found, run: Run) -> None:
-        self.runs[found.path] = run
+    def _made(self, checkpoint: TrainingCheckpoint, run: Run) -> None:
+        self.runs[checkpoint.path] = run
         self.job.report(run)
-        self._unmeasured.discard(found.path)
+        self._unmeasured.discard(checkpoint.path)
         if not run.result.is_complete:
-            self._unmeasured.add(found.path)
+            self._unmeasured.add(checkpoint.path)
         if self.as_json:
             click.echo(json.dumps(asdict(run.result), allow_nan=False, ensure_ascii=False))
         elif not self.quiet:
             click.echo(line(run))
         self.job.report_all([self.runs[path] for path in sorted(self.runs, key=_place(self.folder))])
 
-    def _failed(self, found: Found, why: str) -> None:
-        self._unmeasured.add(found.path)
-        click.echo(f"clipbench: {found.name}: {why} (tried again when it changes)", err=True)
+    def _failed(self, checkpoint: TrainingCheckpoint, why: str) -> None:
+        self._unmeasured.add(checkpoint.path)
+        click.echo(f"clipbench: {checkpoint.name}: {why} (tried again when it changes)", err=True)
 
-    def _folder(self, found: Found) -> Path:
-        return self.out / slug(found.name)
+    def _folder(self, checkpoint: TrainingCheckpoint) -> Path:
+        return self.out / slug(checkpoint.name)
 
-    def _has_run(self, found: Found) -> bool:
-        return (self._folder(found) / "result.json").is_file()
+    def _has_run(self, checkpoint: TrainingCheckpoint) -> bool:
+        return (self._folder(checkpoint) / "result.json").is_file()
 
     def _status(self) -> int:
         return INCOMPLETE if self._unmeasured else DONE
 
     def _nothing(self) -> UsageError:
-        return UsageError(f"no checkpoint in {self.folder}: expected {FORMS}")
+        return UsageError(f"no checkpoint in {self.folder}: expected {CHECKPOINT_FORMS}")
 
 
 def _place(folder: Path) -> Any:
-    order = {found.path: place for place, found in enumerate(checkpoints_in(folder))}
+    order = {checkpoint.path: place for place, checkpoint in enumerate(training_checkpoints(folder))}
     return lambda path: order.get(path, -1)  # one that the training has deleted since was an early one
 
 
-def _is_same(found: Found, signature: Signature) -> bool:
+def _is_same(checkpoint: TrainingCheckpoint, signature: Signature) -> bool:
     try:
-        return found.signature() == signature
+        return checkpoint.signature() == signature
     except FileNotFoundError:
         return False
 
 
-def _check_same(found: Found, signature: Signature) -> None:
+def _check_same(checkpoint: TrainingCheckpoint, signature: Signature) -> None:
     """Raise unless a checkpoint is as it was: one rewritten while it was read may be half of each."""
-    if not _is_same(found, signature):
-        raise ClipbenchError(f"{found.path} was changed while it was read")
+    if not _is_same(checkpoint, signature):
+        raise ClipbenchError(f"{checkpoint.path} was changed while it was read")
 
 
 def _check(folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"no such folder: {folder}; expected one that a training writes its checkpoints to")
-    if (folder / CONFIG).is_file() and not checkpoints_in(folder):
+    if (folder / CONFIG).is_file() and not training_checkpoints(folder):
         raise UsageError(f"{folder} is a checkpoint itself: measure it with clipbench run --model {folder}")

@@ -10,9 +10,8 @@ from typing import NamedTuple
 import torch
 
 from clipbench.errors import ModelError
-from clipbench.models._steps import step_in_name, step_inside
-from clipbench.models._suffixes import CHECKPOINTS
-from clipbench.models._torch import first_line, quiet
+from clipbench.models._checkpoint_names import CHECKPOINT_SUFFIXES, step_in_name, step_inside
+from clipbench.models._torch_model import first_line, quiet
 
 WRAPPERS = ("module.", "_orig_mod.")
 """What DistributedDataParallel and torch.compile put before each name."""
@@ -46,7 +45,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ModelError: no such file, not a checkpoint, damaged, or one that would run code.
     """
     if not path.is_file():
-        raise ModelError(f"no checkpoint {path}: expected a file that ends in {', '.join(CHECKPOINTS)}")
+        raise ModelError(f"no checkpoint {path}: expected a file that ends in {', '.join(CHECKPOINT_SUFFIXES)}")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     step = step_in_name(path)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):

@@ -22,12 +22,12 @@ from PIL import Image
 from clipbench.errors import ClipbenchError, ModelError
 from clipbench.hub import Wanted, cached_first
 from clipbench.models._checkpoint import StateDict, fit, read_checkpoint
+from clipbench.models._checkpoint_names import step_in_name
 from clipbench.models._context import needs_causal_tower, with_context
 from clipbench.models._fingerprint import digest
 from clipbench.models._open_clip_text import text_tower
-from clipbench.models._steps import step_in_name
-from clipbench.models._text import TextTower, check_vocabulary, tokenizer_identity
-from clipbench.models._torch import (
+from clipbench.models._text_tower import TextTower, check_vocabulary, tokenizer_identity
+from clipbench.models._torch_model import (
     TorchModel,
     first_line,
     freeze,

@@ -11,7 +11,7 @@ from open_clip.transformer import TextTransformer
 from torch.func import functional_call
 
 from clipbench.errors import NoTokenCounts
-from clipbench.models._text import TextTower, Tokens, first_of
+from clipbench.models._text_tower import TextTower, Tokens, first_of
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
 

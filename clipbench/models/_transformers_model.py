@@ -18,11 +18,11 @@ from PIL import Image
 
 from clipbench.errors import ClipbenchError, ModelError
 from clipbench.hub import Wanted, cache_only, cached_first
+from clipbench.models._checkpoint_names import step_in_name, step_inside
 from clipbench.models._context import needs_causal_tower, stretched_to
 from clipbench.models._fingerprint import digest
-from clipbench.models._steps import step_in_name, step_inside
-from clipbench.models._text import TextTower, Tokens, check_vocabulary, first_of, tokenizer_identity
-from clipbench.models._torch import (
+from clipbench.models._text_tower import TextTower, Tokens, check_vocabulary, first_of, tokenizer_identity
+from clipbench.models._torch_model import (
     Placement,
     TorchModel,
     encode_texts,

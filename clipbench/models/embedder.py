@@ -211,7 +211,7 @@ class StoreEmbedder:
             yield _Batch(list(keys), vectors, 0)
 
     def _image_batches(self, missing: Mapping[bytes, ImageRef], *, is_strict: bool) -> Iterator["_Batch"]:
-        from clipbench.models.loading import load_batches
+        from clipbench.models.image_loading import load_batches
 
         keys, refs = list(missing), list(missing.values())
         preprocess = self.model.preprocess if isinstance(self.model, PixelModel) else None

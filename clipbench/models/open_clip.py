@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from clipbench.errors import ModelError, UsageError
 from clipbench.hub import Wanted
-from clipbench.models._suffixes import CHECKPOINTS
+from clipbench.models._checkpoint_names import CHECKPOINT_SUFFIXES
 from clipbench.models.protocol import LoadOptions
 
 if TYPE_CHECKING:
     from clipbench.models._open_clip_model import Recipe
-    from clipbench.models._torch import TorchModel
+    from clipbench.models._torch_model import TorchModel
 
 RANDOM = "random"
 """The tag that asks for random weights on purpose."""
@@ -41,7 +41,7 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
     from clipbench.models._open_clip_model import build
 
     if options.arch is not None:
-        if Path(body).suffix.lower() not in CHECKPOINTS:
+        if Path(body).suffix.lower() not in CHECKPOINT_SUFFIXES:
             options.refuse_arch(f"open_clip:{body}")
         return build(_file_recipe(Path(body), options.arch, options), options)
     arch, tag = _arch_and_tag(body)
@@ -261,7 +261,7 @@ def _weights_in(folder: Path, reference: str) -> Path:
     for name in FOLDER_WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    found = sorted(path for path in folder.iterdir() if path.suffix in CHECKPOINTS)
+    found = sorted(path for path in folder.iterdir() if path.suffix in CHECKPOINT_SUFFIXES)
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise ModelError(f"{reference} has no {FOLDER_WEIGHTS[0]}, nor exactly one checkpoint beside it: found {names}")

@@ -7,19 +7,22 @@ nothing of aliases, nor of the reference that led to it.
 
 import re
 import tomllib
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple, cast
 
+import numpy as np
+from jaxtyping import Float32, Int64
+from PIL import Image
+
 from clipbench import plugins
 from clipbench.errors import ModelError, UsageError, did_you_mean
-from clipbench.models._named import NamedModel, NamedPixelModel
-from clipbench.models._suffixes import CHECKPOINTS, VECTORS
-from clipbench.models.checkpoint_folders import is_checkpoint
+from clipbench.models._checkpoint_names import CHECKPOINT_SUFFIXES, VECTOR_SUFFIXES
+from clipbench.models.checkpoint_folders import holds_bundled_checkpoint
 from clipbench.models.embeddings import EmbeddingsFile
-from clipbench.models.protocol import LoadOptions, Model, PixelModel
+from clipbench.models.protocol import LoadOptions, Model, ModelInfo, PixelModel, count_tokens
 
 Adapter = Callable[[str, LoadOptions], Model | EmbeddingsFile]
 
@@ -28,7 +31,7 @@ FORMS = (
     ("hf-hub:ORG/REPO", "open_clip model on the Hugging Face Hub"),
     ("local-dir:FOLDER", "the same in a folder"),
     ("hf:ORG/REPO, hf:FOLDER", "transformers model: CLIP, SigLIP, SigLIP 2 and what else has both towers"),
-    ("FILE --arch ARCH", f"training checkpoint ({', '.join(CHECKPOINTS)}) of an open_clip architecture"),
+    ("FILE --arch ARCH", f"training checkpoint ({', '.join(CHECKPOINT_SUFFIXES)}) of an open_clip architecture"),
     ("bundled:FOLDER, FOLDER", "checkpoint of clipbench train, or a run of it: its newest one"),
     ("embeddings:FILE", "precomputed vectors with their samples: an .npz, or a folder of .npy or .parquet"),
     ("python:MODULE:FACTORY", "object with encode_images and encode_texts, made by a function of yours"),
@@ -83,9 +86,9 @@ def resolve(reference: str, options: LoadOptions) -> tuple[str, str]:
     for alias in aliases():
         if alias.alias == reference.casefold():
             return resolve(alias.target, options)
-    if is_checkpoint(Path(reference)):
+    if holds_bundled_checkpoint(Path(reference)):
         return "bundled", reference
-    if Path(reference).suffix.lower() in CHECKPOINTS:
+    if Path(reference).suffix.lower() in CHECKPOINT_SUFFIXES:
         if options.arch is None:
             raise UsageError(f"checkpoint {reference} needs its architecture: add --arch ARCH, such as --arch ViT-B-32")
         return "open_clip", reference
@@ -114,8 +117,41 @@ def _named(model: Model | EmbeddingsFile, reference: str) -> Model | EmbeddingsF
     if is_dataclass(model) and any(part.name == "info" and part.init for part in fields(model)):
         return replace(model, info=info)
     if isinstance(model, PixelModel):
-        return NamedPixelModel(model, info)
-    return NamedModel(cast(Model, model), info)
+        return RenamedPixelModel(model, info)
+    return RenamedModel(cast(Model, model), info)
+
+
+@dataclass(frozen=True)
+class RenamedModel:
+    """A plug-in's model under the reference that the user gave; everything else is passed on."""
+
+    model: Model
+    info: ModelInfo
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
+        return self.model.encode_images(images)
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        return self.model.encode_texts(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        return count_tokens(self.model, texts)
+
+
+@dataclass(frozen=True)
+class RenamedPixelModel(RenamedModel):
+    """The same for a model whose preprocessing runs apart from it."""
+
+    model: PixelModel
+
+    @property
+    def preprocess(self) -> Callable[[Image.Image], Float32[np.ndarray, "channels height width"]]:
+        return self.model.preprocess
+
+    def encode_pixels(
+        self, pixels: Float32[np.ndarray, "n_images channels height width"]
+    ) -> Float32[np.ndarray, "n_images dim"]:
+        return self.model.encode_pixels(pixels)
 
 
 def _form_of(prefix: str) -> str:
@@ -126,10 +162,12 @@ def _hint(reference: str, prefixes: dict[str, str]) -> str:
     path = Path(reference)
     if path.is_dir():
         return _hint_of_folder(path)
-    if path.suffix.lower() in VECTORS:
+    if path.suffix.lower() in VECTOR_SUFFIXES:
         return f"vectors in a file are embeddings:{reference}"
     if path.is_file():
-        return f"a checkpoint ends in {', '.join(CHECKPOINTS)}, a file of vectors in {', '.join(VECTORS)}"
+        return (
+            f"a checkpoint ends in {', '.join(CHECKPOINT_SUFFIXES)}, a file of vectors in {', '.join(VECTOR_SUFFIXES)}"
+        )
     prefix, colon, _ = reference.partition(":")
     if colon:
         return f"no adapter '{prefix}': {did_you_mean(prefix, prefixes.values())}"
@@ -143,7 +181,7 @@ def _hint_of_folder(path: Path) -> str:
         return f"a folder with open_clip_config.json is local-dir:{path}"
     if (path / "config.json").is_file():
         return f"a folder with config.json is hf:{path}"
-    if any(each.suffix in VECTORS for each in path.iterdir()):
+    if any(each.suffix in VECTOR_SUFFIXES for each in path.iterdir()):
         return f"a folder of vectors is embeddings:{path}"
     return (
         "the folder has no config.json (hf:) nor open_clip_config.json (local-dir:); a checkpoint in it is FILE --arch"

@@ -11,7 +11,7 @@ from clipbench.errors import UsageError
 from clipbench.models.protocol import LoadOptions
 
 if TYPE_CHECKING:
-    from clipbench.models._torch import TorchModel
+    from clipbench.models._torch_model import TorchModel
     from clipbench.models._transformers_model import ManyArraysModel
 
 

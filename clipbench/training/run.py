@@ -8,7 +8,7 @@ import torch
 
 from clipbench.data import DataOptions
 from clipbench.errors import UsageError
-from clipbench.models.checkpoint_folders import checkpoints, newest_checkpoint
+from clipbench.models.checkpoint_folders import bundled_checkpoints, newest_checkpoint
 from clipbench.training.batches import Batch, Draw, Drawing, Order, load_batches
 from clipbench.training.clip.checkpoint import Progress, Trained, load_checkpoint, load_optimiser
 from clipbench.training.clip.config import find_config
@@ -119,7 +119,7 @@ def _assemble(
     model = trained.model.to(device)
     crops = corpus.may_crop if options.augment is None else options.augment
     drawing = Drawing(pairs=corpus.train, preprocess=Preprocess(model.config), crops=crops, seed=options.seed)
-    resumed_at = trained.progress.step if checkpoints(options.out) else None
+    resumed_at = trained.progress.step if bundled_checkpoints(options.out) else None
     return Run(
         options=options,
         trained=trained,

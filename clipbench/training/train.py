@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from clipbench.errors import ClipbenchError
-from clipbench.models._torch import placement
-from clipbench.models.checkpoint_folders import checkpoints
+from clipbench.models._torch_model import placement
+from clipbench.models.checkpoint_folders import bundled_checkpoints
 from clipbench.training.batches import Batch
 from clipbench.training.clip.checkpoint import save_checkpoint
 from clipbench.training.distributed import processes, total
@@ -75,14 +75,14 @@ class _Loop:
 
     def go(self) -> Path:
         """Train to the last step."""
-        if self.progress.step == 0 and not checkpoints(self.options.out):
+        if self.progress.step == 0 and not bundled_checkpoints(self.options.out):
             self._measure()
             self._save()
         self.clock = time.perf_counter()
         for batch in self.run.batches():
             must_stop = self._step(batch)
             self._between_steps(must_stop=must_stop)
-        return checkpoints(self.options.out)[-1]
+        return bundled_checkpoints(self.options.out)[-1]
 
     def _step(self, batch: Batch) -> bool:
         """Change the weights once, and return whether any process was told to stop."""
@@ -125,7 +125,7 @@ class _Loop:
             self._save()
         self.clock = time.perf_counter()
         if must_stop and not is_last:
-            raise Interrupted(checkpoints(options.out)[-1])
+            raise Interrupted(bundled_checkpoints(options.out)[-1])
 
     def _measure(self) -> None:
         if process() == 0:
@@ -146,7 +146,7 @@ class _Loop:
         self.run.log.write("stop", self.progress.step, {"reason": f"the {what} of step {step} is {value}"})
         raise ClipbenchError(
             f"the {what} is {value} at step {step}: stopped; the last good checkpoint is"
-            f" {checkpoints(self.options.out)[-1]}; start again with a lower --lr (it is {self.options.lr:g}) or a longer"
+            f" {bundled_checkpoints(self.options.out)[-1]}; start again with a lower --lr (it is {self.options.lr:g}) or a longer"
             f" --warmup ({self.options.warmup_steps})"
         )
 

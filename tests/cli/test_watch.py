@@ -21,8 +21,8 @@ from clipbench.cli import main, watcher
 from clipbench.cli.watcher import _check
 from clipbench.evaluation.locks import alone_in
 from clipbench.models import load_model
+from clipbench.models.checkpoint_folders import training_checkpoints
 from clipbench.models.embeddings import EmbeddingsFile
-from clipbench.models.found import checkpoints_in
 from clipbench.models.protocol import LoadOptions, Model
 from clipbench.results.run import read_run
 from clipbench.training.history import read_history
@@ -211,7 +211,7 @@ def test_the_last_model_of_a_trainer_is_none_of_its_checkpoints(world: Path) -> 
     for name in ("config.json", "model.safetensors", "checkpoint-5/config.json", "checkpoint-5/model.safetensors"):
         (world / "train" / name).parent.mkdir(exist_ok=True)
         (world / "train" / name).write_text("{}")
-    assert [found.name for found in checkpoints_in(world / "train")] == ["checkpoint-5"]
+    assert [found.name for found in training_checkpoints(world / "train")] == ["checkpoint-5"]
     _check(world / "train")  # not refused as a checkpoint itself
 
 
@@ -306,7 +306,7 @@ def test_the_three_kinds_of_checkpoint_are_found_and_nothing_else(world: Path, s
         ".tmp.pt",
     ):
         (train / path).write_bytes(b"x")
-    assert [found.reference for found in checkpoints_in(Path("train"))] == [
+    assert [found.reference for found in training_checkpoints(Path("train"))] == [
         "train/checkpoints/epoch_3.pt",
         "train/epoch_4.safetensors",
         "hf:train/checkpoint-5",

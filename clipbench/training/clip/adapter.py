@@ -6,13 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.errors import ModelError
+from clipbench.models._checkpoint_names import step_in_name, step_inside
 from clipbench.models._fingerprint import digest
-from clipbench.models._steps import step_in_name, step_inside
-from clipbench.models.checkpoint_folders import CONFIG, TRAIN, WEIGHTS, checkpoints, holds_model, read_json
+from clipbench.models.checkpoint_folders import (
+    CONFIG,
+    TRAIN,
+    WEIGHTS,
+    bundled_checkpoints,
+    is_bundled_checkpoint,
+    read_json,
+)
 from clipbench.models.protocol import LoadOptions, ModelInfo
 
 if TYPE_CHECKING:
-    from clipbench.models._torch import TorchModel
+    from clipbench.models._torch_model import TorchModel
     from clipbench.training.clip.model import CLIP
     from clipbench.training.clip.tokeniser import Tokeniser
 
@@ -43,9 +50,9 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
 
 
 def _checkpoint(path: Path) -> Path:
-    if holds_model(path):
+    if is_bundled_checkpoint(path):
         return path
-    found = checkpoints(path)
+    found = bundled_checkpoints(path)
     if not found:
         raise ModelError(
             f"{path} is no checkpoint of clipbench train: expected a folder with {CONFIG} and {WEIGHTS}, or a run's folder"
@@ -56,8 +63,8 @@ def _checkpoint(path: Path) -> Path:
 def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...]) -> "TorchModel":
     import torch
 
-    from clipbench.models._text import TextTower, tokenizer_identity
-    from clipbench.models._torch import TorchModel, freeze, placement, probe, weights_digest
+    from clipbench.models._text_tower import TextTower, tokenizer_identity
+    from clipbench.models._torch_model import TorchModel, freeze, placement, probe, weights_digest
     from clipbench.training.clip.checkpoint import load_model
     from clipbench.training.clip.preprocess import Preprocess
 
@@ -105,7 +112,7 @@ def _stretched(module: "CLIP", tokeniser: "Tokeniser", context: int) -> "tuple[T
 
 
 def _info(module: "CLIP", name: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
-    from clipbench.models._torch import n_parameters
+    from clipbench.models._torch_model import n_parameters
 
     config, bias = module.config, module.logit_bias
     return ModelInfo(

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from clipbench import __version__
 from clipbench.errors import ModelError
 from clipbench.models._checkpoint import fit, read_weights
-from clipbench.models.checkpoint_folders import CONFIG, OPTIMISER, TRAIN, WEIGHTS, checkpoints, read_json
+from clipbench.models.checkpoint_folders import CONFIG, OPTIMISER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.model import CLIP
 from clipbench.training.clip.tokeniser import Tokeniser, load_tokeniser
@@ -69,7 +69,7 @@ def save_checkpoint(out: Path, trained: Trained, optimiser: torch.optim.Optimize
     _save_tensors(_optimiser_state(trained.model, optimiser), half / OPTIMISER)
     _flush(half)
     half.rename(folder)
-    for older in checkpoints(out)[:-1]:
+    for older in bundled_checkpoints(out)[:-1]:
         (older / OPTIMISER).unlink(missing_ok=True)
     return folder
 

@@ -12,11 +12,11 @@ import transformers
 
 from clipbench.errors import ModelError, NoTokenCounts
 from clipbench.models import embeddings, python
-from clipbench.models._named import NamedModel
 from clipbench.models._open_clip_text import count_tokens as count_in_open_clip
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.open_clip import load_folder
 from clipbench.models.protocol import LoadOptions, TokenModel, count_tokens
+from clipbench.models.reference import RenamedModel
 from clipbench.models.transformers import load as load_transformers
 from clipbench.testing import INFO, ToyModel
 
@@ -119,7 +119,7 @@ class Silent:
 
 
 def test_a_strangers_model_need_not_count(tmp_path: Path) -> None:
-    for model in (Silent(), NamedModel(Silent(), INFO)):
+    for model in (Silent(), RenamedModel(Silent(), INFO)):
         with pytest.raises(NoTokenCounts, match="model 'toy' does not say how many tokens a text takes"):
             count_tokens(model, ["a"])
     with pytest.raises(NoTokenCounts):

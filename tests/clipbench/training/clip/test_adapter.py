@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from clipbench.errors import ModelError, UsageError
-from clipbench.models.checkpoint_folders import is_checkpoint
+from clipbench.models.checkpoint_folders import holds_bundled_checkpoint
 from clipbench.models.protocol import LoadOptions, PixelModel
 from clipbench.training.clip import adapter as bundled
 from clipbench.training.clip.checkpoint import load_model, save_model
@@ -73,9 +73,9 @@ def test_fingerprints_tell_models_apart_and_not_folders(tmp_path: Path) -> None:
 def test_a_run_is_its_newest_checkpoint_and_a_note_says_so(tmp_path: Path) -> None:
     for step in (2, 10):
         save(tmp_path / "run" / f"step-{step}", seed=step)
-    assert is_checkpoint(tmp_path / "run")
-    assert is_checkpoint(tmp_path / "run" / "step-2")
-    assert not is_checkpoint(tmp_path)
+    assert holds_bundled_checkpoint(tmp_path / "run")
+    assert holds_bundled_checkpoint(tmp_path / "run" / "step-2")
+    assert not holds_bundled_checkpoint(tmp_path)
     run, newest = (bundled.load(str(tmp_path / name), LoadOptions(device="cpu")) for name in ("run", "run/step-10"))
     assert run.info.fingerprint == newest.info.fingerprint
     assert run.info.notes == (f"of the run in {tmp_path / 'run'}, its newest checkpoint: step-10",)

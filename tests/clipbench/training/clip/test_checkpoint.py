@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clipbench.errors import ModelError, UsageError
-from clipbench.models.checkpoint_folders import checkpoints, holds_model, newest_checkpoint
+from clipbench.models.checkpoint_folders import bundled_checkpoints, is_bundled_checkpoint, newest_checkpoint
 from clipbench.training.clip.checkpoint import (
     Progress,
     Trained,
@@ -85,7 +85,7 @@ def test_only_the_newest_checkpoint_can_be_resumed_from(micro: ClipConfig, tmp_p
     for step in (9, 10, 100):
         saved.progress.step = step
         save_checkpoint(tmp_path, saved, optimiser)
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-9", "step-10", "step-100"]
+    assert [path.name for path in bundled_checkpoints(tmp_path)] == ["step-9", "step-10", "step-100"]
     assert newest_checkpoint(tmp_path).name == "step-100"
     load_optimiser(tmp_path / "step-100", saved.model, optimiser)
     with pytest.raises(ModelError, match="only the newest checkpoint of a run can be resumed from"):
@@ -128,7 +128,7 @@ def test_weights_in_half_the_space_are_read_as_float32(micro: ClipConfig, tmp_pa
 def test_damaged_checkpoints_are_refused(micro: ClipConfig, tmp_path: Path) -> None:
     saved = trained(micro)
     folder = save_checkpoint(tmp_path, saved, optimiser_of(saved.model))
-    assert holds_model(folder)
+    assert is_bundled_checkpoint(folder)
     config = (folder / "config.json").read_text()
     for damage, message in (
         (config[:40], "is no JSON"),
@@ -150,6 +150,6 @@ def test_damaged_checkpoints_are_refused(micro: ClipConfig, tmp_path: Path) -> N
 
 
 def test_a_folder_of_another_kind_is_no_checkpoint(tmp_path: Path) -> None:
-    assert not holds_model(tmp_path)
+    assert not is_bundled_checkpoint(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
-    assert not holds_model(tmp_path)
+    assert not is_bundled_checkpoint(tmp_path)
