@@ -30,9 +30,9 @@ from clipbench.cli.main import DONE, INTERRUPTED
 from clipbench.data.scenes import SCENES_VERSION
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.models.checkpoint_folders import arguments_of, bundled_checkpoints
+from clipbench.results.numbers import duration
 from clipbench.training.log import FILE
 from clipbench.training.options import TrainOptions
-from clipbench_reports.page.format import seconds
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = 32_768
@@ -192,7 +192,7 @@ def work_off(waiting: list[Work], planned: Sequence[TrainOptions], bar: "tqdm[No
             for process in [each for each in running if each.poll() is not None]:
                 work, since = running.pop(process)
                 check_ended_well(work, process.returncode)
-                bar.write(f"finished {work.name} in {seconds(time.monotonic() - since)}", file=sys.stderr)
+                bar.write(f"finished {work.name} in {duration(time.monotonic() - since)}", file=sys.stderr)
             bar.update(n_seen(planned) - bar.n)
     finally:
         for process in running:

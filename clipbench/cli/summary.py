@@ -6,8 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from clipbench.results.cells import value_text
-from clipbench.results.numbers import number
+from clipbench.results.numbers import ascii_signs, count, duration, interval, quantity
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
 
@@ -81,7 +80,7 @@ def evaluation_lines(record: EvaluationRecord, *, is_precomputed: bool = True) -
             that it was not counted.
     """
     encoded = _encoded(record) or ("precomputed vectors" if is_precomputed else None)
-    facts = [f"{record.dataset.n_samples:,} images", encoded, f"{sum(record.seconds.values()):.1f} s"]
+    facts = [f"{record.dataset.n_samples:,} images", encoded, duration(sum(record.seconds.values()))]
     heading = f"{record.name}  {', '.join(filter(None, facts))}"
     return [heading, *metric_lines(record.metrics), *(f"  note: {note}" for note in record.notes)]
 
@@ -94,7 +93,10 @@ def metric_lines(metrics: Mapping[str, Metric]) -> list[str]:
         if metric.value is None:
             reasons.setdefault(str(metric.reason), []).append(name)
     return [
-        *_columns([(name, *metric_cells(metric), published_cell(metric)) for name, metric in defined.items()]),
+        *map(
+            ascii_signs,
+            _columns([(name, *metric_cells(metric), published_cell(metric)) for name, metric in defined.items()]),
+        ),
         *(f"  undefined: {', '.join(names)}: {reason}" for reason, names in reasons.items()),
     ]
 
@@ -106,11 +108,9 @@ def metric_cells(metric: Metric) -> tuple[str, str, str, str]:
         >>> metric_cells(Metric(value=0.5, low=0.4, high=0.6, n=90, chance=0.1))
         ('50.0 %', '[40.0, 60.0]', 'chance 10.0 %', 'n 90')
     """
-    unit = metric.unit
-    has_interval = metric.low is not None and metric.high is not None
-    interval = f"[{number(metric.low, unit)}, {number(metric.high, unit)}]" if has_interval else ""  # type: ignore[arg-type]
-    chance = "" if metric.chance is None else f"chance {value_text(metric.chance, unit)}"
-    return value_text(metric.value, unit), interval, chance, f"n {metric.n:,}"
+    bounds = "" if metric.low is None else interval(metric)
+    chance = "" if metric.chance is None else f"chance {quantity(metric.chance, metric.unit)}"
+    return quantity(metric.value, metric.unit), bounds, chance, f"n {count(metric.n)}"
 
 
 def published_cell(metric: Metric) -> str:
@@ -124,7 +124,7 @@ def published_cell(metric: Metric) -> str:
     """
     verdicts = {True: "agrees", False: "differs", None: "no interval"}
     parts = [
-        f"{value_text(each.value, metric.unit)}"
+        f"{quantity(each.value, metric.unit)}"
         f" ({verdicts[each.agrees]}{', secondary source' if each.is_secondary else ''})"
         for each in metric.published
     ]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
-from clipbench.results.cells import value_text
+from clipbench.results.numbers import NONE, ascii_signs, quantity
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
 
@@ -86,4 +86,4 @@ def _records(runs: Sequence[Run]) -> list[EvaluationRecord]:
 def _cell(run: Run, column: Column) -> str:
     metrics = {record.name: record.metrics for record in run.result.evaluations}
     metric: Metric | None = metrics.get(column.evaluation, {}).get(column.metric)
-    return "-" if metric is None else value_text(metric.value, metric.unit)
+    return NONE if metric is None else ascii_signs(quantity(metric.value, metric.unit))

@@ -8,7 +8,7 @@ from typing import Literal
 from clipbench.comparison.compare import Comparison, Difference
 from clipbench.comparison.gate_rules import Gate, Requirement, Rule, matches, read_gate
 from clipbench.errors import UsageError, did_you_mean
-from clipbench.results.cells import change_text, p_text, value_text
+from clipbench.results.numbers import change, p_value, quantity
 from clipbench.results.record import Metric
 from clipbench.stats.significance import holm
 
@@ -150,8 +150,8 @@ class _Bench:
             message = _valueless(self.comparison.candidate, metric)
             return Outcome(metric=name, rule=rule, status="missing", message=message)
         is_met = requirement.is_met_by(metric.value)
-        message = f"{value_text(metric.value, metric.unit)}, required {requirement.sign} "
-        message += value_text(requirement.bound, metric.unit)
+        message = f"{quantity(metric.value, metric.unit)}, required {requirement.sign} "
+        message += quantity(requirement.bound, metric.unit)
         return Outcome(metric=name, rule=rule, status="pass" if is_met else "unmet", message=message)
 
     def _of_absent(self, one: "_Ruled") -> tuple[Status, str]:
@@ -176,7 +176,7 @@ class _Bench:
             return "pass", words
         alpha = self.alpha if one.rule.alpha is None else one.rule.alpha
         if p is not None:
-            words += f", p {p_text(p)}"
+            words += f", p {p_value(p)}"
         if not self.gate.is_strict:
             if p is None:
                 return "untested", f"{words}; {found.test}: --strict fails on the loss alone"
@@ -222,10 +222,10 @@ def _valueless(label: str, metric: Metric | None) -> str:
 def _told(found: Difference, loss: float, allowed: float) -> str:
     """Return both values and how far they are apart."""
     unit = found.base.unit
-    values = f"{value_text(found.base.value, unit)} to {value_text(found.candidate.value, unit)}"
+    values = f"{quantity(found.base.value, unit)} to {quantity(found.candidate.value, unit)}"
     if loss <= 0:
         return f"{values}: not worse"
-    lost, free = (change_text(each, unit, is_signed=False) for each in (loss, allowed))
+    lost, free = (change(each, unit, is_signed=False) for each in (loss, allowed))
     return f"{values}: {lost} worse, {free} allowed"
 
 

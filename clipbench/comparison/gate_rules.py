@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.errors import UsageError, did_you_mean
-from clipbench.results.numbers import PERCENT
+from clipbench.results.numbers import SYMBOLS
 
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -71,7 +71,7 @@ class Tolerance:
 
     def suits(self, unit: str) -> bool:
         """Say whether it means something for metrics of a unit: a bare number is no way to write a part of 100 %."""
-        return self.kind == "relative" or (self.kind == "points") == (unit in PERCENT)
+        return self.kind == "relative" or (self.kind == "points") == (unit in SYMBOLS)
 
     def allowed(self, base: float) -> float:
         """Return how much worse than the base a metric may be, in its unit."""

@@ -1,27 +1,208 @@
-"""How numbers of a unit are written for people: fractions in hundredths, the rest to a few decimals."""
+"""The one way to write a number for people: in the terminal, reports, figures, Markdown and LaTeX.
 
-PERCENT = {"fraction": " %", "difference": " pp"}
-"""Of the units that are written in hundredths, what follows the number."""
+The unit decides the decimals, so that a value, both its bounds and the numbers above and below it in a column have the
+same. Fractions are written in percent with one decimal, their differences in percentage points (pp); ranks, tokens and
+dimensions with one decimal; cosines, distances, nats and the rest with four, since the interval of a mean cosine over
+some thousand pairs is a few thousandths wide, and three decimals would hide its ends. A change between two models is
+about as small as its interval, so it has a decimal more, up to four.
+
+Minus signs and dashes are those of print (``−``, ``–``). What is searched, parsed or typeset by other programs takes
+``ascii_signs`` of the finished text; names hardly ever hold a typographic minus, while many hold a hyphen.
+"""
+
+import math
+from collections.abc import Iterable
+
+from clipbench.results.record import Metric
+
+Number = int | float
+"""JSON and Python write a whole number either way."""
+
+NONE = "–"
+"""Stands where there is no number; the reason is given beside it."""
+SYMBOLS = {"fraction": "%", "difference": "pp"}
+"""The units that are written in hundredths, with their symbols."""
 DECIMALS = {"fraction": 1, "difference": 1, "rank": 1, "dimensions": 1, "tokens": 1, "skewness": 2}
-"""Of the units that are written to fewer than four."""
+MOST_DECIMALS = 4
+"""Decimals of all other units, and the most that a change has."""
 
 
-def number(value: float, unit: str) -> str:
-    """Return a value of a unit, without the unit; no sign stands before a zero.
+def number(value: Number | None, unit: str, least_decimals: int = 0) -> str:
+    """Return a value without its unit; no sign stands before a zero.
+
+    Args:
+        least_decimals: for numbers that are nearly alike and are to be told apart.
 
     Example:
-        >>> number(0.4567, "fraction"), number(-0.1, "difference"), number(-1e-9, "cosine")
-        ('45.7', '-10.0', '0.0000')
+        >>> number(0.4567, "fraction"), number(-0.1, "difference"), number(-1e-9, "cosine"), number(None, "rank")
+        ('45.7', '−10.0', '0.0000', '–')
     """
-    text = f"{value * (100 if unit in PERCENT else 1):.{DECIMALS.get(unit, 4)}f}"
-    return text if text.strip("-0.") else text.lstrip("-")
+    return _written(value, unit, max(least_decimals, DECIMALS.get(unit, MOST_DECIMALS)))
+
+
+def quantity(value: Number | None, unit: str) -> str:
+    """Return a value with the symbol of its unit, where it has one.
+
+    Example:
+        >>> quantity(0.6234, "fraction"), quantity(1.5, "rank"), quantity(None, "fraction")
+        ('62.3 %', '1.5', '–')
+    """
+    return _with_symbol(number(value, unit), unit)
+
+
+def change(value: Number | None, unit: str, *, is_signed: bool = True) -> str:
+    """Return the difference of two values of a unit; fractions differ by percentage points.
+
+    Example:
+        >>> change(-0.021, "fraction"), change(0.021, "fraction", is_signed=False), change(0.5, "rank")
+        ('−2.10 pp', '2.10 pp', '+0.50')
+    """
+    return _with_symbol(_change(value, unit, is_signed=is_signed), "difference" if unit in SYMBOLS else unit)
+
+
+def interval(metric: Metric) -> str:
+    """Return the bounds of a metric, without the unit.
+
+    Example:
+        >>> interval(Metric(value=0.5, low=0.45, high=0.55)), interval(Metric(value=0.5))
+        ('[45.0, 55.0]', '–')
+    """
+    if metric.low is None or metric.high is None:
+        return NONE
+    return f"[{number(metric.low, metric.unit)}, {number(metric.high, metric.unit)}]"
+
+
+def change_interval(low: Number | None, high: Number | None, unit: str) -> str:
+    """Return the bounds of a difference, without the unit.
+
+    Example:
+        >>> change_interval(-0.021, 0.003, "fraction")
+        '[−2.10, +0.30]'
+    """
+    return NONE if low is None or high is None else f"[{_change(low, unit)}, {_change(high, unit)}]"
+
+
+def interval_name(metrics: Iterable[Metric]) -> str:
+    """Return the name of the intervals, with all levels where they differ.
+
+    Example:
+        >>> interval_name([Metric(value=0.5, low=0.4, high=0.6, confidence=0.99)]), interval_name([])
+        ('99 % interval', '95 % interval')
+    """
+    levels = sorted({metric.confidence for metric in metrics if metric.low is not None})
+    return f"{' / '.join(f'{100 * level:g}' for level in levels or [0.95])} % interval"
+
+
+def percent(fraction: Number | None) -> str:
+    """Return a fraction in percent, without the sign.
+
+    Example:
+        >>> percent(0.9713), percent(1.0), percent(None)
+        ('97.1', '100.0', '–')
+    """
+    return number(fraction, "fraction")
 
 
 def symbol(unit: str) -> str:
-    """Return how a unit is called at the head of a column.
+    """Return the name of a unit at the head of a column.
 
     Example:
         >>> symbol("fraction"), symbol("difference"), symbol("cosine")
         ('%', 'pp', 'cosine')
     """
-    return PERCENT.get(unit, unit).strip()
+    return SYMBOLS.get(unit, unit)
+
+
+def significant(value: Number | None) -> str:
+    """Return a number without a unit, such as a logit scale: three significant digits; whole numbers in full.
+
+    Example:
+        >>> significant(14.2857), significant(-1.5), significant(1203.0), significant(2e-7), significant(0.0)
+        ('14.3', '−1.50', '1,203', '2.00e−7', '0')
+    """
+    if value is None or not math.isfinite(value):
+        return NONE
+    if value == round(value) and abs(value) < 1e9:
+        return count(value)
+    exponent = math.floor(math.log10(float(f"{abs(value):.2e}")))
+    if not -4 <= exponent < 9:
+        digits, power = f"{value:.2e}".split("e")
+        return _signed(f"{digits}e{int(power)}")
+    return _signed(f"{value:,.{max(0, 2 - exponent)}f}")
+
+
+def count(n: Number) -> str:
+    """Return a whole number with thousands marked.
+
+    Example:
+        >>> count(12000)
+        '12,000'
+    """
+    return _signed(f"{n:,.0f}")
+
+
+def counted(n: int, noun: str, plural: str | None = None) -> str:
+    """Return a count with its noun.
+
+    Example:
+        >>> counted(1, "model"), counted(2000, "sample"), counted(0, "loss", "losses")
+        ('1 model', '2,000 samples', '0 losses')
+    """
+    return f"{count(n)} {noun if n == 1 else plural or f'{noun}s'}"
+
+
+def p_value(p: float | None) -> str:
+    """Return a p-value with two significant digits.
+
+    Example:
+        >>> p_value(0.0412), p_value(0.6), p_value(1e-9), p_value(1.0), p_value(None)
+        ('0.041', '0.60', '<0.0001', '1.00', '–')
+    """
+    if p is None:
+        return NONE
+    return "<0.0001" if p < 0.0001 else f"{p:.2f}" if p >= 0.0995 else f"{p:.2g}"
+
+
+def duration(seconds: Number | None) -> str:
+    """Return a time that something took.
+
+    Example:
+        >>> duration(0.0), duration(3.21), duration(190)
+        ('0 s', '3.2 s', '3 min 10 s')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return NONE
+    if seconds < 59.95:
+        return "0 s" if seconds == 0 else f"{seconds:.1f} s" if seconds >= 0.05 else "< 0.1 s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def ascii_signs(text: str) -> str:
+    """Return a text with hyphens for minus signs, for what is searched and parsed.
+
+    Example:
+        >>> ascii_signs("−2.10 pp")
+        '-2.10 pp'
+    """
+    return text.replace("−", "-")
+
+
+def _written(value: Number | None, unit: str, decimals: int, sign: str = "") -> str:
+    if value is None or not math.isfinite(value):
+        return NONE
+    return _signed(f"{100 * value if unit in SYMBOLS else value:{sign},.{decimals}f}")
+
+
+def _change(value: Number | None, unit: str, *, is_signed: bool = True) -> str:
+    decimals = min(MOST_DECIMALS, DECIMALS.get(unit, MOST_DECIMALS) + 1)
+    return _written(value, unit, decimals, "+" if is_signed else "")
+
+
+def _with_symbol(text: str, unit: str) -> str:
+    return f"{text} {SYMBOLS[unit]}" if unit in SYMBOLS and text != NONE else text
+
+
+def _signed(text: str) -> str:
+    """Return a number with a typographic minus, and no sign before a zero."""
+    return text.replace("-", "−") if text.strip("+-0.,") else text.lstrip("+-")

@@ -127,7 +127,7 @@ def test_the_cosines_of_twins_stand_beside_those_of_unrelated_captions(evidence:
     found = figures.twins(evidence(samples=given))
     twin, other = given["twin_cosine"].mean(), given["other_cosine"].mean()
     assert found.title == (
-        f"A caption’s cosine on average: with its false twin {twin:.3f}, with an unrelated caption {other:.3f}."
+        f"A caption’s cosine on average: with its false twin {twin:.4f}, with an unrelated caption {other:.4f}."
     )
     hills = [mark for mark in found.panels[0].marks if isinstance(mark, Hill)]
     assert [hill.name for hill in hills] == ["its false twin", "an unrelated caption"]
@@ -142,7 +142,7 @@ def test_without_twins_there_is_no_figure_of_them(evidence: Make) -> None:
 
 def test_choices_lost_by_the_most_come_first(evidence: Make) -> None:
     table = choice_tables.lost_choices(evidence())
-    assert table.rows[0] == ["a red cup 0", "a blue cup 0", "swap_att", "−0.200"]
+    assert table.rows[0] == ["a red cup 0", "a blue cup 0", "swap_att", "−0.2000"]
     assert len(table.rows) == 15 and table.title == "Choices lost by the most (20 items lost in all)"
     with pytest.raises(MissingEvidence, match="no choice among captions was lost"):
         choice_tables.lost_choices(evidence(samples=samples() | {"margin": np.ones(40)}))
@@ -157,7 +157,7 @@ def test_an_item_lost_by_its_images_alone_is_no_lost_choice_of_captions(evidence
 
 def test_the_margin_of_captions_is_shown_where_it_was_recorded(evidence: Make) -> None:
     table = choice_tables.lost_choices(evidence(samples=samples() | {"text_margin": np.full(40, -0.5)}))
-    assert table.rows[0][3] == "−0.500" and "captions and of images" not in table.note
+    assert table.rows[0][3] == "−0.5000" and "captions and of images" not in table.note
 
 
 def record(metrics: dict[str, Metric]) -> EvaluationRecord:
@@ -173,7 +173,7 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
             "good",
             (
                 "Puts what is true of an image above what is not in 50.0 % of 500 items"
-                " (95 % interval 45.0 to 55.0; chance 25.0 %)."
+                " (95 % interval [45.0, 55.0]; chance 25.0 %)."
             ),
         ),
         ("weak", "No better than chance at telling captions apart in “swap_att” (27.0 %; chance 25.0)."),
@@ -181,11 +181,11 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
             "weak",
             (
                 "Puts the images that a caption is true of above the others in 22.0 % of 500 items: no better than chance"
-                " (25.0 %), which lies in the 95 % interval 17.0 to 27.0."
+                " (25.0 %), which lies in the 95 % interval [17.0, 27.0]."
             ),
         ),
         ("weak", "No better than chance at telling images apart in “swap_att” (21.0 %; chance 25.0)."),
-        ("plain", "A caption and its false twin have cosine 0.980 on average; a caption and an unrelated one 0.200."),
+        ("plain", "A caption and its false twin have cosine 0.9800 on average; a caption and an unrelated one 0.2000."),
     ]
 
 
@@ -215,7 +215,7 @@ def test_failures_are_shown_with_the_caption_that_was_preferred(evidence: Make) 
     assert worst.facts == [
         ("True", "a red cup 0", "", ""),
         ("Preferred", "a blue cup 0", "", ""),
-        ("Margin", "", "−0.200", ""),
+        ("Margin", "", "−0.2000", ""),
         ("Subset", "colours exchanged", "", ""),
     ]
     assert worst.images == []  # the run kept none

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
+from clipbench.results import numbers as fmt
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Bars, Boxes, Cells, Chart, Dots, Hill, Line, Rule, Threads
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 MakeRun = Callable[..., Run]
@@ -227,7 +227,7 @@ def test_the_similarity_figure_counts_rows_whose_pair_is_strictly_highest(eviden
     matrix = np.array([[0.9, 0.1, 0.2], [0.5, 0.5, 0.1], [0.3, 0.8, 0.7]], np.float32)  # lit, tied, beaten
     found = figures.similarity(evidence(arrays={"similarity": matrix}))
     assert found.title == "In 1 of 3 rows the true pair, on the diagonal, has the highest cosine."
-    assert "of the pairs is 0.700, of all others 0.333" in found.reading
+    assert "of the pairs is 0.7000, of all others 0.3333" in found.reading
 
 
 def test_a_constant_model_lights_no_diagonal(evidence: Make) -> None:
@@ -278,7 +278,7 @@ def cosine_curves() -> dict[str, Curve]:
 def test_cones_tell_the_means_and_keep_the_shape_of_each_distribution(evidence: Make) -> None:
     metrics = {name: Metric(value=value) for name, value in (("pair_cosine", 0.31), ("cross_cosine", 0.12))}
     found = figures.cones(evidence(curves=cosine_curves(), metrics=metrics))
-    assert found.title == "A true pair has cosine 0.310 on average, an image and another text 0.120."
+    assert found.title == "A true pair has cosine 0.3100 on average, an image and another text 0.1200."
     mean = 0.2 * -0.505 + 0.3 * 0.195 + 0.5 * 0.205
     assert f"image–image {fmt.significant(mean)}" in found.detail  # from the distribution, where no metric is kept
     hills = marks(found, Hill)

@@ -60,7 +60,7 @@ def test_only_fractions_have_a_skill() -> None:
 @pytest.mark.parametrize(
     ("low", "mark", "words"),
     [
-        (0.15, "good", "for 20.0 % of 80 images (95 % interval 15.0 to 30.0; chance 10.0 %)."),
+        (0.15, "good", "for 20.0 % of 80 images (95 % interval [15.0, 30.0]; chance 10.0 %)."),
         (0.05, "weak", "for 20.0 % of 80 images: no better than chance (10.0 %), which lies in the"),
     ],
 )
@@ -76,7 +76,7 @@ def test_a_model_below_chance_is_said_to_be() -> None:
     (found,) = findings(evaluation("zero-shot", {"acc1": metric}))
     assert found[:2] == (
         "weak",
-        "Names the right class first for 2.0 % of 900 images: worse than chance (10.0 %; 95 % interval 1.0 to 4.0).",
+        "Names the right class first for 2.0 % of 900 images: worse than chance (10.0 %; 95 % interval [1.0, 4.0]).",
     )
 
 
@@ -87,7 +87,7 @@ def test_each_label_set_is_named_in_a_sentence_of_its_own() -> None:
     first, second = findings(evaluation("zero-shot", metrics, dataset=DatasetRecord(id="scenes")))
     assert first[:2] == (
         "good",
-        "Names the kind of object right in 97.0 % of 600 images (95 % interval 95.0 to 98.0; chance 10.0 %).",
+        "Names the kind of object right in 97.0 % of 600 images (95 % interval [95.0, 98.0]; chance 10.0 %).",
     )
     assert second.mark == "weak"
     assert second.text.startswith("Names the colour and kind of object right in 2.0 % of 600 images: no better than")
@@ -113,13 +113,13 @@ def test_the_gap_is_told_without_praise_or_blame() -> None:
     metrics = {"gap": Metric(value=0.8514, unit="distance"), "separability": Metric(value=1.0, chance=0.5)}
     (found,) = findings(evaluation("modality-gap", metrics))
     assert found.mark == "plain"
-    assert found.text.startswith("The mean image and the mean text vector lie 0.851 apart; ")
+    assert found.text.startswith("The mean image and the mean text vector lie 0.8514 apart; ")
     assert found.text.endswith("a linear rule tells images from texts in 100.0 % of cases.")
 
 
 def test_a_metric_without_an_interval_makes_no_claim() -> None:
     metrics = {"depth": Metric(value=12.34, unit="m", n=4, chance=1.0, higher_is_better=True)}
-    assert findings(evaluation("mine", metrics)) == [Finding("plain", "depth: 12.3 m (n = 4) (no interval).")]
+    assert findings(evaluation("mine", metrics)) == [Finding("plain", "depth: 12.3400 m (n = 4) (no interval).")]
 
 
 def test_an_undefined_metric_says_its_reason() -> None:

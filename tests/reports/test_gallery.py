@@ -48,9 +48,9 @@ def test_the_worst_mistakes_come_first_with_what_was_chosen_and_by_how_much(hang
     assert found.note.startswith(told) and "Not recorded" not in found.note
     worst = found.failures[0]
     assert worst.facts == [
-        Fact("Is", "right 29", "0.200"),
-        Fact("Taken for", "wrong 29", "0.490"),
-        Fact("Margin", "", "−0.290"),
+        Fact("Is", "right 29", "0.2000"),
+        Fact("Taken for", "wrong 29", "0.4900"),
+        Fact("Margin", "", "−0.2900"),
         Fact("Confidence", "50.0 %"),
     ]
     (image,) = worst.images
@@ -108,9 +108,9 @@ def test_cosines_have_as_many_decimals_as_it_takes_to_see_which_is_higher(hang: 
     table |= {"right_cosine": [-0.1, 0.30001, 0.3], "chosen_cosine": [0.1, 0.30043, 0.3]}
     found = [words_of(each) for each in hang(failures.misnamed, **table).failures]
     assert [(each["Is"].split()[-1], each["Taken for"].split()[-1], each["Margin"]) for each in found] == [
-        ("−0.100", "0.100", "−0.200"),
+        ("−0.1000", "0.1000", "−0.2000"),
         ("0.30001", "0.30043", "−0.00042"),
-        ("0.300", "0.300", "0.000"),
+        ("0.3000", "0.3000", "0.0000"),
     ]
 
 
@@ -118,7 +118,7 @@ def test_a_run_without_cosines_keeps_its_gallery_and_says_so(hang: Callable[...,
     table = {name: column for name, column in classified().items() if not name.endswith("_cosine")}
     found = hang(failures.misnamed, **table)
     assert found.note.endswith("Not recorded: the two cosines.")
-    assert [fact.score for fact in found.failures[0].facts] == ["", "", "−0.290", ""]
+    assert [fact.score for fact in found.failures[0].facts] == ["", "", "−0.2900", ""]
 
 
 def test_long_texts_are_cut_to_where_they_part_and_short_ones_are_whole() -> None:
@@ -141,7 +141,7 @@ def test_a_caption_that_was_preferred_is_shown_beside_the_true_one(hang: Callabl
         "chosen_cosine": [0.4, 0.3, 0.4],
     }
     (only,) = hang(failures.mistaken, **table).failures
-    assert words_of(only) == {"True": "a cat 0.300", "Preferred": "a dog 0.400", "Margin": "−0.100"}
+    assert words_of(only) == {"True": "a cat 0.3000", "Preferred": "a dog 0.4000", "Margin": "−0.1000"}
     assert only.images[0].alt == "An image of “a cat”, for which “a dog” was preferred."
 
 
@@ -174,9 +174,9 @@ def test_a_image_that_a_caption_preferred_wrongly_is_shown_beside_the_right_one(
     assert [image.role for image in only.images] == ["Right", "Preferred"]
     assert words_of(only) == {
         "Caption": "a red cup on a blue plate",
-        "Right": "0.300",
-        "Preferred": "0.400",
-        "Margin": "−0.100",
+        "Right": "0.3000",
+        "Preferred": "0.4000",
+        "Margin": "−0.1000",
         "Subset": "swap_att",
     }
     older = {name: column for name, column in table.items() if name in ("image", "subset", "swap_att/image_acc")}
@@ -202,17 +202,17 @@ def test_written_words_are_told_beside_what_they_were_taken_for(hang: Callable[.
     }
     first, second = hang(failures.hijacked, **table).failures
     assert first.facts == [
-        Fact("Is", "dog", "0.200"),
-        Fact("Taken for", "sofa", "0.400"),
-        Fact("Margin", "", "−0.200"),
+        Fact("Is", "dog", "0.2000"),
+        Fact("Taken for", "sofa", "0.4000"),
+        Fact("Margin", "", "−0.2000"),
         Fact("Label says", "pear"),
     ]
     assert second.images[0].alt == "“cat” with “pear” written on it, taken for “pear”."
     (misread,) = hang(failures.misread, **table).failures
     assert misread.facts == [
-        Fact("Written", 'the word "hut"', "0.200"),
-        Fact("Read as", 'the word "hat"', "0.500"),
-        Fact("Margin", "", "−0.300"),
+        Fact("Written", 'the word "hut"', "0.2000"),
+        Fact("Read as", 'the word "hat"', "0.5000"),
+        Fact("Margin", "", "−0.3000"),
     ]
 
 

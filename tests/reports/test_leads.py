@@ -48,7 +48,7 @@ def test_the_best_model_is_held_against_the_next_and_the_others_are_counted(told
     ((mark, text),) = told(*({"zero-shot@birds": hits(n)} for n in (100, 160, 110)))
     assert mark == "ahead"
     assert text.startswith("zero-shot on birds, right class first: b is ahead with 80.0 %, c has 55.0 % (")
-    assert "difference 25.0 points, 95 % interval " in text and text.endswith("; a 50.0 %.")
+    assert "difference +25.00 pp, 95 % interval [" in text and text.endswith("; a 50.0 %.")
     ((_, text),) = told(*({"zero-shot@birds": hits(n)} for n in (100, 160, 110, 90)))
     assert text.endswith("; the other 2: 50.0 % to 45.0 %.")
 
@@ -74,14 +74,16 @@ def test_where_less_is_better_the_smallest_value_leads(told: Told) -> None:
         return {**found, "metrics": {"attack_success": Metric(**{**vars(metric), "higher_is_better": False})}}
 
     ((mark, text),) = told({"text-in-image@birds": fooled(150)}, {"text-in-image@birds": fooled(50)})
-    assert mark == "ahead" and "b is ahead with 25.0 %, a has 75.0 % (difference −50.0 points" in text
+    assert mark == "ahead" and "b is ahead with 25.0 %, a has 75.0 % (difference −50.00 pp" in text
 
 
 def test_of_a_metric_without_a_direction_nobody_is_ahead(told: Told) -> None:
     gap = {value: {"metrics": {"gap": Metric(value=value, n=9, unit="distance")}} for value in (0.5, 0.75)}
     ((mark, text),) = told({"modality-gap@birds": gap[0.5]}, {"modality-gap@birds": gap[0.75]})
     assert mark == "plain"
-    assert text == ("modality-gap on birds, distance of the two means: b 0.750, a 0.500 (neither direction is better).")
+    assert text == (
+        "modality-gap on birds, distance of the two means: b 0.7500, a 0.5000 (neither direction is better)."
+    )
 
 
 def test_a_pair_that_cannot_be_tested_says_why(told: Told) -> None:

@@ -121,7 +121,7 @@ def test_the_lengths_are_counted_against_the_window(evidence: Make) -> None:
     found = figures.token_lengths(evidence())
     longer = sum(40 + row / 2 > 77 for row in range(400)) / 400
     assert found.title == f"{100 * longer:.1f} % of the captions are longer than the window of 77 tokens."
-    assert found.detail == "Shortest 40, median 140, longest 240 tokens."
+    assert found.detail == "Shortest 40, median 139.8, longest 240 tokens."
     bars, rule = found.panels[0].marks
     assert isinstance(bars, Bars) and sum(bars.counts) == 400 and len(bars.counts) <= 30
     for low, high, n in zip(bars.edges[:-1], bars.edges[1:], bars.counts, strict=True):
@@ -143,7 +143,7 @@ def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Mak
     recall, used, told = findings(evidence().evaluation)
     assert recall.text.startswith("A long caption finds its image first in 60.0 % of 400 cases")
     assert used.text == (
-        "Nearly all that it finds by, it finds by the first 33.5 tokens (95 % interval 21 to 40);"
+        "Nearly all that it finds by, it finds by the first 33.5 tokens (95 % interval [21.0, 40.0]);"
         " 81.0 % of the captions are longer than its window, which costs 65.8 tokens on average."
     )
     assert told.mark == "weak" and told.text.endswith("50.0 % (beyond); no better than guessing: beyond.")

@@ -243,7 +243,7 @@ def test_the_caption_says_what_is_shown_and_where_it_comes_from(
     assert PLOTS[name].definition in text
     assert text.endswith(".\n") and "None" not in text
     if name == "track":
-        assert "Training slow, steps 0 to 400." in text and "from 1 at step 0 to 0.600 at step 400" in text
+        assert "Training slow, steps 0 to 400." in text and "from 1.0000 at step 0 to 0.6000 at step 400" in text
         return
     task = PLOTS[name].tasks[0] if PLOTS[name].tasks else "composition"
     n = {"modality-gap": 600, "retrieval": 1000, "text-in-image": 300, "long-caption": 3, "composition": 40}[task]
@@ -421,9 +421,9 @@ RECALL = "image_retrieval_recall@1_by_centring"
 @pytest.mark.parametrize(
     ("curve", "ys", "told"),
     [
-        ("loss_by_shift_both", [4.0, 3.0, 2.0, 2.5, 3.0, 3.0], "the loss is least at 0, unmoved (2)"),
-        ("loss_by_shift_both", [1.0, 3.0, 2.0, 2.5, 3.0, 3.0], "at −1, the farthest that was tried (1; unmoved 2)"),
-        ("loss_by_shift_both", [4.0, 3.0, 2.0, 1.0, 3.0, 3.0], "the loss is least at 0.500 (1; unmoved 2)"),
+        ("loss_by_shift_both", [4.0, 3.0, 2.0, 2.5, 3.0, 3.0], "the loss is least at 0, unmoved (2.0000)"),
+        ("loss_by_shift_both", [1.0, 3.0, 2.0, 2.5, 3.0, 3.0], "at −1, the farthest that was tried (1.0000; unmoved 2.0000)"),
+        ("loss_by_shift_both", [4.0, 3.0, 2.0, 1.0, 3.0, 3.0], "the loss is least at 0.500 (1.0000; unmoved 2.0000)"),
         (RECALL, [0.4, 0.5, 0.5, 0.5, 0.4], "leaves recall@1 of images at 40.0 %"),
         (RECALL, [0.4, 0.5, 0.5, 0.5, 0.5], "from 40.0 to 50.0 %"),
         ("gap_share_by_dimensions", [0.95] * 48, "1 dimension of 48 carries 90 % of the squared gap"),

@@ -83,9 +83,9 @@ def test_a_caption_shows_the_right_image_beside_the_one_that_came_first_each_wit
     assert only.images[0].alt == "The image of “a dog”; the right answer came at rank 7."
     assert only.facts == [
         Fact("Caption", "a dog"),
-        Fact("Right", "", "0.312", "at rank 7"),
-        Fact("Came first", "", "0.401"),
-        Fact("Margin", "", "−0.089"),
+        Fact("Right", "", "0.3124", "at rank 7"),
+        Fact("Came first", "", "0.4011"),
+        Fact("Margin", "", "−0.0887"),
     ]
 
 
@@ -93,9 +93,9 @@ def test_a_image_shows_its_own_caption_beside_the_one_that_came_first(hang: Call
     (only,) = hang(unfound.unfound("text_retrieval"), **recorded()).failures
     assert [image.role for image in only.images] == [""]
     assert only.facts == [
-        Fact("Right", "a dog", "0.250", "at rank 1.50"),
-        Fact("Came first", "a horse", "0.260"),
-        Fact("Margin", "", "−0.010"),
+        Fact("Right", "a dog", "0.2500", "at rank 1.50"),
+        Fact("Came first", "a horse", "0.2600"),
+        Fact("Margin", "", "−0.0100"),
     ]
 
 
@@ -113,7 +113,7 @@ def test_a_tie_for_the_first_place_names_nothing_that_came_first(hang: Callable[
         unfound.unfound("image_retrieval"), **(tied | {"image_retrieval_margin": [0, 0.0, NAN, NAN]})
     ).failures
     assert [image.role for image in only.images] == [""]
-    assert words_of(only) == {"Caption": "a dog", "Right": "0.312 at rank 1.50, tied", "Margin": "0.000"}
+    assert words_of(only) == {"Caption": "a dog", "Right": "0.3124 at rank 1.50, tied", "Margin": "0.0000"}
 
 
 def within() -> dict[str, Any]:
@@ -141,18 +141,18 @@ def test_what_looks_for_its_own_kind_is_shown_with_both_answers(hang: Callable[.
     (caption,) = hang(unfound.unfound("text_text"), **within()).failures
     assert words_of(caption) == {
         "Caption": "a cat",
-        "Right": "a small cat 0.400 at rank 2",
-        "Came first": "a dog 0.500",
-        "Margin": "−0.100",
+        "Right": "a small cat 0.4000 at rank 2",
+        "Came first": "a dog 0.5000",
+        "Margin": "−0.1000",
     }
     (image,) = hang(unfound.unfound("image_image"), **within()).failures
     assert [each.role for each in image.images] == ["Query", "Right", "Came first"]
     assert len({each.address for each in image.images}) == 3
     assert words_of(image) == {
         "Is": "cat",
-        "Right": "0.600 at rank 3",
-        "Came first": "dog 0.800",
-        "Margin": "−0.200",
+        "Right": "0.6000 at rank 3",
+        "Came first": "dog 0.8000",
+        "Margin": "−0.2000",
     }
 
 
@@ -202,16 +202,16 @@ def probed() -> dict[str, Any]:
 def test_a_fact_that_was_judged_wrong_is_shown_where_the_captions_part(hang: Callable[..., Gallery]) -> None:
     (only,) = hang(unfound.misjudged, **probed()).failures
     told = words_of(only)
-    assert told["True"].endswith("There is a red cube. 0.500") and told["Preferred"].endswith(
-        "There is a red cone. 0.520"
+    assert told["True"].endswith("There is a red cube. 0.5000") and told["Preferred"].endswith(
+        "There is a red cone. 0.5200"
     )
-    assert len(told["True"]) < 150 and told["Margin"] == "−0.020" and told["Place"] == "late, token 61"
+    assert len(told["True"]) < 150 and told["Margin"] == "−0.0200" and told["Place"] == "late, token 61"
 
 
 def test_facts_of_an_older_run_are_told_by_place_and_margin(hang: Callable[..., Gallery]) -> None:
     new = ("caption", "chosen_caption", "right_cosine", "chosen_cosine")
     found = hang(unfound.misjudged, **{name: column for name, column in probed().items() if name not in new})
-    assert words_of(found.failures[0]) == {"Margin": "−0.020", "Place": "late, token 61"}
+    assert words_of(found.failures[0]) == {"Margin": "−0.0200", "Place": "late, token 61"}
     assert found.note.endswith("Not recorded: the caption and the two cosines.")
     with pytest.raises(NotAsked):
         hang(unfound.misjudged, **ranked())

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from clipbench.comparison.compare import Comparison, Difference, Verdict
 from clipbench.comparison.gate import Judged, Status
-from clipbench.results.cells import change_text, counted, p_text, value_text
 from clipbench.results.matching import refusal
+from clipbench.results.numbers import change, change_interval, counted, p_value, quantity
 
 HEADINGS = ("metric", "base", "candidate", "difference", "95 % interval", "p", "p (Holm)", "detectable", "verdict")
 """``detectable``: the smallest difference that so many samples find in 4 of 5 cases."""
@@ -44,16 +44,15 @@ class Cells(NamedTuple):
 def cells(found: Difference) -> Cells:
     """Return a difference as texts; an arrow tells a metric of which less is better."""
     unit = found.base.unit
-    ends = (found.low, found.high)
     return Cells(
         metric=found.name + (" ↓" if found.base.higher_is_better is False else ""),
-        base=value_text(found.base.value, unit),
-        candidate=value_text(found.candidate.value, unit),
-        difference=change_text(found.value, unit),
-        interval="-" if None in ends else f"[{', '.join(change_text(end, unit).removesuffix(' pp') for end in ends)}]",
-        p=p_text(found.p_value),
-        p_adjusted=p_text(found.p_adjusted),
-        detectable=change_text(found.detectable, unit, is_signed=False),
+        base=quantity(found.base.value, unit),
+        candidate=quantity(found.candidate.value, unit),
+        difference=change(found.value, unit),
+        interval=change_interval(found.low, found.high, unit),
+        p=p_value(found.p_value),
+        p_adjusted=p_value(found.p_adjusted),
+        detectable=change(found.detectable, unit, is_signed=False),
         verdict=found.verdict,
     )
 
@@ -87,7 +86,7 @@ def ungated(judged: Judged) -> dict[str, list[str]]:
 def untested(differences: Iterable[Difference]) -> list[str]:
     """Return a line for each reason why there is no test, with how many metrics it holds for."""
     reasons = Counter(each.test for each in differences if each.p_value is None)
-    return [f"{counted(n, 'metric', 'metrics')}: {reason}" for reason, n in reasons.items()]
+    return [f"{counted(n, 'metric')}: {reason}" for reason, n in reasons.items()]
 
 
 def by_evaluation(comparison: Comparison) -> dict[str, list[Difference]]:

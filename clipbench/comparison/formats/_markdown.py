@@ -16,7 +16,7 @@ from clipbench.comparison.formats._cells import (
     untested,
 )
 from clipbench.comparison.gate import TELLING, Judged, Outcome
-from clipbench.results.cells import counted
+from clipbench.results.numbers import ascii_signs, counted
 
 MAX_LENGTH = 60_000
 """Of 65,536 characters that GitHub takes in a comment; GitLab takes a million."""
@@ -33,7 +33,7 @@ MARKS = {
 def markdown(judged: Sequence[Judged]) -> str:
     """Return a section for each comparison; tables are cut, and it is said, where a comment could not hold them."""
     room = MAX_LENGTH // max(1, len(judged))
-    return "\n\n".join(_cut(_lines(each), room) for each in judged) + "\n"
+    return ascii_signs("\n\n".join(_cut(_lines(each), room) for each in judged) + "\n")
 
 
 def code(text: str) -> str:
@@ -68,7 +68,7 @@ def _lines(judged: Judged) -> Iterator[str]:
     for line in (*refusals(comparison), *comparison.notes):
         yield f"- {plain(line)}"
     for message, metrics in ungated(judged).items():
-        yield f"- not gated: {counted(len(metrics), 'metric', 'metrics')}, such as {code(metrics[0])}: {plain(message)}"
+        yield f"- not gated: {counted(len(metrics), 'metric')}, such as {code(metrics[0])}: {plain(message)}"
     yield ""
     yield "<details>"
     yield f"<summary>All {len(comparison.differences)} metrics</summary>"

@@ -14,6 +14,7 @@ from clipbench.comparison.formats._cells import (
     untested,
 )
 from clipbench.comparison.gate import TELLING, Judged
+from clipbench.results.numbers import ascii_signs
 
 N_IDS = 5
 """Of flipped samples, each way; ``--format json`` has all."""
@@ -28,7 +29,7 @@ MARKS = {
 
 def terminal(judged: Sequence[Judged]) -> str:
     """Return a table for each comparison, and what the gate says last, where it is read first."""
-    return "\n\n".join("\n".join(_lines(each)) for each in judged)
+    return ascii_signs("\n\n".join("\n".join(_lines(each)) for each in judged))
 
 
 def _lines(judged: Judged) -> Iterator[str]:

@@ -1,16 +1,13 @@
 """Tables for people: one an evaluation, a line a metric, a column a model; what is missing stands below, numbered."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from clipbench.results.export.reading import why_missing
 from clipbench.results.matching import Pair, refusal
-from clipbench.results.numbers import number, symbol
+from clipbench.results.numbers import NONE, count, counted, interval, interval_name, number, symbol
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, labels
-
-NONE = "–"
-"""What stands where there is no number; a note says why."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,8 @@ class Table:
     facts: str
     """Which data: revision, split and number of samples."""
     models: list[str]
-    confidence: str
-    """What intervals are called, such as ``95 %``."""
+    intervals: str
+    """The name of the intervals, such as ``95 % interval``."""
     lines: list[Line] = field(default_factory=list)
     """Empty where no model was measured."""
     notes: list[str] = field(default_factory=list)
@@ -79,7 +76,7 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
         data=first.dataset.id,
         facts=_facts(first),
         models=names,
-        confidence=_confidence(metric for record in measured.values() for metric in record.metrics.values()),
+        intervals=interval_name(metric for record in measured.values() for metric in record.metrics.values()),
         remarks=[*_lacking(records, names), *_differences(list(measured.values()))],
         said=_said(measured, names),
     )
@@ -95,7 +92,7 @@ def _line(name: str, unit: str, measured: dict[int, EvaluationRecord], table: Ta
         if name in record.metrics and record.metrics[name].unit == unit
     }
     chances = [number(each.chance, unit) for each in found.values() if each.chance is not None]
-    sizes = [f"{each.n:,}" for each in found.values() if each.value is not None]
+    sizes = [count(each.n) for each in found.values() if each.value is not None]
     cells = [
         _cell(found[place], table) if place in found else _absent(place in measured, table)
         for place in range(len(table.models))
@@ -109,7 +106,7 @@ def _cell(metric: Metric, table: Table) -> Cell:
     value = number(metric.value, metric.unit)
     if metric.low is None or metric.high is None:
         return Cell(value, note=_note(metric.reason or "no interval: no reason was recorded", table))
-    return Cell(value, f"[{number(metric.low, metric.unit)}, {number(metric.high, metric.unit)}]")
+    return Cell(value, interval(metric))
 
 
 def _absent(is_measured: bool, table: Table) -> Cell:
@@ -151,12 +148,7 @@ def _facts(record: EvaluationRecord) -> str:
     data = record.dataset
     revision = None if data.revision is None else f"revision {data.revision}"
     split = None if data.split is None else f"split {data.split}"
-    return ", ".join(filter(None, (revision, split, f"{data.n_samples:,} images")))
-
-
-def _confidence(metrics: Iterable[Metric]) -> str:
-    levels = sorted({metric.confidence for metric in metrics if metric.low is not None}) or [0.95]
-    return f"{' / '.join(f'{100 * level:g}' for level in levels)} %"
+    return ", ".join(filter(None, (revision, split, counted(data.n_samples, "image"))))
 
 
 def _distinct(words: Sequence[str]) -> str:

@@ -73,7 +73,7 @@ def _caption(table: Table) -> str:
 
 
 def _reading(table: Table, layout: Layout) -> str:
-    intervals = f"{escaped(table.confidence)} intervals in brackets"
+    intervals = f"{escaped(table.intervals)}s in brackets"
     return f"{intervals}; units below the metrics, $n$ below chance" if layout.is_stacked else intervals
 
 
@@ -123,8 +123,8 @@ def _cell(cell: Cell) -> str:
 
 
 def _signed(numbers: str) -> str:
-    """Return numbers with a minus sign for each hyphen."""
-    return numbers.replace("-", "$-$").replace("–", "--")
+    """Return numbers with TeX's minus sign and dash."""
+    return numbers.replace("−", "$-$").replace("–", "--")
 
 
 def _row(*cells: str) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from clipbench.results.export.grid import Cell, Line, Table, tables
 from clipbench.results.export.reading import origin
 from clipbench.results.export.rendered import Rendered, one_line
+from clipbench.results.numbers import ascii_signs
 from clipbench.results.run import Run, labels
 
 
 def render(runs: Sequence[Run]) -> Rendered:
     """Return GitHub's Markdown: which models, then a heading and a table for each evaluation."""
     lines = [*_models(runs), *(line for table in tables(runs) for line in _table(table))]
-    return Rendered(content=("\n".join(lines) + "\n").encode())
+    return Rendered(content=ascii_signs("\n".join(lines) + "\n").encode())
 
 
 def escaped(text: str) -> str:
@@ -32,7 +33,7 @@ def _models(runs: Sequence[Run]) -> Iterator[str]:
 
 def _table(table: Table) -> Iterator[str]:
     yield from ("", f"### {escaped(f'{table.task}@{table.data}')}", "")
-    yield f"{escaped(table.facts)}{f'; {table.confidence} intervals in brackets' if table.lines else '; not measured'}"
+    yield f"{escaped(table.facts)}{f'; {table.intervals}s in brackets' if table.lines else '; not measured'}"
     if table.lines:
         yield from ("", _row("metric", "unit", *map(escaped, table.models), "chance", "n"))
         yield "|---|---|" + "---:|" * (len(table.models) + 2)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from clipbench.results.numbers import Number
 from clipbench_reports.drawing.marks import MODELS, Axis, Boxes, Chart, Mark, Panel, Rule, Shade, Words
-from clipbench_reports.page.format import Number
 
 
 @dataclass(frozen=True, kw_only=True)

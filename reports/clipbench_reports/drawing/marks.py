@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench_reports.page.format import Number
+from clipbench.results.numbers import Number
 
 Role = Literal["image", "text", "pair", "ink", "chance", "m0", "m1", "m2", "m3", "m4", "m5"]
 """Images, texts, what joins the two, what belongs to neither, what knows nothing; and models, where they share a panel."""

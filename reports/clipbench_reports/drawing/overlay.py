@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
+from clipbench.results.numbers import Number
 from clipbench_reports.drawing.marks import (
     MODELS,
     Axis,
@@ -27,7 +28,6 @@ from clipbench_reports.drawing.marks import (
 )
 from clipbench_reports.drawing.models import ModelKey
 from clipbench_reports.drawing.shared_axes import united
-from clipbench_reports.page.format import Number
 
 MAX_BANDS = 2
 """Models up to which the bands of lines are drawn: more of them would be one grey."""

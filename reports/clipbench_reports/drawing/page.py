@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from clipbench.results.numbers import Number
 from clipbench_reports.drawing.layout import Layout, Place, lay_out
 from clipbench_reports.drawing.marks import MODELS, Axis, Cells, Chart, Mark, Panel
 from clipbench_reports.drawing.page_marks import SWATCH, Plane, put, swatch
 from clipbench_reports.drawing.svg import dot, drawing, element, text
-from clipbench_reports.page.format import Number
 
 WIDTH, SLOT, MAX_WIDTH = 400, 300, 1000
 """Of a figure with one panel in a row, of a panel beside others, and of a whole figure, in pixels."""

@@ -8,6 +8,7 @@ from functools import singledispatch
 import numpy as np
 from markupsafe import Markup
 
+from clipbench.results.numbers import Number
 from clipbench_reports.drawing.marks import (
     MODELS,
     Axis,
@@ -27,7 +28,6 @@ from clipbench_reports.drawing.marks import (
     outline,
 )
 from clipbench_reports.drawing.svg import dot, element, path, specks, text
-from clipbench_reports.page.format import Number
 
 LEVELS = 24
 """Shades of a matrix."""

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator, Sequence
 from functools import singledispatch
 
+from clipbench.results.numbers import Number
 from clipbench_reports.drawing.marks import (
     Bars,
     Boxes,
@@ -20,7 +21,6 @@ from clipbench_reports.drawing.marks import (
     Threads,
     Words,
 )
-from clipbench_reports.page.format import Number
 
 COLUMNS = ("panel", "series", "id", "x", "y", "low", "high", "value")
 """``x`` and ``y`` are places on the axes; ``low`` and ``high`` the bounds of an interval; ``value`` that of a cell, or what the

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from clipbench.results.numbers import Number
 from clipbench_reports.drawing.marks import Axis, Cells, Panel, log_axis, nice_axis
-from clipbench_reports.page.format import Number
 
 
 def sharing(panels: Sequence[Panel]) -> list[Panel]:

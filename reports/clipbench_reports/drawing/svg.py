@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from markupsafe import Markup, escape
 
-from clipbench_reports.page.format import Number
+from clipbench.results.numbers import Number
 
 SHAPES = {
     "m1": ((-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)),

@@ -9,7 +9,7 @@ from clipbench_reports.drawing.marks import MODELS, Chart, Panel
 from clipbench_reports.drawing.models import ModelKey
 from clipbench_reports.drawing.overlay import Overlay, Part, can_be_overlaid, can_be_told_apart, overlay
 from clipbench_reports.drawing.shared_axes import sharing
-from clipbench_reports.page import format as fmt
+from clipbench_reports.page.text import isolated, quoted
 
 MAX_VALUES = 280
 """Letters of what a title says of all models; more of them are in the words for who cannot see the drawing."""
@@ -127,7 +127,7 @@ def _n_beside(figures: Sequence[Chart]) -> int:
 def _title(figures: Sequence[Chart], models: Sequence[ModelKey]) -> str:
     """Return one sentence with what is said of each model, and never a claim of a difference: that takes a paired test."""
     subjects = {figure.subject for figure in figures}
-    named = [fmt.apart(model.label) for model in models]
+    named = [isolated(model.label) for model in models]
     if len(subjects) > 1 or subjects == {""}:
         return " ".join(f"{name}: {figure.title}" for name, figure in zip(named, figures, strict=True))
     values = "; ".join(f"{name} {figure.value}" for name, figure in zip(named, figures, strict=True) if figure.value)
@@ -159,5 +159,5 @@ def _notes(found: Sequence[_Quantity], overlays: Sequence[Overlay], models: Sequ
     notes += [f"Rows in the order of {models[0].label}."] if any(each.is_reordered for each in overlays) else []
     for quantity in found:
         lacking = [model.label for model in models if model not in {part.model for part in quantity.parts}]
-        notes += [f"{fmt.named(quantity.words)}: not there for {', '.join(lacking)}."] if lacking else []
+        notes += [f"{quoted(quantity.words)}: not there for {', '.join(lacking)}."] if lacking else []
     return notes

@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from clipbench.results import numbers as fmt
 from clipbench.results.record import Curve, Metric
 from clipbench_reports.drawing.marks import Axis, Chart, Panel, Ranges, Role, fraction_axis, nice_axis
 from clipbench_reports.figures._figure import bounds, chance_rule, curve_line
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.text import sentence_case
 
 CONDITIONS = {
     "clean": ("no", "label"),
@@ -63,7 +64,7 @@ def hijacking(evidence: Evidence) -> Chart:
             )
         ],
         reading="How often the object comes first among all classes, and how often the class of the attacking word "
-        f"does, whether or not it is written. Bars: {fmt.confidence(right.values())}s.",
+        f"does, whether or not it is written. Bars: {fmt.interval_name(right.values())}s.",
         detail=" ".join(_detail(each, kinds) for each in series),
         subject="Right, and taken for the word, with another thing's name on the object",
         value=f"{fmt.percent(_value(right['attacked']))} and "
@@ -158,4 +159,4 @@ def _plain(x: float) -> str:
 
 def _short(label: str) -> str:
     """Return an axis label without its unit, which the explanation has."""
-    return fmt.sentence_case(label.partition(",")[0])
+    return sentence_case(label.partition(",")[0])

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Chart, Panel, Role, fraction_axis, nice_axis
 from clipbench_reports.figures._figure import curve_line, why_lacking
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 KINDS: dict[str, tuple[str, Role]] = {
@@ -32,9 +32,7 @@ def similarity_calibration(evidence: Evidence) -> Chart:
     value = error.value if error is not None else None
     return Chart(
         title=f"A match becomes more likely than not: {middles}."
-        + (
-            "" if value is None else f" By kind, a cosine is worth {fmt.percent(value)} points more or less on average."
-        ),
+        + ("" if value is None else f" By kind, a cosine is worth {fmt.percent(value)} pp more or less on average."),
         panels=[
             Panel(
                 x=nice_axis([x for line in lines for x in line.xs], "Cosine"),
@@ -54,10 +52,10 @@ def _even(xs: list[float], ys: list[float]) -> str:
 
     Example:
         >>> _even([0.0, 0.2], [0.1, 0.9]), _even([0.0, 0.1, 0.2], [0.6, 0.4, 0.6]), _even([0.0, 0.1], [0.6, 0.7])
-        ('0.100', 'no one cosine', 'no one cosine')
+        ('0.1000', 'no one cosine', 'no one cosine')
     """
     steps = [k for k in range(1, len(ys)) if (ys[k - 1] >= 0.5) != (ys[k] >= 0.5)]
     if len(steps) != 1 or ys[0] >= 0.5:
         return "no one cosine"
     k = steps[0]
-    return fmt.significant(float(np.interp(0.5, ys[k - 1 : k + 1], xs[k - 1 : k + 1])))
+    return fmt.number(float(np.interp(0.5, ys[k - 1 : k + 1], xs[k - 1 : k + 1])), "cosine")

@@ -5,14 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Role, Rule, fraction_axis
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._cosines import Distribution, binned, ridge_keys, ridges
 from clipbench_reports.figures._figure import CHANCE, bounds
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.subsets import by_subset, subsets_of
+from clipbench_reports.page.text import quoted, sentence_case
 
 SPACE, ROW = 0.6, 0.085
 """Between two subsets, where a row is 1, and the height of a row, where the width of the plane is 1."""
@@ -87,7 +88,7 @@ def twins(evidence: Evidence) -> Chart:
     found = [_distribution(side, evidence.column(name)) for name, side in KINDS.items() if _is_kept(evidence, name)]
     if not found:
         raise MissingEvidence("no captions of one item were compared")
-    means = ", ".join(f"with {each.label} {fmt.significant(each.mean)}" for each in found)
+    means = ", ".join(f"with {each.label} {fmt.number(each.mean, 'cosine')}" for each in found)
     return Chart(
         title=f"A caption’s cosine on average: {means}.",
         panels=[ridges(found)],
@@ -95,7 +96,7 @@ def twins(evidence: Evidence) -> Chart:
         "mean. Where a caption lies as near to its twin as to itself (cosine 1), no image can tell the two apart.",
         keys=ridge_keys(found),
         subject=f"A caption’s mean cosine with {found[0].label}",
-        value=fmt.significant(found[0].mean),
+        value=fmt.number(found[0].mean, "cosine"),
     )
 
 
@@ -165,7 +166,7 @@ def _ranges(side: str, found: Mapping[str, Mapping[str, Metric]], heights: Mappi
 
 def _sentence(found: Mapping[str, Mapping[str, Metric]], side: str) -> str:
     scored = {subset: sides[side] for subset, sides in found.items() if side in sides}
-    what = fmt.sentence_case(SIDES[side].words)
+    what = sentence_case(SIDES[side].words)
     if len(scored) == 1:
         (metric,) = scored.values()
         chance = f", chance {fmt.percent(metric.chance)} %" if metric.chance is not None else ""
@@ -173,14 +174,14 @@ def _sentence(found: Mapping[str, Mapping[str, Metric]], side: str) -> str:
     order = sorted(scored, key=lambda subset: scored[subset].value or 0.0)
     first, last = order[-1], order[0]
     return (
-        f"{what} are told apart best in {fmt.named(first)} ({fmt.percent(scored[first].value)} %) and worst in "
-        f"{fmt.named(last)} ({fmt.percent(scored[last].value)} %)."
+        f"{what} are told apart best in {quoted(first)} ({fmt.percent(scored[first].value)} %) and worst in "
+        f"{quoted(last)} ({fmt.percent(scored[last].value)} %)."
     )
 
 
 def _subject(found: Mapping[str, Mapping[str, Metric]], side: str) -> str:
     several = sum(1 for sides in found.values() if side in sides) > 1
-    return f"{fmt.sentence_case(SIDES[side].words)} told apart{', in the worst and the best subset' if several else ''}"
+    return f"{sentence_case(SIDES[side].words)} told apart{', in the worst and the best subset' if several else ''}"
 
 
 def _value(found: Mapping[str, Mapping[str, Metric]], side: str) -> str:
@@ -194,7 +195,7 @@ def _value(found: Mapping[str, Mapping[str, Metric]], side: str) -> str:
 def _reading(asked: list[str]) -> str:
     sides = [SIDES[side] for side in asked]
     said = "; ".join(f"{side.words}: {side.meaning}" for side in sides if side.meaning)
-    return f"{fmt.sentence_case(said)}{'. ' if said else ''}Bars are 95 % intervals."
+    return f"{sentence_case(said)}{'. ' if said else ''}Bars are 95 % intervals."
 
 
 def _detail(subset: str, sides: Mapping[str, Metric]) -> str:

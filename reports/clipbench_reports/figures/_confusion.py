@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float64
 
+from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Axis, Cells, Chart, Panel
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._confusion_map import confusion_map
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.text import quoted
 
 MAX_NAMED, MAX_CLASSES = 30, 120
 """Up to as many classes have a named row and column each; up to as many have a row of pixels, as a pattern."""
@@ -93,13 +94,15 @@ def _sentence(names: list[str], shares: Float64[np.ndarray, "n n"]) -> str:
     row, column, wrong = _largest(shares)
     if not wrong:
         return "No image is taken for another class."
-    return f"Most often, {fmt.named(names[row])} is taken for {fmt.named(names[column])}: {fmt.percent(wrong)} % of its images."
+    return (
+        f"Most often, {quoted(names[row])} is taken for {quoted(names[column])}: {fmt.percent(wrong)} % of its images."
+    )
 
 
 def _worst(names: list[str], shares: Float64[np.ndarray, "n n"]) -> str:
     """Return the same in fewer words."""
     row, column, wrong = _largest(shares)
-    return f"{fmt.named(names[row])} for {fmt.named(names[column])} ({fmt.percent(wrong)} %)" if wrong else "none"
+    return f"{quoted(names[row])} for {quoted(names[column])} ({fmt.percent(wrong)} %)" if wrong else "none"
 
 
 def _largest(shares: Float64[np.ndarray, "n n"]) -> tuple[int, int, float]:

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Axis, Boxes, Cells, Chart, Panel
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.page import format as fmt
 
 MAX_BOXES, MIN_CLASSES = 15, 3
 """More boxes, or fewer classes a box, would be no pattern."""

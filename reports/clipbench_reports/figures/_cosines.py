@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Axis, Chart, Hill, Mark, Panel, Role, Rule, Words, nice_axis
 from clipbench_reports.figures._figure import why_lacking
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 BINS = 200
@@ -46,17 +46,17 @@ def cones(evidence: Evidence) -> Chart:
         words, _, metric = COSINES[lacking[0]]
         raise MissingEvidence(f"the run kept no distribution of cosines, {words}: {why_lacking(evidence, metric)}")
     found = [_distribution(evidence, name) for name in COSINES]
-    means = ", ".join(f"{each.label} {fmt.significant(each.mean)}" for each in found)
+    means = ", ".join(f"{each.label} {fmt.number(each.mean, 'cosine')}" for each in found)
     return Chart(
-        title=f"A true pair has cosine {fmt.significant(found[2].mean)} on average, an image and another text "
-        f"{fmt.significant(found[3].mean)}.",
+        title=f"A true pair has cosine {fmt.number(found[2].mean, 'cosine')} on average, an image and another text "
+        f"{fmt.number(found[3].mean, 'cosine')}.",
         panels=[ridges(found)],
         reading="Cosines between unit vectors, each distribution scaled to the same height; the upright stroke is its "
         "mean. Vectors of one kind that lie nearer to each other than to their own partner are what is called the "
         "modality gap.",
         detail=f"Mean cosines: {means}.",
         subject="Mean cosine of a true pair, and of an image and another text",
-        value=f"{fmt.significant(found[2].mean)} and {fmt.significant(found[3].mean)}",
+        value=f"{fmt.number(found[2].mean, 'cosine')} and {fmt.number(found[3].mean, 'cosine')}",
         keys=ridge_keys(found),
     )
 
@@ -109,7 +109,7 @@ def _ridge(found: Distribution, foot: int, axis: Axis) -> list[Mark]:
         ),
         Rule(at=found.mean, axis="x", role=found.role, span=(foot, foot + RISE), name=f"{found.label}, mean"),
         Words(
-            words=fmt.significant(found.mean),
+            words=fmt.number(found.mean, "cosine"),
             x=found.mean,
             y=foot + RISE,
             role=found.role,

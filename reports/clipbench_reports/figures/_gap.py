@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from clipbench.results import numbers as fmt
 from clipbench.results.points import MAX_POINTS, evenly_spaced
 from clipbench_reports.drawing.marks import Axis, Chart, Dots, Panel, Role, Threads, nice_axis
 from clipbench_reports.figures._figure import pairs
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 MAX_LINES = 150
@@ -136,12 +136,12 @@ def _gap_axis(vectors: Vectors, seed: int) -> Flat:
     return Flat(
         places,
         ("Along the gap vector", "First component of the rest"),
-        f"Along the gap vector, the mean image and the mean text lie {fmt.significant(length)} apart.",
+        f"Along the gap vector, the mean image and the mean text lie {fmt.number(length, 'distance')} apart.",
         "Across: the coordinate along the line from the mean image to the mean text of the pairs shown. Upwards: the "
         "first principal component of what is left, which holds "
         f"{fmt.percent(shares[0])} % of its variation. Both axes to the same scale.",
         "How far apart the mean image and the mean text lie along the gap vector",
-        fmt.significant(length),
+        fmt.number(length, "distance"),
     )
 
 

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Shade, fraction_axis, nice_axis
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._figure import bounds, chance_rule
 from clipbench_reports.figures._window import context_of, reason_of
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 BY_POSITION = "text_acc_by_position"

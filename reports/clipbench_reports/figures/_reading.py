@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
+from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Rule, fraction_axis
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._figure import CHANCE, bounds
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 NAME = "reading_acc"
@@ -41,7 +41,7 @@ def reading(evidence: Evidence) -> Chart:
             )
         ],
         reading="Dots: the nearest of the captions quotes the word that is written. "
-        f"Bars: {fmt.confidence(metrics.values())}s.",
+        f"Bars: {fmt.interval_name(metrics.values())}s.",
         detail=" ".join(f"{words}: {fmt.percent(metric.value)} %." for words, metric in rows.items()),
         keys=["read right"],
         subject="Written words that are read right",

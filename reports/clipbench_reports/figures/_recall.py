@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from clipbench.results import numbers as fmt
 from clipbench.results.record import Curve
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, log_axis
 from clipbench_reports.figures._figure import CHANCE, curve_line
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 
@@ -107,9 +107,9 @@ def _sentence(ways: Mapping[str, Way], curves: dict[str, Curve]) -> str:
 
 def _start(curves: Mapping[str, Curve]) -> str:
     k = next(iter(curves.values())).x[0]
-    return "At the first answer" if k == 1 else f"Among the first {fmt.significant(k)} answers"
+    return "At the first answer" if k == 1 else f"Among the first {fmt.count(k)} answers"
 
 
 def _detail(way: Way, curve: Curve) -> str:
     few = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if x in (1, 5, 10, 100, curve.x[-1])]
-    return f"{way.label}: " + ", ".join(f"{fmt.percent(y)} % at {fmt.significant(x)}" for x, y in few) + "."
+    return f"{way.label}: " + ", ".join(f"{fmt.percent(y)} % at {fmt.count(x)}" for x, y in few) + "."

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float64
 
+from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Bars, Chart, Line, Mark, Panel, fraction_axis
 from clipbench_reports.figures._figure import curve_line
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 N_BINS = 20

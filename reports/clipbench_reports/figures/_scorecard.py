@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from clipbench.comparison.compare import Difference
+from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import (
     MODELS,
@@ -22,7 +23,6 @@ from clipbench_reports.drawing.marks import (
 )
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._figure import CHANCE, bounds
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import Group
 

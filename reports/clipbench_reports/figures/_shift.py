@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, Rule, nice_axis, percent_axis, tight_axis
 from clipbench_reports.figures._figure import curve_line, why_lacking
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 SHIFTS: dict[str, tuple[str, Role, bool]] = {
@@ -70,7 +70,7 @@ def shift(evidence: Evidence) -> Chart:
         "and put at unit length again; all is then scored anew, the loss over all pairs shown at the model’s own "
         "temperature.",
         subject="The smallest gap that is reached where both are moved, and the gap as it is",
-        value=" and ".join(fmt.significant(value) for value in _gaps(evidence)),
+        value=" and ".join(fmt.number(value, "distance") for value in _gaps(evidence)),
     )
 
 
@@ -107,15 +107,15 @@ def _closing(evidence: Evidence) -> str:
     if 0.0 not in gap or 0.0 not in loss:
         raise MissingEvidence("the gap or the loss is not known where nothing is moved")
     best = min(loss, key=lambda x: (loss[x], abs(x)))
-    here = fmt.significant(loss[0.0])
+    here = fmt.number(loss[0.0], "nats")
     end = ", the farthest that was tried" if best in (min(loss), max(loss)) else ""
     where = (
-        f"{fmt.significant(best)}{end} ({fmt.significant(loss[best])}; unmoved {here})"
+        f"{fmt.significant(best)}{end} ({fmt.number(loss[best], 'nats')}; unmoved {here})"
         if best
         else f"0, unmoved ({here})"
     )
     return (
-        f"Both moved, the gap of {fmt.significant(gap[0.0])} becomes {fmt.significant(min(gap.values()))} at the "
+        f"Both moved, the gap of {fmt.number(gap[0.0], 'distance')} becomes {fmt.number(min(gap.values()), 'distance')} at the "
         f"smallest; of the distances tried, the loss is least at {where}."
     )
 

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float64
 
+from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Axis, Cells, Chart, Panel
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 
@@ -32,13 +32,13 @@ def similarity(evidence: Evidence) -> Chart:
         n_columns=3,
         reading=f"{n} pairs; a row is an image, a column a text. Cosines: blank from their median off the diagonal "
         "downwards, black at the highest. By row and by column: softmax at the model’s own logit scale, blank 0, black 1. "
-        f"Median {fmt.significant(low)}, highest {fmt.significant(high)}, logit scale {fmt.significant(scale)}. "
+        f"Median {fmt.number(low, 'cosine')}, highest {fmt.number(high, 'cosine')}, logit scale {fmt.significant(scale)}. "
         f"The mean cosine of the pairs is "
-        f"{fmt.significant(diagonal)}, of all others {fmt.significant(rest)}; the mean softmax of the true pair is "
+        f"{fmt.number(diagonal, 'cosine')}, of all others {fmt.number(rest, 'cosine')}; the mean softmax of the true pair is "
         f"{fmt.percent(float(np.diag(by_row).mean()))} % by row and {fmt.percent(float(np.diag(by_column).mean()))} % "
         "by column.",
         keys=("Cosine", "By row", "By column"),
-        detail=f"Mean cosine on the diagonal {fmt.significant(diagonal)}, off it {fmt.significant(rest)}.",
+        detail=f"Mean cosine on the diagonal {fmt.number(diagonal, 'cosine')}, off it {fmt.number(rest, 'cosine')}.",
         subject="Rows in which the true pair, on the diagonal, has the highest cosine",
         value=f"{lit} of {n}",
     )

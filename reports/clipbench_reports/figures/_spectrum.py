@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from clipbench.results import numbers as fmt
 from clipbench.results.record import Curve
 from clipbench_reports.drawing.marks import Chart, Line, Mark, Panel, Role, Rule, fraction_axis, log_axis, percent_axis
 from clipbench_reports.figures._figure import curve_line, why_lacking
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 RECALLS: dict[str, tuple[str, Role]] = {
@@ -65,8 +65,8 @@ def _loss(evidence: Evidence) -> str:
     gap, recall = evidence.curve("gap_by_ablation"), evidence.curve(name)
     half = next((k for k, y in enumerate(gap.y) if y <= gap.y[0] / 2), len(gap.y) - 1)
     return (
-        f"; without the first {fmt.count(gap.x[half])} the gap is {fmt.significant(gap.y[half])} instead of "
-        f"{fmt.significant(gap.y[0])}, and recall@1 of images {fmt.percent(recall.y[half])} instead of "
+        f"; without the first {fmt.count(gap.x[half])} the gap is {fmt.number(gap.y[half], 'distance')} instead of "
+        f"{fmt.number(gap.y[0], 'distance')}, and recall@1 of images {fmt.percent(recall.y[half])} instead of "
         f"{fmt.percent(recall.y[0])} %"
     )
 

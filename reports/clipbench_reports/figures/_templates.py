@@ -4,10 +4,11 @@ import textwrap
 
 import numpy as np
 
+from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Axis, Chart, Dots, Panel, Rule, percent_axis
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.text import quoted
 
 N_NAMED = 12
 """Up to as many templates each have a row with their name; more are dots."""
@@ -28,7 +29,7 @@ def templates(evidence: Evidence) -> Chart:
     known = [] if ensemble is None else [ensemble]
     line = [Rule(at=value, axis="x", role="ink", name=TOGETHER, is_dashed=True) for value in known]
     dots = Dots(xs=scores, ys=range(len(scores)), role="ink", name=ALONE, ids=names)
-    ends = f"Best: {fmt.named(names[0])}; worst: {fmt.named(names[-1])}"
+    ends = f"Best: {quoted(names[0])}; worst: {quoted(names[-1])}"
     return Chart(
         title=f"Alone, the prompt templates reach {fmt.percent(scores[-1])} to {fmt.percent(scores[0])} %.",
         panels=[

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float64
 
+from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Bars, Chart, Panel, nice_axis
 from clipbench_reports.figures._window import context_of, reason_of, window
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 N_BINS = 30
@@ -24,7 +24,7 @@ def token_lengths(evidence: Evidence) -> Chart:
     if not len(lengths):
         raise MissingEvidence("no caption has a length in tokens")
     bars = _histogram(lengths)
-    middle = fmt.significant(float(np.median(lengths)))
+    middle = fmt.number(float(np.median(lengths)), "tokens")
     said, share = f"Half of the captions take more than {middle} tokens", 0.0
     if context is not None:
         share = float((lengths > context).mean())
@@ -41,8 +41,8 @@ def token_lengths(evidence: Evidence) -> Chart:
         ],
         reading="Lengths by the model's own tokeniser before anything is cut off, start and end of text among them. "
         "What stands to the right of the window is never read.",
-        detail=f"Shortest {fmt.significant(float(lengths.min()))}, median {middle}, "
-        f"longest {fmt.significant(float(lengths.max()))} tokens.",
+        detail=f"Shortest {fmt.count(float(lengths.min()))}, median {middle}, "
+        f"longest {fmt.count(float(lengths.max()))} tokens.",
         keys=[bars.name],
         subject="Captions that are longer than the window" if context is not None else "Median length of the captions",
         value=f"{fmt.percent(share)} %" if context is not None else f"{middle} tokens",

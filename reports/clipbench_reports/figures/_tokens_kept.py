@@ -1,10 +1,10 @@
 """How recall grows with the tokens of a caption that are kept."""
 
+from clipbench.results import numbers as fmt
 from clipbench.results.record import Curve, Metric
 from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, Rule, Shade, fraction_axis, nice_axis
 from clipbench_reports.figures._figure import chance_rule, curve_line
 from clipbench_reports.figures._window import context_of, reason_of, window
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 KEPT: dict[str, tuple[Role, str]] = {
@@ -48,23 +48,25 @@ def tokens_kept(evidence: Evidence) -> Chart:
 
 def _sentence(curve: Curve, length: Metric | None, share: str) -> str:
     said = (
-        f"With {fmt.significant(curve.x[0])} tokens {fmt.percent(curve.y[0])} % of captions find their image, "
+        f"With {fmt.count(curve.x[0])} tokens {fmt.percent(curve.y[0])} % of captions find their image, "
         f"with the whole caption {fmt.percent(curve.y[-1])} %"
     )
     if length is None or length.value is None:
         return f"{said}."
-    return f"{said}; {share} % of that takes {fmt.significant(length.value)} tokens."
+    return f"{said}; {share} % of that takes {fmt.number(length.value, 'tokens')} tokens."
 
 
 def _value(curve: Curve, length: Metric | None) -> str:
     tokens = (
-        f"{fmt.significant(length.value)} tokens" if length is not None and length.value is not None else "undefined"
+        f"{fmt.number(length.value, 'tokens')} tokens"
+        if length is not None and length.value is not None
+        else "undefined"
     )
     return f"{fmt.percent(curve.y[-1])} % and {tokens}"
 
 
 def _detail(label: str, curve: Curve) -> str:
-    points = ", ".join(f"{fmt.percent(y)} % at {fmt.significant(x)}" for x, y in zip(curve.x, curve.y, strict=True))
+    points = ", ".join(f"{fmt.percent(y)} % at {fmt.count(x)}" for x, y in zip(curve.x, curve.y, strict=True))
     return f"{label}: {points}."
 
 

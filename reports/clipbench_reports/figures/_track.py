@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from clipbench.results import numbers as fmt
 from clipbench.training.history import History
 from clipbench_reports.drawing.marks import Axis, Chart, Line, Panel, Role, fraction_axis, nice_axis, tight_axis
 from clipbench_reports.figures._figure import MAX_DOTTED
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import MissingEvidence
 
 COSINES: dict[str, tuple[str, Role]] = {
@@ -34,7 +34,7 @@ def track(history: History) -> Chart:
     cosines = [line for name, (words, role) in COSINES.items() for line in _line(history, name, words, role)]
     recalls = [line for name, (words, role) in RECALLS.items() for line in _line(history, name, words, role)]
     x = tight_axis(history.steps, "Training step")
-    ends = f"from {fmt.significant(gap[0].ys[0])} at step {fmt.count(gap[0].xs[0])}"
+    ends = f"from {fmt.number(gap[0].ys[0], 'distance')} at step {fmt.count(gap[0].xs[0])}"
     panels = [_panel(x, nice_axis([0, *gap[0].ys], "Gap", n_steps=3), gap)]
     if cosines:
         values = [0, *(y for line in cosines for y in line.ys)]
@@ -43,12 +43,12 @@ def track(history: History) -> Chart:
         panels.append(_panel(x, fraction_axis("Recall@1, %"), recalls))
     panels = [*(replace(panel, x=replace(x, label="")) for panel in panels[:-1]), panels[-1]]
     return Chart(
-        title=f"The gap goes {ends} to {fmt.significant(gap[0].ys[-1])} at step {fmt.count(gap[0].xs[-1])}{_recall(recalls)}.",
+        title=f"The gap goes {ends} to {fmt.number(gap[0].ys[-1], 'distance')} at step {fmt.count(gap[0].xs[-1])}{_recall(recalls)}.",
         panels=panels,
         reading=f"Measured at {fmt.counted(len(history.steps), 'step')} of the training.",
         detail=_ends(cosines + recalls),
         subject="The gap at the first and at the last step",
-        value=f"{fmt.significant(gap[0].ys[0])} and {fmt.significant(gap[0].ys[-1])}",
+        value=f"{fmt.number(gap[0].ys[0], 'distance')} and {fmt.number(gap[0].ys[-1], 'distance')}",
     )
 
 

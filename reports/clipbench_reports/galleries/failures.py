@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from clipbench.results import numbers as fmt
 from clipbench_reports.galleries.gallery import (
     Cosines,
     Fact,
@@ -20,9 +21,9 @@ from clipbench_reports.galleries.gallery import (
     words,
 )
 from clipbench_reports.galleries.images import PageBudget
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
 from clipbench_reports.page.sentences.words import TERMS, label_set_words
+from clipbench_reports.page.text import quoted
 
 Make = Callable[[Evidence, PageBudget], Gallery]
 
@@ -55,7 +56,7 @@ def misnamed(evidence: Evidence, room: PageBudget) -> Gallery:
         ]
 
     def say(row: int) -> str:
-        return f"An image of {fmt.named(label[row])}, taken for {fmt.named(predicted[row])}."
+        return f"An image of {quoted(label[row])}, taken for {quoted(predicted[row])}."
 
     failing = Failing(
         title="Images taken for another class",
@@ -85,7 +86,7 @@ def mistaken(evidence: Evidence, room: PageBudget) -> Gallery:
         return [Fact("True", true, right), Fact(TERMS["preferred"], false, chosen), Fact("Margin", "", by), subset(row)]
 
     def say(row: int) -> str:
-        return f"An image of {fmt.named(caption[row])}, for which {fmt.named(preferred[row])} was preferred."
+        return f"An image of {quoted(caption[row])}, for which {quoted(preferred[row])} was preferred."
 
     failing = Failing(
         title="False captions that were preferred",
@@ -138,7 +139,7 @@ def misplaced(evidence: Evidence, room: PageBudget) -> Gallery:
             evidence,
             ("Right", "right_image"),
             ("Preferred", "preferred_image"),
-            say=lambda row, role: f"{role} for {fmt.named(caption[row])}.",
+            say=lambda row, role: f"{role} for {quoted(caption[row])}.",
         ),
     )
     return gallery(failing, room)
@@ -165,9 +166,7 @@ def hijacked(evidence: Evidence, room: PageBudget) -> Gallery:
         return [Fact(TERMS["object"], thing[row], right), *said]
 
     def say(row: int) -> str:
-        return (
-            f"{fmt.named(thing[row])} with {fmt.named(word[row])} written on it, taken for {fmt.named(predicted[row])}."
-        )
+        return f"{quoted(thing[row])} with {quoted(word[row])} written on it, taken for {quoted(predicted[row])}."
 
     failing = Failing(
         title="Objects misnamed under a written label",
@@ -196,7 +195,7 @@ def misread(evidence: Evidence, room: PageBudget) -> Gallery:
         return [Fact(TERMS["written"], true, right), Fact(TERMS["read"], false, chosen), Fact("Margin", "", by)]
 
     def say(row: int) -> str:
-        return f"An image that is captioned {fmt.named(written[row])}, read as {fmt.named(read[row])}."
+        return f"An image that is captioned {quoted(written[row])}, read as {quoted(read[row])}."
 
     failing = Failing(
         title="Words that were misread",

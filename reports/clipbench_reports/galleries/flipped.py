@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipbench.comparison.compare import Comparison, Difference
+from clipbench.results import numbers as fmt
 from clipbench.results.run import Run
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.galleries.images import PageBudget, address
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.sentences.words import TERMS
+from clipbench_reports.page.text import sentence_case
 
 if TYPE_CHECKING:
     import pandas
@@ -202,7 +203,7 @@ class _Tables:
                 if digest:
                     roles.setdefault(digest, []).append(f"{word} {when}".strip())
         for digest, found in roles.items():
-            role = fmt.sentence_case(", ".join(found))
+            role = sentence_case(", ".join(found))
             alt = f"Image of {name}" + (f": {role.lower()}" if role else "")
             yield Thumbnail(address=self._address(digest), alt=alt, role=role)
 
@@ -238,7 +239,9 @@ def _words(table: "pandas.DataFrame", name: str, column: str, subset: str) -> st
     value = _cell(table, name, own if own in table else column)
     if isinstance(value, str):
         return shorten(value, MAX_LETTERS)
-    return fmt.significant(value) if value is not None and math.isfinite(value) else ""
+    if value is None or not math.isfinite(value):
+        return ""
+    return fmt.number(value, "cosine") if column.endswith("margin") else fmt.significant(value)
 
 
 def _cell(table: "pandas.DataFrame", name: str, column: str) -> str | float | None:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.galleries.images import PageBudget, address
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 MAX_FAILURES, N_OPEN = 24, 8
@@ -234,12 +234,12 @@ class Cosines:
     def told(self, row: int) -> tuple[str, str, str]:
         """Return the cosine of what is right, that of what was chosen, and the margin; empty where not known.
 
-        They have three decimals, or as many as it takes for a margin of two digits.
+        They have as many decimals as it takes for a margin of two digits.
         """
         values = [float(each[row]) if each is not None else np.nan for each in (self.right, self.chosen, self.margin)]
         margin = abs(values[-1])
-        n_decimals = 3 if not 0 < margin < 0.1 else max(3, 1 - math.floor(math.log10(margin)))
-        right, chosen, by = (f"{each:.{n_decimals}f}".replace("-", "−") if np.isfinite(each) else "" for each in values)
+        decimals = 1 - math.floor(math.log10(margin)) if 0 < margin < 1 else 0
+        right, chosen, by = (fmt.number(x, "cosine", decimals) if np.isfinite(x) else "" for x in values)
         return right, chosen, by
 
 

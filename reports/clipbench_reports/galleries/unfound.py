@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
+from clipbench.results import numbers as fmt
 from clipbench_reports.galleries.failures import Make
 from clipbench_reports.galleries.gallery import (
     Cosines,
@@ -23,9 +24,9 @@ from clipbench_reports.galleries.gallery import (
     words,
 )
 from clipbench_reports.galleries.images import PageBudget
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, NotAsked
 from clipbench_reports.page.sentences.words import TERMS
+from clipbench_reports.page.text import quoted
 
 
 class Search(NamedTuple):
@@ -178,7 +179,7 @@ class _Queries:
     def _say(self, row: int, role: str) -> str:
         if role == "Came first":
             return "What came first instead."
-        of = f" of {fmt.named(self._asked[row])}" if _at(self._asked, row) else ""
+        of = f" of {quoted(self._asked[row])}" if _at(self._asked, row) else ""
         return f"The image{of}; the right answer came at rank {fmt.significant(float(self.rank[row]))}."
 
     def _is_tied(self, row: int) -> bool:

@@ -12,7 +12,7 @@ from clipbench_reports import figures
 from clipbench_reports.drawing.marks import Chart, Panel
 from clipbench_reports.galleries.flipped import Flipped, flipped
 from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
-from clipbench_reports.page.compare_rows import GLYPHS, ORDER, Table, anchor, overview, table, typeset
+from clipbench_reports.page.compare_rows import GLYPHS, ORDER, Table, anchor, overview, table
 from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import short
 from clipbench_reports.page.provenance import headline_facts, moment, origin
@@ -155,7 +155,7 @@ def _told(comparison: Comparison, place: int) -> list[Told]:
                     verdict=verdict,
                     count=tally(found),
                     named=[
-                        (f"{each.evaluation}/{each.name}", typeset(cells(each).difference), anchors[each.evaluation])
+                        (f"{each.evaluation}/{each.name}", cells(each).difference, anchors[each.evaluation])
                         for each in named
                     ],
                     n_more=len(found) - len(named) if named else 0,
@@ -197,7 +197,7 @@ def _figures(comparison: Comparison, names: tuple[str, str]) -> dict[str, Chart]
             panels=[replace(_marked(panel, shown), x=axis)],
             breadth=BREADTH,
             detail=" ".join(
-                f"{each.name} {typeset(cells(each).difference)}, {each.verdict}."
+                f"{each.name} {cells(each).difference}, {each.verdict}."
                 for each in shown
                 if each.verdict not in ("no evidence", "not tested")
             ),

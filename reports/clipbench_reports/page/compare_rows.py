@@ -1,6 +1,5 @@
 """The tables of a comparison's page: a row for each difference, and one table of all candidates."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -98,25 +97,15 @@ def anchor(candidate: int, evaluation: int) -> str:
     return f"c{candidate + 1}-{evaluation + 1}"
 
 
-def typeset(text: str) -> str:
-    """Return a cell with a minus that is one, and a dash for no number.
-
-    Example:
-        >>> typeset("-1.20 pp"), typeset("-"), typeset("top-5")
-        ('−1.20 pp', '–', 'top-5')
-    """
-    return "–" if text == "-" else re.sub(r"(?<![\w@])-(?=[0-9])", "−", text)
-
-
 def _overview_row(by_place: Mapping[int, Difference], anchors: Sequence[Mapping[str, str]]) -> OverviewRow:
     first = next(iter(by_place.values()))
     return OverviewRow(
         metric=cells(first).metric,
         words=describe(first.name),
-        base=typeset(cells(first).base),
+        base=cells(first).base,
         base_key=first.base.value,
         candidates=[
-            OverviewCell(cells=_typeset(by_place[place]), key=by_place[place].value, anchor=names[first.evaluation])
+            OverviewCell(cells=cells(by_place[place]), key=by_place[place].value, anchor=names[first.evaluation])
             if place in by_place
             else None
             for place, names in enumerate(anchors)
@@ -138,16 +127,12 @@ def _row(found: Difference, notes: Sequence[str]) -> Row:
         "verdict": ORDER.index(found.verdict),
     }
     return Row(
-        cells=_typeset(found),
+        cells=cells(found),
         words=describe(found.name),
         flips=flips,
         note=0 if found.p_value is not None else notes.index(found.test) + 1,
         keys={name: "" if key is None else key for name, key in keys.items()},
     )
-
-
-def _typeset(found: Difference) -> Cells:
-    return Cells(*map(typeset, cells(found)))
 
 
 def _footnote(test: str) -> str:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from clipbench.results.numbers import number, symbol
 from clipbench.results.record import Metric
-from clipbench_reports.page.format import number, unit
 
 RULES = (
     (r"(.+)_strict", r"\1", "a tie fails"),
@@ -95,4 +95,4 @@ def _rule_words(control: str) -> str | None:
 
 
 def _control(words: str, metric: Metric) -> Control:
-    return Control(words=words, value=f"{number(metric.value, metric.unit)} {unit(metric.unit)}")
+    return Control(words=words, value=f"{number(metric.value, metric.unit)} {symbol(metric.unit)}")

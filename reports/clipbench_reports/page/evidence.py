@@ -10,8 +10,8 @@ import numpy as np
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import Curve, EvaluationRecord
 from clipbench.results.run import Run
-from clipbench_reports.page.format import named
 from clipbench_reports.page.label_sets import PLAIN, stripped, within
+from clipbench_reports.page.text import quoted
 
 
 class MissingEvidence(Exception):
@@ -86,7 +86,7 @@ class Evidence:
         """
         curve = self.evaluation.curves.get(name)
         if curve is None or not curve.x:
-            raise MissingEvidence(f"the run kept no curve {named(name)}")
+            raise MissingEvidence(f"the run kept no curve {quoted(name)}")
         low, high = (None if bound is None else _numbers(bound) for bound in (curve.low, curve.high))
         return replace(curve, x=_numbers(curve.x), y=_numbers(curve.y), low=low, high=high)
 
@@ -119,7 +119,7 @@ class Evidence:
 
     def _part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
         if name not in parts or not len(parts[name]):
-            raise (MissingArray if kind == "array" else MissingEvidence)(f"the run kept no {kind} {named(name)}")
+            raise (MissingArray if kind == "array" else MissingEvidence)(f"the run kept no {kind} {quoted(name)}")
         return parts[name]
 
 

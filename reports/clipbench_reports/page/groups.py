@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, labels
-from clipbench_reports.page.format import apart
+from clipbench_reports.page.text import isolated
 
 NO_REASON = "no reason was recorded"
 
@@ -100,10 +100,10 @@ def scope(groups: Sequence[Group]) -> str:
     tasks: dict[str, list[str]] = {}
     for each in groups:
         if each.measured:
-            tasks.setdefault(each.data, []).append(apart(each.task))
+            tasks.setdefault(each.data, []).append(isolated(each.task))
     if not tasks:
         return "Nothing was measured."
-    parts = [f"{_list(list(dict.fromkeys(names)))} on {apart(data)}" for data, names in tasks.items()]
+    parts = [f"{_list(list(dict.fromkeys(names)))} on {isolated(data)}" for data, names in tasks.items()]
     n_missing = sum(1 for each in groups if not each.measured)
     missing = f" {n_missing} of {len(groups)} evaluations could not be measured." if n_missing else ""
     return f"Measured: {'; '.join(parts)}.{missing}"
@@ -117,7 +117,7 @@ def as_json(value: object) -> str:
 def warnings(groups: Sequence[Group]) -> list[str]:
     """Return what a reader must know before comparing: what is not the same, and what only some models were asked."""
     different = [
-        f"Not comparable: {apart(group.task)} on {apart(group.data)}: "
+        f"Not comparable: {isolated(group.task)} on {isolated(group.data)}: "
         f"{', '.join(group.differences)} not the same for all models."
         for group in groups
         if group.differences
@@ -125,8 +125,8 @@ def warnings(groups: Sequence[Group]) -> list[str]:
     unasked: dict[str, list[str]] = {}
     for group in groups:
         for label in group.unasked:
-            unasked.setdefault(label, []).append(apart(f"{group.task}@{group.data}"))
-    return [*different, *(f"Not asked of {apart(label)}: {', '.join(names)}." for label, names in unasked.items())]
+            unasked.setdefault(label, []).append(isolated(f"{group.task}@{group.data}"))
+    return [*different, *(f"Not asked of {isolated(label)}: {', '.join(names)}." for label, names in unasked.items())]
 
 
 def short(names: Sequence[str]) -> list[str]:

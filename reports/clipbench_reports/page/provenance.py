@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.groups import as_json
 
 MODEL_FACTS = {
@@ -115,7 +115,7 @@ def _evaluation(evaluation: EvaluationRecord) -> EvaluationOrigin:
     }
     params = {name: _plain(value) for name, value in evaluation.params.items()}
     seconds = {
-        words: fmt.seconds(evaluation.seconds[step]) for step, words in STEPS.items() if step in evaluation.seconds
+        words: fmt.duration(evaluation.seconds[step]) for step, words in STEPS.items() if step in evaluation.seconds
     }
     return EvaluationOrigin(
         name=evaluation.name,

@@ -12,13 +12,13 @@ from markupsafe import Markup, escape
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import write_atomic
+from clipbench.results import numbers as fmt
 from clipbench.results.run import Run
 from clipbench.training.history import history_of_runs
 from clipbench_reports import figures
 from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import Group, called, group, scope, warnings
 from clipbench_reports.page.label_sets import label_sets
@@ -28,6 +28,7 @@ from clipbench_reports.page.section import n_shares, section
 from clipbench_reports.page.sentences import leads
 from clipbench_reports.page.sentences.findings import findings, missing
 from clipbench_reports.page.sentences.highlights import RULE, Told, in_short, n_left
+from clipbench_reports.page.text import isolated
 
 CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)], "\ufffd")
 """HTML may hold none of them; a damaged file name may."""
@@ -97,7 +98,7 @@ def _context(runs: Sequence[Run]) -> dict[str, object]:
         "warnings": warnings(groups),
         "fractions": scorecard(groups, is_fraction, says_missing=True),
         "others": scorecard(groups, is_other, says_missing=False),
-        "interval_name": _tight(fmt.confidence(all_metrics)),
+        "interval_name": _tight(fmt.interval_name(all_metrics)),
         "numbers": {each.anchor: number for number, each in enumerate(measured, 1)},
         "training": _training(runs),
         "sections": [section(each, number, room=room if is_drawn else None) for number, each in enumerate(measured, 1)],
@@ -134,10 +135,10 @@ def _environment() -> Environment:
     )
     made.filters.update(
         number=fmt.number,
-        unit=fmt.unit,
+        unit=fmt.symbol,
         interval=fmt.interval,
         count=fmt.count,
-        at=fmt.place,
+        at=_on_axis,
         prose=_prose,
         tight=_tight,
         breakable=_breakable,
@@ -147,6 +148,11 @@ def _environment() -> Environment:
         alt=page.alt,
     )
     return made
+
+
+def _on_axis(fraction: float) -> str:
+    """Return where a fraction lies on the common axis, as a CSS percentage; one outside stands at the end."""
+    return f"{100 * min(1.0, max(0.0, fraction)):.4g}%"
 
 
 def _prose(text: str) -> Markup:
@@ -178,4 +184,4 @@ def _told(groups: list[Group], n_models: int) -> list[Told]:
 
 
 def _who(names: list[str], n_models: int) -> str:
-    return "all models" if len(names) == n_models else ", ".join(fmt.apart(name) for name in names)
+    return "all models" if len(names) == n_models else ", ".join(isolated(name) for name in names)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from clipbench.results.record import Metric
 from clipbench_reports.page.controls import Control, controls_of, loose_controls
-from clipbench_reports.page.format import sentence_case
 from clipbench_reports.page.groups import Entry, Gap, Group
 from clipbench_reports.page.sentences.words import describe, label_set_words
+from clipbench_reports.page.text import sentence_case
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from clipbench.results import numbers as fmt
 from clipbench_reports import figures
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.drawing.models import ModelKey, figure_labels
@@ -15,9 +16,7 @@ from clipbench_reports.galleries.failures import Make
 from clipbench_reports.galleries.gallery import Gallery
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.galleries.points import CLOUD_SHARES, Point
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
-from clipbench_reports.page.format import sentence_case
 from clipbench_reports.page.groups import Entry, Group
 from clipbench_reports.page.label_sets import PLAIN, label_sets, shared_notes
 from clipbench_reports.page.scorecard import MetricLines, metric_lines
@@ -28,6 +27,7 @@ from clipbench_reports.page.tables import attacks as attack_tables
 from clipbench_reports.page.tables import choices as choice_tables
 from clipbench_reports.page.tables import classes as tables
 from clipbench_reports.page.tables.classes import Table
+from clipbench_reports.page.text import quoted, sentence_case
 
 Made = TypeVar("Made", Table, Gallery)
 Measured = tuple[Entry, Evidence]
@@ -281,7 +281,7 @@ def _classes(evidence: Evidence) -> str:
     except MissingEvidence:
         return ""
     few = dict.fromkeys([names[0], names[len(names) // 2], names[-1]])
-    return f"{fmt.count(round(1 / acc1.chance))} classes, such as {', '.join(fmt.named(name) for name in few)}"
+    return f"{fmt.count(round(1 / acc1.chance))} classes, such as {', '.join(quoted(name) for name in few)}"
 
 
 def _made(makers: list[Callable[[Evidence], Made]], evidence: Evidence, lacking: list[str]) -> list[Made]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from clipbench.comparison.compare import differences
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import writing_atomically
+from clipbench.results import numbers as fmt
 from clipbench.results.run import Run, labels, read_run
 from clipbench.training.history import History, read_history
 from clipbench_reports import figures
@@ -19,7 +20,6 @@ from clipbench_reports.drawing import paper, plotted
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.drawing.models import ModelKey, figure_labels
 from clipbench_reports.drawing.together import together
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Damaged, Evidence, MissingArray, MissingEvidence
 from clipbench_reports.page.groups import group
 from clipbench_reports.page.section_figures import Draw, drawn

@@ -62,7 +62,7 @@ def test_the_table_has_a_line_for_each_metric_in_columns(judged: Judged) -> None
     (head,) = {line for line in lines if line.startswith("  metric")}
     assert acc1.index("worse") == head.index("verdict")
     (ece,) = [line for line in lines if line.startswith("  ece ↓")]
-    assert ece.split()[-6:] == ["-", "-", "-", "-", "no", "evidence"]
+    assert ece.split()[-6:] == ["–", "–", "–", "–", "no", "evidence"]
 
 
 def test_the_table_lists_the_first_samples_that_changed_each_way(judged: Judged) -> None:
@@ -98,7 +98,7 @@ def test_the_comment_begins_with_a_line_that_says_it_all_and_folds_the_table(jud
     place = rest.index("<details>")
     assert "| ❌ regression | `zero-shot@birds/acc1` | max drop 1pp | 60 % to 50 % |" in rest[:place]
     assert not any("`acc1`" in line for line in rest[:place])
-    row = "| `acc1` | 60.0 % | 50.0 % | -10.00 pp | [-11.00, -9.00] | 0.001 | 0.001 | 2.00 pp | **worse** | +2 −7 |"
+    row = "| `acc1` | 60.0 % | 50.0 % | -10.00 pp | [-11.00, -9.00] | 0.001 | 0.001 | 2.00 pp | **worse** | +2 -7 |"
     assert row in rest[place:]
     assert rest[-1] == "</details>"
 

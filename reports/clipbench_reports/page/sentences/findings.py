@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
+from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.groups import NO_REASON
 from clipbench_reports.page.label_sets import PLAIN, label_sets, within
 from clipbench_reports.page.sentences.words import describe, label_set_words
 from clipbench_reports.page.subsets import by_subset
+from clipbench_reports.page.text import isolated, quoted
 
 Mark = Literal["good", "weak", "plain", "missing", "ahead", "level"]
 """``good``: better than chance; ``weak``: not; ``plain``: no such claim is made; ``missing``: there is no number; of
@@ -39,12 +40,12 @@ def label_set_findings(evaluation: EvaluationRecord, label_set: str) -> list[Fin
         return [_claim(*_named_right(evaluation.dataset.id, label_set), own.metrics["acc1"])]
     if label_set == PLAIN:
         return _any(own)
-    return [finding._replace(text=f"{fmt.named(label_set)}: {finding.text}") for finding in _any(own)]
+    return [finding._replace(text=f"{quoted(label_set)}: {finding.text}") for finding in _any(own)]
 
 
 def missing(what: str, status: str, reason: str) -> Finding:
     """Return that something has no numbers, and why."""
-    return Finding("missing", f"{status}: {fmt.apart(what)} – {fmt.apart(reason)}")
+    return Finding("missing", f"{status}: {isolated(what)} – {isolated(reason)}")
 
 
 def against_chance(metric: Metric) -> Literal["better", "level", "worse"] | None:
@@ -90,7 +91,7 @@ def _named_right(data: str, label_set: str) -> tuple[str, str]:
     words = label_set_words(data, label_set)
     if words:
         return f"Names the {words} right in", "of {n} images"
-    of_set = f" of {fmt.named(label_set)}" if label_set != PLAIN else ""
+    of_set = f" of {quoted(label_set)}" if label_set != PLAIN else ""
     return f"Names the right class{of_set} first for", "of {n} images"
 
 
@@ -107,7 +108,7 @@ def _modality_gap(evaluation: EvaluationRecord) -> list[Finding]:
     gap, separability = (evaluation.metrics.get(name) for name in ("gap", "separability"))
     if gap is None or gap.value is None:
         return _any(evaluation)
-    text = f"The mean image and the mean text vector lie {fmt.significant(gap.value)} apart"
+    text = f"The mean image and the mean text vector lie {fmt.number(gap.value, gap.unit)} apart"
     if separability is not None and separability.value is not None:
         text += f"; a linear rule tells images from texts in {fmt.percent(separability.value)} % of cases"
     return [Finding("plain", text + ".")]
@@ -165,7 +166,7 @@ def _weak_subsets(evaluation: EvaluationRecord, name: str) -> list[Finding]:
         return []
     side = "captions" if name == "text_acc" else "images"
     listed = ", ".join(
-        f"{fmt.named(words)} ({fmt.percent(metric.value)} %; chance {fmt.percent(metric.chance)})"
+        f"{quoted(words)} ({fmt.percent(metric.value)} %; chance {fmt.percent(metric.chance)})"
         for words, metric in weak.items()
     )
     return [
@@ -178,9 +179,9 @@ def _twins(evaluation: EvaluationRecord) -> list[Finding]:
     twin, other = (evaluation.metrics.get(name) for name in ("twin_cosine", "other_cosine"))
     if twin is None or twin.value is None:
         return []
-    text = f"A caption and its false twin have cosine {fmt.significant(twin.value)} on average"
+    text = f"A caption and its false twin have cosine {fmt.number(twin.value, twin.unit)} on average"
     if other is not None and other.value is not None:
-        text += f"; a caption and an unrelated one {fmt.significant(other.value)}"
+        text += f"; a caption and an unrelated one {fmt.number(other.value, other.unit)}"
     return [Finding("plain", f"{text}.")]
 
 
@@ -198,22 +199,22 @@ def _used(evaluation: EvaluationRecord, length: Metric) -> Finding:
     """Return how much of a caption decides, and how much of it is never read."""
     if length.value is None:
         return Finding("missing", f"Effective length undefined ({length.reason or NO_REASON}).")
-    text = f"Nearly all that it finds by, it finds by the first {fmt.significant(length.value)} tokens{_bounds(length)}"
+    text = f"Nearly all that it finds by, it finds by the first {fmt.number(length.value, length.unit)} tokens{_bounds(length)}"
     cut, lost = (evaluation.metrics.get(name) for name in ("truncated_fraction", "tokens_lost"))
     if cut is None or cut.value is None or lost is None or lost.value is None:
         return Finding("plain", f"{text}.")
     if cut.value == 0:
         return Finding("plain", f"{text}; every caption fits its window.")
     unread = f"{fmt.percent(cut.value)} % of the captions are longer than its window"
-    return Finding("plain", f"{text}; {unread}, which costs {fmt.significant(lost.value)} tokens on average.")
+    return Finding("plain", f"{text}; {unread}, which costs {fmt.number(lost.value, lost.unit)} tokens on average.")
 
 
 def _told(places: Mapping[str, Metric]) -> list[Finding]:
     """Return how well a fact is told by where it is stated, and where only by guessing."""
     if not places:
         return []
-    shares = ", ".join(f"{fmt.percent(metric.value)} % ({fmt.apart(name)})" for name, metric in places.items())
-    guessed = [fmt.apart(name) for name, metric in places.items() if against_chance(metric) != "better"]
+    shares = ", ".join(f"{fmt.percent(metric.value)} % ({isolated(name)})" for name, metric in places.items())
+    guessed = [isolated(name) for name, metric in places.items() if against_chance(metric) != "better"]
     text = f"Tells a true statement from a false one, by where it stands in the caption, in {shares}"
     worst = min(map(skill, places.values()))
     if guessed:
@@ -224,24 +225,23 @@ def _told(places: Mapping[str, Metric]) -> list[Finding]:
 def _any(evaluation: EvaluationRecord) -> list[Finding]:
     """Return the first metric of a task that no rule is known for."""
     for name, metric in evaluation.metrics.items():
-        return [_claim(f"{describe(name) or fmt.apart(name)}:", "(n = {n})", metric)]
-    return [Finding("missing", f"{fmt.apart(evaluation.name)} gave no metrics.")]
+        return [_claim(f"{describe(name) or isolated(name)}:", "(n = {n})", metric)]
+    return [Finding("missing", f"{isolated(evaluation.name)} gave no metrics.")]
 
 
 def _bounds(metric: Metric) -> str:
     """Return the interval in brackets, with a space before it, or nothing where there is none."""
-    return f" ({fmt.confidence([metric])} {fmt.interval(metric)})" if metric.low is not None else ""
+    return f" ({fmt.interval_name([metric])} {fmt.interval(metric)})" if metric.low is not None else ""
 
 
 def _claim(before: str, after: str, metric: Metric) -> Finding:
     """Return a sentence on one metric; only an interval that leaves out chance makes it a good or a bad one."""
     if metric.value is None:
         return Finding("missing", f"{before} – : undefined ({metric.reason or NO_REASON}).")
-    unit = fmt.unit(metric.unit)
-    value = f"{fmt.number(metric.value, metric.unit)} {unit}"
-    head = f"{before} {value} {after.replace('{n}', fmt.count(metric.n))}"
+    unit = fmt.symbol(metric.unit)
+    head = f"{before} {fmt.number(metric.value, metric.unit)} {unit} {after.replace('{n}', fmt.count(metric.n))}"
     chance = f"{fmt.number(metric.chance, metric.unit)} {unit}"
-    bounds = f"{fmt.confidence([metric])} {fmt.interval(metric)}"
+    bounds = f"{fmt.interval_name([metric])} {fmt.interval(metric)}"
     match against_chance(metric):
         case "better":
             return Finding("good", f"{head} ({bounds}; chance {chance}).", skill(metric))

@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 from clipbench.comparison.compare import CompareOptions, Difference, compare
 from clipbench.errors import ClipbenchError
+from clipbench.results import numbers as fmt
 from clipbench.results.run import Run
 from clipbench.stats.significance import holm
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.groups import Entry, Group
 from clipbench_reports.page.sentences.findings import Finding
 from clipbench_reports.page.sentences.highlights import Told
 from clipbench_reports.page.sentences.words import describe, label_set_words
+from clipbench_reports.page.text import isolated
 
 RULE = (
     "Of each evaluation the first metric that all have: the model that is ahead against the next one, by a paired test, "
@@ -79,10 +80,8 @@ def _alone(entry: Entry, name: str) -> Run:
 
 def _finding(lead: _Lead, p_value: float | None) -> Finding:
     unit = lead.entries[0].evaluation.metrics[lead.name].unit
-    values = [
-        f"{fmt.number(_value(each, lead.name), unit)}{' %' if unit == 'fraction' else ''}" for each in lead.entries
-    ]
-    first, second = (fmt.apart(each.label) for each in lead.entries[:2])
+    values = [fmt.quantity(_value(each, lead.name), unit) for each in lead.entries]
+    first, second = (isolated(each.label) for each in lead.entries[:2])
     rest = _rest(lead, values)
     both = f"{first} {values[0]}, {second} {values[1]}"
     if p_value is None or lead.difference is None:
@@ -97,7 +96,7 @@ def _rest(lead: _Lead, values: Sequence[str]) -> str:
     """Return what the models after the second have."""
     if len(values) < 4:
         return "".join(
-            f"; {fmt.apart(each.label)} {value}" for each, value in zip(lead.entries[2:], values[2:], strict=True)
+            f"; {isolated(each.label)} {value}" for each, value in zip(lead.entries[2:], values[2:], strict=True)
         )
     return f"; the other {len(values) - 2}: {values[2]} to {values[-1]}"
 
@@ -105,16 +104,15 @@ def _rest(lead: _Lead, values: Sequence[str]) -> str:
 def _what(lead: _Lead) -> str:
     """Return the metric in words, with the label set that it is of."""
     subset, _, name = lead.name.rpartition("/")
-    words = describe(name) or fmt.apart(name)
+    words = describe(name) or isolated(name)
     of = label_set_words(lead.group.data, subset) or subset
-    where = f"{fmt.apart(lead.group.task)} on {fmt.apart(lead.group.data)}"
-    return f"{where}, {words[0].lower()}{words[1:]}{f' ({fmt.apart(of)})' if of else ''}"
+    where = f"{isolated(lead.group.task)} on {isolated(lead.group.data)}"
+    return f"{where}, {words[0].lower()}{words[1:]}{f' ({isolated(of)})' if of else ''}"
 
 
 def _by(difference: Difference, unit: str) -> str:
-    """Return the difference with its interval: fractions differ by points."""
-    of = "difference" if unit == "fraction" else unit
-    words = f"difference {fmt.number(difference.value, of)}{' points' if unit == 'fraction' else ''}"
-    if difference.low is None or difference.high is None:
+    """Return the difference with its interval."""
+    words = f"difference {fmt.change(difference.value, unit)}"
+    if difference.low is None:
         return words
-    return f"{words}, 95 % interval {fmt.number(difference.low, of)} to {fmt.number(difference.high, of)}"
+    return f"{words}, 95 % interval {fmt.change_interval(difference.low, difference.high, unit)}"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clipbench_reports.page import format as fmt
+from clipbench.results import numbers as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.tables.classes import Table, commonest
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from clipbench.results import numbers as fmt
 from clipbench_reports.galleries.failures import MARGINS, lost_captions
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.tables.classes import Table
 
@@ -27,7 +27,7 @@ def lost_choices(evidence: Evidence) -> Table:
         note=f"Shown is each item's worst image. {MARGINS[evidence.has_column('text_margin')]}",
         columns=["True caption", "Preferred", "Subset", "Margin, cosine"],
         rows=[
-            [caption[row], preferred[row], subset[row] or fmt.NONE, fmt.significant(margin[row])]
+            [caption[row], preferred[row], subset[row] or fmt.NONE, fmt.number(margin[row], "cosine")]
             for row in worst.tolist()
         ],
         n_words=3,

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clipbench.results import numbers as fmt
 from clipbench_reports.figures import ranked
-from clipbench_reports.page import format as fmt
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 MAX_CLASSES = 100

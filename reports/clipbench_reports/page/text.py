@@ -1,0 +1,35 @@
+"""Names and phrases in a sentence: quoted, shortened, and kept from turning the direction of what is around them."""
+
+NAME_LENGTH = 48
+"""The longest name in a sentence, in characters."""
+
+
+def sentence_case(words: str) -> str:
+    """Return words with a capital at the start, and the rest as it is.
+
+    Example:
+        >>> sentence_case("kind of object"), sentence_case("")
+        ('Kind of object', '')
+    """
+    return words[:1].upper() + words[1:]
+
+
+def quoted(name: str) -> str:
+    """Return a name in quotes to stand in a sentence, and not too long.
+
+    Example:
+        >>> quoted("a photo of a {c}")
+        '“a photo of a {c}”'
+    """
+    short = name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1].rstrip() + "…"
+    return f"“{isolated(short)}”"
+
+
+def isolated(name: str) -> str:
+    r"""Return a name so that it cannot turn the direction of the sentence that it stands in.
+
+    Example:
+        >>> isolated("cube"), isolated("\u202eebuc") == "\N{FIRST STRONG ISOLATE}\u202eebuc\N{POP DIRECTIONAL ISOLATE}"
+        ('cube', True)
+    """
+    return name if name.isascii() else f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
