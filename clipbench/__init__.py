@@ -21,9 +21,9 @@ if TYPE_CHECKING:
         UsageError,
         VectorError,
     )
-    from clipbench.evaluation.task import Embedder, Evaluation, Task
+    from clipbench.evaluation.task import Evaluation, Task
     from clipbench.metrics.similarity import pair_scores, unit
-    from clipbench.models.protocol import LoadOptions, Model, ModelInfo, PixelModel, TokenModel
+    from clipbench.models.protocol import Embedder, LoadOptions, Model, ModelInfo, PixelModel, TokenModel
     from clipbench.results.record import Curve, EvaluationRecord, Metric, Result
     from clipbench.results.run import Run, read_run
     from clipbench.stats.measures import Fixed, Mean, Measure, Smooth, Statistic, Within
@@ -54,9 +54,9 @@ _HOMES = {
         "UsageError",
         "VectorError",
     ),
-    "evaluation.task": ("Embedder", "Evaluation", "Task"),
+    "evaluation.task": ("Evaluation", "Task"),
     "metrics.similarity": ("pair_scores", "unit"),
-    "models.protocol": ("LoadOptions", "Model", "ModelInfo", "PixelModel", "TokenModel"),
+    "models.protocol": ("Embedder", "LoadOptions", "Model", "ModelInfo", "PixelModel", "TokenModel"),
     "results.record": ("Curve", "EvaluationRecord", "Metric", "Result"),
     "results.run": ("Run", "read_run"),
     "stats.measures": ("Fixed", "Mean", "Measure", "Smooth", "Statistic", "Within"),

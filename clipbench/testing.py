@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from PIL import Image
 
+from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef, content_digest
 from clipbench.errors import BadImage
 from clipbench.models.protocol import ModelInfo
@@ -87,7 +88,26 @@ class NamedImage:
         return Image.new("RGB", (16, 16), (int(colour[0]), int(colour[1]), int(colour[2])))
 
 
-class FixedEmbedder:
+class GivenVectors:
+    """The part of an ``Embedder`` that is alike in all that encode nothing; a subclass adds info, images and texts."""
+
+    dataset: Dataset | None = None
+    notes: tuple[str, ...] = ()
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        return count_words(texts)
+
+    def digests(self, images: Sequence[ImageRef]) -> list[str]:
+        return [image.digest() for image in images]
+
+    def readable(self, dataset: Dataset) -> Dataset:
+        return dataset
+
+    def counts(self) -> None:
+        return None
+
+
+class FixedEmbedder(GivenVectors):
     """Vectors written down by hand: images by name, texts by themselves."""
 
     def __init__(
@@ -103,9 +123,6 @@ class FixedEmbedder:
 
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         return np.array([self._texts[text] for text in texts], np.float32)
-
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        return count_words(texts)
 
 
 def count_words(texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:

@@ -10,14 +10,14 @@ from clipbench.cli.targets import Target, Targets
 from clipbench.data import DataOptions, read_prompts
 from clipbench.data.images import ImageRef
 from clipbench.errors import ClipbenchError, Unavailable
-from clipbench.evaluation.evaluate import EvaluateOptions
+from clipbench.evaluation.datasets import Datasets
+from clipbench.evaluation.evaluate import RunOptions
 from clipbench.evaluation.plan import Request, plan, with_prompts
 from clipbench.evaluation.reuse import finished_run
-from clipbench.evaluation.runner import Datasets, RunOptions, run_model
-from clipbench.models import load_model
+from clipbench.evaluation.runner import run_model
+from clipbench.models import brings_samples, load_model
 from clipbench.models.embedder import StoreEmbedder
-from clipbench.models.embeddings import EmbeddingsFile
-from clipbench.models.protocol import LoadOptions
+from clipbench.models.protocol import Embedder, LoadOptions
 from clipbench.models.store import default_root
 from clipbench.plugins import report_writer
 from clipbench.results.run import Run
@@ -36,9 +36,9 @@ class Job:
         self.n_done = 0
         self.options = _run_options(given)
         self.load_options = _load_options(given)
-        self.datasets = Datasets(self.options)
+        self.datasets = Datasets(self.options.data, seed=self.options.seed, limit=self.options.limit)
         self._digests: dict[ImageRef, bytes] = {}
-        kinds = {_brings_samples(target.reference) for target in targets.each} or {False}
+        kinds = {brings_samples(target.reference) for target in targets.each} or {False}
         self._requests = {own_samples: self._planned(own_samples=own_samples) for own_samples in kinds}
         if False in kinds:
             self.datasets.check(self._requests[False])
@@ -71,7 +71,7 @@ class Job:
         """
         embedder = self._embedder(target.reference)
         check_read()
-        requests = self._requests[_brings_samples(target.reference)]
+        requests = self._requests[brings_samples(target.reference)]
         run = None
         if target.may_be_finished:
             run = finished_run(embedder, requests, target.folder, options=self.options, datasets=self.datasets)
@@ -108,55 +108,41 @@ class Job:
 
     def data_problems(self, reference: str) -> list[str]:
         """Return a line for each data set that is not there or is malformed, with the tasks that ask for it."""
-        tasks: dict[str, list[str]] = {}
-        for request in self._requests[_brings_samples(reference)]:
-            try:
-                self.datasets.get(request)
-            except ClipbenchError as error:
-                tasks.setdefault(str(error), []).append(request.task)
-        return [f"{', '.join(names)}: {error}" for error, names in tasks.items()]
+        problems = self.datasets.problems(self._requests[brings_samples(reference)])
+        return [f"{', '.join(names)}: {error}" for error, names in problems.items()]
 
     def _planned(self, *, own_samples: bool) -> list[Request]:
         requests = plan(self.given["tasks"] or ["all"], self.given["suite"], own_samples=own_samples)
         prompts = self.given["prompts"]
         return requests if prompts is None else with_prompts(requests, read_prompts(prompts))
 
-    def _embedder(self, reference: str) -> StoreEmbedder | EmbeddingsFile:
+    def _embedder(self, reference: str) -> Embedder:
         model = load_model(reference, self.load_options)
-        if isinstance(model, EmbeddingsFile):
+        if isinstance(model, Embedder):
             return model
-        embedder = StoreEmbedder(
+        return StoreEmbedder(
             model,
             default_root(),
             batch_size=self.load_options.batch_size,
             workers=self.given["workers"],
             show_progress=self.printer.shows_progress,
+            digests=self._digests,
         )
-        embedder.share_digests(self._digests)
-        return embedder
-
-
-def _brings_samples(reference: str) -> bool:
-    return reference.lower().startswith("embeddings:")
 
 
 def _run_options(given: dict[str, Any]) -> RunOptions:
-    evaluate = EvaluateOptions(
+    return RunOptions(
         seed=given["seed"],
+        limit=given["limit"],
         skip_bad_images=given["on_bad_image"] == "skip",
         keep_arrays=given["keep_arrays"],
         n_thumbnails=given["thumbnails"],
         raise_bugs=given["traceback"],
-    )
-    data = DataOptions(
-        data_root=given["data_root"],
-        allow_partial=given["allow_partial"],
-        options=given["data_option"],
-    )
-    return RunOptions(
-        limit=given["limit"],
-        evaluate=evaluate,
-        data=data,
+        data=DataOptions(
+            data_root=given["data_root"],
+            allow_partial=given["allow_partial"],
+            options=given["data_option"],
+        ),
         command=click.get_current_context().obj,
     )
 

@@ -73,7 +73,7 @@ def _evaluation(result: "Result", record: "EvaluationRecord") -> list[str]:
 
     if record.status != "ok":
         return [f"{record.name}  {why_missing(record)}"]
-    is_precomputed = str(result.model.get("ref")).startswith("embeddings:")
+    is_precomputed = result.model.get("family") == "embeddings"
     return evaluation_lines(record, is_precomputed=is_precomputed)
 
 

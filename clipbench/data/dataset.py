@@ -66,6 +66,8 @@ class Dataset:
     """Objects with and without written words on them; ``class_names`` holds objects and words."""
     notes: tuple[str, ...] = field(default=())
     """What was left out or guessed while loading."""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """Why a part is None and cannot be had, where that is known: a task that needs it is then unavailable, not failed."""
 
     def __len__(self) -> int:
         return len(self.images)

@@ -5,17 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clipbench.errors import UsageError
-from clipbench.evaluation.evaluate import KEPT_ROWS, unmeasured
+from clipbench.evaluation.datasets import Datasets
+from clipbench.evaluation.evaluate import KEPT_ROWS, RunOptions, describe
 from clipbench.evaluation.plan import Request
-from clipbench.evaluation.runner import Datasets, RunOptions
-from clipbench.models.embedder import StoreEmbedder
-from clipbench.models.embeddings import EmbeddingsFile
+from clipbench.models.protocol import Embedder
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, read_run
 
 
 def finished_run(
-    embedder: StoreEmbedder | EmbeddingsFile,
+    embedder: Embedder,
     requests: Sequence[Request],
     folder: Path,
     *,
@@ -44,7 +43,7 @@ def finished_run(
 
 def _difference(
     run: Run,
-    embedder: StoreEmbedder | EmbeddingsFile,
+    embedder: Embedder,
     requests: Sequence[Request],
     options: RunOptions,
     datasets: Datasets,
@@ -52,14 +51,14 @@ def _difference(
     """Return what a run was made of that is not asked for."""
     if run.result.model.get("fingerprint") != embedder.info.fingerprint:
         return "other weights, or at another precision"
-    if run.result.seed != options.evaluate.seed:
+    if run.result.seed != options.seed:
         return f"seed {run.result.seed}"
-    if options.evaluate.keep_arrays and _has_sampled_arrays(run):
+    if options.keep_arrays and _has_sampled_arrays(run):
         return "a sample of the arrays, made without --keep-arrays"
     if len(run.result.evaluations) != len(requests):
         return f"other tasks ({', '.join(record.name for record in run.result.evaluations)})"
     for request, record in zip(requests, run.result.evaluations, strict=True):
-        if not _is_same(unmeasured(request, embedder, datasets, options.evaluate), record):
+        if not _is_same(describe(request, embedder, datasets, options), record):
             return f"another {request.task}: other parameters, version or data ({record.name})"
     return None
 

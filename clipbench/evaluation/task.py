@@ -1,43 +1,15 @@
 """What a task is: a frozen dataclass of parameters that asks for vectors and returns rows, measures and curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.images import ImageRef
-from clipbench.models.protocol import ModelInfo
+from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.measures import Measure
-
-
-@runtime_checkable
-class Embedder(Protocol):
-    """Where a task gets its vectors: each distinct image and text is encoded once, ever."""
-
-    @property
-    def info(self) -> ModelInfo:
-        """The model's identity, logit scale and bias."""
-        ...
-
-    def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
-        """Return the raw vector of each image, in order; finite and not zero."""
-        ...
-
-    def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
-        """Return the raw vector of each text, in order; finite and not zero."""
-        ...
-
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return how many tokens each text takes before any is cut off, start and end among them.
-
-        Raises:
-            NoTokenCounts: the model cannot say.
-        """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,9 @@
 from clipbench.models.reference import (
     Alias,
     aliases,
+    brings_samples,
     load_model,
     reference_rows,
 )
 
-__all__ = ["Alias", "aliases", "load_model", "reference_rows"]
+__all__ = ["Alias", "aliases", "brings_samples", "load_model", "reference_rows"]

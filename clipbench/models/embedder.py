@@ -9,17 +9,19 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Float32, Int64
 
+from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef, content_digest
+from clipbench.data.subset import without
 from clipbench.errors import BadImage, ModelError, VectorError
-from clipbench.models.protocol import Model, ModelInfo, PixelModel, count_tokens
-from clipbench.models.store import Modality, Shelf
+from clipbench.models.protocol import Call, Counts, Modality, Model, ModelInfo, PixelModel, count_tokens
+from clipbench.models.store import Shelf
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -31,27 +33,6 @@ TEXT_BATCHES = 16
 """Texts go to the model this many batches at a time, so that it can sort them by length."""
 
 
-@dataclass
-class Tally:
-    """What an embedder has done since the tally was begun."""
-
-    encoded: dict[Modality, set[bytes]] = field(default_factory=lambda: {"images": set(), "texts": set()})
-    """Keys of what went through the model."""
-    stored: dict[Modality, set[bytes]] = field(default_factory=lambda: {"images": set(), "texts": set()})
-    """Keys of what the store already had."""
-    seconds: dict[Modality, float] = field(default_factory=lambda: {"images": 0.0, "texts": 0.0})
-    """Spent on encoding, decoding included."""
-
-    def counts(self) -> dict[str, int]:
-        """Return how many distinct images and texts were encoded and how many were stored."""
-        return {
-            "images": len(self.encoded["images"]),
-            "texts": len(self.encoded["texts"]),
-            "stored_images": len(self.stored["images"]),
-            "stored_texts": len(self.stored["texts"]),
-        }
-
-
 class StoreEmbedder:
     """Vectors from the store where it has them, else from the model, which then are stored.
 
@@ -60,6 +41,8 @@ class StoreEmbedder:
         batch_size: images (and texts) that go through the model at once.
         workers: processes that decode and preprocess ahead of the model; None chooses.
         show_progress: draw a bar on a terminal; never drawn elsewhere.
+        digests: content hashes of images, looked up and kept there: several models share them, so that each image is
+            read for its hash once.
     """
 
     def __init__(
@@ -70,16 +53,15 @@ class StoreEmbedder:
         batch_size: int = 64,
         workers: int | None = None,
         show_progress: bool = False,
+        digests: dict[ImageRef, bytes] | None = None,
     ) -> None:
         self.model = model
         self.batch_size = batch_size
         self.workers = default_workers() if workers is None else workers
-        self.tally = Tally()
-        """May be replaced by a new one at any time, to count from there."""
-        self.bad_images: dict[str, str] = {}
-        """Why each unreadable image is one, by its name."""
         self._show_progress = show_progress
-        self._digests: dict[ImageRef, bytes] = {}
+        self._digests = {} if digests is None else digests
+        self._bad_images: dict[str, str] = {}
+        self._calls: list[Call] = []
         self._shelves: Mapping[Modality, Shelf] = {
             "images": Shelf(root, model.info.fingerprint, "images"),
             "texts": Shelf(root, model.info.fingerprint, "texts"),
@@ -89,10 +71,17 @@ class StoreEmbedder:
     def info(self) -> ModelInfo:
         return self.model.info
 
-    def share_digests(self, digests: dict[ImageRef, bytes]) -> None:
-        """Look up and keep the content hashes of images there, so that models to come need not read them again."""
-        digests.update(self._digests)
-        self._digests = digests
+    @property
+    def dataset(self) -> None:
+        """None: a model takes any samples."""
+        return None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A note of the chunks of the store that could not be read, if any."""
+        n_damaged = sum(len(shelf.damaged) for shelf in self._shelves.values())
+        said = f"{n_damaged} damaged files of the store were removed, and their vectors encoded again"
+        return (said,) if n_damaged else ()
 
     def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
         """Return the raw vector of each image, in order.
@@ -121,25 +110,32 @@ class StoreEmbedder:
         """Return how many tokens each text takes before any is cut off; raise NoTokenCounts where the model cannot say."""
         return count_tokens(self.model, texts)
 
-    def readable(self, images: Sequence[ImageRef]) -> Bool[np.ndarray, " n_images"]:
-        """Encode all images that can be decoded, and return which they are; ``bad_images`` tells the causes."""
+    def readable(self, dataset: Dataset) -> Dataset:
+        """Encode all images that can be decoded, and return the data set without the others, with a note for each.
+
+        Raises:
+            DataError: none can be decoded.
+        """
+        images = dataset.images
         self._digest([ref for ref in images if ref not in self._digests])
         self._fill(images, is_strict=False)
         held = self._shelves["images"]
-        return np.array([ref in self._digests and self._digests[ref] in held for ref in images], bool)
+        bad = [row for row, ref in enumerate(images) if ref not in self._digests or self._digests[ref] not in held]
+        causes = tuple(f"skipped {images[row].name}: {self._bad_images[images[row].name]}" for row in bad)
+        kept_rows = without(dataset, np.array(bad, np.int64))
+        return replace(kept_rows, notes=(*kept_rows.notes, *causes))
+
+    def counts(self) -> Counts:
+        """Return what was encoded, and what the store had, so far."""
+        return Counts(tuple(self._calls))
 
     def digests(self, images: Sequence[ImageRef]) -> list[str]:
         """Return the content hash of each image, in order; raise BadImage for one that cannot be read."""
         self._digest([ref for ref in images if ref not in self._digests])
         for ref in images:
             if ref not in self._digests:
-                raise BadImage(ref.name, self.bad_images[ref.name])
+                raise BadImage(ref.name, self._bad_images[ref.name])
         return [self._digests[ref].hex() for ref in images]
-
-    @property
-    def n_damaged_chunks(self) -> int:
-        """How many chunks of the store could not be read and were removed; their vectors are encoded again."""
-        return sum(len(shelf.damaged) for shelf in self._shelves.values())
 
     def _fill(self, images: Sequence[ImageRef], *, is_strict: bool) -> None:
         """Encode the images that the store has not; an unreadable one is an error when strict, else remembered."""
@@ -157,7 +153,7 @@ class StoreEmbedder:
         with ThreadPoolExecutor(max_workers=8) as pool, self._bar("hashing", "image", len(distinct)) as bar:
             for ref, digest in zip(distinct, pool.map(_digest_or_cause, distinct), strict=True):
                 if isinstance(digest, BadImage):
-                    self.bad_images[digest.name] = digest.cause
+                    self._bad_images[digest.name] = digest.cause
                 else:
                     self._digests[ref] = bytes.fromhex(digest)
                 bar.update()
@@ -167,7 +163,7 @@ class StoreEmbedder:
         shelf = self._shelves[modality]
         shelf.refresh()
         missing = {key: item for key, item in wanted.items() if key not in shelf}
-        self.tally.stored[modality] |= wanted.keys() - missing.keys() - self.tally.encoded[modality]
+        self._calls.append(Call(modality, stored=frozenset(wanted.keys() - missing.keys())))
         return missing
 
     def _get(self, modality: Modality, keys: Sequence[bytes]) -> Float32[np.ndarray, "n dim"]:
@@ -184,7 +180,7 @@ class StoreEmbedder:
         def commit() -> None:
             if keys:
                 self._shelves[modality].put(keys, np.concatenate(vectors))
-                self.tally.encoded[modality].update(keys)
+                self._calls.append(Call(modality, encoded=frozenset(keys)))
             keys.clear()
             vectors.clear()
 
@@ -199,7 +195,7 @@ class StoreEmbedder:
                         committed = time.monotonic()
             finally:
                 commit()
-                self.tally.seconds[modality] += time.monotonic() - start
+                self._calls.append(Call(modality, seconds=time.monotonic() - start))
 
     def _text_batches(self, missing: Mapping[bytes, str]) -> Iterator["_Batch"]:
         items = sorted(missing.items(), key=lambda item: len(item[1]))
@@ -219,7 +215,7 @@ class StoreEmbedder:
         for batch in load_batches(
             refs, preprocess, side=self.info.image_size, batch_size=self.batch_size, workers=workers
         ):
-            self.bad_images.update(batch.bad)
+            self._bad_images.update(batch.bad)
             vectors = np.empty((0, self.info.embed_dim), np.float32)
             if batch.rows:
                 vectors = self._encode_loaded(batch.inputs)

@@ -42,8 +42,6 @@ class EmbeddingsFile:
     info: ModelInfo
     dataset: Dataset
     """Images stand for rows of ``images``, captions for rows of ``texts``, prompts for rows of ``class_texts``."""
-    missing: Mapping[str, str]
-    """Which array would give each part that the data set lacks."""
     image_vectors: Float32[np.ndarray, "n_images dim"]
     text_vectors: Mapping[str, Float32[np.ndarray, " dim"]]
 
@@ -78,6 +76,23 @@ class EmbeddingsFile:
             f"{self.info.id} holds vectors only: without the model no shorter text can be encoded, and no token counted"
         )
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """No note: the vectors are as they are."""
+        return ()
+
+    def digests(self, images: Sequence[ImageRef]) -> list[str]:
+        """Return a hash of each image's id, in order: its content is not here."""
+        return [image.digest() for image in images]
+
+    def readable(self, dataset: Dataset) -> Dataset:
+        """Return the data set as it is: nothing is decoded."""
+        return dataset
+
+    def counts(self) -> None:
+        """Return None: nothing is encoded."""
+        return
+
     def _unknown(self, what: str, name: str) -> int:
         raise DataError(
             f"{self.info.id} has no vector for {what} '{name}': it holds vectors of its own samples only, so ask for a"
@@ -103,7 +118,6 @@ def load(body: str, options: LoadOptions) -> EmbeddingsFile:
     return EmbeddingsFile(
         info=_info(arrays, reference),
         dataset=_dataset(arrays),
-        missing=dict(_missing(arrays)),
         image_vectors=arrays["images"],
         text_vectors=_text_vectors(arrays, path),
     )
@@ -147,6 +161,7 @@ def _dataset(arrays: Arrays) -> Dataset:
         caption_image=text_to_image,
         caption_ids=None if text_to_image is None else _names(arrays, "text_ids", "texts", ""),
         notes=tuple(notes),
+        missing={part: f"the file lacks {array}" for part, array in _missing(arrays)},
     )
     return check(dataset, allow_partial=True)
 
@@ -165,6 +180,7 @@ def _names(arrays: Arrays, ids: str, rows: str, prefix: str) -> list[str]:
 
 
 def _missing(arrays: Arrays) -> Iterator[tuple[str, str]]:
+    """Yield each part that the data set lacks, with the array that would give it."""
     n_images, n_texts = len(arrays["images"]), len(arrays.get("texts", ()))
     if _text_to_image(arrays) is None:
         why = f"text_to_image (needed because there are {n_images} images and {n_texts} texts)" if n_texts else "texts"

@@ -1,14 +1,18 @@
-"""What clipbench asks of a model: raw vectors for images and texts, and the facts that scoring needs."""
+"""What clipbench asks of a model (raw vectors, and the facts that scoring needs), and what a task may ask of an embedder."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from PIL import Image
 
+from clipbench.data.dataset import Dataset
+from clipbench.data.images import ImageRef
 from clipbench.errors import NoTokenCounts, UsageError, did_you_mean
+
+Modality = Literal["images", "texts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +105,107 @@ def count_tokens(model: Model, texts: Sequence[str]) -> Int64[np.ndarray, " n_te
             f"model '{model.info.ref}' does not say how many tokens a text takes: its adapter has no count_tokens(texts)"
         )
     return model.count_tokens(texts)
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Where a task gets its vectors, and an evaluation its images: each distinct image and text is encoded once, ever."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model's identity, logit scale and bias."""
+        ...
+
+    @property
+    def dataset(self) -> Dataset | None:
+        """The only samples that there are vectors for, where they come along with the vectors; None for a model."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the numbers should know of how the vectors were come by."""
+        ...
+
+    def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
+        """Return the raw vector of each image, in order; finite and not zero."""
+        ...
+
+    def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        """Return the raw vector of each text, in order; finite and not zero."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return how many tokens each text takes before any is cut off, start and end among them.
+
+        Raises:
+            NoTokenCounts: the model cannot say.
+        """
+        ...
+
+    def digests(self, images: Sequence[ImageRef]) -> list[str]:
+        """Return the content hash of each image, in order; raise BadImage for one that cannot be read."""
+        ...
+
+    def readable(self, dataset: Dataset) -> Dataset:
+        """Return a data set without the images that cannot be decoded, with a note for each that is left out.
+
+        Raises:
+            DataError: none can be decoded.
+        """
+        ...
+
+    def counts(self) -> "Counts | None":
+        """Return what was encoded so far; None where nothing is encoded, because the vectors were given."""
+        ...
+
+
+class Call(NamedTuple):
+    """What one call of an embedder did; items are told by the hash of their content."""
+
+    modality: Modality
+    encoded: frozenset[bytes] = frozenset()
+    """What went through the model."""
+    stored: frozenset[bytes] = frozenset()
+    """What the store already had."""
+    seconds: float = 0.0
+    """Time spent on encoding, decoding included."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What an embedder did up to a moment; the difference of two is what it did between them.
+
+    Example:
+        >>> before = Counts((Call("texts", encoded=frozenset({b"a", b"b"}), seconds=2.0),))
+        >>> now = Counts((*before.calls, Call("texts", stored=frozenset({b"a", b"b"}))))
+        >>> (now - before).n_items()
+        {'images': 0, 'texts': 0, 'stored_images': 0, 'stored_texts': 2}
+        >>> (now - before).seconds("texts")
+        0.0
+    """
+
+    calls: tuple[Call, ...] = ()
+
+    def __sub__(self, earlier: "Counts") -> "Counts":
+        return Counts(self.calls[len(earlier.calls) :])
+
+    def n_items(self) -> dict[str, int]:
+        """Return how many distinct images and texts were encoded, and how many the store had before."""
+        encoded: dict[Modality, set[bytes]] = {"images": set(), "texts": set()}
+        stored: dict[Modality, set[bytes]] = {"images": set(), "texts": set()}
+        for call in self.calls:
+            encoded[call.modality] |= call.encoded
+            stored[call.modality] |= call.stored
+        return {
+            "images": len(encoded["images"]),
+            "texts": len(encoded["texts"]),
+            "stored_images": len(stored["images"] - encoded["images"]),
+            "stored_texts": len(stored["texts"] - encoded["texts"]),
+        }
+
+    def seconds(self, modality: Modality) -> float:
+        """Return the seconds that were spent on encoding."""
+        return sum((call.seconds for call in self.calls if call.modality == modality), 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

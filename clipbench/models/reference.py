@@ -98,6 +98,16 @@ def resolve(reference: str, options: LoadOptions) -> tuple[str, str]:
     raise UsageError(f"unknown model '{reference}': {_hint(reference, known)} (clipbench list models)")
 
 
+def brings_samples(reference: str) -> bool:
+    """Return whether what a reference stands for holds its own samples, so that it can be asked for no other data.
+
+    Example:
+        >>> brings_samples("embeddings:vectors.npz"), brings_samples("vit-b-32")
+        (True, False)
+    """
+    return reference.strip().partition(":")[0].casefold() == "embeddings"
+
+
 def aliases() -> list[Alias]:
     """Return the short names, in the order of the table that lies beside this file."""
     table = tomllib.loads(files("clipbench.models").joinpath("aliases.toml").read_text(encoding="utf-8"))

@@ -11,12 +11,12 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
-Modality = Literal["images", "texts"]
+from clipbench.models.protocol import Modality
 
 KEY = np.dtype("V16")
 SUFFIX = ".vectors"

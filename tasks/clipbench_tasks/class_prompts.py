@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from clipbench.evaluation.task import Embedder
 from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder
 
 
 def prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder) -> list[Float32[np.ndarray, "n_prompts dim"]]:

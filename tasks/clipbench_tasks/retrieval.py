@@ -22,7 +22,7 @@ from jaxtyping import Float32, Int64
 
 from clipbench.data.dataset import Dataset
 from clipbench.errors import MissingPart
-from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import (
     Answers,
     Ranks,
@@ -33,6 +33,7 @@ from clipbench.metrics import (
     recall_at_k,
 )
 from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
 from clipbench.stats.named import Named

@@ -15,7 +15,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import Prompts, prompts_of
-from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import (
     class_scores,
     mean_per_class_recall,
@@ -25,6 +25,7 @@ from clipbench.metrics import (
 )
 from clipbench.metrics.multilabel import mean_average_precision
 from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Samples, Smooth, Statistic, Within, define
 from clipbench.stats.named import Named

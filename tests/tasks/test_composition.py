@@ -12,7 +12,8 @@ import scipy.stats
 from clipbench.data import Contrast, Dataset, ImageRef
 from clipbench.data.contrasts import shuffled
 from clipbench.errors import MissingPart
-from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.evaluation.task import Evaluation
+from clipbench.models.protocol import Embedder
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.composition import rows as composition_rows

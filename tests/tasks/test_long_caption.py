@@ -13,7 +13,7 @@ from clipbench.evaluation.task import Evaluation
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Metric
 from clipbench.stats.named import first_length_reaching
-from clipbench.testing import INFO, NamedImage, count_words
+from clipbench.testing import INFO, GivenVectors, NamedImage, count_words
 from clipbench_tasks.long_caption.places import probe
 from clipbench_tasks.long_caption.prefixes import Prefixes
 from clipbench_tasks.long_caption.task import LongCaption
@@ -22,7 +22,7 @@ N, N_WORDS, CONTEXT = 40, 20, 12
 """Images, words of each caption, and tokens that the model reads: the start, ten words, the end."""
 
 
-class Reader:
+class Reader(GivenVectors):
     """A bag of words over the first words of a text; each word has an axis of its own, and so has an image's name."""
 
     def __init__(self, *, context: int | None = CONTEXT, reads: int = CONTEXT - 2) -> None:
@@ -37,9 +37,6 @@ class Reader:
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         self.asked += texts
         return np.stack([self._vector(["and", *text.split()[: self.reads]]) for text in texts])
-
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        return count_words(texts)
 
     def _vector(self, words: Sequence[str]) -> np.ndarray:
         out = np.zeros(self.info.embed_dim, np.float32)

@@ -9,11 +9,11 @@ import pytest
 
 from clipbench.data import Dataset
 from clipbench.errors import DataError, MissingPart, UsageError, VectorError
-from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import modality_gap
 from clipbench.metrics.similarity import unit
 from clipbench.models.embeddings import EmbeddingsFile, load
-from clipbench.models.protocol import LoadOptions
+from clipbench.models.protocol import Embedder, LoadOptions
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.modality_gap.task import ModalityGap

@@ -9,7 +9,7 @@ from clipbench.data.scenes import scenes_dataset
 from clipbench.evaluation.task import Task
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Metric
-from clipbench.testing import INFO, ToyModel
+from clipbench.testing import INFO, GivenVectors, ToyModel
 from clipbench_tasks.composition import Composition
 from clipbench_tasks.long_caption import LongCaption
 from clipbench_tasks.modality_gap import ModalityGap
@@ -51,7 +51,7 @@ CONTROLS = {
 }
 
 
-class Toy:
+class Toy(GivenVectors):
     """A toy model over drawn scenes; it sees no pixels, which no title depends on."""
 
     info: ModelInfo = INFO
@@ -64,9 +64,6 @@ class Toy:
 
     def texts(self, texts: object) -> np.ndarray:
         return self.model.encode_texts(texts)  # type: ignore[arg-type]
-
-    def count_tokens(self, texts: object) -> np.ndarray:
-        return self.model.count_tokens(texts)  # type: ignore[arg-type]
 
 
 @cache

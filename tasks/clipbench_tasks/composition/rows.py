@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.contrasts import shuffled, words
 from clipbench.data.dataset import Dataset
-from clipbench.evaluation.task import Embedder
 from clipbench.metrics import Choices, chance_choices, choices, contrast_scores, truth_groups
 from clipbench.metrics.similarity import pair_scores, unit
+from clipbench.models.protocol import Embedder
 
 MOST_SHUFFLED = 2_000
 """Captions that are shuffled, a seeded sample of a larger set: each costs another encoding."""

@@ -22,8 +22,9 @@ from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.contrasts import order_contrasts
 from clipbench.data.dataset import Dataset
 from clipbench.errors import MissingPart
-from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import Choices, truth_groups
+from clipbench.models.protocol import Embedder
 from clipbench.stats.measures import Definition, Mean, Measure, define
 from clipbench_tasks.composition import rows as of_rows
 from clipbench_tasks.composition.means import TITLES, means

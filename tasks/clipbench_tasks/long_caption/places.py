@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from clipbench.data import Contrast, Dataset
-from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import chance_choices, choices, contrast_scores, truth_groups
 from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.long_caption.prefixes import Count, shared_beginning

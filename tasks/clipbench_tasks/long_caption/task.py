@@ -14,7 +14,8 @@ from jaxtyping import Int64
 
 from clipbench.data import Dataset
 from clipbench.errors import NoTokenCounts, UsageError
-from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.evaluation.task import Evaluation
+from clipbench.models.protocol import Embedder
 from clipbench_tasks.long_caption.places import probe
 from clipbench_tasks.long_caption.prefixes import Prefixes
 from clipbench_tasks.long_caption.tokens import tokens_kept, undefined

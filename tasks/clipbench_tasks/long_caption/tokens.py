@@ -18,9 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from clipbench.data import Dataset
-from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import cross_ranks, recall_at_k
 from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve, Metric
 from clipbench.stats import intervals
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Samples, Statistic, define

@@ -15,9 +15,9 @@ from jaxtyping import Float32, Int64
 from clipbench.data.dataset import Dataset, LabelSet
 from clipbench.data.prompts import prompts_of
 from clipbench.errors import VectorError
-from clipbench.evaluation.task import Embedder
 from clipbench.metrics.geometry import modality_gap
 from clipbench.metrics.shift import CORRECTIONS, SHIFTS, Classes, Maps, correction_maps, rescored, shift_maps
+from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
 

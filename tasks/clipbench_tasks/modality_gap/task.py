@@ -17,10 +17,11 @@ from jaxtyping import Float32, Int64
 from clipbench import metrics
 from clipbench.data.dataset import Dataset
 from clipbench.errors import DataError, UsageError
-from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import Estimate, Hubness
 from clipbench.metrics.neighbourhood import DIMENSION_SAMPLE
 from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
 from clipbench_tasks.modality_gap.calibration import CAPTIONS_EACH, SAMPLED_IMAGES, calibration

@@ -15,9 +15,10 @@ from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 from clipbench.data.contrast_and_attack import Attack
 from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import Prompts
-from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import class_scores, top_k_credit
 from clipbench.metrics.similarity import pair_scores, unit
+from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats import intervals
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define

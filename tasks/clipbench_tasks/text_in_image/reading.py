@@ -8,9 +8,10 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.dataset import Dataset
 from clipbench.errors import DataError
-from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.choice import chance_choices, choices, contrast_scores, truth_groups
 from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder
 from clipbench.stats.measures import Definition, Mean, Measure, define
 
 METRICS = {

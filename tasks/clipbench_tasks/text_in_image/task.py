@@ -14,7 +14,8 @@ import numpy as np
 from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.errors import MissingPart
-from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.evaluation.task import Evaluation
+from clipbench.models.protocol import Embedder
 from clipbench_tasks.tables import stacked
 from clipbench_tasks.text_in_image.attacks import attacked
 from clipbench_tasks.text_in_image.reading import reading

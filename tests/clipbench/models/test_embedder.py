@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clipbench.data.dataset import Dataset
 from clipbench.data.images import FileImage
 from clipbench.errors import BadImage, VectorError
 from clipbench.models.embedder import StoreEmbedder
@@ -34,18 +35,28 @@ def test_each_distinct_image_and_text_is_encoded_once_across_embedders(tmp_path:
         assert np.array_equal(embedder.images(refs), expected_images)
         assert np.array_equal(embedder.texts(TEXTS), expected_texts)
     assert (model.encoded_images, model.encoded_texts) == (2, 3)
-    assert embedder.tally.counts() == {"images": 2, "texts": 3, "stored_images": 0, "stored_texts": 0}
+    assert embedder.counts().n_items() == {"images": 2, "texts": 3, "stored_images": 0, "stored_texts": 0}
     again = StoreEmbedder(ToyModel(), tmp_path)
     assert np.array_equal(again.images(refs), expected_images)
     assert np.array_equal(again.texts(TEXTS), expected_texts)
-    assert again.tally.counts() == {"images": 0, "texts": 0, "stored_images": 2, "stored_texts": 3}
+    assert again.counts().n_items() == {"images": 0, "texts": 0, "stored_images": 2, "stored_texts": 3}
+
+
+def test_the_difference_of_two_counts_is_what_was_done_between_them(tmp_path: Path) -> None:
+    embedder = StoreEmbedder(ToyModel(), tmp_path)
+    embedder.texts(TEXTS)
+    before = embedder.counts()
+    embedder.texts(["a cat", "new"])
+    embedder.texts(["new"])
+    assert (embedder.counts() - before).n_items() == {"images": 0, "texts": 1, "stored_images": 0, "stored_texts": 1}
+    assert (before - before).seconds("texts") == 0.0 < before.seconds("texts")
 
 
 def test_another_fingerprint_is_another_model(tmp_path: Path) -> None:
     StoreEmbedder(ToyModel(), tmp_path).texts(TEXTS)
     other = StoreEmbedder(ToyModel(fingerprint="other"), tmp_path)
     other.texts(TEXTS)
-    assert other.tally.counts()["texts"] == 3
+    assert other.counts().n_items()["texts"] == 3
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -80,8 +91,14 @@ def test_an_unreadable_image_is_named_and_the_others_are_kept(tmp_path: Path) ->
     (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:60])
     missing = FileImage(tmp_path / "gone.png")
     embedder = StoreEmbedder(ToyModel(), tmp_path)
-    assert embedder.readable([*refs, missing]).tolist() == [True, False, True, False]
-    assert set(embedder.bad_images) == {str(tmp_path / "1.png"), str(tmp_path / "gone.png")}
+    every = Dataset(id="some", images=[*refs, missing], image_ids=["0", "1", "2", "gone"])
+    readable = embedder.readable(every)
+    assert list(readable.image_ids) == ["0", "2"]
+    assert readable.notes[0] == "2 of 4 images could not be read, the first '1': left out"
+    assert [note.partition(": ")[0] for note in readable.notes[1:]] == [
+        f"skipped {tmp_path / '1.png'}",
+        f"skipped {tmp_path / 'gone.png'}",
+    ]
     with pytest.raises(BadImage, match=r"cannot read image .*1\.png: .*--on-bad-image skip"):
         embedder.images(refs)
     with pytest.raises(BadImage, match=r"gone\.png: No such file"):
@@ -97,7 +114,7 @@ def test_an_unreadable_image_ends_the_work_at_once_and_what_was_encoded_is_kept(
     assert model.encoded_images == 5
     again = StoreEmbedder(ToyModel(), tmp_path)
     again.images(refs[:5])
-    assert again.tally.counts()["stored_images"] == 5
+    assert again.counts().n_items()["stored_images"] == 5
 
 
 class Stained(ToyModel):
@@ -144,7 +161,7 @@ def test_what_was_encoded_before_an_interruption_is_kept(tmp_path: Path) -> None
         StoreEmbedder(Interrupted(), tmp_path, batch_size=1).texts(texts)
     again = StoreEmbedder(ToyModel(), tmp_path, batch_size=1)
     again.texts(texts)
-    assert again.tally.counts() == {"images": 0, "texts": 68, "stored_images": 0, "stored_texts": 32}
+    assert again.counts().n_items() == {"images": 0, "texts": 68, "stored_images": 0, "stored_texts": 32}
 
 
 def test_nothing_gives_no_vectors(tmp_path: Path) -> None:

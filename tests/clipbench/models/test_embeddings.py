@@ -10,9 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipbench.errors import BadImage, DataError, UsageError, VectorError
-from clipbench.evaluation.task import Embedder
 from clipbench.models.embeddings import EmbeddingsFile, load
-from clipbench.models.protocol import LoadOptions
+from clipbench.models.protocol import Embedder, LoadOptions
 from clipbench.testing import NamedImage
 
 Arrays = dict[str, Any]
@@ -86,7 +85,7 @@ def test_every_form_gives_the_same(tmp_path: Path, write: Callable[[Path, Arrays
     assert data.caption_image.tolist() == [0, 0, 1, 1] and data.labels.tolist() == [2, 0]
     assert list(data.image_ids) == ["one.jpg", "two.jpg"] and data.class_names == ("cat", "dog", "cow")
     assert (model.info.logit_scale, model.info.logit_bias, model.info.embed_dim) == (42, -3, 5)
-    assert set(model.missing) == {"contrasts", "attacks"} and model.info.notes == ()
+    assert set(data.missing) == {"contrasts", "attacks"} and model.info.notes == ()
     assert data.notes == ("1 of 3 classes have no image",)
 
 
@@ -137,7 +136,7 @@ def test_what_the_file_cannot_feed_is_missing_by_name(
     model = loaded(tmp_path, **dict.fromkeys(without))
 
     assert getattr(model.dataset, part) is None
-    assert model.missing[part] == array
+    assert model.dataset.missing[part] == f"the file lacks {array}"
 
 
 def test_a_scale_that_is_not_given_is_a_hundred_and_says_so(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from clipbench.data.dataset import Dataset
-from clipbench.evaluation.task import Embedder, Evaluation
+from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder
 from clipbench.stats.measures import Mean
 
 
