@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WHEEL_VENV := .venv-wheel
+GATE_VENV := .venv-gate
 PEER_VENV := .venv-peer
 READY := $(VENV)/.ready
 
 AXE := axe-core@4.14.1
 
-.PHONY: help install axe demo test test-slow test-wheel test-peer check fmt bench claims figures train-tiny clean
+.PHONY: help install axe demo test test-slow test-wheel test-wheel-all test-peer check fmt bench claims figures train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -45,15 +46,23 @@ fmt: $(READY)  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test-wheel: $(READY)  ## build the wheel, and run it and the tests in a clean environment
-	rm -rf dist $(WHEEL_VENV)
-	$(BIN)/python -m build --wheel --outdir dist .
+test-wheel: $(READY)  ## build the wheel, install it into a clean environment, run it, and test the packaging
+	rm -rf dist $(WHEEL_VENV) $(GATE_VENV)
+	$(BIN)/python -m build --no-isolation --wheel --outdir dist .
 	$(PYTHON) -m venv $(WHEEL_VENV)
-	$(WHEEL_VENV)/bin/pip install --quiet dist/*.whl
+	$(WHEEL_VENV)/bin/pip install --quiet --no-compile dist/*.whl  # most modules of the dependencies are never imported
 	cd $(WHEEL_VENV) && bin/clipbench --help && bin/clipbench list tasks
-	cd $(WHEEL_VENV) && bin/clipbench run --model tiny --tasks all --suite scenes --limit 40
+	cd $(WHEEL_VENV) && bin/clipbench run --model tiny --tasks all --suite scenes --limit 40 --out smoke
 	$(WHEEL_VENV)/bin/pip install --quiet pytest beartype hypothesis hatchling
-	CLIPBENCH_TEST_WHEEL=1 $(WHEEL_VENV)/bin/pytest --quiet tests
+	$(PYTHON) -m venv $(GATE_VENV)
+	$(GATE_VENV)/bin/pip install --quiet --no-compile -r docs/requirements-gate.txt
+	$(GATE_VENV)/bin/pip install --quiet --no-deps dist/*.whl
+	CLIPBENCH_TEST_WHEEL=1 CLIPBENCH_GATE_PYTHON=$(CURDIR)/$(GATE_VENV)/bin/python CLIPBENCH_GATE_RUN=$(WHEEL_VENV)/smoke \
+	  $(WHEEL_VENV)/bin/pytest --quiet tests/test_packaging.py tests/test_stranger.py tests/test_gate_only.py
+
+test-wheel-all: test-wheel  ## run the whole suite against the wheel too
+	$(WHEEL_VENV)/bin/pip install --quiet pytest-xdist
+	CLIPBENCH_TEST_WHEEL=1 OMP_NUM_THREADS=1 $(WHEEL_VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile tests
 
 test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of its own
 	test -d $(PEER_VENV) || $(PYTHON) -m venv $(PEER_VENV)
@@ -78,4 +87,4 @@ train-tiny: $(READY)  ## train the bundled model anew and write its card: an hou
 	$(BIN)/python experiments/ship_tiny.py runs/tiny
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(WHEEL_VENV) $(PEER_VENV) .axe dist runs
+	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) .axe dist runs

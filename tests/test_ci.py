@@ -132,6 +132,19 @@ def test_the_action_fails_on_a_requirement_that_is_not_met(project: Path) -> Non
         assert (project / filled(output["value"], values)).is_file()
 
 
+def test_the_action_compares_finished_runs_without_measuring(project: Path, github_job: Job) -> None:
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    inputs = {
+        name: str(each.get("default", github_job.project / "runs/base")) for name, each in action["inputs"].items()
+    }
+    values = {f"inputs_{name.replace('-', '_')}": value for name, value in inputs.items()}
+    values |= {"inputs_measure": "false", "inputs_max_drop": "1pp", "github_action_path": str(ROOT)}
+    run_steps(action["runs"]["steps"], project, {}, **values)
+    requirements = f"pip install -r {ROOT}/docs/requirements-gate.txt"
+    assert (project / "calls").read_text() == f"{requirements}\npip install --no-deps {ROOT}\n"
+    assert (project / values["inputs_out"] / "compare.md").read_text().startswith("**✅ clipbench: ")
+
+
 def test_every_step_of_the_action_names_its_shell() -> None:
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     assert all(step.get("shell") == "bash" for step in action["runs"]["steps"] if "run" in step)

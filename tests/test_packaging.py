@@ -65,6 +65,15 @@ def test_help_takes_little_time() -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3
 
 
+@pytest.mark.parametrize("source", ["clipbench", "tasks/clipbench_tasks", "reports/clipbench_reports"])
+def test_every_file_of_a_package_is_installed(source: str) -> None:
+    """A line in .gitignore keeps files out of the wheel without a word."""
+    installed = Path(str(import_module(Path(source).name).__file__)).parent
+    files = [path.relative_to(ROOT / source) for path in (ROOT / source).rglob("*") if path.is_file()]
+    missing = [str(path) for path in files if "__pycache__" not in path.parts and not (installed / path).is_file()]
+    assert not missing
+
+
 def test_reports_are_made_without_torch() -> None:
     code = "import sys, clipbench_reports.page.report; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

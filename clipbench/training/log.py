@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from clipbench.files import write_atomic
 
 if TYPE_CHECKING:
@@ -65,6 +63,8 @@ class Bar:
     """A progress bar on standard error with loss, temperature, gap, rate and time left."""
 
     def __init__(self, *, steps: int, done: int, is_shown: bool) -> None:
+        from tqdm import tqdm  # a log is read where nothing is trained, and tqdm may not be installed
+
         seconds = 0.2 if sys.stderr.isatty() else 30.0  # in a file, each refresh is a line to scroll past
         self._bar = tqdm(
             total=steps, initial=done, unit="step", mininterval=seconds, disable=not is_shown, dynamic_ncols=True

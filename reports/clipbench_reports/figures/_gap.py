@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from clipbench.errors import UsageError
 from clipbench.results import numbers as fmt
 from clipbench.results.points import MAX_POINTS, evenly_spaced
 from clipbench_reports.drawing.marks import Axis, Chart, Dots, Panel, Role, Threads, nice_axis
@@ -153,8 +154,10 @@ def _umap(vectors: Vectors, seed: int) -> Flat:
         raise MissingEvidence(f"UMAP looks at {NEIGHBOURS} neighbours, and the run kept {len(vectors)} vectors")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numba and umap warn of their own internals
-        import umap
-
+        try:
+            import umap
+        except ModuleNotFoundError as error:
+            raise UsageError("--projection umap needs umap-learn: pip install umap-learn") from error
         model = umap.UMAP(n_neighbors=NEIGHBOURS, min_dist=MIN_DISTANCE, metric="cosine", random_state=seed, n_jobs=1)
         places = np.asarray(model.fit_transform(vectors.astype(np.float32)), np.float64)
     return Flat(
