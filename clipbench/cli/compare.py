@@ -11,8 +11,8 @@ from clipbench.errors import NotComparable, UsageError
 from clipbench.files import write_atomic
 
 if TYPE_CHECKING:
-    from clipbench.comparison.compare import Comparison
     from clipbench.comparison.gate import Gate, Judged
+    from clipbench.comparison.records import Comparison
     from clipbench.results.other_tools import Values
     from clipbench.results.run import Run
 
@@ -89,8 +89,9 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
     Raises:
         NotComparable: no candidate could be compared.
     """
-    from clipbench.comparison.compare import CompareOptions, compare
+    from clipbench.comparison.compare import compare
     from clipbench.comparison.gate import Judged, check_gate, judge
+    from clipbench.comparison.records import CompareOptions
     from clipbench.results.other_tools import open_results
 
     options = CompareOptions(alpha=given["alpha"], smallest=_amount(given["smallest"]))
@@ -116,7 +117,7 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
 
 def _nothing(base: "Run | Values", candidate: "Run | Values", error: NotComparable) -> "Comparison":
     """Return a comparison that says why there is none: a candidate among others must not just be missing."""
-    from clipbench.comparison.compare import Comparison, Refusal
+    from clipbench.comparison.records import Comparison, Refusal
     from clipbench.results.other_tools import Values
 
     one, other = (side.label if isinstance(side, Values) else str(side.folder) for side in (base, candidate))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Literal
 
-from clipbench.comparison.compare import Comparison, Difference
 from clipbench.comparison.gate_rules import Gate, Requirement, Rule, matches, read_gate
+from clipbench.comparison.records import Comparison, Difference
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.numbers import change, p_value, quantity
 from clipbench.results.record import Metric

@@ -1,7 +1,6 @@
 """Finished runs that need not be made again: results are never overwritten, and a series goes on where it was."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clipbench.errors import UsageError
@@ -9,7 +8,7 @@ from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.evaluate import KEPT_ROWS, RunOptions, describe
 from clipbench.evaluation.plan import Request
 from clipbench.models.protocol import Embedder
-from clipbench.results.record import EvaluationRecord
+from clipbench.results.matching import match
 from clipbench.results.run import Run, read_run
 
 
@@ -20,11 +19,15 @@ def finished_run(
     *,
     options: RunOptions,
     datasets: Datasets,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Run | None:
     """Return the run in a folder if it is the one that is asked for, None where the folder holds no finished run.
 
-    It is that one when model fingerprint, seed, tasks with their versions and parameters, and data are the same, and
-    it has all arrays if all are to be kept.
+    It is that one when model fingerprint and seed are equal, the evaluations are the same (``results.matching``), and it
+    has all arrays if all are to be kept.
+
+    Args:
+        note: is called with what differs though the samples are the same, such as the data's revision.
 
     Raises:
         UsageError: the folder holds another run; the message says in what it differs.
@@ -32,7 +35,7 @@ def finished_run(
     if not (folder / "result.json").is_file():
         return None
     run = read_run(folder)
-    difference = _difference(run, embedder, requests, options, datasets)
+    difference = _difference(run, embedder, requests, options, datasets, note)
     if difference is not None:
         raise UsageError(
             f"{folder} holds a finished run of {difference}: results are never overwritten, name another --out or move"
@@ -47,6 +50,7 @@ def _difference(
     requests: Sequence[Request],
     options: RunOptions,
     datasets: Datasets,
+    note: Callable[[str], None],
 ) -> str | None:
     """Return what a run was made of that is not asked for."""
     if run.result.model.get("fingerprint") != embedder.info.fingerprint:
@@ -58,8 +62,11 @@ def _difference(
     if len(run.result.evaluations) != len(requests):
         return f"other tasks ({', '.join(record.name for record in run.result.evaluations)})"
     for request, record in zip(requests, run.result.evaluations, strict=True):
-        if not _is_same(describe(request, embedder, datasets, options), record):
-            return f"another {request.task}: other parameters, version or data ({record.name})"
+        same = match(record, describe(request, embedder, datasets, options))
+        if not same.is_same:
+            return f"{record.name} with other {same.names} than asked for now"
+        for each in same.notes:
+            note(f"{record.name}: {each}")
     return None
 
 
@@ -67,12 +74,3 @@ def _has_sampled_arrays(run: Run) -> bool:
     records = run.result.evaluations
     are_many = any("arrays" in each.files and each.dataset.n_samples > KEPT_ROWS for each in records)
     return are_many and "--keep-arrays" not in run.result.command
-
-
-def _is_same(asked: EvaluationRecord, made: EvaluationRecord) -> bool:
-    if (asked.task, asked.task_version) != (made.task, made.task_version):
-        return False
-    if json.loads(json.dumps(asked.params)) != made.params:
-        return False
-    fingerprints = {asked.dataset.fingerprint, made.dataset.fingerprint}
-    return len(fingerprints - {None}) < 2

@@ -1,135 +1,110 @@
-"""Which evaluations and samples of two runs belong together, and what must not be compared."""
+"""The one rule of sameness: what makes several records the same evaluation, and what is worth a note."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-from clipbench.errors import ClipbenchError, NotComparable
-from clipbench.results.record import EvaluationRecord
-from clipbench.results.run import Run
+from clipbench.results.record import DatasetRecord, EvaluationRecord, as_json
 
-if TYPE_CHECKING:
-    import pandas
+EQUAL_SAMPLES = "the samples are equal"
+OTHER_ORDER = "the same samples in another order: they are paired by id, and random draws that follow the order differ"
+BY_POSITION = "samples are paired by position: the data have no ids"
+ON_TRUST = "a data fingerprint is missing: that the samples are equal is taken on trust"
+
+
+class Fact(NamedTuple):
+    """Something that is not the same in all records."""
+
+    name: str
+    """Such as ``task version`` or ``parameters``."""
+    values: tuple[str, ...]
+    """Distinct values, in the order in which the records have them."""
+
+    def __str__(self) -> str:
+        if len(self.values) == 2:
+            return f"{self.name} {self.values[0]} in the one run, {self.values[1]} in the other"
+        return f"{self.name} {', '.join(self.values)} in different runs"
 
 
 @dataclass(frozen=True)
-class Pair:
-    """The same task on the same data in two runs."""
+class Match:
+    """Whether records are of the same evaluation."""
 
-    base: EvaluationRecord
-    candidate: EvaluationRecord
+    differences: tuple[Fact, ...] = ()
+    """Facts that forbid holding their numbers against each other; empty when the evaluations are the same."""
+    notes: tuple[str, ...] = ()
+    """Facts that differ while the samples are the same, and how the samples are paired."""
 
-    def incomparable(self) -> str | None:
-        """Return what forbids a comparison, with both values, or None where nothing does."""
-        before, after = self.base, self.candidate
-        facts = {
-            "task version": (before.task_version, after.task_version),
-            "parameters": (dict(before.params), dict(after.params)),
-            "data fingerprint": (before.dataset.fingerprint, after.dataset.fingerprint),
+    @property
+    def is_same(self) -> bool:
+        """True when the numbers may be held against each other."""
+        return not self.differences
+
+    @property
+    def reason(self) -> str:
+        """All differences with their values, in one line."""
+        return "; ".join(map(str, self.differences))
+
+    @property
+    def names(self) -> str:
+        """The names of the differences, in one line."""
+        return ", ".join(each.name for each in self.differences)
+
+
+def match(*records: EvaluationRecord) -> Match:
+    """Return whether records are of the same evaluation: the same task, version, parameters and samples.
+
+    Parameters are compared as JSON, so that one just made equals one that was read. Equal fingerprints are equal
+    samples, and so are equal fingerprints whatever the order, where samples have ids: a revision, split or count that
+    differs alone is a note. Where a record has no fingerprint, as old runs and data that were never read have none,
+    whatever else is known of its data must agree.
+
+    Example:
+        >>> data = DatasetRecord(id="birds", revision="a", n_samples=2, fingerprint="f")
+        >>> one = EvaluationRecord(task="retrieval", task_version=1, params={"ks": [1]}, dataset=data, status="ok")
+        >>> other = EvaluationRecord(task="retrieval", task_version=2, params={"ks": (1,)}, dataset=data, status="ok")
+        >>> match(one, other).reason
+        'task version 1 in the one run, 2 in the other'
+    """
+    data = [each.dataset for each in records]
+    differences = _facts(
+        {
+            "task": [each.task for each in records],
+            "task version": [str(each.task_version) for each in records],
+            "parameters": [as_json(each.params) for each in records],
         }
-        if before.dataset.fingerprint != after.dataset.fingerprint:
-            facts["number of samples"] = (before.dataset.n_samples, after.dataset.n_samples)
-        told = [f"{name} {one} in the one run, {two} in the other" for name, (one, two) in facts.items() if one != two]
-        return "; ".join(told) or None
+    )
+    described = _facts(
+        {
+            "data revision": [each.revision for each in data],
+            "data split": [each.split for each in data],
+            "number of samples": [str(each.n_samples or "") for each in data],
+        }
+    )
+    read = [each for each in data if each.fingerprint is not None]
+    notes = []
+    if not _are_same_samples(read):
+        differences += _facts({"data fingerprint": [each.fingerprint for each in read]}) + described
+    elif len(read) == len(data):
+        notes += [f"{fact}; {EQUAL_SAMPLES}" for fact in described]
+        notes += [OTHER_ORDER] if len({each.fingerprint for each in data}) > 1 else []
+    else:
+        differences += described
+        notes += [] if described else [ON_TRUST]
+    if any(each.has_ids is False for each in data):
+        notes.append(BY_POSITION)
+    return Match(tuple(differences), tuple(notes))
 
 
-@dataclass(frozen=True)
-class Tables:
-    """The samples of two runs in one order; the sample's id is the index."""
-
-    base: "pandas.DataFrame"
-    candidate: "pandas.DataFrame"
-
-    def incomparable(self) -> str | None:
-        """Return why samples cannot be paired by id, or None where they can."""
-        for table in (self.base, self.candidate):
-            if not table.index.is_unique:
-                twice = table.index[table.index.duplicated()][0]
-                return f"samples cannot be paired, as '{twice}' is there twice"
-        return None if self.base.index.equals(self.candidate.index) else "the runs hold other samples"
+def _are_same_samples(read: Sequence[DatasetRecord]) -> bool:
+    """Return whether data of known fingerprints hold the same samples, in whatever order."""
+    if len({each.fingerprint for each in read}) <= 1:
+        return True
+    unordered = {each.unordered_fingerprint for each in read}
+    return len(unordered) == 1 and None not in unordered
 
 
-def refusal(evaluation: str, reason: str) -> str:
-    """Return the line that says why an evaluation is not compared."""
-    return f"{evaluation} is not comparable: {reason}"
-
-
-def common_pairs(base: Run, candidate: Run) -> list[Pair]:
-    """Return the finished evaluations of the same task and data, in the order of the base.
-
-    Where the candidate has made one several times, it is the one with the base's parameters.
-
-    Raises:
-        NotComparable: there is none.
-    """
-    finished = [each for each in candidate.result.evaluations if each.status == "ok"]
-    pairs = [
-        Pair(before, after)
-        for before in base.result.evaluations
-        if before.status == "ok" and (after := _partner(before, finished)) is not None
-    ]
-    if not pairs:
-        raise NotComparable(f"{base.folder} and {candidate.folder} have no finished evaluation in common")
-    return pairs
-
-
-def read_tables(base: Run, candidate: Run, pair: Pair) -> Tables:
-    """Return the samples of an evaluation in both runs.
-
-    Raises:
-        ClipbenchError: a table is missing or damaged.
-    """
-    return Tables(_samples(base, pair.base), _samples(candidate, pair.candidate))
-
-
-def other_facts(base: Run, candidate: Run, pairs: Sequence[Pair]) -> Iterator[str]:
-    """Yield a line for all that is not compared, and for what else differs between two runs."""
-    for before, after, side in ((base, candidate, "base"), (candidate, base, "candidate")):
-        partners = {each.name: each for each in after.result.evaluations if each.status == "ok"}
-        for each in before.result.evaluations:
-            if each.status == "ok" and each.name not in partners:
-                yield f"{each.name} is not compared: only the {side} has it finished"
-            elif each.status != "ok":
-                yield f"{each.name} is {each.status} in the {side}: {each.reason}"
-    for pair in pairs:
-        if not pair.incomparable():
-            yield from _other_metrics(pair)
-    yield from _other_conditions(base, candidate)
-
-
-def _partner(before: EvaluationRecord, finished: Sequence[EvaluationRecord]) -> EvaluationRecord | None:
-    named = [each for each in finished if each.name == before.name]
-    return next((each for each in named if each.params == before.params), named[0] if named else None)
-
-
-def _samples(run: Run, evaluation: EvaluationRecord) -> "pandas.DataFrame":
-    table = run.samples(evaluation)
-    if "sample_id" not in table:
-        raise ClipbenchError(
-            f"the samples of {evaluation.name} in {run.folder} have no sample_id to pair them by: make the run again"
-        )
-    return table.set_index("sample_id").sort_index()
-
-
-def _other_metrics(pair: Pair) -> Iterator[str]:
-    """Yield a line for each metric that has no value to compare in one of the two."""
-    sides = ((pair.base, pair.candidate, "candidate"), (pair.candidate, pair.base, "base"))
-    for one, other, side in sides:
-        for name, metric in one.metrics.items():
-            partner = other.metrics.get(name)
-            if metric.value is not None and (partner is None or partner.value is None):
-                why = "it is not there" if partner is None else partner.reason
-                yield f"{one.name}/{name} is not compared: it has no value in the {side} ({why})"
-
-
-def _other_conditions(base: Run, candidate: Run) -> Iterator[str]:
-    one, other = base.result, candidate.result
-    if one.model.get("fingerprint") and one.model.get("fingerprint") == other.model.get("fingerprint"):
-        yield "both runs are of the same model, by its fingerprint"
-    pairs = {
-        "precision": (one.environment.get("precision"), other.environment.get("precision")),
-        "clipbench version": (one.clipbench_version, other.clipbench_version),
-    }
-    for name, (before, after) in pairs.items():
-        if before != after:
-            yield f"{name} {before} in the base, {after} in the candidate"
+def _facts(values: Mapping[str, Sequence[str | None]]) -> list[Fact]:
+    """Return the facts that have several values; None and an empty text are unknown and contradict nothing."""
+    distinct = {name: tuple(dict.fromkeys(each for each in those if each)) for name, those in values.items()}
+    return [Fact(name, those) for name, those in distinct.items() if len(those) > 1]

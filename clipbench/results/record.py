@@ -4,8 +4,9 @@ A run folder holds ``result.json`` (strict JSON, written last), a parquet table 
 for each evaluation, and thumbnails. `results.run` reads and writes it.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any, Literal
 
 SCHEMA_VERSION = 1
@@ -29,7 +30,7 @@ class PublishedValue:
 
 @dataclass(frozen=True, kw_only=True)
 class StatisticRecord:
-    """A statistic of the sample table, by its name in ``clipbench.stats.named``."""
+    """A statistic of the sample table, by its name in ``clipbench.stats.estimators``."""
 
     name: str
     columns: list[str]
@@ -89,13 +90,18 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRecord:
-    """Which data were used: equal fingerprints, equal samples."""
+    """The data of an evaluation. ``results.matching`` says which records are of the same samples."""
 
     id: str
     revision: str | None = None
     split: str | None = None
     n_samples: int = 0
     fingerprint: str | None = None
+    """Hash of all that scores depend on, in order: equal fingerprints, equal samples."""
+    unordered_fingerprint: str | None = None
+    """The same whatever the order of the samples; None where they have no ids of their own, and in old runs."""
+    has_ids: bool | None = None
+    """False where samples are numbered by their row, so that only the position pairs them; None in old runs."""
     cite: str | None = field(default=None, compare=False)
     """What to cite for the data, where that is known."""
 
@@ -151,3 +157,14 @@ class Result:
     def is_complete(self) -> bool:
         """True when every evaluation is ok."""
         return all(evaluation.status == "ok" for evaluation in self.evaluations)
+
+
+def as_json(value: object) -> str:
+    """Return a value in one line of JSON with sorted keys, the same whether it was just made or read from a result."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=_plain)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)

@@ -1,8 +1,8 @@
 """Intervals: Wilson, bootstrap and cluster bootstrap, and the delta method from influences. All seeded, all pure.
 
 Samples that share a cluster (five captions of one image) are not independent: where clusters are given, the cluster
-is what is resampled, or summed over. Few samples, or clusters, are allowed for by Student's t, which is exact for
-independent normal ones only: of fewer than about ten that are far from normal, intervals hold somewhat less often.
+is what is resampled, or summed over. Student's t allows for few samples, or clusters. It is exact for independent normal
+ones only: with fewer than about ten that are far from normal, intervals cover the truth somewhat less often.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
 from clipbench.errors import DataError
+from clipbench.stats.clusters import cluster_codes, cluster_sums, standard_error, student
 
 CONFIDENCE = 0.95
 MEAN_RESAMPLES = 2000
@@ -23,8 +24,6 @@ STATISTIC_RESAMPLES = 1000
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 _BLOCK_DRAWS = 1 << 17
 """Rows drawn at once: few enough for the processor's cache."""
-_NEGLIGIBLE = 1e-12
-"""Influences below it are rounding errors of zero: values are cosines, distances or counts."""
 
 
 class Interval(NamedTuple):
@@ -87,8 +86,8 @@ def mean_interval(
     """
     if not len(values):
         raise DataError("cannot bound the mean of no values: expected at least 1")
-    codes = _codes(clusters)
-    sums = values if codes is None else np.bincount(codes, values)
+    codes = cluster_codes(clusters)
+    sums = cluster_sums(values, codes)
     counts = np.ones(len(values)) if codes is None else np.bincount(codes).astype(np.float64)
     n, is_constant = len(sums), values.min() == values.max()
     if is_proportion and np.isin(values, (0.0, 1.0)).all() and (codes is None or is_constant):
@@ -117,7 +116,7 @@ def bootstrap_interval(
     Args:
         statistic: from the int64 rows of a resample, with repeats, to its value.
         n: number of rows.
-        rng: used up by ``STATISTIC_RESAMPLES`` resamples.
+        rng: draws ``STATISTIC_RESAMPLES`` resamples.
         clusters: of the rows; whole clusters are drawn.
         recentre_on: the value itself, for a statistic that resampling biases, such as a calibration error near 0: the
             percentiles are moved so that the resamples' mean is the value.
@@ -128,7 +127,7 @@ def bootstrap_interval(
         >>> 43 < low < 45 and 54 < high < 56
         True
     """
-    codes = _codes(clusters)
+    codes = cluster_codes(clusters)
     n_units = n if codes is None else int(codes.max(initial=-1)) + 1
     if n_units < 2:
         return _too_few(codes)
@@ -150,9 +149,8 @@ def influence_interval(
 
     t is Student's, with one degree of freedom less than there are samples, or clusters.
 
-    The standard error is sqrt(sum of squared influences) / n, times sqrt(n / (n - 1)); with clusters, influences are
-    first summed within each (Liang and Zeger, Biometrika 73 (1986), with G / (G - 1) for G clusters). When no sample
-    has any influence the method is blind, not the value certain: there is no interval.
+    The standard error is that of ``clusters.standard_error``. When no sample has any influence the method is blind, not
+    the value certain: there is no interval.
 
     Args:
         value: the estimate.
@@ -164,39 +162,21 @@ def influence_interval(
         >>> round(low, 4), round(high, 4)  # 0.5 ± 3.1824 × 0.1 / sqrt(3)
         (0.3163, 0.6837)
     """
-    codes = _codes(clusters)
-    sums = influence if codes is None else np.bincount(codes, influence)
-    if len(sums) < 2:
+    codes = cluster_codes(clusters)
+    n_units = len(cluster_sums(influence, codes))
+    if n_units < 2:
         return _too_few(codes)
-    if np.abs(sums).max() < _NEGLIGIBLE:
+    half = standard_error(influence, codes, times=student((1 + CONFIDENCE) / 2, n_units))
+    if half is None:
         return Interval(None, None, "the delta method has no width here: no sample moves the value")
-    n_units = len(sums)
-    half = (
-        student((1 + CONFIDENCE) / 2, n_units)
-        * float(np.linalg.norm(sums))
-        / len(influence)
-        * sqrt(n_units / (n_units - 1))
-    )
     return Interval(value - half, value + half, "delta method" + _over(codes, n_units))
-
-
-def student(probability: float, n_units: int) -> float:
-    """Return the quantile of Student's t for a mean of so many samples, or clusters: one degree of freedom less.
-
-    Example:
-        >>> round(student(0.975, 11), 4), round(student(0.975, 100_000), 4)
-        (2.2281, 1.96)
-    """
-    from scipy.special import stdtrit
-
-    return float(stdtrit(n_units - 1, probability))
 
 
 def expanded_tails(n_units: int) -> tuple[float, float]:
     """Return the shares of resamples below the bounds of a percentile interval at ``CONFIDENCE``.
 
     A bootstrap distribution is too narrow by sqrt((n - 1) / n), and has the tails of the normal law where those of
-    Student's t are called for; both are made up for by taking percentiles further out.
+    Student's t are needed; taking percentiles further out makes up for both.
 
     Source: Hesterberg, The American Statistician 69 (2015): the expanded percentile interval.
 
@@ -206,14 +186,6 @@ def expanded_tails(n_units: int) -> tuple[float, float]:
     """
     reach = student((1 + CONFIDENCE) / 2, n_units) * sqrt(n_units / (n_units - 1))
     return NormalDist().cdf(-reach), NormalDist().cdf(reach)
-
-
-def _codes(clusters: Shaped[np.ndarray, " n"] | None) -> Int64[np.ndarray, " n"] | None:
-    """Return each row's cluster as 0, 1, ..., or None when every row is its own."""
-    if clusters is None:
-        return None
-    distinct, codes = np.unique(clusters, return_inverse=True)
-    return None if len(distinct) == len(clusters) else codes.astype(np.int64)
 
 
 def _resampled_means(

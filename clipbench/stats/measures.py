@@ -20,7 +20,7 @@ import numpy as np
 
 from clipbench.results.record import Metric, StatisticRecord
 from clipbench.stats import intervals
-from clipbench.stats.named import Named
+from clipbench.stats.estimators import Estimator
 
 Samples = Mapping[str, np.ndarray]
 
@@ -81,7 +81,7 @@ class Statistic(Definition):
     """A function of the rows in which a column is not NaN."""
 
     function: Callable[[Samples], float]
-    """Two models are compared by it where it is a ``Named`` one."""
+    """Two models are compared by it where it is an ``Estimator``."""
     columns: tuple[str, ...]
     """What the function reads; samples where the first is NaN are left out."""
     unit: str = "fraction"
@@ -102,7 +102,7 @@ class Statistic(Definition):
             return self.function({name: column[index] for name, column in rows.items()})
 
         value = self.function(rows)
-        named = self.function if isinstance(self.function, Named) else None
+        named = self.function if isinstance(self.function, Estimator) else None
         centre = value if named is not None and named.is_biased else None
         interval = intervals.bootstrap_interval(at, len(first), rng, clusters=clusters, recentre_on=centre)
         metric = _metric(self, value, len(first), interval)

@@ -1,9 +1,9 @@
-"""Whether a paired difference is more than chance, and which difference could have been found. All pure.
+"""Significance of a paired difference, and the smallest difference that could have been found. All pure.
 
-A test asks what happens when the two models are one as good as the other: then each sample's difference (of clustered
-samples, each cluster's) might as well have the other sign. For independent zeros and ones that is McNemar's test, for
-the rest it is done by flipping signs; a smooth function of means has no such signs, and is tested by Student's t, as is
-a statistic such as a median, by what it differs by when the models' samples are exchanged.
+Under the null hypothesis that the models are exchangeable, each sample's difference (with clusters, each cluster's) has
+either sign with equal probability. For independent zeros and ones that is McNemar's test; other means are tested by
+flipping signs. A smooth function of means is tested by Student's t, and so is a statistic such as a median, with the
+spread of its difference when the models' samples are exchanged.
 """
 
 import math
@@ -12,32 +12,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float64, Shaped
 
-from clipbench.stats.intervals import student
+from clipbench.stats.clusters import NEGLIGIBLE, cluster_codes, cluster_sums, student
 
 N_DRAWS = 20_000
-"""Of sign flips: no p-value is below one in as many, which Holm's correction of a few hundred metrics still bears."""
+"""Sign flips of a test: no p-value is below one in as many, which leaves room for Holm's correction of a few hundred metrics."""
 N_EXCHANGES = 500
-"""Of the two models' rows, for the spread of a statistic under the null: known to 3 %."""
+"""Exchanges of the two models' rows: they give the spread of a statistic under the null hypothesis to 3 %."""
 EXACT_UNITS = 12
-"""Up to so many clusters (or samples) that differ, all sign flips are counted instead of drawn."""
+"""Up to this many clusters (or samples) that differ, all sign flips are counted instead of drawn."""
 
-_NEGLIGIBLE = 1e-12
-"""Sums below it are rounding errors of zero: values are credits, cosines, distances or counts."""
 _BLOCK_BYTES = 1 << 18
 _SIGNS = 1.0 - 2.0 * ((np.arange(256)[:, None] >> np.arange(8)) & 1)
-"""The signs that each byte stands for."""
+"""A row of eight signs for each value of a byte."""
 
 
 def mcnemar_exact(gained: int, lost: int) -> float:
-    """Return the two-sided p-value of McNemar's exact test: a fair coin's, for the samples in which two models differ.
+    """Return the two-sided p-value of McNemar's exact test: a binomial test of the samples in which two models differ.
 
-    The coin is symmetric, so the p-value is twice the smaller tail, at most 1. Being discrete the test is
-    conservative: with fewer than six samples that differ, it never falls below 0.05.
+    The binomial is symmetric, so the p-value is twice the smaller tail, at most 1. The test is discrete, hence
+    conservative: with fewer than six samples that differ, p never falls below 0.05.
 
     Source: McNemar, Psychometrika 12 (1947), with the binomial in place of its normal approximation.
 
     Args:
-        gained: samples that the one model has wrong and the other right.
+        gained: samples that the base has wrong and the candidate right.
         lost: the reverse.
 
     Example:
@@ -59,14 +57,14 @@ def permutation_p(
     *,
     n_draws: int = N_DRAWS,
 ) -> float:
-    """Return the two-sided p-value of a mean difference: how often its size is reached when signs are flipped.
+    """Return the two-sided p-value of a mean difference: the share of sign flips that reach its size.
 
     The signs of whole clusters are flipped together. Clusters without a difference have none to flip; with at most
-    ``EXACT_UNITS`` others, all flips are counted, else ``n_draws`` are drawn, and what is observed counts as one of
-    them, so that the p-value is never 0 (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010)).
+    ``EXACT_UNITS`` others, all flips are counted, else ``n_draws`` are drawn, and the observed difference counts as
+    one of them, so that the p-value is never 0 (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010)).
 
     Args:
-        differences: one a sample.
+        differences: one for each sample.
         clusters: of the samples; None when each is its own.
         rng: used when flips are drawn.
 
@@ -78,7 +76,7 @@ def permutation_p(
         0.5
     """
     sums = cluster_sums(differences, clusters)
-    sums = sums[np.abs(sums) > _NEGLIGIBLE]
+    sums = sums[np.abs(sums) > NEGLIGIBLE]
     if not len(sums):
         return 1.0
     # A flip that gives the same size in another order of summation must count.
@@ -99,14 +97,14 @@ def exchanged(
     *,
     n_draws: int = N_EXCHANGES,
 ) -> Float64[np.ndarray, " n_draws"]:
-    """Return the differences of a statistic when each sample's rows are given to either model by a coin.
+    """Return the differences of a statistic when each sample's rows are given to either model at random.
 
-    That is what the two would differ by were one as good as the other, whatever bias the statistic has; the rows of a
-    cluster stay together.
+    That is its distribution under the null hypothesis that the models are exchangeable, whatever bias the statistic
+    has; the rows of a cluster stay together.
 
     Args:
-        before: columns of the one model.
-        after: the same columns of the other, of the same samples.
+        before: columns of the base.
+        after: the same columns of the candidate, for the same samples.
 
     Example:
         >>> last = lambda rows: float(rows["x"][-1])
@@ -114,9 +112,9 @@ def exchanged(
         >>> sorted(set(found.tolist()))
         [-3.0, 3.0]
     """
-    codes = np.arange(len(next(iter(before.values()))))
-    if clusters is not None:
-        codes = np.unique(clusters, return_inverse=True)[1]
+    codes = cluster_codes(clusters)
+    if codes is None:
+        codes = np.arange(len(next(iter(before.values()))))
     found = np.empty(n_draws)
     for draw in range(n_draws):
         swapped = (rng.random(int(codes.max(initial=-1)) + 1) < 0.5)[codes]
@@ -129,10 +127,10 @@ def exchanged(
 
 
 def t_test(value: float, standard_error: float, n_units: int) -> float:
-    """Return the two-sided p-value of a value whose mean would be 0, by Student's t.
+    """Return the two-sided p-value of a value under the null hypothesis that its mean is 0, by Student's t.
 
     Args:
-        n_units: samples, or clusters, that the standard error is of: one degree of freedom less.
+        n_units: samples, or clusters, behind the standard error; degrees of freedom are one less.
 
     Example:
         >>> round(t_test(1.96, 1.0, 100_000), 3), round(t_test(2.2281, 1.0, 11), 3)
@@ -144,10 +142,10 @@ def t_test(value: float, standard_error: float, n_units: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values that may each be held against one alpha, with at most that chance of any false alarm among them.
+    """Return p-values corrected so that the chance of any false alarm among them is at most the alpha of each.
 
     Source: Holm, Scand. J. Statist. 6 (1979): the smallest is multiplied by their number, the next by one less, and
-    so on; none is below the one before it. It holds however the tests depend on each other.
+    so on; none is below the one before it. It is valid however the tests depend on each other.
 
     Example:
         >>> holm([0.02, 0.5, 0.01])
@@ -160,35 +158,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def standard_error(
-    influence: Float64[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"] | None = None
-) -> float | None:
-    """Return the standard error of a mean from the deviations from it, or of a smooth value from its influences.
-
-    The root of the sum of squares, over n, times the root of G / (G - 1); within each of the G clusters they are
-    first summed (Liang and Zeger, Biometrika 73 (1986)).
-
-    Returns:
-        None for fewer than two clusters, or when no sample deviates: the data cannot tell.
-
-    Example:
-        >>> round(standard_error(np.array([0.5, -0.5, 0.5, -0.5])), 4)  # of 1, 0, 1, 0: sqrt(1 / 4 / 3)
-        0.2887
-    """
-    sums = cluster_sums(influence, clusters)
-    if len(sums) < 2 or np.abs(sums).max() < _NEGLIGIBLE:
-        return None
-    return float(np.linalg.norm(sums)) / len(influence) * math.sqrt(len(sums) / (len(sums) - 1))
-
-
 def detectable(standard_error: float, n_units: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
     """Return the smallest true difference that a two-sided test finds with the given power.
 
     (t of 1 - alpha / 2 + t of the power) × the standard error of the paired difference; at 5 % and 80 %, 2.8 of them
-    where there are many samples. It speaks of one test by itself: after a correction for many, more is needed.
+    where there are many samples. This is for one test by itself: after a correction for many, more is needed.
 
     Args:
-        n_units: samples, or clusters, that the standard error is of.
+        n_units: samples, or clusters, behind the standard error.
 
     Example:
         >>> round(detectable(0.01, 10_000), 4)
@@ -197,23 +174,13 @@ def detectable(standard_error: float, n_units: int, *, alpha: float = 0.05, powe
     return (student(1 - alpha / 2, n_units) + student(power, n_units)) * standard_error
 
 
-def cluster_sums(
-    values: Float64[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"] | None
-) -> Float64[np.ndarray, " n_clusters"]:
-    """Return the sum of each cluster; the values themselves where there are no clusters."""
-    if clusters is None:
-        return values
-    _, codes = np.unique(clusters, return_inverse=True)
-    return np.bincount(codes, values)
-
-
 def _flipped_totals(
     sums: Float64[np.ndarray, " n"], rng: np.random.Generator, n_draws: int
 ) -> Iterator[Float64[np.ndarray, " draws"]]:
     """Yield the totals under random signs, a block of draws at a time.
 
-    Units of one size are drawn together, as how many of them are plus; where sizes differ, eight units at a time: a
-    random byte looks up their total under the signs that its bits stand for.
+    Units of equal size are drawn together, as the number of them that are plus (a binomial). Where sizes differ, units
+    are drawn eight at a time: a random byte looks up their total under the signs of its bits.
     """
     sizes, repeats = np.unique(np.abs(sums), return_counts=True)
     if len(sizes) < min(len(sums) / 8, 100):

@@ -6,11 +6,12 @@ Imports no torch: a history is read where its figure is drawn.
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from clipbench.errors import ClipbenchError, UsageError
+from clipbench.results.matching import match
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, read_run
 from clipbench.training.log import FILE
@@ -26,6 +27,8 @@ class History:
     """Ascending, each once."""
     values: dict[str, list[float | None]]
     """By name, one for each step; None where it was not measured or is undefined."""
+    notes: tuple[str, ...] = ()
+    """Facts about the data that differ between the runs though their samples are the same."""
 
 
 def read_history(path: Path, *more: Path) -> History:
@@ -75,8 +78,9 @@ def history_of_runs(runs: Sequence[Run]) -> History:
                 " expected runs of one training"
             )
         by_step[step] = run
-    _check_alike(list(by_step.values()))
-    return _history(_label(runs), [(step, _values(run)) for step, run in sorted(by_step.items())])
+    notes = _check_alike(list(by_step.values()))
+    history = _history(_label(runs), [(step, _values(run)) for step, run in sorted(by_step.items())])
+    return replace(history, notes=notes)
 
 
 class _Event(NamedTuple):
@@ -150,20 +154,23 @@ def _step_of(run: Run) -> float:
         raise ClipbenchError(f"run {run.folder}: the model's step {error}: make the run again") from error
 
 
-def _check_alike(runs: Sequence[Run]) -> None:
-    """Raise unless each evaluation was made in the same way in every run that has it."""
+def _check_alike(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Raise unless each evaluation is the same in every run that has it; return what is worth a note."""
+    notes: dict[str, None] = {}
     seen: dict[str, tuple[Run, EvaluationRecord]] = {}
     for run in runs:
         for record in run.result.evaluations:
             if record.status != "ok":
                 continue
             other, before = seen.setdefault(record.name, (run, record))
-            for what in ("task_version", "params", "dataset"):
-                if getattr(before, what) != getattr(record, what):
-                    raise UsageError(
-                        f"{record.name} has other {what.replace('_', ' ')} in {run.folder} than in {other.folder}:"
-                        " its numbers cannot stand in one curve"
-                    )
+            same = match(before, record)
+            if not same.is_same:
+                raise UsageError(
+                    f"{record.name} has other {same.names} in {run.folder} than in {other.folder}:"
+                    " its numbers cannot stand in one curve"
+                )
+            notes |= dict.fromkeys(f"{record.name}: {note}" for note in same.notes)
+    return tuple(notes)
 
 
 def _values(run: Run) -> dict[str, float | None]:

@@ -35,8 +35,8 @@ from clipbench.metrics import (
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
+from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
-from clipbench.stats.named import Named
 from clipbench_tasks.tables import stacked
 
 DIRECTIONS = {
@@ -124,7 +124,7 @@ class Retrieval:
                 found[name] = Fixed(value=None, reason=reason, higher_is_better=True)
         column = f"{direction.name}_rank"
         found[f"{direction.name}_median_rank"] = Statistic(
-            function=Named("median", (column,)), columns=(column,), unit="rank", higher_is_better=False
+            function=Estimator("median", (column,)), columns=(column,), unit="rank", higher_is_better=False
         )
         return define(found, _definitions(direction.name, self.ks))
 

@@ -27,8 +27,8 @@ from clipbench.metrics.multilabel import mean_average_precision
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
+from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Samples, Smooth, Statistic, Within, define
-from clipbench.stats.named import Named
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
 
 METRICS = {
@@ -204,7 +204,7 @@ def _measures(n_classes: int) -> dict[str, Measure]:
             influence="mean_per_class_recall_influence",
         ),
         "ece": Statistic(
-            function=Named("expected_calibration_error", calibration), columns=calibration, higher_is_better=False
+            function=Estimator("expected_calibration_error", calibration), columns=calibration, higher_is_better=False
         ),
     }
 

@@ -141,7 +141,7 @@ def test_several_candidates_are_each_held_against_the_base(compare: Compare) -> 
     ("changes", "told"),
     [
         ({"task_version": 2}, "task version 1 in the one run, 2 in the other"),
-        ({"params": {"k": 5}}, "parameters {} in the one run, {'k': 5} in the other"),
+        ({"params": {"k": 5}}, 'parameters {} in the one run, {"k": 5} in the other'),
         ({"dataset": DatasetRecord(id="birds", fingerprint="beef")}, "fingerprint f00d in the one run, beef in the"),
         ({"status": "failed", "reason": "full disk"}, "no finished evaluation in common"),
     ],

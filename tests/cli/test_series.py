@@ -97,7 +97,7 @@ def test_the_same_command_goes_on_and_keeps_what_is_finished(world: Path, run: C
     ("arguments", "message"),
     [
         (["--seed", "1"], "holds a finished run of seed 0"),
-        (["--limit", "4"], "another retrieval: other parameters, version or data"),
+        (["--limit", "4"], "with other data fingerprint, number of samples than asked for now"),
         (["--tasks", "modality-gap@data.csv"], "other tasks"),
         (["--precision", "bf16"], "other weights, or at another precision"),
     ],

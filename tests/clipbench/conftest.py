@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from clipbench.comparison.compare import Difference, Verdict
-from clipbench.comparison.paired import Flips
+from clipbench.comparison.records import Difference, Flips, Verdict
 from clipbench.results.record import Metric
 
 MakeDifference = Callable[..., Difference]

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.comparison.compare import Comparison, Refusal, compare
+from clipbench.comparison.compare import compare
 from clipbench.comparison.gate import Gate, Judged, Outcome, judge
+from clipbench.comparison.records import Comparison, Refusal
 from clipbench.errors import UsageError
 from clipbench.results.other_tools import Values
 from clipbench.results.record import Metric

@@ -4,8 +4,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from clipbench.comparison.compare import Comparison, Difference
 from clipbench.comparison.gate import Judged
+from clipbench.comparison.records import Comparison, Difference
 from clipbench.results.record import Metric
 from clipbench_reports.page.compare import write_compare
 from clipbench_reports.page.compare_rows import table

@@ -298,7 +298,7 @@ def test_models_stand_side_by_side_and_say_what_must_not_be_compared(make_run: M
     page = report(one, Run(other.folder, replace(other.result, evaluations=changed)))
     assert page.all("h1")[0].text == "2 models side by side"
     top = page.all("section")[0].text
-    assert "Not comparable: zero-shot on scenes: data revision, data fingerprint not the same for all models" in top
+    assert "Not comparable: zero-shot on scenes: data fingerprint, data revision not the same for all models" in top
     assert "retrieval on scenes: " not in top
     assert "Not asked of vit-b-32 (other): zero-shot@imagenet, retrieval@coco." in top
     rows = [row.text for row in page.all("table")[0].all("tr") if "vit-b-32 (run)" in row.text]

@@ -12,7 +12,7 @@ from clipbench.errors import MissingPart, NoTokenCounts, UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Metric
-from clipbench.stats.named import first_length_reaching
+from clipbench.stats.estimators import first_length_reaching
 from clipbench.testing import INFO, GivenVectors, NamedImage, count_words
 from clipbench_tasks.long_caption.places import probe
 from clipbench_tasks.long_caption.prefixes import Prefixes

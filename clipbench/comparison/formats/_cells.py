@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from clipbench.comparison.compare import Comparison, Difference, Verdict
 from clipbench.comparison.gate import Judged, Status
-from clipbench.results.matching import refusal
+from clipbench.comparison.records import Comparison, Difference, Verdict
 from clipbench.results.numbers import change, change_interval, counted, p_value, quantity
 
 HEADINGS = ("metric", "base", "candidate", "difference", "95 % interval", "p", "p (Holm)", "detectable", "verdict")
@@ -99,4 +98,4 @@ def by_evaluation(comparison: Comparison) -> dict[str, list[Difference]]:
 
 def refusals(comparison: Comparison) -> list[str]:
     """Return a line for each evaluation that was not compared."""
-    return [refusal(each.evaluation, each.reason) for each in comparison.refused]
+    return [str(each) for each in comparison.refused]

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from clipbench.comparison.compare import Difference
 from clipbench.comparison.formats._cells import (
     HEADINGS,
     Cells,
@@ -16,6 +15,7 @@ from clipbench.comparison.formats._cells import (
     untested,
 )
 from clipbench.comparison.gate import TELLING, Judged, Outcome
+from clipbench.comparison.records import Difference
 from clipbench.results.numbers import ascii_signs, counted
 
 MAX_LENGTH = 60_000

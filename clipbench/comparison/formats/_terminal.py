@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from clipbench.comparison.compare import Difference
 from clipbench.comparison.formats._cells import (
     HEADINGS,
     by_evaluation,
@@ -14,6 +13,7 @@ from clipbench.comparison.formats._cells import (
     untested,
 )
 from clipbench.comparison.gate import TELLING, Judged
+from clipbench.comparison.records import Difference
 from clipbench.results.numbers import ascii_signs
 
 N_IDS = 5

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from clipbench.results.export.reading import why_missing
-from clipbench.results.matching import Pair, refusal
+from clipbench.results.matching import match
 from clipbench.results.numbers import NONE, count, counted, interval, interval_name, number, symbol
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, labels
@@ -77,7 +77,7 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
         facts=_facts(first),
         models=names,
         intervals=interval_name(metric for record in measured.values() for metric in record.metrics.values()),
-        remarks=[*_lacking(records, names), *_differences(list(measured.values()))],
+        remarks=[*_lacking(records, names), *dict.fromkeys(_differences(list(measured.values())))],
         said=_said(measured, names),
     )
     keys = dict.fromkeys((name, each.unit) for record in measured.values() for name, each in record.metrics.items())
@@ -130,9 +130,10 @@ def _lacking(records: dict[int, EvaluationRecord], names: list[str]) -> Iterator
 
 def _differences(measured: Sequence[EvaluationRecord]) -> Iterator[str]:
     for record in measured[1:]:
-        reason = Pair(measured[0], record).incomparable()
-        if reason is not None:
-            yield refusal(record.name, reason)
+        same = match(measured[0], record)
+        if not same.is_same:
+            yield f"{record.name} is not comparable: {same.reason}"
+        yield from same.notes
 
 
 def _said(measured: dict[int, EvaluationRecord], names: list[str]) -> list[str]:

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from clipbench.errors import UsageError
 from clipbench.results.export.reading import origin, why_missing
 from clipbench.results.export.rendered import Rendered, one_line
-from clipbench.results.export.rows import as_json
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run, model_name
 
 TASK_TYPES = {"zero-shot": "zero-shot-image-classification"}

@@ -1,12 +1,11 @@
 """All that runs hold of their metrics as one long table: a row a metric, with all that is needed to believe it."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 
 from clipbench.errors import ClipbenchError
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run, labels
 
 Cell = str | int | float | bool | None
@@ -65,11 +64,6 @@ def rows(runs: Sequence[Run]) -> list[Row]:
         for label, run in zip(labels(runs), runs, strict=True)
         for found in _of_run(label, run)
     ]
-
-
-def as_json(value: object) -> str:
-    """Return a value as one line of JSON that does not depend on the order of keys."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
 
 
 def _of_run(label: str, run: Run) -> Iterator[Mapping[str, object]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from clipbench.comparison.compare import Difference
+from clipbench.comparison.records import Difference
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import (

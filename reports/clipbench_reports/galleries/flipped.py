@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipbench.comparison.compare import Comparison, Difference
+from clipbench.comparison.records import Comparison, Difference
 from clipbench.results import numbers as fmt
 from clipbench.results.run import Run
 from clipbench_reports.drawing.svg import shorten

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clipbench.comparison.compare import Comparison, Difference, Verdict
 from clipbench.comparison.formats import by_evaluation, cells, headline, refusals, tally, ungated
 from clipbench.comparison.gate import TELLING, Judged, Outcome, Status
+from clipbench.comparison.records import Comparison, Difference, Verdict
 from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing.marks import Chart, Panel

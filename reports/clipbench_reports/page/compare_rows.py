@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from clipbench.comparison.compare import Comparison, Difference, Verdict
 from clipbench.comparison.formats import Cells, by_evaluation, cells
+from clipbench.comparison.records import Comparison, Difference, Verdict
 from clipbench_reports.page.sentences.words import describe
 
 ORDER: tuple[Verdict, ...] = ("worse", "better", "different", "too small to matter", "no evidence", "not tested")

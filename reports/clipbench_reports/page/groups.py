@@ -1,10 +1,10 @@
 """The same evaluation of several models, side by side, and whether it is the same at all."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from pathlib import PurePath
 
+from clipbench.results.matching import Match, match
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, labels
 from clipbench_reports.page.text import isolated
@@ -61,9 +61,17 @@ class Group:
 
     @property
     def differences(self) -> list[str]:
-        """What is not the same for all models, so that their numbers must not be compared."""
-        facts = [_identity(entry.evaluation) for entry in self.measured]
-        return [name for name in facts[0] if len({fact[name] for fact in facts}) > 1] if facts else []
+        """Facts that are not the same for all models, so that their numbers must not be compared."""
+        return [each.name for each in self._match.differences]
+
+    @property
+    def notes(self) -> list[str]:
+        """Facts that differ though the samples are the same, and how the samples are paired."""
+        return list(self._match.notes)
+
+    @property
+    def _match(self) -> Match:
+        return match(*(entry.evaluation for entry in self.measured))
 
 
 def group(runs: Sequence[Run]) -> list[Group]:
@@ -109,11 +117,6 @@ def scope(groups: Sequence[Group]) -> str:
     return f"Measured: {'; '.join(parts)}.{missing}"
 
 
-def as_json(value: object) -> str:
-    """Return a parameter as the result file holds it, whether it was read from there or has just been made."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=_plain)
-
-
 def warnings(groups: Sequence[Group]) -> list[str]:
     """Return what a reader must know before comparing: what is not the same, and what only some models were asked."""
     different = [
@@ -127,6 +130,12 @@ def warnings(groups: Sequence[Group]) -> list[str]:
         for label in group.unasked:
             unasked.setdefault(label, []).append(isolated(f"{group.task}@{group.data}"))
     return [*different, *(f"Not asked of {isolated(label)}: {', '.join(names)}." for label, names in unasked.items())]
+
+
+def notes(groups: Sequence[Group]) -> list[str]:
+    """Return what differs between models whose samples are the same, and how samples are paired."""
+    several = [group for group in groups if len(group.measured) > 1 and not group.differences]
+    return [f"{isolated(group.task)} on {isolated(group.data)}: {note}." for group in several for note in group.notes]
 
 
 def short(names: Sequence[str]) -> list[str]:
@@ -149,19 +158,3 @@ def _list(words: Sequence[str]) -> str:
 def _others(names: list[str], entries: list[Entry]) -> list[str]:
     here = {entry.label for entry in entries}
     return [name for name in names if name not in here]
-
-
-def _identity(evaluation: EvaluationRecord) -> dict[str, str]:
-    dataset = evaluation.dataset
-    return {
-        "task version": str(evaluation.task_version),
-        "parameters": as_json(dict(evaluation.params)),
-        "data revision": str(dataset.revision),
-        "data split": str(dataset.split),
-        "number of samples": str(dataset.n_samples),
-        "data fingerprint": str(dataset.fingerprint),
-    }
-
-
-def _plain(value: object) -> object:
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)

@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from clipbench.results import numbers as fmt
-from clipbench.results.record import EvaluationRecord
+from clipbench.results.record import EvaluationRecord, as_json
 from clipbench.results.run import Run
-from clipbench_reports.page.groups import as_json
 
 MODEL_FACTS = {
     "ref": "Asked for as",

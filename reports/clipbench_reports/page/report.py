@@ -20,7 +20,7 @@ from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
 from clipbench_reports.page.evidence import MissingEvidence
-from clipbench_reports.page.groups import Group, called, group, scope, warnings
+from clipbench_reports.page.groups import Group, called, group, notes, scope, warnings
 from clipbench_reports.page.label_sets import label_sets
 from clipbench_reports.page.provenance import headline_facts, moment, origin
 from clipbench_reports.page.scorecard import is_fraction, is_other, scorecard
@@ -96,6 +96,7 @@ def _context(runs: Sequence[Run]) -> dict[str, object]:
         "leads": leads.leads(groups) if len(runs) > 1 else [],
         "lead_rule": leads.RULE,
         "warnings": warnings(groups),
+        "notes": notes(groups),
         "fractions": scorecard(groups, is_fraction, says_missing=True),
         "others": scorecard(groups, is_other, says_missing=False),
         "interval_name": _tight(fmt.interval_name(all_metrics)),

@@ -24,8 +24,8 @@ from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve, Metric
 from clipbench.stats import intervals
+from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Samples, Statistic, define
-from clipbench.stats.named import Named
 from clipbench_tasks.long_caption.prefixes import Prefixes
 from clipbench_tasks.tables import bounded_curve
 
@@ -72,7 +72,7 @@ class EffectiveLength(Definition):
         if end.value is None or end.low is None or end.low <= self.chance + ROUNDING:
             reason = "recall@1 of the whole captions cannot be told from chance: there is nothing to come near to"
             return self.define(Metric(value=None, unit=TOKENS, n=end.n, reason=reason))
-        length = Named("first_length_reaching", self.columns, {"lengths": list(self.lengths), "share": self.share})
+        length = Estimator("first_length_reaching", self.columns, {"lengths": list(self.lengths), "share": self.share})
         statistic = Statistic(function=length, columns=self.columns, unit=TOKENS, higher_is_better=None)
         return self.define(statistic.metric(samples, rng))
 

@@ -10,8 +10,8 @@ import pandas
 import pytest
 import scipy.stats
 
-from clipbench.comparison.compare import CompareOptions, Difference, Refusal, Verdict, compare, differences
-from clipbench.comparison.paired import Flips
+from clipbench.comparison.compare import compare, differences
+from clipbench.comparison.records import CompareOptions, Difference, Flips, Refusal, Verdict
 from clipbench.errors import ClipbenchError, NotComparable, UsageError
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
 from clipbench.results.run import Run
@@ -45,7 +45,7 @@ def evaluation(
     n = len(next(iter(columns.values())))
     names = {"sample_id": np.array([f"s{k:04}" for k in range(n)], object)}
     facts = {"task": "mine", "task_version": 1, "params": {}, "status": "ok"}
-    dataset = DatasetRecord(id="birds", fingerprint="f1")
+    dataset = DatasetRecord(id="birds", fingerprint="f1", n_samples=4)
     record = EvaluationRecord(**{"dataset": dataset, **facts, "metrics": metrics, **changes})
     return record, pandas.DataFrame({**names, **columns})
 
@@ -250,9 +250,9 @@ def test_an_evaluation_that_was_made_twice_is_paired_with_the_one_of_its_paramet
         ),
         (
             {"dataset": DatasetRecord(id="birds", fingerprint="f2", n_samples=7)},
-            "data fingerprint f1 in the one run, f2 in the other; number of samples 0 in the one run, 7 in the other",
+            "data fingerprint f1 in the one run, f2 in the other; number of samples 4 in the one run, 7 in the other",
         ),
-        ({"params": {"k": 5}}, r"parameters \{\} in the one run, \{'k': 5\} in the other"),
+        ({"params": {"k": 5}}, r'parameters \{\} in the one run, \{"k": 5\} in the other'),
         ({"task_version": 2}, "task version 1 in the one run, 2 in the other"),
     ],
 )

@@ -13,8 +13,8 @@ import pandas
 import pytest
 import scipy.stats
 
-from clipbench.comparison.paired import Generators, Paired, paired
-from clipbench.results.matching import Tables
+from clipbench.comparison.align import Tables
+from clipbench.comparison.paired_tests import Generators, PairedTest, paired_test
 from clipbench.results.record import Metric
 from clipbench.stats import significance
 
@@ -33,7 +33,7 @@ class World:
     is_graded: bool = False
     """Credits between 0 and 1 in the place of hits."""
 
-    def trial(self, rng: np.random.Generator, advantage: float) -> Paired:
+    def trial(self, rng: np.random.Generator, advantage: float) -> PairedTest:
         """Return what is found of two models, of which the second is better by the advantage."""
         n_clusters = self.n // self.per_cluster
         groups = np.arange(self.n) % n_clusters
@@ -47,14 +47,14 @@ class World:
             columns.append(column[groups])
         return self._compared(columns, groups, rng)
 
-    def _compared(self, columns: Sequence[np.ndarray], groups: np.ndarray, rng: np.random.Generator) -> Paired:
+    def _compared(self, columns: Sequence[np.ndarray], groups: np.ndarray, rng: np.random.Generator) -> PairedTest:
         before, after = (float(column.mean()) for column in columns)
         values = [column - column.mean() for column in columns] if self.is_smooth else columns
         base, candidate = (pandas.DataFrame({"value": each, "cluster": groups}) for each in values)
         metric = Metric(value=before, influence="value") if self.is_smooth else Metric(value=before, column="value")
         generators = Generators(rng, rng)
         tables = Tables(base, candidate)
-        return paired(metric, replace(metric, value=after), tables=tables, generators=generators)
+        return paired_test(metric, replace(metric, value=after), tables=tables, generators=generators)
 
 
 WORLDS = {
@@ -74,9 +74,9 @@ class Trials:
     """The trials of each world, made once for all that is asked of them."""
 
     def __init__(self) -> None:
-        self.made: dict[tuple[str, float, int], list[Paired]] = {}
+        self.made: dict[tuple[str, float, int], list[PairedTest]] = {}
 
-    def __call__(self, name: str, advantage: float, n: int) -> list[Paired]:
+    def __call__(self, name: str, advantage: float, n: int) -> list[PairedTest]:
         key = (name, advantage, n)
         if key not in self.made:
             rng = np.random.default_rng(sum(map(ord, f"{name}{advantage}")))
@@ -136,11 +136,11 @@ def test_many_metrics_together_raise_a_false_alarm_no_more_often_than_one(n: int
         assert sum(alarms) >= (scipy.stats.binom.ppf((1 - SURE) / 2, n, 1 - 0.95) if shared == 0 else 1)
 
 
-def p_values(found: Sequence[Paired]) -> np.ndarray:
+def p_values(found: Sequence[PairedTest]) -> np.ndarray:
     return np.array([each.p_value for each in found], np.float64)
 
 
-def reported(found: Sequence[Paired]) -> float:
+def reported(found: Sequence[PairedTest]) -> float:
     """Return the smallest detectable difference, on average."""
     return float(np.mean([each.detectable(ALPHA) for each in found]))
 
@@ -151,7 +151,7 @@ def is_between(n_found: int, n: int, low: float, high: float) -> bool:
     return bool(scipy.stats.binom.ppf(tail, n, low) <= n_found <= scipy.stats.binom.isf(tail, n, high))
 
 
-def size(found: Paired, world: World) -> float:
+def size(found: PairedTest, world: World) -> float:
     """Return how often the test raises a false alarm, given what it is of; alpha for one that is not discrete."""
     if world.is_smooth:
         return ALPHA

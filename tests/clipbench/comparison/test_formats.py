@@ -7,11 +7,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from clipbench.comparison.compare import Comparison, Difference, Refusal
 from clipbench.comparison.formats import as_json, github, junit, markdown, terminal
 from clipbench.comparison.formats._markdown import MAX_LENGTH
 from clipbench.comparison.gate import Judged, Outcome, Status
-from clipbench.comparison.paired import Flips
+from clipbench.comparison.records import Comparison, Difference, Flips, Refusal
 
 MakeDifference = Callable[..., Difference]
 HOSTILE = "a|b`c` <img src=x> @team *x* 50%: 1,2\n::error::no"

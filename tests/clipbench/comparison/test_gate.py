@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.comparison.compare import Comparison, Difference, Refusal
 from clipbench.comparison.gate import Gate, Judged, Outcome, check_gate, judge, read_gate
 from clipbench.comparison.gate_rules import matches
+from clipbench.comparison.records import Comparison, Difference, Refusal
 from clipbench.errors import UsageError
 from clipbench.results.record import Metric
 

@@ -22,7 +22,8 @@ from clipbench.metrics import (
 )
 from clipbench.metrics import similarity as arrays
 from clipbench.metrics.similarity import unit
-from clipbench.stats.significance import standard_error, t_test
+from clipbench.stats.clusters import standard_error
+from clipbench.stats.significance import t_test
 
 
 def coarse(n: int, dim: int, seed: int) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from clipbench.comparison.compare import VALUES_ONLY, compare
+from clipbench.comparison.compare import compare
+from clipbench.comparison.values import VALUES_ONLY
 from clipbench.errors import ClipbenchError, NotComparable, UsageError
 from clipbench.results.other_tools import Values, open_results, read_values
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result

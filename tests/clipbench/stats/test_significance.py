@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipbench.stats import intervals, significance
+from clipbench.stats import significance
 
 
 @given(st.integers(0, 400), st.integers(0, 400))
@@ -138,26 +138,6 @@ def test_corrected_p_values_reject_what_holm_s_steps_reject(p_values: list[float
 def test_no_p_values_are_corrected_to_none() -> None:
     assert significance.holm([]) == []
     assert significance.holm([0.3]) == [0.3]
-
-
-def test_the_standard_error_is_that_of_the_intervals() -> None:
-    rng = np.random.default_rng(7)
-    rows, clusters = rng.normal(0, 1, 200), rng.integers(0, 30, 200)
-    rows -= rows.mean()
-    for groups in (None, clusters):
-        low, high, _ = intervals.influence_interval(0.0, rows, clusters=groups)
-        assert low is not None and high is not None
-        reach = scipy.stats.t.ppf(0.975, (200 if groups is None else 30) - 1)
-        assert significance.standard_error(rows, groups) == pytest.approx((high - low) / 2 / reach)
-    assert significance.standard_error(rows) == pytest.approx(scipy.stats.sem(rows))
-
-
-@pytest.mark.parametrize(
-    ("rows", "clusters"), [([0.3], None), ([0.3, -0.3], ["a", "a"]), ([0.0, 0.0, 0.0], None), ([1e-17, 0.0], None)]
-)
-def test_samples_that_cannot_tell_have_no_standard_error(rows: list[float], clusters: list[str] | None) -> None:
-    groups = None if clusters is None else np.array(clusters)
-    assert significance.standard_error(np.array(rows), groups) is None
 
 
 @pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.8), (0.05, 0.95)])

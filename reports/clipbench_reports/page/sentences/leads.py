@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from clipbench.comparison.compare import CompareOptions, Difference, compare
+from clipbench.comparison.compare import compare
+from clipbench.comparison.records import CompareOptions, Difference
 from clipbench.errors import ClipbenchError
 from clipbench.results import numbers as fmt
 from clipbench.results.run import Run

@@ -1,4 +1,4 @@
-"""Statistics of samples that results name, so that two models can be compared by computing them anew from both tables."""
+"""Statistics of the sample table that a result names, so that two models are compared by computing them from both tables."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,50 +15,50 @@ Samples = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Named:
-    """A function of rows of the sample table that can be found again by its name.
+class Estimator:
+    """A function of columns of the sample table that a later version finds again by its name.
 
     Example:
-        >>> Named("median", ("rank",))({"rank": np.array([1.0, 2.0, 5.0])})
+        >>> Estimator("median", ("rank",))({"rank": np.array([1.0, 2.0, 5.0])})
         2.0
     """
 
     name: str
-    """One of ``STATISTICS``."""
+    """One of ``ESTIMATORS``."""
     columns: tuple[str, ...]
-    """What it reads, in order; samples where the first is NaN have no part in it."""
+    """Columns that it reads, in order; samples where the first is NaN are left out."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, samples: Samples) -> float:
         columns = [samples[name].astype(np.float64) for name in self.columns]
-        return STATISTICS[self.name].function(*columns, **self.parameters)
+        return ESTIMATORS[self.name].function(*columns, **self.parameters)
 
     @property
     def is_biased(self) -> bool:
-        """Whether resampling moves its mean, so that intervals are put back on the value."""
-        return STATISTICS[self.name].is_biased
+        """True when resampling moves its mean, so that intervals are recentred on the value."""
+        return ESTIMATORS[self.name].is_biased
 
     def record(self) -> StatisticRecord:
-        """Return what a result holds of it."""
+        """Return its entry in a result."""
         return StatisticRecord(name=self.name, columns=list(self.columns), parameters=dict(self.parameters))
 
     @classmethod
-    def of(cls, record: StatisticRecord | None) -> "Named | None":
+    def from_record(cls, record: StatisticRecord | None) -> "Estimator | None":
         """Return the statistic of a record; None without one, or for one that this version does not know."""
-        if record is None or record.name not in STATISTICS:
+        if record is None or record.name not in ESTIMATORS:
             return None
         try:
-            signature(STATISTICS[record.name].function).bind(*record.columns, **record.parameters)
+            signature(ESTIMATORS[record.name].function).bind(*record.columns, **record.parameters)
         except TypeError:
             return None
         return cls(record.name, tuple(record.columns), record.parameters)
 
 
 def first_length_reaching(*hits: Float64[np.ndarray, " n"], lengths: Sequence[int | float], share: float) -> float:
-    """Return the length from which on a share of the recall of the longest is reached, on straight lines between.
+    """Return the length at which a share of the recall at the longest is reached, interpolated linearly.
 
     Args:
-        hits: of each query, a column a length.
+        hits: one column for each length, one row for each query.
         lengths: ascending.
         share: in (0, 1].
 
@@ -73,11 +73,11 @@ def first_length_reaching(*hits: Float64[np.ndarray, " n"], lengths: Sequence[in
     recall = np.array([column.mean() for column in hits])
     if not recall[-1] > 0:
         return float("nan")
-    wanted = share * recall[-1]
-    row = int(np.argmax(recall >= wanted))
+    target = share * recall[-1]
+    row = int(np.argmax(recall >= target))
     if row == 0:
         return float(lengths[0])
-    part = (wanted - recall[row - 1]) / (recall[row] - recall[row - 1])
+    part = (target - recall[row - 1]) / (recall[row] - recall[row - 1])
     return float(lengths[row - 1] + part * (lengths[row] - lengths[row - 1]))
 
 
@@ -90,9 +90,9 @@ class _Known(NamedTuple):
     is_biased: bool = False
 
 
-STATISTICS: Mapping[str, _Known] = {
+ESTIMATORS: Mapping[str, _Known] = {
     "median": _Known(_median),
     "expected_calibration_error": _Known(expected_calibration_error, is_biased=True),
     "first_length_reaching": _Known(first_length_reaching),
 }
-"""By the name that results hold: none may change its meaning."""
+"""By the name in results. Old results name them too: a function may be added, and none may change its meaning."""

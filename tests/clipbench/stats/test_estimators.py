@@ -7,24 +7,24 @@ import pandas
 import pytest
 import scipy.stats
 
-from clipbench.comparison.paired import Generators, Paired, paired
+from clipbench.comparison.align import Tables
+from clipbench.comparison.paired_tests import Generators, PairedTest, paired_test
 from clipbench.metrics import expected_calibration_error
-from clipbench.results.matching import Tables
 from clipbench.results.record import Metric, StatisticRecord
+from clipbench.stats.estimators import ESTIMATORS, Estimator
 from clipbench.stats.measures import Statistic, Within
-from clipbench.stats.named import STATISTICS, Named
 
-MEDIAN = Named("median", ("rank",))
-CALIBRATION = Named("expected_calibration_error", ("confidence", "hit"))
+MEDIAN = Estimator("median", ("rank",))
+CALIBRATION = Estimator("expected_calibration_error", ("confidence", "hit"))
 
 
-def compared(named: Named, before: pandas.DataFrame, after: pandas.DataFrame, seed: int = 0) -> Paired:
+def compared(named: Estimator, before: pandas.DataFrame, after: pandas.DataFrame, seed: int = 0) -> PairedTest:
     metrics = [
         Metric(value=named({name: table[name].to_numpy() for name in named.columns}), statistic=named.record())
         for table in (before, after)
     ]
     generators = Generators(np.random.default_rng(seed), np.random.default_rng(seed + 1))
-    return paired(*metrics, tables=Tables(before, after), generators=generators)
+    return paired_test(*metrics, tables=Tables(before, after), generators=generators)
 
 
 def ranks(rng: np.random.Generator, n: int, shift: float) -> tuple[pandas.DataFrame, pandas.DataFrame]:
@@ -46,13 +46,13 @@ def certainties(rng: np.random.Generator, n: int, overconfidence: float) -> tupl
 
 def test_every_statistic_is_found_again_by_its_record() -> None:
     given = {
-        "median": Named("median", ("x",)),
-        "expected_calibration_error": Named("expected_calibration_error", ("x", "y")),
-        "first_length_reaching": Named("first_length_reaching", ("x", "y"), {"lengths": [1, 2], "share": 0.9}),
+        "median": Estimator("median", ("x",)),
+        "expected_calibration_error": Estimator("expected_calibration_error", ("x", "y")),
+        "first_length_reaching": Estimator("first_length_reaching", ("x", "y"), {"lengths": [1, 2], "share": 0.9}),
     }
-    assert set(given) == set(STATISTICS)
+    assert set(given) == set(ESTIMATORS)
     for each in given.values():
-        assert Named.of(each.record()) == each
+        assert Estimator.from_record(each.record()) == each
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_every_statistic_is_found_again_by_its_record() -> None:
     ],
 )
 def test_a_record_that_is_not_understood_is_no_statistic(record: StatisticRecord | None) -> None:
-    assert Named.of(record) is None
+    assert Estimator.from_record(record) is None
 
 
 def test_a_metric_says_which_statistic_it_is_with_the_columns_of_its_label_set() -> None:
@@ -80,7 +80,7 @@ def test_a_metric_says_which_statistic_it_is_with_the_columns_of_its_label_set()
 
 @pytest.mark.parametrize(("named", "make", "by"), [(MEDIAN, ranks, 0.2), (CALIBRATION, certainties, 0.5)])
 def test_the_standard_error_is_the_spread_under_exchange_as_scipy_has_it(
-    named: Named, make: Callable[..., tuple[pandas.DataFrame, pandas.DataFrame]], by: float
+    named: Estimator, make: Callable[..., tuple[pandas.DataFrame, pandas.DataFrame]], by: float
 ) -> None:
     before, after = make(np.random.default_rng(3), 200, by)
     found = compared(named, before, after)
@@ -134,7 +134,7 @@ def test_exchanges_and_resamples_without_a_value_are_left_out() -> None:
     early, late = (np.isin(np.arange(12), found).astype(np.float64) for found in ((0, 1), (2, 3)))
     before = pandas.DataFrame({"at/5": early, "at/9": early})
     after = pandas.DataFrame({"at/5": np.zeros(12), "at/9": late})
-    named = Named("first_length_reaching", ("at/5", "at/9"), {"lengths": [5, 9], "share": 0.9})
+    named = Estimator("first_length_reaching", ("at/5", "at/9"), {"lengths": [5, 9], "share": 0.9})
     found = compared(named, before, after)
     assert found.p_value is not None and 0 < found.p_value <= 1
     assert "left out" in found.interval.method
@@ -144,8 +144,8 @@ def test_no_samples_are_not_tested() -> None:
     empty = pandas.DataFrame({"rank": np.full(5, np.nan)})
     metric = Metric(value=1.0, statistic=MEDIAN.record())
     generators = Generators(np.random.default_rng(0), np.random.default_rng(0))
-    found = paired(metric, metric, tables=Tables(empty, empty), generators=generators)
-    assert (found.n, found.p_value, found.test) == (0, None, "no test: an interval needs at least two samples")
+    found = paired_test(metric, metric, tables=Tables(empty, empty), generators=generators)
+    assert (found.n, found.p_value, found.test) == (0, None, "no test: no sample has a value in both runs")
 
 
 def test_clusters_are_exchanged_whole() -> None:
@@ -167,13 +167,13 @@ def test_what_cannot_be_exchanged_is_not_tested_and_says_why() -> None:
     generators = Generators(np.random.default_rng(0), np.random.default_rng(0))
 
     def test_of(base: Metric, candidate: Metric, tables: Tables) -> str:
-        return paired(base, candidate, tables=tables, generators=generators).test
+        return paired_test(base, candidate, tables=tables, generators=generators).test
 
     assert test_of(metric, metric, Tables(before, other)) == "no test: the two have values of other samples"
     assert test_of(metric, metric, Tables(before, after.drop(columns="rank"))).startswith(
         "no test: no per-sample values"
     )
-    longer = Metric(value=1.0, statistic=Named("median", ("other",)).record())
+    longer = Metric(value=1.0, statistic=Estimator("median", ("other",)).record())
     told = test_of(metric, longer, Tables(before, after))
     assert told == "no test: the two are not of the same columns of the samples"
 
@@ -181,7 +181,7 @@ def test_what_cannot_be_exchanged_is_not_tested_and_says_why() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("named", "make"), [(MEDIAN, ranks), (CALIBRATION, certainties)])
 def test_models_that_are_as_good_raise_no_more_false_alarms_than_alpha(
-    named: Named, make: Callable[..., tuple[pandas.DataFrame, pandas.DataFrame]]
+    named: Estimator, make: Callable[..., tuple[pandas.DataFrame, pandas.DataFrame]]
 ) -> None:
     rng = np.random.default_rng(11)
     p_values = [compared(named, *make(rng, 300, 0.0), seed=k).p_value for k in range(400)]

@@ -1,0 +1,115 @@
+"""Evaluations and samples of two runs brought side by side, and a line for all that has no partner."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from clipbench.errors import ClipbenchError, NotComparable
+from clipbench.results.matching import match
+from clipbench.results.record import EvaluationRecord, as_json
+from clipbench.results.run import Run
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Pair(NamedTuple):
+    """The same task on the same data in two runs."""
+
+    base: EvaluationRecord
+    candidate: EvaluationRecord
+
+
+class Tables(NamedTuple):
+    """The samples of two runs in one order; the sample's id is the index."""
+
+    base: "pandas.DataFrame"
+    candidate: "pandas.DataFrame"
+
+
+def pair_evaluations(base: Run, candidate: Run) -> list[Pair]:
+    """Return the finished evaluations of the same task and data, in the order of the base.
+
+    Where the candidate has several, its partner is the one with the base's parameters, else the first.
+
+    Raises:
+        NotComparable: there is none.
+    """
+    pairs = []
+    for before in _finished(base):
+        named = [each for each in _finished(candidate) if each.name == before.name]
+        alike = [each for each in named if as_json(each.params) == as_json(before.params)]
+        pairs += [Pair(before, after) for after in (alike or named)[:1]]
+    if not pairs:
+        raise NotComparable(f"{base.folder} and {candidate.folder} have no finished evaluation in common")
+    return pairs
+
+
+def align_samples(base: Run, candidate: Run, pair: Pair) -> Tables:
+    """Return the samples of an evaluation in both runs, paired by id.
+
+    Raises:
+        NotComparable: an id is there twice, or the runs have other ids.
+        ClipbenchError: a table is missing or damaged.
+    """
+    tables = Tables(_samples_by_id(base, pair.base), _samples_by_id(candidate, pair.candidate))
+    for table in tables:
+        if not table.index.is_unique:
+            twice = table.index[table.index.duplicated()][0]
+            raise NotComparable(f"samples cannot be paired, as '{twice}' is there twice")
+    if not tables.base.index.equals(tables.candidate.index):
+        raise NotComparable("the runs hold other samples")
+    return tables
+
+
+def notes_on(base: Run, candidate: Run, pairs: Sequence[Pair]) -> Iterator[str]:
+    """Yield a line for all that is not compared, and for what else differs between two runs."""
+    for before, after, side in ((base, candidate, "base"), (candidate, base, "candidate")):
+        partners = {each.name for each in _finished(after)}
+        for each in before.result.evaluations:
+            if each.status == "ok" and each.name not in partners:
+                yield f"{each.name} is not compared: only the {side} has it finished"
+            elif each.status != "ok":
+                yield f"{each.name} is {each.status} in the {side}: {each.reason}"
+    for pair in pairs:
+        same = match(*pair)
+        if same.is_same:
+            yield from (f"{pair.base.name}: {note}" for note in same.notes)
+            yield from _metrics_without_partner(pair)
+    yield from _other_conditions(base, candidate)
+
+
+def _finished(run: Run) -> list[EvaluationRecord]:
+    return [each for each in run.result.evaluations if each.status == "ok"]
+
+
+def _samples_by_id(run: Run, evaluation: EvaluationRecord) -> "pandas.DataFrame":
+    table = run.samples(evaluation)
+    if "sample_id" not in table:
+        raise ClipbenchError(
+            f"the samples of {evaluation.name} in {run.folder} have no sample_id to pair them by: make the run again"
+        )
+    return table.set_index("sample_id").sort_index()
+
+
+def _metrics_without_partner(pair: Pair) -> Iterator[str]:
+    """Yield a line for each metric that has a value in one of the two only."""
+    sides = ((pair.base, pair.candidate, "candidate"), (pair.candidate, pair.base, "base"))
+    for one, other, side in sides:
+        for name, metric in one.metrics.items():
+            partner = other.metrics.get(name)
+            if metric.value is not None and (partner is None or partner.value is None):
+                why = "it is not there" if partner is None else partner.reason
+                yield f"{one.name}/{name} is not compared: it has no value in the {side} ({why})"
+
+
+def _other_conditions(base: Run, candidate: Run) -> Iterator[str]:
+    one, other = base.result, candidate.result
+    if one.model.get("fingerprint") and one.model.get("fingerprint") == other.model.get("fingerprint"):
+        yield "both runs are of the same model, by its fingerprint"
+    conditions = {
+        "precision": (one.environment.get("precision"), other.environment.get("precision")),
+        "clipbench version": (one.clipbench_version, other.clipbench_version),
+    }
+    for name, (before, after) in conditions.items():
+        if before != after:
+            yield f"{name} {before} in the base, {after} in the candidate"

@@ -1,0 +1,197 @@
+"""The paired interval and test of one metric of two models on the same samples, and the samples that changed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float64, Int64, Shaped
+
+from clipbench.comparison.align import Tables
+from clipbench.comparison.records import Flips
+from clipbench.results.record import Metric
+from clipbench.stats import intervals, significance
+from clipbench.stats.clusters import cluster_codes, cluster_sums, standard_error
+from clipbench.stats.estimators import Estimator
+
+Codes = Int64[np.ndarray, " n"] | None
+"""Cluster of each sample; None where each is its own."""
+Columns = Mapping[str, np.ndarray]
+
+UNRECORDED = "no per-sample values are recorded to make one from"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedTest:
+    """Interval and test of a difference, from the samples of both models."""
+
+    n: int
+    """Samples with a value in both runs."""
+    interval: intervals.Interval
+    test: str
+    """Name of the test behind the p-value, or the reason why there is none."""
+    p_value: float | None = None
+    standard_error: float | None = None
+    """Standard error of the difference; None where the data cannot tell."""
+    n_units: int = 0
+    """Samples, or clusters, behind the standard error."""
+    margin: float = 0.0
+    """Added to a detectable difference because totals are discrete: half the step between two of them, over n."""
+    flips: Flips | None = None
+
+    def detectable(self, alpha: float) -> float | None:
+        """Return the smallest true difference that this test finds with 80 % power; None where the data cannot tell."""
+        if self.p_value is None or self.standard_error is None:
+            return None
+        return significance.detectable(self.standard_error, self.n_units, alpha=alpha) + self.margin
+
+
+@dataclass(frozen=True)
+class Generators:
+    """Random numbers for interval and test, separate so that neither changes the other."""
+
+    interval: np.random.Generator
+    test: np.random.Generator
+
+
+def paired_test(base: Metric, candidate: Metric, *, tables: Tables, generators: Generators) -> PairedTest:
+    """Return interval, test and flips of the candidate's value less the base's, from the columns that both tables have.
+
+    A mean of independent zeros and ones is tested by McNemar's exact test, any other mean by flipping the signs of the
+    differences, whole clusters together; a smooth function of means by the t-test of its influences (delta method); an
+    estimator such as a median by the spread of its difference when the models' samples are exchanged. A metric that
+    names no column has neither interval nor test.
+
+    Args:
+        base: with a value.
+        candidate: with a value.
+        tables: of base and candidate; clusters are the base's.
+    """
+    assert base.value is not None and candidate.value is not None, base
+    value = candidate.value - base.value
+    estimator, other = (Estimator.from_record(each.statistic) for each in (base, candidate))
+    if estimator is not None and other is not None:
+        if estimator != other:
+            return _untested("the two are not of the same columns of the samples", 0)
+        names: tuple[str | None, ...] = estimator.columns
+    else:
+        estimator, names = None, (base.column or base.influence,)
+    if any(name not in table for name in names for table in tables):
+        return _untested(UNRECORDED, base.n)
+    return _test_of_columns(base, value, [name for name in names if name is not None], estimator, tables, generators)
+
+
+def _test_of_columns(
+    base: Metric,
+    value: float,
+    names: Sequence[str],
+    estimator: Estimator | None,
+    tables: Tables,
+    generators: Generators,
+) -> PairedTest:
+    """Return the test that suits the metric, on the samples where the first column has a value in both runs."""
+    before, after = ({name: table[name].to_numpy(np.float64) for name in names} for table in tables)
+    kept, kept_after = (np.isfinite(columns[names[0]]) for columns in (before, after))
+    if (kept != kept_after).any():
+        return _untested("the two have values of other samples", int((kept & kept_after).sum()))
+    if not kept.any():
+        nothing = "no sample has a value in both runs"
+        return replace(_untested(nothing, 0), interval=intervals.Interval(None, None, nothing))
+    before, after = ({name: column[kept] for name, column in columns.items()} for columns in (before, after))
+    clusters = cluster_codes(tables.base["cluster"].to_numpy()[kept]) if "cluster" in tables.base else None
+    if estimator is not None:
+        return _test_of_estimator(estimator, value, before, after, clusters, generators)
+    one, two = before[names[0]], after[names[0]]
+    if base.column is None:
+        return _test_of_influences(value, two - one, clusters)
+    found = _test_of_means(one, two, clusters, generators)
+    are_credits = all(bool(((column >= 0) & (column <= 1)).all()) for column in (one, two))
+    if base.unit != "fraction" or not are_credits:
+        return found
+    return replace(found, flips=_flips(tables.base.index.to_numpy()[kept], two - one))
+
+
+def _untested(reason: str, n: int) -> PairedTest:
+    return PairedTest(
+        n=n, interval=intervals.Interval(None, None, f"no paired interval: {reason}"), test=f"no test: {reason}"
+    )
+
+
+def _test_of_means(
+    before: Float64[np.ndarray, " n"], after: Float64[np.ndarray, " n"], clusters: Codes, generators: Generators
+) -> PairedTest:
+    rows = after - before
+    sums = cluster_sums(rows, clusters)
+    if clusters is None and np.isin((before, after), (0.0, 1.0)).all():
+        gained, lost = int((rows > 0).sum()), int((rows < 0).sum())
+        p_value = significance.mcnemar_exact(gained, lost)
+        test = f"exact McNemar, {gained} gained and {lost} lost"
+    else:
+        p_value = significance.permutation_p(rows, clusters, generators.test)
+        test = f"sign flips of {len(sums)} {_unit(clusters)}"
+    sizes = np.abs(sums)
+    return PairedTest(
+        n=len(rows),
+        interval=intervals.mean_interval(rows, generators.interval, clusters=clusters, is_proportion=False),
+        test=test,
+        p_value=p_value,
+        standard_error=standard_error(rows - rows.mean(), clusters),
+        n_units=len(sums),
+        # A flip moves the total by twice its unit's size, so that totals are at least twice the smallest apart.
+        margin=float(sizes[sizes > 0].min()) / len(rows) if sizes.any() else 0.0,
+    )
+
+
+def _test_of_influences(value: float, rows: Float64[np.ndarray, " n"], clusters: Codes) -> PairedTest:
+    interval = intervals.influence_interval(value, rows, clusters=clusters)
+    error, n_units = standard_error(rows, clusters), len(cluster_sums(rows, clusters))
+    if error is None:
+        return PairedTest(n=len(rows), interval=interval, test=f"no test: {interval.method}")
+    return PairedTest(
+        n=len(rows),
+        interval=interval,
+        test="t-test (delta method)",
+        p_value=significance.t_test(value, error, n_units),
+        standard_error=error,
+        n_units=n_units,
+    )
+
+
+def _test_of_estimator(
+    estimator: Estimator, value: float, before: Columns, after: Columns, clusters: Codes, generators: Generators
+) -> PairedTest:
+    """Return a paired bootstrap's interval, and a t-test by the spread that exchanging the two models gives."""
+
+    def difference(index: np.ndarray) -> float:
+        of_after, of_before = ({name: each[index] for name, each in rows.items()} for rows in (after, before))
+        return estimator(of_after) - estimator(of_before)
+
+    n = len(before[estimator.columns[0]])
+    recentre_on = value if estimator.is_biased else None
+    interval = intervals.bootstrap_interval(
+        difference, n, generators.interval, clusters=clusters, recentre_on=recentre_on
+    )
+    if interval.low is None:
+        return PairedTest(n=n, interval=interval, test=f"no test: {interval.method}")
+    n_units = n if clusters is None else int(clusters.max()) + 1
+    exchanged = significance.exchanged(estimator, before, after, clusters, generators.test)
+    error = float(np.sqrt(np.nanmean(exchanged**2)))  # as in resamples, those without a value are left out
+    return PairedTest(
+        n=n,
+        interval=interval,
+        test=f"t-test (models exchanged in {n_units} {_unit(clusters)})",
+        p_value=significance.t_test(value, error, n_units) if error else 1.0,
+        standard_error=error or None,
+        n_units=n_units,
+    )
+
+
+def _unit(clusters: Codes) -> str:
+    return "samples" if clusters is None else "clusters"
+
+
+def _flips(ids: Shaped[np.ndarray, " n"], rows: Float64[np.ndarray, " n"]) -> Flips:
+    order = np.argsort(-np.abs(rows), kind="stable")
+    return Flips(
+        gained=tuple(str(ids[row]) for row in order if rows[row] > 0),
+        lost=tuple(str(ids[row]) for row in order if rows[row] < 0),
+    )

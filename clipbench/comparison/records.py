@@ -1,0 +1,151 @@
+"""The record of a comparison: each metric's difference with its paired interval, test and verdict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from clipbench.errors import UsageError
+from clipbench.results.record import Metric
+
+if TYPE_CHECKING:
+    import pandas
+
+Verdict = Literal["better", "worse", "different", "no evidence", "not tested", "too small to matter"]
+"""``different``: a significant difference of a metric of which neither direction is better; ``not tested``: the metric has
+no test (``Difference.test`` says why), which is less than no evidence."""
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Significance level of the verdicts, and the smallest difference that matters."""
+
+    alpha: float = 0.05
+    smallest: float = 0.0
+    """In the metric's unit: a difference whose interval lies within plus and minus it is too small to matter."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1:
+            raise UsageError(f"alpha {self.alpha}: expected a number between 0 and 1, such as 0.05")
+        if not self.smallest >= 0:
+            raise UsageError(f"smallest difference {self.smallest}: expected 0 or more, in the metric's unit")
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Samples that changed, by id: those that changed most come first, equal ones in the order of their ids.
+
+    By value, not by merit: where less is better (``attack_success``), what is gained is worse.
+    """
+
+    gained: tuple[str, ...]
+    """Samples of which the candidate has more: for a hit, wrong in the base and right in the candidate."""
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One metric of two models on the same samples; the candidate's value minus the base's."""
+
+    evaluation: str
+    """``task@data``."""
+    name: str
+    base: Metric
+    candidate: Metric
+    value: float
+    low: float | None
+    high: float | None
+    """Bounds of the difference, paired by sample; None where ``method`` says why there are none."""
+    n: int
+    method: str
+    test: str
+    """Name of the test behind the p-value, or the reason why there is none."""
+    p_value: float | None = None
+    p_adjusted: float | None = None
+    """After Holm's correction over all metrics of the comparison that have a p-value; it decides the verdict."""
+    detectable: float | None = None
+    """The smallest true difference that a test of this metric alone would have found at alpha with 80 % power, by the
+    standard error of the paired difference; None where the samples cannot tell."""
+    verdict: Verdict = "not tested"
+    flips: Flips | None = None
+    """Samples that changed, for columns of zeros and ones, or of credits between them."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An evaluation that both runs have and that must not be compared."""
+
+    evaluation: str
+    reason: str
+    """The facts that differ, with both values."""
+
+    def __str__(self) -> str:
+        return f"{self.evaluation} is not comparable: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The metrics that two runs have in common, and a line for all that was not compared."""
+
+    base: str
+    """The run's folder, or the label of another tool's results."""
+    candidate: str
+    differences: list[Difference]
+    refused: list[Refusal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Metrics and evaluations that were not compared, and conditions that are not the same."""
+
+    def frame(self) -> "pandas.DataFrame":
+        """Return a table with a row for each metric: values, difference, bounds, p-values and verdict.
+
+        Values, differences and bounds are in the metric's unit (``fraction`` is in [0, 1]); what is undefined is NaN.
+        """
+        return frame([self])
+
+
+def frame(comparisons: Sequence[Comparison]) -> "pandas.DataFrame":
+    """Return one table of several comparisons, such as those of several candidates with one base."""
+    import pandas
+
+    rows = [_row(comparison, each) for comparison in comparisons for each in comparison.differences]
+    return pandas.DataFrame(rows, columns=list(FRAME)).astype(FRAME)
+
+
+FRAME = {
+    "base": "str",
+    "candidate": "str",
+    "task": "str",
+    "data": "str",
+    "metric": "str",
+    "unit": "str",
+    "base_value": "float64",
+    "candidate_value": "float64",
+    "difference": "float64",
+    "low": "float64",
+    "high": "float64",
+    "n": "int64",
+    "p_value": "float64",
+    "p_adjusted": "float64",
+    "detectable": "float64",
+    "verdict": "str",
+    "test": "str",
+}
+"""Columns of ``Comparison.frame`` and their types."""
+
+
+def _row(comparison: Comparison, each: Difference) -> dict[str, object]:
+    task, _, data = each.evaluation.partition("@")
+    return {
+        "base": comparison.base,
+        "candidate": comparison.candidate,
+        "task": task,
+        "data": data,
+        "metric": each.name,
+        "unit": each.base.unit,
+        "base_value": each.base.value,
+        "candidate_value": each.candidate.value,
+        "difference": each.value,
+        **{
+            name: getattr(each, name)
+            for name in ("low", "high", "n", "p_value", "p_adjusted", "detectable", "verdict", "test")
+        },
+    }

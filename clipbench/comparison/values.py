@@ -1,0 +1,65 @@
+"""Differences of bare values, where a side is the results of another tool: no samples, so no interval and no test."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from clipbench.comparison.records import Comparison, Difference
+from clipbench.errors import NotComparable
+from clipbench.results.other_tools import BARE, Values
+from clipbench.results.record import Metric
+from clipbench.results.run import Run
+
+VALUES_ONLY = (
+    "only values are compared: without samples there is no interval and no test, and that data, prompts and protocol "
+    "are the same is taken on trust"
+)
+
+
+def compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
+    """Return differences of values alone, in the order of the base.
+
+    Raises:
+        NotComparable: no value is in both.
+    """
+    one, other = (
+        {key: metric for key, metric in side.metrics.items() if metric.value is not None} for side in (base, candidate)
+    )
+    labels = [side.label if isinstance(side, Values) else str(side.folder) for side in (base, candidate)]
+    common = [key for key in one if key in other]
+    if not common:
+        first, second = (f"{label} ({_some(side)})" for label, side in zip(labels, (one, other), strict=True))
+        raise NotComparable(f"{first} and {second} have no value in common")
+    notes = [VALUES_ONLY]
+    notes += [note for side in (base, candidate) if isinstance(side, Values) for note in side.notes]
+    for label, here, there in zip(labels, (one, other), (other, one), strict=True):
+        if rest := [key for key in here if key not in there]:
+            notes.append(f"only {label} has {', '.join(rest)}")
+    # A bare value has the unit and direction of the run's own metric, where the other side is a run.
+    ours = other if isinstance(base, Values) else one
+    return Comparison(
+        base=labels[0],
+        candidate=labels[1],
+        differences=[_difference(key, one[key], other[key], like=ours[key]) for key in common],
+        notes=notes,
+    )
+
+
+def _difference(key: str, base: Metric, candidate: Metric, *, like: Metric) -> Difference:
+    assert base.value is not None and candidate.value is not None, key
+    evaluation, _, name = key.partition("/")
+    return Difference(
+        evaluation=evaluation,
+        name=name,
+        base=replace(base, unit=like.unit, higher_is_better=like.higher_is_better),
+        candidate=replace(candidate, unit=like.unit, higher_is_better=like.higher_is_better),
+        value=candidate.value - base.value,
+        low=None,
+        high=None,
+        n=0,
+        method=f"no paired interval: {BARE}",
+        test=f"no test: {BARE}",
+    )
+
+
+def _some(names: Collection[str]) -> str:
+    return ", ".join(list(names)[:3]) + (f", ... {len(names)} in all" if len(names) > 3 else "") or "no value"

@@ -1,0 +1,27 @@
+"""The verdict on each difference: Holm's correction over the comparison, then significance, direction and size."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from clipbench.comparison.records import CompareOptions, Difference, Verdict
+from clipbench.stats.significance import holm
+
+
+def with_verdicts(differences: Sequence[Difference], options: CompareOptions) -> list[Difference]:
+    """Return the differences with corrected p-values and verdicts."""
+    adjusted = iter(holm([each.p_value for each in differences if each.p_value is not None]))
+    corrected = [each if each.p_value is None else replace(each, p_adjusted=next(adjusted)) for each in differences]
+    return [replace(each, verdict=_verdict(each, options)) for each in corrected]
+
+
+def _verdict(each: Difference, options: CompareOptions) -> Verdict:
+    # An interval without width says that these samples do not differ, not how much others might: no evidence.
+    if each.low is not None and each.high is not None and -options.smallest <= each.low < each.high <= options.smallest:
+        return "too small to matter"
+    if each.p_adjusted is None:
+        return "not tested"
+    if each.p_adjusted > options.alpha:
+        return "no evidence"
+    if each.base.higher_is_better is None:
+        return "different"
+    return "better" if (each.value > 0) == each.base.higher_is_better else "worse"

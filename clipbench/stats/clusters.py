@@ -1,0 +1,66 @@
+"""Samples that are not independent: codes and sums of their clusters, and the standard error that allows for them."""
+
+from math import sqrt
+
+import numpy as np
+from jaxtyping import Float64, Int64, Shaped
+
+NEGLIGIBLE = 1e-12
+"""Sums below it are rounding errors of zero: values are credits, cosines, distances or counts."""
+
+
+def cluster_codes(clusters: Shaped[np.ndarray, " n"] | None) -> Int64[np.ndarray, " n"] | None:
+    """Return each sample's cluster as 0, 1, ...; None when every sample is its own cluster.
+
+    Example:
+        >>> cluster_codes(np.array(["b", "a", "b"])).tolist(), cluster_codes(np.array(["b", "a"]))
+        ([1, 0, 1], None)
+    """
+    if clusters is None:
+        return None
+    distinct, codes = np.unique(clusters, return_inverse=True)
+    return None if len(distinct) == len(clusters) else codes.astype(np.int64)
+
+
+def cluster_sums(
+    values: Float64[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"] | None
+) -> Float64[np.ndarray, " n_clusters"]:
+    """Return the sum of each cluster; the values themselves when every sample is its own cluster."""
+    codes = cluster_codes(clusters)
+    return values if codes is None else np.bincount(codes, values)
+
+
+def standard_error(
+    influence: Float64[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"] | None = None, *, times: float = 1.0
+) -> float | None:
+    """Return the standard error of a mean from the deviations from it, or of a smooth value from its influences.
+
+    The square root of the sum of squares, over n, times sqrt(G / (G - 1)); deviations are first summed within each of
+    the G clusters (Liang and Zeger, Biometrika 73 (1986)).
+
+    Args:
+        times: a factor of the result, such as the quantile that makes it half an interval.
+
+    Returns:
+        None for fewer than two clusters, or when no sample deviates: the data cannot tell.
+
+    Example:
+        >>> round(standard_error(np.array([0.5, -0.5, 0.5, -0.5])), 4)  # of 1, 0, 1, 0: sqrt(1 / 4 / 3)
+        0.2887
+    """
+    sums = cluster_sums(influence, clusters)
+    if len(sums) < 2 or np.abs(sums).max() < NEGLIGIBLE:
+        return None
+    return times * float(np.linalg.norm(sums)) / len(influence) * sqrt(len(sums) / (len(sums) - 1))
+
+
+def student(probability: float, n_units: int) -> float:
+    """Return the quantile of Student's t with one degree of freedom less than there are samples, or clusters.
+
+    Example:
+        >>> round(student(0.975, 11), 4), round(student(0.975, 100_000), 4)
+        (2.2281, 1.96)
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(n_units - 1, probability))
