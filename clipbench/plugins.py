@@ -1,6 +1,6 @@
 """Find one named thing among the entry points of all installed distributions; nothing is imported before it is asked for.
 
-Tasks, model adapters and reports are found this way, clipbench's own exactly as a stranger's.
+Tasks, model adapters, reports and their sections are found this way, clipbench's own exactly as a stranger's.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 TASKS = "clipbench.tasks"
 MODELS = "clipbench.models"
 REPORTS = "clipbench.reports"
+SECTIONS = "clipbench.sections"
 
 
 def names(group: str) -> list[str]:
     """Return the names that a group declares, sorted, without importing anything.
 
     Args:
-        group: ``TASKS``, ``MODELS`` or ``REPORTS``.
+        group: ``TASKS``, ``MODELS``, ``REPORTS`` or ``SECTIONS``.
 
     Example:
         >>> "open_clip" in names(MODELS)
@@ -51,6 +52,12 @@ def load(group: str, name: str) -> Any:
             f"'{name}' in {group} is declared by {' and '.join(sorted(map(_distribution, found)))}: uninstall one of them"
         )
     return _import(found[0])
+
+
+def distribution(group: str, name: str) -> str:
+    """Return the name of the distribution that declares a name, case aside; the first in the alphabet of several."""
+    found = [point for point in entry_points(group=group) if point.name.casefold() == name.casefold()]
+    return min(map(_distribution, found), default="no distribution")
 
 
 def report_writer() -> "Callable[[Sequence[Run], Path], None]":

@@ -138,7 +138,9 @@ def _definitions(direction: str, ks: tuple[int, ...]) -> dict[str, Definition]:
             f"{title} median rank", f"Median rank of the first right answer, over the {queries} that search."
         ),
         f"{direction}_tie_rate": Definition(
-            "Ties for first place", f"Share of the {queries} whose right answer ties with a wrong one.", first
+            "Ties for first place",
+            f"Share of the {queries} whose right answer ties with a wrong one.",
+            tuple(f"{direction}_recall@{k}" for k in ks),
         ),
     }
     for k in ks:

@@ -13,8 +13,7 @@ import pytest
 
 from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, Status
 from clipbench.results.run import Run, read_run, write_result
-from clipbench_reports.galleries.failures import Make
-from clipbench_reports.galleries.gallery import Gallery
+from clipbench_reports.galleries.gallery import Gallery, MakeGallery
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence
 
@@ -113,7 +112,7 @@ def payload(request: pytest.FixtureRequest) -> str:
 def hang(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., Gallery]:
     """Return a function that makes a gallery of a sample table, with a small image for each hash."""
 
-    def make(of: Make, room: int = 1_000_000, **samples: Any) -> Gallery:
+    def make(of: MakeGallery, room: int = 1_000_000, **samples: Any) -> Gallery:
         columns = {name: np.array(values) for name, values in samples.items()}
         run = make_run({"task@data": {"samples": columns}})
         images = [column for name, column in samples.items() if name == "image" or name.endswith("_image")]

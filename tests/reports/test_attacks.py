@@ -16,8 +16,8 @@ from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Chart, Line, Ranges, Rule
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.report import write_report
-from clipbench_reports.page.sentences.findings import findings
-from clipbench_reports.page.tables import attacks as attack_tables
+from clipbench_reports.sections import text_in_image
+from clipbench_reports.sections.text_in_image import findings
 
 MakeRun = Callable[..., Run]
 Make = Callable[..., Evidence]
@@ -136,9 +136,9 @@ def test_reading_stands_against_guessing(evidence: Make, whole: dict[str, Any]) 
 
 
 def test_tables_count_own_attacks_and_misread_words(evidence: Make, whole: dict[str, Any]) -> None:
-    table = attack_tables.attacked_objects(evidence(**whole))
+    table = text_in_image.attacked_objects(evidence(**whole))
     assert table.rows == [["cat", "pear", "50.0", "50.0", "2"], ["dog", "–", "0.0", "100.0", "1"]]
-    words = attack_tables.misread_words(evidence(**whole))
+    words = text_in_image.misread_words(evidence(**whole))
     assert words.rows == [["the word cat", "the word cow", "1", "1"]]
     assert words.title == "Words that are misread (1 of 2 words)"
 
@@ -158,9 +158,9 @@ def test_tables_of_which_no_row_counts_say_so(evidence: Make, whole: dict[str, A
     none = {name: np.full(6, np.nan) for name in ("reading_acc", "attack_success")}
     bare = evidence(samples={**whole["samples"], **none})
     with pytest.raises(MissingEvidence, match="the data hold no objects with another thing's name"):
-        attack_tables.attacked_objects(bare)
+        text_in_image.attacked_objects(bare)
     with pytest.raises(MissingEvidence, match="the data hold no words to read"):
-        attack_tables.misread_words(bare)
+        text_in_image.misread_words(bare)
 
 
 def test_the_sentences_say_how_often_a_label_decides(evidence: Make, whole: dict[str, Any]) -> None:

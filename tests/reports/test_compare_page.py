@@ -114,7 +114,7 @@ def test_a_row_has_both_values_the_difference_and_its_verdict(pair: Callable[...
     words = Words(written(pair(lost=range(40), gained=[150]), tmp_path / "page.html"))
     (row,) = [row for row in words.rows if row and "acc1" in row[0]]
     first, base, candidate, difference, interval, p, detectable, flips, verdict = row
-    assert first == "Right class firstacc1"
+    assert first == "Acc1acc1"
     assert (base, candidate, difference) == ("60.0\xa0%", "40.5\xa0%", "−19.50 pp")
     assert interval.startswith("[−") and p == "<0.0001" and detectable.endswith(" pp")
     assert (flips, verdict) == ("+1 −40", "▲worse")
@@ -157,7 +157,7 @@ def test_samples_that_changed_are_listed_both_ways_with_what_they_were_taken_for
     page = written(runs, tmp_path / "page.html")
     text = Words(page).text
     assert "Wrong now, right before: 40\n" in text and "Right now, wrong before: 1\n" in text
-    assert "Isowl" in text and "Taken forbefore owl now wren" in text and "Taken forbefore wren now owl" in text
+    assert "True classowl" in text and "Taken forbefore owl now wren" in text and "Taken forbefore wren now owl" in text
     assert "bird-039" in text and "bird-040" not in text
     images = [attributes for tag, attributes in Words(page).tags if tag == "img"]
     assert [each["alt"] for each in images] == ["Image of bird-000", "Image of bird-150"]
@@ -316,7 +316,7 @@ def test_of_two_images_the_one_that_was_preferred_is_shown(changed: Changed) -> 
 def test_an_older_run_without_a_column_is_shown_without_it(changed: Changed) -> None:
     after = {"object": "owl", "word": "cat", "predicted": "owl"}
     text, _ = changed(({}, after), "attacked_acc")
-    assert "Isowl" in text and "Label sayscat" in text and "Taken fornow owl" in text
+    assert "Objectowl" in text and "Label sayscat" in text and "Taken fornow owl" in text
 
 
 def test_of_many_ids_the_first_are_listed_and_the_others_counted(

@@ -14,12 +14,11 @@ from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Chart, Hill, Ranges, Rule
-from clipbench_reports.galleries import failures
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.report import write_report
-from clipbench_reports.page.sentences.findings import findings
-from clipbench_reports.page.tables import choices as choice_tables
+from clipbench_reports.sections import composition
+from clipbench_reports.sections.composition import findings
 
 MakeRun = Callable[..., Run]
 
@@ -28,6 +27,7 @@ def fraction(value: float, chance: float, n: int = 250, half: float = 0.05) -> M
     return Metric(value=value, low=value - half, high=value + half, chance=chance, n=n, higher_is_better=True)
 
 
+TITLES = {"swap_att": "Colours swapped"}
 METRICS = {
     "macro/text_acc": fraction(0.5, 0.25),
     "micro/text_acc": fraction(0.5, 0.25, 500),
@@ -58,7 +58,7 @@ def samples(n: int = 40) -> dict[str, np.ndarray]:
 
 
 def parts(**changes: Any) -> dict[str, Any]:
-    return {"samples": samples(), "metrics": METRICS, **changes}
+    return {"samples": samples(), "metrics": METRICS, "subsets": TITLES, **changes}
 
 
 @pytest.fixture
@@ -141,22 +141,22 @@ def test_without_twins_there_is_no_figure_of_them(evidence: Make) -> None:
 
 
 def test_choices_lost_by_the_most_come_first(evidence: Make) -> None:
-    table = choice_tables.lost_choices(evidence())
+    table = composition.lost_choices(evidence())
     assert table.rows[0] == ["a red cup 0", "a blue cup 0", "swap_att", "−0.2000"]
     assert len(table.rows) == 15 and table.title == "Choices lost by the most (20 items lost in all)"
     with pytest.raises(MissingEvidence, match="no choice among captions was lost"):
-        choice_tables.lost_choices(evidence(samples=samples() | {"margin": np.ones(40)}))
+        composition.lost_choices(evidence(samples=samples() | {"margin": np.ones(40)}))
 
 
 def test_an_item_lost_by_its_images_alone_is_no_lost_choice_of_captions(evidence: Make) -> None:
     won = samples() | {"swap_att/text_acc": np.where(np.arange(40) % 2 == 0, 1.0, np.nan)}
-    table = choice_tables.lost_choices(evidence(samples=won))
+    table = composition.lost_choices(evidence(samples=won))
     assert {row[2] for row in table.rows} == {"count"} and "(10 items lost in all)" in table.title
     assert "captions and of images together" in table.note
 
 
 def test_the_margin_of_captions_is_shown_where_it_was_recorded(evidence: Make) -> None:
-    table = choice_tables.lost_choices(evidence(samples=samples() | {"text_margin": np.full(40, -0.5)}))
+    table = composition.lost_choices(evidence(samples=samples() | {"text_margin": np.full(40, -0.5)}))
     assert table.rows[0][3] == "−0.5000" and "captions and of images" not in table.note
 
 
@@ -172,7 +172,7 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
         (
             "good",
             (
-                "Puts what is true of an image above what is not in 50.0 % of 500 items"
+                "Puts the captions that are true of an image above the false ones in 50.0 % of 500 items"
                 " (95 % interval [45.0, 55.0]; chance 25.0 %)."
             ),
         ),
@@ -189,10 +189,10 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
     ]
 
 
-def test_subsets_of_data_that_ship_are_named_in_words() -> None:
-    of_scenes = replace(record(METRICS), dataset=DatasetRecord(id="scenes"))
-    said = [found.text for found in findings(of_scenes) if found.mark == "weak"]
-    assert "No better than chance at telling captions apart in “colours exchanged” (27.0 %; chance 25.0)." in said
+def test_subsets_are_named_by_their_titles() -> None:
+    titled = replace(record(METRICS), subsets=TITLES)
+    said = [found.text for found in findings(titled) if found.mark == "weak"]
+    assert "No better than chance at telling captions apart in “Colours swapped” (27.0 %; chance 25.0)." in said
 
 
 def test_a_set_without_subsets_names_none() -> None:
@@ -205,17 +205,17 @@ def test_the_page_holds_figures_and_table(make_run: MakeRun, tmp_path: Any) -> N
     write_report([run], tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Captions are told apart best in" in html and "Choices lost by the most" in html
-    assert "Colours exchanged" in html and ">nan" not in html
+    assert "Colours swapped" in html and ">nan" not in html
 
 
 def test_failures_are_shown_with_the_caption_that_was_preferred(evidence: Make) -> None:
-    found = failures.mistaken(evidence(), PageBudget(1000))
+    found = composition.mistaken(evidence(), PageBudget(1000))
     assert "Margin: by how much the item was lost at its worst" in found.note
     worst = found.failures[0]
     assert worst.facts == [
         ("True", "a red cup 0", "", ""),
         ("Preferred", "a blue cup 0", "", ""),
         ("Margin", "", "−0.2000", ""),
-        ("Subset", "colours exchanged", "", ""),
+        ("Subset", "Colours swapped", "", ""),
     ]
     assert worst.images == []  # the run kept none

@@ -1,16 +1,22 @@
 """Sentences say what their intervals carry, and no more."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
-from clipbench_reports.page.sentences.findings import Finding, against_chance, findings, skill
+from clipbench_reports.page.sentences.findings import Finding, against_chance, skill
+from clipbench_reports.sections.loading import load_section
 
 
 def evaluation(task: str, metrics: dict[str, Metric], **changes: Any) -> EvaluationRecord:
     record = {"task": task, "task_version": 1, "params": {}, "dataset": DatasetRecord(id="here"), "status": "ok"}
     return EvaluationRecord(**{**record, "metrics": metrics, **changes})
+
+
+def findings(record: EvaluationRecord) -> list[Finding]:
+    return load_section(record.task).summary(record)
 
 
 @pytest.mark.parametrize(
@@ -84,20 +90,21 @@ def test_each_label_set_is_named_in_a_sentence_of_its_own() -> None:
     kind = Metric(value=0.97, low=0.95, high=0.98, chance=0.1, n=600, higher_is_better=True)
     colour = Metric(value=0.02, low=0.01, high=0.03, chance=0.0111, n=600, higher_is_better=True)
     metrics = {"kind/acc1": kind, "kind/ece": Metric(value=0.1), "colour_kind/acc1": colour}
-    first, second = findings(evaluation("zero-shot", metrics, dataset=DatasetRecord(id="scenes")))
+    titles = {"kind": "Kind of object", "colour_kind": "Colour and kind of object"}
+    first, second = findings(evaluation("zero-shot", metrics, subsets=titles))
     assert first[:2] == (
         "good",
-        "Names the kind of object right in 97.0 % of 600 images (95 % interval [95.0, 98.0]; chance 10.0 %).",
+        "Kind of object: names the right class first for 97.0 % of 600 images (95 % interval [95.0, 98.0]; chance 10.0 %).",
     )
     assert second.mark == "weak"
-    assert second.text.startswith("Names the colour and kind of object right in 2.0 % of 600 images: no better than")
+    assert second.text.startswith("Colour and kind of object: names the right class first for 2.0 % of 600 images: no")
 
 
-def test_a_label_set_that_no_words_are_known_for_is_named_as_it_is() -> None:
+def test_a_label_set_without_a_title_is_named_as_it_is() -> None:
     metric = Metric(value=0.5, low=0.4, high=0.6, chance=0.1, n=80, higher_is_better=True)
     found = findings(evaluation("zero-shot", {"kind/acc1": metric, "genus/mine": metric}))
-    assert found[0].text.startswith("Names the right class of “kind” first for 50.0 % of 80 images")
-    assert found[1].text.startswith("“genus”: mine: 50.0 %")
+    assert found[0].text.startswith("kind: names the right class first for 50.0 % of 80 images")
+    assert found[1].text.startswith("genus: mine: 50.0 % of 80 samples")
 
 
 def test_retrieval_speaks_of_both_ways() -> None:
@@ -114,12 +121,27 @@ def test_the_gap_is_told_without_praise_or_blame() -> None:
     (found,) = findings(evaluation("modality-gap", metrics))
     assert found.mark == "plain"
     assert found.text.startswith("The mean image and the mean text vector lie 0.8514 apart; ")
-    assert found.text.endswith("a linear rule tells images from texts in 100.0 % of cases.")
+    assert found.text.endswith("a linear classifier tells images from texts in 100.0 % of cases.")
 
 
 def test_a_metric_without_an_interval_makes_no_claim() -> None:
     metrics = {"depth": Metric(value=12.34, unit="m", n=4, chance=1.0, higher_is_better=True)}
-    assert findings(evaluation("mine", metrics)) == [Finding("plain", "depth: 12.3400 m (n = 4) (no interval).")]
+    assert findings(evaluation("mine", metrics)) == [Finding("plain", "Depth: 12.3400 m, n = 4 (no interval).")]
+
+
+def test_a_task_without_a_section_is_told_by_its_headlines() -> None:
+    metric = Metric(value=0.4, low=0.3, high=0.5, chance=0.25, n=90, higher_is_better=True)
+    metrics = {
+        "other": metric,
+        "wins": replace(metric, title="Longest caption wins", is_headline=True),
+        "swap/wins": replace(metric, title="Longest caption wins", is_headline=True),
+    }
+    found = findings(evaluation("mine", metrics, subsets={"swap": "Words swapped"}))
+    assert [each.text.partition(" (95")[0] for each in found] == [
+        "Longest caption wins: 40.0 % of 90 samples",
+        "Longest caption wins (words swapped): 40.0 % of 90 samples",
+    ]
+    assert [each.mark for each in found] == ["good", "good"]
 
 
 def test_an_undefined_metric_says_its_reason() -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from clipbench.results.run import Run
-from clipbench_reports.galleries import failures
 from clipbench_reports.galleries.gallery import MAX_FAILURES, MAX_LETTERS, N_OPEN, Fact, Failure, Gallery, told_apart
 from clipbench_reports.galleries.images import MAX_BYTES, PageBudget, address
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
 from clipbench_reports.page.report import write_report
+from clipbench_reports.sections import composition, text_in_image, zero_shot
 
 MakeRun = Callable[..., Run]
 ROOM = 1_000_000
@@ -42,13 +42,13 @@ def classified(n: int = N) -> dict[str, Any]:
 
 
 def test_the_worst_mistakes_come_first_with_what_was_chosen_and_by_how_much(hang: Callable[..., Gallery]) -> None:
-    found = hang(failures.misnamed, **classified())
+    found = hang(zero_shot.misnamed, **classified())
     assert len(found.failures) == MAX_FAILURES and len(found.shown) + len(found.folded) == MAX_FAILURES
     told = "The 24 worst of 29, the worst first. Numbers are cosines. Margin: the cosine of the true class less"
     assert found.note.startswith(told) and "Not recorded" not in found.note
     worst = found.failures[0]
     assert worst.facts == [
-        Fact("Is", "right 29", "0.2000"),
+        Fact("True class", "right 29", "0.2000"),
         Fact("Taken for", "wrong 29", "0.4900"),
         Fact("Margin", "", "−0.2900"),
         Fact("Confidence", "50.0 %"),
@@ -60,14 +60,14 @@ def test_the_worst_mistakes_come_first_with_what_was_chosen_and_by_how_much(hang
 
 def test_a_right_answer_is_no_failure(hang: Callable[..., Gallery]) -> None:
     with pytest.raises(MissingEvidence, match="images taken for another class: there are none"):
-        hang(failures.misnamed, **(classified() | {"acc1": [1.0] * N}))
+        hang(zero_shot.misnamed, **(classified() | {"acc1": [1.0] * N}))
 
 
 def test_images_stop_where_the_room_ends_and_the_note_counts_what_is_shown(hang: Callable[..., Gallery]) -> None:
-    one = len(hang(failures.misnamed, **classified()).failures[0].images[0].address)
-    assert hang(failures.misnamed, room=one * 3 + 1, **classified()).note.startswith("The 3 worst of 29")
+    one = len(hang(zero_shot.misnamed, **classified()).failures[0].images[0].address)
+    assert hang(zero_shot.misnamed, room=one * 3 + 1, **classified()).note.startswith("The 3 worst of 29")
     with pytest.raises(MissingEvidence, match="would make the page too large"):
-        hang(failures.misnamed, room=one - 1, **classified())
+        hang(zero_shot.misnamed, room=one - 1, **classified())
 
 
 def test_a_image_that_the_run_did_not_keep_leaves_its_place_and_its_words(
@@ -76,14 +76,14 @@ def test_a_image_that_the_run_did_not_keep_leaves_its_place_and_its_words(
     columns = {name: np.array(values) for name, values in classified().items()}
     run = make_run({"task@data": {"samples": columns}})
     parts.write_thumbnails(run.folder, [f"{29:032x}"])
-    first, second, *_ = failures.misnamed(Evidence(run, run.result.evaluations[0]), PageBudget(ROOM)).failures
+    first, second, *_ = zero_shot.misnamed(Evidence(run, run.result.evaluations[0]), PageBudget(ROOM)).failures
     assert first.images[0].address and not second.images[0].address and second.images[0].alt
 
 
 def test_a_run_without_small_images_has_a_gallery_of_words(make_run: MakeRun) -> None:
     columns = {name: np.array(values) for name, values in classified().items()}
     run = make_run({"task@data": {"samples": columns}})
-    found = failures.misnamed(Evidence(run, run.result.evaluations[0]), PageBudget(0))
+    found = zero_shot.misnamed(Evidence(run, run.result.evaluations[0]), PageBudget(0))
     assert len(found.failures) == MAX_FAILURES and not any(failure.images for failure in found.failures)
     assert found.note.endswith("The run kept no small copies of their images.")
 
@@ -106,8 +106,8 @@ def test_a_damaged_image_is_not_shown(make_run: MakeRun, parts: SimpleNamespace)
 def test_cosines_have_as_many_decimals_as_it_takes_to_see_which_is_higher(hang: Callable[..., Gallery]) -> None:
     table = classified(3) | {"acc1": [0.0] * 3, "margin": [-0.2, -0.00042, 0.0]}
     table |= {"right_cosine": [-0.1, 0.30001, 0.3], "chosen_cosine": [0.1, 0.30043, 0.3]}
-    found = [words_of(each) for each in hang(failures.misnamed, **table).failures]
-    assert [(each["Is"].split()[-1], each["Taken for"].split()[-1], each["Margin"]) for each in found] == [
+    found = [words_of(each) for each in hang(zero_shot.misnamed, **table).failures]
+    assert [(each["True class"].split()[-1], each["Taken for"].split()[-1], each["Margin"]) for each in found] == [
         ("−0.1000", "0.1000", "−0.2000"),
         ("0.30001", "0.30043", "−0.00042"),
         ("0.3000", "0.3000", "0.0000"),
@@ -116,7 +116,7 @@ def test_cosines_have_as_many_decimals_as_it_takes_to_see_which_is_higher(hang: 
 
 def test_a_run_without_cosines_keeps_its_gallery_and_says_so(hang: Callable[..., Gallery]) -> None:
     table = {name: column for name, column in classified().items() if not name.endswith("_cosine")}
-    found = hang(failures.misnamed, **table)
+    found = hang(zero_shot.misnamed, **table)
     assert found.note.endswith("Not recorded: the two cosines.")
     assert [fact.score for fact in found.failures[0].facts] == ["", "", "−0.2900", ""]
 
@@ -140,7 +140,7 @@ def test_a_caption_that_was_preferred_is_shown_beside_the_true_one(hang: Callabl
         "right_cosine": [0.3, 0.5, 0.4],
         "chosen_cosine": [0.4, 0.3, 0.4],
     }
-    (only,) = hang(failures.mistaken, **table).failures
+    (only,) = hang(composition.mistaken, **table).failures
     assert words_of(only) == {"True": "a cat 0.3000", "Preferred": "a dog 0.4000", "Margin": "−0.1000"}
     assert only.images[0].alt == "An image of “a cat”, for which “a dog” was preferred."
 
@@ -155,7 +155,7 @@ def test_an_item_is_lost_that_is_lost_in_any_of_its_subsets(hang: Callable[..., 
         "caption": ["a cat"] * 2,
         "preferred": ["a dog"] * 2,
     }
-    assert len(hang(failures.mistaken, **table).failures) == 1
+    assert len(hang(composition.mistaken, **table).failures) == 1
 
 
 def test_a_image_that_a_caption_preferred_wrongly_is_shown_beside_the_right_one(hang: Callable[..., Gallery]) -> None:
@@ -170,7 +170,7 @@ def test_a_image_that_a_caption_preferred_wrongly_is_shown_beside_the_right_one(
         "right_image_cosine": [0.3, 0.5, 0.4],
         "preferred_image_cosine": [0.4, 0.3, 0.4],
     }
-    (only,) = hang(failures.misplaced, **table).failures
+    (only,) = hang(composition.misplaced, **table).failures
     assert [image.role for image in only.images] == ["Right", "Preferred"]
     assert words_of(only) == {
         "Caption": "a red cup on a blue plate",
@@ -181,9 +181,9 @@ def test_a_image_that_a_caption_preferred_wrongly_is_shown_beside_the_right_one(
     }
     older = {name: column for name, column in table.items() if name in ("image", "subset", "swap_att/image_acc")}
     with pytest.raises(MissingEvidence, match="run composition again"):
-        hang(failures.misplaced, **older)
+        hang(composition.misplaced, **older)
     with pytest.raises(NotAsked):
-        hang(failures.misplaced, image=["a" * 32])
+        hang(composition.misplaced, image=["a" * 32])
 
 
 def test_written_words_are_told_beside_what_they_were_taken_for(hang: Callable[..., Gallery]) -> None:
@@ -200,15 +200,15 @@ def test_written_words_are_told_beside_what_they_were_taken_for(hang: Callable[.
         "read": [None, None, 'the word "hat"', 'the word "sun"'],
         "reading_acc": [NAN, NAN, 0.0, 1.0],
     }
-    first, second = hang(failures.hijacked, **table).failures
+    first, second = hang(text_in_image.hijacked, **table).failures
     assert first.facts == [
-        Fact("Is", "dog", "0.2000"),
+        Fact("Object", "dog", "0.2000"),
         Fact("Taken for", "sofa", "0.4000"),
         Fact("Margin", "", "−0.2000"),
         Fact("Label says", "pear"),
     ]
     assert second.images[0].alt == "“cat” with “pear” written on it, taken for “pear”."
-    (misread,) = hang(failures.misread, **table).failures
+    (misread,) = hang(text_in_image.misread, **table).failures
     assert misread.facts == [
         Fact("Written", 'the word "hut"', "0.2000"),
         Fact("Read as", 'the word "hat"', "0.5000"),
@@ -218,7 +218,7 @@ def test_written_words_are_told_beside_what_they_were_taken_for(hang: Callable[.
 
 def test_a_caption_of_five_thousand_letters_is_cut_and_nothing_is_turned_around(hang: Callable[..., Gallery]) -> None:
     table = classified() | {"label": ["\u202eword " * 1000] * N}
-    label, *_ = hang(failures.misnamed, **table).failures[0].facts
+    label, *_ = hang(zero_shot.misnamed, **table).failures[0].facts
     assert len(label.words) == MAX_LETTERS and label.words.endswith("…")
 
 

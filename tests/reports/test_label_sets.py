@@ -19,10 +19,12 @@ from clipbench_reports.drawing.page import draw
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.label_sets import PLAIN, label_sets, within
 from clipbench_reports.page.report import write_report
-from clipbench_reports.page.tables import classes as tables
+from clipbench_reports.sections import zero_shot as tables
+from clipbench_reports.sections.loading import load_section
 
 MakeRun = Callable[..., Run]
 PAIRS = tuple(f"{colour} {kind}" for colour in ("blue", "cyan", "pink", "red", "tan") for kind in "abcdefghijklmnopqr")
+TITLES = {"kind": "Kind of object", "colour_kind": "Colour and kind of object"}
 MAKERS = (
     figures.confusion,
     figures.reliability,
@@ -80,7 +82,7 @@ def test_a_set_among_others_is_drawn_as_it_would_be_alone(
 def test_every_figure_and_table_is_there_for_each_set(
     make_run: MakeRun, page: Page, parts: SimpleNamespace, by_set: BySet
 ) -> None:
-    found = page(make_run({"zero-shot@scenes": parts.side_by_side(by_set)}))
+    found = page(make_run({"zero-shot@scenes": parts.side_by_side(by_set) | {"subsets": TITLES}}))
     assert "Not drawn" not in found
     for block, title, n in zip(blocks(found), ("Kind of object", "Colour and kind of object"), (10, 90), strict=True):
         assert block.count("<figure") == 3 and block.count("<details>") == 4  # the last folds failures
@@ -89,7 +91,7 @@ def test_every_figure_and_table_is_there_for_each_set(
         assert f"{n} classes, such as" in block
 
 
-def test_sets_of_other_data_are_called_what_they_are_called_there(
+def test_sets_without_a_title_have_their_name(
     make_run: MakeRun, page: Page, parts: SimpleNamespace, by_set: BySet
 ) -> None:
     first, second = blocks(page(make_run({"zero-shot@mine": parts.side_by_side(by_set)})))
@@ -102,7 +104,7 @@ def test_notes_stand_with_their_set_and_shared_ones_once(
 ) -> None:
     by_set["kind"] |= {"notes": ["kinds have 4 prompts"]}
     by_set["colour_kind"] |= {"notes": ["colours have 5 prompts"]}
-    found = page(make_run({"zero-shot@scenes": parts.side_by_side(by_set)}))
+    found = page(make_run({"zero-shot@scenes": parts.side_by_side(by_set) | {"subsets": TITLES}}))
     first, second = blocks(found)
     assert "<bdi>kinds have 4 prompts</bdi>" in first and "colours have" not in first
     assert "<bdi>colours have 5 prompts</bdi>" in second
@@ -114,13 +116,13 @@ def test_the_scorecard_lists_metrics_under_their_set(
 ) -> None:
     found = parts.side_by_side(by_set)
     found["metrics"]["alone/acc1"] = found["metrics"]["whole"] = parts.fraction(0.5, 9)
-    card = page(make_run({"zero-shot@scenes": found})).partition("</table>")[0]
+    card = page(make_run({"zero-shot@scenes": found | {"subsets": TITLES}})).partition("</table>")[0]
     names = re.findall(r'(?<=class="subset"><th scope="rowgroup" colspan="6"><bdi>)[^<]+|[a-z_]+/<wbr>\w+|whole', card)
     assert names.index("whole") < names.index("Kind of object")  # not under the heading of another set
     start = names.index("Kind of object")
     assert names[start : start + 3] == ["Kind of object", "kind/<wbr>acc1", "kind/<wbr>acc5"]
     assert names.index("kind/<wbr>ece") < names.index("Colour and kind of object")
-    assert "Right class first (alone)" in card
+    assert "Acc1 (alone)" in card
 
 
 def test_one_plain_set_has_no_headings_of_sets(make_run: MakeRun, page: Page, by_set: BySet) -> None:
@@ -144,7 +146,7 @@ def test_headings_of_sets_are_in_order_for_several_models(
 def test_the_figures_of_each_set_count_against_a_page_that_is_too_long(
     make_run: MakeRun, page: Page, parts: SimpleNamespace, by_set: BySet
 ) -> None:
-    run = make_run({"zero-shot@scenes": parts.side_by_side(by_set)})
+    run = make_run({"zero-shot@scenes": parts.side_by_side(by_set) | {"subsets": TITLES}})
     series = [replace(run, result=replace(run.result, model={"ref": f"epoch {k}"})) for k in range(25)]
     assert "<figure" not in page(*series)  # 25 evaluations, 50 label sets
 
@@ -154,7 +156,7 @@ def test_a_set_without_samples_says_what_is_not_drawn(
 ) -> None:
     found = parts.side_by_side(by_set)
     found["samples"] = {name: column for name, column in found["samples"].items() if name != "kind/label"}
-    first, second = blocks(page(make_run({"zero-shot@scenes": found})))
+    first, second = blocks(page(make_run({"zero-shot@scenes": found | {"subsets": TITLES}})))
     assert "Not drawn: <bdi>the run kept no column “label”" in first
     assert "Not drawn" not in second
 
@@ -181,5 +183,4 @@ def test_what_belongs_to_no_set_stays_by_itself(make_run: MakeRun, parts: Simple
 
 def test_a_slash_in_the_metrics_of_another_task_is_no_label_set(make_run: MakeRun, parts: SimpleNamespace) -> None:
     evaluation = make_run({"mine@here": {"metrics": {"a/b": parts.fraction(0.5, 9)}}}).result.evaluations[0]
-    assert label_sets(evaluation) == [PLAIN]
-    assert within(evaluation, PLAIN) is evaluation
+    assert load_section(evaluation.task).label_sets(evaluation) == [PLAIN]

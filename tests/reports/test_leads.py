@@ -47,7 +47,7 @@ Told = Callable[..., list[tuple[str, str]]]
 def test_the_best_model_is_held_against_the_next_and_the_others_are_counted(told: Told) -> None:
     ((mark, text),) = told(*({"zero-shot@birds": hits(n)} for n in (100, 160, 110)))
     assert mark == "ahead"
-    assert text.startswith("zero-shot on birds, right class first: b is ahead with 80.0 %, c has 55.0 % (")
+    assert text.startswith("zero-shot on birds, acc1: b is ahead with 80.0 %, c has 55.0 % (")
     assert "difference +25.00 pp, 95 % interval [" in text and text.endswith("; a 50.0 %.")
     ((_, text),) = told(*({"zero-shot@birds": hits(n)} for n in (100, 160, 110, 90)))
     assert text.endswith("; the other 2: 50.0 % to 45.0 %.")
@@ -81,9 +81,7 @@ def test_of_a_metric_without_a_direction_nobody_is_ahead(told: Told) -> None:
     gap = {value: {"metrics": {"gap": Metric(value=value, n=9, unit="distance")}} for value in (0.5, 0.75)}
     ((mark, text),) = told({"modality-gap@birds": gap[0.5]}, {"modality-gap@birds": gap[0.75]})
     assert mark == "plain"
-    assert text == (
-        "modality-gap on birds, distance of the two means: b 0.7500, a 0.5000 (neither direction is better)."
-    )
+    assert text == ("modality-gap on birds, gap: b 0.7500, a 0.5000 (neither direction is better).")
 
 
 def test_a_pair_that_cannot_be_tested_says_why(told: Told) -> None:
@@ -97,7 +95,18 @@ def test_a_first_metric_that_a_model_lacks_gives_way_to_the_next(told: Told) -> 
     both = hits(150) | {"metrics": {"acc5": Metric(value=None, reason="of 3 classes"), **hits(150)["metrics"]}}
     other = hits(100) | {"metrics": {"acc5": Metric(value=0.9), **hits(100)["metrics"]}}
     ((_, text),) = told({"zero-shot@birds": both}, {"zero-shot@birds": other})
-    assert "right class first: a is ahead" in text
+    assert "acc1: a is ahead" in text
+
+
+def test_a_headline_goes_before_what_comes_first_and_has_its_title(told: Told) -> None:
+    def headline(n: int) -> dict[str, Any]:
+        found = hits(n)
+        metric = {**vars(found["metrics"]["acc1"]), "title": "Top-1 accuracy", "is_headline": True}
+        metrics = {"acc5": found["metrics"]["acc1"], "kind/acc1": Metric(**metric)}
+        return {**found, "metrics": metrics, "subsets": {"kind": "Kind of object"}}
+
+    ((_, text),) = told({"zero-shot@birds": headline(150)}, {"zero-shot@birds": headline(100)})
+    assert text.startswith("zero-shot on birds, top-1 accuracy (kind of object): a is ahead with 75.0 %")
 
 
 def test_what_must_not_be_compared_or_has_one_model_has_no_lead(told: Told) -> None:

@@ -16,7 +16,7 @@ from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Bars, Chart, Line, Ranges, Rule, Shade
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.report import write_report
-from clipbench_reports.page.sentences.findings import findings
+from clipbench_reports.sections.long_caption import findings
 
 MakeRun = Callable[..., Run]
 PLACES = {"early": (4.0, 0.9), "late": (60.0, 0.7), "beyond": (120.0, 0.5)}
@@ -143,8 +143,8 @@ def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Mak
     recall, used, told = findings(evidence().evaluation)
     assert recall.text.startswith("A long caption finds its image first in 60.0 % of 400 cases")
     assert used.text == (
-        "Nearly all that it finds by, it finds by the first 33.5 tokens (95 % interval [21.0, 40.0]);"
-        " 81.0 % of the captions are longer than its window, which costs 65.8 tokens on average."
+        "The first 33.5 tokens (95 % interval [21.0, 40.0]) of a caption give 95 % of the recall of the whole;"
+        " 81.0 % of the captions are longer than the model's context and lose 65.8 tokens on average."
     )
     assert told.mark == "weak" and told.text.endswith("50.0 % (beyond); no better than guessing: beyond.")
 
@@ -152,7 +152,9 @@ def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Mak
 def test_findings_without_tokens_or_places_say_so(evidence: Make, parts: SimpleNamespace) -> None:
     metrics = long_caption(parts.fraction)["metrics"]
     fits = {**metrics, "truncated_fraction": parts.fraction(0.0, 400)}
-    assert any("every caption fits its window" in each.text for each in findings(evidence(metrics=fits).evaluation))
+    assert any(
+        "every caption fits the model's context" in each.text for each in findings(evidence(metrics=fits).evaluation)
+    )
     better = {name: metric for name, metric in metrics.items() if name != "beyond/text_acc"}
     assert findings(evidence(metrics=better).evaluation)[-1].mark == "good"
     undefined = {"effective_length": Metric(value=None, unit="tokens", reason=WHY)}

@@ -8,7 +8,7 @@ import pytest
 
 from clipbench.results.run import Run
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
-from clipbench_reports.page.tables import classes as tables
+from clipbench_reports.sections import zero_shot as tables
 
 MakeRun = Callable[..., Run]
 
@@ -23,7 +23,7 @@ def test_the_worst_class_is_on_top_with_its_commonest_mistake(make_run: MakeRun)
         make_run,
         label=np.array(list("aaaabb"), object),
         predicted=np.array(list("abbcbb"), object),
-        acc1=np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.5]),  # the last is a tie, with a coin's credit
+        acc1=np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.5]),  # the last is a tie, which scores half
     )
     found = tables.class_recall(kept)
     assert found.rows == [["a", "b", "25.0", "4"], ["b", "–", "75.0", "2"]]

@@ -149,7 +149,7 @@ def test_what_looks_for_its_own_kind_is_shown_with_both_answers(hang: Callable[.
     assert [each.role for each in image.images] == ["Query", "Right", "Came first"]
     assert len({each.address for each in image.images}) == 3
     assert words_of(image) == {
-        "Is": "cat",
+        "True class": "cat",
         "Right": "0.6000 at rank 3",
         "Came first": "dog 0.8000",
         "Margin": "−0.2000",

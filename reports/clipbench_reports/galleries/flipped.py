@@ -13,7 +13,6 @@ from clipbench.results import numbers as fmt
 from clipbench.results.run import Run
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.galleries.images import PageBudget, address
-from clipbench_reports.page.sentences.words import TERMS
 from clipbench_reports.page.text import sentence_case
 
 if TYPE_CHECKING:
@@ -41,6 +40,21 @@ OF_MODEL = {
 
 Of several true captions, and of several images, a row names those that its model came nearest to failing with.
 """
+TERMS = {
+    "label": "True class",
+    "predicted": "Taken for",
+    "object": "Object",
+    "word": "Label says",
+    "written": "Written",
+    "read": "Read as",
+    "caption": "Caption",
+    "preferred": "Preferred",
+    "asked_caption": "Asked for",
+    "chosen_caption": "Came first",
+    "text_margin": "Margin, captions",
+    "image_margin": "Margin, images",
+}
+"""What these columns are called beside a sample's image."""
 CHOSEN = {"preferred": ("caption", "text_margin"), "preferred_image": ("right_image", "image_margin")}
 """Columns of the best false option, with that of the right one, and with the margin by which the right one won."""
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float64
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.galleries.images import PageBudget, address
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
 
 MAX_FAILURES, N_OPEN = 24, 8
 """Failures in a gallery, and those of them that do not have to be folded out."""
@@ -21,6 +21,8 @@ LEAD = 60
 """Letters that are left of what two long captions share before they part."""
 TERSE, WORDY = 14, 120
 """Letters up to which words fit beside a score, and from which on they need a broad column."""
+COSINES = {"right_cosine": "the two cosines"}
+"""Columns that older runs did not record, with what they hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,10 @@ class Failing:
     """What is said of a row; facts that are only a term are left out."""
     images: Callable[[int], list[GalleryImage]]
     """What is shown of a row."""
+
+
+MakeGallery = Callable[[Evidence, PageBudget], Gallery]
+"""Makes a gallery with the images that fit into its share of the page."""
 
 
 def gallery(failing: Failing, room: PageBudget) -> Gallery:
@@ -185,6 +191,18 @@ def whole(evidence: Evidence, name: str) -> list[str]:
         MissingEvidence: the run kept no such column.
     """
     return [each if isinstance(each, str) else "" for each in evidence.column(name)]
+
+
+def credits_of(evidence: Evidence, name: str, *, of_subsets: bool = True) -> Float64[np.ndarray, " n"]:
+    """Return the least credit of each sample in a column, or in those of all subsets.
+
+    Raises:
+        NotAsked: there is no such column.
+    """
+    names = [each for each in evidence.columns if each == name or (of_subsets and each.endswith(f"/{name}"))]
+    if not names:
+        raise NotAsked(name)
+    return np.fmin.reduce([numbers(evidence, each) for each in names])
 
 
 def known(evidence: Evidence, name: str) -> list[str]:

@@ -6,13 +6,13 @@ import numpy as np
 from jaxtyping import Bool
 
 from clipbench.results import numbers as fmt
-from clipbench_reports.galleries.failures import Make
 from clipbench_reports.galleries.gallery import (
     Cosines,
     Fact,
     Failing,
     Gallery,
     GalleryImage,
+    MakeGallery,
     gallery,
     images,
     known,
@@ -25,7 +25,6 @@ from clipbench_reports.galleries.gallery import (
 )
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence, NotAsked
-from clipbench_reports.page.sentences.words import TERMS
 from clipbench_reports.page.text import quoted
 
 
@@ -73,7 +72,7 @@ RECORDED = {
 """What the columns say that older runs did not record."""
 
 
-def unfound(direction: str) -> Make:
+def unfound(direction: str) -> MakeGallery:
     """Return what makes the gallery of the queries of one direction whose right answer did not come first.
 
     The worst is the one with the widest margin of cosines; in an older run, which recorded none, the one that came last.
@@ -118,7 +117,7 @@ def misjudged(evidence: Evidence, room: PageBudget) -> Gallery:
         at = f"{place[row]}, token {token[row]}" if _at(token, row) else place[row]
         return [
             Fact("True", one, right),
-            Fact(TERMS["preferred"], other, chosen),
+            Fact("Preferred", other, chosen),
             Fact("Margin", "", by),
             Fact("Place", at),
         ]
@@ -160,9 +159,9 @@ class _Queries:
         tokens, lost = _at(self._tokens, row), _at(self._lost, row)
         unread = f", {lost} of them not read" if lost not in ("", "0") else ""
         return [
-            Fact(TERMS.get(self._search.asked, ""), _at(self._asked, row)),
+            Fact("True class" if self._search.asked == "label" else "Caption", _at(self._asked, row)),
             Fact("Right", _at(self._right, row), right, at),
-            *([] if self._is_tied(row) else [Fact(TERMS["chosen_caption"], _at(self._chosen, row), first)]),
+            *([] if self._is_tied(row) else [Fact("Came first", _at(self._chosen, row), first)]),
             Fact("Margin", "", margin),
             Fact("Tokens", f"{tokens}{unread}" if tokens else ""),
         ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from clipbench.comparison.formats import Cells, by_evaluation, cells
 from clipbench.comparison.records import Comparison, Difference, Verdict
-from clipbench_reports.page.sentences.words import describe
+from clipbench.results.titles import full_title
 
 ORDER: tuple[Verdict, ...] = ("worse", "better", "different", "too small to matter", "no evidence", "not tested")
 """What a reader looks for first; a table is sorted by it."""
@@ -101,7 +101,7 @@ def _overview_row(by_place: Mapping[int, Difference], anchors: Sequence[Mapping[
     first = next(iter(by_place.values()))
     return OverviewRow(
         metric=cells(first).metric,
-        words=describe(first.name),
+        words=_words(first),
         base=cells(first).base,
         base_key=first.base.value,
         candidates=[
@@ -128,11 +128,16 @@ def _row(found: Difference, notes: Sequence[str]) -> Row:
     }
     return Row(
         cells=cells(found),
-        words=describe(found.name),
+        words=_words(found),
         flips=flips,
         note=0 if found.p_value is not None else notes.index(found.test) + 1,
         keys={name: "" if key is None else key for name, key in keys.items()},
     )
+
+
+def _words(found: Difference) -> str:
+    """Return the title of a metric, which the results of other tools, or of before there were titles, do not have."""
+    return full_title(found.name, found.candidate if found.candidate.title else found.base, {})
 
 
 def _footnote(test: str) -> str:

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePath
 
 from clipbench.results.matching import Match, match
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, labels
-from clipbench_reports.page.text import isolated
-
-NO_REASON = "no reason was recorded"
+from clipbench_reports.page.text import NO_REASON, isolated
+from clipbench_reports.sections.loading import LoadedSection, load_section
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ class Group:
     entries: list[Entry]
     unasked: list[str]
     """Labels of the models that have no such evaluation."""
+
+    @cached_property
+    def section(self) -> LoadedSection:
+        """The section that a package brings for the task, or the plain one."""
+        return load_section(self.task)
 
     @property
     def measured(self) -> list[Entry]:

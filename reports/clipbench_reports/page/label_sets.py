@@ -1,4 +1,7 @@
-"""Several label sets of the same images: what is recorded as ``kind/acc1`` is the ``acc1`` of the set ``kind``."""
+"""Several label sets of the same images: what is recorded as ``kind/acc1`` is the ``acc1`` of the set ``kind``.
+
+Only of a task that is scored once for each label set: in others a name before a slash means something else.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,9 +10,6 @@ from typing import TypeVar
 from clipbench.results.record import EvaluationRecord
 
 Value = TypeVar("Value")
-
-CLASSIFYING = "zero-shot"
-"""The task that is scored once for each label set; in others a name before a slash means something else."""
 
 PLAIN = ""
 """Stands for the one set of data that has no others."""
@@ -69,8 +69,6 @@ def stripped(parts: Mapping[str, Value], prefix: str) -> dict[str, Value]:
 
 
 def _named(evaluation: EvaluationRecord) -> list[str]:
-    if evaluation.task != CLASSIFYING:
-        return []
     return [name for name in dict.fromkeys(_set_of(metric) for metric in evaluation.metrics) if name != PLAIN]
 
 

@@ -21,12 +21,11 @@ from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
 from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import Group, called, group, notes, scope, warnings
-from clipbench_reports.page.label_sets import label_sets
 from clipbench_reports.page.provenance import headline_facts, moment, origin
 from clipbench_reports.page.scorecard import is_fraction, is_other, scorecard
-from clipbench_reports.page.section import n_shares, section
+from clipbench_reports.page.section import n_shares, task_results
 from clipbench_reports.page.sentences import leads
-from clipbench_reports.page.sentences.findings import findings, missing
+from clipbench_reports.page.sentences.findings import missing
 from clipbench_reports.page.sentences.highlights import RULE, Told, in_short, n_left
 from clipbench_reports.page.text import isolated
 
@@ -79,9 +78,10 @@ def _context(runs: Sequence[Run]) -> dict[str, object]:
     """Return what the template writes."""
     names, groups = called(runs), group(runs)
     told = _told(groups, len(runs))
-    room = PageBudget(MAX_BYTES, n_shares=n_shares(groups))
+    budget = PageBudget(MAX_BYTES, n_shares=n_shares(groups))
     measured = [each for each in groups if each.measured]
-    is_drawn = sum(len(label_sets(entry.evaluation)) for each in measured for entry in each.measured) <= MAX_DRAWN
+    n_drawn = sum(len(each.section.label_sets(entry.evaluation)) for each in measured for entry in each.measured)
+    is_drawn = n_drawn <= MAX_DRAWN
     all_metrics = (
         metric for each in measured for entry in each.measured for metric in entry.evaluation.metrics.values()
     )
@@ -102,7 +102,9 @@ def _context(runs: Sequence[Run]) -> dict[str, object]:
         "interval_name": _tight(fmt.interval_name(all_metrics)),
         "numbers": {each.anchor: number for number, each in enumerate(measured, 1)},
         "training": _training(runs),
-        "sections": [section(each, number, room=room if is_drawn else None) for number, each in enumerate(measured, 1)],
+        "sections": [
+            task_results(each, number, budget=budget if is_drawn else None) for number, each in enumerate(measured, 1)
+        ],
         "is_drawn": is_drawn,
         "origins": [origin(run, name, place) for place, (name, run) in enumerate(zip(names, runs, strict=True))],
     }
@@ -174,7 +176,11 @@ def _tight(text: str) -> str:
 def _told(groups: list[Group], n_models: int) -> list[Told]:
     """Return all sentences of one model; of several, what is missing."""
     if n_models == 1:
-        return [Told(each.anchor, finding) for each in groups for finding in findings(each.entries[0].evaluation)]
+        return [
+            Told(each.anchor, finding)
+            for each in groups
+            for finding in each.section.summary(each.entries[0].evaluation)
+        ]
     return [
         Told(
             each.anchor, missing(f"{each.task}@{each.data}", f"{gap.status} ({_who(gap.labels, n_models)})", gap.reason)

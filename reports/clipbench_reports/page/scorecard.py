@@ -1,14 +1,13 @@
 """All metrics of all models: fractions on one axis, and the others in their units."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from clipbench.results.record import Metric
+from clipbench.results.titles import full_title, metric_title, subset_title
 from clipbench_reports.page.controls import Control, controls_of, loose_controls
 from clipbench_reports.page.groups import Entry, Gap, Group
-from clipbench_reports.page.sentences.words import describe, label_set_words
-from clipbench_reports.page.text import sentence_case
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +42,10 @@ class MetricLines:
     subset: str
     """What comes before the slash of its name, when several metrics share that and are listed under it."""
     heading: str
-    """The subset in words, where they are known."""
+    """The title of the subset."""
     name: str
     words: str
+    """The title, with that of a subset that it is not listed under."""
     direction: str
     """``↑``, ``↓`` or nothing."""
     unit: str
@@ -129,14 +129,14 @@ def metric_lines(
                     metric=metric,
                     note=_note(metric, notes),
                     published=_published(metric, notes),
-                    controls=[] if controls else controls_of(name, metrics, entry.evaluation.controls),
+                    controls=[] if controls else controls_of(name, entry.evaluation),
                 )
                 found.setdefault(name, []).append(line)
     n_metrics = Counter(_subset(name) for name in found)
-    data = entries[0].evaluation.dataset.id if entries else ""
+    subsets = {name: title for entry in reversed(entries) for name, title in entry.evaluation.subsets.items()}
     # A stable sort: what has no heading must not stand under that of another.
     ordered = sorted(found, key=lambda name: n_metrics[_subset(name)] > 1 and _subset(name) != "")
-    return [_named(name, found[name], data, is_listed=n_metrics[_subset(name)] > 1) for name in ordered]
+    return [_titled(name, found[name], subsets, is_listed=n_metrics[_subset(name)] > 1) for name in ordered]
 
 
 def is_fraction(metric: Metric) -> bool:
@@ -168,7 +168,7 @@ def _asides(entries: list[Entry], kept: Callable[[Metric], bool]) -> list[Aside]
             Aside(
                 label=entry.label,
                 place=entry.place,
-                controls=loose_controls(entry.evaluation.metrics, controls),
+                controls=loose_controls(entry.evaluation, controls),
             )
         )
     if found and all(each.controls == found[0].controls for each in found):
@@ -176,14 +176,15 @@ def _asides(entries: list[Entry], kept: Callable[[Metric], bool]) -> list[Aside]
     return found
 
 
-def _named(name: str, lines: list[Line], data: str, *, is_listed: bool) -> MetricLines:
-    """Return a metric in words; where it is listed with others of its subset, that is said by their heading."""
-    first, subset = lines[0].metric, _subset(name) if is_listed else ""
+def _titled(name: str, lines: list[Line], subsets: Mapping[str, str], *, is_listed: bool) -> MetricLines:
+    """Return a metric with its title; where it is listed with others of its subset, their heading names that."""
+    first = next((line.metric for line in lines if line.metric.title), lines[0].metric)
+    subset = _subset(name) if is_listed else ""
     return MetricLines(
         subset=subset,
-        heading=sentence_case(label_set_words(data, subset)) or subset,
+        heading=subset_title(subset, subsets),
         name=name,
-        words=describe(name.removeprefix(f"{subset}/")),
+        words=metric_title(name, first) if is_listed else full_title(name, first, subsets),
         direction={True: "↑", False: "↓", None: ""}[first.higher_is_better],
         unit=first.unit,
         lines=lines,

@@ -10,6 +10,8 @@ MEANS = ("micro", "macro")
 def subsets_of(names: Iterable[str]) -> list[str]:
     """Return the subsets of metric names, without means over all and over a category; "" is a set without subsets.
 
+    A subset is a category where others have its name and an underscore before their own, as ``swap`` and ``swap_att``.
+
     Example:
         >>> subsets_of(["macro/text_acc", "swap/text_acc", "swap_att/text_acc", "swap_obj/text_acc", "twin_cosine"])
         ['swap_att', 'swap_obj', '']

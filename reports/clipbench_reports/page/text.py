@@ -3,6 +3,8 @@
 NAME_LENGTH = 48
 """The longest name in a sentence, in characters."""
 
+NO_REASON = "no reason was recorded"
+
 
 def sentence_case(words: str) -> str:
     """Return words with a capital at the start, and the rest as it is.

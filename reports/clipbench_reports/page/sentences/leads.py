@@ -9,16 +9,16 @@ from clipbench.comparison.records import CompareOptions, Difference
 from clipbench.errors import ClipbenchError
 from clipbench.results import numbers as fmt
 from clipbench.results.run import Run
+from clipbench.results.titles import full_title, headlines, within_sentence
 from clipbench.stats.significance import holm
 from clipbench_reports.page.groups import Entry, Group
 from clipbench_reports.page.sentences.findings import Finding
 from clipbench_reports.page.sentences.highlights import Told
-from clipbench_reports.page.sentences.words import describe, label_set_words
 from clipbench_reports.page.text import isolated
 
 RULE = (
-    "Of each evaluation the first metric that all have: the model that is ahead against the next one, by a paired test, "
-    "corrected for the number of these sentences (Holm). `clipbench compare` tests every metric."
+    "For each evaluation, the first headline metric that all models have: the best model against the next one, by a "
+    "paired test, corrected for the number of these sentences (Holm). `clipbench compare` tests every metric."
 )
 """The rule, for a reader."""
 
@@ -45,12 +45,17 @@ def leads(groups: Sequence[Group]) -> list[Told]:
 
 
 def _leads(group: Group) -> list[_Lead]:
-    """Return the first metric that all have a value of, ranked; nothing where there is none, or only one model."""
+    """Return the first headline metric, or else the first metric, that all have a value of, with the models ranked.
+
+    Empty where there is none, or only one model.
+    """
     entries = group.measured
-    names = [name for name in entries[0].evaluation.metrics if _are_defined(entries, name)] if len(entries) > 1 else []
-    if not names:
+    if len(entries) < 2:
         return []
-    name = names[0]
+    first = entries[0].evaluation
+    name = next((name for name in [*headlines(first), *first.metrics] if _are_defined(entries, name)), None)
+    if name is None:
+        return []
     rising = entries[0].evaluation.metrics[name].higher_is_better is False
     ranked = sorted(entries, key=lambda entry: _value(entry, name) * (1 if rising else -1))
     if entries[0].evaluation.metrics[name].higher_is_better is None:
@@ -103,12 +108,10 @@ def _rest(lead: _Lead, values: Sequence[str]) -> str:
 
 
 def _what(lead: _Lead) -> str:
-    """Return the metric in words, with the label set that it is of."""
-    subset, _, name = lead.name.rpartition("/")
-    words = describe(name) or isolated(name)
-    of = label_set_words(lead.group.data, subset) or subset
-    where = f"{isolated(lead.group.task)} on {isolated(lead.group.data)}"
-    return f"{where}, {words[0].lower()}{words[1:]}{f' ({isolated(of)})' if of else ''}"
+    """Return the metric by its title, with task, data and subset."""
+    evaluation = lead.entries[0].evaluation
+    title = within_sentence(full_title(lead.name, evaluation.metrics[lead.name], evaluation.subsets))
+    return f"{isolated(lead.group.task)} on {isolated(lead.group.data)}, {isolated(title)}"
 
 
 def _by(difference: Difference, unit: str) -> str:

@@ -1,1 +1,0 @@
-"""The tables that fold out in a section."""

@@ -1,0 +1,201 @@
+"""Composition: which choices are lost, by subset, and how alike a caption and its false twin are."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from clipbench.results import numbers as fmt
+from clipbench.results.record import EvaluationRecord
+from clipbench.results.titles import subset_title
+from clipbench_reports import figures
+from clipbench_reports.galleries.gallery import (
+    COSINES,
+    Cosines,
+    Fact,
+    Failing,
+    Gallery,
+    credits_of,
+    gallery,
+    images,
+    note,
+    numbers,
+    one_image,
+    told_apart,
+    whole,
+    words,
+)
+from clipbench_reports.galleries.images import PageBudget
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.sentences.findings import Finding, against_chance, claim, headline_findings, skill
+from clipbench_reports.page.subsets import by_subset
+from clipbench_reports.page.tables import Table
+from clipbench_reports.page.text import quoted
+from clipbench_reports.sections.section import Section
+
+MAX_CHOICES = 15
+MARGINS = {
+    True: "Margin: the cosine of the true caption less that of the false one.",
+    False: "Margin: by how much the item was lost at its worst, its choices of captions and of images together.",
+}
+"""What the margin of an item means, by whether that of its captions was recorded."""
+SENTENCES = {
+    "text_acc": (
+        "captions",
+        "Puts the captions that are true of an image above the false ones in {value} of {n} items",
+    ),
+    "image_acc": ("images", "Puts the images that a caption is true of above the others in {value} of {n} items"),
+}
+
+
+def findings(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return whether true beats false on the whole, in which subsets it does not, and how alike twins are."""
+    found = []
+    for name, (side, sentence) in SENTENCES.items():
+        metric = evaluation.metrics.get(f"micro/{name}") or evaluation.metrics.get(name)
+        if metric is not None:
+            found += [claim(sentence, metric), *_weak_subsets(evaluation, name, side)]
+    return [*found, *_twins(evaluation)] or headline_findings(evaluation)
+
+
+def _weak_subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding]:
+    """Return the subsets in which a model does not beat chance, where there are several."""
+    weak = {
+        subset_title(subset, evaluation.subsets): metric
+        for subset, metric in by_subset(evaluation, name).items()
+        if subset and against_chance(metric) in ("level", "worse")
+    }
+    if not weak:
+        return []
+    listed = ", ".join(
+        f"{quoted(title)} ({fmt.percent(metric.value)} %; chance {fmt.percent(metric.chance)})"
+        for title, metric in weak.items()
+    )
+    return [
+        Finding("weak", f"No better than chance at telling {side} apart in {listed}.", min(map(skill, weak.values())))
+    ]
+
+
+def _twins(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return how near a caption is to its twin, beside how near it is to any other caption."""
+    twin, other = (evaluation.metrics.get(name) for name in ("twin_cosine", "other_cosine"))
+    if twin is None or twin.value is None:
+        return []
+    text = f"A caption and its false twin have cosine {fmt.number(twin.value, twin.unit)} on average"
+    if other is not None and other.value is not None:
+        text += f"; a caption and an unrelated one {fmt.number(other.value, other.unit)}"
+    return [Finding("plain", f"{text}.")]
+
+
+def lost_choices(evidence: Evidence) -> Table:
+    """Return the choices of captions that were lost by the widest margin.
+
+    Raises:
+        MissingEvidence: nothing was chosen among captions, or no choice was lost.
+    """
+    caption, preferred, subset = (evidence.column(name).astype(str) for name in ("caption", "preferred", "subset"))
+    is_lost, margin = lost_captions(evidence)
+    lost = np.flatnonzero(is_lost)
+    if not len(lost):
+        raise MissingEvidence("no choice among captions was lost")
+    worst = lost[np.argsort(margin[lost], kind="stable")][:MAX_CHOICES]
+    return Table(
+        title=f"Choices lost by the most ({fmt.counted(len(lost), 'item')} lost in all)",
+        note=f"Shown is each item's worst image. {MARGINS[evidence.has_column('text_margin')]}",
+        columns=["True caption", "Preferred", "Subset", "Margin, cosine"],
+        rows=[
+            [caption[row], preferred[row], subset[row] or fmt.NONE, fmt.number(margin[row], "cosine")]
+            for row in worst.tolist()
+        ],
+        n_words=3,
+    )
+
+
+def mistaken(evidence: Evidence, budget: PageBudget) -> Gallery:
+    """Return the images for which a false caption was preferred, by the widest margin.
+
+    Raises:
+        NotAsked: nothing was chosen among captions.
+        MissingEvidence: every choice was right.
+    """
+    lost, margin = lost_captions(evidence)
+    caption, preferred, subset = whole(evidence, "caption"), whole(evidence, "preferred"), _subset_of(evidence)
+    cosines = Cosines.of(evidence, margin)
+
+    def facts(row: int) -> list[Fact]:
+        right, chosen, by = cosines.told(row)
+        true, false = told_apart(caption[row], preferred[row])
+        return [Fact("True", true, right), Fact("Preferred", false, chosen), Fact("Margin", "", by), subset(row)]
+
+    def say(row: int) -> str:
+        return f"An image of {quoted(caption[row])}, for which {quoted(preferred[row])} was preferred."
+
+    failing = Failing(
+        title="False captions that were preferred",
+        note=note(evidence, MARGINS[evidence.has_column("text_margin")], COSINES),
+        wrong=lost,
+        margin=margin,
+        facts=facts,
+        images=one_image(evidence, say),
+    )
+    return gallery(failing, budget)
+
+
+def lost_captions(evidence: Evidence) -> tuple[Bool[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """Return which choices among captions were lost, ties aside, and their margins: those that ``MARGINS`` says.
+
+    Raises:
+        NotAsked: nothing was chosen among captions.
+    """
+    credit = credits_of(evidence, "text_acc")
+    margin = numbers(evidence, "text_margin" if evidence.has_column("text_margin") else "margin")
+    is_told = np.array([each != "" for each in words(evidence, "preferred")])
+    return (credit < 1) & (margin < 0) & is_told, margin
+
+
+def misplaced(evidence: Evidence, budget: PageBudget) -> Gallery:
+    """Return the captions for which a false image was preferred, by the widest margin.
+
+    Raises:
+        NotAsked: nothing was chosen among images.
+        MissingEvidence: every choice was right, or the run is older than what is shown here.
+    """
+    credit = credits_of(evidence, "image_acc")
+    if not evidence.has_column("asked_caption"):
+        raise MissingEvidence("false images that were preferred: run composition again to have them")
+    margin, caption, subset = numbers(evidence, "image_margin"), words(evidence, "asked_caption"), _subset_of(evidence)
+    cosines = Cosines.of(evidence, margin, right="right_image_cosine", chosen="preferred_image_cosine")
+
+    def facts(row: int) -> list[Fact]:
+        right, chosen, by = cosines.told(row)
+        told = [Fact("Right", "", right), Fact("Preferred", "", chosen), Fact("Margin", "", by)]
+        return [Fact("Caption", caption[row]), *told, subset(row)]
+
+    failing = Failing(
+        title="False images that were preferred",
+        note=note(evidence, "Margin: the caption's cosine with the right image less that with the false one."),
+        wrong=(credit < 1) & (margin < 0),
+        margin=margin,
+        facts=facts,
+        images=images(
+            evidence,
+            ("Right", "right_image"),
+            ("Preferred", "preferred_image"),
+            say=lambda row, role: f"{role} for {quoted(caption[row])}.",
+        ),
+    )
+    return gallery(failing, budget)
+
+
+def _subset_of(evidence: Evidence) -> Callable[[int], Fact]:
+    """Return a function that says of which subset a row is."""
+    subsets = words(evidence, "subset")
+    return lambda row: Fact("Subset", subset_title(subsets[row], evidence.evaluation.subsets))
+
+
+SECTION = Section(
+    figures=(figures.composition, figures.twins),
+    galleries=(mistaken, misplaced),
+    tables=(lost_choices,),
+    findings=findings,
+)

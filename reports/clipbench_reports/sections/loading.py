@@ -1,0 +1,93 @@
+"""Finding the section of a task by its entry point, and holding off what goes wrong in it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from clipbench import plugins
+from clipbench.errors import ClipbenchError
+from clipbench.results.record import EvaluationRecord
+from clipbench.results.titles import subset_title, within_sentence
+from clipbench_reports.drawing import page
+from clipbench_reports.drawing.marks import Chart
+from clipbench_reports.page.evidence import MissingEvidence
+from clipbench_reports.page.label_sets import PLAIN, label_sets, within
+from clipbench_reports.page.sentences.findings import Finding, missing, not_measured
+from clipbench_reports.sections.section import PLAIN_SECTION, Section
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+OWN = "clipbench"
+
+
+@dataclass(frozen=True)
+class LoadedSection:
+    """A section, and the package that it is from."""
+
+    section: Section
+    package: str = OWN
+    fault: str = ""
+    """Why the package's section could not be had, so that the plain one stands in for it."""
+
+    def label_sets(self, evaluation: EvaluationRecord) -> list[str]:
+        """Return the label sets that an evaluation has results of, or ``PLAIN`` alone."""
+        return label_sets(evaluation) if self.section.describe_label_set is not None else [PLAIN]
+
+    def findings(self, evaluation: EvaluationRecord) -> list[Finding]:
+        """Return the sentences on an evaluation, or on the part of it that is of one label set."""
+        if evaluation.status != "ok":
+            return [not_measured(evaluation)]
+        try:
+            return list(self.guard(self.section.findings)(evaluation))
+        except MissingEvidence as reason:
+            return [missing("Not said", evaluation.name, str(reason))]
+
+    def summary(self, evaluation: EvaluationRecord) -> list[Finding]:
+        """Return the sentences on all label sets, each with the title of its set."""
+        if evaluation.status != "ok" or self.label_sets(evaluation) == [PLAIN]:
+            return self.findings(evaluation)
+        found = []
+        for label_set in self.label_sets(evaluation):
+            title = f"{subset_title(label_set, evaluation.subsets)}: " if label_set != PLAIN else ""
+            for finding in self.findings(within(evaluation, label_set)):
+                text = f"{title}{within_sentence(finding.text)}" if title else finding.text
+                found.append(finding._replace(text=text))
+        return found
+
+    def guard(self, function: Callable[P, T]) -> Callable[P, T]:
+        """Return a function of the section whose errors become missing evidence, which costs nothing else."""
+
+        @wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                made = function(*args, **kwargs)
+                if isinstance(made, Chart) and self.package != OWN:
+                    page.draw(made)  # marks that cannot be drawn would otherwise fail in the middle of the page
+                return made
+            except MissingEvidence:
+                raise
+            except Exception as error:
+                name = getattr(function, "__name__", type(function).__name__)
+                raise MissingEvidence(f"{name} of {self.package} failed ({_cause(error)})") from error
+
+        return guarded
+
+
+def load_section(task: str) -> LoadedSection:
+    """Return the section that a package declares for a task, or the plain one."""
+    if task.casefold() not in (name.casefold() for name in plugins.names(plugins.SECTIONS)):
+        return LoadedSection(PLAIN_SECTION)
+    try:
+        found: Any = plugins.load(plugins.SECTIONS, task)
+        package = plugins.distribution(plugins.SECTIONS, task)
+    except ClipbenchError as error:
+        return LoadedSection(PLAIN_SECTION, fault=str(error))
+    if isinstance(found, Section):
+        return LoadedSection(found, package)
+    return LoadedSection(PLAIN_SECTION, fault=f"'{task}' of {package} is a {type(found).__name__}, expected a Section")
+
+
+def _cause(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")

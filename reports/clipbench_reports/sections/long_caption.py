@@ -1,0 +1,70 @@
+"""Long captions: recall by the tokens kept, the effective length, and a fact stated at places further and further in."""
+
+from collections.abc import Mapping
+
+from clipbench.results import numbers as fmt
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.titles import subset_title, within_sentence
+from clipbench_reports import figures
+from clipbench_reports.galleries.unfound import SEARCHES, misjudged, unfound
+from clipbench_reports.page.sentences.findings import (
+    Finding,
+    against_chance,
+    claim,
+    headline_findings,
+    interval_in_brackets,
+    skill,
+)
+from clipbench_reports.page.subsets import by_subset
+from clipbench_reports.page.text import NO_REASON, isolated
+from clipbench_reports.sections.section import Section
+
+
+def findings(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return whether captions find their images, how much of them counts, and where a fact is still told."""
+    found = []
+    recall, length = (evaluation.metrics.get(name) for name in ("image_retrieval_recall@1", "effective_length"))
+    if recall is not None:
+        found.append(claim("A long caption finds its image first in {value} of {n} cases", recall))
+    if length is not None:
+        found.append(_tokens_used(evaluation, length))
+    return [*found, *_by_place(evaluation)] or headline_findings(evaluation)
+
+
+def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
+    if length.value is None:
+        return Finding("missing", f"Effective length undefined ({length.reason or NO_REASON}).")
+    tokens = f"{fmt.number(length.value, length.unit)} tokens{interval_in_brackets(length)}"
+    text = f"The first {tokens} of a caption give 95 % of the recall of the whole"
+    cut, lost = (evaluation.metrics.get(name) for name in ("truncated_fraction", "tokens_lost"))
+    if cut is None or cut.value is None or lost is None or lost.value is None:
+        return Finding("plain", f"{text}.")
+    if cut.value == 0:
+        return Finding("plain", f"{text}; every caption fits the model's context.")
+    longer = f"{fmt.percent(cut.value)} % of the captions are longer than the model's context"
+    return Finding("plain", f"{text}; {longer} and lose {fmt.number(lost.value, lost.unit)} tokens on average.")
+
+
+def _by_place(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return how often a true statement beats a false one, by where it stands, and where only by guessing."""
+    places: Mapping[str, Metric] = {
+        within_sentence(subset_title(place, evaluation.subsets)): metric
+        for place, metric in by_subset(evaluation, "text_acc").items()
+    }
+    if not places:
+        return []
+    shares = ", ".join(f"{fmt.percent(metric.value)} % ({isolated(name)})" for name, metric in places.items())
+    guessed = [isolated(name) for name, metric in places.items() if against_chance(metric) != "better"]
+    text = f"Prefers a true caption to one with a single false fact in {shares}"
+    worst = min(map(skill, places.values()))
+    if guessed:
+        return [Finding("weak", f"{text}; no better than guessing: {', '.join(guessed)}.", worst)]
+    return [Finding("good", f"{text}; better than guessing everywhere.", worst)]
+
+
+SECTION = Section(
+    figures=(figures.tokens_kept, figures.positions, figures.token_lengths, figures.similarity, figures.recall),
+    galleries=(*map(unfound, SEARCHES), misjudged),
+    findings=findings,
+    drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN, *figures.KEPT, figures.BY_POSITION}),
+)

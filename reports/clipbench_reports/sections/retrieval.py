@@ -1,0 +1,27 @@
+"""Retrieval: recall in every direction, the similarity matrix, and the queries whose right answer came too late."""
+
+from clipbench.results.record import EvaluationRecord
+from clipbench_reports import figures
+from clipbench_reports.galleries.unfound import SEARCHES, unfound
+from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
+from clipbench_reports.sections.section import Section
+
+SENTENCES = {
+    "image_retrieval_recall@1": "A caption finds its image first in {value} of {n} cases",
+    "text_retrieval_recall@1": "An image finds a caption of its own first in {value} of {n} cases",
+}
+
+
+def findings(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return how often each side finds the other first."""
+    metrics = evaluation.metrics
+    found = [claim(sentence, metrics[name]) for name, sentence in SENTENCES.items() if name in metrics]
+    return found or headline_findings(evaluation)
+
+
+SECTION = Section(
+    figures=(figures.similarity, figures.recall, figures.recall_within),
+    galleries=tuple(map(unfound, SEARCHES)),
+    findings=findings,
+    drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN}),
+)

@@ -1,0 +1,209 @@
+"""Text in images: what written words do to classification, and which of them are read."""
+
+import numpy as np
+
+from clipbench.results import numbers as fmt
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench_reports import figures
+from clipbench_reports.galleries.gallery import (
+    COSINES,
+    Cosines,
+    Fact,
+    Failing,
+    Gallery,
+    credits_of,
+    gallery,
+    note,
+    numbers,
+    one_image,
+    told_apart,
+    whole,
+    words,
+)
+from clipbench_reports.galleries.images import PageBudget
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.sentences.findings import (
+    Finding,
+    Mark,
+    against_chance,
+    claim,
+    headline_findings,
+    interval_in_brackets,
+    skill,
+)
+from clipbench_reports.page.tables import Table, most_common
+from clipbench_reports.page.text import quoted
+from clipbench_reports.sections.section import Section
+
+MAX_ROWS = 50
+
+
+def findings(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return whether words are read, and how often a label decides."""
+    found = []
+    reading, success = (evaluation.metrics.get(name) for name in ("reading_acc", "attack_success"))
+    if reading is not None:
+        found.append(claim("Reads the written word right in {value} of {n} images", reading))
+    if success is not None and success.value is not None:
+        found.append(_fooled(evaluation, success))
+    return found or headline_findings(evaluation)
+
+
+def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
+    """Return how often a label decides, and what else becomes of the object: more than chance is a weakness."""
+    marks: dict[str | None, Mark] = {"better": "good", "worse": "weak"}
+    share = f"{fmt.percent(success.value)} % of {fmt.count(success.n)} attacks"
+    text = f"Fooled by a written label in {share}{interval_in_brackets(success)}"
+    labels = {"clean_acc": "without a label", "blank_acc": "with a blank one", "attacked_acc": "under attack"}
+    right = [
+        f"{fmt.percent(metric.value)} % {words}"
+        for name, words in labels.items()
+        if (metric := evaluation.metrics.get(name)) is not None and metric.value is not None
+    ]
+    text += f"; names the object in {', '.join(right)}." if right else "."
+    return Finding(marks.get(against_chance(success), "plain"), text, skill(success))
+
+
+def attacked_objects(evidence: Evidence) -> Table:
+    """Return each object with how often it is still named under attack, and what it is taken for, the worst first.
+
+    Raises:
+        MissingEvidence: nothing was attacked.
+    """
+    fooled = evidence.column("attack_success").astype(np.float64)
+    kept = ~np.isnan(fooled)
+    if not kept.any():
+        raise MissingEvidence("the data hold no objects with another thing's name written on them")
+    objects, predicted = (evidence.column(name)[kept].astype(str) for name in ("object", "predicted"))
+    right, fooled = evidence.column("attacked_acc")[kept].astype(np.float64), fooled[kept]
+    names, codes = np.unique(objects, return_inverse=True)
+    totals = np.bincount(codes)
+    success = np.bincount(codes, weights=fooled) / totals
+    still = np.bincount(codes, weights=right) / totals
+    order = np.lexsort((still, -success))[:MAX_ROWS].tolist()
+    rows = [
+        [
+            str(names[c]),
+            most_common(predicted[(codes == c) & (predicted != objects)]),
+            fmt.percent(success[c]),
+            fmt.percent(still[c]),
+            fmt.count(int(totals[c])),
+        ]
+        for c in order
+    ]
+    return Table(
+        title=f"Each object under attack ({fmt.percent(success.min())} to {fmt.percent(success.max())} % fooled)",
+        note="Fooled: the attacking word's class comes first. Right: the object's own class does."
+        + (f" {fmt.count(len(names) - len(rows))} more are in the sample table." if len(names) > len(rows) else ""),
+        columns=["Object", "Most often taken for", "Fooled, %", "Right, %", "n"],
+        rows=rows,
+        n_words=2,
+    )
+
+
+def misread_words(evidence: Evidence) -> Table:
+    """Return the words that are read wrong most often, and what they are taken for.
+
+    Raises:
+        MissingEvidence: there were no words to read, or all were read.
+    """
+    credit = evidence.column("reading_acc").astype(np.float64)
+    kept = ~np.isnan(credit)
+    written, read = (evidence.column(name)[kept].astype(str) for name in ("written", "read"))
+    if not kept.any():
+        raise MissingEvidence("the data hold no words to read")
+    wrong = credit[kept] < 1
+    if not wrong.any():
+        raise MissingEvidence("every word was read right")
+    names, codes = np.unique(written, return_inverse=True)
+    misses, totals = np.bincount(codes, weights=wrong), np.bincount(codes)
+    order = np.argsort(-misses, kind="stable")[:MAX_ROWS].tolist()
+    rows = [
+        [
+            str(names[c]),
+            most_common(read[(codes == c) & (read != written)]),
+            fmt.count(misses[c]),
+            fmt.count(int(totals[c])),
+        ]
+        for c in order
+        if misses[c]
+    ]
+    return Table(
+        title=f"Words that are misread ({fmt.count(int(wrong.sum()))} of {fmt.counted(int(kept.sum()), 'word')})",
+        note="The caption that is true, and the one that is most often chosen in its place.",
+        columns=["Written", "Most often read as", "Misread", "n"],
+        rows=rows,
+        n_words=2,
+    )
+
+
+def hijacked(evidence: Evidence, budget: PageBudget) -> Gallery:
+    """Return the objects that were taken for something else under a written label, by the widest margin.
+
+    Raises:
+        NotAsked: nothing was attacked.
+        MissingEvidence: every object was named right.
+    """
+    credit, margin = credits_of(evidence, "attacked_acc", of_subsets=False), numbers(evidence, "margin")
+    thing, word, predicted = (words(evidence, name) for name in ("object", "word", "predicted"))
+    cosines = Cosines.of(evidence, margin)
+
+    def facts(row: int) -> list[Fact]:
+        right, chosen, by = cosines.told(row)
+        said = [
+            Fact("Taken for", predicted[row], chosen),
+            Fact("Margin", "", by),
+            Fact("Label says", word[row]),
+        ]
+        return [Fact("Object", thing[row], right), *said]
+
+    def say(row: int) -> str:
+        return f"{quoted(thing[row])} with {quoted(word[row])} written on it, taken for {quoted(predicted[row])}."
+
+    failing = Failing(
+        title="Objects misnamed under a written label",
+        note=note(evidence, "Margin: the cosine of the object's class less that of the best other one.", COSINES),
+        wrong=credit < 1,
+        margin=margin,
+        facts=facts,
+        images=one_image(evidence, say),
+    )
+    return gallery(failing, budget)
+
+
+def misread(evidence: Evidence, budget: PageBudget) -> Gallery:
+    """Return the written words that were read as another one, by the widest margin.
+
+    Raises:
+        NotAsked: there were no words to read.
+        MissingEvidence: all were read right.
+    """
+    credit, margin = credits_of(evidence, "reading_acc", of_subsets=False), numbers(evidence, "margin")
+    written, read, cosines = whole(evidence, "written"), whole(evidence, "read"), Cosines.of(evidence, margin)
+
+    def facts(row: int) -> list[Fact]:
+        right, chosen, by = cosines.told(row)
+        true, false = told_apart(written[row], read[row])
+        return [Fact("Written", true, right), Fact("Read as", false, chosen), Fact("Margin", "", by)]
+
+    def say(row: int) -> str:
+        return f"An image that is captioned {quoted(written[row])}, read as {quoted(read[row])}."
+
+    failing = Failing(
+        title="Words that were misread",
+        note=note(evidence, "Margin: the cosine of the true caption less that of the best other one.", COSINES),
+        wrong=credit < 1,
+        margin=margin,
+        facts=facts,
+        images=one_image(evidence, say),
+    )
+    return gallery(failing, budget)
+
+
+SECTION = Section(
+    figures=(figures.hijacking, *map(figures.response, figures.SETTINGS), figures.reading),
+    galleries=(hijacked, misread),
+    tables=(attacked_objects, misread_words),
+    findings=findings,
+    drawn_curves=figures.RESPONSES,
+)

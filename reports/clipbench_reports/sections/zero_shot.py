@@ -1,0 +1,161 @@
+"""Zero-shot classification: classes, confusions, confidence and prompt templates."""
+
+import numpy as np
+
+from clipbench.results import numbers as fmt
+from clipbench.results.record import EvaluationRecord
+from clipbench_reports import figures
+from clipbench_reports.galleries.gallery import (
+    COSINES,
+    Cosines,
+    Fact,
+    Failing,
+    Gallery,
+    gallery,
+    note,
+    numbers,
+    one_image,
+    words,
+)
+from clipbench_reports.galleries.images import PageBudget
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
+from clipbench_reports.page.tables import Table, most_common
+from clipbench_reports.page.text import quoted
+from clipbench_reports.sections.section import Section
+
+MAX_CLASSES = 100
+"""Rows of a per-class table; the classes beyond are counted, and are in the sample table."""
+MAX_PAIRS = 15
+
+
+def findings(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return how often the right class comes first."""
+    accuracy = evaluation.metrics.get("acc1")
+    if accuracy is None:
+        return headline_findings(evaluation)
+    return [claim("Names the right class first for {value} of {n} images", accuracy)]
+
+
+def describe_classes(evidence: Evidence) -> str:
+    """Return how many classes a label set has, and three of them; nothing where the run does not tell."""
+    accuracy = evidence.evaluation.metrics.get("acc1")
+    if accuracy is None or not accuracy.chance or not evidence.has_column("label"):
+        return ""
+    names = np.unique(evidence.column("label").astype(str)).tolist()
+    few = dict.fromkeys([names[0], names[len(names) // 2], names[-1]])
+    return f"{fmt.count(round(1 / accuracy.chance))} classes, such as {', '.join(quoted(name) for name in few)}"
+
+
+def class_recall(evidence: Evidence) -> Table:
+    """Return the share of each class's samples that are right, the worst first, with the most common wrong answer.
+
+    Raises:
+        MissingEvidence: samples have no single label and answer.
+    """
+    label, predicted = (evidence.column(name).astype(str) for name in ("label", "predicted"))
+    right = evidence.column("acc1").astype(np.float64)
+    names, codes = np.unique(label, return_inverse=True)
+    totals = np.bincount(codes)
+    recall = np.bincount(codes, weights=right) / totals
+    worst = np.argsort(recall, kind="stable")[:MAX_CLASSES]
+    rows = [
+        [
+            str(names[c]),
+            most_common(predicted[(codes == c) & (predicted != label)]),
+            fmt.percent(recall[c]),
+            fmt.count(int(totals[c])),
+        ]
+        for c in worst.tolist()
+    ]
+    rest = len(names) - len(rows)
+    return Table(
+        title=f"Recall of each class ({fmt.percent(recall.min())} to {fmt.percent(recall.max())} %)",
+        note="The share of a class's images whose true class scores highest, the worst class first."
+        + (f" {fmt.count(rest)} better classes are not shown; they are in the sample table." if rest else ""),
+        columns=["Class", "Most often taken for", "Recall, %", "n"],
+        rows=rows,
+        n_words=2,
+    )
+
+
+def confused_pairs(evidence: Evidence) -> Table:
+    """Return the mistakes made most often.
+
+    Raises:
+        MissingEvidence: samples have no single label and answer, or there is no mistake.
+    """
+    label, predicted = (evidence.column(name).astype(str) for name in ("label", "predicted"))
+    wrong = label != predicted
+    if not wrong.any():
+        raise MissingEvidence("no sample was taken for another class")
+    pairs, counts = np.unique(np.stack([label[wrong], predicted[wrong]], axis=1), axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:MAX_PAIRS]
+    rows = [
+        [true, answer, fmt.count(n), fmt.percent(n / (label == true).sum())]
+        for (true, answer), n in zip(pairs[order].tolist(), counts[order].tolist(), strict=True)
+    ]
+    return Table(
+        title=f"Classes confused most often ({fmt.counted(int(wrong.sum()), 'mistake')} in all)",
+        note=f"The {len(rows)} most common of {fmt.counted(len(pairs), 'pair')} of true class and answer.",
+        columns=["True class", "Answer", "Images", "Of the class, %"],
+        rows=rows,
+        n_words=2,
+    )
+
+
+def template_scores(evidence: Evidence) -> Table:
+    """Return each prompt template with what it reaches alone, the best first.
+
+    Raises:
+        MissingEvidence: the run kept no scores of single templates, or used one only.
+    """
+    names, scores = figures.ranked(evidence)
+    return Table(
+        title=f"The {len(names)} prompt templates",
+        note="Accuracy of each template alone, the best first.",
+        columns=["Template", "Top-1 accuracy, %"],
+        rows=[[name, fmt.percent(score)] for name, score in zip(names, scores, strict=True)],
+    )
+
+
+def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
+    """Return the images that were taken for another class by the widest margin.
+
+    Raises:
+        MissingEvidence: samples have no single label and answer, or all are right.
+    """
+    label, predicted, margin = words(evidence, "label"), words(evidence, "predicted"), numbers(evidence, "margin")
+    confidence, cosines = numbers(evidence, "confidence"), Cosines.of(evidence, margin)
+
+    def facts(row: int) -> list[Fact]:
+        right, chosen, by = cosines.told(row)
+        return [
+            Fact("True class", label[row], right),
+            Fact("Taken for", predicted[row], chosen),
+            Fact("Margin", "", by),
+            Fact("Confidence", f"{fmt.percent(float(confidence[row]))} %"),
+        ]
+
+    def say(row: int) -> str:
+        return f"An image of {quoted(label[row])}, taken for {quoted(predicted[row])}."
+
+    failing = Failing(
+        title="Images taken for another class",
+        note=note(evidence, "Margin: the cosine of the true class less that of the best other one.", COSINES),
+        wrong=numbers(evidence, "acc1") < 1,
+        margin=margin,
+        facts=facts,
+        images=one_image(evidence, say),
+    )
+    return gallery(failing, budget)
+
+
+SECTION = Section(
+    figures=(figures.confusion, figures.reliability, figures.templates),
+    galleries=(misnamed,),
+    tables=(confused_pairs, class_recall, template_scores),
+    findings=findings,
+    drawn_curves=frozenset({"reliability", "templates"}),
+    describe_label_set=describe_classes,
+)

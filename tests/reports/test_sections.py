@@ -1,0 +1,164 @@
+"""Sections are found by their entry points; what goes wrong in one costs its own figures and is said."""
+
+import re
+from collections.abc import Callable, Mapping
+from html import unescape
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipbench import plugins
+from clipbench.results.record import Curve, EvaluationRecord, Metric
+from clipbench.results.run import Run
+from clipbench_reports.drawing.marks import Chart
+from clipbench_reports.galleries.gallery import Gallery
+from clipbench_reports.galleries.images import PageBudget
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.report import write_report
+from clipbench_reports.page.sentences.findings import Finding
+from clipbench_reports.page.tables import Table
+from clipbench_reports.sections.loading import load_section
+from clipbench_reports.sections.section import Section
+
+MakeRun = Callable[..., Run]
+Declare = Callable[[Any], None]
+
+
+def say(evaluation: EvaluationRecord) -> list[Finding]:
+    return [Finding("plain", "Said by the section.")]
+
+
+def tabulate(evidence: Evidence) -> Table:
+    return Table(title="Counted", note="A table.", columns=["Letter"], rows=[["a"]])
+
+
+def break_down(*arguments: object) -> Any:
+    raise ZeroDivisionError("by\nnothing")
+
+
+def lack(evidence: Evidence) -> Chart:
+    raise MissingEvidence("the run kept no letters")
+
+
+class Found:
+    """An entry point that gives what it is told to, of a package that is not installed."""
+
+    class dist:
+        name = "letters-clip"
+
+    name, value = "letters", "letters_clip:SECTION"
+
+    def __init__(self, thing: object) -> None:
+        self.thing = thing
+
+    def load(self) -> object:
+        if isinstance(self.thing, Exception):
+            raise self.thing
+        return self.thing
+
+
+@pytest.fixture
+def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
+    """Return a function after which a package declares the section of the task ``letters``."""
+    real: Callable[..., Any] = plugins.entry_points
+
+    def make(thing: object) -> None:
+        def entry_points(*, group: str) -> list[EntryPoint | Found]:
+            return [*real(group=group), *([Found(thing)] if group == plugins.SECTIONS else [])]
+
+        monkeypatch.setattr(plugins, "entry_points", entry_points)
+
+    return make
+
+
+@pytest.fixture
+def page(make_run: MakeRun, tmp_path: Path) -> Callable[..., str]:
+    """Return a function that writes the report of a run of the task, beside another, and gives its words."""
+
+    def make(**parts: Any) -> str:
+        letters = {"metrics": {"wins": Metric(value=0.5, n=9, title="Wins", is_headline=True)}, **parts}
+        write_report([make_run({"letters@here": letters, "zero-shot@here": {}})], tmp_path / "report.html")
+        html = (tmp_path / "report.html").read_text(encoding="utf-8").partition("<body>")[2]
+        return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).replace("\N{NO-BREAK SPACE}", " ").split())
+
+    return make
+
+
+Page = Callable[..., str]
+
+
+def test_each_task_that_ships_has_a_section() -> None:
+    for task in plugins.names(plugins.TASKS):
+        loaded = load_section(task)
+        assert loaded.package == "clipbench" and not loaded.fault and loaded.section.figures
+
+
+def test_a_section_of_another_package_gives_sentences_and_tables(declare: Declare, page: Page) -> None:
+    declare(Section(findings=say, tables=(tabulate,), figures=(lack,)))
+    words = page()
+    assert words.count("Said by the section.") == 2  # at the top and in the section
+    assert "Counted" in words and "Not drawn: the run kept no letters ." in words
+
+
+def test_a_section_that_cannot_be_imported_is_said_and_the_plain_one_stands_in(declare: Declare, page: Page) -> None:
+    declare(ImportError("no module named abc"))
+    words = page()
+    assert "The section of this task is left out: 'letters' of letters-clip cannot be imported" in words
+    assert "(ImportError: no module named abc)" in words
+    assert "Wins: 50.0 % of 9 samples (no interval)." in words and "zero-shot on here" in words
+
+
+def test_what_is_no_section_is_said(declare: Declare, page: Page) -> None:
+    declare({"figures": ()})
+    assert "'letters' of letters-clip is a dict, expected a Section" in page()
+
+
+@pytest.mark.parametrize("part", ["figures", "tables", "galleries"])
+def test_a_function_that_raises_costs_only_what_it_would_have_given(declare: Declare, page: Page, part: str) -> None:
+    parts: Mapping[str, Any] = {"tables": (tabulate,), part: (break_down, *((tabulate,) if part == "tables" else ()))}
+    declare(Section(findings=say, **parts))
+    words = page()
+    assert words.count("Not drawn: break_down of letters-clip failed (ZeroDivisionError: by) .") == 1
+    assert "Said by the section." in words and "Counted" in words
+
+
+def test_sentences_that_raise_are_said_to(declare: Declare, page: Page) -> None:
+    declare(Section(findings=break_down, tables=(tabulate,)))
+    words = page()
+    assert "break_down of letters-clip failed (ZeroDivisionError: by)" in words and "Counted" in words
+
+
+def test_a_figure_that_cannot_be_drawn_costs_only_itself(declare: Declare, page: Page) -> None:
+    def draw(evidence: Evidence) -> Chart:
+        return Chart(title="Odd", detail="", reading="", panels=[None])  # type: ignore[list-item]
+
+    declare(Section(findings=say, figures=(draw,)))
+    words = page()
+    assert "Not drawn: draw of letters-clip failed (" in words and "Said by the section." in words
+
+
+def test_curves_that_no_figure_shows_are_drawn_plainly(declare: Declare, page: Page) -> None:
+    declare(Section(findings=say, drawn_curves=frozenset({"shown"})))
+    words = page(curves={name: Curve(x=[1.0, 2.0], y=[0.5, 0.75]) for name in ("shown", "other")})
+    assert "“other”" in words and "“shown”" not in words
+
+
+def test_without_a_section_the_worst_samples_are_shown_with_their_words(make_run: MakeRun) -> None:
+    samples = {
+        "sample_id": np.array(["one", "two", "three"], object),
+        "image": np.array(["a" * 32, "b" * 32, "c" * 32], object),
+        "margin": np.array([-0.1, 0.2, -0.3]),
+        "caption": np.array(["a cat", "a dog", "a cow"], object),
+    }
+    run = make_run({"letters@here": {"samples": samples}})
+    loaded = load_section("letters")
+    assert loaded.section.lists_metrics
+    (make,) = loaded.section.galleries
+    found: Gallery = make(Evidence(run, run.result.evaluations[0]), PageBudget(1000))
+    assert [[fact[1:3] for fact in each.facts] for each in found.failures] == [
+        [("a cow", ""), ("", "−0.3000"), ("three", "")],
+        [("a cat", ""), ("", "−0.1000"), ("one", "")],
+    ]
