@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from html import unescape
 from importlib.metadata import EntryPoint
+from importlib.metadata import entry_points as installed
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,10 @@ class Found:
 @pytest.fixture
 def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
     """Return a function after which a package declares the section of the task ``letters``."""
-    real: Callable[..., Any] = plugins.entry_points
 
     def make(thing: object) -> None:
         def entry_points(*, group: str) -> list[EntryPoint | Found]:
-            return [*real(group=group), *([Found(thing)] if group == plugins.SECTIONS else [])]
+            return [*installed(group=group), *([Found(thing)] if group == plugins.SECTIONS else [])]
 
         monkeypatch.setattr(plugins, "entry_points", entry_points)
 
