@@ -103,7 +103,7 @@ def test_an_old_run_is_shown_reported_drawn_exported_and_compared_with_itself(ca
         assert "damaged" not in done.err
     assert "50.0 %  [25.4, 74.6]  chance 33.3 %  n 12" in call("show", "old").out
     page = Path("report.html").read_text()
-    assert "25.4 to 74.6" in page and "damaged" not in page
+    assert "[25.4, 74.6]" in page and "damaged" not in page
     rows = Path("file.csv").read_text().splitlines()
     assert sum(",acc1,0.5,0.25" in row for row in rows) == 1
 
@@ -217,7 +217,7 @@ def test_the_report_says_which_file_is_missing_or_damaged_and_shows_the_rest(
     message = harm(Path("old"))
     assert call("report", "old", "-o", "report.html").status == 0
     page = Path("report.html").read_text()
-    assert message in page and "25.4 to 74.6" in page and "image_cone" in page
+    assert message in page and "[25.4, 74.6]" in page and "image_cone" in page
 
 
 @pytest.mark.parametrize("harm", [broken_table, no_table])
