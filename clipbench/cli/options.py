@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from clipbench.cli.main import key_values
+
+if TYPE_CHECKING:
+    from clipbench.evaluation.session import SessionOptions
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -16,6 +19,41 @@ def evaluation_options(command: Command) -> Command:
     for option in reversed(OPTIONS):
         command = option(command)
     return command
+
+
+def session_options(given: dict[str, Any]) -> "SessionOptions":
+    """Return what the options of a command line ask a session for."""
+    from clipbench.data import DataOptions
+    from clipbench.evaluation.evaluate import RunOptions
+    from clipbench.evaluation.session import SessionOptions
+    from clipbench.models.protocol import LoadOptions
+
+    return SessionOptions(
+        tasks=given["tasks"] or ["all"],
+        suite=given["suite"],
+        prompts=given["prompts"],
+        run=RunOptions(
+            seed=given["seed"],
+            limit=given["limit"],
+            skip_bad_images=given["on_bad_image"] == "skip",
+            keep_arrays=given["keep_arrays"],
+            n_thumbnails=given["thumbnails"],
+            raise_bugs=given["traceback"],
+            data=DataOptions(
+                data_root=given["data_root"], allow_partial=given["allow_partial"], options=given["data_option"]
+            ),
+            command=click.get_current_context().obj,
+        ),
+        load=LoadOptions(
+            device=given["device"],
+            precision=given["precision"],
+            batch_size=given["batch_size"],
+            arch=given["arch"],
+            options=given["model_option"],
+        ),
+        workers=given["workers"],
+        writes_reports=not given["no_report"],
+    )
 
 
 OPTIONS = (

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS
-from clipbench.cli.options import evaluation_options
+from clipbench.cli.options import evaluation_options, session_options
 
 
 @click.command(context_settings=SETTINGS)
@@ -26,22 +26,26 @@ def run(**given: Any) -> int:
 
     Exit status: 0 done, 2 bad usage or input, 3 something could not be measured, 130 interrupted.
     """
-    from clipbench.cli.job import Job
     from clipbench.cli.summary import Printer
-    from clipbench.cli.targets import find_targets
+    from clipbench.evaluation.session import Session
+    from clipbench.evaluation.targets import find_targets
 
     targets = find_targets(given["models"], given["out"])
     printer = Printer(
         quiet=given["quiet"], as_json=given["as_json"], several=targets.are_several, is_series=targets.are_series
     )
-    job = Job(given, printer, targets)
+    session = Session(session_options(given), targets, printer)
     try:
-        runs = job.run_all()
-        job.report_all(runs)
+        runs = session.run_all()
+        session.report_all(runs)
     except KeyboardInterrupt:
         if not targets.are_several:
             raise
-        click.echo(f"clipbench: {job.interrupted()}", err=True)
+        after = "what was encoded is stored"
+        if targets.are_series:
+            after = f"the same command with --out {targets.out} goes on from there"
+        done = f"{session.n_done} of {len(targets.each)} models are finished, in {targets.out}"
+        click.echo(f"clipbench: interrupted: {done}; {after}", err=True)
         return INTERRUPTED
     printer.end(runs)
-    return DONE if job.is_complete and all(run.result.is_complete for run in runs) else INCOMPLETE
+    return DONE if session.is_complete and all(run.result.is_complete for run in runs) else INCOMPLETE

@@ -6,12 +6,14 @@ from dataclasses import asdict
 
 import click
 
+from clipbench.errors import ClipbenchError
+from clipbench.evaluation.progress import Progress
 from clipbench.results.numbers import ascii_signs, count, duration, interval, quantity
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
 
 
-class Printer:
+class Printer(Progress):
     """Prints as a run goes on, in the manner that was asked for."""
 
     def __init__(self, *, quiet: bool, as_json: bool, several: bool, is_series: bool = False) -> None:
@@ -19,11 +21,8 @@ class Printer:
         self.as_json = as_json
         self.several = several
         self.is_series = is_series
-        """Whether a line for each model has to be enough."""
-
-    @property
-    def shows_progress(self) -> bool:
-        return not self.quiet
+        """A line for each model has to be enough."""
+        self.shows_bars = not quiet
 
     def model(self, name: str, number: int, n_models: int) -> None:
         """Say which model is being loaded."""
@@ -40,12 +39,12 @@ class Printer:
                 self.evaluation(record)
                 click.echo(f"clipbench: to measure it again, move {run.folder} away", err=True)
 
-    def model_failed(self, reference: str, error: Exception, others: Sequence[str]) -> None:
+    def model_failed(self, name: str, error: ClipbenchError, data_problems: Sequence[str]) -> None:
         """Say why a model could not be measured, unless that ends the command and is said anyway."""
-        for line in others:
+        for line in data_problems:
             click.echo(f"clipbench: {line}", err=True)
         if self.several:
-            click.echo(f"clipbench: {reference}: {error}", err=True)
+            click.echo(f"clipbench: {name}: {error}", err=True)
 
     def evaluation(self, record: EvaluationRecord) -> None:
         """Print the numbers of an evaluation, or why there are none."""

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from clipbench.cli.job import Job
 from clipbench.cli.main import DONE, INCOMPLETE
+from clipbench.cli.options import session_options
 from clipbench.cli.summary import Printer
-from clipbench.cli.targets import Target, Targets
 from clipbench.cli.telling import line
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.evaluation.runner import check_folder, slug
+from clipbench.evaluation.session import Session
+from clipbench.evaluation.targets import Target, Targets, check_folder, slug
 from clipbench.models.checkpoint_folders import (
     CHECKPOINT_FORMS,
     CONFIG,
@@ -45,7 +45,8 @@ class Watcher:
         self.idle = idle
         self.quiet, self.as_json = given["quiet"], given["as_json"]
         printer = Printer(quiet=self.quiet, as_json=self.as_json, several=True, is_series=True)
-        self.job = Job(given, printer, Targets(self.out, [], are_series=True, are_several=True))
+        targets = Targets(self.out, [], are_series=True, are_several=True)
+        self.session = Session(session_options(given), targets, printer)
         self.runs: dict[Path, Run] = {}
         self._tried: dict[Path, Signature] = {}
         self._seen: dict[Path, Signature] = {}
@@ -108,7 +109,7 @@ class Watcher:
             if not self._has_run(checkpoint):
                 check_folder(self._folder(checkpoint))
             target = Target(checkpoint.reference, checkpoint.name, self._folder(checkpoint), may_be_finished=True)
-            run = self.job.measure(target, check_read=lambda: _check_same(checkpoint, signature))
+            run = self.session.measure(target, check_read=lambda: _check_same(checkpoint, signature))
         except (ClipbenchError, OSError) as error:
             if not _is_same(checkpoint, signature):
                 self._failed(checkpoint, "it was changed or taken away while it was read")
@@ -123,7 +124,7 @@ class Watcher:
 
     def _made(self, checkpoint: TrainingCheckpoint, run: Run) -> None:
         self.runs[checkpoint.path] = run
-        self.job.report(run)
+        self.session.report(run)
         self._unmeasured.discard(checkpoint.path)
         if not run.result.is_complete:
             self._unmeasured.add(checkpoint.path)
@@ -131,7 +132,7 @@ class Watcher:
             click.echo(json.dumps(asdict(run.result), allow_nan=False, ensure_ascii=False))
         elif not self.quiet:
             click.echo(line(run))
-        self.job.report_all([self.runs[path] for path in sorted(self.runs, key=_place(self.folder))])
+        self.session.report_all([self.runs[path] for path in sorted(self.runs, key=_place(self.folder))])
 
     def _failed(self, checkpoint: TrainingCheckpoint, why: str) -> None:
         self._unmeasured.add(checkpoint.path)

@@ -5,7 +5,7 @@ from clipbench.data.contrast_and_attack import Attack, Contrast
 from clipbench.data.dataset import DataOptions, Dataset, LabelSet
 from clipbench.data.images import DrawnImage, EncodedImage, FileImage, ImageRef
 from clipbench.data.prompts import DEFAULT_TEMPLATES, Prompts, prompts_of, read_prompts
-from clipbench.data.reference import GENERATED, depends_on_task, load_data
+from clipbench.data.reference import GENERATED, depends_on_task, for_task, load_data
 from clipbench.data.subset import limited, without
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Prompts",
     "catalogue",
     "depends_on_task",
+    "for_task",
     "limited",
     "load_data",
     "prompts_of",

@@ -94,12 +94,23 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
     """
     if reference.lower() == GENERATED or options.task != attacks.TASK:
         return _loaded(reference, options)
+    others = {name: text for name, text in options.options.items() if name != "n"}
+    return for_task(_loaded(reference, replace(options, options=others)), options)
+
+
+def for_task(dataset: Dataset, options: DataOptions) -> Dataset:
+    """Return a data set as a task asks for it: for text-in-image, words are written onto images that have none.
+
+    Raises:
+        UsageError: the option ``n``, how many images words are written on, where the words are there already.
+        MissingPart: the images have no labels, from which the words are taken.
+    """
+    if options.task != attacks.TASK:
+        return dataset
     n = options.whole_number("n", "how many images words are to be written on", least=1)
-    others = replace(options, options={name: text for name, text in options.options.items() if name != "n"})
-    dataset = _loaded(reference, others)
     if dataset.attacks is None and dataset.contrasts is None:
         return attacks.with_written_words(dataset, n=n or attacks.N_PICTURES)
-    options.refuse_unknown(others.options, dataset.id)
+    options.refuse_unknown([name for name in options.options if name != "n"], dataset.id)
     return dataset
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from clipbench.data import DataOptions, Dataset, depends_on_task, limited, load_data
+from clipbench.data import DataOptions, Dataset, depends_on_task, for_task, limited, load_data
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.evaluation.plan import Request
 from clipbench.seeding import generator
@@ -15,10 +15,14 @@ class Datasets:
     Args:
         options: how all data are found and read; a request adds its own.
         limit: images to cut a data set down to, a seeded, stratified subset; None for all.
+        given: a data set in memory, which requests name by its id.
     """
 
-    def __init__(self, options: DataOptions, *, seed: int = 0, limit: int | None = None) -> None:
+    def __init__(
+        self, options: DataOptions, *, seed: int = 0, limit: int | None = None, given: Dataset | None = None
+    ) -> None:
         self._options = options
+        self._given = given
         self._seed = seed
         self._limit = limit
         self._loaded: dict[tuple[str, ...], Dataset | ClipbenchError] = {}
@@ -70,6 +74,8 @@ class Datasets:
     def _load(self, request: Request, reference: str) -> Dataset | ClipbenchError:
         options = replace(self._options, task=request.task, options={**self._options.options, **request.data_options})
         try:
+            if self._given is not None and reference == self._given.id:
+                return self.cut(for_task(self._given, options))
             return self.cut(load_data(reference, options))
         except ClipbenchError as error:
             return error

@@ -77,6 +77,16 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
     return list(distinct.values())
 
 
+def with_data(requests: Sequence[Request], data: str) -> list[Request]:
+    """Return the requests with the same data for each, every task once for each set of its parameters.
+
+    Raises:
+        UsageError: a request names other data already.
+    """
+    requests = [replace(request, data=data, data_options={}) for request in requests]
+    return [request for place, request in enumerate(requests) if request not in requests[:place]]
+
+
 def with_prompts(requests: Sequence[Request], prompts: object) -> list[Request]:
     """Return the requests with the parameter ``prompts`` set for every task that has it.
 

@@ -161,13 +161,14 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(world: Path) -> Non
     program.write_text(
         "import os, signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from clipbench.cli import job, main\n"
-        "load = job.load_model\n"
+        "from clipbench.cli import main\n"
+        "from clipbench.evaluation import session\n"
+        "load = session.load_model\n"
         "def stopped(reference, options):\n"
         "    if reference.endswith('step-10'):\n"
         "        os.kill(os.getpid(), signal.SIGINT)\n"
         "    return load(reference, options)\n"
-        "job.load_model = stopped\n"
+        "session.load_model = stopped\n"
         "main()\n"
     )
     command = ["run", "--model", "train/step-*", "--tasks", "retrieval@data.csv", "--out", "out", "--no-report"]

@@ -158,7 +158,7 @@ def meddle(monkeypatch: pytest.MonkeyPatch, meddling: Callable[[], object], *, a
             next(times, lambda: None)()
         return model
 
-    monkeypatch.setattr("clipbench.cli.job.load_model", meddled)
+    monkeypatch.setattr("clipbench.evaluation.session.load_model", meddled)
 
 
 @pytest.mark.parametrize("after", [False, True])

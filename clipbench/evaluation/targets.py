@@ -1,12 +1,18 @@
-"""Which models a command line names, and the run folder of each."""
+"""Which models a session measures, and the run folder of each."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from clipbench.evaluation.runner import check_folder, slug
+from clipbench.errors import UsageError
+from clipbench.models import brings_samples
+from clipbench.models.protocol import Embedder
 from clipbench.models.series import is_pattern, members
+
+OUR_FILES = {"samples", "arrays", "thumbs", ".result.json.half"}
+"""What an interrupted run may have left in its folder."""
 
 
 @dataclass(frozen=True)
@@ -18,20 +24,29 @@ class Target:
     """What it is called among the others."""
     folder: Path
     may_be_finished: bool = False
-    """Whether a run that the folder holds already is taken, if it is this very one."""
+    """Take the run that the folder holds already, if it is just this one."""
+    embedder: Embedder | None = None
+    """The model itself, where it is in memory; the reference is then only its name."""
+
+    @property
+    def brings_samples(self) -> bool:
+        """True where vectors come with their own samples, so that no other data can be asked for."""
+        if self.embedder is not None:
+            return self.embedder.dataset is not None
+        return brings_samples(self.reference)
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The models of a command."""
+    """The models of a session."""
 
     out: Path
     """Parent of their run folders; the only one's own folder."""
     each: Sequence[Target]
     are_series: bool = False
-    """Whether a pattern named them: then a line for each says enough."""
+    """True where a pattern named them: then a line for each says enough."""
     are_several: bool = False
-    """Whether ``out`` is a parent."""
+    """True where ``out`` is a parent."""
 
 
 def find_targets(references: Sequence[str], out: Path | None) -> Targets:
@@ -54,6 +69,27 @@ def find_targets(references: Sequence[str], out: Path | None) -> Targets:
         if not (target.may_be_finished and (target.folder / "result.json").is_file()):
             check_folder(target.folder)
     return Targets(parent, targets, any(map(is_pattern, distinct)), are_several=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UsageError when a run cannot be written there without touching what is not its own."""
+    if folder.is_file():
+        raise UsageError(f"--out {folder} is a file: expected a new folder")
+    if (folder / "result.json").exists():
+        raise UsageError(f"--out {folder} already holds a run: results are never overwritten, name another folder")
+    foreign = sorted({entry.name for entry in folder.iterdir()} - OUR_FILES) if folder.is_dir() else []
+    if foreign:
+        raise UsageError(f"--out {folder} holds other files ({foreign[0]}): expected a new or empty folder")
+
+
+def slug(text: str) -> str:
+    """Return a text as a safe file name.
+
+    Example:
+        >>> slug("open_clip:ViT-B-32/openai")
+        'open_clip-ViT-B-32-openai'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[-80:] or "unnamed"
 
 
 def _expanded(references: list[str]) -> list[tuple[str, str, bool]]:

@@ -1,0 +1,26 @@
+"""What a session reports as it goes; imports nothing that measures, for commands that only print."""
+
+from collections.abc import Sequence
+
+from clipbench.errors import ClipbenchError
+from clipbench.results.record import EvaluationRecord
+from clipbench.results.run import Run
+
+
+class Progress:
+    """What a session reports as it goes. Every method does nothing: override those that matter to you."""
+
+    shows_bars = False
+    """Draw a bar on a terminal while images and texts are encoded."""
+
+    def model(self, name: str, number: int, n_models: int) -> None:
+        """A model is about to be loaded; ``number`` counts from 0."""
+
+    def reused(self, name: str, run: Run) -> None:
+        """A model was measured before, in just this way."""
+
+    def evaluation(self, record: EvaluationRecord) -> None:
+        """An evaluation has ended, well or not."""
+
+    def model_failed(self, name: str, error: ClipbenchError, data_problems: Sequence[str]) -> None:
+        """A model could not be measured; where it is unavailable, so may be data, which are named too."""

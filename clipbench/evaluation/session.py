@@ -1,0 +1,202 @@
+"""A session: models on tasks become runs. What ``clipbench run``, ``clipbench watch`` and ``clipbench.run`` do."""
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from clipbench import __version__
+from clipbench.data import Dataset, read_prompts
+from clipbench.data.images import ImageRef
+from clipbench.errors import ClipbenchError, Unavailable
+from clipbench.evaluation.datasets import Datasets
+from clipbench.evaluation.evaluate import RunOptions, evaluate
+from clipbench.evaluation.locks import alone_in
+from clipbench.evaluation.plan import Request, plan, with_data, with_prompts
+from clipbench.evaluation.progress import Progress
+from clipbench.evaluation.reuse import finished_run
+from clipbench.evaluation.targets import Target, Targets, check_folder, slug
+from clipbench.models import load_model
+from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.protocol import Embedder, LoadOptions, ModelInfo
+from clipbench.models.store import default_root
+from clipbench.plugins import report_writer
+from clipbench.results.record import Result
+from clipbench.results.run import Run, write_result
+
+REPORT = "report.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionOptions:
+    """What to measure, and how: the same for every model."""
+
+    tasks: Sequence[str] = ("all",)
+    """``all``, ``TASK`` or ``TASK@DATA``."""
+    suite: str = "standard"
+    """An installed suite or a TOML file: the data of each task that names none."""
+    data: str | Dataset | None = None
+    """The data of every task, in place of the suite's."""
+    prompts: Path | None = None
+    """A file with prompts for the tasks that take some."""
+    run: RunOptions = field(default_factory=RunOptions)
+    load: LoadOptions = field(default_factory=LoadOptions)
+    workers: int | None = None
+    """Processes that decode images; None chooses."""
+    writes_reports: bool = True
+
+
+class Session:
+    """Models on tasks. All of it is planned, and all data are read, before any model is loaded.
+
+    Raises:
+        UsageError: a task, a parameter, a suite or a reference to data is wrong.
+    """
+
+    def __init__(self, options: SessionOptions, targets: Targets, progress: Progress | None = None) -> None:
+        self.options = options
+        self.targets = targets
+        self.progress = progress or Progress()
+        self.is_complete = True
+        """False once a model could not be measured."""
+        self.n_done = 0
+        run, data = options.run, options.data
+        self.datasets = Datasets(
+            run.data, seed=run.seed, limit=run.limit, given=data if isinstance(data, Dataset) else None
+        )
+        self._digests: dict[ImageRef, bytes] = {}
+        kinds = {target.brings_samples for target in targets.each} or {False}
+        self._requests = {own_samples: _plan(options, own_samples=own_samples) for own_samples in kinds}
+        if False in kinds:
+            self.datasets.check(self._requests[False])
+
+    def run_all(self) -> list[Run]:
+        """Measure every model and return the runs that could be made, each with its report.
+
+        Raises:
+            ClipbenchError: no run could be made; the error is the first model's.
+        """
+        runs: list[Run] = []
+        first_failure: ClipbenchError | None = None
+        for number, target in enumerate(self.targets.each):
+            self.progress.model(target.name, number, len(self.targets.each))
+            try:
+                run = self.measure(target)
+            except ClipbenchError as error:
+                first_failure = first_failure or error
+                self.is_complete = False
+                is_unavailable = isinstance(error, Unavailable)
+                self.progress.model_failed(target.name, error, self._data_problems(target) if is_unavailable else [])
+            else:
+                self.report(run)
+                runs.append(run)
+        if first_failure is not None and not runs:
+            raise first_failure
+        return runs
+
+    def measure(self, target: Target, *, check_read: Callable[[], None] = lambda: None) -> Run:
+        """Return the run of one model; where just this run is finished already, that one.
+
+        Args:
+            check_read: called when the model has been loaded; what it raises ends the work.
+
+        Raises:
+            UsageError: the folder holds another run, or another process writes to it.
+            ClipbenchError: the model cannot be loaded.
+        """
+        embedder = target.embedder or self._load(target.reference)
+        check_read()
+        requests = self._requests[target.brings_samples]
+        if target.may_be_finished:
+            run = finished_run(embedder, requests, target.folder, options=self.options.run, datasets=self.datasets)
+            if run is not None:
+                self.n_done += 1
+                self.progress.reused(target.name, run)
+                return run
+        target.folder.mkdir(parents=True, exist_ok=True)
+        with alone_in(target.folder):
+            check_folder(target.folder)  # another process may have finished while this one loaded
+            result = self._result(embedder, requests, target.folder)
+            write_result(result, target.folder)
+        self.n_done += 1
+        return Run(target.folder, result)
+
+    def report(self, run: Run) -> None:
+        """Write the report of one run into its folder, unless it is there already."""
+        if self.options.writes_reports and not (run.folder / REPORT).exists():
+            report_writer()([run], run.folder / REPORT)
+
+    def report_all(self, runs: Sequence[Run]) -> None:
+        """Write a joint report of several runs beside their folders."""
+        if self.options.writes_reports and len(runs) > 1:
+            report_writer()(runs, self.targets.out / REPORT)
+
+    def _load(self, reference: str) -> Embedder:
+        model = load_model(reference, self.options.load)
+        if isinstance(model, Embedder):
+            return model
+        return StoreEmbedder(
+            model,
+            default_root(),
+            batch_size=self.options.load.batch_size,
+            workers=self.options.workers,
+            show_progress=self.progress.shows_bars,
+            digests=self._digests,
+        )
+
+    def _result(self, embedder: Embedder, requests: Sequence[Request], folder: Path) -> Result:
+        """Make every evaluation; what goes wrong with one is recorded in it, and the others go on."""
+        records = []
+        for request, stem in zip(requests, _stems(requests), strict=True):
+            record = evaluate(request, embedder, self.datasets, folder, stem=stem, options=self.options.run)
+            self.progress.evaluation(record)
+            records.append(record)
+        info = embedder.info
+        return Result(
+            clipbench_version=__version__,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=list(self.options.run.command),
+            seed=self.options.run.seed,
+            environment=_environment(info),
+            model={name: value for name, value in asdict(info).items() if name not in ("device", "precision")},
+            evaluations=records,
+        )
+
+    def _data_problems(self, target: Target) -> list[str]:
+        """Return a line for each data set that is not there or is malformed, with the tasks that ask for it."""
+        problems = self.datasets.problems(self._requests[target.brings_samples])
+        return [f"{', '.join(tasks)}: {error}" for error, tasks in problems.items()]
+
+
+def _plan(options: SessionOptions, *, own_samples: bool) -> list[Request]:
+    requests = plan(options.tasks, options.suite, own_samples=own_samples)
+    if options.data is not None:
+        requests = with_data(requests, options.data.id if isinstance(options.data, Dataset) else options.data)
+    return requests if options.prompts is None else with_prompts(requests, read_prompts(options.prompts))
+
+
+def _stems(requests: Sequence[Request]) -> list[str]:
+    """Return ``task@data`` as a file name for each request, with its number where two are alike."""
+    names = [f"{request.task}@{slug(request.data or 'own')}" for request in requests]
+    return [name if names.count(name) == 1 else f"{name}-{number}" for number, name in enumerate(names, 1)]
+
+
+def _environment(info: ModelInfo) -> dict[str, Any]:
+    """Return the versions, the machine and the device that the numbers are made with."""
+    found: dict[str, Any] = {
+        "device": info.device,
+        "precision": info.precision,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+    }
+    for package in ("torch", "open-clip-torch", "transformers", "numpy", "pillow", "scikit-learn"):
+        try:
+            found[package.removesuffix("-torch").replace("-", "_")] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
