@@ -40,7 +40,9 @@ class Dataset:
     """The name in results, such as ``imagenet`` or ``clothing10/images/test``."""
     images: Sequence[ImageRef]
     image_ids: Sequence[str]
-    """One an image, distinct; what samples are paired by when runs are compared."""
+    """One for each image, distinct; samples are paired by them when runs are compared."""
+    has_ids: bool = True
+    """False where ids are numbers of rows: then only the position pairs the samples of two runs."""
     revision: str | None = None
     split: str | None = None
     cite: str | None = None
@@ -118,6 +120,7 @@ class Dataset:
         Args:
             digests: of the images, in order.
         """
+        # Written into every result: a change here makes all old runs incomparable with new ones.
         parts: list[object] = [list(digests), list(self.image_ids), self.class_names, self.templates]
         parts += [list(self.captions or ()), list(self.caption_ids or ())]
         parts += [[tuple(each) for each in items] for items in (self.contrasts, self.attacks) if items is not None]
@@ -127,6 +130,50 @@ class Dataset:
         for array in (self.labels, self.multilabels, self.caption_image):
             hasher.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
         return hasher.hexdigest()
+
+    def unordered_fingerprint(self, digests: Sequence[str]) -> str | None:
+        """Return a fingerprint that does not depend on the order of the samples; None where they have no ids.
+
+        Captions without ids are told by their image and their order there, which therefore counts.
+
+        Args:
+            digests: of the images, in order.
+        """
+        if not self.has_ids:
+            return None
+        rows = sorted(range(len(self)), key=self.image_ids.__getitem__)
+        dataset = self.take(np.array(rows, np.int64))
+        if self.captions is not None and self.caption_image is not None:
+            dataset = dataset._with_captions_by_image()
+        if dataset.contrasts is not None:
+            dataset = replace(dataset, contrasts=tuple(sorted(dataset.contrasts, key=lambda each: each.id)))
+        if dataset.attacks is not None:
+            dataset = replace(dataset, attacks=tuple(sorted(dataset.attacks, key=lambda each: each.id)))
+        return dataset.fingerprint([digests[row] for row in rows])
+
+    def caption_names(self) -> list[str]:
+        """Return what tells each caption from the others: its own id, or else its image's id and its number there."""
+        if self.caption_ids is not None:
+            return list(self.caption_ids)
+        assert self.caption_image is not None
+        seen = np.zeros(len(self), np.int64)
+        names = []
+        for image in self.caption_image:
+            names.append(f"{self.image_ids[image]}#{seen[image]}")
+            seen[image] += 1
+        return names
+
+    def _with_captions_by_image(self) -> "Dataset":
+        """Return the data set with captions in the order of their images, and of their ids where they have any."""
+        assert self.captions is not None and self.caption_image is not None
+        ids, owners = self.caption_ids, self.caption_image.tolist()
+        order = sorted(range(len(owners)), key=lambda row: (owners[row], "" if ids is None else ids[row]))
+        return replace(
+            self,
+            captions=[self.captions[row] for row in order],
+            caption_image=self.caption_image[order],
+            caption_ids=None if ids is None else [ids[row] for row in order],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,6 +78,7 @@ def from_rows(opened: Rows, options: DataOptions, id: str) -> Dataset:
         split=opened.split,
         images=[RowImage(column, id, row) for row in samples.first_rows],
         image_ids=samples.image_ids,
+        has_ids=list(samples.image_ids) != [str(row) for row in samples.first_rows],
         labels=samples.labels,
         class_names=samples.class_names,
         captions=samples.captions,
@@ -102,7 +103,7 @@ def _attacks(opened: Rows, options: DataOptions, id: str) -> Dataset:
     described = described_rows(Table(columns=columns, place=lambda row: f"{id}, row {row}"), dialect)
     photographs = [Photograph(RowImage(column, id, row), str(row), *each) for row, each in enumerate(described)]
     dataset = attack_dataset(photographs, options, id, templates=dialect.templates())
-    return replace(dataset, revision=opened.revision, split=opened.split)
+    return replace(dataset, revision=opened.revision, split=opened.split, has_ids=False)
 
 
 def _spoken(rows: "datasets.Dataset", column: str) -> list[object]:

@@ -138,6 +138,8 @@ def _dataset_record(dataset: Dataset, digests: list[str]) -> DatasetRecord:
         split=dataset.split,
         n_samples=len(dataset),
         fingerprint=dataset.fingerprint(digests),
+        unordered_fingerprint=dataset.unordered_fingerprint(digests),
+        has_ids=dataset.has_ids,
         cite=dataset.cite,
     )
 

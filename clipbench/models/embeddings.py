@@ -154,6 +154,7 @@ def _dataset(arrays: Arrays) -> Dataset:
         id=OWN_SAMPLES,
         images=[VectorRow(row, name) for row, name in enumerate(names)],
         image_ids=names,
+        has_ids="image_ids" in arrays and (text_to_image is None or "text_ids" in arrays),
         labels=labels,
         class_names=None if class_names is None else tuple(class_names),
         templates=None if class_names is None else (TEMPLATE,),

@@ -159,7 +159,8 @@ def _directions(
     texts: Float32[np.ndarray, "n_texts dim"] | None,
 ) -> Iterator[Direction]:
     if texts is not None and dataset.captions is not None and dataset.caption_image is not None:
-        owner, said, ids = dataset.caption_image, np.array(dataset.captions, object), _caption_ids(dataset)
+        owner, said = dataset.caption_image, np.array(dataset.captions, object)
+        ids = [f"text:{each}" for each in dataset.caption_names()]
         by_image, by_text = cross_answers(images, texts, owner)
         ones = np.ones(len(texts), np.int64)
         told = {"caption": said, "chosen_image": by_text.first}
@@ -193,19 +194,6 @@ def _classes(
 
 def _image_ids(dataset: Dataset) -> list[str]:
     return [f"image:{image_id}" for image_id in dataset.image_ids]
-
-
-def _caption_ids(dataset: Dataset) -> list[str]:
-    """Return the captions' own ids, or else image and number."""
-    if dataset.caption_ids is not None:
-        return [f"text:{caption_id}" for caption_id in dataset.caption_ids]
-    assert dataset.caption_image is not None
-    seen = np.zeros(len(dataset), np.int64)
-    ids = []
-    for image in dataset.caption_image:
-        ids.append(f"text:{dataset.image_ids[image]}#{seen[image]}")
-        seen[image] += 1
-    return ids
 
 
 def _table(direction: Direction, dataset: Dataset, ks: tuple[int, ...]) -> dict[str, np.ndarray]:

@@ -146,8 +146,7 @@ def _contrasts(dataset: Dataset) -> tuple[Sequence[Contrast], tuple[str, ...]]:
         return dataset.contrasts, ()
     if dataset.captions is None or dataset.caption_image is None:
         raise MissingPart(dataset.id, "contrasts")
-    ids = dataset.caption_ids or [str(row) for row in range(len(dataset.captions))]
-    found = order_contrasts(dataset.captions, dataset.caption_image, ids)
+    found = order_contrasts(dataset.captions, dataset.caption_image, dataset.caption_names())
     if not found:
         raise MissingPart(dataset.id, "captions whose words have another order")
     note = (

@@ -1,11 +1,13 @@
 """The data set itself: parts, fingerprint, and what every loader's result must meet."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from clipbench.data.contrast_and_attack import Attack, Contrast
 from clipbench.data.dataset import Dataset, LabelSet, check
 from clipbench.data.images import FileImage, ImageRef, decode
 from clipbench.errors import BadImage, DataError
@@ -165,3 +167,85 @@ def test_half_a_character_is_refused_and_shown(change: dict[str, object], told: 
     assert check(made(captions=["1", "2", "3", "\N{OWL}"]))
     with pytest.raises(DataError, match=rf"has {told}, which is not Unicode text: correct it"):
         check(made(**change))
+
+
+def everything(**parts: object) -> Dataset:
+    """Return a data set that has every part."""
+    contrast = Contrast("n", "swap", (0, 2), ("right", "wrong"), ((True, False), (False, True)))
+    attack = Attack("p", label=0, word=1, attacked=1, clean=0)
+    whole: dict[str, object] = {
+        "multilabels": np.eye(3, 2, dtype=bool),
+        "label_sets": {"kind": LabelSet(np.array([1, 0, 0]), ("x", "y"))},
+        "contrasts": (contrast, contrast._replace(id="m", images=(1,), is_true=((True, False),))),
+        "attacks": (attack, attack._replace(id="o", attacked=2)),
+    }
+    return made(**{**whole, **parts})
+
+
+def reordered(data: Dataset, images: list[int], captions: list[int]) -> Dataset:
+    """Return the same samples in another order, each part by itself rather than by ``take``."""
+    place = {old: new for new, old in enumerate(images)}
+    assert data.captions is not None and data.caption_image is not None and data.label_sets is not None
+    assert data.labels is not None and data.multilabels is not None
+    kinds = data.label_sets["kind"]
+    return replace(
+        data,
+        images=[data.images[row] for row in images],
+        image_ids=[data.image_ids[row] for row in images],
+        labels=data.labels[images],
+        multilabels=data.multilabels[images],
+        label_sets={"kind": kinds._replace(labels=kinds.labels[images])},
+        captions=[data.captions[row] for row in captions],
+        caption_image=np.array([place[data.caption_image[row]] for row in captions]),
+        caption_ids=None if data.caption_ids is None else [data.caption_ids[row] for row in captions],
+        contrasts=tuple(
+            each._replace(images=tuple(place[row] for row in each.images)) for each in reversed(data.contrasts or ())
+        ),
+        attacks=tuple(
+            each._replace(attacked=place[each.attacked], clean=None if each.clean is None else place[each.clean])
+            for each in reversed(data.attacks or ())
+        ),
+    )
+
+
+@pytest.mark.parametrize("images", list(itertools.permutations(range(3))))
+def test_the_unordered_fingerprint_is_the_same_in_every_order(images: tuple[int, ...]) -> None:
+    data, digests = everything(), ["d1", "d2", "d3"]
+    for captions in itertools.permutations(range(4)):
+        other, those = reordered(data, list(images), list(captions)), [digests[row] for row in images]
+        assert other.unordered_fingerprint(those) == data.unordered_fingerprint(digests)
+        assert other.fingerprint(those) != data.fingerprint(digests)  # questions, at least, are in another order
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_ids": ["a", "b", "d"]},
+        {"labels": np.array([0, 0, 1])},
+        {"multilabels": np.eye(3, 2, dtype=bool)[::-1]},
+        {"label_sets": {"kind": LabelSet(np.array([0, 1, 0]), ("x", "y"))}},
+        {"captions": ["2", "1", "3", "4"]},
+        {"caption_image": np.array([0, 2, 1, 2])},
+        {"caption_ids": ["x", "w", "y", "z"]},
+        {"contrasts": None},
+        {"attacks": None},
+    ],
+)
+def test_the_unordered_fingerprint_changes_when_a_part_moves_to_another_sample(change: dict[str, object]) -> None:
+    digests = ["d1", "d2", "d3"]
+    assert everything().unordered_fingerprint(digests) != everything(**change).unordered_fingerprint(digests)
+    assert everything().unordered_fingerprint(digests) != everything().unordered_fingerprint(["d2", "d1", "d3"])
+
+
+def test_captions_without_ids_are_told_by_their_image_and_their_order_there() -> None:
+    data, digests = everything(caption_ids=None), ["d1", "d2", "d3"]
+    assert data.caption_names() == ["c#0", "a#0", "b#0", "c#1"]
+    assert everything().caption_names() == ["w", "x", "y", "z"]
+    same = reordered(data, [0, 1, 2], [1, 2, 0, 3])
+    assert same.unordered_fingerprint(digests) == data.unordered_fingerprint(digests)
+    swapped = reordered(data, [0, 1, 2], [3, 1, 2, 0])
+    assert swapped.unordered_fingerprint(digests) != data.unordered_fingerprint(digests)
+
+
+def test_samples_without_ids_have_no_unordered_fingerprint() -> None:
+    assert everything(has_ids=False).unordered_fingerprint(["d1", "d2", "d3"]) is None
