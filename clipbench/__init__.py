@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from clipbench.models.protocol import Embedder, LoadOptions, Model, ModelInfo, PixelModel, TokenModel
     from clipbench.results.record import Curve, EvaluationRecord, Metric, Result
     from clipbench.results.run import Run, read_run
-    from clipbench.stats.measures import Fixed, Mean, Measure, Smooth, Statistic, Within
+    from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, Statistic, Within, define
     from clipbench.training.monitor import Limits, Monitor
 
     __version__: str
@@ -59,7 +59,7 @@ _HOMES = {
     "models.protocol": ("Embedder", "LoadOptions", "Model", "ModelInfo", "PixelModel", "TokenModel"),
     "results.record": ("Curve", "EvaluationRecord", "Metric", "Result"),
     "results.run": ("Run", "read_run"),
-    "stats.measures": ("Fixed", "Mean", "Measure", "Smooth", "Statistic", "Within"),
+    "stats.measures": ("Definition", "Fixed", "Mean", "Measure", "Smooth", "Statistic", "Within", "define"),
     "training.monitor": ("Limits", "Monitor"),
 }
 """The public names of each module, as type checkers see them above; a test holds the two together."""
@@ -73,6 +73,7 @@ __all__ = [
     "DataError",
     "DataOptions",
     "Dataset",
+    "Definition",
     "Embedder",
     "EncodedImage",
     "Evaluation",
@@ -105,6 +106,7 @@ __all__ = [
     "VectorError",
     "Within",
     "__version__",
+    "define",
     "pair_scores",
     "read_run",
     "unit",

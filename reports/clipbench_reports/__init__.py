@@ -1,1 +1,63 @@
-"""Reports made from results alone: no model, no data set, no torch."""
+"""Reports made from results alone: no model, no data set, no torch.
+
+What a package needs to bring a section of the report for its own task is found here: a ``Section``, and what its
+functions take and return. CONTRIBUTING.md has an example.
+"""
+
+from clipbench_reports.drawing.marks import (
+    Axis,
+    Bars,
+    Boxes,
+    Cells,
+    Chart,
+    Dots,
+    Hill,
+    Line,
+    Panel,
+    Ranges,
+    Rule,
+    Shade,
+    Threads,
+    Words,
+    fraction_axis,
+)
+from clipbench_reports.galleries.gallery import Fact, Failing, Gallery, GalleryImage, gallery, images, one_image
+from clipbench_reports.galleries.images import PageBudget
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
+from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
+from clipbench_reports.page.tables import Table
+from clipbench_reports.sections.section import Section
+
+__all__ = [
+    "Axis",
+    "Bars",
+    "Boxes",
+    "Cells",
+    "Chart",
+    "Dots",
+    "Evidence",
+    "Fact",
+    "Failing",
+    "Finding",
+    "Gallery",
+    "GalleryImage",
+    "Hill",
+    "Line",
+    "MissingEvidence",
+    "NotAsked",
+    "PageBudget",
+    "Panel",
+    "Ranges",
+    "Rule",
+    "Section",
+    "Shade",
+    "Table",
+    "Threads",
+    "Words",
+    "claim",
+    "fraction_axis",
+    "gallery",
+    "headline_findings",
+    "images",
+    "one_image",
+]

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from clipbench.errors import UsageError
-from clipbench.models.protocol import LoadOptions, ModelInfo
+from clipbench import LoadOptions, ModelInfo, UsageError
 
 NAMED = {"red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
 

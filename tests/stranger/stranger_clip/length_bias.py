@@ -5,11 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from clipbench.data.dataset import Dataset
-from clipbench.evaluation.task import Evaluation
-from clipbench.metrics.similarity import unit
-from clipbench.models.protocol import Embedder
-from clipbench.stats.measures import Mean
+from clipbench import Dataset, Embedder, Evaluation, Mean, pair_scores, unit
 
 
 @dataclass(frozen=True)
@@ -19,6 +15,8 @@ class LengthBias:
     name: ClassVar[str] = "length-bias"
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "how often the longest of all captions beats an image's own"
+    question: ClassVar[str] = "Does the longest of all captions score above the one that is true of an image?"
+    scoring: ClassVar[str] = "A tie scores half; the longest caption always ties with itself."
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return one row a caption. Needs captions."""
@@ -26,12 +24,39 @@ class LengthBias:
         assert dataset.captions is not None and dataset.caption_image is not None
         images = unit(embedder.images(dataset.images))[dataset.caption_image]
         texts = unit(embedder.texts(dataset.captions))
-        longest = texts[np.argmax([len(caption) for caption in dataset.captions])]
-        own, other = (images * texts).sum(axis=1), images @ longest
+        longest = int(np.argmax([len(caption) for caption in dataset.captions]))
+        own = pair_scores(images, texts)
+        other = pair_scores(images, np.repeat(texts[[longest]], len(texts), axis=0))
         samples = {
             "sample_id": np.arange(len(texts)).astype(str).astype(object),
             "cluster": dataset.caption_image,
+            "image": dataset.caption_image,
+            "caption": np.array(dataset.captions, object),
+            "longest_caption": np.full(len(texts), dataset.captions[longest], object),
+            "n_letters": np.array([float(len(caption)) for caption in dataset.captions]),
+            "margin": (own - other).astype(np.float64),
             "longest_wins": (other > own) + 0.5 * (other == own),
+            "tied": (other == own).astype(np.float64),
         }
-        measure = Mean(column="longest_wins", chance=0.5, higher_is_better=False)
-        return Evaluation(samples=samples, measures={"longest_wins": measure})
+        wins = Mean(
+            column="longest_wins",
+            chance=0.5,
+            higher_is_better=False,
+            title="Longest caption wins",
+            description="Share of captions that score below the longest of all captions.",
+            is_headline=True,
+        )
+        margin = Mean(
+            column="margin",
+            unit="cosine",
+            title="Lead over the longest caption",
+            description="Mean cosine of an image with its caption less that with the longest of all.",
+        )
+        ties = Mean(
+            column="tied",
+            higher_is_better=None,
+            title="Ties",
+            description="Share of captions that score exactly as the longest.",
+            control_of="longest_wins",
+        )
+        return Evaluation(samples=samples, measures={"longest_wins": wins, "lead": margin}, controls={"tie_rate": ties})

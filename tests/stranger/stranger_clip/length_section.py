@@ -1,0 +1,93 @@
+"""The section of the report on length bias: a figure, a table, a gallery and a sentence."""
+
+import numpy as np
+
+from clipbench import EvaluationRecord
+from clipbench_reports import (
+    Axis,
+    Chart,
+    Dots,
+    Evidence,
+    Fact,
+    Failing,
+    Finding,
+    Gallery,
+    PageBudget,
+    Panel,
+    Rule,
+    Section,
+    Table,
+    claim,
+    gallery,
+    one_image,
+)
+
+N_GROUPS = 3
+
+
+def findings(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return how often the longest caption wins."""
+    wins = evaluation.metrics["longest_wins"]
+    return [claim("The longest caption beats an image's own in {value} of {n} cases", wins)]
+
+
+def lead_by_length(evidence: Evidence) -> Chart:
+    """Return the lead of each caption over the longest, against its length."""
+    letters, lead = evidence.column("n_letters"), evidence.column("margin")
+    low, high = min(lead.min(), 0.0), max(lead.max(), 0.0)
+    room = 0.05 * (high - low or 1)
+    ticks = np.unique([letters.min(), np.median(letters), letters.max()])
+    return Chart(
+        title=f"{np.mean(lead < 0):.0%} of the captions score below the longest.",
+        panels=[
+            Panel(
+                x=Axis(low=letters.min() - 1, high=letters.max() + 1, ticks=ticks, label="letters of the caption"),
+                y=Axis(low=low - room, high=high + room, ticks=(0,), label="lead over the longest caption, cosine"),
+                marks=[Rule(at=0, axis="y", role="chance"), Dots(xs=letters, ys=lead, role="text", name="captions")],
+            )
+        ],
+        reading="Each dot is a caption; below the line the longest of all captions is nearer to the image.",
+        subject="Captions that score below the longest",
+        value=f"{np.mean(lead < 0):.0%}",
+    )
+
+
+def wins_by_length(evidence: Evidence) -> Table:
+    """Return how often the longest caption wins against short and long captions."""
+    letters, wins = evidence.column("n_letters"), evidence.column("longest_wins")
+    groups = [group for group in np.array_split(np.argsort(letters, kind="stable"), N_GROUPS) if len(group)]
+    return Table(
+        title="Longest caption wins, by the length of the caption",
+        note="Captions in three groups of one size, the shortest first.",
+        columns=["Letters", "Longest wins, %", "n"],
+        rows=[
+            [
+                f"{letters[group].min():.0f} to {letters[group].max():.0f}",
+                f"{100 * wins[group].mean():.1f}",
+                str(len(group)),
+            ]
+            for group in groups
+        ],
+    )
+
+
+def beaten(evidence: Evidence, budget: PageBudget) -> Gallery:
+    """Return the images for which the longest caption was preferred to their own."""
+    caption, longest = evidence.column("caption"), evidence.column("longest_caption")
+    margin = evidence.column("margin")
+    failing = Failing(
+        title="Images whose caption lost to the longest",
+        note="Margin: the cosine of the image's own caption less that of the longest.",
+        wrong=margin < 0,
+        margin=margin,
+        facts=lambda row: [
+            Fact("Caption", caption[row]),
+            Fact("Preferred", longest[row]),
+            Fact("Margin", "", f"{margin[row]:.4f}".replace("-", "−")),
+        ],
+        images=one_image(evidence, lambda row: f"An image of “{caption[row]}”."),
+    )
+    return gallery(failing, budget)
+
+
+SECTION = Section(figures=(lead_by_length,), galleries=(beaten,), tables=(wins_by_length,), findings=findings)
