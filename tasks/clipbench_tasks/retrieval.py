@@ -140,7 +140,7 @@ def _definitions(direction: str, ks: tuple[int, ...]) -> dict[str, Definition]:
         f"{direction}_tie_rate": Definition(
             "Ties for first place",
             f"Share of the {queries} whose right answer ties with a wrong one.",
-            tuple(f"{direction}_recall@{k}" for k in ks),
+            first,
         ),
     }
     for k in ks:

@@ -33,22 +33,32 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 def lead_by_length(evidence: Evidence) -> Chart:
     """Return the lead of each caption over the longest, against its length."""
-    letters, lead = evidence.column("n_letters"), evidence.column("margin")
-    low, high = min(lead.min(), 0.0), max(lead.max(), 0.0)
+    letters, lead = evidence.column("n_letters").tolist(), evidence.column("margin").tolist()
+    low, high = min(*lead, 0.0), max(*lead, 0.0)
     room = 0.05 * (high - low or 1)
-    ticks = np.unique([letters.min(), np.median(letters), letters.max()])
+    beaten = f"{100 * np.mean(np.array(lead) < 0):.1f} %"
     return Chart(
-        title=f"{np.mean(lead < 0):.0%} of the captions score below the longest.",
+        title=f"{beaten} of the captions score below the longest.",
         panels=[
             Panel(
-                x=Axis(low=letters.min() - 1, high=letters.max() + 1, ticks=ticks, label="letters of the caption"),
-                y=Axis(low=low - room, high=high + room, ticks=(0,), label="lead over the longest caption, cosine"),
+                x=Axis(
+                    low=min(letters) - 1,
+                    high=max(letters) + 1,
+                    ticks=sorted({min(letters), max(letters)}),
+                    label="letters of the caption",
+                ),
+                y=Axis(
+                    low=low - room,
+                    high=high + room,
+                    ticks=sorted({round(low, 2), 0.0, round(high, 2)}),
+                    label="lead, cosine",
+                ),
                 marks=[Rule(at=0, axis="y", role="chance"), Dots(xs=letters, ys=lead, role="text", name="captions")],
             )
         ],
         reading="Each dot is a caption; below the line the longest of all captions is nearer to the image.",
         subject="Captions that score below the longest",
-        value=f"{np.mean(lead < 0):.0%}",
+        value=beaten,
     )
 
 
