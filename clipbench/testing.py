@@ -126,7 +126,7 @@ class FixedEmbedder(GivenVectors):
 
 
 def count_words(texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-    """Return what a tokeniser would count to whom each word is a token, with a start and an end.
+    """Return what a tokenizer would count to whom each word is a token, with a start and an end.
 
     Example:
         >>> count_words(["", "a red cube"])

@@ -31,7 +31,7 @@ from clipbench.data.scenes import SCENES_VERSION
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.models.checkpoint_folders import arguments_of, bundled_checkpoints
 from clipbench.results.numbers import duration
-from clipbench.training.log import FILE
+from clipbench.training.log import LOG_FILE
 from clipbench.training.options import TrainOptions
 
 ROOT = Path(__file__).parents[1]
@@ -251,7 +251,7 @@ def _options(
 
 def _n_logged(options: TrainOptions) -> int:
     """Return the last step in a run's log, from the end of the file: it is asked for twice a second."""
-    log = options.out / FILE
+    log = options.out / LOG_FILE
     if not log.is_file():
         return 0
     with log.open("rb") as file:

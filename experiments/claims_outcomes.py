@@ -13,7 +13,7 @@ from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, read_run
 from clipbench.seeding import generator
 from clipbench.stats import intervals
-from clipbench.training.log import FILE, read_log
+from clipbench.training.log import LOG_FILE, read_log
 from clipbench.training.options import TrainOptions, options_of
 
 MEASURED = "measured"
@@ -82,7 +82,7 @@ def read_outcome(folder: Path) -> Outcome:
         DataError: the run is not at its end.
         ClipbenchError: there is no result, or it lacks something.
     """
-    events = read_log(folder / FILE)
+    events = read_log(folder / LOG_FILE)
     arguments = events[0]["arguments"]
     assert isinstance(arguments, dict), arguments
     options = options_of(arguments, out=folder, given={})

@@ -18,8 +18,8 @@ from clipbench.models.checkpoint_folders import bundled_checkpoints
 from clipbench.results.record import Metric, Result
 from clipbench.results.run import read_run
 from clipbench.training.clip.adapter import SHIPPED
-from clipbench.training.clip.checkpoint import Trained, load_checkpoint, save_model, write_progress
-from clipbench.training.log import FILE, read_log
+from clipbench.training.clip.checkpoint import Checkpoint, load_checkpoint, save_model, write_progress
+from clipbench.training.log import LOG_FILE, read_log
 
 NAME = "tiny"
 CURVE = "training.svg"
@@ -66,9 +66,9 @@ def main(run: Path, machine: str) -> None:
         sys.exit(f"{run} is at step {trained.progress.step} of {steps}: clipbench train --resume --out {run}")
     folder = SHIPPED[NAME]
     folder.mkdir(parents=True, exist_ok=True)
-    save_model(folder, trained.model, trained.tokeniser, dtype=torch.float16)
+    save_model(folder, trained.model, trained.tokenizer, dtype=torch.float16)
     write_progress(folder, trained.progress)
-    evaluations = [event for event in read_log(run / FILE) if event["event"] == "evaluation"]
+    evaluations = [event for event in read_log(run / LOG_FILE) if event["event"] == "evaluation"]
     draw_curve(trained.progress.losses, evaluations, folder / CURVE)
     text = card(trained, folder, result=measure(), evaluations=evaluations, machine=machine)
     (folder / "README.md").write_text(text, encoding="utf-8")
@@ -83,7 +83,9 @@ def measure() -> Result:
         return read_run(Path(scratch) / "run").result
 
 
-def card(trained: Trained, folder: Path, *, result: Result, evaluations: list[dict[str, object]], machine: str) -> str:
+def card(
+    trained: Checkpoint, folder: Path, *, result: Result, evaluations: list[dict[str, object]], machine: str
+) -> str:
     """Return the text of the model card."""
     model, progress = trained.model, trained.progress
     config, arguments = model.config, progress.arguments

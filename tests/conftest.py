@@ -75,7 +75,7 @@ def small_clip_folder(small_models: ModuleType, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="session")
 def small_siglip_folder(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny SigLIP with its tokeniser, for ``local-dir:``."""
+    """A tiny SigLIP with its tokenizer, for ``local-dir:``."""
     folder: Path = small_models.open_clip_folder(
         tmp_path_factory.mktemp("models") / "siglip", small_models.SIGLIP, preprocess=small_models.HALVES
     )
@@ -92,7 +92,7 @@ def vit_b_32_checkpoint(small_models: ModuleType, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="session")
 def siglip_b_16_folder(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The true ViT-B-16-SigLIP with random weights and a small tokeniser, for ``local-dir:``; removed at the end."""
+    """The true ViT-B-16-SigLIP with random weights and a small tokenizer, for ``local-dir:``; removed at the end."""
     folder: Path = small_models.save_siglip_b_16(tmp_path_factory.mktemp("models") / "siglip-b-16")
     yield folder
     shutil.rmtree(folder)

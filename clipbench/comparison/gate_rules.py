@@ -8,7 +8,7 @@ A gate file is TOML. A key with ``/`` or ``*`` is a pattern of metrics, the othe
 
     [[acknowledge]]
     metric = "retrieval@coco/text_retrieval_recall@1"
-    reason = "the new tokeniser cuts captions at 64 tokens"
+    reason = "the new tokenizer cuts captions at 64 tokens"
     expires = 2026-12-31
 """
 

@@ -233,7 +233,7 @@ def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
 
 
 def _check_unicode(dataset: Dataset) -> None:
-    """Refuse half a surrogate pair, as JSON and file names may hold: no tokeniser takes it, and no result can."""
+    """Refuse half a surrogate pair, as JSON and file names may hold: no tokenizer takes it, and no result can."""
     asked = [caption for each in dataset.contrasts or () for caption in each.captions]
     texts = {
         "name": [dataset.id],

@@ -56,7 +56,7 @@ class Recipe:
 
     id: str
     name: str
-    """What open_clip knows the architecture and the tokeniser by."""
+    """What open_clip knows the architecture and the tokenizer by."""
     weights: Path | None
     """None for random ones."""
     preprocess: Mapping[str, object] = field(default_factory=dict)
@@ -84,7 +84,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
     Raises:
         UsageError: a device, precision or context that cannot be had.
         ModelError: the weights cannot be read or do not fit, or open_clip refuses the configuration.
-        Unavailable: the tokeniser or a configuration is on a Hub that cannot be reached.
+        Unavailable: the tokenizer or a configuration is on a Hub that cannot be reached.
     """
     place = placement(options.device, options.precision, options.batch_size)
     state, step = (None, None) if recipe.weights is None else read_checkpoint(recipe.weights)
@@ -130,10 +130,10 @@ def from_hub(load: Callable[[], T], wanted: Wanted, model: str) -> T:
 
 
 def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
-    """Return the tokeniser, the configuration and the module without its weights."""
+    """Return the tokenizer, the configuration and the module without its weights."""
     repository = _tokenizer_repository(recipe.name)
     wanted = Wanted(
-        what=f"the tokeniser of {recipe.id}",
+        what=f"the tokenizer of {recipe.id}",
         repository=repository,
         remedy=f"run `hf download {repository}` where there is a network, then {OFFLINE_ADVICE}",
     )
@@ -178,7 +178,7 @@ def _info(module: Any, config: Mapping[str, Any], recipe: Recipe, identity: str)
 def _computation(config: Mapping[str, Any], recipe: Recipe) -> str:
     """Return what fixes the computation beside the weights: activations and heads cannot be told from those.
 
-    Where the tokeniser lies is left out: what it does is told apart by itself. To ask for the context that the model has
+    Where the tokenizer lies is left out: what it does is told apart by itself. To ask for the context that the model has
     is to ask for nothing.
     """
     text = {key: value for key, value in config["text_cfg"].items() if key != "hf_tokenizer_name"}

@@ -52,10 +52,10 @@ def text_tower(model: Any, tokenizer: Tokenizer) -> TextTower:
 
 
 def count_tokens(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-    """Return how many tokens one of open_clip's tokenisers makes of each text before it cuts.
+    """Return how many tokens one of open_clip's tokenizers makes of each text before it cuts.
 
     Raises:
-        NoTokenCounts: a kind of tokeniser whose steps are not known.
+        NoTokenCounts: a kind of tokenizer whose steps are not known.
     """
     inner = getattr(tokenizer, "tokenizer", None)
     if inner is None and hasattr(tokenizer, "encode"):

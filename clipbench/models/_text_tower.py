@@ -13,7 +13,7 @@ Tokens = Mapping[str, torch.Tensor]
 """What a text tower is called with, by argument name: integers of shape (n_texts, n_tokens)."""
 
 WINDOW_BATCHES = 64
-"""Texts are tokenised and sorted this many batches at a time, so that their number does not matter to memory."""
+"""Texts are tokenized and sorted this many batches at a time, so that their number does not matter to memory."""
 
 PROBE_TEXTS = (
     "a photo of a cat",
@@ -21,12 +21,12 @@ PROBE_TEXTS = (
     "",
     " ".join(["one two three four five six seven eight"] * 40),
 )
-"""Texts whose token ids tell tokenisers apart: case, punctuation, blanks, rare characters, the empty and the too long."""
+"""Texts whose token ids tell tokenizers apart: case, punctuation, blanks, rare characters, the empty and the too long."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextTower:
-    """A tokeniser and the text tower behind it."""
+    """A tokenizer and the text tower behind it."""
 
     tokenize: Callable[[list[str]], Tokens]
     """Padded and cut to the context length, whatever the texts."""
@@ -65,17 +65,17 @@ def first_of(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[
 
 
 def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> None:
-    """Raise ModelError when a tokeniser cannot tell words apart: transformers 5 makes an empty one of missing files."""
+    """Raise ModelError when a tokenizer cannot tell words apart: transformers 5 makes an empty one of missing files."""
     cat, dog = tokenize(["a photo of a cat"]), tokenize(["a photo of a dog"])
     if all(torch.equal(torch.as_tensor(cat[name]), torch.as_tensor(dog[name])) for name in cat):
         raise ModelError(
-            f"the tokeniser of {model} gives 'a photo of a cat' and 'a photo of a dog' the same tokens: its vocabulary is"
+            f"the tokenizer of {model} gives 'a photo of a cat' and 'a photo of a dog' the same tokens: its vocabulary is"
             " missing (tokenizer.json, vocab.json, spiece.model, ...); put its files in place"
         )
 
 
 def tokenizer_identity(tokenize: Callable[[list[str]], Tokens], vocabulary: Mapping[str, int]) -> str:
-    """Return what tells a tokeniser from any other: its vocabulary, and what it makes of telling texts.
+    """Return what tells a tokenizer from any other: its vocabulary, and what it makes of telling texts.
 
     The texts show padding, truncation, casing and cleaning at once, however a library spells those settings.
     """

@@ -49,7 +49,7 @@ ARGMAX_POOLING = 2
 
 
 UNTOLD_LENGTH = 1 << 20
-"""Transformers has a number beyond it where a tokeniser does not say its length."""
+"""Transformers has a number beyond it where a tokenizer does not say its length."""
 
 
 class _Parts(NamedTuple):
@@ -164,7 +164,7 @@ def _from_library(name: str, reference: str) -> _Parts:
             ) from error
         raise ModelError(
             f"transformers cannot load {reference} ({type(error).__name__}: {first_line(error)}): expected config.json,"
-            " weights, an image processor and a tokeniser, as save_pretrained writes them"
+            " weights, an image processor and a tokenizer, as save_pretrained writes them"
         ) from error
 
 
@@ -246,9 +246,9 @@ def _text_tower(parts: _Parts, reference: str) -> tuple[TextTower, tuple[str, ..
 def _padded_tower(module: Any, tokenizer: Any) -> tuple[TextTower, tuple[str, ...]]:
     """SigLIP sees its padding, takes its vector at the last place, and was trained without a mask on lower case.
 
-    So every text has the full length, no attention mask is passed even if the tokeniser offers one, and capitals are
-    lowered where the tokeniser leaves them: transformers 5 does so for SigLIP 2 checkpoints of fixed resolution, whose
-    configuration says ``siglip`` and whose tokeniser says ``GemmaTokenizer``.
+    So every text has the full length, no attention mask is passed even if the tokenizer offers one, and capitals are
+    lowered where the tokenizer leaves them: transformers 5 does so for SigLIP 2 checkpoints of fixed resolution, whose
+    configuration says ``siglip`` and whose tokenizer says ``GemmaTokenizer``.
     """
     length = module.config.text_config.max_position_embeddings
     keeps_case = tokenizer("A").input_ids != tokenizer("a").input_ids
@@ -260,7 +260,7 @@ def _padded_tower(module: Any, tokenizer: Any) -> tuple[TextTower, tuple[str, ..
         found = tokenizer(lowered(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
         return {"input_ids": found.input_ids}
 
-    note = "the tokeniser keeps capitals, and the model was trained without: texts are put in lower case"
+    note = "the tokenizer keeps capitals, and the model was trained without: texts are put in lower case"
     tower = TextTower(
         tokenize=tokenize,
         encode=partial(_encode_text, module),
@@ -285,7 +285,7 @@ def _causal_tower(module: Any, tokenizer: Any, reference: str) -> TextTower:
 
     if int(lengths(tokenize(["a photo"]))[0]) < 3:
         raise ModelError(
-            f"{reference} takes a text's vector at token id {end}, which its tokeniser does not put at the end of a text"
+            f"{reference} takes a text's vector at token id {end}, which its tokenizer does not put at the end of a text"
             f" (it puts {tokenizer.eos_token_id}): every text would get one vector; correct eos_token_id in config.json"
         )
     return TextTower(

@@ -10,7 +10,7 @@ from clipbench.errors import ModelError, UsageError
 from clipbench.models._checkpoint_names import CHECKPOINT_SUFFIXES, step_in_name
 from clipbench.models.series import natural
 
-CONFIG, WEIGHTS, TRAIN, OPTIMISER = "config.json", "model.safetensors", "train.json", "optimiser.safetensors"
+CONFIG, WEIGHTS, TRAIN, OPTIMIZER = "config.json", "model.safetensors", "train.json", "optimiser.safetensors"
 
 CHECKPOINT_FORMS = (
     "step-*/ (clipbench train), checkpoint-*/ (transformers), or *.pt and *.safetensors there or in checkpoints/"

@@ -63,7 +63,7 @@ def load_hub(body: str, options: LoadOptions) -> "TorchModel":
 
 
 def load_folder(body: str, options: LoadOptions) -> "TorchModel":
-    """Return the model of a folder with ``open_clip_config.json``, weights and its tokeniser. Option: ``context``."""
+    """Return the model of a folder with ``open_clip_config.json``, weights and its tokenizer. Option: ``context``."""
     reference = f"local-dir:{body}"
     options.refuse_arch(reference)
     options.refuse_unknown(["context"], reference)

@@ -24,7 +24,7 @@ class ModelInfo:
     id: str
     """What the reference stands for, such as ``open_clip:ViT-B-32-quickgelu/openai``."""
     fingerprint: str
-    """Hash of weights, preprocessing, tokeniser and precision: equal fingerprints, equal vectors."""
+    """Hash of weights, preprocessing, tokenizer and precision: equal fingerprints, equal vectors."""
     family: str
     """The adapter and architecture family, such as ``open_clip/CLIP``."""
     embed_dim: int
@@ -83,13 +83,13 @@ class PixelModel(Model, Protocol):
 
 @runtime_checkable
 class TokenModel(Model, Protocol):
-    """A model that says how its tokeniser counts."""
+    """A model that says how its tokenizer counts."""
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return how many tokens each text takes before any is cut off, start and end among them.
 
         Raises:
-            NoTokenCounts: the model has no tokeniser that could be asked, after all.
+            NoTokenCounts: the model has no tokenizer that could be asked, after all.
         """
         ...
 

@@ -1,6 +1,6 @@
-"""Batches of pairs, drawn in worker processes, in an order that depends on the seed and the step alone.
+"""Batches of pairs, prepared in worker processes, in an order that depends on the seed and the step alone.
 
-That is what lets a run be broken off and resumed: nothing of the order has to be stored. Imported only with torch.
+So a training can be interrupted and resumed without storing anything of the order. Imports torch.
 """
 
 import signal
@@ -17,30 +17,29 @@ from torch.utils.data import DataLoader, Dataset
 
 from clipbench.errors import BadImage, DataError, UsageError
 from clipbench.training.clip.preprocess import Preprocess
-from clipbench.training.clip.tokeniser import Tokeniser
+from clipbench.training.clip.tokenizer import ClipTokenizer
 from clipbench.training.pairs import Pairs
 
 
 class Batch(NamedTuple):
-    """Pairs, ready for the towers but for normalisation."""
+    """Pairs as the towers take them, except that pixels are not normalized yet."""
 
     pixels: UInt8[Tensor, "n 3 S S"]
     tokens: Int64[Tensor, "n L"]
 
 
-class Draw(NamedTuple):
-    """One sample of a run."""
+class SampleIndex(NamedTuple):
+    """The place of a sample in the training, and the pair that it shows."""
 
     position: int
-    """How many samples of the run come before it."""
-    number: int
-    """Of the pair."""
+    """Number of samples before it."""
+    pair: int
     epoch: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """Which pairs make up each step: all of them once an epoch, shuffled anew, with what is left over dropped.
+class SampleOrder:
+    """The pairs of each step: all of them once an epoch, in a new random order, without those that fill no batch.
 
     No image comes twice in a batch, as it would be its own negative.
 
@@ -49,9 +48,9 @@ class Order:
     """
 
     n_pairs: int | None
-    """None for data without end, which are taken one after another."""
+    """None for endless data, whose pairs are taken one after another."""
     batch_size: int
-    """Over all processes."""
+    """Pairs per step, over all processes."""
     seed: int
     n_processes: int = 1
 
@@ -66,39 +65,39 @@ class Order:
                 f"a batch of {self.batch_size} cannot be shared by {self.n_processes} processes: give a multiple"
             )
 
-    def draws(self, step: int, process: int = 0) -> list[Draw]:
-        """Return one process's share of a step; the shares, one after another, are the same for any number of them."""
+    def samples(self, step: int, rank: int = 0) -> list[SampleIndex]:
+        """Return one process's share of a step; all shares together do not depend on the number of processes."""
         share = self.batch_size // self.n_processes
-        first = step * self.batch_size + process * share
-        return [self._draw(position) for position in range(first, first + share)]
+        first = step * self.batch_size + rank * share
+        return [self._sample(position) for position in range(first, first + share)]
 
-    def _draw(self, position: int) -> Draw:
+    def _sample(self, position: int) -> SampleIndex:
         if self.n_pairs is None:
-            return Draw(position, position, 0)
+            return SampleIndex(position, position, 0)
         per_epoch = self.n_pairs - self.n_pairs % self.batch_size
         epoch, place = divmod(position, per_epoch)
-        return Draw(position, int(_shuffled(self.n_pairs, self.seed, epoch)[place]), epoch)
+        return SampleIndex(position, int(_shuffled(self.n_pairs, self.seed, epoch)[place]), epoch)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawing:
-    """How a sample of a run becomes pixels and a caption; travels to worker processes."""
+class PairReader:
+    """Turns a sample into pixels and a caption; worker processes get a copy of it."""
 
     pairs: Pairs
     preprocess: Preprocess
     crops: bool
     seed: int
 
-    def __call__(self, draw: Draw) -> tuple[UInt8[np.ndarray, "3 S S"], str]:
-        image, caption = self.pairs.pair(draw.number, draw.epoch)
+    def __call__(self, sample: SampleIndex) -> tuple[UInt8[np.ndarray, "3 S S"], str]:
+        image, caption = self.pairs.pair(sample.pair, sample.epoch)
         if not self.crops:
             return self.preprocess.square(image), caption
-        rng = np.random.default_rng((self.seed, draw.position))
+        rng = np.random.default_rng((self.seed, sample.position))
         return self.preprocess.random_crop(image, rng), caption
 
 
 def load_batches(
-    drawing: Drawing, tokeniser: Tokeniser, steps: Iterable[list[Draw]], *, workers: int
+    reader: PairReader, tokenizer: ClipTokenizer, steps: Iterable[list[SampleIndex]], *, workers: int
 ) -> Iterator[Batch]:
     """Yield the batch of each step, in order.
 
@@ -106,10 +105,10 @@ def load_batches(
         DataError: an image cannot be read; it is named.
     """
     loader = DataLoader(
-        _Samples(drawing),
+        _Samples(reader),
         batch_sampler=steps,
         num_workers=workers,
-        collate_fn=_Collate(tokeniser),
+        collate_fn=_Collate(tokenizer),
         worker_init_fn=_ignore_interrupts,
         prefetch_factor=4 if workers else None,
     )
@@ -125,19 +124,19 @@ def _shuffled(n_pairs: int, seed: int, epoch: int) -> Int64[np.ndarray, " n_pair
 
 
 class _Samples(Dataset[object]):
-    def __init__(self, drawing: Drawing) -> None:
-        self.drawing = drawing
+    def __init__(self, reader: PairReader) -> None:
+        self.reader = reader
 
-    def __getitem__(self, draw: Draw) -> object:
+    def __getitem__(self, sample: SampleIndex) -> object:
         try:
-            return self.drawing(draw)
+            return self.reader(sample)
         except BadImage as error:
             return error  # raised in a worker, it would come back as a traceback in a RuntimeError
 
 
 class _Collate:
-    def __init__(self, tokeniser: Tokeniser) -> None:
-        self.tokeniser = tokeniser
+    def __init__(self, tokenizer: ClipTokenizer) -> None:
+        self.tokenizer = tokenizer
 
     def __call__(self, samples: list[tuple[np.ndarray, str] | BadImage]) -> Batch | BadImage:
         pixels, captions = [], []
@@ -146,9 +145,9 @@ class _Collate:
                 return sample
             pixels.append(sample[0])
             captions.append(sample[1])
-        return Batch(torch.from_numpy(np.stack(pixels)), torch.from_numpy(self.tokeniser.encode(captions)))
+        return Batch(torch.from_numpy(np.stack(pixels)), torch.from_numpy(self.tokenizer.encode(captions)))
 
 
 def _ignore_interrupts(worker: int) -> None:
-    """Leave Ctrl-C, which reaches the whole process group, to the training process: it ends its step and saves."""
+    """Leave Ctrl-C to the training process, which ends its step and saves: the terminal sends it to all processes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

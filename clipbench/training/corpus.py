@@ -11,11 +11,11 @@ from clipbench.training.scene_pairs import scene_corpus
 
 
 def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Corpus:
-    """Return the pairs that a data reference stands for; where the data have splits and none is named, of ``train``.
+    """Return the pairs that a data reference names, those of the ``train`` split if there is one and no other is asked for.
 
     Args:
-        seed: of the choice of what is held out; of scenes, of what is drawn.
-        size: in pixels, of images that are yet to be drawn.
+        seed: decides which images are held out, and which scenes are drawn.
+        size: side in pixels of scenes, which are drawn at the size that the model sees.
 
     Raises:
         UsageError: the reference or an option is wrong.
@@ -23,7 +23,7 @@ def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Cor
     """
     if data.lower() == SCENES:
         return scene_corpus(options, size=size, seed=seed)
-    dataset = _load(data, options)
+    dataset = _load_split(data, options)
     if dataset.captions is None:
         raise DataError(
             f"data set {dataset.id} has no captions to train on: name their column with --data-option caption=COLUMN,"
@@ -38,11 +38,11 @@ def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Cor
     return Corpus(DatasetPairs(dataset.take(train)), DatasetPairs(dataset.take(held_out)), may_crop=True)
 
 
-def _load(data: str, options: DataOptions) -> Dataset:
-    """Return a data set; loaders take ``test`` where nothing is said, which is right for measuring alone."""
+def _load_split(data: str, options: DataOptions) -> Dataset:
+    """Return a data set, the split ``train`` by default: loaders take ``test``, which is right for measuring only."""
     if "split" not in options.options:
         try:
             return load_data(data, replace(options, options={**options.options, "split": "train"}))
         except UsageError:
-            pass  # there is no such split, or no splits at all; anything else that is wrong comes up again
+            pass  # no such split, or no splits at all; any other mistake comes up again below
     return load_data(data, options)

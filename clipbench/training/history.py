@@ -1,6 +1,6 @@
-"""What happened to a model while it trained: from a training's log, a ``Monitor``'s, or runs of its checkpoints.
+"""The history of a training: scalars by step, from its log, a ``Monitor``'s log, or runs of its checkpoints.
 
-Imports no torch: a history is read where its figure is drawn.
+Imports no torch, since figures are drawn from it where torch may not be installed.
 """
 
 import json
@@ -14,7 +14,7 @@ from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results.matching import match
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, read_run
-from clipbench.training.log import FILE
+from clipbench.training.log import LOG_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,49 +22,50 @@ class History:
     """Scalars by training step."""
 
     label: str
-    """What the training is called by: its folder's name."""
+    """Name of the training: the name of its folder."""
     steps: list[float]
-    """Ascending, each once."""
+    """Steps in ascending order, each once."""
     values: dict[str, list[float | None]]
-    """By name, one for each step; None where it was not measured or is undefined."""
+    """One number per step, by name; None where it was not measured or is undefined."""
     notes: tuple[str, ...] = ()
     """Facts about the data that differ between the runs though their samples are the same."""
 
 
-def read_history(path: Path, *more: Path) -> History:
+def read_history(path: str | Path, *more: str | Path) -> History:
     """Return the history of one training.
 
-    A log gives what its ``evaluation`` events say: ``gap``, ``image_retrieval_recall@1``, ... Where steps start again
-    from an earlier one, the training had been broken off and resumed from there, and what came after that one before is
-    dropped. Runs give each metric as ``task@data/name``.
+    A log gives the scalars of its ``evaluation`` events: ``gap``, ``image_retrieval_recall@1``, ... Where steps go back
+    to an earlier one, the training was interrupted and resumed from there, and the events after it are replaced. Runs
+    give each metric as ``task@data/name``.
 
     Args:
-        path: a folder of ``clipbench train``, the log file of it or of a ``Monitor``, a run folder, or a folder of run
-            folders, as a series of checkpoints and ``clipbench watch`` leave it.
+        path: a folder of ``clipbench train``, its log file or a ``Monitor``'s, a run folder, or a folder of run folders
+            as ``clipbench watch`` writes it.
         more: further run folders.
 
     Raises:
-        ClipbenchError: a log or a run is damaged, or there is nothing to be read.
-        UsageError: runs of no known step, or whose points cannot stand in one curve.
+        ClipbenchError: a log or a run is damaged, or there is nothing to read.
+        UsageError: runs of unknown steps, or runs that do not belong into one curve.
     """
-    if not path.exists():
-        raise UsageError(f"no such file or folder: {path}")
-    if not more:
-        if path.is_file() and path.name != "result.json":
-            return _history_of_log(path)
-        if (path / FILE).is_file():
-            return _history_of_log(path / FILE)
-    return history_of_runs([read_run(folder) for each in (path, *more) for folder in _run_folders(each)])
+    first, *others = (Path(each) for each in (path, *more))
+    if not first.exists():
+        raise UsageError(f"no such file or folder: {first}")
+    if not others:
+        if first.is_file() and first.name != "result.json":
+            return _history_of_log(first)
+        if (first / LOG_FILE).is_file():
+            return _history_of_log(first / LOG_FILE)
+    return history_of_runs([read_run(folder) for each in (first, *others) for folder in _run_folders(each)])
 
 
 def history_of_runs(runs: Sequence[Run]) -> History:
-    """Return the history that finished runs of a training's checkpoints tell, whatever their order.
+    """Return the history of a training from finished runs of its checkpoints, in any order.
 
-    Of runs of the same weights the one made last counts.
+    If several runs have the same weights, the latest one counts.
 
     Raises:
-        UsageError: a run is of no known step, two are of the same step and other weights, or a task was measured on
-            other data or with other parameters in one than in another.
+        UsageError: a run has no known step, two have the same step but different weights, or a task has different data
+            or parameters in two runs.
     """
     if not runs:
         raise UsageError("a history needs at least one run: got none")
@@ -79,8 +80,8 @@ def history_of_runs(runs: Sequence[Run]) -> History:
             )
         by_step[step] = run
     notes = _check_alike(list(by_step.values()))
-    history = _history(_label(runs), [(step, _values(run)) for step, run in sorted(by_step.items())])
-    return replace(history, notes=notes)
+    points = [(step, {name: metric.value for name, metric in run.metrics.items()}) for step, run in by_step.items()]
+    return replace(_history(_label(runs), sorted(points, key=lambda point: point[0])), notes=notes)
 
 
 class _Event(NamedTuple):
@@ -91,14 +92,14 @@ class _Event(NamedTuple):
 def _history_of_log(path: Path) -> History:
     events: list[_Event] = []
     for event in _evaluations(path):
-        while events and events[-1].step >= event.step:  # resumed: these steps came again, or will
+        while events and events[-1].step >= event.step:  # resumed: these steps are measured again
             events.pop()
         events.append(event)
     if not events:
         raise ClipbenchError(
             f"{path} has no evaluation event: expected the log of clipbench train or of a clipbench.training.monitor.Monitor"
         )
-    label = path.parent.resolve().name if path.name == FILE else path.stem
+    label = path.parent.resolve().name if path.name == LOG_FILE else path.stem
     return _history(label, events)
 
 
@@ -107,21 +108,20 @@ def _evaluations(path: Path) -> Iterable[_Event]:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ClipbenchError(f"cannot read the log {path} ({error})") from error
-    for number, line in enumerate(lines[:-1], 1):  # what stands behind the last line's end was cut off by a kill
+    for number, line in enumerate(lines[:-1], 1):  # the last line is incomplete if its writer was killed
         try:
             content = json.loads(line)
             if content["event"] == "evaluation":
-                yield _Event(_number(content["step"]), _scalars(content))
+                scalars = {name: value for name, value in content.items() if name not in ("event", "step")}
+                yield _Event(
+                    _number(content["step"]),
+                    {name: None if value is None else _number(value) for name, value in scalars.items()},
+                )
         except (ValueError, KeyError, TypeError) as error:
             raise ClipbenchError(
                 f"line {number} of {path} is damaged ({type(error).__name__}: {error}): expected a JSON object with"
                 " event and step; take the line out to read the others"
             ) from error
-
-
-def _scalars(content: dict[str, object]) -> dict[str, float | None]:
-    found = {name: value for name, value in content.items() if name not in ("event", "step")}
-    return {name: None if value is None else _number(value) for name, value in found.items()}
 
 
 def _number(value: object) -> float:
@@ -133,19 +133,19 @@ def _number(value: object) -> float:
 def _run_folders(path: Path) -> list[Path]:
     if path.is_file() or (path / "result.json").is_file():
         return [path]
-    found = sorted(file.parent for file in path.glob("*/result.json"))
-    if not found:
+    folders = sorted(file.parent for file in path.glob("*/result.json"))
+    if not folders:
         raise ClipbenchError(
-            f"{path} holds neither {FILE} nor finished runs: expected a training folder or run folders"
+            f"{path} holds neither {LOG_FILE} nor finished runs: expected a training folder or run folders"
         )
-    return found
+    return folders
 
 
 def _step_of(run: Run) -> float:
     step = run.result.model.get("step")
     if step is None:
         raise UsageError(
-            f"{run.folder} is of no known training step: expected runs of checkpoints called step-N, checkpoint-N or"
+            f"{run.folder} has no known training step: expected runs of checkpoints called step-N, checkpoint-N or"
             " epoch_N, made by this version of clipbench or a newer one"
         )
     try:
@@ -155,7 +155,7 @@ def _step_of(run: Run) -> float:
 
 
 def _check_alike(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Raise unless each evaluation is the same in every run that has it; return what is worth a note."""
+    """Raise UsageError unless each evaluation is the same in every run that has it; return the notes of the match."""
     notes: dict[str, None] = {}
     seen: dict[str, tuple[Run, EvaluationRecord]] = {}
     for run in runs:
@@ -173,20 +173,12 @@ def _check_alike(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _values(run: Run) -> dict[str, float | None]:
-    return {name: metric.value for name, metric in run.metrics.items()}
-
-
 def _label(runs: Sequence[Run]) -> str:
-    """Return the name of the folder that the checkpoints lie in; or of the one that their runs lie in."""
-    parents = {_training_folder(Path(str(run.result.model.get("ref", "")).rpartition(":")[2])) for run in runs}
-    label = parents.pop() if len(parents) == 1 else ""
+    """Return the name of the folder that holds the checkpoints or, if they have several, that holds their runs."""
+    parents = {Path(str(run.result.model.get("ref", "")).rpartition(":")[2]).parent for run in runs}
+    names = {(parent.parent if parent.name == "checkpoints" else parent).name for parent in parents}
+    label = names.pop() if len(names) == 1 else ""
     return label or runs[0].folder.resolve().parent.name
-
-
-def _training_folder(checkpoint: Path) -> str:
-    parent = checkpoint.parent
-    return parent.parent.name if parent.name == "checkpoints" else parent.name
 
 
 def _history(label: str, points: Sequence[tuple[float, dict[str, float | None]]]) -> History:

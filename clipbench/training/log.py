@@ -1,4 +1,4 @@
-"""What a run says as it goes: a file with a line of JSON for each event, and a progress bar."""
+"""The log of a training, a line of JSON for each event, and its progress bar."""
 
 import json
 import sys
@@ -11,29 +11,31 @@ from clipbench.files import write_atomic
 if TYPE_CHECKING:
     from clipbench.training.scalars import Number
 
-FILE = "log.jsonl"
+LOG_FILE = "log.jsonl"
 
 
 class Log:
-    """The history of a run, a JSON object a line: ``event`` is ``start``, ``step``, ``evaluation``, ... ``end``.
+    """A log file with a JSON object per line; ``event`` is ``start``, ``resume``, ``step``, ``evaluation`` or ``stop``.
 
-    Of a run that is resumed, what came after its last checkpoint is dropped, as it will come again.
+    When a training is resumed, the events after its last checkpoint are dropped, as they will come again.
 
     Args:
-        out: the run's folder; None for a process that leaves writing to another.
-        resumed_at: step of the checkpoint that the run goes on from.
+        out: folder of the training; None for a process that does not write, as another one does.
+        resumed_at: step of the checkpoint that the training continues from.
     """
 
     def __init__(self, out: Path | None, *, resumed_at: int | None = None) -> None:
         self._file = None
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
-            if resumed_at is not None and (out / FILE).is_file():
-                _cut(out / FILE, resumed_at)
-            self._file = (out / FILE).open("a", encoding="utf-8")
+            if resumed_at is not None and (out / LOG_FILE).is_file():
+                lines = (out / LOG_FILE).read_text(encoding="utf-8").splitlines()
+                kept_lines = [line for line in lines if 0 <= _step(line) <= resumed_at]
+                write_atomic({out / LOG_FILE: "".join(f"{line}\n" for line in kept_lines).encode()})
+            self._file = (out / LOG_FILE).open("a", encoding="utf-8")
 
     def write(self, event: str, step: int, values: Mapping[str, object]) -> None:
-        """Add a line, for others to read at once."""
+        """Add a line, and flush it for those who read along."""
         if self._file is None:
             return
         self._file.write(log_line(event, step, values))
@@ -54,12 +56,12 @@ def log_line(event: str, step: "Number", values: Mapping[str, object]) -> str:
     return json.dumps({"event": event, "step": step, **values}, allow_nan=False) + "\n"
 
 
-def read_log(path: Path) -> list[dict[str, object]]:
+def read_log(path: str | Path) -> list[dict[str, object]]:
     """Return the events of a log, in order; a last line that was cut off is left out."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if _step(line) >= 0]
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines() if _step(line) >= 0]
 
 
-class Bar:
+class ProgressBar:
     """A progress bar on standard error with loss, temperature, gap, rate and time left."""
 
     def __init__(self, *, steps: int, done: int, is_shown: bool) -> None:
@@ -74,12 +76,12 @@ class Bar:
     def close(self) -> None:
         self._bar.close()
 
-    def evaluated(self, values: "Mapping[str, Number | None]") -> None:
-        """Take in what was measured."""
-        self._gap = values["gap"]
+    def set_gap(self, gap: "Number | None") -> None:
+        """Show a newly measured gap from the next step on."""
+        self._gap = gap
 
     def step(self, *, loss: float, temperature: float, pairs_per_second: float) -> None:
-        """Move on by a step."""
+        """Advance by a step."""
         gap = "" if self._gap is None else f", gap {self._gap:.3f}"
         text = f"loss {loss:.3f}, temperature {temperature:.3f}{gap}, {pairs_per_second:,.0f} pairs/s"
         self._bar.set_postfix_str(text, refresh=False)
@@ -87,13 +89,8 @@ class Bar:
 
 
 def _step(line: str) -> int:
-    """Return the step of a line; one that was cut off by a kill belongs to none."""
+    """Return the step of a line, or -1 for a line that was cut off when the process was killed."""
     try:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return -1
-
-
-def _cut(path: Path, step: int) -> None:
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if 0 <= _step(line) <= step]
-    write_atomic({path: "".join(f"{line}\n" for line in lines).encode()})

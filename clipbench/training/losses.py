@@ -3,10 +3,10 @@
 Both are written for a batch that may be spread over processes: each holds its own pairs, sees all others' vectors as
 negatives, and returns its share of the loss. Shares add up to the loss of the whole batch, and the gradients that the
 processes get, added up, are the gradients of that. Logits are made a block of rows at a time, and made again for the
-backward pass, so that a batch of N never needs N x N numbers. Imported only with torch at hand.
+backward pass, so that a batch of N never needs N x N numbers. Imports torch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
@@ -15,13 +15,16 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from clipbench.training.distributed import n_processes, rank
+
 BLOCK_ELEMENTS = 1 << 24
 """Logits that are held at once: 64 MiB in float32, a few times over."""
 
 Loss = Callable[
     [Float[Tensor, "n E"], Float[Tensor, "n E"], Float[Tensor, ""], Float[Tensor, ""] | None], Float[Tensor, ""]
 ]
-"""From unit image vectors, unit text vectors (row i of both is a pair), scale and bias to this process's share."""
+"""A function of unit image vectors, unit text vectors (row i of both is a pair), scale and bias; returns this process's
+share of the loss."""
 
 
 def clip_loss(
@@ -32,7 +35,7 @@ def clip_loss(
 ) -> Float[Tensor, ""]:
     """Return the mean cross-entropy of finding each image's text and each text's image among the batch.
 
-    Source: Radford et al., 2021, figure 3. A softmax does not feel a bias, which is therefore not used.
+    Source: Radford et al., 2021, figure 3. A bias is not used: it would not change a softmax.
 
     Args:
         images: of this process, of unit length.
@@ -40,12 +43,12 @@ def clip_loss(
         logit_scale: already exponentiated.
 
     Example:
-        >>> same = torch.eye(2)[[0, 0]]  # two pairs that nothing tells apart: a coin
+        >>> same = torch.eye(2)[[0, 0]]  # two equal pairs, so that each choice has probability 1/2
         >>> round(float(clip_loss(same, same, torch.tensor(1.0))), 4)  # ln 2
         0.6931
     """
     all_images, all_texts = gather(images), gather(texts)
-    n_all, first = len(all_images), _first_row(images)
+    n_all, first = len(all_images), rank() * len(images)
 
     def block(rows: slice) -> Tensor:
         labels = torch.arange(first + rows.start, first + rows.stop, device=images.device)
@@ -79,7 +82,7 @@ def siglip_loss(
         1.0064
     """
     all_texts = gather(texts)
-    n_all, first = len(all_texts), _first_row(images)
+    n_all, first = len(all_texts), rank() * len(images)
     assert logit_bias is not None, "the sigmoid loss needs a model with a bias"
 
     def block(rows: slice) -> Tensor:
@@ -96,25 +99,15 @@ LOSSES: dict[str, Loss] = {"clip": clip_loss, "siglip": siglip_loss}
 
 
 def gather(vectors: Float[Tensor, "n E"]) -> Float[Tensor, "N E"]:
-    """Return the vectors of all processes, in their order; gradients find their way back to where they came from."""
+    """Return the vectors of all processes, in the order of their ranks; gradients flow back to the process they came from."""
     if n_processes() == 1:
         return vectors
     gathered: Tensor = _Gather.apply(vectors)  # type: ignore[no-untyped-call]
     return gathered
 
 
-def n_processes() -> int:
-    """Return how many processes share a batch; 1 without torch.distributed."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def process() -> int:
-    """Return which of them this one is, from 0."""
-    return dist.get_rank() if n_processes() > 1 else 0
-
-
 class _Gather(torch.autograd.Function):
-    """All vectors forward; backward, the sum of what each process wants of this one's."""
+    """Concatenates the vectors of all processes; its backward pass sums the gradients that they have of this one's."""
 
     @staticmethod
     def forward(vectors: Tensor) -> Tensor:
@@ -130,22 +123,14 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
         total = gradient.contiguous()
         dist.all_reduce(total)
-        return total.chunk(n_processes())[process()]
-
-
-def _first_row(vectors: Tensor) -> int:
-    return process() * len(vectors)
+        return total.chunk(n_processes())[rank()]
 
 
 def _sum_of_blocks(block: Callable[[slice], Tensor], n_rows: int, n_columns: int) -> Tensor:
-    blocks = list(_blocks(n_rows, n_columns))
+    """Return the sum of a loss over blocks of rows, each block's logits made again for its backward pass."""
+    step = max(1, BLOCK_ELEMENTS // n_columns)
+    blocks = [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
     if len(blocks) == 1:
         return block(blocks[0])
     sums: list[Tensor] = [checkpoint(block, rows, use_reentrant=False) for rows in blocks]
     return torch.stack(sums).sum()
-
-
-def _blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    step = max(1, BLOCK_ELEMENTS // n_columns)
-    for start in range(0, n_rows, step):
-        yield slice(start, min(start + step, n_rows))

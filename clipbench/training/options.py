@@ -1,4 +1,4 @@
-"""What a training run can be told, and what must be the same for it to be resumed."""
+"""The options of a training, and those that a resumed training must share with its start."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -11,37 +11,37 @@ LOSS_NAMES = ("clip", "siglip")
 TRAINING_PRECISIONS = ("fp32", "bf16")
 """fp16 would need its gradients scaled; bfloat16 has float32's range and does not."""
 
-FREE = ("out", "data_root", "device", "workers", "save_every", "eval_every", "micro_batch_size")
-"""What may differ when a run is resumed: the weights do not depend on it, but for rounding."""
+RESUMABLE = ("out", "data_root", "device", "workers", "save_every", "eval_every", "micro_batch_size")
+"""Options that may differ when a training is resumed: the weights do not depend on them, except for rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """A training run.
+    """Options of a training.
 
     Raises:
-        UsageError: a value is out of its range, or a name is not known.
+        UsageError: a value is out of its range, or a name is unknown.
     """
 
     data: str
     out: Path
-    """Folder of the run: log and checkpoints."""
+    """Folder of the log and the checkpoints."""
     arch: str = "tiny"
     loss: str = "clip"
     steps: int = 10_000
     batch_size: int = 256
-    """Pairs a step, over all processes."""
+    """Pairs per step, over all processes."""
     micro_batch_size: int | None = None
-    """Pairs whose activations are held at a time, in each process; None for all."""
+    """Pairs whose activations are held at a time in each process; None for all."""
     lr: float = 5e-4
     warmup: int | None = None
-    """Steps; None for a tenth of all, and at most the paper's 2,000."""
+    """Warm-up steps; None for a tenth of all steps, at most the paper's 2,000."""
     weight_decay: float = 0.2
     temperature: float | None = None
-    """Where it is to be fixed; None for learning it."""
+    """Fixed temperature; None to learn it."""
     precision: str = "fp32"
     augment: bool | None = None
-    """Random crops; None for wherever they leave captions true."""
+    """Random crops; None for data whose captions they keep true."""
     seed: int = 0
     device: str = "auto"
     workers: int = 0
@@ -83,13 +83,13 @@ class TrainOptions:
         return self.eval_every or max(1, self.steps // 20)
 
     def to_json(self) -> dict[str, object]:
-        """Return the arguments as a checkpoint keeps them."""
+        """Return the options as a checkpoint stores them."""
         return {**asdict(self), "out": str(self.out), "data_options": dict(self.data_options)}
 
     def check_same(self, arguments: Mapping[str, object]) -> None:
-        """Raise UsageError unless these are the arguments that a run was started with, but for those that are free."""
+        """Raise UsageError unless these are the arguments that a training was started with, except for ``RESUMABLE`` ones."""
         for name, value in self.to_json().items():
-            if name not in FREE and name in arguments and arguments[name] != value:
+            if name not in RESUMABLE and name in arguments and arguments[name] != value:
                 raise UsageError(
                     f"{_flag(name)} is {value}, and the run in {self.out} was started with {arguments[name]}:"
                     " resume it with the arguments it has, or start another with another --out"
@@ -97,10 +97,10 @@ class TrainOptions:
 
 
 def options_of(arguments: Mapping[str, object], *, out: Path, given: Mapping[str, object]) -> TrainOptions:
-    """Return the options of a run to be resumed: those it was started with, and over them what is given now."""
+    """Return the options of a training to resume: those it was started with, overridden by those given now."""
     known = {each.name for each in fields(TrainOptions)}
-    kept = {name: value for name, value in arguments.items() if name in known}
-    return TrainOptions(**{**kept, **given, "out": out})  # type: ignore[arg-type]
+    started_with = {name: value for name, value in arguments.items() if name in known}
+    return TrainOptions(**{**started_with, **given, "out": out})  # type: ignore[arg-type]
 
 
 def _check_name(what: str, name: str, known: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Images with captions to train on: what training asks of data, and data sets that are made to fit."""
+"""Images with captions to train on: the protocol of training data, and data sets in that form."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -11,25 +11,25 @@ from clipbench.data import Dataset, ImageRef
 from clipbench.errors import BadImage
 
 SCENES = "scenes"
-"""The data that are generated, and come with clipbench."""
+"""Name of the generated data."""
 HELD_OUT = 500
-"""Pairs that are measured and not trained on, or a tenth of the data where that is fewer."""
-TOKENISER_CAPTIONS = 50_000
-"""Captions of which a vocabulary is learned."""
+"""Pairs that are measured and not trained on; a tenth of the data if that is fewer."""
+TOKENIZER_CAPTIONS = 50_000
+"""Captions from which a vocabulary is learned."""
 
 
 @runtime_checkable
 class Pairs(Protocol):
-    """Images with captions, by number. Picklable: worker processes draw from it."""
+    """Images with captions, by number; picklable, since worker processes read them."""
 
     @property
     def name(self) -> str:
-        """What the data are called."""
+        """Name of the data."""
         ...
 
     @property
     def n_pairs(self) -> int | None:
-        """How many different images there are; None when there is no end of them."""
+        """Number of different images; None for endless data."""
         ...
 
     def pair(self, index: int, epoch: int) -> tuple[Image.Image, str]:
@@ -46,13 +46,13 @@ class Corpus(NamedTuple):
 
     train: Pairs
     held_out: Pairs
-    """It has an end."""
+    """Never endless."""
     may_crop: bool
-    """Whether a random crop leaves captions true and is of use."""
+    """Random crops keep the captions true."""
 
 
 class DatasetPairs:
-    """The images of a data set, each with one of its captions at a time, another one each epoch."""
+    """The images of a data set, each with one of its captions, the next one each epoch."""
 
     def __init__(self, dataset: Dataset) -> None:
         assert dataset.captions is not None and dataset.caption_image is not None, dataset.id
@@ -69,14 +69,14 @@ class DatasetPairs:
         return _rgb(self._images[index]), self._captions[rows[epoch % len(rows)]]
 
     def captions(self) -> Iterator[str]:
-        yield from islice(self._captions, TOKENISER_CAPTIONS)
+        yield from islice(self._captions, TOKENIZER_CAPTIONS)
 
 
 def _rgb(image: ImageRef) -> Image.Image:
-    """Return an image in colours; raise BadImage when that fails."""
+    """Return an image in RGB; raise BadImage if that fails."""
     try:
         return image.open().convert("RGB")
     except BadImage:
         raise
-    except Exception as error:  # Pillow's word for a mode that has no way to RGB
+    except Exception as error:  # Pillow raises several types for modes without a conversion
         raise BadImage(image.name, f"{type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""The generated world as pairs to train on: without end, drawn at the size that the model sees."""
+"""Generated scenes as training pairs: endless, and drawn at the size that the model sees."""
 
 from collections.abc import Iterator
 
@@ -10,9 +10,9 @@ from clipbench.training.pairs import HELD_OUT, SCENES, Corpus, DatasetPairs
 
 VOCABULARY_CAPTIONS = 20_000
 SEED_STRIDE = 1 << 40
-"""Runs of another seed see other scenes of the same world."""
+"""Distance between the scene numbers of two seeds, so that trainings of other seeds see other scenes."""
 HELD_OUT_SEED = 1
-"""Not the world that tasks measure: who watches a run has not yet seen the test."""
+"""Differs from the seed that tasks measure, so that watching a training does not mean looking at the test data."""
 
 
 class ScenePairs:
@@ -37,15 +37,15 @@ class ScenePairs:
 def scene_corpus(options: DataOptions, *, size: int, seed: int) -> Corpus:
     """Return scenes to train on, and pairs of the test split to measure on.
 
-    There is no end of images, and a crop could cut off an object that is counted, or a letter: none is made.
+    Scenes are never cropped: a crop could cut off an object that the caption counts, or a letter of a word.
 
     Args:
-        options: ``primer`` may say how many images of single objects come first.
-        size: of the images, in pixels, 64 to 512.
-        seed: of the run.
+        options: ``primer`` is the number of images of single objects that come first.
+        size: side of the images in pixels, 64 to 512.
+        seed: seed of the training.
 
     Raises:
-        UsageError: there is another option, or the number is none.
+        UsageError: an unknown option, or a primer that is no number.
     """
     options.refuse_unknown(["primer"], SCENES)
     primer = options.whole_number("primer", "a number of pairs, 0 or more") or 0

@@ -1,7 +1,7 @@
-"""Training: one batch after another, with a log, checkpoints, and measurements on the way. Imported only with torch.
+"""The training loop: one batch after another, with a log, checkpoints and measurements. Imports torch.
 
-The weights that come out are a function of the options: a run that was broken off and resumed ends with those of an
-unbroken one, bit for bit on one thread of a CPU.
+The resulting weights depend on the options alone: an interrupted and resumed training ends with those of an
+uninterrupted one, bit for bit on one thread of a CPU.
 """
 
 import math
@@ -19,22 +19,22 @@ from clipbench.models._torch_model import placement
 from clipbench.models.checkpoint_folders import bundled_checkpoints
 from clipbench.training.batches import Batch
 from clipbench.training.clip.checkpoint import save_checkpoint
-from clipbench.training.distributed import processes, total
-from clipbench.training.evaluation import measure
-from clipbench.training.log import Bar
-from clipbench.training.losses import LOSSES, process
-from clipbench.training.monitored import constants
-from clipbench.training.optimiser import clamp_logit_scale, learning_rate
+from clipbench.training.distributed import process_group, rank, sum_over_processes
+from clipbench.training.encoding import logit_constants
+from clipbench.training.gradients import add_gradients, sum_gradients
+from clipbench.training.log import ProgressBar
+from clipbench.training.losses import LOSSES
+from clipbench.training.optimizer import clamp_logit_scale, learning_rate
 from clipbench.training.options import TrainOptions
-from clipbench.training.run import Run, resume, start
-from clipbench.training.step import add_gradients, sum_over_processes
+from clipbench.training.state import TrainingState, resume, start
+from clipbench.training.towers import measure
 
 LOGGED_STEPS = 1000
-"""Steps of a run that are logged, at equal distances, or a few more."""
+"""Steps of a training that are logged, at equal distances; the first and the last come on top."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run was told to stop, and did so after a whole step."""
+    """A signal stopped the training after a whole step."""
 
     def __init__(self, checkpoint: Path) -> None:
         super().__init__(f"interrupted, and saved as {checkpoint}")
@@ -45,76 +45,78 @@ def train(options: TrainOptions, *, is_resumed: bool = False, show_progress: boo
     """Train a model and return its last checkpoint.
 
     Raises:
-        UsageError: an option does not fit the data, the folder holds another run, or the one to resume has others.
+        UsageError: an option does not fit the data, the folder holds another training, or the one to resume was
+            started with other options.
         ClipbenchError: the loss is no longer finite; the message names the last good checkpoint.
-        Interrupted: by SIGINT or SIGTERM, after the step in hand was ended and saved.
+        Interrupted: SIGINT or SIGTERM came; the current step was finished and saved.
     """
     place = placement(options.device, options.precision, options.batch_size)
-    with processes(place.device) as device:
-        run = (resume if is_resumed else start)(options, device=device, dtype=place.dtype)
-        is_shown = show_progress and process() == 0
+    with process_group(place.device) as device:
+        state = (resume if is_resumed else start)(options, device=device, dtype=place.dtype)
+        is_shown = show_progress and rank() == 0
         with (
-            closing(run.log),
-            closing(Bar(steps=options.steps, done=run.trained.progress.step, is_shown=is_shown)) as bar,
-            _told_to_stop() as stop,
+            closing(state.log),
+            closing(ProgressBar(steps=options.steps, done=state.checkpoint.progress.step, is_shown=is_shown)) as bar,
+            _stop_signal() as stop,
         ):
-            return _Loop(run, bar, stop).go()
+            return _Loop(state, bar, stop).run()
 
 
 class _Loop:
-    """Steps, and what is done between them."""
+    """Takes the steps, and logs, measures and saves between them."""
 
-    def __init__(self, run: Run, bar: Bar, stop: threading.Event) -> None:
-        self.run = run
+    def __init__(self, state: TrainingState, bar: ProgressBar, stop: threading.Event) -> None:
+        self.state = state
         self.bar = bar
         self.stop = stop
-        self.options = run.options
-        self.progress = run.trained.progress
+        self.options = state.options
+        self.progress = state.checkpoint.progress
         self.log_every = max(1, self.options.steps // LOGGED_STEPS)
         self.clock = time.perf_counter()
 
-    def go(self) -> Path:
-        """Train to the last step."""
+    def run(self) -> Path:
+        """Train to the last step, and return the last checkpoint."""
         if self.progress.step == 0 and not bundled_checkpoints(self.options.out):
             self._measure()
             self._save()
         self.clock = time.perf_counter()
-        for batch in self.run.batches():
+        for batch in self.state.batches():
             must_stop = self._step(batch)
             self._between_steps(must_stop=must_stop)
         return bundled_checkpoints(self.options.out)[-1]
 
     def _step(self, batch: Batch) -> bool:
-        """Change the weights once, and return whether any process was told to stop."""
-        model, optimiser, options = self.run.trained.model, self.run.optimiser, self.options
+        """Update the weights once; return True if any process got a signal to stop."""
+        model, optimizer, options = self.state.checkpoint.model, self.state.optimizer, self.options
         lr = learning_rate(self.progress.step, lr=options.lr, warmup=options.warmup_steps, steps=options.steps)
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = lr
-        optimiser.zero_grad()
-        share = add_gradients(self.run.towers, batch, LOSSES[options.loss], micro_batch_size=options.micro_batch_size)
-        sum_over_processes(model)
-        loss, n_stops = total(float(share), float(self.stop.is_set()), device=self.run.towers.device)
+        optimizer.zero_grad()
+        share = add_gradients(self.state.towers, batch, LOSSES[options.loss], micro_batch_size=options.micro_batch_size)
+        sum_gradients(model)
+        loss, n_stops = sum_over_processes(float(share), float(self.stop.is_set()), device=self.state.towers.device)
         norm = float(torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))
         self._check_finite(loss, norm)
-        optimiser.step()
+        optimizer.step()
         clamp_logit_scale(model)
-        self._took_step(loss, {"lr": lr, "gradient_norm": norm})
+        self._log_step(loss, {"lr": lr, "gradient_norm": norm})
         return n_stops > 0
 
-    def _took_step(self, loss: float, values: dict[str, float]) -> None:
+    def _log_step(self, loss: float, values: dict[str, float]) -> None:
+        """Count the step, show it, and write it to the log if its turn has come."""
         progress, now = self.progress, time.perf_counter()
         seconds, self.clock = now - self.clock, now
         progress.step += 1
         progress.seconds += seconds
         rate = self.options.batch_size / seconds
-        found = constants(self.run.trained.model)
-        temperature = found["temperature"]
+        constants = logit_constants(self.state.checkpoint.model)
+        temperature = constants["temperature"]
         assert temperature is not None, "the weights are finite, and the scale is clamped"
         self.bar.step(loss=loss, temperature=temperature, pairs_per_second=rate)
         if progress.step % self.log_every == 0 or progress.step in (1, self.options.steps):
             progress.losses.append((progress.step, loss))
-            logged = {"loss": loss, **found, **values, "pairs_per_second": rate, "seconds": progress.seconds}
-            self.run.log.write("step", progress.step, logged)
+            logged = {"loss": loss, **constants, **values, "pairs_per_second": rate, "seconds": progress.seconds}
+            self.state.log.write("step", progress.step, logged)
 
     def _between_steps(self, *, must_stop: bool) -> None:
         step, options = self.progress.step, self.options
@@ -128,22 +130,22 @@ class _Loop:
             raise Interrupted(bundled_checkpoints(options.out)[-1])
 
     def _measure(self) -> None:
-        if process() == 0:
-            values = measure(self.run.towers, self.run.held_out)
-            self.run.log.write("evaluation", self.progress.step, values)
-            self.bar.evaluated(values)
+        if rank() == 0:
+            values = measure(self.state.towers, self.state.held_out)
+            self.state.log.write("evaluation", self.progress.step, values)
+            self.bar.set_gap(values["gap"])
 
     def _save(self) -> None:
-        if process() == 0:
-            save_checkpoint(self.options.out, self.run.trained, self.run.optimiser)
+        if rank() == 0:
+            save_checkpoint(self.options.out, self.state.checkpoint, self.state.optimizer)
 
     def _check_finite(self, loss: float, norm: float) -> None:
-        """Raise unless a step can be taken; the weights are still those of the step before."""
+        """Raise ClipbenchError unless the step can be taken; the weights are still those of the step before."""
         if math.isfinite(loss) and math.isfinite(norm):
             return
         step, what = self.progress.step + 1, "loss" if not math.isfinite(loss) else "gradient's norm"
         value = loss if not math.isfinite(loss) else norm
-        self.run.log.write("stop", self.progress.step, {"reason": f"the {what} of step {step} is {value}"})
+        self.state.log.write("stop", self.progress.step, {"reason": f"the {what} of step {step} is {value}"})
         raise ClipbenchError(
             f"the {what} is {value} at step {step}: stopped; the last good checkpoint is"
             f" {bundled_checkpoints(self.options.out)[-1]}; start again with a lower --lr (it is {self.options.lr:g}) or a longer"
@@ -152,25 +154,25 @@ class _Loop:
 
 
 @contextmanager
-def _told_to_stop() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT and SIGTERM set: half a step must not be saved. The second signal acts as ever."""
-    told = threading.Event()
+def _stop_signal() -> Iterator[threading.Event]:
+    """Yield an event that SIGINT and SIGTERM set, as half a step must not be saved; a second signal acts as usual."""
+    stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield told
+        yield stop
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def tell(*_: object) -> None:
-        told.set()
-        restore()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
-    for number in before:
-        signal.signal(number, tell)
+    def handle(*_: object) -> None:
+        stop.set()
+        restore()
+
+    for number in handlers:
+        signal.signal(number, handle)
     try:
-        yield told
+        yield stop
     finally:
         restore()

@@ -15,7 +15,7 @@ from PIL import Image
 from clipbench.training.clip.checkpoint import save_model
 from clipbench.training.clip.config import ClipConfig, Tower
 from clipbench.training.clip.model import CLIP
-from clipbench.training.clip.tokeniser import tokeniser_for
+from clipbench.training.clip.tokenizer import tokenizer_for
 
 MICRO = ClipConfig(
     embed_dim=16,
@@ -35,10 +35,10 @@ def save() -> Callable[[Path, int], Path]:
 
 
 def _save(folder: Path, seed: int) -> Path:
-    tokeniser = tokeniser_for(MICRO, ["an image of a thing"])
+    tokenizer = tokenizer_for(MICRO, ["an image of a thing"])
     torch.manual_seed(seed)
     folder.mkdir(parents=True)
-    save_model(folder, CLIP(replace(MICRO, vocab_size=tokeniser.vocab_size)), tokeniser)
+    save_model(folder, CLIP(replace(MICRO, vocab_size=tokenizer.vocab_size)), tokenizer)
     return folder
 
 

@@ -210,7 +210,7 @@ def test_a_track_needs_two_steps_and_a_gap(make_run: MakeRun, parts: SimpleNames
     ]  # fmt: skip
     refused(r"was measured at one step only: a track needs two or more$", "track", runs[0])
     without = make_run({"modality-gap@scenes": gap}, name="no-step")
-    refused(r"no-step is of no known training step", "track", without)
+    refused(r"no-step has no known training step", "track", without)
 
 
 def test_a_track_takes_recall_of_retrieval_and_one_data_set(

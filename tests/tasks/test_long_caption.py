@@ -261,7 +261,7 @@ def test_the_rule_that_the_shorter_caption_is_true_is_scored_beside_the_model() 
     assert metrics["shorter_caption"].value == 1
 
 
-def test_without_a_tokeniser_what_needs_one_is_undefined_and_the_rest_is_measured() -> None:
+def test_without_a_tokenizer_what_needs_one_is_undefined_and_the_rest_is_measured() -> None:
     found, metrics = evaluate(probed({"early": 0}), Uncounted())
     for name in ("effective_length", "caption_tokens", "truncated_fraction", "tokens_lost", "early/beyond_window"):
         assert metrics[name].value is None and metrics[name].reason == "this model counts nothing"
@@ -294,7 +294,7 @@ def threes(texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
     return np.array([2 + -(-len(text) // 3) for text in texts], np.int64)
 
 
-def test_prefixes_are_the_longest_that_fit_whatever_the_tokeniser_does() -> None:
+def test_prefixes_are_the_longest_that_fit_whatever_the_tokenizer_does() -> None:
     rng = np.random.default_rng(0)
     texts = [" ".join("x" * int(length) for length in rng.integers(1, 9, 12)) for _ in range(30)]
     found = Prefixes(texts, threes)

@@ -1,4 +1,4 @@
-"""Checkpoints of the bundled CLIP: folders that ``clipbench train`` wrote. Nothing here imports torch when imported."""
+"""The adapter of checkpoints of ``clipbench train``, found by the entry point ``bundled``. Imports torch late."""
 
 import math
 from dataclasses import replace
@@ -21,25 +21,24 @@ from clipbench.models.protocol import LoadOptions, ModelInfo
 if TYPE_CHECKING:
     from clipbench.models._torch_model import TorchModel
     from clipbench.training.clip.model import CLIP
-    from clipbench.training.clip.tokeniser import Tokeniser
+    from clipbench.training.clip.tokenizer import ClipTokenizer
 
 ADAPTER = "bundled adapter 1"
-"""Raised when the same weights would give other vectors: it is part of the fingerprint."""
+"""Part of the fingerprint: the number goes up when the same weights give different vectors."""
 
 SHIPPED = {"tiny": Path(__file__).parent / "checkpoints" / "tiny"}
-"""Checkpoints that come with clipbench, by name; each has a model card, README.md, beside its weights."""
+"""Checkpoints that come with clipbench, by name; each has a model card (README.md) beside its weights."""
 
 
 def load(body: str, options: LoadOptions) -> "TorchModel":
-    """Return the model of a checkpoint, or of a run's newest one, which a note then names. Option: ``context``.
+    """Return the model of a checkpoint, or of the newest one of a training, which a note then names. Option: ``context``.
 
     Args:
-        body: a folder, or the name of a checkpoint that comes with clipbench (``SHIPPED``); a folder of that name is
-            ``./NAME``.
+        body: a folder, or a name in ``SHIPPED``; a folder of such a name is written ``./NAME``.
 
     Raises:
         ModelError: the folder holds no checkpoint, or a damaged one.
-        UsageError: an unknown option, device or precision, or a context that the positions do not stretch to.
+        UsageError: an unknown option, device or precision, or a context that cannot be stretched to.
     """
     options.refuse_arch(body)
     options.refuse_unknown(["context"], body)
@@ -69,18 +68,18 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...]) -> "Torch
     from clipbench.training.clip.preprocess import Preprocess
 
     place = placement(options.device, options.precision, options.batch_size)
-    module, tokeniser = load_model(folder)
+    module, tokenizer = load_model(folder)
     context = options.whole_number("context")
     if context is not None:
-        tokeniser, stretching = _stretched(module, tokeniser, context)
+        tokenizer, stretching = _stretched(module, tokenizer, context)
         notes += stretching
     tower = TextTower(
-        tokenize=lambda texts: {"text": torch.from_numpy(tokeniser.encode(texts))},
+        tokenize=lambda texts: {"text": torch.from_numpy(tokenizer.encode(texts))},
         encode=lambda tokens: module.encode_text(tokens["text"]),
         lengths=lambda tokens: tokens["text"].argmax(dim=-1) + 1,
-        count=tokeniser.count,
+        count=tokenizer.count,
     )
-    words = tokenizer_identity(tower.tokenize, tokeniser.vocabulary())
+    words = tokenizer_identity(tower.tokenize, tokenizer.vocabulary())
     identity = digest(ADAPTER, weights_digest(module), options.precision, module.config, words)
     model = TorchModel(
         info=replace(
@@ -99,8 +98,8 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...]) -> "Torch
     return model
 
 
-def _stretched(module: "CLIP", tokeniser: "Tokeniser", context: int) -> "tuple[Tokeniser, tuple[str, ...]]":
-    """Give a model so many text positions; return the tokeniser for them, and what a reader should know."""
+def _stretched(module: "CLIP", tokenizer: "ClipTokenizer", context: int) -> "tuple[ClipTokenizer, tuple[str, ...]]":
+    """Stretch a model to a number of text positions; return the tokenizer for them, and notes for the result."""
     from torch import nn
 
     from clipbench.models._context import stretched_to
@@ -108,7 +107,7 @@ def _stretched(module: "CLIP", tokeniser: "Tokeniser", context: int) -> "tuple[T
     table, notes = stretched_to(module.positional_embedding.data, context)
     module.positional_embedding = nn.Parameter(table)
     module.config = replace(module.config, context_length=context)
-    return tokeniser.with_context(context), notes
+    return tokenizer.with_context(context), notes
 
 
 def _info(module: "CLIP", name: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
@@ -131,12 +130,12 @@ def _info(module: "CLIP", name: str, fingerprint: str, notes: tuple[str, ...]) -
 
 
 def _step(folder: Path) -> int | None:
-    """Return the step of a checkpoint; one whose weights alone were copied has only its name to say it."""
-    said = step_inside(read_json(folder / TRAIN)) if (folder / TRAIN).is_file() else None
-    return step_in_name(folder) if said is None else said
+    """Return the step that train.json records, else the one in the folder's name: often only the weights are copied."""
+    recorded = step_inside(read_json(folder / TRAIN)) if (folder / TRAIN).is_file() else None
+    return step_in_name(folder) if recorded is None else recorded
 
 
 def _name(folder: Path) -> str:
-    """Return what tells a checkpoint from others: of a step, its run's name too."""
+    """Return the folder's name, with that of its training if it is a ``step-N``."""
     absolute = folder.resolve()
     return f"{absolute.parent.name}/{absolute.name}" if absolute.name.startswith("step-") else absolute.name

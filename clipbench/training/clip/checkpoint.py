@@ -1,10 +1,10 @@
-"""Checkpoints: a folder each, written whole or not at all. Imported only with torch at hand.
+"""Checkpoints: a folder each, written atomically. Imports torch.
 
-config.json         the model, as open_clip describes it, and its colours' mean and standard deviation
+config.json         the model, as open_clip describes it, and mean and standard deviation of the colours
 model.safetensors   weights under open_clip's names
 tokenizer.json      as the tokenizers library reads it
 train.json          arguments, data, step, seed, and losses so far
-optimiser.safetensors   what resuming needs besides; only in the newest checkpoint of a run
+optimiser.safetensors   the optimizer's state, for resuming; only in the newest checkpoint of a training
 """
 
 import json
@@ -21,85 +21,87 @@ from safetensors.torch import load_file, save_file
 from clipbench import __version__
 from clipbench.errors import ModelError
 from clipbench.models._checkpoint import fit, read_weights
-from clipbench.models.checkpoint_folders import CONFIG, OPTIMISER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
+from clipbench.models.checkpoint_folders import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.model import CLIP
-from clipbench.training.clip.tokeniser import Tokeniser, load_tokeniser
+from clipbench.training.clip.tokenizer import ClipTokenizer, load_tokenizer
 
 FORMAT = 1
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-"""What AdamW remembers of each weight."""
+"""AdamW's state of each weight."""
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
-"""Numbers that OpenAI's files keep among the weights."""
+"""Numbers that OpenAI's files store among the weights."""
 
 
 @dataclass(kw_only=True)
 class Progress:
-    """How far a run has come; it counts on while the run goes on."""
+    """How far a training has come; the loop updates it."""
 
     arguments: Mapping[str, object]
-    """What the run was started with."""
+    """Options that the training was started with."""
     data: Mapping[str, object]
-    """What the arguments' data turned out to be."""
+    """Name and size of the data."""
     step: int = 0
     losses: list[tuple[int, float]] = field(default_factory=list)
-    """Step and loss, of at most about a thousand steps."""
+    """Step and loss of about a thousand steps at most."""
     seconds: float = 0.0
 
 
-class Trained(NamedTuple):
-    """What a checkpoint holds."""
+class Checkpoint(NamedTuple):
+    """The content of a checkpoint, without the optimizer's state."""
 
     model: CLIP
-    tokeniser: Tokeniser
+    tokenizer: ClipTokenizer
     progress: Progress
 
 
-def save_checkpoint(out: Path, trained: Trained, optimiser: torch.optim.Optimizer) -> Path:
-    """Write ``step-N`` below a run's folder and return it; older checkpoints lose the optimiser's state."""
-    step = trained.progress.step
+def save_checkpoint(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> Path:
+    """Write ``step-N`` into a training's folder and return it; older checkpoints lose the optimizer's state."""
+    step = checkpoint.progress.step
     folder, half = out / f"step-{step}", out / f".step-{step}-{os.getpid()}"
     if folder.exists():
         return folder
     for stale in out.glob(".step-*"):
         shutil.rmtree(stale)  # of a process that was killed
     half.mkdir(parents=True)
-    save_model(half, trained.model, trained.tokeniser)
-    write_progress(half, trained.progress)
-    _save_tensors(_optimiser_state(trained.model, optimiser), half / OPTIMISER)
-    _flush(half)
+    save_model(half, checkpoint.model, checkpoint.tokenizer)
+    write_progress(half, checkpoint.progress)
+    _save_tensors(_optimizer_state(checkpoint.model, optimizer), half / OPTIMIZER)
+    for path in half.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())  # a power cut must not leave a folder with its final name and half its content
     half.rename(folder)
     for older in bundled_checkpoints(out)[:-1]:
-        (older / OPTIMISER).unlink(missing_ok=True)
+        (older / OPTIMIZER).unlink(missing_ok=True)
     return folder
 
 
-def save_model(folder: Path, model: CLIP, tokeniser: Tokeniser, *, dtype: torch.dtype = torch.float32) -> None:
-    """Write what encoding needs, and no more, to an existing folder."""
+def save_model(folder: Path, model: CLIP, tokenizer: ClipTokenizer, *, dtype: torch.dtype = torch.float32) -> None:
+    """Write configuration, weights and tokenizer to an existing folder."""
     _write_json(folder / CONFIG, {"format": FORMAT, "clipbench_version": __version__, **model.config.to_json()})
     weights = {name: value.detach().to("cpu", dtype).contiguous() for name, value in model.state_dict().items()}
     _save_tensors(weights, folder / WEIGHTS)
-    tokeniser.save(folder)
+    tokenizer.save(folder)
 
 
 def write_progress(folder: Path, progress: Progress) -> None:
-    """Write how a checkpoint came about to an existing folder."""
+    """Write train.json to an existing folder."""
     _write_json(folder / TRAIN, _progress_json(progress))
 
 
-def load_checkpoint(folder: Path) -> Trained:
-    """Return model, tokeniser and progress of a checkpoint.
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Return model, tokenizer and progress of a checkpoint.
 
     Raises:
         ModelError: a file is missing, damaged, or of another model.
     """
     progress = _progress(read_json(folder / TRAIN), folder / TRAIN)
-    model, tokeniser = load_model(folder)
-    return Trained(model, tokeniser, progress)
+    model, tokenizer = load_model(folder)
+    return Checkpoint(model, tokenizer, progress)
 
 
-def load_model(folder: Path) -> tuple[CLIP, Tokeniser]:
-    """Return what encoding needs of a checkpoint, with weights in float32 whatever they are stored in.
+def load_model(folder: Path) -> tuple[CLIP, ClipTokenizer]:
+    """Return model and tokenizer of a checkpoint, with weights in float32 whatever type is stored.
 
     Raises:
         ModelError: a file is missing, damaged, or of another model.
@@ -110,16 +112,16 @@ def load_model(folder: Path) -> tuple[CLIP, Tokeniser]:
             f"{folder / CONFIG} has format {content.get('format')!r}, and clipbench {__version__} reads format {FORMAT}"
         )
     config = ClipConfig.from_json(content, folder / CONFIG)
-    tokeniser = load_tokeniser(folder, config.context_length)
-    if tokeniser.vocab_size != config.vocab_size:
-        raise ModelError(f"{folder} has {tokeniser.vocab_size} tokens, and weights for {config.vocab_size}")
+    tokenizer = load_tokenizer(folder, config.context_length)
+    if tokenizer.vocab_size != config.vocab_size:
+        raise ModelError(f"{folder} has {tokenizer.vocab_size} tokens, and weights for {config.vocab_size}")
     model = CLIP(config)
     load_weights(model, folder / WEIGHTS)
-    return model, tokeniser
+    return model, tokenizer
 
 
 def load_weights(model: CLIP, path: Path) -> None:
-    """Load a file of weights, ours or of a ViT model of OpenAI's or open_clip's, all of them and nothing else.
+    """Load all weights of a file, ours or of a ViT model of OpenAI or open_clip.
 
     Raises:
         ModelError: it cannot be read, or does not fit.
@@ -128,33 +130,32 @@ def load_weights(model: CLIP, path: Path) -> None:
     fit(model, state, source=path, arch="the configuration")
 
 
-def load_optimiser(folder: Path, model: CLIP, optimiser: torch.optim.Optimizer) -> None:
-    """Give an optimiser the state that it had when a checkpoint was written.
+def load_optimizer(folder: Path, model: CLIP, optimizer: torch.optim.Optimizer) -> None:
+    """Restore the optimizer's state from a checkpoint.
 
     Raises:
         ModelError: the checkpoint has no such state, or another model's.
     """
-    path = folder / OPTIMISER
+    path = folder / OPTIMIZER
     if not path.is_file():
-        raise ModelError(f"{folder} has no {OPTIMISER}: only the newest checkpoint of a run can be resumed from")
+        raise ModelError(f"{folder} has no {OPTIMIZER}: only the newest checkpoint of a run can be resumed from")
     state = load_file(path)
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad or f"step/{name}" not in state:
             continue
-        moments = {moment: state[f"{moment}/{name}"] for moment in MOMENTS}
-        optimiser.state[parameter] = {moment: value.to(parameter.device) for moment, value in moments.items()}
+        optimizer.state[parameter] = {moment: state[f"{moment}/{name}"].to(parameter.device) for moment in MOMENTS}
 
 
-def _optimiser_state(model: CLIP, optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def _optimizer_state(model: CLIP, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     state = {}
     for name, parameter in model.named_parameters():
-        for moment, value in optimiser.state.get(parameter, {}).items():
+        for moment, value in optimizer.state.get(parameter, {}).items():
             state[f"{moment}/{name}"] = value.detach().cpu().contiguous()
     return state
 
 
 def _progress(content: Any, path: Path) -> Progress:
-    """Return what ``_progress_json`` described, from untyped JSON."""
+    """Return the progress in the untyped JSON of ``_progress_json``."""
     try:
         return Progress(
             arguments=content["arguments"],
@@ -182,16 +183,9 @@ def _progress_json(progress: Progress) -> dict[str, object]:
 
 def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     save_file(tensors, path)
-    path.chmod((path.parent / CONFIG).stat().st_mode)  # the library writes for its user alone
+    path.chmod((path.parent / CONFIG).stat().st_mode)  # safetensors makes files that only their owner may read
 
 
 def _write_json(path: Path, content: Mapping[str, object]) -> None:
     text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
-
-
-def _flush(folder: Path) -> None:
-    """Make the files outlive a power cut before their folder gets its name."""
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())

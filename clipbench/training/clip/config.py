@@ -1,4 +1,4 @@
-"""What a CLIP model is made of: the sizes of both towers, and the configurations that have a name."""
+"""Configurations of CLIP models: the sizes of both towers, and the named configurations."""
 
 import math
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ class Tower:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig:
-    """A model in full: models of equal configuration have weights of equal names and shapes.
+    """The configuration of a model, which decides the names and shapes of its weights.
 
     Raises:
-        ModelError: a number is not positive, or the sizes do not divide each other.
+        ModelError: a number is not positive, or one size does not divide another.
     """
 
     embed_dim: int
@@ -37,12 +37,12 @@ class ClipConfig:
     text: Tower
     vocab_size: int
     context_length: int = 77
-    """Tokens of the longest text, start and end among them."""
+    """Tokens of the longest text, including start and end."""
     quick_gelu: bool = False
-    """x * sigmoid(1.702 x), as OpenAI's models have it, instead of GELU."""
+    """x * sigmoid(1.702 x) instead of GELU, as in OpenAI's models."""
     init_logit_scale: float = math.log(1 / 0.07)
     init_logit_bias: float | None = None
-    """None for a model without bias: CLIP has none."""
+    """None for a model without bias, as CLIP."""
     mean: tuple[float, float, float] = OPENAI_MEAN
     """Subtracted from red, green and blue in [0, 1]."""
     std: tuple[float, float, float] = OPENAI_STD
@@ -59,7 +59,7 @@ class ClipConfig:
             raise ModelError(f"image size {self.image_size} is not a multiple of patch size {self.patch_size}")
 
     def for_siglip(self) -> "ClipConfig":
-        """Return the configuration with SigLIP's first temperature and bias: t' = ln 10, b = -10 (Zhai et al., 2023)."""
+        """Return the configuration with SigLIP's initial temperature and bias: t' = ln 10, b = -10 (Zhai et al., 2023)."""
         return replace(self, init_logit_scale=math.log(10), init_logit_bias=-10.0)
 
     def to_json(self) -> dict[str, object]:
@@ -89,7 +89,7 @@ class ClipConfig:
 
     @classmethod
     def from_json(cls, content: Mapping[str, object], source: object) -> "ClipConfig":
-        """Return the configuration that ``to_json`` described.
+        """Return the configuration in the output of ``to_json``.
 
         Raises:
             ModelError: a part is missing or of another type.
@@ -103,7 +103,7 @@ class ClipConfig:
 
 
 def _from_open_clip(model: Any, preprocess: Any) -> ClipConfig:
-    """Return the configuration in untyped JSON; whatever does not fit raises, and from_json says so."""
+    """Return the configuration in untyped JSON; ``from_json`` turns the errors into a ModelError."""
     vision, text, bias = model["vision_cfg"], model["text_cfg"], model["init_logit_bias"]
     return ClipConfig(
         embed_dim=int(model["embed_dim"]),
@@ -120,12 +120,12 @@ def _from_open_clip(model: Any, preprocess: Any) -> ClipConfig:
         quick_gelu=bool(model["quick_gelu"]),
         init_logit_scale=float(model["init_logit_scale"]),
         init_logit_bias=None if bias is None else float(bias),
-        mean=_three(preprocess["mean"]),
-        std=_three(preprocess["std"]),
+        mean=_colour(preprocess["mean"]),
+        std=_colour(preprocess["std"]),
     )
 
 
-def _three(values: Any) -> tuple[float, float, float]:
+def _colour(values: Any) -> tuple[float, float, float]:
     red, green, blue = map(float, values)
     return red, green, blue
 
@@ -174,14 +174,14 @@ CONFIGS = {
     "ViT-L-14": _LARGE,
     "ViT-L-14-quickgelu": replace(_LARGE, quick_gelu=True),
 }
-"""Small ones of our own, and the paper's, under open_clip's names. Vocabularies below CLIP's are learned from captions."""
+"""Two small ones of ours, and the paper's under open_clip's names. Smaller vocabularies than CLIP's are learned."""
 
 
 def find_config(name: str) -> ClipConfig:
-    """Return the configuration of a name; case and ``/`` for ``-`` do not matter.
+    """Return the configuration of a name, in any case, with ``/`` or ``-``.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the name is unknown.
 
     Example:
         >>> find_config("vit-b/32").vision.width

@@ -8,8 +8,7 @@ Two towers turn images and texts into vectors of one space, and a learned temper
 
 B batch, S side in pixels, P patches, L tokens, W width of a tower, H heads, D = W / H, E shared dimension.
 
-Names of weights are those of OpenAI's and open_clip's ViT models, so that checkpoints go both ways. Imported only with
-torch at hand.
+The weights have the names of OpenAI's and open_clip's ViT models, so that checkpoints load both ways. Imports torch.
 """
 
 import torch
@@ -39,18 +38,18 @@ class CLIP(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(config.init_logit_scale))
         bias = config.init_logit_bias
         self.logit_bias = None if bias is None else nn.Parameter(torch.tensor(bias))
-        self.initialise_text_tower()
+        self.initialize_text_tower()
 
     def encode_image(self, pixels: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B E"]:
-        """Return one raw vector an image; normalise it before taking cosines."""
+        """Return one raw vector per image; normalize it before taking cosines."""
         vectors: Tensor = self.visual(pixels)
         return vectors
 
     def encode_text(self, tokens: Int64[Tensor, "B L"]) -> Float[Tensor, "B E"]:
-        """Return one raw vector a text, taken where its end-of-text token stands: the largest id of each row.
+        """Return one raw vector per text, taken at its end-of-text token: the largest id of each row.
 
-        No token sees a later one, so what stands behind the end reaches nothing: rows may be padded with anything
-        smaller, and be as short as the longest text of the batch.
+        No token attends to a later one, so padding has no effect: rows may be padded with any smaller id, and cut to
+        the longest text of the batch.
         """
         x = self.token_embedding(tokens)  # (B, L, W)
         x = x + self.positional_embedding[: tokens.shape[1]]
@@ -58,14 +57,14 @@ class CLIP(nn.Module):
         ends = x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]  # (B, W)
         return self.ln_final(ends) @ self.text_projection
 
-    def initialise_text_tower(self) -> None:
+    def initialize_text_tower(self) -> None:
         """Draw the text tower's weights as OpenAI's code does; the blocks of the image tower keep torch's defaults."""
         width, layers = self.config.text.width, self.config.text.layers
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positional_embedding, std=0.01)
         for block in self.transformer.resblocks:
             assert isinstance(block, Block)
-            # Two branches a block add up in the residual stream: what ends them is scaled to keep its variance.
+            # Each block adds two branches to the residual stream; scaling their last weights keeps its variance.
             nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
             nn.init.normal_(block.attn.out_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5)
             nn.init.normal_(block.mlp.c_fc.weight, std=(2 * width) ** -0.5)
@@ -74,7 +73,7 @@ class CLIP(nn.Module):
 
 
 class ImageTower(nn.Module):
-    """A vision transformer whose vector is that of a learned class token before the patches."""
+    """A vision transformer that pools at a learned class token in front of the patches."""
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
@@ -111,7 +110,7 @@ class Transformer(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then a two-layer perceptron, each normalised before and added to the residual stream after."""
+    """Attention, then a two-layer perceptron, each normalized before and added to the residual stream after."""
 
     def __init__(self, tower: Tower, *, quick_gelu: bool, is_causal: bool) -> None:
         super().__init__()

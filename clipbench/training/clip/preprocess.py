@@ -11,20 +11,20 @@ from clipbench.training.clip.config import ClipConfig
 
 CROP_AREA = (0.9, 1.0)
 CROP_ASPECT = (3 / 4, 4 / 3)
-"""What CLIP's training crops to, as shares of the image's area, and as width over height (open_clip's defaults)."""
+"""Ranges of random crops: share of the image's area, and width over height (open_clip's defaults)."""
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """The shorter side resized to the model's, the middle cut out, and colours normalised; picklable."""
+    """Resizes the shorter side to the model's, crops the middle and normalizes colours; picklable."""
 
     config: ClipConfig
 
     def __call__(self, image: Image.Image) -> Float32[np.ndarray, "channels height width"]:
-        return normalised(self.square(image), self.config)
+        return normalized(self.square(image), self.config)
 
     def square(self, image: Image.Image) -> UInt8[np.ndarray, "channels height width"]:
-        """Return the square of pixels that the model sees, before normalisation."""
+        """Return the square of pixels that the model sees, before normalization."""
         side = self.config.image_size
         rgb = image.convert("RGB")
         short = min(rgb.size)
@@ -35,16 +35,16 @@ class Preprocess:
         return _planes(rgb.crop((left, top, left + side, top + side)))
 
     def random_crop(self, image: Image.Image, rng: np.random.Generator) -> UInt8[np.ndarray, "channels height width"]:
-        """Return the pixels of a random crop, resized to the model's square whatever its aspect."""
+        """Return the pixels of a random crop, resized to the model's square without keeping its aspect."""
         rgb = image.convert("RGB")
         side = self.config.image_size
         return _planes(rgb.resize((side, side), Image.Resampling.BICUBIC, box=random_box(rgb.size, rng)))
 
 
 def random_box(size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of a crop with a random share of the area, aspect and place.
+    """Return left, top, right and bottom of a crop of random area, aspect and position.
 
-    After ten draws that do not fit, the whole image is returned.
+    If ten draws do not fit into the image, the whole image is returned.
     """
     width, height = size
     for _ in range(10):
@@ -57,7 +57,7 @@ def random_box(size: tuple[int, int], rng: np.random.Generator) -> tuple[int, in
     return 0, 0, width, height
 
 
-def normalised(
+def normalized(
     pixels: UInt8[np.ndarray, "*batch channels height width"], config: ClipConfig
 ) -> Float32[np.ndarray, "*batch channels height width"]:
     """Return pixels as (value / 255 - mean) / std of each channel."""

@@ -1,4 +1,4 @@
-"""How long the captions are, for the model's own tokeniser."""
+"""How long the captions are, for the model's own tokenizer."""
 
 import numpy as np
 from jaxtyping import Float64
@@ -39,7 +39,7 @@ def token_lengths(evidence: Evidence) -> Chart:
                 aspect=0.55,
             )
         ],
-        reading="Lengths by the model's own tokeniser before anything is cut off, start and end of text among them. "
+        reading="Lengths by the model's own tokenizer before anything is cut off, start and end of text among them. "
         "What stands to the right of the window is never read.",
         detail=f"Shortest {fmt.count(float(lengths.min()))}, median {middle}, "
         f"longest {fmt.count(float(lengths.max()))} tokens.",

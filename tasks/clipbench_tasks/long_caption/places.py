@@ -52,7 +52,7 @@ def probe(
     batch cannot decide between them. They tie.
 
     Args:
-        count: the model's tokeniser; None where it cannot be asked, and then ``reason`` says why.
+        count: the model's tokenizer; None where it cannot be asked, and then ``reason`` says why.
     """
     items = [each for each in dataset.contrasts or () if len(each.captions) > 1]
     if not items:

@@ -14,7 +14,7 @@ class Prefixes:
     """Texts that can be cut at the end of any word.
 
     Which words fit is found from what each distinct word takes alone, and settled by counting the prefix itself and the
-    one that is a word longer: a tokeniser need not treat words one by one. A longer prefix is taken to have no fewer
+    one that is a word longer: a tokenizer need not treat words one by one. A longer prefix is taken to have no fewer
     tokens.
 
     Example:

@@ -94,7 +94,7 @@ def images() -> list[Image.Image]:
 
 
 def open_clip_folder(folder: Path, config: Mapping[str, Any], *, seed: int = 0, preprocess: Any = None) -> Path:
-    """Write a folder for ``local-dir:``; a tokeniser is written where the configuration names one."""
+    """Write a folder for ``local-dir:``; a tokenizer is written where the configuration names one."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess or {}}))
     if "hf_tokenizer_name" in config["text_cfg"]:
@@ -121,7 +121,7 @@ def save_vit_b_32(path: Path, *, seed: int = 0) -> Path:
 
 
 def save_siglip_b_16(folder: Path, *, seed: int = 0) -> Path:
-    """Write a folder for ``local-dir:`` with the architecture of ViT-B-16-SigLIP and a small tokeniser of its kind."""
+    """Write a folder for ``local-dir:`` with the architecture of ViT-B-16-SigLIP and a small tokenizer of its kind."""
     folder.mkdir(parents=True, exist_ok=True)
     config = open_clip.get_model_config("ViT-B-16-SigLIP")
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": HALVES}))
@@ -144,7 +144,7 @@ def hub_cache(cache: Path, repository: str, folder: Path) -> Path:
 
 
 def unigram_tokenizer(folder: Path, vocab_size: int) -> Path:
-    """Write a tokeniser as SigLIP's is in open_clip: a unigram vocabulary, ``</s>`` at the end and as padding, id 1."""
+    """Write a tokenizer as SigLIP's is in open_clip: a unigram vocabulary, ``</s>`` at the end and as padding, id 1."""
     words = sorted({f"▁{word}" for text in CORPUS for word in text.split()})
     pieces = ["<pad>", "</s>", "<unk>", *words, "▁", *string.ascii_lowercase]
     assert len(pieces) <= vocab_size, len(pieces)
@@ -159,7 +159,7 @@ def unigram_tokenizer(folder: Path, vocab_size: int) -> Path:
 
 
 def clip_tokenizer(folder: Path) -> Path:
-    """Write transformers' CLIP tokeniser, its vocabulary taken from open_clip's file."""
+    """Write transformers' CLIP tokenizer, its vocabulary taken from open_clip's file."""
     ours = open_clip.tokenizer.SimpleTokenizer()
     named = {49406: "<|startoftext|>", 49407: "<|endoftext|>"}
     vocabulary = {named.get(number, token): number for token, number in ours.encoder.items()}
@@ -170,7 +170,7 @@ def clip_tokenizer(folder: Path) -> Path:
 
 
 def siglip_tokenizer(folder: Path, *, model_max_length: int = 16) -> Path:
-    """Write transformers' SigLIP tokeniser on a small sentencepiece vocabulary."""
+    """Write transformers' SigLIP tokenizer on a small sentencepiece vocabulary."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(CORPUS * 20), model_writer=model, vocab_size=80, hard_vocab_limit=False,
@@ -185,7 +185,7 @@ def siglip_tokenizer(folder: Path, *, model_max_length: int = 16) -> Path:
 
 
 def gemma_tokenizer(folder: Path) -> Path:
-    """Write a tokeniser as SigLIP 2 has it on the Hub: ``GemmaTokenizer``, which leaves capitals as they are."""
+    """Write a tokenizer as SigLIP 2 has it on the Hub: ``GemmaTokenizer``, which leaves capitals as they are."""
     model = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     model.normalizer = tokenizers.normalizers.Replace(" ", "▁")
     trainer = tokenizers.trainers.BpeTrainer(

@@ -19,7 +19,7 @@ from clipbench.training.clip import adapter as bundled
 from clipbench.training.clip.checkpoint import load_model, save_model
 from clipbench.training.clip.config import ClipConfig, Tower
 from clipbench.training.clip.model import CLIP
-from clipbench.training.clip.tokeniser import Tokeniser, train_tokeniser
+from clipbench.training.clip.tokenizer import ClipTokenizer, train_tokenizer
 
 
 def long_clip_table(table: torch.Tensor) -> torch.Tensor:
@@ -112,14 +112,14 @@ def test_the_context_that_a_model_has_changes_nothing(small_clip_folder: Path) -
 
 
 def save_bundled(folder: Path) -> Path:
-    tokeniser = train_tokeniser(["a red dog", "a blue cat"], vocab_size=540, context_length=77)
+    tokenizer = train_tokenizer(["a red dog", "a blue cat"], vocab_size=540, context_length=77)
     tower = Tower(width=16, layers=2, heads=2)
     config = ClipConfig(
-        embed_dim=16, image_size=16, patch_size=8, vision=tower, text=tower, vocab_size=tokeniser.vocab_size
+        embed_dim=16, image_size=16, patch_size=8, vision=tower, text=tower, vocab_size=tokenizer.vocab_size
     )
     torch.manual_seed(0)
     folder.mkdir()
-    save_model(folder, CLIP(config), tokeniser)
+    save_model(folder, CLIP(config), tokenizer)
     return folder
 
 
@@ -131,9 +131,9 @@ def test_the_bundled_model_is_stretched_by_the_same_rule(tmp_path: Path) -> None
     assert (plain.info.context_length, model.info.context_length) == (77, 248)
     assert model.info.fingerprint != plain.info.fingerprint
     assert "stretched from 77 to 248" in model.info.notes[0]
-    module, tokeniser = load_model(folder)
+    module, tokenizer = load_model(folder)
     module.positional_embedding = torch.nn.Parameter(long_clip_table(module.positional_embedding.data))
-    ids = torch.from_numpy(Tokeniser(tokeniser._tokenizer, 248).encode(TOO_LONG))
+    ids = torch.from_numpy(ClipTokenizer(tokenizer._tokenizer, 248).encode(TOO_LONG))
     with torch.no_grad():
         expected = module.encode_text(ids)
     torch.testing.assert_close(torch.from_numpy(model.encode_texts(TOO_LONG)), expected, rtol=1e-4, atol=1e-6)

@@ -56,7 +56,7 @@ def state(arch: str, small_models: ModuleType) -> dict[str, torch.Tensor]:
 
 
 def reference(folder: Path) -> tuple[Any, Any]:
-    """Return open_clip's own model and tokeniser of a folder."""
+    """Return open_clip's own model and tokenizer of a folder."""
     return open_clip.create_model(f"local-dir:{folder}").eval(), open_clip.get_tokenizer(f"local-dir:{folder}")
 
 
@@ -390,12 +390,12 @@ def test_weights_that_would_have_to_be_fetched_are_unavailable_at_once() -> None
         load_hub("org/name", LoadOptions())
 
 
-def test_a_tokeniser_that_would_have_to_be_fetched_is_unavailable(
+def test_a_tokenizer_that_would_have_to_be_fetched_is_unavailable(
     tmp_path: Path, arch: str, state: dict[str, torch.Tensor]
 ) -> None:
     save_file(state, tmp_path / "weights.safetensors")
 
-    with pytest.raises(Unavailable, match=r"the tokeniser of .*: .*repository timm/ViT-B-16-SigLIP cannot be asked"):
+    with pytest.raises(Unavailable, match=r"the tokenizer of .*: .*repository timm/ViT-B-16-SigLIP cannot be asked"):
         load(str(tmp_path / "weights.safetensors"), LoadOptions(arch="ViT-B-16-SigLIP"))
 
 
@@ -449,14 +449,14 @@ def test_a_folder_that_is_not_whole_says_what_it_lacks(small_clip_folder: Path, 
         load_folder(str(tmp_path), LoadOptions())
 
 
-def test_a_folder_without_the_tokeniser_it_needs_is_refused(small_siglip_folder: Path, tmp_path: Path) -> None:
+def test_a_folder_without_the_tokenizer_it_needs_is_refused(small_siglip_folder: Path, tmp_path: Path) -> None:
     for name in ("open_clip_config.json", "open_clip_model.safetensors"):
         (tmp_path / name).write_bytes((small_siglip_folder / name).read_bytes())
 
     with pytest.raises(ModelError, match="open_clip cannot build local-dir:"):
         load_folder(str(tmp_path), LoadOptions())
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "GemmaTokenizer"}')
-    with pytest.raises(ModelError, match=r"the tokeniser of local-dir:.* the same tokens: its vocabulary is missing"):
+    with pytest.raises(ModelError, match=r"the tokenizer of local-dir:.* the same tokens: its vocabulary is missing"):
         load_folder(str(tmp_path), LoadOptions())
 
 

@@ -35,7 +35,7 @@ def count_of_a_long_window(text: str) -> int:
     return int((open_clip.get_tokenizer("ViT-B-32", context_length=1000)([text]) != 0).sum())
 
 
-def test_a_siglip_tokeniser_counts_its_end_and_what_it_cleans_away_is_no_token(small_siglip_folder: Path) -> None:
+def test_a_siglip_tokenizer_counts_its_end_and_what_it_cleans_away_is_no_token(small_siglip_folder: Path) -> None:
     model = load_folder(str(small_siglip_folder), LoadOptions())
     tokenizer = open_clip.get_tokenizer(f"local-dir:{small_siglip_folder}", context_length=1000)
     padded = tokenizer([*TEXTS[:1], *TEXTS[2:]])
@@ -45,12 +45,12 @@ def test_a_siglip_tokeniser_counts_its_end_and_what_it_cleans_away_is_no_token(s
     assert model.count_tokens([]).tolist() == []
 
 
-def test_a_tokeniser_of_unknown_kind_is_not_guessed_at() -> None:
+def test_a_tokenizer_of_unknown_kind_is_not_guessed_at() -> None:
     with pytest.raises(NoTokenCounts, match="it is not known how open_clip's SimpleNamespace counts"):
         count_in_open_clip(SimpleNamespace(tokenizer=object()), ["a"])
 
 
-def test_transformers_counts_as_its_tokeniser_does(small_models: ModuleType, tmp_path: Path) -> None:
+def test_transformers_counts_as_its_tokenizer_does(small_models: ModuleType, tmp_path: Path) -> None:
     shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     vision = {**shape, "image_size": 32, "patch_size": 16}
     text = {**shape, "vocab_size": 300, "max_position_embeddings": 16, "pad_token_id": 1, "eos_token_id": 1}

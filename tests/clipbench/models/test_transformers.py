@@ -55,7 +55,7 @@ def save_siglip(folder: Path, small_models: ModuleType) -> Path:
 
 
 def save_siglip2_of_fixed_size(folder: Path, small_models: ModuleType) -> Path:
-    """SigLIP 2 as the Hub has it in fixed resolutions: SigLIP's architecture, Gemma's tokeniser."""
+    """SigLIP 2 as the Hub has it in fixed resolutions: SigLIP's architecture, Gemma's tokenizer."""
     save_siglip(folder, small_models)
     (folder / "spiece.model").unlink()
     small_models.gemma_tokenizer(folder)
@@ -165,7 +165,7 @@ def test_clip_with_the_mask_of_its_processor_gives_the_same(clip_folder: Path, s
     same(load(str(clip_folder), LoadOptions()).encode_texts(small_models.TEXTS), theirs)
 
 
-def test_another_dual_encoder_gets_what_its_tokeniser_gives(small_models: ModuleType, tmp_path: Path) -> None:
+def test_another_dual_encoder_gets_what_its_tokenizer_gives(small_models: ModuleType, tmp_path: Path) -> None:
     small = {"hidden_size": 32, "intermediate_size": 64, "max_position_embeddings": 12, **SHAPE}
     config = transformers.ChineseCLIPConfig(
         text_config={**small, "vocab_size": 60}, vision_config=CLIP_VISION, projection_dim=24
@@ -221,7 +221,7 @@ def test_one_set_of_weights_gives_the_same_through_both_libraries(
     assert through_transformers.info.n_parameters == through_open_clip.info.n_parameters
 
 
-def test_capitals_are_lowered_where_the_tokeniser_leaves_them(small_models: ModuleType, tmp_path: Path) -> None:
+def test_capitals_are_lowered_where_the_tokenizer_leaves_them(small_models: ModuleType, tmp_path: Path) -> None:
     folder = save_siglip2_of_fixed_size(tmp_path, small_models)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     assert tokenizer("A CAT").input_ids != tokenizer("a cat").input_ids, "the library has mended it: drop our rule"
@@ -232,7 +232,7 @@ def test_capitals_are_lowered_where_the_tokeniser_leaves_them(small_models: Modu
     assert "texts are put in lower case" in model.info.notes[0]
 
 
-def test_a_mask_that_siglip_s_tokeniser_offers_is_not_used(small_models: ModuleType, tmp_path: Path) -> None:
+def test_a_mask_that_siglip_s_tokenizer_offers_is_not_used(small_models: ModuleType, tmp_path: Path) -> None:
     folder = save_siglip(tmp_path, small_models)
     assert "attention_mask" in transformers.AutoTokenizer.from_pretrained(folder)(["a cat"])
 
@@ -348,7 +348,7 @@ def test_an_empty_folder_says_what_is_expected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("saver", [save_clip, save_siglip2_of_fixed_size])
-def test_a_tokeniser_without_its_vocabulary_is_refused(
+def test_a_tokenizer_without_its_vocabulary_is_refused(
     small_models: ModuleType, tmp_path: Path, saver: Callable[[Path, ModuleType], Path]
 ) -> None:
     (saver(tmp_path, small_models) / "tokenizer.json").unlink()
@@ -421,13 +421,13 @@ def test_code_from_a_repository_is_never_run(clip_copy: Path) -> None:
     assert "trust_remote_code" not in str(caught.value)
 
 
-def test_a_tokeniser_that_ends_texts_otherwise_than_the_model_pools_is_refused(
+def test_a_tokenizer_that_ends_texts_otherwise_than_the_model_pools_is_refused(
     small_models: ModuleType, tmp_path: Path
 ) -> None:
     folder = save_clip(tmp_path, small_models, eos_token_id=333)
 
     with pytest.raises(
-        ModelError, match=r"takes a text's vector at token id 333, which its tokeniser does not put .*puts 49407"
+        ModelError, match=r"takes a text's vector at token id 333, which its tokenizer does not put .*puts 49407"
     ):
         load(str(folder), LoadOptions())
 

@@ -7,9 +7,10 @@ import torch
 from clipbench.training.batches import Batch
 from clipbench.training.clip.config import ClipConfig, Tower
 from clipbench.training.clip.model import CLIP
-from clipbench.training.distributed import processes, total
-from clipbench.training.losses import LOSSES, n_processes, process
-from clipbench.training.step import Towers, add_gradients, sum_over_processes
+from clipbench.training.distributed import n_processes, process_group, rank, sum_over_processes
+from clipbench.training.gradients import add_gradients, sum_gradients
+from clipbench.training.losses import LOSSES
+from clipbench.training.towers import Towers
 
 N = 8
 CONFIG = ClipConfig(
@@ -25,7 +26,7 @@ CONFIG = ClipConfig(
 
 def main(file: str) -> None:
     torch.set_num_threads(1)
-    with processes(torch.device("cpu")) as device:
+    with process_group(torch.device("cpu")) as device:
         found = {f"{name} of {loss}": value for loss in LOSSES for name, value in gradients(loss, device).items()}
     torch.save(found, file)
 
@@ -36,11 +37,11 @@ def gradients(loss: str, device: torch.device) -> dict[str, torch.Tensor]:
     pixels = torch.randint(0, 256, (N, 3, 16, 16), dtype=torch.uint8)
     tokens = torch.randint(1, 39, (N, 6))
     tokens[:, -1] = 39
-    share = slice(process() * N // n_processes(), (process() + 1) * N // n_processes())
+    share = slice(rank() * N // n_processes(), (rank() + 1) * N // n_processes())
     towers = Towers(model=model, device=device)
     value = add_gradients(towers, Batch(pixels[share], tokens[share]), LOSSES[loss], micro_batch_size=3)
-    sum_over_processes(model)
-    whole = torch.tensor(total(float(value), device=device))
+    sum_gradients(model)
+    whole = torch.tensor(sum_over_processes(float(value), device=device))
     learned = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
     return {**learned, "loss": whole}
 

@@ -7,31 +7,31 @@ import pytest
 
 from clipbench.data import DataOptions, Dataset, FileImage
 from clipbench.errors import DataError, UsageError
-from clipbench.training.batches import Draw, Drawing, Order, load_batches
+from clipbench.training.batches import PairReader, SampleIndex, SampleOrder, load_batches
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.preprocess import Preprocess
-from clipbench.training.clip.tokeniser import train_tokeniser
+from clipbench.training.clip.tokenizer import train_tokenizer
 from clipbench.training.corpus import load_corpus
 from clipbench.training.pairs import DatasetPairs
 
 
-def numbers(order: Order, step: int) -> list[int]:
-    return [draw.number for draw in order.draws(step)]
+def numbers(order: SampleOrder, step: int) -> list[int]:
+    return [sample.pair for sample in order.samples(step)]
 
 
 def test_an_epoch_has_each_pair_at_most_once_and_drops_what_is_left_over() -> None:
-    order = Order(n_pairs=10, batch_size=4, seed=0)
+    order = SampleOrder(n_pairs=10, batch_size=4, seed=0)
     for epoch in range(3):
         drawn = numbers(order, 2 * epoch) + numbers(order, 2 * epoch + 1)
         assert len(set(drawn)) == 8
         assert set(drawn) <= set(range(10))
-        assert {draw.epoch for draw in order.draws(2 * epoch)} == {epoch}
+        assert {draw.epoch for draw in order.samples(2 * epoch)} == {epoch}
     assert numbers(order, 0) != numbers(order, 2), "another order each epoch"
     assert {number for step in range(60) for number in numbers(order, step)} == set(range(10))
 
 
 def test_the_order_depends_on_the_seed_alone() -> None:
-    orders = [Order(n_pairs=50, batch_size=10, seed=seed) for seed in (3, 3, 4)]
+    orders = [SampleOrder(n_pairs=50, batch_size=10, seed=seed) for seed in (3, 3, 4)]
     assert numbers(orders[0], 7) == numbers(orders[1], 7)
     assert numbers(orders[0], 7) != numbers(orders[2], 7)
 
@@ -39,37 +39,37 @@ def test_the_order_depends_on_the_seed_alone() -> None:
 @pytest.mark.parametrize("n_pairs", [None, 30])
 @pytest.mark.parametrize("n_processes", [2, 3])
 def test_processes_share_the_batch_of_one(n_pairs: int | None, n_processes: int) -> None:
-    alone = Order(n_pairs=n_pairs, batch_size=12, seed=0)
-    shared = Order(n_pairs=n_pairs, batch_size=12, seed=0, n_processes=n_processes)
+    alone = SampleOrder(n_pairs=n_pairs, batch_size=12, seed=0)
+    shared = SampleOrder(n_pairs=n_pairs, batch_size=12, seed=0, n_processes=n_processes)
     for step in range(5):
-        shares = [shared.draws(step, process) for process in range(n_processes)]
-        assert list(chain.from_iterable(shares)) == alone.draws(step)
+        shares = [shared.samples(step, process) for process in range(n_processes)]
+        assert list(chain.from_iterable(shares)) == alone.samples(step)
 
 
 def test_data_without_end_are_taken_one_after_another() -> None:
-    assert numbers(Order(n_pairs=None, batch_size=3, seed=9), 5) == [15, 16, 17]
+    assert numbers(SampleOrder(n_pairs=None, batch_size=3, seed=9), 5) == [15, 16, 17]
 
 
 def test_batches_that_do_not_fit_are_refused() -> None:
     with pytest.raises(
         UsageError, match="a batch of 64 is larger than the data, 20 pairs to train on: give --batch-size 20 or less"
     ):
-        Order(n_pairs=20, batch_size=64, seed=0)
+        SampleOrder(n_pairs=20, batch_size=64, seed=0)
     with pytest.raises(UsageError, match="a batch of 64 cannot be shared by 3 processes: give a multiple"):
-        Order(n_pairs=None, batch_size=64, seed=0, n_processes=3)
+        SampleOrder(n_pairs=None, batch_size=64, seed=0, n_processes=3)
 
 
 @pytest.fixture
-def drawing(micro: ClipConfig, captions_file: Path) -> Drawing:
+def reader(micro: ClipConfig, captions_file: Path) -> PairReader:
     corpus = load_corpus(str(captions_file), DataOptions(), seed=0, size=16)
-    return Drawing(pairs=corpus.train, preprocess=Preprocess(micro), crops=True, seed=0)
+    return PairReader(pairs=corpus.train, preprocess=Preprocess(micro), crops=True, seed=0)
 
 
-def test_worker_processes_draw_the_same_batches(drawing: Drawing) -> None:
-    tokeniser = train_tokeniser(drawing.pairs.captions(), vocab_size=560, context_length=12)
-    order = Order(n_pairs=drawing.pairs.n_pairs, batch_size=6, seed=0)
-    steps = [order.draws(step) for step in range(4)]
-    here, there = (list(load_batches(drawing, tokeniser, steps, workers=workers)) for workers in (0, 2))
+def test_worker_processes_draw_the_same_batches(reader: PairReader) -> None:
+    tokenizer = train_tokenizer(reader.pairs.captions(), vocab_size=560, context_length=12)
+    order = SampleOrder(n_pairs=reader.pairs.n_pairs, batch_size=6, seed=0)
+    steps = [order.samples(step) for step in range(4)]
+    here, there = (list(load_batches(reader, tokenizer, steps, workers=workers)) for workers in (0, 2))
     assert len(here) == len(there) == 4
     for one, other in zip(here, there, strict=True):
         assert one.pixels.shape == (6, 3, 16, 16)
@@ -77,13 +77,13 @@ def test_worker_processes_draw_the_same_batches(drawing: Drawing) -> None:
         np.testing.assert_array_equal(one.tokens.numpy(), other.tokens.numpy())
 
 
-def test_a_sample_is_cropped_anew_each_time_it_comes(drawing: Drawing) -> None:
-    first = Draw(position=0, number=3, epoch=0)
-    np.testing.assert_array_equal(drawing(first)[0], drawing(first)[0])
-    assert (drawing(first)[0] != drawing(first._replace(position=40))[0]).any()
+def test_a_sample_is_cropped_anew_each_time_it_comes(reader: PairReader) -> None:
+    first = SampleIndex(position=0, pair=3, epoch=0)
+    np.testing.assert_array_equal(reader(first)[0], reader(first)[0])
+    assert (reader(first)[0] != reader(first._replace(position=40))[0]).any()
 
 
-def test_a_image_that_cannot_be_read_is_named(drawing: Drawing, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_is_named(reader: PairReader, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no image")
     pairs = DatasetPairs(
         Dataset(
@@ -94,10 +94,10 @@ def test_a_image_that_cannot_be_read_is_named(drawing: Drawing, tmp_path: Path) 
             caption_image=np.array([0]),
         )
     )
-    tokeniser = train_tokeniser(["a cat"], vocab_size=560, context_length=12)
-    draws = [[Draw(position=0, number=0, epoch=0)]]
+    tokenizer = train_tokenizer(["a cat"], vocab_size=560, context_length=12)
+    samples = [[SampleIndex(position=0, pair=0, epoch=0)]]
     for workers in (0, 1):
         with pytest.raises(
             DataError, match=r"cannot read image .*bad\.png \(.*\): replace it, or take it out of the data"
         ):
-            list(load_batches(replace(drawing, pairs=pairs), tokeniser, draws, workers=workers))
+            list(load_batches(replace(reader, pairs=pairs), tokenizer, samples, workers=workers))

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.training.log import Bar, Log, read_log
+from clipbench.training.log import Log, ProgressBar, read_log
 
 
 def test_a_resumed_log_drops_what_will_come_again(tmp_path: Path) -> None:
@@ -39,8 +39,8 @@ def test_a_process_that_leaves_writing_to_another_writes_nothing(tmp_path: Path)
 
 
 def test_the_bar_shows_loss_temperature_gap_rate_and_time_left(capfd: pytest.CaptureFixture[str]) -> None:
-    bar = Bar(steps=10, done=0, is_shown=True)
-    bar.evaluated({"gap": 0.8125})
+    bar = ProgressBar(steps=10, done=0, is_shown=True)
+    bar.set_gap(0.8125)
     bar.step(loss=3.25, temperature=0.07, pairs_per_second=1234.5)
     bar.close()
     shown = capfd.readouterr().err

@@ -16,7 +16,7 @@ from torch import nn
 
 from clipbench.errors import UsageError
 from clipbench.training.history import read_history
-from clipbench.training.monitor import Alarm, CollapseError, CollapseWarning, Limits, Monitor, raised
+from clipbench.training.monitor import Alarm, CollapseError, CollapseWarning, Limits, Monitor, find_alarms
 from clipbench.training.scalars import Scalars
 
 N, DIM = 40, 12
@@ -186,8 +186,8 @@ def test_equal_captions_are_no_duplicates(model: Towers) -> None:
 def test_a_limit_of_rank_is_a_quarter_of_what_distinct_inputs_can_fill() -> None:
     healthy: Scalars = {"n_pairs": 200, "n_distinct_images": 200, "n_distinct_texts": 9, "image_effective_rank": 50.0}
     for rank, names in ((2.1, []), (1.9, ["text_effective_rank"])):
-        assert [alarm.name for alarm in raised({**healthy, "text_effective_rank": rank}, Limits(), 0)] == names
-    assert raised({**healthy, "text_effective_rank": 1.9}, Limits(), 0)[0].limit == 2.0
+        assert [alarm.name for alarm in find_alarms({**healthy, "text_effective_rank": rank}, Limits(), 0)] == names
+    assert find_alarms({**healthy, "text_effective_rank": 1.9}, Limits(), 0)[0].limit == 2.0
 
 
 def test_vectors_of_few_equal_captions_are_duplicates_and_no_collapse_of_rank() -> None:

@@ -13,9 +13,10 @@ from torch import Tensor
 from clipbench.errors import ClipbenchError, DataError, UsageError
 from clipbench.training.clip.checkpoint import load_model
 from clipbench.training.clip.config import ClipConfig
+from clipbench.training.gradients import add_gradients
 from clipbench.training.log import read_log
 from clipbench.training.options import TrainOptions
-from clipbench.training.step import Towers, add_gradients
+from clipbench.training.towers import Towers
 from clipbench.training.train import Interrupted, train
 
 Options = Callable[..., TrainOptions]

@@ -12,7 +12,7 @@ from clipbench.training.clip import adapter as bundled
 from clipbench.training.clip.checkpoint import load_model, save_model
 from clipbench.training.clip.config import ClipConfig, Tower
 from clipbench.training.clip.model import CLIP
-from clipbench.training.clip.tokeniser import train_tokeniser
+from clipbench.training.clip.tokenizer import train_tokenizer
 
 TEXTS = ["a red disc", "Blue square", "", "red " * 40]
 IMAGES = [Image.new("RGB", (20, 16), (200, 30, 30)), Image.new("L", (16, 40), 90)]
@@ -20,18 +20,18 @@ IMAGES = [Image.new("RGB", (20, 16), (200, 30, 30)), Image.new("L", (16, 40), 90
 
 def save(folder: Path, *, siglip: bool = False, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:
     folder.mkdir(parents=True)
-    tokeniser = train_tokeniser(["a red disc", "a blue square"], vocab_size=540, context_length=12)
+    tokenizer = train_tokenizer(["a red disc", "a blue square"], vocab_size=540, context_length=12)
     config = ClipConfig(
         embed_dim=16,
         image_size=16,
         patch_size=8,
         vision=Tower(width=32, layers=2, heads=2),
         text=Tower(width=16, layers=2, heads=2),
-        vocab_size=tokeniser.vocab_size,
+        vocab_size=tokenizer.vocab_size,
         context_length=12,
     )
     torch.manual_seed(seed)
-    save_model(folder, CLIP(config.for_siglip() if siglip else config), tokeniser, dtype=dtype)
+    save_model(folder, CLIP(config.for_siglip() if siglip else config), tokenizer, dtype=dtype)
     return folder
 
 
@@ -39,11 +39,11 @@ def test_vectors_are_the_models_own(tmp_path: Path) -> None:
     folder = save(tmp_path / "mine")
     model = bundled.load(str(folder), LoadOptions(device="cpu", batch_size=3))
     assert isinstance(model, PixelModel)
-    module, tokeniser = load_model(folder)
+    module, tokenizer = load_model(folder)
     pixels = torch.from_numpy(np.stack([model.preprocess(image) for image in IMAGES]))
     with torch.no_grad():
         images = module.encode_image(pixels).numpy()
-        texts = module.encode_text(torch.from_numpy(tokeniser.encode(TEXTS))).numpy()
+        texts = module.encode_text(torch.from_numpy(tokenizer.encode(TEXTS))).numpy()
     np.testing.assert_allclose(model.encode_images(IMAGES), images, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(model.encode_texts(TEXTS), texts, rtol=1e-5, atol=1e-6)
 

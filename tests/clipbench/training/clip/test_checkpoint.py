@@ -12,57 +12,57 @@ from safetensors.torch import load_file, save_file
 from clipbench.errors import ModelError, UsageError
 from clipbench.models.checkpoint_folders import bundled_checkpoints, is_bundled_checkpoint, newest_checkpoint
 from clipbench.training.clip.checkpoint import (
+    Checkpoint,
     Progress,
-    Trained,
     load_checkpoint,
     load_model,
-    load_optimiser,
+    load_optimizer,
     load_weights,
     save_checkpoint,
     save_model,
 )
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.model import CLIP
-from clipbench.training.clip.tokeniser import train_tokeniser
-from clipbench.training.optimiser import make_optimiser
+from clipbench.training.clip.tokenizer import train_tokenizer
+from clipbench.training.optimizer import make_optimizer
 
 
-def trained(config: ClipConfig, step: int = 0) -> Trained:
-    tokeniser = train_tokeniser(["a red disc", "a blue square"], vocab_size=560, context_length=12)
+def trained(config: ClipConfig, step: int = 0) -> Checkpoint:
+    tokenizer = train_tokenizer(["a red disc", "a blue square"], vocab_size=560, context_length=12)
     torch.manual_seed(0)
-    model = CLIP(replace(config, vocab_size=tokeniser.vocab_size))
+    model = CLIP(replace(config, vocab_size=tokenizer.vocab_size))
     progress = Progress(
         arguments={"seed": 3, "lr": 0.1}, data={"name": "toy"}, step=step, losses=[(1, 2.5)], seconds=7.0
     )
-    return Trained(model, tokeniser, progress)
+    return Checkpoint(model, tokenizer, progress)
 
 
-def optimiser_of(model: CLIP) -> torch.optim.AdamW:
-    """An optimiser that has taken a step, and so has a state."""
-    optimiser = make_optimiser(model, lr=0.01, weight_decay=0.1)
+def optimizer_of(model: CLIP) -> torch.optim.AdamW:
+    """An optimizer that has taken a step, and so has a state."""
+    optimizer = make_optimizer(model, lr=0.01, weight_decay=0.1)
     tokens = torch.tensor([[1, 2, model.config.vocab_size - 1]])
     vectors = model.encode_text(tokens), model.encode_image(torch.ones(1, 3, 16, 16))
     (torch.cat(vectors).square().sum() * model.logit_scale.exp()).backward()
-    optimiser.step()
-    return optimiser
+    optimizer.step()
+    return optimizer
 
 
 def test_a_checkpoint_gives_back_everything(micro: ClipConfig, tmp_path: Path) -> None:
     saved = trained(micro, step=5)
-    optimiser = optimiser_of(saved.model)
+    optimizer = optimizer_of(saved.model)
     (tmp_path / ".step-4-123").mkdir()  # left by a kill
-    folder = save_checkpoint(tmp_path, saved, optimiser)
+    folder = save_checkpoint(tmp_path, saved, optimizer)
     assert folder == tmp_path / "step-5"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     found = load_checkpoint(folder)
     assert found.progress == saved.progress
     assert found.model.config == saved.model.config
-    assert found.tokeniser.vocabulary() == saved.tokeniser.vocabulary()
+    assert found.tokenizer.vocabulary() == saved.tokenizer.vocabulary()
     for name, value in saved.model.state_dict().items():
         assert torch.equal(found.model.state_dict()[name], value), name
-    again = make_optimiser(found.model, lr=0.01, weight_decay=0.1)
-    load_optimiser(folder, found.model, again)
-    before, after = optimiser.state_dict()["state"], again.state_dict()["state"]
+    again = make_optimizer(found.model, lr=0.01, weight_decay=0.1)
+    load_optimizer(folder, found.model, again)
+    before, after = optimizer.state_dict()["state"], again.state_dict()["state"]
     assert before.keys() == after.keys()
     for number, moments in before.items():
         assert moments.keys() == after[number].keys()
@@ -71,7 +71,7 @@ def test_a_checkpoint_gives_back_everything(micro: ClipConfig, tmp_path: Path) -
 
 def test_files_are_as_the_documentation_says(micro: ClipConfig, tmp_path: Path) -> None:
     saved = trained(micro, step=5)
-    folder = save_checkpoint(tmp_path, saved, optimiser_of(saved.model))
+    folder = save_checkpoint(tmp_path, saved, optimizer_of(saved.model))
     names = {"config.json", "model.safetensors", "tokenizer.json", "train.json", "optimiser.safetensors"}
     assert {path.name for path in folder.iterdir()} == names
     content = json.loads((folder / "train.json").read_text())
@@ -81,15 +81,15 @@ def test_files_are_as_the_documentation_says(micro: ClipConfig, tmp_path: Path) 
 
 def test_only_the_newest_checkpoint_can_be_resumed_from(micro: ClipConfig, tmp_path: Path) -> None:
     saved = trained(micro)
-    optimiser = optimiser_of(saved.model)
+    optimizer = optimizer_of(saved.model)
     for step in (9, 10, 100):
         saved.progress.step = step
-        save_checkpoint(tmp_path, saved, optimiser)
+        save_checkpoint(tmp_path, saved, optimizer)
     assert [path.name for path in bundled_checkpoints(tmp_path)] == ["step-9", "step-10", "step-100"]
     assert newest_checkpoint(tmp_path).name == "step-100"
-    load_optimiser(tmp_path / "step-100", saved.model, optimiser)
+    load_optimizer(tmp_path / "step-100", saved.model, optimizer)
     with pytest.raises(ModelError, match="only the newest checkpoint of a run can be resumed from"):
-        load_optimiser(tmp_path / "step-10", saved.model, optimiser)
+        load_optimizer(tmp_path / "step-10", saved.model, optimizer)
     with pytest.raises(UsageError, match="holds no checkpoint to resume from: start the run without --resume"):
         newest_checkpoint(tmp_path / "step-10")
 
@@ -97,10 +97,10 @@ def test_only_the_newest_checkpoint_can_be_resumed_from(micro: ClipConfig, tmp_p
 @torch.no_grad()
 def test_a_checkpoint_loads_into_open_clip(micro: ClipConfig, tmp_path: Path) -> None:
     saved = trained(micro)
-    save_model(tmp_path, saved.model, saved.tokeniser)
+    save_model(tmp_path, saved.model, saved.tokenizer)
     theirs = open_clip.CLIP(**json.loads((tmp_path / "config.json").read_text())["model_cfg"]).eval()
     theirs.load_state_dict(load_file(tmp_path / "model.safetensors"))
-    tokens = torch.from_numpy(saved.tokeniser.encode(["a red disc", "square"]))
+    tokens = torch.from_numpy(saved.tokenizer.encode(["a red disc", "square"]))
     torch.testing.assert_close(theirs.encode_text(tokens), saved.model.encode_text(tokens), rtol=1e-5, atol=1e-6)
 
 
@@ -117,7 +117,7 @@ def test_open_clips_weights_load_into_ours(micro: ClipConfig, tmp_path: Path) ->
 
 def test_weights_in_half_the_space_are_read_as_float32(micro: ClipConfig, tmp_path: Path) -> None:
     saved = trained(micro)
-    save_model(tmp_path, saved.model, saved.tokeniser, dtype=torch.float16)
+    save_model(tmp_path, saved.model, saved.tokenizer, dtype=torch.float16)
     model, _ = load_model(tmp_path)
     assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
     np.testing.assert_allclose(
@@ -127,7 +127,7 @@ def test_weights_in_half_the_space_are_read_as_float32(micro: ClipConfig, tmp_pa
 
 def test_damaged_checkpoints_are_refused(micro: ClipConfig, tmp_path: Path) -> None:
     saved = trained(micro)
-    folder = save_checkpoint(tmp_path, saved, optimiser_of(saved.model))
+    folder = save_checkpoint(tmp_path, saved, optimizer_of(saved.model))
     assert is_bundled_checkpoint(folder)
     config = (folder / "config.json").read_text()
     for damage, message in (

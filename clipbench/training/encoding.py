@@ -1,4 +1,4 @@
-"""How a ``Monitor`` gets vectors out of a model that is being trained. Imports torch only when it is given a model."""
+"""Vectors and logit constants of a model that is being trained, for ``Monitor``. Imports torch only when given a model."""
 
 import math
 from collections import Counter
@@ -9,56 +9,56 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipbench.errors import ModelError
-from clipbench.training.scalars import Scalars, defined
+from clipbench.training.scalars import Scalars, finite_or_none
 
 if TYPE_CHECKING:
     import torch
 
 METHODS = (("encode_image", "encode_text"), ("get_image_features", "get_text_features"))
-"""What the towers are called: in open_clip and the bundled model, and in transformers."""
+"""Names of the towers' methods in open_clip and the bundled model, and in transformers."""
 KEYWORDS = {"get_image_features": "pixel_values", "get_text_features": "input_ids"}
-"""What a bare tensor is, for a method that has other arguments before it."""
+"""Argument that takes a bare tensor, for methods in which it is not the first."""
 
 
-def encoded(
+def encode_pairs(
     model: "torch.nn.Module", images: object, texts: object, *, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the raw vectors of both sides; the model is afterwards as it was.
+    """Return the raw vectors of images and texts, and leave the model as it was.
 
     Raises:
-        ModelError: it has no towers that are known.
+        ModelError: the model has none of the known methods.
     """
-    module = unwrapped(model)
+    module = unwrap(model)
     names = next((names for names in METHODS if all(hasattr(module, name) for name in names)), None)
     if names is None:
         raise ModelError(f"a {type(model).__name__} has neither {' nor '.join(' and '.join(each) for each in METHODS)}")
-    with _as_for_evaluation(module):
-        image_vectors, text_vectors = (
-            _vectors(module, name, inputs, batch_size) for name, inputs in zip(names, (images, texts), strict=True)
-        )
-    return image_vectors, text_vectors
+    with _evaluation_mode(module):
+        return _vectors(module, names[0], images, batch_size), _vectors(module, names[1], texts, batch_size)
 
 
-def constants(model: object) -> Scalars:
-    """Return what turns cosines into logits: the temperature, and the bias of a model that has one."""
-    module = unwrapped(model)
+def logit_constants(model: object) -> Scalars:
+    """Return what turns cosines into logits: ``temperature``, and ``logit_bias`` if the model has one."""
+    module = unwrap(model)
     scale, bias = getattr(module, "logit_scale", None), getattr(module, "logit_bias", None)
-    found: Scalars = {}
+    constants: Scalars = {}
     if scale is not None:
-        found["temperature"] = defined(_exp(-scale.item()))
+        try:
+            constants["temperature"] = math.exp(-scale.item())
+        except OverflowError:
+            constants["temperature"] = None
     if bias is not None:
-        found["logit_bias"] = defined(float(bias.item()))
-    return found
+        constants["logit_bias"] = finite_or_none(float(bias.item()))
+    return constants
 
 
-def unwrapped(model: object) -> Any:
-    """Return what DistributedDataParallel has inside; torch.compile's wrapper passes everything on by itself."""
+def unwrap(model: object) -> Any:
+    """Return the module inside DistributedDataParallel; torch.compile's wrapper passes all attributes on."""
     inside = getattr(model, "module", None)
     return model if inside is None or any(hasattr(model, name) for names in METHODS for name in names) else inside
 
 
 def n_inputs(inputs: Any) -> int:
-    """Return how many samples a batch holds: a tensor, or a mapping of some."""
+    """Return the number of samples in a batch: a tensor, or a mapping of tensors."""
     return len(next(iter(inputs.values()))) if isinstance(inputs, Mapping) else len(inputs)
 
 
@@ -80,11 +80,11 @@ def as_array(values: Any) -> np.ndarray:
 
 
 @contextmanager
-def _as_for_evaluation(module: Any) -> Iterator[None]:
-    """Switch off gradients, dropout and autocast, and put every module back into the mode that it had.
+def _evaluation_mode(module: Any) -> Iterator[None]:
+    """Switch off gradients, dropout and autocast; then put every module back into its mode.
 
-    Autocast keeps the copies of weights that it makes, without their gradients if there are none: those would then be
-    used by the step that follows. Outside of it, weights are used in the type that they have.
+    Autocast caches the copies of weights that it makes. Made here, without gradients, they would be used by the training
+    step that follows. So vectors are computed in the type of the weights.
     """
     import torch
 
@@ -102,34 +102,24 @@ def _as_for_evaluation(module: Any) -> Iterator[None]:
 
 
 def _vectors(module: Any, name: str, inputs: Any, batch_size: int) -> np.ndarray:
-    method, place = getattr(module, name), _placing(module)
-    starts = range(0, n_inputs(inputs), batch_size)
-    return np.concatenate([_batch(method, name, inputs, slice(at, at + batch_size), place) for at in starts])
+    method, place = getattr(module, name), _placement(module)
+    arrays = []
+    for start in range(0, n_inputs(inputs), batch_size):
+        rows = slice(start, start + batch_size)
+        if isinstance(inputs, Mapping):
+            output = method(**{key: place(value[rows]) for key, value in inputs.items()})
+        elif name in KEYWORDS:
+            output = method(**{KEYWORDS[name]: place(inputs[rows])})
+        else:
+            output = method(place(inputs[rows]))
+        arrays.append(as_array(output if hasattr(output, "detach") else output.pooler_output))
+    return np.concatenate(arrays)
 
 
-def _batch(
-    method: Any, name: str, inputs: Any, rows: slice, place: "Callable[[torch.Tensor], torch.Tensor]"
-) -> np.ndarray:
-    if isinstance(inputs, Mapping):
-        output = method(**{key: place(value[rows]) for key, value in inputs.items()})
-    elif name in KEYWORDS:
-        output = method(**{KEYWORDS[name]: place(inputs[rows])})
-    else:
-        output = method(place(inputs[rows]))
-    return as_array(output if hasattr(output, "detach") else output.pooler_output)
-
-
-def _placing(module: Any) -> "Callable[[torch.Tensor], torch.Tensor]":
-    """Return what moves inputs to where the model is, and images into the type of most of its weights."""
+def _placement(module: Any) -> "Callable[[torch.Tensor], torch.Tensor]":
+    """Return a function that moves inputs to the model's device, and images to the type of most of its weights."""
     sizes: Counter[Any] = Counter()
     for parameter in module.parameters():
         sizes[parameter.dtype] += parameter.numel()
     device, dtype = next(module.parameters()).device, sizes.most_common(1)[0][0]
     return lambda inputs: inputs.to(device, dtype) if inputs.is_floating_point() else inputs.to(device)
-
-
-def _exp(value: float) -> float:
-    try:
-        return math.exp(value)
-    except OverflowError:
-        return math.inf

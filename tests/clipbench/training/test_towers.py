@@ -5,8 +5,7 @@ import torch
 from clipbench.training.batches import Batch
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.model import CLIP
-from clipbench.training.evaluation import measure, vectors_of
-from clipbench.training.step import Towers
+from clipbench.training.towers import Towers, measure, unit_vectors
 
 N = 70
 
@@ -27,7 +26,7 @@ def pairs(n: int, *, captions: int) -> Batch:
 
 def test_measurements_equal_the_naive_ones(towers: Towers) -> None:
     batch = pairs(N, captions=N)
-    images, texts = (side.astype(np.float64) for side in vectors_of(towers, batch))
+    images, texts = (side.astype(np.float64) for side in unit_vectors(towers, batch))
     found = measure(towers, batch)
     scores = images @ texts.T
     off = ~np.eye(N, dtype=bool)
@@ -60,7 +59,7 @@ def _effective_rank(vectors: np.ndarray) -> float:
     return float(np.exp(-(p * np.log(p)).sum()))
 
 
-def test_equal_captions_get_the_credit_of_a_coin(towers: Towers) -> None:
+def test_equal_captions_score_what_a_random_choice_would(towers: Towers) -> None:
     found = measure(towers, pairs(N, captions=1))
     assert found["text_retrieval_recall@1"] == pytest.approx(1 / N)
     assert found["image_retrieval_recall@1"] == pytest.approx(1 / N)
@@ -68,8 +67,8 @@ def test_equal_captions_get_the_credit_of_a_coin(towers: Towers) -> None:
 
 def test_vectors_are_those_of_the_model_one_by_one(towers: Towers) -> None:
     batch = pairs(3, captions=3)
-    images, texts = vectors_of(towers, batch)
+    images, texts = unit_vectors(towers, batch)
     for row in range(3):
-        alone = vectors_of(towers, Batch(batch.pixels[row : row + 1], batch.tokens[row : row + 1]))
+        alone = unit_vectors(towers, Batch(batch.pixels[row : row + 1], batch.tokens[row : row + 1]))
         np.testing.assert_allclose(images[row], alone[0][0], atol=1e-6)
         np.testing.assert_allclose(texts[row], alone[1][0], atol=1e-6)

@@ -1,4 +1,4 @@
-"""The optimiser of CLIP's recipe: AdamW, weight decay on matrices alone, warm-up and cosine. Imported only with torch.
+"""The optimizer of CLIP's recipe: AdamW, weight decay on matrices only, warm-up and cosine. Imports torch.
 
 Source: Radford et al., 2021, section 2.5 and table 18; reference values as in open_clip.
 """
@@ -15,10 +15,10 @@ EPSILON = 1e-6
 LARGEST_LOGIT_SCALE = 100.0
 
 
-def make_optimiser(model: CLIP, *, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """Return AdamW that decays all weights but gains, biases, the class embedding, temperature and bias.
+def make_optimizer(model: CLIP, *, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    """Return AdamW that decays all weights except gains, biases, the class embedding, temperature and bias.
 
-    Those are the parameters with less than two dimensions; embeddings of tokens and positions are decayed.
+    Those are the parameters with fewer than two dimensions; embeddings of tokens and positions are decayed.
     """
     decayed = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim >= 2]
     others = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim < 2]
@@ -40,11 +40,11 @@ def learning_rate(step: int, *, lr: float, warmup: int, steps: int) -> float:
 
 @torch.no_grad()
 def clamp_logit_scale(model: CLIP) -> None:
-    """Keep the factor on cosines between 1 and 100, as the paper found necessary against instability."""
+    """Keep the logit scale between 1 and 100, which the paper found necessary for stability."""
     model.logit_scale.clamp_(0, math.log(LARGEST_LOGIT_SCALE))
 
 
 def fix_temperature(model: CLIP, temperature: float) -> None:
-    """Set the temperature, and stop it from being learned."""
+    """Set the temperature, and exclude it from training."""
     nn.init.constant_(model.logit_scale, -math.log(temperature))
     model.logit_scale.requires_grad_(False)

@@ -3,12 +3,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clipbench.training import step
+from clipbench.training import gradients as gradients_module
 from clipbench.training.batches import Batch
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.model import CLIP
+from clipbench.training.gradients import add_gradients
 from clipbench.training.losses import LOSSES
-from clipbench.training.step import Towers, add_gradients
+from clipbench.training.towers import Towers
 
 N = 10
 
@@ -35,7 +36,7 @@ def gradients(model: CLIP) -> dict[str, Tensor]:
 
 
 def naive(config: ClipConfig, loss: str) -> tuple[Tensor, dict[str, Tensor]]:
-    """Everything at once, untrimmed, by plain backward: what the step must equal."""
+    """Return loss and gradients of one plain backward pass over the whole, untrimmed batch."""
     model, pairs = towers(config, loss).model, batch(config)
     mean, std = (torch.tensor(each)[:, None, None] for each in (config.mean, config.std))
     images = model.encode_image((pairs.pixels.float() / 255 - mean) / std)
@@ -62,9 +63,11 @@ def test_micro_batches_give_the_whole_batchs_gradients(
         assert error < 1e-5, f"{name}: {error}"
 
 
-def test_a_batch_in_cached_parts_equals_the_whole(micro: ClipConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_in_parts_that_fit_the_cache_equals_the_whole(
+    micro: ClipConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, expected = naive(micro, "clip")
-    monkeypatch.setattr(step, "CACHED", 4)
+    monkeypatch.setattr(gradients_module, "CACHE_SIZED", 4)
     ours = towers(micro, "clip")
     add_gradients(ours, batch(micro), LOSSES["clip"])
     for name, value in expected.items():

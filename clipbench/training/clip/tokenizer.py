@@ -1,9 +1,8 @@
-"""CLIP's byte-pair encoding: with the paper's vocabulary, or with a small one learned from captions.
+"""CLIP's byte-pair encoding, with the paper's vocabulary or a small one learned from captions.
 
-One pipeline and two vocabularies. A text is cleaned and lower-cased, cut into words, numbers and punctuation, and each
-of these is put together from its bytes by merges, most frequent pairs first. Ids are laid out as OpenAI's: the 256
-bytes, the bytes that end a word, the merges, start of text, end of text. End of text is the largest id, which is how
-the text tower finds it. Source: https://github.com/openai/CLIP, simple_tokenizer.py; the ids equal open_clip's.
+A text is cleaned, lower-cased and split into words, digits and punctuation; the bytes of each are merged, most
+frequent pairs first. Ids are in OpenAI's order: the 256 bytes, the bytes that end a word, the merges, start of text, end
+of text. End of text is the largest id, by which the text tower finds it. Source: https://github.com/openai/CLIP, simple_tokenizer.py; the ids equal open_clip's.
 """
 
 import html
@@ -28,17 +27,17 @@ from clipbench.training.clip.config import CLIP_VOCABULARY, ClipConfig
 START, END = "<start_of_text>", "<end_of_text>"
 WORD_END = "</w>"
 BLANK = "Ġ"
-"""The character that stands for the byte of a blank."""
+"""The character that represents the byte of a blank."""
 FILE = "tokenizer.json"
 
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-"""What is encoded on its own: OpenAI's pattern."""
+"""OpenAI's pattern of the pieces that are encoded separately."""
 
 Merges = Sequence[tuple[str, str]]
 
 
-class Tokeniser:
-    """Texts to rows of ids; picklable, so that worker processes may do the work."""
+class ClipTokenizer:
+    """Turns texts into rows of ids; picklable, for worker processes."""
 
     def __init__(self, tokenizer: Tokenizer, context_length: int) -> None:
         self.context_length = context_length
@@ -47,10 +46,10 @@ class Tokeniser:
         self._start, self._end = self.vocab_size - 2, self.vocab_size - 1
 
     def encode(self, texts: Sequence[str]) -> Int64[np.ndarray, "n_texts context"]:
-        """Return the ids of each text between start and end, padded with 0; a text too long loses its rest, not its end.
+        """Return the ids of each text between start and end tokens, padded with 0; long texts are cut before the end token.
 
         Example:
-            >>> train_tokeniser(["a cat"], vocab_size=514, context_length=6).encode(["a", "a cat, a cat"])
+            >>> train_tokenizer(["a cat"], vocab_size=514, context_length=6).encode(["a", "a cat, a cat"])
             array([[512, 320, 513,   0,   0,   0],
                    [512, 320,  66,  64, 339, 513]])
         """
@@ -61,20 +60,20 @@ class Tokeniser:
         return out
 
     def count(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return how many tokens each text takes before any is cut off, start and end among them.
+        """Return the number of tokens of each text before it is cut, including start and end.
 
         Example:
-            >>> train_tokeniser(["a cat"], vocab_size=514, context_length=6).count(["a", "a cat, a cat"])
+            >>> train_tokenizer(["a cat"], vocab_size=514, context_length=6).count(["a", "a cat, a cat"])
             array([ 3, 11])
         """
         return np.array([len(self._ids(text)) + 2 for text in texts], np.int64)
 
-    def with_context(self, context_length: int) -> "Tokeniser":
-        """Return the same tokeniser for texts of another length."""
-        return Tokeniser(self._tokenizer, context_length)
+    def with_context(self, context_length: int) -> "ClipTokenizer":
+        """Return the same tokenizer for texts of another length."""
+        return ClipTokenizer(self._tokenizer, context_length)
 
     def decode(self, ids: Int64[np.ndarray, " n_tokens"]) -> str:
-        """Return the cleaned text that some ids stand for, without start, end and padding."""
+        """Return the cleaned text of some ids, without start, end and padding."""
         ends = np.flatnonzero(ids == self._end)
         inside = ids[: ends[0]] if len(ends) else ids
         text: str = self._tokenizer.decode(inside[inside != self._start].tolist())
@@ -82,42 +81,42 @@ class Tokeniser:
 
     def vocabulary(self) -> dict[str, int]:
         """Return the id of each token."""
-        found: dict[str, int] = self._tokenizer.get_vocab()
-        return found
+        ids: dict[str, int] = self._tokenizer.get_vocab()
+        return ids
 
     def save(self, folder: Path) -> None:
-        """Write ``tokenizer.json``, which the ``tokenizers`` library reads as it stands."""
+        """Write ``tokenizer.json``, which the ``tokenizers`` library reads too."""
         self._tokenizer.save(str(folder / FILE))
 
     def _ids(self, text: str) -> list[int]:
-        # One text at a time: the library's batches start threads, which do not survive the fork of a worker.
+        # One text at a time: encode_batch starts threads, which do not survive the fork of a worker.
         ids: list[int] = self._tokenizer.encode(clean(text), add_special_tokens=False).ids
         return ids
 
 
-def tokeniser_for(config: ClipConfig, captions: Iterable[str]) -> Tokeniser:
-    """Return CLIP's own tokeniser for a model with its vocabulary, else one learned from captions."""
+def tokenizer_for(config: ClipConfig, captions: Iterable[str]) -> ClipTokenizer:
+    """Return CLIP's tokenizer if the vocabulary has its size, else one learned from captions."""
     if config.vocab_size == CLIP_VOCABULARY:
-        return clip_tokeniser(config.context_length)
-    return train_tokeniser(captions, vocab_size=config.vocab_size, context_length=config.context_length)
+        return clip_tokenizer(config.context_length)
+    return train_tokenizer(captions, vocab_size=config.vocab_size, context_length=config.context_length)
 
 
-def clip_tokeniser(context_length: int = 77) -> Tokeniser:
-    """Return the tokeniser of OpenAI's models: 49,408 ids, with merges from open_clip's copy of the vocabulary."""
+def clip_tokenizer(context_length: int = 77) -> ClipTokenizer:
+    """Return the tokenizer of OpenAI's models: 49,408 ids, with merges from open_clip's copy of the vocabulary."""
     from open_clip.tokenizer import SimpleTokenizer
 
     ranks = SimpleTokenizer().bpe_ranks
-    return Tokeniser(_pipeline(sorted(ranks, key=ranks.__getitem__)), context_length)
+    return ClipTokenizer(_pipeline(sorted(ranks, key=ranks.__getitem__)), context_length)
 
 
-def train_tokeniser(captions: Iterable[str], *, vocab_size: int, context_length: int) -> Tokeniser:
-    """Return a tokeniser whose merges are the most frequent ones of some captions; equal captions, equal tokeniser.
+def train_tokenizer(captions: Iterable[str], *, vocab_size: int, context_length: int) -> ClipTokenizer:
+    """Return a tokenizer with the most frequent merges of some captions; it depends on nothing else.
 
     Args:
-        vocab_size: at least 514, for the bytes, start and end; fewer are used where the captions have no more merges.
+        vocab_size: at least 514, for bytes, start and end; fewer ids are used if the captions have no more merges.
 
     Raises:
-        DataError: there are no captions, or the vocabulary is too small.
+        DataError: no captions, or a vocabulary that is too small.
     """
     n_merges = vocab_size - 2 * len(_byte_characters()) - 2
     if n_merges < 0:
@@ -127,7 +126,7 @@ def train_tokeniser(captions: Iterable[str], *, vocab_size: int, context_length:
         raise DataError("no captions to learn a vocabulary from: expected at least one")
     learner = _pipeline([])
     trainer = BpeTrainer(
-        # Its own count takes only the bytes at the end of a word that it meets, ours takes all: enough of both.
+        # The library counts only the word-end bytes that occur, we count all 256: ask for enough and cut below.
         vocab_size=vocab_size,
         initial_alphabet=_byte_characters(),
         end_of_word_suffix=WORD_END,
@@ -135,28 +134,28 @@ def train_tokeniser(captions: Iterable[str], *, vocab_size: int, context_length:
     )
     learner.train_from_iterator(words, trainer)
     merges = [(left, right) for left, right in json.loads(learner.to_str())["model"]["merges"]]
-    return Tokeniser(_pipeline(merges[:n_merges]), context_length)
+    return ClipTokenizer(_pipeline(merges[:n_merges]), context_length)
 
 
-def load_tokeniser(folder: Path, context_length: int) -> Tokeniser:
-    """Return the tokeniser that was saved in a folder.
+def load_tokenizer(folder: Path, context_length: int) -> ClipTokenizer:
+    """Return the tokenizer that was saved in a folder.
 
     Raises:
-        ModelError: there is none, or it is damaged.
+        ModelError: the file is missing or damaged.
     """
     path = folder / FILE
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception for everything
+    except Exception as error:  # tokenizers raises bare Exception
         raise ModelError(f"{path} cannot be read ({error}): expected what clipbench train wrote") from error
     n_tokens = tokenizer.get_vocab_size()
     if (tokenizer.token_to_id(START), tokenizer.token_to_id(END)) != (n_tokens - 2, n_tokens - 1):
         raise ModelError(f"{path} does not end with {START} and {END}: expected what clipbench train wrote")
-    return Tokeniser(tokenizer, context_length)
+    return ClipTokenizer(tokenizer, context_length)
 
 
 def clean(text: str) -> str:
-    """Return a text as the vocabulary knows it: mended, without HTML entities, single blanks, lower case.
+    """Return a text with its encoding repaired, HTML entities decoded, single blanks, in lower case.
 
     Example:
         >>> clean("  A  photo of\\n caf&eacute;s ")
@@ -164,12 +163,12 @@ def clean(text: str) -> str:
     """
     import ftfy
 
-    mended = html.unescape(html.unescape(ftfy.fix_text(text)))
-    return " ".join(mended.split()).lower()
+    text = html.unescape(html.unescape(ftfy.fix_text(text)))  # twice, as OpenAI's code does
+    return " ".join(text.split()).lower()
 
 
 def _pipeline(merges: Merges) -> Tokenizer:
-    """Return CLIP's encoding with some merges."""
+    """Return the tokenizer of CLIP with the given merges."""
     vocabulary = _byte_characters()
     vocabulary += [character + WORD_END for character in vocabulary]
     vocabulary += [left + right for left, right in merges]

@@ -8,14 +8,14 @@ import pytest
 
 from clipbench.errors import DataError, ModelError
 from clipbench.training.clip.config import CONFIGS
-from clipbench.training.clip.tokeniser import (
+from clipbench.training.clip.tokenizer import (
     END,
     START,
-    Tokeniser,
-    clip_tokeniser,
-    load_tokeniser,
-    tokeniser_for,
-    train_tokeniser,
+    ClipTokenizer,
+    clip_tokenizer,
+    load_tokenizer,
+    tokenizer_for,
+    train_tokenizer,
 )
 
 CAPTIONS = ["a red cube on a blue sphere", "two green cones", "a red cone, and a blue cube!", "3 cubes isn't 4"] * 5
@@ -31,16 +31,16 @@ TELLING = (
 
 
 @pytest.fixture(scope="module")
-def clips() -> Tokeniser:
-    return clip_tokeniser()
+def clips() -> ClipTokenizer:
+    return clip_tokenizer()
 
 
 @pytest.fixture(scope="module")
-def small() -> Tokeniser:
-    return train_tokeniser(CAPTIONS, vocab_size=560, context_length=16)
+def small() -> ClipTokenizer:
+    return train_tokenizer(CAPTIONS, vocab_size=560, context_length=16)
 
 
-def test_the_papers_tokeniser_gives_open_clips_ids(clips: Tokeniser) -> None:
+def test_the_papers_tokenizer_gives_open_clips_ids(clips: ClipTokenizer) -> None:
     rng = random.Random(0)
     alphabet = "".join(map(chr, [*range(32, 127), *range(0xC0, 0x180), *range(0x391, 0x3C9)])) + " " * 30 + "猫🐈½²“”’"
     texts = [*TELLING, *("".join(rng.choices(alphabet, k=rng.randint(0, 120))) for _ in range(500))]
@@ -48,7 +48,7 @@ def test_the_papers_tokeniser_gives_open_clips_ids(clips: Tokeniser) -> None:
     np.testing.assert_array_equal(clips.encode(texts), expected)
 
 
-def test_each_text_stands_between_start_and_end(small: Tokeniser) -> None:
+def test_each_text_stands_between_start_and_end(small: ClipTokenizer) -> None:
     ids = small.encode(["a red cube"])[0]
     n = int((ids > 0).sum())
     assert ids[0] == small.vocab_size - 2
@@ -59,61 +59,61 @@ def test_each_text_stands_between_start_and_end(small: Tokeniser) -> None:
 
 @pytest.mark.parametrize("which", ["clips", "small"])
 def test_a_text_too_long_keeps_its_end(which: str, request: pytest.FixtureRequest) -> None:
-    tokeniser: Tokeniser = request.getfixturevalue(which)
-    long, short = tokeniser.encode(["red " * 200, "red " * (tokeniser.context_length - 2)])
+    tokenizer: ClipTokenizer = request.getfixturevalue(which)
+    long, short = tokenizer.encode(["red " * 200, "red " * (tokenizer.context_length - 2)])
     np.testing.assert_array_equal(long, short)
-    assert long.argmax() == tokeniser.context_length - 1
+    assert long.argmax() == tokenizer.context_length - 1
 
 
 @pytest.mark.parametrize("which", ["clips", "small"])
 @pytest.mark.parametrize("text", ["a red cube on a sphere", "isn't", "naïve 猫 🐈"])
 def test_a_text_comes_back(which: str, text: str, request: pytest.FixtureRequest) -> None:
-    tokeniser: Tokeniser = request.getfixturevalue(which)
-    back = tokeniser.decode(tokeniser.encode([text])[0])
+    tokenizer: ClipTokenizer = request.getfixturevalue(which)
+    back = tokenizer.decode(tokenizer.encode([text])[0])
     assert back.replace(" ", "") == text.replace(" ", "")
 
 
-def test_frequent_words_are_one_token(small: Tokeniser) -> None:
+def test_frequent_words_are_one_token(small: ClipTokenizer) -> None:
     assert int((small.encode(["red cube"])[0] > 0).sum()) == 4
 
 
 def test_the_small_vocabulary_depends_on_the_captions_alone() -> None:
-    again = train_tokeniser(iter(CAPTIONS), vocab_size=560, context_length=16)
-    assert again.vocabulary() == train_tokeniser(CAPTIONS, vocab_size=560, context_length=16).vocabulary()
-    assert again.vocabulary() != train_tokeniser(["other words"], vocab_size=560, context_length=16).vocabulary()
+    again = train_tokenizer(iter(CAPTIONS), vocab_size=560, context_length=16)
+    assert again.vocabulary() == train_tokenizer(CAPTIONS, vocab_size=560, context_length=16).vocabulary()
+    assert again.vocabulary() != train_tokenizer(["other words"], vocab_size=560, context_length=16).vocabulary()
 
 
 def test_a_vocabulary_is_no_larger_than_asked_and_ends_with_start_and_end() -> None:
     for size in (514, 520, 5000):
-        vocabulary = train_tokeniser(CAPTIONS, vocab_size=size, context_length=16).vocabulary()
+        vocabulary = train_tokenizer(CAPTIONS, vocab_size=size, context_length=16).vocabulary()
         assert len(vocabulary) <= size
         assert sorted(vocabulary.values()) == list(range(len(vocabulary)))
         assert (vocabulary[START], vocabulary[END]) == (len(vocabulary) - 2, len(vocabulary) - 1)
 
 
-def test_a_tokeniser_is_saved_and_travels_to_other_processes(small: Tokeniser, tmp_path: Path) -> None:
+def test_a_tokenizer_is_saved_and_travels_to_other_processes(small: ClipTokenizer, tmp_path: Path) -> None:
     small.save(tmp_path)
     texts = [*CAPTIONS[:4], *TELLING]
     expected = small.encode(texts)
-    np.testing.assert_array_equal(load_tokeniser(tmp_path, 16).encode(texts), expected)
+    np.testing.assert_array_equal(load_tokenizer(tmp_path, 16).encode(texts), expected)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(small)).encode(texts), expected)
 
 
-def test_configurations_get_their_tokeniser(clips: Tokeniser) -> None:
-    assert tokeniser_for(CONFIGS["ViT-L-14"], []).vocabulary() == clips.vocabulary()
-    assert tokeniser_for(CONFIGS["tiny"], CAPTIONS).vocab_size <= CONFIGS["tiny"].vocab_size
+def test_configurations_get_their_tokenizer(clips: ClipTokenizer) -> None:
+    assert tokenizer_for(CONFIGS["ViT-L-14"], []).vocabulary() == clips.vocabulary()
+    assert tokenizer_for(CONFIGS["tiny"], CAPTIONS).vocab_size <= CONFIGS["tiny"].vocab_size
 
 
 def test_what_cannot_be_learned_from_is_refused() -> None:
     with pytest.raises(DataError, match="no captions to learn a vocabulary from: expected at least one"):
-        train_tokeniser([], vocab_size=560, context_length=16)
+        train_tokenizer([], vocab_size=560, context_length=16)
     with pytest.raises(DataError, match="a vocabulary of 100 is too small: expected at least 514"):
-        train_tokeniser(CAPTIONS, vocab_size=100, context_length=16)
+        train_tokenizer(CAPTIONS, vocab_size=100, context_length=16)
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"tokenizer\.json cannot be read .* expected what clipbench train wrote"):
-        load_tokeniser(tmp_path, 16)
+        load_tokenizer(tmp_path, 16)
     (tmp_path / "tokenizer.json").write_text('{"version": "1.0"')
     with pytest.raises(ModelError, match="cannot be read"):
-        load_tokeniser(tmp_path, 16)
+        load_tokenizer(tmp_path, 16)
