@@ -53,7 +53,7 @@ def test_every_command_and_task_is_documented() -> None:
 def test_the_examples_of_contributing_run_as_they_stand(tmp_path: Path) -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```\w+ file=(\S+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     for name, content in blocks:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
@@ -67,6 +67,16 @@ def test_the_examples_of_contributing_run_as_they_stand(tmp_path: Path) -> None:
     done = run(*shlex.split(line), folder=tmp_path, PYTHONPATH="installed")
     assert done.returncode == 0, done.stderr
     assert "shouting@animals.csv" in done.stdout and "cosine" in done.stdout
+    report = (tmp_path / "animals/report.html").read_text(encoding="utf-8")
+    section = report.partition('aria-labelledby="e2"')[2].partition("</section>")[0]
+    for words in (
+        "A caption and its capitals have cosine ",
+        "The least cosine is",
+        "that capitals change most",
+        "Case ignored",
+    ):
+        assert words in section, words
+    assert "failed" not in section and "Does a caption in capitals mean the same" in section
     tested = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shouting.py"]
     env = {**os.environ, "PYTHONPATH": "."}
     result = subprocess.run(tested, capture_output=True, text=True, check=False, cwd=tmp_path, env=env)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
-from clipbench_reports.page.sentences.findings import Finding, against_chance, skill
+from clipbench_reports.page.sentences.findings import Finding, against_chance, claim, skill
 from clipbench_reports.sections.loading import load_section
 
 
@@ -127,6 +127,12 @@ def test_the_gap_is_told_without_praise_or_blame() -> None:
 def test_a_metric_without_an_interval_makes_no_claim() -> None:
     metrics = {"depth": Metric(value=12.34, unit="m", n=4, chance=1.0, higher_is_better=True)}
     assert findings(evaluation("mine", metrics)) == [Finding("plain", "Depth: 12.3400 m, n = 4 (no interval).")]
+
+
+def test_a_sentence_that_names_the_unit_does_not_say_it_twice() -> None:
+    metric = Metric(value=0.5, unit="cosine", n=9)
+    assert claim("Twins have cosine {value}", metric).text == "Twins have cosine 0.5000 (no interval)."
+    assert claim("Twins: {value}", metric).text == "Twins: 0.5000 cosine (no interval)."
 
 
 def test_a_task_without_a_section_is_told_by_its_headlines() -> None:

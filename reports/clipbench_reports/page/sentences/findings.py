@@ -46,7 +46,8 @@ def claim(sentence: str, metric: Metric) -> Finding:
     """Return a sentence on one metric; only an interval that excludes chance makes it a good or a bad one.
 
     Args:
-        sentence: without a full stop; ``{value}`` stands for the value with its unit, ``{n}`` for the number of samples.
+        sentence: without a full stop; ``{value}`` stands for the value, with its unit unless the sentence names that, and
+            ``{n}`` for the number of samples.
 
     Example:
         >>> claim("Right in {value} of {n} cases", Metric(value=0.5, low=0.4, high=0.6, chance=0.1, n=90)).text
@@ -55,10 +56,10 @@ def claim(sentence: str, metric: Metric) -> Finding:
     if metric.value is None:
         of = metric.title or sentence.partition("{value}")[0].rstrip(" :")
         return Finding("missing", f"{of}: undefined ({metric.reason or NO_REASON}).")
-    unit = fmt.symbol(metric.unit)
-    value = f"{fmt.number(metric.value, metric.unit)} {unit}"
+    unit = "" if metric.unit in sentence.split() else f" {fmt.symbol(metric.unit)}"
+    value = f"{fmt.number(metric.value, metric.unit)}{unit}"
     head = sentence.replace("{value}", value).replace("{n}", fmt.count(metric.n))
-    chance = f"{fmt.number(metric.chance, metric.unit)} {unit}"
+    chance = f"{fmt.number(metric.chance, metric.unit)}{unit}"
     bounds = f"{fmt.interval_name([metric])} {fmt.interval(metric)}"
     match against_chance(metric):
         case "better":
