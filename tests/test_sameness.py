@@ -14,7 +14,7 @@ from clipbench.comparison.compare import compare
 from clipbench.errors import NotComparable, UsageError
 from clipbench.evaluation import reuse
 from clipbench.evaluation.evaluate import RunOptions
-from clipbench.results.export.grid import tables
+from clipbench.results.export.tables import tables
 from clipbench.results.matching import BY_POSITION, EQUAL_SAMPLES, ON_TRUST, OTHER_ORDER, match
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
 from clipbench.results.run import Run, read_run, write_result
@@ -156,7 +156,7 @@ def by_history(base: Run, candidate: Run) -> str:
 
 def by_export(base: Run, candidate: Run) -> str:
     (table,) = tables([base, candidate])
-    said = "\n".join(table.remarks)
+    said = "\n".join(table.warnings)
     return f"refused: {said}" if "is not comparable" in said else said
 
 

@@ -25,11 +25,14 @@ def show(run: Path, tasks: tuple[str, ...], shows_all: bool, traceback: bool) ->
     clipbench show runs/tiny
     clipbench show runs/tiny --task retrieval --all
     """
-    from clipbench.results.export.reading import read_one_run
+    from clipbench.results.provenance import model_facts, origin
+    from clipbench.results.run import model_name, read_one_run
 
-    result = read_one_run(run).result
+    found = read_one_run(run)
+    result = found.result
     records = _chosen(result.evaluations, tasks)
-    lines = [*_headline(result), *(_provenance(result) if shows_all else ())]
+    lines = ["  ".join(filter(None, (model_name(found), ", ".join(model_facts(found))))), origin(found)]
+    lines += _provenance(result) if shows_all else ()
     for record in records:
         lines += ["", *_evaluation(result, record), *(_rest(record) if shows_all else ())]
     lines += _missing(records)
@@ -45,22 +48,6 @@ def _chosen(records: "Sequence[EvaluationRecord]", tasks: Sequence[str]) -> "lis
     return [record for record in records if not tasks or record.task in tasks or record.name in tasks]
 
 
-def _headline(result: "Result") -> Iterator[str]:
-    model = result.model
-    ref, name = str(model.get("ref") or "unnamed model"), model.get("id")
-    parameters = model.get("n_parameters")
-    facts = [
-        str(name) if name not in (None, ref) else None,
-        f"{parameters:,} parameters" if isinstance(parameters, int) else None,
-        f"step {model['step']:,}" if isinstance(model.get("step"), int) else None,
-        f"fingerprint {model.get('fingerprint') or 'not recorded'}",
-    ]
-    yield f"{ref}  {', '.join(filter(None, facts))}"
-    data = dict.fromkeys(record.dataset.id for record in result.evaluations)
-    made = result.created[:16].replace("T", " ") + (" UTC" if result.created else "date not recorded")
-    yield f"{', '.join(data) or 'no data'}; seed {result.seed}; {made}; clipbench {result.clipbench_version}"
-
-
 def _provenance(result: "Result") -> Iterator[str]:
     yield f"command: {' '.join(result.command)}"
     yield f"environment: {_pairs(result.environment)}"
@@ -69,7 +56,7 @@ def _provenance(result: "Result") -> Iterator[str]:
 
 def _evaluation(result: "Result", record: "EvaluationRecord") -> list[str]:
     from clipbench.cli.summary import evaluation_lines
-    from clipbench.results.export.reading import why_missing
+    from clipbench.results.provenance import why_missing
 
     if record.status != "ok":
         return [f"{record.name}  {why_missing(record)}"]

@@ -8,9 +8,10 @@ import click
 
 from clipbench.errors import ClipbenchError
 from clipbench.evaluation.progress import Progress
-from clipbench.results.numbers import ascii_signs, count, duration, interval, quantity
+from clipbench.results.numbers import count, counted, duration, interval, quantity
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
+from clipbench.results.table import Column, Table, as_text
 
 
 class Printer(Progress):
@@ -71,49 +72,51 @@ class Printer(Progress):
 
 
 def evaluation_lines(record: EvaluationRecord, *, is_precomputed: bool = True) -> list[str]:
-    """Return the table of an evaluation: a heading, then a line a metric, in columns.
+    """Return the table of an evaluation: a heading, then a line per metric, in columns.
 
     Args:
         record: one that is ok.
-        is_precomputed: what it means when the record counts no encoded images: that the vectors were there before, or
-            that it was not counted.
+        is_precomputed: the meaning of a record that counts no encoded images: that the vectors were there before, or
+            that an old version did not count.
     """
-    encoded = _encoded(record) or ("precomputed vectors" if is_precomputed else None)
-    facts = [f"{record.dataset.n_samples:,} images", encoded, duration(sum(record.seconds.values()))]
-    heading = f"{record.name}  {', '.join(filter(None, facts))}"
+    encoded = _encoded(record.encoded) or ("precomputed vectors" if is_precomputed else None)
+    facts = [counted(record.dataset.n_samples, "image"), encoded, duration(sum(record.seconds.values()))]
+    heading = f"{record.name}  {'; '.join(filter(None, facts))}"
     return [heading, *metric_lines(record.metrics), *(f"  note: {note}" for note in record.notes)]
 
 
 def metric_lines(metrics: Mapping[str, Metric]) -> list[str]:
     """Return an indented line for each metric, in columns; below them the undefined ones, those of one reason together."""
-    defined = {name: metric for name, metric in metrics.items() if metric.value is not None}
+    headers = ("metric", "value", "interval", "chance", "n", "published")
+    rows = [metric_row(name, metric) for name, metric in metrics.items() if metric.value is not None]
+    table = Table(columns=[Column(header, is_number=header == "value") for header in headers], rows=rows)
     reasons: dict[str, list[str]] = {}
     for name, metric in metrics.items():
         if metric.value is None:
             reasons.setdefault(str(metric.reason), []).append(name)
+    undefined = [f"  undefined: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    return [*(as_text(table, has_header=False).splitlines()), *undefined]
+
+
+def metric_row(name: str, metric: Metric) -> list[str]:
+    """Return the cells of a metric that is defined; each says what it is.
+
+    Example:
+        >>> metric_row("acc1", Metric(value=0.5, low=0.4, high=0.6, n=90, chance=0.1))
+        ['acc1', '50.0 %', '[40.0, 60.0]', 'chance 10.0 %', 'n 90', '']
+    """
     return [
-        *map(
-            ascii_signs,
-            _columns([(name, *metric_cells(metric), published_cell(metric)) for name, metric in defined.items()]),
-        ),
-        *(f"  undefined: {', '.join(names)}: {reason}" for reason, names in reasons.items()),
+        name,
+        quantity(metric.value, metric.unit),
+        "" if metric.low is None else interval(metric),
+        "" if metric.chance is None else f"chance {quantity(metric.chance, metric.unit)}",
+        f"n {count(metric.n)}",
+        published_cell(metric),
     ]
 
 
-def metric_cells(metric: Metric) -> tuple[str, str, str, str]:
-    """Return value, interval, chance and n of a metric that is defined.
-
-    Example:
-        >>> metric_cells(Metric(value=0.5, low=0.4, high=0.6, n=90, chance=0.1))
-        ('50.0 %', '[40.0, 60.0]', 'chance 10.0 %', 'n 90')
-    """
-    bounds = "" if metric.low is None else interval(metric)
-    chance = "" if metric.chance is None else f"chance {quantity(metric.chance, metric.unit)}"
-    return quantity(metric.value, metric.unit), bounds, chance, f"n {count(metric.n)}"
-
-
 def published_cell(metric: Metric) -> str:
-    """Return what was published for the same model, data and protocol, and whether the interval holds it.
+    """Return what was published for the same model, data and protocol, and whether the interval contains it.
 
     Example:
         >>> from clipbench.results.record import PublishedValue
@@ -130,19 +133,20 @@ def published_cell(metric: Metric) -> str:
     return f"published {', '.join(parts)}" if parts else ""
 
 
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return indented lines with the cells of each column below each other, numbers to the right."""
-    widths = [max((len(row[at]) for row in rows), default=0) for at in range(5)]
-    return [
-        f"  {name:{widths[0]}}  {value:>{widths[1]}}  {interval:<{widths[2]}}  {chance:<{widths[3]}}  {n:<{widths[4]}}"
-        f"  {published}".rstrip()
-        for name, value, interval, chance, n, published in rows
-    ]
+def _encoded(counts: Mapping[str, int]) -> str | None:
+    """Return how many images and texts went through the model, and how many came from the cache.
 
-
-def _encoded(record: EvaluationRecord) -> str | None:
-    counts = record.encoded
+    Example:
+        >>> _encoded({"images": 3, "stored_images": 5, "texts": 0, "stored_texts": 1000})
+        '3 images encoded and 5 from cache, 1,000 texts from cache'
+    """
     if not counts.keys() >= {"images", "stored_images", "texts", "stored_texts"}:
         return None
-    images = f"encoded {counts['images']:,} images ({counts['stored_images']:,} stored)"
-    return f"{images} and {counts['texts']:,} texts ({counts['stored_texts']:,} stored)"
+    parts = []
+    for noun in ("image", "text"):
+        encoded, stored = counts[f"{noun}s"], counts[f"stored_{noun}s"]
+        if encoded and stored:
+            parts.append(f"{counted(encoded, noun)} encoded and {count(stored)} from cache")
+        else:
+            parts.append(f"{counted(encoded, noun)} encoded" if encoded else f"{counted(stored, noun)} from cache")
+    return ", ".join(parts)

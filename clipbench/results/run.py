@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from clipbench.errors import ClipbenchError
+from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import write_atomic
 from clipbench.results.record import SCHEMA_VERSION, EvaluationRecord, Metric, Result
 from clipbench.results.schema import SchemaError, fitted
@@ -94,6 +94,21 @@ def read_run(path: Path) -> Run:
     except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, and of brackets without end
         raise ClipbenchError(f"{file} is not JSON ({error}): the run is damaged, make it again") from error
     return Run(file.parent, _result(data, file))
+
+
+def read_one_run(path: Path) -> Run:
+    """Return the run in a folder.
+
+    Raises:
+        ClipbenchError: there is no run, or it is damaged or newer.
+        UsageError: it is the folder of several runs.
+    """
+    inside = [] if (path / "result.json").is_file() else sorted(path.glob("*/result.json"))
+    if inside:
+        raise UsageError(
+            f"{path} holds {len(inside)} run{'s' * (len(inside) > 1)}: name one, such as {inside[0].parent}"
+        )
+    return read_run(path)
 
 
 def labels(runs: Sequence[Run]) -> list[str]:

@@ -82,7 +82,7 @@ def test_a_figure_comes_with_its_numbers_and_its_caption(plot: Plot, tmp_path: P
     assert done.out.splitlines() == ["wrote figure.pdf", "wrote figure.csv", "wrote figure.txt"]
     assert files(tmp_path) == ["figure.csv", "figure.pdf", "figure.txt"]
     caption = (tmp_path / "figure.txt").read_text()
-    assert "Model tiny (fingerprint abc); data birds, 7 images; seed 3; task modality-gap 2, clipbench 9." in caption
+    assert "tiny: modality-gap@birds (7 images), task version 2; fingerprint abc, seed 3, " in caption
 
 
 def test_options_reach_the_figure(plot: Plot, tmp_path: Path) -> None:

@@ -81,10 +81,10 @@ def test_a_run_is_shown_with_whose_it_is_and_what_is_missing(call: Call) -> None
     done = call("show", "run")
     assert (done.status, done.err) == (0, "")
     assert done.out.splitlines() == [
-        "vit-b-32  open_clip:ViT-B-32/openai, 151,277,313 parameters, fingerprint f00",
-        "coco, imagenet; seed 3; 2026-11-24 12:34 UTC; clipbench 9.1",
+        "vit-b-32  open_clip:ViT-B-32/openai, 151 M parameters",
+        "fingerprint f00, seed 3, 2026-11-24 12:34 UTC, clipbench 9.1",
         "",
-        "retrieval@coco  5,000 images, encoded 3 images (5 stored) and 4 texts (6 stored), 1.5 s",
+        "retrieval@coco  5,000 images; 3 images encoded and 5 from cache, 4 texts encoded and 6 from cache; 1.5 s",
         "  recall@1  50.0 %  [25.0, 75.0]  chance 0.0 %  n 5,000",
         "  hub       10.0 %                              n 5,000",
         "  undefined: isoscore: of rank 3 at most",
@@ -123,7 +123,7 @@ def test_all_shows_what_run_does_not_print(call: Call) -> None:
         "environment: torch 2.9",
         "  data: revision r7, split test, fingerprint da7a",
         "  task: version 2, ks [1]",
-        "    tie_rate  0.0 %      n 5,000",
+        "    tie_rate  0.0 %  n 5,000",
         "  95 % interval by Wilson: recall@1",
         "  no interval: resampled vectors have other neighbours: hub",
     ):
@@ -138,9 +138,9 @@ def test_an_old_run_is_shown_and_nothing_is_made_up(call: Call, tmp_path: Path) 
             del metric["published"], metric["column"], metric["influence"]
     write(tmp_path, data)
     lines = call("show", "run", "--all").out.splitlines()
-    assert lines[0] == "unnamed model  fingerprint not recorded"
-    assert lines[1] == "coco, imagenet; seed 3; date not recorded; clipbench 9.1"
-    assert "retrieval@coco  5,000 images, 1.5 s" in lines
+    assert lines[0] == "unnamed model"
+    assert lines[1] == "fingerprint not recorded, seed 3, date not recorded, clipbench 9.1"
+    assert "retrieval@coco  5,000 images; 1.5 s" in lines
 
 
 def test_a_run_of_nothing_says_so(call: Call, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from types import MappingProxyType
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results import other_names as foreign_names
-from clipbench.results.export.reading import why_missing
 from clipbench.results.export.rendered import Rendered
+from clipbench.results.provenance import why_missing
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
 

@@ -7,20 +7,20 @@ from types import MappingProxyType
 
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.files import write_atomic
-from clipbench.results.export import clip_benchmark, csv_table, latex, markdown, model_index, parquet
-from clipbench.results.export.reading import read_one_run
+from clipbench.results.export import clip_benchmark, model_index, rows, tables
 from clipbench.results.export.rendered import Format, Rendered
+from clipbench.results.run import read_one_run
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         "csv": Format(
-            summary="a row a metric, with all that a run says of it", suffixes=(".csv",), render=csv_table.render
+            summary="one row per metric, with all that a run says of it", suffixes=(".csv",), render=rows.as_csv
         ),
         "parquet": Format(
-            summary="the same rows with types", suffixes=(".parquet",), render=parquet.render, is_text=False
+            summary="the same rows with types", suffixes=(".parquet",), render=rows.as_parquet, is_text=False
         ),
         "clip_benchmark": Format(
-            summary="CLIP_benchmark's JSON: a list in a file, or a folder with a file an evaluation",
+            summary="CLIP_benchmark's JSON: a list in one file, or a folder with a file per evaluation",
             suffixes=(".json",),
             render=clip_benchmark.render,
             takes_folder=True,
@@ -31,9 +31,9 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             render=model_index.render,
         ),
         "markdown": Format(
-            summary="a table an evaluation, a column a model", suffixes=(".md",), render=markdown.render
+            summary="one table per evaluation, with a column per model", suffixes=(".md",), render=tables.markdown
         ),
-        "latex": Format(summary="the same tables for a paper, with booktabs", suffixes=(".tex",), render=latex.render),
+        "latex": Format(summary="the same tables for a paper, with booktabs", suffixes=(".tex",), render=tables.latex),
     }
 )
 """What ``clipbench export --to`` takes; a new one is a module and a line."""

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from clipbench.errors import UsageError
-from clipbench.results.export.reading import origin, why_missing
-from clipbench.results.export.rendered import Rendered, one_line
+from clipbench.results.export.rendered import Rendered
+from clipbench.results.provenance import origin, why_missing
 from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run, model_name
+from clipbench.results.table.text import one_line
 
 TASK_TYPES = {"zero-shot": "zero-shot-image-classification"}
 """Tasks of the Hub, by ours; others keep their name."""

@@ -30,14 +30,3 @@ class Format:
     is_text: bool = True
     takes_folder: bool = False
     """Whether ``Rendered.parts`` may be asked for."""
-
-
-def one_line(text: str) -> str:
-    r"""Return a text in one line, with what no text file should hold replaced.
-
-    Example:
-        >>> one_line("a\nb\x1b[31m")
-        'a b\ufffd[31m'
-    """
-    words = " ".join(text.split())
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in words)

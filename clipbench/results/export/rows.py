@@ -1,15 +1,17 @@
-"""All that runs hold of their metrics as one long table: a row a metric, with all that is needed to believe it."""
+"""``csv`` and ``parquet``: one long table of all that runs hold of their metrics, with a row per metric."""
 
+import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 
 from clipbench.errors import ClipbenchError
-from clipbench.results.record import EvaluationRecord, Metric, as_json
+from clipbench.results.export.rendered import Rendered
+from clipbench.results.record import Metric, as_json
 from clipbench.results.run import Run, labels
 
-Cell = str | int | float | bool | None
-Row = Mapping[str, Cell]
+Value = str | int | float | bool | None
 
 COLUMNS: Mapping[str, type] = MappingProxyType(
     {
@@ -53,14 +55,36 @@ COLUMNS: Mapping[str, type] = MappingProxyType(
 """Names and types. ``kind`` is ``metric`` or ``control``; ``params``, ``published``, ``environment``, ``notes`` are JSON."""
 
 
-def rows(runs: Sequence[Run]) -> list[Row]:
+def as_csv(runs: Sequence[Run]) -> Rendered:
+    """Return the table as CSV; numbers have all their digits, and what is not known is empty."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows(runs):
+        writer.writerow(str(value).lower() if isinstance(value, bool) else value for value in row.values())
+    return Rendered(content=text.getvalue().encode())
+
+
+def as_parquet(runs: Sequence[Run]) -> Rendered:
+    """Return the table as parquet; what is not known is null, and a column has its type even where all of it is."""
+    import pyarrow
+    import pyarrow.parquet
+
+    types = {str: pyarrow.string(), float: pyarrow.float64(), int: pyarrow.int64(), bool: pyarrow.bool_()}
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows(runs), schema=schema), buffer)
+    return Rendered(content=buffer.getvalue())
+
+
+def rows(runs: Sequence[Run]) -> list[dict[str, Value]]:
     """Return a row for each metric and control of each run, in their order.
 
     An evaluation without numbers has one row, with its status and its reason in place of a metric. What a run does not
     say, such as an old one, is None.
     """
     return [
-        {name: _cell(found.get(name), kind) for name, kind in COLUMNS.items()}
+        {name: _typed(found.get(name), kind) for name, kind in COLUMNS.items()}
         for label, run in zip(labels(runs), runs, strict=True)
         for found in _of_run(label, run)
     ]
@@ -68,54 +92,45 @@ def rows(runs: Sequence[Run]) -> list[Row]:
 
 def _of_run(label: str, run: Run) -> Iterator[Mapping[str, object]]:
     result, model = run.result, run.result.model
-    told = {name: result.environment.get(name) for name in ("device", "precision", "python", "torch")}
-    whose: dict[str, object] = {
-        **told,
-        "model": label,
-        "model_id": model.get("id"),
-        "fingerprint": model.get("fingerprint"),
-        "step": model.get("step"),
-        "seed": result.seed,
-        "created": result.created,
-        "clipbench_version": result.clipbench_version,
-        "environment": as_json(dict(result.environment)),
-    }
     for record in result.evaluations:
-        of_what = {**whose, **_of_evaluation(record)}
+        data = record.dataset
+        common: dict[str, object] = {
+            **{name: result.environment.get(name) for name in ("device", "precision", "python", "torch")},
+            "environment": as_json(dict(result.environment)),
+            "model": label,
+            "model_id": model.get("id"),
+            "fingerprint": model.get("fingerprint"),
+            "step": model.get("step"),
+            "seed": result.seed,
+            "created": result.created,
+            "clipbench_version": result.clipbench_version,
+            "task": record.task,
+            "task_version": record.task_version,
+            "params": as_json(dict(record.params)),
+            "data": data.id,
+            "revision": data.revision,
+            "split": data.split,
+            "n_samples": data.n_samples,
+            "data_fingerprint": data.fingerprint,
+            "status": record.status,
+            "reason": record.reason,
+            "notes": as_json(list(record.notes)),
+        }
         metrics = [*_of_metrics(record.metrics, "metric"), *_of_metrics(record.controls, "control")]
-        yield from ({**of_what, **metric} for metric in metrics or [{}])
+        yield from ({**common, **metric} for metric in metrics or [{}])
 
 
-def _of_evaluation(record: EvaluationRecord) -> dict[str, object]:
-    data = record.dataset
-    return {
-        "task": record.task,
-        "task_version": record.task_version,
-        "params": as_json(dict(record.params)),
-        "data": data.id,
-        "revision": data.revision,
-        "split": data.split,
-        "n_samples": data.n_samples,
-        "data_fingerprint": data.fingerprint,
-        "status": record.status,
-        "reason": record.reason,
-        "notes": as_json(list(record.notes)),
-    }
-
-
-def _of_metrics(metrics: Mapping[str, Metric], kind: str) -> list[dict[str, object]]:
-    return [
-        {
+def _of_metrics(metrics: Mapping[str, Metric], kind: str) -> Iterator[dict[str, object]]:
+    for name, metric in metrics.items():
+        yield {
             "kind": kind,
             "metric": name,
             **{column: getattr(metric, column) for column in COLUMNS if column in metric.__dataclass_fields__},
             "published": as_json([asdict(each) for each in metric.published]) if metric.published else None,
         }
-        for name, metric in metrics.items()
-    ]
 
 
-def _cell(value: object, kind: type) -> Cell:
+def _typed(value: object, kind: type) -> Value:
     if value is None:
         return None
     if kind is str:  # a lone surrogate, which the name of a file may hold, cannot be written

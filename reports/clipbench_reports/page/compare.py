@@ -7,6 +7,7 @@ from pathlib import Path
 from clipbench.comparison.formats import by_evaluation, cells, headline, refusals, tally, ungated
 from clipbench.comparison.gate import TELLING, Judged, Outcome, Status
 from clipbench.comparison.records import Comparison, Difference, Verdict
+from clipbench.results.provenance import moment
 from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing.marks import Chart, Panel
@@ -15,7 +16,7 @@ from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
 from clipbench_reports.page.compare_rows import GLYPHS, ORDER, Table, anchor, overview, table
 from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import short
-from clipbench_reports.page.provenance import headline_facts, moment, origin
+from clipbench_reports.page.provenance import headline_facts, origin
 from clipbench_reports.page.report import assets, write_page
 
 STATUSES: Mapping[Status, tuple[str, str]] = {

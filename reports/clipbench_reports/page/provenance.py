@@ -3,10 +3,10 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from clipbench.results import numbers as fmt
+from clipbench.results.provenance import model_facts, moment
 from clipbench.results.record import EvaluationRecord, as_json
 from clipbench.results.run import Run
 
@@ -75,32 +75,8 @@ def origin(run: Run, label: str, place: int) -> Origin:
 
 
 def headline_facts(run: Run) -> str:
-    """Return what a model is, in one line; facts that are not known are left out."""
-    model, environment = run.result.model, run.result.environment
-    parts = [
-        _phrase(model.get("family") if model.get("id") in (None, model.get("ref")) else model["id"], "{}"),
-        _phrase(model.get("image_size"), "{} px"),
-        _phrase(_rounded(model.get("n_parameters")), "{} parameters"),
-        _phrase(model.get("context_length"), "{} tokens"),
-        _phrase(model.get("embed_dim"), "{} dimensions"),
-        _phrase(None if model.get("logit_scale") is None else _fact(model, "logit_scale"), "logit scale {}"),
-        " ".join([_phrase(environment.get("precision"), "{}"), _phrase(environment.get("device"), "on {}")]).strip(),
-    ]
-    return " · ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts if part)
-
-
-def moment(created: str) -> str:
-    """Return an ISO 8601 time for reading.
-
-    Example:
-        >>> moment("2026-11-24T14:15:00+00:00"), moment("some day")
-        ('2026-11-24 14:15 UTC', 'some day')
-    """
-    try:
-        time = datetime.fromisoformat(created)
-    except ValueError:
-        return created
-    return f"{time:%Y-%m-%d %H:%M} {time.tzname() or 'UTC'}"
+    """Return the facts on a model in one line."""
+    return " · ".join(fact.replace(" ", "\N{NO-BREAK SPACE}") for fact in model_facts(run))
 
 
 def _evaluation(evaluation: EvaluationRecord) -> EvaluationOrigin:
@@ -151,20 +127,6 @@ def _fact(model: Mapping[str, Any], name: str) -> str:
     if value is None:
         return "not known"
     return fmt.significant(float(value)) if isinstance(value, int | float) else str(value)
-
-
-def _rounded(n_parameters: object) -> str | None:
-    """Return a number of parameters as people say it: 151 M, 1.9 M, 2.5 B."""
-    if not isinstance(n_parameters, int | float):
-        return None
-    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if n_parameters >= size:
-            return f"{fmt.significant(float(f'{n_parameters / size:.3g}'))} {letter}"
-    return fmt.count(n_parameters)
-
-
-def _phrase(value: object, words: str) -> str:
-    return words.replace("{}", str(value)) if value not in (None, "") else ""
 
 
 def _plain(value: object) -> str:

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import write_atomic
 from clipbench.results import numbers as fmt
+from clipbench.results.provenance import moment
 from clipbench.results.run import Run
 from clipbench.training.history import history_of_runs
 from clipbench_reports import figures
@@ -21,7 +22,7 @@ from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
 from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import Group, called, group, notes, scope, warnings
-from clipbench_reports.page.provenance import headline_facts, moment, origin
+from clipbench_reports.page.provenance import headline_facts, origin
 from clipbench_reports.page.scorecard import is_fraction, is_other, scorecard
 from clipbench_reports.page.section import n_shares, task_results
 from clipbench_reports.page.sentences import leads

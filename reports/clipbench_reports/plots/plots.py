@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from clipbench.comparison.compare import differences
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import writing_atomically
-from clipbench.results import numbers as fmt
+from clipbench.results.provenance import data_facts, origin
 from clipbench.results.run import Run, labels, read_run
 from clipbench.training.history import History, read_history
 from clipbench_reports import figures
@@ -239,18 +239,9 @@ def _joined(made: Sequence[Chart]) -> Chart:
 
 def _source(evidence: Evidence, label: str) -> str:
     """Return model, data and seed of a run, for a caption."""
-    run, dataset = evidence.run.result, evidence.evaluation.dataset
-    revision = f", revision {dataset.revision}" if dataset.revision else ""
-    split = f", split {dataset.split}" if dataset.split else ""
-    return (
-        f"{_model(evidence.run, label)}; data {dataset.id}{revision}{split}, "
-        f"{fmt.counted(dataset.n_samples, 'image')}; seed {run.seed}; task {evidence.evaluation.task} "
-        f"{evidence.evaluation.task_version}, clipbench {run.clipbench_version}."
-    )
-
-
-def _model(run: Run, label: str) -> str:
-    return f"Model {label} (fingerprint {str(run.result.model.get('fingerprint'))[:12]})"
+    evaluation = evidence.evaluation
+    data = f"{evaluation.name} ({data_facts(evaluation.dataset)}), task version {evaluation.task_version}"
+    return f"{label}: {data}; {origin(evidence.run)}."
 
 
 def _track(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
@@ -319,15 +310,8 @@ def _held_to(runs: Sequence[Run], data: str | None) -> list[Run]:
 def _all_sources(runs: Sequence[Run]) -> list[str]:
     found = []
     for label, run in zip(labels(runs), runs, strict=True):
-        names = [
-            f"{each.name} ({fmt.counted(each.dataset.n_samples, 'image')})"
-            for each in run.result.evaluations
-            if each.status == "ok"
-        ]
-        found.append(
-            f"{_model(run, label)}: {', '.join(names)}; seed {run.result.seed}, "
-            f"clipbench {run.result.clipbench_version}."
-        )
+        names = [f"{each.name} ({data_facts(each.dataset)})" for each in run.result.evaluations if each.status == "ok"]
+        found.append(f"{label}: {', '.join(names)}; {origin(run)}.")
     return found
 
 

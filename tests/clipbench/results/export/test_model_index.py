@@ -51,7 +51,7 @@ def test_what_has_no_value_is_a_comment_and_a_note(make_run: MakeRun) -> None:
         "retrieval@coco is left out, unavailable: no folder coco: clipbench data get coco",
     ]
     assert comments[-2:] == [f"# {note}" for note in rendered.notes]
-    assert comments[1] == "# vit-b-32: fingerprint f00, seed 3, 2026-11-24, clipbench 9.1"
+    assert comments[1] == "# vit-b-32: fingerprint f00, seed 3, 2026-11-24 12:00 UTC, clipbench 9.1"
 
 
 def test_a_data_set_of_the_hub_is_named_as_there(make_run: MakeRun, record: Record) -> None:

@@ -1,0 +1,113 @@
+"""A table as LaTeX with booktabs, to be put into a paper."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from clipbench.results.table.model import Cell, Row, Table
+from clipbench.results.table.text import one_line
+
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    **{letter: f"\\{letter}" for letter in "{}$&#%_"},
+    **{letter: f"{{{letter}}}" for letter in "[*`"},  # the first two mean something at the start of a row
+    "–": r"\textendash{}",
+    "−": "$-$",
+}
+PACKAGES = r"\usepackage{booktabs,graphicx}"
+MOST_MODELS, MOST_ROWS = 4, 30
+"""The models and rows of one table; more are given to further tables, since a page of an article ends at about 40 lines."""
+STACKED_FROM = 3
+"""The number of models from which intervals stand below the values: a line has no room for them."""
+
+
+def as_latex(table: Table, label: str) -> str:
+    """Return a table with caption and label, or several where one would leave the page; comments are TeX's.
+
+    Each is shrunk to the width of a line where it is wider.
+    """
+    lines = [f"% {one_line(comment)}" for comment in table.comments]
+    for number, part in enumerate(_parts(table), 1):
+        name, suffix = (label, "") if number == 1 else (f"{label}-part-{number}", ", continued")
+        lines += _float(part, f"{escape(table.title)}{suffix}", name)
+    return "\n".join(lines)
+
+
+def escape(text: str) -> str:
+    r"""Return a text that TeX sets as it is, in one line.
+
+    Example:
+        >>> print(escape("100 % of a_b & {c}"))
+        100 \% of a\_b \& \{c\}
+    """
+    written = "".join(SPECIAL.get(letter, letter) for letter in one_line(text))
+    return re.sub(r"([-'])(?=\1)", r"\1{}", written)
+
+
+def _parts(table: Table) -> Iterator[Table]:
+    """Yield all rows of the first models, then of the next."""
+    models = [place for place, column in enumerate(table.columns) if column.model is not None]
+    for first in range(0, max(1, len(models)), MOST_MODELS):
+        left_out = {*models} - {*models[first : first + MOST_MODELS]}
+        part = table.select([place for place in range(len(table.columns)) if place not in left_out])
+        n_rows = MOST_ROWS // 2 if _is_stacked(part) else MOST_ROWS
+        for start in range(0, len(table.rows), n_rows):
+            yield replace(part, rows=part.rows[start : start + n_rows])
+
+
+def _is_stacked(table: Table) -> bool:
+    return sum(column.model is not None for column in table.columns) >= STACKED_FROM
+
+
+def _float(table: Table, title: str, label: str) -> Iterator[str]:
+    yield from (r"\begin{table}", r"  \centering\small")
+    yield f"  \\caption{{{title} ({escape(table.facts)}).}}"
+    yield f"  \\label{{tab:{label}}}"
+    yield r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+    alignment = "".join("r" if column.is_number else "l" for column in table.columns)
+    yield f"  \\begin{{tabular}}{{@{{}}{alignment}@{{}}}}"
+    yield from (r"    \toprule", f"    {_row([escape(column.header) for column in table.columns])}", r"    \midrule")
+    for row in table.rows:
+        yield f"    {_tabular_row(row, table)}"
+    yield from (r"    \bottomrule", r"  \end{tabular}}")
+    yield from _below(table)
+    yield r"\end{table}"
+
+
+def _tabular_row(row: Row | str, table: Table) -> str:
+    if isinstance(row, str):
+        return rf"\multicolumn{{{len(table.columns)}}}{{@{{}}l}}{{\emph{{{escape(row)}}}}} \\"
+    return _row([_cell(cell, is_stacked=_is_stacked(table)) for cell in table.cells(row)])
+
+
+def _cell(cell: Cell, *, is_stacked: bool) -> str:
+    # An interval is in the cell and not in a row of its own, so that rows can be moved and deleted by hand.
+    note = f"$^{{{cell.note}}}$" if cell.note else ""
+    text = escape(cell.text).replace(r"\textendash{}", "--") + note
+    if not cell.aside:
+        return text
+    aside = escape(cell.aside).replace("{[}", "[")
+    if not is_stacked:
+        return f"{text} {aside}"
+    return rf"\begin{{tabular}}[t]{{@{{}}r@{{}}}}{text} \\ {{\scriptsize {aside}}}\end{{tabular}}"
+
+
+def _below(table: Table) -> Iterator[str]:
+    """Yield the notes of the cells that are shown, and the warnings, as a paragraph in small print."""
+    rows = [table.cells(row) for row in table.rows if not isinstance(row, str)]
+    used = {cell.note for row in rows for cell in row}
+    notes = [f"$^{{{number}}}$~{escape(note)}." for number, note in enumerate(table.notes, 1) if number in used]
+    notes += [f"{escape(warning)}." for warning in table.warnings]
+    if notes:
+        yield from ("", r"  \smallskip", r"  \begin{minipage}{\linewidth}\footnotesize")
+        yield from (f"    {note}" for note in notes)
+        yield r"  \end{minipage}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"{' & '.join(cells)} \\\\"

@@ -1,0 +1,68 @@
+"""A table as GitHub's Markdown."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from clipbench.results.numbers import ascii_signs
+from clipbench.results.table.model import Cell, Column, Row, Table
+from clipbench.results.table.text import one_line
+
+
+def as_markdown(table: Table) -> str:
+    """Return a heading, the table, its notes as a numbered list, and warnings and comments as bullets."""
+    return ascii_signs("\n".join(_lines(table)))
+
+
+def escape(text: str) -> str:
+    r"""Return a text that Markdown shows as it is, in one line, also in a table, and that notifies nobody.
+
+    Example:
+        >>> print(escape("swap_att/acc1 | <b> *x* _y_"))
+        swap_att/acc1 \| \<b\> \*x\* \_y\_
+    """
+    # Between two letters an underscore is one; escaped, names would be hard to read where nothing renders them.
+    escaped = re.sub(r"[\\`*\[\]<>|~&#!$]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", one_line(text))
+    return re.sub(r"(?<!\w)@", "@\N{ZERO WIDTH SPACE}", escaped)
+
+
+def code(text: str) -> str:
+    """Return a text as code in a table's cell: no name in it notifies anyone, and no sign of it is markup.
+
+    Example:
+        >>> code("zero-shot@scenes/a|b"), code("a`b")
+        ('`zero-shot@scenes/a\\\\|b`', "`a'b`")
+    """
+    return f"`{one_line(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+
+
+def bullets(texts: Iterable[str]) -> list[str]:
+    """Return texts as a list."""
+    return [f"- {escape(text)}" for text in texts]
+
+
+def _lines(table: Table) -> Iterator[str]:
+    if table.title:
+        yield from (f"### {escape(table.title)}", "")
+    if table.facts:
+        yield from (escape(table.facts), "")
+    if table.rows:
+        yield _row(escape(column.header) for column in table.columns)
+        yield _row("---:" if column.is_number else "---" for column in table.columns).replace(" ", "")
+        for row in table.rows:
+            heading: Row = [Cell(str(row), is_strong=True), *[""] * (len(table.columns) - 1)]
+            cells = table.cells(heading if isinstance(row, str) else row)
+            yield _row(map(_cell, cells, table.columns))
+        yield ""
+    if table.notes:
+        yield from (f"{number}. {escape(note)}" for number, note in enumerate(table.notes, 1))
+        yield ""
+    yield from bullets((*table.warnings, *table.comments))
+
+
+def _cell(cell: Cell, column: Column) -> str:
+    text = code(cell.plain) if column.is_name else escape(cell.plain)
+    return f"**{text}**" if cell.is_strong else text
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
