@@ -1,18 +1,19 @@
-"""What a user can get wrong, as exceptions that are one clear line each.
+"""User errors as exceptions; each has a message of one clear line.
 
-A message says what failed, what was got, what was expected and what to do. The command line prints it and
-exits with the status of its class; a traceback is shown only on request.
+A message says what failed, what was got, what was expected and what to do. The command line prints it and exits with
+the status of its class; --traceback shows the rest. An error that ends a single evaluation does not end the run:
+the evaluation is marked unavailable or failed, and the run exits with 3.
 
-    ClipbenchError            bad usage or bad input                     exit 2
+    ClipbenchError            bad usage or bad input                             exit 2
     ├── UsageError            an argument, option or reference is wrong
-    │   └── NotComparable     two results must not be compared                exit 3
+    │   └── NotComparable     two results must not be compared                   exit 3
     ├── ModelError            a model cannot be built or does not fit
     │   └── NoTokenCounts     it cannot say how many tokens a text takes
     ├── DataError             a data set is malformed, empty or unreadable
     │   ├── BadImage          one image cannot be decoded
-    │   └── MissingPart       a task needs labels, captions, ... that the data set has not
+    │   └── MissingPart       the data set lacks labels, captions, ... that a task needs
     ├── VectorError           a NaN, infinite or zero vector
-    └── Unavailable           something that has to be fetched is not there
+    └── Unavailable           weights or data that could not be fetched          exit 3
 """
 
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ from difflib import get_close_matches
 
 
 class ClipbenchError(Exception):
-    """Something that the user can mend; its text is one line."""
+    """An error that the user can mend; its text is one line."""
 
 
 class UsageError(ClipbenchError):
@@ -28,7 +29,7 @@ class UsageError(ClipbenchError):
 
 
 class NotComparable(UsageError):
-    """Two results whose numbers must not be held against each other."""
+    """Two results whose numbers must not be compared."""
 
 
 class ModelError(ClipbenchError):
@@ -54,11 +55,12 @@ class BadImage(DataError):
         self.cause = cause
 
     def __reduce__(self) -> tuple[type["BadImage"], tuple[str, str]]:
-        return BadImage, (self.name, self.cause)  # it travels from worker processes
+        # Unpickling calls the class with args, which hold the message: from a worker process it would come back broken.
+        return BadImage, (self.name, self.cause)
 
 
 class MissingPart(DataError):
-    """A task needs a part that the data set has not."""
+    """A task needs a part that the data set lacks."""
 
     def __init__(self, dataset: str, part: str) -> None:
         super().__init__(f"the task needs {part.replace('_', ' ')}, and data set {dataset} has none")
@@ -66,7 +68,7 @@ class MissingPart(DataError):
 
 
 class VectorError(ClipbenchError):
-    """A model gave a vector that no number may be made from."""
+    """A model gave a NaN, infinite or zero vector, which has no direction to compare."""
 
 
 class Unavailable(ClipbenchError):
@@ -74,7 +76,7 @@ class Unavailable(ClipbenchError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a hint for a name that is not known: the nearest known name, or the names themselves.
+    """Return a hint for an unknown name: the nearest known name, or else the known names.
 
     Example:
         >>> did_you_mean("zero_shot", ["zero-shot", "retrieval"])
@@ -83,8 +85,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         'known: a, b'
     """
     names = sorted(known)
-    near = get_close_matches(word.lower(), names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean '{near[0]}'?"
+    nearest = get_close_matches(word.lower(), names, n=1, cutoff=0.6)
+    if nearest:
+        return f"did you mean '{nearest[0]}'?"
     more = f", ... ({len(names)} in all)" if len(names) > 30 else ""
     return f"known: {', '.join(names[:30]) or 'none'}{more}"

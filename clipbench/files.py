@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: nobody ever reads half of one, and a failure replaces nothing."""
+"""Atomic writing of files: each is written whole or not at all, and a failure replaces nothing."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from clipbench.errors import UsageError
 
 
 def write_atomic(files: Mapping[Path, bytes]) -> None:
-    """Write files, each whole; none is replaced before all have been written.
+    """Write files atomically; none is replaced before all have been written.
 
     Raises:
         UsageError: one cannot be written.
@@ -21,29 +21,29 @@ def write_atomic(files: Mapping[Path, bytes]) -> None:
 
 @contextmanager
 def writing_atomically(files: Mapping[Path, bytes]) -> Iterator[None]:
-    """Write files beside their places, and put them there when the block has ended well; else nothing is left of them.
+    """Write files under temporary names, and move them into place if the block raises nothing; else remove them.
 
     Raises:
         UsageError: one cannot be written.
     """
-    halves = {path: path.with_name(f".{path.name}.half") for path in files}
+    temporary = {path: path.with_name(f".{path.name}.half") for path in files}
     try:
         for path, content in files.items():
-            with _telling(path):
-                if path.is_dir():
+            with _write_errors(path):
+                if path.is_dir():  # else found only by os.replace, after the block has done its work
                     raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
-                halves[path].write_bytes(content)
+                temporary[path].write_bytes(content)
         yield
-        for path, half in halves.items():
-            with _telling(path):
-                os.replace(half, path)
+        for path, file in temporary.items():
+            with _write_errors(path):
+                os.replace(file, path)
     finally:
-        for half in halves.values():
-            half.unlink(missing_ok=True)
+        for file in temporary.values():
+            file.unlink(missing_ok=True)
 
 
 @contextmanager
-def _telling(path: Path) -> Iterator[None]:
+def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
-"""The Hugging Face Hub: files that are in the cache need no network, and a Hub that cannot be reached says so at once.
+"""The Hugging Face Hub: cached files need no network, and an unreachable Hub is reported at once.
 
-The Hub's own clients try for minutes when a network swallows their packets. So what is wanted is first looked for in
-the cache; only when it is not there, one request with a hard time limit asks whether a download can work at all.
+The Hub's own clients retry for minutes when a firewall drops their packets. So the cache is tried first; only when it
+lacks a file, one request with a hard time limit finds out whether a download can work at all.
 """
 
 import threading
@@ -20,22 +20,23 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What is fetched, in the words of the message that says it could not be."""
+class HubRequest:
+    """The thing to fetch, in the words of the message for when it cannot be had."""
 
     what: str
-    """Such as ``the weights of open_clip:ViT-B-32/laion2b_s34b_b79k``."""
+    """Name of the thing, such as ``the weights of open_clip:ViT-B-32/laion2b_s34b_b79k``."""
     repository: str
-    """Where it comes from: an ``ORG/NAME`` of the Hub."""
+    """Its Hub repository, ``ORG/NAME``."""
     remedy: str
-    """How to put it in place by hand, and what runs without it."""
+    """Advice for the user: how to put it in place by hand, and what runs without it."""
 
 
-def cached_first(load: Callable[[], T], wanted: Wanted) -> T:
-    """Return what ``load`` gives from the Hub's cache, or else, if the Hub can be reached, with downloads.
+def cached_first(load: Callable[[], T], wanted: HubRequest) -> T:
+    """Return the result of ``load`` from the Hub's cache, or else, if the Hub can be reached, with downloads.
 
     Args:
         load: called up to twice; the first time every request to the Hub fails at once.
+        wanted: words for the error message.
 
     Raises:
         Unavailable: it is not in the cache, and the Hub cannot be reached, does not have it, or keeps it closed.
@@ -49,8 +50,8 @@ def cached_first(load: Callable[[], T], wanted: Wanted) -> T:
     return online(load, wanted)
 
 
-def online(load: Callable[[], T], wanted: Wanted) -> T:
-    """Return what ``load`` gives with requests to the Hub, after one has shown that it can be reached.
+def online(load: Callable[[], T], wanted: HubRequest) -> T:
+    """Return the result of ``load`` with requests to the Hub, after a first one has shown that it can be reached.
 
     Raises:
         Unavailable: the Hub cannot be reached, does not have it, keeps it closed, or breaks off.
@@ -58,12 +59,12 @@ def online(load: Callable[[], T], wanted: Wanted) -> T:
     cause = unreachable()
     if cause is not None:
         raise Unavailable(
-            f"cannot get {wanted.what}: not on this machine, and Hub repository {wanted.repository} cannot be asked"
+            f"cannot get {wanted.what}: not on this machine, and Hub repository {wanted.repository} cannot be reached"
             f" ({cause}); {wanted.remedy}"
         )
     try:
         return load()
-    except ClipbenchError:  # already said as it should be
+    except ClipbenchError:
         raise
     except Exception as error:
         refused = refusal(error, wanted)
@@ -90,8 +91,8 @@ def unreachable(seconds: float = PROBE_SECONDS) -> str | None:
     return answers[0] if answers else f"no answer from {constants.ENDPOINT} within {seconds:g} s"
 
 
-def refusal(error: BaseException, wanted: Wanted) -> ClipbenchError | None:
-    """Return what an error says when the Hub, or the way to it, is behind it; None for other errors."""
+def refusal(error: BaseException, wanted: HubRequest) -> ClipbenchError | None:
+    """Return an error of the Hub, or of the network, in the user's words; None for other errors."""
     from huggingface_hub import errors
 
     page = f"https://huggingface.co/{wanted.repository}"
@@ -114,7 +115,7 @@ def refusal(error: BaseException, wanted: Wanted) -> ClipbenchError | None:
     return None
 
 
-def gated(wanted: Wanted) -> Unavailable:
+def gated(wanted: HubRequest) -> Unavailable:
     """Return the error that says what opens a repository whose licence has to be accepted."""
     page = f"https://huggingface.co/{wanted.repository}"
     return _not_given(wanted, f"gated: accept the licence at {page}, then `hf auth login`")
@@ -122,7 +123,10 @@ def gated(wanted: Wanted) -> Unavailable:
 
 @contextmanager
 def cache_only() -> Iterator[None]:
-    """Make every request to the Hub fail at once, as ``HF_HUB_OFFLINE=1`` does, for libraries that cannot be told."""
+    """Make every request to the Hub fail at once, for libraries without an option for that.
+
+    Setting ``HF_HUB_OFFLINE`` would come too late: the client reads it once, when it is imported.
+    """
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
@@ -145,7 +149,7 @@ def _ask(url: str, seconds: float) -> str | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that led to it: libraries wrap the Hub's errors in their own, some without a cause."""
+    """Yield an error and those that led to it: libraries wrap the Hub's errors in their own, some without a cause."""
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
@@ -160,16 +164,16 @@ def _lacks_cached_file(error: BaseException) -> bool:
     return any(isinstance(link, LocalEntryNotFoundError | OfflineModeIsEnabled) for link in _chain(error))
 
 
-def _not_given(wanted: Wanted, advice: str) -> Unavailable:
+def _not_given(wanted: HubRequest, advice: str) -> Unavailable:
     return Unavailable(f"cannot get {wanted.what} from Hub repository {wanted.repository}: {advice}")
 
 
 def _is_cut_short(error: BaseException) -> bool:
-    """Whether a file came with another size than was promised: the client says so with a bare OSError."""
+    """Return whether a file arrived with another size than promised: the client raises a bare OSError for that."""
     return isinstance(error, OSError) and "Consistency check failed" in str(error)
 
 
-def _advice(status: int | None, page: str, wanted: Wanted) -> str:
+def _advice(status: int | None, page: str, wanted: HubRequest) -> str:
     if status in (401, 403):
         return f"the Hub answered {status}: ask for access at {page}, then `hf auth login`"
     if status == 429:

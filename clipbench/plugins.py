@@ -1,6 +1,6 @@
-"""Find one named thing among the entry points of all installed distributions; nothing is imported before it is asked for.
+"""Plug-ins: named entry points of the installed distributions, imported only when they are used.
 
-Tasks, model adapters, reports and their sections are found this way, clipbench's own exactly as a stranger's.
+Tasks, model adapters, reports and their sections are found this way, clipbench's own exactly as a third party's.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,25 +33,25 @@ def names(group: str) -> list[str]:
 
 
 def load(group: str, name: str) -> Any:
-    """Import and return the one thing that a group declares under a name; case does not matter.
+    """Import and return the object that a group declares under a name; case does not matter.
 
-    What it is, is the group's matter: the caller checks it, since anyone may declare anything.
+    The caller checks its type, since anyone may declare anything.
 
     Raises:
         UsageError: no distribution declares the name.
         ClipbenchError: two distributions declare it, or what one declares cannot be imported.
     """
-    found = [point for point in entry_points(group=group) if point.name.casefold() == name.casefold()]
-    if not found:
+    points = [point for point in entry_points(group=group) if point.name.casefold() == name.casefold()]
+    if not points:
         plural = group.rpartition(".")[2]
         raise UsageError(
             f"unknown {plural.removesuffix('s')} '{name}': {did_you_mean(name, names(group))} (clipbench list {plural})"
         )
-    if len(found) > 1:
+    if len(points) > 1:
         raise ClipbenchError(
-            f"'{name}' in {group} is declared by {' and '.join(sorted(map(_distribution, found)))}: uninstall one of them"
+            f"'{name}' in {group} is declared by {' and '.join(sorted(map(_distribution, points)))}: uninstall one of them"
         )
-    return _import(found[0])
+    return _import(points[0])
 
 
 def distribution(group: str, name: str) -> str:
@@ -78,11 +78,11 @@ def plotter() -> Any:
 def _import(point: EntryPoint) -> object:
     try:
         return point.load()
-    except Exception as error:  # whatever a stranger's module raises while it is imported
+    except Exception as error:  # importing a plug-in may raise anything
         cause = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ClipbenchError(
             f"'{point.name}' of {_distribution(point)} cannot be imported from {point.value} ({cause}):"
-            f" mend or uninstall {_distribution(point)}"
+            f" fix or uninstall {_distribution(point)}"
         ) from error
 
 

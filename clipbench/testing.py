@@ -31,9 +31,9 @@ INFO = ModelInfo(
 
 
 class ToyModel:
-    """Deterministic vectors from pixels and characters: equal inputs give equal vectors, others differ.
+    """A model of deterministic vectors, from pixels and from groups of three characters.
 
-    It counts what it encodes, so that a test can tell whether the store spared it the work.
+    It counts the images and texts that it encodes, so that a test can tell whether they came from the store.
     """
 
     def __init__(self, *, embed_dim: int = 32, fingerprint: str = "toy", logit_scale: float = 100.0) -> None:
@@ -63,7 +63,7 @@ class ToyModel:
 
 
 class ConstantModel(ToyModel):
-    """One vector for everything: what a collapsed model gives. It must score exactly chance on every task."""
+    """A collapsed model: one vector for everything. It must score exactly chance on every task."""
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
         return np.ones((len(images), self.info.embed_dim), np.float32)
@@ -126,7 +126,7 @@ class FixedEmbedder(GivenVectors):
 
 
 def count_words(texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-    """Return what a tokenizer would count to whom each word is a token, with a start and an end.
+    """Return the token counts of a tokenizer for which each word is a token, with a start and an end token.
 
     Example:
         >>> count_words(["", "a red cube"])

@@ -83,7 +83,7 @@ def get(
         raise UsageError(
             "--from and --revision apply to one data set: got " + ", ".join(entry.name for entry in entries)
         )
-    _hide_progress(progress=quiet)
+    _silence_client(hide_progress=quiet)
     with _stopped_at_once():
         failures = [_get(entry, data_root or Path(), source, revision, is_one=len(entries) == 1) for entry in entries]
     return INCOMPLETE if any(failures) else DONE
@@ -116,14 +116,14 @@ def _get(
 ) -> ClipbenchError | None:
     """Fetch one data set; with several, what went wrong is said and returned."""
     from clipbench.data.catalogue import origin_in, place_of
-    from clipbench.data.download import Plan, choose_source, fetch
+    from clipbench.data.download import Download, choose_source, fetch
 
     place = place_of(entry, root)
     if place is not None:
         click.echo(f"{entry.name} is there: {place} (to fetch it again, move that away)")
         return None
     try:
-        plan = Plan(entry=entry, source=choose_source(entry, source), root=root, revision=revision, say=_say)
+        plan = Download(entry=entry, source=choose_source(entry, source), root=root, revision=revision, report=_say)
         folder = fetch(plan)
     except ClipbenchError as error:
         if is_one:
@@ -156,12 +156,12 @@ def _stopped_at_once() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _hide_progress(*, progress: bool) -> None:
-    """Keep the client's warnings at each new try off the screen, and with ``progress`` its bars too."""
+def _silence_client(*, hide_progress: bool) -> None:
+    """Hide the Hub client's warnings about its retries and, if asked, its progress bars."""
     from huggingface_hub.utils import disable_progress_bars, logging
 
     logging.set_verbosity_error()
-    if progress:
+    if hide_progress:
         disable_progress_bars()
 
 

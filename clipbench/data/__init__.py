@@ -6,7 +6,7 @@ from clipbench.data.dataset import DataOptions, Dataset, LabelSet
 from clipbench.data.images import DrawnImage, EncodedImage, FileImage, ImageRef
 from clipbench.data.prompts import DEFAULT_TEMPLATES, Prompts, prompts_of, read_prompts
 from clipbench.data.reference import GENERATED, depends_on_task, for_task, load_data
-from clipbench.data.subset import limited, without
+from clipbench.data.subset import random_subset, without_images
 
 __all__ = [
     "DEFAULT_TEMPLATES",
@@ -25,9 +25,9 @@ __all__ = [
     "catalogue",
     "depends_on_task",
     "for_task",
-    "limited",
     "load_data",
     "prompts_of",
+    "random_subset",
     "read_prompts",
-    "without",
+    "without_images",
 ]

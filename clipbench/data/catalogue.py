@@ -1,4 +1,4 @@
-"""Data sets that are known by name: what they are, where they come from, and how they are prompted."""
+"""The catalogue: data sets known by name, with their sources, sizes, licences and published prompts."""
 
 import json
 import tomllib
@@ -16,11 +16,11 @@ from clipbench.data.prompts import known_prompts
 from clipbench.errors import DataError, Unavailable
 
 ORIGIN_FILE = ".clipbench.json"
-"""What ``clipbench data get`` leaves in a folder: where the files are from, at which commit, and their hashes."""
+"""Record that ``clipbench data get`` leaves in a folder: repository, commit and file hashes."""
 KINDS = ("classification", "retrieval", "contrasts", "attacks")
 FORMS = ("webdataset", "parquet", "archive", "urls", "script", "by-hand")
-FETCHED = ("webdataset", "parquet", "archive", "urls")
-"""Forms that ``clipbench data get`` can bring."""
+FETCHABLE_FORMS = ("webdataset", "parquet", "archive", "urls")
+"""Forms that ``clipbench data get`` can fetch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class WebFile:
     """Folder inside the data set's."""
     size: int | None = None
     sha256: str | None = None
-    """Its beginning, as far as it is known."""
+    """The hash, or its first digits where only those are published."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,27 +46,27 @@ class Source:
     urls: tuple[WebFile, ...] = ()
     split: str | None = None
     revision: str | None = None
-    """Commit (or its beginning) that a public reading of the same data pins; None where none is known."""
+    """Commit (or its beginning) that a published evaluation of the same data used; None where none is known."""
     files: tuple[str, ...] = ()
     """Patterns of the files that are needed; empty for what the form and the split imply."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Their columns by our roles, such as ``image`` and ``label``; several of one role are joined by commas."""
+    """Column names by role, such as ``image`` and ``label``; several columns of one role are joined by commas."""
     sha256: str | None = None
     note: str = ""
 
     @property
     def can_be_fetched(self) -> bool:
-        """Whether ``clipbench data get`` can bring it."""
-        return self.form in FETCHED
+        """True if ``clipbench data get`` can fetch it."""
+        return self.form in FETCHABLE_FORMS
 
     @property
     def name(self) -> str:
-        """What it is called where one is chosen."""
+        """Name by which ``--from`` chooses it."""
         return f"hf:{self.hub}" if self.hub else self.form
 
     @property
     def patterns(self) -> list[str]:
-        """Return the patterns of the files that are needed."""
+        """Patterns of the files that are needed."""
         if self.files:
             return list(self.files)
         if self.form == "webdataset":
@@ -84,39 +84,39 @@ class CatalogueEntry:
     """One of ``KINDS``."""
     licence: str
     places: tuple[str, ...]
-    """Folders below the data root that may hold it, tried in order; ``data get`` makes the one called as the entry."""
+    """Folders below the data root that may hold it, tried in order; ``data get`` creates the one with its name."""
     purpose: str = ""
     cite: str = ""
-    """The paper that brought it, and the one whose split it is."""
+    """The paper that introduced it, and the one whose split it is."""
     tasks: tuple[str, ...] = ()
     gate: str | None = None
-    """What has to be done before it may be fetched."""
+    """Condition that the user must meet before the data may be fetched, such as accepting a licence."""
     size: int | None = None
     """Bytes to fetch from the first source, where that is known."""
     n_images: int | None = None
     n_captions: int | None = None
     n_items: int | None = None
-    """Contrasts or attacks. These counts are of the published protocol; None where they are not known for sure."""
+    """Contrasts or attacks. All counts are those of the published protocol; None where they are not known for sure."""
     n_classes: int | None = None
     chance: Mapping[str, float] = field(default_factory=dict)
-    """What a model that knows nothing scores, by metric."""
+    """Score of a model that knows nothing, by metric."""
     prompts: str | None = None
     """Table of ``prompts.toml``; without one, names and templates that lie beside the data are used."""
     protocol: str = ""
-    """How the published numbers are made."""
+    """The protocol behind the published numbers."""
     unverified: tuple[str, ...] = ()
-    """What is said here and was not seen in a first-hand source."""
+    """Statements of this entry that were not seen in a first-hand source."""
     sources: tuple[Source, ...] = ()
-    """In order of preference."""
+    """Places to fetch from, best first."""
 
     @property
     def can_be_fetched(self) -> bool:
-        """Whether ``clipbench data get`` can bring it from any source."""
+        """True if ``clipbench data get`` can fetch it from any source."""
         return any(source.can_be_fetched for source in self.sources)
 
     @property
     def by_hand(self) -> str | None:
-        """What a person has to do where it cannot be fetched; None where nothing is known."""
+        """Instructions for data that cannot be fetched by command; None where none are known."""
         return next((source.note for source in self.sources if source.form == "by-hand"), None)
 
     @property
@@ -133,12 +133,12 @@ def catalogue() -> Mapping[str, CatalogueEntry]:
 
 
 def entry_of_repository(repository: str) -> CatalogueEntry | None:
-    """Return the entry that a Hub repository holds the data of."""
+    """Return the entry whose data a Hub repository holds."""
     return next((entry for entry in catalogue().values() if repository in entry.hub), None)
 
 
 def place_of(entry: CatalogueEntry, data_root: Path | None) -> Path | None:
-    """Return the folder of a data set below the data root (or the current folder); None where there is none."""
+    """Return the existing folder of a data set below the data root (or the current folder), or None."""
     root = data_root or Path()
     return next((root / place for place in entry.places if (root / place).exists()), None)
 
@@ -152,15 +152,15 @@ def find_place(entry: CatalogueEntry, data_root: Path | None) -> Path:
     place = place_of(entry, data_root)
     if place is not None:
         return place
-    whose = f"below {data_root}" if data_root else "in the current folder (--data-root FOLDER looks in another)"
+    root = f"below {data_root}" if data_root else "in the current folder (--data-root FOLDER looks in another)"
     raise Unavailable(
-        f"data set '{entry.name}' ({entry.title}) is not on this machine: looked for {', '.join(entry.places)} {whose};"
+        f"data set '{entry.name}' ({entry.title}) is not on this machine: looked for {', '.join(entry.places)} {root};"
         f" {_remedy(entry)} (licence: {entry.licence})"
     )
 
 
 def column_options(entry: CatalogueEntry, place: Path, options: DataOptions) -> DataOptions:
-    """Return the options with the columns of the source that ``data get`` fetched; the user's own go before them."""
+    """Return the options with the columns of the source that ``data get`` fetched; the user's own take precedence."""
     origin = read_origin(place)
     hub = None if origin is None else origin.get("repository")
     source = next((source for source in entry.sources if hub is not None and source.hub == hub), None)
@@ -170,27 +170,27 @@ def column_options(entry: CatalogueEntry, place: Path, options: DataOptions) -> 
 
 
 def with_origin(dataset: Dataset, place: Path) -> Dataset:
-    """Return the data set with the commit that ``data get`` fetched as its revision, where it did."""
+    """Return the data set with the commit that ``data get`` fetched as its revision, where there is one."""
     origin = read_origin(place)
     return dataset if origin is None or dataset.revision else replace(dataset, revision=origin.get("revision"))
 
 
 def read_origin(place: Path) -> Mapping[str, Any] | None:
-    """Return what ``data get`` wrote of a folder, in it or in the one above, or None; a damaged note is none."""
+    """Return the record of ``data get`` in a folder or the one above it; None where there is none, or a damaged one."""
     return origin_in(place) or origin_in(place.parent)
 
 
 def origin_in(folder: Path) -> Mapping[str, Any] | None:
-    """Return what ``data get`` wrote into this very folder, or None."""
+    """Return the record of ``data get`` in this very folder, or None."""
     try:
-        found = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
+        origin = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return origin if isinstance(origin, dict) else None
 
 
 def with_published_prompts(dataset: Dataset, entry: CatalogueEntry) -> Dataset:
-    """Return the data set with the templates and class names that its published numbers were made with.
+    """Return the data set with the templates and class names of its published protocol.
 
     Raises:
         DataError: the data have another number of classes.
@@ -206,25 +206,25 @@ def with_published_prompts(dataset: Dataset, entry: CatalogueEntry) -> Dataset:
 
 
 def check_size(dataset: Dataset, entry: CatalogueEntry, *, allow_partial: bool) -> Dataset:
-    """Return the data set if it is as large as the published one, or with a note that it is not.
+    """Return the data set if it has the published size; with ``allow_partial``, add a note where it has not.
 
     Raises:
-        DataError: it is not, and ``allow_partial`` does not allow that.
+        DataError: it has another size, without ``allow_partial``.
     """
-    wrong = size_differences(dataset, entry)
-    if not wrong:
+    differences = size_differences(dataset, entry)
+    if not differences:
         return dataset
-    said = f"{entry.name} ({entry.title}) has {' and '.join(wrong)}"
+    note = f"{entry.name} ({entry.title}) has {' and '.join(differences)}"
     if not allow_partial:
         raise DataError(
-            f"{said}: numbers would not be comparable; complete it, name the folder as a path to score it as"
+            f"{note}: numbers would not be comparable; complete it, name the folder as a path to score it as"
             " data of your own, or run with --allow-partial"
         )
-    return replace(dataset, notes=(*dataset.notes, said))
+    return replace(dataset, notes=(*dataset.notes, note))
 
 
 def size_differences(dataset: Dataset, entry: CatalogueEntry) -> list[str]:
-    """Return what the data set has more or less of than its published protocol; empty when it is the same."""
+    """Return the counts of the data set that differ from its published protocol."""
     items = dataset.contrasts if dataset.contrasts is not None else dataset.attacks
     sizes = [
         ("images", len(dataset), entry.n_images),
@@ -232,19 +232,19 @@ def size_differences(dataset: Dataset, entry: CatalogueEntry) -> list[str]:
         ("items", None if items is None else len(items), entry.n_items),
     ]
     return [
-        f"{found:,} {what}, expected {expected:,}"
-        for what, found, expected in sizes
-        if found is not None and expected is not None and found != expected
+        f"{actual:,} {unit}, expected {expected:,}"
+        for unit, actual, expected in sizes
+        if actual is not None and expected is not None and actual != expected
     ]
 
 
 def _remedy(entry: CatalogueEntry) -> str:
-    """Return what to do to have the data."""
+    """Return advice on how to obtain the data."""
     if entry.can_be_fetched:
-        get = f"`clipbench data get {entry.name}` fetches it"
+        command = f"`clipbench data get {entry.name}` fetches it"
         gate = f" (first {entry.gate})" if entry.gate else ""
         direct = f", or read it from the Hub as hf:{entry.hub[0]}" if entry.hub else ""
-        return f"{get}{gate}{direct}; or put it there as {_LAYOUTS[entry.kind]}"
+        return f"{command}{gate}{direct}; or put it there as {_LAYOUTS[entry.kind]}"
     return f"it cannot be fetched by command, so put it there by hand: {entry.by_hand or 'see `clipbench data show`'}"
 
 
@@ -254,12 +254,12 @@ _LAYOUTS = {
     "contrasts": "its authors publish it",
     "attacks": "its authors publish it",
 }
-"""What a person can put in place, by kind of data."""
+"""Layouts that a person can put in place by hand, by kind of data."""
 
 
 def _entry(name: str, table: Mapping[str, Any]) -> CatalogueEntry:
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    sources = tuple(_source(each) for each in fields.pop("source"))
+    sources = tuple(_source(source) for source in fields.pop("source"))
     return CatalogueEntry(name=name, sources=sources, **fields)
 
 
@@ -267,6 +267,6 @@ def _source(table: Mapping[str, Any]) -> Source:
     fields = {
         **table,
         "files": tuple(table.get("files", ())),
-        "urls": tuple(WebFile(**u) for u in table.get("urls", ())),
+        "urls": tuple(WebFile(**file) for file in table.get("urls", ())),
     }
     return Source(**fields)

@@ -1,4 +1,4 @@
-"""Questions that are asked of a few images and texts at a time: contrasts, and attacks by a written word."""
+"""Contrasts (a few images and captions, some of which match) and attacks (an image with a misleading written word)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -12,8 +12,8 @@ from clipbench.errors import DataError
 class Contrast(NamedTuple):
     """A few images and captions, and which caption is true of which image.
 
-    SugarCrepe's item is one image with a true and a false caption, Winoground's two of each, a sentence of NLVR one
-    caption with several images; to read a written word is to choose among captions that quote one each.
+    In SugarCrepe an item is one image with a true and a false caption, in Winoground two of each, in NLVR one caption
+    with several images; reading a written word is a choice among captions that quote one word each.
 
     Example:
         >>> Contrast("7", "swap_att", (3,), ("a red cube", "a blue cube"), ((True, False),)).truth.shape
@@ -23,7 +23,7 @@ class Contrast(NamedTuple):
     id: str
     """Distinct within a data set."""
     subset: str
-    """What is contrasted, such as ``swap_att``; scores are kept apart by subset."""
+    """The kind of difference between true and false, such as ``swap_att``; each subset has scores of its own."""
     images: tuple[int, ...]
     """Rows of the data set's images."""
     captions: tuple[str, ...]
@@ -39,87 +39,87 @@ class Contrast(NamedTuple):
 
 
 class Attack(NamedTuple):
-    """One object in up to four images: as it is, and with a label that is blank, names it, or names something else."""
+    """One object in up to four images: without a label, with a blank one, with its own name, and with a wrong name."""
 
     id: str
     """Distinct within a data set."""
     label: int
-    """Row of the data set's class names: what the object is."""
+    """Class of the object, as a row of the data set's class names."""
     word: int
-    """Row of the class names: what the attacking label says; not ``label``."""
+    """Class that the attacking label names, as a row of the class names; not ``label``."""
     attacked: int
-    """Row of the data set's images, as the others are."""
+    """Row of the data set's images; so are ``clean``, ``blank`` and ``benign``."""
     clean: int | None = None
     blank: int | None = None
     benign: int | None = None
     condition: str = ""
-    """How the label is written, such as ``height=0.1``, where that is varied; "" for the data set's one way."""
+    """Style of the label, such as ``height=0.1``, in data that vary it; "" for the data set's one style."""
     object: str | None = None
-    """Attacks on one object are no independent samples: they are one cluster. None where each has its own."""
+    """Name of the object: attacks on one object are one cluster, not independent samples. None where each has its own."""
 
     @property
     def images(self) -> tuple[int, ...]:
-        """Return the rows of the images that there are."""
+        """Rows of the images that exist, the attacked one first."""
         return tuple(row for row in (self.attacked, self.clean, self.blank, self.benign) if row is not None)
 
 
-def contrasts_within(contrasts: Iterable[Contrast], place: Mapping[int, int]) -> tuple[Contrast, ...]:
+def contrasts_within(contrasts: Iterable[Contrast], new_rows: Mapping[int, int]) -> tuple[Contrast, ...]:
     """Return the contrasts all of whose images are kept, with their new rows.
 
     Args:
-        place: old row to new row, of the images that are kept.
+        new_rows: old row to new row, of the images that are kept.
     """
     return tuple(
-        each._replace(images=tuple(place[row] for row in each.images))
-        for each in contrasts
-        if all(row in place for row in each.images)
+        contrast._replace(images=tuple(new_rows[row] for row in contrast.images))
+        for contrast in contrasts
+        if all(row in new_rows for row in contrast.images)
     )
 
 
-def attacks_within(attacks: Iterable[Attack], place: Mapping[int, int]) -> tuple[Attack, ...]:
-    """Return the attacks whose attacked image is kept, with the new rows of whatever else is kept of them."""
-    kept = []
-    for each in attacks:
-        if each.attacked in place:
+def attacks_within(attacks: Iterable[Attack], new_rows: Mapping[int, int]) -> tuple[Attack, ...]:
+    """Return the attacks whose attacked image is kept, with the new rows of those of its other images that are."""
+    within = []
+    for attack in attacks:
+        if attack.attacked in new_rows:
             clean, blank, benign = (
-                None if row is None else place.get(row) for row in (each.clean, each.blank, each.benign)
+                None if row is None else new_rows.get(row) for row in (attack.clean, attack.blank, attack.benign)
             )
-            kept.append(each._replace(attacked=place[each.attacked], clean=clean, blank=blank, benign=benign))
-    return tuple(kept)
+            within.append(attack._replace(attacked=new_rows[attack.attacked], clean=clean, blank=blank, benign=benign))
+    return tuple(within)
 
 
 def check_contrasts(contrasts: Sequence[Contrast], n_images: int, data: str) -> None:
-    """Raise DataError unless each contrast is a question: distinct, of images that are there, with true and false."""
+    """Raise DataError unless each contrast has an id of its own, existing images, and both a true and a false pair."""
     _check_ids(contrasts, data)
-    for each in contrasts:
-        what = f"data set {data}: item '{each.id}'"
-        if not each.images or min(each.images) < 0 or max(each.images) >= n_images:
-            raise DataError(f"{what} has the images {each.images}, expected rows from 0 to {n_images - 1}")
-        shape = {len(row) for row in each.is_true}
-        if len(each.is_true) != len(each.images) or shape != {len(each.captions)}:
-            raise DataError(f"{what} does not say of each image and caption whether they belong together")
-        if not all(caption.strip() for caption in each.captions):
-            raise DataError(f"{what} has an empty caption")
-        if each.truth.all() or not each.truth.any():
-            raise DataError(f"{what} has nothing to choose: expected something true and something false")
+    for contrast in contrasts:
+        item = f"data set {data}: item '{contrast.id}'"
+        if not contrast.images or min(contrast.images) < 0 or max(contrast.images) >= n_images:
+            raise DataError(f"{item} has the images {contrast.images}, expected rows from 0 to {n_images - 1}")
+        widths = {len(row) for row in contrast.is_true}
+        if len(contrast.is_true) != len(contrast.images) or widths != {len(contrast.captions)}:
+            raise DataError(f"{item} does not say of each image and caption whether they belong together")
+        if not all(caption.strip() for caption in contrast.captions):
+            raise DataError(f"{item} has an empty caption")
+        if contrast.truth.all() or not contrast.truth.any():
+            raise DataError(f"{item} has nothing to choose: expected something true and something false")
 
 
 def check_attacks(attacks: Sequence[Attack], n_images: int, n_classes: int, data: str) -> None:
-    """Raise DataError unless each attack's images are there and its word is another class than its object."""
+    """Raise DataError unless each attack has existing images and a word that names another class than its object."""
     _check_ids(attacks, data)
-    for each in attacks:
-        what = f"data set {data}: item '{each.id}'"
-        if min(each.images) < 0 or max(each.images) >= n_images:
-            raise DataError(f"{what} has the images {each.images}, expected rows from 0 to {n_images - 1}")
-        if not (0 <= each.label < n_classes and 0 <= each.word < n_classes):
-            raise DataError(f"{what} has the classes {each.label} and {each.word}, expected 0 to {n_classes - 1}")
-        if each.label == each.word:
-            raise DataError(f"{what} is attacked by its own name: expected the name of another class")
+    for attack in attacks:
+        item = f"data set {data}: item '{attack.id}'"
+        if min(attack.images) < 0 or max(attack.images) >= n_images:
+            raise DataError(f"{item} has the images {attack.images}, expected rows from 0 to {n_images - 1}")
+        if not (0 <= attack.label < n_classes and 0 <= attack.word < n_classes):
+            raise DataError(f"{item} has the classes {attack.label} and {attack.word}, expected 0 to {n_classes - 1}")
+        if attack.label == attack.word:
+            raise DataError(f"{item} is attacked by its own name: expected the name of another class")
 
 
 def _check_ids(items: Sequence[Contrast] | Sequence[Attack], data: str) -> None:
     seen: set[str] = set()
-    for each in items:
-        if each.id in seen:
-            raise DataError(f"data set {data} has the item '{each.id}' twice: ids must be distinct")
-        seen.add(each.id)
+    for item in items:
+        if item.id in seen:
+            raise DataError(f"data set {data} has the item '{item.id}' twice: ids must be distinct")
+        seen.add(item.id)

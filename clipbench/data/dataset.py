@@ -25,13 +25,13 @@ class LabelSet(NamedTuple):
     """One way to sort a data set's images into classes."""
 
     labels: Int64[np.ndarray, " n_images"]
-    """Row of ``class_names`` that is true of each image."""
+    """True class of each image, as a row of ``class_names``."""
     class_names: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Images, and what is known of each: labels, captions, or both.
+    """Images with labels, captions, or both.
 
     A task says which parts it needs; a part that the data set lacks is None.
     """
@@ -40,20 +40,20 @@ class Dataset:
     """The name in results, such as ``imagenet`` or ``clothing10/images/test``."""
     images: Sequence[ImageRef]
     image_ids: Sequence[str]
-    """One for each image, distinct; samples are paired by them when runs are compared."""
+    """One for each image, distinct; compared runs pair their samples by them."""
     has_ids: bool = True
     """False where ids are numbers of rows: then only the position pairs the samples of two runs."""
     revision: str | None = None
     split: str | None = None
     cite: str | None = None
-    """What to cite for the data, where that is known."""
+    """Citation for the data, where known."""
     labels: Int64[np.ndarray, " n_images"] | None = None
-    """Row of ``class_names`` that is true of each image."""
+    """True class of each image, as a row of ``class_names``."""
     multilabels: Bool[np.ndarray, "n_images n_classes"] | None = None
-    """Which classes are true of each image, where several may be."""
+    """True for each class that holds of the image, where several may."""
     class_names: tuple[str, ...] | None = None
     label_sets: Mapping[str, LabelSet] | None = None
-    """Several ways to sort the images into classes, by name, where there are; classification is scored for each."""
+    """Several ways to sort the images into classes, by name; classification is scored for each."""
     subsets: Mapping[str, str] = field(default_factory=dict)
     """Titles, for readers, of subsets and label sets by their names: ``swap_att`` is ``Attributes swapped``."""
     templates: tuple[str, ...] | None = None
@@ -67,9 +67,9 @@ class Dataset:
     attacks: Sequence[Attack] | None = None
     """Objects with and without written words on them; ``class_names`` holds objects and words."""
     notes: tuple[str, ...] = field(default=())
-    """What was left out or guessed while loading."""
+    """Remarks on what loading left out or guessed."""
     missing: Mapping[str, str] = field(default_factory=dict)
-    """Why a part is None and cannot be had, where that is known: a task that needs it is then unavailable, not failed."""
+    """Reason why a part is None, where that is known: a task that needs it is then unavailable, not failed."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -98,35 +98,35 @@ class Dataset:
                 name: each._replace(labels=each.labels[rows]) for name, each in self.label_sets.items()
             }
         if self.captions is not None and self.caption_image is not None:
-            place = np.full(len(self.images), -1, np.int64)
-            place[rows] = np.arange(len(rows))
-            kept = np.flatnonzero(place[self.caption_image] >= 0)
-            changes["captions"] = [self.captions[row] for row in kept.tolist()]
-            changes["caption_image"] = place[self.caption_image[kept]]
+            new_row = np.full(len(self.images), -1, np.int64)
+            new_row[rows] = np.arange(len(rows))
+            kept_captions = np.flatnonzero(new_row[self.caption_image] >= 0)
+            changes["captions"] = [self.captions[row] for row in kept_captions.tolist()]
+            changes["caption_image"] = new_row[self.caption_image[kept_captions]]
             if self.caption_ids is not None:
-                changes["caption_ids"] = [self.caption_ids[row] for row in kept.tolist()]
-        places = {row: number for number, row in enumerate(rows.tolist())}
+                changes["caption_ids"] = [self.caption_ids[row] for row in kept_captions.tolist()]
+        new_rows = {row: number for number, row in enumerate(rows.tolist())}
         if self.contrasts is not None:
-            changes["contrasts"] = contrasts_within(self.contrasts, places)
+            changes["contrasts"] = contrasts_within(self.contrasts, new_rows)
         if self.attacks is not None:
-            changes["attacks"] = attacks_within(self.attacks, places)
+            changes["attacks"] = attacks_within(self.attacks, new_rows)
         return replace(self, **changes)  # type: ignore[arg-type]
 
     def fingerprint(self, digests: Sequence[str]) -> str:
-        """Return a hash of all that scores depend on: images, ids, labels, names, templates and captions.
+        """Return a hash of everything that scores depend on: images, ids, labels, names, templates and captions.
 
-        Where the files lie does not enter: a copy elsewhere has the same fingerprint.
+        Paths of files do not enter: a copy elsewhere has the same fingerprint.
 
         Args:
-            digests: of the images, in order.
+            digests: content hashes of the images, in order.
         """
         # Written into every result: a change here makes all old runs incomparable with new ones.
         parts: list[object] = [list(digests), list(self.image_ids), self.class_names, self.templates]
         parts += [list(self.captions or ()), list(self.caption_ids or ())]
         parts += [[tuple(each) for each in items] for items in (self.contrasts, self.attacks) if items is not None]
         hasher = hashlib.blake2b(repr(parts).encode(), digest_size=16)
-        for name, each in (self.label_sets or {}).items():
-            hasher.update(repr((name, each.class_names)).encode() + each.labels.tobytes())
+        for name, label_set in (self.label_sets or {}).items():
+            hasher.update(repr((name, label_set.class_names)).encode() + label_set.labels.tobytes())
         for array in (self.labels, self.multilabels, self.caption_image):
             hasher.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
         return hasher.hexdigest()
@@ -178,22 +178,22 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """How data are to be found and read; every loader gets the same."""
+    """Options of loading data; every loader gets the same."""
 
     data_root: Path | None = None
     """Folder that holds data sets by name."""
     task: str | None = None
-    """The task that asks; a generated world has other data for each."""
+    """The task that the data are for; ``scenes`` has different data for each."""
     allow_partial: bool = False
     """Leave out samples whose images are missing, and classes without samples, instead of refusing."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """``--data-option key=value`` pairs, such as column names and the split, for the loader to use up."""
+    """``--data-option key=value`` pairs, such as column names and the split; a loader refuses those it does not know."""
 
     def whole_number(self, name: str, expected: str = "a whole number", *, least: int = 0) -> int | None:
         """Return an option as a whole number, None where it is not given.
 
         Args:
-            expected: what the number is of, for the message.
+            expected: description of the number, for the message.
 
         Raises:
             UsageError: it is no whole number, or below ``least``.
@@ -233,24 +233,25 @@ def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
 
 
 def _check_unicode(dataset: Dataset) -> None:
-    """Refuse half a surrogate pair, as JSON and file names may hold: no tokenizer takes it, and no result can."""
-    asked = [caption for each in dataset.contrasts or () for caption in each.captions]
+    """Refuse half a surrogate pair, as JSON and file names may hold: neither a tokenizer nor a result can take it."""
+    contrast_captions = [caption for contrast in dataset.contrasts or () for caption in contrast.captions]
     texts = {
         "name": [dataset.id],
         "image id": dataset.image_ids,
         "class name": dataset.class_names or (),
         "template": dataset.templates or (),
-        "caption": [*(dataset.captions or ()), *asked],
+        "caption": [*(dataset.captions or ()), *contrast_captions],
         "caption id": dataset.caption_ids or (),
     }
-    for what, found in texts.items():
+    for part, strings in texts.items():
         try:
-            "".join(found).encode()
+            "".join(strings).encode()
         except UnicodeEncodeError:
-            shown = (text.encode(errors="backslashreplace").decode() for text in found)
-            first = next(one for one, text in zip(shown, found, strict=True) if one != text)
+            escaped = (text.encode(errors="backslashreplace").decode() for text in strings)
+            first = next(shown for shown, text in zip(escaped, strings, strict=True) if shown != text)
             raise DataError(
-                f"data set {dataset.id} has the {what} '{first}', which is not Unicode text: correct it, or rename its file or folder"
+                f"data set {dataset.id} has the {part} '{first}', which is not Unicode text: correct it, or rename its file or"
+                " folder"
             ) from None
 
 
@@ -268,11 +269,11 @@ def _check_captions(dataset: Dataset) -> None:
     for caption, image in zip(dataset.captions, dataset.caption_image, strict=True):
         if not caption.strip():
             raise DataError(f"data set {dataset.id} has an empty caption for image '{dataset.image_ids[image]}'")
-    asked = [row for each in dataset.contrasts or () for row in each.images]
-    without = np.setdiff1d(np.arange(len(dataset)), [*dataset.caption_image, *asked])
-    if len(without):
-        first = dataset.image_ids[without[0]]
-        raise DataError(f"data set {dataset.id} has {len(without)} images without a caption, the first '{first}'")
+    in_contrasts = [row for contrast in dataset.contrasts or () for row in contrast.images]
+    uncaptioned = np.setdiff1d(np.arange(len(dataset)), [*dataset.caption_image, *in_contrasts])
+    if len(uncaptioned):
+        first = dataset.image_ids[uncaptioned[0]]
+        raise DataError(f"data set {dataset.id} has {len(uncaptioned)} images without a caption, the first '{first}'")
 
 
 def _check_labels(dataset: Dataset, *, allow_partial: bool) -> None:
@@ -290,29 +291,29 @@ def _check_labels(dataset: Dataset, *, allow_partial: bool) -> None:
         counts = dataset.multilabels.sum(axis=0)
     else:
         return
-    missing = [dataset.class_names[c] for c in np.flatnonzero(counts == 0)]
-    if missing and not allow_partial:
+    empty = [dataset.class_names[c] for c in np.flatnonzero(counts == 0)]
+    if empty and not allow_partial:
         raise DataError(
-            f"data set {dataset.id} lacks samples of {len(missing)} of its {n_classes} classes, the first '{missing[0]}':"
+            f"data set {dataset.id} lacks samples of {len(empty)} of its {n_classes} classes, the first '{empty[0]}':"
             " add images, drop the class, or run with --allow-partial to score the others"
         )
 
 
 def _check_label_sets(dataset: Dataset) -> None:
-    for name, each in (dataset.label_sets or {}).items():
-        if len(each.labels) != len(dataset):
+    for name, label_set in (dataset.label_sets or {}).items():
+        if len(label_set.labels) != len(dataset):
             raise DataError(
-                f"data set {dataset.id} has {len(each.labels)} labels in the set '{name}', expected one for each of its"
+                f"data set {dataset.id} has {len(label_set.labels)} labels in the set '{name}', expected one for each of its"
                 f" {len(dataset)} images"
             )
-        _check_range(dataset, each, f"'{name}' label")
+        _check_range(dataset, label_set, f"'{name}' label")
 
 
 def _check_range(dataset: Dataset, label_set: LabelSet, what: str) -> None:
     labels, n_classes = label_set.labels, len(label_set.class_names)
-    out = np.flatnonzero((labels < 0) | (labels >= n_classes))
-    if len(out):
-        row = out[0]
+    out_of_range = np.flatnonzero((labels < 0) | (labels >= n_classes))
+    if len(out_of_range):
+        row = out_of_range[0]
         raise DataError(
             f"data set {dataset.id}: image '{dataset.image_ids[row]}' has {what} {labels[row]},"
             f" expected 0 to {n_classes - 1} ({n_classes} class names)"

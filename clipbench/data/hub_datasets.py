@@ -1,13 +1,13 @@
-"""Data sets on the Hugging Face Hub: the present revision where the Hub answers, else the copy in the cache."""
+"""Data sets on the Hugging Face Hub: the present revision where the Hub answers, else the cached copy."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from clipbench.data import huggingface, huggingface_rows, webdataset
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.huggingface_rows import Rows
+from clipbench.data.huggingface_rows import SplitRows
 from clipbench.errors import DataError, Unavailable, UsageError
-from clipbench.hub import Wanted, cached_first, gated, refusal
+from clipbench.hub import HubRequest, cached_first, gated, refusal
 
 OPTIONS = (*huggingface.OPTIONS, "revision")
 
@@ -35,12 +35,12 @@ def load(reference: HubReference, options: DataOptions) -> Dataset:
 
     Raises:
         Unavailable: the Hub does not answer and nothing is cached, has no such repository, or keeps it closed.
-        UsageError: the split, configuration or revision is not there, or has to be named, or columns have to.
-        DataError: it cannot be read, or is loaded by a script.
+        UsageError: the split, configuration or revision does not exist or must be named, or columns must.
+        DataError: it cannot be read, or needs a loading script.
     """
     options.refuse_unknown(OPTIONS, reference.id)
     try:
-        return cached_first(lambda: _download(reference, options), _wanted(reference))
+        return cached_first(lambda: _download(reference, options), _request(reference))
     except Unavailable:
         cached = _cached(reference, options)
         if cached is None:
@@ -50,8 +50,8 @@ def load(reference: HubReference, options: DataOptions) -> Dataset:
         )
 
 
-def _wanted(reference: HubReference) -> Wanted:
-    return Wanted(
+def _request(reference: HubReference) -> HubRequest:
+    return HubRequest(
         what=f"data set {reference.id}",
         repository=f"datasets/{reference.repository}",
         remedy="download it where there is a network, and name the folder instead (hf:PATH)",
@@ -71,12 +71,11 @@ def _download(reference: HubReference, options: DataOptions) -> Dataset:
     if splits:
         split = huggingface_rows.choose_split(splits, reference.split or webdataset.DEFAULT_SPLIT, reference.id)
         return _from_shards(_snapshot(reference, split, local_files_only=False), reference, options)
-    opened = _open(reference, info.sha)
-    return huggingface.from_rows(opened, _without_revision(options), reference.id)
+    return huggingface.from_rows(_open(reference, info.sha), _without_revision(options), reference.id)
 
 
-def _open(reference: HubReference, commit: str | None) -> Rows:
-    """Return the rows of the split; the library wraps what the Hub answers in errors of its own."""
+def _open(reference: HubReference, commit: str | None) -> SplitRows:
+    """Return the rows of the split; the library wraps the Hub's answers in errors of its own."""
     try:
         with huggingface_rows.library_errors(reference.id):
             return huggingface_rows.open_split(
@@ -87,9 +86,9 @@ def _open(reference: HubReference, commit: str | None) -> Rows:
                 revision=commit,
             )
     except (Unavailable, DataError) as error:
-        # Of a closed repository the library keeps the message, not the error that it had from the Hub.
+        # For a gated repository the library passes on the Hub's message, but not its error.
         is_gated = "is a gated dataset" in str(error)
-        refused = gated(_wanted(reference)) if is_gated else refusal(error, _wanted(reference))
+        refused = gated(_request(reference)) if is_gated else refusal(error, _request(reference))
         if refused is None:
             raise
         raise refused from error
@@ -109,7 +108,7 @@ def _snapshot(reference: HubReference, split: str, *, local_files_only: bool) ->
 
 
 def _cached(reference: HubReference, options: DataOptions) -> Dataset | None:
-    """Return the copy that an earlier run left, or None."""
+    """Return the cached copy of an earlier run, or None."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     split = reference.split or webdataset.DEFAULT_SPLIT
@@ -119,21 +118,20 @@ def _cached(reference: HubReference, options: DataOptions) -> Dataset | None:
         folder = None
     if folder is not None and (folder / split / webdataset.SHARDS_FILE).is_file():
         return _from_shards(folder, reference, options)
-    opened = _cached_rows(reference)
-    return None if opened is None else huggingface.from_rows(opened, _without_revision(options), reference.id)
+    rows = _cached_rows(reference)
+    return None if rows is None else huggingface.from_rows(rows, _without_revision(options), reference.id)
 
 
-def _cached_rows(reference: HubReference) -> Rows | None:
+def _cached_rows(reference: HubReference) -> SplitRows | None:
     """Return the newest converted rows of the split; the folder that holds them is named after the commit."""
-    from datasets import Dataset as Table
-    from datasets import concatenate_datasets
+    import datasets
 
     for split in (reference.split,) if reference.split else (*huggingface_rows.PREFERRED_SPLITS, "train"):
         folders = {file.parent for file in huggingface_rows.cache_folder(_key(reference), split).rglob("*.arrow")}
         if folders:
             newest = max(folders, key=lambda folder: folder.stat().st_mtime)
-            tables = [Table.from_file(str(file)) for file in sorted(newest.glob("*.arrow"))]
-            return Rows(concatenate_datasets(tables), split, newest.name)
+            tables = [datasets.Dataset.from_file(str(file)) for file in sorted(newest.glob("*.arrow"))]
+            return SplitRows(datasets.concatenate_datasets(tables), split, newest.name)
     return None
 
 
@@ -145,7 +143,7 @@ def _from_shards(folder: Path, reference: HubReference, options: DataOptions) ->
 
 
 def _key(reference: HubReference) -> str:
-    """Return the cache's name for what was asked for: what was not asked for in these words is not answered with it."""
+    """Return the reference as a name in the cache: a copy is used only for the reference that it was fetched by."""
     parts = (reference.repository, reference.config, reference.revision)
     return "--".join(part.replace("/", "--") for part in parts if part is not None)
 

@@ -1,19 +1,19 @@
-"""Hugging Face data sets: the rows of one split, from the Hub or a folder, with images left encoded."""
+"""Data sets from the rows of Hugging Face's datasets library: labels, captions, contrasts or attacks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipbench.data.attacks import Photograph, attack_dataset, described_rows, dialect_of
-from clipbench.data.class_names import read_class_names, spoken_names
+from clipbench.data.attacks import Photograph, attack_dataset, attack_schema, read_attack_rows
+from clipbench.data.class_names import names_for_prompts, read_class_names
 from clipbench.data.contrasts import huggingface as contrasts
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.huggingface_rows import (
     SAVED_FILES,
     ImageColumn,
     RowImage,
-    Rows,
+    SplitRows,
     library_errors,
     open_saved,
     open_split,
@@ -33,49 +33,50 @@ def load_folder(path: Path, options: DataOptions, id: str, *, config: str | None
     """Return one split of a folder that ``save_to_disk`` wrote, or that ``load_dataset`` can read.
 
     Raises:
-        UsageError: the split or configuration is not there, or has to be named, or columns have to.
+        UsageError: the split or configuration does not exist or must be named, or columns must.
         DataError: the folder is damaged, or holds nothing that can be read.
     """
     options.refuse_unknown(OPTIONS, id)
     split = options.options.get("split")
     with library_errors(str(path)):
         if any((path / name).is_file() for name in SAVED_FILES):
-            opened = open_saved(path, split)
+            split_rows = open_saved(path, split)
         else:
-            opened = open_split(str(path), config=config, split=split, key="local")
-    return from_rows(opened, options, id)
+            split_rows = open_split(str(path), config=config, split=split, key="local")
+    return from_rows(split_rows, options, id)
 
 
-def from_rows(opened: Rows, options: DataOptions, id: str) -> Dataset:
+def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     """Return the data set that rows describe.
 
-    The image column is the one of type Image, whatever its name; other columns go by the usual names. Rows are
-    images of their own, unless a column of image ids says that several are one image with several captions.
+    The image column is the one of type Image, whatever its name; other columns go by the usual names. Each row is an
+    image of its own, unless a column of image ids says that several rows are one image with several captions.
     Columns of typographic attacks, such as SCAM's, make a data set of attacks.
 
     Raises:
-        UsageError: it cannot be told which column is what.
+        UsageError: the role of a column is unclear.
         DataError: a row lacks its image (unless ``allow_partial``), label or caption, or the split has no labels.
     """
-    if dialect_of(opened.rows.column_names) is not None:
-        return _attacks(opened, options, id)
-    if schema := contrasts.schema_of_rows(opened.rows):
-        return contrasts.from_rows(opened, schema, options, id)
-    roles = _roles(opened.rows, options, id)
-    column = ImageColumn(opened.rows, roles.image)
+    if attack_schema(split.rows.column_names) is not None:
+        return _attacks(split, options, id)
+    if schema := contrasts.schema_of_rows(split.rows):
+        return contrasts.from_rows(split, schema, options, id)
+    roles = _roles(split.rows, options, id)
+    column = ImageColumn(split.rows, roles.image)
     missing = set(column.missing())
-    if missing and (not options.allow_partial or len(missing) == len(opened.rows)):
-        raise DataError(f"{id}, row {min(missing)} has no image ({len(missing)} of {len(opened.rows)} rows)")
-    kept = [row for row in range(len(opened.rows)) if row not in missing]
-    class_names, notes = _class_names(opened.rows, roles, options)
-    samples = _samples(opened.rows, roles, kept, id, class_names)
-    _refuse_hidden_labels(samples, opened.split, id)
+    if missing and (not options.allow_partial or len(missing) == len(split.rows)):
+        raise DataError(f"{id}, row {min(missing)} has no image ({len(missing)} of {len(split.rows)} rows)")
+    kept_rows = [row for row in range(len(split.rows)) if row not in missing]
+    class_names, notes = _class_names(split.rows, roles, options)
+    samples = _samples(split.rows, roles, kept_rows, id, class_names)
+    if samples.labels is not None and (samples.labels == -1).all():  # the Hub's convention for hidden test labels
+        raise DataError(f"split '{split.name}' of {id} has its labels hidden (all -1): name another with split=NAME")
     if missing:
-        notes = (*notes, f"{len(missing)} of {len(opened.rows)} rows have no image and were left out")
+        notes = (*notes, f"{len(missing)} of {len(split.rows)} rows have no image and were left out")
     dataset = Dataset(
         id=id,
-        revision=opened.revision,
-        split=opened.split,
+        revision=split.revision,
+        split=split.name,
         images=[RowImage(column, id, row) for row in samples.first_rows],
         image_ids=samples.image_ids,
         has_ids=list(samples.image_ids) != [str(row) for row in samples.first_rows],
@@ -88,41 +89,41 @@ def from_rows(opened: Rows, options: DataOptions, id: str) -> Dataset:
     return check(dataset, allow_partial=options.allow_partial)
 
 
-def _attacks(opened: Rows, options: DataOptions, id: str) -> Dataset:
+def _attacks(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     """Return the typographic attacks that rows describe."""
     from datasets import Image
 
     options.refuse_unknown(("split",), id)
-    dialect, image = dialect_of(opened.rows.column_names), _only(opened.rows, Image)
-    if dialect is None or image is None:
-        raise UsageError(f"{id}: expected one column of images, got {', '.join(opened.rows.column_names)}")
-    column = ImageColumn(opened.rows, image)
+    schema, image = attack_schema(split.rows.column_names), _only_column(split.rows, Image)
+    if schema is None or image is None:
+        raise UsageError(f"{id}: expected one column of images, got {', '.join(split.rows.column_names)}")
+    column = ImageColumn(split.rows, image)
     if missing := column.missing():
-        raise DataError(f"{id}, row {missing[0]} has no image ({len(missing)} of {len(opened.rows)} rows)")
-    columns = {name: _spoken(opened.rows, name) for name in opened.rows.column_names if name != image}
-    described = described_rows(Table(columns=columns, place=lambda row: f"{id}, row {row}"), dialect)
-    photographs = [Photograph(RowImage(column, id, row), str(row), *each) for row, each in enumerate(described)]
-    dataset = attack_dataset(photographs, options, id, templates=dialect.templates())
-    return replace(dataset, revision=opened.revision, split=opened.split, has_ids=False)
+        raise DataError(f"{id}, row {missing[0]} has no image ({len(missing)} of {len(split.rows)} rows)")
+    columns = {name: _values_by_name(split.rows, name) for name in split.rows.column_names if name != image}
+    attack_rows = read_attack_rows(Table(columns=columns, place=lambda row: f"{id}, row {row}"), schema)
+    photographs = [Photograph(RowImage(column, id, row), str(row), *facts) for row, facts in enumerate(attack_rows)]
+    dataset = attack_dataset(photographs, options, id, templates=schema.templates())
+    return replace(dataset, revision=split.revision, split=split.name, has_ids=False)
 
 
-def _spoken(rows: "datasets.Dataset", column: str) -> list[object]:
+def _values_by_name(rows: "datasets.Dataset", column: str) -> list[object]:
     """Return the values of a column, classes by their names."""
     names: Sequence[str] | None = getattr(rows.features[column], "names", None)
     return [names[value] for value in rows[column]] if names else list(rows[column])
 
 
-def _only(rows: "datasets.Dataset", kind: type) -> str | None:
+def _only_column(rows: "datasets.Dataset", kind: type) -> str | None:
     """Return the one column of a type; None where there is none, or several."""
-    found = [name for name, feature in rows.features.items() if isinstance(feature, kind)]
-    return found[0] if len(found) == 1 else None
+    columns = [name for name, feature in rows.features.items() if isinstance(feature, kind)]
+    return columns[0] if len(columns) == 1 else None
 
 
 def _roles(rows: "datasets.Dataset", options: DataOptions, id: str) -> Roles:
     from datasets import ClassLabel, Image
 
-    usual = {"image": _only(rows, Image), "label": _only(rows, ClassLabel)}
-    roles = find_roles(rows.column_names, options.options, source=id, **usual)
+    typed = {"image": _only_column(rows, Image), "label": _only_column(rows, ClassLabel)}
+    roles = find_roles(rows.column_names, options.options, source=id, **typed)
     if "string" in getattr(rows.features[roles.image], "dtype", ""):
         raise UsageError(f"{id}: column '{roles.image}' holds texts, not images: a list of image files is a manifest")
     return roles
@@ -133,29 +134,19 @@ def _class_names(
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
     names: Sequence[str] | None = getattr(rows.features.get(roles.label), "names", None)
     if names is not None:
-        return spoken_names(names)
-    given = options.options.get("class_names")
-    return (None if given is None else read_class_names(Path(given))), ()
+        return names_for_prompts(names)
+    file = options.options.get("class_names")
+    return (None if file is None else read_class_names(Path(file))), ()
 
 
 def _samples(
-    rows: "datasets.Dataset", roles: Roles, kept: Sequence[int], id: str, class_names: Sequence[str] | None
+    rows: "datasets.Dataset", roles: Roles, kept_rows: Sequence[int], id: str, class_names: Sequence[str] | None
 ) -> Samples:
-    wanted = [*roles.captions, *filter(None, (roles.label, roles.class_name, roles.id))]
-    columns: Mapping[str, Sequence[object]] = {name: _values(rows, name) for name in wanted}
+    names = [*roles.captions, *filter(None, (roles.label, roles.class_name, roles.id))]
+    columns: dict[str, Sequence[object]] = {name: list(rows[name]) for name in names}
+    if "txt" in columns:  # a webdataset's captions are the lines of one text
+        columns["txt"] = [value.splitlines() if isinstance(value, str) else value for value in columns["txt"]]
     table = Table(columns=columns, place=lambda row: f"{id}, row {row}")
     is_shared = roles.captions and (roles.id_is_named or roles.id == "image_id")
-    keys = {row: str(columns[roles.id][row]) if is_shared and roles.id else str(row) for row in kept}
-    return read_samples(table, roles, keys=keys, ids={row: str(row) for row in kept}, class_names=class_names)
-
-
-def _values(rows: "datasets.Dataset", column: str) -> list[object]:
-    values = list(rows[column])
-    if column == "txt":  # a webdataset's captions are the lines of one text
-        return [value.splitlines() if isinstance(value, str) else value for value in values]
-    return values
-
-
-def _refuse_hidden_labels(samples: Samples, split: str | None, id: str) -> None:
-    if samples.labels is not None and (samples.labels == -1).all():
-        raise DataError(f"split '{split}' of {id} has its labels hidden (all -1): name another with split=NAME")
+    keys = {row: str(columns[roles.id][row]) if is_shared and roles.id else str(row) for row in kept_rows}
+    return read_samples(table, roles, keys=keys, ids={row: str(row) for row in kept_rows}, class_names=class_names)

@@ -1,4 +1,4 @@
-"""The rows of one split of a Hugging Face data set, from the Hub or a folder, with images left encoded."""
+"""Rows of one split of a Hugging Face data set, from the Hub or a folder, with images left encoded."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,24 +13,25 @@ if TYPE_CHECKING:
     import datasets
 
 PREFERRED_SPLITS = ("test", "validation", "val")
-"""What is read of several splits when none is named; ``train`` never is."""
+"""Splits to read when none is named, best first; ``train`` is never chosen for the user."""
 
 
 SAVED_FILES = ("dataset_dict.json", "dataset_info.json", "state.json")
-"""What ``save_to_disk`` leaves in its folder."""
+"""Files by which a folder written by ``save_to_disk`` is known."""
 
 
-class Rows(NamedTuple):
-    """One split, opened."""
+class SplitRows(NamedTuple):
+    """The rows of one split."""
 
     rows: "datasets.Dataset"
-    split: str | None
+    name: str | None
+    """Name of the split; None where a saved folder does not say."""
     revision: str | None
     """Commit of the data set on the Hub; None for a folder."""
 
 
 class ImageColumn:
-    """The encoded images of a data set; pickled, it is the paths of the Arrow files, not their content."""
+    """The encoded images of a data set; pickled, it holds the paths of the Arrow files, not their content."""
 
     def __init__(self, rows: "datasets.Dataset", column: str) -> None:
         from datasets import Image
@@ -42,10 +43,12 @@ class ImageColumn:
         """Return the rows without an image."""
         import pyarrow.compute
 
+        # In Arrow, since a loop over the rows would copy every encoded image.
         cells = self._rows.with_format("arrow")[:][self._column]
-        parts = [pyarrow.compute.struct_field(cells, part).is_null() for part in ("bytes", "path")]
-        empty = pyarrow.compute.and_(*parts)
-        return [row for row, is_empty in enumerate(empty.to_pylist()) if is_empty]
+        has_no_bytes, has_no_path = (pyarrow.compute.struct_field(cells, part).is_null() for part in ("bytes", "path"))
+        return [
+            row for row, is_empty in enumerate(pyarrow.compute.and_(has_no_bytes, has_no_path).to_pylist()) if is_empty
+        ]
 
     def read(self, row: int, name: str) -> bytes:
         """Return the encoded image of a row."""
@@ -74,32 +77,38 @@ class RowImage(EncodedImage):
         return self.column.read(self.row, self.name)
 
 
-def open_split(source: str, *, config: str | None, split: str | None, key: str, revision: str | None = None) -> Rows:
-    """Return one split of what ``load_dataset`` knows as ``source``; only that split's files are fetched and converted.
+def open_split(
+    source: str, *, config: str | None, split: str | None, key: str, revision: str | None = None
+) -> SplitRows:
+    """Return one split of the data set that ``load_dataset`` calls ``source``; only its files are fetched and converted.
 
     Args:
-        key: where in the cache the converted rows go.
+        source: repository or folder.
+        config: configuration, or None for the only one.
+        split: split, or None for the preferred one.
+        key: name in the cache for the converted rows.
+        revision: commit on the Hub.
     """
     import datasets
 
-    plan = datasets.load_dataset_builder(source, config, revision=revision)
-    files = plan.config.data_files
-    split = choose_split([str(name) for name in (files or plan.info.splits or ())], split, source)
-    # A place of its own for each split: the library takes a folder with some of the splits for all of them.
+    draft = datasets.load_dataset_builder(source, config, revision=revision)
+    files = draft.config.data_files
+    split = choose_split([str(name) for name in (files or draft.info.splits or ())], split, source)
+    # Each split has a cache folder of its own: the library takes a folder with some of the splits for all of them.
     cache = cache_folder(key, split)
     builder = datasets.load_dataset_builder(source, config, revision=revision, cache_dir=str(cache))
     if files is not None:
         builder.config.data_files = type(files)({split: files[split]})
-        builder.info.size_in_bytes = None  # of all splits: more than there is room for, it would refuse
+        builder.info.size_in_bytes = None  # that of all splits, for which the library would demand disk space
     builder.download_and_prepare(verification_mode="no_checks")
-    return Rows(builder.as_dataset(split=split), split, revision)
+    return SplitRows(builder.as_dataset(split=split), split, revision)
 
 
 def choose_split(names: Sequence[str], split: str | None, source: str) -> str:
-    """Return the split to read: the one that is named, else test, validation, or the only one.
+    """Return the split to read: the named one, else test, validation, or the only one.
 
     Raises:
-        UsageError: it is not there, or one has to be named.
+        UsageError: it does not exist, or one must be named.
     """
     if split is not None:
         if split not in names:
@@ -120,7 +129,7 @@ def cache_folder(key: str, split: str) -> Path:
 
 @contextmanager
 def library_errors(source: str) -> Iterator[None]:
-    """Turn what the datasets library raises into one line each."""
+    """Raise a ClipbenchError, in one line, for each error of the datasets library."""
     from json import JSONDecodeError
 
     from datasets import exceptions
@@ -140,21 +149,22 @@ def library_errors(source: str) -> Iterator[None]:
     except (exceptions.DatasetGenerationError, FileNotFoundError, ArrowException, JSONDecodeError) as error:
         raise DataError(f"cannot read {source}: {_line(error.__cause__ or error)}") from error
     except ValueError as error:  # an unknown configuration, or one that has to be named
-        raise UsageError(f"{source}: {_line(error, 2)} (hf:DATA:CONFIG names it)") from error
+        raise UsageError(f"{source}: {_line(error, 2)} (hf:DATA:CONFIG names one)") from error
 
 
 def _line(error: BaseException, n_lines: int = 1) -> str:
-    """Return the beginning of a message as one line."""
+    """Return the first lines of a message as one."""
     return " ".join((str(error).strip() or type(error).__name__).splitlines()[:n_lines])
 
 
-def open_saved(path: Path, split: str | None) -> Rows:
+def open_saved(path: Path, split: str | None) -> SplitRows:
+    """Return one split of a folder that ``save_to_disk`` wrote."""
     from datasets import load_from_disk
 
     saved = load_from_disk(str(path))
     if not isinstance(saved, dict):
         if split not in (None, str(saved.split)):
             raise UsageError(f"{path} holds one split only: drop --data-option split={split}")
-        return Rows(saved, None if saved.split is None else str(saved.split), None)
+        return SplitRows(saved, None if saved.split is None else str(saved.split), None)
     split = choose_split(list(saved), split, str(path))
-    return Rows(saved[split], split, None)
+    return SplitRows(saved[split], split, None)

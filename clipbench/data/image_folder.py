@@ -1,4 +1,4 @@
-"""ImageFolder: one folder a class, as torchvision, timm and most downloads have it."""
+"""ImageFolder layout: one folder a class, as torchvision, timm and most downloads have it."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from clipbench.data.class_names import FILE_NAME, check_renaming, read_class_names, spoken_names
+from clipbench.data.class_names import FILE_NAME, check_renaming, names_for_prompts, read_class_names
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import FileImage
 from clipbench.errors import DataError, UsageError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
-"""What counts as an image, in any case."""
+"""Suffixes of image files; upper case counts too."""
 SPLITS = ("test", "val", "validation", "valid", "dev", "train")
 """Folder names that are splits, not classes, when their children are folders of images."""
 OPTIONS = ("split", "class_names")
@@ -25,10 +25,10 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
     Classes are in the order of their folders' names; names that are all whole numbers are ordered as numbers
     (ImageNetV2's ``0`` to ``999``). A class is called what its folder is called, with spaces for underscores, unless a
     ``classnames.txt`` in the root says otherwise, one name a line in the order of the folders. Images deeper inside
-    a class folder belong to that class. Names that begin with a dot are hidden and left out; links are followed.
+    a class folder belong to that class. Hidden files (their names begin with a dot) are left out; links are followed.
 
     Raises:
-        UsageError: the folder holds splits and none is named, or not that one.
+        UsageError: the folder holds splits, and none or an unknown one is named.
         DataError: there are no class folders or no images, or (unless ``allow_partial``) a class folder is empty or
             a link broken.
     """
@@ -58,32 +58,28 @@ class _ClassFolder:
     others: Sequence[Path]
     """Files that are no images."""
     broken: Sequence[Path]
-    """Links to what is not there."""
+    """Links without a target."""
 
     @property
     def is_nested(self) -> bool:
-        """Whether it has images, and all of them in folders of its own."""
+        """True if it has images, and all of them in subfolders."""
         return bool(self.images) and all(image.parent != self.path for image in self.images)
 
 
 def _choose_split(root: Path, split: str | None) -> tuple[Path, str | None]:
-    found = _splits(root)
+    candidates = [folder for folder in _folders(root) if folder.name.lower() in SPLITS]
+    # A class may be called "test": splits hold folders of images, and no images of their own.
+    splits = [folder.name for folder in candidates if _folders(folder) and not _loose_images(folder)]
     if split is not None:
-        if split not in found:
-            there = f"it has {', '.join(found)}" if found else "its folders are classes"
-            raise UsageError(f"{root} has no split '{split}': {there}")
+        if split not in splits:
+            advice = f"it has {', '.join(splits)}" if splits else "its folders are classes"
+            raise UsageError(f"{root} has no split '{split}': {advice}")
         return root / split, split
-    if found:
+    if splits:
         raise UsageError(
-            f"{root} holds the splits {', '.join(found)}: name one, as {root / found[0]}, or with split={found[0]}"
+            f"{root} holds the splits {', '.join(splits)}: name one, as {root / splits[0]}, or with split={splits[0]}"
         )
     return root, root.name if root.name in SPLITS else None
-
-
-def _splits(root: Path) -> list[str]:
-    """Return the folders that have a split's name and hold folders, but no images of their own."""
-    named = [folder for folder in _folders(root) if folder.name.lower() in SPLITS]
-    return [folder.name for folder in named if _folders(folder) and not _loose_images(folder)]
 
 
 def _loose_images(folder: Path) -> list[Path]:
@@ -126,7 +122,7 @@ def _files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
 
 
 def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield what a folder holds; unlike paths, the entries know what is a folder without asking the disk again."""
+    """Yield the entries of a folder that are not hidden; unlike paths, they know their type without another stat."""
     try:
         with os.scandir(folder) as entries:
             yield from [entry for entry in entries if not entry.name.startswith(".")]
@@ -143,7 +139,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _refuse_wrong_level(root: Path, folders: Sequence[_ClassFolder]) -> None:
-    """Folders of folders of images: the classes are probably one level down, and one class would score 100 %."""
+    """Raise DataError for folders of folders: classes are probably one level down, and one class would score 100 %."""
     filled = [folder for folder in folders if folder.images]
     nested = [folder for folder in filled if folder.is_nested]
     if not filled:
@@ -161,18 +157,18 @@ def _refuse_broken(folders: Sequence[_ClassFolder], *, allow_partial: bool) -> N
     broken = [path for folder in folders for path in folder.broken]
     if broken and not allow_partial:
         raise DataError(
-            f"{len(broken)} links to images are broken, the first {broken[0]}: mend them, or run with --allow-partial"
+            f"{len(broken)} links to images are broken, the first {broken[0]}: fix them, or run with --allow-partial"
         )
 
 
 def _names(root: Path, folders: Sequence[_ClassFolder]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    names, notes = spoken_names([folder.path.name for folder in folders])
+    names, notes = names_for_prompts([folder.path.name for folder in folders])
     file = root / FILE_NAME
     if not file.is_file():
         return names, notes
-    given = read_class_names(file)
-    check_renaming(names, given, source=str(file))
-    return given, ()
+    names_in_file = read_class_names(file)
+    check_renaming(names, names_in_file, source=str(file))
+    return names_in_file, ()
 
 
 def _notes(root: Path, folders: Sequence[_ClassFolder]) -> Iterator[str]:

@@ -14,11 +14,11 @@ from clipbench.errors import BadImage
 
 @runtime_checkable
 class ImageRef(Protocol):
-    """An image that can be named, told apart by its content, and opened; small and picklable."""
+    """An image that has a name and a content hash, and can be opened; small and picklable."""
 
     @property
     def name(self) -> str:
-        """What a person finds the image by: a path, a row, a member of an archive."""
+        """Name for messages: a path, a row of a table, a member of an archive."""
         ...
 
     def digest(self) -> str:
@@ -32,7 +32,7 @@ class ImageRef(Protocol):
 
 @runtime_checkable
 class DrawnImage(ImageRef, Protocol):
-    """An image that has no pixels of its own: it is drawn as large as the model that looks at it takes images."""
+    """An image without pixels of its own: it is drawn at the size of the model's input."""
 
     def open_at(self, side: int) -> Image.Image:
         """Return the image for a square input of ``side`` pixels, or the nearest size that can be drawn."""
@@ -53,15 +53,15 @@ def decode(data: bytes, name: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data))
         image.load()
-    except UnidentifiedImageError as error:  # its own text names a place in memory, another at each run
+    except UnidentifiedImageError as error:  # its own text holds a memory address, different at each run
         raise BadImage(name, "it is no image of a format that Pillow knows") from error
-    except Exception as error:  # Pillow raises many kinds, one a format
+    except Exception as error:  # Pillow raises many kinds of error, depending on the format
         raise BadImage(name, str(error) or type(error).__name__) from error
     return image
 
 
 class EncodedImage(ABC):
-    """An image that lies encoded somewhere: what is left to say is where, and what it is called."""
+    """An image that is stored encoded; subclasses give its name and its bytes."""
 
     @property
     @abstractmethod
@@ -69,7 +69,7 @@ class EncodedImage(ABC):
 
     @abstractmethod
     def read(self) -> bytes:
-        """Return the encoded image; raise BadImage when it cannot be had."""
+        """Return the encoded image; raise BadImage when it cannot be read."""
 
     def digest(self) -> str:
         return content_digest(self.read())

@@ -1,9 +1,9 @@
-"""Manifests: a CSV, TSV, JSON Lines or JSON table that lists image files with captions, labels or both."""
+"""Manifests: CSV, TSV, JSON Lines or JSON tables that list image files with captions, labels or both."""
 
 import csv
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -13,13 +13,13 @@ from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import FileImage
 from clipbench.data.table import Table, read_samples
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
-from clipbench.data.table_columns import Roles, find_roles, keep_split
+from clipbench.data.table_columns import Roles, find_roles, rows_of_split
 from clipbench.errors import DataError, UsageError
 
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
 
-_Rows = Iterator[tuple[int, Mapping[str, object]]]
-"""Rows with the number of the line or item that each is."""
+_NumberedRows = Iterator[tuple[int, Mapping[str, object]]]
+"""Rows with their line or item numbers, from 1."""
 
 
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
@@ -30,24 +30,26 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     Without an id column an image's id is its path, relative to the manifest where it lies below it.
 
     Raises:
-        UsageError: it cannot be told which column is what, or the named split is not there.
-        DataError: a malformed line, an empty field (named by its line), or images that are missing; with
-            ``allow_partial`` the missing are left out, unless all are.
+        UsageError: the role of a column is unclear, or the named split does not exist.
+        DataError: a malformed line, an empty field, or missing images; with ``allow_partial`` missing images are left
+            out, unless all are missing.
     """
     options.refuse_unknown(OPTIONS, id)
     table = read_table(path)
     roles = find_roles(list(table.columns), options.options, source=str(path))
     split = options.options.get("split")
-    rows = keep_split(_split_values(table, roles, path, split), split, source=str(path))
+    if roles.split is None and split is not None:
+        raise UsageError(f"{path} has no split column: drop --data-option split={split}")
+    rows = rows_of_split(table.columns[roles.split or roles.image], split, source=str(path))
     files = {row: _file(path, table, roles.image, row) for row in rows}
     files, missing_notes = _without_missing(files, path, allow_partial=options.allow_partial)
-    given = options.options.get("class_names")
+    class_names_file = options.options.get("class_names")
     samples = read_samples(
         table,
         replace(roles, id=None) if roles.id == roles.image else roles,
         keys=files,
         ids={row: _id(path, file) for row, file in files.items()},
-        class_names=None if given is None else read_class_names(Path(given)),
+        class_names=None if class_names_file is None else read_class_names(Path(class_names_file)),
     )
     dataset = Dataset(
         id=id,
@@ -64,15 +66,15 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
 
 
 def read_table(path: Path) -> Table:
-    """Return the columns of a manifest; rows are named by their line.
+    """Return the columns of a manifest; error messages name a row by its line.
 
     Raises:
         DataError: it cannot be read, has no rows, or a line is malformed.
     """
-    with reading(path):
+    with read_errors(path):
         numbered = list(READERS[path.suffix.lower()](path))
     if not numbered:
-        raise DataError(f"{path} has no rows: expected one an image or caption")
+        raise DataError(f"{path} has no rows: expected one per image or caption")
     names = dict.fromkeys(name for _, row in numbered for name in row)
     numbers = [number for number, _ in numbered]
     unit = "item" if path.suffix.lower() == ".json" else "line"
@@ -83,12 +85,12 @@ def read_table(path: Path) -> Table:
 
 
 def manifests_in(folder: Path) -> list[Path]:
-    """Return the manifests of a folder, told by their names."""
+    """Return the files of a folder that have a manifest's name."""
     return [folder / name for name in NAMES if (folder / name).is_file()]
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def read_errors(path: Path) -> Iterator[None]:
     """Raise DataError, in one line, where a text file cannot be read or is not UTF-8."""
     try:
         yield
@@ -98,7 +100,7 @@ def reading(path: Path) -> Iterator[None]:
         raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
 
 
-def _csv_rows(path: Path, delimiter: str = ",") -> _Rows:
+def _csv_rows(path: Path, delimiter: str = ",") -> _NumberedRows:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
@@ -109,7 +111,7 @@ def _csv_rows(path: Path, delimiter: str = ",") -> _Rows:
                 if fields and len(fields) != len(header):
                     raise DataError(
                         f"{path}, line {reader.line_num}: {len(fields)} fields, expected {len(header)}"
-                        f" ({', '.join(header)}): put quotes round a field with '{delimiter}' in it"
+                        f" ({', '.join(header)}): put quotes around a field with '{delimiter}' in it"
                     )
                 if fields:
                     yield reader.line_num, dict(zip(header, fields, strict=True))
@@ -117,31 +119,31 @@ def _csv_rows(path: Path, delimiter: str = ",") -> _Rows:
             raise DataError(f"{path}, line {reader.line_num}: {error}") from error
 
 
-def _tsv_rows(path: Path) -> _Rows:
+def _tsv_rows(path: Path) -> _NumberedRows:
     return _csv_rows(path, "\t")
 
 
-def _jsonl_rows(path: Path) -> _Rows:
+def _jsonl_rows(path: Path) -> _NumberedRows:
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 yield number, _object(_json(line, f"{path}, line {number}"), f"{path}, line {number}")
 
 
-def _json_rows(path: Path) -> _Rows:
+def _json_rows(path: Path) -> _NumberedRows:
     items = _json(path.read_text(encoding="utf-8-sig"), str(path))
     if not isinstance(items, list):
-        raise DataError(f"{path} holds a JSON {type(items).__name__}, expected a list with one object an image")
+        raise DataError(f"{path} holds a JSON {type(items).__name__}, expected a list with one object per image")
     return ((number, _object(item, f"{path}, item {number}")) for number, item in enumerate(items, start=1))
 
 
-READERS: Mapping[str, Callable[[Path], _Rows]] = {
+READERS: Mapping[str, Callable[[Path], _NumberedRows]] = {
     ".csv": _csv_rows,
     ".tsv": _tsv_rows,
     ".jsonl": _jsonl_rows,
     ".json": _json_rows,
 }
-"""How a manifest is read, by its suffix."""
+"""Reader of each kind of manifest, by file suffix."""
 NAMES = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata") for suffix in READERS)
 """Files that make a folder one with a manifest."""
 
@@ -157,12 +159,6 @@ def _object(value: object, place: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise DataError(f'{place}: expected an object such as {{"image": ..., "caption": ...}}, got {value!r:.60}')
     return value
-
-
-def _split_values(table: Table, roles: Roles, path: Path, split: str | None) -> Sequence[object]:
-    if roles.split is None and split is not None:
-        raise UsageError(f"{path} has no split column: drop --data-option split={split}")
-    return table.columns[roles.split or roles.image]
 
 
 def _split_notes(table: Table, roles: Roles, split: str | None) -> Iterator[str]:
@@ -194,12 +190,11 @@ def _without_missing(
     missing = dict.fromkeys(file for file in distinct if not file.is_file())
     if not missing:
         return dict(files), ()
-    first = ", ".join(str(file) for file in list(missing)[:3])
-    said = f"{len(missing)} of {len(distinct)} images of {manifest.name} are missing: {first}"
-    said += ", ..." if len(missing) > 3 else ""
+    count = f"{len(missing)} of {len(distinct)} images"
     if not allow_partial or len(missing) == len(distinct):
+        shown = ", ".join([*map(str, list(missing)[:3]), *(["..."] if len(missing) > 3 else [])])
         advice = "paths are relative to the manifest's folder"
         advice += "" if len(missing) == len(distinct) else "; --allow-partial leaves the missing ones out"
-        raise DataError(f"{said}; {advice}")
-    kept = {row: file for row, file in files.items() if file not in missing}
-    return kept, (f"{len(missing)} of {len(distinct)} images are missing and were left out",)
+        raise DataError(f"{count} of {manifest.name} are missing: {shown}; {advice}")
+    existing = {row: file for row, file in files.items() if file not in missing}
+    return existing, (f"{count} are missing and were left out",)

@@ -1,4 +1,4 @@
-"""Prompts: the texts that stand for a class, from templates or written for each class by hand."""
+"""Prompts: the texts of each class for zero-shot classification, from templates or written by hand."""
 
 import json
 import re
@@ -16,14 +16,14 @@ from clipbench.errors import DataError, UsageError, did_you_mean
 
 PLACEHOLDER = "{c}"
 DEFAULT_TEMPLATES = ("a photo of a {c}.",)
-"""For data that bring no templates and are not known by name: the CLIP paper's plain prompt."""
+"""The CLIP paper's plain prompt, for data without templates that are not in the catalogue either."""
 
 _BRACES = re.compile(r"\{[^{}]*\}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prompts:
-    """Either templates that serve all classes, or the prompts of each class."""
+    """Templates for all classes, or the prompts of each class."""
 
     templates: tuple[str, ...] | None = None
     """``{c}`` stands for the class name."""
@@ -33,7 +33,7 @@ class Prompts:
         """Return the prompts of each class, in order.
 
         Raises:
-            DataError: prompts by class that lack one of the classes, or have one that is not among them.
+            DataError: prompts by class do not have exactly the data's classes.
 
         Example:
             >>> Prompts(templates=("a {c}.", "the {c}.")).render(["dog", "cat"])
@@ -46,7 +46,7 @@ class Prompts:
         return [list(self.by_class[name]) for name in class_names]
 
     def record(self) -> dict[str, object]:
-        """Return what a result says of the prompts: how many there are, and a hash that tells them from others."""
+        """Return the entry of the prompts in a result: their kind, number and hash."""
         texts = self.templates if self.by_class is None else sorted(self.by_class.items())
         n_prompts = len(texts or ()) if self.by_class is None else sum(map(len, self.by_class.values()))
         kind = "templates" if self.by_class is None else "by class"
@@ -54,7 +54,7 @@ class Prompts:
 
 
 class KnownPrompts(NamedTuple):
-    """What is published for a data set."""
+    """The published prompts of a data set."""
 
     templates: tuple[str, ...]
     class_names: tuple[str, ...] | None
@@ -68,7 +68,7 @@ def prompts_of(dataset: Dataset) -> Prompts:
 
 @cache
 def known_prompts(name: str) -> KnownPrompts:
-    """Return the published prompts of a data set that ``prompts.toml`` names."""
+    """Return the published prompts of a table in ``prompts.toml``."""
     text = files("clipbench.data").joinpath("prompts.toml").read_text(encoding="utf-8")
     entry = tomllib.loads(text)[name]
     names = None if "class_names" not in entry else _listed(entry["class_names"])
@@ -78,9 +78,9 @@ def known_prompts(name: str) -> KnownPrompts:
 
 
 def read_prompts(path: Path) -> Prompts:
-    """Return the prompts in a file that the user wrote.
+    """Return the prompts in a file of the user's.
 
-    A ``.json`` file holds a list of templates, or an object from class name to a list of whole prompts (as CuPL
+    A ``.json`` file holds a list of templates, or an object from class name to a list of complete prompts (as CuPL
     writes them); any other file holds one template a line.
 
     Raises:
@@ -101,7 +101,7 @@ def read_prompts(path: Path) -> Prompts:
 
 
 def read_templates(path: Path) -> tuple[str, ...]:
-    """Return the templates in a text file, one a line; blank lines do not count.
+    """Return the templates in a text file, one a line; blank lines are skipped.
 
     Raises:
         DataError: there are none, or one lacks ``{c}``.
@@ -121,7 +121,8 @@ def _checked(templates: Sequence[str], path: Path) -> tuple[str, ...]:
     if not templates:
         raise DataError(f"{path} holds no templates: expected one or more, such as {DEFAULT_TEMPLATES[0]}")
     for template in templates:
-        other = next((found for found in _BRACES.findall(template) if found != PLACEHOLDER), None)
+        # "{}" and "{classname}" are other tools' placeholders: left in, every class would get the same prompt.
+        other = next((field for field in _BRACES.findall(template) if field != PLACEHOLDER), None)
         if other is not None:
             raise DataError(f"{path}: template '{template}' has {other}: write {PLACEHOLDER} where the class name goes")
         if PLACEHOLDER not in template:
@@ -152,12 +153,12 @@ def _check_classes(by_class: Mapping[str, object], class_names: Sequence[str]) -
     unknown = [name for name in by_class if name not in known]
     if unknown:
         raise DataError(
-            f"prompts are given for {len(unknown)} classes that the data set has not, the first '{unknown[0]}'"
+            f"prompts are given for {len(unknown)} classes that the data set does not have, the first '{unknown[0]}'"
         )
 
 
 def _listed(value: str | Iterable[str]) -> tuple[str, ...]:
-    """Return a list as it stands, or the one that ``open_clip:NAME`` names, its templates written with ``{c}``."""
+    """Return a list as it is, or the list ``NAME`` of open_clip for ``open_clip:NAME``, templates as text with ``{c}``."""
     if not isinstance(value, str):
         return tuple(value)
     import open_clip

@@ -1,4 +1,4 @@
-"""From what the user writes after ``@`` to a data set."""
+"""Data sets by reference: ``load_data`` turns the text after ``@`` into a data set."""
 
 import os
 from collections.abc import Callable
@@ -27,14 +27,14 @@ from clipbench.errors import DataError, UsageError, did_you_mean
 
 HUB_PREFIX = "hf:"
 GENERATED = "scenes"
-"""Name of the generated world, which has other data for each task."""
+"""Name of the generated data, which differ by task."""
 VAGUE_NAMES = {"images", "image", "imgs", "data", "dataset", "imagefolder", *image_folder.SPLITS}
-"""Last parts of a path that say too little to be an id alone."""
+"""Folder names that need their parent's name to make an id."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A way that data can lie on disk."""
+    """A form of data on disk, how it is recognised, and its loader."""
 
     description: str
     fits: Callable[[Path], bool]
@@ -46,10 +46,12 @@ def _is_manifest(path: Path) -> bool:
 
 
 def _load_manifest_in(path: Path, options: DataOptions, id: str) -> Dataset:
-    found = manifest.manifests_in(path)
-    if len(found) > 1:
-        raise UsageError(f"{path} has {found[0].name} and {found[1].name}: name the one to read, as {found[0]}")
-    return manifest.load(found[0], options, id)
+    manifests = manifest.manifests_in(path)
+    if len(manifests) > 1:
+        raise UsageError(
+            f"{path} has {manifests[0].name} and {manifests[1].name}: name the one to read, as {manifests[0]}"
+        )
+    return manifest.load(manifests[0], options, id)
 
 
 def _is_hugging_face(path: Path) -> bool:
@@ -75,27 +77,27 @@ LAYOUTS = (
     Layout("a folder with a manifest", lambda path: bool(manifest.manifests_in(path)), _load_manifest_in),
     Layout("one folder a class", Path.is_dir, image_folder.load),
 )
-"""Tried in order: the first whose files are there is the one."""
+"""Tried in order, the special before the general: a folder of DOCCI holds a .jsonlines file and class-like folders."""
 
 
 def load_data(reference: str, options: DataOptions) -> Dataset:
     """Return the data set that a reference stands for.
 
     A reference is ``scenes``, ``hf:ORG/NAME[:CONFIG[:SPLIT]]``, ``hf:PATH``, a name of the catalogue, or a path (tried
-    as it stands, then below the data root). A name of the catalogue is never taken for a folder that happens to be called
-    so, but looked up below the data root, or without one in the current folder, with its published prompts and size.
-    For the task text-in-image, words are written onto the images of a classification set; its option ``n`` says onto
-    how many.
+    as it is, then below the data root). A name of the catalogue always means its data set, below the data root (or
+    without one in the current folder), with its published prompts and size; a folder of one's own with that name is
+    ./NAME. For the task text-in-image, words are written onto the images of a classification set; its option ``n`` is
+    the number of images.
 
     Raises:
-        UsageError: no such name or path, an unknown option, or a choice that the user has to make.
+        UsageError: no such name or path, an unknown option, or a choice that only the user can make.
         DataError: the data are malformed, incomplete or empty.
         Unavailable: known data that are not on this machine; the message says how to get them.
     """
     if reference.lower() == GENERATED or options.task != attacks.TASK:
-        return _loaded(reference, options)
+        return _load(reference, options)
     others = {name: text for name, text in options.options.items() if name != "n"}
-    return for_task(_loaded(reference, replace(options, options=others)), options)
+    return for_task(_load(reference, replace(options, options=others)), options)
 
 
 def for_task(dataset: Dataset, options: DataOptions) -> Dataset:
@@ -109,17 +111,17 @@ def for_task(dataset: Dataset, options: DataOptions) -> Dataset:
         return dataset
     n = options.whole_number("n", "how many images words are to be written on", least=1)
     if dataset.attacks is None and dataset.contrasts is None:
-        return attacks.with_written_words(dataset, n=n or attacks.N_PICTURES)
+        return attacks.with_written_words(dataset, n=n or attacks.N_WRITTEN_IMAGES)
     options.refuse_unknown([name for name in options.options if name != "n"], dataset.id)
     return dataset
 
 
 def depends_on_task(reference: str, task: str) -> bool:
-    """Return whether a reference may stand for other data when another task asks."""
+    """Return whether a reference means different data for another task."""
     return reference.lower() == GENERATED or task == attacks.TASK
 
 
-def _loaded(reference: str, options: DataOptions) -> Dataset:
+def _load(reference: str, options: DataOptions) -> Dataset:
     if reference.lower() == GENERATED:
         dataset = _generate(options)
     elif reference.startswith(HUB_PREFIX):
@@ -129,13 +131,13 @@ def _loaded(reference: str, options: DataOptions) -> Dataset:
     else:
         path = _existing(reference, options.data_root)
         dataset = _load_path(path, options, path_id(path, options.data_root))
-    return _finished(dataset, options)
+    return check(_with_class_names(dataset, options), allow_partial=options.allow_partial)
 
 
 def path_id(path: Path, data_root: Path | None = None) -> str:
-    """Return the id of data at a path, equal on every machine: its end, from the first part that says something.
+    """Return the id of data at a path, equal on every machine: the path below the data root, or else its last parts.
 
-    Below the data root it is the path from there.
+    As many parts are taken as are needed to get beyond names such as ``images`` and ``test``.
 
     Example:
         >>> path_id(Path("/home/me/clothing10/images/test"))
@@ -155,14 +157,14 @@ def path_id(path: Path, data_root: Path | None = None) -> str:
 
 
 def _generate(options: DataOptions) -> Dataset:
-    """Return the scenes that a task is asked on; a task of a plug-in gets the captioned ones."""
+    """Return the scenes for a task; a task of a plug-in gets the captioned ones."""
     from clipbench.data.scenes import SCENES_VERSION, TASKS, scenes_dataset
 
     options.refuse_unknown(("split", "size", "n"), GENERATED)
     task = options.task if options.task is not None and options.task in TASKS else "retrieval"
     split = options.options.get("split", "test")
-    made = scenes_dataset(task, split=split, n=options.whole_number("n"), size=options.whole_number("size"))
-    return replace(made, cite=f"scenes {SCENES_VERSION}, the generated world of clipbench {__version__}")
+    dataset = scenes_dataset(task, split=split, n=options.whole_number("n"), size=options.whole_number("size"))
+    return replace(dataset, cite=f"scenes {SCENES_VERSION}, the generated world of clipbench {__version__}")
 
 
 def _existing(reference: str, data_root: Path | None) -> Path:
@@ -185,7 +187,7 @@ def _load_path(path: Path, options: DataOptions, id: str) -> Dataset:
         if layout.fits(path):
             return layout.load(path, options, id)
     raise UsageError(
-        f"{path} is no data that can be read: expected {'; or '.join(each.description for each in LAYOUTS)}"
+        f"{path} holds no data in a known layout: expected {'; or '.join(layout.description for layout in LAYOUTS)}"
     )
 
 
@@ -203,10 +205,8 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
         return huggingface.load_folder(Path(name), options, path_id(Path(name), options.data_root), config=config)
     if name.count("/") > 1 or name.startswith((".", "/")):
         raise UsageError(f"no such folder: {name} (data on the Hub are hf:ORG/NAME)")
-    asked = options.options
-    dataset = hub_datasets.load(
-        HubReference(repository=name, config=config, split=asked.get("split"), revision=asked.get("revision")), options
-    )
+    split, revision = options.options.get("split"), options.options.get("revision")
+    dataset = hub_datasets.load(HubReference(repository=name, config=config, split=split, revision=revision), options)
     entry = entry_of_repository(name)
     return dataset if entry is None else replace(with_published_prompts(dataset, entry), cite=entry.cite or None)
 
@@ -224,16 +224,16 @@ def _parts(reference: str) -> tuple[str, str | None, str | None]:
 
 
 def _with_split(options: DataOptions, split: str | None, reference: str) -> DataOptions:
-    asked = options.options.get("split")
-    if split is None or asked == split:
+    option = options.options.get("split")
+    if split is None or option == split:
         return options
-    if asked is not None:
-        raise UsageError(f"data '{reference}' name the split '{split}', and --data-option split={asked}: drop one")
+    if option is not None:
+        raise UsageError(f"data '{reference}' name the split '{split}', and --data-option split={option}: drop one")
     return replace(options, options={**options.options, "split": split})
 
 
-def _finished(dataset: Dataset, options: DataOptions) -> Dataset:
-    """Return the data set with the class names that the user gave, if what it says is whole."""
+def _with_class_names(dataset: Dataset, options: DataOptions) -> Dataset:
+    """Return the data set with the class names that the user gave; raise where labels would have no names."""
     file = options.options.get("class_names")
     has_classes = dataset.labels is not None or dataset.multilabels is not None
     if file is not None:
@@ -242,7 +242,7 @@ def _finished(dataset: Dataset, options: DataOptions) -> Dataset:
         dataset = with_class_names(dataset, read_class_names(Path(file)), source=file)
     if has_classes and dataset.class_names is None:
         raise DataError(
-            f"data set {dataset.id} numbers its classes and does not name them: give the names, one a line in the order"
+            f"data set {dataset.id} numbers its classes and does not name them: give the names, one per line in the order"
             " of the numbers, with --data-option class_names=FILE"
         )
-    return check(dataset, allow_partial=options.allow_partial)
+    return dataset

@@ -1,4 +1,4 @@
-"""Parts of a data set: a fair sample of its images, or all but some."""
+"""Subsets of a data set: a random, stratified sample of its images, or all images but some."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,13 +14,13 @@ from clipbench.errors import DataError, UsageError
 T = TypeVar("T")
 
 
-def limited(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
-    """Return ``n`` random images in their old order, each with all its captions, and a note that says so.
+def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
+    """Return ``n`` random images in their old order, each with all its captions, with a note that says so.
 
     With labels the sample is stratified: every class has its share of it, and at least one image if ``n`` allows.
     Of contrasts and attacks, ``n`` of each are kept, with their images, and ``n`` of the images that have captions;
-    attacks that are made in other ways stay with the usual one on the same object.
-    A data set that is no larger comes back as it is.
+    attacks with labels of another style stay with the usual one on the same object.
+    A data set that is no larger is returned unchanged.
 
     Raises:
         UsageError: n is below 1.
@@ -38,7 +38,7 @@ def limited(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
     return replace(dataset.take(np.sort(rows).astype(np.int64)), notes=(*dataset.notes, note))
 
 
-def without(dataset: Dataset, rows: Int64[np.ndarray, " n_out"], *, why: str = "could not be read") -> Dataset:
+def without_images(dataset: Dataset, rows: Int64[np.ndarray, " n_out"], *, why: str = "could not be read") -> Dataset:
     """Return the data set without some images, and a note that counts them and names the first.
 
     Raises:
@@ -46,38 +46,42 @@ def without(dataset: Dataset, rows: Int64[np.ndarray, " n_out"], *, why: str = "
     """
     if not len(rows):
         return dataset
-    kept = np.setdiff1d(np.arange(len(dataset)), rows)
+    kept_rows = np.setdiff1d(np.arange(len(dataset)), rows)
     first = dataset.image_ids[int(np.min(rows))]
-    said = f"{len(dataset) - len(kept)} of {len(dataset)} images {why}, the first '{first}'"
-    if not len(kept):
-        raise DataError(f"data set {dataset.id}: {said}: none is left")
-    return replace(dataset.take(kept), notes=(*dataset.notes, f"{said}: left out"))
+    fault = f"{len(dataset) - len(kept_rows)} of {len(dataset)} images {why}, the first '{first}'"
+    if not len(kept_rows):
+        raise DataError(f"data set {dataset.id}: {fault}: none is left")
+    return replace(dataset.take(kept_rows), notes=(*dataset.notes, f"{fault}: left out"))
 
 
 def _limited_items(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
-    """Return n of each kind of question, and what is asked of whole images cut to n."""
+    """Return n contrasts, n attacks and n of the images with captions."""
     contrasts, attacks = _some(dataset.contrasts, n, rng), _some_attacks(dataset.attacks, n, rng)
     captioned = [] if dataset.caption_image is None else np.unique(dataset.caption_image).tolist()
-    kept = {row for each in (*(contrasts or ()), *(attacks or ())) for row in each.images}
-    kept |= set(_some(captioned, n, rng) or ())
+    kept_rows = {row for item in (*(contrasts or ()), *(attacks or ())) for row in item.images}
+    kept_rows |= set(_some(captioned, n, rng) or ())
     n_items = len(dataset.contrasts or ()) + len(dataset.attacks or ())
-    if len(kept) == len(dataset) and len(contrasts or ()) + len(attacks or ()) == n_items:
+    if len(kept_rows) == len(dataset) and len(contrasts or ()) + len(attacks or ()) == n_items:
         return dataset
     note = f"a seeded subset: at most {n} of each kind of question ({n_items} in all)"
     note += f" and {n} captioned images" if captioned else ""
-    cut = replace(dataset, contrasts=contrasts, attacks=attacks, notes=(*dataset.notes, note))
-    return cut.take(np.array(sorted(kept), np.int64))
+    subset = replace(dataset, contrasts=contrasts, attacks=attacks, notes=(*dataset.notes, note))
+    return subset.take(np.array(sorted(kept_rows), np.int64))
 
 
 def _some_attacks(attacks: Sequence[Attack] | None, n: int, rng: np.random.Generator) -> list[Attack] | None:
-    """Return at most n attacks that are made in the usual way, and the same words on the same objects in other ways."""
-    usual = [each for each in attacks or () if not each.condition]
+    """Return at most n attacks of the usual style, and the same words on the same objects in other styles."""
+    usual = [attack for attack in attacks or () if not attack.condition]
     if not usual:
         return _some(attacks, n, rng)
     chosen = _some(usual, n, rng) or []
-    pairs = {(each.object, each.word) for each in chosen if each.object is not None}
-    ids = {each.id for each in chosen}
-    return [each for each in attacks or () if each.id in ids or (each.condition and (each.object, each.word) in pairs)]
+    pairs = {(attack.object, attack.word) for attack in chosen if attack.object is not None}
+    ids = {attack.id for attack in chosen}
+    return [
+        attack
+        for attack in attacks or ()
+        if attack.id in ids or (attack.condition and (attack.object, attack.word) in pairs)
+    ]
 
 
 def _some(items: Sequence[T] | None, n: int, rng: np.random.Generator) -> list[T] | None:
@@ -102,17 +106,17 @@ def _stratified(
 def _shares(
     counts: Int64[np.ndarray, " n_classes"], n: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, " n_classes"]:
-    """Return how many each class gives: one each if ``n`` allows, the rest in proportion by largest remainder.
+    """Return the sample size of each class: one each if ``n`` allows, the rest in proportion by largest remainder.
 
     Example:
         >>> _shares(np.array([80, 15, 5]), 10, np.random.default_rng(0))
         array([7, 2, 1])
     """
-    each = np.ones_like(counts) if n >= len(counts) else np.zeros_like(counts)
-    left = counts - each
+    minimum = np.ones_like(counts) if n >= len(counts) else np.zeros_like(counts)
+    left = counts - minimum
     total = max(1, int(left.sum()))
-    scaled = (n - int(each.sum())) * left  # whole numbers throughout: a rounded share could exceed its class
-    shares = each + scaled // total
-    order = np.lexsort((rng.random(len(counts)), -(scaled % total)))  # equal remainders: by lot
+    scaled = (n - int(minimum.sum())) * left  # integers throughout: a rounded share could exceed its class
+    shares = minimum + scaled // total
+    order = np.lexsort((rng.random(len(counts)), -(scaled % total)))  # equal remainders are broken at random
     shares[order[: n - int(shares.sum())]] += 1
     return shares

@@ -1,4 +1,4 @@
-"""From the rows of a table to the parts of a data set: one image a key, with its label and its captions."""
+"""Rows of a table as the parts of a data set: one image a key, with its label and its captions."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from clipbench.data.table_columns import Roles
 from clipbench.errors import DataError, did_you_mean
 
 Place = Callable[[int], str]
-"""Names a row of a table to a person, such as ``manifest.csv, line 3``."""
+"""Returns the name of a row for messages, such as ``manifest.csv, line 3``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """What a table says of its images."""
+    """The images that a table lists, with their labels and captions."""
 
     first_rows: Sequence[int]
-    """Of each image, in order of first appearance: the row that it appears in."""
+    """The row in which each image first appears, in that order."""
     image_ids: Sequence[str]
     labels: Int64[np.ndarray, " n_images"] | None
     class_names: tuple[str, ...] | None
@@ -29,13 +29,13 @@ class Samples:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Columns of equal length, and how to name a row of them."""
+    """Columns of equal length, and a name for each row in messages."""
 
     columns: Mapping[str, Sequence[object]]
     place: Place
 
     def column(self, name: str, rows: Iterable[int]) -> list[tuple[int, object]]:
-        """Return the values of a column with their rows."""
+        """Return (row, value) of a column for some rows."""
         values = self.columns[name]
         return [(row, values[row]) for row in rows]
 
@@ -50,27 +50,30 @@ def read_samples(
 ) -> Samples:
     """Return the images of some rows; rows with the same key are one image and give it several captions.
 
-    Labels are rows of ``class_names`` where those are given; otherwise whole numbers stand for themselves, and texts
-    for their place in the sorted order of all texts of the table (not only of the rows that are kept). Numbers with
-    names beside them stand for their place in the order of all numbers that are named.
+    With ``class_names``, labels are rows of it. Otherwise whole numbers are used as they are, and texts become their
+    place in the sorted order of all texts of the table (not only of the rows that are kept). Numbers with names beside
+    them become their place in the order of all numbers that have a name.
 
     Args:
-        keys: of each row that is kept, in order: what makes its image the same or another.
-        ids: of each row that is kept, where no column holds them.
+        table: the columns.
+        roles: the column of each role.
+        keys: identity of the image of each row that is kept, in order.
+        ids: of each row that is kept, for tables without an id column.
+        class_names: names in the order of the class numbers.
 
     Raises:
         DataError: an empty caption, label or id, labels or ids that contradict each other; names the row.
     """
-    first: dict[Hashable, int] = {}
+    first_row: dict[Hashable, int] = {}
     for row, key in keys.items():
-        first.setdefault(key, row)
-    image_of = {key: image for image, key in enumerate(first)}
+        first_row.setdefault(key, row)
+    image_of = {key: image for image, key in enumerate(first_row)}
     owner = {row: image_of[key] for row, key in keys.items()}
     image_ids, notes = _image_ids(table, roles, owner, ids)
     labels, names = _labels(table, roles, owner, class_names)
     captions, caption_image = _captions(table, roles, owner)
     return Samples(
-        first_rows=list(first.values()),
+        first_rows=list(first_row.values()),
         image_ids=image_ids,
         labels=labels,
         class_names=names,
@@ -86,29 +89,29 @@ def _image_ids(
     """Return the id of each image, from the id column if the user named it or it fits, and a note if it does not."""
     if roles.id is None:
         return _agreed(ids, owner, table.place, "id"), ()
-    found = {row: "" if value is None else str(value) for row, value in table.column(roles.id, owner)}
+    column = {row: "" if value is None else str(value) for row, value in table.column(roles.id, owner)}
     if roles.id_is_named:
-        for row, value in found.items():
+        for row, value in column.items():
             if not value.strip():
                 raise DataError(f"{table.place(row)}: the {roles.id} is empty")
-        return _agreed(found, owner, table.place, "id"), ()
-    pairs = {(image, found[row]) for row, image in owner.items()}
+        return _agreed(column, owner, table.place, "id"), ()
+    pairs = {(image, column[row]) for row, image in owner.items()}
     n_images = len(set(owner.values()))
-    if len(pairs) == n_images == len(set(found.values())) and all(value.strip() for value in found.values()):
-        return _agreed(found, owner, table.place, "id"), ()
+    if len(pairs) == n_images == len(set(column.values())) and all(value.strip() for value in column.values()):
+        return _agreed(column, owner, table.place, "id"), ()
     note = f"column '{roles.id}' does not give each image an id of its own, so it was not used as ids"
     return _agreed(ids, owner, table.place, "id"), (note,)
 
 
 def _agreed(values: Mapping[int, str], owner: Mapping[int, int], place: Place, what: str) -> list[str]:
-    """Return the one value of each image, in order."""
+    """Return the value of each image, in order; raise DataError where its rows differ."""
     agreed: dict[int, tuple[int, str]] = {}
     for row, image in owner.items():
         other, value = agreed.setdefault(image, (row, values[row]))
         if value != values[row]:
             raise DataError(
                 f"{place(row)}: the image has {what} '{values[row]}', and '{value}' in {place(other)}:"
-                f" name the column that holds one {what} an image with --data-option {what}=COLUMN"
+                f" name the column that holds one {what} per image with --data-option {what}=COLUMN"
             )
     return [value for _, value in agreed.values()]
 
@@ -153,10 +156,11 @@ def _labels(
                 f"{table.place(row)}: expected a class name or a whole number as {roles.label}, got {value!r:.60}"
             )
     agreed = _agreed({row: str(value) for row, value in table.column(roles.label, owner)}, owner, table.place, "label")
-    everything = {str(value) for value in table.columns[roles.label] if _is_label(value)}
-    if not all(value.removeprefix("-").isdecimal() for value in everything):
-        names = tuple(class_names or sorted(everything))
-        return _places(agreed, names), names
+    # Of the whole table, so that a split or a subset numbers its classes as the whole does.
+    all_labels = {str(value) for value in table.columns[roles.label] if _is_label(value)}
+    if not all(value.removeprefix("-").isdecimal() for value in all_labels):
+        names = tuple(class_names or sorted(all_labels))
+        return _class_numbers(agreed, names), names
     numbers = [int(value) for value in agreed]
     if class_names is not None or roles.class_name is None:
         return np.array(numbers, np.int64), None if class_names is None else tuple(class_names)
@@ -169,7 +173,7 @@ def _is_label(value: object) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool) and bool(str(value).strip())
 
 
-def _places(labels: Sequence[str], names: Sequence[str]) -> Int64[np.ndarray, " n_images"]:
+def _class_numbers(labels: Sequence[str], names: Sequence[str]) -> Int64[np.ndarray, " n_images"]:
     """Return the row of each label among the class names."""
     place = {name: row for row, name in reversed(list(enumerate(names)))}  # of two equal names the first
     for label in labels:
@@ -179,15 +183,15 @@ def _places(labels: Sequence[str], names: Sequence[str]) -> Int64[np.ndarray, " 
 
 
 def _names_of_numbers(table: Table, label: str, class_name: str) -> dict[int, str]:
-    """Return the names that a second column gives to the numbers of the label column, in the order of the numbers."""
-    found: dict[int, tuple[int, object]] = {}
+    """Return the name of each number in the label column from a second column, in the order of the numbers."""
+    first_row: dict[int, tuple[int, object]] = {}
     for row, (value, name) in enumerate(zip(table.columns[label], table.columns[class_name], strict=True)):
         if not _is_label(value):
             continue
-        other, known = found.setdefault(int(str(value)), (row, name))
+        other, known = first_row.setdefault(int(str(value)), (row, name))
         if known != name or not name:
             raise DataError(
                 f"{table.place(row)}: label {value} has the {class_name} '{name}', and '{known}' in"
-                f" {table.place(other)}: expected one name a label"
+                f" {table.place(other)}: expected one name per label"
             )
-    return {number: str(found[number][1]) for number in sorted(found)}
+    return {number: str(first_row[number][1]) for number in sorted(first_row)}

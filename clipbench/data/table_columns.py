@@ -1,4 +1,4 @@
-"""Which column of a table holds what: as the user says, or as its usual name tells."""
+"""The columns of a table by role (image, caption, label, id), as the user names them or as they are usually called."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from clipbench.errors import UsageError, did_you_mean
 OPTIONS = ("image", "caption", "label", "id")
 """``--data-option`` names that take the name of a column."""
 
-USUAL: Mapping[str, Sequence[Sequence[str]]] = {
+USUAL_NAMES: Mapping[str, Sequence[Sequence[str]]] = {
     "image": (
         ("image",),
         (
@@ -38,25 +38,25 @@ USUAL: Mapping[str, Sequence[Sequence[str]]] = {
     "id": (("image_id",), ("id", "sample_id", "key", "__key__")),
     "split": (("split",),),
 }
-"""Usual names of each role, in tiers: a name of a later tier counts only where no earlier one is there, so that the
-canonical name wins. Two names of one tier are a choice that only the user can make."""
+"""Usual column names of each role, in tiers: a later tier counts only where a table has no name of an earlier one, so
+that the canonical name wins. Between two names of one tier, only the user can choose."""
 
 _NUMBERED = re.compile(r"(?:caption|text|sentence)s?_?(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """The column that plays each role; None where none does."""
+    """The column of each role; None where a table has none."""
 
     image: str
     captions: tuple[str, ...] = ()
     """Several columns (``caption_0``, ``caption_1``, ...) or one."""
     label: str | None = None
     class_name: str | None = None
-    """Beside a label that is a number: the name of its class."""
+    """Column with the name of each class, beside a label column of numbers."""
     id: str | None = None
     id_is_named: bool = False
-    """Whether the user named the id column: a guessed one gives way where its values do not fit."""
+    """True if the user named the id column; a guessed one is dropped where its values do not fit."""
     split: str | None = None
 
 
@@ -70,45 +70,46 @@ def find_roles(
 ) -> Roles:
     """Return the column of each role.
 
-    Naming captions or labels turns off guessing the other: what was not asked for cannot get in the way.
+    If the user names the captions or the labels, the other is not guessed.
 
     Args:
+        columns: names of the table's columns.
         options: the user's ``image``, ``caption`` (one column, or several with commas), ``label`` and ``id``.
         source: the table, for messages.
-        image: the image column where its type gives it away; the user's word goes before it.
-        label: the label column where its type gives it away and no usual name does.
+        image: the image column by its type; the user's choice takes precedence.
+        label: the label column by its type; a usual name takes precedence.
 
     Raises:
-        UsageError: a named column is not there, several could play one role, or there is no image column, or
+        UsageError: a named column does not exist, several could have one role, or there is no image column, or
             neither captions nor labels.
 
     Example:
         >>> find_roles(["path", "split", "class_index", "name"], {}, source="manifest.csv")
         Roles(image='path', captions=(), label='class_index', class_name='name', id=None, id_is_named=False, split='split')
     """
-    find = _Finder(columns, options, source)
-    image = find.named("image") or image or find.guess("image")
+    finder = _ColumnFinder(columns, options, source)
+    image = finder.named("image") or image or finder.guess("image")
     if image is None:
-        raise UsageError(f"{source} has no image column: {find.advice('image')}")
-    captions, truth = find.named_captions(), find.named("label")
-    if not captions and truth is None:
-        captions, truth = find.guess_captions(), find.guess("label") or label
-    class_name = find.guess("class_name") if truth or not captions else None
-    if not captions and truth is None and class_name is None:
-        raise UsageError(f"{source} has neither captions nor labels: {find.advice('caption')} or label=COLUMN")
+        raise UsageError(f"{source} has no image column: {finder.advice('image')}")
+    captions, labels = finder.named_captions(), finder.named("label")
+    if not captions and labels is None:
+        captions, labels = finder.guess_captions(), finder.guess("label") or label
+    class_name = finder.guess("class_name") if labels or not captions else None
+    if not captions and labels is None and class_name is None:
+        raise UsageError(f"{source} has neither captions nor labels: {finder.advice('caption')} or label=COLUMN")
     return Roles(
         image=image,
         captions=captions,
-        label=truth or class_name,
-        class_name=class_name if truth else None,
-        id=find.named("id") or find.guess("id"),
+        label=labels or class_name,
+        class_name=class_name if labels else None,
+        id=finder.named("id") or finder.guess("id"),
         id_is_named="id" in options,
-        split=find.guess("split"),
+        split=finder.guess("split"),
     )
 
 
-class _Finder:
-    """Looks for columns by the user's options and by usual names, case aside."""
+class _ColumnFinder:
+    """Finds columns by the user's options and by usual names, whatever their case."""
 
     def __init__(self, columns: Sequence[str], options: Mapping[str, str], source: str) -> None:
         self.columns = list(columns)
@@ -130,27 +131,24 @@ class _Finder:
         return tuple(self._existing(part.strip(), "caption") for part in parts)
 
     def guess(self, role: str) -> str | None:
-        for tier in USUAL[role]:
-            found = [column for column in self.columns if column.lower() in tier]
-            if found:
-                return self._only(found, role)
+        for tier in USUAL_NAMES[role]:
+            candidates = [column for column in self.columns if column.lower() in tier]
+            if len(candidates) > 1:
+                option = role if role in OPTIONS else "label"
+                raise UsageError(
+                    f"{self.source}: {' and '.join(candidates)} could each be the {role} column: {self.advice(option)}"
+                )
+            if candidates:
+                return candidates[0]
         return None
 
     def guess_captions(self) -> tuple[str, ...]:
-        canonical = [column for column in self.columns if column.lower() in USUAL["caption"][0]]
-        numbered = [column for column in self.columns if _NUMBERED.fullmatch(column.lower())]
+        canonical = [column for column in self.columns if column.lower() in USUAL_NAMES["caption"][0]]
+        numbered = {column: match for column in self.columns if (match := _NUMBERED.fullmatch(column.lower()))}
         if numbered and not canonical:
-            return tuple(sorted(numbered, key=_number))
+            return tuple(sorted(numbered, key=lambda column: int(numbered[column][1])))
         column = self.guess("caption")
         return () if column is None else (column,)
-
-    def _only(self, found: Sequence[str], role: str) -> str:
-        if len(found) > 1:
-            option = role if role in OPTIONS else "label"
-            raise UsageError(
-                f"{self.source}: {' and '.join(found)} could each be the {role} column: {self.advice(option)}"
-            )
-        return found[0]
 
     def _existing(self, name: str, option: str) -> str:
         if name not in self.columns:
@@ -159,22 +157,14 @@ class _Finder:
         return name
 
 
-def _number(column: str) -> int:
-    match = _NUMBERED.fullmatch(column.lower())
-    assert match is not None, column
-    return int(match[1])
-
-
-def keep_split(values: Iterable[object], split: str | None, *, source: str) -> list[int]:
-    """Return the rows of a split column that are of one split, or all rows.
+def rows_of_split(column: Iterable[object], split: str | None, *, source: str) -> list[int]:
+    """Return the rows of one split, by the values of the split column; all rows without a split.
 
     Raises:
         UsageError: no row is of that split.
     """
-    rows = list(values)
-    if split is None:
-        return list(range(len(rows)))
-    kept = [row for row, value in enumerate(rows) if str(value) == split]
-    if not kept:
-        raise UsageError(f"{source} has no split '{split}': it has {', '.join(sorted({str(v) for v in rows}))}")
-    return kept
+    splits = [str(value) for value in column]
+    rows = [row for row, value in enumerate(splits) if split in (None, value)]
+    if split is not None and not rows:
+        raise UsageError(f"{source} has no split '{split}': it has {', '.join(sorted(set(splits)))}")
+    return rows

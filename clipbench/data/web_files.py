@@ -17,9 +17,10 @@ TIMEOUT_SECONDS = 10.0
 
 
 def look_up(url: str, name: str) -> tuple[int | None, str | None]:
-    """Return size and version tag of a file, as far as its server tells them.
+    """Return size and version tag of a file, as far as its server gives them.
 
     Args:
+        url: address of the file.
         name: the data set, for messages.
 
     Raises:
@@ -27,7 +28,7 @@ def look_up(url: str, name: str) -> tuple[int | None, str | None]:
     """
     from huggingface_hub.utils import get_session, hf_raise_for_status
 
-    with _one_line(url, name):
+    with _client_errors(url, name):
         response = get_session().head(url, timeout=TIMEOUT_SECONDS, follow_redirects=True)
         hf_raise_for_status(response)
     length = response.headers.get("Content-Length")
@@ -38,23 +39,26 @@ def fetch_file(file: WebFile, folder: Path, *, tag: str | None, name: str) -> Pa
     """Return the file, fetched into ``folder / file.into`` under the name that its address ends in.
 
     Args:
-        tag: the version that the server has now; the beginning of another version is thrown away.
+        file: address, checksum and subfolder.
+        folder: of the data set.
+        tag: the server's present version; a partial file of another version is thrown away.
+        name: the data set, for messages.
 
     Raises:
-        Unavailable: the connection broke, or the server refused; what has come is kept.
-        DataError: it has another checksum; it is thrown away.
+        Unavailable: the connection broke, or the server refused; the partial file is kept.
+        DataError: it has another checksum; it is removed.
     """
     path = folder / file.into / PurePosixPath(urlsplit(file.url).path).name
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    half, version = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.tag")
-    if _read(version) != (tag or ""):
-        half.unlink(missing_ok=True)
+    partial, version = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.tag")
+    if not version.is_file() or version.read_text(encoding="utf-8") != (tag or ""):
+        partial.unlink(missing_ok=True)
     version.write_text(tag or "", encoding="utf-8")
-    _download(file, half, name)
-    _check(file, half)
-    os.replace(half, path)
+    _download(file, partial, name)
+    _check_hash(file, partial)
+    os.replace(partial, path)
     version.unlink()
     return path
 
@@ -78,44 +82,40 @@ def unpack(archive: Path) -> None:
     archive.unlink()
 
 
-def _download(file: WebFile, half: Path, name: str) -> None:
+def _download(file: WebFile, partial: Path, name: str) -> None:
     from huggingface_hub.file_download import http_get
 
-    with _one_line(file.url, name), half.open("ab") as target:
+    with _client_errors(file.url, name), partial.open("ab") as target:
         if file.size is not None and target.tell() > file.size:
             target.truncate(0)
         http_get(file.url, target, resume_size=target.tell(), expected_size=file.size)
 
 
-def _check(file: WebFile, half: Path) -> None:
+def _check_hash(file: WebFile, partial: Path) -> None:
     from huggingface_hub.utils.sha import sha_fileobj
 
     if file.sha256 is None:
         return
-    with half.open("rb") as content:
+    with partial.open("rb") as content:
         actual = sha_fileobj(content).hex()
     if not actual.startswith(file.sha256):
-        half.unlink()
+        partial.unlink()
         raise DataError(f"{file.url} has sha256 {actual}, expected {file.sha256}: it was removed; fetch it again")
 
 
-def _read(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.is_file() else None
-
-
 @contextmanager
-def _one_line(url: str, name: str) -> Iterator[None]:
-    """Turn what the client raises into one line."""
+def _client_errors(url: str, name: str) -> Iterator[None]:
+    """Raise Unavailable, in one line, for any error of the client."""
     from huggingface_hub import errors
 
-    again = "the same command goes on where this one ended"
+    advice = "the same command resumes where this one ended"
     try:
         yield
     except errors.OfflineModeIsEnabled as error:
         raise Unavailable(f"cannot get {name} from {url}: HF_HUB_OFFLINE is set") from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
-        raise Unavailable(f"cannot get {name} from {url}: the server answered {status}; {again}") from error
-    except (errors.HTTPError, OSError) as error:  # a size that is not the promised one is an OSError too
+        raise Unavailable(f"cannot get {name} from {url}: the server answered {status}; {advice}") from error
+    except (errors.HTTPError, OSError) as error:  # http_get raises OSError for a file that is cut short, too
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Unavailable(f"cannot get {name} from {url}: the connection broke ({cause}); {again}") from error
+        raise Unavailable(f"cannot get {name} from {url}: the connection broke ({cause}); {advice}") from error

@@ -1,12 +1,12 @@
-"""CLIP_benchmark's layout of tar shards, as it exports data sets and keeps them on the Hub.
+"""CLIP_benchmark's layout of tar shards, as it exports data sets and publishes them on the Hub.
 
     classnames.txt                          one name a line; may be absent
     zeroshot_classification_templates.txt   one template a line, {c} for the class name; may be absent
     dataset_type.txt                        "retrieval" or "multilabel"; absent for classification
-    SPLIT/nshards.txt                       how many shards the split has
+    SPLIT/nshards.txt                       number of shards of the split
     SPLIT/0.tar, SPLIT/1.tar, ...           KEY.jpg (or webp, png, jpeg) with KEY.cls, KEY.npy or KEY.txt
 
-Nothing is unpacked: an image stays in its shard, at a known place, until it is needed.
+Nothing is unpacked: images are read from their shards by offset when they are needed.
 """
 
 import io
@@ -30,7 +30,7 @@ TEMPLATES_FILE = "zeroshot_classification_templates.txt"
 SHARDS_FILE = "nshards.txt"
 DEFAULT_SPLIT = "test"
 IMAGES = ("webp", "png", "jpg", "jpeg")
-"""Extensions of images; of several in one sample the first of these is read, as CLIP_benchmark does."""
+"""Extensions of images, best first: of several in one sample CLIP_benchmark reads the first, and so do we."""
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class TarImage(EncodedImage):
 
 @dataclass
 class _Sample:
-    """The members that share a key: images by place, everything else by content."""
+    """The members that share a key: images by their offset, everything else by its content."""
 
     key: str
     shard: Path
@@ -78,13 +78,13 @@ class _Sample:
 
     def content(self, extension: str) -> bytes:
         if extension not in self.contents:
-            there = ", ".join([*self.images, *self.contents])
-            raise DataError(f"{self.place} has no .{extension} (it has {there})")
+            present = ", ".join([*self.images, *self.contents])
+            raise DataError(f"{self.place} has no .{extension} (it has {present})")
         return self.contents[extension]
 
 
 def is_layout(root: Path) -> bool:
-    """Whether a folder has this layout, or is one split of it; what is then missing is an error."""
+    """Return whether a folder has this layout, or is one split of it; a part that is then missing is an error."""
     files = (TYPE_FILE, TEMPLATES_FILE, SHARDS_FILE)
     patterns = (f"*/{SHARDS_FILE}", "*/*.tar")
     return any((root / name).is_file() for name in files) or any(any(root.glob(pattern)) for pattern in patterns)
@@ -93,11 +93,11 @@ def is_layout(root: Path) -> bool:
 def load(root: Path, options: DataOptions, id: str) -> Dataset:
     """Return one split, ``test`` unless another is named.
 
-    Captions are the lines of a ``.txt`` member as ``str.splitlines`` sees them. The exporter writes a newline inside a
-    caption as backslash and n, and the peer reads it back so: we leave it, that numbers may agree.
+    Captions are the lines of a ``.txt`` member, by ``str.splitlines``. CLIP_benchmark writes a newline inside a caption
+    as backslash and n and does not convert it back; nor do we, so that numbers agree.
 
     Raises:
-        UsageError: the split is not there.
+        UsageError: the split does not exist.
         DataError: a file or shard is missing, cut short or malformed, or a sample lacks its image or label.
     """
     options.refuse_unknown(OPTIONS, id)
@@ -121,12 +121,13 @@ def _choose_split(root: Path, split: str | None) -> tuple[Path, str]:
         if split not in (None, root.name):
             raise UsageError(f"{root} is the split '{root.name}': drop --data-option split={split}")
         return root.parent, root.name
-    there = sorted({path.parent.name for pattern in (SHARDS_FILE, "*.tar") for path in root.glob(f"*/{pattern}")})
-    wanted = split or DEFAULT_SPLIT
-    if wanted not in there:
-        splits = ", ".join(there) or "none"
-        raise UsageError(f"{root} has no split '{wanted}' (splits: {splits}): name one with --data-option split=NAME")
-    return root, wanted
+    splits = sorted({path.parent.name for pattern in (SHARDS_FILE, "*.tar") for path in root.glob(f"*/{pattern}")})
+    split = split or DEFAULT_SPLIT
+    if split not in splits:
+        raise UsageError(
+            f"{root} has no split '{split}' (splits: {', '.join(splits) or 'none'}): name one with --data-option split=NAME"
+        )
+    return root, split
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -147,7 +148,7 @@ def _shards(folder: Path) -> list[Path]:
 
 
 def _samples(shard: Path) -> Iterator[_Sample]:
-    """Yield the samples of a shard; members of one sample lie side by side."""
+    """Yield the samples of a shard; the members of one sample are adjacent."""
     sample: _Sample | None = None
     try:
         with tarfile.open(shard, "r:") as tar:
@@ -168,7 +169,7 @@ def _samples(shard: Path) -> Iterator[_Sample]:
 
 
 def _split_name(member: str) -> tuple[str, str]:
-    """Return key and extension: the name is split at the first dot after the last slash."""
+    """Return key and extension, split at the first dot after the last slash as the webdataset library does."""
     folder, slash, name = member.rpartition("/")
     key, _, extension = name.partition(".")
     return folder + slash + key, extension.lower()
@@ -184,7 +185,7 @@ def _add(sample: _Sample, member: tarfile.TarInfo, extension: str, tar: tarfile.
 
 
 def _refuse_cut(tar: tarfile.TarFile, shard: Path) -> None:
-    """A tar file ends with a block of zeros; without it, it was cut at a member's edge, which tarfile lets pass."""
+    """Raise ReadError unless the shard ends with a block of zeros: tarfile accepts one that was cut between members."""
     with shard.open("rb") as file:
         file.seek(tar.offset)
         end = file.read(tarfile.BLOCKSIZE)
@@ -253,7 +254,7 @@ _KINDS: Mapping[str, Callable[[Sequence[_Sample]], Mapping[str, object]]] = {
     "multilabel": _multilabels,
     "retrieval": _captions,
 }
-"""What ``dataset_type.txt`` may say, and what is read then."""
+"""Reader of the samples for each word that ``dataset_type.txt`` may hold."""
 
 
 def _optional(path: Path, read: Callable[[Path], T]) -> T | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from clipbench.data import DataOptions, Dataset, depends_on_task, for_task, limited, load_data
+from clipbench.data import DataOptions, Dataset, depends_on_task, for_task, load_data, random_subset
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.evaluation.plan import Request
 from clipbench.seeding import generator
@@ -69,7 +69,7 @@ class Datasets:
         """Return the subset that the limit asks for, drawn with the session's seed."""
         if self._limit is None or self._limit >= len(dataset):
             return dataset
-        return limited(dataset, self._limit, generator(self._seed, "limit", dataset.id))
+        return random_subset(dataset, self._limit, generator(self._seed, "limit", dataset.id))
 
     def _load(self, request: Request, reference: str) -> Dataset | ClipbenchError:
         options = replace(self._options, task=request.task, options={**self._options.options, **request.data_options})

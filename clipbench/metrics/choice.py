@@ -31,7 +31,7 @@ _LARGEST = 16
 
 
 class Choices(NamedTuple):
-    """How each of n contrasts was decided; NaN throughout for a side on which nothing is asked."""
+    """Decisions of n contrasts; NaN throughout for a side on which there is no choice."""
 
     text: Float64[np.ndarray, " n"]
     """Credit in [0, 1]: every image has all its true captions above all its false ones. Fractions are ties."""

@@ -15,7 +15,7 @@ from clipbench.metrics.similarity import score_blocks
 
 
 class ClassScores(NamedTuple):
-    """What is kept of the scores of each sample."""
+    """Per-sample results of classification."""
 
     better: Int64[np.ndarray, " n_images"]
     """Classes that score strictly above the true one."""
@@ -137,7 +137,7 @@ def recall_influence(credit: Float64[np.ndarray, " n"], labels: Int64[np.ndarray
 
 
 class Reliability(NamedTuple):
-    """What a reliability diagram shows: equal-width bins (l, u] of confidence, the first of which holds 0 too."""
+    """The bins of a reliability diagram: of equal width, (l, u] of confidence; the first also holds 0."""
 
     n_samples: Int64[np.ndarray, " n_bins"]
     confidence: Float64[np.ndarray, " n_bins"]

@@ -16,16 +16,16 @@ N_BINS = 200
 
 
 class CosineCounts(NamedTuple):
-    """How many pairs of vectors have a cosine in each bin."""
+    """Number of pairs of vectors with a cosine in each bin."""
 
     image: Int64[np.ndarray, " n_bins"]
-    """Of two images; each pair of them counts twice, once in each order."""
+    """Pairs of two images; each counts twice, once in each order."""
     text: Int64[np.ndarray, " n_bins"]
-    """Of two texts, in each order."""
+    """Pairs of two texts; each counts twice."""
     cross: Int64[np.ndarray, " n_bins"]
-    """Of an image and the text of another."""
+    """An image with the text of another."""
     pair: Int64[np.ndarray, " n_bins"]
-    """Of an image and its own text."""
+    """An image with its own text."""
 
 
 def bin_middles(n_bins: int = N_BINS) -> Float64[np.ndarray, " n_bins"]:

@@ -1,4 +1,4 @@
-"""How image and text vectors lie in the shared space: gap, cones, cosines and distances of pairs, relative gap.
+"""Geometry of image and text vectors in the shared space: gap, cones, cosines and distances of pairs, relative gap.
 
 Vectors are unit ones; row i of both sides is a pair. Every measure here costs O(n d), and goes through the vectors in
 blocks: what it holds beside them are numbers per pair. ``pair_geometry`` gives all measures from the same few passes;
@@ -189,13 +189,13 @@ def check_paired(images: Images, texts: Texts) -> None:
 
 
 class _Side(NamedTuple):
-    """What is needed of each vector of one modality, whose mean is known."""
+    """Statistics of each vector of one modality, given the modality's mean."""
 
     squared_lengths: Float64[np.ndarray, " n"]
     squared_deviations: Float64[np.ndarray, " n"]
     """Squared distances from the mean."""
     products: Float64[np.ndarray, "n n_directions"]
-    """Of the centred vectors with given directions."""
+    """Norms of the centred vectors with given directions."""
 
 
 def _mean(vectors: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, " dim"]:

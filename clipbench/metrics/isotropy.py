@@ -1,4 +1,4 @@
-"""How many dimensions vectors fill: effective rank, participation ratio and IsoScore of their covariance.
+"""Number of dimensions that vectors fill: effective rank, participation ratio and IsoScore of their covariance.
 
 All three grow with n until n is many times the dimension, so values compare at equal n only, and an interval speaks of
 this n; below as many vectors as dimensions, the covariance has no full rank and the values say more of n than of the

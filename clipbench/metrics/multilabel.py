@@ -14,7 +14,7 @@ class MeanAveragePrecision(NamedTuple):
 
     value: float
     chance: float
-    """What a constant model scores."""
+    """Score of a constant model."""
     influence: Float64[np.ndarray, " n_images"]
     """Derivative of the value by each image's weight, times n; sums to about 0."""
 

@@ -1,4 +1,4 @@
-"""Who is near whom: hubs that many queries retrieve, and whether a line can tell images from texts.
+"""Neighbours: hubs that many queries retrieve, and a linear classifier that tells images from texts.
 
 NaN means undefined.
 """
@@ -22,10 +22,10 @@ DIMENSION_SAMPLE = 10_000
 
 
 class Hubness(NamedTuple):
-    """How unevenly the first k places of all queries are spread over the gallery."""
+    """Inequality in the number of queries that have each gallery item among their first k."""
 
     skewness: float
-    """Of the number of queries that retrieve an item: 0 when symmetric, above 0 with hubs; NaN when all are equal."""
+    """Skewness of the number of queries that retrieve an item; above 0 with hubs, NaN when all are equal."""
     largest_hub: float
     """Share of the queries that retrieve the item that most do."""
     never_retrieved: float
@@ -93,12 +93,12 @@ def separability(
 
 
 class SeparabilityByDimensions(NamedTuple):
-    """How well a linear classifier tells the modalities from few dimensions."""
+    """Accuracy of a linear classifier of the modality on few dimensions."""
 
     ks: Int64[np.ndarray, " n_ks"]
     """Dimensions kept: 1, 2, 5, 10, 20, 50, ... and all; empty where no pair can be held out."""
     accuracies: Float64[np.ndarray, " n_ks"]
-    """Of held-out vectors."""
+    """Accuracy on held-out vectors."""
     fewest: int | None
     """The number of dimensions that is enough; None where no pair can be held out."""
 

@@ -15,7 +15,7 @@ from clipbench.metrics.similarity import pair_scores, score_blocks
 
 
 class Ranks(NamedTuple):
-    """Where each query's best positive stands in its gallery."""
+    """Rank of each query's best positive in its gallery."""
 
     better: Int64[np.ndarray, " n_queries"]
     """Items that are not positives and score strictly above the best positive."""
@@ -26,7 +26,7 @@ class Ranks(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """What each query found: where its best positive stands, which that is, and what came first of the whole gallery.
+    """Result of each query: rank and row of its best positive, and the first item of the whole gallery.
 
     Of items with one score, the first in the order of the data is named.
     """
@@ -41,7 +41,7 @@ class Answers(NamedTuple):
 
 
 class GroupAnswers(NamedTuple):
-    """What the items whose group has another member found; the others are no queries."""
+    """Results of the items whose group has another member; the others are no queries."""
 
     queries: Int64[np.ndarray, " n_queries"]
     """Rows of the items that were queries, ascending."""

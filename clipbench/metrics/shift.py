@@ -18,7 +18,7 @@ from clipbench.metrics.ranking import cross_ranks, recall_at_k
 from clipbench.metrics.similarity import dot_blocks, unit
 
 SHIFTS = {"both": (0.5, 0.5), "image": (1.0, 0.0), "text": (0.0, 1.0)}
-"""By what is shifted: the share of the distance that images move, and that texts do."""
+"""Ways to shift: the share of the distance that images move, and that texts move."""
 CORRECTIONS = ("centring", "standardising", "collapse")
 RECALL_AT = (1, 5, 10)
 
@@ -31,7 +31,7 @@ _STEPS = 2.0**25
 
 
 class Classes(NamedTuple):
-    """What zero-shot classification needs: a unit vector a class, and each image's class."""
+    """Input of zero-shot classification: a unit vector a class, and each image's class."""
 
     vectors: Float32[np.ndarray, "n_classes dim"]
     labels: Int64[np.ndarray, " n"]
@@ -64,11 +64,11 @@ class AffineMap:
 
 
 class Maps(NamedTuple):
-    """How each modality moves."""
+    """Movement of each modality."""
 
     image: AffineMap
     text: AffineMap
-    """Of captions and of class prompts."""
+    """Movement of captions and of class prompts."""
 
 
 def shift_maps(

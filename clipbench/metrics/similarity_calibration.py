@@ -23,7 +23,7 @@ _NOISE = 0.55
 
 
 class MatchCounts(NamedTuple):
-    """How many pairs of a kind have a cosine in each of the fine bins."""
+    """Number of pairs of each kind with a cosine in each of the fine bins."""
 
     matches: Int64[np.ndarray, " n_fine"]
     others: Int64[np.ndarray, " n_fine"]
@@ -33,13 +33,13 @@ class MatchProbabilities(NamedTuple):
     """P(match | cosine) at even odds, of each kind and of all together, in bins of ascending cosine."""
 
     cosine: Mapping[str, Float64[np.ndarray, " n_bins"]]
-    """Of each kind, mean in the bin; NaN where the kind has no cosine there."""
+    """Mean of each kind in the bin; NaN where the kind has no cosine there."""
     probability: Mapping[str, Float64[np.ndarray, " n_bins"]]
-    """Of each kind; NaN where it has no cosine."""
+    """Value of each kind; NaN where it has no cosine."""
     pooled: Float64[np.ndarray, " n_bins"]
-    """Of all kinds, never falling."""
+    """Curve of all kinds together, never falling."""
     errors: Mapping[str, float]
-    """Of each kind, in [0, 1]."""
+    """Value of each kind, in [0, 1]."""
 
     @property
     def error(self) -> float:

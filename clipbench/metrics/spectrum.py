@@ -1,4 +1,4 @@
-"""Which dimensions carry the modality gap, and what is left of gap and retrieval when they are taken away.
+"""Dimensions that carry the modality gap, and gap and retrieval once they are removed.
 
 Schrodi et al., Two Effects, One Trigger, 2025, find that few dimensions carry the gap. Dimensions are those of the
 vectors as the model gives them: a rotation of the space, which changes no cosine, changes all of this.
@@ -24,11 +24,11 @@ class GapSpectrum(NamedTuple):
     """The mean differences of the dimensions, the largest first."""
 
     dimensions: Int64[np.ndarray, " dim"]
-    """Which dimension stands at each place."""
+    """The dimension at each place of the order."""
     mean_differences: Float64[np.ndarray, " dim"]
     """Distances of the two means along it; their squares sum to the squared gap."""
     shares: Float64[np.ndarray, " dim"]
-    """Of the squared gap, in this dimension and those before it; NaN where there is no gap."""
+    """Share of the squared gap in this dimension and those before it; NaN where there is no gap."""
 
     def n_carrying(self, share: float = CARRIED) -> int | None:
         """Return the fewest dimensions that carry this share of the squared gap; None where there is no gap."""
@@ -38,7 +38,7 @@ class GapSpectrum(NamedTuple):
 
 
 class Ablation(NamedTuple):
-    """What is left when the k dimensions that carry most of the gap are taken from both modalities."""
+    """Gap and retrieval after the k dimensions that carry most of the gap are removed from both modalities."""
 
     n_removed: int
     gap: float

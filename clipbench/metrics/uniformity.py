@@ -1,4 +1,4 @@
-"""How evenly vectors are spread over the sphere: every pair of them counts, in blocks.
+"""Uniformity of vectors on the sphere, over every pair of them, in blocks.
 
 Vectors are unit ones. Nothing of size n x n is held. NaN means undefined: too few samples.
 """

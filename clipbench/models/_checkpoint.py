@@ -14,13 +14,13 @@ from clipbench.models._checkpoint_names import CHECKPOINT_SUFFIXES, step_in_name
 from clipbench.models._torch_model import first_line, quiet
 
 WRAPPERS = ("module.", "_orig_mod.")
-"""What DistributedDataParallel and torch.compile put before each name."""
+"""Prefixes that DistributedDataParallel and torch.compile put before each name."""
 
 StateDict = dict[str, torch.Tensor]
 
 
 class Checkpoint(NamedTuple):
-    """What a file holds."""
+    """The content of a checkpoint file."""
 
     weights: StateDict
     step: int | None

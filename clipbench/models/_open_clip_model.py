@@ -1,4 +1,4 @@
-"""From a recipe to an open_clip model that is ready to encode. Imported only with torch and open_clip at hand."""
+"""Building an open_clip model from a recipe. Imported only with torch and open_clip at hand."""
 
 import json
 import math
@@ -20,7 +20,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from clipbench.errors import ClipbenchError, ModelError
-from clipbench.hub import Wanted, cached_first
+from clipbench.hub import HubRequest, cached_first
 from clipbench.models._checkpoint import StateDict, fit, read_checkpoint
 from clipbench.models._checkpoint_names import step_in_name
 from clipbench.models._context import needs_causal_tower, with_context
@@ -52,11 +52,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a model is made of."""
+    """Everything that an open_clip model is built from."""
 
     id: str
     name: str
-    """What open_clip knows the architecture and the tokenizer by."""
+    """Name by which open_clip knows the architecture and the tokenizer."""
     weights: Path | None
     """None for random ones."""
     preprocess: Mapping[str, object] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Recipe:
     context: int | None = None
     """Tokens to which the text tower is to be stretched; None leaves it as it is."""
     seed: int = 0
-    """Of random weights."""
+    """Seed of random weights."""
     notes: tuple[str, ...] = ()
 
 
@@ -113,7 +113,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
     return model
 
 
-def from_hub(load: Callable[[], T], wanted: Wanted, model: str) -> T:
+def from_hub(load: Callable[[], T], wanted: HubRequest, model: str) -> T:
     """Return what one of open_clip's functions gives, from the cache or by download; its errors in one line.
 
     Raises:
@@ -132,7 +132,7 @@ def from_hub(load: Callable[[], T], wanted: Wanted, model: str) -> T:
 def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
     """Return the tokenizer, the configuration and the module without its weights."""
     repository = _tokenizer_repository(recipe.name)
-    wanted = Wanted(
+    wanted = HubRequest(
         what=f"the tokenizer of {recipe.id}",
         repository=repository,
         remedy=f"run `hf download {repository}` where there is a network, then {OFFLINE_ADVICE}",

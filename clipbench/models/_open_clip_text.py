@@ -22,7 +22,7 @@ class _Causal(NamedTuple):
     holder: Any
     """The module that has the positions and the mask; asked anew each time, as moving it replaces its buffers."""
     prefix: str
-    """What stands before their names in the model."""
+    """Prefix of their names in the model."""
     pool: str
     end: int
 

@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from clipbench.errors import ModelError
 
 Tokens = Mapping[str, torch.Tensor]
-"""What a text tower is called with, by argument name: integers of shape (n_texts, n_tokens)."""
+"""Arguments of a text tower by name: integers of shape (n_texts, n_tokens)."""
 
 WINDOW_BATCHES = 64
 """Texts are tokenized and sorted this many batches at a time, so that their number does not matter to memory."""
@@ -31,11 +31,11 @@ class TextTower:
     tokenize: Callable[[list[str]], Tokens]
     """Padded and cut to the context length, whatever the texts."""
     encode: Callable[[Tokens], torch.Tensor]
-    """From tokens on the device to raw vectors."""
+    """Turns tokens on the device into raw vectors."""
     lengths: Callable[[Tokens], Int64[torch.Tensor, " n_texts"]] | None
-    """How many tokens of each text reach its vector; None when padding does too, so that nothing may be cut."""
+    """Returns the tokens of each text that reach its vector; None when padding does too: then nothing may be cut."""
     count: Callable[[Sequence[str]], Int64[np.ndarray, " n_texts"]]
-    """How many tokens each text takes before any is cut off, start and end among them."""
+    """Returns the tokens of each text before any is cut off, start and end among them."""
 
     def vectors(
         self, texts: Sequence[str], *, batch_size: int, device: torch.device

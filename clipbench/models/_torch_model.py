@@ -1,4 +1,4 @@
-"""What the adapters of torch models share: device, precision, batches and fingerprints. Imported only with torch at hand."""
+"""Shared by the adapters of torch models: device, precision, batches, fingerprints. Imported only with torch at hand."""
 
 import hashlib
 import logging
@@ -25,7 +25,7 @@ Preprocess = Callable[[Image.Image], Float32[np.ndarray, "channels height width"
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where a model computes, in what precision, and how much at once."""
+    """Device, precision and batch size of a model."""
 
     device: torch.device
     dtype: torch.dtype
@@ -39,7 +39,7 @@ class TorchModel:
     info: ModelInfo
     preprocess: Preprocess
     image_tower: Callable[[torch.Tensor], torch.Tensor]
-    """From pixels to raw vectors, both in the placement's dtype."""
+    """Turns pixels into raw vectors, both in the placement's dtype."""
     text_tower: TextTower
     placement: Placement
 

@@ -1,4 +1,4 @@
-"""From a name or folder to a transformers model that is ready to encode. Imported only with torch and transformers."""
+"""Building a transformers model from a name or folder. Imported only with torch and transformers."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int64
 from PIL import Image
 
 from clipbench.errors import ClipbenchError, ModelError
-from clipbench.hub import Wanted, cache_only, cached_first
+from clipbench.hub import HubRequest, cache_only, cached_first
 from clipbench.models._checkpoint_names import step_in_name, step_inside
 from clipbench.models._context import needs_causal_tower, stretched_to
 from clipbench.models._fingerprint import digest
@@ -42,7 +42,7 @@ ADAPTER = "transformers adapter 1"
 FEATURES = ("get_image_features", "get_text_features")
 
 CONSTANTS = "position_ids"
-"""How the names end of what older versions saved with the weights."""
+"""Suffix of constants that older versions of the library saved with the weights."""
 
 ARGMAX_POOLING = 2
 """The ``eos_token_id`` of old CLIP configurations, for which transformers pools at the largest id instead."""
@@ -57,7 +57,7 @@ class _Parts(NamedTuple):
     processor: Any
     tokenizer: Any
     left_over: list[str]
-    """Names of weights that the model has no place for."""
+    """Weights of the checkpoint that the model has no place for."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def build(name: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
 
 
 def _from_library(name: str, reference: str) -> _Parts:
-    wanted = Wanted(
+    wanted = HubRequest(
         what=reference,
         repository=name,
         remedy=f"where there is a network run `hf download {name} --local-dir FOLDER`, bring the folder here and give"

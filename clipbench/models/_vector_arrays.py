@@ -19,13 +19,13 @@ Arrays = dict[str, np.ndarray]
 
 
 class Kind(NamedTuple):
-    """What the arrays of one sort must be."""
+    """Requirements on the arrays of one sort."""
 
     expected: str
     n_dims: tuple[int, ...]
     dtype_kinds: str
     dtype: type[np.generic]
-    """What they are computed with."""
+    """Type in which they are computed with."""
 
 
 VECTORS = Kind("floating-point vectors, one a row", (2,), "f", np.float32)

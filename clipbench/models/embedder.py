@@ -18,7 +18,7 @@ from jaxtyping import Float32, Int64
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef, content_digest
-from clipbench.data.subset import without
+from clipbench.data.subset import without_images
 from clipbench.errors import BadImage, ModelError, VectorError
 from clipbench.models.protocol import Call, Counts, Modality, Model, ModelInfo, PixelModel, count_tokens
 from clipbench.models.store import Shelf
@@ -122,7 +122,7 @@ class StoreEmbedder:
         held = self._shelves["images"]
         bad = [row for row, ref in enumerate(images) if ref not in self._digests or self._digests[ref] not in held]
         causes = tuple(f"skipped {images[row].name}: {self._bad_images[images[row].name]}" for row in bad)
-        kept_rows = without(dataset, np.array(bad, np.int64))
+        kept_rows = without_images(dataset, np.array(bad, np.int64))
         return replace(kept_rows, notes=(*kept_rows.notes, *causes))
 
     def counts(self) -> Counts:

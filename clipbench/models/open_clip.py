@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from clipbench.errors import ModelError, UsageError
-from clipbench.hub import Wanted
+from clipbench.hub import HubRequest
 from clipbench.models._checkpoint_names import CHECKPOINT_SUFFIXES
 from clipbench.models.protocol import LoadOptions
 
@@ -22,10 +22,10 @@ RANDOM = "random"
 """The tag that asks for random weights on purpose."""
 
 QUICK = "-quickgelu"
-"""How open_clip ends the names of architectures with OpenAI's activation."""
+"""Suffix of open_clip's architectures with OpenAI's activation."""
 
 FOLDER_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
-"""What open_clip calls the weights that it writes for the Hub, best first."""
+"""File names that open_clip gives the weights it writes for the Hub, best first."""
 
 
 def load(body: str, options: LoadOptions) -> "TorchModel":
@@ -227,10 +227,10 @@ def _shown(settings: Mapping[str, object]) -> str:
     return ", ".join(f"{key} {value}" for key, value in settings.items())
 
 
-def _wanted_weights(reference: str, repository: str) -> Wanted:
+def _wanted_weights(reference: str, repository: str) -> HubRequest:
     from clipbench.models._open_clip_model import OFFLINE_ADVICE
 
-    return Wanted(
+    return HubRequest(
         what=f"the weights of {reference}",
         repository=repository,
         remedy=f"where there is a network run `hf download {repository} --local-dir FOLDER`, bring the folder here and"

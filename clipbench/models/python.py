@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @runtime_checkable
 class Encoders(Protocol):
-    """What the user's object must have; it may also have logit_scale, logit_bias, context_length and fingerprint.
+    """Interface of the user's object; it may also have logit_scale, logit_bias, context_length and fingerprint.
 
     Another method is optional: ``count_tokens(texts: list[str])``, the number of tokens that each text takes before any
     is cut off, start and end among them.

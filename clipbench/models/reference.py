@@ -1,4 +1,4 @@
-"""What a model reference means, such as ``vit-b-32``, ``hf:ORG/REPO`` or ``checkpoint.pt`` with an architecture.
+"""Models by reference, such as ``vit-b-32``, ``hf:ORG/REPO`` or ``checkpoint.pt`` with an architecture.
 
 A reference is an alias, or ``PREFIX:BODY`` where the prefix is an entry point of ``clipbench.models``, or one of the
 forms that users know from elsewhere. An adapter is a function ``load(body, options) -> Model``; it needs to know

@@ -16,9 +16,9 @@ class Member:
     """A checkpoint that a pattern matches."""
 
     reference: str
-    """What ``load_model`` takes."""
+    """The model reference that ``load_model`` takes."""
     name: str
-    """Its path from where the pattern begins to vary: distinct, and the same however many others there are."""
+    """Path from where the pattern begins to vary: distinct, and the same however many others there are."""
 
 
 def is_pattern(reference: str) -> bool:

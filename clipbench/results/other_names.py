@@ -1,4 +1,4 @@
-"""What other toolkits call the data and metrics that clipbench measures too.
+"""Names that other toolkits give to the data and metrics that clipbench measures too.
 
 Values go by ``task@data/metric``. A name that is known here is that of our own metric of the same definition, ties and
 prompts apart; every other value keeps the name that it has, under the evaluation that it belongs to.
@@ -19,9 +19,9 @@ DATA = {
     "flickr_1k_test_image_text_retrieval": "flickr30k",
     "retrieval/flickr30k": "flickr30k-whole",  # DataComp's 31,014 images, not the usual 1,000
 }
-"""From CLIP_benchmark's and DataComp's data to the catalogue's; others are called alike, or are not in it."""
+"""Names of CLIP_benchmark's and DataComp's data in the catalogue, where they differ."""
 FOLDERS = frozenset({"wds", "tfds", "vtab"})
-"""Before the names of CLIP_benchmark's data sets: where it reads them from, or which benchmark they are of."""
+"""Prefixes of CLIP_benchmark's data names: the library that reads them, or the benchmark they belong to."""
 HUB_PARTS = 2
 """``hf:ORG/NAME`` is the name of one data set."""
 TASKS = {
@@ -29,7 +29,7 @@ TASKS = {
     "zeroshot_retrieval": "retrieval",
     "image_caption_selection": "composition",
 }
-"""From CLIP_benchmark's tasks to ours."""
+"""Names of CLIP_benchmark's tasks here."""
 MIEB = {
     "Imagenet1kZeroShot": "zero-shot@imagenet",
     "CIFAR10ZeroShot": "zero-shot@cifar-10",
@@ -48,7 +48,7 @@ MIEB = {
     "AROCocoOrder": "composition@aro-coco-order",
     "AROFlickrOrder": "composition@aro-flickr-order",
 }
-"""From tasks of MIEB to the evaluations of the same data."""
+"""Evaluations here of the same data as MIEB's tasks."""
 MIEB_METRICS: Mapping[str, Mapping[str, str]] = {
     "SugarCrepe": {"text_acc": "micro/text_acc"},
     "AROVisualRelation": {"text_acc": "vg_relation/text_acc"},
@@ -56,7 +56,7 @@ MIEB_METRICS: Mapping[str, Mapping[str, str]] = {
     "Winoground": {"accuracy": "group_acc"},
 }
 ALWAYS_ZERO = frozenset({"image_acc", "accuracy"})
-"""What MIEB gives any model, the perfect one too, where an item has one image."""
+"""Metrics of MIEB that are 0 for any model, a perfect one too, where an item has one image."""
 
 _OPEN_CLIP = (
     (r"imagenet-zeroshot-val-top(\d)", r"zero-shot@imagenet/acc\1"),

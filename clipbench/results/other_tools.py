@@ -34,7 +34,7 @@ EXPECTED = (
 )
 
 MODEL_CARD = "model_meta.json"
-"""What mteb says of a model, in the folder with its results."""
+"""File in which mteb describes a model, in the folder with its results."""
 
 BARE = "only values are known"
 
@@ -51,9 +51,9 @@ class Values:
     label: str
     """The model, where the file names one, else the file."""
     values: Mapping[str, float]
-    """By ``task@data/metric``."""
+    """Values by ``task@data/metric``."""
     notes: list[str] = field(default_factory=list)
-    """What the file holds and ``values`` does not."""
+    """Remarks on what the file holds and ``values`` does not."""
 
     @property
     def metrics(self) -> dict[str, Metric]:

@@ -1,4 +1,4 @@
-"""Which samples of many stand for all in a figure: a run keeps the images of those that a report draws."""
+"""Evenly spaced samples that stand for all in a figure; a run keeps the images of those that a report draws."""
 
 import numpy as np
 

@@ -45,7 +45,7 @@ DIRECTIONS = {
     "image_image": ("Image-to-image", "images"),
     "text_text": ("Text-to-text", "captions"),
 }
-"""What a direction is called in papers, and what its queries are."""
+"""A direction as papers name it, and its queries."""
 
 CURVE_ENDS_AT = 100
 """Largest k of the recall curves."""
@@ -69,7 +69,7 @@ class Direction(NamedTuple):
 
     @property
     def ranks(self) -> Ranks:
-        """Where each query's best right item stands."""
+        """Rank of each query's best right item."""
         return self.answers.ranks
 
 

@@ -1,4 +1,4 @@
-"""What tasks with several parts make of them: one table of samples, and curves with bounds at all points or at none."""
+"""Shared by tasks with several parts: one table of samples, and curves with bounds at all points or at none."""
 
 from collections.abc import Mapping, Sequence
 

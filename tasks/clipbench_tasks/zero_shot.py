@@ -79,7 +79,7 @@ class ZeroShot:
     )
 
     prompts: Prompts | None = None
-    """What each class is called in; None takes the data set's own templates, or else the default."""
+    """Prompts of the classes; None takes the data set's own templates, or else the default."""
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return predictions an image. Needs class names, and labels or multilabels; or several sets of labels."""

@@ -13,9 +13,9 @@ from huggingface_hub import constants
 
 from clipbench import hub as network
 from clipbench.errors import Unavailable
-from clipbench.hub import Wanted, cached_first, unreachable
+from clipbench.hub import HubRequest, cached_first, unreachable
 
-WANTED = Wanted(what="the weights of x", repository="org/name", remedy="do this instead")
+WANTED = HubRequest(what="the weights of x", repository="org/name", remedy="do this instead")
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -79,7 +79,7 @@ def test_no_connection_is_found_at_once() -> None:
 
     with pytest.raises(
         Unavailable,
-        match=r"cannot get the weights of x: not on this machine, and Hub repository org/name cannot be asked"
+        match=r"cannot get the weights of x: not on this machine, and Hub repository org/name cannot be reached"
         r" \(no connection to http://127.0.0.1:9: .*refused\); do this instead",
     ):
         cached_first(download, WANTED)

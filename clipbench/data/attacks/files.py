@@ -9,13 +9,13 @@ from pathlib import Path
 
 from clipbench.data import manifest
 from clipbench.data.attacks.photographs import Photograph, attack_dataset
-from clipbench.data.attacks.schemas import Described, Dialect, dialect_of
+from clipbench.data.attacks.schemas import AttackRow, AttackSchema, attack_schema
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.image_folder import EXTENSIONS
 from clipbench.data.images import FileImage
 from clipbench.data.table import Table
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
-from clipbench.data.table_columns import USUAL
+from clipbench.data.table_columns import USUAL_NAMES
 from clipbench.errors import DataError
 
 ANNOTATIONS = "annotations.json"
@@ -23,28 +23,28 @@ OBJECT, WORD = "true object", "typographic attack label"
 """Keys of Materzynska's annotations."""
 
 _FILE_NAME = re.compile(r"label=(?P<object>.+?)_text=(?P<text>.*)")
-_HEAD = 1 << 14
-"""Characters in which a file shows what it is."""
-_FEW = 8
-"""Folders that are looked into for a first image."""
+_HEAD_CHARACTERS = 1 << 14
+"""Characters read to recognise a file: enough for the first row of a table."""
+_N_FOLDERS_TRIED = 8
+"""Subfolders that are searched for a first image."""
 
 
 # -- a manifest
 
 
 def is_manifest(path: Path) -> bool:
-    """Whether a file, or the one manifest of a folder, is a table of images with written words."""
+    """Return whether a file, or the one manifest of a folder, is a table of images with written words."""
     file = _manifest(path)
-    return file is not None and dialect_of(_columns(file)) is not None
+    return file is not None and attack_schema(_columns(file)) is not None
 
 
 def load_manifest(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the attacks that a table lists: ``object``, ``text`` and ``attack``, or SCAM's columns, and an image file.
 
-    Whoever names a column of captions or labels wants those, and gets them.
+    If the user names a column of captions or labels, the table is read as an ordinary manifest instead.
 
     Raises:
-        DataError: a row does not say what it should, or images are missing (left out with ``allow_partial``).
+        DataError: a row is malformed, or images are missing (left out with ``allow_partial``).
     """
     file = _manifest(path)
     assert file is not None, path
@@ -52,41 +52,40 @@ def load_manifest(path: Path, options: DataOptions, id: str) -> Dataset:
         return manifest.load(file, options, id)
     options.refuse_unknown((), id)
     table = manifest.read_table(file)
-    dialect = dialect_of(table.columns)
-    if dialect is None:
+    schema = attack_schema(table.columns)
+    if schema is None:
         raise DataError(f"{file}: not every row has the columns that its first row shows")
     image = _image_column(table, file)
     files = {str(name): file.parent / str(name) for name in table.columns[image]}
-    described = described_rows(table, dialect)
     photographs = [
-        Photograph(FileImage(files[str(name)]), str(name), *each)
-        for name, each in zip(table.columns[image], described, strict=True)
+        Photograph(FileImage(files[str(name)]), str(name), *facts)
+        for name, facts in zip(table.columns[image], read_attack_rows(table, schema), strict=True)
     ]
-    return _dataset(photographs, options, id, templates=dialect.templates())
+    return _dataset(photographs, options, id, templates=schema.templates())
 
 
-def described_rows(table: Table, dialect: Dialect) -> list[Described]:
-    """Return what each row of a table says, its cells as texts."""
-    names = [*dialect.columns, *(name for name in ("set", "note", "id") if name in table.columns)]
+def read_attack_rows(table: Table, schema: AttackSchema) -> list[AttackRow]:
+    """Return the rows of a table as its schema reads them, cells as texts."""
+    names = [*schema.columns, *(name for name in ("set", "note", "id") if name in table.columns)]
     columns = {name: table.columns[name] for name in names}
     n_rows = len(next(iter(columns.values())))
     rows = [
         {name: "" if column[row] is None else str(column[row]) for name, column in columns.items()}
         for row in range(n_rows)
     ]
-    return dialect.read(rows, table.place)
+    return schema.read(rows, table.place)
 
 
 def _manifest(path: Path) -> Path | None:
     if path.is_file():
         return path if path.suffix.lower() in manifest.READERS else None
-    found = manifest.manifests_in(path)
-    return found[0] if len(found) == 1 else None
+    manifests = manifest.manifests_in(path)
+    return manifests[0] if len(manifests) == 1 else None
 
 
 def _columns(file: Path) -> set[str]:
-    """Return the columns that the first row of a table shows, or nothing where it cannot be told."""
-    head = _head(file).replace("\0", "")  # which the csv module takes for an error
+    """Return the columns in the first row of a table; none where the file cannot be read."""
+    head = _head(file).replace("\0", "")  # the csv module raises an error for it
     if file.suffix.lower() in (".csv", ".tsv"):
         line = head.partition("\n")[0].strip()
         return set(next(csv.reader([line], delimiter="\t" if file.suffix.lower() == ".tsv" else ","), []))
@@ -100,13 +99,13 @@ def _columns(file: Path) -> set[str]:
 def _head(file: Path) -> str:
     try:
         with file.open(encoding="utf-8-sig") as opened:
-            return opened.read(_HEAD)
-    except (OSError, UnicodeDecodeError):  # whoever reads the file in earnest says so
+            return opened.read(_HEAD_CHARACTERS)
+    except (OSError, UnicodeDecodeError):  # the layout that then reads the file reports it
         return ""
 
 
 def _image_column(table: Table, file: Path) -> str:
-    for tier in USUAL["image"]:
+    for tier in USUAL_NAMES["image"]:
         for name in table.columns:
             if name.lower() in tier:
                 return name
@@ -117,12 +116,12 @@ def _image_column(table: Table, file: Path) -> str:
 
 
 def has_named_files(path: Path) -> bool:
-    """Whether a folder's images are called like ``label=dog_text=cat.png``, as in PAINT and RTA-100."""
+    """Return whether a folder's images have names like ``label=dog_text=cat.png``, as in PAINT and RTA-100."""
     if not path.is_dir():
         return False
-    folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())[:_FEW]]
-    firsts = (next(_images(folder), None) for folder in folders)
-    return any(first is not None and _FILE_NAME.fullmatch(first.stem) for first in firsts)
+    folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())[:_N_FOLDERS_TRIED]]
+    first_images = (next(_images(folder), None) for folder in folders)
+    return any(image is not None and _FILE_NAME.fullmatch(image.stem) for image in first_images)
 
 
 def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
@@ -138,7 +137,9 @@ def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
     for file in sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS):
         match = _FILE_NAME.fullmatch(file.stem)
         if match is None:
-            raise DataError(f"{file}: expected a name such as label=dog_text=cat{file.suffix}, as its neighbours have")
+            raise DataError(
+                f"{file}: expected a name such as label=dog_text=cat{file.suffix}, like other files of its folder"
+            )
         shown, written = match["object"].replace("_", " "), match["text"].replace("_", " ") or None
         photographs.append(Photograph(FileImage(file), file.relative_to(path).as_posix(), shown, written, shown))
     return _dataset(photographs, options, id)
@@ -152,7 +153,7 @@ def _images(folder: Path) -> Iterator[Path]:
 
 
 def has_annotations(path: Path) -> bool:
-    """Whether a folder (or its annotations.json) has Materzynska's annotations."""
+    """Return whether a folder (or its annotations.json) has Materzynska's annotations."""
     file = path / ANNOTATIONS if path.is_dir() else path
     return file.name == ANNOTATIONS and file.is_file() and f'"{OBJECT}"' in _head(file)
 
@@ -167,7 +168,7 @@ def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:
     """
     options.refuse_unknown((), id)
     file = path / ANNOTATIONS if path.is_dir() else path
-    places = {each.name: each for each in file.parent.rglob("*") if each.suffix.lower() in EXTENSIONS}
+    files = {path.name: path for path in file.parent.rglob("*") if path.suffix.lower() in EXTENSIONS}
     photographs = []
     for name, entry in _annotations(file).items():
         shown = entry.get(OBJECT)
@@ -175,7 +176,7 @@ def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:
             raise DataError(f"{file}: '{name}' has the {OBJECT} {shown!r}, expected its name")
         word = str(entry.get(WORD) or "").strip()
         written = word if word.casefold() not in ("", "none") else None
-        image = FileImage(places.get(Path(name).name, file.parent / name))
+        image = FileImage(files.get(Path(name).name, file.parent / name))
         photographs.append(Photograph(image, name, shown, written, shown))
     return _dataset(photographs, options, id, templates=("a photo of {c}.",))
 
@@ -193,14 +194,14 @@ def _annotations(file: Path) -> Mapping[str, Mapping[str, object]]:
 def _dataset(
     photographs: Sequence[Photograph], options: DataOptions, id: str, *, templates: tuple[str, ...] | None = None
 ) -> Dataset:
-    """Return the data set of the photographs whose files are there."""
-    there = [each for each in photographs if Path(each.image.name).is_file()]
-    n_missing = len(photographs) - len(there)
-    if n_missing and not (options.allow_partial and there):
-        first = next(each.image.name for each in photographs if not Path(each.image.name).is_file())
+    """Return the data set of the photographs whose files exist."""
+    missing = {name: None for name in (photo.image.name for photo in photographs) if not Path(name).is_file()}
+    existing = [photo for photo in photographs if photo.image.name not in missing]
+    n_missing = len(photographs) - len(existing)
+    if missing and not (options.allow_partial and existing):
         raise DataError(
-            f"data set {id} lacks {n_missing} of its {len(photographs)} images, the first {first}: put them there"
-            + (", or run with --allow-partial to score the others" if there else "")
+            f"data set {id} lacks {n_missing} of its {len(photographs)} images, the first {next(iter(missing))}: put them"
+            " there" + (", or run with --allow-partial to score the others" if existing else "")
         )
-    notes = (f"{n_missing} of {len(photographs)} images are missing and were left out",) if n_missing else ()
-    return replace(attack_dataset(there, options, id, templates=templates), notes=notes)
+    notes = (f"{n_missing} of {len(photographs)} images are missing and were left out",) if missing else ()
+    return replace(attack_dataset(existing, options, id, templates=templates), notes=notes)

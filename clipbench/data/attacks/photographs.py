@@ -8,7 +8,7 @@ from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import ImageRef
 from clipbench.errors import DataError
 
-Kind = Literal["clean", "blank", "benign", "attacked"]
+PhotographKind = Literal["clean", "blank", "benign", "attacked"]
 
 
 class Photograph(NamedTuple):
@@ -17,17 +17,17 @@ class Photograph(NamedTuple):
     image: ImageRef
     id: str
     object: str
-    """What it is."""
+    """Name of the object."""
     text: str | None
-    """What the label says: "" for a blank one, None where there is none."""
+    """Text of the label: "" for a blank one, None where there is no label."""
     thing: str
-    """Photographs of one thing are compared with each other."""
+    """Key of the photographed thing; its photographs are compared with each other."""
     condition: str = ""
-    """How the label was made, where that is varied; "" for the data set's one way."""
+    """Style of the label, in data that vary it; "" for the data set's one style."""
 
     @property
-    def kind(self) -> Kind:
-        """Return what the photograph is for; the case of letters does not matter."""
+    def kind(self) -> PhotographKind:
+        """Role of the photograph in an attack; the case of letters does not matter."""
         if not self.text:
             return "clean" if self.text is None else "blank"
         return "benign" if self.text.casefold() == self.object.casefold() else "attacked"
@@ -36,10 +36,10 @@ class Photograph(NamedTuple):
 def attack_dataset(
     photographs: Sequence[Photograph], options: DataOptions, id: str, *, templates: tuple[str, ...] | None = None
 ) -> Dataset:
-    """Return the data set of some photographs: an attack for each with another thing's name on it.
+    """Return a data set of photographs: one attack for each that has another object's name written on it.
 
-    The classes are all objects and all words, in alphabetical order. Attacks on one object are one cluster: it is the
-    same thing, photographed again and again.
+    The classes are all objects and all words, in alphabetical order. Attacks on one object are one cluster: the same
+    thing is photographed several times.
 
     Raises:
         DataError: nothing is attacked, a thing has two images of one kind to compare with, or an id is repeated.
@@ -49,23 +49,23 @@ def attack_dataset(
     controls = _controls(photographs, id)
     attacks = [
         Attack(
-            id=each.id,
-            label=row[names[each.object.casefold()]],
-            word=row[names[(each.text or "").casefold()]],
+            id=photograph.id,
+            label=row[names[photograph.object.casefold()]],
+            word=row[names[(photograph.text or "").casefold()]],
             attacked=number,
-            **{kind: controls.get((each.thing, kind)) for kind in ("clean", "blank", "benign")},
-            condition=each.condition,
-            object=names[each.object.casefold()],
+            **{kind: controls.get((photograph.thing, kind)) for kind in ("clean", "blank", "benign")},
+            condition=photograph.condition,
+            object=names[photograph.object.casefold()],
         )
-        for number, each in enumerate(photographs)
-        if each.kind == "attacked"
+        for number, photograph in enumerate(photographs)
+        if photograph.kind == "attacked"
     ]
     if not attacks:
         raise DataError(f"data set {id} has {len(photographs)} images, and on none of them another thing's name")
     dataset = Dataset(
         id=id,
-        images=[each.image for each in photographs],
-        image_ids=[each.id for each in photographs],
+        images=[photograph.image for photograph in photographs],
+        image_ids=[photograph.id for photograph in photographs],
         class_names=tuple(row),
         templates=templates,
         attacks=attacks,
@@ -75,24 +75,24 @@ def attack_dataset(
 
 def _spellings(photographs: Iterable[Photograph]) -> dict[str, str]:
     """Return the first spelling of each name by its lower-case form, in alphabetical order of the spellings."""
-    found: dict[str, str] = {}
-    for each in photographs:
-        for name in (each.object, each.text):
+    spellings: dict[str, str] = {}
+    for photograph in photographs:
+        for name in (photograph.object, photograph.text):
             if name:
-                found.setdefault(name.casefold(), name)
-    return dict(sorted(found.items(), key=lambda item: item[1]))
+                spellings.setdefault(name.casefold(), name)
+    return dict(sorted(spellings.items(), key=lambda item: item[1]))
 
 
-def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, Kind], int]:
+def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, PhotographKind], int]:
     """Return the row of each thing's image without a label, with a blank one, and with its own name."""
-    found: dict[tuple[str, Kind], int] = {}
-    for number, each in enumerate(photographs):
-        if each.kind == "attacked":
+    controls: dict[tuple[str, PhotographKind], int] = {}
+    for number, photograph in enumerate(photographs):
+        if photograph.kind == "attacked":
             continue
-        other = found.setdefault((each.thing, each.kind), number)
+        other = controls.setdefault((photograph.thing, photograph.kind), number)
         if other != number:
             raise DataError(
-                f"data set {data}: '{photographs[other].id}' and '{each.id}' are both {each.kind} images of"
-                f" {each.thing}: expected one to compare with; put different objects into different sets"
+                f"data set {data}: '{photographs[other].id}' and '{photograph.id}' are both {photograph.kind} images of"
+                f" {photograph.thing}: expected one to compare with; put different objects into different sets"
             )
-    return found
+    return controls

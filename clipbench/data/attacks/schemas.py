@@ -1,4 +1,4 @@
-"""Tables that say of each image what it shows and what is written on it: which columns mean what."""
+"""Tables of attacks: the columns that say what each image shows and what is written on it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,11 +7,11 @@ from typing import NamedTuple
 from clipbench.data.prompts import known_prompts
 from clipbench.errors import DataError, did_you_mean
 
-Row = Mapping[str, str]
+Cells = Mapping[str, str]
 
 
-class Described(NamedTuple):
-    """What a row says of its image; see Photograph."""
+class AttackRow(NamedTuple):
+    """The facts that a table row gives about its image; the fields are those of ``Photograph``."""
 
     object: str
     text: str | None
@@ -19,37 +19,37 @@ class Described(NamedTuple):
     condition: str = ""
 
 
-class Dialect(NamedTuple):
-    """A set of columns, and how a row of them is read."""
+class AttackSchema(NamedTuple):
+    """A set of columns, and the reader of their rows."""
 
     columns: frozenset[str]
-    """All are needed, and tell the dialect from any table of captions or labels."""
-    read: Callable[[Sequence[Row], Callable[[int], str]], list[Described]]
-    """From the rows, and what names a row to a person."""
+    """All must be there; together they do not occur in tables of captions or labels."""
+    read: Callable[[Sequence[Cells], Callable[[int], str]], list[AttackRow]]
+    """Reads the rows; the second argument names a row in error messages."""
     templates: Callable[[], tuple[str, ...] | None] = lambda: None
-    """The prompts of the published protocol."""
+    """Returns the prompt templates of the published protocol."""
 
 
-def dialect_of(columns: Iterable[str]) -> Dialect | None:
-    """Return the dialect that a table with such columns is written in, or None.
+def attack_schema(columns: Iterable[str]) -> AttackSchema | None:
+    """Return the schema of a table of attacks with these columns, or None.
 
     Example:
-        >>> dialect_of(["path", "object", "text", "attack"]) is DIALECTS[0], dialect_of(["path", "text"])
+        >>> attack_schema(["path", "object", "text", "attack"]) is SCHEMAS[0], attack_schema(["path", "text"])
         (True, None)
     """
-    there = set(columns)
-    return next((dialect for dialect in DIALECTS if dialect.columns <= there), None)
+    present = set(columns)
+    return next((schema for schema in SCHEMAS if schema.columns <= present), None)
 
 
-def _labelled(rows: Sequence[Row], place: Callable[[int], str]) -> list[Described]:
-    """Read ``object``, ``text`` and ``attack`` (0 or 1); ``set`` and ``note`` may be there.
+def _read_own(rows: Sequence[Cells], place: Callable[[int], str]) -> list[AttackRow]:
+    """Read ``object``, ``text`` and ``attack`` (0 or 1), and optionally ``set`` and ``note``.
 
     Without an attack the text is the object's own name or empty; a note with "blank" says that there is a label.
     """
-    return [_labelled_row(row, place(number)) for number, row in enumerate(rows)]
+    return [_read_own_row(row, place(number)) for number, row in enumerate(rows)]
 
 
-def _labelled_row(row: Row, place: str) -> Described:
+def _read_own_row(row: Cells, place: str) -> AttackRow:
     name, text, attack = row["object"].strip(), row["text"].strip(), row["attack"].strip()
     if not name:
         raise DataError(f"{place}: the object is empty")
@@ -60,7 +60,7 @@ def _labelled_row(row: Row, place: str) -> Described:
         expected = "the name of something else" if attack == "1" else f"'{name}' or nothing"
         raise DataError(f"{place}: attack is {attack} and '{text}' is written on the {name}: expected {expected}")
     is_bare = not text and "blank" not in row.get("note", "").casefold()
-    return Described(name, None if is_bare else text, f"{row.get('set', '')}/{name}".lstrip("/"))
+    return AttackRow(name, None if is_bare else text, f"{row.get('set', '')}/{name}".lstrip("/"))
 
 
 _SCAM_TYPES: Mapping[str, tuple[bool, str]] = {
@@ -68,28 +68,29 @@ _SCAM_TYPES: Mapping[str, tuple[bool, str]] = {
     "SCAM": (True, ""),
     "SynthSCAM": (True, "synthetic"),
 }
-"""Of each type, whether the word is there, and the condition. NoSCAM is the note with the word taken off it."""
+"""(is the word written, condition) of each SCAM type. NoSCAM shows the same note with the word removed."""
 
 
-def _scam(rows: Sequence[Row], place: Callable[[int], str]) -> list[Described]:
+def _read_scam(rows: Sequence[Cells], place: Callable[[int], str]) -> list[AttackRow]:
     """Read SCAM's ``type``, ``object_label`` and ``attack_word``, and its ``id`` where that joins the three types."""
-    found = []
+    attack_rows = []
     for number, (row, thing) in enumerate(zip(rows, _scam_things(rows), strict=True)):
         if row["type"] not in _SCAM_TYPES:
             raise DataError(f"{place(number)}: unknown type '{row['type']}': {did_you_mean(row['type'], _SCAM_TYPES)}")
         if not row["object_label"].strip() or not row["attack_word"].strip():
             raise DataError(f"{place(number)}: the object_label or attack_word is empty")
         is_written, condition = _SCAM_TYPES[row["type"]]
-        found.append(Described(row["object_label"], row["attack_word"] if is_written else "", thing, condition))
-    return found
+        attack_rows.append(AttackRow(row["object_label"], row["attack_word"] if is_written else "", thing, condition))
+    return attack_rows
 
 
-def _scam_things(rows: Sequence[Row]) -> list[str]:
-    """Return what joins a photograph's versions: an id that several types share, else object, word and occurrence."""
+def _scam_things(rows: Sequence[Cells]) -> list[str]:
+    """Return a key for each photograph that its versions share: an id common to several types where there is one."""
     ids = [row.get("id", "") for row in rows]
     is_joining = len(set(ids)) < len(ids) == len({(row["type"], id) for row, id in zip(rows, ids, strict=True)})
     if is_joining and all(ids):
         return ids
+    # Else object, word and occurrence: each type lists the photographs in the same order.
     seen: Counter[tuple[str, str, str]] = Counter()
     things = []
     for row in rows:
@@ -104,7 +105,7 @@ def _scam_templates() -> tuple[str, ...]:
     return known_prompts("imagenet").templates[:32]
 
 
-DIALECTS = (
-    Dialect(frozenset({"object", "text", "attack"}), _labelled),
-    Dialect(frozenset({"type", "object_label", "attack_word"}), _scam, _scam_templates),
+SCHEMAS = (
+    AttackSchema(frozenset({"object", "text", "attack"}), _read_own),
+    AttackSchema(frozenset({"type", "object_label", "attack_word"}), _read_scam, _scam_templates),
 )

@@ -1,8 +1,8 @@
 """Words written onto the images of any classification set: each image as it is, and with three labels.
 
-A label is drawn as in the generated world, in the middle of the central square that models cut out of an image, and
-measured in widths of that square. The image without a label is the data set's own, so that its vector is shared with
-zero-shot classification.
+A label is drawn as in the generated scenes, in the middle of the central square that models crop, and measured in
+widths of that square. The image without a label is the data set's own, so that its vector is shared with zero-shot
+classification.
 """
 
 from collections import defaultdict
@@ -20,18 +20,18 @@ from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.drawing import paint_writing
 from clipbench.data.scenes.lettering import unwritable
 from clipbench.data.scenes.records import Writing
-from clipbench.data.scenes.typography import PLAIN_LABEL, Label
+from clipbench.data.scenes.typography import PLAIN_LABEL
 from clipbench.data.scenes.written_words import ONE_IN, label_conditions
-from clipbench.data.subset import limited
+from clipbench.data.subset import random_subset
 from clipbench.errors import DataError
 from clipbench.seeding import generator
 
-N_PICTURES = 500
-"""Images of a larger set that are written on."""
+N_WRITTEN_IMAGES = 500
+"""Default number of images to write on."""
 VERSION = 1
-"""Raised whenever the same words would be written otherwise."""
+"""Raised whenever the same words would be drawn differently; part of each digest."""
 SMALLEST_SIDE = 224
-"""Smaller images are enlarged to it first, as models enlarge them: letters of three pixels could not be read."""
+"""Pixels to which smaller images are enlarged first, as models do: letters three pixels high could not be read."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class WrittenImage:
 
     @property
     def name(self) -> str:
-        what = "a blank label" if self.writing.is_blank else f"the label '{self.writing.word}'"
-        return f"{self.base.name} with {what}"
+        label = "a blank label" if self.writing.is_blank else f"the label '{self.writing.word}'"
+        return f"{self.base.name} with {label}"
 
     def digest(self) -> str:
-        """Return a hash of the image's own digest and of all that decides how the label looks."""
+        """Return a hash of the image's own digest and of everything that decides how the label looks."""
         return content_digest(repr((VERSION, self.base.digest(), self.writing)).encode())
 
     def open(self) -> Image.Image:
@@ -64,8 +64,8 @@ class WrittenImage:
         return image
 
 
-class _Base:
-    """An image that remembers its digest, which is asked for once for each label on it."""
+class _BaseImage:
+    """An image that caches its digest, which each label on it needs."""
 
     def __init__(self, image: ImageRef) -> None:
         self._image = image
@@ -83,20 +83,20 @@ class _Base:
         return self._image.open()
 
 
-def with_written_words(dataset: Dataset, *, n: int = N_PICTURES) -> Dataset:
-    """Return attacks on ``n`` of a labelled data set's images, a stratified choice, one in four of them in 18 ways.
+def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Dataset:
+    """Return attacks on a stratified subset of ``n`` images of a labelled data set, one in four of them in 18 ways.
 
     The attacking word is the name of another class, drawn by the image's id alone: it does not depend on n.
 
     Raises:
         MissingPart: the data set has no labels or no class names.
-        DataError: there are no two classes of different names, or a name has letters that cannot be written.
+        DataError: there are no two classes of different names, or the font lacks letters of a name.
     """
     dataset.require("labels", "class_names")
     _check_names(dataset)
-    chosen = limited(dataset, n, generator(0, "written words", dataset.id))
-    images = _WrittenImages(list(chosen.images), list(chosen.image_ids), [_Base(image) for image in chosen.images])
-    others = _others(chosen.class_names or ())
+    chosen = random_subset(dataset, n, generator(0, "written words", dataset.id))
+    images = _WrittenImages(list(chosen.images), list(chosen.image_ids), [_BaseImage(image) for image in chosen.images])
+    others = _other_classes(chosen.class_names or ())
     plain = [_attack(images, chosen, row, others) for row in range(len(chosen))]
     written = Dataset(
         id=chosen.id,
@@ -118,13 +118,13 @@ class _WrittenImages(NamedTuple):
 
     images: list[ImageRef]
     ids: list[str]
-    bases: Sequence[_Base]
+    bases: Sequence[_BaseImage]
     """The images without labels, which come first."""
 
-    def write(self, row: int, writing: Writing, how: str) -> int:
-        """Add an image with a label on it and return its row."""
+    def write(self, row: int, writing: Writing, suffix: str) -> int:
+        """Add an image with a label on it, its id with a suffix, and return its row."""
         self.images.append(WrittenImage(self.bases[row], writing))
-        self.ids.append(f"{self.ids[row]}|{how}")
+        self.ids.append(f"{self.ids[row]}|{suffix}")
         return len(self.images) - 1
 
 
@@ -150,19 +150,17 @@ def _varied(written: _WrittenImages, dataset: Dataset, plain: Sequence[Attack]) 
     assert dataset.class_names is not None
     varied = []
     for condition, label in label_conditions().items():
-        for each in plain:
-            attacked = _written(written, each, label, dataset.class_names[each.word], condition)
-            varied.append(each._replace(id=f"{each.id}|{condition}", attacked=attacked, condition=condition))
+        for attack in plain:
+            assert attack.clean is not None
+            attacked = attack.attacked
+            if label != PLAIN_LABEL:
+                attacked = written.write(attack.clean, label.writing(dataset.class_names[attack.word]), condition)
+            varied.append(attack._replace(id=f"{attack.id}|{condition}", attacked=attacked, condition=condition))
     return varied
 
 
-def _written(written: _WrittenImages, attack: Attack, label: Label, word: str, condition: str) -> int:
-    assert attack.clean is not None
-    return attack.attacked if label == PLAIN_LABEL else written.write(attack.clean, label.writing(word), condition)
-
-
-def _others(names: Sequence[str]) -> list[list[int]]:
-    """Return, for each class, the first classes of all other names: two classes may share one, as in ImageNet."""
+def _other_classes(names: Sequence[str]) -> list[list[int]]:
+    """Return, for each class, the first class of every other name: two classes may share a name, as in ImageNet."""
     rows: dict[str, list[int]] = defaultdict(list)
     for row, name in enumerate(names):
         rows[name.casefold()].append(row)

@@ -11,18 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from clipbench.data import manifest
-from clipbench.data.contrasts.questions import Asked, Question, dataset_of, file_images, read_question
+from clipbench.data.contrasts.questions import Question, dataset_of, file_images, read_question
 from clipbench.data.contrasts.schemas import Schema, schema_of
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.errors import DataError, UsageError
 
 PLACES = ("images", "val2017", "coco", "coco/val2017", "coco/images", "coco/images/val2017", "images/val2017")
-"""Where images may lie, below the folder of the data, the one above, or the data root."""
+"""Folders that may hold the images, relative to the data's folder, its parent, or the data root."""
 UNNAMED = frozenset({"manifest", "metadata", "contrasts", "test", "validation", "val", "dev", "train", "data"})
-"""Names of files that are no names of subsets."""
+"""File names that do not name a subset."""
 SUBSETS = {"visual_genome_relation": "vg_relation", "visual_genome_attribution": "vg_attribution"}
-HEAD = 1 << 16
-"""Characters that hold the first row of any file."""
+HEAD_CHARACTERS = 1 << 16
+"""Characters read to recognise a file: enough for the first row of any."""
 
 
 def fits(path: Path) -> bool:
@@ -35,7 +35,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
 
     Raises:
         UsageError: no such subset.
-        DataError: a malformed row, or a contrast that is none.
+        DataError: a malformed row, or an item without a choice.
         Unavailable: images are missing; with ``allow_partial``, only if no contrast is left.
     """
     options.refuse_unknown(("subset",), id)
@@ -46,13 +46,11 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
                 raise DataError(f"{file}: the item '{key}' is there twice: ids must be distinct")
             questions[key] = question
     questions = _of_subset(questions, options.options.get("subset"), path)
-    folders = _folders(path, options.data_root)
-    asked = Asked(questions, file_images(questions.values(), folders))
+    images = file_images(questions.values(), _image_folders(path, options.data_root))
     base = path if path.is_dir() else path.parent
-    dataset = dataset_of(
-        asked, id, allow_partial=options.allow_partial, where=f"{base} and {', '.join(PLACES[:4])} below or beside it"
-    )
-    return replace(dataset, notes=(*dataset.notes, *_unread(path)))
+    places = f"{base} and {', '.join(PLACES[:4])} below or beside it"
+    dataset = dataset_of(questions, images, id, allow_partial=options.allow_partial, places=places)
+    return replace(dataset, notes=(*dataset.notes, *_unread_note(path)))
 
 
 def _files(path: Path) -> list[Path]:
@@ -62,9 +60,9 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     for folder in (path / "data", path):
-        found = [file for file in _tables(folder) if _schema(file)]
-        if found:
-            return found
+        files = [file for file in _tables(folder) if _schema(file)]
+        if files:
+            return files
     return []
 
 
@@ -72,19 +70,19 @@ def _tables(folder: Path) -> list[Path]:
     return sorted(file for file in folder.glob("*") if file.suffix.lower() in manifest.READERS and file.is_file())
 
 
-def _unread(path: Path) -> Iterator[str]:
+def _unread_note(path: Path) -> Iterator[str]:
     if path.is_dir():
-        read = _files(path)
-        others = [file.name for file in _tables(read[0].parent) if file not in read]
+        files = _files(path)
+        others = [file.name for file in _tables(files[0].parent) if file not in files]
         if others:
-            yield f"not read, for they hold no contrasts: {', '.join(others)}"
+            yield f"not read, because they hold no contrasts: {', '.join(others)}"
 
 
 def _schema(file: Path) -> Schema | None:
-    """Return the schema of a file's first row; None for a file that cannot be read, which others complain of."""
+    """Return the schema of a file's first row; None for a file that cannot be read: a later layout reports it."""
     try:
         with file.open(encoding="utf-8-sig") as opened:
-            head = opened.read(HEAD)
+            head = opened.read(HEAD_CHARACTERS)
     except (OSError, UnicodeDecodeError):
         return None
     if file.suffix.lower() in (".csv", ".tsv"):
@@ -100,28 +98,28 @@ def _first_object(text: str, *, is_nested: bool) -> Mapping[str, object] | None:
     if is_nested:
         start = text.find("{", start + 1)
     try:
-        found = json.JSONDecoder().raw_decode(text, start)[0] if start >= 0 else None
+        value = json.JSONDecoder().raw_decode(text, start)[0] if start >= 0 else None
     except json.JSONDecodeError:
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def _questions(file: Path) -> Iterator[tuple[str, Question]]:
     """Yield a file's questions with their ids, which begin with the subset."""
-    of_file = "" if file.stem.lower() in UNNAMED else SUBSETS.get(file.stem, file.stem)
+    file_subset = "" if file.stem.lower() in UNNAMED else SUBSETS.get(file.stem, file.stem)
     schema = _schema(file)
     assert schema is not None, file
     for place, key, row in _rows(file):
         if schema_of(row) != schema:
             raise DataError(f"{file}, {place}: expected the fields of {schema.description}, got {', '.join(row)}")
         question = read_question(schema.read, row, f"{file}, {place}")
-        subset = question.subset or of_file
+        subset = question.subset or file_subset
         id = str(row["id"]) if row.get("id") is not None else key
         yield f"{subset}/{id}" if subset else id, question._replace(subset=subset)
 
 
 def _rows(file: Path) -> Iterator[tuple[str, str, Mapping[str, object]]]:
-    """Yield the place, the key and the fields of each row; a JSON object of objects has its keys."""
+    """Yield place, key and fields of each row; the key is that of a JSON object of objects, else the row's number."""
     if file.suffix.lower() == ".json":
         try:
             items = json.loads(file.read_text(encoding="utf-8-sig"))
@@ -134,7 +132,7 @@ def _rows(file: Path) -> Iterator[tuple[str, str, Mapping[str, object]]]:
                 yield f"item '{key}'", key, row
             return
     unit = "item" if file.suffix.lower() == ".json" else "line"
-    with manifest.reading(file):
+    with manifest.read_errors(file):
         for row_number, (place, row) in enumerate(manifest.READERS[file.suffix.lower()](file)):
             yield f"{unit} {place}", str(row_number), row
 
@@ -142,14 +140,14 @@ def _rows(file: Path) -> Iterator[tuple[str, str, Mapping[str, object]]]:
 def _of_subset(questions: dict[str, Question], subset: str | None, path: Path) -> dict[str, Question]:
     if subset is None:
         return questions
-    kept = {key: question for key, question in questions.items() if question.subset == subset}
-    if not kept:
+    in_subset = {key: question for key, question in questions.items() if question.subset == subset}
+    if not in_subset:
         known = dict.fromkeys(question.subset or "(none)" for question in questions.values())
         raise UsageError(f"{path} has no subset '{subset}': it has {', '.join(known)}")
-    return kept
+    return in_subset
 
 
-def _folders(path: Path, data_root: Path | None) -> Sequence[Path]:
+def _image_folders(path: Path, data_root: Path | None) -> Sequence[Path]:
     base = path if path.is_dir() else path.parent
     places = [base, *(base / place for place in PLACES), *(base.parent / place for place in PLACES)]
     if data_root is not None:

@@ -1,4 +1,4 @@
-"""From questions about named images to a data set: which images are there, and which questions can be asked."""
+"""Contrasts whose images are still names, and the data set that they become once the images are found."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from clipbench.data.images import FileImage, ImageRef, content_digest
 from clipbench.errors import BadImage, DataError, Unavailable
 
 MIN_VALSE_VOTES = 2
-"""Of three annotators, how many must have chosen the caption for an item of VALSE to be valid."""
-SHOWN_MISSING = 3
+"""Votes, of three annotators, that make an item of VALSE valid."""
+N_SHOWN = 3
+"""Missing images that an error names."""
 
 
 class Box(NamedTuple):
@@ -30,13 +31,13 @@ class ImageKey(NamedTuple):
     """An image as a layout names it."""
 
     name: str
-    """A file, relative to wherever the images lie; or, in a table that holds its images, a column."""
+    """A file, relative to the folder of images; or, in a table that holds its images, a column."""
     box: Box | None = None
-    """What of it is shown; None for all."""
+    """The part that is shown; None for the whole image."""
 
     @property
     def id(self) -> str:
-        """Return the name, with the box where there is one."""
+        """The name, with the box where there is one."""
         return self.name if self.box is None else f"{self.name}[{','.join(str(side) for side in self.box)}]"
 
 
@@ -84,14 +85,16 @@ class CroppedImage:
 
 
 Reader = Callable[[Mapping[str, object]], Question]
-"""From the fields of one row to its question; raises KeyError, TypeError or ValueError where they do not fit."""
+"""Makes the question of one row; raises KeyError, TypeError or ValueError where a field does not fit."""
 
 
 def read_question(read: Reader, row: Mapping[str, object], place: str) -> Question:
-    """Return the question of a row, in the ``subset`` and ``group`` that the row itself names, if any.
+    """Return the question of a row; ``subset`` and ``group`` fields of the row itself are read for every schema.
 
     Args:
-        place: of the row, for the message.
+        read: reader of the row's schema.
+        row: its fields.
+        place: its file and line, for messages.
 
     Raises:
         DataError: a field is missing, empty or of another kind.
@@ -106,91 +109,77 @@ def read_question(read: Reader, row: Mapping[str, object], place: str) -> Questi
     return question._replace(subset=subset or question.subset, group=question.group or group)
 
 
-class Asked(NamedTuple):
-    """Questions with their ids, and the images that they can be asked of."""
-
-    questions: Mapping[str, Question]
-    images: Mapping[ImageKey, ImageRef]
-    """Images that are there."""
-
-
 def dataset_of(
-    asked: Asked,
+    questions: Mapping[str, Question],
+    images: Mapping[ImageKey, ImageRef],
     id: str,
     *,
     allow_partial: bool,
-    where: str,
-    split: str | None = None,
-    revision: str | None = None,
+    places: str,
 ) -> Dataset:
-    """Return the data set of the questions all of whose images are there.
+    """Return the data set of the questions all of whose images were found.
 
     Args:
-        where: the places that were looked in for images, for the message.
+        questions: by item id.
+        images: those that were found.
+        id: of the data set.
+        allow_partial: leave out the questions whose images are missing.
+        places: the places that were searched for images, for the message.
 
     Raises:
         DataError: no question is valid.
         Unavailable: images are missing; with ``allow_partial``, only if no question is left.
     """
-    valid = {name: each for name, each in asked.questions.items() if each.is_valid}
-    wanted = dict.fromkeys(image for each in valid.values() for image in each.images)
-    missing = [image for image in wanted if image not in asked.images]
-    kept = {name: each for name, each in valid.items() if all(image in asked.images for image in each.images)}
-    notes = _notes(n_invalid=len(asked.questions) - len(valid), n_items=len(asked.questions))
+    valid = {item: question for item, question in questions.items() if question.is_valid}
+    needed = dict.fromkeys(image for question in valid.values() for image in question.images)
+    missing = [image for image in needed if image not in images]
+    complete = {item: question for item, question in valid.items() if all(key in images for key in question.images)}
+    notes = []
+    if len(valid) < len(questions):
+        notes.append(
+            f"{len(questions) - len(valid):,} of {len(questions):,} items are not scored: nothing to choose, or not valid"
+            " by their authors' rule"
+        )
     if not valid:
         raise DataError(f"data set {id} has no item to score: {notes[0] if notes else 'expected one or more'}")
     if missing:
-        said = f"{len(wanted) - len(missing):,} of {len(wanted):,} images"
-        if not allow_partial or not kept:
-            raise Unavailable(_lacking(id, said, missing, where=where, n_kept=len(kept), n_items=len(valid)))
-        notes.append(f"{said} are there: {len(kept):,} of {len(valid):,} items are scored")
-    used = list(dict.fromkeys(image for each in kept.values() for image in each.images))
+        count = f"{len(needed) - len(missing):,} of {len(needed):,} images"
+        if not allow_partial or not complete:
+            advice = f"--allow-partial scores the {len(complete):,} of {len(valid):,} items whose images are there"
+            shown = ", ".join([image.name for image in missing[:N_SHOWN]] + ["..."] * (len(missing) > N_SHOWN))
+            raise Unavailable(
+                f"data set {id} has {count}; missing: {shown} ({len(missing):,} in all), looked for in {places}:"
+                f" {advice if complete else 'put the images there'}"
+            )
+        notes.append(f"{count} are there: {len(complete):,} of {len(valid):,} items are scored")
+    used = list(dict.fromkeys(image for question in complete.values() for image in question.images))
     row = {image: number for number, image in enumerate(used)}
     dataset = Dataset(
         id=id,
-        split=split,
-        revision=revision,
-        images=[asked.images[image] for image in used],
+        images=[images[image] for image in used],
         image_ids=[image.id for image in used],
-        contrasts=[_contrast(name, each, row) for name, each in kept.items()],
+        contrasts=[_contrast(item, question, row) for item, question in complete.items()],
         notes=tuple(notes),
     )
     return check(dataset, allow_partial=allow_partial)
 
 
 def file_images(questions: Iterable[Question], folders: Sequence[Path]) -> dict[ImageKey, ImageRef]:
-    """Return the images that lie in one of the folders, the first that has each."""
-    found: dict[ImageKey, ImageRef] = {}
-    for image in dict.fromkeys(image for each in questions for image in each.images):
-        path = next((folder / image.name for folder in folders if (folder / image.name).is_file()), None)
+    """Return the images of the questions that one of the folders has, each from the first that has it."""
+    images: dict[ImageKey, ImageRef] = {}
+    for key in dict.fromkeys(key for question in questions for key in question.images):
+        path = next((folder / key.name for folder in folders if (folder / key.name).is_file()), None)
         if path is not None:
-            found[image] = FileImage(path) if image.box is None else CroppedImage(path, image.box)
-    return found
+            images[key] = FileImage(path) if key.box is None else CroppedImage(path, key.box)
+    return images
 
 
-def _contrast(name: str, question: Question, row: Mapping[ImageKey, int]) -> Contrast:
+def _contrast(item: str, question: Question, row: Mapping[ImageKey, int]) -> Contrast:
     return Contrast(
-        id=name,
+        id=item,
         subset=question.subset or "",
         images=tuple(row[image] for image in question.images),
         captions=question.captions,
         is_true=question.is_true,
         group=question.group,
     )
-
-
-def _notes(*, n_invalid: int, n_items: int) -> list[str]:
-    if not n_invalid:
-        return []
-    return [
-        f"{n_invalid:,} of {n_items:,} items are not scored: nothing to choose, or not valid by their authors' rule"
-    ]
-
-
-def _lacking(id: str, said: str, missing: Sequence[ImageKey], *, where: str, n_kept: int, n_items: int) -> str:
-    first = ", ".join(image.name for image in missing[:SHOWN_MISSING])
-    first += ", ..." if len(missing) > SHOWN_MISSING else ""
-    advice = f"--allow-partial scores the {n_kept:,} of {n_items:,} items whose images are there"
-    if not n_kept:
-        advice = "put the images there"
-    return f"data set {id} has {said}; missing: {first} ({len(missing):,} in all), looked for in {where}: {advice}"

@@ -1,28 +1,28 @@
-"""How each benchmark writes a contrast down, told apart by the fields of a row."""
+"""The fields in which each benchmark writes a contrast; a row's fields tell the schemas apart."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from clipbench.data.contrasts.questions import MIN_VALSE_VOTES, Box, ImageKey, Question, Reader
 
-PICTURE_FIELDS = ("image", "images", "filename", "image_path", "image_file")
-"""What the one image of a row may be called."""
-Row = Mapping[str, object]
+IMAGE_FIELDS = ("image", "images", "filename", "image_path", "image_file")
+"""Field names for the one image of a row."""
+Fields = Mapping[str, object]
 
 
 class Schema(NamedTuple):
-    """One way to write a contrast down."""
+    """One benchmark's fields, and the reader of a row with them."""
 
     description: str
     fields: frozenset[str]
-    """What a row must have."""
+    """Fields that every row must have."""
     has_image: bool
-    """Whether it must have one of ``PICTURE_FIELDS`` besides."""
+    """True if every row must have one of ``IMAGE_FIELDS`` besides."""
     read: Reader
 
 
 def schema_of(fields: Iterable[str]) -> Schema | None:
-    """Return the schema that a row with these fields is of, or None where they are no contrast's.
+    """Return the schema of a row with these fields, or None where it is no contrast.
 
     Example:
         >>> schema_of(["filename", "caption", "negative_caption"]).description
@@ -31,25 +31,25 @@ def schema_of(fields: Iterable[str]) -> Schema | None:
         True
     """
     known = set(fields)
-    has_image = not known.isdisjoint(PICTURE_FIELDS)
-    fitting = (each for each in SCHEMAS if each.fields <= known and (has_image or not each.has_image))
-    return next(fitting, None)
+    has_image = not known.isdisjoint(IMAGE_FIELDS)
+    matching = (schema for schema in SCHEMAS if schema.fields <= known and (has_image or not schema.has_image))
+    return next(matching, None)
 
 
-def _own_truth(row: Row) -> Question:
-    """A matrix says of each image (row) which captions are true."""
+def _own_truth(row: Fields) -> Question:
+    """Read a matrix of truth values, a row for each image and a column for each caption."""
     images, captions = _images(row), _texts(row["captions"])
     truth = tuple(tuple(_flag(cell) for cell in _list(line)) for line in _list(row["truth"]))
     return Question(images, captions, truth)
 
 
-def _own_lists(row: Row) -> Question:
+def _own_lists(row: Fields) -> Question:
     true, false = _texts(row["true"]), _texts(row["false"])
     images = _images(row)
     return Question(images, (*true, *false), tuple((True,) * len(true) + (False,) * len(false) for _ in images))
 
 
-def _nlvr(row: Row) -> Question:
+def _nlvr(row: Fields) -> Question:
     cells = [_mapping(cell) for cell in _list(row["images"])]
     labels = tuple((_flag(cell["label"]),) for cell in cells)
     images = tuple(ImageKey(_text(cell["path"])) for cell in cells)
@@ -58,7 +58,7 @@ def _nlvr(row: Row) -> Question:
 
 
 def _two_by_two(first: str, second: str) -> Reader:
-    def read(row: Row) -> Question:
+    def read(row: Fields) -> Question:
         images = tuple(ImageKey(_text(row[f"image_{end}"])) for end in (first, second))
         captions = tuple(_text(row[f"caption_{end}"]) for end in (first, second))
         return Question(images, captions, ((True, False), (False, True)))
@@ -66,23 +66,23 @@ def _two_by_two(first: str, second: str) -> Reader:
     return read
 
 
-def _bivlc(row: Row) -> Question:
+def _bivlc(row: Fields) -> Question:
     images = tuple(ImageKey(_text(row[field])) for field in ("image", "negative_image"))
     captions = _text(row["caption"]), _text(row["negative_caption"])
     return Question(images, captions, ((True, False), (False, True)), subset=_optional(row, "type"))
 
 
 def _true_false(*fields: str, n_true: int) -> Reader:
-    """One image, and fields with captions of which the first are true."""
+    """Return a reader of one image and some fields with captions, of which the first ``n_true`` are true."""
 
-    def read(row: Row) -> Question:
+    def read(row: Fields) -> Question:
         captions = tuple(_text(row[field]) for field in fields)
         return Question((_image(row),), captions, (_true_first(n_true, len(captions)),))
 
     return read
 
 
-def _aro(row: Row) -> Question:
+def _aro(row: Fields) -> Question:
     captions = _text(row["true_caption"]), _text(row["false_caption"])
     group = _optional(row, "relation_name")
     if group is None and row.get("attributes") is not None:
@@ -90,15 +90,15 @@ def _aro(row: Row) -> Question:
     return Question((_boxed(row),), captions, ((True, False),), group=group)
 
 
-def _order(row: Row) -> Question:
+def _order(row: Fields) -> Question:
     true = _text(row["correct_caption"])
     shuffles = (_text(row[field]) for field in sorted(row) if field.startswith("hard_text_"))
-    # A shuffle may give the caption itself, or another shuffle: no further choice.
+    # A shuffle may equal the caption or another shuffle, and then adds no choice.
     captions = tuple(dict.fromkeys((true, *shuffles)))
     return Question((_image(row),), captions, (_true_first(1, len(captions)),), is_valid=len(captions) > 1)
 
 
-def _valse(row: Row) -> Question:
+def _valse(row: Fields) -> Question:
     captions = _text(row["caption"]), _text(row["foil"])
     votes = _mapping(row.get("mturk") or {}).get("caption", MIN_VALSE_VOTES)
     is_valid = isinstance(votes, int) and votes >= MIN_VALSE_VOTES
@@ -130,19 +130,19 @@ SCHEMAS = (
     Schema("VALSE", frozenset({"caption", "foil"}), True, _valse),
     Schema("ARO's order sets", frozenset({"correct_caption", "hard_text_1"}), True, _order),
 )
-"""The first whose fields are there is the one: those with more fields stand before those with fewer."""
+"""The first schema whose fields are all there is used: a schema stands before those with a subset of its fields."""
 
 
 def _true_first(n_true: int, n: int) -> tuple[bool, ...]:
     return (True,) * n_true + (False,) * (n - n_true)
 
 
-def _image(row: Row) -> ImageKey:
-    field = next(field for field in PICTURE_FIELDS if field in row)
+def _image(row: Fields) -> ImageKey:
+    field = next(field for field in IMAGE_FIELDS if field in row)
     return ImageKey(_text(row[field]))
 
 
-def _boxed(row: Row) -> ImageKey:
+def _boxed(row: Fields) -> ImageKey:
     image = _image(row)
     sides = [row.get(f"bbox_{side}") for side in "xywh"]
     if all(side is None for side in sides):
@@ -150,13 +150,13 @@ def _boxed(row: Row) -> ImageKey:
     return image._replace(box=Box(*(int(str(side)) for side in sides)))
 
 
-def _images(row: Row) -> tuple[ImageKey, ...]:
+def _images(row: Fields) -> tuple[ImageKey, ...]:
     if "images" in row:
         return tuple(ImageKey(name) for name in _texts(row["images"]))
     return (_image(row),)
 
 
-def _optional(row: Row, field: str) -> str | None:
+def _optional(row: Fields, field: str) -> str | None:
     return None if row.get(field) is None else str(row[field])
 
 
@@ -167,7 +167,7 @@ def _text(value: object) -> str:
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    """Return the texts of a list; a text alone is a list of one."""
+    """Return the texts of a list, or the only text as a list of one."""
     return (_text(value),) if isinstance(value, str) else tuple(_text(item) for item in _list(value))
 
 
@@ -177,14 +177,14 @@ def _list(value: object) -> Sequence[object]:
     return value
 
 
-def _mapping(value: object) -> Row:
+def _mapping(value: object) -> Fields:
     if not isinstance(value, dict):
         raise TypeError(f"expected an object, got {value!r:.60}")
     return value
 
 
 def _flag(value: object) -> bool:
-    """Return a truth value, which releases of NLVR write true, "True" or 1."""
+    """Return a truth value; releases of NLVR write true, "True" or 1."""
     known = {True: True, False: False, "true": True, "false": False}
     key = value.lower() if isinstance(value, str) else value
     if key not in known:

@@ -1,10 +1,10 @@
-"""Captions in other orders of their words, drawn once: the same for every model, run and machine.
+"""Captions with their words in another order: the same shuffles for every model, run and machine.
 
-ARO (Yuksekgonul et al., ICLR 2023) asks for a caption among four shuffles of itself. Its own are drawn anew at each
-run, with a part-of-speech tagger for two of the four. Here the draw depends on the caption alone, and on no version of
-a library, so that it need not be stored to be the same next year; a list of function words stands in for the tagger, so
-that numbers are near to the published ones, not equal to them. Files with stored shuffles (``correct_caption``,
-``hard_text_1`` ...) are read as they are.
+In ARO (Yuksekgonul et al., ICLR 2023) a caption must beat four shuffles of itself. ARO's code draws them anew at each
+run, two of the four with a part-of-speech tagger. Here the draw depends on the caption alone, and on no version of a
+library, so it is the same next year without being stored; a list of function words replaces the tagger, so numbers are
+near to the published ones, not equal to them. Files with stored shuffles (``correct_caption``, ``hard_text_1`` ...) are
+read as they are.
 """
 
 import re
@@ -16,10 +16,10 @@ from jaxtyping import Int64
 from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.scenes.chance import Chance
 
-LONGEST = 30
+MAX_WORDS = 30
 """Words of a caption that are kept, as in ARO."""
-DRAWS = 20
-"""Tries to get another order than the caption's."""
+MAX_DRAWS = 20
+"""Draws before a caption counts as having no other order."""
 _PUNCTUATION = re.compile(r"""[.!"()*#:;~]""")
 _FUNCTION_WORDS = """a an the this that these those some any each every all both no another other his her its their my your our he she
     it they we you i him them us who which what there and or but nor so yet as if while than because of in on at by to
@@ -27,7 +27,7 @@ _FUNCTION_WORDS = """a an the this that these those some any each every all both
     next inside outside up down off out for about against during after before is are was were be been being am has
     have had do does did can could will would may might must shall should not"""
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
-"""What is taken for neither noun, adjective, nor verb."""
+"""Words that count as neither noun, adjective nor verb."""
 
 Order = Callable[[list[str], Chance], list[str]]
 
@@ -35,29 +35,32 @@ Order = Callable[[list[str], Chance], list[str]]
 def order_contrasts(
     captions: Sequence[str], caption_image: Int64[np.ndarray, " n_captions"], ids: Sequence[str]
 ) -> tuple[Contrast, ...]:
-    """Return, for each caption, the choice of it among up to four shuffles of itself.
+    """Return a contrast of each caption with up to four shuffles of itself.
 
-    The shuffles are ARO's: content words among their places, the other words among theirs, words within each three,
-    and the threes among themselves. One that cannot differ from the caption, or equals another, is left out; a caption
-    without any is.
+    The shuffles are ARO's: content words among their places, the other words among theirs, words within each group of
+    three, and the groups of three among themselves. A shuffle that equals the caption or another shuffle is left out,
+    and so is a caption without shuffles.
 
     Args:
+        captions: texts.
+        caption_image: row of each caption's image.
         ids: of the captions, distinct.
 
     Example:
-        >>> (found,) = order_contrasts(["Two red cubes on a big table."], np.array([0]), ["7"])
-        >>> found.captions[0], len(found.captions), int(found.truth.sum())
+        >>> (contrast,) = order_contrasts(["Two red cubes on a big table."], np.array([0]), ["7"])
+        >>> contrast.captions[0], len(contrast.captions), int(contrast.truth.sum())
         ('two red cubes on a big table', 5, 1)
     """
-    found = []
+    contrasts = []
     for id, caption, image in zip(ids, captions, caption_image.tolist(), strict=True):
-        true = " ".join(_cleaned(caption))
-        false = dict.fromkeys(_other(true, name, order) for name, order in ORDERS.items())
+        # ARO's pre_caption: lower case, some punctuation removed, at most 30 words.
+        true = " ".join(_PUNCTUATION.sub(" ", caption.lower()).split()[:MAX_WORDS])
+        false = dict.fromkeys(_reordered(true, name, order) for name, order in ORDERS.items())
         options = (true, *(text for text in false if text is not None))
         if len(options) > 1:
             truth = (True, *(False for _ in options[1:]))
-            found.append(Contrast(id=id, subset="order", images=(image,), captions=options, is_true=(truth,)))
-    return tuple(found)
+            contrasts.append(Contrast(id=id, subset="order", images=(image,), captions=options, is_true=(truth,)))
+    return tuple(contrasts)
 
 
 def shuffled(caption: str) -> str | None:
@@ -67,7 +70,7 @@ def shuffled(caption: str) -> str | None:
         >>> sorted(shuffled("a red cube").split()), shuffled("a red cube") != "a red cube", shuffled("cube cube")
         (['a', 'cube', 'red'], True, None)
     """
-    return _other(" ".join(caption.split()), "all", _all)
+    return _reordered(" ".join(caption.split()), "all", _all)
 
 
 def words(caption: str) -> list[str]:
@@ -80,20 +83,15 @@ def words(caption: str) -> list[str]:
     return re.findall(r"[^\W_]+(?:['’][^\W_]+)*", caption.lower())
 
 
-def _other(caption: str, name: str, order: Order) -> str | None:
+def _reordered(caption: str, name: str, order: Order) -> str | None:
     """Return the first drawn order that differs from the caption's."""
     chance = Chance("order", name, caption)
     parts = caption.split()
-    for _ in range(DRAWS):
+    for _ in range(MAX_DRAWS):
         text = " ".join(order(parts, chance))
         if text != caption:
             return text
     return None
-
-
-def _cleaned(caption: str) -> list[str]:
-    """Return the words as ARO's ``pre_caption`` leaves them: lower case, some punctuation removed, at most 30."""
-    return _PUNCTUATION.sub(" ", caption.lower()).split()[:LONGEST]
 
 
 def _all(parts: list[str], chance: Chance) -> list[str]:

@@ -4,7 +4,7 @@
     complete/*.json     image, short_caption, extra_caption, masks, summaries, ...
     photos/             the images, which come from SA-1B
 
-The caption is the short one and the extra one after it: what the authors call the extended caption.
+The caption is the short one followed by the extra one, which the authors call the extended caption.
 """
 
 import json
@@ -12,18 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.long_captions.pairs import Pair, dataset_of, image_folder, read_text, text_of
+from clipbench.data.long_captions.pairs import CaptionedFile, dataset_of, image_folder, read_text, text_of
 from clipbench.errors import DataError, UsageError, did_you_mean
 
 SPLITS, ENTRIES = "splits.json", "complete"
 SPLIT = "test"
-"""The published one, 112 images."""
+"""The published split, of 112 images."""
 ALL = "all"
-"""A split of ours: every image that has an entry, as retrieval with all of DCI has it."""
+"""A split of ours: every image that has an entry, for papers that score retrieval on all of DCI."""
 
 
 def fits(path: Path) -> bool:
-    """Return whether a folder has the splits and the entries of DCI."""
+    """Return whether a folder has DCI's splits and entries."""
     return (path / SPLITS).is_file() and (path / ENTRIES).is_dir()
 
 
@@ -54,12 +54,12 @@ def _names(path: Path, split: str) -> list[str]:
     return [str(name) for name in names]
 
 
-def _pair(file: Path, folder: Path) -> Pair:
+def _pair(file: Path, folder: Path) -> CaptionedFile:
     entry = _object(file)
     extra = entry.get("extra_caption")
     short = text_of(entry, "short_caption", str(file)).strip()
     caption = f"{short}\n{extra.strip()}" if isinstance(extra, str) and extra.strip() else short
-    return Pair(file.name, folder / text_of(entry, "image", str(file)), caption)
+    return CaptionedFile(file.name, folder / text_of(entry, "image", str(file)), caption)
 
 
 def _object(file: Path) -> Mapping[str, object]:

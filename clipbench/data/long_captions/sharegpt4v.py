@@ -3,7 +3,7 @@
     share-captioner_coco_lcs_sam_1246k_1107.json    [{"image", "conversations": [{"value": ...}, {"value": caption}]}, ...]
     sam/images/sa_1.jpg, ...                        images under the paths that the file names
 
-The file has 1.2 million captions, of which no more is read than is asked for.
+The file has 1.2 million captions, so it is read only as far as needed.
 """
 
 import json
@@ -13,20 +13,20 @@ from pathlib import Path
 
 from clipbench.data import manifest
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.long_captions.pairs import Pair, dataset_of, image_folder, text_of
+from clipbench.data.long_captions.pairs import CaptionedFile, dataset_of, image_folder, text_of
 from clipbench.errors import DataError
 
 FILE = "share-captioner_coco_lcs_sam_1246k_1107.json"
-N = 1_000
+N_CAPTIONS = 1_000
 """Captions of the published set."""
-BLOCK = 1 << 16
+BLOCK_CHARACTERS = 1 << 16
 """Characters that are read at once."""
-LONGEST = 1 << 22
-"""Characters that no item needs: what cannot be read by then is damaged, however much follows."""
+MAX_ITEM_CHARACTERS = 1 << 22
+"""An item that is longer is taken for damaged JSON; without a limit, the whole file would be searched for its end."""
 
 
 def fits(path: Path) -> bool:
-    """Return whether a path is such a file, told by its first item, or the folder of the published one."""
+    """Return whether a path is such a file, by its first item, or the folder of the published one."""
     if path.is_dir():
         return (path / FILE).is_file()
     if path.suffix.lower() != ".json" or not path.is_file():
@@ -37,7 +37,7 @@ def fits(path: Path) -> bool:
 
 
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the first images with their captions; the option ``n`` says how many, instead of 1,000.
+    """Return the first images with their captions, by default 1,000 (option ``n``).
 
     Raises:
         Unavailable: images are missing.
@@ -47,23 +47,23 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     options.refuse_unknown(("images", "n"), id)
     file = path / FILE if path.is_dir() else path
     folder = image_folder(options, [file.parent])
-    n = options.whole_number("n", "a number of captions, 1 or more", least=1) or N
-    with manifest.reading(file):
+    n = options.whole_number("n", "a number of captions, 1 or more", least=1) or N_CAPTIONS
+    with manifest.read_errors(file):
         items = list(islice(_items(file), n))
     pairs = [_pair(item, folder, f"{file}, item {number}") for number, item in enumerate(items, start=1)]
     return dataset_of(pairs, options, id)
 
 
-def _pair(item: object, folder: Path, place: str) -> Pair:
+def _pair(item: object, folder: Path, place: str) -> CaptionedFile:
     turns = item.get("conversations") if isinstance(item, Mapping) else None
     if not isinstance(item, Mapping) or not isinstance(turns, list) or len(turns) < 2 or not isinstance(turns[1], dict):
         raise DataError(f"{place}: expected an image, and the caption as the second of its conversations")
     image = text_of(item, "image", place)
-    return Pair(image, folder / image, text_of(turns[1], "value", place).replace("\n", " "))
+    return CaptionedFile(image, folder / image, text_of(turns[1], "value", place).replace("\n", " "))
 
 
 def _items(path: Path) -> Iterator[object]:
-    """Yield the items of a list in a JSON file, reading on only when the next one is asked for."""
+    """Yield the items of a list in a JSON file, reading only as far as the items that are consumed."""
     decoder, rest, before = json.JSONDecoder(), "", "["
     with path.open(encoding="utf-8") as file:
         while True:
@@ -73,7 +73,7 @@ def _items(path: Path) -> Iterator[object]:
             try:
                 item, end = decoder.raw_decode(body)
             except json.JSONDecodeError as error:
-                more = file.read(BLOCK) if len(body) < LONGEST else ""
+                more = file.read(BLOCK_CHARACTERS) if len(body) < MAX_ITEM_CHARACTERS else ""
                 if not more:
                     raise DataError(f"{path} is not a list in JSON, or is cut off: {error}") from error
                 rest += more

@@ -1,13 +1,13 @@
 """Urban-1k (Zhang et al., Long-CLIP, ECCV 2024): 1,000 street images with a caption of about 107 words each.
 
 image/1.jpg, image/2.jpg, ...
-caption/1.txt, caption/2.txt, ...    the first line is the caption: what the paper's evaluation reads
+caption/1.txt, caption/2.txt, ...    the first line is the caption, as the paper's evaluation reads it
 """
 
 from pathlib import Path
 
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.long_captions.pairs import Pair, dataset_of, image_folder, read_text
+from clipbench.data.long_captions.pairs import CaptionedFile, dataset_of, image_folder, read_text
 from clipbench.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -23,21 +23,21 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
 
     Raises:
         Unavailable: a caption's image is missing.
-        DataError: an image's caption is missing, or a caption has no first line.
+        DataError: an image's caption is missing, or the first line of a caption is blank.
     """
     options.refuse_unknown(("images",), id)
     folder = image_folder(options, [path / "image"])
     images = {file.stem: file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES}
     texts = {file.stem: file for file in (path / "caption").glob("*.txt")}
-    without = sorted(images.keys() - texts.keys(), key=_order)
-    if without:
+    uncaptioned = sorted(images.keys() - texts.keys(), key=_numeric)
+    if uncaptioned:
         raise DataError(
-            f"{len(without)} images of {id} have no caption, the first {images[without[0]]}:"
-            f" expected {path / 'caption' / without[0]}.txt"
+            f"{len(uncaptioned)} images of {id} have no caption, the first {images[uncaptioned[0]]}:"
+            f" expected {path / 'caption' / uncaptioned[0]}.txt"
         )
     pairs = [
-        Pair(stem, images.get(stem, folder / f"{stem}.jpg"), _first_line(texts[stem]))
-        for stem in sorted(texts, key=_order)
+        CaptionedFile(stem, images.get(stem, folder / f"{stem}.jpg"), _first_line(texts[stem]))
+        for stem in sorted(texts, key=_numeric)
     ]
     return dataset_of(pairs, options, id)
 
@@ -45,10 +45,10 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
 def _first_line(file: Path) -> str:
     line = read_text(file).partition("\n")[0].strip()
     if not line:
-        raise DataError(f"{file} is blank in its first line: expected the caption there")
+        raise DataError(f"the first line of {file} is blank: expected the caption there")
     return line
 
 
-def _order(stem: str) -> tuple[int, str]:
-    """Put 2 before 10, as numbers go."""
+def _numeric(stem: str) -> tuple[int, str]:
+    """Return a key that sorts "2" before "10"."""
     return len(stem), stem

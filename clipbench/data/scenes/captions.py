@@ -1,4 +1,4 @@
-"""What an image can truly be called, from three words to a paragraph."""
+"""True captions of a scene, from three words to a paragraph."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -26,7 +26,7 @@ TEMPLATES = ("a picture of a {c}", "a drawing of a {c}", "there is a {c}", "this
 """Prompts in which training captions name single objects; ``{c}`` stands for the class name."""
 
 STYLE_SHARES: Mapping[str, float] = {"name": 0.1, "short": 0.26, "sentence": 0.28, "full": 0.24, "paragraph": 0.12}
-"""How often each style is drawn for training.
+"""Share of each style among the captions of training.
 
 Backgrounds and colours alone tell most images of a batch apart: a model that reads of them in every caption has
 little reason to learn the kinds, so that most captions leave the background out.

@@ -1,14 +1,14 @@
-"""Which colours can be told from which: objects from their background, words from their paper."""
+"""Colours that can be told apart: objects from their background, words from their paper."""
 
 from functools import cache
 
 from clipbench.data.scenes.vocabulary import BACKGROUND_COLOURS, COLOURS, INKS, RGB
 
 LEAST_DIFFERENCE = 34
-"""Of an object's colour from the background's, in units of CIE 1976 distance; about 2 can just be told apart."""
+"""Minimum distance of an object's colour from the background's (CIE 1976; about 2 can just be told apart)."""
 
 LEAST_LIGHTNESS = 38
-"""Of an ink from its paper, out of 100: thin strokes are read by lightness, whatever their colour."""
+"""Minimum difference in lightness of ink and paper (0-100): thin strokes are read by lightness, not by hue."""
 
 
 @cache

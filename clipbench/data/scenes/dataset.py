@@ -187,4 +187,4 @@ TASKS: Mapping[str, tuple[Callable[..., Dataset], int]] = MappingProxyType(
         "long-caption": (long_captions_dataset, N_CAPTIONS),
     }
 )
-"""What builds the data of each task, and how many images or items it has unless told."""
+"""Builder of each task's data, and its default number of images or items."""

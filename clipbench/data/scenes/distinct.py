@@ -1,4 +1,4 @@
-"""Whether two images can be told apart by what their captions state."""
+"""Images that their captions cannot tell apart."""
 
 from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.phrases import Phrase

@@ -1,4 +1,4 @@
-"""From a scene to its image, at any size."""
+"""Drawing a scene as an image of any size."""
 
 from typing import NamedTuple
 

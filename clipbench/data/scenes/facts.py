@@ -1,4 +1,4 @@
-"""Whether a statement is true of a scene, decided from where its solids are and from nothing else.
+"""Facts about a scene, judged true or false from the places of its solids and from nothing else.
 
 A verdict is True, False, or None where a person could hold either: left of, when the one is only a little to the
 left. Captions state only what is True here; a false caption states at least one thing that is False. The margins
@@ -15,7 +15,7 @@ from clipbench.data.scenes.records import Scene, Solid
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is said of an object; None where nothing is."""
+    """An object as a caption describes it; None for each attribute that the caption leaves out."""
 
     kind: str | None = None
     colour: str | None = None

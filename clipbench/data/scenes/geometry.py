@@ -1,4 +1,4 @@
-"""How solids and words stand to each other, decided from their places with wide margins.
+"""Relations of solids and words, judged from their places with wide margins.
 
 A verdict is True, False, or None where a person could hold either.
 """

@@ -26,7 +26,7 @@ class SceneImage:
     size: int | None
     """Pixels, across and down, for every model alike; None for each model's own, where it is known, or 224."""
     name: str
-    """What a person calls it; the content does not depend on it."""
+    """Name for messages; the content does not depend on it."""
 
     def __post_init__(self) -> None:
         if self.size is not None:

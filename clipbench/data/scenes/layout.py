@@ -1,4 +1,4 @@
-"""From a plan to a scene: where everything goes.
+"""Layout: a plan becomes a scene when each object gets its place.
 
 Each arrangement leaves the margins that facts.py asks for, so that its relations are plain to see.
 """
@@ -20,7 +20,7 @@ BAND = 0.3
 
 
 class _Spot(NamedTuple):
-    """Where one object goes, and of which group it is."""
+    """Place of one object, and the number of its group."""
 
     x: float
     y: float

@@ -19,10 +19,10 @@ _CASES = {"lower": str.lower, "upper": str.upper, "title": str.title}
 
 
 class Ink(NamedTuple):
-    """Where a word's ink lies."""
+    """The ink of a word, and its place."""
 
     mask: Float32[np.ndarray, "height width"]
-    """How much of each pixel is ink, from 0 to 1."""
+    """Share of each pixel that is ink, from 0 to 1."""
     left: int
     """Column of the mask's first pixel in the image; may be negative."""
     top: int
@@ -67,7 +67,7 @@ def unwritable(text: str, font: str) -> str:
 
 
 _NO_CHARACTER = "\uffff"
-"""What fonts draw for a letter that they lack is what they draw for this."""
+"""A private-use character: a font draws for a letter that it lacks the same box as for this one."""
 
 _LARGE = 200.0
 """Pixels at which a font is measured: there, hinting moves nothing that could be seen."""

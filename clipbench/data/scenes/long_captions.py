@@ -37,7 +37,7 @@ class PositionItem(NamedTuple):
     last_word: int
     """Number of words up to its end."""
     n_words: int
-    """Of the whole caption; the same for every place."""
+    """Words of the whole caption; the same for every place."""
 
 
 def long_caption_item(

@@ -1,4 +1,4 @@
-"""What is to be in an image, before anything has a place.
+"""The contents of an image, before anything has a place.
 
 A plan can be edited where a scene cannot: with two looks exchanged, or one object more, it lays out to the twin of
 its scene, in which everything else is the same.
@@ -39,14 +39,14 @@ ARRANGEMENTS: Mapping[str, float] = {
     "row": 0.035,
     "corner": 0.035,
 }
-"""How often the objects of a scene are placed in each way, before splits are told apart."""
+"""Share of scenes with each arrangement of objects, before splits are told apart."""
 
 WORD_SHARES: Mapping[str, float] = {"alone": 0.5, "word": 1.0, "left of": 0.4}
-"""How often a word is written beside such an arrangement; elsewhere there is no room."""
+"""Share of scenes of each arrangement that have a word; the others leave no room for one."""
 
 
 class Look(NamedTuple):
-    """What an object looks like; of a group, each of them."""
+    """Appearance of an object, or of each object of a group."""
 
     kind: str
     colour: str
@@ -76,7 +76,7 @@ class Plan:
     key: int
     """Decides the places, and nothing else does."""
     number: int = 1
-    """Of objects that look as the first look says."""
+    """Number of objects with the first look."""
     lettering: Lettering | None = None
 
     def with_colours_exchanged(self) -> "Plan":

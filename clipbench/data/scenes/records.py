@@ -1,4 +1,4 @@
-"""What an image shows, as a record: solids back to front on a background, and perhaps a written word.
+"""Scenes as records: solids back to front on a background, and perhaps a written word.
 
 Positions and lengths are in widths of the image, from its upper left corner: a scene has no resolution.
 """
@@ -14,7 +14,7 @@ HEIGHTS = {"cube": 0.94, "frame": 0.94, "star": 0.905, "heart": 0.92, "cross": 0
 """Half extents in radii, where they are not 1."""
 
 SEATS = {"cube": 0.27, "cylinder": 0.2}
-"""How far below its top an object carries what stands on it, in radii, where that is not 0."""
+"""Depth, in radii below an object's top, at which another object rests on it, where that is not 0."""
 
 HOLE = 0.62
 """The inner radius of a hollow object, in radii."""
@@ -58,7 +58,7 @@ class Solid:
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """What lies behind everything."""
+    """The surface behind all objects."""
 
     colour: str
     texture: str
@@ -75,7 +75,7 @@ class Writing:
     y: float
     """The middle of its capitals."""
     height: float
-    """Of a capital letter."""
+    """Height of a capital letter."""
     font: str
     case: str
     ink: str
@@ -89,7 +89,7 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """How two groups were placed: each solid of the one stands so to each of the other."""
+    """The relation of two groups: each solid of the one stands so to each of the other."""
 
     subject: int
     name: str

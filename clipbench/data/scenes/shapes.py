@@ -21,13 +21,13 @@ class Shape(NamedTuple):
     """An object without its paint."""
 
     distance: Field
-    """To the outline, negative inside."""
+    """Distance to the outline, negative inside."""
     light: Field
-    """How bright the surface is: 1 as painted, less in shade, more towards white."""
+    """Brightness of the surface: 1 as painted, less in shade, more towards white."""
 
 
 SUN = (-0.48, -0.58, 0.66)
-"""Where the light comes from: upper left, in front."""
+"""Direction of the light: upper left, in front."""
 
 
 def shape(kind: str, u: Field, v: Field, *, pixel: float) -> Shape:

@@ -1,4 +1,4 @@
-"""Which combinations of attributes a scene has that the train split never shows."""
+"""The splits, and the held-out combinations of attributes that the train split never shows."""
 
 from clipbench.data.scenes.geometry import stands
 from clipbench.data.scenes.records import Scene

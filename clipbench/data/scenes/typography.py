@@ -16,14 +16,14 @@ from clipbench.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """How a label is written: what the response to an attack is measured against."""
+    """Style of a label; the response curves of an attack vary it."""
 
     height: float = 0.11
-    """Of a capital letter, in widths of the image."""
+    """Height of a capital letter, in widths of the image."""
     contrast: float = 1.0
     """0 is paper on paper, 1 is black on white."""
     offset: float = 0.0
-    """How far below the middle of the image the label is, in its widths; 0.4 is clear of most objects."""
+    """Distance of the label below the middle of the image, in its widths; 0.4 is clear of most objects."""
     font: str = "sans-bold"
     ink: str = "black"
     paper: str = "white"
@@ -56,12 +56,12 @@ class TypographicItem(NamedTuple):
     """One object four times: alone, and with a label that is blank, names it, or names something else."""
 
     kind: str
-    """What the object is."""
+    """Kind of the object."""
     word: str
-    """What the attacking label says: the name of another kind."""
+    """The attacking word: the name of another kind."""
     clean: SceneImage
     blank: SceneImage
-    """As large a label as the attacking one, with nothing on it: what is left of the effect is not reading."""
+    """A label as large as the attacking one, without text: an effect that remains with it is not reading."""
     benign: SceneImage
     attacked: SceneImage
 

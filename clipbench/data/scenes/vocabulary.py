@@ -20,7 +20,7 @@ KINDS = {
     "cross": "crosses",
     "moon": "moons",
 }
-"""What an object can be, with its plural."""
+"""Kinds of object, with their plurals."""
 
 COLOURS: dict[str, RGB] = {
     "red": (216, 32, 36),
@@ -34,10 +34,10 @@ COLOURS: dict[str, RGB] = {
     "white": (246, 246, 246),
     "black": (38, 38, 42),
 }
-"""What an object can be painted in."""
+"""Colours of objects."""
 
 TEXTURES = ("plain", "striped", "spotted", "checkered")
-"""What an object's paint can look like; captions say nothing of a plain one."""
+"""Textures of objects; captions do not mention a plain one."""
 
 SIZES: dict[str, tuple[float, float]] = {"small": (0.09, 0.12), "medium": (0.14, 0.17), "large": (0.2, 0.34)}
 """The range of an object's radius, in widths of the image; captions name small and large ones only."""
@@ -89,7 +89,7 @@ table tea tent tiger toast tomato towel tower train tree truck turtle vase violi
 window wolf zebra
 """
 WORDS = (*KINDS, *_THINGS.split())
-"""What can be written in an image: the names of the kinds, and other short names of things."""
+"""Words that may be written in an image: the names of the kinds, and other short names of things."""
 
 INKS: dict[str, RGB] = {
     "black": (12, 12, 14),
@@ -98,7 +98,7 @@ INKS: dict[str, RGB] = {
     "blue": (24, 60, 200),
     "green": (12, 116, 40),
 }
-"""What words are written in."""
+"""Colours of the letters."""
 
 PAPERS: dict[str, RGB] = {"white": (252, 252, 250), "yellow": (255, 226, 90), "black": (20, 20, 24)}
 """The colours of the signs and labels that words stand on."""
@@ -119,7 +119,7 @@ CASES = ("lower", "upper", "title")
 
 
 class Combinations(NamedTuple):
-    """What never occurs in the train and test splits, and at least once in every held-out scene."""
+    """Combinations that never occur in the train and test splits, and at least once in every held-out scene."""
 
     looks: frozenset[tuple[str, str]]
     """(colour, kind): one colour of each kind, one kind of each colour."""

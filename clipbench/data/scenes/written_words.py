@@ -14,14 +14,14 @@ from clipbench.data.scenes.vocabulary import KINDS
 N_WORDS = 300
 """Words to read, and objects to attack."""
 ONE_IN = 4
-"""Of so many attacked objects, one is attacked in each of the other ways, too."""
+"""One in so many attacked objects is also attacked in each of the other ways."""
 
 SWEEPS: Mapping[str, tuple[float, ...]] = {
     "height": (0.03, 0.045, 0.06, 0.08, 0.11, 0.15, 0.2),
     "contrast": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
     "offset": (-0.4, -0.2, 0.0, 0.2, 0.4),
 }
-"""What is varied of a label, one thing at a time; the usual label is among the values of each."""
+"""Values of each property of a label that is varied, one property at a time; each list holds the usual value."""
 
 
 def label_conditions() -> dict[str, Label]:

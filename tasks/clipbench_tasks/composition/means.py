@@ -25,7 +25,7 @@ SUGARCREPE = {
     "add_obj": "Object added",
     "add_att": "Attribute added",
 }
-"""Its subsets with their titles; the part before the underscore is the category. SugarCrepe++ has the first five."""
+"""Subsets with their titles; the part before the underscore is the category. SugarCrepe++ has the first five."""
 TITLES = {
     **SUGARCREPE,
     "macro": "Mean of the subsets",
@@ -38,7 +38,7 @@ TITLES = {
     "coco_order": "Word order, COCO",
     "flickr30k_order": "Word order, Flickr30k",
 }
-"""What subsets and means over subsets are called, unless the data say otherwise."""
+"""Titles of subsets and of means over subsets, unless the data say otherwise."""
 FEWEST_CASES = 25
 """Cases that a pair of attributes needs to enter ARO's mean."""
 
@@ -178,7 +178,7 @@ _RULES: Mapping[str, Callable[[Shaped[np.ndarray, " n"]], Shaped[np.ndarray, " n
     "vg_relation": _is_asymmetric,
     "vg_attribution": _has_enough,
 }
-"""Which groups enter the published mean; in other data, all do."""
+"""Groups that enter the published mean; in other data, all do."""
 _NO_GROUP = {
     "vg_relation": "every relation of the sample is one that ARO leaves out",
     "vg_attribution": f"no pair of attributes has {FEWEST_CASES} cases, as ARO's mean asks",

@@ -1,4 +1,4 @@
-"""What composition measures of each contrast: who won, how alike the captions are, and what a blind rule says."""
+"""Rows of composition: who won each contrast, how alike its captions are, and what a blind rule chooses."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ class Vectors(NamedTuple):
     images: Float32[np.ndarray, "n_images dim"]
     texts: Float32[np.ndarray, "n_texts dim"]
     row: Mapping[str, int]
-    """Of each text in ``texts``."""
+    """Unit vectors of ``texts``, in order."""
 
     def rows(self, texts: Iterable[str]) -> Int64[np.ndarray, " n"]:
         """Return the rows of texts."""
@@ -40,15 +40,15 @@ class Shuffles(NamedTuple):
     """Captions with their words in another order."""
 
     rows: Int64[np.ndarray, " n"]
-    """Of their contrasts."""
+    """Ids of the contrasts."""
     images: Int64[np.ndarray, " n"]
-    """Of an image that each is true of."""
+    """Row of an image that each is true of."""
     captions: list[str]
     others: list[str]
 
 
 class Nearest(NamedTuple):
-    """Where each contrast is nearest to failing, or failed by the most: an image's choice, and a caption's."""
+    """The choice of each contrast that is nearest to failing, or failed by the most: an image's, and a caption's."""
 
     image: Int64[np.ndarray, " n"]
     caption: list[str]
@@ -56,7 +56,7 @@ class Nearest(NamedTuple):
     preferred: list[str]
     """The false caption with the highest score; empty where no image has anything to choose."""
     cosines: Float64[np.ndarray, "n 2"]
-    """Of both captions with the image; NaN where it has nothing to choose."""
+    """Cosines of both captions with the image; NaN where it has nothing to choose."""
     asked_caption: list[str]
     right_image: Int64[np.ndarray, " n"]
     """The true image with the lowest score; -1 where no caption has anything to choose, as the next."""
@@ -181,7 +181,7 @@ def word_order(shuffles: Shuffles, vectors: Vectors, n: int) -> tuple[Column, Co
 
 
 class _Places(NamedTuple):
-    """In each contrast, the one who chooses that is nearest to failing, its lowest true and its highest false option."""
+    """Return, for each contrast, the chooser nearest to failing, its lowest true and its highest false option."""
 
     asker: Int64[np.ndarray, " n"]
     true: Int64[np.ndarray, " n"]

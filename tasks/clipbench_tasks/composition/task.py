@@ -30,7 +30,7 @@ from clipbench_tasks.composition import rows as of_rows
 from clipbench_tasks.composition.means import TITLES, means
 
 SCORES = ("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc")
-"""What is kept apart by subset, and averaged over subsets."""
+"""Metrics that are reported by subset, and averaged over subsets."""
 PAIRS = ("text_pair_acc", "image_pair_acc")
 """Said only where one image, or caption, has more than one pair."""
 Columns = Mapping[str, np.ndarray]

@@ -1,4 +1,4 @@
-"""How much of a long caption does a model use?"""
+"""Long captions: how much of each a model uses."""
 
 from clipbench_tasks.long_caption.task import LongCaption
 

@@ -21,7 +21,7 @@ from clipbench_tasks.long_caption.prefixes import Count, shared_beginning
 from clipbench_tasks.tables import bounded_curve
 
 DIRECTION = "position"
-"""In the samples: what tells the items of the probe from the queries of retrieval."""
+"""Value of a sample column that tells the items of the probe from the queries of retrieval."""
 
 METRICS = {
     "text_acc": Definition(

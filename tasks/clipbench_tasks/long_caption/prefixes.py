@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 Count = Callable[[Sequence[str]], Int64[np.ndarray, " n_texts"]]
-"""How many tokens each text takes before any is cut off, start and end among them."""
+"""Returns the tokens of each text before any is cut off, start and end among them."""
 
 
 class Prefixes:
@@ -26,7 +26,7 @@ class Prefixes:
     def __init__(self, texts: Sequence[str], count: Count) -> None:
         self.texts = list(texts)
         self.n_tokens = count(self.texts)
-        """Of each whole text."""
+        """Tokens of each whole text."""
         self._count = count
         self._ends = [[match.end() for match in re.finditer(r"\S+", text)] for text in self.texts]
         self._n_words = np.array([len(ends) for ends in self._ends], np.int64)

@@ -43,7 +43,7 @@ class LongCaption:
     tokens: tuple[int, ...] = (5, 10, 15, 20, 30, 40, 60, 77, 100, 125, 150, 200, 248, 350, 512)
     """Numbers of tokens to keep, as far as the model's context and the longest caption go."""
     share: float = 0.95
-    """Of the recall of the whole captions, which the effective length reaches."""
+    """Share of the whole captions' recall that the effective length must reach."""
 
     def __post_init__(self) -> None:
         if not self.tokens or min(self.tokens) < 1:

@@ -1,4 +1,4 @@
-"""How recall grows with the tokens of a caption that are kept, and the length after which there is little to gain.
+"""Recall as a function of the caption's tokens that are kept, and the length after which there is little to gain.
 
 **recall@1 against the tokens kept.** Each caption is cut to its longest beginning of whole words that takes at most n
 tokens, start and end among them, for n = 5, 10, 15, ...; at last it is left whole, and the model cuts what its context
@@ -33,7 +33,7 @@ TO_IMAGE, TO_TEXT = "image_retrieval", "text_retrieval"
 """Directions of retrieval: captions looking for their image, and images for a caption of theirs."""
 
 ROUNDING = 1e-12
-"""Of a mean of fractions: a constant model's recall may come out that much above chance."""
+"""Rounding error of a mean of fractions: a constant model's recall may come out that much above chance."""
 
 TOKENS = "tokens"
 """Unit of lengths."""
@@ -61,7 +61,7 @@ class EffectiveLength(Definition):
     columns: tuple[str, ...]
     """Hits at each length; the last are those of the whole captions."""
     lengths: tuple[float, ...]
-    """In tokens, ascending."""
+    """Lengths in tokens, ascending."""
     share: float
     chance: float
     """Recall at random."""

@@ -1,4 +1,4 @@
-"""Where images and texts lie: gap, cones, and what carries the gap."""
+"""The modality gap: gap, cones, and what carries the gap."""
 
 from clipbench_tasks.modality_gap.task import ModalityGap
 

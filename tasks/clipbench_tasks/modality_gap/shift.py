@@ -30,15 +30,15 @@ Vectors = Float32[np.ndarray, "n dim"]
 
 @dataclass(frozen=True, kw_only=True)
 class Rescoring:
-    """What it takes to score pairs again after they were moved."""
+    """Input for scoring the pairs again after they were moved."""
 
     logit_scale: float
     logit_bias: float = 0.0
     """0 for a model of the contrastive loss; any other for one of the sigmoid loss."""
     classes: Mapping[str, Classes] = field(default_factory=dict)
-    """By the name of their accuracy, ``acc1`` or ``kind/acc1``; one label a pair."""
+    """Class labels by the name of their accuracy, ``acc1`` or ``kind/acc1``; one label a pair."""
     notes: tuple[str, ...] = ()
-    """What a reader of the curves should know."""
+    """Remarks for readers of the curves."""
 
     def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Rescoring":
         """Return what scores some of the pairs."""

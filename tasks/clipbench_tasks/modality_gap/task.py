@@ -98,18 +98,18 @@ class Pairs(NamedTuple):
     """Images that have captions, each with its first; and all captions."""
 
     rows: Rows
-    """Of the images in the data set."""
+    """Rows of the images in the data set."""
     first: Rows
-    """Of the caption in the data set that each goes with: its first."""
+    """Row, in the data set, of each image's first caption."""
     images: Vectors
     texts: Vectors
     captions: Float32[np.ndarray, "n_captions dim"]
     caption_pair: Int64[np.ndarray, " n_captions"]
-    """Which pair each caption belongs to."""
+    """Pair that each caption belongs to."""
 
     @property
     def has_several(self) -> bool:
-        """Whether some image has several captions."""
+        """True if some image has several captions."""
         return len(self.captions) > len(self.rows)
 
     def take(self, rows: Rows) -> tuple[Vectors, Vectors]:

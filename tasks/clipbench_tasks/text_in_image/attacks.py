@@ -74,7 +74,7 @@ AXES = {
     "contrast": "contrast of ink and paper",
     "offset": "distance of the label below the middle, widths of the image",
 }
-"""What the response curves that ship run over."""
+"""Properties over which the shipped response curves run."""
 
 
 def attacked(
@@ -108,7 +108,7 @@ def attacked(
 
 
 class _Verdict(NamedTuple):
-    """How one image of each attack was classified; NaN (or an empty name) where there is no such image."""
+    """Classification of one image of each attack; NaN (or an empty name) where there is no such image."""
 
     object: Float64[np.ndarray, " n"]
     """Credit: the object's class came first."""
@@ -126,7 +126,7 @@ class _Verdict(NamedTuple):
 
     @property
     def is_there(self) -> bool:
-        """Whether there is any such image."""
+        """True if there is any such image."""
         return not np.isnan(self.object).all()
 
 

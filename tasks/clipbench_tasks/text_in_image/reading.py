@@ -56,7 +56,7 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
 
 
 class _Answers:
-    """What was chosen in each contrast; contrasts of one form are decided at once."""
+    """The caption chosen in each contrast; contrasts of one form are decided at once."""
 
     def __init__(self, contrasts: Sequence[Contrast], text_row: dict[str, int]) -> None:
         n = len(contrasts)

@@ -38,7 +38,7 @@ class TextInImage:
     )
 
     prompts: Prompts | None = None
-    """What each class is called in; None takes the data set's own templates, or else the default."""
+    """Prompts of the classes; None takes the data set's own templates, or else the default."""
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row for each word to read and each attack. Needs attacks with class names, or contrasts."""

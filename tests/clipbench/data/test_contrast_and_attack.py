@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clipbench.data import Attack, Contrast, Dataset, limited
+from clipbench.data import Attack, Contrast, Dataset, random_subset
 from clipbench.data.dataset import check
 from clipbench.errors import DataError
 from clipbench.testing import NamedImage
@@ -53,7 +53,7 @@ def test_items_are_part_of_the_fingerprint() -> None:
 
 def test_a_limited_set_keeps_so_many_questions_with_all_their_images() -> None:
     contrasts = tuple(SINGLE._replace(id=str(n), images=(n % 4,)) for n in range(40))
-    cut = limited(dataset(contrasts=contrasts), 3, np.random.default_rng(0))
+    cut = random_subset(dataset(contrasts=contrasts), 3, np.random.default_rng(0))
     assert cut.contrasts is not None and len(cut.contrasts) == 3
     assert cut.attacks is not None and len(cut.attacks) == 1 and cut.attacks[0].clean is not None
     assert cut.notes == ("a seeded subset: at most 3 of each kind of question (41 in all)",)
@@ -61,7 +61,7 @@ def test_a_limited_set_keeps_so_many_questions_with_all_their_images() -> None:
 
 def test_a_set_with_no_more_questions_than_asked_for_stays_whole() -> None:
     whole = dataset()  # four images, two contrasts, one attack
-    assert limited(whole, 3, np.random.default_rng(0)) is whole
+    assert random_subset(whole, 3, np.random.default_rng(0)) is whole
 
 
 def test_other_conditions_stay_with_their_own_object_only() -> None:
@@ -71,13 +71,13 @@ def test_other_conditions_stay_with_their_own_object_only() -> None:
     ]
     images = [NamedImage(str(n)) for n in range(40)]
     data = dataset(images=images, image_ids=[str(n) for n in range(40)], contrasts=None, attacks=(*usual, *others))
-    kept = limited(data, 3, np.random.default_rng(0)).attacks or ()
+    kept = random_subset(data, 3, np.random.default_rng(0)).attacks or ()
     assert sorted(each.object or "" for each in kept if each.condition) == sorted(
         each.object or "" for each in kept if not each.condition
     )
     assert len(kept) == 6
     alone = replace(data, attacks=tuple(each._replace(object=None) for each in (*usual, *others)))
-    assert len(limited(alone, 3, np.random.default_rng(0)).attacks or ()) == 3
+    assert len(random_subset(alone, 3, np.random.default_rng(0)).attacks or ()) == 3
 
 
 def test_images_that_are_only_asked_about_need_no_caption() -> None:

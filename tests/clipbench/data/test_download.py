@@ -13,7 +13,7 @@ import pytest
 
 from clipbench.data.catalogue import ORIGIN_FILE, CatalogueEntry, Source, WebFile, catalogue
 from clipbench.data.dataset import DataOptions
-from clipbench.data.download import Plan, choose_source, fetch, readable_size
+from clipbench.data.download import Download, choose_source, fetch, readable_size
 from clipbench.data.reference import load_data
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
 
@@ -53,10 +53,10 @@ def pets(hub: Any, image_bytes: ImageBytes) -> Any:
     return hub
 
 
-def plan(root: Path, revision: str | None = None, **source: Any) -> Plan:
+def plan(root: Path, revision: str | None = None, **source: Any) -> Download:
     source = {"form": "webdataset", "hub": REPOSITORY, "split": "test", **source}
     entry = CatalogueEntry(name="pets", title="Pets", kind="classification", licence="", places=("pets",))
-    return Plan(entry=entry, source=Source(**source), root=root, revision=revision, say=lambda line: None)
+    return Download(entry=entry, source=Source(**source), root=root, revision=revision, report=lambda line: None)
 
 
 def bodies(hub: Any, path: str = SHARD) -> list[str | None]:
@@ -127,9 +127,9 @@ FAULTS = {
         "resolve",
         500,
         {},
-        r"the Hub answered 500; the same command goes on from the files that have come$",
+        r"the Hub answered 500; the same command resumes from the files that have arrived$",
     ),
-    "a broken list": ("/tree/", 500, {}, r"the Hub answered 500; the same command goes on"),
+    "a broken list": ("/tree/", 500, {}, r"the Hub answered 500; the same command resumes"),
 }
 
 
@@ -166,7 +166,7 @@ def test_a_connection_that_keeps_breaking_is_one_line_and_the_next_run_goes_on(
     pets.add(REPOSITORY, {"test/nshards.txt": b"2", "test/1.tar": shard(image_bytes, 4)}, FIRST)
     pets.faults = [hub_server.Fault("test/1.tar", "cut", after=0)]
     with pytest.raises(
-        Unavailable, match=r"the connection broke; the same command goes on from the files that have come$"
+        Unavailable, match=r"the connection broke; the same command resumes from the files that have arrived$"
     ):
         fetch(plan(tmp_path))
     assert is_absent(tmp_path)
@@ -214,7 +214,7 @@ def test_a_pinned_commit_is_fetched_though_the_head_has_moved(
     assert len(load_data(str(fetch(plan(tmp_path / "new"))), DataOptions())) == 5
     made = plan(tmp_path / "old")
     source = Source(form="webdataset", hub=REPOSITORY, split="test", revision=FIRST[:7])
-    folder = fetch(Plan(entry=made.entry, source=source, root=tmp_path / "old", say=made.say))
+    folder = fetch(Download(entry=made.entry, source=source, root=tmp_path / "old", report=made.report))
     assert len(load_data(str(folder), DataOptions())) == 3
     assert json.loads((folder / ORIGIN_FILE).read_text())["revision"] == FIRST
 
@@ -226,9 +226,9 @@ def test_a_pinned_commit_that_is_gone_is_said_and_not_replaced(pets: Any, tmp_pa
     with pytest.raises(
         UsageError, match=rf"me/wds_pets has no revision '{pinned}' \(any more\); --revision main takes"
     ):
-        fetch(Plan(entry=made.entry, source=source, root=tmp_path, say=made.say))
+        fetch(Download(entry=made.entry, source=source, root=tmp_path, report=made.report))
     assert is_absent(tmp_path)
-    assert fetch(Plan(entry=made.entry, source=source, root=tmp_path, revision="main", say=made.say)).is_dir()
+    assert fetch(Download(entry=made.entry, source=source, root=tmp_path, revision="main", report=made.report)).is_dir()
     with pytest.raises(UsageError, match=r"has no revision 'v9' \(any more\)$"):
         fetch(plan(tmp_path / "other", revision="v9"))
 
@@ -247,8 +247,8 @@ def test_what_was_begun_is_ended_with_the_same_commit_unless_that_is_gone(
     pets.remove(REPOSITORY, FIRST)
     said: list[str] = []
     made = plan(tmp_path / "b")
-    folder = fetch(Plan(entry=made.entry, source=made.source, root=made.root, say=said.append))
-    assert said[0] == "pets: commit 1111111 is gone from me/wds_pets: beginning anew"
+    folder = fetch(Download(entry=made.entry, source=made.source, root=made.root, report=said.append))
+    assert said[0] == "pets: commit 1111111 is gone from me/wds_pets: starting over"
     assert len(load_data(str(folder), DataOptions())) == 5
     assert (folder / "classnames.txt").read_text() == "cat\n"
 
@@ -270,20 +270,20 @@ def test_a_broken_try_with_a_revision_goes_on_and_one_with_another_begins_anew(
 
 
 def test_offline_is_one_line_without_a_request(pets: Any, tmp_path: Path, no_hub: None) -> None:
-    with pytest.raises(Unavailable, match=r"cannot be asked \(HF_HUB_OFFLINE is set\)"):
+    with pytest.raises(Unavailable, match=r"cannot be reached \(HF_HUB_OFFLINE is set\)"):
         fetch(plan(tmp_path))
     assert pets.requests == []
     assert is_absent(tmp_path)
 
 
 def test_a_hub_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match=r"cannot be asked \(no connection to http://127.0.0.1:9"):
+    with pytest.raises(Unavailable, match=r"cannot be reached \(no connection to http://127.0.0.1:9"):
         fetch(plan(tmp_path))
 
 
 def test_a_repository_that_is_laid_out_otherwise_is_said(pets: Any, tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"at commit 1111111 has no file called \*val\*.parquet or .*no longer laid out"
+        DataError, match=r"at commit 1111111 has no file that matches \*val\*.parquet or .*its layout has changed"
     ):
         fetch(plan(tmp_path, form="parquet", split="val"))
 
@@ -317,7 +317,7 @@ def test_an_archive_on_the_hub_is_checked_and_unpacked(hub: Any, tmp_path: Path)
     assert is_absent(tmp_path / "b")
 
 
-def urls(hub: Any, tmp_path: Path, **more: Any) -> Plan:
+def urls(hub: Any, tmp_path: Path, **more: Any) -> Download:
     files = (WebFile(url=f"{hub.address}/files/a.json", into="data"), WebFile(url=f"{hub.address}/files/b.zip", **more))
     return plan(tmp_path / "data", form="urls", hub=None, split=None, urls=files)
 
@@ -346,7 +346,7 @@ def test_a_cut_file_outside_the_hub_is_taken_up_and_a_changed_one_begun_anew(
             hub_server.Fault("b.zip", "cut", after=0),
         ]
         with pytest.raises(
-            Unavailable, match=r"cannot get pets from http.*b.zip: the connection broke .*goes on where"
+            Unavailable, match=r"cannot get pets from http.*b.zip: the connection broke .*resumes where"
         ):
             fetch(urls(files, tmp_path / str(changes)))
         assert is_absent(tmp_path / str(changes) / "data")

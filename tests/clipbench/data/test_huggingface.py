@@ -114,7 +114,9 @@ def test_configurations_are_named_or_listed(tmp_path: Path, image_bytes: ImageBy
     )
     (tmp_path / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
     assert len(load(tmp_path, config="small")) == 2
-    with pytest.raises(UsageError, match=r"Config name is missing. .*\['small', 'large'\] \(hf:DATA:CONFIG names it\)"):
+    with pytest.raises(
+        UsageError, match=r"Config name is missing. .*\['small', 'large'\] \(hf:DATA:CONFIG names one\)"
+    ):
         load(tmp_path)
     with pytest.raises(UsageError, match=r"BuilderConfig 'medium' not found. Available: \['small', 'large'\]"):
         load(tmp_path, config="medium")

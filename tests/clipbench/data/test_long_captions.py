@@ -155,12 +155,12 @@ def test_urban_captions_and_images_must_belong_together(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 images of urban have no caption, the first .*2\.jpg"):
         load(root)
     write(root / "caption" / "2.txt", "\nOnly in the second line.")
-    with pytest.raises(DataError, match=r"2\.txt is blank in its first line"):
+    with pytest.raises(DataError, match=r"the first line of .*2\.txt is blank"):
         load(root)
 
 
 def test_only_as_much_of_sharegpt4v_is_read_as_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharegpt4v, "BLOCK", 7)  # items are cut at every place
+    monkeypatch.setattr(sharegpt4v, "BLOCK_CHARACTERS", 7)  # items are cut at every place
     root = sharegpt(tmp_path / "share")
     file = root / sharegpt4v.FILE
     assert len(load(root)) == 3
@@ -184,8 +184,8 @@ def test_a_file_in_another_encoding_is_named(make: Callable[[Path], Path], file:
 
 
 def test_a_damaged_item_ends_the_reading_of_sharegpt4v(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharegpt4v, "BLOCK", 1_000)
-    monkeypatch.setattr(sharegpt4v, "LONGEST", 5_000)
+    monkeypatch.setattr(sharegpt4v, "BLOCK_CHARACTERS", 1_000)
+    monkeypatch.setattr(sharegpt4v, "MAX_ITEM_CHARACTERS", 5_000)
     file = sharegpt(tmp_path / "share") / sharegpt4v.FILE
     file.write_bytes(b'[{"conversations": damaged' + 20_000 * b" " + b"\xff")
     with pytest.raises(DataError, match="is not a list in JSON, or is cut off"):  # and never came to the last byte
@@ -199,11 +199,11 @@ def test_a_damaged_item_ends_the_reading_of_sharegpt4v(tmp_path: Path, monkeypat
             docci,
             "docci_descriptions.jsonlines",
             '{"split": "test"}\n',
-            "line 1: expected words in example_id, got None",
+            "line 1: expected a text in example_id, got None",
         ),
         (dci, "complete/1-data.json", "[]", r"1-data\.json holds a JSON list, expected an object"),
         (dci, "complete/1-data.json", "{", r"1-data\.json is not JSON"),
-        (dci, "complete/1-data.json", '{"image": "x"}', "expected words in short_caption, got None"),
+        (dci, "complete/1-data.json", '{"image": "x"}', "expected a text in short_caption, got None"),
         (dci, "splits.json", '{"test": 3}', "has no list of files for test: got 3"),
         (
             iiw,
@@ -211,7 +211,7 @@ def test_a_damaged_item_ends_the_reading_of_sharegpt4v(tmp_path: Path, monkeypat
             '{"IIW": "a", "image": "b"}\n{"IIW": "a"}\n',
             "line 2: expected the image in image/key or",
         ),
-        (iiw, "data.jsonl", '{"IIW": " ", "image": "b"}\n', "line 1: expected words in IIW, got ' '"),
+        (iiw, "data.jsonl", '{"IIW": " ", "image": "b"}\n', "line 1: expected a text in IIW, got ' '"),
         (
             sharegpt,
             sharegpt4v.FILE,

@@ -199,7 +199,7 @@ def test_when_all_images_are_missing_allow_partial_does_not_help(tmp_path: Path)
         ("list.jsonl", '{"image": "a.png", "caption": 3}\n', r"line 1: expected a text or a list of texts .* got 3"),
         ("list.jsonl", '{"image": "a.png", "label": true}\n', r"line 1: expected a class name .* got True"),
         ("list.jsonl", '{"image": "a.png", "label": 1.5}\n', r"line 1: expected a class name .* got 1.5"),
-        ("list.json", '{"a.png": "x"}', r"list.json holds a JSON dict, expected a list with one object an image"),
+        ("list.json", '{"a.png": "x"}', r"list.json holds a JSON dict, expected a list with one object per image"),
         ("list.json", "[1]", r"list.json, item 1: expected an object"),
         ("list.json", "[", r"list.json is not JSON"),
     ],

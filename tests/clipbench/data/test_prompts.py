@@ -72,7 +72,7 @@ def test_prompts_by_class_must_fit_the_classes() -> None:
         prompts.render(["cat", "dog"])
     with pytest.raises(DataError, match=r"lack 1 of 2 classes, the first 'sealyhan': did you mean 'sealyham'\?"):
         prompts.render(["cat", "sealyhan"])
-    with pytest.raises(DataError, match="given for 1 classes that the data set has not, the first 'sealyham'"):
+    with pytest.raises(DataError, match="given for 1 classes that the data set does not have, the first 'sealyham'"):
         prompts.render(["cat"])
 
 

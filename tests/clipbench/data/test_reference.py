@@ -76,7 +76,7 @@ def test_two_manifests_in_a_folder_are_a_choice(tmp_path: Path) -> None:
 def test_what_is_no_data_lists_what_would_be(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(
-        UsageError, match=r"notes.txt is no data that can be read: expected .*a manifest .*; or one folder"
+        UsageError, match=r"notes.txt holds no data in a known layout: expected .*a manifest .*; or one folder"
     ):
         load(tmp_path / "notes.txt")
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.subset import limited, without
+from clipbench.data.subset import random_subset, without_images
 from clipbench.errors import DataError, UsageError
 from clipbench.testing import NamedImage
 
@@ -37,7 +37,7 @@ def counts_of(dataset: Dataset, n_classes: int) -> list[int]:
 
 
 def test_shares_are_proportional_when_they_come_out_even() -> None:
-    subset = limited(labelled([60, 30, 10]), 10, np.random.default_rng(0))
+    subset = random_subset(labelled([60, 30, 10]), 10, np.random.default_rng(0))
     # One each, and the other 7 places in proportion 59 : 29 : 9, so 4.26, 2.09, 0.65: the last goes to the third class.
     assert counts_of(subset, 3) == [5, 3, 2]
     assert subset.notes == ("a seeded, stratified subset of 10 of 100 images",)
@@ -46,7 +46,7 @@ def test_shares_are_proportional_when_they_come_out_even() -> None:
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=8), st.integers(1, 60), st.integers(0, 99))
 def test_every_class_is_kept_and_none_gives_more_than_it_has(counts: list[int], n: int, seed: int) -> None:
     dataset = labelled(counts)
-    subset = limited(dataset, n, np.random.default_rng(seed))
+    subset = random_subset(dataset, n, np.random.default_rng(seed))
     found = np.array(counts_of(subset, len(counts)))
     assert found.sum() == min(n, sum(counts))
     assert (found <= counts).all()
@@ -59,7 +59,7 @@ def test_every_class_is_kept_and_none_gives_more_than_it_has(counts: list[int], 
 
 def test_images_keep_their_order_and_labels() -> None:
     dataset = labelled([20, 20])
-    subset = limited(dataset, 7, np.random.default_rng(1))
+    subset = random_subset(dataset, 7, np.random.default_rng(1))
     assert list(subset.image_ids) == sorted(subset.image_ids)
     assert dataset.labels is not None
     assert subset.labels is not None
@@ -68,17 +68,17 @@ def test_images_keep_their_order_and_labels() -> None:
 
 def test_the_seed_decides() -> None:
     dataset = labelled([50, 50])
-    first, again, other = (limited(dataset, 20, np.random.default_rng(seed)).image_ids for seed in (3, 3, 4))
+    first, again, other = (random_subset(dataset, 20, np.random.default_rng(seed)).image_ids for seed in (3, 3, 4))
     assert first == again != other
 
 
 def test_fewer_places_than_classes_are_drawn_by_lot_among_equals() -> None:
-    kept = {limited(labelled([5, 5, 5]), 1, np.random.default_rng(seed)).labels.tolist()[0] for seed in range(40)}  # type: ignore[union-attr]
+    kept = {random_subset(labelled([5, 5, 5]), 1, np.random.default_rng(seed)).labels.tolist()[0] for seed in range(40)}  # type: ignore[union-attr]
     assert kept == {0, 1, 2}
 
 
 def test_a_image_keeps_all_its_captions() -> None:
-    subset = limited(captioned(10), 3, np.random.default_rng(0))
+    subset = random_subset(captioned(10), 3, np.random.default_rng(0))
     assert subset.captions is not None
     assert subset.caption_image is not None
     said = [(subset.image_ids[i], text) for i, text in zip(subset.caption_image, subset.captions, strict=True)]
@@ -88,22 +88,22 @@ def test_a_image_keeps_all_its_captions() -> None:
 
 def test_a_data_set_that_is_small_enough_comes_back_as_it_is() -> None:
     dataset = captioned(4)
-    assert limited(dataset, 4, np.random.default_rng(0)) is dataset
+    assert random_subset(dataset, 4, np.random.default_rng(0)) is dataset
 
 
 def test_a_subset_of_nothing_is_bad_usage() -> None:
     with pytest.raises(UsageError, match="a subset of 0 images: expected 1 or more"):
-        limited(captioned(4), 0, np.random.default_rng(0))
+        random_subset(captioned(4), 0, np.random.default_rng(0))
 
 
 def test_bad_images_are_left_out_and_said() -> None:
-    dataset = without(captioned(4), np.array([2, 0]))
+    dataset = without_images(captioned(4), np.array([2, 0]))
     assert dataset.image_ids == ["0001", "0003"]
     assert dataset.captions == ["first 0001", "first 0003", "second 0001", "second 0003"]
     assert dataset.notes == ("2 of 4 images could not be read, the first '0000': left out",)
-    assert without(dataset, np.array([], np.int64)) is dataset
+    assert without_images(dataset, np.array([], np.int64)) is dataset
 
 
 def test_when_no_image_is_left_that_is_an_error() -> None:
     with pytest.raises(DataError, match="2 of 2 images are too large, the first '0000': none is left"):
-        without(captioned(2), np.arange(2), why="are too large")
+        without_images(captioned(2), np.arange(2), why="are too large")

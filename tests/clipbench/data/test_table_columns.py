@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipbench.data.table_columns import find_roles, keep_split
+from clipbench.data.table_columns import find_roles, rows_of_split
 from clipbench.errors import UsageError
 
 
@@ -77,7 +77,7 @@ def test_a_choice_that_cannot_be_made_lists_the_columns_and_the_option(
 
 
 def test_a_split_keeps_its_rows_and_an_unknown_one_lists_those_there_are() -> None:
-    assert keep_split(["test", "train", "test"], "test", source="m") == [0, 2]
-    assert keep_split(["test", "train"], None, source="m") == [0, 1]
+    assert rows_of_split(["test", "train", "test"], "test", source="m") == [0, 2]
+    assert rows_of_split(["test", "train"], None, source="m") == [0, 1]
     with pytest.raises(UsageError, match="m has no split 'val': it has test, train"):
-        keep_split(["test", "train"], "val", source="m")
+        rows_of_split(["test", "train"], "val", source="m")

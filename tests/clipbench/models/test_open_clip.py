@@ -381,12 +381,12 @@ def test_weights_that_would_have_to_be_fetched_are_unavailable_at_once() -> None
     with pytest.raises(
         Unavailable,
         match=r"weights of open_clip:ViT-B-16/laion2b_s34b_b88k: not on this machine, and Hub repository"
-        r" laion/CLIP-ViT-B-16-laion2B-s34B-b88K cannot be asked .*--model local-dir:FOLDER.*HF_HOME",
+        r" laion/CLIP-ViT-B-16-laion2B-s34B-b88K cannot be reached .*--model local-dir:FOLDER.*HF_HOME",
     ):
         load("ViT-B-16/laion2b_s34b_b88k", LoadOptions())
     with pytest.raises(Unavailable, match=r"weights of open_clip:ViT-B-32-quickgelu/openai: .*timm/vit_base_patch32"):
         load("ViT-B-32/openai", LoadOptions())
-    with pytest.raises(Unavailable, match=r"weights of hf-hub:org/name: .* repository org/name cannot be asked"):
+    with pytest.raises(Unavailable, match=r"weights of hf-hub:org/name: .* repository org/name cannot be reached"):
         load_hub("org/name", LoadOptions())
 
 
@@ -395,7 +395,7 @@ def test_a_tokenizer_that_would_have_to_be_fetched_is_unavailable(
 ) -> None:
     save_file(state, tmp_path / "weights.safetensors")
 
-    with pytest.raises(Unavailable, match=r"the tokenizer of .*: .*repository timm/ViT-B-16-SigLIP cannot be asked"):
+    with pytest.raises(Unavailable, match=r"the tokenizer of .*: .*repository timm/ViT-B-16-SigLIP cannot be reached"):
         load(str(tmp_path / "weights.safetensors"), LoadOptions(arch="ViT-B-16-SigLIP"))
 
 

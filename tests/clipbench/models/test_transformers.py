@@ -333,7 +333,7 @@ def test_a_cached_repository_needs_no_network(
 
 
 def test_a_repository_that_would_have_to_be_fetched_is_unavailable_at_once() -> None:
-    with pytest.raises(Unavailable, match=r"cannot get hf:org/name: .*repository org/name cannot be asked .*HF_HOME"):
+    with pytest.raises(Unavailable, match=r"cannot get hf:org/name: .*repository org/name cannot be reached .*HF_HOME"):
         load("org/name", LoadOptions())
 
 

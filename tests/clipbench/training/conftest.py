@@ -19,7 +19,7 @@ MICRO = ClipConfig(
 )
 COLOURS = ("red", "green", "blue", "white")
 KINDS = ("disc", "square")
-N_PICTURES = 48
+N_WRITTEN_IMAGES = 48
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def captions_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A manifest of images with two captions each."""
     folder = tmp_path_factory.mktemp("captioned")
     lines = ["image,caption"]
-    for number in range(N_PICTURES):
+    for number in range(N_WRITTEN_IMAGES):
         colour, kind = COLOURS[number % 4], KINDS[number // 4 % 2]
         name = f"{number}.png"
         _draw(colour, kind, number).save(folder / name)

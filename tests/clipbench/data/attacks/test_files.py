@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data import DataOptions, Dataset, limited, load_data
+from clipbench.data import DataOptions, Dataset, load_data, random_subset
 from clipbench.data.attacks import TASK
 from clipbench.errors import DataError, UsageError
 
@@ -205,7 +205,9 @@ def test_a_limit_keeps_the_other_ways_of_the_attacks_that_it_keeps(tmp_path: Pat
     ]
     for each in rows:
         image_bytes(tmp_path / "scam" / each["file_name"])
-    cut = limited(load(table(tmp_path / "scam", rows, name="metadata.csv", files=False)), 2, np.random.default_rng(0))
+    cut = random_subset(
+        load(table(tmp_path / "scam", rows, name="metadata.csv", files=False)), 2, np.random.default_rng(0)
+    )
     conditions = [each.condition for each in cut.attacks or ()]
     assert conditions == ["", "", "synthetic", "synthetic"] and len(cut) == 6
     assert {each.object for each in (cut.attacks or ())[:2]} == {each.object for each in (cut.attacks or ())[2:]}

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from clipbench.data import Contrast, DataOptions, Dataset, load_data
-from clipbench.data.contrasts.files import HEAD
+from clipbench.data.contrasts.files import HEAD_CHARACTERS
 from clipbench.errors import BadImage, DataError, Unavailable, UsageError
 
 REAL = Path(__file__).parents[4].parent / "shared" / "data"
@@ -184,7 +184,7 @@ def test_a_folder_says_which_tables_it_did_not_read(tmp_path: Path) -> None:
     put(tmp_path, "a.png")
     write(tmp_path / "swap.json", {"0": {"filename": "a.png", "caption": "a", "negative_caption": "b"}})
     write(tmp_path / "other.json", {"total": 1})
-    assert read(tmp_path).notes == ("not read, for they hold no contrasts: other.json",)
+    assert read(tmp_path).notes == ("not read, because they hold no contrasts: other.json",)
 
 
 @pytest.mark.parametrize(
@@ -284,6 +284,6 @@ def test_a_row_far_down_that_is_no_utf_8_is_one_line(tmp_path: Path) -> None:
     row = json.dumps({"image": "1.jpg", "true": "a dog chases a cat", "false": ["a cat chases a dog"]}) + "\n"
     file = tmp_path / "verbs.jsonl"
     file.write_bytes(row.encode() * 2_000 + row.encode("utf-8").replace(b"dog", b"d\xf6g"))
-    assert file.stat().st_size > 2 * HEAD
+    assert file.stat().st_size > 2 * HEAD_CHARACTERS
     with pytest.raises(DataError, match=r"verbs\.jsonl is not UTF-8 text: invalid start byte at byte"):
         load_data(str(file), DataOptions())
