@@ -13,6 +13,7 @@ from clipbench_reports.drawing.marks import (
     Dots,
     Hill,
     Line,
+    ModelKey,
     Panel,
     Ranges,
     Rule,
@@ -20,10 +21,12 @@ from clipbench_reports.drawing.marks import (
     Threads,
     Words,
     fraction_axis,
+    nice_axis,
 )
+from clipbench_reports.drawing.models import Series, Statement, beside, chart, facets
 from clipbench_reports.galleries.gallery import Fact, Failing, Gallery, GalleryImage, gallery, images, one_image
 from clipbench_reports.galleries.images import PageBudget
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked, read_each
 from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
 from clipbench_reports.page.tables import Table
 from clipbench_reports.sections.section import Section
@@ -44,20 +47,29 @@ __all__ = [
     "Hill",
     "Line",
     "MissingEvidence",
+    "ModelEvidence",
+    "ModelKey",
     "NotAsked",
     "PageBudget",
     "Panel",
     "Ranges",
     "Rule",
     "Section",
+    "Series",
     "Shade",
+    "Statement",
     "Table",
     "Threads",
     "Words",
+    "beside",
+    "chart",
     "claim",
+    "facets",
     "fraction_axis",
     "gallery",
     "headline_findings",
     "images",
+    "nice_axis",
     "one_image",
+    "read_each",
 ]

@@ -13,8 +13,8 @@ from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
-from clipbench_reports.drawing.marks import Chart, Line, Ranges, Rule
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.drawing.marks import Chart, Line, ModelKey, Ranges, Rule
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence
 from clipbench_reports.page.report import write_report
 from clipbench_reports.sections import text_in_image
 from clipbench_reports.sections.text_in_image import findings
@@ -22,6 +22,11 @@ from clipbench_reports.sections.text_in_image import findings
 MakeRun = Callable[..., Run]
 Make = Callable[..., Evidence]
 CURVE = Curve(x=[-0.4, 0.0, 0.4], y=[0.1, 0.7, 0.2], low=[0.0, 0.6, 0.1], high=[0.2, 0.8, 0.3], x_label="below, widths")
+
+
+def alone(evidence: Evidence) -> list[ModelEvidence]:
+    """Return the evidence of one model, as a figure takes it."""
+    return [ModelEvidence(ModelKey("model", 0), evidence)]
 
 
 @pytest.fixture
@@ -66,16 +71,16 @@ def whole(parts: SimpleNamespace) -> dict[str, Any]:
 
 @pytest.mark.parametrize("draw", [figures.hijacking, figures.response("offset"), figures.reading])
 def test_both_renderers_draw_it_and_its_data_are_listed(
-    evidence: Make, whole: dict[str, Any], tmp_path: Path, draw: Callable[[Evidence], Chart]
+    evidence: Make, whole: dict[str, Any], tmp_path: Path, draw: Callable[[list[ModelEvidence]], Chart]
 ) -> None:
-    found = draw(evidence(**whole))
+    found = draw(alone(evidence(**whole)))
     assert page.draw(found).startswith("<svg") and "nan" not in page.draw(found)
     paper.save(found, tmp_path / "figure.png")
     assert list(plotted.rows(found))
 
 
 def test_the_four_conditions_stand_side_by_side(evidence: Make, whole: dict[str, Any]) -> None:
-    found = figures.hijacking(evidence(**whole))
+    found = figures.hijacking(alone(evidence(**whole)))
     assert (
         found.title
         == "Right in 95.0 % without a label, in 20.0 % with another thing's name on it; taken for the word in 74.0 %."
@@ -98,7 +103,7 @@ def test_the_four_conditions_stand_side_by_side(evidence: Make, whole: dict[str,
 def test_conditions_that_were_not_photographed_are_left_out(evidence: Make, parts: SimpleNamespace) -> None:
     undefined = Metric(value=None, reason="the data have no clean images of the objects")
     metrics = {"clean_acc": undefined, "blank_acc": parts.fraction(0.9, 154), "attacked_acc": parts.fraction(0.2, 154)}
-    found = figures.hijacking(evidence(metrics=metrics))
+    found = figures.hijacking(alone(evidence(metrics=metrics)))
     assert found.title == "Right in 90.0 % with a blank label, in 20.0 % with another thing's name on it."
     assert list(found.panels[0].x.names) == ["blank\nlabel", "another\nname"]
     assert list(found.panels[0].x.ticks) == [0, 1]
@@ -106,13 +111,13 @@ def test_conditions_that_were_not_photographed_are_left_out(evidence: Make, part
 
 def test_equal_shares_stand_beside_each_other(evidence: Make, parts: SimpleNamespace) -> None:
     metrics = {name: parts.fraction(0.5, 50) for name in ("clean_acc", "attacked_acc", "attack_success")}
-    right, fooled = (mark for mark in figures.hijacking(evidence(metrics=metrics)).panels[0].marks)
+    right, fooled = (mark for mark in figures.hijacking(alone(evidence(metrics=metrics))).panels[0].marks)
     assert isinstance(right, Ranges) and isinstance(fooled, Ranges)
-    assert 0.05 < fooled.xs[-1] - right.xs[-1] < 0.5
+    assert fooled.xs[-1] == right.xs[-1] and 0.05 < fooled.aside - right.aside < 0.5
 
 
 def test_response_curves_name_their_ends_and_their_peak(evidence: Make, whole: dict[str, Any]) -> None:
-    found = figures.response("offset")(evidence(**whole))
+    found = figures.response("offset")(alone(evidence(**whole)))
     assert (
         found.title
         == "Place of the label: taken for the word in 10.0 % at −0.4 and 20.0 % at 0.4, at most 70.0 % at 0."
@@ -124,7 +129,7 @@ def test_response_curves_name_their_ends_and_their_peak(evidence: Make, whole: d
 
 
 def test_reading_stands_against_guessing(evidence: Make, whole: dict[str, Any]) -> None:
-    found = figures.reading(evidence(**whole))
+    found = figures.reading(alone(evidence(**whole)))
     assert found.title == "Reads the written word right in 50.0 % of 300 images, where guessing gives 10.0 %."
     *guesses, dots = found.panels[0].marks
     assert [(rule.at, rule.span) for rule in guesses if isinstance(rule, Rule)] == [
@@ -146,12 +151,12 @@ def test_tables_count_own_attacks_and_misread_words(evidence: Make, whole: dict[
 def test_what_the_data_do_not_ask_is_said_once(evidence: Make, parts: SimpleNamespace) -> None:
     bare = evidence(metrics={"reading_acc": parts.fraction(0.5, 300)})
     with pytest.raises(MissingEvidence, match="the data hold no objects with another thing's name"):
-        figures.hijacking(bare)
+        figures.hijacking(alone(bare))
     for name in ("height", "contrast", "offset"):
         with pytest.raises(MissingEvidence, match="labels were made in one way only"):
-            figures.response(name)(bare)
+            figures.response(name)(alone(bare))
     with pytest.raises(MissingEvidence, match="the data hold no words to read"):
-        figures.reading(evidence(metrics={"attacked_acc": parts.fraction(0.5, 300)}))
+        figures.reading(alone(evidence(metrics={"attacked_acc": parts.fraction(0.5, 300)})))
 
 
 def test_tables_of_which_no_row_counts_say_so(evidence: Make, whole: dict[str, Any]) -> None:

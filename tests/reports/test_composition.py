@@ -13,9 +13,9 @@ from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
-from clipbench_reports.drawing.marks import Chart, Hill, Ranges, Rule
+from clipbench_reports.drawing.marks import Chart, Hill, ModelKey, Ranges, Rule
 from clipbench_reports.galleries.images import PageBudget
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence
 from clipbench_reports.page.report import write_report
 from clipbench_reports.sections import composition
 from clipbench_reports.sections.composition import findings
@@ -61,6 +61,11 @@ def parts(**changes: Any) -> dict[str, Any]:
     return {"samples": samples(), "metrics": METRICS, "subsets": TITLES, **changes}
 
 
+def alone(evidence: Evidence) -> list[ModelEvidence]:
+    """Return the evidence of one model, as a figure takes it."""
+    return [ModelEvidence(ModelKey("model", 0), evidence)]
+
+
 @pytest.fixture
 def evidence(make_run: MakeRun) -> Callable[..., Evidence]:
     """Return a function that keeps the parts of one evaluation in a run and gives it as evidence."""
@@ -77,16 +82,16 @@ Make = Callable[..., Evidence]
 
 @pytest.mark.parametrize("draw", [figures.composition, figures.twins])
 def test_both_renderers_draw_it_and_its_data_are_listed(
-    evidence: Make, tmp_path: Path, draw: Callable[[Evidence], Chart]
+    evidence: Make, tmp_path: Path, draw: Callable[[list[ModelEvidence]], Chart]
 ) -> None:
-    found = draw(evidence())
+    found = draw(alone(evidence()))
     assert page.draw(found).startswith("<svg") and "nan" not in page.draw(found)
     paper.save(found, tmp_path / "figure.png")
     assert list(plotted.rows(found))
 
 
 def test_the_figure_names_the_best_and_the_worst_subset(evidence: Make) -> None:
-    found = figures.composition(evidence())
+    found = figures.composition(alone(evidence()))
     assert found.title == "Captions are told apart best in “count” (73.0 %) and worst in “swap_att” (27.0 %)."
     assert "swap_att: captions 27.0 %, images 21.0 %, both 10.0 %." in found.detail
     (panel,) = found.panels
@@ -101,7 +106,7 @@ def test_the_figure_names_the_best_and_the_worst_subset(evidence: Make) -> None:
 
 
 def test_each_row_has_its_own_chance_and_each_subset_its_name(evidence: Make) -> None:
-    (panel,) = figures.composition(evidence()).panels
+    (panel,) = figures.composition(alone(evidence())).panels
     rows = {y: x for mark in panel.marks if isinstance(mark, Ranges) for x, y in zip(mark.xs, mark.ys, strict=True)}
     rules = [mark for mark in panel.marks if isinstance(mark, Rule)]
     assert [rule.at for rule in rules] == [0.25, 0.25, 1 / 6, 0.25, 0.25]
@@ -113,18 +118,18 @@ def test_each_row_has_its_own_chance_and_each_subset_its_name(evidence: Make) ->
 
 
 def test_a_single_set_is_told_with_its_chance(evidence: Make) -> None:
-    found = figures.composition(evidence(metrics={"image_acc": fraction(0.31, 0.22, 246)}))
+    found = figures.composition(alone(evidence(metrics={"image_acc": fraction(0.31, 0.22, 246)})))
     assert found.title == "Images are told apart in 31.0 % of 246 items, chance 22.0 %."
 
 
 def test_an_undefined_accuracy_is_not_drawn(evidence: Make) -> None:
     with pytest.raises(MissingEvidence, match="no accuracy of choices was recorded"):
-        figures.composition(evidence(metrics={"text_acc": Metric(value=None, reason="none")}))
+        figures.composition(alone(evidence(metrics={"text_acc": Metric(value=None, reason="none")})))
 
 
 def test_the_cosines_of_twins_stand_beside_those_of_unrelated_captions(evidence: Make) -> None:
     given = samples()
-    found = figures.twins(evidence(samples=given))
+    found = figures.twins(alone(evidence(samples=given)))
     twin, other = given["twin_cosine"].mean(), given["other_cosine"].mean()
     assert found.title == (
         f"A caption’s cosine on average: with its false twin {twin:.4f}, with an unrelated caption {other:.4f}."
@@ -137,7 +142,7 @@ def test_the_cosines_of_twins_stand_beside_those_of_unrelated_captions(evidence:
 def test_without_twins_there_is_no_figure_of_them(evidence: Make) -> None:
     given = {name: column for name, column in samples().items() if not name.endswith("_cosine")}
     with pytest.raises(MissingEvidence, match="no captions of one item were compared"):
-        figures.twins(evidence(samples=given | {"twin_cosine": np.full(40, np.nan)}))
+        figures.twins(alone(evidence(samples=given | {"twin_cosine": np.full(40, np.nan)})))
 
 
 def test_choices_lost_by_the_most_come_first(evidence: Make) -> None:

@@ -15,13 +15,18 @@ from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
-from clipbench_reports.drawing.marks import Bars, Boxes, Cells, Chart, Dots, Hill, Line, Rule, Threads
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.drawing.marks import Bars, Boxes, Cells, Chart, Dots, Hill, Line, ModelKey, Rule, Threads
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence
 
 MakeRun = Callable[..., Run]
 COLOURS = ["black", "blue", "cyan", "green", "pink", "purple", "red", "white", "yellow"]
-Draw = Callable[[Evidence], Chart]
+Draw = Callable[[list[ModelEvidence]], Chart]
 Kind = TypeVar("Kind")
+
+
+def alone(evidence: Evidence) -> list[ModelEvidence]:
+    """Return the evidence of one model, as a figure takes it."""
+    return [ModelEvidence(ModelKey("model", 0), evidence)]
 
 
 @pytest.fixture
@@ -59,7 +64,7 @@ def test_both_renderers_draw_it_and_its_data_are_listed(
     make_run: MakeRun, tmp_path: Path, task: str, draw: Draw
 ) -> None:
     run = make_run()
-    found = draw(Evidence(run, next(each for each in run.result.evaluations if each.task == task)))
+    found = draw(alone(Evidence(run, next(each for each in run.result.evaluations if each.task == task))))
     assert page.draw(found).startswith("<svg") and "nan" not in page.draw(found)
     paper.save(found, tmp_path / "figure.png")
     assert all({"x", "y", "low"} & set(row) for row in plotted.rows(found))
@@ -74,7 +79,7 @@ def answers(label: str, predicted: str) -> dict[str, np.ndarray]:
 
 
 def test_the_confusion_matrix_names_the_worst_pair_and_its_share(evidence: Make) -> None:
-    found = figures.confusion(evidence(samples=answers("a a a a b b", "a b b c b b")))
+    found = figures.confusion(alone(evidence(samples=answers("a a a a b b", "a b b c b b"))))
     assert "“a” is taken for “b”: 50.0 % of its images" in found.title
     (cells,) = marks(found, Cells)
     assert cells.values.tolist() == [[0.25, 0.5, 0.25], [0, 1, 0], [0, 0, 0]]
@@ -87,37 +92,40 @@ def test_the_confusion_matrix_names_the_worst_pair_and_its_share(evidence: Make)
 
 
 def test_a_class_that_is_only_ever_an_answer_has_an_empty_row(evidence: Make) -> None:
-    found = figures.confusion(evidence(samples=answers("a a", "b b")))
+    found = figures.confusion(alone(evidence(samples=answers("a a", "b b"))))
     assert ": 100.0 % of its images" in found.title
     assert "right on the diagonal: 0.0 % on average over classes" in found.detail
     assert marks(found, Cells)[0].values.tolist() == [[0, 1], [0, 0]]
 
 
 def test_the_diagonal_is_averaged_over_classes_that_have_samples(evidence: Make) -> None:
-    found = figures.confusion(evidence(samples=answers("a a c", "a b c")))  # b is an answer only
+    found = figures.confusion(alone(evidence(samples=answers("a a c", "a b c"))))  # b is an answer only
     assert "right on the diagonal: 75.0 % on average over classes" in found.detail
 
 
 def test_a_faultless_model_confuses_nothing(evidence: Make) -> None:
-    assert figures.confusion(evidence(samples=answers("a b", "a b"))).title == "No image is taken for another class."
+    assert (
+        figures.confusion(alone(evidence(samples=answers("a b", "a b")))).title
+        == "No image is taken for another class."
+    )
 
 
 def test_classes_are_in_natural_order(evidence: Make) -> None:
-    found = figures.confusion(evidence(samples=answers("c10 c2 c1", "c10 c2 c1")))
+    found = figures.confusion(alone(evidence(samples=answers("c10 c2 c1", "c10 c2 c1"))))
     assert list(found.panels[0].y.names) == ["c1", "c2", "c10"]
 
 
 def test_too_many_classes_for_a_image_are_refused(evidence: Make) -> None:
     names = " ".join(f"c{k}" for k in range(121))
     with pytest.raises(MissingEvidence, match="121 classes are too many"):
-        figures.confusion(evidence(samples=answers(names, names)))
+        figures.confusion(alone(evidence(samples=answers(names, names))))
 
 
 def test_many_classes_are_a_pattern_with_a_box_for_each_first_word(evidence: Make) -> None:
     names = [f"{colour} {kind}" for colour in COLOURS for kind in ("arch", "cone", "cube", "disc")]
     rng = np.random.default_rng(0)
     label, predicted = (np.array(names, object)[rng.integers(0, 36, 500)] for _ in range(2))
-    found = figures.confusion(evidence(samples={"label": label, "predicted": predicted}))
+    found = figures.confusion(alone(evidence(samples={"label": label, "predicted": predicted})))
     (panel,), (boxes,), (cells,) = found.panels, marks(found, Boxes), marks(found, Cells)
     assert list(panel.x.names) == list(panel.y.names) == COLOURS
     assert list(panel.y.ticks) == [4 * k + 2 for k in range(9)]
@@ -134,7 +142,9 @@ def test_many_classes_are_a_pattern_with_a_box_for_each_first_word(evidence: Mak
 
 def test_right_answers_of_many_classes_lie_on_the_diagonal(evidence: Make) -> None:
     names = [f"{letter} {k:02}" for letter in "ab" for k in range(20)]
-    found = figures.confusion(evidence(samples={name: np.array(names, object) for name in ("label", "predicted")}))
+    found = figures.confusion(
+        alone(evidence(samples={name: np.array(names, object) for name in ("label", "predicted")}))
+    )
     assert found.title == "No image is taken for another class."
     assert marks(found, Cells)[0].values.tolist() == np.eye(40).tolist()
     assert list(marks(found, Boxes)[0].corners) == [(0, 0, 20, 20), (20, 20, 40, 40)]
@@ -143,7 +153,7 @@ def test_right_answers_of_many_classes_lie_on_the_diagonal(evidence: Make) -> No
 
 def test_many_classes_without_groups_are_named_here_and_there(evidence: Make) -> None:
     names = " ".join(f"c{k}" for k in range(90))
-    found = figures.confusion(evidence(samples=answers(names, names)))
+    found = figures.confusion(alone(evidence(samples=answers(names, names))))
     (panel,) = found.panels
     assert list(panel.y.names) == ["c5", "c15", "c25", "c35", "c45", "c55", "c65", "c75", "c85"]
     assert list(panel.y.ticks) == [5.5, 15.5, 25.5, 35.5, 45.5, 55.5, 65.5, 75.5, 85.5]
@@ -152,14 +162,14 @@ def test_many_classes_without_groups_are_named_here_and_there(evidence: Make) ->
 
 def test_a_matrix_with_many_names_is_broader_than_a_column(evidence: Make) -> None:
     few, many = (" ".join(f"class{k}" for k in range(n)) for n in (4, 30))
-    assert not figures.confusion(evidence(samples=answers(few, few))).is_wide
-    assert figures.confusion(evidence(samples=answers(many, many))).is_wide
+    assert not figures.confusion(alone(evidence(samples=answers(few, few)))).is_wide
+    assert figures.confusion(alone(evidence(samples=answers(many, many)))).is_wide
 
 
 def test_reliability_tells_mean_confidence_and_accuracy(evidence: Make) -> None:
     curve = Curve(x=[0.2, 0.9], y=[0.0, 0.5])
     samples = {"confidence": np.array([0.2, 0.8, 1.0]), "acc1": np.array([0.0, 1.0, 0.0])}
-    found = figures.reliability(evidence(samples=samples, curves={"reliability": curve}))
+    found = figures.reliability(alone(evidence(samples=samples, curves={"reliability": curve})))
     assert found.title == "On average it is 66.7 % sure, and right in 33.3 %."
     assert "20.0 → 0.0, 90.0 → 50.0" in found.detail
     (bars,), (even, line) = marks(found, Bars), marks(found, Line)
@@ -176,7 +186,7 @@ def test_templates_are_told_from_best_to_worst(evidence: Make, parts: SimpleName
         metrics={"acc1": parts.fraction(0.7, 100)},
     )
     assert figures.ranked(kept) == (["best", "middle", "worst"], [0.65, 0.6, 0.5])
-    found = figures.templates(kept)
+    found = figures.templates(alone(kept))
     assert found.title == "Alone, the prompt templates reach 50.0 to 65.0 %."
     (dots,), (rule,) = marks(found, Dots), marks(found, Rule)
     assert list(dots.xs) == [0.65, 0.6, 0.5] and list(dots.ids) == list(found.panels[0].y.names)
@@ -185,9 +195,8 @@ def test_templates_are_told_from_best_to_worst(evidence: Make, parts: SimpleName
 
 def test_long_names_of_templates_take_two_lines_at_most(evidence: Make, parts: SimpleNamespace) -> None:
     names = np.array(["a photo of one of the {c}, which is taken in the evening by the sea", "{c}", parts.hostile])
-    found = figures.templates(
-        evidence(curves={"templates": Curve(x=[1.0, 2.0, 3.0], y=[0.5, 0.6, 0.7])}, arrays={"template_names": names})
-    )
+    curves = {"templates": Curve(x=[1.0, 2.0, 3.0], y=[0.5, 0.6, 0.7])}
+    found = figures.templates(alone(evidence(curves=curves, arrays={"template_names": names})))
     lines = [name.split("\n") for name in found.panels[0].y.names]
     assert lines[1:] == [["{c}"], ["a photo of one of", "the {c}, which is t…"]]
     assert len(lines[0]) == 2 and max(map(len, lines[0])) <= 20
@@ -196,7 +205,7 @@ def test_long_names_of_templates_take_two_lines_at_most(evidence: Make, parts: S
 def test_many_templates_are_dots_without_names(evidence: Make) -> None:
     names = np.array([f"template {k}" for k in range(80)])
     curve = Curve(x=[float(k) for k in range(80)], y=[0.5 + k / 1000 for k in range(80)])
-    found = figures.templates(evidence(curves={"templates": curve}, arrays={"template_names": names}))
+    found = figures.templates(alone(evidence(curves={"templates": curve}, arrays={"template_names": names})))
     assert len(marks(found, Dots)[0].xs) == 80
     assert not found.panels[0].y.names and found.panels[0].y.label == "80 prompt templates"
     assert "template 79" in found.reading and "template 0" in found.reading
@@ -206,7 +215,7 @@ def test_templates_that_all_score_alike_are_drawn_within_what_is_possible(eviden
     names = np.array(["a {c}", "the {c}"])
     for score in (1.0, 0.992, 0.0):
         curve = Curve(x=[1.0, 2.0], y=[score, score])
-        found = figures.templates(evidence(curves={"templates": curve}, arrays={"template_names": names}))
+        found = figures.templates(alone(evidence(curves={"templates": curve}, arrays={"template_names": names})))
         ticks = [float(tick) for tick in found.panels[0].x.words]
         assert min(ticks) >= 0 and max(ticks) <= 100 and max(ticks) - min(ticks) < 2, ticks
 
@@ -214,31 +223,31 @@ def test_templates_that_all_score_alike_are_drawn_within_what_is_possible(eviden
 def test_one_template_has_no_spread(evidence: Make) -> None:
     kept = evidence(curves={"templates": Curve(x=[1.0], y=[0.5])}, arrays={"template_names": np.array(["a {c}"])})
     with pytest.raises(MissingEvidence, match="one prompt template was used"):
-        figures.templates(kept)
+        figures.templates(alone(kept))
 
 
 def test_names_that_do_not_fit_the_templates_are_not_drawn(evidence: Make) -> None:
     curves = {"templates": Curve(x=[1.0, 2.0], y=[0.5, 0.6])}
     with pytest.raises(MissingEvidence, match="1 names for 2 prompt templates"):
-        figures.templates(evidence(curves=curves, arrays={"template_names": np.array(["a"])}))
+        figures.templates(alone(evidence(curves=curves, arrays={"template_names": np.array(["a"])})))
 
 
 def test_the_similarity_figure_counts_rows_whose_pair_is_strictly_highest(evidence: Make) -> None:
     matrix = np.array([[0.9, 0.1, 0.2], [0.5, 0.5, 0.1], [0.3, 0.8, 0.7]], np.float32)  # lit, tied, beaten
-    found = figures.similarity(evidence(arrays={"similarity": matrix}))
+    found = figures.similarity(alone(evidence(arrays={"similarity": matrix})))
     assert found.title == "In 1 of 3 rows the true pair, on the diagonal, has the highest cosine."
     assert "of the pairs is 0.7000, of all others 0.3333" in found.reading
 
 
 def test_a_constant_model_lights_no_diagonal(evidence: Make) -> None:
-    found = figures.similarity(evidence(arrays={"similarity": np.ones((4, 4), np.float32)}))
+    found = figures.similarity(alone(evidence(arrays={"similarity": np.ones((4, 4), np.float32)})))
     assert "In 0 of 4 rows" in found.title
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (1, 1), (5,)])
 def test_a_similarity_array_that_is_no_matrix_of_pairs_is_not_drawn(evidence: Make, shape: tuple[int, ...]) -> None:
     with pytest.raises(MissingEvidence, match="expected a square one"):
-        figures.similarity(evidence(arrays={"similarity": np.zeros(shape, np.float32)}))
+        figures.similarity(alone(evidence(arrays={"similarity": np.zeros(shape, np.float32)})))
 
 
 def test_recall_is_told_at_the_first_answer_and_along_the_curve(evidence: Make, parts: SimpleNamespace) -> None:
@@ -252,7 +261,7 @@ def test_recall_is_told_at_the_first_answer_and_along_the_curve(evidence: Make, 
         "image_retrieval_recall@5": parts.fraction(0.05, 100, chance=0.05),
         "image_retrieval_recall@1000": parts.fraction(1.0, 100, chance=1.0),
     }
-    found = figures.recall(evidence(curves=curves, metrics=metrics))
+    found = figures.recall(alone(evidence(curves=curves, metrics=metrics)))
     assert found.title == "At the first answer, a caption finds its image in 1.0 % and an image its caption in 0.5 %."
     assert "caption → image: 1.0 % at 1, 5.0 % at 5, 10.0 % at 10, 100.0 % at 100." in found.detail
     chance, *lines = marks(found, Line)
@@ -264,9 +273,12 @@ def test_recall_is_told_at_the_first_answer_and_along_the_curve(evidence: Make, 
 
 def test_retrieval_within_a_modality_is_a_figure_of_its_own(evidence: Make) -> None:
     kept = evidence(curves={"text_text_recall": Curve(x=[1.0, 2.0], y=[0.25, 0.5])})
-    assert figures.recall_within(kept).title == "At the first answer, a caption finds another of its image in 25.0 %."
+    assert (
+        figures.recall_within(alone(kept)).title
+        == "At the first answer, a caption finds another of its image in 25.0 %."
+    )
     with pytest.raises(MissingEvidence):
-        figures.recall(kept)
+        figures.recall(alone(kept))
 
 
 def cosine_curves() -> dict[str, Curve]:
@@ -277,7 +289,7 @@ def cosine_curves() -> dict[str, Curve]:
 
 def test_cones_tell_the_means_and_keep_the_shape_of_each_distribution(evidence: Make) -> None:
     metrics = {name: Metric(value=value) for name, value in (("pair_cosine", 0.31), ("cross_cosine", 0.12))}
-    found = figures.cones(evidence(curves=cosine_curves(), metrics=metrics))
+    found = figures.cones(alone(evidence(curves=cosine_curves(), metrics=metrics)))
     assert found.title == "A true pair has cosine 0.3100 on average, an image and another text 0.1200."
     mean = 0.2 * -0.505 + 0.3 * 0.195 + 0.5 * 0.205
     assert f"image–image {fmt.significant(mean)}" in found.detail  # from the distribution, where no metric is kept
@@ -291,7 +303,7 @@ def test_cones_tell_the_means_and_keep_the_shape_of_each_distribution(evidence: 
 
 def test_cones_without_distributions_say_what_to_do(evidence: Make) -> None:
     with pytest.raises(MissingEvidence, match="run task again to have it"):
-        figures.cones(evidence(curves={"cosines_image": Curve(x=[0.0], y=[1.0])}))
+        figures.cones(alone(evidence(curves={"cosines_image": Curve(x=[0.0], y=[1.0])})))
 
 
 def test_the_map_holds_the_variance_that_a_singular_value_decomposition_finds(
@@ -301,7 +313,7 @@ def test_the_map_holds_the_variance_that_a_singular_value_decomposition_finds(
     together = np.concatenate([arrays["images"], arrays["texts"]]).astype(np.float64)
     values = np.linalg.svd(together - together.mean(axis=0), compute_uv=False) ** 2
     first, both = values[0] / values.sum(), values[:2].sum() / values.sum()
-    found = figures.gap(evidence(arrays=arrays))
+    found = figures.gap(alone(evidence(arrays=arrays)))
     assert f"hold {fmt.percent(float(both))} %" in found.title
     assert f"alone {fmt.percent(float(first))} %" in found.title
 
@@ -313,7 +325,7 @@ def test_images_lie_left_of_texts_and_threads_join_pairs(
     arrays = parts.modality_gap(np.random.default_rng(3), n=60)["arrays"]
     for images, texts in (("images", "texts"), ("texts", "images")):
         kept = evidence(arrays={"images": arrays[images], "texts": arrays[texts]})
-        found = figures.gap(kept, projection=projection)
+        found = figures.gap(alone(kept), projection=projection)
         left, right = marks(found, Dots)
         assert (left.role, right.role) == ("image", "text") and np.mean(left.xs) < np.mean(right.xs)
         (threads,) = marks(found, Threads)
@@ -324,7 +336,7 @@ def test_images_lie_left_of_texts_and_threads_join_pairs(
 def test_along_the_gap_axis_the_means_are_the_gap_apart(evidence: Make, parts: SimpleNamespace) -> None:
     arrays = parts.modality_gap(np.random.default_rng(3), n=60)["arrays"]
     gap = np.linalg.norm(arrays["images"].astype(float).mean(axis=0) - arrays["texts"].astype(float).mean(axis=0))
-    left, right = marks(figures.gap(evidence(arrays=arrays), projection="gap-axis"), Dots)
+    left, right = marks(figures.gap(alone(evidence(arrays=arrays)), projection="gap-axis"), Dots)
     assert np.mean(right.xs) - np.mean(left.xs) == pytest.approx(gap)
     assert np.mean(right.ys) == pytest.approx(np.mean(left.ys))
 
@@ -332,13 +344,13 @@ def test_along_the_gap_axis_the_means_are_the_gap_apart(evidence: Make, parts: S
 def test_equal_vectors_have_no_map(evidence: Make) -> None:
     same = np.tile(np.array([[0.6, 0.8]], np.float32), (5, 1))
     with pytest.raises(MissingEvidence, match="all kept vectors are equal"):
-        figures.gap(evidence(arrays={"images": same, "texts": same}))
+        figures.gap(alone(evidence(arrays={"images": same, "texts": same})))
 
 
 def test_vectors_that_are_no_pairs_are_not_drawn(evidence: Make) -> None:
     one = np.ones((1, 4), np.float32) / 2
     with pytest.raises(MissingEvidence, match=r"shapes \(1, 4\) and \(1, 4\), expected two or more pairs"):
-        figures.gap(evidence(arrays={"images": one, "texts": one}))
+        figures.gap(alone(evidence(arrays={"images": one, "texts": one})))
 
 
 def test_a_curve_with_holes_is_drawn_where_it_is_known(evidence: Make) -> None:
@@ -346,7 +358,7 @@ def test_a_curve_with_holes_is_drawn_where_it_is_known(evidence: Make) -> None:
         curves={"own": Curve(x=[1.0, 2.0, 3.0], y=[1.0, 5.0, 3.0], low=[0.0, 4.0, 2.0], high=[2.0, 6.0, 4.0])}
     )
     kept.evaluation.curves["own"].y[1] = float("nan")
-    found = figures.curve("own")(kept)
+    found = figures.curve("own")(alone(kept))
     (line,) = marks(found, Line)
     assert (line.xs, line.ys, line.lows, line.highs) == ([1, 3], [1, 3], [0, 2], [2, 4])
     assert "from 1 to 3 over 3 points" in found.title

@@ -13,8 +13,8 @@ from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
-from clipbench_reports.drawing.marks import Bars, Chart, Line, Ranges, Rule, Shade
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.drawing.marks import Bars, Chart, Line, ModelKey, Ranges, Rule, Shade
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence
 from clipbench_reports.page.report import write_report
 from clipbench_reports.sections.long_caption import findings
 
@@ -57,6 +57,11 @@ def tokens(value: float, low: float, high: float) -> Metric:
     return Metric(value=value, low=low, high=high, unit="tokens", n=400)
 
 
+def alone(evidence: Evidence) -> list[ModelEvidence]:
+    """Return the evidence of one model, as a figure takes it."""
+    return [ModelEvidence(ModelKey("model", 0), evidence)]
+
+
 @pytest.fixture
 def evidence(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., Evidence]:
     def make(**changes: Any) -> Evidence:
@@ -71,16 +76,16 @@ Make = Callable[..., Evidence]
 
 @pytest.mark.parametrize("draw", [figures.tokens_kept, figures.positions, figures.token_lengths])
 def test_both_renderers_draw_it_and_its_data_are_listed(
-    evidence: Make, tmp_path: Path, draw: Callable[[Evidence], Chart]
+    evidence: Make, tmp_path: Path, draw: Callable[[list[ModelEvidence]], Chart]
 ) -> None:
-    found = draw(evidence())
+    found = draw(alone(evidence()))
     assert page.draw(found).startswith("<svg") and "nan" not in page.draw(found)
     paper.save(found, tmp_path / "figure.png")
     assert list(plotted.rows(found))
 
 
 def test_the_curve_says_what_few_tokens_and_the_whole_find(evidence: Make) -> None:
-    found = figures.tokens_kept(evidence())
+    found = figures.tokens_kept(alone(evidence()))
     assert found.title == (
         "With 5 tokens 10.0 % of captions find their image, with the whole caption 60.0 %; 95 % of that takes 33.5 tokens."
     )
@@ -99,13 +104,15 @@ def test_the_curve_says_what_few_tokens_and_the_whole_find(evidence: Make) -> No
 
 def test_without_an_effective_length_the_curve_is_still_drawn(evidence: Make, parts: SimpleNamespace) -> None:
     whole = long_caption(parts.fraction)["metrics"]
-    found = figures.tokens_kept(evidence(metrics={**whole, "effective_length": Metric(value=None, reason="at chance")}))
+    found = figures.tokens_kept(
+        alone(evidence(metrics={**whole, "effective_length": Metric(value=None, reason="at chance")}))
+    )
     assert found.title.endswith("with the whole caption 60.0 %.")
     assert "effective length" not in [mark.name for mark in lay_out(found).legend]
 
 
 def test_the_places_stand_where_their_fact_does(evidence: Make) -> None:
-    found = figures.positions(evidence())
+    found = figures.positions(alone(evidence()))
     assert found.title == (
         "The same fact told from a false one, by where it is stated: early 90.0 %, late 70.0 %, beyond 50.0 %."
     )
@@ -118,7 +125,7 @@ def test_the_places_stand_where_their_fact_does(evidence: Make) -> None:
 
 
 def test_the_lengths_are_counted_against_the_window(evidence: Make) -> None:
-    found = figures.token_lengths(evidence())
+    found = figures.token_lengths(alone(evidence()))
     longer = sum(40 + row / 2 > 77 for row in range(400)) / 400
     assert found.title == f"{100 * longer:.1f} % of the captions are longer than the window of 77 tokens."
     assert found.detail == "Shortest 40, median 139.8, longest 240 tokens."
@@ -134,9 +141,9 @@ def test_what_cannot_be_drawn_says_why(evidence: Make) -> None:
     bare = evidence(curves={}, metrics={**undefined, "early/text_acc": Metric(value=0.5)})
     for draw in (figures.tokens_kept, figures.positions, figures.token_lengths):
         with pytest.raises(MissingEvidence, match=WHY):
-            draw(bare)
+            draw(alone(bare))
     with pytest.raises(MissingEvidence, match="facts at several places, which these data do not have"):
-        figures.positions(evidence(curves={}, metrics=undefined))
+        figures.positions(alone(evidence(curves={}, metrics=undefined)))
 
 
 def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Make) -> None:

@@ -1,7 +1,7 @@
 """Which data, models and panels of the runs a plot takes, and what it calls them."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +11,7 @@ import pytest
 from clipbench.results.run import Run
 from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.marks import Axis, Chart, Panel
-from clipbench_reports.page.evidence import Evidence
+from clipbench_reports.page.evidence import ModelEvidence
 from clipbench_reports.plots.plots import PLOTS, Plot, PlotOptions, write_plot
 
 MakeRun = Callable[..., Run]
@@ -58,9 +58,9 @@ def test_of_many_panels_the_first_is_broad_and_the_others_stand_beside_each_othe
     undrawn: list[Chart],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def drawing(place: int) -> Callable[[Evidence], Chart]:
+    def drawing(place: int) -> Callable[[Sequence[ModelEvidence]], Chart]:
         panel = Panel(x=AXIS, y=AXIS, marks=[], title=f"panel {place}")
-        return lambda evidence: Chart(title=f"Title {place}.", panels=[panel], reading="Read.")
+        return lambda models: Chart(title=f"Title {place}.", panels=[panel], reading="Read.")
 
     mine = Plot(summary="", tasks=("zero-shot",), draws=tuple(map(drawing, range(n_draws))))
     monkeypatch.setitem(PLOTS, "mine", mine)

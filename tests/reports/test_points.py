@@ -10,11 +10,17 @@ import pytest
 from clipbench.evaluation.thumbnails import point_rows
 from clipbench.results.run import Run
 from clipbench_reports import figures
+from clipbench_reports.drawing.marks import ModelKey
 from clipbench_reports.galleries.images import PageBudget, address
 from clipbench_reports.galleries.points import CLOUD_SHARES, points
-from clipbench_reports.page.evidence import Evidence
+from clipbench_reports.page.evidence import Evidence, ModelEvidence
 
 MakeRun = Callable[..., Run]
+
+
+def alone(evidence: Evidence) -> list[ModelEvidence]:
+    """Return the evidence of one model, as a figure takes it."""
+    return [ModelEvidence(ModelKey("model", 0), evidence)]
 
 
 def test_each_point_is_the_sample_that_it_was_made_of(make_run: MakeRun, parts: SimpleNamespace) -> None:
@@ -28,10 +34,10 @@ def test_each_point_is_the_sample_that_it_was_made_of(make_run: MakeRun, parts: 
     run = make_run({"modality-gap@scenes": found})
     parts.write_thumbnails(run.folder, [f"{7:032x}"])
     evidence = Evidence(run, run.result.evaluations[0])
-    made = points(figures.gap(evidence), evidence, PageBudget(10_000))
+    made = points(figures.gap(alone(evidence)), evidence, PageBudget(10_000))
     assert [(each.id, each.caption) for each in made] == [(f"pair-{k}", f"caption {k}") for k in range(40)]
     assert [each.id for each in made if each.address] == ["pair-7"]
-    assert not any(each.address for each in points(figures.gap(evidence), evidence, PageBudget(0)))
+    assert not any(each.address for each in points(figures.gap(alone(evidence)), evidence, PageBudget(0)))
 
 
 @pytest.mark.parametrize("n", [40, 1000, 1999])
@@ -47,7 +53,7 @@ def test_the_points_that_are_drawn_are_those_that_a_run_keeps_images_of(
     run = make_run({"modality-gap@scenes": found})
     parts.write_thumbnails(run.folder, hashes[kept])
     evidence = Evidence(run, run.result.evaluations[0])
-    made = points(figures.gap(evidence), evidence, PageBudget(10_000_000))
+    made = points(figures.gap(alone(evidence)), evidence, PageBudget(10_000_000))
     assert len(made) == min(n, 1000) and all(each.address for each in made)
 
 
@@ -59,7 +65,7 @@ def test_where_the_page_is_full_the_points_with_a_image_are_evenly_spread(
     run = make_run({"modality-gap@scenes": found})
     parts.write_thumbnails(run.folder, found["samples"]["image"])
     evidence = Evidence(run, run.result.evaluations[0])
-    figure = figures.gap(evidence)
+    figure = figures.gap(alone(evidence))
     one = max(len(each.address) for each in points(figure, evidence, PageBudget(1_000_000)))
     made = points(figure, evidence, PageBudget(20 * one))
     told = [row for row, each in enumerate(made) if each.address]
@@ -84,4 +90,4 @@ def test_a_smaller_copy_stands_behind_a_point_and_a_larger_one_in_a_gallery(
 def test_a_figure_without_a_cloud_has_no_points(make_run: MakeRun, parts: SimpleNamespace) -> None:
     run = make_run({"modality-gap@scenes": parts.modality_gap(np.random.default_rng(0), n=40)})
     evidence = Evidence(run, run.result.evaluations[0])
-    assert points(figures.cones(evidence), evidence, PageBudget(10_000)) == []
+    assert points(figures.cones(alone(evidence)), evidence, PageBudget(10_000)) == []

@@ -1,7 +1,7 @@
 """Sections are found by their entry points; what goes wrong in one costs its own figures and is said."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import unescape
 from importlib.metadata import EntryPoint
 from importlib.metadata import entry_points as installed
@@ -17,7 +17,7 @@ from clipbench.results.run import Run
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.galleries.gallery import Gallery
 from clipbench_reports.galleries.images import PageBudget
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence
 from clipbench_reports.page.report import write_report
 from clipbench_reports.page.sentences.findings import Finding
 from clipbench_reports.page.tables import Table
@@ -40,7 +40,7 @@ def break_down(*arguments: object) -> Any:
     raise ZeroDivisionError("by\nnothing")
 
 
-def lack(evidence: Evidence) -> Chart:
+def lack(models: Sequence[ModelEvidence]) -> Chart:
     raise MissingEvidence("the run kept no letters")
 
 
@@ -132,7 +132,7 @@ def test_sentences_that_raise_are_said_to(declare: Declare, page: Page) -> None:
 
 
 def test_a_figure_that_cannot_be_drawn_costs_only_itself(declare: Declare, page: Page) -> None:
-    def draw(evidence: Evidence) -> Chart:
+    def draw(models: Sequence[ModelEvidence]) -> Chart:
         return Chart(title="Odd", detail="", reading="", panels=[None])  # type: ignore[list-item]
 
     declare(Section(findings=say, figures=(draw,)))

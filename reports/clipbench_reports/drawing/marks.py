@@ -6,19 +6,30 @@ the roles its colours and shapes, the same in all figures.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
 
 from clipbench.results.numbers import Number
 
+if TYPE_CHECKING:
+    from clipbench_reports.page.evidence import MissingEvidence
+
 Role = Literal["image", "text", "pair", "ink", "chance", "m0", "m1", "m2", "m3", "m4", "m5"]
 """Images, texts, what joins the two, what belongs to neither, what knows nothing; and models, where they share a panel."""
 
 MODELS: tuple[Role, ...] = ("m0", "m1", "m2", "m3", "m4", "m5")
+
+
+class ModelKey(NamedTuple):
+    """The label of a model in a figure, and its place among those of the page, which is its colour."""
+
+    label: str
+    place: int
+
 
 MAX_BREADTH = 1.15
 """Up to which a drawing stands in a column of a page."""
@@ -214,7 +225,7 @@ class Panel:
 
     x: Axis
     y: Axis
-    marks: Sequence[Mark]
+    marks: Sequence[Mark] = ()
     title: str = ""
     """What tells it from the other panels of its figure."""
     aspect: float = 0.72
@@ -249,10 +260,8 @@ class Chart:
     """Names of marks that need no entry in the legend, being written in the drawing."""
     breadth: float = 1.0
     """Width that a drawing of one column needs on a screen, where 1 is that of others; print has the width it is given."""
-    subject: str = ""
-    """What is to be said of every model in turn, where several are drawn together: a sentence up to its colon."""
-    value: str = ""
-    """What is to be said of this one."""
+    missing: Mapping[ModelKey, "MissingEvidence"] = field(default_factory=dict)
+    """Why some of the models are not in it."""
 
     @property
     def is_wide(self) -> bool:

@@ -1,6 +1,6 @@
 """Whether true beats false, subset by subset, and how near a caption is to its twin."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,10 +8,11 @@ import numpy as np
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Role, Rule, fraction_axis
+from clipbench_reports.drawing.models import Series, Statement, chart, facets
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.figures._cosines import Distribution, binned, ridge_keys, ridges
+from clipbench_reports.figures._cosines import Distribution, binned, ridges
 from clipbench_reports.figures._figure import CHANCE, bounds
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.page.subsets import by_subset, subsets_of
 from clipbench_reports.page.text import quoted, sentence_case
 
@@ -41,34 +42,59 @@ KINDS = {
 }
 
 
-def composition(evidence: Evidence) -> Chart:
+Accuracies = Mapping[str, Mapping[str, Metric]]
+"""Metrics by subset, then by side."""
+
+
+def composition(models: Sequence[ModelEvidence]) -> Chart:
     """Return the accuracy of each subset with its interval, against chance.
 
     Raises:
         MissingEvidence: there is no such accuracy.
     """
+    found = read_each(models, _read)
+    asked = [side for side in SIDES if any(side in sides for each in found.values.values() for sides in each.values())]
+    subsets = list(dict.fromkeys(subset for each in found.values.values() for subset in each))
+    rows = {
+        s: [side for side in asked if any(side in each.get(s, {}) for each in found.values.values())] for s in subsets
+    }
+    heights, foot = _heights(rows)
+    middles = {subset: float(np.mean([heights[subset, side] for side in sides])) for subset, sides in rows.items()}
+    if found.is_joint:  # each side has a panel, in which the models share the row of a subset
+        heights = {(subset, side): middles[subset] for subset, side in heights}
+    names = [shorten(subset, NAME_LENGTH) for subset in subsets]
+    is_whole = subsets == [""]
+    plane = Panel(
+        x=fraction_axis("Right, %"),
+        y=Axis(low=foot, high=0, ticks=() if is_whole else list(middles.values()), names=() if is_whole else names),
+        aspect=ROW * foot,
+        has_grid=False,
+    )
+    series = [
+        Series(
+            SIDES[side].words,
+            SIDES[side].role,
+            {
+                model: _ranges(side, each, heights)
+                for model, each in found.values.items()
+                if any(side in sides for sides in each.values())
+            },
+        )
+        for side in asked
+    ]
+    return chart(
+        [facets(plane, series, found, references=found.map(lambda each: _chances(each, heights)))],
+        found.map(lambda each: _claim(each, asked[0])),
+        found,
+        reading=_reading(asked),
+    )
+
+
+def _read(evidence: Evidence) -> Accuracies:
     found = accuracies(evidence.evaluation)
     if not found:
         raise MissingEvidence("no accuracy of choices was recorded")
-    heights = _heights(found)
-    asked = [side for side in SIDES if any(side in sides for sides in found.values())]
-    foot = max(heights.values()) + 0.5 + SPACE / 2
-    return Chart(
-        title=_sentence(found, asked[0]),
-        panels=[
-            Panel(
-                x=fraction_axis("Right, %"),
-                y=_subset_axis(found, heights, foot),
-                marks=[*_chances(found, heights), *(_ranges(side, found, heights) for side in asked)],
-                aspect=ROW * foot,
-                has_grid=False,
-            )
-        ],
-        reading=_reading(asked),
-        detail=" ".join(_detail(subset, sides) for subset, sides in found.items()),
-        subject=_subject(found, asked[0]),
-        value=_value(found, asked[0]),
-    )
+    return found
 
 
 def accuracies(evaluation: EvaluationRecord) -> dict[str, dict[str, Metric]]:
@@ -79,76 +105,33 @@ def accuracies(evaluation: EvaluationRecord) -> dict[str, dict[str, Metric]]:
     return {subset: sides for subset, sides in found.items() if sides}
 
 
-def twins(evidence: Evidence) -> Chart:
-    """Return the distributions of cosines between a caption and its twin, its shuffled self, and another caption.
-
-    Raises:
-        MissingEvidence: no two captions were compared.
-    """
-    found = [_distribution(side, evidence.column(name)) for name, side in KINDS.items() if _is_kept(evidence, name)]
-    if not found:
-        raise MissingEvidence("no captions of one item were compared")
-    means = ", ".join(f"with {each.label} {fmt.number(each.mean, 'cosine')}" for each in found)
-    return Chart(
-        title=f"A caption’s cosine on average: {means}.",
-        panels=[ridges(found)],
-        reading="Cosines between text vectors, each distribution scaled to the same height; the upright stroke is its "
-        "mean. Where a caption lies as near to its twin as to itself (cosine 1), no image can tell the two apart.",
-        keys=ridge_keys(found),
-        subject=f"A caption’s mean cosine with {found[0].label}",
-        value=fmt.number(found[0].mean, "cosine"),
-    )
-
-
-def _is_kept(evidence: Evidence, name: str) -> bool:
-    try:
-        return bool(np.isfinite(evidence.column(name).astype(np.float64)).any())
-    except MissingEvidence:
-        return False
-
-
-def _distribution(side: Side, column: np.ndarray) -> Distribution:
-    values = column.astype(np.float64)
-    values = values[np.isfinite(values)]
-    return Distribution(side.words, side.role, *binned(values), float(values.mean()))
-
-
-def _heights(found: Mapping[str, Mapping[str, Metric]]) -> dict[tuple[str, str], float]:
-    """Return the row of each side of each subset, from the top."""
+def _heights(rows: Mapping[str, Sequence[str]]) -> tuple[dict[tuple[str, str], float], float]:
+    """Return the row of each side of each subset, from the top, and where the plane ends."""
     heights, top = dict[tuple[str, str], float](), SPACE / 2
-    for subset, sides in found.items():
+    for subset, sides in rows.items():
         for k, side in enumerate(sides):
             heights[subset, side] = top + k + 0.5
         top += len(sides) + SPACE
-    return heights
+    return heights, top - SPACE / 2
 
 
-def _subset_axis(
-    found: Mapping[str, Mapping[str, Metric]], heights: Mapping[tuple[str, str], float], foot: float
-) -> Axis:
-    """Return the axis that names each subset at the middle of its rows."""
-    if list(found) == [""]:
-        return Axis(low=foot, high=0)
-    ticks = [float(np.mean([heights[subset, side] for side in sides])) for subset, sides in found.items()]
-    return Axis(low=foot, high=0, ticks=ticks, names=[shorten(subset, NAME_LENGTH) for subset in found])
-
-
-def _chances(found: Mapping[str, Mapping[str, Metric]], heights: Mapping[tuple[str, str], float]) -> list[Mark]:
+def _chances(found: Accuracies, heights: Mapping[tuple[str, str], float]) -> list[Mark]:
     return [
         Rule(
-            at=found[subset][side].chance or 0.0,
+            at=metric.chance,
             axis="x",
             role="chance",
             name=CHANCE,
-            span=(height - 0.5, height + 0.5),
+            span=(heights[subset, side] - 0.5, heights[subset, side] + 0.5),
             of=SIDES[side].words,
         )
-        for (subset, side), height in heights.items()
-        if found[subset][side].chance is not None
+        for subset, sides in found.items()
+        for side, metric in sides.items()
+        if metric.chance is not None
     ]
 
 
-def _ranges(side: str, found: Mapping[str, Mapping[str, Metric]], heights: Mapping[tuple[str, str], float]) -> Ranges:
+def _ranges(side: str, found: Accuracies, heights: Mapping[tuple[str, str], float]) -> Ranges:
     """Return one side of all subsets that have it."""
     known = {subset: sides[side] for subset, sides in found.items() if side in sides}
     lows, highs = bounds(known.values())
@@ -157,47 +140,77 @@ def _ranges(side: str, found: Mapping[str, Mapping[str, Metric]], heights: Mappi
         ys=[heights[subset, side] for subset in known],
         lows=lows,
         highs=highs,
-        role=SIDES[side].role,
-        name=SIDES[side].words,
+        role="ink",
         is_upright=False,
         ids=list(known),
     )
 
 
-def _sentence(found: Mapping[str, Mapping[str, Metric]], side: str) -> str:
+def _claim(found: Accuracies, side: str) -> Statement:
     scored = {subset: sides[side] for subset, sides in found.items() if side in sides}
-    what = sentence_case(SIDES[side].words)
-    if len(scored) == 1:
-        (metric,) = scored.values()
-        chance = f", chance {fmt.percent(metric.chance)} %" if metric.chance is not None else ""
-        return f"{what} are told apart in {fmt.percent(metric.value)} % of {fmt.count(metric.n)} items{chance}."
+    words = sentence_case(SIDES[side].words)
     order = sorted(scored, key=lambda subset: scored[subset].value or 0.0)
-    first, last = order[-1], order[0]
-    return (
-        f"{what} are told apart best in {quoted(first)} ({fmt.percent(scored[first].value)} %) and worst in "
-        f"{quoted(last)} ({fmt.percent(scored[last].value)} %)."
-    )
-
-
-def _subject(found: Mapping[str, Mapping[str, Metric]], side: str) -> str:
-    several = sum(1 for sides in found.values() if side in sides) > 1
-    return f"{sentence_case(SIDES[side].words)} told apart{', in the worst and the best subset' if several else ''}"
-
-
-def _value(found: Mapping[str, Mapping[str, Metric]], side: str) -> str:
-    """Return the accuracy of the only subset; of several, the smallest and the largest."""
-    values = sorted(sides[side].value or 0.0 for sides in found.values() if side in sides)
-    return (
-        f"{' and '.join(fmt.percent(value) for value in (values if len(values) == 1 else (values[0], values[-1])))} %"
-    )
-
-
-def _reading(asked: list[str]) -> str:
-    sides = [SIDES[side] for side in asked]
-    said = "; ".join(f"{side.words}: {side.meaning}" for side in sides if side.meaning)
-    return f"{sentence_case(said)}{'. ' if said else ''}Bars are 95 % intervals."
+    worst, best = (scored[order[k]] for k in (0, -1))
+    if len(scored) == 1:
+        chance = f", chance {fmt.percent(best.chance)} %" if best.chance is not None else ""
+        title = f"{words} are told apart in {fmt.percent(best.value)} % of {fmt.count(best.n)} items{chance}."
+        subject, value = f"{words} told apart", f"{fmt.percent(best.value)} %"
+    else:
+        title = (
+            f"{words} are told apart best in {quoted(order[-1])} ({fmt.percent(best.value)} %) and worst in "
+            f"{quoted(order[0])} ({fmt.percent(worst.value)} %)."
+        )
+        subject = f"{words} told apart, in the worst and the best subset"
+        value = f"{fmt.percent(worst.value)} and {fmt.percent(best.value)} %"
+    return Statement(title, subject, value, detail=" ".join(_detail(subset, sides) for subset, sides in found.items()))
 
 
 def _detail(subset: str, sides: Mapping[str, Metric]) -> str:
     said = ", ".join(f"{SIDES[side].words} {fmt.percent(metric.value)} %" for side, metric in sides.items())
     return f"{subset or 'All'}: {said}."
+
+
+def _reading(asked: Sequence[str]) -> str:
+    sides = [SIDES[side] for side in asked]
+    said = "; ".join(f"{side.words}: {side.meaning}" for side in sides if side.meaning)
+    return f"{sentence_case(said)}{'. ' if said else ''}Bars are 95 % intervals."
+
+
+def twins(models: Sequence[ModelEvidence]) -> Chart:
+    """Return the distributions of cosines between a caption and its twin, its shuffled self, and another caption.
+
+    Raises:
+        MissingEvidence: no two captions were compared.
+    """
+    found = read_each(models, _cosines)
+    return chart(
+        [ridges(found)],
+        found.map(_twins_claim),
+        found,
+        reading="Cosines between text vectors, each distribution scaled to the same height; the upright stroke is its "
+        "mean. Where a caption lies as near to its twin as to itself (cosine 1), no image can tell the two apart.",
+    )
+
+
+def _cosines(evidence: Evidence) -> list[Distribution]:
+    found = []
+    for name, side in KINDS.items():
+        try:
+            values = evidence.column(name).astype(np.float64)
+        except MissingEvidence:
+            continue
+        values = values[np.isfinite(values)]
+        if len(values):
+            found.append(Distribution(side.words, side.role, *binned(values), float(values.mean())))
+    if not found:
+        raise MissingEvidence("no captions of one item were compared")
+    return found
+
+
+def _twins_claim(found: Sequence[Distribution]) -> Statement:
+    means = ", ".join(f"with {each.label} {fmt.number(each.mean, 'cosine')}" for each in found)
+    return Statement(
+        title=f"A caption’s cosine on average: {means}.",
+        subject=f"A caption’s mean cosine with {found[0].label}",
+        value=fmt.number(found[0].mean, "cosine"),
+    )

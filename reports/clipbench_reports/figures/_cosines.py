@@ -8,8 +8,9 @@ from jaxtyping import Float64
 
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Axis, Chart, Hill, Mark, Panel, Role, Rule, Words, nice_axis
+from clipbench_reports.drawing.models import Panels, Statement, beside, chart
 from clipbench_reports.figures._figure import why_lacking
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
 
 BINS = 200
 """Over [-1, 1]."""
@@ -35,36 +36,33 @@ class Distribution(NamedTuple):
     mean: float
 
 
-def cones(evidence: Evidence) -> Chart:
+def cones(models: Sequence[ModelEvidence]) -> Chart:
     """Return the distributions of cosines between images, between texts, of pairs, and of images with other texts.
 
     Raises:
-        MissingEvidence: the run holds no such distributions.
+        MissingEvidence: no run holds such distributions.
     """
-    lacking = [name for name in COSINES if name not in evidence.evaluation.curves]
-    if lacking:
-        words, _, metric = COSINES[lacking[0]]
-        raise MissingEvidence(f"the run kept no distribution of cosines, {words}: {why_lacking(evidence, metric)}")
-    found = [_distribution(evidence, name) for name in COSINES]
-    means = ", ".join(f"{each.label} {fmt.number(each.mean, 'cosine')}" for each in found)
-    return Chart(
-        title=f"A true pair has cosine {fmt.number(found[2].mean, 'cosine')} on average, an image and another text "
-        f"{fmt.number(found[3].mean, 'cosine')}.",
-        panels=[ridges(found)],
+    found = read_each(models, _read)
+    return chart(
+        [ridges(found)],
+        found.map(_claim),
+        found,
         reading="Cosines between unit vectors, each distribution scaled to the same height; the upright stroke is its "
         "mean. Vectors of one kind that lie nearer to each other than to their own partner are what is called the "
         "modality gap.",
-        detail=f"Mean cosines: {means}.",
-        subject="Mean cosine of a true pair, and of an image and another text",
-        value=f"{fmt.number(found[2].mean, 'cosine')} and {fmt.number(found[3].mean, 'cosine')}",
-        keys=ridge_keys(found),
     )
 
 
-def ridges(found: Sequence[Distribution]) -> Panel:
-    """Return distributions below each other, over the range that is used."""
-    used = [x for each in found for x, share in zip(each.xs, each.shares, strict=True) if share > 0]
+def ridges(found: ByModel[list[Distribution]]) -> Panels:
+    """Return the distributions of each model below each other, over the range that any of them uses."""
+    every = [each for own in found.values.values() for each in own]
+    used = [x for each in every for x, share in zip(each.xs, each.shares, strict=True) if share > 0]
     axis = nice_axis([min(used) - 1 / BINS, max(used) + 1 / BINS], "Cosine")
+    keys = dict.fromkeys(name for each in every for name in (each.label, f"{each.label}, mean"))
+    return beside(found.map(lambda own: [_panel(own, axis)]), found, keys=list(keys))
+
+
+def _panel(found: Sequence[Distribution], axis: Axis) -> Panel:
     feet = list(range(len(found) - 1, -1, -1))
     return Panel(
         x=axis,
@@ -76,22 +74,33 @@ def ridges(found: Sequence[Distribution]) -> Panel:
     )
 
 
-def ridge_keys(found: Sequence[Distribution]) -> list[str]:
-    """Return the names that stand beside the distributions."""
-    return [name for each in found for name in (each.label, f"{each.label}, mean")]
-
-
 def binned(values: Float64[np.ndarray, " n"]) -> tuple[list[float], list[float]]:
     """Return the middles of the bins, and the share of the values in each."""
     counts, edges = np.histogram(np.clip(values, -1, 1), bins=BINS, range=(-1, 1))
     return ((edges[:-1] + edges[1:]) / 2).tolist(), (counts / max(1, counts.sum())).tolist()
 
 
-def _distribution(evidence: Evidence, name: str) -> Distribution:
-    label, role, metric = COSINES[name]
-    curve, value = evidence.curve(name), evidence.evaluation.metrics.get(metric)
-    mean = value.value if value is not None and value.value is not None else float(np.dot(curve.x, curve.y))
-    return Distribution(label, role, curve.x, curve.y, mean)
+def _read(evidence: Evidence) -> list[Distribution]:
+    found = []
+    for name, (label, role, metric_name) in COSINES.items():
+        if name not in evidence.evaluation.curves:
+            reason = why_lacking(evidence, metric_name)
+            raise MissingEvidence(f"the run kept no distribution of cosines, {label}: {reason}")
+        curve, metric = evidence.curve(name), evidence.evaluation.metrics.get(metric_name)
+        mean = metric.value if metric is not None and metric.value is not None else float(np.dot(curve.x, curve.y))
+        found.append(Distribution(label, role, curve.x, curve.y, mean))
+    return found
+
+
+def _claim(found: Sequence[Distribution]) -> Statement:
+    pair, other = (fmt.number(each.mean, "cosine") for each in found[2:])
+    means = ", ".join(f"{each.label} {fmt.number(each.mean, 'cosine')}" for each in found)
+    return Statement(
+        title=f"A true pair has cosine {pair} on average, an image and another text {other}.",
+        subject="Mean cosine of a true pair, and of an image and another text",
+        value=f"{pair} and {other}",
+        detail=f"Mean cosines: {means}.",
+    )
 
 
 def _ridge(found: Distribution, foot: int, axis: Axis) -> list[Mark]:

@@ -23,7 +23,7 @@ def chance_rule(chance: float | None) -> list[Mark]:
     return [] if chance is None else [Rule(at=chance, axis="y", role="chance", name=CHANCE)]
 
 
-def curve_line(curve: Curve, role: Role, name: str = "", *, is_dashed: bool = False) -> Line:
+def curve_line(curve: Curve, role: Role = "ink", name: str = "", *, is_dashed: bool = False) -> Line:
     """Return a curve as a line over the band of its bounds, thinned, with a dot at each point where they are few."""
     kept = [row for row, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)) if math.isfinite(x + y)]
     kept = [kept[row] for row in thinned(len(kept))]

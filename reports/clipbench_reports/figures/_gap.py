@@ -1,6 +1,7 @@
 """A flat map of the space that images and texts share, or do not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +10,10 @@ from jaxtyping import Float64
 from clipbench.errors import UsageError
 from clipbench.results import numbers as fmt
 from clipbench.results.points import MAX_POINTS, evenly_spaced
-from clipbench_reports.drawing.marks import Axis, Chart, Dots, Panel, Role, Threads, nice_axis
+from clipbench_reports.drawing.marks import Axis, Chart, Dots, Mark, Panel, Threads, nice_axis
+from clipbench_reports.drawing.models import Statement, beside, chart
 from clipbench_reports.figures._figure import pairs
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
 
 MAX_LINES = 150
 """Pairs that are joined by a line, of those that are drawn: evenly spread over them."""
@@ -22,19 +24,16 @@ Vectors = Float64[np.ndarray, "n dim"]
 
 
 class Flat(NamedTuple):
-    """Places on a plane: all images, then all texts, and what the plane is."""
+    """Places on a plane: all images, then all texts, and the words on that plane."""
 
     places: Float64[np.ndarray, "n 2"]
     axes: tuple[str, str]
-    claim: str
+    claim: Statement
     reading: str
-    subject: str
-    value: str
-    """The claim in two parts, for several models."""
     is_to_scale: bool = True
 
 
-def gap(evidence: Evidence, *, projection: str = "pca", seed: int = 0) -> Chart:
+def gap(models: Sequence[ModelEvidence], *, projection: str = "pca", seed: int = 0) -> Chart:
     """Return images and texts as points of a plane, with lines between pairs.
 
     Args:
@@ -42,50 +41,58 @@ def gap(evidence: Evidence, *, projection: str = "pca", seed: int = 0) -> Chart:
         seed: of UMAP; the others have no chance in them.
 
     Raises:
-        MissingEvidence: the run kept no vectors, fewer than two pairs, or vectors that are all equal.
+        MissingEvidence: no run kept vectors of two pairs or more that are not all equal.
     """
-    images, texts, ids = pairs(evidence, MAX_POINTS)
-    flat = PROJECTIONS[projection](np.concatenate([images, texts]).astype(np.float64), seed)
-    n = len(images)
-    left, right = flat.places[:n], flat.places[n:]
-    lines = evenly_spaced(n, MAX_LINES)
-    x, y = (_axis(flat, place) for place in (0, 1))
-    return Chart(
-        title=flat.claim,
-        panels=[
-            Panel(
-                x=x,
-                y=y,
-                marks=[
-                    Threads(starts=left[lines], ends=right[lines], name="pair"),
-                    _cloud(left, "image", ids),
-                    _cloud(right, "text", ids),
-                ],
-                aspect=_aspect(flat),
-                is_to_scale=flat.is_to_scale,
-                has_grid=False,
-            )
-        ],
-        reading=f"{flat.reading} {fmt.count(n)} pairs; a grey line joins an image and its text, for "
-        f"{fmt.count(len(lines))} of them.",
-        detail="Scatter of image and text vectors with lines between pairs.",
-        subject=flat.subject,
-        value=flat.value,
+
+    def read(evidence: Evidence) -> tuple[Flat, list[str]]:
+        images, texts, ids = pairs(evidence, MAX_POINTS)
+        return PROJECTIONS[projection](np.concatenate([images, texts]).astype(np.float64), seed), ids
+
+    found = read_each(models, read)
+    flats = [flat for flat, _ in found.values.values()]
+    plane = Panel(
+        x=_axis(flats, 0),
+        y=_axis(flats, 1),
+        aspect=max(map(_aspect, flats)),
+        is_to_scale=flats[0].is_to_scale,
+        has_grid=False,
+    )
+    return chart(
+        [beside(found.map(lambda each: [replace(plane, marks=_cloud(*each))]), found)],
+        found.map(lambda each: _claim(*each)),
+        found,
+        reading=flats[0].reading,
     )
 
 
-def _cloud(places: Float64[np.ndarray, "n 2"], role: Role, ids: list[str]) -> Dots:
-    xs, ys = places.T.tolist()
-    return Dots(xs=xs, ys=ys, role=role, name=role, ids=ids, is_dense=True)
+def _cloud(flat: Flat, ids: list[str]) -> list[Mark]:
+    images, texts = flat.places[: len(ids)], flat.places[len(ids) :]
+    joined = evenly_spaced(len(ids), MAX_LINES)
+    return [
+        Threads(starts=images[joined], ends=texts[joined], name="pair"),
+        Dots(xs=images[:, 0].tolist(), ys=images[:, 1].tolist(), role="image", name="image", ids=ids, is_dense=True),
+        Dots(xs=texts[:, 0].tolist(), ys=texts[:, 1].tolist(), role="text", name="text", ids=ids, is_dense=True),
+    ]
 
 
-def _axis(flat: Flat, place: int) -> Axis:
+def _claim(flat: Flat, ids: list[str]) -> Statement:
+    n_joined = len(evenly_spaced(len(ids), MAX_LINES))
+    drawn = f"{fmt.count(len(ids))} pairs; a grey line joins an image and its text, for {fmt.count(n_joined)} of them."
+    return flat.claim._replace(
+        detail="Scatter of image and text vectors with lines between pairs.",
+        reading=" ".join(filter(None, [flat.claim.reading, drawn])),
+    )
+
+
+def _axis(flats: Sequence[Flat], place: int) -> Axis:
     """Return an axis that ends a little beyond the points, with round marks where it is to scale."""
-    low, high = float(flat.places[:, place].min()), float(flat.places[:, place].max())
+    values = np.concatenate([flat.places[:, place] for flat in flats])
+    low, high = float(values.min()), float(values.max())
     room = 0.03 * (high - low) or 1.0
     made = nice_axis([low, high], n_steps=4)
-    ticks = [tick for tick in made.ticks if low - room <= tick <= high + room] if flat.is_to_scale else []
-    return Axis(low=low - room, high=high + room, ticks=ticks, label=flat.axes[place])
+    is_marked = flats[0].is_to_scale
+    ticks = [tick for tick in made.ticks if low - room <= tick <= high + room] if is_marked else []
+    return Axis(low=low - room, high=high + room, ticks=ticks, label=flats[0].axes[place])
 
 
 def _aspect(flat: Flat) -> float:
@@ -101,11 +108,13 @@ def _pca(vectors: Vectors, seed: int) -> Flat:
     return Flat(
         places,
         ("First principal component", "Second"),
-        f"Two directions hold {both} % of all variation of images and texts; the first alone {first} %.",
+        Statement(
+            title=f"Two directions hold {both} % of all variation of images and texts; the first alone {first} %.",
+            subject="Share of all variation of images and texts that two directions hold",
+            value=f"{both} %",
+        ),
         "Principal components of images and texts together, both axes to the same scale. Two clouds apart are a "
         "modality gap; its length in the full space is the metric gap.",
-        "Share of all variation of images and texts that two directions hold",
-        f"{both} %",
     )
 
 
@@ -116,10 +125,12 @@ def _svd(vectors: Vectors, seed: int) -> Flat:
     return Flat(
         places,
         ("First singular direction", "Second"),
-        f"Two singular directions hold {both} % of the squared length of images and texts.",
+        Statement(
+            title=f"Two singular directions hold {both} % of the squared length of images and texts.",
+            subject="Share of the squared length of images and texts that two singular directions hold",
+            value=f"{both} %",
+        ),
         "Singular value decomposition of images and texts together, nothing subtracted, both axes to the same scale.",
-        "Share of the squared length of images and texts that two singular directions hold",
-        f"{both} %",
     )
 
 
@@ -137,12 +148,14 @@ def _gap_axis(vectors: Vectors, seed: int) -> Flat:
     return Flat(
         places,
         ("Along the gap vector", "First component of the rest"),
-        f"Along the gap vector, the mean image and the mean text lie {fmt.number(length, 'distance')} apart.",
+        Statement(
+            title=f"Along the gap vector, the mean image and the mean text lie {fmt.number(length, 'distance')} apart.",
+            subject="How far apart the mean image and the mean text lie along the gap vector",
+            value=fmt.number(length, "distance"),
+            reading=f"The first component of the rest holds {fmt.percent(shares[0])} % of its variation.",
+        ),
         "Across: the coordinate along the line from the mean image to the mean text of the pairs shown. Upwards: the "
-        "first principal component of what is left, which holds "
-        f"{fmt.percent(shares[0])} % of its variation. Both axes to the same scale.",
-        "How far apart the mean image and the mean text lie along the gap vector",
-        fmt.number(length, "distance"),
+        "first principal component of what is left. Both axes to the same scale.",
     )
 
 
@@ -163,11 +176,13 @@ def _umap(vectors: Vectors, seed: int) -> Flat:
     return Flat(
         places,
         ("UMAP 1", "UMAP 2"),
-        "Images and texts as UMAP lays them out by their nearest neighbours.",
+        Statement(
+            title="Images and texts as UMAP lays them out by their nearest neighbours.",
+            subject="Images and texts as UMAP lays them out by their nearest neighbours",
+            value="",
+        ),
         f"UMAP fitted to images and texts together ({NEIGHBOURS} neighbours, minimal distance {MIN_DISTANCE}, cosine, "
         f"seed {seed}). Distances in it are not to scale: how far two clouds lie apart says nothing about the gap.",
-        "Images and texts as UMAP lays them out by their nearest neighbours",
-        "",
         is_to_scale=False,
     )
 

@@ -1,14 +1,15 @@
-"""How far down the list the right answer is, both ways."""
+"""Recall at k: how far down the list the right answer is, both ways."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Curve
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, log_axis
+from clipbench_reports.drawing.models import Series, Statement, chart, facets
 from clipbench_reports.figures._figure import CHANCE, curve_line
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
 
 
 class Way(NamedTuple):
@@ -30,37 +31,68 @@ WITHIN = {
 }
 
 
-def recall(evidence: Evidence) -> Chart:
+def recall(models: Sequence[ModelEvidence]) -> Chart:
     """Return recall against the number of answers looked at, for captions finding images and the reverse.
 
     Raises:
-        MissingEvidence: the run kept neither curve.
+        MissingEvidence: no run kept either curve.
     """
-    curves = _known(evidence, ACROSS)
-    if not curves:
-        raise MissingEvidence("no recall curve across images and captions was kept")
-    reading = "Captions look for their image, images for one of their captions."
-    return _drawn(evidence, ACROSS, curves, reading)
+    return _draw(
+        models,
+        ACROSS,
+        reading="Captions look for their image, images for one of their captions.",
+        reason="no recall curve across images and captions was kept",
+    )
 
 
-def recall_within(evidence: Evidence) -> Chart:
+def recall_within(models: Sequence[ModelEvidence]) -> Chart:
     """Return recall against the number of answers looked at, for images finding images and captions captions.
 
     Raises:
-        MissingEvidence: the run kept neither curve.
+        MissingEvidence: no run kept either curve.
     """
-    curves = _known(evidence, WITHIN)
-    if not curves:
-        raise MissingEvidence(
-            "images finding images, which takes labels, and captions finding captions, which takes several of an image"
+    return _draw(
+        models,
+        WITHIN,
+        reading="Images look for images of their label, captions for captions of their image.",
+        reason="images finding images, which takes labels, and captions finding captions, which takes several of an image",
+    )
+
+
+def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, Way], *, reading: str, reason: str) -> Chart:
+    def read(evidence: Evidence) -> dict[str, Curve]:
+        kept = {name: _positive(evidence.curve(name)) for name in ways if name in evidence.evaluation.curves}
+        curves = {name: curve for name, curve in kept.items() if curve.x}
+        if not curves:
+            raise MissingEvidence(reason)
+        return curves
+
+    found = read_each(models, read)
+    plane = Panel(
+        x=log_axis(
+            [k for curves in found.values.values() for curve in curves.values() for k in curve.x],
+            "Answers looked at, k",
+        ),
+        y=fraction_axis("Found among the first k, %"),
+    )
+    series = [
+        Series(
+            way.label, way.role, {m: curve_line(curves[name]) for m, curves in found.values.items() if name in curves}
         )
-    reading = "Images look for images of their label, captions for captions of their image."
-    return _drawn(evidence, WITHIN, curves, reading)
-
-
-def _known(evidence: Evidence, ways: Mapping[str, Way]) -> dict[str, Curve]:
-    kept = {name: _positive(evidence.curve(name)) for name in ways if name in evidence.evaluation.curves}
-    return {name: curve for name, curve in kept.items() if curve.x}
+        for name, way in ways.items()
+    ]
+    chances = {
+        model: [_chance(evidence, name, curve, of=ways[name].label) for name, curve in found.values[model].items()]
+        for model, evidence in models
+        if model in found.values
+    }
+    known = {model: [line for line in lines if line.xs] for model, lines in chances.items()}
+    return chart(
+        [facets(plane, series, found, references=known)],
+        found.map(lambda curves: _claim(ways, curves)),
+        found,
+        reading=reading,
+    )
 
 
 def _positive(curve: Curve) -> Curve:
@@ -68,26 +100,6 @@ def _positive(curve: Curve) -> Curve:
     kept = [row for row, x in enumerate(curve.x) if x > 0 and math.isfinite(curve.y[row])]
     low, high = ([bound[row] for row in kept] if bound else None for bound in (curve.low, curve.high))
     return Curve(x=[curve.x[row] for row in kept], y=[curve.y[row] for row in kept], low=low, high=high)
-
-
-def _drawn(evidence: Evidence, ways: Mapping[str, Way], curves: dict[str, Curve], reading: str) -> Chart:
-    ks = [k for curve in curves.values() for k in curve.x]
-    chance = [_chance(evidence, name, curve, of=ways[name].label) for name, curve in curves.items()]
-    lines = [curve_line(curve, ways[name].role, ways[name].label) for name, curve in curves.items()]
-    return Chart(
-        title=_sentence(ways, curves),
-        panels=[
-            Panel(
-                x=log_axis(ks, "Answers looked at, k"),
-                y=fraction_axis("Found among the first k, %"),
-                marks=[*(line for line in chance if line.xs), *lines],
-            )
-        ],
-        reading=reading,
-        detail=" ".join(_detail(ways[name], curve) for name, curve in curves.items()),
-        subject=f"{_start(curves)}, {' and '.join(ways[name].words for name in curves)}",
-        value=f"{' and '.join(fmt.percent(curve.y[0]) for curve in curves.values())} %",
-    )
 
 
 def _chance(evidence: Evidence, name: str, curve: Curve, *, of: str) -> Line:
@@ -100,14 +112,16 @@ def _chance(evidence: Evidence, name: str, curve: Curve, *, of: str) -> Line:
     return Line(xs=sorted(known), ys=[known[k] for k in sorted(known)], role="chance", name=CHANCE, of=of)
 
 
-def _sentence(ways: Mapping[str, Way], curves: dict[str, Curve]) -> str:
-    parts = [f"{ways[name].words} in {fmt.percent(curve.y[0])} %" for name, curve in curves.items()]
-    return f"{_start(curves)}, {' and '.join(parts)}."
-
-
-def _start(curves: Mapping[str, Curve]) -> str:
+def _claim(ways: Mapping[str, Way], curves: Mapping[str, Curve]) -> Statement:
     k = next(iter(curves.values())).x[0]
-    return "At the first answer" if k == 1 else f"Among the first {fmt.count(k)} answers"
+    start = "At the first answer" if k == 1 else f"Among the first {fmt.count(k)} answers"
+    firsts = {name: fmt.percent(curve.y[0]) for name, curve in curves.items()}
+    return Statement(
+        title=f"{start}, {' and '.join(f'{ways[name].words} in {first} %' for name, first in firsts.items())}.",
+        subject=f"{start}, {' and '.join(ways[name].words for name in curves)}",
+        value=f"{' and '.join(firsts.values())} %",
+        detail=" ".join(_detail(ways[name], curve) for name, curve in curves.items()),
+    )
 
 
 def _detail(way: Way, curve: Curve) -> str:

@@ -1,34 +1,40 @@
 """What happens when images and texts are moved: along the gap, or by a correction made afterwards."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from clipbench.results import numbers as fmt
-from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, Rule, nice_axis, percent_axis, tight_axis
+from clipbench.results.record import Curve
+from clipbench_reports.drawing.marks import (
+    Chart,
+    Mark,
+    ModelKey,
+    Panel,
+    Role,
+    Rule,
+    nice_axis,
+    percent_axis,
+    tight_axis,
+)
+from clipbench_reports.drawing.models import Panels, Series, Statement, chart, facets
 from clipbench_reports.figures._figure import curve_line, why_lacking
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
 
-SHIFTS: dict[str, tuple[str, Role, bool]] = {
+Ways = Mapping[str, tuple[str, Role, bool]]
+"""Ways to move vectors: the words, the role and whether the line is dashed."""
+
+SHIFTS: Ways = {
     "shift_both": ("both moved by half", "ink", False),
     "shift_image": ("images moved", "image", False),
     "shift_text": ("texts moved", "text", False),
 }
-CORRECTIONS: dict[str, tuple[str, Role, bool]] = {
+CORRECTIONS: Ways = {
     "centring": ("centred", "ink", False),
     "standardising": ("standardised", "pair", False),
     "collapse": ("centred, length kept", "ink", True),
 }
-"""Ways to move vectors: the words, the role and whether the line is dashed."""
-
-
-class _Moved(NamedTuple):
-    """A family of ways to move vectors."""
-
-    ways: Mapping[str, tuple[str, Role, bool]]
-    label: str
-    """Of the axis that says how far."""
-    marks_gap: bool
 
 
 class Quantity(NamedTuple):
@@ -55,112 +61,125 @@ MOVED = frozenset(
 """Curves that these figures show, or that are more of the same; each of zero-shot has the name of its label set before it."""
 
 
-def shift(evidence: Evidence) -> Chart:
+class _Moved(NamedTuple):
+    """What is read of one model."""
+
+    curves: dict[str, Curve]
+    gap: float | None
+    claim: Statement
+
+
+def shift(models: Sequence[ModelEvidence]) -> Chart:
     """Return gap, loss, recall and accuracy as the modalities are moved along the gap vector (Liang et al., 2022).
 
     Raises:
-        MissingEvidence: the run holds no such curves.
+        MissingEvidence: no run holds such curves.
     """
-    found = _panels(evidence, _Moved(SHIFTS, "Distance moved", marks_gap=True))
-    return Chart(
-        title=_closing(evidence),
-        panels=found,
+    found = read_each(models, partial(_read, ways=SHIFTS, label="Distance moved", claim=_closing))
+    return chart(
+        _panels(found, SHIFTS, "Distance moved", references=found.map(_uprights)),
+        found.map(lambda each: each.claim),
+        found,
         n_columns=2,
         reading="Vectors are moved along the unit gap vector by the distance on the axis, towards each other to the right, "
         "and put at unit length again; all is then scored anew, the loss over all pairs shown at the model’s own "
         "temperature.",
-        subject="The smallest gap that is reached where both are moved, and the gap as it is",
-        value=" and ".join(fmt.number(value, "distance") for value in _gaps(evidence)),
     )
 
 
-def corrections(evidence: Evidence) -> Chart:
+def corrections(models: Sequence[ModelEvidence]) -> Chart:
     """Return gap, loss, recall and accuracy under corrections that are fitted on one half, scored on the other.
 
     Raises:
-        MissingEvidence: the run holds no such curves.
+        MissingEvidence: no run holds such curves.
     """
-    found = _panels(evidence, _Moved(CORRECTIONS, "Strength of the correction", marks_gap=False))
-    recall = evidence.curve("image_retrieval_recall@1_by_centring")
-    before, after = fmt.percent(recall.y[0]), fmt.percent(recall.y[-1])
-    did = (
-        f"leaves recall@1 of images at {after}"
-        if before == after
-        else f"takes recall@1 of images from {before} to {after}"
-    )
-    return Chart(
-        title=f"Centring each modality {did} %.",
-        panels=found,
+    found = read_each(models, partial(_read, ways=CORRECTIONS, label="Strength of the correction", claim=_centring))
+    return chart(
+        _panels(found, CORRECTIONS, "Strength of the correction"),
+        found.map(lambda each: each.claim),
+        found,
         n_columns=2,
         reading="The mean of each modality (and its spread by dimension, where vectors are standardised) is taken from one "
         "half of the pairs, subtracted in part or, at 1, in whole from the other half, which is then scored anew. "
         "Centred and standardised vectors are put at unit length again; where the length is kept, scores are dot "
         "products.",
-        subject="Recall@1 of images before and after centring each modality",
-        value=f"{before} and {after} %",
     )
 
 
-def _closing(evidence: Evidence) -> str:
+def _read(evidence: Evidence, *, ways: Ways, label: str, claim: Callable[[Evidence], Statement]) -> _Moved:
+    names = [name for name in evidence.evaluation.curves if name.rpartition("_by_")[2] in ways]
+    if f"gap_by_{next(iter(ways))}" not in names:
+        raise MissingEvidence(f"the run holds no curves by {label.lower()}: {why_lacking(evidence, 'gap')}")
+    gap = evidence.evaluation.metrics.get("gap")
+    curves = {name: evidence.curve(name) for name in names}
+    return _Moved(curves, None if gap is None else gap.value, claim(evidence))
+
+
+def _panels(
+    found: ByModel[_Moved], ways: Ways, label: str, *, references: Mapping[ModelKey, Sequence[Mark]] | None = None
+) -> list[Panels]:
+    """Return the panels of each quantity, and of zero-shot accuracy those of each label set."""
+    end = f"_by_{next(iter(ways))}"
+    held = dict.fromkeys(name for each in found.values.values() for name in each.curves if name.endswith(end))
+    quantities = {name: quantity for name, quantity in QUANTITIES.items() if f"{name}{end}" in held}
+    quantities |= {name.removesuffix(end): QUANTITIES["acc1"] for name in held if name.endswith(f"/acc1{end}")}
+    made = []
+    for name, quantity in quantities.items():
+        drawn = {
+            (words, role): {
+                model: curve_line(each.curves[f"{name}_by_{way}"], is_dashed=is_dashed)
+                for model, each in found.values.items()
+                if f"{name}_by_{way}" in each.curves
+            }
+            for way, (words, role, is_dashed) in ways.items()
+        }
+        lines = [line for own in drawn.values() for line in own.values()]
+        axis = percent_axis if quantity.is_percent else nice_axis
+        plane = Panel(
+            x=tight_axis([x for line in lines for x in line.xs], label),
+            y=axis([y for line in lines for y in line.ys], quantity.label),
+            title=f"Label set {name.rpartition('/')[0]}" if "/" in name else "",
+        )
+        made.append(facets(plane, [Series(*each, own) for each, own in drawn.items()], found, references=references))
+    return made
+
+
+def _uprights(found: _Moved) -> list[Mark]:
+    places, name = ([0, found.gap], "unmoved, and moved by the gap") if found.gap else ([0], "unmoved")
+    return [Rule(at=place, axis="x", role="chance", name=name) for place in places]
+
+
+def _closing(evidence: Evidence) -> Statement:
     """Return how small the gap becomes, and where the loss is least, both modalities being moved."""
-    gap, loss = (_finite(evidence, f"{name}_by_shift_both") for name in ("gap", "loss"))
+    gap, loss = (_finite(evidence.curve(f"{name}_by_shift_both")) for name in ("gap", "loss"))
     if 0.0 not in gap or 0.0 not in loss:
         raise MissingEvidence("the gap or the loss is not known where nothing is moved")
     best = min(loss, key=lambda x: (loss[x], abs(x)))
-    here = fmt.number(loss[0.0], "nats")
     end = ", the farthest that was tried" if best in (min(loss), max(loss)) else ""
-    where = (
-        f"{fmt.significant(best)}{end} ({fmt.number(loss[best], 'nats')}; unmoved {here})"
-        if best
-        else f"0, unmoved ({here})"
+    unmoved = fmt.number(loss[0.0], "nats")
+    where = f"{fmt.significant(best)}{end} ({fmt.number(loss[best], 'nats')}; unmoved {unmoved})"
+    smallest, whole = (fmt.number(value, "distance") for value in (min(gap.values()), gap[0.0]))
+    return Statement(
+        title=f"Both moved, the gap of {whole} becomes {smallest} at the smallest; of the distances tried, the loss is "
+        f"least at {where if best else f'0, unmoved ({unmoved})'}.",
+        subject="The smallest gap that is reached where both are moved, and the gap as it is",
+        value=f"{smallest} and {whole}",
     )
-    return (
-        f"Both moved, the gap of {fmt.number(gap[0.0], 'distance')} becomes {fmt.number(min(gap.values()), 'distance')} at the "
-        f"smallest; of the distances tried, the loss is least at {where}."
-    )
 
 
-def _gaps(evidence: Evidence) -> tuple[float, float]:
-    """Return the smallest gap that is reached, both modalities being moved, and the gap of nothing moved."""
-    gap = _finite(evidence, "gap_by_shift_both")
-    return min(gap.values()), gap[0.0]
-
-
-def _finite(evidence: Evidence, name: str) -> dict[float, float]:
+def _finite(curve: Curve) -> dict[float, float]:
     """Return the finite heights of a curve, by distance."""
-    curve = evidence.curve(name)
     return {x: y for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)}
 
 
-def _panels(evidence: Evidence, moved: _Moved) -> list[Panel]:
-    """Return a panel a quantity, and one a label set for zero-shot accuracy."""
-    curves, end = evidence.evaluation.curves, f"_by_{next(iter(moved.ways))}"
-    if f"gap{end}" not in curves:
-        raise MissingEvidence(f"the run holds no curves by {moved.label.lower()}: {why_lacking(evidence, 'gap')}")
-    names = {name: name for name in QUANTITIES}
-    names |= {name.removesuffix(end): "acc1" for name in curves if name.endswith(f"/acc1{end}")}
-    found = [(name, quantity) for name, quantity in names.items() if f"{name}{end}" in curves]
-    return [_panel(evidence, moved, name, QUANTITIES[quantity]) for name, quantity in found]
-
-
-def _panel(evidence: Evidence, moved: _Moved, name: str, quantity: Quantity) -> Panel:
-    lines = [
-        curve_line(evidence.curve(f"{name}_by_{way}"), role, words, is_dashed=is_dashed)
-        for way, (words, role, is_dashed) in moved.ways.items()
-        if f"{name}_by_{way}" in evidence.evaluation.curves
-    ]
-    values = [y for line in lines for y in line.ys]
-    return Panel(
-        x=tight_axis([x for line in lines for x in line.xs], moved.label),
-        y=(percent_axis if quantity.is_percent else nice_axis)(values, quantity.label),
-        marks=[*_uprights(evidence, moved), *lines],
-        title=f"Label set {name.rpartition('/')[0]}" if "/" in name else "",
+def _centring(evidence: Evidence) -> Statement:
+    recall = evidence.curve("image_retrieval_recall@1_by_centring")
+    before, after = fmt.percent(recall.y[0]), fmt.percent(recall.y[-1])
+    did = f"leaves recall@1 of images at {after}"
+    if before != after:
+        did = f"takes recall@1 of images from {before} to {after}"
+    return Statement(
+        title=f"Centring each modality {did} %.",
+        subject="Recall@1 of images before and after centring each modality",
+        value=f"{before} and {after} %",
     )
-
-
-def _uprights(evidence: Evidence, moved: _Moved) -> list[Mark]:
-    if not moved.marks_gap:
-        return []
-    gap = evidence.evaluation.metrics.get("gap")
-    places, name = ([0, gap.value], "unmoved, and moved by the gap") if gap and gap.value else ([0], "unmoved")
-    return [Rule(at=place, axis="x", role="chance", name=name) for place in places]

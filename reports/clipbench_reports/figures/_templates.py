@@ -1,13 +1,16 @@
 """How much the wording of the prompt matters."""
 
 import textwrap
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Axis, Chart, Dots, Panel, Rule, percent_axis
+from clipbench_reports.drawing.models import Series, Statement, chart, facets
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.page.text import quoted
 
 N_NAMED = 12
@@ -17,35 +20,67 @@ NAME_LENGTH = 20
 ALONE, TOGETHER = "one template", "all together"
 
 
-def templates(evidence: Evidence) -> Chart:
+class _Templates(NamedTuple):
+    names: list[str]
+    scores: list[float]
+    """Of each template alone, the best first."""
+    ensemble: float | None
+
+
+def templates(models: Sequence[ModelEvidence]) -> Chart:
     """Return the accuracy of each prompt template alone, beside that of all together.
 
     Raises:
-        MissingEvidence: the run kept no such curve, or used one template only.
+        MissingEvidence: no run kept such a curve, or each used one template only.
     """
-    names, scores = ranked(evidence)
-    together = evidence.evaluation.metrics.get("acc1")
-    ensemble = None if together is None else together.value
-    known = [] if ensemble is None else [ensemble]
-    line = [Rule(at=value, axis="x", role="ink", name=TOGETHER, is_dashed=True) for value in known]
-    dots = Dots(xs=scores, ys=range(len(scores)), role="ink", name=ALONE, ids=names)
-    ends = f"Best: {quoted(names[0])}; worst: {quoted(names[-1])}"
-    return Chart(
-        title=f"Alone, the prompt templates reach {fmt.percent(scores[-1])} to {fmt.percent(scores[0])} %.",
-        panels=[
-            Panel(
-                x=_axis([*scores, *known]),
-                y=_rows(names),
-                marks=[*line, dots],
-                aspect=0.08 + 0.15 * len(names) if len(names) <= N_NAMED else 0.72,
-            )
-        ],
-        reading="The best on top. All together are scored by their mean vector, which is how the metrics are scored."
-        + ("" if len(scores) <= N_NAMED else f" {ends}."),
-        detail=f"{ends}; all together: {fmt.percent(ensemble)} %.",
-        subject="What the prompt templates reach alone",
-        value=f"{fmt.percent(scores[-1])} to {fmt.percent(scores[0])} %",
+    found = read_each(models, _read)
+    names = list(dict.fromkeys(name for each in found.values.values() for name in each.names))
+    is_named = len(names) <= N_NAMED
+    n_rows = len(names) if is_named else max(len(each.names) for each in found.values.values())
+    values = [score for each in found.values.values() for score in (*each.scores, each.ensemble) if score is not None]
+    rows = {
+        model: Dots(
+            xs=each.scores,
+            ys=[names.index(name) for name in each.names] if is_named else range(len(each.names)),
+            role="ink",
+            ids=each.names,
+        )
+        for model, each in found.values.items()
+    }
+    plane = Panel(
+        x=_axis(values),
+        y=Axis(low=n_rows - 0.5, high=-0.5, ticks=range(n_rows), names=[_two_lines(name) for name in names])
+        if is_named
+        else Axis(low=n_rows - 0.4, high=-0.6, label=f"{n_rows} prompt templates"),
+        aspect=0.08 + 0.15 * n_rows if is_named else 0.72,
     )
+    lines = found.map(
+        lambda each: (
+            []
+            if each.ensemble is None
+            else [Rule(at=each.ensemble, axis="x", role="ink", name=TOGETHER, is_dashed=True)]
+        )
+    )
+    panels = facets(plane, [Series(ALONE, "ink", rows)], found, references=lines)
+    return chart(
+        [panels],
+        found.map(lambda each: _claim(each, is_named=is_named)),
+        found,
+        reading=f"{_order(found, is_named=is_named)} All together are scored by their mean vector, which is how the "
+        "metrics are scored.",
+    )
+
+
+def _order(found: ByModel[_Templates], *, is_named: bool) -> str:
+    first, *others = found.values
+    is_same = all(found.values[each].names == found.values[first].names for each in others)
+    return "The best on top." if is_same or not is_named else f"The best of {first.label} on top."
+
+
+def _read(evidence: Evidence) -> _Templates:
+    names, scores = ranked(evidence)
+    metric = evidence.evaluation.metrics.get("acc1")
+    return _Templates(names, scores, None if metric is None else metric.value)
 
 
 def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
@@ -68,12 +103,16 @@ def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
     return [str(names[row]) for row in order], [curve.y[row] for row in order]
 
 
-def _rows(names: list[str]) -> Axis:
-    """Return the axis of the templates, the best on top, with their names where there are few."""
-    n = len(names)
-    if n > N_NAMED:
-        return Axis(low=n - 0.4, high=-0.6, label=f"{n} prompt templates")
-    return Axis(low=n - 0.5, high=-0.5, ticks=range(n), names=[_two_lines(name) for name in names])
+def _claim(found: _Templates, *, is_named: bool) -> Statement:
+    ends = f"Best: {quoted(found.names[0])}; worst: {quoted(found.names[-1])}"
+    reach = f"{fmt.percent(found.scores[-1])} to {fmt.percent(found.scores[0])} %"
+    return Statement(
+        title=f"Alone, the prompt templates reach {reach}.",
+        subject="What the prompt templates reach alone",
+        value=reach,
+        detail=f"{ends}; all together: {fmt.percent(found.ensemble)} %.",
+        reading="" if is_named else f"{ends}.",
+    )
 
 
 def _two_lines(name: str) -> str:

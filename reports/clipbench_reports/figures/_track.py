@@ -1,14 +1,16 @@
 """What gap, cones and recall do while a model trains."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from clipbench.results import numbers as fmt
 from clipbench.training.history import History
-from clipbench_reports.drawing.marks import Axis, Chart, Line, Panel, Role, fraction_axis, nice_axis, tight_axis
+from clipbench_reports.drawing.marks import Chart, Line, ModelKey, Panel, Role, fraction_axis, nice_axis, tight_axis
+from clipbench_reports.drawing.models import Series, Statement, chart, facets
 from clipbench_reports.figures._figure import MAX_DOTTED
-from clipbench_reports.page.evidence import MissingEvidence
+from clipbench_reports.page.evidence import ByModel, MissingEvidence
 
+GAP: dict[str, tuple[str, Role]] = {"gap": ("gap", "ink")}
 COSINES: dict[str, tuple[str, Role]] = {
     "image_cone": ("image–image", "image"),
     "text_cone": ("text–text", "text"),
@@ -20,35 +22,56 @@ RECALLS: dict[str, tuple[str, Role]] = {
 }
 
 
-def track(history: History) -> Chart:
+def track(histories: Sequence[History], labels: Sequence[str]) -> Chart:
     """Return gap, mean cosines and recall@1 against the training step.
 
+    Args:
+        labels: of the histories.
+
     Raises:
-        MissingEvidence: the history has fewer than two steps, or no gap.
+        MissingEvidence: a history has fewer than two steps, or no gap.
     """
+    keys = [ModelKey(label, place) for place, label in enumerate(labels)]
+    found = ByModel(dict(zip(keys, histories, strict=True)))
+    claims = found.map(_claim)
+    x = tight_axis([step for each in histories for step in each.steps], "Training step")
+    parts = []
+    for label, scalars in (("Gap", GAP), ("Mean cosine", COSINES), ("Recall@1, %", RECALLS)):
+        lines = {
+            name: {key: line for key, each in found.values.items() for line in _line(each, name)} for name in scalars
+        }
+        series = [Series(words, role, lines[name]) for name, (words, role) in scalars.items()]
+        ys = [y for own in lines.values() for line in own.values() for y in line.ys]
+        if ys:
+            y = fraction_axis(label) if scalars is RECALLS else nice_axis([0, *ys], label, n_steps=3)
+            parts.append(facets(Panel(x=x, y=y, aspect=0.42), series, found))
+    if not found.is_joint:  # of panels under each other, the last has the label of the axis
+        bare = [part._replace(panels=[replace(each, x=replace(x, label="")) for each in part.panels]) for part in parts]
+        parts = [*bare[:-1], parts[-1]]
+    return chart(parts, claims, found, reading="")
+
+
+def _claim(history: History) -> Statement:
     if len(history.steps) < 2:
         raise MissingEvidence(f"{history.label} was measured at one step only: a track needs two or more")
-    gap = _line(history, "gap", "gap", "ink")
-    if not gap:
+    gaps = _line(history, "gap")
+    if not gaps:
         raise MissingEvidence(f"{history.label} holds no gap: measure modality-gap on its checkpoints")
-    cosines = [line for name, (words, role) in COSINES.items() for line in _line(history, name, words, role)]
-    recalls = [line for name, (words, role) in RECALLS.items() for line in _line(history, name, words, role)]
-    x = tight_axis(history.steps, "Training step")
-    ends = f"from {fmt.number(gap[0].ys[0], 'distance')} at step {fmt.count(gap[0].xs[0])}"
-    panels = [_panel(x, nice_axis([0, *gap[0].ys], "Gap", n_steps=3), gap)]
-    if cosines:
-        values = [0, *(y for line in cosines for y in line.ys)]
-        panels.append(_panel(x, nice_axis(values, "Mean cosine", n_steps=3), cosines))
-    if recalls:
-        panels.append(_panel(x, fraction_axis("Recall@1, %"), recalls))
-    panels = [*(replace(panel, x=replace(x, label="")) for panel in panels[:-1]), panels[-1]]
-    return Chart(
-        title=f"The gap goes {ends} to {fmt.number(gap[0].ys[-1], 'distance')} at step {fmt.count(gap[0].xs[-1])}{_recall(recalls)}.",
-        panels=panels,
-        reading=f"Measured at {fmt.counted(len(history.steps), 'step')} of the training.",
-        detail=_ends(cosines + recalls),
+    first, last = (fmt.number(gaps[0].ys[k], "distance") for k in (0, -1))
+    steps = [fmt.count(gaps[0].xs[k]) for k in (0, -1)]
+    lines = {words: line for name, (words, _) in {**COSINES, **RECALLS}.items() for line in _line(history, name)}
+    recalls = [line for name in RECALLS for line in _line(history, name)]
+    recall = (
+        f", recall@1 of images from {fmt.percent(recalls[0].ys[0])} to {fmt.percent(recalls[0].ys[-1])} %"
+        if recalls
+        else ""
+    )
+    return Statement(
+        title=f"The gap goes from {first} at step {steps[0]} to {last} at step {steps[1]}{recall}.",
         subject="The gap at the first and at the last step",
-        value=f"{fmt.number(gap[0].ys[0], 'distance')} and {fmt.number(gap[0].ys[-1], 'distance')}",
+        value=f"{first} and {last}",
+        detail=_ends(lines),
+        reading=f"Measured at {fmt.counted(len(history.steps), 'step')} of the training.",
     )
 
 
@@ -65,15 +88,15 @@ def progress(history: History) -> Chart:
         evaluation, _, metric = name.partition("/")
         if metric and any(value is not None for value in values):
             firsts.setdefault(evaluation, name)
-    lines = [line for name in firsts.values() for line in _line(history, name, name, "ink")]
+    lines = {name: line for name in firsts.values() for line in _line(history, name)}
     if not lines:
         raise MissingEvidence(f"{history.label} holds no metrics of evaluations")
     x = tight_axis(history.steps, "Training step")
     return Chart(
         title=f"{fmt.counted(len(lines), 'evaluation')} at {fmt.counted(len(history.steps), 'step')} of one training.",
         panels=[
-            Panel(x=x, y=nice_axis([0, *line.ys], n_steps=3), marks=[line], title=line.name, aspect=0.6)
-            for line in lines
+            Panel(x=x, y=nice_axis([0, *line.ys], n_steps=3), marks=[replace(line, name=name)], title=name, aspect=0.6)
+            for name, line in lines.items()
         ],
         n_columns=min(3, len(lines)),
         reading="The first metric of each evaluation against the training step; fractions in [0, 1].",
@@ -81,32 +104,23 @@ def progress(history: History) -> Chart:
     )
 
 
-def _ends(lines: Sequence[Line]) -> str:
-    return " ".join(f"{line.name}: {fmt.significant(line.ys[0])} to {fmt.significant(line.ys[-1])}." for line in lines)
+def _ends(lines: Mapping[str, Line]) -> str:
+    return " ".join(
+        f"{name}: {fmt.significant(line.ys[0])} to {fmt.significant(line.ys[-1])}." for name, line in lines.items()
+    )
 
 
-def _recall(lines: Sequence[Line]) -> str:
-    if not lines:
-        return ""
-    return f", recall@1 of images from {fmt.percent(lines[0].ys[0])} to {fmt.percent(lines[0].ys[-1])} %"
-
-
-def _line(history: History, name: str, words: str, role: Role) -> list[Line]:
+def _line(history: History, name: str) -> list[Line]:
     """Return the line of a scalar, of the first evaluation of the task that it belongs to; none where there is none."""
     task = "retrieval" if name in RECALLS else "modality-gap"
     full = next((each for each in history.values if each == name or _is_of(each, task, name)), None)
-    if full is None:
-        return []
-    points = [(x, y) for x, y in zip(history.steps, history.values[full], strict=True) if y is not None]
+    values = history.values[full] if full is not None else []
+    points = [(x, y) for x, y in zip(history.steps, values, strict=full is not None) if y is not None]
     if not points:
         return []
     xs, ys = [x for x, _ in points], [y for _, y in points]
-    return [Line(xs=xs, ys=ys, role=role, name=words, has_dots=len(points) <= MAX_DOTTED)]
+    return [Line(xs=xs, ys=ys, role="ink", has_dots=len(points) <= MAX_DOTTED)]
 
 
 def _is_of(full: str, task: str, name: str) -> bool:
     return full.startswith(f"{task}@") and full.endswith(f"/{name}")
-
-
-def _panel(x: Axis, y: Axis, lines: Sequence[Line]) -> Panel:
-    return Panel(x=x, y=y, marks=lines, aspect=0.42)

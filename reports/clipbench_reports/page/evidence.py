@@ -1,21 +1,34 @@
 """What one evaluation of one run left behind, for figures and tables to draw on."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import Curve, EvaluationRecord
 from clipbench.results.run import Run
+from clipbench_reports.drawing.marks import ModelKey
 from clipbench_reports.page.label_sets import PLAIN, stripped, within
 from clipbench_reports.page.text import quoted
+
+Value = TypeVar("Value")
+Made = TypeVar("Made")
 
 
 class MissingEvidence(Exception):
     """A figure or table cannot be made; the text says what is not there."""
+
+
+class AllMissing(MissingEvidence):
+    """No model has what a figure draws; the text is the reason of the first."""
+
+    def __init__(self, by_model: "Mapping[ModelKey, MissingEvidence]") -> None:
+        super().__init__(str(next(iter(by_model.values()))))
+        self.by_model = by_model
 
 
 class NotAsked(MissingEvidence):
@@ -121,6 +134,47 @@ class Evidence:
         if name not in parts or not len(parts[name]):
             raise (MissingArray if kind == "array" else MissingEvidence)(f"the run kept no {kind} {quoted(name)}")
         return parts[name]
+
+
+class ModelEvidence(NamedTuple):
+    """The evidence of a model, which may be one of several in a figure."""
+
+    model: ModelKey
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class ByModel(Generic[Value]):
+    """A value of each model that has one, and why the others have none."""
+
+    values: Mapping[ModelKey, Value]
+    missing: Mapping[ModelKey, MissingEvidence] = field(default_factory=dict)
+
+    @property
+    def is_joint(self) -> bool:
+        """True of several models, of which only one may have a value."""
+        return len(self.values) + len(self.missing) > 1
+
+    def map(self, make: "Callable[[Value], Made]") -> "dict[ModelKey, Made]":
+        """Return what is made of each value."""
+        return {model: make(value) for model, value in self.values.items()}
+
+
+def read_each(models: Sequence[ModelEvidence], read: Callable[[Evidence], Value]) -> ByModel[Value]:
+    """Return what is read of each model's evidence.
+
+    Raises:
+        AllMissing: ``read`` raises MissingEvidence for every model.
+    """
+    values, missing = dict[ModelKey, Value](), dict[ModelKey, MissingEvidence]()
+    for model, evidence in models:
+        try:
+            values[model] = read(evidence)
+        except MissingEvidence as reason:
+            missing[model] = reason
+    if not values:
+        raise AllMissing(missing) from next(iter(missing.values()))
+    return ByModel(values, missing)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -120,9 +121,10 @@ def _training(runs: Sequence[Run]) -> list[Chart]:
     except ClipbenchError:
         return []  # of several trainings, or measured in different ways: the warnings above the sections say so
     drawn = []
-    for draw in (figures.track, figures.progress):
+    draws = (partial(figures.track, [history], [history.label]), partial(figures.progress, history))
+    for draw in draws:
         try:
-            drawn.append(draw(history))
+            drawn.append(draw())
         except MissingEvidence:
             continue
     return drawn

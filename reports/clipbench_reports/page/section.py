@@ -6,19 +6,20 @@ from typing import TypeVar
 
 from clipbench.results.titles import subset_title
 from clipbench_reports import figures
-from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.drawing.models import ModelKey, figure_labels
+from clipbench_reports.drawing.marks import Chart, ModelKey
+from clipbench_reports.drawing.models import figure_labels
 from clipbench_reports.galleries.gallery import Gallery, MakeGallery
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.galleries.points import CLOUD_SHARES, Point
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked
 from clipbench_reports.page.groups import Entry, Group
 from clipbench_reports.page.label_sets import PLAIN, shared_notes
 from clipbench_reports.page.scorecard import MetricLines, metric_lines
-from clipbench_reports.page.section_figures import Absence, Draw, drawings
+from clipbench_reports.page.section_figures import Absence, drawings
 from clipbench_reports.page.sentences.findings import Finding
 from clipbench_reports.page.tables import Table
 from clipbench_reports.sections.loading import LoadedSection
+from clipbench_reports.sections.section import Draw
 
 Made = TypeVar("Made", Table, Gallery)
 Measured = tuple[Entry, Evidence]
@@ -128,7 +129,7 @@ def _joint(group: Group, measured: Sequence[Measured], *, budget: PageBudget) ->
     blocks = []
     for label_set in dict.fromkeys(name for entry, _ in measured for name in loaded.label_sets(entry.evaluation)):
         having = [
-            (ModelKey(short[entry.label], entry.place), _of(label_set, evidence, loaded))
+            ModelEvidence(ModelKey(short[entry.label], entry.place), _of(label_set, evidence, loaded))
             for entry, evidence in measured
             if label_set in loaded.label_sets(entry.evaluation)
         ]
@@ -168,7 +169,7 @@ def _set_results(
     if budget is None:
         return found
     makers = _makers(loaded, [evidence]) if has_figures else []
-    drawn = drawings(makers, [(ModelKey(entry.label, entry.place), evidence)], room=budget)
+    drawn = drawings(makers, [ModelEvidence(ModelKey(entry.label, entry.place), evidence)], room=budget)
     lacking = [reason for _, reason in drawn.lacking]
     tables = _made([loaded.guard(make) for make in loaded.section.tables], evidence, lacking)
     galleries = [_budgeted(loaded.guard(make), budget) for make in loaded.section.galleries]

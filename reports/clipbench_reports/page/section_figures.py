@@ -1,28 +1,17 @@
 """The figures of one model, or of several together, with what their points are and why some are not there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.drawing.models import ModelKey
-from clipbench_reports.drawing.together import together
+from clipbench_reports.drawing.marks import Chart, ModelKey
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.galleries.points import Point, points
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.evidence import AllMissing, MissingEvidence, ModelEvidence
+from clipbench_reports.sections.section import Draw
 
-Draw = Callable[[Evidence], Chart]
 Absence = tuple[str, str]
 """The models that lack something, nothing where it is all that there are, and why."""
-
-
-class Drawn(NamedTuple):
-    """What one function draws of the same evaluation of some models."""
-
-    figure: Chart | None
-    """Of all who have it: the only one, or all together."""
-    single: list[tuple[ModelKey, Evidence, Chart]]
-    """What it is made of."""
-    lacking: dict[ModelKey, MissingEvidence]
 
 
 class Drawings(NamedTuple):
@@ -30,40 +19,47 @@ class Drawings(NamedTuple):
 
     figures: list[Chart]
     points: dict[int, dict[int, list[Point]]]
-    """What the points of a figure are, by its place among the figures, then by that of the model."""
+    """The samples behind the points of a figure, by its place among the figures, then by that of the model."""
     lacking: list[Absence]
 
 
-def drawings(makers: Sequence[Draw], found: Sequence[tuple[ModelKey, Evidence]], *, room: PageBudget) -> Drawings:
+def drawings(makers: Sequence[Draw], found: Sequence[ModelEvidence], *, room: PageBudget) -> Drawings:
     """Return what can be drawn of the same evaluation of some models.
 
     Args:
         room: of the page, in which the images of points have their share.
     """
-    made = [drawn(make, found) for make in makers]
-    lacking = dict.fromkeys(absence for each in made for absence in _absences(each.lacking, len(found)))
-    clouds = dict[int, dict[int, list[Point]]]()
-    for place, each in enumerate(each for each in made if each.figure is not None):
-        told = {model.place: points(figure, evidence, room) for model, evidence, figure in each.single}
-        clouds[place] = {model: named for model, named in told.items() if named}
-    return Drawings([each.figure for each in made if each.figure is not None], clouds, list(lacking))
+    figures, lacking = list[Chart](), dict[Absence, None]()
+    for make in makers:
+        charts, missing = drawn(make, found)
+        figures += charts
+        lacking |= dict.fromkeys(_absences(missing, len(found)))
+    clouds = {place: _points(figure, found, room) for place, figure in enumerate(figures)}
+    return Drawings(figures, clouds, list(lacking))
 
 
-def drawn(make: Draw, found: Sequence[tuple[ModelKey, Evidence]]) -> Drawn:
-    """Return what a function draws of the same evaluation of some models: of one as it is, of several together."""
-    single, lacking = list[tuple[ModelKey, Evidence, Chart]](), dict[ModelKey, MissingEvidence]()
-    for model, evidence in found:
-        try:
-            single.append((model, evidence, make(evidence)))
-        except MissingEvidence as reason:
-            lacking[model] = reason
-    figures = [figure for _, _, figure in single]
-    if len(found) > 1 and figures:
-        return Drawn(together(figures, [model for model, _, _ in single]), single, lacking)
-    return Drawn(figures[0] if figures else None, single, lacking)
+def drawn(make: Draw, models: Sequence[ModelEvidence]) -> tuple[list[Chart], Mapping[ModelKey, MissingEvidence]]:
+    """Return what a function draws of some models, and why not of all of them."""
+    try:
+        made = make(models)
+    except AllMissing as error:
+        return [], error.by_model
+    except MissingEvidence as error:
+        return [], {each.model: error for each in models}
+    charts = [made] if isinstance(made, Chart) else list(made)
+    return charts, {model: reason for chart in charts for model, reason in chart.missing.items()}
 
 
-def _absences(lacking: dict[ModelKey, MissingEvidence], n_models: int) -> list[Absence]:
+def _points(figure: Chart, found: Sequence[ModelEvidence], room: PageBudget) -> dict[int, list[Point]]:
+    """Return what the points of a figure are, by the place of the model that they are of."""
+    clouds = {}
+    for (_, place), evidence in found:
+        own = [panel for panel in figure.panels if panel.model in (None, place)]
+        clouds[place] = points(replace(figure, panels=own), evidence, room)
+    return {place: named for place, named in clouds.items() if named}
+
+
+def _absences(lacking: Mapping[ModelKey, MissingEvidence], n_models: int) -> list[Absence]:
     """Return the reasons why something is not there, with the models that each holds for, unless it holds for all."""
     names: dict[str, list[str]] = {}
     for model, reason in lacking.items():

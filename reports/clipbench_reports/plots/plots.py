@@ -17,13 +17,13 @@ from clipbench.results.run import Run, labels, read_run
 from clipbench.training.history import History, read_history
 from clipbench_reports import figures
 from clipbench_reports.drawing import paper, plotted
-from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.drawing.models import ModelKey, figure_labels
-from clipbench_reports.drawing.together import together
-from clipbench_reports.page.evidence import Damaged, Evidence, MissingArray, MissingEvidence
+from clipbench_reports.drawing.marks import Chart, ModelKey
+from clipbench_reports.drawing.models import figure_labels
+from clipbench_reports.page.evidence import Damaged, Evidence, MissingArray, MissingEvidence, ModelEvidence
 from clipbench_reports.page.groups import group
-from clipbench_reports.page.section_figures import Draw, drawn
+from clipbench_reports.page.section_figures import drawn
 from clipbench_reports.plots.files import check_beside
+from clipbench_reports.sections.section import Draw
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -151,14 +151,14 @@ def _per_run(name: str, plot: Plot) -> Callable[[Sequence[RunLike], PlotOptions]
     def draw(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
         runs = [_run(path) for path in paths]
         found = [_evidence(run, name, plot, options.data) for run in runs]
-        figure = _figure(list(zip(_models(labels(runs)), found, strict=True)), plot, options)
-        return _Drawn(figure=figure, sources=[_source(*each) for each in zip(found, labels(runs), strict=True)])
+        keys = [ModelKey(label, place) for place, label in enumerate(figure_labels(labels(runs)))]
+        models = [ModelEvidence(*each) for each in zip(keys, found, strict=True)]
+        return _Drawn(
+            figure=_figure(models, plot, options),
+            sources=[_source(*each) for each in zip(found, labels(runs), strict=True)],
+        )
 
     return draw
-
-
-def _models(names: Sequence[str]) -> list[ModelKey]:
-    return [ModelKey(label, place) for place, label in enumerate(figure_labels(names))]
 
 
 def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
@@ -183,19 +183,19 @@ def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
     )
 
 
-def _figure(found: Sequence[tuple[ModelKey, Evidence]], plot: Plot, options: PlotOptions) -> Chart:
+def _figure(models: Sequence[ModelEvidence], plot: Plot, options: PlotOptions) -> Chart:
     """Return one figure with all panels of what can be drawn, of all runs together.
 
     Raises:
         MissingEvidence: a run has nothing of it.
     """
     projected = partial(figures.gap, projection=options.projection or FIRST, seed=options.seed)
-    made = [drawn(projected if draw is figures.gap else draw, found) for draw in plot.draws]
-    for model, evidence in found:
-        reasons = [each.lacking[model] for each in made if model in each.lacking]
+    made = [drawn(projected if draw is figures.gap else draw, models) for draw in plot.draws]
+    for model, evidence in models:
+        reasons = [missing[model] for _, missing in made if model in missing]
         if len(reasons) == len(made):
             raise _nothing(evidence.run, reasons[0]) from reasons[0]
-    kept = [_saying(each.figure, each.lacking) for each in made if each.figure is not None]
+    kept = [_saying(chart) for charts, _ in made for chart in charts]
     return kept[0] if len(kept) == 1 else _joined(kept)
 
 
@@ -207,9 +207,9 @@ def _nothing(run: Run, reason: MissingEvidence) -> MissingEvidence:
     return MissingEvidence(f"{run.folder}: {reason}{hint}")
 
 
-def _saying(figure: Chart, lacking: Mapping[ModelKey, MissingEvidence]) -> Chart:
+def _saying(figure: Chart) -> Chart:
     """Return a figure of several models which says of which it is not, and why."""
-    said = [f"Not drawn for {model.label}: {reason}." for model, reason in lacking.items()]
+    said = [f"Not drawn for {model.label}: {reason}." for model, reason in figure.missing.items()]
     return replace(figure, reading=" ".join([figure.reading, *said]))
 
 
@@ -250,11 +250,9 @@ def _track(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
     are_runs = len(paths) > 1 and all((path / "result.json").is_file() for path in folders)
     histories = [read_history(*folders)] if are_runs else [read_history(path) for path in folders]
     histories = [_of_data(each, options.data) for each in histories]
-    drawn = [figures.track(each) for each in histories]
-    names = [each.label for each in histories]
     sources = [f"Training {each.label}, steps {each.steps[0]:g} to {each.steps[-1]:g}." for each in histories]
     return _Drawn(
-        figure=together(drawn, _models(names)) if len(drawn) > 1 else drawn[0],
+        figure=figures.track(histories, figure_labels([each.label for each in histories])),
         sources=[*sources, *(_all_sources([_run(path) for path in paths]) if are_runs else ())],
     )
 

@@ -63,8 +63,10 @@ class LoadedSection:
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
                 made = function(*args, **kwargs)
-                if isinstance(made, Chart) and self.package != OWN:
-                    page.draw(made)  # marks that cannot be drawn would otherwise fail in the middle of the page
+                charts = made if isinstance(made, list | tuple) else [made]
+                for chart in charts if self.package != OWN else ():
+                    if isinstance(chart, Chart):
+                        page.draw(chart)  # marks that cannot be drawn would otherwise fail in the middle of the page
                 return made
             except MissingEvidence:
                 raise

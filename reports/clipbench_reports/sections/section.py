@@ -1,17 +1,19 @@
 """What the section of a task holds: functions of the evidence that a run left behind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from clipbench.results.record import EvaluationRecord
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.galleries.gallery import MakeGallery
 from clipbench_reports.galleries.worst import worst_samples
-from clipbench_reports.page.evidence import Evidence
+from clipbench_reports.page.evidence import Evidence, ModelEvidence
 from clipbench_reports.page.sentences.findings import Finding, headline_findings
 from clipbench_reports.page.tables import Table
 
-Draw = Callable[[Evidence], Chart]
+Draw = Callable[[Sequence[ModelEvidence]], Chart | Sequence[Chart]]
+"""Draws the same evaluation of one model, or of several together: on shared axes, or beside each other. What some of the
+models lack is in ``Chart.missing``; where nothing can be drawn, it raises ``MissingEvidence``."""
 MakeTable = Callable[[Evidence], Table]
 
 

@@ -1,10 +1,11 @@
 """The section of the report on length bias: a figure, a table, a gallery and a sentence."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from clipbench import EvaluationRecord
 from clipbench_reports import (
-    Axis,
     Chart,
     Dots,
     Evidence,
@@ -12,14 +13,21 @@ from clipbench_reports import (
     Failing,
     Finding,
     Gallery,
+    ModelEvidence,
     PageBudget,
     Panel,
     Rule,
     Section,
+    Series,
+    Statement,
     Table,
+    chart,
     claim,
+    facets,
     gallery,
+    nice_axis,
     one_image,
+    read_each,
 )
 
 N_GROUPS = 3
@@ -31,32 +39,28 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     return [claim("The longest caption beats an image's own in {value} of {n} cases", wins)]
 
 
-def lead_by_length(evidence: Evidence) -> Chart:
-    """Return the lead of each caption over the longest, against its length."""
-    letters, lead = evidence.column("n_letters").tolist(), evidence.column("margin").tolist()
-    low, high = min(*lead, 0.0), max(*lead, 0.0)
-    room = 0.05 * (high - low or 1)
-    beaten = f"{100 * np.mean(np.array(lead) < 0):.1f} %"
-    return Chart(
-        title=f"{beaten} of the captions score below the longest.",
-        panels=[
-            Panel(
-                x=Axis(
-                    low=min(letters) - 1,
-                    high=max(letters) + 1,
-                    ticks=sorted({min(letters), max(letters)}),
-                    label="letters of the caption",
-                ),
-                y=Axis(
-                    low=low - room,
-                    high=high + room,
-                    ticks=sorted({round(low, 2), 0.0, round(high, 2)}),
-                    label="lead, cosine",
-                ),
-                marks=[Rule(at=0, axis="y", role="chance"), Dots(xs=letters, ys=lead, role="text", name="captions")],
-            )
-        ],
+def lead_by_length(models: Sequence[ModelEvidence]) -> Chart:
+    """Return the lead of each caption over the longest, against its length, for one model or several."""
+    found = read_each(models, lambda evidence: evidence.column("margin").tolist())
+    letters = models[0].evidence.column("n_letters").tolist()
+    plane = Panel(
+        x=nice_axis(letters, "Letters of the caption"),
+        y=nice_axis([0.0, *(lead for leads in found.values.values() for lead in leads)], "Lead, cosine"),
+    )
+    dots = found.map(lambda leads: Dots(xs=letters, ys=leads, role="text"))
+    zero = found.map(lambda _: [Rule(at=0, axis="y", role="chance")])
+    return chart(
+        [facets(plane, [Series("captions", "text", dots)], found, references=zero)],
+        found.map(_statement),
+        found,
         reading="Each dot is a caption; below the line the longest of all captions is nearer to the image.",
+    )
+
+
+def _statement(leads: list[float]) -> Statement:
+    beaten = f"{100 * np.mean(np.array(leads) < 0):.1f} %"
+    return Statement(
+        title=f"{beaten} of the captions score below the longest.",
         subject="Captions that score below the longest",
         value=beaten,
     )
