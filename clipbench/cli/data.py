@@ -20,7 +20,7 @@ ROOT = click.option("--data-root", envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DAT
                     type=click.Path(path_type=Path), help="Folder that holds data sets by name. [default: .]")  # fmt: skip
 TRACEBACK = click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
 UNSURE = " (?)"
-"""After what no first-hand source says."""
+"""Marks a licence that no first-hand source confirms."""
 
 
 @click.group(cls=HelpfulGroup, context_settings=SETTINGS)
@@ -35,12 +35,12 @@ def list_(data_root: Path | None, traceback: bool) -> None:
     """List the data sets with presence, size, licence and access conditions."""
     from clipbench.data.catalogue import catalogue
 
-    head = ("name", "there", "to fetch", "licence", "gate")
+    head = ("name", "present", "download", "licence", "access")
     rows = [head, *(_row(entry, data_root) for entry in catalogue().values())]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(head))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    click.echo(f"\nthere: below {data_root or 'the current folder'};{UNSURE}: not verified; clipbench data show NAME")
+    click.echo(f"\npresent: in {data_root or 'the current folder'};{UNSURE}: not verified; clipbench data show NAME")
 
 
 @data.command(context_settings=SETTINGS)
@@ -49,14 +49,14 @@ def list_(data_root: Path | None, traceback: bool) -> None:
 @TRACEBACK
 def show(name: str, data_root: Path | None, traceback: bool) -> None:
     """Describe a data set: purpose, size, licence, protocol and sources."""
-    entry = _entry(name)
+    entry = _find(name)
     click.echo(f"{entry.name}: {entry.title}")
     for label, text in _facts(entry, data_root):
         click.echo(f"  {label:11} {text}")
     for number, source in enumerate(entry.sources, 1):
         click.echo(f"  {'source ' + str(number):11} {source_line(source)}")
-    for what in entry.unverified:
-        click.echo(f"  {'unverified':11} {what}")
+    for fact in entry.unverified:
+        click.echo(f"  {'unverified':11} {fact}")
 
 
 @data.command(context_settings=SETTINGS)
@@ -78,19 +78,19 @@ def get(
 
     Exit status: 0 all are present, 2 bad usage or input, 3 something cannot be downloaded.
     """
-    entries = [_entry(name) for name in dict.fromkeys(names)]
+    entries = [_find(name) for name in dict.fromkeys(names)]
     if len(entries) > 1 and (source or revision):
         raise UsageError(
             "--from and --revision apply to one data set: got " + ", ".join(entry.name for entry in entries)
         )
     _silence_client(hide_progress=quiet)
-    with _stopped_at_once():
+    with _immediate_interrupt():
         failures = [_get(entry, data_root or Path(), source, revision, is_one=len(entries) == 1) for entry in entries]
     return INCOMPLETE if any(failures) else DONE
 
 
 def source_line(source: "Source") -> str:
-    """Return where a data set comes from, in a line.
+    """Return a source of a data set as a line.
 
     Example:
         >>> from clipbench.data.catalogue import Source
@@ -114,46 +114,46 @@ def source_line(source: "Source") -> str:
 def _get(
     entry: "CatalogueEntry", root: Path, source: str | None, revision: str | None, *, is_one: bool
 ) -> ClipbenchError | None:
-    """Fetch one data set; with several, what went wrong is said and returned."""
+    """Download one data set; if there are others, print an error and return it instead of raising it."""
     from clipbench.data.catalogue import origin_in, place_of
     from clipbench.data.download import Download, choose_source, fetch
 
     place = place_of(entry, root)
     if place is not None:
-        click.echo(f"{entry.name} is there: {place} (to fetch it again, move that away)")
+        click.echo(f"{entry.name} is present: {place} (to download it again, move that away)")
         return None
     try:
-        plan = Download(entry=entry, source=choose_source(entry, source), root=root, revision=revision, report=_say)
-        folder = fetch(plan)
+        download = Download(entry=entry, source=choose_source(entry, source), root=root, revision=revision, report=_say)
+        folder = fetch(download)
     except ClipbenchError as error:
         if is_one:
             raise
         _say(f"clipbench: {error}")
         return error
     commit = (origin_in(folder) or {}).get("revision")
-    click.echo(f"{entry.name} is there: {folder}" + (f" (commit {commit})" if commit else ""))
+    click.echo(f"{entry.name} is present: {folder}" + (f" (commit {commit})" if commit else ""))
     return None
 
 
 @contextmanager
-def _stopped_at_once() -> Iterator[None]:
-    """Let Ctrl-C end the process: the client's threads would first go on to the end of their files.
+def _immediate_interrupt() -> Iterator[None]:
+    """Let Ctrl-C end the process at once: the client's threads would first finish their files.
 
-    Nothing is lost by that: what has not come whole has no name yet.
+    Nothing is lost: incomplete files do not have their final names yet.
     """
 
     def stop(*_: object) -> None:
-        _say("clipbench: interrupted: files that have come whole are kept, and the same command goes on from there")
+        _say("clipbench: interrupted: complete files are kept, and the same command continues from there")
         os._exit(INTERRUPTED)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, stop)
+    handler = signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, handler)
 
 
 def _silence_client(*, hide_progress: bool) -> None:
@@ -169,7 +169,7 @@ def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _entry(name: str) -> "CatalogueEntry":
+def _find(name: str) -> "CatalogueEntry":
     from clipbench.data.catalogue import catalogue
 
     entry = catalogue().get(name.lower())
@@ -181,9 +181,9 @@ def _entry(name: str) -> "CatalogueEntry":
 def _row(entry: "CatalogueEntry", root: Path | None) -> tuple[str, ...]:
     from clipbench.data.download import readable_size
 
-    unknown = "not known" if entry.can_be_fetched else "by hand"
+    unknown = "unknown" if entry.can_be_fetched else "by hand"
     size = readable_size(entry.size) if entry.size else unknown
-    return (entry.name, _presence(entry, root), size, _licence(entry), entry.gate or "none known")
+    return (entry.name, _presence(entry, root), size, _licence(entry), entry.gate or "no condition known")
 
 
 def _presence(entry: "CatalogueEntry", root: Path | None) -> str:
@@ -196,7 +196,7 @@ def _presence(entry: "CatalogueEntry", root: Path | None) -> str:
 
 
 def _licence(entry: "CatalogueEntry") -> str:
-    return entry.licence + (UNSURE if any(what.startswith("licence") for what in entry.unverified) else "")
+    return entry.licence + (UNSURE if any(fact.startswith("licence") for fact in entry.unverified) else "")
 
 
 def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
@@ -205,18 +205,16 @@ def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
 
     counts = [("images", entry.n_images), ("captions", entry.n_captions), ("items", entry.n_items),
               ("classes", entry.n_classes)]  # fmt: skip
-    there = place_of(entry, root) or (
-        f"not below {root or 'the current folder'} (looked for {', '.join(entry.places)})"
-    )
+    there = place_of(entry, root) or f"not in {root or 'the current folder'} (looked for {', '.join(entry.places)})"
     facts = [
-        ("there", str(there)),
+        ("present", str(there)),
         ("for", entry.purpose),
         ("tasks", ", ".join(entry.tasks)),
-        ("size", ", ".join(f"{n:,} {what}" for what, n in counts if n is not None)),
-        ("to fetch", "" if entry.size is None else readable_size(entry.size)),
+        ("size", ", ".join(f"{n:,} {unit}" for unit, n in counts if n is not None)),
+        ("download", "" if entry.size is None else readable_size(entry.size)),
         ("licence", _licence(entry)),
         ("cite", entry.cite),
-        ("gate", entry.gate or "none known"),
+        ("access", entry.gate or "no condition known"),
         ("protocol", entry.protocol),
         ("chance", ", ".join(f"{name} {100 * value:.4g} %" for name, value in entry.chance.items())),
         ("prompts", entry.prompts or ("those beside the data" if entry.kind == "classification" else "")),

@@ -33,8 +33,8 @@ def _data() -> list[tuple[str, str]]:
     from clipbench.data import catalogue
 
     forms = [
-        ("scenes", "a generated world of captioned images, with data for each task; needs no download"),
-        ("FOLDER", "one folder of images a class; or CLIP_benchmark's webdataset layout"),
+        ("scenes", "generated captioned images, with data for each task; no download"),
+        ("FOLDER", "one folder of images per class, or CLIP_benchmark's webdataset layout"),
         ("FILE.csv, .tsv, .jsonl, .json", "a table of images with captions, labels or both"),
         ("hf:ORG/NAME[:CONFIG[:SPLIT]]", "a Hugging Face data set, from the Hub or a local folder"),
     ]

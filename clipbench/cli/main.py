@@ -1,4 +1,4 @@
-"""The entry point: finds the command, and turns every failure into one line and an exit status."""
+"""The entry point: imports the command, and turns every failure into one line and an exit status."""
 
 import io
 import sys
@@ -106,41 +106,28 @@ def key_values(context: click.Context, parameter: click.Parameter, values: tuple
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 regression, 2 bad usage or input, 3 incomplete, 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
-    _write_what_the_terminal_cannot_as_escapes()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A caption may hold any character: one that the terminal cannot show must not fail a finished command.
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = cli.main(list(given), prog_name="clipbench", standalone_mode=False, obj=["clipbench", *given])
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted: what was encoded is stored, and the same command goes on from there")
+        _print_error("interrupted: what was encoded is stored, and the same command goes on from there")
         sys.exit(INTERRUPTED)
     except click.ClickException as error:
-        _say(_usage(error))
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        command = context.command_path if context is not None else "clipbench"
+        _print_error(f"{error.format_message()} ({command} --help)")
         sys.exit(BAD_INPUT)
     except Exception as error:  # noqa: BLE001  the last line of defence
         if "--traceback" in given:
             traceback.print_exc()
-        _say(_one_line(error))
+        bug = f"{type(error).__name__}: {error} (a bug in clipbench or in a plug-in: --traceback shows where)"
+        _print_error(str(error) if isinstance(error, ClipbenchError) else bug)
         sys.exit(INCOMPLETE if isinstance(error, Unavailable | NotComparable) else BAD_INPUT)
     sys.exit(status if isinstance(status, int) else DONE)
 
 
-def _write_what_the_terminal_cannot_as_escapes() -> None:
-    """Let no sign that a terminal's encoding lacks end a command whose work is done: a caption may hold any."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, ClipbenchError):
-        return str(error)
-    return f"{type(error).__name__}: {error} (a bug in clipbench or in a plug-in: --traceback shows where)"
-
-
-def _usage(error: click.ClickException) -> str:
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    where = context.command_path if context is not None else "clipbench"
-    return f"{' '.join(error.format_message().split())} ({where} --help)"
-
-
-def _say(line: str) -> None:
-    click.echo(f"clipbench: {' '.join(line.split())}", err=True)
+def _print_error(text: str) -> None:
+    click.echo(f"clipbench: {' '.join(text.split())}", err=True)

@@ -88,20 +88,17 @@ def train(context: click.Context, /, **given: Any) -> int:
 
 
 def _options(context: click.Context, given: dict[str, Any]) -> "TrainOptions":
-    """Return what is asked for; of a run to be resumed, its own arguments but for those that are given again."""
+    """Return the options on the command line; to resume, those of the training, overridden by those given now."""
     from clipbench.models.checkpoint_folders import arguments_of
     from clipbench.training.options import TrainOptions, options_of
 
-    asked = {name: value for name, value in given.items() if name not in ("resume", "quiet", "traceback")}
-    if asked["workers"] is None:
-        asked["workers"] = min(8, (os.cpu_count() or 1) - 1)
+    options = {name: value for name, value in given.items() if name not in ("resume", "quiet", "traceback")}
+    if options["workers"] is None:
+        options["workers"] = min(8, (os.cpu_count() or 1) - 1)
     if given["resume"]:
-        said = {name: value for name, value in asked.items() if _is_said(context, name)}
-        return options_of(arguments_of(given["out"]), out=said.pop("out"), given=said)
-    if asked["data"] is None:
-        raise click.UsageError("missing option --data: what to train on, such as scenes", context)
-    return TrainOptions(**asked)
-
-
-def _is_said(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+        sources = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+        explicit = {name: value for name, value in options.items() if context.get_parameter_source(name) in sources}
+        return options_of(arguments_of(given["out"]), out=explicit.pop("out"), given=explicit)
+    if options["data"] is None:
+        raise click.UsageError("missing option --data: the data to train on, such as scenes", context)
+    return TrainOptions(**options)

@@ -19,7 +19,7 @@ def call(*arguments: str) -> Result:
     return CliRunner().invoke(cli, ["data", *arguments], standalone_mode=False)
 
 
-def test_the_list_says_what_is_there_its_size_licence_and_gate(tmp_path: Path) -> None:
+def test_the_list_says_presence_size_licence_and_access(tmp_path: Path) -> None:
     (tmp_path / "mnist").mkdir()
     (tmp_path / ".svhn.part").mkdir()
     lines = call("list", "--data-root", str(tmp_path)).output.splitlines()
@@ -34,7 +34,7 @@ def test_the_variable_names_the_data_root(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "coco").mkdir()
     monkeypatch.setenv("CLIPBENCH_DATA", str(tmp_path))
     result = CliRunner().invoke(cli, ["data", "show", "coco"], auto_envvar_prefix="CLIPBENCH", standalone_mode=False)
-    assert f"there       {tmp_path}/coco" in result.output
+    assert f"present     {tmp_path}/coco" in result.output
 
 
 def test_show_says_what_is_known_and_what_is_not_verified() -> None:
@@ -86,12 +86,12 @@ def test_get_fetches_from_the_endpoint_says_where_it_is_and_does_not_fetch_twice
         files: dict[str, Any] = {"test/nshards.txt": b"1", "test/0.tar": b"x" * 5_000, "classnames.txt": b"0\n"}
         served.add("clip-benchmark/wds_mnist", files)
         done = get("mnist")
-        assert (done.returncode, done.stdout) == (0, f"mnist is there: {tmp_path}/mnist (commit {'a' * 40})\n")
+        assert (done.returncode, done.stdout) == (0, f"mnist is present: {tmp_path}/mnist (commit {'a' * 40})\n")
         assert done.stderr == "mnist: 5.0 kB from hf:clip-benchmark/wds_mnist\n"
         n_requests = len(served.requests)
         again = get("mnist", "svhn")
         assert again.returncode == 3
-        assert again.stdout == f"mnist is there: {tmp_path}/mnist/test (to fetch it again, move that away)\n"
+        assert again.stdout == f"mnist is present: {tmp_path}/mnist/test (to download it again, move that away)\n"
         assert again.stderr.startswith(
             "clipbench: cannot get data set svhn from Hub repository datasets/clip-benchmark/wds_vtab-svhn: the Hub has no such"
         )
@@ -116,7 +116,7 @@ def test_ctrl_c_ends_a_download_at_once_and_the_same_command_goes_on(hub_server:
         _, said = running.communicate(timeout=30)
         assert time.monotonic() - since < 10
         assert running.returncode == 130
-        assert said.splitlines()[-1].startswith("clipbench: interrupted: files that have come whole are kept")
+        assert said.splitlines()[-1].startswith("clipbench: interrupted: complete files are kept")
         assert not (tmp_path / "mnist").exists()
         again = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
         assert again.returncode == 0 and (tmp_path / "mnist/test/0.tar").read_bytes() == b"x"

@@ -77,7 +77,7 @@ def test_a_run_is_resumed_with_its_own_arguments(command: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--out", "run"], "missing option --data: what to train on, such as scenes"),
+        (["--out", "run"], "missing option --data: the data to train on, such as scenes"),
         (["--data", "captions.csv"], "Missing option '--out'"),
         (["--data", "captions.csv", "--out", "run", "--arch", "tinny"], "unknown architecture 'tinny': did you mean"),
         (["--data", "none.csv", "--out", "run"], "no such file or folder: none.csv"),
