@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from clipbench.api import compare, load_data, load_model, run
+    from clipbench.comparison.records import Comparison, Difference
     from clipbench.data import Attack, Contrast, DataOptions, Dataset, EncodedImage, FileImage, ImageRef, LabelSet
     from clipbench.errors import (
         BadImage,
@@ -21,17 +23,23 @@ if TYPE_CHECKING:
         UsageError,
         VectorError,
     )
+    from clipbench.evaluation.progress import Progress
     from clipbench.evaluation.task import Evaluation, Task
     from clipbench.metrics.similarity import pair_scores, unit
+    from clipbench.models.memory import torch_model, vectors
     from clipbench.models.protocol import Embedder, LoadOptions, Model, ModelInfo, PixelModel, TokenModel
+    from clipbench.results.other_tools import Values
     from clipbench.results.record import Curve, EvaluationRecord, Metric, Result
     from clipbench.results.run import Run, read_run
     from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, Statistic, Within, define
+    from clipbench.training.history import History, read_history
     from clipbench.training.monitor import Limits, Monitor
 
     __version__: str
 
 _HOMES = {
+    "api": ("compare", "load_data", "load_model", "run"),
+    "comparison.records": ("Comparison", "Difference"),
     "data": (
         "Attack",
         "Contrast",
@@ -54,12 +62,16 @@ _HOMES = {
         "UsageError",
         "VectorError",
     ),
+    "evaluation.progress": ("Progress",),
     "evaluation.task": ("Evaluation", "Task"),
     "metrics.similarity": ("pair_scores", "unit"),
+    "models.memory": ("torch_model", "vectors"),
     "models.protocol": ("Embedder", "LoadOptions", "Model", "ModelInfo", "PixelModel", "TokenModel"),
+    "results.other_tools": ("Values",),
     "results.record": ("Curve", "EvaluationRecord", "Metric", "Result"),
     "results.run": ("Run", "read_run"),
     "stats.measures": ("Definition", "Fixed", "Mean", "Measure", "Smooth", "Statistic", "Within", "define"),
+    "training.history": ("History", "read_history"),
     "training.monitor": ("Limits", "Monitor"),
 }
 """The public names of each module, as type checkers see them above; a test holds the two together."""
@@ -68,18 +80,21 @@ __all__ = [
     "Attack",
     "BadImage",
     "ClipbenchError",
+    "Comparison",
     "Contrast",
     "Curve",
     "DataError",
     "DataOptions",
     "Dataset",
     "Definition",
+    "Difference",
     "Embedder",
     "EncodedImage",
     "Evaluation",
     "EvaluationRecord",
     "FileImage",
     "Fixed",
+    "History",
     "ImageRef",
     "LabelSet",
     "Limits",
@@ -95,6 +110,7 @@ __all__ = [
     "NoTokenCounts",
     "NotComparable",
     "PixelModel",
+    "Progress",
     "Result",
     "Run",
     "Smooth",
@@ -103,13 +119,21 @@ __all__ = [
     "TokenModel",
     "Unavailable",
     "UsageError",
+    "Values",
     "VectorError",
     "Within",
     "__version__",
+    "compare",
     "define",
+    "load_data",
+    "load_model",
     "pair_scores",
+    "read_history",
     "read_run",
+    "run",
+    "torch_model",
     "unit",
+    "vectors",
 ]
 
 

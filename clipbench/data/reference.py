@@ -131,7 +131,7 @@ def _load(reference: str, options: DataOptions) -> Dataset:
     else:
         path = _existing(reference, options.data_root)
         dataset = _load_path(path, options, path_id(path, options.data_root))
-    return check(_with_class_names(dataset, options), allow_partial=options.allow_partial)
+    return check(with_given_class_names(dataset, options), allow_partial=options.allow_partial)
 
 
 def path_id(path: Path, data_root: Path | None = None) -> str:
@@ -232,7 +232,7 @@ def _with_split(options: DataOptions, split: str | None, reference: str) -> Data
     return replace(options, options={**options.options, "split": split})
 
 
-def _with_class_names(dataset: Dataset, options: DataOptions) -> Dataset:
+def with_given_class_names(dataset: Dataset, options: DataOptions) -> Dataset:
     """Return the data set with the class names that the user gave; raise where labels would have no names."""
     file = options.options.get("class_names")
     has_classes = dataset.labels is not None or dataset.multilabels is not None

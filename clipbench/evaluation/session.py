@@ -12,7 +12,7 @@ from typing import Any
 from clipbench import __version__
 from clipbench.data import Dataset, read_prompts
 from clipbench.data.images import ImageRef
-from clipbench.errors import ClipbenchError, Unavailable
+from clipbench.errors import ClipbenchError, Unavailable, UsageError
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.evaluate import RunOptions, evaluate
 from clipbench.evaluation.locks import alone_in
@@ -175,6 +175,9 @@ class Session:
 def _plan(options: SessionOptions, *, own_samples: bool) -> list[Request]:
     requests = plan(options.tasks, options.suite, own_samples=own_samples)
     if options.data is not None:
+        named = next((task for task in options.tasks if "@" in task), None)
+        if named is not None:
+            raise UsageError(f"'{named}' names its data, and data are given for all tasks: drop one of the two")
         requests = with_data(requests, options.data.id if isinstance(options.data, Dataset) else options.data)
     return requests if options.prompts is None else with_prompts(requests, read_prompts(options.prompts))
 

@@ -63,19 +63,31 @@ def read_arrays(path: Path) -> Arrays:
         DataError: no such file, not readable, an unknown array, or arrays that do not fit together.
         VectorError: a vector is zero or not finite.
     """
-    found = _read_folder(path) if path.is_dir() else _readable(path, _read_npz)
+    return checked_arrays(_read_folder(path) if path.is_dir() else _readable(path, _read_npz), str(path))
+
+
+def checked_arrays(found: Arrays, source: str) -> Arrays:
+    """Return arrays in the types that they are computed with.
+
+    Args:
+        source: the name of where they come from, for messages.
+
+    Raises:
+        DataError: an unknown array, or arrays that do not fit together.
+        VectorError: a vector is zero or not finite.
+    """
     for name in found:
         if name not in KINDS:
-            raise DataError(f"{path} has an unknown array '{name}': {did_you_mean(name, KINDS)}")
+            raise DataError(f"{source} has an unknown array '{name}': {did_you_mean(name, KINDS)}")
     if "images" not in found or not {"texts", "class_texts"} & set(found):
         raise DataError(
-            f"{path} has {', '.join(found) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts' or both"
+            f"{source} has {', '.join(found) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts' or both"
         )
-    arrays = {name: _cast(name, array, path) for name, array in found.items()}
+    arrays = {name: _cast(name, array, source) for name, array in found.items()}
     for name in arrays:
-        _check_size(name, arrays, path)
+        _check_size(name, arrays, source)
     for name in arrays:
-        _check_values(name, arrays, path)
+        _check_values(name, arrays, source)
     return arrays
 
 
@@ -134,44 +146,48 @@ def _column(column: "pyarrow.Array", name: str) -> np.ndarray:
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
 
 
-def _cast(name: str, array: np.ndarray, path: Path) -> np.ndarray:
+def _cast(name: str, array: np.ndarray, source: str) -> np.ndarray:
     kind = KINDS[name]
     fits = array.ndim in kind.n_dims and array.dtype.kind in kind.dtype_kinds and array.size
     if not fits or (kind is NUMBER and array.size != 1):
         lacking = "" if array.size else ", and it holds none: fill it, or leave it out"
-        raise DataError(f"{path}: '{name}' is {array.dtype} of shape {array.shape}: expected {kind.expected}{lacking}")
+        raise DataError(
+            f"{source}: '{name}' is {array.dtype} of shape {array.shape}: expected {kind.expected}{lacking}"
+        )
     with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is found as that
         cast = array.astype(kind.dtype, copy=False)
     return cast.reshape(()) if kind is NUMBER else cast
 
 
-def _check_size(name: str, arrays: Arrays, path: Path) -> None:
+def _check_size(name: str, arrays: Arrays, source: str) -> None:
     array, said_of = arrays[name], SAYS_OF.get(name)
     if KINDS[name] is VECTORS and array.shape[1] != arrays["images"].shape[1]:
         raise DataError(
-            f"{path}: 'images' has dimension {arrays['images'].shape[1]} and '{name}' {array.shape[1]}: expected one, in"
+            f"{source}: 'images' has dimension {arrays['images'].shape[1]} and '{name}' {array.shape[1]}: expected one, in"
             " which both towers meet"
         )
     if said_of is None:
         return
     if said_of not in arrays:
-        raise DataError(f"{path} has '{name}' but no '{said_of}', which it says something of")
+        raise DataError(f"{source} has '{name}' but no '{said_of}', which it says something of")
     if len(array) != len(arrays[said_of]):
-        raise DataError(f"{path}: '{name}' has {len(array)} rows: expected {len(arrays[said_of])}, as '{said_of}' has")
+        raise DataError(
+            f"{source}: '{name}' has {len(array)} rows: expected {len(arrays[said_of])}, as '{said_of}' has"
+        )
 
 
-def _check_values(name: str, arrays: Arrays, path: Path) -> None:
+def _check_values(name: str, arrays: Arrays, source: str) -> None:
     array, kind = arrays[name], KINDS[name]
     if kind is VECTORS:
         _check_vectors(array, name, arrays.get(NAMES_OF[name]))
     elif kind is NAMES:
-        _check_distinct(array, name, path)
+        _check_distinct(array, name, source)
     elif kind is NUMBER:
         if not np.isfinite(array) or (name == "logit_scale" and array <= 0):
             above = " above 0" if name == "logit_scale" else ""
-            raise DataError(f"{path}: '{name}' is {array}: expected a finite number{above}")
+            raise DataError(f"{source}: '{name}' is {array}: expected a finite number{above}")
     else:
-        _check_rows(array, name, arrays.get(POINTS_TO[name]), path)
+        _check_rows(array, name, arrays.get(POINTS_TO[name]), source)
 
 
 def _check_vectors(vectors: Float32[np.ndarray, "n dim"], name: str, ids: Shaped[np.ndarray, " n"] | None) -> None:
@@ -185,16 +201,16 @@ def _check_vectors(vectors: Float32[np.ndarray, "n dim"], name: str, ids: Shaped
             raise VectorError(f"row {row}{shown} of '{name}' is {what}: no number can be made from it")
 
 
-def _check_distinct(names: Shaped[np.ndarray, " n"], array: str, path: Path) -> None:
+def _check_distinct(names: Shaped[np.ndarray, " n"], array: str, source: str) -> None:
     distinct, counts = np.unique(names, return_counts=True)
     if len(distinct) < len(names):
-        raise DataError(f"{path}: '{array}' has '{distinct[counts > 1][0]}' twice: expected distinct ones")
+        raise DataError(f"{source}: '{array}' has '{distinct[counts > 1][0]}' twice: expected distinct ones")
 
 
 def _check_rows(
-    rows: Int64[np.ndarray, " n"], name: str, target: Float32[np.ndarray, "n_targets dim"] | None, path: Path
+    rows: Int64[np.ndarray, " n"], name: str, target: Float32[np.ndarray, "n_targets dim"] | None, source: str
 ) -> None:
     out = np.flatnonzero((rows < 0) | (target is not None and rows >= len(target)))
     if len(out):
         expected = "0 or more" if target is None else f"0 to {len(target) - 1}, a row of '{POINTS_TO[name]}'"
-        raise DataError(f"{path}: '{name}' has {rows[out[0]]} in row {out[0]}: expected {expected}")
+        raise DataError(f"{source}: '{name}' has {rows[out[0]]} in row {out[0]}: expected {expected}")

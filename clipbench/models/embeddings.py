@@ -36,7 +36,7 @@ class VectorRow:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class EmbeddingsFile:
+class Embeddings:
     """An ``Embedder`` that looks its vectors up, and the samples that they belong to."""
 
     info: ModelInfo
@@ -100,7 +100,7 @@ class EmbeddingsFile:
         )
 
 
-def load(body: str, options: LoadOptions) -> EmbeddingsFile:
+def load(body: str, options: LoadOptions) -> Embeddings:
     """Return the vectors of an ``.npz``, or of a folder of ``.npy`` or ``.parquet``, with their samples.
 
     Raises:
@@ -113,19 +113,26 @@ def load(body: str, options: LoadOptions) -> EmbeddingsFile:
     options.refuse_unknown([], reference)
     if options.precision != "fp32":
         raise UsageError(f"--precision {options.precision}: the vectors of {reference} are there already: drop it")
-    path = Path(body)
-    arrays = read_arrays(path)
-    return EmbeddingsFile(
-        info=_info(arrays, reference),
-        dataset=_dataset(arrays),
+    return of_arrays(read_arrays(Path(body)), reference, "the file")
+
+
+def of_arrays(arrays: Arrays, reference: str, holder: str) -> Embeddings:
+    """Return checked arrays as an embedder with its samples.
+
+    Args:
+        holder: what holds the arrays, in messages.
+    """
+    return Embeddings(
+        info=_info(arrays, reference, holder),
+        dataset=_dataset(arrays, holder),
         image_vectors=arrays["images"],
-        text_vectors=_text_vectors(arrays, path),
+        text_vectors=_text_vectors(arrays, reference),
     )
 
 
-def _info(arrays: Arrays, reference: str) -> ModelInfo:
+def _info(arrays: Arrays, reference: str, holder: str) -> ModelInfo:
     hashes = [f"{name} {array_digest(array)}" for name, array in sorted(arrays.items())]
-    note = "the file has no logit_scale: 100 is taken, which only calibration and losses depend on"
+    note = f"{holder} has no logit_scale: 100 is taken, which only calibration and losses depend on"
     return ModelInfo(
         ref=reference,
         id=reference,
@@ -141,12 +148,12 @@ def _info(arrays: Arrays, reference: str) -> ModelInfo:
     )
 
 
-def _dataset(arrays: Arrays) -> Dataset:
+def _dataset(arrays: Arrays, holder: str) -> Dataset:
     names = _names(arrays, "image_ids", "images", "")
     text_to_image = _text_to_image(arrays)
     class_names = _names(arrays, "class_names", "class_texts", "class ") if "class_texts" in arrays else None
     labels = arrays.get("labels")
-    notes = [] if "image_ids" in arrays else ["samples are told by their row: the file has no image_ids"]
+    notes = [] if "image_ids" in arrays else [f"samples are told by their row: {holder} has no image_ids"]
     if class_names is not None and labels is not None:
         empty = np.setdiff1d(np.arange(len(class_names)), labels)
         notes += [f"{len(empty)} of {len(class_names)} classes have no image"] if len(empty) else []
@@ -162,7 +169,7 @@ def _dataset(arrays: Arrays) -> Dataset:
         caption_image=text_to_image,
         caption_ids=None if text_to_image is None else _names(arrays, "text_ids", "texts", ""),
         notes=tuple(notes),
-        missing={part: f"the file lacks {array}" for part, array in _missing(arrays)},
+        missing={part: f"{holder} lacks {array}" for part, array in _missing(arrays)},
     )
     return check(dataset, allow_partial=True)
 
@@ -195,7 +202,7 @@ def _missing(arrays: Arrays) -> Iterator[tuple[str, str]]:
         yield part, "arrays for them (an embeddings file holds images, texts and labels)"
 
 
-def _text_vectors(arrays: Arrays, path: Path) -> dict[str, np.ndarray]:
+def _text_vectors(arrays: Arrays, source: str) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     if "texts" in arrays:
         found.update(zip(_names(arrays, "text_ids", "texts", "text "), arrays["texts"], strict=True))
@@ -204,6 +211,6 @@ def _text_vectors(arrays: Arrays, path: Path) -> dict[str, np.ndarray]:
         prompts = [TEMPLATE.format(c=name) for name in names]
         clash = next((prompt for prompt in prompts if prompt in found), None)
         if clash is not None:
-            raise DataError(f"{path}: text_ids has '{clash}', which is what a class is asked for by: rename it")
+            raise DataError(f"{source}: text_ids has '{clash}', which is what a class is asked for by: rename it")
         found.update(zip(prompts, arrays["class_texts"], strict=True))
     return found

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import os
 import sys
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,9 +93,10 @@ def load(body: str, options: LoadOptions) -> PythonModel:
     _refuse_settings(options, reference)
     factory = _factory(body, reference)
     encoders = _call_factory(factory, options, reference)
-    return PythonModel(
-        info=_info(encoders, factory, options, reference), encoders=encoders, batch_size=options.batch_size
-    )
+    given = getattr(encoders, "fingerprint", None)
+    fingerprint, notes = _fingerprint_of_source(factory, options, reference) if given is None else (str(given), ())
+    info = _info(encoders, reference, fingerprint, notes)
+    return PythonModel(info=info, encoders=encoders, batch_size=options.batch_size)
 
 
 def _refuse_settings(options: LoadOptions, reference: str) -> None:
@@ -145,31 +147,43 @@ def _call_factory(factory: Callable[..., object], options: LoadOptions, referenc
         made = factory(**options.options)
     except Exception as error:
         raise _fault(f"{reference}: the factory", error) from error
+    return _checked(made, f"{reference} made")
+
+
+def wrap(made: object, name: str, *, batch_size: int) -> PythonModel:
+    """Return an object in memory as a model. Without a ``fingerprint``, its vectors must not be kept for another run.
+
+    Raises:
+        ModelError: it has not both methods, one of them fails, or what it gives are no vectors of one dimension.
+    """
+    encoders = _checked(made, "got")
+    fingerprint = getattr(encoders, "fingerprint", None)
+    notes = () if fingerprint is not None else ("measured in memory, without a fingerprint: no vector was stored",)
+    # Weights may change between two runs, and nothing from outside would show it: each has an identity of its own.
+    identity = uuid.uuid4().hex if fingerprint is None else digest("object 1", name, str(fingerprint))
+    return PythonModel(info=_info(encoders, name, identity, notes), encoders=encoders, batch_size=batch_size)
+
+
+def _checked(made: object, what: str) -> Encoders:
     for name in METHODS:
         if not callable(getattr(made, name, None)):
-            raise ModelError(
-                f"{reference} made a {type(made).__name__} without {name}(...): expected {' and '.join(METHODS)}"
-            )
+            raise ModelError(f"{what} a {type(made).__name__} without {name}(...): expected {' and '.join(METHODS)}")
     return cast(Encoders, made)
 
 
-def _info(encoders: Encoders, factory: Callable[..., object], options: LoadOptions, reference: str) -> ModelInfo:
+def _info(encoders: Encoders, reference: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
     image = _encoded(
         f"{reference}: encode_images", encoders.encode_images, [Image.new("RGB", (64, 64), (128, 128, 128))]
     )
     embed_dim = image.shape[1]
     _encoded(f"{reference}: encode_texts", encoders.encode_texts, ["a photo"], embed_dim)
-    fingerprint = getattr(encoders, "fingerprint", None)
-    notes: tuple[str, ...] = ()
-    if fingerprint is None:
-        fingerprint, notes = _fingerprint_of_source(factory, options, reference)
     context_length = getattr(encoders, "context_length", None)
     if not isinstance(context_length, int | None):
         raise ModelError(f"{reference}: context_length is {context_length!r}: expected a whole number of tokens")
     return ModelInfo(
         ref=reference,
         id=reference,
-        fingerprint=str(fingerprint),
+        fingerprint=fingerprint,
         family=f"python/{type(encoders).__name__}",
         embed_dim=embed_dim,
         context_length=context_length,
@@ -203,7 +217,8 @@ def _source_files(factory: Callable[..., object], module_name: str) -> list[Path
 
 
 def _number(encoders: Encoders, name: str, default: float, reference: str) -> float:
-    value = getattr(encoders, name, default)
+    value = getattr(encoders, name, None)
+    value = default if value is None else value
     try:
         number = float(value)
     except (TypeError, ValueError) as error:
@@ -263,4 +278,4 @@ def _as_floats(given: object, what: str) -> np.ndarray:
 
 def _fault(what: str, error: Exception) -> ModelError:
     cause = f"{type(error).__name__}: {error}".splitlines()[0]
-    return ModelError(f"{what} failed ({cause}): see --traceback")
+    return ModelError(f"{what} failed ({cause}): see its traceback (--traceback)")

@@ -21,10 +21,10 @@ from clipbench import plugins
 from clipbench.errors import ModelError, UsageError, did_you_mean
 from clipbench.models._checkpoint_names import CHECKPOINT_SUFFIXES, VECTOR_SUFFIXES
 from clipbench.models.checkpoint_folders import holds_bundled_checkpoint
-from clipbench.models.embeddings import EmbeddingsFile
+from clipbench.models.embeddings import Embeddings
 from clipbench.models.protocol import LoadOptions, Model, ModelInfo, PixelModel, count_tokens
 
-Adapter = Callable[[str, LoadOptions], Model | EmbeddingsFile]
+Adapter = Callable[[str, LoadOptions], Model | Embeddings]
 
 FORMS = (
     ("open_clip:ARCH/TAG", "open_clip with its pretrained tag; ARCH,TAG means the same; ARCH/random is untrained"),
@@ -46,7 +46,7 @@ class Alias(NamedTuple):
     what: str
 
 
-def load_model(reference: str, options: LoadOptions) -> Model | EmbeddingsFile:
+def load_model(reference: str, options: LoadOptions) -> Model | Embeddings:
     """Return the model that a reference stands for, ready to encode; ``info.ref`` is the reference as given.
 
     Raises:
@@ -57,7 +57,7 @@ def load_model(reference: str, options: LoadOptions) -> Model | EmbeddingsFile:
     prefix, body = resolve(reference.strip(), options)
     adapter = cast(Adapter, plugins.load(plugins.MODELS, prefix))
     model = adapter(body, options)
-    if not isinstance(model, Model | EmbeddingsFile):
+    if not isinstance(model, Model | Embeddings):
         raise ModelError(
             f"model adapter '{prefix}' returned a {type(model).__name__} for '{reference}': expected an object with"
             " info, encode_images and encode_texts"
@@ -121,7 +121,7 @@ def reference_rows() -> list[tuple[str, str]]:
     return [(each.alias, f"{each.what} ({each.target})") for each in aliases()] + list(FORMS) + added
 
 
-def _named(model: Model | EmbeddingsFile, reference: str) -> Model | EmbeddingsFile:
+def _named(model: Model | Embeddings, reference: str) -> Model | Embeddings:
     """Return the model with the user's reference in its info: the adapter did not know it."""
     info = replace(model.info, ref=reference)
     if is_dataclass(model) and any(part.name == "info" and part.init for part in fields(model)):

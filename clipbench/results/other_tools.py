@@ -8,6 +8,7 @@ values without samples: these can be held beside ours, not tested.
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,12 +70,13 @@ class Values:
         }
 
 
-def open_results(path: Path) -> Run | Values:
+def open_results(path: str | os.PathLike[str]) -> Run | Values:
     """Return the run in a folder or a result.json, or the values in a file, or a folder of files, of another toolkit.
 
     Raises:
         ClipbenchError: there is nothing that can be read.
     """
+    path = Path(path)
     if path.name == "result.json" or (path / "result.json").exists():
         return read_run(path)
     place, model = _named(path)

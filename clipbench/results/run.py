@@ -1,6 +1,7 @@
 """A run on disk: reading it, and writing its result. Tables and arrays are read when they are asked for."""
 
 import json
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -78,12 +79,13 @@ def write_result(result: Result, folder: Path) -> None:
     write_atomic({folder / "result.json": f"{text}\n".encode(errors="backslashreplace")})
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: str | os.PathLike[str]) -> Run:
     """Return the run in a folder, or beside a ``result.json``.
 
     Raises:
         ClipbenchError: there is no result, it is no JSON, or a newer clipbench wrote it.
     """
+    path = Path(path)
     file = path / "result.json" if path.is_dir() else path
     try:
         data = json.loads(file.read_text(encoding="utf-8"))

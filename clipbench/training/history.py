@@ -46,6 +46,14 @@ def read_history(path: str | Path, *more: str | Path) -> History:
     Raises:
         ClipbenchError: a log or a run is damaged, or there is nothing to read.
         UsageError: runs of unknown steps, or runs that do not belong into one curve.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     log = Path(folder, "monitor.jsonl")
+        ...     _ = log.write_text('{"event": "evaluation", "step": 100, "gap": 0.8}\\n')
+        ...     read_history(log).values
+        {'gap': [0.8]}
     """
     first, *others = (Path(each) for each in (path, *more))
     if not first.exists():

@@ -22,7 +22,7 @@ from clipbench.cli.watcher import _check
 from clipbench.evaluation.locks import alone_in
 from clipbench.models import load_model
 from clipbench.models.checkpoint_folders import training_checkpoints
-from clipbench.models.embeddings import EmbeddingsFile
+from clipbench.models.embeddings import Embeddings
 from clipbench.models.protocol import LoadOptions, Model
 from clipbench.results.run import read_run
 from clipbench.training.history import read_history
@@ -150,7 +150,7 @@ def meddle(monkeypatch: pytest.MonkeyPatch, meddling: Callable[[], object], *, a
     """Do something to the files once, before a checkpoint is read or after."""
     times = iter([meddling])
 
-    def meddled(reference: str, options: LoadOptions) -> Model | EmbeddingsFile:
+    def meddled(reference: str, options: LoadOptions) -> Model | Embeddings:
         if not after:
             next(times, lambda: None)()
         model = load_model(reference, options)

@@ -12,7 +12,7 @@ from clipbench.errors import DataError, MissingPart, UsageError, VectorError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import modality_gap
 from clipbench.metrics.similarity import unit
-from clipbench.models.embeddings import EmbeddingsFile, load
+from clipbench.models.embeddings import Embeddings, load
 from clipbench.models.protocol import Embedder, LoadOptions
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
@@ -279,7 +279,7 @@ def test_all_pairs_of_a_small_set_are_used_and_no_note_says_otherwise() -> None:
 # Published vectors ----------------------------------------------------------------------------------------------------
 
 
-def published(name: str, folder: Path) -> EmbeddingsFile:
+def published(name: str, folder: Path) -> Embeddings:
     if not SHARED.exists():
         pytest.skip("published CLIP vectors are not at ../shared/data")
     images, texts = np.load(SHARED / f"{name}.npy")

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipbench.errors import BadImage, DataError, UsageError, VectorError
-from clipbench.models.embeddings import EmbeddingsFile, load
+from clipbench.models.embeddings import Embeddings, load
 from clipbench.models.protocol import Embedder, LoadOptions
 from clipbench.testing import NamedImage
 
@@ -68,7 +68,7 @@ def write_parquet(path: Path, content: Arrays) -> Path:
     return folder
 
 
-def loaded(path: Path, **changes: Any) -> EmbeddingsFile:
+def loaded(path: Path, **changes: Any) -> Embeddings:
     return load(str(write_npz(path, arrays(**changes))), LoadOptions())
 
 

@@ -207,7 +207,7 @@ def test_an_object_without_the_methods_is_refused() -> None:
         ("def encode_images(self, images): return np.ones((len(images) + 1, 3))", r"encode_images gave shape \(2, 3\) for 1: expected \(1, d\)"),
         ("def encode_texts(self, texts): return [None]", r"encode_texts gave shape|encode_texts gave a list: expected an array of numbers"),
         ("def encode_texts(self, texts): return {'a': 1}", r"encode_texts gave a dict: expected an array of numbers"),
-        ("def encode_texts(self, texts): raise KeyError('dog')", r"encode_texts failed \(KeyError: 'dog'\): see --traceback"),
+        ("def encode_texts(self, texts): raise KeyError('dog')", r"encode_texts failed \(KeyError: 'dog'\): see its traceback \(--traceback\)"),
         ("logit_scale = 'high'", r"logit_scale is 'high': expected a number"),
         ("context_length = '77'", r"context_length is '77': expected a whole number of tokens"),
         ("logit_scale = 0", r"logit_scale is 0.0: expected a finite number above 0"),

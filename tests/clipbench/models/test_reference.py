@@ -12,7 +12,7 @@ from PIL import Image
 from clipbench import plugins
 from clipbench.errors import ModelError, UsageError
 from clipbench.models import aliases, load_model, reference_rows
-from clipbench.models.embeddings import EmbeddingsFile
+from clipbench.models.embeddings import Embeddings
 from clipbench.models.protocol import LoadOptions, Model, PixelModel
 from clipbench.models.reference import resolve
 from clipbench.training.clip.adapter import SHIPPED
@@ -173,7 +173,7 @@ def test_a_reference_is_kept_as_it_was_given(small_clip_folder: Path, tmp_path: 
 
     np.savez(tmp_path / "x.npz", images=np.eye(2, dtype=np.float32), texts=np.eye(2, dtype=np.float32))
     file = load_model(f"Embeddings:{tmp_path / 'x.npz'}", LoadOptions())
-    assert isinstance(file, EmbeddingsFile) and file.info.ref.startswith("Embeddings:")
+    assert isinstance(file, Embeddings) and file.info.ref.startswith("Embeddings:")
 
 
 def test_a_stranger_s_model_needs_to_know_nothing_of_the_reference(stranger: None) -> None:

@@ -1,0 +1,317 @@
+"""What ``import clipbench`` offers as functions: measure a model, compare two, load what they work on."""
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from clipbench.comparison.compare import compare as compare_results
+from clipbench.comparison.records import CompareOptions
+from clipbench.data import DataOptions, Dataset
+from clipbench.data.memory import dataset_in_memory
+from clipbench.data.reference import load_data as load_reference
+from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
+from clipbench.evaluation.evaluate import RunOptions
+from clipbench.evaluation.progress import Progress
+from clipbench.evaluation.session import Session, SessionOptions
+from clipbench.evaluation.targets import Target, Targets, check_folder
+from clipbench.models import reference as model_references
+from clipbench.models.embeddings import Embeddings
+from clipbench.models.memory import embedder_of
+from clipbench.models.protocol import Embedder, LoadOptions, Model
+from clipbench.models.series import is_pattern
+from clipbench.models.store import default_root
+from clipbench.results.other_tools import Values, open_results
+from clipbench.results.record import EvaluationRecord
+from clipbench.results.run import Run
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas
+
+    from clipbench.comparison.records import Comparison
+    from clipbench.models.memory import TorchEncoders
+    from clipbench.models.python import Encoders
+
+    ModelLike: TypeAlias = str | os.PathLike[str] | Model | Embedder | Encoders | TorchEncoders
+    DataLike: TypeAlias = (
+        str
+        | os.PathLike[str]
+        | Dataset
+        | pandas.DataFrame
+        | datasets.Dataset
+        | datasets.DatasetDict
+        | Sequence[tuple[object, str | Sequence[str]]]
+    )
+
+
+def run(  # noqa: PLR0913  the options of the command, each by its name
+    model: "ModelLike",
+    tasks: str | Sequence[str] = "all",
+    *,
+    data: "DataLike | None" = None,
+    suite: str = "standard",
+    out: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch_size: int = 64,
+    workers: int | None = None,
+    arch: str | None = None,
+    model_options: Mapping[str, str] | None = None,
+    data_options: Mapping[str, str] | None = None,
+    data_root: str | os.PathLike[str] | None = None,
+    prompts: str | os.PathLike[str] | None = None,
+    on_bad_image: Literal["error", "skip"] = "error",
+    allow_partial: bool = False,
+    keep_arrays: bool = False,
+    thumbnails: int = 200,
+    progress: Progress | None = None,
+) -> Run:
+    """Measure a model on tasks, as ``clipbench run`` does. The options are those of the command, under the same names.
+
+    Args:
+        model: a reference (``"tiny"``, ``"vit-b-32"``, ``"hf:ORG/REPO"``, a path); what ``torch_model``, ``vectors`` or
+            ``load_model`` returned; or any object with ``encode_images(images)`` and ``encode_texts(texts)``, which get
+            lists of RGB PIL images and of texts and return float vectors, (n, dim). It may have ``logit_scale``,
+            ``logit_bias``, ``context_length``, ``count_tokens(texts)`` and ``fingerprint``; without the last no vector of
+            it is stored for a later run.
+        tasks: ``"all"`` tasks of the suite, or names such as ``["zero-shot", "retrieval@photos/captions.csv"]``.
+        data: what all tasks are measured on, in place of the suite's data: a reference, a pandas frame with columns image,
+            caption and label, a Hugging Face data set, or (image, caption) pairs. Images are paths, PIL images or bytes.
+        suite: ``"standard"`` (the papers' benchmarks), ``"scenes"`` (generated, offline) or a TOML file.
+        out: a new folder for the run, with ``report.html``. Without one the run lies in a temporary folder that lasts as
+            long as the object that is returned; ``Run.save`` keeps it.
+        seed: of subsets and of all random draws; the same seed gives the same numbers.
+        limit: images to score, a seeded, stratified subset.
+        device: ``"auto"`` or a torch device; ``precision``: ``"fp32"``, ``"bf16"`` or ``"fp16"``. Of references only.
+        batch_size: images and texts that are encoded at once; ``workers``: processes that decode images.
+        arch: open_clip architecture of a bare checkpoint file.
+        model_options: options of the model, such as ``{"context": "248"}``.
+        data_options: columns and split of the data, such as ``{"caption": "title", "split": "test"}``.
+        data_root: folder that holds data sets by name.
+        prompts: file with prompts for zero-shot.
+        on_bad_image: ``"skip"`` leaves unreadable images out, and says so.
+        allow_partial: score what is there where images or classes are missing.
+        keep_arrays: keep all vectors in the run, not a sample of 2,000 rows.
+        thumbnails: small images that each evaluation keeps for reports.
+        progress: is called as the work goes on; override the methods of ``Progress`` that matter.
+
+    Returns:
+        The run. An evaluation that could not be made is recorded in ``result.evaluations`` with its reason, as the command
+        does; when none could be made, the first reason is raised.
+
+    Raises:
+        ClipbenchError: a name, an option, the model or the data are wrong, or nothing could be measured; one line that says
+            what to do.
+
+    Example:
+        >>> import numpy as np
+        >>> from clipbench import run, vectors
+        >>> x = np.eye(4)
+        >>> run(vectors(images=x, texts=x), "retrieval").metrics["retrieval@embeddings/text_retrieval_recall@1"].value
+        1.0
+    """
+    if on_bad_image not in ("error", "skip"):
+        raise UsageError(f"on_bad_image is {on_bad_image!r}: expected 'error' or 'skip'")
+    found = DataOptions(
+        data_root=None if data_root is None else Path(data_root),
+        allow_partial=allow_partial,
+        options=data_options or {},
+    )
+    given = (
+        str(data) if isinstance(data, str | os.PathLike) else None if data is None else dataset_in_memory(data, found)
+    )
+    load = LoadOptions(
+        device=device, precision=precision, batch_size=batch_size, arch=arch, options=model_options or {}
+    )
+    options = SessionOptions(
+        tasks=[tasks] if isinstance(tasks, str) else list(tasks),
+        suite=suite,
+        data=given,
+        prompts=None if prompts is None else Path(prompts),
+        run=RunOptions(
+            seed=seed,
+            limit=limit,
+            skip_bad_images=on_bad_image == "skip",
+            keep_arrays=keep_arrays,
+            n_thumbnails=thumbnails,
+            data=_without_columns(found) if isinstance(given, Dataset) else found,
+            command=["clipbench.run"],
+        ),
+        load=load,
+        workers=workers,
+        writes_reports=out is not None,
+    )
+    folder = Path(tempfile.mkdtemp(prefix="clipbench-")) if out is None else Path(out)
+    try:
+        run = _measure(model, folder, options, progress)
+        _refuse_empty(run.result.evaluations)
+    except BaseException:
+        if out is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if out is None:
+        weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
+    return run
+
+
+def compare(
+    base: "Run | Values | str | os.PathLike[str]",
+    candidate: "Run | Values | str | os.PathLike[str]",
+    *,
+    alpha: float = 0.05,
+    smallest: float = 0.0,
+) -> "Comparison":
+    """Say of each metric whether the candidate is better than the base, by paired samples.
+
+    Args:
+        base: a run, a run folder, or a results file of another tool (CLIP_benchmark, DataComp, open_clip, MIEB).
+        candidate: the same for the other model.
+        alpha: significance level of the verdicts, after Holm's correction over all metrics.
+        smallest: difference in the metric's unit below which a difference is of no interest; 0.005 is half a point.
+
+    Returns:
+        The comparison: ``differences`` with ``value`` (candidate minus base), interval, p-value and ``verdict``; ``frame()``
+        has them as a table.
+
+    Raises:
+        NotComparable: the two have no evaluation in common, or none on the same samples.
+        ClipbenchError: a folder or file cannot be read.
+
+    Example:
+        >>> import numpy as np
+        >>> from clipbench import compare, run, vectors
+        >>> x = np.eye(32)
+        >>> good, bad = (run(vectors(images=x, texts=y), "retrieval") for y in (x, np.roll(x, 1, axis=0)))
+        >>> comparison = compare(bad, good)
+        >>> {each.name: each.verdict for each in comparison.differences}["text_retrieval_recall@1"]
+        'better'
+    """
+    before, after = (side if isinstance(side, Run | Values) else open_results(Path(side)) for side in (base, candidate))
+    return compare_results(before, after, CompareOptions(alpha=alpha, smallest=smallest))
+
+
+def load_model(
+    reference: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch_size: int = 64,
+    arch: str | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Model | Embeddings:
+    """Return the model that a reference stands for, ready to encode.
+
+    Args:
+        reference: such as ``"tiny"``, ``"vit-b-32"``, ``"open_clip:ViT-B-16/laion2b_s34b_b88k"``, ``"hf:ORG/REPO"``, a
+            checkpoint with ``arch``, or ``"embeddings:FILE"``; ``clipbench list models`` has all forms.
+        device: ``"auto"`` or a torch device.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``, what the towers compute in; vectors are float32.
+        batch_size: images and texts that are encoded at once.
+        arch: open_clip architecture of a bare checkpoint file.
+        options: options of the model, such as ``{"context": "248"}``.
+
+    Raises:
+        ClipbenchError: the reference or an option is wrong, or the weights are not here.
+
+    Example:
+        >>> model = load_model("tiny", device="cpu")
+        >>> model.encode_texts(["a red cube"]).shape == (1, model.info.embed_dim)
+        True
+    """
+    found = LoadOptions(device=device, precision=precision, batch_size=batch_size, arch=arch, options=options or {})
+    return model_references.load_model(str(reference), found)
+
+
+def load_data(
+    data: "DataLike",
+    *,
+    task: str | None = None,
+    data_root: str | os.PathLike[str] | None = None,
+    allow_partial: bool = False,
+    options: Mapping[str, str] | None = None,
+) -> Dataset:
+    """Return data as the tasks see them: images as references, with labels, captions or both.
+
+    Args:
+        data: a reference (``"scenes"``, a name of the catalogue, a path, ``"hf:ORG/NAME"``), or data in memory as
+            ``clipbench.run`` takes them.
+        task: the task that will ask; the generated scenes are others for each.
+        data_root: folder that holds data sets by name.
+        allow_partial: leave out samples without image, and classes without samples, instead of refusing.
+        options: columns and split, such as ``{"caption": "title"}``.
+
+    Raises:
+        ClipbenchError: no such data, or they are malformed.
+
+    Example:
+        >>> scenes = load_data("scenes", options={"n": "4"})
+        >>> len(scenes), scenes.captions is not None
+        (4, True)
+    """
+    found = DataOptions(
+        data_root=None if data_root is None else Path(data_root),
+        task=task,
+        allow_partial=allow_partial,
+        options=options or {},
+    )
+    if isinstance(data, str | os.PathLike):
+        return load_reference(str(data), found)
+    return dataset_in_memory(data, found)
+
+
+def _measure(model: "ModelLike", folder: Path, options: SessionOptions, progress: Progress | None) -> Run:
+    with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
+        target = _target(model, folder, options, Path(own_root))
+        if target.brings_samples and options.data is not None:
+            raise UsageError(f"{target.name} is made of vectors with samples of their own: drop data={_shown(options)}")
+        session = Session(options, Targets(folder, [target]), progress)
+        run = session.measure(target)
+        session.report(run)
+    return run
+
+
+def _target(model: "ModelLike", folder: Path, options: SessionOptions, own_root: Path) -> Target:
+    if any(folder.iterdir()) if folder.is_dir() else folder.exists():
+        check_folder(folder)
+    if isinstance(model, str | os.PathLike):
+        reference = str(model)
+        if is_pattern(reference):
+            raise UsageError(f"'{reference}' is a pattern: measure its models one at a time, or use `clipbench run`")
+        return Target(reference, reference, folder)
+    load = options.load
+    for name, value, default in (
+        ("device", load.device, "auto"),
+        ("precision", load.precision, "fp32"),
+        ("arch", load.arch, None),
+        ("model_options", load.options, {}),
+    ):
+        if value != default:
+            raise UsageError(f"{name}={value!r} does not reach a model in memory, which is as it is: drop it")
+    embedder = embedder_of(model, default_root(), own_root, batch_size=load.batch_size, workers=options.workers)
+    return Target(embedder.info.ref, embedder.info.ref, folder, embedder=embedder)
+
+
+def _without_columns(options: DataOptions) -> DataOptions:
+    """Return what is left to say of data that have been read: on how many images words are to be written."""
+    kept = {name: text for name, text in options.options.items() if name == "n"}
+    return DataOptions(data_root=options.data_root, allow_partial=options.allow_partial, options=kept)
+
+
+def _shown(options: SessionOptions) -> str:
+    return repr(options.data) if isinstance(options.data, str) else "..."
+
+
+def _refuse_empty(records: Sequence[EvaluationRecord]) -> None:
+    """Raise when no evaluation could be made: a run without a number is a mistake, which a record would hide."""
+    if any(record.status == "ok" for record in records):
+        return
+    first, others = records[0], len(records) - 1
+    more = f" (and {others} more could not be measured)" if others else ""
+    kind: type[ClipbenchError] = Unavailable if first.status == "unavailable" else DataError
+    raise kind(f"{first.name} could not be measured: {first.reason}{more}")

@@ -1,0 +1,275 @@
+"""``import clipbench as cb``: models and data in memory become runs, as the command makes them."""
+
+import gc
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import clipbench as cb
+from clipbench.data.scenes import scenes_dataset
+from clipbench.testing import ToyModel
+
+COLOURS = {"red": (230, 20, 20), "green": (20, 160, 40), "blue": (20, 30, 220), "yellow": (240, 220, 30)}
+RECALL = "image_retrieval_recall@1"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+class Colours:
+    """Knows colours: an image is its mean colour, a text the colour that it names."""
+
+    def encode_images(self, images: list[Image.Image]) -> np.ndarray:
+        return np.stack([np.asarray(image, np.float32).reshape(-1, 3).mean(axis=0) - 100 for image in images])
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        named = [next((rgb for name, rgb in COLOURS.items() if name in text), (101, 102, 103)) for text in texts]
+        return np.array(named, np.float32) - 100
+
+
+def cards() -> dict[str, Image.Image]:
+    return {name: Image.new("RGB", (12, 12), rgb) for name, rgb in COLOURS.items()}
+
+
+def pairs() -> list[tuple[Image.Image, str]]:
+    return [(image, f"a {name} card") for name, image in cards().items()]
+
+
+def encoded(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def value(run: cb.Run, metric: str) -> float:
+    (found,) = [metrics.value for name, metrics in run.metrics.items() if name.endswith(f"/{metric}")]
+    assert found is not None
+    return found
+
+
+def test_any_object_with_two_methods_is_measured_on_pairs() -> None:
+    run = cb.run(Colours(), ["retrieval"], data=pairs())
+    assert value(run, RECALL) == 1.0
+    assert [record.name for record in run.result.evaluations] == ["retrieval@memory"]
+    assert run.result.model["ref"] == "Colours"
+
+
+def test_images_may_be_paths_images_arrays_or_bytes(tmp_path: Path) -> None:
+    runs = []
+    forms: dict[str, list[Any]] = {"image": list(cards().values()), "bytes": [], "array": [], "path": [], "text": []}
+    for name, image in cards().items():
+        image.save(tmp_path / f"{name}.png")
+        forms["bytes"].append(encoded(image))
+        forms["array"].append(np.asarray(image))
+        forms["path"].append(tmp_path / f"{name}.png")
+        forms["text"].append(str(tmp_path / f"{name}.png"))
+    for images in forms.values():
+        frame = pd.DataFrame({"image": images, "caption": [f"a {name} card" for name in COLOURS], "label": [*COLOURS]})
+        runs.append(cb.run(Colours(), ["retrieval", "zero-shot"], data=frame))
+    assert [value(run, RECALL) for run in runs] == [1.0] * 5
+    assert [value(run, "acc1") for run in runs] == [1.0] * 5
+    first = runs[3].result.evaluations[0]
+    assert first.dataset.fingerprint == runs[4].result.evaluations[0].dataset.fingerprint
+
+
+def test_a_hugging_face_data_set_is_measured() -> None:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=[*COLOURS]), "caption": datasets.Value("string")}
+    )
+    rows = {"image": [*cards().values()], "label": [0, 1, 2, 3], "caption": [f"a {name} card" for name in COLOURS]}
+    data = datasets.Dataset.from_dict(rows, features=features)
+    assert value(cb.run(Colours(), "zero-shot", data=data), "acc1") == 1.0
+    assert value(cb.run(Colours(), "retrieval", data=datasets.DatasetDict(test=data)), RECALL) == 1.0
+
+
+def test_rows_with_one_image_give_it_several_captions() -> None:
+    image, other = cards()["red"], cards()["blue"]
+    data = cb.load_data([(image, "red"), (image, "a red card"), (other, ["blue", "a blue card"])])
+    assert data.caption_image is not None
+    assert (len(data), data.caption_image.tolist()) == (2, [0, 0, 1, 1])
+
+
+def test_vectors_are_measured_as_an_embeddings_file_is(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images, owner = rng.standard_normal((6, 8), np.float32), np.array([0, 0, 1, 2, 3, 4, 5])
+    texts = images[owner] + 0.1 * rng.standard_normal((7, 8), np.float32)
+    np.savez(tmp_path / "vectors.npz", images=images, texts=texts, text_to_image=owner)
+    file = cb.run(f"embeddings:{tmp_path / 'vectors.npz'}", ["retrieval", "modality-gap"])
+    memory = cb.run(
+        cb.vectors(images=torch.from_numpy(images), texts=texts.tolist(), text_to_image=owner),
+        ["retrieval", "modality-gap"],
+    )
+    assert memory.metrics == file.metrics
+    assert memory.result.model["fingerprint"] == file.result.model["fingerprint"]
+
+
+class Net(nn.Module):
+    """A small dual encoder that can be trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.image, self.text = nn.Linear(3 * 8 * 8, 16), nn.EmbeddingBag(256, 16)
+        self.drop = nn.Dropout(0.5)
+        self.logit_scale = nn.Parameter(torch.tensor(2.0))
+
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.drop(self.image(pixels.flatten(1)))
+
+    def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.drop(self.text(tokens))
+
+
+def preprocess(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(image.resize((8, 8)), np.float32).transpose(2, 0, 1) / 255 - 0.5)
+
+
+def tokenizer(texts: Sequence[str]) -> torch.Tensor:
+    return torch.tensor([[*text.encode()[:16].ljust(16)] for text in texts])
+
+
+def train(net: Net, n_steps: int) -> None:
+    optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
+    pixels = torch.stack([preprocess(image) for image, _ in pairs()])
+    tokens = tokenizer([caption for _, caption in pairs()])
+    net.eval()
+    for _ in range(n_steps):
+        logits = nn.functional.normalize(net.encode_image(pixels)) @ nn.functional.normalize(net.encode_text(tokens)).T
+        loss = nn.functional.cross_entropy(10 * logits, torch.arange(4))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+
+def test_a_torch_module_is_compared_with_its_own_later_state(own_cache: Path) -> None:
+    net = Net()
+    model = cb.torch_model(net, preprocess, tokenizer, logit_scale=net.logit_scale.exp())
+    before = cb.run(model, ["retrieval", "modality-gap"], data=pairs())
+    train(net, 60)
+    net.train()
+    after = cb.run(model, ["retrieval", "modality-gap"], data=pairs())
+    assert value(before, RECALL) < value(after, RECALL) == 1.0
+    assert before.result.model["fingerprint"] != after.result.model["fingerprint"]
+    assert after.result.evaluations[0].encoded["stored_images"] == 0, "a vector of other weights was taken"
+    assert not list(own_cache.rglob("*.vectors")), "a module without a fingerprint was stored"
+    assert net.training and net.drop.training and net.image.weight.requires_grad
+    names = {each.name for each in cb.compare(before, after).differences}
+    assert RECALL in names
+
+
+def test_a_model_with_a_fingerprint_is_stored_and_found_again() -> None:
+    net = Net()
+    model = cb.torch_model(net, preprocess, tokenizer, fingerprint="net 1")
+    cb.run(model, "retrieval", data=pairs())
+    again = cb.run(model, "retrieval", data=pairs())
+    assert again.result.evaluations[0].encoded == {"images": 0, "texts": 0, "stored_images": 4, "stored_texts": 4}
+
+
+def test_a_loaded_model_is_measured_under_its_own_fingerprint() -> None:
+    toy = cb.run(ToyModel(), "retrieval", data=pairs())
+    assert toy.result.model["fingerprint"] == "toy"
+    assert cb.run(ToyModel(), "retrieval", data=pairs()).result.evaluations[0].encoded["images"] == 0
+
+
+def test_scenes_and_references_are_measured_as_the_command_does(tmp_path: Path) -> None:
+    run = cb.run("tiny", "all", suite="scenes", limit=16, out=tmp_path / "run", device="cpu", thumbnails=0)
+    assert run.result.is_complete and len(run.result.evaluations) >= 6
+    assert (tmp_path / "run/report.html").is_file()
+    assert cb.read_run(str(tmp_path / "run")).metrics == run.metrics
+
+
+def test_a_run_without_a_folder_is_gone_with_its_object() -> None:
+    run = cb.run(Colours(), "retrieval", data=pairs())
+    folder = run.folder
+    assert (folder / "result.json").is_file()
+    del run
+    gc.collect()
+    assert not folder.exists()
+
+
+def test_an_evaluation_that_cannot_be_made_is_recorded_beside_those_that_can() -> None:
+    run = cb.run(Colours(), ["retrieval", "zero-shot"], data=pairs())
+    zero_shot = run.result.evaluations[1]
+    assert zero_shot.status == "unavailable"
+    assert str(zero_shot.reason).endswith("give class names in a column 'label'")
+
+
+def test_progress_is_told_of_each_evaluation() -> None:
+    class Names(cb.Progress):
+        def __init__(self) -> None:
+            self.names: list[str] = []
+
+        def evaluation(self, record: cb.EvaluationRecord) -> None:
+            self.names.append(record.name)
+
+    progress = Names()
+    cb.run(Colours(), ["retrieval", "modality-gap"], data=pairs(), progress=progress)
+    assert progress.names == ["retrieval@memory", "modality-gap@memory"]
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "an object without the methods": (lambda: cb.run(object(), data=pairs()), "without encode_images"),  # type: ignore[arg-type]
+    "a bare torch module": (lambda: cb.run(Net(), data=pairs()), "wrap it .*torch_model"),  # type: ignore[arg-type]
+    "labels for retrieval": (
+        lambda: cb.run(Colours(), "retrieval", data=pd.DataFrame({"image": [*cards().values()], "label": [*COLOURS]})),
+        "needs captions, .*: give them in a column 'caption'",
+    ),
+    "a frame with other columns": (
+        lambda: cb.run(Colours(), data=pd.DataFrame({"image": [*cards().values()], "words": [*COLOURS]})),
+        r"neither captions nor labels: its columns are image, words; name one with data_options=\{'caption': 'COLUMN'\}",
+    ),
+    "arrays of other lengths": (
+        lambda: cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3), labels=[0, 1], class_texts=np.eye(3))),
+        "'labels' has 2 rows: expected 3",
+    ),
+    "arrays that do not pair up": (
+        lambda: cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3)[:2]), "retrieval"),
+        "lacks text_to_image",
+    ),
+    "an unknown array": (lambda: cb.vectors(images=np.eye(3), text=np.eye(3)), "did you mean 'texts'"),
+    "an unknown task": (lambda: cb.run(Colours(), "retrievel", data=pairs()), "did you mean 'retrieval'"),
+    "no task": (lambda: cb.run(Colours(), [], data=pairs()), "no task given"),
+    "an empty list": (lambda: cb.run(Colours(), data=[]), "is empty"),
+    "a list of no pairs": (lambda: cb.run(Colours(), data=["a", "b"]), r"expected \(image, caption\) pairs"),
+    "data of another type": (lambda: cb.run(Colours(), data=7), "data is a int: expected a reference"),
+    "a cell that is no image": (lambda: cb.run(Colours(), data=[(3.5, "a")]), "the image is a float"),
+    "a file that is not there": (lambda: cb.run(Colours(), data=[("gone.png", "a")]), "no image file gone.png"),
+    "bytes that are no image": (
+        lambda: cb.run(Colours(), "retrieval", data=[(b"no image", "a"), (cards()["red"], "red")]),
+        "cannot read image .*row 0: it is no image",
+    ),
+    "data for vectors that have their own": (
+        lambda: cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3)), data="scenes"),
+        "drop data='scenes'",
+    ),
+    "a device for a model in memory": (lambda: cb.run(Colours(), data=pairs(), device="cpu"), "does not reach"),
+    "a pattern": (lambda: cb.run("runs/step-*"), "one at a time"),
+    "data named twice": (lambda: cb.run(Colours(), "retrieval@scenes", data=pairs()), "names its data"),
+    "an unknown reference": (lambda: cb.run("vit-b-23"), "did you mean 'vit-b-32'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_that_says_what_to_do(case: str) -> None:
+    act, text = BAD[case]
+    with pytest.raises(cb.ClipbenchError, match=text) as raised:
+        act()
+    assert "\n" not in str(raised.value)
+
+
+def test_a_scene_data_set_of_ones_own_making_is_data_too() -> None:
+    scenes = scenes_dataset("retrieval", n=8)
+    run = cb.run(ToyModel(), "retrieval", data=scenes)
+    assert run.result.evaluations[0].dataset.id == scenes.id
