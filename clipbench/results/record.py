@@ -5,7 +5,7 @@ for each evaluation, and thumbnails. `results.run` reads and writes it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any, Literal
 
@@ -78,12 +78,13 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A named series for a figure; ``low`` and ``high`` bound ``y`` where they are known."""
+    """A named series for a figure, as many numbers of each; ``low`` and ``high`` bound ``y`` where they are known."""
 
-    x: list[float]
-    y: list[float]
-    low: list[float] | None = None
-    high: list[float] | None = None
+    x: Sequence[float]
+    y: Sequence[float | None]
+    """None where the value is undefined, as strict JSON has no NaN; likewise the bounds."""
+    low: Sequence[float | None] | None = None
+    high: Sequence[float | None] | None = None
     x_label: str = ""
     y_label: str = ""
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from clipbench.results import numbers as fmt
-from clipbench.results.record import Curve, Metric
+from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Axis, Chart, Panel, Ranges, Role, fraction_axis, nice_axis
 from clipbench_reports.drawing.models import Series, Statement, chart, facets
 from clipbench_reports.figures._figure import bounds, chance_rule, curve_line
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 from clipbench_reports.page.text import sentence_case
 
 CONDITIONS = {
@@ -126,7 +126,7 @@ def _claim(found: _Named) -> Statement:
 def response(name: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
     """Return the function that draws what one of ``SETTINGS`` does; it raises MissingEvidence where labels were not varied so."""
 
-    def read(evidence: Evidence) -> dict[str, Curve]:
+    def read(evidence: Evidence) -> dict[str, PlottedCurve]:
         names = {"attacked_acc": f"attacked_acc_by_{name}", "attack_success": f"attack_success_by_{name}"}
         if names["attack_success"] not in evidence.evaluation.curves:
             raise MissingEvidence("labels were made in one way only: there are no response curves")
@@ -162,7 +162,7 @@ def response(name: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
     return draw
 
 
-def _response_claim(setting: str, curve: Curve) -> Statement:
+def _response_claim(setting: str, curve: PlottedCurve) -> Statement:
     points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)]
     most, least = (choose(points, key=lambda point: point[1]) for choose in (max, min))
     ends = [f"{fmt.percent(y)} % at {_plain(x)}" for x, y in (points[0], points[-1])]

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from clipbench.results import numbers as fmt
-from clipbench.results.record import Curve
 from clipbench_reports.drawing.marks import Chart, Line, Panel, nice_axis
 from clipbench_reports.drawing.models import Series, Statement, chart, facets
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._figure import curve_line
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 from clipbench_reports.page.text import quoted
 
 X_LABEL_LENGTH, Y_LABEL_LENGTH = 44, 32
@@ -18,14 +17,14 @@ X_LABEL_LENGTH, Y_LABEL_LENGTH = 44, 32
 def curve(name: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
     """Return the function that draws the curve of a name, with its bounds where it has them."""
 
-    def read(evidence: Evidence) -> tuple[Curve, Line]:
+    def read(evidence: Evidence) -> tuple[PlottedCurve, Line]:
         found = evidence.curve(name)
         line = curve_line(found)
         if not line.xs:
             raise MissingEvidence(f"the curve {quoted(name)} has no finite point")
         return found, line
 
-    def claim(found: tuple[Curve, Line]) -> Statement:
+    def claim(found: tuple[PlottedCurve, Line]) -> Statement:
         curve, line = found
         first, last = fmt.significant(line.ys[0]), fmt.significant(line.ys[-1])
         return Statement(

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from clipbench.results.points import evenly_spaced
-from clipbench.results.record import Curve, Metric
+from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Line, Mark, Role, Rule
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, PlottedCurve
 
 MAX_POINTS = 300
 """Of a line; more cannot be seen."""
@@ -23,7 +23,7 @@ def chance_rule(chance: float | None) -> list[Mark]:
     return [] if chance is None else [Rule(at=chance, axis="y", role="chance", name=CHANCE)]
 
 
-def curve_line(curve: Curve, role: Role = "ink", name: str = "", *, is_dashed: bool = False) -> Line:
+def curve_line(curve: PlottedCurve, role: Role = "ink", name: str = "", *, is_dashed: bool = False) -> Line:
     """Return a curve as a line over the band of its bounds, thinned, with a dot at each point where they are few."""
     kept = [row for row, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)) if math.isfinite(x + y)]
     kept = [kept[row] for row in thinned(len(kept))]

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from clipbench.results import numbers as fmt
-from clipbench.results.record import Curve
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, log_axis
 from clipbench_reports.drawing.models import Series, Statement, chart, facets
 from clipbench_reports.figures._figure import CHANCE, curve_line
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 
 
 class Way(NamedTuple):
@@ -60,7 +59,7 @@ def recall_within(models: Sequence[ModelEvidence]) -> Chart:
 
 
 def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, Way], *, reading: str, reason: str) -> Chart:
-    def read(evidence: Evidence) -> dict[str, Curve]:
+    def read(evidence: Evidence) -> dict[str, PlottedCurve]:
         kept = {name: _positive(evidence.curve(name)) for name in ways if name in evidence.evaluation.curves}
         curves = {name: curve for name, curve in kept.items() if curve.x}
         if not curves:
@@ -95,14 +94,14 @@ def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, Way], *, reading: 
     )
 
 
-def _positive(curve: Curve) -> Curve:
+def _positive(curve: PlottedCurve) -> PlottedCurve:
     """Return the points that a logarithmic axis can hold."""
     kept = [row for row, x in enumerate(curve.x) if x > 0 and math.isfinite(curve.y[row])]
     low, high = ([bound[row] for row in kept] if bound else None for bound in (curve.low, curve.high))
-    return Curve(x=[curve.x[row] for row in kept], y=[curve.y[row] for row in kept], low=low, high=high)
+    return PlottedCurve(x=[curve.x[row] for row in kept], y=[curve.y[row] for row in kept], low=low, high=high)
 
 
-def _chance(evidence: Evidence, name: str, curve: Curve, *, of: str) -> Line:
+def _chance(evidence: Evidence, name: str, curve: PlottedCurve, *, of: str) -> Line:
     """Return the line through the chance levels of a curve's metrics, which name their k."""
     known: dict[float, float] = {}
     for metric_name, metric in evidence.evaluation.metrics.items():
@@ -112,7 +111,7 @@ def _chance(evidence: Evidence, name: str, curve: Curve, *, of: str) -> Line:
     return Line(xs=sorted(known), ys=[known[k] for k in sorted(known)], role="chance", name=CHANCE, of=of)
 
 
-def _claim(ways: Mapping[str, Way], curves: Mapping[str, Curve]) -> Statement:
+def _claim(ways: Mapping[str, Way], curves: Mapping[str, PlottedCurve]) -> Statement:
     k = next(iter(curves.values())).x[0]
     start = "At the first answer" if k == 1 else f"Among the first {fmt.count(k)} answers"
     firsts = {name: fmt.percent(curve.y[0]) for name, curve in curves.items()}
@@ -124,6 +123,6 @@ def _claim(ways: Mapping[str, Way], curves: Mapping[str, Curve]) -> Statement:
     )
 
 
-def _detail(way: Way, curve: Curve) -> str:
+def _detail(way: Way, curve: PlottedCurve) -> str:
     few = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if x in (1, 5, 10, 100, curve.x[-1])]
     return f"{way.label}: " + ", ".join(f"{fmt.percent(y)} % at {fmt.count(x)}" for x, y in few) + "."

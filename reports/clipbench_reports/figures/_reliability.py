@@ -7,17 +7,16 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench.results import numbers as fmt
-from clipbench.results.record import Curve
 from clipbench_reports.drawing.marks import Bars, Chart, Line, Panel, fraction_axis
 from clipbench_reports.drawing.models import Series, Statement, chart, facets
 from clipbench_reports.figures._figure import curve_line
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 
 N_BINS = 20
 
 
 class _Reliability(NamedTuple):
-    curve: Curve
+    curve: PlottedCurve
     confidence: Float64[np.ndarray, " n"]
     right: Float64[np.ndarray, " n"]
 

@@ -6,7 +6,6 @@ from functools import partial
 from typing import NamedTuple
 
 from clipbench.results import numbers as fmt
-from clipbench.results.record import Curve
 from clipbench_reports.drawing.marks import (
     Chart,
     Mark,
@@ -20,7 +19,7 @@ from clipbench_reports.drawing.marks import (
 )
 from clipbench_reports.drawing.models import Panels, Series, Statement, chart, facets
 from clipbench_reports.figures._figure import curve_line, why_lacking
-from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 
 Ways = Mapping[str, tuple[str, Role, bool]]
 """Ways to move vectors: the words, the role and whether the line is dashed."""
@@ -64,7 +63,7 @@ MOVED = frozenset(
 class _Moved(NamedTuple):
     """What is read of one model."""
 
-    curves: dict[str, Curve]
+    curves: dict[str, PlottedCurve]
     gap: float | None
     claim: Statement
 
@@ -167,7 +166,7 @@ def _closing(evidence: Evidence) -> Statement:
     )
 
 
-def _finite(curve: Curve) -> dict[float, float]:
+def _finite(curve: PlottedCurve) -> dict[float, float]:
     """Return the finite heights of a curve, by distance."""
     return {x: y for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)}
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from clipbench.results import numbers as fmt
-from clipbench.results.record import Curve
 from clipbench_reports.drawing.marks import (
     Chart,
     Line,
@@ -19,7 +18,7 @@ from clipbench_reports.drawing.marks import (
 )
 from clipbench_reports.drawing.models import Panels, Series, Statement, chart, facets
 from clipbench_reports.figures._figure import curve_line, why_lacking
-from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 
 RECALLS: dict[str, tuple[str, Role]] = {
     "image_retrieval_recall@1_by_ablation": ("recall@1, caption → image", "image"),
@@ -39,10 +38,10 @@ DRAWN = frozenset(
 
 
 class _Spectrum(NamedTuple):
-    share: Curve
-    separability: Curve | None
-    gap: Curve | None
-    recalls: dict[str, Curve]
+    share: PlottedCurve
+    separability: PlottedCurve | None
+    gap: PlottedCurve | None
+    recalls: dict[str, PlottedCurve]
 
 
 def spectrum(models: Sequence[ModelEvidence]) -> Chart:
@@ -90,7 +89,7 @@ def _concentration(found: ByModel[_Spectrum]) -> Panels:
 def _ablation(found: ByModel[_Spectrum]) -> Panels:
     """Return the panel of what is left; the point with nothing removed stands at the edge of the logarithmic axis."""
     gaps = {
-        model: replace(each.gap, y=[y / (each.gap.y[0] or 1.0) for y in each.gap.y])
+        model: each.gap._replace(y=[y / (each.gap.y[0] or 1.0) for y in each.gap.y])
         for model, each in found.values.items()
         if each.gap is not None
     }
@@ -110,8 +109,8 @@ def _ablation(found: ByModel[_Spectrum]) -> Panels:
     return facets(plane, [Series(*way, own) for way, own in lines.items()], found)
 
 
-def _from_the_edge(curve: Curve) -> Line:
-    return curve_line(replace(curve, x=[x or 0.5 for x in curve.x]))
+def _from_the_edge(curve: PlottedCurve) -> Line:
+    return curve_line(curve._replace(x=[x or 0.5 for x in curve.x]))
 
 
 def _claim(found: _Spectrum) -> Statement:

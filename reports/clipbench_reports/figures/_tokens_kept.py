@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from clipbench.results import numbers as fmt
-from clipbench.results.record import Curve, Metric
+from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, Rule, Shade, fraction_axis, nice_axis
 from clipbench_reports.drawing.models import Series, Statement, chart, facets
 from clipbench_reports.figures._figure import chance_rule, curve_line
 from clipbench_reports.figures._window import context_of, reason_of, window
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 
 KEPT: dict[str, tuple[Role, str]] = {
     "image_retrieval_recall@1_by_tokens": ("image", "caption → image"),
@@ -19,7 +19,7 @@ KEPT: dict[str, tuple[Role, str]] = {
 
 
 class _TokensKept(NamedTuple):
-    curves: dict[str, Curve]
+    curves: dict[str, PlottedCurve]
     length: Metric | None
     references: list[Mark]
     context: int | None
@@ -93,6 +93,6 @@ def _claim(found: _TokensKept, share: str) -> Statement:
     )
 
 
-def _detail(label: str, curve: Curve) -> str:
+def _detail(label: str, curve: PlottedCurve) -> str:
     points = ", ".join(f"{fmt.percent(y)} % at {fmt.count(x)}" for x, y in zip(curve.x, curve.y, strict=True))
     return f"{label}: {points}."

@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from clipbench.errors import ClipbenchError
-from clipbench.results.record import Curve, EvaluationRecord
+from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run
 from clipbench_reports.drawing.marks import ModelKey
 from clipbench_reports.page.label_sets import PLAIN, stripped, within
@@ -41,6 +41,17 @@ class MissingArray(MissingEvidence):
 
 class Damaged(MissingEvidence):
     """A file of the run is missing or cannot be read; the text names the run and what to do."""
+
+
+class PlottedCurve(NamedTuple):
+    """A curve of a result with NaN for what is undefined, as figures draw it."""
+
+    x: list[float]
+    y: list[float]
+    low: list[float] | None = None
+    high: list[float] | None = None
+    x_label: str = ""
+    y_label: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ class Evidence:
         """Return whether the run kept an array of a name."""
         return name in self._arrays.parts
 
-    def curve(self, name: str) -> Curve:
+    def curve(self, name: str) -> "PlottedCurve":
         """Return a curve that has at least one point.
 
         Raises:
@@ -101,7 +112,7 @@ class Evidence:
         if curve is None or not curve.x:
             raise MissingEvidence(f"the run kept no curve {quoted(name)}")
         low, high = (None if bound is None else _numbers(bound) for bound in (curve.low, curve.high))
-        return replace(curve, x=_numbers(curve.x), y=_numbers(curve.y), low=low, high=high)
+        return PlottedCurve(_numbers(curve.x), _numbers(curve.y), low, high, curve.x_label, curve.y_label)
 
     @cached_property
     def _samples(self) -> "_Kept":
