@@ -29,7 +29,7 @@ from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked, read_each
 from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
 from clipbench_reports.page.tables import Table
-from clipbench_reports.sections.section import Section
+from clipbench_reports.sections.section import SampleColumn, SampleImage, Section
 
 __all__ = [
     "Axis",
@@ -54,6 +54,8 @@ __all__ = [
     "Panel",
     "Ranges",
     "Rule",
+    "SampleColumn",
+    "SampleImage",
     "Section",
     "Series",
     "Shade",

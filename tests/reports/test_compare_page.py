@@ -245,14 +245,14 @@ def test_a_task_that_was_asked_twice_has_its_metrics_twice_in_the_overview(
     assert "taken for" not in Words(text).text.lower()  # of which of the two, the name does not tell
 
 
-Changed = Callable[[Sequence[Mapping[str, Any]], str], tuple[str, list[str]]]
+Changed = Callable[[str, Sequence[Mapping[str, Any]], str], tuple[str, list[str]]]
 
 
 @pytest.fixture
 def changed(make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path) -> Changed:
     """Return a function that tells what a page says of samples that only the candidate is right on."""
 
-    def tell(columns: Sequence[Mapping[str, Any]], metric: str) -> tuple[str, list[str]]:
+    def tell(task: str, columns: Sequence[Mapping[str, Any]], metric: str) -> tuple[str, list[str]]:
         runs = []
         for right, own, name in zip((np.zeros(N), np.ones(N)), columns, ("old", "new"), strict=True):
             samples = {
@@ -262,7 +262,7 @@ def changed(make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path) -> Change
                 **{column: np.array([value] * N) for column, value in own.items()},
             }
             found = Metric(value=float(right.mean()), n=N, column=metric, higher_is_better=True)
-            runs.append(make_run({"task@birds": {"samples": samples, "metrics": {metric: found}}}, name=name))
+            runs.append(make_run({f"{task}@birds": {"samples": samples, "metrics": {metric: found}}}, name=name))
             parts.write_thumbnails(runs[-1].folder, ["a" * 32, "b" * 32])
         words = Words(written(runs, tmp_path / "page.html"))
         text = words.text[words.text.index("Right now, wrong before: 200\n") :]
@@ -276,7 +276,7 @@ def test_of_a_caption_that_found_its_image_rank_and_what_came_first_are_shown(ch
     long = "a very long caption " * 50
     before = {"caption": long, "image_retrieval_rank": 7.0, "chosen_image": "b" * 32}
     after = {"caption": long, "image_retrieval_rank": 1.0, "chosen_image": "a" * 32}
-    text, images = changed((before, after), "image_retrieval_recall@1")
+    text, images = changed("retrieval", (before, after), "image_retrieval_recall@1")
     assert "Captiona very long caption" in text and long not in text
     assert "Rankbefore 7 now 1" in text
     assert images == ["Image of s000: right, first now", "Image of s000: first before"]
@@ -285,21 +285,21 @@ def test_of_a_caption_that_found_its_image_rank_and_what_came_first_are_shown(ch
 def test_an_image_that_found_its_caption_has_the_caption_that_came_first(changed: Changed) -> None:
     before = {"caption": "an owl", "text_retrieval_rank": 2.0, "chosen_caption": "a wren"}
     after = {"caption": "an owl", "text_retrieval_rank": 1.0, "chosen_caption": "an owl"}
-    text, images = changed((before, after), "text_retrieval_recall@1")
+    text, images = changed("retrieval", (before, after), "text_retrieval_recall@1")
     assert "Captionan owl" in text and "Came firstbefore a wren now an owl" in text
     assert images[0] == "Image of s000"
 
 
 def test_the_rank_of_a_whole_caption_is_not_shown_beside_a_cut_one(changed: Changed) -> None:
     own = {"caption": "an owl", "image_retrieval_rank": 1.0}
-    text, _ = changed((own, own), "image_retrieval/recall@1/5_tokens")
+    text, _ = changed("long-caption", (own, own), "image_retrieval/recall@1/5_tokens")
     assert "Captionan owl" in text and "Rank" not in text
 
 
 def test_of_two_captions_the_one_that_was_preferred_is_told_by_its_margin(changed: Changed) -> None:
     own = {"caption": "an owl on a cat", "preferred": "a cat on an owl"}
     columns = ({**own, "text_margin": -0.02}, {**own, "text_margin": 0.01})
-    text, _ = changed(columns, "swap/text_acc")
+    text, _ = changed("composition", columns, "swap/text_acc")
     assert "Truean owl on a cat" in text
     assert "Preferredbefore a cat on an owl now an owl on a cat" in text
     assert "Margin, captionsbefore −0.0200 now 0.0100" in text
@@ -308,15 +308,23 @@ def test_of_two_captions_the_one_that_was_preferred_is_told_by_its_margin(change
 def test_of_two_images_the_one_that_was_preferred_is_shown(changed: Changed) -> None:
     own = {"asked_caption": "an owl", "right_image": "a" * 32, "preferred_image": "b" * 32}
     columns = ({**own, "image_margin": -0.02}, {**own, "image_margin": 0.01})
-    text, images = changed(columns, "swap/image_acc")
+    text, images = changed("composition", columns, "swap/image_acc")
     assert "Asked foran owl" in text
     assert images == ["Image of s000: right, preferred now", "Image of s000: preferred before"]
 
 
 def test_an_older_run_without_a_column_is_shown_without_it(changed: Changed) -> None:
     after = {"object": "owl", "word": "cat", "predicted": "owl"}
-    text, _ = changed(({}, after), "attacked_acc")
+    text, _ = changed("text-in-image", ({}, after), "attacked_acc")
     assert "Objectowl" in text and "Label sayscat" in text and "Taken fornow owl" in text
+
+
+def test_of_a_task_whose_section_names_no_columns_the_first_words_are_shown(changed: Changed) -> None:
+    own = {"caption": "an owl", "chosen_image": "b" * 32, "n_letters": 6.0}
+    text, images = changed("mine", ({**own, "answer": "a cat"}, {**own, "answer": "an owl"}), "wins")
+    assert "Captionan owl" in text and "Answerbefore a cat now an owl" in text
+    assert "bbb" not in text and "letters" not in text
+    assert images[0] == "Image of s000"
 
 
 def test_of_many_ids_the_first_are_listed_and_the_others_counted(

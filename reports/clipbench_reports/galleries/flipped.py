@@ -11,9 +11,12 @@ import numpy as np
 from clipbench.comparison.records import Comparison, Difference
 from clipbench.results import numbers as fmt
 from clipbench.results.run import Run
+from clipbench.results.titles import readable
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.galleries.images import PageBudget, address
 from clipbench_reports.page.text import sentence_case
+from clipbench_reports.sections.loading import load_section
+from clipbench_reports.sections.section import SampleColumn, SampleImage
 
 if TYPE_CHECKING:
     import pandas
@@ -25,38 +28,9 @@ MAX_IDS = 1000
 MAX_LETTERS = 160
 """Of a caption, a few lines; the whole one is in the sample table."""
 
-OF_SAMPLE = ("label", "object", "word", "written")
-"""Columns that say what a sample is, the same in all runs."""
-OF_MODEL = {
-    "predicted": r".*",
-    "read": r"reading_acc",
-    "caption": r"(?!image_acc).*",
-    "preferred": r"(text|group)_acc",
-    "text_margin": r"(text|group)_acc",
-    "asked_caption": r"image_acc",
-    "image_margin": r"(image|group)_acc",
-}
-"""Columns that say what a model made of a sample, with the metrics, by the end of their names, that they explain.
-
-Of several true captions, and of several images, a row names those that its model came nearest to failing with.
-"""
-TERMS = {
-    "label": "True class",
-    "predicted": "Taken for",
-    "object": "Object",
-    "word": "Label says",
-    "written": "Written",
-    "read": "Read as",
-    "caption": "Caption",
-    "preferred": "Preferred",
-    "asked_caption": "Asked for",
-    "chosen_caption": "Came first",
-    "text_margin": "Margin, captions",
-    "image_margin": "Margin, images",
-}
-"""What these columns are called beside a sample's image."""
-CHOSEN = {"preferred": ("caption", "text_margin"), "preferred_image": ("right_image", "image_margin")}
-"""Columns of the best false option, with that of the right one, and with the margin by which the right one won."""
+OWN_IMAGE = SampleImage(name="image")
+MAX_PLAIN = 4
+"""Columns of words that are shown where the task's section does not say which."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +97,11 @@ class Flipped:
     ways: Sequence[Way]
 
 
-def flipped(comparison: Comparison, base: Run, candidate: Run, room: PageBudget) -> Iterator[Flipped]:
+def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudget) -> Iterator[Flipped]:
     """Return the samples that changed, by metric: those of significant differences first.
 
     Args:
-        room: for the images of the whole page.
+        budget: for the images of the whole page.
     """
     tables: dict[str, _Tables] = {}
     order = {"worse": 0, "better": 1}
@@ -138,7 +112,7 @@ def flipped(comparison: Comparison, base: Run, candidate: Run, room: PageBudget)
             tables[each.evaluation] = _Tables.of(each.evaluation, base, candidate)
         found = tables[each.evaluation]
         ways = [
-            Way(title=title, shown=[found.sample(name, each.name, room) for name in ids[:N_SHOWN]], ids=ids)
+            Way(title=title, shown=[found.sample(name, each.name, budget) for name in ids[:N_SHOWN]], ids=ids)
             for title, ids in _ways(each)
             if ids
         ]
@@ -161,6 +135,8 @@ class _Tables:
 
     runs: Sequence[Run]
     tables: "Sequence[pandas.DataFrame]"
+    columns: Sequence[SampleColumn]
+    images: Sequence[SampleImage]
     is_sure: bool
     """Whether the task was asked once: of several ways to ask, the name does not tell which one is meant."""
 
@@ -173,49 +149,44 @@ class _Tables:
             run.samples(found[0]).drop_duplicates("sample_id").set_index("sample_id")
             for run, found in zip(runs, named, strict=True)
         ]
-        return cls(runs, tables, is_sure=all(len(found) == 1 for found in named))
+        section = load_section(named[0][0].task).section
+        columns = section.sample_columns or _plain_columns(tables)
+        is_sure = all(len(found) == 1 for found in named)
+        return cls(runs, tables, columns, section.sample_images, is_sure)
 
-    def sample(self, name: str, metric: str, room: PageBudget) -> Sample:
+    def sample(self, name: str, metric: str, budget: PageBudget) -> Sample:
         """Return a sample with what explains a metric of it."""
         images = list(self._images(name, metric))
-        is_shown = any(each.address for each in images) and room.take(*(each.address for each in images))
+        is_shown = any(each.address for each in images) and budget.take(*(each.address for each in images))
         if not is_shown:
             images = [Thumbnail(address="", alt="")]
         return Sample(id=name, images=images, said=list(self._said(name, metric)) if self.is_sure else [])
 
     def _said(self, name: str, metric: str) -> Iterator[Said]:
         subset, _, end = metric.rpartition("/")
-        told = [column for column, explained in OF_MODEL.items() if re.match(explained, end)]
-        rank = self._rank(metric)
-        for column in (*OF_SAMPLE, *told, *([rank, "chosen_caption"] if rank else [])):
+        for column in self.columns:
+            if not re.fullmatch(column.metrics, end):
+                continue
             before, now = self._both(name, column, subset)
-            if column in OF_SAMPLE:
+            if column.is_of_sample:
                 before, now = before or now, now or before
             if before or now:
-                yield Said(term=self._term(name, column, rank), before=before, now=now)
-
-    def _term(self, name: str, column: str, rank: str) -> str:
-        """Return what a column is called; of captions to choose from, one is true."""
-        if column == rank:
-            return "Rank"
-        return "True" if column == "caption" and any(self._both(name, "preferred", "")) else TERMS[column]
+                yield Said(term=column.title, before=before, now=now)
 
     def _images(self, name: str, metric: str) -> Iterator[Thumbnail]:
-        """Yield the image that was right, and that which was chosen in its place, each once."""
-        columns = {"": "image"}
-        if self.is_sure and self._rank(metric) and any(self._both(name, "chosen_image", "")):
-            columns = {"right": "image", "first": "chosen_image"}
-        elif self.is_sure and re.search(r"\bimage_acc", metric) and any(self._both(name, "right_image", "")):
-            columns = {"right": "right_image", "preferred": "preferred_image"}
+        """Yield the images that explain a metric of a sample, each once; its own where the section names none."""
+        end = metric.rpartition("/")[2]
+        asked = [each for each in self.images if self.is_sure and re.fullmatch(each.metrics, end)]
+        is_known = all(any(self._both(name, each, "")) for each in asked)
         roles: dict[str, list[str]] = {}
-        for word, column in columns.items():
-            before, now = self._both(name, column, "")
+        for image in asked if asked and is_known else [OWN_IMAGE]:
+            before, now = self._both(name, image, "")
             if before == now:
-                roles.setdefault(now, []).append(word)
+                roles.setdefault(now, []).append(image.role)
                 continue
             for digest, when in ((before, "before"), (now, "now")):
                 if digest:
-                    roles.setdefault(digest, []).append(f"{word} {when}".strip())
+                    roles.setdefault(digest, []).append(f"{image.role} {when}".strip())
         for digest, found in roles.items():
             role = sentence_case(", ".join(found))
             alt = f"Image of {name}" + (f": {role.lower()}" if role else "")
@@ -224,26 +195,27 @@ class _Tables:
     def _address(self, digest: str) -> str:
         return next(filter(None, (address(run, digest) for run in self.runs)), "")
 
-    def _rank(self, metric: str) -> str:
-        """Return the column of the ranks that a recall counts; nothing for other metrics."""
-        found = re.fullmatch(r"(.*)_recall@[0-9]+", metric)
-        column = f"{found[1]}_rank" if found else ""
-        return column if column in self.tables[0] else ""
-
-    def _both(self, name: str, column: str, subset: str) -> tuple[str, str]:
+    def _both(self, name: str, of: SampleColumn | SampleImage, subset: str) -> tuple[str, str]:
         """Return a column of a sample in both runs, that of the metric's label set where it has its own."""
-        before, now = (_chosen(table, name, column, subset) for table in self.tables)
+        before, now = (_chosen(table, name, of, subset) for table in self.tables)
         return before, now
 
 
-def _chosen(table: "pandas.DataFrame", name: str, column: str, subset: str) -> str:
+def _plain_columns(tables: "Sequence[pandas.DataFrame]") -> list[SampleColumn]:
+    """Return the first columns of words that both tables have, other than those with the content hashes of images."""
+    shared = [name for name in tables[0].columns if name in tables[1].columns and not re.fullmatch("(.*_)?image", name)]
+    words = [name for name in shared if name != "cluster" and tables[0][name].map(type).eq(str).any()]
+    return [SampleColumn(name=name, title=readable(name)) for name in words[:MAX_PLAIN]]
+
+
+def _chosen(table: "pandas.DataFrame", name: str, of: SampleColumn | SampleImage, subset: str) -> str:
     """Return a cell as it is read; of the best false option only where it was preferred, else the right one."""
-    if column in CHOSEN:
-        right, margin = CHOSEN[column]
-        known = _cell(table, name, margin)
+    column = of.name
+    if of.margin:
+        known = _cell(table, name, of.margin)
         if not isinstance(known, float) or not math.isfinite(known):
             return ""
-        column = right if known > 0 else column
+        column = of.right if known > 0 else column
     return _words(table, name, column, subset)
 
 

@@ -31,9 +31,10 @@ from clipbench_reports.page.sentences.findings import Finding, against_chance, c
 from clipbench_reports.page.subsets import by_subset
 from clipbench_reports.page.tables import Table
 from clipbench_reports.page.text import quoted
-from clipbench_reports.sections.section import Section
+from clipbench_reports.sections.section import SampleColumn, SampleImage, Section
 
 MAX_CHOICES = 15
+OF_CAPTIONS = "(text|group)_acc"
 MARGINS = {
     True: "Margin: the cosine of the true caption less that of the false one.",
     False: "Margin: by how much the item was lost at its worst, its choices of captions and of images together.",
@@ -198,4 +199,18 @@ SECTION = Section(
     galleries=(mistaken, misplaced),
     tables=(lost_choices,),
     findings=findings,
+    # Of several true captions, and of several images, a row names those that its model came nearest to failing with.
+    sample_columns=(
+        SampleColumn(name="caption", title="True", metrics=r"(?!image_acc).*"),
+        SampleColumn(name="preferred", title="Preferred", metrics=OF_CAPTIONS, right="caption", margin="text_margin"),
+        SampleColumn(name="text_margin", title="Margin, captions", metrics=OF_CAPTIONS),
+        SampleColumn(name="asked_caption", title="Asked for", metrics="image_acc"),
+        SampleColumn(name="image_margin", title="Margin, images", metrics="(image|group)_acc"),
+    ),
+    sample_images=(
+        SampleImage(name="right_image", role="right", metrics="image_acc"),
+        SampleImage(
+            name="preferred_image", role="preferred", metrics="image_acc", right="right_image", margin="image_margin"
+        ),
+    ),
 )

@@ -17,6 +17,7 @@ from clipbench_reports.page.sentences.findings import (
 )
 from clipbench_reports.page.subsets import by_subset
 from clipbench_reports.page.text import NO_REASON, isolated
+from clipbench_reports.sections.retrieval import SAMPLE_COLUMNS, SAMPLE_IMAGES
 from clipbench_reports.sections.section import Section
 
 
@@ -67,4 +68,6 @@ SECTION = Section(
     galleries=(*map(unfound, SEARCHES), misjudged),
     findings=findings,
     drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN, *figures.KEPT, figures.BY_POSITION}),
+    sample_columns=SAMPLE_COLUMNS,
+    sample_images=SAMPLE_IMAGES,
 )

@@ -4,12 +4,26 @@ from clipbench.results.record import EvaluationRecord
 from clipbench_reports import figures
 from clipbench_reports.galleries.unfound import SEARCHES, unfound
 from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
-from clipbench_reports.sections.section import Section
+from clipbench_reports.sections.section import SampleColumn, SampleImage, Section
 
 SENTENCES = {
     "image_retrieval_recall@1": "A caption finds its image first in {value} of {n} cases",
     "text_retrieval_recall@1": "An image finds a caption of its own first in {value} of {n} cases",
 }
+RECALL = r".*_recall@[0-9]+"
+SAMPLE_COLUMNS = (
+    SampleColumn(name="label", title="Class", is_of_sample=True),
+    SampleColumn(name="caption", title="Caption"),
+    *(
+        SampleColumn(name=f"{direction}_rank", title="Rank", metrics=rf"{direction}_recall@[0-9]+")
+        for direction in SEARCHES
+    ),
+    SampleColumn(name="chosen_caption", title="Came first", metrics=RECALL),
+)
+SAMPLE_IMAGES = (
+    SampleImage(name="image", role="right", metrics=RECALL),
+    SampleImage(name="chosen_image", role="first", metrics=RECALL),
+)
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
@@ -24,4 +38,6 @@ SECTION = Section(
     galleries=tuple(map(unfound, SEARCHES)),
     findings=findings,
     drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN}),
+    sample_columns=SAMPLE_COLUMNS,
+    sample_images=SAMPLE_IMAGES,
 )

@@ -1,5 +1,6 @@
 """What the section of a task holds: functions of the evidence that a run left behind."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,40 @@ Draw = Callable[[Sequence[ModelEvidence]], Chart | Sequence[Chart]]
 """Draws the same evaluation of one model, or of several together: on shared axes, or beside each other. What some of the
 models lack is in ``Chart.missing``; where nothing can be drawn, it raises ``MissingEvidence``."""
 MakeTable = Callable[[Evidence], Table]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleColumn:
+    """A column of the sample table that explains why a sample is right with one model and wrong with another."""
+
+    name: str
+    title: str
+    metrics: str = ".*"
+    """A regular expression of the metrics that it explains, without their subsets."""
+    is_of_sample: bool = False
+    """True where it says what the sample is, which is the same with all models."""
+    right: str = ""
+    """Where the column is the best false option: the column of the right one, which stands in where that won ..."""
+    margin: str = ""
+    """... by this margin."""
+
+    def __post_init__(self) -> None:
+        re.compile(self.metrics)  # a faulty pattern fails where the section is imported, which a report survives
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleImage:
+    """A column with the content hashes of images that explain the same."""
+
+    name: str
+    role: str = ""
+    """What the image is to the sample, where it has several."""
+    metrics: str = ".*"
+    right: str = ""
+    margin: str = ""
+
+    def __post_init__(self) -> None:
+        re.compile(self.metrics)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +72,10 @@ class Section:
     describe_label_set: Callable[[Evidence], str] | None = None
     """For a task that is scored once for each label set: the line below the heading of a set. Metrics and columns are
     then named ``SET/NAME``, and every other function is given the evidence of one set, without the prefix."""
+    sample_columns: tuple[SampleColumn, ...] = ()
+    """Shown by comparisons of a sample that changed; without any, the first columns of words are."""
+    sample_images: tuple[SampleImage, ...] = ()
+    """Likewise; without any, or for other metrics, the sample's own image is shown."""
     lists_metrics: bool = False
     """True to repeat all metrics in the section."""
 

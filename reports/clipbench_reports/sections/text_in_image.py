@@ -33,7 +33,7 @@ from clipbench_reports.page.sentences.findings import (
 )
 from clipbench_reports.page.tables import Table, most_common
 from clipbench_reports.page.text import quoted
-from clipbench_reports.sections.section import Section
+from clipbench_reports.sections.section import SampleColumn, Section
 
 MAX_ROWS = 50
 
@@ -206,4 +206,11 @@ SECTION = Section(
     tables=(attacked_objects, misread_words),
     findings=findings,
     drawn_curves=figures.RESPONSES,
+    sample_columns=(
+        SampleColumn(name="object", title="Object", is_of_sample=True),
+        SampleColumn(name="word", title="Label says", is_of_sample=True),
+        SampleColumn(name="written", title="Written", is_of_sample=True),
+        SampleColumn(name="predicted", title="Taken for"),
+        SampleColumn(name="read", title="Read as", metrics="reading_acc"),
+    ),
 )

@@ -22,7 +22,7 @@ from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
 from clipbench_reports.page.tables import Table, most_common
 from clipbench_reports.page.text import quoted
-from clipbench_reports.sections.section import Section
+from clipbench_reports.sections.section import SampleColumn, Section
 
 MAX_CLASSES = 100
 """Rows of a per-class table; the classes beyond are counted, and are in the sample table."""
@@ -158,4 +158,8 @@ SECTION = Section(
     findings=findings,
     drawn_curves=frozenset({"reliability", "templates"}),
     describe_label_set=describe_classes,
+    sample_columns=(
+        SampleColumn(name="label", title="True class", is_of_sample=True),
+        SampleColumn(name="predicted", title="Taken for"),
+    ),
 )

@@ -36,10 +36,10 @@ METRICS = {
     ),
 }
 TITLES = {
-    "early": "Fact stated early",
-    "middle": "Fact stated in the middle",
-    "late": "Fact stated late",
-    "beyond": "Fact stated beyond 77 tokens",
+    "early": "Early",
+    "middle": "Middle",
+    "late": "Late",
+    "beyond": "Beyond 77 tokens",
 }
 
 
