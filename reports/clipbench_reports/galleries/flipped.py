@@ -204,7 +204,9 @@ class _Tables:
 def _plain_columns(tables: "Sequence[pandas.DataFrame]") -> list[SampleColumn]:
     """Return the first columns of words that both tables have, other than those with the content hashes of images."""
     shared = [name for name in tables[0].columns if name in tables[1].columns and not re.fullmatch("(.*_)?image", name)]
-    words = [name for name in shared if name != "cluster" and tables[0][name].map(type).eq(str).any()]
+    words = [
+        name for name in shared if name != "cluster" and tables[0][name].map(lambda value: isinstance(value, str)).any()
+    ]
     return [SampleColumn(name=name, title=readable(name)) for name in words[:MAX_PLAIN]]
 
 
