@@ -8,12 +8,12 @@ One rule for all: whatever is true must score above whatever is false.
 
 A contrast is right when all its images, or captions, are. With one image and two captions, text is SugarCrepe's
 accuracy; with one and five, ARO's order accuracy; with two true and one false, SugarCrepe++'s; with two and two, all three
-are Winoground's. An image (or caption) for which all is true, or all false, asks nothing; where nothing is asked
-the credit is NaN.
+are Winoground's. An image (or caption) for which all is true, or all false, has no choice; without any choice the
+credit is NaN.
 
-Ties get the credit of a coin: the probability that the comparisons come out right when scores that are equal are put
-in random order, all of them at once. Of a constant model's four scores, Winoground's group needs the two true ones on top:
-2! 2! / 4! = 1/6. The strict value, where a tie fails, is ``credit == 1``.
+Ties are broken at random: the credit is the probability that all comparisons come out right when equal scores are put
+in random order, all of them at once. Of a constant model's four scores, Winoground's group needs the two true ones on
+top: 2! 2! / 4! = 1/6. The strict value, where a tie fails, is ``credit == 1``.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from clipbench.errors import DataError
 
-_LARGEST = 16
-"""Tied true (or false) entries of one contrast that a group may have: the work doubles with each."""
+_MAX_TIED = 16
+"""Tied true (or false) entries of one contrast up to which its group credit is computed: each doubles the work."""
 
 
 class Choices(NamedTuple):
@@ -53,17 +53,17 @@ def choices(scores: Float32[np.ndarray, "n images captions"], truth: Bool[np.nda
 
     Args:
         scores: of each image with each caption, from ``arrays.unit`` vectors, so that ties are real. Any sign.
-        truth: which caption is true of which image, the same for all n.
+        truth: True where a caption is true of an image, the same for all n.
 
     Raises:
-        DataError: nothing is asked; or more than 16 true and 16 false scores of a group are tied.
+        DataError: there is no choice; or more than 16 true and 16 false scores of a group are tied.
 
     Example:
         >>> wino = np.eye(2, dtype=bool)
         >>> right = np.array([[0.3, 0.2], [0.1, 0.3]], np.float32)  # each image's own caption is the higher
         >>> hot = np.array([[0.3, 0.2], [0.5, 0.6]], np.float32)  # but caption 0 likes image 1 better
-        >>> found = choices(np.stack([right, hot, 0 * right]), wino)
-        >>> found.text.tolist(), found.image.tolist(), found.group.round(3).tolist()
+        >>> result = choices(np.stack([right, hot, 0 * right]), wino)
+        >>> result.text.tolist(), result.image.tolist(), result.group.round(3).tolist()
         ([1.0, 1.0, 0.25], [1.0, 0.0, 0.25], [1.0, 0.0, 0.167])
     """
     text, text_pairs, text_margin = _side(scores, truth)
@@ -74,7 +74,7 @@ def choices(scores: Float32[np.ndarray, "n images captions"], truth: Bool[np.nda
 
 
 def chance_choices(truth: Bool[np.ndarray, "images captions"]) -> Choices:
-    """Return what a constant model scores on one contrast, which is what random order scores.
+    """Return the scores of a constant model on one contrast, which are those of random order.
 
     Example:
         >>> chance_choices(np.array([[True, True, False]])).text  # SugarCrepe++: two above one
@@ -111,30 +111,30 @@ def contrast_scores(
 
 
 def truth_groups(truths: Sequence[Bool[np.ndarray, "_ _"]]) -> list[Int64[np.ndarray, " _"]]:
-    """Return the rows of the truth matrices that are alike, by first appearance: each group is decided at once.
+    """Return the rows of equal truth matrices, by first appearance: ``choices`` decides each group at once.
 
     Example:
         >>> pair, other = np.array([[True, False]]), np.array([[False, True]])
         >>> [rows.tolist() for rows in truth_groups([pair, other, pair])]
         [[0, 2], [1]]
     """
-    found: dict[tuple[tuple[int, ...], bytes], list[int]] = {}
+    groups: dict[tuple[tuple[int, ...], bytes], list[int]] = {}
     for row, truth in enumerate(truths):
-        found.setdefault((truth.shape, truth.tobytes()), []).append(row)
-    return [np.array(rows, np.int64) for rows in found.values()]
+        groups.setdefault((truth.shape, truth.tobytes()), []).append(row)
+    return [np.array(rows, np.int64) for rows in groups.values()]
 
 
 def _side(
-    scores: Float32[np.ndarray, "n askers options"], truth: Bool[np.ndarray, "askers options"]
+    scores: Float32[np.ndarray, "n choosers options"], truth: Bool[np.ndarray, "choosers options"]
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """Return credit, share of right pairs and margin for those who choose: images, or captions."""
-    asked = np.flatnonzero(truth.any(axis=1) & ~truth.all(axis=1))
+    """Return credit, share of right pairs and margin of one side's choices: the images', or the captions'."""
+    choosing = np.flatnonzero(truth.any(axis=1) & ~truth.all(axis=1))
     undefined = np.full(len(scores), np.nan)
-    if not len(asked):
+    if not len(choosing):
         return undefined, undefined.copy(), undefined.copy()
     credit, margin = np.ones(len(scores)), np.full(len(scores), np.inf)
     right, n_pairs = np.zeros(len(scores)), 0
-    for row in asked:
+    for row in choosing:
         true, false = scores[:, row, truth[row]], scores[:, row, ~truth[row]]
         credit *= _credit(true, false)
         margin = np.minimum(margin, true.min(axis=1).astype(np.float64) - false.max(axis=1))
@@ -173,19 +173,19 @@ def _both(
 def _tied_below(
     scores: Float32[np.ndarray, "images captions"], truth: Bool[np.ndarray, "images captions"]
 ) -> tuple[int, ...]:
-    """Return, of each true entry (or false one, whichever are fewer), the entries that it is tied and compared with.
+    """Return, for each true entry (or false one, whichever are fewer), the entries that it is tied and compared with.
 
-    As bits of a number. Being above a set and being below it are equally likely, so that the sides may change places.
+    They are bits of a number. Being above a set is as likely as being below it, so the sides may change places.
     """
     true, false = np.argwhere(truth), np.argwhere(~truth)
     compared = (true[:, None, :] == false[None, :, :]).any(axis=2)
     tied = compared & (scores[truth][:, None] == scores[~truth][None, :])
     tied = tied[tied.any(axis=1)][:, tied.any(axis=0)]
     fewer = tied if len(tied) <= tied.shape[1] else tied.T
-    if len(fewer) > _LARGEST:
+    if len(fewer) > _MAX_TIED:
         raise DataError(
             f"a group of {scores.shape[0]} images and {scores.shape[1]} captions has {len(fewer)} tied true entries:"
-            f" its credit can be worked out for up to {_LARGEST}"
+            f" its credit can be computed for up to {_MAX_TIED}"
         )
     return tuple(sum(1 << int(bit) for bit in np.flatnonzero(line)) for line in fewer)
 
@@ -194,21 +194,21 @@ def _tied_below(
 def _order_probability(below: tuple[int, ...]) -> float:
     """Return the probability that in random order each upper element comes above all the lower ones it must exceed.
 
-    The orders are counted by adding the upper elements from the lowest up. The next one goes on top of what is there;
-    those of its lower elements that are not yet there may then stand anywhere below it: with m of them and L
-    elements before, (L + 1) ... (L + m) ways. What is there depends only on which upper elements were added.
+    The orders are counted by adding the upper elements from the lowest up. The next one goes on top of those present;
+    its lower elements that are not yet present may then stand anywhere below it: with m of them and L elements
+    before, (L + 1) ... (L + m) ways. The elements present depend only on which upper elements were added.
 
     Args:
         below: of each upper element, the lower ones as bits.
     """
-    ways, there = {0: 1}, {0: 0}
+    ways, present = {0: 1}, {0: 0}
     for chosen in range(1 << len(below)):
-        placed = chosen.bit_count() + there[chosen].bit_count()
+        placed = chosen.bit_count() + present[chosen].bit_count()
         for number, lower in enumerate(below):
             if not chosen >> number & 1:
                 more = chosen | 1 << number
-                m = (lower & ~there[chosen]).bit_count()
-                there[more] = there[chosen] | lower
+                m = (lower & ~present[chosen]).bit_count()
+                present[more] = present[chosen] | lower
                 ways[more] = ways.get(more, 0) + ways[chosen] * perm(placed + m, m)
     last = (1 << len(below)) - 1
-    return ways[last] / factorial(len(below) + there[last].bit_count())
+    return ways[last] / factorial(len(below) + present[last].bit_count())

@@ -1,8 +1,8 @@
-"""Zero-shot classification: what each sample's scores say, accuracy with fair ties, calibration and average precision.
+"""Zero-shot classification: per-sample scores, accuracy with random tie-breaking, calibration and average precision.
 
 Scores are cosines of an image with each class; a logit is scale × cosine + bias. Scale and bias change no order; the
-bias cancels in a softmax, so only the scale enters, and only in confidences. Ties get the credit of a coin.
-NaN means undefined.
+bias cancels in a softmax, so only the scale enters, and only in confidences. A tie scores the expectation under random
+tie-breaking. NaN means undefined.
 """
 
 from typing import NamedTuple
@@ -40,7 +40,7 @@ def class_scores(
     *,
     logit_scale: float,
 ) -> ClassScores:
-    """Return how each image scores against the classes.
+    """Return the per-sample results of images against the classes.
 
     Args:
         images: unit vectors (``arrays.unit``, which makes ties exact).
@@ -55,10 +55,10 @@ def class_scores(
     Example:
         >>> images = np.array([[1, 0], [1, 0]], np.float32)
         >>> classes = np.array([[0.6, 0.8], [1, 0], [0.6, -0.8]], np.float32)
-        >>> found = class_scores(images, classes, np.array([1, 0]), logit_scale=1.0)
-        >>> found.better, found.tied, found.predicted
+        >>> result = class_scores(images, classes, np.array([1, 0]), logit_scale=1.0)
+        >>> result.better, result.tied, result.predicted
         (array([0, 1]), array([0, 1]), array([1, 1]))
-        >>> float(found.confidence[0].round(4))  # e / (e + 2 exp(0.6))
+        >>> float(result.confidence[0].round(4))  # e / (e + 2 exp(0.6))
         0.4272
     """
     _check(labels, len(classes), logit_scale)
@@ -114,12 +114,12 @@ def mean_per_class_recall(credit: Float64[np.ndarray, " n"], labels: Int64[np.nd
 
 
 def recall_influence(credit: Float64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """Return the influence of each sample on ``mean_per_class_recall``, fit for a standard error of few samples a class.
+    """Return the influence of each sample on ``mean_per_class_recall``, corrected for classes of few samples.
 
-    The derivative by the sample's weight, times n: its distance from its class's recall, weighted by how much of the
-    mean the class's samples share. In a class of k samples that distance is too small by sqrt((k - 1) / k), which is
-    made up for (HC2 of MacKinnon and White, Journal of Econometrics 29 (1985)); a sample alone in its class has none,
-    and is held against the mean of the other classes instead.
+    The influence is the derivative by the sample's weight, times n: its distance from its class's recall, weighted by
+    the class's share of the mean. In a class of k samples that distance is too small by sqrt((k - 1) / k), for which
+    it is corrected (HC2 of MacKinnon and White, Journal of Econometrics 29 (1985)); a sample alone in its class has no
+    distance, and is compared with the mean of the other classes instead.
 
     Example:
         >>> recall_influence(np.array([1.0, 0.0, 1.0, 1.0]), np.array([0, 0, 2, 2])).round(4)  # (1/2 + 1) / 2
@@ -141,7 +141,7 @@ class Reliability(NamedTuple):
 
     n_samples: Int64[np.ndarray, " n_bins"]
     confidence: Float64[np.ndarray, " n_bins"]
-    """Mean in each bin; NaN in an empty one."""
+    """Mean confidence in each bin; NaN in an empty one."""
     accuracy: Float64[np.ndarray, " n_bins"]
     """Mean credit in each bin; NaN in an empty one."""
 
@@ -191,7 +191,7 @@ def average_precision(scores: Float[np.ndarray, " n"], positives: Bool[np.ndarra
     Example:
         >>> average_precision(np.array([0.9, 0.5, 0.1]), np.array([True, False, True]))  # (1/1 + 2/3) / 2
         0.8333333333333333
-        >>> average_precision(np.array([0.5, 0.5]), np.array([True, False]))  # a coin: 1 or 1/2
+        >>> average_precision(np.array([0.5, 0.5]), np.array([True, False]))  # 1 or 1/2, at random
         0.75
     """
     if not positives.any():
@@ -204,7 +204,7 @@ def average_precision(scores: Float[np.ndarray, " n"], positives: Bool[np.ndarra
 def chance_average_precision(n_positives: int, n: int) -> float:
     """Return the average precision of a constant model over n items; NaN without positives.
 
-    It is above n_positives / n, as the few first places weigh most.
+    It is above n_positives / n, because the first places weigh most.
 
     Example:
         >>> chance_average_precision(1, 2)
@@ -234,8 +234,8 @@ def _top_probability(scores: Float32[np.ndarray, "block n_classes"], scale: floa
 def _check(labels: Int64[np.ndarray, " n"], n_classes: int, logit_scale: float) -> None:
     if n_classes < 2:
         raise DataError(f"zero-shot classification needs at least 2 classes, got {n_classes}")
-    out = np.flatnonzero((labels < 0) | (labels >= n_classes))
-    if len(out):
-        raise DataError(f"image {out[0]} has label {labels[out[0]]}: expected 0 to {n_classes - 1}")
+    invalid = np.flatnonzero((labels < 0) | (labels >= n_classes))
+    if len(invalid):
+        raise DataError(f"image {invalid[0]} has label {labels[invalid[0]]}: expected 0 to {n_classes - 1}")
     if not (np.isfinite(logit_scale) and logit_scale > 0):
         raise UsageError(f"logit scale {logit_scale}: expected a finite number above 0")

@@ -1,4 +1,4 @@
-"""The whole distribution of cosines, within a modality and across: exact counts in equal bins, in blocks.
+"""Distribution of all cosines, within a modality and across: exact counts in equal bins, in blocks.
 
 Vectors are unit ones. Nothing of size n x n is held.
 """
@@ -43,8 +43,8 @@ def cosine_counts(
 ) -> CosineCounts:
     """Return the exact distribution of all cosines of some pairs, no vector with itself.
 
-    A bin holds its lower edge and not its upper one; the last holds 1. Cosines beyond, which rounded lengths give
-    (1 + 1e-7), count in the outermost bin.
+    A bin contains its lower edge and not its upper one; the last contains 1. Cosines beyond 1 or -1, from rounded
+    lengths (1 + 1e-7), count in the outermost bin.
 
     Raises:
         DataError: there are not as many texts as images.
@@ -65,7 +65,7 @@ def cosine_counts(
 
 
 def cosine_histogram(cosines: Float64[np.ndarray, " n"], n_bins: int = N_BINS) -> Int64[np.ndarray, " n_bins"]:
-    """Return how many cosines are in each bin, by the rules of ``cosine_counts``.
+    """Return the number of cosines in each bin, by the rules of ``cosine_counts``.
 
     Example:
         >>> cosine_histogram(np.array([-1.0, 0.0, 0.49, 0.5, 1.0]), n_bins=4)

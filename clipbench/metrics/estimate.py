@@ -1,4 +1,4 @@
-"""A value that is a smooth function of means, with what each sample does to it."""
+"""A value that is a smooth function of means, with the influence of each sample on it."""
 
 from typing import NamedTuple
 

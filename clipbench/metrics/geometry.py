@@ -1,10 +1,9 @@
 """Geometry of image and text vectors in the shared space: gap, cones, cosines and distances of pairs, relative gap.
 
-Vectors are unit ones; row i of both sides is a pair. Every measure here costs O(n d), and goes through the vectors in
-blocks: what it holds beside them are numbers per pair. ``pair_geometry`` gives all measures from the same few passes;
-the functions of the single measures define them. What is a mean over pairs comes as one number a pair; what is a smooth
-function of means comes as an ``Estimate``, with the influence of each pair on it. NaN means undefined: too few samples,
-or all alike.
+Vectors have length 1; row i of both sides is a pair. Every measure here costs O(n d) and reads the vectors in blocks;
+besides them, only numbers per pair are in memory. ``pair_geometry`` gives all measures from the same few passes; the
+functions of the single measures define them. A mean over pairs is returned as one number a pair, a smooth function of
+means as an ``Estimate`` with the influence of each pair on it. NaN means undefined: too few samples, or all alike.
 """
 
 from typing import NamedTuple
@@ -25,7 +24,7 @@ PerText = Float64[np.ndarray, " n_texts"]
 
 
 class RelativeGaps(NamedTuple):
-    """The relative modality gap as its authors' code has it, and without the halving of the distances within."""
+    """The relative modality gap as its authors' code computes it, and without halving the distances within a modality."""
 
     rmg: Estimate
     rmg_unhalved: Estimate
@@ -33,7 +32,7 @@ class RelativeGaps(NamedTuple):
 
 
 class PairGeometry(NamedTuple):
-    """All measures of pairs; each field is what the function of its name returns."""
+    """All measures of pairs; each field is the result of the function of its name."""
 
     gap_vector: Float64[np.ndarray, " dim"]
     modality_gap: Estimate
@@ -166,7 +165,7 @@ def rmg(images: Images, texts: Texts, text_image: Owners | None = None) -> Estim
 
 
 def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None) -> RelativeGaps:
-    """Return the relative modality gap (``rmg``) and its variant without the halving, at the price of one.
+    """Return the relative modality gap (``rmg``) and its variant without the halving, at the cost of one.
 
     Raises:
         DataError: a text names no image, an image has no text, or no ``text_image`` is given and the counts differ.
@@ -181,10 +180,10 @@ def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None
 
 
 def check_paired(images: Images, texts: Texts) -> None:
-    """Raise DataError unless there are as many texts as images: one alone would be paired with all."""
+    """Raise DataError unless there are as many texts as images: numpy would pair a single one with all."""
     if len(images) != len(texts):
         raise DataError(
-            f"{len(images):,} image vectors and {len(texts):,} text vectors: expected as many, a pair a row"
+            f"{len(images):,} image vectors and {len(texts):,} text vectors: expected equal numbers, one pair per row"
         )
 
 
@@ -195,7 +194,7 @@ class _Side(NamedTuple):
     squared_deviations: Float64[np.ndarray, " n"]
     """Squared distances from the mean."""
     products: Float64[np.ndarray, "n n_directions"]
-    """Norms of the centred vectors with given directions."""
+    """Dot products of the centred vectors with given directions."""
 
 
 def _mean(vectors: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, " dim"]:
@@ -212,21 +211,22 @@ def _side(
     mean: Float64[np.ndarray, " dim"],
     directions: Float64[np.ndarray, "dim n_directions"] | None = None,
 ) -> _Side:
-    n, wanted = len(vectors), np.empty((len(mean), 0)) if directions is None else directions
-    side = _Side(np.empty(n), np.empty(n), np.empty((n, wanted.shape[1])))
+    n = len(vectors)
+    directions = np.empty((len(mean), 0)) if directions is None else directions
+    side = _Side(np.empty(n), np.empty(n), np.empty((n, directions.shape[1])))
     for rows in row_blocks(vectors):
         block = vectors[rows].astype(np.float64)
         np.einsum("ij,ij->i", block, block, out=side.squared_lengths[rows])
         block -= mean
         np.einsum("ij,ij->i", block, block, out=side.squared_deviations[rows])
-        np.matmul(block, wanted, out=side.products[rows])
+        np.matmul(block, directions, out=side.products[rows])
     return side
 
 
 def _pair_squared_distances(
     images: Images, texts: Texts, text_image: Int64[np.ndarray, " n_texts"] | None = None
 ) -> PerText:
-    """Return them from differences: exactly 0 for equal vectors, where a cosine is 1 ± 1e-8."""
+    """Return squared distances, from differences: exactly 0 for equal vectors, whose cosine is 1 ± 1e-8."""
     out = np.empty(len(texts))
     for rows in row_blocks(texts):
         difference = texts[rows].astype(np.float64)
@@ -300,12 +300,17 @@ def _share(part: Estimate, rest: Estimate) -> Estimate:
     return Estimate(part.value / whole, influence)
 
 
+def check_owners(text_image: Owners, n_images: int) -> None:
+    """Raise DataError unless each text belongs to an image, and each image has a text."""
+    invalid = np.flatnonzero((text_image < 0) | (text_image >= n_images))
+    if len(invalid):
+        raise DataError(f"text {invalid[0]} belongs to image {text_image[invalid[0]]}: expected 0 to {n_images - 1}")
+    textless = np.flatnonzero(np.bincount(text_image, minlength=n_images) == 0)
+    if len(textless):
+        raise DataError(f"image {textless[0]} has no text: expected at least one for each")
+
+
 def _check_owners(text_image: Owners, n_images: int, n_texts: int) -> None:
     if len(text_image) != n_texts:
-        raise DataError(f"text_image has {len(text_image):,} rows: expected {n_texts:,}, one a text")
-    out = np.flatnonzero((text_image < 0) | (text_image >= n_images))
-    if len(out):
-        raise DataError(f"text {out[0]} belongs to image {text_image[out[0]]}: expected 0 to {n_images - 1}")
-    without = np.flatnonzero(np.bincount(text_image, minlength=n_images) == 0)
-    if len(without):
-        raise DataError(f"image {without[0]} has no text: expected at least one for each")
+        raise DataError(f"text_image has {len(text_image):,} rows: expected {n_texts:,}, one per text")
+    check_owners(text_image, n_images)

@@ -1,7 +1,7 @@
 """Number of dimensions that vectors fill: effective rank, participation ratio and IsoScore of their covariance.
 
-All three grow with n until n is many times the dimension, so values compare at equal n only, and an interval speaks of
-this n; below as many vectors as dimensions, the covariance has no full rank and the values say more of n than of the
+All three grow with n until n is many times the dimension, so values compare at equal n only, and an interval holds for
+this n; with fewer vectors than dimensions, the covariance is rank-deficient and the values reflect n more than the
 model. NaN means undefined: all vectors are equal.
 """
 
@@ -14,7 +14,7 @@ from clipbench.metrics.estimate import Estimate, undefined
 def effective_rank(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
     """Return the effective number of dimensions that the centred vectors fill, in [1, min(n - 1, dim)].
 
-    exp of the entropy of the singular values divided by their sum. Source: Roy and Vetterli, 2007. NaN when all
+    It is exp of the entropy of the singular values divided by their sum. Source: Roy and Vetterli, 2007. NaN when all
     vectors are equal.
 
     Example:
@@ -27,9 +27,9 @@ def effective_rank(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
     if not centred.any():
         return undefined(n)
     variances, axes = np.linalg.eigh(centred.T @ centred / n)
-    # What rounding leaves of a zero would count: an entropy feels each small value.
-    kept = variances > variances[-1] * max(n, dim) * np.finfo(np.float64).eps
-    variances, axes = variances[kept], axes[:, kept]
+    # A zero that rounding left at 1e-17 would count: the entropy is sensitive to small values.
+    is_positive = variances > variances[-1] * max(n, dim) * np.finfo(np.float64).eps
+    variances, axes = variances[is_positive], axes[:, is_positive]
     singular = np.sqrt(variances)
     p = singular / singular.sum()
     entropy = float(-(p * np.log(p)).sum())
@@ -42,9 +42,9 @@ def effective_rank(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
 def participation_ratio(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
     """Return the squared sum of the covariance's eigenvalues over the sum of their squares, in [1, min(n - 1, dim)].
 
-    k when the variance lies in k directions alike. It is the squared trace over the squared Frobenius norm, so no
-    eigenvalue is needed. Squares make it feel small variances less than effective rank does. NaN when all vectors are
-    equal.
+    It is k when the variance is equal in k directions and 0 in the others. It equals the squared trace over the squared
+    Frobenius norm, so no eigenvalue is needed. It is less sensitive to small variances than effective rank. NaN when
+    all vectors are equal.
 
     Example:
         >>> square = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], np.float32)
@@ -66,9 +66,8 @@ def participation_ratio(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
 def isoscore(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
     """Return how evenly the variance is spread over all dimensions, in [0, 1]: 0 all in one direction, 1 isotropic.
 
-    Source: Rudman et al., IsoScore, 2022. By algebra its steps come to (PR - 1) / (dim - 1) with PR the participation
-    ratio: its distance of the variances from isotropy, put in, leaves sqrt(dim × PR). NaN in one dimension, or when all
-    vectors are equal.
+    Source: Rudman et al., IsoScore, 2022. Their steps simplify to (PR - 1) / (dim - 1), with PR the participation
+    ratio. NaN in one dimension, or when all vectors are equal.
 
     Example:
         >>> square = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], np.float32)

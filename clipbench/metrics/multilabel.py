@@ -1,4 +1,4 @@
-"""Mean average precision over classes, where several may be true of an image, with each image's influence on it."""
+"""Mean average precision for images with several true classes, with each image's influence on it."""
 
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ def mean_average_precision(
     Args:
         images: unit vectors.
         classes: unit vectors, one a class.
-        positives: which classes are true of each image.
+        positives: True for each class that is true of the image.
     """
     n = len(images)
     values, chances, influence = [], [], np.zeros(n)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 DIMENSION_SAMPLE = 10_000
-"""Pairs, drawn from a larger set, that the number of dimensions is found on."""
+"""Pairs, at most, on which the number of dimensions is determined; drawn at random from more."""
 
 
 class Hubness(NamedTuple):
@@ -27,7 +27,7 @@ class Hubness(NamedTuple):
     skewness: float
     """Skewness of the number of queries that retrieve an item; above 0 with hubs, NaN when all are equal."""
     largest_hub: float
-    """Share of the queries that retrieve the item that most do."""
+    """Share of the queries that retrieve the most retrieved item."""
     never_retrieved: float
     """Share of the gallery that no query retrieves."""
 
@@ -35,11 +35,10 @@ class Hubness(NamedTuple):
 def hubness(
     queries: Float32[np.ndarray, "n_queries dim"], gallery: Float32[np.ndarray, "n_gallery dim"], k: int = 10
 ) -> Hubness:
-    """Return how unevenly the k nearest neighbours of the queries are spread over the gallery.
+    """Return the inequality of the gallery items in how many queries have them among their k nearest neighbours.
 
-    Source: Radovanović et al., Hubs in Space, JMLR 11 (2010), eq. 1. Items that tie at place k share the places left,
-    as they would on average in random order: the counts are these averages, ``never_retrieved`` its expectation.
-    NaN when the gallery has fewer than k items, or there are no queries.
+    Source: Radovanović et al., Hubs in Space, JMLR 11 (2010), eq. 1. Ties at place k are broken at random: the counts
+    and ``never_retrieved`` are expectations. NaN when the gallery has fewer than k items, or there are no queries.
 
     Args:
         queries: unit vectors (``arrays.unit``, which makes ties exact).
@@ -51,8 +50,8 @@ def hubness(
 
     Example:
         >>> gallery = np.array([[1, 0], [0, 1], [0, -1]], np.float32)
-        >>> found = hubness(np.array([[1, 0], [0.8, 0.6]], np.float32), gallery, k=1)
-        >>> found.largest_hub, round(found.never_retrieved, 4)  # both queries retrieve the first item
+        >>> result = hubness(np.array([[1, 0], [0.8, 0.6]], np.float32), gallery, k=1)
+        >>> result.largest_hub, round(result.never_retrieved, 4)  # both queries retrieve the first item
         (1.0, 0.6667)
     """
     if k < 1:
@@ -72,12 +71,12 @@ def separability(
     texts: Float32[np.ndarray, "n dim"],
     rng: np.random.Generator,
 ) -> Float64[np.ndarray, " n"]:
-    """Return for each held-out pair the share of its two vectors whose modality a linear classifier tells.
+    """Return, for each held-out pair, the share of its two vectors whose modality a linear classifier predicts.
 
     A logistic regression (scikit-learn's, L2 penalty with C = 1) is trained on a random half of the pairs; the pairs
     trained on are NaN, and one pair alone is too. The mean of the others is the accuracy: 0.5 by chance, 1 when a
-    hyperplane parts images from texts. A vector on the boundary gets the credit of a coin. Source: Fahim et al., It's
-    Not a Modality Gap, 2024 (who hold out 20 %).
+    hyperplane separates images from texts. A vector on the boundary counts half. Source: Fahim et al., It's Not a
+    Modality Gap, 2024 (who hold out 20 %).
 
     Args:
         images: unit vectors.
@@ -100,7 +99,7 @@ class SeparabilityByDimensions(NamedTuple):
     accuracies: Float64[np.ndarray, " n_ks"]
     """Accuracy on held-out vectors."""
     fewest: int | None
-    """The number of dimensions that is enough; None where no pair can be held out."""
+    """Fewest dimensions that reach nearly the accuracy of all; None where no pair can be held out."""
 
 
 def separability_by_dimensions(
@@ -114,16 +113,16 @@ def separability_by_dimensions(
     """Return the held-out accuracy of ``separability`` from the k dimensions whose means differ most, for growing k.
 
     Dimensions are ranked by the size of their mean difference on the training half, the lower one first among equals.
-    ``fewest`` is found between the first of the ``ks`` whose accuracy reaches ``share`` of the accuracy of all
-    dimensions, and the one before it, by halving: it reaches it, and one dimension less does not. Accuracy need not
-    grow with every dimension, so that a smaller number may happen to reach it as well. Where nothing tells the
-    modalities apart, every k is at chance, and the number says nothing.
+    ``fewest`` is found by bisection between the first of the ``ks`` whose accuracy reaches ``share`` of the accuracy of
+    all dimensions, and the one before it: it reaches that accuracy, and one dimension less does not. Accuracy need not
+    grow with every dimension, so a smaller number may happen to reach it as well. Where the modalities cannot be
+    separated, every k is at chance, and the number is meaningless.
 
     Args:
         images: unit vectors.
         texts: unit vectors; row i belongs to image i.
         rng: draws the sample and the half.
-        share: in (0, 1].
+        share: share of the full accuracy, in (0, 1].
         at_most: pairs that are used, drawn from more: some fifteen classifiers are fitted.
 
     Example:
@@ -143,16 +142,16 @@ def separability_by_dimensions(
 
     @cache
     def accuracy(k: int) -> float:
-        kept = order[:k]
-        return float(_held_out_credit(images[:, kept], texts[:, kept], is_trained_on).mean())
+        dimensions = order[:k]
+        return float(_held_out_credit(images[:, dimensions], texts[:, dimensions], is_trained_on).mean())
 
-    ks = _growing(images.shape[1])
+    ks = _dimension_steps(images.shape[1])
     accuracies = [accuracy(k) for k in ks]
     return SeparabilityByDimensions(np.array(ks), np.array(accuracies), _fewest(ks, accuracy, share * accuracies[-1]))
 
 
 def _half(n: int, rng: np.random.Generator) -> Bool[np.ndarray, " n"]:
-    """Return which pairs are trained on: half of them, drawn at random; none of one alone."""
+    """Return a mask of the pairs to train on: half of them, drawn at random; of one pair, none."""
     return np.isin(np.arange(n), rng.permutation(n)[: n // 2])
 
 
@@ -161,14 +160,14 @@ def _held_out_credit(
     texts: Float32[np.ndarray, "n dim"],
     is_trained_on: Bool[np.ndarray, " n"],
 ) -> Float64[np.ndarray, " n_held_out"]:
-    """Return for each pair that is not trained on the share of its two vectors that are told right."""
-    classifier = _fitted(images[is_trained_on], texts[is_trained_on])
+    """Return, for each pair that is not trained on, the share of its two vectors that are classified right."""
+    classifier = _fit_classifier(images[is_trained_on], texts[is_trained_on])
     image_side = classifier.decision_function(images[~is_trained_on].astype(np.float64))
     text_side = classifier.decision_function(texts[~is_trained_on].astype(np.float64))
     return (np.heaviside(image_side, 0.5) + np.heaviside(-text_side, 0.5)) / 2
 
 
-def _growing(n: int) -> list[int]:
+def _dimension_steps(n: int) -> list[int]:
     """Return 1, 2, 5, 10, 20, 50, ... below n, and n."""
     steps = [step * 10**power for power in range(len(str(n))) for step in (1, 2, 5)]
     return [*(step for step in steps if step < n), n]
@@ -200,7 +199,7 @@ def _skewness(counts: Float64[np.ndarray, " n_gallery"]) -> float:
     return float((deviations**3).mean() / (deviations**2).mean() ** 1.5)
 
 
-def _fitted(images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"]) -> "LogisticRegression":
+def _fit_classifier(images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"]) -> "LogisticRegression":
     from sklearn.linear_model import LogisticRegression
 
     vectors = np.concatenate([images, texts]).astype(np.float64)

@@ -1,8 +1,7 @@
 """Ranks of the best positive in retrieval, exact and aware of ties, from blocks of scores.
 
-Nothing that breaks ties by position is computed: what is kept of each query is how many non-positives score above its
-best positive, and how many score the same. Every rank statistic is then an expectation over the order a coin would
-give. Scores may have any sign.
+Ties are never broken by position: for each query, the non-positives above its best positive and those with the same
+score are counted, and every rank statistic is an expectation under random tie-breaking. Scores may have any sign.
 """
 
 from typing import NamedTuple
@@ -10,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.errors import DataError, UsageError
+from clipbench.errors import UsageError
+from clipbench.metrics.geometry import check_owners
 from clipbench.metrics.similarity import pair_scores, score_blocks
 
 
@@ -85,7 +85,7 @@ def cross_answers(
     texts: Float32[np.ndarray, "n_texts dim"],
     text_image: Int64[np.ndarray, " n_texts"],
 ) -> tuple[Answers, Answers]:
-    """Return what image queries found among all texts, and text queries among all images, in one pass.
+    """Return the results of image queries over all texts, and of text queries over all images, in one pass.
 
     Arguments and errors are those of ``cross_ranks``.
 
@@ -100,21 +100,21 @@ def cross_answers(
         >>> by_text.right_score, by_text.first_score
         (array([0.8, 0.6, 0.6], dtype=float32), array([0.8, 0.8, 0.8], dtype=float32))
     """
-    _check_pairs(text_image, len(images))
-    order = np.argsort(text_image, kind="stable")  # in which the texts of an image are one slice
+    check_owners(text_image, len(images))
+    order = np.argsort(text_image, kind="stable")  # the texts of an image become one slice
     starts = np.searchsorted(text_image[order], np.arange(len(images) + 1))
     own = pair_scores(images[text_image], texts)
     best = np.maximum.reduceat(own[order], starts[:-1])
     by_image, by_text = np.zeros((2, len(images)), np.int64), np.zeros((2, len(texts)), np.int64)
-    first_text, first_image = _Firsts(len(images)), _Firsts(len(texts))
+    first_text, first_image = _FirstItems(len(images)), _FirstItems(len(texts))
     for rows, scores in score_blocks(images, texts):
         mine = order[starts[rows.start] : starts[rows.stop]]
-        # Vectors that are not from ``unit`` might sum to another last bit here than in ``own``.
+        # Vectors that are not from ``unit`` might differ here from ``own`` in the last bit, and the pair lose to itself.
         scores[text_image[mine] - rows.start, mine] = own[mine]
         by_image[:, rows] = _above_and_level(scores, best[rows])
         by_text += [(scores > own).sum(axis=0), (scores == own).sum(axis=0)]
-        first_text.see_rows(rows, scores)
-        first_image.see_columns(rows, scores)
+        first_text.update_rows(rows, scores)
+        first_image.update_columns(rows, scores)
     places = np.flatnonzero((own == best[text_image])[order])
     firsts = np.searchsorted(places, starts)
     tied_positives = np.diff(firsts)
@@ -127,11 +127,10 @@ def cross_answers(
 
 
 def group_answers(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarray, " n"]) -> GroupAnswers:
-    """Return what each item found among all others, its positives being the others of its group.
+    """Return the results of each item as a query over all others; its positives are the others of its group.
 
     Image-to-image retrieval by label, or text-to-text retrieval by shared image. The query itself is not in its
-    gallery. Items whose group has no other member have no positive, and are left out of the queries, not out of the
-    gallery.
+    gallery. Items whose group has no other member have no positive: they are no queries, but stay in the gallery.
 
     Args:
         vectors: unit vectors (``arrays.unit``).
@@ -150,7 +149,7 @@ def group_answers(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarra
     ends = np.searchsorted(groups[order], groups, side="right")
     members = [order[start:end] for start, end in zip(starts, ends, strict=True)]
     counts = np.zeros((3, len(groups)), np.int64)
-    right, first = _Firsts(len(groups)), _Firsts(len(groups))
+    right, first = _FirstItems(len(groups)), _FirstItems(len(groups))
     for rows, scores in score_blocks(vectors, vectors):
         here = np.arange(len(scores))
         scores[here, here + rows.start] = -np.inf
@@ -159,7 +158,7 @@ def group_answers(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarra
         right.scores[rows] = best = scores[here, right.rows[rows]]
         counts[:2, rows] = _above_and_level(scores, best)
         counts[2, rows] = [np.count_nonzero(among == top) for among, top in zip(positives, best, strict=True)]
-        first.see_rows(rows, scores)
+        first.update_rows(rows, scores)
     n_positives = ends - starts - 1
     queries = np.flatnonzero(n_positives)
     above, level, tied_positives = counts[:, queries]
@@ -180,7 +179,7 @@ def recall_at_k(ranks: Ranks, k: int) -> Float64[np.ndarray, " n_queries"]:
 
     Example:
         >>> one = np.array([1])
-        >>> recall_at_k(Ranks(better=0 * one, tied=3 * one, tied_positives=one), k=1)  # a coin among four
+        >>> recall_at_k(Ranks(better=0 * one, tied=3 * one, tied_positives=one), k=1)  # one of four, at random
         array([0.25])
     """
     if k < 1:
@@ -210,11 +209,11 @@ def tie_rate(ranks: Ranks) -> float:
 
 
 def chance_ranks(n_positives: Int64[np.ndarray, " n_queries"], n_gallery: int) -> Ranks:
-    """Return the ranks that a constant model has: everything tied.
+    """Return the ranks of a constant model, for which everything is tied.
 
     Args:
         n_positives: of each query, at least 1.
-        n_gallery: items that a query is ranked over, itself left out.
+        n_gallery: size of a query's gallery, without the query itself.
     """
     return Ranks(np.zeros_like(n_positives), n_gallery - n_positives, n_positives)
 
@@ -230,40 +229,31 @@ def chance_recall_at_k(n_positives: Int64[np.ndarray, " n_queries"], n_gallery: 
     return float(credit.mean()) if len(credit) else float("nan")
 
 
-class _Firsts:
-    """The item with the highest score that each query has seen so far: of equals the first in the order of the data."""
+class _FirstItems:
+    """The highest-scoring item of each query so far; of equal ones, the first in the order of the data."""
 
     def __init__(self, n_queries: int) -> None:
         self.rows: Int64[np.ndarray, " n_queries"] = np.zeros(n_queries, np.int64)
         self.scores: Float32[np.ndarray, " n_queries"] = np.full(n_queries, -np.inf, np.float32)
 
-    def see_rows(self, rows: slice, scores: Float32[np.ndarray, "block n_gallery"]) -> None:
-        """Take in all scores of some queries, a row each."""
+    def update_rows(self, rows: slice, scores: Float32[np.ndarray, "block n_gallery"]) -> None:
+        """Add some queries with all their scores, a row each."""
         self.rows[rows] = first = scores.argmax(axis=1)
         self.scores[rows] = scores[np.arange(len(scores)), first]
 
-    def see_columns(self, rows: slice, scores: Float32[np.ndarray, "block n_queries"]) -> None:
-        """Take in the scores of all queries, a column each, with the next items of the gallery."""
+    def update_columns(self, rows: slice, scores: Float32[np.ndarray, "block n_queries"]) -> None:
+        """Add the next items of the gallery with their scores for all queries, a column each."""
         for row, line in enumerate(scores, rows.start):
             higher = np.flatnonzero(line > self.scores)
             self.rows[higher] = row
             self.scores[higher] = line[higher]
 
 
-def _check_pairs(text_image: Int64[np.ndarray, " n_texts"], n_images: int) -> None:
-    out = np.flatnonzero((text_image < 0) | (text_image >= n_images))
-    if len(out):
-        raise DataError(f"text {out[0]} belongs to image {text_image[out[0]]}: expected 0 to {n_images - 1}")
-    without = np.flatnonzero(np.bincount(text_image, minlength=n_images) == 0)
-    if len(without):
-        raise DataError(f"image {without[0]} has no text: retrieval needs one for each image")
-
-
 def _above_and_level(
     scores: Float32[np.ndarray, "block n_gallery"], best: Float32[np.ndarray, " block"]
 ) -> Int64[np.ndarray, "2 block"]:
-    """Return how many scores of each row are above its best positive's, and how many are equal to it."""
-    # Line by line, count_nonzero is faster than a sum of the whole mask along its last axis.
+    """Return the number of scores of each row above its best positive's, and of those equal to it."""
+    # Row by row, count_nonzero is faster than a sum of the whole mask along its last axis.
     pairs = zip(scores, best, strict=True)
     counts = [(np.count_nonzero(line > top), np.count_nonzero(line == top)) for line, top in pairs]
     return np.array(counts, np.int64).reshape(-1, 2).T

@@ -1,6 +1,6 @@
-"""Moving the modalities, along the gap vector or by post-hoc corrections: what it does to loss, recall and accuracy.
+"""Moving the modalities, along the gap vector or by post-hoc corrections, and the loss, recall and accuracy after it.
 
-Every move is an affine map of a modality, after which vectors are of unit length again (C3's collapse excepted). Texts
+Every move is an affine map of a modality, after which vectors have unit length again (except in C3's collapse). Texts
 and class prompts share one map: both are texts.
 """
 
@@ -23,11 +23,11 @@ CORRECTIONS = ("centring", "standardising", "collapse")
 RECALL_AT = (1, 5, 10)
 
 _NO_DIRECTION = 1e-6
-"""A vector shorter than this is what rounding left of zero: float32 components are off by up to 6e-8 each."""
+"""A shorter vector is a rounded zero: float32 components are off by up to 6e-8 each."""
 _NO_SPREAD = 1e-7
-"""A standard deviation below this is that of rounding."""
+"""A smaller standard deviation is rounding error."""
 _STEPS = 2.0**25
-"""Steps of a component of a collapsed vector, of length up to 2: dot products stay exact in float64, and ties real."""
+"""Steps of a component of a collapsed vector, of length up to 2: dot products stay exact in float64, so ties are real."""
 
 
 class Classes(NamedTuple):
@@ -46,7 +46,7 @@ class AffineMap:
     is_renormalised: bool = True
 
     def __call__(self, vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
-        """Return the moved vectors; equal ones stay equal, and a map that moves nothing gives them as they are.
+        """Return the moved vectors; equal ones stay equal, and the identity returns them unchanged, to the last bit.
 
         Raises:
             VectorError: a vector becomes zero, so that it has no direction.
@@ -57,9 +57,9 @@ class AffineMap:
         if not self.is_renormalised:
             return (np.rint(moved * _STEPS) / _STEPS).astype(np.float32)
         lengths = np.sqrt(np.einsum("ij,ij->i", moved, moved))
-        lost = np.flatnonzero(lengths < _NO_DIRECTION)
-        if len(lost):
-            raise VectorError(f"vector {lost[0]} becomes zero when it is moved ({lost.size} of {len(vectors)} do)")
+        zero = np.flatnonzero(lengths < _NO_DIRECTION)
+        if len(zero):
+            raise VectorError(f"vector {zero[0]} becomes zero when it is moved ({zero.size} of {len(vectors)} do)")
         return unit((moved / lengths[:, None]).astype(np.float32))
 
 
@@ -80,14 +80,14 @@ def shift_maps(
 ) -> Maps:
     """Return the maps that move modalities towards each other along the unit gap vector g.
 
-    With "both", images go to image - distance/2 × g and texts to text + distance/2 × g; with one, that one goes the
-    whole distance. A negative distance widens the gap; the gap itself as distance would close it, and renormalising
-    opens it a little again. Source: Liang et al., Mind the Gap, 2022, section 5, with the convention of their notebook.
+    With "both", images move to image - distance/2 × g and texts to text + distance/2 × g; otherwise the one modality
+    moves the whole distance. A negative distance widens the gap. A distance equal to the gap closes it, up to the
+    renormalisation. Source: Liang et al., Mind the Gap, 2022, section 5, with the convention of their notebook.
 
     Args:
         images: unit vectors; together with ``texts`` they define g.
         texts: unit vectors.
-        distance: along g, as large as the gap where it is to be closed.
+        distance: length of the move along g.
         which: one of ``SHIFTS``.
 
     Raises:
@@ -135,15 +135,15 @@ def correction_maps(
 ) -> Maps:
     """Return a post-hoc correction of the gap, fitted on these vectors, for others of the same model.
 
-    Of each modality on its own, with its mean m and its standard deviation s (n in the divisor) by dimension:
+    Each modality has its own map, from its mean m and its standard deviation s (n in the divisor) by dimension:
 
     - "centring": x - strength × m, at unit length. I0T_post (An et al., 2025, as their code has it) and GR-CLIP
       (arXiv 2507.19054).
-    - "standardising": (x - strength × m) / s**strength, at unit length: z-scores, whose geometric way there keeps
-      strength 0 as it was. A dimension that does not vary here is not divided.
+    - "standardising": (x - strength × m) / s**strength, at unit length: z-scores at strength 1, unchanged at 0. A
+      dimension that does not vary here is not divided.
     - "collapse": x - strength × m, of whatever length; scores are dot products. C3 (Zhang et al., ICLR 2024).
 
-    The fitted means are of captions; class prompts, which are corrected with them, may have another.
+    The text mean is that of captions; class prompts, which are corrected with it, may have another.
 
     Args:
         images: unit vectors to fit on, at least one.
@@ -162,7 +162,7 @@ def correction_maps(
     _check_name(kind, CORRECTIONS, "correction")
     if not 0 <= strength <= 1:
         raise UsageError(f"strength {strength} of a correction: expected 0 (none) to 1 (full)")
-    return Maps(_fitted(images, kind, strength), _fitted(texts, kind, strength))
+    return Maps(_fit_map(images, kind, strength), _fit_map(texts, kind, strength))
 
 
 def contrastive_loss(
@@ -181,7 +181,7 @@ def contrastive_loss(
 
     Example:
         >>> same = np.array([[1, 0], [1, 0]], np.float32)
-        >>> round(contrastive_loss(same, same, logit_scale=100.0), 6)  # a coin: ln 2
+        >>> round(contrastive_loss(same, same, logit_scale=100.0), 6)  # both equally likely: ln 2
         0.693147
     """
     n = len(images)
@@ -232,9 +232,9 @@ def rescored(
     logit_bias: float = 0.0,
     classes: Mapping[str, Classes] | None = None,
 ) -> dict[str, float]:
-    """Return what vectors score, wherever they were moved to: the gap, the loss, recall both ways, accuracy.
+    """Return gap, loss, recall both ways and accuracy of vectors after they were moved.
 
-    Recall is over these pairs, one text an image, ties with a coin's credit; recall@k is left out where every query
+    Recall is over these pairs, one text an image, with ties broken at random; recall@k is left out where every query
     hits (k of n or more). A model with a bias has the sigmoid loss, one without the contrastive loss.
 
     Args:
@@ -249,22 +249,22 @@ def rescored(
     """
     by_image, by_text = cross_ranks(images, texts, np.arange(len(images)))
     directions = {"image_retrieval": by_text, "text_retrieval": by_image}
-    found = {"gap": modality_gap(images, texts).value}
+    values = {"gap": modality_gap(images, texts).value}
     if logit_bias:
-        found["loss"] = sigmoid_loss(images, texts, logit_scale=logit_scale, logit_bias=logit_bias)
+        values["loss"] = sigmoid_loss(images, texts, logit_scale=logit_scale, logit_bias=logit_bias)
     else:
-        found["loss"] = contrastive_loss(images, texts, logit_scale=logit_scale)
+        values["loss"] = contrastive_loss(images, texts, logit_scale=logit_scale)
     for name, ranks in directions.items():
         for k in RECALL_AT:
             if k < len(images):
-                found[f"{name}_recall@{k}"] = float(recall_at_k(ranks, k).mean())
+                values[f"{name}_recall@{k}"] = float(recall_at_k(ranks, k).mean())
     for name, (vectors, labels) in (classes or {}).items():
         scores = class_scores(images, vectors, labels, logit_scale=logit_scale)
-        found[name] = float(top_k_credit(scores.better, scores.tied).mean())
-    return found
+        values[name] = float(top_k_credit(scores.better, scores.tied).mean())
+    return values
 
 
-def _fitted(vectors: Float32[np.ndarray, "n dim"], kind: str, strength: float) -> AffineMap:
+def _fit_map(vectors: Float32[np.ndarray, "n dim"], kind: str, strength: float) -> AffineMap:
     mean = vectors.mean(axis=0, dtype=np.float64)
     divisor = np.ones_like(mean)
     if kind == "standardising":

@@ -1,9 +1,9 @@
-"""Vectors and the scores between them: unit length, and similarity in blocks that are never all held at once.
+"""Unit vectors and the scores between them, in blocks, so that the whole matrix is never in memory.
 
 Ties must be real: equal pairs of vectors have equal scores, whichever block, thread or kernel computed them. Floating
 sums depend on their order, so ``unit`` rounds components to multiples of 2**-26. A product of two is then a multiple of
-2**-52, and any partial sum of a dot product of unit vectors is one below 2: float64 holds it exactly, in any order.
-The rounding moves a cosine by about 4e-9, less than the float32 that scores are rounded to.
+2**-52, and any partial sum of a dot product of unit vectors is such a multiple below 2: float64 represents it exactly,
+in any order. The rounding changes a cosine by about 4e-9, less than the rounding of scores to float32.
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from jaxtyping import Float32, Float64
 from clipbench.errors import VectorError
 
 BLOCK_ELEMENTS = 1 << 23
-"""Scores held at once: 64 MiB of float64."""
+"""Scores in memory at once: 64 MiB of float64."""
 
 BLOCK_COMPONENTS = 1 << 17
-"""Components of vectors in hand at once: 1 MiB of float64, which a processor core's own cache holds."""
+"""Components of vectors processed at once: 1 MiB of float64, which fits into the cache of a processor core."""
 
 _STEPS = 2.0**26
 """Steps of a component in [0, 1]."""
@@ -43,7 +43,7 @@ def unit(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
     for rows in row_blocks(vectors):
         steps = vectors[rows] * (_STEPS / lengths[rows])[:, None]
         np.rint(steps, out=steps)
-        steps *= 1 / _STEPS  # a power of 2: as exact as to divide, and faster
+        steps *= 1 / _STEPS  # a power of 2: as exact as division, and faster
         out[rows] = steps
     return out
 

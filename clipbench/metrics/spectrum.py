@@ -1,7 +1,7 @@
 """Dimensions that carry the modality gap, and gap and retrieval once they are removed.
 
 Schrodi et al., Two Effects, One Trigger, 2025, find that few dimensions carry the gap. Dimensions are those of the
-vectors as the model gives them: a rotation of the space, which changes no cosine, changes all of this.
+vectors as the model gives them: a rotation of the space changes no cosine, but all of these values.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from clipbench.metrics.similarity import unit
 CARRIED = 0.9
 """Share of the squared gap whose dimensions are counted."""
 _NO_GAP = 1e-6
-"""A gap below this is what rounding left of zero: components of unit vectors are off by up to 3e-8 each."""
+"""A smaller gap is a rounded zero: components of unit vectors are off by up to 3e-8 each."""
 
 
 class GapSpectrum(NamedTuple):
@@ -26,7 +26,7 @@ class GapSpectrum(NamedTuple):
     dimensions: Int64[np.ndarray, " dim"]
     """The dimension at each place of the order."""
     mean_differences: Float64[np.ndarray, " dim"]
-    """Distances of the two means along it; their squares sum to the squared gap."""
+    """Distance of the two means along each; their squares sum to the squared gap."""
     shares: Float64[np.ndarray, " dim"]
     """Share of the squared gap in this dimension and those before it; NaN where there is no gap."""
 
@@ -43,7 +43,7 @@ class Ablation(NamedTuple):
     n_removed: int
     gap: float
     image_recall: float
-    """recall@1 of texts over images, ties with a coin's credit."""
+    """recall@1 of texts over images, with ties broken at random."""
     text_recall: float
     """recall@1 of images over texts."""
 
@@ -51,14 +51,14 @@ class Ablation(NamedTuple):
 def gap_spectrum(gap: Float64[np.ndarray, " dim"]) -> GapSpectrum:
     """Return the distances of the two means by dimension, the largest first, and their share of the squared gap.
 
-    Equal ones are in the order of the dimensions. NaN stays NaN: there were no vectors.
+    Equal ones are in the order of the dimensions. A gap of NaN (no vectors) gives NaN.
 
     Args:
         gap: the gap vector (``gap_vector``).
 
     Example:
-        >>> found = gap_spectrum(np.array([0.0, -0.8, 0.6]))
-        >>> found.dimensions, found.mean_differences, found.shares.round(2), found.n_carrying()
+        >>> spectrum = gap_spectrum(np.array([0.0, -0.8, 0.6]))
+        >>> spectrum.dimensions, spectrum.mean_differences, spectrum.shares.round(2), spectrum.n_carrying()
         (array([1, 2, 0]), array([0.8, 0.6, 0. ]), array([0.64, 1.  , 1.  ]), 2)
     """
     order = np.argsort(-np.abs(gap), kind="stable")
@@ -69,7 +69,7 @@ def gap_spectrum(gap: Float64[np.ndarray, " dim"]) -> GapSpectrum:
 
 
 def removed_counts(dim: int) -> Iterator[int]:
-    """Yield how many dimensions are taken away, below all of them: 0, 1, 2, 5, 10, 20, 50, ...
+    """Yield the numbers of dimensions to remove: 0, 1, 2, 5, 10, 20, 50, ..., below all.
 
     Example:
         >>> list(removed_counts(21))
@@ -89,27 +89,29 @@ def ablations(
 ) -> list[Ablation]:
     """Return gap and recall@1 without the dimensions that carry most of the gap of these pairs, for several counts.
 
-    What is left of each vector is brought to unit length again. A count at which some vector has nothing left is not
-    among the results: its cosines are undefined.
+    The remaining components of each vector are scaled to unit length again. A count that leaves some vector zero is
+    left out: its cosines are undefined.
 
     Args:
-        counts: how many dimensions to take away; ``removed_counts`` where not given.
+        images: unit vectors.
+        texts: unit vectors; row i belongs to image i.
+        counts: numbers of dimensions to remove; by default ``removed_counts``.
 
     Raises:
         DataError: there are not as many texts as images.
     """
     check_paired(images, texts)
     order = gap_spectrum(gap_vector(images, texts)).dimensions
-    found = []
+    results = []
     for count in removed_counts(images.shape[1]) if counts is None else counts:
-        kept = np.sort(order[count:])
-        x, y = images[:, kept], texts[:, kept]
+        dimensions = np.sort(order[count:])
+        x, y = images[:, dimensions], texts[:, dimensions]
         if len(x) and x.any(axis=1).all() and y.any(axis=1).all():
-            found.append(_scored(count, unit(x), unit(y)))
-    return found
+            results.append(_ablation(count, unit(x), unit(y)))
+    return results
 
 
-def _scored(n_removed: int, images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"]) -> Ablation:
+def _ablation(n_removed: int, images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"]) -> Ablation:
     by_image, by_text = cross_ranks(images, texts, np.arange(len(images)))
     image_recall, text_recall = (float(recall_at_k(ranks, 1).mean()) for ranks in (by_text, by_image))
     return Ablation(n_removed, modality_gap(images, texts).value, image_recall, text_recall)

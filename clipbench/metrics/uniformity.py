@@ -1,6 +1,6 @@
 """Uniformity of vectors on the sphere, over every pair of them, in blocks.
 
-Vectors are unit ones. Nothing of size n x n is held. NaN means undefined: too few samples.
+Vectors have length 1. Nothing of size n x n is in memory. NaN means undefined: too few samples.
 """
 
 import numpy as np
@@ -14,7 +14,8 @@ from clipbench.metrics.similarity import dot_blocks
 def uniformity(vectors: Float32[np.ndarray, "n dim"], t: float = 2.0) -> Estimate:
     """Return the log of the mean of exp(-t × squared distance) over different vectors, in nats.
 
-    0 when all are equal; about -2t when they are spread over the sphere. Source: Wang and Isola, 2020, section 4.1.2.
+    It is 0 when all are equal, about -2t when they are spread over the sphere. Source: Wang and Isola, 2020, section
+    4.1.2.
     NaN for fewer than two vectors.
 
     Example:
@@ -29,7 +30,7 @@ def cross_uniformity(
 ) -> Estimate:
     """Return the log of the mean of exp(-t × squared distance) over an image and the text of another, in nats.
 
-    The cross-modal uniformity of Fahim et al., 2024. NaN for fewer than two pairs.
+    Source: the cross-modal uniformity of Fahim et al., 2024. NaN for fewer than two pairs.
 
     Raises:
         DataError: there are not as many texts as images.

@@ -375,14 +375,14 @@ def test_arguments_are_not_written_into() -> None:
 @pytest.mark.parametrize("measure", [pair_geometry, cross_cosine, pair_cosine, l2i, alignment, rmg, cross_uniformity])
 def test_one_text_is_not_paired_with_every_image(measure: Callable[[np.ndarray, np.ndarray], object]) -> None:
     images, texts = pairs(5, 4)
-    with pytest.raises(DataError, match="5 image vectors and 1 text vectors: expected as many, a pair a row"):
+    with pytest.raises(DataError, match="5 image vectors and 1 text vectors: expected equal numbers, one pair per row"):
         measure(images, texts[:1])
 
 
 @pytest.mark.parametrize(
     ("owners", "message"),
     [
-        ([0, 1, 2, 2], "text_image has 4 rows: expected 5, one a text"),
+        ([0, 1, 2, 2], "text_image has 4 rows: expected 5, one per text"),
         ([0, 1, 2, 3, 2], "text 3 belongs to image 3: expected 0 to 2"),
         ([0, 1, -1, 1, 2], "text 2 belongs to image -1: expected 0 to 2"),
         ([0, 2, 2, 2, 2], "image 1 has no text: expected at least one for each"),

@@ -294,5 +294,5 @@ def test_a_text_without_an_image_is_refused(row: int) -> None:
 
 
 def test_an_image_without_a_text_is_refused() -> None:
-    with pytest.raises(DataError, match="image 1 has no text: retrieval needs one for each image"):
+    with pytest.raises(DataError, match="image 1 has no text: expected at least one for each"):
         cross_ranks(coarse(3, 2, 0), coarse(4, 2, 1), np.array([0, 0, 2, 2]))
