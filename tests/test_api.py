@@ -219,6 +219,68 @@ def test_progress_is_told_of_each_evaluation() -> None:
     assert progress.names == ["retrieval@memory", "modality-gap@memory"]
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> cb.Run:
+    """A run with mistakes: a toy model on scenes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIPBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return cb.run(ToyModel(), ["retrieval", "modality-gap", "zero-shot"], suite="scenes", limit=24)
+
+
+def test_the_frame_has_each_metric_of_each_evaluation(measured: cb.Run) -> None:
+    frame = measured.frame()
+    assert [*frame.columns[1:10]] == ["task", "data", "metric", "value", "low", "high", "chance", "n", "unit"]
+    names = frame["task"] + "@" + frame["data"] + "/" + frame["metric"]
+    by_name = dict(zip(names, frame["value"].tolist(), strict=True))
+    assert by_name.keys() == measured.metrics.keys()
+    for name, metric in measured.metrics.items():
+        assert by_name[name] == metric.value if metric.value is not None else np.isnan(by_name[name])
+
+
+def test_samples_are_found_by_task_and_by_data(measured: cb.Run) -> None:
+    record = measured.result.evaluations[0]
+    for name in ("retrieval", "Retrieval", record.name, record):
+        pd.testing.assert_frame_equal(measured.samples(name), measured.samples(record))
+    with pytest.raises(cb.UsageError, match="no evaluation 'zero-shoot': did you mean 'zero-shot'"):
+        measured.samples("zero-shoot")
+    with pytest.raises(cb.UsageError, match="no evaluation 'retrieval@coco'"):
+        measured.samples("retrieval@coco")
+
+
+def test_failures_are_the_worst_first(measured: cb.Run) -> None:
+    samples, failures = measured.samples("zero-shot"), measured.failures("zero-shot", n=5)
+    wrong = samples[samples["margin"] <= 0]
+    assert failures["margin"].tolist() == sorted(wrong["margin"])[:5]
+    assert set(failures["sample_id"]) <= set(wrong["sample_id"])
+    with pytest.raises(cb.ClipbenchError, match="no margin"):
+        measured.failures("modality-gap")
+
+
+def test_a_run_is_saved_once_and_reported(measured: cb.Run, tmp_path: Path) -> None:
+    saved = measured.save(tmp_path / "mine")
+    assert saved.metrics == measured.metrics == cb.read_run(str(tmp_path / "mine")).metrics
+    assert saved.samples("retrieval").equals(measured.samples("retrieval"))
+    with pytest.raises(cb.UsageError, match="never overwritten"):
+        measured.save(str(tmp_path / "mine"))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"], "no half of a copy is left"
+    assert "<html" in measured.report(str(tmp_path / "report.html")).read_text()
+
+
+def test_a_run_is_plotted(measured: cb.Run) -> None:
+    from matplotlib.figure import Figure
+
+    assert isinstance(measured.plot("gap"), Figure)
+    with pytest.raises(cb.UsageError, match="unknown plot 'gaps': did you mean 'gap'"):
+        measured.plot("gaps")
+
+
+def test_a_notebook_shows_the_scorecard_without_scripts() -> None:
+    run = cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3), name="<script>x</script>"), ["retrieval", "zero-shot"])
+    html = run._repr_html_()
+    assert "<table" in html and "retrieval@embeddings" in html and "zero-shot@embeddings unavailable" in html
+    assert "<script" not in html and "&lt;script&gt;" in html
+
+
 BAD: dict[str, tuple[Any, str]] = {
     "an object without the methods": (lambda: cb.run(object(), data=pairs()), "without encode_images"),  # type: ignore[arg-type]
     "a bare torch module": (lambda: cb.run(Net(), data=pairs()), "wrap it .*torch_model"),  # type: ignore[arg-type]

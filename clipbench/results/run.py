@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,11 +19,26 @@ from clipbench.results.schema import SchemaError, fitted
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and the result in it; tables and arrays are read when asked for."""
+    """A run folder and the result in it; tables and arrays are read when asked for.
+
+    ``clipbench.run`` and ``clipbench.read_run`` return one. In a notebook it shows its scorecard.
+
+    Example:
+        >>> import numpy as np
+        >>> from clipbench import run, vectors
+        >>> x, noise = np.eye(4), np.roll(np.eye(4), 1, axis=0)
+        >>> made = run(vectors(images=x, texts=noise, name="mine"), "retrieval")
+        >>> print(made.frame().query("metric == 'text_retrieval_recall@1'")[["task", "value", "n"]].to_string(index=False))
+             task  value  n
+        retrieval    0.0  4
+        >>> [*made.failures("retrieval", n=1).columns[:2]]
+        ['sample_id', 'margin']
+    """
 
     folder: Path
     result: Result
@@ -37,15 +53,122 @@ class Run:
                     found.setdefault(f"{record.name}/{name}", metric)
         return found
 
-    def samples(self, evaluation: EvaluationRecord) -> "pandas.DataFrame":
-        """Return the per-sample table of an evaluation."""
+    def frame(self) -> "pandas.DataFrame":
+        """Return a tidy table, one row a metric: model, task, data, metric, value, low, high, chance, n, unit, ...
+
+        Values and bounds are in the metric's unit (``fraction`` is in [0, 1]); an undefined value is NaN, with a reason.
+        """
+        from clipbench.results.frames import metrics_frame
+
+        return metrics_frame(self.result)
+
+    def samples(self, evaluation: EvaluationRecord | str) -> "pandas.DataFrame":
+        """Return the table of an evaluation, one row a sample: ``sample_id`` and the columns behind its metrics.
+
+        Args:
+            evaluation: a task such as ``"retrieval"``, or ``"retrieval@coco"`` where it was made on several data sets; or
+                the record itself.
+
+        Raises:
+            UsageError: the run has no such evaluation.
+            ClipbenchError: it was not measured, or its table is damaged.
+        """
         import pandas
 
+        if isinstance(evaluation, str):
+            evaluation = self.evaluation(evaluation)
         path = self._file(evaluation, "samples")
         try:
             return pandas.read_parquet(path)
         except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
             raise self._damaged(evaluation, "samples", error) from error
+
+    def failures(self, evaluation: EvaluationRecord | str, n: int = 20) -> "pandas.DataFrame":
+        """Return the samples that the model got wrong, the worst first, at most ``n``.
+
+        ``margin`` says how far a sample is from success: the score of the right answer minus the best wrong one, or for
+        retrieval 1.5 minus the rank. 0 is a tie, which is no success.
+
+        Raises:
+            UsageError: the run has no such evaluation.
+            ClipbenchError: its samples have no margin, since the task has no right and wrong answers.
+        """
+        from clipbench.results.frames import worst_rows
+
+        record = self.evaluation(evaluation) if isinstance(evaluation, str) else evaluation
+        return worst_rows(self.samples(record), n, record)
+
+    def evaluation(self, name: str) -> EvaluationRecord:
+        """Return the finished evaluation of a task, or of ``task@data``.
+
+        Raises:
+            UsageError: the run has none, or several of that task.
+            ClipbenchError: it was not measured.
+        """
+        from clipbench.results.frames import find_evaluation
+
+        return find_evaluation(self.result.evaluations, name)
+
+    def plot(
+        self,
+        name: str,
+        *,
+        data: str | None = None,
+        width: str = "column",
+        projection: str | None = None,
+        seed: int = 0,
+    ) -> "Figure":
+        """Return a figure for papers, which a notebook shows and ``savefig`` writes.
+
+        Args:
+            name: such as ``"gap"`` or ``"recall"``; ``clipbench plot --list`` has all.
+            data: the data set, where the run has the task on several.
+            width: ``"column"``, ``"full"`` or a number of cm.
+            projection: of ``gap``: ``"pca"``, ``"umap"``, ...
+            seed: of a projection that draws at random.
+
+        Raises:
+            ClipbenchError: no such plot, or the run lacks what it draws.
+        """
+        from clipbench.plugins import plotter
+
+        plots = plotter()
+        options = plots.PlotOptions(data=data, width=width, projection=projection, seed=seed)
+        figure: Figure = plots.draw_plot(name, [self], options)
+        return figure
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write the HTML report, one file that opens anywhere, and return its path."""
+        from clipbench.plugins import report_writer
+
+        report_writer()([self], Path(path))
+        return Path(path)
+
+    def save(self, folder: str | os.PathLike[str]) -> "Run":
+        """Copy the run into a new folder, whole or not at all, and return it from there.
+
+        Raises:
+            UsageError: there is something already: results are never overwritten.
+        """
+        target = Path(folder)
+        half = target.with_name(f".{target.name}.half")
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise UsageError(f"{target} is there already: results are never overwritten, name another folder")
+        try:
+            shutil.copytree(self.folder, half)
+            os.replace(half, target)
+        except OSError as error:
+            raise UsageError(f"cannot write {target}: {error.strerror or error}") from error
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
+        return Run(target, self.result)
+
+    def _repr_html_(self) -> str:
+        """Return the scorecard, as a notebook shows it."""
+        from clipbench.results.frames import scorecard
+        from clipbench.results.table import as_html
+
+        return as_html(scorecard(self.result))
 
     def arrays(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
         """Return the arrays that an evaluation's figures need; empty when it has none."""

@@ -26,7 +26,8 @@ class Held(Run):
 
     tables: Sequence[pandas.DataFrame] = ()
 
-    def samples(self, evaluation: EvaluationRecord) -> pandas.DataFrame:
+    def samples(self, evaluation: EvaluationRecord | str) -> pandas.DataFrame:
+        assert not isinstance(evaluation, str)
         return self.tables[int(evaluation.files["samples"])]
 
 

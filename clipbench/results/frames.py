@@ -1,0 +1,108 @@
+"""A run as tables: its metrics and failures for pandas, its scorecard for a notebook."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.results.numbers import count, interval, interval_name, quantity
+from clipbench.results.record import EvaluationRecord, Result
+from clipbench.results.table import Cell, Column, Table
+from clipbench.results.titles import full_title, headlines
+
+if TYPE_CHECKING:
+    import pandas
+
+METRIC_COLUMNS = {
+    "model": "str",
+    "task": "str",
+    "data": "str",
+    "metric": "str",
+    "value": "float64",
+    "low": "float64",
+    "high": "float64",
+    "chance": "float64",
+    "n": "int64",
+    "unit": "str",
+    "higher_is_better": "object",
+    "title": "str",
+    "reason": "object",
+}
+"""Columns of the frame of a run, and their types."""
+
+
+def metrics_frame(result: Result) -> "pandas.DataFrame":
+    """Return a row for each metric of each finished evaluation; what is undefined is NaN, with a reason."""
+    import pandas
+
+    rows = [
+        {
+            "model": str(result.model.get("ref") or ""),
+            "task": record.task,
+            "data": record.dataset.id,
+            "metric": name,
+            **{column: getattr(metric, column) for column in METRIC_COLUMNS if hasattr(metric, column)},
+            "title": full_title(name, metric, record.subsets),
+        }
+        for record in result.evaluations
+        if record.status == "ok"
+        for name, metric in record.metrics.items()
+    ]
+    types = {name: type_ for name, type_ in METRIC_COLUMNS.items() if type_ != "str"}
+    return pandas.DataFrame(rows, columns=list(METRIC_COLUMNS)).astype(types)
+
+
+def find_evaluation(evaluations: Sequence[EvaluationRecord], name: str) -> EvaluationRecord:
+    """Return the finished evaluation of a task, or of ``task@data``.
+
+    Raises:
+        UsageError: there is none, or the task was made on several data sets and none is named.
+        ClipbenchError: it was not finished.
+    """
+    task, _, data = name.partition("@")
+    task = task.strip().lower().replace("_", "-")
+    found = [each for each in evaluations if each.task == task and (not data or each.dataset.id == data)]
+    names = [each.name for each in evaluations]
+    if not found:
+        known = names if data else [*dict.fromkeys(each.task for each in evaluations)]
+        raise UsageError(f"the run has no evaluation '{name}': {did_you_mean(name, known)}")
+    if len(found) > 1 and not data:
+        raise UsageError(f"the run has '{name}' on several data sets: name one, as '{found[0].name}'")
+    if found[0].status != "ok":
+        raise ClipbenchError(f"{found[0].name} was not measured: {found[0].reason}")
+    return found[0]
+
+
+def worst_rows(table: "pandas.DataFrame", n: int, evaluation: EvaluationRecord) -> "pandas.DataFrame":
+    """Return the rows that failed, the worst first: those with the least ``margin``, ties with success left in.
+
+    Raises:
+        ClipbenchError: the task has no margin, so that no sample fails.
+    """
+    if n < 1:
+        raise UsageError(f"n is {n}: expected 1 or more")
+    if "margin" not in table.columns:
+        raise ClipbenchError(f"samples of {evaluation.name} have no margin: the task has no right and wrong answers")
+    failed = table[table["margin"] <= 0].sort_values("margin", kind="stable").head(n)
+    first = [name for name in ("sample_id", "margin") if name in failed.columns]
+    return failed[[*first, *(name for name in failed.columns if name not in first)]].reset_index(drop=True)
+
+
+def scorecard(result: Result) -> Table:
+    """Return the headlines of each evaluation, and the reason where there are none."""
+    done = [record for record in result.evaluations if record.status == "ok"]
+    shown = [(record, name, metric) for record in done for name, metric in headlines(record).items()]
+    columns = [Column(name, is_number=False) for name in ("evaluation", "metric")]
+    columns += [Column(name) for name in ("value", interval_name(metric for _, _, metric in shown), "chance", "n")]
+    rows = [
+        [
+            Cell(record.name),
+            Cell(full_title(name, metric, record.subsets)),
+            Cell(quantity(metric.value, metric.unit)),
+            Cell(interval(metric)),
+            Cell(quantity(metric.chance, metric.unit)),
+            Cell(count(metric.n)),
+        ]
+        for record, name, metric in shown
+    ]
+    missing = [f"{each.name} {each.status}: {each.reason}" for each in result.evaluations if each.status != "ok"]
+    return Table(title=str(result.model.get("ref") or "unnamed model"), columns=columns, rows=rows, notes=missing)
