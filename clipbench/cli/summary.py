@@ -40,6 +40,11 @@ class Printer(Progress):
                 self.evaluation(record)
                 click.echo(f"clipbench: to measure it again, move {run.folder} away", err=True)
 
+    def note(self, text: str) -> None:
+        """Say what differs between a finished run and what is asked for, though the samples are the same."""
+        if not self.quiet:
+            click.echo(f"note: {text}", err=True)
+
     def model_failed(self, name: str, error: ClipbenchError, data_problems: Sequence[str]) -> None:
         """Say why a model could not be measured, unless that ends the command and is said anyway."""
         for line in data_problems:

@@ -79,7 +79,7 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
         split=split.name,
         images=[RowImage(column, id, row) for row in samples.first_rows],
         image_ids=samples.image_ids,
-        has_ids=list(samples.image_ids) != [str(row) for row in samples.first_rows],
+        has_ids=samples.has_ids,
         labels=samples.labels,
         class_names=samples.class_names,
         captions=samples.captions,

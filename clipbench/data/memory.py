@@ -113,6 +113,7 @@ def _from_table(columns: Mapping[str, list[object]], source: str, options: DataO
         id=ID,
         images=[images[row] for row in samples.first_rows],
         image_ids=samples.image_ids,
+        has_ids=samples.has_ids,
         labels=samples.labels,
         class_names=samples.class_names,
         captions=samples.captions,

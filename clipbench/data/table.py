@@ -26,6 +26,11 @@ class Samples:
     caption_image: Int64[np.ndarray, " n_captions"] | None
     notes: tuple[str, ...]
 
+    @property
+    def has_ids(self) -> bool:
+        """False where images have the numbers of their rows for ids."""
+        return list(self.image_ids) != [str(row) for row in self.first_rows]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:

@@ -19,6 +19,9 @@ class Progress:
     def reused(self, name: str, run: Run) -> None:
         """A model was measured before, in just this way."""
 
+    def note(self, text: str) -> None:
+        """A finished run is taken for what is asked for, though something about its data differs."""
+
     def evaluation(self, record: EvaluationRecord) -> None:
         """An evaluation has ended, well or not."""
 

@@ -112,7 +112,14 @@ class Session:
         check_read()
         requests = self._requests[target.brings_samples]
         if target.may_be_finished:
-            run = finished_run(embedder, requests, target.folder, options=self.options.run, datasets=self.datasets)
+            run = finished_run(
+                embedder,
+                requests,
+                target.folder,
+                options=self.options.run,
+                datasets=self.datasets,
+                note=self.progress.note,
+            )
             if run is not None:
                 self.n_done += 1
                 self.progress.reused(target.name, run)

@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas
 import pytest
+from PIL import Image
 
 from clipbench.cli import main
 from clipbench.comparison.compare import compare
 from clipbench.comparison.records import Flips
+from clipbench.data.dataset import DataOptions
+from clipbench.data.memory import dataset_in_memory
 from clipbench.errors import NotComparable
 from clipbench.results.matching import BY_POSITION, OTHER_ORDER
 from clipbench.results.run import read_run
@@ -122,3 +126,11 @@ def test_a_file_of_captions_in_another_order_has_the_same_samples(command: Comma
             run.samples(each).set_index("sample_id").sort_index() for run, each in ((one, first), (other, second))
         )
         assert before["caption"].equals(after["caption"]), first.name
+
+
+def test_data_in_memory_have_ids_where_images_are_files_or_a_column_names_them() -> None:
+    square = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    pairs = [(image, f"square {row}") for row, image in enumerate(square)]
+    assert not dataset_in_memory(pairs, DataOptions()).has_ids
+    named = pandas.DataFrame({"image": square, "caption": ["one", "two"], "id": ["a", "b"]})
+    assert dataset_in_memory(named, DataOptions()).has_ids

@@ -17,6 +17,7 @@ from clipbench.cli import main
 from clipbench.data import images
 from clipbench.models import load_model
 from clipbench.models.protocol import LoadOptions
+from clipbench.results.matching import OTHER_ORDER
 from clipbench.results.run import read_run
 
 
@@ -91,6 +92,15 @@ def test_the_same_command_goes_on_and_keeps_what_is_finished(world: Path, run: C
     assert "step-2 is finished already, in out/step-2" in done.err and "step-10 is finished" not in done.err
     assert all(path.read_bytes() == content for path, content in before.items())
     assert (world / "out/step-10/result.json").is_file()
+
+
+def test_a_finished_run_on_the_same_samples_in_another_order_is_kept_with_a_note(world: Path, run: Command) -> None:
+    run("--out", "out", "--no-report", model="train/step-[2]")
+    head, *lines = (world / "data.csv").read_text().splitlines()
+    (world / "data.csv").write_text("\n".join([head, *reversed(lines)]) + "\n")
+    again = run("--out", "out", "--no-report", model="train/step-[2]")
+    assert again.status == 0 and "step-2 is finished already" in again.err
+    assert f"note: retrieval@data.csv: {OTHER_ORDER}" in again.err
 
 
 @pytest.mark.parametrize(

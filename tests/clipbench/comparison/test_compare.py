@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 from clipbench.comparison.compare import compare, differences
-from clipbench.comparison.records import CompareOptions, Difference, Flips, Refusal, Verdict
+from clipbench.comparison.records import CompareOptions, Comparison, Difference, Flips, Refusal, Verdict
 from clipbench.errors import ClipbenchError, NotComparable, UsageError
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
 from clipbench.results.run import Run
@@ -622,3 +622,37 @@ def test_alpha_is_a_chance(alpha: float) -> None:
 def test_a_smallest_difference_is_a_size(smallest: float) -> None:
     with pytest.raises(UsageError, match=r"^smallest difference .*: expected 0 or more, in the metric's unit$"):
         CompareOptions(smallest=smallest)
+
+
+def test_a_comparison_is_a_table_with_a_row_for_each_metric() -> None:
+    rng = np.random.default_rng(11)
+    before = rng.integers(0, 2, 60).astype(float)
+    metrics = {"acc": mean_of(before), "hub": Metric(value=0.25, unit="cosine")}
+    base = held(evaluation(metrics, {"hit": before}), name="one")
+    after = np.ones(60)
+    candidate = held(evaluation({**metrics, "acc": mean_of(after)}, {"hit": after}), name="other")
+    comparison = compare(base, candidate)
+    table = comparison.frame()
+    assert [*zip(table["task"], table["data"], table["metric"], strict=True)] == [
+        ("mine", "birds", "acc"),
+        ("mine", "birds", "hub"),
+    ]
+    first, second = comparison.differences
+    row = table.iloc[0]
+    assert (row["base"], row["candidate"], row["verdict"], row["unit"]) == ("one", "other", "better", "fraction")
+    assert (row["base_value"], row["candidate_value"], row["difference"]) == (before.mean(), 1.0, first.value)
+    assert (row["low"], row["high"], row["p_value"], row["p_adjusted"]) == (
+        first.low,
+        first.high,
+        first.p_value,
+        first.p_adjusted,
+    )
+    assert table.dtypes["n"] == np.int64 and row["n"] == 60
+    assert second.low is None and np.isnan(table["low"][1]) and table["verdict"][1] == "not tested"
+    empty = Comparison(base="a", candidate="b", differences=[]).frame()
+    assert len(empty) == 0 and list(empty.columns) == list(table.columns)
+
+
+def test_what_is_compared_may_be_a_folder_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ClipbenchError, match="no result"):
+        compare(str(tmp_path), tmp_path)
