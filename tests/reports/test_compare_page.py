@@ -120,7 +120,7 @@ def test_a_row_has_both_values_the_difference_and_its_verdict(pair: Callable[...
     assert (flips, verdict) == ("+1 −40", "▲worse")
     (gap,) = [row for row in words.rows if row and "gap" in row[0]]
     assert gap[3:] == ["0.0000", "–", "no test1", "–", "", "–not tested"]
-    assert re.search(r"No test: \w.*\.\n", words.text)
+    assert re.search(r"no test: \w", words.text)
 
 
 def test_the_verdict_stands_on_top(pair: Callable[..., list[Run]], tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_the_overview_has_every_metric_of_every_candidate_and_its_links_lead_som
     third = make_run({"zero-shot@birds": evaluation(np.ones(N), metrics={"acc1": acc1(np.ones(N))})}, name="third")
     words = Words(written([*runs, third], tmp_path / "page.html"))
     rows = [row for row in words.rows if len(row) == 4]
-    assert rows[0] == ["Metric", "Base:old", "new", "third"]
+    assert rows[0] == ["Metric", "Base: old", "new", "third"]
     assert rows[1][1:] == ["60.0\xa0%", "−20.00 pp▲worse", "+40.00 pp●better"]
     assert rows[2][1:] == ["0.5000", "0.0000–not tested", "not compared"]
     ids = {attributes.get("id") for _, attributes in words.tags}

@@ -1,21 +1,31 @@
-"""A comparison, with what a gate says of it, as a table, a pull-request comment, JSON, JUnit and GitHub annotations."""
+"""A comparison, with the verdict of a gate, as a table, a pull-request comment, JSON, JUnit and GitHub annotations."""
 
-from clipbench.comparison.formats._cells import Cells, by_evaluation, cells, headline, refusals, tally, ungated
 from clipbench.comparison.formats._github import github
 from clipbench.comparison.formats._markdown import markdown
 from clipbench.comparison.formats._records import as_json, junit
+from clipbench.comparison.formats._tables import (
+    VERDICTS,
+    by_evaluation,
+    difference_table,
+    difference_text,
+    headline,
+    metric_cell,
+    tally,
+    ungated,
+)
 from clipbench.comparison.formats._terminal import terminal
 
 __all__ = [
-    "Cells",
+    "VERDICTS",
     "as_json",
     "by_evaluation",
-    "cells",
+    "difference_table",
+    "difference_text",
     "github",
     "headline",
     "junit",
     "markdown",
-    "refusals",
+    "metric_cell",
     "tally",
     "terminal",
     "ungated",

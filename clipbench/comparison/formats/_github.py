@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from clipbench.comparison.formats._cells import headline, refusals, tally
+from clipbench.comparison.formats._tables import headline, tally
 from clipbench.comparison.gate import TELLING, Judged
 
 LEVELS = {"regression": "error", "unmet": "error", "missing": "error", "untested": "warning", "acknowledged": "warning"}
@@ -25,7 +25,7 @@ def _annotations(judged: Judged) -> Iterator[tuple[str, str, str]]:
     comparison = judged.comparison
     for each in judged.of(*TELLING):
         yield LEVELS[each.status], f"{each.status}: {each.metric}", f"{each.rule}: {each.message}"
-    yield from (("error", "not comparable", line) for line in refusals(comparison))
+    yield from (("error", "not comparable", line) for line in map(str, comparison.refused))
     yield from (("warning", "note", note) for note in comparison.notes)
     words = "; ".join(filter(None, [headline(judged), tally(comparison.differences)]))
     yield "notice", f"{comparison.candidate} against {comparison.base}", words

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from xml.etree import ElementTree
 
-from clipbench.comparison.formats._cells import refusals
 from clipbench.comparison.gate import Judged, Outcome
 
 ELEMENTS = {
@@ -47,9 +46,9 @@ def junit(judged: Sequence[Judged]) -> str:
         for outcome in each.outcomes:
             if outcome.status != "not gated":
                 _case(suite, outcome)
-        for refusal, line in zip(each.comparison.refused, refusals(each.comparison), strict=True):
+        for refusal in each.comparison.refused:
             case = ElementTree.SubElement(suite, "testcase", classname=_clean(refusal.evaluation), name="is comparable")
-            ElementTree.SubElement(case, "error", message=_clean(line))
+            ElementTree.SubElement(case, "error", message=_clean(str(refusal)))
         _count(suite)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"

@@ -1,6 +1,7 @@
 """A table as HTML, for the pages of reports and for notebooks."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from html import escape
 
 from clipbench.results.table.model import Cell, Column, Table
@@ -16,8 +17,23 @@ def as_html(table: Table, css: str = "") -> str:
     return "\n".join(_lines(table, css))
 
 
+def mark(sign: str) -> str:
+    """Return a sign that is not read out."""
+    return f'<span class="mark" aria-hidden="true">{escape(sign)}</span>'
+
+
+def tight(text: str) -> str:
+    """Return a text in which no line breaks between a number and its percent sign.
+
+    Example:
+        >>> tight("9.5 %") == "9.5\\N{NO-BREAK SPACE}%"
+        True
+    """
+    return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)
+
+
 def _lines(table: Table, css: str) -> Iterator[str]:
-    yield f"<table{_attributes(**{'class': css})}>"
+    yield f"<table{_attributes({'class': css or None})}>"
     if table.title or table.facts:
         yield f"<caption>{escape(': '.join(filter(None, (table.title, table.facts))))}.</caption>"
     yield f"<thead><tr>{''.join(map(_header, table.columns))}</tr></thead>"
@@ -30,11 +46,8 @@ def _lines(table: Table, css: str) -> Iterator[str]:
             heading = f'<th scope="rowgroup" colspan="{len(table.columns)}"><bdi>{escape(row)}</bdi></th>'
             yield f'<tr class="block">{heading}</tr>'
         else:
-            cells = [
-                _cell(cell, column, place)
-                for place, (cell, column) in enumerate(zip(table.cells(row), table.columns, strict=True))
-            ]
-            yield f"<tr>{''.join(cells)}</tr>"
+            first, *others = zip(table.cells(row), table.columns, strict=True)
+            yield f"<tr>{_row_header(first[0])}{''.join(_cell(*each) for each in others)}</tr>"
     yield "</tbody>\n</table>" if is_open else "</table>"
     if table.notes:
         notes = "".join(f"<li><bdi>{escape(note)}</bdi></li>" for note in table.notes)
@@ -42,20 +55,24 @@ def _lines(table: Table, css: str) -> Iterator[str]:
 
 
 def _header(column: Column) -> str:
-    attributes = _attributes(**{"class": "number" if column.is_number else "", "data-model": column.model})
-    return f'<th scope="col"{attributes}>{escape(column.header)}</th>'
+    attributes = {"class": "number" if column.is_number else None, "data-model": column.model}
+    return f'<th scope="col"{_attributes(attributes)}>{escape(column.header)}</th>'
 
 
-def _cell(cell: Cell, column: Column, place: int) -> str:
-    content = cell.html or escape(" ".join(filter(None, (cell.text, cell.aside))))
-    if cell.note:
-        content += f" <sup>{cell.note}</sup>"
-    if place == 0:
-        return f'<th scope="row"{_attributes(**{"data-sort": cell.sort_key})}>{content}</th>'
+def _row_header(cell: Cell) -> str:
+    name = f"<bdi>{'/<wbr>'.join(map(escape, cell.text.split('/')))}</bdi>"
+    if cell.title:
+        name = f'<span class="words">{escape(cell.title)}</span><code>{name}</code>'
+    return f'<th scope="row"{_attributes({"data-sort": cell.sort_key})}><span class="name">{name}</span></th>'
+
+
+def _cell(cell: Cell, column: Column) -> str:
+    content = cell.html or escape(tight(" ".join(filter(None, (cell.text, cell.aside)))))
+    content = (mark(cell.mark) if cell.mark else "") + content + (f" <sup>{cell.note}</sup>" if cell.note else "")
     css = " ".join(filter(None, ("number" if column.is_number else "", cell.css)))
     data = {"data-model": column.model, "data-label": column.header, "data-sort": cell.sort_key}
-    return f"<td{_attributes(**{'class': css}, **data)}>{content}</td>"
+    return f"<td{_attributes({'class': css or None, **data})}>{content}</td>"
 
 
-def _attributes(**values: object) -> str:
-    return "".join(f' {name}="{escape(str(value))}"' for name, value in values.items() if value not in (None, ""))
+def _attributes(values: Mapping[str, object]) -> str:
+    return "".join(f' {name}="{escape(str(value))}"' for name, value in values.items() if value is not None)

@@ -60,7 +60,8 @@ def _lines(table: Table) -> Iterator[str]:
 
 
 def _cell(cell: Cell, column: Column) -> str:
-    text = code(cell.plain) if column.is_name else escape(cell.plain)
+    # Numbers hold no markup, and intervals are easier to read without backslashes.
+    text = cell.plain if column.is_number else code(cell.plain) if column.is_name else escape(cell.plain)
     return f"**{text}**" if cell.is_strong else text
 
 

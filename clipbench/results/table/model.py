@@ -1,7 +1,7 @@
 """The content of a table, whatever it is written as."""
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class Cell:
     note: int = 0
     """The note of the table that explains the cell, counted from 1."""
     is_strong: bool = False
+    """Markdown sets it in bold."""
+    title: str = ""
+    """The name in words, which HTML shows above the text."""
+    mark: str = ""
+    """A sign before the text, in HTML."""
     sort_key: float | str | None = None
     """The key by which HTML sorts, where that is not the text."""
     html: str = ""
@@ -59,7 +64,7 @@ class Table:
     """Numbered; cells refer to them."""
     warnings: Sequence[str] = ()
     """Facts without which the numbers would be misread."""
-    comments: Sequence[str] = field(default=())
+    comments: Sequence[str] = ()
     """Facts about how the numbers were made, which a paper rarely prints."""
 
     def cells(self, row: Row) -> list[Cell]:

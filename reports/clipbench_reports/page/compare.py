@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clipbench.comparison.formats import by_evaluation, cells, headline, refusals, tally, ungated
+from markupsafe import Markup
+
+from clipbench.comparison.formats import VERDICTS, by_evaluation, difference_text, headline, tally, ungated
 from clipbench.comparison.gate import TELLING, Judged, Outcome, Status
 from clipbench.comparison.records import Comparison, Difference, Verdict
 from clipbench.results.provenance import moment
@@ -13,7 +15,7 @@ from clipbench_reports import figures
 from clipbench_reports.drawing.marks import Chart, Panel
 from clipbench_reports.galleries.flipped import Flipped, flipped
 from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
-from clipbench_reports.page.compare_rows import GLYPHS, ORDER, Table, anchor, overview, table
+from clipbench_reports.page.compare_rows import anchor, difference_html, overview_html
 from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import short
 from clipbench_reports.page.provenance import headline_facts, origin
@@ -52,8 +54,7 @@ class Evaluated:
 
     name: str
     anchor: str
-    tally: str
-    table: Table
+    table: Markup
     figure: Chart | None
     """None where no metric is a fraction."""
 
@@ -103,8 +104,8 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
             for name, run in zip(names, runs, strict=True)
         ],
         "created": moment(max(run.result.created for _, _, run in known)) if known else "",
-        "glyphs": GLYPHS,
-        "overview": overview([each.comparison for each in judged]) if len(judged) > 1 else {},
+        "glyphs": VERDICTS,
+        "overview": overview_html([each.comparison for each in judged], names) if len(judged) > 1 else "",
         "parts": [
             _part(each, place, names=(names[0], name), runs=(runs[0], run), room=room)
             for place, (each, name, run) in enumerate(zip(judged, names[1:], runs[1:], strict=True))
@@ -127,7 +128,7 @@ def _part(
         told=_told(comparison, place),
         outcomes=[(*STATUSES[each.status], each) for each in judged.of(*TELLING)],
         ungated=ungated(judged),
-        refused=refusals(comparison),
+        refused=[str(each) for each in comparison.refused],
         notes=comparison.notes,
         evaluations=_evaluations(comparison, names, place),
         flipped=list(flipped(comparison, base, candidate, room)) if base and candidate else [],
@@ -146,17 +147,17 @@ def _told(comparison: Comparison, place: int) -> list[Told]:
     """Return a line for each verdict that there is."""
     anchors = {name: anchor(place, k) for k, name in enumerate(by_evaluation(comparison))}
     lines = []
-    for verdict in ORDER:
+    for verdict in VERDICTS:
         found = [each for each in comparison.differences if each.verdict == verdict]
         named = sorted(found, key=_doubt)[:N_NAMED] if verdict in ("worse", "better", "different") else []
         if found:
             lines.append(
                 Told(
-                    glyph=GLYPHS[verdict],
+                    glyph=VERDICTS[verdict],
                     verdict=verdict,
                     count=tally(found),
                     named=[
-                        (f"{each.evaluation}/{each.name}", cells(each).difference, anchors[each.evaluation])
+                        (f"{each.evaluation}/{each.name}", difference_text(each), anchors[each.evaluation])
                         for each in named
                     ],
                     n_more=len(found) - len(named) if named else 0,
@@ -175,7 +176,7 @@ def _doubt(each: Difference) -> float:
 def _evaluations(comparison: Comparison, names: tuple[str, str], place: int) -> list[Evaluated]:
     drawn = _figures(comparison, names)
     return [
-        Evaluated(name=name, anchor=anchor(place, k), tally=tally(found), table=table(found), figure=drawn.get(name))
+        Evaluated(name=name, anchor=anchor(place, k), table=difference_html(found), figure=drawn.get(name))
         for k, (name, found) in enumerate(by_evaluation(comparison).items())
     ]
 
@@ -198,7 +199,7 @@ def _figures(comparison: Comparison, names: tuple[str, str]) -> dict[str, Chart]
             panels=[replace(_marked(panel, shown), x=axis)],
             breadth=BREADTH,
             detail=" ".join(
-                f"{each.name} {cells(each).difference}, {each.verdict}."
+                f"{each.name} {difference_text(each)}, {each.verdict}."
                 for each in shown
                 if each.verdict not in ("no evidence", "not tested")
             ),
@@ -208,5 +209,5 @@ def _figures(comparison: Comparison, names: tuple[str, str]) -> dict[str, Chart]
 
 def _marked(panel: Panel, shown: Sequence[Difference]) -> Panel:
     """Return a panel in which the mark of each verdict stands beside its row."""
-    names = [f"{name} {GLYPHS[each.verdict]}" for name, each in zip(panel.y.names, shown, strict=True)]
+    names = [f"{name} {VERDICTS[each.verdict]}" for name, each in zip(panel.y.names, shown, strict=True)]
     return replace(panel, title="", y=replace(panel.y, names=names), aspect=FLATTENED * panel.aspect)

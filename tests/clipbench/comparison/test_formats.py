@@ -61,7 +61,7 @@ def test_the_table_has_a_line_for_each_metric_in_columns(judged: Judged) -> None
     (head,) = {line for line in lines if line.startswith("  metric")}
     assert acc1.index("worse") == head.index("verdict")
     (ece,) = [line for line in lines if line.startswith("  ece ↓")]
-    assert ece.split()[-6:] == ["–", "–", "–", "–", "no", "evidence"]
+    assert ece.split()[-8:] == ["–", "–", "no", "test", "(1)", "–", "no", "evidence"]
 
 
 def test_the_table_lists_the_first_samples_that_changed_each_way(judged: Judged) -> None:
@@ -104,10 +104,10 @@ def test_the_comment_begins_with_a_line_that_says_it_all_and_folds_the_table(jud
 
 def test_table_and_comment_say_what_is_not_gated_and_how_many_metrics_have_no_test(judged: Judged) -> None:
     text = terminal([judged])
-    assert re.search(r"^  1 metric: no test: \w", text, re.MULTILINE)
+    assert re.search(r"^  \(1\) no test: \w", text, re.MULTILINE)
     comment = markdown([judged])
     assert "- not gated: 1 metric, such as `modality-gap@birds/gap`: it has no direction" in comment
-    assert re.search(r"^- 1 metric: no test: \w", comment, re.MULTILINE)
+    assert re.search(r"^1\. no test: \w", comment, re.MULTILINE)
 
 
 def test_every_row_of_the_comment_has_the_cells_of_its_head(judged: Judged) -> None:
@@ -134,7 +134,7 @@ def test_a_comparison_with_a_refusal_is_not_said_to_be_well(judged: Judged) -> N
 
 def test_no_text_of_a_comment_is_markup_or_notifies_anyone(judged: Judged) -> None:
     text = markdown([empty(outcomes=[outcome("regression", message=HOSTILE)])])
-    assert "<img" not in text and "&lt;img" in text
+    assert "\\<img src=x\\>" in text
     assert "@team" not in text
     assert r"a\|b\`c\` " in text and r"\*x\*" in text
     named = markdown([empty(outcomes=[outcome("regression", f"zero-shot@team/{HOSTILE}")])])

@@ -1,0 +1,125 @@
+"""The table of differences that all formats show, and a comparison in a line."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from clipbench.comparison.gate import Judged, Status
+from clipbench.comparison.records import Comparison, Difference, Verdict
+from clipbench.results.numbers import change, change_interval, count, counted, p_value, quantity
+from clipbench.results.table import Cell, Column, Table
+from clipbench.results.titles import full_title
+
+COLUMNS = (
+    Column("metric", is_number=False, is_name=True),
+    *(Column(header) for header in ("base", "candidate", "difference", "95 % interval", "p", "p (Holm)", "detectable")),
+    Column("verdict", is_number=False),
+    Column("flipped"),
+)
+"""``detectable``: the smallest difference that so many samples find in 4 of 5 cases."""
+VERDICTS: Mapping[Verdict, str] = {
+    "worse": "▲",
+    "better": "●",
+    "different": "■",
+    "too small to matter": "≈",
+    "no evidence": "○",
+    "not tested": "–",
+}
+"""Verdicts in the order in which a reader looks for them, with their marks: a finding is filled, no finding hollow."""
+TALLIED: Mapping[Verdict, str] = {
+    "better": "better",
+    "worse": "worse",
+    "different": "changed where neither direction is better",
+    "too small to matter": "too small to matter",
+    "no evidence": "without evidence either way",
+    "not tested": "not tested",
+}
+NOUNS: dict[Status, tuple[str, str]] = {
+    "regression": ("regression", "regressions"),
+    "unmet": ("requirement not met", "requirements not met"),
+    "missing": ("gated metric missing", "gated metrics missing"),
+    "untested": ("loss that no test can judge", "losses that no test can judge"),
+    "acknowledged": ("known regression", "known regressions"),
+    "pass": ("passed", "passed"),
+}
+"""Statuses in words, singular and plural, the gravest first."""
+
+
+def difference_table(title: str, differences: Sequence[Difference]) -> Table:
+    """Return the differences of an evaluation as rows; an arrow marks a metric of which less is better."""
+    notes = list(dict.fromkeys(each.test for each in differences if each.p_value is None))
+    return Table(title=title, columns=COLUMNS, rows=[_row(each, notes) for each in differences], notes=notes)
+
+
+def metric_cell(found: Difference) -> Cell:
+    """Return the name of a metric; the results of other tools, and of before there were titles, have no title."""
+    arrow = " ↓" if found.base.higher_is_better is False else ""
+    title = full_title(found.name, found.candidate if found.candidate.title else found.base, {})
+    return Cell(f"{found.name}{arrow}", title=title, sort_key=title)
+
+
+def difference_text(found: Difference) -> str:
+    """Return a difference with its unit."""
+    return change(found.value, found.base.unit)
+
+
+def _row(found: Difference, notes: Sequence[str]) -> list[Cell | str]:
+    unit = found.base.unit
+    faint = found.verdict.replace(" ", "-")
+    p = Cell("no test", note=notes.index(found.test) + 1, sort_key="") if found.p_value is None else None
+    flips = None if found.flips is None else (len(found.flips.gained), len(found.flips.lost))
+    return [
+        metric_cell(found),
+        Cell(quantity(found.base.value, unit), sort_key=found.base.value),
+        Cell(quantity(found.candidate.value, unit), sort_key=found.candidate.value),
+        Cell(difference_text(found), sort_key=found.value, css=f"value {faint}"),
+        Cell(change_interval(found.low, found.high, unit), sort_key=_key(found.low)),
+        Cell(p_value(found.p_value), sort_key=_key(found.p_value)),
+        p or Cell(p_value(found.p_adjusted), sort_key=_key(found.p_adjusted)),
+        Cell(change(found.detectable, unit, is_signed=False), sort_key=_key(found.detectable)),
+        Cell(
+            found.verdict,
+            mark=VERDICTS[found.verdict],
+            is_strong=found.verdict in ("better", "worse"),
+            sort_key=list(VERDICTS).index(found.verdict),
+            css=f"verdict {faint}",
+        ),
+        Cell(f"+{count(flips[0])} −{count(flips[1])}" if flips else "", sort_key=sum(flips) if flips else ""),
+    ]
+
+
+def _key(value: float | None) -> float | str:
+    return "" if value is None else value
+
+
+def headline(judged: Judged) -> str:
+    """Return the verdict of the gate in a few words; nothing without a gate."""
+    found = {status: len(judged.of(status)) for status in NOUNS}
+    return ", ".join(counted(n, *NOUNS[status]) for status, n in found.items() if n)
+
+
+def tally(differences: Iterable[Difference]) -> str:
+    """Return how many metrics have which verdict.
+
+    Example:
+        >>> tally([])
+        'no metric compared'
+    """
+    counts = Counter(each.verdict for each in differences)
+    parts = [f"{counts[verdict]} {words}" for verdict, words in TALLIED.items() if counts[verdict]]
+    return ", ".join(parts) or "no metric compared"
+
+
+def ungated(judged: Judged) -> dict[str, list[str]]:
+    """Return the metrics that a pattern matches and its tolerance means nothing for, by the reason."""
+    found: dict[str, list[str]] = {}
+    for each in judged.of("not gated"):
+        found.setdefault(each.message, []).append(each.metric)
+    return found
+
+
+def by_evaluation(comparison: Comparison) -> dict[str, list[Difference]]:
+    """Return the differences by ``task@data``, in their order."""
+    found: dict[str, list[Difference]] = {}
+    for each in comparison.differences:
+        found.setdefault(each.evaluation, []).append(each)
+    return found
