@@ -126,8 +126,11 @@ def test_exports_hold_its_metrics_as_they_hold_ours(runs: list[Path], environmen
     rows = {(row["task"], row["metric"]): row for row in csv.DictReader(table.splitlines())}
     assert float(rows["length-bias", "longest_wins"]["value"]) == pytest.approx(0.375)
     assert rows["length-bias", "tie_rate"]["kind"] == "control"
-    assert "longest_wins" in markdown and "37.5" in markdown
-    assert r"longest\_wins" in latex and "37.5" in latex
+    row = rows["length-bias", "longest_wins"]
+    assert (row["title"], row["is_headline"]) == ("Longest caption wins", "true")
+    assert json.loads(rows["length-bias", "tie_rate"]["control_of"]) == ["longest_wins"]
+    assert "| Longest caption wins | % | 37.5 [" in markdown and "| Top-1 accuracy | % | 100.0 [" in markdown
+    assert r"Longest caption wins & \% & 37.5 [" in latex and r"Top-1 accuracy & \% & 100.0 [" in latex
 
 
 def test_its_errors_are_lines_like_clipbench_s_own(environment: dict[str, str]) -> None:

@@ -50,9 +50,14 @@ COLUMNS: Mapping[str, type] = MappingProxyType(
         "torch": str,
         "environment": str,
         "notes": str,
+        "title": str,
+        "description": str,
+        "is_headline": bool,
+        "control_of": str,
     }
 )
-"""Names and types. ``kind`` is ``metric`` or ``control``; ``params``, ``published``, ``environment``, ``notes`` are JSON."""
+"""Names and types. ``kind`` is ``metric`` or ``control``; ``params``, ``published``, ``environment``, ``notes`` and
+``control_of`` are JSON."""
 
 
 def as_csv(runs: Sequence[Run]) -> Rendered:
@@ -127,6 +132,7 @@ def _of_metrics(metrics: Mapping[str, Metric], kind: str) -> Iterator[dict[str, 
             "metric": name,
             **{column: getattr(metric, column) for column in COLUMNS if column in metric.__dataclass_fields__},
             "published": as_json([asdict(each) for each in metric.published]) if metric.published else None,
+            "control_of": as_json(metric.control_of) if metric.control_of else None,
         }
 
 

@@ -13,6 +13,7 @@ from clipbench.results.table import Cell, Column, Table, as_latex, as_markdown
 from clipbench.results.table.latex import PACKAGES
 from clipbench.results.table.markdown import bullets
 from clipbench.results.table.text import one_line
+from clipbench.results.titles import full_title
 
 
 def markdown(runs: Sequence[Run]) -> Rendered:
@@ -107,7 +108,15 @@ def _row(
 
     chances = dict.fromkeys(number(each.chance, unit) for each in found.values() if each.chance is not None)
     sizes = dict.fromkeys(count(each.n) for each in found.values() if each.value is not None)
-    return [name, symbol(unit), *map(cell, range(n_models)), " / ".join(chances), " / ".join(sizes)]
+    return [_title(name, measured), symbol(unit), *map(cell, range(n_models)), " / ".join(chances), " / ".join(sizes)]
+
+
+def _title(name: str, measured: dict[int, EvaluationRecord]) -> str:
+    """Return the title of a metric, the name that a paper prints; its own name where no run has one."""
+    for record in measured.values():
+        if name in record.metrics and record.metrics[name].title:
+            return full_title(name, record.metrics[name], record.subsets)
+    return name
 
 
 def _missing(records: dict[int, EvaluationRecord], names: list[str]) -> Iterator[str]:

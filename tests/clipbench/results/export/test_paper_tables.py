@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -189,3 +190,12 @@ def test_what_tex_sets_is_what_was_to_be_set(tmp_path: Path) -> None:
     read = subprocess.run(["pdftotext", "main.pdf", "-"], capture_output=True, text=True, check=True, cwd=tmp_path)
     plain = read.stdout.translate(str.maketrans("‘’˜ˆ", "`'~^"))
     assert plain.split("\n")[0].strip() == words
+
+
+def test_a_metric_stands_under_the_title_and_subset_that_a_paper_prints(make_run: MakeRun, record: Record) -> None:
+    metric = Metric(value=0.5, title="Text score – both")
+    metrics = {"swap_att/text_acc": metric, "old": Metric(value=0.25)}
+    titled = replace(record("composition", "d", metrics), subsets={"swap_att": "Colours swapped"})
+    run = make_run("titled", evaluations=[titled])
+    assert "| Text score – both (colours swapped) |" in markdown(run) and "| old |" in markdown(run)
+    assert "Text score – both (colours swapped) &" in latex(run)
