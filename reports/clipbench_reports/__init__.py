@@ -23,7 +23,7 @@ from clipbench_reports.drawing.marks import (
     fraction_axis,
     nice_axis,
 )
-from clipbench_reports.drawing.models import Series, Statement, beside, chart, facets
+from clipbench_reports.drawing.models import Layer, Panels, Statement, beside, chart, facet_chart, facets
 from clipbench_reports.galleries.gallery import Fact, Failing, Gallery, GalleryImage, gallery, images, one_image
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked, read_each
@@ -45,6 +45,7 @@ __all__ = [
     "Gallery",
     "GalleryImage",
     "Hill",
+    "Layer",
     "Line",
     "MissingEvidence",
     "ModelEvidence",
@@ -52,12 +53,12 @@ __all__ = [
     "NotAsked",
     "PageBudget",
     "Panel",
+    "Panels",
     "Ranges",
     "Rule",
     "SampleColumn",
     "SampleImage",
     "Section",
-    "Series",
     "Shade",
     "Statement",
     "Table",
@@ -66,6 +67,7 @@ __all__ = [
     "beside",
     "chart",
     "claim",
+    "facet_chart",
     "facets",
     "fraction_axis",
     "gallery",

@@ -83,11 +83,11 @@ def test_the_four_conditions_stand_side_by_side(evidence: Make, whole: dict[str,
     found = figures.hijacking(alone(evidence(**whole)))
     assert (
         found.title
-        == "Right in 95.0 % without a label, in 20.0 % with another thing's name on it; taken for the word in 74.0 %."
+        == "Accuracy 95.0 % without a label, 20.0 % with another thing's name on the object; attack success 74.0 %."
     )
     assert found.detail == (
-        "Named the object: no label 95.0 %, blank label 90.0 %, its own name 97.0 %, another name 20.0 %. "
-        "Named the other name: no label 1.0 %, another name 74.0 %."
+        "Classified as the object: no label 95.0 %, blank label 90.0 %, its own name 97.0 %, another name 20.0 %. "
+        "Classified as the attacking word: no label 1.0 %, another name 74.0 %."
     )
     rule, right, fooled = found.panels[0].marks
     assert isinstance(rule, Rule) and isinstance(right, Ranges) and isinstance(fooled, Ranges)
@@ -104,7 +104,7 @@ def test_conditions_that_were_not_photographed_are_left_out(evidence: Make, part
     undefined = Metric(value=None, reason="the data have no clean images of the objects")
     metrics = {"clean_acc": undefined, "blank_acc": parts.fraction(0.9, 154), "attacked_acc": parts.fraction(0.2, 154)}
     found = figures.hijacking(alone(evidence(metrics=metrics)))
-    assert found.title == "Right in 90.0 % with a blank label, in 20.0 % with another thing's name on it."
+    assert found.title == "Accuracy 90.0 % with a blank label, 20.0 % with another thing's name on the object."
     assert list(found.panels[0].x.names) == ["blank\nlabel", "another\nname"]
     assert list(found.panels[0].x.ticks) == [0, 1]
 
@@ -118,10 +118,7 @@ def test_equal_shares_stand_beside_each_other(evidence: Make, parts: SimpleNames
 
 def test_response_curves_name_their_ends_and_their_peak(evidence: Make, whole: dict[str, Any]) -> None:
     found = figures.response("offset")(alone(evidence(**whole)))
-    assert (
-        found.title
-        == "Place of the label: taken for the word in 10.0 % at −0.4 and 20.0 % at 0.4, at most 70.0 % at 0."
-    )
+    assert found.title == "Place of the label: attack success 10.0 % at −0.4 and 20.0 % at 0.4, at most 70.0 % at 0."
     assert found.detail == "−0.4 → 10.0 %, 0 → 70.0 %, 0.4 → 20.0 %"
     lines = [mark for mark in found.panels[0].marks if isinstance(mark, Line)]
     assert [(line.role, line.name) for line in lines] == [("image", "object"), ("text", "attacking word")]
@@ -130,7 +127,7 @@ def test_response_curves_name_their_ends_and_their_peak(evidence: Make, whole: d
 
 def test_reading_stands_against_guessing(evidence: Make, whole: dict[str, Any]) -> None:
     found = figures.reading(alone(evidence(**whole)))
-    assert found.title == "Reads the written word right in 50.0 % of 300 images, where guessing gives 10.0 %."
+    assert found.title == "The written word is read correctly in 50.0 % of 300 images, where guessing gives 10.0 %."
     *guesses, dots = found.panels[0].marks
     assert [(rule.at, rule.span) for rule in guesses if isinstance(rule, Rule)] == [
         (0.1, (place - 0.4, place + 0.4)) for place in range(3)

@@ -170,7 +170,7 @@ def test_reliability_tells_mean_confidence_and_accuracy(evidence: Make) -> None:
     curve = Curve(x=[0.2, 0.9], y=[0.0, 0.5])
     samples = {"confidence": np.array([0.2, 0.8, 1.0]), "acc1": np.array([0.0, 1.0, 0.0])}
     found = figures.reliability(alone(evidence(samples=samples, curves={"reliability": curve})))
-    assert found.title == "On average it is 66.7 % sure, and right in 33.3 %."
+    assert found.title == "Mean confidence 66.7 %, accuracy 33.3 %."
     assert "20.0 → 0.0, 90.0 → 50.0" in found.detail
     (bars,), (even, line) = marks(found, Bars), marks(found, Line)
     assert list(line.xs) == [0.2, 0.9] and list(line.ys) == [0.0, 0.5] and list(even.xs) == list(even.ys) == [0, 1]
@@ -187,10 +187,10 @@ def test_templates_are_told_from_best_to_worst(evidence: Make, parts: SimpleName
     )
     assert figures.ranked(kept) == (["best", "middle", "worst"], [0.65, 0.6, 0.5])
     found = figures.templates(alone(kept))
-    assert found.title == "Alone, the prompt templates reach 50.0 to 65.0 %."
+    assert found.title == "Single prompt templates reach an accuracy of 50.0 to 65.0 %."
     (dots,), (rule,) = marks(found, Dots), marks(found, Rule)
     assert list(dots.xs) == [0.65, 0.6, 0.5] and list(dots.ids) == list(found.panels[0].y.names)
-    assert (rule.at, rule.axis, rule.is_dashed, rule.name) == (0.7, "x", True, "all together")
+    assert (rule.at, rule.axis, rule.is_dashed, rule.name) == (0.7, "x", True, "ensemble")
 
 
 def test_long_names_of_templates_take_two_lines_at_most(evidence: Make, parts: SimpleNamespace) -> None:
@@ -262,21 +262,18 @@ def test_recall_is_told_at_the_first_answer_and_along_the_curve(evidence: Make, 
         "image_retrieval_recall@1000": parts.fraction(1.0, 100, chance=1.0),
     }
     found = figures.recall(alone(evidence(curves=curves, metrics=metrics)))
-    assert found.title == "At the first answer, a caption finds its image in 1.0 % and an image its caption in 0.5 %."
-    assert "caption → image: 1.0 % at 1, 5.0 % at 5, 10.0 % at 10, 100.0 % at 100." in found.detail
+    assert found.title == "Recall@1: text-to-image 1.0 %, image-to-text 0.5 %."
+    assert "text → image: 1.0 % at 1, 5.0 % at 5, 10.0 % at 10, 100.0 % at 100." in found.detail
     chance, *lines = marks(found, Line)
     assert (list(chance.xs), list(chance.ys), chance.role) == ([1, 5], [0.01, 0.05], "chance")
-    assert [(line.name, line.role) for line in lines] == [("caption → image", "image"), ("image → caption", "text")]
+    assert [(line.name, line.role) for line in lines] == [("text → image", "image"), ("image → text", "text")]
     assert list(lines[1].ys) == [k / 200 for k in ks]
     assert found.panels[0].x.is_log and [mark.name for mark in lay_out(found).legend][-1] == "chance"
 
 
 def test_retrieval_within_a_modality_is_a_figure_of_its_own(evidence: Make) -> None:
     kept = evidence(curves={"text_text_recall": Curve(x=[1.0, 2.0], y=[0.25, 0.5])})
-    assert (
-        figures.recall_within(alone(kept)).title
-        == "At the first answer, a caption finds another of its image in 25.0 %."
-    )
+    assert figures.recall_within(alone(kept)).title == "Recall@1: text-to-text 25.0 %."
     with pytest.raises(MissingEvidence):
         figures.recall(alone(kept))
 

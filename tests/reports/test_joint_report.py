@@ -82,7 +82,7 @@ def test_the_figures_of_all_models_come_first_and_once(runs: list[Run], joint: d
 def test_the_title_of_a_joint_figure_has_the_number_of_each_model(runs: list[Run], joint: dict[str, str]) -> None:
     tables = [run.samples(run.result.evaluations[0]) for run in runs]
     shown = ["{:.1f} and {:.1f} %".format(*(100 * table[name].mean() for name in ("confidence", "acc1"))) for table in tables]  # fmt: skip
-    assert f"Sure and right on average: base {shown[0]}; tuned {shown[1]}." in joint["e1"]
+    assert f"Mean confidence and accuracy: base {shown[0]}; tuned {shown[1]}." in joint["e1"]
 
 
 def test_a_model_is_called_the_same_in_sentences_tables_and_figures(joint: dict[str, str]) -> None:

@@ -87,19 +87,19 @@ def test_both_renderers_draw_it_and_its_data_are_listed(
 def test_the_curve_says_what_few_tokens_and_the_whole_find(evidence: Make) -> None:
     found = figures.tokens_kept(alone(evidence()))
     assert found.title == (
-        "With 5 tokens 10.0 % of captions find their image, with the whole caption 60.0 %; 95 % of that takes 33.5 tokens."
+        "Recall@1 is 10.0 % with 5 tokens and 60.0 % with the whole caption; 95 % of that takes 33.5 tokens."
     )
-    assert "caption → image: 10.0 % at 5, 55.0 % at 20, 60.0 % at 77." in found.detail
+    assert "text → image: 10.0 % at 5, 55.0 % at 20, 60.0 % at 77." in found.detail
     marks = found.panels[0].marks
     lengths = {mark.name: mark.at for mark in marks if isinstance(mark, Rule) and mark.axis == "x"}
     assert lengths == {"effective length": 33.5, "end of the window": 77}
     (shade,) = (mark for mark in marks if isinstance(mark, Shade))
     assert (shade.low, shade.high, shade.name) == (21.0, 40.0, "effective length")
     lines = [mark for mark in marks if isinstance(mark, Line)]
-    assert [(line.name, line.role) for line in lines] == [("caption → image", "image"), ("image → caption", "text")]
+    assert [(line.name, line.role) for line in lines] == [("text → image", "image"), ("image → text", "text")]
     assert lines[0].lows == pytest.approx([0.05, 0.5, 0.55])
     names = [mark.name for mark in lay_out(found).legend]
-    assert names == ["effective length", "end of the window", "caption → image", "image → caption", "chance"]
+    assert names == ["effective length", "end of the window", "text → image", "image → text", "chance"]
 
 
 def test_without_an_effective_length_the_curve_is_still_drawn(evidence: Make, parts: SimpleNamespace) -> None:
@@ -107,15 +107,13 @@ def test_without_an_effective_length_the_curve_is_still_drawn(evidence: Make, pa
     found = figures.tokens_kept(
         alone(evidence(metrics={**whole, "effective_length": Metric(value=None, reason="at chance")}))
     )
-    assert found.title.endswith("with the whole caption 60.0 %.")
+    assert found.title.endswith("60.0 % with the whole caption.")
     assert "effective length" not in [mark.name for mark in lay_out(found).legend]
 
 
 def test_the_places_stand_where_their_fact_does(evidence: Make) -> None:
     found = figures.positions(alone(evidence()))
-    assert found.title == (
-        "The same fact told from a false one, by where it is stated: early 90.0 %, late 70.0 %, beyond 50.0 %."
-    )
+    assert found.title == ("Accuracy by where the fact is stated: early 90.0 %, late 70.0 %, beyond 50.0 %.")
     assert found.detail == "early: token 4. late: token 60. beyond: token 120."
     shade, _, dots = found.panels[0].marks
     assert isinstance(shade, Shade) and (shade.low, shade.high, shade.name) == (77, 125, "beyond the window")

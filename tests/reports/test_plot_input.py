@@ -93,7 +93,7 @@ def test_of_several_data_sets_one_must_be_chosen(
     refused(r"^run .* has modality-gap on scenes, coco: choose with --data$", "cones", run)
     refused(r"has no modality-gap on mars to draw cones from; modality-gap@scenes is ok; ", "cones", run, data="mars")
     write_plot("cones", [run.folder], tmp_path / "cones.svg", PlotOptions(data="coco"))
-    assert "data coco" in (tmp_path / "cones.txt").read_text()
+    assert "modality-gap@coco" in (tmp_path / "cones.txt").read_text()
 
 
 def test_vectors_that_the_run_did_not_keep_can_be_had_by_running_again(
@@ -134,10 +134,10 @@ def test_a_panel_that_only_some_models_have_is_drawn_of_them_and_the_caption_say
     less = {name: curve for name, curve in less.items() if not name.startswith("text_retrieval_recall@1_by_cent")}
     runs = [make_run({"modality-gap@scenes": {**whole, "curves": each}}, name=f"run{k}") for k, each in enumerate((whole["curves"], less))]  # fmt: skip
     write_plot("corrections", [run.folder for run in runs], tmp_path / "figure.png", PlotOptions())
-    assert "“Text retrieval R@1, %”: not there for vit-b-32 (run1)." in (tmp_path / "figure.txt").read_text()
+    assert "“Image-to-text R@1, %: centred” is missing for vit-b-32 (run1)." in (tmp_path / "figure.txt").read_text()
     with (tmp_path / "figure.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert {row["series"] for row in rows if "Text retrieval" in row["panel"]} == {"vit-b-32 (run0)"}
+    assert {row["series"] for row in rows if row["panel"] == "centred: Image-to-text R@1, %"} == {"vit-b-32 (run0)"}
     assert {row["series"] for row in rows if "Gap" in row["panel"]} == {"vit-b-32 (run0)", "vit-b-32 (run1)"}
 
 
@@ -232,7 +232,7 @@ def test_a_track_takes_recall_of_retrieval_and_one_data_set(
     refused(r"^--data c: .* has no such data, but a, b$", "track", *runs, data="c")
     out = runs[0].folder.parent / "track.svg"
     write_plot("track", [run.folder for run in runs], out, PlotOptions(data="b"))
-    assert "recall@1 of images from 50.0 to 50.0 %" in out.with_suffix(".txt").read_text()
+    assert "text-to-image R@1 from 50.0 to 50.0 %" in out.with_suffix(".txt").read_text()
 
 
 def test_a_table_that_cannot_be_written_costs_no_figure(make_run: MakeRun, tmp_path: Path) -> None:

@@ -37,24 +37,24 @@ CURVES = {
     "shift": {
         ("Gap", "both moved by half"): "gap_by_shift_both",
         ("Contrastive loss", "images moved"): "loss_by_shift_image",
-        ("Text retrieval R@1, %", "texts moved"): "text_retrieval_recall@1_by_shift_text",
+        ("Image-to-text R@1, %", "texts moved"): "text_retrieval_recall@1_by_shift_text",
     },
     "corrections": {
         ("Gap", "centred"): "gap_by_centring",
         ("Contrastive loss", "standardised"): "loss_by_standardising",
-        ("Image retrieval R@1, %", "centred, length kept"): "image_retrieval_recall@1_by_collapse",
+        ("Text-to-image R@1, %", "centred, length kept"): "image_retrieval_recall@1_by_collapse",
     },
     "similarity-calibration": {
         ("Probability of a match, %", f"{left}–{right}"): f"match_by_cosine_{left}_{right}"
         for left, right in (("image", "text"), ("text", "text"), ("image", "image"))
     },
     "spectrum": {
-        ("Share, %", "told by a linear classifier"): "separability_by_dimensions",
+        ("Share, %", "accuracy of a linear classifier"): "separability_by_dimensions",
         ("Share, %", "share of the squared gap"): "gap_share_by_dimensions",
     },
     "long-caption": {
-        ("Found first, %", "caption → image"): "image_retrieval_recall@1_by_tokens",
-        ("Found first, %", "image → caption"): "text_retrieval_recall@1_by_tokens",
+        ("Recall@1, %", "text → image"): "image_retrieval_recall@1_by_tokens",
+        ("Recall@1, %", "image → text"): "text_retrieval_recall@1_by_tokens",
     },
 }
 """Series of the tables, by panel and name, and the curve of the result that each shows."""
@@ -349,7 +349,7 @@ def test_the_table_of_a_track_holds_the_log(trainings: list[Path], tmp_path: Pat
     rows = table_of("track", trainings, tmp_path)
     xs, ys = series(rows, "gap: Gap", "fast", "x", "y")
     assert xs == list(STEPS) and ys == pytest.approx([1 - 2 * step / 1000 for step in STEPS])
-    (recalls,) = series(rows, "caption → image: Recall@1, %", "slow", "y")
+    (recalls,) = series(rows, "text → image: Recall@1, %", "slow", "y")
     assert recalls == pytest.approx([step / 1000 for step in STEPS])
 
 
@@ -361,7 +361,7 @@ def test_trainings_share_the_panels_of_each_quantity(
     assert [(panel.title, panel.y.label) for panel in figure.panels] == [
         ("gap", "Gap"),
         *((name, "Mean cosine") for name in ("image–image", "text–text", "true pair")),
-        *((name, "Recall@1, %") for name in ("caption → image", "image → caption")),
+        *((name, "Recall@1, %") for name in ("text → image", "image → text")),
     ]
     assert all([mark.name for mark in panel.marks] == ["slow", "fast"] for panel in figure.panels)
 
@@ -421,13 +421,13 @@ RECALL = "image_retrieval_recall@1_by_centring"
 @pytest.mark.parametrize(
     ("curve", "ys", "told"),
     [
-        ("loss_by_shift_both", [4.0, 3.0, 2.0, 2.5, 3.0, 3.0], "the loss is least at 0, unmoved (2.0000)"),
+        ("loss_by_shift_both", [4.0, 3.0, 2.0, 2.5, 3.0, 3.0], "the loss is lowest at 0, unmoved (2.0000)"),
         ("loss_by_shift_both", [1.0, 3.0, 2.0, 2.5, 3.0, 3.0], "at −1, the farthest that was tried (1.0000; unmoved 2.0000)"),
-        ("loss_by_shift_both", [4.0, 3.0, 2.0, 1.0, 3.0, 3.0], "the loss is least at 0.500 (1.0000; unmoved 2.0000)"),
-        (RECALL, [0.4, 0.5, 0.5, 0.5, 0.4], "leaves recall@1 of images at 40.0 %"),
+        ("loss_by_shift_both", [4.0, 3.0, 2.0, 1.0, 3.0, 3.0], "the loss is lowest at 0.500 (1.0000; unmoved 2.0000)"),
+        (RECALL, [0.4, 0.5, 0.5, 0.5, 0.4], "leaves text-to-image R@1 at 40.0 %"),
         (RECALL, [0.4, 0.5, 0.5, 0.5, 0.5], "from 40.0 to 50.0 %"),
         ("gap_share_by_dimensions", [0.95] * 48, "1 dimension of 48 carries 90 % of the squared gap"),
-        ("match_by_cosine_text_text", [0.5, 0.4] * 6 + [0.5], "text–text at no one cosine"),
+        ("match_by_cosine_text_text", [0.5, 0.4] * 6 + [0.5], "text–text at no single cosine"),
     ],
 )  # fmt: skip
 def test_the_sentence_says_what_the_curve_does(

@@ -15,13 +15,11 @@ from clipbench_reports.drawing.marks import (
     Axis,
     Bars,
     Chart,
-    Dots,
     Line,
     Mark,
     ModelKey,
     Panel,
     Ranges,
-    Role,
     Rule,
     Shade,
 )
@@ -40,15 +38,6 @@ MAX_BANDS = 2
 SPREAD, MAX_STEP, NEAR = 0.7, 0.05, 0.02
 """Share of the distance of two categories that the models of one are spread over; the largest distance of two models, as a
 share of the axis; and the same where the places of the categories are values themselves."""
-
-
-class Series(NamedTuple):
-    """One quantity as a line, values with intervals, dots or a histogram of each model."""
-
-    name: str
-    role: Role
-    """Its colour in the figure of one model."""
-    marks: Mapping[ModelKey, Line | Ranges | Dots | Bars]
 
 
 class Panels(NamedTuple):
@@ -72,6 +61,13 @@ class Statement(NamedTuple):
     reading: str = ""
 
 
+class Layer(NamedTuple):
+    """One model's part of a plane that all models share: its marks as they are where it is alone, and the words on it."""
+
+    marks: Sequence[Mark]
+    statement: Statement
+
+
 def figure_labels(labels: Sequence[str]) -> list[str]:
     """Return the names of models for a figure: the last parts of their paths, cut in the middle where they are long.
 
@@ -85,9 +81,15 @@ def figure_labels(labels: Sequence[str]) -> list[str]:
     return cut if len(set(cut)) == len(cut) else names
 
 
+def facet_chart(plane: Panel, found: ByModel[Layer], *, reading: str, keys: Sequence[str] = ()) -> Chart:
+    """Return the figure of one quantity: ``facets`` of the layers of all models, with their words."""
+    panels = facets(plane, found.map(lambda layer: layer.marks), found, keys=keys)
+    return chart([panels], found.map(lambda layer: layer.statement), found, reading=reading)
+
+
 def chart(
     parts: Sequence[Panels],
-    claims: Mapping[ModelKey, Statement],
+    statements: Mapping[ModelKey, Statement],
     models: ByModel[Any],
     *,
     reading: str,
@@ -106,35 +108,28 @@ def chart(
     panels = [panel for part in parts for panel in part.panels]
     keys = [key for part in parts for key in part.keys]
     notes = dict.fromkeys(note for part in parts for note in part.notes)
-    if not models.is_joint:
-        (claim,) = claims.values()
-        reading = " ".join(filter(None, [reading, claim.reading, *notes]))
-        return Chart(
-            title=claim.title,
-            panels=panels,
-            reading=reading,
-            detail=claim.detail,
-            n_columns=n_columns,
-            keys=keys,
-            breadth=breadth,
-        )
-    own = [f"{model.label}: {claim.reading}" for model, claim in claims.items() if claim.reading]
-    own = [claims[next(iter(claims))].reading] if len({claim.reading for claim in claims.values()}) == 1 else own
-    widest = max((len(part.panels) for part in parts), default=1)
-    is_grid = widest > 1 and all(panel.model is None for panel in panels)
-    if any(panel.model is not None for panel in panels):
-        panels = [panel for model in claims for panel in panels if panel.model == model.place]
-        n_of_one = len(panels) // len({panel.model for panel in panels})
-        n_columns = n_of_one if n_of_one > 1 else min(MAX_BESIDE, len(panels))
-        n_columns = 1 if any(panel.is_broad for panel in panels) else n_columns
-    elif is_grid:
-        panels = [replace(panel, starts_row=k == 0) for part in parts for k, panel in enumerate(part.panels)]
-        n_columns = {2: 2, 4: 2}.get(widest, 3)
+    readings = [f"{model.label}: {each.reading}" for model, each in statements.items() if each.reading]
+    first = next(iter(statements.values()))
+    if len({each.reading for each in statements.values()}) == 1:
+        readings = [first.reading]
+    title, detail, is_grid = first.title, first.detail, False
+    if models.is_joint:
+        title = _title(statements)
+        detail = " ".join(f"{model.label}: {each.title} {each.detail}".strip() for model, each in statements.items())
+        widest = max((len(part.panels) for part in parts), default=1)
+        if any(panel.model is not None for panel in panels):
+            panels = [panel for model in statements for panel in panels if panel.model == model.place]
+            n_of_one = len(panels) // len({panel.model for panel in panels})
+            n_columns = n_of_one if n_of_one > 1 else min(MAX_BESIDE, len(panels))
+            n_columns = 1 if any(panel.is_broad for panel in panels) else n_columns
+        elif widest > 1:
+            panels = [replace(panel, starts_row=k == 0) for part in parts for k, panel in enumerate(part.panels)]
+            is_grid, n_columns = True, {2: 2, 4: 2}.get(widest, 3)
     return Chart(
-        title=_title(claims),
+        title=title,
         panels=panels,
-        reading=" ".join(filter(None, [reading, *own, *notes])),
-        detail=" ".join(f"{model.label}: {claim.title} {claim.detail}".strip() for model, claim in claims.items()),
+        reading=" ".join(filter(None, [reading, *readings, *notes])),
+        detail=detail,
         n_columns=n_columns,
         is_grid=is_grid,
         keys=keys,
@@ -143,14 +138,14 @@ def chart(
     )
 
 
-def _title(claims: Mapping[ModelKey, Statement]) -> str:
-    named = [(isolated(model.label), claim) for model, claim in claims.items()]
+def _title(statements: Mapping[ModelKey, Statement]) -> str:
+    named = [(isolated(model.label), statement) for model, statement in statements.items()]
     subject = named[0][1].subject
-    if any(claim.subject != subject for _, claim in named):
-        return " ".join(f"{name}: {claim.title}" for name, claim in named)
-    values = "; ".join(f"{name} {claim.value}" for name, claim in named if claim.value)
+    if any(statement.subject != subject for _, statement in named):
+        return " ".join(f"{name}: {statement.title}" for name, statement in named)
+    values = "; ".join(f"{name} {statement.value}" for name, statement in named if statement.value)
     if len(values) > MAX_VALUES:
-        return f"{subject}, of {len(claims)} models."
+        return f"{subject}, of {len(named)} models."
     return f"{subject}: {values}." if values else f"{subject}."
 
 
@@ -158,94 +153,86 @@ def beside(panels: Mapping[ModelKey, Sequence[Panel]], models: ByModel[Any], *, 
     """Return the panels of each model beside those of the others, with its name over them where there are several."""
     if not models.is_joint:
         return Panels([panel for own in panels.values() for panel in own], keys)
-    return Panels(
-        [
-            replace(panel, title=": ".join(filter(None, [model.label, panel.title])), model=model.place)
-            for model, own in panels.items()
-            for panel in own
-        ],
-        keys,
-    )
+    titled = [
+        replace(panel, title=": ".join(filter(None, [model.label, panel.title])), model=model.place)
+        for model, own in panels.items()
+        for panel in own
+    ]
+    return Panels(titled, keys)
 
 
 def facets(
-    plane: Panel,
-    series: Sequence[Series],
-    models: ByModel[Any],
-    *,
-    references: Mapping[ModelKey, Sequence[Mark]] | None = None,
-    keys: Sequence[str] = (),
+    plane: Panel, marks: Mapping[ModelKey, Sequence[Mark]], models: ByModel[Any], *, keys: Sequence[str] = ()
 ) -> Panels:
-    """Return one panel with all series of one model; of several models, a panel a series with all models in it.
+    """Return one panel with all marks of one model; of several models, a panel for each name, with all models in it.
+
+    What the others are read against, such as chance, is drawn once where it is equal for all models, and else broken, in
+    the colours of the models.
 
     Args:
         plane: the axes, which hold the values of all models.
-        references: what the series of each model are read against, such as chance. It is drawn once where it is equal for
-            all, and else broken, in the colours of the models.
+        marks: as they are drawn where the model is alone; marks of one name are a series.
         keys: names of series that need neither a title nor an entry in the legend.
     """
-    references = references or {}
-    known = [each for each in series if each.marks]
-    there = [model for model in models.values if any(model in each.marks for each in known)]
+    there = {model: own for model, own in marks.items() if not all(map(_is_reference, own))}
     if not models.is_joint or any(model.place >= len(MODELS) for model in there):
-        single = {model: [_of_one(plane, known, model, references.get(model, ()))] for model in there}
         note = f"{len(there)} models are more than {len(MODELS)} colours can tell apart: each has its own panel."
-        return beside(single, models, keys=keys)._replace(notes=[note] if models.is_joint else [])
-    own_marks = {model: references.get(model, ()) for model in there}
-    shared = [mark for mark in own_marks[there[0]] if all(mark in marks for marks in own_marks.values())]
-    differing = {model: [mark for mark in marks if mark not in shared] for model, marks in own_marks.items()}
-    panels = []
-    for each in known:
-        marks = [_neutral(mark) for mark in shared if _is_for(mark, each)]
-        for model, own in differing.items():
-            marks += [made for mark in own if _is_for(mark, each) for made in _broken(mark, model, len(there))]
-        title = ": ".join(filter(None, [plane.title, "" if each.name in keys else each.name]))
-        panels.append(replace(plane, title=title, marks=[*marks, *_in_colours(each, plane)]))
-    if len(panels) > 1 and any(isinstance(mark, Ranges) and not mark.is_upright for mark in known[0].marks.values()):
+        single = beside({model: [replace(plane, marks=own)] for model, own in there.items()}, models, keys=keys)
+        return single._replace(notes=[note] if models.is_joint else [])
+    shared = _shared(list(there.values()))
+    names = dict.fromkeys(
+        mark.name for own in there.values() for mark in own if mark not in shared and not _is_reference(mark)
+    )
+    panels = [_facet(plane, name, there, shared, keys) for name in names or [""]]
+    if len(panels) > 1 and any(isinstance(mark, Ranges) and not mark.is_upright for mark in next(iter(there.values()))):
         # Narrower than the figure of one model, and each row holds more.
         panels = [replace(panel, aspect=panel.aspect * (1 + len(there) / 6)) for panel in panels]
-    names = list(dict.fromkeys(mark.name for own in differing.values() for mark in own if mark.name))
-    unexplained = [f"{model.label}, {name}" for model in there for name in names]
-    return Panels(panels, [*keys, *unexplained], _notes(plane, known, models, names))
+    differing = dict.fromkeys(
+        mark.name for own in there.values() for mark in own if _is_reference(mark) and mark not in shared and mark.name
+    )
+    broken = [f"{model.label}, {name}" for model in there for name in differing]
+    notes = [f"Broken, in the colour of each model: {', '.join(differing)}."] if differing else []
+    return Panels(panels, [*keys, *broken], notes + _notes(there, shared) + _missing(plane, list(names), there, models))
 
 
-def _of_one(plane: Panel, series: Sequence[Series], model: ModelKey, references: Sequence[Mark]) -> Panel:
-    marks = [replace(each.marks[model], role=each.role, name=each.name) for each in series if model in each.marks]
-    bars = [mark for mark in marks if isinstance(mark, Bars)]
-    return replace(plane, marks=[*bars, *references, *(mark for mark in marks if mark not in bars)])
+def _is_reference(mark: Mark) -> bool:
+    return isinstance(mark, Rule | Shade) or mark.role == "chance" or (isinstance(mark, Line) and mark.is_reference)
 
 
-def _in_colours(series: Series, plane: Panel) -> list[Mark]:
-    """Return the marks of a series in the colours of the models; once, in grey, a histogram that is equal for all."""
-    marks, n = series.marks, len(series.marks)
-    if _is_equal_histogram(series):
-        return [replace(next(iter(marks.values())), role="pair", name=series.name)]
-    return [
-        _in_colour(replace(mark, role=MODELS[model.place], name=model.label), plane, k - (n - 1) / 2, n)
-        for k, (model, mark) in enumerate(marks.items())
-    ]
+def _shared(marks: Sequence[Sequence[Mark]]) -> list[Mark]:
+    """Return the references that are equal for all; so is a histogram of the data themselves."""
+    first, *others = marks
+    candidates = [mark for mark in first if _is_reference(mark) or (isinstance(mark, Bars) and others)]
+    return [mark for mark in candidates if all(mark in own for own in others)]
 
 
-def _in_colour(mark: Mark, plane: Panel, place: float, n_models: int) -> Mark:
-    if isinstance(mark, Line):
-        return replace(mark, is_dashed=False, has_band=n_models <= MAX_BANDS)
-    if isinstance(mark, Ranges):
-        return replace(mark, aside=place * _distance_of_models(plane.x if mark.is_upright else plane.y, n_models))
-    return replace(mark, is_filled=False) if isinstance(mark, Bars) else mark
+def _facet(
+    plane: Panel, name: str, marks: Mapping[ModelKey, Sequence[Mark]], shared: Sequence[Mark], keys: Sequence[str]
+) -> Panel:
+    """Return the panel of one series, its references below it."""
+    references = [_neutral(mark) for mark in shared if _is_for(mark, name)]
+    series: list[Mark] = []
+    for k, (model, own) in enumerate(marks.items()):
+        place = k - (len(marks) - 1) / 2
+        for mark in own:
+            if mark in shared:
+                continue
+            if _is_reference(mark) and _is_for(mark, name):
+                references += _broken(mark, model, len(marks))
+            elif not _is_reference(mark) and mark.name == name:
+                coloured = replace(mark, role=MODELS[model.place], name=model.label)
+                series.append(_told_apart(coloured, plane, place, len(marks)))
+    title = ": ".join(filter(None, [plane.title, "" if name in keys else name]))
+    return replace(plane, title=title, marks=[*references, *series])
 
 
-def _is_equal_histogram(series: Series) -> bool:
-    first, *others = series.marks.values()
-    return isinstance(first, Bars) and bool(others) and all(mark == first for mark in others)
-
-
-def _is_for(mark: Mark, series: Series) -> bool:
-    return not isinstance(mark, Line | Rule | Shade) or mark.of in ("", series.name)
+def _is_for(mark: Mark, name: str) -> bool:
+    return not isinstance(mark, Line | Rule | Shade) or mark.of in ("", name)
 
 
 def _neutral(mark: Mark) -> Mark:
     """Return what is of all models in grey: black is the first of them."""
-    return replace(mark, role="pair") if mark.role == "ink" else mark
+    return replace(mark, role="pair") if isinstance(mark, Bars) or mark.role == "ink" else mark
 
 
 def _broken(mark: Mark, model: ModelKey, n_models: int) -> list[Mark]:
@@ -256,7 +243,16 @@ def _broken(mark: Mark, model: ModelKey, n_models: int) -> list[Mark]:
     return [] if isinstance(mark, Shade) and n_models > MAX_BANDS else [mark]
 
 
-def _distance_of_models(axis: Axis, n_models: int) -> float:
+def _told_apart(mark: Mark, plane: Panel, place: float, n_models: int) -> Mark:
+    """Return the mark of a model so that it hides none of the others; its place is 0 in the middle of the models."""
+    if isinstance(mark, Line):
+        return replace(mark, is_dashed=False, has_band=n_models <= MAX_BANDS)
+    if isinstance(mark, Ranges):
+        return replace(mark, aside=place * _distance(plane.x if mark.is_upright else plane.y, n_models))
+    return replace(mark, is_filled=False) if isinstance(mark, Bars) else mark
+
+
+def _distance(axis: Axis, n_models: int) -> float:
     """Return how far apart the models of a category stand, so that the intervals of no two hide each other."""
     gaps = [round(abs(b - a), 9) for a, b in pairwise(sorted(axis.ticks))]
     length = abs(axis.high - axis.low)
@@ -264,15 +260,27 @@ def _distance_of_models(axis: Axis, n_models: int) -> float:
     return min(SPREAD * min(gaps, default=length / 2) / n_models, most)
 
 
-def _notes(plane: Panel, series: Sequence[Series], models: ByModel[Any], own: Sequence[str]) -> list[str]:
-    """Return the sentences on how several models are drawn together."""
-    marks = [mark for each in series for mark in each.marks.values()]
-    equal = [each.name for each in series if _is_equal_histogram(each)]
-    n_most = max((len(each.marks) for each in series), default=0)
-    has_bands = any(isinstance(mark, Line) and mark.lows is not None for mark in marks)
-    lacking = [model.label for model in models.values if not any(model in each.marks for each in series)]
+def _notes(marks: Mapping[ModelKey, Sequence[Mark]], shared: Sequence[Mark]) -> list[str]:
+    """Return the sentences on what is drawn once, and on what is not drawn."""
+    equal = [mark.name for mark in shared if isinstance(mark, Bars)]
+    has_bands = any(isinstance(mark, Line) and mark.lows is not None for own in marks.values() for mark in own)
+    notes = [f"The same for all models: {', '.join(equal)}."] if equal else []
+    return notes + (["Bands are drawn for two models at most."] if has_bands and len(marks) > MAX_BANDS else [])
+
+
+def _missing(
+    plane: Panel, names: Sequence[str], marks: Mapping[ModelKey, Sequence[Mark]], models: ByModel[Any]
+) -> list[str]:
+    """Return which models lack the quantity, or one of its series."""
     words = plane.title or plane.y.label or plane.x.label
-    notes = [f"Broken, in the colour of each model: {', '.join(own)}."] if own else []
-    notes += [f"The same for all models: {', '.join(equal)}."] if equal else []
-    notes += ["Of more than two models, no bands are drawn."] if has_bands and n_most > MAX_BANDS else []
-    return notes + ([f"{quoted(words)}: not there for {', '.join(lacking)}."] if lacking else [])
+    lacking = {
+        name: [model.label for model in models.values if name not in {mark.name for mark in marks.get(model, ())}]
+        for name in names
+    }
+    if all(labels == lacking[names[0]] for labels in lacking.values()):
+        lacking = {"": lacking[names[0]]} if lacking else {}
+    return [
+        f"{quoted(': '.join(filter(None, [words, name])))} is missing for {', '.join(labels)}."
+        for name, labels in lacking.items()
+        if labels
+    ]

@@ -1,18 +1,19 @@
-"""Whether true beats false, subset by subset, and how near a caption is to its twin."""
+"""Compositional accuracy by subset, and how near a caption is to its false twin."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from clipbench.results import numbers as fmt
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Role, Rule, fraction_axis
-from clipbench_reports.drawing.models import Series, Statement, chart, facets
+from clipbench_reports.drawing.models import Layer, Statement, chart, facet_chart
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._cosines import Distribution, binned, ridges
 from clipbench_reports.figures._figure import CHANCE, bounds
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.page.subsets import by_subset, subsets_of
 from clipbench_reports.page.text import quoted, sentence_case
 
@@ -41,9 +42,10 @@ KINDS = {
     "other_cosine": Side("ink", "an unrelated caption"),
 }
 
-
 Accuracies = Mapping[str, Mapping[str, Metric]]
 """Metrics by subset, then by side."""
+Heights = Mapping[tuple[str, str], float]
+"""The row of each side of each subset, from the top."""
 
 
 def composition(models: Sequence[ModelEvidence]) -> Chart:
@@ -53,55 +55,33 @@ def composition(models: Sequence[ModelEvidence]) -> Chart:
         MissingEvidence: there is no such accuracy.
     """
     found = read_each(models, _read)
-    asked = [side for side in SIDES if any(side in sides for each in found.values.values() for sides in each.values())]
-    subsets = list(dict.fromkeys(subset for each in found.values.values() for subset in each))
     rows = {
-        s: [side for side in asked if any(side in each.get(s, {}) for each in found.values.values())] for s in subsets
+        subset: [side for side in SIDES if any(side in each.get(subset, {}) for each in found.all)]
+        for subset in dict.fromkeys(subset for each in found.all for subset in each)
     }
+    asked = [side for side in SIDES if any(side in sides for sides in rows.values())]
     heights, foot = _heights(rows)
     middles = {subset: float(np.mean([heights[subset, side] for side in sides])) for subset, sides in rows.items()}
     if found.is_joint:  # each side has a panel, in which the models share the row of a subset
         heights = {(subset, side): middles[subset] for subset, side in heights}
-    names = [shorten(subset, NAME_LENGTH) for subset in subsets]
-    is_whole = subsets == [""]
-    plane = Panel(
-        x=fraction_axis("Right, %"),
-        y=Axis(low=foot, high=0, ticks=() if is_whole else list(middles.values()), names=() if is_whole else names),
-        aspect=ROW * foot,
-        has_grid=False,
-    )
-    series = [
-        Series(
-            SIDES[side].words,
-            SIDES[side].role,
-            {
-                model: _ranges(side, each, heights)
-                for model, each in found.values.items()
-                if any(side in sides for sides in each.values())
-            },
-        )
-        for side in asked
-    ]
-    return chart(
-        [facets(plane, series, found, references=found.map(lambda each: _chances(each, heights)))],
-        found.map(lambda each: _claim(each, asked[0])),
-        found,
-        reading=_reading(asked),
+    y = Axis(low=foot, high=0)
+    if list(rows) != [""]:
+        y = replace(y, ticks=list(middles.values()), names=[shorten(subset, NAME_LENGTH) for subset in rows])
+    meanings = "; ".join(f"{SIDES[side].words}: {SIDES[side].meaning}" for side in asked if SIDES[side].meaning)
+    return facet_chart(
+        Panel(x=fraction_axis("Accuracy, %"), y=y, aspect=ROW * foot, has_grid=False),
+        ByModel(found.map(lambda each: Layer(_marks(each, asked, heights), _state(each, asked[0]))), found.missing),
+        reading=f"{sentence_case(meanings)}{'. ' if meanings else ''}Bars are 95 % intervals.",
     )
 
 
 def _read(evidence: Evidence) -> Accuracies:
-    found = accuracies(evidence.evaluation)
-    if not found:
-        raise MissingEvidence("no accuracy of choices was recorded")
-    return found
-
-
-def accuracies(evaluation: EvaluationRecord) -> dict[str, dict[str, Metric]]:
     """Return the defined accuracies by subset, then by side; means over subsets are left out."""
-    of_sides = {side: by_subset(evaluation, side) for side in SIDES}
-    subsets = subsets_of(evaluation.metrics)
+    of_sides = {side: by_subset(evidence.evaluation, side) for side in SIDES}
+    subsets = subsets_of(evidence.evaluation.metrics)
     found = {s: {side: of_side[s] for side, of_side in of_sides.items() if s in of_side} for s in subsets}
+    if not any(found.values()):
+        raise MissingEvidence("no accuracy of choices was recorded")
     return {subset: sides for subset, sides in found.items() if sides}
 
 
@@ -115,8 +95,8 @@ def _heights(rows: Mapping[str, Sequence[str]]) -> tuple[dict[tuple[str, str], f
     return heights, top - SPACE / 2
 
 
-def _chances(found: Accuracies, heights: Mapping[tuple[str, str], float]) -> list[Mark]:
-    return [
+def _marks(found: Accuracies, asked: Sequence[str], heights: Heights) -> list[Mark]:
+    marks: list[Mark] = [
         Rule(
             at=metric.chance,
             axis="x",
@@ -129,24 +109,24 @@ def _chances(found: Accuracies, heights: Mapping[tuple[str, str], float]) -> lis
         for side, metric in sides.items()
         if metric.chance is not None
     ]
+    for side in asked:
+        known = {subset: sides[side] for subset, sides in found.items() if side in sides}
+        lows, highs = bounds(known.values())
+        dots = Ranges(
+            xs=[metric.value or 0.0 for metric in known.values()],
+            ys=[heights[subset, side] for subset in known],
+            lows=lows,
+            highs=highs,
+            role=SIDES[side].role,
+            name=SIDES[side].words,
+            is_upright=False,
+            ids=list(known),
+        )
+        marks += [dots] if known else []
+    return marks
 
 
-def _ranges(side: str, found: Accuracies, heights: Mapping[tuple[str, str], float]) -> Ranges:
-    """Return one side of all subsets that have it."""
-    known = {subset: sides[side] for subset, sides in found.items() if side in sides}
-    lows, highs = bounds(known.values())
-    return Ranges(
-        xs=[metric.value or 0.0 for metric in known.values()],
-        ys=[heights[subset, side] for subset in known],
-        lows=lows,
-        highs=highs,
-        role="ink",
-        is_upright=False,
-        ids=list(known),
-    )
-
-
-def _claim(found: Accuracies, side: str) -> Statement:
+def _state(found: Accuracies, side: str) -> Statement:
     scored = {subset: sides[side] for subset, sides in found.items() if side in sides}
     words = sentence_case(SIDES[side].words)
     order = sorted(scored, key=lambda subset: scored[subset].value or 0.0)
@@ -162,18 +142,11 @@ def _claim(found: Accuracies, side: str) -> Statement:
         )
         subject = f"{words} told apart, in the worst and the best subset"
         value = f"{fmt.percent(worst.value)} and {fmt.percent(best.value)} %"
-    return Statement(title, subject, value, detail=" ".join(_detail(subset, sides) for subset, sides in found.items()))
-
-
-def _detail(subset: str, sides: Mapping[str, Metric]) -> str:
-    said = ", ".join(f"{SIDES[side].words} {fmt.percent(metric.value)} %" for side, metric in sides.items())
-    return f"{subset or 'All'}: {said}."
-
-
-def _reading(asked: Sequence[str]) -> str:
-    sides = [SIDES[side] for side in asked]
-    said = "; ".join(f"{side.words}: {side.meaning}" for side in sides if side.meaning)
-    return f"{sentence_case(said)}{'. ' if said else ''}Bars are 95 % intervals."
+    details = []
+    for subset, sides in found.items():
+        shares = ", ".join(f"{SIDES[side].words} {fmt.percent(metric.value)} %" for side, metric in sides.items())
+        details.append(f"{subset or 'All'}: {shares}.")
+    return Statement(title, subject, value, detail=" ".join(details))
 
 
 def twins(models: Sequence[ModelEvidence]) -> Chart:
@@ -185,7 +158,7 @@ def twins(models: Sequence[ModelEvidence]) -> Chart:
     found = read_each(models, _cosines)
     return chart(
         [ridges(found)],
-        found.map(_twins_claim),
+        found.map(_state_twins),
         found,
         reading="Cosines between text vectors, each distribution scaled to the same height; the upright stroke is its "
         "mean. Where a caption lies as near to its twin as to itself (cosine 1), no image can tell the two apart.",
@@ -207,7 +180,7 @@ def _cosines(evidence: Evidence) -> list[Distribution]:
     return found
 
 
-def _twins_claim(found: Sequence[Distribution]) -> Statement:
+def _state_twins(found: Sequence[Distribution]) -> Statement:
     means = ", ".join(f"with {each.label} {fmt.number(each.mean, 'cosine')}" for each in found)
     return Statement(
         title=f"A caption’s cosine on average: {means}.",

@@ -43,7 +43,7 @@ def confusion(models: Sequence[ModelEvidence]) -> Chart:
     panels = found.map(lambda shares: [map_panel(names, shares) if is_map else _panel(short, shares)])
     return chart(
         [beside(panels, found)],
-        found.map(lambda shares: _claim(names, shares, map_reading(names, shares) if is_map else "")),
+        found.map(lambda shares: _state(names, shares, map_reading(names, shares) if is_map else "")),
         found,
         reading=f"A row is one of the {len(names)} true classes, a column an answer, in the same order, so that right "
         "answers lie on the diagonal. Shades grow with the square root of the share of the row."
@@ -95,7 +95,7 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts if part]
 
 
-def _claim(names: Sequence[str], shares: Shares, reading: str) -> Statement:
+def _state(names: Sequence[str], shares: Shares, reading: str) -> Statement:
     """Return the largest share off the diagonal with its true class and answer."""
     wrong = shares * (1 - np.eye(len(shares)))
     row, column = divmod(int(wrong.argmax()), len(wrong))

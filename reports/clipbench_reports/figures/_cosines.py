@@ -45,7 +45,7 @@ def cones(models: Sequence[ModelEvidence]) -> Chart:
     found = read_each(models, _read)
     return chart(
         [ridges(found)],
-        found.map(_claim),
+        found.map(_state),
         found,
         reading="Cosines between unit vectors, each distribution scaled to the same height; the upright stroke is its "
         "mean. Vectors of one kind that lie nearer to each other than to their own partner are what is called the "
@@ -92,7 +92,7 @@ def _read(evidence: Evidence) -> list[Distribution]:
     return found
 
 
-def _claim(found: Sequence[Distribution]) -> Statement:
+def _state(found: Sequence[Distribution]) -> Statement:
     pair, other = (fmt.number(each.mean, "cosine") for each in found[2:])
     means = ", ".join(f"{each.label} {fmt.number(each.mean, 'cosine')}" for each in found)
     return Statement(

@@ -1,4 +1,4 @@
-"""What several figures share."""
+"""Marks and reasons that several figures share."""
 
 import math
 from collections.abc import Iterable
@@ -9,12 +9,13 @@ from jaxtyping import Float32
 from clipbench.results.points import evenly_spaced
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Line, Mark, Role, Rule
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, PlottedCurve
+from clipbench_reports.drawing.models import Layer
+from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, PlottedCurve
 
 MAX_POINTS = 300
-"""Of a line; more cannot be seen."""
+"""Points of a line; more cannot be seen."""
 MAX_DOTTED = 30
-"""Points of a line that each get a dot."""
+"""Points up to which each gets a dot."""
 CHANCE = "chance"
 
 
@@ -38,6 +39,11 @@ def curve_line(curve: PlottedCurve, role: Role = "ink", name: str = "", *, is_da
         is_dashed=is_dashed,
         has_dots=len(kept) <= MAX_DOTTED,
     )
+
+
+def lines_of(found: ByModel[Layer]) -> list[Line]:
+    """Return the lines of all models, which the axes of a figure must hold."""
+    return [mark for layer in found.all for mark in layer.marks if isinstance(mark, Line)]
 
 
 def bounds(metrics: Iterable[Metric]) -> tuple[list[float], list[float]]:

@@ -28,7 +28,7 @@ class Flat(NamedTuple):
 
     places: Float64[np.ndarray, "n 2"]
     axes: tuple[str, str]
-    claim: Statement
+    statement: Statement
     reading: str
     is_to_scale: bool = True
 
@@ -59,7 +59,7 @@ def gap(models: Sequence[ModelEvidence], *, projection: str = "pca", seed: int =
     )
     return chart(
         [beside(found.map(lambda each: [replace(plane, marks=_cloud(*each))]), found)],
-        found.map(lambda each: _claim(*each)),
+        found.map(lambda each: _state(*each)),
         found,
         reading=flats[0].reading,
     )
@@ -75,12 +75,12 @@ def _cloud(flat: Flat, ids: list[str]) -> list[Mark]:
     ]
 
 
-def _claim(flat: Flat, ids: list[str]) -> Statement:
+def _state(flat: Flat, ids: list[str]) -> Statement:
     n_joined = len(evenly_spaced(len(ids), MAX_LINES))
     drawn = f"{fmt.count(len(ids))} pairs; a grey line joins an image and its text, for {fmt.count(n_joined)} of them."
-    return flat.claim._replace(
+    return flat.statement._replace(
         detail="Scatter of image and text vectors with lines between pairs.",
-        reading=" ".join(filter(None, [flat.claim.reading, drawn])),
+        reading=" ".join(filter(None, [flat.statement.reading, drawn])),
     )
 
 

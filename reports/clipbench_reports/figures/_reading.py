@@ -1,14 +1,14 @@
-"""How often a written word is read right."""
+"""The share of written words that are read correctly."""
 
 from collections.abc import Mapping, Sequence
 
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Rule, fraction_axis
-from clipbench_reports.drawing.models import Series, Statement, chart, facets
+from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._figure import CHANCE, bounds
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
 
 NAME, ALL = "reading_acc", "all"
 WORDS = {"word_alone": "a word alone", "with_object": "with an object"}
@@ -16,32 +16,25 @@ WORDS = {"word_alone": "a word alone", "with_object": "with an object"}
 
 
 def reading(models: Sequence[ModelEvidence]) -> Chart:
-    """Return the share of words that are read right, altogether and by subset, against guessing.
+    """Return the share of words that are read correctly, altogether and by subset, against guessing.
 
     Raises:
         MissingEvidence: there were no words to read.
     """
     found = read_each(models, _read)
-    rows = list(dict.fromkeys(words for metrics in found.values.values() for words in metrics))
+    rows = list(dict.fromkeys(words for metrics in found.all for words in metrics))
     plane = Panel(
-        x=fraction_axis("Read right, %"),
+        x=fraction_axis("Read correctly, %"),
         y=Axis(low=len(rows) - 0.5, high=-0.5, ticks=range(len(rows)), names=[shorten(words, 16) for words in rows]),
         aspect=0.1 + 0.13 * len(rows),
         has_grid=False,
     )
-    panels = facets(
+    intervals = fmt.interval_name(metric for metrics in found.all for metric in metrics.values())
+    return facet_chart(
         plane,
-        [Series("read right", "text", found.map(lambda metrics: _dots(metrics, rows)))],
-        found,
-        references=found.map(lambda metrics: _guesses(metrics, rows)),
-        keys=["read right"],
-    )
-    every = [metric for metrics in found.values.values() for metric in metrics.values()]
-    return chart(
-        [panels],
-        found.map(_claim),
-        found,
-        reading=f"Dots: the nearest of the captions quotes the word that is written. Bars: {fmt.interval_name(every)}s.",
+        ByModel(found.map(lambda metrics: Layer(_marks(metrics, rows), _state(metrics))), found.missing),
+        reading=f"Dots: the nearest of the captions quotes the word that is written. Bars: {intervals}s.",
+        keys=["read correctly"],
     )
 
 
@@ -57,40 +50,34 @@ def _read(evidence: Evidence) -> dict[str, Metric]:
     return {ALL if subset == "" else WORDS.get(subset, subset): metric for subset, metric in metrics.items()}
 
 
-def _guesses(metrics: Mapping[str, Metric], rows: Sequence[str]) -> list[Mark]:
-    return [
-        Rule(
-            at=metric.chance,
-            axis="x",
-            role="chance",
-            name=CHANCE,
-            span=(rows.index(name) - 0.4, rows.index(name) + 0.4),
-        )
+def _marks(metrics: Mapping[str, Metric], rows: Sequence[str]) -> list[Mark]:
+    places = {name: rows.index(name) for name in metrics}
+    lows, highs = bounds(metrics.values())
+    guesses: list[Mark] = [
+        Rule(at=metric.chance, axis="x", role="chance", name=CHANCE, span=(places[name] - 0.4, places[name] + 0.4))
         for name, metric in metrics.items()
         if metric.chance is not None
     ]
-
-
-def _dots(metrics: Mapping[str, Metric], rows: Sequence[str]) -> Ranges:
-    lows, highs = bounds(metrics.values())
-    return Ranges(
+    dots = Ranges(
         xs=[metric.value or 0.0 for metric in metrics.values()],
-        ys=[rows.index(name) for name in metrics],
+        ys=list(places.values()),
         lows=lows,
         highs=highs,
         role="text",
+        name="read correctly",
         is_upright=False,
         ids=list(metrics),
     )
+    return [*guesses, dots]
 
 
-def _claim(metrics: Mapping[str, Metric]) -> Statement:
+def _state(metrics: Mapping[str, Metric]) -> Statement:
     metric = metrics[ALL]
     against = f", where guessing gives {fmt.percent(metric.chance)} %" if metric.chance is not None else ""
     right = f"{fmt.percent(metric.value)} %"
     return Statement(
-        title=f"Reads the written word right in {right} of {fmt.count(metric.n)} images{against}.",
-        subject="Written words that are read right",
+        title=f"The written word is read correctly in {right} of {fmt.count(metric.n)} images{against}.",
+        subject="Written words that are read correctly",
         value=right,
         detail=" ".join(f"{words}: {fmt.percent(metric.value)} %." for words, metric in metrics.items()),
     )

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, log_axis
-from clipbench_reports.drawing.models import Series, Statement, chart, facets
-from clipbench_reports.figures._figure import CHANCE, curve_line
+from clipbench_reports.drawing.models import Layer, Statement, facet_chart
+from clipbench_reports.figures._figure import CHANCE, curve_line, lines_of
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 
 
@@ -21,31 +21,29 @@ class Way(NamedTuple):
 
 
 ACROSS = {
-    "image_retrieval_recall": Way("image", "caption → image", "a caption finds its image"),
-    "text_retrieval_recall": Way("text", "image → caption", "an image its caption"),
+    "image_retrieval_recall": Way("image", "text → image", "text-to-image"),
+    "text_retrieval_recall": Way("text", "image → text", "image-to-text"),
 }
 WITHIN = {
-    "image_image_recall": Way("image", "image → image", "an image finds one of its label"),
-    "text_text_recall": Way("text", "caption → caption", "a caption finds another of its image"),
+    "image_image_recall": Way("image", "image → image", "image-to-image"),
+    "text_text_recall": Way("text", "text → text", "text-to-text"),
 }
 
 
 def recall(models: Sequence[ModelEvidence]) -> Chart:
-    """Return recall against the number of answers looked at, for captions finding images and the reverse.
+    """Return recall@k for captions that look for images and the reverse.
 
     Raises:
         MissingEvidence: no run kept either curve.
     """
-    return _draw(
-        models,
-        ACROSS,
-        reading="Captions look for their image, images for one of their captions.",
-        reason="no recall curve across images and captions was kept",
+    reading = (
+        "Recall@k: the share of captions whose image, and of images one of whose captions, is among the k nearest."
     )
+    return _draw(models, ACROSS, reading=reading, reason="no recall curve across images and captions was kept")
 
 
 def recall_within(models: Sequence[ModelEvidence]) -> Chart:
-    """Return recall against the number of answers looked at, for images finding images and captions captions.
+    """Return recall@k for images that look for images and captions that look for captions.
 
     Raises:
         MissingEvidence: no run kept either curve.
@@ -53,45 +51,26 @@ def recall_within(models: Sequence[ModelEvidence]) -> Chart:
     return _draw(
         models,
         WITHIN,
-        reading="Images look for images of their label, captions for captions of their image.",
-        reason="images finding images, which takes labels, and captions finding captions, which takes several of an image",
+        reading="Recall@k: the share of images with another of their label, and of captions with another of their image, "
+        "among the k nearest.",
+        reason="image-to-image retrieval, which takes labels, and text-to-text retrieval, which takes several captions of "
+        "an image",
     )
 
 
 def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, Way], *, reading: str, reason: str) -> Chart:
-    def read(evidence: Evidence) -> dict[str, PlottedCurve]:
-        kept = {name: _positive(evidence.curve(name)) for name in ways if name in evidence.evaluation.curves}
+    def read(evidence: Evidence) -> Layer:
+        kept = {name: _positive(curve) for name, curve in evidence.curves(ways).items()}
         curves = {name: curve for name, curve in kept.items() if curve.x}
         if not curves:
             raise MissingEvidence(reason)
-        return curves
+        chances = [_chance(evidence, name, curve, of=ways[name].label) for name, curve in curves.items()]
+        lines = [curve_line(curve, ways[name].role, ways[name].label) for name, curve in curves.items()]
+        return Layer([*(line for line in chances if line.xs), *lines], _state(ways, curves))
 
     found = read_each(models, read)
-    plane = Panel(
-        x=log_axis(
-            [k for curves in found.values.values() for curve in curves.values() for k in curve.x],
-            "Answers looked at, k",
-        ),
-        y=fraction_axis("Found among the first k, %"),
-    )
-    series = [
-        Series(
-            way.label, way.role, {m: curve_line(curves[name]) for m, curves in found.values.items() if name in curves}
-        )
-        for name, way in ways.items()
-    ]
-    chances = {
-        model: [_chance(evidence, name, curve, of=ways[name].label) for name, curve in found.values[model].items()]
-        for model, evidence in models
-        if model in found.values
-    }
-    known = {model: [line for line in lines if line.xs] for model, lines in chances.items()}
-    return chart(
-        [facets(plane, series, found, references=known)],
-        found.map(lambda curves: _claim(ways, curves)),
-        found,
-        reading=reading,
-    )
+    ks = [k for line in lines_of(found) for k in line.xs]
+    return facet_chart(Panel(x=log_axis(ks, "k"), y=fraction_axis("Recall@k, %")), found, reading=reading)
 
 
 def _positive(curve: PlottedCurve) -> PlottedCurve:
@@ -111,13 +90,13 @@ def _chance(evidence: Evidence, name: str, curve: PlottedCurve, *, of: str) -> L
     return Line(xs=sorted(known), ys=[known[k] for k in sorted(known)], role="chance", name=CHANCE, of=of)
 
 
-def _claim(ways: Mapping[str, Way], curves: Mapping[str, PlottedCurve]) -> Statement:
-    k = next(iter(curves.values())).x[0]
-    start = "At the first answer" if k == 1 else f"Among the first {fmt.count(k)} answers"
-    firsts = {name: fmt.percent(curve.y[0]) for name, curve in curves.items()}
+def _state(ways: Mapping[str, Way], curves: Mapping[str, PlottedCurve]) -> Statement:
+    """Return recall at the smallest k; a curve may begin later than at 1."""
+    k = fmt.count(next(iter(curves.values())).x[0])
+    firsts = {ways[name].words: fmt.percent(curve.y[0]) for name, curve in curves.items()}
     return Statement(
-        title=f"{start}, {' and '.join(f'{ways[name].words} in {first} %' for name, first in firsts.items())}.",
-        subject=f"{start}, {' and '.join(ways[name].words for name in curves)}",
+        title=f"Recall@{k}: {', '.join(f'{words} {first} %' for words, first in firsts.items())}.",
+        subject=f"Recall@{k}, {' and '.join(firsts)}",
         value=f"{' and '.join(firsts.values())} %",
         detail=" ".join(_detail(ways[name], curve) for name, curve in curves.items()),
     )

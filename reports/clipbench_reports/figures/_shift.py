@@ -1,4 +1,4 @@
-"""What happens when images and texts are moved: along the gap, or by a correction made afterwards."""
+"""Gap, loss, recall and accuracy when the vectors are moved along the gap, or corrected afterwards."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,6 @@ from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import (
     Chart,
     Mark,
-    ModelKey,
     Panel,
     Role,
     Rule,
@@ -17,7 +16,7 @@ from clipbench_reports.drawing.marks import (
     percent_axis,
     tight_axis,
 )
-from clipbench_reports.drawing.models import Panels, Series, Statement, chart, facets
+from clipbench_reports.drawing.models import Panels, Statement, chart, facets
 from clipbench_reports.figures._figure import curve_line, why_lacking
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 
@@ -46,9 +45,9 @@ class Quantity(NamedTuple):
 QUANTITIES = {
     "gap": Quantity("Gap", False),
     "loss": Quantity("Contrastive loss", False),
-    "image_retrieval_recall@1": Quantity("Image retrieval R@1, %", True),
-    "text_retrieval_recall@1": Quantity("Text retrieval R@1, %", True),
-    "acc1": Quantity("Zero-shot acc1, %", True),
+    "image_retrieval_recall@1": Quantity("Text-to-image R@1, %", True),
+    "text_retrieval_recall@1": Quantity("Image-to-text R@1, %", True),
+    "acc1": Quantity("Zero-shot top-1 accuracy, %", True),
 }
 """Each has a panel; recall at more than the first place is in the result only."""
 
@@ -76,12 +75,12 @@ def shift(models: Sequence[ModelEvidence]) -> Chart:
     """
     found = read_each(models, partial(_read, ways=SHIFTS, label="Distance moved", claim=_closing))
     return chart(
-        _panels(found, SHIFTS, "Distance moved", references=found.map(_uprights)),
+        _panels(found, SHIFTS, "Distance moved", marks_gap=True),
         found.map(lambda each: each.claim),
         found,
         n_columns=2,
         reading="Vectors are moved along the unit gap vector by the distance on the axis, towards each other to the right, "
-        "and put at unit length again; all is then scored anew, the loss over all pairs shown at the model’s own "
+        "and normalized again; all is then scored anew, the loss over all pairs shown at the model’s own "
         "temperature.",
     )
 
@@ -100,7 +99,7 @@ def corrections(models: Sequence[ModelEvidence]) -> Chart:
         n_columns=2,
         reading="The mean of each modality (and its spread by dimension, where vectors are standardised) is taken from one "
         "half of the pairs, subtracted in part or, at 1, in whole from the other half, which is then scored anew. "
-        "Centred and standardised vectors are put at unit length again; where the length is kept, scores are dot "
+        "Centred and standardised vectors are normalized again; where the length is kept, scores are dot "
         "products.",
     )
 
@@ -114,33 +113,32 @@ def _read(evidence: Evidence, *, ways: Ways, label: str, claim: Callable[[Eviden
     return _Moved(curves, None if gap is None else gap.value, claim(evidence))
 
 
-def _panels(
-    found: ByModel[_Moved], ways: Ways, label: str, *, references: Mapping[ModelKey, Sequence[Mark]] | None = None
-) -> list[Panels]:
+def _panels(found: ByModel[_Moved], ways: Ways, label: str, *, marks_gap: bool = False) -> list[Panels]:
     """Return the panels of each quantity, and of zero-shot accuracy those of each label set."""
     end = f"_by_{next(iter(ways))}"
-    held = dict.fromkeys(name for each in found.values.values() for name in each.curves if name.endswith(end))
+    held = dict.fromkeys(name for each in found.all for name in each.curves if name.endswith(end))
     quantities = {name: quantity for name, quantity in QUANTITIES.items() if f"{name}{end}" in held}
     quantities |= {name.removesuffix(end): QUANTITIES["acc1"] for name in held if name.endswith(f"/acc1{end}")}
-    made = []
+    parts = []
     for name, quantity in quantities.items():
         drawn = {
-            (words, role): {
-                model: curve_line(each.curves[f"{name}_by_{way}"], is_dashed=is_dashed)
-                for model, each in found.values.items()
+            model: [
+                curve_line(each.curves[f"{name}_by_{way}"], role, words, is_dashed=is_dashed)
+                for way, (words, role, is_dashed) in ways.items()
                 if f"{name}_by_{way}" in each.curves
-            }
-            for way, (words, role, is_dashed) in ways.items()
+            ]
+            for model, each in found.values.items()
         }
-        lines = [line for own in drawn.values() for line in own.values()]
+        lines = [line for own in drawn.values() for line in own]
         axis = percent_axis if quantity.is_percent else nice_axis
         plane = Panel(
             x=tight_axis([x for line in lines for x in line.xs], label),
             y=axis([y for line in lines for y in line.ys], quantity.label),
             title=f"Label set {name.rpartition('/')[0]}" if "/" in name else "",
         )
-        made.append(facets(plane, [Series(*each, own) for each, own in drawn.items()], found, references=references))
-    return made
+        uprights = found.map(_uprights) if marks_gap else {}
+        parts.append(facets(plane, {model: [*uprights.get(model, ()), *own] for model, own in drawn.items()}, found))
+    return parts
 
 
 def _uprights(found: _Moved) -> list[Mark]:
@@ -159,9 +157,9 @@ def _closing(evidence: Evidence) -> Statement:
     where = f"{fmt.significant(best)}{end} ({fmt.number(loss[best], 'nats')}; unmoved {unmoved})"
     smallest, whole = (fmt.number(value, "distance") for value in (min(gap.values()), gap[0.0]))
     return Statement(
-        title=f"Both moved, the gap of {whole} becomes {smallest} at the smallest; of the distances tried, the loss is "
-        f"least at {where if best else f'0, unmoved ({unmoved})'}.",
-        subject="The smallest gap that is reached where both are moved, and the gap as it is",
+        title=f"With both modalities moved, the gap falls from {whole} to {smallest} at the least; of the distances tried, "
+        f"the loss is lowest at {where if best else f'0, unmoved ({unmoved})'}.",
+        subject="Smallest gap with both modalities moved, and the gap as it is",
         value=f"{smallest} and {whole}",
     )
 
@@ -174,11 +172,11 @@ def _finite(curve: PlottedCurve) -> dict[float, float]:
 def _centring(evidence: Evidence) -> Statement:
     recall = evidence.curve("image_retrieval_recall@1_by_centring")
     before, after = fmt.percent(recall.y[0]), fmt.percent(recall.y[-1])
-    did = f"leaves recall@1 of images at {after}"
+    did = f"leaves text-to-image R@1 at {after}"
     if before != after:
-        did = f"takes recall@1 of images from {before} to {after}"
+        did = f"takes text-to-image R@1 from {before} to {after}"
     return Statement(
         title=f"Centring each modality {did} %.",
-        subject="Recall@1 of images before and after centring each modality",
+        subject="Text-to-image R@1 before and after centring each modality",
         value=f"{before} and {after} %",
     )

@@ -28,7 +28,7 @@ def similarity(models: Sequence[ModelEvidence]) -> Chart:
     found = read_each(models, _read)
     return chart(
         [beside(found.map(_panels), found, keys=TITLES)],
-        found.map(_claim),
+        found.map(_state),
         found,
         n_columns=3,
         reading="A row is an image, a column a text. Cosines: blank from their median off the diagonal downwards, black at "
@@ -87,7 +87,7 @@ def softmax(logits: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray, "n n"]:
     return shares
 
 
-def _claim(found: _Similarity) -> Statement:
+def _state(found: _Similarity) -> Statement:
     matrix, n = found.cosines, len(found.cosines)
     diagonal, rest = float(np.diag(matrix).mean()), float((matrix.sum() - np.trace(matrix)) / (n * n - n))
     others = np.where(np.eye(n, dtype=bool), -np.inf, matrix)

@@ -1,4 +1,4 @@
-"""How much the wording of the prompt matters."""
+"""Accuracy by prompt template: how much the wording matters."""
 
 import textwrap
 from collections.abc import Sequence
@@ -7,17 +7,17 @@ from typing import NamedTuple
 import numpy as np
 
 from clipbench.results import numbers as fmt
-from clipbench_reports.drawing.marks import Axis, Chart, Dots, Panel, Rule, percent_axis
-from clipbench_reports.drawing.models import Series, Statement, chart, facets
+from clipbench_reports.drawing.marks import Axis, Chart, Dots, Mark, Panel, Rule, percent_axis
+from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.page.text import quoted
 
 N_NAMED = 12
-"""Up to as many templates each have a row with their name; more are dots."""
+"""Templates up to which each has a row with its name; more are dots."""
 NAME_LENGTH = 20
-"""Of a line of a name, of which there are two."""
-ALONE, TOGETHER = "one template", "all together"
+"""Letters of a line of a name, of which there are two."""
+ALONE, TOGETHER = "single template", "ensemble"
 
 
 class _Templates(NamedTuple):
@@ -28,53 +28,39 @@ class _Templates(NamedTuple):
 
 
 def templates(models: Sequence[ModelEvidence]) -> Chart:
-    """Return the accuracy of each prompt template alone, beside that of all together.
+    """Return the accuracy of each prompt template alone, and of their ensemble.
 
     Raises:
         MissingEvidence: no run kept such a curve, or each used one template only.
     """
     found = read_each(models, _read)
-    names = list(dict.fromkeys(name for each in found.values.values() for name in each.names))
+    names = list(dict.fromkeys(name for each in found.all for name in each.names))
     is_named = len(names) <= N_NAMED
-    n_rows = len(names) if is_named else max(len(each.names) for each in found.values.values())
-    values = [score for each in found.values.values() for score in (*each.scores, each.ensemble) if score is not None]
-    rows = {
-        model: Dots(
-            xs=each.scores,
-            ys=[names.index(name) for name in each.names] if is_named else range(len(each.names)),
-            role="ink",
-            ids=each.names,
-        )
-        for model, each in found.values.items()
-    }
-    plane = Panel(
-        x=_axis(values),
-        y=Axis(low=n_rows - 0.5, high=-0.5, ticks=range(n_rows), names=[_two_lines(name) for name in names])
-        if is_named
-        else Axis(low=n_rows - 0.4, high=-0.6, label=f"{n_rows} prompt templates"),
-        aspect=0.08 + 0.15 * n_rows if is_named else 0.72,
-    )
-    lines = found.map(
-        lambda each: (
-            []
-            if each.ensemble is None
-            else [Rule(at=each.ensemble, axis="x", role="ink", name=TOGETHER, is_dashed=True)]
-        )
-    )
-    panels = facets(plane, [Series(ALONE, "ink", rows)], found, references=lines)
-    return chart(
-        [panels],
-        found.map(lambda each: _claim(each, is_named=is_named)),
-        found,
-        reading=f"{_order(found, is_named=is_named)} All together are scored by their mean vector, which is how the "
-        "metrics are scored.",
+    n_rows = len(names) if is_named else max(len(each.names) for each in found.all)
+    values = [score for each in found.all for score in (*each.scores, each.ensemble) if score is not None]
+    rows = Axis(low=n_rows - 0.4, high=-0.6, label=f"{n_rows} prompt templates")
+    if is_named:
+        rows = Axis(low=n_rows - 0.5, high=-0.5, ticks=range(n_rows), names=[_two_lines(name) for name in names])
+    plane = Panel(x=_axis(values), y=rows, aspect=0.08 + 0.15 * n_rows if is_named else 0.72)
+    ranking = names if is_named else None
+    layers = found.map(lambda each: Layer(_marks(each, ranking), _state(each, is_named=is_named)))
+    first = next(iter(found.values))
+    has_one_order = not is_named or all(each.names == found.values[first].names for each in found.all)
+    return facet_chart(
+        plane,
+        ByModel(layers, found.missing),
+        reading=f"The best {'' if has_one_order else f'of {first.label} '}on top. The ensemble is the mean vector of all "
+        "templates, which the metrics are computed with.",
     )
 
 
-def _order(found: ByModel[_Templates], *, is_named: bool) -> str:
-    first, *others = found.values
-    is_same = all(found.values[each].names == found.values[first].names for each in others)
-    return "The best on top." if is_same or not is_named else f"The best of {first.label} on top."
+def _marks(found: _Templates, ranking: list[str] | None) -> list[Mark]:
+    """Return a dot a template, at its place in the ranking or, where there is none, in its own."""
+    ys = range(len(found.names)) if ranking is None else [ranking.index(name) for name in found.names]
+    dots = Dots(xs=found.scores, ys=ys, role="ink", name=ALONE, ids=found.names)
+    if found.ensemble is None:
+        return [dots]
+    return [Rule(at=found.ensemble, axis="x", role="ink", name=TOGETHER, is_dashed=True), dots]
 
 
 def _read(evidence: Evidence) -> _Templates:
@@ -103,14 +89,14 @@ def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
     return [str(names[row]) for row in order], [curve.y[row] for row in order]
 
 
-def _claim(found: _Templates, *, is_named: bool) -> Statement:
+def _state(found: _Templates, *, is_named: bool) -> Statement:
     ends = f"Best: {quoted(found.names[0])}; worst: {quoted(found.names[-1])}"
     reach = f"{fmt.percent(found.scores[-1])} to {fmt.percent(found.scores[0])} %"
     return Statement(
-        title=f"Alone, the prompt templates reach {reach}.",
-        subject="What the prompt templates reach alone",
+        title=f"Single prompt templates reach an accuracy of {reach}.",
+        subject="Accuracy of single prompt templates",
         value=reach,
-        detail=f"{ends}; all together: {fmt.percent(found.ensemble)} %.",
+        detail=f"{ends}; ensemble: {fmt.percent(found.ensemble)} %.",
         reading="" if is_named else f"{ends}.",
     )
 
@@ -124,4 +110,4 @@ def _axis(values: list[float]) -> Axis:
     """Return an axis that fits the spread, which is often a few percent: at least one, within 0 to 100."""
     low, high = min(values), max(values)
     room = max(0.0, 0.01 - (high - low)) / 2
-    return percent_axis([max(0.0, low - room), min(1.0, high + room)], "Right class first, %", n_steps=4)
+    return percent_axis([max(0.0, low - room), min(1.0, high + room)], "Top-1 accuracy, %", n_steps=4)

@@ -1,4 +1,4 @@
-"""What gap, cones and recall do while a model trains."""
+"""Gap, cones and recall while a model trains."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 from clipbench.results import numbers as fmt
 from clipbench.training.history import History
 from clipbench_reports.drawing.marks import Chart, Line, ModelKey, Panel, Role, fraction_axis, nice_axis, tight_axis
-from clipbench_reports.drawing.models import Series, Statement, chart, facets
+from clipbench_reports.drawing.models import Statement, chart, facets
 from clipbench_reports.figures._figure import MAX_DOTTED
 from clipbench_reports.page.evidence import ByModel, MissingEvidence
 
@@ -17,8 +17,8 @@ COSINES: dict[str, tuple[str, Role]] = {
     "pair_cosine": ("true pair", "pair"),
 }
 RECALLS: dict[str, tuple[str, Role]] = {
-    "image_retrieval_recall@1": ("caption → image", "image"),
-    "text_retrieval_recall@1": ("image → caption", "text"),
+    "image_retrieval_recall@1": ("text → image", "image"),
+    "text_retrieval_recall@1": ("image → text", "text"),
 }
 
 
@@ -33,25 +33,29 @@ def track(histories: Sequence[History], labels: Sequence[str]) -> Chart:
     """
     keys = [ModelKey(label, place) for place, label in enumerate(labels)]
     found = ByModel(dict(zip(keys, histories, strict=True)))
-    claims = found.map(_claim)
+    claims = found.map(_state)
     x = tight_axis([step for each in histories for step in each.steps], "Training step")
     parts = []
     for label, scalars in (("Gap", GAP), ("Mean cosine", COSINES), ("Recall@1, %", RECALLS)):
         lines = {
-            name: {key: line for key, each in found.values.items() for line in _line(each, name)} for name in scalars
+            key: [
+                replace(line, role=role, name=words)
+                for name, (words, role) in scalars.items()
+                for line in _line(history, name)
+            ]
+            for key, history in found.values.items()
         }
-        series = [Series(words, role, lines[name]) for name, (words, role) in scalars.items()]
-        ys = [y for own in lines.values() for line in own.values() for y in line.ys]
+        ys = [y for own in lines.values() for line in own for y in line.ys]
         if ys:
             y = fraction_axis(label) if scalars is RECALLS else nice_axis([0, *ys], label, n_steps=3)
-            parts.append(facets(Panel(x=x, y=y, aspect=0.42), series, found))
+            parts.append(facets(Panel(x=x, y=y, aspect=0.42), lines, found))
     if not found.is_joint:  # of panels under each other, the last has the label of the axis
         bare = [part._replace(panels=[replace(each, x=replace(x, label="")) for each in part.panels]) for part in parts]
         parts = [*bare[:-1], parts[-1]]
     return chart(parts, claims, found, reading="")
 
 
-def _claim(history: History) -> Statement:
+def _state(history: History) -> Statement:
     if len(history.steps) < 2:
         raise MissingEvidence(f"{history.label} was measured at one step only: a track needs two or more")
     gaps = _line(history, "gap")
@@ -62,7 +66,7 @@ def _claim(history: History) -> Statement:
     lines = {words: line for name, (words, _) in {**COSINES, **RECALLS}.items() for line in _line(history, name)}
     recalls = [line for name in RECALLS for line in _line(history, name)]
     recall = (
-        f", recall@1 of images from {fmt.percent(recalls[0].ys[0])} to {fmt.percent(recalls[0].ys[-1])} %"
+        f", text-to-image R@1 from {fmt.percent(recalls[0].ys[0])} to {fmt.percent(recalls[0].ys[-1])} %"
         if recalls
         else ""
     )

@@ -1,7 +1,7 @@
 """What one evaluation of one run left behind, for figures and tables to draw on."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Generic, NamedTuple, TypeVar
@@ -114,6 +114,10 @@ class Evidence:
         low, high = (None if bound is None else _numbers(bound) for bound in (curve.low, curve.high))
         return PlottedCurve(_numbers(curve.x), _numbers(curve.y), low, high, curve.x_label, curve.y_label)
 
+    def curves(self, names: Iterable[str]) -> "dict[str, PlottedCurve]":
+        """Return the curves of some names that the run kept, each with at least one point."""
+        return {name: self.curve(name) for name in names if (kept := self.evaluation.curves.get(name)) and kept.x}
+
     @cached_property
     def _samples(self) -> "_Kept":
         if self.whole is not None:
@@ -160,6 +164,11 @@ class ByModel(Generic[Value]):
 
     values: Mapping[ModelKey, Value]
     missing: Mapping[ModelKey, MissingEvidence] = field(default_factory=dict)
+
+    @property
+    def all(self) -> list[Value]:
+        """The values, in the order of the models."""
+        return list(self.values.values())
 
     @property
     def is_joint(self) -> bool:

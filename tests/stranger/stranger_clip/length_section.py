@@ -13,17 +13,16 @@ from clipbench_reports import (
     Failing,
     Finding,
     Gallery,
+    Layer,
     ModelEvidence,
     PageBudget,
     Panel,
     Rule,
     Section,
-    Series,
     Statement,
     Table,
-    chart,
     claim,
-    facets,
+    facet_chart,
     gallery,
     nice_axis,
     one_image,
@@ -41,29 +40,29 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 def lead_by_length(models: Sequence[ModelEvidence]) -> Chart:
     """Return the lead of each caption over the longest, against its length, for one model or several."""
-    found = read_each(models, lambda evidence: evidence.column("margin").tolist())
-    letters = models[0].evidence.column("n_letters").tolist()
+    found = read_each(models, _read)
+    dots = [mark for layer in found.all for mark in layer.marks if isinstance(mark, Dots)]
     plane = Panel(
-        x=nice_axis(letters, "Letters of the caption"),
-        y=nice_axis([0.0, *(lead for leads in found.values.values() for lead in leads)], "Lead, cosine"),
+        x=nice_axis([x for mark in dots for x in mark.xs], "Letters of the caption"),
+        y=nice_axis([0.0, *(y for mark in dots for y in mark.ys)], "Lead, cosine"),
     )
-    dots = found.map(lambda leads: Dots(xs=letters, ys=leads, role="text"))
-    zero = found.map(lambda _: [Rule(at=0, axis="y", role="chance")])
-    return chart(
-        [facets(plane, [Series("captions", "text", dots)], found, references=zero)],
-        found.map(_statement),
+    return facet_chart(
+        plane,
         found,
         reading="Each dot is a caption; below the line the longest of all captions is nearer to the image.",
     )
 
 
-def _statement(leads: list[float]) -> Statement:
-    beaten = f"{100 * np.mean(np.array(leads) < 0):.1f} %"
-    return Statement(
+def _read(evidence: Evidence) -> Layer:
+    letters, lead = evidence.column("n_letters").tolist(), evidence.column("margin").tolist()
+    beaten = f"{100 * np.mean(np.array(lead) < 0):.1f} %"
+    statement = Statement(
         title=f"{beaten} of the captions score below the longest.",
         subject="Captions that score below the longest",
         value=beaten,
     )
+    dots = Dots(xs=letters, ys=lead, role="text", name="captions")
+    return Layer([Rule(at=0, axis="y", role="chance"), dots], statement)
 
 
 def wins_by_length(evidence: Evidence) -> Table:
