@@ -24,11 +24,11 @@ class Checkpoint(NamedTuple):
 
     weights: StateDict
     step: int | None
-    """Training step or epoch, by the file's name or else by what it says; None where neither tells."""
+    """Training step or epoch by the file's name, or else by its content; None where neither has one."""
 
 
 def read_weights(path: Path) -> StateDict:
-    """Return the tensors of a checkpoint by name, as its model was saved, wrappers' prefixes removed.
+    """Return the tensors of a checkpoint by name, without the prefixes of wrappers.
 
     Raises:
         ModelError: no such file, not a checkpoint, damaged, or one that would run code.
@@ -37,7 +37,7 @@ def read_weights(path: Path) -> StateDict:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Return the tensors of a checkpoint by name, and how far it had been trained.
+    """Return the tensors of a checkpoint by name, and its training step.
 
     Takes a state dict, or a training checkpoint that has one under ``state_dict``.
 
@@ -66,7 +66,7 @@ def fit(module: torch.nn.Module, state: StateDict, *, source: object, arch: str)
     """Load weights into a module, all of them and nothing else.
 
     Raises:
-        ModelError: names are missing or left over, or shapes differ; the message shows the first of each.
+        ModelError: names are missing or left over, or shapes differ; the message shows the first few of each.
     """
     expected = module.state_dict()
     missing = [name for name in expected if name not in state]
@@ -81,14 +81,14 @@ def fit(module: torch.nn.Module, state: StateDict, *, source: object, arch: str)
         "left over": unexpected,
         "of another shape": misshaped,
     }
-    found = [f"{len(names)} {fault} ({_first(names)})" for fault, names in faults.items() if names]
-    if found:
-        raise ModelError(f"checkpoint {source} does not fit {arch}: {', '.join(found)}; {_advice(state)}")
+    shown = [
+        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for fault, names in faults.items()
+        if names
+    ]
+    if shown:
+        raise ModelError(f"checkpoint {source} does not fit {arch}: {', '.join(shown)}; {_advice(state)}")
     module.load_state_dict(state)
-
-
-def _first(names: list[str], n: int = 3) -> str:
-    return ", ".join(names[:n]) + (", ..." if len(names) > n else "")
 
 
 def _advice(state: Iterable[str]) -> str:
@@ -121,21 +121,21 @@ def _read_safetensors(path: Path) -> object:
 def _read_pickle(path: Path) -> object:
     if _is_torchscript(path):
         raise ModelError(
-            f"checkpoint {path} is a TorchScript archive, a program, and is not run: take OpenAI's weights by name"
+            f"checkpoint {path} is a TorchScript archive, which is a program and is not run: name OpenAI's weights"
             " (vit-b-32, ...), and save your own as a state dict"
         )
     try:
-        with quiet():  # what torch thinks of a stranger's pickle is no news to the user: the error below is
+        with quiet():  # torch warns about the pickle, and the errors below say more
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for what is no checkpoint
+    except Exception as error:  # torch raises many kinds of error for a file that is no checkpoint
         blocked = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if blocked:
             raise ModelError(
-                f"checkpoint {path} holds Python objects ({blocked[1]}), not only tensors, and is not read since that"
+                f"checkpoint {path} holds Python objects ({blocked[1]}), not only tensors, and is not read because that"
                 " can run code: save the state dict alone, best as .safetensors"
             ) from error
         raise ModelError(
-            f"checkpoint {path} is not one, or is damaged ({type(error).__name__}): expected what torch.save wrote"
+            f"{path} is no checkpoint, or a damaged one ({type(error).__name__}): expected a file that torch.save wrote"
         ) from error
 
 

@@ -43,7 +43,7 @@ ADAPTER = "open_clip adapter 1"
 """Part of every fingerprint; changed whenever the same weights would give other vectors."""
 
 OLD_BUFFERS = {"text.transformer.embeddings.position_ids"}
-"""Constants that older versions of the libraries saved with the weights."""
+"""Constants that older versions of the libraries saved with the weights, and newer ones refuse."""
 
 OFFLINE_ADVICE = "copy a filled Hugging Face cache here and set HF_HOME; local folders and embeddings: need no Hub"
 
@@ -60,7 +60,7 @@ class Recipe:
     weights: Path | None
     """None for random ones."""
     preprocess: Mapping[str, object] = field(default_factory=dict)
-    """Settings that differ from those that open_clip finds by the name."""
+    """Settings that differ from open_clip's for the name."""
     context: int | None = None
     """Tokens to which the text tower is to be stretched; None leaves it as it is."""
     seed: int = 0
@@ -114,7 +114,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
 
 
 def from_hub(load: Callable[[], T], wanted: HubRequest, model: str) -> T:
-    """Return what one of open_clip's functions gives, from the cache or by download; its errors in one line.
+    """Return the result of one of open_clip's functions, from the cache or by download; its errors in one line.
 
     Raises:
         Unavailable: the Hub is needed and cannot be reached, or refuses.
@@ -125,7 +125,7 @@ def from_hub(load: Callable[[], T], wanted: HubRequest, model: str) -> T:
             return cached_first(load, wanted)
     except ClipbenchError:
         raise
-    except Exception as error:  # whatever the configuration of a stranger's model leads open_clip to
+    except Exception as error:  # a published configuration can make open_clip raise anything
         raise ModelError(f"open_clip cannot build {model} ({first_line(error)}): see its configuration") from error
 
 
@@ -138,11 +138,12 @@ def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
         remedy=f"run `hf download {repository}` where there is a network, then {OFFLINE_ADVICE}",
     )
     config = partial(open_clip.get_model_config, recipe.name)
-    return from_hub(lambda: (_tokenizer(recipe), config(), _skeleton(recipe)), wanted, recipe.id)
+    tokenizer = partial(open_clip.get_tokenizer, recipe.name, context_length=recipe.context)
+    return from_hub(lambda: (tokenizer(), config(), _without_weights(recipe)), wanted, recipe.id)
 
 
-def _skeleton(recipe: Recipe) -> Any:
-    with torch.random.fork_rng(devices=[]):
+def _without_weights(recipe: Recipe) -> Any:
+    with torch.random.fork_rng(devices=[]):  # the user's random state stays as it was
         torch.manual_seed(recipe.seed)
         return open_clip.create_model(
             recipe.name,
@@ -153,12 +154,8 @@ def _skeleton(recipe: Recipe) -> Any:
         )
 
 
-def _tokenizer(recipe: Recipe) -> Any:
-    return open_clip.get_tokenizer(recipe.name, context_length=recipe.context)
-
-
 def _info(module: Any, config: Mapping[str, Any], recipe: Recipe, identity: str) -> ModelInfo:
-    """Return what the module says of itself; ``identity`` stands for all else that its vectors depend on."""
+    """Return the module's info; ``identity`` is a hash of everything else that its vectors depend on."""
     preprocess = sorted(module.visual.preprocess_cfg.items())
     computation = _computation(config, recipe)
     return ModelInfo(
@@ -176,10 +173,10 @@ def _info(module: Any, config: Mapping[str, Any], recipe: Recipe, identity: str)
 
 
 def _computation(config: Mapping[str, Any], recipe: Recipe) -> str:
-    """Return what fixes the computation beside the weights: activations and heads cannot be told from those.
+    """Return the settings that fix the computation beside the weights, such as activations and numbers of heads.
 
-    Where the tokenizer lies is left out: what it does is told apart by itself. To ask for the context that the model has
-    is to ask for nothing.
+    The tokenizer's name is left out, since its behaviour is hashed. A context that the model already has is the same as
+    none.
     """
     text = {key: value for key, value in config["text_cfg"].items() if key != "hf_tokenizer_name"}
     context = None if recipe.context == text.get("context_length", DEFAULT_CONTEXT_LENGTH) else recipe.context
@@ -202,7 +199,7 @@ def _text_tower(module: Any, tokenizer: Any, recipe: Recipe) -> TextTower:
 
 
 def _load_weights(module: Any, state: StateDict, recipe: Recipe) -> tuple[str, ...]:
-    """Load weights as open_clip does, but for what it would quietly make to fit: resized positions are refused."""
+    """Load weights as open_clip does, except that it would silently resize positions, and here they must fit."""
     state = convert_state_dict(module, state)
     if "positional_embedding" in state and not hasattr(module, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
@@ -224,7 +221,7 @@ def _side(size: int | tuple[int, int]) -> int | None:
 
 
 def _family(module: Any) -> str:
-    """Return the family by what the model has: a class token behind the text, a learned bias, or neither."""
+    """Return the family by the model's parts: a class token behind the text, a learned bias, or neither."""
     if isinstance(module, CoCa):
         return "CoCa"
     return "CLIP" if module.logit_bias is None else "SigLIP"

@@ -1,4 +1,4 @@
-"""The text towers of open_clip: which may be cut to the longest text, and how. Imported only with open_clip at hand."""
+"""Text towers of open_clip, cut to the longest text of a batch where that is exact. Imported only with open_clip at hand."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -16,11 +16,11 @@ from clipbench.models._text_tower import TextTower, Tokens, first_of
 Tokenizer = Callable[[list[str]], torch.Tensor]
 
 
-class _Causal(NamedTuple):
-    """A tower in which no token sees a later one, and which takes its vector at the end of the text."""
+class _CausalTower(NamedTuple):
+    """A tower in which no token attends to a later one, and whose vector is taken at the end of the text."""
 
     holder: Any
-    """The module that has the positions and the mask; asked anew each time, as moving it replaces its buffers."""
+    """The module with the positions and the mask; they are read at each use, as moving the module replaces them."""
     prefix: str
     """Prefix of their names in the model."""
     pool: str
@@ -30,11 +30,11 @@ class _Causal(NamedTuple):
 def text_tower(model: Any, tokenizer: Tokenizer) -> TextTower:
     """Return the text tower of a model.
 
-    Causal towers pooled at the end of the text get only as many tokens as the longest text of a batch has: what
-    stands behind the end can reach nothing. That must be seen from the tower itself, not from its name; where it
-    cannot be, as for CoCa, whose class token is put behind the padding, and for HF towers, nothing is cut.
+    Causal towers pooled at the end of the text get only as many tokens as the longest text of a batch has: tokens
+    behind the end cannot reach the vector. The tower's own mask and pooling decide that, not its name. Other towers
+    are not cut: CoCa, whose class token is put behind the padding, and towers of transformers.
     """
-    causal = _causal(model)
+    causal = _causal_tower(model)
     if causal is None:
         return TextTower(
             tokenize=lambda texts: {"text": tokenizer(texts)},
@@ -42,20 +42,20 @@ def text_tower(model: Any, tokenizer: Tokenizer) -> TextTower:
             lengths=None,
             count=lambda texts: count_tokens(tokenizer, texts),
         )
-    run = _TextOnly(model)
+    text_model = _TextOnly(model)
     return TextTower(
         tokenize=lambda texts: {"text": tokenizer(texts)},
-        encode=lambda tokens: _encode_cut(run, causal, tokens["text"]),
+        encode=lambda tokens: _encode_cut(text_model, causal, tokens["text"]),
         lengths=lambda tokens: _lengths(causal, tokens),
         count=lambda texts: count_tokens(tokenizer, texts),
     )
 
 
 def count_tokens(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-    """Return how many tokens one of open_clip's tokenizers makes of each text before it cuts.
+    """Return the tokens of each text by one of open_clip's tokenizers, before it cuts.
 
     Raises:
-        NoTokenCounts: a kind of tokenizer whose steps are not known.
+        NoTokenCounts: an unknown kind of tokenizer.
     """
     inner = getattr(tokenizer, "tokenizer", None)
     if inner is None and hasattr(tokenizer, "encode"):
@@ -64,14 +64,14 @@ def count_tokens(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_
         raise NoTokenCounts(f"it is not known how open_clip's {type(tokenizer).__name__} counts the tokens of a text")
     if not texts:
         return np.empty(0, np.int64)
-    is_clips = tokenizer.tokenizer_mode == "clips"  # puts start, end and a class token there itself
+    is_clips = tokenizer.tokenizer_mode == "clips"  # CLIPS: open_clip adds start, end and a class token itself
     cleaned = [tokenizer.clean_fn(text) for text in texts]
     ids = inner(cleaned, add_special_tokens=not is_clips, padding=False, truncation=False, verbose=False).input_ids
-    return np.array([len(each) + 3 * is_clips for each in ids], np.int64)
+    return np.array([len(text_ids) + 3 * is_clips for text_ids in ids], np.int64)
 
 
 class _TextOnly(torch.nn.Module):
-    """A model whose ``forward`` is its ``encode_text``, since that is what ``functional_call`` calls."""
+    """A model whose ``forward`` is its ``encode_text``: ``functional_call`` can call nothing else."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -81,30 +81,32 @@ class _TextOnly(torch.nn.Module):
         return self.model.encode_text(text, normalize=False)
 
 
-def _encode_cut(run: _TextOnly, causal: _Causal, text: Int64[torch.Tensor, "batch n_tokens"]) -> torch.Tensor:
-    """Run the library's own text tower with positions and mask cut to the tokens: 3.3's asks for the full length."""
+def _encode_cut(
+    text_model: _TextOnly, causal: _CausalTower, text: Int64[torch.Tensor, "batch n_tokens"]
+) -> torch.Tensor:
+    """Run the library's own text tower with positions and mask cut to the tokens: open_clip 3.3 accepts full length only."""
     n = text.shape[1]
     cut = {
         f"{causal.prefix}positional_embedding": causal.holder.positional_embedding[:n],
         f"{causal.prefix}attn_mask": causal.holder.attn_mask[:n, :n],
     }
-    return functional_call(run, cut, (text,), tie_weights=False)
+    return functional_call(text_model, cut, (text,), tie_weights=False)
 
 
-def _lengths(causal: _Causal, tokens: Tokens) -> Int64[torch.Tensor, " n_texts"]:
-    """Return the place of the end of each text, as the tower itself finds it, plus one."""
+def _lengths(causal: _CausalTower, tokens: Tokens) -> Int64[torch.Tensor, " n_texts"]:
+    """Return the position of the end of each text, as the tower itself finds it, plus one."""
     text = tokens["text"]
     return (text.argmax(dim=-1) if causal.pool == "argmax" else first_of(causal.end, text)) + 1
 
 
-def _causal(model: Any) -> _Causal | None:
+def _causal_tower(model: Any) -> _CausalTower | None:
     if type(model) is CLIP:
-        found = _Causal(model, "model.", model.text_pool_type, model.text_eos_id)
+        tower = _CausalTower(model, "model.", model.text_pool_type, model.text_eos_id)
     elif type(model) is CustomTextCLIP and type(model.text) is TextTransformer and model.text.cls_emb is None:
-        found = _Causal(model.text, "model.text.", model.text.pool_type, model.text.eos_id)
+        tower = _CausalTower(model.text, "model.text.", model.text.pool_type, model.text.eos_id)
     else:
         return None
-    return found if found.pool in ("argmax", "eos") and _is_causal(found.holder.attn_mask) else None
+    return tower if tower.pool in ("argmax", "eos") and _is_causal(tower.holder.attn_mask) else None
 
 
 def _is_causal(mask: torch.Tensor | None) -> bool:

@@ -1,4 +1,4 @@
-"""Texts in batches of like length, cut to the longest text where padding cannot reach the vector. Imported with torch."""
+"""Text towers fed in batches of similar length, cut to the longest text where padding is ignored. Imported with torch."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Tokens = Mapping[str, torch.Tensor]
 """Arguments of a text tower by name: integers of shape (n_texts, n_tokens)."""
 
 WINDOW_BATCHES = 64
-"""Texts are tokenized and sorted this many batches at a time, so that their number does not matter to memory."""
+"""Batches of texts that are tokenized and sorted at once, so that memory does not grow with the number of texts."""
 
 PROBE_TEXTS = (
     "a photo of a cat",
@@ -21,7 +21,7 @@ PROBE_TEXTS = (
     "",
     " ".join(["one two three four five six seven eight"] * 40),
 )
-"""Texts whose token ids tell tokenizers apart: case, punctuation, blanks, rare characters, the empty and the too long."""
+"""Texts whose token ids differ between tokenizers: case, punctuation, blanks, rare characters, the empty, the too long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class TextTower:
     """A tokenizer and the text tower behind it."""
 
     tokenize: Callable[[list[str]], Tokens]
-    """Padded and cut to the context length, whatever the texts."""
+    """Returns tokens padded and cut to the context length, whatever the texts."""
     encode: Callable[[Tokens], torch.Tensor]
     """Turns tokens on the device into raw vectors."""
     lengths: Callable[[Tokens], Int64[torch.Tensor, " n_texts"]] | None
@@ -40,7 +40,7 @@ class TextTower:
     def vectors(
         self, texts: Sequence[str], *, batch_size: int, device: torch.device
     ) -> Iterator[tuple[Int64[torch.Tensor, " batch"], torch.Tensor]]:
-        """Yield places in ``texts`` and the vectors that belong there, until each text has had its turn."""
+        """Yield rows of ``texts`` with their vectors, a batch at a time, until all texts are encoded."""
         window = WINDOW_BATCHES * batch_size
         for start in range(0, len(texts), window):
             tokens = self.tokenize(list(texts[start : start + window]))
@@ -60,12 +60,12 @@ class TextTower:
 
 
 def first_of(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[torch.Tensor, " n_texts"]:
-    """Return where a token first stands in each text; 0 where it does not, as the libraries have it."""
+    """Return the first position of a token in each text; 0 where it is absent, as in the libraries."""
     return (ids == token).int().argmax(dim=-1)
 
 
 def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> None:
-    """Raise ModelError when a tokenizer cannot tell words apart: transformers 5 makes an empty one of missing files."""
+    """Raise ModelError when different words get the same tokens: transformers 5 builds an empty tokenizer without files."""
     cat, dog = tokenize(["a photo of a cat"]), tokenize(["a photo of a dog"])
     if all(torch.equal(torch.as_tensor(cat[name]), torch.as_tensor(dog[name])) for name in cat):
         raise ModelError(
@@ -75,9 +75,9 @@ def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> Non
 
 
 def tokenizer_identity(tokenize: Callable[[list[str]], Tokens], vocabulary: Mapping[str, int]) -> str:
-    """Return what tells a tokenizer from any other: its vocabulary, and what it makes of telling texts.
+    """Return a text that identifies a tokenizer: its vocabulary, and its tokens of the probe texts.
 
-    The texts show padding, truncation, casing and cleaning at once, however a library spells those settings.
+    The tokens reveal padding, truncation, casing and cleaning, whatever a library calls those settings.
     """
-    shown = {name: values.tolist() for name, values in sorted(tokenize(list(PROBE_TEXTS)).items())}
-    return repr((sorted(vocabulary.items()), shown))
+    probed = {name: values.tolist() for name, values in sorted(tokenize(list(PROBE_TEXTS)).items())}
+    return repr((sorted(vocabulary.items()), probed))

@@ -34,7 +34,7 @@ class Placement:
 
 @dataclass(frozen=True, kw_only=True)
 class TorchModel:
-    """A ``PixelModel`` put together from the two towers of a library's own model."""
+    """A ``PixelModel`` made of the two towers of a library's own model."""
 
     info: ModelInfo
     preprocess: Preprocess
@@ -84,10 +84,10 @@ def encode_texts(
 
 
 def placement(device: str, precision: str, batch_size: int) -> Placement:
-    """Return where and how to compute; float32 on CUDA is made to mean float32, not TF32.
+    """Return device, precision and batch size; fp32 on CUDA turns TF32 off.
 
     Raises:
-        UsageError: an unknown device, precision or batch size, or a device that this machine has not.
+        UsageError: an unknown device, precision or batch size, or a device that this machine lacks.
     """
     if precision not in DTYPES:
         raise UsageError(f"unknown precision '{precision}': {did_you_mean(precision, PRECISIONS)}")
@@ -114,12 +114,12 @@ def weights_digest(module: torch.nn.Module) -> str:
 
 
 def n_parameters(module: torch.nn.Module) -> int:
-    """Return how many numbers the module learns."""
+    """Return the number of the module's parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def probe(model: Model, place: Placement) -> None:
-    """Run one grey image and one text through a model, so that what cannot work fails before an hour of decoding.
+    """Run one grey image and one text through a model, so that a fault shows before an hour of decoding.
 
     Raises:
         ModelError: a tower does not run on the device in the precision, or gives no vector of the stated dimension.
@@ -135,8 +135,8 @@ def probe(model: Model, place: Placement) -> None:
             precision = next(name for name, dtype in DTYPES.items() if dtype == place.dtype)
             raise ModelError(
                 f"the {name} tower of {model.info.id} gives no vector of dimension {model.info.embed_dim} on"
-                f" {place.device} in {precision} ({type(error).__name__}: {first_line(error)}): try --precision fp32,"
-                " another --device, or doubt the model"
+                f" {place.device} in {precision} ({type(error).__name__}: {first_line(error)}): try --precision fp32 or"
+                " another --device; if it fails there too, the model is at fault"
             ) from error
 
 
@@ -149,28 +149,28 @@ def first_line(error: BaseException) -> str:
 def quiet() -> Iterator[None]:
     """Keep a library's warnings and log lines off the terminal while it builds a model.
 
-    What of them matters to the numbers is checked by the adapter and becomes an error or a note of the model.
+    Those that matter to the numbers are checked by the adapter, and become an error or a note of the model.
     """
-    before, nothing = logging.root.manager.disable, logging.NullHandler()
+    level_before, null_handler = logging.root.manager.disable, logging.NullHandler()
     logging.disable(logging.CRITICAL)
-    logging.root.addHandler(nothing)  # without one, open_clip's logging.warning(...) sets up a handler that stays
+    logging.root.addHandler(null_handler)  # without one, open_clip's logging.warning(...) installs a handler for good
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.root.removeHandler(nothing)
-        logging.disable(before)
+        logging.root.removeHandler(null_handler)
+        logging.disable(level_before)
 
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return found if found is not None else torch.device("cpu")
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return accelerator if accelerator is not None else torch.device("cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch has one kind for each way to be absent
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's errors for absent devices vary
         raise UsageError(
             f"device '{name}' cannot be used here ({first_line(error)}): expected auto, cpu, cuda, cuda:0, mps, ..."
         ) from error

@@ -48,11 +48,13 @@ ARGMAX_POOLING = 2
 """The ``eos_token_id`` of old CLIP configurations, for which transformers pools at the largest id instead."""
 
 
-UNTOLD_LENGTH = 1 << 20
-"""Transformers has a number beyond it where a tokenizer does not say its length."""
+UNLIMITED_LENGTH = 1 << 20
+"""A larger ``model_max_length`` is transformers' sign that a tokenizer has none."""
 
 
-class _Parts(NamedTuple):
+class _Loaded(NamedTuple):
+    """The parts of a model as the library loads them."""
+
     module: Any
     processor: Any
     tokenizer: Any
@@ -72,7 +74,7 @@ class Preprocess:
 
 @dataclass(frozen=True, kw_only=True)
 class ManyArraysModel:
-    """A model whose images become several arrays each, such as SigLIP 2 NaFlex: patches, their mask, their grid."""
+    """A model with several input arrays per image, such as SigLIP 2 NaFlex: patches, their mask, their grid."""
 
     info: ModelInfo
     module: Any
@@ -140,7 +142,7 @@ def build(name: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
     return model
 
 
-def _from_library(name: str, reference: str) -> _Parts:
+def _from_library(name: str, reference: str) -> _Loaded:
     wanted = HubRequest(
         what=reference,
         repository=name,
@@ -156,7 +158,7 @@ def _from_library(name: str, reference: str) -> _Parts:
             return cached_first(lambda: _load_parts(name, reference), wanted)
     except ClipbenchError:
         raise
-    except Exception as error:  # the library raises many kinds for what is missing, damaged or not its own
+    except Exception as error:  # the library raises many kinds of error for missing, damaged and foreign files
         if "trust_remote_code" in str(error):
             raise ModelError(
                 f"{reference} needs Python code from its repository, which clipbench never runs: wrap it yourself as"
@@ -170,7 +172,7 @@ def _from_library(name: str, reference: str) -> _Parts:
 
 @contextmanager
 def _without_loading_bar() -> Iterator[None]:
-    """Hide the bar for putting weights in place; that for downloads stays."""
+    """Hide the progress bar for loading weights, and keep that for downloads."""
     was_on = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()
     huggingface_hub.utils.enable_progress_bars()
@@ -181,7 +183,7 @@ def _without_loading_bar() -> Iterator[None]:
             transformers.utils.logging.enable_progress_bar()
 
 
-def _load_parts(name: str, reference: str) -> _Parts:
+def _load_parts(name: str, reference: str) -> _Loaded:
     config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     _check_is_dual_encoder(config, reference)
     module, found = transformers.AutoModel.from_pretrained(
@@ -191,12 +193,12 @@ def _load_parts(name: str, reference: str) -> _Parts:
     if lacking:
         raise ModelError(
             f"{reference} lacks {len(lacking)} weights of its {type(module).__name__} ({', '.join(lacking[:3])}, ...):"
-            " they would be random, so it is not loaded; is config.json that of the weights?"
+            " they would be random, so it is not loaded; does config.json belong to these weights?"
         )
     processor = transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     left_over = sorted(name for name in found["unexpected_keys"] if not name.endswith(CONSTANTS))
-    return _Parts(module, processor, tokenizer, left_over)
+    return _Loaded(module, processor, tokenizer, left_over)
 
 
 def _check_is_dual_encoder(config: Any, reference: str) -> None:
@@ -209,10 +211,10 @@ def _check_is_dual_encoder(config: Any, reference: str) -> None:
 
 
 def _stretch(module: Any, context: int | None, reference: str) -> tuple[str, ...]:
-    """Give a CLIP text tower so many positions; return what a reader of the numbers should know.
+    """Stretch the positions of a CLIP text tower, and return notes for the result.
 
     Raises:
-        UsageError: another kind of tower, or a context that its positions do not stretch to.
+        UsageError: another kind of tower, or a context to which its positions do not stretch.
     """
     if context is None:
         return ()
@@ -226,8 +228,8 @@ def _stretch(module: Any, context: int | None, reference: str) -> tuple[str, ...
     return notes
 
 
-def _text_tower(parts: _Parts, reference: str) -> tuple[TextTower, tuple[str, ...]]:
-    """Return the text tower, fed as its family was trained, and what a reader of the numbers should know."""
+def _text_tower(parts: _Loaded, reference: str) -> tuple[TextTower, tuple[str, ...]]:
+    """Return the text tower, fed as its family was trained, and notes for the result."""
     module, tokenizer = parts.module, parts.tokenizer
     check_vocabulary(tokenizer, reference)
     if isinstance(module, transformers.SiglipModel | transformers.Siglip2Model):
@@ -244,11 +246,11 @@ def _text_tower(parts: _Parts, reference: str) -> tuple[TextTower, tuple[str, ..
 
 
 def _padded_tower(module: Any, tokenizer: Any) -> tuple[TextTower, tuple[str, ...]]:
-    """SigLIP sees its padding, takes its vector at the last place, and was trained without a mask on lower case.
+    """Return SigLIP's text tower, which attends to padding, pools the last token, and was trained on lower case.
 
-    So every text has the full length, no attention mask is passed even if the tokenizer offers one, and capitals are
-    lowered where the tokenizer leaves them: transformers 5 does so for SigLIP 2 checkpoints of fixed resolution, whose
-    configuration says ``siglip`` and whose tokenizer says ``GemmaTokenizer``.
+    So every text is padded to the full length, no attention mask is passed even if the tokenizer returns one, and texts
+    are lower-cased where the tokenizer does not do it. That happens with transformers 5 and SigLIP 2 checkpoints of
+    fixed resolution, whose configuration says ``siglip`` and whose tokenizer says ``GemmaTokenizer``.
     """
     length = module.config.text_config.max_position_embeddings
     keeps_case = tokenizer("A").input_ids != tokenizer("a").input_ids
@@ -257,10 +259,10 @@ def _padded_tower(module: Any, tokenizer: Any) -> tuple[TextTower, tuple[str, ..
         return [text.lower() if keeps_case else text for text in texts]
 
     def tokenize(texts: list[str]) -> Tokens:
-        found = tokenizer(lowered(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
-        return {"input_ids": found.input_ids}
+        batch = tokenizer(lowered(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        return {"input_ids": batch.input_ids}
 
-    note = "the tokenizer keeps capitals, and the model was trained without: texts are put in lower case"
+    note = "texts are lower-cased: the model was trained on lower case, and its tokenizer keeps capitals"
     tower = TextTower(
         tokenize=tokenize,
         encode=partial(_encode_text, module),
@@ -271,13 +273,13 @@ def _padded_tower(module: Any, tokenizer: Any) -> tuple[TextTower, tuple[str, ..
 
 
 def _causal_tower(module: Any, tokenizer: Any, reference: str) -> TextTower:
-    """CLIP's tokens see none behind them, and the vector is taken at the end of the text: padding reaches nothing."""
+    """Return CLIP's text tower: causal and pooled at the end of the text, so padding cannot reach the vector."""
     length = module.config.text_config.max_position_embeddings
     end = module.config.text_config.eos_token_id
 
     def tokenize(texts: list[str]) -> Tokens:
-        found = tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
-        return {"input_ids": found.input_ids}
+        batch = tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        return {"input_ids": batch.input_ids}
 
     def lengths(tokens: Tokens) -> Int64[torch.Tensor, " n_texts"]:
         ids = tokens["input_ids"]
@@ -294,15 +296,15 @@ def _causal_tower(module: Any, tokenizer: Any, reference: str) -> TextTower:
 
 
 def _count(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-    """Return how many tokens each text takes before any is cut off."""
-    found = tokenizer(list(texts), padding=False, truncation=False, verbose=False).input_ids if texts else []
-    return np.array([len(ids) for ids in found], np.int64)
+    """Return the tokens of each text before any is cut off."""
+    ids = tokenizer(list(texts), padding=False, truncation=False, verbose=False).input_ids if texts else []
+    return np.array([len(text_ids) for text_ids in ids], np.int64)
 
 
-def _context_length(parts: _Parts, reference: str) -> int:
+def _context_length(parts: _Loaded, reference: str) -> int:
     text = getattr(parts.module.config, "text_config", parts.module.config)
-    told = [getattr(text, "max_position_embeddings", None), parts.tokenizer.model_max_length]
-    lengths = [length for length in told if length is not None and length < UNTOLD_LENGTH]
+    limits = [getattr(text, "max_position_embeddings", None), parts.tokenizer.model_max_length]
+    lengths = [length for length in limits if length is not None and length < UNLIMITED_LENGTH]
     if not lengths:
         raise ModelError(
             f"{reference} does not say how many tokens its text tower takes: put model_max_length into"
@@ -316,11 +318,11 @@ def _encode_text(module: Any, tokens: Tokens) -> torch.Tensor:
 
 
 def _vectors(output: Any) -> torch.Tensor:
-    """Return what a features method gave: a tensor, or since transformers 5 an output that has it as its pooled one."""
+    """Return the vectors in the output of a features method: since transformers 5 it is an object, before a tensor."""
     return output if isinstance(output, torch.Tensor) else output.pooler_output
 
 
-def _info(parts: _Parts, tower: TextTower, reference: str, precision: str) -> ModelInfo:
+def _info(parts: _Loaded, tower: TextTower, reference: str, precision: str) -> ModelInfo:
     module = parts.module
     identity = digest(
         ADAPTER,
@@ -357,12 +359,12 @@ def _logit_scale(module: Any, reference: str) -> float:
 
 
 def _computation(config: Mapping[object, Any]) -> dict[str, Any]:
-    """Return what of a configuration matters to the vectors: not where it came from, nor in what type it was saved."""
-    passing = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
+    """Return the settings of a configuration that affect the vectors: not its origin, nor the type it was saved in."""
+    irrelevant = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
     return {
         str(key): _computation(value) if isinstance(value, dict) else str(value)
         for key, value in config.items()
-        if key not in passing
+        if key not in irrelevant
     }
 
 
@@ -373,13 +375,13 @@ def _note_of(left_over: list[str]) -> tuple[str, ...]:
 
 
 def _step(folder: Path) -> int | None:
-    """Return the step that a training's checkpoint is of: by its name, or by what the Trainer wrote into it."""
-    named, written = step_in_name(folder), folder / "trainer_state.json"
-    if named is not None or not written.is_file():
-        return named
+    """Return the training step of a checkpoint, by its name or by the Trainer's record in it."""
+    step, state_file = step_in_name(folder), folder / "trainer_state.json"
+    if step is not None or not state_file.is_file():
+        return step
     try:
-        state = json.loads(written.read_text(encoding="utf-8"))
-    except ValueError:  # nothing of the model is in it
+        state = json.loads(state_file.read_text(encoding="utf-8"))
+    except ValueError:  # the file only describes the training: the model is not damaged
         return None
     return step_inside(state) if isinstance(state, dict) else None
 

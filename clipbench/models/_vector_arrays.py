@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     import pyarrow
 
 CHECKED_ROWS = 1 << 16
-"""Vectors that are checked at once: a mapped file is never all read into memory."""
+"""Vectors that are checked at once, so that a memory-mapped file is never read into memory whole."""
 
 Arrays = dict[str, np.ndarray]
 
 
-class Kind(NamedTuple):
+class ArrayKind(NamedTuple):
     """Requirements on the arrays of one sort."""
 
     expected: str
@@ -28,12 +28,12 @@ class Kind(NamedTuple):
     """Type in which they are computed with."""
 
 
-VECTORS = Kind("floating-point vectors, one a row", (2,), "f", np.float32)
-ROWS = Kind("row numbers, counted from 0", (1,), "iu", np.int64)
-NAMES = Kind("a text or a whole number for each row", (1,), "USiu", np.str_)
-NUMBER = Kind("one number", (0, 1), "fiu", np.float64)
+VECTORS = ArrayKind("floating-point vectors, one a row", (2,), "f", np.float32)
+ROWS = ArrayKind("row numbers, counted from 0", (1,), "iu", np.int64)
+NAMES = ArrayKind("a text or a whole number for each row", (1,), "USiu", np.str_)
+NUMBER = ArrayKind("one number", (0, 1), "fiu", np.float64)
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, ArrayKind] = {
     "images": VECTORS,
     "texts": VECTORS,
     "class_texts": VECTORS,
@@ -48,8 +48,8 @@ KINDS: Mapping[str, Kind] = {
 
 NAMES_OF = {"images": "image_ids", "texts": "text_ids", "class_texts": "class_names"}
 
-SAYS_OF = {"text_to_image": "texts", "labels": "images", **{names: rows for rows, names in NAMES_OF.items()}}
-"""The vectors that an array says something of: it is as long as they are many."""
+DESCRIBES = {"text_to_image": "texts", "labels": "images", **{names: rows for rows, names in NAMES_OF.items()}}
+"""The vectors that an array describes, one entry each."""
 
 POINTS_TO = {"text_to_image": "images", "labels": "class_texts"}
 
@@ -57,13 +57,13 @@ POINTS_TO = {"text_to_image": "images", "labels": "class_texts"}
 def read_arrays(path: Path) -> Arrays:
     """Return the arrays of an ``.npz``, or of a folder of ``.npy`` and ``.parquet``, checked.
 
-    A ``.npy`` has the name of its array, and float32 is mapped, not read; each column of a ``.parquet`` is an array.
+    A ``.npy`` is an array of the file's name, memory-mapped if it is float32; each column of a ``.parquet`` is an array.
 
     Raises:
         DataError: no such file, not readable, an unknown array, or arrays that do not fit together.
         VectorError: a vector is zero or not finite.
     """
-    return checked_arrays(_read_folder(path) if path.is_dir() else _readable(path, _read_npz), str(path))
+    return checked_arrays(_read_folder(path) if path.is_dir() else _read_file(path, _read_npz), str(path))
 
 
 def checked_arrays(found: Arrays, source: str) -> Arrays:
@@ -95,21 +95,21 @@ def _read_folder(folder: Path) -> Arrays:
     arrays: Arrays = {}
     for file in sorted(folder.iterdir()):
         read = {".npy": _read_npy, ".parquet": _read_parquet}.get(file.suffix)
-        for name, array in _readable(file, read).items() if read else ():
+        for name, array in _read_file(file, read).items() if read else ():
             if name in arrays:
                 raise DataError(f"{folder} has the array '{name}' twice, the second time in {file.name}: keep one")
             arrays[name] = array
     return arrays
 
 
-def _readable(path: Path, read: Callable[[Path], Arrays]) -> Arrays:
+def _read_file(path: Path, read: Callable[[Path], Arrays]) -> Arrays:
     try:
         return read(path)
     except FileNotFoundError as error:
         raise DataError(
             f"no embeddings file {path}: expected an .npz, or a folder of .npy or .parquet files"
         ) from error
-    except Exception as error:  # numpy, zipfile and pyarrow raise many kinds for what they cannot read
+    except Exception as error:  # numpy, zipfile and pyarrow raise many kinds of error for damaged files
         cause = f"{type(error).__name__}: {error}".splitlines()[0]
         if "allow_pickle" in cause:
             cause = "it holds Python objects; write names as text, np.array(names, dtype=str)"
@@ -154,25 +154,25 @@ def _cast(name: str, array: np.ndarray, source: str) -> np.ndarray:
         raise DataError(
             f"{source}: '{name}' is {array.dtype} of shape {array.shape}: expected {kind.expected}{lacking}"
         )
-    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is found as that
+    with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, which a later check reports
         cast = array.astype(kind.dtype, copy=False)
     return cast.reshape(()) if kind is NUMBER else cast
 
 
 def _check_size(name: str, arrays: Arrays, source: str) -> None:
-    array, said_of = arrays[name], SAYS_OF.get(name)
+    array, described = arrays[name], DESCRIBES.get(name)
     if KINDS[name] is VECTORS and array.shape[1] != arrays["images"].shape[1]:
         raise DataError(
-            f"{source}: 'images' has dimension {arrays['images'].shape[1]} and '{name}' {array.shape[1]}: expected one, in"
-            " which both towers meet"
+            f"{source}: 'images' has dimension {arrays['images'].shape[1]} and '{name}' {array.shape[1]}: expected the same"
+            " for both towers"
         )
-    if said_of is None:
+    if described is None:
         return
-    if said_of not in arrays:
-        raise DataError(f"{source} has '{name}' but no '{said_of}', which it says something of")
-    if len(array) != len(arrays[said_of]):
+    if described not in arrays:
+        raise DataError(f"{source} has '{name}' but no '{described}', which it describes")
+    if len(array) != len(arrays[described]):
         raise DataError(
-            f"{source}: '{name}' has {len(array)} rows: expected {len(arrays[said_of])}, as '{said_of}' has"
+            f"{source}: '{name}' has {len(array)} rows: expected {len(arrays[described])}, as '{described}' has"
         )
 
 

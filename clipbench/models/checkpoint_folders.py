@@ -48,22 +48,22 @@ def bundled_checkpoints(run: Path) -> list[Path]:
 
 
 def newest_checkpoint(run: Path) -> Path:
-    """Return the checkpoint that a run is resumed from.
+    """Return the checkpoint from which a run is resumed.
 
     Raises:
         UsageError: there is none.
     """
-    found = bundled_checkpoints(run)
-    if not found:
+    checkpoints = bundled_checkpoints(run)
+    if not checkpoints:
         raise UsageError(f"{run} holds no checkpoint to resume from: start the run without --resume")
-    return found[-1]
+    return checkpoints[-1]
 
 
 def arguments_of(run: Path) -> dict[str, object]:
-    """Return the arguments that a run was started with.
+    """Return the command-line arguments of a training run.
 
     Raises:
-        UsageError: there is no checkpoint that says.
+        UsageError: the run has no checkpoint.
         ModelError: the checkpoint is damaged.
     """
     path = newest_checkpoint(run) / TRAIN
@@ -86,7 +86,7 @@ def read_json(path: Path) -> dict[str, object]:
     except ValueError as error:
         raise ModelError(f"{path} is no JSON ({error}): the checkpoint is damaged") from error
     if not isinstance(content, dict):
-        raise ModelError(f"{path} holds a {type(content).__name__}: expected what clipbench train wrote")
+        raise ModelError(f"{path} holds a {type(content).__name__}: expected an object, as clipbench train writes it")
     return content
 
 

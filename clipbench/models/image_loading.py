@@ -14,7 +14,7 @@ Preprocess = Callable[[Image.Image], np.ndarray]
 
 
 class LoadedBatch(NamedTuple):
-    """The images of one batch that could be read, and the causes for those that could not."""
+    """The readable images of one batch, and the faults of the others by name."""
 
     rows: list[int]
     inputs: Any
@@ -25,10 +25,14 @@ class LoadedBatch(NamedTuple):
 def load_batches(
     refs: Sequence[ImageRef], preprocess: Preprocess | None, *, side: int | None, batch_size: int, workers: int
 ) -> Iterator[LoadedBatch]:
-    """Yield the images in batches, in order, decoded and (where there is a way) preprocessed.
+    """Yield the images in batches, in order, decoded and (where ``preprocess`` is given) preprocessed.
 
     Args:
-        side: of the model's square input, in pixels, for images that are drawn to fit; None where it is not known.
+        refs: the images.
+        preprocess: turns an image into the model's input.
+        side: pixels of the model's square input, for images that are drawn to fit; None where it is not known.
+        batch_size: images per batch.
+        workers: processes; 0 decodes in this one.
     """
     loader = DataLoader(
         _Images(refs, preprocess, side),
@@ -57,7 +61,7 @@ class _Images(Dataset[tuple[int, Any]]):
             return row, image.convert("RGB") if self.preprocess is None else self.preprocess(image)
         except BadImage as error:
             return row, error
-        except Exception as error:  # a transform that chokes on an odd mode or size  # noqa: BLE001
+        except Exception as error:  # a transform that fails on an odd mode or size  # noqa: BLE001
             return row, BadImage(ref.name, f"{type(error).__name__}: {error}")
 
 

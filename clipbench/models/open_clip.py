@@ -1,6 +1,6 @@
 """Models of open_clip: pretrained tags, Hub repositories, folders, and checkpoints of a training run.
 
-This module says what is meant by a reference; torch and open_clip are imported when a model is asked for.
+This module resolves references; torch and open_clip are imported only when a model is loaded.
 """
 
 import json
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clipbench.models._torch_model import TorchModel
 
 RANDOM = "random"
-"""The tag that asks for random weights on purpose."""
+"""Tag for random weights on purpose."""
 
 QUICK = "-quickgelu"
 """Suffix of open_clip's architectures with OpenAI's activation."""
@@ -57,7 +57,7 @@ def load_hub(body: str, options: LoadOptions) -> "TorchModel":
 
     from clipbench.models._open_clip_model import Recipe, build, from_hub
 
-    path = from_hub(lambda: download_pretrained_from_hf(body), _wanted_weights(reference, body), reference)
+    path = from_hub(lambda: download_pretrained_from_hf(body), _weights_request(reference, body), reference)
     recipe = Recipe(id=reference, name=reference, weights=Path(path), context=options.whole_number("context"))
     return build(recipe, options)
 
@@ -86,8 +86,8 @@ def _tag_recipe(arch: str, tag: str, options: LoadOptions) -> "Recipe":
     settings = open_clip.get_pretrained_cfg(arch, tag)
     name, notes = _with_activation(arch, tag)
     reference = f"open_clip:{name}/{tag}"
-    wanted = _wanted_weights(reference, settings["hf_hub"].rpartition("/")[0])
-    path = from_hub(lambda: download_pretrained(settings), wanted, reference)
+    request = _weights_request(reference, settings["hf_hub"].rpartition("/")[0])
+    path = from_hub(lambda: download_pretrained(settings), request, reference)
     context = options.whole_number("context")
     return Recipe(id=reference, name=name, weights=Path(path), preprocess=settings, context=context, notes=notes)
 
@@ -129,7 +129,7 @@ def _file_recipe(path: Path, arch: str, options: LoadOptions) -> "Recipe":
 
 
 def _arch_and_tag(body: str) -> tuple[str, str]:
-    if _find(body, _archs()):  # ViT-B/32 and the like: a whole name, no tag
+    if _find(body, _archs()):  # such as ViT-B/32, which is a whole name with a slash
         arch, tag = body, ""
     else:
         arch, _, tag = body.rpartition("," if "," in body else "/")
@@ -165,8 +165,8 @@ def _tags(arch: str) -> list[str]:
 
 
 def _find(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is meant, whatever its case, slashes and dashes."""
-    return next((each for each in known if _plain(each) == _plain(name)), None)
+    """Return the known name that matches, whatever its case, slashes and dashes."""
+    return next((candidate for candidate in known if _plain(candidate) == _plain(name)), None)
 
 
 def _plain(name: str) -> str:
@@ -174,8 +174,8 @@ def _plain(name: str) -> str:
 
 
 def _unknown(what: str, name: str, known: list[str]) -> NoReturn:
-    by_plain = {_plain(each): each for each in known}
-    near = [by_plain[each] for each in get_close_matches(_plain(name), by_plain, n=3, cutoff=0.5)]
+    by_plain = {_plain(candidate): candidate for candidate in known}
+    near = [by_plain[plain] for plain in get_close_matches(_plain(name), by_plain, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {_some(known)}"
     raise UsageError(f"unknown {what} '{name}': {hint}")
 
@@ -185,7 +185,7 @@ def _some(names: list[str], n: int = 8) -> str:
 
 
 def _with_activation(arch: str, tag: str) -> tuple[str, tuple[str, ...]]:
-    """Return the architecture with the activation that a tag was trained with, and a note when it is another.
+    """Return the architecture with the activation that a tag was trained with, and a note if that is another one.
 
     ``create_model("ViT-B-32", pretrained="openai")`` of open_clip 3.3 computes with the wrong one and only warns.
     """
@@ -197,37 +197,36 @@ def _with_activation(arch: str, tag: str) -> tuple[str, tuple[str, ...]]:
     name = f"{arch}{QUICK}"
     if name not in _archs():
         raise ModelError(f"{arch}/{tag} was trained with QuickGELU, and this open_clip has no {name}: update open_clip")
-    return name, (
-        f"{tag} was trained with QuickGELU: taken as {name}, as {arch} would compute with another activation",
-    )
+    return name, (f"{tag} was trained with QuickGELU: loaded as {name}, because {arch} has another activation",)
 
 
 def _activation_note(arch: str) -> tuple[str, ...]:
     if f"{arch}{QUICK}" not in _archs():
         return ()
-    return (f"activation GELU, as {arch} has it: weights trained from OpenAI's need --arch {arch}{QUICK}",)
+    return (f"the activation is {arch}'s GELU: weights fine-tuned from OpenAI's need --arch {arch}{QUICK}",)
 
 
 def _preprocess_of(arch: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
-    """Return the preprocessing that all pretrained weights of an architecture share; open_clip's default where they
-    do not, or where there are none. A checkpoint of one's own does not say which it was trained with."""
+    """Return the preprocessing that all pretrained weights of an architecture share, or else open_clip's default.
+
+    A checkpoint of one's own does not record which it was trained with, so a note says what is used.
+    """
     import open_clip
 
     keys = ("mean", "std", "interpolation", "resize_mode")
-    found = [open_clip.get_pretrained_cfg(arch, tag) for tag in _tags(arch)]
-    distinct = {repr([settings[key] for key in keys]): {key: settings[key] for key in keys} for settings in found}
+    configs = [open_clip.get_pretrained_cfg(arch, tag) for tag in _tags(arch)]
+    distinct = {repr([config[key] for key in keys]): {key: config[key] for key in keys} for config in configs}
     if len(distinct) == 1:
         settings: dict[str, object] = next(iter(distinct.values()))
-        return settings, (f"preprocessing of open_clip's {arch} weights: {_shown(settings)}",)
-    why = "whose pretrained weights differ in it" if distinct else "which has no pretrained weights"
-    return {}, (f"preprocessing is open_clip's default, for {arch}, {why}; another with --model-option tag=TAG",)
+        shown = ", ".join(f"{key} {value}" for key, value in settings.items())
+        return settings, (f"preprocessing of open_clip's {arch} weights: {shown}",)
+    why = "the pretrained weights differ in it" if distinct else "there are no pretrained weights"
+    return {}, (
+        f"the preprocessing is open_clip's default, because {why} for {arch}; --model-option tag=TAG names another",
+    )
 
 
-def _shown(settings: Mapping[str, object]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in settings.items())
-
-
-def _wanted_weights(reference: str, repository: str) -> HubRequest:
+def _weights_request(reference: str, repository: str) -> HubRequest:
     from clipbench.models._open_clip_model import OFFLINE_ADVICE
 
     return HubRequest(
@@ -261,8 +260,8 @@ def _weights_in(folder: Path, reference: str) -> Path:
     for name in FOLDER_WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    found = sorted(path for path in folder.iterdir() if path.suffix in CHECKPOINT_SUFFIXES)
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise ModelError(f"{reference} has no {FOLDER_WEIGHTS[0]}, nor exactly one checkpoint beside it: found {names}")
-    return found[0]
+    checkpoints = sorted(path for path in folder.iterdir() if path.suffix in CHECKPOINT_SUFFIXES)
+    if len(checkpoints) != 1:
+        names = ", ".join(path.name for path in checkpoints) or "none"
+        raise ModelError(f"{reference} has no {FOLDER_WEIGHTS[0]}, and not exactly one other checkpoint: found {names}")
+    return checkpoints[0]

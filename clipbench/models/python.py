@@ -41,7 +41,7 @@ class Encoders(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PythonModel:
-    """The user's object, given batches and checked at every one."""
+    """The user's object as a model: it gets batches, and each of its results is checked."""
 
     info: ModelInfo
     encoders: Encoders
@@ -57,7 +57,7 @@ class PythonModel:
         return self._vectors("encode_texts", self.encoders.encode_texts, list(texts))
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return what the user's ``count_tokens`` says of each text.
+        """Return the token counts of the user's ``count_tokens``.
 
         Raises:
             NoTokenCounts: the object has no such method.
@@ -80,13 +80,13 @@ class PythonModel:
 
 
 def load(body: str, options: LoadOptions) -> PythonModel:
-    """Return the object that ``MODULE:FACTORY`` makes; the current folder is searched for the module too.
+    """Return the object that ``MODULE:FACTORY`` returns; the module may lie in the current folder.
 
     The factory is called with all ``--model-option key=value`` pairs, the values as text.
 
     Raises:
-        UsageError: no such module or factory, an option that it does not take, or a setting that it must make itself.
-        ModelError: the user's code failed, or what it gave is no dual encoder.
+        UsageError: no such module or factory, an option that it does not take, or a setting that it must choose itself.
+        ModelError: the user's code failed, or its object is no dual encoder.
     """
     reference = f"python:{body}"
     options.refuse_arch(reference)
@@ -137,7 +137,7 @@ def _call_factory(factory: Callable[..., object], options: LoadOptions, referenc
     try:
         inspect.signature(factory).bind(**options.options)
     except ValueError:
-        pass  # some callables of C have no signature to ask
+        pass  # some callables written in C have no signature
     except TypeError as error:
         raise UsageError(
             f"{reference} cannot be called with options {', '.join(options.options) or 'none'} ({error}):"

@@ -50,8 +50,8 @@ def load_model(reference: str, options: LoadOptions) -> Model | Embeddings:
     """Return the model that a reference stands for, ready to encode; ``info.ref`` is the reference as given.
 
     Raises:
-        UsageError: the reference, or an option, is wrong; the message says what is meant by something near.
-        ModelError: the model cannot be built from what was found.
+        UsageError: the reference or an option is wrong; the message suggests the nearest valid one.
+        ModelError: the model is malformed, or does not fit its weights.
         Unavailable: weights that are not on this machine and cannot be fetched.
     """
     prefix, body = resolve(reference.strip(), options)
@@ -62,14 +62,14 @@ def load_model(reference: str, options: LoadOptions) -> Model | Embeddings:
             f"model adapter '{prefix}' returned a {type(model).__name__} for '{reference}': expected an object with"
             " info, encode_images and encode_texts"
         )
-    return _named(model, reference)
+    return _with_reference(model, reference)
 
 
 def resolve(reference: str, options: LoadOptions) -> tuple[str, str]:
-    """Return the adapter's prefix and what follows it.
+    """Return the adapter's prefix and the rest of the reference, aliases resolved.
 
     Raises:
-        UsageError: nothing is known by the reference.
+        UsageError: the reference matches no form.
 
     Example:
         >>> resolve("ViT-B-16,laion2b_s34b_b88k", LoadOptions())
@@ -109,20 +109,20 @@ def brings_samples(reference: str) -> bool:
 
 
 def aliases() -> list[Alias]:
-    """Return the short names, in the order of the table that lies beside this file."""
+    """Return the short names in the order of ``aliases.toml``."""
     table = tomllib.loads(files("clipbench.models").joinpath("aliases.toml").read_text(encoding="utf-8"))
     return [Alias(name, entry["target"], entry["what"]) for name, entry in table.items()]
 
 
 def reference_rows() -> list[tuple[str, str]]:
-    """Return what ``clipbench list models`` shows: aliases, the other forms, and the prefixes that plug-ins add."""
+    """Return (reference, description) for ``clipbench list models``: aliases, other forms, and prefixes of plug-ins."""
     ours = {form.partition(":")[0] for form, _ in FORMS}
     added = [(f"{name}:...", "from a plug-in") for name in plugins.names(plugins.MODELS) if name not in ours]
-    return [(each.alias, f"{each.what} ({each.target})") for each in aliases()] + list(FORMS) + added
+    return [(alias.alias, f"{alias.what} ({alias.target})") for alias in aliases()] + list(FORMS) + added
 
 
-def _named(model: Model | Embeddings, reference: str) -> Model | Embeddings:
-    """Return the model with the user's reference in its info: the adapter did not know it."""
+def _with_reference(model: Model | Embeddings, reference: str) -> Model | Embeddings:
+    """Return the model with the user's reference in its info, which the adapter did not know."""
     info = replace(model.info, ref=reference)
     if is_dataclass(model) and any(part.name == "info" and part.init for part in fields(model)):
         return replace(model, info=info)
@@ -171,7 +171,7 @@ def _form_of(prefix: str) -> str:
 def _hint(reference: str, prefixes: dict[str, str]) -> str:
     path = Path(reference)
     if path.is_dir():
-        return _hint_of_folder(path)
+        return _folder_hint(path)
     if path.suffix.lower() in VECTOR_SUFFIXES:
         return f"vectors in a file are embeddings:{reference}"
     if path.is_file():
@@ -183,15 +183,15 @@ def _hint(reference: str, prefixes: dict[str, str]) -> str:
         return f"no adapter '{prefix}': {did_you_mean(prefix, prefixes.values())}"
     if re.fullmatch(r"[\w.-]+/[\w.-]+", reference):
         return f"no such folder; on the Hugging Face Hub it is hf:{reference}, or hf-hub:{reference} for open_clip"
-    return did_you_mean(reference, [each.alias for each in aliases()])
+    return did_you_mean(reference, [alias.alias for alias in aliases()])
 
 
-def _hint_of_folder(path: Path) -> str:
+def _folder_hint(path: Path) -> str:
     if (path / "open_clip_config.json").is_file():
         return f"a folder with open_clip_config.json is local-dir:{path}"
     if (path / "config.json").is_file():
         return f"a folder with config.json is hf:{path}"
-    if any(each.suffix in VECTOR_SUFFIXES for each in path.iterdir()):
+    if any(file.suffix in VECTOR_SUFFIXES for file in path.iterdir()):
         return f"a folder of vectors is embeddings:{path}"
     return (
         "the folder has no config.json (hf:) nor open_clip_config.json (local-dir:); a checkpoint in it is FILE --arch"

@@ -1,4 +1,4 @@
-"""Checkpoints by pattern: ``runs/train/step-*`` is all that it matches, in the order of their numbers."""
+"""A series of checkpoints by pattern: all that ``runs/train/step-*`` matches, in the order of their numbers."""
 
 import glob
 import re
@@ -8,11 +8,11 @@ from pathlib import Path
 from clipbench.errors import UsageError
 
 PREFIXES = ("bundled", "local-dir", "hf", "embeddings")
-"""Adapters that read paths; what follows another prefix may have a * of its own."""
+"""Adapters that read paths; the references of others may hold a * that is no pattern."""
 
 
 @dataclass(frozen=True)
-class Member:
+class SeriesMember:
     """A checkpoint that a pattern matches."""
 
     reference: str
@@ -32,22 +32,23 @@ def is_pattern(reference: str) -> bool:
     return path != "" and glob.has_magic(path) and not Path(path).exists()
 
 
-def members(pattern: str) -> list[Member]:
-    """Return what a pattern matches, ``step-2`` before ``step-10``.
+def members(pattern: str) -> list[SeriesMember]:
+    """Return the checkpoints that a pattern matches, ``step-2`` before ``step-10``.
 
     Raises:
-        UsageError: nothing.
+        UsageError: it matches none.
     """
     prefix, path = _split(pattern)
-    found = sorted((each.rstrip("/") for each in glob.glob(path, recursive=True)), key=natural)
-    if not found:
+    matches = sorted((match.rstrip("/") for match in glob.glob(path, recursive=True)), key=natural)
+    if not matches:
         raise UsageError(f"no checkpoint matches '{pattern}': expected a pattern of paths, such as 'runs/train/step-*'")
-    head = _fixed_part(path)
-    return [Member(prefix + each, Path(each).relative_to(head).as_posix()) for each in found]
+    parts = Path(path).parts
+    head = Path(*parts[: next(place for place, part in enumerate(parts) if glob.has_magic(part))])
+    return [SeriesMember(prefix + match, Path(match).relative_to(head).as_posix()) for match in matches]
 
 
 def natural(text: str) -> list[tuple[int, str]]:
-    """Return a key that sorts numbers in texts by their size.
+    """Return a sort key that orders numbers within texts by value.
 
     Example:
         >>> sorted(["step-10", "step-2", "step-2b"], key=natural)
@@ -62,9 +63,3 @@ def _split(reference: str) -> tuple[str, str]:
     if not colon:
         return "", reference
     return (f"{prefix}:", body) if prefix.casefold() in PREFIXES else (reference, "")
-
-
-def _fixed_part(path: str) -> Path:
-    parts = Path(path).parts
-    first = next(at for at, part in enumerate(parts) if glob.has_magic(part))
-    return Path(*parts[:first])

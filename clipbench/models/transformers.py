@@ -1,6 +1,6 @@
-"""Models of transformers: CLIP, SigLIP, SigLIP 2, and whatever else offers get_image_features and get_text_features.
+"""Models of transformers: CLIP, SigLIP, SigLIP 2, and any other with get_image_features and get_text_features.
 
-Inside, ``transformers`` is always the library: imports are absolute.
+``import transformers`` in here means the library: imports are absolute.
 """
 
 import re
@@ -21,7 +21,7 @@ def load(body: str, options: LoadOptions) -> "TorchModel | ManyArraysModel":
     Code that comes with a repository is never run.
 
     Raises:
-        UsageError: neither a folder nor a name that the Hub could have, or a context that the model cannot be given.
+        UsageError: neither a folder nor a valid Hub name, or a context that the model cannot have.
         ModelError: not a dual encoder, incomplete, damaged, or in need of its own code.
         Unavailable: files that are not on this machine and cannot be fetched.
     """

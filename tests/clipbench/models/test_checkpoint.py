@@ -63,7 +63,7 @@ def test_arguments_saved_beside_the_weights_are_named(tmp_path: Path) -> None:
 def test_what_is_no_checkpoint_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.pt").write_bytes(content)
 
-    with pytest.raises(ModelError, match=r"x.pt is not one, or is damaged .*: expected what torch.save wrote"):
+    with pytest.raises(ModelError, match=r"x.pt is no checkpoint, or a damaged one .*: expected a file that torch.save wrote"):
         read_weights(tmp_path / "x.pt")
 
 
@@ -71,7 +71,7 @@ def test_what_is_no_checkpoint_is_said_to_be_none(tmp_path: Path, content: bytes
 def test_a_torchscript_archive_is_not_run(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), tmp_path / "jit.pt")
 
-    with pytest.raises(ModelError, match=r"is a TorchScript archive, a program, and is not run: .*vit-b-32"):
+    with pytest.raises(ModelError, match=r"is a TorchScript archive, which is a program and is not run: .*vit-b-32"):
         read_weights(tmp_path / "jit.pt")
 
 

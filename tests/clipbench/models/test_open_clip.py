@@ -296,7 +296,7 @@ def test_a_checkpoint_says_which_activation_and_preprocessing_it_got(
     notes = " ".join(load(str(tmp_path / "weights.safetensors"), LoadOptions(arch=arch)).info.notes)
 
     assert f"need --arch {arch}-quickgelu" in notes
-    assert "preprocessing is open_clip's default" in notes
+    assert "the preprocessing is open_clip's default" in notes
 
 
 def test_a_checkpoint_gets_the_preprocessing_that_its_architecture_was_trained_with() -> None:
@@ -305,7 +305,7 @@ def test_a_checkpoint_gets_the_preprocessing_that_its_architecture_was_trained_w
     assert "squash" in notes[0]
 
     settings, notes = _preprocess_of("ViT-L-14")
-    assert not settings and "differ in it; another with --model-option tag=TAG" in notes[0]
+    assert not settings and "differ in it for ViT-L-14; --model-option tag=TAG names another" in notes[0]
 
 
 def test_random_weights_are_had_on_purpose_by_seed(arch: str, small_models: ModuleType) -> None:
@@ -351,7 +351,7 @@ def test_cached_weights_need_no_network_and_get_the_activation_they_were_trained
     same(model.encode_texts(texts), right)
     assert np.abs(model.encode_texts(texts) - wrong).max() > 1e-3
     assert model.info.id == f"open_clip:{arch}-quickgelu/openai"
-    assert f"openai was trained with QuickGELU: taken as {arch}-quickgelu" in model.info.notes[0]
+    assert f"openai was trained with QuickGELU: loaded as {arch}-quickgelu" in model.info.notes[0]
 
 
 def test_the_same_weights_through_a_file_and_their_tag_have_one_fingerprint(arch: str, cached_weights: Path) -> None:
@@ -441,7 +441,7 @@ def test_a_folder_that_is_not_whole_says_what_it_lacks(small_clip_folder: Path, 
     with pytest.raises(ModelError, match="has no embed_dim, vision_cfg or text_cfg"):
         load_folder(str(tmp_path), LoadOptions())
     (tmp_path / "open_clip_config.json").write_text((small_clip_folder / "open_clip_config.json").read_text())
-    with pytest.raises(ModelError, match=r"no open_clip_model.safetensors, nor exactly one checkpoint .*found none"):
+    with pytest.raises(ModelError, match=r"no open_clip_model.safetensors, and not exactly one other checkpoint.*found none"):
         load_folder(str(tmp_path), LoadOptions())
     for name in ("one.pt", "two.pt"):
         (tmp_path / name).touch()

@@ -229,7 +229,7 @@ def test_capitals_are_lowered_where_the_tokenizer_leaves_them(small_models: Modu
     model = load(str(folder), LoadOptions())
 
     same(model.encode_texts(["A CAT"]), model.encode_texts(["a cat"]))
-    assert "texts are put in lower case" in model.info.notes[0]
+    assert "texts are lower-cased" in model.info.notes[0]
 
 
 def test_a_mask_that_siglip_s_tokenizer_offers_is_not_used(small_models: ModuleType, tmp_path: Path) -> None:
