@@ -63,7 +63,9 @@ def test_arguments_saved_beside_the_weights_are_named(tmp_path: Path) -> None:
 def test_what_is_no_checkpoint_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.pt").write_bytes(content)
 
-    with pytest.raises(ModelError, match=r"x.pt is no checkpoint, or a damaged one .*: expected a file that torch.save wrote"):
+    with pytest.raises(
+        ModelError, match=r"x.pt is no checkpoint, or a damaged one .*: expected a file that torch.save wrote"
+    ):
         read_weights(tmp_path / "x.pt")
 
 

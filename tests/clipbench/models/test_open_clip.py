@@ -441,7 +441,9 @@ def test_a_folder_that_is_not_whole_says_what_it_lacks(small_clip_folder: Path, 
     with pytest.raises(ModelError, match="has no embed_dim, vision_cfg or text_cfg"):
         load_folder(str(tmp_path), LoadOptions())
     (tmp_path / "open_clip_config.json").write_text((small_clip_folder / "open_clip_config.json").read_text())
-    with pytest.raises(ModelError, match=r"no open_clip_model.safetensors, and not exactly one other checkpoint.*found none"):
+    with pytest.raises(
+        ModelError, match=r"no open_clip_model.safetensors, and not exactly one other checkpoint.*found none"
+    ):
         load_folder(str(tmp_path), LoadOptions())
     for name in ("one.pt", "two.pt"):
         (tmp_path / name).touch()
