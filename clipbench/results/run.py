@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run folder and the result in it; tables and arrays are read when asked for.
 
@@ -42,6 +42,10 @@ class Run:
 
     folder: Path
     result: Result
+
+    def __repr__(self) -> str:
+        names = ", ".join(record.name for record in self.result.evaluations)
+        return f"<run of {model_name(self)}: {names or 'no evaluations'}>"
 
     @property
     def metrics(self) -> dict[str, Metric]:
