@@ -73,28 +73,32 @@ def _float(table: Table, title: str, label: str) -> Iterator[str]:
     yield f"  \\begin{{tabular}}{{@{{}}{alignment}@{{}}}}"
     yield from (r"    \toprule", f"    {_row([escape(column.header) for column in table.columns])}", r"    \midrule")
     for row in table.rows:
-        yield f"    {_tabular_row(row, table)}"
+        yield from (f"    {line}" for line in _rows(row, table))
     yield from (r"    \bottomrule", r"  \end{tabular}}")
     yield from _below(table)
     yield r"\end{table}"
 
 
-def _tabular_row(row: Row | str, table: Table) -> str:
+def _rows(row: Row | str, table: Table) -> Iterator[str]:
     if isinstance(row, str):
-        return rf"\multicolumn{{{len(table.columns)}}}{{@{{}}l}}{{\emph{{{escape(row)}}}}} \\"
-    return _row([_cell(cell, is_stacked=_is_stacked(table)) for cell in table.cells(row)])
+        yield rf"\multicolumn{{{len(table.columns)}}}{{@{{}}l}}{{\emph{{{escape(row)}}}}} \\"
+        return
+    cells = table.cells(row)
+    if not _is_stacked(table):
+        yield _row([f"{_text(cell)} {_aside(cell)}".strip() for cell in cells])
+        return
+    yield _row(list(map(_text, cells)))
+    if any(cell.aside for cell in cells):
+        yield _row([f"{{\\scriptsize {_aside(cell)}}}" if cell.aside else "" for cell in cells]) + "[2pt]"
 
 
-def _cell(cell: Cell, *, is_stacked: bool) -> str:
-    # An interval is in the cell and not in a row of its own, so that rows can be moved and deleted by hand.
-    note = f"$^{{{cell.note}}}$" if cell.note else ""
-    text = escape(cell.text).replace(r"\textendash{}", "--") + note
-    if not cell.aside:
-        return text
-    aside = escape(cell.aside).replace("{[}", "[")
-    if not is_stacked:
-        return f"{text} {aside}"
-    return rf"\begin{{tabular}}[t]{{@{{}}r@{{}}}}{text} \\ {{\scriptsize {aside}}}\end{{tabular}}"
+def _text(cell: Cell) -> str:
+    text = escape(cell.text).replace(r"\textendash{}", "--")
+    return f"{text}$^{{{cell.note}}}$" if cell.note else text
+
+
+def _aside(cell: Cell) -> str:
+    return escape(cell.aside).replace("{[}", "[")
 
 
 def _below(table: Table) -> Iterator[str]:
