@@ -57,7 +57,7 @@ def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -
     _check_usage(runs, form, out)
     gate = _gate(given)
     if form == "junit" and not (gate.rules or gate.requirements):
-        raise UsageError("--format junit has a test case for each gated metric: give --max-drop, --gate or --require")
+        raise UsageError("--format junit reports gated metrics only: give --max-drop, --gate or --require")
     judged, sides = _judged(runs, gate, given)
     _write(judged, sides, form, out)
     if any(each.is_worse for each in judged):
@@ -79,12 +79,12 @@ def _gate(given: dict[str, Any]) -> "Gate":
     if given["gate"] is not None:
         gate += read_gate(given["gate"])
     if gate.is_strict and not gate.rules:
-        raise UsageError("--strict says how losses are judged, and none is: give --max-drop or a --gate with patterns")
+        raise UsageError("--strict needs an allowed drop: give --max-drop, or a --gate with patterns")
     return gate
 
 
 def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tuple[list[Judged], list[Run | Values]]":
-    """Return the comparisons, and what was compared, the base first; say what could not be.
+    """Return the comparisons, and the results that were compared, the base first; print why one could not be.
 
     Raises:
         NotComparable: no candidate could be compared.

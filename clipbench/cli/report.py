@@ -21,4 +21,4 @@ def report(runs: tuple[Path, ...], out: Path, traceback: bool) -> None:
     from clipbench.results.run import read_run
 
     report_writer()([read_run(run) for run in runs], out)
-    click.echo(f"report in {out}")
+    click.echo(f"wrote {out}")

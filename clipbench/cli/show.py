@@ -65,7 +65,7 @@ def _evaluation(result: "Result", record: "EvaluationRecord") -> list[str]:
 
 
 def _rest(record: "EvaluationRecord") -> Iterator[str]:
-    """Return what ``run`` does not print."""
+    """Yield the facts that ``run`` does not print."""
     from clipbench.cli.summary import metric_lines
 
     data = record.dataset

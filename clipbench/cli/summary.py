@@ -1,4 +1,4 @@
-"""What ``clipbench run`` says: progress on standard error, the numbers on standard output."""
+"""Output of ``clipbench run``: progress on standard error, the numbers on standard output."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -34,11 +34,11 @@ class Printer(Progress):
     def reused(self, name: str, run: Run) -> None:
         """Say that a run was finished before, and what of it could not be measured."""
         if not self.quiet:
-            click.echo(f"{name} is finished already, in {run.folder}", err=True)
+            click.echo(f"{name} was measured before, in {run.folder}", err=True)
         for record in run.result.evaluations:
             if record.status != "ok":
                 self.evaluation(record)
-                click.echo(f"clipbench: to measure it again, move {run.folder} away", err=True)
+                click.echo(f"clipbench: to measure it again, move or delete {run.folder}", err=True)
 
     def note(self, text: str) -> None:
         """Say what differs between a finished run and what is asked for, though the samples are the same."""

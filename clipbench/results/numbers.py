@@ -152,7 +152,7 @@ def counted(n: int, noun: str, plural: str | None = None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """Return a p-value with two significant digits.
+    """Return a p-value with up to two significant digits.
 
     Example:
         >>> p_value(0.0412), p_value(0.6), p_value(1e-9), p_value(1.0), p_value(None)

@@ -14,6 +14,7 @@ import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import write_atomic
+from clipbench.results.numbers import counted
 from clipbench.results.record import SCHEMA_VERSION, EvaluationRecord, Metric, Result
 from clipbench.results.schema import SchemaError, fitted
 
@@ -235,7 +236,7 @@ def read_one_run(path: Path) -> Run:
     inside = [] if (path / "result.json").is_file() else sorted(path.glob("*/result.json"))
     if inside:
         raise UsageError(
-            f"{path} holds {len(inside)} run{'s' * (len(inside) > 1)}: name one, such as {inside[0].parent}"
+            f"{path} is a folder of {counted(len(inside), 'run')}, expected one run, such as {inside[0].parent}"
         )
     return read_run(path)
 

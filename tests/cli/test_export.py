@@ -114,7 +114,7 @@ def test_what_others_left_in_a_folder_is_not_lost(export: Export, tmp_path: Path
     theirs.write_text("{}")
     done = export("run", "other", "--to", "clip_benchmark", "-o", "theirs")
     assert (
-        done.status == 2 and "zeroshot_classification.json is there and holds other results: name another" in done.err
+        done.status == 2 and "zeroshot_classification.json exists and holds other results: choose another" in done.err
     )
     assert theirs.read_text() == "{}" and files(tmp_path / "theirs") == [theirs.name]
 
@@ -126,17 +126,17 @@ def test_what_others_left_in_a_folder_is_not_lost(export: Export, tmp_path: Path
         (["run"], "Missing option '--to'"),
         (["run", "--to", "latx"], "--to latx: did you mean 'latex'?"),
         (["nowhere", "--to", "csv"], "no result.json in nowhere: expected a folder that"),
-        (["run", "--to", "csv", "-o", "a.tsv"], "-o a.tsv: csv is written to a file ending in .csv"),
-        (["run", "--to", "model-index", "-o", "README.md"], "model-index is written to a file ending in .yaml or .yml"),
+        (["run", "--to", "csv", "-o", "a.tsv"], "-o a.tsv: csv needs a file ending in .csv"),
+        (["run", "--to", "model-index", "-o", "README.md"], "model-index needs a file ending in .yaml or .yml"),
         (["run", "--to", "clip_benchmark", "-o", "a.txt"], "a file ending in .json or a folder"),
-        (["run", "--to", "clip_benchmark", "-o", "run/result.json"], "never over a result.json"),
+        (["run", "--to", "clip_benchmark", "-o", "run/result.json"], "other than result.json"),
         (["run", "--to", "csv", "-o", "no/a.csv"], "cannot write no/a.csv: No such file or directory"),
-        (["run", "--to", "parquet"], "parquet is not text to print: name a file, -o FILE.parquet"),
+        (["run", "--to", "parquet"], "parquet cannot be printed: give -o FILE.parquet"),
         (
             ["run", "other", "--to", "model-index"],
-            "a model card is of one model, and the 2 runs are of several: tiny, la",
+            "a model card describes one model, and the 2 runs are of several: tiny, la",
         ),
-        (["run", "run", "--to", "clip_benchmark"], "two results of these runs would be called imagenet1k__tiny_en"),
+        (["run", "run", "--to", "clip_benchmark"], "two results would both be named imagenet1k__tiny_en"),
         (["run", "--to", "csv", "--force"], "No such option"),
     ],
 )

@@ -89,7 +89,7 @@ def test_the_same_command_goes_on_and_keeps_what_is_finished(world: Path, run: C
     (world / "out/step-10/samples").mkdir(parents=True)  # as an interruption leaves it
     done = run("--out", "out")
     assert done.status == 0
-    assert "step-2 is finished already, in out/step-2" in done.err and "step-10 is finished" not in done.err
+    assert "step-2 was measured before, in out/step-2" in done.err and "step-10 was measured" not in done.err
     assert all(path.read_bytes() == content for path, content in before.items())
     assert (world / "out/step-10/result.json").is_file()
 
@@ -99,7 +99,7 @@ def test_a_finished_run_on_the_same_samples_in_another_order_is_kept_with_a_note
     head, *lines = (world / "data.csv").read_text().splitlines()
     (world / "data.csv").write_text("\n".join([head, *reversed(lines)]) + "\n")
     again = run("--out", "out", "--no-report", model="train/step-[2]")
-    assert again.status == 0 and "step-2 is finished already" in again.err
+    assert again.status == 0 and "step-2 was measured before" in again.err
     assert f"note: retrieval@data.csv: {OTHER_ORDER}" in again.err
 
 
@@ -130,7 +130,7 @@ def test_a_run_with_a_sample_of_the_arrays_is_not_taken_for_one_with_all(
     assert done.status == 2 and "holds a finished run of a sample of the arrays, made without --keep-arrays" in done.err
     assert run("--out", "all", *tasks, "--keep-arrays", model="train/step-[2]").status == 0
     again = run("--out", "all", *tasks, "--keep-arrays", model="train/step-[2]")
-    assert again.status == 0 and "step-2 is finished already" in again.err
+    assert again.status == 0 and "step-2 was measured before" in again.err
 
 
 def test_other_weights_under_the_same_name_are_refused_and_the_others_go_on(
@@ -142,7 +142,7 @@ def test_other_weights_under_the_same_name_are_refused_and_the_others_go_on(
     done = run("--out", "out", "--no-report")
     assert done.status == 3
     assert "clipbench: step-2: out/step-2 holds a finished run of other weights" in done.err
-    assert "step-10 is finished already" in done.err
+    assert "step-10 was measured before" in done.err
 
 
 @pytest.mark.parametrize("pattern", ["train/stp-*", "hf:train/x-*", "local-dir:none/*", "none/*.pt"])

@@ -189,7 +189,10 @@ def test_a_damaged_run_is_one_line(call: Call, tmp_path: Path, content: str, tol
 
 def test_a_folder_of_runs_is_told_with_one_of_them(call: Call, tmp_path: Path) -> None:
     done = call("show", str(tmp_path))
-    assert done.status == 2 and f"{tmp_path} holds 1 run: name one, such as {tmp_path / 'run'}" in done.err
+    assert (
+        done.status == 2
+        and f"{tmp_path} is a folder of 1 run, expected one run, such as {tmp_path / 'run'}" in done.err
+    )
 
 
 def test_a_value_that_is_no_number_is_told(call: Call, tmp_path: Path) -> None:

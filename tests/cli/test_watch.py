@@ -100,7 +100,7 @@ def test_what_is_there_is_measured_once_with_a_line_and_a_joint_report(world: Pa
     before = {path: path.read_bytes() for path in (world / "out").glob("*/result.json")}
     save(world / "train/step-20", 20)
     again = watch("--once")
-    assert "step-2 is finished already" in again.err and "step-20" in again.out
+    assert "step-2 was measured before" in again.err and "step-20" in again.out
     assert measured(world) == {"step-2", "step-10", "step-20"}
     assert all(path.read_bytes() == content for path, content in before.items())
     assert read_history(world / "out").steps == [2, 10, 20]

@@ -37,7 +37,7 @@ NOUNS: dict[Status, tuple[str, str]] = {
     "regression": ("regression", "regressions"),
     "unmet": ("requirement not met", "requirements not met"),
     "missing": ("gated metric missing", "gated metrics missing"),
-    "untested": ("loss that no test can judge", "losses that no test can judge"),
+    "untested": ("untested loss", "untested losses"),
     "acknowledged": ("known regression", "known regressions"),
     "pass": ("passed", "passed"),
 }

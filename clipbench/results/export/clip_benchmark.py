@@ -11,14 +11,14 @@ from pathlib import PurePath
 from types import MappingProxyType
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.results import other_names as foreign_names
+from clipbench.results import other_names
 from clipbench.results.export.rendered import Rendered
 from clipbench.results.provenance import why_missing
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
 
-TASKS = MappingProxyType({ours: theirs for theirs, ours in foreign_names.TASKS.items()})
-"""Its tasks, by ours."""
+TASKS = MappingProxyType({ours: theirs for theirs, ours in other_names.TASKS.items()})
+"""CLIP_benchmark's tasks, by ours."""
 METRICS = MappingProxyType(
     {
         "zero-shot": re.compile(r"acc1|acc5|mean_per_class_recall|mean_average_precision"),
@@ -26,9 +26,9 @@ METRICS = MappingProxyType(
         "composition": re.compile(r"text_acc|image_acc|group_acc"),
     }
 )
-"""What is called the same there; ``group_acc`` is called ``acc``."""
+"""Metrics that CLIP_benchmark gives the same name, by our task; it calls ``group_acc`` ``acc``."""
 MEANS = ("macro", "micro")
-"""Of subsets: it has none, and whoever reads it takes its own."""
+"""Means over subsets, which are left out: CLIP_benchmark has none, and its readers compute their own."""
 DATASETS = MappingProxyType(
     {
         "imagenet": "imagenet1k",
@@ -41,7 +41,7 @@ DATASETS = MappingProxyType(
         "sugarcrepe": "sugar_crepe",
     }
 )
-"""Its names of data sets, where ours is another."""
+"""CLIP_benchmark's names of data sets, where they differ from ours."""
 
 Entry = dict[str, object]
 
@@ -50,7 +50,7 @@ def render(runs: Sequence[Run]) -> Rendered:
     """Return a list of all entries, or a file each, called as CLIP_benchmark calls it.
 
     Raises:
-        UsageError: nothing of the runs is known there, or two entries would be called the same.
+        UsageError: CLIP_benchmark has none of the tasks, or two entries would have one name.
     """
     entries: dict[str, Entry] = {}
     notes: list[str] = []
@@ -61,12 +61,10 @@ def render(runs: Sequence[Run]) -> Rendered:
                 notes += _renamed(entry, record)
                 name = _file_name(entry)
                 if name in entries:
-                    raise UsageError(
-                        f"two results of these runs would be called {name}: export the runs one by one, each to its folder"
-                    )
+                    raise UsageError(f"two results would both be named {name}: export each run to a folder of its own")
                 entries[name] = entry
     if not entries:
-        raise UsageError(f"nothing was measured that CLIP_benchmark knows ({', '.join(TASKS)}): {'; '.join(notes[:3])}")
+        raise UsageError(f"no result of a task that CLIP_benchmark has ({', '.join(TASKS)}): {'; '.join(notes[:3])}")
     parts = {name: _json(entry) for name, entry in entries.items()}
     return Rendered(content=_json(list(entries.values())), parts=parts, notes=notes)
 
@@ -130,7 +128,7 @@ def _left_out(record: EvaluationRecord) -> Iterator[str]:
             name for name in record.metrics if name.rpartition("/")[2] not in known.get(name.rpartition("/")[0], {})
         ]
         if lacking:
-            yield f"{record.name} is without {', '.join(lacking)}, which CLIP_benchmark has no name for"
+            yield f"{record.name}: {', '.join(lacking)} left out: CLIP_benchmark has no such metric"
         undefined = {
             name: each.reason for name, each in record.metrics.items() if each.value is None and name not in lacking
         }
@@ -139,9 +137,9 @@ def _left_out(record: EvaluationRecord) -> Iterator[str]:
 
 def _renamed(entry: Entry, record: EvaluationRecord) -> Iterator[str]:
     """Yield what a reader of the entry, such as ``clipbench compare``, takes its data for, where that is another name."""
-    evaluation, prefix = foreign_names.clip_benchmark_name(str(entry["dataset"]), str(entry["task"]), "en")
+    evaluation, prefix = other_names.clip_benchmark_name(str(entry["dataset"]), str(entry["task"]), "en")
     if not f"{evaluation}/{prefix}".startswith(f"{record.name}/"):
-        yield f"{record.name} is called {entry['dataset']} there, and read back as {evaluation}"
+        yield f"{record.name} is named {entry['dataset']} in CLIP_benchmark and read back as {evaluation}"
 
 
 def _dataset(name: str) -> str:

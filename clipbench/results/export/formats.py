@@ -36,18 +36,18 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "latex": Format(summary="the same tables for a paper, with booktabs", suffixes=(".tex",), render=tables.latex),
     }
 )
-"""What ``clipbench export --to`` takes; a new one is a module and a line."""
+"""The formats of ``clipbench export --to``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was made of runs."""
+    """The outcome of an export."""
 
     text: str | None
-    """What is to be printed, where no file was asked for."""
+    """The content to print; None where files were written."""
     written: list[Path]
     notes: Sequence[str]
-    """What the format has no place for."""
+    """Values and evaluations that the format has no place for, with the reasons."""
 
 
 def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
@@ -62,7 +62,9 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
         UsageError: an unknown format, a file that does not suit it or cannot be written, or runs that it cannot hold.
         ClipbenchError: a run is damaged or newer.
     """
-    form = _format(to)
+    form = {name.replace("_", "-"): form for name, form in FORMATS.items()}.get(to.replace("_", "-"))
+    if form is None:
+        raise UsageError(f"--to {to}: {did_you_mean(to, FORMATS)}")
     is_folder = _check_out(form, to, out)
     rendered = form.render([read_one_run(path) for path in paths])
     if out is None:
@@ -72,25 +74,18 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
     return Exported(text=None, written=[out] if is_folder else list(files), notes=rendered.notes)
 
 
-def _format(name: str) -> Format:
-    found = {each.replace("_", "-"): form for each, form in FORMATS.items()}.get(name.replace("_", "-"))
-    if found is None:
-        raise UsageError(f"--to {name}: {did_you_mean(name, FORMATS)}")
-    return found
-
-
 def _check_out(form: Format, to: str, out: Path | None) -> bool:
-    """Return whether a folder is asked for."""
+    """Return True for a folder, and refuse a file that does not suit the format."""
     expected = " or ".join(form.suffixes)
     if out is None:
         if not form.is_text:
-            raise UsageError(f"{to} is not text to print: name a file, -o FILE{form.suffixes[0]}")
+            raise UsageError(f"{to} cannot be printed: give -o FILE{form.suffixes[0]}")
         return False
     if form.takes_folder and (out.is_dir() or not out.suffix):
         return True
     if out.suffix.lower() not in form.suffixes or out.name == "result.json":
         folder = " or a folder" if form.takes_folder else ""
-        raise UsageError(f"-o {out}: {to} is written to a file ending in {expected}{folder}, never over a result.json")
+        raise UsageError(f"-o {out}: {to} needs a file ending in {expected}{folder}, other than result.json")
     return False
 
 
@@ -103,5 +98,5 @@ def _parts(rendered: Rendered, folder: Path) -> dict[Path, bytes]:
     except OSError as error:
         raise UsageError(f"cannot write {folder}: {error.strerror or error}") from error
     if others:
-        raise UsageError(f"{others[0]} is there and holds other results: name another folder")
+        raise UsageError(f"{others[0]} exists and holds other results: choose another folder")
     return files

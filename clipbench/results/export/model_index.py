@@ -32,7 +32,7 @@ def render(runs: Sequence[Run]) -> Rendered:
     notes = [one_line(note) for record in records for note in _lacking(record)]
     if not results:
         raise UsageError(
-            f"a model card needs values, and {name} has none: {'; '.join(notes[:3]) or 'nothing was asked'}"
+            f"no value of {name} to put on a model card: {'; '.join(notes[:3]) or 'the runs have no evaluation'}"
         )
     comments = ["# Made by clipbench export --to model-index, for the metadata of a model card."]
     comments += [f"# {one_line(f'{model_name(run)}: {origin(run)}')}" for run in runs]
@@ -45,7 +45,7 @@ def _one_model(runs: Sequence[Run]) -> str:
     fingerprints = {as_json(run.result.model.get("fingerprint")) for run in runs}
     if len(runs) > 1 and (len(fingerprints) > 1 or "null" in fingerprints):
         names = ", ".join(dict.fromkeys(model_name(run) for run in runs))
-        raise UsageError(f"a model card is of one model, and the {len(runs)} runs are of several: {names}")
+        raise UsageError(f"a model card describes one model, and the {len(runs)} runs are of several: {names}")
     return model_name(runs[0])
 
 

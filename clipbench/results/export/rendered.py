@@ -1,4 +1,4 @@
-"""What a format makes of runs."""
+"""The interface of an export format."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,14 +8,14 @@ from clipbench.results.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """Runs in a format."""
+    """Runs written in a format."""
 
     content: bytes
-    """One file."""
+    """The content of one file."""
     parts: Mapping[str, bytes] = field(default_factory=dict)
-    """The same as files of a folder, by name, where the format has that form."""
+    """The same content as files of a folder, by name, where the format has that form."""
     notes: Sequence[str] = ()
-    """What the format has no place for."""
+    """Values and evaluations that the format has no place for, with the reasons."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,8 @@ class Format:
     summary: str
     """One line for the help."""
     suffixes: tuple[str, ...]
-    """Of its files, the usual one first."""
+    """Suffixes of its files, the usual one first."""
     render: Callable[[Sequence[Run]], Rendered]
     is_text: bool = True
     takes_folder: bool = False
-    """Whether ``Rendered.parts`` may be asked for."""
+    """True when ``Rendered.parts`` may be written to a folder."""

@@ -122,7 +122,7 @@ def _title(name: str, measured: dict[int, EvaluationRecord]) -> str:
 def _missing(records: dict[int, EvaluationRecord], names: list[str]) -> Iterator[str]:
     for place, name in enumerate(names):
         if place not in records:
-            yield f"{name}: not asked"
+            yield f"{name}: not run"
         elif records[place].status != "ok":
             yield f"{name}: {why_missing(records[place])}"
 

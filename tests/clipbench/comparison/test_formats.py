@@ -78,7 +78,7 @@ def test_the_table_ends_with_what_the_gate_says_the_gravest_first(judged: Judged
     assert marks[:5] == ["REGRESSION", "NOT MET", "MISSING", "UNTESTED", "known"]
     assert lines[-2] == "not gated: modality-gap@birds/gap: it has no direction"
     assert lines[-1] == (
-        "gate: 1 regression, 1 requirement not met, 1 gated metric missing, 1 loss that no test can judge, "
+        "gate: 1 regression, 1 requirement not met, 1 gated metric missing, 1 untested loss, "
         "1 known regression, 1 passed"
     )
 

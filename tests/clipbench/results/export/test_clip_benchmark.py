@@ -52,7 +52,7 @@ def test_a_classification_is_what_clip_benchmark_writes(make_run: MakeRun) -> No
 
 def test_what_it_has_no_place_for_is_said(make_run: MakeRun) -> None:
     assert render([make_run()]).notes == [
-        "zero-shot@imagenet is without ece, which CLIP_benchmark has no name for",
+        "zero-shot@imagenet: ece left out: CLIP_benchmark has no such metric",
         "zero-shot@imagenet acc5 is null, undefined: of only 3 classes",
         "retrieval@coco is left out, unavailable: no folder coco: clipbench data get coco",
         "modality-gap@scenes is left out: CLIP_benchmark has no such task",
@@ -150,7 +150,7 @@ def test_a_name_that_is_not_read_back_is_told(make_run: MakeRun, record: Record)
     run = make_run(evaluations=[record("zero-shot", "hf:clip-benchmark/wds_vtab-cifar10", fractions(acc1=0.5))])
     (note,) = render([run]).notes
     assert note == (
-        "zero-shot@hf:clip-benchmark/wds_vtab-cifar10 is called vtab/cifar10 there, and read back as zero-shot@cifar-10"
+        "zero-shot@hf:clip-benchmark/wds_vtab-cifar10 is named vtab/cifar10 in CLIP_benchmark and read back as zero-shot@cifar-10"
     )
 
 
@@ -161,15 +161,13 @@ def test_file_names_stay_in_their_folder(make_run: MakeRun, record: Record, host
 
 
 def test_results_of_one_name_are_refused(make_run: MakeRun) -> None:
-    with pytest.raises(
-        UsageError, match=r"two results of these runs would be called imagenet1k_openai_ViT-B-32-quickgelu"
-    ):
+    with pytest.raises(UsageError, match=r"two results would both be named imagenet1k_openai_ViT-B-32-quickgelu"):
         render([make_run("one"), make_run("two")])
 
 
 def test_runs_that_it_knows_nothing_of_are_refused(make_run: MakeRun, record: Record) -> None:
     run = make_run(evaluations=[record("modality-gap", "coco", fractions(gap=0.5))])
     with pytest.raises(
-        UsageError, match=r"nothing was measured that CLIP_benchmark knows \(.*modality-gap@coco is left out"
+        UsageError, match=r"no result of a task that CLIP_benchmark has \(.*modality-gap@coco is left out"
     ):
         render([run])

@@ -75,11 +75,13 @@ def test_runs_of_one_model_share_a_card_and_others_are_refused(make_run: MakeRun
     more = make_run("two", evaluations=[record("retrieval", "flickr30k", {"r": Metric(value=0.5, n=3)})])
     assert len(card(make_run("one"), more).data.eval_results) == 5
     other = make_run("three", model={"ref": "tiny", "fingerprint": "other"})
-    with pytest.raises(UsageError, match="a model card is of one model, and the 2 runs are of several: vit-b-32, tiny"):
+    with pytest.raises(
+        UsageError, match="a model card describes one model, and the 2 runs are of several: vit-b-32, tiny"
+    ):
         render([more, other])
 
 
 def test_a_run_without_values_is_refused(make_run: MakeRun, record: Record) -> None:
     run = make_run(evaluations=[record("retrieval", "coco", {}, status="failed", reason="x")])
-    with pytest.raises(UsageError, match="vit-b-32 has none: retrieval@coco is left out, failed: x"):
+    with pytest.raises(UsageError, match="no value of vit-b-32 to put on a model card: retrieval@coco is left out, failed: x"):
         render([run])

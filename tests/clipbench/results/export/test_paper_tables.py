@@ -61,7 +61,7 @@ def test_several_models_are_columns_and_what_one_lacks_is_said(make_run: MakeRun
     assert found["acc5"] == ["%", "– (1)", "– (2)", "", ""]
     assert found["ece"] == ["%", "7.0 (3)", "– (2)", "", "1,000"]
     assert "2. the run has no such metric" in text
-    assert text.count("- tiny: not asked") == 2
+    assert text.count("- tiny: not run") == 2
     assert "- vit-b-32: 500 classes" in text
 
 
