@@ -83,5 +83,7 @@ def test_runs_of_one_model_share_a_card_and_others_are_refused(make_run: MakeRun
 
 def test_a_run_without_values_is_refused(make_run: MakeRun, record: Record) -> None:
     run = make_run(evaluations=[record("retrieval", "coco", {}, status="failed", reason="x")])
-    with pytest.raises(UsageError, match="no value of vit-b-32 to put on a model card: retrieval@coco is left out, failed: x"):
+    with pytest.raises(
+        UsageError, match="no value of vit-b-32 to put on a model card: retrieval@coco is left out, failed: x"
+    ):
         render([run])
