@@ -11,7 +11,8 @@ from clipbench.errors import NotComparable, UsageError
 from clipbench.files import write_atomic
 
 if TYPE_CHECKING:
-    from clipbench.comparison.gate import Gate, Judged
+    from clipbench.comparison.gate import Judged
+    from clipbench.comparison.gate_rules import Gate
     from clipbench.comparison.records import Comparison
     from clipbench.results.other_tools import Values
     from clipbench.results.run import Run
@@ -73,7 +74,7 @@ def _check_usage(runs: tuple[Path, ...], form: str, out: Path | None) -> None:
 
 
 def _gate(given: dict[str, Any]) -> "Gate":
-    from clipbench.comparison.gate import Gate, read_gate
+    from clipbench.comparison.gate_rules import Gate, read_gate
 
     gate = Gate.from_options(given["max_drop"], given["require"], given["strict"])
     if given["gate"] is not None:

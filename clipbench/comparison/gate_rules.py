@@ -1,6 +1,6 @@
-"""The rules of a gate: what a candidate may lose, what it must reach, and which losses are known.
+"""The rules of a gate: losses that are tolerated, values that are required, and regressions that are known.
 
-A gate file is TOML. A key with ``/`` or ``*`` is a pattern of metrics, the others are named here::
+A gate file is TOML. A key with ``/`` or ``*`` is a pattern of metrics; these are the others::
 
     require = ["zero-shot@imagenet/acc1 >= 0.63"]
     "*" = {max_drop = "1pp"}
@@ -35,7 +35,7 @@ COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How far a metric may get worse."""
+    """The loss that a metric may have."""
 
     text: str
     """As it was given."""
@@ -46,11 +46,11 @@ class Tolerance:
 
     @classmethod
     def parse(cls, text: str, where: str) -> "Tolerance":
-        """Return the tolerance that a text states.
+        """Return a tolerance from its text.
 
         Args:
             text: ``0.5pp`` (percentage points), ``1%`` (of the base's value) or a number in the metric's own unit.
-            where: what the text belongs to, for the error.
+            where: option or place in a file that the text is from, for the error.
 
         Raises:
             UsageError: it is none of these.
@@ -59,43 +59,43 @@ class Tolerance:
             >>> Tolerance.parse("0.5pp", "--max-drop").amount, Tolerance.parse("1%", "--max-drop").kind
             (0.005, 'relative')
         """
-        found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(pp|%|)\s*", text)
-        if found is None:
+        parts = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(pp|%|)\s*", text)
+        if parts is None:
             raise UsageError(
                 f"{where} '{text}': expected 0.5pp (percentage points), 1% (of the base's value) or a bare number, "
                 "in the metric's own unit"
             )
-        number, unit = float(found[1]), found[2]
+        number, unit = float(parts[1]), parts[2]
         kind = {"pp": "points", "%": "relative", "": "absolute"}[unit]
         return cls(text=text.strip(), amount=number if kind == "absolute" else number / 100, kind=kind)
 
     def suits(self, unit: str) -> bool:
-        """Say whether it means something for metrics of a unit: a bare number is no way to write a part of 100 %."""
+        """Return whether it applies to metrics of a unit: fractions take points or percent, other units bare numbers or percent."""
         return self.kind == "relative" or (self.kind == "points") == (unit in SYMBOLS)
 
     def allowed(self, base: float) -> float:
-        """Return how much worse than the base a metric may be, in its unit."""
+        """Return the largest tolerated loss of a metric with this base value, in its unit."""
         return self.amount * abs(base) if self.kind == "relative" else self.amount
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What metrics of a pattern may lose."""
+    """The tolerance of all metrics that match a pattern."""
 
     pattern: str
     tolerance: Tolerance
     alpha: float | None = None
-    """At which a loss is significant; None for that of the comparison."""
+    """Significance level of a loss; None for that of the comparison."""
 
     @property
     def is_pattern(self) -> bool:
-        """Whether it may speak of several metrics, and so names none that has to be there."""
+        """True when it may match several metrics, so that none of them is required to be there."""
         return any(sign in self.pattern for sign in "*?[")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requirement:
-    """What metrics of a pattern must reach, whatever the base has."""
+    """A bound on all metrics that match a pattern, whatever their values in the base."""
 
     pattern: str
     sign: str
@@ -104,50 +104,50 @@ class Requirement:
 
     @classmethod
     def parse(cls, text: str) -> "Requirement":
-        """Return the requirement that a text states.
+        """Return a requirement from its text.
 
         Raises:
             UsageError: it is not ``METRIC >= NUMBER``.
 
         Example:
-            >>> found = Requirement.parse("zero-shot@imagenet/acc1 >= 63%")
-            >>> found.pattern, found.sign, found.bound, found.is_met_by(0.64)
+            >>> requirement = Requirement.parse("zero-shot@imagenet/acc1 >= 63%")
+            >>> requirement.pattern, requirement.sign, requirement.bound, requirement.is_met_by(0.64)
             ('zero-shot@imagenet/acc1', '>=', 0.63, True)
         """
-        found = re.fullmatch(r"\s*(\S.*?)\s*(>=|<=|>|<)\s*(-?[0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*(%?)\s*", text)
-        if found is None:
+        parts = re.fullmatch(r"\s*(\S.*?)\s*(>=|<=|>|<)\s*(-?[0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*(%?)\s*", text)
+        if parts is None:
             raise UsageError(f"require '{text}': expected METRIC >= NUMBER, such as zero-shot@imagenet/acc1 >= 0.63")
-        return cls(pattern=found[1], sign=found[2], bound=float(found[3]) / (100 if found[4] else 1))
+        return cls(pattern=parts[1], sign=parts[2], bound=float(parts[3]) / (100 if parts[4] else 1))
 
     def is_met_by(self, value: float) -> bool:
-        """Say whether a value is enough."""
+        """Return whether a value meets the bound."""
         return COMPARISONS[self.sign](value, self.bound)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Acknowledgement:
-    """A regression that is known, and until when it is let pass."""
+    """A known regression that passes until a date."""
 
     pattern: str
     reason: str
     expires: date
-    """The last day on which it holds."""
+    """The last day on which it passes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """All that a candidate is held against."""
+    """All rules and requirements that a candidate is held against."""
 
     rules: Sequence[Rule] = ()
-    """The last one whose pattern a metric matches is the one that counts."""
+    """The last rule whose pattern a metric matches applies to it."""
     requirements: Sequence[Requirement] = ()
     acknowledged: Sequence[Acknowledgement] = ()
     is_strict: bool = False
-    """Whether a loss beyond the tolerance counts without being significant."""
+    """True when a loss beyond the tolerance counts though it is not significant."""
 
     @classmethod
     def from_options(cls, max_drop: str | None = None, require: Sequence[str] = (), strict: bool = False) -> "Gate":
-        """Return the gate that options of the command line state; ``max_drop`` is a rule for all metrics.
+        """Return a gate from options of the command line; ``max_drop`` is a rule for all metrics.
 
         Raises:
             UsageError: an option cannot be read.
@@ -157,9 +157,9 @@ class Gate:
 
     @property
     def patterns(self) -> list[str]:
-        """The patterns of all that is asked."""
-        found = [each.pattern for each in self.rules] + [each.pattern for each in self.requirements]
-        return found + [each.pattern for each in self.acknowledged]
+        """The patterns of all rules, requirements and acknowledgements."""
+        parts: Sequence[Rule | Requirement | Acknowledgement] = (*self.rules, *self.requirements, *self.acknowledged)
+        return [each.pattern for each in parts]
 
     def __add__(self, other: "Gate") -> "Gate":
         """Return both gates as one, the rules of the other after its own."""
@@ -172,7 +172,7 @@ class Gate:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Say whether a metric's full name matches a pattern, with its data or without.
+    """Return whether a metric's full name matches a pattern, with its data or without.
 
     Example:
         >>> matches("composition/*/text_acc", "composition@sugarcrepe/swap_att/text_acc")
@@ -184,14 +184,14 @@ def matches(pattern: str, name: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(f"{evaluation.partition('@')[0]}/{metric}", pattern)
 
 
-def read_gate(path: Path) -> Gate:
+def read_gate(path: Path | str) -> Gate:
     """Return the gate in a TOML file.
 
     Raises:
-        UsageError: it is not there, is not TOML, or holds something that is not known; the place is named.
+        UsageError: it is missing, is not TOML, or has an unknown or malformed key, which the message names.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read the gate file {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -218,7 +218,7 @@ def _rule(pattern: str, value: object, where: str) -> Rule:
     return Rule(pattern=pattern, tolerance=Tolerance.parse(table["max_drop"], f"{where}: max_drop"), alpha=alpha)
 
 
-def _requirement(value: object, path: Path) -> Requirement:
+def _requirement(value: object, path: Path | str) -> Requirement:
     if not isinstance(value, str):
         raise UsageError(f"{path}: require holds {value!r}: expected texts such as 'zero-shot@imagenet/acc1 >= 0.63'")
     return Requirement.parse(value)
@@ -244,12 +244,14 @@ def _check_keys(table: Mapping[str, object], types: Mapping[str, type], where: s
         if key not in types:
             hint = " (a pattern of metrics holds a / or a *)" if "require" in types else ""
             raise UsageError(f"{where}: unknown key '{key}': {did_you_mean(key, types)}{hint}")
-        fitting = isinstance(value, types[key]) and not isinstance(value, datetime)
-        if not fitting:
-            raise UsageError(f"{where}: {key} is {value!r}, expected {_kind(types[key])}")
+        if not isinstance(value, types[key]) or isinstance(value, datetime):  # a datetime is a date to Python
+            raise UsageError(f"{where}: {key} is {value!r}, expected {EXPECTED[types[key]]}")
 
 
-def _kind(type_: type) -> str:
-    return {list: "a list", str: "a text in quotes", float: "a number such as 0.01", date: "a date such as 2026-12-31"}[
-        type_
-    ]
+EXPECTED = {
+    list: "a list",
+    str: "a text in quotes",
+    float: "a number such as 0.01",
+    date: "a date such as 2026-12-31",
+}
+"""Types of the values of a gate file, as messages name them."""

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from clipbench.comparison.compare import compare
-from clipbench.comparison.gate import Gate, Judged, Outcome, judge
+from clipbench.comparison.gate import Judged, Outcome, judge
+from clipbench.comparison.gate_rules import Gate
 from clipbench.results.record import Metric
 from clipbench.results.run import Run
 from clipbench_reports.page.compare import write_compare

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from clipbench.comparison.compare import compare
-from clipbench.comparison.gate import Gate, Judged, Outcome, judge
+from clipbench.comparison.gate import Judged, Outcome, judge
+from clipbench.comparison.gate_rules import Gate
 from clipbench.comparison.records import Comparison, Refusal
 from clipbench.errors import UsageError
 from clipbench.results.other_tools import Values

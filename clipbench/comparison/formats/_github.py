@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from clipbench.comparison.formats._tables import headline, tally
-from clipbench.comparison.gate import TELLING, Judged
+from clipbench.comparison.gate import REPORTED, Judged
 
 LEVELS = {"regression": "error", "unmet": "error", "missing": "error", "untested": "warning", "acknowledged": "warning"}
 MAX_OF_A_LEVEL = 10
@@ -23,7 +23,7 @@ def github(judged: Sequence[Judged]) -> str:
 
 def _annotations(judged: Judged) -> Iterator[tuple[str, str, str]]:
     comparison = judged.comparison
-    for each in judged.of(*TELLING):
+    for each in judged.of(*REPORTED):
         yield LEVELS[each.status], f"{each.status}: {each.metric}", f"{each.rule}: {each.message}"
     yield from (("error", "not comparable", line) for line in map(str, comparison.refused))
     yield from (("warning", "note", note) for note in comparison.notes)

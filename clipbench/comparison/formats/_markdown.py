@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from clipbench.comparison.formats._tables import by_evaluation, difference_table, headline, tally, ungated
-from clipbench.comparison.gate import TELLING, Judged
+from clipbench.comparison.gate import REPORTED, Judged
 from clipbench.results.numbers import ascii_signs, counted
 from clipbench.results.table import Column, Table, as_markdown
 from clipbench.results.table.markdown import bullets, code, escape
@@ -40,7 +40,7 @@ def _lines(judged: Judged) -> Iterator[str]:
     names = f"{code(comparison.candidate)} against {code(comparison.base)}"
     yield f"{names}{': ' + tally(comparison.differences) if gate else ''}. Differences are paired by sample."
     yield ""
-    outcomes = [[MARKS[each.status], each.metric, each.rule, each.message] for each in judged.of(*TELLING)]
+    outcomes = [[MARKS[each.status], each.metric, each.rule, each.message] for each in judged.of(*REPORTED)]
     if outcomes:
         yield from as_markdown(Table(columns=OUTCOMES, rows=outcomes)).splitlines()
         yield ""

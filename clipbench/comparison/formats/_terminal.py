@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from clipbench.comparison.formats._tables import by_evaluation, difference_table, headline, tally, ungated
-from clipbench.comparison.gate import TELLING, Judged
+from clipbench.comparison.gate import REPORTED, Judged
 from clipbench.comparison.records import Difference
 from clipbench.results.numbers import ascii_signs
 from clipbench.results.table import as_text
@@ -53,7 +53,7 @@ def _flips(differences: Sequence[Difference]) -> Iterator[str]:
 
 
 def _gate(judged: Judged) -> Iterator[str]:
-    for each in judged.of(*TELLING):
+    for each in judged.of(*REPORTED):
         yield f"{MARKS[each.status]}  {each.metric} ({each.rule}): {each.message}"
     for message, metrics in ungated(judged).items():
         more = f" (and {len(metrics) - 1} more)" if len(metrics) > 1 else ""

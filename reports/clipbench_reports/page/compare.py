@@ -7,7 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from clipbench.comparison.formats import VERDICTS, by_evaluation, difference_text, headline, tally, ungated
-from clipbench.comparison.gate import TELLING, Judged, Outcome, Status
+from clipbench.comparison.gate import REPORTED, Judged, Outcome, Status
 from clipbench.comparison.records import Comparison, Difference, Verdict
 from clipbench.results.provenance import moment
 from clipbench.results.run import Run
@@ -126,7 +126,7 @@ def _part(
         summary=headline(judged) or ("nothing was gated" if judged.outcomes else ""),
         tally=tally(comparison.differences),
         told=_told(comparison, place),
-        outcomes=[(*STATUSES[each.status], each) for each in judged.of(*TELLING)],
+        outcomes=[(*STATUSES[each.status], each) for each in judged.of(*REPORTED)],
         ungated=ungated(judged),
         refused=[str(each) for each in comparison.refused],
         notes=comparison.notes,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.comparison.gate import Gate, Judged, Outcome, check_gate, judge, read_gate
-from clipbench.comparison.gate_rules import matches
+from clipbench.comparison.gate import Judged, Outcome, check_gate, judge
+from clipbench.comparison.gate_rules import Gate, matches, read_gate
 from clipbench.comparison.records import Comparison, Difference, Refusal
 from clipbench.errors import UsageError
 from clipbench.results.record import Metric
