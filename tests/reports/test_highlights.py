@@ -1,15 +1,15 @@
 """The sentences at the top of a report are the ones that a stated rule takes."""
 
 from clipbench_reports.page.sentences.findings import Finding, Mark
-from clipbench_reports.page.sentences.highlights import MOST, Told, in_short, n_left
+from clipbench_reports.page.sentences.highlights import MOST, Sentence, in_short, n_left
 
 
-def told(*sentences: tuple[str, Mark, float]) -> list[Told]:
+def told(*sentences: tuple[str, Mark, float]) -> list[Sentence]:
     """Return sentences, whose text is their section, mark and skill."""
-    return [Told(anchor, Finding(mark, f"{anchor} {mark} {skill}", skill)) for anchor, mark, skill in sentences]
+    return [Sentence(anchor, Finding(mark, f"{anchor} {mark} {skill}", skill)) for anchor, mark, skill in sentences]
 
 
-def texts(found: list[Told]) -> list[str]:
+def texts(found: list[Sentence]) -> list[str]:
     return [each.finding.text for each in found]
 
 

@@ -298,9 +298,9 @@ def test_models_stand_side_by_side_and_say_what_must_not_be_compared(make_run: M
     page = report(one, Run(other.folder, replace(other.result, evaluations=changed)))
     assert page.all("h1")[0].text == "2 models side by side"
     top = page.all("section")[0].text
-    assert "Not comparable: zero-shot on scenes: data fingerprint, data revision not the same for all models" in top
+    assert "Not comparable: zero-shot on scenes: the models differ in data fingerprint, data revision" in top
     assert "retrieval on scenes: " not in top
-    assert "Not asked of vit-b-32 (other): zero-shot@imagenet, retrieval@coco." in top
+    assert "Not run for vit-b-32 (other): zero-shot@imagenet, retrieval@coco." in top
     rows = [row.text for row in page.all("table")[0].all("tr") if "vit-b-32 (run)" in row.text]
     assert len(rows) > 10
 
@@ -428,7 +428,7 @@ def test_what_to_cite_stands_once_for_each_data_set_that_was_measured(make_run: 
     page = report(make_run(found))
     (block,) = [node for node in page.all("div") if node.text.strip().startswith("To cite the data")]
     said = [[" ".join(part.text.split()) for part in block.all(tag)] for tag in ("dt", "dd")]
-    assert said == [["pets", "mine"], ["Parkhi <et al.>, 2012", "nothing is recorded: ask whom you have it from"]]
+    assert said == [["pets", "mine"], ["Parkhi <et al.>, 2012", "not recorded: see where you got the data"]]
 
 
 def test_the_runs_of_one_training_are_told_through_the_training(

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 N_SHOWN = 12
 """Samples of one way that are shown; ids of more stand below."""
 MAX_IDS = 1000
-"""Of one way that stand below: pages of large data sets stay small."""
+"""Ids of one way that stand below, so that pages of large data sets stay small."""
 MAX_LETTERS = 160
-"""Of a caption, a few lines; the whole one is in the sample table."""
+"""Letters of a caption that are shown; the whole one is in the sample table."""
 
 OWN_IMAGE = SampleImage(name="image")
 MAX_PLAIN = 4
@@ -41,7 +41,7 @@ class Thumbnail:
     """Nothing where neither run kept one or the page has no more room."""
     alt: str
     role: str = ""
-    """Which it is, where a sample has several."""
+    """The part that it plays, where a sample has several images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Said:
 
     @property
     def is_same(self) -> bool:
-        """Whether one text says it all."""
+        """True where one text is enough for both."""
         return self.before == self.now
 
 
@@ -74,7 +74,7 @@ class Way:
     title: str
     shown: Sequence[Sample]
     ids: Sequence[str]
-    """Of all, those that changed most first."""
+    """All ids, the largest changes first."""
 
     @property
     def listed(self) -> Sequence[str]:
@@ -83,13 +83,13 @@ class Way:
 
     @property
     def n_left(self) -> int:
-        """How many ids are not."""
+        """The number of ids that are not listed."""
         return len(self.ids) - len(self.listed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flipped:
-    """What changed in one metric."""
+    """The samples that changed in one metric."""
 
     evaluation: str
     metric: str
@@ -138,7 +138,7 @@ class _Tables:
     columns: Sequence[SampleColumn]
     images: Sequence[SampleImage]
     is_sure: bool
-    """Whether the task was asked once: of several ways to ask, the name does not tell which one is meant."""
+    """True where the task was run once on the data: of several times, the name does not tell which is meant."""
 
     @classmethod
     def of(cls, evaluation: str, *runs: Run) -> "_Tables":

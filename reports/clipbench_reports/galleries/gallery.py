@@ -16,7 +16,7 @@ from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
 MAX_FAILURES, N_OPEN = 24, 8
 """Failures in a gallery, and those of them that do not have to be folded out."""
 MAX_LETTERS = 300
-"""Of a caption; the whole one is in the sample table."""
+"""Letters of a caption that are shown; the whole one is in the sample table."""
 LEAD = 60
 """Letters that are left of what two long captions share before they part."""
 TERSE, WORDY = 14, 120
@@ -32,9 +32,9 @@ class GalleryImage:
     address: str
     """A ``data:`` address, or nothing where the run kept no small copy."""
     alt: str
-    """What it is and what it was taken for, for who cannot see it."""
+    """Words for those who cannot see it."""
     role: str = ""
-    """Which it is, where a failure has several."""
+    """The part that it plays, where a failure has several."""
 
 
 class Fact(NamedTuple):
@@ -46,7 +46,7 @@ class Fact(NamedTuple):
     score: str = ""
     """Its cosine with what was asked, where it is one of those that were chosen among."""
     aside: str = ""
-    """What stands beside the score."""
+    """A remark beside the score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Gallery:
 
     @property
     def build(self) -> str:
-        """How it is laid out: with words beside the scores, below them, or below them in broad columns."""
+        """The layout: words beside the scores, below them, or below them in broad columns."""
         facts = [fact for failure in self.failures for fact in failure.facts]
         if any(len(fact.words) > WORDY for fact in facts):
             return "wordy"
@@ -87,26 +87,26 @@ class Gallery:
 
 @dataclass(frozen=True, kw_only=True)
 class Failing:
-    """Where the failures of a task are found in its sample table, and what is said of each."""
+    """The failures of a task in its sample table, and what is said of each."""
 
     title: str
     note: str
-    """How the margin is meant."""
+    """The meaning of the margin."""
     wrong: Bool[np.ndarray, " n"]
     margin: Float64[np.ndarray, " n"]
     """The least is the worst."""
     facts: Callable[[int], list[Fact]]
-    """What is said of a row; facts that are only a term are left out."""
+    """Facts on a row; those that are only a term are left out."""
     images: Callable[[int], list[GalleryImage]]
-    """What is shown of a row."""
+    """Images of a row."""
 
 
 MakeGallery = Callable[[Evidence, PageBudget], Gallery]
 """Makes a gallery with the images that fit into its share of the page."""
 
 
-def gallery(failing: Failing, room: PageBudget) -> Gallery:
-    """Return the worst failures, as many as there is room for.
+def gallery(failing: Failing, budget: PageBudget) -> Gallery:
+    """Return the worst failures, as many as fit the budget.
 
     Raises:
         MissingEvidence: nothing is wrong, or there is no room for even one image.
@@ -118,7 +118,7 @@ def gallery(failing: Failing, room: PageBudget) -> Gallery:
     failures: list[Failure] = []
     for row in rows[np.argsort(failing.margin[rows], kind="stable")][:MAX_FAILURES].tolist():
         images = failing.images(row)
-        if not room.take(*(image.address for image in images)):
+        if not budget.take(*(image.address for image in images)):
             break
         facts = [fact for fact in failing.facts(row) if any(fact[1:])]
         failures.append(Failure(images=images, facts=facts))
@@ -136,7 +136,7 @@ def gallery(failing: Failing, room: PageBudget) -> Gallery:
 
 
 def one_image(evidence: Evidence, say: Callable[[int], str]) -> Callable[[int], list[GalleryImage]]:
-    """Return a function that shows a row's own image, with words that ``say`` gives; an empty place if there is none."""
+    """Return a function that shows a row's own image, with the words of ``say``; an empty place if there is none."""
     digests = known(evidence, "image")
 
     def show(row: int) -> list[GalleryImage]:

@@ -8,18 +8,18 @@ from pathlib import Path
 from clipbench.results.run import Run
 
 MAX_BYTES = 3_000_000
-"""Of all images of a page, as they stand in it: with figures and tables it stays under 5 MB."""
+"""Characters of all images of a page: with figures and tables it stays under 5 MB."""
 
 
 @dataclass
 class PageBudget:
-    """How many characters of images may still be embedded."""
+    """The number of characters of images that may still be embedded."""
 
     left: int
     n_shares: int = 1
-    """Those who are to share it: what one of them does not use is there for the next."""
+    """Parts that share it: what one of them does not use is left for the next."""
     whole: "PageBudget | None" = None
-    """What this is a share of."""
+    """The budget that this is a share of."""
 
     def share(self, n: int = 1) -> "PageBudget":
         """Return the room for one of those who share it, who counts as much as ``n``.

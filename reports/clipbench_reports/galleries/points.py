@@ -1,4 +1,4 @@
-"""What the points of a scatter are, for who points at one: its image, its caption and its name."""
+"""The samples behind the points of a scatter: image, caption and name, for those who point at one."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from clipbench_reports.galleries.images import PageBudget, address
 from clipbench_reports.page.evidence import Evidence
 
 CLOUD_SHARES = 10
-"""Of the room of a page, that a cloud takes: as much as so many galleries, which have few images, yet larger ones."""
+"""Shares of a page's budget that a cloud takes: as much as so many galleries, which have fewer and larger images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,14 +20,14 @@ class Point:
     caption: str
     """Nothing where the run recorded none."""
     address: str
-    """Of its image; nothing where the run kept none or the page has no more room."""
+    """Address of its image; empty where the run kept none or the budget of the page is used up."""
 
 
-def points(figure: Chart, evidence: Evidence, room: PageBudget) -> list[Point]:
+def points(figure: Chart, evidence: Evidence, budget: PageBudget) -> list[Point]:
     """Return what the points of a figure's first cloud are, in their order; nothing for a figure without a cloud.
 
     Args:
-        room: of the page; where it does not hold the images of all points, those that have one are evenly spread.
+        budget: of the page; where it does not hold the images of all points, those that have one are evenly spread.
     """
     clouds = [mark for panel in figure.panels for mark in panel.marks if isinstance(mark, Dots) and mark.is_dense]
     if not clouds or not clouds[0].ids:
@@ -36,17 +36,17 @@ def points(figure: Chart, evidence: Evidence, room: PageBudget) -> list[Point]:
     captions, digests = known(evidence, "caption"), known(evidence, "image")
     told = [rows.get(name) for name in clouds[0].ids]
     kept = [address(evidence.run, digests[row], is_small=True) if digests and row is not None else "" for row in told]
-    fitting = _fitting(kept, room.share(CLOUD_SHARES))
+    fitting = _fitting(kept, budget.share(CLOUD_SHARES))
     return [
         Point(id=name, caption=captions[row] if captions and row is not None else "", address=image)
         for name, row, image in zip(clouds[0].ids, told, fitting, strict=True)
     ]
 
 
-def _fitting(addresses: list[str], room: PageBudget) -> list[str]:
+def _fitting(addresses: list[str], budget: PageBudget) -> list[str]:
     """Return the addresses that there is room for, evenly spread, and nothing in the place of the others."""
     there = [place for place, each in enumerate(addresses) if each]
     needed = sum(len(addresses[place]) for place in there)
-    n_fitting = len(there) if needed <= room.left else len(there) * room.left // needed
+    n_fitting = len(there) if needed <= budget.left else len(there) * budget.left // needed
     chosen = {there[row] for row in evenly_spaced(len(there), n_fitting)}
-    return [each if place in chosen and room.take(each) else "" for place, each in enumerate(addresses)]
+    return [each if place in chosen and budget.take(each) else "" for place, each in enumerate(addresses)]

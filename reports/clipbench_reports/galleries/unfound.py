@@ -29,13 +29,13 @@ from clipbench_reports.page.text import quoted
 
 
 class Search(NamedTuple):
-    """What a direction of retrieval calls its failures, and the columns that show them."""
+    """The failures of a direction of retrieval, and the columns that show them."""
 
     title: str
     asked: str = ""
-    """What the query says."""
+    """Column of what the query says."""
     right: str = ""
-    """What the best right item says, as the next what came first; nothing where images show it."""
+    """Column of what the best right item says, as the next of what came first; empty where images show it."""
     chosen: str = ""
     images: tuple[tuple[str, str], ...] = (("", "image"),)
     """Roles and columns."""
@@ -69,7 +69,7 @@ RECORDED = {
     "chosen_image": "what came first instead",
     "right_cosine": "the two cosines",
 }
-"""What the columns say that older runs did not record."""
+"""Columns that older runs did not record, with what they hold."""
 
 
 def unfound(direction: str) -> MakeGallery:
@@ -79,7 +79,7 @@ def unfound(direction: str) -> MakeGallery:
     """
     search = SEARCHES[direction]
 
-    def make(evidence: Evidence, room: PageBudget) -> Gallery:
+    def make(evidence: Evidence, budget: PageBudget) -> Gallery:
         if not evidence.has_column(f"{direction}_rank"):
             raise NotAsked(direction)
         queries = _Queries(evidence, direction)
@@ -93,12 +93,12 @@ def unfound(direction: str) -> MakeGallery:
             facts=queries.facts,
             images=queries.images,
         )
-        return gallery(failing, room)
+        return gallery(failing, budget)
 
     return make
 
 
-def misjudged(evidence: Evidence, room: PageBudget) -> Gallery:
+def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the items of the position probe in which the false statement was preferred, by the widest margin.
 
     Raises:
@@ -135,11 +135,11 @@ def misjudged(evidence: Evidence, room: PageBudget) -> Gallery:
         facts=facts,
         images=one_image(evidence, lambda row: f"The image of a statement that stands {place[row]} in its caption."),
     )
-    return gallery(failing, room)
+    return gallery(failing, budget)
 
 
 class _Queries:
-    """What is shown of the queries of one direction."""
+    """The queries of one direction, as they are shown."""
 
     def __init__(self, evidence: Evidence, direction: str) -> None:
         self._search = search = SEARCHES[direction]

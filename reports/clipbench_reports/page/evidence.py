@@ -1,4 +1,4 @@
-"""What one evaluation of one run left behind, for figures and tables to draw on."""
+"""The evidence that one evaluation of one run left behind, for figures and tables to draw on."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ class AllMissing(MissingEvidence):
 
 
 class NotAsked(MissingEvidence):
-    """A gallery or table is about something that was not asked of the data, of which there is nothing to say."""
+    """A gallery or table is about a question that was not asked of the data: nothing is said of it."""
 
 
 class MissingArray(MissingEvidence):
@@ -61,7 +61,7 @@ class Evidence:
     run: Run
     evaluation: EvaluationRecord
     whole: "Evidence | None" = None
-    """What this is a part of, where it is the evidence of one label set only."""
+    """The evidence of all label sets, where this is that of one."""
     label_set: str = PLAIN
 
     def of(self, label_set: str) -> "Evidence":
@@ -199,7 +199,7 @@ def read_each(models: Sequence[ModelEvidence], read: Callable[[Evidence], Value]
 
 @dataclass(frozen=True)
 class _Kept:
-    """What a file of the run holds, or why it cannot be read: the rest of the run can still be shown."""
+    """The content of a file of the run, or why it cannot be read: the rest of the run can still be shown."""
 
     parts: Mapping[str, np.ndarray]
     fault: str = ""

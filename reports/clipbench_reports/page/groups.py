@@ -1,4 +1,4 @@
-"""The same evaluation of several models, side by side, and whether it is the same at all."""
+"""The same evaluation of several models, side by side, and what differs between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Entry:
     """One model's evaluation."""
 
     place: int
-    """Of the model among the runs: its colour."""
+    """The place of the model among the runs, which decides its colour."""
     label: str
     run: Run
     evaluation: EvaluationRecord
@@ -25,11 +25,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Gap:
-    """Models without numbers here, for one and the same reason."""
+    """Models without numbers, all for the same reason."""
 
     labels: list[str]
     status: str
-    """How it is said: ``Failed`` or ``Not measured``."""
+    """``Failed`` or ``Not measured``."""
     reason: str
 
 
@@ -56,7 +56,7 @@ class Group:
 
     @property
     def gaps(self) -> list[Gap]:
-        """Who has no numbers, and why."""
+        """The models without numbers, and why."""
         found: dict[tuple[str, str], list[str]] = {}
         for entry in self.entries:
             if entry.evaluation.status != "ok":
@@ -85,7 +85,7 @@ def group(runs: Sequence[Run]) -> list[Group]:
     A run that has a task on the same data twice, with other parameters, has it in two groups.
     """
     found: dict[tuple[str, str, int], list[Entry]] = {}
-    names = called(runs)
+    names = page_labels(runs)
     for place, (label, run) in enumerate(zip(names, runs, strict=True)):
         seen: dict[tuple[str, str], int] = {}
         for evaluation in run.result.evaluations:
@@ -98,8 +98,8 @@ def group(runs: Sequence[Run]) -> list[Group]:
     ]
 
 
-def called(runs: Sequence[Run]) -> list[str]:
-    """Return what runs are called on a page: one as it was asked for, several by what tells them apart."""
+def page_labels(runs: Sequence[Run]) -> list[str]:
+    """Return the names of runs on a page: a single one in full, several by the parts that tell them apart."""
     return short(labels(runs)) if len(runs) > 1 else labels(runs)
 
 
@@ -123,10 +123,10 @@ def scope(groups: Sequence[Group]) -> str:
 
 
 def warnings(groups: Sequence[Group]) -> list[str]:
-    """Return what a reader must know before comparing: what is not the same, and what only some models were asked."""
+    """Return a line for each evaluation that must not be compared, and for each that only some models were asked."""
     different = [
         f"Not comparable: {isolated(group.task)} on {isolated(group.data)}: "
-        f"{', '.join(group.differences)} not the same for all models."
+        f"the models differ in {', '.join(group.differences)}."
         for group in groups
         if group.differences
     ]
@@ -134,11 +134,11 @@ def warnings(groups: Sequence[Group]) -> list[str]:
     for group in groups:
         for label in group.unasked:
             unasked.setdefault(label, []).append(isolated(f"{group.task}@{group.data}"))
-    return [*different, *(f"Not asked of {isolated(label)}: {', '.join(names)}." for label, names in unasked.items())]
+    return [*different, *(f"Not run for {isolated(label)}: {', '.join(names)}." for label, names in unasked.items())]
 
 
 def notes(groups: Sequence[Group]) -> list[str]:
-    """Return what differs between models whose samples are the same, and how samples are paired."""
+    """Return differences between models whose samples are the same, and how samples are paired."""
     several = [group for group in groups if len(group.measured) > 1 and not group.differences]
     return [f"{isolated(group.task)} on {isolated(group.data)}: {note}." for group in several for note in group.notes]
 

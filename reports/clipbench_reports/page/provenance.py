@@ -1,4 +1,4 @@
-"""Where numbers come from: the model, the data, the command, the machine."""
+"""The origin of numbers: the model, the data, the command, the machine."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,8 @@ from clipbench.results.record import EvaluationRecord, as_json
 from clipbench.results.run import Run
 
 MODEL_FACTS = {
-    "ref": "Asked for as",
-    "id": "Stands for",
+    "ref": "Reference",
+    "id": "Resolved to",
     "family": "Family",
     "n_parameters": "Parameters",
     "embed_dim": "Dimensions",
@@ -39,12 +39,12 @@ class Origin:
     environment: list[tuple[str, str]]
     evaluations: list["EvaluationOrigin"]
     citations: list[tuple[str, str]]
-    """What to cite for each data set that was measured."""
+    """Citations of the data sets that were measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOrigin:
-    """What one evaluation was made from, and what it took."""
+    """The data and parameters of one evaluation, and the time it took."""
 
     name: str
     status: str
@@ -54,7 +54,7 @@ class EvaluationOrigin:
 
 
 def origin(run: Run, label: str, place: int) -> Origin:
-    """Return where a run comes from."""
+    """Return the origin of a run."""
     result = run.result
     environment = {
         "clipbench": result.clipbench_version,
@@ -107,7 +107,7 @@ def _citations(evaluations: Sequence[EvaluationRecord]) -> list[tuple[str, str]]
     for each in evaluations:
         if each.status == "ok":
             cited[each.dataset.id] = cited.get(each.dataset.id) or each.dataset.cite
-    return [(data, cite or "nothing is recorded: ask whom you have it from") for data, cite in cited.items()]
+    return [(data, cite or "not recorded: see where you got the data") for data, cite in cited.items()]
 
 
 def _counts(encoded: Mapping[str, int]) -> list[tuple[str, str]]:

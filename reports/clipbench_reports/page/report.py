@@ -22,13 +22,13 @@ from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
 from clipbench_reports.page.evidence import MissingEvidence
-from clipbench_reports.page.groups import Group, called, group, notes, scope, warnings
+from clipbench_reports.page.groups import Group, group, notes, page_labels, scope, warnings
 from clipbench_reports.page.provenance import headline_facts, origin
 from clipbench_reports.page.scorecard import is_fraction, is_other, scorecard
 from clipbench_reports.page.section import n_shares, task_results
 from clipbench_reports.page.sentences import leads
 from clipbench_reports.page.sentences.findings import missing
-from clipbench_reports.page.sentences.highlights import RULE, Told, in_short, n_left
+from clipbench_reports.page.sentences.highlights import RULE, Sentence, in_short, n_left
 from clipbench_reports.page.text import isolated
 
 CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)], "\ufffd")
@@ -78,7 +78,7 @@ def _static(name: str) -> str:
 
 def _context(runs: Sequence[Run]) -> dict[str, object]:
     """Return what the template writes."""
-    names, groups = called(runs), group(runs)
+    names, groups = page_labels(runs), group(runs)
     told = _told(groups, len(runs))
     budget = PageBudget(MAX_BYTES, n_shares=n_shares(groups))
     measured = [each for each in groups if each.measured]
@@ -176,16 +176,16 @@ def _tight(text: str) -> str:
     return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)
 
 
-def _told(groups: list[Group], n_models: int) -> list[Told]:
+def _told(groups: list[Group], n_models: int) -> list[Sentence]:
     """Return all sentences of one model; of several, what is missing."""
     if n_models == 1:
         return [
-            Told(each.anchor, finding)
+            Sentence(each.anchor, finding)
             for each in groups
             for finding in each.section.summary(each.entries[0].evaluation)
         ]
     return [
-        Told(
+        Sentence(
             each.anchor, missing(f"{each.task}@{each.data}", f"{gap.status} ({_who(gap.labels, n_models)})", gap.reason)
         )
         for each in groups

@@ -12,11 +12,11 @@ from clipbench_reports.page.groups import Entry, Gap, Group
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedMark:
-    """What was published for the same model, data and protocol."""
+    """A value that was published for the same model, data and protocol."""
 
     value: float
     verdict: str
-    """Whether the interval holds it, in a word; with the kind of source where that is not first-hand."""
+    """``agrees`` where the interval contains it, with the kind of source where that is not first-hand."""
     note: int
     """Number of the footnote with protocol and source."""
 
@@ -32,7 +32,7 @@ class Line:
     """Number of the footnote that says why there is no interval."""
     published: list[PublishedMark]
     controls: list[Control]
-    """What the value is read against."""
+    """Controls that the value is read against."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class MetricLines:
     """A metric with a line for each model that has it."""
 
     subset: str
-    """What comes before the slash of its name, when several metrics share that and are listed under it."""
+    """The part of its name before the slash, where several metrics share that and are listed under it."""
     heading: str
     """The title of the subset."""
     name: str
@@ -88,21 +88,21 @@ class Scorecard:
 
     @property
     def has_published(self) -> bool:
-        """Whether a published value stands beside any metric."""
+        """True where a published value stands beside any metric."""
         lines = (line for block in self.blocks for metric in block.metrics for line in metric.lines)
         return any(line.published for line in lines)
 
     @property
     def has_controls(self) -> bool:
-        """Whether a control stands beside any metric."""
+        """True where a control stands beside any metric."""
         lines = (line for block in self.blocks for metric in block.metrics for line in metric.lines)
         return any(line.controls for line in lines)
 
 
-def scorecard(groups: list[Group], kept: Callable[[Metric], bool], *, says_missing: bool) -> Scorecard:
-    """Return the metrics that are kept; with ``says_missing``, the evaluations that have none stand among them."""
+def scorecard(groups: list[Group], is_shown: Callable[[Metric], bool], *, says_missing: bool) -> Scorecard:
+    """Return the metrics for which ``is_shown`` is true; with ``says_missing``, evaluations without numbers too."""
     notes: list[str] = []
-    blocks = [_block(group, kept, notes, says_missing=says_missing) for group in groups]
+    blocks = [_block(group, is_shown, notes, says_missing=says_missing) for group in groups]
     return Scorecard(blocks=[block for block in blocks if block.metrics or block.missing], notes=notes)
 
 
@@ -110,7 +110,7 @@ def metric_lines(
     entries: list[Entry],
     notes: list[str],
     *,
-    kept: Callable[[Metric], bool] = lambda metric: True,
+    is_shown: Callable[[Metric], bool] = lambda metric: True,
     controls: bool = False,
 ) -> list[MetricLines]:
     """Return the metrics (or the controls) of some models, in the order in which they first appear.
@@ -122,7 +122,7 @@ def metric_lines(
     for entry in entries:
         metrics = entry.evaluation.controls if controls else entry.evaluation.metrics
         for name, metric in metrics.items():
-            if kept(metric):
+            if is_shown(metric):
                 line = Line(
                     label=entry.label,
                     place=entry.place,
@@ -149,28 +149,22 @@ def is_other(metric: Metric) -> bool:
     return metric.unit != "fraction"
 
 
-def _block(group: Group, kept: Callable[[Metric], bool], notes: list[str], *, says_missing: bool) -> Block:
+def _block(group: Group, is_shown: Callable[[Metric], bool], notes: list[str], *, says_missing: bool) -> Block:
     return Block(
         anchor=group.anchor,
         title=f"{group.task} on {group.data}",
-        metrics=metric_lines(group.measured, notes, kept=kept),
-        asides=_asides(group.measured, kept),
+        metrics=metric_lines(group.measured, notes, is_shown=is_shown),
+        asides=_asides(group.measured, is_shown),
         missing=group.gaps if says_missing else [],
     )
 
 
-def _asides(entries: list[Entry], kept: Callable[[Metric], bool]) -> list[Aside]:
+def _asides(entries: list[Entry], is_shown: Callable[[Metric], bool]) -> list[Aside]:
     """Return the controls of each model that belong to none of its metrics."""
     found = []
     for entry in entries:
-        controls = {name: metric for name, metric in entry.evaluation.controls.items() if kept(metric)}
-        found.append(
-            Aside(
-                label=entry.label,
-                place=entry.place,
-                controls=loose_controls(entry.evaluation, controls),
-            )
-        )
+        controls = {name: metric for name, metric in entry.evaluation.controls.items() if is_shown(metric)}
+        found.append(Aside(label=entry.label, place=entry.place, controls=loose_controls(entry.evaluation, controls)))
     if found and all(each.controls == found[0].controls for each in found):
         return [replace(found[0], label="")]
     return found
@@ -196,10 +190,10 @@ def _subset(name: str) -> str:
 
 
 def _note(metric: Metric, notes: list[str]) -> int | None:
-    """Return the number of the footnote for a value without an interval; an undefined one says its reason in place."""
+    """Return the number of the footnote for a value without an interval; an undefined one has its reason in place."""
     if metric.value is None or metric.low is not None:
         return None
-    return _numbered(metric.reason or "no interval was recorded, and no reason", notes)
+    return _numbered(metric.reason or "No interval and no reason were recorded.", notes)
 
 
 def _published(metric: Metric, notes: list[str]) -> list[PublishedMark]:

@@ -31,9 +31,9 @@ class SetResults:
 
     title: str
     name: str
-    """Of the label set as it is recorded, where the title is another."""
+    """The recorded name of the label set, where the title is another."""
     classes: str = ""
-    """How many classes the set has, and some of them."""
+    """The number of classes of the set, and some of them."""
     findings: list[Finding] = field(default_factory=list)
     figures: list[Chart] = field(default_factory=list)
     points: Mapping[int, Mapping[int, list[Point]]] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class SetResults:
     tables: list[Table] = field(default_factory=list)
     galleries: list[Gallery] = field(default_factory=list)
     lacking: list[Absence] = field(default_factory=list)
-    """Why a figure, table or gallery of this task is not there, and of which models, where others have it."""
+    """Reasons why a figure, table or gallery of this task is not there, with the models that lack it."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -54,7 +54,7 @@ class ModelResults:
     blocks: list[SetResults]
     """One for each label set; a single one without a title where there are no several."""
     notes: list[str]
-    """What holds for all blocks."""
+    """Notes on all blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class TaskResults:
     question: str
     scoring: str
     fault: str
-    """Why the section that a package brings for the task is not there."""
+    """The reason why a section that a package brings for the task is not there."""
     differences: list[str]
     joint: list[SetResults]
     """The figures of several models together, for each label set; empty where there is one, or they are not comparable."""
@@ -133,7 +133,7 @@ def _joint(group: Group, measured: Sequence[Measured], *, budget: PageBudget) ->
             for entry, evidence in measured
             if label_set in loaded.label_sets(entry.evaluation)
         ]
-        drawn = drawings(_makers(loaded, [evidence for _, evidence in having]), having, room=budget)
+        drawn = drawings(_makers(loaded, [evidence for _, evidence in having]), having, budget=budget)
         first = having[0][1]
         blocks.append(replace(_headed(label_set, first), classes=_classes(label_set, first, loaded), **drawn._asdict()))
     return blocks
@@ -169,7 +169,7 @@ def _set_results(
     if budget is None:
         return found
     makers = _makers(loaded, [evidence]) if has_figures else []
-    drawn = drawings(makers, [ModelEvidence(ModelKey(entry.label, entry.place), evidence)], room=budget)
+    drawn = drawings(makers, [ModelEvidence(ModelKey(entry.label, entry.place), evidence)], budget=budget)
     lacking = [reason for _, reason in drawn.lacking]
     tables = _made([loaded.guard(make) for make in loaded.section.tables], evidence, lacking)
     galleries = [_budgeted(loaded.guard(make), budget) for make in loaded.section.galleries]

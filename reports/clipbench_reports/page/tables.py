@@ -14,7 +14,7 @@ class Table:
     title: str
     """The line that folds out."""
     note: str
-    """How to read it, and what is left out."""
+    """A line on how to read it, and on what is left out."""
     columns: list[str]
     rows: list[list[str]]
     n_words: int = 1

@@ -39,7 +39,7 @@ MARGINS = {
     True: "Margin: the cosine of the true caption less that of the false one.",
     False: "Margin: by how much the item was lost at its worst, its choices of captions and of images together.",
 }
-"""What the margin of an item means, by whether that of its captions was recorded."""
+"""The meaning of an item's margin, by whether that of its captions was recorded."""
 SENTENCES = {
     "text_acc": (
         "captions",

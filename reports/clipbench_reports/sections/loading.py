@@ -1,4 +1,4 @@
-"""Finding the section of a task by its entry point, and holding off what goes wrong in it."""
+"""Loading of the section of a task by its entry point; an error in it costs no more than its own figures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class LoadedSection:
     section: Section
     package: str = OWN
     fault: str = ""
-    """Why the package's section could not be had, so that the plain one stands in for it."""
+    """The reason why the plain section stands in for the package's."""
 
     def label_sets(self, evaluation: EvaluationRecord) -> list[str]:
         """Return the label sets that an evaluation has results of, or ``PLAIN`` alone."""

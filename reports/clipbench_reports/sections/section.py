@@ -1,4 +1,4 @@
-"""What the section of a task holds: functions of the evidence that a run left behind."""
+"""The section of a task: functions of the evidence that a run left behind."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ class SampleColumn:
     is_of_sample: bool = False
     """True where it says what the sample is, which is the same with all models."""
     right: str = ""
-    """Where the column is the best false option: the column of the right one, which stands in where that won ..."""
+    """For a column with the best false option: the column of the right one, which is shown where that won ..."""
     margin: str = ""
     """... by this margin."""
 
@@ -43,7 +43,7 @@ class SampleImage:
 
     name: str
     role: str = ""
-    """What the image is to the sample, where it has several."""
+    """The part that the image plays, such as ``right``, where a sample has several."""
     metrics: str = ".*"
     right: str = ""
     margin: str = ""

@@ -1,1 +1,1 @@
-"""What a report says in words, by rules."""
+"""The sentences of a report, made by rules."""

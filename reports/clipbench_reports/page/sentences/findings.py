@@ -18,7 +18,7 @@ class Finding(NamedTuple):
     mark: Mark
     text: str
     skill: float = 0.0
-    """How far what it says lies from chance, as ``skill`` has it; 0 where it makes no such claim."""
+    """The distance of the value from chance, see ``skill``; 0 where no such claim is made."""
 
 
 def headline_findings(evaluation: EvaluationRecord) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""Which of several models is ahead, evaluation by evaluation, and whether that is more than chance."""
+"""The best of several models in each evaluation, and whether a paired test tells it from the next."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from clipbench.results.titles import full_title, headlines, within_sentence
 from clipbench.stats.significance import holm
 from clipbench_reports.page.groups import Entry, Group
 from clipbench_reports.page.sentences.findings import Finding
-from clipbench_reports.page.sentences.highlights import Told
+from clipbench_reports.page.sentences.highlights import Sentence
 from clipbench_reports.page.text import isolated
 
 RULE = (
@@ -32,16 +32,16 @@ class _Lead(NamedTuple):
     difference: Difference | None
     """The first less the second; None where it was not to be tested."""
     why: str
-    """Why there is no test."""
+    """The reason why there is no test."""
 
 
-def leads(groups: Sequence[Group]) -> list[Told]:
+def leads(groups: Sequence[Group]) -> list[Sentence]:
     """Return a sentence for each evaluation that two models or more have, and that may be compared."""
     found = [lead for group in groups if not group.differences for lead in _leads(group)]
     tested = [each for each in found if each.difference is not None and each.difference.p_value is not None]
     corrected = holm([each.difference.p_value for each in tested])  # type: ignore[union-attr, misc]
     p_values = {id(each): p for each, p in zip(tested, corrected, strict=True)}
-    return [Told(each.group.anchor, _finding(each, p_values.get(id(each)))) for each in found]
+    return [Sentence(each.group.anchor, _finding(each, p_values.get(id(each)))) for each in found]
 
 
 def _leads(group: Group) -> list[_Lead]:
