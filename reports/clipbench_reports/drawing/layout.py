@@ -39,7 +39,9 @@ def lay_out(figure: Chart, *, at_most: int = 99) -> Layout:
         at_most: panels beside each other that there is room for.
     """
     n_columns = min(figure.n_columns, len(figure.panels))
-    n_columns = min(n_columns, at_most) if figure.is_grid else _fitting(n_columns, at_most)
+    # Rows stay whole, but for those of a grid, each of which is of one quantity.
+    fitting = (n for n in range(min(n_columns, at_most), 0, -1) if figure.is_grid or n_columns % n == 0)
+    n_columns = next(fitting)
     is_lifted = any(len({panel.y.label for panel in row}) > 1 for row in _rows(figure.panels, n_columns))
     legends = [_entries(panel, figure.keys) for panel in figure.panels]
     fullest, whole = (
@@ -88,11 +90,6 @@ def _rows(panels: Sequence[Panel], n_columns: int) -> list[list[Panel]]:
     return rows
 
 
-def _fitting(n_columns: int, at_most: int) -> int:
-    """Return the largest number of columns that there is room for and that keeps rows whole."""
-    return next(n for n in range(min(n_columns, at_most), 0, -1) if n_columns % n == 0)
-
-
 def _beside(place: Place, first: Place, *, is_grid: bool) -> Place:
     """Return a panel without what stands at the first of its row: the label, and in a grid the marks of the same axis."""
     y = place.panel.y
@@ -103,19 +100,13 @@ def _beside(place: Place, first: Place, *, is_grid: bool) -> Place:
 
 
 def _ready(panel: Panel, *, is_lifted: bool) -> Panel:
-    if panel.is_to_scale:
-        panel = _to_scale(panel)
+    if panel.is_to_scale:  # one of the axes is widened until a unit is as long on both
+        wanted = max(panel.x.high - panel.x.low, (panel.y.high - panel.y.low) / panel.aspect)
+        panel = replace(panel, x=_widened(panel.x, wanted), y=_widened(panel.y, wanted * panel.aspect))
     if not is_lifted or panel.is_broad or not panel.y.label:
         return panel
     title = f"{panel.title}: {panel.y.label}" if panel.title else panel.y.label
     return replace(panel, title=title, y=replace(panel.y, label=""))
-
-
-def _to_scale(panel: Panel) -> Panel:
-    """Widen one of the axes until a unit is as long on both."""
-    x, y = panel.x, panel.y
-    wanted = max(x.high - x.low, (y.high - y.low) / panel.aspect)
-    return replace(panel, x=_widened(x, wanted), y=_widened(y, wanted * panel.aspect))
 
 
 def _widened(axis: Axis, span: Number) -> Axis:

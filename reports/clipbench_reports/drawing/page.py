@@ -74,7 +74,9 @@ def draw_apart(figure: Chart) -> list[Apart]:
     drawings = []
     for model, panels in found.items():
         mine = replace(figure, panels=panels, n_columns=n_columns, breadth=breadth)
-        drawn, narrow = (_unnamed(each) for each in (mine, _narrowed(mine)))
+        drawn, narrow = (
+            drawing(marks, height=height, width=width) for marks, height, width in map(_drawn, (mine, _narrowed(mine)))
+        )
         drawings.append(Apart(model, drawn, narrow if _is_too_broad(mine) else Markup(""), mine.is_wide))
     return drawings
 
@@ -122,11 +124,6 @@ def _broken(name: str) -> str:
     return "\n".join(line.strip() for line in lines)
 
 
-def _unnamed(figure: Chart) -> Markup:
-    drawn, height, width = _drawn(figure)
-    return drawing(drawn, height=height, width=width)
-
-
 def _drawn(figure: Chart) -> tuple[list[Markup], Number, Number]:
     """Return what is drawn, and its height and width."""
     layout = lay_out(figure)
@@ -134,7 +131,10 @@ def _drawn(figure: Chart) -> tuple[list[Markup], Number, Number]:
     drawn, top = _legend(layout.legend, width, left=0, top=0)
     for row in layout.rows:
         slots = _slots(row, layout, width)
-        titles = [_wrapped(place.panel.title, slot) for place, (_, slot) in zip(row, slots, strict=True)]
+        titles = [
+            textwrap.wrap(place.panel.title, int((slot - 6) / BOLD))
+            for place, (_, slot) in zip(row, slots, strict=True)
+        ]
         n_lines = max(map(len, titles))
         made = [
             _place(place, title, left=left, top=top + LINE * (n_lines - len(title)), slot=slot)
@@ -156,10 +156,6 @@ def _slots(row: Sequence[Place], layout: Layout, width: Number) -> list[tuple[Nu
     return [(sum(slots[:k]), slots[k]) for k in range(len(row))]
 
 
-def _wrapped(title: str, slot: Number) -> list[str]:
-    return textwrap.wrap(title, int((slot - 6) / BOLD))
-
-
 def _place(place: Place, title: list[str], *, left: Number, top: Number, slot: Number) -> tuple[Markup, Number]:
     """Return a panel with its title and legend, and where it ends."""
     panel, drawn, indent = place.panel, list[Markup](), 6.0
@@ -171,7 +167,9 @@ def _place(place: Place, title: list[str], *, left: Number, top: Number, slot: N
         top += TITLE + LINE * (len(title) - 1)
     legend, top = _legend(place.legend, slot, left=left, top=top)
     plane = _plane(panel, left=left, top=top, slot=slot)
-    return element("g", *drawn, *legend, _panel(panel, plane)), plane.top + plane.height + _foot(plane.x)
+    marks = (part for mark in panel.marks for part in _of_model(mark.role, [put(mark, plane)]))
+    inside = element("g", *_rows(plane, has_grid=panel.has_grid), *_columns(plane), *marks)
+    return element("g", *drawn, *legend, inside), plane.top + plane.height + _foot(plane.x)
 
 
 def _of_model(role: str, drawn: Iterable[Markup]) -> list[Markup]:
@@ -226,11 +224,6 @@ def _apart(places: Sequence[Number], needed: Sequence[Number]) -> list[bool]:
         last = (place, width) if is_free else last
         kept.append(is_free)
     return kept
-
-
-def _panel(panel: Panel, plane: Plane) -> Markup:
-    marks = (part for mark in panel.marks for part in _of_model(mark.role, [put(mark, plane)]))
-    return element("g", *_rows(plane, has_grid=panel.has_grid), *_columns(plane), *marks)
 
 
 def _rows(plane: Plane, *, has_grid: bool) -> Iterable[Markup]:

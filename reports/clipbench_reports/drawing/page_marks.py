@@ -160,10 +160,11 @@ def _(mark: Cells, plane: Plane) -> Markup:
     scale = f"scale({plane.width / n_columns:.4f} {plane.height / n_rows:.4f})"
     moved = f"translate({plane.left:.1f} {plane.top:.1f}) {scale} translate(0 0.5)"
     cells = element("g", *paths, transform=moved, shape_rendering="crispEdges")
-    written = (
-        text(words, *_middle(plane, row, column), css=_contrast(mark.depths[row, column]), anchor="middle")
-        for row, column, words in mark.words
-    )
+    written = []
+    for row, column, words in mark.words:
+        (x, y), depth = plane.at(column + 0.5, row + 0.5), mark.depths[row, column]
+        css = "on" if depth > 0.62 else "mid" if depth > 0.45 else ""  # read on a light and on a dark page
+        written.append(text(words, x, y + 4.5, css=css, anchor="middle"))
     return element("g", plate, cells, *written)
 
 
@@ -200,13 +201,3 @@ def swatch(mark: Mark, x: Number, y: Number) -> Markup:
 def _stroke(mark: Mark) -> str:
     dashed = " dashed" if isinstance(mark, Line | Rule) and mark.is_dashed else ""
     return f"line {mark.role}{dashed}"
-
-
-def _middle(plane: Plane, row: int, column: int) -> tuple[Number, Number]:
-    x, y = plane.at(column + 0.5, row + 0.5)
-    return x, y + 4.5
-
-
-def _contrast(depth: Number) -> str:
-    """Return the class of words that are read on a shade, on a light and on a dark page."""
-    return "on" if depth > 0.62 else "mid" if depth > 0.45 else ""

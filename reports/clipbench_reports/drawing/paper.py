@@ -18,7 +18,7 @@ from clipbench.errors import ClipbenchError, UsageError
 from clipbench_reports.drawing.layout import Layout, Place, lay_out
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel
 from clipbench_reports.drawing.paper_marks import GRID, POINTS, RULE, put, sample
-from clipbench_reports.drawing.tex import escaped
+from clipbench_reports.drawing.tex import escape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,7 +105,7 @@ def save(figure: Chart, path: Path, *, width: float = WIDTHS["column"], style: P
     """
     kind = check_path(path)
     with _settings(style):
-        drawn = _fitted(escaped(figure) if kind == "pgf" else figure, width * CM)
+        drawn = _fitted(escape(figure) if kind == "pgf" else figure, width * CM)
         try:
             _write(drawn, path, kind)
         except OSError as error:
@@ -197,7 +197,8 @@ def _drawn(layout: Layout, width: float) -> "Figure":
     """Return the panels at a width in inches, as high as their content."""
     from clipbench_reports.drawing.notebook import NotebookFigure
 
-    heights = [_height(row, width, layout.n_columns) for row in layout.rows]
+    slots = [width if row[0].panel.is_broad else width / layout.n_columns for row in layout.rows]
+    heights = [max(place.panel.aspect for place in row) * slot for row, slot in zip(layout.rows, slots, strict=True)]
     # Higher than is needed: the planes are then as wide as they can be, and the height is cut to them.
     # Of few pixels, letters would be measured as whole ones, a fifth wider than they are.
     figure = NotebookFigure(figsize=(width, sum(heights) + len(heights) + 1), layout="constrained", dpi=DPI)
@@ -206,10 +207,9 @@ def _drawn(layout: Layout, width: float) -> "Figure":
     for k, row in enumerate(layout.rows):
         spots = [grid[k, :]] if row[0].panel.is_broad else [grid[k, column] for column in range(len(row))]
         rows.append([figure.add_subplot(spot) for spot in spots])
-        slot = width / (1 if row[0].panel.is_broad else layout.n_columns)
         left = _left(row[0].panel) / len(row) if layout.is_grid and not row[0].panel.is_broad else None
         for place, axes in zip(row, rows[-1], strict=True):
-            _draw(place, axes, slot, room=slot - (_left(place.panel) if left is None else TICK + left))
+            _draw(place, axes, slots[k], room=slots[k] - (_left(place.panel) if left is None else TICK + left))
     if layout.legend:
         figure.legend(**_legend(layout.legend, width), loc="outside upper left")
     _fit(figure, rows)
@@ -220,12 +220,6 @@ def _have_room(layout: Layout, width: float) -> bool:
     """Return whether the legends of all panels have room beside each other."""
     names = [mark.name for row in layout.rows for place in row for mark in place.legend]
     return all(_legend_width([name], 1) + BESIDE <= width / layout.n_columns for name in names)
-
-
-def _height(row: "Sequence[Place]", width: float, n_columns: int) -> float:
-    """Return about how high the planes of a row are, in inches."""
-    slot = width if row[0].panel.is_broad else width / n_columns
-    return max(place.panel.aspect for place in row) * slot
 
 
 def _fit(figure: "Figure", rows: "Sequence[Sequence[Axes]]") -> None:

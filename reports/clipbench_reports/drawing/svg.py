@@ -37,7 +37,8 @@ def element(tag: str, *children: str, **attributes: object) -> Markup:
         >>> str(element("text", "a < b", x=1.0, css="soft"))
         '<text x="1" class="soft">a &lt; b</text>'
     """
-    pairs = ((_attribute(name), value) for name, value in attributes.items() if value is not None)
+    names = {name: "class" if name == "css" else name.replace("_", "-") for name in attributes}
+    pairs = ((names[name], value) for name, value in attributes.items() if value is not None)
     head = " ".join([tag, *(f'{name}="{escape(_plain(value))}"' for name, value in pairs)])
     inner = Markup("").join(children)
     return Markup(f"<{head}>{inner}</{tag}>") if children else Markup(f"<{head}/>")
@@ -98,10 +99,6 @@ def specks(points: Iterable[tuple[Number, Number]]) -> str:
     """Return the data of a path that, drawn with a broad cap, is a dot at each point: the shortest way to many."""
     # PDF draws no square cap on a line without any length: in print the dots would be gone.
     return "".join(f"M{_plain(x)} {_plain(y)}h.1" for x, y in points)
-
-
-def _attribute(name: str) -> str:
-    return {"css": "class", "viewBox": "viewBox"}.get(name, name.replace("_", "-"))
 
 
 def _plain(value: object) -> str:

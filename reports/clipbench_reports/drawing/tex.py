@@ -1,8 +1,8 @@
-"""A figure whose words mean to TeX what they say."""
+"""A figure with its words escaped for TeX."""
 
 from dataclasses import replace
 
-from clipbench_reports.drawing.marks import Axis, Cells, Chart, Mark, Panel, Words
+from clipbench_reports.drawing.marks import Axis, Cells, Chart, Mark, Words
 
 SPECIAL = str.maketrans(
     {
@@ -14,18 +14,23 @@ SPECIAL = str.maketrans(
 """What matplotlib leaves to TeX; it takes care of ``%``, ``^`` and ``_`` itself."""
 
 
-def escaped(figure: Chart) -> Chart:
+def escape(figure: Chart) -> Chart:
     """Return a figure with all words written so that TeX sets them as they are."""
-    return replace(figure, panels=[_panel(panel) for panel in figure.panels], keys=[_words(key) for key in figure.keys])
+    panels = [
+        replace(
+            panel,
+            title=_words(panel.title),
+            x=_axis(panel.x),
+            y=_axis(panel.y),
+            marks=[_mark(mark) for mark in panel.marks],
+        )
+        for panel in figure.panels
+    ]
+    return replace(figure, panels=panels, keys=[_words(key) for key in figure.keys])
 
 
 def _words(words: str) -> str:
     return words.translate(SPECIAL)
-
-
-def _panel(panel: Panel) -> Panel:
-    marks = [_mark(mark) for mark in panel.marks]
-    return replace(panel, title=_words(panel.title), x=_axis(panel.x), y=_axis(panel.y), marks=marks)
 
 
 def _axis(axis: Axis) -> Axis:

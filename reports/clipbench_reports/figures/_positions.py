@@ -46,9 +46,7 @@ def positions(models: Sequence[ModelEvidence]) -> Chart:
     if all(first.get(place.name) == place.token for place in every):  # else tokenizers differ, and the axis has numbers
         names = [f"{name}\n{fmt.significant(token)}" for name, token in first.items()]
         x = replace(x, ticks=list(first.values()), names=names)
-    layers = {
-        model: Layer([*_beyond(contexts[model], x), *_marks(own)], _state(own)) for model, own in places.values.items()
-    }
+    layers = {model: Layer(_marks(own, contexts[model], x), _state(own)) for model, own in places.values.items()}
     return facet_chart(
         Panel(x=x, y=fraction_axis("True caption chosen, %")),
         ByModel(layers, places.missing),
@@ -80,11 +78,7 @@ def _read(evidence: Evidence) -> list[_Place]:
     return sorted(found, key=lambda place: place.token)
 
 
-def _beyond(context: int | None, x: Axis) -> list[Mark]:
-    return [Shade(low=context, high=x.high, name="beyond the window")] if context and context < x.high else []
-
-
-def _marks(places: Sequence[_Place]) -> list[Mark]:
+def _marks(places: Sequence[_Place], context: int | None, x: Axis) -> list[Mark]:
     lows, highs = bounds(place.metric for place in places)
     chance = next((place.metric.chance for place in places if place.metric.chance is not None), None)
     dots = Ranges(
@@ -97,7 +91,8 @@ def _marks(places: Sequence[_Place]) -> list[Mark]:
         is_joined=True,
         ids=[place.name for place in places],
     )
-    return [*chance_rule(chance), dots]
+    beyond = [Shade(low=context, high=x.high, name="beyond the window")] if context and context < x.high else []
+    return [*beyond, *chance_rule(chance), dots]
 
 
 def _state(places: Sequence[_Place]) -> Statement:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, log_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.figures._figure import CHANCE, curve_line, lines_of
+from clipbench_reports.figures._figure import CHANCE, curve_line, lines_of, points_in_words
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 
 
@@ -98,10 +98,5 @@ def _state(ways: Mapping[str, Way], curves: Mapping[str, PlottedCurve]) -> State
         title=f"Recall@{k}: {', '.join(f'{words} {first} %' for words, first in firsts.items())}.",
         subject=f"Recall@{k}, {' and '.join(firsts)}",
         value=f"{' and '.join(firsts.values())} %",
-        detail=" ".join(_detail(ways[name], curve) for name, curve in curves.items()),
+        detail=" ".join(points_in_words(ways[name].label, curve, at=(1, 5, 10, 100)) for name, curve in curves.items()),
     )
-
-
-def _detail(way: Way, curve: PlottedCurve) -> str:
-    few = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if x in (1, 5, 10, 100, curve.x[-1])]
-    return f"{way.label}: " + ", ".join(f"{fmt.percent(y)} % at {fmt.count(x)}" for x, y in few) + "."

@@ -33,7 +33,7 @@ ASIDE = 0.5
 """Of the distance of two rows, what the models of one row are spread over."""
 
 
-class _Row(NamedTuple):
+class _ScorecardRow(NamedTuple):
     name: str
     by_place: dict[int, Metric]
     """The metric of each model, by its place among the runs."""
@@ -59,7 +59,11 @@ def scorecard(groups: Sequence[Group], labels: Sequence[str]) -> Chart:
         for row in rows
         for place, metric in row.by_place.items()
     ]
-    above = sum(1 for _, _, metric in measured if _is_above(metric))
+    above = sum(
+        1
+        for _, _, metric in measured
+        if metric.low is not None and metric.chance is not None and metric.low > metric.chance
+    )
     last = len(found) - 1
     return Chart(
         title=f"{above} of {len(measured)} values lie above chance, their interval not reaching it.",
@@ -69,7 +73,7 @@ def scorecard(groups: Sequence[Group], labels: Sequence[str]) -> Chart:
     )
 
 
-def _panel(group: Group, rows: Sequence[_Row], labels: Sequence[str], *, is_last: bool) -> Panel:
+def _panel(group: Group, rows: Sequence[_ScorecardRow], labels: Sequence[str], *, is_last: bool) -> Panel:
     x = fraction_axis("%" if is_last else "")
     return Panel(
         title=f"{group.task}@{group.data}",
@@ -133,28 +137,24 @@ def _difference_panel(evaluation: str, found: Sequence[Difference], x: Axis, nam
     )
 
 
-def _rows(group: Group) -> list[_Row]:
+def _rows(group: Group) -> list[_ScorecardRow]:
     names = dict.fromkeys(name for entry in group.measured for name in entry.evaluation.metrics)
     found = []
     for name in names:
         by_place = {
-            entry.place: entry.evaluation.metrics[name] for entry in group.measured if name in entry.evaluation.metrics
+            entry.place: metric
+            for entry in group.measured
+            if (metric := entry.evaluation.metrics.get(name)) is not None
+            and metric.unit == "fraction"
+            and metric.value is not None
+            and metric.chance is not None
         }
-        kept = {place: metric for place, metric in by_place.items() if _is_shown(metric)}
-        if kept:
-            found.append(_Row(shorten(name, NAME_LENGTH), kept))
+        if by_place:
+            found.append(_ScorecardRow(shorten(name, NAME_LENGTH), by_place))
     return found
 
 
-def _is_shown(metric: Metric) -> bool:
-    return metric.unit == "fraction" and metric.value is not None and metric.chance is not None
-
-
-def _is_above(metric: Metric) -> bool:
-    return metric.low is not None and metric.chance is not None and metric.low > metric.chance
-
-
-def _marks(rows: Sequence[_Row], labels: Sequence[str]) -> list[Mark]:
+def _marks(rows: Sequence[_ScorecardRow], labels: Sequence[str]) -> list[Mark]:
     marks: list[Mark] = []
     for k, row in enumerate(rows):
         chance = next(metric.chance for metric in row.by_place.values())

@@ -6,7 +6,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, Rule, Shade, fraction_axis, nice_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.figures._figure import chance_rule, curve_line, lines_of
+from clipbench_reports.figures._figure import chance_rule, curve_line, lines_of, points_in_words
 from clipbench_reports.figures._window import context_of, reason_of, window
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 
@@ -75,10 +75,5 @@ def _state(curves: Mapping[str, PlottedCurve], length: Metric | None, share: str
         title=f"{title}.",
         subject="Recall@1 with the whole caption, and the effective length",
         value=f"{whole} % and {tokens}",
-        detail=" ".join(_detail(KEPT[name][1], curve) for name, curve in curves.items()),
+        detail=" ".join(points_in_words(KEPT[name][1], curve) for name, curve in curves.items()),
     )
-
-
-def _detail(label: str, curve: PlottedCurve) -> str:
-    points = ", ".join(f"{fmt.percent(y)} % at {fmt.count(x)}" for x, y in zip(curve.x, curve.y, strict=True))
-    return f"{label}: {points}."

@@ -1,5 +1,6 @@
 """Gap, cones and recall while a model trains."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -117,14 +118,11 @@ def _ends(lines: Mapping[str, Line]) -> str:
 def _line(history: History, name: str) -> list[Line]:
     """Return the line of a scalar, of the first evaluation of the task that it belongs to; none where there is none."""
     task = "retrieval" if name in RECALLS else "modality-gap"
-    full = next((each for each in history.values if each == name or _is_of(each, task, name)), None)
+    is_one = re.compile(rf"({re.escape(task)}@.*/)?{re.escape(name)}").fullmatch
+    full = next(filter(is_one, history.values), None)
     values = history.values[full] if full is not None else []
     points = [(x, y) for x, y in zip(history.steps, values, strict=full is not None) if y is not None]
     if not points:
         return []
     xs, ys = [x for x, _ in points], [y for _, y in points]
     return [Line(xs=xs, ys=ys, role="ink", has_dots=len(points) <= MAX_DOTTED)]
-
-
-def _is_of(full: str, task: str, name: str) -> bool:
-    return full.startswith(f"{task}@") and full.endswith(f"/{name}")

@@ -43,11 +43,11 @@ class PlotOptions:
     style: Path | None = None
     """A matplotlib style file."""
     projection: str | None = None
-    """Of ``gap``: one of ``figures.PROJECTIONS``; None is the first of them."""
+    """Projection of ``gap``, one of ``figures.PROJECTIONS``; None is the first of them."""
     data: str | None = None
-    """Which data set, where the runs hold the task on several."""
+    """The data set, where the runs hold the task on several."""
     seed: int = 0
-    """Of what is drawn at random in a projection."""
+    """Seed of a projection that is drawn at random."""
 
 
 DEFAULTS = PlotOptions()
@@ -63,16 +63,16 @@ class _Drawn:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """A kind of figure."""
+    """A kind of figure that ``clipbench plot`` draws."""
 
     summary: str
     """One line for ``clipbench plot --list``."""
     definition: str = ""
-    """What is measured, and whose definition it is, for the caption."""
+    """The definition of the quantity, with its source, for the caption."""
     tasks: tuple[str, ...] = ()
-    """Any of them leaves what is drawn."""
+    """Tasks, any of which leaves the evidence to draw."""
     draws: tuple[Draw, ...] = ()
-    """What is drawn of a run's evaluation; those that lack something are left out, if another is there."""
+    """Figures of an evaluation, joined as panels of one; one that lacks something is left out, if another is there."""
     of_runs: Callable[[Sequence[RunLike], PlotOptions], _Drawn] | None = None
     """Draws all runs at once, in place of ``draws``."""
 
@@ -123,17 +123,13 @@ def _drawn(name: str, runs: Sequence[RunLike], options: PlotOptions) -> _Drawn:
     if options.projection is not None and figures.gap not in plot.draws:
         raise UsageError(f"--projection {options.projection}: only the plot gap is projected, {name} is not: drop it")
     try:
-        return (plot.of_runs or _per_run(name, plot))(runs, options)
+        return plot.of_runs(runs, options) if plot.of_runs else _draw_evaluations(name, plot, runs, options)
     except MissingEvidence as error:
         raise ClipbenchError(f"cannot draw {name}: {error}") from error
 
 
 def _run(run: RunLike) -> Run:
     return run if isinstance(run, Run) else read_run(Path(run))
-
-
-def _folder(run: RunLike) -> Path:
-    return run.folder if isinstance(run, Run) else Path(run)
 
 
 def _width(words: str) -> float:
@@ -147,18 +143,32 @@ def _width(words: str) -> float:
     return width
 
 
-def _per_run(name: str, plot: Plot) -> Callable[[Sequence[RunLike], PlotOptions], _Drawn]:
-    def draw(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
-        runs = [_run(path) for path in paths]
-        found = [_evidence(run, name, plot, options.data) for run in runs]
-        keys = [ModelKey(label, place) for place, label in enumerate(figure_labels(labels(runs)))]
-        models = [ModelEvidence(*each) for each in zip(keys, found, strict=True)]
-        return _Drawn(
-            figure=_figure(models, plot, options),
-            sources=[_source(*each) for each in zip(found, labels(runs), strict=True)],
-        )
+def _draw_evaluations(name: str, plot: Plot, runs: Sequence[RunLike], options: PlotOptions) -> _Drawn:
+    """Return one figure with all panels of the evaluations of a task, of all runs together.
 
-    return draw
+    Raises:
+        MissingEvidence: nothing can be drawn of a run.
+    """
+    found = [_evidence(_run(run), name, plot, options.data) for run in runs]
+    names = labels([evidence.run for evidence in found])
+    keys = [ModelKey(label, place) for place, label in enumerate(figure_labels(names))]
+    models = [ModelEvidence(*each) for each in zip(keys, found, strict=True)]
+    projected = partial(figures.gap, projection=options.projection or FIRST, seed=options.seed)
+    made = [drawn(projected if draw is figures.gap else draw, models) for draw in plot.draws]
+    for model, evidence in models:
+        reasons = [missing[model] for _, missing in made if model in missing]
+        if len(reasons) == len(made):
+            raise _nothing(evidence.run, reasons[0]) from reasons[0]
+    charts = []
+    for chart in (chart for own, _ in made for chart in own):
+        said = [f"Not drawn for {model.label}: {reason}." for model, reason in chart.missing.items()]
+        charts.append(replace(chart, reading=" ".join([chart.reading, *said])))
+    sources = []
+    for label, evidence in zip(names, found, strict=True):
+        evaluation = evidence.evaluation
+        data = f"{evaluation.name} ({data_facts(evaluation.dataset)}), task version {evaluation.task_version}"
+        sources.append(f"{label}: {data}; {origin(evidence.run)}.")
+    return _Drawn(figure=charts[0] if len(charts) == 1 else _joined(charts), sources=sources)
 
 
 def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
@@ -183,34 +193,12 @@ def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
     )
 
 
-def _figure(models: Sequence[ModelEvidence], plot: Plot, options: PlotOptions) -> Chart:
-    """Return one figure with all panels of what can be drawn, of all runs together.
-
-    Raises:
-        MissingEvidence: a run has nothing of it.
-    """
-    projected = partial(figures.gap, projection=options.projection or FIRST, seed=options.seed)
-    made = [drawn(projected if draw is figures.gap else draw, models) for draw in plot.draws]
-    for model, evidence in models:
-        reasons = [missing[model] for _, missing in made if model in missing]
-        if len(reasons) == len(made):
-            raise _nothing(evidence.run, reasons[0]) from reasons[0]
-    kept = [_saying(chart) for charts, _ in made for chart in charts]
-    return kept[0] if len(kept) == 1 else _joined(kept)
-
-
 def _nothing(run: Run, reason: MissingEvidence) -> MissingEvidence:
     """Return the error of a run of which nothing can be drawn; that of a damaged file names the run already."""
     if isinstance(reason, Damaged):
         return reason
     hint = "; run again with --keep-arrays to have all arrays" if isinstance(reason, MissingArray) else ""
     return MissingEvidence(f"{run.folder}: {reason}{hint}")
-
-
-def _saying(figure: Chart) -> Chart:
-    """Return a figure of several models which says of which it is not, and why."""
-    said = [f"Not drawn for {model.label}: {reason}." for model, reason in figure.missing.items()]
-    return replace(figure, reading=" ".join([figure.reading, *said]))
 
 
 def _joined(made: Sequence[Chart]) -> Chart:
@@ -237,16 +225,9 @@ def _joined(made: Sequence[Chart]) -> Chart:
     )
 
 
-def _source(evidence: Evidence, label: str) -> str:
-    """Return model, data and seed of a run, for a caption."""
-    evaluation = evidence.evaluation
-    data = f"{evaluation.name} ({data_facts(evaluation.dataset)}), task version {evaluation.task_version}"
-    return f"{label}: {data}; {origin(evidence.run)}."
-
-
 def _track(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
-    """Draw the runs of checkpoints as one history, or each training that has a log as a panel of its own."""
-    folders = [_folder(path) for path in paths]
+    """Draw the runs of checkpoints as one history, or each training that has a log as one."""
+    folders = [path.folder if isinstance(path, Run) else Path(path) for path in paths]
     are_runs = len(paths) > 1 and all((path / "result.json").is_file() for path in folders)
     histories = [read_history(*folders)] if are_runs else [read_history(path) for path in folders]
     histories = [_of_data(each, options.data) for each in histories]
@@ -320,7 +301,7 @@ def _caption(drawn: _Drawn, plot: Plot) -> str:
     return "\n\n".join([" ".join(part for part in parts if part), *drawn.sources]) + "\n"
 
 
-_GAP = "The modality gap is the distance of the mean image vector from the mean text vector (Liang et al., 2022)."
+_GAP = "The modality gap is the distance between the centroids of image and text vectors (Liang et al., 2022)."
 
 PLOTS: Mapping[str, Plot] = {
     "gap": Plot(
@@ -336,7 +317,7 @@ PLOTS: Mapping[str, Plot] = {
         draws=(figures.cones,),
     ),
     "spectrum": Plot(
-        summary="how few dimensions carry the gap, and what is left without them",
+        summary="the dimensions that carry the gap, and gap and recall without them",
         definition=_GAP,
         tasks=("modality-gap",),
         draws=(figures.spectrum,),
@@ -349,12 +330,13 @@ PLOTS: Mapping[str, Plot] = {
     ),
     "corrections": Plot(
         summary="gap, loss, recall and accuracy under corrections made afterwards",
-        definition="Centring: I0T and GR-CLIP; standardising: centring, and dividing by the deviation of each dimension; centring with the length kept: the collapse of C3.",
+        definition="Centring: I0T and GR-CLIP; standardising: centring, and dividing by the standard deviation of each "
+        "dimension; centring with the length kept: the collapse of C3.",
         tasks=("modality-gap",),
         draws=(figures.corrections,),
     ),
     "similarity-calibration": Plot(
-        summary="whether a cosine means the same within a modality and across the two",
+        summary="the probability of a match by cosine, within a modality and across the two",
         tasks=("modality-gap",),
         draws=(figures.similarity_calibration,),
     ),
@@ -365,18 +347,18 @@ PLOTS: Mapping[str, Plot] = {
         draws=(figures.similarity,),
     ),
     "typographic": Plot(
-        summary="what a written word does to what the model sees",
-        definition="An attack succeeds when the class of the written word comes first.",
+        summary="accuracy and attack success under typographic attacks",
+        definition="An attack succeeds when the class of the written word scores highest.",
         tasks=("text-in-image",),
         draws=(figures.hijacking, *map(figures.response, figures.SETTINGS)),
     ),
     "long-caption": Plot(
-        summary="recall by the tokens that are kept, and facts told by where they stand",
+        summary="recall by tokens kept, and accuracy by where a fact is stated",
         tasks=("long-caption",),
         draws=(figures.tokens_kept, figures.positions),
     ),
     "composition": Plot(
-        summary="true and false captions told apart, and how near a caption is to its twin",
+        summary="accuracy by subset, and cosines of a caption with its false twin",
         tasks=("composition",),
         draws=(figures.composition, figures.twins),
     ),
