@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from clipbench.results import numbers as fmt
+from clipbench.results.numbers import Number
 from clipbench.results.points import evenly_spaced
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Line, Mark, Role, Rule
@@ -42,7 +43,7 @@ def curve_line(curve: PlottedCurve, role: Role = "ink", name: str = "", *, is_da
     )
 
 
-def points_in_words(label: str, curve: PlottedCurve, at: Sequence[float] | None = None) -> str:
+def points_in_words(label: str, curve: PlottedCurve, at: Sequence[Number] | None = None) -> str:
     """Return the points of a curve of fractions over counts; the last one and those at some counts, where these are given."""
     points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if at is None or x in (*at, curve.x[-1])]
     return f"{label}: {', '.join(f'{fmt.percent(y)} % at {fmt.count(x)}' for x, y in points)}."
