@@ -18,7 +18,7 @@ from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.modality_gap.task import ModalityGap
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
+SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 
 IMAGES = {"a": [2.0, 0.0], "b": [0.0, 1.0]}
 TEXTS = {"x": [-1.0, 0.0], "second of a": [5.0, 5.0], "y": [0.0, 3.0]}

@@ -17,7 +17,7 @@ from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.text_in_image.task import TextInImage
 
-PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "typographic" / "published_clip_scores_in_the_wild_2.json"
+PUBLISHED = Path(__file__).parents[4] / "shared" / "data" / "typographic" / "published_clip_scores_in_the_wild_2.json"
 PLAIN = Prompts(templates=("{c}",))
 
 
