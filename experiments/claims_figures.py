@@ -28,7 +28,7 @@ def draw_losses(by_loss: dict[str, list[Outcome]], path: Path) -> None:
         batches = [float(first.options.batch_size) for first, _ in pairs]
         right.axhline(0, color="#5f6064", linewidth=0.7)
         _bars(right, batches, [tuple(lead(*pair)) for pair in pairs], label="", color="#1c1c1e", marker="D")
-        right.set(ylabel="sigmoid loss minus InfoNCE, points")
+        right.set(ylabel="sigmoid loss minus InfoNCE, pp")
         for axes in (left, right):
             axes.set_xscale("log", base=2)
             axes.set_xticks(batches, [f"{batch:,.0f}" for batch in batches])

@@ -106,10 +106,10 @@ def points(found: Bounded) -> str:
 
     Example:
         >>> points(Bounded(0.031, -0.002, 0.064))
-        '+3.1 points (−0.2 to +6.4)'
+        '+3.1 pp (−0.2 to +6.4)'
     """
     value, low, high = (f"{100 * part:+.1f}".replace("-", "−") for part in found)
-    return f"{value} points ({low} to {high})"
+    return f"{value} pp ({low} to {high})"
 
 
 def percent(found: Bounded) -> str:

@@ -69,7 +69,7 @@ class Printer(Progress):
         elif self.is_series:
             from clipbench.cli.telling import table
 
-            click.echo("\n".join(table(runs)))
+            click.echo(table(runs))
             click.echo(f"results in {runs[0].folder.parent}")
         else:
             for run in runs:

@@ -8,38 +8,41 @@ from typing import NamedTuple
 from clipbench.results.numbers import NONE, ascii_signs, quantity
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
+from clipbench.results.table import Column, Table, as_text
 
 WIDTH = 120
 """Of a line, where there is no terminal to say."""
 
 
-class Column(NamedTuple):
+class MetricName(NamedTuple):
     """A metric of an evaluation."""
 
     evaluation: str
     metric: str
 
 
-def table(runs: Sequence[Run]) -> list[str]:
-    """Return a heading of two lines, then a line for each run: the name of its folder, and the telling metrics."""
-    columns = telling(runs)
-    rows = [["", *_headings(columns)], ["", *(column.metric for column in columns)]]
-    rows += [[run.folder.name, *(_cell(run, column) for column in columns)] for run in runs]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
-        .rstrip()
-        for row in rows
-    ]  # fmt: skip
+def table(runs: Sequence[Run]) -> str:
+    """Return a heading of two lines, then a line for each run: the name of its folder, and the metrics that stand for it."""
+    chosen = telling(runs)
+    return as_text(
+        Table(
+            columns=[Column("", is_number=False), *map(Column, _headings(chosen))],
+            rows=[
+                ["", *(each.metric for each in chosen)],
+                *([run.folder.name, *(_value(run, each) for each in chosen)] for run in runs),
+            ],
+        ),
+        indent="",
+    )
 
 
 def line(run: Run) -> str:
     """Return one line for a run."""
-    said = [f"{column.metric} {_cell(run, column)}" for column in telling([run])]
-    return "  ".join([run.folder.name, *said])
+    values = [f"{each.metric} {ascii_signs(_value(run, each))}" for each in telling([run])]
+    return "  ".join([run.folder.name, *values])
 
 
-def telling(runs: Sequence[Run]) -> list[Column]:
+def telling(runs: Sequence[Run]) -> list[MetricName]:
     """Return the metrics that tell most in the width of a line, in the order of the evaluations.
 
     A task puts its metrics in the order of their weight. So these are the first metric of each evaluation that is
@@ -48,7 +51,7 @@ def telling(runs: Sequence[Run]) -> list[Column]:
     """
     of_each = [_candidates(name, runs) for name in dict.fromkeys(each.name for each in _records(runs))]
     room = shutil.get_terminal_size((WIDTH, 24)).columns - max(len(run.folder.name) for run in runs)
-    chosen: list[Column] = []
+    chosen: list[MetricName] = []
     for rank, candidates in enumerate(zip_longest(*of_each)):
         for column in filter(None, candidates):
             room -= 2 + max(len(column.metric), 8)
@@ -58,20 +61,20 @@ def telling(runs: Sequence[Run]) -> list[Column]:
     return _in_order(chosen, of_each)
 
 
-def _candidates(name: str, runs: Sequence[Run]) -> list[Column]:
-    by_stem: dict[str, Column] = {}
+def _candidates(name: str, runs: Sequence[Run]) -> list[MetricName]:
+    by_stem: dict[str, MetricName] = {}
     for record in _records(runs):
         for metric, found in record.metrics.items() if record.name == name else ():
             if found.value is not None:
-                by_stem.setdefault(metric.partition("@")[0], Column(name, metric))
+                by_stem.setdefault(metric.partition("@")[0], MetricName(name, metric))
     return list(by_stem.values())
 
 
-def _in_order(chosen: list[Column], of_each: Sequence[Sequence[Column]]) -> list[Column]:
+def _in_order(chosen: list[MetricName], of_each: Sequence[Sequence[MetricName]]) -> list[MetricName]:
     return [column for candidates in of_each for column in candidates if column in chosen]
 
 
-def _headings(columns: Sequence[Column]) -> list[str]:
+def _headings(columns: Sequence[MetricName]) -> list[str]:
     """Return the evaluation over the first of its columns."""
     before = ["", *(column.evaluation for column in columns)]
     return [
@@ -83,7 +86,7 @@ def _records(runs: Sequence[Run]) -> list[EvaluationRecord]:
     return [record for run in runs for record in run.result.evaluations]
 
 
-def _cell(run: Run, column: Column) -> str:
+def _value(run: Run, column: MetricName) -> str:
     metrics = {record.name: record.metrics for record in run.result.evaluations}
     metric: Metric | None = metrics.get(column.evaluation, {}).get(column.metric)
-    return NONE if metric is None else ascii_signs(quantity(metric.value, metric.unit))
+    return NONE if metric is None else quantity(metric.value, metric.unit)

@@ -26,6 +26,7 @@ from clipbench.metrics import (
 from clipbench.metrics.multilabel import mean_average_precision
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
+from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Samples, Smooth, Statistic, Within, define
@@ -245,8 +246,8 @@ def _with_spread(
         x_label="single template, from worst to best",
         y_label="acc1",
     )
-    note = f"single templates score from {accuracy[order[0]]:.1%} ('{templates[order[0]]}') to"
-    note = f"{note} {accuracy[order[-1]]:.1%} ('{templates[order[-1]]}') on {len(chosen):,} images"
+    note = f"single templates score from {percent(accuracy[order[0]])} % ('{templates[order[0]]}') to"
+    note = f"{note} {percent(accuracy[order[-1]])} % ('{templates[order[-1]]}') on {count(len(chosen))} images"
     return replace(
         found,
         curves={**found.curves, "templates": curve},

@@ -238,10 +238,10 @@ def test_chance_sets_the_means_of_one_cloud_apart_by_what_sampling_shows(claims:
 def test_the_page_says_who_is_ahead_and_whether_the_interval_says_so(claims: Claims, tmp_path: Path) -> None:
     outcomes = all_outcomes(claims, clip=(0.2, 0.3, 0.3, 0.0), siglip=(0.4, 0.1, 0.3, 0.3), gaps={0.01: 1.1, 0.07: 0.3})
     page = write(claims, outcomes, tmp_path)
-    assert "- Batch size 16: the sigmoid loss is ahead: the sigmoid loss minus InfoNCE is +20.0 points" in page
-    assert "- Batch size 64: InfoNCE is ahead: the sigmoid loss minus InfoNCE is −20.0 points" in page
-    assert "- Batch size 256: no difference that can be told: +0.0 points (+0.0 to +0.0) holds zero." in page
-    assert "- Batch size 1,024: not above chance: InfoNCE; the difference of +30.0 points" in page
+    assert "- Batch size 16: the sigmoid loss is ahead: the sigmoid loss minus InfoNCE is +20.0 pp" in page
+    assert "- Batch size 64: InfoNCE is ahead: the sigmoid loss minus InfoNCE is −20.0 pp" in page
+    assert "- Batch size 256: no difference that can be told: +0.0 pp (+0.0 to +0.0) holds zero." in page
+    assert "- Batch size 1,024: not above chance: InfoNCE; the difference of +30.0 pp" in page
     assert "Temperature fixed at 0.07: the gap goes from 1.200 to 0.300, 25 % of the start" in page
     assert "Temperature learned (it ends at 0.065): the gap goes from 1.200 to 0.900, 75 % of the start" in page
     assert "10 runs, trained in 5 minutes in all" in page and "torch 2.13.0" in page
