@@ -36,6 +36,27 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
     assert value.__doc__, name
 
 
+MADE = (
+    "Curve",
+    "Dataset",
+    "Definition",
+    "Evaluation",
+    "Fixed",
+    "Mean",
+    "Monitor",
+    "Progress",
+    "Run",
+    "Smooth",
+    "Statistic",
+)
+"""Classes that a user makes or works with; errors, protocols and what is only returned need no example."""
+
+
+@pytest.mark.parametrize("name", [*MADE, *(name for name in clipbench.__all__ if name.islower() and name[0] != "_")])
+def test_functions_and_what_users_make_have_an_example(name: str) -> None:
+    assert ">>> " in str(getattr(clipbench, name).__doc__), name
+
+
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'runs'"):
         _ = clipbench.runs  # type: ignore[attr-defined]

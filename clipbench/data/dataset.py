@@ -34,6 +34,13 @@ class Dataset:
     """Images with labels, captions, or both.
 
     A task says which parts it needs; a part that the data set lacks is None.
+
+    Example:
+        >>> from clipbench import FileImage
+        >>> images = [FileImage(Path("cat.png")), FileImage(Path("dog.png"))]
+        >>> data = Dataset(id="pets", images=images, image_ids=["1", "2"], labels=np.array([0, 1]), class_names=("cat", "dog"))
+        >>> len(data), data.captions is None
+        (2, True)
     """
 
     id: str

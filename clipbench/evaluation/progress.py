@@ -8,7 +8,16 @@ from clipbench.results.run import Run
 
 
 class Progress:
-    """What a session reports as it goes. Every method does nothing: override those that matter to you."""
+    """What a session reports as it goes. Every method does nothing: override those that matter to you.
+
+    Example:
+        >>> class Lines(Progress):
+        ...     def evaluation(self, record):
+        ...         print(record.name, record.status)
+        >>> from clipbench import run, vectors
+        >>> _ = run(vectors(images=[[1.0, 0], [0, 1]], texts=[[1.0, 0], [0, 1]]), "retrieval", progress=Lines())
+        retrieval@embeddings ok
+    """
 
     shows_bars = False
     """Draw a bar on a terminal while images and texts are encoded."""

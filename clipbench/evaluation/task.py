@@ -14,7 +14,14 @@ from clipbench.stats.measures import Measure
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a task found: one row a sample, and how the metrics follow from the rows."""
+    """What a task returns: one row a sample, and how the metrics follow from the rows.
+
+    Example:
+        >>> from clipbench import Mean
+        >>> samples = {"sample_id": np.array(["a", "b"], object), "hit": np.array([1.0, 0.0])}
+        >>> Evaluation(samples=samples, measures={"acc": Mean(column="hit", chance=0.5)}).measures["acc"].column
+        'hit'
+    """
 
     samples: Mapping[str, np.ndarray]
     """Columns of equal length. ``sample_id`` is distinct; ``cluster`` (if any) names what samples belong together;

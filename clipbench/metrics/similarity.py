@@ -91,6 +91,11 @@ def score_blocks(
 
 
 def pair_scores(left: Float32[np.ndarray, "n dim"], right: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, " n"]:
-    """Return the score of each row with the same row of the other: for unit vectors, ``score_blocks``' entry."""
+    """Return the score of each row with the same row of the other: for unit vectors, ``score_blocks``' entry.
+
+    Example:
+        >>> pair_scores(np.eye(2, dtype=np.float32), np.array([[1, 0], [1, 0]], np.float32))
+        array([1., 0.], dtype=float32)
+    """
     out: Float64[np.ndarray, " n"] = np.einsum("ij,ij->i", left, right, dtype=np.float64)
     return out.astype(np.float32)

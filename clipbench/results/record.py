@@ -78,7 +78,12 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A named series for a figure, as many numbers of each; ``low`` and ``high`` bound ``y`` where they are known."""
+    """A named series for a figure, as many numbers of each; ``low`` and ``high`` bound ``y`` where they are known.
+
+    Example:
+        >>> Curve(x=[1, 5], y=[0.4, 0.8], x_label="k", y_label="recall@k").y
+        [0.4, 0.8]
+    """
 
     x: Sequence[float]
     y: Sequence[float | None]

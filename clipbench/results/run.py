@@ -212,6 +212,14 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 
     Raises:
         ClipbenchError: there is no result, it is no JSON, or a newer clipbench wrote it.
+
+    Example:
+        >>> import tempfile
+        >>> from clipbench import run, vectors
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     made = run(vectors(images=np.eye(3), texts=np.eye(3)), "retrieval").save(f"{folder}/mine")
+        ...     read_run(f"{folder}/mine")
+        <run of vectors: retrieval@embeddings>
     """
     path = Path(path)
     file = path / "result.json" if path.is_dir() else path

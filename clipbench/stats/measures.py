@@ -36,7 +36,12 @@ class Measure(Protocol):
 
 @dataclass(frozen=True)
 class Definition:
-    """The meaning of a metric: the result carries it, and reports, comparisons and exports show it."""
+    """The meaning of a metric: the result carries it, and reports, comparisons and exports show it.
+
+    Example:
+        >>> Definition(title="Tie rate", control_of="acc1").define(Metric(value=0.0)).control_of
+        ['acc1']
+    """
 
     title: str = ""
     """The name that papers give it, such as ``Top-1 accuracy``."""
@@ -61,7 +66,14 @@ class Definition:
 
 @dataclass(frozen=True, kw_only=True)
 class Mean(Definition):
-    """The mean of a column over the samples where it is not NaN."""
+    """The mean of a column over the samples where it is not NaN.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> metric = Mean(column="hit", chance=0.1).metric({"hit": np.array([1.0, 0.0, 1.0, np.nan])}, rng)
+        >>> metric.value, metric.n, metric.low < metric.value < metric.high
+        (0.6666666666666666, 3, True)
+    """
 
     column: str
     unit: str = "fraction"
@@ -78,7 +90,13 @@ class Mean(Definition):
 
 @dataclass(frozen=True, kw_only=True)
 class Statistic(Definition):
-    """A function of the rows in which a column is not NaN."""
+    """A function of the rows in which a column is not NaN.
+
+    Example:
+        >>> spread = Statistic(function=lambda rows: float(rows["x"].max() - rows["x"].min()), columns=("x",), unit="rank")
+        >>> spread.metric({"x": np.array([1.0, 4.0, np.nan])}, np.random.default_rng(0)).value
+        3.0
+    """
 
     function: Callable[[Samples], float]
     """Two models are compared by it where it is an ``Estimator``."""
@@ -111,7 +129,14 @@ class Statistic(Definition):
 
 @dataclass(frozen=True, kw_only=True)
 class Smooth(Definition):
-    """A value with the influence of each sample on it, a column that sums to about zero."""
+    """A value with the influence of each sample on it, a column that sums to about zero.
+
+    Example:
+        >>> influence = np.array([-1.0, 0.5, 0.5])
+        >>> metric = Smooth(value=2.0, influence="i", unit="distance").metric({"i": influence}, np.random.default_rng(0))
+        >>> metric.value, metric.n, metric.influence
+        (2.0, 3, 'i')
+    """
 
     value: float
     influence: str
@@ -127,7 +152,12 @@ class Smooth(Definition):
 
 @dataclass(frozen=True, kw_only=True)
 class Fixed(Definition):
-    """A value without an interval, or None, and why."""
+    """A value without an interval, or None, and why.
+
+    Example:
+        >>> Fixed(value=None, reason="the data have no captions").metric({}, np.random.default_rng(0)).reason
+        'the data have no captions'
+    """
 
     value: float | None
     reason: str
@@ -151,7 +181,13 @@ class Fixed(Definition):
 
 @dataclass(frozen=True, kw_only=True)
 class Within:
-    """A measure of the columns that begin with a prefix, such as ``kind/``; the others are there for it as they are."""
+    """A measure of the columns that begin with a prefix, such as ``kind/``; the others are there for it as they are.
+
+    Example:
+        >>> samples = {"kind/hit": np.array([1.0, 0.0]), "hit": np.array([1.0, 1.0])}
+        >>> Within(prefix="kind/", measure=Mean(column="hit")).metric(samples, np.random.default_rng(0)).value
+        0.5
+    """
 
     prefix: str
     measure: Measure
@@ -184,6 +220,11 @@ def define(measures: Mapping[str, Measure], definitions: Mapping[str, Definition
 
     What comes before a slash is a subset: ``swap_att/text_acc`` has the definition of ``text_acc``, its controls are read
     against the metrics of the same subset, and it is no headline but by itself.
+
+    Example:
+        >>> table = {"hit": Definition(title="Top-1 accuracy", is_headline=True)}
+        >>> define({"hit": Mean(column="hit")}, table)["hit"].title
+        'Top-1 accuracy'
     """
     return {name: _defined_as(name, measure, definitions) for name, measure in measures.items()}
 

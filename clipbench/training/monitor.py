@@ -88,6 +88,17 @@ class Monitor:
     Raises:
         UsageError: images and texts differ in number, are fewer than two, or one of them is missing; an unknown
             ``on_alarm``; a log that cannot be written.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> monitor = Monitor(on_alarm=lambda alarm: print(alarm.name))
+        >>> images, texts = rng.standard_normal((64, 16)), rng.standard_normal((64, 16))
+        >>> scalars = monitor.vectors(images, texts, step=100)  # monitor(model, 100) measures a module on its pairs
+        >>> 0 < scalars["gap"] < 1
+        True
+        >>> _ = monitor.vectors(images, np.ones((64, 16)), step=200)
+        text_cone
+        text_duplicates
     """
 
     images: "torch.Tensor | Mapping[str, torch.Tensor] | None" = None
