@@ -12,6 +12,8 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+import clipbench
+
 PACKAGES = ("clipbench", "clipbench_tasks", "clipbench_reports")
 
 
@@ -28,6 +30,9 @@ def modules_with_shapes() -> list[str]:
 
 
 install_import_hook(modules_with_shapes(), "beartype.beartype")
+
+for _name in clipbench.__all__:  # pytest makes a second module of what it collects doctests of before anyone imports it
+    getattr(clipbench, _name)
 
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")  # how long an example takes says more of what else the machine does
