@@ -14,7 +14,7 @@ from PIL import Image
 
 from clipbench.data import Dataset, DrawnImage, ImageRef
 from clipbench.errors import BadImage
-from clipbench.results.points import MAX_POINTS, evenly_spaced
+from clipbench.results.even_spacing import MAX_POINTS, evenly_spaced
 
 SIDE, SMALL_SIDE = 160, 96
 """Longest side in pixels: of an image in a gallery, and of one behind a point."""

@@ -1,8 +1,8 @@
-"""Results of other toolkits, as values by the names that clipbench has for them.
+"""Results of other toolkits, as values by clipbench's names.
 
 CLIP_benchmark (a JSON for each model and data set, or the CSV of ``clip_benchmark build``), DataComp
 (``eval_results.jsonl``), open_clip's training (``results.jsonl``) and MIEB (a JSON for each task of mteb). They hold
-values without samples: these can be held beside ours, not tested.
+values without samples, which can be shown beside ours, but not tested.
 """
 
 import csv
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
-from clipbench.results.other_names import (
+from clipbench.results.other_tool_names import (
     ALWAYS_ZERO,
     MIEB,
     clip_benchmark_metrics,
@@ -47,10 +47,10 @@ _Items = Iterator[tuple[str, object]]
 
 @dataclass(frozen=True, kw_only=True)
 class Values:
-    """Bare values of one model."""
+    """Values of one model, without samples."""
 
     label: str
-    """The model, where the file names one, else the file."""
+    """The model if the file names one, else the file."""
     values: Mapping[str, float]
     """Values by ``task@data/metric``."""
     notes: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Values:
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """The values as metrics without an interval, in the unit and direction that their names tell."""
+        """The values as metrics without intervals, with unit and direction by their names."""
         return {
             key: Metric(
                 value=value,
@@ -89,7 +89,8 @@ def open_results(path: str | os.PathLike[str]) -> Run | Values:
 def read_values(path: Path) -> Values:
     """Return the values of one model from a file of another toolkit.
 
-    Of a file of several models, ``FILE#MODEL`` is one. Of open_clip's log, one line an evaluation, the last counts.
+    ``FILE#MODEL`` names one model of a file with several. In open_clip's log, with one line per evaluation, the last is
+    read.
 
     Raises:
         ClipbenchError: the file cannot be read, is of no known kind, or has two values of one name.
@@ -164,7 +165,7 @@ def _text(path: Path) -> str:
 
 
 def _objects(text: str, path: Path) -> list[_Record]:
-    """Return the object of a JSON file, those of its list, as our export writes it, or those of a file with one a line."""
+    """Return the object of a JSON file, the objects of its list (as our export writes it), or one object a line."""
     try:
         whole = json.loads(text)
         found = whole if isinstance(whole, list) else [whole]
@@ -180,7 +181,7 @@ def _objects(text: str, path: Path) -> list[_Record]:
 
 
 def _rows(text: str) -> list[_Record]:
-    """Return the rows of CLIP_benchmark's table as its JSON files are; whatever is a number is taken for a metric."""
+    """Return the rows of CLIP_benchmark's table in the form of its JSON files; all numbers are taken for metrics."""
     facts = ("dataset", "task", "model", "pretrained", "language", "model_fullname")
     rows = csv.DictReader(io.StringIO(text))
     return [
@@ -199,8 +200,8 @@ def _number(cell: object) -> object:
         return cell
 
 
-class _Kind(NamedTuple):
-    """A format: by which keys it is known, and what one record holds."""
+class _Format(NamedTuple):
+    """A file format: the keys that every record has, and the readers of a record."""
 
     name: str
     keys: frozenset[str]
@@ -245,15 +246,15 @@ def _mieb(record: _Record) -> _Items:
                     yield key, ARTEFACT if has_one_image and name in ALWAYS_ZERO else value
 
 
-_OPEN_CLIP = _Kind("open_clip", frozenset(), _open_clip)
+_OPEN_CLIP = _Format("open_clip", frozenset(), _open_clip)
 _KINDS = (
-    _Kind("MIEB", frozenset({"task_name", "scores"}), _mieb),
-    _Kind("CLIP_benchmark", frozenset({"dataset", "task", "metrics"}), _clip_benchmark, _clip_benchmark_model),
-    _Kind("DataComp", frozenset({"key", "metrics"}), _datacomp),
+    _Format("MIEB", frozenset({"task_name", "scores"}), _mieb),
+    _Format("CLIP_benchmark", frozenset({"dataset", "task", "metrics"}), _clip_benchmark, _clip_benchmark_model),
+    _Format("DataComp", frozenset({"key", "metrics"}), _datacomp),
 )
 
 
-def _kind(records: Sequence[_Record], path: Path) -> _Kind:
+def _kind(records: Sequence[_Record], path: Path) -> _Format:
     """Return the format that all records have."""
     for kind in _KINDS:
         if records and all(kind.keys <= record.keys() for record in records):
@@ -268,8 +269,8 @@ def _kind(records: Sequence[_Record], path: Path) -> _Kind:
     raise ClipbenchError(f"{path} is of no known kind (its keys: {keys}); {EXPECTED}")
 
 
-def _of_one_model(records: Sequence[_Record], kind: _Kind, path: Path, model: str) -> tuple[str, Sequence[_Record]]:
-    """Return the label and the records of the model that was asked for, or of the only one."""
+def _of_one_model(records: Sequence[_Record], kind: _Format, path: Path, model: str) -> tuple[str, Sequence[_Record]]:
+    """Return the label and the records of the named model, or of the only one."""
     models = list(dict.fromkeys(kind.model(record) for record in records))
     if model:
         _check_model(model, models, path)
@@ -287,7 +288,7 @@ def _ordinal(records: Sequence[_Record], path: Path) -> list[str]:
 
 
 def _collected(label: str, items: Sequence[tuple[str, object]], path: Path, notes: list[str]) -> Values:
-    """Return the numbers among the items; text beside them is bookkeeping."""
+    """Return the numbers among the items; texts are descriptions, not results."""
     values: dict[str, float] = {}
     for key, value in items:
         if value is ARTEFACT:

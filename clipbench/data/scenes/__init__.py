@@ -1,8 +1,11 @@
 """A generated world of captioned images: seeded, endless, offline, and true by construction.
 
-Read in this order: vocabulary (the names), records (what an image shows), plan and layout (how scenes come about),
-shapes and drawing (what they look like), facts (what is true of them), phrases, captions and paragraphs (how that is
-said); then what is asked of models: dataset, composition, typography, long_captions, and training.
+Read in this order: vocabulary (names), records (content of an image), plan and layout (sampling of scenes), shapes and
+drawing (their appearance), facts (true statements about them), phrases, captions and paragraphs (their wording); then
+the items of each task (composition, typography, long_captions, training) and the data sets made of them (dataset,
+composition_dataset, text_in_image_dataset, long_caption_dataset).
+
+Every scene follows from its index alone, on any platform and version of Python, so ``SCENES_VERSION`` names the data.
 """
 
 from clipbench.data.scenes.captions import STYLE_SHARES, TEMPLATES, all_captions, caption

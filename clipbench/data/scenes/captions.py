@@ -28,8 +28,8 @@ TEMPLATES = ("a picture of a {c}", "a drawing of a {c}", "there is a {c}", "this
 STYLE_SHARES: Mapping[str, float] = {"name": 0.1, "short": 0.26, "sentence": 0.28, "full": 0.24, "paragraph": 0.12}
 """Share of each style among the captions of training.
 
-Backgrounds and colours alone tell most images of a batch apart: a model that reads of them in every caption has
-little reason to learn the kinds, so that most captions leave the background out.
+Backgrounds and colours alone tell most images of a batch apart: if every caption mentioned them, a model would have
+little reason to learn the kinds. So most captions leave the background out.
 """
 
 
@@ -37,10 +37,10 @@ def caption(scene: Scene, style: str, chance: Chance) -> Phrase:
     """Return a true caption with the facts that it states.
 
     Args:
-        scene: what the image shows.
-        style: "name" (the kind alone), "short" (one thing, at least three words), "sentence" (the objects and how
-            they stand, or the word), "full" (the objects, mostly the background, and the word in a sentence), "complete" (the
-            same, and nothing left out), "paragraph".
+        scene: content of the image.
+        style: "name" (the kind alone), "short" (one thing, at least three words), "sentence" (the objects and their
+            relation, or the word), "full" (the objects, mostly the background, and the word in a sentence), "complete"
+            (the same with nothing left out), "paragraph".
         chance: decides the phrasing.
 
     Raises:
@@ -57,7 +57,7 @@ def all_captions(scene: Scene, *, seed: int = 0) -> dict[str, Phrase]:
 
 
 def related(first: Mention, relation: str, second: Mention, *, wording: str | None = None) -> Phrase:
-    """Return "a red cube left of a blue sphere"; ``wording`` is another way to say the relation."""
+    """Return "a red cube left of a blue sphere"; ``wording`` replaces the relation's name."""
     fact = Related(first.what, relation, second.what)
     return joined([indefinite(first), Phrase(wording or relation, (fact,)), indefinite(second)])
 
@@ -66,7 +66,7 @@ def related(first: Mention, relation: str, second: Mention, *, wording: str | No
 
 
 def _name(scene: Scene, chance: Chance) -> Phrase:
-    """Return the kind of one object in a prompt's words; a plural only where all of that kind are meant."""
+    """Return the kind of one object in a prompt template; in the plural only where the group is all of that kind."""
     groups = scene.groups()
     if not groups:
         return _short(scene, chance)
@@ -130,7 +130,7 @@ def _in_template(mentioned: Mention, chance: Chance) -> Phrase:
 
 
 def _opened(phrase: Phrase, chance: Chance) -> Phrase:
-    """Return the phrase, now and then with an opening that says nothing of the image."""
+    """Return the phrase, in 40 % of cases with an opening that states nothing about the image."""
     opening = chance.weighted({"": 0.6, "a picture of ": 0.16, "a drawing of ": 0.12, "a scene with ": 0.12})
     return Phrase(opening + phrase.text, phrase.facts)
 
@@ -154,7 +154,7 @@ def _related(mentions: Sequence[Mention], relation: Relation, chance: Chance) ->
 
 
 def _objects(scene: Scene, chance: Chance, detail: float) -> Phrase:
-    """Return all objects, and how they stand to each other."""
+    """Return all objects with their relations."""
     mentions = _mentions(scene.groups(), chance, detail=detail)
     if len(scene.relations) < 2:
         return _related(mentions, scene.relations[0], chance) if scene.relations else _listed(mentions)

@@ -1,4 +1,4 @@
-"""Seeded choices that come out the same on every platform and in every version of Python."""
+"""Seeded choices that are the same on every platform and in every version of Python."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -35,16 +35,16 @@ class Chance:
         return int(self._next() * bound)
 
     def one_of(self, options: Sequence[T]) -> T:
-        """Return one of them, each as likely as the other."""
+        """Return one of the options, all equally likely."""
         return options[self.below(len(options))]
 
     def some_of(self, options: Sequence[T], n: int) -> list[T]:
-        """Return n distinct ones in random order; n is at most their number."""
+        """Return n distinct options in random order; n is at most their number."""
         pool = list(options)
         return [pool.pop(self.below(len(pool))) for _ in range(n)]
 
     def weighted(self, options: Mapping[T, float]) -> T:
-        """Return one of the keys, as often as its value says; the values sum to 1."""
+        """Return one of the keys, with its value as probability; the values sum to 1."""
         left = self._next()
         for option, share in options.items():
             left -= share

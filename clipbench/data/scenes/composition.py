@@ -1,7 +1,7 @@
-"""Pairs of scenes and captions that differ in how the parts are put together, and in nothing else.
+"""Pairs of scenes and captions that differ only in how their parts are combined.
 
-Each item has two images and two captions; each caption is true of its own image and false of the other. With
-one image it is SugarCrepe's question, with both it is Winoground's.
+Each item has two images and two captions; each caption is true of its own image and false of the other. With one
+image it is an item in the manner of SugarCrepe, with both in that of Winoground.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,15 +33,15 @@ class CompositionItem(NamedTuple):
 def composition_item(
     subset: str, index: int, *, split: str = "test", size: int | None = None, seed: int = 0
 ) -> CompositionItem:
-    """Return item ``index`` of a subset; any index may be asked for, in any order.
+    """Return item ``index`` of a subset, for any index.
 
     Args:
         subset: "swap_att" (the two objects' colours exchanged; the same words), "swap_obj" (the two objects
             exchanged; the same words), "relation" (turned into its opposite), "count" (one more or one fewer).
         index: from 0.
-        split: of the scenes; both images belong to it.
-        size: of the images, in pixels; by default as large as the model takes images.
-        seed: of the world.
+        split: split of both images.
+        size: pixels of the images; by default the size of the model's input.
+        seed: seed of the world.
 
     Raises:
         UsageError: there is no such subset or split, or no image of that size.
@@ -61,14 +61,14 @@ def composition_item(
     return CompositionItem(subset, image, first.caption, twin, second.caption)
 
 
-class _Half(NamedTuple):
+class _CaptionedScene(NamedTuple):
     """One image of an item, with its caption."""
 
     scene: Scene
     caption: Phrase
 
 
-def _swapped_attributes(chance: Chance) -> tuple[_Half, _Half]:
+def _swapped_attributes(chance: Chance) -> tuple[_CaptionedScene, _CaptionedScene]:
     plan = _two_objects(chance, ("left of", "above", "in front of", "inside", "on"))
     scenes = lay_out(plan), lay_out(plan.with_colours_exchanged())
     is_listed = chance.happens(0.5)
@@ -76,37 +76,39 @@ def _swapped_attributes(chance: Chance) -> tuple[_Half, _Half]:
     for scene in scenes:
         first, second = _mentions(scene)
         listed = joined([indefinite(first), Phrase("and"), indefinite(second)])
-        halves.append(_Half(scene, listed if is_listed else related(first, plan.arrangement, second)))
+        halves.append(_CaptionedScene(scene, listed if is_listed else related(first, plan.arrangement, second)))
     return halves[0], halves[1]
 
 
-def _swapped_objects(chance: Chance) -> tuple[_Half, _Half]:
+def _swapped_objects(chance: Chance) -> tuple[_CaptionedScene, _CaptionedScene]:
     plan = _two_objects(chance, ("left of", "above", "in front of", "on"))
     while plan.arrangement == "on" and plan.looks[0].kind not in SUPPORTS:
         plan = _two_objects(chance, ("on",))
     scenes = lay_out(plan), lay_out(plan.with_objects_exchanged())
     is_inverse = plan.arrangement in OPPOSITES and chance.happens(0.5)
-    halves = [_Half(scene, _pair(scene, plan.arrangement, is_inverse=is_inverse)) for scene in scenes]
+    halves = [_CaptionedScene(scene, _pair(scene, plan.arrangement, is_inverse=is_inverse)) for scene in scenes]
     return halves[0], halves[1]
 
 
-def _opposed_relations(chance: Chance) -> tuple[_Half, _Half]:
+def _opposed_relations(chance: Chance) -> tuple[_CaptionedScene, _CaptionedScene]:
     plan = _two_objects(chance, ("left of", "above", "in front of"))
     scene, twin = lay_out(plan), lay_out(plan.with_objects_exchanged())
     first, second = _mentions(scene)
     opposite = OPPOSITES[plan.arrangement]
-    return _Half(scene, related(first, plan.arrangement, second)), _Half(twin, related(first, opposite, second))
+    return _CaptionedScene(scene, related(first, plan.arrangement, second)), _CaptionedScene(
+        twin, related(first, opposite, second)
+    )
 
 
-def _counts(chance: Chance) -> tuple[_Half, _Half]:
+def _counts(chance: Chance) -> tuple[_CaptionedScene, _CaptionedScene]:
     plan = sample_plan(chance, arrangement="group")
     number = chance.one_of((2, 3))  # and one more: two to four, as in the captions of training
     scenes = [lay_out(plan.with_number(number)), lay_out(plan.with_number(number + 1))]
-    fewer, more = (_Half(scene, indefinite(mention(scene.solids))) for scene in scenes)
+    fewer, more = (_CaptionedScene(scene, indefinite(mention(scene.solids))) for scene in scenes)
     return fewer, more
 
 
-_MAKERS: Mapping[str, Callable[[Chance], tuple[_Half, _Half]]] = {
+_MAKERS: Mapping[str, Callable[[Chance], tuple[_CaptionedScene, _CaptionedScene]]] = {
     "swap_att": _swapped_attributes,
     "swap_obj": _swapped_objects,
     "relation": _opposed_relations,
@@ -117,7 +119,7 @@ SUBSETS = tuple(_MAKERS)
 
 
 def _two_objects(chance: Chance, arrangements: tuple[str, ...]) -> Plan:
-    """Return a plan of two objects that differ in kind and in colour, so that no exchange leaves things as they are."""
+    """Return a plan of two objects that differ in kind and in colour, so that every exchange changes the image."""
     while True:
         plan = sample_plan(chance, arrangement=chance.one_of(arrangements), has_word=False)
         first, second = plan.looks
@@ -126,7 +128,7 @@ def _two_objects(chance: Chance, arrangements: tuple[str, ...]) -> Plan:
 
 
 def _pair(scene: Scene, relation: str, *, is_inverse: bool) -> Phrase:
-    """Return how the first object stands to the second, or the second to the first."""
+    """Return the relation of the first object to the second, or of the second to the first."""
     first, second = _mentions(scene)
     return related(second, OPPOSITES[relation], first) if is_inverse else related(first, relation, second)
 

@@ -11,16 +11,15 @@ import numpy as np
 from clipbench.data.dataset import Dataset, LabelSet, check
 from clipbench.data.scenes.captions import TEMPLATES, caption
 from clipbench.data.scenes.chance import Chance
-from clipbench.data.scenes.contrasts import N_ITEMS, contrasts_dataset
-from clipbench.data.scenes.distinct import may_be_confused
+from clipbench.data.scenes.composition_dataset import N_ITEMS, composition_dataset
 from clipbench.data.scenes.image import SceneImage, check_size, world_note
-from clipbench.data.scenes.long_dataset import N_CAPTIONS, long_captions_dataset
-from clipbench.data.scenes.phrases import Phrase
+from clipbench.data.scenes.long_caption_dataset import N_CAPTIONS, long_caption_dataset
+from clipbench.data.scenes.phrases import Phrase, may_be_confused
 from clipbench.data.scenes.records import SCENES_VERSION, Background, Scene
 from clipbench.data.scenes.sampling import looks, portrait, scene
 from clipbench.data.scenes.splits import check_split
+from clipbench.data.scenes.text_in_image_dataset import N_WORDS, text_in_image_dataset
 from clipbench.data.scenes.vocabulary import KINDS
-from clipbench.data.scenes.written_words import N_WORDS, written_words
 from clipbench.errors import UsageError, did_you_mean
 
 N_PORTRAITS = 1_800
@@ -42,11 +41,11 @@ def scenes_dataset(
         task: one of TASKS.
         split: "train", "test" or "held-out".
         n: number of images; by default 1,800 for zero-shot and 1,000 pairs.
-        size: of the images, in pixels, 64 to 512; by default each model sees them as large as it takes images.
-        seed: of the world; 0 is the one that the bundled model was trained in.
+        size: pixels of the images, 64 to 512; by default the size of each model's input.
+        seed: seed of the world; the bundled model was trained with 0.
 
     Raises:
-        UsageError: an unknown task or split, a size or a number that cannot be had.
+        UsageError: an unknown task or split, or a size or number out of range.
     """
     if task not in TASKS:
         raise UsageError(f"scenes have no data for the task '{task}': {did_you_mean(task, TASKS)}")
@@ -157,9 +156,9 @@ class _Pair(NamedTuple):
 
 
 def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[list[_Pair], int]:
-    """Return the first n scenes whose captions tell them from each other, and how many were passed over.
+    """Return the first n scenes whose captions tell them apart, and the number of scenes that were passed over.
 
-    Of any two images, each one's caption states something that is False of the other.
+    For any two images, the caption of each states something that is False of the other.
     """
     pairs: list[_Pair] = []
     alike: dict[Background, list[_Pair]] = defaultdict(list)
@@ -167,7 +166,7 @@ def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[list[_Pair], i
     while len(pairs) < n:
         found = scene(split, index, seed=seed)
         pair = _Pair(index, found, caption(found, "complete", Chance("pair", split, index, seed)))
-        # every caption names the background, so that only images with the same one could be taken for each other
+        # Every caption names the background, so only images with the same one can be confused.
         rivals = alike[Background(found.background.colour, found.background.texture, 0.0)]
         said = (pair.scene, pair.caption)
         if not any(may_be_confused(said, (rival.scene, rival.caption)) for rival in rivals):
@@ -182,9 +181,9 @@ TASKS: Mapping[str, tuple[Callable[..., Dataset], int]] = MappingProxyType(
         "zero-shot": (_portraits, N_PORTRAITS),
         "retrieval": (_pairs, N_PAIRS),
         "modality-gap": (_pairs_said_twice, N_PAIRS),
-        "composition": (contrasts_dataset, N_ITEMS),
-        "text-in-image": (written_words, N_WORDS),
-        "long-caption": (long_captions_dataset, N_CAPTIONS),
+        "composition": (composition_dataset, N_ITEMS),
+        "text-in-image": (text_in_image_dataset, N_WORDS),
+        "long-caption": (long_caption_dataset, N_CAPTIONS),
     }
 )
 """Builder of each task's data, and its default number of images or items."""

@@ -1,8 +1,8 @@
 """Facts about a scene, judged true or false from the places of its solids and from nothing else.
 
-A verdict is True, False, or None where a person could hold either: left of, when the one is only a little to the
-left. Captions state only what is True here; a false caption states at least one thing that is False. The margins
-are wide, so that no image is a matter of taste.
+A verdict is True, False, or None where people could disagree, such as "left of" for an object that is only a little to
+the left. Captions state only facts that are True; a false caption states at least one that is False. The margins are
+wide, so that every caption is clearly true or clearly false.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """Every such object stands in that relation to every one of the others, and there are both."""
+    """Every object of the first kind has the relation to every one of the second, and both kinds exist."""
 
     subject: Description
     relation: str
@@ -49,7 +49,7 @@ class Related:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Every such object is in that part of the image, and there is one."""
+    """Every such object is in that part of the image, and at least one exists."""
 
     what: Description
     place: str
@@ -57,7 +57,7 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Backdrop:
-    """The background is of that colour, or has that texture; None says nothing."""
+    """The background has that colour and texture; None for what is not stated."""
 
     colour: str | None = None
     texture: str | None = None
@@ -65,7 +65,7 @@ class Backdrop:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A word can be read in the image: in an ink, on a sign of a colour, where these are said."""
+    """A word can be read in the image, in that ink and on a sign of that colour; None for what is not stated."""
 
     word: str
     ink: str | None = None
@@ -74,7 +74,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class WrittenBy:
-    """The word stands on, above or below every such object, and there is one."""
+    """The word stands on, above or below every such object, and at least one exists."""
 
     word: str
     relation: str
@@ -86,7 +86,7 @@ Fact = Exists | Count | Related | Located | Backdrop | Written | WrittenBy
 
 @singledispatch
 def verdict(fact: object, scene: Scene) -> bool | None:
-    """Return whether a fact is true of a scene; None where that is a matter of taste.
+    """Return whether a fact is true of a scene; None where people could disagree.
 
     Example:
         >>> from clipbench.data.scenes.records import Background, Scene, Solid
@@ -147,7 +147,7 @@ def _(fact: WrittenBy, scene: Scene) -> bool | None:
 
 
 def matching(scene: Scene, what: Description) -> list[int]:
-    """Return the places, in the scene's order, of the solids that a description fits."""
+    """Return the indices of the scene's solids that fit a description."""
     return [i for i, solid in enumerate(scene.solids) if _fits(solid, what)]
 
 
@@ -164,4 +164,4 @@ def _all(verdicts: list[bool | None]) -> bool | None:
     """Return True when all are true, False when all are false or there are none, else None."""
     if all(verdicts):
         return bool(verdicts)
-    return False if all(each is False for each in verdicts) else None
+    return False if all(verdict is False for verdict in verdicts) else None

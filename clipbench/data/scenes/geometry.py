@@ -1,6 +1,6 @@
 """Relations of solids and words, judged from their places with wide margins.
 
-A verdict is True, False, or None where a person could hold either.
+A verdict is True, False, or None where people could disagree.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from clipbench.data.scenes.records import HOLE, Box, Solid, Writing
 from clipbench.data.scenes.vocabulary import HOLLOW, MASSIVE
 
 CLEARANCE = 0.015
-"""Least distance, in widths of the image, between things that are said to lie apart."""
+"""Least distance, in widths of the image, between objects that count as apart."""
 
 
 def size_name(solid: Solid) -> str | None:
@@ -21,7 +21,7 @@ def size_name(solid: Solid) -> str | None:
 
 
 def stands(first: Solid, relation: str, second: Solid, *, is_nearer: bool) -> bool | None:
-    """Return whether one solid stands so to another; ``is_nearer`` says that the first is drawn over the second."""
+    """Return whether a relation holds; ``is_nearer`` is True if the first solid is drawn over the second."""
     if relation in _INVERSES:
         return stands(second, _INVERSES[relation], first, is_nearer=not is_nearer)
     return _JUDGES[relation](first, second, is_nearer)
@@ -41,7 +41,7 @@ def is_in(solid: Solid, place: str) -> bool | None:
 
 
 def word_stands(writing: Writing, relation: str, solid: Solid) -> bool | None:
-    """Judge above and below by the height of the capitals alone, since words run across most of the image."""
+    """Judge above and below by height alone, since words run across most of the image."""
     top, bottom = writing.y - writing.height / 2, writing.y + writing.height / 2
     match relation:
         case "above":
@@ -94,7 +94,7 @@ def _is_in_front(first: Solid, second: Solid, is_nearer: bool) -> bool | None:
         return False
     are_massive = first.kind in MASSIVE and second.kind in MASSIVE
     is_close = hypot(first.x - second.x, first.y - second.y) <= 0.52 * (first.radius + second.radius)
-    return is_nearer if are_massive and is_close else None  # else seen through a gap, or hardly touching
+    return is_nearer if are_massive and is_close else None  # else it shows through a gap, or hardly overlaps
 
 
 def _is_inside(first: Solid, second: Solid, is_nearer: bool) -> bool | None:

@@ -1,4 +1,4 @@
-"""A scene as an image of a data set: drawn when it is opened, known by what it would show."""
+"""A scene as an image of a data set: drawn when it is opened, identified by its content."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from clipbench.data.scenes.drawing import LARGEST, SMALLEST, draw
 from clipbench.data.scenes.records import SCENES_VERSION, Scene
 from clipbench.errors import UsageError
 
-USUAL = 224
+DEFAULT_SIZE = 224
 """Pixels of most models' input."""
 
 
 @dataclass(frozen=True)
 class SceneImage:
-    """A reference to an image that is nowhere stored; it meets the DrawnImage protocol.
+    """A reference to an image that is not stored anywhere; it meets the DrawnImage protocol.
 
-    What it shows is the same at every size, so that its digest, and with it the data set's fingerprint, is that of the
-    scene: results of a 64-pixel model and of a 224-pixel one are of the same data. A vector's key holds the model's
-    fingerprint, and so its input size, too.
+    Its content is the same at every size, so its digest, and with it the data set's fingerprint, is that of the scene:
+    results of a 64-pixel model and of a 224-pixel one are comparable. In the store, a vector's key also holds the
+    model's fingerprint, and so the input size.
     """
 
     scene: Scene
     size: int | None
-    """Pixels, across and down, for every model alike; None for each model's own, where it is known, or 224."""
+    """Pixels, across and down, for every model; None for the size of each model's input, or 224 where unknown."""
     name: str
     """Name for messages; the content does not depend on it."""
 
@@ -33,21 +33,21 @@ class SceneImage:
             check_size(self.size)
 
     def digest(self) -> str:
-        """Return a hash of the generator's version, the scene and, where it is fixed, the size, without drawing."""
+        """Return a hash of the generator's version, the scene and, if it is fixed, the size, without drawing."""
         content = repr((SCENES_VERSION, self.scene, self.size))
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     def open(self) -> Image.Image:
-        """Return the image, RGB, as a model of unknown size and a person see it."""
-        return self.open_at(USUAL)
+        """Return the image, RGB, at 224 pixels unless the size is fixed."""
+        return self.open_at(DEFAULT_SIZE)
 
     def open_at(self, side: int) -> Image.Image:
-        """Return the image, RGB, for a model's square input; a size that is fixed stays as it is."""
+        """Return the image, RGB, at the size of a model's square input, unless the size is fixed."""
         return draw(self.scene, self.size or min(max(side, SMALLEST), LARGEST))
 
 
 def world_note(size: int | None, seed: int) -> str:
-    """Return what a result says of the images.
+    """Return the note of a result on how the images were made.
 
     Example:
         >>> world_note(None, 0)

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from clipbench.data.scenes.records import Writing
 from clipbench.data.scenes.vocabulary import FONTS
 
-MOST_WIDTH = 0.88
-"""A wider word is squeezed to this share of the image; its letters keep their height."""
+MAX_WIDTH = 0.88
+"""Share of the image's width to which a wider word is squeezed; its letters keep their height."""
 
 _CASES = {"lower": str.lower, "upper": str.upper, "title": str.title}
 
@@ -37,7 +37,7 @@ def ink(writing: Writing, size: int) -> Ink:
     text, capital = _CASES[writing.case](writing.word), writing.height * size
     face = _face(writing.font, capital)
     left, top, right, bottom = face.getbbox(text, anchor="ls")
-    width = min(right - left, MOST_WIDTH * size)
+    width = min(right - left, MAX_WIDTH * size)
     start = writing.x * size - width / 2
     column = floor(start)
     ascent, descent = ceil(max(-top, capital)) + 1, max(ceil(bottom), 0) + 1
@@ -50,12 +50,12 @@ def ink(writing: Writing, size: int) -> Ink:
 
 
 def word_width(writing: Writing) -> float:
-    """Return how wide a word is, in widths of the image, whatever its size in pixels."""
-    return min(writing.height * _width(_CASES[writing.case](writing.word), writing.font), MOST_WIDTH)
+    """Return the width of a word in widths of the image, whatever the image's size in pixels."""
+    return min(writing.height * _width(_CASES[writing.case](writing.word), writing.font), MAX_WIDTH)
 
 
 def unwritable(text: str, font: str) -> str:
-    """Return the characters of a text that a font has no letters for, each once.
+    """Return the characters of a text that a font lacks, each once.
 
     Example:
         >>> unwritable("café", "sans"), unwritable("猫 dog 猫", "sans")
@@ -70,7 +70,7 @@ _NO_CHARACTER = "\uffff"
 """A private-use character: a font draws for a letter that it lacks the same box as for this one."""
 
 _LARGE = 200.0
-"""Pixels at which a font is measured: there, hinting moves nothing that could be seen."""
+"""Pixels at which a font is measured, so large that hinting does not matter."""
 
 
 @lru_cache(maxsize=4096)
@@ -93,7 +93,7 @@ def _capital_share(font: str) -> float:
 
 
 def _load(font: str, size: float) -> ImageFont.FreeTypeFont:
-    # the basic layout, since raqm is not in every build and kerns otherwise
+    # The basic layout on every machine: raqm is not in every build of Pillow, and kerns differently.
     return ImageFont.truetype(_folder() / FONTS[font], size, layout_engine=ImageFont.Layout.BASIC)
 
 

@@ -1,4 +1,4 @@
-"""Captions past the 77 tokens, and paragraphs in which one sentence decides and its place is known."""
+"""Captions beyond 77 tokens, and paragraphs in which a single sentence at a known place is true or false."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from clipbench.data.scenes.sampling import looks, portrait, scene
 from clipbench.errors import UsageError
 
 PLACES: Mapping[str, int] = MappingProxyType({"early": 0, "middle": 25, "late": 45, "beyond": 100})
-"""Words before the deciding sentence. About one token a word, and one more a full stop: the last lies beyond 77."""
+"""Words before the deciding sentence. At about one token a word and a full stop, the last lies beyond 77 tokens."""
 
 
 class LongCaptionItem(NamedTuple):
@@ -46,7 +46,7 @@ def long_caption_item(
     """Return item ``index``: scene ``index`` of the split with a caption of at least about ``n_words`` words.
 
     Raises:
-        UsageError: there is no such split, no image of that size, or there is too little to say.
+        UsageError: there is no such split, no image of that size, or the asides do not suffice.
     """
     _check_length(n_words)
     found = scene(split, index, seed=seed)
@@ -57,17 +57,17 @@ def long_caption_item(
 def position_items(
     index: int, *, split: str = "test", places: Mapping[str, int] = PLACES, size: int | None = None, seed: int = 0
 ) -> list[PositionItem]:
-    """Return one image with a paragraph for each place: the same sentences, the deciding one moved.
+    """Return one image with a paragraph for each place: the same sentences, with the deciding one moved.
 
-    The deciding sentence names the object; its false twin has another colour or another kind. All others are asides
+    The deciding sentence names the object; its false version has another colour or another kind. All others are asides
     that are true of any image.
 
     Args:
-        index: from 0; colours and kinds go round with it.
-        split: of the scenes.
+        index: from 0; it cycles through colours and kinds.
+        split: split of the scene.
         places: name to least number of words before the deciding sentence.
-        size: of the image, in pixels; by default as large as the model takes images.
-        seed: of the world.
+        size: pixels of the image; by default the size of the model's input.
+        seed: seed of the world.
 
     Raises:
         UsageError: there is no such split, no image of that size, or a place too far from the beginning.
@@ -100,7 +100,7 @@ def _there_is(mentioned: Mention) -> Phrase:
 
 
 def _false_look(what: Description, split: str, chance: Chance) -> Description:
-    """Return a look of the same split with another colour or another kind; with both where the split has no such."""
+    """Return a look of the same split with another colour or another kind; with both where the split has no other."""
     others = [(colour, kind) for colour, kind in looks(split) if (colour, kind) != (what.colour, what.kind)]
     near = [(colour, kind) for colour, kind in others if colour == what.colour or kind == what.kind]
     colour, kind = chance.one_of(near or others)
@@ -108,6 +108,6 @@ def _false_look(what: Description, split: str, chance: Chance) -> Description:
 
 
 def _check_length(n_words: int) -> None:
-    most = count_words([Phrase(text) for text in ASIDES])
-    if not 0 <= n_words <= most:
-        raise UsageError(f"captions of scenes can run to {most} words for sure, got a length of {n_words}")
+    longest = count_words([Phrase(text) for text in ASIDES])
+    if not 0 <= n_words <= longest:
+        raise UsageError(f"captions of scenes have up to {longest} words, got a length of {n_words}")

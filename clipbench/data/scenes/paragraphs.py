@@ -1,4 +1,4 @@
-"""Captions of many sentences, past the 77 tokens that a CLIP text tower reads."""
+"""Captions of many sentences, beyond the 77 tokens that a CLIP text tower reads."""
 
 from collections.abc import Sequence
 
@@ -44,18 +44,18 @@ ASIDES = (
     "There is neither sound nor motion.",
     "It would look the same if it were larger.",
 )
-"""Sentences that are true of every image of this world, and say nothing of any one of them."""
+"""Sentences that are true of every image of this world, and tell none of them apart."""
 
 PLACES = ("upper left", "upper right", "lower left", "lower right", "centre", "left", "right", "top", "bottom")
 
 
 def paragraph(scene: Scene, chance: Chance, *, n_words: int | None = None) -> Phrase:
-    """Return all that is to be said, with asides strewn in.
+    """Return a sentence for each fact of a scene, with asides in between.
 
     Args:
-        scene: what the image shows.
+        scene: content of the image.
         chance: decides the phrasing.
-        n_words: least number of words, as far as the asides go; by default from 25 to 110.
+        n_words: least number of words, as far as the asides suffice; by default from 25 to 110.
     """
     sentences = details(scene, chance)
     n_words = n_words or 25 + chance.below(86)
@@ -66,7 +66,7 @@ def paragraph(scene: Scene, chance: Chance, *, n_words: int | None = None) -> Ph
 
 
 def details(scene: Scene, chance: Chance) -> list[Phrase]:
-    """Return a sentence for each thing that can be said of a scene, the objects first."""
+    """Return a sentence for each fact of a scene, the objects first."""
     groups = scene.groups()
     mentions = [mention(group) for group in groups]
     sentences = _introduction(scene, [mention(group, size=True, texture=True) for group in groups], chance)
@@ -77,7 +77,7 @@ def details(scene: Scene, chance: Chance) -> list[Phrase]:
 
 
 def count_words(sentences: Sequence[Phrase]) -> int:
-    """Return the number of words, as spaces tell them apart."""
+    """Return the number of words, separated by spaces."""
     return sum(len(sentence.text.split()) for sentence in sentences)
 
 
@@ -95,7 +95,7 @@ def _introduction(scene: Scene, mentions: Sequence[Mention], chance: Chance) -> 
 
 
 def _place(scene: Scene, mentioned: Mention, chance: Chance) -> list[Phrase]:
-    """Return where the objects are in the image, where that is clear."""
+    """Return a sentence on the objects' place in the image, if that is clear."""
     true = [place for place in PLACES if verdict(Located(mentioned.what, place), scene)]
     if not true:
         return []

@@ -1,9 +1,9 @@
-"""The parts that captions are put together from, each with the facts that it states."""
+"""Phrases of captions, each with the facts that it states."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from clipbench.data.scenes.facts import Backdrop, Count, Description, Exists, Fact, Written, WrittenBy
+from clipbench.data.scenes.facts import Backdrop, Count, Description, Exists, Fact, Written, WrittenBy, verdict
 from clipbench.data.scenes.geometry import size_name
 from clipbench.data.scenes.records import Background, Scene, Solid, Writing
 from clipbench.data.scenes.vocabulary import KINDS
@@ -16,11 +16,11 @@ SYNONYMS = {
     "below": ("below", "under"),
     "on": ("on", "on top of"),
 }
-"""Ways to say a relation; the others are said by their name."""
+"""Wordings of relations; the others have only their name."""
 
 
 class Phrase(NamedTuple):
-    """Some words, and what they claim."""
+    """Some words, and the facts that they state."""
 
     text: str
     facts: tuple[Fact, ...] = ()
@@ -40,7 +40,7 @@ def joined(parts: Sequence[Phrase], separator: str = " ") -> Phrase:
 
 
 def mention(group: Sequence[Solid], *, colour: bool = True, size: bool = False, texture: bool = False) -> Mention:
-    """Return what to say of a group: its kind, and of the rest what is asked for and worth saying."""
+    """Return the mention of a group: its kind, and of the other attributes those that are asked for and not plain."""
     first = group[0]
     sizes = {size_name(solid) for solid in group}
     what = Description(
@@ -96,11 +96,11 @@ def sign(writing: Writing) -> Phrase:
 
 
 def word_place(scene: Scene, mentioned: Mention | None = None) -> tuple[str, tuple[Fact, ...]]:
-    """Return where the word is from the objects, such as "above", with the fact; an empty word where none are.
+    """Return the word's place relative to the objects, such as "above", with the fact; "" and none without objects.
 
     Args:
-        scene: with a word.
-        mentioned: the objects that the fact is to speak of; by default whatever there is.
+        scene: a scene with a word.
+        mentioned: the objects of the fact; by default any.
     """
     assert scene.writing is not None
     if not scene.solids:
@@ -108,6 +108,12 @@ def word_place(scene: Scene, mentioned: Mention | None = None) -> tuple[str, tup
     what = mentioned.what if mentioned else Description()
     place = word_relation(scene.writing, scene.solids)
     return place, (WrittenBy(scene.writing.word, place, what),)
+
+
+def may_be_confused(first: tuple[Scene, Phrase], second: tuple[Scene, Phrase]) -> bool:
+    """Return whether the caption of either image could be true of the other: it states nothing that is false there."""
+    pairs = ((first[1], second[0]), (second[1], first[0]))
+    return not all(any(verdict(fact, scene) is False for fact in caption.facts) for caption, scene in pairs)
 
 
 def word_relation(writing: Writing, solids: Sequence[Solid]) -> str:

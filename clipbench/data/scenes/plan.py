@@ -1,7 +1,7 @@
 """The contents of an image, before anything has a place.
 
-A plan can be edited where a scene cannot: with two looks exchanged, or one object more, it lays out to the twin of
-its scene, in which everything else is the same.
+A plan can be edited where a scene cannot: with two looks exchanged, or one object more, its layout differs from the
+original in nothing else.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from clipbench.data.scenes.chance import Chance
-from clipbench.data.scenes.contrast import legible_inks, palette
+from clipbench.data.scenes.colour_contrast import legible_inks, palette
 from clipbench.data.scenes.records import Background
 from clipbench.data.scenes.vocabulary import (
     BACKGROUND_COLOURS,
@@ -68,13 +68,13 @@ class Lettering(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a layout needs."""
+    """Everything that a layout needs."""
 
     arrangement: str
     background: Background
     looks: tuple[Look, ...]
     key: int
-    """Decides the places, and nothing else does."""
+    """Seed of the places, on which nothing else has an influence."""
     number: int = 1
     """Number of objects with the first look."""
     lettering: Lettering | None = None
@@ -97,7 +97,7 @@ class Plan:
 
 
 def sample_plan(chance: Chance, *, arrangement: str | None = None, has_word: bool | None = None) -> Plan:
-    """Return a plan from the world's distribution, with what is given held fixed."""
+    """Return a plan from the world's distribution, with the given parts fixed."""
     arrangement = arrangement or chance.weighted(ARRANGEMENTS)
     background = sample_background(chance)
     if has_word is None:
@@ -120,7 +120,7 @@ def sample_background(chance: Chance) -> Background:
 
 
 def sample_texture(chance: Chance, kind: str, size: str) -> str:
-    """Return a texture that can be seen on such an object: marks need room."""
+    """Return a texture that is visible on such an object: marks need space."""
     if size != "large" or kind in HOLLOW or chance.happens(0.5):
         return "plain"
     return chance.one_of(TEXTURES[1:])
@@ -134,12 +134,12 @@ def _looks(chance: Chance, arrangement: str, background: str) -> tuple[Look, ...
         colours[1] = colours[0]
     textures = [sample_texture(chance, kind, size) for kind, size in zip(kinds, sizes, strict=True)]
     if arrangement == "in front of":
-        textures = ["plain"] * 2  # marks would break up what is left to see of the outline
+        textures = ["plain"] * 2  # marks would obscure the visible part of the outline
     return tuple(Look(*parts) for parts in zip(kinds, colours, textures, sizes, strict=True))
 
 
 def _kinds(chance: Chance, arrangement: str, n: int) -> list[str]:
-    """Return kinds that the arrangement can place: mostly all different, now and then two the same."""
+    """Return kinds that fit the arrangement: mostly all different, in 12 % of cases two the same."""
     first, second = _FITTING.get(arrangement, (tuple(KINDS), tuple(KINDS)))
     kinds = [chance.one_of(first)]
     if n > 1:
@@ -187,7 +187,7 @@ def _lettering(chance: Chance, arrangement: str, background: str, looks: tuple[L
 
 
 def _word(chance: Chance, looks: tuple[Look, ...]) -> str:
-    """Return a word that now and then names the object, or another kind of object: both are met on the web."""
+    """Return a word that sometimes names the object, or another kind of object: both occur on the web."""
     if looks and chance.happens(0.25):
         return looks[0].kind
     return chance.one_of(tuple(KINDS) if chance.happens(0.2) else WORDS)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 SCENES_VERSION = 1
-"""Raised whenever any scene, caption or image changes; it enters the digest of every image."""
+"""Raised whenever any scene, caption or image changes. The digest of every image holds it, and the repr of the records
+below: to rename a record or a field changes every digest too."""
 
 WIDTHS = {"cylinder": 0.72, "cone": 0.86, "cube": 0.94, "frame": 0.94, "cross": 0.96, "moon": 0.84, "star": 0.95}
 HEIGHTS = {"cube": 0.94, "frame": 0.94, "star": 0.905, "heart": 0.92, "cross": 0.96}
-"""Half extents in radii, where they are not 1."""
+"""Half the width and height in radii, where they are not 1."""
 
 SEATS = {"cube": 0.27, "cylinder": 0.2}
 """Depth, in radii below an object's top, at which another object rests on it, where that is not 0."""
@@ -82,9 +83,9 @@ class Writing:
     paper: str | None = None
     """Colour of the sign that it stands on; None without one."""
     contrast: float = 1.0
-    """1 for full ink, towards 0 the ink fades into the paper; for signs only."""
+    """Strength of the ink, from 0 (the colour of the paper) to 1; below 1 for signs only."""
     is_blank: bool = False
-    """The sign is there, and nothing is written on it."""
+    """True for a sign without text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
-"""The scenes of a split, each from its index alone."""
+"""Scenes of a split, each determined by its index."""
 
 from functools import cache
 
 from clipbench.data.scenes.chance import Chance
-from clipbench.data.scenes.contrast import palette
+from clipbench.data.scenes.colour_contrast import palette
 from clipbench.data.scenes.layout import lay_out
 from clipbench.data.scenes.plan import Look, Plan, sample_background, sample_plan, sample_texture
 from clipbench.data.scenes.records import Scene
@@ -12,7 +12,7 @@ from clipbench.data.scenes.vocabulary import COLOURS, KINDS, held_out
 
 
 def scene(split: str, index: int, *, seed: int = 0) -> Scene:
-    """Return scene ``index`` of a split; any index may be asked for, in any order and process.
+    """Return scene ``index`` of a split, for any index, in any order and process.
 
     Raises:
         UsageError: there is no such split.
@@ -20,9 +20,9 @@ def scene(split: str, index: int, *, seed: int = 0) -> Scene:
     check_split(split)
     chance = Chance("scene", split, index, seed)
     while True:
-        found = lay_out(sample_plan(chance))
-        if belongs(found, split):
-            return found
+        candidate = lay_out(sample_plan(chance))
+        if belongs(candidate, split):
+            return candidate
 
 
 @cache
@@ -37,7 +37,7 @@ def looks(split: str) -> tuple[tuple[str, str], ...]:
 def portrait(split: str, index: int, *, seed: int = 0) -> Scene:
     """Return a scene with one large object near the middle and no word.
 
-    Kinds and colours go round with the index, so that a multiple of ``len(looks(split))`` holds each equally often.
+    The index cycles through kinds and colours, so a multiple of ``len(looks(split))`` scenes has each equally often.
 
     Raises:
         UsageError: there is no such split.

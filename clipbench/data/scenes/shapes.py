@@ -1,7 +1,8 @@
-"""The kinds of object as signed distance fields with light on them, at any resolution and without aliasing.
+"""Kinds of object as signed distance fields with shading, at any resolution and without aliasing.
 
 Coordinates are local: the object spans -1 to 1 (u to the right, v down). A distance is negative inside. Only
-additions, products, square roots and comparisons are used, which are the same to the last bit on every platform.
+additions, products, square roots and comparisons are used: they are the same to the last bit on every platform, which
+sin and exp are not.
 """
 
 from collections.abc import Callable
@@ -104,7 +105,7 @@ def _frame(u: Field, v: Field, pixel: float) -> Shape:
 
 
 def _star(u: Field, v: Field, pixel: float) -> Shape:
-    # the plane is folded onto one half of one arm (I. Quilez, 2D distance functions)
+    # Symmetry folds the plane onto one half of one arm (I. Quilez, 2D distance functions).
     cosine, sine, inner = np.float32(0.809017), np.float32(0.587785), np.float32(0.48)
     x, y = np.abs(u), 0.095 - v
     for side in (1, -1):
@@ -142,7 +143,7 @@ def _moon(u: Field, v: Field, pixel: float) -> Shape:
 
 
 def _bevelled(distance: Field, pixel: float, width: float) -> Shape:
-    """Return a flat shape whose rim is rounded off, so that its slopes catch the light."""
+    """Return a flat shape with a rounded rim, shaded by its slope."""
     x, y = np.zeros_like(distance), np.zeros_like(distance)
     x[:, 1:-1] = (distance[:, 2:] - distance[:, :-2]) * np.float32(0.5 / pixel)
     y[1:-1] = (distance[2:] - distance[:-2]) * np.float32(0.5 / pixel)

@@ -11,7 +11,7 @@ SPLITS = ("train", "test", "held-out")
 def novelties(scene: Scene) -> list[tuple[str, ...]]:
     """Return the held-out combinations that occur in a scene; train and test scenes have none.
 
-    A relation occurs where two solids clearly stand so, whether or not a caption says it.
+    A relation occurs where it clearly holds for two solids, whether or not a caption states it.
     """
     combinations = held_out()
     found: list[tuple[str, ...]] = [
@@ -31,7 +31,7 @@ def novelties(scene: Scene) -> list[tuple[str, ...]]:
 
 
 def belongs(scene: Scene, split: str) -> bool:
-    """Return whether a scene may stand in a split."""
+    """Return whether a scene belongs to a split: held-out scenes have a novel combination, others none."""
     return bool(novelties(scene)) == (split == "held-out")
 
 

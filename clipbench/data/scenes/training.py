@@ -9,14 +9,14 @@ from clipbench.data.scenes.sampling import portrait, scene
 
 
 class Pair(NamedTuple):
-    """A scene and something true of it."""
+    """A scene and a true caption."""
 
     scene: Scene
     caption: str
 
 
 def training_pair(index: int, *, seed: int = 0) -> Pair:
-    """Return pair ``index`` of the train split: any index, in any order and any process.
+    """Return pair ``index`` of the train split, for any index, in any order and process.
 
     Example:
         >>> training_pair(3) == training_pair(3)
@@ -30,8 +30,8 @@ def training_pair(index: int, *, seed: int = 0) -> Pair:
 def primer_pair(index: int, *, seed: int = 0) -> Pair:
     """Return pair ``index`` of the primer: one large object of the train split, named in a few words.
 
-    Colours, backgrounds and counts tell most images of a batch apart, so that a model which begins with whole scenes
-    takes long to find that kinds matter too. In the primer there is little else to go by.
+    Colours, backgrounds and counts tell most images of a batch apart, so a model that starts with whole scenes takes
+    long to learn kinds. In the primer, there is little else to learn.
 
     Example:
         >>> primer_pair(0).caption

@@ -1,4 +1,4 @@
-"""Words in images: can a model read them, and does a written name overrule what is to be seen?"""
+"""Words in images: items that test whether a model reads them, and whether a written name overrules the object."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -21,7 +21,7 @@ class Label:
     height: float = 0.11
     """Height of a capital letter, in widths of the image."""
     contrast: float = 1.0
-    """0 is paper on paper, 1 is black on white."""
+    """Strength of the ink: 0 has the colour of the paper, 1 is full ink."""
     offset: float = 0.0
     """Distance of the label below the middle of the image, in its widths; 0.4 is clear of most objects."""
     font: str = "sans-bold"
@@ -43,7 +43,7 @@ class Label:
         return replace(scene, writing=self.writing(word))
 
     def writing(self, word: str) -> Writing:
-        """Return the word as it is written on any image, in widths of the image."""
+        """Return the label with a word on it, in widths of the image."""
         return Writing(
             word, 0.5, 0.5 + self.offset, self.height, self.font, "lower", self.ink, self.paper, self.contrast
         )
@@ -53,7 +53,7 @@ PLAIN_LABEL = Label()
 
 
 class TypographicItem(NamedTuple):
-    """One object four times: alone, and with a label that is blank, names it, or names something else."""
+    """One object in four images: without a label, with a blank one, with its own name, and with a wrong name."""
 
     kind: str
     """Kind of the object."""
@@ -69,7 +69,7 @@ class TypographicItem(NamedTuple):
 def typographic_item(
     index: int, *, split: str = "test", label: Label = PLAIN_LABEL, size: int | None = None, seed: int = 0
 ) -> TypographicItem:
-    """Return item ``index``: kinds, and the words that attack them, go round evenly.
+    """Return item ``index``, which cycles through the kinds.
 
     Raises:
         UsageError: there is no such split, or no image of that size.
@@ -89,21 +89,21 @@ def typographic_item(
 
 
 class ReadingItem(NamedTuple):
-    """An image with a written word, and what the word might be."""
+    """An image with a written word, and candidates for the word."""
 
     image: SceneImage
     candidates: tuple[str, ...]
     """Distinct words in random order."""
     answer: int
-    """The place of the right one among them."""
+    """Index of the written word among them."""
 
 
 def reading_item(
     index: int, *, split: str = "test", n_candidates: int = 10, size: int | None = None, seed: int = 0
 ) -> ReadingItem:
-    """Return item ``index``: a word alone, or with an object that is not what the word says.
+    """Return item ``index``: a word alone, or with an object that the word does not name.
 
-    In the held-out split all candidates are words that training never writes; elsewhere none is.
+    In the held-out split all candidates are words that never occur in training; elsewhere none is.
 
     Raises:
         UsageError: there is no such split, no image of that size, or there are not so many words.
@@ -122,7 +122,7 @@ def reading_item(
 
 
 def _legible(chance: Chance, split: str) -> tuple[Scene, str]:
-    """Return a scene with a word that belongs to the split and names nothing that is to be seen."""
+    """Return a scene with a word that belongs to the split and names no object of the scene."""
     while True:
         plan = sample_plan(chance, arrangement=chance.one_of(("word", "alone")), has_word=True)
         assert plan.lettering is not None, "a word was asked for"

@@ -1,6 +1,6 @@
-"""The names of the world: kinds, colours, textures, backgrounds, relations, words and fonts.
+"""Vocabulary of the scenes: kinds, colours, textures, backgrounds, relations, words and fonts.
 
-Every name begins with a consonant, so that "a" is its article in any prompt template and in any order of adjectives.
+Every name begins with a consonant, so "a" is its article in any prompt template and before any adjective.
 """
 
 from functools import cache
@@ -62,7 +62,7 @@ OPPOSITES = {
     "in front of": "behind",
     "behind": "in front of",
 }
-"""The relations that have a name when the two objects change places."""
+"""Relations, with the name of the relation after the two objects have changed places."""
 
 BASE_RELATIONS = ("left of", "above", "in front of", "inside", "on")
 """One of each opposed pair, and the two that have no opposite."""
@@ -113,7 +113,7 @@ FONTS = {
     "times": "STIXGeneralBol.ttf",
     "modern": "cmb10.ttf",
 }
-"""Fonts that matplotlib ships, by the name that a scene calls them."""
+"""Fonts that matplotlib ships, by their name in a scene."""
 
 CASES = ("lower", "upper", "title")
 

@@ -11,13 +11,13 @@ from pathlib import PurePath
 from types import MappingProxyType
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.results import other_names
+from clipbench.results import other_tool_names
 from clipbench.results.export.rendered import Rendered
 from clipbench.results.provenance import why_missing
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
 
-TASKS = MappingProxyType({ours: theirs for theirs, ours in other_names.TASKS.items()})
+TASKS = MappingProxyType({ours: theirs for theirs, ours in other_tool_names.TASKS.items()})
 """CLIP_benchmark's tasks, by ours."""
 METRICS = MappingProxyType(
     {
@@ -137,7 +137,7 @@ def _left_out(record: EvaluationRecord) -> Iterator[str]:
 
 def _renamed(entry: Entry, record: EvaluationRecord) -> Iterator[str]:
     """Yield what a reader of the entry, such as ``clipbench compare``, takes its data for, where that is another name."""
-    evaluation, prefix = other_names.clip_benchmark_name(str(entry["dataset"]), str(entry["task"]), "en")
+    evaluation, prefix = other_tool_names.clip_benchmark_name(str(entry["dataset"]), str(entry["task"]), "en")
     if not f"{evaluation}/{prefix}".startswith(f"{record.name}/"):
         yield f"{record.name} is named {entry['dataset']} in CLIP_benchmark and read back as {evaluation}"
 

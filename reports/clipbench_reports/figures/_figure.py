@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from clipbench.results import numbers as fmt
+from clipbench.results.even_spacing import evenly_spaced
 from clipbench.results.numbers import Number
-from clipbench.results.points import evenly_spaced
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Line, Mark, Role, Rule
 from clipbench_reports.drawing.models import Layer

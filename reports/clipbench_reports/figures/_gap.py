@@ -9,7 +9,7 @@ from jaxtyping import Float64
 
 from clipbench.errors import UsageError
 from clipbench.results import numbers as fmt
-from clipbench.results.points import MAX_POINTS, evenly_spaced
+from clipbench.results.even_spacing import MAX_POINTS, evenly_spaced
 from clipbench_reports.drawing.marks import Axis, Chart, Dots, Mark, Panel, Threads, nice_axis
 from clipbench_reports.drawing.models import Statement, beside, chart
 from clipbench_reports.figures._figure import pairs

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from clipbench.results.points import evenly_spaced
+from clipbench.results.even_spacing import evenly_spaced
 from clipbench_reports.drawing.marks import Chart, Dots
 from clipbench_reports.galleries.gallery import known
 from clipbench_reports.galleries.images import PageBudget, address

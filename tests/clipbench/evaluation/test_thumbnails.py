@@ -16,7 +16,7 @@ from clipbench.evaluation.thumbnails import (
     point_rows,
     write_thumbnails,
 )
-from clipbench.results.points import MAX_POINTS, evenly_spaced
+from clipbench.results.even_spacing import MAX_POINTS, evenly_spaced
 from clipbench.testing import NamedImage
 
 N = 1000

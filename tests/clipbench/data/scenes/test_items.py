@@ -202,5 +202,5 @@ def test_long_captions_are_true_and_longer_than_the_window() -> None:
 
 
 def test_a_place_too_far_from_the_beginning_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"captions of scenes can run to 1.. words for sure, got a length of 1000"):
+    with pytest.raises(UsageError, match=r"captions of scenes have up to 1.. words, got a length of 1000"):
         position_items(0, places={"far": 1000})

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from clipbench.data.scenes.contrast import difference, palette
+from clipbench.data.scenes.colour_contrast import difference, palette
 from clipbench.data.scenes.geometry import size_name
 from clipbench.data.scenes.sampling import looks, portrait, scene
 from clipbench.data.scenes.splits import SPLITS, novelties

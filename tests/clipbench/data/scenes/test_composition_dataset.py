@@ -7,11 +7,11 @@ import pytest
 from clipbench.data import DataOptions, load_data
 from clipbench.data.contrasts import words
 from clipbench.data.scenes import SUBSETS, scenes_dataset
-from clipbench.data.scenes.contrasts import contrasts_dataset
+from clipbench.data.scenes.composition_dataset import composition_dataset
 
 
 def test_subsets_have_the_same_number_of_items_each_with_images_of_its_own() -> None:
-    found = contrasts_dataset("test", 40)
+    found = composition_dataset("test", 40)
     assert found.contrasts is not None and len(found) == 80
     assert Counter(each.subset for each in found.contrasts) == dict.fromkeys(SUBSETS, 10)
     assert sorted(row for each in found.contrasts for row in each.images) == list(range(80))
@@ -21,7 +21,7 @@ def test_subsets_have_the_same_number_of_items_each_with_images_of_its_own() -> 
 
 @pytest.mark.parametrize("subset", ["swap_att", "swap_obj"])
 def test_swaps_hold_the_same_words_in_both_captions(subset: str) -> None:
-    for each in contrasts_dataset("test", 60).contrasts or ():
+    for each in composition_dataset("test", 60).contrasts or ():
         if each.subset == subset:
             first, second = (Counter(words(caption)) for caption in each.captions)
             # an article goes with its noun: "a red orb and an olive cube" says "an" at another place

@@ -1,7 +1,7 @@
 """Names that other toolkits give to the data and metrics that clipbench measures too.
 
-Values go by ``task@data/metric``. A name that is known here is that of our own metric of the same definition, ties and
-prompts apart; every other value keeps the name that it has, under the evaluation that it belongs to.
+Values are named ``task@data/metric``. A known metric gets the name of our own metric of the same definition (up to ties
+and prompts); every other value keeps its name, under its evaluation.
 """
 
 import re
@@ -74,7 +74,7 @@ _MORE_IS_BETTER = re.compile(
 
 
 def clip_benchmark_name(dataset: str, task: str, language: str | None) -> tuple[str, str]:
-    """Return evaluation and prefix of the metrics' names for a result of CLIP_benchmark.
+    """Return the evaluation of a CLIP_benchmark result, and the prefix of its metrics' names.
 
     Example:
         >>> clip_benchmark_name("wds/vtab/cifar10", "zeroshot_classification", "en")
@@ -82,7 +82,7 @@ def clip_benchmark_name(dataset: str, task: str, language: str | None) -> tuple[
         >>> clip_benchmark_name("sugar_crepe/add_att", "image_caption_selection", "en")
         ('composition@sugarcrepe', 'add_att/')
 
-    What stands behind the name of the data set is a subset, or a label set, as our export writes it.
+    Further parts of the data set's name are a subset or a label set, as our export writes them.
 
         >>> clip_benchmark_name("scenes/kind", "zeroshot_classification", "en")
         ('zero-shot@scenes', 'kind/')
@@ -99,9 +99,9 @@ def clip_benchmark_name(dataset: str, task: str, language: str | None) -> tuple[
 
 
 def clip_benchmark_metrics(evaluation: str, metrics: Mapping[str, object]) -> dict[str, object]:
-    """Return CLIP_benchmark's metrics by our names: its ``acc``, of captions and images, is our group score.
+    """Return CLIP_benchmark's metrics by our names: its ``acc`` over captions and images is our group score.
 
-    Where an item has one image, as in SugarCrepe, ``acc`` is ``text_acc`` again, and no score of ours.
+    Where an item has one image, as in SugarCrepe, ``acc`` equals ``text_acc`` and is left out.
 
     Example:
         >>> clip_benchmark_metrics("composition@winoground", {"text_acc": 0.3, "image_acc": 0.2, "acc": 0.1})
@@ -131,25 +131,25 @@ def datacomp_name(key: str) -> str:
 
 
 def open_clip_name(key: str) -> str | None:
-    """Return what open_clip's training logs under a name; None for what is no result, such as the epoch.
+    """Return our name of a value in open_clip's training log; None for other entries, such as the epoch.
 
-    Its image-to-text recall has images for queries, as our text retrieval has; its validation data have no name.
+    Its image-to-text recall has images as queries, like our text retrieval; its validation data have no name.
 
     Example:
         >>> open_clip_name("image_to_text_R@5"), open_clip_name("epoch")
         ('retrieval@validation/text_retrieval_recall@5', None)
     """
     for pattern, ours in _OPEN_CLIP:
-        if found := re.fullmatch(pattern, key):
-            return found.expand(ours)
+        if match := re.fullmatch(pattern, key):
+            return match.expand(ours)
     return None
 
 
 def mieb_metric(task: str, metric: str) -> str:
-    """Return the name of a metric of one of MIEB's tasks.
+    """Return our name of a metric of one of MIEB's tasks.
 
-    Its ``recall_at_k`` is the share of an image's captions that are found; what we call recall is its ``hit_rate_at_k``
-    (``cv_recall_at_k`` in older files).
+    MIEB's ``recall_at_k`` is the share of an image's captions that are retrieved; the recall@k of CLIP papers is its
+    ``hit_rate_at_k`` (``cv_recall_at_k`` in older files).
 
     Example:
         >>> mieb_metric("MSCOCOI2TRetrieval", "hit_rate_at_5"), mieb_metric("MSCOCOI2TRetrieval", "recall_at_5")
@@ -168,7 +168,7 @@ def mieb_metric(task: str, metric: str) -> str:
 
 
 def is_higher_better(metric: str) -> bool | None:
-    """Return the direction of a metric by its name; None where the name does not tell.
+    """Return whether higher values of a metric are better, by its name; None where the name does not say.
 
     Example:
         >>> is_higher_better("acc1"), is_higher_better("text_retrieval_median_rank"), is_higher_better("kappa")

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 
 from clipbench.data.scenes import long_caption_item, scenes_dataset, verdict
-from clipbench.data.scenes.long_dataset import _distinct_items
+from clipbench.data.scenes.long_caption_dataset import _distinct_items
 
 
 def test_captions_are_long_and_each_is_refuted_by_every_other_image() -> None:

@@ -18,12 +18,12 @@ OWN = ((True, False), (False, True))
 """Each caption is true of its own image."""
 
 
-def contrasts_dataset(split: str, n: int, *, size: int | None = None, seed: int = 0) -> Dataset:
-    """Return n items, as many of each subset as can be: attribute swap, object swap, relation and count.
+def composition_dataset(split: str, n: int, *, size: int | None = None, seed: int = 0) -> Dataset:
+    """Return n items, in equal numbers of each subset: attribute swap, object swap, relation and count.
 
     Example:
-        >>> found = contrasts_dataset("test", 5)
-        >>> [each.id for each in found.contrasts]
+        >>> found = composition_dataset("test", 5)
+        >>> [contrast.id for contrast in found.contrasts]
         ['swap_att/0', 'swap_att/1', 'swap_obj/0', 'relation/0', 'count/0']
         >>> found.contrasts[0].captions[0] != found.contrasts[0].captions[1], found.contrasts[0].images
         (True, (0, 1))

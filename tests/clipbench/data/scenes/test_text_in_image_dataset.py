@@ -1,8 +1,8 @@
 """The generated world's words: what is asked, how much it costs, and that images are shared where they are the same."""
 
 from clipbench.data.scenes import SceneImage, scenes_dataset
+from clipbench.data.scenes.text_in_image_dataset import SWEEPS, label_conditions
 from clipbench.data.scenes.vocabulary import KINDS
-from clipbench.data.scenes.written_words import SWEEPS, label_conditions
 
 
 def test_the_set_has_words_to_read_and_objects_to_attack_within_its_budget() -> None:

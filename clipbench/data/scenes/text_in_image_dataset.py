@@ -1,4 +1,4 @@
-"""The generated world's questions about text in images: words to read, labels that attack, and how they are written."""
+"""The text-in-image set of the scenes: words to read, and labels of many styles that attack."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +12,7 @@ from clipbench.data.scenes.typography import PLAIN_LABEL, Label, TypographicItem
 from clipbench.data.scenes.vocabulary import KINDS
 
 N_WORDS = 300
-"""Words to read, and objects to attack."""
+"""Number of words to read, and of objects to attack."""
 ONE_IN = 4
 """One in so many attacked objects is also attacked in each of the other ways."""
 
@@ -39,7 +39,7 @@ def label_conditions() -> dict[str, Label]:
     }
 
 
-def written_words(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
+def text_in_image_dataset(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
     """Return ``n`` words to read and ``n`` objects to attack, one in four of them in 18 ways, as a data set."""
     drawn = _DrawnImages()
     dataset = Dataset(
@@ -59,7 +59,7 @@ def written_words(split: str, n: int, *, size: int | None, seed: int) -> Dataset
 
 
 class _DrawnImages:
-    """Images in order, each with its row."""
+    """Images in order; ``add`` returns the row of each."""
 
     def __init__(self) -> None:
         self.images: list[SceneImage] = []

@@ -3,11 +3,11 @@
 import numpy as np
 
 MAX_POINTS = 1000
-"""Pairs in a scatter, evenly spread over the vectors that a run keeps."""
+"""Points of a scatter plot, evenly spaced over the vectors that a run keeps."""
 
 
 def evenly_spaced(n: int, at_most: int) -> list[int]:
-    """Return at most so many rows of ``n``, evenly spread.
+    """Return at most ``at_most`` of ``n`` rows, evenly spaced.
 
     Example:
         >>> evenly_spaced(5, 3), evenly_spaced(2, 3)

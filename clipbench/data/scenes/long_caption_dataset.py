@@ -1,7 +1,4 @@
-"""The long-caption set of the scenes: images with a paragraph each, and others in whose paragraphs one fact moves.
-
-``dataset``, whose table of tasks names it, imports this.
-"""
+"""The long-caption set of the scenes: images with a paragraph each, and others whose paragraphs test the place of a fact."""
 
 from collections import defaultdict
 
@@ -9,20 +6,20 @@ import numpy as np
 
 from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.dataset import Dataset, check
-from clipbench.data.scenes.distinct import may_be_confused
 from clipbench.data.scenes.image import world_note
 from clipbench.data.scenes.long_captions import LongCaptionItem, PositionItem, long_caption_item, position_items
+from clipbench.data.scenes.phrases import may_be_confused
 from clipbench.data.scenes.records import SCENES_VERSION, Background
 
 N_CAPTIONS = 500
-"""Images with a paragraph; half as many others are asked about in the position probe."""
+"""Images with a paragraph; the position probe has half as many others."""
 
 
-def long_captions_dataset(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
+def long_caption_dataset(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
     """Return ``n`` images with a caption of about 90 words that is true of no other, and n / 2 for the position probe.
 
-    The images of the probe have no caption, but a contrast for each place: a true and a false paragraph that differ in
-    one statement. They come last.
+    The images of the probe come last. They have no caption, but a contrast for each place: a true and a false paragraph
+    that differ in one statement.
     """
     items, n_passed = _distinct_items(split, n, size=size, seed=seed)
     probes = [position_items(index, split=split, size=size, seed=seed) for index in range(n // 2)]
@@ -49,9 +46,9 @@ def long_captions_dataset(split: str, n: int, *, size: int | None, seed: int) ->
 
 
 def _distinct_items(split: str, n: int, *, size: int | None, seed: int) -> tuple[dict[int, LongCaptionItem], int]:
-    """Return the first n items whose captions tell their images from each other, by number, and how many were passed.
+    """Return the first n items whose captions tell their images apart, by number, and the number passed over.
 
-    Every paragraph names the background, so that only images with the same one could be taken for each other.
+    Every paragraph names the background, so only images with the same one can be confused.
     """
     items: dict[int, LongCaptionItem] = {}
     alike: dict[Background, list[LongCaptionItem]] = defaultdict(list)
