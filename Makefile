@@ -24,10 +24,10 @@ $(READY): pyproject.toml
 
 install: $(READY)  ## make or update .venv
 
-axe:  ## fetch the accessibility checker that the tests of the report use, where npm is there
+axe:  ## fetch the accessibility checker of the report's tests, if npm is installed
 	npm install --silent --no-audit --no-fund --no-save --prefix .axe $(AXE)
 
-demo: $(READY)  ## measure the bundled model on the generated world, offline, and write a report
+demo: $(READY)  ## measure the bundled model on generated images, offline, and write a report
 	$(BIN)/clipbench run --model tiny --tasks all --suite scenes
 
 test: $(READY)  ## run the tests
@@ -36,7 +36,7 @@ test: $(READY)  ## run the tests
 test-slow: $(READY)  ## run the tests that take longer
 	$(BIN)/pytest --quiet -m slow
 
-check: $(READY)  ## lint, types, and which package may import which
+check: $(READY)  ## lint, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -69,18 +69,18 @@ test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of 
 	$(PEER_VENV)/bin/pip install --quiet 'clip-benchmark==1.6.2' 'numpy<2.3' requests
 	CLIPBENCH_PEER=$(PEER_VENV)/bin/clip_benchmark $(BIN)/pytest -m peer -s tests/peer
 
-bench: $(READY)  ## print timings: the text tower, the ranks, and the geometry of a million pairs
+bench: $(READY)  ## print timings: text tower, ranks, and the geometry of a million pairs
 	$(BIN)/python benchmarks/text_tower.py
 	$(BIN)/python benchmarks/ranks.py
 	$(BIN)/python benchmarks/geometry.py
 
-claims: $(READY)  ## train small models for twenty minutes, and try two papers' claims on them
+claims: $(READY)  ## train small models for twenty minutes, and test the claims of two papers on them: docs/claims.md
 	$(BIN)/python experiments/claims.py
 
 figures: $(READY)  ## draw every kind of figure from a small training and the bundled model: docs/figures.md
 	$(BIN)/python experiments/figures.py
 
-train-tiny: $(READY)  ## train the bundled model anew and write its card: an hour or two on two cores, goes on where it was stopped
+train-tiny: $(READY)  ## train the bundled model again and write its card: an hour or two on two cores; continues after an interruption
 	test -d runs/tiny/step-5000 || OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node 2 --no-python $(BIN)/clipbench train \
 	  --data scenes --data-option primer=131072 --arch tiny --batch-size 256 --steps 5000 --lr 1e-3 --warmup 200 \
 	  --precision bf16 --save-every 250 --eval-every 125 --workers 1 --out runs/tiny $$(test -d runs/tiny/step-0 && echo --resume)

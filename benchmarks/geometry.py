@@ -1,6 +1,6 @@
 """Time the geometry of pairs: `python benchmarks/geometry.py [N_PAIRS]`.
 
-Every measure that costs O(n d), with the influence of each pair, on a million pairs (unless told) of 512 dimensions,
+Every measure that costs O(n d), with the influence of each pair, on a million pairs (by default) of 512 dimensions,
 against reading the vectors once and multiplying each modality by one 512 x 512 matrix. Prints both times, their ratio,
 and the peak of memory beside the vectors. The vectors are made here, and stand in files of a temporary folder.
 """

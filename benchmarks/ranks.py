@@ -1,6 +1,6 @@
 """Time retrieval ranks: `python benchmarks/ranks.py [N_IMAGES]`.
 
-Random unit vectors of 512 dimensions, 5,000 images (unless told) with five texts each, both directions: the streaming,
+Random unit vectors of 512 dimensions, 5,000 images (by default) with five texts each, both directions: the streaming,
 tie-aware ranks of clipbench against the whole similarity matrix, sorted. Prints times, memory and the ratio.
 """
 

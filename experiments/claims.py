@@ -51,7 +51,7 @@ sum of the learning rates is the same for any share, as a line and half a cosine
 
 AT_ONCE = 2
 """Runs of one thread each: two of them get more done on two cores than one of two threads."""
-PICTURES_MEASURED = 1_000
+IMAGES_MEASURED = 1_000
 CLIPBENCH = (sys.executable, "-m", "clipbench.cli")
 
 
@@ -125,7 +125,7 @@ def make_runs(planned: Sequence[TrainOptions]) -> None:
             shutil.rmtree(options.out, ignore_errors=True)
     to_measure = [options for options in planned if not is_measured(options)]
     with tqdm(
-        total=sum(options.steps * options.batch_size + PICTURES_MEASURED for options in planned),
+        total=sum(options.steps * options.batch_size + IMAGES_MEASURED for options in planned),
         initial=n_seen(planned),
         unit=" images",
         mininterval=0.2 if sys.stderr.isatty() else 30.0,
@@ -154,7 +154,7 @@ def is_measured(options: TrainOptions) -> bool:
 
 def n_seen(planned: Sequence[TrainOptions]) -> int:
     """Return how many images all runs have seen so far, those of the measurement among them."""
-    return sum(_n_logged(each) * each.batch_size + PICTURES_MEASURED * is_measured(each) for each in planned)
+    return sum(_n_logged(each) * each.batch_size + IMAGES_MEASURED * is_measured(each) for each in planned)
 
 
 def training(options: TrainOptions) -> Work:

@@ -1,4 +1,4 @@
-"""The words of docs/claims.md: tables, sentences and verdicts, each of which follows from the numbers of finished runs."""
+"""The text of docs/claims.md: tables, sentences and verdicts, computed from finished runs."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -23,9 +23,9 @@ from clipbench.errors import DataError
 from clipbench.results.record import Metric
 
 RATE_AT = 256
-"""The batch size that the rule of the learning rate is written for."""
+"""Batch size at which the learning rate is ``lr``."""
 SAME_START = 1e-4
-"""Gaps of equal weights on equal images differ by rounding alone."""
+"""Largest difference between gaps of equal weights on equal images, which is rounding."""
 LOSSES_FIGURE, GAP_FIGURE = "claims/losses.svg", "claims/gap.svg"
 
 PAGE = """# Two claims of the literature, tried on a small CLIP
@@ -119,8 +119,8 @@ def write_page(outcomes: Sequence[Outcome], docs: Path, *, command: str, train_c
     Args:
         outcomes: both losses at two or more batch sizes, and InfoNCE at two or more fixed temperatures.
         docs: folder to write to.
-        command: what the page says it is made by.
-        train_command: what it says the first run is made by.
+        command: command that makes the page, as the page quotes it.
+        train_command: command of the first run, as the page quotes it.
     """
     duels, by_temperature = duels_of(outcomes), by_temperature_of(outcomes)
     draw_losses(

@@ -1,4 +1,4 @@
-"""What finished runs say of each claim: it agrees, it disagrees, or it cannot be told, and why, in numbers."""
+"""Verdicts on each claim from finished runs: agrees, disagrees or cannot tell, with the numbers behind it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,13 +17,13 @@ from claims_outcomes import (
 
 AGREES, DISAGREES, CANNOT_TELL = "agrees", "disagrees", "cannot tell"
 APART = 3
-"""A gap is there when it is this many times as wide as chance makes it between clouds of equal means."""
+"""Smallest ratio of a gap to that of clouds of equal means from which on the gap counts as present."""
 KEPT = 0.5
-"""The share of a gap, from start to end, from which on it counts as kept."""
+"""Smallest ratio of the final to the initial gap for which the gap counts as kept."""
 
 
 class Verdict(NamedTuple):
-    """What becomes of a claim."""
+    """A claim, the verdict on it, and the reason."""
 
     claim: str
     word: str
@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 
 
 class Duel(NamedTuple):
-    """A run of each loss at one batch size."""
+    """The runs of both losses at one batch size."""
 
     clip: Outcome
     siglip: Outcome
@@ -43,12 +43,12 @@ class Duel(NamedTuple):
 
     @property
     def lead(self) -> Bounded:
-        """Of the sigmoid loss, in recall@1."""
+        """Lead of the sigmoid loss in recall@1."""
         return lead(self.siglip, self.clip)
 
     @property
     def untrained(self) -> str:
-        """Return whose recall is not above chance, or nothing."""
+        """Return the losses whose recall is not above chance, or an empty string."""
         names = [
             name for name, run in (("InfoNCE", self.clip), ("the sigmoid loss", self.siglip)) if not has_learned(run)
         ]
@@ -74,7 +74,7 @@ def gap_verdicts(runs: Sequence[Outcome]) -> list[Verdict]:
 
 
 def lead_in_words(duel: Duel) -> str:
-    """Return who is ahead at a batch size, by how much, and whether the interval says so."""
+    """Return a sentence on which loss is ahead at a batch size, by how much, and if the interval excludes zero."""
     found = duel.lead
     if duel.untrained:
         return f"not above chance: {duel.untrained}; the difference of {points(found)} says nothing of the losses."
