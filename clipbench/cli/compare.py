@@ -55,7 +55,10 @@ def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -
 
     Exit status: 0 no regression, 1 regression or a requirement not met, 2 bad usage or input, 3 not comparable.
     """
-    _check_usage(runs, form, out)
+    if len(runs) < 2:
+        raise click.UsageError(f"got {len(runs)} of at least 2 runs: expected BASE CANDIDATE [MORE...]")
+    if form == "html" and out is None:
+        raise click.UsageError("--format html needs -o FILE.html")
     gate = _gate(given)
     if form == "junit" and not (gate.rules or gate.requirements):
         raise UsageError("--format junit reports gated metrics only: give --max-drop, --gate or --require")
@@ -64,13 +67,6 @@ def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -
     if any(each.is_worse for each in judged):
         return REGRESSION
     return DONE if all(each.is_whole for each in judged) else INCOMPLETE
-
-
-def _check_usage(runs: tuple[Path, ...], form: str, out: Path | None) -> None:
-    if len(runs) < 2:
-        raise click.UsageError(f"got {len(runs)} of at least 2 runs: expected BASE CANDIDATE [MORE...]")
-    if form == "html" and out is None:
-        raise click.UsageError("--format html needs -o FILE.html")
 
 
 def _gate(given: dict[str, Any]) -> "Gate":
@@ -161,16 +157,16 @@ def _write(judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: 
 
 
 def _text(judged: "list[Judged]", form: str) -> str:
-    from clipbench.comparison import formats as compare_formats
+    from clipbench.comparison import formats
 
     if form == "github":
-        _summarise(compare_formats.markdown(judged))
+        _summarise(formats.markdown(judged))
     makers = {
-        "table": compare_formats.terminal,
-        "md": compare_formats.markdown,
-        "json": compare_formats.as_json,
-        "junit": compare_formats.junit,
-        "github": compare_formats.github,
+        "table": formats.terminal,
+        "md": formats.markdown,
+        "json": formats.as_json,
+        "junit": formats.junit,
+        "github": formats.github,
     }
     return makers[form](judged)
 

@@ -202,6 +202,7 @@ def _licence(entry: "CatalogueEntry") -> str:
 def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
     from clipbench.data.catalogue import place_of
     from clipbench.data.download import readable_size
+    from clipbench.results.numbers import quantity
 
     counts = [("images", entry.n_images), ("captions", entry.n_captions), ("items", entry.n_items),
               ("classes", entry.n_classes)]  # fmt: skip
@@ -216,7 +217,7 @@ def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
         ("cite", entry.cite),
         ("access", entry.gate or "no condition known"),
         ("protocol", entry.protocol),
-        ("chance", ", ".join(f"{name} {100 * value:.4g} %" for name, value in entry.chance.items())),
+        ("chance", ", ".join(f"{name} {quantity(value, 'fraction')}" for name, value in entry.chance.items())),
         ("prompts", entry.prompts or ("those beside the data" if entry.kind == "classification" else "")),
     ]
     return [(label, text) for label, text in facts if text]

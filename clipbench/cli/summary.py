@@ -9,6 +9,7 @@ import click
 from clipbench.errors import ClipbenchError
 from clipbench.evaluation.progress import Progress
 from clipbench.results.numbers import count, counted, duration, interval, quantity
+from clipbench.results.provenance import encoded_facts
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
 from clipbench.results.table import Column, Table, as_text
@@ -84,7 +85,7 @@ def evaluation_lines(record: EvaluationRecord, *, is_precomputed: bool = True) -
         is_precomputed: the meaning of a record that counts no encoded images: that the vectors were there before, or
             that an old version did not count.
     """
-    encoded = _encoded(record.encoded) or ("precomputed vectors" if is_precomputed else None)
+    encoded = encoded_facts(record.encoded) or ("precomputed vectors" if is_precomputed else None)
     facts = [counted(record.dataset.n_samples, "image"), encoded, duration(sum(record.seconds.values()))]
     heading = f"{record.name}  {'; '.join(filter(None, facts))}"
     return [heading, *metric_lines(record.metrics), *(f"  note: {note}" for note in record.notes)]
@@ -123,11 +124,12 @@ def metric_row(name: str, metric: Metric) -> list[str]:
 def published_cell(metric: Metric) -> str:
     """Return what was published for the same model, data and protocol, and whether the interval contains it.
 
-    Example:
-        >>> from clipbench.results.record import PublishedValue
-        >>> values = [PublishedValue(value=0.481, protocol="", source="", is_secondary=True, agrees=True)]
-        >>> published_cell(Metric(value=0.5, low=0.4, high=0.6, published=values))
-        'published 48.1 % (agrees, secondary source)'
+        Example:
+            >>> from clipbench.results.provenance import encoded_facts
+    from clipbench.results.record import PublishedValue
+            >>> values = [PublishedValue(value=0.481, protocol="", source="", is_secondary=True, agrees=True)]
+            >>> published_cell(Metric(value=0.5, low=0.4, high=0.6, published=values))
+            'published 48.1 % (agrees, secondary source)'
     """
     verdicts = {True: "agrees", False: "differs", None: "no interval"}
     parts = [
@@ -136,22 +138,3 @@ def published_cell(metric: Metric) -> str:
         for each in metric.published
     ]
     return f"published {', '.join(parts)}" if parts else ""
-
-
-def _encoded(counts: Mapping[str, int]) -> str | None:
-    """Return how many images and texts went through the model, and how many came from the cache.
-
-    Example:
-        >>> _encoded({"images": 3, "stored_images": 5, "texts": 0, "stored_texts": 1000})
-        '3 images encoded and 5 from cache, 1,000 texts from cache'
-    """
-    if not counts.keys() >= {"images", "stored_images", "texts", "stored_texts"}:
-        return None
-    parts = []
-    for noun in ("image", "text"):
-        encoded, stored = counts[f"{noun}s"], counts[f"stored_{noun}s"]
-        if encoded and stored:
-            parts.append(f"{counted(encoded, noun)} encoded and {count(stored)} from cache")
-        else:
-            parts.append(f"{counted(encoded, noun)} encoded" if encoded else f"{counted(stored, noun)} from cache")
-    return ", ".join(parts)

@@ -66,6 +66,25 @@ def data_facts(data: DatasetRecord) -> str:
     return ", ".join(facts)
 
 
+def encoded_facts(counts: Mapping[str, int]) -> str | None:
+    """Return how many images and texts went through the model, and how many came from the cache.
+
+    Example:
+        >>> encoded_facts({"images": 3, "stored_images": 5, "texts": 0, "stored_texts": 1000})
+        '3 images encoded and 5 from cache, 1,000 texts from cache'
+    """
+    if not counts.keys() >= {"images", "stored_images", "texts", "stored_texts"}:
+        return None  # vectors that were there before, or an old run
+    parts = []
+    for noun in ("image", "text"):
+        encoded, stored = counts[f"{noun}s"], counts[f"stored_{noun}s"]
+        if encoded and stored:
+            parts.append(f"{counted(encoded, noun)} encoded and {count(stored)} from cache")
+        else:
+            parts.append(f"{counted(encoded, noun)} encoded" if encoded else f"{counted(stored, noun)} from cache")
+    return ", ".join(parts)
+
+
 def moment(created: str) -> str:
     """Return an ISO 8601 time for reading.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipbench.results import numbers as fmt
-from clipbench.results.provenance import model_facts, moment
+from clipbench.results.provenance import encoded_facts, model_facts, moment
 from clipbench.results.record import EvaluationRecord, as_json
 from clipbench.results.run import Run
 
@@ -92,12 +92,13 @@ def _evaluation(evaluation: EvaluationRecord) -> EvaluationOrigin:
     seconds = {
         words: fmt.duration(evaluation.seconds[step]) for step, words in STEPS.items() if step in evaluation.seconds
     }
+    encoded = encoded_facts(evaluation.encoded)
     return EvaluationOrigin(
         name=evaluation.name,
         status=evaluation.status,
         data=[(name, value or "not recorded") for name, value in data.items()],
         task=[("version", str(evaluation.task_version)), *params.items()],
-        work=[*seconds.items(), *_counts(evaluation.encoded)],
+        work=[*seconds.items(), *([("Vectors", encoded)] if encoded else [])],
     )
 
 
@@ -108,18 +109,6 @@ def _citations(evaluations: Sequence[EvaluationRecord]) -> list[tuple[str, str]]
         if each.status == "ok":
             cited[each.dataset.id] = cited.get(each.dataset.id) or each.dataset.cite
     return [(data, cite or "not recorded: see where you got the data") for data, cite in cited.items()]
-
-
-def _counts(encoded: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Return how many images and texts went through the model, and how many the store held."""
-    return [
-        (
-            kind.capitalize(),
-            f"{fmt.count(encoded[kind])} encoded, {fmt.count(encoded.get(f'stored_{kind}', 0))} from the store",
-        )
-        for kind in ("images", "texts")
-        if kind in encoded
-    ]
 
 
 def _fact(model: Mapping[str, Any], name: str) -> str:

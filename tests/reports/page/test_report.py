@@ -146,7 +146,7 @@ def test_a_reader_finds_model_data_and_the_command_that_makes_it_again(make_run:
         "2.13.0",
         "QuickGELU",
     ]
-    work = ["35.2 s", "2,000 encoded, 0 from the store", "50 encoded, 12 from the store"]
+    work = ["35.2 s", "2,000 images encoded, 50 texts encoded and 12 from cache"]
     for words in [*facts, *origin, *work, "clipbench run --model vit-b-32 --tasks all --data-root 'my data'"]:
         assert words in text
 
