@@ -1,4 +1,4 @@
-"""What ``import clipbench`` offers as functions: measure a model, compare two, load what they work on."""
+"""The functions of ``import clipbench``: measure a model, compare two, load models and data."""
 
 import os
 import shutil
@@ -118,13 +118,13 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     """
     if on_bad_image not in ("error", "skip"):
         raise UsageError(f"on_bad_image is {on_bad_image!r}: expected 'error' or 'skip'")
-    found = DataOptions(
+    loading = DataOptions(
         data_root=None if data_root is None else Path(data_root),
         allow_partial=allow_partial,
         options=data_options or {},
     )
     given = (
-        str(data) if isinstance(data, str | os.PathLike) else None if data is None else dataset_in_memory(data, found)
+        str(data) if isinstance(data, str | os.PathLike) else None if data is None else dataset_in_memory(data, loading)
     )
     load = LoadOptions(
         device=device, precision=precision, batch_size=batch_size, arch=arch, options=model_options or {}
@@ -140,7 +140,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
             skip_bad_images=on_bad_image == "skip",
             keep_arrays=keep_arrays,
             n_thumbnails=thumbnails,
-            data=_without_columns(found) if isinstance(given, Dataset) else found,
+            data=_without_columns(loading) if isinstance(given, Dataset) else loading,
             command=["clipbench.run"],
         ),
         load=load,
@@ -224,8 +224,8 @@ def load_model(
         >>> model.encode_texts(["a red cube"]).shape == (1, model.info.embed_dim)
         True
     """
-    found = LoadOptions(device=device, precision=precision, batch_size=batch_size, arch=arch, options=options or {})
-    return model_references.load_model(str(reference), found)
+    loading = LoadOptions(device=device, precision=precision, batch_size=batch_size, arch=arch, options=options or {})
+    return model_references.load_model(str(reference), loading)
 
 
 def load_data(
@@ -254,15 +254,15 @@ def load_data(
         >>> len(scenes), scenes.captions is not None
         (4, True)
     """
-    found = DataOptions(
+    loading = DataOptions(
         data_root=None if data_root is None else Path(data_root),
         task=task,
         allow_partial=allow_partial,
         options=options or {},
     )
     if isinstance(data, str | os.PathLike):
-        return load_reference(str(data), found)
-    return dataset_in_memory(data, found)
+        return load_reference(str(data), loading)
+    return dataset_in_memory(data, loading)
 
 
 def _measure(model: "ModelLike", folder: Path, options: SessionOptions, progress: Progress | None) -> Run:

@@ -66,7 +66,7 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
     or its list of captions.
 
     Raises:
-        UsageError: it is none of these, or it cannot be told which column is what.
+        UsageError: it is none of these, or it is not clear which column is what.
         DataError: a row lacks its image, caption or label, or has another type.
 
     Example:
@@ -170,7 +170,7 @@ def _missing(dataset: Dataset) -> dict[str, str]:
         "attacks": "name a benchmark that has them, or give class names in a column 'label'",
     }
     parts = {**advice, "caption_image": advice["captions"], "class_names": advice["labels"]}
-    return {part: said for part, said in parts.items() if getattr(dataset, part) is None}
+    return {part: how for part, how in parts.items() if getattr(dataset, part) is None}
 
 
 @contextmanager

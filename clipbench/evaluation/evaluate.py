@@ -26,11 +26,11 @@ KEPT_ROWS = 2_000
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What holds for every evaluation of a run."""
+    """Options that every evaluation of a run shares."""
 
     seed: int = 0
     limit: int | None = None
-    """Score a seeded, stratified subset of this many images; said in the result."""
+    """Score a seeded, stratified subset of this many images; a note in the result says so."""
     skip_bad_images: bool = False
     """Leave unreadable images out, and list them, instead of failing the evaluation."""
     keep_arrays: bool = False

@@ -45,10 +45,10 @@ def read_suite(name: str) -> list[Request]:
     """
     if name.endswith(".toml"):
         return _requests(_read_toml(Path(name)), name)
-    found = [entry for entry in entry_points(group=SUITES) if entry.name == name]
-    if not found:
+    entries = [entry for entry in entry_points(group=SUITES) if entry.name == name]
+    if not entries:
         raise UsageError(f"unknown suite '{name}': {did_you_mean(name, suite_names())} (or a path to a .toml file)")
-    return _requests(_packaged(found[0]), name)
+    return _requests(_packaged(entries[0]), name)
 
 
 def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list[Request]:
@@ -122,12 +122,12 @@ def task_class(name: str) -> Callable[..., Task]:
     Raises:
         UsageError: there is none, or what its plug-in offers is no task.
     """
-    found = plugins.load(plugins.TASKS, name)
+    task = plugins.load(plugins.TASKS, name)
     parts = ("name", "version", "summary", "evaluate")
-    missing = [part for part in parts if not hasattr(found, part)]
-    if missing or not isinstance(found, type) or not is_dataclass(found):
+    missing = [part for part in parts if not hasattr(task, part)]
+    if missing or not isinstance(task, type) or not is_dataclass(task):
         raise UsageError(f"plug-in '{name}' is no task: expected a dataclass with {', '.join(parts)}")
-    return cast("Callable[..., Task]", found)
+    return cast("Callable[..., Task]", task)
 
 
 def _parameters(task: str) -> list[str]:

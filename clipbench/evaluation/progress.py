@@ -1,4 +1,4 @@
-"""What a session reports as it goes; imports nothing that measures, for commands that only print."""
+"""Callbacks of a session. The module imports nothing that measures, since commands that only print use it too."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from clipbench.results.run import Run
 
 
 class Progress:
-    """What a session reports as it goes. Every method does nothing: override those that matter to you.
+    """The callbacks of a session. Each of them does nothing: override those that matter to you.
 
     Example:
         >>> class Lines(Progress):

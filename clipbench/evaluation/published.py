@@ -31,7 +31,7 @@ SAME = MappingProxyType(
 
 
 class Key(NamedTuple):
-    """What a published value is of."""
+    """The model, task, data and metric of a published value."""
 
     model: str
     """``ARCH/TAG`` of open_clip."""
@@ -43,7 +43,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What was measured, as far as it decides which published values it may stand beside."""
+    """The facts of a measurement that decide which published values may stand beside it."""
 
     model: ModelInfo
     task: Task
@@ -104,7 +104,7 @@ def _entry(dataset: Dataset) -> CatalogueEntry | None:
 
 
 def _is_as_published(dataset: Dataset, entry: CatalogueEntry) -> bool:
-    """Whether the data are whole, and prompted as the catalogue's are."""
+    """Return whether the data are whole, and prompted as the catalogue's are."""
     if size_differences(dataset, entry):
         return False
     if entry.prompts is None:
@@ -122,7 +122,7 @@ def _model(info: ModelInfo) -> str | None:
 
 
 def _is_plain(task: Task) -> bool:
-    """Whether every parameter of a task has its default value."""
+    """Return whether every parameter of a task has its default value."""
     for each in fields(task):  # type: ignore[arg-type]
         default = each.default if each.default_factory is MISSING else each.default_factory()
         if getattr(task, each.name) != default:

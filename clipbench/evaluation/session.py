@@ -33,7 +33,7 @@ REPORT = "report.html"
 
 @dataclass(frozen=True, kw_only=True)
 class SessionOptions:
-    """What to measure, and how: the same for every model."""
+    """Tasks, data and options, the same for every model of a session."""
 
     tasks: Sequence[str] = ("all",)
     """``all``, ``TASK`` or ``TASK@DATA``."""
@@ -197,7 +197,7 @@ def _stems(requests: Sequence[Request]) -> list[str]:
 
 def _environment(info: ModelInfo) -> dict[str, Any]:
     """Return the versions, the machine and the device that the numbers are made with."""
-    found: dict[str, Any] = {
+    environment: dict[str, Any] = {
         "device": info.device,
         "precision": info.precision,
         "python": platform.python_version(),
@@ -206,7 +206,7 @@ def _environment(info: ModelInfo) -> dict[str, Any]:
     }
     for package in ("torch", "open-clip-torch", "transformers", "numpy", "pillow", "scikit-learn"):
         try:
-            found[package.removesuffix("-torch").replace("-", "_")] = version(package)
+            environment[package.removesuffix("-torch").replace("-", "_")] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return environment

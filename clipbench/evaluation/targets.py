@@ -12,7 +12,7 @@ from clipbench.models.protocol import Embedder
 from clipbench.models.series import is_pattern, members
 
 OUR_FILES = {"samples", "arrays", "thumbs", ".result.json.half"}
-"""What an interrupted run may have left in its folder."""
+"""Files and folders that an interrupted run may have left in its folder."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Target:
 
     reference: str
     name: str
-    """What it is called among the others."""
+    """The name that tells it from the others."""
     folder: Path
     may_be_finished: bool = False
     """Take the run that the folder holds already, if it is just this one."""
@@ -95,20 +95,20 @@ def slug(text: str) -> str:
 def _expanded(references: list[str]) -> list[tuple[str, str, bool]]:
     """Return reference, name and whether a pattern matched it; of several patterns, names have the whole path."""
     n_patterns = sum(map(is_pattern, references))
-    found: dict[str, tuple[str, str, bool]] = {}
+    expanded: dict[str, tuple[str, str, bool]] = {}
     for reference in references:
         if not is_pattern(reference):
-            found.setdefault(reference, (reference, reference, False))
+            expanded.setdefault(reference, (reference, reference, False))
             continue
         for member in members(reference):
             name = member.name if n_patterns == 1 else member.reference
-            found.setdefault(member.reference, (member.reference, name, True))
-    return list(found.values())
+            expanded.setdefault(member.reference, (member.reference, name, True))
+    return list(expanded.values())
 
 
-def _with_folders(found: list[tuple[str, str, bool]], parent: Path) -> list[Target]:
-    names = [slug(name) for _, name, _ in found]
+def _with_folders(models: list[tuple[str, str, bool]], parent: Path) -> list[Target]:
+    names = [slug(name) for _, name, _ in models]
     return [
         Target(reference, name, parent / (own if names.count(own) == 1 else f"{own}-{number + 1}"), is_member)
-        for number, ((reference, name, is_member), own) in enumerate(zip(found, names, strict=True))
+        for number, ((reference, name, is_member), own) in enumerate(zip(models, names, strict=True))
     ]

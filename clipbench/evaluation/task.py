@@ -1,4 +1,4 @@
-"""What a task is: a frozen dataclass of parameters that asks for vectors and returns rows, measures and curves."""
+"""Tasks: frozen dataclasses of parameters that ask for vectors and return rows, measures and curves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from clipbench.stats.measures import Measure
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a task returns: one row a sample, and how the metrics follow from the rows.
+    """The answer of a task: one row a sample, and how the metrics follow from the rows.
 
     Example:
         >>> from clipbench import Mean
@@ -30,9 +30,9 @@ class Evaluation:
     measures: Mapping[str, Measure]
     curves: Mapping[str, Curve] = field(default_factory=dict)
     controls: Mapping[str, Measure] = field(default_factory=dict)
-    """What a blind rule scores, tie rates: reported beside the metrics."""
+    """Scores of blind rules, tie rates: reported beside the metrics."""
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """What figures need, whole."""
+    """Arrays that figures need, kept whole."""
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Arrays of equal length whose rows belong together, such as the vectors of pairs. The run keeps a seeded sample
     of their rows, or all of them with ``--keep-arrays``."""
@@ -50,7 +50,7 @@ class Task(Protocol):
     """
 
     name: ClassVar[str]
-    """What it is asked for by, such as ``zero-shot``."""
+    """The name in ``--tasks``, such as ``zero-shot``."""
     version: ClassVar[int]
     """Raised whenever the same inputs would give other numbers."""
     summary: ClassVar[str]

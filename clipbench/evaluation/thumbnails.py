@@ -98,8 +98,8 @@ def _opened(image: ImageRef, side: int) -> Image.Image:
 
 
 def _margins(samples: Mapping[str, np.ndarray]) -> list[str]:
-    found = [name for name in samples if name.endswith("margin")]
-    return [name for name in found if name != "margin"] or found
+    margins = [name for name in samples if name.endswith("margin")]
+    return [name for name in margins if name != "margin"] or margins
 
 
 def _worst_first(margin: np.ndarray) -> Int64[np.ndarray, " n_rows"]:

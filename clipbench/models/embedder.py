@@ -1,6 +1,6 @@
 """A model bound to a store: each distinct image and text goes through the model once, ever.
 
-Images are told apart by the hash of their content, so the same image in two data sets, or twice in one, costs one
+Images are distinguished by the hash of their content, so the same image in two data sets, or twice in one, costs one
 encoding. Vectors are committed to the store as they come; an interrupted run goes on from the last commit.
 """
 
@@ -80,14 +80,14 @@ class StoreEmbedder:
     def notes(self) -> tuple[str, ...]:
         """A note of the chunks of the store that could not be read, if any."""
         n_damaged = sum(len(shelf.damaged) for shelf in self._shelves.values())
-        said = f"{n_damaged} damaged files of the store were removed, and their vectors encoded again"
-        return (said,) if n_damaged else ()
+        note = f"{n_damaged} damaged files of the store were removed, and their vectors encoded again"
+        return (note,) if n_damaged else ()
 
     def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
         """Return the raw vector of each image, in order.
 
         Raises:
-            BadImage: one of them cannot be decoded; told as soon as it is met, and what was encoded before is kept.
+            BadImage: one of them cannot be decoded; raised as soon as it is met, and what was encoded before is kept.
             VectorError: the model gave a NaN, infinite or zero vector; the message names the image.
         """
         self.digests(images)

@@ -23,7 +23,7 @@ TEMPLATE = "class: {c}"
 
 @dataclass(frozen=True)
 class VectorRow:
-    """An image of which only the vector is there. It is told by its id, so that another model's file compares."""
+    """An image of which only the vector is there; its id identifies it, so that another model's file compares."""
 
     row: int
     name: str
@@ -62,8 +62,8 @@ class Embeddings:
         """
         out = np.empty((len(texts), self.info.embed_dim), np.float32)
         for place, text in enumerate(texts):
-            found = self.text_vectors.get(text)
-            out[place] = self._unknown("text", text) if found is None else found
+            vector = self.text_vectors.get(text)
+            out[place] = self._unknown("text", text) if vector is None else vector
         return out
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
@@ -153,7 +153,7 @@ def _dataset(arrays: Arrays, holder: str) -> Dataset:
     text_to_image = _text_to_image(arrays)
     class_names = _names(arrays, "class_names", "class_texts", "class ") if "class_texts" in arrays else None
     labels = arrays.get("labels")
-    notes = [] if "image_ids" in arrays else [f"samples are told by their row: {holder} has no image_ids"]
+    notes = [] if "image_ids" in arrays else [f"samples are identified by their row: {holder} has no image_ids"]
     if class_names is not None and labels is not None:
         empty = np.setdiff1d(np.arange(len(class_names)), labels)
         notes += [f"{len(empty)} of {len(class_names)} classes have no image"] if len(empty) else []
@@ -203,14 +203,14 @@ def _missing(arrays: Arrays) -> Iterator[tuple[str, str]]:
 
 
 def _text_vectors(arrays: Arrays, source: str) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
+    vectors: dict[str, np.ndarray] = {}
     if "texts" in arrays:
-        found.update(zip(_names(arrays, "text_ids", "texts", "text "), arrays["texts"], strict=True))
+        vectors.update(zip(_names(arrays, "text_ids", "texts", "text "), arrays["texts"], strict=True))
     if "class_texts" in arrays:
         names = _names(arrays, "class_names", "class_texts", "class ")
         prompts = [TEMPLATE.format(c=name) for name in names]
-        clash = next((prompt for prompt in prompts if prompt in found), None)
+        clash = next((prompt for prompt in prompts if prompt in vectors), None)
         if clash is not None:
             raise DataError(f"{source}: text_ids has '{clash}', which is what a class is asked for by: rename it")
-        found.update(zip(prompts, arrays["class_texts"], strict=True))
-    return found
+        vectors.update(zip(prompts, arrays["class_texts"], strict=True))
+    return vectors

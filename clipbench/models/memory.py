@@ -48,8 +48,8 @@ def vectors(*, images: object, texts: object = None, name: str = "vectors", **ar
         array([0, 0, 1, 2])
     """
     given = {"images": images, "texts": texts, **arrays}
-    found = {key: _as_array(key, value) for key, value in given.items() if value is not None}
-    return of_arrays(checked_arrays(found, "clipbench.vectors"), name, "the call of clipbench.vectors")
+    given_arrays = {key: _as_array(key, value) for key, value in given.items() if value is not None}
+    return of_arrays(checked_arrays(given_arrays, "clipbench.vectors"), name, "clipbench.vectors(...)")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

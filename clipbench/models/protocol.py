@@ -1,4 +1,4 @@
-"""What clipbench asks of a model (raw vectors, and the facts that scoring needs), and what a task may ask of an embedder."""
+"""Protocols: a model gives raw vectors and the facts that scoring needs, an embedder gives tasks their vectors."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class ModelInfo:
     ref: str
     """The reference that the user gave, such as ``vit-b-32``."""
     id: str
-    """What the reference stands for, such as ``open_clip:ViT-B-32-quickgelu/openai``."""
+    """The model that the reference stands for, such as ``open_clip:ViT-B-32-quickgelu/openai``."""
     fingerprint: str
     """Hash of weights, preprocessing, tokenizer and precision: equal fingerprints, equal vectors."""
     family: str
@@ -40,9 +40,9 @@ class ModelInfo:
     device: str | None = None
     """Where it runs, such as ``cpu`` or ``cuda:0``; None where that means nothing."""
     precision: str | None = None
-    """What the towers compute in, one of ``PRECISIONS``; None where that means nothing."""
+    """The type that the towers compute in, one of ``PRECISIONS``; None where that means nothing."""
     notes: tuple[str, ...] = ()
-    """What a reader of the numbers should know of how the model was loaded."""
+    """Facts about how the model was loaded that a reader of the numbers should know."""
     step: int | None = None
     """Training step or epoch of a checkpoint, as far as it or its name says."""
 
@@ -123,7 +123,7 @@ class Embedder(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the numbers should know of how the vectors were come by."""
+        """Facts about where the vectors come from that a reader of the numbers should know."""
         ...
 
     def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
@@ -160,20 +160,20 @@ class Embedder(Protocol):
 
 
 class Call(NamedTuple):
-    """What one call of an embedder did; items are told by the hash of their content."""
+    """The work of one call of an embedder; items are identified by the hash of their content."""
 
     modality: Modality
     encoded: frozenset[bytes] = frozenset()
-    """What went through the model."""
+    """Items that went through the model."""
     stored: frozenset[bytes] = frozenset()
-    """What the store already had."""
+    """Items that the store already had."""
     seconds: float = 0.0
     """Time spent on encoding, decoding included."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What an embedder did up to a moment; the difference of two is what it did between them.
+    """The work of an embedder up to a moment; the difference of two is the work between them.
 
     Example:
         >>> before = Counts((Call("texts", encoded=frozenset({b"a", b"b"}), seconds=2.0),))

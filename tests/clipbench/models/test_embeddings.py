@@ -196,8 +196,8 @@ def test_the_samples_of_two_models_files_are_the_same_by_their_ids(tmp_path: Pat
     assert prints[0] == prints[1] != prints[2]
 
 
-def test_samples_without_ids_are_told_by_row_and_say_so(tmp_path: Path) -> None:
-    assert "samples are told by their row" in loaded(tmp_path, image_ids=None).dataset.notes[0]
+def test_samples_without_ids_are_identified_by_row_and_say_so(tmp_path: Path) -> None:
+    assert "samples are identified by their row" in loaded(tmp_path, image_ids=None).dataset.notes[0]
 
 
 def test_its_images_cannot_be_opened(tmp_path: Path) -> None:
