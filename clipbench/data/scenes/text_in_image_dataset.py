@@ -52,7 +52,7 @@ def text_in_image_dataset(split: str, n: int, *, size: int | None, seed: int) ->
         image_ids=[image.name.removeprefix("scenes/") for image in drawn.images],
         class_names=tuple(KINDS),
         templates=TEMPLATES,
-        subsets={"word_alone": "Word alone", "with_object": "Word beside an object"},
+        subsets={"word_alone": "Word alone", "with_object": "With an object"},
         notes=(world_note(size, seed),),
     )
     return check(dataset)

@@ -15,6 +15,7 @@ from clipbench_reports.figures._scorecard import compare, scorecard
 from clipbench_reports.figures._shift import MOVED, corrections, shift
 from clipbench_reports.figures._similarity import similarity
 from clipbench_reports.figures._spectrum import DRAWN, spectrum
+from clipbench_reports.figures._subsets import by_subset
 from clipbench_reports.figures._templates import ranked, templates
 from clipbench_reports.figures._token_lengths import token_lengths
 from clipbench_reports.figures._tokens_kept import KEPT, tokens_kept
@@ -32,6 +33,7 @@ __all__ = [
     "RESPONSES",
     "SETTINGS",
     "WITHIN",
+    "by_subset",
     "compare",
     "composition",
     "cones",

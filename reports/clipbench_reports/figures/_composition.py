@@ -8,18 +8,19 @@ import numpy as np
 
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
+from clipbench.results.titles import subset_title
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Role, Rule, fraction_axis
 from clipbench_reports.drawing.models import Layer, Statement, chart, facet_chart
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._cosines import Distribution, binned, ridges
 from clipbench_reports.figures._figure import CHANCE, bounds
+from clipbench_reports.figures._subsets import by_subset, subsets_of
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
-from clipbench_reports.page.subsets import by_subset, subsets_of
 from clipbench_reports.page.text import quoted, sentence_case
 
 SPACE, ROW = 0.6, 0.085
 """Between two subsets, where a row is 1, and the height of a row, where the width of the plane is 1."""
-NAME_LENGTH = 17
+NAME_LENGTH = 18
 
 
 class Side(NamedTuple):
@@ -76,13 +77,13 @@ def composition(models: Sequence[ModelEvidence]) -> Chart:
 
 
 def _read(evidence: Evidence) -> Accuracies:
-    """Return the defined accuracies by subset, then by side; means over subsets are left out."""
+    """Return the defined accuracies by the title of their subset, then by side; means over subsets are left out."""
     of_sides = {side: by_subset(evidence.evaluation, side) for side in SIDES}
     subsets = subsets_of(evidence.evaluation.metrics)
     found = {s: {side: of_side[s] for side, of_side in of_sides.items() if s in of_side} for s in subsets}
     if not any(found.values()):
         raise MissingEvidence("no accuracy of choices was recorded")
-    return {subset: sides for subset, sides in found.items() if sides}
+    return {subset_title(subset, evidence.evaluation.subsets): sides for subset, sides in found.items() if sides}
 
 
 def _heights(rows: Mapping[str, Sequence[str]]) -> tuple[dict[tuple[str, str], float], float]:

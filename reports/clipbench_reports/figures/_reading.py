@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
+from clipbench.results.titles import subset_title
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Rule, fraction_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.drawing.svg import shorten
@@ -11,8 +12,6 @@ from clipbench_reports.figures._figure import CHANCE, bounds
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
 
 NAME, ALL = "reading_acc", "all"
-WORDS = {"word_alone": "a word alone", "with_object": "with an object"}
-"""Subsets of the data that ship."""
 
 
 def reading(models: Sequence[ModelEvidence]) -> Chart:
@@ -47,7 +46,8 @@ def _read(evidence: Evidence) -> dict[str, Metric]:
     }
     if "" not in metrics:
         raise MissingEvidence("the data hold no words to read")
-    return {ALL if subset == "" else WORDS.get(subset, subset): metric for subset, metric in metrics.items()}
+    subsets = evidence.evaluation.subsets
+    return {ALL if subset == "" else subset_title(subset, subsets): metric for subset, metric in metrics.items()}
 
 
 def _marks(metrics: Mapping[str, Metric], rows: Sequence[str]) -> list[Mark]:

@@ -28,7 +28,6 @@ from clipbench_reports.galleries.gallery import (
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.sentences.findings import Finding, against_chance, claim, headline_findings, skill
-from clipbench_reports.page.subsets import by_subset
 from clipbench_reports.page.tables import Table
 from clipbench_reports.page.text import quoted
 from clipbench_reports.sections.section import SampleColumn, SampleImage, Section
@@ -63,7 +62,7 @@ def _weak_subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Fi
     """Return the subsets in which a model does not beat chance, where there are several."""
     weak = {
         subset_title(subset, evaluation.subsets): metric
-        for subset, metric in by_subset(evaluation, name).items()
+        for subset, metric in figures.by_subset(evaluation, name).items()
         if subset and against_chance(metric) in ("level", "worse")
     }
     if not weak:

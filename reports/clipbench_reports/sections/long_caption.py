@@ -15,7 +15,6 @@ from clipbench_reports.page.sentences.findings import (
     interval_in_brackets,
     skill,
 )
-from clipbench_reports.page.subsets import by_subset
 from clipbench_reports.page.text import NO_REASON, isolated
 from clipbench_reports.sections.retrieval import SAMPLE_COLUMNS, SAMPLE_IMAGES
 from clipbench_reports.sections.section import Section
@@ -49,8 +48,9 @@ def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
 def _by_place(evaluation: EvaluationRecord) -> list[Finding]:
     """Return how often a true statement beats a false one, by where it stands, and where only by guessing."""
     places: Mapping[str, Metric] = {
-        within_sentence(subset_title(place, evaluation.subsets)): metric
-        for place, metric in by_subset(evaluation, "text_acc").items()
+        within_sentence(subset_title(name.removesuffix("/text_acc"), evaluation.subsets)): metric
+        for name, metric in evaluation.metrics.items()
+        if name.endswith("/text_acc") and metric.value is not None
     }
     if not places:
         return []

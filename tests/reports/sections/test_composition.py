@@ -92,8 +92,8 @@ def test_both_renderers_draw_it_and_its_data_are_listed(
 
 def test_the_figure_names_the_best_and_the_worst_subset(evidence: Make) -> None:
     found = figures.composition(alone(evidence()))
-    assert found.title == "Captions are told apart best in “count” (73.0 %) and worst in “swap_att” (27.0 %)."
-    assert "swap_att: captions 27.0 %, images 21.0 %, both 10.0 %." in found.detail
+    assert found.title == "Captions are told apart best in “count” (73.0 %) and worst in “Colours swapped” (27.0 %)."
+    assert "Colours swapped: captions 27.0 %, images 21.0 %, both 10.0 %." in found.detail
     (panel,) = found.panels
     ranges = {mark.name: mark for mark in panel.marks if isinstance(mark, Ranges)}
     assert {name: list(mark.xs) for name, mark in ranges.items()} == {
@@ -101,7 +101,7 @@ def test_the_figure_names_the_best_and_the_worst_subset(evidence: Make) -> None:
         "images": [0.21, 0.6],
         "both": [0.1],
     }  # means over subsets are not drawn
-    assert list(ranges["captions"].ids) == ["swap_att", "count"] and list(ranges["both"].ids) == ["swap_att"]
+    assert list(ranges["captions"].ids) == ["Colours swapped", "count"] and list(ranges["both"].ids) == ["Colours swapped"]
     assert [mark.name for mark in lay_out(found).legend] == ["captions", "images", "both", "chance"]
 
 
@@ -114,7 +114,7 @@ def test_each_row_has_its_own_chance_and_each_subset_its_name(evidence: Make) ->
     assert [rows[y] for y in sorted(rows)] == [0.27, 0.21, 0.1, 0.73, 0.6]
     tops = sorted(rows)
     assert list(panel.y.ticks) == pytest.approx([tops[1], (tops[3] + tops[4]) / 2])
-    assert list(panel.y.names) == ["swap_att", "count"] and panel.y.low > tops[-1] > tops[0] > panel.y.high
+    assert list(panel.y.names) == ["Colours swapped", "count"] and panel.y.low > tops[-1] > tops[0] > panel.y.high
 
 
 def test_a_single_set_is_told_with_its_chance(evidence: Make) -> None:

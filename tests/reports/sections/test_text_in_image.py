@@ -126,14 +126,14 @@ def test_response_curves_name_their_ends_and_their_peak(evidence: Make, whole: d
 
 
 def test_reading_stands_against_guessing(evidence: Make, whole: dict[str, Any]) -> None:
-    found = figures.reading(alone(evidence(**whole)))
+    found = figures.reading(alone(evidence(**whole, subsets={"word_alone": "Word alone"})))
     assert found.title == "The written word is read correctly in 50.0 % of 300 images, where guessing gives 10.0 %."
     *guesses, dots = found.panels[0].marks
     assert [(rule.at, rule.span) for rule in guesses if isinstance(rule, Rule)] == [
         (0.1, (place - 0.4, place + 0.4)) for place in range(3)
     ]
     assert isinstance(dots, Ranges) and list(dots.xs) == [0.5, 0.6, 0.3] and not dots.is_upright
-    assert list(found.panels[0].y.names) == ["all", "a word alone", "with an object"]
+    assert list(found.panels[0].y.names) == ["all", "Word alone", "with_object"]
     assert [mark.name for mark in lay_out(found).legend] == ["chance"]
 
 

@@ -1,4 +1,4 @@
-"""Accuracies that are kept apart by subset, such as ``swap_att/text_acc``, and which of them are means of others."""
+"""Accuracies of composition by subset, such as ``swap_att/text_acc``; some are means of others."""
 
 from collections.abc import Iterable, Mapping
 
