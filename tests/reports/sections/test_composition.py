@@ -101,7 +101,9 @@ def test_the_figure_names_the_best_and_the_worst_subset(evidence: Make) -> None:
         "images": [0.21, 0.6],
         "both": [0.1],
     }  # means over subsets are not drawn
-    assert list(ranges["captions"].ids) == ["Colours swapped", "count"] and list(ranges["both"].ids) == ["Colours swapped"]
+    assert list(ranges["captions"].ids) == ["Colours swapped", "count"] and list(ranges["both"].ids) == [
+        "Colours swapped"
+    ]
     assert [mark.name for mark in lay_out(found).legend] == ["captions", "images", "both", "chance"]
 
 
