@@ -48,16 +48,16 @@ def align_samples(base: Run, candidate: Run, pair: Pair) -> Tables:
     """Return the samples of an evaluation in both runs, paired by id.
 
     Raises:
-        NotComparable: an id is there twice, or the runs have other ids.
+        NotComparable: an id appears twice, or the runs have different ids.
         ClipbenchError: a table is missing or damaged.
     """
     tables = Tables(_samples_by_id(base, pair.base), _samples_by_id(candidate, pair.candidate))
     for table in tables:
         if not table.index.is_unique:
             twice = table.index[table.index.duplicated()][0]
-            raise NotComparable(f"samples cannot be paired, as '{twice}' is there twice")
+            raise NotComparable(f"samples cannot be paired: '{twice}' appears twice")
     if not tables.base.index.equals(tables.candidate.index):
-        raise NotComparable("the runs hold other samples")
+        raise NotComparable("the runs have different samples")
     return tables
 
 

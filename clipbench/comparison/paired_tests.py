@@ -17,7 +17,7 @@ Codes = Int64[np.ndarray, " n"] | None
 """Cluster of each sample; None where each is its own."""
 Columns = Mapping[str, np.ndarray]
 
-UNRECORDED = "no per-sample values are recorded to make one from"
+UNRECORDED = "no per-sample values are recorded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def paired_test(base: Metric, candidate: Metric, *, tables: Tables, generators: 
     estimator, other = (Estimator.from_record(each.statistic) for each in (base, candidate))
     if estimator is not None and other is not None:
         if estimator != other:
-            return _untested("the two are not of the same columns of the samples", 0)
+            return _untested("the runs compute it from different columns", 0)
         names: tuple[str | None, ...] = estimator.columns
     else:
         estimator, names = None, (base.column or base.influence,)
@@ -92,7 +92,7 @@ def _test_of_columns(
     before, after = ({name: table[name].to_numpy(np.float64) for name in names} for table in tables)
     kept, kept_after = (np.isfinite(columns[names[0]]) for columns in (before, after))
     if (kept != kept_after).any():
-        return _untested("the two have values of other samples", int((kept & kept_after).sum()))
+        return _untested("the runs have values for different samples", int((kept & kept_after).sum()))
     if not kept.any():
         nothing = "no sample has a value in both runs"
         return replace(_untested(nothing, 0), interval=intervals.Interval(None, None, nothing))

@@ -1,0 +1,154 @@
+"""The paired test of estimators, such as a median: by exchanging the samples of the two models."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas
+import pytest
+import scipy.stats
+
+from clipbench.comparison.align import Tables
+from clipbench.comparison.paired_tests import Generators, PairedTest, paired_test
+from clipbench.metrics import expected_calibration_error
+from clipbench.results.record import Metric
+from clipbench.stats.estimators import Estimator
+
+MEDIAN = Estimator("median", ("rank",))
+CALIBRATION = Estimator("expected_calibration_error", ("confidence", "hit"))
+
+
+def compared(named: Estimator, before: pandas.DataFrame, after: pandas.DataFrame, seed: int = 0) -> PairedTest:
+    metrics = [
+        Metric(value=named({name: table[name].to_numpy() for name in named.columns}), statistic=named.record())
+        for table in (before, after)
+    ]
+    generators = Generators(np.random.default_rng(seed), np.random.default_rng(seed + 1))
+    return paired_test(*metrics, tables=Tables(before, after), generators=generators)
+
+
+def ranks(rng: np.random.Generator, n: int, shift: float) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    shared = rng.lognormal(3, 1, n)
+    columns = [np.ceil(shared * np.exp(by) * rng.lognormal(0, 0.3, n)) for by in (0.0, shift)]
+    before, after = (pandas.DataFrame({"rank": column}) for column in columns)
+    return before, after
+
+
+def certainties(rng: np.random.Generator, n: int, overconfidence: float) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    """Return two models that are right as often as they say, the second less so by its overconfidence."""
+    shared, tables = rng.normal(0, 1.5, n), []
+    for factor in (1.0, np.exp(-overconfidence)):
+        logit = np.abs(shared + rng.normal(0, 0.5, n))
+        hit = rng.random(n) < 1 / (1 + np.exp(-factor * logit))
+        tables.append(pandas.DataFrame({"confidence": 1 / (1 + np.exp(-logit)), "hit": hit.astype(np.float64)}))
+    return tables[0], tables[1]
+
+
+@pytest.mark.parametrize(("named", "make", "by"), [(MEDIAN, ranks, 0.2), (CALIBRATION, certainties, 0.5)])
+def test_the_standard_error_is_the_spread_under_exchange_as_scipy_has_it(
+    named: Estimator, make: Callable[..., tuple[pandas.DataFrame, pandas.DataFrame]], by: float
+) -> None:
+    before, after = make(np.random.default_rng(3), 200, by)
+    found = compared(named, before, after)
+
+    def difference(*columns: np.ndarray, axis: int = -1) -> float:
+        half = len(columns) // 2
+        values = [named(dict(zip(named.columns, part, strict=True))) for part in (columns[:half], columns[half:])]
+        return values[1] - values[0]
+
+    if named is MEDIAN:
+        both = [before["rank"].to_numpy(), after["rank"].to_numpy()]
+        null = scipy.stats.permutation_test(
+            both, difference, permutation_type="samples", n_resamples=2000, vectorized=False, random_state=0
+        ).null_distribution
+    else:  # scipy exchanges single numbers, and two belong together here: it exchanges their rows
+        rows = [np.arange(200), np.arange(200, 400)]
+        pool = pandas.concat([before, after], ignore_index=True)
+
+        def of_rows(one: np.ndarray, other: np.ndarray, axis: int = -1) -> float:
+            first, second = (pool.iloc[each] for each in (one, other))
+            return expected_calibration_error(
+                second["confidence"].to_numpy(), second["hit"].to_numpy()
+            ) - expected_calibration_error(first["confidence"].to_numpy(), first["hit"].to_numpy())
+
+        null = scipy.stats.permutation_test(
+            rows, of_rows, permutation_type="samples", n_resamples=1000, vectorized=False, random_state=0
+        ).null_distribution
+    # Of 500 and of at least 1,000 draws, spreads are known to 3 and 2 %.
+    assert found.standard_error == pytest.approx(np.sqrt(np.mean(null**2)), rel=0.12)
+    assert found.test == "t-test (models exchanged in 200 samples)"
+
+
+def test_a_clear_difference_is_found_and_no_difference_is_not() -> None:
+    for named, make, by in ((MEDIAN, ranks, 0.7), (CALIBRATION, certainties, 1.5)):
+        worse = compared(named, *make(np.random.default_rng(5), 400, by))
+        same = compared(named, *make(np.random.default_rng(5), 400, 0.0))
+        assert worse.p_value is not None and worse.p_value < 0.01
+        assert worse.interval.low is not None and worse.interval.low > 0
+        assert same.p_value is not None and same.p_value > 0.05
+
+
+def test_models_that_give_the_same_are_tested_and_not_told_apart() -> None:
+    before, _ = ranks(np.random.default_rng(9), 30, 0.3)
+    found = compared(MEDIAN, before, before)
+    assert (found.p_value, found.standard_error, found.detectable(0.05)) == (1.0, None, None)
+    assert (found.interval.low, found.interval.high) == (0, 0)
+
+
+def test_exchanges_and_resamples_without_a_value_are_left_out() -> None:
+    """Each model finds two of twelve queries: where a resample or an exchange leaves it none, there is no length."""
+    early, late = (np.isin(np.arange(12), found).astype(np.float64) for found in ((0, 1), (2, 3)))
+    before = pandas.DataFrame({"at/5": early, "at/9": early})
+    after = pandas.DataFrame({"at/5": np.zeros(12), "at/9": late})
+    named = Estimator("first_length_reaching", ("at/5", "at/9"), {"lengths": [5, 9], "share": 0.9})
+    found = compared(named, before, after)
+    assert found.p_value is not None and 0 < found.p_value <= 1
+    assert "left out" in found.interval.method
+
+
+def test_no_samples_are_not_tested() -> None:
+    empty = pandas.DataFrame({"rank": np.full(5, np.nan)})
+    metric = Metric(value=1.0, statistic=MEDIAN.record())
+    generators = Generators(np.random.default_rng(0), np.random.default_rng(0))
+    found = paired_test(metric, metric, tables=Tables(empty, empty), generators=generators)
+    assert (found.n, found.p_value, found.test) == (0, None, "no test: no sample has a value in both runs")
+
+
+def test_clusters_are_exchanged_whole() -> None:
+    before, after = ranks(np.random.default_rng(7), 60, 0.3)
+    alone = compared(MEDIAN, before, after)
+    fivefold = [table.loc[table.index.repeat(5)].reset_index(drop=True) for table in (before, after)]
+    first, second = (table.assign(cluster=np.arange(300) // 5) for table in fivefold)
+    clustered = compared(MEDIAN, first, second)
+    assert clustered.test == "t-test (models exchanged in 60 clusters)"
+    assert clustered.standard_error == pytest.approx(alone.standard_error, rel=0.1)
+
+
+def test_what_cannot_be_exchanged_is_not_tested_and_says_why() -> None:
+    before, after = ranks(np.random.default_rng(9), 30, 0.3)
+    one = compared(MEDIAN, before[:1], after[:1])
+    assert (one.p_value, one.test) == (None, "no test: an interval needs at least two samples")
+    other = after.assign(rank=np.where(np.arange(30) == 3, np.nan, after["rank"]))
+    metric = Metric(value=1.0, statistic=MEDIAN.record())
+    generators = Generators(np.random.default_rng(0), np.random.default_rng(0))
+
+    def test_of(base: Metric, candidate: Metric, tables: Tables) -> str:
+        return paired_test(base, candidate, tables=tables, generators=generators).test
+
+    assert test_of(metric, metric, Tables(before, other)) == "no test: the runs have values for different samples"
+    assert test_of(metric, metric, Tables(before, after.drop(columns="rank"))).startswith(
+        "no test: no per-sample values"
+    )
+    longer = Metric(value=1.0, statistic=Estimator("median", ("other",)).record())
+    told = test_of(metric, longer, Tables(before, after))
+    assert told == "no test: the runs compute it from different columns"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("named", "make"), [(MEDIAN, ranks), (CALIBRATION, certainties)])
+def test_models_that_are_as_good_raise_no_more_false_alarms_than_alpha(
+    named: Estimator, make: Callable[..., tuple[pandas.DataFrame, pandas.DataFrame]]
+) -> None:
+    rng = np.random.default_rng(11)
+    p_values = [compared(named, *make(rng, 300, 0.0), seed=k).p_value for k in range(400)]
+    n_alarms = sum(p is not None and p <= 0.05 for p in p_values)
+    assert n_alarms <= scipy.stats.binom.isf(0.001, 400, 0.05)
