@@ -19,7 +19,7 @@ help:  ## list the targets
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"clipbench needs Python 3.11 or newer, and $(PYTHON) is {v.major}.{v.minor}: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-compile --editable '.[dev]'  # most modules of the dependencies are never imported
 	@touch $@
 
 install: $(READY)  ## make or update .venv
@@ -50,7 +50,7 @@ test-wheel: $(READY)  ## build the wheel, install it into a clean environment, r
 	rm -rf dist $(WHEEL_VENV) $(GATE_VENV)
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist .
 	$(PYTHON) -m venv $(WHEEL_VENV)
-	$(WHEEL_VENV)/bin/pip install --quiet --no-compile dist/*.whl  # most modules of the dependencies are never imported
+	$(WHEEL_VENV)/bin/pip install --quiet --no-compile dist/*.whl
 	cd $(WHEEL_VENV) && bin/clipbench --help && bin/clipbench list tasks
 	cd $(WHEEL_VENV) && bin/clipbench run --model tiny --tasks all --suite scenes --limit 40 --out smoke
 	$(WHEEL_VENV)/bin/pip install --quiet pytest beartype hypothesis hatchling

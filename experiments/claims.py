@@ -44,9 +44,9 @@ TEMPERATURES = (0.07, 0.01)
 TEMPERATURE_BATCH = 256
 
 LEARNING_RATE = 1e-3
-"""At a batch of RATE_AT; it goes with the square root of the batch, for both losses."""
+"""Learning rate at a batch of RATE_AT; it is scaled by the square root of the batch, for both losses."""
 WARMUP_SHARE = 0.5
-"""Of the samples. A warm-up of 4 steps up to 1e-3 was seen to collapse, and a batch of 1,024 has 32 steps in all. The
+"""Warm-up as a share of the samples. A warm-up of 4 steps up to 1e-3 was seen to collapse, and a batch of 1,024 has 32 steps in all. The
 sum of the learning rates is the same for any share, as a line and half a cosine both have half their height as mean."""
 
 AT_ONCE = 2
@@ -61,7 +61,7 @@ class Work(NamedTuple):
     name: str
     command: list[str]
     output: Path
-    """What the process says."""
+    """Progress messages of the process."""
 
 
 def main(*, samples: int, seed: int, runs: Path, docs: Path) -> int:

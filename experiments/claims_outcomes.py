@@ -1,4 +1,4 @@
-"""What finished runs say: histories from their logs, recall and gap from their results, and differences with intervals."""
+"""Outcomes of finished runs: histories from their logs, recall and gap from their results, differences with intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ DIRECTIONS = ("image_retrieval", "text_retrieval")
 
 
 class Moment(NamedTuple):
-    """What was measured of a model on the way, on held-out pairs."""
+    """Measurements on held-out pairs at one step of a training."""
 
     step: int
     gap: float
@@ -53,11 +53,11 @@ class Outcome:
     options: TrainOptions
     history: Sequence[Moment]
     seconds: float
-    """Of training, without measurements."""
+    """Seconds of training, without measurements."""
     recalls: Mapping[str, Metric]
     """recall@1 of each direction on the test scenes."""
     hits: Float64[np.ndarray, " n"]
-    """Of each test image: the mean of its own hit and its caption's."""
+    """Mean of the image's own hit and its caption's, for each test image."""
     gap: Metric
     """On the test scenes."""
     gap_influence: Float64[np.ndarray, " n"]
