@@ -1,1 +1,1 @@
-"""The tasks that ship with clipbench: what is asked of a model, and how the answers are scored."""
+"""The tasks that ship with clipbench, one module or folder each: questions to a model, and how answers are scored."""

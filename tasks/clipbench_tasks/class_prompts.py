@@ -1,4 +1,4 @@
-"""Class vectors from prompts: what zero-shot classification and attacks by written words have in common."""
+"""Class vectors from prompts, for zero-shot classification and for attacks by written words."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from clipbench.models.protocol import Embedder
 
 
 def prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder) -> list[Float32[np.ndarray, "n_prompts dim"]]:
-    """Return the raw vectors of each class's prompts, all asked for at once."""
-    vectors = embedder.texts([text for of_class in texts for text in of_class])
-    return np.split(vectors, np.cumsum([len(of_class) for of_class in texts])[:-1])
+    """Return the raw vectors of each class's prompts, encoded in one call."""
+    vectors = embedder.texts([text for prompts in texts for text in prompts])
+    return np.split(vectors, np.cumsum([len(prompts) for prompts in texts])[:-1])
 
 
 def class_vectors(
@@ -24,8 +24,8 @@ def class_vectors(
 
     Args:
         by_prompt: raw vectors of each class's prompts.
-        of_raw: take the mean of the raw vectors, so that longer ones weigh more: SCAM's protocol (Westerhoff et al.
-            2025). With one prompt a class it is the same.
+        of_raw: take the mean of the raw vectors, in which longer ones weigh more: SCAM's protocol (Westerhoff et al.
+            2025). With one prompt a class there is no difference.
 
     Example:
         >>> prompts = [np.array([[9, 0], [0, 1]], np.float32)]

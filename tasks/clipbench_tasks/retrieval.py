@@ -5,12 +5,11 @@ rank the images (``image_retrieval_recall@k``), images rank the captions (``text
 of the image is a hit). Where the data have several captions an image, or labels, captions also look for captions of
 the same image, and images for images of the same label, the query itself left out.
 
-Each query's row says what came first instead of the right item: ``chosen_image`` or ``chosen_caption``, with
-``chosen_cosine``, beside ``right_cosine`` of its best right item. Of items that tie, the first in the order of the data
-is named.
+Each query's row names the first item: ``chosen_image`` or ``chosen_caption``, with ``chosen_cosine``, beside the
+``right_cosine`` of its best right item. Of items that tie, the first in the order of the data is named.
 
-A tie has a coin's credit. Wherever that decides anything, ``..._strict`` among the controls is recall with a tie counted
-as a miss; published numbers take ties in whatever order a sort left them.
+A tie scores what a coin flip would. Where ties decide anything, ``..._strict`` among the controls is recall with a tie
+counted as a miss; published numbers take ties in whatever order a sort left them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -54,18 +53,18 @@ SHOWN_PAIRS = 50
 
 
 class Direction(NamedTuple):
-    """The queries of one direction, such as text queries over images, and what they found."""
+    """The queries of one direction, such as text queries over images, and their results."""
 
     name: str
     """Prefix of its metrics: ``image_retrieval``, ``text_retrieval``, ``image_image`` or ``text_text``."""
     sample_ids: list[str]
     images: Int64[np.ndarray, " n_queries"]
-    """Row of the image that each query is, or belongs to: queries of one image are a cluster."""
+    """Row of the image that each query is or belongs to; queries of one image are a cluster."""
     answers: Answers
     n_positives: Int64[np.ndarray, " n_queries"]
     n_gallery: int
-    told: Mapping[str, np.ndarray]
-    """Columns that tell what was asked and what came first: words, and rows of images in those named ``..._image``."""
+    columns: Mapping[str, np.ndarray]
+    """Sample columns of the query and the first item: texts, and rows of images in columns named ``..._image``."""
 
     @property
     def ranks(self) -> Ranks:
@@ -90,7 +89,7 @@ class Retrieval:
     ks: tuple[int, ...] = (1, 5, 10)
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return ranks a query. Needs captions, or labels for images that find images."""
+        """Return a row a query. Needs captions, or labels for image-to-image retrieval."""
         if dataset.captions is None and dataset.labels is None:
             raise MissingPart(dataset.id, "captions")
         images = unit(embedder.images(dataset.images))
@@ -113,24 +112,24 @@ class Retrieval:
 
     def _measures(self, direction: Direction) -> dict[str, Measure]:
         """Return the metrics of one direction."""
-        found: dict[str, Measure] = {}
+        measures: dict[str, Measure] = {}
         for k in self.ks:
             name = f"{direction.name}_recall@{k}"
             if k < direction.n_gallery:
                 chance = chance_recall_at_k(direction.n_positives, direction.n_gallery, k)
-                found[name] = Mean(column=name, chance=chance)
+                measures[name] = Mean(column=name, chance=chance)
             else:
                 reason = f"every query hits: the gallery has only {direction.n_gallery} items"
-                found[name] = Fixed(value=None, reason=reason, higher_is_better=True)
+                measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
         column = f"{direction.name}_rank"
-        found[f"{direction.name}_median_rank"] = Statistic(
+        measures[f"{direction.name}_median_rank"] = Statistic(
             function=Estimator("median", (column,)), columns=(column,), unit="rank", higher_is_better=False
         )
-        return define(found, _definitions(direction.name, self.ks))
+        return define(measures, _definitions(direction.name, self.ks))
 
 
 def _definitions(direction: str, ks: tuple[int, ...]) -> dict[str, Definition]:
-    """Return what the metrics and controls of a direction mean."""
+    """Return the definitions of a direction's metrics and controls."""
     title, queries = DIRECTIONS[direction]
     first, is_cross = f"{direction}_recall@{min(ks)}", direction.endswith("retrieval")
     found = {
@@ -159,33 +158,37 @@ def _directions(
     texts: Float32[np.ndarray, "n_texts dim"] | None,
 ) -> Iterator[Direction]:
     if texts is not None and dataset.captions is not None and dataset.caption_image is not None:
-        owner, said = dataset.caption_image, np.array(dataset.captions, object)
-        ids = [f"text:{each}" for each in dataset.caption_names()]
+        owner, captions = dataset.caption_image, np.array(dataset.captions, object)
+        ids = [f"text:{name}" for name in dataset.caption_names()]
         by_image, by_text = cross_answers(images, texts, owner)
         ones = np.ones(len(texts), np.int64)
-        told = {"caption": said, "chosen_image": by_text.first}
-        yield Direction("image_retrieval", ids, owner, by_text, ones, len(images), told)
-        own = np.bincount(owner, minlength=len(images))
-        told = {"caption": said[by_image.right], "chosen_caption": said[by_image.first]}
+        columns = {"caption": captions, "chosen_image": by_text.first}
+        yield Direction("image_retrieval", ids, owner, by_text, ones, len(images), columns)
+        n_captions = np.bincount(owner, minlength=len(images))
+        columns = {"caption": captions[by_image.right], "chosen_caption": captions[by_image.first]}
         rows = np.arange(len(images))
-        yield Direction("text_retrieval", _image_ids(dataset), rows, by_image, own, len(texts), told)
-        if (own > 1).any():
-            queries, found, n_positives = group_answers(texts, owner)
-            of_text = [ids[row] for row in queries]
-            told = {"right_caption": said[found.right], "chosen_caption": said[found.first]}
-            told = {"caption": said[queries], **told}
-            yield Direction("text_text", of_text, owner[queries], found, n_positives, len(texts) - 1, told)
+        yield Direction("text_retrieval", _image_ids(dataset), rows, by_image, n_captions, len(texts), columns)
+        if (n_captions > 1).any():
+            queries, answers, n_positives = group_answers(texts, owner)
+            query_ids = [ids[row] for row in queries]
+            columns = {
+                "caption": captions[queries],
+                "right_caption": captions[answers.right],
+                "chosen_caption": captions[answers.first],
+            }
+            yield Direction("text_text", query_ids, owner[queries], answers, n_positives, len(texts) - 1, columns)
     if dataset.labels is not None and (np.bincount(dataset.labels) > 1).any():
-        queries, found, n_positives = group_answers(images, dataset.labels)
-        of_image = [_image_ids(dataset)[row] for row in queries]
-        told = {"right_image": found.right, "chosen_image": found.first, **_classes(dataset, queries, found.first)}
-        yield Direction("image_image", of_image, queries, found, n_positives, len(images) - 1, told)
+        queries, answers, n_positives = group_answers(images, dataset.labels)
+        query_ids = [_image_ids(dataset)[row] for row in queries]
+        classes = _classes(dataset, queries, answers.first)
+        columns = {"right_image": answers.right, "chosen_image": answers.first, **classes}
+        yield Direction("image_image", query_ids, queries, answers, n_positives, len(images) - 1, columns)
 
 
 def _classes(
     dataset: Dataset, queries: Int64[np.ndarray, " n_queries"], first: Int64[np.ndarray, " n_queries"]
 ) -> dict[str, np.ndarray]:
-    """Return what images that look for images show, and what came first; nothing where classes have no names."""
+    """Return the classes of image queries and of the first images; no columns where classes have no names."""
     if dataset.labels is None or dataset.class_names is None:
         return {}
     names = np.array(dataset.class_names, object)
@@ -206,7 +209,7 @@ def _table(direction: Direction, dataset: Dataset, ks: tuple[int, ...]) -> dict[
         "cluster": np.array(dataset.image_ids, object)[direction.images],
         "image": direction.images,
         "margin": 1.5 - expected_rank(direction.ranks),
-        **direction.told,
+        **direction.columns,
         "right_cosine": right,
         "chosen_cosine": chosen,
         f"{name}_margin": right - chosen,
@@ -215,16 +218,16 @@ def _table(direction: Direction, dataset: Dataset, ks: tuple[int, ...]) -> dict[
 
 
 def _controls(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
-    """Return how often there are ties, and recall with a tie counted as a miss wherever that is another number."""
-    found: dict[str, Measure] = {
+    """Return the rate of ties, and recall with a tie counted as a miss where that differs."""
+    controls: dict[str, Measure] = {
         f"{direction.name}_tie_rate": Mean(column=f"{direction.name}_tied", higher_is_better=None)
     }
-    found |= {name: Mean(column=name) for name in _strict(direction, ks)}
-    return define(found, _definitions(direction.name, ks))
+    controls |= {name: Mean(column=name) for name in _strict(direction, ks)}
+    return define(controls, _definitions(direction.name, ks))
 
 
 def _strict(direction: Direction, ks: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Return the queries that hit whatever the order of ties, for each k at which a coin decides of some."""
+    """Return the queries that hit whatever the order of ties, for each k at which ties decide any."""
     hits = {k: recall_at_k(direction.ranks, k) for k in ks if k < direction.n_gallery}
     return {
         f"{direction.name}_recall@{k}_strict": (hit == 1).astype(np.float64)

@@ -10,14 +10,14 @@ Bounds = tuple[float | None, float | None]
 
 
 def stacked(*tables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return tables of samples as one, the rows of the first on top; a table without columns has no rows.
+    """Return tables of samples below each other; a table without columns has no rows.
 
-    A column that a table lacks is NaN in its rows, empty if it holds words, and -1 if it holds rows (whole numbers).
+    A column that a table lacks is NaN in its rows; "" if it holds text, and -1 if it holds row numbers.
 
     Example:
         >>> first, second = {"sample_id": np.array(["a"], object), "x": np.ones(1)}, {"sample_id": np.array(["b"])}
-        >>> found = stacked(first, second)
-        >>> found["sample_id"].tolist(), found["x"].tolist()
+        >>> table = stacked(first, second)
+        >>> table["sample_id"].tolist(), table["x"].tolist()
         (['a', 'b'], [1.0, nan])
     """
     filled = [table for table in tables if table]
@@ -29,8 +29,8 @@ def bounded_curve(
     x: Sequence[float], y: Sequence[float], bounds: Sequence[Bounds], *, x_label: str, y_label: str
 ) -> Curve:
     """Return a curve with its bounds, or without them where any point has none."""
-    low = [each for each, _ in bounds if each is not None]
-    high = [each for _, each in bounds if each is not None]
+    low = [bound for bound, _ in bounds if bound is not None]
+    high = [bound for _, bound in bounds if bound is not None]
     is_bounded = len(low) == len(high) == len(bounds)
     return Curve(
         x=list(x),

@@ -83,15 +83,17 @@ class ZeroShot:
     """Prompts of the classes; None takes the data set's own templates, or else the default."""
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return predictions an image. Needs class names, and labels or multilabels; or several sets of labels."""
+        """Return a row an image. Needs class names, and labels or multilabels; or several sets of labels."""
         if dataset.label_sets is None:
             return self._evaluate(dataset, embedder, rng)
         return _side_by_side(
             {
                 name: self._evaluate(
-                    replace(dataset, labels=each.labels, class_names=each.class_names, label_sets=None), embedder, rng
+                    replace(dataset, labels=label_set.labels, class_names=label_set.class_names, label_sets=None),
+                    embedder,
+                    rng,
                 )
-                for name, each in dataset.label_sets.items()
+                for name, label_set in dataset.label_sets.items()
             }
         )
 
@@ -108,12 +110,12 @@ class ZeroShot:
         notes = (f"prompts for class '{dataset.class_names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",)
         if dataset.multilabels is not None:
             return _multilabel(dataset, images, classes, notes)
-        found = _single_label(dataset, images, classes, logit_scale=embedder.info.logit_scale, notes=notes)
+        evaluation = _single_label(dataset, images, classes, logit_scale=embedder.info.logit_scale, notes=notes)
         if prompts.templates is None or len(prompts.templates) < 2:
-            return found
+            return evaluation
         assert dataset.labels is not None
         by_template = np.stack([unit(rows) for rows in by_prompt], axis=1)
-        return _with_spread(found, by_template, images, dataset.labels, templates=prompts.templates, rng=rng)
+        return _with_templates(evaluation, by_template, images, dataset.labels, templates=prompts.templates, rng=rng)
 
 
 SHARED = ("sample_id", "image")
@@ -121,29 +123,33 @@ SHARED = ("sample_id", "image")
 
 
 def _side_by_side(by_set: Mapping[str, Evaluation]) -> Evaluation:
-    """Return the evaluations of several sets of labels as one, each name with its set before it, as in ``kind/acc1``."""
+    """Return the evaluations of several sets of labels as one, each name prefixed by its set, as in ``kind/acc1``."""
 
-    def named(part: str) -> dict[str, Any]:
-        return {f"{of}/{name}": value for of, found in by_set.items() for name, value in getattr(found, part).items()}
+    def prefixed(part: str) -> dict[str, Any]:
+        return {
+            f"{label_set}/{name}": value
+            for label_set, evaluation in by_set.items()
+            for name, value in getattr(evaluation, part).items()
+        }
 
     first = next(iter(by_set.values())).samples
-    samples = {name: column for name, column in named("samples").items() if name.rpartition("/")[2] not in SHARED}
-    worst = np.min([found.samples["margin"] for found in by_set.values()], axis=0)
+    samples = {name: column for name, column in prefixed("samples").items() if name.rpartition("/")[2] not in SHARED}
+    worst = np.min([evaluation.samples["margin"] for evaluation in by_set.values()], axis=0)
     return Evaluation(
         samples={**{name: first[name] for name in SHARED}, "margin": worst, **samples},
         measures=_within(by_set, "measures"),
         controls=_within(by_set, "controls"),
-        curves=named("curves"),
-        arrays=named("arrays"),
-        notes=tuple(f"{of}: {note}" for of, found in by_set.items() for note in found.notes),
+        curves=prefixed("curves"),
+        arrays=prefixed("arrays"),
+        notes=tuple(f"{label_set}: {note}" for label_set, evaluation in by_set.items() for note in evaluation.notes),
     )
 
 
 def _within(by_set: Mapping[str, Evaluation], part: str) -> dict[str, Measure]:
     return {
-        f"{of}/{name}": Within(prefix=f"{of}/", measure=measure)
-        for of, found in by_set.items()
-        for name, measure in getattr(found, part).items()
+        f"{label_set}/{name}": Within(prefix=f"{label_set}/", measure=measure)
+        for label_set, evaluation in by_set.items()
+        for name, measure in getattr(evaluation, part).items()
     }
 
 
@@ -189,7 +195,7 @@ def _single_label(
 
 def _majority(labels: Int64[np.ndarray, " n"]) -> Fixed:
     share = float(np.bincount(labels).max() / len(labels))
-    return Fixed(value=share, n=len(labels), reason="what always naming the commonest class scores")
+    return Fixed(value=share, n=len(labels), reason="the score of always naming the most frequent class")
 
 
 def _measures(n_classes: int) -> dict[str, Measure]:
@@ -216,14 +222,14 @@ def _mean_per_class_recall(samples: Samples) -> float:
 
 def _reliability_curve(confidence: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"]) -> Curve:
     bins = reliability(confidence, credit)
-    held = bins.n_samples > 0
+    filled = bins.n_samples > 0
     return Curve(
-        x=bins.confidence[held].tolist(), y=bins.accuracy[held].tolist(), x_label="confidence", y_label="accuracy"
+        x=bins.confidence[filled].tolist(), y=bins.accuracy[filled].tolist(), x_label="confidence", y_label="accuracy"
     )
 
 
-def _with_spread(
-    found: Evaluation,
+def _with_templates(
+    evaluation: Evaluation,
     by_template: Float32[np.ndarray, "n_templates n_classes dim"],
     images: Float32[np.ndarray, "n_images dim"],
     labels: Int64[np.ndarray, " n_images"],
@@ -231,7 +237,7 @@ def _with_spread(
     templates: Sequence[str],
     rng: np.random.Generator,
 ) -> Evaluation:
-    """Add what each single template scores: its vectors are there already."""
+    """Add the accuracy of each single template, whose vectors are already computed."""
     chosen = np.arange(len(images))
     if len(images) > SPREAD_IMAGES:
         chosen = np.sort(rng.choice(len(images), SPREAD_IMAGES, replace=False))
@@ -249,10 +255,10 @@ def _with_spread(
     note = f"single templates score from {percent(accuracy[order[0]])} % ('{templates[order[0]]}') to"
     note = f"{note} {percent(accuracy[order[-1]])} % ('{templates[order[-1]]}') on {count(len(chosen))} images"
     return replace(
-        found,
-        curves={**found.curves, "templates": curve},
-        arrays={**found.arrays, "template_names": np.array([templates[row] for row in order])},
-        notes=(*found.notes, note),
+        evaluation,
+        curves={**evaluation.curves, "templates": curve},
+        arrays={**evaluation.arrays, "template_names": np.array([templates[row] for row in order])},
+        notes=(*evaluation.notes, note),
     )
 
 
@@ -263,23 +269,23 @@ def _multilabel(
     notes: tuple[str, ...],
 ) -> Evaluation:
     assert dataset.multilabels is not None
-    found = mean_average_precision(images, classes, dataset.multilabels)
+    precision = mean_average_precision(images, classes, dataset.multilabels)
     samples = {
         "sample_id": np.array(dataset.image_ids, object),
         "image": np.arange(len(images)),
-        "mean_average_precision_influence": found.influence,
+        "mean_average_precision_influence": precision.influence,
     }
     measure = Smooth(
-        value=found.value,
+        value=precision.value,
         influence="mean_average_precision_influence",
         unit="fraction",
-        chance=found.chance,
+        chance=precision.chance,
         higher_is_better=True,
     )
     return Evaluation(samples=samples, measures=define({"mean_average_precision": measure}, METRICS), notes=notes)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Return the names with their row added where two classes share one, as in ImageNet."""
+    """Return the names, with their row added where two classes share one, as in ImageNet."""
     counts = Counter(names)
     return [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(names)]

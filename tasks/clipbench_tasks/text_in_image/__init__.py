@@ -1,4 +1,4 @@
-"""Can a model read a word in an image, and does one hijack the label?"""
+"""Text in images: reading a written word, and attacks in which a written word hijacks the label."""
 
 from clipbench_tasks.text_in_image.task import TextInImage
 

@@ -1,8 +1,8 @@
-"""Attacks: what a written word does to classification, with the same image without it to compare.
+"""Attacks: the effect of a written word on classification, against the same image without it.
 
-All images are classified among all class names, objects and words alike, by the nearest class vector. An attack
-succeeds when the class of its word comes first. The two-way choice is SCAM's protocol (Westerhoff et al. 2025): the
-object or the word, with class vectors from prompt vectors that are not brought to unit length before their mean.
+All images are classified among all class names, of objects and words, by the nearest class vector. An attack succeeds
+when the class of its word comes first. The two-way choice is SCAM's protocol (Westerhoff et al. 2025): the object or
+the word, with class vectors that are means of raw prompt vectors.
 """
 
 from collections import defaultdict
@@ -80,7 +80,7 @@ AXES = {
 def attacked(
     dataset: Dataset, attacks: Sequence[Attack], embedder: Embedder, *, prompts: Prompts, rng: np.random.Generator
 ) -> Evaluation:
-    """Return a row for each attack: what became of the object in each of its images."""
+    """Return a row for each attack: the classification of the object in each of its images."""
     dataset.require("class_names")
     names = dataset.class_names or ()
     texts = prompts.render(names)
@@ -90,10 +90,10 @@ def attacked(
         embedder=embedder,
         classes=class_vectors(by_prompt),
         raw_classes=class_vectors(by_prompt, of_raw=True),
-        labels=np.array([each.label for each in attacks], np.int64),
-        words=np.array([each.word for each in attacks], np.int64),
+        labels=np.array([attack.label for attack in attacks], np.int64),
+        words=np.array([attack.word for attack in attacks], np.int64),
     )
-    verdicts = {kind: judge.verdict([getattr(each, kind) for each in attacks]) for kind in CONDITIONS}
+    verdicts = {kind: judge.verdict([getattr(attack, kind) for attack in attacks]) for kind in CONDITIONS}
     samples = _samples(attacks, verdicts, names)
     return Evaluation(
         samples=samples,
@@ -101,7 +101,7 @@ def attacked(
         curves=_response_curves(samples, rng),
         controls=define(_controls(verdicts, len(names)), METRICS),
         notes=(
-            f"{len(attacks)} attacks by {len({each.word for each in attacks})} words, among {len(names)} classes",
+            f"{len(attacks)} attacks by {len({attack.word for attack in attacks})} words, among {len(names)} classes",
             f"prompts for class '{names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",
         ),
     )
@@ -125,13 +125,13 @@ class _Verdict(NamedTuple):
     predicted: Int64[np.ndarray, " n"]
 
     @property
-    def is_there(self) -> bool:
+    def is_present(self) -> bool:
         """True if there is any such image."""
         return not np.isnan(self.object).all()
 
 
 class _Judge(NamedTuple):
-    """All that images are classified by."""
+    """Class vectors, and the object and word of each attack."""
 
     dataset: Dataset
     embedder: Embedder
@@ -142,31 +142,31 @@ class _Judge(NamedTuple):
 
     def verdict(self, image_rows: Sequence[int | None]) -> _Verdict:
         """Classify one image of each attack, by its row; None where an attack has no such image."""
-        there = np.flatnonzero([row is not None for row in image_rows])
-        if not len(there):
+        present = np.flatnonzero([row is not None for row in image_rows])
+        if not len(present):
             none = np.full(len(image_rows), np.nan)
             return _Verdict(none, none, none, none, none, none, np.full(len(image_rows), -1, np.int64))
         rows, place = np.unique([row for row in image_rows if row is not None], return_inverse=True)
         images = unit(self.embedder.images([self.dataset.images[row] for row in rows.tolist()]))[place]
-        scale, labels, words = self.embedder.info.logit_scale, self.labels[there], self.words[there]
+        scale, labels, words = self.embedder.info.logit_scale, self.labels[present], self.words[present]
         by_object = class_scores(images, self.classes, labels, logit_scale=scale)
         by_word = class_scores(images, self.classes, words, logit_scale=scale)
         lead = pair_scores(images, self.raw_classes[labels]) - pair_scores(images, self.raw_classes[words])
 
-        def spread(values: Shaped[np.ndarray, " n_there"]) -> Float64[np.ndarray, " n"]:
+        def column_of(values: Shaped[np.ndarray, " n_present"]) -> Float64[np.ndarray, " n"]:
             column = np.full(len(image_rows), np.nan)
-            column[there] = values
+            column[present] = values
             return column
 
         predicted = np.full(len(image_rows), -1, np.int64)
-        predicted[there] = by_object.predicted
+        predicted[present] = by_object.predicted
         return _Verdict(
-            object=spread(top_k_credit(by_object.better, by_object.tied)),
-            word=spread(top_k_credit(by_word.better, by_word.tied)),
-            two_way=spread((1 + np.sign(lead.astype(np.float64))) / 2),
-            margin=spread(by_object.margin),
-            right_cosine=spread(by_object.own),
-            chosen_cosine=spread(by_object.top),
+            object=column_of(top_k_credit(by_object.better, by_object.tied)),
+            word=column_of(top_k_credit(by_word.better, by_word.tied)),
+            two_way=column_of((1 + np.sign(lead.astype(np.float64))) / 2),
+            margin=column_of(by_object.margin),
+            right_cosine=column_of(by_object.own),
+            chosen_cosine=column_of(by_object.top),
             predicted=predicted,
         )
 
@@ -174,16 +174,16 @@ class _Judge(NamedTuple):
 def _samples(
     attacks: Sequence[Attack], verdicts: Mapping[str, _Verdict], names: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Return the table. ``right`` and ``fooled`` are of every attack; what metrics are made from, of their own ones."""
-    conditions = np.array([each.condition for each in attacks], object)
+    """Return the table: ``right`` and ``fooled`` of all attacks, and for each metric a column that is NaN for others."""
+    conditions = np.array([attack.condition for attack in attacks], object)
     under = verdicts["attacked"]
     samples = {
-        "sample_id": np.array([f"attack/{each.id}" for each in attacks], object),
-        "cluster": np.array([_cluster(each) for each in attacks], object),
-        "image": np.array([each.attacked for each in attacks]),
+        "sample_id": np.array([f"attack/{attack.id}" for attack in attacks], object),
+        "cluster": np.array([_cluster(attack) for attack in attacks], object),
+        "image": np.array([attack.attacked for attack in attacks]),
         "margin": under.margin,
-        "object": np.array([names[each.label] for each in attacks], object),
-        "word": np.array([names[each.word] for each in attacks], object),
+        "object": np.array([names[attack.label] for attack in attacks], object),
+        "word": np.array([names[attack.word] for attack in attacks], object),
         "condition": conditions,
         "predicted": np.array([names[row] for row in under.predicted.tolist()], object),
         "right_cosine": under.right_cosine,
@@ -191,44 +191,43 @@ def _samples(
         "right": under.object,
         "fooled": under.word,
     }
-    own = _own(conditions)
-    samples["attacked_margin"] = np.where(own, under.margin, np.nan)
+    is_usual = _is_usual(conditions)
+    samples["attacked_margin"] = np.where(is_usual, under.margin, np.nan)
     for kind, verdict in verdicts.items():
-        samples[f"{kind}_acc"] = np.where(own, verdict.object, np.nan)
-        samples[f"{kind}_two_way_acc"] = np.where(own, verdict.two_way, np.nan)
-    samples["attack_success"] = np.where(own, under.word, np.nan)
+        samples[f"{kind}_acc"] = np.where(is_usual, verdict.object, np.nan)
+        samples[f"{kind}_two_way_acc"] = np.where(is_usual, verdict.two_way, np.nan)
+    samples["attack_success"] = np.where(is_usual, under.word, np.nan)
     samples["drop"] = samples["clean_acc"] - samples["attacked_acc"]
     samples["drop_from_blank"] = samples["blank_acc"] - samples["attacked_acc"]
-    samples["clean_named_word"] = np.where(own, verdicts["clean"].word, np.nan)
-    samples["blank_named_word"] = np.where(own, verdicts["blank"].word, np.nan)
-    samples["attack_tied"] = np.where(own, _is_coin(under.object) | _is_coin(under.word), np.nan)
+    samples["clean_named_word"] = np.where(is_usual, verdicts["clean"].word, np.nan)
+    samples["blank_named_word"] = np.where(is_usual, verdicts["blank"].word, np.nan)
+    samples["attack_tied"] = np.where(is_usual, _is_tied(under.object) | _is_tied(under.word), np.nan)
     for name in _other_conditions(conditions):
         parts = {"attacked_acc": under.object, "attacked_two_way_acc": under.two_way, "attack_success": under.word}
         samples |= {f"{name}/{key}": np.where(conditions == name, part, np.nan) for key, part in parts.items()}
     return samples
 
 
-def _is_coin(credit: Float64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Return where a tie decides."""
+def _is_tied(credit: Float64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
     return (credit > 0) & (credit < 1)
 
 
 def _cluster(attack: Attack) -> str:
-    """Return what an attack shares with others: its object, or the first of its images that could be shared."""
+    """Return the name of an attack's cluster: its object, or the first of its images that others may share."""
     if attack.object is not None:
         return f"object {attack.object}"
     shared = (attack.clean, attack.blank, attack.benign, attack.attacked)
     return f"image {next(row for row in shared if row is not None)}"
 
 
-def _own(conditions: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Return which attacks are made in the data set's one way; all, where each is made in some special one."""
-    own = conditions == ""
-    return own if own.any() else np.ones(len(conditions), bool)
+def _is_usual(conditions: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Return a mask of the attacks of the data set's usual style; of all where every attack has a special style."""
+    is_usual = conditions == ""
+    return is_usual if is_usual.any() else np.ones(len(conditions), bool)
 
 
 def _setting(condition: str) -> tuple[str, float] | None:
-    """Return what a condition such as ``height=0.06`` varies, and its value."""
+    """Return property and value of a condition such as ``height=0.06``; None for a condition without a number."""
     name, _, value = condition.partition("=")
     try:
         return name, float(value)
@@ -238,23 +237,23 @@ def _setting(condition: str) -> tuple[str, float] | None:
 
 def _other_conditions(conditions: Shaped[np.ndarray, " n"]) -> list[str]:
     """Return the conditions that are no points of a curve and get metrics of their own."""
-    found = dict.fromkeys(conditions[conditions != ""].tolist())
-    return [name for name in found if _setting(name) is None]
+    names = dict.fromkeys(conditions[conditions != ""].tolist())
+    return [name for name in names if _setting(name) is None]
 
 
 def _measures(
     samples: Mapping[str, np.ndarray], verdicts: Mapping[str, _Verdict], n_classes: int
 ) -> dict[str, Measure]:
-    chance, there = 1 / n_classes, [kind for kind in CONDITIONS if verdicts[kind].is_there]
+    chance, present = 1 / n_classes, [kind for kind in CONDITIONS if verdicts[kind].is_present]
     measures: dict[str, Measure] = {
         "attack_success": Mean(column="attack_success", chance=chance, higher_is_better=False),
-        "clean_acc": Mean(column="clean_acc", chance=chance) if "clean" in there else _lacking("clean"),
-        **{f"{kind}_acc": Mean(column=f"{kind}_acc", chance=chance) for kind in there if kind != "clean"},
-        "drop": _drop("drop") if "clean" in there else _lacking("clean", unit="difference", higher_is_better=False),
+        "clean_acc": Mean(column="clean_acc", chance=chance) if "clean" in present else _missing("clean"),
+        **{f"{kind}_acc": Mean(column=f"{kind}_acc", chance=chance) for kind in present if kind != "clean"},
+        "drop": _drop("drop") if "clean" in present else _missing("clean", unit="difference", higher_is_better=False),
     }
-    if "blank" in there:
+    if "blank" in present:
         measures["drop_from_blank"] = _drop("drop_from_blank")
-    for kind in there:
+    for kind in present:
         measures[f"{kind}_two_way_acc"] = Mean(column=f"{kind}_two_way_acc", chance=0.5)
     for name in samples:
         condition, _, key = name.rpartition("/")
@@ -269,23 +268,23 @@ def _drop(column: str) -> Mean:
     return Mean(column=column, unit="difference", chance=0.0, higher_is_better=False)
 
 
-def _lacking(kind: str, *, unit: str = "fraction", higher_is_better: bool = True) -> Fixed:
+def _missing(kind: str, *, unit: str = "fraction", higher_is_better: bool = True) -> Fixed:
     reason = f"the data have no {kind} images of the objects"
     return Fixed(value=None, reason=reason, unit=unit, higher_is_better=higher_is_better)
 
 
 def _controls(verdicts: Mapping[str, _Verdict], n_classes: int) -> dict[str, Measure]:
-    """Return how often the word's class comes first although it is not written, and how often a tie decides."""
+    """Return how often the word's class comes first without being written, and how often a tie decides."""
     named: dict[str, Measure] = {
         f"{kind}_named_word": Mean(column=f"{kind}_named_word", chance=1 / n_classes, higher_is_better=None)
         for kind in ("clean", "blank")
-        if verdicts[kind].is_there
+        if verdicts[kind].is_present
     }
     return {**named, "attack_tie_rate": Mean(column="attack_tied", higher_is_better=None)}
 
 
 def _response_curves(samples: Mapping[str, np.ndarray], rng: np.random.Generator) -> dict[str, Curve]:
-    """Return attack success, and how often the object is still named, against what the conditions vary."""
+    """Return attack success and accuracy under attack as functions of each property that the conditions vary."""
     points: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for condition in dict.fromkeys(samples["condition"].tolist()):
         setting = _setting(condition)

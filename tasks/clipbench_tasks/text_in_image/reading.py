@@ -1,9 +1,9 @@
-"""Reading: which of several captions, each with another word in it, is nearest to an image with a word?"""
+"""Reading: the caption nearest to an image with a written word, among several that each quote another word."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.dataset import Dataset
@@ -29,33 +29,33 @@ METRICS = {
 
 
 def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder) -> Evaluation:
-    """Return a row for each image with a word: which caption was chosen, and the credit for it.
+    """Return a row for each image with a word: the chosen caption, and its credit.
 
     Raises:
         DataError: a contrast has several images.
     """
-    for each in contrasts:
-        if len(each.images) != 1:
+    for contrast in contrasts:
+        if len(contrast.images) != 1:
             raise DataError(
-                f"data set {dataset.id}: item '{each.id}' has {len(each.images)} images: to read a word takes one"
-                " image and several captions"
+                f"data set {dataset.id}: item '{contrast.id}' has {len(contrast.images)} images: expected one image and"
+                " several captions, to read a word"
             )
-    captions = list(dict.fromkeys(caption for each in contrasts for caption in each.captions))
-    rows = [each.images[0] for each in contrasts]
+    captions = list(dict.fromkeys(caption for contrast in contrasts for caption in contrast.captions))
+    rows = [contrast.images[0] for contrast in contrasts]
     image_rows, place = np.unique(rows, return_inverse=True)
     images = unit(embedder.images([dataset.images[row] for row in image_rows.tolist()]))
     texts = unit(embedder.texts(captions))
-    found = _Answers(contrasts, {caption: row for row, caption in enumerate(captions)})
-    found.decide(images, texts, place.astype(np.int64))
+    readings = _Readings(contrasts, {caption: row for row, caption in enumerate(captions)})
+    readings.decide(images, texts, place.astype(np.int64))
     return Evaluation(
-        samples=found.samples(np.array(rows)),
-        measures=define(found.measures(), METRICS),
-        controls=define(found.controls(), METRICS),
+        samples=readings.samples(np.array(rows)),
+        measures=define(readings.measures(), METRICS),
+        controls=define(readings.controls(), METRICS),
         notes=(f"{len(contrasts)} words to read, the first among {len(contrasts[0].captions)} captions",),
     )
 
 
-class _Answers:
+class _Readings:
     """The caption chosen in each contrast; contrasts of one form are decided at once."""
 
     def __init__(self, contrasts: Sequence[Contrast], text_row: dict[str, int]) -> None:
@@ -72,22 +72,26 @@ class _Answers:
         texts: Float32[np.ndarray, "n_texts dim"],
         place: Int64[np.ndarray, " n"],
     ) -> None:
-        """Fill in the answers.
+        """Fill in the choices.
 
         Args:
             images: unit vectors of the distinct images.
             texts: unit vectors of the distinct captions.
-            place: of each contrast's image among ``images``.
+            place: row of each contrast's image among ``images``.
         """
-        middle = unit(images.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32))
-        for rows in truth_groups([each.truth for each in self.contrasts]):
+        mean_image = unit(images.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32))
+        for rows in truth_groups([contrast.truth for contrast in self.contrasts]):
             truth = self.contrasts[rows[0]].truth
-            asked = np.array([[self.text_row[text] for text in self.contrasts[row].captions] for row in rows.tolist()])
-            scores = contrast_scores(images, texts, place[rows][:, None], asked)
-            self.credit[rows], self.margin[rows] = (found := choices(scores, truth)).text, found.text_margin
+            captions = [self.contrasts[row].captions for row in rows.tolist()]
+            text_rows = np.array([[self.text_row[text] for text in texts_of_one] for texts_of_one in captions])
+            scores = contrast_scores(images, texts, place[rows][:, None], text_rows)
+            decided = choices(scores, truth)
+            self.credit[rows], self.margin[rows] = decided.text, decided.text_margin
             self.chance[rows] = chance_choices(truth).text
-            self.blind[rows] = _credit(contrast_scores(middle, texts, np.zeros((len(rows), 1), np.int64), asked), truth)
-            self.shortest[rows] = _credit(self._brevity(rows), truth)
+            blind_scores = contrast_scores(mean_image, texts, np.zeros((len(rows), 1), np.int64), text_rows)
+            self.blind[rows] = choices(blind_scores, truth).text
+            brevity = -np.array([[len(text) for text in texts_of_one] for texts_of_one in captions], np.float32)
+            self.shortest[rows] = choices(brevity[:, None, :], truth).text
             self.right_cosine[rows], self.chosen_cosine[rows] = (
                 scores[:, 0, truth[0].argmax()],
                 scores[:, 0].max(axis=1),
@@ -95,32 +99,28 @@ class _Answers:
             for row, best in zip(rows.tolist(), scores[:, 0].argmax(axis=1).tolist(), strict=True):
                 self.chosen[row] = self.contrasts[row].captions[best]
 
-    def _brevity(self, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows 1 captions"]:
-        lengths = [[len(text) for text in self.contrasts[row].captions] for row in rows.tolist()]
-        return -np.array(lengths, np.float32)[:, None, :]
-
     @property
     def subsets(self) -> dict[str, Bool[np.ndarray, " n"]]:
-        """Return which contrasts are of each subset, where there are several."""
-        of = np.array([each.subset for each in self.contrasts], object)
-        names = list(dict.fromkeys(of.tolist()))
-        return {name: of == name for name in names} if len(names) > 1 else {}
+        """Mask of the contrasts of each subset, if there are several subsets."""
+        subset = np.array([contrast.subset for contrast in self.contrasts], object)
+        names = list(dict.fromkeys(subset.tolist()))
+        return {name: subset == name for name in names} if len(names) > 1 else {}
 
     def samples(self, images: Int64[np.ndarray, " n"]) -> dict[str, np.ndarray]:
         """Return the table."""
-        true = [each.captions[int(each.truth[0].argmax())] for each in self.contrasts]
+        true = [contrast.captions[int(contrast.truth[0].argmax())] for contrast in self.contrasts]
         return {
-            "sample_id": np.array([f"reading/{each.id}" for each in self.contrasts], object),
+            "sample_id": np.array([f"reading/{contrast.id}" for contrast in self.contrasts], object),
             "cluster": np.array([f"image {row}" for row in images.tolist()], object),
             "image": images,
             "margin": self.margin,
             "reading_margin": self.margin,
             "right_cosine": self.right_cosine,
             "chosen_cosine": self.chosen_cosine,
-            "subset": np.array([each.subset for each in self.contrasts], object),
+            "subset": np.array([contrast.subset for contrast in self.contrasts], object),
             "written": np.array(true, object),
             "read": np.array(self.chosen, object),
-            "n_candidates": np.array([float(len(each.captions)) for each in self.contrasts]),
+            "n_candidates": np.array([float(len(contrast.captions)) for contrast in self.contrasts]),
             "reading_acc": self.credit,
             "reading_blind": self.blind,
             "reading_shortest": self.shortest,
@@ -137,16 +137,10 @@ class _Answers:
         return {"reading_acc": Mean(column="reading_acc", chance=float(self.chance.mean())), **parts}
 
     def controls(self) -> dict[str, Measure]:
-        """Return what rules score that look at no image, and ties."""
+        """Return the scores of rules that look at no image, and the rate of ties."""
         chance = float(self.chance.mean())
         return {
             "reading_blind": Mean(column="reading_blind", chance=chance, higher_is_better=None),
             "reading_shortest": Mean(column="reading_shortest", chance=chance, higher_is_better=None),
             "reading_tie_rate": Mean(column="reading_tied", higher_is_better=None),
         }
-
-
-def _credit(
-    scores: Float32[np.ndarray, "rows 1 captions"], truth: Bool[np.ndarray, "1 captions"]
-) -> Float64[np.ndarray, " rows"]:
-    return choices(scores, truth).text

@@ -1,8 +1,9 @@
-"""Text in images: can the model read it, can it hijack what the model sees, and how much does that take?
+"""Text in images: can the model read it, does it hijack the classification, and how large must it be for that?
 
-A data set asks one or both. *Contrasts* of an image with a written word and several captions, each of which quotes a
-word: the nearest caption should be the true one. *Attacks*: an object with a label that says something else, beside the
-same object without a label, with a blank one and with its own name, all classified as in zero-shot.
+A data set has one or both of two kinds of item. *Contrasts* of an image with a written word and several captions, each
+of which quotes a word: the nearest caption should be the true one. *Attacks*: an object with a label that names
+something else, beside the same object without a label, with a blank one and with its own name, all classified as in
+zero-shot.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from clipbench_tasks.text_in_image.reading import reading
 
 @dataclass(frozen=True)
 class TextInImage:
-    """Reading a written word among candidates, and what a written word does to classification."""
+    """Reading a written word among candidates, and the effect of a written word on classification."""
 
     name: ClassVar[str] = "text-in-image"
     version: ClassVar[int] = 1
@@ -50,11 +51,10 @@ class TextInImage:
             parts.append(attacked(dataset, dataset.attacks, embedder, prompts=prompts, rng=rng))
         if not parts:
             raise MissingPart(dataset.id, "attacks")
-        return _together(parts)
+        return _joined(parts)
 
 
-def _together(parts: Sequence[Evaluation]) -> Evaluation:
-    """Return the parts as one evaluation."""
+def _joined(parts: Sequence[Evaluation]) -> Evaluation:
     return Evaluation(
         samples=stacked(*(part.samples for part in parts)),
         measures={name: measure for part in parts for name, measure in part.measures.items()},

@@ -221,7 +221,7 @@ def test_the_nearest_caption_is_what_is_read() -> None:
 
 def test_reading_takes_one_image() -> None:
     wino = Contrast("7", "swap", (0, 1), ("a", "b"), ((True, False), (False, True)))
-    with pytest.raises(DataError, match="item '7' has 2 images: to read a word takes one image"):
+    with pytest.raises(DataError, match="item '7' has 2 images: expected one image and several captions"):
         evaluated(dataset(["p", "q"], contrasts=(wino,)), PICTURES, CLASSES)
 
 
