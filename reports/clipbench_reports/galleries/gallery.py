@@ -210,13 +210,13 @@ def known(evidence: Evidence, name: str) -> list[str]:
     return words(evidence, name) if evidence.has_column(name) else []
 
 
-def told_apart(one: str, other: str) -> tuple[str, str]:
+def around_difference(one: str, other: str) -> tuple[str, str]:
     """Return two texts so that a reader sees where they part: of what long ones share before that, a few words are left.
 
     Example:
-        >>> told_apart("a cat", "a dog")
+        >>> around_difference("a cat", "a dog")
         ('a cat', 'a dog')
-        >>> [text[-36:] for text in told_apart(50 * "It is a hut. " + "It is old.", 50 * "It is a hut. " + "It is new.")]
+        >>> [text[-36:] for text in around_difference(50 * "It is a hut. " + "It is old.", 50 * "It is a hut. " + "It is new.")]
         ['It is a hut. It is a hut. It is old.', 'It is a hut. It is a hut. It is new.']
     """
     shared = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
@@ -249,7 +249,7 @@ class Cosines:
             return cls(None, None, margin)
         return cls(numbers(evidence, right), numbers(evidence, chosen), margin)
 
-    def told(self, row: int) -> tuple[str, str, str]:
+    def written(self, row: int) -> tuple[str, str, str]:
         """Return the cosine of what is right, that of what was chosen, and the margin; empty where not known.
 
         They have as many decimals as it takes for a margin of two digits.

@@ -13,13 +13,13 @@ from clipbench_reports.galleries.gallery import (
     Gallery,
     GalleryImage,
     MakeGallery,
+    around_difference,
     gallery,
     images,
     known,
     note,
     numbers,
     one_image,
-    told_apart,
     whole,
     words,
 )
@@ -84,10 +84,10 @@ def unfound(direction: str) -> MakeGallery:
             raise NotAsked(direction)
         queries = _Queries(evidence, direction)
         shown = {search.asked, search.right, search.chosen, *(name for _, name in search.images), "right_cosine"}
-        told = "Margin: the cosine of the right answer less that of what came first." if queries.has_cosines else ""
+        meaning = "Margin: the cosine of the right answer less that of what came first." if queries.has_cosines else ""
         failing = Failing(
             title=search.title,
-            note=note(evidence, told, {name: what for name, what in RECORDED.items() if name in shown}),
+            note=note(evidence, meaning, {name: what for name, what in RECORDED.items() if name in shown}),
             wrong=queries.rank > 1,
             margin=queries.cosines.margin if queries.has_cosines else -queries.rank,
             facts=queries.facts,
@@ -112,8 +112,8 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
     place, token, cosines = words(evidence, "place"), _tokens(evidence, "fact_token"), Cosines.of(evidence, margin)
 
     def facts(row: int) -> list[Fact]:
-        right, chosen, by = cosines.told(row)
-        one, other = told_apart(true[row], false[row]) if true and false else ("", "")
+        right, chosen, by = cosines.written(row)
+        one, other = around_difference(true[row], false[row]) if true and false else ("", "")
         at = f"{place[row]}, token {token[row]}" if _at(token, row) else place[row]
         return [
             Fact("True", one, right),
@@ -154,7 +154,7 @@ class _Queries:
         self._tokens, self._lost = (_tokens(evidence, f"{direction}/{name}") for name in ("n_tokens", "tokens_lost"))
 
     def facts(self, row: int) -> list[Fact]:
-        right, first, margin = self.cosines.told(row)
+        right, first, margin = self.cosines.written(row)
         at = f"at rank {fmt.significant(float(self.rank[row]))}{', tied' if self._is_tied(row) else ''}"
         tokens, lost = _at(self._tokens, row), _at(self._lost, row)
         unread = f", {lost} of them not read" if lost not in ("", "0") else ""

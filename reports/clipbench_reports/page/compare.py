@@ -28,17 +28,17 @@ STATUSES: Mapping[Status, tuple[str, str]] = {
     "untested": ("✕", "Untested"),
     "acknowledged": ("■", "Known"),
 }
-"""Of outcomes, the mark and the word."""
+"""The mark and the word of each outcome."""
 
 BREADTH, FLATTENED = 1.75, 0.64
-"""A figure is two columns wide, and its rows stand as far apart as lines of text."""
+"""Width of a figure, two columns, and the distance of its rows, that of lines of text."""
 N_NAMED = 4
-"""Metrics of a verdict that are named on top, the surest first."""
+"""Metrics of a verdict that are named at the top, the surest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """How many metrics have a verdict, and the surest of them."""
+class VerdictLine:
+    """The number of metrics with a verdict, and the surest of them."""
 
     glyph: str
     verdict: Verdict
@@ -66,13 +66,13 @@ class Part:
     label: str
     title: str
     glyph: str
-    """Of what the gate says, or of what was compared where there is none."""
+    """Mark of the gate's verdict, or of the comparison where there is no gate."""
     summary: str
-    """What the gate says in a few words; nothing where there was no gate."""
+    """The gate's verdict in a few words; empty where there was no gate."""
     tally: str
-    told: Sequence[Told]
+    verdicts: Sequence[VerdictLine]
     outcomes: Sequence[tuple[str, str, Outcome]]
-    """What did not pass, with its mark and word; what passed is only counted."""
+    """Outcomes that did not pass, with mark and word; those that passed are only counted."""
     ungated: Mapping[str, Sequence[str]]
     """Metrics that a pattern matches and its tolerance means nothing for, by the reason."""
     refused: Sequence[str]
@@ -95,7 +95,7 @@ def write_compare(judged: Sequence[Judged], runs: Sequence[Run | None], path: Pa
 
 def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, object]:
     names = short([judged[0].comparison.base, *(each.comparison.candidate for each in judged)])
-    room = PageBudget(MAX_BYTES)
+    budget = PageBudget(MAX_BYTES)
     known = [(place, name, run) for place, (name, run) in enumerate(zip(names, runs, strict=True)) if run is not None]
     return {
         **assets("compare.css"),
@@ -107,7 +107,7 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
         "glyphs": VERDICTS,
         "overview": overview_html([each.comparison for each in judged], names) if len(judged) > 1 else "",
         "parts": [
-            _part(each, place, names=(names[0], name), runs=(runs[0], run), room=room)
+            _part(each, place, names=(names[0], name), runs=(runs[0], run), budget=budget)
             for place, (each, name, run) in enumerate(zip(judged, names[1:], runs[1:], strict=True))
         ],
         "origins": [origin(run, name, place) for place, name, run in known],
@@ -115,7 +115,7 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
 
 
 def _part(
-    judged: Judged, place: int, *, names: tuple[str, str], runs: tuple[Run | None, Run | None], room: PageBudget
+    judged: Judged, place: int, *, names: tuple[str, str], runs: tuple[Run | None, Run | None], budget: PageBudget
 ) -> Part:
     comparison = judged.comparison
     base, candidate = runs
@@ -125,13 +125,13 @@ def _part(
         glyph=_glyph(judged),
         summary=headline(judged) or ("nothing was gated" if judged.outcomes else ""),
         tally=tally(comparison.differences),
-        told=_told(comparison, place),
+        verdicts=_verdicts(comparison, place),
         outcomes=[(*STATUSES[each.status], each) for each in judged.of(*REPORTED)],
         ungated=ungated(judged),
         refused=[str(each) for each in comparison.refused],
         notes=comparison.notes,
         evaluations=_evaluations(comparison, names, place),
-        flipped=list(flipped(comparison, base, candidate, room)) if base and candidate else [],
+        flipped=list(flipped(comparison, base, candidate, budget)) if base and candidate else [],
     )
 
 
@@ -143,7 +143,7 @@ def _glyph(judged: Judged) -> str:
     return "●" if judged.of("pass") and not judged.of("untested", "acknowledged") else "■"
 
 
-def _told(comparison: Comparison, place: int) -> list[Told]:
+def _verdicts(comparison: Comparison, place: int) -> list[VerdictLine]:
     """Return a line for each verdict that there is."""
     anchors = {name: anchor(place, k) for k, name in enumerate(by_evaluation(comparison))}
     lines = []
@@ -152,7 +152,7 @@ def _told(comparison: Comparison, place: int) -> list[Told]:
         named = sorted(found, key=_doubt)[:N_NAMED] if verdict in ("worse", "better", "different") else []
         if found:
             lines.append(
-                Told(
+                VerdictLine(
                     glyph=VERDICTS[verdict],
                     verdict=verdict,
                     count=tally(found),

@@ -79,7 +79,7 @@ def _static(name: str) -> str:
 def _context(runs: Sequence[Run]) -> dict[str, object]:
     """Return what the template writes."""
     names, groups = page_labels(runs), group(runs)
-    told = _told(groups, len(runs))
+    sentences = _sentences(groups, len(runs))
     budget = PageBudget(MAX_BYTES, n_shares=n_shares(groups))
     measured = [each for each in groups if each.measured]
     n_drawn = sum(len(each.section.label_sets(entry.evaluation)) for each in measured for entry in each.measured)
@@ -92,8 +92,8 @@ def _context(runs: Sequence[Run]) -> dict[str, object]:
         "models": [{"label": name, "facts": headline_facts(run)} for name, run in zip(names, runs, strict=True)],
         "created": moment(max(run.result.created for run in runs)),
         "scope": scope(groups),
-        "told": in_short(told),
-        "n_told_below": n_left(told),
+        "sentences": in_short(sentences),
+        "n_below": n_left(sentences),
         "rule": RULE,
         "leads": leads.leads(groups) if len(runs) > 1 else [],
         "lead_rule": leads.RULE,
@@ -176,7 +176,7 @@ def _tight(text: str) -> str:
     return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)
 
 
-def _told(groups: list[Group], n_models: int) -> list[Sentence]:
+def _sentences(groups: list[Group], n_models: int) -> list[Sentence]:
     """Return all sentences of one model; of several, what is missing."""
     if n_models == 1:
         return [

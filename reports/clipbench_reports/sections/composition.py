@@ -15,13 +15,13 @@ from clipbench_reports.galleries.gallery import (
     Fact,
     Failing,
     Gallery,
+    around_difference,
     credits_of,
     gallery,
     images,
     note,
     numbers,
     one_image,
-    told_apart,
     whole,
     words,
 )
@@ -123,8 +123,8 @@ def mistaken(evidence: Evidence, budget: PageBudget) -> Gallery:
     cosines = Cosines.of(evidence, margin)
 
     def facts(row: int) -> list[Fact]:
-        right, chosen, by = cosines.told(row)
-        true, false = told_apart(caption[row], preferred[row])
+        right, chosen, by = cosines.written(row)
+        true, false = around_difference(caption[row], preferred[row])
         return [Fact("True", true, right), Fact("Preferred", false, chosen), Fact("Margin", "", by), subset(row)]
 
     def say(row: int) -> str:
@@ -149,8 +149,8 @@ def lost_captions(evidence: Evidence) -> tuple[Bool[np.ndarray, " n"], Float64[n
     """
     credit = credits_of(evidence, "text_acc")
     margin = numbers(evidence, "text_margin" if evidence.has_column("text_margin") else "margin")
-    is_told = np.array([each != "" for each in words(evidence, "preferred")])
-    return (credit < 1) & (margin < 0) & is_told, margin
+    has_choice = np.array([each != "" for each in words(evidence, "preferred")])
+    return (credit < 1) & (margin < 0) & has_choice, margin
 
 
 def misplaced(evidence: Evidence, budget: PageBudget) -> Gallery:
@@ -167,9 +167,9 @@ def misplaced(evidence: Evidence, budget: PageBudget) -> Gallery:
     cosines = Cosines.of(evidence, margin, right="right_image_cosine", chosen="preferred_image_cosine")
 
     def facts(row: int) -> list[Fact]:
-        right, chosen, by = cosines.told(row)
-        told = [Fact("Right", "", right), Fact("Preferred", "", chosen), Fact("Margin", "", by)]
-        return [Fact("Caption", caption[row]), *told, subset(row)]
+        right, chosen, by = cosines.written(row)
+        scores = [Fact("Right", "", right), Fact("Preferred", "", chosen), Fact("Margin", "", by)]
+        return [Fact("Caption", caption[row]), *scores, subset(row)]
 
     failing = Failing(
         title="False images that were preferred",

@@ -11,12 +11,12 @@ from clipbench_reports.galleries.gallery import (
     Fact,
     Failing,
     Gallery,
+    around_difference,
     credits_of,
     gallery,
     note,
     numbers,
     one_image,
-    told_apart,
     whole,
     words,
 )
@@ -149,7 +149,7 @@ def hijacked(evidence: Evidence, budget: PageBudget) -> Gallery:
     cosines = Cosines.of(evidence, margin)
 
     def facts(row: int) -> list[Fact]:
-        right, chosen, by = cosines.told(row)
+        right, chosen, by = cosines.written(row)
         said = [
             Fact("Taken for", predicted[row], chosen),
             Fact("Margin", "", by),
@@ -182,8 +182,8 @@ def misread(evidence: Evidence, budget: PageBudget) -> Gallery:
     written, read, cosines = whole(evidence, "written"), whole(evidence, "read"), Cosines.of(evidence, margin)
 
     def facts(row: int) -> list[Fact]:
-        right, chosen, by = cosines.told(row)
-        true, false = told_apart(written[row], read[row])
+        right, chosen, by = cosines.written(row)
+        true, false = around_difference(written[row], read[row])
         return [Fact("Written", true, right), Fact("Read as", false, chosen), Fact("Margin", "", by)]
 
     def say(row: int) -> str:

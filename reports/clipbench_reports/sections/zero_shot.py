@@ -129,7 +129,7 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
     confidence, cosines = numbers(evidence, "confidence"), Cosines.of(evidence, margin)
 
     def facts(row: int) -> list[Fact]:
-        right, chosen, by = cosines.told(row)
+        right, chosen, by = cosines.written(row)
         return [
             Fact("True class", label[row], right),
             Fact("Taken for", predicted[row], chosen),

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from clipbench.results.run import Run
-from clipbench_reports.galleries.gallery import MAX_FAILURES, MAX_LETTERS, N_OPEN, Fact, Failure, Gallery, told_apart
+from clipbench_reports.galleries.gallery import (
+    MAX_FAILURES,
+    MAX_LETTERS,
+    N_OPEN,
+    Fact,
+    Failure,
+    Gallery,
+    around_difference,
+)
 from clipbench_reports.galleries.images import MAX_BYTES, PageBudget, address
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
 from clipbench_reports.page.report import write_report
@@ -122,11 +130,11 @@ def test_a_run_without_cosines_keeps_its_gallery_and_says_so(hang: Callable[...,
 
 
 def test_long_texts_are_cut_to_where_they_part_and_short_ones_are_whole() -> None:
-    assert told_apart("a cat", "a dog") == ("a cat", "a dog")
+    assert around_difference("a cat", "a dog") == ("a cat", "a dog")
     long = "漢字" * 300
-    one, other = told_apart(f"{long}甲{long}", f"{long}乙{long}")
+    one, other = around_difference(f"{long}甲{long}", f"{long}乙{long}")
     assert one[:200].index("甲") == other[:200].index("乙") and len(one) == len(other) == MAX_LETTERS
-    assert told_apart("x" * 400, "y" * 10)[1] == "y" * 10
+    assert around_difference("x" * 400, "y" * 10)[1] == "y" * 10
 
 
 def test_a_caption_that_was_preferred_is_shown_beside_the_true_one(hang: Callable[..., Gallery]) -> None:
