@@ -28,7 +28,8 @@ A figure is drawn from run folders alone. `-o gap.pdf` also writes `gap.csv`, th
 the draft of a caption, which is shown under each figure here. `-o` takes pdf, svg, png, pgf and the other formats of
 matplotlib; `--width` takes `column`, `full` (17.5 cm) or a number of cm; `--style` takes a matplotlib style file, whose
 settings take precedence. Text is 8 pt, fonts are embedded as TrueType (type 42), dense clouds are rasterized at 300 dpi,
-everything else is vector graphics, and equal runs give equal files.
+everything else is vector graphics, and equal runs give equal files. In Python,
+`clipbench_reports.plots.plots.draw_plot("gap", runs)` returns the same figure.
 
 Colours and shapes have one meaning everywhere, also in the report: images are blue discs and solid lines, texts orange
 squares (hollow in dense clouds) and dashed lines, pairs are grey, everything else is black, chance is dotted. Shapes tell

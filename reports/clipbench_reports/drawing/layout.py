@@ -13,7 +13,7 @@ class Place:
 
     panel: Panel
     legend: Sequence[Mark]
-    """Empty where one over the whole figure serves all panels, or where none is needed."""
+    """Marks with an entry; empty where one legend over the whole figure serves all panels, or where none is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Layout:
     n_columns: int
     legend: Sequence[Mark]
     is_grid: bool = False
-    """Whether the planes of a row are as wide as each other, whatever is written beside them."""
+    """True where the planes of a row are as wide as each other, whatever is written beside them."""
 
 
 def lay_out(figure: Chart, *, at_most: int = 99) -> Layout:
@@ -62,15 +62,15 @@ def lay_out(figure: Chart, *, at_most: int = 99) -> Layout:
 
 def _entries(panel: Panel, keys: Sequence[str]) -> dict[str, Mark]:
     """Return the first mark of each name in the order in which they are drawn: models first, and chance last."""
-    found: dict[str, Mark] = {}
+    marks: dict[str, Mark] = {}
     for mark in panel.marks:
         if mark.name and mark.name not in keys and not isinstance(mark, Words | Boxes):
-            found.setdefault(mark.name, mark)
-    return _ordered(found)
+            marks.setdefault(mark.name, mark)
+    return _ordered(marks)
 
 
-def _ordered(found: dict[str, Mark]) -> dict[str, Mark]:
-    return dict(sorted(found.items(), key=lambda entry: (entry[1].role not in MODELS, entry[1].role == "chance")))
+def _ordered(marks: dict[str, Mark]) -> dict[str, Mark]:
+    return dict(sorted(marks.items(), key=lambda entry: (entry[1].role not in MODELS, entry[1].role == "chance")))
 
 
 def _needed(legend: dict[str, Mark]) -> list[Mark]:

@@ -1,4 +1,4 @@
-"""What a drawing is made of, before it is drawn: panels with axes and marks, in the units of the data.
+"""Charts: panels with axes and marks in the units of the data, before they are drawn.
 
 A figure function turns results into a ``Chart``; ``page`` draws one as SVG for the report, ``paper`` by matplotlib
 for print, and ``plotted`` lists its data. Marks carry a role, which is a meaning and not a colour: each renderer gives
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clipbench_reports.page.evidence import MissingEvidence
 
 Role = Literal["image", "text", "pair", "ink", "chance", "m0", "m1", "m2", "m3", "m4", "m5"]
-"""Images, texts, what joins the two, what belongs to neither, what knows nothing; and models, where they share a panel."""
+"""Images, texts, pairs of the two, what belongs to neither, and chance; and models, where they share a panel."""
 
 MODELS: tuple[Role, ...] = ("m0", "m1", "m2", "m3", "m4", "m5")
 
@@ -32,7 +32,7 @@ class ModelKey(NamedTuple):
 
 
 MAX_BREADTH = 1.15
-"""Up to which a drawing stands in a column of a page."""
+"""Breadth up to which a drawing stands in a column of a page."""
 FRACTION_TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -45,11 +45,11 @@ class Axis:
     ticks: Sequence[Number] = ()
     label: str = ""
     names: Sequence[str] = ()
-    """What is written at the marks, in place of their values; a line break is kept."""
+    """Words at the ticks, in place of their values; a line break is kept."""
     is_percent: bool = False
     is_log: bool = False
     is_turned: bool = False
-    """Whether the words at the marks of an x axis stand upright, for many or long ones."""
+    """True for words at the ticks of an x axis that stand upright, being many or long."""
 
     def share(self, value: Number) -> float:
         """Return where a value lies: 0 at the low end, 1 at the high one."""
@@ -58,7 +58,7 @@ class Axis:
 
     @property
     def words(self) -> list[str]:
-        """How the marks are labelled."""
+        """The labels of the ticks."""
         if self.names:
             return list(self.names)
         return [f"{100 * tick if self.is_percent else tick:.10g}".replace("-", "−") for tick in self.ticks]
@@ -76,11 +76,11 @@ class Line:
     lows: Sequence[Number] | None = None
     highs: Sequence[Number] | None = None
     has_band: bool = True
-    """Whether the bounds are drawn; the table of the figure has them in any case."""
+    """True to draw the bounds; the table of the figure has them in any case."""
     is_dashed: bool = False
     has_dots: bool = False
     is_reference: bool = False
-    """Whether it is what others are read against, and no measurement; what is of chance always is."""
+    """True of a line that others are read against and that is no measurement; chance always is."""
     of: str = ""
     """The name of the marks that a reference is for; all of the panel, where there is none."""
 
@@ -95,7 +95,7 @@ class Dots:
     name: str = ""
     is_dense: bool = False
     ids: Sequence[str] = ()
-    """What each point is."""
+    """The name of each point."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +110,11 @@ class Ranges:
     name: str = ""
     is_upright: bool = True
     is_joined: bool = False
-    """Whether a thin line goes from each value to the next."""
+    """True for a thin line from each value to the next."""
     aside: Number = 0
-    """How far from its place on the other axis it is drawn, so as not to hide another's."""
+    """Distance from its place on the other axis, so as not to hide another's intervals."""
     ids: Sequence[str] = ()
-    """What each value is of."""
+    """The name of each value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ class Hill:
     role: Role
     name: str = ""
     values: Sequence[Number] = ()
-    """What the heights stand for, before they were scaled and smoothed."""
+    """The values of the heights before they were scaled and smoothed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,7 @@ class Bars:
     role: Role
     name: str = ""
     is_filled: bool = True
-    """Or an outline, through which another is seen."""
+    """False for an outline, through which another is seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,9 +186,9 @@ class Cells:
     depths: Float64[np.ndarray, "rows columns"]
     """In [0, 1]: from blank to full."""
     values: Float64[np.ndarray, "rows columns"]
-    """What the depths stand for."""
+    """The values of the depths."""
     words: Sequence[tuple[int, int, str]] = ()
-    """What is written into a cell: row, column, words."""
+    """Row, column and words of what is written into cells."""
     role: Role = "ink"
     name: str = ""
 
@@ -227,7 +227,7 @@ class Panel:
     y: Axis
     marks: Sequence[Mark] = ()
     title: str = ""
-    """What tells it from the other panels of its figure."""
+    """Its name among the panels of its figure."""
     aspect: float = 0.72
     """Height of the plane divided by its width."""
     is_to_scale: bool = False
@@ -249,13 +249,13 @@ class Chart:
     """One plain sentence with what is to be seen, and its numbers."""
     panels: Sequence[Panel]
     reading: str
-    """How to read the drawing, where the definitions are, and what not to read into it."""
+    """The explanation: how to read the drawing, and what not to read into it."""
     detail: str = ""
-    """What only the drawing shows, for those who cannot see it."""
+    """The content of the drawing in words, for readers who cannot see it."""
     n_columns: int = 1
     """Panels beside each other."""
     is_grid: bool = False
-    """Whether panels beside each other are of one quantity, on one axis: it is written once, at the left of the row."""
+    """True where panels beside each other are of one quantity, on one axis: it is written once, at the left of the row."""
     keys: Sequence[str] = ()
     """Names of marks that need no entry in the legend, being written in the drawing."""
     breadth: float = 1.0
@@ -265,7 +265,7 @@ class Chart:
 
     @property
     def is_wide(self) -> bool:
-        """Whether it needs more than a column of a page."""
+        """True where it needs more than a column of a page."""
         return self.n_columns > 1 or self.breadth > MAX_BREADTH
 
 

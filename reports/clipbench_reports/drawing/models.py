@@ -81,10 +81,10 @@ def figure_labels(labels: Sequence[str]) -> list[str]:
     return cut if len(set(cut)) == len(cut) else names
 
 
-def facet_chart(plane: Panel, found: ByModel[Layer], *, reading: str, keys: Sequence[str] = ()) -> Chart:
+def facet_chart(plane: Panel, models: ByModel[Layer], *, reading: str, keys: Sequence[str] = ()) -> Chart:
     """Return the figure of one quantity: ``facets`` of the layers of all models, with their words."""
-    panels = facets(plane, found.map(lambda layer: layer.marks), found, keys=keys)
-    return chart([panels], found.map(lambda layer: layer.statement), found, reading=reading)
+    panels = facets(plane, models.map(lambda layer: layer.marks), models, keys=keys)
+    return chart([panels], models.map(lambda layer: layer.statement), models, reading=reading)
 
 
 def chart(

@@ -18,7 +18,7 @@ from clipbench_reports.drawing.page_marks import SWATCH, Plane, put, swatch
 from clipbench_reports.drawing.svg import dot, drawing, element, text
 
 WIDTH, SLOT, MAX_WIDTH = 400, 300, 1000
-"""Of a figure with one panel in a row, of a panel beside others, and of a whole figure, in pixels."""
+"""Widths of a figure with one panel in a row, of a panel beside others, and of a whole figure, in pixels."""
 LETTER, BOLD = 8, 8.8
 """Width of a letter, and of a bold one, on a narrow screen, where letters are largest, in pixels."""
 LINE = 16
@@ -38,7 +38,7 @@ class Apart(NamedTuple):
     narrow: Markup
     """For a narrow screen; nothing where one serves both."""
     is_wide: bool
-    """Whether it needs more than a column of a page."""
+    """True where it needs more than a column of a page."""
 
 
 def draw(figure: Chart) -> Markup:
@@ -63,16 +63,16 @@ def draw_apart(figure: Chart) -> list[Apart]:
 
     They stand in an element with the words of ``alt``, which are read out in the place of all of them.
     """
-    found: dict[int, list[Panel]] = {}
+    by_model: dict[int, list[Panel]] = {}
     for panel in figure.panels:
         if panel.model is None:
             return []
-        found.setdefault(panel.model, []).append(panel)
-    n_columns = max(map(len, found.values()))
-    is_small = len(found) > 2 and figure.breadth <= 1
+        by_model.setdefault(panel.model, []).append(panel)
+    n_columns = max(map(len, by_model.values()))
+    is_small = len(by_model) > 2 and figure.breadth <= 1
     breadth = SLOT / WIDTH if is_small else figure.breadth  # three have room beside each other
     drawings = []
-    for model, panels in found.items():
+    for model, panels in by_model.items():
         mine = replace(figure, panels=panels, n_columns=n_columns, breadth=breadth)
         drawn, narrow = (
             drawing(marks, height=height, width=width) for marks, height, width in map(_drawn, (mine, _narrowed(mine)))

@@ -37,7 +37,7 @@ SWATCH = 22
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
-    """Where the points of a panel lie in the drawing."""
+    """The rectangle of the drawing that holds the points of a panel."""
 
     x: Axis
     y: Axis

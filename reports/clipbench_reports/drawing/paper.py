@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
 WIDTHS = {"column": 8.25, "full": 17.5}
-"""Of a column and of both, in cm: 3.25 and 6.875 inches, as two-column conferences have them."""
+"""Widths of a column and of both, in cm: 3.25 and 6.875 inches, as two-column conferences have them."""
 CM = 1 / 2.54
 NARROWEST, BESIDE, TICK, LABEL = 1.0, 0.5, 0.1, 0.17
 """Width of a panel beside others; what numbers with a label, a mark without its words, and a label take of it, in inches."""
@@ -36,7 +36,7 @@ LEAST_PLANE, OUTSIDE = 0.5, 0.04
 LETTER, SAMPLE = 0.46, 3.4
 """Width of a letter, on average, and of a sample in a legend with its distances, where 1 is the height of letters."""
 DPI = 300
-"""Of what is not a vector."""
+"""Resolution of what is not a vector."""
 GAP, NEAR = 0.12, 3.0
 """Between rows of planes, in inches; how far the boxes of two labels may reach into each other, in pixels."""
 
@@ -89,7 +89,7 @@ UNDATED: dict[str, dict[str, Any]] = {
     "ps": {"metadata": {"CreationDate": None}},
     "eps": {"metadata": {"CreationDate": None}},
 }
-"""What keeps a file from saying when it was made, for the types that would."""
+"""Options that keep the date out of a file, for the types that would have it."""
 
 
 def save(figure: Chart, path: Path, *, width: float = WIDTHS["column"], style: Path | None = None) -> None:

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 POINTS = 8
-"""Of all text."""
+"""Size of all text."""
 
 
 class Look(NamedTuple):
-    """How a role is drawn."""
+    """The colour, marker and dashes of a role."""
 
     colour: str
     marker: str

@@ -11,7 +11,7 @@ SPECIAL = str.maketrans(
         **{letter: f"\\{letter}" for letter in "{}$&#"},
     }
 )
-"""What matplotlib leaves to TeX; it takes care of ``%``, ``^`` and ``_`` itself."""
+"""Characters that matplotlib leaves to TeX; it takes care of ``%``, ``^`` and ``_`` itself."""
 
 
 def escape(figure: Chart) -> Chart:

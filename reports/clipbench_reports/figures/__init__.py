@@ -1,4 +1,4 @@
-"""The images, one function each: from what a run left behind to a ``drawing.Chart``."""
+"""The figures, one function each, from the evidence of one model or several to a ``drawing.marks.Chart``."""
 
 from clipbench_reports.figures._attacks import RESPONSES, SETTINGS, hijacking, response
 from clipbench_reports.figures._calibration import KINDS, similarity_calibration

@@ -44,17 +44,17 @@ def hijacking(models: Sequence[ModelEvidence]) -> Chart:
     Raises:
         MissingEvidence: nothing was attacked.
     """
-    found = read_each(models, _read)
-    kinds = [kind for kind in CONDITIONS if any(kind in each.right for each in found.all)]
+    by_model = read_each(models, _read)
+    kinds = [kind for kind in CONDITIONS if any(kind in each.right for each in by_model.all)]
     names = ["\n".join(CONDITIONS[kind]) for kind in kinds]
     plane = Panel(
         x=Axis(low=-0.4, high=len(kinds) - 0.6, ticks=range(len(kinds)), names=names),
         y=fraction_axis("Predicted class, %"),
     )
-    intervals = fmt.interval_name(metric for each in found.all for metric in each.right.values())
+    intervals = fmt.interval_name(metric for each in by_model.all for metric in each.right.values())
     return facet_chart(
         plane,
-        ByModel(found.map(lambda each: Layer(_marks(each, kinds), _state(each))), found.missing),
+        ByModel(by_model.map(lambda each: Layer(_marks(each, kinds), _state(each))), by_model.missing),
         reading="The share of images that are classified as the object, and as the attacking word, whether or not it is "
         f"written, among all classes. Bars: {intervals}s.",
     )
@@ -64,20 +64,20 @@ def _read(evidence: Evidence) -> _Named:
     metrics = {**evidence.evaluation.controls, **evidence.evaluation.metrics}
     known = {name: metric for name, metric in metrics.items() if metric.value is not None}
     fooled = {"clean": "clean_named_word", "blank": "blank_named_word", "attacked": "attack_success"}
-    found = _Named(
+    named = _Named(
         {kind: known[f"{kind}_acc"] for kind in CONDITIONS if f"{kind}_acc" in known},
         {kind: known[name] for kind, name in fooled.items() if name in known},
     )
-    if "attacked" not in found.right:
+    if "attacked" not in named.right:
         raise MissingEvidence("the data hold no objects with another thing's name written on them")
-    return found
+    return named
 
 
-def _marks(found: _Named, kinds: Sequence[str]) -> list[Mark]:
-    marks = chance_rule(found.right["attacked"].chance)
+def _marks(named: _Named, kinds: Sequence[str]) -> list[Mark]:
+    marks = chance_rule(named.right["attacked"].chance)
     series: tuple[tuple[Role, str, Mapping[str, Metric], float], ...] = (
-        ("image", OBJECT, found.right, -ASIDE),
-        ("text", WORD, found.fooled, ASIDE),
+        ("image", OBJECT, named.right, -ASIDE),
+        ("text", WORD, named.fooled, ASIDE),
     )
     for role, name, metrics, aside in series:
         known = {kind: metrics[kind] for kind in kinds if kind in metrics}
@@ -98,8 +98,8 @@ def _marks(found: _Named, kinds: Sequence[str]) -> list[Mark]:
     return marks
 
 
-def _state(found: _Named) -> Statement:
-    right, fooled = ({kind: fmt.percent(metric.value) for kind, metric in each.items()} for each in found)
+def _state(named: _Named) -> Statement:
+    right, fooled = ({kind: fmt.percent(metric.value) for kind, metric in each.items()} for each in named)
     before = next((kind for kind in ("clean", "blank") if kind in right), None)
     on_it = {"clean": "without a label", "blank": "with a blank label"}
     start = f"{right[before]} % {on_it[before]}, " if before else ""
@@ -133,14 +133,14 @@ def response(name: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
         return Layer([*chance_rule(success.chance if success else None), *lines], _state_response(name, fooled))
 
     def draw(models: Sequence[ModelEvidence]) -> Chart:
-        found = read_each(models, read)
+        by_model = read_each(models, read)
         curves = (evidence.evaluation.curves.get(f"attack_success_by_{name}") for _, evidence in models)
         x_label = next(curve.x_label for curve in curves if curve is not None)
         # The axis has no room for the unit, which the explanation has.
-        x = nice_axis([x for line in lines_of(found) for x in line.xs], sentence_case(x_label.partition(",")[0]))
+        x = nice_axis([x for line in lines_of(by_model) for x in line.xs], sentence_case(x_label.partition(",")[0]))
         return facet_chart(
             Panel(x=x, y=fraction_axis("Predicted class, %")),
-            found,
+            by_model,
             reading=f"Across: {x_label}. The share of images that are classified as the object, and as the attacking word.",
         )
 

@@ -1,4 +1,4 @@
-"""Whether a cosine means the same within a modality and across the two."""
+"""The calibration of cosines: the probability of a match within a modality and across the two."""
 
 from collections.abc import Sequence
 
@@ -24,12 +24,12 @@ def similarity_calibration(models: Sequence[ModelEvidence]) -> Chart:
     Raises:
         MissingEvidence: no kind of match was measured.
     """
-    found = read_each(models, _read)
-    cosines = [x for line in lines_of(found) for x in line.xs]
+    by_model = read_each(models, _read)
+    cosines = [x for line in lines_of(by_model) for x in line.xs]
     plane = Panel(x=nice_axis(cosines, "Cosine"), y=fraction_axis("Probability of a match, %"))
     return facet_chart(
         plane,
-        found,
+        by_model,
         reading="The probability that two items belong together, by their cosine, for one match drawn for each non-match. "
         "Where the lines lie apart, one threshold on the cosine cannot serve searches within a modality and across.",
     )

@@ -55,15 +55,15 @@ def composition(models: Sequence[ModelEvidence]) -> Chart:
     Raises:
         MissingEvidence: there is no such accuracy.
     """
-    found = read_each(models, _read)
+    by_model = read_each(models, _read)
     rows = {
-        subset: [side for side in SIDES if any(side in each.get(subset, {}) for each in found.all)]
-        for subset in dict.fromkeys(subset for each in found.all for subset in each)
+        subset: [side for side in SIDES if any(side in each.get(subset, {}) for each in by_model.all)]
+        for subset in dict.fromkeys(subset for each in by_model.all for subset in each)
     }
     asked = [side for side in SIDES if any(side in sides for sides in rows.values())]
     heights, foot = _heights(rows)
     middles = {subset: float(np.mean([heights[subset, side] for side in sides])) for subset, sides in rows.items()}
-    if found.is_joint:  # each side has a panel, in which the models share the row of a subset
+    if by_model.is_joint:  # each side has a panel, in which the models share the row of a subset
         heights = {(subset, side): middles[subset] for subset, side in heights}
     y = Axis(low=foot, high=0)
     if list(rows) != [""]:
@@ -71,7 +71,9 @@ def composition(models: Sequence[ModelEvidence]) -> Chart:
     meanings = "; ".join(f"{SIDES[side].words}: {SIDES[side].meaning}" for side in asked if SIDES[side].meaning)
     return facet_chart(
         Panel(x=fraction_axis("Accuracy, %"), y=y, aspect=ROW * foot, has_grid=False),
-        ByModel(found.map(lambda each: Layer(_marks(each, asked, heights), _state(each, asked[0]))), found.missing),
+        ByModel(
+            by_model.map(lambda each: Layer(_marks(each, asked, heights), _state(each, asked[0]))), by_model.missing
+        ),
         reading=f"{sentence_case(meanings)}{'. ' if meanings else ''}Bars are 95 % intervals.",
     )
 
@@ -80,10 +82,11 @@ def _read(evidence: Evidence) -> Accuracies:
     """Return the defined accuracies by the title of their subset, then by side; means over subsets are left out."""
     of_sides = {side: by_subset(evidence.evaluation, side) for side in SIDES}
     subsets = subsets_of(evidence.evaluation.metrics)
-    found = {s: {side: of_side[s] for side, of_side in of_sides.items() if s in of_side} for s in subsets}
-    if not any(found.values()):
+    accuracies = {s: {side: of_side[s] for side, of_side in of_sides.items() if s in of_side} for s in subsets}
+    if not any(accuracies.values()):
         raise MissingEvidence("no accuracy of choices was recorded")
-    return {subset_title(subset, evidence.evaluation.subsets): sides for subset, sides in found.items() if sides}
+    titles = evidence.evaluation.subsets
+    return {subset_title(subset, titles): sides for subset, sides in accuracies.items() if sides}
 
 
 def _heights(rows: Mapping[str, Sequence[str]]) -> tuple[dict[tuple[str, str], float], float]:
@@ -96,7 +99,7 @@ def _heights(rows: Mapping[str, Sequence[str]]) -> tuple[dict[tuple[str, str], f
     return heights, top - SPACE / 2
 
 
-def _marks(found: Accuracies, asked: Sequence[str], heights: Heights) -> list[Mark]:
+def _marks(accuracies: Accuracies, asked: Sequence[str], heights: Heights) -> list[Mark]:
     marks: list[Mark] = [
         Rule(
             at=metric.chance,
@@ -106,12 +109,12 @@ def _marks(found: Accuracies, asked: Sequence[str], heights: Heights) -> list[Ma
             span=(heights[subset, side] - 0.5, heights[subset, side] + 0.5),
             of=SIDES[side].words,
         )
-        for subset, sides in found.items()
+        for subset, sides in accuracies.items()
         for side, metric in sides.items()
         if metric.chance is not None
     ]
     for side in asked:
-        known = {subset: sides[side] for subset, sides in found.items() if side in sides}
+        known = {subset: sides[side] for subset, sides in accuracies.items() if side in sides}
         lows, highs = bounds(known.values())
         dots = Ranges(
             xs=[metric.value or 0.0 for metric in known.values()],
@@ -127,8 +130,8 @@ def _marks(found: Accuracies, asked: Sequence[str], heights: Heights) -> list[Ma
     return marks
 
 
-def _state(found: Accuracies, side: str) -> Statement:
-    scored = {subset: sides[side] for subset, sides in found.items() if side in sides}
+def _state(accuracies: Accuracies, side: str) -> Statement:
+    scored = {subset: sides[side] for subset, sides in accuracies.items() if side in sides}
     words = sentence_case(SIDES[side].words)
     order = sorted(scored, key=lambda subset: scored[subset].value or 0.0)
     worst, best = (scored[order[k]] for k in (0, -1))
@@ -144,7 +147,7 @@ def _state(found: Accuracies, side: str) -> Statement:
         subject = f"{words} told apart, in the worst and the best subset"
         value = f"{fmt.percent(worst.value)} and {fmt.percent(best.value)} %"
     details = []
-    for subset, sides in found.items():
+    for subset, sides in accuracies.items():
         shares = ", ".join(f"{SIDES[side].words} {fmt.percent(metric.value)} %" for side, metric in sides.items())
         details.append(f"{subset or 'All'}: {shares}.")
     return Statement(title, subject, value, detail=" ".join(details))
@@ -156,18 +159,18 @@ def twins(models: Sequence[ModelEvidence]) -> Chart:
     Raises:
         MissingEvidence: no two captions were compared.
     """
-    found = read_each(models, _cosines)
+    by_model = read_each(models, _cosines)
     return chart(
-        [ridges(found)],
-        found.map(_state_twins),
-        found,
+        [ridges(by_model)],
+        by_model.map(_state_twins),
+        by_model,
         reading="Cosines between text vectors, each distribution scaled to the same height; the upright stroke is its "
         "mean. Where a caption lies as near to its twin as to itself (cosine 1), no image can tell the two apart.",
     )
 
 
 def _cosines(evidence: Evidence) -> list[Distribution]:
-    found = []
+    distributions = []
     for name, side in KINDS.items():
         try:
             values = evidence.column(name).astype(np.float64)
@@ -175,16 +178,16 @@ def _cosines(evidence: Evidence) -> list[Distribution]:
             continue
         values = values[np.isfinite(values)]
         if len(values):
-            found.append(Distribution(side.words, side.role, *binned(values), float(values.mean())))
-    if not found:
+            distributions.append(Distribution(side.words, side.role, *binned(values), float(values.mean())))
+    if not distributions:
         raise MissingEvidence("no captions of one item were compared")
-    return found
+    return distributions
 
 
-def _state_twins(found: Sequence[Distribution]) -> Statement:
-    means = ", ".join(f"with {each.label} {fmt.number(each.mean, 'cosine')}" for each in found)
+def _state_twins(distributions: Sequence[Distribution]) -> Statement:
+    means = ", ".join(f"with {each.label} {fmt.number(each.mean, 'cosine')}" for each in distributions)
     return Statement(
         title=f"A caption’s cosine on average: {means}.",
-        subject=f"A caption’s mean cosine with {found[0].label}",
-        value=fmt.number(found[0].mean, "cosine"),
+        subject=f"A caption’s mean cosine with {distributions[0].label}",
+        value=fmt.number(distributions[0].mean, "cosine"),
     )

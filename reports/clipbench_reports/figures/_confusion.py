@@ -15,14 +15,14 @@ from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, 
 from clipbench_reports.page.text import quoted
 
 MAX_NAMED, MAX_CLASSES = 30, 120
-"""Up to as many classes have a named row and column each; up to as many have a row of pixels, as a pattern."""
+"""Classes up to which each has a named row and column; and up to which each has a row of pixels, as a pattern."""
 MAX_WRITTEN = 15
-"""Up to as many classes have their shares written into the cells."""
+"""Classes up to which the shares are written into the cells."""
 NAME_LENGTH = 16
 
 
 Shares = Float64[np.ndarray, "n n"]
-"""How the samples of each true class (row) are spread over answers (columns)."""
+"""Share of the samples of each true class (row) by answer (column)."""
 
 
 def confusion(models: Sequence[ModelEvidence]) -> Chart:
@@ -37,14 +37,14 @@ def confusion(models: Sequence[ModelEvidence]) -> Chart:
         raise MissingEvidence(
             f"{len(names)} classes are too many for a confusion matrix; the table of confused pairs shows the worst"
         )
-    found = ByModel(answers.map(lambda pair: _shares(names, *pair)), answers.missing)
+    by_model = ByModel(answers.map(lambda pair: _shares(names, *pair)), answers.missing)
     is_map = len(names) > MAX_NAMED
     short = [shorten(name, NAME_LENGTH) for name in names]
-    panels = found.map(lambda shares: [map_panel(names, shares) if is_map else _panel(short, shares)])
+    panels = by_model.map(lambda shares: [map_panel(names, shares) if is_map else _panel(short, shares)])
     return chart(
-        [beside(panels, found)],
-        found.map(lambda shares: _state(names, shares, map_reading(names, shares) if is_map else "")),
-        found,
+        [beside(panels, by_model)],
+        by_model.map(lambda shares: _state(names, shares, map_reading(names, shares) if is_map else "")),
+        by_model,
         reading=f"A row is one of the {len(names)} true classes, a column an answer, in the same order, so that right "
         "answers lie on the diagonal. Shades grow with the square root of the share of the row."
         if is_map

@@ -1,4 +1,4 @@
-"""How near vectors are to each other within and across the modalities."""
+"""Distributions of cosines within and across the modalities."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -42,33 +42,38 @@ def cones(models: Sequence[ModelEvidence]) -> Chart:
     Raises:
         MissingEvidence: no run holds such distributions.
     """
-    found = read_each(models, _read)
+    by_model = read_each(models, _read)
     return chart(
-        [ridges(found)],
-        found.map(_state),
-        found,
+        [ridges(by_model)],
+        by_model.map(_state),
+        by_model,
         reading="Cosines between unit vectors, each distribution scaled to the same height; the upright stroke is its "
         "mean. Vectors of one kind that lie nearer to each other than to their own partner are what is called the "
         "modality gap.",
     )
 
 
-def ridges(found: ByModel[list[Distribution]]) -> Panels:
+def ridges(by_model: ByModel[list[Distribution]]) -> Panels:
     """Return the distributions of each model below each other, over the range that any of them uses."""
-    every = [each for own in found.values.values() for each in own]
+    every = [each for own in by_model.values.values() for each in own]
     used = [x for each in every for x, share in zip(each.xs, each.shares, strict=True) if share > 0]
     axis = nice_axis([min(used) - 1 / BINS, max(used) + 1 / BINS], "Cosine")
     keys = dict.fromkeys(name for each in every for name in (each.label, f"{each.label}, mean"))
-    return beside(found.map(lambda own: [_panel(own, axis)]), found, keys=list(keys))
+    return beside(by_model.map(lambda own: [_panel(own, axis)]), by_model, keys=list(keys))
 
 
-def _panel(found: Sequence[Distribution], axis: Axis) -> Panel:
-    feet = list(range(len(found) - 1, -1, -1))
+def _panel(distributions: Sequence[Distribution], axis: Axis) -> Panel:
+    feet = list(range(len(distributions) - 1, -1, -1))
     return Panel(
         x=axis,
-        y=Axis(low=-0.06, high=len(found), ticks=[foot + 0.25 for foot in feet], names=[each.label for each in found]),
-        marks=[mark for foot, each in zip(feet, found, strict=True) for mark in _ridge(each, foot, axis)],
-        aspect=0.27 * len(found) + 0.06,
+        y=Axis(
+            low=-0.06,
+            high=len(distributions),
+            ticks=[foot + 0.25 for foot in feet],
+            names=[each.label for each in distributions],
+        ),
+        marks=[mark for foot, each in zip(feet, distributions, strict=True) for mark in _ridge(each, foot, axis)],
+        aspect=0.27 * len(distributions) + 0.06,
         has_grid=False,
         is_broad=True,
     )
@@ -81,20 +86,20 @@ def binned(values: Float64[np.ndarray, " n"]) -> tuple[list[float], list[float]]
 
 
 def _read(evidence: Evidence) -> list[Distribution]:
-    found = []
+    distributions = []
     for name, (label, role, metric_name) in COSINES.items():
         if name not in evidence.evaluation.curves:
             reason = why_lacking(evidence, metric_name)
             raise MissingEvidence(f"the run kept no distribution of cosines, {label}: {reason}")
         curve, metric = evidence.curve(name), evidence.evaluation.metrics.get(metric_name)
         mean = metric.value if metric is not None and metric.value is not None else float(np.dot(curve.x, curve.y))
-        found.append(Distribution(label, role, curve.x, curve.y, mean))
-    return found
+        distributions.append(Distribution(label, role, curve.x, curve.y, mean))
+    return distributions
 
 
-def _state(found: Sequence[Distribution]) -> Statement:
-    pair, other = (fmt.number(each.mean, "cosine") for each in found[2:])
-    means = ", ".join(f"{each.label} {fmt.number(each.mean, 'cosine')}" for each in found)
+def _state(distributions: Sequence[Distribution]) -> Statement:
+    pair, other = (fmt.number(each.mean, "cosine") for each in distributions[2:])
+    means = ", ".join(f"{each.label} {fmt.number(each.mean, 'cosine')}" for each in distributions)
     return Statement(
         title=f"A true pair has cosine {pair} on average, an image and another text {other}.",
         subject="Mean cosine of a true pair, and of an image and another text",
@@ -103,36 +108,44 @@ def _state(found: Sequence[Distribution]) -> Statement:
     )
 
 
-def _ridge(found: Distribution, foot: int, axis: Axis) -> list[Mark]:
+def _ridge(distribution: Distribution, foot: int, axis: Axis) -> list[Mark]:
     """Return a distribution as the outline of a hill, with its mean."""
-    xs, heights, shares = _outline(found, axis)
-    far = axis.share(found.mean)
+    xs, heights, shares = _outline(distribution, axis)
+    far = axis.share(distribution.mean)
     return [
         Hill(
             xs=xs,
             ys=[foot + RISE * height for height in heights],
             foot=foot,
-            role=found.role,
-            name=found.label,
+            role=distribution.role,
+            name=distribution.label,
             values=shares,
         ),
-        Rule(at=found.mean, axis="x", role=found.role, span=(foot, foot + RISE), name=f"{found.label}, mean"),
+        Rule(
+            at=distribution.mean,
+            axis="x",
+            role=distribution.role,
+            span=(foot, foot + RISE),
+            name=f"{distribution.label}, mean",
+        ),
         Words(
-            words=fmt.number(found.mean, "cosine"),
-            x=found.mean,
+            words=fmt.number(distribution.mean, "cosine"),
+            x=distribution.mean,
             y=foot + RISE,
-            role=found.role,
+            role=distribution.role,
             anchor="start" if far < 0.1 else "end" if far > 0.9 else "middle",
             lift=1,
         ),
     ]
 
 
-def _outline(found: Distribution, axis: Axis) -> tuple[list[float], list[float], list[float]]:
+def _outline(distribution: Distribution, axis: Axis) -> tuple[list[float], list[float], list[float]]:
     """Return the middles of the bins that are drawn, their smoothed heights, at most 1, and their shares."""
     middles = (np.arange(BINS) + 0.5) * 2 / BINS - 1
     shares = np.zeros(BINS)
-    shares[np.clip(np.rint((np.array(found.xs) + 1) / 2 * BINS - 0.5).astype(int), 0, BINS - 1)] = found.shares
+    shares[np.clip(np.rint((np.array(distribution.xs) + 1) / 2 * BINS - 0.5).astype(int), 0, BINS - 1)] = (
+        distribution.shares
+    )
     smooth = np.convolve(shares, np.array([1, 2, 1]) / 4, mode="same")
     shown = (middles >= axis.low) & (middles <= axis.high)
     return middles[shown].tolist(), (smooth[shown] / smooth.max()).tolist(), shares[shown].tolist()

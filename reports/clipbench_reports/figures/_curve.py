@@ -30,15 +30,15 @@ def curve(name: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
         return Layer([line], statement)
 
     def draw(models: Sequence[ModelEvidence]) -> Chart:
-        found = read_each(models, read)
-        lines = lines_of(found)
-        curves = [evidence.evaluation.curves[name] for model, evidence in models if model in found.values]
+        by_model = read_each(models, read)
+        lines = lines_of(by_model)
+        curves = [evidence.evaluation.curves[name] for model, evidence in models if model in by_model.values]
         x_label, y_label = curves[0].x_label or "x", curves[0].y_label or "y"
         heights = [y for line in lines for y in (*line.ys, *(line.lows or []), *(line.highs or []))]
         plane = Panel(
             x=nice_axis([x for line in lines for x in line.xs], shorten(x_label, X_LABEL_LENGTH)),
             y=nice_axis(heights, shorten(y_label, Y_LABEL_LENGTH)),
         )
-        return facet_chart(plane, found, reading=f"{y_label} against {x_label}.", keys=[name])
+        return facet_chart(plane, by_model, reading=f"{y_label} against {x_label}.", keys=[name])
 
     return draw

@@ -49,9 +49,9 @@ def points_in_words(label: str, curve: PlottedCurve, at: Sequence[Number] | None
     return f"{label}: {', '.join(f'{fmt.percent(y)} % at {fmt.count(x)}' for x, y in points)}."
 
 
-def lines_of(found: ByModel[Layer]) -> list[Line]:
+def lines_of(by_model: ByModel[Layer]) -> list[Line]:
     """Return the lines of all models, which the axes of a figure must hold."""
-    return [mark for layer in found.all for mark in layer.marks if isinstance(mark, Line)]
+    return [mark for layer in by_model.all for mark in layer.marks if isinstance(mark, Line)]
 
 
 def bounds(metrics: Iterable[Metric]) -> tuple[list[float], list[float]]:
@@ -65,8 +65,8 @@ def bounds(metrics: Iterable[Metric]) -> tuple[list[float], list[float]]:
 
 def why_lacking(evidence: Evidence, metric: str) -> str:
     """Return why what a metric is made of is not there: its reason; or an older version of the task did not keep it."""
-    found = evidence.evaluation.metrics.get(metric)
-    reason = found.reason if found is not None and found.value is None else None
+    recorded = evidence.evaluation.metrics.get(metric)
+    reason = recorded.reason if recorded is not None and recorded.value is None else None
     return reason or f"run {evidence.evaluation.task} again to have it"
 
 

@@ -48,8 +48,8 @@ def gap(models: Sequence[ModelEvidence], *, projection: str = "pca", seed: int =
         images, texts, ids = pairs(evidence, MAX_POINTS)
         return PROJECTIONS[projection](np.concatenate([images, texts]).astype(np.float64), seed), ids
 
-    found = read_each(models, read)
-    flats = [flat for flat, _ in found.values.values()]
+    by_model = read_each(models, read)
+    flats = [flat for flat, _ in by_model.values.values()]
     plane = Panel(
         x=_axis(flats, 0),
         y=_axis(flats, 1),
@@ -58,9 +58,9 @@ def gap(models: Sequence[ModelEvidence], *, projection: str = "pca", seed: int =
         has_grid=False,
     )
     return chart(
-        [beside(found.map(lambda each: [replace(plane, marks=_cloud(*each))]), found)],
-        found.map(lambda each: _state(*each)),
-        found,
+        [beside(by_model.map(lambda each: [replace(plane, marks=_cloud(*each))]), by_model)],
+        by_model.map(lambda each: _state(*each)),
+        by_model,
         reading=flats[0].reading,
     )
 

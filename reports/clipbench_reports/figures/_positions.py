@@ -67,15 +67,15 @@ def _read(evidence: Evidence) -> list[_Place]:
         )
     names = evidence.column("place").astype(str)
     tokens = evidence.column("fact_token").astype(np.float64)
-    found = []
+    places = []
     for name in dict.fromkeys(names.tolist()):
         metric = evidence.evaluation.metrics.get(f"{name}/text_acc")
         at = tokens[(names == name) & np.isfinite(tokens)]
         if metric is not None and metric.value is not None and len(at):
-            found.append(_Place(shorten(name, 14), float(np.median(at)), metric))
-    if not found:
+            places.append(_Place(shorten(name, 14), float(np.median(at)), metric))
+    if not places:
         raise MissingEvidence("no place has an accuracy")
-    return sorted(found, key=lambda place: place.token)
+    return sorted(places, key=lambda place: place.token)
 
 
 def _marks(places: Sequence[_Place], context: int | None, x: Axis) -> list[Mark]:

@@ -20,18 +20,18 @@ def reading(models: Sequence[ModelEvidence]) -> Chart:
     Raises:
         MissingEvidence: there were no words to read.
     """
-    found = read_each(models, _read)
-    rows = list(dict.fromkeys(words for metrics in found.all for words in metrics))
+    by_model = read_each(models, _read)
+    rows = list(dict.fromkeys(words for metrics in by_model.all for words in metrics))
     plane = Panel(
         x=fraction_axis("Read correctly, %"),
         y=Axis(low=len(rows) - 0.5, high=-0.5, ticks=range(len(rows)), names=[shorten(words, 16) for words in rows]),
         aspect=0.1 + 0.13 * len(rows),
         has_grid=False,
     )
-    intervals = fmt.interval_name(metric for metrics in found.all for metric in metrics.values())
+    intervals = fmt.interval_name(metric for metrics in by_model.all for metric in metrics.values())
     return facet_chart(
         plane,
-        ByModel(found.map(lambda metrics: Layer(_marks(metrics, rows), _state(metrics))), found.missing),
+        ByModel(by_model.map(lambda metrics: Layer(_marks(metrics, rows), _state(metrics))), by_model.missing),
         reading=f"Dots: the nearest of the captions quotes the word that is written. Bars: {intervals}s.",
         keys=["read correctly"],
     )

@@ -15,7 +15,7 @@ class Way(NamedTuple):
     """A direction of retrieval."""
 
     role: Role
-    """Of what is looked for."""
+    """The role of what is looked for."""
     label: str
     words: str
 
@@ -68,9 +68,9 @@ def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, Way], *, reading: 
         lines = [curve_line(curve, ways[name].role, ways[name].label) for name, curve in curves.items()]
         return Layer([*(line for line in chances if line.xs), *lines], _state(ways, curves))
 
-    found = read_each(models, read)
-    ks = [k for line in lines_of(found) for k in line.xs]
-    return facet_chart(Panel(x=log_axis(ks, "k"), y=fraction_axis("Recall@k, %")), found, reading=reading)
+    by_model = read_each(models, read)
+    ks = [k for line in lines_of(by_model) for k in line.xs]
+    return facet_chart(Panel(x=log_axis(ks, "k"), y=fraction_axis("Recall@k, %")), by_model, reading=reading)
 
 
 def _positive(curve: PlottedCurve) -> PlottedCurve:

@@ -30,7 +30,7 @@ NAME_LENGTH = 34
 ROW = 0.08
 """Height of a row, where 1 is the width of a plane."""
 ASIDE = 0.5
-"""Of the distance of two rows, what the models of one row are spread over."""
+"""Share of the distance of two rows that the models of one row are spread over."""
 
 
 class _ScorecardRow(NamedTuple):
@@ -50,12 +50,12 @@ def scorecard(groups: Sequence[Group], labels: Sequence[str]) -> Chart:
     """
     if len(labels) > len(MODELS):
         raise MissingEvidence(f"{len(labels)} models cannot be told apart in one panel: at most {len(MODELS)}")
-    found = [(group, rows) for group in groups if (rows := _rows(group))]
-    if not found:
+    shown = [(group, rows) for group in groups if (rows := _rows(group))]
+    if not shown:
         raise MissingEvidence("no metric is a fraction with a chance level")
     measured = [
         (f"{group.task}@{group.data}/{row.name}", labels[place], metric)
-        for group, rows in found
+        for group, rows in shown
         for row in rows
         for place, metric in row.by_place.items()
     ]
@@ -64,10 +64,10 @@ def scorecard(groups: Sequence[Group], labels: Sequence[str]) -> Chart:
         for _, _, metric in measured
         if metric.low is not None and metric.chance is not None and metric.low > metric.chance
     )
-    last = len(found) - 1
+    last = len(shown) - 1
     return Chart(
         title=f"{above} of {len(measured)} values lie above chance, their interval not reaching it.",
-        panels=[_panel(group, rows, labels, is_last=k == last) for k, (group, rows) in enumerate(found)],
+        panels=[_panel(group, rows, labels, is_last=k == last) for k, (group, rows) in enumerate(shown)],
         reading="Values with their 95 % intervals; those without a chance level are left out.",
         detail=" ".join(f"{name}, {label}: {fmt.percent(metric.value)} %." for name, label, metric in measured),
     )
@@ -84,13 +84,13 @@ def _panel(group: Group, rows: Sequence[_ScorecardRow], labels: Sequence[str], *
     )
 
 
-def compare(found: Sequence[Difference], labels: tuple[str, str]) -> Chart:
+def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart:
     """Return the difference of two models in every fraction, with its paired interval and a line at zero.
 
     Raises:
         MissingEvidence: they share no metric that is a fraction.
     """
-    shown = [each for each in found if each.base.unit == "fraction"]
+    shown = [each for each in differences if each.base.unit == "fraction"]
     if not shown:
         raise MissingEvidence("the runs share no metric that is a fraction")
     by_evaluation: dict[str, list[Difference]] = {}
@@ -113,33 +113,35 @@ def compare(found: Sequence[Difference], labels: tuple[str, str]) -> Chart:
     )
 
 
-def _difference_panel(evaluation: str, found: Sequence[Difference], x: Axis, name: str, *, is_last: bool) -> Panel:
+def _difference_panel(
+    evaluation: str, differences: Sequence[Difference], x: Axis, name: str, *, is_last: bool
+) -> Panel:
     arrows = {True: "", False: " ↓", None: ""}
-    names = [shorten(each.name, NAME_LENGTH) + arrows[each.base.higher_is_better] for each in found]
+    names = [shorten(each.name, NAME_LENGTH) + arrows[each.base.higher_is_better] for each in differences]
     return Panel(
         title=evaluation,
         x=x if is_last else replace(x, names=[""] * len(x.ticks), label=""),
-        y=Axis(low=len(found) - 0.5, high=-0.5, ticks=range(len(found)), names=names),
+        y=Axis(low=len(differences) - 0.5, high=-0.5, ticks=range(len(differences)), names=names),
         marks=[
             Rule(at=0, axis="x", role="ink"),
             Ranges(
-                xs=[100 * each.value for each in found],
-                ys=list(range(len(found))),
-                lows=[math.nan if each.low is None else 100 * each.low for each in found],
-                highs=[math.nan if each.high is None else 100 * each.high for each in found],
+                xs=[100 * each.value for each in differences],
+                ys=list(range(len(differences))),
+                lows=[math.nan if each.low is None else 100 * each.low for each in differences],
+                highs=[math.nan if each.high is None else 100 * each.high for each in differences],
                 role="ink",
                 name=name,
                 is_upright=False,
-                ids=[f"{each.evaluation}/{each.name}" for each in found],
+                ids=[f"{each.evaluation}/{each.name}" for each in differences],
             ),
         ],
-        aspect=ROW * len(found) + 0.03,
+        aspect=ROW * len(differences) + 0.03,
     )
 
 
 def _rows(group: Group) -> list[_ScorecardRow]:
     names = dict.fromkeys(name for entry in group.measured for name in entry.evaluation.metrics)
-    found = []
+    rows = []
     for name in names:
         by_place = {
             entry.place: metric
@@ -150,8 +152,8 @@ def _rows(group: Group) -> list[_ScorecardRow]:
             and metric.chance is not None
         }
         if by_place:
-            found.append(_ScorecardRow(shorten(name, NAME_LENGTH), by_place))
-    return found
+            rows.append(_ScorecardRow(shorten(name, NAME_LENGTH), by_place))
+    return rows
 
 
 def _marks(rows: Sequence[_ScorecardRow], labels: Sequence[str]) -> list[Mark]:

@@ -36,7 +36,7 @@ CORRECTIONS: Ways = {
 
 
 class Quantity(NamedTuple):
-    """What is measured anew after the vectors were moved."""
+    """A quantity that is measured anew after the vectors were moved."""
 
     label: str
     is_percent: bool
@@ -60,7 +60,7 @@ MOVED = frozenset(
 
 
 class _Moved(NamedTuple):
-    """What is read of one model."""
+    """The curves of one model, its gap, and the words on them."""
 
     curves: dict[str, PlottedCurve]
     gap: float | None
@@ -73,11 +73,11 @@ def shift(models: Sequence[ModelEvidence]) -> Chart:
     Raises:
         MissingEvidence: no run holds such curves.
     """
-    found = read_each(models, partial(_read, ways=SHIFTS, label="Distance moved", claim=_closing))
+    by_model = read_each(models, partial(_read, ways=SHIFTS, label="Distance moved", claim=_closing))
     return chart(
-        _panels(found, SHIFTS, "Distance moved", marks_gap=True),
-        found.map(lambda each: each.claim),
-        found,
+        _panels(by_model, SHIFTS, "Distance moved", marks_gap=True),
+        by_model.map(lambda each: each.claim),
+        by_model,
         n_columns=2,
         reading="Vectors are moved along the unit gap vector by the distance on the axis, towards each other to the right, "
         "and normalized again; all is then scored anew, the loss over all pairs shown at the model’s own "
@@ -91,11 +91,11 @@ def corrections(models: Sequence[ModelEvidence]) -> Chart:
     Raises:
         MissingEvidence: no run holds such curves.
     """
-    found = read_each(models, partial(_read, ways=CORRECTIONS, label="Strength of the correction", claim=_centring))
+    by_model = read_each(models, partial(_read, ways=CORRECTIONS, label="Strength of the correction", claim=_centring))
     return chart(
-        _panels(found, CORRECTIONS, "Strength of the correction"),
-        found.map(lambda each: each.claim),
-        found,
+        _panels(by_model, CORRECTIONS, "Strength of the correction"),
+        by_model.map(lambda each: each.claim),
+        by_model,
         n_columns=2,
         reading="The mean of each modality (and its spread by dimension, where vectors are standardised) is taken from one "
         "half of the pairs, subtracted in part or, at 1, in whole from the other half, which is then scored anew. "
@@ -113,10 +113,10 @@ def _read(evidence: Evidence, *, ways: Ways, label: str, claim: Callable[[Eviden
     return _Moved(curves, None if gap is None else gap.value, claim(evidence))
 
 
-def _panels(found: ByModel[_Moved], ways: Ways, label: str, *, marks_gap: bool = False) -> list[Panels]:
+def _panels(by_model: ByModel[_Moved], ways: Ways, label: str, *, marks_gap: bool = False) -> list[Panels]:
     """Return the panels of each quantity, and of zero-shot accuracy those of each label set."""
     end = f"_by_{next(iter(ways))}"
-    held = dict.fromkeys(name for each in found.all for name in each.curves if name.endswith(end))
+    held = dict.fromkeys(name for each in by_model.all for name in each.curves if name.endswith(end))
     quantities = {name: quantity for name, quantity in QUANTITIES.items() if f"{name}{end}" in held}
     quantities |= {name.removesuffix(end): QUANTITIES["acc1"] for name in held if name.endswith(f"/acc1{end}")}
     parts = []
@@ -127,7 +127,7 @@ def _panels(found: ByModel[_Moved], ways: Ways, label: str, *, marks_gap: bool =
                 for way, (words, role, is_dashed) in ways.items()
                 if f"{name}_by_{way}" in each.curves
             ]
-            for model, each in found.values.items()
+            for model, each in by_model.values.items()
         }
         lines = [line for own in drawn.values() for line in own]
         axis = percent_axis if quantity.is_percent else nice_axis
@@ -136,13 +136,13 @@ def _panels(found: ByModel[_Moved], ways: Ways, label: str, *, marks_gap: bool =
             y=axis([y for line in lines for y in line.ys], quantity.label),
             title=f"Label set {name.rpartition('/')[0]}" if "/" in name else "",
         )
-        uprights = found.map(_uprights) if marks_gap else {}
-        parts.append(facets(plane, {model: [*uprights.get(model, ()), *own] for model, own in drawn.items()}, found))
+        uprights = by_model.map(_uprights) if marks_gap else {}
+        parts.append(facets(plane, {model: [*uprights.get(model, ()), *own] for model, own in drawn.items()}, by_model))
     return parts
 
 
-def _uprights(found: _Moved) -> list[Mark]:
-    places, name = ([0, found.gap], "unmoved, and moved by the gap") if found.gap else ([0], "unmoved")
+def _uprights(moved: _Moved) -> list[Mark]:
+    places, name = ([0, moved.gap], "unmoved, and moved by the gap") if moved.gap else ([0], "unmoved")
     return [Rule(at=place, axis="x", role="chance", name=name) for place in places]
 
 

@@ -25,11 +25,11 @@ def similarity(models: Sequence[ModelEvidence]) -> Chart:
     Raises:
         MissingEvidence: no run kept a square matrix of at least two pairs.
     """
-    found = read_each(models, _read)
+    by_model = read_each(models, _read)
     return chart(
-        [beside(found.map(_panels), found, keys=TITLES)],
-        found.map(_state),
-        found,
+        [beside(by_model.map(_panels), by_model, keys=TITLES)],
+        by_model.map(_state),
+        by_model,
         n_columns=3,
         reading="A row is an image, a column a text. Cosines: blank from their median off the diagonal downwards, black at "
         "the highest. By row and by column: softmax at the model’s own logit scale, blank 0, black 1.",
@@ -47,12 +47,12 @@ def _read(evidence: Evidence) -> _Similarity:
     return _Similarity(matrix, float(scale))
 
 
-def _panels(found: _Similarity) -> list[Panel]:
-    n = len(found.cosines)
-    low, high = _median_of_others(found), float(found.cosines.max())
-    depths = np.clip((found.cosines - low) / (high - low), 0, 1) if high > low else np.zeros((n, n))
-    by_row, by_column = _softmaxes(found)
-    parts = zip(TITLES, (depths, by_row, by_column), (found.cosines, by_row, by_column), strict=True)
+def _panels(similarity: _Similarity) -> list[Panel]:
+    n = len(similarity.cosines)
+    low, high = _median_of_others(similarity), float(similarity.cosines.max())
+    depths = np.clip((similarity.cosines - low) / (high - low), 0, 1) if high > low else np.zeros((n, n))
+    by_row, by_column = _softmaxes(similarity)
+    parts = zip(TITLES, (depths, by_row, by_column), (similarity.cosines, by_row, by_column), strict=True)
     return [
         Panel(
             title=title,
@@ -66,12 +66,12 @@ def _panels(found: _Similarity) -> list[Panel]:
     ]
 
 
-def _median_of_others(found: _Similarity) -> float:
-    return float(np.median(found.cosines[~np.eye(len(found.cosines), dtype=bool)]))
+def _median_of_others(similarity: _Similarity) -> float:
+    return float(np.median(similarity.cosines[~np.eye(len(similarity.cosines), dtype=bool)]))
 
 
-def _softmaxes(found: _Similarity) -> tuple[Float64[np.ndarray, "n n"], Float64[np.ndarray, "n n"]]:
-    logits = found.scale * found.cosines
+def _softmaxes(similarity: _Similarity) -> tuple[Float64[np.ndarray, "n n"], Float64[np.ndarray, "n n"]]:
+    logits = similarity.scale * similarity.cosines
     return softmax(logits), softmax(logits.T).T
 
 
@@ -87,18 +87,18 @@ def softmax(logits: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray, "n n"]:
     return shares
 
 
-def _state(found: _Similarity) -> Statement:
-    matrix, n = found.cosines, len(found.cosines)
+def _state(similarity: _Similarity) -> Statement:
+    matrix, n = similarity.cosines, len(similarity.cosines)
     diagonal, rest = float(np.diag(matrix).mean()), float((matrix.sum() - np.trace(matrix)) / (n * n - n))
     others = np.where(np.eye(n, dtype=bool), -np.inf, matrix)
     lit = int((np.diag(matrix) > others.max(axis=1)).sum())
-    by_row, by_column = (fmt.percent(float(np.diag(shares).mean())) for shares in _softmaxes(found))
+    by_row, by_column = (fmt.percent(float(np.diag(shares).mean())) for shares in _softmaxes(similarity))
     return Statement(
         title=f"In {lit} of {n} rows the true pair, on the diagonal, has the highest cosine.",
         subject="Rows in which the true pair, on the diagonal, has the highest cosine",
         value=f"{lit} of {n}",
         detail=f"Mean cosine on the diagonal {fmt.number(diagonal, 'cosine')}, off it {fmt.number(rest, 'cosine')}.",
-        reading=f"{n} pairs; median {fmt.number(_median_of_others(found), 'cosine')}, highest {fmt.number(float(matrix.max()), 'cosine')}, "
-        f"logit scale {fmt.significant(found.scale)}. The mean cosine of the pairs is {fmt.number(diagonal, 'cosine')}, of all "
+        reading=f"{n} pairs; median {fmt.number(_median_of_others(similarity), 'cosine')}, highest {fmt.number(float(matrix.max()), 'cosine')}, "
+        f"logit scale {fmt.significant(similarity.scale)}. The mean cosine of the pairs is {fmt.number(diagonal, 'cosine')}, of all "
         f"others {fmt.number(rest, 'cosine')}; the mean softmax of the true pair is {by_row} % by row and {by_column} % by column.",
     )

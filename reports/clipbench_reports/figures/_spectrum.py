@@ -1,4 +1,4 @@
-"""How many dimensions carry the modality gap, and what is left without them."""
+"""The dimensions that carry the modality gap, and what is left without them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,11 +29,11 @@ def spectrum(models: Sequence[ModelEvidence]) -> Chart:
     Raises:
         MissingEvidence: no run kept a spectrum.
     """
-    found = read_each(models, _read)
+    by_model = read_each(models, _read)
     return chart(
-        [_concentration(found), _ablation(found)],
-        found.map(_state),
-        found,
+        [_concentration(by_model), _ablation(by_model)],
+        by_model.map(_state),
+        by_model,
         reading="Above: the cumulative share of the squared distance of the two centroids, by dimensions in the order of "
         "their shares; and the accuracy of a linear classifier of the modality on so many dimensions, on held-out pairs. "
         "Below: the gap and recall@1 when the dimensions that carry most of the gap are removed from all vectors, which "
@@ -48,18 +48,18 @@ def _read(evidence: Evidence) -> dict[str, PlottedCurve]:
     return curves
 
 
-def _concentration(found: ByModel[dict[str, PlottedCurve]]) -> Panels:
+def _concentration(by_model: ByModel[dict[str, PlottedCurve]]) -> Panels:
     most = Rule(at=0.9, axis="y", role="chance", name="90 %", of=KEPT[SHARE][1])
-    n_dimensions = max(curves[SHARE].x[-1] for curves in found.all)
+    n_dimensions = max(curves[SHARE].x[-1] for curves in by_model.all)
     plane = Panel(x=log_axis([1, n_dimensions], "Dimensions kept"), y=fraction_axis("Share, %"), aspect=0.45)
 
     def marks(curves: Mapping[str, PlottedCurve]) -> list[Mark]:
         return [*(curve_line(curves[name], *KEPT[name]) for name in KEPT if name in curves), most]
 
-    return facets(plane, found.map(marks), found)
+    return facets(plane, by_model.map(marks), by_model)
 
 
-def _ablation(found: ByModel[dict[str, PlottedCurve]]) -> Panels:
+def _ablation(by_model: ByModel[dict[str, PlottedCurve]]) -> Panels:
     """Return the panel of what is left; the point with nothing removed stands at the edge of the logarithmic axis."""
 
     def lines(curves: Mapping[str, PlottedCurve]) -> list[Line]:
@@ -72,11 +72,11 @@ def _ablation(found: ByModel[dict[str, PlottedCurve]]) -> Panels:
                 made.append(curve_line(moved, role, words))
         return made
 
-    drawn = found.map(lines)
+    drawn = by_model.map(lines)
     highest = max((y for own in drawn.values() for line in own for y in line.ys), default=1.0)
-    x = log_axis([0.5, max(2.0, *(curves[SHARE].x[-1] for curves in found.all))], "Dimensions removed")
+    x = log_axis([0.5, max(2.0, *(curves[SHARE].x[-1] for curves in by_model.all))], "Dimensions removed")
     y = fraction_axis("Remaining, %") if highest <= 1 else percent_axis([0, highest], "Remaining, %")
-    return facets(Panel(x=replace(x, names=["0", *x.words[1:]]), y=y, aspect=0.45), drawn, found)
+    return facets(Panel(x=replace(x, names=["0", *x.words[1:]]), y=y, aspect=0.45), drawn, by_model)
 
 
 def _state(curves: Mapping[str, PlottedCurve]) -> Statement:

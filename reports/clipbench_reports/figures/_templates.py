@@ -23,7 +23,7 @@ ALONE, TOGETHER = "single template", "ensemble"
 class _Templates(NamedTuple):
     names: list[str]
     scores: list[float]
-    """Of each template alone, the best first."""
+    """Accuracy of each template alone, the best first."""
     ensemble: float | None
 
 
@@ -33,34 +33,34 @@ def templates(models: Sequence[ModelEvidence]) -> Chart:
     Raises:
         MissingEvidence: no run kept such a curve, or each used one template only.
     """
-    found = read_each(models, _read)
-    names = list(dict.fromkeys(name for each in found.all for name in each.names))
+    by_model = read_each(models, _read)
+    names = list(dict.fromkeys(name for each in by_model.all for name in each.names))
     is_named = len(names) <= N_NAMED
-    n_rows = len(names) if is_named else max(len(each.names) for each in found.all)
-    values = [score for each in found.all for score in (*each.scores, each.ensemble) if score is not None]
+    n_rows = len(names) if is_named else max(len(each.names) for each in by_model.all)
+    values = [score for each in by_model.all for score in (*each.scores, each.ensemble) if score is not None]
     rows = Axis(low=n_rows - 0.4, high=-0.6, label=f"{n_rows} prompt templates")
     if is_named:
         rows = Axis(low=n_rows - 0.5, high=-0.5, ticks=range(n_rows), names=[_two_lines(name) for name in names])
     plane = Panel(x=_axis(values), y=rows, aspect=0.08 + 0.15 * n_rows if is_named else 0.72)
     ranking = names if is_named else None
-    layers = found.map(lambda each: Layer(_marks(each, ranking), _state(each, is_named=is_named)))
-    first = next(iter(found.values))
-    has_one_order = not is_named or all(each.names == found.values[first].names for each in found.all)
+    layers = by_model.map(lambda each: Layer(_marks(each, ranking), _state(each, is_named=is_named)))
+    first = next(iter(by_model.values))
+    has_one_order = not is_named or all(each.names == by_model.values[first].names for each in by_model.all)
     return facet_chart(
         plane,
-        ByModel(layers, found.missing),
+        ByModel(layers, by_model.missing),
         reading=f"The best {'' if has_one_order else f'of {first.label} '}on top. The ensemble is the mean vector of all "
         "templates, which the metrics are computed with.",
     )
 
 
-def _marks(found: _Templates, ranking: list[str] | None) -> list[Mark]:
+def _marks(templates: _Templates, ranking: list[str] | None) -> list[Mark]:
     """Return a dot a template, at its place in the ranking or, where there is none, in its own."""
-    ys = range(len(found.names)) if ranking is None else [ranking.index(name) for name in found.names]
-    dots = Dots(xs=found.scores, ys=ys, role="ink", name=ALONE, ids=found.names)
-    if found.ensemble is None:
+    ys = range(len(templates.names)) if ranking is None else [ranking.index(name) for name in templates.names]
+    dots = Dots(xs=templates.scores, ys=ys, role="ink", name=ALONE, ids=templates.names)
+    if templates.ensemble is None:
         return [dots]
-    return [Rule(at=found.ensemble, axis="x", role="ink", name=TOGETHER, is_dashed=True), dots]
+    return [Rule(at=templates.ensemble, axis="x", role="ink", name=TOGETHER, is_dashed=True), dots]
 
 
 def _read(evidence: Evidence) -> _Templates:
@@ -89,14 +89,14 @@ def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
     return [str(names[row]) for row in order], [curve.y[row] for row in order]
 
 
-def _state(found: _Templates, *, is_named: bool) -> Statement:
-    ends = f"Best: {quoted(found.names[0])}; worst: {quoted(found.names[-1])}"
-    reach = f"{fmt.percent(found.scores[-1])} to {fmt.percent(found.scores[0])} %"
+def _state(templates: _Templates, *, is_named: bool) -> Statement:
+    ends = f"Best: {quoted(templates.names[0])}; worst: {quoted(templates.names[-1])}"
+    reach = f"{fmt.percent(templates.scores[-1])} to {fmt.percent(templates.scores[0])} %"
     return Statement(
         title=f"Single prompt templates reach an accuracy of {reach}.",
         subject="Accuracy of single prompt templates",
         value=reach,
-        detail=f"{ends}; ensemble: {fmt.percent(found.ensemble)} %.",
+        detail=f"{ends}; ensemble: {fmt.percent(templates.ensemble)} %.",
         reading="" if is_named else f"{ends}.",
     )
 

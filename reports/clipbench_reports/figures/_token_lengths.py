@@ -1,4 +1,4 @@
-"""How long the captions are, for the model's own tokenizer."""
+"""The lengths of captions in tokens of the model's own tokenizer."""
 
 from collections.abc import Sequence
 
@@ -20,8 +20,8 @@ def token_lengths(models: Sequence[ModelEvidence]) -> Chart:
     Raises:
         MissingEvidence: the tokens could not be counted.
     """
-    found = read_each(models, _read)
-    bars = [mark for layer in found.all for mark in layer.marks if isinstance(mark, Bars)]
+    by_model = read_each(models, _read)
+    bars = [mark for layer in by_model.all for mark in layer.marks if isinstance(mark, Bars)]
     ends = [0, *(each.edges[-1] for each in bars), *(context_of(evidence) or 0 for _, evidence in models)]
     plane = Panel(
         x=nice_axis(ends, "Tokens of a caption"),
@@ -30,7 +30,7 @@ def token_lengths(models: Sequence[ModelEvidence]) -> Chart:
     )
     return facet_chart(
         plane,
-        found,
+        by_model,
         reading="Lengths by the model's own tokenizer before anything is cut off, start and end of text among them. "
         "What stands to the right of the window is never read.",
         keys=["captions"],

@@ -1,4 +1,4 @@
-"""How recall grows with the tokens of a caption that are kept."""
+"""Recall by the tokens of a caption that are kept."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,11 +23,11 @@ def tokens_kept(models: Sequence[ModelEvidence]) -> Chart:
     Raises:
         MissingEvidence: no run kept such a curve; the text says why.
     """
-    found = read_each(models, _read)
-    ends = [line.xs[-1] for line in lines_of(found)] + [context_of(evidence) or 0 for _, evidence in models]
+    by_model = read_each(models, _read)
+    ends = [line.xs[-1] for line in lines_of(by_model)] + [context_of(evidence) or 0 for _, evidence in models]
     return facet_chart(
         Panel(x=nice_axis([0, *ends], "Tokens kept"), y=fraction_axis("Recall@1, %")),
-        found,
+        by_model,
         reading="Each caption is cut to its first whole words that fit into so many tokens, start and end of text among "
         "them; the last point is the whole caption. Bands: 95 % intervals. The effective length is the number of tokens at "
         f"which captions reach {_share(models[0].evidence)} % of their last point; its interval is shaded.",

@@ -33,8 +33,8 @@ def track(histories: Sequence[History], labels: Sequence[str]) -> Chart:
         MissingEvidence: a history has fewer than two steps, or no gap.
     """
     keys = [ModelKey(label, place) for place, label in enumerate(labels)]
-    found = ByModel(dict(zip(keys, histories, strict=True)))
-    claims = found.map(_state)
+    by_model = ByModel(dict(zip(keys, histories, strict=True)))
+    claims = by_model.map(_state)
     x = tight_axis([step for each in histories for step in each.steps], "Training step")
     parts = []
     for label, scalars in (("Gap", GAP), ("Mean cosine", COSINES), ("Recall@1, %", RECALLS)):
@@ -44,16 +44,16 @@ def track(histories: Sequence[History], labels: Sequence[str]) -> Chart:
                 for name, (words, role) in scalars.items()
                 for line in _line(history, name)
             ]
-            for key, history in found.values.items()
+            for key, history in by_model.values.items()
         }
         ys = [y for own in lines.values() for line in own for y in line.ys]
         if ys:
             y = fraction_axis(label) if scalars is RECALLS else nice_axis([0, *ys], label, n_steps=3)
-            parts.append(facets(Panel(x=x, y=y, aspect=0.42), lines, found))
-    if not found.is_joint:  # of panels under each other, the last has the label of the axis
+            parts.append(facets(Panel(x=x, y=y, aspect=0.42), lines, by_model))
+    if not by_model.is_joint:  # of panels under each other, the last has the label of the axis
         bare = [part._replace(panels=[replace(each, x=replace(x, label="")) for each in part.panels]) for part in parts]
         parts = [*bare[:-1], parts[-1]]
-    return chart(parts, claims, found, reading="")
+    return chart(parts, claims, by_model, reading="")
 
 
 def _state(history: History) -> Statement:

@@ -1,4 +1,4 @@
-"""What the figures of long captions share: the window of the text tower, and why there may be nothing to draw."""
+"""The window of the text tower in the figures of long captions, and the reason why there may be nothing to draw."""
 
 from clipbench_reports.drawing.marks import Mark, Rule
 from clipbench_reports.page.evidence import Evidence

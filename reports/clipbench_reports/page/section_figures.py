@@ -23,7 +23,7 @@ class Drawings(NamedTuple):
     lacking: list[Absence]
 
 
-def drawings(makers: Sequence[Draw], found: Sequence[ModelEvidence], *, budget: PageBudget) -> Drawings:
+def drawings(makers: Sequence[Draw], models: Sequence[ModelEvidence], *, budget: PageBudget) -> Drawings:
     """Return what can be drawn of the same evaluation of some models.
 
     Args:
@@ -31,10 +31,10 @@ def drawings(makers: Sequence[Draw], found: Sequence[ModelEvidence], *, budget: 
     """
     figures, lacking = list[Chart](), dict[Absence, None]()
     for make in makers:
-        charts, missing = drawn(make, found)
+        charts, missing = drawn(make, models)
         figures += charts
-        lacking |= dict.fromkeys(_absences(missing, len(found)))
-    clouds = {place: _points(figure, found, budget) for place, figure in enumerate(figures)}
+        lacking |= dict.fromkeys(_absences(missing, len(models)))
+    clouds = {place: _points(figure, models, budget) for place, figure in enumerate(figures)}
     return Drawings(figures, clouds, list(lacking))
 
 
@@ -50,10 +50,10 @@ def drawn(make: Draw, models: Sequence[ModelEvidence]) -> tuple[list[Chart], Map
     return charts, {model: reason for chart in charts for model, reason in chart.missing.items()}
 
 
-def _points(figure: Chart, found: Sequence[ModelEvidence], budget: PageBudget) -> dict[int, list[Point]]:
+def _points(figure: Chart, models: Sequence[ModelEvidence], budget: PageBudget) -> dict[int, list[Point]]:
     """Return what the points of a figure are, by the place of the model that they are of."""
     clouds = {}
-    for (_, place), evidence in found:
+    for (_, place), evidence in models:
         own = [panel for panel in figure.panels if panel.model in (None, place)]
         clouds[place] = points(replace(figure, panels=own), evidence, budget)
     return {place: named for place, named in clouds.items() if named}

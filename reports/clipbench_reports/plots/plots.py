@@ -36,7 +36,7 @@ FIRST = next(iter(figures.PROJECTIONS))
 
 @dataclass(frozen=True, kw_only=True)
 class PlotOptions:
-    """How a figure is to be drawn."""
+    """Options of a figure."""
 
     width: str = "column"
     """``column``, ``full`` or a number of cm."""
@@ -149,10 +149,10 @@ def _draw_evaluations(name: str, plot: Plot, runs: Sequence[RunLike], options: P
     Raises:
         MissingEvidence: nothing can be drawn of a run.
     """
-    found = [_evidence(_run(run), name, plot, options.data) for run in runs]
-    names = labels([evidence.run for evidence in found])
+    evidences = [_evidence(_run(run), name, plot, options.data) for run in runs]
+    names = labels([evidence.run for evidence in evidences])
     keys = [ModelKey(label, place) for place, label in enumerate(figure_labels(names))]
-    models = [ModelEvidence(*each) for each in zip(keys, found, strict=True)]
+    models = [ModelEvidence(*each) for each in zip(keys, evidences, strict=True)]
     projected = partial(figures.gap, projection=options.projection or FIRST, seed=options.seed)
     made = [drawn(projected if draw is figures.gap else draw, models) for draw in plot.draws]
     for model, evidence in models:
@@ -164,7 +164,7 @@ def _draw_evaluations(name: str, plot: Plot, runs: Sequence[RunLike], options: P
         said = [f"Not drawn for {model.label}: {reason}." for model, reason in chart.missing.items()]
         charts.append(replace(chart, reading=" ".join([chart.reading, *said])))
     sources = []
-    for label, evidence in zip(names, found, strict=True):
+    for label, evidence in zip(names, evidences, strict=True):
         evaluation = evidence.evaluation
         data = f"{evaluation.name} ({data_facts(evaluation.dataset)}), task version {evaluation.task_version}"
         sources.append(f"{label}: {data}; {origin(evidence.run)}.")
@@ -174,17 +174,17 @@ def _draw_evaluations(name: str, plot: Plot, runs: Sequence[RunLike], options: P
 def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
     """Return the evaluation of a run that a plot draws on: the only one, or that on the data that were named."""
     asked = [each for each in run.result.evaluations if each.task in plot.tasks]
-    found = [each for each in asked if each.status == "ok" and data in (None, each.dataset.id)]
-    names = list(dict.fromkeys(each.dataset.id for each in found))
+    evaluations = [each for each in asked if each.status == "ok" and data in (None, each.dataset.id)]
+    names = list(dict.fromkeys(each.dataset.id for each in evaluations))
     if len(names) > 1:
-        raise UsageError(f"run {run.folder} has {found[0].task} on {', '.join(names)}: choose with --data")
-    if len(found) > 1:
+        raise UsageError(f"run {run.folder} has {evaluations[0].task} on {', '.join(names)}: choose with --data")
+    if len(evaluations) > 1:
         raise UsageError(
-            f"run {run.folder} has {', '.join(dict.fromkeys(each.name for each in found))} more than once, with different "
+            f"run {run.folder} has {', '.join(dict.fromkeys(each.name for each in evaluations))} more than once, with different "
             f"parameters, and {name} draws one: make a run with one of them"
         )
-    if found:
-        return Evidence(run, found[0])
+    if evaluations:
+        return Evidence(run, evaluations[0])
     told = f" on {data}" if data is not None else ""
     reasons = [f"; {each.name} is {each.status}" + (f" ({each.reason})" if each.reason else "") for each in asked]
     raise ClipbenchError(
@@ -240,16 +240,16 @@ def _track(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
 
 def _of_data(history: History, data: str | None) -> History:
     """Return what a history of runs holds of one data set; a log, which names none, as it is."""
-    found = dict.fromkeys(
+    data_sets = dict.fromkeys(
         name.partition("/")[0].partition("@")[2] for name in history.values if "@" in name.partition("/")[0]
     )
-    gaps = [each for each in found if f"modality-gap@{each}/gap" in history.values]
+    gaps = [each for each in data_sets if f"modality-gap@{each}/gap" in history.values]
     if data is None and len(gaps) > 1:
         raise UsageError(f"{history.label} has modality-gap on {', '.join(gaps)}: choose with --data")
     if data is None:
         return history
-    if data not in found:
-        held = ", ".join(found) or "a log, which names no data"
+    if data not in data_sets:
+        held = ", ".join(data_sets) or "a log, which names no data"
         raise UsageError(f"--data {data}: {history.label} has no such data, but {held}")
     kept = {name: values for name, values in history.values.items() if f"@{data}/" in name}
     return replace(history, values=kept)
@@ -278,20 +278,20 @@ def _held_to(runs: Sequence[Run], data: str | None) -> list[Run]:
         return list(runs)
     kept = []
     for run in runs:
-        found = [each for each in run.result.evaluations if each.dataset.id == data]
-        if not found:
+        evaluations = [each for each in run.result.evaluations if each.dataset.id == data]
+        if not evaluations:
             held = ", ".join(dict.fromkeys(each.dataset.id for each in run.result.evaluations)) or "nothing"
             raise UsageError(f"--data {data}: run {run.folder} has no such data, but {held}")
-        kept.append(replace(run, result=replace(run.result, evaluations=found)))
+        kept.append(replace(run, result=replace(run.result, evaluations=evaluations)))
     return kept
 
 
 def _all_sources(runs: Sequence[Run]) -> list[str]:
-    found = []
+    sources = []
     for label, run in zip(labels(runs), runs, strict=True):
         names = [f"{each.name} ({data_facts(each.dataset)})" for each in run.result.evaluations if each.status == "ok"]
-        found.append(f"{label}: {', '.join(names)}; {origin(run)}.")
-    return found
+        sources.append(f"{label}: {', '.join(names)}; {origin(run)}.")
+    return sources
 
 
 def _caption(drawn: _Drawn, plot: Plot) -> str:
