@@ -118,6 +118,13 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     """
     if on_bad_image not in ("error", "skip"):
         raise UsageError(f"on_bad_image is {on_bad_image!r}: expected 'error' or 'skip'")
+    _check_whole_numbers(limit=(limit, 1), workers=(workers, 0), seed=(seed, 0), batch_size=(batch_size, 1))
+    _check_whole_numbers(thumbnails=(thumbnails, 0))
+    names = [tasks] if isinstance(tasks, str) else tasks
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise UsageError(
+            f"tasks is {tasks!r:.60}: expected 'all', or a list of names such as ['zero-shot', 'retrieval']"
+        )
     loading = DataOptions(
         data_root=None if data_root is None else Path(data_root),
         allow_partial=allow_partial,
@@ -130,7 +137,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         device=device, precision=precision, batch_size=batch_size, arch=arch, options=model_options or {}
     )
     options = SessionOptions(
-        tasks=[tasks] if isinstance(tasks, str) else list(tasks),
+        tasks=list(names),
         suite=suite,
         data=given,
         prompts=None if prompts is None else Path(prompts),
@@ -192,6 +199,9 @@ def compare(
         >>> {each.name: each.verdict for each in comparison.differences}["text_retrieval_recall@1"]
         'better'
     """
+    for side in (base, candidate):
+        if not isinstance(side, Run | Values | str | os.PathLike):
+            raise UsageError(f"cannot compare a {type(side).__name__}: expected a run, a run folder or a results file")
     before, after = (side if isinstance(side, Run | Values) else open_results(Path(side)) for side in (base, candidate))
     return compare_results(before, after, CompareOptions(alpha=alpha, smallest=smallest))
 
@@ -295,6 +305,13 @@ def _target(model: "ModelLike", folder: Path, options: SessionOptions, own_root:
             raise UsageError(f"{name}={value!r} does not reach a model in memory, which is as it is: drop it")
     embedder = embedder_of(model, default_root(), own_root, batch_size=load.batch_size, workers=options.workers)
     return Target(embedder.info.ref, embedder.info.ref, folder, embedder=embedder)
+
+
+def _check_whole_numbers(**values: tuple[object, int]) -> None:
+    """Raise UsageError for a value that is neither None nor a whole number of at least the second of its pair."""
+    for name, (value, least) in values.items():
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            raise UsageError(f"{name} is {value!r:.60}: expected a whole number, {least} or more")
 
 
 def _without_columns(options: DataOptions) -> DataOptions:

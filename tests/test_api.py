@@ -319,6 +319,21 @@ BAD: dict[str, tuple[Any, str]] = {
     "a device for a model in memory": (lambda: cb.run(Colours(), data=pairs(), device="cpu"), "does not reach"),
     "a pattern": (lambda: cb.run("runs/step-*"), "one at a time"),
     "data named twice": (lambda: cb.run(Colours(), "retrieval@scenes", data=pairs()), "names its data"),
+    "a limit of none": (
+        lambda: cb.run(Colours(), data=pairs(), limit=0),
+        "limit is 0: expected a whole number, 1 or more",
+    ),
+    "tasks that are no names": (lambda: cb.run(Colours(), None, data=pairs()), "tasks is None: expected 'all'"),  # type: ignore[arg-type]
+    "a class": (lambda: cb.run(Colours, data=pairs()), r"got the class Colours: .* Colours\(\.\.\.\)"),  # type: ignore[arg-type]
+    "a column twice": (
+        lambda: cb.run(Colours(), data=pd.DataFrame([["a", "b", "c"]], columns=["image", "image", "caption"])),
+        "stands twice in the data frame: image, image, caption",
+    ),
+    "an unknown option of data": (
+        lambda: cb.run(Colours(), data=pairs(), data_options={"captions": "words"}),
+        "take no option 'captions': did you mean 'caption'",
+    ),
+    "a comparison of something else": (lambda: cb.compare(1, 2), "cannot compare a int"),  # type: ignore[arg-type]
     "an unknown reference": (lambda: cb.run("vit-b-23"), "did you mean 'vit-b-32'"),
 }
 

@@ -17,11 +17,13 @@ from clipbench.data.huggingface_rows import SplitRows, choose_split
 from clipbench.data.images import EncodedImage, FileImage, ImageRef, content_digest
 from clipbench.data.reference import with_given_class_names
 from clipbench.data.table import Table, read_samples
+from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import find_roles
 from clipbench.errors import BadImage, DataError, UsageError
 
 ID = "memory"
 """Id of data in memory: they have no name."""
+OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
 KINDS = "a reference, a pandas DataFrame, a Hugging Face data set, or a list of (image, caption) pairs"
 
 
@@ -78,6 +80,7 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
     if isinstance(data, Dataset):
         return data
     options = replace(options, options={name: text for name, text in options.options.items() if name != "n"})
+    options.refuse_unknown(OPTIONS, "in memory")
     library = type(data).__module__.partition(".")[0]
     with _keywords():
         if library == "datasets" and hasattr(data, "column_names"):
@@ -129,6 +132,8 @@ def _checked(dataset: Dataset, options: DataOptions) -> Dataset:
 
 
 def _columns(frame: Any) -> dict[str, list[object]]:
+    if not frame.columns.is_unique:
+        raise DataError(f"a column name stands twice in the data frame: {', '.join(map(str, frame.columns))}")
     return {str(name): frame[name].tolist() for name in frame.columns}
 
 
@@ -180,6 +185,7 @@ def _keywords() -> Iterator[None]:
         yield
     except (UsageError, DataError) as error:
         text = re.sub(r"--data-option (\w+)=(\w+)", r"data_options={'\1': '\2'}", str(error))
+        text = re.sub(r" or (\w+)=COLUMN", r" or {'\1': 'COLUMN'}", text)
         if isinstance(error, BadImage) or text == str(error):
             raise
         raise type(error)(text) from error

@@ -156,6 +156,8 @@ def embedder_of(model: object, root: Path, own_root: Path, *, batch_size: int, w
     Raises:
         ModelError: it is no model: no vectors, and no object with both methods.
     """
+    if isinstance(model, type):
+        raise ModelError(f"got the class {model.__name__}: expected an object of it, {model.__name__}(...)")
     if isinstance(model, Embedder):
         return model
     if not isinstance(model, Model):
