@@ -74,7 +74,7 @@ def test_a_mistake_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_get_fetches_from_the_endpoint_says_where_it_is_and_does_not_fetch_twice(
+def test_get_downloads_from_the_endpoint_prints_the_folder_and_does_not_download_twice(
     hub_server: ModuleType, tmp_path: Path
 ) -> None:
     def get(*names: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -101,7 +101,7 @@ def test_get_fetches_from_the_endpoint_says_where_it_is_and_does_not_fetch_twice
     assert "HF_HUB_OFFLINE is set" in offline.stderr
 
 
-def test_ctrl_c_ends_a_download_at_once_and_the_same_command_goes_on(hub_server: ModuleType, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_download_at_once_and_the_same_command_continues(hub_server: ModuleType, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from clipbench.cli import main; main()", "data", "get", "mnist", "--quiet"]
     with hub_server.running(tmp_path / "served") as (served, address):
         served.add("clip-benchmark/wds_mnist", {"test/nshards.txt": b"1", "test/0.tar": b"x", "classnames.txt": b"0\n"})

@@ -88,7 +88,7 @@ def test_a_run_is_resumed_with_its_own_arguments(command: Command) -> None:
         (["--resume", "--out", "run"], "run holds no checkpoint to resume from: start the run without --resume"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(command: Command, arguments: list[str], message: str) -> None:
+def test_a_mistake_is_one_line(command: Command, arguments: list[str], message: str) -> None:
     done = command(*arguments)
     assert done.status == 2
     assert done.err.startswith("clipbench: ")

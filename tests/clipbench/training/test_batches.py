@@ -38,7 +38,7 @@ def test_the_order_depends_on_the_seed_alone() -> None:
 
 @pytest.mark.parametrize("n_pairs", [None, 30])
 @pytest.mark.parametrize("n_processes", [2, 3])
-def test_processes_share_the_batch_of_one(n_pairs: int | None, n_processes: int) -> None:
+def test_the_shares_of_all_processes_make_up_the_batch(n_pairs: int | None, n_processes: int) -> None:
     alone = SampleOrder(n_pairs=n_pairs, batch_size=12, seed=0)
     shared = SampleOrder(n_pairs=n_pairs, batch_size=12, seed=0, n_processes=n_processes)
     for step in range(5):
@@ -46,7 +46,7 @@ def test_processes_share_the_batch_of_one(n_pairs: int | None, n_processes: int)
         assert list(chain.from_iterable(shares)) == alone.samples(step)
 
 
-def test_data_without_end_are_taken_one_after_another() -> None:
+def test_endless_data_are_taken_one_after_another() -> None:
     assert numbers(SampleOrder(n_pairs=None, batch_size=3, seed=9), 5) == [15, 16, 17]
 
 
@@ -65,7 +65,7 @@ def reader(micro: ClipConfig, captions_file: Path) -> PairReader:
     return PairReader(pairs=corpus.train, preprocess=Preprocess(micro), crops=True, seed=0)
 
 
-def test_worker_processes_draw_the_same_batches(reader: PairReader) -> None:
+def test_worker_processes_give_the_same_batches(reader: PairReader) -> None:
     tokenizer = train_tokenizer(reader.pairs.captions(), vocab_size=560, context_length=12)
     order = SampleOrder(n_pairs=reader.pairs.n_pairs, batch_size=6, seed=0)
     steps = [order.samples(step) for step in range(4)]
@@ -77,7 +77,7 @@ def test_worker_processes_draw_the_same_batches(reader: PairReader) -> None:
         np.testing.assert_array_equal(one.tokens.numpy(), other.tokens.numpy())
 
 
-def test_a_sample_is_cropped_anew_each_time_it_comes(reader: PairReader) -> None:
+def test_a_sample_gets_another_crop_each_time(reader: PairReader) -> None:
     first = SampleIndex(position=0, pair=3, epoch=0)
     np.testing.assert_array_equal(reader(first)[0], reader(first)[0])
     assert (reader(first)[0] != reader(first._replace(position=40))[0]).any()

@@ -66,13 +66,13 @@ def test_a_log_gives_its_evaluations_and_nothing_else(tmp_path: Path) -> None:
     assert read_history(log(tmp_path / "vit.jsonl", at(1, gap=1))).label == "vit"
 
 
-def test_steps_after_which_a_run_was_resumed_count_as_they_came_last(tmp_path: Path) -> None:
+def test_of_steps_that_a_resumed_run_repeated_the_last_measurement_counts(tmp_path: Path) -> None:
     path = log(tmp_path / "log.jsonl", at(0, gap=9), at(10, gap=8), at(15, gap=7), at(10, gap=1), at(20, gap=2))
     history = read_history(path)
     assert (history.steps, history.values["gap"]) == ([0, 10, 20], [9, 1, 2])
 
 
-def test_a_line_that_a_kill_cut_off_is_no_damage_and_any_other_is_named(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_is_skipped_and_any_other_damage_is_named(tmp_path: Path) -> None:
     half = '{"event": "evaluation", "st'
     assert read_history(log(tmp_path / "a.jsonl", at(0, gap=1), half, end="")).steps == [0]
     with pytest.raises(ClipbenchError, match=r"line 2 of .*b.jsonl is damaged \(JSONDecodeError.*take the line out"):
@@ -83,7 +83,7 @@ def test_a_line_that_a_kill_cut_off_is_no_damage_and_any_other_is_named(tmp_path
         read_history(log(tmp_path / "d.jsonl", {"event": "evaluation", "gap": 1}))
 
 
-def test_what_holds_no_history_is_one_line(tmp_path: Path) -> None:
+def test_a_path_without_history_is_an_error_of_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no such file or folder: .*gone"):
         read_history(tmp_path / "gone")
     with pytest.raises(ClipbenchError, match="has no evaluation event: expected the log of clipbench train or"):
@@ -132,7 +132,7 @@ def test_runs_that_differ_in_what_they_cite_are_of_the_same_data(tmp_path: Path)
     assert history_of_runs(runs).values["zero-shot@birds/acc1"] == [0.5, 0.5]
 
 
-def test_runs_that_cannot_stand_in_one_curve_are_refused(tmp_path: Path) -> None:
+def test_runs_that_do_not_belong_into_one_curve_are_refused(tmp_path: Path) -> None:
     first = run(tmp_path / "a", 5)
     with pytest.raises(UsageError, match="both of step 5 and of different weights"):
         history_of_runs([first, run(tmp_path / "b", 5, weights="other")])

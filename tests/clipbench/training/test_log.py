@@ -5,7 +5,7 @@ import pytest
 from clipbench.training.log import Log, ProgressBar, read_log
 
 
-def test_a_resumed_log_drops_what_will_come_again(tmp_path: Path) -> None:
+def test_a_resumed_log_drops_events_after_its_checkpoint(tmp_path: Path) -> None:
     log = Log(tmp_path)
     for step in range(5):
         log.write("step", step, {"loss": 0.5})
@@ -24,14 +24,14 @@ def test_a_resumed_log_drops_what_will_come_again(tmp_path: Path) -> None:
     ]
 
 
-def test_no_number_is_written_that_json_has_not(tmp_path: Path) -> None:
+def test_numbers_that_json_cannot_hold_are_refused(tmp_path: Path) -> None:
     log = Log(tmp_path)
     with pytest.raises(ValueError, match="not JSON compliant"):
         log.write("step", 1, {"loss": float("nan")})
     log.close()
 
 
-def test_a_process_that_leaves_writing_to_another_writes_nothing(tmp_path: Path) -> None:
+def test_a_log_without_a_folder_writes_nothing(tmp_path: Path) -> None:
     log = Log(None)
     log.write("step", 1, {})
     log.close()

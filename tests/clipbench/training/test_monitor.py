@@ -70,7 +70,7 @@ def naive(images: np.ndarray, texts: np.ndarray) -> dict[str, float]:
     }
 
 
-def test_the_scalars_are_the_naive_ones(model: Towers, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_scalars_equal_a_naive_computation(model: Towers, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     found = Monitor(images=batch[0], texts=batch[1], batch_size=7)(model, 3)
     model.eval()
     with torch.no_grad():
@@ -102,7 +102,9 @@ def test_a_call_inside_autocast_costs_no_gradient(model: Towers, batch: tuple[to
     assert model.text.weight.grad is not None
 
 
-def test_weights_in_half_precision_get_images_in_it(model: Towers, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_weights_in_half_precision_get_images_in_half_precision(
+    model: Towers, batch: tuple[torch.Tensor, torch.Tensor]
+) -> None:
     exact = Monitor(images=batch[0], texts=batch[1])(model, 0)
     found = Monitor(images=batch[0], texts=batch[1])(model.bfloat16(), 0)
     assert found["gap"] == pytest.approx(exact["gap"], rel=0.02)
@@ -140,7 +142,7 @@ def told(monitor_of: Callable[..., Monitor], images: np.ndarray, texts: np.ndarr
     return {alarm.name for alarm in alarms}
 
 
-def test_each_kind_of_collapse_has_its_alarm() -> None:
+def test_each_kind_of_collapse_raises_its_alarm() -> None:
     rng = np.random.default_rng(0)
     good, other = rng.standard_normal((2, 200, 64))
     assert told(Monitor, good, other) == set()
@@ -159,7 +161,7 @@ def test_each_kind_of_collapse_has_its_alarm() -> None:
     assert {"image_cone", "text_cone"} <= told(Monitor, np.ones((9, 4)), np.ones((9, 4)))
 
 
-def test_a_limit_can_be_moved_or_taken_away() -> None:
+def test_a_limit_can_be_changed_or_removed() -> None:
     rng = np.random.default_rng(0)
     good, other = rng.standard_normal((2, 200, 64))
     assert told(lambda **more: Monitor(limits=Limits(cone=-0.0, effective_rank=None), **more), abs(good), other) == {
@@ -183,14 +185,14 @@ def test_equal_captions_are_no_duplicates(model: Towers) -> None:
     assert found["text_retrieval_recall@1"] is not None and found["text_retrieval_recall@1"] <= 0.6
 
 
-def test_a_limit_of_rank_is_a_quarter_of_what_distinct_inputs_can_fill() -> None:
+def test_the_limit_of_the_rank_is_a_quarter_of_the_possible_rank_of_few_inputs() -> None:
     healthy: Scalars = {"n_pairs": 200, "n_distinct_images": 200, "n_distinct_texts": 9, "image_effective_rank": 50.0}
     for rank, names in ((2.1, []), (1.9, ["text_effective_rank"])):
         assert [alarm.name for alarm in find_alarms({**healthy, "text_effective_rank": rank}, Limits(), 0)] == names
     assert find_alarms({**healthy, "text_effective_rank": 1.9}, Limits(), 0)[0].limit == 2.0
 
 
-def test_vectors_of_few_equal_captions_are_duplicates_and_no_collapse_of_rank() -> None:
+def test_few_distinct_captions_are_duplicates_without_a_collapse_of_rank() -> None:
     good, other = np.random.default_rng(0).standard_normal((2, 200, 64))
     assert told(Monitor, good, other[np.arange(200) % 4]) == {"text_duplicates"}
     alarms: list[Alarm] = []
@@ -224,7 +226,7 @@ def test_a_warning_names_the_line_of_the_training_loop(tmp_path: Path) -> None:
     }
 
 
-def test_what_cannot_be_measured_is_an_alarm_and_not_an_error(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_a_failed_measurement_is_an_alarm_and_not_an_error(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     with pytest.warns(CollapseWarning, match="step 1: the model could not be measured .*neither encode_image and"):
         assert Monitor(images=batch[0], texts=batch[1])(nn.Linear(2, 2), 1) == {}
     with pytest.warns(CollapseWarning, match="the monitor has no pairs"):
@@ -235,7 +237,7 @@ def test_what_cannot_be_measured_is_an_alarm_and_not_an_error(batch: tuple[torch
         Monitor(on_alarm="raise")(nn.Linear(2, 2), 1)
 
 
-def test_a_step_that_json_has_not_costs_the_log_a_line_and_the_training_nothing(tmp_path: Path) -> None:
+def test_a_step_that_json_cannot_hold_is_not_logged_and_does_not_end_the_training(tmp_path: Path) -> None:
     good, other = np.random.default_rng(0).standard_normal((2, 30, 64))
     monitor = Monitor(log=tmp_path / "monitor.jsonl")
     with pytest.warns(CollapseWarning, match="step nan: .*monitor.jsonl could not be written"):
@@ -252,7 +254,7 @@ def test_a_failure_is_logged_as_an_alarm(tmp_path: Path) -> None:
     assert json.loads(line) == said
 
 
-def test_wrong_arguments_are_told_before_training(tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused_before_training(tmp_path: Path) -> None:
     one = torch.ones(1, 3)
     for given, message in (
         ({"images": one.repeat(3, 1), "texts": one.repeat(2, 1)}, "got 3 images and 2 texts"),
@@ -269,7 +271,7 @@ def test_wrong_arguments_are_told_before_training(tmp_path: Path) -> None:
         monitor.__post_init__()
 
 
-def test_the_log_is_read_as_a_training_s_own(tmp_path: Path) -> None:
+def test_the_log_is_read_like_that_of_clipbench_train(tmp_path: Path) -> None:
     path = tmp_path / "new/monitor.jsonl"
     rng = np.random.default_rng(0)
     images, texts = rng.standard_normal((2, 30, 64))

@@ -19,7 +19,7 @@ def test_gains_biases_class_embedding_and_temperature_are_not_decayed(micro: Cli
     assert {group["eps"] for group in optimizer.param_groups} == {1e-6}
 
 
-def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
+def test_the_learning_rate_rises_and_then_falls_to_zero() -> None:
     rates = [learning_rate(step, lr=2.0, warmup=10, steps=110) for step in range(110)]
     assert rates[0] == pytest.approx(0.2)
     assert max(rates) == rates[9] == rates[10] == 2.0

@@ -23,7 +23,7 @@ def dataset(**changes: object) -> Dataset:
     return Dataset(**{**parts, **changes})  # type: ignore[arg-type]
 
 
-def test_a_images_captions_take_turns() -> None:
+def test_the_captions_of_an_image_take_turns() -> None:
     pairs = DatasetPairs(dataset())
     assert [pairs.pair(0, epoch)[1] for epoch in range(4)] == ["a1", "a2", "a1", "a2"]
     assert [pairs.pair(number, 5)[1] for number in (1, 2)] == ["b1", "c1"]
@@ -44,7 +44,7 @@ def test_a_tenth_is_held_out_and_never_trained_on(captions_file: Path) -> None:
     assert corpus.may_crop
 
 
-def test_the_split_train_is_taken_where_there_is_one(captions_file: Path, tmp_path: Path) -> None:
+def test_the_train_split_is_used_if_there_is_one(captions_file: Path, tmp_path: Path) -> None:
     lines = captions_file.read_text().splitlines()
     with_split = [f"{lines[0]},split"]
     with_split += [
@@ -71,7 +71,7 @@ def test_data_that_cannot_be_trained_on_are_refused(tmp_path: Path) -> None:
         load_corpus(str(tmp_path / "none.csv"), DataOptions(), seed=0, size=16)
 
 
-def test_scenes_have_no_end_and_are_drawn_at_the_models_size() -> None:
+def test_scenes_are_endless_and_drawn_at_the_size_of_the_model() -> None:
     corpus = load_corpus("scenes", DataOptions(), seed=0, size=64)
     assert corpus.train.n_pairs is None
     assert corpus.held_out.n_pairs == 500
@@ -86,7 +86,7 @@ def test_scenes_have_no_end_and_are_drawn_at_the_models_size() -> None:
     assert other.train.pair(0, 0)[1] != corpus.train.pair(0, 0)[1]
 
 
-def test_a_primer_of_single_objects_comes_first_and_the_world_goes_on_as_without_it() -> None:
+def test_a_primer_of_single_objects_comes_first_and_changes_no_later_scene() -> None:
     plain = load_corpus("scenes", DataOptions(), seed=0, size=64).train
     primed = load_corpus("scenes", DataOptions(options={"primer": "100"}), seed=0, size=64).train
     names = {kind for index in range(100) for kind in KINDS if kind in primed.pair(index, 0)[1]}
@@ -105,6 +105,6 @@ def test_a_primer_of_single_objects_comes_first_and_the_world_goes_on_as_without
         ({"primer": "-1"}, "--data-option primer=-1: expected a number of pairs"),
     ],
 )
-def test_scenes_refuse_options_of_files_and_what_is_no_number(option: dict[str, str], message: str) -> None:
+def test_scenes_refuse_unknown_options_and_a_primer_that_is_no_number(option: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         load_corpus("scenes", DataOptions(options=option), seed=0, size=64)

@@ -24,7 +24,7 @@ def pairs(n: int, *, captions: int) -> Batch:
     return Batch(pixels, tokens)
 
 
-def test_measurements_equal_the_naive_ones(towers: Towers) -> None:
+def test_measurements_equal_a_naive_computation(towers: Towers) -> None:
     batch = pairs(N, captions=N)
     images, texts = (side.astype(np.float64) for side in unit_vectors(towers, batch))
     found = measure(towers, batch)

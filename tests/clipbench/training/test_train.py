@@ -63,7 +63,7 @@ def kill() -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"loss": "siglip", "micro_batch_size": 5}, {"temperature": 0.05}])
-def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     options: Options, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
 ) -> None:
     unbroken = train(options("unbroken", **changes))
@@ -107,7 +107,7 @@ def test_gap_cones_recall_and_temperature_are_measured_from_the_start(options: O
         assert line["n_pairs"] == 4
 
 
-def test_the_log_is_strict_json_with_a_line_a_step(options: Options) -> None:
+def test_the_log_is_strict_json_with_a_line_per_step(options: Options) -> None:
     run = train(options(loss="siglip")).parent
     steps = events(run, "step")
     assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
@@ -236,7 +236,7 @@ def test_a_run_is_not_resumed_on_other_data(options: Options, captions_file: Pat
         ({"batch_size": 64}, UsageError, "a batch of 64 is larger than the data, 44 pairs to train on"),
     ],
 )
-def test_what_cannot_be_trained_is_refused_before_anything_is_written(
+def test_wrong_options_and_data_are_refused_before_anything_is_written(
     options: Options, change: dict[str, object], error: type[ClipbenchError], message: str
 ) -> None:
     with pytest.raises(error, match=message):

@@ -48,7 +48,7 @@ def test_vectors_are_the_models_own(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.encode_texts(TEXTS), texts, rtol=1e-5, atol=1e-6)
 
 
-def test_info_says_what_scoring_needs(tmp_path: Path) -> None:
+def test_info_has_the_constants_that_scoring_needs(tmp_path: Path) -> None:
     info = bundled.load(str(save(tmp_path / "mine")), LoadOptions(device="cpu")).info
     assert (info.id, info.family) == ("bundled:mine", "clipbench/CLIP")
     assert (info.embed_dim, info.context_length, info.image_size) == (16, 12, 16)
@@ -70,7 +70,7 @@ def test_fingerprints_tell_models_apart_and_not_folders(tmp_path: Path) -> None:
     assert len({first, *others}) == 4
 
 
-def test_a_run_is_its_newest_checkpoint_and_a_note_says_so(tmp_path: Path) -> None:
+def test_a_training_s_folder_loads_its_newest_checkpoint_with_a_note(tmp_path: Path) -> None:
     for step in (2, 10):
         save(tmp_path / "run" / f"step-{step}", seed=step)
     assert holds_bundled_checkpoint(tmp_path / "run")
@@ -81,7 +81,7 @@ def test_a_run_is_its_newest_checkpoint_and_a_note_says_so(tmp_path: Path) -> No
     assert run.info.notes == (f"of the run in {tmp_path / 'run'}, its newest checkpoint: step-10",)
 
 
-def test_what_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
+def test_wrong_folders_and_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"is no checkpoint of clipbench train: expected a folder with config\.json"):
         bundled.load(str(tmp_path), LoadOptions(device="cpu"))
     folder = str(save(tmp_path / "mine"))

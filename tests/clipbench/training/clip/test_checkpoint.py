@@ -47,7 +47,7 @@ def optimizer_of(model: CLIP) -> torch.optim.AdamW:
     return optimizer
 
 
-def test_a_checkpoint_gives_back_everything(micro: ClipConfig, tmp_path: Path) -> None:
+def test_a_checkpoint_is_loaded_as_it_was_saved(micro: ClipConfig, tmp_path: Path) -> None:
     saved = trained(micro, step=5)
     optimizer = optimizer_of(saved.model)
     (tmp_path / ".step-4-123").mkdir()  # left by a kill

@@ -19,7 +19,7 @@ def test_the_papers_configurations_are_open_clips(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_configuration_survives_json(name: str) -> None:
+def test_a_configuration_is_equal_after_json(name: str) -> None:
     for config in (CONFIGS[name], CONFIGS[name].for_siglip()):
         assert ClipConfig.from_json(json.loads(json.dumps(config.to_json())), "config.json") == config
 
@@ -52,7 +52,7 @@ def test_sizes_that_do_not_fit_are_refused(micro: ClipConfig, change: dict[str, 
         replace(micro, **change)  # type: ignore[arg-type]
 
 
-def test_a_description_that_lacks_something_is_refused(micro: ClipConfig) -> None:
+def test_an_incomplete_description_is_refused(micro: ClipConfig) -> None:
     content = micro.to_json()
     del content["model_cfg"]["text_cfg"]  # type: ignore[attr-defined]
     with pytest.raises(ModelError, match=r"x\.json does not describe a model .*text_cfg.* clipbench train wrote"):

@@ -77,7 +77,7 @@ def test_a_model_of_ours_loads_into_open_clip(micro: ClipConfig, for_siglip: boo
 
 
 @torch.no_grad()
-def test_what_stands_behind_the_end_of_a_text_reaches_nothing(micro: ClipConfig) -> None:
+def test_padding_after_the_end_of_a_text_has_no_effect(micro: ClipConfig) -> None:
     model, captions = seeded(micro), texts(micro, (5, 5))
     expected = model.encode_text(captions)
     padded = captions.clone()

@@ -34,7 +34,7 @@ def test_random_boxes_keep_nine_tenths_and_lie_inside() -> None:
         assert wide * high >= 0.9 * 90 * 70 - (wide + high) / 2, "but for rounding of the sides"
 
 
-def test_a_image_too_long_to_be_cropped_to_shape_is_taken_whole() -> None:
+def test_an_image_too_long_to_be_cropped_is_used_whole() -> None:
     assert random_box((400, 10), np.random.default_rng(0)) == (0, 0, 400, 10)
 
 

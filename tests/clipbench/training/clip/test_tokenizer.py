@@ -67,7 +67,7 @@ def test_a_text_too_long_keeps_its_end(which: str, request: pytest.FixtureReques
 
 @pytest.mark.parametrize("which", ["clips", "small"])
 @pytest.mark.parametrize("text", ["a red cube on a sphere", "isn't", "naïve 猫 🐈"])
-def test_a_text_comes_back(which: str, text: str, request: pytest.FixtureRequest) -> None:
+def test_decoding_returns_the_text(which: str, text: str, request: pytest.FixtureRequest) -> None:
     tokenizer: ClipTokenizer = request.getfixturevalue(which)
     back = tokenizer.decode(tokenizer.encode([text])[0])
     assert back.replace(" ", "") == text.replace(" ", "")
@@ -104,7 +104,7 @@ def test_configurations_get_their_tokenizer(clips: ClipTokenizer) -> None:
     assert tokenizer_for(CONFIGS["tiny"], CAPTIONS).vocab_size <= CONFIGS["tiny"].vocab_size
 
 
-def test_what_cannot_be_learned_from_is_refused() -> None:
+def test_captions_without_a_vocabulary_are_refused() -> None:
     with pytest.raises(DataError, match="no captions to learn a vocabulary from: expected at least one"):
         train_tokenizer([], vocab_size=560, context_length=16)
     with pytest.raises(DataError, match="a vocabulary of 100 is too small: expected at least 514"):
