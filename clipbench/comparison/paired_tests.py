@@ -90,24 +90,25 @@ def _test_of_columns(
 ) -> PairedTest:
     """Return the test that suits the metric, on the samples where the first column has a value in both runs."""
     before, after = ({name: table[name].to_numpy(np.float64) for name in names} for table in tables)
-    kept, kept_after = (np.isfinite(columns[names[0]]) for columns in (before, after))
-    if (kept != kept_after).any():
-        return _untested("the runs have values for different samples", int((kept & kept_after).sum()))
-    if not kept.any():
-        nothing = "no sample has a value in both runs"
-        return replace(_untested(nothing, 0), interval=intervals.Interval(None, None, nothing))
-    before, after = ({name: column[kept] for name, column in columns.items()} for columns in (before, after))
-    clusters = cluster_codes(tables.base["cluster"].to_numpy()[kept]) if "cluster" in tables.base else None
+    is_defined, is_defined_after = (np.isfinite(columns[names[0]]) for columns in (before, after))
+    if (is_defined != is_defined_after).any():
+        n = int((is_defined & is_defined_after).sum())
+        return _untested("the runs have values for different samples", n)
+    if not is_defined.any():
+        reason = "no sample has a value in both runs"
+        return replace(_untested(reason, 0), interval=intervals.Interval(None, None, reason))
+    before, after = ({name: column[is_defined] for name, column in columns.items()} for columns in (before, after))
+    clusters = cluster_codes(tables.base["cluster"].to_numpy()[is_defined]) if "cluster" in tables.base else None
     if estimator is not None:
         return _test_of_estimator(estimator, value, before, after, clusters, generators)
-    one, two = before[names[0]], after[names[0]]
+    one, other = before[names[0]], after[names[0]]
     if base.column is None:
-        return _test_of_influences(value, two - one, clusters)
-    found = _test_of_means(one, two, clusters, generators)
-    are_credits = all(bool(((column >= 0) & (column <= 1)).all()) for column in (one, two))
+        return _test_of_influences(value, other - one, clusters)
+    test = _test_of_means(one, other, clusters, generators)
+    are_credits = all(bool(((column >= 0) & (column <= 1)).all()) for column in (one, other))
     if base.unit != "fraction" or not are_credits:
-        return found
-    return replace(found, flips=_flips(tables.base.index.to_numpy()[kept], two - one))
+        return test
+    return replace(test, flips=_flips(tables.base.index.to_numpy()[is_defined], other - one))
 
 
 def _untested(reason: str, n: int) -> PairedTest:

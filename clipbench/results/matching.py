@@ -28,7 +28,7 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True)
 class Match:
-    """Whether records are of the same evaluation."""
+    """The differences between records of evaluations, and what is worth a note."""
 
     differences: tuple[Fact, ...] = ()
     """Facts that forbid holding their numbers against each other; empty when the evaluations are the same."""

@@ -23,9 +23,9 @@ class PublishedValue:
     protocol: str
     source: str
     is_secondary: bool
-    """Whether the source transcribes another: a paper that quotes a paper, a table copied from the web."""
+    """True where the source transcribes another: a paper that quotes a paper, a table copied from the web."""
     agrees: bool | None = None
-    """Whether it lies within our interval; None where there is none."""
+    """True where our interval contains it; None where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Metric:
     """``fraction`` (in [0, 1]), ``difference`` (of two fractions), ``cosine``, ``distance``, ``rank``, ``nats``,
     ``dimensions``, ..."""
     chance: float | None = None
-    """What a model that knows nothing scores, where that is defined."""
+    """The score of a model that knows nothing, where that is defined."""
     higher_is_better: bool | None = None
     """None where neither direction is better."""
     title: str = ""
@@ -63,17 +63,17 @@ class Metric:
     is_headline: bool = False
     """True for the few metrics, one to three, that stand for a task where there is room for no more."""
     method: str | None = None
-    """How the interval was made."""
+    """The method of the interval."""
     reason: str | None = None
     """Why the value, or the interval, is missing."""
     published: list[PublishedValue] = field(default_factory=list)
-    """What others published for this model, data and protocol."""
+    """Values that others published for this model, data and protocol."""
     column: str | None = None
-    """Of the sample table: its mean is the value. Two models compare sample by sample by it."""
+    """The column of the sample table whose mean is the value; two models are compared by it, sample by sample."""
     influence: str | None = None
-    """Of the sample table, for a smooth function of means: each sample's influence on the value."""
+    """The column of each sample's influence on the value, for a smooth function of means."""
     statistic: StatisticRecord | None = None
-    """For what is neither, such as a median: how it follows from the sample table."""
+    """The estimator, such as a median, that gives the value from the sample table, where neither does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ class DatasetRecord:
     has_ids: bool | None = None
     """False where samples are numbered by their row, so that only the position pairs them; None in old runs."""
     cite: str | None = field(default=None, compare=False)
-    """What to cite for the data, where that is known."""
+    """The citation of the data, where that is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +131,9 @@ class EvaluationRecord:
     controls: Mapping[str, Metric] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     question: str = ""
-    """What the task asks of a model, in a sentence or two."""
+    """The question that the task asks of a model, in a sentence or two."""
     scoring: str = ""
-    """How the task scores an answer."""
+    """The rule by which the task scores an answer."""
     subsets: Mapping[str, str] = field(default_factory=dict)
     """Titles of the subsets, or label sets, that metric names begin with: ``swap_att`` is ``Attributes swapped``."""
     files: Mapping[str, str] = field(default_factory=dict)

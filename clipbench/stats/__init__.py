@@ -1,1 +1,1 @@
-"""How sure a number is: intervals, tests, and the measures that turn rows into metrics."""
+"""Statistics: intervals, tests, and the measures that turn rows into metrics."""

@@ -32,7 +32,7 @@ class Interval(NamedTuple):
     low: float | None
     high: float | None
     method: str
-    """How the bounds were made, or why there are none."""
+    """Name of the method, or the reason why there are no bounds."""
 
 
 def wilson(successes: float, n: int) -> Interval:

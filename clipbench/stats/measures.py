@@ -1,4 +1,4 @@
-"""How a metric follows from a table of samples, with its interval.
+"""Measures: rules by which a metric and its interval follow from a table of samples.
 
 A task declares measures; the runner turns them into metrics. Each kind knows the one interval that is right for it:
 
@@ -101,7 +101,7 @@ class Statistic(Definition):
     function: Callable[[Samples], float]
     """Two models are compared by it where it is an ``Estimator``."""
     columns: tuple[str, ...]
-    """What the function reads; samples where the first is NaN are left out."""
+    """Columns that the function reads; samples where the first is NaN are left out."""
     unit: str = "fraction"
     chance: float | None = None
     higher_is_better: bool | None = True
@@ -113,8 +113,8 @@ class Statistic(Definition):
         first, clusters = _defined(samples, self.columns[0])
         if not len(first):
             return _undefined(self, f"no sample has a value for '{self.columns[0]}'")
-        kept = ~np.isnan(samples[self.columns[0]].astype(np.float64))
-        rows = {name: samples[name][kept] for name in self.columns}
+        is_defined = ~np.isnan(samples[self.columns[0]].astype(np.float64))
+        rows = {name: samples[name][is_defined] for name in self.columns}
 
         def at(index: np.ndarray) -> float:
             return self.function({name: column[index] for name, column in rows.items()})
@@ -233,14 +233,14 @@ def _defined_as(name: str, measure: Measure, definitions: Mapping[str, Definitio
     subset, slash, own = name.rpartition("/")
     if own not in definitions or not isinstance(measure, Definition):
         return measure
-    found = definitions[own]
-    owners = (found.control_of,) if isinstance(found.control_of, str) else found.control_of
+    definition = definitions[own]
+    owners = (definition.control_of,) if isinstance(definition.control_of, str) else definition.control_of
     return replace(
         measure,
-        title=found.title,
-        description=found.description,
+        title=definition.title,
+        description=definition.description,
         control_of=tuple(f"{subset}{slash}{owner}" for owner in owners),
-        is_headline=measure.is_headline or (found.is_headline and not subset),
+        is_headline=measure.is_headline or (definition.is_headline and not subset),
     )
 
 
@@ -253,11 +253,11 @@ def _within_one(interval: intervals.Interval) -> intervals.Interval:
 
 
 def _defined(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the numbers of a column that are there, as float64, and the clusters of their samples."""
+    """Return the defined values of a column, as float64, and the clusters of their samples."""
     values = samples[column].astype(np.float64)
-    kept = ~np.isnan(values)
+    is_defined = ~np.isnan(values)
     clusters = samples.get("cluster")
-    return values[kept], None if clusters is None else clusters[kept]
+    return values[is_defined], None if clusters is None else clusters[is_defined]
 
 
 def _metric(measure: Mean | Statistic | Smooth, value: float, n: int, interval: intervals.Interval) -> Metric:

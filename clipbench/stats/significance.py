@@ -108,22 +108,22 @@ def exchanged(
 
     Example:
         >>> last = lambda rows: float(rows["x"][-1])
-        >>> found = exchanged(last, {"x": np.array([0.0, 1.0])}, {"x": np.array([5.0, 4.0])}, None, np.random.default_rng(0))
-        >>> sorted(set(found.tolist()))
+        >>> drawn = exchanged(last, {"x": np.array([0.0, 1.0])}, {"x": np.array([5.0, 4.0])}, None, np.random.default_rng(0))
+        >>> sorted(set(drawn.tolist()))
         [-3.0, 3.0]
     """
     codes = cluster_codes(clusters)
     if codes is None:
         codes = np.arange(len(next(iter(before.values()))))
-    found = np.empty(n_draws)
+    differences = np.empty(n_draws)
     for draw in range(n_draws):
         swapped = (rng.random(int(codes.max(initial=-1)) + 1) < 0.5)[codes]
         one, other = (
             {name: np.where(swapped, there[name], column) for name, column in here.items()}
             for here, there in ((before, after), (after, before))
         )
-        found[draw] = statistic(other) - statistic(one)
-    return found
+        differences[draw] = statistic(other) - statistic(one)
+    return differences
 
 
 def t_test(value: float, standard_error: float, n_units: int) -> float:
