@@ -141,6 +141,16 @@ def count(n: Number) -> str:
     return _signed(f"{n:,.0f}")
 
 
+def shortest(value: Number) -> str:
+    """Return a number with no more digits than it has, such as the ticks of an axis and settings have.
+
+    Example:
+        >>> shortest(0.25), shortest(-3.0), shortest(1000)
+        ('0.25', '−3', '1,000')
+    """
+    return _signed(f"{value:,.10g}")
+
+
 def counted(n: int, noun: str, plural: str | None = None) -> str:
     """Return a count with its noun.
 

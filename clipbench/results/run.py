@@ -126,7 +126,7 @@ class Run:
         """Return a figure for papers, which a notebook shows and ``savefig`` writes.
 
         Args:
-            name: such as ``"gap"`` or ``"recall"``; ``clipbench plot --list`` has all.
+            name: such as ``"gap"`` or ``"cones"``; ``clipbench plot --list`` has all.
             data: the data set, where the run has the task on several.
             width: ``"column"``, ``"full"`` or a number of cm.
             projection: of ``gap``: ``"pca"``, ``"umap"``, ...

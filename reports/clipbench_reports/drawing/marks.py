@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench.results.numbers import Number
+from clipbench.results.numbers import Number, shortest
 
 if TYPE_CHECKING:
     from clipbench_reports.page.evidence import MissingEvidence
@@ -61,7 +61,7 @@ class Axis:
         """The labels of the ticks."""
         if self.names:
             return list(self.names)
-        return [f"{100 * tick if self.is_percent else tick:.10g}".replace("-", "−") for tick in self.ticks]
+        return [shortest(100 * tick if self.is_percent else tick) for tick in self.ticks]
 
 
 @dataclass(frozen=True, kw_only=True)

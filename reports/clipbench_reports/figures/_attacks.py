@@ -150,15 +150,13 @@ def response(name: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
 def _state_response(name: str, curve: PlottedCurve) -> Statement:
     points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)]
     most, least = (choose(points, key=lambda point: point[1]) for choose in (max, min))
-    ends = [f"{fmt.percent(y)} % at {_plain(x)}" for x, y in (points[0], points[-1])]
-    peak = f", at most {fmt.percent(most[1])} % at {_plain(most[0])}" if most not in (points[0], points[-1]) else ""
+    ends = [f"{fmt.percent(y)} % at {fmt.shortest(x)}" for x, y in (points[0], points[-1])]
+    peak = (
+        f", at most {fmt.percent(most[1])} % at {fmt.shortest(most[0])}" if most not in (points[0], points[-1]) else ""
+    )
     return Statement(
         title=f"{SETTINGS[name]}: attack success {ends[0]} and {ends[1]}{peak}.",
         subject=f"{SETTINGS[name]}: attack success at most and at least",
         value=f"{fmt.percent(most[1])} and {fmt.percent(least[1])} %",
-        detail=", ".join(f"{_plain(x)} → {fmt.percent(y)} %" for x, y in zip(curve.x, curve.y, strict=True)),
+        detail=", ".join(f"{fmt.shortest(x)} → {fmt.percent(y)} %" for x, y in zip(curve.x, curve.y, strict=True)),
     )
-
-
-def _plain(x: float) -> str:
-    return f"{x:.10g}".replace("-", "−")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from clipbench.comparison.compare import differences
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import writing_atomically
+from clipbench.results.numbers import shortest
 from clipbench.results.provenance import data_facts, origin
 from clipbench.results.run import Run, labels, read_run
 from clipbench.training.history import History, read_history
@@ -231,7 +232,7 @@ def _track(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
     are_runs = len(paths) > 1 and all((path / "result.json").is_file() for path in folders)
     histories = [read_history(*folders)] if are_runs else [read_history(path) for path in folders]
     histories = [_of_data(each, options.data) for each in histories]
-    sources = [f"Training {each.label}, steps {each.steps[0]:g} to {each.steps[-1]:g}." for each in histories]
+    sources = [f"Training {each.label}, steps {shortest(each.steps[0])} to {shortest(each.steps[-1])}." for each in histories]
     return _Drawn(
         figure=figures.track(histories, figure_labels([each.label for each in histories])),
         sources=[*sources, *(_all_sources([_run(path) for path in paths]) if are_runs else ())],
