@@ -232,7 +232,9 @@ def _track(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
     are_runs = len(paths) > 1 and all((path / "result.json").is_file() for path in folders)
     histories = [read_history(*folders)] if are_runs else [read_history(path) for path in folders]
     histories = [_of_data(each, options.data) for each in histories]
-    sources = [f"Training {each.label}, steps {shortest(each.steps[0])} to {shortest(each.steps[-1])}." for each in histories]
+    sources = [
+        f"Training {each.label}, steps {shortest(each.steps[0])} to {shortest(each.steps[-1])}." for each in histories
+    ]
     return _Drawn(
         figure=figures.track(histories, figure_labels([each.label for each in histories])),
         sources=[*sources, *(_all_sources([_run(path) for path in paths]) if are_runs else ())],
