@@ -78,7 +78,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         model: a reference (``"tiny"``, ``"vit-b-32"``, ``"hf:ORG/REPO"``, a path); what ``torch_model``, ``vectors`` or
             ``load_model`` returned; or any object with ``encode_images(images)`` and ``encode_texts(texts)``, which get
             lists of RGB PIL images and of texts and return float vectors, (n, dim). It may have ``logit_scale``,
-            ``logit_bias``, ``context_length``, ``count_tokens(texts)`` and ``fingerprint``; without the last no vector of
+            ``logit_bias``, ``context_length``, ``count_tokens(texts)``, ``name`` and ``fingerprint``; without the last no vector of
             it is stored for a later run.
         tasks: ``"all"`` tasks of the suite, or names such as ``["zero-shot", "retrieval@photos/captions.csv"]``.
         data: what all tasks are measured on, in place of the suite's data: a reference, a pandas frame with columns image,

@@ -57,6 +57,7 @@ class TorchEncoders:
     """A torch module with what turns images and texts into its inputs; made by ``torch_model``."""
 
     net: "torch.nn.Module"
+    name: str
     image_tower: Callable[..., Any]
     text_tower: Callable[..., Any]
     preprocess: Callable[[Image.Image], Any]
@@ -91,6 +92,7 @@ def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by i
     logit_scale: object = None,
     logit_bias: object = 0.0,
     context_length: int | None = None,
+    name: str | None = None,
     fingerprint: str | None = None,
 ) -> TorchEncoders:
     """Return a torch module as a model for ``clipbench.run``: the one that is being trained, as it is at each run.
@@ -108,6 +110,7 @@ def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by i
             module again when it has changed. None takes 100, which only calibration and losses depend on.
         logit_bias: added to the scaled cosine; 0 for CLIP.
         context_length: tokens that the text tower takes; None where it is not known.
+        name: the model's name in results; None takes that of its class.
         fingerprint: a name of these very weights, preprocessing and tokenizer. With it vectors are stored and found again
             by a later run; without it nothing is stored, so that a module measured before and after a step of training
             never shares a vector.
@@ -135,6 +138,7 @@ def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by i
         raise ModelError("clipbench.torch_model needs two functions, preprocess(image) and tokenizer(texts)")
     return TorchEncoders(
         net=net,
+        name=type(net).__name__ if name is None else name,
         image_tower=getattr(net, names[0]),
         text_tower=getattr(net, names[1]),
         preprocess=preprocess,
@@ -167,7 +171,9 @@ def embedder_of(model: object, root: Path, own_root: Path, *, batch_size: int, w
                 " clipbench.torch_model(net, preprocess, tokenizer)"
             )
         is_stored = getattr(model, "fingerprint", None) is not None
-        model = python.wrap(model, type(model).__name__, batch_size=batch_size)
+        name = getattr(model, "name", None)
+        label = name if isinstance(name, str) else type(model).__name__
+        model = python.wrap(model, label, batch_size=batch_size)
         root = root if is_stored else own_root
     return StoreEmbedder(model, root, batch_size=batch_size, workers=workers)
 
