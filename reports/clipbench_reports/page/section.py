@@ -171,8 +171,8 @@ def _set_results(
     makers = _makers(loaded, [evidence]) if has_figures else []
     drawn = drawings(makers, [ModelEvidence(ModelKey(entry.label, entry.place), evidence)], budget=budget)
     lacking = [reason for _, reason in drawn.lacking]
-    tables = _made([loaded.guard(make) for make in loaded.section.tables], evidence, lacking)
-    galleries = [_budgeted(loaded.guard(make), budget) for make in loaded.section.galleries]
+    tables = _made([loaded.guard(make, Table) for make in loaded.section.tables], evidence, lacking)
+    galleries = [_budgeted(loaded.guard(make, Gallery), budget) for make in loaded.section.galleries]
     return replace(
         found,
         classes=_classes(label_set, evidence, loaded) if has_figures else "",
@@ -206,7 +206,7 @@ def _makers(loaded: LoadedSection, found: Sequence[Evidence]) -> list[Draw]:
     others = dict.fromkeys(
         name for each in found for name in each.evaluation.curves if not {name, name.rpartition("/")[2]} & drawn
     )
-    return [*map(loaded.guard, loaded.section.figures), *map(figures.curve, others)]
+    return [*(loaded.guard(draw, Chart) for draw in loaded.section.figures), *map(figures.curve, others)]
 
 
 def _classes(label_set: str, evidence: Evidence, loaded: LoadedSection) -> str:
@@ -214,7 +214,7 @@ def _classes(label_set: str, evidence: Evidence, loaded: LoadedSection) -> str:
     if describe is None or label_set == PLAIN:
         return ""
     try:
-        return loaded.guard(describe)(evidence)
+        return loaded.guard(describe, str)(evidence)
     except MissingEvidence:
         return ""
 

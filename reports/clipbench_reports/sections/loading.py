@@ -40,7 +40,7 @@ class LoadedSection:
         if evaluation.status != "ok":
             return [not_measured(evaluation)]
         try:
-            return list(self.guard(self.section.findings)(evaluation))
+            return list(self.guard(self.section.findings, Finding)(evaluation))
         except MissingEvidence as reason:
             return [missing("Not said", evaluation.name, str(reason))]
 
@@ -56,17 +56,22 @@ class LoadedSection:
                 found.append(finding._replace(text=text))
         return found
 
-    def guard(self, function: Callable[P, T]) -> Callable[P, T]:
-        """Return a function of the section whose errors become missing evidence, which costs nothing else."""
+    def guard(self, function: Callable[P, T], kind: type) -> Callable[P, T]:
+        """Return a function of the section whose errors become missing evidence, which costs nothing else.
+
+        Args:
+            kind: type of what the function returns, or of the entries of a list that it returns.
+        """
 
         @wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
                 made = function(*args, **kwargs)
-                charts = made if isinstance(made, list | tuple) else [made]
-                for chart in charts if self.package != OWN else ():
-                    if isinstance(chart, Chart):
-                        page.draw(chart)  # marks that cannot be drawn would otherwise fail in the middle of the page
+                for each in made if isinstance(made, list | tuple) and not isinstance(made, kind) else [made]:
+                    if not isinstance(each, kind):
+                        raise TypeError(f"it returned a {type(each).__name__}, expected a {kind.__name__}")
+                    if isinstance(each, Chart) and self.package != OWN:
+                        page.draw(each)  # marks that cannot be drawn would otherwise fail in the middle of the page
                 return made
             except MissingEvidence:
                 raise

@@ -79,6 +79,12 @@ class Section:
     lists_metrics: bool = False
     """True to repeat all metrics in the section."""
 
+    def __post_init__(self) -> None:
+        for name in ("figures", "galleries", "tables"):
+            makers = getattr(self, name)
+            if not isinstance(makers, tuple) or not all(map(callable, makers)):  # (draw) without a comma is no tuple
+                raise TypeError(f"{name} of a Section: got {makers!r}, expected a tuple of functions")
+
 
 PLAIN_SECTION = Section(galleries=(worst_samples,), lists_metrics=True)
 """The section of a task that brings none: its headline, its curves, its worst samples and its metrics."""

@@ -125,6 +125,26 @@ def test_a_function_that_raises_costs_only_what_it_would_have_given(declare: Dec
     assert "Said by the section." in words and "Counted" in words
 
 
+@pytest.mark.parametrize(
+    ("part", "expected"), [("figures", "Chart"), ("tables", "Table"), ("galleries", "Gallery"), ("findings", "Finding")]
+)
+def test_a_function_that_returns_something_else_costs_only_that(
+    declare: Declare, page: Page, part: str, expected: str
+) -> None:
+    def return_nothing(*arguments: object) -> Any:
+        return None
+
+    parts: dict[str, Any] = {"findings": say, part: return_nothing if part == "findings" else (return_nothing,)}
+    declare(Section(**parts))
+    words = page()
+    assert f"return_nothing of letters-clip failed (TypeError: it returned a NoneType, expected a {expected})" in words
+
+
+def test_a_section_takes_tuples_of_functions() -> None:
+    with pytest.raises(TypeError, match=r"tables of a Section: got .*, expected a tuple of functions"):
+        Section(tables=(tabulate))  # type: ignore[arg-type]
+
+
 def test_sentences_that_raise_are_said_to(declare: Declare, page: Page) -> None:
     declare(Section(findings=break_down, tables=(tabulate,)))
     words = page()
