@@ -24,7 +24,7 @@ from clipbench.models.memory import embedder_of
 from clipbench.models.protocol import Embedder, LoadOptions, Model
 from clipbench.models.series import is_pattern
 from clipbench.models.store import default_root
-from clipbench.results.other_tools import Values, open_results
+from clipbench.results.other_tools import Values
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run
 
@@ -202,8 +202,7 @@ def compare(
     for side in (base, candidate):
         if not isinstance(side, Run | Values | str | os.PathLike):
             raise UsageError(f"cannot compare a {type(side).__name__}: expected a run, a run folder or a results file")
-    before, after = (side if isinstance(side, Run | Values) else open_results(Path(side)) for side in (base, candidate))
-    return compare_results(before, after, CompareOptions(alpha=alpha, smallest=smallest))
+    return compare_results(base, candidate, CompareOptions(alpha=alpha, smallest=smallest))
 
 
 def load_model(

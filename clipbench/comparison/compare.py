@@ -1,8 +1,8 @@
 """Is the candidate better than the base: each metric's difference with its paired interval, test and verdict."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from clipbench.comparison.align import Pair, Tables, align_samples, notes_on, pair_evaluations
 from clipbench.comparison.paired_tests import Generators, paired_test
@@ -19,7 +19,7 @@ from clipbench.seeding import generator
 RECORDED = ("column", "influence", "statistic")
 """Fields of a metric that say which samples it is made of."""
 
-Side = Run | Values | Path | str
+Side = Run | Values | str | os.PathLike[str]
 """A run, values of another tool, or the place of either."""
 
 
@@ -79,7 +79,7 @@ def differences(base: Side, candidate: Side) -> list[Difference]:
 
 
 def _opened(side: Side) -> Run | Values:
-    return open_results(Path(side)) if isinstance(side, Path | str) else side
+    return side if isinstance(side, Run | Values) else open_results(side)
 
 
 def _same_samples(base: Run, candidate: Run, pair: Pair) -> Tables:

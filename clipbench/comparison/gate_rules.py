@@ -13,6 +13,7 @@ A gate file is TOML. A key with ``/`` or ``*`` is a pattern of metrics; these ar
 """
 
 import operator
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -184,7 +185,7 @@ def matches(pattern: str, name: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(f"{evaluation.partition('@')[0]}/{metric}", pattern)
 
 
-def read_gate(path: Path | str) -> Gate:
+def read_gate(path: str | os.PathLike[str]) -> Gate:
     """Return the gate in a TOML file.
 
     Raises:
@@ -218,7 +219,7 @@ def _rule(pattern: str, value: object, where: str) -> Rule:
     return Rule(pattern=pattern, tolerance=Tolerance.parse(table["max_drop"], f"{where}: max_drop"), alpha=alpha)
 
 
-def _requirement(value: object, path: Path | str) -> Requirement:
+def _requirement(value: object, path: str | os.PathLike[str]) -> Requirement:
     if not isinstance(value, str):
         raise UsageError(f"{path}: require holds {value!r}: expected texts such as 'zero-shot@imagenet/acc1 >= 0.63'")
     return Requirement.parse(value)
