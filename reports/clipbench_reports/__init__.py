@@ -4,6 +4,7 @@ What a package needs to bring a section of the report for its own task is found 
 functions take and return. CONTRIBUTING.md has an example.
 """
 
+from clipbench.results.table import Table, columns
 from clipbench_reports.drawing.marks import (
     Axis,
     Bars,
@@ -28,7 +29,6 @@ from clipbench_reports.galleries.gallery import Fact, Failing, Gallery, GalleryI
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked, read_each
 from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
-from clipbench_reports.page.tables import Table
 from clipbench_reports.sections.section import SampleColumn, SampleImage, Section
 
 __all__ = [
@@ -67,6 +67,7 @@ __all__ = [
     "beside",
     "chart",
     "claim",
+    "columns",
     "facet_chart",
     "facets",
     "fraction_axis",

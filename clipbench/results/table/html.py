@@ -35,7 +35,7 @@ def tight(text: str) -> str:
 def _lines(table: Table, css: str) -> Iterator[str]:
     yield f"<table{_attributes({'class': css or None})}>"
     if table.title or table.facts:
-        yield f"<caption>{escape(': '.join(filter(None, (table.title, table.facts))))}.</caption>"
+        yield f"<caption>{escape(': '.join(filter(None, (table.title, table.facts))).rstrip('.'))}.</caption>"
     yield f"<thead><tr>{''.join(map(_header, table.columns))}</tr></thead>"
     is_open = False
     for row in table.rows:
@@ -68,6 +68,8 @@ def _row_header(cell: Cell) -> str:
 
 def _cell(cell: Cell, column: Column) -> str:
     content = cell.html or escape(tight(" ".join(filter(None, (cell.text, cell.aside)))))
+    if not column.is_number:
+        content = f"<bdi>{content}</bdi>"
     content = (mark(cell.mark) if cell.mark else "") + content + (f" <sup>{cell.note}</sup>" if cell.note else "")
     css = " ".join(filter(None, ("number" if column.is_number else "", cell.css)))
     data = {"data-model": column.model, "data-label": column.header, "data-sort": cell.sort_key}

@@ -50,6 +50,16 @@ class Cell:
 Row = Sequence[Cell | str]
 
 
+def columns(*words: str, numbers: Sequence[str] = ()) -> list[Column]:
+    """Return columns of words, then columns of numbers, by their headers.
+
+    Example:
+        >>> [column.is_number for column in columns("class", numbers=["recall, %", "n"])]
+        [False, True, True]
+    """
+    return [*(Column(header, is_number=False) for header in words), *(Column(header) for header in numbers)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """Rows under headers, with what must be known to read them."""

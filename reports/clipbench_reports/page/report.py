@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +17,7 @@ from clipbench.files import write_atomic
 from clipbench.results import numbers as fmt
 from clipbench.results.provenance import moment
 from clipbench.results.run import Run
+from clipbench.results.table import Table, as_html
 from clipbench.training.history import history_of_runs
 from clipbench_reports import figures
 from clipbench_reports.drawing import page
@@ -146,6 +148,7 @@ def _environment() -> Environment:
         count=fmt.count,
         at=_on_axis,
         prose=_prose,
+        listed=_listed,
         tight=_tight,
         breakable=_breakable,
         drawn=page.draw,
@@ -164,6 +167,11 @@ def _on_axis(fraction: float) -> str:
 def _prose(text: str) -> Markup:
     """Return a text escaped, with what stands in backticks set as code."""
     return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(_tight(text)))))
+
+
+def _listed(table: Table) -> Markup:
+    """Return a table without its title, which stands above it."""
+    return Markup(as_html(replace(table, title=""), "list"))
 
 
 def _breakable(name: str) -> Markup:

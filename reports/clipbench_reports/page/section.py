@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from clipbench.results.table import Table
 from clipbench.results.titles import subset_title
 from clipbench_reports import figures
 from clipbench_reports.drawing.marks import Chart, ModelKey
@@ -17,7 +18,6 @@ from clipbench_reports.page.label_sets import PLAIN, shared_notes
 from clipbench_reports.page.scorecard import MetricLines, metric_lines
 from clipbench_reports.page.section_figures import Absence, drawings
 from clipbench_reports.page.sentences.findings import Finding
-from clipbench_reports.page.tables import Table
 from clipbench_reports.sections.loading import LoadedSection
 from clipbench_reports.sections.section import Draw
 

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float64
 
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
+from clipbench.results.table import Table, columns
 from clipbench.results.titles import subset_title
 from clipbench_reports import figures
 from clipbench_reports.galleries.gallery import (
@@ -28,7 +29,6 @@ from clipbench_reports.galleries.gallery import (
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.sentences.findings import Finding, against_chance, claim, headline_findings, skill
-from clipbench_reports.page.tables import Table
 from clipbench_reports.page.text import quoted
 from clipbench_reports.sections.section import SampleColumn, SampleImage, Section
 
@@ -101,13 +101,12 @@ def lost_choices(evidence: Evidence) -> Table:
     worst = lost[np.argsort(margin[lost], kind="stable")][:MAX_CHOICES]
     return Table(
         title=f"Choices lost by the most ({fmt.counted(len(lost), 'item')} lost in all)",
-        note=f"Shown is each item's worst image. {MARGINS[evidence.has_column('text_margin')]}",
-        columns=["True caption", "Preferred", "Subset", "Margin, cosine"],
+        facts=f"Shown is each item's worst image. {MARGINS[evidence.has_column('text_margin')]}",
+        columns=columns("True caption", "Preferred", "Subset", numbers=["Margin, cosine"]),
         rows=[
             [caption[row], preferred[row], subset[row] or fmt.NONE, fmt.number(margin[row], "cosine")]
             for row in worst.tolist()
         ],
-        n_words=3,
     )
 
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from clipbench.results.record import EvaluationRecord
+from clipbench.results.table import Table
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.galleries.gallery import MakeGallery
 from clipbench_reports.galleries.worst import worst_samples
 from clipbench_reports.page.evidence import Evidence, ModelEvidence
 from clipbench_reports.page.sentences.findings import Finding, headline_findings
-from clipbench_reports.page.tables import Table
 
 Draw = Callable[[Sequence[ModelEvidence]], Chart | Sequence[Chart]]
 """Draws the same evaluation of one model, or of several together: on shared axes, or beside each other. What some of the

@@ -4,6 +4,7 @@ import numpy as np
 
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.table import Table, columns
 from clipbench_reports import figures
 from clipbench_reports.galleries.gallery import (
     COSINES,
@@ -31,7 +32,7 @@ from clipbench_reports.page.sentences.findings import (
     interval_in_brackets,
     skill,
 )
-from clipbench_reports.page.tables import Table, most_common
+from clipbench_reports.page.tables import most_common
 from clipbench_reports.page.text import quoted
 from clipbench_reports.sections.section import SampleColumn, Section
 
@@ -93,11 +94,10 @@ def attacked_objects(evidence: Evidence) -> Table:
     ]
     return Table(
         title=f"Each object under attack ({fmt.percent(success.min())} to {fmt.percent(success.max())} % fooled)",
-        note="Fooled: the attacking word's class comes first. Right: the object's own class does."
+        facts="Fooled: the attacking word's class comes first. Right: the object's own class does."
         + (f" {fmt.count(len(names) - len(rows))} more are in the sample table." if len(names) > len(rows) else ""),
-        columns=["Object", "Most often taken for", "Fooled, %", "Right, %", "n"],
+        columns=columns("Object", "Most often taken for", numbers=["Fooled, %", "Right, %", "n"]),
         rows=rows,
-        n_words=2,
     )
 
 
@@ -130,10 +130,9 @@ def misread_words(evidence: Evidence) -> Table:
     ]
     return Table(
         title=f"Words that are misread ({fmt.count(int(wrong.sum()))} of {fmt.counted(int(kept.sum()), 'word')})",
-        note="The caption that is true, and the one that is most often chosen in its place.",
-        columns=["Written", "Most often read as", "Misread", "n"],
+        facts="The caption that is true, and the one that is most often chosen in its place.",
+        columns=columns("Written", "Most often read as", numbers=["Misread", "n"]),
         rows=rows,
-        n_words=2,
     )
 
 

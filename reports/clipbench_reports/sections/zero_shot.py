@@ -4,6 +4,7 @@ import numpy as np
 
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
+from clipbench.results.table import Table, columns
 from clipbench_reports import figures
 from clipbench_reports.galleries.gallery import (
     COSINES,
@@ -20,7 +21,7 @@ from clipbench_reports.galleries.gallery import (
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
-from clipbench_reports.page.tables import Table, most_common
+from clipbench_reports.page.tables import most_common
 from clipbench_reports.page.text import quoted
 from clipbench_reports.sections.section import SampleColumn, Section
 
@@ -71,11 +72,10 @@ def class_recall(evidence: Evidence) -> Table:
     rest = len(names) - len(rows)
     return Table(
         title=f"Recall of each class ({fmt.percent(recall.min())} to {fmt.percent(recall.max())} %)",
-        note="The share of a class's images whose true class scores highest, the worst class first."
+        facts="The share of a class's images whose true class scores highest, the worst class first."
         + (f" {fmt.count(rest)} better classes are not shown; they are in the sample table." if rest else ""),
-        columns=["Class", "Most often taken for", "Recall, %", "n"],
+        columns=columns("Class", "Most often taken for", numbers=["Recall, %", "n"]),
         rows=rows,
-        n_words=2,
     )
 
 
@@ -97,10 +97,9 @@ def confused_pairs(evidence: Evidence) -> Table:
     ]
     return Table(
         title=f"Classes confused most often ({fmt.counted(int(wrong.sum()), 'mistake')} in all)",
-        note=f"The {len(rows)} most common of {fmt.counted(len(pairs), 'pair')} of true class and answer.",
-        columns=["True class", "Answer", "Images", "Of the class, %"],
+        facts=f"The {len(rows)} most common of {fmt.counted(len(pairs), 'pair')} of true class and answer.",
+        columns=columns("True class", "Answer", numbers=["Images", "Of the class, %"]),
         rows=rows,
-        n_words=2,
     )
 
 
@@ -113,8 +112,8 @@ def template_scores(evidence: Evidence) -> Table:
     names, scores = figures.ranked(evidence)
     return Table(
         title=f"The {len(names)} prompt templates",
-        note="Accuracy of each template alone, the best first.",
-        columns=["Template", "Top-1 accuracy, %"],
+        facts="Accuracy of each template alone, the best first.",
+        columns=columns("Template", numbers=["Top-1 accuracy, %"]),
         rows=[[name, fmt.percent(score)] for name, score in zip(names, scores, strict=True)],
     )
 

@@ -159,12 +159,12 @@ def test_an_item_lost_by_its_images_alone_is_no_lost_choice_of_captions(evidence
     won = samples() | {"swap_att/text_acc": np.where(np.arange(40) % 2 == 0, 1.0, np.nan)}
     table = composition.lost_choices(evidence(samples=won))
     assert {row[2] for row in table.rows} == {"count"} and "(10 items lost in all)" in table.title
-    assert "captions and of images together" in table.note
+    assert "captions and of images together" in table.facts
 
 
 def test_the_margin_of_captions_is_shown_where_it_was_recorded(evidence: Make) -> None:
     table = composition.lost_choices(evidence(samples=samples() | {"text_margin": np.full(40, -0.5)}))
-    assert table.rows[0][3] == "−0.5000" and "captions and of images" not in table.note
+    assert table.rows[0][3] == "−0.5000" and "captions and of images" not in table.facts
 
 
 def record(metrics: dict[str, Metric]) -> EvaluationRecord:

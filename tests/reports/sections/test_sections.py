@@ -14,13 +14,13 @@ import pytest
 from clipbench import plugins
 from clipbench.results.record import Curve, EvaluationRecord, Metric
 from clipbench.results.run import Run
+from clipbench.results.table import Table, columns
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.galleries.gallery import Gallery
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence
 from clipbench_reports.page.report import write_report
 from clipbench_reports.page.sentences.findings import Finding
-from clipbench_reports.page.tables import Table
 from clipbench_reports.sections.loading import load_section
 from clipbench_reports.sections.section import Section
 
@@ -33,7 +33,7 @@ def say(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def tabulate(evidence: Evidence) -> Table:
-    return Table(title="Counted", note="A table.", columns=["Letter"], rows=[["a"]])
+    return Table(title="Counted", facts="A table.", columns=columns("Letter"), rows=[["a"]])
 
 
 def break_down(*arguments: object) -> Any:

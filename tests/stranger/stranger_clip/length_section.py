@@ -22,6 +22,7 @@ from clipbench_reports import (
     Statement,
     Table,
     claim,
+    columns,
     facet_chart,
     gallery,
     nice_axis,
@@ -71,8 +72,8 @@ def wins_by_length(evidence: Evidence) -> Table:
     groups = [group for group in np.array_split(np.argsort(letters, kind="stable"), N_GROUPS) if len(group)]
     return Table(
         title="Longest caption wins, by the length of the caption",
-        note="Captions in three groups of one size, the shortest first.",
-        columns=["Letters", "Longest wins, %", "n"],
+        facts="Captions in three groups of one size, the shortest first.",
+        columns=columns("Letters", numbers=["Longest wins, %", "n"]),
         rows=[
             [
                 f"{letters[group].min():.0f} to {letters[group].max():.0f}",
