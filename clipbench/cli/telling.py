@@ -1,4 +1,4 @@
-"""A few metrics that stand for a run, for where a run has a line: a table of a series, and what ``watch`` says."""
+"""The few metrics that represent a run in one line: in the table of a series, and in the output of ``watch``."""
 
 import shutil
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from clipbench.results.run import Run
 from clipbench.results.table import Column, Table, as_text
 
 WIDTH = 120
-"""Of a line, where there is no terminal to say."""
+"""Characters of a line if there is no terminal."""
 
 
 class MetricName(NamedTuple):

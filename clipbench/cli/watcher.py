@@ -1,4 +1,4 @@
-"""What ``clipbench watch`` does between two looks into a training's folder."""
+"""The loop of ``clipbench watch``: finds new checkpoints, measures them, and reports."""
 
 import json
 import time
