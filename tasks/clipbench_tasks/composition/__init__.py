@@ -1,4 +1,4 @@
-"""Does a true caption beat a false one made of the same words?"""
+"""Composition: whether a true caption scores above a false one made of the same words."""
 
 from clipbench_tasks.composition.task import Composition
 

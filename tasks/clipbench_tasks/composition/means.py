@@ -1,8 +1,9 @@
-"""Means over subsets and over groups: SugarCrepe's categories, ARO's macro accuracy, and the plain mean beside them.
+"""Means over subsets and over groups: SugarCrepe's categories, ARO's macro accuracy, and the mean over all items.
 
 A mean of means is a smooth function of means: each sample's influence on it is its distance from the mean of its
-part, over the part's share of the samples and the number of parts. That gives the interval (delta method). As parts
-may be small, a relation of ARO among a few hundred samples, the distances within a part of n are times sqrt(n / (n - 1)).
+part, divided by the part's share of the samples and the number of parts. That gives the interval (delta method). As
+parts may be small (a relation of ARO in a few hundred samples), distances within a part of n are multiplied by
+sqrt(n / (n - 1)).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,44 +56,45 @@ class Means(NamedTuple):
 def means(contrasts: Sequence[Contrast], scores: Mapping[str, np.ndarray], chances: Mapping[str, np.ndarray]) -> Means:
     """Return ``macro/...`` over subsets, ``micro/...`` over samples, category means and means over groups.
 
-    With a single subset there is nothing to average over but its groups.
+    With a single subset, only the means over its groups are returned.
 
     Args:
+        contrasts: the items.
         scores: columns by name, NaN where undefined.
-        chances: what a constant model scores on each sample.
+        chances: score of a constant model on each sample, by name.
     """
-    subset = np.array([each.subset for each in contrasts], object)
-    found = Means({}, {}, {}, ())
-    subsets = list(dict.fromkeys(subset.tolist()))
+    subset_of = np.array([contrast.subset for contrast in contrasts], object)
+    averages = Means({}, {}, {}, ())
+    subsets = list(dict.fromkeys(subset_of.tolist()))
     for name, column in scores.items():
         if len(subsets) > 1:
-            _add_overall(found, name, column, chances[name], subset)
-        for each in subsets:
-            _add_groups(found, name, column, chances[name], contrasts, subset=each)
-    return found._replace(overall=_by_title(found.overall), notes=_notes(subsets, found.of_groups))
+            _add_overall(averages, name, column, chances[name], subset_of)
+        for subset in subsets:
+            _add_groups(averages, name, column, chances[name], contrasts, subset=subset)
+    return averages._replace(overall=_by_title(averages.overall), notes=_notes(subsets, averages.of_groups))
 
 
 def _by_title(measures: Mapping[str, Measure]) -> dict[str, Measure]:
-    """Return the measures with those of one mean beside each other."""
+    """Return the measures, ordered by the mean that they belong to."""
     titles = list(dict.fromkeys(name.partition("/")[0] for name in measures))
     return {name: measures[name] for title in titles for name in measures if name.startswith(f"{title}/")}
 
 
-def _add_overall(found: Means, name: str, column: np.ndarray, chance: np.ndarray, subset: np.ndarray) -> None:
+def _add_overall(averages: Means, name: str, column: np.ndarray, chance: np.ndarray, subset: np.ndarray) -> None:
     defined = ~np.isnan(column)
     present = list(dict.fromkeys(subset[defined].tolist()))
-    found.columns[f"micro/{name}"] = column
+    averages.columns[f"micro/{name}"] = column
     parts = {"macro": present, **_categories(present)}
     for title, members in parts.items():
-        kept = np.where(np.isin(subset, members), column, np.nan)
-        _add(found.columns, found.overall, f"{title}/{name}", kept, chance, parts=subset)
+        of_members = np.where(np.isin(subset, members), column, np.nan)
+        _add(averages.columns, averages.overall, f"{title}/{name}", of_members, chance, parts=subset)
     is_headline = name in ("text_acc", "image_acc")
     chance_of_all = float(chance[defined].mean())
-    found.overall[f"micro/{name}"] = Mean(column=f"micro/{name}", chance=chance_of_all, is_headline=is_headline)
+    averages.overall[f"micro/{name}"] = Mean(column=f"micro/{name}", chance=chance_of_all, is_headline=is_headline)
 
 
 def _categories(subsets: Sequence[str]) -> dict[str, list[str]]:
-    """Return SugarCrepe's categories of which two subsets or more are there."""
+    """Return SugarCrepe's categories with two subsets or more."""
     if not set(subsets) <= set(SUGARCREPE):
         return {}
     by_category: dict[str, list[str]] = {}
@@ -102,7 +104,7 @@ def _categories(subsets: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _add_groups(
-    found: Means,
+    averages: Means,
     name: str,
     column: np.ndarray,
     chance: np.ndarray,
@@ -110,16 +112,16 @@ def _add_groups(
     *,
     subset: str,
 ) -> None:
-    group = np.array([each.group or "" if each.subset == subset else "" for each in contrasts], object)
-    is_asked = (group != "") & ~np.isnan(column)
-    if not is_asked.any():
+    group = np.array([contrast.group or "" if contrast.subset == subset else "" for contrast in contrasts], object)
+    is_scored = (group != "") & ~np.isnan(column)
+    if not is_scored.any():
         return
     title = f"{subset}/macro_{name}" if subset else f"macro_{name}"
-    kept = is_asked & _kept(subset, group)
-    if not kept.any():
-        found.of_groups[title] = Fixed(value=None, reason=_NO_GROUP.get(subset, "no group"), higher_is_better=True)
+    enters = is_scored & (_RULES[subset](group) if subset in _RULES else True)
+    if not enters.any():
+        averages.of_groups[title] = Fixed(value=None, reason=_NO_GROUP.get(subset, "no group"), higher_is_better=True)
         return
-    _add(found.columns, found.of_groups, title, np.where(kept, column, np.nan), chance, parts=group)
+    _add(averages.columns, averages.of_groups, title, np.where(enters, column, np.nan), chance, parts=group)
 
 
 def _add(
@@ -137,7 +139,7 @@ def _add(
     counts = np.bincount(code)
     mean = np.bincount(code, column[defined]) / counts
     value = float(mean.mean())
-    # A sample that is alone in its part lies at no distance from itself: the distance from the whole stands in.
+    # A sample that is alone in its part has distance 0 from its mean: its distance from the whole is used instead.
     distance = column[defined] - np.where(counts == 1, value, mean)[code]
     unbiased = np.sqrt(counts / np.maximum(counts - 1, 1))
     influence = np.full(len(column), np.nan)
@@ -154,15 +156,9 @@ def _add(
 
 @cache
 def symmetric_relations() -> frozenset[str]:
-    """Return the relations of ARO that hold both ways, or nearly, so that its notebook leaves them out of the mean."""
+    """Return the relations of ARO that hold both ways, or nearly, which its notebook leaves out of the mean."""
     text = files("clipbench_tasks").joinpath("aro_symmetric_relations.txt").read_text(encoding="utf-8")
     return frozenset(text.splitlines())
-
-
-def _kept(subset: str, group: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
-    """Return which samples belong to a group that enters the mean."""
-    is_member = group != ""
-    return is_member & _RULES[subset](group) if subset in _RULES else is_member
 
 
 def _is_asymmetric(group: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
@@ -194,7 +190,7 @@ def _notes(subsets: Sequence[str], of_groups: Mapping[str, Measure]) -> tuple[st
         )
         if f"{subset}/macro_text_acc" in of_groups
     ]
-    missing = [each for each in SUGARCREPE if each not in subsets]
+    missing = [subset for subset in SUGARCREPE if subset not in subsets]
     if len(subsets) > 1 and set(subsets) < set(SUGARCREPE) and set(missing) - {"add_obj", "add_att"}:
-        notes.append(f"means are over the subsets that are there, without {', '.join(missing)}")
+        notes.append(f"means are over the subsets of the data, without {', '.join(missing)}")
     return tuple(notes)

@@ -13,12 +13,12 @@ Count = Callable[[Sequence[str]], Int64[np.ndarray, " n_texts"]]
 class Prefixes:
     """Texts that can be cut at the end of any word.
 
-    Which words fit is found from what each distinct word takes alone, and settled by counting the prefix itself and the
-    one that is a word longer: a tokenizer need not treat words one by one. A longer prefix is taken to have no fewer
-    tokens.
+    The number of words that fit is guessed from the tokens of each distinct word alone, and settled by counting the
+    prefix itself and the one that is a word longer: a tokenizer need not treat words one by one. A longer prefix is
+    assumed to have no fewer tokens.
 
     Example:
-        >>> texts = Prefixes(["a red  cube", "it"], lambda given: np.array([len(each.split()) + 2 for each in given]))
+        >>> texts = Prefixes(["a red  cube", "it"], lambda texts: np.array([len(text.split()) + 2 for text in texts]))
         >>> texts.n_tokens.tolist(), texts.fitting(4), texts.fitting(2)
         ([5, 3], ['a red', 'it'], ['', ''])
     """
@@ -33,9 +33,9 @@ class Prefixes:
         self._guesses = self._guessed()
 
     def fitting(self, n_tokens: int) -> list[str]:
-        """Return each text, or its longest beginning of whole words that takes at most so many tokens.
+        """Return each text, or its longest beginning of whole words that takes at most ``n_tokens``.
 
-        A text whose first word already is too long for that has no such beginning: it becomes the empty text.
+        It is the empty text if the first word is already too long.
         """
         kept = np.array([int(np.searchsorted(guess, n_tokens, side="right")) for guess in self._guesses], np.int64)
         whole = self.n_tokens <= n_tokens
@@ -54,12 +54,12 @@ class Prefixes:
         return self.texts[row][: self._ends[row][n_words - 1]] if n_words else ""
 
     def _guessed(self) -> list[Int64[np.ndarray, " n_words"]]:
-        """Return what the first word of each text, the first two, ... would take if words were counted one by one."""
+        """Return the tokens of the first word of each text, the first two, ..., with words counted one by one."""
         words = [text.split() for text in self.texts]
-        distinct = sorted({word for each in words for word in each})
-        around = int(self._count([""])[0])
-        alone = dict(zip(distinct, (self._count(distinct) - around).tolist(), strict=True))
-        return [around + np.cumsum([alone[word] for word in each], dtype=np.int64) for each in words]
+        distinct = sorted({word for words_of_one in words for word in words_of_one})
+        start_and_end = int(self._count([""])[0])
+        alone = dict(zip(distinct, (self._count(distinct) - start_and_end).tolist(), strict=True))
+        return [start_and_end + np.cumsum([alone[word] for word in text_words], dtype=np.int64) for text_words in words]
 
 
 def shared_beginning(texts: Sequence[str]) -> str:

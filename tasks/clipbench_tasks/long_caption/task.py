@@ -1,8 +1,8 @@
 """Long captions: does the model find their images, and how much of such a caption does it use?
 
-Retrieval on the captions as they are, cut by the model where it must be; recall@1 against the tokens kept, and the
-effective length (`long_caption_tokens`); the captions that are longer than the window; and the same fact stated early, in
-the middle, late or beyond the window (`long_caption_places`).
+Retrieval on the captions as they are, cut by the model where needed; recall@1 by the tokens kept, and the effective
+length (``tokens_kept``); the captions that are longer than the window; and the same fact stated early, in the middle,
+late or beyond the window (``position_probe``).
 """
 
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ from clipbench.data import Dataset
 from clipbench.errors import NoTokenCounts, UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.models.protocol import Embedder
-from clipbench_tasks.long_caption.places import probe
+from clipbench_tasks.long_caption.position_probe import probe
 from clipbench_tasks.long_caption.prefixes import Prefixes
-from clipbench_tasks.long_caption.tokens import tokens_kept, undefined
+from clipbench_tasks.long_caption.tokens_kept import tokens_kept, undefined
 from clipbench_tasks.retrieval import Retrieval
 from clipbench_tasks.tables import stacked
 
 
 @dataclass(frozen=True)
 class LongCaption:
-    """Retrieval with long captions, with ever more of them kept, and a fact at places ever further in."""
+    """Retrieval with long captions, whole and cut to growing lengths, and the position probe."""
 
     name: ClassVar[str] = "long-caption"
     version: ClassVar[int] = 1
@@ -54,7 +54,7 @@ class LongCaption:
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row a query and a row an item of the position probe. Needs captions.
 
-        Images that only the probe asks about are no part of the gallery.
+        Images that only the probe uses are not part of the gallery.
         """
         dataset.require("captions", "caption_image")
         assert dataset.caption_image is not None
@@ -81,14 +81,14 @@ class LongCaption:
 
 
 def _of_data(samples: Mapping[str, np.ndarray], captioned: Int64[np.ndarray, " n_captioned"]) -> dict[str, np.ndarray]:
-    """Return the columns of images, with rows of the data set instead of the gallery's; -1, for none, stays."""
+    """Return the columns of image rows, with rows of the data set instead of the gallery's; -1 (no image) stays."""
     images = [name for name in samples if name == "image" or name.endswith("_image")]
     rows = np.append(captioned, -1)
     return {name: rows[samples[name]] for name in images}
 
 
 def _placed(columns: Mapping[str, np.ndarray], direction: np.ndarray) -> dict[str, np.ndarray]:
-    """Return columns ``DIRECTION/NAME``, a value for each query of the direction, at the rows of those queries."""
+    """Return columns ``DIRECTION/NAME`` of one direction's queries, with NaN for the other rows."""
     placed = {}
     for name, values in columns.items():
         placed[name] = np.full(len(direction), np.nan)

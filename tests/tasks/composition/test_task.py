@@ -16,7 +16,7 @@ from clipbench.evaluation.task import Evaluation
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
-from clipbench_tasks.composition import rows as composition_rows
+from clipbench_tasks.composition import scoring
 from clipbench_tasks.composition.means import SUGARCREPE, means, symmetric_relations
 from clipbench_tasks.composition.task import Composition
 
@@ -252,7 +252,7 @@ def test_word_order_is_the_true_caption_against_its_shuffled_self() -> None:
 
 
 def test_a_large_set_is_shuffled_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(composition_rows, "MOST_SHUFFLED", 3)
+    monkeypatch.setattr(scoring, "MAX_SHUFFLED", 3)
     items = [Contrast(str(k), "", (0,), (f"w{k} cup e", f"w{k} cup n"), PAIR) for k in range(10)]
     found, metrics = evaluate(dataset("e", items))
     assert metrics["word_order_acc"].n == 3 and metrics["text_acc"].n == 10

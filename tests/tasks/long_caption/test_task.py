@@ -14,7 +14,7 @@ from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Metric
 from clipbench.stats.estimators import first_length_reaching
 from clipbench.testing import INFO, GivenVectors, NamedImage, count_words
-from clipbench_tasks.long_caption.places import probe
+from clipbench_tasks.long_caption.position_probe import probe
 from clipbench_tasks.long_caption.prefixes import Prefixes
 from clipbench_tasks.long_caption.task import LongCaption
 
@@ -167,7 +167,7 @@ def test_lengths_end_at_the_longest_caption_where_that_fits_or_the_window_is_not
 def test_captions_of_which_no_word_fits_become_empty_and_that_is_said() -> None:
     found, _ = evaluate(dataset(), tokens=(2, 7))
     assert found.curves["image_retrieval_recall@1_by_tokens"].y[0] == pytest.approx(1 / N)
-    assert found.notes == (f"of {N} captions not one word fits into 2 tokens",)
+    assert found.notes == (f"not a single word of {N} captions fits into 2 tokens",)
 
 
 def test_a_fact_is_told_where_it_is_read_and_a_coin_decides_beyond() -> None:

@@ -1,8 +1,8 @@
 """The position probe: one fact, stated early, in the middle, late or beyond the window of the text tower.
 
-Each item is a contrast of captions that agree but for one statement, and its subset names the place of that. How far in
-the statement stands is measured in the model's own tokens: the place of the first token in which the captions differ,
-counted from 1. From the last place of the window on, which the end of the text takes, the model cannot read it.
+Each item is a contrast of captions that differ in a single statement, and its subset names the statement's place. The
+place is measured in the model's own tokens: the first token in which the captions differ, counted from 1. From the last
+place of the window on, which the end-of-text token takes, the model cannot read it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,25 +48,29 @@ def probe(
 ) -> Evaluation:
     """Return a row an item, and accuracy by place, for all contrasts in which an image chooses among captions.
 
-    Captions that agree as far as the model reads are one text to it: they share a vector, so that the rounding of a
-    batch cannot decide between them. They tie.
+    Captions that agree as far as the model reads are the same text to it: they get one vector and tie, so that rounding
+    within a batch cannot decide between them.
 
     Args:
-        count: the model's tokenizer; None where it cannot be asked, and then ``reason`` says why.
+        dataset: images with contrasts.
+        embedder: the model.
+        rng: for the curve's intervals.
+        count: the model's token counts; None where it has none.
+        reason: why there are none.
     """
-    items = [each for each in dataset.contrasts or () if len(each.captions) > 1]
+    items = [contrast for contrast in dataset.contrasts or () if len(contrast.captions) > 1]
     if not items:
         return Evaluation(samples={}, measures={})
     samples = _samples(dataset, items)
     if count is not None:
-        samples["fact_token"] = count([shared_beginning(each.captions) for each in items]).astype(np.float64)
+        samples["fact_token"] = count([shared_beginning(item.captions) for item in items]).astype(np.float64)
     context = embedder.info.context_length
     is_unread = np.zeros(len(items), bool)
     if count is not None and context is not None:
         is_unread = samples["fact_token"] >= context
         samples["beyond_window"] = is_unread.astype(np.float64)
     samples |= _credits(dataset, items, embedder, is_unread)
-    places = list(dict.fromkeys(each.subset for each in items))
+    places = list(dict.fromkeys(item.subset for item in items))
     samples |= _by_place(samples, places)
     missing = reason or "the model does not say how many tokens it takes"
     return Evaluation(
@@ -79,42 +83,42 @@ def probe(
 
 
 def _samples(dataset: Dataset, items: Sequence[Contrast]) -> dict[str, np.ndarray]:
-    images = np.array([each.images[0] for each in items], np.int64)
+    images = np.array([item.images[0] for item in items], np.int64)
     return {
-        "sample_id": np.array([f"{DIRECTION}:{each.id}" for each in items], object),
+        "sample_id": np.array([f"{DIRECTION}:{item.id}" for item in items], object),
         "direction": np.full(len(items), DIRECTION, object),
         "cluster": np.array(dataset.image_ids, object)[images],
         "image": images,
-        "place": np.array([each.subset for each in items], object),
+        "place": np.array([item.subset for item in items], object),
     }
 
 
 def _credits(
     dataset: Dataset, items: Sequence[Contrast], embedder: Embedder, is_unread: Bool[np.ndarray, " n_items"]
 ) -> dict[str, np.ndarray]:
-    """Return how each item was decided, and how the rule "the shorter caption is the true one" would have decided.
+    """Return the credit of each item, and that of the rule "the shorter caption is the true one".
 
     ``caption`` is the true caption with the lowest score, ``chosen_caption`` the false one with the highest.
     """
-    shown = sorted({row for each in items for row in each.images})
-    said = list(dict.fromkeys(caption for each in items for caption in each.captions))
-    images = unit(embedder.images([dataset.images[row] for row in shown]))
-    texts = unit(embedder.texts(said))
-    image_row = {row: number for number, row in enumerate(shown)}
-    text_row = {text: number for number, text in enumerate(said)}
+    distinct_images = sorted({row for item in items for row in item.images})
+    distinct_captions = list(dict.fromkeys(caption for item in items for caption in item.captions))
+    images = unit(embedder.images([dataset.images[row] for row in distinct_images]))
+    texts = unit(embedder.texts(distinct_captions))
+    image_row = {row: number for number, row in enumerate(distinct_images)}
+    text_row = {text: number for number, text in enumerate(distinct_captions)}
     columns = ("text_acc", "margin", "shorter_caption", "chance", "right_cosine", "chosen_cosine")
     out = {name: np.full(len(items), np.nan) for name in columns}
     out |= {name: np.full(len(items), "", object) for name in ("caption", "chosen_caption")}
-    for rows in truth_groups([each.truth for each in items]):
+    for rows in truth_groups([item.truth for item in items]):
         group, truth = [items[row] for row in rows], items[rows[0]].truth
-        captions = np.array([[text_row[text] for text in each.captions] for each in group])
-        captions[is_unread[rows]] = captions[is_unread[rows], :1]
-        image_rows = np.array([[image_row[row] for row in each.images] for each in group])
+        captions = np.array([[text_row[text] for text in item.captions] for item in group])
+        captions[is_unread[rows]] = captions[is_unread[rows], :1]  # one vector for all captions of an unread fact
+        image_rows = np.array([[image_row[row] for row in item.images] for item in group])
         scores = contrast_scores(images, texts, image_rows, captions)
-        found = choices(scores, truth)
-        shortness = -np.array([[len(text) for text in each.captions] for each in group], np.float32)
+        decided = choices(scores, truth)
+        shortness = -np.array([[len(text) for text in item.captions] for item in group], np.float32)
         by_length = choices(np.repeat(shortness[:, None, :], len(truth), axis=1), truth)
-        out["text_acc"][rows], out["margin"][rows] = found.text, found.text_margin
+        out["text_acc"][rows], out["margin"][rows] = decided.text, decided.text_margin
         out["shorter_caption"][rows], out["chance"][rows] = by_length.text, chance_choices(truth).text
         for name, values in _compared(group, scores, truth).items():
             out[name][rows] = values
@@ -126,21 +130,21 @@ def _compared(
     scores: Float32[np.ndarray, "n_items images captions"],
     truth: Bool[np.ndarray, "images captions"],
 ) -> dict[str, np.ndarray]:
-    """Return the two captions of the first image that decide items of one shape, with their cosines."""
+    """Return the two deciding captions of each item's first image, for items of one shape, with their cosines."""
     if truth[0].all() or not truth[0].any():
         return {}
     low, high = np.where(truth[0], scores[:, 0], np.inf), np.where(truth[0], -np.inf, scores[:, 0])
     true, false = low.argmin(axis=1), high.argmax(axis=1)
     return {
-        "caption": np.array([each.captions[row] for each, row in zip(items, true, strict=True)], object),
-        "chosen_caption": np.array([each.captions[row] for each, row in zip(items, false, strict=True)], object),
+        "caption": np.array([item.captions[row] for item, row in zip(items, true, strict=True)], object),
+        "chosen_caption": np.array([item.captions[row] for item, row in zip(items, false, strict=True)], object),
         "right_cosine": low.min(axis=1),
         "chosen_cosine": high.max(axis=1),
     }
 
 
 def _by_place(samples: Mapping[str, np.ndarray], places: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the columns that are averaged by place: NaN for the items of the others."""
+    """Return the columns that are averaged by place, with NaN for the items of other places."""
     tied = np.where(np.isnan(samples["margin"]), np.nan, samples["margin"] == 0)
     columns = {"text_acc": samples["text_acc"], "tied": tied}
     if "beyond_window" in samples:
@@ -156,9 +160,9 @@ def _accuracy(samples: Mapping[str, np.ndarray], place: str) -> Mean:
     return Mean(column=f"{place}/text_acc", chance=_chance(samples["chance"][samples["place"] == place]))
 
 
-def _chance(each: Float64[np.ndarray, " n_items"]) -> float | None:
-    """Return the mean of what a constant model scores on some items; None where none of them asks anything."""
-    return None if np.isnan(each).all() else float(np.nanmean(each))
+def _chance(chances: Float64[np.ndarray, " n_items"]) -> float | None:
+    """Return the mean score of a constant model on some items; None where none of them has a choice."""
+    return None if np.isnan(chances).all() else float(np.nanmean(chances))
 
 
 def _controls(samples: Mapping[str, np.ndarray], places: Sequence[str], missing: str) -> dict[str, Measure]:
@@ -176,7 +180,7 @@ def _controls(samples: Mapping[str, np.ndarray], places: Sequence[str], missing:
 
 
 def _curves(samples: Mapping[str, np.ndarray], places: Sequence[str], rng: np.random.Generator) -> dict[str, Curve]:
-    """Return accuracy against the place of the deciding token, the median of each kind of place."""
+    """Return accuracy as a function of the deciding token's place, the median of each kind of place."""
     at = [float(np.median(samples["fact_token"][samples["place"] == place])) for place in places]
     order: Int64[np.ndarray, " n_places"] = np.argsort(at, kind="stable")
     metrics = [Mean(column=f"{places[row]}/text_acc").metric(samples, rng) for row in order]

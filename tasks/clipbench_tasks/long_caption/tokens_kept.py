@@ -1,15 +1,15 @@
 """Recall as a function of the caption's tokens that are kept, and the length after which there is little to gain.
 
-**recall@1 against the tokens kept.** Each caption is cut to its longest beginning of whole words that takes at most n
-tokens, start and end among them, for n = 5, 10, 15, ...; at last it is left whole, and the model cuts what its context
-does not hold. In the other direction, of images looking for captions, all captions are cut alike.
+**recall@1 by the tokens kept.** Each caption is cut to its longest beginning of whole words that takes at most n
+tokens, start and end among them, for n = 5, 10, 15, ...; finally it is left whole, and the model cuts it to its context.
+In image-to-text retrieval, all captions of the gallery are cut alike.
 
-**Effective length**: the smallest number of tokens at which recall@1 of captions looking for their image reaches
-95 % of what it is for the whole captions. Between two lengths that were measured the curve is taken to be straight; where
-the shortest reaches it, that one is the value. Only the query is cut in this direction, so that a hit depends on the
-query's own beginning alone and a bootstrap over images resamples the curve exactly. It is undefined where recall@1 of
-the whole captions cannot be told from chance. Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.15378), whose notion it is,
-read it off a plot as the length after which the gain is small.
+**Effective length**: the smallest number of tokens at which text-to-image recall@1 reaches 95 % of that of the whole
+captions. Between two measured lengths the curve is taken to be straight; where the shortest reaches it, that one is the
+value. Only the query is cut in this direction, so a hit depends on the query's own beginning alone and a bootstrap over
+images resamples the curve exactly. It is undefined where recall@1 of the whole captions cannot be told from chance.
+Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.15378), who introduced it, read it off a plot as the length after which
+the gain is small.
 """
 
 from collections.abc import Sequence
@@ -86,7 +86,7 @@ def tokens_kept(
     tokens: Sequence[int],
     share: float,
 ) -> Evaluation:
-    """Return hits by tokens kept, lengths of captions and what is lost of them.
+    """Return hits by tokens kept, lengths of captions, and tokens that are cut off.
 
     Columns are named ``DIRECTION/...`` and have a value for each query of that direction, in order.
     """
@@ -111,12 +111,12 @@ def tokens_kept(
         curves={
             f"{way}_recall@1_by_tokens": _curve(columns, way, lengths, gallery, rng) for way in (TO_IMAGE, TO_TEXT)
         },
-        notes=(f"of {n_empty} captions not one word fits into {lengths[0]} tokens",) if n_empty else (),
+        notes=(f"not a single word of {n_empty} captions fits into {lengths[0]} tokens",) if n_empty else (),
     )
 
 
 def undefined(reason: str) -> Evaluation:
-    """Return what there is to say of a model that counts no tokens."""
+    """Return the undefined measures of a model that counts no tokens."""
     missing = dict.fromkeys(("effective_length", "caption_tokens", "tokens_lost"), TOKENS)
     missing["truncated_fraction"] = "fraction"
     measures = {name: Fixed(value=None, reason=reason, unit=unit) for name, unit in missing.items()}
@@ -156,11 +156,11 @@ def _curve(columns: Samples, way: str, lengths: Sequence[int], gallery: Dataset,
     assert gallery.caption_image is not None
     clusters = gallery.caption_image if way == TO_IMAGE else None
     hits = [columns[f"{way}/recall@1/{n}_tokens"] for n in lengths]
-    bounds = [intervals.mean_interval(each, rng, clusters=clusters) for each in hits]
+    bounds = [intervals.mean_interval(column, rng, clusters=clusters) for column in hits]
     return bounded_curve(
         [float(n) for n in lengths],
-        [float(each.mean()) for each in hits],
-        [(each.low, each.high) for each in bounds],
+        [float(column.mean()) for column in hits],
+        [(interval.low, interval.high) for interval in bounds],
         x_label="tokens kept",
         y_label="recall@1",
     )
