@@ -99,7 +99,8 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         allow_partial: score what is there where images or classes are missing.
         keep_arrays: keep all vectors in the run, not a sample of 2,000 rows.
         thumbnails: small images that each evaluation keeps for reports.
-        progress: is called as the work goes on; override the methods of ``Progress`` that matter.
+        progress: is called as the work goes on; override the methods of ``Progress`` that matter, and set ``shows_bars``
+            for a bar on the terminal.
 
     Returns:
         The run. An evaluation that could not be made is recorded in ``result.evaluations`` with its reason, as the command
@@ -276,7 +277,9 @@ def load_data(
 
 def _measure(model: "ModelLike", folder: Path, options: SessionOptions, progress: Progress | None) -> Run:
     with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
-        target = _target(model, folder, options, Path(own_root))
+        target = _target(
+            model, folder, options, Path(own_root), shows_bars=progress is not None and progress.shows_bars
+        )
         if target.brings_samples and options.data is not None:
             raise UsageError(f"{target.name} is made of vectors with samples of their own: drop data={_shown(options)}")
         session = Session(options, Targets(folder, [target]), progress)
@@ -285,7 +288,7 @@ def _measure(model: "ModelLike", folder: Path, options: SessionOptions, progress
     return run
 
 
-def _target(model: "ModelLike", folder: Path, options: SessionOptions, own_root: Path) -> Target:
+def _target(model: "ModelLike", folder: Path, options: SessionOptions, own_root: Path, *, shows_bars: bool) -> Target:
     if any(folder.iterdir()) if folder.is_dir() else folder.exists():
         check_folder(folder)
     if isinstance(model, str | os.PathLike):
@@ -302,7 +305,14 @@ def _target(model: "ModelLike", folder: Path, options: SessionOptions, own_root:
     ):
         if value != default:
             raise UsageError(f"{name}={value!r} does not reach a model in memory, which is as it is: drop it")
-    embedder = embedder_of(model, default_root(), own_root, batch_size=load.batch_size, workers=options.workers)
+    embedder = embedder_of(
+        model,
+        default_root(),
+        own_root,
+        batch_size=load.batch_size,
+        workers=options.workers,
+        show_progress=shows_bars,
+    )
     return Target(embedder.info.ref, embedder.info.ref, folder, embedder=embedder)
 
 

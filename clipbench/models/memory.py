@@ -150,7 +150,9 @@ def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by i
     )
 
 
-def embedder_of(model: object, root: Path, own_root: Path, *, batch_size: int, workers: int | None) -> Embedder:
+def embedder_of(
+    model: object, root: Path, own_root: Path, *, batch_size: int, workers: int | None, show_progress: bool
+) -> Embedder:
     """Return a model in memory as an embedder.
 
     Args:
@@ -175,7 +177,7 @@ def embedder_of(model: object, root: Path, own_root: Path, *, batch_size: int, w
         label = name if isinstance(name, str) else type(model).__name__
         model = python.wrap(model, label, batch_size=batch_size)
         root = root if is_stored else own_root
-    return StoreEmbedder(model, root, batch_size=batch_size, workers=workers)
+    return StoreEmbedder(model, root, batch_size=batch_size, workers=workers, show_progress=show_progress)
 
 
 def _as_array(name: str, value: object) -> np.ndarray:
