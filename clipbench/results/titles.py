@@ -53,4 +53,5 @@ def within_sentence(title: str) -> str:
         ('top-1 accuracy', 'IsoScore of images')
     """
     first = title.split(" ", 1)[0]
-    return title if any(letter.isupper() for letter in first[1:]) else title[:1].lower() + title[1:]
+    is_name = any(letter.isupper() for letter in first[1:]) or not first[1:2].isalpha()  # IsoScore, R@1
+    return title if is_name and len(first) > 1 else title[:1].lower() + title[1:]
