@@ -15,7 +15,7 @@ ELEMENTS = {
     "untested": "skipped",
     "acknowledged": "skipped",
 }
-"""What a test case of a status holds; those that pass hold nothing."""
+"""The element in a test case, by its status; those that pass have none."""
 SCHEMA_VERSION = 1
 
 
