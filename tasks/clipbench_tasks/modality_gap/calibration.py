@@ -1,13 +1,13 @@
-"""Is the same cosine as likely a match between image and text, two texts, and two images? Errors and curves.
+"""Calibration of cosines across image-text, text-text and image-image pairs: errors and curves.
 
-What a match is depends on the kind:
+A match is defined by the kind of pair:
 
-- image-text: an image and a caption of it; all else is no match.
+- image-text: an image and a caption of it; every other pair is no match.
 - text-text: two captions of one image, where any image has several; else captions of two images with the same label.
 - image-image: two images with the same label.
 
-A label is a wider relation than a caption: where kinds are matched by different ones, part of the error is that
-difference, and not the model's. Among models on the same data it is the same relation for all.
+A label is a wider relation than a caption: where kinds are matched by different relations, part of the error is due to
+that difference, not to the model. Models on the same data share the relations, so they can be compared.
 """
 
 from collections.abc import Mapping
@@ -48,11 +48,11 @@ METRICS = {
 Vectors = Float32[np.ndarray, "n dim"]
 
 
-class _Kind(NamedTuple):
-    """Counts of a kind of pair, or why there are none."""
+class _PairKind(NamedTuple):
+    """Counts of a kind of pair, or the reason why there are none."""
 
     counts: MatchCounts | None
-    why_not: str = ""
+    reason: str = ""
 
 
 def calibration(
@@ -107,7 +107,7 @@ def _kinds(
     *,
     owners: Int64[np.ndarray, " n_texts"],
     labels: Int64[np.ndarray, " n"] | None,
-) -> dict[str, _Kind]:
+) -> dict[str, _PairKind]:
     rows = np.arange(len(images))
     image_text = match_counts(images, texts, left_groups=rows, right_groups=owners)
     has_several = len(texts) > len(images)
@@ -119,29 +119,29 @@ def _kinds(
     }
 
 
-def _among(vectors: Vectors, groups: Int64[np.ndarray, " n"] | None, why_not: str) -> _Kind:
+def _among(vectors: Vectors, groups: Int64[np.ndarray, " n"] | None, reason: str) -> _PairKind:
     if groups is None:
-        return _Kind(None, why_not)
+        return _PairKind(None, reason)
     return _checked(match_counts(vectors, vectors, left_groups=groups, right_groups=groups, is_same=True))
 
 
-def _checked(counts: MatchCounts) -> _Kind:
+def _checked(counts: MatchCounts) -> _PairKind:
     n_matches, n_others = int(counts.matches.sum()), int(counts.others.sum())
     if n_matches and n_others:
-        return _Kind(counts)
-    return _Kind(None, f"it needs matches and others, and has {n_matches} and {n_others}")
+        return _PairKind(counts)
+    return _PairKind(None, f"it needs matches and others, and has {n_matches} and {n_others}")
 
 
 def _measures(
-    kinds: Mapping[str, _Kind], counts: Mapping[str, MatchCounts], found: MatchProbabilities | None
+    kinds: Mapping[str, _PairKind], counts: Mapping[str, MatchCounts], found: MatchProbabilities | None
 ) -> dict[str, Measure]:
-    missing = "; ".join(f"{_words(name)}: {kind.why_not}" for name, kind in kinds.items() if kind.counts is None)
+    missing = "; ".join(f"{_words(name)}: {kind.reason}" for name, kind in kinds.items() if kind.counts is None)
     n = {name: int(each.matches.sum()) for name, each in counts.items()}
     if found is None or "image_text" not in counts or len(counts) < 2:
         reason = f"it compares image-text with other kinds of pairs ({missing})"
         return {
             "similarity_calibration_error": _undefined(reason),
-            **{f"{name}_calibration_error": _undefined(kinds[name].why_not or reason) for name in KINDS},
+            **{f"{name}_calibration_error": _undefined(kinds[name].reason or reason) for name in KINDS},
         }
     noise = expected_noise(n)
     over, mean_noise = ", ".join(_words(name) for name in counts), sum(noise.values()) / len(noise)
@@ -154,7 +154,7 @@ def _measures(
             what = f"{n[name]:,} matches, against all of {over}"
             values[metric] = _error(found.errors[name], n[name], noise[name], what)
         else:
-            values[metric] = _undefined(kinds[name].why_not)
+            values[metric] = _undefined(kinds[name].reason)
     return values
 
 
@@ -172,8 +172,8 @@ def _curves(found: MatchProbabilities) -> dict[str, Curve]:
 
 
 def _error(value: float, n: int, noise: float, what: str) -> Fixed:
-    would = f"kinds that mean the same would show at least {noise:.2g}, as noise counts"
-    reason = f"{what}; no interval: a resampled image matches its own copies; {would}"
+    expected = f"kinds with the same P would show at least {noise:.2g} by noise"
+    reason = f"{what}; no interval: a resampled image matches its own copies; {expected}"
     return Fixed(value=value, n=n, reason=reason, higher_is_better=False)
 
 

@@ -1,6 +1,6 @@
-"""Curves of the modality gap: distributions of cosines, the spectrum of the gap, and what is left without dimensions.
+"""Curves of the modality gap: distributions of cosines, the spectrum of the gap, and gap and recall by ablation.
 
-A curve that has no point is left out: strict JSON holds no NaN.
+A curve without points is left out, since strict JSON has no NaN.
 """
 
 from collections.abc import Mapping
@@ -39,13 +39,13 @@ def spectrum_curves(spectrum: GapSpectrum) -> dict[str, Curve]:
 
 
 def ablation_curves(images: Vectors, texts: Vectors) -> dict[str, Curve]:
-    """Return the gap and recall@1 both ways by the number of dimensions taken away; no recall of a single pair."""
-    found = metrics.ablations(images, texts)
-    columns: dict[str, list[float]] = {"gap": [each.gap for each in found]}
+    """Return the gap and recall@1 both ways by the number of dimensions removed; no recall for a single pair."""
+    ablations = metrics.ablations(images, texts)
+    columns: dict[str, list[float]] = {"gap": [ablation.gap for ablation in ablations]}
     if len(images) > 1:
-        columns["image_retrieval_recall@1"] = [each.image_recall for each in found]
-        columns["text_retrieval_recall@1"] = [each.text_recall for each in found]
-    removed = np.array([each.n_removed for each in found])
+        columns["image_retrieval_recall@1"] = [ablation.image_recall for ablation in ablations]
+        columns["text_retrieval_recall@1"] = [ablation.text_recall for ablation in ablations]
+    removed = np.array([ablation.n_removed for ablation in ablations])
     label = "dimensions removed, the largest mean difference first"
     return _present({f"{name}_by_ablation": _curve(removed, y, label, name) for name, y in columns.items()})
 
@@ -57,12 +57,12 @@ def separability_curve(found: SeparabilityByDimensions) -> dict[str, Curve]:
 
 
 def _distribution(counts: Int64[np.ndarray, " n_bins"]) -> list[Curve]:
-    """Return the shares of a histogram from its first to its last bin that holds anything; none of an empty one."""
-    held = np.flatnonzero(counts)
-    if not len(held):
+    """Return the shares of a histogram between its first and last non-empty bin; no curve of an empty one."""
+    nonempty = np.flatnonzero(counts)
+    if not len(nonempty):
         return []
-    kept = slice(held[0], held[-1] + 1)
-    return [_curve(metrics.bin_middles(len(counts))[kept], counts[kept] / counts.sum(), "cosine", "share")]
+    bins = slice(nonempty[0], nonempty[-1] + 1)
+    return [_curve(metrics.bin_middles(len(counts))[bins], counts[bins] / counts.sum(), "cosine", "share")]
 
 
 def _curve(x: np.ndarray, y: np.ndarray | list[float], x_label: str, y_label: str) -> Curve:

@@ -41,8 +41,8 @@ class Rescoring:
     """Remarks for readers of the curves."""
 
     def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Rescoring":
-        """Return what scores some of the pairs."""
-        classes = {name: each._replace(labels=each.labels[rows]) for name, each in self.classes.items()}
+        """Return the input for some of the pairs."""
+        classes = {name: part._replace(labels=part.labels[rows]) for name, part in self.classes.items()}
         return replace(self, classes=classes)
 
     def scores(self, images: Vectors, texts: Vectors, maps: Maps) -> dict[str, float]:
@@ -51,7 +51,7 @@ class Rescoring:
         Raises:
             VectorError: a vector becomes zero.
         """
-        classes = {name: each._replace(vectors=maps.text(each.vectors)) for name, each in self.classes.items()}
+        classes = {name: part._replace(vectors=maps.text(part.vectors)) for name, part in self.classes.items()}
         return rescored(
             maps.image(images),
             maps.text(texts),
@@ -62,7 +62,7 @@ class Rescoring:
 
 
 def rescoring(dataset: Dataset, rows: Int64[np.ndarray, " n"], embedder: Embedder) -> Rescoring:
-    """Return how pairs of a data set are scored again, zero-shot accuracy included where it has labels.
+    """Return the input for scoring pairs of a data set again, with zero-shot accuracy where it has labels.
 
     Class prompts are made as the zero-shot task makes them by default: from the data set's own templates. A set of
     labels with fewer than two classes has no accuracy, nor have data with several labels an image.
@@ -132,7 +132,7 @@ def correction_curves(
 
 
 def _label_sets(dataset: Dataset) -> dict[str, LabelSet]:
-    """Return what images are classified by, under the name of the accuracy."""
+    """Return the sets of labels by the name of their accuracy."""
     if dataset.label_sets is not None:
         sets = {f"{name}/acc1": each for name, each in dataset.label_sets.items()}
     elif dataset.labels is not None and dataset.class_names is not None:

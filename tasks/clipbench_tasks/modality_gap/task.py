@@ -1,9 +1,9 @@
 """The modality gap: do images and texts share one space, or sit in two cones?
 
-All measures are taken on unit vectors of pairs, each image with its first caption (Liang et al. 2022 take one
-caption an image); RMG looks at all captions, and calibration at two of each image. What is a mean over pairs, or a
-smooth function of such means, has an interval from the pairs' influence on it; what has none says why.
-docs/modality-gap.md defines each.
+All measures are computed on unit vectors of pairs, each image with its first caption (Liang et al. 2022 take one
+caption an image); RMG uses all captions, and calibration two of each image. Means over pairs, and smooth functions of
+them, have an interval from the pairs' influence; other measures have none, with the reason. docs/modality-gap.md
+defines each.
 """
 
 from collections.abc import Mapping
@@ -217,7 +217,7 @@ def _chosen(rows: Rows, at_most: int, rng: np.random.Generator) -> Int64[np.ndar
 
 
 def _linear_measures(geometry: metrics.PairGeometry, pairs: Pairs, samples: Table) -> dict[str, Measure]:
-    """Return what costs O(n d), adding its columns to the table."""
+    """Return the measures that cost O(n d), and add their columns to the table."""
     samples |= {name: getattr(geometry, name) for name in ("pair_cosine", "alignment", "l2i")}
     cosines = {name: getattr(geometry, name) for name in ("image_cone", "text_cone", "cross_cosine")}
     ratios = {"rmg": geometry.rmg, "rmg_unhalved": geometry.rmg_unhalved}
@@ -235,7 +235,7 @@ def _linear_measures(geometry: metrics.PairGeometry, pairs: Pairs, samples: Tabl
 
 
 def _sampled_measures(pairs: Pairs, samples: Table, chosen: Rows) -> dict[str, Measure]:
-    """Return what costs n² or n d², adding its columns to the table: NaN for pairs that were not chosen."""
+    """Return the measures that cost n² or n d², and add their columns to the table, with NaN for pairs not chosen."""
     x, y = pairs.take(chosen)
     uniformity = {
         "image_uniformity": metrics.uniformity(x),
@@ -273,7 +273,7 @@ def _smooth(
 
 
 def _spread_out(estimates: Mapping[str, Estimate], rows: Rows, n: int) -> dict[str, Estimate]:
-    """Return estimates of some rows with influences for all: NaN where a row has no part in it."""
+    """Return estimates on some rows, with their influences in columns of n rows: NaN for the other rows."""
     return {name: Estimate(value, _column(influence, rows, n)) for name, (value, influence) in estimates.items()}
 
 
@@ -337,7 +337,7 @@ def _hub_measure(value: float, unit: str, n: int, k: int) -> Measure:
 
 
 def _notes(pairs: Pairs, n_images: int, n_chosen: int, n_scored: int) -> list[str]:
-    """Return what each number was computed on, of a data set of so many images."""
+    """Return notes on the pairs that each measure was computed on."""
     n = len(pairs.rows)
     notes = [f"{n:,} pairs: each image with its first caption"]
     if n < n_images:

@@ -64,7 +64,7 @@ def test_matches_are_pairs_shared_images_and_shared_labels() -> None:
     reason = found["text_text_calibration_error"].reason
     n_alike = sum(labels[i] == labels[j] for i in range(20) for j in range(i))
     noise = 0.55 * (4 / 9 / 20 + 1 / 9 / 40 + 1 / 9 / n_alike) ** 0.5  # 2/3 of its own, 1/3 of each other kind's
-    assert reason is not None and "no interval" in reason and reason.endswith(f"at least {noise:.2g}, as noise counts")
+    assert reason is not None and "no interval" in reason and reason.endswith(f"at least {noise:.2g} by noise")
 
 
 def test_captions_match_by_label_where_each_image_has_one() -> None:
