@@ -217,13 +217,13 @@ def _apart(places: Sequence[Number], needed: Sequence[Number]) -> list[bool]:
         >>> _apart([0, 10, 20], [16, 16, 16])
         [True, False, True]
     """
-    kept: list[bool] = []
+    is_written: list[bool] = []
     last: tuple[Number, Number] | None = None
     for place, width in zip(places, needed, strict=True):
         is_free = last is None or abs(place - last[0]) >= (width + last[1]) / 2
         last = (place, width) if is_free else last
-        kept.append(is_free)
-    return kept
+        is_written.append(is_free)
+    return is_written
 
 
 def _rows(plane: Plane, *, has_grid: bool) -> Iterable[Markup]:

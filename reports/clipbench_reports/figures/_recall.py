@@ -75,9 +75,9 @@ def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, Way], *, reading: 
 
 def _positive(curve: PlottedCurve) -> PlottedCurve:
     """Return the points that a logarithmic axis can hold."""
-    kept = [row for row, x in enumerate(curve.x) if x > 0 and math.isfinite(curve.y[row])]
-    low, high = ([bound[row] for row in kept] if bound else None for bound in (curve.low, curve.high))
-    return PlottedCurve(x=[curve.x[row] for row in kept], y=[curve.y[row] for row in kept], low=low, high=high)
+    rows = [row for row, x in enumerate(curve.x) if x > 0 and math.isfinite(curve.y[row])]
+    low, high = ([bound[row] for row in rows] if bound else None for bound in (curve.low, curve.high))
+    return PlottedCurve(x=[curve.x[row] for row in rows], y=[curve.y[row] for row in rows], low=low, high=high)
 
 
 def _chance(evidence: Evidence, name: str, curve: PlottedCurve, *, of: str) -> Line:

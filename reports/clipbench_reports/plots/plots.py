@@ -162,8 +162,8 @@ def _draw_evaluations(name: str, plot: Plot, runs: Sequence[RunLike], options: P
             raise _nothing(evidence.run, reasons[0]) from reasons[0]
     charts = []
     for chart in (chart for own, _ in made for chart in own):
-        said = [f"Not drawn for {model.label}: {reason}." for model, reason in chart.missing.items()]
-        charts.append(replace(chart, reading=" ".join([chart.reading, *said])))
+        sentences = [f"Not drawn for {model.label}: {reason}." for model, reason in chart.missing.items()]
+        charts.append(replace(chart, reading=" ".join([chart.reading, *sentences])))
     sources = []
     for label, evidence in zip(names, evidences, strict=True):
         evaluation = evidence.evaluation
@@ -186,10 +186,10 @@ def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
         )
     if evaluations:
         return Evidence(run, evaluations[0])
-    told = f" on {data}" if data is not None else ""
+    on_data = f" on {data}" if data is not None else ""
     reasons = [f"; {each.name} is {each.status}" + (f" ({each.reason})" if each.reason else "") for each in asked]
     raise ClipbenchError(
-        f"run {run.folder} has no {' or '.join(plot.tasks)}{told} to draw {name} from{''.join(reasons[:2])}: "
+        f"run {run.folder} has no {' or '.join(plot.tasks)}{on_data} to draw {name} from{''.join(reasons[:2])}: "
         f"clipbench run --tasks {plot.tasks[0]}"
     )
 
@@ -254,8 +254,8 @@ def _of_data(history: History, data: str | None) -> History:
     if data not in data_sets:
         held = ", ".join(data_sets) or "a log, which names no data"
         raise UsageError(f"--data {data}: {history.label} has no such data, but {held}")
-    kept = {name: values for name, values in history.values.items() if f"@{data}/" in name}
-    return replace(history, values=kept)
+    values_of_data = {name: values for name, values in history.values.items() if f"@{data}/" in name}
+    return replace(history, values=values_of_data)
 
 
 def _scorecard(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
@@ -279,14 +279,14 @@ def _held_to(runs: Sequence[Run], data: str | None) -> list[Run]:
     """
     if data is None:
         return list(runs)
-    kept = []
+    runs_of_data = []
     for run in runs:
         evaluations = [each for each in run.result.evaluations if each.dataset.id == data]
         if not evaluations:
             held = ", ".join(dict.fromkeys(each.dataset.id for each in run.result.evaluations)) or "nothing"
             raise UsageError(f"--data {data}: run {run.folder} has no such data, but {held}")
-        kept.append(replace(run, result=replace(run.result, evaluations=evaluations)))
-    return kept
+        runs_of_data.append(replace(run, result=replace(run.result, evaluations=evaluations)))
+    return runs_of_data
 
 
 def _all_sources(runs: Sequence[Run]) -> list[str]:
