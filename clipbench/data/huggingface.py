@@ -18,7 +18,7 @@ from clipbench.data.huggingface_rows import (
     open_saved,
     open_split,
 )
-from clipbench.data.table import Samples, Table, read_samples
+from clipbench.data.table import ColumnTable, Samples, read_samples
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import Roles, find_roles
 from clipbench.errors import DataError, UsageError
@@ -101,7 +101,7 @@ def _attacks(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     if missing := column.missing():
         raise DataError(f"{id}, row {missing[0]} has no image ({len(missing)} of {len(split.rows)} rows)")
     columns = {name: _values_by_name(split.rows, name) for name in split.rows.column_names if name != image}
-    attack_rows = read_attack_rows(Table(columns=columns, place=lambda row: f"{id}, row {row}"), schema)
+    attack_rows = read_attack_rows(ColumnTable(columns=columns, place=lambda row: f"{id}, row {row}"), schema)
     photographs = [Photograph(RowImage(column, id, row), str(row), *facts) for row, facts in enumerate(attack_rows)]
     dataset = attack_dataset(photographs, options, id, templates=schema.templates())
     return replace(dataset, revision=split.revision, split=split.name, has_ids=False)
@@ -146,7 +146,7 @@ def _samples(
     columns: dict[str, Sequence[object]] = {name: list(rows[name]) for name in names}
     if "txt" in columns:  # a webdataset's captions are the lines of one text
         columns["txt"] = [value.splitlines() if isinstance(value, str) else value for value in columns["txt"]]
-    table = Table(columns=columns, place=lambda row: f"{id}, row {row}")
+    table = ColumnTable(columns=columns, place=lambda row: f"{id}, row {row}")
     is_shared = roles.captions and (roles.id_is_named or roles.id == "image_id")
     keys = {row: str(columns[roles.id][row]) if is_shared and roles.id else str(row) for row in kept_rows}
     return read_samples(table, roles, keys=keys, ids={row: str(row) for row in kept_rows}, class_names=class_names)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from clipbench.data.class_names import read_class_names
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import FileImage
-from clipbench.data.table import Table, read_samples
+from clipbench.data.table import ColumnTable, read_samples
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import Roles, find_roles, rows_of_split
 from clipbench.errors import DataError, UsageError
@@ -65,7 +65,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     return check(dataset, allow_partial=options.allow_partial)
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> ColumnTable:
     """Return the columns of a manifest; error messages name a row by its line.
 
     Raises:
@@ -78,7 +78,7 @@ def read_table(path: Path) -> Table:
     names = dict.fromkeys(name for _, row in numbered for name in row)
     numbers = [number for number, _ in numbered]
     unit = "item" if path.suffix.lower() == ".json" else "line"
-    return Table(
+    return ColumnTable(
         columns={name: [row.get(name) for _, row in numbered] for name in names},
         place=lambda row: f"{path}, {unit} {numbers[row]}",
     )
@@ -161,14 +161,14 @@ def _object(value: object, place: str) -> Mapping[str, object]:
     return value
 
 
-def _split_notes(table: Table, roles: Roles, split: str | None) -> Iterator[str]:
+def _split_notes(table: ColumnTable, roles: Roles, split: str | None) -> Iterator[str]:
     if roles.split is not None and split is None:
         splits = sorted({str(value) for value in table.columns[roles.split]})
         if len(splits) > 1:
             yield f"all splits together ({', '.join(splits)}); --data-option split={splits[0]} reads one"
 
 
-def _file(manifest: Path, table: Table, column: str, row: int) -> Path:
+def _file(manifest: Path, table: ColumnTable, column: str, row: int) -> Path:
     value = table.columns[column][row]
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{table.place(row)}: expected the path of an image in {column}, got {value!r:.60}")

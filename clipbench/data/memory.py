@@ -16,7 +16,7 @@ from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.huggingface_rows import SplitRows, choose_split
 from clipbench.data.images import EncodedImage, FileImage, ImageRef, content_digest
 from clipbench.data.reference import with_given_class_names
-from clipbench.data.table import Table, read_samples
+from clipbench.data.table import ColumnTable, read_samples
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import find_roles
 from clipbench.errors import BadImage, DataError, UsageError
@@ -103,7 +103,7 @@ def _from_hugging_face(data: Any, options: DataOptions) -> Dataset:
 
 def _from_table(columns: Mapping[str, list[object]], source: str, options: DataOptions) -> Dataset:
     roles = find_roles(list(columns), options.options, source=source)
-    table = Table(columns=columns, place=lambda row: f"{source}, row {row}")
+    table = ColumnTable(columns=columns, place=lambda row: f"{source}, row {row}")
     cells = columns[roles.image]
     if not cells:
         raise DataError(f"{source} is empty: expected one row or more")

@@ -33,7 +33,7 @@ VAGUE_NAMES = {"images", "image", "imgs", "data", "dataset", "imagefolder", *ima
 
 
 @dataclass(frozen=True)
-class Layout:
+class DataLayout:
     """A form of data on disk, how it is recognised, and its loader."""
 
     description: str
@@ -60,22 +60,22 @@ def _is_hugging_face(path: Path) -> bool:
 
 
 LAYOUTS = (
-    Layout(
+    DataLayout(
         "contrasts (SugarCrepe, ARO, VALSE, NLVR, a manifest of one's own)", contrast_files.fits, contrast_files.load
     ),
-    Layout("a manifest of objects with words written on them", attacks.is_manifest, attacks.load_manifest),
-    Layout("images called label=dog_text=cat.png", attacks.has_named_files, attacks.load_named_files),
-    Layout("annotations.json of typographic attacks", attacks.has_annotations, attacks.load_annotations),
-    Layout("Urban-1k (image/, caption/)", urban1k.fits, urban1k.load),
-    Layout("DOCCI (docci_descriptions.jsonlines)", docci.fits, docci.load),
-    Layout("Densely Captioned Images (splits.json, complete/)", dci.fits, dci.load),
-    Layout("ShareGPT4V (a .json of conversations)", sharegpt4v.fits, sharegpt4v.load),
-    Layout("ImageInWords (a .jsonl of IIW)", iiw.fits, iiw.load),
-    Layout("a manifest (.csv, .tsv, .jsonl, .json)", _is_manifest, manifest.load),
-    Layout("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
-    Layout("a Hugging Face data set (save_to_disk, parquet)", _is_hugging_face, huggingface.load_folder),
-    Layout("a folder with a manifest", lambda path: bool(manifest.manifests_in(path)), _load_manifest_in),
-    Layout("one folder a class", Path.is_dir, image_folder.load),
+    DataLayout("a manifest of objects with words written on them", attacks.is_manifest, attacks.load_manifest),
+    DataLayout("images called label=dog_text=cat.png", attacks.has_named_files, attacks.load_named_files),
+    DataLayout("annotations.json of typographic attacks", attacks.has_annotations, attacks.load_annotations),
+    DataLayout("Urban-1k (image/, caption/)", urban1k.fits, urban1k.load),
+    DataLayout("DOCCI (docci_descriptions.jsonlines)", docci.fits, docci.load),
+    DataLayout("Densely Captioned Images (splits.json, complete/)", dci.fits, dci.load),
+    DataLayout("ShareGPT4V (a .json of conversations)", sharegpt4v.fits, sharegpt4v.load),
+    DataLayout("ImageInWords (a .jsonl of IIW)", iiw.fits, iiw.load),
+    DataLayout("a manifest (.csv, .tsv, .jsonl, .json)", _is_manifest, manifest.load),
+    DataLayout("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
+    DataLayout("a Hugging Face data set (save_to_disk, parquet)", _is_hugging_face, huggingface.load_folder),
+    DataLayout("a folder with a manifest", lambda path: bool(manifest.manifests_in(path)), _load_manifest_in),
+    DataLayout("one folder a class", Path.is_dir, image_folder.load),
 )
 """Tried in order, the special before the general: a folder of DOCCI holds a .jsonlines file and class-like folders."""
 

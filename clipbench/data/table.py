@@ -33,7 +33,7 @@ class Samples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class ColumnTable:
     """Columns of equal length, and a name for each row in messages."""
 
     columns: Mapping[str, Sequence[object]]
@@ -46,7 +46,7 @@ class Table:
 
 
 def read_samples(
-    table: Table,
+    table: ColumnTable,
     roles: Roles,
     *,
     keys: Mapping[int, Hashable],
@@ -89,7 +89,7 @@ def read_samples(
 
 
 def _image_ids(
-    table: Table, roles: Roles, owner: Mapping[int, int], ids: Mapping[int, str]
+    table: ColumnTable, roles: Roles, owner: Mapping[int, int], ids: Mapping[int, str]
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return the id of each image, from the id column if the user named it or it fits, and a note if it does not."""
     if roles.id is None:
@@ -122,7 +122,7 @@ def _agreed(values: Mapping[int, str], owner: Mapping[int, int], place: Place, w
 
 
 def _captions(
-    table: Table, roles: Roles, owner: Mapping[int, int]
+    table: ColumnTable, roles: Roles, owner: Mapping[int, int]
 ) -> tuple[list[str] | None, Int64[np.ndarray, " n_captions"] | None]:
     if not roles.captions:
         return None, None
@@ -151,7 +151,7 @@ def _texts(value: object, column: str, row: int, place: Place) -> list[str]:
 
 
 def _labels(
-    table: Table, roles: Roles, owner: Mapping[int, int], class_names: Sequence[str] | None
+    table: ColumnTable, roles: Roles, owner: Mapping[int, int], class_names: Sequence[str] | None
 ) -> tuple[Int64[np.ndarray, " n_images"] | None, tuple[str, ...] | None]:
     if roles.label is None:
         return None, None
@@ -187,7 +187,7 @@ def _class_numbers(labels: Sequence[str], names: Sequence[str]) -> Int64[np.ndar
     return np.array([place[label] for label in labels], np.int64)
 
 
-def _names_of_numbers(table: Table, label: str, class_name: str) -> dict[int, str]:
+def _names_of_numbers(table: ColumnTable, label: str, class_name: str) -> dict[int, str]:
     """Return the name of each number in the label column from a second column, in the order of the numbers."""
     first_row: dict[int, tuple[int, object]] = {}
     for row, (value, name) in enumerate(zip(table.columns[label], table.columns[class_name], strict=True)):

@@ -13,7 +13,7 @@ from clipbench.data.attacks.schemas import AttackRow, AttackSchema, attack_schem
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.image_folder import EXTENSIONS
 from clipbench.data.images import FileImage
-from clipbench.data.table import Table
+from clipbench.data.table import ColumnTable
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import USUAL_NAMES
 from clipbench.errors import DataError
@@ -64,7 +64,7 @@ def load_manifest(path: Path, options: DataOptions, id: str) -> Dataset:
     return _dataset(photographs, options, id, templates=schema.templates())
 
 
-def read_attack_rows(table: Table, schema: AttackSchema) -> list[AttackRow]:
+def read_attack_rows(table: ColumnTable, schema: AttackSchema) -> list[AttackRow]:
     """Return the rows of a table as its schema reads them, cells as texts."""
     names = [*schema.columns, *(name for name in ("set", "note", "id") if name in table.columns)]
     columns = {name: table.columns[name] for name in names}
@@ -104,7 +104,7 @@ def _head(file: Path) -> str:
         return ""
 
 
-def _image_column(table: Table, file: Path) -> str:
+def _image_column(table: ColumnTable, file: Path) -> str:
     for tier in USUAL_NAMES["image"]:
         for name in table.columns:
             if name.lower() in tier:

@@ -18,7 +18,7 @@ N_SHOWN = 3
 """Missing images that an error names."""
 
 
-class Box(NamedTuple):
+class CropBox(NamedTuple):
     """A part of an image, in pixels from its upper left corner."""
 
     x: int
@@ -32,7 +32,7 @@ class ImageKey(NamedTuple):
 
     name: str
     """A file, relative to the folder of images; or, in a table that holds its images, a column."""
-    box: Box | None = None
+    box: CropBox | None = None
     """The part that is shown; None for the whole image."""
 
     @property
@@ -60,7 +60,7 @@ class CroppedImage:
     """A part of an image file, cut out before any preprocessing, as ARO does."""
 
     path: Path
-    box: Box
+    box: CropBox
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from clipbench.data.contrasts.questions import MIN_VALSE_VOTES, Box, ImageKey, Question, Reader
+from clipbench.data.contrasts.questions import MIN_VALSE_VOTES, CropBox, ImageKey, Question, Reader
 
 IMAGE_FIELDS = ("image", "images", "filename", "image_path", "image_file")
 """Field names for the one image of a row."""
@@ -147,7 +147,7 @@ def _boxed(row: Fields) -> ImageKey:
     sides = [row.get(f"bbox_{side}") for side in "xywh"]
     if all(side is None for side in sides):
         return image
-    return image._replace(box=Box(*(int(str(side)) for side in sides)))
+    return image._replace(box=CropBox(*(int(str(side)) for side in sides)))
 
 
 def _images(row: Fields) -> tuple[ImageKey, ...]:

@@ -85,7 +85,7 @@ def attacked(
     names = dataset.class_names or ()
     texts = prompts.render(names)
     by_prompt = prompt_vectors(texts, embedder)
-    judge = _Judge(
+    judge = _Classifier(
         dataset=dataset,
         embedder=embedder,
         classes=class_vectors(by_prompt),
@@ -130,7 +130,7 @@ class _Verdict(NamedTuple):
         return not np.isnan(self.object).all()
 
 
-class _Judge(NamedTuple):
+class _Classifier(NamedTuple):
     """Class vectors, and the object and word of each attack."""
 
     dataset: Dataset
