@@ -202,7 +202,9 @@ def compare(
     """
     for side in (base, candidate):
         if not isinstance(side, Run | Values | str | os.PathLike):
-            raise UsageError(f"cannot compare a {type(side).__name__}: expected a run, a run folder or a results file")
+            raise UsageError(
+                f"cannot compare an object of type {type(side).__name__}: expected a run, a run folder or a results file"
+            )
     return compare_results(base, candidate, CompareOptions(alpha=alpha, smallest=smallest))
 
 

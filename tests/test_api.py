@@ -306,8 +306,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "no task": (lambda: cb.run(Colours(), [], data=pairs()), "no task given"),
     "an empty list": (lambda: cb.run(Colours(), data=[]), "is empty"),
     "a list of no pairs": (lambda: cb.run(Colours(), data=["a", "b"]), r"expected \(image, caption\) pairs"),
-    "data of another type": (lambda: cb.run(Colours(), data=7), "data is a int: expected a reference"),
-    "a cell that is no image": (lambda: cb.run(Colours(), data=[(3.5, "a")]), "the image is a float"),
+    "data of another type": (lambda: cb.run(Colours(), data=7), "data is of type int: expected a reference"),
+    "a cell that is no image": (lambda: cb.run(Colours(), data=[(3.5, "a")]), "the image is of type float"),
     "a file that is not there": (lambda: cb.run(Colours(), data=[("gone.png", "a")]), "no image file gone.png"),
     "bytes that are no image": (
         lambda: cb.run(Colours(), "retrieval", data=[(b"no image", "a"), (cards()["red"], "red")]),

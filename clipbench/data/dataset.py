@@ -78,6 +78,14 @@ class Dataset:
     missing: Mapping[str, str] = field(default_factory=dict)
     """Reason why a part is None, where that is known: a task that needs it is then unavailable, not failed."""
 
+    def __repr__(self) -> str:
+        parts = [
+            name
+            for name in ("labels", "multilabels", "captions", "contrasts", "attacks")
+            if getattr(self, name) is not None
+        ]
+        return f"<data {self.id}: {len(self):,} images with {' and '.join(parts) or 'nothing else'}>"
+
     def __len__(self) -> int:
         return len(self.images)
 

@@ -89,7 +89,7 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
             return _from_table(_columns(data), "the data frame", options)
         if isinstance(data, Sequence) and not isinstance(data, str | bytes):
             return _from_table(_pairs(data), "the list of pairs", options)
-    raise UsageError(f"data is a {type(data).__name__}: expected {KINDS}")
+    raise UsageError(f"data is of type {type(data).__name__}: expected {KINDS}")
 
 
 def _from_hugging_face(data: Any, options: DataOptions) -> Dataset:
@@ -140,7 +140,9 @@ def _columns(frame: Any) -> dict[str, list[object]]:
 def _pairs(pairs: Sequence[object]) -> dict[str, list[object]]:
     for row, pair in enumerate(pairs):
         if not isinstance(pair, Sequence) or isinstance(pair, str | bytes) or len(pair) != 2:
-            raise DataError(f"data, item {row} is a {type(pair).__name__}: expected (image, caption) pairs in the list")
+            raise DataError(
+                f"data, item {row} is of type {type(pair).__name__}: expected (image, caption) pairs in the list"
+            )
     return {"image": [pair[0] for pair in pairs], "caption": [pair[1] for pair in pairs]}  # type: ignore[index]
 
 
@@ -163,7 +165,9 @@ def _image(cell: object, place: str) -> ImageRef:
             raise DataError(f"{place}: no image is an array of {cell.dtype}, {cell.shape}: expected uint8") from error
     if isinstance(cell, Image.Image):
         return DecodedImage(cell, place)
-    raise DataError(f"{place}: the image is a {type(cell).__name__}: expected a path, a PIL image or encoded bytes")
+    raise DataError(
+        f"{place}: the image is of type {type(cell).__name__}: expected a path, a PIL image or encoded bytes"
+    )
 
 
 def _missing(dataset: Dataset) -> dict[str, str]:

@@ -52,7 +52,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         step = step_inside(content) if step is None else step
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content:
-        raise ModelError(f"checkpoint {path} holds a {type(content).__name__}: expected names with their tensors")
+        raise ModelError(
+            f"checkpoint {path} holds an object of type {type(content).__name__}: expected names with their tensors"
+        )
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise ModelError(

@@ -45,6 +45,10 @@ class Embeddings:
     image_vectors: Float32[np.ndarray, "n_images dim"]
     text_vectors: Mapping[str, Float32[np.ndarray, " dim"]]
 
+    def __repr__(self) -> str:
+        n_images, dim = self.image_vectors.shape
+        return f"<vectors of {n_images:,} images and {len(self.text_vectors):,} texts, {dim} dimensions>"
+
     def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
         """Return the vector of each image of ``dataset``, in order.
 

@@ -131,7 +131,7 @@ def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by i
     names = next((names for names in TOWERS if all(callable(getattr(net, name, None)) for name in names)), None)
     if names is None:
         raise ModelError(
-            f"clipbench.torch_model got a {type(net).__name__} without"
+            f"clipbench.torch_model got an object of type {type(net).__name__} without"
             f" {' and without '.join(' and '.join(each) for each in TOWERS)}: give it methods of these names"
         )
     if not callable(preprocess) or not callable(tokenizer):
@@ -169,7 +169,7 @@ def embedder_of(
     if not isinstance(model, Model):
         if any(callable(getattr(model, name, None)) for names in TOWERS for name in names):
             raise ModelError(
-                f"got a {type(model).__name__}, which takes tensors: wrap it with its preprocessing and tokenizer,"
+                f"got an object of type {type(model).__name__}, which takes tensors: wrap it with its preprocessing and tokenizer,"
                 " clipbench.torch_model(net, preprocess, tokenizer)"
             )
         is_stored = getattr(model, "fingerprint", None) is not None

@@ -128,7 +128,7 @@ def _factory(body: str, reference: str) -> Callable[..., object]:
         raise _fault(f"{reference}: importing {module_name}", error) from error
     factory = getattr(module, factory_name, None)
     if not callable(factory):
-        found = "nothing" if factory is None else f"a {type(factory).__name__}"
+        found = "nothing" if factory is None else f"an object of type {type(factory).__name__}"
         raise UsageError(f"{reference}: module {module_name} has {found} under '{factory_name}': expected a function")
     return cast(Callable[..., object], factory)
 
@@ -167,7 +167,9 @@ def wrap(made: object, name: str, *, batch_size: int) -> PythonModel:
 def _checked(made: object, what: str) -> Encoders:
     for name in METHODS:
         if not callable(getattr(made, name, None)):
-            raise ModelError(f"{what} a {type(made).__name__} without {name}(...): expected {' and '.join(METHODS)}")
+            raise ModelError(
+                f"{what} an object of type {type(made).__name__} without {name}(...): expected {' and '.join(METHODS)}"
+            )
     return cast(Encoders, made)
 
 
@@ -273,7 +275,9 @@ def _as_floats(given: object, what: str) -> np.ndarray:
     try:
         return np.asarray(given, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise ModelError(f"{what} gave a {type(given).__name__}: expected an array of numbers, (n, d)") from error
+        raise ModelError(
+            f"{what} gave an object of type {type(given).__name__}: expected an array of numbers, (n, d)"
+        ) from error
 
 
 def _fault(what: str, error: Exception) -> ModelError:

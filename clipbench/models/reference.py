@@ -59,7 +59,7 @@ def load_model(reference: str, options: LoadOptions) -> Model | Embeddings:
     model = adapter(body, options)
     if not isinstance(model, Model | Embeddings):
         raise ModelError(
-            f"model adapter '{prefix}' returned a {type(model).__name__} for '{reference}': expected an object with"
+            f"model adapter '{prefix}' returned an object of type {type(model).__name__} for '{reference}': expected an object with"
             " info, encode_images and encode_texts"
         )
     return _with_reference(model, reference)

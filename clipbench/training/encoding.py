@@ -31,7 +31,9 @@ def encode_pairs(
     module = unwrap(model)
     names = next((names for names in METHODS if all(hasattr(module, name) for name in names)), None)
     if names is None:
-        raise ModelError(f"a {type(model).__name__} has neither {' nor '.join(' and '.join(each) for each in METHODS)}")
+        raise ModelError(
+            f"a model of type {type(model).__name__} has neither {' nor '.join(' and '.join(each) for each in METHODS)}"
+        )
     with _evaluation_mode(module):
         return _vectors(module, names[0], images, batch_size), _vectors(module, names[1], texts, batch_size)
 

@@ -189,7 +189,7 @@ def test_a_stranger_s_model_needs_to_know_nothing_of_the_reference(stranger: Non
 
 def test_an_adapter_that_returns_no_model_is_told_so(stranger: None) -> None:
     with pytest.raises(
-        ModelError, match="adapter 'Strange' returned a int for 'strange:junk': expected an object with"
+        ModelError, match="adapter 'Strange' returned an object of type int for 'strange:junk': expected an object with"
     ):
         load_model("strange:junk", LoadOptions())
 
