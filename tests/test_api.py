@@ -334,7 +334,7 @@ BAD: dict[str, tuple[Any, str]] = {
         lambda: cb.run(Colours(), data=pairs(), data_options={"captions": "words"}),
         "take no option 'captions': did you mean 'caption'",
     ),
-    "a comparison of something else": (lambda: cb.compare(1, 2), "cannot compare a int"),  # type: ignore[arg-type]
+    "a comparison of something else": (lambda: cb.compare(1, 2), "cannot compare an object of type int"),  # type: ignore[arg-type]
     "an unknown reference": (lambda: cb.run("vit-b-23"), "did you mean 'vit-b-32'"),
 }
 

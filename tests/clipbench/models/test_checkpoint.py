@@ -79,7 +79,7 @@ def test_a_torchscript_archive_is_not_run(tmp_path: Path) -> None:
 
 def test_what_holds_no_tensors_by_name_is_refused(tmp_path: Path) -> None:
     for content, message in [
-        ([1, 2], "holds a list: expected names"),
+        ([1, 2], "holds an object of type list: expected names"),
         ({}, "holds an object of type dict: expected names"),
         ({"model": WEIGHTS}, "holds 'model' of type dict: expected names with their tensors, or a training checkpoint"),
     ]:

@@ -155,7 +155,7 @@ def test_the_fingerprint_is_also_of_the_module_that_a_factory_comes_from(here: P
         ("my_model", {}, "is incomplete: expected python:MODULE:FACTORY"),
         ("gone:build", {}, r"no module 'gone' for python:gone:build: expected gone.py in "),
         ("my_model:bild", {}, "module my_model has nothing under 'bild': expected a function"),
-        ("my_model:number", {}, "module my_model has a int under 'number'"),
+        ("my_model:number", {}, "module my_model has an object of type int under 'number'"),
         ("my_model:build", {"shft": "1"}, r"called with options shft .*keyword argument 'shft'.*\(shift='0'\)"),
         ("my_model:needs", {}, r"cannot be called with options none .*missing a required argument: 'weights'"),
     ],
@@ -194,7 +194,7 @@ def test_a_module_that_fails_is_told_from_one_that_is_not_there(here: Path) -> N
 
 def test_an_object_without_the_methods_is_refused() -> None:
     with pytest.raises(
-        ModelError, match=r"made a object without encode_images\(...\): expected encode_images and encode_texts"
+        ModelError, match=r"made an object of type object without encode_images\(...\): expected encode_images and encode_texts"
     ):
         load("my_model:no_methods", LoadOptions())
 
@@ -205,8 +205,8 @@ def test_an_object_without_the_methods_is_refused() -> None:
         ("def encode_texts(self, texts): return np.ones((len(texts), 4))", r"encode_texts gave shape \(1, 4\) for 1: expected \(1, 3\)"),
         ("def encode_images(self, images): return np.ones(3)", r"encode_images gave shape \(3,\) for 1: expected \(1, d\)"),
         ("def encode_images(self, images): return np.ones((len(images) + 1, 3))", r"encode_images gave shape \(2, 3\) for 1: expected \(1, d\)"),
-        ("def encode_texts(self, texts): return [None]", r"encode_texts gave shape|encode_texts gave a list: expected an array of numbers"),
-        ("def encode_texts(self, texts): return {'a': 1}", r"encode_texts gave a dict: expected an array of numbers"),
+        ("def encode_texts(self, texts): return [None]", r"encode_texts gave shape|encode_texts gave an object of type list: expected an array of numbers"),
+        ("def encode_texts(self, texts): return {'a': 1}", r"encode_texts gave an object of type dict: expected an array of numbers"),
         ("def encode_texts(self, texts): raise KeyError('dog')", r"encode_texts failed \(KeyError: 'dog'\): see its traceback \(--traceback\)"),
         ("logit_scale = 'high'", r"logit_scale is 'high': expected a number"),
         ("context_length = '77'", r"context_length is '77': expected a whole number of tokens"),

@@ -132,7 +132,7 @@ def test_damaged_checkpoints_are_refused(micro: ClipConfig, tmp_path: Path) -> N
     config = (folder / "config.json").read_text()
     for damage, message in (
         (config[:40], "is no JSON"),
-        ("[1]", "holds a list"),
+        ("[1]", "holds a JSON list"),
         (config.replace('"format": 1', '"format": 2'), "has format 2, and clipbench .* reads format 1"),
         (config.replace('"layers": 2', '"layers": 3'), "does not fit the configuration: .* weights missing"),
         (config.replace('"vocab_size"', '"words"'), "does not describe a model"),
