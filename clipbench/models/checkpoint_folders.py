@@ -86,7 +86,9 @@ def read_json(path: Path) -> dict[str, object]:
     except ValueError as error:
         raise ModelError(f"{path} is no JSON ({error}): the checkpoint is damaged") from error
     if not isinstance(content, dict):
-        raise ModelError(f"{path} holds a JSON {type(content).__name__}: expected an object, as clipbench train writes it")
+        raise ModelError(
+            f"{path} holds a JSON {type(content).__name__}: expected an object, as clipbench train writes it"
+        )
     return content
 
 

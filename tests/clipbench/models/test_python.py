@@ -194,7 +194,8 @@ def test_a_module_that_fails_is_told_from_one_that_is_not_there(here: Path) -> N
 
 def test_an_object_without_the_methods_is_refused() -> None:
     with pytest.raises(
-        ModelError, match=r"made an object of type object without encode_images\(...\): expected encode_images and encode_texts"
+        ModelError,
+        match=r"made an object of type object without encode_images\(...\): expected encode_images and encode_texts",
     ):
         load("my_model:no_methods", LoadOptions())
 
