@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Literal, NamedTuple
 
-from clipbench.comparison.gate_rules import Gate, Requirement, Rule, matches
+from clipbench.comparison.gate_rules import Gate, GateRule, Requirement, matches
 from clipbench.comparison.records import Comparison, Difference
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.numbers import change, p_value, quantity
@@ -119,7 +119,7 @@ class _Gated(NamedTuple):
     """A metric of both runs, with the rule that applies to it and its differences."""
 
     name: str
-    rule: Rule
+    rule: GateRule
     base: Metric | None
     candidate: Metric | None
     differences: Sequence[Difference]
@@ -212,7 +212,7 @@ def _message(difference: Difference, loss: float, allowed: float) -> str:
     return f"{values}: {change(loss, unit, is_signed=False)} worse, {change(allowed, unit, is_signed=False)} allowed"
 
 
-def _misfit(rule: Rule, metric: Metric) -> str:
+def _misfit(rule: GateRule, metric: Metric) -> str:
     """Return why a rule cannot apply to a metric; empty where it does."""
     if metric.higher_is_better is None:
         return "has no direction: neither more nor less of it is worse"

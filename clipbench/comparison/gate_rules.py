@@ -80,7 +80,7 @@ class Tolerance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class GateRule:
     """The tolerance of all metrics that match a pattern."""
 
     pattern: str
@@ -139,7 +139,7 @@ class Acknowledgement:
 class Gate:
     """All rules and requirements that a candidate is held against."""
 
-    rules: Sequence[Rule] = ()
+    rules: Sequence[GateRule] = ()
     """The last rule whose pattern a metric matches applies to it."""
     requirements: Sequence[Requirement] = ()
     acknowledged: Sequence[Acknowledgement] = ()
@@ -153,13 +153,17 @@ class Gate:
         Raises:
             UsageError: an option cannot be read.
         """
-        rules = [] if max_drop is None else [Rule(pattern="*", tolerance=Tolerance.parse(max_drop, "--max-drop"))]
+        rules = [] if max_drop is None else [GateRule(pattern="*", tolerance=Tolerance.parse(max_drop, "--max-drop"))]
         return cls(rules=rules, requirements=[Requirement.parse(each) for each in require], is_strict=strict)
 
     @property
     def patterns(self) -> list[str]:
         """The patterns of all rules, requirements and acknowledgements."""
-        parts: Sequence[Rule | Requirement | Acknowledgement] = (*self.rules, *self.requirements, *self.acknowledged)
+        parts: Sequence[GateRule | Requirement | Acknowledgement] = (
+            *self.rules,
+            *self.requirements,
+            *self.acknowledged,
+        )
         return [each.pattern for each in parts]
 
     def __add__(self, other: "Gate") -> "Gate":
@@ -209,14 +213,14 @@ def read_gate(path: str | os.PathLike[str]) -> Gate:
     )
 
 
-def _rule(pattern: str, value: object, where: str) -> Rule:
+def _rule(pattern: str, value: object, where: str) -> GateRule:
     table = _table(value, {"max_drop": str, "alpha": float}, where)
     if "max_drop" not in table:
         raise UsageError(f'{where} has no max_drop: expected such as {{max_drop = "1pp"}}')
     alpha = table.get("alpha")
     if alpha is not None and not 0 < alpha < 1:
         raise UsageError(f"{where}: alpha is {alpha:g}, expected a number between 0 and 1")
-    return Rule(pattern=pattern, tolerance=Tolerance.parse(table["max_drop"], f"{where}: max_drop"), alpha=alpha)
+    return GateRule(pattern=pattern, tolerance=Tolerance.parse(table["max_drop"], f"{where}: max_drop"), alpha=alpha)
 
 
 def _requirement(value: object, path: str | os.PathLike[str]) -> Requirement:

@@ -12,7 +12,7 @@ BY_POSITION = "samples are paired by position: the data have no ids"
 ON_TRUST = "a data fingerprint is missing: that the samples are equal is taken on trust"
 
 
-class Fact(NamedTuple):
+class DifferingFact(NamedTuple):
     """Something that is not the same in all records."""
 
     name: str
@@ -30,7 +30,7 @@ class Fact(NamedTuple):
 class Match:
     """The differences between records of evaluations, and what is worth a note."""
 
-    differences: tuple[Fact, ...] = ()
+    differences: tuple[DifferingFact, ...] = ()
     """Facts that forbid holding their numbers against each other; empty when the evaluations are the same."""
     notes: tuple[str, ...] = ()
     """Facts that differ while the samples are the same, and how the samples are paired."""
@@ -104,7 +104,7 @@ def _are_same_samples(read: Sequence[DatasetRecord]) -> bool:
     return len(unordered) == 1 and None not in unordered
 
 
-def _facts(values: Mapping[str, Sequence[str | None]]) -> list[Fact]:
+def _facts(values: Mapping[str, Sequence[str | None]]) -> list[DifferingFact]:
     """Return the facts that have several values; None and an empty text are unknown and contradict nothing."""
     distinct = {name: tuple(dict.fromkeys(each for each in those if each)) for name, those in values.items()}
-    return [Fact(name, those) for name, those in distinct.items() if len(those) > 1]
+    return [DifferingFact(name, those) for name, those in distinct.items() if len(those) > 1]

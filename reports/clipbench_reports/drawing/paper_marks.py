@@ -30,7 +30,7 @@ POINTS = 8
 """Size of all text."""
 
 
-class Look(NamedTuple):
+class RoleStyle(NamedTuple):
     """The colour, marker and dashes of a role."""
 
     colour: str
@@ -38,18 +38,18 @@ class Look(NamedTuple):
     dashes: Any
 
 
-LOOKS: dict[Role, Look] = {
-    "image": Look("#0072b2", "o", "solid"),
-    "text": Look("#d55e00", "s", (0, (5, 1.5))),
-    "pair": Look("#6b6b6b", "^", (0, (3, 1, 1, 1))),
-    "ink": Look("#1c1c1e", "D", "solid"),
-    "chance": Look("#5f6064", "", (0, (1, 2))),
-    "m0": Look("#1c1c1e", "o", "solid"),
-    "m1": Look("#009e73", "s", (0, (5, 1.5))),
-    "m2": Look("#cc79a7", "^", (0, (3, 1, 1, 1))),
-    "m3": Look("#b78a00", "D", (0, (1, 1))),
-    "m4": Look("#56b4e9", "v", (0, (7, 2))),
-    "m5": Look("#8a5a3c", "P", (0, (4, 1, 1, 1, 1, 1))),
+LOOKS: dict[Role, RoleStyle] = {
+    "image": RoleStyle("#0072b2", "o", "solid"),
+    "text": RoleStyle("#d55e00", "s", (0, (5, 1.5))),
+    "pair": RoleStyle("#6b6b6b", "^", (0, (3, 1, 1, 1))),
+    "ink": RoleStyle("#1c1c1e", "D", "solid"),
+    "chance": RoleStyle("#5f6064", "", (0, (1, 2))),
+    "m0": RoleStyle("#1c1c1e", "o", "solid"),
+    "m1": RoleStyle("#009e73", "s", (0, (5, 1.5))),
+    "m2": RoleStyle("#cc79a7", "^", (0, (3, 1, 1, 1))),
+    "m3": RoleStyle("#b78a00", "D", (0, (1, 1))),
+    "m4": RoleStyle("#56b4e9", "v", (0, (7, 2))),
+    "m5": RoleStyle("#8a5a3c", "P", (0, (4, 1, 1, 1, 1, 1))),
 }
 ON_DARK: dict[Role, str] = {
     "ink": "#e9e8e4",
@@ -238,7 +238,7 @@ def _dashes(mark: Mark) -> Any:
     return "solid" if isinstance(mark, Ranges | Threads) else _look(mark.role).dashes
 
 
-def _look(role: Role) -> Look:
+def _look(role: Role) -> RoleStyle:
     look = LOOKS[role]
     return look._replace(colour=ON_DARK.get(role, look.colour)) if sum(_ground()) < 1.5 else look
 

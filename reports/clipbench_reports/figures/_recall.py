@@ -11,7 +11,7 @@ from clipbench_reports.figures._figure import CHANCE, curve_line, lines_of, poin
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 
 
-class Way(NamedTuple):
+class RecallCurve(NamedTuple):
     """A direction of retrieval."""
 
     role: Role
@@ -21,12 +21,12 @@ class Way(NamedTuple):
 
 
 ACROSS = {
-    "image_retrieval_recall": Way("image", "text → image", "text-to-image"),
-    "text_retrieval_recall": Way("text", "image → text", "image-to-text"),
+    "image_retrieval_recall": RecallCurve("image", "text → image", "text-to-image"),
+    "text_retrieval_recall": RecallCurve("text", "image → text", "image-to-text"),
 }
 WITHIN = {
-    "image_image_recall": Way("image", "image → image", "image-to-image"),
-    "text_text_recall": Way("text", "text → text", "text-to-text"),
+    "image_image_recall": RecallCurve("image", "image → image", "image-to-image"),
+    "text_text_recall": RecallCurve("text", "text → text", "text-to-text"),
 }
 
 
@@ -58,7 +58,7 @@ def recall_within(models: Sequence[ModelEvidence]) -> Chart:
     )
 
 
-def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, Way], *, reading: str, reason: str) -> Chart:
+def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, RecallCurve], *, reading: str, reason: str) -> Chart:
     def read(evidence: Evidence) -> Layer:
         kept = {name: _positive(curve) for name, curve in evidence.curves(ways).items()}
         curves = {name: curve for name, curve in kept.items() if curve.x}
@@ -90,7 +90,7 @@ def _chance(evidence: Evidence, name: str, curve: PlottedCurve, *, of: str) -> L
     return Line(xs=sorted(known), ys=[known[k] for k in sorted(known)], role="chance", name=CHANCE, of=of)
 
 
-def _state(ways: Mapping[str, Way], curves: Mapping[str, PlottedCurve]) -> Statement:
+def _state(ways: Mapping[str, RecallCurve], curves: Mapping[str, PlottedCurve]) -> Statement:
     """Return recall at the smallest k; a curve may begin later than at 1."""
     k = fmt.count(next(iter(curves.values())).x[0])
     firsts = {ways[name].words: fmt.percent(curve.y[0]) for name, curve in curves.items()}

@@ -68,7 +68,7 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class ChangedSamples:
     """The samples that changed in one way."""
 
     title: str
@@ -94,7 +94,7 @@ class Flipped:
     evaluation: str
     metric: str
     verdict: str
-    ways: Sequence[Way]
+    ways: Sequence[ChangedSamples]
 
 
 def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudget) -> Iterator[Flipped]:
@@ -112,7 +112,9 @@ def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudge
             tables[each.evaluation] = _Tables.of(each.evaluation, base, candidate)
         found = tables[each.evaluation]
         ways = [
-            Way(title=title, shown=[found.sample(name, each.name, budget) for name in ids[:N_SHOWN]], ids=ids)
+            ChangedSamples(
+                title=title, shown=[found.sample(name, each.name, budget) for name in ids[:N_SHOWN]], ids=ids
+            )
             for title, ids in _ways(each)
             if ids
         ]

@@ -22,7 +22,7 @@ class PublishedMark:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class MetricValue:
     """One model's value of a metric."""
 
     label: str
@@ -49,7 +49,7 @@ class MetricLines:
     direction: str
     """``↑``, ``↓`` or nothing."""
     unit: str
-    lines: list[Line]
+    lines: list[MetricValue]
 
     @property
     def shared(self) -> list[Control]:
@@ -69,7 +69,7 @@ class Aside:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class TaskMetrics:
     """The metrics of one task on one data set."""
 
     anchor: str
@@ -83,7 +83,7 @@ class Block:
 class Scorecard:
     """Blocks of metrics, with the footnotes that their lines number."""
 
-    blocks: list[Block]
+    blocks: list[TaskMetrics]
     notes: list[str]
 
     @property
@@ -118,12 +118,12 @@ def metric_lines(
     Args:
         notes: footnotes so far; new ones are added to it.
     """
-    found: dict[str, list[Line]] = {}
+    found: dict[str, list[MetricValue]] = {}
     for entry in entries:
         metrics = entry.evaluation.controls if controls else entry.evaluation.metrics
         for name, metric in metrics.items():
             if is_shown(metric):
-                line = Line(
+                line = MetricValue(
                     label=entry.label,
                     place=entry.place,
                     metric=metric,
@@ -149,8 +149,8 @@ def is_other(metric: Metric) -> bool:
     return metric.unit != "fraction"
 
 
-def _block(group: Group, is_shown: Callable[[Metric], bool], notes: list[str], *, says_missing: bool) -> Block:
-    return Block(
+def _block(group: Group, is_shown: Callable[[Metric], bool], notes: list[str], *, says_missing: bool) -> TaskMetrics:
+    return TaskMetrics(
         anchor=group.anchor,
         title=f"{group.task} on {group.data}",
         metrics=metric_lines(group.measured, notes, is_shown=is_shown),
@@ -170,7 +170,7 @@ def _asides(entries: list[Entry], is_shown: Callable[[Metric], bool]) -> list[As
     return found
 
 
-def _titled(name: str, lines: list[Line], subsets: Mapping[str, str], *, is_listed: bool) -> MetricLines:
+def _titled(name: str, lines: list[MetricValue], subsets: Mapping[str, str], *, is_listed: bool) -> MetricLines:
     """Return a metric with its title; where it is listed with others of its subset, their heading names that."""
     first = next((line.metric for line in lines if line.metric.title), lines[0].metric)
     subset = _subset(name) if is_listed else ""

@@ -94,7 +94,7 @@ METRICS = {
 UNEQUAL = "it needs at least two pairs that are not all equal"
 
 
-class Pairs(NamedTuple):
+class PairVectors(NamedTuple):
     """Images that have captions, each with its first; and all captions."""
 
     rows: Rows
@@ -183,7 +183,7 @@ class ModalityGap:
         return {**_hubs("image", by_text, len(images), self.hub_k), **_hubs("text", by_image, len(texts), self.hub_k)}
 
 
-def _pairs(dataset: Dataset, embedder: Embedder) -> Pairs:
+def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
     dataset.require("captions", "caption_image")
     assert dataset.captions is not None and dataset.caption_image is not None
     rows, first, caption_pair = np.unique(dataset.caption_image, return_index=True, return_inverse=True)
@@ -199,11 +199,11 @@ def _pairs(dataset: Dataset, embedder: Embedder) -> Pairs:
             f" {len(dataset.captions):,} captions: expected one of each"
         )
     texts = captions if len(captions) == len(rows) and (first == np.arange(len(rows))).all() else captions[first]
-    return Pairs(rows, first, images, texts, captions, caption_pair)
+    return PairVectors(rows, first, images, texts, captions, caption_pair)
 
 
 def _calibration(
-    pairs: Pairs, dataset: Dataset, rng: np.random.Generator
+    pairs: PairVectors, dataset: Dataset, rng: np.random.Generator
 ) -> tuple[dict[str, Measure], dict[str, Curve]]:
     labels = None if dataset.labels is None else dataset.labels[pairs.rows]
     return calibration(pairs.images, pairs.captions, text_image=pairs.caption_pair, labels=labels, rng=rng)
@@ -216,7 +216,7 @@ def _chosen(rows: Rows, at_most: int, rng: np.random.Generator) -> Int64[np.ndar
     return rows if len(rows) <= at_most else np.sort(rng.choice(rows, at_most, replace=False))
 
 
-def _linear_measures(geometry: metrics.PairGeometry, pairs: Pairs, samples: Table) -> dict[str, Measure]:
+def _linear_measures(geometry: metrics.PairGeometry, pairs: PairVectors, samples: Table) -> dict[str, Measure]:
     """Return the measures that cost O(n d), and add their columns to the table."""
     samples |= {name: getattr(geometry, name) for name in ("pair_cosine", "alignment", "l2i")}
     cosines = {name: getattr(geometry, name) for name in ("image_cone", "text_cone", "cross_cosine")}
@@ -234,7 +234,7 @@ def _linear_measures(geometry: metrics.PairGeometry, pairs: Pairs, samples: Tabl
     }
 
 
-def _sampled_measures(pairs: Pairs, samples: Table, chosen: Rows) -> dict[str, Measure]:
+def _sampled_measures(pairs: PairVectors, samples: Table, chosen: Rows) -> dict[str, Measure]:
     """Return the measures that cost n² or n d², and add their columns to the table, with NaN for pairs not chosen."""
     x, y = pairs.take(chosen)
     uniformity = {
@@ -291,7 +291,7 @@ def _gap_dimensions(spectrum: metrics.GapSpectrum, n: int) -> Measure:
     return Fixed(value=float(fewest), unit="dimensions", n=n, reason=reason)
 
 
-def _separability(pairs: Pairs, samples: Table, chosen: Rows, rng: np.random.Generator) -> Measure:
+def _separability(pairs: PairVectors, samples: Table, chosen: Rows, rng: np.random.Generator) -> Measure:
     credit = metrics.separability(*pairs.take(chosen), rng)
     samples["separability"] = _column(credit, chosen, len(pairs.rows))
     return Mean(column="separability", chance=0.5, higher_is_better=None)
@@ -336,7 +336,7 @@ def _hub_measure(value: float, unit: str, n: int, k: int) -> Measure:
     return Fixed(value=value, unit=unit, n=n, reason=reason, higher_is_better=False)
 
 
-def _notes(pairs: Pairs, n_images: int, n_chosen: int, n_scored: int) -> list[str]:
+def _notes(pairs: PairVectors, n_images: int, n_chosen: int, n_scored: int) -> list[str]:
     """Return notes on the pairs that each measure was computed on."""
     n = len(pairs.rows)
     notes = [f"{n:,} pairs: each image with its first caption"]
