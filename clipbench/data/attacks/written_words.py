@@ -20,8 +20,7 @@ from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.drawing import paint_writing
 from clipbench.data.scenes.lettering import unwritable
 from clipbench.data.scenes.records import Writing
-from clipbench.data.scenes.text_in_image_dataset import ONE_IN, label_conditions
-from clipbench.data.scenes.typography import PLAIN_LABEL
+from clipbench.data.scenes.typography import ONE_IN, PLAIN_LABEL, label_conditions
 from clipbench.data.subset import random_subset
 from clipbench.errors import DataError
 from clipbench.seeding import generator

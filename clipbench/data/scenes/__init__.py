@@ -1,9 +1,9 @@
 """A generated world of captioned images: seeded, endless, offline, and true by construction.
 
 Read in this order: vocabulary (names), records (content of an image), plan and layout (sampling of scenes), shapes and
-drawing (their appearance), facts (true statements about them), phrases, captions and paragraphs (their wording); then
-the items of each task (composition, typography, long_captions, training) and the data sets made of them (dataset,
-composition_dataset, text_in_image_dataset, long_caption_dataset).
+drawing (their appearance), facts (true statements about them), phrases, captions and paragraphs (their wording),
+sampling (splits and their scenes); then the data sets of the tasks, with their items: composition, typography,
+long_captions, and dataset for the others.
 
 Every scene follows from its index alone, on any platform and version of Python, so ``SCENES_VERSION`` names the data.
 """
@@ -17,9 +17,16 @@ from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.image import SceneImage
 from clipbench.data.scenes.long_captions import LongCaptionItem, PositionItem, long_caption_item, position_items
 from clipbench.data.scenes.records import SCENES_VERSION, Scene
-from clipbench.data.scenes.sampling import looks, portrait, scene
-from clipbench.data.scenes.splits import SPLITS, novelties
-from clipbench.data.scenes.training import Pair, primer_pair, training_pair
+from clipbench.data.scenes.sampling import (
+    SPLITS,
+    TrainingPair,
+    looks,
+    novelties,
+    portrait,
+    primer_pair,
+    scene,
+    training_pair,
+)
 from clipbench.data.scenes.typography import Label, ReadingItem, TypographicItem, reading_item, typographic_item
 
 __all__ = [
@@ -33,11 +40,11 @@ __all__ = [
     "CompositionItem",
     "Label",
     "LongCaptionItem",
-    "Pair",
     "PositionItem",
     "ReadingItem",
     "Scene",
     "SceneImage",
+    "TrainingPair",
     "TypographicItem",
     "all_captions",
     "caption",

@@ -44,9 +44,6 @@ def difference(first: RGB, second: RGB) -> float:
 def _lab(rgb: RGB) -> tuple[float, float, float]:
     linear = [c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
     rows = ((0.4339, 0.3762, 0.1899), (0.2126, 0.7152, 0.0722), (0.0178, 0.1095, 0.8727))  # to XYZ over D65 white
-    x, y, z = (_root(sum(w * c for w, c in zip(row, linear, strict=True))) for row in rows)
+    shares = (sum(w * c for w, c in zip(row, linear, strict=True)) for row in rows)
+    x, y, z = (t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116 for t in shares)
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
-
-
-def _root(t: float) -> float:
-    return t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116

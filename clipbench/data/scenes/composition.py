@@ -7,16 +7,29 @@ image it is an item in the manner of SugarCrepe, with both in that of Winoground
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from clipbench.data.contrast_and_attack import Contrast
+from clipbench.data.dataset import Dataset, check
 from clipbench.data.scenes.captions import related
 from clipbench.data.scenes.chance import Chance
-from clipbench.data.scenes.image import SceneImage
+from clipbench.data.scenes.image import SceneImage, world_note
 from clipbench.data.scenes.layout import lay_out
 from clipbench.data.scenes.phrases import Mention, Phrase, indefinite, joined, mention
 from clipbench.data.scenes.plan import Plan, sample_plan
-from clipbench.data.scenes.records import Scene
-from clipbench.data.scenes.splits import belongs, check_split
+from clipbench.data.scenes.records import SCENES_VERSION, Scene
+from clipbench.data.scenes.sampling import belongs, check_split
 from clipbench.data.scenes.vocabulary import OPPOSITES, SUPPORTS
 from clipbench.errors import UsageError, did_you_mean
+
+N_ITEMS = 1_000
+"""Items of the composition set: 250 of each subset."""
+TITLES = {
+    "swap_att": "Colours swapped",
+    "swap_obj": "Objects swapped",
+    "relation": "Opposite relation",
+    "count": "One more or one fewer",
+}
+OWN = ((True, False), (False, True))
+"""Each caption is true of its own image."""
 
 
 class CompositionItem(NamedTuple):
@@ -136,3 +149,39 @@ def _pair(scene: Scene, relation: str, *, is_inverse: bool) -> Phrase:
 def _mentions(scene: Scene) -> tuple[Mention, Mention]:
     first, second = scene.groups()
     return mention(first), mention(second)
+
+
+def composition_dataset(split: str, n: int, *, size: int | None = None, seed: int = 0) -> Dataset:
+    """Return n items, in equal numbers of each subset: attribute swap, object swap, relation and count.
+
+    Example:
+        >>> found = composition_dataset("test", 5)
+        >>> [contrast.id for contrast in found.contrasts]
+        ['swap_att/0', 'swap_att/1', 'swap_obj/0', 'relation/0', 'count/0']
+        >>> found.contrasts[0].captions[0] != found.contrasts[0].captions[1], found.contrasts[0].images
+        (True, (0, 1))
+    """
+    places = [(subset, index) for subset in SUBSETS for index in range(-(-n // len(SUBSETS)))]
+    kept = sorted(sorted(places, key=lambda place: place[1])[:n], key=lambda place: SUBSETS.index(place[0]))
+    items = [composition_item(subset, index, split=split, size=size, seed=seed) for subset, index in kept]
+    return check(
+        Dataset(
+            id="scenes",
+            revision=str(SCENES_VERSION),
+            split=split,
+            images=[image for item in items for image in (item.image, item.twin)],
+            image_ids=[f"{split}/{subset}/{index}{end}" for subset, index in kept for end in ("", "/twin")],
+            contrasts=[
+                Contrast(
+                    id=f"{subset}/{index}",
+                    subset=subset,
+                    images=(2 * row, 2 * row + 1),
+                    captions=(item.caption.text, item.twin_caption.text),
+                    is_true=OWN,
+                )
+                for row, ((subset, index), item) in enumerate(zip(kept, items, strict=True))
+            ],
+            subsets=TITLES,
+            notes=(world_note(size, seed),),
+        )
+    )

@@ -1,14 +1,53 @@
-"""Scenes of a split, each determined by its index."""
+"""The splits, their scenes, and captioned scenes to train on without a single file: each follows from its index."""
 
 from functools import cache
+from typing import NamedTuple
 
+from clipbench.data.scenes.captions import STYLE_SHARES, caption
 from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.colour_contrast import palette
+from clipbench.data.scenes.geometry import stands
 from clipbench.data.scenes.layout import lay_out
 from clipbench.data.scenes.plan import Look, Plan, sample_background, sample_plan, sample_texture
 from clipbench.data.scenes.records import Scene
-from clipbench.data.scenes.splits import belongs, check_split
-from clipbench.data.scenes.vocabulary import COLOURS, KINDS, held_out
+from clipbench.data.scenes.vocabulary import BASE_RELATIONS, COLOURS, KINDS, held_out
+from clipbench.errors import UsageError, did_you_mean
+
+SPLITS = ("train", "test", "held-out")
+"""Held-out scenes have a combination of attributes that scenes of the other two never have."""
+
+
+def novelties(scene: Scene) -> list[tuple[str, ...]]:
+    """Return the held-out combinations that occur in a scene; train and test scenes have none.
+
+    A relation occurs where it clearly holds for two solids, whether or not a caption states it.
+    """
+    combinations = held_out()
+    found: list[tuple[str, ...]] = [
+        (solid.colour, solid.kind) for solid in scene.solids if (solid.colour, solid.kind) in combinations.looks
+    ]
+    for i, first in enumerate(scene.solids):
+        for j, second in enumerate(scene.solids):
+            if i == j or first.kind == second.kind:
+                continue
+            for relation in BASE_RELATIONS:
+                order = (first.kind, relation, second.kind)
+                if order in combinations.orders and stands(first, relation, second, is_nearer=i > j):
+                    found.append(order)
+    if scene.writing is not None and scene.writing.word in combinations.words:
+        found.append((scene.writing.word,))
+    return found
+
+
+def belongs(scene: Scene, split: str) -> bool:
+    """Return whether a scene belongs to a split: held-out scenes have a novel combination, others none."""
+    return bool(novelties(scene)) == (split == "held-out")
+
+
+def check_split(split: str) -> None:
+    """Raise UsageError unless the split is known."""
+    if split not in SPLITS:
+        raise UsageError(f"scenes have no split '{split}': {did_you_mean(split, SPLITS)}")
 
 
 def scene(split: str, index: int, *, seed: int = 0) -> Scene:
@@ -49,3 +88,37 @@ def portrait(split: str, index: int, *, seed: int = 0) -> Scene:
         background = sample_background(chance)
     look = Look(kind, colour, sample_texture(chance, kind, "large"), "large")
     return lay_out(Plan("portrait", background, (look,), key=chance.below(10**9)))
+
+
+class TrainingPair(NamedTuple):
+    """A scene and a true caption."""
+
+    scene: Scene
+    caption: str
+
+
+def training_pair(index: int, *, seed: int = 0) -> TrainingPair:
+    """Return pair ``index`` of the train split, for any index, in any order and process.
+
+    Example:
+        >>> training_pair(3) == training_pair(3)
+        True
+    """
+    found = scene("train", index, seed=seed)
+    chance = Chance("training caption", index, seed)
+    return TrainingPair(found, caption(found, chance.weighted(STYLE_SHARES), chance).text)
+
+
+def primer_pair(index: int, *, seed: int = 0) -> TrainingPair:
+    """Return pair ``index`` of the primer: one large object of the train split, named in a few words.
+
+    Colours, backgrounds and counts tell most images of a batch apart, so a model that starts with whole scenes takes
+    long to learn kinds. In the primer, there is little else to learn.
+
+    Example:
+        >>> primer_pair(0).caption
+        'there is a striped red sphere'
+    """
+    found = portrait("train", index, seed=seed)
+    chance = Chance("primer caption", index, seed)
+    return TrainingPair(found, caption(found, "name" if chance.happens(0.2) else "short", chance).text)

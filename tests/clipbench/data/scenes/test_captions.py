@@ -14,8 +14,7 @@ from clipbench.data.scenes.geometry import size_name
 from clipbench.data.scenes.paragraphs import ASIDES
 from clipbench.data.scenes.phrases import NUMBERS
 from clipbench.data.scenes.records import Scene, Solid
-from clipbench.data.scenes.sampling import scene
-from clipbench.data.scenes.splits import SPLITS
+from clipbench.data.scenes.sampling import SPLITS, scene
 from clipbench.data.scenes.vocabulary import (
     BACKGROUND_COLOURS,
     BACKGROUND_TEXTURES,

@@ -14,9 +14,7 @@ from clipbench.data.scenes.dataset import distinct_pairs, portrait_labels, scene
 from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.image import SceneImage
 from clipbench.data.scenes.records import SCENES_VERSION, Scene
-from clipbench.data.scenes.sampling import scene
-from clipbench.data.scenes.splits import novelties
-from clipbench.data.scenes.training import primer_pair, training_pair
+from clipbench.data.scenes.sampling import novelties, primer_pair, scene, training_pair
 from clipbench.data.scenes.vocabulary import KINDS, held_out
 from clipbench.errors import UsageError
 

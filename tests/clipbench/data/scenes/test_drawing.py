@@ -11,9 +11,7 @@ from clipbench.data.scenes.captions import all_captions
 from clipbench.data.scenes.drawing import coverage, draw
 from clipbench.data.scenes.lettering import ink, word_width
 from clipbench.data.scenes.records import SCENES_VERSION, Background, Scene, Solid, Writing
-from clipbench.data.scenes.sampling import portrait, scene
-from clipbench.data.scenes.splits import SPLITS
-from clipbench.data.scenes.training import training_pair
+from clipbench.data.scenes.sampling import SPLITS, portrait, scene, training_pair
 from clipbench.data.scenes.vocabulary import CASES, COLOURS, FONTS, KINDS, WORDS
 
 GREY = Background("grey", "plain", 0.1)

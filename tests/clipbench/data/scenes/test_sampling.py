@@ -7,8 +7,7 @@ import pytest
 
 from clipbench.data.scenes.colour_contrast import difference, palette
 from clipbench.data.scenes.geometry import size_name
-from clipbench.data.scenes.sampling import looks, portrait, scene
-from clipbench.data.scenes.splits import SPLITS, novelties
+from clipbench.data.scenes.sampling import SPLITS, looks, novelties, portrait, scene
 from clipbench.data.scenes.vocabulary import BACKGROUND_COLOURS, COLOURS, KINDS, TEXTURES, WORDS, held_out
 from clipbench.errors import UsageError
 
