@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from clipbench.data.attacks import Photograph, attack_dataset, attack_schema, read_attack_rows
 from clipbench.data.class_names import names_for_prompts, read_class_names
-from clipbench.data.contrasts import huggingface as contrasts
+from clipbench.data.contrasts import ImageKey, Question, schema_of
+from clipbench.data.contrasts.questions import dataset_of, read_question
+from clipbench.data.contrasts.schemas import Schema
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.huggingface_rows import (
     SAVED_FILES,
@@ -18,6 +20,7 @@ from clipbench.data.huggingface_rows import (
     open_saved,
     open_split,
 )
+from clipbench.data.images import ImageRef
 from clipbench.data.table import ColumnTable, Samples, read_samples
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import Roles, find_roles
@@ -51,16 +54,21 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
 
     The image column is the one of type Image, whatever its name; other columns go by the usual names. Each row is an
     image of its own, unless a column of image ids says that several rows are one image with several captions.
-    Columns of typographic attacks, such as SCAM's, make a data set of attacks.
+    Columns of typographic attacks, such as SCAM's, make a data set of attacks; those of contrasts, such as
+    Winoground's, a data set of contrasts.
 
     Raises:
         UsageError: the role of a column is unclear.
         DataError: a row lacks its image (unless ``allow_partial``), label or caption, or the split has no labels.
+        Unavailable: rows of contrasts lack images; with ``allow_partial``, only if all do.
     """
+    from datasets import Image
+
     if attack_schema(split.rows.column_names) is not None:
         return _attacks(split, options, id)
-    if schema := contrasts.schema_of_rows(split.rows):
-        return contrasts.from_rows(split, schema, options, id)
+    schema, image_columns = schema_of(split.rows.column_names), _columns_of(split.rows, Image)
+    if schema is not None and image_columns:
+        return _contrasts(split, schema, image_columns, options, id)
     roles = _roles(split.rows, options, id)
     column = ImageColumn(split.rows, roles.image)
     missing = set(column.missing())
@@ -113,9 +121,37 @@ def _values_by_name(rows: "datasets.Dataset", column: str) -> list[object]:
     return [names[value] for value in rows[column]] if names else list(rows[column])
 
 
+def _contrasts(
+    split: SplitRows, schema: Schema, image_columns: Sequence[str], options: DataOptions, id: str
+) -> Dataset:
+    """Return the contrasts that rows describe; a row may hold several images, as Winoground's and BiVLC's do."""
+    options.refuse_unknown(("split", "revision"), id)
+    columns = {name: ImageColumn(split.rows, name) for name in image_columns}
+    missing = {name: set(column.missing()) for name, column in columns.items()}
+    questions: dict[str, Question] = {}
+    images: dict[ImageKey, ImageRef] = {}
+    for number, row in enumerate(split.rows.remove_columns(list(columns))):
+        # The schemas read names of images from files: here each column's own name stands in for its image.
+        question = read_question(schema.read, {**row, **{name: name for name in columns}}, f"{id}, row {number}")
+        names = [image.name for image in question.images]
+        keys = tuple(ImageKey(f"{number}/{name}" if len(names) > 1 else str(number)) for name in names)
+        images |= {
+            key: RowImage(columns[name], id, number)
+            for key, name in zip(keys, names, strict=True)
+            if number not in missing[name]
+        }
+        questions[str(number)] = question._replace(images=keys)
+    dataset = dataset_of(questions, images, id, allow_partial=options.allow_partial, places="its rows")
+    return replace(dataset, split=split.name, revision=split.revision)
+
+
+def _columns_of(rows: "datasets.Dataset", kind: type) -> list[str]:
+    return [name for name, feature in rows.features.items() if isinstance(feature, kind)]
+
+
 def _only_column(rows: "datasets.Dataset", kind: type) -> str | None:
     """Return the one column of a type; None where there is none, or several."""
-    columns = [name for name, feature in rows.features.items() if isinstance(feature, kind)]
+    columns = _columns_of(rows, kind)
     return columns[0] if len(columns) == 1 else None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clipbench import __version__
-from clipbench.data import attacks, hub_datasets, huggingface, image_folder, manifest, webdataset
+from clipbench.data import attacks, hub_datasets, huggingface, image_folder, long_captions, manifest, webdataset
 from clipbench.data.catalogue import (
     CatalogueEntry,
     catalogue,
@@ -22,7 +22,6 @@ from clipbench.data.contrasts import files as contrast_files
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.hub_datasets import HubReference
 from clipbench.data.huggingface_rows import SAVED_FILES
-from clipbench.data.long_captions import dci, docci, iiw, sharegpt4v, urban1k
 from clipbench.errors import DataError, UsageError, did_you_mean
 
 HUB_PREFIX = "hf:"
@@ -66,11 +65,11 @@ LAYOUTS = (
     DataLayout("a manifest of objects with words written on them", attacks.is_manifest, attacks.load_manifest),
     DataLayout("images called label=dog_text=cat.png", attacks.has_named_files, attacks.load_named_files),
     DataLayout("annotations.json of typographic attacks", attacks.has_annotations, attacks.load_annotations),
-    DataLayout("Urban-1k (image/, caption/)", urban1k.fits, urban1k.load),
-    DataLayout("DOCCI (docci_descriptions.jsonlines)", docci.fits, docci.load),
-    DataLayout("Densely Captioned Images (splits.json, complete/)", dci.fits, dci.load),
-    DataLayout("ShareGPT4V (a .json of conversations)", sharegpt4v.fits, sharegpt4v.load),
-    DataLayout("ImageInWords (a .jsonl of IIW)", iiw.fits, iiw.load),
+    DataLayout("Urban-1k (image/, caption/)", long_captions.fits_urban1k, long_captions.load_urban1k),
+    DataLayout("DOCCI (docci_descriptions.jsonlines)", long_captions.fits_docci, long_captions.load_docci),
+    DataLayout("Densely Captioned Images (splits.json, complete/)", long_captions.fits_dci, long_captions.load_dci),
+    DataLayout("ShareGPT4V (a .json of conversations)", long_captions.fits_sharegpt4v, long_captions.load_sharegpt4v),
+    DataLayout("ImageInWords (a .jsonl of IIW)", long_captions.fits_iiw, long_captions.load_iiw),
     DataLayout("a manifest (.csv, .tsv, .jsonl, .json)", _is_manifest, manifest.load),
     DataLayout("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
     DataLayout("a Hugging Face data set (save_to_disk, parquet)", _is_hugging_face, huggingface.load_folder),

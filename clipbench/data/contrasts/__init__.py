@@ -1,8 +1,8 @@
 """Contrasts on disk: SugarCrepe, ARO, Winoground, VALSE, NLVR and the like, and a plain manifest for one's own.
 
 ``schemas`` tells the layouts apart by their fields; ``files`` reads them from JSON, JSON Lines and CSV files beside
-their images, ``huggingface`` from Hugging Face data sets; ``questions`` makes a data set of what was read. ``word_order`` draws
-the shuffled captions of the order sets.
+their images (those of Hugging Face data sets are read by ``data.huggingface``); ``questions`` makes a data set of what
+was read. ``word_order`` draws the shuffled captions of the order sets.
 """
 
 from clipbench.data.contrasts.questions import MIN_VALSE_VOTES, ImageKey, Question

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from clipbench.data import DataOptions, Dataset, load_data
-from clipbench.data.long_captions import sharegpt4v
+from clipbench.data import DataOptions, Dataset, load_data, long_captions
 from clipbench.errors import DataError, Unavailable, UsageError
 
 
@@ -119,7 +118,7 @@ def test_missing_images_are_named_and_left_out_only_on_request(make: Callable[[P
 def test_the_files_themselves_can_be_named(tmp_path: Path) -> None:
     assert len(load(docci(tmp_path / "docci") / "docci_descriptions.jsonlines")) == 2
     assert len(load(iiw(tmp_path / "iiw") / "data.jsonl")) == 2
-    assert len(load(sharegpt(tmp_path / "share") / sharegpt4v.FILE)) == 3
+    assert len(load(sharegpt(tmp_path / "share") / long_captions.SHAREGPT4V_FILE)) == 3
 
 
 def test_splits_are_the_published_ones_unless_told(tmp_path: Path) -> None:
@@ -160,9 +159,9 @@ def test_urban_captions_and_images_must_belong_together(tmp_path: Path) -> None:
 
 
 def test_only_as_much_of_sharegpt4v_is_read_as_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharegpt4v, "BLOCK_CHARACTERS", 7)  # items are cut at every place
+    monkeypatch.setattr(long_captions, "BLOCK_CHARACTERS", 7)  # items are cut at every place
     root = sharegpt(tmp_path / "share")
-    file = root / sharegpt4v.FILE
+    file = root / long_captions.SHAREGPT4V_FILE
     assert len(load(root)) == 3
     file.write_text(file.read_text()[:-40] + "and here it is damaged", encoding="utf-8")
     assert list(load(root, n="2").image_ids) == ["sam/images/sa_0.jpg", "sam/images/sa_1.jpg"]
@@ -173,7 +172,8 @@ def test_only_as_much_of_sharegpt4v_is_read_as_is_asked_for(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize(
-    ("make", "file"), [(docci, "docci_descriptions.jsonlines"), (iiw, "data.jsonl"), (sharegpt, sharegpt4v.FILE)]
+    ("make", "file"),
+    [(docci, "docci_descriptions.jsonlines"), (iiw, "data.jsonl"), (sharegpt, long_captions.SHAREGPT4V_FILE)],
 )
 def test_a_file_in_another_encoding_is_named(make: Callable[[Path], Path], file: str, tmp_path: Path) -> None:
     root = make(tmp_path / "set")
@@ -184,9 +184,9 @@ def test_a_file_in_another_encoding_is_named(make: Callable[[Path], Path], file:
 
 
 def test_a_damaged_item_ends_the_reading_of_sharegpt4v(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharegpt4v, "BLOCK_CHARACTERS", 1_000)
-    monkeypatch.setattr(sharegpt4v, "MAX_ITEM_CHARACTERS", 5_000)
-    file = sharegpt(tmp_path / "share") / sharegpt4v.FILE
+    monkeypatch.setattr(long_captions, "BLOCK_CHARACTERS", 1_000)
+    monkeypatch.setattr(long_captions, "MAX_ITEM_CHARACTERS", 5_000)
+    file = sharegpt(tmp_path / "share") / long_captions.SHAREGPT4V_FILE
     file.write_bytes(b'[{"conversations": damaged' + 20_000 * b" " + b"\xff")
     with pytest.raises(DataError, match="is not a list in JSON, or is cut off"):  # and never came to the last byte
         load(file)
@@ -214,7 +214,7 @@ def test_a_damaged_item_ends_the_reading_of_sharegpt4v(tmp_path: Path, monkeypat
         (iiw, "data.jsonl", '{"IIW": " ", "image": "b"}\n', "line 1: expected a text in IIW, got ' '"),
         (
             sharegpt,
-            sharegpt4v.FILE,
+            long_captions.SHAREGPT4V_FILE,
             '[{"image": "a", "conversations": []}]',
             "item 1: expected an image, and the caption",
         ),
