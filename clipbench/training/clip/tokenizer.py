@@ -6,8 +6,10 @@ of text. End of text is the largest id, by which the text tower finds it. Source
 """
 
 import html
-import json
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import heapify, heappop, heappush
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,6 @@ from tokenizers.decoders import Sequence as DecoderSequence
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as PreTokenizerSequence
-from tokenizers.trainers import BpeTrainer
 
 from clipbench.errors import DataError, ModelError
 from clipbench.training.clip.config import CLIP_VOCABULARY, ClipConfig
@@ -112,6 +113,9 @@ def clip_tokenizer(context_length: int = 77) -> ClipTokenizer:
 def train_tokenizer(captions: Iterable[str], *, vocab_size: int, context_length: int) -> ClipTokenizer:
     """Return a tokenizer with the most frequent merges of some captions; it depends on nothing else.
 
+    Of pairs that are equally frequent the first in alphabetical order is merged. The trainer of the ``tokenizers``
+    library is not used because it takes them in the order of a hash table, which differs between processes.
+
     Args:
         vocab_size: at least 514, for bytes, start and end; fewer ids are used if the captions have no more merges.
 
@@ -124,17 +128,7 @@ def train_tokenizer(captions: Iterable[str], *, vocab_size: int, context_length:
     words = [clean(caption) for caption in captions]
     if not words:
         raise DataError("no captions to learn a vocabulary from: expected at least one")
-    learner = _pipeline([])
-    trainer = BpeTrainer(
-        # The library counts only the word-end bytes that occur, we count all 256: ask for enough and cut below.
-        vocab_size=vocab_size,
-        initial_alphabet=_byte_characters(),
-        end_of_word_suffix=WORD_END,
-        show_progress=False,
-    )
-    learner.train_from_iterator(words, trainer)
-    merges = [(left, right) for left, right in json.loads(learner.to_str())["model"]["merges"]]
-    return ClipTokenizer(_pipeline(merges[:n_merges]), context_length)
+    return ClipTokenizer(_pipeline(_learn_merges(_count_pieces(words), n_merges)), context_length)
 
 
 def load_tokenizer(folder: Path, context_length: int) -> ClipTokenizer:
@@ -167,11 +161,64 @@ def clean(text: str) -> str:
     return " ".join(text.split()).lower()
 
 
+def _count_pieces(texts: Iterable[str]) -> Counter[tuple[str, ...]]:
+    """Return how often each piece occurs in clean texts, as the characters of its bytes, the last with the word end."""
+    splitter = _pipeline([]).pre_tokenizer
+    n_pieces: Counter[str] = Counter()
+    for text in texts:
+        n_pieces.update(piece for piece, _ in splitter.pre_tokenize_str(text))
+    return Counter({(*piece[:-1], piece[-1] + WORD_END): n for piece, n in n_pieces.items()})
+
+
+def _learn_merges(n_pieces: Mapping[tuple[str, ...], int], n_tokens: int) -> Merges:
+    """Return the merges, most frequent first, that make at most ``n_tokens`` distinct tokens."""
+    pieces, weights = list(n_pieces), list(n_pieces.values())
+    n_pairs: Counter[tuple[str, str]] = Counter()
+    places: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    for place, piece in enumerate(pieces):
+        for pair in pairwise(piece):
+            n_pairs[pair] += weights[place]
+            places[pair].add(place)
+    queue = [(-n, pair) for pair, n in n_pairs.items()]
+    heapify(queue)
+    merges: dict[tuple[str, str], str] = {}
+    tokens: set[str] = set()  # two merges may make one token, as a+bc and ab+c do
+    while queue and len(tokens) < n_tokens:
+        negative, pair = heappop(queue)
+        if -negative != n_pairs[pair] or negative == 0:
+            continue  # a count of the past: the present one is in the queue too
+        merges[pair] = "".join(pair)
+        tokens.add(merges[pair])
+        changed: set[tuple[str, str]] = set()
+        for place in places.pop(pair):
+            before, pieces[place] = pieces[place], _merged(pieces[place], pair)
+            for old in pairwise(before):
+                n_pairs[old] -= weights[place]
+                changed.add(old)
+            for new in pairwise(pieces[place]):
+                n_pairs[new] += weights[place]
+                places[new].add(place)
+                changed.add(new)
+        for each in changed:
+            heappush(queue, (-n_pairs[each], each))
+    return list(merges)
+
+
+def _merged(piece: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    out: list[str] = []
+    for symbol in piece:
+        if out and (out[-1], symbol) == pair:
+            out[-1] += symbol
+        else:
+            out.append(symbol)
+    return tuple(out)
+
+
 def _pipeline(merges: Merges) -> Tokenizer:
     """Return the tokenizer of CLIP with the given merges."""
     vocabulary = _byte_characters()
     vocabulary += [character + WORD_END for character in vocabulary]
-    vocabulary += [left + right for left, right in merges]
+    vocabulary = list(dict.fromkeys([*vocabulary, *(left + right for left, right in merges)]))
     ids = {token: number for number, token in enumerate([*vocabulary, START, END])}
     tokenizer = Tokenizer(BPE(ids, list(merges), end_of_word_suffix=WORD_END))
     tokenizer.pre_tokenizer = PreTokenizerSequence(

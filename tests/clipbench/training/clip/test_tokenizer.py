@@ -1,5 +1,7 @@
 import pickle
 import random
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +83,31 @@ def test_the_small_vocabulary_depends_on_the_captions_alone() -> None:
     again = train_tokenizer(iter(CAPTIONS), vocab_size=560, context_length=16)
     assert again.vocabulary() == train_tokenizer(CAPTIONS, vocab_size=560, context_length=16).vocabulary()
     assert again.vocabulary() != train_tokenizer(["other words"], vocab_size=560, context_length=16).vocabulary()
+
+
+def test_the_most_frequent_pairs_are_merged_first_and_of_equals_the_first_in_the_alphabet() -> None:
+    # Counts by hand: x+y</w> 3; then b+c</w>, c+b</w> and d+c</w> once each, in the order of the alphabet.
+    tokenizer = train_tokenizer(["xy xy xy dc", "cb bc"], vocab_size=10_000, context_length=8)
+    learned = sorted(tokenizer.vocabulary().items(), key=lambda item: item[1])[512:-2]
+    assert [token for token, _ in learned] == ["xy</w>", "bc</w>", "cb</w>", "dc</w>"]
+
+
+def test_merges_are_those_of_counting_every_pair_anew_after_each() -> None:
+    texts = ["".join(random.Random(seed).choices("abc ", k=200)) for seed in range(4)]
+    pieces = [[*word[:-1], word[-1] + "</w>"] for text in texts for word in text.split()]
+    expected: list[str] = []
+    while len(expected) < 30:
+        n_pairs = Counter(pair for piece in pieces for pair in pairwise(piece))
+        left, right = min(n_pairs, key=lambda pair: (-n_pairs[pair], pair))
+        expected += [] if left + right in expected else [left + right]
+        for piece in pieces:
+            place = 0
+            while place < len(piece) - 1:
+                if piece[place : place + 2] == [left, right]:
+                    piece[place : place + 2] = [left + right]
+                place += 1
+    vocabulary = train_tokenizer(texts, vocab_size=514 + 30, context_length=8).vocabulary()
+    assert sorted(vocabulary, key=vocabulary.__getitem__)[512:-2] == expected
 
 
 def test_a_vocabulary_is_no_larger_than_asked_and_ends_with_start_and_end() -> None:
