@@ -187,15 +187,18 @@ def _single_label(
         measures=define(_measures(n_classes), METRICS),
         curves={"reliability": _reliability_curve(scores.confidence, samples["acc1"])},
         controls=define(
-            {"majority_class": _majority(labels), "tie_rate": Mean(column="tied", higher_is_better=None)}, METRICS
+            {
+                "majority_class": Fixed(
+                    value=float(np.bincount(labels).max() / len(labels)),
+                    n=len(labels),
+                    reason="the score of always naming the most frequent class",
+                ),
+                "tie_rate": Mean(column="tied", higher_is_better=None),
+            },
+            METRICS,
         ),
         notes=notes,
     )
-
-
-def _majority(labels: Int64[np.ndarray, " n"]) -> Fixed:
-    share = float(np.bincount(labels).max() / len(labels))
-    return Fixed(value=share, n=len(labels), reason="the score of always naming the most frequent class")
 
 
 def _measures(n_classes: int) -> dict[str, Measure]:

@@ -184,11 +184,11 @@ def _fitted(figure: Chart, width: float) -> "Figure":
     """
     for at_most in range(max(1, int(width / NARROWEST)), 0, -1):
         layout = lay_out(figure, at_most=at_most)
-        if at_most == 1 or _have_room(layout, width):
+        if at_most == 1 or _legends_fit(layout, width):
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "constrained_layout not applied")  # there is no room, then
                 drawn = _drawn(layout, width)
-                if _has_room(drawn):
+                if _words_fit(drawn):
                     return drawn
     raise UsageError(f"a figure {width / CM:.3g} cm wide has no room for its words: expected a larger --width")
 
@@ -216,7 +216,7 @@ def _drawn(layout: Layout, width: float) -> "Figure":
     return figure
 
 
-def _have_room(layout: Layout, width: float) -> bool:
+def _legends_fit(layout: Layout, width: float) -> bool:
     """Return whether the legends of all panels have room beside each other."""
     names = [mark.name for row in layout.rows for place in row for mark in place.legend]
     return all(_legend_width([name], 1) + BESIDE <= width / layout.n_columns for name in names)
@@ -237,7 +237,7 @@ def _fit(figure: "Figure", rows: "Sequence[Sequence[Axes]]") -> None:
             _thin_cells(axes, n_columns=image.get_size()[1])
 
 
-def _has_room(figure: "Figure") -> bool:
+def _words_fit(figure: "Figure") -> bool:
     """Return whether the words are all inside, and leave room for planes."""
     figure.draw_without_rendering()
     whole = figure.bbox.padded(OUTSIDE * figure.dpi)

@@ -1,8 +1,8 @@
 """The figures, one function each, from the evidence of one model or several to a ``drawing.marks.Chart``."""
 
 from clipbench_reports.figures._attacks import RESPONSES, SETTINGS, hijacking, response
-from clipbench_reports.figures._calibration import KINDS, similarity_calibration
-from clipbench_reports.figures._composition import composition, twins
+from clipbench_reports.figures._calibration import KINDS, reliability, similarity_calibration
+from clipbench_reports.figures._composition import by_subset, composition, twins
 from clipbench_reports.figures._confusion import confusion
 from clipbench_reports.figures._cosines import COSINES, cones
 from clipbench_reports.figures._curve import curve
@@ -10,15 +10,12 @@ from clipbench_reports.figures._gap import PROJECTIONS, gap
 from clipbench_reports.figures._positions import BY_POSITION, positions
 from clipbench_reports.figures._reading import reading
 from clipbench_reports.figures._recall import ACROSS, WITHIN, recall, recall_within
-from clipbench_reports.figures._reliability import reliability
 from clipbench_reports.figures._scorecard import compare, scorecard
 from clipbench_reports.figures._shift import MOVED, corrections, shift
 from clipbench_reports.figures._similarity import similarity
 from clipbench_reports.figures._spectrum import DRAWN, spectrum
-from clipbench_reports.figures._subsets import by_subset
 from clipbench_reports.figures._templates import ranked, templates
-from clipbench_reports.figures._token_lengths import token_lengths
-from clipbench_reports.figures._tokens_kept import KEPT, tokens_kept
+from clipbench_reports.figures._tokens import KEPT, token_lengths, tokens_kept
 from clipbench_reports.figures._track import progress, track
 
 GEOMETRY = frozenset({*COSINES, *DRAWN, *MOVED, *KINDS})

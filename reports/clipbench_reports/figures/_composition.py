@@ -1,26 +1,27 @@
 """Compositional accuracy by subset, and how near a caption is to its false twin."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from clipbench.results import numbers as fmt
-from clipbench.results.record import Metric
+from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import subset_title
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Role, Rule, fraction_axis
 from clipbench_reports.drawing.models import Layer, Statement, chart, facet_chart
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._cosines import Distribution, binned, ridges
 from clipbench_reports.figures._figure import CHANCE, bounds
-from clipbench_reports.figures._subsets import by_subset, subsets_of
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.page.text import quoted, sentence_case
 
 SPACE, ROW = 0.6, 0.085
 """Between two subsets, where a row is 1, and the height of a row, where the width of the plane is 1."""
 NAME_LENGTH = 18
+MEANS = ("micro", "macro")
+"""Subsets of a metric's name that are means over all."""
 
 
 class Side(NamedTuple):
@@ -151,6 +152,27 @@ def _state(accuracies: Accuracies, side: str) -> Statement:
         shares = ", ".join(f"{SIDES[side].words} {fmt.percent(metric.value)} %" for side, metric in sides.items())
         details.append(f"{subset or 'All'}: {shares}.")
     return Statement(title, subject, value, detail=" ".join(details))
+
+
+def subsets_of(names: Iterable[str]) -> list[str]:
+    """Return the subsets of metric names, without means over all and over a category; "" is a set without subsets.
+
+    A subset is a category where others have its name and an underscore before their own, as ``swap`` and ``swap_att``.
+
+    Example:
+        >>> subsets_of(["macro/text_acc", "swap/text_acc", "swap_att/text_acc", "swap_obj/text_acc", "twin_cosine"])
+        ['swap_att', 'swap_obj', '']
+    """
+    subsets = list(dict.fromkeys(name.rpartition("/")[0] for name in names))
+    categories = {each for each in subsets if each and any(other.startswith(f"{each}_") for other in subsets)}
+    return [each for each in subsets if each not in MEANS and each not in categories]
+
+
+def by_subset(evaluation: EvaluationRecord, score: str) -> Mapping[str, Metric]:
+    """Return a score's defined values by subset."""
+    known = {subset: f"{subset}/{score}" if subset else score for subset in subsets_of(evaluation.metrics)}
+    metrics = {subset: evaluation.metrics[name] for subset, name in known.items() if name in evaluation.metrics}
+    return {subset: metric for subset, metric in metrics.items() if metric.value is not None}
 
 
 def twins(models: Sequence[ModelEvidence]) -> Chart:

@@ -1,16 +1,16 @@
-"""The confusion matrix: which class is taken for which."""
+"""The confusion matrix: which class is taken for which; of too many classes to name each, its pattern."""
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
 
 from clipbench.results import numbers as fmt
-from clipbench_reports.drawing.marks import Axis, Cells, Chart, Panel
+from clipbench_reports.drawing.marks import Axis, Boxes, Cells, Chart, Panel
 from clipbench_reports.drawing.models import Statement, beside, chart
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.figures._confusion_map import map_panel, map_reading
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.page.text import quoted
 
@@ -19,10 +19,22 @@ MAX_NAMED, MAX_CLASSES = 30, 120
 MAX_WRITTEN = 15
 """Classes up to which the shares are written into the cells."""
 NAME_LENGTH = 16
-
+MAX_BOXES, MIN_CLASSES = 15, 3
+"""More boxes, or fewer classes a box, would be no pattern."""
+N_NAMED = 9
+"""Classes that are named where there are no boxes."""
+MAP_NAME_LENGTH = 14
 
 Shares = Float64[np.ndarray, "n n"]
 """Share of the samples of each true class (row) by answer (column)."""
+
+
+class _Span(NamedTuple):
+    """The rows, and columns, from ``start`` up to ``stop``, and what is written beside them."""
+
+    words: str
+    start: int
+    stop: int
 
 
 def confusion(models: Sequence[ModelEvidence]) -> Chart:
@@ -40,10 +52,10 @@ def confusion(models: Sequence[ModelEvidence]) -> Chart:
     by_model = ByModel(answers.map(lambda pair: _shares(names, *pair)), answers.missing)
     is_map = len(names) > MAX_NAMED
     short = [shorten(name, NAME_LENGTH) for name in names]
-    panels = by_model.map(lambda shares: [map_panel(names, shares) if is_map else _panel(short, shares)])
+    panels = by_model.map(lambda shares: [_map_panel(names, shares) if is_map else _panel(short, shares)])
     return chart(
         [beside(panels, by_model)],
-        by_model.map(lambda shares: _state(names, shares, map_reading(names, shares) if is_map else "")),
+        by_model.map(lambda shares: _state(names, shares, _map_reading(names, shares) if is_map else "")),
         by_model,
         reading=f"A row is one of the {len(names)} true classes, a column an answer, in the same order, so that right "
         "answers lie on the diagonal. Shades grow with the square root of the share of the row."
@@ -112,3 +124,45 @@ def _state(names: Sequence[str], shares: Shares, reading: str) -> Statement:
         detail=f"Confusion matrix of {len(names)} classes; right on the diagonal: {right} % on average over classes.",
         reading=reading,
     )
+
+
+def _map_panel(names: Sequence[str], shares: Shares) -> Panel:
+    """Return the confusion matrix of many classes, with boxes where the first words of their names make groups."""
+    boxes, n = _boxes(names), len(names)
+    few = ((np.arange(N_NAMED) + 0.5) * n / N_NAMED).astype(int).tolist()
+    spans = boxes or [_Span(shorten(names[row], MAP_NAME_LENGTH), row, row + 1) for row in few]
+    ticks, words = [(span.start + span.stop) / 2 for span in spans], [span.words for span in spans]
+    outlines = Boxes(corners=[(box.start, box.start, box.stop, box.stop) for box in boxes], name="first word in common")
+    return Panel(
+        x=Axis(low=0, high=n, ticks=ticks, names=words, label="Answer", is_turned=True),
+        y=Axis(low=n, high=0, ticks=ticks, names=words, label="True class"),
+        marks=[Cells(depths=np.sqrt(shares), values=shares, name="share"), *([outlines] if boxes else [])],
+        aspect=1.0,
+        has_grid=False,
+    )
+
+
+def _map_reading(names: Sequence[str], shares: Shares) -> str:
+    """Return what the boxes of ``_map_panel`` are, and how many of the mistakes stay inside them."""
+    boxes = _boxes(names)
+    if not boxes:
+        return "Some classes are named; those that are confused most often are in the table."
+    wrong = shares * (1 - np.eye(len(shares)))
+    inside = sum(float(wrong[box.start : box.stop, box.start : box.stop].sum()) for box in boxes)
+    start = "A box holds the classes whose names begin with one word"
+    if not wrong.any():
+        return f"{start}."
+    share = fmt.percent(inside / float(wrong.sum()))
+    return f"{start}; {share} % of the mistakes stay inside, all classes weighing the same."
+
+
+def _boxes(names: Sequence[str]) -> list[_Span]:
+    """Return the runs of names with one first word, or nothing where they are no groups worth a box."""
+    words = [name.split(" ", 1)[0] for name in names]
+    starts = [0, *(row for row in range(1, len(words)) if words[row] != words[row - 1])]
+    stops = [*starts[1:], len(words)]
+    if not 1 < len(starts) <= min(MAX_BOXES, len(names) / MIN_CLASSES):
+        return []
+    return [
+        _Span(shorten(words[start], MAP_NAME_LENGTH), start, stop) for start, stop in zip(starts, stops, strict=True)
+    ]

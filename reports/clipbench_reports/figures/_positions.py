@@ -12,7 +12,7 @@ from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Sh
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._figure import bounds, chance_rule
-from clipbench_reports.figures._window import context_of, reason_of
+from clipbench_reports.figures._tokens import context_of, reason_of
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
 
 BY_POSITION = "text_acc_by_position"

@@ -192,10 +192,8 @@ class _Tables:
         for digest, found in roles.items():
             role = sentence_case(", ".join(found))
             alt = f"Image of {name}" + (f": {role.lower()}" if role else "")
-            yield Thumbnail(address=self._address(digest), alt=alt, role=role)
-
-    def _address(self, digest: str) -> str:
-        return next(filter(None, (address(run, digest) for run in self.runs)), "")
+            at = next(filter(None, (address(run, digest) for run in self.runs)), "")  # either run may have kept it
+            yield Thumbnail(address=at, alt=alt, role=role)
 
     def _both(self, name: str, of: SampleColumn | SampleImage, subset: str) -> tuple[str, str]:
         """Return a column of a sample in both runs, that of the metric's label set where it has its own."""

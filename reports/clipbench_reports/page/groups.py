@@ -93,7 +93,13 @@ def group(runs: Sequence[Run]) -> list[Group]:
             seen[key] = seen.get(key, 0) + 1
             found.setdefault((*key, seen[key]), []).append(Entry(place, label, run, evaluation))
     return [
-        Group(f"e{number}", task, data, entries, _others(names, entries))
+        Group(
+            f"e{number}",
+            task,
+            data,
+            entries,
+            [name for name in names if name not in {entry.label for entry in entries}],
+        )
         for number, ((task, data, _), entries) in enumerate(found.items(), 1)
     ]
 
@@ -158,8 +164,3 @@ def short(names: Sequence[str]) -> list[str]:
 
 def _list(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
-
-
-def _others(names: list[str], entries: list[Entry]) -> list[str]:
-    here = {entry.label for entry in entries}
-    return [name for name in names if name not in here]

@@ -192,14 +192,10 @@ def _sentences(groups: list[Group], n_models: int) -> list[Sentence]:
             for each in groups
             for finding in each.section.summary(each.entries[0].evaluation)
         ]
-    return [
-        Sentence(
-            each.anchor, missing(f"{each.task}@{each.data}", f"{gap.status} ({_who(gap.labels, n_models)})", gap.reason)
-        )
-        for each in groups
-        for gap in each.gaps
-    ]
-
-
-def _who(names: list[str], n_models: int) -> str:
-    return "all models" if len(names) == n_models else ", ".join(isolated(name) for name in names)
+    sentences = []
+    for each in groups:
+        for gap in each.gaps:
+            models = "all models" if len(gap.labels) == n_models else ", ".join(map(isolated, gap.labels))
+            finding = missing(f"{each.task}@{each.data}", f"{gap.status} ({models})", gap.reason)
+            sentences.append(Sentence(each.anchor, finding))
+    return sentences

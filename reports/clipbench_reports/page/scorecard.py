@@ -1,12 +1,12 @@
-"""All metrics of all models: fractions on one axis, and the others in their units."""
+"""All metrics of all models: fractions on one axis, the others in their units, each beside its controls."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from clipbench.results.record import Metric
-from clipbench.results.titles import full_title, metric_title, subset_title
-from clipbench_reports.page.controls import Control, controls_of, loose_controls
+from clipbench.results.numbers import number, symbol
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.titles import full_title, metric_title, subset_title, within_sentence
 from clipbench_reports.page.groups import Entry, Gap, Group
 
 
@@ -19,6 +19,15 @@ class PublishedMark:
     """``agrees`` where the interval contains it, with the kind of source where that is not first-hand."""
     note: int
     """Number of the footnote with protocol and source."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A control in few words, beside the metric that is read against it."""
+
+    words: str
+    value: str
+    """With its unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +127,7 @@ def metric_lines(
     Args:
         notes: footnotes so far; new ones are added to it.
     """
-    found: dict[str, list[MetricValue]] = {}
+    by_metric: dict[str, list[MetricValue]] = {}
     for entry in entries:
         metrics = entry.evaluation.controls if controls else entry.evaluation.metrics
         for name, metric in metrics.items():
@@ -131,12 +140,12 @@ def metric_lines(
                     published=_published(metric, notes),
                     controls=[] if controls else controls_of(name, entry.evaluation),
                 )
-                found.setdefault(name, []).append(line)
-    n_metrics = Counter(_subset(name) for name in found)
+                by_metric.setdefault(name, []).append(line)
+    n_metrics = Counter(_subset(name) for name in by_metric)
     subsets = {name: title for entry in reversed(entries) for name, title in entry.evaluation.subsets.items()}
     # A stable sort: what has no heading must not stand under that of another.
-    ordered = sorted(found, key=lambda name: n_metrics[_subset(name)] > 1 and _subset(name) != "")
-    return [_titled(name, found[name], subsets, is_listed=n_metrics[_subset(name)] > 1) for name in ordered]
+    ordered = sorted(by_metric, key=lambda name: n_metrics[_subset(name)] > 1 and _subset(name) != "")
+    return [_titled(name, by_metric[name], subsets, is_listed=n_metrics[_subset(name)] > 1) for name in ordered]
 
 
 def is_fraction(metric: Metric) -> bool:
@@ -161,13 +170,13 @@ def _block(group: Group, is_shown: Callable[[Metric], bool], notes: list[str], *
 
 def _asides(entries: list[Entry], is_shown: Callable[[Metric], bool]) -> list[Aside]:
     """Return the controls of each model that belong to none of its metrics."""
-    found = []
+    asides = []
     for entry in entries:
         controls = {name: metric for name, metric in entry.evaluation.controls.items() if is_shown(metric)}
-        found.append(Aside(label=entry.label, place=entry.place, controls=loose_controls(entry.evaluation, controls)))
-    if found and all(each.controls == found[0].controls for each in found):
-        return [replace(found[0], label="")]
-    return found
+        asides.append(Aside(label=entry.label, place=entry.place, controls=loose_controls(entry.evaluation, controls)))
+    if asides and all(aside.controls == asides[0].controls for aside in asides):
+        return [replace(asides[0], label="")]
+    return asides
 
 
 def _titled(name: str, lines: list[MetricValue], subsets: Mapping[str, str], *, is_listed: bool) -> MetricLines:
@@ -215,3 +224,33 @@ def _numbered(note: str, notes: list[str]) -> int:
     if note not in notes:
         notes.append(note)
     return notes.index(note) + 1
+
+
+def controls_of(name: str, evaluation: EvaluationRecord) -> list[Control]:
+    """Return the controls of a metric, in their order.
+
+    One without a value is left out: the table of controls says why. A variant of the metric itself, such as ``Text
+    score, ties as misses``, is left out where it has the metric's own value.
+    """
+    metric, controls = evaluation.metrics[name], []
+    for other, control in evaluation.controls.items():
+        if name not in control.control_of or control.value is None:
+            continue
+        title = metric_title(other, control)
+        variant = title.removeprefix(f"{metric_title(name, metric)}, ")
+        if variant == title or control.value != metric.value:
+            controls.append(_control(variant, control))
+    return controls
+
+
+def loose_controls(evaluation: EvaluationRecord, controls: Mapping[str, Metric]) -> list[Control]:
+    """Return those of some controls that have a title and belong to no metric of the evaluation."""
+    return [
+        _control(full_title(name, control, evaluation.subsets), control)
+        for name, control in controls.items()
+        if control.value is not None and control.title and not set(control.control_of) & set(evaluation.metrics)
+    ]
+
+
+def _control(words: str, metric: Metric) -> Control:
+    return Control(words=within_sentence(words), value=f"{number(metric.value, metric.unit)} {symbol(metric.unit)}")

@@ -1,4 +1,8 @@
-"""Names and phrases in a sentence: quoted, shortened, and kept from turning the direction of what is around them."""
+"""Words on a page: names and phrases, kept from turning the direction of what is around them; the commonest answer."""
+
+import numpy as np
+
+from clipbench.results import numbers as fmt
 
 NAME_LENGTH = 48
 """The longest name in a sentence, in characters."""
@@ -35,3 +39,11 @@ def isolated(name: str) -> str:
         ('cube', True)
     """
     return name if name.isascii() else f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
+
+
+def most_common(answers: np.ndarray) -> str:
+    """Return the answer that is given most often, the first in the alphabet among equals; a dash without any."""
+    if not len(answers):
+        return fmt.NONE
+    names, counts = np.unique(answers, return_counts=True)
+    return str(names[counts.argmax()])

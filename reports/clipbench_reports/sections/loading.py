@@ -77,7 +77,8 @@ class LoadedSection:
                 raise
             except Exception as error:
                 name = getattr(function, "__name__", type(function).__name__)
-                raise MissingEvidence(f"{name} of {self.package} failed ({_cause(error)})") from error
+                cause = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
+                raise MissingEvidence(f"{name} of {self.package} failed ({cause})") from error
 
         return guarded
 
@@ -94,7 +95,3 @@ def load_section(task: str) -> LoadedSection:
     if isinstance(found, Section):
         return LoadedSection(found, package)
     return LoadedSection(PLAIN_SECTION, fault=f"'{task}' of {package} is a {type(found).__name__}, expected a Section")
-
-
-def _cause(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")

@@ -32,8 +32,7 @@ from clipbench_reports.page.sentences.findings import (
     interval_in_brackets,
     skill,
 )
-from clipbench_reports.page.tables import most_common
-from clipbench_reports.page.text import quoted
+from clipbench_reports.page.text import most_common, quoted
 from clipbench_reports.sections.section import SampleColumn, Section
 
 MAX_ROWS = 50

@@ -21,8 +21,7 @@ from clipbench_reports.galleries.gallery import (
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
-from clipbench_reports.page.tables import most_common
-from clipbench_reports.page.text import quoted
+from clipbench_reports.page.text import most_common, quoted
 from clipbench_reports.sections.section import SampleColumn, Section
 
 MAX_CLASSES = 100

@@ -73,9 +73,15 @@ def probe(
     places = list(dict.fromkeys(item.subset for item in items))
     samples |= _by_place(samples, places)
     missing = reason or "the model does not say how many tokens it takes"
+    accuracies = {
+        f"{place}/text_acc": Mean(
+            column=f"{place}/text_acc", chance=_chance(samples["chance"][samples["place"] == place])
+        )
+        for place in places
+    }
     return Evaluation(
         samples=samples,
-        measures=define({f"{place}/text_acc": _accuracy(samples, place) for place in places}, METRICS),
+        measures=define(accuracies, METRICS),
         controls=define(_controls(samples, places, missing), METRICS),
         curves=_curves(samples, places, rng) if count is not None else {},
         subsets={place: TITLES[place] for place in places if place in TITLES},
@@ -154,10 +160,6 @@ def _by_place(samples: Mapping[str, np.ndarray], places: Sequence[str]) -> dict[
         for place in places
         for name, values in columns.items()
     }
-
-
-def _accuracy(samples: Mapping[str, np.ndarray], place: str) -> Mean:
-    return Mean(column=f"{place}/text_acc", chance=_chance(samples["chance"][samples["place"] == place]))
 
 
 def _chance(chances: Float64[np.ndarray, " n_items"]) -> float | None:

@@ -92,10 +92,12 @@ def _finding(lead: _Lead, p_value: float | None) -> Finding:
     both = f"{first} {values[0]}, {second} {values[1]}"
     if p_value is None or lead.difference is None:
         return Finding("plain", f"{_what(lead)}: {both}{rest} ({lead.why}).")
-    by = _by(lead.difference, unit)
+    difference = _difference_text(lead.difference, unit)
     if p_value > CompareOptions().alpha:
-        return Finding("level", f"{_what(lead)}: no evidence either way, {both} ({by}){rest}.")
-    return Finding("ahead", f"{_what(lead)}: {first} is ahead with {values[0]}, {second} has {values[1]} ({by}){rest}.")
+        return Finding("level", f"{_what(lead)}: no evidence either way, {both} ({difference}){rest}.")
+    return Finding(
+        "ahead", f"{_what(lead)}: {first} is ahead with {values[0]}, {second} has {values[1]} ({difference}){rest}."
+    )
 
 
 def _rest(lead: _Lead, values: Sequence[str]) -> str:
@@ -114,7 +116,7 @@ def _what(lead: _Lead) -> str:
     return f"{isolated(lead.group.task)} on {isolated(lead.group.data)}, {isolated(title)}"
 
 
-def _by(difference: Difference, unit: str) -> str:
+def _difference_text(difference: Difference, unit: str) -> str:
     """Return the difference with its interval."""
     words = f"difference {fmt.change(difference.value, unit)}"
     if difference.low is None:

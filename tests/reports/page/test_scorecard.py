@@ -10,8 +10,8 @@ import pytest
 
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
 from clipbench.results.run import Run
-from clipbench_reports.page.controls import Control, controls_of, loose_controls
 from clipbench_reports.page.report import write_report
+from clipbench_reports.page.scorecard import Control, controls_of, loose_controls
 
 MakeRun = Callable[..., Run]
 
