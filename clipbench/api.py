@@ -19,10 +19,10 @@ from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.session import Session, SessionOptions
 from clipbench.evaluation.targets import Target, Targets, check_folder
 from clipbench.models import reference as model_references
+from clipbench.models.checkpoints import is_pattern
 from clipbench.models.embeddings import Embeddings
 from clipbench.models.memory import embedder_of
 from clipbench.models.protocol import Embedder, LoadOptions, Model
-from clipbench.models.series import is_pattern
 from clipbench.models.store import default_root
 from clipbench.results.other_tools import Values
 from clipbench.results.record import EvaluationRecord

@@ -29,7 +29,7 @@ from claims_page import RATE_AT, write_page
 from clipbench.cli.main import DONE, INTERRUPTED
 from clipbench.data.scenes import SCENES_VERSION
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.models.checkpoint_folders import arguments_of, bundled_checkpoints
+from clipbench.models.checkpoints import arguments_of, bundled_checkpoints
 from clipbench.results.numbers import duration
 from clipbench.training.log import LOG_FILE
 from clipbench.training.options import TrainOptions

@@ -14,7 +14,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 
-from clipbench.models.checkpoint_folders import bundled_checkpoints
+from clipbench.models.checkpoints import bundled_checkpoints
 from clipbench.results.record import Metric, Result
 from clipbench.results.run import read_run
 from clipbench.training.clip.adapter import SHIPPED

@@ -15,7 +15,7 @@ from clipbench.cli.telling import line
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.evaluation.session import Session
 from clipbench.evaluation.targets import Target, Targets, check_folder, slug
-from clipbench.models.checkpoint_folders import (
+from clipbench.models.checkpoints import (
     CHECKPOINT_FORMS,
     CONFIG,
     Signature,

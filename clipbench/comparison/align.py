@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas
 
 
-class Pair(NamedTuple):
+class EvaluationPair(NamedTuple):
     """The same task on the same data in two runs."""
 
     base: EvaluationRecord
@@ -26,7 +26,7 @@ class Tables(NamedTuple):
     candidate: "pandas.DataFrame"
 
 
-def pair_evaluations(base: Run, candidate: Run) -> list[Pair]:
+def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
     """Return the finished evaluations of the same task and data, in the order of the base.
 
     Where the candidate has several, its partner is the one with the base's parameters, else the first.
@@ -38,13 +38,13 @@ def pair_evaluations(base: Run, candidate: Run) -> list[Pair]:
     for before in _finished(base):
         named = [each for each in _finished(candidate) if each.name == before.name]
         alike = [each for each in named if as_json(each.params) == as_json(before.params)]
-        pairs += [Pair(before, after) for after in (alike or named)[:1]]
+        pairs += [EvaluationPair(before, after) for after in (alike or named)[:1]]
     if not pairs:
         raise NotComparable(f"{base.folder} and {candidate.folder} have no finished evaluation in common")
     return pairs
 
 
-def align_samples(base: Run, candidate: Run, pair: Pair) -> Tables:
+def align_samples(base: Run, candidate: Run, pair: EvaluationPair) -> Tables:
     """Return the samples of an evaluation in both runs, paired by id.
 
     Raises:
@@ -61,7 +61,7 @@ def align_samples(base: Run, candidate: Run, pair: Pair) -> Tables:
     return tables
 
 
-def notes_on(base: Run, candidate: Run, pairs: Sequence[Pair]) -> Iterator[str]:
+def notes_on(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iterator[str]:
     """Yield a line for all that is not compared, and for what else differs between two runs."""
     for before, after, side in ((base, candidate, "base"), (candidate, base, "candidate")):
         partners = {each.name for each in _finished(after)}
@@ -91,7 +91,7 @@ def _samples_by_id(run: Run, evaluation: EvaluationRecord) -> "pandas.DataFrame"
     return table.set_index("sample_id").sort_index()
 
 
-def _metrics_without_partner(pair: Pair) -> Iterator[str]:
+def _metrics_without_partner(pair: EvaluationPair) -> Iterator[str]:
     """Yield a line for each metric that has a value in one of the two only."""
     sides = ((pair.base, pair.candidate, "candidate"), (pair.candidate, pair.base, "base"))
     for one, other, side in sides:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from clipbench.comparison.align import Pair, Tables, align_samples, notes_on, pair_evaluations
+from clipbench.comparison.align import EvaluationPair, Tables, align_samples, notes_on, pair_evaluations
 from clipbench.comparison.paired_tests import Generators, paired_test
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal
 from clipbench.comparison.values import compare_values
@@ -82,7 +82,7 @@ def _opened(side: Side) -> Run | Values:
     return side if isinstance(side, Run | Values) else open_results(side)
 
 
-def _same_samples(base: Run, candidate: Run, pair: Pair) -> Tables:
+def _same_samples(base: Run, candidate: Run, pair: EvaluationPair) -> Tables:
     """Return the samples of an evaluation in both runs; raise NotComparable where they are not of the same evaluation."""
     same = match(*pair)
     if not same.is_same:
@@ -90,7 +90,7 @@ def _same_samples(base: Run, candidate: Run, pair: Pair) -> Tables:
     return align_samples(base, candidate, pair)
 
 
-def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[Pair]) -> NotComparable:
+def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[EvaluationPair]) -> NotComparable:
     if refused:
         more = f" ({len(refused) - 1} more likewise)" if len(refused) > 1 else ""
         return NotComparable(f"{refused[0]}{more}")
@@ -98,7 +98,7 @@ def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[Pair]) -> NotC
     return NotComparable(f"the runs have {names} in common, but no metric that both have a value of")
 
 
-def _differences_of(pair: Pair, tables: Tables, seed: int, alpha: float) -> Iterator[Difference]:
+def _differences_of(pair: EvaluationPair, tables: Tables, seed: int, alpha: float) -> Iterator[Difference]:
     for name, metric in pair.base.metrics.items():
         other = pair.candidate.metrics.get(name)
         if other is None or metric.value is None or other.value is None:

@@ -15,11 +15,11 @@ from clipbench.data.images import ImageRef
 from clipbench.errors import ClipbenchError, Unavailable, UsageError
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.evaluate import RunOptions, evaluate
-from clipbench.evaluation.locks import alone_in
 from clipbench.evaluation.plan import Request, plan, with_data, with_prompts
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.reuse import finished_run
 from clipbench.evaluation.targets import Target, Targets, check_folder, slug
+from clipbench.files import alone_in
 from clipbench.models import load_model
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.protocol import Embedder, LoadOptions, ModelInfo

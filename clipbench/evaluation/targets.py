@@ -8,8 +8,8 @@ from pathlib import Path
 
 from clipbench.errors import UsageError
 from clipbench.models import brings_samples
+from clipbench.models.checkpoints import is_pattern, matching_checkpoints
 from clipbench.models.protocol import Embedder
-from clipbench.models.series import is_pattern, members
 
 OUR_FILES = {"samples", "arrays", "thumbs", ".result.json.half"}
 """Files and folders that an interrupted run may have left in its folder."""
@@ -100,7 +100,7 @@ def _expanded(references: list[str]) -> list[tuple[str, str, bool]]:
         if not is_pattern(reference):
             expanded.setdefault(reference, (reference, reference, False))
             continue
-        for member in members(reference):
+        for member in matching_checkpoints(reference):
             name = member.name if n_patterns == 1 else member.reference
             expanded.setdefault(member.reference, (member.reference, name, True))
     return list(expanded.values())

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 
 from clipbench.errors import UsageError
-from clipbench.models._checkpoint import StateDict
+from clipbench.models._checkpoint_file import StateDict
 
 N_KEPT = 20
 """First positions, which Long-CLIP leaves unchanged: short captions have trained them well."""

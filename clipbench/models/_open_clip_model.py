@@ -21,8 +21,7 @@ from PIL import Image
 
 from clipbench.errors import ClipbenchError, ModelError
 from clipbench.hub import HubRequest, cached_first
-from clipbench.models._checkpoint import StateDict, fit, read_checkpoint
-from clipbench.models._checkpoint_names import step_in_name
+from clipbench.models._checkpoint_file import StateDict, fit, read_checkpoint
 from clipbench.models._context import needs_causal_tower, with_context
 from clipbench.models._fingerprint import digest
 from clipbench.models._open_clip_text import text_tower
@@ -37,6 +36,7 @@ from clipbench.models._torch_model import (
     quiet,
     weights_digest,
 )
+from clipbench.models.checkpoints import step_in_name
 from clipbench.models.protocol import LoadOptions, ModelInfo
 
 ADAPTER = "open_clip adapter 1"
@@ -69,7 +69,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Preprocess:
+class OpenClipPreprocess:
     """open_clip's own evaluation transform, from an image in its own mode to an array; picklable, without weights."""
 
     transform: Callable[[Image.Image], torch.Tensor]
@@ -103,7 +103,9 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
     )
     model = TorchModel(
         info=info,
-        preprocess=Preprocess(image_transform_v2(PreprocessCfg(**module.visual.preprocess_cfg), is_train=False)),
+        preprocess=OpenClipPreprocess(
+            image_transform_v2(PreprocessCfg(**module.visual.preprocess_cfg), is_train=False)
+        ),
         image_tower=lambda pixels: module.encode_image(pixels, normalize=False),
         text_tower=tower,
         placement=place,

@@ -16,11 +16,10 @@ from PIL import Image
 from clipbench.errors import ModelError, UsageError, did_you_mean
 from clipbench.models._fingerprint import digest
 from clipbench.models._text_tower import TextTower
+from clipbench.models.image_loading import Preprocess
 from clipbench.models.protocol import PRECISIONS, Model, ModelInfo
 
 DTYPES = dict(zip(PRECISIONS, (torch.float32, torch.bfloat16, torch.float16), strict=True))
-
-Preprocess = Callable[[Image.Image], Float32[np.ndarray, "channels height width"]]
 
 
 @dataclass(frozen=True, kw_only=True)

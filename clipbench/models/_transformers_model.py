@@ -18,7 +18,6 @@ from PIL import Image
 
 from clipbench.errors import ClipbenchError, ModelError
 from clipbench.hub import HubRequest, cache_only, cached_first
-from clipbench.models._checkpoint_names import step_in_name, step_inside
 from clipbench.models._context import needs_causal_tower, stretched_to
 from clipbench.models._fingerprint import digest
 from clipbench.models._text_tower import TextTower, Tokens, check_vocabulary, first_of, tokenizer_identity
@@ -34,6 +33,7 @@ from clipbench.models._torch_model import (
     quiet,
     weights_digest,
 )
+from clipbench.models.checkpoints import step_in_name, step_inside
 from clipbench.models.protocol import LoadOptions, ModelInfo
 
 ADAPTER = "transformers adapter 1"
@@ -63,7 +63,7 @@ class _Loaded(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Preprocess:
+class TransformersPreprocess:
     """The library's own image processor for one image in any mode; picklable, without weights."""
 
     processor: Any
@@ -133,7 +133,7 @@ def build(name: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
     else:
         model = TorchModel(
             info=info,
-            preprocess=Preprocess(parts.processor),
+            preprocess=TransformersPreprocess(parts.processor),
             image_tower=lambda pixels: _vectors(parts.module.get_image_features(pixel_values=pixels)),
             text_tower=tower,
             placement=place,

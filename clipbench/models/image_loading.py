@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float32
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from clipbench.data.images import DrawnImage, ImageRef
 from clipbench.errors import BadImage
 
-Preprocess = Callable[[Image.Image], np.ndarray]
+Preprocess = Callable[[Image.Image], Float32[np.ndarray, "channels height width"]]
 
 
 class LoadedBatch(NamedTuple):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from clipbench.errors import ModelError, UsageError
 from clipbench.hub import HubRequest
-from clipbench.models._checkpoint_names import CHECKPOINT_SUFFIXES
+from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES
 from clipbench.models.protocol import LoadOptions
 
 if TYPE_CHECKING:

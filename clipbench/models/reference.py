@@ -19,10 +19,11 @@ from PIL import Image
 
 from clipbench import plugins
 from clipbench.errors import ModelError, UsageError, did_you_mean
-from clipbench.models._checkpoint_names import CHECKPOINT_SUFFIXES, VECTOR_SUFFIXES
-from clipbench.models.checkpoint_folders import holds_bundled_checkpoint
+from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, holds_bundled_checkpoint
 from clipbench.models.embeddings import Embeddings
 from clipbench.models.protocol import LoadOptions, Model, ModelInfo, PixelModel, count_tokens
+
+VECTOR_SUFFIXES = (".npz", ".npy", ".parquet")
 
 Adapter = Callable[[str, LoadOptions], Model | Embeddings]
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from clipbench.errors import BadImage, DataError, UsageError
-from clipbench.training.clip.preprocess import Preprocess
+from clipbench.training.clip.preprocess import ClipPreprocess
 from clipbench.training.clip.tokenizer import ClipTokenizer
-from clipbench.training.pairs import Pairs
+from clipbench.training.pairs import PairSource
 
 
 class Batch(NamedTuple):
@@ -83,8 +83,8 @@ class SampleOrder:
 class PairReader:
     """Turns a sample into pixels and a caption; worker processes get a copy of it."""
 
-    pairs: Pairs
-    preprocess: Preprocess
+    pairs: PairSource
+    preprocess: ClipPreprocess
     crops: bool
     seed: int
 

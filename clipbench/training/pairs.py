@@ -19,7 +19,7 @@ TOKENIZER_CAPTIONS = 50_000
 
 
 @runtime_checkable
-class Pairs(Protocol):
+class PairSource(Protocol):
     """Images with captions, by number; picklable, since worker processes read them."""
 
     @property
@@ -44,8 +44,8 @@ class Pairs(Protocol):
 class Corpus(NamedTuple):
     """Pairs to train on, and others to measure on."""
 
-    train: Pairs
-    held_out: Pairs
+    train: PairSource
+    held_out: PairSource
     """Never endless."""
     may_crop: bool
     """Random crops keep the captions true."""

@@ -8,12 +8,12 @@ import torch
 
 from clipbench.data import DataOptions
 from clipbench.errors import UsageError
-from clipbench.models.checkpoint_folders import bundled_checkpoints, newest_checkpoint
+from clipbench.models.checkpoints import bundled_checkpoints, newest_checkpoint
 from clipbench.training.batches import Batch, PairReader, SampleIndex, SampleOrder, load_batches
-from clipbench.training.clip.checkpoint import Checkpoint, Progress, load_checkpoint, load_optimizer
+from clipbench.training.clip.checkpoint import Checkpoint, TrainingProgress, load_checkpoint, load_optimizer
 from clipbench.training.clip.config import find_config
 from clipbench.training.clip.model import CLIP
-from clipbench.training.clip.preprocess import Preprocess
+from clipbench.training.clip.preprocess import ClipPreprocess
 from clipbench.training.clip.tokenizer import tokenizer_for
 from clipbench.training.corpus import load_corpus
 from clipbench.training.distributed import n_processes, rank, wait_for_all
@@ -68,7 +68,7 @@ def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) ->
     if options.temperature is not None:
         fix_temperature(model, options.temperature)
     wait_for_all()  # each process has to find the folder empty before the first one writes to it
-    progress = Progress(arguments=options.to_json(), data=_description(corpus))
+    progress = TrainingProgress(arguments=options.to_json(), data=_description(corpus))
     state = _assemble(options, Checkpoint(model, tokenizer, progress), corpus, order, device=device, dtype=dtype)
     state.log.write("start", 0, {"arguments": options.to_json(), "data": progress.data})
     return state
@@ -127,7 +127,7 @@ def _assemble(
         towers=Towers(model=model, device=device, dtype=dtype),
         optimizer=make_optimizer(model, lr=options.lr, weight_decay=options.weight_decay),
         order=order,
-        reader=PairReader(pairs=corpus.train, preprocess=Preprocess(model.config), crops=crops, seed=options.seed),
+        reader=PairReader(pairs=corpus.train, preprocess=ClipPreprocess(model.config), crops=crops, seed=options.seed),
         held_out=_held_out(corpus, checkpoint),
         log=Log(options.out, resumed_at=resumed_at) if rank() == 0 else Log(None),
     )
@@ -137,7 +137,7 @@ def _held_out(corpus: Corpus, checkpoint: Checkpoint) -> Batch:
     """Return all held-out pairs as one batch."""
     pairs = corpus.held_out
     assert pairs.n_pairs is not None, pairs.name
-    reader = PairReader(pairs=pairs, preprocess=Preprocess(checkpoint.model.config), crops=False, seed=0)
+    reader = PairReader(pairs=pairs, preprocess=ClipPreprocess(checkpoint.model.config), crops=False, seed=0)
     samples = [SampleIndex(position=number, pair=number, epoch=0) for number in range(pairs.n_pairs)]
     return next(iter(load_batches(reader, checkpoint.tokenizer, [samples], workers=0)))
 

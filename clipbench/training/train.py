@@ -16,7 +16,7 @@ import torch
 
 from clipbench.errors import ClipbenchError
 from clipbench.models._torch_model import placement
-from clipbench.models.checkpoint_folders import bundled_checkpoints
+from clipbench.models.checkpoints import bundled_checkpoints
 from clipbench.training.batches import Batch
 from clipbench.training.clip.checkpoint import save_checkpoint
 from clipbench.training.distributed import process_group, rank, sum_over_processes

@@ -19,9 +19,9 @@ import torch
 
 from clipbench.cli import main, watcher
 from clipbench.cli.watcher import _check
-from clipbench.evaluation.locks import alone_in
+from clipbench.files import alone_in
 from clipbench.models import load_model
-from clipbench.models.checkpoint_folders import training_checkpoints
+from clipbench.models.checkpoints import training_checkpoints
 from clipbench.models.embeddings import Embeddings
 from clipbench.models.protocol import LoadOptions, Model
 from clipbench.results.run import read_run

@@ -1,11 +1,19 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and folders that are let go of whatever happens."""
 
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from clipbench.errors import UsageError
-from clipbench.files import write_atomic, writing_atomically
+from clipbench.files import alone_in, write_atomic, writing_atomically
+
+HOLD = "import sys, time; from pathlib import Path; from clipbench.files import alone_in\n"
+HOLD += "with alone_in(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
 
 
 def test_files_are_written_and_replace_what_was_there(tmp_path: Path) -> None:
@@ -34,3 +42,32 @@ def test_nothing_is_left_when_the_block_fails(tmp_path: Path) -> None:
         assert (tmp_path / "a").read_bytes() == b"old"  # not before the block has ended
         raise KeyboardInterrupt
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"old"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system has no such locks")
+def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    first = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None and first.stdout.readline() == "held\n"
+    message = f"another clipbench writes to {tmp_path}: wait for its end, or name another --out"
+    with pytest.raises(UsageError, match=message), alone_in(tmp_path):
+        pass
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    with alone_in(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system has no such locks")
+def test_a_folder_is_let_go_of_after_an_error_and_whoever_was_forked_meanwhile(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    with pytest.raises(RuntimeError), alone_in(tmp_path):
+        worker = context.Process(target=signal.pause)
+        worker.start()
+        raise RuntimeError
+    try:
+        with alone_in(tmp_path):
+            pass
+    finally:
+        worker.kill()
+        worker.join()

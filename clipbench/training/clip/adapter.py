@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.errors import ModelError
-from clipbench.models._checkpoint_names import step_in_name, step_inside
 from clipbench.models._fingerprint import digest
-from clipbench.models.checkpoint_folders import (
+from clipbench.models.checkpoints import (
     CONFIG,
     TRAIN,
     WEIGHTS,
     bundled_checkpoints,
     is_bundled_checkpoint,
     read_json,
+    step_in_name,
+    step_inside,
 )
 from clipbench.models.protocol import LoadOptions, ModelInfo
 
@@ -65,7 +66,7 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...]) -> "Torch
     from clipbench.models._text_tower import TextTower, tokenizer_identity
     from clipbench.models._torch_model import TorchModel, freeze, placement, probe, weights_digest
     from clipbench.training.clip.checkpoint import load_model
-    from clipbench.training.clip.preprocess import Preprocess
+    from clipbench.training.clip.preprocess import ClipPreprocess
 
     place = placement(options.device, options.precision, options.batch_size)
     module, tokenizer = load_model(folder)
@@ -88,7 +89,7 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...]) -> "Torch
             precision=options.precision,
             step=_step(folder),
         ),
-        preprocess=Preprocess(module.config),
+        preprocess=ClipPreprocess(module.config),
         image_tower=module.encode_image,
         text_tower=tower,
         placement=place,

@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 
 from clipbench import __version__
 from clipbench.errors import ModelError
-from clipbench.models._checkpoint import fit, read_weights
-from clipbench.models.checkpoint_folders import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
+from clipbench.models._checkpoint_file import fit, read_weights
+from clipbench.models.checkpoints import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.model import CLIP
 from clipbench.training.clip.tokenizer import ClipTokenizer, load_tokenizer
@@ -34,7 +34,7 @@ OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 
 
 @dataclass(kw_only=True)
-class Progress:
+class TrainingProgress:
     """How far a training has come; the loop updates it."""
 
     arguments: Mapping[str, object]
@@ -52,7 +52,7 @@ class Checkpoint(NamedTuple):
 
     model: CLIP
     tokenizer: ClipTokenizer
-    progress: Progress
+    progress: TrainingProgress
 
 
 def save_checkpoint(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> Path:
@@ -84,7 +84,7 @@ def save_model(folder: Path, model: CLIP, tokenizer: ClipTokenizer, *, dtype: to
     tokenizer.save(folder)
 
 
-def write_progress(folder: Path, progress: Progress) -> None:
+def write_progress(folder: Path, progress: TrainingProgress) -> None:
     """Write train.json to an existing folder."""
     _write_json(folder / TRAIN, _progress_json(progress))
 
@@ -154,10 +154,10 @@ def _optimizer_state(model: CLIP, optimizer: torch.optim.Optimizer) -> dict[str,
     return state
 
 
-def _progress(content: Any, path: Path) -> Progress:
+def _progress(content: Any, path: Path) -> TrainingProgress:
     """Return the progress in the untyped JSON of ``_progress_json``."""
     try:
-        return Progress(
+        return TrainingProgress(
             arguments=content["arguments"],
             data=content["data"],
             step=int(content["step"]),
@@ -168,7 +168,7 @@ def _progress(content: Any, path: Path) -> Progress:
         raise ModelError(f"{path} is not what clipbench train wrote ({type(error).__name__}: {error})") from error
 
 
-def _progress_json(progress: Progress) -> dict[str, object]:
+def _progress_json(progress: TrainingProgress) -> dict[str, object]:
     return {
         "format": FORMAT,
         "clipbench_version": __version__,

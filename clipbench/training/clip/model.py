@@ -63,7 +63,7 @@ class CLIP(nn.Module):
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positional_embedding, std=0.01)
         for block in self.transformer.resblocks:
-            assert isinstance(block, Block)
+            assert isinstance(block, TransformerBlock)
             # Each block adds two branches to the residual stream; scaling their last weights keeps its variance.
             nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
             nn.init.normal_(block.attn.out_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5)
@@ -100,7 +100,7 @@ class Transformer(nn.Module):
 
     def __init__(self, tower: Tower, *, quick_gelu: bool, is_causal: bool) -> None:
         super().__init__()
-        blocks = [Block(tower, quick_gelu=quick_gelu, is_causal=is_causal) for _ in range(tower.layers)]
+        blocks = [TransformerBlock(tower, quick_gelu=quick_gelu, is_causal=is_causal) for _ in range(tower.layers)]
         self.resblocks = nn.ModuleList(blocks)
 
     def forward(self, x: Float[Tensor, "B L W"]) -> Float[Tensor, "B L W"]:
@@ -109,7 +109,7 @@ class Transformer(nn.Module):
         return x
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention, then a two-layer perceptron, each normalized before and added to the residual stream after."""
 
     def __init__(self, tower: Tower, *, quick_gelu: bool, is_causal: bool) -> None:

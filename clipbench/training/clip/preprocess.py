@@ -15,7 +15,7 @@ CROP_ASPECT = (3 / 4, 4 / 3)
 
 
 @dataclass(frozen=True)
-class Preprocess:
+class ClipPreprocess:
     """Resizes the shorter side to the model's, crops the middle and normalizes colours; picklable."""
 
     config: ClipConfig

@@ -9,7 +9,7 @@ from clipbench.data import DataOptions, Dataset, FileImage
 from clipbench.errors import DataError, UsageError
 from clipbench.training.batches import PairReader, SampleIndex, SampleOrder, load_batches
 from clipbench.training.clip.config import ClipConfig
-from clipbench.training.clip.preprocess import Preprocess
+from clipbench.training.clip.preprocess import ClipPreprocess
 from clipbench.training.clip.tokenizer import train_tokenizer
 from clipbench.training.corpus import load_corpus
 from clipbench.training.pairs import DatasetPairs
@@ -62,7 +62,7 @@ def test_batches_that_do_not_fit_are_refused() -> None:
 @pytest.fixture
 def reader(micro: ClipConfig, captions_file: Path) -> PairReader:
     corpus = load_corpus(str(captions_file), DataOptions(), seed=0, size=16)
-    return PairReader(pairs=corpus.train, preprocess=Preprocess(micro), crops=True, seed=0)
+    return PairReader(pairs=corpus.train, preprocess=ClipPreprocess(micro), crops=True, seed=0)
 
 
 def test_worker_processes_give_the_same_batches(reader: PairReader) -> None:

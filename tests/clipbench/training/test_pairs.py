@@ -9,7 +9,7 @@ from clipbench.data.scenes.vocabulary import KINDS
 from clipbench.errors import DataError, UsageError
 from clipbench.testing import NamedImage
 from clipbench.training.corpus import load_corpus
-from clipbench.training.pairs import DatasetPairs, Pairs
+from clipbench.training.pairs import DatasetPairs, PairSource
 
 
 def dataset(**changes: object) -> Dataset:
@@ -29,7 +29,7 @@ def test_the_captions_of_an_image_take_turns() -> None:
     assert [pairs.pair(number, 5)[1] for number in (1, 2)] == ["b1", "c1"]
     assert pairs.pair(1, 0)[0].tobytes() == NamedImage("b").open().tobytes()
     assert pairs.pair(1, 0)[0].mode == "RGB"
-    assert isinstance(pairs, Pairs)
+    assert isinstance(pairs, PairSource)
     assert (pairs.name, pairs.n_pairs, list(pairs.captions())) == ("three", 3, ["c1", "a1", "b1", "a2"])
 
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from clipbench.errors import ModelError, UsageError
-from clipbench.models.checkpoint_folders import holds_bundled_checkpoint
+from clipbench.models.checkpoints import holds_bundled_checkpoint
 from clipbench.models.protocol import LoadOptions, PixelModel
 from clipbench.training.clip import adapter as bundled
 from clipbench.training.clip.checkpoint import load_model, save_model

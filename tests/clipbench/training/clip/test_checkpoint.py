@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clipbench.errors import ModelError, UsageError
-from clipbench.models.checkpoint_folders import bundled_checkpoints, is_bundled_checkpoint, newest_checkpoint
+from clipbench.models.checkpoints import bundled_checkpoints, is_bundled_checkpoint, newest_checkpoint
 from clipbench.training.clip.checkpoint import (
     Checkpoint,
-    Progress,
+    TrainingProgress,
     load_checkpoint,
     load_model,
     load_optimizer,
@@ -31,7 +31,7 @@ def trained(config: ClipConfig, step: int = 0) -> Checkpoint:
     tokenizer = train_tokenizer(["a red disc", "a blue square"], vocab_size=560, context_length=12)
     torch.manual_seed(0)
     model = CLIP(replace(config, vocab_size=tokenizer.vocab_size))
-    progress = Progress(
+    progress = TrainingProgress(
         arguments={"seed": 3, "lr": 0.1}, data={"name": "toy"}, step=step, losses=[(1, 2.5)], seconds=7.0
     )
     return Checkpoint(model, tokenizer, progress)

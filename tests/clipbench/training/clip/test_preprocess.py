@@ -6,7 +6,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from clipbench.training.clip.config import CONFIGS
-from clipbench.training.clip.preprocess import Preprocess, random_box
+from clipbench.training.clip.preprocess import ClipPreprocess, random_box
 
 CONFIG = CONFIGS["tiny"]
 
@@ -21,7 +21,7 @@ def noise_image(width: int, height: int, mode: str = "RGB") -> Image.Image:
 def test_images_are_prepared_as_open_clip_does(size: tuple[int, int], mode: str) -> None:
     theirs = image_transform_v2(PreprocessCfg(size=64, mean=CONFIG.mean, std=CONFIG.std), is_train=False)
     image = noise_image(*size, mode)
-    np.testing.assert_allclose(Preprocess(CONFIG)(image), theirs(image).numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ClipPreprocess(CONFIG)(image), theirs(image).numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_random_boxes_keep_nine_tenths_and_lie_inside() -> None:
@@ -39,7 +39,7 @@ def test_an_image_too_long_to_be_cropped_is_used_whole() -> None:
 
 
 def test_crops_differ_and_depend_on_the_generator_alone() -> None:
-    preprocess, image = Preprocess(CONFIG), noise_image(80, 80)
+    preprocess, image = ClipPreprocess(CONFIG), noise_image(80, 80)
     crops = [preprocess.random_crop(image, np.random.default_rng(seed)) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(crops[0], crops[1])
     assert (crops[0] != crops[2]).any()

@@ -1,14 +1,23 @@
-"""Checkpoints in folders: those of ``clipbench train``, and those that other training loops leave. Imports no torch."""
+"""Checkpoints by file name, by pattern (``runs/train/step-*``) and in the folders of training loops. Imports no torch."""
 
+import glob
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from clipbench.errors import ModelError, UsageError
-from clipbench.models._checkpoint_names import CHECKPOINT_SUFFIXES, step_in_name
-from clipbench.models.series import natural
+
+CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+STEP_KEYS = ("step", "global_step", "epoch")
+"""Names that training loops give to their progress inside a checkpoint; a step is more precise than an epoch."""
+
+_STEP_IN_NAME = re.compile(r"(step|checkpoint|ckpt|iter|iteration|epoch)s?[-_=]?(\d+)", re.IGNORECASE)
+
+PATH_PREFIXES = ("bundled", "local-dir", "hf", "embeddings")
+"""Adapters that read paths; the references of others may hold a * that is no pattern."""
 
 CONFIG, WEIGHTS, TRAIN, OPTIMIZER = "config.json", "model.safetensors", "train.json", "optimiser.safetensors"
 
@@ -20,6 +29,80 @@ LATEST = "epoch_latest.pt"
 """The file that open_clip's --save-most-recent rewrites each epoch: it belongs to no one step, so it is left out."""
 
 Signature = tuple[tuple[str, int, int], ...]
+
+
+def step_in_name(path: Path) -> int | None:
+    """Return the step or epoch in the name of a checkpoint; None where it has none.
+
+    Example:
+        >>> [step_in_name(Path(name)) for name in ("run/step-250", "epoch_12.pt", "checkpoint-500", "ViT-B-32.pt")]
+        [250, 12, 500, None]
+        >>> step_in_name(Path("epoch=3-step=5000.pt"))
+        5000
+    """
+    numbers = {word.lower(): int(number) for word, number in _STEP_IN_NAME.findall(path.name)}
+    epoch = numbers.pop("epoch", None)
+    return next(iter(numbers.values()), epoch)
+
+
+def step_inside(content: Mapping[str, object]) -> int | None:
+    """Return the step or epoch that a checkpoint records of itself; None where it records none."""
+    numbers = [content.get(key) for key in STEP_KEYS]
+    return next((number for number in numbers if type(number) is int and number >= 0), None)
+
+
+@dataclass(frozen=True)
+class SeriesMember:
+    """A checkpoint that a pattern matches."""
+
+    reference: str
+    """The model reference that ``load_model`` takes."""
+    name: str
+    """Path from where the pattern begins to vary: distinct, and the same however many others there are."""
+
+
+def is_pattern(reference: str) -> bool:
+    """Return whether a model reference is a pattern of paths, and not the name of something that is there.
+
+    Example:
+        >>> [is_pattern(each) for each in ("runs/train/step-*", "hf:out/checkpoint-?00", "ViT-B-32,openai", "python:a:b*")]
+        [True, True, False, False]
+    """
+    _, path = _split_prefix(reference)
+    return path != "" and glob.has_magic(path) and not Path(path).exists()
+
+
+def matching_checkpoints(pattern: str) -> list[SeriesMember]:
+    """Return the checkpoints that a pattern matches, ``step-2`` before ``step-10``.
+
+    Raises:
+        UsageError: it matches none.
+    """
+    prefix, path = _split_prefix(pattern)
+    matches = sorted((match.rstrip("/") for match in glob.glob(path, recursive=True)), key=natural_order)
+    if not matches:
+        raise UsageError(f"no checkpoint matches '{pattern}': expected a pattern of paths, such as 'runs/train/step-*'")
+    parts = Path(path).parts
+    head = Path(*parts[: next(place for place, part in enumerate(parts) if glob.has_magic(part))])
+    return [SeriesMember(prefix + match, Path(match).relative_to(head).as_posix()) for match in matches]
+
+
+def natural_order(text: str) -> list[tuple[int, str]]:
+    """Return a sort key that orders numbers within texts by value.
+
+    Example:
+        >>> sorted(["step-10", "step-2", "step-2b"], key=natural_order)
+        ['step-2', 'step-2b', 'step-10']
+    """
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def _split_prefix(reference: str) -> tuple[str, str]:
+    """Return the prefix with its colon, and the path; an empty path for an adapter that reads none."""
+    prefix, colon, body = reference.partition(":")
+    if not colon:
+        return "", reference
+    return (f"{prefix}:", body) if prefix.casefold() in PATH_PREFIXES else (reference, "")
 
 
 @dataclass(frozen=True)
@@ -143,4 +226,4 @@ def _file_checkpoints(folder: Path) -> Iterator[TrainingCheckpoint]:
 
 def _by_step(checkpoint: TrainingCheckpoint) -> tuple[float, list[tuple[int, str]]]:
     step = step_in_name(checkpoint.path)
-    return float("inf" if step is None else step), natural(str(checkpoint.path))
+    return float("inf" if step is None else step), natural_order(str(checkpoint.path))

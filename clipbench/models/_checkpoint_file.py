@@ -5,26 +5,17 @@ import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
 from clipbench.errors import ModelError
-from clipbench.models._checkpoint_names import CHECKPOINT_SUFFIXES, step_in_name, step_inside
 from clipbench.models._torch_model import first_line, quiet
+from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name, step_inside
 
 WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that DistributedDataParallel and torch.compile put before each name."""
 
 StateDict = dict[str, torch.Tensor]
-
-
-class Checkpoint(NamedTuple):
-    """The content of a checkpoint file."""
-
-    weights: StateDict
-    step: int | None
-    """Training step or epoch by the file's name, or else by its content; None where neither has one."""
 
 
 def read_weights(path: Path) -> StateDict:
@@ -33,11 +24,11 @@ def read_weights(path: Path) -> StateDict:
     Raises:
         ModelError: no such file, not a checkpoint, damaged, or one that would run code.
     """
-    return read_checkpoint(path).weights
+    return read_checkpoint(path)[0]
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Return the tensors of a checkpoint by name, and its training step.
+def read_checkpoint(path: Path) -> tuple[StateDict, int | None]:
+    """Return the tensors of a checkpoint by name, and its training step or epoch by its name, else by its content.
 
     Takes a state dict, or a training checkpoint that has one under ``state_dict``.
 
@@ -61,7 +52,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 f"checkpoint {path} holds '{name}' of type {type(value).__name__}: expected names with their tensors, or"
                 " a training checkpoint with them under 'state_dict'"
             )
-    return Checkpoint(_unwrapped(dict(content)), step)
+    return _unwrapped(dict(content)), step
 
 
 def fit(module: torch.nn.Module, state: StateDict, *, source: object, arch: str) -> None:
