@@ -132,7 +132,7 @@ def _definitions(direction: str, ks: tuple[int, ...]) -> dict[str, Definition]:
     """Return the definitions of a direction's metrics and controls."""
     title, queries = DIRECTIONS[direction]
     first, is_cross = f"{direction}_recall@{min(ks)}", direction.endswith("retrieval")
-    found = {
+    definitions = {
         f"{direction}_median_rank": Definition(
             f"{title} median rank", f"Median rank of the first right answer, over the {queries} that search."
         ),
@@ -145,11 +145,11 @@ def _definitions(direction: str, ks: tuple[int, ...]) -> dict[str, Definition]:
     for k in ks:
         name, recall = f"{direction}_recall@{k}", f"{title} R@{k}"
         share = f"Share of the {queries} with a right answer among the first {k}"
-        found[name] = Definition(recall, f"{share}.", is_headline=is_cross and name == first)
-        found[f"{name}_strict"] = Definition(
+        definitions[name] = Definition(recall, f"{share}.", is_headline=is_cross and name == first)
+        definitions[f"{name}_strict"] = Definition(
             f"{recall}, ties as misses", f"{share}, where a tie counts as a miss.", name
         )
-    return found
+    return definitions
 
 
 def _directions(
@@ -208,7 +208,8 @@ def _table(direction: Direction, dataset: Dataset, ks: tuple[int, ...]) -> dict[
         "direction": np.full(len(direction.images), name, object),
         "cluster": np.array(dataset.image_ids, object)[direction.images],
         "image": direction.images,
-        "margin": 1.5 - expected_rank(direction.ranks),
+        "margin": 1.5
+        - expected_rank(direction.ranks),  # above 0 only where the right item is first; 0 for a tie of two
         **direction.columns,
         "right_cosine": right,
         "chosen_cosine": chosen,

@@ -75,6 +75,7 @@ def _answers(evidence: Evidence) -> tuple[list[str], list[str]]:
 def _shares(names: Sequence[str], label: Sequence[str], predicted: Sequence[str]) -> Shares:
     counts = np.zeros((len(names), len(names)))
     place = {name: row for row, name in enumerate(names)}
+    # counts[...] += 1 would count a pair that occurs many times only once.
     np.add.at(counts, tuple([place[name] for name in column] for column in (label, predicted)), 1)
     totals = counts.sum(axis=1, keepdims=True)
     return np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
@@ -84,6 +85,7 @@ def _panel(names: Sequence[str], shares: Shares) -> Panel:
     n = len(names)
     ticks = [k + 0.5 for k in range(n)]
     is_written = n <= MAX_WRITTEN
+    # Less would be written as 0.
     written = np.argwhere(shares >= 0.005).tolist() if is_written else []
     words = [(row, column, f"{100 * shares[row, column]:.0f}") for row, column in written]
     return Panel(

@@ -60,8 +60,8 @@ def recall_within(models: Sequence[ModelEvidence]) -> Chart:
 
 def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, RecallCurve], *, reading: str, reason: str) -> Chart:
     def read(evidence: Evidence) -> Layer:
-        kept = {name: _positive(curve) for name, curve in evidence.curves(ways).items()}
-        curves = {name: curve for name, curve in kept.items() if curve.x}
+        drawable = {name: _positive(curve) for name, curve in evidence.curves(ways).items()}
+        curves = {name: curve for name, curve in drawable.items() if curve.x}
         if not curves:
             raise MissingEvidence(reason)
         chances = [_chance(evidence, name, curve, of=ways[name].label) for name, curve in curves.items()]

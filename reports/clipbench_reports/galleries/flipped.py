@@ -110,11 +110,9 @@ def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudge
             continue
         if each.evaluation not in tables:
             tables[each.evaluation] = _Tables.of(each.evaluation, base, candidate)
-        found = tables[each.evaluation]
+        pair = tables[each.evaluation]
         ways = [
-            ChangedSamples(
-                title=title, shown=[found.sample(name, each.name, budget) for name in ids[:N_SHOWN]], ids=ids
-            )
+            ChangedSamples(title=title, shown=[pair.sample(name, each.name, budget) for name in ids[:N_SHOWN]], ids=ids)
             for title, ids in _ways(each)
             if ids
         ]
@@ -148,12 +146,12 @@ class _Tables:
             [each for each in run.result.evaluations if (each.name, each.status) == (evaluation, "ok")] for run in runs
         ]
         tables = [
-            run.samples(found[0]).drop_duplicates("sample_id").set_index("sample_id")
-            for run, found in zip(runs, named, strict=True)
+            run.samples(namesakes[0]).drop_duplicates("sample_id").set_index("sample_id")
+            for run, namesakes in zip(runs, named, strict=True)
         ]
         section = load_section(named[0][0].task).section
         columns = section.sample_columns or _plain_columns(tables)
-        is_sure = all(len(found) == 1 for found in named)
+        is_sure = all(len(namesakes) == 1 for namesakes in named)
         return cls(runs, tables, columns, section.sample_images, is_sure)
 
     def sample(self, name: str, metric: str, budget: PageBudget) -> Sample:
@@ -189,8 +187,8 @@ class _Tables:
             for digest, when in ((before, "before"), (now, "now")):
                 if digest:
                     roles.setdefault(digest, []).append(f"{image.role} {when}".strip())
-        for digest, found in roles.items():
-            role = sentence_case(", ".join(found))
+        for digest, parts in roles.items():
+            role = sentence_case(", ".join(parts))
             alt = f"Image of {name}" + (f": {role.lower()}" if role else "")
             at = next(filter(None, (address(run, digest) for run in self.runs)), "")  # either run may have kept it
             yield Thumbnail(address=at, alt=alt, role=role)

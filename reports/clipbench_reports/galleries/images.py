@@ -51,9 +51,9 @@ def address(run: Run, digest: str, *, is_small: bool = False) -> str:
     """
     if not re.fullmatch(r"[0-9a-f]{8,128}", digest):
         return ""
-    kept = (run.folder / "thumbs" / f"{digest}.webp", run.folder / "thumbs" / "small" / f"{digest}.webp")
-    found = (_embedded(path) for path in (reversed(kept) if is_small else kept))
-    return next(filter(None, found), "")
+    paths = (run.folder / "thumbs" / f"{digest}.webp", run.folder / "thumbs" / "small" / f"{digest}.webp")
+    addresses = (_embedded(path) for path in (reversed(paths) if is_small else paths))
+    return next(filter(None, addresses), "")
 
 
 def _embedded(path: Path) -> str:

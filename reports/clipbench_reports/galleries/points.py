@@ -35,8 +35,10 @@ def points(figure: Chart, evidence: Evidence, budget: PageBudget) -> list[Point]
     rows = {name: row for row, name in enumerate(known(evidence, "sample_id"))}
     captions, digests = known(evidence, "caption"), known(evidence, "image")
     places = [rows.get(name) for name in clouds[0].ids]
-    kept = [address(evidence.run, digests[row], is_small=True) if digests and row is not None else "" for row in places]
-    fitting = _fitting(kept, budget.share(CLOUD_SHARES))
+    images = [
+        address(evidence.run, digests[row], is_small=True) if digests and row is not None else "" for row in places
+    ]
+    fitting = _fitting(images, budget.share(CLOUD_SHARES))
     return [
         Point(id=name, caption=captions[row] if captions and row is not None else "", address=image)
         for name, row, image in zip(clouds[0].ids, places, fitting, strict=True)

@@ -148,19 +148,19 @@ def _verdicts(comparison: Comparison, place: int) -> list[VerdictLine]:
     anchors = {name: anchor(place, k) for k, name in enumerate(by_evaluation(comparison))}
     lines = []
     for verdict in VERDICTS:
-        found = [each for each in comparison.differences if each.verdict == verdict]
-        named = sorted(found, key=_doubt)[:N_NAMED] if verdict in ("worse", "better", "different") else []
-        if found:
+        decided = [each for each in comparison.differences if each.verdict == verdict]
+        named = sorted(decided, key=_doubt)[:N_NAMED] if verdict in ("worse", "better", "different") else []
+        if decided:
             lines.append(
                 VerdictLine(
                     glyph=VERDICTS[verdict],
                     verdict=verdict,
-                    count=tally(found),
+                    count=tally(decided),
                     named=[
                         (f"{each.evaluation}/{each.name}", difference_text(each), anchors[each.evaluation])
                         for each in named
                     ],
-                    n_more=len(found) - len(named) if named else 0,
+                    n_more=len(decided) - len(named) if named else 0,
                 )
             )
     return lines
@@ -176,8 +176,8 @@ def _doubt(each: Difference) -> float:
 def _evaluations(comparison: Comparison, names: tuple[str, str], place: int) -> list[Evaluated]:
     drawn = _figures(comparison, names)
     return [
-        Evaluated(name=name, anchor=anchor(place, k), table=difference_html(found), figure=drawn.get(name))
-        for k, (name, found) in enumerate(by_evaluation(comparison).items())
+        Evaluated(name=name, anchor=anchor(place, k), table=difference_html(differences), figure=drawn.get(name))
+        for k, (name, differences) in enumerate(by_evaluation(comparison).items())
     ]
 
 
@@ -188,12 +188,12 @@ def _figures(comparison: Comparison, names: tuple[str, str]) -> dict[str, Chart]
     except MissingEvidence:
         return {}
     axis = drawn.panels[-1].x
-    found = {}
+    charts = {}
     for panel in drawn.panels:
         shown = [
             each for each in comparison.differences if (each.evaluation, each.base.unit) == (panel.title, "fraction")
         ]
-        found[panel.title] = replace(
+        charts[panel.title] = replace(
             drawn,
             title=f"{panel.title}: {tally(shown)}.",
             panels=[replace(_marked(panel, shown), x=axis)],
@@ -204,7 +204,7 @@ def _figures(comparison: Comparison, names: tuple[str, str]) -> dict[str, Chart]
                 if each.verdict not in ("no evidence", "not tested")
             ),
         )
-    return found
+    return charts
 
 
 def _marked(panel: Panel, shown: Sequence[Difference]) -> Panel:

@@ -34,19 +34,19 @@ def overview_html(comparisons: Sequence[Comparison], names: Sequence[str]) -> Ma
     Args:
         names: of the base, then of each candidate.
     """
-    found: dict[tuple[str, str, int], dict[int, Difference]] = {}
+    by_metric: dict[tuple[str, str, int], dict[int, Difference]] = {}
     for place, comparison in enumerate(comparisons):
         seen: dict[tuple[str, str], int] = {}
         for each in comparison.differences:
             name = each.evaluation, each.name
             seen[name] = seen.get(name, 0) + 1
-            found.setdefault((*name, seen[name]), {})[place] = each
+            by_metric.setdefault((*name, seen[name]), {})[place] = each
     anchors = [
         {name: anchor(place, k) for k, name in enumerate(by_evaluation(comparison))}
         for place, comparison in enumerate(comparisons)
     ]
     rows: dict[str, list[Row]] = {}
-    for (evaluation, _, _), by_place in found.items():
+    for (evaluation, _, _), by_place in by_metric.items():
         rows.setdefault(evaluation, []).append(_overview_row(by_place, anchors))
     table = Table(
         facts="Values of the base, and what each candidate differs by",
@@ -80,8 +80,8 @@ def _overview_row(by_place: Mapping[int, Difference], anchors: Sequence[Mapping[
     ]
 
 
-def _overview_cell(found: Difference, anchor: str) -> Cell:
-    link = Markup('<a href="#{}">{}</a>').format(anchor, difference_text(found))
-    verdict = f'<span class="verdict">{mark(VERDICTS[found.verdict])}{found.verdict}</span>'
-    css = found.verdict.replace(" ", "-")
-    return Cell(found.verdict, html=f"{link} {verdict}", sort_key=found.value, css=css)
+def _overview_cell(difference: Difference, anchor: str) -> Cell:
+    link = Markup('<a href="#{}">{}</a>').format(anchor, difference_text(difference))
+    verdict = f'<span class="verdict">{mark(VERDICTS[difference.verdict])}{difference.verdict}</span>'
+    css = difference.verdict.replace(" ", "-")
+    return Cell(difference.verdict, html=f"{link} {verdict}", sort_key=difference.value, css=css)

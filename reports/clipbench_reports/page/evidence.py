@@ -116,7 +116,7 @@ class Evidence:
 
     def curves(self, names: Iterable[str]) -> "dict[str, PlottedCurve]":
         """Return the curves of some names that the run kept, each with at least one point."""
-        return {name: self.curve(name) for name in names if (kept := self.evaluation.curves.get(name)) and kept.x}
+        return {name: self.curve(name) for name in names if (curve := self.evaluation.curves.get(name)) and curve.x}
 
     @cached_property
     def _samples(self) -> "_Kept":
@@ -139,11 +139,11 @@ class Evidence:
         except ClipbenchError as error:
             return _Kept({}, str(error))
 
-    def _own(self, kept: "_Kept") -> "_Kept":
+    def _own(self, parts_of_run: "_Kept") -> "_Kept":
         """Return the parts under the name of the label set, beside those that all sets share."""
         if self.label_set == PLAIN:
-            return kept
-        return replace(kept, parts={**kept.parts, **stripped(kept.parts, f"{self.label_set}/")})
+            return parts_of_run
+        return replace(parts_of_run, parts={**parts_of_run.parts, **stripped(parts_of_run.parts, f"{self.label_set}/")})
 
     def _part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
         if name not in parts or not len(parts[name]):

@@ -57,12 +57,12 @@ class Group:
     @property
     def gaps(self) -> list[Gap]:
         """The models without numbers, and why."""
-        found: dict[tuple[str, str], list[str]] = {}
+        labels_by_reason: dict[tuple[str, str], list[str]] = {}
         for entry in self.entries:
             if entry.evaluation.status != "ok":
                 status = "Failed" if entry.evaluation.status == "failed" else "Not measured"
-                found.setdefault((status, entry.evaluation.reason or NO_REASON), []).append(entry.label)
-        return [Gap(names, status, reason) for (status, reason), names in found.items()]
+                labels_by_reason.setdefault((status, entry.evaluation.reason or NO_REASON), []).append(entry.label)
+        return [Gap(names, status, reason) for (status, reason), names in labels_by_reason.items()]
 
     @property
     def differences(self) -> list[str]:
@@ -84,14 +84,14 @@ def group(runs: Sequence[Run]) -> list[Group]:
 
     A run that has a task on the same data twice, with other parameters, has it in two groups.
     """
-    found: dict[tuple[str, str, int], list[Entry]] = {}
+    entries_by_key: dict[tuple[str, str, int], list[Entry]] = {}
     names = page_labels(runs)
     for place, (label, run) in enumerate(zip(names, runs, strict=True)):
         seen: dict[tuple[str, str], int] = {}
         for evaluation in run.result.evaluations:
             key = (evaluation.task, evaluation.dataset.id)
             seen[key] = seen.get(key, 0) + 1
-            found.setdefault((*key, seen[key]), []).append(Entry(place, label, run, evaluation))
+            entries_by_key.setdefault((*key, seen[key]), []).append(Entry(place, label, run, evaluation))
     return [
         Group(
             f"e{number}",
@@ -100,7 +100,7 @@ def group(runs: Sequence[Run]) -> list[Group]:
             entries,
             [name for name in names if name not in {entry.label for entry in entries}],
         )
-        for number, ((task, data, _), entries) in enumerate(found.items(), 1)
+        for number, ((task, data, _), entries) in enumerate(entries_by_key.items(), 1)
     ]
 
 

@@ -199,12 +199,12 @@ def _headed(label_set: str, evidence: Evidence) -> SetResults:
     return SetResults(title=title, name=label_set if title != label_set else "")
 
 
-def _makers(loaded: LoadedSection, found: Sequence[Evidence]) -> list[Draw]:
+def _makers(loaded: LoadedSection, evidence: Sequence[Evidence]) -> list[Draw]:
     """Return the functions that draw the figures of a task, and every curve that none of them shows."""
     drawn = loaded.section.drawn_curves
     # A curve of a label set, kind/reliability, is shown with its others where the whole evaluation is drawn.
     others = dict.fromkeys(
-        name for each in found for name in each.evaluation.curves if not {name, name.rpartition("/")[2]} & drawn
+        name for each in evidence for name in each.evaluation.curves if not {name, name.rpartition("/")[2]} & drawn
     )
     return [*(loaded.guard(draw, Chart) for draw in loaded.section.figures), *map(figures.curve, others)]
 

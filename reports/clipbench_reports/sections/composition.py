@@ -50,12 +50,12 @@ SENTENCES = {
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return whether true beats false on the whole, in which subsets it does not, and how alike twins are."""
-    found = []
+    sentences = []
     for name, (side, sentence) in SENTENCES.items():
         metric = evaluation.metrics.get(f"micro/{name}") or evaluation.metrics.get(name)
         if metric is not None:
-            found += [claim(sentence, metric), *_weak_subsets(evaluation, name, side)]
-    return [*found, *_twins(evaluation)] or headline_findings(evaluation)
+            sentences += [claim(sentence, metric), *_weak_subsets(evaluation, name, side)]
+    return [*sentences, *_twins(evaluation)] or headline_findings(evaluation)
 
 
 def _weak_subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding]:

@@ -48,13 +48,13 @@ class LoadedSection:
         """Return the sentences on all label sets, each with the title of its set."""
         if evaluation.status != "ok" or self.label_sets(evaluation) == [PLAIN]:
             return self.findings(evaluation)
-        found = []
+        sentences = []
         for label_set in self.label_sets(evaluation):
             title = f"{subset_title(label_set, evaluation.subsets)}: " if label_set != PLAIN else ""
             for finding in self.findings(within(evaluation, label_set)):
                 text = f"{title}{within_sentence(finding.text)}" if title else finding.text
-                found.append(finding._replace(text=text))
-        return found
+                sentences.append(finding._replace(text=text))
+        return sentences
 
     def guard(self, function: Callable[P, T], kind: type) -> Callable[P, T]:
         """Return a function of the section whose errors become missing evidence, which costs nothing else.
@@ -88,10 +88,12 @@ def load_section(task: str) -> LoadedSection:
     if task.casefold() not in (name.casefold() for name in plugins.names(plugins.SECTIONS)):
         return LoadedSection(PLAIN_SECTION)
     try:
-        found: Any = plugins.load(plugins.SECTIONS, task)
+        section: Any = plugins.load(plugins.SECTIONS, task)
         package = plugins.distribution(plugins.SECTIONS, task)
     except ClipbenchError as error:
         return LoadedSection(PLAIN_SECTION, fault=str(error))
-    if isinstance(found, Section):
-        return LoadedSection(found, package)
-    return LoadedSection(PLAIN_SECTION, fault=f"'{task}' of {package} is a {type(found).__name__}, expected a Section")
+    if isinstance(section, Section):
+        return LoadedSection(section, package)
+    return LoadedSection(
+        PLAIN_SECTION, fault=f"'{task}' of {package} is a {type(section).__name__}, expected a Section"
+    )

@@ -22,13 +22,13 @@ from clipbench_reports.sections.section import Section
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return whether captions find their images, how much of them counts, and where a fact is still told."""
-    found = []
+    sentences = []
     recall, length = (evaluation.metrics.get(name) for name in ("image_retrieval_recall@1", "effective_length"))
     if recall is not None:
-        found.append(claim("A long caption finds its image first in {value} of {n} cases", recall))
+        sentences.append(claim("A long caption finds its image first in {value} of {n} cases", recall))
     if length is not None:
-        found.append(_tokens_used(evaluation, length))
-    return [*found, *_by_place(evaluation)] or headline_findings(evaluation)
+        sentences.append(_tokens_used(evaluation, length))
+    return [*sentences, *_by_place(evaluation)] or headline_findings(evaluation)
 
 
 def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:

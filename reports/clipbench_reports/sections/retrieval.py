@@ -29,8 +29,8 @@ SAMPLE_IMAGES = (
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return how often each side finds the other first."""
     metrics = evaluation.metrics
-    found = [claim(sentence, metrics[name]) for name, sentence in SENTENCES.items() if name in metrics]
-    return found or headline_findings(evaluation)
+    sentences = [claim(sentence, metrics[name]) for name, sentence in SENTENCES.items() if name in metrics]
+    return sentences or headline_findings(evaluation)
 
 
 SECTION = Section(

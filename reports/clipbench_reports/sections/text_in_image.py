@@ -40,13 +40,13 @@ MAX_ROWS = 50
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return whether words are read, and how often a label decides."""
-    found = []
+    sentences = []
     reading, success = (evaluation.metrics.get(name) for name in ("reading_acc", "attack_success"))
     if reading is not None:
-        found.append(claim("Reads the written word right in {value} of {n} images", reading))
+        sentences.append(claim("Reads the written word right in {value} of {n} images", reading))
     if success is not None and success.value is not None:
-        found.append(_fooled(evaluation, success))
-    return found or headline_findings(evaluation)
+        sentences.append(_fooled(evaluation, success))
+    return sentences or headline_findings(evaluation)
 
 
 def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
@@ -71,11 +71,11 @@ def attacked_objects(evidence: Evidence) -> Table:
         MissingEvidence: nothing was attacked.
     """
     fooled = evidence.column("attack_success").astype(np.float64)
-    kept = ~np.isnan(fooled)
-    if not kept.any():
+    is_attacked = ~np.isnan(fooled)
+    if not is_attacked.any():
         raise MissingEvidence("the data hold no objects with another thing's name written on them")
-    objects, predicted = (evidence.column(name)[kept].astype(str) for name in ("object", "predicted"))
-    right, fooled = evidence.column("attacked_acc")[kept].astype(np.float64), fooled[kept]
+    objects, predicted = (evidence.column(name)[is_attacked].astype(str) for name in ("object", "predicted"))
+    right, fooled = evidence.column("attacked_acc")[is_attacked].astype(np.float64), fooled[is_attacked]
     names, codes = np.unique(objects, return_inverse=True)
     totals = np.bincount(codes)
     success = np.bincount(codes, weights=fooled) / totals
@@ -107,11 +107,11 @@ def misread_words(evidence: Evidence) -> Table:
         MissingEvidence: there were no words to read, or all were read.
     """
     credit = evidence.column("reading_acc").astype(np.float64)
-    kept = ~np.isnan(credit)
-    written, read = (evidence.column(name)[kept].astype(str) for name in ("written", "read"))
-    if not kept.any():
+    is_asked = ~np.isnan(credit)
+    written, read = (evidence.column(name)[is_asked].astype(str) for name in ("written", "read"))
+    if not is_asked.any():
         raise MissingEvidence("the data hold no words to read")
-    wrong = credit[kept] < 1
+    wrong = credit[is_asked] < 1
     if not wrong.any():
         raise MissingEvidence("every word was read right")
     names, codes = np.unique(written, return_inverse=True)
@@ -128,7 +128,7 @@ def misread_words(evidence: Evidence) -> Table:
         if misses[c]
     ]
     return Table(
-        title=f"Words that are misread ({fmt.count(int(wrong.sum()))} of {fmt.counted(int(kept.sum()), 'word')})",
+        title=f"Words that are misread ({fmt.count(int(wrong.sum()))} of {fmt.counted(int(is_asked.sum()), 'word')})",
         facts="The caption that is true, and the one that is most often chosen in its place.",
         columns=columns("Written", "Most often read as", numbers=["Misread", "n"]),
         rows=rows,

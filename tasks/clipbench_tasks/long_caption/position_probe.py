@@ -139,6 +139,7 @@ def _compared(
     """Return the two deciding captions of each item's first image, for items of one shape, with their cosines."""
     if truth[0].all() or not truth[0].any():
         return {}
+    # The lowest true caption against the highest false one; infinity keeps each kind out of the other's choice.
     low, high = np.where(truth[0], scores[:, 0], np.inf), np.where(truth[0], -np.inf, scores[:, 0])
     true, false = low.argmin(axis=1), high.argmax(axis=1)
     return {
@@ -168,17 +169,17 @@ def _chance(chances: Float64[np.ndarray, " n_items"]) -> float | None:
 
 
 def _controls(samples: Mapping[str, np.ndarray], places: Sequence[str], missing: str) -> dict[str, Measure]:
-    found: dict[str, Measure] = {
+    controls: dict[str, Measure] = {
         "shorter_caption": Mean(column="shorter_caption", chance=_chance(samples["chance"]), higher_is_better=None)
     }
     for place in places:
-        found[f"{place}/tie_rate"] = Mean(column=f"{place}/tied", higher_is_better=None)
-        found[f"{place}/beyond_window"] = (
+        controls[f"{place}/tie_rate"] = Mean(column=f"{place}/tied", higher_is_better=None)
+        controls[f"{place}/beyond_window"] = (
             Mean(column=f"{place}/beyond_window", higher_is_better=None)
             if f"{place}/beyond_window" in samples
             else Fixed(value=None, reason=missing)
         )
-    return found
+    return controls
 
 
 def _curves(samples: Mapping[str, np.ndarray], places: Sequence[str], rng: np.random.Generator) -> dict[str, Curve]:
@@ -186,8 +187,8 @@ def _curves(samples: Mapping[str, np.ndarray], places: Sequence[str], rng: np.ra
     at = [float(np.median(samples["fact_token"][samples["place"] == place])) for place in places]
     order: Int64[np.ndarray, " n_places"] = np.argsort(at, kind="stable")
     metrics = [Mean(column=f"{places[row]}/text_acc").metric(samples, rng) for row in order]
-    found = zip(order, metrics, strict=True)
-    points = [(at[row], each.value, (each.low, each.high)) for row, each in found if each.value is not None]
+    by_place = zip(order, metrics, strict=True)
+    points = [(at[row], each.value, (each.low, each.high)) for row, each in by_place if each.value is not None]
     if not points:
         return {}
     x, y, bounds = zip(*points, strict=True)

@@ -37,15 +37,15 @@ class Prefixes:
 
         It is the empty text if the first word is already too long.
         """
-        kept = np.array([int(np.searchsorted(guess, n_tokens, side="right")) for guess in self._guesses], np.int64)
+        n_kept = np.array([int(np.searchsorted(guess, n_tokens, side="right")) for guess in self._guesses], np.int64)
         whole = self.n_tokens <= n_tokens
         over = rows = np.flatnonzero(~whole)
-        while len(over := over[(kept[over] > 0) & (self._taken(over, kept[over]) > n_tokens)]):
-            kept[over] -= 1
-        while len(rows := rows[kept[rows] < self._n_words[rows]]):
-            rows = rows[self._taken(rows, kept[rows] + 1) <= n_tokens]
-            kept[rows] += 1
-        return [text if whole[row] else self._cut(row, int(kept[row])) for row, text in enumerate(self.texts)]
+        while len(over := over[(n_kept[over] > 0) & (self._taken(over, n_kept[over]) > n_tokens)]):
+            n_kept[over] -= 1
+        while len(rows := rows[n_kept[rows] < self._n_words[rows]]):
+            rows = rows[self._taken(rows, n_kept[rows] + 1) <= n_tokens]
+            n_kept[rows] += 1
+        return [text if whole[row] else self._cut(row, int(n_kept[row])) for row, text in enumerate(self.texts)]
 
     def _taken(self, rows: Int64[np.ndarray, " n"], n_words: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
         return self._count([self._cut(int(row), int(n)) for row, n in zip(rows, n_words, strict=True)])

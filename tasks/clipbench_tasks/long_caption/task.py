@@ -63,19 +63,19 @@ class LongCaption:
         whole = Retrieval(ks=self.ks).evaluate(gallery, embedder, rng)
         try:
             prefixes = Prefixes(list(gallery.captions or ()), embedder.count_tokens)
-            kept = tokens_kept(gallery, embedder, rng, prefixes=prefixes, tokens=self.tokens, share=self.share)
+            cut = tokens_kept(gallery, embedder, rng, prefixes=prefixes, tokens=self.tokens, share=self.share)
             probed = probe(dataset, embedder, rng, count=embedder.count_tokens)
         except NoTokenCounts as error:
-            kept, probed = undefined(str(error)), probe(dataset, embedder, rng, count=None, reason=str(error))
+            cut, probed = undefined(str(error)), probe(dataset, embedder, rng, count=None, reason=str(error))
         queries = {**whole.samples, **_of_data(whole.samples, captioned)}
-        queries |= _placed(kept.samples, queries["direction"])
+        queries |= _placed(cut.samples, queries["direction"])
         return Evaluation(
             samples=stacked(queries, probed.samples),
-            measures={**whole.measures, **kept.measures, **probed.measures},
-            curves={**whole.curves, **kept.curves, **probed.curves},
-            controls={**whole.controls, **kept.controls, **probed.controls},
+            measures={**whole.measures, **cut.measures, **probed.measures},
+            curves={**whole.curves, **cut.curves, **probed.curves},
+            controls={**whole.controls, **cut.controls, **probed.controls},
             arrays=whole.arrays,
-            notes=(*kept.notes, *probed.notes),
+            notes=(*cut.notes, *probed.notes),
             subsets=probed.subsets,
         )
 

@@ -125,15 +125,15 @@ def undefined(reason: str) -> Evaluation:
 
 def _losses(prefixes: Prefixes, context: int | None) -> dict[str, np.ndarray]:
     n_tokens = prefixes.n_tokens.astype(np.float64)
-    found = {f"{TO_IMAGE}/n_tokens": n_tokens}
+    columns = {f"{TO_IMAGE}/n_tokens": n_tokens}
     if context is not None:
-        found[f"{TO_IMAGE}/truncated"] = (n_tokens > context).astype(np.float64)
-        found[f"{TO_IMAGE}/tokens_lost"] = np.maximum(n_tokens - context, 0)
-    return found
+        columns[f"{TO_IMAGE}/truncated"] = (n_tokens > context).astype(np.float64)
+        columns[f"{TO_IMAGE}/tokens_lost"] = np.maximum(n_tokens - context, 0)
+    return columns
 
 
 def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, share: float) -> dict[str, Measure]:
-    found: dict[str, Measure] = {
+    measures: dict[str, Measure] = {
         "effective_length": EffectiveLength(
             columns=tuple(f"{TO_IMAGE}/recall@1/{n}_tokens" for n in lengths),
             lengths=tuple(float(n) for n in lengths),
@@ -144,12 +144,12 @@ def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, sha
     }
     if context is None:
         reason = "the model does not say how many tokens it takes"
-        found["truncated_fraction"] = Fixed(value=None, reason=reason)
-        found["tokens_lost"] = Fixed(value=None, reason=reason, unit=TOKENS)
-        return found
-    found["truncated_fraction"] = Mean(column=f"{TO_IMAGE}/truncated", higher_is_better=False)
-    found["tokens_lost"] = Mean(column=f"{TO_IMAGE}/tokens_lost", unit=TOKENS, higher_is_better=False)
-    return found
+        measures["truncated_fraction"] = Fixed(value=None, reason=reason)
+        measures["tokens_lost"] = Fixed(value=None, reason=reason, unit=TOKENS)
+        return measures
+    measures["truncated_fraction"] = Mean(column=f"{TO_IMAGE}/truncated", higher_is_better=False)
+    measures["tokens_lost"] = Mean(column=f"{TO_IMAGE}/tokens_lost", unit=TOKENS, higher_is_better=False)
+    return measures
 
 
 def _curve(columns: Samples, way: str, lengths: Sequence[int], gallery: Dataset, rng: np.random.Generator) -> Curve:

@@ -76,15 +76,18 @@ def calibration(
         labels: of the images, where they have any.
         rng: draws the images where there are more than ``SAMPLED_IMAGES``.
     """
-    chosen, kept = _sample(len(images), text_image, rng)
+    chosen, captions = _sample(len(images), text_image, rng)
     place = np.full(len(images), -1, np.int64)
     place[chosen] = np.arange(len(chosen))
-    found = _kinds(
-        images[chosen], texts[kept], owners=place[text_image[kept]], labels=None if labels is None else labels[chosen]
+    kinds = _kinds(
+        images[chosen],
+        texts[captions],
+        owners=place[text_image[captions]],
+        labels=None if labels is None else labels[chosen],
     )
-    counts = {name: kind.counts for name, kind in found.items() if kind.counts is not None}
+    counts = {name: kind.counts for name, kind in kinds.items() if kind.counts is not None}
     probabilities = match_probabilities(counts) if counts else None
-    measures = define(_measures(found, counts, probabilities), METRICS)
+    measures = define(_measures(kinds, counts, probabilities), METRICS)
     return measures, {} if probabilities is None else _curves(probabilities)
 
 
@@ -133,11 +136,11 @@ def _checked(counts: MatchCounts) -> _PairKind:
 
 
 def _measures(
-    kinds: Mapping[str, _PairKind], counts: Mapping[str, MatchCounts], found: MatchProbabilities | None
+    kinds: Mapping[str, _PairKind], counts: Mapping[str, MatchCounts], probabilities: MatchProbabilities | None
 ) -> dict[str, Measure]:
     missing = "; ".join(f"{_words(name)}: {kind.reason}" for name, kind in kinds.items() if kind.counts is None)
     n = {name: int(each.matches.sum()) for name, each in counts.items()}
-    if found is None or "image_text" not in counts or len(counts) < 2:
+    if probabilities is None or "image_text" not in counts or len(counts) < 2:
         reason = f"it compares image-text with other kinds of pairs ({missing})"
         return {
             "similarity_calibration_error": _undefined(reason),
@@ -146,25 +149,25 @@ def _measures(
     noise = expected_noise(n)
     over, mean_noise = ", ".join(_words(name) for name in counts), sum(noise.values()) / len(noise)
     values: dict[str, Measure] = {
-        "similarity_calibration_error": _error(found.error, min(n.values()), mean_noise, f"mean over {over}")
+        "similarity_calibration_error": _error(probabilities.error, min(n.values()), mean_noise, f"mean over {over}")
     }
     for name in KINDS:
         metric = f"{name}_calibration_error"
         if name in counts:
             what = f"{n[name]:,} matches, against all of {over}"
-            values[metric] = _error(found.errors[name], n[name], noise[name], what)
+            values[metric] = _error(probabilities.errors[name], n[name], noise[name], what)
         else:
             values[metric] = _undefined(kinds[name].reason)
     return values
 
 
-def _curves(found: MatchProbabilities) -> dict[str, Curve]:
+def _curves(probabilities: MatchProbabilities) -> dict[str, Curve]:
     curves = {}
-    for name in found.probability:
-        held = ~np.isnan(found.probability[name])
+    for name in probabilities.probability:
+        held = ~np.isnan(probabilities.probability[name])
         curves[f"match_by_cosine_{name}"] = Curve(
-            x=found.cosine[name][held].tolist(),
-            y=found.probability[name][held].tolist(),
+            x=probabilities.cosine[name][held].tolist(),
+            y=probabilities.probability[name][held].tolist(),
             x_label="cosine",
             y_label="probability of a match at even odds",
         )

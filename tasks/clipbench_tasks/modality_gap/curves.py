@@ -50,10 +50,12 @@ def ablation_curves(images: Vectors, texts: Vectors) -> dict[str, Curve]:
     return _present({f"{name}_by_ablation": _curve(removed, y, label, name) for name, y in columns.items()})
 
 
-def separability_curve(found: SeparabilityByDimensions) -> dict[str, Curve]:
+def separability_curve(by_dimensions: SeparabilityByDimensions) -> dict[str, Curve]:
     """Return held-out accuracy by the number of dimensions kept."""
     label = "dimensions kept, the largest mean difference first"
-    return _present({"separability_by_dimensions": _curve(found.ks, found.accuracies, label, "held-out accuracy")})
+    return _present(
+        {"separability_by_dimensions": _curve(by_dimensions.ks, by_dimensions.accuracies, label, "held-out accuracy")}
+    )
 
 
 def _distribution(counts: Int64[np.ndarray, " n_bins"]) -> list[Curve]:

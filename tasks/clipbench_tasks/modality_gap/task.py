@@ -198,6 +198,7 @@ def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
             f"the model gave {len(images):,} vectors of {len(rows):,} images and {len(captions):,} of"
             f" {len(dataset.captions):,} captions: expected one of each"
         )
+    # No copy of the vectors where the captions are one an image, in the order of the images.
     texts = captions if len(captions) == len(rows) and (first == np.arange(len(rows))).all() else captions[first]
     return PairVectors(rows, first, images, texts, captions, caption_pair)
 
@@ -242,7 +243,7 @@ def _sampled_measures(pairs: PairVectors, samples: Table, chosen: Rows) -> dict[
         "text_uniformity": metrics.uniformity(y),
         "cross_uniformity": metrics.cross_uniformity(x, y),
     }
-    found = _smooth(_spread_out(uniformity, chosen, len(pairs.rows)), samples, unit="nats")
+    measures = _smooth(_spread_out(uniformity, chosen, len(pairs.rows)), samples, unit="nats")
     for measure, unit_name in (
         (metrics.effective_rank, "dimensions"),
         (metrics.participation_ratio, "dimensions"),
@@ -251,11 +252,13 @@ def _sampled_measures(pairs: PairVectors, samples: Table, chosen: Rows) -> dict[
         estimates = {f"{modality}_{measure.__name__}": measure(side) for modality, side in (("image", x), ("text", y))}
         if len(x) < x.shape[1]:
             reason = f"{len(x):,} pairs in {x.shape[1]:,} dimensions: their covariance has rank {len(x) - 1:,} at most"
-            found |= {name: Fixed(value=None, unit=unit_name, reason=reason) for name in estimates}
+            measures |= {name: Fixed(value=None, unit=unit_name, reason=reason) for name in estimates}
         else:
             estimates = _spread_out(estimates, chosen, len(pairs.rows))
-            found |= _smooth(estimates, samples, unit=unit_name, reason="all vectors are equal, or have one dimension")
-    return found
+            measures |= _smooth(
+                estimates, samples, unit=unit_name, reason="all vectors are equal, or have one dimension"
+            )
+    return measures
 
 
 def _smooth(
@@ -297,20 +300,20 @@ def _separability(pairs: PairVectors, samples: Table, chosen: Rows, rng: np.rand
     return Mean(column="separability", chance=0.5, higher_is_better=None)
 
 
-def _separability_dimensions(found: metrics.SeparabilityByDimensions, n: int) -> Measure:
-    if found.fewest is None:
+def _separability_dimensions(by_dimensions: metrics.SeparabilityByDimensions, n: int) -> Measure:
+    if by_dimensions.fewest is None:
         return Fixed(value=None, unit="dimensions", reason="it needs two pairs, one to train on and one to hold out")
     n_used = min(n, DIMENSION_SAMPLE)
     reason = "no interval: a resample would hold out pairs that it trains on"
-    return Fixed(value=float(found.fewest), unit="dimensions", n=n_used - n_used // 2, reason=reason)
+    return Fixed(value=float(by_dimensions.fewest), unit="dimensions", n=n_used - n_used // 2, reason=reason)
 
 
-def _hubs(modality: str, found: Hubness, n: int, k: int) -> dict[str, Measure]:
+def _hubs(modality: str, hubness: Hubness, n: int, k: int) -> dict[str, Measure]:
     other = "texts" if modality == "image" else "images"
     measures = {
-        f"{modality}_hub_skewness": _hub_measure(found.skewness, "skewness", n, k),
-        f"{modality}_largest_hub": _hub_measure(found.largest_hub, "fraction", n, k),
-        f"{modality}_never_retrieved": _hub_measure(found.never_retrieved, "fraction", n, k),
+        f"{modality}_hub_skewness": _hub_measure(hubness.skewness, "skewness", n, k),
+        f"{modality}_largest_hub": _hub_measure(hubness.largest_hub, "fraction", n, k),
+        f"{modality}_never_retrieved": _hub_measure(hubness.never_retrieved, "fraction", n, k),
     }
     definitions = {
         f"{modality}_hub_skewness": Definition(

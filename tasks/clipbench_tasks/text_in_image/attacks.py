@@ -163,7 +163,7 @@ class _Classifier(NamedTuple):
         return _Verdict(
             object=column_of(top_k_credit(by_object.better, by_object.tied)),
             word=column_of(top_k_credit(by_word.better, by_word.tied)),
-            two_way=column_of((1 + np.sign(lead.astype(np.float64))) / 2),
+            two_way=column_of((1 + np.sign(lead.astype(np.float64))) / 2),  # 1 won, 0 lost, one half for a tie
             margin=column_of(by_object.margin),
             right_cosine=column_of(by_object.own),
             chosen_cosine=column_of(by_object.top),
@@ -291,8 +291,8 @@ def _response_curves(samples: Mapping[str, np.ndarray], rng: np.random.Generator
         if setting is not None:
             points[setting[0]].append((setting[1], condition))
     return {
-        f"{key}_by_{name}": _curve(samples, sorted(found), column, rng=rng, label=AXES.get(name, name))
-        for name, found in points.items()
+        f"{key}_by_{name}": _curve(samples, sorted(settings), column, rng=rng, label=AXES.get(name, name))
+        for name, settings in points.items()
         for key, column in (("attack_success", "fooled"), ("attacked_acc", "right"))
     }
 

@@ -23,12 +23,12 @@ class Finding(NamedTuple):
 
 def headline_findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return a sentence on each headline metric of an evaluation, or on its first metric."""
-    found = []
+    sentences = []
     for name, metric in headlines(evaluation).items():
         title = isolated(full_title(name, metric, evaluation.subsets))
         values = "{value} of {n} samples" if metric.unit == "fraction" else "{value}, n = {n}"
-        found.append(claim(f"{title}: {values}", metric))
-    return found or [Finding("missing", f"{isolated(evaluation.name)} gave no metrics.")]
+        sentences.append(claim(f"{title}: {values}", metric))
+    return sentences or [Finding("missing", f"{isolated(evaluation.name)} gave no metrics.")]
 
 
 def not_measured(evaluation: EvaluationRecord) -> Finding:

@@ -37,11 +37,11 @@ class _Lead(NamedTuple):
 
 def leads(groups: Sequence[Group]) -> list[Sentence]:
     """Return a sentence for each evaluation that two models or more have, and that may be compared."""
-    found = [lead for group in groups if not group.differences for lead in _leads(group)]
-    tested = [each for each in found if each.difference is not None and each.difference.p_value is not None]
+    rankings = [lead for group in groups if not group.differences for lead in _leads(group)]
+    tested = [each for each in rankings if each.difference is not None and each.difference.p_value is not None]
     corrected = holm([each.difference.p_value for each in tested])  # type: ignore[union-attr, misc]
     p_values = {id(each): p for each, p in zip(tested, corrected, strict=True)}
-    return [Sentence(each.group.anchor, _finding(each, p_values.get(id(each)))) for each in found]
+    return [Sentence(each.group.anchor, _finding(each, p_values.get(id(each)))) for each in rankings]
 
 
 def _leads(group: Group) -> list[_Lead]:
@@ -80,8 +80,8 @@ def _value(entry: Entry, name: str) -> float:
 
 def _alone(entry: Entry, name: str) -> Run:
     """Return the run with one metric of one evaluation, so that nothing else is read and tested."""
-    kept = replace(entry.evaluation, metrics={name: entry.evaluation.metrics[name]})
-    return Run(entry.run.folder, replace(entry.run.result, evaluations=[kept]))
+    evaluation = replace(entry.evaluation, metrics={name: entry.evaluation.metrics[name]})
+    return Run(entry.run.folder, replace(entry.run.result, evaluations=[evaluation]))
 
 
 def _finding(lead: _Lead, p_value: float | None) -> Finding:
