@@ -119,10 +119,6 @@ def _csv_rows(path: Path, delimiter: str = ",") -> _NumberedRows:
             raise DataError(f"{path}, line {reader.line_num}: {error}") from error
 
 
-def _tsv_rows(path: Path) -> _NumberedRows:
-    return _csv_rows(path, "\t")
-
-
 def _jsonl_rows(path: Path) -> _NumberedRows:
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
@@ -139,7 +135,7 @@ def _json_rows(path: Path) -> _NumberedRows:
 
 READERS: Mapping[str, Callable[[Path], _NumberedRows]] = {
     ".csv": _csv_rows,
-    ".tsv": _tsv_rows,
+    ".tsv": lambda path: _csv_rows(path, "\t"),
     ".jsonl": _jsonl_rows,
     ".json": _json_rows,
 }

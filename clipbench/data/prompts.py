@@ -96,7 +96,10 @@ def read_prompts(path: Path) -> Prompts:
     except json.JSONDecodeError as error:
         raise DataError(f"prompts {path} are not JSON: {error}") from error
     if isinstance(content, dict):
-        return Prompts(by_class=_by_class(content, path))
+        if not content:
+            raise DataError(f"{path} holds no classes: expected an object from class name to a list of prompts")
+        by_class = {name: tuple(_texts(prompts, f"{path}, class '{name}'")) for name, prompts in content.items()}
+        return Prompts(by_class=by_class)
     return Prompts(templates=_checked(_texts(content, str(path)), path))
 
 
@@ -128,12 +131,6 @@ def _checked(templates: Sequence[str], path: Path) -> tuple[str, ...]:
         if PLACEHOLDER not in template:
             raise DataError(f"{path}: template '{template}' lacks {PLACEHOLDER}, where the class name goes")
     return tuple(templates)
-
-
-def _by_class(content: Mapping[str, object], path: Path) -> dict[str, tuple[str, ...]]:
-    if not content:
-        raise DataError(f"{path} holds no classes: expected an object from class name to a list of prompts")
-    return {name: tuple(_texts(prompts, f"{path}, class '{name}'")) for name, prompts in content.items()}
 
 
 def _texts(value: object, place: str) -> list[str]:

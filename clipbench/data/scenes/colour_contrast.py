@@ -42,6 +42,7 @@ def difference(first: RGB, second: RGB) -> float:
 
 @cache
 def _lab(rgb: RGB) -> tuple[float, float, float]:
+    # sRGB to linear light (IEC 61966-2-1; 3294.6 is 255 * 12.92), then CIE's L*a*b*.
     linear = [c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
     rows = ((0.4339, 0.3762, 0.1899), (0.2126, 0.7152, 0.0722), (0.0178, 0.1095, 0.8727))  # to XYZ over D65 white
     shares = (sum(w * c for w, c in zip(row, linear, strict=True)) for row in rows)

@@ -13,7 +13,7 @@ from clipbench.data.scenes.captions import related
 from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.image import SceneImage, world_note
 from clipbench.data.scenes.layout import lay_out
-from clipbench.data.scenes.phrases import Mention, Phrase, indefinite, joined, mention
+from clipbench.data.scenes.phrases import CaptionedScene, Mention, Phrase, indefinite, joined, mention
 from clipbench.data.scenes.plan import Plan, sample_plan
 from clipbench.data.scenes.records import SCENES_VERSION, Scene
 from clipbench.data.scenes.sampling import belongs, check_split
@@ -74,14 +74,7 @@ def composition_item(
     return CompositionItem(subset, image, first.caption, twin, second.caption)
 
 
-class _CaptionedScene(NamedTuple):
-    """One image of an item, with its caption."""
-
-    scene: Scene
-    caption: Phrase
-
-
-def _swapped_attributes(chance: Chance) -> tuple[_CaptionedScene, _CaptionedScene]:
+def _swapped_attributes(chance: Chance) -> tuple[CaptionedScene, CaptionedScene]:
     plan = _two_objects(chance, ("left of", "above", "in front of", "inside", "on"))
     scenes = lay_out(plan), lay_out(plan.with_colours_exchanged())
     is_listed = chance.happens(0.5)
@@ -89,39 +82,39 @@ def _swapped_attributes(chance: Chance) -> tuple[_CaptionedScene, _CaptionedScen
     for scene in scenes:
         first, second = _mentions(scene)
         listed = joined([indefinite(first), Phrase("and"), indefinite(second)])
-        halves.append(_CaptionedScene(scene, listed if is_listed else related(first, plan.arrangement, second)))
+        halves.append(CaptionedScene(scene, listed if is_listed else related(first, plan.arrangement, second)))
     return halves[0], halves[1]
 
 
-def _swapped_objects(chance: Chance) -> tuple[_CaptionedScene, _CaptionedScene]:
+def _swapped_objects(chance: Chance) -> tuple[CaptionedScene, CaptionedScene]:
     plan = _two_objects(chance, ("left of", "above", "in front of", "on"))
     while plan.arrangement == "on" and plan.looks[0].kind not in SUPPORTS:
         plan = _two_objects(chance, ("on",))
     scenes = lay_out(plan), lay_out(plan.with_objects_exchanged())
     is_inverse = plan.arrangement in OPPOSITES and chance.happens(0.5)
-    halves = [_CaptionedScene(scene, _pair(scene, plan.arrangement, is_inverse=is_inverse)) for scene in scenes]
+    halves = [CaptionedScene(scene, _pair(scene, plan.arrangement, is_inverse=is_inverse)) for scene in scenes]
     return halves[0], halves[1]
 
 
-def _opposed_relations(chance: Chance) -> tuple[_CaptionedScene, _CaptionedScene]:
+def _opposed_relations(chance: Chance) -> tuple[CaptionedScene, CaptionedScene]:
     plan = _two_objects(chance, ("left of", "above", "in front of"))
     scene, twin = lay_out(plan), lay_out(plan.with_objects_exchanged())
     first, second = _mentions(scene)
     opposite = OPPOSITES[plan.arrangement]
-    return _CaptionedScene(scene, related(first, plan.arrangement, second)), _CaptionedScene(
+    return CaptionedScene(scene, related(first, plan.arrangement, second)), CaptionedScene(
         twin, related(first, opposite, second)
     )
 
 
-def _counts(chance: Chance) -> tuple[_CaptionedScene, _CaptionedScene]:
+def _counts(chance: Chance) -> tuple[CaptionedScene, CaptionedScene]:
     plan = sample_plan(chance, arrangement="group")
     number = chance.one_of((2, 3))  # and one more: two to four, as in the captions of training
     scenes = [lay_out(plan.with_number(number)), lay_out(plan.with_number(number + 1))]
-    fewer, more = (_CaptionedScene(scene, indefinite(mention(scene.solids))) for scene in scenes)
+    fewer, more = (CaptionedScene(scene, indefinite(mention(scene.solids))) for scene in scenes)
     return fewer, more
 
 
-_MAKERS: Mapping[str, Callable[[Chance], tuple[_CaptionedScene, _CaptionedScene]]] = {
+_MAKERS: Mapping[str, Callable[[Chance], tuple[CaptionedScene, CaptionedScene]]] = {
     "swap_att": _swapped_attributes,
     "swap_obj": _swapped_objects,
     "relation": _opposed_relations,

@@ -1,10 +1,8 @@
 """The generated world as data sets of the tasks: images with labels, and images with captions."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +12,8 @@ from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.composition import N_ITEMS, composition_dataset
 from clipbench.data.scenes.image import SceneImage, check_size, world_note
 from clipbench.data.scenes.long_captions import N_CAPTIONS, long_caption_dataset
-from clipbench.data.scenes.phrases import Phrase, may_be_confused
-from clipbench.data.scenes.records import SCENES_VERSION, Background, Scene
+from clipbench.data.scenes.phrases import CaptionedScene, distinct_scenes
+from clipbench.data.scenes.records import SCENES_VERSION
 from clipbench.data.scenes.sampling import check_split, looks, portrait, scene
 from clipbench.data.scenes.typography import N_WORDS, text_in_image_dataset
 from clipbench.data.scenes.vocabulary import KINDS
@@ -109,7 +107,7 @@ def _portraits(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
 
 def _pairs(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
     pairs, n_passed = distinct_pairs(split, n, seed=seed)
-    ids = [f"{split}/{pair.number}" for pair in pairs]
+    ids = [f"{split}/{index}" for index in pairs]
     notes = (
         world_note(size, seed),
         f"{n_passed} scenes were passed over because one caption would have fitted two images",
@@ -120,10 +118,11 @@ def _pairs(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
             revision=str(SCENES_VERSION),
             split=split,
             images=[
-                SceneImage(pair.scene, size, f"scenes/{image_id}") for pair, image_id in zip(pairs, ids, strict=True)
+                SceneImage(pair.scene, size, f"scenes/{image_id}")
+                for pair, image_id in zip(pairs.values(), ids, strict=True)
             ],
             image_ids=ids,
-            captions=[pair.caption.text for pair in pairs],
+            captions=[pair.caption.text for pair in pairs.values()],
             caption_image=np.arange(n, dtype=np.int64),
             caption_ids=ids,
             notes=notes,
@@ -136,7 +135,7 @@ def _pairs_said_twice(split: str, n: int, *, size: int | None, seed: int) -> Dat
     once = _pairs(split, n, size=size, seed=seed)
     assert once.captions is not None and once.caption_ids is not None
     pairs, _ = distinct_pairs(split, n, seed=seed)
-    again = [caption(pair.scene, "complete", Chance("again", split, pair.number, seed)).text for pair in pairs]
+    again = [caption(pair.scene, "complete", Chance("again", split, index, seed)).text for index, pair in pairs.items()]
     rows = np.arange(n, dtype=np.int64)
     twice = replace(
         once,
@@ -147,32 +146,14 @@ def _pairs_said_twice(split: str, n: int, *, size: int | None, seed: int) -> Dat
     return check(twice)
 
 
-class _Pair(NamedTuple):
-    number: int
-    """Index of the scene in its split."""
-    scene: Scene
-    caption: Phrase
+def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[dict[int, CaptionedScene], int]:
+    """Return the first n scenes of a split whose captions tell them apart, and the number that were passed over."""
 
+    def captioned(index: int) -> CaptionedScene:
+        shown = scene(split, index, seed=seed)
+        return CaptionedScene(shown, caption(shown, "complete", Chance("pair", split, index, seed)))
 
-def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[list[_Pair], int]:
-    """Return the first n scenes whose captions tell them apart, and the number of scenes that were passed over.
-
-    For any two images, the caption of each states something that is False of the other.
-    """
-    pairs: list[_Pair] = []
-    alike: dict[Background, list[_Pair]] = defaultdict(list)
-    index = 0
-    while len(pairs) < n:
-        found = scene(split, index, seed=seed)
-        pair = _Pair(index, found, caption(found, "complete", Chance("pair", split, index, seed)))
-        # Every caption names the background, so only images with the same one can be confused.
-        rivals = alike[Background(found.background.colour, found.background.texture, 0.0)]
-        said = (pair.scene, pair.caption)
-        if not any(may_be_confused(said, (rival.scene, rival.caption)) for rival in rivals):
-            rivals.append(pair)
-            pairs.append(pair)
-        index += 1
-    return pairs, index - n
+    return distinct_scenes(captioned, n)
 
 
 TASKS: Mapping[str, tuple[Callable[..., Dataset], int]] = MappingProxyType(

@@ -1,6 +1,5 @@
 """Captions beyond 77 tokens, and paragraphs in which a single sentence at a known place is true or false."""
 
-from collections import defaultdict
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -13,8 +12,8 @@ from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.facts import Description
 from clipbench.data.scenes.image import SceneImage, world_note
 from clipbench.data.scenes.paragraphs import ASIDES, count_words, paragraph
-from clipbench.data.scenes.phrases import Mention, Phrase, indefinite, joined, may_be_confused, mention
-from clipbench.data.scenes.records import SCENES_VERSION, Background
+from clipbench.data.scenes.phrases import CaptionedScene, Mention, Phrase, distinct_scenes, indefinite, joined, mention
+from clipbench.data.scenes.records import SCENES_VERSION
 from clipbench.data.scenes.sampling import looks, portrait, scene
 from clipbench.errors import UsageError
 
@@ -127,17 +126,25 @@ def long_caption_dataset(split: str, n: int, *, size: int | None, seed: int) -> 
     The images of the probe come last. They have no caption, but a contrast for each place: a true and a false paragraph
     that differ in one statement.
     """
-    items, n_passed = _distinct_items(split, n, size=size, seed=seed)
+
+    def captioned(index: int) -> CaptionedScene:
+        item = long_caption_item(index, split=split, size=size, seed=seed)
+        return CaptionedScene(item.image.scene, item.caption)
+
+    pairs, n_passed = distinct_scenes(captioned, n)
     probes = [position_items(index, split=split, size=size, seed=seed) for index in range(n // 2)]
-    ids = [f"{split}/{number}" for number in items]
+    ids = [f"{split}/{index}" for index in pairs]
     return check(
         Dataset(
             id="scenes",
             revision=str(SCENES_VERSION),
             split=split,
-            images=[*(item.image for item in items.values()), *(places[0].image for places in probes)],
+            images=[
+                *(SceneImage(pair.scene, size, f"scenes/{id}") for id, pair in zip(ids, pairs.values(), strict=True)),
+                *(places[0].image for places in probes),
+            ],
             image_ids=[*ids, *(f"{split}/position/{index}" for index in range(len(probes)))],
-            captions=[item.caption.text for item in items.values()],
+            captions=[pair.caption.text for pair in pairs.values()],
             caption_image=np.arange(n, dtype=np.int64),
             caption_ids=ids,
             contrasts=[
@@ -157,23 +164,3 @@ def long_caption_dataset(split: str, n: int, *, size: int | None, seed: int) -> 
             ),
         )
     )
-
-
-def _distinct_items(split: str, n: int, *, size: int | None, seed: int) -> tuple[dict[int, LongCaptionItem], int]:
-    """Return the first n items whose captions tell their images apart, by number, and the number passed over.
-
-    Every paragraph names the background, so only images with the same one can be confused.
-    """
-    items: dict[int, LongCaptionItem] = {}
-    alike: dict[Background, list[LongCaptionItem]] = defaultdict(list)
-    index = 0
-    while len(items) < n:
-        item = long_caption_item(index, split=split, size=size, seed=seed)
-        behind = item.image.scene.background
-        rivals = alike[Background(behind.colour, behind.texture, 0.0)]
-        said = (item.image.scene, item.caption)
-        if not any(may_be_confused(said, (rival.image.scene, rival.caption)) for rival in rivals):
-            rivals.append(item)
-            items[index] = item
-        index += 1
-    return items, index - n

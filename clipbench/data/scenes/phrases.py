@@ -1,6 +1,8 @@
 """Phrases of captions, each with the facts that it states."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from clipbench.data.scenes.facts import Backdrop, Count, Description, Exists, Fact, Written, WrittenBy, verdict
@@ -110,9 +112,35 @@ def word_place(scene: Scene, mentioned: Mention | None = None) -> tuple[str, tup
     return place, (WrittenBy(scene.writing.word, place, what),)
 
 
-def may_be_confused(first: tuple[Scene, Phrase], second: tuple[Scene, Phrase]) -> bool:
-    """Return whether the caption of either image could be true of the other: it states nothing that is false there."""
-    pairs = ((first[1], second[0]), (second[1], first[0]))
+class CaptionedScene(NamedTuple):
+    """A scene and a caption that is true of it."""
+
+    scene: Scene
+    caption: Phrase
+
+
+def distinct_scenes(captioned: Callable[[int], CaptionedScene], n: int) -> tuple[dict[int, CaptionedScene], int]:
+    """Return the first n scenes whose captions tell them apart, by number, and the number that were passed over.
+
+    For any two of them, the caption of each states something that is False of the other.
+    """
+    chosen: dict[int, CaptionedScene] = {}
+    alike: dict[Background, list[CaptionedScene]] = defaultdict(list)
+    number = 0
+    while len(chosen) < n:
+        candidate = captioned(number)
+        # Every caption names the background, so only scenes with the same one can be confused.
+        rivals = alike[replace(candidate.scene.background, scale=0.0)]
+        if not any(_may_be_confused(candidate, rival) for rival in rivals):
+            rivals.append(candidate)
+            chosen[number] = candidate
+        number += 1
+    return chosen, number - n
+
+
+def _may_be_confused(first: CaptionedScene, second: CaptionedScene) -> bool:
+    """Return whether the caption of either scene could be true of the other: it states nothing that is false there."""
+    pairs = ((first.caption, second.scene), (second.caption, first.scene))
     return not all(any(verdict(fact, scene) is False for fact in caption.facts) for caption, scene in pairs)
 
 

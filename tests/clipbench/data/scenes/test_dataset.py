@@ -45,13 +45,13 @@ def test_classes_without_a_image_are_left_out() -> None:
 
 def test_retrieval_has_a_thousand_captions_each_refuted_by_every_other_image() -> None:
     pairs, _ = distinct_pairs("test", 150)
-    assert len({pair.caption.text for pair in pairs}) == 150
-    for first, second in permutations(pairs, 2):
+    assert len({pair.caption.text for pair in pairs.values()}) == 150
+    for first, second in permutations(pairs.values(), 2):
         assert any(verdict(fact, second.scene) is False for fact in first.caption.facts), first.caption.text
     found = scenes_dataset("retrieval")
     assert found.captions is not None and found.caption_image is not None
     assert len(set(found.captions)) == len(found) == 1000
-    assert list(found.captions[:150]) == [pair.caption.text for pair in pairs]
+    assert list(found.captions[:150]) == [pair.caption.text for pair in pairs.values()]
     assert found.caption_image.tolist() == list(range(1000))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from clipbench.data.scenes import scenes_dataset
 from clipbench.data.scenes.facts import verdict
-from clipbench.data.scenes.long_captions import PLACES, _distinct_items, long_caption_item, position_items
+from clipbench.data.scenes.long_captions import PLACES, long_caption_item, position_items
 from clipbench.data.scenes.phrases import Phrase
 from clipbench.data.scenes.records import Scene
 from clipbench.data.scenes.sampling import SPLITS, looks, novelties
@@ -64,10 +64,12 @@ def test_a_place_too_far_from_the_beginning_is_refused() -> None:
 
 
 def test_captions_are_long_and_each_is_refuted_by_every_other_image() -> None:
-    items, _ = _distinct_items("test", 120, size=None, seed=0)
-    for first, second in permutations(items.values(), 2):
+    ids = scenes_dataset("long-caption", n=120).caption_ids or ()
+    items = [long_caption_item(int(each.rpartition("/")[2])) for each in ids]
+    assert len(items) == 120
+    for first, second in permutations(items, 2):
         assert any(verdict(fact, second.image.scene) is False for fact in first.caption.facts), first.caption.text
-    assert all(85 <= item.n_words <= 130 for item in items.values())
+    assert all(85 <= item.n_words <= 130 for item in items)
 
 
 def test_there_are_five_hundred_captioned_images_and_half_as_many_to_be_asked_about() -> None:
