@@ -17,6 +17,8 @@ from clipbench.data.table_columns import Roles, find_roles, rows_of_split
 from clipbench.errors import DataError, UsageError
 
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
+HEAD_CHARACTERS = 1 << 16
+"""Characters read to recognise a file: enough for the first row of any."""
 
 _NumberedRows = Iterator[tuple[int, Mapping[str, object]]]
 """Rows with their line or item numbers, from 1."""
@@ -87,6 +89,21 @@ def read_table(path: Path) -> ColumnTable:
 def manifests_in(folder: Path) -> list[Path]:
     """Return the files of a folder that have a manifest's name."""
     return [folder / name for name in NAMES if (folder / name).is_file()]
+
+
+def read_head(path: Path) -> str:
+    """Return the beginning of a text file; nothing where it cannot be read: the layout that reads it then reports it."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return file.read(HEAD_CHARACTERS)
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def header_columns(head: str, suffix: str) -> list[str]:
+    """Return the columns in the first line of a .csv or .tsv file, of which this is the beginning."""
+    line = head.partition("\n")[0].strip().replace("\0", "")  # the csv module may raise an error for it
+    return next(csv.reader([line], delimiter="\t" if suffix.lower() == ".tsv" else ","), [])
 
 
 @contextmanager

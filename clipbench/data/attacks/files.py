@@ -1,6 +1,5 @@
 """Typographic attacks on disk: a manifest, file names (PAINT, RTA-100), annotations (Materzynska), SCAM's columns."""
 
-import csv
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +22,6 @@ OBJECT, WORD = "true object", "typographic attack label"
 """Keys of Materzynska's annotations."""
 
 _FILE_NAME = re.compile(r"label=(?P<object>.+?)_text=(?P<text>.*)")
-_HEAD_CHARACTERS = 1 << 14
-"""Characters read to recognise a file: enough for the first row of a table."""
 _N_FOLDERS_TRIED = 8
 """Subfolders that are searched for a first image."""
 
@@ -85,23 +82,14 @@ def _manifest(path: Path) -> Path | None:
 
 def _columns(file: Path) -> set[str]:
     """Return the columns in the first row of a table; none where the file cannot be read."""
-    head = _head(file).replace("\0", "")  # the csv module raises an error for it
+    head = manifest.read_head(file)
     if file.suffix.lower() in (".csv", ".tsv"):
-        line = head.partition("\n")[0].strip()
-        return set(next(csv.reader([line], delimiter="\t" if file.suffix.lower() == ".tsv" else ","), []))
+        return set(manifest.header_columns(head, file.suffix))
     first = re.search(r"\{[^{}]*\}", head)
     try:
         return set(json.loads(first[0])) if first else set()
     except json.JSONDecodeError:
         return set()
-
-
-def _head(file: Path) -> str:
-    try:
-        with file.open(encoding="utf-8-sig") as opened:
-            return opened.read(_HEAD_CHARACTERS)
-    except (OSError, UnicodeDecodeError):  # the layout that then reads the file reports it
-        return ""
 
 
 def _image_column(table: ColumnTable, file: Path) -> str:
@@ -155,7 +143,7 @@ def _images(folder: Path) -> Iterator[Path]:
 def has_annotations(path: Path) -> bool:
     """Return whether a folder (or its annotations.json) has Materzynska's annotations."""
     file = path / ANNOTATIONS if path.is_dir() else path
-    return file.name == ANNOTATIONS and file.is_file() and f'"{OBJECT}"' in _head(file)
+    return file.name == ANNOTATIONS and file.is_file() and f'"{OBJECT}"' in manifest.read_head(file)
 
 
 def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:

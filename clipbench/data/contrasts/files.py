@@ -4,7 +4,6 @@ A file is one subset: SugarCrepe's ``data/swap_att.json``, VALSE's ``existence.j
 data set, and its rows may name their ``subset``.
 """
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,8 +20,6 @@ PLACES = ("images", "val2017", "coco", "coco/val2017", "coco/images", "coco/imag
 UNNAMED = frozenset({"manifest", "metadata", "contrasts", "test", "validation", "val", "dev", "train", "data"})
 """File names that do not name a subset."""
 SUBSETS = {"visual_genome_relation": "vg_relation", "visual_genome_attribution": "vg_attribution"}
-HEAD_CHARACTERS = 1 << 16
-"""Characters read to recognise a file: enough for the first row of any."""
 
 
 def fits(path: Path) -> bool:
@@ -80,14 +77,9 @@ def _unread_note(path: Path) -> Iterator[str]:
 
 def _schema(file: Path) -> Schema | None:
     """Return the schema of a file's first row; None for a file that cannot be read: a later layout reports it."""
-    try:
-        with file.open(encoding="utf-8-sig") as opened:
-            head = opened.read(HEAD_CHARACTERS)
-    except (OSError, UnicodeDecodeError):
-        return None
+    head = manifest.read_head(file)
     if file.suffix.lower() in (".csv", ".tsv"):
-        delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
-        return schema_of(next(csv.reader([head.partition("\n")[0].strip()], delimiter=delimiter), []))
+        return schema_of(manifest.header_columns(head, file.suffix))
     row = _first_object(head, is_nested=file.suffix.lower() == ".json" and head.lstrip().startswith("{"))
     return None if row is None else schema_of(row)
 

@@ -92,7 +92,14 @@ def _swapped_objects(chance: Chance) -> tuple[CaptionedScene, CaptionedScene]:
         plan = _two_objects(chance, ("on",))
     scenes = lay_out(plan), lay_out(plan.with_objects_exchanged())
     is_inverse = plan.arrangement in OPPOSITES and chance.happens(0.5)
-    halves = [CaptionedScene(scene, _pair(scene, plan.arrangement, is_inverse=is_inverse)) for scene in scenes]
+    halves = []
+    for scene in scenes:
+        first, second = _mentions(scene)
+        if is_inverse:
+            stated = related(second, OPPOSITES[plan.arrangement], first)
+        else:
+            stated = related(first, plan.arrangement, second)
+        halves.append(CaptionedScene(scene, stated))
     return halves[0], halves[1]
 
 
@@ -100,10 +107,8 @@ def _opposed_relations(chance: Chance) -> tuple[CaptionedScene, CaptionedScene]:
     plan = _two_objects(chance, ("left of", "above", "in front of"))
     scene, twin = lay_out(plan), lay_out(plan.with_objects_exchanged())
     first, second = _mentions(scene)
-    opposite = OPPOSITES[plan.arrangement]
-    return CaptionedScene(scene, related(first, plan.arrangement, second)), CaptionedScene(
-        twin, related(first, opposite, second)
-    )
+    stated, opposite = (related(first, name, second) for name in (plan.arrangement, OPPOSITES[plan.arrangement]))
+    return CaptionedScene(scene, stated), CaptionedScene(twin, opposite)
 
 
 def _counts(chance: Chance) -> tuple[CaptionedScene, CaptionedScene]:
@@ -131,12 +136,6 @@ def _two_objects(chance: Chance, arrangements: tuple[str, ...]) -> Plan:
         first, second = plan.looks
         if first.kind != second.kind and first.colour != second.colour:
             return plan
-
-
-def _pair(scene: Scene, relation: str, *, is_inverse: bool) -> Phrase:
-    """Return the relation of the first object to the second, or of the second to the first."""
-    first, second = _mentions(scene)
-    return related(second, OPPOSITES[relation], first) if is_inverse else related(first, relation, second)
 
 
 def _mentions(scene: Scene) -> tuple[Mention, Mention]:

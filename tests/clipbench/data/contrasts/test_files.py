@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from clipbench.data import Contrast, DataOptions, Dataset, load_data
-from clipbench.data.contrasts.files import HEAD_CHARACTERS
+from clipbench.data.manifest import HEAD_CHARACTERS
 from clipbench.errors import BadImage, DataError, Unavailable, UsageError
 
 REAL = Path(__file__).parents[4].parent / "shared" / "data"
