@@ -24,7 +24,7 @@ class ClassScores(NamedTuple):
     predicted: Int64[np.ndarray, " n_images"]
     """The class with the highest score; the lowest row among equals, for display only."""
     confidence: Float64[np.ndarray, " n_images"]
-    """Softmax probability of the highest score, in (0, 1]."""
+    """Softmax probability of the highest score, in (0, 1]; NaN without a logit scale."""
     margin: Float32[np.ndarray, " n_images"]
     """Score of the true class minus the best other one's, a difference of cosines: negative when wrong."""
     own: Float32[np.ndarray, " n_images"]
@@ -38,7 +38,7 @@ def class_scores(
     classes: Float32[np.ndarray, "n_classes dim"],
     labels: Int64[np.ndarray, " n_images"],
     *,
-    logit_scale: float,
+    logit_scale: float | None,
 ) -> ClassScores:
     """Return the per-sample results of images against the classes.
 
@@ -46,7 +46,7 @@ def class_scores(
         images: unit vectors (``arrays.unit``, which makes ties exact).
         classes: unit vectors, one a class.
         labels: row of each image's true class.
-        logit_scale: the model's own, above 0.
+        logit_scale: the model's own, above 0; None where it has none.
 
     Raises:
         DataError: there are fewer than two classes, or a label names none.
@@ -64,7 +64,7 @@ def class_scores(
     _check(labels, len(classes), logit_scale)
     n = len(images)
     better, tied, predicted = np.zeros((3, n), np.int64)
-    confidence, (margin, own, top) = np.zeros(n), np.zeros((3, n), np.float32)
+    confidence, (margin, own, top) = np.full(n, np.nan), np.zeros((3, n), np.float32)
     for rows, scores in score_blocks(images, classes):
         here, true = np.arange(len(scores)), labels[rows]
         own[rows] = mine = scores[here, true]
@@ -72,7 +72,8 @@ def class_scores(
         tied[rows] = (scores == mine[:, None]).sum(axis=1) - 1
         predicted[rows] = best = scores.argmax(axis=1)
         top[rows] = scores[here, best]
-        confidence[rows] = _top_probability(scores, logit_scale)
+        if logit_scale is not None:
+            confidence[rows] = _top_probability(scores, logit_scale)
         scores[here, true] = -np.inf
         margin[rows] = mine - scores.max(axis=1)
     return ClassScores(better, tied, predicted, confidence, margin, own, top)
@@ -231,11 +232,11 @@ def _top_probability(scores: Float32[np.ndarray, "block n_classes"], scale: floa
     return 1 / np.exp(scale * below).sum(axis=1)
 
 
-def _check(labels: Int64[np.ndarray, " n"], n_classes: int, logit_scale: float) -> None:
+def _check(labels: Int64[np.ndarray, " n"], n_classes: int, logit_scale: float | None) -> None:
     if n_classes < 2:
         raise DataError(f"zero-shot classification needs at least 2 classes, got {n_classes}")
     invalid = np.flatnonzero((labels < 0) | (labels >= n_classes))
     if len(invalid):
         raise DataError(f"image {invalid[0]} has label {labels[invalid[0]]}: expected 0 to {n_classes - 1}")
-    if not (np.isfinite(logit_scale) and logit_scale > 0):
+    if logit_scale is not None and not (np.isfinite(logit_scale) and logit_scale > 0):
         raise UsageError(f"logit scale {logit_scale}: expected a finite number above 0")

@@ -228,7 +228,7 @@ def rescored(
     images: Float32[np.ndarray, "n dim"],
     texts: Float32[np.ndarray, "n dim"],
     *,
-    logit_scale: float,
+    logit_scale: float | None,
     logit_bias: float = 0.0,
     classes: Mapping[str, Classes] | None = None,
 ) -> dict[str, float]:
@@ -240,7 +240,7 @@ def rescored(
     Args:
         images: vectors, unit ones or collapsed; scores are dot products.
         texts: vectors; row i belongs to image i.
-        logit_scale: the model's own.
+        logit_scale: the model's own; None where it has none, and there is no ``loss`` then.
         logit_bias: the model's own; 0 for CLIP.
         classes: by the name of their accuracy, such as ``acc1`` or ``kind/acc1``; moved as texts are.
 
@@ -250,7 +250,9 @@ def rescored(
     by_image, by_text = cross_ranks(images, texts, np.arange(len(images)))
     directions = {"image_retrieval": by_text, "text_retrieval": by_image}
     values = {"gap": modality_gap(images, texts).value}
-    if logit_bias:
+    if logit_scale is None:
+        pass
+    elif logit_bias:
         values["loss"] = sigmoid_loss(images, texts, logit_scale=logit_scale, logit_bias=logit_bias)
     else:
         values["loss"] = contrastive_loss(images, texts, logit_scale=logit_scale)

@@ -136,7 +136,7 @@ def of_arrays(arrays: Arrays, reference: str, holder: str) -> Embeddings:
 
 def _info(arrays: Arrays, reference: str, holder: str) -> ModelInfo:
     hashes = [f"{name} {array_digest(array)}" for name, array in sorted(arrays.items())]
-    note = f"{holder} has no logit_scale: 100 is taken, which only calibration and losses depend on"
+    note = f"{holder} has no logit_scale: calibration and losses are undefined"
     return ModelInfo(
         ref=reference,
         id=reference,
@@ -145,7 +145,7 @@ def _info(arrays: Arrays, reference: str, holder: str) -> ModelInfo:
         embed_dim=arrays["images"].shape[1],
         context_length=None,
         image_size=None,
-        logit_scale=float(arrays.get("logit_scale", np.float64(100))),
+        logit_scale=float(arrays["logit_scale"]) if "logit_scale" in arrays else None,
         logit_bias=float(arrays.get("logit_bias", np.float64(0))),
         n_parameters=None,
         notes=() if "logit_scale" in arrays else (note,),

@@ -107,7 +107,7 @@ def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by i
         tokenizer: from a list of n texts to the input of the text tower: a tensor, or a mapping of tensors that is
             passed by name, such as ``lambda texts: tok(texts, padding=True, truncation=True, return_tensors="pt")``.
         logit_scale: factor from cosine to logit, exponentiated, above 0: ``net.logit_scale.exp()``, as it is now: wrap the
-            module again when it has changed. None takes 100, which only calibration and losses depend on.
+            module again when it has changed. Without it calibration and losses are undefined; ranks do not depend on it.
         logit_bias: added to the scaled cosine; 0 for CLIP.
         context_length: tokens that the text tower takes; None where it is not known.
         name: the model's name in results; None takes that of its class.

@@ -14,6 +14,12 @@ from clipbench.errors import NoTokenCounts, UsageError, did_you_mean
 
 Modality = Literal["images", "texts"]
 
+NO_LOGIT_SCALE = (
+    "the model has no logit_scale, the factor from cosine to logit: give the object an attribute logit_scale, the vectors"
+    " an array logit_scale, or torch_model(..., logit_scale=...)"
+)
+"""The reason why confidences and losses of a model are undefined."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
@@ -32,8 +38,8 @@ class ModelInfo:
     """Tokens that the text tower takes; None where it is not known."""
     image_size: int | None
     """Side of the square input in pixels; None where it is not known or varies."""
-    logit_scale: float
-    """Factor from cosine to logit (already exponentiated), > 0."""
+    logit_scale: float | None
+    """Factor from cosine to logit (already exponentiated), > 0; None where nobody gave one: no confidence, no loss."""
     logit_bias: float
     """Added to the scaled cosine; 0 for CLIP, learned for SigLIP."""
     n_parameters: int | None

@@ -190,8 +190,8 @@ def _info(encoders: Encoders, reference: str, fingerprint: str, notes: tuple[str
         embed_dim=embed_dim,
         context_length=context_length,
         image_size=None,
-        logit_scale=_number(encoders, "logit_scale", 100.0, reference),
-        logit_bias=_number(encoders, "logit_bias", 0.0, reference),
+        logit_scale=_number(encoders, "logit_scale", reference),
+        logit_bias=_number(encoders, "logit_bias", reference) or 0.0,
         n_parameters=None,
         notes=notes,
     )
@@ -218,9 +218,10 @@ def _source_files(factory: Callable[..., object], module_name: str) -> list[Path
     return sorted(Path(name) for name in found if name is not None and name.endswith(".py"))
 
 
-def _number(encoders: Encoders, name: str, default: float, reference: str) -> float:
+def _number(encoders: Encoders, name: str, reference: str) -> float | None:
     value = getattr(encoders, name, None)
-    value = default if value is None else value
+    if value is None:
+        return None
     try:
         number = float(value)
     except (TypeError, ValueError) as error:

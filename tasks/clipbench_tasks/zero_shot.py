@@ -25,7 +25,7 @@ from clipbench.metrics import (
 )
 from clipbench.metrics.multilabel import mean_average_precision
 from clipbench.metrics.similarity import unit
-from clipbench.models.protocol import Embedder
+from clipbench.models.protocol import NO_LOGIT_SCALE, Embedder
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.estimators import Estimator
@@ -158,7 +158,7 @@ def _single_label(
     images: Float32[np.ndarray, "n_images dim"],
     classes: Float32[np.ndarray, "n_classes dim"],
     *,
-    logit_scale: float,
+    logit_scale: float | None,
     notes: tuple[str, ...],
 ) -> Evaluation:
     assert dataset.labels is not None and dataset.class_names is not None
@@ -182,10 +182,13 @@ def _single_label(
     samples["mean_per_class_recall_influence"] = recall_influence(samples["acc1"], labels)
     if n_classes <= 5:
         del samples["acc5"]
+    has_confidence = logit_scale is not None
+    if not has_confidence:
+        del samples["confidence"]
     return Evaluation(
         samples=samples,
-        measures=define(_measures(n_classes), METRICS),
-        curves={"reliability": _reliability_curve(scores.confidence, samples["acc1"])},
+        measures=define(_measures(n_classes, has_confidence=has_confidence), METRICS),
+        curves={"reliability": _reliability_curve(scores.confidence, samples["acc1"])} if has_confidence else {},
         controls=define(
             {
                 "majority_class": Fixed(
@@ -201,7 +204,7 @@ def _single_label(
     )
 
 
-def _measures(n_classes: int) -> dict[str, Measure]:
+def _measures(n_classes: int, *, has_confidence: bool) -> dict[str, Measure]:
     enough, calibration = n_classes > 5, ("confidence", "acc1")
     few = Fixed(value=None, reason=f"five of only {n_classes} classes are always right", higher_is_better=True)
     return {
@@ -215,7 +218,9 @@ def _measures(n_classes: int) -> dict[str, Measure]:
         ),
         "ece": Statistic(
             function=Estimator("expected_calibration_error", calibration), columns=calibration, higher_is_better=False
-        ),
+        )
+        if has_confidence
+        else Fixed(value=None, reason=NO_LOGIT_SCALE, higher_is_better=False),
     }
 
 

@@ -89,6 +89,16 @@ def test_confidence_is_the_softmax_at_the_model_s_own_scale() -> None:
     assert found.samples["confidence"][0] == pytest.approx(1 / (1 + np.exp(-2.0)))
 
 
+def test_without_a_scale_there_is_no_calibration_and_the_reason_says_how_to_give_one() -> None:
+    texts = {"a photo of a cat.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
+    embedder = FixedEmbedder({"p0": [1.0, 0.0]}, texts, logit_scale=None)
+    found = ZeroShot().evaluate(dataset([0]), embedder, np.random.default_rng(0))
+    ece = metrics(found)["ece"]
+    assert ece.value is None and "no logit_scale" in str(ece.reason) and "attribute logit_scale" in str(ece.reason)
+    assert metrics(found)["acc1"].value == 1.0
+    assert "confidence" not in found.samples and "reliability" not in found.curves
+
+
 def test_several_true_classes_are_scored_by_average_precision() -> None:
     texts = {"a photo of a cat.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
     data = Dataset(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from clipbench.models.protocol import NO_LOGIT_SCALE
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import (
     Chart,
@@ -148,20 +149,30 @@ def _uprights(moved: _Moved) -> list[Mark]:
 
 def _closing(evidence: Evidence) -> Statement:
     """Return how small the gap becomes, and where the loss is least, both modalities being moved."""
-    gap, loss = (_finite(evidence.curve(f"{name}_by_shift_both")) for name in ("gap", "loss"))
-    if 0.0 not in gap or 0.0 not in loss:
-        raise MissingEvidence("the gap or the loss is not known where nothing is moved")
-    best = min(loss, key=lambda x: (loss[x], abs(x)))
-    end = ", the farthest that was tried" if best in (min(loss), max(loss)) else ""
-    unmoved = fmt.number(loss[0.0], "nats")
-    where = f"{fmt.significant(best)}{end} ({fmt.number(loss[best], 'nats')}; unmoved {unmoved})"
+    gap = _finite(evidence.curve("gap_by_shift_both"))
+    if 0.0 not in gap:
+        raise MissingEvidence("the gap is not known where nothing is moved")
     smallest, whole = (fmt.number(value, "distance") for value in (min(gap.values()), gap[0.0]))
+    has_scale = evidence.run.result.model.get("logit_scale") is not None
+    lowest = f"; of the distances tried, the loss is lowest at {_least_loss(evidence)}" if has_scale else ""
     return Statement(
-        title=f"With both modalities moved, the gap falls from {whole} to {smallest} at the least; of the distances tried, "
-        f"the loss is lowest at {where if best else f'0, unmoved ({unmoved})'}.",
+        title=f"With both modalities moved, the gap falls from {whole} to {smallest} at the least{lowest}.",
         subject="Smallest gap with both modalities moved, and the gap as it is",
         value=f"{smallest} and {whole}",
+        detail="" if has_scale else f"The loss is undefined: {NO_LOGIT_SCALE}.",
     )
+
+
+def _least_loss(evidence: Evidence) -> str:
+    loss = _finite(evidence.curve("loss_by_shift_both"))
+    if 0.0 not in loss:
+        raise MissingEvidence("the loss is not known where nothing is moved")
+    best = min(loss, key=lambda x: (loss[x], abs(x)))
+    unmoved = fmt.number(loss[0.0], "nats")
+    if not best:
+        return f"0, unmoved ({unmoved})"
+    end = ", the farthest that was tried" if best in (min(loss), max(loss)) else ""
+    return f"{fmt.significant(best)}{end} ({fmt.number(loss[best], 'nats')}; unmoved {unmoved})"
 
 
 def _finite(curve: PlottedCurve) -> dict[float, float]:

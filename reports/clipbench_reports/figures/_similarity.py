@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from clipbench.models.protocol import NO_LOGIT_SCALE
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Axis, Cells, Chart, Panel
 from clipbench_reports.drawing.models import Statement, beside, chart
@@ -43,7 +44,7 @@ def _read(evidence: Evidence) -> _Similarity:
         raise MissingEvidence(f"the kept similarity matrix has shape {matrix.shape}, expected a square one")
     scale = evidence.run.result.model.get("logit_scale")
     if not isinstance(scale, int | float) or not np.isfinite(scale):
-        raise MissingEvidence(f"the run has no logit scale of the model (got {scale}), which the softmax needs")
+        raise MissingEvidence(f"the run has no logit scale of the model (got {scale}), which the softmax needs: {NO_LOGIT_SCALE}")
     return _Similarity(matrix, float(scale))
 
 

@@ -124,7 +124,8 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
         MissingEvidence: samples have no single label and answer, or all are right.
     """
     label, predicted, margin = words(evidence, "label"), words(evidence, "predicted"), numbers(evidence, "margin")
-    confidence, cosines = numbers(evidence, "confidence"), Cosines.of(evidence, margin)
+    confidence = numbers(evidence, "confidence") if evidence.has_column("confidence") else None
+    cosines = Cosines.of(evidence, margin)
 
     def facts(row: int) -> list[Fact]:
         right, chosen, by = cosines.written(row)
@@ -132,7 +133,7 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
             Fact("True class", label[row], right),
             Fact("Taken for", predicted[row], chosen),
             Fact("Margin", "", by),
-            Fact("Confidence", f"{fmt.percent(float(confidence[row]))} %"),
+            *([] if confidence is None else [Fact("Confidence", f"{fmt.percent(float(confidence[row]))} %")]),
         ]
 
     def say(row: int) -> str:

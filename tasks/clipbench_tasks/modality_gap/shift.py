@@ -17,7 +17,7 @@ from clipbench.data.prompts import prompts_of
 from clipbench.errors import VectorError
 from clipbench.metrics.geometry import modality_gap
 from clipbench.metrics.shift import CORRECTIONS, SHIFTS, Classes, Maps, correction_maps, rescored, shift_maps
-from clipbench.models.protocol import Embedder
+from clipbench.models.protocol import NO_LOGIT_SCALE, Embedder
 from clipbench.results.record import Curve
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
 
@@ -32,7 +32,8 @@ Vectors = Float32[np.ndarray, "n dim"]
 class Rescoring:
     """Input for scoring the pairs again after they were moved."""
 
-    logit_scale: float
+    logit_scale: float | None
+    """None for a model that has none: no loss is scored."""
     logit_bias: float = 0.0
     """0 for a model of the contrastive loss; any other for one of the sigmoid loss."""
     classes: Mapping[str, Classes] = field(default_factory=dict)
@@ -144,6 +145,8 @@ def _label_sets(dataset: Dataset) -> dict[str, LabelSet]:
 
 def _loss_note(embedder: Embedder, n: int) -> str:
     scale, bias = embedder.info.logit_scale, embedder.info.logit_bias
+    if scale is None:
+        return f"no loss of moved or corrected pairs: {NO_LOGIT_SCALE}"
     if bias:
         return f"loss: the sigmoid loss of {n:,} pairs at the model's scale {scale:.4g} and bias {bias:.4g}"
     return f"loss: the contrastive loss of {n:,} pairs in one batch at the model's scale {scale:.4g}"

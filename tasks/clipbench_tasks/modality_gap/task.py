@@ -173,7 +173,10 @@ class ModalityGap:
             samples=samples,
             measures=define(measures, METRICS),
             curves=curves,
-            arrays={"gap_vector": geometry.gap_vector, "logit_scale": np.array(embedder.info.logit_scale)},
+            arrays={
+                "gap_vector": geometry.gap_vector,
+                **({} if rescore.logit_scale is None else {"logit_scale": np.array(rescore.logit_scale)}),
+            },
             vectors={"images": pairs.images, "texts": pairs.texts, "pair_id": np.array(ids)},
             notes=(*_notes(pairs, len(dataset), len(chosen), len(scored)), *rescore.notes),
         )

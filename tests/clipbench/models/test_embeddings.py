@@ -139,10 +139,10 @@ def test_what_the_file_cannot_feed_is_missing_by_name(
     assert model.dataset.missing[part] == f"the file lacks {array}"
 
 
-def test_a_scale_that_is_not_given_is_a_hundred_and_says_so(tmp_path: Path) -> None:
+def test_a_scale_that_is_not_given_is_none_and_says_so(tmp_path: Path) -> None:
     info = loaded(tmp_path, logit_scale=None).info
 
-    assert info.logit_scale == 100 and "no logit_scale: 100 is taken" in info.notes[0]
+    assert info.logit_scale is None and "no logit_scale: calibration and losses are undefined" in info.notes[0]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])

@@ -178,6 +178,12 @@ def test_reliability_tells_mean_confidence_and_accuracy(evidence: Make) -> None:
     assert shares == pytest.approx({0.2: 1 / 3, 0.8: 1 / 3, 0.95: 1 / 3})
 
 
+def test_without_confidences_the_reliability_figure_says_why(evidence: Make) -> None:
+    ece = {"ece": Metric(value=None, n=0, reason="the model has no logit_scale")}
+    with pytest.raises(MissingEvidence, match="the run holds no confidences: the model has no logit_scale"):
+        figures.reliability(alone(evidence(metrics=ece)))
+
+
 def test_templates_are_told_from_best_to_worst(evidence: Make, parts: SimpleNamespace) -> None:
     curve = Curve(x=[1.0, 2.0, 3.0], y=[0.5, 0.6, 0.65])
     kept = evidence(

@@ -164,6 +164,15 @@ def test_labels_of_the_rows_and_prompts_of_the_classes_are_kept() -> None:
     )
 
 
+def test_without_a_scale_recall_and_accuracy_are_scored_again_but_no_loss() -> None:
+    data = dataset(labels=np.array([0, 0, 1]), class_names=("cat", "dog"))
+    rescore = rescoring(data, np.array([2, 0]), FixedEmbedder(IMAGES, TEXTS, logit_scale=None))
+    assert rescore.logit_scale is None
+    assert "no loss of moved or corrected pairs: the model has no logit_scale" in rescore.notes[0]
+    without, scaled = (shift_curves(*pairs(), Rescoring(logit_scale=scale)) for scale in (None, 30.0))
+    assert without == {name: curve for name, curve in scaled.items() if not name.startswith("loss")}
+
+
 def test_each_set_of_labels_has_its_own_accuracy() -> None:
     sets = {
         "kind": LabelSet(np.array([0, 0, 1]), ("cat", "dog")),
