@@ -38,6 +38,7 @@ class ToyModel:
 
     def __init__(self, *, embed_dim: int = 32, fingerprint: str = "toy", logit_scale: float | None = 100.0) -> None:
         self.info = replace(INFO, embed_dim=embed_dim, fingerprint=fingerprint, logit_scale=logit_scale)
+        self.logit_scale = logit_scale  # where the adapter of Python objects looks for it
         rng = np.random.default_rng(0)
         self._pixel_weights = rng.standard_normal((8 * 8 * 3, embed_dim), np.float32)
         self.encoded_images = 0
@@ -111,7 +112,11 @@ class FixedEmbedder(GivenVectors):
     """Vectors written down by hand: images by name, texts by themselves."""
 
     def __init__(
-        self, images: Mapping[str, Sequence[float]], texts: Mapping[str, Sequence[float]], *, logit_scale: float | None = 100.0
+        self,
+        images: Mapping[str, Sequence[float]],
+        texts: Mapping[str, Sequence[float]],
+        *,
+        logit_scale: float | None = 100.0,
     ) -> None:
         dim = len(next(iter((*images.values(), *texts.values()))))
         self.info = replace(INFO, embed_dim=dim, logit_scale=logit_scale)

@@ -44,7 +44,9 @@ def _read(evidence: Evidence) -> _Similarity:
         raise MissingEvidence(f"the kept similarity matrix has shape {matrix.shape}, expected a square one")
     scale = evidence.run.result.model.get("logit_scale")
     if not isinstance(scale, int | float) or not np.isfinite(scale):
-        raise MissingEvidence(f"the run has no logit scale of the model (got {scale}), which the softmax needs: {NO_LOGIT_SCALE}")
+        raise MissingEvidence(
+            f"the run has no logit scale of the model (got {scale}), which the softmax needs: {NO_LOGIT_SCALE}"
+        )
     return _Similarity(matrix, float(scale))
 
 
