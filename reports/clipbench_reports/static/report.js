@@ -54,17 +54,18 @@
 
   /* Tables: rows that are sorted and filtered stand in runs under headings, which stay where they are */
 
-  const HEADINGS = ".block, .subset, .metric";
+  const LEVELS = ["block", "subset", "metric"]; // classes of headings, each of which ends those after it
+  const HEADINGS = LEVELS.map((level) => `.${level}`).join();
 
   /** Return the runs of rows of a table, each with the headings above it. */
   function runs(table) {
     const found = [];
     for (const body of table.tBodies) {
-      let headings = {}, run = null;
+      let headings = [], run = null;
       for (const row of body.rows) {
-        if (row.matches(HEADINGS)) {
-          if (row.matches(".subset")) headings = { block: headings.block };
-          headings = { ...headings, [row.className]: row };
+        const level = LEVELS.findIndex((name) => row.classList.contains(name)); // a row that is out has one class more
+        if (level >= 0) {
+          headings = [...headings.filter((above) => above.level < level), { level, row }];
           run = null;
         } else {
           if (!run) found.push((run = { headings, rows: [] }));
@@ -125,7 +126,7 @@
   function tidy(table) {
     const kept = new Set();
     for (const { headings, rows } of runs(table)) {
-      if (rows.some((row) => !row.hidden && !row.matches(".out"))) Object.values(headings).forEach((row) => kept.add(row));
+      if (rows.some((row) => !row.hidden && !row.matches(".out"))) headings.forEach(({ row }) => kept.add(row));
     }
     for (const row of table.querySelectorAll(HEADINGS)) row.classList.toggle("out", !kept.has(row));
   }
@@ -136,7 +137,7 @@
     const title = part ? part.firstElementChild.textContent : "";
     let n = 0;
     for (const { headings, rows } of runs(table)) {
-      const above = [title, ...Object.values(headings).map((row) => row.textContent)].join(" ");
+      const above = [title, ...headings.map(({ row }) => row.textContent)].join(" ");
       for (const row of rows) {
         const isIn = `${above} ${row.textContent}`.toLowerCase().includes(asked);
         row.classList.toggle("out", !isIn);

@@ -125,6 +125,76 @@ def test_a_filter_keeps_matching_rows_with_their_headings(reports: SimpleNamespa
     assert all(row.is_visible() for row in page.locator("table.on-axis tbody tr").all())
 
 
+HEADINGS = ("block", "subset", "metric")
+
+
+def rows_of(card: Any) -> list[tuple[str, str, str]]:
+    """Return the rows of a table that are seen, headings too: kind, model and text."""
+    rows = card.locator("tbody tr").evaluate_all(
+        "rows => rows.filter((row) => row.checkVisibility()).map((row) =>"
+        " [row.classList[0], row.dataset.model ?? '', row.textContent.trim()])"
+    )
+    return [(kind, model, text) for kind, model, text in rows]
+
+
+def matching(rows: list[tuple[str, str, str]], typed: str, model: str = "") -> list[tuple[str, str, str]]:
+    """Return the rows that hold a word, or stand under a heading that does, with their headings; one model's, if asked."""
+    kept: list[int] = []
+    above: dict[str, int] = {}
+    for place, (kind, of, text) in enumerate(rows):
+        if kind in HEADINGS:
+            above = {each: above[each] for each in HEADINGS[: HEADINGS.index(kind)] if each in above} | {kind: place}
+        elif typed in " ".join([*(rows[each][2] for each in above.values()), text]).lower() and of in ("", model or of):
+            kept += [*above.values(), place]
+    return [rows[place] for place in sorted(set(kept))]
+
+
+@pytest.mark.parametrize("n_models", [1, 2])
+def test_what_is_filtered_sorted_and_hidden_together_is_right_and_cleared_everything_is_back(
+    parts: SimpleNamespace, visit: Visit, tmp_path: Path, n_models: int
+) -> None:
+    subsets = [f"{kind}_{of}" for kind in ("swap", "replace", "add") for of in ("att", "obj", "rel")]
+    values = {
+        f"{name}/{side}_acc": parts.fraction(0.4 + 0.01 * k, 40) for k, name in enumerate(subsets) for side in "ti"
+    }
+    found = parts.standard() | {"composition@sugarcrepe": {"metrics": values}}
+    runs = [parts.write_run(tmp_path / f"run{place}", found) for place in range(n_models)]
+    write_report(runs, tmp_path / "report.html")
+    page = visit(tmp_path / "report.html")
+    fields = page.get_by_label("Filter rows")
+    cards = [
+        (field, card)
+        for field in fields.all()
+        if (card := field.locator("xpath=../../following-sibling::table[1]")).locator("tr.subset").count()
+        and field.is_visible()
+    ]
+    assert cards
+    for field, card in cards:
+        whole = rows_of(card)
+        for typed in ("swap_att", "sugarcrepe", "t_acc", "nothing of the kind"):
+            field.press_sequentially(typed)
+            assert rows_of(card) == matching(whole, typed)
+            for _ in typed:
+                field.press("Backspace")
+            assert rows_of(card) == whole
+        field.press_sequentially("add_")
+        sort = card.get_by_role("button", name="Sort by Metric")
+        for _ in range(2):
+            sort.press("Enter")
+        assert sorted(rows_of(card)) == sorted(matching(whole, "add_"))
+        if n_models > 1:
+            page.locator(".picker input").first.press("Space")
+            assert sorted(rows_of(card)) == sorted(matching(whole, "add_", "1"))
+            field.press("Control+A")
+            field.press("Delete")
+            assert sorted(rows_of(card)) == sorted(matching(whole, "", "1"))
+            page.locator(".picker input").first.press("Space")
+        field.press("Control+A")
+        field.press("Delete")
+        sort.press("Enter")
+        assert rows_of(card) == whole
+
+
 def test_no_heading_of_another_evaluation_is_left_over_what_is_found(reports: SimpleNamespace, visit: Visit) -> None:
     page = visit(reports.many)
     page.get_by_label("Filter rows").first.fill("separability")
