@@ -108,7 +108,7 @@ def _test_of_columns(
     are_credits = all(bool(((column >= 0) & (column <= 1)).all()) for column in (one, other))
     if base.unit != "fraction" or not are_credits:
         return test
-    return replace(test, flips=_flips(tables.base.index.to_numpy()[is_defined], other - one))
+    return replace(test, flips=_flips(tables.base.index.to_numpy()[is_defined], one, other))
 
 
 def _untested(reason: str, n: int) -> PairedTest:
@@ -190,9 +190,12 @@ def _unit(clusters: Codes) -> str:
     return "samples" if clusters is None else "clusters"
 
 
-def _flips(ids: Shaped[np.ndarray, " n"], rows: Float64[np.ndarray, " n"]) -> Flips:
+def _flips(ids: Shaped[np.ndarray, " n"], before: Float64[np.ndarray, " n"], after: Float64[np.ndarray, " n"]) -> Flips:
+    rows = after - before
     order = np.argsort(-np.abs(rows), kind="stable")
     return Flips(
-        gained=tuple(str(ids[row]) for row in order if rows[row] > 0),
-        lost=tuple(str(ids[row]) for row in order if rows[row] < 0),
+        gained=tuple(str(ids[row]) for row in order if rows[row] == 1),
+        lost=tuple(str(ids[row]) for row in order if rows[row] == -1),
+        part_gained=tuple(str(ids[row]) for row in order if 0 < rows[row] < 1),
+        part_lost=tuple(str(ids[row]) for row in order if -1 < rows[row] < 0),
     )

@@ -38,8 +38,12 @@ class Flips:
     """
 
     gained: tuple[str, ...]
-    """Samples of which the candidate has more: for a hit, wrong in the base and right in the candidate."""
+    """Samples that turn from 0 to 1: of a hit, wrong in the base and right in the candidate."""
     lost: tuple[str, ...]
+    """Samples that turn from 1 to 0."""
+    part_gained: tuple[str, ...] = ()
+    """Samples that gain less than a whole hit: one of the models has part of the credit, as a tie does."""
+    part_lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

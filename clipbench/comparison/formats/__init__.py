@@ -4,19 +4,24 @@ from clipbench.comparison.formats._github import github
 from clipbench.comparison.formats._markdown import markdown
 from clipbench.comparison.formats._records import as_json, junit
 from clipbench.comparison.formats._tables import (
+    NO_GATE,
     VERDICTS,
+    Standing,
     by_evaluation,
     difference_table,
     difference_text,
     headline,
     metric_cell,
+    standing,
     tally,
     ungated,
 )
 from clipbench.comparison.formats._terminal import terminal
 
 __all__ = [
+    "NO_GATE",
     "VERDICTS",
+    "Standing",
     "as_json",
     "by_evaluation",
     "difference_table",
@@ -26,6 +31,7 @@ __all__ = [
     "junit",
     "markdown",
     "metric_cell",
+    "standing",
     "tally",
     "terminal",
     "ungated",

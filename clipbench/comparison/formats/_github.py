@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from clipbench.comparison.formats._tables import headline, tally
+from clipbench.comparison.formats._tables import NO_GATE, headline, standing, tally
 from clipbench.comparison.gate import REPORTED, Judged
 
 LEVELS = {"regression": "error", "unmet": "error", "missing": "error", "untested": "warning", "acknowledged": "warning"}
@@ -27,8 +27,11 @@ def _annotations(judged: Judged) -> Iterator[tuple[str, str, str]]:
         yield LEVELS[each.status], f"{each.status}: {each.metric}", f"{each.rule}: {each.message}"
     yield from (("error", "not comparable", line) for line in map(str, comparison.refused))
     yield from (("warning", "note", note) for note in comparison.notes)
-    words = "; ".join(filter(None, [headline(judged), tally(comparison.differences)]))
-    yield "notice", f"{comparison.candidate} against {comparison.base}", words
+    words = "; ".join(
+        filter(None, [headline(judged), tally(comparison.differences), "" if judged.outcomes else NO_GATE])
+    )
+    is_unasked_loss = not headline(judged) and standing(judged) == "worse"
+    yield "warning" if is_unasked_loss else "notice", f"{comparison.candidate} against {comparison.base}", words
 
 
 def _capped(found: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -1,8 +1,17 @@
 """A comparison as Markdown for a pull-request comment: a line that says it all, what failed, and the rest folded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from clipbench.comparison.formats._tables import by_evaluation, difference_table, headline, tally, ungated
+from clipbench.comparison.formats._tables import (
+    NO_GATE,
+    Standing,
+    by_evaluation,
+    difference_table,
+    headline,
+    standing,
+    tally,
+    ungated,
+)
 from clipbench.comparison.gate import REPORTED, Judged
 from clipbench.results.numbers import ascii_signs, counted
 from clipbench.results.table import Column, Table, as_markdown
@@ -18,6 +27,7 @@ MARKS = {
     "untested": "⚠️ untested",
     "acknowledged": "⚠️ known",
 }
+STANDINGS: Mapping[Standing, str] = {"worse": "❌", "incomplete": "❌", "doubtful": "⚠️", "good": "✅", "open": "⚪"}
 OUTCOMES = (
     Column("", is_number=False),
     Column("metric", is_number=False, is_name=True),
@@ -35,7 +45,8 @@ def markdown(judged: Sequence[Judged]) -> str:
 def _lines(judged: Judged) -> Iterator[str]:
     comparison = judged.comparison
     gate = headline(judged)
-    yield f"**{_mark(judged)} clipbench: {gate or tally(comparison.differences)}**"
+    first = gate or f"{tally(comparison.differences)}; {'nothing was gated' if judged.outcomes else NO_GATE}"
+    yield f"**{STANDINGS[standing(judged)]} clipbench: {first}**"
     yield ""
     names = f"{code(comparison.candidate)} against {code(comparison.base)}"
     yield f"{names}{': ' + tally(comparison.differences) if gate else ''}. Differences are paired by sample."
@@ -52,12 +63,6 @@ def _lines(judged: Judged) -> Iterator[str]:
         yield from as_markdown(difference_table(name, found)).splitlines()
         yield ""
     yield "</details>"
-
-
-def _mark(judged: Judged) -> str:
-    if judged.is_worse or not judged.is_whole:
-        return "❌"
-    return "⚠️" if judged.of("untested", "acknowledged") else "✅"
 
 
 def _cut(lines: Iterator[str], budget: int) -> str:

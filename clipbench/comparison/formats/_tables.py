@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 from clipbench.comparison.gate import Judged, Status
-from clipbench.comparison.records import Comparison, Difference, Verdict
+from clipbench.comparison.records import Comparison, Difference, Flips, Verdict
 from clipbench.results.numbers import change, change_interval, count, counted, p_value, quantity
 from clipbench.results.table import Cell, Column, Table
 from clipbench.results.titles import full_title
@@ -33,6 +34,8 @@ TALLIED: Mapping[Verdict, str] = {
     "no evidence": "without evidence either way",
     "not tested": "not tested",
 }
+Standing = Literal["worse", "incomplete", "doubtful", "good", "open"]
+NO_GATE = "no gate set"
 NOUNS: dict[Status, tuple[str, str]] = {
     "regression": ("regression", "regressions"),
     "unmet": ("requirement not met", "requirements not met"),
@@ -66,7 +69,6 @@ def _row(found: Difference, notes: Sequence[str]) -> list[Cell | str]:
     unit = found.base.unit
     faint = found.verdict.replace(" ", "-")
     p = Cell("no test", note=notes.index(found.test) + 1, sort_key="") if found.p_value is None else None
-    flips = None if found.flips is None else (len(found.flips.gained), len(found.flips.lost))
     return [
         metric_cell(found),
         Cell(quantity(found.base.value, unit), sort_key=found.base.value),
@@ -83,12 +85,33 @@ def _row(found: Difference, notes: Sequence[str]) -> list[Cell | str]:
             sort_key=list(VERDICTS).index(found.verdict),
             css=f"verdict {faint}",
         ),
-        Cell(f"+{count(flips[0])} −{count(flips[1])}" if flips else "", sort_key=sum(flips) if flips else ""),
+        _flips_cell(found.flips),
     ]
+
+
+def _flips_cell(flips: Flips | None) -> Cell:
+    if flips is None:
+        return Cell("", sort_key="")
+    gained, lost = len(flips.gained), len(flips.lost)
+    n_in_part = len(flips.part_gained) + len(flips.part_lost)
+    in_part = f", {count(n_in_part)} in part" if n_in_part else ""
+    return Cell(f"+{count(gained)} −{count(lost)}{in_part}", sort_key=gained + lost + n_in_part)
 
 
 def _key(value: float | None) -> float | str:
     return "" if value is None else value
+
+
+def standing(judged: Judged) -> Standing:
+    """Return how a comparison stands: by its gate, or where nothing was gated by its gravest significant change."""
+    verdicts = set[Verdict]() if headline(judged) else {each.verdict for each in judged.comparison.differences}
+    if judged.is_worse or "worse" in verdicts:
+        return "worse"
+    if not judged.is_whole:
+        return "incomplete"
+    if headline(judged):
+        return "doubtful" if judged.of("untested", "acknowledged") else "good"
+    return "good" if "better" in verdicts else "open"
 
 
 def headline(judged: Judged) -> str:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from clipbench.comparison.formats._tables import by_evaluation, difference_table, headline, tally, ungated
+from clipbench.comparison.formats._tables import NO_GATE, by_evaluation, difference_table, headline, tally, ungated
 from clipbench.comparison.gate import REPORTED, Judged
-from clipbench.comparison.records import Difference
+from clipbench.comparison.records import Difference, Flips
 from clipbench.results.numbers import ascii_signs
 from clipbench.results.table import as_text
 from clipbench.results.table.text import text_widths
@@ -42,11 +42,16 @@ def _lines(judged: Judged) -> Iterator[str]:
     if judged.outcomes:
         yield ""
         yield from _gate(judged)
+    else:
+        yield NO_GATE
 
 
 def _flips(differences: Sequence[Difference]) -> Iterator[str]:
     for each in differences:
-        for word, ids in (("gained", each.flips.gained), ("lost", each.flips.lost)) if each.flips else ():
+        flips = each.flips or Flips((), ())
+        ways = {"gained": flips.gained, "lost": flips.lost}
+        ways |= {"gained in part (ties)": flips.part_gained, "lost in part (ties)": flips.part_lost}
+        for word, ids in ways.items():
             if ids:
                 more = f", ... (--format json has all {len(ids):,})" if len(ids) > N_IDS else ""
                 yield f"  {each.name} {word} {len(ids):,}: {', '.join(ids[:N_IDS])}{more}"

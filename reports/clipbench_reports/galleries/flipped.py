@@ -106,7 +106,7 @@ def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudge
     tables: dict[str, _Tables] = {}
     order = {"worse": 0, "better": 1}
     for each in sorted(comparison.differences, key=lambda each: order.get(each.verdict, 2)):
-        if each.flips is None or not (each.flips.gained or each.flips.lost):
+        if each.flips is None or not any(vars(each.flips).values()):
             continue
         if each.evaluation not in tables:
             tables[each.evaluation] = _Tables.of(each.evaluation, base, candidate)
@@ -120,13 +120,14 @@ def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudge
 
 
 def _ways(each: Difference) -> list[tuple[str, Sequence[str]]]:
-    """Return both ways a sample may change, the loss first; flips are by value, whatever direction is better."""
+    """Return the ways a sample may change, the loss first; flips are by value, whatever direction is better."""
     assert each.flips is not None, each
-    gained, lost = each.flips.gained, each.flips.lost
+    whole, part = (each.flips.lost, each.flips.gained), (each.flips.part_lost, each.flips.part_gained)
     if each.base.higher_is_better is None:
-        return [("Less than before", lost), ("More than before", gained)]
-    worse, better = (lost, gained) if each.base.higher_is_better else (gained, lost)
-    return [("Wrong now, right before", worse), ("Right now, wrong before", better)]
+        return [("Less than before", whole[0] + part[0]), ("More than before", whole[1] + part[1])]
+    sign = 1 if each.base.higher_is_better else -1
+    titles = ("Wrong now, right before", "Right now, wrong before", "Worse in part (ties)", "Better in part (ties)")
+    return list(zip(titles, [*whole[::sign], *part[::sign]], strict=True))
 
 
 @dataclass(frozen=True)

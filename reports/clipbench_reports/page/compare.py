@@ -6,7 +6,17 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from clipbench.comparison.formats import VERDICTS, by_evaluation, difference_text, headline, tally, ungated
+from clipbench.comparison.formats import (
+    NO_GATE,
+    VERDICTS,
+    Standing,
+    by_evaluation,
+    difference_text,
+    headline,
+    standing,
+    tally,
+    ungated,
+)
 from clipbench.comparison.gate import REPORTED, Judged, Outcome, Status
 from clipbench.comparison.records import Comparison, Difference, Verdict
 from clipbench.results.provenance import moment
@@ -20,6 +30,7 @@ from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import short
 from clipbench_reports.page.provenance import headline_facts, origin
 from clipbench_reports.page.report import assets, write_page
+from clipbench_reports.page.text import sentence_case
 
 STATUSES: Mapping[Status, tuple[str, str]] = {
     "regression": ("▲", "Regression"),
@@ -29,6 +40,7 @@ STATUSES: Mapping[Status, tuple[str, str]] = {
     "acknowledged": ("■", "Known"),
 }
 """The mark and the word of each outcome."""
+GLYPHS: Mapping[Standing, str] = {"worse": "▲", "incomplete": "✕", "doubtful": "■", "good": "●", "open": "■"}
 
 BREADTH, FLATTENED = 1.75, 0.64
 """Width of a figure, two columns, and the distance of its rows, that of lines of text."""
@@ -66,9 +78,9 @@ class Part:
     label: str
     title: str
     glyph: str
-    """Mark of the gate's verdict, or of the comparison where there is no gate."""
+    """Mark of the gate's verdict, or of the gravest significant change where there is no gate."""
     summary: str
-    """The gate's verdict in a few words; empty where there was no gate."""
+    """The gate's verdict in a few words, or that there was none."""
     tally: str
     verdicts: Sequence[VerdictLine]
     outcomes: Sequence[tuple[str, str, Outcome]]
@@ -122,8 +134,8 @@ def _part(
     return Part(
         label=names[1],
         title=f"{names[1]} against {names[0]}",
-        glyph=_glyph(judged),
-        summary=headline(judged) or ("nothing was gated" if judged.outcomes else ""),
+        glyph=GLYPHS[standing(judged)],
+        summary=_summary(judged),
         tally=tally(comparison.differences),
         verdicts=_verdicts(comparison, place),
         outcomes=[(*STATUSES[each.status], each) for each in judged.of(*REPORTED)],
@@ -135,12 +147,10 @@ def _part(
     )
 
 
-def _glyph(judged: Judged) -> str:
-    if judged.is_worse:
-        return "▲"
-    if not judged.is_whole:
-        return "✕"
-    return "●" if judged.of("pass") and not judged.of("untested", "acknowledged") else "■"
+def _summary(judged: Judged) -> str:
+    if not judged.outcomes:
+        return sentence_case(NO_GATE)
+    return f"Gate: {headline(judged) or 'nothing was gated'}"
 
 
 def _verdicts(comparison: Comparison, place: int) -> list[VerdictLine]:

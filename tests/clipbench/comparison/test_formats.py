@@ -10,7 +10,7 @@ import pytest
 from clipbench.comparison.formats import as_json, github, junit, markdown, terminal
 from clipbench.comparison.formats._markdown import MAX_LENGTH
 from clipbench.comparison.gate import Judged, Outcome, Status
-from clipbench.comparison.records import Comparison, Difference, Flips, Refusal
+from clipbench.comparison.records import Comparison, Difference, Flips, Refusal, Verdict
 
 MakeDifference = Callable[..., Difference]
 HOSTILE = "a|b`c` <img src=x> @team *x* 50%: 1,2\n::error::no"
@@ -23,7 +23,7 @@ def outcome(status: Status, metric: str = "zero-shot@birds/acc1", message: str =
 @pytest.fixture
 def judged(difference: MakeDifference) -> Judged:
     """A comparison with a better, a worse and an untested metric, a refusal, a note, and an outcome of each kind."""
-    flips = Flips(gained=("a", "b"), lost=tuple(f"img/{k}" for k in range(7)))
+    flips = Flips(gained=("a", "b"), lost=tuple(f"img/{k}" for k in range(7)), part_gained=("tie",))
     differences = [
         difference("zero-shot@birds/acc1", 0.6, 0.5, 0.001, verdict="worse", flips=flips),
         difference("zero-shot@birds/ece", 0.1, 0.08, higher_is_better=False),
@@ -67,6 +67,7 @@ def test_the_table_has_a_line_for_each_metric_in_columns(judged: Judged) -> None
 def test_the_table_lists_the_first_samples_that_changed_each_way(judged: Judged) -> None:
     text = terminal([judged])
     assert "  acc1 gained 2: a, b\n" in text
+    assert "  acc1 gained in part (ties) 1: tie\n" in text
     assert "  acc1 lost 7: img/0, img/1, img/2, img/3, img/4, ... (--format json has all 7)\n" in text
 
 
@@ -85,9 +86,33 @@ def test_the_table_ends_with_what_the_gate_says_the_gravest_first(judged: Judged
 
 def test_without_a_gate_the_table_ends_with_the_verdicts(judged: Judged) -> None:
     text = terminal([Judged(comparison=judged.comparison)])
-    assert text.splitlines()[-1] == (
-        "1 better, 1 worse, 1 changed where neither direction is better, 1 without evidence either way"
-    )
+    assert text.splitlines()[-2:] == [
+        "1 better, 1 worse, 1 changed where neither direction is better, 1 without evidence either way",
+        "no gate set",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "mark", "level"),
+    [
+        (["better", "worse", "no evidence"], "❌", "warning"),
+        (["better", "different"], "✅", "notice"),
+        (["different", "no evidence"], "⚪", "notice"),
+        ([], "⚪", "notice"),
+    ],
+)
+def test_without_a_gate_the_mark_is_that_of_the_worst_significant_change(
+    difference: MakeDifference, verdicts: list[Verdict], mark: str, level: str
+) -> None:
+    found = [difference(f"a@b/m{k}", 0.6, 0.5, 0.001, verdict=verdict) for k, verdict in enumerate(verdicts)]
+    for outcomes in ([], [outcome("not gated")]):
+        judged = Judged(comparison=Comparison(base="old", candidate="new", differences=found), outcomes=outcomes)
+        first = markdown([judged]).splitlines()[0]
+        assert first.startswith(f"**{mark} clipbench: ")
+        assert first.endswith("; nothing was gated**" if outcomes else "; no gate set**")
+        (line,) = github([judged]).splitlines()
+        assert line.startswith(f"::{level} title=new against old::")
+        assert line.endswith("; no gate set") == (not outcomes)
 
 
 def test_the_comment_begins_with_a_line_that_says_it_all_and_folds_the_table(judged: Judged) -> None:
@@ -97,7 +122,7 @@ def test_the_comment_begins_with_a_line_that_says_it_all_and_folds_the_table(jud
     place = rest.index("<details>")
     assert "| ❌ regression | `zero-shot@birds/acc1` | max drop 1pp | 60 % to 50 % |" in rest[:place]
     assert not any("`acc1`" in line for line in rest[:place])
-    row = "| `acc1` | 60.0 % | 50.0 % | -10.00 pp | [-11.00, -9.00] | 0.001 | 0.001 | 2.00 pp | **worse** | +2 -7 |"
+    row = "| `acc1` | 60.0 % | 50.0 % | -10.00 pp | [-11.00, -9.00] | 0.001 | 0.001 | 2.00 pp | **worse** | +2 -7, 1 in part |"
     assert row in rest[place:]
     assert rest[-1] == "</details>"
 
@@ -123,7 +148,7 @@ def test_every_row_of_the_comment_has_the_cells_of_its_head(judged: Judged) -> N
 
 def test_a_comment_without_failures_says_so_at_once(difference: MakeDifference) -> None:
     assert markdown([empty(outcomes=[outcome("pass")])]).startswith("**✅ clipbench: 1 passed**")
-    assert markdown([empty()]).startswith("**✅ clipbench: no metric compared**")
+    assert markdown([empty()]).startswith("**⚪ clipbench: no metric compared; no gate set**")
     known = [outcome("pass"), outcome("acknowledged")]
     assert markdown([empty(outcomes=known)]).startswith("**⚠️ clipbench: 1 known regression, 1 passed**")
 

@@ -141,6 +141,27 @@ def test_the_verdict_stands_on_top(pair: Callable[..., list[Run]], tmp_path: Pat
     assert "Matched by a pattern of the gate, and not gated: 1" in text
 
 
+def test_without_a_gate_the_page_says_so_beside_the_mark_of_the_gravest_change(
+    pair: Callable[..., list[Run]], tmp_path: Path
+) -> None:
+    assert "▲No gate set." in Words(written(pair(lost=range(40)), tmp_path / "worse.html")).text
+    assert "●No gate set." in Words(written(pair(gained=range(150, 190)), tmp_path / "better.html")).text
+    assert "■No gate set." in Words(written(pair(lost=[1]), tmp_path / "level.html")).text
+
+
+def test_a_sample_that_turns_from_a_tie_to_a_hit_is_in_a_class_of_its_own(make_run: MakeRun, tmp_path: Path) -> None:
+    before = (np.arange(N) < N_RIGHT).astype(np.float64)
+    before[150:153] = 0.25
+    after = before.copy()
+    after[150:152], after[152], after[153], after[0] = 1.0, 0.0, 1.0, 0.5
+    runs = [
+        make_run({"zero-shot@birds": evaluation(right)}, name=name) for name, right in (("old", before), ("new", after))
+    ]
+    text = Words(written(runs, tmp_path / "page.html")).text
+    assert "Right now, wrong before: 1\n" in text and "Wrong now, right before" not in text
+    assert "Better in part (ties): 2\n" in text and "Worse in part (ties): 2\n" in text
+
+
 def test_a_gate_that_no_metric_came_to_is_no_pass(pair: Callable[..., list[Run]], tmp_path: Path) -> None:
     runs = pair()
     nothing = Outcome(metric="gap", rule="max drop 1pp", status="not gated", message="neither direction is better")
@@ -228,7 +249,7 @@ def test_a_candidate_that_cannot_be_compared_is_there_with_the_reason(
     )
     text = Words((tmp_path / "page.html").read_text(encoding="utf-8")).text
     assert "✕other is not comparable: task version 2" in text and "✕no metric compared" in text
-    assert "✕other: no metric compared: other is not comparable: task version 2." in text
+    assert "✕other: No gate set. Of all metrics: no metric compared: other is not comparable: task version 2." in text
 
 
 def test_a_task_that_was_asked_twice_has_its_metrics_twice_in_the_overview(
