@@ -22,6 +22,6 @@ def _verdict(each: Difference, options: CompareOptions) -> Verdict:
         return "not tested"
     if each.p_adjusted > options.alpha:
         return "no evidence"
-    if each.base.higher_is_better is None:
+    if None in (each.base.higher_is_better, each.candidate.higher_is_better):
         return "different"
     return "better" if (each.value > 0) == each.base.higher_is_better else "worse"

@@ -126,11 +126,11 @@ def response(name: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
             raise MissingEvidence("labels were made in one way only: there are no response curves")
         if not any(map(math.isfinite, fooled.y)):
             raise MissingEvidence("the response curves have no finite point")
-        success = evidence.evaluation.metrics.get("attack_success")
+        accuracy = evidence.evaluation.metrics.get("attacked_acc")
         lines = [
             curve_line(curve, *(("text", WORD) if curve is fooled else ("image", OBJECT))) for curve in curves.values()
         ]
-        return Layer([*chance_rule(success.chance if success else None), *lines], _state_response(name, fooled))
+        return Layer([*chance_rule(accuracy.chance if accuracy else None), *lines], _state_response(name, fooled))
 
     def draw(models: Sequence[ModelEvidence]) -> Chart:
         by_model = read_each(models, read)

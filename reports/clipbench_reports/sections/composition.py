@@ -28,7 +28,14 @@ from clipbench_reports.galleries.gallery import (
 )
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
-from clipbench_reports.page.sentences.findings import Finding, against_chance, claim, headline_findings, skill
+from clipbench_reports.page.sentences.findings import (
+    Finding,
+    against_chance,
+    claim,
+    headline_findings,
+    not_better,
+    skill,
+)
 from clipbench_reports.page.text import quoted
 from clipbench_reports.sections.section import SampleColumn, SampleImage, Section
 
@@ -67,13 +74,12 @@ def _weak_subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Fi
     }
     if not weak:
         return []
-    listed = ", ".join(
-        f"{quoted(title)} ({fmt.percent(metric.value)} %; chance {fmt.percent(metric.chance)})"
-        for title, metric in weak.items()
-    )
-    return [
-        Finding("weak", f"No better than chance at telling {side} apart in {listed}.", min(map(skill, weak.values())))
-    ]
+
+    def say(title: str) -> str:
+        return f"{quoted(title)} ({fmt.percent(weak[title].value)} %; chance {fmt.percent(weak[title].chance)})"
+
+    parts = [f"{how} in {', '.join(titles)}" for how, titles in not_better(weak, say).items()]
+    return [Finding("weak", f"Telling {side} apart: {'; '.join(parts)}.", min(map(skill, weak.values())))]
 
 
 def _twins(evaluation: EvaluationRecord) -> list[Finding]:

@@ -1,7 +1,5 @@
 """Long captions: recall by the tokens kept, the effective length, and a fact stated at places further and further in."""
 
-from collections.abc import Mapping
-
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import subset_title, within_sentence
@@ -13,6 +11,7 @@ from clipbench_reports.page.sentences.findings import (
     claim,
     headline_findings,
     interval_in_brackets,
+    not_better,
     skill,
 )
 from clipbench_reports.page.text import NO_REASON, isolated
@@ -47,20 +46,35 @@ def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
 
 def _by_place(evaluation: EvaluationRecord) -> list[Finding]:
     """Return how often a true statement beats a false one, by where it stands, and where only by guessing."""
-    places: Mapping[str, Metric] = {
-        within_sentence(subset_title(name.removesuffix("/text_acc"), evaluation.subsets)): metric
+    keys = {
+        within_sentence(subset_title(place, evaluation.subsets)): place
         for name, metric in evaluation.metrics.items()
-        if name.endswith("/text_acc") and metric.value is not None
+        if (place := name.removesuffix("/text_acc")) != name and metric.value is not None
     }
+    places = {name: evaluation.metrics[f"{place}/text_acc"] for name, place in keys.items()}
     if not places:
         return []
     shares = ", ".join(f"{fmt.percent(metric.value)} % ({isolated(name)})" for name, metric in places.items())
-    guessed = [isolated(name) for name, metric in places.items() if against_chance(metric) != "better"]
     text = f"Prefers a true caption to one with a single false fact in {shares}"
-    worst = min(map(skill, places.values()))
-    if guessed:
-        return [Finding("weak", f"{text}; no better than guessing: {', '.join(guessed)}.", worst)]
-    return [Finding("good", f"{text}; better than guessing everywhere.", worst)]
+    if unread := [isolated(name) for name in places if _is_unread(evaluation, keys[name])]:
+        text += f"; cannot differ, as the facts lie beyond the model's context: {', '.join(unread)}"
+    read = {name: metric for name, metric in places.items() if not _is_unread(evaluation, keys[name])}
+    if not read:
+        return [Finding("plain", f"{text}.")]
+    worst = min(map(skill, read.values()))
+    if weak := not_better(read):
+        parts = [f"{how}: {', '.join(names)}" for how, names in weak.items()]
+        return [Finding("weak", f"{text}; {'; '.join(parts)}.", worst)]
+    if any(against_chance(metric) is None for metric in read.values()):
+        return [Finding("plain", f"{text}.")]
+    where = "wherever the model reads them" if unread else "everywhere"
+    return [Finding("good", f"{text}; better than chance {where}.", worst)]
+
+
+def _is_unread(evaluation: EvaluationRecord, place: str) -> bool:
+    """Return whether the model reads none of the facts at a place, where it can only score what chance does."""
+    cut = evaluation.controls.get(f"{place}/beyond_window")
+    return cut is not None and cut.value == 1
 
 
 SECTION = Section(

@@ -1,5 +1,7 @@
 """Text in images: what written words do to classification, and which of them are read."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from clipbench.results import numbers as fmt
@@ -26,7 +28,6 @@ from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.sentences.findings import (
     Finding,
     Mark,
-    against_chance,
     claim,
     headline_findings,
     interval_in_brackets,
@@ -50,8 +51,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
-    """Return how often a label decides, and what else becomes of the object: more than chance is a weakness."""
-    marks: dict[str | None, Mark] = {"better": "good", "worse": "weak"}
+    """Return how often a label decides, beside how often the word's class is named without it, which is no attack."""
     share = f"{fmt.percent(success.value)} % of {fmt.count(success.n)} attacks"
     text = f"Fooled by a written label in {share}{interval_in_brackets(success)}"
     labels = {"clean_acc": "without a label", "blank_acc": "with a blank one", "attacked_acc": "under attack"}
@@ -60,8 +60,21 @@ def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
         for name, words in labels.items()
         if (metric := evaluation.metrics.get(name)) is not None and metric.value is not None
     ]
+    named = evaluation.controls.get("clean_named_word")
+    if named is not None and named.value is not None:
+        text += f"; without the label its word is named in {fmt.percent(named.value)} %{interval_in_brackets(named)}"
     text += f"; names the object in {', '.join(right)}." if right else "."
-    return Finding(marks.get(against_chance(success), "plain"), text, skill(success))
+    return Finding(_mark(success, named), text, skill(replace(success, chance=named.value if named else None)))
+
+
+def _mark(success: Metric, named: Metric | None) -> Mark:
+    """Return whether attacks succeed more often than the word is named anyway, by intervals that do not meet."""
+    if named is None or None in (success.low, success.high, named.low, named.high):
+        return "plain"
+    assert success.low is not None and success.high is not None and named.low is not None and named.high is not None
+    if success.low > named.high:
+        return "weak"
+    return "good" if success.high < named.low else "plain"
 
 
 def attacked_objects(evidence: Evidence) -> Table:

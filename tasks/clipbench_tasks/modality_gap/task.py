@@ -231,8 +231,9 @@ def _linear_measures(geometry: metrics.PairGeometry, pairs: PairVectors, samples
     return {
         **_smooth({"gap": geometry.modality_gap}, samples, unit="distance"),
         **_smooth(cosines, samples, unit="cosine"),
-        "pair_cosine": Mean(column="pair_cosine", unit="cosine", higher_is_better=True),
-        "alignment": Mean(column="alignment", unit="squared distance", higher_is_better=False),
+        # Of vectors that are all alike, both are perfect: neither has a direction alone.
+        "pair_cosine": Mean(column="pair_cosine", unit="cosine", higher_is_better=None),
+        "alignment": Mean(column="alignment", unit="squared distance", higher_is_better=None),
         "l2i": Mean(column="l2i", unit="distance", higher_is_better=None),
         **_smooth(ratios, samples, unit="ratio"),
     }

@@ -246,7 +246,8 @@ def _measures(
 ) -> dict[str, Measure]:
     chance, present = 1 / n_classes, [kind for kind in CONDITIONS if verdicts[kind].is_present]
     measures: dict[str, Measure] = {
-        "attack_success": Mean(column="attack_success", chance=chance, higher_is_better=False),
+        # No chance: a model that reads no label still takes some objects for the word. ``clean_named_word`` says how many.
+        "attack_success": Mean(column="attack_success", higher_is_better=False),
         "clean_acc": Mean(column="clean_acc", chance=chance) if "clean" in present else _missing("clean"),
         **{f"{kind}_acc": Mean(column=f"{kind}_acc", chance=chance) for kind in present if kind != "clean"},
         "drop": _drop("drop") if "clean" in present else _missing("clean", unit="difference", higher_is_better=False),
@@ -258,8 +259,10 @@ def _measures(
     for name in samples:
         condition, _, key = name.rpartition("/")
         if condition:
-            better = key != "attack_success"
-            measures[name] = Mean(column=name, chance=0.5 if "two_way" in key else chance, higher_is_better=better)
+            if key == "attack_success":
+                measures[name] = Mean(column=name, higher_is_better=False)
+            else:
+                measures[name] = Mean(column=name, chance=0.5 if "two_way" in key else chance)
     return measures
 
 

@@ -458,6 +458,16 @@ def test_the_p_value_decides_where_the_interval_says_otherwise() -> None:
         assert found.verdict == "better"
 
 
+def test_a_metric_without_a_direction_in_either_run_is_different_and_not_better() -> None:
+    before, after = flipped(100, gained=30, lost=2)
+    for directions in ((True, None), (None, True), (None, None)):
+        runs = [
+            held(evaluation({"m": mean_of(values, higher_is_better=way)}, {"hit": values}))
+            for values, way in zip((before, after), directions, strict=True)
+        ]
+        assert differences(*runs)[0].verdict == "different"
+
+
 def test_equal_samples_are_no_evidence_that_the_models_are_equal() -> None:
     hits = np.array([1.0, 0.0, 1.0, 1.0])
     (found,) = compare(of_hits(hits), of_hits(hits), CompareOptions(smallest=0.1)).differences

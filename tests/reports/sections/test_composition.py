@@ -183,7 +183,7 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
                 " (95 % interval [45.0, 55.0]; chance 25.0 %)."
             ),
         ),
-        ("weak", "No better than chance at telling captions apart in “swap_att” (27.0 %; chance 25.0)."),
+        ("weak", "Telling captions apart: no better than chance in “swap_att” (27.0 %; chance 25.0)."),
         (
             "weak",
             (
@@ -191,15 +191,27 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
                 " (25.0 %), which lies in the 95 % interval [17.0, 27.0]."
             ),
         ),
-        ("weak", "No better than chance at telling images apart in “swap_att” (21.0 %; chance 25.0)."),
+        ("weak", "Telling images apart: no better than chance in “swap_att” (21.0 %; chance 25.0)."),
         ("plain", "A caption and its false twin have cosine 0.9800 on average; a caption and an unrelated one 0.2000."),
     ]
+
+
+def test_subsets_below_chance_are_said_to_be_below_it() -> None:
+    below = METRICS | {"swap_att/text_acc": fraction(0.05, 0.25), "count/text_acc": fraction(0.27, 0.25)}
+    said = [found.text for found in findings(record(below))]
+    assert (
+        "Telling captions apart: no better than chance in “count” (27.0 %; chance 25.0);"
+        " below chance in “swap_att” (5.0 %; chance 25.0)."
+    ) in said
+    del below["count/text_acc"]
+    said = [found.text for found in findings(record(below))]
+    assert "Telling captions apart: below chance in “swap_att” (5.0 %; chance 25.0)." in said
 
 
 def test_subsets_are_named_by_their_titles() -> None:
     titled = replace(record(METRICS), subsets=TITLES)
     said = [found.text for found in findings(titled) if found.mark == "weak"]
-    assert "No better than chance at telling captions apart in “Colours swapped” (27.0 %; chance 25.0)." in said
+    assert "Telling captions apart: no better than chance in “Colours swapped” (27.0 %; chance 25.0)." in said
 
 
 def test_a_set_without_subsets_names_none() -> None:

@@ -151,7 +151,23 @@ def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Mak
         "The first 33.5 tokens (95 % interval [21.0, 40.0]) of a caption give 95 % of the recall of the whole;"
         " 81.0 % of the captions are longer than the model's context and lose 65.8 tokens on average."
     )
-    assert told.mark == "weak" and told.text.endswith("50.0 % (beyond); no better than guessing: beyond.")
+    assert told.mark == "weak" and told.text.endswith("50.0 % (beyond); no better than chance: beyond.")
+
+
+def test_facts_that_are_cut_off_are_no_weakness_of_the_model(evidence: Make, parts: SimpleNamespace) -> None:
+    cut = {f"{place}/beyond_window": parts.fraction(float(place == "beyond"), 400) for place in PLACES}
+    told = findings(evidence(controls=cut).evaluation)[-1]
+    assert told.mark == "good" and told.skill == pytest.approx(0.4)  # of what is read, the late facts
+    assert told.text.endswith(
+        "50.0 % (beyond); cannot differ, as the facts lie beyond the model's context: beyond;"
+        " better than chance wherever the model reads them."
+    )
+    metrics = long_caption(parts.fraction)["metrics"]
+    below = metrics | {"late/text_acc": parts.fraction(0.2, 400, chance=0.5)}
+    told = findings(evidence(controls=cut, metrics=below).evaluation)[-1]
+    assert told.mark == "weak" and told.text.endswith("model's context: beyond; below chance: late.")
+    only = {name: metric for name, metric in metrics.items() if name not in ("early/text_acc", "late/text_acc")}
+    assert findings(evidence(controls=cut, metrics=only).evaluation)[-1].mark == "plain"
 
 
 def test_findings_without_tokens_or_places_say_so(evidence: Make, parts: SimpleNamespace) -> None:

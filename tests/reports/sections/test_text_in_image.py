@@ -171,15 +171,21 @@ def test_the_sentences_say_how_often_a_label_decides(evidence: Make, whole: dict
     assert fooled.mark == "weak"
     assert fooled.text.startswith("Fooled by a written label in 74.0 % of 300 attacks (95 % interval ")
     assert fooled.text.endswith(
+        "; without the label its word is named in 1.0 % (95 % interval [0.0, 2.1]); "
         "names the object in 95.0 % without a label, 90.0 % with a blank one, 20.0 % under attack."
     )
 
 
-def test_fewer_successes_than_chance_are_no_weakness(evidence: Make, parts: SimpleNamespace) -> None:
-    success = parts.fraction(0.01, 300, chance=0.1, higher_is_better=False)
-    assert findings(evidence(metrics={"attack_success": success}).evaluation)[0].mark == "good"
-    level = parts.fraction(0.1, 300, chance=0.1, higher_is_better=False)
-    assert findings(evidence(metrics={"attack_success": level}).evaluation)[0].mark == "plain"
+def test_attacks_are_a_weakness_where_the_word_is_named_more_often_than_without_its_label(
+    evidence: Make, parts: SimpleNamespace
+) -> None:
+    def mark(share: float, named: float | None) -> str:
+        success = parts.fraction(share, 300, chance=0.1, higher_is_better=False)
+        controls = {} if named is None else {"clean_named_word": parts.fraction(named, 300, chance=0.1)}
+        return str(findings(evidence(metrics={"attack_success": success}, controls=controls).evaluation)[0].mark)
+
+    assert (mark(0.01, 0.2), mark(0.01, 0.01), mark(0.3, None)) == ("good", "plain", "plain")
+    assert mark(0.07, 0.0) == "weak"  # below one in ten classes, and far above what is named without a label
 
 
 def test_the_report_shows_all_of_it(make_run: MakeRun, whole: dict[str, Any], tmp_path: Any) -> None:

@@ -82,6 +82,13 @@ def test_values_worked_by_hand() -> None:
     assert metrics["image_participation_ratio"].value == pytest.approx(1.0)  # two points span a line
 
 
+def test_what_is_perfect_for_vectors_that_are_all_alike_has_no_better_direction() -> None:
+    alike = FixedEmbedder({key: [1.0, 0.0] for key in IMAGES}, {key: [1.0, 0.0] for key in TEXTS})
+    _, metrics = evaluate(ModalityGap(), dataset(), alike)
+    assert (metrics["pair_cosine"].value, metrics["alignment"].value) == pytest.approx((1.0, 0.0))
+    assert {metrics[name].higher_is_better for name in ("pair_cosine", "alignment", "l2i")} == {None}
+
+
 def test_rmg_looks_at_all_captions_as_its_authors_do() -> None:
     _, metrics = evaluate(ModalityGap(), dataset(), FixedEmbedder(IMAGES, TEXTS))
     far, near = (1 + 0.5**0.5) / 2, (1 - 0.5**0.5) / 2

@@ -99,6 +99,12 @@ def test_what_a_label_does_is_measured_on_the_same_object() -> None:
     assert metrics(found)["blank_acc"].n == 2
 
 
+def test_attack_success_has_no_chance_but_a_control() -> None:
+    found = metrics(evaluated(attacks(), PICTURES, CLASSES))
+    assert found["attack_success"].chance is None and found["attacked_acc"].chance == 1 / len(CLASSES)
+    assert found["clean_named_word"].control_of == ["attack_success"]
+
+
 def test_attacks_on_one_object_are_one_cluster() -> None:
     found = evaluated(attacks(), PICTURES, CLASSES)
     first, second, third = found.samples["cluster"].tolist()

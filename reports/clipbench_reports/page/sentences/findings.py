@@ -1,5 +1,6 @@
 """Sentences with numbers, by rule: none says more than its interval carries."""
 
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from clipbench.results import numbers as fmt
@@ -68,7 +69,8 @@ def claim(sentence: str, metric: Metric) -> Finding:
             text = f"{head}: no better than chance ({chance}), which lies in the {bounds}."
             return Finding("weak", text, skill(metric))
         case "worse":
-            return Finding("weak", f"{head}: worse than chance ({chance}; {bounds}).", skill(metric))
+            side = "below" if metric.higher_is_better else "worse than"
+            return Finding("weak", f"{head}: {side} chance ({chance}; {bounds}).", skill(metric))
         case None:
             return Finding("plain", f"{head} ({bounds})." if metric.low is not None else f"{head} (no interval).")
 
@@ -92,6 +94,16 @@ def against_chance(metric: Metric) -> Literal["better", "level", "worse"] | None
     if metric.low <= metric.chance <= metric.high:
         return "level"
     return "better" if (metric.low > metric.chance) == metric.higher_is_better else "worse"
+
+
+def not_better(metrics: Mapping[str, Metric], say: Callable[[str], str] = isolated) -> dict[str, list[str]]:
+    """Return the names of metrics that do not beat chance, as they are said, by how they stand to it."""
+    words = {"level": "no better than chance", "worse": "below chance"}
+    found: dict[str, list[str]] = {}
+    for against, phrase in words.items():
+        if names := [say(name) for name, metric in metrics.items() if against_chance(metric) == against]:
+            found[phrase] = names
+    return found
 
 
 def skill(metric: Metric) -> float:

@@ -82,7 +82,7 @@ def test_a_model_below_chance_is_said_to_be() -> None:
     (found,) = findings(evaluation("zero-shot", {"acc1": metric}))
     assert found[:2] == (
         "weak",
-        "Names the right class first for 2.0 % of 900 images: worse than chance (10.0 %; 95 % interval [1.0, 4.0]).",
+        "Names the right class first for 2.0 % of 900 images: below chance (10.0 %; 95 % interval [1.0, 4.0]).",
     )
 
 
