@@ -80,7 +80,8 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
             lists of RGB PIL images and of texts and return float vectors, (n, dim). It may have ``logit_scale``,
             ``logit_bias``, ``context_length``, ``count_tokens(texts)``, ``name`` and ``fingerprint``; without the last no vector of
             it is stored for a later run.
-        tasks: ``"all"`` tasks of the suite, or names such as ``["zero-shot", "retrieval@photos/captions.csv"]``.
+        tasks: ``"all"`` tasks of the suite (of vectors, those that they allow; ``Progress.left_out`` is called with the
+            others), or names such as ``["zero-shot", "retrieval@photos/captions.csv"]``.
         data: what all tasks are measured on, in place of the suite's data: a reference, a pandas frame with columns image,
             caption and label, a Hugging Face data set, or (image, caption) pairs. Images are paths, PIL images or bytes.
         suite: ``"standard"`` (the papers' benchmarks), ``"scenes"`` (generated, offline) or a TOML file.

@@ -46,6 +46,15 @@ class Printer(Progress):
         if not self.quiet:
             click.echo(f"note: {text}", err=True)
 
+    def left_out(self, reasons: Mapping[str, str]) -> None:
+        """Say which tasks the vectors do not allow, those of one reason together."""
+        tasks: dict[str, list[str]] = {}
+        for task, reason in reasons.items():
+            tasks.setdefault(reason, []).append(task)
+        if not self.quiet:
+            listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in tasks.items())
+            click.echo(f"note: unavailable for these vectors, so not in all: {listed}", err=True)
+
     def model_failed(self, name: str, error: ClipbenchError, data_problems: Sequence[str]) -> None:
         """Say why a model could not be measured, unless that ends the command and is said anyway."""
         for line in data_problems:

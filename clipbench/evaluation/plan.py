@@ -24,6 +24,8 @@ class Request:
     data: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     data_options: Mapping[str, str] = field(default_factory=dict)
+    is_optional: bool = False
+    """Leave the evaluation out if the model's own samples do not allow it: ``all`` asks for what they do allow."""
 
     @property
     def name(self) -> str:
@@ -57,7 +59,8 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
     Args:
         asked: values of ``--tasks``: ``all``, ``TASK`` (on every data set the suite has for it), ``TASK@DATA``;
             each may hold several, separated by commas.
-        own_samples: the model brings its own samples, so ``TASK`` asks for those instead.
+        own_samples: the model brings its own samples, so ``TASK`` asks for those instead, and ``all`` for what they
+            allow.
 
     Raises:
         UsageError: an unknown task, or a task without data that the suite has no data for.
@@ -68,8 +71,14 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
         of_suite = [replace(request, data=None, data_options={}) for request in of_suite]
     for item in (part.strip() for value in asked for part in value.split(",")):
         if item:
-            requests += _expand(item, of_suite, suite)
-    distinct = {request.name: request for request in requests}
+            expanded = _expand(item, of_suite, suite)
+            requests += (
+                [replace(each, is_optional=True) for each in expanded] if own_samples and item == "all" else expanded
+            )
+    distinct: dict[str, Request] = {}
+    for request in requests:
+        if not request.is_optional or request.name not in distinct:  # what is asked for by name is not optional
+            distinct[request.name] = request
     if not distinct:
         raise UsageError("no task given: expected --tasks all, TASK or TASK@DATA (clipbench list tasks)")
     for request in distinct.values():
@@ -169,7 +178,7 @@ def _requests(table: Any, source: str) -> list[Request]:
     entries = table.get("evaluation") if isinstance(table, dict) else None
     if not isinstance(entries, list) or not entries:
         raise UsageError(f"suite {source} has no [[evaluation]]: expected tables with task = ... and data = ...")
-    known = [parameter.name for parameter in fields(Request)]
+    known = ["task", "data", "params", "data_options"]
     for entry in entries:
         for name in entry:
             if name not in known:

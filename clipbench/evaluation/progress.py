@@ -1,6 +1,6 @@
 """Callbacks of a session. The module imports nothing that measures, since commands that only print use it too."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import EvaluationRecord
@@ -30,6 +30,9 @@ class Progress:
 
     def note(self, text: str) -> None:
         """A finished run is taken for what is asked for, though something about its data differs."""
+
+    def left_out(self, reasons: Mapping[str, str]) -> None:
+        """Tasks that ``all`` stands for were not measured, since precomputed vectors do not allow them; why, by task."""
 
     def evaluation(self, record: EvaluationRecord) -> None:
         """An evaluation has ended, well or not."""

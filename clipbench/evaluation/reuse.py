@@ -59,6 +59,8 @@ def _difference(
         return f"seed {run.result.seed}"
     if options.keep_arrays and _has_sampled_arrays(run):
         return "a sample of the arrays, made without --keep-arrays"
+    measured = {record.task for record in run.result.evaluations}
+    requests = [request for request in requests if not request.is_optional or request.task in measured]
     if len(run.result.evaluations) != len(requests):
         return f"other tasks ({', '.join(record.name for record in run.result.evaluations)})"
     for request, record in zip(requests, run.result.evaluations, strict=True):

@@ -15,7 +15,7 @@ from clipbench.data.images import ImageRef
 from clipbench.errors import ClipbenchError, Unavailable, UsageError
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.evaluate import RunOptions, evaluate
-from clipbench.evaluation.plan import Request, plan, with_data, with_prompts
+from clipbench.evaluation.plan import Request, plan, task_class, with_data, with_prompts
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.reuse import finished_run
 from clipbench.evaluation.targets import Target, Targets, check_folder, slug
@@ -158,10 +158,22 @@ class Session:
     def _result(self, embedder: Embedder, requests: Sequence[Request], folder: Path) -> Result:
         """Make every evaluation; what goes wrong with one is recorded in it, and the others go on."""
         records = []
+        left_out: dict[str, str] = {}
         for request, stem in zip(requests, _stems(requests), strict=True):
+            if request.is_optional and getattr(task_class(request.task), "needs_model", False):
+                left_out[request.task] = "needs the model itself"
+                continue
             record = evaluate(request, embedder, self.datasets, folder, stem=stem, options=self.options.run)
+            if request.is_optional and record.status == "unavailable":
+                left_out[request.task] = record.reason or ""
+                continue
             self.progress.evaluation(record)
             records.append(record)
+        if not records:
+            reasons = "; ".join(f"{task}: {reason}" for task, reason in left_out.items())
+            raise Unavailable(f"{embedder.info.id} has samples for no task ({reasons})")
+        if left_out:
+            self.progress.left_out(left_out)
         info = embedder.info
         return Result(
             clipbench_version=__version__,

@@ -45,8 +45,9 @@ class Evaluation:
 class Task(Protocol):
     """A question put to a model. Implementations are frozen dataclasses whose fields are the parameters.
 
-    Two more class attributes may be given, texts for the report: ``question``, what is asked of a model, and
-    ``scoring``, how an answer is scored.
+    Three more class attributes may be given. Two are texts for the report: ``question``, what is asked of a model, and
+    ``scoring``, how an answer is scored. ``needs_model`` is True where the task encodes images or texts that no data set
+    holds, such as shuffled captions: precomputed vectors cannot answer it, and ``--tasks all`` leaves it out for them.
     """
 
     name: ClassVar[str]

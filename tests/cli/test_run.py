@@ -245,6 +245,53 @@ def test_what_is_not_there_is_unavailable_and_the_rest_is_measured(world: Path, 
     assert (missing.status, there.status) == ("unavailable", "ok")
 
 
+@pytest.mark.parametrize(
+    ("arrays", "measured", "reason"),
+    [
+        (["texts"], ["retrieval", "modality-gap"], "the file lacks labels and class_texts"),
+        (["class_texts", "labels"], ["zero-shot", "retrieval"], "the file lacks texts"),
+    ],
+)
+def test_all_tasks_on_vectors_are_those_that_the_vectors_allow(
+    world: Path, run: Run, arrays: list[str], measured: list[str], reason: str
+) -> None:
+    write_vectors(world / "vectors.npz", *arrays)
+    done = run("--tasks", "all", "--out", "out", model="embeddings:vectors.npz")
+    assert done.status == 0, done.err
+    assert [record["task"] for record in json.loads((world / "out/result.json").read_text())["evaluations"]] == measured
+    (line,) = [line for line in done.err.splitlines() if not line.startswith("loading")]
+    assert line.startswith("note: unavailable for these vectors, so not in all: ")
+    assert reason in line and "composition, text-in-image, long-caption (needs the model itself)" in line
+
+
+@pytest.mark.parametrize("tasks", ["composition", "all,composition", "zero-shot"])
+def test_a_task_by_name_that_the_vectors_do_not_allow_is_incomplete(world: Path, run: Run, tasks: str) -> None:
+    write_vectors(world / "vectors.npz", "texts")
+    assert run("--tasks", tasks, "--out", "out", model="embeddings:vectors.npz").status == 3
+
+
+def test_vectors_that_allow_no_task_are_refused(world: Path, run: Run) -> None:
+    write_vectors(world / "vectors.npz", "class_texts")
+    done = run("--tasks", "all", "--out", "out", model="embeddings:vectors.npz")
+    assert done.status == 3 and "has samples for no task" in done.err
+
+
+def test_all_tasks_on_a_series_of_files_are_taken_as_finished_the_second_time(world: Path, run: Run) -> None:
+    for step in (1, 2):
+        write_vectors(world / f"step-{step}.npz", "texts", seed=step)
+    pattern = "embeddings:step-*.npz"
+    assert run("--tasks", "all", "--out", "out", model=pattern).status == 0
+    again = run("--tasks", "all", "--out", "out", model=pattern)
+    assert again.status == 0 and again.err.count("was measured before") == 2, again.err
+
+
+def write_vectors(path: Path, *names: str, seed: int = 0) -> None:
+    """Write vectors of 12 images, with some of texts, class_texts and labels."""
+    rng = np.random.default_rng(seed)
+    arrays = {"texts": rng.normal(size=(12, 4)), "class_texts": rng.normal(size=(3, 4)), "labels": np.arange(12) % 3}
+    np.savez(path, images=rng.normal(size=(12, 4)), **{name: arrays[name] for name in names})
+
+
 def test_a_run_is_never_overwritten(world: Path, run: Run) -> None:
     run("--tasks", "zero-shot@images", "--out", "out")
     before = (world / "out/result.json").read_bytes()

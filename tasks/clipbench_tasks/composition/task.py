@@ -91,6 +91,7 @@ class Composition:
     name: ClassVar[str] = "composition"
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "a true caption against a false one of the same words, and images likewise, by subset"
+    needs_model: ClassVar[bool] = True
     question: ClassVar[str] = (
         "Each image has a true caption and a false one much like it, and a caption may have a true and a false image: "
         "does the model know how the parts are put together, or only which parts there are?"

@@ -30,6 +30,7 @@ class LongCaption:
     name: ClassVar[str] = "long-caption"
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "recall on long captions against the tokens kept, effective length, position of a fact"
+    needs_model: ClassVar[bool] = True
     question: ClassVar[str] = (
         "Captions of a paragraph search for their image, whole and cut to fewer and fewer tokens; and one fact is stated "
         "early in a paragraph, in the middle, late, and beyond the model's context: how much of a caption counts?"

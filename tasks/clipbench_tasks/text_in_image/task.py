@@ -29,6 +29,7 @@ class TextInImage:
     name: ClassVar[str] = "text-in-image"
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "reading a written word, and being fooled by one: reading_acc, attack_success, drop"
+    needs_model: ClassVar[bool] = True
     question: ClassVar[str] = (
         "Can the model read a written word, and does a word written on an object decide its class?"
     )

@@ -33,6 +33,14 @@ def test_a_model_that_brings_its_samples_is_asked_for_each_task_once() -> None:
     assert names("retrieval@coco", own_samples=True) == ["retrieval@coco"]
 
 
+def test_all_asks_vectors_for_what_they_allow_and_a_name_for_its_task() -> None:
+    for asked in (["all", "composition"], ["composition", "all"]):
+        named = {request.task: not request.is_optional for request in plan(asked, "standard", own_samples=True)}
+        assert {task for task, is_named in named.items() if is_named} == {"composition"}
+        assert len(named) == 6
+    assert not any(request.is_optional for request in plan(["all"], "standard"))
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
