@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from clipbench.cli.main import SETTINGS
+from clipbench.cli.main import SETTINGS, print_note
 
 
 @click.command(context_settings=SETTINGS)
@@ -23,13 +23,15 @@ def export(runs: tuple[Path, ...], to: str, out: Path | None, traceback: bool) -
     markdown        one table per evaluation, one column per model
     latex           the same tables for a paper, with booktabs
 
+    A RUN is a run folder or the folder of several; of several RUNs, those that hold no run are left out.
     Only the run folders are read: neither models nor data are needed.
     """
     from clipbench.results.export import export as write
+    from clipbench.results.run import find_runs
 
-    done = write(runs, to, out)
+    done = write(find_runs(runs, print_note), to, out)
     for note in done.notes:
-        click.echo(f"note: {' '.join(note.split())}", err=True)
+        print_note(note)
     if done.text is not None:
         click.echo(done.text, nl=False)
     for path in done.written:

@@ -128,5 +128,10 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status if isinstance(status, int) else DONE)
 
 
+def print_note(text: str) -> None:
+    """Print a note on standard error, in one line."""
+    click.echo(f"note: {' '.join(text.split())}", err=True)
+
+
 def _print_error(text: str) -> None:
     click.echo(f"clipbench: {' '.join(text.split())}", err=True)

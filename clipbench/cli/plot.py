@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from clipbench.cli.main import SETTINGS
+from clipbench.cli.main import SETTINGS, print_note
 
 
 @click.command(context_settings=SETTINGS)
@@ -24,6 +24,7 @@ from clipbench.cli.main import SETTINGS
 def plot(name: str | None, runs: tuple[Path, ...], out: Path | None, lists: bool, **given: object) -> None:
     """Draw a figure for a paper.
 
+    A RUN is a run folder or the folder of several; of several RUNs, those that hold no run are left out.
     Its numbers (.csv) and a draft of its caption (.txt) are written beside it. Only the run folders are read: neither
     models nor data are needed.
 
@@ -34,6 +35,7 @@ def plot(name: str | None, runs: tuple[Path, ...], out: Path | None, lists: bool
     clipbench plot --list
     """
     from clipbench.plugins import plotter
+    from clipbench.results.run import find_runs
 
     maker = plotter()
     if lists:
@@ -47,7 +49,19 @@ def plot(name: str | None, runs: tuple[Path, ...], out: Path | None, lists: bool
     options = maker.PlotOptions(**{key: value for key, value in given.items() if key != "traceback"})
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        written = maker.write_plot(name, runs, out, options)
+        # The plot track reads logs and the folders of trainings too, and finds the runs inside a folder itself.
+        found_runs = _histories(runs) if name == "track" else find_runs(runs, print_note)
+        written = maker.write_plot(name, found_runs, out, options)
     for line in dict.fromkeys(str(each.message).splitlines()[0] for each in said):
         click.echo(f"note: {line}", err=True)
     click.echo("\n".join(f"wrote {path}" for path in written))
+
+
+def _histories(paths: tuple[Path, ...]) -> list[Path]:
+    """Return paths without the files that are neither logs nor results, such as a report that a pattern matched."""
+    others = [path for path in paths if path.is_file() and path.suffix not in (".json", ".jsonl")]
+    if len(others) in (0, len(paths)):
+        return list(paths)
+    for path in others:
+        print_note(f"{path} is left out: it holds neither a log nor a run")
+    return [path for path in paths if path not in others]

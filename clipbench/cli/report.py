@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from clipbench.cli.main import SETTINGS
+from clipbench.cli.main import SETTINGS, print_note
 
 
 @click.command(context_settings=SETTINGS)
@@ -15,10 +15,11 @@ from clipbench.cli.main import SETTINGS
 def report(runs: tuple[Path, ...], out: Path, traceback: bool) -> None:
     """Write one HTML report of finished runs.
 
+    A RUN is a run folder or the folder of several; of several RUNs, those that hold no run are left out.
     Only the run folders are read: neither models nor data are needed.
     """
     from clipbench.plugins import report_writer
-    from clipbench.results.run import read_run
+    from clipbench.results.run import find_runs, read_run
 
-    report_writer()([read_run(run) for run in runs], out)
+    report_writer()([read_run(run) for run in find_runs(runs, print_note)], out)
     click.echo(f"wrote {out}")

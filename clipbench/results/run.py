@@ -2,9 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -232,6 +233,34 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, and of brackets without end
         raise ClipbenchError(f"{file} is not JSON ({error}): the run is damaged, make it again") from error
     return Run(file.parent, _result(data, file))
+
+
+def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: None) -> list[Path]:
+    """Return the run folders that paths name: runs themselves, and the runs inside the folder of several.
+
+    Of several paths, as a pattern of the shell gives them, those are left out that are there and hold no run, such as the
+    report of several runs beside their folders. A path alone, or one that is not there, is returned as it is: reading it
+    says what is wrong.
+
+    Args:
+        note: is called with a sentence on what is left out.
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = [] if (path / "result.json").is_file() else sorted(path.glob("*/result.json"), key=_by_numbers)
+        is_other = not (path / "result.json").is_file() if path.is_dir() else path.suffix != ".json"
+        if inside:
+            found += [file.parent for file in inside]
+        elif is_other and path.exists() and len(paths) > 1:
+            note(f"{path} is left out: it holds no run")
+        else:
+            found.append(path)
+    return found or list(paths)
+
+
+def _by_numbers(path: Path) -> list[tuple[int, str]]:
+    """Return a key by which step-2 comes before step-10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
 
 
 def read_one_run(path: Path) -> Run:

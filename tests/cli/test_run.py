@@ -162,6 +162,23 @@ def test_a_model_of_one_s_own_needs_two_methods(world: Path, run: Run) -> None:
     assert model["logit_scale"] is None and any("fingerprint" in note for note in model["notes"])
 
 
+def test_all_that_lies_beside_the_runs_of_several_models_may_be_given_to_report_export_and_plot(
+    world: Path, run: Run
+) -> None:
+    for number in (1, 2):
+        write_vectors(world / f"v{number}.npz", "texts", seed=number)
+    models = ("--model", "embeddings:v2.npz", "--tasks", "retrieval,modality-gap", "--out", "series")
+    assert run(*models, model="embeddings:v1.npz").status == 0
+    inside = sorted(str(path) for path in Path("series").iterdir())
+    assert "series/report.html" in inside
+    for given in (inside, ["series"]):
+        for command in ("report -o r.html", "export --to csv", "plot -o gap.svg gap"):
+            name, *options = command.split()
+            done = run(*options, *given, command=name)
+            assert done.status == 0, done.err
+            assert ("series/report.html is left out: it holds no run" in done.err) == (given == inside)
+
+
 def test_several_models_get_a_folder_each_and_a_joint_report(world: Path, run: Run) -> None:
     done = run("--model", "python:toymodels:constant", "--tasks", "zero-shot@images", "--out", "out")
     assert done.status == 0

@@ -10,7 +10,7 @@ import pytest
 
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result
-from clipbench.results.run import read_run, write_result
+from clipbench.results.run import find_runs, read_run, write_result
 
 
 def result(**metric: object) -> Result:
@@ -45,6 +45,32 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
         run = read_run(path)
         assert run.folder == tmp_path and run.result == result() and run.result.is_complete
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_what_a_pattern_matches_beside_runs_is_left_out_and_a_parent_stands_for_its_runs(tmp_path: Path) -> None:
+    series = tmp_path / "series"
+    steps = [series / f"step-{step}" for step in (2, 10)]
+    for step in steps:
+        step.mkdir(parents=True)
+        write_result(result(), step)
+    (series / "report.html").write_text("a report")
+    (series / "unfinished").mkdir()
+    notes: list[str] = []
+    assert find_runs(sorted(series.iterdir()), notes.append) == steps[::-1]  # as the shell sorts them
+    assert notes == [f"{series / name} is left out: it holds no run" for name in ("report.html", "unfinished")]
+    assert find_runs([series]) == steps
+    assert find_runs([steps[0] / "result.json"]) == [steps[0] / "result.json"]
+
+
+def test_a_path_alone_that_is_no_run_or_one_that_is_not_there_is_not_left_out(tmp_path: Path) -> None:
+    write_result(result(), tmp_path)
+    (tmp_path / "report.html").write_text("a report")
+    for paths in ([tmp_path / "report.html"], [tmp_path, tmp_path / "gone"], [tmp_path / "gone"]):
+        assert find_runs(paths) == paths
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "result.json").write_text("{")
+    assert find_runs([tmp_path, damaged]) == [tmp_path, damaged]
 
 
 def test_a_nan_is_never_written(tmp_path: Path) -> None:
