@@ -61,16 +61,16 @@ def means(contrasts: Sequence[Contrast], scores: Mapping[str, np.ndarray], chanc
     Args:
         contrasts: the items.
         scores: columns by name, NaN where undefined.
-        chances: score of a constant model on each sample, by name.
+        chances: score of a constant model on each sample, by name; what is not there has no chance.
     """
     subset_of = np.array([contrast.subset for contrast in contrasts], object)
     averages = Means({}, {}, {}, ())
     subsets = list(dict.fromkeys(subset_of.tolist()))
     for name, column in scores.items():
         if len(subsets) > 1:
-            _add_overall(averages, name, column, chances[name], subset_of)
+            _add_overall(averages, name, column, chances.get(name), subset_of)
         for subset in subsets:
-            _add_groups(averages, name, column, chances[name], contrasts, subset=subset)
+            _add_groups(averages, name, column, chances.get(name), contrasts, subset=subset)
     return averages._replace(overall=_by_title(averages.overall), notes=_notes(subsets, averages.of_groups))
 
 
@@ -80,7 +80,7 @@ def _by_title(measures: Mapping[str, Measure]) -> dict[str, Measure]:
     return {name: measures[name] for title in titles for name in measures if name.startswith(f"{title}/")}
 
 
-def _add_overall(averages: Means, name: str, column: np.ndarray, chance: np.ndarray, subset: np.ndarray) -> None:
+def _add_overall(averages: Means, name: str, column: np.ndarray, chance: np.ndarray | None, subset: np.ndarray) -> None:
     defined = ~np.isnan(column)
     present = list(dict.fromkeys(subset[defined].tolist()))
     averages.columns[f"micro/{name}"] = column
@@ -89,7 +89,7 @@ def _add_overall(averages: Means, name: str, column: np.ndarray, chance: np.ndar
         of_members = np.where(np.isin(subset, members), column, np.nan)
         _add(averages.columns, averages.overall, f"{title}/{name}", of_members, chance, parts=subset)
     is_headline = name in ("text_acc", "image_acc")
-    chance_of_all = float(chance[defined].mean())
+    chance_of_all = None if chance is None else float(chance[defined].mean())
     averages.overall[f"micro/{name}"] = Mean(column=f"micro/{name}", chance=chance_of_all, is_headline=is_headline)
 
 
@@ -107,7 +107,7 @@ def _add_groups(
     averages: Means,
     name: str,
     column: np.ndarray,
-    chance: np.ndarray,
+    chance: np.ndarray | None,
     contrasts: Sequence[Contrast],
     *,
     subset: str,
@@ -129,7 +129,7 @@ def _add(
     measures: dict[str, Measure],
     title: str,
     column: Float64[np.ndarray, " n"],
-    chance: Float64[np.ndarray, " n"],
+    chance: Float64[np.ndarray, " n"] | None,
     *,
     parts: Shaped[np.ndarray, " n"],
 ) -> None:
@@ -149,7 +149,7 @@ def _add(
         value=value,
         influence=f"{title}_influence",
         unit="fraction",
-        chance=float((np.bincount(code, chance[defined]) / counts).mean()),
+        chance=None if chance is None else float((np.bincount(code, chance[defined]) / counts).mean()),
         higher_is_better=True,
     )
 

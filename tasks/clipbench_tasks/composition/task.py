@@ -80,7 +80,7 @@ METRICS |= {
     f"{name}_strict": Definition(
         f"{METRICS[name].title}, ties as misses", "The score where a tie counts as a miss.", name
     )
-    for name in SCORES
+    for name in (*SCORES, *(f"macro_{name}" for name in SCORES))
 }
 
 
@@ -118,6 +118,7 @@ class Composition:
         }
         table = _SubsetTable(contrasts, scores, _scores(scoring.chances(contrasts), scoring.text_only(contrasts, None)))
         averaged = means(contrasts, table.scores, table.chances)
+        strict = means(contrasts, table.strict(), chances={})
         if len(shuffles.rows) == scoring.MAX_SHUFFLED < len(contrasts):
             notes = (*notes, f"word order: a seeded sample of {scoring.MAX_SHUFFLED:,} captions")
         measures = {**averaged.overall, **table.measures(), **averaged.of_groups, **_likeness(table, likeness)}
@@ -133,10 +134,11 @@ class Composition:
                 **{name: column for name, column in likeness.items() if not np.isnan(column).all()},
                 **table.columns_of("twin_cosine", likeness["twin_cosine"]),
                 **averaged.columns,
+                **strict.columns,
                 **table.control_columns(),
             },
             measures=define(measures, METRICS),
-            controls=define(table.controls(), METRICS),
+            controls=define({**strict.overall, **table.controls(), **strict.of_groups}, METRICS),
             notes=(*notes, *averaged.notes),
             subsets={name: title for name, title in TITLES.items() if name in subsets},
         )
@@ -234,7 +236,7 @@ class _SubsetTable:
 
     def control_columns(self) -> dict[str, np.ndarray]:
         columns = {"tied": self._tied()}
-        for name, column in (self._blind | self._strict()).items():
+        for name, column in (self._blind | self.strict()).items():
             columns |= self.columns_of(name, column)
         return columns
 
@@ -243,13 +245,14 @@ class _SubsetTable:
         controls: dict[str, Measure] = {"tie_rate": Mean(column="tied", higher_is_better=None)}
         columns = self.control_columns()
         for subset in self.subsets:
-            for name in (*self._blind, *self._strict()):
+            for name in (*self._blind, *self.strict()):
                 key = _key(subset, name)
                 if key in columns:
                     controls[key] = Mean(column=key, higher_is_better=True if name.endswith("_strict") else None)
         return controls
 
-    def _strict(self) -> dict[str, np.ndarray]:
+    def strict(self) -> dict[str, np.ndarray]:
+        """Return the scores in which a tie fails."""
         main = [name for name in self.scores if name not in PAIRS]
         return {
             f"{name}_strict": np.where(np.isnan(self.scores[name]), np.nan, self.scores[name] == 1) for name in main

@@ -94,6 +94,9 @@ def test_sugarcrepe_by_subset_category_and_macro() -> None:
     assert metrics["micro/text_acc"].value == pytest.approx(7.5 / 13)
     # The paper's rule is a strict one: the tie fails.
     assert values(metrics, "swap_att/text_acc_strict", "swap_att/text_acc") == [0.5, 0.75]
+    expected |= {"swap_att": 0.5, "swap": 0.25, "macro": 3.75 / 7, "micro": 7 / 13}
+    assert {name: metrics[f"{name}/text_acc_strict"].value for name in expected} == pytest.approx(expected)
+    assert {metrics[f"{name}/text_acc_strict"].chance for name in expected} == {None}
     assert metrics["tie_rate"].value == pytest.approx(1 / 13)
     assert {metric.chance for name, metric in metrics.items() if name.endswith("/text_acc")} == {0.5}
 
@@ -178,6 +181,22 @@ def test_aro_relations_are_averaged_without_symmetric_ones_and_attributes_with_e
     assert metrics["vg_attribution/text_acc"].value == pytest.approx(45 / 74)
     assert (metrics["vg_relation/macro_text_acc"].n, metrics["vg_attribution/macro_text_acc"].n) == (3, 50)
     assert any("without 157 that hold both ways" in note for note in found.notes)
+
+
+def test_ties_are_misses_in_the_strict_mean_over_aro_s_relations_as_in_its_own_code() -> None:
+    right, wrong, tied = ("x e", "x n"), ("x n", "x e"), ("x e", "y e")
+    relations = {"eating": [right, wrong, tied, tied], "riding": [right, tied], "next to": [tied]}
+    items = [
+        Contrast(f"{group}/{k}", "vg_relation", (0,), captions, PAIR, group)
+        for group, cases in relations.items()
+        for k, captions in enumerate(cases)
+    ]
+    found, metrics = evaluate(dataset("e", items))
+    assert metrics["vg_relation/macro_text_acc"].value == pytest.approx((2 / 4 + 1.5 / 2) / 2)
+    strict = metrics["vg_relation/macro_text_acc_strict"]
+    assert strict.value == pytest.approx((1 / 4 + 1 / 2) / 2) and strict.chance is None
+    assert list(strict.control_of) == ["vg_relation/macro_text_acc"]
+    assert "vg_relation/macro_text_acc_strict" in found.controls
 
 
 def test_too_few_cases_of_each_attribute_are_undefined_and_say_so() -> None:
