@@ -306,7 +306,7 @@ def write_vectors(path: Path, *names: str, seed: int = 0) -> None:
     """Write vectors of 12 images, with some of texts, class_texts and labels."""
     rng = np.random.default_rng(seed)
     arrays = {"texts": rng.normal(size=(12, 4)), "class_texts": rng.normal(size=(3, 4)), "labels": np.arange(12) % 3}
-    np.savez(path, images=rng.normal(size=(12, 4)), **{name: arrays[name] for name in names})
+    np.savez(path, allow_pickle=False, images=rng.normal(size=(12, 4)), **{name: arrays[name] for name in names})
 
 
 def test_a_run_is_never_overwritten(world: Path, run: Run) -> None:
