@@ -156,7 +156,7 @@ def _closing(evidence: Evidence) -> Statement:
     has_scale = evidence.run.result.model.get("logit_scale") is not None
     lowest = f"; of the distances tried, the loss is lowest at {_least_loss(evidence)}" if has_scale else ""
     return Statement(
-        title=f"With both modalities moved, the gap falls from {whole} to {smallest} at the least{lowest}.",
+        title=f"The gap is {whole}, and with both modalities moved {smallest} at the least{lowest}.",
         subject="Smallest gap with both modalities moved, and the gap as it is",
         value=f"{smallest} and {whole}",
         detail="" if has_scale else f"The loss is undefined: {NO_LOGIT_SCALE}.",
@@ -183,11 +183,9 @@ def _finite(curve: PlottedCurve) -> dict[float, float]:
 def _centring(evidence: Evidence) -> Statement:
     recall = evidence.curve("image_retrieval_recall@1_by_centring")
     before, after = fmt.percent(recall.y[0]), fmt.percent(recall.y[-1])
-    did = f"leaves text-to-image R@1 at {after}"
-    if before != after:
-        did = f"takes text-to-image R@1 from {before} to {after}"
     return Statement(
-        title=f"Centring each modality {did} %.",
+        # Values, and no change: a curve has no paired interval that could tell one.
+        title=f"Text-to-image R@1 is {before} % as it is, and {after} % with each modality centred.",
         subject="Text-to-image R@1 before and after centring each modality",
         value=f"{before} and {after} %",
     )

@@ -67,12 +67,10 @@ def _state(history: History) -> Statement:
     lines = {words: line for name, (words, _) in {**COSINES, **RECALLS}.items() for line in _line(history, name)}
     recalls = [line for name in RECALLS for line in _line(history, name)]
     recall = (
-        f", text-to-image R@1 from {fmt.percent(recalls[0].ys[0])} to {fmt.percent(recalls[0].ys[-1])} %"
-        if recalls
-        else ""
+        f"; text-to-image R@1 {fmt.percent(recalls[0].ys[0])} and {fmt.percent(recalls[0].ys[-1])} %" if recalls else ""
     )
     return Statement(
-        title=f"The gap goes from {first} at step {steps[0]} to {last} at step {steps[1]}{recall}.",
+        title=f"The gap is {first} at step {steps[0]} and {last} at step {steps[1]}{recall}.",
         subject="The gap at the first and at the last step",
         value=f"{first} and {last}",
         detail=_ends(lines),
