@@ -234,7 +234,7 @@ def _fit(figure: "Figure", rows: "Sequence[Sequence[Axes]]") -> None:
         _thin(axes.get_xticklabels())
         _thin(axes.get_yticklabels())
         for image in axes.images:
-            _thin_cells(axes, n_columns=image.get_size()[1])
+            _hide_wide_words(axes, n_columns=image.get_size()[1])
 
 
 def _words_fit(figure: "Figure") -> bool:
@@ -255,7 +255,7 @@ def _thin(labels: "Sequence[Text]") -> None:
         last = box if label.get_visible() else last
 
 
-def _thin_cells(axes: "Axes", *, n_columns: int) -> None:
+def _hide_wide_words(axes: "Axes", *, n_columns: int) -> None:
     """Hide what is written into the cells of a matrix where it is wider than a cell."""
     if any(words.get_window_extent().width > axes.bbox.width / n_columns for words in axes.texts):
         for words in axes.texts:

@@ -60,7 +60,7 @@ def recall_within(models: Sequence[ModelEvidence]) -> Chart:
 
 def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, RecallCurve], *, reading: str, reason: str) -> Chart:
     def read(evidence: Evidence) -> Layer:
-        drawable = {name: _positive(curve) for name, curve in evidence.curves(ways).items()}
+        drawable = {name: _on_log_axis(curve) for name, curve in evidence.curves(ways).items()}
         curves = {name: curve for name, curve in drawable.items() if curve.x}
         if not curves:
             raise MissingEvidence(reason)
@@ -73,7 +73,7 @@ def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, RecallCurve], *, r
     return facet_chart(Panel(x=log_axis(ks, "k"), y=fraction_axis("Recall@k, %")), by_model, reading=reading)
 
 
-def _positive(curve: PlottedCurve) -> PlottedCurve:
+def _on_log_axis(curve: PlottedCurve) -> PlottedCurve:
     """Return the points that a logarithmic axis can hold."""
     rows = [row for row, x in enumerate(curve.x) if x > 0 and math.isfinite(curve.y[row])]
     low, high = ([bound[row] for row in rows] if bound else None for bound in (curve.low, curve.high))

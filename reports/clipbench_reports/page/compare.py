@@ -206,7 +206,7 @@ def _figures(comparison: Comparison, names: tuple[str, str]) -> dict[str, Chart]
         charts[panel.title] = replace(
             drawn,
             title=f"{panel.title}: {tally(shown)}.",
-            panels=[replace(_marked(panel, shown), x=axis)],
+            panels=[replace(_with_verdicts(panel, shown), x=axis)],
             breadth=BREADTH,
             detail=" ".join(
                 f"{each.name} {difference_text(each)}, {each.verdict}."
@@ -217,7 +217,7 @@ def _figures(comparison: Comparison, names: tuple[str, str]) -> dict[str, Chart]
     return charts
 
 
-def _marked(panel: Panel, shown: Sequence[Difference]) -> Panel:
+def _with_verdicts(panel: Panel, shown: Sequence[Difference]) -> Panel:
     """Return a panel in which the mark of each verdict stands beside its row."""
     names = [f"{name} {VERDICTS[each.verdict]}" for name, each in zip(panel.y.names, shown, strict=True)]
     return replace(panel, title="", y=replace(panel.y, names=names), aspect=FLATTENED * panel.aspect)

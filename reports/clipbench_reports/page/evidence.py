@@ -119,31 +119,31 @@ class Evidence:
         return {name: self.curve(name) for name in names if (curve := self.evaluation.curves.get(name)) and curve.x}
 
     @cached_property
-    def _samples(self) -> "_Kept":
+    def _samples(self) -> "_StoredParts":
         if self.whole is not None:
             return self._own(self.whole._samples)
         if "samples" not in self.evaluation.files:
-            return _Kept({})
+            return _StoredParts({})
         try:
             table = self.run.samples(self.evaluation)
         except ClipbenchError as error:
-            return _Kept({}, str(error))
-        return _Kept({str(name): table[name].to_numpy() for name in table.columns})
+            return _StoredParts({}, str(error))
+        return _StoredParts({str(name): table[name].to_numpy() for name in table.columns})
 
     @cached_property
-    def _arrays(self) -> "_Kept":
+    def _arrays(self) -> "_StoredParts":
         if self.whole is not None:
             return self._own(self.whole._arrays)
         try:
-            return _Kept(self.run.arrays(self.evaluation))
+            return _StoredParts(self.run.arrays(self.evaluation))
         except ClipbenchError as error:
-            return _Kept({}, str(error))
+            return _StoredParts({}, str(error))
 
-    def _own(self, parts_of_run: "_Kept") -> "_Kept":
+    def _own(self, stored: "_StoredParts") -> "_StoredParts":
         """Return the parts under the name of the label set, beside those that all sets share."""
         if self.label_set == PLAIN:
-            return parts_of_run
-        return replace(parts_of_run, parts={**parts_of_run.parts, **stripped(parts_of_run.parts, f"{self.label_set}/")})
+            return stored
+        return replace(stored, parts={**stored.parts, **stripped(stored.parts, f"{self.label_set}/")})
 
     def _part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
         if name not in parts or not len(parts[name]):
@@ -198,7 +198,7 @@ def read_each(models: Sequence[ModelEvidence], read: Callable[[Evidence], Value]
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _StoredParts:
     """The content of a file of the run, or why it cannot be read: the rest of the run can still be shown."""
 
     parts: Mapping[str, np.ndarray]

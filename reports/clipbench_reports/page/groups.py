@@ -122,7 +122,7 @@ def scope(groups: Sequence[Group]) -> str:
             tasks.setdefault(each.data, []).append(isolated(each.task))
     if not tasks:
         return "Nothing was measured."
-    parts = [f"{_list(list(dict.fromkeys(names)))} on {isolated(data)}" for data, names in tasks.items()]
+    parts = [f"{_joined_by_and(list(dict.fromkeys(names)))} on {isolated(data)}" for data, names in tasks.items()]
     n_missing = sum(1 for each in groups if not each.measured)
     missing = f" {n_missing} of {len(groups)} evaluations could not be measured." if n_missing else ""
     return f"Measured: {'; '.join(parts)}.{missing}"
@@ -162,5 +162,5 @@ def short(names: Sequence[str]) -> list[str]:
     return last if len(set(last)) == len(names) else list(names)
 
 
-def _list(words: Sequence[str]) -> str:
+def _joined_by_and(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]

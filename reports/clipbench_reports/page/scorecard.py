@@ -136,7 +136,7 @@ def metric_lines(
                     label=entry.label,
                     place=entry.place,
                     metric=metric,
-                    note=_note(metric, notes),
+                    note=_footnote(metric, notes),
                     published=_published(metric, notes),
                     controls=[] if controls else controls_of(name, entry.evaluation),
                 )
@@ -198,7 +198,7 @@ def _subset(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def _note(metric: Metric, notes: list[str]) -> int | None:
+def _footnote(metric: Metric, notes: list[str]) -> int | None:
     """Return the number of the footnote for a value without an interval; an undefined one has its reason in place."""
     if metric.value is None or metric.low is not None:
         return None

@@ -129,13 +129,15 @@ def _joint(group: Group, measured: Sequence[Measured], *, budget: PageBudget) ->
     blocks = []
     for label_set in dict.fromkeys(name for entry, _ in measured for name in loaded.label_sets(entry.evaluation)):
         having = [
-            ModelEvidence(ModelKey(short[entry.label], entry.place), _of(label_set, evidence, loaded))
+            ModelEvidence(ModelKey(short[entry.label], entry.place), _evidence_of(label_set, evidence, loaded))
             for entry, evidence in measured
             if label_set in loaded.label_sets(entry.evaluation)
         ]
-        drawn = drawings(_makers(loaded, [evidence for _, evidence in having]), having, budget=budget)
+        drawn = drawings(_figure_makers(loaded, [evidence for _, evidence in having]), having, budget=budget)
         first = having[0][1]
-        blocks.append(replace(_headed(label_set, first), classes=_classes(label_set, first, loaded), **drawn._asdict()))
+        blocks.append(
+            replace(_heading(label_set, first), classes=_classes(label_set, first, loaded), **drawn._asdict())
+        )
     return blocks
 
 
@@ -160,26 +162,26 @@ def _set_results(
 ) -> SetResults:
     """Return the results on a label set, without figures, tables and galleries where ``budget`` is None."""
     entry, whole = measured
-    evidence = _of(label_set, whole, loaded)
-    found = replace(
-        _headed(label_set, evidence),
+    evidence = _evidence_of(label_set, whole, loaded)
+    results = replace(
+        _heading(label_set, evidence),
         findings=loaded.findings(evidence.evaluation),
         notes=[] if label_set == PLAIN else evidence.evaluation.notes,
     )
     if budget is None:
-        return found
-    makers = _makers(loaded, [evidence]) if has_figures else []
+        return results
+    makers = _figure_makers(loaded, [evidence]) if has_figures else []
     drawn = drawings(makers, [ModelEvidence(ModelKey(entry.label, entry.place), evidence)], budget=budget)
     lacking = [reason for _, reason in drawn.lacking]
-    tables = _made([loaded.guard(make, Table) for make in loaded.section.tables], evidence, lacking)
+    tables = _make_all([loaded.guard(make, Table) for make in loaded.section.tables], evidence, lacking)
     galleries = [_budgeted(loaded.guard(make, Gallery), budget) for make in loaded.section.galleries]
     return replace(
-        found,
+        results,
         classes=_classes(label_set, evidence, loaded) if has_figures else "",
         figures=drawn.figures,
         points=drawn.points,
         tables=tables,
-        galleries=_made(galleries, evidence, lacking),
+        galleries=_make_all(galleries, evidence, lacking),
         lacking=[("", reason) for reason in dict.fromkeys(lacking)],
     )
 
@@ -189,17 +191,17 @@ def _budgeted(make: MakeGallery, budget: PageBudget) -> Callable[[Evidence], Gal
     return lambda evidence: make(evidence, budget.share())
 
 
-def _of(label_set: str, evidence: Evidence, loaded: LoadedSection) -> Evidence:
+def _evidence_of(label_set: str, evidence: Evidence, loaded: LoadedSection) -> Evidence:
     return evidence.of(label_set) if loaded.section.describe_label_set is not None else evidence
 
 
-def _headed(label_set: str, evidence: Evidence) -> SetResults:
+def _heading(label_set: str, evidence: Evidence) -> SetResults:
     """Return only the heading of a label set."""
     title = subset_title(label_set, evidence.evaluation.subsets)
     return SetResults(title=title, name=label_set if title != label_set else "")
 
 
-def _makers(loaded: LoadedSection, evidence: Sequence[Evidence]) -> list[Draw]:
+def _figure_makers(loaded: LoadedSection, evidence: Sequence[Evidence]) -> list[Draw]:
     """Return the functions that draw the figures of a task, and every curve that none of them shows."""
     drawn = loaded.section.drawn_curves
     # A curve of a label set, kind/reliability, is shown with its others where the whole evaluation is drawn.
@@ -219,7 +221,7 @@ def _classes(label_set: str, evidence: Evidence, loaded: LoadedSection) -> str:
         return ""
 
 
-def _made(makers: list[Callable[[Evidence], Made]], evidence: Evidence, lacking: list[str]) -> list[Made]:
+def _make_all(makers: list[Callable[[Evidence], Made]], evidence: Evidence, lacking: list[str]) -> list[Made]:
     """Return what can be made; add the reasons for the rest to ``lacking``."""
     made: list[Made] = []
     for make in makers:

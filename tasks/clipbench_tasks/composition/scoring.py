@@ -145,7 +145,7 @@ def text_only(contrasts: Sequence[Contrast], vectors: ItemVectors | None) -> Col
     """
     credit = np.full(len(contrasts), np.nan)
     for row, contrast in enumerate(contrasts):
-        true, false = _split(contrast)
+        true, false = _true_and_false(contrast)
         if len(true) < 2 or not false:
             continue
         pairs = [(true[0], true[1]), *((one, other) for one in true[:2] for other in false)]
@@ -286,7 +286,7 @@ def _twins(contrast: Contrast) -> list[tuple[str, str]]:
     return [(contrast.captions[a], contrast.captions[b]) for a, b in sorted(twins)]
 
 
-def _split(contrast: Contrast) -> tuple[list[str], list[str]]:
+def _true_and_false(contrast: Contrast) -> tuple[list[str], list[str]]:
     """Return the true and the false captions of the first image."""
     line = contrast.is_true[0]
     true = [caption for caption, is_true in zip(contrast.captions, line, strict=True) if is_true]

@@ -68,7 +68,7 @@ class LongCaption:
             probed = probe(dataset, embedder, rng, count=embedder.count_tokens)
         except NoTokenCounts as error:
             cut, probed = undefined(str(error)), probe(dataset, embedder, rng, count=None, reason=str(error))
-        queries = {**whole.samples, **_of_data(whole.samples, captioned)}
+        queries = {**whole.samples, **_rows_of_data(whole.samples, captioned)}
         queries |= _placed(cut.samples, queries["direction"])
         return Evaluation(
             samples=stacked(queries, probed.samples),
@@ -81,7 +81,9 @@ class LongCaption:
         )
 
 
-def _of_data(samples: Mapping[str, np.ndarray], captioned: Int64[np.ndarray, " n_captioned"]) -> dict[str, np.ndarray]:
+def _rows_of_data(
+    samples: Mapping[str, np.ndarray], captioned: Int64[np.ndarray, " n_captioned"]
+) -> dict[str, np.ndarray]:
     """Return the columns of image rows, with rows of the data set instead of the gallery's; -1 (no image) stays."""
     images = [name for name in samples if name == "image" or name.endswith("_image")]
     rows = np.append(captioned, -1)

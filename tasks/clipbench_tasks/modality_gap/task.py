@@ -22,7 +22,6 @@ from clipbench.metrics import Estimate, Hubness
 from clipbench.metrics.neighbourhood import DIMENSION_SAMPLE
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
-from clipbench.results.record import Curve
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
 from clipbench_tasks.modality_gap.calibration import CAPTIONS_EACH, SAMPLED_IMAGES, calibration
 from clipbench_tasks.modality_gap.curves import ablation_curves, cosine_curves, separability_curve, spectrum_curves
@@ -150,7 +149,10 @@ class ModalityGap:
         geometry = metrics.pair_geometry(pairs.images, pairs.texts)
         spectrum = metrics.gap_spectrum(geometry.gap_vector)
         by_dimensions = metrics.separability_by_dimensions(*pairs.take(chosen), rng)
-        errors, match_curves = _calibration(pairs, dataset, rng)
+        labels = None if dataset.labels is None else dataset.labels[pairs.rows]
+        errors, match_curves = calibration(
+            pairs.images, pairs.captions, text_image=pairs.caption_pair, labels=labels, rng=rng
+        )
         measures = {
             **_linear_measures(geometry, pairs, samples),
             "gap_dimensions": _gap_dimensions(spectrum, len(ids)),
@@ -204,13 +206,6 @@ def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
     # No copy of the vectors where the captions are one an image, in the order of the images.
     texts = captions if len(captions) == len(rows) and (first == np.arange(len(rows))).all() else captions[first]
     return PairVectors(rows, first, images, texts, captions, caption_pair)
-
-
-def _calibration(
-    pairs: PairVectors, dataset: Dataset, rng: np.random.Generator
-) -> tuple[dict[str, Measure], dict[str, Curve]]:
-    labels = None if dataset.labels is None else dataset.labels[pairs.rows]
-    return calibration(pairs.images, pairs.captions, text_image=pairs.caption_pair, labels=labels, rng=rng)
 
 
 def _chosen(rows: Rows, at_most: int, rng: np.random.Generator) -> Int64[np.ndarray, " n_chosen"]:
