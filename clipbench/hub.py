@@ -41,11 +41,13 @@ def cached_first(load: Callable[[], T], wanted: HubRequest) -> T:
     Raises:
         Unavailable: it is not in the cache, and the Hub cannot be reached, does not have it, or keeps it closed.
     """
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
     try:
         with cache_only():
             return load()
     except Exception as error:
-        if not _lacks_cached_file(error):
+        if not any(isinstance(link, LocalEntryNotFoundError | OfflineModeIsEnabled) for link in _chain(error)):
             raise
     return online(load, wanted)
 
@@ -156,12 +158,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(link))
         yield link
         link = link.__cause__ or link.__context__
-
-
-def _lacks_cached_file(error: BaseException) -> bool:
-    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    return any(isinstance(link, LocalEntryNotFoundError | OfflineModeIsEnabled) for link in _chain(error))
 
 
 def _not_given(wanted: HubRequest, advice: str) -> Unavailable:

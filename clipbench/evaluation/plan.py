@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -50,7 +50,8 @@ def read_suite(name: str) -> list[Request]:
     entries = [entry for entry in entry_points(group=SUITES) if entry.name == name]
     if not entries:
         raise UsageError(f"unknown suite '{name}': {did_you_mean(name, suite_names())} (or a path to a .toml file)")
-    return _requests(_packaged(entries[0]), name)
+    text = files(entries[0].value).joinpath("suites.toml").read_text(encoding="utf-8")
+    return _requests(tomllib.loads(text).get(name), name)
 
 
 def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list[Request]:
@@ -158,11 +159,6 @@ def _expand(item: str, of_suite: list[Request], suite: str) -> list[Request]:
             raise UsageError(f"'{item}' names no data: expected TASK@DATA, such as {task}@path/to/data")
         return [Request(task=task, data=data)]
     return [request for request in of_suite if request.task == task] or [Request(task=task)]
-
-
-def _packaged(entry: EntryPoint) -> Any:
-    text = files(entry.value).joinpath("suites.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text).get(entry.name)
 
 
 def _read_toml(path: Path) -> Any:

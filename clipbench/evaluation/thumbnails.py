@@ -65,7 +65,9 @@ def gallery_rows(samples: Mapping[str, np.ndarray], n_images: int, budget: int) 
         [3, 8, 0]
     """
     image_columns = [samples[name] for name in samples if is_image(name, samples[name])]
-    orders = [_worst_first(samples[name]) for name in _margins(samples)]
+    margins = [name for name in samples if name.endswith("margin")]
+    of_galleries = [name for name in margins if name != "margin"]
+    orders = [_worst_first(samples[name]) for name in of_galleries or margins]
     if n_images <= budget or not image_columns or not orders:
         return list(range(min(n_images, budget)))
     in_turn = (int(column[row]) for row in _in_turn(orders) for column in image_columns)
@@ -95,11 +97,6 @@ def is_image(name: str, column: np.ndarray) -> bool:
 
 def _opened(image: ImageRef, side: int) -> Image.Image:
     return (image.open_at(side) if isinstance(image, DrawnImage) else image.open()).convert("RGB")
-
-
-def _margins(samples: Mapping[str, np.ndarray]) -> list[str]:
-    margins = [name for name in samples if name.endswith("margin")]
-    return [name for name in margins if name != "margin"] or margins
 
 
 def _worst_first(margin: np.ndarray) -> Int64[np.ndarray, " n_rows"]:

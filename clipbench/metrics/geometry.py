@@ -173,7 +173,9 @@ def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None
     if text_image is None:
         check_paired(images, texts)
     else:
-        _check_owners(text_image, len(images), len(texts))
+        if len(text_image) != len(texts):
+            raise DataError(f"text_image has {len(text_image):,} rows: expected {len(texts):,}, one per text")
+        check_owners(text_image, len(images))
     squared_distances = _pair_squared_distances(images, texts, text_image)
     image_side, text_side = _side(images, _mean(images)), _side(texts, _mean(texts))
     return _relative_gaps(squared_distances, image_side.squared_deviations, text_side.squared_deviations, text_image)
@@ -308,9 +310,3 @@ def check_owners(text_image: Owners, n_images: int) -> None:
     textless = np.flatnonzero(np.bincount(text_image, minlength=n_images) == 0)
     if len(textless):
         raise DataError(f"image {textless[0]} has no text: expected at least one for each")
-
-
-def _check_owners(text_image: Owners, n_images: int, n_texts: int) -> None:
-    if len(text_image) != n_texts:
-        raise DataError(f"text_image has {len(text_image):,} rows: expected {n_texts:,}, one per text")
-    check_owners(text_image, n_images)

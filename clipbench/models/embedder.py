@@ -218,17 +218,13 @@ class StoreEmbedder:
             self._bad_images.update(batch.bad)
             vectors = np.empty((0, self.info.embed_dim), np.float32)
             if batch.rows:
-                vectors = self._encode_loaded(batch.inputs)
+                encode = self.model.encode_pixels if isinstance(self.model, PixelModel) else self.model.encode_images
+                vectors = encode(batch.inputs)
                 self._check(vectors, [f"image {refs[row].name}" for row in batch.rows])
             yield _Batch([keys[row] for row in batch.rows], vectors, len(batch.bad))
             for name, cause in batch.bad.items():
                 if is_strict:
                     raise BadImage(name, cause)
-
-    def _encode_loaded(self, inputs: Any) -> Float32[np.ndarray, "n dim"]:
-        if isinstance(self.model, PixelModel):
-            return self.model.encode_pixels(inputs)
-        return self.model.encode_images(inputs)
 
     def _check(self, vectors: np.ndarray, names: Sequence[str]) -> None:
         expected = (len(names), self.info.embed_dim)

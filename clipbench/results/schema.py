@@ -8,7 +8,7 @@ A whole number stands for the same float, and unknown keys are passed over, as l
 # half of this module would remain beside the translation of its messages, and it takes longer to import than a run to read.
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -47,7 +47,7 @@ def fitted(kind: type[Record], data: object, place: str = "") -> Record:
     for field in fields(kind):  # type: ignore[arg-type]
         if field.name in data:
             found[field.name] = _fitting(hints[field.name], data[field.name], f"{place}{field.name}")
-        elif _is_needed(field):
+        elif field.default is MISSING and field.default_factory is MISSING:
             raise SchemaError(f"{place}{field.name} is not there")
     return kind(**found)
 
@@ -99,10 +99,6 @@ _NAMES = {
     list: "a list",
     str: "text",
 }
-
-
-def _is_needed(field: "Field[Any]") -> bool:
-    return field.default is MISSING and field.default_factory is MISSING
 
 
 def _shown(value: object) -> str:
