@@ -7,7 +7,8 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar, cast, runtime_checkable
 
@@ -17,6 +18,7 @@ from PIL import Image
 
 from clipbench.errors import ClipbenchError, ModelError, NoTokenCounts, UsageError
 from clipbench.models._fingerprint import digest
+from clipbench.models._probes import coarse_digest, exact_digest
 from clipbench.models.protocol import LoadOptions, ModelInfo
 
 METHODS = ("encode_images", "encode_texts")
@@ -93,9 +95,13 @@ def load(body: str, options: LoadOptions) -> PythonModel:
     _refuse_settings(options, reference)
     factory = _factory(body, reference)
     encoders = _call_factory(factory, options, reference)
+    info = _info(encoders, reference, "", ())  # first: it finds what is wrong with a method
     given = getattr(encoders, "fingerprint", None)
-    fingerprint, notes = _fingerprint_of_source(factory, options, reference) if given is None else (str(given), ())
-    info = _info(encoders, reference, fingerprint, notes)
+    if given is None:
+        fingerprint, notes = _fingerprint_of_source(factory, encoders, options, reference)
+    else:
+        fingerprint, notes = str(given), ()
+    info = replace(info, fingerprint=fingerprint, notes=notes)
     return PythonModel(info=info, encoders=encoders, batch_size=options.batch_size)
 
 
@@ -161,7 +167,11 @@ def wrap(made: object, name: str, *, batch_size: int) -> PythonModel:
     notes = () if fingerprint is not None else ("measured in memory, without a fingerprint: no vector was stored",)
     # Weights may change between two runs, and nothing from outside would show it: each has an identity of its own.
     identity = uuid.uuid4().hex if fingerprint is None else digest("object 1", name, str(fingerprint))
-    return PythonModel(info=_info(encoders, name, identity, notes), encoders=encoders, batch_size=batch_size)
+    model = PythonModel(info=_info(encoders, name, identity, notes), encoders=encoders, batch_size=batch_size)
+    if fingerprint is None:
+        return model
+    probes = coarse_digest(model.encode_images, model.encode_texts)
+    return replace(model, info=replace(model.info, fingerprint=digest(identity, probes)))
 
 
 def _checked(made: object, what: str) -> Encoders:
@@ -198,16 +208,19 @@ def _info(encoders: Encoders, reference: str, fingerprint: str, notes: tuple[str
 
 
 def _fingerprint_of_source(
-    factory: Callable[..., object], options: LoadOptions, reference: str
+    factory: Callable[..., object], encoders: Encoders, options: LoadOptions, reference: str
 ) -> tuple[str, tuple[str, ...]]:
-    """Return a hash of the code and of what it was called with, which is all that can be seen from outside."""
+    """Return a hash of the code, of what it was called with, and of the vectors that a few probes have."""
+    images = f"{reference}: encode_images", encoders.encode_images
+    texts = f"{reference}: encode_texts", encoders.encode_texts
     files = _source_files(factory, module_name=reference.split(":")[1])
     code = [path.read_text(encoding="utf-8") for path in files]
     note = (
-        f"fingerprint from {' and '.join(path.name for path in files) or 'the name'} and the factory's options only: when"
-        " weights change without either, give the object a 'fingerprint', or the store answers with old vectors"
+        f"fingerprint from {' and '.join(path.name for path in files) or 'the name'}, the factory's options and the vectors"
+        " of a few probes: where these differ from call to call, give the object a 'fingerprint', or all is encoded again"
     )
-    return digest("python 1", reference, *code, sorted(options.options.items())), (note,)
+    probes = exact_digest(partial(_encoded, *images), partial(_encoded, *texts))
+    return digest("python 2", reference, *code, sorted(options.options.items()), probes), (note,)
 
 
 def _source_files(factory: Callable[..., object], module_name: str) -> list[Path]:

@@ -19,6 +19,8 @@ from PIL import Image
 
 from clipbench import plugins
 from clipbench.errors import ModelError, UsageError, did_you_mean
+from clipbench.models._fingerprint import digest
+from clipbench.models._probes import coarse_digest
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, holds_bundled_checkpoint
 from clipbench.models.embeddings import Embeddings
 from clipbench.models.protocol import LoadOptions, Model, ModelInfo, PixelModel, count_tokens
@@ -123,8 +125,11 @@ def reference_rows() -> list[tuple[str, str]]:
 
 
 def _with_reference(model: Model | Embeddings, reference: str) -> Model | Embeddings:
-    """Return the model with the user's reference in its info, which the adapter did not know."""
+    """Return the model with what the adapter did not know: the user's reference, and the probes in the fingerprint."""
     info = replace(model.info, ref=reference)
+    if isinstance(model, Model):
+        probes = coarse_digest(model.encode_images, model.encode_texts)
+        info = replace(info, fingerprint=digest(info.fingerprint, probes))
     if is_dataclass(model) and any(part.name == "info" and part.init for part in fields(model)):
         return replace(model, info=info)
     if isinstance(model, PixelModel):

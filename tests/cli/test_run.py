@@ -179,6 +179,19 @@ def test_all_that_lies_beside_the_runs_of_several_models_may_be_given_to_report_
             assert ("series/report.html is left out: it holds no run" in done.err) == (given == inside)
 
 
+def test_weights_that_were_overwritten_are_encoded_anew(world: Path, run: Run) -> None:
+    (world / "weighted.py").write_text(
+        "import numpy as np\nfrom clipbench.testing import ToyModel\n\n"
+        "class Weighted(ToyModel):\n    def __init__(self):\n        super().__init__()\n"
+        "        self._pixel_weights = self._pixel_weights * np.load('weights.npy')\n"
+    )
+    for scale, out in ((1.0, "first"), (1.0, "same"), (1.0001, "changed")):
+        np.save(world / "weights.npy", np.float32(scale))
+        assert run("--tasks", "zero-shot@images", "--out", out, model="python:weighted:Weighted").status == 0
+    encoded = {name: read_run(world / name).result.evaluations[0].encoded["images"] for name in ("same", "changed")}
+    assert encoded["same"] == 0 and encoded["changed"] > 0
+
+
 def test_several_models_get_a_folder_each_and_a_joint_report(world: Path, run: Run) -> None:
     done = run("--model", "python:toymodels:constant", "--tasks", "zero-shot@images", "--out", "out")
     assert done.status == 0

@@ -130,7 +130,7 @@ def test_what_the_object_does_not_say_has_its_default(here: Path) -> None:
 
 def test_the_fingerprint_is_of_the_code_and_the_options_and_says_so(here: Path) -> None:
     first = load("my_model:build", LoadOptions()).info
-    assert "fingerprint from my_model.py and the factory's options only" in first.notes[0]
+    assert "fingerprint from my_model.py, the factory's options and the vectors of a few probes" in first.notes[0]
     assert load("my_model:build", LoadOptions()).info.fingerprint == first.fingerprint
     assert load("my_model:build", LoadOptions(options={"shift": "1"})).info.fingerprint != first.fingerprint
 
@@ -145,8 +145,8 @@ def test_the_fingerprint_is_also_of_the_module_that_a_factory_comes_from(here: P
     )
     note = load("other_model:build", LoadOptions()).info.notes[0]
 
-    assert "fingerprint from my_model.py and other_model.py and the factory's options" in note
-    assert "fingerprint from other_model.py and" in load("other_model:fixed", LoadOptions()).info.notes[0]
+    assert "fingerprint from my_model.py and other_model.py, the factory's options" in note
+    assert "fingerprint from other_model.py, the" in load("other_model:fixed", LoadOptions()).info.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,47 @@
+"""Probes: a few fixed images and texts, whose vectors are part of a model's fingerprint (design/fingerprint.md)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from clipbench.models._fingerprint import array_digest, digest
+
+TEXTS = ("a photo of a dog", "two red cubes on a table", "the sea at night")
+SIZES = ((64, 64), (96, 64), (64, 128))
+DECIMALS = 3
+"""Digits of a cosine and of a norm that count: threads change the seventh, other weights the first."""
+
+Encode = Callable[[list[Any]], np.ndarray]
+
+
+def exact_digest(encode_images: Encode, encode_texts: Encode) -> str:
+    """Return a hash of every bit of the probes' vectors: other weights always show, and so may other threads."""
+    return digest(*(array_digest(vectors) for vectors in _vectors(encode_images, encode_texts)))
+
+
+def coarse_digest(encode_images: Encode, encode_texts: Encode) -> str:
+    """Return a hash of the first digits of the probes' norms and cosines, which threads and machines leave alone."""
+    vectors = np.concatenate(_vectors(encode_images, encode_texts)).astype(np.float64)
+    norms = np.linalg.norm(vectors, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a zero or infinite vector is reported where it is stored
+        units = vectors / norms[:, None]
+        cosines = (units @ units.T)[np.triu_indices(len(units), 1)]
+    parts = [f"{norm:.{DECIMALS - 1}e}" for norm in norms]
+    return digest(*parts, *(f"{cosine + 0.0:.{DECIMALS}f}".replace("-0.000", "0.000") for cosine in cosines))
+
+
+def probe_images() -> list[Image.Image]:
+    """Return the same RGB images in every process and on every machine."""
+    images = []
+    for k, (width, height) in enumerate(SIZES):
+        y, x, channel = np.indices((height, width, 3))
+        waves = (x * (3 + k) + y * (5 - k) * (channel + 1) + x * y // 16) % 256
+        images.append(Image.fromarray(waves.astype(np.uint8)))
+    return images
+
+
+def _vectors(encode_images: Encode, encode_texts: Encode) -> list[Float32[np.ndarray, "3 dim"]]:
+    return [encode_images(probe_images()), encode_texts(list(TEXTS))]
