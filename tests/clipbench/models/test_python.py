@@ -221,8 +221,8 @@ def test_a_method_that_gives_what_is_no_vectors_is_named(here: Path, method: str
 
 
 def test_a_fault_in_a_later_batch_is_found_too(here: Path) -> None:
-    reference = with_method(here, "def encode_texts(self, texts): return np.ones((1, 3))")
-    model = load(reference, LoadOptions(batch_size=2))
+    reference = with_method(here, "def encode_texts(self, texts): return np.ones((min(3, len(texts)), 3))")
+    model = load(reference, LoadOptions(batch_size=4))
 
-    with pytest.raises(ModelError, match=r"encode_texts gave shape \(1, 3\) for 2: expected \(2, 3\)"):
-        model.encode_texts(["a", "b", "c"])
+    with pytest.raises(ModelError, match=r"encode_texts gave shape \(3, 3\) for 4: expected \(4, 3\)"):
+        model.encode_texts(["a", "b", "c", "d", "e"])
