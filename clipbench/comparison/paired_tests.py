@@ -58,7 +58,7 @@ def paired_test(base: Metric, candidate: Metric, *, tables: Tables, generators: 
 
     A mean of independent zeros and ones is tested by McNemar's exact test, any other mean by flipping the signs of the
     differences, whole clusters together; a smooth function of means by the t-test of its influences (delta method); an
-    estimator such as a median by the spread of its difference when the models' samples are exchanged. A metric that
+    estimator such as a median by its differences when the models' samples are exchanged. A metric that
     names no column has neither interval nor test.
 
     Args:
@@ -160,7 +160,7 @@ def _test_of_influences(value: float, rows: Float64[np.ndarray, " n"], clusters:
 def _test_of_estimator(
     estimator: Estimator, value: float, before: Columns, after: Columns, clusters: Codes, generators: Generators
 ) -> PairedTest:
-    """Return a paired bootstrap's interval, and a t-test by the spread that exchanging the two models gives."""
+    """Return a paired bootstrap's interval, and the test by exchanging the two models' samples."""
 
     def difference(index: np.ndarray) -> float:
         of_after, of_before = ({name: each[index] for name, each in rows.items()} for rows in (after, before))
@@ -174,14 +174,13 @@ def _test_of_estimator(
     if interval.low is None:
         return PairedTest(n=n, interval=interval, test=f"no test: {interval.method}")
     n_units = n if clusters is None else int(clusters.max()) + 1
-    exchanged = significance.exchanged(estimator, before, after, clusters, generators.test)
-    error = float(np.sqrt(np.nanmean(exchanged**2)))  # as in resamples, those without a value are left out
+    exchange = significance.exchange_test(estimator, before, after, clusters, generators.test)
     return PairedTest(
         n=n,
         interval=interval,
-        test=f"t-test (models exchanged in {n_units} {_unit(clusters)})",
-        p_value=significance.t_test(value, error, n_units) if error else 1.0,
-        standard_error=error or None,
+        test=f"models exchanged in {n_units} {_unit(clusters)}",
+        p_value=exchange.p_value,
+        standard_error=exchange.standard_error if exchange.standard_error > 0 else None,
         n_units=n_units,
     )
 
