@@ -176,5 +176,5 @@ def test_models_that_are_as_good_raise_no_more_false_alarms_than_alpha(
 
 
 def exchange_p(named: Estimator, before: pandas.DataFrame, after: pandas.DataFrame, seed: int) -> float:
-    columns = [{name: table[name].to_numpy() for name in named.columns} for table in (before, after)]
-    return significance.exchange_test(named, *columns, None, np.random.default_rng(seed)).p_value
+    one, other = ({name: table[name].to_numpy() for name in named.columns} for table in (before, after))
+    return significance.exchange_test(named, one, other, None, np.random.default_rng(seed)).p_value
