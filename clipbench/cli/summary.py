@@ -133,12 +133,11 @@ def metric_row(name: str, metric: Metric) -> list[str]:
 def published_cell(metric: Metric) -> str:
     """Return what was published for the same model, data and protocol, and whether the interval contains it.
 
-        Example:
-            >>> from clipbench.results.provenance import encoded_facts
-    from clipbench.results.record import PublishedValue
-            >>> values = [PublishedValue(value=0.481, protocol="", source="", is_secondary=True, agrees=True)]
-            >>> published_cell(Metric(value=0.5, low=0.4, high=0.6, published=values))
-            'published 48.1 % (agrees, secondary source)'
+    Example:
+        >>> from clipbench.results.record import PublishedValue
+        >>> values = [PublishedValue(value=0.481, protocol="", source="", is_secondary=True, agrees=True)]
+        >>> published_cell(Metric(value=0.5, low=0.4, high=0.6, published=values))
+        'published 48.1 % (agrees, secondary source)'
     """
     verdicts = {True: "agrees", False: "differs", None: "no interval"}
     parts = [

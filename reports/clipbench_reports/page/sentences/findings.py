@@ -52,7 +52,7 @@ def claim(sentence: str, metric: Metric) -> Finding:
 
     Example:
         >>> claim("Right in {value} of {n} cases", Metric(value=0.5, low=0.4, high=0.6, chance=0.1, n=90)).text
-        'Right in 50.0 % of 90 cases (95 % interval 40.0 to 60.0).'
+        'Right in 50.0 % of 90 cases (95 % interval [40.0, 60.0]).'
     """
     if metric.value is None:
         of = metric.title or sentence.partition("{value}")[0].rstrip(" :")
