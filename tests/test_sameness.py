@@ -14,6 +14,7 @@ from clipbench.comparison.compare import compare
 from clipbench.errors import NotComparable, UsageError
 from clipbench.evaluation import reuse
 from clipbench.evaluation.evaluate import RunOptions
+from clipbench.evaluation.plan import Request
 from clipbench.results.export.tables import tables
 from clipbench.results.matching import BY_POSITION, EQUAL_SAMPLES, ON_TRUST, OTHER_ORDER, match
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
@@ -129,14 +130,14 @@ def by_report(base: Run, candidate: Run) -> str:
 def by_reuse(base: Run, candidate: Run) -> str:
     told: list[str] = []
     embedder = SimpleNamespace(info=SimpleNamespace(fingerprint=base.result.model["fingerprint"]))
-    asked = candidate.result.evaluations
+    (record,) = candidate.result.evaluations
+    asked = [Request(task=record.task, data=record.dataset.id)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reuse, "describe", lambda request, *_: request)
+        patch.setattr(reuse, "describe", lambda *_: record)
         try:
-            # a request stands for the record that is made of it
             reuse.finished_run(
                 cast(Any, embedder),
-                cast(Any, asked),
+                asked,
                 base.folder,
                 options=RunOptions(),
                 datasets=cast(Any, None),

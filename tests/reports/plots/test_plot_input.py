@@ -232,7 +232,7 @@ def test_a_track_takes_recall_of_retrieval_and_one_data_set(
     refused(r"^--data c: .* has no such data, but a, b$", "track", *runs, data="c")
     out = runs[0].folder.parent / "track.svg"
     write_plot("track", [run.folder for run in runs], out, PlotOptions(data="b"))
-    assert "text-to-image R@1 from 50.0 to 50.0 %" in out.with_suffix(".txt").read_text()
+    assert "text-to-image R@1 50.0 and 50.0 %" in out.with_suffix(".txt").read_text()
 
 
 def test_a_table_that_cannot_be_written_costs_no_figure(make_run: MakeRun, tmp_path: Path) -> None:
