@@ -112,4 +112,4 @@ def _other_conditions(base: Run, candidate: Run) -> Iterator[str]:
     }
     for name, (before, after) in conditions.items():
         if before != after:
-            yield f"{name} {before} in the base, {after} in the candidate"
+            yield f"{name} {before or 'not recorded'} in the base, {after or 'not recorded'} in the candidate"
