@@ -137,8 +137,19 @@ def recall_influence(credit: Float64[np.ndarray, " n"], labels: Int64[np.ndarray
     return (credit - centre[labels]) * share
 
 
+def confidence_bins(confidence: Float64[np.ndarray, " n"], n_bins: int = 15) -> Int64[np.ndarray, " n"]:
+    """Return the bin of each confidence: of equal width, (l, u]; the first also holds 0.
+
+    Example:
+        >>> confidence_bins(np.array([0.0, 0.5, 0.9]), n_bins=2)
+        array([0, 0, 1])
+    """
+    edges = np.linspace(0, 1, n_bins + 1)
+    return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, n_bins - 1)
+
+
 class Reliability(NamedTuple):
-    """The bins of a reliability diagram: of equal width, (l, u] of confidence; the first also holds 0."""
+    """The bins of a reliability diagram (``confidence_bins``)."""
 
     n_samples: Int64[np.ndarray, " n_bins"]
     confidence: Float64[np.ndarray, " n_bins"]
@@ -156,8 +167,7 @@ def reliability(
         >>> reliability(np.array([0.3, 0.5, 0.9]), np.array([0.0, 1.0, 1.0]), n_bins=2)
         Reliability(n_samples=array([2, 1]), confidence=array([0.4, 0.9]), accuracy=array([0.5, 1. ]))
     """
-    edges = np.linspace(0, 1, n_bins + 1)
-    bins = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, n_bins - 1)
+    bins = confidence_bins(confidence, n_bins)
     n_samples = np.bincount(bins, minlength=n_bins)
     divisor = np.where(n_samples > 0, n_samples, np.nan)
     means = (np.bincount(bins, values, minlength=n_bins) / divisor for values in (confidence, credit))

@@ -28,7 +28,7 @@ from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import NO_LOGIT_SCALE, Embedder
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
-from clipbench.stats.estimators import Estimator
+from clipbench.stats.calibration import CalibrationError, calibration_estimate
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Samples, Smooth, Statistic, Within, define
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
 
@@ -45,12 +45,19 @@ METRICS = {
         "Mean per-class recall", "Top-1 accuracy of each class, averaged over classes."
     ),
     "ece": Definition(
-        "Expected calibration error", "Distance of confidence from accuracy, averaged over 15 bins of confidence."
+        "Expected calibration error",
+        "Distance of confidence from accuracy, averaged over 15 bins of confidence; noise adds to it, and the interval "
+        "is of the error without noise.",
     ),
     "mean_average_precision": Definition(
         "Mean average precision (mAP)",
         "Average precision of the images ranked for each class, averaged over classes.",
         is_headline=True,
+    ),
+    "ece_if_calibrated": Definition(
+        "ECE of a calibrated model",
+        "Calibration error that a perfectly calibrated model would show on as many images, by noise alone.",
+        "ece",
     ),
     "majority_class": Definition(
         "Always the most frequent class", "Accuracy of naming the most frequent class for every image.", "acc1"
@@ -191,6 +198,7 @@ def _single_label(
         curves={"reliability": _reliability_curve(scores.confidence, samples["acc1"])} if has_confidence else {},
         controls=define(
             {
+                **(_calibrated(scores.confidence, samples["acc1"]) if has_confidence else {}),
                 "majority_class": Fixed(
                     value=float(np.bincount(labels).max() / len(labels)),
                     n=len(labels),
@@ -205,7 +213,7 @@ def _single_label(
 
 
 def _measures(n_classes: int, *, has_confidence: bool) -> dict[str, Measure]:
-    enough, calibration = n_classes > 5, ("confidence", "acc1")
+    enough = n_classes > 5
     few = Fixed(value=None, reason=f"five of only {n_classes} classes are always right", higher_is_better=True)
     return {
         "acc1": Mean(column="acc1", chance=1 / n_classes),
@@ -216,12 +224,16 @@ def _measures(n_classes: int, *, has_confidence: bool) -> dict[str, Measure]:
             chance=1 / n_classes,
             influence="mean_per_class_recall_influence",
         ),
-        "ece": Statistic(
-            function=Estimator("expected_calibration_error", calibration), columns=calibration, higher_is_better=False
-        )
+        "ece": CalibrationError(confidence="confidence", credit="acc1")
         if has_confidence
         else Fixed(value=None, reason=NO_LOGIT_SCALE, higher_is_better=False),
     }
+
+
+def _calibrated(confidence: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"]) -> dict[str, Measure]:
+    noise = calibration_estimate(confidence, credit).noise
+    reason = "the score of a calibrated model; its interval would be of noise alone"
+    return {"ece_if_calibrated": Fixed(value=noise, n=len(credit), reason=reason, higher_is_better=False)}
 
 
 def _mean_per_class_recall(samples: Samples) -> float:

@@ -39,7 +39,11 @@ HEADLINES = {
     },
 }
 CONTROLS = {
-    "zero-shot": {"kind/majority_class": ["kind/acc1"], "kind/tie_rate": ["kind/acc1"]},
+    "zero-shot": {
+        "kind/majority_class": ["kind/acc1"],
+        "kind/tie_rate": ["kind/acc1"],
+        "kind/ece_if_calibrated": ["kind/ece"],
+    },
     "retrieval": {
         "text_retrieval_tie_rate": ["text_retrieval_recall@1"],
         "image_retrieval_tie_rate": ["image_retrieval_recall@1"],

@@ -1,0 +1,135 @@
+"""The calibration error with an interval of the true one, and the level that noise alone would show.
+
+The plain binned value is biased upwards: where a bin holds few samples, accuracy misses confidence by chance, and every
+miss adds to it. It is kept as papers print it. The interval is of the binned error that endless samples would give.
+"""
+
+from dataclasses import dataclass
+from math import pi, sqrt
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Int64, Shaped
+
+from clipbench.metrics import confidence_bins, expected_calibration_error
+from clipbench.results.record import Metric
+from clipbench.stats.clusters import cluster_codes
+from clipbench.stats.estimators import Estimator
+from clipbench.stats.intervals import CONFIDENCE, Z
+from clipbench.stats.measures import Definition, Samples
+
+METHOD = "normal interval of the true error, less the noise of the bins below"
+
+
+class CalibrationEstimate(NamedTuple):
+    """A binned calibration error, its level without miscalibration, and bounds of the true one."""
+
+    value: float
+    """``expected_calibration_error``."""
+    noise: float
+    """The value that a calibrated model would show on average, on as many samples."""
+    low: float
+    high: float
+
+
+def calibration_estimate(
+    confidence: Float64[np.ndarray, " n"],
+    credit: Float64[np.ndarray, " n"],
+    *,
+    clusters: Shaped[np.ndarray, " n"] | None = None,
+    n_bins: int = 15,
+) -> CalibrationEstimate:
+    """Return the calibration error with its noise and an interval that contains it: low <= value <= high.
+
+    With m_b the mean of credit - confidence in a bin, s_b its standard error and w_b the bin's share of the samples,
+    the value is the sum of w_b |m_b|, and of a calibrated model about sqrt(2 / pi) times the sum of w_b s_b. The value
+    lies above the true error by between nothing, where every |m_b| is large, and that noise, where all are 0; the
+    interval allows for either: from value - noise - 1.96 sd, and at least 0, to value + 1.96 sd.
+
+    The upper bound also leaves room for errors too rare to be seen: Wilson's bound for none in n.
+
+    Args:
+        confidence: at least one.
+        credit: in [0, 1].
+        clusters: of the samples; deviations are summed within them.
+
+    Example:
+        >>> found = calibration_estimate(np.array([0.3, 0.5, 0.9]), np.array([0.0, 1.0, 1.0]), n_bins=2)
+        >>> round(found.value, 6), found.low
+        (0.1, 0.0)
+    """
+    n, codes = len(confidence), cluster_codes(clusters)
+    units = np.arange(n) if codes is None else codes
+    _, bins = np.unique(confidence_bins(confidence, n_bins), return_inverse=True)
+    counts = np.bincount(bins)
+    miss = np.bincount(bins, credit - confidence) / counts
+    squares, n_units = _squares(bins, units, credit - confidence - miss[bins])
+    seen = squares / counts**2 * n_units / np.maximum(n_units - 1, 1)
+    # Few samples that are all right have no spread; their confidences say what spread a calibrated model would have.
+    expected = _squares(bins, units, np.sqrt(confidence * (1 - confidence))).sums / counts**2
+    squared_errors = np.where(n_units > 1, np.maximum(seen, expected / 2), expected)
+    share = counts / n
+    value = expected_calibration_error(confidence, credit, n_bins)
+    noise = sqrt(2 / pi) * float(share @ np.sqrt(squared_errors))
+    of_shares = np.bincount(units, np.abs(miss)[bins] - value)
+    half = Z * sqrt(float(share**2 @ squared_errors) + float(of_shares @ of_shares) / n**2)
+    unseen = Z**2 / (len(of_shares) + Z**2)
+    return CalibrationEstimate(
+        value, noise, low=max(0.0, value - noise - half), high=min(1.0, value + sqrt(half**2 + unseen**2))
+    )
+
+
+class _Squares(NamedTuple):
+    sums: Float64[np.ndarray, " n_bins"]
+    n_units: Int64[np.ndarray, " n_bins"]
+
+
+def _squares(
+    bins: Int64[np.ndarray, " n"], units: Int64[np.ndarray, " n"], values: Float64[np.ndarray, " n"]
+) -> _Squares:
+    """Return, for each bin, the sum over its samples or clusters of their squared sums, and how many they are."""
+    cells, cell = np.unique(bins * (units.max() + 1) + units, return_inverse=True)
+    bin_of_cell = cells // (units.max() + 1)
+    return _Squares(np.bincount(bin_of_cell, np.bincount(cell, values) ** 2), np.bincount(bin_of_cell))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationError(Definition):
+    """The expected calibration error of a column of confidences and one of credits.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> samples = {"p": rng.uniform(0.5, 1, 1000)}
+        >>> samples["hit"] = (rng.random(1000) < samples["p"]).astype(float)
+        >>> metric = CalibrationError(confidence="p", credit="hit").metric(samples, rng)
+        >>> metric.low, round(metric.value, 3)  # the model is calibrated: the true error is 0
+        (0.0, 0.026)
+    """
+
+    confidence: str
+    """Samples where it is NaN are left out."""
+    credit: str
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        confidence, credit = (samples[name].astype(np.float64) for name in (self.confidence, self.credit))
+        rows = ~np.isnan(confidence)
+        if not rows.any():
+            reason = f"no sample has a value for '{self.confidence}'"
+            return self.define(Metric(value=None, higher_is_better=False, reason=reason))
+        clusters = samples["cluster"][rows] if "cluster" in samples else None
+        found = calibration_estimate(confidence[rows], credit[rows], clusters=clusters)
+        unit = "sample" if cluster_codes(clusters) is None else "cluster"
+        is_bounded = rows.sum() > 1 and (clusters is None or len(np.unique(clusters)) > 1)
+        return self.define(
+            Metric(
+                value=found.value,
+                low=found.low if is_bounded else None,
+                high=found.high if is_bounded else None,
+                confidence=CONFIDENCE,
+                n=int(rows.sum()),
+                higher_is_better=False,
+                method=METHOD if is_bounded else None,
+                reason=None if is_bounded else f"no interval: an interval needs at least two {unit}s",
+                statistic=Estimator("expected_calibration_error", (self.confidence, self.credit)).record(),
+            )
+        )

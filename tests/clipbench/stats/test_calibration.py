@@ -1,0 +1,120 @@
+"""Calibration errors: the interval contains the true one, whatever it is, and the value."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipbench.metrics import expected_calibration_error
+from clipbench.stats.calibration import CalibrationError, calibration_estimate
+
+Law = Callable[[np.ndarray], np.ndarray]
+
+CONFIDENCES: dict[str, Law] = {  # quantile functions
+    "even": lambda u: 0.1 + 0.9 * u,
+    "high": lambda u: 1 - 0.9 * u**3,
+    "nearly sure": lambda u: 1 - 0.02 * u**2,
+}
+ACCURACIES: dict[str, Law] = {  # the probability of being right at a confidence
+    "0": lambda p: p,
+    ".03": lambda p: np.maximum(p - 0.03, 0),
+    ".1": lambda p: np.maximum(p - 0.1, 0),
+    "both ways": lambda p: np.clip(p + 0.06 * np.sin(20 * p), 0, 1),
+}
+
+
+class Rate(NamedTuple):
+    truth: float
+    mean: float
+    mean_noise: float
+    coverage: float
+
+
+def rate(confidence: Law, accuracy: Law, n: int, n_trials: int, *, cluster_size: int = 1) -> Rate:
+    """Return the share of simulated tables whose interval contains the error of the whole population.
+
+    Samples of a cluster share confidence and outcome.
+    """
+    rng = np.random.default_rng(0)
+    truth = true_error(confidence, accuracy)
+    values, noises, hits = [], [], 0
+    for _ in range(n_trials):
+        p = np.repeat(confidence(rng.random(n // cluster_size)), cluster_size)
+        right = np.repeat(rng.random(n // cluster_size), cluster_size) < accuracy(p)
+        clusters = np.repeat(np.arange(n // cluster_size), cluster_size)
+        found = calibration_estimate(p, right.astype(np.float64), clusters=clusters)
+        hits += found.low <= truth <= found.high
+        values.append(found.value)
+        noises.append(found.noise)
+    return Rate(truth, float(np.mean(values)), float(np.mean(noises)), hits / n_trials)
+
+
+def true_error(confidence: Law, accuracy: Law) -> float:
+    p = confidence((np.arange(20_000) + 0.5) / 20_000)
+    return expected_calibration_error(p, accuracy(p))
+
+
+FEW = [("even", accuracy, 300) for accuracy in ("0", ".03", ".1")]
+ALL = [(confidence, accuracy, n) for confidence in CONFIDENCES for accuracy in ACCURACIES for n in (100, 300, 1000)]
+
+
+@pytest.mark.parametrize(("laws", "n_trials"), [(FEW, 200), pytest.param(ALL, 1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cluster_size", [1, 4])
+def test_the_interval_contains_the_true_error_whatever_it_is(
+    laws: list[tuple[str, str, int]], n_trials: int, cluster_size: int
+) -> None:
+    for confidence, accuracy, n in laws:
+        found = rate(CONFIDENCES[confidence], ACCURACIES[accuracy], n, n_trials, cluster_size=cluster_size)
+        assert found.coverage >= 0.945, (confidence, accuracy, n, found)
+
+
+@pytest.mark.parametrize(("n", "cluster_size"), [(100, 1), (1000, 1), (1000, 4)])
+def test_the_noise_is_the_mean_error_of_a_calibrated_model(n: int, cluster_size: int) -> None:
+    found = rate(CONFIDENCES["even"], ACCURACIES["0"], n, 200, cluster_size=cluster_size)
+    assert found.mean_noise == pytest.approx(found.mean, rel=0.05)
+
+
+def test_a_calibrated_model_s_interval_reaches_zero_where_the_noise_is_a_few_percent() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.3, 1.0, 1000)
+    metric = CalibrationError(confidence="p", credit="right").metric(
+        {"p": p, "right": (rng.random(1000) < p).astype(np.float64)}, rng
+    )
+    assert metric.value is not None and metric.high is not None
+    assert metric.low == 0 and 0.02 < metric.value < metric.high
+    assert metric.statistic is not None and metric.statistic.columns == ["p", "right"]
+
+
+def test_models_that_are_surely_right_may_still_err_as_often_as_none_in_n_allows() -> None:
+    found = calibration_estimate(np.ones(100), np.ones(100))
+    assert (found.value, found.low) == (0, 0) and 0.03 < found.high < 0.04
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.sampled_from([0.0, 0.25, 1.0]), st.integers(0, 5)), min_size=1, max_size=40),
+    st.booleans(),
+)
+def test_the_interval_contains_the_value(rows: list[tuple[float, float, int]], has_clusters: bool) -> None:
+    confidence, credit, clusters = (np.array(column) for column in zip(*rows, strict=True))
+    found = calibration_estimate(confidence, credit, clusters=clusters if has_clusters else None)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert found.value == expected_calibration_error(confidence, credit)
+
+
+@pytest.mark.parametrize(
+    ("clusters", "reason"),
+    [
+        (None, None),
+        (np.array(["a", "a"]), "no interval: an interval needs at least two clusters"),
+        (np.array(["a", "b"]), None),
+    ],
+)
+def test_one_cluster_bounds_nothing(clusters: np.ndarray | None, reason: str | None) -> None:
+    samples = {"p": np.array([0.5, 0.7]), "right": np.array([1.0, 0.0])}
+    if clusters is not None:
+        samples["cluster"] = clusters
+    metric = CalibrationError(confidence="p", credit="right").metric(samples, np.random.default_rng(0))
+    assert metric.value == pytest.approx(0.6) and metric.reason == reason and (metric.low is None) == bool(reason)
