@@ -16,6 +16,7 @@ from clipbench.metrics.classification import (
 )
 from clipbench.metrics.cosines import CosineCounts, bin_middles, cosine_counts, cosine_histogram
 from clipbench.metrics.estimate import Estimate
+from clipbench.metrics.gap_noise import GapNoise, gap_noise
 from clipbench.metrics.geometry import (
     PairGeometry,
     RelativeGaps,
@@ -81,6 +82,7 @@ __all__ = [
     "Classes",
     "CosineCounts",
     "Estimate",
+    "GapNoise",
     "GapSpectrum",
     "GroupAnswers",
     "Hubness",
@@ -117,6 +119,7 @@ __all__ = [
     "effective_rank",
     "expected_calibration_error",
     "expected_rank",
+    "gap_noise",
     "gap_spectrum",
     "gap_vector",
     "group_answers",

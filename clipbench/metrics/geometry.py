@@ -84,8 +84,8 @@ def modality_gap(images: Images, texts: Texts) -> Estimate:
     """Return the distance between the mean image vector and the mean text vector, in [0, 2].
 
     Source: Liang et al., Mind the Gap, 2022 (the means are not renormalised). The square of the estimate is biased
-    upwards by the variance of the gap vector, of order 1/n; where the gap is 0 it has no derivative, and all
-    influences are 0.
+    upwards by the variance of the gap vector, of order 1/n; where the gap is 0 it has no derivative, and all influences
+    are 0 (``gap_noise`` has the unbiased square and its error).
 
     Example:
         >>> images, texts = np.array([[1, 0], [1, 0]], np.float32), np.array([[0, 1], [0, -1]], np.float32)

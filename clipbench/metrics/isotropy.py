@@ -1,8 +1,8 @@
 """Number of dimensions that vectors fill: effective rank, participation ratio and IsoScore of their covariance.
 
-All three grow with n until n is many times the dimension, so values compare at equal n only, and an interval holds for
-this n; with fewer vectors than dimensions, the covariance is rank-deficient and the values reflect n more than the
-model. NaN means undefined: all vectors are equal.
+All three grow with n until n is many times the dimension, so values compare at equal n only, and an interval of their
+influences does not cover the population's value; with fewer vectors than dimensions, the covariance is rank-deficient
+and the values reflect n more than the model. NaN means undefined: all vectors are equal.
 """
 
 import numpy as np

@@ -6,7 +6,7 @@ ones only: with fewer than about ten that are far from normal, intervals cover t
 """
 
 from collections.abc import Callable, Iterator
-from math import sqrt
+from math import isnan, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -170,6 +170,29 @@ def influence_interval(
     if half is None:
         return Interval(None, None, "the delta method has no width here: no sample moves the value")
     return Interval(value - half, value + half, "delta method" + _over(codes, n_units))
+
+
+def distance_interval(value: float, squared: float, standard_error: float) -> Interval:
+    """Return the interval of a distance from the unbiased estimate of its square, which holds where the distance is 0.
+
+    The delta method fails there: the distance of two sample means has no derivative, and is never 0.
+
+    Args:
+        value: the distance of the sample means, biased upwards; the interval contains it.
+        squared: unbiased estimate of the squared distance, which may be below 0.
+        standard_error: of ``squared``; NaN where there are too few samples.
+
+    Example:
+        >>> low, high, _ = distance_interval(0.5, 0.0, 0.1)
+        >>> low, round(high, 4)  # sqrt(1.96 × 0.1) is less than the distance
+        (0.0, 0.5)
+    """
+    if isnan(standard_error):
+        return Interval(None, None, "fewer than three pairs")
+    if standard_error == 0:
+        return Interval(None, None, "all pairs differ alike")
+    low, high = (sqrt(max(0.0, squared + side * Z * standard_error)) for side in (-1, 1))
+    return Interval(min(low, value), max(high, value), "normal law of the unbiased squared distance")
 
 
 def expanded_tails(n_units: int) -> tuple[float, float]:

@@ -143,10 +143,12 @@ class Smooth(Definition):
     unit: str
     chance: float | None = None
     higher_is_better: bool | None = None
+    interval: intervals.Interval | None = None
+    """Takes the place of the delta method's where that fails, such as for a distance near 0."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         influence, clusters = _defined(samples, self.influence)
-        interval = intervals.influence_interval(self.value, influence, clusters=clusters)
+        interval = self.interval or intervals.influence_interval(self.value, influence, clusters=clusters)
         return replace(_metric(self, self.value, len(influence), interval), influence=self.influence)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import sqrt
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -15,6 +16,7 @@ from jaxtyping import Float32, Int64
 from clipbench.data.dataset import Dataset, LabelSet
 from clipbench.data.prompts import prompts_of
 from clipbench.errors import VectorError
+from clipbench.metrics.gap_noise import gap_noise
 from clipbench.metrics.geometry import modality_gap
 from clipbench.metrics.shift import CORRECTIONS, SHIFTS, Classes, Maps, correction_maps, rescored, shift_maps
 from clipbench.models.protocol import NO_LOGIT_SCALE, Embedder
@@ -46,20 +48,24 @@ class Rescoring:
         classes = {name: part._replace(labels=part.labels[rows]) for name, part in self.classes.items()}
         return replace(self, classes=classes)
 
-    def scores(self, images: Vectors, texts: Vectors, maps: Maps) -> dict[str, float]:
+    def scores(
+        self, images: Vectors, texts: Vectors, maps: Maps, relative_fit_noise: float | None = None
+    ) -> dict[str, float]:
         """Return the scores of moved pairs (see ``metrics.shift.rescored``).
+
+        Args:
+            relative_fit_noise: variance that the fit of the maps adds to the moved centroids' difference, in units of
+                that of its own pairs; with it, ``gap_chance`` is the gap expected where none remains.
 
         Raises:
             VectorError: a vector becomes zero.
         """
+        images, texts = maps.image(images), maps.text(texts)
         classes = {name: part._replace(vectors=maps.text(part.vectors)) for name, part in self.classes.items()}
-        return rescored(
-            maps.image(images),
-            maps.text(texts),
-            logit_scale=self.logit_scale,
-            logit_bias=self.logit_bias,
-            classes=classes,
-        )
+        values = rescored(images, texts, logit_scale=self.logit_scale, logit_bias=self.logit_bias, classes=classes)
+        if relative_fit_noise is not None and len(images) > 1:
+            values["gap_chance"] = gap_noise(images, texts).chance * sqrt(1 + relative_fit_noise)
+        return values
 
 
 def rescoring(dataset: Dataset, rows: Int64[np.ndarray, " n"], embedder: Embedder) -> Rescoring:
@@ -110,7 +116,8 @@ def correction_curves(
 ) -> dict[str, Curve]:
     """Return every score by the strength of each post-hoc correction, 0 (none) to 1 (full), on held-out pairs.
 
-    Curves are named ``gap_by_centring``, ``loss_by_standardising``, ``kind/acc1_by_collapse``. A strength at which a
+    Curves are named ``gap_by_centring``, ``loss_by_standardising``, ``kind/acc1_by_collapse``;
+    ``gap_chance_by_centring`` is the gap expected where none remains, of the noise of both halves. A strength at which a
     vector becomes zero is left out of its curves. Empty with fewer than two pairs: there are no halves.
 
     Args:
@@ -128,7 +135,9 @@ def correction_curves(
     for kind in CORRECTIONS:
         fit = partial(correction_maps, images[fitted], texts[fitted], kind=kind)
         moves = {strength: partial(fit, strength=strength) for strength in STRENGTHS}
-        curves |= _curves(moves, held_out, pairs=pairs, by=kind, x_label=f"strength of {kind}")
+        # Means of the fitted half are taken away in part: their noise, in units of that of the scored half's.
+        noise = {strength: strength**2 * len(scored) / len(fitted) for strength in STRENGTHS}
+        curves |= _curves(moves, held_out, pairs=pairs, by=kind, x_label=f"strength of {kind}", fit_noise=noise)
     return curves
 
 
@@ -159,12 +168,13 @@ def _curves(
     pairs: tuple[Vectors, Vectors],
     by: str,
     x_label: str,
+    fit_noise: Mapping[float, float] | None = None,
 ) -> dict[str, Curve]:
     """Return one curve a score; a move under which a vector becomes zero has no point."""
     points: dict[float, dict[str, float]] = {}
     for x, move in moves.items():
         with suppress(VectorError):
-            points[x] = rescore.scores(*pairs, move())
+            points[x] = rescore.scores(*pairs, move(), None if fit_noise is None else fit_noise[x])
     names = next(iter(points.values()), {})
     return {
         f"{name}_by_{by}": Curve(
@@ -180,4 +190,4 @@ def _curves(
 def _y_label(name: str, rescore: Rescoring) -> str:
     if name == "loss":
         return "sigmoid loss (nats)" if rescore.logit_bias else "contrastive loss (nats)"
-    return name
+    return "gap where none remains" if name == "gap_chance" else name

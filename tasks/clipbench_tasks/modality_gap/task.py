@@ -22,6 +22,7 @@ from clipbench.metrics import Estimate, Hubness
 from clipbench.metrics.neighbourhood import DIMENSION_SAMPLE
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
+from clipbench.stats.intervals import distance_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
 from clipbench_tasks.modality_gap.calibration import CAPTIONS_EACH, SAMPLED_IMAGES, calibration
 from clipbench_tasks.modality_gap.curves import ablation_curves, cosine_curves, separability_curve, spectrum_curves
@@ -224,7 +225,7 @@ def _linear_measures(geometry: metrics.PairGeometry, pairs: PairVectors, samples
         of_all = metrics.relative_gaps(pairs.images, pairs.captions, pairs.caption_pair)
         ratios = {"rmg": of_all.rmg, "rmg_first_caption": geometry.rmg, "rmg_unhalved": of_all.rmg_unhalved}
     return {
-        **_smooth({"gap": geometry.modality_gap}, samples, unit="distance"),
+        "gap": _gap(geometry.modality_gap, metrics.gap_noise(pairs.images, pairs.texts), samples),
         **_smooth(cosines, samples, unit="cosine"),
         # Of vectors that are all alike, both are perfect: neither has a direction alone.
         "pair_cosine": Mean(column="pair_cosine", unit="cosine", higher_is_better=None),
@@ -232,6 +233,18 @@ def _linear_measures(geometry: metrics.PairGeometry, pairs: PairVectors, samples
         "l2i": Mean(column="l2i", unit="distance", higher_is_better=None),
         **_smooth(ratios, samples, unit="ratio"),
     }
+
+
+def _gap(gap: Estimate, noise: metrics.GapNoise, samples: Table) -> Measure:
+    """Return the gap with what no gap would show as chance; its influences serve the comparison of two models."""
+    samples["gap_influence"] = gap.influence
+    return Smooth(
+        value=gap.value,
+        influence="gap_influence",
+        unit="distance",
+        chance=None if isnan(noise.chance) else noise.chance,
+        interval=distance_interval(gap.value, noise.squared_gap, noise.standard_error),
+    )
 
 
 def _sampled_measures(pairs: PairVectors, samples: Table, chosen: Rows) -> dict[str, Measure]:
@@ -249,15 +262,19 @@ def _sampled_measures(pairs: PairVectors, samples: Table, chosen: Rows) -> dict[
         (metrics.isoscore, "ratio"),
     ):
         estimates = {f"{modality}_{measure.__name__}": measure(side) for modality, side in (("image", x), ("text", y))}
-        if len(x) < x.shape[1]:
-            reason = f"{len(x):,} pairs in {x.shape[1]:,} dimensions: their covariance has rank {len(x) - 1:,} at most"
-            measures |= {name: Fixed(value=None, unit=unit_name, reason=reason) for name in estimates}
-        else:
-            estimates = _spread_out(estimates, chosen, len(pairs.rows))
-            measures |= _smooth(
-                estimates, samples, unit=unit_name, reason="all vectors are equal, or have one dimension"
-            )
+        measures |= {name: _rank(each.value, x.shape, unit_name) for name, each in estimates.items()}
     return measures
+
+
+def _rank(value: float, shape: tuple[int, ...], unit: str) -> Measure:
+    """Return a measure of the spectrum without an interval: it is biased by more than its spread (docs/statistics.md)."""
+    n, dim = shape
+    if n < dim:
+        reason = f"{n:,} pairs in {dim:,} dimensions: their covariance has rank {n - 1:,} at most"
+        return Fixed(value=None, unit=unit, reason=reason)
+    if isnan(value):
+        return Fixed(value=None, unit=unit, reason="all vectors are equal, or have one dimension")
+    return Fixed(value=value, unit=unit, n=n, reason="biased by the number of samples: no interval")
 
 
 def _smooth(

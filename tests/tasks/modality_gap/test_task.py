@@ -32,6 +32,7 @@ ORDER = [
     "similarity_calibration_error", "image_text_calibration_error", "text_text_calibration_error",
     "image_image_calibration_error",
 ]  # fmt: skip
+RANKS = {name for name in ORDER if "rank" in name or "participation" in name or "isoscore" in name}
 
 
 def dataset(**parts: object) -> Dataset:
@@ -127,7 +128,31 @@ def test_a_measure_without_an_interval_says_why() -> None:
         assert metric.low is not None or metric.reason, name
     without = {name for name, metric in metrics.items() if metric.value is not None and metric.low is None}
     hubs = {name for name in ORDER if "hub" in name or "never" in name}
-    assert without == {"gap_dimensions", "separability_dimensions"} | hubs
+    assert without == {"gap_dimensions", "separability_dimensions"} | hubs | RANKS
+
+
+def test_a_gap_where_there_is_none_has_an_interval_down_to_0_and_the_chance_of_its_size() -> None:
+    """Images and texts of one distribution, of which the delta method says 0.033 to 0.039."""
+    sides = np.random.default_rng(0).standard_normal((2, 500, 512))
+    names = [f"i{row}" for row in range(500)]
+    data = dataset(
+        images=[NamedImage(name) for name in names], image_ids=names, captions=names, caption_image=np.arange(500)
+    )
+    images, texts = (dict(zip(names, side.tolist(), strict=True)) for side in sides)
+    task = ModalityGap(pairwise_sample=20, rescored_sample=20)
+    _, metrics = evaluate(task, data, FixedEmbedder(images, texts))
+    gap = metrics["gap"]
+    assert gap.low == 0 and gap.value is not None and gap.high is not None and gap.value <= gap.high
+    assert gap.chance == pytest.approx(gap.value, rel=0.05)
+
+
+def test_measures_of_the_spectrum_say_that_they_are_biased_and_have_neither_interval_nor_influences() -> None:
+    found, metrics = evaluate(ModalityGap(), *random_pairs(60, 6))
+    for name in RANKS:
+        metric = metrics[name]
+        assert metric.value is not None and metric.n == 60 and metric.influence is None
+        assert metric.reason == "biased by the number of samples: no interval"
+        assert f"{name}_influence" not in found.samples
 
 
 def test_curves_say_at_their_first_point_what_the_measures_say() -> None:
@@ -156,8 +181,7 @@ def test_equal_vectors_leave_undefined_what_they_do_not_define() -> None:
     assert metrics["gap"].value == pytest.approx(0.0, abs=1e-7)
     assert metrics["separability"].value == metrics["separability"].chance == 0.5
     undefined = {name for name, metric in metrics.items() if metric.value is None}
-    ranks = {name for name in ORDER if "rank" in name or "participation" in name or "isoscore" in name}
-    assert undefined >= {"rmg", "rmg_unhalved", "gap_dimensions", "image_hub_skewness"} | ranks
+    assert undefined >= {"rmg", "rmg_unhalved", "gap_dimensions", "image_hub_skewness"} | RANKS
     assert all(metrics[name].reason for name in undefined)
     assert metrics["gap_dimensions"].reason == "there is no gap to carry"
     assert "gap_share_by_dimensions" not in found.curves
