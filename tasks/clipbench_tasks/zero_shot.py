@@ -190,7 +190,17 @@ def _single_label(
     if n_classes <= 5:
         del samples["acc5"]
     has_confidence = logit_scale is not None
-    if not has_confidence:
+    calibrated: dict[str, Measure] = {}
+    if has_confidence:
+        noise = calibration_estimate(scores.confidence, samples["acc1"]).noise
+        calibrated["ece_if_calibrated"] = Fixed(
+            value=noise, n=len(labels), reason="the score of a calibrated model", higher_is_better=False
+        )
+        notes = (
+            *notes,
+            f"by noise alone, a calibrated model would show an ece of {percent(noise)} % on as many images",
+        )
+    else:
         del samples["confidence"]
     return Evaluation(
         samples=samples,
@@ -198,7 +208,7 @@ def _single_label(
         curves={"reliability": _reliability_curve(scores.confidence, samples["acc1"])} if has_confidence else {},
         controls=define(
             {
-                **(_calibrated(scores.confidence, samples["acc1"]) if has_confidence else {}),
+                **calibrated,
                 "majority_class": Fixed(
                     value=float(np.bincount(labels).max() / len(labels)),
                     n=len(labels),
@@ -228,12 +238,6 @@ def _measures(n_classes: int, *, has_confidence: bool) -> dict[str, Measure]:
         if has_confidence
         else Fixed(value=None, reason=NO_LOGIT_SCALE, higher_is_better=False),
     }
-
-
-def _calibrated(confidence: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"]) -> dict[str, Measure]:
-    noise = calibration_estimate(confidence, credit).noise
-    reason = "the score of a calibrated model; its interval would be of noise alone"
-    return {"ece_if_calibrated": Fixed(value=noise, n=len(credit), reason=reason, higher_is_better=False)}
 
 
 def _mean_per_class_recall(samples: Samples) -> float:

@@ -89,6 +89,18 @@ def test_confidence_is_the_softmax_at_the_model_s_own_scale() -> None:
     assert found.samples["confidence"][0] == pytest.approx(1 / (1 + np.exp(-2.0)))
 
 
+def test_the_error_of_a_calibrated_model_stands_beside_the_calibration_error() -> None:
+    texts = {"a photo of a cat.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
+    embedder = FixedEmbedder({"p0": [1.0, 0.0]}, texts, logit_scale=2.0)
+    found = ZeroShot().evaluate(dataset([0]), embedder, np.random.default_rng(0))
+    level = found.controls["ece_if_calibrated"].metric(found.samples, np.random.default_rng(0))
+    p = 1 / (1 + np.exp(-2.0))
+    assert level.value == pytest.approx(np.sqrt(2 / np.pi * p * (1 - p))) and level.control_of == ["ece"]
+    assert any(
+        note.startswith("by noise alone, a calibrated model would show an ece of 25.9 %") for note in found.notes
+    )
+
+
 def test_without_a_scale_there_is_no_calibration_and_the_reason_says_how_to_give_one() -> None:
     texts = {"a photo of a cat.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
     embedder = FixedEmbedder({"p0": [1.0, 0.0]}, texts, logit_scale=None)
