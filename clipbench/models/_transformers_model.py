@@ -39,6 +39,12 @@ from clipbench.models.protocol import LoadOptions, ModelInfo
 ADAPTER = "transformers adapter 1"
 """Part of every fingerprint; changed whenever the same weights would give other vectors."""
 
+AIMV2 = "aimv2"
+"""Model type whose text tower needs eager attention and whose scale is clamped."""
+
+AIMV2_ADAPTER = "transformers adapter 2"
+"""Takes the place of ``ADAPTER`` for AIMv2, whose texts without padding once lost their causal mask."""
+
 FEATURES = ("get_image_features", "get_text_features")
 
 CONSTANTS = "position_ids"
@@ -186,8 +192,16 @@ def _without_loading_bar() -> Iterator[None]:
 def _load_parts(name: str, reference: str) -> _Loaded:
     config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     _check_is_dual_encoder(config, reference)
+    # The library leaves AIMv2's causal mask out where no text of a batch is padded, and expects SDPA to apply one, but
+    # this attention says is_causal=False. Eager attention always gets the mask.
+    attention = {"text_config": "eager"} if config.model_type == AIMV2 else None
     module, found = transformers.AutoModel.from_pretrained(
-        name, config=config, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+        name,
+        config=config,
+        dtype=torch.float32,
+        trust_remote_code=False,
+        output_loading_info=True,
+        attn_implementation=attention,
     )
     lacking = sorted(found["missing_keys"])
     if lacking:
@@ -325,16 +339,15 @@ def _vectors(output: Any) -> torch.Tensor:
 def _info(parts: _Loaded, tower: TextTower, reference: str, precision: str) -> ModelInfo:
     module = parts.module
     identity = digest(
-        ADAPTER,
+        AIMV2_ADAPTER if module.config.model_type == AIMV2 else ADAPTER,
         weights_digest(module),
         precision,
         json.dumps(_computation(module.config.to_dict()), sort_keys=True),
         json.dumps(parts.processor.to_dict(), sort_keys=True, default=str),
         tokenizer_identity(tower.tokenize, parts.tokenizer.get_vocab()),
     )
-    tokens = tower.tokenize(["a photo"])
-    with torch.inference_mode():
-        embed_dim = tower.encode(tokens).shape[-1]
+    scale, bias = _scale_and_bias(module, reference)
+    embed_dim, context_length = _text_shape(module, tower, reference)
     size = getattr(getattr(module.config, "vision_config", None), "image_size", None)
     return ModelInfo(
         ref=reference,
@@ -342,20 +355,48 @@ def _info(parts: _Loaded, tower: TextTower, reference: str, precision: str) -> M
         fingerprint=identity,
         family=f"transformers/{type(module).__name__.removesuffix('Model')}",
         embed_dim=embed_dim,
-        context_length=next(iter(tokens.values())).shape[1],
+        context_length=context_length,
         image_size=size if isinstance(size, int) else None,
-        logit_scale=_logit_scale(module, reference),
-        logit_bias=module.logit_bias.item() if hasattr(module, "logit_bias") else 0.0,
+        logit_scale=scale,
+        logit_bias=bias,
         n_parameters=n_parameters(module),
     )
 
 
-def _logit_scale(module: Any, reference: str) -> float:
+def _scale_and_bias(module: Any, reference: str) -> tuple[float, float]:
+    """Return the factor and the summand from cosine to logit, as the model's forward pass applies them."""
+    bias = module.logit_bias.item() if hasattr(module, "logit_bias") else 0.0
     if hasattr(module, "logit_scale"):
-        return math.exp(module.logit_scale.item())
-    if hasattr(module, "temperature"):  # ALIGN divides by it
-        return 1 / module.temperature.item()
-    raise ModelError(f"{reference} has no logit_scale: its cosines cannot be made into probabilities, so it is refused")
+        logarithm = module.logit_scale.item()
+        if module.config.model_type == AIMV2:  # other families clamp in training only, if at all
+            logarithm = min(max(logarithm, 0.0), module.max_log_logit_scale)
+        return math.exp(logarithm), bias
+    if hasattr(module, "temperature"):  # ALIGN and TIPSv2 divide by it
+        return 1 / module.temperature.item(), bias
+    raise ModelError(
+        f"{reference} is not supported, because its {type(module).__name__} has no logit_scale: its cosines cannot be made"
+        " into probabilities"
+    )
+
+
+def _text_shape(module: Any, tower: TextTower, reference: str) -> tuple[int, int]:
+    """Return the dimension of a text's vector, and the tokens that the tower takes."""
+    tokens = tower.tokenize(["a photo"])
+    try:
+        with torch.inference_mode():
+            vectors = tower.encode(tokens)
+    except (IndexError, RuntimeError) as error:
+        raise ModelError(
+            f"the text tower of {reference} does not take its tokenizer's tokens ({type(error).__name__}:"
+            f" {first_line(error)}): do vocabulary and model_max_length belong to these weights?"
+        ) from error
+    if vectors.ndim != 2:
+        raise ModelError(
+            f"{reference} is not supported, because get_text_features of its {type(module).__name__} gives a vector per"
+            " token and not per text: wrap it with the pooling that it was trained with as python:MODULE:FACTORY, or"
+            " store its vectors and give embeddings:FILE"
+        )
+    return vectors.shape[1], next(iter(tokens.values())).shape[1]
 
 
 def _computation(config: Mapping[object, Any]) -> dict[str, Any]:

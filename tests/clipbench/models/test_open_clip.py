@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -97,6 +98,31 @@ def test_images_of_every_mode_get_the_vectors_that_open_clip_gives(folder: Path,
     ours = load_folder(str(folder), LoadOptions(batch_size=4)).encode_images(images)
 
     same(ours, reference_images(reference(folder)[0], images))
+
+
+@pytest.mark.parametrize("scale", [200, 50, 0.3])
+def test_scale_and_bias_are_those_of_open_clip_s_forward_pass(
+    folder: Path, small_models: ModuleType, scale: float, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    state = load_file(copy / "open_clip_model.safetensors") | {"logit_scale": torch.tensor(math.log(scale))}
+    save_file(state, copy / "open_clip_model.safetensors")
+    theirs, tokenizer = reference(copy)
+    image, text = small_models.images()[0], "a cat"
+    applied = theirs.forward_intermediates(output_logit_scale_bias=True)
+
+    model = load_folder(str(copy), LoadOptions())
+
+    info = model.info
+    assert info.logit_scale == pytest.approx(applied["logit_scale"].item()) == pytest.approx(scale)
+    assert info.logit_bias == applied.get("logit_bias", torch.tensor(0.0)).item()
+    if hasattr(theirs, "get_logits"):  # CoCa has none
+        transform = image_transform_v2(PreprocessCfg(**theirs.visual.preprocess_cfg), is_train=False)
+        with torch.no_grad():
+            logits = theirs.get_logits(transform(image)[None], tokenizer([text]))[0].item()
+        a, b = model.encode_images([image])[0], model.encode_texts([text])[0]
+        cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+        assert info.logit_scale * cosine + info.logit_bias == pytest.approx(logits, abs=5e-6 * max(scale, 1))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
