@@ -108,18 +108,18 @@ def read_outcome(folder: Path) -> Outcome:
 
 def recall(outcome: Outcome) -> Bounded:
     """Return recall@1, the mean of both directions."""
-    return _mean(outcome.hits, is_proportion=True)
+    return _mean(outcome.hits, intervals.SHARES)
 
 
 def lead(first: Outcome, second: Outcome) -> Bounded:
     """Return by how much the first's recall@1 is above the second's, on the same images."""
-    return _mean(first.hits - second.hits, is_proportion=False)
+    return _mean(first.hits - second.hits, intervals.DIFFERENCES)
 
 
 def loss_of_lead(before: tuple[Outcome, Outcome], after: tuple[Outcome, Outcome]) -> Bounded:
     """Return by how much the lead of the first over the second is larger before than after, on the same images."""
     leads = [first.hits - second.hits for first, second in (before, after)]
-    return _mean(leads[0] - leads[1], is_proportion=False)
+    return _mean(leads[0] - leads[1], intervals.DIFFERENCES)
 
 
 def gap_difference(first: Outcome, second: Outcome) -> Bounded:
@@ -142,8 +142,8 @@ def gap_of_one_cloud(moment: Moment) -> float:
     return float(np.sqrt((1 - moment.image_cone + 1 - moment.text_cone) / moment.n_pairs))
 
 
-def _mean(values: Float64[np.ndarray, " n"], *, is_proportion: bool) -> Bounded:
-    interval = intervals.mean_interval(values, generator(0, "claims"), is_proportion=is_proportion)
+def _mean(values: Float64[np.ndarray, " n"], within: intervals.Range) -> Bounded:
+    interval = intervals.mean_interval(values, generator(0, "claims"), within=within)
     return _bounded(float(values.mean()), interval)
 
 

@@ -10,13 +10,15 @@ from clipbench.comparison.align import Tables
 from clipbench.comparison.records import Flips
 from clipbench.results.record import Metric
 from clipbench.stats import intervals, significance
-from clipbench.stats.clusters import cluster_codes, cluster_sums, standard_error
+from clipbench.stats.clusters import NEGLIGIBLE, cluster_codes, cluster_sums, standard_error, without_rounding
 from clipbench.stats.estimators import Estimator
 
 Codes = Int64[np.ndarray, " n"] | None
 """Cluster of each sample; None where each is its own."""
 Columns = Mapping[str, np.ndarray]
 
+RANGES: Mapping[str, intervals.Range] = {"fraction": intervals.DIFFERENCES, "difference": (-2.0, 2.0)}
+"""Smallest and largest difference of two values of a unit; no other unit has both."""
 UNRECORDED = "no per-sample values are recorded"
 
 
@@ -100,15 +102,24 @@ def _test_of_columns(
     before, after = ({name: column[is_defined] for name, column in columns.items()} for columns in (before, after))
     clusters = cluster_codes(tables.base["cluster"].to_numpy()[is_defined]) if "cluster" in tables.base else None
     if estimator is not None:
-        return _test_of_estimator(estimator, value, before, after, clusters, generators)
+        test = _test_of_estimator(estimator, value, before, after, clusters, generators)
+        return _within(test, value, RANGES.get(base.unit))
     one, other = before[names[0]], after[names[0]]
     if base.column is None:
-        return _test_of_influences(value, other - one, clusters)
-    test = _test_of_means(one, other, clusters, generators)
+        return _test_of_influences(value, other - one, clusters, RANGES.get(base.unit))
+    one, other = without_rounding(one), without_rounding(other)
+    test = _test_of_means(one, other, clusters, generators, RANGES.get(base.unit))
     are_credits = all(bool(((column >= 0) & (column <= 1)).all()) for column in (one, other))
     if base.unit != "fraction" or not are_credits:
         return test
     return replace(test, flips=_flips(tables.base.index.to_numpy()[is_defined], one, other))
+
+
+def _within(test: PairedTest, value: float, within: intervals.Range) -> PairedTest:
+    """Return a test whose interval lies within a range, and has a width though no sample changed."""
+    if within is not None and value == test.interval.low == test.interval.high == 0 and test.n_units:
+        return replace(test, interval=intervals.unchanged_interval(value, test.n_units, within))
+    return replace(test, interval=test.interval.clipped(within))
 
 
 def _untested(reason: str, n: int) -> PairedTest:
@@ -118,9 +129,14 @@ def _untested(reason: str, n: int) -> PairedTest:
 
 
 def _test_of_means(
-    before: Float64[np.ndarray, " n"], after: Float64[np.ndarray, " n"], clusters: Codes, generators: Generators
+    before: Float64[np.ndarray, " n"],
+    after: Float64[np.ndarray, " n"],
+    clusters: Codes,
+    generators: Generators,
+    within: intervals.Range,
 ) -> PairedTest:
     rows = after - before
+    rows[np.abs(rows) < NEGLIGIBLE] = 0.0
     sums = cluster_sums(rows, clusters)
     if clusters is None and np.isin((before, after), (0.0, 1.0)).all():
         gained, lost = int((rows > 0).sum()), int((rows < 0).sum())
@@ -132,7 +148,7 @@ def _test_of_means(
     sizes = np.abs(sums)
     return PairedTest(
         n=len(rows),
-        interval=intervals.mean_interval(rows, generators.interval, clusters=clusters, is_proportion=False),
+        interval=intervals.mean_interval(rows, generators.interval, clusters=clusters, within=within),
         test=test,
         p_value=p_value,
         standard_error=standard_error(rows - rows.mean(), clusters),
@@ -142,11 +158,16 @@ def _test_of_means(
     )
 
 
-def _test_of_influences(value: float, rows: Float64[np.ndarray, " n"], clusters: Codes) -> PairedTest:
-    interval = intervals.influence_interval(value, rows, clusters=clusters)
+def _test_of_influences(
+    value: float, rows: Float64[np.ndarray, " n"], clusters: Codes, within: intervals.Range
+) -> PairedTest:
+    interval = intervals.influence_interval(value, rows, clusters=clusters, within=within)
     error, n_units = standard_error(rows, clusters), len(cluster_sums(rows, clusters))
     if error is None:
-        return PairedTest(n=len(rows), interval=interval, test=f"no test: {interval.method}")
+        test = f"no test: {interval.method}"
+        if within is not None and n_units > 1:
+            interval = intervals.unchanged_interval(value, n_units, within)
+        return PairedTest(n=len(rows), interval=interval, test=test)
     return PairedTest(
         n=len(rows),
         interval=interval,

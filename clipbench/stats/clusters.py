@@ -9,6 +9,19 @@ NEGLIGIBLE = 1e-12
 """Sums below it are rounding errors of zero: values are credits, cosines, distances or counts."""
 
 
+def without_rounding(values: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """Return values of which those that a rounding error parts from a whole number are that number.
+
+    A hit computed as 1 - 1e-10 is a hit: tests and intervals of zeros and ones hold for it.
+
+    Example:
+        >>> without_rounding(np.array([1 - 1e-10, 0.25])).tolist()
+        [1.0, 0.25]
+    """
+    whole = np.round(values)
+    return np.where(np.abs(values - whole) < 1e-9, whole, values)
+
+
 def cluster_codes(clusters: Shaped[np.ndarray, " n"] | None) -> Int64[np.ndarray, " n"] | None:
     """Return each sample's cluster as 0, 1, ...; None when every sample is its own cluster.
 

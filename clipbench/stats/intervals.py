@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
 from clipbench.errors import DataError
-from clipbench.stats.clusters import cluster_codes, cluster_sums, standard_error, student
+from clipbench.stats.clusters import NEGLIGIBLE, cluster_codes, cluster_sums, standard_error, student, without_rounding
 
 CONFIDENCE = 0.95
 MEAN_RESAMPLES = 2000
@@ -26,6 +26,15 @@ _BLOCK_DRAWS = 1 << 17
 """Rows drawn at once: few enough for the processor's cache."""
 
 
+SHARES = (0.0, 1.0)
+"""Range of hits, credits and their means."""
+DIFFERENCES = (-1.0, 1.0)
+"""Range of the difference of two shares."""
+
+Range = tuple[float, float] | None
+"""Smallest and largest possible value; None where there is none."""
+
+
 class Interval(NamedTuple):
     """Bounds at ``CONFIDENCE``, and how they were made; both are None where the data cannot tell."""
 
@@ -34,15 +43,26 @@ class Interval(NamedTuple):
     method: str
     """Name of the method, or the reason why there are no bounds."""
 
+    def clipped(self, within: Range) -> "Interval":
+        """Return the part of the interval that lies within a range.
 
-def wilson(successes: float, n: int) -> Interval:
+        Example:
+            >>> Interval(-0.2, 0.4, "delta method").clipped(SHARES).low
+            0.0
+        """
+        if within is None or self.low is None or self.high is None:
+            return self
+        return Interval(max(within[0], self.low), min(within[1], self.high), self.method)
+
+
+def wilson(successes: float, n: int | float) -> Interval:  # noqa: PYI041 (a checker of types at run time tells them apart)
     """Return the score interval of a proportion, which is never empty: 0 of 10 may still be 28 %.
 
     Source: Wilson, JASA 22 (1927); recommended by Brown, Cai and DasGupta, Statistical Science 16 (2001).
 
     Args:
         successes: of ``n`` independent trials, in [0, n]; need not be whole.
-        n: at least 1.
+        n: at least 1; an effective number of trials need not be whole.
 
     Example:
         >>> low, high, _ = wilson(8.0, 10)
@@ -59,44 +79,76 @@ def wilson(successes: float, n: int) -> Interval:
     return Interval(low, high, "Wilson")
 
 
+def unchanged_interval(value: float, n_units: int, within: tuple[float, float]) -> Interval:
+    """Return the interval of a mean that all of n samples share: others may differ, though none of these does.
+
+    Were more than 1 - 0.025^(1 / n) of all samples different, one of n would have been with a chance of 97.5 %. So many
+    may be, by as much as the range allows, on either side.
+
+    Source: the exact bound of no successes in n trials, of Clopper and Pearson, Biometrika 26 (1934).
+
+    Example:
+        >>> low, high, _ = unchanged_interval(0.0, 10, DIFFERENCES)
+        >>> round(low, 3), round(high, 3)
+        (-0.308, 0.308)
+    """
+    unseen = 1 - ((1 - CONFIDENCE) / 2) ** (1 / n_units)
+    low, high = within
+    return Interval(value - (value - low) * unseen, value + (high - value) * unseen, "bound of what no sample shows")
+
+
 def mean_interval(
     values: Float64[np.ndarray, " n"],
     rng: np.random.Generator,
     *,
     clusters: Shaped[np.ndarray, " n"] | None = None,
-    is_proportion: bool = True,
+    within: Range = SHARES,
 ) -> Interval:
-    """Return the interval of a mean: Wilson for independent zeros and ones, else a (cluster) bootstrap.
+    """Return the interval of a mean: Wilson for shares of hits, else a (cluster) bootstrap.
+
+    Hits in clusters, and all zeros or ones, have Wilson's with the effective number of samples, by which the
+    spread of the clusters' sums is that of independent hits (``_effective_n``): a bootstrap of a rare event is too short.
 
     The bootstrap is the expanded percentile one (``expanded_tails``); with clusters, the mean of a resample is the
     ratio of its sum to its count, so that clusters may differ in size. It does not depend on the order of the samples.
     A bootstrap of equal values would have no width: when all are 0, or all 1, the interval is Wilson's with n the
-    number of clusters; for any other constant it has no width, and the method says so. One value (or cluster) that is
-    neither has no interval.
+    number of clusters; another constant of a known range has the bound of ``unchanged_interval``, and one without a range
+    has no width, and the method says so. One value (or cluster) that is neither hit nor miss has no interval.
 
     Args:
-        is_proportion: zeros and ones are misses and hits; False for cosines and the like, where 1 is a value as others.
+        within: the range of the values, beyond which no bound lies: ``SHARES``, of which 0 is a miss and 1 a hit,
+            ``DIFFERENCES`` of shares, or None for cosines and the like.
 
     Raises:
         DataError: there are no values.
 
     Example:
-        >>> mean_interval(np.array([0.25, 0.25]), np.random.default_rng(0))
+        >>> mean_interval(np.array([0.25, 0.25]), np.random.default_rng(0), within=None)
         Interval(low=0.25, high=0.25, method='all values are equal')
     """
     if not len(values):
         raise DataError("cannot bound the mean of no values: expected at least 1")
-    codes = cluster_codes(clusters)
+    values, codes = without_rounding(values), cluster_codes(clusters)
     sums = cluster_sums(values, codes)
     counts = np.ones(len(values)) if codes is None else np.bincount(codes).astype(np.float64)
-    n, is_constant = len(sums), values.min() == values.max()
-    if is_proportion and np.isin(values, (0.0, 1.0)).all() and (codes is None or is_constant):
-        return wilson(float(values.mean()) * n, n)._replace(method="Wilson" + _over(codes, n))
+    n, mean, is_constant = len(sums), float(values.mean()), np.ptp(values) < NEGLIGIBLE
+    if within is not None and not (within[0] <= values.min() and values.max() <= within[1]):
+        within = None  # a plugin's column may be called a fraction and be none
+    are_hits = within == SHARES and bool(np.isin(values, SHARES).all())
+    if are_hits and (codes is None or is_constant):
+        return wilson(mean * n, n)._replace(method="Wilson" + _over(codes, n))
     if n == 1:
         return _too_few(codes)
     if is_constant:
-        return Interval(float(values.mean()), float(values.mean()), "all values are equal")
-    return _percentiles(_resampled_means(sums, counts, rng), codes, n)
+        return Interval(mean, mean, "all values are equal") if within is None else unchanged_interval(mean, n, within)
+    if are_hits and codes is not None:
+        trials = _effective_n(values, codes, n)
+        return wilson(mean * trials, trials)._replace(
+            method=f"Wilson of {trials:.0f} effective samples over {n} clusters"
+        )
+    if within is not None and np.abs(sums - mean * counts).max() < NEGLIGIBLE:
+        return unchanged_interval(mean, n, within)  # gains and losses cancel in each cluster
+    return _percentiles(_resampled_means(sums, counts, rng), codes, n).clipped(within)
 
 
 def bootstrap_interval(
@@ -144,6 +196,7 @@ def influence_interval(
     influence: Float64[np.ndarray, " n"],
     *,
     clusters: Shaped[np.ndarray, " n"] | None = None,
+    within: Range = None,
 ) -> Interval:
     """Return the delta-method interval of a smooth function of means: value ± t × standard error.
 
@@ -156,6 +209,7 @@ def influence_interval(
         value: the estimate.
         influence: derivative of the estimate with respect to each sample's weight, times n; sums to about 0.
         clusters: of the samples.
+        within: the range of the value, beyond which no bound lies.
 
     Example:
         >>> low, high, _ = influence_interval(0.5, np.array([-0.1, 0.1, -0.1, 0.1]))  # the mean of .4, .6, .4, .6
@@ -169,7 +223,7 @@ def influence_interval(
     half = standard_error(influence, codes, times=student((1 + CONFIDENCE) / 2, n_units))
     if half is None:
         return Interval(None, None, "the delta method has no width here: no sample moves the value")
-    return Interval(value - half, value + half, "delta method" + _over(codes, n_units))
+    return Interval(value - half, value + half, "delta method" + _over(codes, n_units)).clipped(within)
 
 
 def distance_interval(value: float, squared: float, standard_error: float) -> Interval:
@@ -209,6 +263,18 @@ def expanded_tails(n_units: int) -> tuple[float, float]:
     """
     reach = student((1 + CONFIDENCE) / 2, n_units) * sqrt(n_units / (n_units - 1))
     return NormalDist().cdf(-reach), NormalDist().cdf(reach)
+
+
+def _effective_n(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"], n_clusters: int) -> float:
+    """Return the number of independent hits whose mean would be as uncertain as that of clustered ones.
+
+    It is at most the number of samples: that few clusters are less alike than chance would have it is luck. Few clusters
+    know their own spread badly, for which the quantiles of Student's t and the normal law give fewer (Korn and Graubard,
+    Survey Methodology 24 (1998)).
+    """
+    mean, error = float(values.mean()), standard_error(values - values.mean(), codes)
+    n = float(len(values)) if error is None else min(len(values), mean * (1 - mean) / error**2)
+    return max(1.0, n * (Z / student((1 + CONFIDENCE) / 2, n_clusters)) ** 2)
 
 
 def _resampled_means(

@@ -20,9 +20,13 @@ import numpy as np
 
 from clipbench.results.record import Metric, StatisticRecord
 from clipbench.stats import intervals
+from clipbench.stats.clusters import cluster_sums, standard_error
 from clipbench.stats.estimators import Estimator
 
 Samples = Mapping[str, np.ndarray]
+
+RANGES: Mapping[str, intervals.Range] = {"fraction": intervals.SHARES, "difference": intervals.DIFFERENCES}
+"""Smallest and largest value of the units that have both."""
 
 
 @runtime_checkable
@@ -79,13 +83,21 @@ class Mean(Definition):
     unit: str = "fraction"
     chance: float | None = None
     higher_is_better: bool | None = True
+    image: str | None = None
+    """Column of what is counted as n where several samples share one, such as the image that was scored."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         values, clusters = _defined(samples, self.column)
         if not len(values):
             return _undefined(self, f"no sample has a value for '{self.column}'")
-        interval = intervals.mean_interval(values, rng, clusters=clusters, is_proportion=self.unit == "fraction")
-        return replace(_metric(self, float(values.mean()), len(values), interval), column=self.column)
+        n = len(values)
+        if self.image is not None:
+            images = samples[self.image][~np.isnan(samples[self.column].astype(np.float64))]
+            n = len(np.unique(images))
+            # Objects of different names may share an image all the same.
+            clusters = images if clusters is None or n < len(np.unique(clusters)) else clusters
+        interval = intervals.mean_interval(values, rng, clusters=clusters, within=RANGES.get(self.unit))
+        return replace(_metric(self, float(values.mean()), n, interval), column=self.column)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,10 +157,21 @@ class Smooth(Definition):
     higher_is_better: bool | None = None
     interval: intervals.Interval | None = None
     """Takes the place of the delta method's where that fails, such as for a distance near 0."""
+    effective_n: int | float | None = None
+    """Of a fraction: the number of equally weighted samples that know as much; by it, all right or all wrong is bounded."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         influence, clusters = _defined(samples, self.influence)
         interval = self.interval or intervals.influence_interval(self.value, influence, clusters=clusters)
+        n_units = len(cluster_sums(influence, clusters))
+        if (
+            self.interval is None
+            and self.unit == "fraction"
+            and n_units
+            and standard_error(influence, clusters) is None
+        ):
+            n = min(n_units, self.effective_n or n_units)
+            interval = intervals.wilson(self.value * n, n)
         return replace(_metric(self, self.value, len(influence), interval), influence=self.influence)
 
 
@@ -246,14 +269,6 @@ def _defined_as(name: str, measure: Measure, definitions: Mapping[str, Definitio
     )
 
 
-def _within_one(interval: intervals.Interval) -> intervals.Interval:
-    """Cut a normal interval to the range of a fraction."""
-    low, high, method = interval
-    if low is None or high is None:
-        return interval
-    return intervals.Interval(max(0.0, low), min(1.0, high), method)
-
-
 def _defined(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the defined values of a column, as float64, and the clusters of their samples."""
     values = samples[column].astype(np.float64)
@@ -265,8 +280,7 @@ def _defined(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | No
 def _metric(measure: Mean | Statistic | Smooth, value: float, n: int, interval: intervals.Interval) -> Metric:
     if math.isnan(value):
         return _undefined(measure, "the value is undefined for these samples")
-    if measure.unit == "fraction":
-        interval = _within_one(interval)
+    interval = interval.clipped(RANGES.get(measure.unit))
     is_bounded = interval.low is not None
     metric = Metric(
         value=value,

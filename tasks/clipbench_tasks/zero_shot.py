@@ -29,7 +29,7 @@ from clipbench.models.protocol import NO_LOGIT_SCALE, Embedder
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Samples, Smooth, Statistic, Within, define
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Samples, Smooth, Within, define
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
 
 METRICS = {
@@ -204,7 +204,7 @@ def _single_label(
         del samples["confidence"]
     return Evaluation(
         samples=samples,
-        measures=define(_measures(n_classes, has_confidence=has_confidence), METRICS),
+        measures=define(_measures(samples, n_classes, has_confidence=has_confidence), METRICS),
         curves={"reliability": _reliability_curve(scores.confidence, samples["acc1"])} if has_confidence else {},
         controls=define(
             {
@@ -222,26 +222,27 @@ def _single_label(
     )
 
 
-def _measures(n_classes: int, *, has_confidence: bool) -> dict[str, Measure]:
+def _measures(samples: Samples, n_classes: int, *, has_confidence: bool) -> dict[str, Measure]:
+    sizes = np.bincount(samples["class"])
+    sizes = sizes[sizes > 0]
     enough = n_classes > 5
     few = Fixed(value=None, reason=f"five of only {n_classes} classes are always right", higher_is_better=True)
     return {
         "acc1": Mean(column="acc1", chance=1 / n_classes),
         "acc5": Mean(column="acc5", chance=5 / n_classes) if enough else few,
-        "mean_per_class_recall": Statistic(
-            function=_mean_per_class_recall,
-            columns=("acc1", "class"),
-            chance=1 / n_classes,
+        # A bootstrap leaves out whole classes where each has an image or two: its intervals cover the truth too rarely.
+        "mean_per_class_recall": Smooth(
+            value=mean_per_class_recall(samples["acc1"], samples["class"]),
             influence="mean_per_class_recall_influence",
+            unit="fraction",
+            chance=1 / n_classes,
+            higher_is_better=True,
+            effective_n=len(sizes) ** 2 / float((1 / sizes).sum()),
         ),
         "ece": CalibrationError(confidence="confidence", credit="acc1")
         if has_confidence
         else Fixed(value=None, reason=NO_LOGIT_SCALE, higher_is_better=False),
     }
-
-
-def _mean_per_class_recall(samples: Samples) -> float:
-    return mean_per_class_recall(samples["acc1"], samples["class"])
 
 
 def _reliability_curve(confidence: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"]) -> Curve:

@@ -151,6 +151,7 @@ def _add(
         unit="fraction",
         chance=None if chance is None else float((np.bincount(code, chance[defined]) / counts).mean()),
         higher_is_better=True,
+        effective_n=len(counts) ** 2 / float((1 / counts).sum()),
     )
 
 

@@ -179,7 +179,7 @@ def _samples(
     under = verdicts["attacked"]
     samples = {
         "sample_id": np.array([f"attack/{attack.id}" for attack in attacks], object),
-        "cluster": np.array([_cluster(attack) for attack in attacks], object),
+        "cluster": _clusters(attacks),
         "image": np.array([attack.attacked for attack in attacks]),
         "margin": under.margin,
         "object": np.array([names[attack.label] for attack in attacks], object),
@@ -194,6 +194,7 @@ def _samples(
     is_usual = _is_usual(conditions)
     samples["attacked_margin"] = np.where(is_usual, under.margin, np.nan)
     for kind, verdict in verdicts.items():
+        samples[f"{kind}_image"] = np.array([getattr(attack, kind) for attack in attacks], np.float64)
         samples[f"{kind}_acc"] = np.where(is_usual, verdict.object, np.nan)
         samples[f"{kind}_two_way_acc"] = np.where(is_usual, verdict.two_way, np.nan)
     samples["attack_success"] = np.where(is_usual, under.word, np.nan)
@@ -212,12 +213,25 @@ def _is_tied(credit: Float64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
     return (credit > 0) & (credit < 1)
 
 
-def _cluster(attack: Attack) -> str:
-    """Return the name of an attack's cluster: its object, or the first of its images that others may share."""
-    if attack.object is not None:
-        return f"object {attack.object}"
-    shared = (attack.clean, attack.blank, attack.benign, attack.attacked)
-    return f"image {next(row for row in shared if row is not None)}"
+def _clusters(attacks: Sequence[Attack]) -> Shaped[np.ndarray, " n"]:
+    """Return the cluster of each attack: those of one object are one; without a name, those that share an image."""
+    leader: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while leader.setdefault(name, name) != name:
+            name = leader[name]
+        return name
+
+    owners = []
+    for attack in attacks:
+        rows = (attack.clean, attack.blank, attack.benign, attack.attacked)
+        names = [f"image {row}" for row in rows if row is not None]
+        if attack.object is not None:
+            names = [f"object {attack.object}"]
+        owners.append(names[0])
+        for name in names[1:]:
+            leader[find(name)] = find(names[0])
+    return np.array([find(name) for name in owners], object)
 
 
 def _is_usual(conditions: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
@@ -248,14 +262,14 @@ def _measures(
     measures: dict[str, Measure] = {
         # No chance: a model that reads no label still takes some objects for the word. ``clean_named_word`` says how many.
         "attack_success": Mean(column="attack_success", higher_is_better=False),
-        "clean_acc": Mean(column="clean_acc", chance=chance) if "clean" in present else _missing("clean"),
-        **{f"{kind}_acc": Mean(column=f"{kind}_acc", chance=chance) for kind in present if kind != "clean"},
+        "clean_acc": _missing("clean"),
+        **{f"{kind}_acc": Mean(column=f"{kind}_acc", chance=chance, image=f"{kind}_image") for kind in present},
         "drop": _drop("drop") if "clean" in present else _missing("clean", unit="difference", higher_is_better=False),
     }
     if "blank" in present:
         measures["drop_from_blank"] = _drop("drop_from_blank")
     for kind in present:
-        measures[f"{kind}_two_way_acc"] = Mean(column=f"{kind}_two_way_acc", chance=0.5)
+        measures[f"{kind}_two_way_acc"] = Mean(column=f"{kind}_two_way_acc", chance=0.5, image=f"{kind}_image")
     for name in samples:
         condition, _, key = name.rpartition("/")
         if condition:
@@ -279,7 +293,9 @@ def _missing(kind: str, *, unit: str = "fraction", higher_is_better: bool = True
 def _controls(verdicts: Mapping[str, _Verdict], n_classes: int) -> dict[str, Measure]:
     """Return how often the word's class comes first without being written, and how often a tie decides."""
     named: dict[str, Measure] = {
-        f"{kind}_named_word": Mean(column=f"{kind}_named_word", chance=1 / n_classes, higher_is_better=None)
+        f"{kind}_named_word": Mean(
+            column=f"{kind}_named_word", chance=1 / n_classes, higher_is_better=None, image=f"{kind}_image"
+        )
         for kind in ("clean", "blank")
         if verdicts[kind].is_present
     }

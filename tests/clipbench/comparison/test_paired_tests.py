@@ -20,7 +20,11 @@ CALIBRATION = Estimator("expected_calibration_error", ("confidence", "hit"))
 
 def compared(named: Estimator, before: pandas.DataFrame, after: pandas.DataFrame, seed: int = 0) -> PairedTest:
     metrics = [
-        Metric(value=named({name: table[name].to_numpy() for name in named.columns}), statistic=named.record())
+        Metric(
+            value=named({name: table[name].to_numpy() for name in named.columns}),
+            unit="rank" if named is MEDIAN else "dimensions",
+            statistic=named.record(),
+        )
         for table in (before, after)
     ]
     generators = Generators(np.random.default_rng(seed), np.random.default_rng(seed + 1))

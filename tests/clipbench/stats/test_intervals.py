@@ -149,9 +149,40 @@ def test_a_clean_sweep_gets_wilson_over_clusters(value: float) -> None:
     assert interval.method == "Wilson over 10 clusters"
 
 
-def test_any_other_constant_has_no_width_and_says_so() -> None:
+def test_any_other_constant_without_a_range_has_no_width_and_says_so() -> None:
     values = np.full(50, 0.1)  # whose mean is not 0.1 to the last bit
-    assert mean_interval(values, rng()) == Interval(values.mean(), values.mean(), "all values are equal")
+    expected = Interval(values.mean(), values.mean(), "all values are equal")
+    assert mean_interval(values, rng(), within=None) == expected
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 1000])
+def test_differences_of_none_are_bounded_by_the_exact_limit_of_what_no_sample_shows(n: int) -> None:
+    limit = scipy.stats.binomtest(0, n).proportion_ci(method="exact").high
+    zeros = np.zeros(n)
+    assert bounds(intervals.unchanged_interval(0.0, n, intervals.DIFFERENCES)) == pytest.approx((-limit, limit))
+    if n > 1:
+        found = bounds(mean_interval(zeros, rng(), within=intervals.DIFFERENCES))
+        assert found == pytest.approx((-limit, limit))
+        in_clusters = mean_interval(np.repeat(zeros, 3), rng(), clusters=np.repeat(np.arange(n), 3), within=(-1.0, 1.0))
+        assert bounds(in_clusters) == pytest.approx((-limit, limit))
+    low, high = bounds(intervals.unchanged_interval(0.25, n, intervals.SHARES))
+    assert (low, high) == pytest.approx((0.25 * (1 - limit), 0.25 + 0.75 * limit))
+
+
+def test_hits_with_a_rounding_error_are_hits() -> None:
+    values = np.array([1 - 1e-10, 1e-12, 1.0, 0.0, 1.0])
+    assert mean_interval(values, rng()) == wilson(3.0, 5)
+
+
+def test_few_hits_in_clusters_have_wilson_s_interval_with_the_effective_number_of_samples() -> None:
+    values, clusters = np.zeros(400), np.repeat(np.arange(100), 4)
+    values[:4] = 1  # all hits in one cluster: as much is known as of one hit in 100 independent samples
+    interval = mean_interval(values, rng(), clusters=clusters)
+    trials = (
+        99 * (scipy.stats.norm.ppf(0.975) / scipy.stats.t.ppf(0.975, 99)) ** 2
+    )  # the variance is p (1 - p) / (G - 1)
+    assert bounds(interval) == pytest.approx(bounds(wilson(0.01 * trials, trials)))
+    assert interval.method == "Wilson of 97 effective samples over 100 clusters"
 
 
 def test_one_value_or_cluster_has_no_interval_unless_it_is_right_or_wrong() -> None:
