@@ -98,7 +98,14 @@ def set_scale(module: Any, scale: float) -> None:
             getattr(module, name).data.fill_(value)
 
 
-@pytest.fixture(scope="module", params=SUPPORTED)
+COMMON = ("aimv2", "clip", "siglip", "siglip2")
+"""Families that are tested always; the others with the slow tests."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(family, marks=() if family in COMMON else pytest.mark.slow) for family in SUPPORTED],
+)
 def folder(request: pytest.FixtureRequest, small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of each family, with random weights and a scale of 200."""
     return save(tmp_path_factory.mktemp("family"), SUPPORTED[request.param](), small_models)
@@ -165,6 +172,7 @@ def test_a_tokenizer_with_more_words_than_the_model_is_refused(small_models: Mod
         load(str(folder), LoadOptions())
 
 
+@pytest.mark.slow
 def test_no_family_of_the_library_is_left_out() -> None:
     classes = {
         kind: getattr(transformers, name) for kind, name in MODEL_MAPPING_NAMES.items() if isinstance(name, str) and hasattr(transformers, name)
