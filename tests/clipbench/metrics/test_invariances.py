@@ -233,6 +233,7 @@ TABLE = {
     "relative_gaps, unhalved": Row(
         lambda g: m.relative_gaps(g.images, g.texts, g.text_image).rmg_unhalved.value, ONE_SIDE
     ),
+    "gap_noise": Row(lambda g: m.gap_noise(g.images, g.pair_texts).squared_gap, BOTH_SIDES),
     "cosine_counts": Row(lambda g: float(np.arange(200) @ m.cosine_counts(g.images, g.pair_texts).cross), BOTH_SIDES),
     "gap_spectrum": Row(
         lambda g: float(m.gap_spectrum(m.gap_vector(g.images, g.pair_texts)).shares[1]), BOTH_SIDES | {scale, shift}
@@ -272,6 +273,7 @@ TABLE = {
 }
 NOT_METRICS = {"class_scores", "cross_answers", "cross_ranks", "group_answers"} | {
     "bin_middles",
+    "confidence_bins",
     "cosine_histogram",
     "pair_geometry",
     "removed_counts",
