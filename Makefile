@@ -31,7 +31,7 @@ demo: $(READY)  ## measure the bundled model on generated images, offline, and w
 	$(BIN)/clipbench run --model tiny --tasks all --suite scenes
 
 test: $(READY)  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 3 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 2 --dist loadfile
 
 test-slow: $(READY)  ## run the tests that take longer
 	$(BIN)/pytest --quiet -m slow
@@ -62,7 +62,7 @@ test-wheel: $(READY)  ## build the wheel, install it into a clean environment, r
 
 test-wheel-all: test-wheel  ## run the whole suite against the wheel too
 	$(WHEEL_VENV)/bin/pip install --quiet pytest-xdist
-	CLIPBENCH_TEST_WHEEL=1 OMP_NUM_THREADS=1 $(WHEEL_VENV)/bin/pytest --quiet --numprocesses 3 --dist loadfile tests
+	CLIPBENCH_TEST_WHEEL=1 OMP_NUM_THREADS=1 $(WHEEL_VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile tests
 
 test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of its own
 	test -d $(PEER_VENV) || $(PYTHON) -m venv $(PEER_VENV)

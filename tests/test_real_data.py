@@ -1,6 +1,6 @@
 """The main job on real photographs: models of true size with random weights, checked against open_clip itself.
 
-A subset in the ordinary run, everything behind the `slow` marker.
+Published vectors in the ordinary run; the models, on a subset and on everything, behind the `slow` marker.
 """
 
 import subprocess
@@ -21,7 +21,6 @@ CLOTHING = DATA / "clothing10/images/test"
 CAPTIONS = DATA / "captions/manifest.jsonl"
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the photographs in {DATA}")
-EVERYTHING = pytest.param([], marks=pytest.mark.slow, id="everything")
 
 
 def clipbench(*arguments: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
@@ -65,7 +64,8 @@ def check_against(table: pandas.DataFrame, logits: np.ndarray, scale: float) -> 
     assert (table["predicted"].to_numpy() == classes[logits.argmax(axis=1)])[clear].all()
 
 
-@pytest.mark.parametrize("subset", [["--limit", "40"], EVERYTHING])
+@pytest.mark.slow
+@pytest.mark.parametrize("subset", [["--limit", "40"], []])
 def test_vit_b_32_on_photographs_agrees_with_open_clip(
     vit_b_32_checkpoint: Path, subset: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Met
     return {(each.name, name): metric for each in evaluations for name, metric in each.metrics.items()}
 
 
+@pytest.mark.slow
 def test_it_knows_the_world_that_it_was_trained_on(found: dict[tuple[str, str], Metric]) -> None:
     values = {key: found[key].value for key in FLOORS}
     assert all(value is not None and value >= FLOORS[key] for key, value in values.items()), values
@@ -43,6 +44,7 @@ def test_it_knows_the_world_that_it_was_trained_on(found: dict[tuple[str, str], 
     )
 
 
+@pytest.mark.slow
 def test_its_card_says_what_it_scores(found: dict[tuple[str, str], Metric]) -> None:
     rows = re.findall(r"^\| (\S+@scenes) \| (\S+) \| ([-\d.]+) \|", (TINY / "README.md").read_text(), re.MULTILINE)
     said = {(evaluation, name): float(value) for evaluation, name, value in rows}
