@@ -205,6 +205,7 @@ def test_an_evaluation_that_cannot_be_made_is_recorded_beside_those_that_can() -
     zero_shot = run.result.evaluations[1]
     assert zero_shot.status == "unavailable"
     assert str(zero_shot.reason).endswith("give class names in a column 'label'")
+    assert repr(run) == f"<run of Colours: retrieval@memory; zero-shot@memory unavailable: {zero_shot.reason}>"
 
 
 def test_progress_is_told_of_each_evaluation() -> None:

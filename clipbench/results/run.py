@@ -46,8 +46,12 @@ class Run:
     result: Result
 
     def __repr__(self) -> str:
-        names = ", ".join(record.name for record in self.result.evaluations)
-        return f"<run of {model_name(self)}: {names or 'no evaluations'}>"
+        evaluations = self.result.evaluations
+        names = ", ".join(record.name for record in evaluations if record.status == "ok")
+        missing = "".join(
+            f"; {record.name} {record.status}: {record.reason}" for record in evaluations if record.status != "ok"
+        )
+        return f"<run of {model_name(self)}: {names or 'no evaluations'}{missing}>"
 
     @property
     def metrics(self) -> dict[str, Metric]:

@@ -48,6 +48,8 @@ DIRECTIONS = {
 
 CURVE_ENDS_AT = 100
 """Largest k of the recall curves."""
+CERTAIN = 1 - 1e-9
+"""Recall by chance from which on no model can miss."""
 SHOWN_PAIRS = 50
 """Pairs in the similarity matrix of the report."""
 
@@ -115,12 +117,14 @@ class Retrieval:
         measures: dict[str, Measure] = {}
         for k in self.ks:
             name = f"{direction.name}_recall@{k}"
-            if k < direction.n_gallery:
-                chance = chance_recall_at_k(direction.n_positives, direction.n_gallery, k)
-                measures[name] = Mean(column=name, chance=chance)
-            else:
-                reason = f"every query hits: the gallery has only {direction.n_gallery} items"
+            chance = chance_recall_at_k(direction.n_positives, direction.n_gallery, k)
+            if (
+                k >= direction.n_gallery or chance >= CERTAIN
+            ):  # few items, or so many right ones that none can be missed
+                reason = f"every query hits, whatever the model: the gallery has only {direction.n_gallery} items"
                 measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
+            else:
+                measures[name] = Mean(column=name, chance=chance)
         column = f"{direction.name}_rank"
         measures[f"{direction.name}_median_rank"] = Statistic(
             function=Estimator("median", (column,)), columns=(column,), unit="rank", higher_is_better=False
@@ -177,7 +181,8 @@ def _directions(
                 "chosen_caption": captions[answers.first],
             }
             yield Direction("text_text", query_ids, owner[queries], answers, n_positives, len(texts) - 1, columns)
-    if dataset.labels is not None and (np.bincount(dataset.labels) > 1).any():
+    per_class = np.bincount([] if dataset.labels is None else dataset.labels)
+    if dataset.labels is not None and per_class.max() > 1 and (per_class > 0).sum() > 1:
         queries, answers, n_positives = group_answers(images, dataset.labels)
         query_ids = [_image_ids(dataset)[row] for row in queries]
         classes = _classes(dataset, queries, answers.first)

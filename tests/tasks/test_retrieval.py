@@ -154,8 +154,35 @@ def test_rows_of_images_stay_whole_numbers_through_all_directions() -> None:
 def test_a_k_that_every_query_meets_is_undefined() -> None:
     _, metrics = evaluate(dataset(), ks=(1, 3, 10))
     assert metrics["image_retrieval_recall@3"].value is None
-    assert metrics["image_retrieval_recall@3"].reason == "every query hits: the gallery has only 3 items"
+    assert (
+        metrics["image_retrieval_recall@3"].reason
+        == "every query hits, whatever the model: the gallery has only 3 items"
+    )
     assert metrics["text_retrieval_recall@3"].value == 1.0 and metrics["text_retrieval_recall@10"].value is None
+
+
+def test_images_of_one_class_are_no_search() -> None:
+    _, metrics = evaluate(dataset(labels=np.zeros(3, np.int64)))
+    assert not any(name.startswith("image_image") for name in metrics)
+
+
+def test_a_recall_that_holds_for_any_order_is_undefined() -> None:
+    # Three of the four other images are right: of two answers, one always is.
+    images = {name: [1.0, float(i), 0.0] for i, name in enumerate("abcde")}
+    data = Dataset(
+        id="letters",
+        images=[NamedImage(name) for name in images],
+        image_ids=list(images),
+        labels=np.array([0, 0, 0, 0, 1]),
+    )
+    found = Retrieval(ks=(1, 2)).evaluate(data, FixedEmbedder(images, {}), np.random.default_rng(0))
+    first, second = (
+        found.measures[f"image_image_recall@{k}"].metric(found.samples, np.random.default_rng(0)) for k in (1, 2)
+    )
+    assert first.chance == pytest.approx(0.75)
+    assert (
+        second.value is None and second.reason == "every query hits, whatever the model: the gallery has only 4 items"
+    )
 
 
 def test_captions_of_one_image_are_a_cluster_and_samples_have_their_own_ids() -> None:
