@@ -81,12 +81,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     Example:
         >>> did_you_mean("zero_shot", ["zero-shot", "retrieval"])
         "did you mean 'zero-shot'?"
+        >>> did_you_mean("tyni", ["Tiny", "small"])
+        "did you mean 'Tiny'?"
         >>> did_you_mean("xyz", ["b", "a"])
         'known: a, b'
     """
     names = sorted(known)
-    nearest = get_close_matches(word.lower(), names, n=1, cutoff=0.6)
+    by_folded = {name.casefold(): name for name in names}
+    folded = word.casefold()
+    swapped = [name for name in by_folded if sorted(name) == sorted(folded)]  # letters in another order, as in "tyni"
+    nearest = swapped or get_close_matches(folded, by_folded, n=1, cutoff=0.6)
     if nearest:
-        return f"did you mean '{nearest[0]}'?"
+        return f"did you mean '{by_folded[nearest[0]]}'?"
     more = f", ... ({len(names)} in all)" if len(names) > 30 else ""
     return f"known: {', '.join(names[:30]) or 'none'}{more}"

@@ -76,9 +76,9 @@ def checked_arrays(found: Arrays, source: str) -> Arrays:
         DataError: an unknown array, or arrays that do not fit together.
         VectorError: a vector is zero or not finite.
     """
-    for name in found:
+    for name, array in found.items():
         if name not in KINDS:
-            raise DataError(f"{source} has an unknown array '{name}': {did_you_mean(name, KINDS)}")
+            raise DataError(f"{source} has an unknown array '{name}': {_hint(name, array)}")
     if "images" not in found or not {"texts", "class_texts"} & set(found):
         raise DataError(
             f"{source} has {', '.join(found) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts' or both"
@@ -89,6 +89,19 @@ def checked_arrays(found: Arrays, source: str) -> Arrays:
     for name in arrays:
         _check_values(name, arrays, source)
     return arrays
+
+
+def _hint(name: str, array: np.ndarray) -> str:
+    """Return what an array is to be called: vectors by what they are of, anything else by the nearest name."""
+    if np.ndim(array) == 2 and np.asarray(array).dtype.kind == "f":
+        for words, right in (
+            (("class", "label"), "class_texts"),
+            (("im", "vis", "photo"), "images"),
+            (("t", "cap"), "texts"),
+        ):
+            if name.lower().startswith(words):
+                return f"call these vectors '{right}'"
+    return did_you_mean(name, KINDS)
 
 
 def _read_folder(folder: Path) -> Arrays:
@@ -109,6 +122,8 @@ def _read_file(path: Path, read: Callable[[Path], Arrays]) -> Arrays:
         raise DataError(
             f"no embeddings file {path}: expected an .npz, or a folder of .npy or .parquet files"
         ) from error
+    except DataError:
+        raise
     except Exception as error:  # numpy, zipfile and pyarrow raise many kinds of error for damaged files
         cause = f"{type(error).__name__}: {error}".splitlines()[0]
         if "allow_pickle" in cause:
@@ -117,7 +132,13 @@ def _read_file(path: Path, read: Callable[[Path], Arrays]) -> Arrays:
 
 
 def _read_npz(path: Path) -> Arrays:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+    with path.open("rb") as file:
+        archive = np.load(file, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise DataError(
+                f"{path} holds one array, of shape {archive.shape}, and both images and texts are needed: write them to one file,"
+                " np.savez('vectors.npz', images=x, texts=y), or as images.npy and texts.npy into one folder, and name that"
+            )
         return dict(archive)
 
 

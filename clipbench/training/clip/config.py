@@ -191,4 +191,4 @@ def find_config(name: str) -> ClipConfig:
     for known, config in CONFIGS.items():
         if known.lower() == wanted:
             return config
-    raise UsageError(f"unknown architecture '{name}': {did_you_mean(name, CONFIGS)} (known: {', '.join(CONFIGS)})")
+    raise UsageError(f"unknown architecture '{name}': {did_you_mean(name, CONFIGS)}")

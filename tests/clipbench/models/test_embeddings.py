@@ -240,6 +240,9 @@ def test_what_the_file_has_no_vector_for_is_an_error(tmp_path: Path) -> None:
         ({"logit_bias": np.float32(np.nan)}, r"'logit_bias' is nan: expected a finite number"),
         ({"logit_scale": np.ones(2)}, r"'logit_scale' is float64 of shape \(2,\): expected one number"),
         ({"text_image": np.array([0, 0, 1, 1])}, r"has an unknown array 'text_image': did you mean 'text_to_image'\?"),
+        ({"image_embeddings": np.ones((2, 5))}, r"has an unknown array 'image_embeddings': call these vectors 'images'"),
+        ({"text_features": np.ones((4, 5))}, r"has an unknown array 'text_features': call these vectors 'texts'"),
+        ({"class_weights": np.ones((3, 5))}, r"has an unknown array 'class_weights': call these vectors 'class_texts'"),
         ({"image_ids": np.array(["x", "y"], dtype=object)}, r"cannot read .*it holds Python objects; write names as text"),
     ],
 )  # fmt: skip
@@ -277,6 +280,11 @@ def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
         load(str(tmp_path / "gone.npz"), LoadOptions())
     with pytest.raises(DataError, match=r"has no arrays: expected 'images'"):
         load(str(tmp_path), LoadOptions())
+    np.save(tmp_path / "both.npy", np.ones((2, 4, 5)))
+    with pytest.raises(
+        DataError, match=r"both.npy holds one array, of shape \(2, 4, 5\), and both images and texts are"
+    ):
+        load(str(tmp_path / "both.npy"), LoadOptions())
     for name, content in [("text.npz", b"hello"), ("half.npz", write_npz(tmp_path, arrays()).read_bytes()[:200])]:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=rf"cannot read .*{name} \(.*\): expected arrays that numpy.savez"):
