@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and folders that one process at a time writes to."""
+"""Files written whole or not at all, folders that one process at a time writes to, and the bounds of a folder."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -32,14 +32,29 @@ def writing_atomically(files: Mapping[Path, bytes]) -> Iterator[None]:
             with _write_errors(path):
                 if path.is_dir():  # else found only by os.replace, after the block has done its work
                     raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
-                temporary[path].write_bytes(content)
+                temporary[path].unlink(missing_ok=True)  # of a write that was killed, or a link that leads elsewhere
+                with temporary[path].open("xb") as file:
+                    file.write(content)
         yield
-        for path, file in temporary.items():
+        for path, half in temporary.items():
             with _write_errors(path):
-                os.replace(file, path)
+                os.replace(half, path)
     finally:
-        for file in temporary.values():
-            file.unlink(missing_ok=True)
+        for half in temporary.values():
+            half.unlink(missing_ok=True)
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Return whether a path lies in a folder, links followed: one that leads out of it does not.
+
+    Example:
+        >>> is_inside(Path("run/samples/a.parquet"), Path("run")), is_inside(Path("run/../secret"), Path("run"))
+        (True, False)
+    """
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, a circle of links
+        return False
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.files import is_inside
 from clipbench.results.other_tool_names import (
     ALWAYS_ZERO,
     MIEB,
@@ -83,6 +84,9 @@ def open_results(path: str | os.PathLike[str]) -> Run | Values:
     if not place.is_dir():
         return read_values(path)
     files = [each for each in sorted(place.iterdir()) if each.suffix in (".json", ".jsonl") and each.name != MODEL_CARD]
+    for file in files:
+        if not is_inside(file, place):
+            raise ClipbenchError(f"{file} is a link that leads out of {place}, and is not read: name the file itself")
     return _merged(place, {file: read_values(file) for file in files}, model) if files else read_run(place)
 
 

@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.files import write_atomic
+from clipbench.files import is_inside, write_atomic
 from clipbench.results.numbers import counted
 from clipbench.results.record import SCHEMA_VERSION, EvaluationRecord, Metric, Result
 from clipbench.results.schema import SchemaError, fitted
@@ -159,7 +159,11 @@ class Run:
 
         Raises:
             UsageError: there is something already: results are never overwritten.
+            ClipbenchError: a link in the run leads out of its folder: a file of another place would be copied.
         """
+        leaving = next((path for path in sorted(self.folder.rglob("*")) if not is_inside(path, self.folder)), None)
+        if leaving is not None:
+            raise ClipbenchError(f"{leaving} is a link that leads out of the run: take it away to copy the run")
         target = Path(folder)
         half = target.with_name(f".{target.name}.half")
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -192,7 +196,13 @@ class Run:
             raise self._damaged(evaluation, "arrays", error) from error
 
     def _file(self, evaluation: EvaluationRecord, kind: str) -> Path:
+        """Return the path of a table or of arrays; a run that another has made may name any file of this machine."""
         path = self.folder / evaluation.files.get(kind, f"({kind} of {evaluation.name})")
+        if not is_inside(path, self.folder):
+            raise ClipbenchError(
+                f"run {self.folder} names {path} for the {kind} of {evaluation.name}, which is outside its folder, and is"
+                " not read: the run is damaged, or not what it seems"
+            )
         if not path.is_file():
             again = "run again with --keep-arrays to have all arrays" if kind == "arrays" else "make it again"
             raise ClipbenchError(f"run {self.folder} lacks {path.name}: the run is damaged, {again}")
@@ -228,6 +238,8 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     """
     path = Path(path)
     file = path / "result.json" if path.is_dir() else path
+    if not is_inside(file, file.parent):
+        raise ClipbenchError(f"{file} is a link that leads out of its folder, and is not read: name the run itself")
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -244,7 +256,7 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
 
     Of several paths, as a pattern of the shell gives them, those are left out that are there and hold no run, such as the
     report of several runs beside their folders. A path alone, or one that is not there, is returned as it is: reading it
-    says what is wrong.
+    says what is wrong. A link inside the folder of several runs that leads out of it is left out.
 
     Args:
         note: is called with a sentence on what is left out.
@@ -252,6 +264,9 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
     found: list[Path] = []
     for path in paths:
         inside = [] if (path / "result.json").is_file() else sorted(path.glob("*/result.json"), key=_by_numbers)
+        for file in [file for file in inside if not is_inside(file, path)]:
+            note(f"{file.parent} is left out: it is a link that leads out of {path}; name it itself")
+            inside.remove(file)
         is_other = not (path / "result.json").is_file() if path.is_dir() else path.suffix != ".json"
         if inside:
             found += [file.parent for file in inside]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clipbench.errors import ClipbenchError, UsageError
+from clipbench.files import is_inside
 from clipbench.results.matching import match
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, read_run
@@ -62,6 +63,8 @@ def read_history(path: str | Path, *more: str | Path) -> History:
         if first.is_file() and first.name != "result.json":
             return _history_of_log(first)
         if (first / LOG_FILE).is_file():
+            if not is_inside(first / LOG_FILE, first):
+                raise ClipbenchError(f"{first / LOG_FILE} is a link that leads out of its folder: name the log itself")
             return _history_of_log(first / LOG_FILE)
     return history_of_runs([read_run(folder) for each in (first, *others) for folder in _run_folders(each)])
 
@@ -141,7 +144,7 @@ def _number(value: object) -> float:
 def _run_folders(path: Path) -> list[Path]:
     if path.is_file() or (path / "result.json").is_file():
         return [path]
-    folders = sorted(file.parent for file in path.glob("*/result.json"))
+    folders = sorted(file.parent for file in path.glob("*/result.json") if is_inside(file, path))
     if not folders:
         raise ClipbenchError(
             f"{path} holds neither {LOG_FILE} nor finished runs: expected a training folder or run folders"

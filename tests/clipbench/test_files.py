@@ -71,3 +71,11 @@ def test_a_folder_is_let_go_of_after_an_error_and_whoever_was_forked_meanwhile(t
     finally:
         worker.kill()
         worker.join()
+
+
+def test_a_link_in_the_place_of_the_temporary_file_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "private").write_bytes(b"mine")
+    (tmp_path / ".report.html.half").symlink_to(tmp_path / "private")
+    write_atomic({tmp_path / "report.html": b"new"})
+    assert (tmp_path / "private").read_bytes() == b"mine" and (tmp_path / "report.html").read_bytes() == b"new"
+    assert not (tmp_path / "report.html").is_symlink()

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipbench.files import is_inside
 from clipbench.results.run import Run
 
 MAX_BYTES = 3_000_000
@@ -52,11 +53,13 @@ def address(run: Run, digest: str, *, is_small: bool = False) -> str:
     if not re.fullmatch(r"[0-9a-f]{8,128}", digest):
         return ""
     paths = (run.folder / "thumbs" / f"{digest}.webp", run.folder / "thumbs" / "small" / f"{digest}.webp")
-    addresses = (_embedded(path) for path in (reversed(paths) if is_small else paths))
+    addresses = (_embedded(path, run.folder) for path in (reversed(paths) if is_small else paths))
     return next(filter(None, addresses), "")
 
 
-def _embedded(path: Path) -> str:
+def _embedded(path: Path, folder: Path) -> str:
+    if not is_inside(path, folder):  # a run that another has made may link to any image of this machine
+        return ""
     try:
         data = path.read_bytes()
     except OSError:
