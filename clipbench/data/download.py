@@ -1,30 +1,37 @@
 """Downloading data sets of the catalogue: complete or not at all, and resumed where an earlier try ended.
 
 Files are collected in a hidden folder beside the final one. It is renamed only once all files are there and have the
-hashes that their source publishes, so a folder with the data set's name is complete. The client is huggingface_hub's
-own: within a run it resumes a partial file and waits where the Hub asks for that; a later run resumes from the complete
-files (outside the Hub, from the last byte).
+hashes that their source publishes, so a folder with the data set's name is complete. A later run resumes from the last
+byte that has come.
 """
 
 import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from clipbench.data.catalogue import ORIGIN_FILE, CatalogueEntry, Source, origin_in
-from clipbench.data.web_files import ARCHIVES, fetch_file, look_up, unpack
+from clipbench.data.catalogue import ORIGIN_FILE, CatalogueEntry, Source, WebFile, origin_in
+from clipbench.data.web_files import (
+    ARCHIVES,
+    RESUME_ADVICE,
+    RemoteFile,
+    client_errors,
+    fetch_file,
+    look_up,
+    n_bytes_in,
+    unpack,
+)
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
 from clipbench.hub import HubRequest, online
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
-
-RESUME_ADVICE = "the same command resumes from the files that have arrived"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +55,20 @@ class Download:
     def staging(self) -> Path:
         """The hidden folder that collects the files until all are there."""
         return staging_of(self.entry, self.root)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The files of one download, as their server has them now."""
+
+    files: tuple[RemoteFile, ...]
+    origin: Mapping[str, object]
+    """Where they come from; files of an earlier try stay if they come from the same."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all files whose size is known."""
+        return sum(file.size or 0 for file in self.files)
 
 
 def staging_of(entry: CatalogueEntry, root: Path) -> Path:
@@ -75,8 +96,36 @@ def choose_source(entry: CatalogueEntry, name: str | None = None) -> Source:
     raise Unavailable(f"{name or entry.name} cannot be fetched by command: {advice}")
 
 
-def fetch(download: Download) -> Path:
+def list_files(download: Download) -> Listing:
+    """Return the files of a download with their sizes and hashes; nothing is fetched.
+
+    Raises:
+        Unavailable: the source cannot be reached, does not have it, or keeps it closed.
+        UsageError: the revision does not exist.
+        DataError: the repository holds no file of the kind that the catalogue says.
+    """
+    if download.source.hub is None:
+        files = tuple(_web_file(file, download.entry.name) for file in download.source.urls)
+        return Listing(files=files, origin={"urls": [file.url for file in files]})
+    hub = download.source.hub
+    return online(lambda: _hub_listing(download, hub), _request(download))
+
+
+def n_bytes_present(download: Download, listing: Listing) -> int:
+    """Return how many bytes of a listing an earlier try has left."""
+    if not _is_begun(download, listing):
+        return 0
+    return sum(n_bytes_in(download.staging, file) for file in listing.files)
+
+
+def fetch(
+    download: Download, listing: Listing | None = None, *, arrived: Callable[[int], None] = lambda n_bytes: None
+) -> Path:
     """Return the folder of the data set, after its files have been fetched, checked and unpacked.
+
+    Args:
+        listing: what ``list_files`` returned for it, if that is known already.
+        arrived: called with each number of new bytes.
 
     Raises:
         Unavailable: the source cannot be reached, does not have it, keeps it closed, or the connection broke.
@@ -85,7 +134,12 @@ def fetch(download: Download) -> Path:
     """
     try:
         download.root.mkdir(parents=True, exist_ok=True)
-        return _fetch(download)
+        listing = listing or list_files(download)
+        _check_published_hash(download, listing.files)
+        _check_disk_space(download, listing)
+        _begin(download, listing)
+        _fetch_files(download, listing, arrived)
+        return _finish(download, listing)
     except OSError as error:  # a full disk, a folder without write permission
         if error.errno is None:
             raise
@@ -106,61 +160,32 @@ def readable_size(n_bytes: int) -> str:
     return f"{size:.1f} {units[0]}" if size < 9.95 and units[0] != "B" else f"{size:.0f} {units[0]}"
 
 
-def _fetch(download: Download) -> Path:
-    origin = _from_hub(download) if download.source.hub else _from_urls(download)
-    if download.source.form in ("archive", "urls"):
-        for archive in sorted(download.staging.rglob("*")):
-            if archive.name.endswith(ARCHIVES):
-                unpack(archive)
-    shutil.rmtree(download.staging / ".cache", ignore_errors=True)  # huggingface_hub's records of partial files
-    _write_origin(download.staging, {**origin, "fetched": datetime.now(UTC).isoformat(timespec="seconds")})
-    os.replace(download.staging, download.target)
-    return download.target
-
-
-def _from_hub(download: Download) -> Mapping[str, object]:
-    repository = download.source.hub
-    assert repository is not None
-    wanted = HubRequest(
-        what=f"data set {download.entry.name}", repository=f"datasets/{repository}", remedy=RESUME_ADVICE
+def _request(download: Download) -> HubRequest:
+    return HubRequest(
+        what=f"data set {download.entry.name}", repository=f"datasets/{download.source.hub}", remedy=RESUME_ADVICE
     )
-    return online(lambda: _download(download, repository), wanted)
 
 
-def _download(download: Download, repository: str) -> Mapping[str, object]:
-    from huggingface_hub import HfApi, snapshot_download
-
-    api = HfApi()
-    commit, files = _commit_and_files(download, repository, api)
-    _check_disk_space(download, sum(file.size for file in files))
-    download.staging.mkdir(exist_ok=True)
-    _write_origin(download.staging, {"repository": repository, "asked": download.revision, "revision": commit})
-    snapshot_download(
-        repository,
-        repo_type="dataset",
-        revision=commit,
-        local_dir=download.staging,
-        allow_patterns=[file.path for file in files],
-    )
-    _check_hashes(download, repository, commit, [file.path for file in files])
-    sizes = {file.path: file.size for file in files}
-    return {"repository": repository, "revision": commit, "files": sizes}
+def _web_file(file: WebFile, name: str) -> RemoteFile:
+    size, tag = look_up(file.url, name)
+    path = PurePosixPath(file.into) / PurePosixPath(urlsplit(file.url).path).name
+    return RemoteFile(url=file.url, path=str(path), size=file.size or size, tag=tag or "", sha256=file.sha256)
 
 
-def _commit_and_files(download: Download, repository: str, api: "HfApi") -> tuple[str, "list[RepoFile]"]:
-    """Return the commit to fetch and its needed files; an interrupted download of the same goes on with its commit."""
+def _hub_listing(download: Download, repository: str) -> Listing:
+    """Return the files of the commit to fetch; an interrupted download of the same goes on with its commit."""
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import RevisionNotFoundError
 
+    api = HfApi()
     begun = origin_in(download.staging) or {}
     if begun.get("repository") == repository and begun.get("asked") == download.revision:
         commit = str(begun.get("revision"))
         try:
-            return commit, _files(download, repository, commit, api)
+            return _listing_of(download, repository, commit, api)
         except RevisionNotFoundError:
             download.report(f"{download.entry.name}: commit {commit[:7]} is gone from {repository}: starting over")
-    shutil.rmtree(download.staging, ignore_errors=True)
-    commit = _commit(download, repository, api)
-    return commit, _files(download, repository, commit, api)
+    return _listing_of(download, repository, _commit(download, repository, api), api)
 
 
 def _commit(download: Download, repository: str, api: "HfApi") -> str:
@@ -184,7 +209,7 @@ def _commit(download: Download, repository: str, api: "HfApi") -> str:
     return commit
 
 
-def _files(download: Download, repository: str, commit: str, api: "HfApi") -> "list[RepoFile]":
+def _listing_of(download: Download, repository: str, commit: str, api: "HfApi") -> Listing:
     from huggingface_hub.hf_api import RepoFile
     from huggingface_hub.utils import filter_repo_objects
 
@@ -196,50 +221,78 @@ def _files(download: Download, repository: str, commit: str, api: "HfApi") -> "l
             f"{repository} at commit {commit[:7]} has no file that matches {' or '.join(download.source.patterns)}: its layout"
             " has changed since the catalogue was written; name another source with --from"
         )
-    return needed
+    origin = {"repository": repository, "asked": download.revision, "revision": commit}
+    needed.sort(key=lambda file: file.size)  # a shard is of no use without the small files that say how to read it
+    return Listing(files=tuple(_hub_file(file, repository, commit) for file in needed), origin=origin)
 
 
-def _check_hashes(download: Download, repository: str, commit: str, paths: Sequence[str]) -> None:
-    """Raise DataError unless the files have the Hub's checksums and the published one; remove those that have not."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.utils.sha import sha_fileobj
+def _hub_file(file: "RepoFile", repository: str, commit: str) -> RemoteFile:
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers
 
-    report = HfApi().verify_repo_checksums(repository, repo_type="dataset", revision=commit, local_dir=download.staging)
-    wrong = [mismatch["path"] for mismatch in report.mismatches]
-    missing = [path for path in paths if path in set(report.missing_paths)]
-    for path in wrong:
-        (download.staging / path).unlink()
-    if wrong or missing:
-        fault = f"{wrong[0]} has another checksum than {repository} says: it was removed" if wrong else ""
-        fault = fault or f"{missing[0]} has not come from {repository}"
-        raise DataError(f"{download.entry.name}: {fault}, and {RESUME_ADVICE}")
-    if download.source.sha256 is not None:
-        with (download.staging / paths[0]).open("rb") as file:
-            actual = sha_fileobj(file).hex()
-        if not actual.startswith(download.source.sha256):
-            raise DataError(
-                f"{download.entry.name}: {paths[0]} has sha256 {actual}, expected {download.source.sha256}...: it is another file"
-                " than the published numbers were made with"
-            )
+    return RemoteFile(
+        url=hf_hub_url(repository, file.path, repo_type="dataset", revision=commit),
+        path=file.path,
+        size=file.size,
+        tag=file.blob_id if file.lfs is None else file.lfs.sha256,
+        sha256=None if file.lfs is None else file.lfs.sha256,
+        git_sha1=file.blob_id,
+        headers=build_hf_headers(),
+    )
 
 
-def _from_urls(download: Download) -> Mapping[str, object]:
-    files = [(file, *look_up(file.url, download.entry.name)) for file in download.source.urls]
-    _check_disk_space(download, sum(size or file.size or 0 for file, size, _ in files))
-    origin = {"urls": [file.url for file in download.source.urls]}
-    if (origin_in(download.staging) or {}).get("urls") != origin["urls"]:
+def _is_begun(download: Download, listing: Listing) -> bool:
+    """Return whether an earlier try at the same files has left some."""
+    begun = origin_in(download.staging) or {}
+    return bool(begun) and all(begun.get(name) == value for name, value in listing.origin.items())
+
+
+def _begin(download: Download, listing: Listing) -> None:
+    if not _is_begun(download, listing):
         shutil.rmtree(download.staging, ignore_errors=True)
     download.staging.mkdir(exist_ok=True)
-    _write_origin(download.staging, origin)
-    for file, size, tag in files:
-        fetch_file(replace(file, size=file.size or size), download.staging, tag=tag, name=download.entry.name)
-    return origin
+    _write_origin(download.staging, listing.origin)
 
 
-def _check_disk_space(download: Download, n_bytes: int) -> None:
+def _fetch_files(download: Download, listing: Listing, arrived: Callable[[int], None]) -> None:
+    def fetch_all() -> None:
+        for file in listing.files:
+            fetch_file(file, download.staging, arrived=arrived)
+
+    if download.source.hub is not None:
+        online(fetch_all, _request(download))
+        return
+    for file in listing.files:
+        with client_errors(file.url, download.entry.name):
+            fetch_file(file, download.staging, arrived=arrived)
+
+
+def _check_published_hash(download: Download, files: Sequence[RemoteFile]) -> None:
+    """Raise DataError unless the file is the one that the published numbers were made with."""
+    expected, actual = download.source.sha256, files[0].sha256
+    if expected is not None and not (actual or "").startswith(expected):
+        raise DataError(
+            f"{download.entry.name}: {files[0].path} has sha256 {actual}, expected {expected}...: it is another file"
+            " than the published numbers were made with"
+        )
+
+
+def _finish(download: Download, listing: Listing) -> Path:
+    if download.source.form in ("archive", "urls"):
+        for archive in sorted(download.staging.rglob("*")):
+            if archive.name.endswith(ARCHIVES):
+                unpack(archive)
+    sizes = {file.path: file.size for file in listing.files}
+    fetched = datetime.now(UTC).isoformat(timespec="seconds")
+    _write_origin(download.staging, {**listing.origin, "files": sizes, "fetched": fetched})
+    os.replace(download.staging, download.target)
+    return download.target
+
+
+def _check_disk_space(download: Download, listing: Listing) -> None:
     """Raise UsageError when the disk is too small for the files that are missing; archives need their size twice."""
-    fetched = sum(path.stat().st_size for path in download.staging.rglob("*") if path.is_file())
-    needed = n_bytes * (2 if download.source.form in ("archive", "urls") else 1) - fetched
+    times = 2 if download.source.form in ("archive", "urls") else 1
+    needed = listing.n_bytes * times - n_bytes_present(download, listing)
     free = shutil.disk_usage(download.root).free
     if needed > free:
         raise UsageError(
@@ -247,7 +300,7 @@ def _check_disk_space(download: Download, n_bytes: int) -> None:
             " or name a folder on another disk with --data-root"
         )
     origin = download.source.name if download.source.hub else download.source.urls[-1].url
-    download.report(f"{download.entry.name}: {readable_size(n_bytes)} from {origin}")
+    download.report(f"{download.entry.name}: {readable_size(listing.n_bytes)} from {origin}")
 
 
 def _write_origin(folder: Path, origin: Mapping[str, object]) -> None:

@@ -1,23 +1,53 @@
-"""Files from outside the Hub: fetched with the Hub's client, resumed where they broke off, checked and unpacked."""
+"""Files of the web, the Hub's among them: fetched with the Hub's client, resumed from the last byte, checked, unpacked.
+
+The client's own downloads of whole repositories throw a partial file away when they fail. Here a file grows under a
+name of its own, and a later run goes on from its last byte.
+"""
 
 import os
 import tarfile
+import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
-from clipbench.data.catalogue import WebFile
 from clipbench.errors import DataError, Unavailable
 
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
+
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+RESUME_ADVICE = "the same command resumes where this one ended"
 TIMEOUT_SECONDS = 10.0
+RETRY_SECONDS = (1.0, 2.0, 4.0)
+"""Waits before a file is asked for again that the server could not give; the client itself waits after 429 only."""
+PARTIAL, VERSION = ".part", ".tag"
+"""Endings of a file that has not come whole, and of the note of which version it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteFile:
+    """One file to fetch, as its server describes it."""
+
+    url: str
+    path: str
+    """Place below the data set's folder."""
+    size: int | None = None
+    tag: str = ""
+    """Version: a partial file of another one is thrown away."""
+    sha256: str | None = None
+    """The hash, or its first digits where only those are published."""
+    git_sha1: str | None = None
+    """Git's hash, which the Hub gives for small files."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def look_up(url: str, name: str) -> tuple[int | None, str | None]:
-    """Return size and version tag of a file, as far as its server gives them.
+    """Return size and version tag of a file outside the Hub, as far as its server gives them.
 
     Args:
         url: address of the file.
@@ -28,39 +58,54 @@ def look_up(url: str, name: str) -> tuple[int | None, str | None]:
     """
     from huggingface_hub.utils import get_session, hf_raise_for_status
 
-    with _client_errors(url, name):
+    with client_errors(url, name):
         response = get_session().head(url, timeout=TIMEOUT_SECONDS, follow_redirects=True)
         hf_raise_for_status(response)
     length = response.headers.get("Content-Length")
     return (int(length) if length else None), response.headers.get("ETag")
 
 
-def fetch_file(file: WebFile, folder: Path, *, tag: str | None, name: str) -> Path:
-    """Return the file, fetched into ``folder / file.into`` under the name that its address ends in.
+def fetch_file(file: RemoteFile, folder: Path, *, arrived: Callable[[int], None] = lambda n_bytes: None) -> Path:
+    """Return the file below the folder once it is whole and has its hash; what came in an earlier try is kept.
 
     Args:
-        file: address, checksum and subfolder.
-        folder: of the data set.
-        tag: the server's present version; a partial file of another version is thrown away.
-        name: the data set, for messages.
+        arrived: called with each number of new bytes, a negative one for bytes that came in vain.
 
     Raises:
-        Unavailable: the connection broke, or the server refused; the partial file is kept.
         DataError: it has another checksum; it is removed.
+        HfHubHTTPError, HTTPError, OSError: the server refused, or the connection broke; what has come is kept.
     """
-    path = folder / file.into / PurePosixPath(urlsplit(file.url).path).name
+    path = folder / file.path
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{file.url} would lie at {file.path}, outside {folder}: its server is not to be trusted")
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, version = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.tag")
-    if not version.is_file() or version.read_text(encoding="utf-8") != (tag or ""):
-        partial.unlink(missing_ok=True)
-    version.write_text(tag or "", encoding="utf-8")
-    _download(file, partial, name)
-    _check_hash(file, partial)
+    partial, version = (path.with_name(path.name + ending) for ending in (PARTIAL, VERSION))
+    if partial.is_file() and not (version.is_file() and version.read_text(encoding="utf-8") == file.tag):
+        arrived(-partial.stat().st_size)
+        partial.unlink()
+    version.write_text(file.tag, encoding="utf-8")
+    for seconds in (*RETRY_SECONDS, None):
+        try:
+            _download(file, partial, arrived)
+            break
+        except _http_error() as error:
+            if seconds is None or error.response.status_code < 500:
+                raise
+            time.sleep(seconds)
+    _check_hash(file, partial, arrived)
     os.replace(partial, path)
     version.unlink()
     return path
+
+
+def n_bytes_in(folder: Path, file: RemoteFile) -> int:
+    """Return how many bytes of a file have come."""
+    for path in (folder / file.path, folder / (file.path + PARTIAL)):
+        if path.is_file():
+            return path.stat().st_size
+    return 0
 
 
 def unpack(archive: Path) -> None:
@@ -82,40 +127,74 @@ def unpack(archive: Path) -> None:
     archive.unlink()
 
 
-def _download(file: WebFile, partial: Path, name: str) -> None:
-    from huggingface_hub.file_download import http_get
-
-    with _client_errors(file.url, name), partial.open("ab") as target:
-        if file.size is not None and target.tell() > file.size:
-            target.truncate(0)
-        http_get(file.url, target, resume_size=target.tell(), expected_size=file.size)
-
-
-def _check_hash(file: WebFile, partial: Path) -> None:
-    from huggingface_hub.utils.sha import sha_fileobj
-
-    if file.sha256 is None:
-        return
-    with partial.open("rb") as content:
-        actual = sha_fileobj(content).hex()
-    if not actual.startswith(file.sha256):
-        partial.unlink()
-        raise DataError(f"{file.url} has sha256 {actual}, expected {file.sha256}: it was removed; fetch it again")
-
-
 @contextmanager
-def _client_errors(url: str, name: str) -> Iterator[None]:
+def client_errors(url: str, name: str) -> Iterator[None]:
     """Raise Unavailable, in one line, for any error of the client."""
     from huggingface_hub import errors
 
-    advice = "the same command resumes where this one ended"
     try:
         yield
     except errors.OfflineModeIsEnabled as error:
         raise Unavailable(f"cannot get {name} from {url}: HF_HUB_OFFLINE is set") from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
-        raise Unavailable(f"cannot get {name} from {url}: the server answered {status}; {advice}") from error
+        raise Unavailable(f"cannot get {name} from {url}: the server answered {status}; {RESUME_ADVICE}") from error
     except (errors.HTTPError, OSError) as error:  # http_get raises OSError for a file that is cut short, too
+        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
+            raise  # the disk's, not the network's
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Unavailable(f"cannot get {name} from {url}: the connection broke ({cause}); {advice}") from error
+        raise Unavailable(f"cannot get {name} from {url}: the connection broke ({cause}); {RESUME_ADVICE}") from error
+
+
+class _Counted:
+    """A partial file that says how many bytes it grows by; a server that ignores the range makes it begin anew."""
+
+    def __init__(self, file: IO[bytes], arrived: Callable[[int], None]) -> None:
+        self._file = file
+        self._arrived = arrived
+        self.seek, self.tell, self.name = file.seek, file.tell, file.name
+
+    def write(self, content: bytes) -> int:
+        self._arrived(len(content))
+        return self._file.write(content)
+
+    def truncate(self) -> int:
+        place = self._file.tell()
+        self._arrived(place - self._file.seek(0, os.SEEK_END))
+        self._file.seek(place)
+        return self._file.truncate()
+
+
+def _download(file: RemoteFile, partial: Path, arrived: Callable[[int], None]) -> None:
+    from huggingface_hub.file_download import http_get
+
+    with partial.open("ab") as content:
+        counted = _Counted(content, arrived)
+        if file.size is not None and counted.tell() > file.size:
+            counted.seek(0)
+            counted.truncate()
+        http_get(file.url, counted, resume_size=counted.tell(), expected_size=file.size, headers=dict(file.headers))
+
+
+def _check_hash(file: RemoteFile, partial: Path, arrived: Callable[[int], None]) -> None:
+    from huggingface_hub.utils.sha import git_hash, sha_fileobj
+
+    with partial.open("rb") as content:
+        if file.sha256 is not None:
+            kind, expected, actual = "sha256", file.sha256, sha_fileobj(content).hex()
+        elif file.git_sha1 is not None:
+            kind, expected, actual = "git hash", file.git_sha1, git_hash(content.read())
+        else:
+            return
+    if not actual.startswith(expected):
+        arrived(-partial.stat().st_size)
+        partial.unlink()
+        raise DataError(
+            f"{file.url} has {kind} {actual}, expected {expected}: it was removed; the same command fetches it again"
+        )
+
+
+def _http_error() -> "type[HfHubHTTPError]":
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return HfHubHTTPError

@@ -13,8 +13,9 @@ import pytest
 
 from clipbench.data.catalogue import ORIGIN_FILE, CatalogueEntry, Source, WebFile, catalogue
 from clipbench.data.dataset import DataOptions
-from clipbench.data.download import Download, choose_source, fetch, readable_size
+from clipbench.data.download import Download, choose_source, fetch, list_files, n_bytes_present, readable_size
 from clipbench.data.reference import load_data
+from clipbench.data.web_files import RemoteFile, fetch_file
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
 
 datasets = pytest.importorskip("datasets")
@@ -127,7 +128,7 @@ FAULTS = {
         "resolve",
         500,
         {},
-        r"the Hub answered 500; the same command resumes from the files that have arrived$",
+        r"the Hub answered 500; the same command resumes where this one ended$",
     ),
     "a broken list": ("/tree/", 500, {}, r"the Hub answered 500; the same command resumes"),
 }
@@ -165,12 +166,9 @@ def test_a_connection_that_keeps_breaking_is_one_line_and_the_next_run_goes_on(
 ) -> None:
     pets.add(REPOSITORY, {"test/nshards.txt": b"2", "test/1.tar": shard(image_bytes, 4)}, FIRST)
     pets.faults = [hub_server.Fault("test/1.tar", "cut", after=0)]
-    with pytest.raises(
-        Unavailable, match=r"the connection broke; the same command resumes from the files that have arrived$"
-    ):
+    with pytest.raises(Unavailable, match=r"the connection broke; the same command resumes where this one ended$"):
         fetch(plan(tmp_path))
     assert is_absent(tmp_path)
-    assert not list(tmp_path.rglob("*.incomplete"))
     assert len(bodies(pets)) == 1
     pets.faults, pets.requests = [], []
     folder = fetch(plan(tmp_path))
@@ -179,6 +177,30 @@ def test_a_connection_that_keeps_breaking_is_one_line_and_the_next_run_goes_on(
     (folder / "classnames.txt").write_text("pet\n")
     with pytest.raises(DataError, match="twice"):  # both shards are read: they number their samples alike
         load_data(str(folder), DataOptions())
+
+
+def test_a_file_of_the_hub_that_broke_in_an_earlier_run_goes_on_from_its_last_byte(
+    pets: Any, hub_server: ModuleType, tmp_path: Path
+) -> None:
+    pets.faults = [hub_server.Fault(SHARD, "cut", after=700, times=1), hub_server.Fault(SHARD, "cut", after=0)]
+    with pytest.raises(Unavailable, match="the connection broke"):
+        fetch(plan(tmp_path))
+    pets.faults, pets.requests = [], []
+    grown: list[int] = []
+    made = plan(tmp_path)
+    listing = list_files(made)
+    present = n_bytes_present(made, listing)
+    folder = fetch(made, listing, arrived=grown.append)
+    assert bodies(pets) == ["bytes=700-"]
+    assert present == 700 + len(b"pet\n" + b"1") and present + sum(grown) == listing.n_bytes
+    assert len(load_data(str(folder), DataOptions())) == 3
+
+
+def test_a_path_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    for path in ("../x", "/x", "a/../../x"):
+        with pytest.raises(DataError, match=r"outside .*: its server is not to be trusted$"):
+            fetch_file(RemoteFile(url="http://127.0.0.1:9/x", path=path), tmp_path / "in")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_server_that_is_too_slow_is_one_line(
@@ -200,7 +222,9 @@ def test_a_wrong_checksum_is_an_error_and_the_file_comes_anew(
     pets: Any, hub_server: ModuleType, tmp_path: Path, path: str
 ) -> None:
     pets.faults = [hub_server.Fault(path, "corrupt")]
-    with pytest.raises(DataError, match=rf"^pets: {path} has another checksum than me/wds_pets says: it was removed"):
+    with pytest.raises(
+        DataError, match=rf"^http.*/{path} has \w[\w ]+ [0-9a-f]+, expected [0-9a-f]+: it was removed; the same"
+    ):
         fetch(plan(tmp_path))
     assert is_absent(tmp_path)
     pets.faults = []
@@ -369,7 +393,7 @@ def test_what_is_wrong_outside_the_hub_is_one_line(
     files.faults = [hub_server.Fault("b.zip", "status", status=404)]
     refused(r"cannot get pets from http.*/files/b.zip: the server answered 404")
     files.faults = []
-    refused(r"b.zip has sha256 [0-9a-f]{64}, expected 0000: it was removed; fetch it again", DataError, sha256="0000")
+    refused(r"b.zip has sha256 [0-9a-f]{64}, expected 0000: it was removed; the same command", DataError, sha256="0000")
     files.faults = [hub_server.Fault("b.zip", "corrupt")]
     refused(r"b.zip is damaged and was removed \(File is not a zip file\)|damaged", DataError)
     from huggingface_hub import constants
