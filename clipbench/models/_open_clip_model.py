@@ -109,6 +109,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
         image_tower=lambda pixels: module.encode_image(pixels, normalize=False),
         text_tower=tower,
         placement=place,
+        module=module,
     )
     freeze(module, place)
     probe(model, place)

@@ -1,7 +1,7 @@
 """Probes: a few fixed images and texts, whose vectors are part of a model's fingerprint (design/fingerprint.md)."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,14 +17,26 @@ DECIMALS = 3
 Encode = Callable[[list[Any]], np.ndarray]
 
 
-def exact_digest(encode_images: Encode, encode_texts: Encode) -> str:
+class Probes(NamedTuple):
+    """The raw vectors that a model gives the probes, each kind in one call."""
+
+    images: Float32[np.ndarray, "3 dim"]
+    texts: Float32[np.ndarray, "3 dim"]
+
+
+def encode_probes(encode_images: Encode, encode_texts: Encode) -> Probes:
+    """Return the vectors of the probes."""
+    return Probes(encode_images(probe_images()), encode_texts(list(TEXTS)))
+
+
+def exact_digest(probes: Probes) -> str:
     """Return a hash of every bit of the probes' vectors: other weights always show, and so may other threads."""
-    return digest(*(array_digest(vectors) for vectors in _vectors(encode_images, encode_texts)))
+    return digest(*map(array_digest, probes))
 
 
-def coarse_digest(encode_images: Encode, encode_texts: Encode) -> str:
+def coarse_digest(probes: Probes) -> str:
     """Return a hash of the first digits of the probes' norms and cosines, which threads and machines leave alone."""
-    vectors = np.concatenate(_vectors(encode_images, encode_texts)).astype(np.float64)
+    vectors = np.concatenate(probes).astype(np.float64)
     norms = np.linalg.norm(vectors, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):  # a zero or infinite vector is reported where it is stored
         units = vectors / norms[:, None]
@@ -41,7 +53,3 @@ def probe_images() -> list[Image.Image]:
         waves = (x * (3 + k) + y * (5 - k) * (channel + 1) + x * y // 16) % 256
         images.append(Image.fromarray(waves.astype(np.uint8)))
     return images
-
-
-def _vectors(encode_images: Encode, encode_texts: Encode) -> list[Float32[np.ndarray, "3 dim"]]:
-    return [encode_images(probe_images()), encode_texts(list(TEXTS))]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from clipbench.errors import ModelError, UsageError, did_you_mean
 from clipbench.models._fingerprint import digest
 from clipbench.models._text_tower import TextTower
 from clipbench.models.image_loading import Preprocess
+from clipbench.models.internals import Internals, Tokens
 from clipbench.models.protocol import PRECISIONS, Model, ModelInfo
 
 DTYPES = dict(zip(PRECISIONS, (torch.float32, torch.bfloat16, torch.float16), strict=True))
@@ -41,6 +43,8 @@ class TorchModel:
     """Turns pixels into raw vectors, both in the placement's dtype."""
     text_tower: TextTower
     placement: Placement
+    module: torch.nn.Module
+    """Both towers, as the library built them."""
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
         """Return one raw vector an image, in order; each goes through ``preprocess`` in its own mode."""
@@ -69,6 +73,33 @@ class TorchModel:
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return how many tokens each text takes before any is cut off, start and end among them."""
         return self.text_tower.count(texts)
+
+    def internals(self) -> Internals:
+        """Return the parts behind the two methods."""
+        return Internals(
+            preprocess=self.preprocess,
+            encode_pixels=self.encode_pixels,
+            module=self.module,
+            tokenize=partial(tokenize, self.text_tower),
+            encode_tokens=partial(encode_tokens, self.text_tower, self.placement),
+        )
+
+
+def tokenize(tower: TextTower, texts: Sequence[str]) -> Tokens:
+    """Return the tokens of texts, padded to the context length."""
+    return {name: values.numpy() for name, values in tower.tokenize(list(texts)).items()}
+
+
+def encode_tokens(tower: TextTower, place: Placement, tokens: Tokens) -> Float32[np.ndarray, "n_texts dim"]:
+    """Return the raw vectors of texts by their tokens, as many of each text as there are, a batch at a time."""
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in tokens.items()}
+    n_texts = len(next(iter(tensors.values())))
+    vectors = []
+    with torch.inference_mode():
+        for start in range(0, n_texts, place.batch_size):
+            batch = {name: each[start : start + place.batch_size].to(place.device) for name, each in tensors.items()}
+            vectors.append(tower.encode(batch).float().cpu().numpy())
+    return np.concatenate(vectors)
 
 
 def encode_texts(

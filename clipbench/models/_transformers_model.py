@@ -25,15 +25,18 @@ from clipbench.models._torch_model import (
     Placement,
     TorchModel,
     encode_texts,
+    encode_tokens,
     first_line,
     freeze,
     n_parameters,
     placement,
     probe,
     quiet,
+    tokenize,
     weights_digest,
 )
 from clipbench.models.checkpoints import step_in_name, step_inside
+from clipbench.models.internals import Internals
 from clipbench.models.protocol import LoadOptions, ModelInfo
 
 ADAPTER = "transformers adapter 1"
@@ -109,6 +112,14 @@ class ManyArraysModel:
         """Return how many tokens each text takes before any is cut off, start and end among them."""
         return self.text_tower.count(texts)
 
+    def internals(self) -> Internals:
+        """Return the parts behind the two methods; several arrays an image are none that could be looked at."""
+        return Internals(
+            module=self.module,
+            tokenize=partial(tokenize, self.text_tower),
+            encode_tokens=partial(encode_tokens, self.text_tower, self.placement),
+        )
+
 
 def build(name: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
     """Return the model of a folder or a Hub repository.
@@ -143,6 +154,7 @@ def build(name: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
             image_tower=lambda pixels: _vectors(parts.module.get_image_features(pixel_values=pixels)),
             text_tower=tower,
             placement=place,
+            module=parts.module,
         )
     probe(model, place)
     return model

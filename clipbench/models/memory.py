@@ -1,6 +1,6 @@
 """Models in memory: a torch module, arrays of vectors, or any object with two methods."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,14 @@ from clipbench.models import python
 from clipbench.models._vector_arrays import checked_arrays
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.embeddings import Embeddings, of_arrays
+from clipbench.models.internals import Internals, Tokens
 from clipbench.models.protocol import Embedder, Model
 
 if TYPE_CHECKING:
     import torch
 
+ONLY = "tokens"
+"""Name of the tokens of a tokenizer that returns a tensor without one."""
 TOWERS = (("encode_image", "encode_text"), ("get_image_features", "get_text_features"))
 """Names of the towers: in open_clip and OpenAI's code, and in transformers."""
 
@@ -77,11 +80,40 @@ class TorchEncoders:
 
     def encode_texts(self, texts: list[str]) -> "torch.Tensor":
         """Return raw vectors (n, dim) of texts."""
+        return self._encode_tokens(self.tokenizer(texts))
+
+    def internals(self) -> Internals:
+        """Return the module, and the parts that were given with it."""
+        return Internals(
+            module=self.net,
+            preprocess=lambda image: np.asarray(self.preprocess(image), np.float32),
+            encode_pixels=self._encode_pixel_array,
+            tokenize=self._token_arrays,
+            encode_tokens=self._encode_token_arrays,
+        )
+
+    def _encode_tokens(self, tokens: Any) -> "torch.Tensor":
         with _inference(self.net) as place:
-            tokens = self.tokenizer(texts)
             if isinstance(tokens, Mapping):
                 return _as_tensor(self.text_tower(**{key: place(value) for key, value in tokens.items()}))
             return _as_tensor(self.text_tower(place(tokens)))
+
+    def _encode_pixel_array(self, pixels: np.ndarray) -> np.ndarray:
+        import torch
+
+        with _inference(self.net) as place:
+            return _as_tensor(self.image_tower(place(torch.as_tensor(pixels)))).float().cpu().numpy()
+
+    def _token_arrays(self, texts: Sequence[str]) -> Tokens:
+        tokens = self.tokenizer(list(texts))
+        named = tokens if isinstance(tokens, Mapping) else {ONLY: tokens}
+        return {key: np.asarray(value) for key, value in named.items()}
+
+    def _encode_token_arrays(self, tokens: Tokens) -> np.ndarray:
+        import torch
+
+        tensors = {key: torch.as_tensor(value) for key, value in tokens.items()}
+        return self._encode_tokens(tensors.get(ONLY, tensors)).float().cpu().numpy()
 
 
 def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by its name

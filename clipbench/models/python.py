@@ -18,7 +18,8 @@ from PIL import Image
 
 from clipbench.errors import ClipbenchError, ModelError, NoTokenCounts, UsageError
 from clipbench.models._fingerprint import digest
-from clipbench.models._probes import coarse_digest, exact_digest
+from clipbench.models._probes import coarse_digest, encode_probes, exact_digest
+from clipbench.models.internals import Internals
 from clipbench.models.protocol import LoadOptions, ModelInfo
 
 METHODS = ("encode_images", "encode_texts")
@@ -72,6 +73,12 @@ class PythonModel:
                 " number of tokens of each text before any is cut off, start and end among them"
             )
         return _whole_numbers(f"{self.info.id}: count_tokens", count, list(texts))
+
+    def internals(self) -> Internals:
+        """Return the parts that the user's object shows by a method of this name, as ``torch_model`` does."""
+        shown = getattr(self.encoders, "internals", None)
+        parts = shown() if callable(shown) else None
+        return parts if isinstance(parts, Internals) else Internals()
 
     def _vectors(self, name: str, encode: Callable[[list[T]], object], items: list[T]) -> np.ndarray:
         out = np.empty((len(items), self.info.embed_dim), np.float32)
@@ -170,8 +177,8 @@ def wrap(made: object, name: str, *, batch_size: int) -> PythonModel:
     model = PythonModel(info=_info(encoders, name, identity, notes), encoders=encoders, batch_size=batch_size)
     if fingerprint is None:
         return model
-    probes = coarse_digest(model.encode_images, model.encode_texts)
-    return replace(model, info=replace(model.info, fingerprint=digest(identity, probes)))
+    probes = encode_probes(model.encode_images, model.encode_texts)
+    return replace(model, info=replace(model.info, fingerprint=digest(identity, coarse_digest(probes))))
 
 
 def _checked(made: object, what: str) -> Encoders:
@@ -219,7 +226,7 @@ def _fingerprint_of_source(
         f"fingerprint from {' and '.join(path.name for path in files) or 'the name'}, the factory's options and the vectors"
         " of a few probes: where these differ from call to call, give the object a 'fingerprint', or all is encoded again"
     )
-    probes = exact_digest(partial(_encoded, *images), partial(_encoded, *texts))
+    probes = exact_digest(encode_probes(partial(_encoded, *images), partial(_encoded, *texts)))
     return digest("python 2", reference, *code, sorted(options.options.items()), probes), (note,)
 
 

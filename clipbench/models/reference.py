@@ -20,9 +20,10 @@ from PIL import Image
 from clipbench import plugins
 from clipbench.errors import ModelError, UsageError, did_you_mean
 from clipbench.models._fingerprint import digest
-from clipbench.models._probes import coarse_digest
+from clipbench.models._probes import Probes, coarse_digest, encode_probes
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, holds_bundled_checkpoint
 from clipbench.models.embeddings import Embeddings
+from clipbench.models.internals import Internals, internals_of
 from clipbench.models.protocol import LoadOptions, Model, ModelInfo, PixelModel, count_tokens
 
 VECTOR_SUFFIXES = (".npz", ".npy", ".parquet")
@@ -41,6 +42,13 @@ FORMS = (
 )
 
 
+class Loaded(NamedTuple):
+    """A model, and the vectors of its probes where it is one that encodes."""
+
+    model: Model | Embeddings
+    probes: Probes | None
+
+
 class Alias(NamedTuple):
     """A short name for a reference."""
 
@@ -57,6 +65,11 @@ def load_model(reference: str, options: LoadOptions) -> Model | Embeddings:
         ModelError: the model is malformed, or does not fit its weights.
         Unavailable: weights that are not on this machine and cannot be fetched.
     """
+    return load_with_probes(reference, options).model
+
+
+def load_with_probes(reference: str, options: LoadOptions) -> Loaded:
+    """Return the model that a reference stands for, with what was encoded for its fingerprint."""
     prefix, body = resolve(reference.strip(), options)
     adapter = cast(Adapter, plugins.load(plugins.MODELS, prefix))
     model = adapter(body, options)
@@ -124,17 +137,22 @@ def reference_rows() -> list[tuple[str, str]]:
     return [(alias.alias, f"{alias.what} ({alias.target})") for alias in aliases()] + list(FORMS) + added
 
 
-def _with_reference(model: Model | Embeddings, reference: str) -> Model | Embeddings:
+def _with_reference(model: Model | Embeddings, reference: str) -> Loaded:
     """Return the model with what the adapter did not know: the user's reference, and the probes in the fingerprint."""
     info = replace(model.info, ref=reference)
-    if isinstance(model, Model):
-        probes = coarse_digest(model.encode_images, model.encode_texts)
-        info = replace(info, fingerprint=digest(info.fingerprint, probes))
+    if not isinstance(model, Model):
+        return Loaded(replace(model, info=info), None)
+    probes = encode_probes(model.encode_images, model.encode_texts)
+    info = replace(info, fingerprint=digest(info.fingerprint, coarse_digest(probes)))
+    return Loaded(_with_info(model, info), probes)
+
+
+def _with_info(model: Model, info: ModelInfo) -> Model:
     if is_dataclass(model) and any(part.name == "info" and part.init for part in fields(model)):
         return replace(model, info=info)
     if isinstance(model, PixelModel):
         return RenamedPixelModel(model, info)
-    return RenamedModel(cast(Model, model), info)
+    return RenamedModel(model, info)
 
 
 @dataclass(frozen=True)
@@ -152,6 +170,9 @@ class RenamedModel:
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         return count_tokens(self.model, texts)
+
+    def internals(self) -> Internals:
+        return internals_of(self.model)
 
 
 @dataclass(frozen=True)

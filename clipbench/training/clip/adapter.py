@@ -93,6 +93,7 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...]) -> "Torch
         image_tower=module.encode_image,
         text_tower=tower,
         placement=place,
+        module=module,
     )
     freeze(module, place)
     probe(model, place)

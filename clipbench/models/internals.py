@@ -1,0 +1,81 @@
+"""The parts of a model that lie behind ``encode_images`` and ``encode_texts``, as far as its adapter shows them.
+
+They let ``clipbench doctor`` see what a model is fed, and run it with one setting changed. An adapter shows them by a
+method ``internals() -> Internals``; every part is optional.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from clipbench.models.protocol import Model, PixelModel
+
+if TYPE_CHECKING:
+    import torch
+
+Tokens = Mapping[str, np.ndarray]
+"""Inputs of a text tower by name: integers of shape (n_texts, n_tokens)."""
+
+Resize = Literal["crop", "squash", "pad"]
+"""How an image becomes a square: its middle is cut out, its sides are scaled apart, or bars are added."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """The settings of an image preprocessing; None where one is not known."""
+
+    size: tuple[int, int] | None = None
+    """Height and width of the input, in pixels."""
+    mean: tuple[float, ...] | None = None
+    """Subtracted from each channel of an image in [0, 1]."""
+    std: tuple[float, ...] | None = None
+    """Divides each channel."""
+    resize: Resize | None = None
+    interpolation: str | None = None
+    """``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``."""
+    fault: str | None = None
+    """Why the settings cannot be stated, such as channels in the order blue, green, red."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Internals:
+    """The parts of a model; None where the adapter does not show one."""
+
+    preprocess: Callable[[Image.Image], np.ndarray] | None = None
+    """From an RGB image to the input of the image tower, (channels, height, width)."""
+    encode_pixels: Callable[[np.ndarray], Float32[np.ndarray, "n_images dim"]] | None = None
+    """From preprocessed images, (n_images, channels, height, width), to raw vectors."""
+    tokenize: Callable[[Sequence[str]], Tokens] | None = None
+    """From texts to the input of the text tower, padded and cut as the adapter does it."""
+    encode_tokens: Callable[[Tokens], Float32[np.ndarray, "n_texts dim"]] | None = None
+    """From tokens to raw vectors."""
+    module: "torch.nn.Module | None" = None
+    """The torch module that holds both towers, with its weights and modes."""
+
+
+@runtime_checkable
+class OpenModel(Model, Protocol):
+    """A model that shows its parts."""
+
+    def internals(self) -> Internals:
+        """Return the parts that lie behind the two methods."""
+        ...
+
+
+def internals_of(model: Model) -> Internals:
+    """Return the parts of a model, none where it shows none.
+
+    Example:
+        >>> from clipbench.testing import ToyModel
+        >>> internals_of(ToyModel()).tokenize is None
+        True
+    """
+    if isinstance(model, OpenModel):
+        return model.internals()
+    if isinstance(model, PixelModel):
+        return Internals(preprocess=model.preprocess, encode_pixels=model.encode_pixels)
+    return Internals()

@@ -1,0 +1,86 @@
+"""The parts that adapters show: fed by hand, they give the vectors of the two methods."""
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import open_clip
+from jaxtyping import Float32
+from PIL import Image
+
+from clipbench import torch_model
+from clipbench.models import load_model
+from clipbench.models.internals import Internals, internals_of
+from clipbench.models.protocol import LoadOptions, Model
+from clipbench.models.python import wrap
+from clipbench.models.reference import RenamedModel
+from clipbench.testing import ToyModel
+
+
+def loaded(reference: str) -> Model:
+    model = load_model(reference, LoadOptions(device="cpu"))
+    assert isinstance(model, Model)
+    return model
+
+
+def wrapped(folder: Path) -> Model:
+    net, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+    return wrap(torch_model(net, preprocess, tokenizer), "mine", batch_size=2)
+
+
+def assert_parts_give_the_vectors(model: Model, images: list[Image.Image], texts: list[str]) -> Internals:
+    parts = internals_of(model)
+    assert parts.module is not None and next(parts.module.parameters()) is not None
+    assert parts.tokenize is not None and parts.encode_tokens is not None
+    assert parts.preprocess is not None and parts.encode_pixels is not None
+    tokens = parts.tokenize(texts)
+    assert all(ids.shape[0] == len(texts) for ids in tokens.values())
+    np.testing.assert_allclose(parts.encode_tokens(tokens), model.encode_texts(texts), atol=1e-5)
+    pixels = np.stack([parts.preprocess(image) for image in images])
+    np.testing.assert_allclose(parts.encode_pixels(pixels), model.encode_images(images), atol=1e-5)
+    return parts
+
+
+def test_the_parts_of_each_adapter_give_its_vectors(
+    small_clip_folder: Path, small_siglip_folder: Path, small_models: ModuleType
+) -> None:
+    images = [image.convert("RGB") for image in small_models.images()[:3]]
+    models = [loaded("tiny"), *(loaded(f"local-dir:{folder}") for folder in (small_clip_folder, small_siglip_folder))]
+    for model in (*models, wrapped(small_clip_folder)):
+        assert_parts_give_the_vectors(model, images, list(small_models.TEXTS))
+
+
+def test_a_model_with_another_name_shows_the_same_parts() -> None:
+    model = loaded("tiny")
+    assert internals_of(RenamedModel(model, model.info)).module is internals_of(model).module
+
+
+def test_a_torch_module_keeps_its_mode_where_its_parts_are_used(small_clip_folder: Path) -> None:
+    model = wrapped(small_clip_folder)
+    parts = internals_of(model)
+    assert parts.module is not None and parts.tokenize is not None and parts.encode_tokens is not None
+    parts.module.train()
+    parts.encode_tokens(parts.tokenize(["a photo"]))
+    assert parts.module.training
+
+
+class Pixels(ToyModel):
+    def preprocess(self, image: Image.Image) -> Float32[np.ndarray, "channels height width"]:
+        return np.zeros((3, 8, 8), np.float32)
+
+    def encode_pixels(
+        self, pixels: Float32[np.ndarray, "n_images channels height width"]
+    ) -> Float32[np.ndarray, "n_images dim"]:
+        return pixels.reshape(len(pixels), -1)[:, : self.info.embed_dim]
+
+
+class Odd(ToyModel):
+    internals = "an attribute of another meaning"
+
+
+def test_a_model_that_shows_nothing_has_the_parts_of_its_protocol() -> None:
+    for model in (ToyModel(), wrap(ToyModel(), "toy", batch_size=4), wrap(Odd(), "odd", batch_size=4)):
+        assert internals_of(model) == Internals()
+    parts = internals_of(Pixels())
+    assert parts.preprocess is not None and parts.encode_pixels is not None and parts.module is None
