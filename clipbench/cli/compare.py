@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS
+from clipbench.cli.output import echo, echo_commands, echo_text, print_error
 from clipbench.errors import NotComparable, UsageError
 from clipbench.files import write_atomic
 
@@ -108,7 +109,7 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
     if len(errors) == len(judged):
         raise errors[0]
     for each in errors:
-        click.echo(f"clipbench: {each}", err=True)
+        print_error(str(each))
     return judged, sides
 
 
@@ -147,13 +148,13 @@ def _write(judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: 
     else:
         text = _text(judged, form)
         if out is None:
-            click.echo(text.rstrip("\n"))
+            (echo_commands if form == "github" else echo_text)(text)
         else:
             write_atomic({out: text.encode()})
     if out is not None:
         for each in judged:
-            click.echo(f"{each.comparison.candidate}: {headline(each) or tally(each.comparison.differences)}")
-        click.echo(f"wrote {out}")
+            echo(f"{each.comparison.candidate}: {headline(each) or tally(each.comparison.differences)}")
+        echo(f"wrote {out}")
 
 
 def _text(judged: "list[Judged]", form: str) -> str:
@@ -175,7 +176,7 @@ def _summarise(text: str) -> None:
     """Append a text to the page of a GitHub workflow's run."""
     place = os.environ.get("GITHUB_STEP_SUMMARY")
     if not place:
-        click.echo("clipbench: GITHUB_STEP_SUMMARY is not set: no summary was written", err=True)
+        print_error("GITHUB_STEP_SUMMARY is not set: no summary was written")
         return
     try:
         with Path(place).open("a", encoding="utf-8") as file:

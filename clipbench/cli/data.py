@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulGroup
+from clipbench.cli.output import echo
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def list_(data_root: Path | None, traceback: bool) -> None:
     rows = [head, *(_row(entry, data_root) for entry in catalogue().values())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    click.echo(f"\npresent: in {data_root or 'the current folder'};{UNSURE}: not verified; clipbench data show NAME")
+        echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    echo("", f"present: in {data_root or 'the current folder'};{UNSURE}: not verified; clipbench data show NAME")
 
 
 @data.command(context_settings=SETTINGS)
@@ -50,13 +51,13 @@ def list_(data_root: Path | None, traceback: bool) -> None:
 def show(name: str, data_root: Path | None, traceback: bool) -> None:
     """Describe a data set: purpose, size, licence, protocol and sources."""
     entry = _find(name)
-    click.echo(f"{entry.name}: {entry.title}")
+    echo(f"{entry.name}: {entry.title}")
     for label, text in _facts(entry, data_root):
-        click.echo(f"  {label:11} {text}")
+        echo(f"  {label:11} {text}")
     for number, source in enumerate(entry.sources, 1):
-        click.echo(f"  {'source ' + str(number):11} {source_line(source)}")
+        echo(f"  {'source ' + str(number):11} {source_line(source)}")
     for fact in entry.unverified:
-        click.echo(f"  {'unverified':11} {fact}")
+        echo(f"  {'unverified':11} {fact}")
 
 
 @data.command(context_settings=SETTINGS)
@@ -120,7 +121,7 @@ def _get(
 
     place = place_of(entry, root)
     if place is not None:
-        click.echo(f"{entry.name} is present: {place} (to download it again, move that away)")
+        echo(f"{entry.name} is present: {place} (to download it again, move that away)")
         return None
     try:
         download = Download(entry=entry, source=choose_source(entry, source), root=root, revision=revision, report=_say)
@@ -131,7 +132,7 @@ def _get(
         _say(f"clipbench: {error}")
         return error
     commit = (origin_in(folder) or {}).get("revision")
-    click.echo(f"{entry.name} is present: {folder}" + (f" (commit {commit})" if commit else ""))
+    echo(f"{entry.name} is present: {folder}" + (f" (commit {commit})" if commit else ""))
     return None
 
 
@@ -166,7 +167,7 @@ def _silence_client(*, hide_progress: bool) -> None:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    echo(line, err=True)
 
 
 def _find(name: str) -> "CatalogueEntry":

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from clipbench.cli.main import SETTINGS, print_note
+from clipbench.cli.main import SETTINGS
+from clipbench.cli.output import echo, echo_text, print_note
 
 
 @click.command(context_settings=SETTINGS)
@@ -33,6 +34,6 @@ def export(runs: tuple[Path, ...], to: str, out: Path | None, traceback: bool) -
     for note in done.notes:
         print_note(note)
     if done.text is not None:
-        click.echo(done.text, nl=False)
+        echo_text(done.text)
     for path in done.written:
-        click.echo(f"wrote {path}")
+        echo(f"wrote {path}")

@@ -3,6 +3,7 @@
 import click
 
 from clipbench.cli.main import SETTINGS
+from clipbench.cli.output import echo
 
 
 @click.command("list", context_settings=SETTINGS)
@@ -13,7 +14,7 @@ def list_(what: str, traceback: bool) -> None:
     rows = {"tasks": _tasks, "models": _models, "data": _data}[what]()
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
-        click.echo(f"{name:{width}}  {text}".rstrip())
+        echo(f"{name:{width}}  {text}".rstrip())
 
 
 def _tasks() -> list[tuple[str, str]]:

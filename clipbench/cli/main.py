@@ -2,11 +2,11 @@
 
 import io
 import sys
-import traceback
 from importlib import import_module
 
 import click
 
+from clipbench.cli.output import print_error, print_traceback
 from clipbench.errors import ClipbenchError, NotComparable, Unavailable, did_you_mean
 
 GROUPS = {
@@ -112,26 +112,17 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         status = cli.main(list(given), prog_name="clipbench", standalone_mode=False, obj=["clipbench", *given])
     except (KeyboardInterrupt, click.Abort):
-        _print_error("interrupted: what was encoded is stored, and the same command goes on from there")
+        print_error("interrupted: what was encoded is stored, and the same command goes on from there")
         sys.exit(INTERRUPTED)
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         command = context.command_path if context is not None else "clipbench"
-        _print_error(f"{error.format_message()} ({command} --help)")
+        print_error(f"{error.format_message()} ({command} --help)")
         sys.exit(BAD_INPUT)
     except Exception as error:  # noqa: BLE001  the last line of defence
         if "--traceback" in given:
-            traceback.print_exc()
+            print_traceback()
         bug = f"{type(error).__name__}: {error} (a bug in clipbench or in a plug-in: --traceback shows where)"
-        _print_error(str(error) if isinstance(error, ClipbenchError) else bug)
+        print_error(str(error) if isinstance(error, ClipbenchError) else bug)
         sys.exit(INCOMPLETE if isinstance(error, Unavailable | NotComparable) else BAD_INPUT)
     sys.exit(status if isinstance(status, int) else DONE)
-
-
-def print_note(text: str) -> None:
-    """Print a note on standard error, in one line."""
-    click.echo(f"note: {' '.join(text.split())}", err=True)
-
-
-def _print_error(text: str) -> None:
-    click.echo(f"clipbench: {' '.join(text.split())}", err=True)

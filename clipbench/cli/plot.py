@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from clipbench.cli.main import SETTINGS, print_note
+from clipbench.cli.main import SETTINGS
+from clipbench.cli.output import echo, print_note
 
 
 @click.command(context_settings=SETTINGS)
@@ -41,7 +42,7 @@ def plot(name: str | None, runs: tuple[Path, ...], out: Path | None, lists: bool
     if lists:
         found = maker.plots()
         width = max(len(each) for each in found)
-        click.echo("\n".join(f"{each:{width}}  {summary}" for each, summary in found.items()))
+        echo(*(f"{each:{width}}  {summary}" for each, summary in found.items()))
         return
     if name is None or not runs or out is None:
         lacking = "NAME" if name is None else "RUN..." if not runs else "-o FILE"
@@ -53,8 +54,8 @@ def plot(name: str | None, runs: tuple[Path, ...], out: Path | None, lists: bool
         found_runs = _histories(runs) if name == "track" else find_runs(runs, print_note)
         written = maker.write_plot(name, found_runs, out, options)
     for line in dict.fromkeys(str(each.message).splitlines()[0] for each in said):
-        click.echo(f"note: {line}", err=True)
-    click.echo("\n".join(f"wrote {path}" for path in written))
+        print_note(line)
+    echo(*(f"wrote {path}" for path in written))
 
 
 def _histories(paths: tuple[Path, ...]) -> list[Path]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from clipbench.cli.main import SETTINGS, print_note
+from clipbench.cli.main import SETTINGS
+from clipbench.cli.output import echo, print_note
 
 
 @click.command(context_settings=SETTINGS)
@@ -22,4 +23,4 @@ def report(runs: tuple[Path, ...], out: Path, traceback: bool) -> None:
     from clipbench.results.run import find_runs, read_run
 
     report_writer()([read_run(run) for run in find_runs(runs, print_note)], out)
-    click.echo(f"wrote {out}")
+    echo(f"wrote {out}")

@@ -6,6 +6,7 @@ import click
 
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS
 from clipbench.cli.options import evaluation_options, session_options
+from clipbench.cli.output import print_error
 
 
 @click.command(context_settings=SETTINGS)
@@ -45,7 +46,7 @@ def run(**given: Any) -> int:
         if targets.are_series:
             after = f"the same command with --out {targets.out} goes on from there"
         done = f"{session.n_done} of {len(targets.each)} models are finished, in {targets.out}"
-        click.echo(f"clipbench: interrupted: {done}; {after}", err=True)
+        print_error(f"interrupted: {done}; {after}")
         return INTERRUPTED
     printer.end(runs)
     return DONE if session.is_complete and all(run.result.is_complete for run in runs) else INCOMPLETE

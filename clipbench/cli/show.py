@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clipbench.cli.main import SETTINGS
+from clipbench.cli.output import echo
 from clipbench.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def show(run: Path, tasks: tuple[str, ...], shows_all: bool, traceback: bool) ->
     for record in records:
         lines += ["", *_evaluation(result, record), *(_rest(record) if shows_all else ())]
     lines += _missing(records)
-    for line in lines:
-        click.echo(_printable(line))
+    echo(*lines)
 
 
 def _chosen(records: "Sequence[EvaluationRecord]", tasks: Sequence[str]) -> "list[EvaluationRecord]":
@@ -99,8 +99,3 @@ def _missing(records: "Sequence[EvaluationRecord]") -> list[str]:
 
 def _pairs(facts: Mapping[str, object]) -> str:
     return ", ".join(f"{key} {value}" for key, value in facts.items())
-
-
-def _printable(line: str) -> str:
-    """Return a line that cannot steer the terminal, whatever the names in it hold."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in line.replace("\n", " "))

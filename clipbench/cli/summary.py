@@ -1,11 +1,9 @@
 """Output of ``clipbench run``: progress on standard error, the numbers on standard output."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-import click
-
+from clipbench.cli.output import echo, echo_json, echo_text, print_error, print_note
 from clipbench.errors import ClipbenchError
 from clipbench.evaluation.progress import Progress
 from clipbench.results.numbers import count, counted, duration, interval, quantity
@@ -30,21 +28,21 @@ class Printer(Progress):
         """Say which model is being loaded."""
         if not self.quiet:
             place = f" ({number + 1} of {n_models})" if self.is_series else ""
-            click.echo(f"loading {name}{place}", err=True)
+            echo(f"loading {name}{place}", err=True)
 
     def reused(self, name: str, run: Run) -> None:
         """Say that a run was finished before, and what of it could not be measured."""
         if not self.quiet:
-            click.echo(f"{name} was measured before, in {run.folder}", err=True)
+            echo(f"{name} was measured before, in {run.folder}", err=True)
         for record in run.result.evaluations:
             if record.status != "ok":
                 self.evaluation(record)
-                click.echo(f"clipbench: to measure it again, move or delete {run.folder}", err=True)
+                print_error(f"to measure it again, move or delete {run.folder}")
 
     def note(self, text: str) -> None:
         """Say what differs between a finished run and what is asked for, though the samples are the same."""
         if not self.quiet:
-            click.echo(f"note: {text}", err=True)
+            print_note(text)
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
         """Say which tasks the vectors do not allow, those of one reason together."""
@@ -53,37 +51,37 @@ class Printer(Progress):
             tasks.setdefault(reason, []).append(task)
         if not self.quiet:
             listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in tasks.items())
-            click.echo(f"note: unavailable for these vectors, so not in all: {listed}", err=True)
+            print_note(f"unavailable for these vectors, so not in all: {listed}")
 
     def model_failed(self, name: str, error: ClipbenchError, data_problems: Sequence[str]) -> None:
         """Say why a model could not be measured, unless that ends the command and is said anyway."""
         for line in data_problems:
-            click.echo(f"clipbench: {line}", err=True)
+            print_error(line)
         if self.several:
-            click.echo(f"clipbench: {name}: {error}", err=True)
+            print_error(f"{name}: {error}")
 
     def evaluation(self, record: EvaluationRecord) -> None:
         """Print the numbers of an evaluation, or why there are none."""
         if record.status != "ok":
-            click.echo(f"clipbench: {record.name} {record.status}: {record.reason}", err=True)
+            print_error(f"{record.name} {record.status}: {record.reason}")
         elif not self.quiet and not self.as_json and not self.is_series:
-            click.echo("\n".join(evaluation_lines(record)))
+            echo(*evaluation_lines(record))
 
     def end(self, runs: Sequence[Run]) -> None:
         """Print where the results are, or the results themselves."""
         if self.as_json:
             results = [asdict(run.result) for run in runs]
-            click.echo(json.dumps(results if self.several else results[0], allow_nan=False, ensure_ascii=False))
+            echo_json(results if self.several else results[0])
         elif self.quiet:
             return
         elif self.is_series:
             from clipbench.cli.telling import table
 
-            click.echo(table(runs))
-            click.echo(f"results in {runs[0].folder.parent}")
+            echo_text(table(runs))
+            echo(f"results in {runs[0].folder.parent}")
         else:
             for run in runs:
-                click.echo(f"results in {run.folder}")
+                echo(f"results in {run.folder}")
 
 
 def evaluation_lines(record: EvaluationRecord, *, is_precomputed: bool = True) -> list[str]:

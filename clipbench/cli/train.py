@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from clipbench.cli.main import DONE, INTERRUPTED, SETTINGS, key_values
+from clipbench.cli.output import echo, print_error
 from clipbench.training.options import LOSS_NAMES, TRAINING_PRECISIONS
 
 if TYPE_CHECKING:
@@ -80,10 +81,10 @@ def train(context: click.Context, /, **given: Any) -> int:
     try:
         checkpoint = train_model(options, is_resumed=given["resume"], show_progress=not given["quiet"])
     except Interrupted as interrupted:
-        click.echo(f"clipbench: {interrupted}; --resume goes on from there", err=True)
+        print_error(f"{interrupted}; --resume goes on from there")
         return INTERRUPTED
     if not given["quiet"]:
-        click.echo(f"checkpoint in {checkpoint}")
+        echo(f"checkpoint in {checkpoint}")
     return DONE
 
 

@@ -7,6 +7,7 @@ import click
 
 from clipbench.cli.main import INTERRUPTED, SETTINGS
 from clipbench.cli.options import evaluation_options
+from clipbench.cli.output import print_error
 
 
 @click.command(context_settings=SETTINGS)
@@ -38,5 +39,5 @@ def watch(folder: Path, interval: float, once: bool, idle: float | None, **given
     try:
         return watcher.once() if once else watcher.go()
     except KeyboardInterrupt:
-        click.echo(f"clipbench: interrupted: finished runs are in {watcher.out}; the same command goes on", err=True)
+        print_error(f"interrupted: finished runs are in {watcher.out}; the same command goes on")
         return INTERRUPTED

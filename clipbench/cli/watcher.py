@@ -1,15 +1,13 @@
 """The loop of ``clipbench watch``: finds new checkpoints, measures them, and reports."""
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import click
-
 from clipbench.cli.main import DONE, INCOMPLETE
 from clipbench.cli.options import session_options
+from clipbench.cli.output import echo, echo_json, print_error
 from clipbench.cli.summary import Printer
 from clipbench.cli.telling import line
 from clipbench.errors import ClipbenchError, UsageError
@@ -59,14 +57,14 @@ class Watcher:
         if self._look():
             time.sleep(self.interval)
             for checkpoint in self._look():
-                click.echo(f"clipbench: {checkpoint.path} is still being written: left out", err=True)
+                print_error(f"{checkpoint.path} is still being written: left out")
                 self._unmeasured.add(checkpoint.path)
         return self._status()
 
     def go(self) -> int:
         """Measure what is there and what comes, until nothing has come for long enough."""
         if not self.quiet:
-            click.echo(f"watching {self.folder}, every {self.interval:g} s; results in {self.out}", err=True)
+            echo(f"watching {self.folder}, every {self.interval:g} s; results in {self.out}", err=True)
         last = time.monotonic()
         while True:
             n_tried = len(self._tried)
@@ -129,14 +127,14 @@ class Watcher:
         if not run.result.is_complete:
             self._unmeasured.add(checkpoint.path)
         if self.as_json:
-            click.echo(json.dumps(asdict(run.result), allow_nan=False, ensure_ascii=False))
+            echo_json(asdict(run.result))
         elif not self.quiet:
-            click.echo(line(run))
+            echo(line(run))
         self.session.report_all([self.runs[path] for path in sorted(self.runs, key=_place(self.folder))])
 
     def _failed(self, checkpoint: TrainingCheckpoint, why: str) -> None:
         self._unmeasured.add(checkpoint.path)
-        click.echo(f"clipbench: {checkpoint.name}: {why} (tried again when it changes)", err=True)
+        print_error(f"{checkpoint.name}: {why} (tried again when it changes)")
 
     def _folder(self, checkpoint: TrainingCheckpoint) -> Path:
         return self.out / slug(checkpoint.name)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from clipbench.comparison.formats._tables import NO_GATE, headline, standing, tally
 from clipbench.comparison.gate import REPORTED, Judged
+from clipbench.terminal import printable
 
 LEVELS = {"regression": "error", "unmet": "error", "missing": "error", "untested": "warning", "acknowledged": "warning"}
 MAX_OF_A_LEVEL = 10
@@ -48,4 +49,4 @@ def _command(level: str, title: str, message: str) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return "%0A".join(printable(line).replace("%", "%25") for line in text.split("\n"))

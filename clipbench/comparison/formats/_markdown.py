@@ -16,6 +16,7 @@ from clipbench.comparison.gate import REPORTED, Judged
 from clipbench.results.numbers import ascii_signs, counted
 from clipbench.results.table import Column, Table, as_markdown
 from clipbench.results.table.markdown import bullets, code, escape
+from clipbench.terminal import log_line
 
 MAX_LENGTH = 60_000
 """GitHub takes 65,536 characters in a comment, GitLab a million."""
@@ -69,7 +70,7 @@ def _cut(lines: Iterator[str], budget: int) -> str:
     """Return the lines as far as there is room; what is left out is said, and what is folded is closed."""
     kept: list[str] = []
     length = len(LEFT_OUT) + 20
-    for line in lines:
+    for line in map(log_line, lines):
         length += len(line) + 1
         if length > budget:
             closing = ["", "</details>"] if "<details>" in kept else []

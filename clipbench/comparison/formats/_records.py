@@ -1,12 +1,12 @@
 """A comparison for programs: JSON with all that is known, and JUnit XML with a test case for each gated metric."""
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from xml.etree import ElementTree
 
 from clipbench.comparison.gate import Judged, Outcome
+from clipbench.terminal import json_text, log_line, one_line
 
 ELEMENTS = {
     "regression": "failure",
@@ -33,7 +33,7 @@ def as_json(judged: Sequence[Judged]) -> str:
             for each in judged
         ],
     }
-    return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)) + "\n"
 
 
 def junit(judged: Sequence[Judged]) -> str:
@@ -41,30 +41,33 @@ def junit(judged: Sequence[Judged]) -> str:
     root = ElementTree.Element("testsuites", name="clipbench compare")
     for each in judged:
         suite = ElementTree.SubElement(
-            root, "testsuite", name=_clean(f"{each.comparison.candidate} against {each.comparison.base}")
+            root, "testsuite", name=one_line(f"{each.comparison.candidate} against {each.comparison.base}")
         )
         for outcome in each.outcomes:
             if outcome.status != "not gated":
                 _case(suite, outcome)
         for refusal in each.comparison.refused:
-            case = ElementTree.SubElement(suite, "testcase", classname=_clean(refusal.evaluation), name="is comparable")
-            ElementTree.SubElement(case, "error", message=_clean(str(refusal)))
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=one_line(refusal.evaluation), name="is comparable"
+            )
+            ElementTree.SubElement(case, "error", message=one_line(str(refusal)))
         _count(suite)
     ElementTree.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+    lines = ElementTree.tostring(root, encoding="unicode").splitlines()
+    return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', *map(log_line, lines), ""])
 
 
 def _case(suite: ElementTree.Element, outcome: Outcome) -> None:
     evaluation, _, metric = outcome.metric.partition("/")
     case = ElementTree.SubElement(
-        suite, "testcase", classname=_clean(evaluation), name=_clean(f"{metric} ({outcome.rule})")
+        suite, "testcase", classname=one_line(evaluation), name=one_line(f"{metric} ({outcome.rule})")
     )
     kind = ELEMENTS.get(outcome.status)
     if kind is None:
-        ElementTree.SubElement(case, "system-out").text = _clean(outcome.message)
+        ElementTree.SubElement(case, "system-out").text = one_line(outcome.message)
     else:
         words = outcome.message if outcome.status != "acknowledged" else f"acknowledged: {outcome.message}"
-        ElementTree.SubElement(case, kind, message=_clean(words))
+        ElementTree.SubElement(case, kind, message=one_line(words))
 
 
 def _count(suite: ElementTree.Element) -> None:
@@ -72,8 +75,3 @@ def _count(suite: ElementTree.Element) -> None:
     suite.set("tests", str(len(cases)))
     for kind, plural in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
         suite.set(plural, str(len(suite.findall(f"testcase/{kind}"))))
-
-
-def _clean(text: str) -> str:
-    """Return a text without the characters that XML 1.0 forbids."""
-    return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)

@@ -8,6 +8,7 @@ from clipbench.comparison.records import Difference, Flips
 from clipbench.results.numbers import ascii_signs
 from clipbench.results.table import as_text
 from clipbench.results.table.text import text_widths
+from clipbench.terminal import log_line
 
 N_IDS = 5
 """Flipped samples that are named, each way; ``--format json`` has all."""
@@ -22,7 +23,7 @@ MARKS = {
 
 def terminal(judged: Sequence[Judged]) -> str:
     """Return a table for each comparison, and the verdict of the gate last, where it is read first."""
-    return ascii_signs("\n\n".join("\n".join(_lines(each)) for each in judged))
+    return ascii_signs("\n\n".join("\n".join(map(log_line, _lines(each))) for each in judged))
 
 
 def _lines(judged: Judged) -> Iterator[str]:
@@ -33,7 +34,7 @@ def _lines(judged: Judged) -> Iterator[str]:
     widths = [max(column) for column in zip(*map(text_widths, tables.values()), strict=True)]
     for name, table in tables.items():
         yield ""
-        yield as_text(table, widths=widths)
+        yield from as_text(table, widths=widths).splitlines()
         yield from _flips(found[name])
     yield ""
     yield from map(str, comparison.refused)

@@ -12,8 +12,8 @@ from clipbench.results.run import Run, labels
 from clipbench.results.table import Cell, Column, Table, as_latex, as_markdown
 from clipbench.results.table.latex import PACKAGES
 from clipbench.results.table.markdown import bullets
-from clipbench.results.table.text import one_line
 from clipbench.results.titles import full_title
+from clipbench.terminal import one_line
 
 
 def markdown(runs: Sequence[Run]) -> Rendered:

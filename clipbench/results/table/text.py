@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from clipbench.results.numbers import ascii_signs
 from clipbench.results.table.model import Table
+from clipbench.terminal import printable
 
 
 def as_text(table: Table, *, has_header: bool = True, indent: str = "  ", widths: Sequence[int] = ()) -> str:
-    """Return a table in columns: no line is broken, and lines have no spaces at their ends.
+    """Return a table in columns: no line is broken, lines have no spaces at their ends, and all of it is printable.
 
     Args:
         table: its warnings and comments are left to whoever prints it.
@@ -27,8 +28,8 @@ def as_text(table: Table, *, has_header: bool = True, indent: str = "  ", widths
     widths = [max(pair) for pair in zip(widths or own, own, strict=True)]
     lines = [[column.header for column in table.columns]] if has_header else []
     for row in table.rows:
-        heading = [str(row), *[""] * (len(widths) - 1)]
-        lines.append(heading if isinstance(row, str) else [cell.plain for cell in table.cells(row)])
+        heading = [printable(str(row)), *[""] * (len(widths) - 1)]
+        lines.append(heading if isinstance(row, str) else [printable(cell.plain) for cell in table.cells(row)])
     body = [
         "  ".join(
             text.rjust(width) if column.is_number else text.ljust(width)
@@ -37,8 +38,8 @@ def as_text(table: Table, *, has_header: bool = True, indent: str = "  ", widths
         )
         for line in lines
     ]
-    notes = [f"({number}) {note}" for number, note in enumerate(table.notes, 1)]
-    head = " ".join(filter(None, (table.title, table.facts)))
+    notes = [f"({number}) {printable(note)}" for number, note in enumerate(table.notes, 1)]
+    head = printable(" ".join(filter(None, (table.title, table.facts))))
     return ascii_signs("\n".join([*filter(None, [head]), *(f"{indent}{line}".rstrip() for line in (*body, *notes))]))
 
 
@@ -46,17 +47,6 @@ def text_widths(table: Table, *, has_header: bool = True) -> list[int]:
     """Return the width of each column, in characters."""
     rows = [table.cells(row) for row in table.rows if not isinstance(row, str)]
     return [
-        max([len(column.header) if has_header else 0, *(len(row[place].plain) for row in rows)])
+        max([len(column.header) if has_header else 0, *(len(printable(row[place].plain)) for row in rows)])
         for place, column in enumerate(table.columns)
     ]
-
-
-def one_line(text: str) -> str:
-    r"""Return a text in one line, with what no text file should hold replaced.
-
-    Example:
-        >>> one_line("a\nb\x1b[31m")
-        'a b\ufffd[31m'
-    """
-    words = " ".join(text.split())
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in words)

@@ -1,0 +1,44 @@
+"""Everything that the command line prints goes through here: the names in it are those of others."""
+
+import json
+import traceback
+
+import click
+
+from clipbench.terminal import json_text, log_line, one_line
+
+
+def echo(*lines: str, err: bool = False) -> None:
+    """Print lines, on standard output or standard error; none of them steers the terminal or a CI job."""
+    for line in lines:
+        click.echo(log_line(line), err=err)
+
+
+def echo_text(text: str) -> None:
+    """Print a text of several lines on standard output."""
+    echo(*text.removesuffix("\n").split("\n"))
+
+
+def echo_json(value: object) -> None:
+    """Print a value as strict JSON in one line on standard output."""
+    click.echo(json_text(json.dumps(value, allow_nan=False, ensure_ascii=False)))
+
+
+def echo_commands(text: str) -> None:
+    """Print the commands of a GitHub workflow, whose parts are escaped already, on standard output."""
+    click.echo(text.removesuffix("\n"))
+
+
+def print_note(text: str) -> None:
+    """Print a note on standard error, in one line."""
+    echo(f"note: {one_line(text)}", err=True)
+
+
+def print_error(text: str) -> None:
+    """Print an error, or what else a command's user must not miss, on standard error, in one line."""
+    echo(f"clipbench: {one_line(text)}", err=True)
+
+
+def print_traceback() -> None:
+    """Print the traceback of the exception that is being handled on standard error."""
+    echo(*traceback.format_exc().removesuffix("\n").split("\n"), err=True)

@@ -1,0 +1,61 @@
+"""Texts of others in a terminal or in the log of a CI job: they are shown, and steer neither.
+
+A caption, a class or a model may be called anything: ``\\x1b[2J`` clears a screen, U+202E turns a line around, a newline
+begins a line of its own, and a line that begins with ``::`` is a command to GitHub's runner.
+"""
+
+import re
+
+SHOWN = "\N{REPLACEMENT CHARACTER}"
+"""The sign that stands for one that cannot be shown."""
+
+_COMMAND = re.compile(r"^\s*(?=::)|#(?=#(?:vso|teamcity)?\[)")
+"""The place in a line where GitHub, Azure or TeamCity would find a command: GitHub passes over blanks before ``::``."""
+
+
+def printable(text: str) -> str:
+    r"""Return a text in one line, each blank a space, and a sign in place of each character that has no shape.
+
+    Example:
+        >>> printable("a  b\nc\x1b[31m\u202e")
+        'a  b c\ufffd[31m\ufffd'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else SHOWN for each in re.sub(r"\s", " ", text))
+
+
+def one_line(text: str) -> str:
+    r"""Return a text in one line with one space between words, printable.
+
+    Example:
+        >>> one_line("a\n  b\x1b[31m")
+        'a b\ufffd[31m'
+    """
+    return printable(" ".join(text.split()))
+
+
+def log_line(text: str) -> str:
+    r"""Return a text as a printable line that no CI job takes for a command.
+
+    Example:
+        >>> print(log_line("::stop-commands::x"), log_line("a ##[error] b"), log_line("acc::1"))
+        \::stop-commands::x a #\#[error] b acc::1
+    """
+    return _COMMAND.sub(lambda found: found[0] + "\\", printable(text))
+
+
+def json_text(text: str) -> str:
+    r"""Return JSON of the same value in which all that would steer a terminal or a CI job is written by its number.
+
+    Example:
+        >>> print(json_text('["a\x7f\u202e", "##[error]", "é"]'))
+        ["a\u007f\u202e", "#\u0023[error]", "é"]
+    """
+    commands = re.sub(r"#(?=#(?:vso|teamcity)?\[)#", r"#\\u0023", text)
+    return re.sub(r"[^\n -~]", lambda found: found[0] if found[0].isprintable() else _by_number(found[0]), commands)
+
+
+def _by_number(letter: str) -> str:
+    units = letter.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))

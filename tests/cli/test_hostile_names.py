@@ -1,0 +1,201 @@
+"""Names that try to steer a terminal or a CI job are shown by every command, and steer neither."""
+
+import ast
+import importlib.util
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas
+import pytest
+
+from clipbench.cli import main
+from clipbench.comparison.formats import github, junit, markdown, terminal
+from clipbench.comparison.gate import Judged, Outcome
+from clipbench.comparison.records import Comparison, Refusal
+from clipbench.errors import ClipbenchError
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.run import read_run, write_result
+from clipbench.terminal import json_text, log_line
+
+NAME = (
+    "red\x1b[2J\x1b]0;title\x07\x9b31m\r\x7fgreen\u202eback\u2066\n::stop-commands::x\n  ::error::y\u2028::debug::z"
+    " ##[group]g ##vso[task.setvariable variable=a]b ##teamcity[testFailed]\ud800"
+)
+STEERING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]")
+COMMAND = re.compile(r"^\s*::|##\[|##vso\[|##teamcity\[", re.MULTILINE)
+
+
+class Printed(NamedTuple):
+    status: object
+    out: str
+    err: str
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Printed]:
+    """Return a function that runs the command line."""
+
+    def call(*arguments: object) -> Printed:
+        with pytest.raises(SystemExit) as ended:
+            main([str(each) for each in arguments])
+        out, err = capsys.readouterr()
+        return Printed(ended.value.code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Path]:
+    """Two runs in which everything that has a name is called NAME, or begins with it."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for skill, folder in enumerate(folders):
+        (folder / "samples").mkdir(parents=True)
+        right = (np.arange(40) % 4 < 1 + 2 * skill).astype(np.float64)
+        ids = [f"{NAME}{row}".replace("\ud800", "") for row in range(40)]
+        table = pandas.DataFrame({"sample_id": ids, "acc1": right, "margin": right - 0.5})
+        table.to_parquet(folder / "samples" / "a.parquet")
+        metrics = {
+            NAME: Metric(value=float(right.mean()), n=40, column="acc1", title=NAME, unit="fraction", method=NAME),
+            f"{NAME}-undefined": Metric(value=None, reason=NAME),
+        }
+        record = EvaluationRecord(
+            task=f"zero-shot{NAME}",
+            task_version=1,
+            params={NAME: NAME},
+            dataset=DatasetRecord(id=NAME, n_samples=40, fingerprint="f00", revision=NAME, split=NAME, cite=NAME),
+            status="ok",
+            metrics=metrics,
+            controls={f"{NAME}-control": metrics[NAME]},
+            notes=[NAME],
+            files={"samples": "samples/a.parquet"},
+        )
+        failed = EvaluationRecord(
+            task=NAME, task_version=1, params={}, dataset=DatasetRecord(id=NAME), status="failed", reason=NAME
+        )
+        result = Result(
+            clipbench_version="0.1.0",
+            created="2026-11-24T12:00:00+00:00",
+            command=["clipbench", NAME],
+            seed=0,
+            environment={"device": NAME},
+            model={"ref": NAME, "id": NAME, "family": NAME},
+            evaluations=[record, failed],
+        )
+        write_result(result, folder)
+    return folders
+
+
+def check(text: str) -> None:
+    """Fail if a text would steer whatever shows it."""
+    assert not STEERING.search(text), ascii(text)
+    assert not COMMAND.search(text), ascii(text)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "{0}"],
+        ["show", "{0}", "--all"],
+        ["show", "{0}", "--task", "nothing"],
+        ["compare", "{0}", "{1}"],
+        ["compare", "{0}", "{1}", "--max-drop", "0.5pp", "--strict"],
+        ["compare", "{0}", "{1}", "--format", "md"],
+        ["compare", "{0}", "{1}", "--format", "json"],
+        ["compare", "{0}", "{1}", "--format", "junit", "--max-drop", "0.5pp"],
+        ["export", "{0}", "{1}", "--to", "csv"],
+        ["export", "{0}", "{1}", "--to", "latex"],
+        ["export", "{0}", "--to", "clip_benchmark"],
+        ["export", "{0}", "--to", "model-index"],
+        ["report", "{0}/" + NAME.replace("\ud800", ""), "-o", "{0}/page.html"],
+        [NAME.replace("\ud800", "")],
+        ["run", "--model", "embeddings:" + NAME.replace("\ud800", "")],
+        ["show", "{0}", "--" + NAME.replace("\ud800", "")],
+        ["report", "{0}/" + NAME.replace("\ud800", ""), "-o", "{0}/page.html", "--traceback"],
+    ],
+    ids=lambda arguments: " ".join(each for each in arguments if each.isascii() and each.isprintable()) or "none",
+)
+def test_no_name_in_a_result_steers_what_shows_it(
+    runs: list[Path], call: Callable[..., Printed], arguments: list[str]
+) -> None:
+    shown = call(*(each.replace("{0}", str(runs[0])).replace("{1}", str(runs[1])) for each in arguments))
+    assert "green" in shown.out + shown.err or arguments[-1].startswith("{0}/page") or "nothing" in arguments
+    check(shown.out)
+    check(shown.err)
+
+
+def test_json_on_a_terminal_is_harmless_and_still_says_the_same() -> None:
+    value = {NAME: [NAME, "é 猫 👩‍👩‍👧"]}
+    text = json_text(json.dumps(value, ensure_ascii=False, indent=1))
+    assert json.loads(text) == value
+    assert "é 猫" in text
+    check(text)
+
+
+def test_annotations_are_the_only_commands_of_the_github_format() -> None:
+    outcome = Outcome(metric=NAME, rule=NAME, status="regression", message=NAME)
+    comparison = Comparison(base=NAME, candidate=NAME, differences=[], refused=[Refusal(NAME, NAME)], notes=[NAME])
+    judged = Judged(comparison=comparison, outcomes=[outcome])
+    for line in github([judged]).splitlines():
+        assert re.match(r"::(error|warning|notice) title=[^:\n]*::", line), ascii(line)
+        assert not STEERING.search(line), ascii(line)
+    for write in (terminal, markdown, junit):
+        check(write([judged]))
+
+
+def test_what_a_run_prints_as_it_goes_on_is_harmless(
+    tmp_path: Path, call: Callable[..., Printed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    name = NAME.replace("\ud800", "").replace("/", "")
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(6, 4)).astype(np.float32)
+    ids = np.array([f"{name}{row}" for row in range(6)])
+    np.savez(tmp_path / f"{name}.npz", allow_pickle=False, images=images, texts=images, image_ids=ids, text_ids=ids)
+    reference = f"embeddings:{name}.npz"
+    for arguments in ([], ["--json"]):
+        out = tmp_path / f"out{len(arguments)}"
+        shown = call("run", "--model", reference, "--tasks", "retrieval", "--no-report", "--out", out, *arguments)
+        check(shown.out)
+        check(shown.err)
+        if "--json" in arguments:
+            assert json.loads(shown.out) == json.loads((out / "result.json").read_text())
+    assert read_run(tmp_path / "out0").result.model["ref"] == reference
+
+
+def test_the_error_of_a_library_is_harmless(call: Callable[..., Printed], monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (ClipbenchError(NAME), RuntimeError(NAME)):
+
+        def fail(*_: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr("clipbench.results.run.read_one_run", fail)
+        for arguments in ([], ["--traceback"]):
+            shown = call("show", "run", *arguments)
+            assert shown.status == 2 and "green" in shown.err
+            check(shown.err)
+
+
+def test_a_line_is_shown_as_it_is_where_it_is_harmless() -> None:
+    for line in ("  acc1   50.0 %", "a::b", "C# ## heading", "עברית", "猫 👩", "\\::error"):
+        assert log_line(line) == line
+    assert log_line(log_line(NAME)) == log_line(NAME)
+
+
+def test_nothing_else_prints() -> None:
+    for package in ("clipbench", "clipbench_tasks", "clipbench_reports"):
+        spec = importlib.util.find_spec(package)
+        assert spec is not None and spec.submodule_search_locations is not None
+        for file in Path(spec.submodule_search_locations[0]).rglob("*.py"):
+            if file.name == "output.py" and file.parent.name == "cli":
+                continue
+            text = file.read_text(encoding="utf-8")
+            for node in ast.walk(ast.parse(text if re.search(r"print|echo|confirm|prompt|\.write", text) else "")):
+                if isinstance(node, ast.Call):
+                    called = ast.unparse(node.func)
+                    assert called not in ("print", "click.echo", "click.secho", "click.confirm", "click.prompt"), file
+                    assert not re.match(r"(sys\.)?std(out|err)\.write|traceback\.print", called), file
