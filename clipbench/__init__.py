@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from clipbench.api import compare, load_data, load_model, run
     from clipbench.comparison.records import Comparison, Difference
-    from clipbench.data import Attack, Contrast, DataOptions, Dataset, EncodedImage, FileImage, ImageRef, LabelSet
+    from clipbench.data import (
+        Attack,
+        Contrast,
+        DataOptions,
+        Dataset,
+        EncodedImage,
+        FileImage,
+        Groups,
+        ImageRef,
+        LabelSet,
+    )
     from clipbench.errors import (
         BadImage,
         ClipbenchError,
@@ -29,7 +39,7 @@ if TYPE_CHECKING:
     from clipbench.models.memory import torch_model, vectors
     from clipbench.models.protocol import Embedder, LoadOptions, Model, ModelInfo, PixelModel, TokenModel
     from clipbench.results.other_tools import Values
-    from clipbench.results.record import Curve, EvaluationRecord, Metric, Result
+    from clipbench.results.record import Curve, EvaluationRecord, Metric, Result, SlicesRecord
     from clipbench.results.run import Run, read_run
     from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, Statistic, Within, define
     from clipbench.training.history import History, read_history
@@ -47,6 +57,7 @@ _HOMES = {
         "Dataset",
         "EncodedImage",
         "FileImage",
+        "Groups",
         "ImageRef",
         "LabelSet",
     ),
@@ -68,7 +79,7 @@ _HOMES = {
     "models.memory": ("torch_model", "vectors"),
     "models.protocol": ("Embedder", "LoadOptions", "Model", "ModelInfo", "PixelModel", "TokenModel"),
     "results.other_tools": ("Values",),
-    "results.record": ("Curve", "EvaluationRecord", "Metric", "Result"),
+    "results.record": ("Curve", "EvaluationRecord", "Metric", "Result", "SlicesRecord"),
     "results.run": ("Run", "read_run"),
     "stats.measures": ("Definition", "Fixed", "Mean", "Measure", "Smooth", "Statistic", "Within", "define"),
     "training.history": ("History", "read_history"),
@@ -94,6 +105,7 @@ __all__ = [
     "EvaluationRecord",
     "FileImage",
     "Fixed",
+    "Groups",
     "History",
     "ImageRef",
     "LabelSet",
@@ -113,6 +125,7 @@ __all__ = [
     "Progress",
     "Result",
     "Run",
+    "SlicesRecord",
     "Smooth",
     "Statistic",
     "Task",

@@ -15,7 +15,7 @@ from clipbench import plugins
 from clipbench.cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/training-history.md", "docs/figures.md", "docs/ci.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/training-history.md", "docs/figures.md", "docs/ci.md", "docs/slices.md")
 DATA = ROOT.parent / "shared" / "data"
 
 

@@ -12,10 +12,13 @@ from clipbench.errors import NotComparable, UsageError
 from clipbench.files import write_atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from clipbench.comparison.gate import Judged
     from clipbench.comparison.gate_rules import Gate
     from clipbench.comparison.records import Comparison
     from clipbench.results.other_tools import Values
+    from clipbench.results.record import Metric
     from clipbench.results.run import Run
 
 REGRESSION = 1
@@ -94,13 +97,14 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
 
     options = CompareOptions(alpha=given["alpha"], smallest=_amount(given["smallest"]))
     base, *candidates = (open_results(path) for path in paths)
-    check_gate(gate, {name: metric for side in (*candidates, base) for name, metric in side.metrics.items()})
+    check_gate(gate, {name: metric for side in (*candidates, base) for name, metric in _all_metrics(side).items()})
     judged: list[Judged] = []
     sides, errors = [base], []
     for candidate in candidates:
         try:
             found = compare(base, candidate, options)
-            outcomes = judge(found, gate, base=base.metrics, candidate=candidate.metrics, alpha=options.alpha)
+            before, after = _all_metrics(base), _all_metrics(candidate)
+            outcomes = judge(found, gate, base=before, candidate=after, alpha=options.alpha)
         except NotComparable as error:
             errors.append(error)
             found, outcomes = _nothing(base, candidate, error), []
@@ -111,6 +115,13 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
     for each in errors:
         print_error(str(each))
     return judged, sides
+
+
+def _all_metrics(side: "Run | Values") -> "Mapping[str, Metric]":
+    """Return the metrics of all data, and those of their slices, which a run of ours may have."""
+    from clipbench.results.other_tools import Values
+
+    return side.metrics if isinstance(side, Values) else side.metrics | side.slice_metrics | side.slice_summaries
 
 
 def _nothing(base: "Run | Values", candidate: "Run | Values", error: NotComparable) -> "Comparison":

@@ -11,6 +11,7 @@ from clipbench.results.provenance import encoded_facts
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
 from clipbench.results.table import Column, Table, as_text
+from clipbench.results.titles import headlines
 
 
 class Printer(Progress):
@@ -95,7 +96,8 @@ def evaluation_lines(record: EvaluationRecord, *, is_precomputed: bool = True) -
     encoded = encoded_facts(record.encoded) or ("precomputed vectors" if is_precomputed else None)
     facts = [counted(record.dataset.n_samples, "image"), encoded, duration(sum(record.seconds.values()))]
     heading = f"{record.name}  {'; '.join(filter(None, facts))}"
-    return [heading, *metric_lines(record.metrics), *(f"  note: {note}" for note in record.notes)]
+    notes = [f"  note: {note}" for note in record.notes]
+    return [heading, *metric_lines(record.metrics), *slice_lines(record), *notes]
 
 
 def metric_lines(metrics: Mapping[str, Metric]) -> list[str]:
@@ -109,6 +111,32 @@ def metric_lines(metrics: Mapping[str, Metric]) -> list[str]:
             reasons.setdefault(str(metric.reason), []).append(name)
     undefined = [f"  undefined: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
     return [*(as_text(table, has_header=False).splitlines()), *undefined]
+
+
+def slice_lines(record: EvaluationRecord) -> list[str]:
+    """Return an indented line for each headline metric by slice: its mean, the worst group, and how far groups differ."""
+    lines = []
+    for grouping, slices in record.slices.items():
+        names = [name for name in headlines(record) if name in slices.mean]
+        lines += [f"  by {grouping}, {len(slices.groups)} groups:"] if names else []
+        rows = []
+        for name in names:
+            mean, worst, distance = slices.mean[name], slices.worst.get(name), slices.distance[name]
+            rows.append(
+                [
+                    f"  {name}",
+                    f"mean {_with_interval(mean)}",
+                    "" if worst is None else f"worst {slices.worst_group[name]} {_with_interval(worst)}",
+                    f"largest difference {_with_interval(distance)}",
+                ]
+            )
+        table = Table(columns=[Column(header, is_number=False) for header in ("metric", "", "", "")], rows=rows)
+        lines += as_text(table, has_header=False).splitlines() if rows else []
+    return lines
+
+
+def _with_interval(metric: Metric) -> str:
+    return f"{quantity(metric.value, metric.unit)} {interval(metric)}".strip()
 
 
 def metric_row(name: str, metric: Metric) -> list[str]:

@@ -1,6 +1,6 @@
 """Evaluations and samples of two runs brought side by side, and a line for all that has no partner."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from clipbench.errors import ClipbenchError, NotComparable
@@ -44,14 +44,23 @@ def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
     return pairs
 
 
-def align_samples(base: Run, candidate: Run, pair: EvaluationPair) -> Tables:
+def align_samples(
+    base: Run,
+    candidate: Run,
+    pair: EvaluationPair,
+    read: "Callable[[Run, EvaluationRecord], pandas.DataFrame]" = lambda run, evaluation: run.samples(evaluation),
+) -> Tables:
     """Return the samples of an evaluation in both runs, paired by id.
+
+    Args:
+        read: returns the samples of a run.
 
     Raises:
         NotComparable: an id appears twice, or the runs have different ids.
         ClipbenchError: a table is missing or damaged.
     """
-    tables = Tables(_samples_by_id(base, pair.base), _samples_by_id(candidate, pair.candidate))
+    sides = ((base, pair.base), (candidate, pair.candidate))
+    tables = Tables(*(_by_id(read(run, evaluation), run, evaluation) for run, evaluation in sides))
     for table in tables:
         if not table.index.is_unique:
             twice = table.index[table.index.duplicated()][0]
@@ -82,8 +91,7 @@ def _finished(run: Run) -> list[EvaluationRecord]:
     return [each for each in run.result.evaluations if each.status == "ok"]
 
 
-def _samples_by_id(run: Run, evaluation: EvaluationRecord) -> "pandas.DataFrame":
-    table = run.samples(evaluation)
+def _by_id(table: "pandas.DataFrame", run: Run, evaluation: EvaluationRecord) -> "pandas.DataFrame":
     if "sample_id" not in table:
         raise ClipbenchError(
             f"the samples of {evaluation.name} in {run.folder} have no sample_id to pair them by: make the run again"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from clipbench.comparison.align import EvaluationPair, Tables, align_samples, notes_on, pair_evaluations
 from clipbench.comparison.paired_tests import Generators, paired_test
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal
+from clipbench.comparison.slices import slice_differences
 from clipbench.comparison.values import compare_values
 from clipbench.comparison.verdict import with_verdicts
 from clipbench.errors import NotComparable
@@ -46,6 +47,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
         return compare_values(base, candidate)
     pairs = pair_evaluations(base, candidate)
     differences: list[Difference] = []
+    slices: list[Difference] = []
     refused: list[Refusal] = []
     for pair in pairs:
         try:
@@ -54,6 +56,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
             refused.append(Refusal(pair.base.name, str(error)))
         else:
             differences += _differences_of(pair, tables, base.result.seed, options.alpha)
+            slices += slice_differences(base, candidate, pair, options.alpha)
     if not differences:
         raise _nothing_compared(refused, pairs)
     return Comparison(
@@ -61,6 +64,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
         candidate=str(candidate.folder),
         differences=with_verdicts(differences, options),
         refused=refused,
+        slices=with_verdicts(slices, options),
         notes=list(notes_on(base, candidate, pairs)),
     )
 

@@ -1,5 +1,6 @@
 """A comparison held against a gate: metrics that regressed, and those that are known to, are missing or have no test."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -16,6 +17,8 @@ Status = Literal["pass", "regression", "unmet", "acknowledged", "untested", "mis
 REPORTED: tuple[Status, ...] = ("regression", "unmet", "missing", "untested", "acknowledged")
 """Statuses that a reader has to know of, the gravest first."""
 
+SUMMARY = re.compile(r"=\((mean|worst|distance)\)\}/")
+"""The part of a metric's name that says that it is a number over the slices of a grouping."""
 ROUNDING = 1e-12
 """Rounding error of a subtraction: a loss beyond the tolerance by less is within it."""
 
@@ -68,7 +71,7 @@ def check_gate(gate: Gate, metrics: Mapping[str, Metric]) -> None:
         if not any(matches(pattern, name) for name in metrics):
             raise UsageError(f"gate: '{pattern}' matches no metric of any run: {did_you_mean(pattern, metrics)}")
     for rule in gate.rules:
-        reasons = {name: _misfit(rule, metric) for name, metric in metrics.items() if matches(rule.pattern, name)}
+        reasons = {name: _misfit(rule, name, metric) for name, metric in metrics.items() if matches(rule.pattern, name)}
         if all(reasons.values()):
             name, reason = next(iter(reasons.items()))
             raise UsageError(f"gate: '{rule.pattern}' gates nothing: {name} {reason}")
@@ -94,7 +97,7 @@ def judge(
         today: for acknowledgements that expire; None is today in UTC.
     """
     compared: dict[str, list[Difference]] = {}  # a task may have been asked twice on the same data, in two ways
-    for each in comparison.differences:
+    for each in (*comparison.differences, *comparison.slices):
         compared.setdefault(f"{each.evaluation}/{each.name}", []).append(each)
     before = {name: those[0].base for name, those in compared.items()} if base is None else base
     after = {name: those[0].candidate for name, those in compared.items()} if candidate is None else candidate
@@ -129,7 +132,7 @@ class _Gated(NamedTuple):
         """The reason why the rule cannot apply to the metric; empty where it does."""
         metric = self.base or self.candidate
         assert metric is not None, self.name
-        return _misfit(self.rule, metric)
+        return _misfit(self.rule, self.name, metric)
 
     def outcome(self, status: Status, message: str) -> Outcome:
         return Outcome(metric=self.name, rule=f"max drop {self.rule.tolerance.text}", status=status, message=message)
@@ -212,8 +215,10 @@ def _message(difference: Difference, loss: float, allowed: float) -> str:
     return f"{values}: {change(loss, unit, is_signed=False)} worse, {change(allowed, unit, is_signed=False)} allowed"
 
 
-def _misfit(rule: GateRule, metric: Metric) -> str:
+def _misfit(rule: GateRule, name: str, metric: Metric) -> str:
     """Return why a rule cannot apply to a metric; empty where it does."""
+    if SUMMARY.search(name):
+        return "is a number over slices, which no samples pair: gate the slices, or require a value of it"
     if metric.higher_is_better is None:
         return "has no direction: neither more nor less of it is worse"
     if not rule.tolerance.suits(metric.unit):

@@ -179,14 +179,27 @@ class Gate:
 def matches(pattern: str, name: str) -> bool:
     """Return whether a metric's full name matches a pattern, with its data or without.
 
+    Metrics of slices are matched only by a pattern that names slices, so that ``*`` means the metrics of all data;
+    summaries over slices, such as ``(worst)``, only by one with the bracket.
+
     Example:
         >>> matches("composition/*/text_acc", "composition@sugarcrepe/swap_att/text_acc")
         True
         >>> matches("composition@aro/*", "composition@sugarcrepe/swap_att/text_acc")
         False
+        >>> name = "retrieval@xm3600{language=de}/text_retrieval_recall@1"
+        >>> matches("retrieval{language=*}/*recall@1", name), matches("*", name)
+        (True, False)
     """
-    evaluation, _, metric = name.partition("/")
-    return fnmatchcase(name, pattern) or fnmatchcase(f"{evaluation.partition('@')[0]}/{metric}", pattern)
+    slice_of = re.search(r"\{[^{}=]+=(\(?)[^{}]*\}(?=/)", name)
+    if slice_of is not None:
+        if "{" not in pattern or slice_of[1] not in pattern:
+            return False
+        short = f"{name.partition('@')[0]}{name[slice_of.start() :]}"
+    else:
+        evaluation, _, metric = name.partition("/")
+        short = f"{evaluation.partition('@')[0]}/{metric}"
+    return fnmatchcase(name, pattern) or fnmatchcase(short, pattern)
 
 
 def read_gate(path: str | os.PathLike[str]) -> Gate:

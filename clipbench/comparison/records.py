@@ -1,7 +1,7 @@
 """The record of a comparison: each metric's difference with its paired interval, test and verdict."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from clipbench.errors import UsageError
@@ -51,8 +51,12 @@ class Difference:
     """One metric of two models on the same samples; the candidate's value minus the base's."""
 
     evaluation: str
-    """``task@data``."""
+    """``task@data``; of a slice ``task@data{grouping=group}``."""
     name: str
+    grouping: str = ""
+    """Of a slice: the name by which the data are grouped, such as ``language``."""
+    group: str = ""
+    """Of a slice: its group."""
     base: Metric
     candidate: Metric
     value: float
@@ -95,6 +99,8 @@ class Comparison:
     candidate: str
     differences: list[Difference]
     refused: list[Refusal] = field(default_factory=list)
+    slices: list[Difference] = field(default_factory=list)
+    """Differences within the groups of the data, ``task@data{grouping=group}``; Holm's correction is over them alone."""
     notes: list[str] = field(default_factory=list)
     """Metrics and evaluations that were not compared, and conditions that are not the same."""
 
@@ -104,6 +110,10 @@ class Comparison:
         Values, differences and bounds are in the metric's unit (``fraction`` is in [0, 1]); what is undefined is NaN.
         """
         return frame([self])
+
+    def slices_frame(self) -> "pandas.DataFrame":
+        """Return the same for the slices of the data; the column ``data`` ends with the slice, ``{language=de}``."""
+        return frame([replace(self, differences=self.slices)])
 
 
 def frame(comparisons: Sequence[Comparison]) -> "pandas.DataFrame":

@@ -2,7 +2,7 @@
 
 from clipbench.data.catalogue import CatalogueEntry, catalogue
 from clipbench.data.contrast_and_attack import Attack, Contrast
-from clipbench.data.dataset import DataOptions, Dataset, LabelSet
+from clipbench.data.dataset import DataOptions, Dataset, Groups, LabelSet
 from clipbench.data.images import DrawnImage, EncodedImage, FileImage, ImageRef
 from clipbench.data.prompts import DEFAULT_TEMPLATES, Prompts, prompts_of, read_prompts
 from clipbench.data.reference import GENERATED, depends_on_task, for_task, load_data
@@ -19,6 +19,7 @@ __all__ = [
     "DrawnImage",
     "EncodedImage",
     "FileImage",
+    "Groups",
     "ImageRef",
     "LabelSet",
     "Prompts",

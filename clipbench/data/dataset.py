@@ -29,6 +29,18 @@ class LabelSet(NamedTuple):
     class_names: tuple[str, ...]
 
 
+class Groups(NamedTuple):
+    """One way to slice a data set, such as by region or by language."""
+
+    values: Sequence[str]
+    """The group of each image, or of each caption; empty where it has none."""
+    of_captions: bool = False
+
+    def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Groups":
+        """Return the groups of some images, or captions."""
+        return self._replace(values=[self.values[row] for row in rows.tolist()])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
     """Images with labels, captions, or both.
@@ -73,6 +85,8 @@ class Dataset:
     """Questions about a few images and captions at a time."""
     attacks: Sequence[Attack] | None = None
     """Objects with and without written words on them; ``class_names`` holds objects and words."""
+    groups: Mapping[str, Groups] = field(default_factory=dict)
+    """Ways to slice the data, by name; metrics are given for each slice too. They are no part of the fingerprint."""
     notes: tuple[str, ...] = field(default=())
     """Remarks on what loading left out or guessed."""
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -104,6 +118,7 @@ class Dataset:
             "images": [self.images[row] for row in rows.tolist()],
             "image_ids": [self.image_ids[row] for row in rows.tolist()],
         }
+        groups = {name: each.take(rows) for name, each in self.groups.items() if not each.of_captions}
         if self.labels is not None:
             changes["labels"] = self.labels[rows]
         if self.multilabels is not None:
@@ -120,12 +135,26 @@ class Dataset:
             changes["caption_image"] = new_row[self.caption_image[kept_captions]]
             if self.caption_ids is not None:
                 changes["caption_ids"] = [self.caption_ids[row] for row in kept_captions.tolist()]
+            groups |= {name: each.take(kept_captions) for name, each in self.groups.items() if each.of_captions}
+        changes["groups"] = {name: groups[name] for name in self.groups}
         new_rows = {row: number for number, row in enumerate(rows.tolist())}
         if self.contrasts is not None:
             changes["contrasts"] = contrasts_within(self.contrasts, new_rows)
         if self.attacks is not None:
             changes["attacks"] = attacks_within(self.attacks, new_rows)
         return replace(self, **changes)  # type: ignore[arg-type]
+
+    def take_captions(self, rows: Int64[np.ndarray, " n_kept"]) -> "Dataset":
+        """Return the data set of some captions, in the order of ``rows``, and of the images that have one of them."""
+        self.require("captions", "caption_image")
+        assert self.captions is not None and self.caption_image is not None
+        return replace(
+            self,
+            captions=[self.captions[row] for row in rows.tolist()],
+            caption_image=self.caption_image[rows],
+            caption_ids=None if self.caption_ids is None else [self.caption_ids[row] for row in rows.tolist()],
+            groups={name: each.take(rows) if each.of_captions else each for name, each in self.groups.items()},
+        ).take(np.unique(self.caption_image[rows]))
 
     def fingerprint(self, digests: Sequence[str]) -> str:
         """Return a hash of everything that scores depend on: images, ids, labels, names, templates and captions.
@@ -242,6 +271,7 @@ def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
     _check_captions(dataset)
     _check_labels(dataset, allow_partial=allow_partial)
     _check_label_sets(dataset)
+    _check_groups(dataset)
     check_contrasts(dataset.contrasts or (), len(dataset), dataset.id)
     check_attacks(dataset.attacks or (), len(dataset), len(dataset.class_names or ()), dataset.id)
     return dataset
@@ -268,6 +298,15 @@ def _check_unicode(dataset: Dataset) -> None:
                 f"data set {dataset.id} has the {part} '{first}', which is not Unicode text: correct it, or rename its file or"
                 " folder"
             ) from None
+
+
+def _check_groups(dataset: Dataset) -> None:
+    for name, groups in dataset.groups.items():
+        items, n = ("captions", len(dataset.captions or ())) if groups.of_captions else ("images", len(dataset))
+        if len(groups.values) != n:
+            raise DataError(
+                f"data set {dataset.id} has {len(groups.values)} values of the group '{name}', and {n} {items}"
+            )
 
 
 def _check_ids(dataset: Dataset) -> None:

@@ -92,6 +92,7 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
         class_names=samples.class_names,
         captions=samples.captions,
         caption_image=samples.caption_image,
+        groups=samples.groups,
         notes=(*samples.notes, *notes),
     )
     return check(dataset, allow_partial=options.allow_partial)
@@ -178,7 +179,8 @@ def _class_names(
 def _samples(
     rows: "datasets.Dataset", roles: Roles, kept_rows: Sequence[int], id: str, class_names: Sequence[str] | None
 ) -> Samples:
-    names = [*roles.captions, *filter(None, (roles.label, roles.class_name, roles.id))]
+    groups = [name for name in roles.groups if name in rows.column_names]
+    names = [*roles.captions, *groups, *filter(None, (roles.label, roles.class_name, roles.id))]
     columns: dict[str, Sequence[object]] = {name: list(rows[name]) for name in names}
     if "txt" in columns:  # a webdataset's captions are the lines of one text
         columns["txt"] = [value.splitlines() if isinstance(value, str) else value for value in columns["txt"]]

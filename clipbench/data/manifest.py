@@ -62,6 +62,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
         class_names=samples.class_names,
         captions=samples.captions,
         caption_image=samples.caption_image,
+        groups=samples.groups,
         notes=(*samples.notes, *missing_notes, *_split_notes(table, roles, split)),
     )
     return check(dataset, allow_partial=options.allow_partial)

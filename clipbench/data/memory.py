@@ -121,6 +121,7 @@ def _from_table(columns: Mapping[str, list[object]], source: str, options: DataO
         class_names=samples.class_names,
         captions=samples.captions,
         caption_image=samples.caption_image,
+        groups=samples.groups,
         notes=samples.notes,
     )
     return _checked(dataset, options)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.data.table_columns import Roles
+from clipbench.data.dataset import Groups
+from clipbench.data.table_columns import CAPTION_COLUMN, Roles
 from clipbench.errors import DataError, did_you_mean
 
 Place = Callable[[int], str]
@@ -24,6 +26,7 @@ class Samples:
     class_names: tuple[str, ...] | None
     captions: Sequence[str] | None
     caption_image: Int64[np.ndarray, " n_captions"] | None
+    groups: Mapping[str, Groups]
     notes: tuple[str, ...]
 
     @property
@@ -76,14 +79,15 @@ def read_samples(
     owner = {row: image_of[key] for row, key in keys.items()}
     image_ids, notes = _image_ids(table, roles, owner, ids)
     labels, names = _labels(table, roles, owner, class_names)
-    captions, caption_image = _captions(table, roles, owner)
+    cells = _captions(table, roles, owner)
     return Samples(
         first_rows=list(first_row.values()),
         image_ids=image_ids,
         labels=labels,
         class_names=names,
-        captions=captions,
-        caption_image=caption_image,
+        captions=[cell.text for cell in cells] if roles.captions else None,
+        caption_image=np.array([cell.image for cell in cells], np.int64) if roles.captions else None,
+        groups={name: _groups(table, name, owner, cells) for name in roles.groups},
         notes=notes,
     )
 
@@ -121,18 +125,43 @@ def _agreed(values: Mapping[int, str], owner: Mapping[int, int], place: Place, w
     return [value for _, value in agreed.values()]
 
 
-def _captions(
-    table: ColumnTable, roles: Roles, owner: Mapping[int, int]
-) -> tuple[list[str] | None, Int64[np.ndarray, " n_captions"] | None]:
-    if not roles.captions:
-        return None, None
-    pairs = [
-        (image, caption)
+class _Caption(NamedTuple):
+    """A caption, and the cell that it stands in."""
+
+    text: str
+    image: int
+    row: int
+    column: str
+
+
+def _captions(table: ColumnTable, roles: Roles, owner: Mapping[int, int]) -> list[_Caption]:
+    """Return the captions of all images; where several columns hold them, a cell may be empty, as a translation may lack."""
+    may_lack = len(roles.captions) > 1
+    return [
+        _Caption(text, image, row, column)
         for row, image in owner.items()
         for column in roles.captions
-        for caption in _texts(table.columns[column][row], column, row, table.place)
+        if not (may_lack and table.columns[column][row] in (None, ""))
+        for text in _texts(table.columns[column][row], column, row, table.place)
     ]
-    return [caption for _, caption in pairs], np.array([image for image, _ in pairs], np.int64)
+
+
+def _groups(table: ColumnTable, name: str, owner: Mapping[int, int], captions: Sequence[_Caption]) -> Groups:
+    """Return the groups of a column: of images where all rows of each image agree, else of captions."""
+    if name == CAPTION_COLUMN and name not in table.columns:
+        return Groups([caption.column for caption in captions], of_captions=True)
+    values = {row: "" if value is None else str(value).strip() for row, value in table.column(name, owner)}
+    by_image: dict[int, set[str]] = {}
+    for row, image in owner.items():
+        by_image.setdefault(image, set()).add(values[row])
+    if all(len(each) == 1 for each in by_image.values()):
+        return Groups([each.pop() for each in by_image.values()])
+    if not captions:
+        raise DataError(
+            f"column '{name}' gives an image several groups, such as {' and '.join(sorted(next(each for each in by_image.values() if len(each) > 1))[:2])}:"
+            " expected one for each image, or captions"
+        )
+    return Groups([values[caption.row] for caption in captions], of_captions=True)
 
 
 def _texts(value: object, column: str, row: int, place: Place) -> list[str]:

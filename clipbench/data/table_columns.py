@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from clipbench.errors import UsageError, did_you_mean
 
-OPTIONS = ("image", "caption", "label", "id")
+OPTIONS = ("image", "caption", "label", "id", "group")
 """``--data-option`` names that take the name of a column."""
 
 USUAL_NAMES: Mapping[str, Sequence[Sequence[str]]] = {
@@ -37,9 +37,13 @@ USUAL_NAMES: Mapping[str, Sequence[Sequence[str]]] = {
     "class_name": (("class_name", "label_name"), ("name",)),
     "id": (("image_id",), ("id", "sample_id", "key", "__key__")),
     "split": (("split",),),
+    "group": (("group",),),
 }
 """Usual column names of each role, in tiers: a later tier counts only where a table has no name of an earlier one, so
 that the canonical name wins. Between two names of one tier, only the user can choose."""
+
+CAPTION_COLUMN = "caption"
+"""As a group, where captions stand in several columns, such as one a language: the column of each caption."""
 
 _NUMBERED = re.compile(r"(?:caption|text|sentence)s?_?(\d+)")
 
@@ -58,6 +62,8 @@ class Roles:
     id_is_named: bool = False
     """True if the user named the id column; a guessed one is dropped where its values do not fit."""
     split: str | None = None
+    groups: tuple[str, ...] = ()
+    """Columns whose values slice the data; ``caption`` stands for the column that a caption came from."""
 
 
 def find_roles(
@@ -74,7 +80,8 @@ def find_roles(
 
     Args:
         columns: names of the table's columns.
-        options: the user's ``image``, ``caption`` (one column, or several with commas), ``label`` and ``id``.
+        options: the user's ``image``, ``caption`` (one column, or several with commas), ``label``, ``id`` and ``group``
+            (likewise).
         source: the table, for messages.
         image: the image column by its type; the user's choice takes precedence.
         label: the label column by its type; a usual name takes precedence.
@@ -105,6 +112,7 @@ def find_roles(
         id=finder.named("id") or finder.guess("id"),
         id_is_named="id" in options,
         split=finder.guess("split"),
+        groups=finder.groups(captions),
     )
 
 
@@ -149,6 +157,16 @@ class _ColumnFinder:
             return tuple(sorted(numbered, key=lambda column: int(numbered[column][1])))
         column = self.guess("caption")
         return () if column is None else (column,)
+
+    def groups(self, captions: Sequence[str]) -> tuple[str, ...]:
+        named = self.options.get("group")
+        if named is None:
+            guessed = self.guess("group")
+            return () if guessed is None else (guessed,)
+        names = [named] if named in self.columns else [part.strip() for part in named.split(",")]
+        return tuple(
+            name if name == CAPTION_COLUMN and len(captions) > 1 else self._existing(name, "group") for name in names
+        )
 
     def _existing(self, name: str, option: str) -> str:
         if name not in self.columns:

@@ -14,6 +14,7 @@ from clipbench.errors import ClipbenchError, MissingPart, Unavailable
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.published import Measured, with_published
+from clipbench.evaluation.slices import Sliced, slices_of
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.evaluation.thumbnails import SMALL, SMALL_SIDE, gallery_rows, is_image, point_rows, write_thumbnails
 from clipbench.models.protocol import Counts, Embedder
@@ -63,13 +64,19 @@ def evaluate(
         evaluation = _answer(task, dataset, embedder, generator(options.seed, request.task, dataset.id))
         record = replace(empty, dataset=_dataset_record(dataset, digests))
         record = _with_numbers(record, evaluation, options.seed)
+        sliced = slices_of(task, dataset, embedder, evaluation, options.seed)
+        evaluation = replace(evaluation, samples={**evaluation.samples, **sliced.columns})
         measured = Measured(model=embedder.info, task=task, dataset=dataset)
         record = replace(
             record,
             metrics=with_published(record.metrics, measured),
             subsets={**evaluation.subsets, **dataset.subsets},
-            notes=[*dataset.notes, *evaluation.notes, *embedder.notes],
-            files=_write_files(evaluation, digests, folder, stem=stem, options=options),
+            slices=sliced.records,
+            notes=[*dataset.notes, *evaluation.notes, *sliced.notes, *embedder.notes],
+            files={
+                **_write_files(evaluation, digests, folder, stem=stem, options=options),
+                **_write_slices(sliced, folder, stem=stem),
+            },
         )
         _write_images(evaluation, dataset, digests, folder / "thumbs", options=options)
     except Unavailable as error:
@@ -198,6 +205,20 @@ def _write_files(
         files["arrays"] = f"arrays/{stem}.npz"
         (folder / "arrays").mkdir(exist_ok=True)
         np.savez(folder / files["arrays"], allow_pickle=False, **arrays)
+    return files
+
+
+def _write_slices(sliced: Sliced, folder: Path, *, stem: str) -> dict[str, str]:
+    """Write the samples of groups of captions: those of all slices of a grouping in one table."""
+    import pandas
+
+    files = {}
+    for number, (name, tables) in enumerate(sliced.tables.items()):
+        files[f"slices/{name}"] = file = f"samples/{stem}-slices-{number}.parquet"
+        columns = [
+            {column: values for column, values in table.items() if not is_image(column, values)} for table in tables
+        ]
+        pandas.concat([pandas.DataFrame(table) for table in columns]).to_parquet(folder / file, index=False)
     return files
 
 

@@ -30,6 +30,23 @@ METRIC_COLUMNS = {
 """Columns of the frame of a run, and their types."""
 
 
+SLICE_COLUMNS = {
+    "model": "str",
+    "task": "str",
+    "data": "str",
+    "grouping": "str",
+    "group": "str",
+    "metric": "str",
+    "value": "float64",
+    "low": "float64",
+    "high": "float64",
+    "n": "int64",
+    "unit": "str",
+    "title": "str",
+}
+"""Columns of the frame of slices, and their types."""
+
+
 def metrics_frame(result: Result) -> "pandas.DataFrame":
     """Return a row for each metric of each finished evaluation; what is undefined is NaN, with a reason."""
     import pandas
@@ -49,6 +66,33 @@ def metrics_frame(result: Result) -> "pandas.DataFrame":
     ]
     types = {name: type_ for name, type_ in METRIC_COLUMNS.items() if type_ != "str"}
     return pandas.DataFrame(rows, columns=list(METRIC_COLUMNS)).astype(types)
+
+
+def slices_frame(result: Result) -> "pandas.DataFrame":
+    """Return a row for each metric of each slice, and for the summaries over the slices of a grouping."""
+    import pandas
+
+    rows = []
+    for record in result.evaluations:
+        for grouping, slices in record.slices.items():
+            summaries = {f"({kind})": getattr(slices, kind) for kind in ("mean", "worst", "distance")}
+            for group, metrics in {**slices.groups, **summaries}.items():
+                rows += [
+                    {
+                        "model": str(result.model.get("ref") or ""),
+                        "task": record.task,
+                        "data": record.dataset.id,
+                        "grouping": grouping,
+                        "group": group,
+                        "metric": name,
+                        **{column: getattr(metric, column) for column in ("value", "low", "high", "n", "unit")},
+                        "title": full_title(name, metric, record.subsets),
+                    }
+                    for name, metric in metrics.items()
+                ]
+    return pandas.DataFrame(rows, columns=list(SLICE_COLUMNS)).astype(
+        {name: type_ for name, type_ in SLICE_COLUMNS.items() if type_ != "str"}
+    )
 
 
 def find_evaluation(evaluations: Sequence[EvaluationRecord], name: str) -> EvaluationRecord:

@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 SCHEMA_VERSION = 1
 
+GROUP_COLUMN = "group:"
+"""Beginning of the sample columns that say which group of the data a sample is in."""
+
 Status = Literal["ok", "unavailable", "failed"]
 
 
@@ -113,6 +116,24 @@ class DatasetRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SlicesRecord:
+    """The metrics of an evaluation by the groups of its data, such as languages."""
+
+    of: Literal["images", "captions"]
+    """``images``: each slice is searched or classified among all data; ``captions``: each is data of its own."""
+    groups: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
+    """Metrics of each group, by its name and theirs; undefined ones are left out."""
+    mean: Mapping[str, Metric] = field(default_factory=dict)
+    """Mean over the groups, each with the same weight."""
+    worst: Mapping[str, Metric] = field(default_factory=dict)
+    """The worst value; its interval is of the worst true one, and allows for the choice."""
+    worst_group: Mapping[str, str] = field(default_factory=dict)
+    """The group with the worst value."""
+    distance: Mapping[str, Metric] = field(default_factory=dict)
+    """Largest value less the smallest; an interval above 0 says that the groups differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationRecord:
     """One task on one data set."""
 
@@ -136,13 +157,19 @@ class EvaluationRecord:
     """The rule by which the task scores an answer."""
     subsets: Mapping[str, str] = field(default_factory=dict)
     """Titles of the subsets, or label sets, that metric names begin with: ``swap_att`` is ``Attributes swapped``."""
+    slices: Mapping[str, SlicesRecord] = field(default_factory=dict)
+    """Metrics by the groups of the data, by the name of the grouping, such as ``language``."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """``samples`` and ``arrays``: paths inside the run folder."""
+    """``samples`` and ``arrays``: paths inside the run folder; ``slices/NAME``: samples of groups of captions."""
 
     @property
     def name(self) -> str:
         """``task@data``, as it is asked for."""
         return f"{self.task}@{self.dataset.id}"
+
+    def slice_name(self, grouping: str, group: str) -> str:
+        """Return the name of one slice in comparisons and gates: ``task@data{grouping=group}``."""
+        return f"{self.name}{{{grouping}={group}}}"
 
 
 @dataclass(frozen=True, kw_only=True)

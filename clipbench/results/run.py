@@ -63,6 +63,28 @@ class Run:
                     found.setdefault(f"{record.name}/{name}", metric)
         return found
 
+    @property
+    def slice_metrics(self) -> dict[str, Metric]:
+        """The metrics of all slices by ``task@data{grouping=group}/metric``."""
+        return {
+            f"{record.slice_name(grouping, group)}/{name}": metric
+            for record in self.result.evaluations
+            for grouping, slices in record.slices.items()
+            for group, metrics in slices.groups.items()
+            for name, metric in metrics.items()
+        }
+
+    @property
+    def slice_summaries(self) -> dict[str, Metric]:
+        """The mean, the worst slice and the distance, as the groups ``(mean)``, ``(worst)`` and ``(distance)``."""
+        return {
+            f"{record.slice_name(grouping, f'({kind})')}/{name}": metric
+            for record in self.result.evaluations
+            for grouping, slices in record.slices.items()
+            for kind in ("mean", "worst", "distance")
+            for name, metric in getattr(slices, kind).items()
+        }
+
     def frame(self) -> "pandas.DataFrame":
         """Return a tidy table, one row a metric: model, task, data, metric, value, low, high, chance, n, unit, ...
 
@@ -83,15 +105,26 @@ class Run:
             UsageError: the run has no such evaluation.
             ClipbenchError: it was not measured, or its table is damaged.
         """
-        import pandas
+        return self._table(self.evaluation(evaluation) if isinstance(evaluation, str) else evaluation, "samples")
 
-        if isinstance(evaluation, str):
-            evaluation = self.evaluation(evaluation)
-        path = self._file(evaluation, "samples")
-        try:
-            return pandas.read_parquet(path)
-        except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-            raise self._damaged(evaluation, "samples", error) from error
+    def slices(self) -> "pandas.DataFrame":
+        """Return a tidy table of metrics by slice, one row a group and metric; summaries are the groups ``(mean)``,
+        ``(worst)`` and ``(distance)``.
+
+        It is empty where the data have no groups: name their columns as the data option ``group``.
+        """
+        from clipbench.results.frames import slices_frame
+
+        return slices_frame(self.result)
+
+    def slice_samples(self, evaluation: EvaluationRecord, grouping: str) -> "pandas.DataFrame":
+        """Return the samples of all slices of a grouping, with the slice of each in the column ``group:NAME``.
+
+        Raises:
+            ClipbenchError: the table is damaged.
+        """
+        name = f"slices/{grouping}" if evaluation.slices[grouping].of == "captions" else "samples"
+        return self._table(evaluation, name)
 
     def failures(self, evaluation: EvaluationRecord | str, n: int = 20) -> "pandas.DataFrame":
         """Return the samples that the model got wrong, the worst first, at most ``n``.
@@ -194,6 +227,15 @@ class Run:
                 return dict(archive)
         except (OSError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
             raise self._damaged(evaluation, "arrays", error) from error
+
+    def _table(self, evaluation: EvaluationRecord, name: str) -> "pandas.DataFrame":
+        import pandas
+
+        path = self._file(evaluation, name)
+        try:
+            return pandas.read_parquet(path)
+        except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+            raise self._damaged(evaluation, name, error) from error
 
     def _file(self, evaluation: EvaluationRecord, kind: str) -> Path:
         """Return the path of a table or of arrays; a run that another has made may name any file of this machine."""

@@ -107,7 +107,7 @@ def mean_interval(
     """Return the interval of a mean: Wilson for shares of hits, else a (cluster) bootstrap.
 
     Hits in clusters, and all zeros or ones, have Wilson's with the effective number of samples, by which the
-    spread of the clusters' sums is that of independent hits (``_effective_n``): a bootstrap of a rare event is too short.
+    spread of the clusters' sums is that of independent hits (``effective_n``): a bootstrap of a rare event is too short.
 
     The bootstrap is the expanded percentile one (``expanded_tails``); with clusters, the mean of a resample is the
     ratio of its sum to its count, so that clusters may differ in size. It does not depend on the order of the samples.
@@ -142,7 +142,7 @@ def mean_interval(
     if is_constant:
         return Interval(mean, mean, "all values are equal") if within is None else unchanged_interval(mean, n, within)
     if are_hits and codes is not None:
-        trials = _effective_n(values, codes, n)
+        trials = effective_n(values, codes, n)
         return wilson(mean * trials, trials)._replace(
             method=f"Wilson of {trials:.0f} effective samples over {n} clusters"
         )
@@ -265,7 +265,12 @@ def expanded_tails(n_units: int) -> tuple[float, float]:
     return NormalDist().cdf(-reach), NormalDist().cdf(reach)
 
 
-def _effective_n(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"], n_clusters: int) -> float:
+def effective_n(
+    values: Float64[np.ndarray, " n"],
+    codes: Int64[np.ndarray, " n"],
+    n_clusters: int,
+    confidence: float = CONFIDENCE,
+) -> float:
     """Return the number of independent hits whose mean would be as uncertain as that of clustered ones.
 
     It is at most the number of samples: that few clusters are less alike than chance would have it is luck. Few clusters
@@ -274,7 +279,8 @@ def _effective_n(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n
     """
     mean, error = float(values.mean()), standard_error(values - values.mean(), codes)
     n = float(len(values)) if error is None else min(len(values), mean * (1 - mean) / error**2)
-    return max(1.0, n * (Z / student((1 + CONFIDENCE) / 2, n_clusters)) ** 2)
+    upper = (1 + confidence) / 2
+    return max(1.0, n * (NormalDist().inv_cdf(upper) / student(upper, n_clusters)) ** 2)
 
 
 def _resampled_means(

@@ -6,6 +6,7 @@ from clipbench.comparison.formats._tables import (
     NO_GATE,
     Standing,
     by_evaluation,
+    by_grouping,
     difference_table,
     headline,
     standing,
@@ -64,6 +65,10 @@ def _lines(judged: Judged) -> Iterator[str]:
         yield from as_markdown(difference_table(name, found)).splitlines()
         yield ""
     yield "</details>"
+    for title, slices in by_grouping(comparison).items():
+        yield from ("", "<details>", f"<summary>{escape(title)}: {tally(slices)}</summary>", "")
+        yield from as_markdown(difference_table("", slices)).splitlines()
+        yield from ("", "</details>")
 
 
 def _cut(lines: Iterator[str], budget: int) -> str:
@@ -73,7 +78,7 @@ def _cut(lines: Iterator[str], budget: int) -> str:
     for line in map(log_line, lines):
         length += len(line) + 1
         if length > budget:
-            closing = ["", "</details>"] if "<details>" in kept else []
+            closing = ["", "</details>"] if kept.count("<details>") > kept.count("</details>") else []
             return "\n".join([*kept, "", LEFT_OUT, *closing])
         kept.append(line)
     return "\n".join(kept)

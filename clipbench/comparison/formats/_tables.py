@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from clipbench.comparison.gate import Judged, Status
@@ -51,6 +52,20 @@ def difference_table(title: str, differences: Sequence[Difference]) -> Table:
     """Return the differences of an evaluation as rows; an arrow marks a metric of which less is better."""
     notes = list(dict.fromkeys(each.test for each in differences if each.p_value is None))
     return Table(title=title, columns=COLUMNS, rows=[_row(each, notes) for each in differences], notes=notes)
+
+
+def by_grouping(comparison: Comparison) -> dict[str, list[Difference]]:
+    """Return the headline metrics of the slices by ``task@data by grouping``, the gravest verdicts first."""
+    found: dict[str, list[Difference]] = {}
+    for each in comparison.slices:
+        if each.candidate.is_headline:
+            whole = each.evaluation.removesuffix(f"{{{each.grouping}={each.group}}}")
+            found.setdefault(f"{whole} by {each.grouping}", []).append(replace(each, name=f"{each.group}/{each.name}"))
+    order = list(VERDICTS)
+    return {
+        title: sorted(those, key=lambda each: (order.index(each.verdict), each.p_value or 0.0))
+        for title, those in found.items()
+    }
 
 
 def metric_cell(found: Difference) -> Cell:

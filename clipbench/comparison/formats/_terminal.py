@@ -2,7 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
-from clipbench.comparison.formats._tables import NO_GATE, by_evaluation, difference_table, headline, tally, ungated
+from clipbench.comparison.formats._tables import (
+    NO_GATE,
+    by_evaluation,
+    by_grouping,
+    difference_table,
+    headline,
+    tally,
+    ungated,
+)
 from clipbench.comparison.gate import REPORTED, Judged
 from clipbench.comparison.records import Difference, Flips
 from clipbench.results.numbers import ascii_signs
@@ -12,6 +20,8 @@ from clipbench.terminal import log_line
 
 N_IDS = 5
 """Flipped samples that are named, each way; ``--format json`` has all."""
+N_SLICES = 10
+"""Rows of a table of slices, the gravest verdicts first."""
 MARKS = {
     "regression": "REGRESSION",
     "unmet": "NOT MET",
@@ -36,10 +46,17 @@ def _lines(judged: Judged) -> Iterator[str]:
         yield ""
         yield from as_text(table, widths=widths).splitlines()
         yield from _flips(found[name])
+    for title, slices in by_grouping(comparison).items():
+        yield ""
+        yield as_text(difference_table(title, slices[:N_SLICES]).select(range(9)))
+        if len(slices) > N_SLICES:
+            yield f"  ... ({len(slices) - N_SLICES} more: --format json has all)"
     yield ""
     yield from map(str, comparison.refused)
     yield from (f"note: {note}" for note in comparison.notes)
     yield tally(comparison.differences)
+    if comparison.slices:
+        yield f"slices: {tally(comparison.slices)}"
     if judged.outcomes:
         yield ""
         yield from _gate(judged)

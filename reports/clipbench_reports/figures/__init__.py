@@ -13,6 +13,7 @@ from clipbench_reports.figures._recall import ACROSS, WITHIN, recall, recall_wit
 from clipbench_reports.figures._scorecard import compare, scorecard
 from clipbench_reports.figures._shift import MOVED, corrections, shift
 from clipbench_reports.figures._similarity import similarity
+from clipbench_reports.figures._slices import slices
 from clipbench_reports.figures._spectrum import DRAWN, spectrum
 from clipbench_reports.figures._templates import ranked, templates
 from clipbench_reports.figures._tokens import KEPT, token_lengths, tokens_kept
@@ -51,6 +52,7 @@ __all__ = [
     "shift",
     "similarity",
     "similarity_calibration",
+    "slices",
     "spectrum",
     "templates",
     "token_lengths",

@@ -11,6 +11,7 @@ from clipbench.comparison.formats import (
     VERDICTS,
     Standing,
     by_evaluation,
+    by_grouping,
     difference_text,
     headline,
     standing,
@@ -187,7 +188,7 @@ def _evaluations(comparison: Comparison, names: tuple[str, str], place: int) -> 
     drawn = _figures(comparison, names)
     return [
         Evaluated(name=name, anchor=anchor(place, k), table=difference_html(differences), figure=drawn.get(name))
-        for k, (name, differences) in enumerate(by_evaluation(comparison).items())
+        for k, (name, differences) in enumerate((by_evaluation(comparison) | by_grouping(comparison)).items())
     ]
 
 

@@ -208,7 +208,9 @@ def _figure_makers(loaded: LoadedSection, evidence: Sequence[Evidence]) -> list[
     others = dict.fromkeys(
         name for each in evidence for name in each.evaluation.curves if not {name, name.rpartition("/")[2]} & drawn
     )
-    return [*(loaded.guard(draw, Chart) for draw in loaded.section.figures), *map(figures.curve, others)]
+    groupings = dict.fromkeys(name for each in evidence for name in each.evaluation.slices)
+    own = [loaded.guard(draw, Chart) for draw in loaded.section.figures]
+    return [*own, *map(figures.slices, groupings), *map(figures.curve, others)]
 
 
 def _classes(label_set: str, evidence: Evidence, loaded: LoadedSection) -> str:

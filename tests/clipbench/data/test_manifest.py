@@ -249,3 +249,36 @@ def test_the_real_clothes_by_manifest(shared_data: Path) -> None:
     assert dataset.labels is not None
     assert [dataset.class_names[label] for label in dataset.labels] == [id.split("/")[2] for id in dataset.image_ids]
     assert len(dataset) == 372
+
+
+def test_a_column_groups_images_where_the_rows_of_each_agree_and_captions_where_not(tmp_path: Path) -> None:
+    text = (
+        "image,caption,region,language\na.png,one,north,en\na.png,eins,north,de\nb.png,two,south,en\nc.png,three,,en\n"
+    )
+    dataset = load(write(tmp_path, text), group="region,language")
+    assert dataset.groups["region"] == (["north", "south", ""], False)
+    assert dataset.groups["language"] == (["en", "de", "en", "en"], True)
+    assert dataset.fingerprint(["a", "b", "c"]) == load(tmp_path / "list.csv").fingerprint(["a", "b", "c"])
+
+
+def test_a_column_called_group_needs_no_option(tmp_path: Path) -> None:
+    assert load(write(tmp_path, "image,label,group\na.png,x,1\nb.png,y,2\n")).groups == {"group": (["1", "2"], False)}
+
+
+def test_columns_of_captions_are_groups_and_may_have_gaps(tmp_path: Path) -> None:
+    rows = [
+        {"image": "a.png", "en": "one", "de": "eins"},
+        {"image": "b.png", "en": "two", "de": ""},
+        {"image": "c.png", "en": "three"},
+    ]
+    dataset = load(write(tmp_path, "\n".join(map(json.dumps, rows)), "list.jsonl"), caption="en,de", group="caption")
+    assert captions_of(dataset) == [("a.png", "one"), ("a.png", "eins"), ("b.png", "two"), ("c.png", "three")]
+    assert dataset.groups == {"caption": (["en", "de", "en", "en"], True)}
+
+
+def test_groups_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "image,label,region\na.png,x,1\na.png,x,2\nb.png,y,2\n")
+    with pytest.raises(UsageError, match=r"no column 'regoin' \(--data-option group=regoin\): did you mean 'region'"):
+        load(tmp_path / "list.csv", group="regoin")
+    with pytest.raises(DataError, match=r"column 'region' gives an image several groups, such as 1 and 2"):
+        load(tmp_path / "list.csv", group="region")

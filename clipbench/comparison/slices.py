@@ -1,0 +1,79 @@
+"""The slices of two runs: each metric of each group of the data, paired by sample as whole metrics are."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from clipbench.comparison.align import EvaluationPair, Tables, align_samples
+from clipbench.comparison.paired_tests import Generators, paired_test
+from clipbench.comparison.records import Difference
+from clipbench.errors import ClipbenchError
+from clipbench.results.record import GROUP_COLUMN, EvaluationRecord
+from clipbench.results.run import Run
+from clipbench.seeding import generator
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def slice_differences(base: Run, candidate: Run, pair: EvaluationPair, alpha: float) -> Iterator[Difference]:
+    """Yield the differences of all means of samples in all slices that both runs have, by slice.
+
+    What is no mean of samples, such as a median or the modality gap of a slice, is not compared.
+
+    Raises:
+        NotComparable: the slices have other samples.
+        ClipbenchError: the samples of the slices cannot be read.
+    """
+    for grouping in pair.base.slices:
+        if grouping not in pair.candidate.slices:
+            continue
+        read = partial(_samples_of, grouping)
+        tables = align_samples(base, candidate, pair, read)
+        for group in pair.base.slices[grouping].groups:
+            if group in pair.candidate.slices[grouping].groups:
+                yield from _differences_of(pair, grouping, group, tables, base.result.seed, alpha)
+
+
+def _differences_of(
+    pair: EvaluationPair, grouping: str, group: str, tables: Tables, seed: int, alpha: float
+) -> Iterator[Difference]:
+    name = pair.base.slice_name(grouping, group)
+    own = Tables(*(_rows_of(table, grouping, group) for table in tables))
+    if not own.base.index.equals(own.candidate.index):
+        return  # the runs sort the samples into groups in different ways
+    others = pair.candidate.slices[grouping].groups[group]
+    for metric_name, metric in pair.base.slices[grouping].groups[group].items():
+        other = others.get(metric_name)
+        if other is None or metric.column is None or metric.value is None or other.value is None:
+            continue
+        draws = (generator(seed, name, metric_name, what) for what in ("difference", "test"))
+        paired = paired_test(other, metric, tables=own, generators=Generators(*draws))
+        yield Difference(
+            evaluation=name,
+            name=metric_name,
+            grouping=grouping,
+            group=group,
+            base=metric,
+            candidate=other,
+            value=other.value - metric.value,
+            low=paired.interval.low,
+            high=paired.interval.high,
+            n=paired.n,
+            method=paired.interval.method,
+            test=paired.test,
+            p_value=paired.p_value,
+            detectable=paired.detectable(alpha),
+            flips=paired.flips,
+        )
+
+
+def _samples_of(grouping: str, run: Run, evaluation: EvaluationRecord) -> "pandas.DataFrame":
+    return run.slice_samples(evaluation, grouping)
+
+
+def _rows_of(table: "pandas.DataFrame", grouping: str, group: str) -> "pandas.DataFrame":
+    column = f"{GROUP_COLUMN}{grouping}"
+    if column not in table:
+        raise ClipbenchError(f"the samples have no column '{column}', which their slices need: make the run again")
+    return table[table[column] == group]

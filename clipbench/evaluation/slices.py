@@ -1,0 +1,197 @@
+"""Metrics by slice: an evaluation seen by the groups of its data, such as regions, domains or languages.
+
+Groups of images share the rest of the data: an image of one region is searched for among all images, and classified among
+all classes, so that slices of different sizes can be compared. What is a mean or a statistic of samples is taken over the
+slice's samples; what is a function of all of them, such as the modality gap, is measured on the slice as data of its own.
+Groups of captions, such as languages, are data of their own altogether: their captions, and the images that have one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Shaped
+
+from clipbench.data.dataset import Dataset, Groups
+from clipbench.errors import ClipbenchError
+from clipbench.evaluation.task import Evaluation, Task
+from clipbench.models.protocol import Embedder
+from clipbench.results.numbers import counted
+from clipbench.results.record import GROUP_COLUMN, Metric, SlicesRecord
+from clipbench.seeding import generator
+from clipbench.stats.intervals import Interval
+from clipbench.stats.measures import RANGES, Measure, Samples, Smooth, Within
+from clipbench.stats.slices import Slice, distance, mean, worst
+
+MOST_SLICES = 200
+"""Largest number of groups that make slices: more are names of samples rather than groups."""
+
+Part = Mapping[str, tuple[Metric, Slice | None]]
+"""The metrics of one slice, each with the samples that it follows from."""
+
+
+@dataclass(frozen=True)
+class Sliced:
+    """The slices of an evaluation, by the name of the group."""
+
+    records: dict[str, SlicesRecord] = field(default_factory=dict)
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    """Columns that the evaluation's samples gain: the group of each, for groups of images."""
+    tables: dict[str, list[Samples]] = field(default_factory=dict)
+    """Samples of each slice, for groups of captions: other samples than the evaluation's."""
+    notes: list[str] = field(default_factory=list)
+
+
+def slices_of(task: Task, dataset: Dataset, embedder: Embedder, evaluation: Evaluation, seed: int) -> Sliced:
+    """Return an evaluation's metrics by the groups of its data; a group that makes no slices costs a note."""
+    sliced = Sliced()
+    for name, groups in dataset.groups.items():
+        n_groups = len(set(groups.values) - {""})
+        if not 2 <= n_groups <= MOST_SLICES:
+            sliced.notes.append(
+                f"no slices by {name}: it has {counted(n_groups, 'group')}, and 2 to {MOST_SLICES} make slices"
+            )
+            continue
+        slicer = _Slicer(task, dataset, embedder, evaluation, name, groups, seed)
+        try:
+            parts = slicer.by_caption(sliced) if groups.of_captions else slicer.by_image(sliced)
+        except ClipbenchError as error:
+            sliced.notes.append(f"no slices by {name}: {error}")
+        else:
+            sliced.records[name] = _record(parts, groups)
+    return sliced
+
+
+@dataclass(frozen=True)
+class _Slicer:
+    """One evaluation, and one way to slice it."""
+
+    task: Task
+    dataset: Dataset
+    embedder: Embedder
+    evaluation: Evaluation
+    name: str
+    groups: Groups
+    seed: int
+
+    @property
+    def values(self) -> list[str]:
+        return sorted(set(self.groups.values) - {""})
+
+    def by_image(self, sliced: Sliced) -> dict[str, Part]:
+        """Return the slices by groups of images; the group of each sample becomes a column."""
+        if "image" not in self.evaluation.samples:
+            raise ClipbenchError("the task's samples do not say which image they are of")
+        of_image = np.array([*self.groups.values, ""], object)  # -1, no image, is the last
+        of_sample = of_image[self.evaluation.samples["image"]]
+        sliced.columns[f"{GROUP_COLUMN}{self.name}"] = of_sample
+        of_rows = {name: each for name, each in self.evaluation.measures.items() if not _is_of_the_whole(each)}
+        parts: dict[str, Part] = {}
+        for value in self.values:
+            own = {name: column[of_sample == value] for name, column in self.evaluation.samples.items()}
+            measured = self._measured(of_rows, own, value)  # the level of chance is that of all data
+            found = {name: (replace(metric, chance=None), part) for name, (metric, part) in measured.items()}
+            if len(of_rows) < len(self.evaluation.measures):
+                alone = self._evaluate(self.dataset.take(np.flatnonzero(of_image[:-1] == value)), value)
+                of_whole = {name: each for name, each in alone.measures.items() if _is_of_the_whole(each)}
+                found |= self._measured(of_whole, alone.samples, value)
+            parts[value] = {name: found[name] for name in self.evaluation.measures if name in found}
+        return parts
+
+    def by_caption(self, sliced: Sliced) -> dict[str, Part]:
+        """Return the slices by groups of captions, and keep the samples of each."""
+        of_caption, tables = np.array(self.groups.values, object), []
+        parts: dict[str, Part] = {}
+        for value in self.values:
+            alone = self._evaluate(self.dataset.take_captions(np.flatnonzero(of_caption == value)), value)
+            parts[value] = self._measured(alone.measures, alone.samples, value)
+            tables.append(self._labelled(alone.samples, value))
+        sliced.tables[self.name] = tables
+        return parts
+
+    def _evaluate(self, dataset: Dataset, value: str) -> Evaluation:
+        return self.task.evaluate(dataset, self.embedder, self._rng(value, ""))
+
+    def _measured(self, measures: Mapping[str, Measure], samples: Samples, value: str) -> Part:
+        part = {}
+        for name, measure in measures.items():
+            metric = measure.metric(samples, self._rng(value, name))
+            if metric.value is not None:
+                part[name] = metric, None if _has_own_interval(measure) else _slice(metric, samples)
+        return part
+
+    def _rng(self, value: str, metric: str) -> np.random.Generator:
+        return generator(self.seed, self.task.name, self.dataset.id, self.name, value, metric)
+
+    def _labelled(self, samples: Samples, value: str) -> Samples:
+        """Return the samples of a slice with its name, in a column and before their ids."""
+        ids = np.array([f"{value}:{each}" for each in samples["sample_id"]], object)
+        group = np.full(len(ids), value, object)
+        return {**samples, "sample_id": ids, f"{GROUP_COLUMN}{self.name}": group}
+
+
+def _is_of_the_whole(measure: Measure) -> bool:
+    """Return whether a measure was worked out from all samples together, so that some of them do not have it."""
+    return isinstance(measure.measure if isinstance(measure, Within) else measure, Smooth)
+
+
+def _has_own_interval(measure: Measure) -> bool:
+    """Return whether influences do not tell how sure the value is, as for a distance near 0."""
+    inner = measure.measure if isinstance(measure, Within) else measure
+    return isinstance(inner, Smooth) and inner.interval is not None
+
+
+def _slice(metric: Metric, samples: Samples) -> Slice | None:
+    """Return the samples behind a metric; None for one that is neither a mean nor has influences, such as a median."""
+    column = metric.column or metric.influence
+    if column is None or metric.value is None:
+        return None
+    values = samples[column].astype(np.float64)
+    is_defined = ~np.isnan(values)
+    clusters: Shaped[np.ndarray, " n"] | None = samples["cluster"][is_defined] if "cluster" in samples else None
+    within = RANGES.get(metric.unit)
+    if metric.column is not None:
+        return Slice.of_mean(values[is_defined], clusters, within)
+    return Slice(value=metric.value, influence=values[is_defined], clusters=clusters, within=within)
+
+
+def _record(parts: Mapping[str, Part], groups: Groups) -> SlicesRecord:
+    means, worsts, distances, worst_groups = {}, {}, {}, {}
+    for name in dict.fromkeys(name for part in parts.values() for name in part):
+        found = {value: part[name] for value, part in parts.items() if name in part}
+        slices = {value: each for value, (_, each) in found.items() if each is not None}
+        if len(slices) < 2 or len(slices) < len(found):  # medians and the like: no bounds to choose among
+            continue
+        like, _ = next(iter(found.values()))
+        means[name] = _summary(like, *mean(slices), slices)
+        distances[name] = _summary(replace(like, higher_is_better=False), *distance(slices), slices)
+        if like.higher_is_better is not None:
+            extreme = worst(slices, higher_is_better=like.higher_is_better)
+            worsts[name] = _summary(like, extreme.value, extreme.interval, slices)
+            worst_groups[name] = extreme.name
+    return SlicesRecord(
+        of="captions" if groups.of_captions else "images",
+        groups={value: {name: metric for name, (metric, _) in part.items()} for value, part in parts.items()},
+        mean=means,
+        worst=worsts,
+        worst_group=worst_groups,
+        distance=distances,
+    )
+
+
+def _summary(like: Metric, value: float, interval: Interval, slices: Mapping[str, Slice]) -> Metric:
+    """Return a number over all slices, in the words of the metric that it is made of."""
+    is_bounded = interval.low is not None
+    return replace(
+        like,
+        value=value,
+        low=interval.low,
+        high=interval.high,
+        n=sum(len(each.influence) for each in slices.values()),
+        chance=None,
+        column=None,
+        influence=None,
+        statistic=None,
+        method=interval.method if is_bounded else None,
+        reason=None if is_bounded else f"no interval: {interval.method}",
+    )

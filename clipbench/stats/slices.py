@@ -1,0 +1,211 @@
+"""The slices of a metric, such as its values by language: their mean, the worst one, and how far they are apart.
+
+The worst of several noisy values looks worse than the worst true value is, and slices that are alike look apart. So the
+intervals here are of the true worst value and the true distance, and allow for the slices having been chosen.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+
+from clipbench.stats import intervals
+from clipbench.stats.clusters import NEGLIGIBLE, cluster_codes, cluster_sums, standard_error, student, without_rounding
+from clipbench.stats.intervals import CONFIDENCE, SHARES, Interval, Range
+
+TAIL = (1 - CONFIDENCE) / 2
+"""Chance that a bound is missed on one side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """The samples of one slice: those of which a metric is the mean, or their influences on a value."""
+
+    value: float
+    influence: Float64[np.ndarray, " n"]
+    """Of each sample on the value: for a mean, its deviation from the mean."""
+    clusters: Shaped[np.ndarray, " n"] | None = None
+    within: Range = None
+    are_hits: bool = False
+    """True where the value is the share of samples that are hits."""
+
+    @classmethod
+    def of_mean(
+        cls,
+        values: Float64[np.ndarray, " n"],
+        clusters: Shaped[np.ndarray, " n"] | None = None,
+        within: Range = SHARES,
+    ) -> "Slice":
+        """Return the slice of a metric that is the mean of its samples' values.
+
+        Example:
+            >>> Slice.of_mean(np.array([1.0, 0.0, 1.0, 1.0])).value
+            0.75
+        """
+        values = without_rounding(values)
+        mean = float(values.mean())
+        are_hits = within == SHARES and bool(np.isin(values, SHARES).all())
+        return cls(value=mean, influence=values - mean, clusters=clusters, within=within, are_hits=are_hits)
+
+    @property
+    def n_units(self) -> int:
+        """Number of samples, or of clusters."""
+        return len(cluster_sums(self.influence, self.clusters))
+
+    def bounds(self, tail: float) -> tuple[float, float]:
+        """Return a lower and an upper bound that are each missed with a chance of ``tail``; infinite where nothing is known.
+
+        Hits have the exact bounds of Clopper and Pearson, with the effective number of samples where they are clustered
+        (Korn and Graubard 1998); other values those of Student's t, and where all are alike, the bound of what no sample
+        shows.
+        """
+        least, most = self.within or (-inf, inf)
+        if self.are_hits:
+            return _exact_bounds(self.value, self._trials(1 - 2 * tail), tail)
+        error = self._error()
+        if error is not None:
+            half = error * student(1 - tail, self.n_units)
+            return max(least, self.value - half), min(most, self.value + half)
+        if self.within is None:
+            return least, most
+        unseen = 1 - tail ** (1 / self.n_units)
+        return self.value - (self.value - least) * unseen, self.value + (most - self.value) * unseen
+
+    def interval(self) -> tuple[float, float]:
+        """Return the bounds of the slice by itself: Wilson's of hits, which are right on average where exact ones are too wide."""
+        if not self.are_hits:
+            return self.bounds(TAIL)
+        trials = self._trials(CONFIDENCE)
+        low, high, _ = intervals.wilson(self.value * trials, trials)
+        assert low is not None and high is not None
+        return low, high
+
+    def _trials(self, confidence: float) -> float:
+        """Return the number of independent hits that know as much as the slice's."""
+        codes = cluster_codes(self.clusters)
+        if codes is None or self._error() is None:
+            return float(self.n_units)
+        return intervals.effective_n(self.influence + self.value, codes, self.n_units, confidence)
+
+    def _error(self) -> float | None:
+        return standard_error(self.influence, self.clusters)
+
+
+class Extreme(NamedTuple):
+    """The worst slice: its name, its value, and an interval of the worst true value, whichever slice has it."""
+
+    name: str
+    value: float
+    interval: Interval
+
+
+def worst(slices: Mapping[str, Slice], *, higher_is_better: bool = True) -> Extreme:
+    """Return the slice with the worst value, and an interval of the worst true value.
+
+    With L and U the bounds of K slices, the smallest true value lies between the smallest L, each missed with a chance of
+    2.5 %, and the smallest U, each missed with a chance of 2.5 % / K: that of the slice which truly is the worst bounds it
+    from below, and no U may fall below it. It holds at 95 % or more however the slices depend on each other (Bonferroni).
+    Of equal values the first is the worst.
+
+    Example:
+        >>> hits = {"de": np.array([1.0] * 40), "sw": np.array([1.0] * 10 + [0.0] * 30)}
+        >>> name, value, (low, high, _) = worst({name: Slice.of_mean(each) for name, each in hits.items()})
+        >>> name, value, round(low, 3), round(high, 3)
+        ('sw', 0.25, 0.127, 0.434)
+    """
+    sign = 1 if higher_is_better else -1
+    name = min(slices, key=lambda each: sign * slices[each].value)
+    certain, corrected = ([each.bounds(tail) for each in slices.values()] for tail in (TAIL, TAIL / len(slices)))
+    if higher_is_better:
+        low, high = min(low for low, _ in certain), min(high for _, high in corrected)
+    else:
+        low, high = max(low for low, _ in corrected), max(high for _, high in certain)
+    value = slices[name].value
+    method = f"bounds of {len(slices)} slices, corrected for the choice (Bonferroni)"
+    return Extreme(name, value, _interval(min(low, value), max(high, value), method))
+
+
+def distance(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
+    """Return the largest value less the smallest, and an interval of that distance between the true values.
+
+    It is at most the largest U less the smallest L, each missed with a chance of 1.25 %, and at least the largest L less
+    the smallest U, each missed with a chance of 1.25 % / K. A lower bound above 0 says that the slices differ: where they
+    do not, it is above 0 with a chance of 2.5 % or less.
+
+    Example:
+        >>> hits = {"de": np.array([1.0] * 40), "sw": np.array([1.0] * 10 + [0.0] * 30)}
+        >>> value, (low, high, _) = distance({name: Slice.of_mean(each) for name, each in hits.items()})
+        >>> value, round(low, 2), round(high, 2)
+        (0.75, 0.43, 0.89)
+    """
+    values = [each.value for each in slices.values()]
+    value = max(values) - min(values)
+    certain, corrected = (
+        [each.bounds(tail) for each in slices.values()] for tail in (TAIL / 2, TAIL / 2 / len(slices))
+    )
+    high = max(high for _, high in certain) - min(low for low, _ in certain)
+    low = max(0.0, max(low for low, _ in corrected) - min(high for _, high in corrected))
+    method = f"bounds of {len(slices)} slices, corrected for the choice (Bonferroni)"
+    return value, _interval(min(low, value), max(high, value), method)
+
+
+def mean(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
+    """Return the mean of the slices' values, each with the same weight, and its interval.
+
+    The distances of the slices' bounds from their values are added as standard errors are, so that a slice without a miss
+    still has its doubt (MOVER; Zou and Donner, Statistics in Medicine 27 (2008)). Where slices share clusters, such as
+    captions of one image in several languages, they are widened by as much as that widens the standard error.
+
+    Example:
+        >>> hits = {"de": np.array([1.0] * 40), "sw": np.array([1.0] * 10 + [0.0] * 30)}
+        >>> value, (low, high, _) = mean({name: Slice.of_mean(each) for name, each in hits.items()})
+        >>> value, round(low, 3), round(high, 3)
+        (0.625, 0.555, 0.701)
+    """
+    each = list(slices.values())
+    value = float(np.mean([one.value for one in each]))
+    bounds = [one.interval() for one in each]
+    reaches = np.array([(one.value - low, high - one.value) for one, (low, high) in zip(each, bounds, strict=True)])
+    # The mean of many slices is less skewed than each of them is, so that neither side is shorter than half the width.
+    halves = np.maximum(np.linalg.norm(reaches, axis=0), np.linalg.norm(reaches.mean(axis=1))) / len(each)
+    below, above = (halves * _dependence(each)).tolist()
+    ranges = {one.within for one in each}
+    within = ranges.pop() if len(ranges) == 1 else None
+    method = f"bounds of {len(each)} slices, added as standard errors (MOVER)"
+    return value, _interval(value - below, value + above, method).clipped(within)
+
+
+def _dependence(slices: Sequence[Slice]) -> float:
+    """Return by how much clusters that slices share widen the standard error of their mean; 1 where they share none."""
+    if any(one.clusters is None for one in slices):
+        return 1.0
+    clusters = np.concatenate([np.asarray(one.clusters) for one in slices])
+    if len(np.unique(clusters)) == sum(len(np.unique(np.asarray(one.clusters))) for one in slices):
+        return 1.0
+    n = len(clusters)
+    influence = np.concatenate([one.influence * n / len(one.influence) for one in slices])
+    owner = np.repeat(np.arange(len(slices)), [len(one.influence) for one in slices])
+    apart = np.unique(np.stack([owner, np.unique(clusters, return_inverse=True)[1]]), axis=1, return_inverse=True)[
+        1
+    ].ravel()
+    shared, separate = standard_error(influence, clusters), standard_error(influence, apart)
+    return 1.0 if shared is None or separate is None else max(1.0, shared / separate)
+
+
+def _exact_bounds(share: float, trials: float, tail: float) -> tuple[float, float]:
+    """Return the bounds of Clopper and Pearson, Biometrika 26 (1934), for a number of trials that need not be whole."""
+    from scipy.special import betaincinv
+
+    hits, misses = share * trials, (1 - share) * trials
+    low = 0.0 if hits < NEGLIGIBLE else float(betaincinv(hits, misses + 1, tail))
+    high = 1.0 if misses < NEGLIGIBLE else float(betaincinv(hits + 1, misses, 1 - tail))
+    return low, high
+
+
+def _interval(low: float, high: float, method: str) -> Interval:
+    if not (-inf < low and high < inf):
+        return Interval(None, None, "a slice has too few samples to bound its value")
+    return Interval(low, high, method)

@@ -1,0 +1,184 @@
+"""Slices of an evaluation: the same numbers as by hand, in the run's files, comparisons, gates and the report."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import clipbench as cb
+from clipbench.comparison.gate import judge
+from clipbench.comparison.gate_rules import Gate
+from clipbench.data.dataset import Groups
+from clipbench.evaluation.slices import MOST_SLICES, slices_of
+from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench_tasks.retrieval import Retrieval
+from clipbench_tasks.zero_shot import ZeroShot
+
+N = 120
+
+
+def classified(rate: dict[str, float], seed: int = 0) -> tuple[cb.Dataset, FixedEmbedder, np.ndarray]:
+    """Return images of two classes in regions, a share of which, that of their region, is classified as it should be."""
+    rng = np.random.default_rng(seed)
+    labels, regions = rng.integers(2, size=N), np.array(sorted(rate))[np.arange(N) % len(rate)]
+    is_right = rng.random(N) < np.array([rate[region] for region in regions])
+    names = [f"{k}.png" for k in range(N)]
+    vectors = np.eye(2)[np.where(is_right, labels, 1 - labels)] + 0.1
+    data = cb.Dataset(
+        id="places",
+        images=[NamedImage(name) for name in names],
+        image_ids=names,
+        labels=labels,
+        class_names=("cat", "dog"),
+        templates=("{c}",),
+        groups={"region": Groups(regions.tolist())},
+    )
+    texts = {"cat": [1.0, 0.0], "dog": [0.0, 1.0]}
+    return data, FixedEmbedder(dict(zip(names, vectors.tolist(), strict=True)), texts), is_right
+
+
+def sliced(data: cb.Dataset, embedder: FixedEmbedder) -> cb.SlicesRecord:
+    task = ZeroShot()
+    evaluation = task.evaluate(data, embedder, np.random.default_rng(0))
+    return slices_of(task, data, embedder, evaluation, 0).records["region"]
+
+
+def test_slices_of_images_have_the_means_of_their_own_samples() -> None:
+    data, embedder, is_right = classified({"north": 0.9, "south": 0.6})
+    found = sliced(data, embedder)
+    regions = np.array(data.groups["region"].values)
+    for region in ("north", "south"):
+        metric = found.groups[region]["acc1"]
+        assert metric.value == pytest.approx(is_right[regions == region].mean())
+        assert metric.n == (regions == region).sum() and metric.chance is None
+    assert found.mean["acc1"].value == pytest.approx(
+        np.mean([found.groups[each]["acc1"].value for each in found.groups])
+    )
+    assert found.worst_group["acc1"] == "south" and found.worst["acc1"].value == found.groups["south"]["acc1"].value
+
+
+def test_what_is_a_function_of_all_samples_is_measured_on_the_slice_alone() -> None:
+    data, embedder, is_right = classified({"north": 0.9, "south": 0.6})
+    regions, labels = np.array(data.groups["region"].values), data.labels
+    assert labels is not None
+    own = regions == "south"
+    by_class = [is_right[own & (labels == c)].mean() for c in (0, 1)]
+    assert sliced(data, embedder).groups["south"]["mean_per_class_recall"].value == pytest.approx(np.mean(by_class))
+
+
+def test_planted_differences_are_found_and_no_others() -> None:
+    planted = {f"region {k}": 0.9 for k in range(4)} | {"region 4": 0.2}
+    assert (sliced(*classified(planted)[:2]).distance["acc1"].low or 0) > 0
+    none = [sliced(*classified(dict.fromkeys(planted, 0.7), seed)[:2]) for seed in range(20)]
+    assert sum((each.distance["acc1"].low or 0) > 0 for each in none) <= 1
+
+
+@pytest.mark.parametrize("values", [["one"] * N, [""] * N])
+def test_one_group_makes_no_slices(values: list[str]) -> None:
+    data, embedder, _ = classified({"north": 0.9})
+    data, task = replace(data, groups={"region": Groups(values)}), ZeroShot()
+    found = slices_of(task, data, embedder, task.evaluate(data, embedder, np.random.default_rng(0)), 0)
+    assert not found.records
+    assert found.notes == [
+        f"no slices by region: it has {'1 group' if values[0] else '0 groups'}, and 2 to {MOST_SLICES} make slices"
+    ]
+
+
+def test_slices_of_captions_are_data_of_their_own() -> None:
+    captions = ["a cat", "eine Katze", "a dog", "ein Hund"]
+    vectors = dict(zip(captions, ([1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.1]), strict=True))
+    data = cb.Dataset(
+        id="two",
+        images=[NamedImage("cat"), NamedImage("dog")],
+        image_ids=["cat", "dog"],
+        captions=captions,
+        caption_image=np.array([0, 0, 1, 1]),
+        groups={"language": Groups(["en", "de", "en", "de"], of_captions=True)},
+    )
+    embedder, task = FixedEmbedder({"cat": [1.0, 0.0], "dog": [0.0, 1.0]}, vectors), Retrieval(ks=(1,))
+    evaluation = task.evaluate(data, embedder, np.random.default_rng(0))
+    found = slices_of(task, data, embedder, evaluation, 0)
+    record = found.records["language"]
+    assert record.of == "captions"
+    for direction in ("image_retrieval", "text_retrieval"):
+        assert record.groups["en"][f"{direction}_recall@1"].value == 1.0
+        assert record.groups["de"][f"{direction}_recall@1"].value == 0.0
+    assert found.tables["language"][0]["sample_id"][0].startswith("de:")
+
+
+class Named:
+    """A model that knows images by their colour, and captions by their number; German ones only with some skill."""
+
+    def __init__(self, skill: float) -> None:
+        self.is_lost = np.random.default_rng(0).random(64) >= skill
+
+    def encode_images(self, images: list[Image.Image]) -> np.ndarray:
+        return np.array([np.eye(64)[image.getpixel((0, 0))[0] % 64] for image in images])  # type: ignore[index]
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        return np.array([np.eye(64)[self.number(text)] for text in texts])
+
+    def number(self, caption: str) -> int:
+        number = int("0" + re.sub(r"\D", "", caption)) % 64
+        return (number + 1) % 64 if caption.startswith("Bild") and self.is_lost[number] else number
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[cb.Run]:
+    """Two models that differ in German only."""
+    images = [Image.new("RGB", (4, 4), (k, 0, 0)) for k in range(64)]
+    rows = [(image, f"{word} {k}", word) for k, image in enumerate(images) for word in ("image", "Bild")]
+    frame = pd.DataFrame(rows, columns=["image", "caption", "language"])
+    folder = tmp_path_factory.mktemp("slices")
+    return [
+        cb.run(Named(skill), "retrieval", data=frame, data_options={"group": "language"}, out=folder / str(skill))
+        for skill in (1.0, 0.3)
+    ]
+
+
+def test_a_run_keeps_its_slices(runs: list[cb.Run]) -> None:
+    table = cb.read_run(runs[0].folder).slices()
+    rows = table[table.metric == "text_retrieval_recall@1"].set_index("group")
+    assert set(rows.index) == {"Bild", "image", "(mean)", "(worst)", "(distance)"}
+    assert rows.value["Bild"] == rows.value["(mean)"] == 1.0 and rows.value["(distance)"] == 0.0
+    assert runs[1].slices().query("metric == 'text_retrieval_recall@1' and group == 'Bild'").value.item() < 0.5
+    assert (
+        json.loads((runs[0].folder / "result.json").read_text())["evaluations"][0]["slices"]["language"]["of"]
+        == "captions"
+    )
+
+
+def test_a_comparison_has_the_slices_that_changed(runs: list[cb.Run]) -> None:
+    compared = cb.compare(*runs)
+    verdicts = {(each.group, each.name): each.verdict for each in compared.slices}
+    assert verdicts["Bild", "text_retrieval_recall@1"] == "worse"
+    assert verdicts["image", "text_retrieval_recall@1"] == "no evidence"
+    assert "retrieval@memory{language=Bild}" in compared.slices[0].evaluation
+    frame = compared.slices_frame()
+    assert set(frame.data) == {"memory{language=Bild}", "memory{language=image}"}
+
+
+def test_a_gate_reaches_slices_by_name_alone(runs: list[cb.Run]) -> None:
+    compared = cb.compare(*runs)
+    metrics = [run.metrics | run.slice_metrics | run.slice_summaries for run in runs]
+    base, candidate = metrics
+
+    def outcomes(gate: Gate) -> dict[str, str]:
+        return {each.metric: each.status for each in judge(compared, gate, base=base, candidate=candidate)}
+
+    assert not any("{" in name for name in outcomes(Gate.from_options("1pp")))
+    name = "retrieval@memory{{language={}}}/text_retrieval_recall@1"
+    found = outcomes(Gate.from_options(None, ["retrieval{language=*}/text_retrieval_recall@1 >= 0.9"]))
+    assert found == {name.format("Bild"): "unmet", name.format("image"): "pass"}
+    found = outcomes(Gate.from_options(None, ["*{language=(worst)}/text_retrieval_recall@1 >= 0.9"]))
+    assert found == {name.format("(worst)"): "unmet"}
+
+
+def test_the_report_draws_the_slices(runs: list[cb.Run], tmp_path: Path) -> None:
+    page = runs[1].report(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Text-to-image R@1 by “language”: from" in page and "mean of the groups" in page

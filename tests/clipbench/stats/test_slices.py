@@ -1,0 +1,138 @@
+"""Slices: worst, distance and mean of some worked by hand, and simulations of how often their intervals hold."""
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from math import inf
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from clipbench.stats.slices import Slice, distance, mean, worst
+
+HITS = {"de": np.array([1.0] * 40), "sw": np.array([1.0] * 10 + [0.0] * 30), "ja": np.array([1.0, 0.0] * 20)}
+EPSILON = 1e-9
+
+
+def slices_of(values: dict[str, np.ndarray]) -> dict[str, Slice]:
+    return {name: Slice.of_mean(each) for name, each in values.items()}
+
+
+def test_bounds_of_hits_are_those_of_the_exact_test() -> None:
+    for hits, n, tail in ((0, 10, 0.025), (3, 10, 0.01), (10, 10, 0.001)):
+        low, high = Slice.of_mean(np.repeat([1.0, 0.0], [hits, n - hits])).bounds(tail)
+        exact = stats.binomtest(hits, n).proportion_ci(1 - 2 * tail, method="exact")
+        assert (low, high) == pytest.approx((exact.low, exact.high))
+
+
+def test_bounds_of_other_values_are_student_s() -> None:
+    values = np.array([0.1, 0.4, 0.35, 0.9])
+    low, high = Slice.of_mean(values, within=None).bounds(0.01)
+    expected = stats.t.interval(0.98, 3, values.mean(), stats.sem(values))
+    assert (low, high) == pytest.approx(expected)
+    assert Slice.of_mean(np.array([0.3]), within=None).bounds(0.025) == (-inf, inf)
+
+
+def test_the_worst_slice_is_named_and_its_interval_allows_for_the_choice() -> None:
+    name, value, (low, high, method) = worst(slices_of(HITS))
+    assert (name, value) == ("sw", 0.25)
+    assert low == pytest.approx(stats.binomtest(10, 40).proportion_ci(0.95, "exact").low)
+    assert high == pytest.approx(stats.binomtest(10, 40).proportion_ci(1 - 0.05 / 3, "exact").high)
+    assert "3 slices" in method
+    name, value, interval = worst(slices_of(HITS), higher_is_better=False)
+    assert (name, value, interval.high) == ("de", 1.0, 1.0)
+
+
+def test_slices_that_differ_are_apart_and_equal_ones_may_be_one() -> None:
+    value, (low, high, _) = distance(slices_of(HITS))
+    assert value == 0.75 and low is not None and 0.4 < low < value < high <= 1  # type: ignore[operator]
+    value, (low, _, _) = distance(slices_of({"a": HITS["ja"], "b": HITS["ja"]}))
+    assert (value, low) == (0.0, 0.0)
+
+
+def test_each_slice_has_the_same_weight_in_the_mean() -> None:
+    value, (low, high, _) = mean(slices_of({"a": np.ones(400), "b": np.zeros(4)}))
+    assert value == 0.5 and low is not None and low < 0.5 < high  # type: ignore[operator]
+
+
+def test_images_that_slices_share_widen_the_interval_of_the_mean() -> None:
+    values = np.random.default_rng(0).random(50)
+    images = np.arange(50)
+    apart = {name: Slice.of_mean(values, images + 50 * k) for k, name in enumerate("abc")}
+    shared = {name: Slice.of_mean(values, images) for name in "abc"}
+    (_, one), (_, other) = mean(apart), mean(shared)
+    assert (other.high - other.low) / (one.high - one.low) == pytest.approx(np.sqrt(3), rel=0.01)  # type: ignore[operator]
+
+
+def test_a_slice_of_which_nothing_is_known_leaves_no_interval() -> None:
+    found = {"a": Slice.of_mean(np.array([0.2]), within=None), "b": Slice.of_mean(np.array([0.2, 0.4]), within=None)}
+    for interval in (worst(found).interval, distance(found)[1], mean(found)[1]):
+        assert interval.low is None and "too few samples" in interval.method
+
+
+Draw = Callable[[np.random.Generator, np.ndarray, int], Iterator[Slice]]
+
+
+def independent_hits(rng: np.random.Generator, truths: np.ndarray, n: int) -> Iterator[Slice]:
+    for k, truth in enumerate(truths):
+        size = n if k % 2 else n // 2
+        yield Slice.of_mean((rng.random(size) < truth).astype(np.float64))
+
+
+def hits_on_shared_images(rng: np.random.Generator, truths: np.ndarray, n: int) -> Iterator[Slice]:
+    """The same images in every slice, as captions in several languages have, so that slices are alike."""
+    images = rng.standard_normal(n)
+    for truth in truths:
+        own = 0.7 * images + np.sqrt(1 - 0.49) * rng.standard_normal(n)
+        yield Slice.of_mean((own < NormalDist().inv_cdf(truth)).astype(np.float64), clusters=np.arange(n))
+
+
+def skewed(rng: np.random.Generator, truths: np.ndarray, n: int) -> Iterator[Slice]:
+    for truth in truths:
+        yield Slice.of_mean(truth + 0.2 * rng.standard_t(5, n), within=None)
+
+
+SPREADS = {"no": 0.0, "small": 0.05, "large": 0.25}
+
+
+def rates(draw: Draw, n_slices: int, n: int, spread: float, *, n_tables: int, base: float = 0.7) -> dict[str, float]:
+    """Return how often the intervals hold the true worst value, distance and mean, and how often slices are told apart."""
+    rng = np.random.default_rng(n_slices * n)
+    truths = base + spread * np.linspace(-1, 1, n_slices)
+    targets = {"worst": truths.min(), "distance": np.ptp(truths), "mean": truths.mean()}
+    held = dict.fromkeys([*targets, "apart"], 0)
+    for _ in range(n_tables):
+        slices = {str(k): each for k, each in enumerate(draw(rng, truths, n))}
+        intervals = {"worst": worst(slices).interval, "distance": distance(slices)[1], "mean": mean(slices)[1]}
+        for name, (low, high, _) in intervals.items():
+            assert low is not None and high is not None
+            held[name] += low - EPSILON <= targets[name] <= high + EPSILON
+        held["apart"] += intervals["distance"].low > 0  # type: ignore[operator]
+    return {name: count / n_tables for name, count in held.items()}
+
+
+def test_intervals_hold_in_a_few_tables() -> None:
+    found = rates(independent_hits, 8, 100, 0.0, n_tables=100)
+    assert found["worst"] >= 0.9 and found["distance"] >= 0.9 and found["mean"] >= 0.87 and found["apart"] <= 0.08
+    assert rates(independent_hits, 8, 100, 0.25, n_tables=20)["apart"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draw", [independent_hits, hits_on_shared_images, skewed])
+def test_intervals_hold_as_the_docs_say(draw: Draw) -> None:
+    for n_slices, n, spread in product((2, 8, 24), (30, 100, 1000), SPREADS.values()):
+        found = rates(draw, n_slices, n, spread, n_tables=1000)
+        assert found["worst"] >= 0.945 and found["distance"] >= 0.945, (n_slices, n, spread, found)
+        assert found["mean"] >= 0.93, (n_slices, n, spread, found)
+        if spread == 0:
+            assert found["apart"] <= 0.035, (n_slices, n, found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", [0.02, 0.98])
+def test_intervals_hold_near_the_ends(base: float) -> None:
+    for n_slices, n in product((2, 8, 24), (30, 100, 1000)):
+        found = rates(independent_hits, n_slices, n, 0.0, n_tables=1000, base=base)
+        assert min(found["worst"], found["distance"], found["mean"]) >= 0.93, (n_slices, n, found)
+        assert found["apart"] <= 0.035, (n_slices, n, found)
