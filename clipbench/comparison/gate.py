@@ -148,7 +148,7 @@ class _Judge:
     def outcomes(self, gated: Sequence[_Gated]) -> Iterator[Outcome]:
         """Yield the outcomes of all metrics, with p-values corrected over those that have a test."""
         tested = [each for one in gated if not one.misfit for each in one.differences if each.p_value is not None]
-        adjusted = holm([each.p_value for each in tested if each.p_value is not None])
+        adjusted = holm([each.p_value for each in tested])
         p_values = {id(each): p for each, p in zip(tested, adjusted, strict=True)}
         for one in gated:
             if one.misfit or not one.differences:
@@ -211,8 +211,8 @@ def _message(difference: Difference, loss: float, allowed: float) -> str:
     unit = difference.base.unit
     values = f"{quantity(difference.base.value, unit)} to {quantity(difference.candidate.value, unit)}"
     if loss <= 0:
-        return f"{values}: not worse"
-    return f"{values}: {change(loss, unit, is_signed=False)} worse, {change(allowed, unit, is_signed=False)} allowed"
+        return f"{values}: no loss"
+    return f"{values}: loss {change(loss, unit, is_signed=False)}, allowed {change(allowed, unit, is_signed=False)}"
 
 
 def _misfit(rule: GateRule, name: str, metric: Metric) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clipbench.errors import UsageError
 from clipbench.results.record import Metric
+from clipbench.stats.claims import ALPHA
 
 if TYPE_CHECKING:
     import pandas
@@ -19,7 +20,7 @@ no test (``Difference.test`` says why), which is less than no evidence."""
 class CompareOptions:
     """Significance level of the verdicts, and the smallest difference that matters."""
 
-    alpha: float = 0.05
+    alpha: float = ALPHA
     smallest: float = 0.0
     """In the metric's unit: a difference whose interval lies within plus and minus it is too small to matter."""
 

@@ -4,23 +4,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from clipbench.comparison.records import CompareOptions, Difference, Verdict
+from clipbench.stats.claims import claimed
 from clipbench.stats.significance import holm
 
 
 def with_verdicts(differences: Sequence[Difference], options: CompareOptions) -> list[Difference]:
     """Return the differences with corrected p-values and verdicts."""
-    adjusted = iter(holm([each.p_value for each in differences if each.p_value is not None]))
-    corrected = [each if each.p_value is None else replace(each, p_adjusted=next(adjusted)) for each in differences]
-    return [replace(each, verdict=_verdict(each, options)) for each in corrected]
+    p_values = [each.p_value for each in differences]
+    return [
+        replace(each, p_adjusted=adjusted, verdict=_verdict(each, options, is_claimed=is_claimed))
+        for each, adjusted, is_claimed in zip(
+            differences, holm(p_values), claimed(p_values, options.alpha), strict=True
+        )
+    ]
 
 
-def _verdict(each: Difference, options: CompareOptions) -> Verdict:
+def _verdict(each: Difference, options: CompareOptions, *, is_claimed: bool) -> Verdict:
     # An interval without width says that these samples do not differ, not how much others might: no evidence.
     if each.low is not None and each.high is not None and -options.smallest <= each.low < each.high <= options.smallest:
         return "too small to matter"
-    if each.p_adjusted is None:
+    if each.p_value is None:
         return "not tested"
-    if each.p_adjusted > options.alpha:
+    if not is_claimed:
         return "no evidence"
     if None in (each.base.higher_is_better, each.candidate.higher_is_better):
         return "different"

@@ -8,7 +8,7 @@ of means is tested by Student's t.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 from jaxtyping import Float64, Shaped
@@ -186,20 +186,32 @@ def t_test(value: float, standard_error: float, n_units: int) -> float:
     return float(2 * stdtr(n_units - 1, -abs(value) / standard_error))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+@overload
+def holm(p_values: Sequence[float]) -> list[float]: ...
+
+
+@overload
+def holm(p_values: Sequence[float | None]) -> list[float | None]: ...
+
+
+def holm(p_values: Sequence[float | None]) -> Sequence[float | None]:
     """Return p-values corrected so that the chance of any false alarm among them is at most the alpha of each.
 
     Source: Holm, Scand. J. Statist. 6 (1979): the smallest is multiplied by their number, the next by one less, and
     so on; none is below the one before it. It is valid however the tests depend on each other.
 
+    Args:
+        p_values: None for a comparison without a test: it stays None and does not count.
+
     Example:
-        >>> holm([0.02, 0.5, 0.01])
-        [0.04, 0.5, 0.03]
+        >>> holm([0.02, None, 0.5, 0.01])
+        [0.04, None, 0.5, 0.03]
     """
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
-        adjusted[index] = largest
+    tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, place) in enumerate(tested):
+        adjusted[place] = largest = max(largest, min(1.0, (len(tested) - rank) * p))
     return adjusted
 
 

@@ -232,7 +232,7 @@ def test_a_table_of_values_of_another_toolkit_is_compared_without_a_test(compare
     Path("theirs.json").write_text(json.dumps(theirs))
     done = compare("base", "theirs.json", "--max-drop", "1pp")
     assert done.status == 0
-    assert "UNTESTED  zero-shot@birds/acc1 (max drop 1pp): 60.0 % to 25.0 %: 35.00 pp worse" in done.out
+    assert "UNTESTED  zero-shot@birds/acc1 (max drop 1pp): 60.0 % to 25.0 %: loss 35.00 pp, allowed 1.00 pp" in done.out
     assert compare("base", "theirs.json", "--max-drop", "1pp", "--strict").status == 1
     assert compare("base", "theirs.json", "--require", "zero-shot@birds/acc1 > 0.3").status == 1
 

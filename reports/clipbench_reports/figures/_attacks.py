@@ -148,15 +148,12 @@ def response(name: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
 
 
 def _state_response(name: str, curve: PlottedCurve) -> Statement:
+    """Return the values at both ends; a peak between them would be the largest of several, which a curve has no test of."""
     points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)]
-    most, least = (choose(points, key=lambda point: point[1]) for choose in (max, min))
-    ends = [f"{fmt.percent(y)} % at {fmt.shortest(x)}" for x, y in (points[0], points[-1])]
-    peak = (
-        f", at most {fmt.percent(most[1])} % at {fmt.shortest(most[0])}" if most not in (points[0], points[-1]) else ""
-    )
+    first, last = (f"{fmt.percent(y)} % at {fmt.shortest(x)}" for x, y in (points[0], points[-1]))
     return Statement(
-        title=f"{SETTINGS[name]}: attack success {ends[0]} and {ends[1]}{peak}.",
-        subject=f"{SETTINGS[name]}: attack success at most and at least",
-        value=f"{fmt.percent(most[1])} and {fmt.percent(least[1])} %",
+        title=f"{SETTINGS[name]}: attack success {first} and {last}.",
+        subject=f"{SETTINGS[name]}: attack success at both ends",
+        value=f"{first} and {last}",
         detail=", ".join(f"{fmt.shortest(x)} → {fmt.percent(y)} %" for x, y in zip(curve.x, curve.y, strict=True)),
     )

@@ -91,12 +91,12 @@ def _read_matches(evidence: Evidence) -> Layer:
             f"the probability of a match by cosine: {why_lacking(evidence, 'similarity_calibration_error')}"
         )
     even = [_even(line.xs, line.ys) for line in lines]
-    middles = ", ".join(f"{line.name} at {cosine}" for line, cosine in zip(lines, even, strict=True))
+    middles = ", ".join(f"{line.name} {cosine}" for line, cosine in zip(lines, even, strict=True))
     error = evidence.evaluation.metrics.get("similarity_calibration_error")
     known = "" if error is None or error.value is None else f" Cosine calibration error {fmt.percent(error.value)} pp."
     statement = Statement(
-        title=f"A match becomes more likely than not: {middles}.{known}",
-        subject=f"Cosine at which a match becomes more likely than not, {lines[0].name}",
+        title=f"Cosine at which the probability of a match is one half: {middles}.{known}",
+        subject=f"Cosine at which the probability of a match is one half, {lines[0].name}",
         value=even[0],
     )
     return Layer(lines, statement)

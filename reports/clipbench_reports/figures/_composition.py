@@ -9,6 +9,7 @@ import numpy as np
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import subset_title
+from clipbench.stats.claims import order
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Role, Rule, fraction_axis
 from clipbench_reports.drawing.models import Layer, Statement, chart, facet_chart
 from clipbench_reports.drawing.svg import shorten
@@ -134,24 +135,45 @@ def _marks(accuracies: Accuracies, asked: Sequence[str], heights: Heights) -> li
 def _state(accuracies: Accuracies, side: str) -> Statement:
     scored = {subset: sides[side] for subset, sides in accuracies.items() if side in sides}
     words = sentence_case(SIDES[side].words)
-    order = sorted(scored, key=lambda subset: scored[subset].value or 0.0)
-    worst, best = (scored[order[k]] for k in (0, -1))
     if len(scored) == 1:
-        chance = f", chance {fmt.percent(best.chance)} %" if best.chance is not None else ""
-        title = f"{words} are told apart in {fmt.percent(best.value)} % of {fmt.count(best.n)} items{chance}."
-        subject, value = f"{words} told apart", f"{fmt.percent(best.value)} %"
+        (metric,) = scored.values()
+        chance = f", chance {fmt.percent(metric.chance)} %" if metric.chance is not None else ""
+        title = f"{words} are told apart in {fmt.percent(metric.value)} % of {fmt.count(metric.n)} items{chance}."
+        subject, value = f"{words} told apart", f"{fmt.percent(metric.value)} %"
     else:
-        title = (
-            f"{words} are told apart best in {quoted(order[-1])} ({fmt.percent(best.value)} %) and worst in "
-            f"{quoted(order[0])} ({fmt.percent(worst.value)} %)."
-        )
-        subject = f"{words} told apart, in the worst and the best subset"
-        value = f"{fmt.percent(worst.value)} and {fmt.percent(best.value)} %"
+        title = f"{words} are told apart {_order(scored)}."
+        subject, value = f"{words} told apart, over the subsets", _span(scored.values())
     details = []
     for subset, sides in accuracies.items():
         shares = ", ".join(f"{SIDES[side].words} {fmt.percent(metric.value)} %" for side, metric in sides.items())
         details.append(f"{subset or 'All'}: {shares}.")
     return Statement(title, subject, value, detail=" ".join(details))
+
+
+def _order(scored: Mapping[str, Metric]) -> str:
+    """Return in which subset true and false are told apart best, and worst, as far as tests tell; else the values."""
+
+    def say(subset: str) -> str:
+        return f"{quoted(subset)} ({fmt.percent(scored[subset].value)} %)"
+
+    found = order(scored)
+    ends = {"best": found.highest, "worst": found.lowest}
+    named = {how: subset for how, subset in ends.items() if subset is not None}
+    if named:
+        parts = " and ".join(f"{how} in {say(subset)}" for how, subset in named.items())
+        rest = [metric for subset, metric in scored.items() if subset not in named.values()]
+        return f"{parts}, in the others in {_span(rest)}" if rest else parts
+    if found.ends:
+        low, high = map(say, found.ends)
+        return f"more often in {high} than in {low}"
+    return f"in {_span(scored.values())} of the items of {len(scored)} subsets"
+
+
+def _span(metrics: Iterable[Metric]) -> str:
+    """Return the lowest and the highest of some values, which claims no order of the metrics."""
+    values = [metric.value or 0.0 for metric in metrics]
+    low, high = fmt.percent(min(values)), fmt.percent(max(values))
+    return f"{low} %" if low == high else f"{low} to {high} %"
 
 
 def subsets_of(names: Iterable[str]) -> list[str]:

@@ -1,13 +1,16 @@
 """The confusion matrix: which class is taken for which; of too many classes to name each, its pattern."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from clipbench.results import numbers as fmt
+from clipbench.stats.claims import claimed, p_of_shares
+from clipbench.stats.significance import mcnemar_exact
 from clipbench_reports.drawing.marks import Axis, Boxes, Cells, Chart, Panel
 from clipbench_reports.drawing.models import Statement, beside, chart
 from clipbench_reports.drawing.svg import shorten
@@ -25,8 +28,10 @@ N_NAMED = 9
 """Classes that are named where there are no boxes."""
 MAP_NAME_LENGTH = 14
 
+Counts = Int64[np.ndarray, "n n"]
+"""Samples of each true class (row) by answer (column)."""
 Shares = Float64[np.ndarray, "n n"]
-"""Share of the samples of each true class (row) by answer (column)."""
+"""The same as shares of the class."""
 
 
 class _Span(NamedTuple):
@@ -47,15 +52,17 @@ def confusion(models: Sequence[ModelEvidence]) -> Chart:
     names = sorted({name for pair in answers.values.values() for column in pair for name in column}, key=_natural)
     if len(names) > MAX_CLASSES:
         raise MissingEvidence(
-            f"{len(names)} classes are too many for a confusion matrix; the table of confused pairs shows the worst"
+            f"{len(names)} classes are too many for a confusion matrix; the table of confused pairs has the most frequent mistakes"
         )
-    by_model = ByModel(answers.map(lambda pair: _shares(names, *pair)), answers.missing)
+    by_model = ByModel(answers.map(lambda pair: _counts(names, *pair)), answers.missing)
     is_map = len(names) > MAX_NAMED
     short = [shorten(name, NAME_LENGTH) for name in names]
-    panels = by_model.map(lambda shares: [_map_panel(names, shares) if is_map else _panel(short, shares)])
+    panels = by_model.map(
+        lambda counts: [_map_panel(names, _shares_of(counts)) if is_map else _panel(short, _shares_of(counts))]
+    )
     return chart(
         [beside(panels, by_model)],
-        by_model.map(lambda shares: _state(names, shares, _map_reading(names, shares) if is_map else "")),
+        by_model.map(lambda counts: _state(names, counts, _map_reading(names, _shares_of(counts)) if is_map else "")),
         by_model,
         reading=f"A row is one of the {len(names)} true classes, a column an answer, in the same order, so that right "
         "answers lie on the diagonal. Shades grow with the square root of the share of the row."
@@ -72,13 +79,17 @@ def _answers(evidence: Evidence) -> tuple[list[str], list[str]]:
     return label, predicted
 
 
-def _shares(names: Sequence[str], label: Sequence[str], predicted: Sequence[str]) -> Shares:
-    counts = np.zeros((len(names), len(names)))
+def _counts(names: Sequence[str], label: Sequence[str], predicted: Sequence[str]) -> Counts:
+    counts = np.zeros((len(names), len(names)), np.int64)
     place = {name: row for row, name in enumerate(names)}
     # counts[...] += 1 would count a pair that occurs many times only once.
     np.add.at(counts, tuple([place[name] for name in column] for column in (label, predicted)), 1)
+    return counts
+
+
+def _shares_of(counts: Counts) -> Shares:
     totals = counts.sum(axis=1, keepdims=True)
-    return np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    return np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
 
 
 def _panel(names: Sequence[str], shares: Shares) -> Panel:
@@ -109,23 +120,46 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts if part]
 
 
-def _state(names: Sequence[str], shares: Shares, reading: str) -> Statement:
-    """Return the largest share off the diagonal with its true class and answer."""
-    wrong = shares * (1 - np.eye(len(shares)))
-    row, column = divmod(int(wrong.argmax()), len(wrong))
-    share = f"{fmt.percent(float(wrong[row, column]))} %"
-    true, answer = quoted(names[row]), quoted(names[column])
-    title, value = f"Most often, {true} is taken for {answer}: {share} of its images.", f"{true} for {answer} ({share})"
-    if not wrong.any():
-        title, value = "No image is taken for another class.", "none"
-    right = fmt.percent(float(np.diag(shares)[shares.any(axis=1)].mean()))
+def _state(names: Sequence[str], counts: Counts, reading: str) -> Statement:
+    """Return how many images are named right and, where tests tell it from all others, the most frequent mistake."""
+    shares = _shares_of(counts)
+    right = f"{fmt.percent(float(np.diag(shares)[shares.any(axis=1)].mean()))} %"
+    title = f"Named right: {right} of the images of a class, on average over {len(names)} classes."
+    mistake = _most_frequent(counts)
+    if mistake is not None:
+        row, column = mistake
+        share = f"{fmt.percent(float(shares[row, column]))} %"
+        title = f"Most often, {quoted(names[row])} is taken for {quoted(names[column])}: {share} of its images."
+    elif np.array_equal(counts, np.diag(np.diag(counts))):
+        title = "No image is taken for another class."
     return Statement(
         title=title,
-        subject="Most often taken for another class",
-        value=value,
-        detail=f"Confusion matrix of {len(names)} classes; right on the diagonal: {right} % on average over classes.",
+        subject="Named right, on average over classes",
+        value=right,
+        detail=f"Confusion matrix of {len(names)} classes; right on the diagonal: {right} on average over classes.",
         reading=reading,
     )
+
+
+def _most_frequent(counts: Counts) -> tuple[int, int] | None:
+    """Return true class and answer of the mistake with the largest share of its class, if it differs from each other."""
+    n = len(counts)
+    totals, wrong = counts.sum(axis=1), ~np.eye(n, dtype=bool)
+    shares = np.where(wrong, _shares_of(counts), -1.0)
+    row, column = divmod(int(shares.argmax()), n)
+    hits, total = int(counts[row, column]), int(totals[row])
+    if not hits:
+        return None
+    asked = wrong & (totals > 0)[:, None]
+    asked[row, column] = False
+    # Many cells are alike, most of them empty: each test is made once.
+    others = Counter((int(counts[r, c]), int(totals[r]), r == row) for r, c in np.argwhere(asked).tolist())
+    p_values = [
+        p
+        for (other, n_other, is_of_row), times in others.items()
+        for p in [mcnemar_exact(hits, other) if is_of_row else p_of_shares(hits, total, other, n_other)] * times
+    ]
+    return (row, column) if all(claimed(p_values)) else None
 
 
 def _map_panel(names: Sequence[str], shares: Shares) -> Panel:

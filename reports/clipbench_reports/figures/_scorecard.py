@@ -9,6 +9,7 @@ from typing import NamedTuple
 from clipbench.comparison.records import Difference
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
+from clipbench.stats.claims import above_chance
 from clipbench_reports.drawing.marks import (
     MODELS,
     Axis,
@@ -59,14 +60,10 @@ def scorecard(groups: Sequence[Group], labels: Sequence[str]) -> Chart:
         for row in rows
         for place, metric in row.by_place.items()
     ]
-    above = sum(
-        1
-        for _, _, metric in measured
-        if metric.low is not None and metric.chance is not None and metric.low > metric.chance
-    )
+    above = sum(above_chance(*(metric for _, _, metric in measured)))
     last = len(shown) - 1
     return Chart(
-        title=f"{above} of {len(measured)} values lie above chance, their interval not reaching it.",
+        title=f"{above} of {len(measured)} values lie above chance, by tests corrected for their number (Holm).",
         panels=[_panel(group, rows, labels, is_last=k == last) for k, (group, rows) in enumerate(shown)],
         reading="Values with their 95 % intervals; those without a chance level are left out.",
         detail=" ".join(f"{name}, {label}: {fmt.percent(metric.value)} %." for name, label, metric in measured),

@@ -148,31 +148,29 @@ def _uprights(moved: _Moved) -> list[Mark]:
 
 
 def _closing(evidence: Evidence) -> Statement:
-    """Return how small the gap becomes, and where the loss is least, both modalities being moved."""
+    """Return gap and loss unmoved, and with both modalities moved by the gap: no curve has a test of where it is least."""
     gap = _finite(evidence.curve("gap_by_shift_both"))
     if 0.0 not in gap:
         raise MissingEvidence("the gap is not known where nothing is moved")
-    smallest, whole = (fmt.number(value, "distance") for value in (min(gap.values()), gap[0.0]))
+    moved = min(gap, key=lambda x: abs(x - gap[0.0]))
+    gaps = [fmt.number(gap[x], "distance") for x in (0.0, moved)]
     has_scale = evidence.run.result.model.get("logit_scale") is not None
-    lowest = f"; of the distances tried, the loss is lowest at {_least_loss(evidence)}" if has_scale else ""
+    before, after = _losses(evidence, moved) if has_scale else ("", "")
     return Statement(
-        title=f"The gap is {whole}, and with both modalities moved {smallest} at the least{lowest}.",
-        subject="Smallest gap with both modalities moved, and the gap as it is",
-        value=f"{smallest} and {whole}",
+        title=f"Unmoved, the gap is {gaps[0]}{before}; with both modalities moved by {fmt.significant(moved)}, {gaps[1]}{after}.",
+        subject="The gap as it is, and with both modalities moved by it",
+        value=" and ".join(gaps),
         detail="" if has_scale else f"The loss is undefined: {NO_LOGIT_SCALE}.",
     )
 
 
-def _least_loss(evidence: Evidence) -> str:
+def _losses(evidence: Evidence, moved: float) -> tuple[str, str]:
+    """Return the loss unmoved and at a distance; nothing for the distance where it is not known."""
     loss = _finite(evidence.curve("loss_by_shift_both"))
     if 0.0 not in loss:
         raise MissingEvidence("the loss is not known where nothing is moved")
-    best = min(loss, key=lambda x: (loss[x], abs(x)))
-    unmoved = fmt.number(loss[0.0], "nats")
-    if not best:
-        return f"0, unmoved ({unmoved})"
-    end = ", the farthest that was tried" if best in (min(loss), max(loss)) else ""
-    return f"{fmt.significant(best)}{end} ({fmt.number(loss[best], 'nats')}; unmoved {unmoved})"
+    after = f" and {fmt.number(loss[moved], 'nats')}" if moved in loss else ""
+    return f" and the loss {fmt.number(loss[0.0], 'nats')}", after
 
 
 def _finite(curve: PlottedCurve) -> dict[float, float]:

@@ -88,9 +88,9 @@ def _state(curves: Mapping[str, PlottedCurve]) -> Statement:
     if gap is not None and recall is not None:
         half = next((k for k, y in enumerate(gap.y) if y <= gap.y[0] / 2), len(gap.y) - 1)
         title += (
-            f"; without the first {fmt.count(gap.x[half])} the gap is {fmt.number(gap.y[half], 'distance')} instead of "
-            f"{fmt.number(gap.y[0], 'distance')}, and text-to-image R@1 {fmt.percent(recall.y[half])} instead of "
-            f"{fmt.percent(recall.y[0])} %"
+            f"; with all of them, and without the first {fmt.count(gap.x[half])}, the gap is "
+            f"{fmt.number(gap.y[0], 'distance')} and {fmt.number(gap.y[half], 'distance')}, and text-to-image R@1 "
+            f"{fmt.percent(recall.y[0])} and {fmt.percent(recall.y[half])} %"
         )
     return Statement(
         title=f"{title}.",

@@ -23,7 +23,7 @@ ALONE, TOGETHER = "single template", "ensemble"
 class _Templates(NamedTuple):
     names: list[str]
     scores: list[float]
-    """Accuracy of each template alone, the best first."""
+    """Accuracy of each template alone, in descending order."""
     ensemble: float | None
 
 
@@ -49,8 +49,8 @@ def templates(models: Sequence[ModelEvidence]) -> Chart:
     return facet_chart(
         plane,
         ByModel(layers, by_model.missing),
-        reading=f"The best {'' if has_one_order else f'of {first.label} '}on top. The ensemble is the mean vector of all "
-        "templates, which the metrics are computed with.",
+        reading=f"In descending order of {'accuracy' if has_one_order else f'the accuracy of {first.label}'}. The ensemble "
+        "is the mean vector of all templates, which the metrics are computed with.",
     )
 
 
@@ -70,7 +70,7 @@ def _read(evidence: Evidence) -> _Templates:
 
 
 def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
-    """Return the prompt templates and what each reaches alone, the best first.
+    """Return the prompt templates and what each reaches alone, in descending order.
 
     Raises:
         MissingEvidence: the run kept no such curve, or used one template only.
@@ -90,7 +90,7 @@ def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
 
 
 def _state(templates: _Templates, *, is_named: bool) -> Statement:
-    ends = f"Best: {quoted(templates.names[0])}; worst: {quoted(templates.names[-1])}"
+    ends = f"From {quoted(templates.names[-1])} to {quoted(templates.names[0])}"
     reach = f"{fmt.percent(templates.scores[-1])} to {fmt.percent(templates.scores[0])} %"
     return Statement(
         title=f"Single prompt templates reach an accuracy of {reach}.",

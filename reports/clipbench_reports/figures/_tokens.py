@@ -53,7 +53,7 @@ def _read_lengths(evidence: Evidence) -> Layer:
     low, high = (fmt.count(float(end)) for end in (lengths.min(), lengths.max()))
     middle = fmt.number(float(np.median(lengths)), "tokens")
     statement = Statement(
-        title=f"Half of the captions take more than {middle} tokens.",
+        title=f"The median caption takes {middle} tokens.",
         subject="Median length of the captions",
         value=f"{middle} tokens",
         detail=f"Shortest {low}, median {middle}, longest {high} tokens.",

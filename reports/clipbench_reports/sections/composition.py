@@ -30,9 +30,9 @@ from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence, MissingEvidence
 from clipbench_reports.page.sentences.findings import (
     Finding,
-    against_chance,
     claim,
     headline_findings,
+    mark_of,
     not_better,
     skill,
 )
@@ -56,30 +56,31 @@ SENTENCES = {
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return whether true beats false on the whole, in which subsets it does not, and how alike twins are."""
+    """Return whether true beats false on the whole, in which subsets no test shows it, and how alike twins are."""
     sentences = []
     for name, (side, sentence) in SENTENCES.items():
         metric = evaluation.metrics.get(f"micro/{name}") or evaluation.metrics.get(name)
         if metric is not None:
-            sentences += [claim(sentence, metric), *_weak_subsets(evaluation, name, side)]
+            sentences += [claim(sentence, metric), *_subsets(evaluation, name, side)]
     return [*sentences, *_twins(evaluation)] or headline_findings(evaluation)
 
 
-def _weak_subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding]:
-    """Return the subsets in which a model does not beat chance, where there are several."""
-    weak = {
+def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding]:
+    """Return the subsets in which no test shows that a model beats chance, where there are several."""
+    metrics = {
         subset_title(subset, evaluation.subsets): metric
         for subset, metric in figures.by_subset(evaluation, name).items()
-        if subset and against_chance(metric) in ("level", "worse")
+        if subset
     }
-    if not weak:
-        return []
 
     def say(title: str) -> str:
-        return f"{quoted(title)} ({fmt.percent(weak[title].value)} %; chance {fmt.percent(weak[title].chance)})"
+        return f"{quoted(title)} ({fmt.percent(metrics[title].value)} %; chance {fmt.percent(metrics[title].chance)})"
 
-    parts = [f"{how} in {', '.join(titles)}" for how, titles in not_better(weak, say).items()]
-    return [Finding("weak", f"Telling {side} apart: {'; '.join(parts)}.", min(map(skill, weak.values())))]
+    parts = [f"{how} in {', '.join(titles)}" for how, titles in not_better(metrics, say).items()]
+    if not parts:
+        return []
+    lowest = min(map(skill, metrics.values()))
+    return [Finding(mark_of(metrics.values()), f"Telling {side} apart: {'; '.join(parts)}.", lowest)]
 
 
 def _twins(evaluation: EvaluationRecord) -> list[Finding]:

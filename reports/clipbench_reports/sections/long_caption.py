@@ -7,10 +7,10 @@ from clipbench_reports import figures
 from clipbench_reports.galleries.unfound import SEARCHES, misjudged, unfound
 from clipbench_reports.page.sentences.findings import (
     Finding,
-    against_chance,
     claim,
     headline_findings,
     interval_in_brackets,
+    mark_of,
     not_better,
     skill,
 )
@@ -45,7 +45,7 @@ def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
 
 
 def _by_place(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return how often a true statement beats a false one, by where it stands, and where only by guessing."""
+    """Return how often a true statement beats a false one, by where it stands, and where no test tells it from guessing."""
     keys = {
         within_sentence(subset_title(place, evaluation.subsets)): place
         for name, metric in evaluation.metrics.items()
@@ -61,14 +61,11 @@ def _by_place(evaluation: EvaluationRecord) -> list[Finding]:
     read = {name: metric for name, metric in places.items() if not _is_unread(evaluation, keys[name])}
     if not read:
         return [Finding("plain", f"{text}.")]
-    worst = min(map(skill, read.values()))
-    if weak := not_better(read):
-        parts = [f"{how}: {', '.join(names)}" for how, names in weak.items()]
-        return [Finding("weak", f"{text}; {'; '.join(parts)}.", worst)]
-    if any(against_chance(metric) is None for metric in read.values()):
-        return [Finding("plain", f"{text}.")]
-    where = "wherever the model reads them" if unread else "everywhere"
-    return [Finding("good", f"{text}; better than chance {where}.", worst)]
+    mark, lowest = mark_of(read.values()), min(map(skill, read.values()))
+    parts = [f"{how}: {', '.join(names)}" for how, names in not_better(read).items()]
+    if mark == "good":
+        parts = [f"better than chance {'wherever the model reads them' if unread else 'everywhere'}"]
+    return [Finding(mark, f"{'; '.join([text, *parts])}.", 0.0 if mark == "plain" else lowest)]
 
 
 def _is_unread(evaluation: EvaluationRecord, place: str) -> bool:

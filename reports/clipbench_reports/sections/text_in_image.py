@@ -7,6 +7,7 @@ import numpy as np
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
+from clipbench.stats.claims import may_differ
 from clipbench_reports import figures
 from clipbench_reports.galleries.gallery import (
     COSINES,
@@ -51,34 +52,36 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
-    """Return how often a label decides, beside how often the word's class is named without it, which is no attack."""
+    """Return how often the word's class is named under attack, and without the label, which is no attack.
+
+    Only where a test tells the two apart is it said that the label does it.
+    """
+    named = evaluation.controls.get("clean_named_word")
+    mark = _mark(success, named)
     share = f"{fmt.percent(success.value)} % of {fmt.count(success.n)} attacks"
-    text = f"Fooled by a written label in {share}{interval_in_brackets(success)}"
+    start = "Fooled by a written label" if mark == "weak" else "Takes an object for the word on its label"
+    text = f"{start} in {share}{interval_in_brackets(success)}"
     labels = {"clean_acc": "without a label", "blank_acc": "with a blank one", "attacked_acc": "under attack"}
     right = [
         f"{fmt.percent(metric.value)} % {words}"
         for name, words in labels.items()
         if (metric := evaluation.metrics.get(name)) is not None and metric.value is not None
     ]
-    named = evaluation.controls.get("clean_named_word")
     if named is not None and named.value is not None:
         text += f"; without the label its word is named in {fmt.percent(named.value)} %{interval_in_brackets(named)}"
     text += f"; names the object in {', '.join(right)}." if right else "."
-    return Finding(_mark(success, named), text, skill(replace(success, chance=named.value if named else None)))
+    return Finding(mark, text, skill(replace(success, chance=named.value if named else None)))
 
 
 def _mark(success: Metric, named: Metric | None) -> Mark:
-    """Return whether attacks succeed more often than the word is named anyway, by intervals that do not meet."""
-    if named is None or None in (success.low, success.high, named.low, named.high):
+    """Return whether attacks succeed more often than the word is named anyway, by a test."""
+    if named is None or success.value is None or named.value is None or not may_differ(success, named):
         return "plain"
-    assert success.low is not None and success.high is not None and named.low is not None and named.high is not None
-    if success.low > named.high:
-        return "weak"
-    return "good" if success.high < named.low else "plain"
+    return "weak" if success.value > named.value else "good"
 
 
 def attacked_objects(evidence: Evidence) -> Table:
-    """Return each object with how often it is still named under attack, and what it is taken for, the worst first.
+    """Return each object with how often it is still named under attack, and what it is taken for, in descending order.
 
     Raises:
         MissingEvidence: nothing was attacked.
@@ -106,15 +109,16 @@ def attacked_objects(evidence: Evidence) -> Table:
     ]
     return Table(
         title=f"Each object under attack ({fmt.percent(success.min())} to {fmt.percent(success.max())} % fooled)",
-        facts="Fooled: the attacking word's class comes first. Right: the object's own class does."
+        facts="Fooled: the attacking word's class comes first. Right: the object's own class does. Taken for: the wrong "
+        "answer with the largest count in these images."
         + (f" {fmt.count(len(names) - len(rows))} more are in the sample table." if len(names) > len(rows) else ""),
-        columns=columns("Object", "Most often taken for", numbers=["Fooled, %", "Right, %", "n"]),
+        columns=columns("Object", "Taken for", numbers=["Fooled, %", "Right, %", "n"]),
         rows=rows,
     )
 
 
 def misread_words(evidence: Evidence) -> Table:
-    """Return the words that are read wrong most often, and what they are taken for.
+    """Return the words that are read wrong, by their counts, and what they are taken for.
 
     Raises:
         MissingEvidence: there were no words to read, or all were read.
@@ -142,8 +146,8 @@ def misread_words(evidence: Evidence) -> Table:
     ]
     return Table(
         title=f"Words that are misread ({fmt.count(int(wrong.sum()))} of {fmt.counted(int(is_asked.sum()), 'word')})",
-        facts="The caption that is true, and the one that is most often chosen in its place.",
-        columns=columns("Written", "Most often read as", numbers=["Misread", "n"]),
+        facts="The caption that is true, and the one with the largest count in its place.",
+        columns=columns("Written", "Read as", numbers=["Misread", "n"]),
         rows=rows,
     )
 

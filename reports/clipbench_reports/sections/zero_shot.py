@@ -48,7 +48,7 @@ def describe_classes(evidence: Evidence) -> str:
 
 
 def class_recall(evidence: Evidence) -> Table:
-    """Return the share of each class's samples that are right, the worst first, with the most common wrong answer.
+    """Return the share of each class's samples that are right, in ascending order, with the most common wrong answer.
 
     Raises:
         MissingEvidence: samples have no single label and answer.
@@ -58,7 +58,7 @@ def class_recall(evidence: Evidence) -> Table:
     names, codes = np.unique(label, return_inverse=True)
     totals = np.bincount(codes)
     recall = np.bincount(codes, weights=right) / totals
-    worst = np.argsort(recall, kind="stable")[:MAX_CLASSES]
+    lowest = np.argsort(recall, kind="stable")[:MAX_CLASSES]
     rows = [
         [
             str(names[c]),
@@ -66,14 +66,15 @@ def class_recall(evidence: Evidence) -> Table:
             fmt.percent(recall[c]),
             fmt.count(int(totals[c])),
         ]
-        for c in worst.tolist()
+        for c in lowest.tolist()
     ]
     rest = len(names) - len(rows)
     return Table(
         title=f"Recall of each class ({fmt.percent(recall.min())} to {fmt.percent(recall.max())} %)",
-        facts="The share of a class's images whose true class scores highest, the worst class first."
-        + (f" {fmt.count(rest)} better classes are not shown; they are in the sample table." if rest else ""),
-        columns=columns("Class", "Most often taken for", numbers=["Recall, %", "n"]),
+        facts="The share of a class's images whose true class scores highest, in ascending order. Taken for: the wrong "
+        "answer with the largest count in these images."
+        + (f" {fmt.count(rest)} classes with more are not shown; they are in the sample table." if rest else ""),
+        columns=columns("Class", "Taken for", numbers=["Recall, %", "n"]),
         rows=rows,
     )
 
@@ -95,15 +96,15 @@ def confused_pairs(evidence: Evidence) -> Table:
         for (true, answer), n in zip(pairs[order].tolist(), counts[order].tolist(), strict=True)
     ]
     return Table(
-        title=f"Classes confused most often ({fmt.counted(int(wrong.sum()), 'mistake')} in all)",
-        facts=f"The {len(rows)} most common of {fmt.counted(len(pairs), 'pair')} of true class and answer.",
+        title=f"Confused classes ({fmt.counted(int(wrong.sum()), 'mistake')} in all)",
+        facts=f"The first {len(rows)} of {fmt.counted(len(pairs), 'pair')} of true class and answer, by their counts.",
         columns=columns("True class", "Answer", numbers=["Images", "Of the class, %"]),
         rows=rows,
     )
 
 
 def template_scores(evidence: Evidence) -> Table:
-    """Return each prompt template with what it reaches alone, the best first.
+    """Return each prompt template with what it reaches alone, in descending order.
 
     Raises:
         MissingEvidence: the run kept no scores of single templates, or used one only.
@@ -111,7 +112,7 @@ def template_scores(evidence: Evidence) -> Table:
     names, scores = figures.ranked(evidence)
     return Table(
         title=f"The {len(names)} prompt templates",
-        facts="Accuracy of each template alone, the best first.",
+        facts="Accuracy of each template alone, in descending order.",
         columns=columns("Template", numbers=["Top-1 accuracy, %"]),
         rows=[[name, fmt.percent(score)] for name, score in zip(names, scores, strict=True)],
     )

@@ -73,7 +73,7 @@ def test_the_message_holds_both_values_the_loss_the_tolerance_and_the_p_value(di
     outcome = only(judge(comparison(difference(ACC1, 0.6234, 0.6012, 0.003)), Gate.from_options("0.5pp")))
     assert outcome.metric == ACC1
     assert outcome.rule == "max drop 0.5pp"
-    assert outcome.message == "62.3 % to 60.1 %: 2.22 pp worse, 0.50 pp allowed, p 0.003"
+    assert outcome.message == "62.3 % to 60.1 %: loss 2.22 pp, allowed 0.50 pp, p 0.003"
 
 
 def test_p_values_are_corrected_over_the_gated_metrics_alone(difference: MakeDifference, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_metrics_that_a_rule_for_all_means_nothing_for_are_not_gated(difference:
     assert first.message == "it has no direction: neither more nor less of it is worse"
     assert second.message == "it is in the unit rank, which max_drop 1pp does not fit: a bare number or 1% would"
     _, ranked = judge(found, Gate.from_options("5"))
-    assert (ranked.status, ranked.message) == ("regression", "1.0 to 9.0: 8.00 worse, 5.00 allowed, p 0.001")
+    assert (ranked.status, ranked.message) == ("regression", "1.0 to 9.0: loss 8.00, allowed 5.00, p 0.001")
 
 
 def test_outcomes_are_told_by_their_gravity(difference: MakeDifference) -> None:

@@ -357,7 +357,9 @@ def test_rows_are_matched_by_name_and_not_by_place(make_run: MakeRun) -> None:
 
     found = figures.templates(of_models(make_run, alone(a=0.9, b=0.8, c=0.7), alone(a=0.7, b=0.8, c=0.9, d=0.5)))
     (panel,) = found.panels
-    assert list(panel.y.names) == ["a", "b", "c", "d"] and found.reading.startswith("The best of base on top.")
+    assert (
+        list(panel.y.names) == ["a", "b", "c", "d"] and "In descending order of the accuracy of base." in found.reading
+    )
     heights = [dict(zip(mark.ys, mark.xs, strict=True)) for mark in marks(found, Dots)]
     assert heights == [{0: 0.9, 1: 0.8, 2: 0.7}, {2: 0.9, 1: 0.8, 0: 0.7, 3: 0.5}]
 

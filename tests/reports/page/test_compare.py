@@ -137,7 +137,7 @@ def test_the_verdict_stands_on_top(pair: Callable[..., list[Run]], tmp_path: Pat
     ]
     places = [text.index(each) for each in order]
     assert places == sorted(places)
-    assert "60.0\xa0% to 40.0\xa0%: 20.00 pp worse, 1.00 pp allowed, p <0.0001" in text
+    assert "60.0\xa0% to 40.0\xa0%: loss 20.00 pp, allowed 1.00 pp, p <0.0001" in text
     assert "Matched by a pattern of the gate, and not gated: 1" in text
 
 

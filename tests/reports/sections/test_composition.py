@@ -183,15 +183,18 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
                 " (95 % interval [45.0, 55.0]; chance 25.0 %)."
             ),
         ),
-        ("weak", "Telling captions apart: no better than chance in “swap_att” (27.0 %; chance 25.0)."),
         (
-            "weak",
+            "level",
+            "Telling captions apart: not significantly different from chance in “swap_att” (27.0 %; chance 25.0).",
+        ),
+        (
+            "level",
             (
-                "Puts the images that a caption is true of above the others in 22.0 % of 500 items: no better than chance"
-                " (25.0 %), which lies in the 95 % interval [17.0, 27.0]."
+                "Puts the images that a caption is true of above the others in 22.0 % of 500 items: not significantly"
+                " different from chance (25.0 %; 95 % interval [17.0, 27.0])."
             ),
         ),
-        ("weak", "Telling images apart: no better than chance in “swap_att” (21.0 %; chance 25.0)."),
+        ("level", "Telling images apart: not significantly different from chance in “swap_att” (21.0 %; chance 25.0)."),
         ("plain", "A caption and its false twin have cosine 0.9800 on average; a caption and an unrelated one 0.2000."),
     ]
 
@@ -200,7 +203,7 @@ def test_subsets_below_chance_are_said_to_be_below_it() -> None:
     below = METRICS | {"swap_att/text_acc": fraction(0.05, 0.25), "count/text_acc": fraction(0.27, 0.25)}
     said = [found.text for found in findings(record(below))]
     assert (
-        "Telling captions apart: no better than chance in “count” (27.0 %; chance 25.0);"
+        "Telling captions apart: not significantly different from chance in “count” (27.0 %; chance 25.0);"
         " below chance in “swap_att” (5.0 %; chance 25.0)."
     ) in said
     del below["count/text_acc"]
@@ -210,13 +213,13 @@ def test_subsets_below_chance_are_said_to_be_below_it() -> None:
 
 def test_subsets_are_named_by_their_titles() -> None:
     titled = replace(record(METRICS), subsets=TITLES)
-    said = [found.text for found in findings(titled) if found.mark == "weak"]
-    assert "Telling captions apart: no better than chance in “Colours swapped” (27.0 %; chance 25.0)." in said
+    said = [found.text for found in findings(titled) if found.mark == "level"]
+    assert any("different from chance in “Colours swapped” (27.0 %; chance 25.0)." in text for text in said)
 
 
 def test_a_set_without_subsets_names_none() -> None:
     (found,) = findings(record({"image_acc": fraction(0.2, 0.22)}))
-    assert found.mark == "weak" and found.text.startswith("Puts the images that a caption is true of above")
+    assert found.mark == "level" and found.text.startswith("Puts the images that a caption is true of above")
 
 
 def test_the_page_holds_figures_and_table(make_run: MakeRun, tmp_path: Any) -> None:

@@ -116,9 +116,9 @@ def test_equal_shares_stand_beside_each_other(evidence: Make, parts: SimpleNames
     assert fooled.xs[-1] == right.xs[-1] and 0.05 < fooled.aside - right.aside < 0.5
 
 
-def test_response_curves_name_their_ends_and_their_peak(evidence: Make, whole: dict[str, Any]) -> None:
+def test_response_curves_name_their_ends_and_claim_no_peak(evidence: Make, whole: dict[str, Any]) -> None:
     found = figures.response("offset")(alone(evidence(**whole)))
-    assert found.title == "Place of the label: attack success 10.0 % at −0.4 and 20.0 % at 0.4, at most 70.0 % at 0."
+    assert found.title == "Place of the label: attack success 10.0 % at −0.4 and 20.0 % at 0.4."
     assert found.detail == "−0.4 → 10.0 %, 0 → 70.0 %, 0.4 → 20.0 %"
     lines = [mark for mark in found.panels[0].marks if isinstance(mark, Line)]
     assert [(line.role, line.name) for line in lines] == [("image", "object"), ("text", "attacking word")]
@@ -182,7 +182,11 @@ def test_attacks_are_a_weakness_where_the_word_is_named_more_often_than_without_
     def mark(share: float, named: float | None) -> str:
         success = parts.fraction(share, 300, chance=0.1, higher_is_better=False)
         controls = {} if named is None else {"clean_named_word": parts.fraction(named, 300, chance=0.1)}
-        return str(findings(evidence(metrics={"attack_success": success}, controls=controls).evaluation)[0].mark)
+        (told,) = findings(evidence(metrics={"attack_success": success}, controls=controls).evaluation)
+        assert told.text.startswith(
+            "Fooled" if told.mark == "weak" else "Takes an object for the word on its label in "
+        )
+        return str(told.mark)
 
     assert (mark(0.01, 0.2), mark(0.01, 0.01), mark(0.3, None)) == ("good", "plain", "plain")
     assert mark(0.07, 0.0) == "weak"  # below one in ten classes, and far above what is named without a label

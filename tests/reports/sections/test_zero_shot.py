@@ -34,14 +34,14 @@ def test_classes_beyond_the_table_are_counted(make_run: MakeRun) -> None:
     names = np.array([f"c{k}" for k in range(130)], object)
     found = tables.class_recall(evidence(make_run, label=names, predicted=names, acc1=np.ones(130)))
     assert len(found.rows) == 100
-    assert "30 better classes are not shown" in found.facts
+    assert "30 classes with more are not shown" in found.facts
 
 
 def test_pairs_are_counted_by_direction(make_run: MakeRun) -> None:
     label, predicted = np.array(list("aabbbc"), object), np.array(list("bbaacc"), object)
     found = tables.confused_pairs(evidence(make_run, label=label, predicted=predicted))
     assert found.rows == [["a", "b", "2", "100.0"], ["b", "a", "2", "66.7"], ["b", "c", "1", "33.3"]]
-    assert found.title == "Classes confused most often (5 mistakes in all)"
+    assert found.title == "Confused classes (5 mistakes in all)"
 
 
 def test_a_faultless_model_has_no_confused_pairs(make_run: MakeRun) -> None:

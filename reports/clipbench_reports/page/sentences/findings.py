@@ -1,16 +1,19 @@
-"""Sentences with numbers, by rule: none says more than its interval carries."""
+"""Sentences with numbers, by rule: none claims more than a test supports (``clipbench.stats.claims``)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines
+from clipbench.stats.claims import Standing, against_chance
 from clipbench_reports.page.text import NO_REASON, isolated
 
-Mark = Literal["good", "weak", "plain", "missing", "ahead", "level"]
-"""``good``: better than chance; ``weak``: not; ``plain``: no such claim is made; ``missing``: there is no number; of
-several models, ``ahead``: one is; ``level``: there is no evidence either way."""
+Mark = Literal["good", "weak", "level", "plain", "missing", "ahead"]
+"""``good``: better than chance; ``weak``: worse; ``level``: neither can be told, as of several models; ``plain``: no such
+claim is made; ``missing``: there is no number; ``ahead``: one of several models is."""
+SIGNS: Mapping[Standing, Mark] = {"better": "good", "worse": "weak", "level": "level"}
+UNTOLD = "not significantly different from chance"
 
 
 class Finding(NamedTuple):
@@ -44,7 +47,7 @@ def missing(status: str, what: str, reason: str) -> Finding:
 
 
 def claim(sentence: str, metric: Metric) -> Finding:
-    """Return a sentence on one metric; only an interval that excludes chance makes it a good or a bad one.
+    """Return a sentence on one metric; only a test against chance makes it a good or a bad one.
 
     Args:
         sentence: without a full stop; ``{value}`` stands for the value, with its unit unless the sentence names that, and
@@ -62,12 +65,11 @@ def claim(sentence: str, metric: Metric) -> Finding:
     head = sentence.replace("{value}", value).replace("{n}", fmt.count(metric.n))
     chance = f"{fmt.number(metric.chance, metric.unit)}{unit}"
     bounds = f"{fmt.interval_name([metric])} {fmt.interval(metric)}"
-    match against_chance(metric):
+    match against_chance(metric)[0]:
         case "better":
             return Finding("good", f"{head} ({bounds}; chance {chance}).", skill(metric))
         case "level":
-            text = f"{head}: no better than chance ({chance}), which lies in the {bounds}."
-            return Finding("weak", text, skill(metric))
+            return Finding("level", f"{head}: {UNTOLD} ({chance}; {bounds}).", skill(metric))
         case "worse":
             side = "below" if metric.higher_is_better else "worse than"
             return Finding("weak", f"{head}: {side} chance ({chance}; {bounds}).", skill(metric))
@@ -80,30 +82,24 @@ def interval_in_brackets(metric: Metric) -> str:
     return f" ({fmt.interval_name([metric])} {fmt.interval(metric)})" if metric.low is not None else ""
 
 
-def against_chance(metric: Metric) -> Literal["better", "level", "worse"] | None:
-    """Return how a metric stands to chance, or None where its interval, chance or direction is not known.
-
-    ``level`` means that the interval contains chance, its ends included.
-
-    Example:
-        >>> against_chance(Metric(value=0.5, low=0.4, high=0.6, chance=0.4, higher_is_better=True))
-        'level'
-    """
-    if metric.low is None or metric.high is None or metric.chance is None or metric.higher_is_better is None:
-        return None
-    if metric.low <= metric.chance <= metric.high:
-        return "level"
-    return "better" if (metric.low > metric.chance) == metric.higher_is_better else "worse"
-
-
 def not_better(metrics: Mapping[str, Metric], say: Callable[[str], str] = isolated) -> dict[str, list[str]]:
-    """Return the names of metrics that do not beat chance, as they are said, by how they stand to it."""
-    words = {"level": "no better than chance", "worse": "below chance"}
+    """Return the names of the metrics of one sentence that do not beat chance, as they are said, by how they stand to it."""
+    words: dict[Standing, str] = {"level": UNTOLD, "worse": "below chance"}
+    standings = against_chance(*metrics.values())
     found: dict[str, list[str]] = {}
-    for against, phrase in words.items():
-        if names := [say(name) for name, metric in metrics.items() if against_chance(metric) == against]:
+    for standing, phrase in words.items():
+        if names := [say(name) for name, each in zip(metrics, standings, strict=True) if each == standing]:
             found[phrase] = names
     return found
+
+
+def mark_of(metrics: Iterable[Metric]) -> Mark:
+    """Return the mark of a sentence on several metrics: that of those that stand worst to chance."""
+    standings = against_chance(*metrics)
+    for standing in ("worse", "level"):
+        if standing in standings:
+            return SIGNS[standing]
+    return "plain" if None in standings or not standings else "good"
 
 
 def skill(metric: Metric) -> float:

@@ -8,12 +8,16 @@ from clipbench_reports.page.sentences.findings import Finding, Mark
 MOST = 5
 """Sentences with numbers at the top of a report. Whatever is missing is said besides."""
 
-TURNS: tuple[Mark, ...] = ("weak", "good", "plain", "weak", "good")
-"""The kinds in the order in which they take places; places that a kind cannot fill go to the others, weaknesses first."""
+KINDS: tuple[tuple[Mark, ...], ...] = (("weak", "level"), ("good",), ("plain",))
+"""Marks of sentences that take places together: what is not better than chance, by a test, waits in one line."""
+TURNS = (0, 1, 2, 0, 1)
+"""The kinds in the order in which they take places; places that a kind cannot fill go to the others, in their order."""
+ORDER: tuple[Mark, ...] = ("good", "weak", "level", "plain")
 
 RULE = (
-    "Chosen by rule: the two worst results against chance, the two best, and one that is neither; if a kind has fewer, "
-    "the others fill its place. Results of a kind come from different sections where possible."
+    "Chosen by rule: of the results that are better than chance the two farthest from it, of the others with a chance the "
+    "two lowest, and one without; if a kind has fewer, the others fill its place. Results of a kind come from different "
+    "sections where possible."
 )
 """The rule, for a reader."""
 
@@ -28,16 +32,15 @@ class Sentence(NamedTuple):
 def in_short(sentences: Sequence[Sentence]) -> list[Sentence]:
     """Return the sentences that matter most: strengths, weaknesses, neither of them, then everything that is missing.
 
-    At most ``MOST`` have numbers. Weaknesses are taken from the worst on, strengths from the best on, by how far they
-    lie from chance; the first of every section comes before the second of any.
+    At most ``MOST`` have numbers. Weaknesses, and what no test tells from chance, are taken from the lowest on, strengths
+    from the highest on, by how far they lie from chance; the first of every section comes before the second of any.
     """
-    waiting = {mark: _ranked(sentences, mark) for mark in ("weak", "good", "plain")}
+    waiting = [_ranked(sentences, marks) for marks in KINDS]
     taken: list[Sentence] = []
-    for mark in (*TURNS, *(kind for kind in waiting for _ in range(MOST))):
-        if waiting[mark] and len(taken) < MOST:
-            taken.append(waiting[mark].pop(0))
-    order: tuple[Mark, ...] = ("good", "weak", "plain")
-    chosen = [each for mark in order for each in taken if each.finding.mark == mark]
+    for kind in (*TURNS, *(kind for kind in range(len(KINDS)) for _ in range(MOST))):
+        if waiting[kind] and len(taken) < MOST:
+            taken.append(waiting[kind].pop(0))
+    chosen = [each for mark in ORDER for each in taken if each.finding.mark == mark]
     return [*chosen, *(each for each in sentences if each.finding.mark == "missing")]
 
 
@@ -46,11 +49,11 @@ def n_left(sentences: Sequence[Sentence]) -> int:
     return max(0, sum(each.finding.mark != "missing" for each in sentences) - MOST)
 
 
-def _ranked(sentences: Sequence[Sentence], mark: Mark) -> list[Sentence]:
+def _ranked(sentences: Sequence[Sentence], marks: Sequence[Mark]) -> list[Sentence]:
     """Return the sentences of a kind, the most telling first, and the sections in turn."""
-    sign = {"good": -1, "weak": 1}.get(mark, 0)
+    sign = {"good": -1, "plain": 0}.get(marks[0], 1)
     ordered = sorted(
-        (each for each in sentences if each.finding.mark == mark), key=lambda each: sign * each.finding.skill
+        (each for each in sentences if each.finding.mark in marks), key=lambda each: sign * each.finding.skill
     )
     seen: dict[str, int] = {}
     rounds = []

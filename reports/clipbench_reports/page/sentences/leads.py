@@ -1,36 +1,37 @@
-"""The best of several models in each evaluation, and whether a paired test tells it from the next."""
+"""The model with the best value in each evaluation, and whether paired tests tell it from the others."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from clipbench.comparison.compare import compare
-from clipbench.comparison.records import CompareOptions, Difference
+from clipbench.comparison.records import Difference
 from clipbench.errors import ClipbenchError
 from clipbench.results import numbers as fmt
 from clipbench.results.run import Run
 from clipbench.results.titles import full_title, headlines, within_sentence
-from clipbench.stats.significance import holm
+from clipbench.stats.claims import claimed
 from clipbench_reports.page.groups import Entry, Group
 from clipbench_reports.page.sentences.findings import Finding
 from clipbench_reports.page.sentences.highlights import Sentence
 from clipbench_reports.page.text import isolated
 
 RULE = (
-    "For each evaluation, the first headline metric that all models have: the best model against the next one, by a "
-    "paired test, corrected for the number of these sentences (Holm). `clipbench compare` tests every metric."
+    "For each evaluation, the first headline metric that all models have: the model with the best value against each other "
+    "one, by paired tests, corrected for all tests of these sentences (Holm). `clipbench compare` tests every metric."
 )
 """The rule, for a reader."""
 
 
 class _Lead(NamedTuple):
-    """The models that have a metric, the best first; where neither direction is better, the largest."""
+    """The models that have a metric, the best value first; where neither direction is better, the largest."""
 
     group: Group
     name: str
     entries: list[Entry]
-    difference: Difference | None
-    """The first less the second; None where it was not to be tested."""
+    differences: list[Difference]
+    """The first less each other one; of the second alone where already that is not significant, and empty where none
+    was to be tested."""
     why: str
     """The reason why there is no test."""
 
@@ -38,10 +39,11 @@ class _Lead(NamedTuple):
 def leads(groups: Sequence[Group]) -> list[Sentence]:
     """Return a sentence for each evaluation that two models or more have, and that may be compared."""
     rankings = [lead for group in groups if not group.differences for lead in _leads(group)]
-    tested = [each for each in rankings if each.difference is not None and each.difference.p_value is not None]
-    corrected = holm([each.difference.p_value for each in tested])  # type: ignore[union-attr, misc]
-    p_values = {id(each): p for each, p in zip(tested, corrected, strict=True)}
-    return [Sentence(each.group.anchor, _finding(each, p_values.get(id(each)))) for each in rankings]
+    may_claim = iter(claimed([each.p_value for lead in rankings for each in lead.differences]))
+    told = [[next(may_claim) for _ in lead.differences] for lead in rankings]
+    return [
+        Sentence(lead.group.anchor, _finding(lead, is_ahead=all(own))) for lead, own in zip(rankings, told, strict=True)
+    ]
 
 
 def _leads(group: Group) -> list[_Lead]:
@@ -59,12 +61,23 @@ def _leads(group: Group) -> list[_Lead]:
     rising = entries[0].evaluation.metrics[name].higher_is_better is False
     ranked = sorted(entries, key=lambda entry: _value(entry, name) * (1 if rising else -1))
     if entries[0].evaluation.metrics[name].higher_is_better is None:
-        return [_Lead(group, name, ranked, None, "neither direction is better")]
+        return [_Lead(group, name, ranked, [], "neither direction is better")]
     try:
-        (difference,) = compare(_alone(ranked[1], name), _alone(ranked[0], name)).differences
+        differences = _differences(ranked, name)
     except ClipbenchError as error:
-        return [_Lead(group, name, ranked, None, f"not tested: {error}")]
-    return [_Lead(group, name, ranked, difference, difference.test if difference.p_value is None else "")]
+        return [_Lead(group, name, ranked, [], f"not tested: {error}")]
+    untested = next((each.test for each in differences if each.p_value is None), "")
+    return [_Lead(group, name, ranked, differences, untested)]
+
+
+def _differences(ranked: Sequence[Entry], name: str) -> list[Difference]:
+    """Return the differences of the first model from the others, as far as it takes to tell whether it is ahead of all."""
+    differences: list[Difference] = []
+    for other in ranked[1:]:
+        differences += compare(_alone(other, name), _alone(ranked[0], name)).differences
+        if not claimed([differences[-1].p_value])[0]:
+            break  # no correction makes it significant, and the first is not ahead of all
+    return differences
 
 
 def _are_defined(entries: Sequence[Entry], name: str) -> bool:
@@ -84,17 +97,18 @@ def _alone(entry: Entry, name: str) -> Run:
     return Run(entry.run.folder, replace(entry.run.result, evaluations=[evaluation]))
 
 
-def _finding(lead: _Lead, p_value: float | None) -> Finding:
+def _finding(lead: _Lead, *, is_ahead: bool) -> Finding:
     unit = lead.entries[0].evaluation.metrics[lead.name].unit
     values = [fmt.quantity(_value(each, lead.name), unit) for each in lead.entries]
     first, second = (isolated(each.label) for each in lead.entries[:2])
     rest = _rest(lead, values)
     both = f"{first} {values[0]}, {second} {values[1]}"
-    if p_value is None or lead.difference is None:
+    if lead.why:
         return Finding("plain", f"{_what(lead)}: {both}{rest} ({lead.why}).")
-    difference = _difference_text(lead.difference, unit)
-    if p_value > CompareOptions().alpha:
-        return Finding("level", f"{_what(lead)}: no evidence either way, {both} ({difference}){rest}.")
+    difference = _difference_text(lead.differences[0], unit)
+    if not is_ahead:
+        untold = "no evidence either way" if len(values) == 2 else "none is significantly ahead of all others"
+        return Finding("level", f"{_what(lead)}: {untold}, {both} ({difference}){rest}.")
     return Finding(
         "ahead", f"{_what(lead)}: {first} is ahead with {values[0]}, {second} has {values[1]} ({difference}){rest}."
     )

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
-from clipbench_reports.page.sentences.findings import Finding, against_chance, claim, skill
+from clipbench.stats.intervals import wilson
+from clipbench_reports.page.sentences.findings import Finding, claim, mark_of, not_better, skill
 from clipbench_reports.sections.loading import load_section
 
 
@@ -22,21 +23,42 @@ def findings(record: EvaluationRecord) -> list[Finding]:
 @pytest.mark.parametrize(
     ("low", "high", "higher_is_better", "expected"),
     [
-        (0.51, 0.60, True, "better"),
+        (0.51, 0.61, True, "good"),
         (0.50, 0.60, True, "level"),  # an end of the interval is in it
         (0.40, 0.50, True, "level"),
-        (0.40, 0.49, True, "worse"),
-        (0.40, 0.49, False, "better"),
-        (0.51, 0.60, False, "worse"),
-        (0.51, 0.60, None, None),
-        (None, None, True, None),
+        (0.39, 0.49, True, "weak"),
+        (0.39, 0.49, False, "good"),
+        (0.51, 0.61, False, "weak"),
+        (0.51, 0.61, None, "plain"),
+        (None, None, True, "plain"),
     ],
 )
-def test_only_an_interval_without_chance_is_better_or_worse(
-    low: float | None, high: float | None, higher_is_better: bool | None, expected: str | None
+def test_only_an_interval_without_chance_is_good_or_weak(
+    low: float | None, high: float | None, higher_is_better: bool | None, expected: str
 ) -> None:
-    metric = Metric(value=0.5, low=low, high=high, chance=0.5, higher_is_better=higher_is_better)
-    assert against_chance(metric) == expected
+    value = 0.55 if low is None or high is None else (low + high) / 2
+    metric = Metric(value=value, low=low, high=high, chance=0.5, higher_is_better=higher_is_better)
+    assert claim("Right in {value}", metric).mark == expected
+
+
+def test_one_hit_is_not_better_than_a_chance_of_a_hit_in_ten_runs() -> None:
+    low, high, _ = wilson(1.0, 100)
+    metric = Metric(value=0.01, low=low, high=high, n=100, chance=0.001, higher_is_better=True)
+    assert low is not None and low > 0.001  # though the interval excludes it
+    found = claim("Right in {value}", metric)
+    assert (
+        found.mark == "level"
+        and "not significantly different from chance (0.1 %; 95 % interval [0.2, 5.4])" in found.text
+    )
+
+
+def test_a_sentence_on_several_metrics_is_corrected_for_their_number() -> None:
+    low, high, _ = wilson(61.0, 100)
+    likely = Metric(value=0.61, low=low, high=high, n=100, chance=0.5, higher_is_better=True)
+    low, high, _ = wilson(50.0, 100)
+    even = replace(likely, value=0.5, low=low, high=high)
+    assert mark_of([likely]) == "good" and not_better({"a": likely}) == {}
+    assert not_better({"a": likely, "b": even}) == {"not significantly different from chance": ["a", "b"]}
 
 
 @pytest.mark.parametrize(
@@ -67,7 +89,11 @@ def test_only_fractions_have_a_skill() -> None:
     ("low", "mark", "words"),
     [
         (0.15, "good", "for 20.0 % of 80 images (95 % interval [15.0, 30.0]; chance 10.0 %)."),
-        (0.05, "weak", "for 20.0 % of 80 images: no better than chance (10.0 %), which lies in the"),
+        (
+            0.05,
+            "level",
+            "for 20.0 % of 80 images: not significantly different from chance (10.0 %; 95 % interval [5.0,",
+        ),
     ],
 )
 def test_zero_shot_claims_skill_only_above_chance(low: float, mark: str, words: str) -> None:
@@ -96,8 +122,8 @@ def test_each_label_set_is_named_in_a_sentence_of_its_own() -> None:
         "good",
         "Kind of object: names the right class first for 97.0 % of 600 images (95 % interval [95.0, 98.0]; chance 10.0 %).",
     )
-    assert second.mark == "weak"
-    assert second.text.startswith("Colour and kind of object: names the right class first for 2.0 % of 600 images: no")
+    assert second.mark == "level"
+    assert second.text.startswith("Colour and kind of object: names the right class first for 2.0 % of 600 images: not")
 
 
 def test_a_label_set_without_a_title_is_named_as_it_is() -> None:

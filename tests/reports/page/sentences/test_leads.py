@@ -44,7 +44,7 @@ def told(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., list[tuple[
 Told = Callable[..., list[tuple[str, str]]]
 
 
-def test_the_best_model_is_held_against_the_next_and_the_others_are_counted(told: Told) -> None:
+def test_the_best_model_is_held_against_each_other_and_the_others_are_counted(told: Told) -> None:
     ((mark, text),) = told(*({"zero-shot@birds": hits(n)} for n in (100, 160, 110)))
     assert mark == "ahead"
     assert text.startswith("zero-shot on birds, acc1: b is ahead with 80.0 %, c has 55.0 % (")
@@ -59,6 +59,18 @@ def test_no_model_is_called_ahead_that_the_test_does_not_tell_from_the_next(told
     p = scipy.stats.binomtest(n_gained, n_gained).pvalue
     assert mark == ("ahead" if p <= 0.05 else "level")
     assert ("no evidence either way" in text) == (p > 0.05)
+
+
+def test_a_model_is_ahead_only_where_it_is_told_from_every_other(told: Told) -> None:
+    # c has as many hits as b less one, on other samples: the difference from it has another sign in every sample.
+    apart = hits(100)
+    apart["samples"]["acc1"] = apart["samples"]["acc1"][::-1].copy()
+    apart["metrics"]["acc1"] = Metric(value=0.5, n=200, higher_is_better=True, column="acc1")
+    first, second = hits(115), hits(101)
+    ((mark, text),) = told({"zero-shot@birds": first}, {"zero-shot@birds": second}, {"zero-shot@birds": apart})
+    assert mark == "level" and "acc1: none is significantly ahead of all others, a 57.5 %, b 50.5 % (" in text
+    ((mark, _),) = told({"zero-shot@birds": first}, {"zero-shot@birds": second})
+    assert mark == "ahead"  # the second alone is told from the first
 
 
 def test_many_sentences_are_corrected_for_their_number(told: Told) -> None:

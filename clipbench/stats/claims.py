@@ -1,0 +1,220 @@
+"""What a title, a sentence or a mark may claim: a difference, an order, a distance from chance.
+
+One rule: a statement implies comparisons; those of them may be claimed whose p-values, after Holm's correction over all
+that it implies, are at most ``ALPHA``. To name the largest of several values implies its comparison with each other one.
+Where nothing may be claimed, a statement gives values. docs/statistics.md has the rates of false claims.
+
+p-values are those of a paired test where two models share samples. What else a result tells is bounded values, for which
+``p_against`` and ``p_between`` test what the bounds imply: a share as so many independent hits as its interval is worth,
+any other value by the normal law.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
+from typing import Literal, NamedTuple
+
+from clipbench.results.record import Metric
+from clipbench.stats.significance import holm
+
+ALPHA = 0.05
+"""Highest p-value, after correction, at which a comparison may be claimed."""
+
+Standing = Literal["better", "worse", "level"]
+"""How a value stands to chance; ``level`` means that nothing may be claimed, not that the two are equal."""
+
+
+def claimed(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[bool]:
+    """Return which of the comparisons that one statement implies may be claimed.
+
+    Args:
+        p_values: of all of them; None for one that cannot be tested, which is never claimed.
+
+    Example:
+        >>> claimed([0.01, None, 0.04, 0.03])
+        [True, False, False, False]
+    """
+    return [p is not None and p <= alpha for p in holm(p_values)]
+
+
+def against_chance(*metrics: Metric) -> list[Standing | None]:
+    """Return how each of the metrics that one statement names stands to its chance.
+
+    None where its interval, chance or direction is not known.
+
+    Example:
+        >>> metric = Metric(value=0.5, low=0.4, high=0.6, n=96, chance=0.1, higher_is_better=True)
+        >>> against_chance(metric, Metric(value=0.5))
+        ['better', None]
+    """
+    may_claim = claimed([None if each.higher_is_better is None else _p_against_chance(each) for each in metrics])
+    return [_standing(metric, is_claimed) for metric, is_claimed in zip(metrics, may_claim, strict=True)]
+
+
+def above_chance(*metrics: Metric) -> list[bool]:
+    """Return which of the metrics that one statement names lie above chance, whatever direction is better."""
+    may_claim = claimed([_p_against_chance(each) for each in metrics])
+    return [
+        is_claimed and metric.value > metric.chance  # type: ignore[operator]
+        for metric, is_claimed in zip(metrics, may_claim, strict=True)
+    ]
+
+
+def may_differ(one: Metric, other: Metric) -> bool:
+    """Return whether a statement may say that two metrics, of samples that are not paired, differ."""
+    return claimed([p_between(one, other)])[0]
+
+
+class Order(NamedTuple):
+    """The names that a statement on several values may use; None where tests do not tell."""
+
+    highest: str | None
+    """The one whose value is above that of each other."""
+    lowest: str | None
+    ends: tuple[str, str] | None
+    """The ones with the lowest and the highest value, which differ from each other."""
+
+
+def order(metrics: Mapping[str, Metric]) -> Order:
+    """Return what may be said of the order of two or more metrics, by the tests of all their pairs.
+
+    Args:
+        metrics: with values, of samples that are not paired.
+
+    Example:
+        >>> shares = {name: Metric(value=v, low=v - 0.05, high=v + 0.05, n=400) for name, v in zip("abc", (0.3, 0.32, 0.9))}
+        >>> order(shares)
+        Order(highest='c', lowest=None, ends=('a', 'c'))
+    """
+    names = sorted(metrics, key=lambda name: metrics[name].value or 0.0)
+    pairs = [(a, b) for place, a in enumerate(names) for b in names[place + 1 :]]
+    may_claim = claimed([p_between(metrics[a], metrics[b]) for a, b in pairs])
+    told = {pair for pair, is_claimed in zip(pairs, may_claim, strict=True) if is_claimed}
+    first, last = names[0], names[-1]
+    return Order(
+        highest=last if all((name, last) in told for name in names[:-1]) else None,
+        lowest=first if all((first, name) in told for name in names[1:]) else None,
+        ends=(first, last) if (first, last) in told else None,
+    )
+
+
+def p_against(metric: Metric, level: float) -> float | None:
+    """Return the two-sided p-value of a metric under the hypothesis that its true value is ``level``.
+
+    1 where the interval contains the level, so that no claim contradicts it. A share is tested as a binomial, exactly:
+    the interval of a single hit in a hundred excludes 0.1 %, where one run in ten has such a hit. None without an
+    interval.
+
+    Example:
+        >>> hit = Metric(value=0.01, low=0.0018, high=0.0545, n=100)
+        >>> round(p_against(hit, 0.001), 2), p_against(hit, 0.02)
+        (0.19, 1.0)
+    """
+    if metric.value is None or metric.low is None or metric.high is None:
+        return None
+    if metric.low <= level <= metric.high or metric.value == level:
+        return 1.0
+    if not _is_share(metric) or not 0 < level < 1:
+        error = _standard_error(metric, level)
+        return _p_normal(abs(metric.value - level) / error) if error else None
+    n = _trials(metric, level)
+    return None if n is None else _p_binomial(metric.value * n, n, level)
+
+
+def p_between(one: Metric, other: Metric) -> float | None:
+    """Return the two-sided p-value of two metrics under the hypothesis that their true values are equal.
+
+    Where their samples go along with each other, as of one image, the test is conservative. None where either has no
+    interval.
+
+    Example:
+        >>> few, many = Metric(value=0.2, low=0.13, high=0.29, n=100), Metric(value=0.4, low=0.31, high=0.5, n=100)
+        >>> round(p_between(few, many), 4), p_between(few, few)
+        (0.0036, 1.0)
+    """
+    if one.value is None or other.value is None or one.low is None or other.low is None:
+        return None
+    if one.value == other.value:
+        return 1.0
+    if _is_share(one) and _is_share(other):
+        n, m = _trials(one, other.value), _trials(other, one.value)
+        return None if n is None or m is None else p_of_shares(one.value * n, n, other.value * m, m)
+    errors = _standard_error(one, other.value), _standard_error(other, one.value)
+    if None in errors:
+        return None
+    spread = math.hypot(*(error or 0.0 for error in errors))
+    return _p_normal(abs(one.value - other.value) / spread) if spread else None
+
+
+def p_of_shares(hits: float, n: float, others: float, m: float) -> float:
+    """Return the two-sided p-value of two shares of independent trials: the score test with Yates's correction.
+
+    Numbers need not be whole. The correction keeps the test at its level where hits are few, as Fisher's exact test does.
+
+    Example:
+        >>> round(p_of_shares(8, 20, 1, 20), 4), p_of_shares(2, 20, 1, 20)  # Fisher's: 0.0197 and 1
+        (0.0231, 1.0)
+    """
+    pooled = (hits + others) / (n + m)
+    difference = abs(hits / n - others / m) - (1 / n + 1 / m) / 2
+    if difference <= 0 or not 0 < pooled < 1:
+        return 1.0
+    return _p_normal(difference / math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m)))
+
+
+def _standing(metric: Metric, is_claimed: bool) -> Standing | None:
+    if metric.higher_is_better is None or _p_against_chance(metric) is None:
+        return None
+    if not is_claimed:
+        return "level"
+    return "better" if (metric.value > metric.chance) == metric.higher_is_better else "worse"  # type: ignore[operator]
+
+
+def _p_against_chance(metric: Metric) -> float | None:
+    return None if metric.chance is None else p_against(metric, metric.chance)
+
+
+def _is_share(metric: Metric) -> bool:
+    return metric.unit == "fraction" and all(
+        0 <= (each or 0.0) <= 1 for each in (metric.value, metric.low, metric.high)
+    )
+
+
+def _facing(metric: Metric, level: float) -> float:
+    """Return the bound on the side of a level."""
+    assert metric.value is not None and metric.low is not None and metric.high is not None, metric
+    return metric.low if level < metric.value else metric.high
+
+
+def _trials(metric: Metric, level: float) -> float | None:
+    """Return the number of independent trials whose Wilson interval has the bound on the side of a level.
+
+    At most n. None where the bound is no bound of such an interval: at 0, at 1, or at the value.
+    """
+    bound = _facing(metric, level)
+    half = abs(metric.value - bound)  # type: ignore[operator]
+    if not 0 < bound < 1 or not half:
+        return None
+    n = _quantile(metric) ** 2 * bound * (1 - bound) / half**2
+    return min(n, metric.n) if metric.n else n
+
+
+def _standard_error(metric: Metric, level: float) -> float | None:
+    return abs(metric.value - _facing(metric, level)) / _quantile(metric) or None  # type: ignore[operator]
+
+
+def _quantile(metric: Metric) -> float:
+    return NormalDist().inv_cdf((1 + metric.confidence) / 2)
+
+
+def _p_normal(z: float) -> float:
+    return math.erfc(z / math.sqrt(2))
+
+
+def _p_binomial(hits: float, n: float, share: float) -> float:
+    """Return twice the smaller tail of the binomial, at most 1; numbers need not be whole."""
+    from scipy.special import betainc
+
+    above = 1.0 if hits <= 0 else float(betainc(hits, n - hits + 1, share))
+    below = 1.0 if hits >= n else float(betainc(n - hits, hits + 1, 1 - share))
+    return min(1.0, 2 * min(above, below))

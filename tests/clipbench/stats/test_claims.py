@@ -1,0 +1,144 @@
+"""What a statement may claim: against other libraries' tests, and by simulations under the null hypothesis."""
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from clipbench.results.record import Metric
+from clipbench.stats import claims
+from clipbench.stats.intervals import wilson
+
+
+def share(hits: float, n: int, *, chance: float | None = None, higher_is_better: bool | None = True) -> Metric:
+    """Return a share with Wilson's interval."""
+    low, high, _ = wilson(float(hits), n)
+    return Metric(value=float(hits) / n, low=low, high=high, n=n, chance=chance, higher_is_better=higher_is_better)
+
+
+def cosine(value: float, error: float) -> Metric:
+    return Metric(value=value, low=value - 1.96 * error, high=value + 1.96 * error, n=100, unit="cosine")
+
+
+def test_comparisons_of_one_statement_are_corrected_together() -> None:
+    assert claims.claimed([0.02]) == [True]
+    assert claims.claimed([0.02, 0.04, None]) == [True, True, False]
+    assert claims.claimed([0.02, 0.03, 0.04]) == [False, False, False]
+    assert claims.claimed([0.02], alpha=0.01) == [False]
+    assert claims.claimed([]) == []
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "chance"), [(30, 100, 0.2), (3, 100, 0.01), (0, 60, 0.1), (60, 60, 0.9), (5, 9, 0.1)]
+)
+def test_a_share_is_tested_against_chance_by_the_binomial(hits: int, n: int, chance: float) -> None:
+    tails = [scipy.stats.binomtest(hits, n, chance, side).pvalue for side in ("less", "greater")]
+    interval = wilson(float(hits), n)
+    expected = 1.0 if interval.low <= chance <= interval.high else min(1.0, 2 * min(tails))  # type: ignore[operator]
+    assert claims.p_against(share(hits, n), chance) == pytest.approx(expected, rel=1e-6)
+
+
+def test_any_other_value_is_tested_by_the_normal_law() -> None:
+    assert claims.p_against(cosine(0.5, 0.1), 0.25) == pytest.approx(2 * scipy.stats.norm.sf(2.5), rel=1e-3)
+    one, other = cosine(0.5, 0.03), cosine(0.4, 0.04)
+    assert claims.p_between(one, other) == pytest.approx(2 * scipy.stats.norm.sf(2.0), rel=1e-3)
+
+
+@pytest.mark.parametrize("counts", [(30, 100, 10, 80), (0, 50, 9, 50), (50, 50, 40, 50), (3, 20, 2, 40)])
+def test_two_shares_are_tested_by_the_corrected_chi_square(counts: tuple[int, int, int, int]) -> None:
+    hits, n, others, m = counts
+    table = [[hits, n - hits], [others, m - others]]
+    expected = scipy.stats.chi2_contingency(table, correction=True).pvalue
+    assert claims.p_of_shares(hits, n, others, m) == pytest.approx(expected, rel=1e-6)
+    # Of metrics, only the intervals tell how many samples there were.
+    assert claims.p_between(share(hits, n), share(others, m)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_fewer_samples_are_behind_a_wider_interval() -> None:
+    low, high, _ = wilson(0.5 * 20, 20)  # clusters of five that are alike
+    clustered = Metric(value=0.5, low=low, high=high, n=100)
+    assert claims.p_between(clustered, share(15, 50)) == pytest.approx(claims.p_of_shares(10, 20, 15, 50), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "metric", [Metric(value=None), Metric(value=0.5), Metric(value=0.5, low=0.5, high=0.5, unit="cosine")]
+)
+def test_what_has_no_width_is_not_tested(metric: Metric) -> None:
+    assert claims.p_against(metric, 0.1) is None
+    assert claims.p_between(metric, share(12, 20)) is None
+    assert claims.against_chance(metric) == [None]
+
+
+def test_an_interval_that_contains_chance_claims_nothing_whatever_the_test_says() -> None:
+    assert claims.p_against(Metric(value=0.5, low=0.3, high=0.7, n=10_000), 0.31) == 1.0
+
+
+def test_a_direction_is_needed_for_better_and_worse_and_not_for_above() -> None:
+    metric = share(80, 100, chance=0.5, higher_is_better=None)
+    assert claims.against_chance(metric) == [None] and claims.above_chance(metric) == [True]
+    assert claims.against_chance(share(80, 100, chance=0.5, higher_is_better=False)) == ["worse"]
+
+
+def test_metrics_of_one_statement_stand_to_chance_by_tests_of_all_of_them() -> None:
+    weak = share(61, 100, chance=0.5)  # p = 0.035
+    assert claims.against_chance(weak) == ["better"]
+    assert claims.against_chance(weak, share(50, 100, chance=0.5)) == ["level", "level"]
+    assert claims.above_chance(weak, share(50, 100, chance=0.5)) == [False, False]
+
+
+def test_the_order_names_what_differs_from_all_others() -> None:
+    metrics = {"a": share(20, 100), "b": share(24, 100), "c": share(90, 100)}
+    assert claims.order(metrics) == claims.Order(highest="c", lowest=None, ends=("a", "c"))
+    assert claims.order({**metrics, "d": share(89, 100)}) == claims.Order(None, None, ("a", "c"))
+    assert claims.order({"a": share(20, 100), "b": share(24, 100)}) == claims.Order(None, None, None)
+    assert claims.order({"a": share(20, 100), "b": share(80, 100)}) == claims.Order("b", "a", ("a", "b"))
+    assert claims.order({"a": share(20, 100), "b": Metric(value=0.9)}) == claims.Order(None, None, None)
+
+
+def subsets(rng: np.random.Generator, k: int, n: int, p: float) -> bool:
+    """Return whether any order of subsets of one law is claimed."""
+    found = claims.order({str(place): share(rng.binomial(n, p), n) for place in range(k)})
+    return any(found)
+
+
+def chance_level(rng: np.random.Generator, k: int, n: int, p: float) -> bool:
+    """Return whether any of some metrics at chance is said to be better or worse."""
+    standings = claims.against_chance(*(share(rng.binomial(n, p), n, chance=p) for _ in range(k)))
+    return any(each in ("better", "worse") for each in standings)
+
+
+def cosines(rng: np.random.Generator, k: int, n: int, p: float) -> bool:
+    """Return whether any order of means of one law is claimed."""
+    values = rng.normal(0, 1, (k, n))
+    means, errors = values.mean(axis=1), values.std(axis=1, ddof=1) / np.sqrt(n)
+    return any(claims.order({str(j): cosine(means[j], errors[j]) for j in range(k)}))
+
+
+NULLS: dict[str, Callable[[np.random.Generator, int, int, float], bool]] = {
+    "subsets": subsets,
+    "chance": chance_level,
+    "cosines": cosines,
+}
+
+
+@pytest.mark.parametrize("n_simulations", [60, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kind", "k", "n", "p"), [*itertools.product(NULLS, (2, 7), (100, 1000), (0.5, 0.02))])
+def test_a_statement_claims_falsely_in_five_percent_at_most(
+    kind: str, k: int, n: int, p: float, n_simulations: int
+) -> None:
+    rng = np.random.default_rng([k, n, round(100 * p)])
+    false = sum(NULLS[kind](rng, k, n, p) for _ in range(n_simulations))
+    assert false <= scipy.stats.binom.ppf(0.999, n_simulations, claims.ALPHA)
+
+
+def test_a_clear_effect_is_claimed() -> None:
+    rng = np.random.default_rng(0)
+    told = [
+        claims.order(
+            {name: share(rng.binomial(250, p), 250) for name, p in zip("abcd", (0.2, 0.5, 0.5, 0.8), strict=True)}
+        )
+        for _ in range(50)
+    ]
+    assert sum((each.lowest, each.highest) == ("a", "d") for each in told) >= 49
