@@ -1,6 +1,7 @@
 """Protocols: a model gives raw vectors and the facts that scoring needs, an embedder gives tasks their vectors."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -16,7 +17,8 @@ Modality = Literal["images", "texts"]
 
 NO_LOGIT_SCALE = (
     "the model has no logit_scale, the factor from cosine to logit: give the object an attribute logit_scale, the vectors"
-    " an array logit_scale, or torch_model(..., logit_scale=...)"
+    " an array logit_scale, or torch_model(..., logit_scale=...); a model reference takes --model-option logit_scale=NUMBER"
+    " where its files hold none"
 )
 """The reason why confidences and losses of a model are undefined."""
 
@@ -227,6 +229,8 @@ class LoadOptions:
     """Architecture of a bare checkpoint file."""
     options: Mapping[str, str] = field(default_factory=dict)
     """``--model-option key=value`` pairs, for the adapter to use up."""
+    towers: Collection[Modality] = ("images", "texts")
+    """The modalities that will be encoded; one of the two where a model lends a single tower to ``pair:``."""
 
     def refuse_unknown(self, known: Iterable[str], model: str) -> None:
         """Raise UsageError when an option is not among those that the model takes."""
@@ -243,6 +247,40 @@ class LoadOptions:
         if not text.isdecimal():
             raise UsageError(f"model option {name}={text}: expected a whole number")
         return int(text)
+
+    def number(self, name: str) -> float | None:
+        """Return an option as a finite number, None where it is not given; raise UsageError when it is none."""
+        text = self.options.get(name)
+        if text is None:
+            return None
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise UsageError(f"model option {name}={text}: expected a finite number")
+        return number
+
+    def logits(self) -> tuple[float | None, float]:
+        """Return the options ``logit_scale`` and ``logit_bias``, for models whose files do not hold them.
+
+        Raises:
+            UsageError: one is no number, or the scale is not above 0.
+        """
+        scale = self.number("logit_scale")
+        if scale is not None and scale <= 0:
+            raise UsageError(f"model option logit_scale={scale:g}: expected a number above 0")
+        return scale, self.number("logit_bias") or 0.0
+
+    def refuse_precision(self, model: str, why: str) -> None:
+        """Raise UsageError when a precision is given to a model that is not computed by torch here."""
+        if self.precision != "fp32":
+            raise UsageError(f"--precision {self.precision} does not reach {model}, {why}: drop it")
+
+    def refuse_device(self, model: str, why: str) -> None:
+        """Raise UsageError when a device is given to a model that does not take one."""
+        if self.device != "auto":
+            raise UsageError(f"--device {self.device} does not reach {model}, {why}: drop it")
 
     def refuse_arch(self, model: str) -> None:
         """Raise UsageError when an architecture is given to a model that knows its own."""

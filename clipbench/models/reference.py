@@ -38,6 +38,7 @@ FORMS = (
     ("FILE --arch ARCH", f"training checkpoint ({', '.join(CHECKPOINT_SUFFIXES)}) of an open_clip architecture"),
     ("bundled:FOLDER, FOLDER", "checkpoint of clipbench train, or a run of it: its newest one"),
     ("embeddings:FILE", "precomputed vectors with their samples: an .npz, or a folder of .npy or .parquet"),
+    ("onnx:FOLDER", "two ONNX towers by onnxruntime, beside the files of their processor and tokenizer"),
     ("python:MODULE:FACTORY", "object with encode_images and encode_texts, made by a function of yours"),
 )
 

@@ -54,7 +54,7 @@ class CLIP(nn.Module):
         x = self.token_embedding(tokens)  # (B, L, W)
         x = x + self.positional_embedding[: tokens.shape[1]]
         x = self.transformer(x)
-        ends = x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]  # (B, W)
+        ends = x[torch.arange(x.shape[0], device=x.device), tokens.argmax(dim=-1)]  # (B, W)
         return self.ln_final(ends) @ self.text_projection
 
     def initialize_text_tower(self) -> None:
@@ -89,7 +89,7 @@ class ImageTower(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B E"]:
         patches = self.conv1(pixels).flatten(2).transpose(1, 2)  # (B, W, S/p, S/p) to (B, P, W)
-        first = self.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        first = self.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         x = torch.cat([first, patches], dim=1) + self.positional_embedding  # (B, 1+P, W)
         x = self.transformer(self.ln_pre(x))
         return self.ln_post(x[:, 0]) @ self.proj
