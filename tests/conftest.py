@@ -59,6 +59,12 @@ def hub_server() -> ModuleType:
     return _module("hub_server.py")
 
 
+@pytest.fixture(scope="session")
+def embeddings_server() -> ModuleType:
+    """The module ``tests/embeddings_server.py``."""
+    return _module("embeddings_server.py")
+
+
 def _module(path: str) -> ModuleType:
     """Return a module that lies among the tests: a plain import does not find it everywhere."""
     name = Path(path).stem

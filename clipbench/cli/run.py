@@ -22,7 +22,8 @@ def run(**given: Any) -> int:
               open_clip:ARCH/TAG   hf:ORG/REPO   hf:PATH   hf-hub:ORG/REPO   local-dir:PATH
               PATH.safetensors or PATH.pt with --arch ARCH
               'runs/train/step-*'  a pattern: all matching checkpoints, in the order of their steps
-              onnx:FOLDER  embeddings:FILE.npz  python:module:factory
+              onnx:FOLDER  api:URL  pair:IMAGE_REF+TEXT_REF
+              embeddings:FILE.npz  python:module:factory
     --tasks   all   zero-shot   retrieval@path/to/captions.jsonl   zero-shot@hf:ORG/NAME:config:split
 
     Exit status: 0 done, 2 bad usage or input, 3 something could not be measured, 130 interrupted.

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from clipbench.models._onnx_inputs import ImageInputs, TextInputs, image_inputs,
 from clipbench.models._probes import TEXTS, probe_images
 from clipbench.models._torch_model import first_line
 from clipbench.models.image_loading import Preprocess
+from clipbench.models.internals import Internals
 from clipbench.models.protocol import LoadOptions, Modality, ModelInfo
 
 ADAPTER = "onnx adapter 1"
@@ -100,6 +101,17 @@ class OnnxModel:
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return how many tokens each text takes before any is cut off, start and end among them."""
         return self.texts.count(texts)
+
+    def internals(self) -> Internals:
+        """Return what the graphs are fed by, and the graphs behind it."""
+        images = Internals()
+        if self.image_graph is not None:
+            images = Internals(preprocess=self.preprocess, encode_pixels=self.encode_pixels)
+        graph = self.text_graph
+        if graph is None:
+            return images
+        step = self.batch_size
+        return replace(images, tokenize=self.texts.tokenize, encode_tokens=lambda tokens: graph.vectors(tokens, step))
 
 
 def build(folder: Path, graphs: Mapping[Modality, Path], options: LoadOptions) -> OnnxModel:

@@ -20,7 +20,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef, content_digest
 from clipbench.data.subset import without_images
 from clipbench.errors import BadImage, ModelError, VectorError
-from clipbench.models.protocol import Call, Counts, Modality, Model, ModelInfo, PixelModel, count_tokens
+from clipbench.models.protocol import Call, CostlyModel, Counts, Modality, Model, ModelInfo, PixelModel, count_tokens
 from clipbench.models.store import Shelf
 
 if TYPE_CHECKING:
@@ -78,10 +78,11 @@ class StoreEmbedder:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A note of the chunks of the store that could not be read, if any."""
+        """Notes of the chunks of the store that could not be read, if any, and of what the model has cost."""
         n_damaged = sum(len(shelf.damaged) for shelf in self._shelves.values())
         note = f"{n_damaged} damaged files of the store were removed, and their vectors encoded again"
-        return (note,) if n_damaged else ()
+        costs = self.model.costs() if isinstance(self.model, CostlyModel) else ()
+        return (*((note,) if n_damaged else ()), *costs)
 
     def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
         """Return the raw vector of each image, in order.

@@ -90,6 +90,15 @@ class PixelModel(Model, Protocol):
 
 
 @runtime_checkable
+class CostlyModel(Model, Protocol):
+    """A model whose use costs more than time on this machine."""
+
+    def costs(self) -> tuple[str, ...]:
+        """Return notes of what it has cost so far, for those who read the numbers."""
+        ...
+
+
+@runtime_checkable
 class TokenModel(Model, Protocol):
     """A model that says how its tokenizer counts."""
 

@@ -39,6 +39,8 @@ FORMS = (
     ("bundled:FOLDER, FOLDER", "checkpoint of clipbench train, or a run of it: its newest one"),
     ("embeddings:FILE", "precomputed vectors with their samples: an .npz, or a folder of .npy or .parquet"),
     ("onnx:FOLDER", "two ONNX towers by onnxruntime, beside the files of their processor and tokenizer"),
+    ("api:URL", "OpenAI-style embeddings over HTTP, with --model-option model=NAME"),
+    ("pair:IMAGE_REF+TEXT_REF", "the image tower of one model with the text tower of another"),
     ("python:MODULE:FACTORY", "object with encode_images and encode_texts, made by a function of yours"),
 )
 

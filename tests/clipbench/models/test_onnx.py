@@ -257,7 +257,7 @@ def test_a_folder_that_does_not_fit_is_refused(copy: Path, damage: Callable[[Pat
     [
         ({"precision": "bf16"}, "--precision bf16 does not reach onnx:.*, whose files fix it: drop it"),
         ({"device": "tpu"}, "device 'tpu' cannot be used for onnx:.*: onnxruntime has .*CPUExecutionProvider"),
-        ({"options": {"provider": "CPUExecution"}}, "provider=CPUExecution: onnxruntime has none such here: known: .*CPUExecutionProvider"),
+        ({"options": {"provider": "CPUExecution"}}, "provider=CPUExecution: onnxruntime has none such here: .*CPUExecutionProvider"),
         ({"options": {"images": "no.onnx"}}, "images=no.onnx: no such file"),
         ({"options": {"text_output": "logits"}}, "has no such output: "),
         ({"options": {"logit_scale": "0"}}, "logit_scale=0: expected a number above 0"),

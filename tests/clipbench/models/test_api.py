@@ -1,0 +1,367 @@
+"""Served models: vectors in order whatever the server does, and one line for each way in which it can be wrong."""
+
+import dataclasses
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipbench.cli import main
+from clipbench.data import DataOptions
+from clipbench.data.memory import dataset_in_memory
+from clipbench.errors import ClipbenchError, ModelError, UsageError, VectorError
+from clipbench.models import _http_client, load_model
+from clipbench.models.api import ApiModel, load
+from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.protocol import LoadOptions
+from clipbench.testing import ToyModel
+
+TEXTS = [f"{number} cats and a dog 🐈" for number in range(40)] + ["", "word " * 300]
+MODEL = {"model": "toy"}
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_http_client, "FIRST_WAIT", 0.001)
+    monkeypatch.delenv("CLIPBENCH_API_KEY", raising=False)
+
+
+@pytest.fixture
+def toy() -> ToyModel:
+    return ToyModel()
+
+
+@pytest.fixture
+def state(embeddings_server: ModuleType, toy: ToyModel) -> Any:
+    return embeddings_server.State(toy.encode_images, toy.encode_texts)
+
+
+@pytest.fixture
+def url(embeddings_server: ModuleType, state: Any) -> Iterator[str]:
+    with embeddings_server.serve(state) as address:
+        yield address
+
+
+def served(url: str, *, batch_size: int = 16, **options: str) -> ApiModel:
+    return load(url, LoadOptions(batch_size=batch_size, options=MODEL | options))
+
+
+def same(ours: np.ndarray, theirs: np.ndarray) -> None:
+    assert ours.dtype == np.float32
+    error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert error.max() < 1e-5, error
+
+
+# ----- the vectors
+
+
+def test_vectors_are_those_of_the_model_behind_the_server(
+    url: str, state: Any, toy: ToyModel, small_models: ModuleType
+) -> None:
+    model = served(url)
+
+    same(model.encode_texts(TEXTS), toy.encode_texts(TEXTS))
+    same(model.encode_images(small_models.images()), toy.encode_images(small_models.images()))
+    assert model.encode_texts([]).shape == (0, 32)
+    assert {body["model"] for body in state.bodies} == {"toy"} and state.keys == [None] * len(state.keys)
+    assert 1 < state.most_at_once <= 4
+
+
+@pytest.mark.parametrize("style", ["infinity", "objects", "messages"])
+def test_images_are_sent_in_the_form_that_the_server_takes(
+    url: str, state: Any, toy: ToyModel, small_models: ModuleType, style: str
+) -> None:
+    model = served(url, images=style, texts="messages" if style == "messages" else "input")
+
+    same(model.encode_images(small_models.images()), toy.encode_images(small_models.images()))
+    same(model.encode_texts(TEXTS[:3]), toy.encode_texts(TEXTS[:3]))
+    (images,) = {tuple(sorted(body)) for body in state.bodies if "data:image" in json.dumps(body)}
+    more = {"infinity": ["input", "modality"], "objects": ["input"], "messages": ["messages"]}[style]
+    assert set(images) == {"model", "encoding_format", *more}
+
+
+def test_more_of_the_body_can_be_given(url: str, state: Any) -> None:
+    load(url, LoadOptions(options=MODEL | {"dimensions": "32", "body.truncate": "true", "body.user": "me"}))
+
+    body = state.bodies[-1]
+    assert (body["dimensions"], body["truncate"], body["user"], body["encoding_format"]) == (32, True, "me", "float")
+
+
+@pytest.mark.parametrize("name", ["busy", "broken", "dropped", "cut_short", "cut_short_without_length"])
+def test_a_request_that_fails_for_a_while_is_sent_again(
+    url: str, state: Any, toy: ToyModel, embeddings_server: ModuleType, name: str
+) -> None:
+    model = served(url)
+    start = len(state.bodies)
+    state.fault = lambda number: getattr(embeddings_server, name) if number <= start + 8 else None
+
+    same(model.encode_texts(TEXTS), toy.encode_texts(TEXTS))
+    assert model.client.costs.retries == 8 and "of them again" in model.costs()[0]
+
+
+@pytest.mark.parametrize("name", ["reordered", "as_base64"])
+def test_order_and_form_of_the_answer_do_not_matter(
+    url: str, state: Any, toy: ToyModel, embeddings_server: ModuleType, name: str
+) -> None:
+    state.fault = lambda number: getattr(embeddings_server, name)
+
+    same(served(url).encode_texts(TEXTS), toy.encode_texts(TEXTS))
+
+
+def test_a_slow_first_request_does_not_come_last(
+    url: str, state: Any, toy: ToyModel, embeddings_server: ModuleType
+) -> None:
+    model = served(url)
+    first = len(state.bodies) + 1
+
+    def slow(handler: Any, vectors: list[list[float]]) -> None:
+        time.sleep(0.1)
+        handler.embeddings(vectors)
+
+    state.fault = lambda number: slow if number == first else None
+    same(model.encode_texts(TEXTS), toy.encode_texts(TEXTS))
+
+
+def test_requests_and_bytes_are_counted(url: str, state: Any) -> None:
+    model = served(url, batch_size=8, concurrency="1")
+    before = dataclasses.replace(model.client.costs)
+    n_bodies = len(state.bodies)
+
+    model.encode_texts(TEXTS[:10])
+
+    sent = sum(len(json.dumps(body).encode()) for body in state.bodies[n_bodies:])
+    costs = model.client.costs
+    assert costs.requests - before.requests == 2 and costs.sent - before.sent == sent
+    assert costs.tokens - before.tokens == 10 + 2 and costs.received > before.received  # each request has its canary
+
+
+def test_costs_are_among_the_notes_of_an_evaluation(url: str, tmp_path: Path) -> None:
+    embedder = StoreEmbedder(served(url), tmp_path)
+    embedder.texts(TEXTS[:3])
+
+    assert "requests to api:http://127.0.0.1" in embedder.notes[0] and "bytes sent" in embedder.notes[0]
+
+
+# ----- another model behind the same address
+
+
+def test_another_model_behind_the_address_has_another_fingerprint(url: str, state: Any) -> None:
+    def fingerprint() -> str:
+        return load_model(f"api:{url}", LoadOptions(options=MODEL)).info.fingerprint
+
+    first, again = fingerprint(), fingerprint()
+    other = ToyModel()
+    state.encode_texts = lambda texts: other.encode_texts(texts)[:, ::-1]
+
+    assert first == again != fingerprint()
+
+
+@pytest.mark.parametrize("modality", ["images", "texts"])
+def test_a_change_half_way_is_noticed_and_nothing_of_the_new_model_is_stored(
+    url: str, state: Any, toy: ToyModel, tmp_path: Path, modality: str
+) -> None:
+    pictures = [Image.new("RGB", (8, 8), (7 * number, 255 - 7 * number, number)) for number in range(30)]
+    data = dataset_in_memory([(picture, text) for picture, text in zip(pictures, TEXTS, strict=False)], DataOptions())
+    embedder = StoreEmbedder(served(url, batch_size=4, concurrency="1"), tmp_path, batch_size=4, workers=0)
+    inputs: list[Any] = list(data.images) if modality == "images" else list(TEXTS) * 1
+    encode = getattr(embedder, modality)
+    name = f"encode_{modality}"
+    honest, n_calls = getattr(state, name), itertools.count()
+    setattr(state, name, lambda items: honest(items) + (0.05 if next(n_calls) >= 4 else 0))
+
+    with pytest.raises(
+        ModelError, match=rf"has changed while it was measured: the vector of one fixed {modality[:-1]}"
+    ):
+        encode(inputs)
+
+    setattr(state, name, honest)
+    again = StoreEmbedder(served(url, batch_size=4), tmp_path, batch_size=4, workers=0)
+    items = pictures if modality == "images" else inputs
+    same(getattr(again, modality)(inputs), honest(items))
+    counts = again.counts()
+    assert counts is not None
+    if modality == "images":  # texts go to the model 64 at a time, so none had come to the store
+        assert 0 < counts.n_items()["stored_images"] < 30
+
+
+def test_noise_of_a_server_is_no_change(url: str, state: Any, toy: ToyModel) -> None:
+    rng = np.random.default_rng(0)
+
+    def noisy(texts: list[str]) -> np.ndarray:
+        exact = toy.encode_texts(texts)
+        return exact * (1 + 1e-3 * rng.standard_normal(exact.shape))
+
+    state.encode_texts = noisy
+    model = served(url)
+
+    assert model.encode_texts(TEXTS).shape == (42, 32)
+    assert "varies by 0.00" in model.info.notes[1]
+
+
+# ----- the key
+
+
+def test_the_key_is_sent_and_written_nowhere(
+    url: str, state: Any, monkeypatch: pytest.MonkeyPatch, embeddings_server: ModuleType, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-secret")
+    model = served(url, key_env="MY_KEY")
+    state.fault = lambda number: embeddings_server.unauthorized
+
+    with pytest.raises(
+        ModelError, match=r"answered 401 \(Incorrect API key provided: \*\*\*\): the key in MY_KEY was"
+    ) as caught:
+        model.encode_texts(["a"])
+    assert set(state.keys) == {"Bearer sk-secret"}
+    assert "sk-secret" not in f"{caught.value!r} {model!r} {model.info!r} {model.costs()}"
+    assert "unencrypted" in model.info.notes[-1]
+
+
+def test_the_key_of_a_provider_goes_to_no_other_address(url: str, state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    served(url)
+
+    assert set(state.keys) == {None}
+
+
+def test_a_key_that_cannot_be_sent_is_not_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPBENCH_API_KEY", "sk-secret\nHost: elsewhere")
+
+    with pytest.raises(ModelError, match="CLIPBENCH_API_KEY one line of ASCII") as caught:
+        served(url)
+    assert "secret" not in str(caught.value)
+
+
+# ----- what is refused
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("html", ModelError, r"answered HTML \(<!doctype html><title>Welcome</title>\): expected the address"),
+        ("fewer", ModelError, "answered 0 vectors for 1 inputs: expected one for each"),
+        ("not_a_number", VectorError, "zero or not finite"),
+        ("unauthorized", ModelError, "answered 401 .*the key in CLIPBENCH_API_KEY is not set"),
+        ("redirected", ModelError, "answered 302: it redirects to http://127.0.0.1:9/elsewhere: give that address"),
+        ("numbered_twice", ModelError, "answered 2 vectors for 1 inputs"),
+        ("silent", ModelError, "no answer within 0.2 s: is a server running there"),
+        ("dripping", ModelError, "no answer within 0.2 s"),
+        ("broken", ModelError, "the server answered 503 after 8 tries"),
+    ],
+)  # fmt: skip
+def test_a_server_that_is_wrong_from_the_start_is_refused(
+    url: str,
+    state: Any,
+    embeddings_server: ModuleType,
+    name: str,
+    error: type[ClipbenchError],
+    message: str,
+) -> None:
+    state.fault = lambda number: getattr(embeddings_server, name)
+
+    with pytest.raises(error, match=message) as caught:
+        served(url, timeout="0.2")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("shorter", "gave vectors of dimension 31, and 32 when it was loaded"),
+        ("ragged", "no rows of numbers of one length"),
+        ("fewer", r"answered \d vectors for \d inputs"),
+        ("numbered_twice", r"numbered its vectors \[0, 0, .*: expected each of 0 to \d once"),
+        ("not_a_number", "has changed while it was measured"),
+    ],
+)  # fmt: skip
+def test_a_server_that_goes_wrong_later_is_refused(
+    url: str, state: Any, embeddings_server: ModuleType, name: str, message: str
+) -> None:
+    model = served(url)
+    state.fault = lambda number: getattr(embeddings_server, name)
+
+    with pytest.raises(ModelError, match=message):
+        model.encode_texts(TEXTS)
+
+
+def test_towers_of_different_dimensions_are_refused(url: str, state: Any, toy: ToyModel) -> None:
+    state.encode_images = lambda images: toy.encode_images(images)[:, :30]
+
+    with pytest.raises(ModelError, match="gives images vectors of dimension 30, and texts of 32"):
+        served(url)
+
+
+def test_no_server_is_said_at_once() -> None:
+    start = time.monotonic()
+
+    with pytest.raises(ModelError, match=r"api:http://127.0.0.1:9: the connection broke .*is a server running there"):
+        served("http://127.0.0.1:9")
+    assert time.monotonic() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("body", "options", "message"),
+    [
+        ("localhost:8000", {}, "is no address: expected api:URL"),
+        ("http://me:secret@host/v1", {}, "holds more than host and path"),
+        ("https://host/v1?key=secret", {}, "put a key into the environment variable CLIPBENCH_API_KEY"),
+        ("http://host", {"options": {}}, "needs the model's name on the server: --model-option model=NAME"),
+        ("http://host", {"device": "cuda"}, "--device cuda does not reach api:http://host, which runs on a server"),
+        ("http://host", {"precision": "fp16"}, "--precision fp16 does not reach"),
+        ("http://host", {"options": MODEL | {"images": "url"}}, "images=url: known: infinity, input, messages"),
+        ("http://host", {"options": MODEL | {"concurrency": "0"}}, "concurrency=0: expected 1 or more"),
+        ("http://host", {"options": MODEL | {"timeout": "-1"}}, "timeout=-1: expected a number above 0"),
+        ("http://host", {"options": MODEL | {"modle": "x"}}, "did you mean 'model'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_is_told_before_anything_is_asked(body: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        load(body, LoadOptions(**({"options": MODEL} | options)))
+    assert "secret" not in str(caught.value)
+
+
+def test_the_command_ends_with_2_and_writes_nothing(
+    url: str,
+    state: Any,
+    embeddings_server: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    state.fault = lambda number: embeddings_server.html
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    command = ["run", "--model", f"api:{url}", "--model-option", "model=toy", "--tasks", "retrieval@scenes"]
+
+    with pytest.raises(SystemExit) as exit_:
+        main([*command, "--out", "run"])
+
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert exit_.value.code == 2 and last.startswith("clipbench: api:http://127.0.0.1") and "answered HTML" in last
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_served_bundled_model_gives_its_own_vectors(
+    embeddings_server: ModuleType, small_models: ModuleType
+) -> None:
+    tiny: Any = load_model("tiny", LoadOptions(device="cpu"))
+    state = embeddings_server.State(tiny.encode_images, tiny.encode_texts)
+    faults = [embeddings_server.busy, embeddings_server.dropped, embeddings_server.reordered, None]
+    with embeddings_server.serve(state) as url:
+        model = served(url)
+        state.fault = lambda number: faults[number % 4]
+        images = [image.convert("RGB") for image in small_models.images()]
+        for ours, theirs in (
+            (model.encode_images(images), tiny.encode_images(images)),
+            (model.encode_texts(TEXTS), tiny.encode_texts(TEXTS)),
+        ):
+            error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
+            assert error.max() < 1e-5

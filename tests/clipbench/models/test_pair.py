@@ -1,0 +1,81 @@
+"""Pairs: each tower is that of its model, and two that share no space are refused."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipbench.errors import ModelError, UsageError
+from clipbench.models import load_model
+from clipbench.models.pair import load
+from clipbench.models.protocol import LoadOptions, Model, PixelModel
+
+SOURCE = """
+from clipbench.testing import ToyModel
+
+def toy(dim="32"):
+    model = ToyModel(embed_dim=int(dim))
+    model.fingerprint = f"toy-{dim}"
+    return model
+"""
+
+
+@pytest.fixture(autouse=True)
+def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module ``pair_toys`` in the current folder."""
+    (tmp_path / "pair_toys.py").write_text(SOURCE)
+    np.savez(tmp_path / "vectors.npz", images=np.eye(3), texts=np.eye(3))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pair_toys", raising=False)
+
+
+def test_each_tower_is_that_of_its_model(small_clip_folder: Path, small_models: ModuleType) -> None:
+    clip: Any = load_model(f"local-dir:{small_clip_folder}", LoadOptions(device="cpu"))
+    toy: Any = load_model("python:pair_toys:toy", LoadOptions(options={"dim": "24"}))
+    reference = f"pair:local-dir:{small_clip_folder}+python:pair_toys:toy"
+    options = {"text.dim": "24", "logit_scale": "20"}
+
+    model = load_model(reference, LoadOptions(options=options))
+
+    assert isinstance(model, Model) and isinstance(model, PixelModel)
+    np.testing.assert_array_equal(model.encode_images(small_models.images()), clip.encode_images(small_models.images()))
+    np.testing.assert_array_equal(model.encode_texts(small_models.TEXTS), toy.encode_texts(small_models.TEXTS))
+    info = model.info
+    assert (info.embed_dim, info.logit_scale, info.image_size, info.context_length) == (24, 20, 32, None)
+    assert info.family == "pair/open_clip/CLIP+python/ToyModel"
+    assert info.ref == reference and len({info.fingerprint, clip.info.fingerprint, toy.info.fingerprint}) == 3
+    assert model.internals().preprocess is not None and model.internals().module is None  # type: ignore[attr-defined]
+
+
+def test_tokens_are_counted_by_the_model_of_texts() -> None:
+    model = load("tiny+tiny", LoadOptions(device="cpu"))
+
+    assert model.count_tokens(["a red cube"]).tolist() == [5]
+    assert model.info.logit_scale is None  # of two models, nobody knows that they were trained together
+
+
+def test_a_plus_may_be_part_of_a_path(tmp_path: Path) -> None:
+    (tmp_path / "a+b").symlink_to(Path(__file__).parents[3] / "clipbench/training/clip/checkpoints/tiny")
+
+    assert load("bundled:a+b+tiny", LoadOptions(device="cpu")).info.embed_dim == 128
+
+
+@pytest.mark.parametrize(
+    ("body", "options", "error", "message"),
+    [
+        ("tiny", {}, UsageError, r"'pair:tiny' is not two models: expected pair:IMAGE_REF\+TEXT_REF"),
+        ("tiny+tyni", {}, UsageError, r"is not two models: .*unknown model 'tyni': did you mean 'tiny'"),
+        ("hf:a+hf:b+hf:c", {}, UsageError, "can be read in 2 ways"),
+        ("tiny+python:pair_toys:toy", {"text.device": "auto"}, ModelError, "gives images vectors of dimension 128, and .* gives texts 32"),
+        ("tiny+tiny", {"context": "248"}, UsageError, "takes no option 'context'"),
+        ("tiny+tiny", {"text.contxt": "1"}, UsageError, "takes no option 'contxt': did you mean 'context'"),
+        ("tiny+embeddings:vectors.npz", {}, UsageError, "embeddings:vectors.npz holds vectors of its own samples"),
+    ],
+)  # fmt: skip
+def test_what_is_no_pair_is_refused(body: str, options: dict[str, str], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        load(body, LoadOptions(device="cpu", options=options))
