@@ -24,6 +24,7 @@ from clipbench.hub import HubRequest, cached_first
 from clipbench.models._checkpoint_file import StateDict, fit, read_checkpoint
 from clipbench.models._context import needs_causal_tower, with_context
 from clipbench.models._fingerprint import digest
+from clipbench.models._foreign_code import asks_for_code, check_model, needs_code, no_foreign_code
 from clipbench.models._open_clip_text import text_tower
 from clipbench.models._text_tower import TextTower, check_vocabulary, tokenizer_identity
 from clipbench.models._torch_model import (
@@ -87,10 +88,11 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
         Unavailable: the tokenizer or a configuration is on a Hub that cannot be reached.
     """
     place = placement(options.device, options.precision, options.batch_size)
+    file_notes = from_hub(partial(_check_files, recipe), _tokenizer_request(recipe), recipe.id)
     state, step = (None, None) if recipe.weights is None else read_checkpoint(recipe.weights)
     tokenizer, config, module = _from_library(recipe)
     tower = _text_tower(module, tokenizer, recipe)
-    notes = recipe.notes if state is None else (*recipe.notes, *_load_weights(module, state, recipe))
+    notes = (*recipe.notes, *file_notes, *(() if state is None else _load_weights(module, state, recipe)))
     words = tokenizer.encoder if hasattr(tokenizer, "encoder") else tokenizer.tokenizer.get_vocab()
     tokens = tokenizer_identity(tower.tokenize, words)
     info = replace(
@@ -124,25 +126,48 @@ def from_hub(load: Callable[[], T], wanted: HubRequest, model: str) -> T:
         ModelError: anything else that open_clip raises.
     """
     try:
-        with quiet():
+        with quiet(), no_foreign_code():
             return cached_first(load, wanted)
     except ClipbenchError:
         raise
     except Exception as error:  # a published configuration can make open_clip raise anything
+        if asks_for_code(error):
+            raise needs_code(model) from error
         raise ModelError(f"open_clip cannot build {model} ({first_line(error)}): see its configuration") from error
 
 
 def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
     """Return the tokenizer, the configuration and the module without its weights."""
+
+    def load() -> tuple[Any, dict[str, Any], Any]:
+        _check_files(recipe)  # again: what was not in the cache before is fetched now
+        config = open_clip.get_model_config(recipe.name)
+        # The last argument overrides the configuration's; open_clip's own tokenizer does not know it.
+        trust = {"trust_remote_code": False} if config["text_cfg"].get("hf_tokenizer_name") else {}
+        tokenizer = open_clip.get_tokenizer(recipe.name, context_length=recipe.context, **trust)
+        return tokenizer, config, _without_weights(recipe)
+
+    return from_hub(load, _tokenizer_request(recipe), recipe.id)
+
+
+def _check_files(recipe: Recipe) -> tuple[str, ...]:
+    """Refuse a model whose files, or those of the repositories that they name, ask for code; return notes."""
+    own = [recipe.name.partition(":")[2]] if recipe.name.startswith(("local-dir:", "hf-hub:")) else []
+    notes = [note for name in own for note in check_model(name, recipe.id)]
+    text = (open_clip.get_model_config(recipe.name) or {}).get("text_cfg", {})
+    keys = ["hf_model_name"] if recipe.name.startswith("local-dir:") else ["hf_model_name", "hf_tokenizer_name"]
+    for name in dict.fromkeys(text[key] for key in keys if text.get(key)):
+        notes += check_model(name, recipe.id)
+    return tuple(notes)
+
+
+def _tokenizer_request(recipe: Recipe) -> HubRequest:
     repository = _tokenizer_repository(recipe.name)
-    wanted = HubRequest(
+    return HubRequest(
         what=f"the tokenizer of {recipe.id}",
         repository=repository,
         remedy=f"run `hf download {repository}` where there is a network, then {OFFLINE_ADVICE}",
     )
-    config = partial(open_clip.get_model_config, recipe.name)
-    tokenizer = partial(open_clip.get_tokenizer, recipe.name, context_length=recipe.context)
-    return from_hub(lambda: (tokenizer(), config(), _without_weights(recipe)), wanted, recipe.id)
 
 
 def _without_weights(recipe: Recipe) -> Any:

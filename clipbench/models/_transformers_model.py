@@ -20,6 +20,7 @@ from clipbench.errors import ClipbenchError, ModelError
 from clipbench.hub import HubRequest, cache_only, cached_first
 from clipbench.models._context import needs_causal_tower, stretched_to
 from clipbench.models._fingerprint import digest
+from clipbench.models._foreign_code import asks_for_code, check_model, needs_code, no_foreign_code
 from clipbench.models._text_tower import TextTower, Tokens, check_vocabulary, first_of, tokenizer_identity
 from clipbench.models._torch_model import (
     Placement,
@@ -69,6 +70,8 @@ class _Loaded(NamedTuple):
     tokenizer: Any
     left_over: list[str]
     """Weights of the checkpoint that the model has no place for."""
+    notes: tuple[str, ...]
+    """Facts about the files of the model."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def build(name: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
         info,
         device=str(place.device),
         precision=options.precision,
-        notes=(*notes, *stretching, *_note_of(parts.left_over)),
+        notes=(*parts.notes, *notes, *stretching, *_note_of(parts.left_over)),
         step=_step(Path(name)),
     )
     freeze(parts.module, place)
@@ -169,7 +172,7 @@ def _from_library(name: str, reference: str) -> _Loaded:
         " need no Hub",
     )
     try:
-        with quiet(), _without_loading_bar():
+        with quiet(), _without_loading_bar(), no_foreign_code():
             if Path(name).is_dir():
                 with cache_only():
                     return _load_parts(name, reference)
@@ -177,11 +180,8 @@ def _from_library(name: str, reference: str) -> _Loaded:
     except ClipbenchError:
         raise
     except Exception as error:  # the library raises many kinds of error for missing, damaged and foreign files
-        if "trust_remote_code" in str(error):
-            raise ModelError(
-                f"{reference} needs Python code from its repository, which clipbench never runs: wrap it yourself as"
-                " python:MODULE:FACTORY, or store its vectors and give embeddings:FILE"
-            ) from error
+        if asks_for_code(error):
+            raise needs_code(reference) from error
         raise ModelError(
             f"transformers cannot load {reference} ({type(error).__name__}: {first_line(error)}): expected config.json,"
             " weights, an image processor and a tokenizer, as save_pretrained writes them"
@@ -202,6 +202,7 @@ def _without_loading_bar() -> Iterator[None]:
 
 
 def _load_parts(name: str, reference: str) -> _Loaded:
+    notes = check_model(name, reference)
     config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     _check_is_dual_encoder(config, reference)
     # The library leaves AIMv2's causal mask out where no text of a batch is padded, and expects SDPA to apply one, but
@@ -224,7 +225,7 @@ def _load_parts(name: str, reference: str) -> _Loaded:
     processor = transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     left_over = sorted(name for name in found["unexpected_keys"] if not name.endswith(CONSTANTS))
-    return _Loaded(module, processor, tokenizer, left_over)
+    return _Loaded(module, processor, tokenizer, left_over, notes)
 
 
 def _check_is_dual_encoder(config: Any, reference: str) -> None:
