@@ -17,7 +17,7 @@ from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
 from clipbench.evaluation.evaluate import RunOptions
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.session import Session, SessionOptions
-from clipbench.evaluation.targets import Target, Targets, check_folder
+from clipbench.evaluation.targets import Target, Targets, may_be_finished
 from clipbench.models import reference as model_references
 from clipbench.models.checkpoints import is_pattern
 from clipbench.models.embeddings import Embeddings
@@ -292,13 +292,12 @@ def _measure(model: "ModelLike", folder: Path, options: SessionOptions, progress
 
 
 def _target(model: "ModelLike", folder: Path, options: SessionOptions, own_root: Path, *, shows_bars: bool) -> Target:
-    if any(folder.iterdir()) if folder.is_dir() else folder.exists():
-        check_folder(folder)
+    is_finished = may_be_finished(folder, writes_reports=options.writes_reports)
     if isinstance(model, str | os.PathLike):
         reference = str(model)
         if is_pattern(reference):
             raise UsageError(f"'{reference}' is a pattern: measure its models one at a time, or use `clipbench run`")
-        return Target(reference, reference, folder)
+        return Target(reference, reference, folder, may_be_finished=is_finished)
     load = options.load
     for name, value, default in (
         ("device", load.device, "auto"),
@@ -316,7 +315,7 @@ def _target(model: "ModelLike", folder: Path, options: SessionOptions, own_root:
         workers=options.workers,
         show_progress=shows_bars,
     )
-    return Target(embedder.info.ref, embedder.info.ref, folder, embedder=embedder)
+    return Target(embedder.info.ref, embedder.info.ref, folder, may_be_finished=is_finished, embedder=embedder)
 
 
 def _check_whole_numbers(**values: tuple[object, int]) -> None:

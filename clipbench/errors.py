@@ -16,6 +16,7 @@ the evaluation is marked unavailable or failed, and the run exits with 3.
     └── Unavailable           weights or data that could not be fetched          exit 3
 """
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -73,6 +74,51 @@ class VectorError(ClipbenchError):
 
 class Unavailable(ClipbenchError):
     """Weights or data that are not on this machine and could not be fetched."""
+
+
+FOREIGN = (Exception, SystemExit)
+"""Errors that the code of a model, a task or a plug-in may end with: it may call ``sys.exit``."""
+
+MACHINE = {
+    getattr(errno, name, None)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EROFS", "EIO", "EMFILE", "ENFILE", "ENOMEM")
+}
+"""Errors of the system that no code is to blame for: a full or read-only disk, a missing permission, no memory."""
+
+
+def cause(error: BaseException) -> str:
+    """Return in one line why the code of others failed.
+
+    Example:
+        >>> cause(ZeroDivisionError("division by zero"))
+        'ZeroDivisionError: division by zero'
+        >>> cause(SystemExit(0))
+        'it called sys.exit(0)'
+        >>> cause(OSError(errno.ENOSPC, "No space left on device", "runs/a"))
+        'No space left on device: runs/a'
+    """
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
+    if is_machines(error):
+        name = getattr(error, "filename", None)
+        text = getattr(error, "strerror", None) or "out of memory"
+        return text if name is None else f"{text}: {name}"
+    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
+
+
+def bug(error: BaseException, whose: str) -> str:
+    """Return in one line why code failed, and that it is to blame, unless the machine is.
+
+    Example:
+        >>> bug(KeyError("a"), "the task")
+        "KeyError: 'a' (a bug in the task: --traceback shows where)"
+    """
+    return cause(error) if is_machines(error) else f"{cause(error)} (a bug in {whose}: --traceback shows where)"
+
+
+def is_machines(error: BaseException) -> bool:
+    """Return whether an error comes from the machine, such as a full disk, whatever code met it."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in MACHINE)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,47 +1,63 @@
 """Files written whole or not at all, folders that one process at a time writes to, and the bounds of a folder."""
 
+import glob
 import os
+import shutil
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from errno import EISDIR
 from pathlib import Path
+from typing import BinaryIO
 
 from clipbench.errors import UsageError
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
 
-def write_atomic(files: Mapping[Path, bytes]) -> None:
+HALF = ".half"
+"""End of the name of a file that is being written; the name begins with a dot."""
+LEAST_FREE = 1 << 20
+"""Bytes that a disk must have free before work is begun whose results go to it."""
+ATTEMPTS = 5
+"""How often a file is made anew that was removed, or whose folder was, before it could be locked."""
+
+_held: set[int] = set()
+"""Handles of the folders that this process holds."""
+
+
+def write_atomic(files: Mapping[Path, bytes], *, is_durable: bool = False) -> None:
     """Write files atomically; none is replaced before all have been written.
+
+    Args:
+        is_durable: have the content on the disk before the name, so that a power cut cannot leave an empty file.
 
     Raises:
         UsageError: one cannot be written.
     """
-    with writing_atomically(files):
+    with writing_atomically(files, is_durable=is_durable):
         pass
 
 
 @contextmanager
-def writing_atomically(files: Mapping[Path, bytes]) -> Iterator[None]:
+def writing_atomically(files: Mapping[Path, bytes], *, is_durable: bool = False) -> Iterator[None]:
     """Write files under temporary names, and move them into place if the block raises nothing; else remove them.
 
     Raises:
         UsageError: one cannot be written.
     """
-    temporary = {path: path.with_name(f".{path.name}.half") for path in files}
-    try:
+    with ExitStack() as stack:
         for path, content in files.items():
             with _write_errors(path):
-                if path.is_dir():  # else found only by os.replace, after the block has done its work
+                if path.is_dir():  # else found only when it is replaced, after the block has done its work
                     raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
-                temporary[path].unlink(missing_ok=True)  # of a write that was killed, or a link that leads elsewhere
-                with temporary[path].open("xb") as file:
-                    file.write(content)
+                remove_abandoned(path.parent, path.name)
+                file = stack.enter_context(_half_file(path, is_durable=is_durable))
+                file.write(content)
+                file.flush()
         yield
-        for path, half in temporary.items():
-            with _write_errors(path):
-                os.replace(half, path)
-    finally:
-        for half in temporary.values():
-            half.unlink(missing_ok=True)
 
 
 def is_inside(path: Path, folder: Path) -> bool:
@@ -58,35 +74,175 @@ def is_inside(path: Path, folder: Path) -> bool:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Hold a folder that is there: two watchers of one training would write over each other's tables.
+def atomic_file(path: Path, *, is_durable: bool = False) -> Iterator[BinaryIO]:
+    """Yield a new file; it replaces what is under the name when the block has ended well, and is removed otherwise.
 
-    A process that ends, in whatever way, lets go of it. Where the system has no such locks (Windows, some network file
-    systems), nothing is held.
+    Args:
+        path: name of the file; its folder is made if it is not there.
+        is_durable: have the content on the disk before the name, so that a power cut cannot leave an empty file.
 
     Raises:
-        UsageError: another holds it.
+        UsageError: it cannot be written.
     """
+    with _write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _half_file(path, is_durable=is_durable) as file:
+            yield file
+
+
+def remove_abandoned(folder: Path, name: str | None = None) -> None:
+    """Remove the unfinished files of processes that are gone.
+
+    The lock says so, and not the age: a clock may jump, or be another machine's.
+
+    Args:
+        name: final name of the files; None for all.
+    """
+    pattern = "*" if name is None else glob.escape(_stem(name))
+    for half in folder.glob(f".{pattern}.*{HALF}") if fcntl is not None else ():
+        with suppress(OSError):  # it is being written, or gone; or there are no locks here, and it is left
+            handle = os.open(half, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                half.unlink()
+            finally:
+                os.close(handle)
+
+
+def check_writable(folder: Path, n_bytes: int = 0, *, advice: str) -> None:
+    """Raise UsageError unless a folder, or the one that it is to be made in, can be written to and has room.
+
+    Args:
+        n_bytes: room that is needed, as far as it is known.
+        advice: what to do otherwise.
+    """
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
+        half, file = _new_half(there / "probe")
+        file.close()
+        half.unlink()
+        free = shutil.disk_usage(there).free
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror or error}; {advice}") from error
+    needed = max(n_bytes, LEAST_FREE)
+    if free < needed:
+        raise UsageError(
+            f"cannot write to {folder}: the disk has {free / 1e6:,.1f} MB free, expected {needed / 1e6:,.1f} MB; {advice}"
+        )
+
+
+@contextmanager
+def alone_in(folder: Path, busy: str | None = None) -> Iterator[None]:
+    """Hold a folder, made if it is not there: two watchers of one training would write over each other's tables.
+
+    A process that ends, in whatever way, lets go of it, and so do the children that it forked. Where the system has no
+    such locks (Windows, some network file systems), nothing is held. A folder that was made and is still empty in the
+    end is removed.
+
+    Args:
+        busy: the message if another process holds it.
+
+    Raises:
+        UsageError: another holds it, or it cannot be made.
+    """
+    is_new = not folder.exists()
+    handle = _hold(folder, busy or f"another clipbench writes to {folder}: wait for its end, or name another --out")
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"another clipbench writes to {folder}: wait for its end, or name another --out"
-            ) from error
-        except OSError:  # this file system has no locks
-            pass
         yield
     finally:
-        with suppress(OSError):  # workers that were forked meanwhile have the handle too: closing ours is not enough
-            fcntl.flock(handle, fcntl.LOCK_UN)
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
+        if handle in _held:  # not in a child that was forked meanwhile
+            _held.remove(handle)
+            with suppress(OSError):  # a child that was forked just now has the handle too: closing ours is not enough
+                fcntl.flock(handle, fcntl.LOCK_UN)
+            os.close(handle)
+
+
+def _hold(folder: Path, busy: str) -> int:
+    """Return the handle of a folder that is locked under its name, or -1 where there are no locks."""
+    for _ in range(ATTEMPTS):
+        with _write_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            if fcntl is None:
+                return -1
+            handle = os.open(folder, os.O_RDONLY)
+        is_free = _lock(handle)
+        if is_free and _has_name(handle, folder):
+            _held.add(handle)
+            return handle
         os.close(handle)
+        if not is_free:
+            raise UsageError(busy)
+    raise UsageError(f"cannot write to {folder}: it is removed again and again")
+
+
+def _let_go() -> None:
+    """Close, in a child that was forked, what its parent holds: a worker may outlive a parent that was killed."""
+    for handle in _held:
+        with suppress(OSError):
+            os.close(handle)
+    _held.clear()
+
+
+if fcntl is not None:
+    os.register_at_fork(after_in_child=_let_go)
+
+
+@contextmanager
+def _half_file(path: Path, *, is_durable: bool) -> Iterator[BinaryIO]:
+    half, file = _new_half(path)
+    with file:
+        try:
+            yield file
+            with _write_errors(path):
+                file.flush()
+                if is_durable:
+                    os.fsync(file.fileno())
+                if fcntl is None:
+                    file.close()  # Windows moves no open file; elsewhere it is locked until it has its name
+                os.replace(half, path)
+        except BaseException:
+            with suppress(OSError):  # what could not be written is not flushed either
+                file.close()
+            with suppress(OSError):
+                half.unlink()
+            raise
+
+
+def _new_half(path: Path) -> tuple[Path, BinaryIO]:
+    """Return a new file beside a path, locked as long as it is open."""
+    for _ in range(ATTEMPTS):
+        half = path.with_name(f".{_stem(path.name)}.{uuid.uuid4().hex[:8]}{HALF}")
+        file = half.open("xb")
+        if fcntl is None or (_lock(file.fileno()) and _has_name(file.fileno(), half)):
+            return half, file
+        file.close()  # another process took it for abandoned, as it was not locked yet
+    raise FileNotFoundError(f"{half} is removed again and again")
+
+
+def _stem(name: str) -> str:
+    """Return as much of a name as leaves room for an ending: file systems take 255 bytes."""
+    return name[:50]
+
+
+def _lock(handle: int) -> bool:
+    """Lock a file and return True, also where the file system has no locks; return False if another process has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _has_name(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

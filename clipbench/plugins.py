@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean
 
 if TYPE_CHECKING:
     from clipbench.results.run import Run
@@ -78,10 +78,9 @@ def plotter() -> Any:
 def _import(point: EntryPoint) -> object:
     try:
         return point.load()
-    except Exception as error:  # importing a plug-in may raise anything
-        cause = f"{type(error).__name__}: {error}".splitlines()[0]
+    except FOREIGN as error:  # importing a plug-in may raise anything
         raise ClipbenchError(
-            f"'{point.name}' of {_distribution(point)} cannot be imported from {point.value} ({cause}):"
+            f"'{point.name}' of {_distribution(point)} cannot be imported from {point.value} ({cause(error)}):"
             f" fix or uninstall {_distribution(point)}"
         ) from error
 

@@ -1,13 +1,17 @@
 """The entry point: imports the command, and turns every failure into one line and an exit status."""
 
 import io
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 import click
 
 from clipbench.cli.output import print_error, print_traceback
-from clipbench.errors import ClipbenchError, NotComparable, Unavailable, did_you_mean
+from clipbench.errors import FOREIGN, ClipbenchError, NotComparable, Unavailable, bug, did_you_mean
 
 GROUPS = {
     "Measure": {
@@ -110,19 +114,33 @@ def main(arguments: list[str] | None = None) -> None:
             # A caption may hold any character: one that the terminal cannot show must not fail a finished command.
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = cli.main(list(given), prog_name="clipbench", standalone_mode=False, obj=["clipbench", *given])
+        with _terminated_as_interrupted():
+            status = cli.main(list(given), prog_name="clipbench", standalone_mode=False, obj=["clipbench", *given])
     except (KeyboardInterrupt, click.Abort):
-        print_error("interrupted: what was encoded is stored, and the same command goes on from there")
+        print_error("interrupted")
         sys.exit(INTERRUPTED)
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         command = context.command_path if context is not None else "clipbench"
         print_error(f"{error.format_message()} ({command} --help)")
         sys.exit(BAD_INPUT)
-    except Exception as error:  # noqa: BLE001  the last line of defence
+    except FOREIGN as error:  # the last line of defence, also against a plug-in that calls sys.exit(0)
         if "--traceback" in given:
             print_traceback()
-        bug = f"{type(error).__name__}: {error} (a bug in clipbench or in a plug-in: --traceback shows where)"
-        print_error(str(error) if isinstance(error, ClipbenchError) else bug)
+        print_error(str(error) if isinstance(error, ClipbenchError) else bug(error, "clipbench or in a plug-in"))
         sys.exit(INCOMPLETE if isinstance(error, Unavailable | NotComparable) else BAD_INPUT)
     sys.exit(status if isinstance(status, int) else DONE)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, with its cleaning up, unless it is ignored or handled already."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -28,26 +28,28 @@ def run(**given: Any) -> int:
 
     Exit status: 0 done, 2 bad usage or input, 3 something could not be measured, 130 interrupted.
     """
-    from clipbench.cli.summary import Printer
+    from clipbench.cli.summary import Printer, results_alone
     from clipbench.evaluation.session import Session
     from clipbench.evaluation.targets import find_targets
+    from clipbench.results.run import check_whole
 
-    targets = find_targets(given["models"], given["out"])
+    targets = find_targets(given["models"], given["out"], writes_reports=not given["no_report"])
     printer = Printer(
         quiet=given["quiet"], as_json=given["as_json"], several=targets.are_several, is_series=targets.are_series
     )
     session = Session(session_options(given), targets, printer)
     try:
-        runs = session.run_all()
-        session.report_all(runs)
+        with results_alone(given["as_json"]):
+            runs = session.run_all()
+            session.report_all(runs)
+        for run in runs:
+            check_whole(run)
     except KeyboardInterrupt:
-        if not targets.are_several:
-            raise
-        after = "what was encoded is stored"
-        if targets.are_series:
-            after = f"the same command with --out {targets.out} goes on from there"
-        done = f"{session.n_done} of {len(targets.each)} models are finished, in {targets.out}"
-        print_error(f"interrupted: {done}; {after}")
+        what = "what was encoded is stored"
+        if targets.are_several:
+            what = f"{session.n_done} of {len(targets.each)} models are finished, in {targets.out}"
+        after = f"the same command with --out {targets.out} goes on from there"
+        print_error(f"interrupted: {what}; {after}")
         return INTERRUPTED
     printer.end(runs)
     return DONE if session.is_complete and all(run.result.is_complete for run in runs) else INCOMPLETE

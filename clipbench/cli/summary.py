@@ -1,6 +1,9 @@
 """Output of ``clipbench run``: progress on standard error, the numbers on standard output."""
 
-from collections.abc import Mapping, Sequence
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict
 
 from clipbench.cli.output import echo, echo_json, echo_text, print_error, print_note
@@ -83,6 +86,29 @@ class Printer(Progress):
         else:
             for run in runs:
                 echo(f"results in {run.folder}")
+
+
+@contextmanager
+def results_alone(is_on: bool) -> Iterator[None]:
+    """Send what models and libraries print meanwhile to standard error, so that only results are on standard output.
+
+    What libraries in C and child processes print goes there too.
+    """
+    if not is_on:
+        yield
+        return
+    sys.stdout.flush()
+    with redirect_stdout(sys.stderr):
+        output = None
+        with suppress(OSError):  # a standard output that is closed needs no keeping clean
+            output = os.dup(1)
+            os.dup2(2, 1)
+        try:
+            yield
+        finally:
+            if output is not None:
+                os.dup2(output, 1)
+                os.close(output)
 
 
 def evaluation_lines(record: EvaluationRecord, *, is_precomputed: bool = True) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from clipbench.cli.main import DONE, INCOMPLETE
 from clipbench.cli.options import session_options
 from clipbench.cli.output import echo, echo_json, print_error
-from clipbench.cli.summary import Printer
+from clipbench.cli.summary import Printer, results_alone
 from clipbench.cli.telling import line
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.evaluation.session import Session
@@ -107,7 +107,8 @@ class Watcher:
             if not self._has_run(checkpoint):
                 check_folder(self._folder(checkpoint))
             target = Target(checkpoint.reference, checkpoint.name, self._folder(checkpoint), may_be_finished=True)
-            run = self.session.measure(target, check_read=lambda: _check_same(checkpoint, signature))
+            with results_alone(self.as_json):
+                run = self.session.measure(target, check_read=lambda: _check_same(checkpoint, signature))
         except (ClipbenchError, OSError) as error:
             if not _is_same(checkpoint, signature):
                 self._failed(checkpoint, "it was changed or taken away while it was read")

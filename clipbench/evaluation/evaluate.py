@@ -10,15 +10,17 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.data import DataOptions, Dataset
-from clipbench.errors import ClipbenchError, MissingPart, Unavailable
+from clipbench.errors import FOREIGN, ClipbenchError, MissingPart, Unavailable, bug
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.published import Measured, with_published
 from clipbench.evaluation.slices import Sliced, slices_of
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.evaluation.thumbnails import SMALL, SMALL_SIDE, gallery_rows, is_image, point_rows, write_thumbnails
+from clipbench.files import atomic_file
 from clipbench.models.protocol import Counts, Embedder
-from clipbench.results.record import DatasetRecord, EvaluationRecord
+from clipbench.results.record import DatasetRecord, EvaluationRecord, finite, finite_curve
+from clipbench.results.run import check_record
 from clipbench.seeding import generator
 
 KEPT_ROWS = 2_000
@@ -58,6 +60,10 @@ def evaluate(
     empty = _empty_record(request, task, embedder)
     start, before = time.monotonic(), embedder.counts()
     try:
+        check_record(empty, "the task")
+    except ClipbenchError as error:
+        return replace(empty, params={}, status="failed", reason=str(error))
+    try:
         dataset = _load(request, embedder, datasets, options)
         digests = embedder.digests(dataset.images)
         load = time.monotonic() - start
@@ -79,15 +85,15 @@ def evaluate(
             },
         )
         _write_images(evaluation, dataset, digests, folder / "thumbs", options=options)
+        check_record(record, "the evaluation")  # else all of them would be lost with it in the end
     except Unavailable as error:
         return replace(empty, status="unavailable", reason=str(error))
     except ClipbenchError as error:
         return replace(empty, status="failed", reason=str(error))
-    except Exception as error:  # a bug in a plug-in must not cost the other evaluations
+    except FOREIGN as error:  # a bug in a plug-in must not cost the other evaluations
         if options.raise_bugs:
             raise
-        reason = f"{type(error).__name__}: {error} (a bug in the task or the model: --traceback shows where)"
-        return replace(empty, status="failed", reason=reason)
+        return replace(empty, status="failed", reason=bug(error, "the task or the model"))
     after = embedder.counts()
     counts = Counts() if before is None or after is None else after - before
     seconds = _seconds(counts, load, time.monotonic() - start, loading_encodes=options.skip_bad_images)
@@ -163,15 +169,17 @@ def _answer(task: Task, dataset: Dataset, embedder: Embedder, rng: np.random.Gen
 def _with_numbers(record: EvaluationRecord, evaluation: Evaluation, seed: int) -> EvaluationRecord:
     """Return the record with metrics, controls and curves; each number has a generator of its own, so none moves another."""
     names = (record.task, record.dataset.id)
-    metrics = {
-        name: measure.metric(evaluation.samples, generator(seed, *names, name))
-        for name, measure in evaluation.measures.items()
-    }
-    controls = {
-        name: measure.metric(evaluation.samples, generator(seed, *names, "control", name))
-        for name, measure in evaluation.controls.items()
-    }
-    return replace(record, metrics=metrics, controls=controls, curves=evaluation.curves)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is undefined, with its reason
+        metrics = {
+            name: finite(measure.metric(evaluation.samples, generator(seed, *names, name)))
+            for name, measure in evaluation.measures.items()
+        }
+        controls = {
+            name: finite(measure.metric(evaluation.samples, generator(seed, *names, "control", name)))
+            for name, measure in evaluation.controls.items()
+        }
+    curves = {name: finite_curve(curve) for name, curve in evaluation.curves.items()}
+    return replace(record, metrics=metrics, controls=controls, curves=curves)
 
 
 def _seconds(counts: Counts, load: float, total: float, *, loading_encodes: bool) -> dict[str, float]:
@@ -194,8 +202,8 @@ def _write_files(
         name: hashes[values] if is_image(name, values) else values for name, values in evaluation.samples.items()
     }
     files = {"samples": f"samples/{stem}.parquet"}
-    (folder / "samples").mkdir(exist_ok=True)
-    pandas.DataFrame(columns).to_parquet(folder / files["samples"], index=False)
+    with atomic_file(folder / files["samples"]) as file:
+        pandas.DataFrame(columns).to_parquet(file, index=False)
     kept_rows = _kept_rows(evaluation.vectors, options)
     vectors = {  # all rows are taken as they are: indexing would copy them
         name: rows if len(kept_rows) == len(rows) else rows[kept_rows] for name, rows in evaluation.vectors.items()
@@ -203,8 +211,8 @@ def _write_files(
     arrays = {**evaluation.arrays, **vectors}
     if arrays:
         files["arrays"] = f"arrays/{stem}.npz"
-        (folder / "arrays").mkdir(exist_ok=True)
-        np.savez(folder / files["arrays"], allow_pickle=False, **arrays)
+        with atomic_file(folder / files["arrays"]) as file:
+            np.savez(file, allow_pickle=False, **arrays)
     return files
 
 
@@ -218,7 +226,8 @@ def _write_slices(sliced: Sliced, folder: Path, *, stem: str) -> dict[str, str]:
         columns = [
             {column: values for column, values in table.items() if not is_image(column, values)} for table in tables
         ]
-        pandas.concat([pandas.DataFrame(table) for table in columns]).to_parquet(folder / file, index=False)
+        with atomic_file(folder / file) as opened:
+            pandas.concat([pandas.DataFrame(table) for table in columns]).to_parquet(opened, index=False)
     return files
 
 

@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,17 +18,15 @@ from clipbench.evaluation.evaluate import RunOptions, evaluate
 from clipbench.evaluation.plan import Request, plan, task_class, with_data, with_prompts
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.reuse import finished_run
-from clipbench.evaluation.targets import Target, Targets, check_folder, slug
-from clipbench.files import alone_in
+from clipbench.evaluation.targets import REPORT, Target, Targets, check_folder, clear_leftovers, slug
+from clipbench.files import alone_in, check_writable
 from clipbench.models import load_model
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.protocol import Embedder, LoadOptions, ModelInfo
 from clipbench.models.store import default_root
 from clipbench.plugins import report_writer
-from clipbench.results.record import Result
-from clipbench.results.run import Run, write_result
-
-REPORT = "report.html"
+from clipbench.results.record import EvaluationRecord, Result
+from clipbench.results.run import Run, check_record, write_result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +69,7 @@ class Session:
         self._digests: dict[ImageRef, bytes] = {}
         kinds = {target.brings_samples for target in targets.each} or {False}
         self._requests = {own_samples: _plan(options, own_samples=own_samples) for own_samples in kinds}
+        check_writable(targets.out, advice="name another --out")
         if False in kinds:
             self.datasets.check(self._requests[False])
 
@@ -110,6 +109,7 @@ class Session:
         """
         embedder = target.embedder or self._load(target.reference)
         check_read()
+        result = self._without_evaluations(embedder.info)
         requests = self._requests[target.brings_samples]
         if target.may_be_finished:
             run = finished_run(
@@ -124,10 +124,11 @@ class Session:
                 self.n_done += 1
                 self.progress.reused(target.name, run)
                 return run
-        target.folder.mkdir(parents=True, exist_ok=True)
         with alone_in(target.folder):
             check_folder(target.folder)  # another process may have finished while this one loaded
-            result = self._result(embedder, requests, target.folder)
+            clear_leftovers(target.folder)
+            records = self._evaluate(embedder, requests, target.folder)
+            result = replace(result, created=_now(), evaluations=records)
             write_result(result, target.folder)
         self.n_done += 1
         return Run(target.folder, result)
@@ -155,7 +156,21 @@ class Session:
             digests=self._digests,
         )
 
-    def _result(self, embedder: Embedder, requests: Sequence[Request], folder: Path) -> Result:
+    def _without_evaluations(self, info: ModelInfo) -> Result:
+        """Return the result to come; raise ClipbenchError if what a model says of itself cannot be recorded."""
+        result = Result(
+            clipbench_version=__version__,
+            created=_now(),
+            command=list(self.options.run.command),
+            seed=self.options.run.seed,
+            environment=_environment(info),
+            model={name: value for name, value in asdict(info).items() if name not in ("device", "precision")},
+            evaluations=[],
+        )
+        check_record(result, f"what model {info.ref} says of itself")
+        return result
+
+    def _evaluate(self, embedder: Embedder, requests: Sequence[Request], folder: Path) -> list[EvaluationRecord]:
         """Make every evaluation; what goes wrong with one is recorded in it, and the others go on."""
         records = []
         left_out: dict[str, str] = {}
@@ -174,16 +189,7 @@ class Session:
             raise Unavailable(f"{embedder.info.id} has samples for no task ({reasons})")
         if left_out:
             self.progress.left_out(left_out)
-        info = embedder.info
-        return Result(
-            clipbench_version=__version__,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=list(self.options.run.command),
-            seed=self.options.run.seed,
-            environment=_environment(info),
-            model={name: value for name, value in asdict(info).items() if name not in ("device", "precision")},
-            evaluations=records,
-        )
+        return records
 
     def _data_problems(self, target: Target) -> list[str]:
         """Return a line for each data set that is not there or is malformed, with the tasks that ask for it."""
@@ -205,6 +211,10 @@ def _stems(requests: Sequence[Request]) -> list[str]:
     """Return ``task@data`` as a file name for each request, with its number where two are alike."""
     names = [f"{request.task}@{slug(request.data or 'own')}" for request in requests]
     return [name if names.count(name) == 1 else f"{name}-{number}" for number, name in enumerate(names, 1)]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _environment(info: ModelInfo) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from clipbench.errors import ClipbenchError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted
-from clipbench.results.record import GROUP_COLUMN, Metric, SlicesRecord
+from clipbench.results.record import GROUP_COLUMN, Metric, SlicesRecord, finite
 from clipbench.seeding import generator
 from clipbench.stats.intervals import Interval
 from clipbench.stats.measures import RANGES, Measure, Samples, Smooth, Within
@@ -115,7 +115,7 @@ class _Slicer:
     def _measured(self, measures: Mapping[str, Measure], samples: Samples, value: str) -> Part:
         part = {}
         for name, measure in measures.items():
-            metric = measure.metric(samples, self._rng(value, name))
+            metric = finite(measure.metric(samples, self._rng(value, name)))
             if metric.value is not None:
                 part[name] = metric, None if _has_own_interval(measure) else _slice(metric, samples)
         return part

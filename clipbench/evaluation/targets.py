@@ -7,12 +7,14 @@ from datetime import datetime
 from pathlib import Path
 
 from clipbench.errors import UsageError
+from clipbench.files import HALF, remove_abandoned
 from clipbench.models import brings_samples
 from clipbench.models.checkpoints import is_pattern, matching_checkpoints
 from clipbench.models.protocol import Embedder
 
-OUR_FILES = {"samples", "arrays", "thumbs", ".result.json.half"}
-"""Files and folders that an interrupted run may have left in its folder."""
+RESULT, REPORT = "result.json", "report.html"
+OUR_FOLDERS = {"samples", "arrays", "thumbs"}
+"""Folders that an interrupted run may have left in its own, beside a result or report that is not whole."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,11 @@ class Targets:
     """True where ``out`` is a parent."""
 
 
-def find_targets(references: Sequence[str], out: Path | None) -> Targets:
+def find_targets(references: Sequence[str], out: Path | None, *, writes_reports: bool = True) -> Targets:
     """Return the models that references and patterns stand for, each once, with folders that are free to be written.
 
-    A checkpoint of a series has a folder of its own name, so that the same command finds again what it has finished.
+    Each of several models has a folder of its own name, so that the same command finds again what it has finished. A
+    single model's run is finished once its report is there as well.
 
     Raises:
         UsageError: a pattern matches nothing, or a folder holds something else.
@@ -61,25 +64,49 @@ def find_targets(references: Sequence[str], out: Path | None) -> Targets:
     distinct = list(dict.fromkeys(references))
     if len(distinct) == 1 and not is_pattern(distinct[0]):
         folder = out or Path("runs") / f"{stamp}-{slug(distinct[0])}"
-        check_folder(folder)
-        return Targets(folder, [Target(distinct[0], distinct[0], folder)])
+        is_finished = may_be_finished(folder, writes_reports=writes_reports)
+        return Targets(folder, [Target(distinct[0], distinct[0], folder, may_be_finished=is_finished)])
     parent = out or Path("runs") / stamp
     targets = _with_folders(_expanded(distinct), parent)
     for target in targets:
-        if not (target.may_be_finished and (target.folder / "result.json").is_file()):
+        if not (target.folder / RESULT).is_file():
             check_folder(target.folder)
     return Targets(parent, targets, any(map(is_pattern, distinct)), are_several=True)
+
+
+def may_be_finished(folder: Path, *, writes_reports: bool) -> bool:
+    """Return whether the folder of a single run holds one that lacks nothing but its report, so that it can be ended.
+
+    Raises:
+        UsageError: it holds something else, or a run with its report.
+    """
+    if writes_reports and (folder / RESULT).is_file() and not (folder / REPORT).exists():
+        return True
+    check_folder(folder)
+    return False
 
 
 def check_folder(folder: Path) -> None:
     """Raise UsageError when a run cannot be written there without touching what is not its own."""
     if folder.is_file():
         raise UsageError(f"--out {folder} is a file: expected a new folder")
-    if (folder / "result.json").exists():
+    if (folder / RESULT).exists():
         raise UsageError(f"--out {folder} already holds a run: results are never overwritten, name another folder")
-    foreign = sorted({entry.name for entry in folder.iterdir()} - OUR_FILES) if folder.is_dir() else []
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    foreign = sorted(name for name in names - OUR_FOLDERS if not (name.startswith(".") and name.endswith(HALF)))
     if foreign:
         raise UsageError(f"--out {folder} holds other files ({foreign[0]}): expected a new or empty folder")
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what an interrupted run has left in its folder and what would be believed to be whole: small images."""
+    remove_abandoned(folder)
+    for inside in OUR_FOLDERS:
+        for each in (folder / inside, *(folder / inside).glob("*/")):
+            remove_abandoned(each)
+    for image in (folder / "thumbs").rglob("*.webp"):
+        if re.fullmatch(r"[0-9a-f]{32}", image.stem):
+            image.unlink(missing_ok=True)
 
 
 def slug(text: str) -> str:
@@ -92,23 +119,25 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[-80:] or "unnamed"
 
 
-def _expanded(references: list[str]) -> list[tuple[str, str, bool]]:
-    """Return reference, name and whether a pattern matched it; of several patterns, names have the whole path."""
+def _expanded(references: list[str]) -> list[tuple[str, str]]:
+    """Return reference and name; of several patterns, names have the whole path."""
     n_patterns = sum(map(is_pattern, references))
-    expanded: dict[str, tuple[str, str, bool]] = {}
+    expanded: dict[str, tuple[str, str]] = {}
     for reference in references:
         if not is_pattern(reference):
-            expanded.setdefault(reference, (reference, reference, False))
+            expanded.setdefault(reference, (reference, reference))
             continue
         for member in matching_checkpoints(reference):
             name = member.name if n_patterns == 1 else member.reference
-            expanded.setdefault(member.reference, (member.reference, name, True))
+            expanded.setdefault(member.reference, (member.reference, name))
     return list(expanded.values())
 
 
-def _with_folders(models: list[tuple[str, str, bool]], parent: Path) -> list[Target]:
-    names = [slug(name) for _, name, _ in models]
+def _with_folders(models: list[tuple[str, str]], parent: Path) -> list[Target]:
+    names = [slug(name) for _, name in models]
     return [
-        Target(reference, name, parent / (own if names.count(own) == 1 else f"{own}-{number + 1}"), is_member)
-        for number, ((reference, name, is_member), own) in enumerate(zip(models, names, strict=True))
+        Target(
+            reference, name, parent / (own if names.count(own) == 1 else f"{own}-{number + 1}"), may_be_finished=True
+        )
+        for number, ((reference, name), own) in enumerate(zip(models, names, strict=True))
     ]

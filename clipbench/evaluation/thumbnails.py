@@ -14,6 +14,7 @@ from PIL import Image
 
 from clipbench.data import Dataset, DrawnImage, ImageRef
 from clipbench.errors import BadImage
+from clipbench.files import atomic_file
 from clipbench.results.even_spacing import MAX_POINTS, evenly_spaced
 
 SIDE, SMALL_SIDE = 160, 96
@@ -43,9 +44,10 @@ def write_thumbnails(
             thumbnail = _opened(dataset.images[row], side)
         except BadImage:  # it was readable when its vector was stored, and no number depends on its small copy
             continue
-        folder.mkdir(parents=True, exist_ok=True)
         thumbnail.thumbnail((side, side))
-        thumbnail.save(path, quality=QUALITY[side], method=2)  # above 2 it takes twice as long and saves 5 %
+        with atomic_file(path) as file:
+            # A method above 2 takes twice as long and saves 5 %.
+            thumbnail.save(file, "WEBP", quality=QUALITY[side], method=2)
 
 
 def gallery_rows(samples: Mapping[str, np.ndarray], n_images: int, budget: int) -> list[int]:

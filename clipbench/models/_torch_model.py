@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float32, Int64
 from PIL import Image
 
-from clipbench.errors import ModelError, UsageError, did_you_mean
+from clipbench.errors import FOREIGN, ModelError, UsageError, did_you_mean
 from clipbench.models._fingerprint import digest
 from clipbench.models._text_tower import TextTower
 from clipbench.models.image_loading import Preprocess
@@ -161,7 +161,7 @@ def probe(model: Model, place: Placement) -> None:
     for name, run in towers.items():
         try:
             run()
-        except Exception as error:
+        except FOREIGN as error:
             precision = next(name for name, dtype in DTYPES.items() if dtype == place.dtype)
             raise ModelError(
                 f"the {name} tower of {model.info.id} gives no vector of dimension {model.info.embed_dim} on"

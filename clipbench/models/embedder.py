@@ -22,6 +22,7 @@ from clipbench.data.subset import without_images
 from clipbench.errors import BadImage, ModelError, VectorError
 from clipbench.models.protocol import Call, CostlyModel, Counts, Modality, Model, ModelInfo, PixelModel, count_tokens
 from clipbench.models.store import Shelf
+from clipbench.results.numbers import counted
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -63,8 +64,8 @@ class StoreEmbedder:
         self._bad_images: dict[str, str] = {}
         self._calls: list[Call] = []
         self._shelves: Mapping[Modality, Shelf] = {
-            "images": Shelf(root, model.info.fingerprint, "images"),
-            "texts": Shelf(root, model.info.fingerprint, "texts"),
+            "images": Shelf(root, model.info.fingerprint, "images", model.info.embed_dim),
+            "texts": Shelf(root, model.info.fingerprint, "texts", model.info.embed_dim),
         }
 
     @property
@@ -78,11 +79,13 @@ class StoreEmbedder:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes of the chunks of the store that could not be read, if any, and of what the model has cost."""
-        n_damaged = sum(len(shelf.damaged) for shelf in self._shelves.values())
-        note = f"{n_damaged} damaged files of the store were removed, and their vectors encoded again"
-        costs = self.model.costs() if isinstance(self.model, CostlyModel) else ()
-        return (*((note,) if n_damaged else ()), *costs)
+        """A note for each reason why chunks of the store were not believed, and notes of what the model has cost."""
+        rejected = self._shelves["images"].rejected + self._shelves["texts"].rejected
+        notes = [
+            f"{counted(n_chunks, 'file')} of the store {'was' if n_chunks == 1 else 'were'} {reason}: the vectors were encoded again"
+            for reason, n_chunks in rejected.items()
+        ]
+        return (*notes, *(self.model.costs() if isinstance(self.model, CostlyModel) else ()))
 
     def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
         """Return the raw vector of each image, in order.
@@ -161,9 +164,8 @@ class StoreEmbedder:
 
     def _missing(self, modality: Modality, wanted: dict[bytes, Any]) -> dict[bytes, Any]:
         """Return what is wanted and not in the store, and count what is."""
-        shelf = self._shelves[modality]
-        shelf.refresh()
-        missing = {key: item for key, item in wanted.items() if key not in shelf}
+        lacking = self._shelves[modality].missing(wanted)
+        missing = {key: item for key, item in wanted.items() if key in lacking}
         self._calls.append(Call(modality, stored=frozenset(wanted.keys() - missing.keys())))
         return missing
 
@@ -174,6 +176,7 @@ class StoreEmbedder:
 
     def _encode(self, modality: Modality, total: int, batches: Iterator["_Batch"]) -> None:
         """Put batches into the store in chunks; what is in hand is committed even when interrupted."""
+        self._shelves[modality].prepare(total)
         start = committed = time.monotonic()
         keys: list[bytes] = []
         vectors: list[np.ndarray] = []

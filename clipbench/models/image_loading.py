@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from clipbench.data.images import DrawnImage, ImageRef
-from clipbench.errors import BadImage
+from clipbench.errors import FOREIGN, BadImage, cause
+from clipbench.models.workers import load_in_workers
 
 Preprocess = Callable[[Image.Image], Float32[np.ndarray, "channels height width"]]
 
@@ -35,14 +36,8 @@ def load_batches(
         batch_size: images per batch.
         workers: processes; 0 decodes in this one.
     """
-    loader = DataLoader(
-        _Images(refs, preprocess, side),
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=_collate,
-        shuffle=False,
-    )
-    for rows, inputs, bad in loader:
+    images = _Images(refs, preprocess, side)
+    for rows, inputs, bad in load_in_workers(images, workers=workers, batch_size=batch_size, collate_fn=_collate):
         yield LoadedBatch(rows, inputs if isinstance(inputs, list) else inputs.numpy(), bad)
 
 
@@ -62,8 +57,8 @@ class _Images(Dataset[tuple[int, Any]]):
             return row, image.convert("RGB") if self.preprocess is None else self.preprocess(image)
         except BadImage as error:
             return row, error
-        except Exception as error:  # a transform that fails on an odd mode or size  # noqa: BLE001
-            return row, BadImage(ref.name, f"{type(error).__name__}: {error}")
+        except FOREIGN as error:  # a transform that fails on an odd mode or size
+            return row, BadImage(ref.name, cause(error))
 
 
 def _collate(items: Sequence[tuple[int, Any]]) -> tuple[list[int], Any, dict[str, str]]:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from PIL import Image
 
-from clipbench.errors import ClipbenchError, ModelError, NoTokenCounts, UsageError
+from clipbench.errors import FOREIGN, ClipbenchError, ModelError, NoTokenCounts, UsageError, cause, is_machines
 from clipbench.models._fingerprint import digest
 from clipbench.models._probes import coarse_digest, encode_probes, exact_digest
 from clipbench.models.internals import Internals
@@ -137,7 +137,7 @@ def _factory(body: str, reference: str) -> Callable[..., object]:
                 f"no module '{module_name}' for {reference}: expected {module_name}.py in {os.getcwd()}, or installed"
             ) from error
         raise _fault(f"{reference}: importing {module_name}", error) from error
-    except Exception as error:
+    except FOREIGN as error:
         raise _fault(f"{reference}: importing {module_name}", error) from error
     factory = getattr(module, factory_name, None)
     if not callable(factory):
@@ -158,7 +158,7 @@ def _call_factory(factory: Callable[..., object], options: LoadOptions, referenc
         ) from error
     try:
         made = factory(**options.options)
-    except Exception as error:
+    except FOREIGN as error:
         raise _fault(f"{reference}: the factory", error) from error
     return _checked(made, f"{reference} made")
 
@@ -259,7 +259,7 @@ def _encoded(what: str, encode: Callable[[list[T]], object], batch: list[T], dim
         given = encode(batch)
     except ClipbenchError:
         raise
-    except Exception as error:
+    except FOREIGN as error:
         raise _fault(what, error) from error
     vectors = _as_floats(given, what)
     if (
@@ -278,7 +278,7 @@ def _whole_numbers(what: str, count: Callable[[list[str]], object], texts: list[
         found = np.asarray(count(texts))
     except ClipbenchError:
         raise
-    except Exception as error:
+    except FOREIGN as error:
         raise _fault(what, error) from error
     is_whole = found.size == 0 or (found.dtype.kind in "iu" and found.min() >= 0)
     if found.shape != (len(texts),) or not is_whole:
@@ -301,6 +301,6 @@ def _as_floats(given: object, what: str) -> np.ndarray:
         ) from error
 
 
-def _fault(what: str, error: Exception) -> ModelError:
-    cause = f"{type(error).__name__}: {error}".splitlines()[0]
-    return ModelError(f"{what} failed ({cause}): see its traceback (--traceback)")
+def _fault(what: str, error: BaseException) -> ModelError:
+    advice = "" if is_machines(error) else ": see its traceback (--traceback)"
+    return ModelError(f"{what} failed ({cause(error)}){advice}")

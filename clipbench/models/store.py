@@ -1,27 +1,42 @@
 """The store: every vector that a model ever gave, on disk, by the content that it stands for.
 
 One folder a model fingerprint and modality, holding chunks. A chunk is one file, an ``.npy`` array of 16-byte keys
-followed by an ``.npy`` array of vectors; it appears by an atomic rename, whole or not at all, and never changes.
-So processes may share a store without locks, a kill loses only what was not yet committed, and the folder may be
-deleted at any time. design/store.md has the alternatives and their timings.
+followed by an ``.npy`` array of vectors and a digest of both, of the model's fingerprint and of the modality; it appears
+by an atomic rename, whole or not at all, and never changes. A chunk whose digest is another one, damaged or of another
+model, is removed before any of its vectors is used. So processes may share a store without locks, a kill loses only what
+was not yet committed, and the folder may be deleted at any time. design/store.md has the alternatives and their timings.
 """
 
+import hashlib
+import io
+import math
 import os
+import re
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+import xxhash
 from jaxtyping import Float32
 
+from clipbench.errors import UsageError
+from clipbench.files import atomic_file, check_writable, remove_abandoned
 from clipbench.models.protocol import Modality
 
 KEY = np.dtype("V16")
 SUFFIX = ".vectors"
-STALE_SECONDS = 3600
-"""An unfinished file this old belongs to a process that was killed."""
+DIGEST_BYTES = 16
+ATTEMPTS = 3
+"""How often a chunk is written whose folder is deleted meanwhile."""
+ADVICE = "make room there, or name another folder in CLIPBENCH_CACHE"
+
+DAMAGED = "damaged or another model's, and removed"
+OLD = "without a digest, as older versions wrote them, and removed"
 
 
 def default_root() -> Path:
@@ -32,20 +47,29 @@ def default_root() -> Path:
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("clipbench")
 
 
-class _Chunk(NamedTuple):
+@dataclass(eq=False)
+class _Chunk:
     keys: list[bytes]
     vectors: Float32[np.ndarray, "n dim"]
+    unverified: tuple[Path, memoryview] | None = None
+    """The file and all of its bytes, as long as they have not been compared with the digest at their end."""
 
 
 class Shelf:
-    """The vectors of one model for one modality: look up by key, add in chunks."""
+    """The vectors of one model for one modality: look up by key, add in chunks.
 
-    def __init__(self, root: Path, fingerprint: str, modality: Modality) -> None:
-        self.folder = root / "store" / fingerprint / modality
-        self.damaged: list[Path] = []
-        """Chunks that could not be read and were removed; their vectors have to be encoded again."""
+    Args:
+        dim: dimension of the vectors.
+    """
+
+    def __init__(self, root: Path, fingerprint: str, modality: Modality, dim: int) -> None:
+        self.folder = root / "store" / _folder_name(fingerprint) / modality
+        self.dim = dim
+        self.rejected: Counter[str] = Counter()
+        """How many chunks were not believed, by the reason; their vectors have to be encoded again."""
+        self._context = f"{fingerprint}\n{modality}\n{dim}\n".encode(errors="surrogatepass")
         self._chunks: list[_Chunk] = []
-        self._place: dict[bytes, tuple[int, int]] = {}
+        self._place: dict[bytes, tuple[_Chunk, int]] = {}
         self._read: set[str] = set()
         self.refresh()
 
@@ -57,84 +81,133 @@ class Shelf:
 
     def refresh(self) -> None:
         """Take in the chunks that other processes have committed since."""
-        for path in self._new_files():
-            chunk = self._load(path)
-            if chunk is not None:
-                self._add(chunk)
+        with suppress(OSError):  # no folder yet; one that cannot be listed is told when it is to be written to
+            remove_abandoned(self.folder)
+            for name in sorted(os.listdir(self.folder)):
+                if name.endswith(SUFFIX) and not name.startswith(".") and name not in self._read:
+                    self._read.add(name)
+                    self._take_in(self.folder / name)
+
+    def missing(self, keys: Iterable[bytes]) -> set[bytes]:
+        """Return the keys that have no vector here, also not in what other processes have committed.
+
+        The chunks of the others are compared with their digests: from now on their vectors are to be believed.
+        """
+        self.refresh()
+        wanted = set(keys)
+        while True:
+            chunks = {self._place[key][0] for key in wanted & self._place.keys()}
+            unverified = [chunk for chunk in chunks if chunk.unverified]
+            if not unverified:
+                return wanted - self._place.keys()
+            for chunk in unverified:
+                self._verify(chunk)
 
     def get(self, keys: Sequence[bytes]) -> Float32[np.ndarray, "n dim"]:
-        """Return the vectors of keys that are in the shelf, in order; KeyError names one that is not."""
-        places = np.array([self._place[key] for key in keys], dtype=np.int64).reshape(-1, 2)
-        dim = self._chunks[0].vectors.shape[1] if self._chunks else 0
-        out = np.empty((len(keys), dim), np.float32)
-        for number in np.unique(places[:, 0]):
-            at = np.flatnonzero(places[:, 0] == number)
-            out[at] = self._chunks[number].vectors[places[at, 1]]
+        """Return the vectors of keys, in order; KeyError names one that is not in the shelf."""
+        for key in self.missing(keys):
+            raise KeyError(key)
+        numbers = {chunk: number for number, chunk in enumerate(self._chunks)}
+        places = [self._place[key] for key in keys]
+        chunk_of = np.array([numbers[chunk] for chunk, _ in places], np.int64)
+        row_of = np.array([row for _, row in places], np.int64)
+        out = np.empty((len(keys), self.dim), np.float32)
+        for number in np.unique(chunk_of):
+            at = np.flatnonzero(chunk_of == number)
+            out[at] = self._chunks[number].vectors[row_of[at]]
         return out
 
+    def prepare(self, n_vectors: int) -> None:
+        """Raise UsageError unless the shelf can be written to and has room for so many more vectors."""
+        check_writable(self.folder, n_vectors * (KEY.itemsize + 4 * self.dim), advice=ADVICE)
+
     def put(self, keys: Sequence[bytes], vectors: Float32[np.ndarray, "n dim"]) -> None:
-        """Commit a chunk: when this returns, the vectors outlive a kill and a power cut."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Commit a chunk: when this returns, the vectors outlive a kill; a power cut never leaves half of them.
+
+        Raises:
+            UsageError: the chunk cannot be written.
+        """
+        vectors = np.ascontiguousarray(vectors, np.float32)
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}{SUFFIX}"
-        half = self.folder / f".{name}"
-        with open(half, "wb") as file:
-            np.save(file, np.frombuffer(b"".join(keys), KEY))
-            np.save(file, np.ascontiguousarray(vectors, np.float32))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(half, self.folder / name)
+        content = io.BytesIO()
+        np.save(content, np.frombuffer(b"".join(keys), KEY))
+        np.save(content, vectors)
+        content.write(self._digest(content.getbuffer()))
+        self._write(self.folder / name, content.getbuffer())
         self._read.add(name)
         self._add(_Chunk(list(keys), vectors))
 
-    def _new_files(self) -> Iterator[Path]:
-        try:
-            entries = sorted(os.scandir(self.folder), key=lambda entry: entry.name)
-        except FileNotFoundError:
-            return
-        for entry in entries:
-            if entry.name.startswith("."):
-                _remove_if_stale(entry)
-            elif entry.name.endswith(SUFFIX) and entry.name not in self._read:
-                self._read.add(entry.name)
-                yield Path(entry.path)
+    def _write(self, path: Path, content: memoryview) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with atomic_file(path, is_durable=True) as file:
+                    file.write(content)
+                return
+            except UsageError as error:
+                if attempt == ATTEMPTS or not isinstance(error.__cause__, FileNotFoundError):
+                    raise UsageError(f"{error}; {ADVICE}") from error
 
-    def _load(self, path: Path) -> _Chunk | None:
+    def _take_in(self, path: Path) -> None:
         try:
-            return _read_chunk(path)
+            self._add(_read_chunk(path))
         except FileNotFoundError:  # deleted since it was listed
-            return None
-        except (ValueError, EOFError):
-            path.unlink(missing_ok=True)
-            self.damaged.append(path)
-            return None
+            pass
+        except OSError as error:  # a permission may be given again: the file stays
+            self.rejected[f"unreadable ({error.strerror or error})"] += 1
+        except Exception as error:  # numpy raises many kinds of error for damaged headers  # noqa: BLE001
+            self._reject(path, OLD if error.args == (OLD,) else DAMAGED)
 
     def _add(self, chunk: _Chunk) -> None:
-        number = len(self._chunks)
         self._chunks.append(chunk)
-        self._place.update((key, (number, row)) for row, key in enumerate(chunk.keys))
+        self._place.update((key, (chunk, row)) for row, key in enumerate(chunk.keys))
+
+    def _verify(self, chunk: _Chunk) -> None:
+        """Compare a chunk with its digest, and remove it unless they agree."""
+        assert chunk.unverified is not None
+        path, content = chunk.unverified
+        chunk.unverified = None
+        if self._digest(content[:-DIGEST_BYTES]) == content[-DIGEST_BYTES:]:
+            return
+        self._reject(path, DAMAGED)
+        self._chunks.remove(chunk)
+        self._place = {}  # another chunk may hold some of its keys too
+        for kept in self._chunks:
+            self._place.update((key, (kept, row)) for row, key in enumerate(kept.keys))
+
+    def _reject(self, path: Path, reason: str) -> None:
+        self.rejected[reason] += 1
+        with suppress(
+            OSError
+        ):  # in a store that cannot be written to it stays, and is not believed the next time either
+            path.unlink()
+
+    def _digest(self, content: memoryview) -> bytes:
+        digest = xxhash.xxh3_128(self._context)
+        digest.update(content)
+        return digest.digest()
+
+
+def _folder_name(fingerprint: str) -> str:
+    """Return a fingerprint as the name of a folder: as it is, or as its hash where it could name another place."""
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", fingerprint):
+        return fingerprint
+    return hashlib.blake2b(fingerprint.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def _read_chunk(path: Path) -> _Chunk:
-    """Return a chunk with its vectors memory-mapped; ValueError or EOFError when the file is damaged."""
+    """Return a chunk with its vectors memory-mapped, not verified; any error but an OSError when it cannot be one."""
     with open(path, "rb") as file:
         keys = np.load(file, allow_pickle=False)
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError("not an array")
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         start = file.tell()
-    if keys.dtype != KEY or dtype != np.float32 or shape[:1] != keys.shape:
+        content = np.memmap(file, np.uint8, "r").data
+    if keys.dtype != KEY or dtype != np.float32 or len(shape) != 2 or shape[:1] != keys.shape:
         raise ValueError("not a chunk")
-    if path.stat().st_size != start + 4 * int(np.prod(shape)):
-        raise ValueError("cut short")
-    joined = keys.tobytes()
-    width = KEY.itemsize
-    vectors = np.memmap(path, np.float32, "r", start, shape)
-    return _Chunk([joined[at : at + width] for at in range(0, len(joined), width)], np.asarray(vectors))
-
-
-def _remove_if_stale(entry: "os.DirEntry[str]") -> None:
-    try:
-        if time.time() - entry.stat().st_mtime > STALE_SECONDS:
-            os.unlink(entry)
-    except FileNotFoundError:  # its process has finished it, or another has removed it
-        pass
+    n_more = len(content) - start - 4 * math.prod(shape)
+    if n_more != DIGEST_BYTES:
+        raise ValueError(OLD if n_more == 0 else "cut short")
+    joined, width = keys.tobytes(), KEY.itemsize
+    vectors = np.frombuffer(content[start:-DIGEST_BYTES], np.float32).reshape(shape)
+    return _Chunk([joined[at : at + width] for at in range(0, len(joined), width)], vectors, (path, content))

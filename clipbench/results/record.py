@@ -6,8 +6,10 @@ for each evaluation, and thumbnails. `results.run` reads and writes it.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any, Literal
+
+from clipbench.results.schema import MOST
 
 SCHEMA_VERSION = 1
 
@@ -190,6 +192,57 @@ class Result:
     def is_complete(self) -> bool:
         """True when every evaluation is ok."""
         return all(evaluation.status == "ok" for evaluation in self.evaluations)
+
+
+def strict_json(record: Any, *, indent: int | None = None) -> str:
+    """Return a record as it is written into a result.
+
+    Raises:
+        ValueError: a number is infinite or NaN.
+        TypeError: JSON has no such type.
+    """
+    return json.dumps(asdict(record), indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+def finite(metric: Metric) -> Metric:
+    """Return a metric that can be written and read: what is NaN, infinite or too large is undefined, with the reason.
+
+    Example:
+        >>> finite(Metric(value=float("inf"))).reason
+        'the value is inf: too large a number, or made from one'
+        >>> finite(Metric(value=1.0, low=0.0, high=1e300)).high is None
+        True
+    """
+    why = "too large a number, or made from one"
+    if not _is_sound(metric.chance):
+        metric = replace(metric, chance=None)
+    if not _is_sound(metric.value):
+        reason = f"the value is {metric.value}: {why}"
+        return replace(metric, value=None, low=None, high=None, method=None, reason=reason)
+    for bound in (metric.low, metric.high):
+        if not _is_sound(bound):
+            return replace(metric, low=None, high=None, method=None, reason=f"no interval: a bound is {bound}: {why}")
+    return metric
+
+
+def finite_curve(curve: Curve) -> Curve:
+    """Return a curve that can be written and read: points without a place are left out, and other values undefined."""
+    rows = [row for row, x in enumerate(curve.x) if _is_sound(x)]
+
+    def at(values: Sequence[float | None]) -> list[float | None]:
+        return [values[row] if _is_sound(values[row]) else None for row in rows]
+
+    return replace(
+        curve,
+        x=[curve.x[row] for row in rows],
+        y=at(curve.y),
+        low=None if curve.low is None else at(curve.low),
+        high=None if curve.high is None else at(curve.high),
+    )
+
+
+def _is_sound(value: float | None) -> bool:
+    return value is None or abs(value) < MOST  # false for NaN
 
 
 def as_json(value: object) -> str:

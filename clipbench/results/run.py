@@ -6,7 +6,7 @@ import re
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
@@ -16,7 +16,7 @@ import numpy as np
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import is_inside, write_atomic
 from clipbench.results.numbers import counted
-from clipbench.results.record import SCHEMA_VERSION, EvaluationRecord, Metric, Result
+from clipbench.results.record import SCHEMA_VERSION, EvaluationRecord, Metric, Result, strict_json
 from clipbench.results.schema import SchemaError, fitted
 
 if TYPE_CHECKING:
@@ -259,9 +259,43 @@ class Run:
 
 def write_result(result: Result, folder: Path) -> None:
     """Write ``result.json``, atomically: it is there whole or not at all."""
-    text = json.dumps(asdict(result), indent=1, allow_nan=False, ensure_ascii=False)
     # Half a surrogate pair, as the name of a file may hold, is written as JSON's own escape of it.
-    write_atomic({folder / "result.json": f"{text}\n".encode(errors="backslashreplace")})
+    content = f"{strict_json(result, indent=1)}\n".encode(errors="backslashreplace")
+    write_atomic({folder / "result.json": content}, is_durable=True)
+
+
+def check_record(record: Result | EvaluationRecord, what: str) -> None:
+    """Raise ClipbenchError unless a record can be written and read again, as what a task or a model of others says may not.
+
+    Args:
+        what: the record, for the message.
+
+    Example:
+        >>> from clipbench.results.record import DatasetRecord
+        >>> data = DatasetRecord(id="mine")
+        >>> record = EvaluationRecord(task="a", task_version=1, params={"k": 1e300}, dataset=data, status="ok")
+        >>> check_record(record, "the evaluation")
+        Traceback (most recent call last):
+        ...
+        clipbench.errors.ClipbenchError: the evaluation cannot be recorded: params.k is 1e+300, expected a number below 2^63
+    """
+    try:
+        fitted(type(record), json.loads(strict_json(record)))
+    except (TypeError, ValueError) as error:
+        expected = "expected texts and numbers of Python, neither infinite nor NaN"
+        raise ClipbenchError(f"{what} cannot be recorded: {error}; {expected}") from error
+    except SchemaError as error:
+        raise ClipbenchError(f"{what} cannot be recorded: {error}") from error
+
+
+def check_whole(run: Run) -> None:
+    """Raise ClipbenchError unless the folder of a run holds its result and every file that the result names."""
+    for record in read_run(run.folder).result.evaluations:
+        for file in record.files.values():
+            if not (run.folder / file).is_file():
+                raise ClipbenchError(
+                    f"run {run.folder} lacks {file}: it was removed or never written, make the run again"
+                )
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:

@@ -3,7 +3,6 @@
 So a training can be interrupted and resumed without storing anything of the order. Imports torch.
 """
 
-import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,9 +12,10 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from clipbench.errors import BadImage, DataError, UsageError
+from clipbench.models.workers import load_in_workers
 from clipbench.training.clip.preprocess import ClipPreprocess
 from clipbench.training.clip.tokenizer import ClipTokenizer
 from clipbench.training.pairs import PairSource
@@ -104,15 +104,14 @@ def load_batches(
     Raises:
         DataError: an image cannot be read; it is named.
     """
-    loader = DataLoader(
+    batches = load_in_workers(
         _Samples(reader),
+        workers=workers,
         batch_sampler=steps,
-        num_workers=workers,
         collate_fn=_Collate(tokenizer),
-        worker_init_fn=_ignore_interrupts,
         prefetch_factor=4 if workers else None,
     )
-    for batch in loader:
+    for batch in batches:
         if isinstance(batch, BadImage):
             raise DataError(f"cannot read image {batch.name} ({batch.cause}): replace it, or take it out of the data")
         yield batch
@@ -146,8 +145,3 @@ class _Collate:
             pixels.append(sample[0])
             captions.append(sample[1])
         return Batch(torch.from_numpy(np.stack(pixels)), torch.from_numpy(self.tokenizer.encode(captions)))
-
-
-def _ignore_interrupts(worker: int) -> None:
-    """Leave Ctrl-C to the training process, which ends its step and saves: the terminal sends it to all processes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from clipbench.errors import UsageError
-from clipbench.files import alone_in, write_atomic, writing_atomically
+from clipbench.files import alone_in, check_writable, write_atomic, writing_atomically
 
 HOLD = "import sys, time; from pathlib import Path; from clipbench.files import alone_in\n"
 HOLD += "with alone_in(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+FORK = "import os, sys, time; from pathlib import Path; from clipbench.files import alone_in\n"
+FORK += "with alone_in(Path(sys.argv[1])): print(os.fork() or '', flush=True); time.sleep(60)"
 
 
 def test_files_are_written_and_replace_what_was_there(tmp_path: Path) -> None:
@@ -79,3 +81,49 @@ def test_a_link_in_the_place_of_the_temporary_file_is_not_written_through(tmp_pa
     write_atomic({tmp_path / "report.html": b"new"})
     assert (tmp_path / "private").read_bytes() == b"mine" and (tmp_path / "report.html").read_bytes() == b"new"
     assert not (tmp_path / "report.html").is_symlink()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system has no such locks")
+def test_a_child_that_outlives_its_killed_parent_does_not_hold_the_folder(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", FORK, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int("".join(parent.stdout.readline() for _ in range(2)))
+    try:
+        parent.kill()
+        parent.wait()
+        os.kill(child, 0)  # it lives
+        with alone_in(tmp_path):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        parent.stdout.close()
+
+
+def test_a_folder_is_made_and_taken_away_again_if_nothing_came_into_it(tmp_path: Path) -> None:
+    for name, content in (("empty", None), ("full", "result.json")):
+        with alone_in(tmp_path / name / "run"):
+            assert (tmp_path / name / "run").is_dir()
+            if content is not None:
+                (tmp_path / name / "run" / content).touch()
+    (tmp_path / "mine").mkdir()
+    with alone_in(tmp_path / "mine"):
+        pass
+    assert not (tmp_path / "empty/run").exists() and (tmp_path / "full/run").is_dir() and (tmp_path / "mine").is_dir()
+
+
+def test_two_writers_of_one_file_do_not_mix_and_leftovers_go(tmp_path: Path) -> None:
+    (tmp_path / ".a.12345678.half").write_bytes(b"of a process that was killed")
+    with writing_atomically({tmp_path / "a": b"x" * 9}):
+        write_atomic({tmp_path / "a": b"y"})
+        assert (tmp_path / "a").read_bytes() == b"y"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"x" * 9}
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new/run", advice="")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"^cannot write to .*file/run: Not a directory; name another$"):
+        check_writable(tmp_path / "file/run", advice="name another")
+    with pytest.raises(UsageError, match=r"MB free, expected 1,000,000,000\.0 MB; name another$"):
+        check_writable(tmp_path, 10**15, advice="name another")

@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from clipbench import plugins
-from clipbench.errors import ClipbenchError
+from clipbench.errors import FOREIGN, ClipbenchError, cause
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.titles import subset_title, within_sentence
 from clipbench_reports.drawing import page
@@ -75,10 +75,9 @@ class LoadedSection:
                 return made
             except MissingEvidence:
                 raise
-            except Exception as error:
+            except FOREIGN as error:
                 name = getattr(function, "__name__", type(function).__name__)
-                cause = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
-                raise MissingEvidence(f"{name} of {self.package} failed ({cause})") from error
+                raise MissingEvidence(f"{name} of {self.package} failed ({cause(error)})") from error
 
         return guarded
 

@@ -1,15 +1,21 @@
 """The store: vectors come back as they were put, across processes, kills and damage."""
 
 import os
+import resource
+import shutil
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from clipbench.models.store import STALE_SECONDS, Shelf, default_root
+from clipbench.errors import UsageError
+from clipbench.files import atomic_file
+from clipbench.models.protocol import Modality
+from clipbench.models.store import DAMAGED, OLD, Shelf, default_root
 
 
 def keys(*numbers: int) -> list[bytes]:
@@ -20,33 +26,42 @@ def rows(*numbers: int) -> np.ndarray:
     return np.array([[number, -number, 0.5] for number in numbers], np.float32)
 
 
+def shelf_of(root: Path, fingerprint: str = "model", modality: Modality = "images") -> Shelf:
+    return Shelf(root, fingerprint, modality, 3)
+
+
+def chunk_of(root: Path) -> Path:
+    (chunk,) = (root / "store/model/images").glob("*.vectors")
+    return chunk
+
+
 def test_vectors_come_back_in_the_order_asked_for_across_chunks(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, "model", "images")
+    shelf = shelf_of(tmp_path)
     shelf.put(keys(1, 2), rows(1, 2))
     shelf.put(keys(3), rows(3))
-    again = Shelf(tmp_path, "model", "images")
+    again = shelf_of(tmp_path)
     for held in (shelf, again):
         assert np.array_equal(held.get(keys(3, 1, 3, 2)), rows(3, 1, 3, 2))
         assert keys(2)[0] in held and keys(9)[0] not in held and len(held) == 3
 
 
 def test_models_and_modalities_do_not_mix(tmp_path: Path) -> None:
-    Shelf(tmp_path, "model", "images").put(keys(1), rows(1))
-    assert len(Shelf(tmp_path, "model", "texts")) == len(Shelf(tmp_path, "other", "images")) == 0
+    shelf_of(tmp_path).put(keys(1), rows(1))
+    assert len(shelf_of(tmp_path, "model", "texts")) == len(shelf_of(tmp_path, "other", "images")) == 0
 
 
 def test_keys_that_end_in_zero_bytes_stay_apart(tmp_path: Path) -> None:
     near = [b"a" + bytes(15), b"a" + bytes(14) + b"\x01"]
-    Shelf(tmp_path, "model", "images").put(near, rows(1, 2))
-    assert np.array_equal(Shelf(tmp_path, "model", "images").get(near), rows(1, 2))
+    shelf_of(tmp_path).put(near, rows(1, 2))
+    assert np.array_equal(shelf_of(tmp_path).get(near), rows(1, 2))
 
 
 def test_refresh_takes_in_what_another_process_committed(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, "model", "images")
+    shelf = shelf_of(tmp_path)
     code = (
         "import sys, numpy\nfrom pathlib import Path\nfrom clipbench.models.store import Shelf\n"
         "vectors = numpy.array([[7, -7, 0.5]], numpy.float32)\n"
-        "Shelf(Path(sys.argv[1]), 'model', 'images').put([(7).to_bytes(16, 'little')], vectors)\n"
+        "Shelf(Path(sys.argv[1]), 'model', 'images', 3).put([(7).to_bytes(16, 'little')], vectors)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     assert keys(7)[0] not in shelf
@@ -54,33 +69,143 @@ def test_refresh_takes_in_what_another_process_committed(tmp_path: Path) -> None
     assert np.array_equal(shelf.get(keys(7)), rows(7))
 
 
-@pytest.mark.parametrize("keep", [0, 10, 100, 200, -1])
-def test_a_damaged_chunk_is_removed_and_its_vectors_are_missing(tmp_path: Path, keep: int) -> None:
-    Shelf(tmp_path, "model", "images").put(keys(1, 2, 3), rows(1, 2, 3))
-    (chunk,) = (tmp_path / "store/model/images").iterdir()
+@pytest.mark.parametrize("keep", [0, 10, 100, 200, -20, -1])
+def test_a_chunk_that_was_cut_is_removed_and_its_vectors_are_missing(tmp_path: Path, keep: int) -> None:
+    shelf_of(tmp_path).put(keys(1, 2, 3), rows(1, 2, 3))
+    chunk = chunk_of(tmp_path)
     chunk.write_bytes(chunk.read_bytes()[:keep])
-    shelf = Shelf(tmp_path, "model", "images")
-    assert shelf.damaged == [chunk] and not chunk.exists() and len(shelf) == 0
+    shelf = shelf_of(tmp_path)
+    assert shelf.rejected == {DAMAGED: 1} and not chunk.exists() and len(shelf) == 0
 
 
-def test_an_unfinished_file_is_ignored_and_swept_away_when_old(tmp_path: Path) -> None:
-    Shelf(tmp_path, "model", "images").put(keys(1), rows(1))
-    half = tmp_path / "store/model/images/.half.vectors"
-    half.write_bytes(b"half")
-    assert len(Shelf(tmp_path, "model", "images")) == 1 and half.exists()
-    os.utime(half, (0, time.time() - STALE_SECONDS - 60))
-    assert len(Shelf(tmp_path, "model", "images")) == 1 and not half.exists()
+def flip(position: int, content: bytes) -> bytes:
+    spoilt = bytearray(content)
+    spoilt[position] ^= 4
+    return bytes(spoilt)
+
+
+def test_a_flipped_bit_is_found_before_a_vector_is_used_wherever_it_is(tmp_path: Path) -> None:
+    shelf_of(tmp_path).put(keys(1, 2, 3), rows(1, 2, 3))
+    chunk = chunk_of(tmp_path)
+    whole = chunk.read_bytes()
+    for position in range(len(whole)):
+        chunk.write_bytes(flip(position, whole))
+        shelf = shelf_of(tmp_path)
+        assert shelf.missing(keys(1, 2, 3)) == set(keys(1, 2, 3)), position
+        assert shelf.rejected.total() == 1 and not chunk.exists(), position
+
+
+def test_a_flipped_bit_of_a_key_is_no_vector_of_another(tmp_path: Path) -> None:
+    shelf_of(tmp_path).put(keys(1), rows(1))
+    chunk = chunk_of(tmp_path)
+    chunk.write_bytes(flip(chunk.read_bytes().index(keys(1)[0]), chunk.read_bytes()))
+    shelf = shelf_of(tmp_path)
+    with pytest.raises(KeyError):
+        shelf.get(keys(1 ^ 4))
+    assert shelf.rejected == {DAMAGED: 1}
+
+
+def test_zeros_at_the_end_are_found(tmp_path: Path) -> None:
+    shelf_of(tmp_path).put(keys(1, 2), rows(1, 2))
+    chunk = chunk_of(tmp_path)
+    chunk.write_bytes(chunk.read_bytes()[:-28] + bytes(28))
+    assert shelf_of(tmp_path).missing(keys(1, 2)) == set(keys(1, 2)) and not chunk.exists()
+
+
+@pytest.mark.parametrize("source", ["other/images", "model/texts"])
+def test_a_chunk_of_another_model_or_modality_is_not_believed(tmp_path: Path, source: str) -> None:
+    fingerprint, modality = source.split("/")
+    shelf_of(tmp_path, fingerprint, modality).put(keys(1), rows(9))  # type: ignore[arg-type]
+    shutil.copytree(tmp_path / "store" / source, tmp_path / "store/model/images")
+    shelf = shelf_of(tmp_path)
+    assert shelf.missing(keys(1)) == set(keys(1)) and shelf.rejected == {DAMAGED: 1}
+
+
+def test_a_chunk_without_a_digest_is_encoded_again(tmp_path: Path) -> None:
+    shelf_of(tmp_path).put(keys(1), rows(1))
+    chunk = chunk_of(tmp_path)
+    chunk.write_bytes(chunk.read_bytes()[:-16])  # as it was written before there were digests
+    shelf = shelf_of(tmp_path)
+    assert len(shelf) == 0 and shelf.rejected == {OLD: 1} and not chunk.exists()
+
+
+def test_of_two_copies_the_whole_one_is_used(tmp_path: Path) -> None:
+    for numbers in ((1, 2), (2, 3)):
+        shelf_of(tmp_path).put(keys(*numbers), rows(*numbers))
+    last = max((tmp_path / "store/model/images").iterdir())
+    last.write_bytes(flip(-20, last.read_bytes()))
+    shelf = shelf_of(tmp_path)
+    assert shelf.missing(keys(1, 2, 3)) == set(keys(3))
+    assert np.array_equal(shelf.get(keys(2, 1)), rows(2, 1))
+
+
+def test_a_chunk_that_cannot_be_read_stays_and_is_told(tmp_path: Path) -> None:
+    shelf_of(tmp_path).put(keys(1), rows(1))
+    (tmp_path / "store/model/images/a.vectors").mkdir()
+    shelf = shelf_of(tmp_path)
+    assert np.array_equal(shelf.get(keys(1)), rows(1))
+    assert shelf.rejected == {"unreadable (Is a directory)": 1} and (tmp_path / "store/model/images/a.vectors").exists()
+
+
+def test_a_file_that_is_being_written_is_left_however_old_and_one_whose_writer_is_gone_is_not(tmp_path: Path) -> None:
+    shelf_of(tmp_path).put(keys(1), rows(1))
+    folder = tmp_path / "store/model/images"
+    (folder / ".1.vectors.00000000.half").write_bytes(b"of a process that was killed")
+    with atomic_file(folder / "2.vectors") as file:
+        (half,) = (path for path in folder.glob(".2*"))
+        os.utime(half, (0, 0))  # as a machine sees it whose clock is ahead
+        assert len(shelf_of(tmp_path)) == 1 and half.exists()
+        file.write(b"no chunk")
+    assert len(list(folder.iterdir())) == 2 and (folder / "2.vectors").exists()
+
+
+@pytest.mark.parametrize("fingerprint", ["../../up", "/tmp/elsewhere", "a/b", "..", "", ".hidden", "x" * 300, "ä\n"])
+def test_no_fingerprint_leads_out_of_the_store(tmp_path: Path, fingerprint: str) -> None:
+    shelf_of(tmp_path / "cache", fingerprint).put(keys(1), rows(1))
+    (chunk,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    assert chunk.parent.parent.parent == tmp_path / "cache/store"
+    assert np.array_equal(shelf_of(tmp_path / "cache", fingerprint).get(keys(1)), rows(1))
+    assert len(shelf_of(tmp_path / "cache", f"{fingerprint}2")) == 0
+
+
+@contextmanager
+def file_size_limit(n_bytes: int) -> Iterator[None]:
+    """Let no file grow beyond a size, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_chunk_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    shelf = shelf_of(tmp_path)
+    with file_size_limit(300), pytest.raises(UsageError, match=r"^cannot write .*File too large; .*CLIPBENCH_CACHE"):
+        shelf.put(keys(1, 2, 3), rows(1, 2, 3))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [] and len(shelf) == 0
+
+
+def test_a_store_that_cannot_be_written_to_is_told_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file where the folder should be")
+    shelf = shelf_of(tmp_path)
+    with pytest.raises(UsageError, match=r"^cannot write to .*Not a directory; .*CLIPBENCH_CACHE"):
+        shelf.prepare(1)
+    shelf_of(tmp_path / "other").prepare(1)
+    with pytest.raises(UsageError, match=r"the disk has [\d,.]+ MB free, expected 28,000,000\.0 MB"):
+        shelf_of(tmp_path / "other").prepare(10**12)
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_folder_may_be_deleted_at_any_time(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, "model", "images")
+    shelf = shelf_of(tmp_path)
     shelf.put(keys(1), rows(1))
     (chunk,) = (tmp_path / "store/model/images").iterdir()
     chunk.unlink()
     chunk.parent.rmdir()
     shelf.put(keys(2), rows(2))
     assert np.array_equal(shelf.get(keys(1, 2)), rows(1, 2))
-    assert len(Shelf(tmp_path, "model", "images")) == 1
+    assert len(shelf_of(tmp_path)) == 1
 
 
 def test_the_root_is_the_variable_or_the_user_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""Worker processes that decode images: they end with their parent, and the loss of one is said as what it is. Imports torch."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from clipbench.errors import ClipbenchError
+
+CHECK_SECONDS = 0.5
+"""A worker looks this often for its parent."""
+
+
+def load_in_workers(dataset: Dataset[Any], *, workers: int, **options: Any) -> Iterator[Any]:
+    """Yield the batches of a data set in order, made by worker processes, or by this process if there are none.
+
+    Args:
+        options: of torch's ``DataLoader``.
+
+    Raises:
+        ClipbenchError: a worker was killed.
+    """
+    loader = DataLoader(dataset, num_workers=workers, worker_init_fn=_depend_on_parent if workers else None, **options)
+    with _keep_signal_handler():
+        batches = iter(loader)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            raise ClipbenchError(
+                "a worker process that decodes images was killed, as systems do that run out of memory: run the same"
+                " command again, with fewer --workers if it comes back"
+            ) from error
+        yield batch
+
+
+@contextmanager
+def _keep_signal_handler() -> Iterator[None]:
+    """Undo torch's handling of dead workers by a signal: it raises in whatever runs, such as the user's model.
+
+    Without it the loader finds out when it has waited a few seconds for a batch.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGCHLD) if is_main and hasattr(signal, "SIGCHLD") else None
+    try:
+        yield
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGCHLD, handler)
+
+
+def _depend_on_parent(worker: int) -> None:
+    """End this worker when its parent is gone, however that ended, and leave Ctrl-C to the parent.
+
+    torch's workers look for their parent too, but then wait for ever to hand over their last batch.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_after, args=(parent.pid,), daemon=True).start()
+
+
+def _end_after(parent: int | None) -> None:
+    while os.getppid() == parent:
+        time.sleep(CHECK_SECONDS)
+    os._exit(1)

@@ -1,0 +1,259 @@
+"""`clipbench run` when something goes wrong around it: no result is lost, no failure looks like success, one line says it."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipbench.cli import main
+from clipbench.cli import run as run_command
+from clipbench.errors import ModelError
+from clipbench.evaluation.task import Evaluation
+from clipbench.models import python
+from clipbench.models.protocol import LoadOptions
+from clipbench.results.run import read_run
+from clipbench.stats.measures import Fixed
+
+MODELS = """
+import os, signal, sys
+from clipbench.testing import ToyModel
+
+def toy(): return ToyModel()
+
+def ends_in_factory(): sys.exit(0)
+
+def huge(): return ToyModel(fingerprint="huge", logit_scale=1e308)
+
+class Late(ToyModel):
+    "Does something at the second batch of captions, when it has been loaded and has encoded images."
+    def encode_texts(self, texts):
+        if any("of image" in text for text in texts):
+            self.late()
+        return super().encode_texts(texts)
+
+class Exits(Late):
+    def late(self): sys.exit(0)
+
+class Full(Late):
+    def late(self): raise OSError(28, "No space left on device", "/scratch/x")
+
+class Prints(Late):
+    def late(self): print("printed by Python"); os.system("echo printed by a child")
+
+class Terminated(Late):
+    def late(self):
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL, "it would end the tests"
+        signal.raise_signal(signal.SIGTERM)
+"""
+
+
+class Done(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Six captioned images, and models that misbehave."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "mishaps.py").write_text(MODELS)
+    rng = np.random.default_rng(0)
+    lines = ["image,caption,label"]
+    for number in range(6):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,caption of image {number},{'cat' if number % 2 else 'dog'}")
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    yield tmp_path
+    sys.modules.pop("mishaps", None)
+
+
+@pytest.fixture
+def run(world: Path, capfd: pytest.CaptureFixture[str]) -> Run:
+    def call(model: str, *arguments: str, out: str = "out") -> Done:
+        given = [
+            "--model",
+            f"python:mishaps:{model}",
+            "--tasks",
+            "retrieval@data.csv",
+            "--thumbnails",
+            "0",
+            "--out",
+            out,
+        ]
+        with pytest.raises(SystemExit) as end:
+            main(["run", *given, *arguments])
+        return Done(int(end.value.code or 0), *capfd.readouterr())
+
+    return call
+
+
+def reason(folder: Path) -> str | None:
+    return read_run(folder).result.evaluations[0].reason
+
+
+def test_a_model_that_calls_exit_has_not_succeeded(world: Path, run: Run) -> None:
+    done = run("Exits", "--no-report")
+    assert done.status == 3, done.err
+    assert reason(world / "out") == (
+        "python:mishaps:Exits: encode_texts failed (it called sys.exit(0)): see its traceback (--traceback)"
+    )
+    with pytest.raises(ModelError, match=r"the factory failed \(it called sys\.exit\(0\)\)"):
+        python.load("mishaps:ends_in_factory", LoadOptions())
+
+
+def test_a_plug_in_that_calls_exit_has_not_succeeded(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_command.run, "callback", lambda **_: sys.exit(0))
+    done = run("toy")
+    assert done.status == 2 and done.err.startswith(
+        "clipbench: it called sys.exit(0) (a bug in clipbench or in a plug-in"
+    )
+
+
+def test_a_run_without_its_files_has_not_succeeded(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def written_and_gone(_: object, folder: Path) -> None:
+        (folder / "result.json").unlink(missing_ok=True)
+
+    monkeypatch.setattr("clipbench.evaluation.session.write_result", written_and_gone)
+    done = run("toy", "--no-report")
+    assert done.status == 2 and "no result.json in out" in done.err
+
+
+def test_a_scale_that_no_result_can_hold_is_told_before_anything_is_measured(world: Path, run: Run) -> None:
+    done = run("huge")
+    assert done.status == 2 and not (world / "cache").exists() and not (world / "out").exists()
+    assert done.err.splitlines()[-1] == (
+        "clipbench: what model python:mishaps:huge says of itself cannot be recorded: model.logit_scale is 1e+308,"
+        " expected a number below 2^63"
+    )
+
+
+def test_an_evaluation_that_cannot_be_recorded_fails_alone(
+    world: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless, fraction = Fixed(value=1.0, reason="", n=2**70), Fixed(value=1.0, reason="")
+    evaluation = Evaluation(samples={"sample_id": np.array(["a"])}, measures={"m": endless})
+    monkeypatch.setattr("clipbench_tasks.retrieval.Retrieval.evaluate", lambda *_: evaluation)
+    parameters = "clipbench.evaluation.evaluate._parameters"
+    monkeypatch.setattr(parameters, lambda task: {"k": np.inf} if task.name == "modality-gap" else {})
+    again = replace(evaluation, measures={"m": fraction})
+    monkeypatch.setattr("clipbench_tasks.zero_shot.ZeroShot.evaluate", lambda *_: again)
+    assert run("toy", "--tasks", "modality-gap@data.csv,zero-shot@data.csv", "--no-report").status == 3
+    records = read_run(world / "out").result.evaluations
+    reasons = [str(record.reason) for record in records]
+    assert reasons[1].startswith("the task cannot be recorded: Out of range float values are not JSON compliant")
+    assert [reasons[0], reasons[2]] == [
+        "the evaluation cannot be recorded: metrics.m.n is 1180591620717411303424, expected a whole number below 2^63",
+        "None",
+    ]
+
+
+def test_what_the_machine_refuses_is_no_bug_of_the_model(world: Path, run: Run) -> None:
+    assert run("Full", "--no-report").status == 3
+    assert reason(world / "out") == "python:mishaps:Full: encode_texts failed (No space left on device: /scratch/x)"
+
+
+def test_json_is_alone_on_standard_output_whatever_a_model_prints(world: Path, run: Run) -> None:
+    done = run("Prints", "--no-report", "--json")
+    assert json.loads(done.out) == json.loads((world / "out/result.json").read_text())
+    assert "printed by Python" in done.err and "printed by a child" in done.err
+
+
+def test_a_termination_is_an_interruption(world: Path, run: Run) -> None:
+    done = run("Terminated")
+    assert done.status == 130
+    assert done.err.splitlines()[-1] == (
+        "clipbench: interrupted: what was encoded is stored; the same command with --out out goes on from there"
+    )
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert not (world / "out/result.json").exists() and list((world / "cache").rglob("*.vectors"))
+    shutil.rmtree(world / "cache/store")
+
+
+def test_a_run_that_lacks_its_report_gets_it_by_the_same_command(world: Path, run: Run) -> None:
+    assert run("toy").status == 0
+    (world / "out/report.html").unlink()
+    before = (world / "out/result.json").read_bytes()
+    done = run("toy")
+    assert done.status == 0 and "was measured before" in done.err, done.err
+    assert (world / "out/report.html").is_file() and (world / "out/result.json").read_bytes() == before
+    (world / "out/report.html").unlink()
+    done = run("toy", "--seed", "1")
+    assert done.status == 2 and "out holds a finished run of seed 0: results are never overwritten" in done.err
+    assert not (world / "out/report.html").exists()
+
+
+def test_one_of_several_models_that_is_finished_is_not_measured_again(world: Path, run: Run) -> None:
+    assert run("toy", "--no-report", out="both/python-mishaps-toy").status == 0
+    done = run("toy", "--model", "python:mishaps:Prints", "--no-report", out="both")
+    assert done.status == 0 and done.err.count("was measured before") == 1
+
+
+@pytest.mark.parametrize("what", ["out", "cache"])
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_encoded(
+    world: Path, run: Run, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (world / "file").touch()
+    monkeypatch.setattr("clipbench.testing.ToyModel.encode_texts", toy_texts)
+    if what == "cache":
+        monkeypatch.setenv("CLIPBENCH_CACHE", str(world / "file"))
+    done = run("toy", "--no-report", out="out" if what == "cache" else "file/out")
+    assert f"cannot write to {'file/out' if what == 'out' else world / 'file'}" in done.err
+    assert "Not a directory; " + ("name another --out" if what == "out" else "make room there, or name") in done.err
+    assert done.status == (2 if what == "out" else 3)
+
+
+def toy_texts(_: object, texts: list[str]) -> np.ndarray:
+    assert not any("of image" in text for text in texts), "encoded, though nothing can be stored"
+    return np.ones((len(texts), 32), np.float32)
+
+
+def test_leftovers_of_an_interrupted_run_are_neither_believed_nor_in_the_way(world: Path, run: Run) -> None:
+    digest = "0123456789abcdef" * 2
+    for name in (
+        f"thumbs/{digest}.webp",
+        f"thumbs/small/{digest}.webp",
+        "thumbs/my own.webp",
+        "samples/.a.12345678.half",
+    ):
+        (world / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (world / "out" / name).write_bytes(b"half")
+    (world / "out/.result.json.12345678.half").write_bytes(b"half")
+    assert run("toy", "--no-report").status == 0
+    left = {str(path.relative_to(world / "out")) for path in (world / "out").rglob("*") if path.is_file()}
+    assert left == {
+        "result.json",
+        "thumbs/my own.webp",
+        "samples/retrieval@data.csv.parquet",
+        "arrays/retrieval@data.csv.npz",
+    }
+
+
+def test_a_small_image_that_cannot_be_written_is_no_small_image(world: Path, run: Run) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    Image.effect_noise((160, 160), 90).convert("RGB").save(world / "0.png")  # its copy is larger than the others
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
+    try:
+        done = run("toy", "--thumbnails", "10", "--tasks", "zero-shot@data.csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert done.status in (2, 3) and "File too large" in done.err and "bug" not in done.err
+    for image in (world / "out").rglob("*.webp"):
+        Image.open(image).load()
+    assert not os.path.exists(world / "out/report.html")
