@@ -128,19 +128,22 @@ def _state(evidence: Evidence, grouping: str) -> Statement:
         name for name in headlines(evidence.evaluation) if any(name in each for each in recorded.groups.values())
     )
     title = next(iter(values))
-    mean = recorded.mean.get(name)
-    groups = values[title]
+    groups, subject = values[title], f"{title} by {quoted(grouping)}"
     low, high = (pick(groups, key=lambda group: groups[group].value or 0.0) for pick in (min, max))
-    unit = groups[low].unit
-    span = f"from {fmt.quantity(groups[low].value, unit)} ({quoted(low)}) to {fmt.quantity(groups[high].value, unit)} ({quoted(high)})"
-    with_mean = "" if mean is None else f", {fmt.quantity(mean.value, unit)} on average"
+    lowest, highest = (fmt.quantity(groups[group].value, groups[group].unit) for group in (low, high))
+    mean, distance = recorded.mean.get(name), recorded.distance.get(name)
+    on_average = "" if mean is None else f", {fmt.quantity(mean.value, mean.unit)} on average"
+    if distance is not None and (distance.low or 0.0) > 0:
+        words = f"{subject}: from {lowest} ({quoted(low)}) to {highest} ({quoted(high)}){on_average}."
+    else:
+        words = f"{subject}: {lowest} to {highest}{on_average}; no two groups are shown to differ."
     detail = " ".join(
         f"{each}: {', '.join(f'{group} {fmt.quantity(metric.value, metric.unit)}' for group, metric in own.items())}."
         for each, own in values.items()
     )
     return Statement(
-        title=f"{title} by {quoted(grouping)}: {span}{with_mean}.",
-        subject=f"{title} by {quoted(grouping)}, lowest and highest group",
-        value=f"{fmt.quantity(groups[low].value, unit)} and {fmt.quantity(groups[high].value, unit)}",
+        title=words,
+        subject=f"{subject}, smallest and largest value of a group",
+        value=f"{lowest} and {highest}",
         detail=detail,
     )
