@@ -29,10 +29,10 @@ from claims_page import RATE_AT, write_page
 from clipbench.cli.main import DONE, INTERRUPTED
 from clipbench.data.scenes import SCENES_VERSION
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.models.checkpoints import arguments_of, bundled_checkpoints
+from clipbench.models.checkpoints import bundled_checkpoints
 from clipbench.results.numbers import duration
 from clipbench.training.log import LOG_FILE
-from clipbench.training.options import TrainOptions
+from clipbench.training.options import TrainOptions, arguments_of
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = 32_768

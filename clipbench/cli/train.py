@@ -90,8 +90,7 @@ def train(context: click.Context, /, **given: Any) -> int:
 
 def _options(context: click.Context, given: dict[str, Any]) -> "TrainOptions":
     """Return the options on the command line; to resume, those of the training, overridden by those given now."""
-    from clipbench.models.checkpoints import arguments_of
-    from clipbench.training.options import TrainOptions, options_of
+    from clipbench.training.options import TrainOptions, arguments_of, options_of
 
     options = {name: value for name, value in given.items() if name not in ("resume", "quiet", "traceback")}
     if options["workers"] is None:

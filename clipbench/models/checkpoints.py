@@ -142,20 +142,6 @@ def newest_checkpoint(run: Path) -> Path:
     return checkpoints[-1]
 
 
-def arguments_of(run: Path) -> dict[str, object]:
-    """Return the command-line arguments of a training run.
-
-    Raises:
-        UsageError: the run has no checkpoint.
-        ModelError: the checkpoint is damaged.
-    """
-    path = newest_checkpoint(run) / TRAIN
-    arguments = read_json(path).get("arguments")
-    if not isinstance(arguments, dict):
-        raise ModelError(f"{path} does not hold the arguments of a run: the checkpoint is damaged")
-    return arguments
-
-
 def read_json(path: Path) -> dict[str, object]:
     """Return the object in a checkpoint's file.
 

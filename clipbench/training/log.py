@@ -3,15 +3,18 @@
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipbench.errors import UsageError, cause
 from clipbench.files import write_atomic
 
 if TYPE_CHECKING:
     from clipbench.training.scalars import Number
 
 LOG_FILE = "log.jsonl"
+RESUME_ADVICE = "mend that, and --resume goes on from the last checkpoint"
 
 
 class Log:
@@ -21,29 +24,36 @@ class Log:
 
     Args:
         out: folder of the training; None for a process that does not write, as another one does.
-        resumed_at: step of the checkpoint that the training continues from.
+        resumed_at: step of the checkpoint that the training continues from; None for a new log.
+
+    Raises:
+        UsageError: it cannot be written.
     """
 
     def __init__(self, out: Path | None, *, resumed_at: int | None = None) -> None:
         self._file = None
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
-            if resumed_at is not None and (out / LOG_FILE).is_file():
-                lines = (out / LOG_FILE).read_text(encoding="utf-8").splitlines()
-                kept_lines = [line for line in lines if 0 <= _step(line) <= resumed_at]
-                write_atomic({out / LOG_FILE: "".join(f"{line}\n" for line in kept_lines).encode()})
+            lines = [] if resumed_at is None else _lines(out / LOG_FILE)
+            kept_lines = [line for line in lines if 0 <= _step(line) <= (resumed_at or 0)]
+            write_atomic({out / LOG_FILE: "".join(f"{line}\n" for line in kept_lines).encode()})
             self._file = (out / LOG_FILE).open("a", encoding="utf-8")
 
     def write(self, event: str, step: int, values: Mapping[str, object]) -> None:
         """Add a line, and flush it for those who read along."""
         if self._file is None:
             return
-        self._file.write(log_line(event, step, values))
-        self._file.flush()
+        line = log_line(event, step, values)
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            raise UsageError(f"cannot write {self._file.name} ({cause(error)}): {RESUME_ADVICE}") from error
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what a full disk did not take, which was said, is not taken now either
+                self._file.close()
 
 
 def log_line(event: str, step: "Number", values: Mapping[str, object]) -> str:
@@ -59,6 +69,18 @@ def log_line(event: str, step: "Number", values: Mapping[str, object]) -> str:
 def read_log(path: str | Path) -> list[dict[str, object]]:
     """Return the events of a log, in order; a last line that was cut off is left out."""
     return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines() if _step(line) >= 0]
+
+
+def start_in(out: Path) -> dict[str, object] | None:
+    """Return the event with which the log in a training's folder begins; None where there is none."""
+    lines = _lines(out / LOG_FILE)
+    event = json.loads(lines[0]) if lines and _step(lines[0]) == 0 else {}
+    return event if event.get("event") == "start" else None
+
+
+def has_steps(out: Path) -> bool:
+    """Return whether the log in a training's folder says that a step was taken."""
+    return any(_step(line) > 0 for line in _lines(out / LOG_FILE))
 
 
 class ProgressBar:
@@ -86,6 +108,10 @@ class ProgressBar:
         text = f"loss {loss:.3f}, temperature {temperature:.3f}{gap}, {pairs_per_second:,.0f} pairs/s"
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.update()
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
 
 
 def _step(line: str) -> int:

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from clipbench.errors import UsageError, did_you_mean
+from clipbench.errors import ModelError, UsageError, did_you_mean
+from clipbench.models.checkpoints import TRAIN, bundled_checkpoints, newest_checkpoint, read_json
 from clipbench.training.clip.config import find_config
+from clipbench.training.log import LOG_FILE, has_steps, start_in
 
 LOSS_NAMES = ("clip", "siglip")
 TRAINING_PRECISIONS = ("fp32", "bf16")
@@ -94,6 +96,23 @@ class TrainOptions:
                     f"{_flag(name)} is {value}, and the run in {self.out} was started with {arguments[name]}:"
                     " resume it with the arguments it has, or start another with another --out"
                 )
+
+
+def arguments_of(run: Path) -> Mapping[str, object]:
+    """Return the arguments of a training: those in its newest checkpoint, or in its log if it was ended before the first.
+
+    Raises:
+        UsageError: there are none.
+        ModelError: the checkpoint is damaged.
+    """
+    if not bundled_checkpoints(run) and (event := start_in(run)) is not None and not has_steps(run):
+        arguments, path = event.get("arguments"), run / LOG_FILE
+    else:
+        path = newest_checkpoint(run) / TRAIN
+        arguments = read_json(path).get("arguments")
+    if not isinstance(arguments, dict):
+        raise ModelError(f"{path} does not hold the arguments of a run: it is damaged")
+    return arguments
 
 
 def options_of(arguments: Mapping[str, object], *, out: Path, given: Mapping[str, object]) -> TrainOptions:

@@ -8,6 +8,7 @@ import torch
 
 from clipbench.data import DataOptions
 from clipbench.errors import UsageError
+from clipbench.files import check_writable
 from clipbench.models.checkpoints import bundled_checkpoints, newest_checkpoint
 from clipbench.training.batches import Batch, PairReader, SampleIndex, SampleOrder, load_batches
 from clipbench.training.clip.checkpoint import Checkpoint, TrainingProgress, load_checkpoint, load_optimizer
@@ -17,9 +18,9 @@ from clipbench.training.clip.preprocess import ClipPreprocess
 from clipbench.training.clip.tokenizer import tokenizer_for
 from clipbench.training.corpus import load_corpus
 from clipbench.training.distributed import n_processes, rank, wait_for_all
-from clipbench.training.log import LOG_FILE, Log
+from clipbench.training.log import LOG_FILE, Log, has_steps
 from clipbench.training.optimizer import fix_temperature, make_optimizer
-from clipbench.training.options import TrainOptions
+from clipbench.training.options import TrainOptions, arguments_of
 from clipbench.training.pairs import Corpus
 from clipbench.training.towers import Towers
 
@@ -49,10 +50,11 @@ def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) ->
     """Return the state of a new training, whose random weights are equal in all processes.
 
     Raises:
-        UsageError: the folder is not empty, or a batch does not fit the data or the processes.
+        UsageError: the folder holds something else than what a training leaves that was ended before its first checkpoint,
+            or has no room for one, or a batch does not fit the data or the processes.
         DataError: the data cannot be trained on.
     """
-    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
+    if not _is_free(options.out):
         what = "holds another run" if (options.out / LOG_FILE).is_file() else "is not empty"
         raise UsageError(
             f"{options.out} {what}: give another --out, or --resume to go on with a run of the same arguments"
@@ -67,6 +69,8 @@ def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) ->
         model = CLIP(config.for_siglip() if options.loss == "siglip" else config)
     if options.temperature is not None:
         fix_temperature(model, options.temperature)
+    n_bytes = 12 * sum(parameter.numel() for parameter in model.parameters())  # weights, and two moments of each
+    check_writable(options.out, n_bytes, advice="make room there, or name another --out")
     wait_for_all()  # each process has to find the folder empty before the first one writes to it
     progress = TrainingProgress(arguments=options.to_json(), data=_description(corpus))
     state = _assemble(options, Checkpoint(model, tokenizer, progress), corpus, order, device=device, dtype=dtype)
@@ -75,12 +79,15 @@ def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) ->
 
 
 def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -> TrainingState:
-    """Return the state of a training at its newest checkpoint.
+    """Return the state of a training at its newest checkpoint, or at its beginning if it was ended before the first.
 
     Raises:
-        UsageError: there is no checkpoint, or the training was started with other arguments or data.
+        UsageError: there is no training, or it was started with other arguments or data.
         ModelError: the checkpoint is damaged.
     """
+    if not bundled_checkpoints(options.out):
+        options.check_same(arguments_of(options.out))
+        return start(options, device=device, dtype=dtype)
     folder = newest_checkpoint(options.out)
     checkpoint = load_checkpoint(folder)
     options.check_same(checkpoint.progress.arguments)
@@ -96,6 +103,16 @@ def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -
     load_optimizer(folder, checkpoint.model, state.optimizer)
     state.log.write("resume", checkpoint.progress.step, {"arguments": options.to_json()})
     return state
+
+
+def _is_free(out: Path) -> bool:
+    """Return whether a folder holds nothing that was trained: a log without a step, and unfinished files."""
+    if not out.exists():
+        return True
+    names = {path.name for path in out.iterdir()} if out.is_dir() else {""}
+    return all(name == LOG_FILE or name.startswith((".step-", f".{LOG_FILE}.")) for name in names) and not has_steps(
+        out
+    )
 
 
 def _corpus(options: TrainOptions) -> Corpus:

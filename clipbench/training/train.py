@@ -9,12 +9,13 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 
 from clipbench.errors import ClipbenchError
+from clipbench.files import alone_in
 from clipbench.models._torch_model import placement
 from clipbench.models.checkpoints import bundled_checkpoints
 from clipbench.training.batches import Batch
@@ -45,13 +46,13 @@ def train(options: TrainOptions, *, is_resumed: bool = False, show_progress: boo
     """Train a model and return its last checkpoint.
 
     Raises:
-        UsageError: an option does not fit the data, the folder holds another training, or the one to resume was
-            started with other options.
+        UsageError: an option does not fit the data, the folder holds another training, another process trains in it, or
+            the one to resume was started with other options.
         ClipbenchError: the loss is no longer finite; the message names the last good checkpoint.
         Interrupted: SIGINT or SIGTERM came; the current step was finished and saved.
     """
     place = placement(options.device, options.precision, options.batch_size)
-    with process_group(place.device) as device:
+    with process_group(place.device) as device, _alone_in(options.out):
         state = (resume if is_resumed else start)(options, device=device, dtype=place.dtype)
         is_shown = show_progress and rank() == 0
         with (
@@ -151,6 +152,13 @@ class _Loop:
             f" {bundled_checkpoints(self.options.out)[-1]}; start again with a lower --lr (it is {self.options.lr:g}) or a longer"
             f" --warmup ({self.options.warmup_steps})"
         )
+
+
+def _alone_in(out: Path) -> AbstractContextManager[None]:
+    """Hold a training's folder, in one of the processes that share it."""
+    if rank() != 0 or out.is_file():
+        return nullcontext()
+    return alone_in(out, f"another clipbench trains in {out}: wait for its end, or name another --out")
 
 
 @contextmanager

@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from clipbench import __version__
-from clipbench.errors import ModelError
+from clipbench.errors import ModelError, UsageError, cause
 from clipbench.models._checkpoint_file import fit, read_weights
 from clipbench.models.checkpoints import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.model import CLIP
 from clipbench.training.clip.tokenizer import ClipTokenizer, load_tokenizer
+from clipbench.training.log import RESUME_ADVICE
 
 FORMAT = 1
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -56,21 +58,31 @@ class Checkpoint(NamedTuple):
 
 
 def save_checkpoint(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> Path:
-    """Write ``step-N`` into a training's folder and return it; older checkpoints lose the optimizer's state."""
+    """Write ``step-N`` into a training's folder and return it; older checkpoints lose the optimizer's state.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
     step = checkpoint.progress.step
     folder, half = out / f"step-{step}", out / f".step-{step}-{os.getpid()}"
     if folder.exists():
         return folder
     for stale in out.glob(".step-*"):
         shutil.rmtree(stale)  # of a process that was killed
-    half.mkdir(parents=True)
-    save_model(half, checkpoint.model, checkpoint.tokenizer)
-    write_progress(half, checkpoint.progress)
-    _save_tensors(_optimizer_state(checkpoint.model, optimizer), half / OPTIMIZER)
-    for path in half.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())  # a power cut must not leave a folder with its final name and half its content
-    half.rename(folder)
+    try:
+        half.mkdir(parents=True)
+        save_model(half, checkpoint.model, checkpoint.tokenizer)
+        write_progress(half, checkpoint.progress)
+        _save_tensors(_optimizer_state(checkpoint.model, optimizer), half / OPTIMIZER)
+        for path in half.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())  # a power cut must not leave a folder with its final name and half its content
+        half.rename(folder)
+    except (OSError, SafetensorError) as error:
+        why = cause(error) if isinstance(error, OSError) else str(error)
+        raise UsageError(f"cannot write {folder} ({why}): {RESUME_ADVICE}") from error
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
     for older in bundled_checkpoints(out)[:-1]:
         (older / OPTIMIZER).unlink(missing_ok=True)
     return folder

@@ -87,7 +87,9 @@ class ClipTokenizer:
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json``, which the ``tokenizers`` library reads too."""
-        self._tokenizer.save(str(folder / FILE))
+        (folder / FILE).write_text(
+            self._tokenizer.to_str(pretty=True), encoding="utf-8"
+        )  # its own save hides why it failed
 
     def _ids(self, text: str) -> list[int]:
         # One text at a time: encode_batch starts threads, which do not survive the fork of a worker.

@@ -1,5 +1,7 @@
 import json
 import os
+import resource
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,11 +13,12 @@ import torch
 from torch import Tensor
 
 from clipbench.errors import ClipbenchError, DataError, UsageError
+from clipbench.files import alone_in
 from clipbench.training.clip.checkpoint import load_model
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.gradients import add_gradients
 from clipbench.training.log import read_log
-from clipbench.training.options import TrainOptions
+from clipbench.training.options import TrainOptions, arguments_of
 from clipbench.training.towers import Towers
 from clipbench.training.train import Interrupted, train
 
@@ -180,6 +183,70 @@ def test_a_folder_that_holds_another_run_is_left_as_it_is(options: Options) -> N
     with pytest.raises(UsageError, match="notes is not empty: give another --out"):
         train(options("notes"))
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+@pytest.mark.parametrize(("victim", "is_resumed"), [("measure", True), ("save_checkpoint", False)])
+def test_a_run_that_was_killed_before_its_first_checkpoint_can_be_started_and_resumed(
+    options: Options, victim: str, is_resumed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(f"clipbench.training.train.{victim}", killed)
+        train(options())
+    run = options().out
+    (run / ".step-0-4711").mkdir()
+    assert {path.name for path in run.iterdir()} == {"log.jsonl", ".step-0-4711"}
+    assert arguments_of(run)["steps"] == 6
+    ended = weights(train(options(), is_resumed=is_resumed))
+    assert all(torch.equal(value, ended[name]) for name, value in weights(train(options("other"))).items())
+    assert [event["step"] for event in events(run, "start")] == [0] and not (run / ".step-0-4711").exists()
+
+
+def test_a_log_of_steps_is_not_lost_with_its_checkpoints(options: Options) -> None:
+    run = train(options(steps=2)).parent
+    for checkpoint in run.glob("step-*"):
+        shutil.rmtree(checkpoint)
+    before = (run / "log.jsonl").read_bytes()
+    with pytest.raises(UsageError, match="run holds another run: give another --out"):
+        train(options(steps=2))
+    with pytest.raises(UsageError, match="run holds no checkpoint to resume from"):
+        train(options(steps=2), is_resumed=True)
+    assert (run / "log.jsonl").read_bytes() == before
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_from_its_last_checkpoint(options: Options) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    whole = train(options("whole"))
+    weight_bytes = (whole / "model.safetensors").stat().st_size
+    for n_bytes, expected in (
+        (weight_bytes // 2, []),
+        (weight_bytes + 9, ["step-0"]),
+    ):  # its optimizer has no state yet
+        run = options(f"run-{n_bytes}").out
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
+        try:
+            with pytest.raises(
+                UsageError, match=r"^cannot write .*step-\d .*File too large.*: mend that, and --resume goes"
+            ):
+                train(options(run.name))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert sorted(path.name for path in run.iterdir()) == ["log.jsonl", *expected]
+        ended = weights(train(options(run.name), is_resumed=True))
+        assert all(torch.equal(value, ended[name]) for name, value in weights(whole).items())
+
+
+def test_two_processes_do_not_train_in_one_folder(options: Options) -> None:
+    with (
+        alone_in(options().out),
+        pytest.raises(UsageError, match=r"another clipbench trains in .*run: wait for its end"),
+    ):
+        train(options())
+    run = train(options(steps=2)).parent
+    with alone_in(run), pytest.raises(UsageError, match=r"another clipbench trains in .*run: wait for its end"):
+        train(options(steps=2), is_resumed=True)
 
 
 @pytest.mark.parametrize(
