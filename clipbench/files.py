@@ -4,7 +4,7 @@ import glob
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from errno import EISDIR
 from pathlib import Path
@@ -132,7 +132,7 @@ def check_writable(folder: Path, n_bytes: int = 0, *, advice: str) -> None:
 
 
 @contextmanager
-def alone_in(folder: Path, busy: str | None = None) -> Iterator[None]:
+def alone_in(folder: Path, busy: str | None = None, *, wait: Callable[[], object] | None = None) -> Iterator[None]:
     """Hold a folder, made if it is not there: two watchers of one training would write over each other's tables.
 
     A process that ends, in whatever way, lets go of it, and so do the children that it forked. Where the system has no
@@ -141,16 +141,17 @@ def alone_in(folder: Path, busy: str | None = None) -> Iterator[None]:
 
     Args:
         busy: the message if another process holds it.
+        wait: called if another process holds it, whose end is then waited for; None to raise.
 
     Raises:
         UsageError: another holds it, or it cannot be made.
     """
-    is_new = not folder.exists()
-    handle = _hold(folder, busy or f"another clipbench writes to {folder}: wait for its end, or name another --out")
+    busy = busy or f"another clipbench writes to {folder}: wait for its end, or name another --out"
+    handle, is_new = _hold(folder, busy, wait)
     try:
         yield
     finally:
-        if is_new:
+        if is_new and (handle < 0 or _has_name(handle, folder)):
             with suppress(OSError):
                 folder.rmdir()
         if handle in _held:  # not in a child that was forked meanwhile
@@ -160,18 +161,23 @@ def alone_in(folder: Path, busy: str | None = None) -> Iterator[None]:
             os.close(handle)
 
 
-def _hold(folder: Path, busy: str) -> int:
-    """Return the handle of a folder that is locked under its name, or -1 where there are no locks."""
+def _hold(folder: Path, busy: str, wait: Callable[[], object] | None) -> tuple[int, bool]:
+    """Return the handle of a folder that is locked under its name, -1 where there are no locks, and whether it was made."""
     for _ in range(ATTEMPTS):
+        is_new = not folder.exists()
         with _write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if fcntl is None:
-                return -1
+                return -1, is_new
             handle = os.open(folder, os.O_RDONLY)
         is_free = _lock(handle)
+        if not is_free and wait is not None:
+            wait()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            is_free = True
         if is_free and _has_name(handle, folder):
             _held.add(handle)
-            return handle
+            return handle, is_new
         os.close(handle)
         if not is_free:
             raise UsageError(busy)

@@ -138,7 +138,7 @@ def _get(
 
 @contextmanager
 def _immediate_interrupt() -> Iterator[None]:
-    """Let Ctrl-C end the process at once: the client's threads would first finish their files.
+    """Let Ctrl-C and SIGTERM end the process at once: the client's threads would first finish their files.
 
     Nothing is lost: incomplete files do not have their final names yet.
     """
@@ -150,11 +150,12 @@ def _immediate_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handler = signal.signal(signal.SIGINT, stop)
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _silence_client(*, hide_progress: bool) -> None:

@@ -27,6 +27,7 @@ from clipbench.data.web_files import (
     unpack,
 )
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
+from clipbench.files import alone_in, write_atomic
 from clipbench.hub import HubRequest, online
 
 if TYPE_CHECKING:
@@ -134,12 +135,15 @@ def fetch(
     """
     try:
         download.root.mkdir(parents=True, exist_ok=True)
-        listing = listing or list_files(download)
-        _check_published_hash(download, listing.files)
-        _check_disk_space(download, listing)
-        _begin(download, listing)
-        _fetch_files(download, listing, arrived)
-        return _finish(download, listing)
+        with alone_in(download.staging, wait=lambda: _say_waiting(download)):
+            if "fetched" in (origin_in(download.target) or {}):  # by the process that was waited for
+                return download.target
+            listing = listing or list_files(download)
+            _check_published_hash(download, listing.files)
+            _check_disk_space(download, listing)
+            _begin(download, listing)
+            _fetch_files(download, listing, arrived)
+            return _finish(download, listing)
     except OSError as error:  # a full disk, a folder without write permission
         if error.errno is None:
             raise
@@ -247,10 +251,14 @@ def _is_begun(download: Download, listing: Listing) -> bool:
     return bool(begun) and all(begun.get(name) == value for name, value in listing.origin.items())
 
 
+def _say_waiting(download: Download) -> None:
+    download.report(f"{download.entry.name}: another clipbench downloads it to {download.root}: waiting for its end")
+
+
 def _begin(download: Download, listing: Listing) -> None:
     if not _is_begun(download, listing):
-        shutil.rmtree(download.staging, ignore_errors=True)
-    download.staging.mkdir(exist_ok=True)
+        for path in download.staging.iterdir():  # the folder itself is held
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     _write_origin(download.staging, listing.origin)
 
 
@@ -304,4 +312,4 @@ def _check_disk_space(download: Download, listing: Listing) -> None:
 
 
 def _write_origin(folder: Path, origin: Mapping[str, object]) -> None:
-    (folder / ORIGIN_FILE).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
+    write_atomic({folder / ORIGIN_FILE: (json.dumps(origin, indent=1) + "\n").encode()})

@@ -5,6 +5,8 @@ import io
 import json
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -319,6 +321,21 @@ def test_a_disk_without_room_is_said_before_any_file_comes(
     with pytest.raises(UsageError, match=r"^pets needs 1\d kB, and .* has 1.0 kB free: make room, or name a folder"):
         fetch(plan(tmp_path))
     assert not any("resolve" in path for _, path, _ in pets.requests)
+
+
+def test_of_two_downloads_of_one_data_set_the_second_waits_for_the_first(
+    pets: Any, hub_server: ModuleType, tmp_path: Path
+) -> None:
+    pets.faults.append(hub_server.Fault(SHARD, "slow", seconds=0.5, method="GET", times=1))
+    said: list[str] = []
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(fetch, plan(tmp_path / "data"))
+        while not bodies(pets):
+            assert not first.done(), first.result()
+        second = fetch(replace(plan(tmp_path / "data"), report=said.append))
+        assert first.result() == second == tmp_path / "data/pets"
+    assert said == [f"pets: another clipbench downloads it to {tmp_path / 'data'}: waiting for its end"]
+    assert len(bodies(pets)) == 1 and [path.name for path in (tmp_path / "data").iterdir()] == ["pets"]
 
 
 def zipped(name: str = "Urban1k/caption/1.txt") -> bytes:
