@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -18,6 +19,7 @@ from clipbench.evaluation.evaluate import RunOptions
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.session import Session, SessionOptions
 from clipbench.evaluation.targets import Target, Targets, may_be_finished
+from clipbench.hub import cache_only
 from clipbench.models import reference as model_references
 from clipbench.models.checkpoints import is_pattern
 from clipbench.models.embeddings import Embeddings
@@ -70,6 +72,8 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     allow_partial: bool = False,
     keep_arrays: bool = False,
     thumbnails: int = 200,
+    yes: bool = False,
+    offline: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Measure a model on tasks, as ``clipbench run`` does. The options are those of the command, under the same names.
@@ -100,6 +104,9 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         allow_partial: score what is there where images or classes are missing.
         keep_arrays: keep all vectors in the run, not a sample of 2,000 rows.
         thumbnails: small images that each evaluation keeps for reports.
+        yes: fetch the data sets of the catalogue that are missing; ``Progress.missing`` may say so too, once it knows their
+            sizes.
+        offline: do not use the network.
         progress: is called as the work goes on; override the methods of ``Progress`` that matter, and set ``shows_bars``
             for a bar on the terminal.
 
@@ -155,10 +162,12 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         load=load,
         workers=workers,
         writes_reports=out is not None,
+        fetches=True if yes else None if progress is not None else False,
     )
     folder = Path(tempfile.mkdtemp(prefix="clipbench-")) if out is None else Path(out)
     try:
-        run = _measure(model, folder, options, progress)
+        with cache_only() if offline else nullcontext():
+            run = _measure(model, folder, options, progress)
         _refuse_empty(run.result.evaluations)
     except BaseException:
         if out is None:

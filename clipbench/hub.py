@@ -83,7 +83,7 @@ def unreachable(seconds: float = PROBE_SECONDS) -> str | None:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
+        return "offline: HF_HUB_OFFLINE is set, or --offline given"
     answers: list[str | None] = []
     thread = threading.Thread(  # a thread, since no timeout of a socket covers the look-up of its name
         target=lambda: answers.append(_ask(constants.ENDPOINT, seconds)), daemon=True

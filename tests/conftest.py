@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -42,6 +43,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 os.environ["HF_ENDPOINT"] = NOWHERE
 os.environ["HF_HOME"] = str(Path(__file__).parent / "no-such-folder")
+os.environ.pop("CI", None)  # it answers questions
 for _proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
     os.environ.pop(_proxy, None)
     os.environ.pop(_proxy.lower(), None)
@@ -63,6 +65,46 @@ def hub_server() -> ModuleType:
 def embeddings_server() -> ModuleType:
     """The module ``tests/embeddings_server.py``."""
     return _module("embeddings_server.py")
+
+
+@pytest.fixture
+def hub(hub_server: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Hub on this machine that the true clients talk to; they never wait before they try again."""
+    import datasets
+    from huggingface_hub import constants
+    from huggingface_hub.utils import close_session, disable_progress_bars, enable_progress_bars
+
+    with hub_server.running(tmp_path / "served") as (served, address):
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 50)  # less than a chunk is lost when it breaks
+        monkeypatch.setattr(datasets.config, "HF_ENDPOINT", address)
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+        close_session()
+        disable_progress_bars()
+        yield served
+        enable_progress_bars()
+        close_session()
+
+
+@pytest.fixture
+def library_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Converted rows go below this folder."""
+    import datasets
+
+    cache = tmp_path_factory.mktemp("library-cache")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+    datasets.disable_progress_bars()
+    return cache
+
+
+@pytest.fixture(scope="session")
+def miniatures() -> ModuleType:
+    """The module ``tests/miniatures.py``."""
+    return _module("miniatures.py")
 
 
 def _module(path: str) -> ModuleType:

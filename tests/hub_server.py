@@ -1,6 +1,7 @@
 """A small Hub on this machine: the few endpoints that huggingface_hub and datasets call, and faults on demand.
 
-Repositories are folders ``ROOT/ORG/NAME/COMMIT/...``; ``main`` is the commit that ``Hub.move`` named last. Everything
+Repositories, of data sets or models, are folders ``ROOT/ORG/NAME/COMMIT/...``; ``main`` is the commit that was added last.
+Those in ``Hub.gated`` are given to who shows ``LET_IN`` as a token. Everything
 below ``ROOT/files`` is served as it is, for archives outside the Hub.
 """
 
@@ -9,13 +10,15 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+LET_IN = "hf_let_in"
+"""The token of one who has accepted all licences."""
 LARGE = 2_000
 """Bytes from which a file has a pointer with its SHA-256, as large files of the Hub have."""
 
@@ -44,6 +47,7 @@ class Hub:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.address = ""
+        self.gated: set[str] = set()
         self.heads: dict[str, str] = {}
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str, str | None]] = []
@@ -89,11 +93,18 @@ def running(root: Path) -> Iterator[tuple[Hub, str]]:
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield hub, f"http://127.0.0.1:{server.server_port}"
+        hub.address = f"http://127.0.0.1:{server.server_port}"
+        yield hub, hub.address
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def wait() -> None:
+    """Return when the program is interrupted."""
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -112,10 +123,11 @@ class Handler(BaseHTTPRequestHandler):
         if fault is not None and fault.kind == "status":
             self._send(fault.status, b"", fault.headers)
         elif match := re.fullmatch(
-            r"/api/datasets/([^/]+/[^/]+)(?:/(revision|tree|commits|paths-info)/([^/]+)(.*))?", path
+            r"/api/(?:datasets|models)/([^/]+/[^/]+)(?:/(revision|tree|commits|paths-info|auth-check)(?:/([^/]+)(.*))?)?",
+            path,
         ):
             self._api(hub, *match.groups(), body=body)
-        elif match := re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+        elif match := re.fullmatch(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self._file(hub, *match.groups(), fault=fault)
         elif path.startswith("/files/"):
             self._bytes(hub.root / path.lstrip("/"), {}, fault)
@@ -133,6 +145,8 @@ class Handler(BaseHTTPRequestHandler):
     ) -> None:
         if repository not in hub.heads:
             return self._send(404, b"", {"X-Error-Code": "RepoNotFound"})
+        if what == "auth-check":
+            return self._closed() if self._is_closed(hub, repository) else self._send(200, b"{}", {})
         folder = hub.folder(repository, revision or "main")
         if folder is None:
             return self._send(404, b"", {"X-Error-Code": "RevisionNotFound"})
@@ -153,6 +167,8 @@ class Handler(BaseHTTPRequestHandler):
         return self._send(200, json.dumps(found).encode(), {"Content-Type": "application/json"})
 
     def _file(self, hub: Hub, repository: str, revision: str, name: str, *, fault: Fault | None) -> None:
+        if self._is_closed(hub, repository):
+            return self._closed()
         folder = hub.folder(repository, revision)
         if folder is None:
             code = "RevisionNotFound" if repository in hub.heads else "RepoNotFound"
@@ -163,6 +179,12 @@ class Handler(BaseHTTPRequestHandler):
         node = _node(path, folder)
         etag = node["lfs"]["oid"] if "lfs" in node else node["oid"]
         return self._bytes(path, {"ETag": f'"{etag}"', "X-Repo-Commit": folder.name}, fault)
+
+    def _is_closed(self, hub: Hub, repository: str) -> bool:
+        return repository in hub.gated and self.headers.get("Authorization") != f"Bearer {LET_IN}"
+
+    def _closed(self) -> None:
+        self._send(401, b"", {"X-Error-Code": "GatedRepo"})
 
     def _bytes(self, path: Path, headers: dict[str, str], fault: Fault | None) -> None:
         if not path.is_file():

@@ -53,6 +53,7 @@ def session_options(given: dict[str, Any]) -> "SessionOptions":
         ),
         workers=given["workers"],
         writes_reports=not given["no_report"],
+        fetches=given.get("fetches", False),
     )
 
 

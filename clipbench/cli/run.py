@@ -1,5 +1,7 @@
 """``clipbench run``: measure models and write run folders and a report."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import click
@@ -7,11 +9,16 @@ import click
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS
 from clipbench.cli.options import evaluation_options, session_options
 from clipbench.cli.output import print_error
+from clipbench.errors import ClipbenchError
 
 
 @click.command(context_settings=SETTINGS)
 @click.option("--model", "models", multiple=True, required=True, metavar="REF", help="Model to measure; repeatable.")
 @evaluation_options
+@click.option(
+    "--yes", is_flag=True, help="Fetch missing data sets without a question; an environment variable CI means it too."
+)
+@click.option("--offline", is_flag=True, help="Do not use the network.")
 def run(**given: Any) -> int:
     """Measure models on tasks, and write a report.
 
@@ -28,16 +35,25 @@ def run(**given: Any) -> int:
 
     Exit status: 0 done, 2 bad usage or input, 3 something could not be measured, 130 interrupted.
     """
-    from clipbench.cli.summary import Printer, results_alone
+    from clipbench.cli.fetching import FetchingPrinter
+    from clipbench.cli.summary import results_alone
     from clipbench.evaluation.session import Session
-    from clipbench.evaluation.targets import find_targets
+    from clipbench.evaluation.targets import REPORT, find_targets
+    from clipbench.hub import cache_only
     from clipbench.results.run import check_whole
 
+    if given["offline"]:
+        click.get_current_context().with_resource(cache_only())
     targets = find_targets(given["models"], given["out"], writes_reports=not given["no_report"])
-    printer = Printer(
-        quiet=given["quiet"], as_json=given["as_json"], several=targets.are_several, is_series=targets.are_series
+    printer = FetchingPrinter(
+        quiet=given["quiet"],
+        as_json=given["as_json"],
+        several=targets.are_several,
+        is_series=targets.are_series,
+        root=given["data_root"] or Path(),
+        may_fetch=given["yes"] or is_in_ci(),
     )
-    session = Session(session_options(given), targets, printer)
+    session = Session(session_options({**given, "fetches": None}), targets, printer)
     try:
         with results_alone(given["as_json"]):
             runs = session.run_all()
@@ -51,5 +67,15 @@ def run(**given: Any) -> int:
         after = f"the same command with --out {targets.out} goes on from there"
         print_error(f"interrupted: {what}; {after}")
         return INTERRUPTED
-    printer.end(runs)
-    return DONE if session.is_complete and all(run.result.is_complete for run in runs) else INCOMPLETE
+    except ClipbenchError:
+        printer.still_missing(session.needs)
+        raise
+    printer.still_missing(session.needs)
+    reports = [targets.out / REPORT, *(run.folder / REPORT for run in runs)]
+    printer.end(runs, next((path for path in reports if path.is_file()), None))
+    return DONE if session.is_complete and all(map(session.is_whole, runs)) else INCOMPLETE
+
+
+def is_in_ci() -> bool:
+    """Return whether this runs in continuous integration, where no one answers questions."""
+    return os.environ.get("CI", "").lower() in ("1", "true", "yes")

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict
+from pathlib import Path
 
 from clipbench.cli.output import echo, echo_json, echo_text, print_error, print_note
 from clipbench.errors import ClipbenchError
@@ -71,14 +72,15 @@ class Printer(Progress):
         elif not self.quiet and not self.as_json and not self.is_series:
             echo(*evaluation_lines(record))
 
-    def end(self, runs: Sequence[Run]) -> None:
-        """Print where the results are, or the results themselves."""
+    def end(self, runs: Sequence[Run], report: Path | None) -> None:
+        """Print where the results are, with the report's path as the last line, or the results themselves."""
         if self.as_json:
             results = [asdict(run.result) for run in runs]
             echo_json(results if self.several else results[0])
-        elif self.quiet:
             return
-        elif self.is_series:
+        if self.quiet:
+            return
+        if self.is_series:
             from clipbench.cli.telling import table
 
             echo_text(table(runs))
@@ -86,6 +88,8 @@ class Printer(Progress):
         else:
             for run in runs:
                 echo(f"results in {run.folder}")
+        if report is not None:
+            echo(str(report))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The catalogue: data sets known by name, with their sources, sizes, licences and published prompts."""
 
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,10 +14,12 @@ from typing import Any
 from clipbench.data.class_names import with_class_names
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.prompts import known_prompts
-from clipbench.errors import DataError, Unavailable
+from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
 
 ORIGIN_FILE = ".clipbench.json"
 """Record that ``clipbench data get`` leaves in a folder: repository, commit and file hashes."""
+OWN_CATALOGUE = "CLIPBENCH_CATALOGUE"
+"""Environment variable: a TOML file of the catalogue's form, for data or mirrors of one's own."""
 KINDS = ("classification", "retrieval", "contrasts", "attacks")
 FORMS = ("webdataset", "parquet", "archive", "urls", "script", "by-hand")
 FETCHABLE_FORMS = ("webdataset", "parquet", "archive", "urls")
@@ -52,6 +55,8 @@ class Source:
     columns: Mapping[str, str] = field(default_factory=dict)
     """Column names by role, such as ``image`` and ``label``; several columns of one role are joined by commas."""
     sha256: str | None = None
+    is_gated: bool = False
+    """True if the Hub gives the files only to users who have accepted the licence there."""
     note: str = ""
 
     @property
@@ -127,9 +132,15 @@ class CatalogueEntry:
 
 @cache
 def catalogue() -> Mapping[str, CatalogueEntry]:
-    """Return all entries by name, in the order of the file."""
+    """Return all entries by name, in the order of the file; a file of one's own adds entries, or replaces some.
+
+    Raises:
+        UsageError: the file that ``CLIPBENCH_CATALOGUE`` names cannot be read, or is no catalogue.
+    """
     text = files("clipbench.data").joinpath("catalogue.toml").read_text(encoding="utf-8")
-    return MappingProxyType({name: _entry(name, fields) for name, fields in tomllib.loads(text).items()})
+    own = os.environ.get(OWN_CATALOGUE)
+    tables = tomllib.loads(text) | (_read_own(Path(own)) if own else {})
+    return MappingProxyType({name: _entry(name, fields) for name, fields in tables.items()})
 
 
 def entry_of_repository(repository: str) -> CatalogueEntry | None:
@@ -255,6 +266,29 @@ _LAYOUTS = {
     "attacks": "its authors publish it",
 }
 """Layouts that a person can put in place by hand, by kind of data."""
+
+
+def _read_own(path: Path) -> dict[str, Any]:
+    """Return the tables of a catalogue of one's own, after each was found to make an entry."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{OWN_CATALOGUE}: cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{OWN_CATALOGUE}: {path} is not TOML: {error}") from error
+    for name, table in tables.items():
+        try:
+            entry = _entry(name, table)
+            chosen = [("kind", entry.kind, KINDS), *(("form", source.form, FORMS) for source in entry.sources)]
+        except (TypeError, KeyError, AttributeError) as error:
+            message = str(error).replace("CatalogueEntry.__init__()", "it")
+            raise UsageError(f"{OWN_CATALOGUE}: {path}: [{name}] is no entry of a catalogue: {message}") from error
+        for field_name, value, known in chosen:
+            if value not in known:
+                raise UsageError(
+                    f"{OWN_CATALOGUE}: {path}: [{name}] has {field_name} '{value}': {did_you_mean(value, known)}"
+                )
+    return tables
 
 
 def _entry(name: str, table: Mapping[str, Any]) -> CatalogueEntry:

@@ -109,7 +109,14 @@ def list_files(download: Download) -> Listing:
         files = tuple(_web_file(file, download.entry.name) for file in download.source.urls)
         return Listing(files=files, origin={"urls": [file.url for file in files]})
     hub = download.source.hub
-    return online(lambda: _hub_listing(download, hub), _request(download))
+    return online(lambda: _hub_listing(download, hub), hub_request(download))
+
+
+def hub_request(download: Download) -> HubRequest:
+    """Return the words for what is asked of the Hub, for messages."""
+    return HubRequest(
+        what=f"data set {download.entry.name}", repository=f"datasets/{download.source.hub}", remedy=RESUME_ADVICE
+    )
 
 
 def n_bytes_present(download: Download, listing: Listing) -> int:
@@ -162,12 +169,6 @@ def readable_size(n_bytes: int) -> str:
         size /= 1000
         units.pop(0)
     return f"{size:.1f} {units[0]}" if size < 9.95 and units[0] != "B" else f"{size:.0f} {units[0]}"
-
-
-def _request(download: Download) -> HubRequest:
-    return HubRequest(
-        what=f"data set {download.entry.name}", repository=f"datasets/{download.source.hub}", remedy=RESUME_ADVICE
-    )
 
 
 def _web_file(file: WebFile, name: str) -> RemoteFile:
@@ -268,7 +269,7 @@ def _fetch_files(download: Download, listing: Listing, arrived: Callable[[int], 
             fetch_file(file, download.staging, arrived=arrived)
 
     if download.source.hub is not None:
-        online(fetch_all, _request(download))
+        online(fetch_all, hub_request(download))
         return
     for file in listing.files:
         with client_errors(file.url, download.entry.name):

@@ -135,7 +135,9 @@ def client_errors(url: str, name: str) -> Iterator[None]:
     try:
         yield
     except errors.OfflineModeIsEnabled as error:
-        raise Unavailable(f"cannot get {name} from {url}: HF_HUB_OFFLINE is set") from error
+        raise Unavailable(
+            f"cannot get {name} from {url}: offline (HF_HUB_OFFLINE is set, or --offline given)"
+        ) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         raise Unavailable(f"cannot get {name} from {url}: the server answered {status}; {RESUME_ADVICE}") from error

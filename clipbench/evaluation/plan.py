@@ -25,7 +25,8 @@ class Request:
     params: Mapping[str, Any] = field(default_factory=dict)
     data_options: Mapping[str, str] = field(default_factory=dict)
     is_optional: bool = False
-    """Leave the evaluation out if the model's own samples do not allow it: ``all`` asks for what they do allow."""
+    """True if ``all`` asks for it, not its name: left out if the model's own samples do not allow it, and not missed if
+    only a person can get its data."""
 
     @property
     def name(self) -> str:
@@ -72,10 +73,7 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
         of_suite = [replace(request, data=None, data_options={}) for request in of_suite]
     for item in (part.strip() for value in asked for part in value.split(",")):
         if item:
-            expanded = _expand(item, of_suite, suite)
-            requests += (
-                [replace(each, is_optional=True) for each in expanded] if own_samples and item == "all" else expanded
-            )
+            requests += [replace(each, is_optional=item == "all") for each in _expand(item, of_suite, suite)]
     distinct: dict[str, Request] = {}
     for request in requests:
         if not request.is_optional or request.name not in distinct:  # what is asked for by name is not optional

@@ -1,10 +1,14 @@
 """Callbacks of a session. The module imports nothing that measures, since commands that only print use it too."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run
+
+if TYPE_CHECKING:
+    from clipbench.data.needs import Need
 
 
 class Progress:
@@ -21,6 +25,19 @@ class Progress:
 
     shows_bars = False
     """Draw a bar on a terminal while images and texts are encoded."""
+
+    def missing(self, needs: "Sequence[Need]") -> bool:
+        """Data sets of the catalogue are not on this machine; return True to have those fetched that can be."""
+        return False
+
+    def fetching(self, need: "Need", needs: "Sequence[Need]") -> None:
+        """A data set, one of those that are missing, is about to be fetched."""
+
+    def arrived(self, n_bytes: int) -> None:
+        """So many more bytes have been fetched; negative if some came in vain."""
+
+    def fetched(self, left: "Sequence[Need]") -> None:
+        """All has been fetched that could be; what is left has the reason with it."""
 
     def model(self, name: str, number: int, n_models: int) -> None:
         """A model is about to be loaded; ``number`` counts from 0."""

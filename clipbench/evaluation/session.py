@@ -12,6 +12,7 @@ from typing import Any
 from clipbench import __version__
 from clipbench.data import Dataset, read_prompts
 from clipbench.data.images import ImageRef
+from clipbench.data.needs import Need, fetch_needs, find_needs, look_up_needs
 from clipbench.errors import ClipbenchError, Unavailable, UsageError
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.evaluate import RunOptions, evaluate
@@ -23,6 +24,7 @@ from clipbench.files import alone_in, check_writable
 from clipbench.models import load_model
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.protocol import Embedder, LoadOptions, ModelInfo
+from clipbench.models.reference import resolve
 from clipbench.models.store import default_root
 from clipbench.plugins import report_writer
 from clipbench.results.record import EvaluationRecord, Result
@@ -46,6 +48,8 @@ class SessionOptions:
     workers: int | None = None
     """Processes that decode images; None chooses."""
     writes_reports: bool = True
+    fetches: bool | None = False
+    """Fetch missing data sets of the catalogue; None leaves it to ``Progress.missing``."""
 
 
 class Session:
@@ -70,7 +74,11 @@ class Session:
         kinds = {target.brings_samples for target in targets.each} or {False}
         self._requests = {own_samples: _plan(options, own_samples=own_samples) for own_samples in kinds}
         check_writable(targets.out, advice="name another --out")
+        self._refuse_unknown_models()
+        self.needs: list[Need] = []
+        """Data sets of the catalogue that are not on this machine, after those were fetched that could be."""
         if False in kinds:
+            self.needs = self._provide(self._requests[False])
             self.datasets.check(self._requests[False])
 
     def run_all(self) -> list[Run]:
@@ -79,6 +87,8 @@ class Session:
         Raises:
             ClipbenchError: no run could be made; the error is the first model's.
         """
+        if not any(target.brings_samples for target in self.targets.each):
+            self._refuse_without_data(self._requests.get(False, []))
         runs: list[Run] = []
         first_failure: ClipbenchError | None = None
         for number, target in enumerate(self.targets.each):
@@ -107,10 +117,11 @@ class Session:
             UsageError: the folder holds another run, or another process writes to it.
             ClipbenchError: the model cannot be loaded.
         """
+        requests = self._requests[target.brings_samples]
+        self._refuse_without_data(requests)
         embedder = target.embedder or self._load(target.reference)
         check_read()
         result = self._without_evaluations(embedder.info)
-        requests = self._requests[target.brings_samples]
         if target.may_be_finished:
             run = finished_run(
                 embedder,
@@ -133,6 +144,17 @@ class Session:
         self.n_done += 1
         return Run(target.folder, result)
 
+    def is_whole(self, run: Run) -> bool:
+        """Return whether all was measured, but for what ``all`` asks of data that only a person can get."""
+        by_hand = {need.entry.name for need in self.needs if need.step is not None}
+        excused = {
+            (request.task, request.data)
+            for requests in self._requests.values()
+            for request in requests
+            if request.is_optional and request.data is not None and request.data.lower() in by_hand
+        }
+        return all(each.status == "ok" or (each.task, each.dataset.id) in excused for each in run.result.evaluations)
+
     def report(self, run: Run) -> None:
         """Write the report of one run into its folder, unless it is there already."""
         if self.options.writes_reports and not (run.folder / REPORT).exists():
@@ -142,6 +164,49 @@ class Session:
         """Write a joint report of several runs beside their folders."""
         if self.options.writes_reports and len(runs) > 1:
             report_writer()(runs, self.targets.out / REPORT)
+
+    def _refuse_unknown_models(self) -> None:
+        """Raise UsageError where no reference means a model: a slip should not be found after hours of downloads."""
+        errors = []
+        for target in self.targets.each:
+            try:
+                if target.embedder is not None or resolve(target.reference.strip(), self.options.load):
+                    return
+            except UsageError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _provide(self, requests: Sequence[Request]) -> list[Need]:
+        """Fetch the data that are missing, if that is wanted, and return what is still missing."""
+        asked: dict[str, list[str]] = {}
+        for request in requests:
+            asked.setdefault(request.data or "", []).append(request.task)
+        needs = find_needs(asked, self.options.run.data.data_root)
+        if self.options.fetches is False or not any(need.can_be_fetched for need in needs):
+            return needs
+        needs = look_up_needs(needs)
+        if not self.progress.missing(needs) and not self.options.fetches:
+            return needs
+        left = fetch_needs(needs, begun=lambda need: self.progress.fetching(need, needs), arrived=self.progress.arrived)
+        self.progress.fetched(left)
+        return left
+
+    def _refuse_without_data(self, requests: Sequence[Request]) -> None:
+        """Raise Unavailable where no request has data: a run without a number would be no use, and loading takes long."""
+        errors: dict[str | None, Unavailable] = {}
+        for request in requests:
+            try:
+                if request.data is None or self.datasets.get(request) is not None:
+                    return
+            except Unavailable as error:
+                errors[request.data] = error
+            except ClipbenchError:
+                return
+        if len(errors) == 1:
+            raise next(iter(errors.values()))
+        if errors:
+            raise Unavailable(f"nothing can be measured: none of the {len(errors)} data sets is on this machine")
 
     def _load(self, reference: str) -> Embedder:
         model = load_model(reference, self.options.load)
@@ -175,11 +240,12 @@ class Session:
         records = []
         left_out: dict[str, str] = {}
         for request, stem in zip(requests, _stems(requests), strict=True):
-            if request.is_optional and getattr(task_class(request.task), "needs_model", False):
+            is_spare = request.is_optional and request.data is None
+            if is_spare and getattr(task_class(request.task), "needs_model", False):
                 left_out[request.task] = "needs the model itself"
                 continue
             record = evaluate(request, embedder, self.datasets, folder, stem=stem, options=self.options.run)
-            if request.is_optional and record.status == "unavailable":
+            if is_spare and record.status == "unavailable":
                 left_out[request.task] = record.reason or ""
                 continue
             self.progress.evaluation(record)
@@ -192,8 +258,13 @@ class Session:
         return records
 
     def _data_problems(self, target: Target) -> list[str]:
-        """Return a line for each data set that is not there or is malformed, with the tasks that ask for it."""
-        problems = self.datasets.problems(self._requests[target.brings_samples])
+        """Return a line for each data set that is malformed or not there, with the tasks that ask for it.
+
+        Those of the catalogue that are not there are in ``needs``.
+        """
+        missing = {need.entry.name for need in self.needs}
+        requests = self._requests[target.brings_samples]
+        problems = self.datasets.problems([each for each in requests if (each.data or "").lower() not in missing])
         return [f"{', '.join(tasks)}: {error}" for error, tasks in problems.items()]
 
 

@@ -62,6 +62,7 @@ def test_a_pattern_is_a_series_in_natural_order_with_one_report_and_a_table(worl
         "step-2",
         "step-10",
         "results",
+        "out/report.html",
     ]
     assert max(map(len, lines)) <= 100
     value = read_run(world / "out/step-2").result.evaluations[0].metrics["image_retrieval_recall@1"].value

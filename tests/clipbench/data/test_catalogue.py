@@ -1,6 +1,7 @@
 """The catalogue: complete entries, published prompts, and the size that the protocol has."""
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from clipbench.data.catalogue import (
 from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import known_prompts
-from clipbench.errors import DataError, Unavailable
+from clipbench.errors import DataError, Unavailable, UsageError
 from clipbench.testing import NamedImage
 
 
@@ -167,3 +168,44 @@ def test_the_number_of_items_counts_where_data_are_questions() -> None:
     dataset = replace(digits(None), contrasts=(item,))
     with pytest.raises(DataError, match=r"e \(E\) has 1 items, expected 2: numbers would not be comparable"):
         check_size(dataset, entry, allow_partial=False)
+
+
+def test_a_catalogue_of_one_s_own_adds_entries_and_replaces_some(own_catalogue: Callable[[str], None]) -> None:
+    entry = 'title = "{0}"\nkind = "retrieval"\nlicence = "ours"\nplaces = ["{0}"]\nsource = [{{form = "by-hand", note = "ask"}}]\n'
+    own_catalogue(f"[birds]\n{entry.format('birds')}[coco]\n{entry.format('coco')}")
+    assert (catalogue()["birds"].by_hand, catalogue()["coco"].licence) == ("ask", "ours")
+    assert catalogue()["imagenet"].can_be_fetched
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[birds", "is not TOML"),
+        ('[birds]\ntitle = "x"', r"\[birds\] is no entry of a catalogue: 'source'"),
+        ('[birds]\nsource = []\ntitel = "x"', r"\[birds\] is no entry of a catalogue: .*titel"),
+        ('birds = "x"', r"\[birds\] is no entry of a catalogue"),
+        (
+            '[birds]\nsource = []\ntitle = "x"\nkind = "retrieve"\nlicence = ""\nplaces = []',
+            r"\[birds\] has kind 'retrieve': did you mean 'retrieval'",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_catalogue_of_one_s_own_is_said(
+    own_catalogue: Callable[[str], None], text: str, message: str
+) -> None:
+    own_catalogue(text)
+    with pytest.raises(UsageError, match=f"^CLIPBENCH_CATALOGUE: .*{message}"):
+        catalogue()
+
+
+@pytest.fixture
+def own_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """A function that writes the catalogue of one's own."""
+
+    def write(text: str) -> None:
+        (tmp_path / "own.toml").write_text(text)
+
+    monkeypatch.setenv("CLIPBENCH_CATALOGUE", str(tmp_path / "own.toml"))
+    catalogue.cache_clear()
+    yield write
+    catalogue.cache_clear()

@@ -296,7 +296,7 @@ def test_a_broken_try_with_a_revision_goes_on_and_one_with_another_begins_anew(
 
 
 def test_offline_is_one_line_without_a_request(pets: Any, tmp_path: Path, no_hub: None) -> None:
-    with pytest.raises(Unavailable, match=r"cannot be reached \(HF_HUB_OFFLINE is set\)"):
+    with pytest.raises(Unavailable, match=r"cannot be reached \(offline: HF_HUB_OFFLINE is set, or --offline given\)"):
         fetch(plan(tmp_path))
     assert pets.requests == []
     assert is_absent(tmp_path)

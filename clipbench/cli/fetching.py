@@ -1,0 +1,190 @@
+"""Missing data in ``clipbench run``: the offer to fetch them, the bytes as they arrive, and what is missing at the end."""
+
+import shutil
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from clipbench.cli.output import echo
+from clipbench.cli.summary import Printer
+from clipbench.data.download import readable_size
+from clipbench.data.needs import Need
+from clipbench.results.numbers import counted, duration
+from clipbench.results.record import EvaluationRecord
+from clipbench.results.table import Cell, Column, Table, as_text
+from clipbench.terminal import one_line
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+WIDTH = 100
+"""Characters of a line at most, however wide the terminal."""
+
+
+class FetchingPrinter(Printer):
+    """A printer that offers to fetch missing data, and says at the end what is still missing.
+
+    Args:
+        root: folder that data sets are fetched into.
+        may_fetch: leave was given already, so that there is no question.
+        quick: the command that needs less, for the offer; None if that is what is asked for.
+        options: those of ``Printer``.
+    """
+
+    def __init__(self, *, root: Path, may_fetch: bool, quick: str | None = None, **options: bool) -> None:
+        super().__init__(**options)
+        self.root = root
+        self.may_fetch = may_fetch
+        self.quick = quick
+        self._missing: set[str] = set()
+        self._bar: tqdm[NoReturn] | None = None
+        self._start = 0.0
+        self._n_arrived = 0
+
+    def missing(self, needs: Sequence[Need]) -> bool:
+        """Show what can be fetched, and ask for leave, once for all, where that was not given and someone can answer."""
+        self._missing = {need.entry.name for need in needs}
+        offered = [need for need in needs if _is_on_offer(need)]
+        if not offered or self.quiet or not (self.may_fetch or _someone_answers()):
+            return self.may_fetch
+        n_bytes = sum(need.n_bytes or 0 for need in offered) - sum(need.n_bytes_present for need in offered)
+        echo(*needs_table(offered, title=f"To fetch into {_folder(self.root)} ({_free(self.root)} free):"), err=True)
+        if self.quick is not None:
+            echo(f"less, for a first look: {self.quick}", err=True)
+        question = f"Fetch {counted(len(offered), 'data set')}, {readable_size(n_bytes)}?"
+        return self.may_fetch or click.confirm(question, default=True, err=True)
+
+    def fetching(self, need: Need, needs: Sequence[Need]) -> None:
+        """Name the data set whose bytes arrive; a log gets a line for it."""
+        if self._bar is None:
+            self._bar = self._open_bar([each for each in needs if _is_on_offer(each)])
+        if self._bar.disable and not self.quiet:
+            echo(f"fetching {need.entry.name}, {_size(need)}", err=True)
+        self._bar.set_description(need.entry.name)
+
+    def arrived(self, n_bytes: int) -> None:
+        """Move the bar."""
+        assert self._bar is not None
+        self._n_arrived += n_bytes
+        self._bar.update(n_bytes)
+
+    def fetched(self, left: Sequence[Need]) -> None:
+        """Say how much came, and how long it took."""
+        came = self._missing - {need.entry.name for need in left}
+        self._missing -= came
+        if self._bar is None:
+            return
+        self._bar.close()
+        seconds = duration(time.monotonic() - self._start)
+        if not self.quiet:
+            echo(f"fetched {counted(len(came), 'data set')}: {readable_size(self._n_arrived)} in {seconds}", err=True)
+
+    def evaluation(self, record: EvaluationRecord) -> None:
+        """Print an evaluation; data that are not there are in the table at the end."""
+        if record.status == "ok" or record.dataset.id.lower() not in self._missing:
+            super().evaluation(record)
+
+    def _open_bar(self, offered: Sequence[Need]) -> "tqdm[NoReturn]":
+        """Return a bar of the bytes of all."""
+        from tqdm import tqdm
+
+        self._start = time.monotonic()
+        return tqdm(
+            total=sum(each.n_bytes or 0 for each in offered),
+            initial=sum(each.n_bytes_present for each in offered),
+            unit="B",
+            unit_scale=True,
+            disable=True if self.quiet else None,  # None: unless on a terminal
+            dynamic_ncols=True,
+        )
+
+    def still_missing(self, needs: Sequence[Need]) -> None:
+        """Print one table of what is missing, with the reasons, and one command."""
+        if not needs:
+            return
+        command = get_command(needs, self.root)
+        if self.quiet and command is None:
+            return
+        causes = [need.problem for need in needs if need.can_be_fetched]
+        cause = causes[0] if len(causes) > 1 and len(set(causes)) == 1 else None  # of all, it is said once
+        title = f"Not in {_folder(self.root)}{f' ({cause})' if cause else ''}:"
+        echo(*needs_table(needs, title=title, known_cause=cause), err=True)
+        if command is not None:
+            echo(*_wrapped(f"to fetch: {command}", ""), err=True)
+
+
+def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = None) -> list[str]:
+    """Return the lines of a table of data sets: name, tasks, size and licence, and below it what a person has to do or what went wrong.
+
+    Args:
+        known_cause: the reason that the title gives.
+    """
+    width = _width()
+    notes: dict[str, int] = {}
+    rows: list[list[Cell | str]] = []
+    for need in needs:
+        remark = need.step or (need.problem if need.problem != known_cause else None)
+        note = notes.setdefault(remark, len(notes) + 1) if remark else 0
+        rows.append([Cell(need.entry.name, note=note), ", ".join(need.tasks), _size(need), need.entry.licence])
+    known = sum(need.n_bytes or 0 for need in needs)
+    if len(needs) > 1 and known:
+        rows.append(["in all", "", readable_size(known), ""])
+    columns = [Column("data set", is_number=False), Column("for", is_number=False), Column("size")]
+    table = Table(columns=[*columns, Column("licence", is_number=False)], rows=rows, title=title)
+    lines = [_shortened(line, width) for line in as_text(table).splitlines()]
+    for remark, note in notes.items():
+        lines += _wrapped(f"({note}) {one_line(remark)}", "  ")
+    return lines
+
+
+def get_command(needs: Sequence[Need], root: Path) -> str | None:
+    """Return the command that fetches what can be fetched of them; None where nothing can."""
+    names = [need.entry.name for need in needs if need.can_be_fetched]
+    where = "" if root == Path() else f" --data-root {root}"
+    return f"clipbench data get {' '.join(names)}{where}" if names else None
+
+
+def _is_on_offer(need: Need) -> bool:
+    return need.can_be_fetched and need.problem is None
+
+
+def _size(need: Need) -> str:
+    return (
+        "by hand"
+        if not need.entry.can_be_fetched
+        else "unknown"
+        if need.n_bytes is None
+        else readable_size(need.n_bytes)
+    )
+
+
+def _free(folder: Path) -> str:
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    return readable_size(shutil.disk_usage(there).free)
+
+
+def _folder(root: Path) -> str:
+    return "the current folder" if root == Path() else str(root)
+
+
+def _width() -> int:
+    return min(WIDTH, shutil.get_terminal_size((80, 24)).columns)
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    """Return a text in lines that fit, with nothing broken that is to be copied."""
+    return textwrap.wrap(text, _width(), initial_indent=indent, subsequent_indent=f"{indent}    ",
+                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
+
+
+def _shortened(line: str, width: int) -> str:
+    return line if len(line) <= width else f"{line[: width - 3].rstrip()}..."
+
+
+def _someone_answers() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -1,0 +1,163 @@
+"""Data sets of the catalogue that are asked for and not on this machine: their sizes, and how each can be had."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from clipbench.data.catalogue import CatalogueEntry, catalogue, place_of
+from clipbench.data.download import (
+    Download,
+    Listing,
+    choose_source,
+    fetch,
+    hub_request,
+    list_files,
+    n_bytes_present,
+)
+from clipbench.errors import ClipbenchError
+from clipbench.hub import online, unreachable
+
+N_LOOK_UPS = 8
+"""Servers that are asked for their files at a time."""
+PROBE_SECONDS = 2.0
+"""Wait for the Hub's first answer: without a network, the reply to the user should not take longer than a glance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """A data set that is not on this machine."""
+
+    entry: CatalogueEntry
+    tasks: tuple[str, ...]
+    """The tasks that ask for it."""
+    download: Download | None = None
+    """How to fetch it; None where only a person can get it."""
+    listing: Listing | None = None
+    """Its files as the server lists them; None where it was not asked."""
+    problem: str | None = None
+    """Why it could not be fetched."""
+
+    @property
+    def can_be_fetched(self) -> bool:
+        """True if nothing forbids to fetch it, as far as is known."""
+        return self.download is not None
+
+    @property
+    def step(self) -> str | None:
+        """The one thing that a person has to do; None where a command can fetch it."""
+        if self.download is not None:
+            return None
+        if not self.entry.can_be_fetched:
+            return f"put into {self.entry.places[0]}/ by hand: {self.entry.by_hand}"
+        source = choose_source(self.entry)
+        if source.is_gated:
+            return f"accept the licence at https://huggingface.co/datasets/{source.hub}, then `hf auth login`"
+        return f"{self.entry.gate}, then `clipbench data get {self.entry.name}`"
+
+    @property
+    def n_bytes(self) -> int | None:
+        """Bytes to fetch, as the server says, else as the catalogue says; None where neither is known."""
+        return self.entry.size if self.listing is None else self.listing.n_bytes
+
+    @property
+    def n_bytes_present(self) -> int:
+        """Bytes that an earlier try has left."""
+        if self.download is None or self.listing is None:
+            return 0
+        return n_bytes_present(self.download, self.listing)
+
+
+def find_needs(asked: Mapping[str, Sequence[str]], data_root: Path | None) -> list[Need]:
+    """Return the data sets of the catalogue that are asked for and not there, without a look at any server.
+
+    Args:
+        asked: tasks by the name of the data that they ask for; names that the catalogue lacks are passed over.
+        data_root: folder of data sets; None for the current folder.
+    """
+    entries = [(catalogue().get(name.lower()), tuple(dict.fromkeys(tasks))) for name, tasks in asked.items()]
+    return [
+        Need(entry=entry, tasks=tasks, download=_download(entry, data_root or Path()))
+        for entry, tasks in entries
+        if entry is not None and place_of(entry, data_root) is None
+    ]
+
+
+def look_up_needs(needs: Sequence[Need]) -> list[Need]:
+    """Return the needs with files and sizes as their servers list them, or with why those cannot be had.
+
+    Data whose repository is gated can be fetched once the Hub lets this user in.
+    """
+    cause = unreachable(PROBE_SECONDS)
+    if cause is not None:
+        return [replace(need, problem=cause) if need.can_be_fetched else need for need in needs]
+    with ThreadPoolExecutor(N_LOOK_UPS) as pool:
+        return list(pool.map(_looked_up, needs))
+
+
+def fetch_needs(
+    needs: Sequence[Need],
+    *,
+    begun: Callable[[Need], None] = lambda need: None,
+    arrived: Callable[[int], None] = lambda n_bytes: None,
+) -> list[Need]:
+    """Fetch what can be fetched, and return what is still needed, each with the reason.
+
+    One that fails does not cost the others, unless the Hub cannot be reached any more.
+
+    Args:
+        begun: called with each data set before it is fetched.
+        arrived: called with each number of new bytes.
+    """
+    left, cause = [], None
+    for need in needs:
+        if need.download is None or need.problem is not None:
+            left.append(need)
+        elif cause is not None:
+            left.append(replace(need, problem=cause))
+        else:
+            begun(need)
+            try:
+                fetch(need.download, need.listing, arrived=arrived)
+            except ClipbenchError as error:
+                left.append(replace(need, problem=str(error)))
+                cause = unreachable(PROBE_SECONDS)
+    return left
+
+
+def _download(entry: CatalogueEntry, root: Path) -> Download | None:
+    """Return how to fetch a data set, or None where a person has to do something first, such as ask its authors."""
+    if not entry.can_be_fetched:
+        return None
+    source = choose_source(entry)
+    if entry.gate is not None and not source.is_gated:
+        return None
+    return Download(entry=entry, source=source, root=root, report=lambda line: None)
+
+
+def _looked_up(need: Need) -> Need:
+    if need.download is None:
+        return need
+    try:
+        if need.download.source.is_gated and not _is_let_in(need.download):
+            return replace(need, download=None)
+        return replace(need, listing=list_files(need.download))
+    except ClipbenchError as error:
+        return replace(need, problem=str(error))
+
+
+def _is_let_in(download: Download) -> bool:
+    """Return whether the Hub gives this user the files of a gated repository."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    def ask() -> bool:
+        try:
+            HfApi().auth_check(download.source.hub, repo_type="dataset")
+        except HfHubHTTPError as error:
+            if error.response.status_code in (401, 403):
+                return False
+            raise
+        return True
+
+    return online(ask, hub_request(download))

@@ -1,0 +1,204 @@
+"""`clipbench run` on a machine without data: what it offers, fetches and says, with a Hub on this machine."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+
+from clipbench.cli import main
+from clipbench.data.catalogue import OWN_CATALOGUE, catalogue
+from clipbench.results.run import read_run
+
+ASKED = {"zero-shot": ["cifar-10"], "retrieval": ["flickr30k", "coco"], "modality-gap": ["coco"],
+         "composition": ["sugarcrepe", "winoground"], "text-in-image": ["scam", "rta-100"], "long-caption": ["urban-1k"]}  # fmt: skip
+"""A webdataset of labels, two of captions, files outside the Hub, parquet behind a gate and without, an archive, and two
+that only a person can get."""
+FETCHED = ["cifar-10", "coco", "sugarcrepe", "scam", "urban-1k"]
+
+
+class Done(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture(scope="module")
+def served(hub_server: ModuleType, miniatures: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A folder with the miniatures, and the function that says where each catalogue looks for them."""
+    root = tmp_path_factory.mktemp("miniatures")
+    hub = hub_server.Hub(root)
+    hub.address = "ADDRESS"
+    names = sorted({name for names in ASKED.values() for name in names})
+    return hub, miniatures.mirror(hub, names)
+
+
+@pytest.fixture
+def world(hub: Any, served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A machine with nothing on it but a suite: a cache, a catalogue and a current folder of its own."""
+    source, text = served
+    hub.root, hub.heads, hub.gated = source.root, dict(source.heads), set(source.gated)
+    (tmp_path / "catalogue.toml").write_text(text.replace("ADDRESS", hub.address))
+    suite = [f'[[evaluation]]\ntask = "{task}"\ndata = "{name}"\n' for task, names in ASKED.items() for name in names]
+    (tmp_path / "small.toml").write_text("".join(suite))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(OWN_CATALOGUE, str(tmp_path / "catalogue.toml"))
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "store"))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    catalogue.cache_clear()
+    yield hub
+    catalogue.cache_clear()
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], library_cache: Path) -> Run:
+    def call(*arguments: str, tasks: str = "all") -> Done:
+        model = ["--model", "python:clipbench.testing:ToyModel", "--suite", "small.toml", "--data-root", "data"]
+        with pytest.raises(SystemExit) as end:
+            main(["run", *model, "--tasks", tasks, *arguments])
+        captured = capsys.readouterr()
+        return Done(int(end.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+def bodies(hub: Any) -> list[str]:
+    return [path for method, path, _ in hub.requests if method == "GET" and ("/resolve/" in path or "/files/" in path)]
+
+
+def test_one_command_leads_from_nothing_to_a_report_with_all_tasks(world: Any, run: Run, tmp_path: Path) -> None:
+    done = run("--yes", "--out", "out")
+    assert done.status == 0, done.err
+    assert done.out.splitlines()[-1] == "out/report.html" and Path("out/report.html").is_file()
+    status = {each.name: each.status for each in read_run(Path("out")).result.evaluations}
+    missing = {"retrieval@flickr30k", "composition@winoground", "text-in-image@rta-100"}
+    assert {name for name, each in status.items() if each != "ok"} == missing
+    assert {name.partition("@")[0] for name, each in status.items() if each == "ok"} == set(ASKED)
+    assert sorted(path.name for path in Path("data").iterdir()) == sorted(FETCHED)
+    offer, _, rest = done.err.partition("fetching cifar-10")
+    assert re.search(r"^To fetch into data \([\d.]+ GB free\):$", offer, re.MULTILINE)
+    size = sum(
+        sum(json.loads((Path("data") / name / ".clipbench.json").read_text())["files"].values()) for name in FETCHED
+    )
+    assert re.search(rf"^  in all +{round(size / 1000)} kB$", offer, re.MULTILINE)
+    assert re.search(rf"^fetched 5 data sets: {round(size / 1000)} kB in ", rest, re.MULTILINE)
+    for name in FETCHED:
+        assert re.search(
+            rf"^  {name} +{next(task for task in ASKED if name in ASKED[task])}.* kB  \w", offer, re.MULTILINE
+        )
+    for name in ("flickr30k", "winoground", "rta-100"):  # once, in one table
+        assert len(re.findall(rf"^  {name} \(\d\) ", done.err, re.MULTILINE)) == 1
+    assert "(1) ask the University of Illinois for the images, then `clipbench data get" in rest
+    assert "(2) accept the licence at" in rest and "(3) put into rta-100/ by hand: rta100.zip" in rest
+    assert "to fetch:" not in done.err
+
+
+def test_without_leave_nothing_is_fetched_and_one_command_is_named(world: Any, run: Run) -> None:
+    done = run("--out", "out")
+    assert (done.status, done.out, bodies(world)) == (3, "", [])
+    assert not Path("data").exists() and not Path("out").exists()
+    lines = done.err.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines[:-1])) <= 80
+    assert lines[0] == "Not in data:"
+    command = "clipbench data get cifar-10 coco sugarcrepe scam urban-1k --data-root data"
+    assert f"to fetch: {command}" in " ".join(done.err.split())
+    assert lines[-1] == "clipbench: nothing can be measured: none of the 8 data sets is on this machine"
+    with pytest.raises(SystemExit) as end:
+        main(command.split()[1:])
+    assert end.value.code == 0
+    assert sorted(path.name for path in Path("data").iterdir()) == sorted(FETCHED)
+    world.requests.clear()
+    assert run("--out", "out", "--no-report", tasks="zero-shot").status == 0
+    assert world.requests == []
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_on_a_terminal_there_is_one_question_for_all(
+    world: Any, run: Run, monkeypatch: pytest.MonkeyPatch, answer: bool
+) -> None:
+    asked: list[str] = []
+
+    def confirm(question: str, **options: Any) -> bool:
+        asked.append(question)
+        return answer
+
+    monkeypatch.setattr("clipbench.cli.fetching._someone_answers", lambda: True)
+    monkeypatch.setattr("click.confirm", confirm)
+    done = run("--out", "out", "--no-report", tasks="zero-shot,long-caption")
+    assert len(asked) == 1 and re.fullmatch(r"Fetch 2 data sets, \d+ kB\?", asked[0])
+    assert done.status == (0 if answer else 3)
+    assert Path("data/urban-1k").exists() == answer
+
+
+def test_continuous_integration_answers_the_question(world: Any, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    assert run("--out", "out", "--no-report", tasks="zero-shot").status == 0
+
+
+def test_offline_asks_no_server_and_answers_in_one_screen(world: Any, run: Run) -> None:
+    done = run("--yes", "--offline", "--out", "out")
+    assert (done.status, world.requests) == (3, [])
+    assert len(done.err.splitlines()) <= 24
+    assert done.err.startswith("Not in data (offline: HF_HUB_OFFLINE is set, or --offline given):\n")
+    assert "clipbench data get cifar-10" in done.err and not Path("out").exists()
+
+
+def test_a_network_that_goes_away_costs_what_is_left_and_the_same_command_goes_on(
+    world: Any, run: Run, hub_server: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard, tasks = "data/train-00001-of-00002.parquet", "zero-shot,text-in-image@scam,long-caption"
+    cut = hub_server.Fault(shard, "cut", after=700, times=1)
+    world.faults = [cut, hub_server.Fault(shard, "cut", after=0)]
+    with monkeypatch.context() as changed:
+        changed.setattr("clipbench.data.needs.unreachable", _answers(None, "no connection"))
+        done = run("--yes", "--out", "out", "--no-report", tasks=tasks)
+    assert done.status == 3
+    assert {path.name for path in Path("data").iterdir()} == {"cifar-10", ".scam.part"}
+    said = " ".join(done.err.split())
+    assert "(1) cannot get data set scam" in said and "the connection broke" in said and "(2) no connection" in said
+    assert "to fetch: clipbench data get scam urban-1k --data-root data" in said
+    assert [each.status for each in read_run(Path("out")).result.evaluations] == ["ok", "unavailable", "unavailable"]
+    world.faults, world.requests = [], []
+    assert run("--yes", "--out", "again", "--no-report", tasks=tasks).status == 0
+    assert [asked for method, path, asked in world.requests if method == "GET" and path.endswith(shard)] == [
+        "bytes=700-"
+    ]
+    assert not any("cifar10" in path for path in bodies(world))
+
+
+def _answers(*answers: str | None) -> Callable[[float], str | None]:
+    """Return a look at the network that finds these, one after the other, and then the last."""
+    left = list(answers)
+    return lambda seconds: left.pop(0) if len(left) > 1 else left[0]
+
+
+def test_a_gate_is_open_to_who_was_let_in(
+    world: Any, run: Run, hub_server: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("--yes", "--out", "out", "--no-report", tasks="composition@winoground").status == 3
+    monkeypatch.setenv("HF_TOKEN", hub_server.LET_IN)
+    done = run("--yes", "--out", "out", "--no-report", tasks="composition@winoground")
+    assert done.status == 0, done.err
+    assert Path("data/winoground").is_dir()
+
+
+def test_what_is_asked_for_by_name_is_missed(world: Any, run: Run) -> None:
+    done = run("--yes", "--out", "out", "--no-report", tasks="zero-shot,composition@winoground")
+    assert done.status == 3
+    assert "winoground (1)" in done.err
+
+
+def test_a_slip_in_the_model_s_name_is_found_before_anything_is_fetched(
+    world: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["run", "--model", "vit-b-23", "--suite", "small.toml", "--yes", "--data-root", "data"])
+    assert end.value.code == 2 and "did you mean 'vit-b-32'" in capsys.readouterr().err
+    assert world.requests == [] and not Path("data").exists()

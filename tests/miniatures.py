@@ -1,0 +1,257 @@
+"""Miniatures of the data sets of the catalogue, in the form in which each is published, for a Hub on this machine.
+
+``mirror`` puts them on a ``hub_server.Hub`` and returns a catalogue that differs from clipbench's in nothing but this: it
+knows neither sizes nor published prompts, and the files outside the Hub lie on the same server. As a program it serves
+them until it is interrupted:
+
+    python tests/miniatures.py FOLDER     # prints the variables that lead clipbench there
+"""
+
+import io
+import json
+import sys
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+
+COUNTS = ("size", "n_images", "n_captions", "n_items", "n_classes", "sha256", "revision", "prompts")
+"""What a catalogue says of the true data alone."""
+FILES = "files"
+"""Folder of the server for what lies outside the Hub."""
+TWO_IMAGES = {"winoground": ("image_0", "image_1", "caption_0", "caption_1"),
+              "colorswap": ("image_1", "image_2", "caption_1", "caption_2"),
+              "bivlc": ("image", "negative_image", "caption", "negative_caption")}  # fmt: skip
+"""Columns of the data sets in which a row has two images and two captions."""
+
+
+def mirror(hub: Any, names: Sequence[str] = (), *, n: int = 12, n_shards: int = 2) -> str:
+    """Put miniatures of some data sets of the catalogue, or of all, on a Hub, and return their catalogue.
+
+    Args:
+        hub: a ``hub_server.Hub``.
+        names: the data sets; empty for all that can be fetched.
+        n: samples of each.
+        n_shards: files that a webdataset or a parquet set is spread over.
+    """
+    tables = tomllib.loads(files("clipbench.data").joinpath("catalogue.toml").read_text(encoding="utf-8"))
+    chosen = {name: tables[name] for name in names or tables}
+    for place, (name, table) in enumerate(chosen.items()):
+        table.update({"source": [_without_counts(source) for source in table["source"]]})
+        for count in COUNTS:
+            table.pop(count, None)
+        source = next((each for each in table["source"] if each["form"] in MAKERS), None)
+        if source is not None:
+            content = MAKERS[source["form"]](name, table, source, _Maker(place, n, n_shards))
+            _put(hub, name, source, content)
+    return "\n".join(_as_toml(name, table) for name, table in chosen.items())
+
+
+class _Maker:
+    """Makes images and captions, others for each data set."""
+
+    def __init__(self, seed: int, n: int, n_shards: int) -> None:
+        self.n, self.n_shards = n, n_shards
+        self._rng = np.random.default_rng(seed)
+        self.kinds = ["apple", "bridge", "candle", "dolphin", "engine", "feather"]
+
+    def image(self) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(self._rng.integers(0, 256, (24, 32, 3), np.uint8)).save(buffer, "jpeg")
+        return buffer.getvalue()
+
+    def caption(self, number: int, wording: int = 0) -> str:
+        kind, other = self.kinds[number % 6], self.kinds[(number // 6 + number + 1) % 6]
+        return f"{['a', 'one', 'some', 'any', 'that'][wording]} {kind} beside {other} number {number} on a grey table"
+
+    def shards(self) -> Iterator[range]:
+        """Yield the numbers of the samples of each shard."""
+        bounds = [self.n * shard // self.n_shards for shard in range(self.n_shards + 1)]
+        return (range(first, last) for first, last in pairwise(bounds))
+
+
+def _webdataset(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: _Maker) -> dict[str, bytes]:
+    split, is_retrieval = source["split"], table["kind"] == "retrieval"
+    content = {f"{split}/nshards.txt": str(make.n_shards).encode(), "train/0.tar": b"not asked for"}
+    if is_retrieval:
+        content["dataset_type.txt"] = b"retrieval"
+    else:
+        content["classnames.txt"] = "\n".join(make.kinds).encode()
+    for shard, numbers in enumerate(make.shards()):
+        members = {}
+        for number in numbers:
+            members[f"s{number:07}.jpg"] = make.image()
+            if is_retrieval:
+                members[f"s{number:07}.txt"] = "\n".join(make.caption(number, each) for each in range(5)).encode()
+            else:
+                members[f"s{number:07}.cls"] = str(number % len(make.kinds)).encode()
+        content[f"{split}/{shard}.tar"] = _tar(members)
+    return content
+
+
+def _parquet(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: _Maker) -> dict[str, bytes]:
+    rows = _columns(name, table, source, make)
+    split, content = source.get("split") or "test", {}
+    for shard, numbers in enumerate(make.shards()):
+        part = {column: [values[number] for number in numbers] for column, values in rows.items()}
+        path = f"data/{split}-{shard:05}-of-{make.n_shards:05}.parquet"
+        if "files" in source:  # such as cropped_digits/test*
+            path = source["files"][0].replace("*", f"-{shard:05}-of-{make.n_shards:05}.parquet")
+        content[path] = _parquet_file(part)
+    return content
+
+
+def _columns(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: _Maker) -> dict[str, list[Any]]:
+    """Return the columns of a parquet set under the names that its authors gave them."""
+    n, captions = range(make.n), [make.caption(number) for number in range(make.n)]
+    false = [make.caption(number, 1) for number in n]
+    if name in TWO_IMAGES:
+        first, second, true, other = TWO_IMAGES[name]
+        return {first: _images(make), second: _images(make), true: captions, other: false, "type": ["swap"] * make.n}
+    if name == "scam":  # three versions of each photograph
+        return {"image": _images(make), "id": [str(number // 3) for number in n],
+                "type": [("NoSCAM", "SCAM", "SynthSCAM")[number % 3] for number in n],
+                "object_label": [f"thing {number // 3}" for number in n], "attack_word": ["sun"] * make.n}  # fmt: skip
+    if name.endswith("-order"):
+        shuffles = {f"hard_text_{each}": [" ".join(make.caption(number, each).split()[::-1]) for number in n]
+                    for each in range(1, 5)}  # fmt: skip
+        return {"images": _images(make), "correct_caption": captions, **shuffles}
+    if table["kind"] == "contrasts":
+        return {"image": _images(make), "true_caption": captions, "false_caption": false,
+                "relation_name": ["on the left of"] * make.n, "attributes": [["red", "old"]] * make.n}  # fmt: skip
+    names = source["columns"]
+    if table["kind"] == "retrieval":
+        each = names["caption"].split(",")
+        return {names["image"]: _images(make), **{c: [make.caption(k, i) for k in n] for i, c in enumerate(each)}}
+    return {names["image"]: _images(make), names["label"]: [number % len(make.kinds) for number in n]}
+
+
+def _archive(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: _Maker) -> dict[str, bytes]:
+    assert name == "urban-1k", f"no miniature of the archive {name}"
+    members = {}
+    for number in range(make.n):
+        members[f"Urban1k/image/{number}.jpg"] = make.image()
+        members[f"Urban1k/caption/{number}.txt"] = f"{_paragraph(make, number)}\nA second line.\n".encode()
+    return {source["files"][0]: _zip(members)}
+
+
+def _urls(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: _Maker) -> dict[str, bytes]:
+    """Return the files by the last part of their address."""
+    if name == "docci":
+        rows = [{"example_id": f"test_{number:05}", "split": "test", "image_file": f"test_{number:05}.jpg",
+                 "description": _paragraph(make, number)} for number in range(make.n)]  # fmt: skip
+        images = {f"images/test_{number:05}.jpg": make.image() for number in range(make.n)}
+        lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        return {"docci_descriptions.jsonlines": lines, "docci_images.tar.gz": _tar(images, mode="w:gz")}
+    assert name == "sugarcrepe", f"no miniature of the files of {name}"
+    subsets = [path for path in (PurePosixPath(urlsplit(file["url"]).path).name for file in source["urls"])]
+    content = {}
+    for place, subset in enumerate(subset for subset in subsets if subset.endswith(".json")):
+        items = {str(number): {"filename": f"{number:012}.jpg", "caption": make.caption(number),
+                               "negative_caption": make.caption(number + place + 1, 1)} for number in range(make.n)}  # fmt: skip
+        content[subset] = json.dumps(items).encode()
+    return {**content, "val2017.zip": _zip({f"val2017/{number:012}.jpg": make.image() for number in range(make.n)})}
+
+
+MAKERS = {"webdataset": _webdataset, "parquet": _parquet, "archive": _archive, "urls": _urls}
+
+
+def _put(hub: Any, name: str, source: dict[str, Any], content: Mapping[str, bytes]) -> None:
+    if "hub" in source:
+        hub.add(source["hub"], dict(content))
+        if source.get("is_gated"):
+            hub.gated.add(source["hub"])
+        return
+    for file in source["urls"]:
+        path = f"{FILES}/{name}/{PurePosixPath(urlsplit(file['url']).path).name}"
+        (hub.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (hub.root / path).write_bytes(content[PurePosixPath(path).name])
+        file["url"] = f"{hub.address}/{path}"
+
+
+def _without_counts(source: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in source.items() if key not in COUNTS}
+    if "urls" in kept:
+        kept["urls"] = [{key: value for key, value in file.items() if key not in COUNTS} for file in kept["urls"]]
+    return kept
+
+
+def _paragraph(make: _Maker, number: int) -> str:
+    return ". ".join(make.caption(number + step, step % 5).capitalize() for step in range(8)) + "."
+
+
+def _images(make: _Maker) -> list[dict[str, Any]]:
+    return [{"bytes": make.image(), "path": None} for _ in range(make.n)]
+
+
+def _parquet_file(columns: Mapping[str, list[Any]]) -> bytes:
+    import datasets
+
+    features = datasets.Dataset.from_dict(dict(columns)).features
+    for column, values in columns.items():
+        if isinstance(values[0], dict):
+            features[column] = datasets.Image()
+        elif isinstance(values[0], int):
+            features[column] = datasets.ClassLabel(names=[f"thing {number}" for number in range(max(values) + 1)])
+    buffer = io.BytesIO()
+    datasets.Dataset.from_dict(dict(columns), features=features).to_parquet(buffer)
+    return buffer.getvalue()
+
+
+def _tar(members: Mapping[str, bytes], mode: Any = "w") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as tar:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _zip(members: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def _as_toml(name: str, table: Mapping[str, Any]) -> str:
+    sources = "".join(f"[[{name}.source]]\n{_pairs(source)}" for source in table["source"])
+    return f"[{name}]\n{_pairs({key: value for key, value in table.items() if key != 'source'})}{sources}"
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return "".join(f"{json.dumps(key)} = {_value(value)}\n" for key, value in values.items())
+
+
+def _value(value: Any) -> str:
+    """Return a value as TOML, whose texts, numbers and lists are written as JSON's are."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_value(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def main() -> None:
+    """Serve miniatures of the whole catalogue, and print what leads clipbench to them."""
+    hub_server: Any = import_module("hub_server")  # beside this file
+    root = Path(sys.argv[1])
+    with hub_server.running(root) as (hub, address):
+        (root / "catalogue.toml").write_text(mirror(hub), encoding="utf-8")
+        print(f"export HF_ENDPOINT={address} CLIPBENCH_CATALOGUE={root / 'catalogue.toml'}", flush=True)
+        hub_server.wait()
+
+
+if __name__ == "__main__":
+    main()
