@@ -29,7 +29,7 @@ def run(**given: Any) -> int:
               open_clip:ARCH/TAG   hf:ORG/REPO   hf:PATH   hf-hub:ORG/REPO   local-dir:PATH
               PATH.safetensors or PATH.pt with --arch ARCH
               'runs/train/step-*'  a pattern: all matching checkpoints, in the order of their steps
-              onnx:FOLDER  api:URL  pair:IMAGE_REF+TEXT_REF
+              st:ORG/REPO  onnx:FOLDER  api:URL  pair:IMAGE_REF+TEXT_REF
               embeddings:FILE.npz  python:module:factory
     --tasks   all   zero-shot   retrieval@path/to/captions.jsonl   zero-shot@hf:ORG/NAME:config:split
 

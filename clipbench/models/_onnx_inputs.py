@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.errors import ModelError, NoTokenCounts
+from clipbench.errors import ClipbenchError, ModelError, NoTokenCounts
 from clipbench.hub import cache_only
+from clipbench.models._foreign_code import check_model, no_foreign_code
 from clipbench.models._text_tower import check_vocabulary, tokenizer_identity
 from clipbench.models._torch_model import first_line, quiet
 from clipbench.models.image_loading import Preprocess
@@ -210,8 +211,11 @@ def _open_clip_texts(length: int | None) -> TextInputs:
 def _loaded(load: Callable[..., Any], path: Path) -> Any:
     """Return what transformers loads from files here; code that lies beside them is never run."""
     try:
-        with quiet(), cache_only():
+        with quiet(), cache_only(), no_foreign_code():
+            check_model(str(path.parent), str(path.parent))
             return load(trust_remote_code=False)
+    except ClipbenchError:
+        raise
     except Exception as error:  # the library raises many kinds of error for missing, damaged and foreign files
         raise ModelError(f"transformers cannot read {path} ({type(error).__name__}: {first_line(error)})") from error
 

@@ -38,6 +38,7 @@ FORMS = (
     ("FILE --arch ARCH", f"training checkpoint ({', '.join(CHECKPOINT_SUFFIXES)}) of an open_clip architecture"),
     ("bundled:FOLDER, FOLDER", "checkpoint of clipbench train, or a run of it: its newest one"),
     ("embeddings:FILE", "precomputed vectors with their samples: an .npz, or a folder of .npy or .parquet"),
+    ("st:ORG/REPO, st:FOLDER", "sentence-transformers model of images and texts"),
     ("onnx:FOLDER", "two ONNX towers by onnxruntime, beside the files of their processor and tokenizer"),
     ("api:URL", "OpenAI-style embeddings over HTTP, with --model-option model=NAME"),
     ("pair:IMAGE_REF+TEXT_REF", "the image tower of one model with the text tower of another"),

@@ -1,0 +1,293 @@
+"""Models of sentence-transformers: vectors equal to the library's own ``encode``, and code in a folder never run."""
+
+import importlib
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import tokenizers
+import torch
+import transformers
+
+from clipbench.errors import ModelError, Unavailable, UsageError
+from clipbench.models import load_model
+from clipbench.models.protocol import LoadOptions, Model
+from clipbench.models.sentence_transformers import load
+
+st = pytest.importorskip("sentence_transformers", reason="the library that the adapter is held against")
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+
+SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+MORE_TEXTS = ["😀 🐈 a café", "https://a.b/cat.jpg", "word " * 300]
+
+
+def randomize(model: torch.nn.Module) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CLIP of transformers as sentence-transformers saves it: images and texts."""
+    source, folder = (tmp_path_factory.mktemp("st") for _ in range(2))
+    config = transformers.CLIPConfig(
+        text_config={"hidden_size": 32, "vocab_size": 514, "bos_token_id": 512, "eos_token_id": 513, **SHAPE},
+        vision_config={"hidden_size": 64, "image_size": 32, "patch_size": 8, **SHAPE},
+        projection_dim=24,
+    )
+    model = transformers.CLIPModel(config)
+    randomize(model)
+    model.logit_scale.data.fill_(3.0)
+    model.save_pretrained(source)
+    images = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    symbols = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    words = [*symbols, *(f"{symbol}</w>" for symbol in symbols), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {word: row for row, word in enumerate(words)}
+    tokenizer = transformers.CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
+    transformers.CLIPProcessor(images, tokenizer).save_pretrained(source)
+    st.SentenceTransformer(str(source), device="cpu").save(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bert(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small text tower of four modules, with prompts."""
+    from sentence_transformers.sentence_transformer import modules
+
+    source, folder = (tmp_path_factory.mktemp("st") for _ in range(2))
+    words = sorted({word for text in small_models.CORPUS for word in text.replace(",", "").replace(":", "").split()})
+    vocabulary = {word: row for row, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
+    model = transformers.BertModel(
+        transformers.BertConfig(vocab_size=len(vocabulary), hidden_size=32, max_position_embeddings=24, **SHAPE)
+    )
+    randomize(model)
+    model.save_pretrained(source)
+    transformers.BertTokenizer(vocab=vocabulary, model_max_length=24).save_pretrained(source)
+    torch.manual_seed(0)
+    parts = [
+        modules.Transformer(str(source)),
+        modules.Pooling(32, pooling_mode="mean"),
+        modules.Dense(32, 24),
+        modules.Normalize(),
+    ]
+    whole = st.SentenceTransformer(
+        modules=parts, device="cpu", prompts={"query": "find: ", "plain": ""}, default_prompt_name="plain"
+    )
+    whole.save(str(folder))
+    return folder
+
+
+@pytest.fixture
+def copy(bert: Path, tmp_path: Path) -> Path:
+    """A folder to damage."""
+    return Path(shutil.copytree(bert, tmp_path / "copy"))
+
+
+def same(ours: np.ndarray, theirs: np.ndarray) -> None:
+    assert ours.dtype == np.float32
+    error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert error.max() < 1e-5, error
+
+
+def texts_only(**options: str) -> LoadOptions:
+    return LoadOptions(batch_size=4, towers=["texts"], options=options)
+
+
+# ----- the vectors
+
+
+@pytest.mark.parametrize("truncate_dim", [None, 8])
+def test_images_and_texts_get_the_library_s_vectors(
+    clip: Path, small_models: ModuleType, truncate_dim: int | None
+) -> None:
+    theirs = st.SentenceTransformer(str(clip), device="cpu", truncate_dim=truncate_dim)
+    options = {} if truncate_dim is None else {"truncate_dim": str(truncate_dim)}
+    ours = load(str(clip), LoadOptions(batch_size=4, options=options))
+    images, texts = [image.convert("RGB") for image in small_models.images()], list(small_models.TEXTS)
+
+    assert isinstance(ours, Model)
+    same(ours.encode_images(images), theirs.encode(images))
+    same(ours.encode_texts(texts), theirs.encode(texts))
+    same(ours.encode_texts(MORE_TEXTS), theirs.encode([{"text": text} for text in MORE_TEXTS]))
+    assert ours.encode_texts([]).shape == (0, ours.info.embed_dim)
+    assert (ours.info.embed_dim, ours.info.context_length) == (truncate_dim or 24, 77)
+    # a part of the vectors has other cosines than those that the scale was learned with
+    assert ours.info.logit_scale == (pytest.approx(np.exp(3)) if truncate_dim is None else None)
+
+
+def test_half_precision_is_the_library_s(clip: Path, small_models: ModuleType) -> None:
+    theirs = st.SentenceTransformer(str(clip), device="cpu", model_kwargs={"dtype": torch.bfloat16})
+    ours = load(str(clip), LoadOptions(precision="bf16"))
+
+    same(ours.encode_texts(small_models.TEXTS), theirs.encode(list(small_models.TEXTS)))
+    assert ours.info.fingerprint != load(str(clip), LoadOptions()).info.fingerprint
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"prompt_name": "query"}, {"prompt": "a photo of "}, {"truncate_dim": "6"}], ids=repr
+)
+def test_texts_get_the_prompt_that_is_asked_for(bert: Path, small_models: ModuleType, options: dict[str, str]) -> None:
+    texts = [*small_models.TEXTS, *MORE_TEXTS]
+    theirs = st.SentenceTransformer(str(bert), device="cpu")
+    arguments: dict[str, Any] = {**options}
+    if "truncate_dim" in options:
+        arguments["truncate_dim"] = 6
+
+    model = load(str(bert), texts_only(**options))
+
+    same(model.encode_texts(texts), theirs.encode(texts, **arguments))
+    assert bool(model.info.notes) == bool({"prompt", "prompt_name"} & {*options})
+
+
+def test_tokens_are_counted_with_the_prompt(bert: Path) -> None:
+    assert load(str(bert), texts_only()).count_tokens(["a cat", ""]).tolist() == [4, 2]
+    assert load(str(bert), texts_only(prompt="a dog ")).count_tokens(["a cat"]).tolist() == [6]
+
+
+def test_options_are_part_of_the_fingerprint(bert: Path) -> None:
+    each = [{}, {"prompt": "a "}, {"prompt_name": "query"}, {"truncate_dim": "6"}]
+
+    assert len({load(str(bert), texts_only(**options)).info.fingerprint for options in each}) == 4
+
+
+def test_it_lends_a_text_tower(bert: Path, small_clip_folder: Path, small_models: ModuleType) -> None:
+    model: Any = load_model(f"pair:local-dir:{small_clip_folder}+st:{bert}", LoadOptions(device="cpu"))
+
+    theirs = st.SentenceTransformer(str(bert), device="cpu").encode(list(small_models.TEXTS))
+    same(model.encode_texts(small_models.TEXTS), theirs)
+    assert model.info.embed_dim == 24 and model.info.logit_scale is None
+
+
+# ----- what is refused
+
+
+def test_a_model_of_texts_alone_is_refused(bert: Path) -> None:
+    with pytest.raises(ModelError, match=r"st:.* takes no images \(it takes: text\): .*pair:IMAGE_REF\+TEXT_REF"):
+        load(str(bert), LoadOptions())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "onxx"}, "backend=onxx: did you mean 'onnx'"),
+        ({"file": "x.onnx"}, "file=x.onnx goes with backend=onnx or backend=openvino"),
+        ({"prompt_name": "qeury"}, "prompt_name=qeury: did you mean 'query'"),
+        ({"prompt": "a", "prompt_name": "query"}, "prompt and prompt_name say the same thing"),
+        ({"truncate_dim": "half"}, "truncate_dim=half: expected a whole number"),
+        ({"context": "77"}, "takes no option 'context'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_is_refused(bert: Path, options: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(str(bert), texts_only(**options))
+
+
+def test_a_precision_for_an_exported_model_is_refused(bert: Path) -> None:
+    with pytest.raises(UsageError, match=r"--precision bf16 does not reach st:.*, whose onnx file fixes it"):
+        load(str(bert), LoadOptions(precision="bf16", options={"backend": "onnx"}))
+
+
+def test_a_missing_package_is_named_with_its_install_command(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+
+    with pytest.raises(ModelError, match=r"needs the package sentence_transformers, .*: pip install 'clipbench\[st\]'"):
+        load(str(bert), texts_only())
+
+
+def test_a_repository_that_is_not_here_is_unavailable() -> None:
+    with pytest.raises(Unavailable, match="cannot get st:org/name: not on this machine"):
+        load("org/name", texts_only())
+
+
+def test_a_repository_in_the_cache_needs_no_network(
+    bert: Path, small_models: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "hub"
+    home = cache / "models--org--name"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs/main").write_text("a" * 40)
+    shutil.copytree(bert, home / "snapshots" / ("a" * 40))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+
+    theirs = st.SentenceTransformer(str(bert), device="cpu").encode(list(small_models.TEXTS))
+    same(load("org/name", texts_only()).encode_texts(small_models.TEXTS), theirs)
+
+
+# ----- code in a folder
+
+
+def change(path: Path, **settings: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+
+
+def own_module(folder: Path) -> None:
+    path = folder / "modules.json"
+    parts = json.loads(path.read_text())
+    path.write_text(json.dumps([*parts, {"idx": 9, "name": "9", "path": "", "type": "evil.Evil"}]))
+
+
+def own_config(folder: Path) -> None:
+    names = {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"}
+    change(folder / "config.json", auto_map=names, model_type="evil")
+
+
+def trust_in_arguments(folder: Path) -> None:
+    own_config(folder)
+    asks = {"trust_remote_code": True}
+    change(folder / "sentence_bert_config.json", model_args=asks, config_args=asks, tokenizer_args=asks)
+
+
+def own_activation(folder: Path) -> None:
+    change(next(folder.glob("*_Dense")) / "config.json", activation_function="evil.Evil")
+
+
+def own_method(folder: Path) -> None:
+    change(
+        folder / "sentence_bert_config.json",
+        modality_config={"text": {"method": "save_pretrained", "method_output_name": None}},
+        module_output_name="token_embeddings",
+    )
+
+
+@pytest.mark.parametrize("plant", [own_module, own_config, trust_in_arguments, own_activation, own_method])
+def test_code_in_a_folder_is_never_run(copy: Path, plant: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = tmp_path / "ran"
+    (copy / "evil.py").write_text(f"open({str(trace)!r}, 'w').close()\nclass Evil: pass\n")
+    monkeypatch.chdir(copy)  # where an import would find it
+    monkeypatch.syspath_prepend(copy)
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # the answer to "do you wish to run the custom code?"
+    plant(copy)
+
+    with pytest.raises(ModelError) as caught:
+        load(str(copy), texts_only())
+    assert not trace.exists() and "\n" not in str(caught.value)
+
+
+# ----- exported models
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_exported_models_get_the_library_s_vectors(copy: Path, small_models: ModuleType, backend: str) -> None:
+    module, name = {
+        "onnx": ("optimum.onnxruntime", "ORTModelForFeatureExtraction"),
+        "openvino": ("optimum.intel.openvino", "OVModelForFeatureExtraction"),
+    }[backend]
+    try:
+        getattr(importlib.import_module(module), name)
+    except ImportError as error:  # not there, or for an older transformers
+        pytest.skip(f"{module} cannot be imported ({error}): pip install 'sentence-transformers[{backend}]'")
+    theirs = st.SentenceTransformer(str(copy), device="cpu", backend=backend)  # exports
+    theirs.save(str(copy))
+
+    ours = load(str(copy), texts_only(backend=backend))
+
+    same(ours.encode_texts(small_models.TEXTS), theirs.encode(list(small_models.TEXTS)))
+    assert ours.info.fingerprint != load(str(copy), texts_only()).info.fingerprint
