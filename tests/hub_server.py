@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+CONVERTED = "converted"
+"""Commit that the branch ``refs/convert/parquet`` of a repository is at."""
 LET_IN = "hf_let_in"
 """The token of one who has accepted all licences."""
 LARGE = 2_000
@@ -114,7 +116,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         hub: Hub = self.server.hub  # type: ignore[attr-defined]
-        path = unquote(urlsplit(self.path).path)
+        path = unquote(urlsplit(self.path).path.replace("refs%2Fconvert%2Fparquet", CONVERTED))
         hub.requests.append((self.command, path, self.headers.get("Range")))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = hub.fault(self.command, path)

@@ -126,8 +126,10 @@ def _columns(name: str, table: Mapping[str, Any], source: Mapping[str, Any], mak
                     for each in range(1, 5)}  # fmt: skip
         return {"images": _images(make), "correct_caption": captions, **shuffles}
     if table["kind"] == "contrasts":
-        return {"image": _images(make), "true_caption": captions, "false_caption": false,
-                "relation_name": ["on the left of"] * make.n, "attributes": [["red", "old"]] * make.n}  # fmt: skip
+        box = {"x": 2.0, "y": 1.0, "w": 24.0, "h": 20.0}
+        group = {"attributes": [["red", "old"]]} if name.endswith("attribution") else {"relation_name": ["left of"]}
+        return {"image": _images(make), "true_caption": captions, "false_caption": false, "bbox": [box] * make.n,
+                **{column: values * make.n for column, values in group.items()}}  # fmt: skip
     names = source["columns"]
     if table["kind"] == "retrieval":
         each = names["caption"].split(",")

@@ -56,6 +56,8 @@ def show(name: str, data_root: Path | None, traceback: bool) -> None:
         echo(f"  {label:11} {text}")
     for number, source in enumerate(entry.sources, 1):
         echo(f"  {'source ' + str(number):11} {source_line(source)}")
+    for source_seen in entry.seen:
+        echo(f"  {'seen at':11} {source_seen}")
     for fact in entry.unverified:
         echo(f"  {'unverified':11} {fact}")
 

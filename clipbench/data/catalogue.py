@@ -109,6 +109,8 @@ class CatalogueEntry:
     """Table of ``prompts.toml``; without one, names and templates that lie beside the data are used."""
     protocol: str = ""
     """The protocol behind the published numbers."""
+    seen: tuple[str, ...] = ()
+    """First-hand sources, each with what of this entry was seen there."""
     unverified: tuple[str, ...] = ()
     """Statements of this entry that were not seen in a first-hand source."""
     sources: tuple[Source, ...] = ()

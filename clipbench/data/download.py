@@ -7,6 +7,7 @@ byte that has come.
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -200,7 +201,7 @@ def _commit(download: Download, repository: str, api: "HfApi") -> str:
     advice = "" if download.revision else "; --revision main takes the present one, and may give other numbers"
     not_found = UsageError(f"{repository} has no revision '{revision}' (any more){advice}")
     # The catalogue may hold the beginning of a commit, and the Hub resolves complete ones only.
-    if revision is not None and download.revision is None and len(revision) < 40:
+    if revision is not None and download.revision is None and re.fullmatch("[0-9a-f]{1,39}", revision):
         commits = [commit.commit_id for commit in api.list_repo_commits(repository, repo_type="dataset")]
         matches = [commit for commit in commits if commit.startswith(revision)]
         if len(matches) != 1:

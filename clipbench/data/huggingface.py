@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from clipbench.data.attacks import Photograph, attack_dataset, attack_schema, read_attack_rows
 from clipbench.data.class_names import names_for_prompts, read_class_names
 from clipbench.data.contrasts import ImageKey, Question, schema_of
-from clipbench.data.contrasts.questions import dataset_of, read_question
+from clipbench.data.contrasts.questions import CroppedImage, dataset_of, read_question
 from clipbench.data.contrasts.schemas import Schema
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.huggingface_rows import (
@@ -134,13 +134,12 @@ def _contrasts(
     for number, row in enumerate(split.rows.remove_columns(list(columns))):
         # The schemas read names of images from files: here each column's own name stands in for its image.
         question = read_question(schema.read, {**row, **{name: name for name in columns}}, f"{id}, row {number}")
-        names = [image.name for image in question.images]
-        keys = tuple(ImageKey(f"{number}/{name}" if len(names) > 1 else str(number)) for name in names)
-        images |= {
-            key: RowImage(columns[name], id, number)
-            for key, name in zip(keys, names, strict=True)
-            if number not in missing[name]
-        }
+        named = question.images
+        keys = tuple(each._replace(name=f"{number}/{each.name}" if len(named) > 1 else str(number)) for each in named)
+        for key, (column, _) in zip(keys, named, strict=True):
+            if number not in missing[column]:
+                image = RowImage(columns[column], id, number)
+                images[key] = image if key.box is None else CroppedImage(image, key.box)
         questions[str(number)] = question._replace(images=keys)
     dataset = dataset_of(questions, images, id, allow_partial=options.allow_partial, places="its rows")
     return replace(dataset, split=split.name, revision=split.revision)

@@ -55,7 +55,7 @@ def _load_manifest_in(path: Path, options: DataOptions, id: str) -> Dataset:
 
 def _is_hugging_face(path: Path) -> bool:
     saved = any((path / name).is_file() for name in SAVED_FILES)
-    return saved or any(any(path.glob(pattern)) for pattern in ("*.parquet", "*/*.parquet"))
+    return saved or any(any(path.glob(pattern)) for pattern in ("*.parquet", "*/*.parquet", "*/*/*.parquet"))
 
 
 LAYOUTS = (

@@ -9,7 +9,7 @@ from PIL import Image
 
 from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.dataset import Dataset, check
-from clipbench.data.images import FileImage, ImageRef, content_digest
+from clipbench.data.images import EncodedImage, FileImage, ImageRef, content_digest
 from clipbench.errors import BadImage, DataError, Unavailable
 
 MIN_VALSE_VOTES = 2
@@ -57,18 +57,18 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class CroppedImage:
-    """A part of an image file, cut out before any preprocessing, as ARO does."""
+    """A part of an image, cut out before any preprocessing, as ARO does."""
 
-    path: Path
+    image: EncodedImage
     box: CropBox
 
     @property
     def name(self) -> str:
-        return ImageKey(str(self.path), self.box).id
+        return ImageKey(self.image.name, self.box).id
 
     def digest(self) -> str:
-        """Return a hash of the file's content and the box."""
-        return content_digest(FileImage(self.path).read() + repr(tuple(self.box)).encode())
+        """Return a hash of the image's content and the box."""
+        return content_digest(self.image.read() + repr(tuple(self.box)).encode())
 
     def open(self) -> Image.Image:
         """Return the part, RGB.
@@ -76,7 +76,7 @@ class CroppedImage:
         Raises:
             BadImage: the file cannot be decoded, or the box holds nothing of the image.
         """
-        whole = FileImage(self.path).open()
+        whole = self.image.open()
         x, y, width, height = self.box
         left, top, right, bottom = max(0, x), max(0, y), min(whole.width, x + width), min(whole.height, y + height)
         if left >= right or top >= bottom:
@@ -170,7 +170,7 @@ def file_images(questions: Iterable[Question], folders: Sequence[Path]) -> dict[
     for key in dict.fromkeys(key for question in questions for key in question.images):
         path = next((folder / key.name for folder in folders if (folder / key.name).is_file()), None)
         if path is not None:
-            images[key] = FileImage(path) if key.box is None else CroppedImage(path, key.box)
+            images[key] = FileImage(path) if key.box is None else CroppedImage(FileImage(path), key.box)
     return images
 
 

@@ -143,11 +143,13 @@ def _image(row: Fields) -> ImageKey:
 
 
 def _boxed(row: Fields) -> ImageKey:
+    """Return the image with its box: four fields in ARO's own files, one of four parts in its copies on the Hub."""
     image = _image(row)
-    sides = [row.get(f"bbox_{side}") for side in "xywh"]
+    box = _mapping(row.get("bbox") or {side: row.get(f"bbox_{side}") for side in "xywh"})
+    sides = [box.get(side) for side in "xywh"]
     if all(side is None for side in sides):
         return image
-    return image._replace(box=CropBox(*(int(str(side)) for side in sides)))
+    return image._replace(box=CropBox(*(int(float(str(side))) for side in sides)))
 
 
 def _images(row: Fields) -> tuple[ImageKey, ...]:

@@ -102,6 +102,21 @@ def test_parquet_comes_by_split_and_its_columns_are_those_of_the_entry(
     assert (found.labels.tolist(), found.revision) == ([1, 0], "a" * 40)
 
 
+def test_what_the_hub_has_converted_to_parquet_is_read_at_its_branch(
+    hub: Any, hub_server: ModuleType, image_bytes: ImageBytes, tmp_path: Path
+) -> None:
+    rows = {"image": [{"bytes": image_bytes(n), "path": None} for n in range(2)], "label": [1, 0]}
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "x"))
+    content = (tmp_path / "x").read_bytes()
+    hub.add("me/pets", {"default/train/0000.parquet": content}, hub_server.CONVERTED)
+    hub.add("me/pets", {"images.zip": b"zip"})
+    made = plan(tmp_path / "data", form="parquet", hub="me/pets", split="train", revision="refs/convert/parquet")
+    folder = fetch(made)
+    assert json.loads((folder / ORIGIN_FILE).read_text())["revision"] == hub_server.CONVERTED
+    assert len(load_data(str(folder), DataOptions())) == 2
+
+
 GATED = r"^cannot get data set pets .*: gated: accept the licence at https://huggingface.co/datasets/me/wds_pets, then `hf auth login`$"
 FAULTS = {
     "a gate without a login": ("resolve", 401, {"X-Error-Code": "GatedRepo"}, GATED),

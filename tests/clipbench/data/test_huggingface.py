@@ -312,6 +312,26 @@ def read_contrasts(folder: Path, *, allow_partial: bool = False) -> Dataset:
     return load_data(str(folder), DataOptions(allow_partial=allow_partial))
 
 
+def test_the_box_of_aro_on_the_hub_is_cut_out(tmp_path: Path) -> None:
+    whole = np.arange(48 * 3, dtype=np.uint8).reshape(6, 8, 3)
+    buffer = io.BytesIO()
+    Image.fromarray(whole).save(buffer, "png")
+    columns = {
+        "image": [{"bytes": buffer.getvalue(), "path": None}] * 2,
+        "true_caption": ["a horse eats grass", "a cat on a mat"],
+        "false_caption": ["grass eats a horse", "a mat on a cat"],
+        "relation_name": ["eats", "on"],
+        "bbox": [{"x": 2.0, "y": 1.0, "w": 3.0, "h": 4.0}, {"x": 0.0, "y": 0.0, "w": 8.0, "h": 6.0}],
+    }
+    made = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
+    dataset = load(save(made, tmp_path / "aro"))
+    first, second = (np.asarray(image.open()) for image in dataset.images)
+    np.testing.assert_array_equal(first, whole[1:5, 2:5])
+    np.testing.assert_array_equal(second, whole)
+    assert len({image.digest() for image in dataset.images}) == 2
+    assert [each.group for each in dataset.contrasts or ()] == ["eats", "on"]
+
+
 def test_winoground_is_read_with_both_images_of_each_row(tmp_path: Path) -> None:
     columns: dict[str, list[object]] = {
         "id": [0, 1],
