@@ -352,3 +352,14 @@ def test_a_scene_data_set_of_ones_own_making_is_data_too() -> None:
     scenes = scenes_dataset("retrieval", n=8)
     run = cb.run(ToyModel(), "retrieval", data=scenes)
     assert run.result.evaluations[0].dataset.id == scenes.id
+
+
+def test_a_run_says_how_many_images_are_no_plain_ones() -> None:
+    red, green, blue, _ = cards().values()
+    deep = Image.fromarray(np.full((12, 12), 40_000, np.uint16))
+    data = [(red.convert("RGBA"), "a red card"), (green, "a green card"), (deep, "a grey card"), (blue, "a blue card")]
+    run = cb.run(Colours(), "retrieval", data=data)
+    assert [note for note in run.result.evaluations[0].notes if "image" in note] == [
+        "1 image with 16 bits a pixel: scaled to 8",
+        "1 image with transparency: it is dropped, and the colours below it are seen",
+    ]

@@ -1,14 +1,14 @@
 """Images as references: named, told apart by their content, and opened only when they are needed."""
 
 import hashlib
-import io
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from clipbench.data.decoding import Reading, decode, reading_of
 from clipbench.errors import BadImage
 
 
@@ -26,7 +26,7 @@ class ImageRef(Protocol):
         ...
 
     def open(self) -> Image.Image:
-        """Return the decoded image in its own mode; raise BadImage when that fails."""
+        """Return the decoded image, RGB or L; raise BadImage when that fails."""
         ...
 
 
@@ -44,20 +44,25 @@ def content_digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def decode(data: bytes, name: str) -> Image.Image:
-    """Return the image that some bytes encode.
+class Examined(NamedTuple):
+    """An image as it is known without being decoded."""
 
-    Raises:
-        BadImage: they are no image, or a damaged one.
-    """
-    try:
-        image = Image.open(io.BytesIO(data))
-        image.load()
-    except UnidentifiedImageError as error:  # its own text holds a memory address, different at each run
-        raise BadImage(name, "it is no image of a format that Pillow knows") from error
-    except Exception as error:  # Pillow raises many kinds of error, depending on the format
-        raise BadImage(name, str(error) or type(error).__name__) from error
-    return image
+    digest: str
+    reading: Reading = Reading()
+
+
+@runtime_checkable
+class ExaminedImage(ImageRef, Protocol):
+    """An image that says, when it is read for its hash, how it will be decoded."""
+
+    def examine(self) -> Examined:
+        """Return the content hash, as ``digest`` does, and how the image will be read; raise BadImage likewise."""
+        ...
+
+
+def examine(ref: ImageRef) -> Examined:
+    """Return the content hash of an image and, where the image says it, how it will be read."""
+    return ref.examine() if isinstance(ref, ExaminedImage) else Examined(ref.digest())
 
 
 class EncodedImage(ABC):
@@ -73,6 +78,10 @@ class EncodedImage(ABC):
 
     def digest(self) -> str:
         return content_digest(self.read())
+
+    def examine(self) -> Examined:
+        data = self.read()
+        return Examined(content_digest(data), reading_of(data))
 
     def open(self) -> Image.Image:
         return decode(self.read(), self.name)

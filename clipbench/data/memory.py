@@ -13,8 +13,9 @@ from PIL import Image
 
 from clipbench.data import huggingface
 from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.decoding import as_rgb, reading_of_image
 from clipbench.data.huggingface_rows import SplitRows, choose_split
-from clipbench.data.images import EncodedImage, FileImage, ImageRef, content_digest
+from clipbench.data.images import EncodedImage, Examined, FileImage, ImageRef, content_digest
 from clipbench.data.reference import with_given_class_names
 from clipbench.data.table import ColumnTable, read_samples
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
@@ -47,11 +48,19 @@ class DecodedImage:
 
     def digest(self) -> str:
         """Return a hash of mode, size and pixels."""
-        image = self.open()
+        image = self._loaded()
         return content_digest(f"{image.mode} {image.size} ".encode() + image.tobytes())
 
+    def examine(self) -> Examined:
+        """Return that hash, and how the image is read."""
+        return Examined(self.digest(), reading_of_image(self.image))
+
     def open(self) -> Image.Image:
-        """Return the image; one that Pillow has opened from a file is read only now."""
+        """Return the image, RGB or L."""
+        return as_rgb(self._loaded(), self.name)
+
+    def _loaded(self) -> Image.Image:
+        """Return the image as it was given; one that Pillow has opened from a file is read only now."""
         try:
             self.image.load()
         except Exception as error:  # Pillow raises many kinds, one a format

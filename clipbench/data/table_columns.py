@@ -92,7 +92,7 @@ def find_roles(
 
     Example:
         >>> find_roles(["path", "split", "class_index", "name"], {}, source="manifest.csv")
-        Roles(image='path', captions=(), label='class_index', class_name='name', id=None, id_is_named=False, split='split')
+        Roles(image='path', captions=(), label='class_index', class_name='name', id=None, id_is_named=False, split='split', groups=())
     """
     finder = _ColumnFinder(columns, options, source)
     image = finder.named("image") or image or finder.guess("image")

@@ -18,7 +18,7 @@ from clipbench.evaluation.slices import Sliced, slices_of
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.evaluation.thumbnails import SMALL, SMALL_SIDE, gallery_rows, is_image, point_rows, write_thumbnails
 from clipbench.files import atomic_file
-from clipbench.models.protocol import Counts, Embedder
+from clipbench.models.protocol import Counts, Embedder, image_notes
 from clipbench.results.record import DatasetRecord, EvaluationRecord, finite, finite_curve
 from clipbench.results.run import check_record
 from clipbench.seeding import generator
@@ -78,7 +78,13 @@ def evaluate(
             metrics=with_published(record.metrics, measured),
             subsets={**evaluation.subsets, **dataset.subsets},
             slices=sliced.records,
-            notes=[*dataset.notes, *evaluation.notes, *sliced.notes, *embedder.notes],
+            notes=[
+                *dataset.notes,
+                *image_notes(embedder, dataset.images),
+                *evaluation.notes,
+                *sliced.notes,
+                *embedder.notes,
+            ],
             files={
                 **_write_files(evaluation, digests, folder, stem=stem, options=options),
                 **_write_slices(sliced, folder, stem=stem),

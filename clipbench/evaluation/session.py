@@ -22,7 +22,7 @@ from clipbench.evaluation.reuse import finished_run
 from clipbench.evaluation.targets import REPORT, Target, Targets, check_folder, clear_leftovers, slug
 from clipbench.files import alone_in, check_writable
 from clipbench.models import load_model
-from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.embedder import KnownImage, StoreEmbedder
 from clipbench.models.protocol import Embedder, LoadOptions, ModelInfo
 from clipbench.models.reference import resolve
 from clipbench.models.store import default_root
@@ -70,7 +70,7 @@ class Session:
         self.datasets = Datasets(
             run.data, seed=run.seed, limit=run.limit, given=data if isinstance(data, Dataset) else None
         )
-        self._digests: dict[ImageRef, bytes] = {}
+        self._known: dict[ImageRef, KnownImage] = {}
         kinds = {target.brings_samples for target in targets.each} or {False}
         self._requests = {own_samples: _plan(options, own_samples=own_samples) for own_samples in kinds}
         check_writable(targets.out, advice="name another --out")
@@ -218,7 +218,7 @@ class Session:
             batch_size=self.options.load.batch_size,
             workers=self.options.workers,
             show_progress=self.progress.shows_bars,
-            digests=self._digests,
+            known=self._known,
         )
 
     def _without_evaluations(self, info: ModelInfo) -> Result:

@@ -13,6 +13,7 @@ from jaxtyping import Int64
 from PIL import Image
 
 from clipbench.data import Dataset, DrawnImage, ImageRef
+from clipbench.data.decoding import rgb
 from clipbench.errors import BadImage
 from clipbench.files import atomic_file
 from clipbench.results.even_spacing import MAX_POINTS, evenly_spaced
@@ -98,7 +99,7 @@ def is_image(name: str, column: np.ndarray) -> bool:
 
 
 def _opened(image: ImageRef, side: int) -> Image.Image:
-    return (image.open_at(side) if isinstance(image, DrawnImage) else image.open()).convert("RGB")
+    return rgb(image.open_at(side) if isinstance(image, DrawnImage) else image.open())
 
 
 def _worst_first(margin: np.ndarray) -> Int64[np.ndarray, " n_rows"]:

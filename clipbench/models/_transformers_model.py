@@ -16,6 +16,7 @@ import transformers
 from jaxtyping import Float32, Int64
 from PIL import Image
 
+from clipbench.data.decoding import rgb
 from clipbench.errors import ClipbenchError, ModelError
 from clipbench.hub import HubRequest, cache_only, cached_first
 from clipbench.models._context import needs_causal_tower, stretched_to
@@ -81,7 +82,7 @@ class TransformersPreprocess:
     processor: Any
 
     def __call__(self, image: Image.Image) -> Float32[np.ndarray, "channels height width"]:
-        return np.asarray(self.processor(images=_rgb(image), return_tensors="np")["pixel_values"][0], np.float32)
+        return np.asarray(self.processor(images=rgb(image), return_tensors="np")["pixel_values"][0], np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ class ManyArraysModel:
         out = np.empty((len(images), self.info.embed_dim), np.float32)
         with torch.inference_mode():
             for start in range(0, len(images), place.batch_size):
-                batch = [_rgb(image) for image in images[start : start + place.batch_size]]
+                batch = [rgb(image) for image in images[start : start + place.batch_size]]
                 inputs = self.processor(images=batch, return_tensors="pt").to(place.device)
                 inputs["pixel_values"] = inputs["pixel_values"].to(place.dtype)
                 vectors = _vectors(self.module.get_image_features(**inputs))
@@ -438,7 +439,3 @@ def _step(folder: Path) -> int | None:
     except ValueError:  # the file only describes the training: the model is not damaged
         return None
     return step_inside(state) if isinstance(state, dict) else None
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    return image if image.mode == "RGB" else image.convert("RGB")

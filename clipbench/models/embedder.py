@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.images import ImageRef, content_digest
+from clipbench.data.decoding import Remark, reading_notes
+from clipbench.data.images import ImageRef, content_digest, examine
 from clipbench.data.subset import without_images
 from clipbench.errors import BadImage, ModelError, VectorError
 from clipbench.models.protocol import Call, CostlyModel, Counts, Modality, Model, ModelInfo, PixelModel, count_tokens
@@ -34,6 +35,19 @@ TEXT_BATCHES = 16
 """Texts go to the model this many batches at a time, so that it can sort them by length."""
 
 
+CONVERSION = b"conversion 2 "
+"""Changed whenever images of other modes than RGB and L would be read otherwise: their vectors are encoded again."""
+
+
+class KnownImage(NamedTuple):
+    """An image by its content."""
+
+    digest: str
+    key: bytes
+    """Its name in the store."""
+    remarks: tuple[Remark, ...]
+
+
 class StoreEmbedder:
     """Vectors from the store where it has them, else from the model, which then are stored.
 
@@ -42,8 +56,8 @@ class StoreEmbedder:
         batch_size: images (and texts) that go through the model at once.
         workers: processes that decode and preprocess ahead of the model; None chooses.
         show_progress: draw a bar on a terminal; never drawn elsewhere.
-        digests: content hashes of images, looked up and kept there: several models share them, so that each image is
-            read for its hash once.
+        known: what is known of images, looked up and kept there: several models share it, so that each image is read for
+            its hash once.
     """
 
     def __init__(
@@ -54,13 +68,13 @@ class StoreEmbedder:
         batch_size: int = 64,
         workers: int | None = None,
         show_progress: bool = False,
-        digests: dict[ImageRef, bytes] | None = None,
+        known: dict[ImageRef, KnownImage] | None = None,
     ) -> None:
         self.model = model
         self.batch_size = batch_size
         self.workers = default_workers() if workers is None else workers
         self._show_progress = show_progress
-        self._digests = {} if digests is None else digests
+        self._known = {} if known is None else known
         self._bad_images: dict[str, str] = {}
         self._calls: list[Call] = []
         self._shelves: Mapping[Modality, Shelf] = {
@@ -96,7 +110,7 @@ class StoreEmbedder:
         """
         self.digests(images)
         self._fill(images, is_strict=True)
-        return self._get("images", [self._digests[ref] for ref in images])
+        return self._get("images", [self._known[ref].key for ref in images])
 
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         """Return the raw vector of each text, in order.
@@ -121,10 +135,10 @@ class StoreEmbedder:
             DataError: none can be decoded.
         """
         images = dataset.images
-        self._digest([ref for ref in images if ref not in self._digests])
+        self._digest([ref for ref in images if ref not in self._known])
         self._fill(images, is_strict=False)
         held = self._shelves["images"]
-        bad = [row for row, ref in enumerate(images) if ref not in self._digests or self._digests[ref] not in held]
+        bad = [row for row, ref in enumerate(images) if ref not in self._known or self._known[ref].key not in held]
         causes = tuple(f"skipped {images[row].name}: {self._bad_images[images[row].name]}" for row in bad)
         kept_rows = without_images(dataset, np.array(bad, np.int64))
         return replace(kept_rows, notes=(*kept_rows.notes, *causes))
@@ -135,18 +149,22 @@ class StoreEmbedder:
 
     def digests(self, images: Sequence[ImageRef]) -> list[str]:
         """Return the content hash of each image, in order; raise BadImage for one that cannot be read."""
-        self._digest([ref for ref in images if ref not in self._digests])
+        self._digest([ref for ref in images if ref not in self._known])
         for ref in images:
-            if ref not in self._digests:
+            if ref not in self._known:
                 raise BadImage(ref.name, self._bad_images[ref.name])
-        return [self._digests[ref].hex() for ref in images]
+        return [self._known[ref].digest for ref in images]
+
+    def image_notes(self, images: Sequence[ImageRef]) -> tuple[str, ...]:
+        """Return notes of the images that are no plain RGB or grey ones, by how they are read."""
+        return reading_notes(remark for ref in images if ref in self._known for remark in self._known[ref].remarks)
 
     def _fill(self, images: Sequence[ImageRef], *, is_strict: bool) -> None:
         """Encode the images that the store has not; an unreadable one is an error when strict, else remembered."""
         by_key: dict[bytes, ImageRef] = {}
         for ref in images:
-            if ref in self._digests:
-                by_key.setdefault(self._digests[ref], ref)
+            if ref in self._known:
+                by_key.setdefault(self._known[ref].key, ref)
         missing = self._missing("images", by_key)
         if missing:
             self._encode("images", len(missing), self._image_batches(missing, is_strict=is_strict))
@@ -155,11 +173,11 @@ class StoreEmbedder:
         """Hash images, several at a time: reading releases the interpreter lock, and so does hashing."""
         distinct = list(dict.fromkeys(images))
         with ThreadPoolExecutor(max_workers=8) as pool, self._bar("hashing", "image", len(distinct)) as bar:
-            for ref, digest in zip(distinct, pool.map(_digest_or_cause, distinct), strict=True):
-                if isinstance(digest, BadImage):
-                    self._bad_images[digest.name] = digest.cause
+            for ref, found in zip(distinct, pool.map(_known_or_cause, distinct), strict=True):
+                if isinstance(found, BadImage):
+                    self._bad_images[found.name] = found.cause
                 else:
-                    self._digests[ref] = bytes.fromhex(digest)
+                    self._known[ref] = found
                 bar.update()
 
     def _missing(self, modality: Modality, wanted: dict[bytes, Any]) -> dict[bytes, Any]:
@@ -261,11 +279,14 @@ def default_workers() -> int:
     return max(0, min(8, len(os.sched_getaffinity(0)) - 1)) if hasattr(os, "sched_getaffinity") else 2
 
 
-def _digest_or_cause(ref: ImageRef) -> str | BadImage:
+def _known_or_cause(ref: ImageRef) -> KnownImage | BadImage:
     try:
-        return ref.digest()
+        found = examine(ref)
     except BadImage as error:
         return error
+    content = bytes.fromhex(found.digest)
+    key = bytes.fromhex(content_digest(CONVERSION + content)) if found.reading.is_converted else content
+    return KnownImage(found.digest, key, found.reading.remarks)
 
 
 def _shortened(text: str, width: int = 60) -> str:

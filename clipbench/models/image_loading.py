@@ -8,8 +8,10 @@ from jaxtyping import Float32
 from PIL import Image
 from torch.utils.data import Dataset
 
+from clipbench.data.decoding import rgb
 from clipbench.data.images import DrawnImage, ImageRef
 from clipbench.errors import FOREIGN, BadImage, cause
+from clipbench.limits import max_batch_pixels
 from clipbench.models.workers import load_in_workers
 
 Preprocess = Callable[[Image.Image], Float32[np.ndarray, "channels height width"]]
@@ -37,6 +39,11 @@ def load_batches(
         workers: processes; 0 decodes in this one.
     """
     images = _Images(refs, preprocess, side)
+    if preprocess is None:
+        yield from _in_full_size(
+            load_in_workers(images, workers=workers, batch_size=None, collate_fn=_alone), batch_size
+        )
+        return
     for rows, inputs, bad in load_in_workers(images, workers=workers, batch_size=batch_size, collate_fn=_collate):
         yield LoadedBatch(rows, inputs if isinstance(inputs, list) else inputs.numpy(), bad)
 
@@ -54,11 +61,35 @@ class _Images(Dataset[tuple[int, Any]]):
         ref = self.refs[row]
         try:
             image = ref.open_at(self.side) if self.side and isinstance(ref, DrawnImage) else ref.open()
-            return row, image.convert("RGB") if self.preprocess is None else self.preprocess(image)
+            return row, rgb(image, ref.name) if self.preprocess is None else self.preprocess(image)
         except BadImage as error:
             return row, error
         except FOREIGN as error:  # a transform that fails on an odd mode or size
             return row, BadImage(ref.name, cause(error))
+
+
+def _in_full_size(items: Iterator[tuple[int, Any]], batch_size: int) -> Iterator[LoadedBatch]:
+    """Yield images that the model preprocesses itself; fewer in a batch where together they would have too many pixels."""
+    most = max_batch_pixels()
+    rows, images, bad, n_pixels = list[int](), list[Image.Image](), dict[str, str](), 0
+    for row, item in items:
+        size = 0 if isinstance(item, BadImage) else item.width * item.height
+        if len(images) + len(bad) == batch_size or (images and n_pixels + size > most):
+            yield LoadedBatch(rows, images, bad)
+            images.clear()  # whoever asks for the next batch is done with this one, and may still hold it
+            rows, images, bad, n_pixels = [], [], {}, 0
+        n_pixels += size
+        if isinstance(item, BadImage):
+            bad[item.name] = item.cause
+        else:
+            rows.append(row)
+            images.append(item)
+    if rows or bad:
+        yield LoadedBatch(rows, images, bad)
+
+
+def _alone(item: tuple[int, Any]) -> tuple[int, Any]:
+    return item
 
 
 def _collate(items: Sequence[tuple[int, Any]]) -> tuple[list[int], Any, dict[str, str]]:

@@ -176,6 +176,20 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
+class DecodingEmbedder(Embedder, Protocol):
+    """An embedder that decodes images, and says of some how it does so."""
+
+    def image_notes(self, images: Sequence[ImageRef]) -> tuple[str, ...]:
+        """Return notes of the images that are no plain RGB or grey ones, by how they are read."""
+        ...
+
+
+def image_notes(embedder: Embedder, images: Sequence[ImageRef]) -> tuple[str, ...]:
+    """Return notes of how images are read, none of an embedder that decodes none."""
+    return embedder.image_notes(images) if isinstance(embedder, DecodingEmbedder) else ()
+
+
 class Call(NamedTuple):
     """The work of one call of an embedder; items are identified by the hash of their content."""
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from PIL import Image
 
+from clipbench.data.decoding import rgb
 from clipbench.errors import FOREIGN, ClipbenchError, ModelError, NoTokenCounts, UsageError, cause, is_machines
 from clipbench.models._fingerprint import digest
 from clipbench.models._probes import coarse_digest, encode_probes, exact_digest
@@ -52,7 +53,7 @@ class PythonModel:
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
         """Return one vector an image, in order; the user's method gets them as RGB, a batch at a time."""
-        rgb_images = [image.convert("RGB") for image in images]
+        rgb_images = [rgb(image) for image in images]
         return self._vectors("encode_images", self.encoders.encode_images, rgb_images)
 
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:

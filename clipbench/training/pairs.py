@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from clipbench.data import Dataset, ImageRef
+from clipbench.data.decoding import rgb
 from clipbench.errors import BadImage
 
 SCENES = "scenes"
@@ -75,7 +76,7 @@ class DatasetPairs:
 def _rgb(image: ImageRef) -> Image.Image:
     """Return an image in RGB; raise BadImage if that fails."""
     try:
-        return image.open().convert("RGB")
+        return rgb(image.open())
     except BadImage:
         raise
     except Exception as error:  # Pillow raises several types for modes without a conversion

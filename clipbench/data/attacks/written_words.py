@@ -15,7 +15,7 @@ from PIL import Image
 
 from clipbench.data.contrast_and_attack import Attack
 from clipbench.data.dataset import Dataset, check
-from clipbench.data.images import ImageRef, content_digest
+from clipbench.data.images import Examined, ImageRef, content_digest, examine
 from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.drawing import paint_writing
 from clipbench.data.scenes.lettering import unwritable
@@ -49,9 +49,16 @@ class WrittenImage:
         """Return a hash of the image's own digest and of everything that decides how the label looks."""
         return content_digest(repr((VERSION, self.base.digest(), self.writing)).encode())
 
+    def examine(self) -> Examined:
+        """Return that hash; what is to be said of the image's own pixels is said of the image without a label."""
+        return Examined(self.digest(), examine(self.base).reading._replace(remarks=()))
+
     def open(self) -> Image.Image:
         """Return the image, RGB, with the label; raise BadImage when it cannot be read."""
-        image = self.base.open().convert("RGB")
+        image = self.base.open()
+        image = (
+            image.copy() if image.mode == "RGB" else image.convert("RGB")
+        )  # the next user of the image has it without
         enlarged = SMALLEST_SIDE / min(image.size)
         if enlarged > 1:
             image = image.resize([round(side * enlarged) for side in image.size], Image.Resampling.BICUBIC)
@@ -59,24 +66,29 @@ class WrittenImage:
         left, top = (image.width - side) // 2, (image.height - side) // 2
         canvas = np.array(image.crop((left, top, left + side, top + side)), np.float32)
         paint_writing(canvas, self.writing)
-        image.paste(Image.fromarray(np.clip(canvas + 0.5, 0, 255).astype(np.uint8)), (left, top))
+        canvas += 0.5
+        np.clip(canvas, 0, 255, out=canvas)  # in place: the canvas of a large image takes a gigabyte
+        image.paste(Image.fromarray(canvas.astype(np.uint8)), (left, top))
         return image
 
 
 class _BaseImage:
-    """An image that caches its digest, which each label on it needs."""
+    """An image that is read for its digest once, which each label on it needs."""
 
     def __init__(self, image: ImageRef) -> None:
         self._image = image
-        self._digest: str | None = None
+        self._examined: Examined | None = None
 
     @property
     def name(self) -> str:
         return self._image.name
 
     def digest(self) -> str:
-        self._digest = self._digest or self._image.digest()
-        return self._digest
+        return self.examine().digest
+
+    def examine(self) -> Examined:
+        self._examined = self._examined or examine(self._image)
+        return self._examined
 
     def open(self) -> Image.Image:
         return self._image.open()

@@ -9,7 +9,8 @@ from PIL import Image
 
 from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.dataset import Dataset, check
-from clipbench.data.images import EncodedImage, FileImage, ImageRef, content_digest
+from clipbench.data.decoding import reading_of
+from clipbench.data.images import EncodedImage, Examined, FileImage, ImageRef, content_digest
 from clipbench.errors import BadImage, DataError, Unavailable
 
 MIN_VALSE_VOTES = 2
@@ -68,7 +69,12 @@ class CroppedImage:
 
     def digest(self) -> str:
         """Return a hash of the image's content and the box."""
-        return content_digest(self.image.read() + repr(tuple(self.box)).encode())
+        return self.examine().digest
+
+    def examine(self) -> Examined:
+        """Return that hash, and how the image will be read."""
+        data = self.image.read()
+        return Examined(content_digest(data + repr(tuple(self.box)).encode()), reading_of(data))
 
     def open(self) -> Image.Image:
         """Return the part, RGB.

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from clipbench.data.decoding import rgb
 from clipbench.training.clip.config import ClipConfig
 
 CROP_AREA = (0.9, 1.0)
@@ -26,19 +27,19 @@ class ClipPreprocess:
     def square(self, image: Image.Image) -> UInt8[np.ndarray, "channels height width"]:
         """Return the square of pixels that the model sees, before normalization."""
         side = self.config.image_size
-        rgb = image.convert("RGB")
-        short = min(rgb.size)
+        whole = rgb(image)
+        short = min(whole.size)
         if short != side:
-            width, height = (int(side * length / short) for length in rgb.size)
-            rgb = rgb.resize((width, height), Image.Resampling.BICUBIC)
-        left, top = (round((length - side) / 2) for length in rgb.size)
-        return _planes(rgb.crop((left, top, left + side, top + side)))
+            width, height = (int(side * length / short) for length in whole.size)
+            whole = whole.resize((width, height), Image.Resampling.BICUBIC)
+        left, top = (round((length - side) / 2) for length in whole.size)
+        return _planes(whole.crop((left, top, left + side, top + side)))
 
     def random_crop(self, image: Image.Image, rng: np.random.Generator) -> UInt8[np.ndarray, "channels height width"]:
         """Return the pixels of a random crop, resized to the model's square without keeping its aspect."""
-        rgb = image.convert("RGB")
+        whole = rgb(image)
         side = self.config.image_size
-        return _planes(rgb.resize((side, side), Image.Resampling.BICUBIC, box=random_box(rgb.size, rng)))
+        return _planes(whole.resize((side, side), Image.Resampling.BICUBIC, box=random_box(whole.size, rng)))
 
 
 def random_box(size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:

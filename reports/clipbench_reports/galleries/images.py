@@ -58,7 +58,9 @@ def address(run: Run, digest: str, *, is_small: bool = False) -> str:
 
 
 def _embedded(path: Path, folder: Path) -> str:
-    if not is_inside(path, folder):  # a run that another has made may link to any image of this machine
+    if (
+        not is_inside(path, folder) or not path.is_file() or path.stat().st_size > MAX_BYTES
+    ):  # a run that another has made may link to any image of this machine
         return ""
     try:
         data = path.read_bytes()

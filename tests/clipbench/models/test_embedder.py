@@ -1,5 +1,7 @@
 """The embedder: one encoding a distinct image or text, checked vectors, nothing lost when interrupted."""
 
+import gc
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +12,11 @@ import pytest
 from PIL import Image
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.images import FileImage
+from clipbench.data.images import FileImage, ImageRef
 from clipbench.errors import BadImage, VectorError
-from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.embedder import KnownImage, StoreEmbedder
+from clipbench.models.protocol import image_notes
+from clipbench.models.python import wrap
 from clipbench.testing import NamedImage, ToyModel
 
 TEXTS = ["a cat", "a dog", "a cat", "two words more"]
@@ -167,3 +171,68 @@ def test_what_was_encoded_before_an_interruption_is_kept(tmp_path: Path) -> None
 def test_nothing_gives_no_vectors(tmp_path: Path) -> None:
     embedder = StoreEmbedder(ToyModel(), tmp_path)
     assert embedder.texts([]).shape == embedder.images([]).shape == (0, 32)
+
+
+class Counting:
+    """A model in the user's own hands, which gets whole images; it remembers how many pixels are held at its calls."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[tuple[int, int]]] = []
+        self.held: list[int] = []
+        self._alive: list[weakref.ref[Image.Image]] = []
+
+    def encode_images(self, images: list[Image.Image]) -> np.ndarray:
+        gc.collect()
+        self._alive += [weakref.ref(image) for image in images]
+        self.held.append(sum(one.width * one.height for each in self._alive if (one := each()) is not None))
+        self.batches.append([image.size for image in images])
+        return np.array([[image.width, image.height, 1.0] for image in images])
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        return np.ones((len(texts), 3))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_whole_images_come_in_batches_of_limited_pixels_and_are_let_go_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setenv("CLIPBENCH_MAX_PIXELS", "10000")
+    sizes = [(100, 100)] * 6 + [(10, 10)] * 5 + [(200, 200), (100, 100)]
+    for number, size in enumerate(sizes):
+        Image.new("RGB", size, (number, 0, 0)).save(tmp_path / f"{number}.png")
+    refs = [FileImage(tmp_path / f"{number}.png") for number in range(len(sizes))]
+    model = Counting()
+    embedder = StoreEmbedder(wrap(model, "mine", batch_size=6), tmp_path, batch_size=6, workers=workers)
+    model.batches.clear()
+    model.held.clear()
+    kept = embedder.readable(
+        Dataset(id="d", images=refs, image_ids=[ref.name for ref in refs], labels=np.zeros(13, int))
+    )
+    assert [size for batch in model.batches for size in batch] == [size for size in sizes if size != (200, 200)]
+    assert [len(batch) for batch in model.batches] == [4, 6, 2]  # of 40,000 pixels at most, or of six images
+    assert max(model.held) <= 40_000
+    assert kept.notes[-1].endswith("make it smaller, or set CLIPBENCH_MAX_PIXELS=40000 (4 bytes of memory a pixel)")
+
+
+def test_images_that_are_no_plain_ones_are_counted_and_encoded_again_under_a_new_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = Image.fromarray(np.arange(256, dtype=np.uint16).reshape(16, 16) * 257)
+    deep.save(tmp_path / "deep.png")
+    deep.convert("L").convert("RGBA").save(tmp_path / "alpha.png")
+    refs = [*images(tmp_path, 2), FileImage(tmp_path / "deep.png"), FileImage(tmp_path / "alpha.png")]
+    known: dict[ImageRef, KnownImage] = {}
+    embedder = StoreEmbedder(ToyModel(), tmp_path / "store", known=known)
+    embedder.images(refs)
+    notes = (
+        "1 image with 16 bits a pixel: scaled to 8",
+        "1 image with transparency: it is dropped, and the colours below it are seen",
+    )
+    assert image_notes(embedder, refs) == notes and image_notes(embedder, refs[:2]) == ()
+    another = StoreEmbedder(ToyModel(fingerprint="other"), tmp_path / "store", known=known)
+    assert another.digests(refs) == [ref.digest() for ref in refs]
+    assert image_notes(another, refs) == notes  # told of each model, though the images are read once
+    monkeypatch.setattr("clipbench.models.embedder.CONVERSION", b"another rule ")
+    again = StoreEmbedder(ToyModel(), tmp_path / "store")
+    again.images(refs)
+    assert again.counts().n_items() == {"images": 2, "texts": 0, "stored_images": 2, "stored_texts": 0}

@@ -18,9 +18,12 @@ import open_clip
 import pytest
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from clipbench.data.images import FileImage
 from clipbench.errors import ModelError, Unavailable, UsageError
+from clipbench.models._open_clip_model import OpenClipPreprocess
 from clipbench.models.open_clip import _preprocess_of, load, load_folder, load_hub
 from clipbench.models.protocol import LoadOptions, PixelModel
 
@@ -398,6 +401,20 @@ def test_a_cached_hub_repository_needs_no_network(
 
     np.testing.assert_array_equal(by_hub.encode_texts(["a cat"]), by_folder.encode_texts(["a cat"]))
     assert by_hub.info.fingerprint == by_folder.info.fingerprint and by_hub.info.id == "hf-hub:org/small"
+
+
+def test_a_data_sets_images_of_any_mode_reach_the_tower_as_torchvisions_loader_gives_them(tmp_path: Path) -> None:
+    colours = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8))
+    grey = colours.convert("L")
+    transform = OpenClipPreprocess(image_transform_v2(PreprocessCfg(size=32), is_train=False))
+    images = {"RGB": colours, "L": grey, "P": colours.quantize(16), "1": grey.convert("1"), "LA": grey.convert("LA")}
+    for mode, image in images.items():
+        image.save(tmp_path / f"{mode}.png")
+        with Image.open(tmp_path / f"{mode}.png") as theirs:
+            assert theirs.mode == mode
+            np.testing.assert_array_equal(
+                transform(FileImage(tmp_path / f"{mode}.png").open()), transform(theirs.convert("RGB"))
+            )
 
 
 # ----- what goes wrong
