@@ -69,7 +69,7 @@ def evaluate(
         load = time.monotonic() - start
         evaluation = _answer(task, dataset, embedder, generator(options.seed, request.task, dataset.id))
         record = replace(empty, dataset=_dataset_record(dataset, digests))
-        record = _with_numbers(record, evaluation, options.seed)
+        record = with_numbers(record, evaluation, options.seed)
         sliced = slices_of(task, dataset, embedder, evaluation, options.seed)
         evaluation = replace(evaluation, samples={**evaluation.samples, **sliced.columns})
         measured = Measured(model=embedder.info, task=task, dataset=dataset)
@@ -172,7 +172,7 @@ def _answer(task: Task, dataset: Dataset, embedder: Embedder, rng: np.random.Gen
         raise Unavailable(f"{error}: {dataset.missing[error.part]}") from error
 
 
-def _with_numbers(record: EvaluationRecord, evaluation: Evaluation, seed: int) -> EvaluationRecord:
+def with_numbers(record: EvaluationRecord, evaluation: Evaluation, seed: int) -> EvaluationRecord:
     """Return the record with metrics, controls and curves; each number has a generator of its own, so none moves another."""
     names = (record.task, record.dataset.id)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is undefined, with its reason

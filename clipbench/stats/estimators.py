@@ -82,7 +82,11 @@ def first_length_reaching(*hits: Float64[np.ndarray, " n"], lengths: Sequence[in
 
 
 def _median(values: Float64[np.ndarray, " n"]) -> float:
-    return float(np.median(values))
+    """Return what ``np.median`` does in a fraction of the time, as tests compute it ten thousand times."""
+    middle = len(values) // 2
+    parted = np.partition(values, middle)
+    upper = float(parted[middle])
+    return upper if len(values) % 2 else (float(parted[:middle].max()) + upper) / 2
 
 
 class _Known(NamedTuple):

@@ -1,10 +1,11 @@
-"""Intervals: Wilson, bootstrap and cluster bootstrap, and the delta method from influences. All seeded, all pure.
+"""Intervals: Wilson's of shares, bootstrap and cluster bootstrap, and the delta method from influences. All seeded, all pure.
 
 Samples that share a cluster (five captions of one image) are not independent: where clusters are given, the cluster
 is what is resampled, or summed over. Student's t allows for few samples, or clusters. It is exact for independent normal
 ones only: with fewer than about ten that are far from normal, intervals cover the truth somewhat less often.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from math import isnan, sqrt
 from statistics import NormalDist
@@ -104,10 +105,10 @@ def mean_interval(
     clusters: Shaped[np.ndarray, " n"] | None = None,
     within: Range = SHARES,
 ) -> Interval:
-    """Return the interval of a mean: Wilson for shares of hits, else a (cluster) bootstrap.
+    """Return the interval of a mean: Wilson's of hits and credits, else a (cluster) bootstrap.
 
-    Hits in clusters, and all zeros or ones, have Wilson's with the effective number of samples, by which the
-    spread of the clusters' sums is that of independent hits (``effective_n``): a bootstrap of a rare event is too short.
+    Independent hits have Wilson's. Credits between 0 and 1, hits in clusters, and all zeros or ones have Wilson's with
+    the effective number of samples (``share_interval``): a bootstrap is too short where hardly a sample is wrong.
 
     The bootstrap is the expanded percentile one (``expanded_tails``); with clusters, the mean of a resample is the
     ratio of its sum to its count, so that clusters may differ in size. It does not depend on the order of the samples.
@@ -141,14 +142,58 @@ def mean_interval(
         return _too_few(codes)
     if is_constant:
         return Interval(mean, mean, "all values are equal") if within is None else unchanged_interval(mean, n, within)
-    if are_hits and codes is not None:
-        trials = effective_n(values, codes, n)
-        return wilson(mean * trials, trials)._replace(
-            method=f"Wilson of {trials:.0f} effective samples over {n} clusters"
-        )
-    if within is not None and np.abs(sums - mean * counts).max() < NEGLIGIBLE:
+    error = standard_error(values - mean, codes)
+    if within == SHARES and (are_hits or error is not None):
+        # That few clusters of hits are less alike than chance would have it is luck.
+        return share_interval(mean, error, codes, n, at_most=float(len(values)) if are_hits else None)
+    if within is not None and error is None:
         return unchanged_interval(mean, n, within)  # gains and losses cancel in each cluster
     return _percentiles(_resampled_means(sums, counts, rng), codes, n).clipped(within)
+
+
+def share_interval(
+    share: float,
+    error: float | None,
+    codes: Int64[np.ndarray, " n"] | None,
+    n_units: int,
+    *,
+    at_most: float | None = None,
+) -> Interval:
+    """Return Wilson's interval with the effective number of samples (``effective_n``, which has the arguments).
+
+    Args:
+        codes: clusters of the samples.
+
+    Example:
+        >>> share_interval(0.5, 0.05, None, 1000).method
+        'Wilson of 100 effective samples'
+    """
+    share = min(1.0, max(0.0, share))  # rounding may have left it outside
+    trials = effective_n(share, error, n_units, at_most=at_most)
+    method = f"Wilson of {trials:.0f} effective samples" + _over(codes, n_units)
+    return wilson(share * trials, trials)._replace(method=method)
+
+
+def trials_of_means(means: Float64[np.ndarray, " n_parts"], sizes: Shaped[np.ndarray, " n_parts"]) -> float:
+    """Return how many independent hits know as much as a mean of the means of several parts, such as classes.
+
+    A few samples that are all right do not show that the part always is. So each part counts as if it had four samples
+    more with the mean of all (Agresti and Coull, The American Statistician 52 (1998)).
+
+    Args:
+        means: of credits, one a part.
+        sizes: samples of each part, at least 1.
+
+    Example:
+        >>> trials_of_means(np.array([0.5, 0.5]), np.array([20, 20])), trials_of_means(np.ones(2), np.array([1, 4]))
+        (40.0, 3.2)
+    """
+    value, n_parts = float(means.mean()), len(means)
+    shrunk = (sizes * means + 4 * value) / (sizes + 4)
+    variance = float((shrunk * (1 - shrunk) / sizes).sum()) / n_parts**2
+    if value * (1 - value) < NEGLIGIBLE or variance < NEGLIGIBLE:
+        return n_parts**2 / float((1 / sizes).sum())
+    return value * (1 - value) / variance
 
 
 def bootstrap_interval(
@@ -266,21 +311,32 @@ def expanded_tails(n_units: int) -> tuple[float, float]:
 
 
 def effective_n(
-    values: Float64[np.ndarray, " n"],
-    codes: Int64[np.ndarray, " n"],
-    n_clusters: int,
+    share: float,
+    error: float | None,
+    n_units: int,
+    *,
+    at_most: float | None = None,
     confidence: float = CONFIDENCE,
 ) -> float:
-    """Return the number of independent hits whose mean would be as uncertain as that of clustered ones.
+    """Return the number of independent hits whose share would be as uncertain.
 
-    It is at most the number of samples: that few clusters are less alike than chance would have it is luck. Few clusters
-    know their own spread badly, for which the quantiles of Student's t and the normal law give fewer (Korn and Graubard,
-    Survey Methodology 24 (1998)).
+    Few samples, or clusters, know their own spread badly, for which the quantiles of Student's t and the normal law give
+    fewer (Korn and Graubard, Survey Methodology 24 (1998)).
+
+    Args:
+        share: in [0, 1].
+        error: its standard error; None where no sample deviates.
+        n_units: samples, or clusters, behind the standard error.
+        at_most: the number that is not exceeded, however small the error; needed where there is none.
+
+    Example:
+        >>> round(effective_n(0.5, 0.05, 1000))  # 0.5 × 0.5 / 0.05², less 0.3 %
+        100
     """
-    mean, error = float(values.mean()), standard_error(values - values.mean(), codes)
-    n = float(len(values)) if error is None else min(len(values), mean * (1 - mean) / error**2)
+    trials = math.inf if error is None else share * (1 - share) / error**2
+    trials = trials if at_most is None else min(trials, at_most)
     upper = (1 + confidence) / 2
-    return max(1.0, n * (NormalDist().inv_cdf(upper) / student(upper, n_clusters)) ** 2)
+    return max(1.0, trials * (NormalDist().inv_cdf(upper) / student(upper, n_units)) ** 2)
 
 
 def _resampled_means(

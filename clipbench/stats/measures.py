@@ -2,9 +2,10 @@
 
 A task declares measures; the runner turns them into metrics. Each kind knows the one interval that is right for it:
 
-- ``Mean`` of a column: Wilson for independent right-or-wrong samples, else a (cluster) bootstrap;
-- ``Statistic`` of rows, such as a median or a calibration error: a (cluster) bootstrap;
-- ``Smooth``: a value that is a smooth function of means, with each sample's influence on it (delta method);
+- ``Mean`` of a column: Wilson's of hits and credits, with the effective number of samples, else a (cluster) bootstrap;
+- ``Statistic`` of rows, such as a median: a (cluster) bootstrap;
+- ``Smooth``: a value that is a smooth function of means, with each sample's influence on it (delta method; of a
+  fraction, Wilson's with the effective number of samples);
 - ``Fixed``: a value for which no resampling is valid, or an undefined one, with the reason;
 - ``Within``: another measure, on the columns that begin with a prefix.
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from clipbench.results.record import Metric, StatisticRecord
 from clipbench.stats import intervals
-from clipbench.stats.clusters import cluster_sums, standard_error
+from clipbench.stats.clusters import cluster_codes, cluster_sums, standard_error
 from clipbench.stats.estimators import Estimator
 
 Samples = Mapping[str, np.ndarray]
@@ -117,9 +118,6 @@ class Statistic(Definition):
     unit: str = "fraction"
     chance: float | None = None
     higher_is_better: bool | None = True
-    influence: str | None = None
-    """Column of each sample's influence, where the statistic is a smooth function of means: two models are compared by
-    it."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         first, clusters = _defined(samples, self.columns[0])
@@ -133,10 +131,9 @@ class Statistic(Definition):
 
         value = self.function(rows)
         named = self.function if isinstance(self.function, Estimator) else None
-        centre = value if named is not None and named.is_biased else None
-        interval = intervals.bootstrap_interval(at, len(first), rng, clusters=clusters, recentre_on=centre)
+        interval = intervals.bootstrap_interval(at, len(first), rng, clusters=clusters)
         metric = _metric(self, value, len(first), interval)
-        return replace(metric, influence=self.influence, statistic=None if named is None else named.record())
+        return replace(metric, statistic=None if named is None else named.record())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,22 +154,23 @@ class Smooth(Definition):
     higher_is_better: bool | None = None
     interval: intervals.Interval | None = None
     """Takes the place of the delta method's where that fails, such as for a distance near 0."""
-    effective_n: int | float | None = None
-    """Of a fraction: the number of equally weighted samples that know as much; by it, all right or all wrong is bounded."""
+    most_trials: int | float | None = None
+    """Of a mean of means of credits: the most independent hits that it may count as (``trials_of_means``)."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         influence, clusters = _defined(samples, self.influence)
-        interval = self.interval or intervals.influence_interval(self.value, influence, clusters=clusters)
-        n_units = len(cluster_sums(influence, clusters))
-        if (
-            self.interval is None
-            and self.unit == "fraction"
-            and n_units
-            and standard_error(influence, clusters) is None
-        ):
-            n = min(n_units, self.effective_n or n_units)
-            interval = intervals.wilson(self.value * n, n)
+        interval = self.interval or self._interval(influence, clusters)
         return replace(_metric(self, self.value, len(influence), interval), influence=self.influence)
+
+    def _interval(self, influence: np.ndarray, clusters: np.ndarray | None) -> intervals.Interval:
+        n_units, error = len(cluster_sums(influence, clusters)), standard_error(influence, clusters)
+        if self.unit != "fraction" or not n_units or math.isnan(self.value):
+            return intervals.influence_interval(self.value, influence, clusters=clusters)
+        if error is None:  # as when all are right: what no sample shows
+            n = min(n_units, self.most_trials or n_units)
+            return intervals.wilson(self.value * n, n)
+        at_most = None if self.most_trials is None else float(self.most_trials)
+        return intervals.share_interval(self.value, error, cluster_codes(clusters), n_units, at_most=at_most)
 
 
 @dataclass(frozen=True, kw_only=True)

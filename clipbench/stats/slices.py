@@ -88,7 +88,8 @@ class Slice:
         codes = cluster_codes(self.clusters)
         if codes is None or self._error() is None:
             return float(self.n_units)
-        return intervals.effective_n(self.influence + self.value, codes, self.n_units, confidence)
+        n = float(len(self.influence))
+        return intervals.effective_n(self.value, self._error(), self.n_units, at_most=n, confidence=confidence)
 
     def _error(self) -> float | None:
         return standard_error(self.influence, self.clusters)

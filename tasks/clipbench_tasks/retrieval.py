@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64, Shaped
 
 from clipbench.data.dataset import Dataset
 from clipbench.errors import MissingPart
@@ -29,6 +29,7 @@ from clipbench.metrics import (
     cross_answers,
     expected_rank,
     group_answers,
+    nearest_groups,
     recall_at_k,
 )
 from clipbench.metrics.similarity import unit
@@ -61,7 +62,9 @@ class Direction(NamedTuple):
     """Prefix of its metrics: ``image_retrieval``, ``text_retrieval``, ``image_image`` or ``text_text``."""
     sample_ids: list[str]
     images: Int64[np.ndarray, " n_queries"]
-    """Row of the image that each query is or belongs to; queries of one image are a cluster."""
+    """Row of the image that each query is or belongs to."""
+    clusters: Shaped[np.ndarray, " n_queries"]
+    """Name of the cluster of each query: its image, or of images that search among images, those that find each other."""
     answers: Answers
     n_positives: Int64[np.ndarray, " n_queries"]
     n_gallery: int
@@ -164,14 +167,15 @@ def _directions(
     if texts is not None and dataset.captions is not None and dataset.caption_image is not None:
         owner, captions = dataset.caption_image, np.array(dataset.captions, object)
         ids = [f"text:{name}" for name in dataset.caption_names()]
+        names = np.array(dataset.image_ids, object)
         by_image, by_text = cross_answers(images, texts, owner)
         ones = np.ones(len(texts), np.int64)
         columns = {"caption": captions, "chosen_image": by_text.first}
-        yield Direction("image_retrieval", ids, owner, by_text, ones, len(images), columns)
+        yield Direction("image_retrieval", ids, owner, names[owner], by_text, ones, len(images), columns)
         n_captions = np.bincount(owner, minlength=len(images))
         columns = {"caption": captions[by_image.right], "chosen_caption": captions[by_image.first]}
         rows = np.arange(len(images))
-        yield Direction("text_retrieval", _image_ids(dataset), rows, by_image, n_captions, len(texts), columns)
+        yield Direction("text_retrieval", _image_ids(dataset), rows, names, by_image, n_captions, len(texts), columns)
         if (n_captions > 1).any():
             queries, answers, n_positives = group_answers(texts, owner)
             query_ids = [ids[row] for row in queries]
@@ -180,14 +184,18 @@ def _directions(
                 "right_caption": captions[answers.right],
                 "chosen_caption": captions[answers.first],
             }
-            yield Direction("text_text", query_ids, owner[queries], answers, n_positives, len(texts) - 1, columns)
+            of_queries = owner[queries]
+            yield Direction(
+                "text_text", query_ids, of_queries, names[of_queries], answers, n_positives, len(texts) - 1, columns
+            )
     per_class = np.bincount([] if dataset.labels is None else dataset.labels)
     if dataset.labels is not None and per_class.max() > 1 and (per_class > 0).sum() > 1:
         queries, answers, n_positives = group_answers(images, dataset.labels)
         query_ids = [_image_ids(dataset)[row] for row in queries]
         classes = _classes(dataset, queries, answers.first)
         columns = {"right_image": answers.right, "chosen_image": answers.first, **classes}
-        yield Direction("image_image", query_ids, queries, answers, n_positives, len(images) - 1, columns)
+        clusters = np.array(dataset.image_ids, object)[nearest_groups(queries, answers.first, len(images))[queries]]
+        yield Direction("image_image", query_ids, queries, clusters, answers, n_positives, len(images) - 1, columns)
 
 
 def _classes(
@@ -211,7 +219,7 @@ def _table(direction: Direction, dataset: Dataset, ks: tuple[int, ...]) -> dict[
     return {
         "sample_id": np.array([f"{name}:{sample}" for sample in direction.sample_ids], object),
         "direction": np.full(len(direction.images), name, object),
-        "cluster": np.array(dataset.image_ids, object)[direction.images],
+        "cluster": direction.clusters,
         "image": direction.images,
         "margin": 1.5
         - expected_rank(direction.ranks),  # above 0 only where the right item is first; 0 for a tie of two
@@ -225,11 +233,21 @@ def _table(direction: Direction, dataset: Dataset, ks: tuple[int, ...]) -> dict[
 
 def _controls(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
     """Return the rate of ties, and recall with a tie counted as a miss where that differs."""
+    tied = _is_tied(direction)
     controls: dict[str, Measure] = {
-        f"{direction.name}_tie_rate": Mean(column=f"{direction.name}_tied", higher_is_better=None)
+        f"{direction.name}_tie_rate": Fixed(
+            value=float(tied.mean()),
+            n=len(tied),
+            reason="no interval: items that are alike tie together, not one by one",
+        )
     }
     controls |= {name: Mean(column=name) for name in _strict(direction, ks)}
     return define(controls, _definitions(direction.name, ks))
+
+
+def _is_tied(direction: Direction) -> Float64[np.ndarray, " n_queries"]:
+    """Return 1 for each query whose best right item ties with a wrong one, else 0."""
+    return (direction.ranks.tied > 0).astype(np.float64)
 
 
 def _strict(direction: Direction, ks: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -247,7 +265,7 @@ def _columns(direction: Direction, ks: tuple[int, ...]) -> Mapping[str, np.ndarr
     return {
         **_strict(direction, ks),
         f"{name}_rank": expected_rank(ranks),
-        f"{name}_tied": (ranks.tied > 0).astype(np.float64),
+        f"{name}_tied": _is_tied(direction),
         **{f"{name}_recall@{k}": recall_at_k(ranks, k) for k in ks if k < direction.n_gallery},
     }
 

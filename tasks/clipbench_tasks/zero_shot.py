@@ -29,6 +29,7 @@ from clipbench.models.protocol import NO_LOGIT_SCALE, Embedder
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
+from clipbench.stats.intervals import trials_of_means
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Samples, Smooth, Within, define
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
 
@@ -224,7 +225,7 @@ def _single_label(
 
 def _measures(samples: Samples, n_classes: int, *, has_confidence: bool) -> dict[str, Measure]:
     sizes = np.bincount(samples["class"])
-    sizes = sizes[sizes > 0]
+    recalls = np.bincount(samples["class"], samples["acc1"])[sizes > 0] / sizes[sizes > 0]
     enough = n_classes > 5
     few = Fixed(value=None, reason=f"five of only {n_classes} classes are always right", higher_is_better=True)
     return {
@@ -237,7 +238,7 @@ def _measures(samples: Samples, n_classes: int, *, has_confidence: bool) -> dict
             unit="fraction",
             chance=1 / n_classes,
             higher_is_better=True,
-            effective_n=len(sizes) ** 2 / float((1 / sizes).sum()),
+            most_trials=trials_of_means(recalls, sizes[sizes > 0]),
         ),
         "ece": CalibrationError(confidence="confidence", credit="acc1")
         if has_confidence

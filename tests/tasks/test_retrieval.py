@@ -204,3 +204,23 @@ def test_the_recall_curve_rises_to_one_and_the_matrix_has_pairs_on_its_diagonal(
 def test_neither_captions_nor_labels_is_an_error() -> None:
     with pytest.raises(MissingPart, match="the task needs captions, and data set places has none"):
         evaluate(dataset(captions=None, caption_image=None))
+
+
+def test_images_that_find_each_other_first_are_one_cluster_and_ties_have_no_interval() -> None:
+    angles = {"a": 0, "b": 10, "c": 25, "d": 90, "e": 95, "f": 180}  # b finds a, and c finds b; d and e each other; f e
+    vectors = {name: [np.cos(np.radians(angle)), np.sin(np.radians(angle))] for name, angle in angles.items()}
+    data = Dataset(
+        id="compass",
+        images=[NamedImage(name) for name in vectors],
+        image_ids=list(vectors),
+        labels=np.array([0, 0, 1, 1, 0, 1]),
+        class_names=("n", "s"),
+    )
+    found = Retrieval(ks=(1,)).evaluate(data, FixedEmbedder(vectors, {}), np.random.default_rng(0))
+    assert found.samples["cluster"].tolist() == ["a", "a", "a", "d", "d", "d"]
+    recall, ties = (
+        measure.metric(found.samples, np.random.default_rng(0))
+        for measure in (found.measures["image_image_recall@1"], found.controls["image_image_tie_rate"])
+    )
+    assert recall.method is not None and recall.method.endswith("over 2 clusters")
+    assert ties.value == 1 / 6 and ties.n == 6 and ties.low is None and "tie together" in (ties.reason or "")

@@ -1,7 +1,7 @@
 """Means over subsets and over groups: SugarCrepe's categories, ARO's macro accuracy, and the mean over all items.
 
 A mean of means is a smooth function of means: each sample's influence on it is its distance from the mean of its
-part, divided by the part's share of the samples and the number of parts. That gives the interval (delta method). As
+part, divided by the part's share of the samples and the number of parts. That gives the standard error of the interval. As
 parts may be small (a relation of ARO in a few hundred samples), distances within a part of n are multiplied by
 sqrt(n / (n - 1)).
 """
@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from clipbench.data.contrast_and_attack import Contrast
+from clipbench.stats.intervals import trials_of_means
 from clipbench.stats.measures import Fixed, Mean, Measure, Smooth
 
 SUGARCREPE = {
@@ -151,7 +152,7 @@ def _add(
         unit="fraction",
         chance=None if chance is None else float((np.bincount(code, chance[defined]) / counts).mean()),
         higher_is_better=True,
-        effective_n=len(counts) ** 2 / float((1 / counts).sum()),
+        most_trials=trials_of_means(mean, counts),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -123,15 +124,34 @@ def twin_cosine(contrasts: Sequence[Contrast], vectors: ItemVectors) -> Column:
     return _mean_of_twins(contrasts, vectors.cosines)
 
 
-def other_cosine(contrasts: Sequence[Contrast], vectors: ItemVectors, rng: np.random.Generator) -> Column:
-    """Return the cosine of each contrast's first caption with that of a random other one; each is drawn once."""
+class OtherCosine(NamedTuple):
+    """Cosines of captions of different items, with the influence of each item on their mean."""
+
+    cosine: Column
+    """NaN where both captions are the same text."""
+    influence: Column
+
+
+def other_cosine(contrasts: Sequence[Contrast], vectors: ItemVectors, rng: np.random.Generator) -> OtherCosine:
+    """Return the cosine of each contrast's first caption with that of a random other one; each is drawn once.
+
+    Each caption has two cosines, so that neighbours in the draw are alike: their covariance is at most half of the
+    variance (Hoeffding, Ann. Math. Statist. 19 (1948), of a symmetric function of two). The influence of a caption is the
+    sum of its two cosines' distances from the mean, times sqrt(2 / 3), which is right for the most alike and never too small.
+    """
     captions = [contrast.captions[0] for contrast in contrasts]
     order = rng.permutation(len(captions))
     partner = np.empty_like(order)
     partner[order] = np.roll(order, 1)
     cosines = vectors.cosines(captions, [captions[row] for row in partner]).astype(np.float64)
-    is_same = [captions[row] == captions[other] for row, other in enumerate(partner)]
-    return np.where(is_same, np.nan, cosines)
+    is_same = np.array([captions[row] == captions[other] for row, other in enumerate(partner)], bool)
+    column = np.where(is_same, np.nan, cosines)
+    if is_same.all():
+        return OtherCosine(column, column.copy())
+    distance = np.where(is_same, 0.0, cosines - np.nanmean(column))
+    of_partner = np.empty(len(captions))
+    of_partner[partner] = distance
+    return OtherCosine(column, sqrt(2 / 3) * (distance + of_partner) / (~is_same).mean())
 
 
 def text_only(contrasts: Sequence[Contrast], vectors: ItemVectors | None) -> Column:

@@ -261,8 +261,8 @@ def _sampled_measures(pairs: PairVectors, samples: Table, chosen: Rows) -> dict[
         (metrics.participation_ratio, "dimensions"),
         (metrics.isoscore, "ratio"),
     ):
-        estimates = {f"{modality}_{measure.__name__}": measure(side) for modality, side in (("image", x), ("text", y))}
-        measures |= {name: _rank(each.value, x.shape, unit_name) for name, each in estimates.items()}
+        for modality, side in (("image", x), ("text", y)):
+            measures[f"{modality}_{measure.__name__}"] = _rank(measure(side), x.shape, unit_name)
     return measures
 
 

@@ -12,7 +12,7 @@ from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.choice import chance_choices, choices, contrast_scores, truth_groups
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
-from clipbench.stats.measures import Definition, Mean, Measure, define
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 
 METRICS = {
     "reading_acc": Definition(
@@ -140,7 +140,12 @@ class _Readings:
         """Return the scores of rules that look at no image, and the rate of ties."""
         chance = float(self.chance.mean())
         return {
-            "reading_blind": Mean(column="reading_blind", chance=chance, higher_is_better=None),
+            "reading_blind": Fixed(
+                value=float(self.blind.mean()),
+                n=len(self.blind),
+                chance=chance,
+                reason="no interval: other images have another mean, which changes the choice for many images at once",
+            ),
             "reading_shortest": Mean(column="reading_shortest", chance=chance, higher_is_better=None),
             "reading_tie_rate": Mean(column="reading_tied", higher_is_better=None),
         }

@@ -243,9 +243,9 @@ TABLE = {
     "cross_uniformity": Row(
         lambda g: m.cross_uniformity(g.images, g.pair_texts).value, BOTH_SIDES, chance=lambda g: 0.0
     ),
-    "effective_rank": Row(lambda g: m.effective_rank(g.images).value, ONE_SIDE),
-    "participation_ratio": Row(lambda g: m.participation_ratio(g.images).value, ONE_SIDE | {scale, shift}),
-    "isoscore": Row(lambda g: m.isoscore(g.images).value, ONE_SIDE | {scale}),
+    "effective_rank": Row(lambda g: m.effective_rank(g.images), ONE_SIDE),
+    "participation_ratio": Row(lambda g: m.participation_ratio(g.images), ONE_SIDE | {scale, shift}),
+    "isoscore": Row(lambda g: m.isoscore(g.images), ONE_SIDE | {scale}),
     "contrastive_loss": Row(
         lambda g: m.contrastive_loss(g.images, g.pair_texts, logit_scale=20.0),
         BOTH_SIDES | {shift},
@@ -288,6 +288,7 @@ NOT_METRICS = {"class_scores", "cross_answers", "cross_ranks", "group_answers"} 
     "contrast_scores",
     "truth_groups",
     "recall_influence",
+    "nearest_groups",
 }
 """What rows of the table are made from, or compared with."""
 

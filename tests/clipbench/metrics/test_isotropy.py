@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench.metrics import Estimate, effective_rank, isoscore, participation_ratio
+from clipbench.metrics import effective_rank, isoscore, participation_ratio
 from clipbench.metrics.similarity import unit
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
@@ -48,7 +48,7 @@ def naive_participation_ratio(vectors: np.ndarray) -> float:
     return float(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
 
 
-Measure = Callable[[np.ndarray], Estimate]
+Measure = Callable[[np.ndarray], float]
 MEASURES: dict[Measure, Callable[[np.ndarray], float]] = {
     effective_rank: naive_effective_rank,
     participation_ratio: naive_participation_ratio,
@@ -61,7 +61,7 @@ each_measure = pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: 
 @pytest.mark.parametrize(("n", "dim"), [(10, 4), (100, 12), (8, 30), (3, 2)])
 def test_random_vectors_have_what_the_definition_says(measure: Measure, n: int, dim: int) -> None:
     vectors = random_vectors(n, dim)
-    assert measure(vectors).value == pytest.approx(MEASURES[measure](vectors), rel=1e-9)
+    assert measure(vectors) == pytest.approx(MEASURES[measure](vectors), rel=1e-9)
 
 
 @each_measure
@@ -69,28 +69,17 @@ def test_random_vectors_have_what_the_definition_says(measure: Measure, n: int, 
 @pytest.mark.parametrize("modality", [0, 1])
 def test_real_vectors_have_what_the_definition_says(measure: Measure, name: str, modality: int) -> None:
     vectors = real_vectors(name, modality)
-    assert measure(vectors).value == pytest.approx(MEASURES[measure](vectors), rel=1e-9)
+    assert measure(vectors) == pytest.approx(MEASURES[measure](vectors), rel=1e-9)
 
 
 @pytest.mark.parametrize("n_axes", [1, 3, 8])
 def test_equal_axes_are_counted(n_axes: int) -> None:
     axes = np.eye(10, dtype=np.float32)[:n_axes]
     vectors = np.concatenate([axes, -axes])
-    assert effective_rank(vectors).value == pytest.approx(n_axes, rel=1e-12)
-    assert participation_ratio(vectors).value == pytest.approx(n_axes, rel=1e-12)
-    assert isoscore(vectors).value == pytest.approx((n_axes - 1) / 9, abs=1e-12)
-
-
-@each_measure
-def test_influences_are_the_derivatives_by_the_weights_of_vectors(measure: Measure) -> None:
-    """One vector copied once more among 4,000 copies of all moves the value by its influence / n."""
-    vectors, n_copies = random_vectors(12, 4), 4_000
-    value, influence = measure(vectors)
-    copies = np.repeat(vectors, n_copies, axis=0)
-    for row in range(12):
-        moved = measure(np.concatenate([copies, vectors[row : row + 1]])).value
-        assert (moved - value) * 12 * n_copies == pytest.approx(influence[row], abs=0.005)
+    assert effective_rank(vectors) == pytest.approx(n_axes, rel=1e-12)
+    assert participation_ratio(vectors) == pytest.approx(n_axes, rel=1e-12)
+    assert isoscore(vectors) == pytest.approx((n_axes - 1) / 9, abs=1e-12)
 
 
 def test_isoscore_needs_two_dimensions() -> None:
-    assert np.isnan(isoscore(np.array([[1], [-1]], np.float32)).value)
+    assert np.isnan(isoscore(np.array([[1], [-1]], np.float32)))

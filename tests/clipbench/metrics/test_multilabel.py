@@ -1,10 +1,10 @@
-"""mAP: against scikit-learn, chance for a constant model, and influences against leaving one out by weight."""
+"""mAP: against scikit-learn, chance for a constant model, and influences against leaving images out one by one."""
 
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from clipbench.metrics.multilabel import average_precision_influence, mean_average_precision
+from clipbench.metrics.multilabel import mean_average_precision, precision_changes
 from clipbench.metrics.similarity import score_blocks, unit
 
 
@@ -28,20 +28,32 @@ def test_a_constant_model_scores_chance() -> None:
     assert found.value == pytest.approx(found.chance, abs=1e-12)
 
 
-def test_influence_is_the_derivative_by_an_item_s_weight() -> None:
-    rng = np.random.default_rng(3)
-    scores = rng.standard_normal(40).astype(np.float32)
-    positives = rng.random(40) < 0.4
-    influence = average_precision_influence(scores, positives)
-    step = 1e-6
+@pytest.mark.parametrize("n_positives", [1, 2, 16])
+def test_changes_are_those_of_scoring_the_others_alone(n_positives: int) -> None:
+    rng = np.random.default_rng(n_positives)
+    scores, positives = rng.standard_normal(40).astype(np.float32), np.arange(40) < n_positives
+    changes = precision_changes(scores, positives)
     for item in range(40):
-        weights = np.ones(40)
-        weights[item] += step
-        up = average_precision_score(positives, scores, sample_weight=weights)
-        weights[item] -= 2 * step
-        down = average_precision_score(positives, scores, sample_weight=weights)
-        assert influence[item] == pytest.approx(40 * (up - down) / (2 * step), abs=1e-5)
-    assert abs(influence.sum()) < 1e-9
+        others = np.arange(40) != item
+        if positives[others].any():
+            left = average_precision_score(positives[others], scores[others])
+            assert changes[item] == pytest.approx(average_precision_score(positives, scores) - left, abs=1e-12)
+        else:
+            assert changes[item] == 0
+
+
+def test_influences_are_the_jackknife_s_where_a_class_may_lose_its_only_positive() -> None:
+    images, classes = vectors(4, 30), vectors(5, 3)
+    positives = np.random.default_rng(6).random((30, 3)) < [0.0, 0.2, 0.5]
+    positives[7, 0] = True
+    found = mean_average_precision(images, classes, positives)
+    rows = [np.arange(30) != item for item in range(30)]
+    left = np.array([mean_average_precision(images[row], classes, positives[row]).value for row in rows])
+    expected = 29 * (left.mean() - left)
+    expected[7] = found.influence[7]  # the other classes change too when the image of the first is left out
+    assert found.influence == pytest.approx(expected, abs=0.02)
+    assert found.influence[7] == pytest.approx(29 * (left.mean() - left[7]), abs=0.2)
+    assert abs(found.influence.sum()) < 1e-9
 
 
 def test_without_positives_it_is_undefined() -> None:

@@ -40,3 +40,10 @@ def test_a_metric_says_which_statistic_it_is_with_the_columns_of_its_label_set()
     ).metric(samples, np.random.default_rng(0))
     assert metric.value == 2
     assert metric.statistic == StatisticRecord(name="median", columns=["kind/rank"])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 11])
+def test_the_median_is_numpy_s(n: int) -> None:
+    for seed in range(20):
+        values = np.random.default_rng(seed).integers(0, 6, n) / 3
+        assert Estimator("median", ("x",))({"x": values}) == np.median(values)

@@ -84,7 +84,7 @@ def test_clusters_of_one_are_no_clusters() -> None:
 @pytest.mark.parametrize("n", [300, 5000])
 def test_bootstrap_of_a_mean_has_the_width_of_the_normal_interval(n: int) -> None:
     values = rng(2).random(n)
-    low, high = bounds(mean_interval(values, rng()))
+    low, high = bounds(mean_interval(values, rng(), within=None))
     half = intervals.Z * values.std() / np.sqrt(n)
     # Quantiles of 2,000 resamples have a standard error of about 3 % of the half-width.
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
@@ -92,7 +92,7 @@ def test_bootstrap_of_a_mean_has_the_width_of_the_normal_interval(n: int) -> Non
 
 def test_cluster_bootstrap_has_the_width_of_the_linearised_ratio() -> None:
     values, clusters = clustered_sample(rng(3), n_clusters=2000)
-    low, high = bounds(mean_interval(values, rng(), clusters=clusters))
+    low, high = bounds(mean_interval(values, rng(), clusters=clusters, within=None))
     residuals = np.bincount(clusters, values - values.mean())
     half = intervals.Z * np.sqrt((residuals**2).sum()) / len(values)
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
@@ -111,9 +111,11 @@ def test_of_few_samples_or_clusters_the_bootstrap_of_a_mean_has_the_width_of_stu
 
 def test_samples_repeated_within_clusters_add_no_certainty() -> None:
     values = rng(4).random(400)
-    single = bounds(mean_interval(values, rng()))
-    fivefold = bounds(mean_interval(np.repeat(values, 5), rng(), clusters=np.repeat(np.arange(400), 5)))
-    assert fivefold == pytest.approx(single, abs=1e-12)
+    for within in (None, intervals.SHARES):
+        single = bounds(mean_interval(values, rng(), within=within))
+        clusters = np.repeat(np.arange(400), 5)
+        fivefold = bounds(mean_interval(np.repeat(values, 5), rng(), clusters=clusters, within=within))
+        assert fivefold == pytest.approx(single, abs=1e-12)
 
 
 @pytest.mark.parametrize("n", [60, 2000])
@@ -121,7 +123,7 @@ def test_kinds_drawn_together_are_distributed_as_single_draws(n: int) -> None:
     """A value that differs from all others by a hair forces single draws; the interval stays the same one."""
     few = rng(5).integers(0, 3, n) / 2
     many = few + rng(6).random(n) * 1e-9
-    together, single = bounds(mean_interval(few, rng())), bounds(mean_interval(many, rng()))
+    together, single = (bounds(mean_interval(values, rng(), within=None)) for values in (few, many))
     half = intervals.Z * few.std() / np.sqrt(n)
     assert together == pytest.approx(single, abs=0.12 * half)
 
@@ -131,15 +133,17 @@ def test_a_mean_interval_depends_on_neither_order_nor_cluster_names(is_clustered
     values, clusters = rng(7).random(500), rng(8).integers(0, 100, 500)
     order = rng(9).permutation(500)
     names = np.array([f"image {(cluster * 37) % 101}" for cluster in clusters])
-    first = mean_interval(values, rng(), clusters=clusters if is_clustered else None)
-    second = mean_interval(values[order], rng(), clusters=names[order] if is_clustered else None)
-    assert bounds(first) == pytest.approx(bounds(second), abs=1e-12)
+    for within in (None, intervals.SHARES):
+        first = mean_interval(values, rng(), clusters=clusters if is_clustered else None, within=within)
+        second = mean_interval(values[order], rng(), clusters=names[order] if is_clustered else None, within=within)
+        assert bounds(first) == pytest.approx(bounds(second), abs=1e-12)
 
 
 def test_a_seed_reproduces_an_interval_and_another_does_not() -> None:
     values = rng(10).random(200)
-    assert mean_interval(values, rng(1)) == mean_interval(values, rng(1))
-    assert mean_interval(values, rng(1)) != mean_interval(values, rng(2))
+    assert mean_interval(values, rng(1), within=None) == mean_interval(values, rng(1), within=None)
+    assert mean_interval(values, rng(1), within=None) != mean_interval(values, rng(2), within=None)
+    assert mean_interval(values, rng(1)) == mean_interval(values, rng(2)), "Wilson's draws nothing"
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
@@ -185,6 +189,17 @@ def test_few_hits_in_clusters_have_wilson_s_interval_with_the_effective_number_o
     assert interval.method == "Wilson of 97 effective samples over 100 clusters"
 
 
+def test_means_of_few_samples_that_are_all_right_count_as_little_more_than_the_rest() -> None:
+    recalls, sizes = np.array([1.0, 0.5]), np.array([3, 300])
+    trials = intervals.trials_of_means(recalls, sizes)
+    # The first counts as 3 right of 3 and 3 right of 4: 6 of 7. Its variance is most of that of the mean, 0.75.
+    variance = (6 / 7 * 1 / 7 / 3 + 153 / 304 * 151 / 304 / 300) / 4
+    assert trials == pytest.approx(0.75 * 0.25 / variance)
+    assert intervals.trials_of_means(np.array([0.3, 0.7]), np.array([10_000, 10_000])) == pytest.approx(
+        0.25 / (0.21 / 20_000), rel=1e-3
+    )
+
+
 def test_one_value_or_cluster_has_no_interval_unless_it_is_right_or_wrong() -> None:
     assert mean_interval(np.array([0.3]), rng()) == Interval(None, None, "an interval needs at least two samples")
     one_cluster = mean_interval(np.array([0.0, 1.0]), rng(), clusters=np.array(["a", "a"]))
@@ -212,9 +227,21 @@ def test_wilson_covers() -> None:
 
 def test_the_bootstrap_of_a_mean_covers() -> None:
     def simulated(draws: np.random.Generator) -> Interval:
-        return mean_interval(draws.beta(2, 5, 100), draws)
+        return mean_interval(draws.beta(2, 5, 100), draws, within=None)
 
     assert coverage(simulated, 2 / 7) == COVERED
+
+
+@pytest.mark.parametrize("hardly_any", [0.01, 0.1])
+def test_the_interval_of_credits_covers_where_a_bootstrap_does_not(hardly_any: float) -> None:
+    def simulated(draws: np.random.Generator, within: intervals.Range) -> Interval:
+        credits = np.where(draws.random(100) < hardly_any, draws.choice([0.0, 0.5], 100), 1.0)
+        return mean_interval(credits, draws, within=within)
+
+    truth = 1 - 0.75 * hardly_any
+    assert coverage(lambda draws: simulated(draws, intervals.SHARES), truth) > 0.93
+    if hardly_any == 0.01:
+        assert coverage(lambda draws: simulated(draws, None), truth) < 0.7
 
 
 def test_the_cluster_bootstrap_covers_and_ignoring_clusters_does_not() -> None:

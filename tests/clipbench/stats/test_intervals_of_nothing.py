@@ -13,6 +13,7 @@ from clipbench.comparison.paired_tests import Generators, PairedTest, paired_tes
 from clipbench.metrics import mean_per_class_recall, recall_influence
 from clipbench.results.record import Metric
 from clipbench.stats import intervals, significance
+from clipbench.stats.calibration import CalibrationError
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Mean, Measure, Smooth, Statistic, Within
 
@@ -59,7 +60,6 @@ def tables(draw: st.DrawFn, n: int | None = None) -> Table:
 
 
 def measures_of(table: Table) -> dict[str, Measure]:
-    calibration = ("confidence", "credit")
     recall = mean_per_class_recall(table["credit"], table["class"])
     return {
         "hits": Mean(column="hit"),
@@ -70,7 +70,7 @@ def measures_of(table: Table) -> dict[str, Measure]:
         "cosine": Mean(column="cosine", unit="cosine"),
         "recall": Smooth(value=recall, influence="recall_influence", unit="fraction"),
         "median": Statistic(function=Estimator("median", ("rank",)), columns=("rank",), unit="rank"),
-        "ece": Statistic(function=Estimator("expected_calibration_error", calibration), columns=calibration),
+        "ece": CalibrationError(confidence="confidence", credit="credit"),
         "within": Within(prefix="of/", measure=Mean(column="credit")),
     }
 

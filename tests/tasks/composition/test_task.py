@@ -13,8 +13,10 @@ from clipbench.data import Contrast, Dataset, ImageRef
 from clipbench.data.contrasts import shuffled
 from clipbench.errors import MissingPart
 from clipbench.evaluation.task import Evaluation
+from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Metric
+from clipbench.stats.clusters import standard_error
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.composition import scoring
 from clipbench_tasks.composition.means import SUGARCREPE, means, symmetric_relations
@@ -260,6 +262,25 @@ def test_twins_cosines_and_blind_rules() -> None:
     assert found.samples["other_cosine"].min() >= 1 / np.sqrt(2) - 1e-6  # the first captions point e, e and b
 
 
+def test_the_standard_error_of_unrelated_captions_is_that_of_repeated_samples() -> None:
+    """Captions around a common direction are each in two cosines, so that neighbours in the draw are alike."""
+    items = [Contrast(str(k), "s", (0,), (f"caption {k}", "false"), PAIR) for k in range(40)]
+    rows = {text: row for row, text in enumerate([*(item.captions[0] for item in items), "false"])}
+    averages, errors = [], []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        texts = unit((rng.standard_normal((41, 8)) * 0.3 + np.eye(8)[0]).astype(np.float32))
+        found = scoring.other_cosine(items, scoring.ItemVectors(texts[:1], texts, rows), rng)
+        averages.append(found.cosine.mean())
+        errors.append(standard_error(found.influence) or 0.0)
+    assert np.mean(errors) == pytest.approx(np.std(averages), rel=0.12)  # 400 repeats know it to 3.5 %
+
+
+def test_captions_that_are_all_one_text_have_no_unrelated_ones() -> None:
+    _, metrics = evaluate(dataset("e", [Contrast(str(k), "s", (0,), ("a e", "b n"), PAIR) for k in range(3)]))
+    assert "other_cosine" not in metrics
+
+
 def test_word_order_is_the_true_caption_against_its_shuffled_self() -> None:
     caption, twin = "red cube on blue ball", "blue cube on red ball"
     other = shuffled(caption)
@@ -334,11 +355,14 @@ def test_the_macro_interval_is_the_standard_error_of_a_mean_of_means() -> None:
     ]
     _, metrics = evaluate(dataset(" ".join(f"e.{k}" for k in range(500)), items))
     variance = sum(all_of.var(ddof=1) / len(all_of) for all_of in rights.values()) / 4  # of the mean of two means
-    half = scipy.stats.t.ppf(0.975, 499) * np.sqrt(variance * 500 / 499)
+    error = scipy.stats.t.ppf(0.975, 499) * np.sqrt(variance * 500 / 499)
     macro = metrics["macro/text_acc"]
     assert macro.value == pytest.approx(np.mean([all_of.mean() for all_of in rights.values()]))
-    assert macro.high is not None and macro.value is not None
-    assert macro.high - macro.value == pytest.approx(half)
+    assert macro.value is not None
+    for bound in (macro.low, macro.high):  # Wilson's: the standard error is that of a share at the bound
+        assert bound is not None
+        spread = bound * (1 - bound) / (macro.value * (1 - macro.value))
+        assert abs(bound - macro.value) == pytest.approx(error * np.sqrt(spread))
 
 
 @pytest.mark.parametrize(("sizes", "at_least"), [((2,) * 40, 0.92), ((1,) * 20 + (10,) * 20, 0.9), ((5,) * 40, 0.93)])

@@ -222,7 +222,9 @@ def test_the_nearest_caption_is_what_is_read() -> None:
     # Two captions are the shortest, one of them true once: half a coin's credit over two items.
     assert values["reading_shortest"].value == pytest.approx((1 / 2 + 0) / 2)
     # The mean image is (1.1, 1.0, 0.8): nearest to the first caption.
-    assert values["reading_blind"].value == 0.5
+    blind = values["reading_blind"]
+    assert blind.value == 0.5 and blind.n == 2 and blind.chance == values["reading_acc"].chance
+    assert blind.low is None and (blind.reason or "").startswith("no interval: other images have another mean")
 
 
 def test_reading_takes_one_image() -> None:
