@@ -12,10 +12,11 @@ from clipbench.errors import ClipbenchError
 from clipbench.evaluation.progress import Progress
 from clipbench.results.numbers import count, counted, duration, interval, quantity
 from clipbench.results.provenance import encoded_facts
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.record import EvaluationRecord, Metric, SlicesRecord
 from clipbench.results.run import Run
 from clipbench.results.table import Column, Table, as_text
-from clipbench.results.titles import headlines
+from clipbench.results.titles import headlines, subset_legend
+from clipbench.stats.claims import order
 
 
 class Printer(Progress):
@@ -127,7 +128,9 @@ def evaluation_lines(record: EvaluationRecord, *, is_precomputed: bool = True) -
     facts = [counted(record.dataset.n_samples, "image"), encoded, duration(sum(record.seconds.values()))]
     heading = f"{record.name}  {'; '.join(filter(None, facts))}"
     notes = [f"  note: {note}" for note in record.notes]
-    return [heading, *metric_lines(record.metrics), *slice_lines(record), *notes]
+    legend = subset_legend(record.metrics, record.subsets)
+    subsets = [f"  subsets: {legend}"] if legend else []
+    return [heading, *metric_lines(record.metrics), *subsets, *slice_lines(record), *notes]
 
 
 def metric_lines(metrics: Mapping[str, Metric]) -> list[str]:
@@ -152,17 +155,29 @@ def slice_lines(record: EvaluationRecord) -> list[str]:
         rows = []
         for name in names:
             mean, worst, distance = slices.mean[name], slices.worst.get(name), slices.distance[name]
+            group = slices.worst_group.get(name, "")
             rows.append(
                 [
                     f"  {name}",
                     f"mean {_with_interval(mean)}",
-                    "" if worst is None else f"worst {slices.worst_group[name]} {_with_interval(worst)}",
+                    "" if worst is None else f"{_how(name, slices)} {group} {_with_interval(worst)}",
                     f"largest difference {_with_interval(distance)}",
                 ]
             )
         table = Table(columns=[Column(header, is_number=False) for header in ("metric", "", "", "")], rows=rows)
         lines += as_text(table, has_header=False).splitlines() if rows else []
     return lines
+
+
+def _how(name: str, slices: SlicesRecord) -> str:
+    """Return "worst" where tests tell the group with the worst value of a metric from each other one, else which value it is."""
+    groups = {group: metrics[name] for group, metrics in slices.groups.items() if name in metrics}
+    worst = slices.worst_group[name]
+    is_lowest = groups[worst].higher_is_better is not False
+    found = order({group: metric for group, metric in groups.items() if metric.value is not None})
+    if worst == (found.lowest if is_lowest else found.highest):
+        return "worst"
+    return "lowest" if is_lowest else "highest"
 
 
 def _with_interval(metric: Metric) -> str:

@@ -18,6 +18,11 @@ class EvaluationPair(NamedTuple):
     base: EvaluationRecord
     candidate: EvaluationRecord
 
+    def subset_title(self, metric: str) -> str:
+        """Return the recorded title of the subset that a metric's name begins with; empty where there is none."""
+        subset = metric.rpartition("/")[0]
+        return self.candidate.subsets.get(subset) or self.base.subsets.get(subset, "")
+
 
 class Tables(NamedTuple):
     """The samples of two runs in one order; the sample's id is the index."""

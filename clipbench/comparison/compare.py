@@ -117,6 +117,7 @@ def _differences_of(pair: EvaluationPair, tables: Tables, seed: int, alpha: floa
         yield Difference(
             evaluation=pair.base.name,
             name=name,
+            subset=pair.subset_title(name),
             base=metric,
             candidate=other,
             value=other.value - metric.value,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clipbench.errors import UsageError
 from clipbench.results.record import Metric
+from clipbench.results.titles import full_title
 from clipbench.stats.claims import ALPHA
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Difference:
     """Of a slice: the name by which the data are grouped, such as ``language``."""
     group: str = ""
     """Of a slice: its group."""
+    subset: str = ""
+    """The title of the subset that the name begins with; empty where none was recorded."""
     base: Metric
     candidate: Metric
     value: float
@@ -77,6 +80,18 @@ class Difference:
     verdict: Verdict = "not tested"
     flips: Flips | None = None
     """Samples that changed, for columns of zeros and ones, or of credits between them."""
+
+    @property
+    def title(self) -> str:
+        """The metric's title with that of its subset; results of other tools, and of before there were titles, have none."""
+        metric = self.candidate if self.candidate.title else self.base
+        return full_title(self.name, metric, {self.name.rpartition("/")[0]: self.subset})
+
+    @property
+    def label(self) -> str:
+        """Evaluation and metric for a reader: by its title where one was recorded, else by its name."""
+        has_title = self.base.title or self.candidate.title
+        return f"{self.evaluation}: {self.title}" if has_title else f"{self.evaluation}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -143,6 +158,7 @@ FRAME = {
     "detectable": "float64",
     "verdict": "str",
     "test": "str",
+    "title": "str",
 }
 """Columns of ``Comparison.frame`` and their types."""
 
@@ -161,6 +177,6 @@ def _row(comparison: Comparison, each: Difference) -> dict[str, object]:
         "difference": each.value,
         **{
             name: getattr(each, name)
-            for name in ("low", "high", "n", "p_value", "p_adjusted", "detectable", "verdict", "test")
+            for name in ("low", "high", "n", "p_value", "p_adjusted", "detectable", "verdict", "test", "title")
         },
     }

@@ -54,6 +54,7 @@ def _differences_of(
             name=metric_name,
             grouping=grouping,
             group=group,
+            subset=pair.subset_title(metric_name),
             base=metric,
             candidate=other,
             value=other.value - metric.value,

@@ -36,20 +36,31 @@ def compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
             notes.append(f"only {label} has {', '.join(rest)}")
     # A bare value has the unit and direction of the run's own metric, where the other side is a run.
     ours = other if isinstance(base, Values) else one
+    subsets = {
+        f"{record.name}/{subset}": title
+        for side in (base, candidate)
+        if isinstance(side, Run)
+        for record in side.result.evaluations
+        for subset, title in record.subsets.items()
+    }
     return Comparison(
         base=labels[0],
         candidate=labels[1],
-        differences=[_difference(key, one[key], other[key], like=ours[key]) for key in common],
+        differences=[
+            _difference(key, one[key], other[key], like=ours[key], subset=subsets.get(key.rpartition("/")[0], ""))
+            for key in common
+        ],
         notes=notes,
     )
 
 
-def _difference(key: str, base: Metric, candidate: Metric, *, like: Metric) -> Difference:
+def _difference(key: str, base: Metric, candidate: Metric, *, like: Metric, subset: str) -> Difference:
     assert base.value is not None and candidate.value is not None, key
     evaluation, _, name = key.partition("/")
     return Difference(
         evaluation=evaluation,
         name=name,
+        subset=subset,
         base=replace(base, unit=like.unit, higher_is_better=like.higher_is_better),
         candidate=replace(candidate, unit=like.unit, higher_is_better=like.higher_is_better),
         value=candidate.value - base.value,

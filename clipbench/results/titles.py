@@ -1,6 +1,6 @@
 """What metrics and subsets are called for a reader: their recorded titles, or else their names made readable."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from clipbench.results.record import EvaluationRecord, Metric
 
@@ -26,6 +26,17 @@ def full_title(name: str, metric: Metric, subsets: Mapping[str, str]) -> str:
     """
     title, subset = metric_title(name, metric), name.rpartition("/")[0]
     return f"{title} ({within_sentence(subset_title(subset, subsets))})" if subset else title
+
+
+def subset_legend(names: Iterable[str], subsets: Mapping[str, str]) -> str:
+    """Return the titles of the subsets that metric names begin with, where these are listed by name.
+
+    Example:
+        >>> subset_legend(["acc1", "kind/acc1", "kind/ece"], {"kind": "Kind of object", "other": "Not listed"})
+        'kind: Kind of object'
+    """
+    own = dict.fromkeys(name.rpartition("/")[0] for name in names)
+    return "; ".join(f"{subset}: {subsets[subset]}" for subset in own if subsets.get(subset))
 
 
 def subset_title(subset: str, subsets: Mapping[str, str]) -> str:

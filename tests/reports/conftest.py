@@ -338,6 +338,8 @@ def moved_curves() -> dict[str, Curve]:
             "image_retrieval_recall@1": 0.5 - 0.1 * x**2,
             "text_retrieval_recall@1": 0.45 - 0.1 * x**2,
         }
+        if way in strengths:
+            heights["gap_chance"] = 0.04 + 0.01 * x + 0.001 * place
         found |= {f"{name}_by_{way}": Curve(x=x.tolist(), y=y.tolist()) for name, y in heights.items()}
     return found
 

@@ -9,7 +9,7 @@ from clipbench.comparison.gate import Judged, Status
 from clipbench.comparison.records import Comparison, Difference, Flips, Verdict
 from clipbench.results.numbers import change, change_interval, count, counted, p_value, quantity
 from clipbench.results.table import Cell, Column, Table
-from clipbench.results.titles import full_title
+from clipbench.results.titles import subset_legend, within_sentence
 
 COLUMNS = (
     Column("metric", is_number=False, is_name=True),
@@ -51,7 +51,10 @@ NOUNS: dict[Status, tuple[str, str]] = {
 def difference_table(title: str, differences: Sequence[Difference]) -> Table:
     """Return the differences of an evaluation as rows; an arrow marks a metric of which less is better."""
     notes = list(dict.fromkeys(each.test for each in differences if each.p_value is None))
-    return Table(title=title, columns=COLUMNS, rows=[_row(each, notes) for each in differences], notes=notes)
+    own = {each.name: each.subset for each in differences if not each.grouping}
+    legend = subset_legend(own, {name.rpartition("/")[0]: subset for name, subset in own.items()})
+    rows = [_row(each, notes) for each in differences]
+    return Table(title=title, facts=f"({legend})" if legend else "", columns=COLUMNS, rows=rows, notes=notes)
 
 
 def by_grouping(comparison: Comparison) -> dict[str, list[Difference]]:
@@ -60,7 +63,9 @@ def by_grouping(comparison: Comparison) -> dict[str, list[Difference]]:
     for each in comparison.slices:
         if each.candidate.is_headline:
             whole = each.evaluation.removesuffix(f"{{{each.grouping}={each.group}}}")
-            found.setdefault(f"{whole} by {each.grouping}", []).append(replace(each, name=f"{each.group}/{each.name}"))
+            inside = ", ".join(filter(None, (each.group, within_sentence(each.subset))))
+            row = replace(each, name=f"{each.group}/{each.name}", subset=inside)
+            found.setdefault(f"{whole} by {each.grouping}", []).append(row)
     order = list(VERDICTS)
     return {
         title: sorted(those, key=lambda each: (order.index(each.verdict), each.p_value or 0.0))
@@ -69,10 +74,9 @@ def by_grouping(comparison: Comparison) -> dict[str, list[Difference]]:
 
 
 def metric_cell(found: Difference) -> Cell:
-    """Return the name of a metric; the results of other tools, and of before there were titles, have no title."""
+    """Return the name of a metric, with its title."""
     arrow = " ↓" if found.base.higher_is_better is False else ""
-    title = full_title(found.name, found.candidate if found.candidate.title else found.base, {})
-    return Cell(f"{found.name}{arrow}", title=title, sort_key=title)
+    return Cell(f"{found.name}{arrow}", title=found.title, sort_key=found.title)
 
 
 def difference_text(found: Difference) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import singledispatch
 
@@ -41,8 +42,11 @@ def table(figure: Chart) -> str:
 def rows(figure: Chart) -> Iterator[Row]:
     """Yield a row a point, bar or cell, by panel and in the order in which they are drawn."""
     for name, panel in zip(_names(figure.panels), figure.panels, strict=True):
+        distinct = {(mark.name, getattr(mark, "of", "")) for mark in panel.marks}
+        n_alike = Counter(name for name, _ in distinct)
         for mark in panel.marks:
-            series = mark.name or mark.role
+            of = getattr(mark, "of", "") if n_alike[mark.name] > 1 else ""  # chance of each of several series
+            series = ", ".join(filter(None, (of, mark.name or mark.role)))
             for row in _points(mark):
                 yield {"panel": name, "series": series, **row}
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
+from clipbench.results.titles import subset_title, within_sentence
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Shade, fraction_axis, nice_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.drawing.svg import shorten
@@ -72,7 +73,8 @@ def _read(evidence: Evidence) -> list[_Place]:
         metric = evidence.evaluation.metrics.get(f"{name}/text_acc")
         at = tokens[(names == name) & np.isfinite(tokens)]
         if metric is not None and metric.value is not None and len(at):
-            places.append(_Place(shorten(name, 14), float(np.median(at)), metric))
+            title = within_sentence(subset_title(name, evidence.evaluation.subsets))
+            places.append(_Place(shorten(title, 16), float(np.median(at)), metric))
     if not places:
         raise MissingEvidence("no place has an accuracy")
     return sorted(places, key=lambda place: place.token)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from clipbench.models.protocol import NO_LOGIT_SCALE
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import (
     Chart,
+    Line,
     Mark,
     Panel,
     Role,
@@ -18,7 +20,7 @@ from clipbench_reports.drawing.marks import (
     tight_axis,
 )
 from clipbench_reports.drawing.models import Panels, Statement, chart, facets
-from clipbench_reports.figures._figure import curve_line, why_lacking
+from clipbench_reports.figures._figure import CHANCE, curve_line, why_lacking
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 
 Ways = Mapping[str, tuple[str, Role, bool]]
@@ -52,20 +54,28 @@ QUANTITIES = {
 }
 """Each has a panel; recall at more than the first place is in the result only."""
 
+CHANCES = {"gap": "gap_chance"}
+"""Curves of the level that would show by chance, by the quantity that they are drawn with."""
+
 MOVED = frozenset(
     f"{quantity}_by_{way}"
     for way in (*SHIFTS, *CORRECTIONS)
-    for quantity in (*QUANTITIES, *(f"{side}_retrieval_recall@{k}" for side in ("image", "text") for k in (5, 10)))
+    for quantity in (
+        *QUANTITIES,
+        *CHANCES.values(),
+        *(f"{side}_retrieval_recall@{k}" for side in ("image", "text") for k in (5, 10)),
+    )
 )
 """Curves that these figures show, or that are more of the same; each of zero-shot has the name of its label set before it."""
 
 
 class _Moved(NamedTuple):
-    """The curves of one model, its gap, and the words on them."""
+    """The curves of one model, its gap, the words on them, and the titles of its label sets."""
 
     curves: dict[str, PlottedCurve]
     gap: float | None
     claim: Statement
+    subsets: Mapping[str, str]
 
 
 def shift(models: Sequence[ModelEvidence]) -> Chart:
@@ -101,7 +111,7 @@ def corrections(models: Sequence[ModelEvidence]) -> Chart:
         reading="The mean of each modality (and its spread by dimension, where vectors are standardised) is taken from one "
         "half of the pairs, subtracted in part or, at 1, in whole from the other half, which is then scored anew. "
         "Centred and standardised vectors are normalized again; where the length is kept, scores are dot "
-        "products.",
+        "products. Chance: the gap that so many pairs would show if none remained.",
     )
 
 
@@ -111,7 +121,7 @@ def _read(evidence: Evidence, *, ways: Ways, label: str, claim: Callable[[Eviden
         raise MissingEvidence(f"the run holds no curves by {label.lower()}: {why_lacking(evidence, 'gap')}")
     gap = evidence.evaluation.metrics.get("gap")
     curves = {name: evidence.curve(name) for name in names}
-    return _Moved(curves, None if gap is None else gap.value, claim(evidence))
+    return _Moved(curves, None if gap is None else gap.value, claim(evidence), evidence.evaluation.subsets)
 
 
 def _panels(by_model: ByModel[_Moved], ways: Ways, label: str, *, marks_gap: bool = False) -> list[Panels]:
@@ -122,24 +132,39 @@ def _panels(by_model: ByModel[_Moved], ways: Ways, label: str, *, marks_gap: boo
     quantities |= {name.removesuffix(end): QUANTITIES["acc1"] for name in held if name.endswith(f"/acc1{end}")}
     parts = []
     for name, quantity in quantities.items():
-        drawn = {
-            model: [
-                curve_line(each.curves[f"{name}_by_{way}"], role, words, is_dashed=is_dashed)
-                for way, (words, role, is_dashed) in ways.items()
-                if f"{name}_by_{way}" in each.curves
-            ]
-            for model, each in by_model.values.items()
-        }
+        drawn = {model: _lines(each, name, ways) for model, each in by_model.values.items()}
         lines = [line for own in drawn.values() for line in own]
         axis = percent_axis if quantity.is_percent else nice_axis
         plane = Panel(
             x=tight_axis([x for line in lines for x in line.xs], label),
             y=axis([y for line in lines for y in line.ys], quantity.label),
-            title=f"Label set {name.rpartition('/')[0]}" if "/" in name else "",
+            title=_set_title(by_model, name.rpartition("/")[0]),
         )
         uprights = by_model.map(_uprights) if marks_gap else {}
         parts.append(facets(plane, {model: [*uprights.get(model, ()), *own] for model, own in drawn.items()}, by_model))
     return parts
+
+
+def _set_title(by_model: ByModel[_Moved], label_set: str) -> str:
+    titles = (each.subsets.get(label_set) for each in by_model.all)
+    return next(filter(None, titles), label_set)
+
+
+def _lines(moved: _Moved, name: str, ways: Ways) -> list[Line]:
+    """Return a quantity by each way to move the vectors, under it the level that would show by chance, where that is known."""
+    chances = [
+        replace(
+            curve_line(moved.curves[chance]), role="chance", name=CHANCE, of=words, has_dots=False, is_reference=True
+        )
+        for way, (words, _, _) in ways.items()
+        if (chance := f"{CHANCES.get(name)}_by_{way}") in moved.curves
+    ]
+    own = [
+        curve_line(moved.curves[f"{name}_by_{way}"], role, words, is_dashed=is_dashed)
+        for way, (words, role, is_dashed) in ways.items()
+        if f"{name}_by_{way}" in moved.curves
+    ]
+    return [*chances, *own]
 
 
 def _uprights(moved: _Moved) -> list[Mark]:

@@ -74,7 +74,7 @@ def _state(history: History) -> Statement:
         subject="The gap at the first and at the last step",
         value=f"{first} and {last}",
         detail=_ends(lines),
-        reading=f"Measured at {fmt.counted(len(history.steps), 'step')} of the training.",
+        reading=_reading(history),
     )
 
 
@@ -102,9 +102,15 @@ def progress(history: History) -> Chart:
             for name, line in lines.items()
         ],
         n_columns=min(3, len(lines)),
-        reading="The first metric of each evaluation against the training step; fractions in [0, 1].",
+        reading=f"The first metric of each evaluation against the training step; fractions in [0, 1]. {_reading(history)}",
         detail=_ends(lines),
     )
+
+
+def _reading(history: History) -> str:
+    """Return at how many steps a training was measured, and what differs between its runs though their samples are the same."""
+    measured = f"Measured at {fmt.counted(len(history.steps), 'step')} of the training."
+    return " ".join([measured, *(f"{note}." for note in history.notes)])
 
 
 def _ends(lines: Mapping[str, Line]) -> str:

@@ -91,8 +91,8 @@ class ChangedSamples:
 class Flipped:
     """The samples that changed in one metric."""
 
-    evaluation: str
-    metric: str
+    label: str
+    """Evaluation and metric, for a reader."""
     verdict: str
     ways: Sequence[ChangedSamples]
 
@@ -116,7 +116,7 @@ def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudge
             for title, ids in _ways(each)
             if ids
         ]
-        yield Flipped(evaluation=each.evaluation, metric=each.name, verdict=each.verdict, ways=ways)
+        yield Flipped(label=each.label, verdict=each.verdict, ways=ways)
 
 
 def _ways(each: Difference) -> list[tuple[str, Sequence[str]]]:

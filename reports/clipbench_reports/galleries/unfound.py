@@ -1,11 +1,13 @@
 """The galleries of what was looked for among many and came too late, and of facts in long captions that were misjudged."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
 from clipbench.results import numbers as fmt
+from clipbench.results.titles import subset_title, within_sentence
 from clipbench_reports.galleries.gallery import (
     Cosines,
     Fact,
@@ -109,7 +111,9 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
         raise NotAsked("position")
     margin = np.where(_is_of(evidence, "position"), numbers(evidence, "margin"), np.nan)
     true, false = (whole(evidence, name) if evidence.has_column(name) else [] for name in ("caption", "chosen_caption"))
-    place, token, cosines = words(evidence, "place"), _tokens(evidence, "fact_token"), Cosines.of(evidence, margin)
+    title = partial(subset_title, subsets=evidence.evaluation.subsets)
+    place = [within_sentence(title(name)) for name in words(evidence, "place")]
+    token, cosines = _tokens(evidence, "fact_token"), Cosines.of(evidence, margin)
 
     def facts(row: int) -> list[Fact]:
         right, chosen, by = cosines.written(row)

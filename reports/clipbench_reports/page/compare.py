@@ -167,10 +167,7 @@ def _verdicts(comparison: Comparison, place: int) -> list[VerdictLine]:
                     glyph=VERDICTS[verdict],
                     verdict=verdict,
                     count=tally(decided),
-                    named=[
-                        (f"{each.evaluation}/{each.name}", difference_text(each), anchors[each.evaluation])
-                        for each in named
-                    ],
+                    named=[(each.label, difference_text(each), anchors[each.evaluation]) for each in named],
                     n_more=len(decided) - len(named) if named else 0,
                 )
             )
@@ -210,7 +207,7 @@ def _figures(comparison: Comparison, names: tuple[str, str]) -> dict[str, Chart]
             panels=[replace(_with_verdicts(panel, shown), x=axis)],
             breadth=BREADTH,
             detail=" ".join(
-                f"{each.name} {difference_text(each)}, {each.verdict}."
+                f"{each.title} {difference_text(each)}, {each.verdict}."
                 for each in shown
                 if each.verdict not in ("no evidence", "not tested")
             ),

@@ -1,6 +1,7 @@
 """Composition: which choices are lost, by subset, and how alike a caption and its false twin are."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -101,17 +102,18 @@ def lost_choices(evidence: Evidence) -> Table:
         MissingEvidence: nothing was chosen among captions, or no choice was lost.
     """
     caption, preferred, subset = (evidence.column(name).astype(str) for name in ("caption", "preferred", "subset"))
+    title = partial(subset_title, subsets=evidence.evaluation.subsets)
     is_lost, margin = lost_captions(evidence)
     lost = np.flatnonzero(is_lost)
     if not len(lost):
         raise MissingEvidence("no choice among captions was lost")
     worst = lost[np.argsort(margin[lost], kind="stable")][:MAX_CHOICES]
     return Table(
-        title=f"Choices lost by the most ({fmt.counted(len(lost), 'item')} lost in all)",
-        facts=f"Shown is each item's worst image. {MARGINS[evidence.has_column('text_margin')]}",
+        title=f"Lost choices, the widest margins first ({fmt.counted(len(lost), 'item')} lost in all)",
+        facts=f"Shown is each item's image with the lowest margin. {MARGINS[evidence.has_column('text_margin')]}",
         columns=columns("True caption", "Preferred", "Subset", numbers=["Margin, cosine"]),
         rows=[
-            [caption[row], preferred[row], subset[row] or fmt.NONE, fmt.number(margin[row], "cosine")]
+            [caption[row], preferred[row], title(subset[row]) or fmt.NONE, fmt.number(margin[row], "cosine")]
             for row in worst.tolist()
         ],
     )

@@ -108,11 +108,11 @@ def attacked_objects(evidence: Evidence) -> Table:
         for c in order
     ]
     return Table(
-        title=f"Each object under attack ({fmt.percent(success.min())} to {fmt.percent(success.max())} % fooled)",
-        facts="Fooled: the attacking word's class comes first. Right: the object's own class does. Taken for: the wrong "
+        title=f"Each object under attack ({fmt.percent(success.min())} to {fmt.percent(success.max())} % taken for the word)",
+        facts="The word: the attacking word's class comes first. Right: the object's own class does. Taken for: the wrong "
         "answer with the largest count in these images."
         + (f" {fmt.count(len(names) - len(rows))} more are in the sample table." if len(names) > len(rows) else ""),
-        columns=columns("Object", "Taken for", numbers=["Fooled, %", "Right, %", "n"]),
+        columns=columns("Object", "Taken for", numbers=["The word, %", "Right, %", "n"]),
         rows=rows,
     )
 

@@ -30,17 +30,35 @@ SUGARCREPE = {
 """Subsets with their titles; the part before the underscore is the category. SugarCrepe++ has the first five."""
 TITLES = {
     **SUGARCREPE,
+    "replace": "Replaced",
+    "swap": "Swapped",
+    "add": "Added",
+    "vg_relation": "Visual Genome relations",
+    "vg_attribution": "Visual Genome attributes",
+    "order": "Word order",
+    "coco_order": "Word order, COCO",
+    "flickr30k_order": "Word order, Flickr30k",
+    "existence": "Existence",
+    "plurals": "Plurals",
+    "counting-hard": "Counting, balanced",
+    "counting-small-quant": "Counting, small numbers",
+    "counting-adversarial": "Counting, adversarial",
+    "relations": "Spatial relations",
+    "action-replacement": "Action replaced",
+    "actant-swap": "Actants swapped",
+    "coreference-standard": "Coreference, standard",
+    "coreference-hard": "Coreference, clean",
+    "foil-it": "Noun replaced (FOIL it!)",
+}
+"""Titles of subsets (of SugarCrepe, BiVLC, ARO, shuffled captions and VALSE), unless the data say otherwise."""
+TITLES_OF_MEANS = {
     "macro": "Mean of the subsets",
     "micro": "All items",
     "replace": "Replaced (mean of its subsets)",
     "swap": "Swapped (mean of its subsets)",
     "add": "Added (mean of its subsets)",
-    "vg_relation": "Visual Genome relations",
-    "vg_attribution": "Visual Genome attributes",
-    "coco_order": "Word order, COCO",
-    "flickr30k_order": "Word order, Flickr30k",
 }
-"""Titles of subsets and of means over subsets, unless the data say otherwise."""
+"""Titles of means over all subsets, over all items and over the subsets of a category."""
 FEWEST_CASES = 25
 """Cases that a pair of attributes needs to enter ARO's mean."""
 
@@ -185,7 +203,7 @@ _NO_GROUP = {
 
 def _notes(subsets: Sequence[str], of_groups: Mapping[str, Measure]) -> tuple[str, ...]:
     notes = [
-        f"{subset}: the macro accuracy is the mean over {rule}, as published; text_acc is over all samples"
+        f"{TITLES[subset]}: the macro accuracy is the mean over {rule}, as published; the text score is over all samples"
         for subset, rule in (
             ("vg_relation", f"relations, without {len(symmetric_relations())} that hold both ways"),
             ("vg_attribution", f"pairs of attributes with {FEWEST_CASES} cases or more"),

@@ -27,7 +27,7 @@ from clipbench.metrics import Choices, truth_groups
 from clipbench.models.protocol import Embedder
 from clipbench.stats.measures import Definition, Mean, Measure, Smooth, define
 from clipbench_tasks.composition import scoring
-from clipbench_tasks.composition.means import TITLES, means
+from clipbench_tasks.composition.means import TITLES, TITLES_OF_MEANS, means
 
 SCORES = ("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc")
 """Metrics that are reported by subset, and averaged over subsets."""
@@ -123,7 +123,8 @@ class Composition:
         if len(shuffles.rows) == scoring.MAX_SHUFFLED < len(contrasts):
             notes = (*notes, f"word order: a seeded sample of {scoring.MAX_SHUFFLED:,} captions")
         measures = {**averaged.overall, **table.measures(), **averaged.of_groups, **_likeness(table, likeness)}
-        subsets = {name.rpartition("/")[0] for name in measures}
+        parts = {name.rpartition("/")[0] for name in measures}
+        titles = TITLES_OF_MEANS | {name: title for name, title in TITLES.items() if name in table.subsets}
         return Evaluation(
             samples={
                 **_identity(dataset, contrasts, nearest),
@@ -142,7 +143,7 @@ class Composition:
             measures=define(measures, METRICS),
             controls=define({**strict.overall, **table.controls(), **strict.of_groups}, METRICS),
             notes=(*notes, *averaged.notes),
-            subsets={name: title for name, title in TITLES.items() if name in subsets},
+            subsets={name: title for name, title in titles.items() if name in parts},
         )
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -62,6 +63,19 @@ def test_the_table_has_a_line_for_each_metric_in_columns(judged: Judged) -> None
     assert acc1.index("worse") == head.index("verdict")
     (ece,) = [line for line in lines if line.startswith("  ece ↓")]
     assert ece.split()[-8:] == ["–", "–", "no", "test", "(1)", "–", "no", "evidence"]
+
+
+def test_metrics_of_subsets_have_the_recorded_title_of_the_subset(difference: MakeDifference) -> None:
+    kind = difference("zero-shot@scenes/kind/acc1", 0.6, 0.5, 0.001, verdict="worse")
+    kind = replace(kind, subset="Kind of object", base=replace(kind.base, title="Top-1 accuracy"))
+    other = difference("zero-shot@scenes/genus/acc1", 0.6, 0.5)
+    assert (kind.title, other.title) == ("Top-1 accuracy (kind of object)", "Acc1 (genus)")
+    assert (kind.label, other.label) == (f"zero-shot@scenes: {kind.title}", "zero-shot@scenes/genus/acc1")
+    judged = Judged(comparison=Comparison(base="old", candidate="new", differences=[kind, other]))
+    assert "\nzero-shot@scenes (kind: Kind of object)\n" in terminal([judged])
+    assert "\n(kind: Kind of object)\n" in markdown([judged])
+    assert judged.comparison.frame()["title"].tolist() == [kind.title, other.title]
+    assert json.loads(as_json([judged]))["comparisons"][0]["differences"][0]["subset"] == "Kind of object"
 
 
 def test_the_table_lists_the_first_samples_that_changed_each_way(judged: Judged) -> None:

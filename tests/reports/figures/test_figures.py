@@ -74,6 +74,22 @@ def test_both_renderers_draw_it_and_its_data_are_listed(
     assert all(len(used) == 1 for name, used in roles.items() if name), roles
 
 
+def test_the_gap_that_would_show_if_none_remained_is_drawn_as_chance(make_run: MakeRun) -> None:
+    run = make_run()
+    evaluation = next(each for each in run.result.evaluations if each.task == "modality-gap")
+    found = figures.corrections(alone(Evidence(run, evaluation)))
+    gap, *others = found.panels
+    lines = [
+        (mark.name, mark.of, list(mark.ys)) for mark in gap.marks if isinstance(mark, Line) and mark.role == "chance"
+    ]
+    ways = {"centred": "centring", "standardised": "standardising", "centred, length kept": "collapse"}
+    curves = {words: evaluation.curves[f"gap_chance_by_{way}"] for words, way in ways.items()}
+    assert lines == [("chance", words, list(curve.y)) for words, curve in curves.items()]
+    assert all(mark.role != "chance" for panel in others for mark in panel.marks)
+    assert [mark.name for mark in lay_out(found).legend].count("chance") == 1
+    assert {f"gap_chance_by_{way}" for way in ways.values()} <= figures.GEOMETRY  # and in no figure of its own
+
+
 def answers(label: str, predicted: str) -> dict[str, np.ndarray]:
     return {"label": np.array(label.split(), object), "predicted": np.array(predicted.split(), object)}
 

@@ -141,6 +141,20 @@ def test_the_verdict_stands_on_top(pair: Callable[..., list[Run]], tmp_path: Pat
     assert "Matched by a pattern of the gate, and not gated: 1" in text
 
 
+def test_the_page_names_subsets_by_their_recorded_titles(make_run: MakeRun, tmp_path: Path) -> None:
+    runs = []
+    for name, n_right in (("old", 120), ("new", 80)):
+        found = evaluation((np.arange(N) < n_right).astype(np.float64))
+        metric = replace(found["metrics"]["acc1"], title="Top-1 accuracy")
+        found = {**found, "metrics": {"kind/acc1": metric}, "subsets": {"kind": "Kind of object"}}
+        runs.append(make_run({"zero-shot@birds": found}, name=name))
+    words = Words(written(runs, tmp_path / "page.html")).text
+    title = "Top-1 accuracy (kind of object)"
+    assert f"1 worse: zero-shot@birds: {title} −20.00 pp" in words  # the verdict
+    assert f"{title}kind/acc1" in words.replace("\n", "")  # the table
+    assert f"zero-shot@birds: {title} worse" in words and "(kind)" not in words  # the samples that changed
+
+
 def test_without_a_gate_the_page_says_so_beside_the_mark_of_the_gravest_change(
     pair: Callable[..., list[Run]], tmp_path: Path
 ) -> None:

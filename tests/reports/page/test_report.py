@@ -19,7 +19,8 @@ import pytest
 
 from clipbench.errors import UsageError
 from clipbench.results import numbers as fmt
-from clipbench.results.record import Curve, DatasetRecord, Metric
+from clipbench.results.matching import OTHER_ORDER
+from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric
 from clipbench.results.run import Run
 from clipbench_reports.page.report import write_report
 
@@ -444,6 +445,25 @@ def test_the_runs_of_one_training_are_told_through_the_training(
     assert len(images) == 3  # the track, and the first metric of each evaluation, for a narrow screen too
     for image in images[1:]:
         assert "modality-gap@scenes/gap" in image.text and "retrieval@scenes/image_retrieval" in image.text
+
+
+def test_what_differs_between_the_runs_of_a_training_is_said_under_its_figures(
+    make_run: MakeRun, report: Report, parts: SimpleNamespace
+) -> None:
+    runs = checkpoints(make_run, parts, (0, 100))
+    first, second = (
+        replace(run, result=replace(run.result, evaluations=[of_order(each, order) for each in run.result.evaluations]))
+        for run, order in zip(runs, "ab", strict=True)
+    )
+    section = next(
+        node for node in report(first, second).all("section") if node.attributes["aria-labelledby"] == "training"
+    )
+    assert section.text.count(f"modality-gap@scenes: {OTHER_ORDER}. retrieval@scenes: {OTHER_ORDER}.") == 2
+
+
+def of_order(evaluation: EvaluationRecord, order: str) -> EvaluationRecord:
+    """Return an evaluation of the same samples in an order of its own."""
+    return replace(evaluation, dataset=replace(evaluation.dataset, fingerprint=order, unordered_fingerprint="same"))
 
 
 @pytest.mark.parametrize("steps", [(None, None), (0, None), (5,), (100, 100)])  # the last: of two trainings

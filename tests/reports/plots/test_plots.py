@@ -41,6 +41,8 @@ CURVES = {
     },
     "corrections": {
         ("Gap", "centred"): "gap_by_centring",
+        ("Gap", "centred, chance"): "gap_chance_by_centring",
+        ("Gap", "standardised, chance"): "gap_chance_by_standardising",
         ("Contrastive loss", "standardised"): "loss_by_standardising",
         ("Text-to-image R@1, %", "centred, length kept"): "image_retrieval_recall@1_by_collapse",
     },

@@ -149,8 +149,8 @@ def test_without_twins_there_is_no_figure_of_them(evidence: Make) -> None:
 
 def test_choices_lost_by_the_most_come_first(evidence: Make) -> None:
     table = composition.lost_choices(evidence())
-    assert table.rows[0] == ["a red cup 0", "a blue cup 0", "swap_att", "−0.2000"]
-    assert len(table.rows) == 15 and table.title == "Choices lost by the most (20 items lost in all)"
+    assert table.rows[0] == ["a red cup 0", "a blue cup 0", "Colours swapped", "−0.2000"]
+    assert len(table.rows) == 15 and table.title == "Lost choices, the widest margins first (20 items lost in all)"
     with pytest.raises(MissingEvidence, match="no choice among captions was lost"):
         composition.lost_choices(evidence(samples=samples() | {"margin": np.ones(40)}))
 
@@ -226,7 +226,7 @@ def test_the_page_holds_figures_and_table(make_run: MakeRun, tmp_path: Any) -> N
     run = make_run({"composition@scenes": parts()})
     write_report([run], tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "Captions are told apart best in" in html and "Choices lost by the most" in html
+    assert "Captions are told apart best in" in html and "Lost choices, the widest margins first" in html
     assert "Colours swapped" in html and ">nan" not in html
 
 

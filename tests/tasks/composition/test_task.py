@@ -231,6 +231,29 @@ def test_valse_is_a_choice_of_two_in_each_of_its_parts() -> None:
     assert values(metrics, "existence/text_acc", "plurals/text_acc", "macro/text_acc") == [1.0, 0.0, 0.5]
 
 
+@pytest.mark.parametrize(
+    ("names", "titles"),
+    [
+        (["existence", "foil-it"], {"existence": "Existence", "foil-it": "Noun replaced (FOIL it!)"}),
+        (["replace", "swap"], {"replace": "Replaced", "swap": "Swapped"}),  # BiVLC
+        (["order"], {"order": "Word order"}),
+        (
+            ["swap_att", "swap_obj"],
+            {
+                "swap_att": "Attributes swapped",
+                "swap_obj": "Objects swapped",
+                "swap": "Swapped (mean of its subsets)",
+            },
+        ),
+        (["mine"], {}),
+    ],
+)
+def test_subsets_of_known_benchmarks_have_titles(names: list[str], titles: dict[str, str]) -> None:
+    items = [Contrast(name, name, (0,), ("x e", "x n"), PAIR) for name in names]
+    found = evaluate(dataset("e", items))[0].subsets
+    assert {name: title for name, title in found.items() if name not in ("micro", "macro")} == titles
+
+
 # What stands beside the accuracy ------------------------------------------------------------------------------------
 
 
