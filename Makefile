@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 
 AXE := axe-core@4.14.1
 
-.PHONY: help install axe demo test test-slow test-wheel test-wheel-all test-peer check fmt bench claims figures train-tiny clean
+.PHONY: help install axe demo test test-slow test-wheel test-wheel-all test-peer torture check fmt bench claims figures train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -68,6 +68,9 @@ test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of 
 	test -d $(PEER_VENV) || $(PYTHON) -m venv $(PEER_VENV)
 	$(PEER_VENV)/bin/pip install --quiet 'clip-benchmark==1.6.2' 'numpy<2.3' requests
 	CLIPBENCH_PEER=$(PEER_VENV)/bin/clip_benchmark $(BIN)/pytest -m peer -s tests/peer
+
+torture: $(READY)  ## kill, damage and fill runs, stores, trainings and downloads for ten minutes, and count what is survived
+	$(BIN)/python experiments/torture.py
 
 bench: $(READY)  ## print timings: text tower, ranks, and the geometry of a million pairs
 	$(BIN)/python benchmarks/text_tower.py

@@ -3,6 +3,7 @@
 import glob
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -118,9 +119,8 @@ def check_writable(folder: Path, n_bytes: int = 0, *, advice: str) -> None:
     """
     there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     try:
-        half, file = _new_half(there / "probe")
-        file.close()
-        half.unlink()
+        with tempfile.TemporaryFile(dir=there):  # has no name, so that nothing is left by a process that is killed here
+            pass
         free = shutil.disk_usage(there).free
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror or error}; {advice}") from error

@@ -27,7 +27,7 @@ def load_in_workers(dataset: Dataset[Any], *, workers: int, **options: Any) -> I
         ClipbenchError: a worker was killed.
     """
     loader = DataLoader(dataset, num_workers=workers, worker_init_fn=_depend_on_parent if workers else None, **options)
-    with _keep_signal_handler():
+    with _keep_signal_handler(), _uninterrupted():
         batches = iter(loader)
     while True:
         try:
@@ -57,6 +57,27 @@ def _keep_signal_handler() -> Iterator[None]:
     finally:
         if handler is not None:
             signal.signal(signal.SIGCHLD, handler)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM wait for the end of the block: torch cannot clean up half of its workers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if callable(signal.getsignal(number))
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for each in came:
+            signal.raise_signal(each)
 
 
 def _depend_on_parent(worker: int) -> None:
