@@ -196,7 +196,7 @@ def _presence(entry: "CatalogueEntry", root: Path | None) -> str:
 
     if place_of(entry, root) is not None:
         return "yes"
-    return "half" if staging_of(entry, root or Path()).is_dir() else "no"
+    return "half" if os.path.isdir(staging_of(entry, root or Path())) else "no"
 
 
 def _licence(entry: "CatalogueEntry") -> str:

@@ -60,7 +60,9 @@ def plot(name: str | None, runs: tuple[Path, ...], out: Path | None, lists: bool
 
 def _histories(paths: tuple[Path, ...]) -> list[Path]:
     """Return paths without the files that are neither logs nor results, such as a report that a pattern matched."""
-    others = [path for path in paths if path.is_file() and path.suffix not in (".json", ".jsonl")]
+    from clipbench.reading import is_file
+
+    others = [path for path in paths if is_file(path) and path.suffix not in (".json", ".jsonl")]
     if len(others) in (0, len(paths)):
         return list(paths)
     for path in others:

@@ -20,6 +20,7 @@ from clipbench.models.checkpoints import (
     TrainingCheckpoint,
     training_checkpoints,
 )
+from clipbench.reading import is_file, is_folder
 from clipbench.results.run import Run
 
 
@@ -141,7 +142,7 @@ class Watcher:
         return self.out / slug(checkpoint.name)
 
     def _has_run(self, checkpoint: TrainingCheckpoint) -> bool:
-        return (self._folder(checkpoint) / "result.json").is_file()
+        return is_file(self._folder(checkpoint) / "result.json")
 
     def _status(self) -> int:
         return INCOMPLETE if self._unmeasured else DONE
@@ -169,7 +170,7 @@ def _check_same(checkpoint: TrainingCheckpoint, signature: Signature) -> None:
 
 
 def _check(folder: Path) -> None:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"no such folder: {folder}; expected one that a training writes its checkpoints to")
-    if (folder / CONFIG).is_file() and not training_checkpoints(folder):
+    if is_file(folder / CONFIG) and not training_checkpoints(folder):
         raise UsageError(f"{folder} is a checkpoint itself: measure it with clipbench run --model {folder}")

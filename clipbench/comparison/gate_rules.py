@@ -12,18 +12,18 @@ A gate file is TOML. A key with ``/`` or ``*`` is a pattern of metrics; these ar
     expires = 2026-12-31
 """
 
+import math
 import operator
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 from clipbench.errors import UsageError, did_you_mean
+from clipbench.reading import read_toml, shown
 from clipbench.results.numbers import SYMBOLS
 
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
@@ -60,13 +60,12 @@ class Tolerance:
             >>> Tolerance.parse("0.5pp", "--max-drop").amount, Tolerance.parse("1%", "--max-drop").kind
             (0.005, 'relative')
         """
-        parts = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(pp|%|)\s*", text)
-        if parts is None:
+        number, unit = _number_and_unit(text, ("pp", "%"))
+        if number is None or number < 0:
             raise UsageError(
-                f"{where} '{text}': expected 0.5pp (percentage points), 1% (of the base's value) or a bare number, "
+                f"{where} {shown(text)}: expected 0.5pp (percentage points), 1% (of the base's value) or a bare number, "
                 "in the metric's own unit"
             )
-        number, unit = float(parts[1]), parts[2]
         kind = {"pp": "points", "%": "relative", "": "absolute"}[unit]
         return cls(text=text.strip(), amount=number if kind == "absolute" else number / 100, kind=kind)
 
@@ -115,10 +114,13 @@ class Requirement:
             >>> requirement.pattern, requirement.sign, requirement.bound, requirement.is_met_by(0.64)
             ('zero-shot@imagenet/acc1', '>=', 0.63, True)
         """
-        parts = re.fullmatch(r"\s*(\S.*?)\s*(>=|<=|>|<)\s*(-?[0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*(%?)\s*", text)
-        if parts is None:
-            raise UsageError(f"require '{text}': expected METRIC >= NUMBER, such as zero-shot@imagenet/acc1 >= 0.63")
-        return cls(pattern=parts[1], sign=parts[2], bound=float(parts[3]) / (100 if parts[4] else 1))
+        pattern, sign, bound = [part.strip() for part in (*re.split("(>=|<=|>|<)", text, maxsplit=1), "", "")][:3]
+        number, unit = _number_and_unit(bound, ("%",))
+        if not pattern or number is None:
+            raise UsageError(
+                f"require {shown(text)}: expected METRIC >= NUMBER, such as zero-shot@imagenet/acc1 >= 0.63"
+            )
+        return cls(pattern=pattern, sign=sign, bound=number / (100 if unit else 1))
 
     def is_met_by(self, value: float) -> bool:
         """Return whether a value meets the bound."""
@@ -202,18 +204,27 @@ def matches(pattern: str, name: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(short, pattern)
 
 
+def _number_and_unit(text: str, units: Sequence[str]) -> tuple[float | None, str]:
+    """Return the finite number at the beginning of a text, None if there is none, and the unit behind it."""
+    text = text.strip()
+    unit = next((unit for unit in units if text.endswith(unit)), "")
+    digits = text.removesuffix(unit).rstrip()
+    # float() also takes "nan", "1_0" and digits of any script, and makes 400 digits infinite.
+    is_number = set(digits) <= set("0123456789.e-") and digits[:1] != "e"
+    try:
+        number = float(digits) if is_number else math.nan
+    except ValueError:
+        number = math.nan
+    return (number if math.isfinite(number) else None), unit
+
+
 def read_gate(path: str | os.PathLike[str]) -> Gate:
     """Return the gate in a TOML file.
 
     Raises:
         UsageError: it is missing, is not TOML, or has an unknown or malformed key, which the message names.
     """
-    try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read the gate file {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"the gate file {path} is not TOML: {error}") from error
+    data = read_toml(path, UsageError, name=f"the gate file {path}")
     if not data:
         raise UsageError(f'the gate file {path} asks for nothing: expected such as "*" = {{max_drop = "1pp"}}')
     patterns = {key: value for key, value in data.items() if "/" in key or "*" in key}
@@ -238,7 +249,9 @@ def _rule(pattern: str, value: object, where: str) -> GateRule:
 
 def _requirement(value: object, path: str | os.PathLike[str]) -> Requirement:
     if not isinstance(value, str):
-        raise UsageError(f"{path}: require holds {value!r}: expected texts such as 'zero-shot@imagenet/acc1 >= 0.63'")
+        raise UsageError(
+            f"{path}: require holds {shown(value)}: expected texts such as 'zero-shot@imagenet/acc1 >= 0.63'"
+        )
     return Requirement.parse(value)
 
 
@@ -252,7 +265,7 @@ def _acknowledgement(value: object, where: str) -> Acknowledgement:
 
 def _table(value: object, types: Mapping[str, type], where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise UsageError(f"{where} is {value!r}: expected a table with {', '.join(types)}")
+        raise UsageError(f"{where} is {shown(value)}: expected a table with {', '.join(types)}")
     _check_keys(value, types, where)
     return value
 
@@ -263,7 +276,7 @@ def _check_keys(table: Mapping[str, object], types: Mapping[str, type], where: s
             hint = " (a pattern of metrics holds a / or a *)" if "require" in types else ""
             raise UsageError(f"{where}: unknown key '{key}': {did_you_mean(key, types)}{hint}")
         if not isinstance(value, types[key]) or isinstance(value, datetime):  # a datetime is a date to Python
-            raise UsageError(f"{where}: {key} is {value!r}, expected {EXPECTED[types[key]]}")
+            raise UsageError(f"{where}: {key} is {shown(value)}, expected {EXPECTED[types[key]]}")
 
 
 EXPECTED = {

@@ -1,6 +1,5 @@
 """The catalogue: data sets known by name, with their sources, sizes, licences and published prompts."""
 
-import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from clipbench.data.class_names import with_class_names
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.prompts import known_prompts
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
+from clipbench.reading import MOST_BYTES_OF_SETTINGS, decode_json, is_there, read_bytes
 
 ORIGIN_FILE = ".clipbench.json"
 """Record that ``clipbench data get`` leaves in a folder: repository, commit and file hashes."""
@@ -153,7 +153,7 @@ def entry_of_repository(repository: str) -> CatalogueEntry | None:
 def place_of(entry: CatalogueEntry, data_root: Path | None) -> Path | None:
     """Return the existing folder of a data set below the data root (or the current folder), or None."""
     root = data_root or Path()
-    return next((root / place for place in entry.places if (root / place).exists()), None)
+    return next((root / place for place in entry.places if is_there(root / place)), None)
 
 
 def find_place(entry: CatalogueEntry, data_root: Path | None) -> Path:
@@ -196,10 +196,11 @@ def read_origin(place: Path) -> Mapping[str, Any] | None:
 def origin_in(folder: Path) -> Mapping[str, Any] | None:
     """Return the record of ``data get`` in this very folder, or None."""
     try:
-        origin = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
+        origin = decode_json(read_bytes(folder / ORIGIN_FILE, MOST_BYTES_OF_SETTINGS).decode())
     except (OSError, ValueError):
         return None
-    return origin if isinstance(origin, dict) else None
+    is_record = isinstance(origin, dict) and isinstance(origin.get("revision"), str | None)
+    return origin if is_record else None
 
 
 def with_published_prompts(dataset: Dataset, entry: CatalogueEntry) -> Dataset:

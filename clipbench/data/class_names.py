@@ -6,6 +6,7 @@ from pathlib import Path
 
 from clipbench.data.dataset import Dataset
 from clipbench.errors import DataError
+from clipbench.reading import read_text
 
 FILE_NAME = "classnames.txt"
 """Name of the file with class names that lies beside the data, as in CLIP_benchmark's layout."""
@@ -17,10 +18,8 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: the file cannot be read, is empty, or has an empty line before its end.
     """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read class names from {path}: {error}") from error
+    text = read_text(path, DataError, name=f"class names from {path}")
+    lines = [line.strip() for line in text.rstrip().splitlines()]
     if not lines:
         raise DataError(f"{path} holds no class names: expected one a line")
     if "" in lines:

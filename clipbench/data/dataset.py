@@ -19,6 +19,7 @@ from clipbench.data.contrast_and_attack import (
 )
 from clipbench.data.images import ImageRef
 from clipbench.errors import DataError, MissingPart, UsageError, did_you_mean
+from clipbench.reading import is_int64
 
 
 class LabelSet(NamedTuple):
@@ -245,7 +246,7 @@ class DataOptions:
         text = self.options.get(name)
         if text is None:
             return None
-        if not text.isdecimal() or int(text) < least:
+        if not text.isdecimal() or not is_int64(text) or int(text) < least:
             raise UsageError(f"--data-option {name}={text}: expected {expected}")
         return int(text)
 

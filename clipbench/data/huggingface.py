@@ -25,6 +25,7 @@ from clipbench.data.table import ColumnTable, Samples, read_samples
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import Roles, find_roles
 from clipbench.errors import DataError, UsageError
+from clipbench.reading import is_file, refuse_special_files
 
 if TYPE_CHECKING:
     import datasets
@@ -41,8 +42,9 @@ def load_folder(path: Path, options: DataOptions, id: str, *, config: str | None
     """
     options.refuse_unknown(OPTIONS, id)
     split = options.options.get("split")
+    refuse_special_files(path, DataError)
     with library_errors(str(path)):
-        if any((path / name).is_file() for name in SAVED_FILES):
+        if any(is_file(path / name) for name in SAVED_FILES):
             split_rows = open_saved(path, split)
         else:
             split_rows = open_split(str(path), config=config, split=split, key="local")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from clipbench.data.images import EncodedImage
 from clipbench.errors import BadImage, DataError, Unavailable, UsageError
+from clipbench.reading import read_bytes
 
 if TYPE_CHECKING:
     import datasets
@@ -56,7 +57,7 @@ class ImageColumn:
         if cell["bytes"] is not None:
             return bytes(cell["bytes"])
         try:
-            return Path(cell["path"]).read_bytes()
+            return read_bytes(cell["path"])
         except OSError as error:
             raise BadImage(name, f"{cell['path']}: {error.strerror or error}") from error
 

@@ -11,6 +11,7 @@ from clipbench.data.class_names import FILE_NAME, check_renaming, names_for_prom
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import FileImage
 from clipbench.errors import DataError, UsageError
+from clipbench.reading import is_file, is_int64
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 """Suffixes of image files; upper case counts too."""
@@ -94,7 +95,7 @@ def _class_folders(root: Path) -> list[Path]:
             f"{root} has no class folders: expected one folder a class with its images;"
             " images with captions are described by a manifest (.csv, .tsv, .jsonl)"
         )
-    if all(folder.name.isdecimal() for folder in folders):
+    if all(folder.name.isdecimal() and is_int64(folder.name) for folder in folders):
         return sorted(folders, key=lambda folder: (int(folder.name), folder.name))
     return folders
 
@@ -164,7 +165,7 @@ def _refuse_broken(folders: Sequence[_ClassFolder], *, allow_partial: bool) -> N
 def _names(root: Path, folders: Sequence[_ClassFolder]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     names, notes = names_for_prompts([folder.path.name for folder in folders])
     file = root / FILE_NAME
-    if not file.is_file():
+    if not is_file(file):
         return names, notes
     names_in_file = read_class_names(file)
     check_renaming(names, names_in_file, source=str(file))

@@ -10,6 +10,7 @@ from PIL import Image
 
 from clipbench.data.decoding import Reading, decode, reading_of
 from clipbench.errors import BadImage
+from clipbench.reading import read_bytes
 
 
 @runtime_checkable
@@ -99,6 +100,6 @@ class FileImage(EncodedImage):
 
     def read(self) -> bytes:
         try:
-            return self.path.read_bytes()
+            return read_bytes(self.path)
         except OSError as error:
             raise BadImage(self.name, error.strerror or str(error)) from error

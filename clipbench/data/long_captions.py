@@ -17,6 +17,24 @@ from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import FileImage
 from clipbench.data.table_columns import rows_of_split
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
+from clipbench.reading import (
+    MOST_DEPTH,
+    UTF8,
+    check_depth,
+    check_text,
+    decode_json,
+    entries,
+    is_file,
+    is_folder,
+    matching,
+    open_file,
+    open_text,
+    read_json,
+    read_text,
+    reading,
+    shown,
+    user_path,
+)
 
 N_SHOWN = 3
 """Missing images that an error names."""
@@ -40,15 +58,15 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 def fits_urban1k(path: Path) -> bool:
     """Return whether a folder has images in ``image`` and texts in ``caption``."""
-    return (path / "image").is_dir() and any((path / "caption").glob("*.txt"))
+    return is_folder(path / "image") and bool(matching(path / "caption", "*.txt"))
 
 
 def load_urban1k(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the images with the first line of their captions, in the order of their numbers."""
     options.refuse_unknown(("images",), id)
     folder = _image_folder(options, [path / "image"])
-    images = {file.stem: file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES}
-    texts = {file.stem: file for file in (path / "caption").glob("*.txt")}
+    images = {file.stem: file for file in entries(folder, DataError) if file.suffix.lower() in SUFFIXES}
+    texts = {file.stem: file for file in matching(path / "caption", "*.txt")}
     uncaptioned = sorted(images.keys() - texts.keys(), key=_numeric)
     if uncaptioned:
         raise DataError(
@@ -57,7 +75,7 @@ def load_urban1k(path: Path, options: DataOptions, id: str) -> Dataset:
         )
     pairs = []
     for stem in sorted(texts, key=_numeric):
-        caption = _read_text(texts[stem]).partition("\n")[0].strip()
+        caption = read_text(texts[stem], DataError).partition("\n")[0].strip()
         if not caption:
             raise DataError(f"the first line of {texts[stem]} is blank: expected the caption there")
         pairs.append(_CaptionedFile(stem, images.get(stem, folder / f"{stem}.jpg"), caption))
@@ -81,7 +99,7 @@ DOCCI_SPLIT = "test"
 
 def fits_docci(path: Path) -> bool:
     """Return whether a path is the file of descriptions, or its folder."""
-    return path.name == DOCCI_FILE or (path / DOCCI_FILE).is_file()
+    return path.name == DOCCI_FILE or is_file(path / DOCCI_FILE)
 
 
 def load_docci(path: Path, options: DataOptions, id: str) -> Dataset:
@@ -118,7 +136,7 @@ DCI_ALL = "all"
 
 def fits_dci(path: Path) -> bool:
     """Return whether a folder has DCI's splits and entries."""
-    return (path / DCI_SPLITS).is_file() and (path / DCI_ENTRIES).is_dir()
+    return is_file(path / DCI_SPLITS) and is_folder(path / DCI_ENTRIES)
 
 
 def load_dci(path: Path, options: DataOptions, id: str) -> Dataset:
@@ -139,21 +157,18 @@ def load_dci(path: Path, options: DataOptions, id: str) -> Dataset:
 
 def _dci_names(path: Path, split: str) -> list[str]:
     if split == DCI_ALL:
-        return sorted(file.name for file in (path / DCI_ENTRIES).glob("*.json"))
+        return [file.name for file in matching(path / DCI_ENTRIES, "*.json")]
     splits = _json_object(path / DCI_SPLITS)
     if split not in splits:
         raise UsageError(f"{path} has no split '{split}': {did_you_mean(split, [*map(str, splits), DCI_ALL])}")
     names = splits[split]
     if not isinstance(names, list):
-        raise DataError(f"{path / DCI_SPLITS} has no list of files for {split}: got {names!r:.60}")
+        raise DataError(f"{path / DCI_SPLITS} has no list of files for {split}: got {shown(names)}")
     return [str(name) for name in names]
 
 
 def _json_object(file: Path) -> Mapping[str, object]:
-    try:
-        value = json.loads(_read_text(file))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{file} is not JSON: {error}") from error
+    value = read_json(file, DataError)
     if not isinstance(value, dict):
         raise DataError(f"{file} holds a JSON {type(value).__name__}, expected an object")
     return value
@@ -175,11 +190,11 @@ MAX_ITEM_CHARACTERS = 1 << 22
 
 def fits_sharegpt4v(path: Path) -> bool:
     """Return whether a path is such a file, by its first item, or the folder of the published one."""
-    if path.is_dir():
-        return (path / SHAREGPT4V_FILE).is_file()
-    if path.suffix.lower() != ".json" or not path.is_file():
+    if is_folder(path):
+        return is_file(path / SHAREGPT4V_FILE)
+    if path.suffix.lower() != ".json" or not is_file(path):
         return False
-    with path.open("rb") as file:
+    with reading(path, DataError), open_file(path) as file:
         head = file.read(4096).lstrip()
     return head.startswith(b"[") and b'"conversations"' in head
 
@@ -187,10 +202,10 @@ def fits_sharegpt4v(path: Path) -> bool:
 def load_sharegpt4v(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the first images with their captions, by default 1,000 (option ``n``)."""
     options.refuse_unknown(("images", "n"), id)
-    file = path / SHAREGPT4V_FILE if path.is_dir() else path
+    file = path / SHAREGPT4V_FILE if is_folder(path) else path
     folder = _image_folder(options, [file.parent])
     n = options.whole_number("n", "a number of captions, 1 or more", least=1) or SHAREGPT4V_CAPTIONS
-    with manifest.read_errors(file):
+    with reading(file, DataError):
         items = list(islice(_list_items(file), n))
     pairs = [_conversation(item, folder, f"{file}, item {number}") for number, item in enumerate(items, start=1)]
     return _dataset(pairs, options, id)
@@ -207,21 +222,32 @@ def _conversation(item: object, folder: Path, place: str) -> _CaptionedFile:
 def _list_items(path: Path) -> Iterator[object]:
     """Yield the items of a list in a JSON file, reading only as far as the items that are consumed."""
     decoder, rest, before = json.JSONDecoder(), "", "["
-    with path.open(encoding="utf-8") as file:
+    with open_text(path) as file:
         while True:
             body = rest.lstrip().removeprefix(before).lstrip()
             if body.startswith("]"):
                 return
             try:
                 item, end = decoder.raw_decode(body)
-            except json.JSONDecodeError as error:
+            except RecursionError as error:
+                raise DataError(f"{path} is nested more than {MOST_DEPTH} deep") from error
+            except ValueError as error:
                 more = file.read(BLOCK_CHARACTERS) if len(body) < MAX_ITEM_CHARACTERS else ""
                 if not more:
                     raise DataError(f"{path} is not a list in JSON, or is cut off: {error}") from error
                 rest += more
                 continue
             rest, before = body[end:], ","
-            yield item
+            yield _sound(item, path)
+
+
+def _sound(item: object, path: Path) -> object:
+    try:
+        check_depth(item)
+        check_text(item)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    return item
 
 
 # -- ImageInWords (Garg et al., EMNLP 2024): descriptions of about 217 words for images of other sets
@@ -239,21 +265,22 @@ IIW_IMAGES = ("image/key", "image")
 
 def fits_iiw(path: Path) -> bool:
     """Return whether a path is a file of descriptions, by the fields of its first line, or its folder."""
-    file = path / IIW_FILE if path.is_dir() else path
-    if file.suffix.lower() != ".jsonl" or not file.is_file():
+    file = path / IIW_FILE if is_folder(path) else path
+    if file.suffix.lower() != ".jsonl" or not is_file(file):
         return False
-    with file.open("rb") as lines:
-        try:
-            first = json.loads(lines.readline())
-        except ValueError:
-            return False
+    with reading(file, DataError), open_file(file) as lines:
+        line = lines.readline(MAX_ITEM_CHARACTERS)
+    try:
+        first = decode_json(line.decode(UTF8))
+    except ValueError:
+        return False
     return isinstance(first, dict) and IIW_CAPTION in first and any(field in first for field in IIW_IMAGES)
 
 
 def load_iiw(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the images with their descriptions, by default those of the field IIW (option ``caption``)."""
     options.refuse_unknown(("images", "caption"), id)
-    file = path / IIW_FILE if path.is_dir() else path
+    file = path / IIW_FILE if is_folder(path) else path
     folder = _image_folder(options, [file.parent / "images", file.parent])
     rows = _read_lines(file)
     caption = options.options.get("caption", IIW_CAPTION)
@@ -280,7 +307,7 @@ def _dataset(pairs: Sequence[_CaptionedFile], options: DataOptions, id: str, *, 
         Unavailable: images are missing; with ``allow_partial``, only if all are.
         DataError: there are no pairs, or two have the same id.
     """
-    missing = [pair.image for pair in pairs if not pair.image.is_file()]
+    missing = [pair.image for pair in pairs if not is_file(pair.image)]
     if missing and (not options.allow_partial or len(missing) == len(pairs)):
         shown = ", ".join([*map(str, missing[:N_SHOWN]), *(["..."] if len(missing) > N_SHOWN else [])])
         advice = "put the images there, or name their folder with --data-option images=FOLDER"
@@ -311,9 +338,9 @@ def _image_folder(options: DataOptions, beside: Sequence[Path]) -> Path:
     """
     given = options.options.get("images")
     if given is None:
-        return next((folder for folder in beside if folder.is_dir()), beside[0])
-    folder = Path(given).expanduser()
-    if not folder.is_dir():
+        return next((folder for folder in beside if is_folder(folder)), beside[0])
+    folder = user_path(given)
+    if not is_folder(folder):
         raise UsageError(f"--data-option images={given}: expected the folder of the images")
     return folder
 
@@ -322,17 +349,11 @@ def _text(row: Mapping[str, object], field: str, place: str) -> str:
     """Return a field that must be a text with words; raise DataError where it is not."""
     value = row.get(field)
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{place}: expected a text in {field}, got {value!r:.60}")
+        raise DataError(f"{place}: expected a text in {field}, got {shown(value)}")
     return value
-
-
-def _read_text(path: Path) -> str:
-    """Return the text of a file; raise DataError where it cannot be read."""
-    with manifest.read_errors(path):
-        return path.read_text(encoding="utf-8-sig")
 
 
 def _read_lines(path: Path) -> list[tuple[str, Mapping[str, object]]]:
     """Return the objects of a JSON Lines file, each with its place; raise DataError where it cannot be read."""
-    with manifest.read_errors(path):
+    with reading(path, DataError):
         return [(f"{path}, line {number}", row) for number, row in manifest.READERS[".jsonl"](path)]

@@ -1,10 +1,8 @@
 """Manifests: CSV, TSV, JSON Lines or JSON tables that list image files with captions, labels or both."""
 
 import csv
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
 
@@ -15,6 +13,7 @@ from clipbench.data.table import ColumnTable, read_samples
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import Roles, find_roles, rows_of_split
 from clipbench.errors import DataError, UsageError
+from clipbench.reading import is_file, open_text, parse_json, read_json, reading, shown
 
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
 HEAD_CHARACTERS = 1 << 16
@@ -74,7 +73,7 @@ def read_table(path: Path) -> ColumnTable:
     Raises:
         DataError: it cannot be read, has no rows, or a line is malformed.
     """
-    with read_errors(path):
+    with reading(path, DataError):
         numbered = list(READERS[path.suffix.lower()](path))
     if not numbered:
         raise DataError(f"{path} has no rows: expected one per image or caption")
@@ -89,13 +88,13 @@ def read_table(path: Path) -> ColumnTable:
 
 def manifests_in(folder: Path) -> list[Path]:
     """Return the files of a folder that have a manifest's name."""
-    return [folder / name for name in NAMES if (folder / name).is_file()]
+    return [folder / name for name in NAMES if is_file(folder / name)]
 
 
 def read_head(path: Path) -> str:
     """Return the beginning of a text file; nothing where it cannot be read: the layout that reads it then reports it."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with open_text(path) as file:
             return file.read(HEAD_CHARACTERS)
     except (OSError, UnicodeDecodeError):
         return ""
@@ -104,22 +103,14 @@ def read_head(path: Path) -> str:
 def header_columns(head: str, suffix: str) -> list[str]:
     """Return the columns in the first line of a .csv or .tsv file, of which this is the beginning."""
     line = head.partition("\n")[0].strip().replace("\0", "")  # the csv module may raise an error for it
-    return next(csv.reader([line], delimiter="\t" if suffix.lower() == ".tsv" else ","), [])
-
-
-@contextmanager
-def read_errors(path: Path) -> Iterator[None]:
-    """Raise DataError, in one line, where a text file cannot be read or is not UTF-8."""
     try:
-        yield
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        return next(csv.reader([line], delimiter="\t" if suffix.lower() == ".tsv" else ","), [])
+    except csv.Error:  # a field of more than 131,072 characters
+        return []
 
 
 def _csv_rows(path: Path, delimiter: str = ",") -> _NumberedRows:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with open_text(path, newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
             header = next(reader, [])
@@ -138,14 +129,14 @@ def _csv_rows(path: Path, delimiter: str = ",") -> _NumberedRows:
 
 
 def _jsonl_rows(path: Path) -> _NumberedRows:
-    with path.open(encoding="utf-8-sig") as file:
+    with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
-                yield number, _object(_json(line, f"{path}, line {number}"), f"{path}, line {number}")
+                yield number, _object(parse_json(line, f"{path}, line {number}", DataError), f"{path}, line {number}")
 
 
 def _json_rows(path: Path) -> _NumberedRows:
-    items = _json(path.read_text(encoding="utf-8-sig"), str(path))
+    items = read_json(path, DataError)
     if not isinstance(items, list):
         raise DataError(f"{path} holds a JSON {type(items).__name__}, expected a list with one object per image")
     return ((number, _object(item, f"{path}, item {number}")) for number, item in enumerate(items, start=1))
@@ -162,16 +153,9 @@ NAMES = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata") for suffix 
 """Files that make a folder one with a manifest."""
 
 
-def _json(text: str, place: str) -> object:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{place} is not JSON: {error}") from error
-
-
 def _object(value: object, place: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        raise DataError(f'{place}: expected an object such as {{"image": ..., "caption": ...}}, got {value!r:.60}')
+        raise DataError(f'{place}: expected an object such as {{"image": ..., "caption": ...}}, got {shown(value)}')
     return value
 
 
@@ -185,7 +169,7 @@ def _split_notes(table: ColumnTable, roles: Roles, split: str | None) -> Iterato
 def _file(manifest: Path, table: ColumnTable, column: str, row: int) -> Path:
     value = table.columns[column][row]
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{table.place(row)}: expected the path of an image in {column}, got {value!r:.60}")
+        raise DataError(f"{table.place(row)}: expected the path of an image in {column}, got {shown(value)}")
     if value.startswith(("http://", "https://")):
         raise DataError(f"{table.place(row)}: {value} is a web address: download the images and list their files")
     return Path(os.path.normpath(manifest.parent / value))
@@ -201,7 +185,7 @@ def _without_missing(
     files: Mapping[int, Path], manifest: Path, *, allow_partial: bool
 ) -> tuple[dict[int, Path], Iterable[str]]:
     distinct = list(dict.fromkeys(files.values()))
-    missing = dict.fromkeys(file for file in distinct if not file.is_file())
+    missing = dict.fromkeys(file for file in distinct if not is_file(file))
     if not missing:
         return dict(files), ()
     count = f"{len(missing)} of {len(distinct)} images"

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from clipbench.data.table import ColumnTable, read_samples
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import find_roles
 from clipbench.errors import BadImage, DataError, UsageError
+from clipbench.reading import is_file, user_path, why_not_there
 
 ID = "memory"
 """Id of data in memory: they have no name."""
@@ -160,10 +160,10 @@ def _image(cell: object, place: str) -> ImageRef:
     if isinstance(cell, Mapping):  # as a Hugging Face data set gives it to pandas
         cell = cell.get("bytes") or cell.get("path")
     if isinstance(cell, str | os.PathLike):
-        path = Path(cell).expanduser()
-        if not path.is_file():
+        path = user_path(cell)
+        if not is_file(path):
             raise DataError(
-                f"{place}: no image file {path}; expected a path from the current folder, or an absolute one"
+                f"{place}: no image file {path}{why_not_there(path)}; expected a path from the current folder, or an absolute one"
             )
         return FileImage(path)
     if isinstance(cell, bytes):

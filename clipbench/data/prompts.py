@@ -1,6 +1,5 @@
 """Prompts: the texts of each class for zero-shot classification, from templates or written by hand."""
 
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,10 +12,14 @@ from typing import NamedTuple
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import content_digest
 from clipbench.errors import DataError, UsageError, did_you_mean
+from clipbench.reading import is_file, read_json, read_text, shown, why_not_there
 
 PLACEHOLDER = "{c}"
 DEFAULT_TEMPLATES = ("a photo of a {c}.",)
 """The CLIP paper's plain prompt, for data without templates that are not in the catalogue either."""
+
+MOST_BYTES = 1 << 26
+"""Bytes of a file of prompts: those of ImageNet's classes have a hundredth of it."""
 
 _BRACES = re.compile(r"\{[^{}]*\}")
 
@@ -87,14 +90,13 @@ def read_prompts(path: Path) -> Prompts:
         UsageError: there is no such file.
         DataError: it is malformed or empty, or a template lacks ``{c}``.
     """
-    if not path.is_file():
-        raise UsageError(f"no prompts file {path}: expected a .json file, or a text file with one template a line")
+    if not is_file(path):
+        raise UsageError(
+            f"no prompts file {path}{why_not_there(path)}: expected a .json file, or a text file with one template a line"
+        )
     if path.suffix.lower() != ".json":
         return Prompts(templates=read_templates(path))
-    try:
-        content = json.loads(_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"prompts {path} are not JSON: {error}") from error
+    content = read_json(path, DataError, most=MOST_BYTES)
     if isinstance(content, dict):
         if not content:
             raise DataError(f"{path} holds no classes: expected an object from class name to a list of prompts")
@@ -109,15 +111,8 @@ def read_templates(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: there are none, or one lacks ``{c}``.
     """
-    lines = [line.strip() for line in _text(path).splitlines()]
+    lines = [line.strip() for line in read_text(path, DataError, most=MOST_BYTES).splitlines()]
     return _checked([line for line in lines if line], path)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read prompts from {path}: {error}") from error
 
 
 def _checked(templates: Sequence[str], path: Path) -> tuple[str, ...]:
@@ -135,7 +130,7 @@ def _checked(templates: Sequence[str], path: Path) -> tuple[str, ...]:
 
 def _texts(value: object, place: str) -> list[str]:
     if not isinstance(value, list) or not value or not all(isinstance(text, str) and text.strip() for text in value):
-        raise DataError(f"{place}: expected a list of one or more texts, got {value!r:.60}")
+        raise DataError(f"{place}: expected a list of one or more texts, got {shown(value)}")
     return value
 
 

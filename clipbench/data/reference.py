@@ -23,6 +23,7 @@ from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.hub_datasets import HubReference
 from clipbench.data.huggingface_rows import SAVED_FILES
 from clipbench.errors import DataError, UsageError, did_you_mean
+from clipbench.reading import is_file, is_folder, is_there, matching, user_path, why_not_there
 
 HUB_PREFIX = "hf:"
 GENERATED = "scenes"
@@ -41,7 +42,7 @@ class DataLayout:
 
 
 def _is_manifest(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in manifest.READERS
+    return is_file(path) and path.suffix.lower() in manifest.READERS
 
 
 def _load_manifest_in(path: Path, options: DataOptions, id: str) -> Dataset:
@@ -54,8 +55,8 @@ def _load_manifest_in(path: Path, options: DataOptions, id: str) -> Dataset:
 
 
 def _is_hugging_face(path: Path) -> bool:
-    saved = any((path / name).is_file() for name in SAVED_FILES)
-    return saved or any(any(path.glob(pattern)) for pattern in ("*.parquet", "*/*.parquet", "*/*/*.parquet"))
+    saved = any(is_file(path / name) for name in SAVED_FILES)
+    return saved or any(matching(path, pattern) for pattern in ("*.parquet", "*/*.parquet", "*/*/*.parquet"))
 
 
 LAYOUTS = (
@@ -74,7 +75,7 @@ LAYOUTS = (
     DataLayout("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
     DataLayout("a Hugging Face data set (save_to_disk, parquet)", _is_hugging_face, huggingface.load_folder),
     DataLayout("a folder with a manifest", lambda path: bool(manifest.manifests_in(path)), _load_manifest_in),
-    DataLayout("one folder a class", Path.is_dir, image_folder.load),
+    DataLayout("one folder a class", is_folder, image_folder.load),
 )
 """Tried in order, the special before the general: a folder of DOCCI holds a .jsonlines file and class-like folders."""
 
@@ -169,12 +170,15 @@ def _generate(options: DataOptions) -> Dataset:
 def _existing(reference: str, data_root: Path | None) -> Path:
     if not reference.strip():
         raise UsageError("no data named: expected a name (clipbench list data), a path, or hf:ORG/NAME")
-    here = Path(reference).expanduser()  # no shell expands the ~ of TASK@~/data
+    here = user_path(reference)  # no shell expands the ~ of TASK@~/data
     for path in (here, *((data_root / reference,) if data_root else ())):
-        if path.exists():
+        if is_there(path):
             return path
     if "/" in reference or reference.startswith(".") or Path(reference).suffix:
-        raise UsageError(f"no such file or folder: {reference}" + (f" (nor below {data_root})" if data_root else ""))
+        why = why_not_there(here)
+        raise UsageError(
+            f"no such file or folder: {reference}{why}" + (f" (nor below {data_root})" if data_root else "")
+        )
     raise UsageError(
         f"unknown data '{reference}': {did_you_mean(reference, [*catalogue(), GENERATED])}"
         " (clipbench list data; or a path, or hf:ORG/NAME)"
@@ -200,7 +204,7 @@ def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
 def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
     name, config, split = _parts(reference)
     options = _with_split(options, split, reference)
-    if Path(name).is_dir():
+    if is_folder(name):
         return huggingface.load_folder(Path(name), options, path_id(Path(name), options.data_root), config=config)
     if name.count("/") > 1 or name.startswith((".", "/")):
         raise UsageError(f"no such folder: {name} (data on the Hub are hf:ORG/NAME)")
@@ -213,7 +217,7 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
 def _parts(reference: str) -> tuple[str, str | None, str | None]:
     """Return name, configuration and split of a reference to the Hub or a folder."""
     rest = os.path.expanduser(reference.removeprefix(HUB_PREFIX))
-    if rest and Path(rest).is_dir():
+    if rest and is_folder(rest):
         return rest, None, None
     name, *more = rest.split(":")
     if not name or len(more) > 2:

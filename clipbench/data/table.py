@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from clipbench.data.dataset import Groups
 from clipbench.data.table_columns import CAPTION_COLUMN, Roles
 from clipbench.errors import DataError, did_you_mean
+from clipbench.reading import is_int64, shown
 
 Place = Callable[[int], str]
 """Returns the name of a row for messages, such as ``manifest.csv, line 3``."""
@@ -170,7 +171,7 @@ def _texts(value: object, column: str, row: int, place: Place) -> list[str]:
     if texts is None:
         texts = []
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
-        raise DataError(f"{place(row)}: expected a text or a list of texts in {column}, got {value!r:.60}")
+        raise DataError(f"{place(row)}: expected a text or a list of texts in {column}, got {shown(value)}")
     if not texts or not all(text.strip() for text in texts):
         raise DataError(
             f"{place(row)}: the {column} is empty, expected a caption (--data-option caption=COLUMN or label=COLUMN"
@@ -187,7 +188,7 @@ def _labels(
     for row, value in table.column(roles.label, owner):
         if not _is_label(value):
             raise DataError(
-                f"{table.place(row)}: expected a class name or a whole number as {roles.label}, got {value!r:.60}"
+                f"{table.place(row)}: expected a class name or a whole number as {roles.label}, got {shown(value)}"
             )
     agreed = _agreed({row: str(value) for row, value in table.column(roles.label, owner)}, owner, table.place, "label")
     # Of the whole table, so that a split or a subset numbers its classes as the whole does.
@@ -195,6 +196,12 @@ def _labels(
     if not all(value.removeprefix("-").isdecimal() for value in all_labels):
         names = tuple(class_names or sorted(all_labels))
         return _class_numbers(agreed, names), names
+    for row in owner:
+        if not is_int64(str(table.columns[roles.label][row])):
+            raise DataError(
+                f"{table.place(row)}: the {roles.label} is {shown(table.columns[roles.label][row])}, expected the number of a"
+                " class"
+            )
     numbers = [int(value) for value in agreed]
     if class_names is not None or roles.class_name is None:
         return np.array(numbers, np.int64), None if class_names is None else tuple(class_names)
@@ -220,7 +227,7 @@ def _names_of_numbers(table: ColumnTable, label: str, class_name: str) -> dict[i
     """Return the name of each number in the label column from a second column, in the order of the numbers."""
     first_row: dict[int, tuple[int, object]] = {}
     for row, (value, name) in enumerate(zip(table.columns[label], table.columns[class_name], strict=True)):
-        if not _is_label(value):
+        if not _is_label(value) or not is_int64(str(value)):
             continue
         other, known = first_row.setdefault(int(str(value)), (row, name))
         if known != name or not name:

@@ -45,7 +45,7 @@ that the canonical name wins. Between two names of one tier, only the user can c
 CAPTION_COLUMN = "caption"
 """As a group, where captions stand in several columns, such as one a language: the column of each caption."""
 
-_NUMBERED = re.compile(r"(?:caption|text|sentence)s?_?(\d+)")
+_NUMBERED = re.compile(r"(?:caption|text|sentence)s?_?(\d{1,18})")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@
 Nothing is unpacked: images are read from their shards by offset when they are needed.
 """
 
-import io
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import EncodedImage
 from clipbench.data.prompts import read_templates
 from clipbench.errors import BadImage, DataError, UsageError
+from clipbench.reading import decode_array, is_file, is_int64, matching, open_file, read_bytes, read_text
 
 OPTIONS = ("split", "class_names")
 TYPE_FILE = "dataset_type.txt"
@@ -31,6 +31,12 @@ SHARDS_FILE = "nshards.txt"
 DEFAULT_SPLIT = "test"
 IMAGES = ("webp", "png", "jpg", "jpeg")
 """Extensions of images, best first: of several in one sample CLIP_benchmark reads the first, and so do we."""
+
+CONTENTS = ("cls", "npy", "txt")
+"""Extensions of the members that are read; of all others only the name is kept."""
+MOST_BYTES = 1 << 24
+"""Bytes of such a member."""
+MOST_SHARDS = 1_000_000
 
 T = TypeVar("T")
 
@@ -50,7 +56,7 @@ class TarImage(EncodedImage):
 
     def read(self) -> bytes:
         try:
-            with self.shard.open("rb") as file:
+            with open_file(self.shard) as file:
                 file.seek(self.offset)
                 return file.read(self.size)
         except OSError as error:
@@ -65,6 +71,7 @@ class _Sample:
     shard: Path
     images: dict[str, TarImage] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
 
     @property
     def place(self) -> str:
@@ -78,7 +85,7 @@ class _Sample:
 
     def content(self, extension: str) -> bytes:
         if extension not in self.contents:
-            present = ", ".join([*self.images, *self.contents])
+            present = ", ".join([*self.images, *self.contents, *self.others])
             raise DataError(f"{self.place} has no .{extension} (it has {present})")
         return self.contents[extension]
 
@@ -87,7 +94,7 @@ def is_layout(root: Path) -> bool:
     """Return whether a folder has this layout, or is one split of it; a part that is then missing is an error."""
     files = (TYPE_FILE, TEMPLATES_FILE, SHARDS_FILE)
     patterns = (f"*/{SHARDS_FILE}", "*/*.tar")
-    return any((root / name).is_file() for name in files) or any(any(root.glob(pattern)) for pattern in patterns)
+    return any(is_file(root / name) for name in files) or any(matching(root, pattern) for pattern in patterns)
 
 
 def load(root: Path, options: DataOptions, id: str) -> Dataset:
@@ -117,11 +124,11 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
 
 
 def _choose_split(root: Path, split: str | None) -> tuple[Path, str]:
-    if (root / SHARDS_FILE).is_file():  # the folder of one split was named
+    if is_file(root / SHARDS_FILE):  # the folder of one split was named
         if split not in (None, root.name):
             raise UsageError(f"{root} is the split '{root.name}': drop --data-option split={split}")
         return root.parent, root.name
-    splits = sorted({path.parent.name for pattern in (SHARDS_FILE, "*.tar") for path in root.glob(f"*/{pattern}")})
+    splits = sorted({path.parent.name for pattern in (SHARDS_FILE, "*.tar") for path in matching(root, f"*/{pattern}")})
     split = split or DEFAULT_SPLIT
     if split not in splits:
         raise UsageError(
@@ -133,13 +140,17 @@ def _choose_split(root: Path, split: str | None) -> tuple[Path, str]:
 def _shards(folder: Path) -> list[Path]:
     file = folder / SHARDS_FILE
     try:
-        n_shards = int(file.read_text(encoding="ascii"))
+        content = read_bytes(file)
     except OSError as error:
-        raise DataError(f"{file} is missing: expected the number of shards in it") from error
-    except ValueError as error:
-        raise DataError(f"{file} holds {file.read_bytes()[:40]!r}, expected the number of shards") from error
+        raise DataError(
+            f"{file} is missing ({error.strerror or error}): expected the number of shards in it"
+        ) from error
+    text = content.decode("ascii", "replace").strip()
+    if not text.isdecimal() or not is_int64(text) or int(text) > MOST_SHARDS:
+        raise DataError(f"{file} holds {content[:40]!r}, expected the number of shards, at most {MOST_SHARDS:,}")
+    n_shards = int(text)
     shards = [folder / f"{number}.tar" for number in range(n_shards)]
-    missing = [shard.name for shard in shards if not shard.is_file()]
+    missing = [shard.name for shard in shards if not is_file(shard)]
     if missing:
         raise DataError(
             f"{folder} lacks {len(missing)} of {n_shards} shards, the first {missing[0]}: download them again"
@@ -156,6 +167,8 @@ def _samples(shard: Path) -> Iterator[_Sample]:
                 key, extension = _split_name(member.name)
                 if not member.isfile() or not extension:
                     continue
+                if member.issparse():
+                    raise tarfile.ReadError(f"member '{member.name}' is sparse, expected plain files")
                 if sample is None or sample.key != key:
                     if sample is not None:
                         yield sample
@@ -179,6 +192,11 @@ def _add(sample: _Sample, member: tarfile.TarInfo, extension: str, tar: tarfile.
     if extension in IMAGES:
         sample.images[extension] = TarImage(sample.shard, member.name, member.offset_data, member.size)
         return
+    if extension not in CONTENTS:
+        sample.others.append(extension)
+        return
+    if member.size > MOST_BYTES:
+        raise DataError(f"{sample.place}: .{extension} has {member.size:,} bytes, expected at most {MOST_BYTES:,}")
     file = tar.extractfile(member)
     assert file is not None, member
     sample.contents[extension] = file.read()
@@ -186,7 +204,7 @@ def _add(sample: _Sample, member: tarfile.TarInfo, extension: str, tar: tarfile.
 
 def _refuse_cut(tar: tarfile.TarFile, shard: Path) -> None:
     """Raise ReadError unless the shard ends with a block of zeros: tarfile accepts one that was cut between members."""
-    with shard.open("rb") as file:
+    with open_file(shard) as file:
         file.seek(tar.offset)
         end = file.read(tarfile.BLOCKSIZE)
     if end != bytes(tarfile.BLOCKSIZE):
@@ -194,7 +212,7 @@ def _refuse_cut(tar: tarfile.TarFile, shard: Path) -> None:
 
 
 def _parts(root: Path) -> Callable[[Sequence[_Sample]], Mapping[str, object]]:
-    kind = _optional(root / TYPE_FILE, lambda path: path.read_text(encoding="utf-8").strip().lower())
+    kind = _optional(root / TYPE_FILE, lambda path: read_text(path, DataError).strip().lower())
     if kind is None:
         return _labels
     if kind not in _KINDS:
@@ -208,10 +226,10 @@ def _labels(samples: Sequence[_Sample]) -> Mapping[str, object]:
 
 def _label(sample: _Sample) -> int:
     text = sample.content("cls")
-    try:
-        return int(text)
-    except ValueError as error:
-        raise DataError(f"{sample.place}: .cls holds {text[:40]!r}, expected a whole number") from error
+    number = text.decode("ascii", "replace").strip()
+    if not is_int64(number):
+        raise DataError(f"{sample.place}: .cls holds {text[:40]!r}, expected a whole number")
+    return int(number)
 
 
 def _multilabels(samples: Sequence[_Sample]) -> Mapping[str, object]:
@@ -226,10 +244,10 @@ def _multilabels(samples: Sequence[_Sample]) -> Mapping[str, object]:
 
 def _vector(sample: _Sample) -> np.ndarray:
     try:
-        vector = np.load(io.BytesIO(sample.content("npy")), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        vector = decode_array(sample.content("npy"))
+    except ValueError as error:
         raise DataError(f"{sample.place}: .npy cannot be read: {error}") from error
-    if vector.ndim != 1 or not np.isin(vector, (0, 1)).all():
+    if vector.ndim != 1 or vector.dtype.kind not in "biuf" or not np.isin(vector, (0, 1)).all():
         raise DataError(f"{sample.place}: .npy has shape {vector.shape}, expected one 0 or 1 a class")
     return np.asarray(vector)
 
@@ -258,4 +276,4 @@ _KINDS: Mapping[str, Callable[[Sequence[_Sample]], Mapping[str, object]]] = {
 
 
 def _optional(path: Path, read: Callable[[Path], T]) -> T | None:
-    return read(path) if path.is_file() else None
+    return read(path) if is_file(path) else None

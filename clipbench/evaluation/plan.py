@@ -1,16 +1,16 @@
 """From ``--tasks`` and ``--suite`` to the list of evaluations to make."""
 
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib.metadata import entry_points
 from importlib.resources import files
-from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args, get_type_hints
 
 from clipbench import plugins
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.evaluation.task import Task
+from clipbench.reading import decode_toml, read_toml, shown
+from clipbench.results.schema import SchemaError, fitted, fitting
 
 SUITES = "clipbench.suites"
 """Entry points: the name of a suite, and the package whose ``suites.toml`` has a table of that name."""
@@ -47,12 +47,12 @@ def read_suite(name: str) -> list[Request]:
         UsageError: no such suite or file, or the file does not say what it should.
     """
     if name.endswith(".toml"):
-        return _requests(_read_toml(Path(name)), name)
+        return _requests(read_toml(name, UsageError, name=f"suite {name}"), name)
     entries = [entry for entry in entry_points(group=SUITES) if entry.name == name]
     if not entries:
         raise UsageError(f"unknown suite '{name}': {did_you_mean(name, suite_names())} (or a path to a .toml file)")
     text = files(entries[0].value).joinpath("suites.toml").read_text(encoding="utf-8")
-    return _requests(tomllib.loads(text).get(name), name)
+    return _requests(decode_toml(text).get(name), name)
 
 
 def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list[Request]:
@@ -114,13 +114,19 @@ def build_task(request: Request) -> Task:
     """Return the task of a request with its parameters.
 
     Raises:
-        UsageError: an unknown task or parameter.
+        UsageError: an unknown task or parameter, or a value that the parameter cannot have.
     """
-    known = _parameters(request.task)
-    for name in request.params:
-        if name not in known:
-            raise UsageError(f"task '{request.task}' has no parameter '{name}': {did_you_mean(name, known)}")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in request.params.items()}
+    kinds = _parameters(request.task)
+    values = {}
+    for name, value in request.params.items():
+        if name not in kinds:
+            raise UsageError(f"task '{request.task}' has no parameter '{name}': {did_you_mean(name, kinds)}")
+        if isinstance(value, dict) and any(map(is_dataclass, (kinds[name], *get_args(kinds[name])))):
+            raise UsageError(f"task '{request.task}', parameter {name} is {shown(value)}: a suite cannot give it")
+        try:
+            values[name] = fitting(kinds[name], value, name)
+        except SchemaError as error:
+            raise UsageError(f"task '{request.task}', parameter {error}") from error
     return task_class(request.task)(**values)
 
 
@@ -138,10 +144,15 @@ def task_class(name: str) -> Callable[..., Task]:
     return cast("Callable[..., Task]", task)
 
 
-def _parameters(task: str) -> list[str]:
+def _parameters(task: str) -> dict[str, Any]:
+    """Return the type of each parameter; ``object`` where a plug-in's annotations cannot be read."""
     kind = task_class(task)
     assert is_dataclass(kind), kind
-    return [parameter.name for parameter in fields(kind)]
+    try:
+        hints = get_type_hints(kind)
+    except NameError:  # a name that is imported for type checkers alone
+        hints = {}
+    return {parameter.name: hints.get(parameter.name, object) for parameter in fields(kind)}
 
 
 def _expand(item: str, of_suite: list[Request], suite: str) -> list[Request]:
@@ -159,24 +170,20 @@ def _expand(item: str, of_suite: list[Request], suite: str) -> list[Request]:
     return [request for request in of_suite if request.task == task] or [Request(task=task)]
 
 
-def _read_toml(path: Path) -> Any:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read suite {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"suite {path} is not TOML: {error}") from error
-
-
 def _requests(table: Any, source: str) -> list[Request]:
     entries = table.get("evaluation") if isinstance(table, dict) else None
     if not isinstance(entries, list) or not entries:
         raise UsageError(f"suite {source} has no [[evaluation]]: expected tables with task = ... and data = ...")
     known = ["task", "data", "params", "data_options"]
     for entry in entries:
+        if not isinstance(entry, dict):
+            raise UsageError(f"suite {source}: an evaluation is {shown(entry)}, expected [[evaluation]] tables")
         for name in entry:
             if name not in known:
                 raise UsageError(f"suite {source}: unknown key '{name}' in [[evaluation]]: {did_you_mean(name, known)}")
         if "task" not in entry or "data" not in entry:
-            raise UsageError(f"suite {source}: an [[evaluation]] lacks 'task' or 'data': got {dict(entry)}")
-    return [Request(**entry) for entry in entries]
+            raise UsageError(f"suite {source}: an [[evaluation]] lacks 'task' or 'data': got {shown(entry)}")
+    try:
+        return [fitted(Request, entry) for entry in entries]
+    except SchemaError as error:
+        raise UsageError(f"suite {source}, in an [[evaluation]]: {error}") from error

@@ -8,6 +8,7 @@ from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.evaluate import KEPT_ROWS, RunOptions, describe
 from clipbench.evaluation.plan import Request
 from clipbench.models.protocol import Embedder
+from clipbench.reading import is_file
 from clipbench.results.matching import match
 from clipbench.results.run import Run, read_run
 
@@ -32,7 +33,7 @@ def finished_run(
     Raises:
         UsageError: the folder holds another run; the message says in what it differs.
     """
-    if not (folder / "result.json").is_file():
+    if not is_file(folder / "result.json"):
         return None
     run = read_run(folder)
     difference = _difference(run, embedder, requests, options, datasets, note)

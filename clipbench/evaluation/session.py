@@ -27,6 +27,7 @@ from clipbench.models.protocol import Embedder, LoadOptions, ModelInfo
 from clipbench.models.reference import resolve
 from clipbench.models.store import default_root
 from clipbench.plugins import report_writer
+from clipbench.reading import is_there
 from clipbench.results.record import EvaluationRecord, Result
 from clipbench.results.run import Run, check_record, write_result
 
@@ -157,7 +158,7 @@ class Session:
 
     def report(self, run: Run) -> None:
         """Write the report of one run into its folder, unless it is there already."""
-        if self.options.writes_reports and not (run.folder / REPORT).exists():
+        if self.options.writes_reports and not is_there(run.folder / REPORT):
             report_writer()([run], run.folder / REPORT)
 
     def report_all(self, runs: Sequence[Run]) -> None:

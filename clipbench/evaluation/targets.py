@@ -11,6 +11,7 @@ from clipbench.files import HALF, remove_abandoned
 from clipbench.models import brings_samples
 from clipbench.models.checkpoints import is_pattern, matching_checkpoints
 from clipbench.models.protocol import Embedder
+from clipbench.reading import entries, is_file, is_folder, is_there
 
 RESULT, REPORT = "result.json", "report.html"
 OUR_FOLDERS = {"samples", "arrays", "thumbs"}
@@ -69,7 +70,7 @@ def find_targets(references: Sequence[str], out: Path | None, *, writes_reports:
     parent = out or Path("runs") / stamp
     targets = _with_folders(_expanded(distinct), parent)
     for target in targets:
-        if not (target.folder / RESULT).is_file():
+        if not is_file(target.folder / RESULT):
             check_folder(target.folder)
     return Targets(parent, targets, any(map(is_pattern, distinct)), are_several=True)
 
@@ -80,7 +81,7 @@ def may_be_finished(folder: Path, *, writes_reports: bool) -> bool:
     Raises:
         UsageError: it holds something else, or a run with its report.
     """
-    if writes_reports and (folder / RESULT).is_file() and not (folder / REPORT).exists():
+    if writes_reports and is_file(folder / RESULT) and not is_there(folder / REPORT):
         return True
     check_folder(folder)
     return False
@@ -88,11 +89,11 @@ def may_be_finished(folder: Path, *, writes_reports: bool) -> bool:
 
 def check_folder(folder: Path) -> None:
     """Raise UsageError when a run cannot be written there without touching what is not its own."""
-    if folder.is_file():
+    if is_file(folder):
         raise UsageError(f"--out {folder} is a file: expected a new folder")
-    if (folder / RESULT).exists():
+    if is_there(folder / RESULT):
         raise UsageError(f"--out {folder} already holds a run: results are never overwritten, name another folder")
-    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    names = {entry.name for entry in entries(folder, UsageError)} if is_folder(folder) else set()
     foreign = sorted(name for name in names - OUR_FOLDERS if not (name.startswith(".") and name.endswith(HALF)))
     if foreign:
         raise UsageError(f"--out {folder} holds other files ({foreign[0]}): expected a new or empty folder")

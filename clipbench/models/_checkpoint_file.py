@@ -11,6 +11,7 @@ import torch
 from clipbench.errors import ModelError
 from clipbench.models._torch_model import first_line, quiet
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name, step_inside
+from clipbench.reading import is_file, why_not_there
 
 WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that DistributedDataParallel and torch.compile put before each name."""
@@ -35,8 +36,10 @@ def read_checkpoint(path: Path) -> tuple[StateDict, int | None]:
     Raises:
         ModelError: no such file, not a checkpoint, damaged, or one that would run code.
     """
-    if not path.is_file():
-        raise ModelError(f"no checkpoint {path}: expected a file that ends in {', '.join(CHECKPOINT_SUFFIXES)}")
+    if not is_file(path):
+        raise ModelError(
+            f"no checkpoint {path}{why_not_there(path)}: expected a file that ends in {', '.join(CHECKPOINT_SUFFIXES)}"
+        )
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     step = step_in_name(path)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):

@@ -6,7 +6,6 @@ JSON files before any library does, and refuses by name what would run code or l
 however it was asked to.
 """
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -16,17 +15,19 @@ from typing import Any, NoReturn
 
 from clipbench.errors import ModelError
 from clipbench.files import is_inside
+from clipbench.models._config_limits import SIDES, SIDES_OF_IMAGES, check_sizes
+from clipbench.reading import decode_json, is_file, is_folder, is_there, read_bytes, refuse_special_files
 
-CONFIGS = (
-    "config.json",
-    "open_clip_config.json",
-    "tokenizer_config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "model.safetensors.index.json",
-    "pytorch_model.bin.index.json",
-)
-"""The files of a model from which its libraries take arguments."""
+CONFIGS: Mapping[str, frozenset[str] | None] = {
+    "config.json": SIDES,
+    "open_clip_config.json": SIDES,
+    "tokenizer_config.json": None,
+    "preprocessor_config.json": SIDES_OF_IMAGES,
+    "processor_config.json": SIDES_OF_IMAGES,
+    "model.safetensors.index.json": None,
+    "pytorch_model.bin.index.json": None,
+}
+"""The files of a model from which its libraries take arguments, with the names of sides of images in them."""
 ADAPTER_CONFIG = "adapter_config.json"
 
 NO_CODE = "clipbench never runs code that comes with a model"
@@ -60,7 +61,7 @@ third, transformers tells a service of the Hub, from a thread, which pickled wei
 
 
 def check_model(name: str, reference: str) -> tuple[str, ...]:
-    """Refuse a folder or a Hub repository whose files ask for code, or for files of another place.
+    """Refuse a folder or a Hub repository whose files ask for code, for files of another place, or for absurd sizes.
 
     What is not in the Hub's cache is fetched, unless requests to the Hub fail at once: then no library reads it either.
     Returns a note where the files name code that the library does without.
@@ -68,17 +69,21 @@ def check_model(name: str, reference: str) -> tuple[str, ...]:
     Raises:
         ModelError: the message names the file and the setting.
     """
+    if is_folder(name):
+        refuse_special_files(Path(name), ModelError)
     if _file_of(name, ADAPTER_CONFIG) is not None:
         raise ModelError(
             f"{reference} has {ADAPTER_CONFIG}, which adds weights to a model of another place: merge them and save the whole"
             " model"
         )
     named = []
-    for config in CONFIGS:
+    for config, sides in CONFIGS.items():
         path = _file_of(name, config)
         if path is not None:
             settings = _json(path)
-            check_settings(settings, config, reference, folder=path.parent, is_local=Path(name).is_dir())
+            check_settings(settings, config, reference, folder=path.parent, is_local=is_folder(name))
+            if sides is not None:
+                check_sizes(settings, f"{reference}: {config}", sides)
             named += [config] if isinstance(settings, Mapping) and settings.get("auto_map") else []
     if not named:
         return ()
@@ -153,9 +158,9 @@ def _set_environment(values: Mapping[str, str | None]) -> None:
 
 def _file_of(name: str, file: str) -> Path | None:
     """Return a file of a folder, or of a repository of the Hub; None where there is none."""
-    if Path(name).is_dir():
+    if is_folder(name):
         path = Path(name, file)
-        return path if path.is_file() else None
+        return path if is_file(path) else None
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
@@ -167,8 +172,8 @@ def _file_of(name: str, file: str) -> Path | None:
 
 def _json(path: Path) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):  # the library reads it too, and says what is wrong with it
+        return decode_json(read_bytes(path).decode())
+    except (OSError, ValueError):  # the library reads it too, and says what is wrong with it
         return None
 
 
@@ -190,10 +195,7 @@ def _names_file_elsewhere(key: str, value: object, folder: Path) -> str | None:
     if not (key.endswith("_file") and isinstance(value, str) and re.search(r"[/\\]", value)):
         return None
     path = Path(value)
-    try:
-        is_elsewhere = path.exists() and not is_inside(path, folder)
-    except (OSError, ValueError):
-        return None
+    is_elsewhere = is_there(path) and not is_inside(path, folder)
     return f"names a file of another place ({value}): {ADVICE}" if is_elsewhere else None
 
 

@@ -13,6 +13,7 @@ from http.client import HTTPException, HTTPMessage, HTTPResponse
 from typing import IO, Any
 
 from clipbench.errors import ModelError
+from clipbench.reading import decode_json
 
 BUSY = (408, 425, 429, 500, 502, 503, 504, 529)
 """Answers after which the same request may succeed."""
@@ -148,7 +149,7 @@ class Client:
 
     def _parsed(self, content: bytes) -> dict[str, Any]:
         try:
-            answer = json.loads(content)
+            answer = decode_json(content.decode())
         except ValueError:
             if content.lstrip()[:1] == b"{":
                 raise _Again("the answer was cut short") from None
@@ -198,7 +199,7 @@ def _words(error: urllib.error.HTTPError) -> str:
     except (OSError, HTTPException):
         return ""
     try:
-        found = json.loads(content)
+        found = decode_json(content)
     except ValueError:
         return "" if content.lstrip().startswith("<") else content
     for name in ("error", "detail", "message"):

@@ -16,6 +16,7 @@ from clipbench.models._foreign_code import check_model, no_foreign_code
 from clipbench.models._text_tower import check_vocabulary, tokenizer_identity
 from clipbench.models._torch_model import first_line, quiet
 from clipbench.models.image_loading import Preprocess
+from clipbench.reading import MOST_BYTES_OF_SETTINGS, is_file, read_json, shown
 
 PROCESSOR, OPEN_CLIP, PREPROCESS_CFG = "preprocessor_config.json", "open_clip_config.json", "preprocess_cfg.json"
 """transformers' processor; open_clip's description of a model; its preprocessing alone."""
@@ -78,10 +79,10 @@ def image_inputs(folder: Path, graph: Path, reference: str) -> ImageInputs:
         ModelError: there is none, or it cannot be read.
     """
     for place in dict.fromkeys((graph.parent, folder)):
-        if (place / PROCESSOR).is_file():
+        if is_file(place / PROCESSOR):
             return _transformers_images(place, reference)
         for name in (OPEN_CLIP, PREPROCESS_CFG):
-            if (place / name).is_file():
+            if is_file(place / name):
                 return _open_clip_images(_json(place / name), place / name)
     raise ModelError(
         f"{reference} does not say how images are prepared: expected {PROCESSOR} (transformers), {OPEN_CLIP} or"
@@ -98,11 +99,13 @@ def text_inputs(folder: Path, graph: Path, fixed_length: int | None, reference: 
     Raises:
         ModelError: there is none, it cannot be read, or nothing says how many tokens the tower takes.
     """
-    config = _json(folder / "config.json") | _json(folder / OPEN_CLIP).get("model_cfg", {})
-    text = config.get("text_cfg") or config.get("text_config") or {}
+    config = _json(folder / "config.json") | _part(_json(folder / OPEN_CLIP), "model_cfg", folder / OPEN_CLIP)
+    text = _part(config, "text_cfg", folder) or _part(config, "text_config", folder)
     length = fixed_length or text.get("max_position_embeddings") or text.get("context_length")
+    if not isinstance(length, int | None):
+        raise ModelError(f"{folder} has a context of {shown(length)}: expected a number of tokens")
     places = dict.fromkeys((graph.parent, folder))
-    place = next((each for each in places if any((each / name).is_file() for name in TOKENIZER_FILES)), None)
+    place = next((each for each in places if any(is_file(each / name) for name in TOKENIZER_FILES)), None)
     if place is not None:
         return _transformers_texts(place, config, length, reference)
     if "text_cfg" in config and not text.get("hf_tokenizer_name"):
@@ -220,18 +223,23 @@ def _loaded(load: Callable[..., Any], path: Path) -> Any:
         raise ModelError(f"transformers cannot read {path} ({type(error).__name__}: {first_line(error)})") from error
 
 
+def _part(content: dict[str, Any], name: str, source: Path) -> dict[str, Any]:
+    """Return an object inside another; empty where there is none."""
+    part = content.get(name) or {}
+    if not isinstance(part, dict):
+        raise ModelError(f"{source} has {name} = {shown(part)}: expected an object")
+    return part
+
+
 def _json(path: Path) -> dict[str, Any]:
     """Return the object in a file; empty where there is no file.
 
     Raises:
         ModelError: the file holds no JSON object.
     """
-    if not path.is_file():
+    if not is_file(path):
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({error}): expected JSON") from error
+    content = read_json(path, ModelError, most=MOST_BYTES_OF_SETTINGS)
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a JSON {type(content).__name__}: expected an object")
     return content

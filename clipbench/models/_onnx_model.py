@@ -19,6 +19,7 @@ from clipbench.models._torch_model import first_line
 from clipbench.models.image_loading import Preprocess
 from clipbench.models.internals import Internals
 from clipbench.models.protocol import LoadOptions, Modality, ModelInfo
+from clipbench.reading import entries, is_file, open_file
 
 ADAPTER = "onnx adapter 1"
 """Part of every fingerprint; changed whenever the same graphs would give other vectors."""
@@ -300,12 +301,12 @@ def _file_digest(path: Path) -> str:
     """Return a hash of a graph and of the files of weights that may belong to it."""
     others = [
         each
-        for each in path.parent.iterdir()
-        if each.is_file() and each.suffix not in (".onnx", ".json", ".txt", ".md", ".model", ".safetensors")
+        for each in entries(path.parent, ModelError)
+        if is_file(each) and each.suffix not in (".onnx", ".json", ".txt", ".md", ".model", ".safetensors")
     ]
     hashes = []
-    for each in [path, *sorted(others)]:
-        with each.open("rb") as file:
+    for each in [path, *others]:
+        with open_file(each) as file:
             hashes.append(hashlib.file_digest(file, "blake2b").hexdigest())
     return digest(*hashes)
 

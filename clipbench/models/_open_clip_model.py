@@ -22,6 +22,7 @@ from PIL import Image
 from clipbench.errors import ClipbenchError, ModelError
 from clipbench.hub import HubRequest, cached_first
 from clipbench.models._checkpoint_file import StateDict, fit, read_checkpoint
+from clipbench.models._config_limits import check_weights
 from clipbench.models._context import needs_causal_tower, with_context
 from clipbench.models._fingerprint import digest
 from clipbench.models._foreign_code import asks_for_code, check_model, needs_code, no_foreign_code
@@ -47,6 +48,9 @@ OLD_BUFFERS = {"text.transformer.embeddings.position_ids"}
 """Constants that older versions of the libraries saved with the weights, and newer ones refuse."""
 
 OFFLINE_ADVICE = "copy a filled Hugging Face cache here and set HF_HOME; local folders and embeddings: need no Hub"
+
+FOREIGN = ("local-dir:", "hf-hub:")
+"""Beginnings of the names of architectures whose configuration comes with the weights."""
 
 T = TypeVar("T")
 
@@ -90,7 +94,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
     place = placement(options.device, options.precision, options.batch_size)
     file_notes = from_hub(partial(_check_files, recipe), _tokenizer_request(recipe), recipe.id)
     state, step = (None, None) if recipe.weights is None else read_checkpoint(recipe.weights)
-    tokenizer, config, module = _from_library(recipe)
+    tokenizer, config, module = _from_library(recipe, state)
     tower = _text_tower(module, tokenizer, recipe)
     notes = (*recipe.notes, *file_notes, *(() if state is None else _load_weights(module, state, recipe)))
     words = tokenizer.encoder if hasattr(tokenizer, "encoder") else tokenizer.tokenizer.get_vocab()
@@ -136,11 +140,16 @@ def from_hub(load: Callable[[], T], wanted: HubRequest, model: str) -> T:
         raise ModelError(f"open_clip cannot build {model} ({first_line(error)}): see its configuration") from error
 
 
-def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
-    """Return the tokenizer, the configuration and the module without its weights."""
+def _from_library(recipe: Recipe, state: StateDict | None) -> tuple[Any, dict[str, Any], Any]:
+    """Return the tokenizer, the configuration and the module without its weights.
+
+    A configuration that comes with the weights ``state`` may describe anything: it is built only if they can fill it.
+    """
 
     def load() -> tuple[Any, dict[str, Any], Any]:
         _check_files(recipe)  # again: what was not in the cache before is fetched now
+        if state is not None and recipe.name.startswith(FOREIGN):
+            check_weights(_n_described(recipe), sum(value.numel() for value in state.values()), recipe.id)
         config = open_clip.get_model_config(recipe.name)
         # The last argument overrides the configuration's; open_clip's own tokenizer does not know it.
         trust = {"trust_remote_code": False} if config["text_cfg"].get("hf_tokenizer_name") else {}
@@ -152,7 +161,7 @@ def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
 
 def _check_files(recipe: Recipe) -> tuple[str, ...]:
     """Refuse a model whose files, or those of the repositories that they name, ask for code; return notes."""
-    own = [recipe.name.partition(":")[2]] if recipe.name.startswith(("local-dir:", "hf-hub:")) else []
+    own = [recipe.name.partition(":")[2]] if recipe.name.startswith(FOREIGN) else []
     notes = [note for name in own for note in check_model(name, recipe.id)]
     text = (open_clip.get_model_config(recipe.name) or {}).get("text_cfg", {})
     keys = ["hf_model_name"] if recipe.name.startswith("local-dir:") else ["hf_model_name", "hf_tokenizer_name"]
@@ -170,11 +179,22 @@ def _tokenizer_request(recipe: Recipe) -> HubRequest:
     )
 
 
-def _without_weights(recipe: Recipe) -> Any:
+def _n_described(recipe: Recipe) -> int:
+    """Return the numbers in the model that a configuration describes, without making them; 0 if that needs them made."""
+    try:
+        with torch.device("meta"):
+            described = _without_weights(recipe, device="meta")
+    except (NotImplementedError, RuntimeError):  # some timm towers compute with values while they are built
+        return 0
+    return sum(value.numel() for value in (*described.parameters(), *described.buffers()))
+
+
+def _without_weights(recipe: Recipe, device: str = "cpu") -> Any:
     with torch.random.fork_rng(devices=[]):  # the user's random state stays as it was
         torch.manual_seed(recipe.seed)
         return open_clip.create_model(
             recipe.name,
+            device=device,
             load_weights=False,
             pretrained_text=False,
             force_context_length=recipe.context,

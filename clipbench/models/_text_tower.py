@@ -66,7 +66,13 @@ def first_of(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[
 
 def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> None:
     """Raise ModelError when different words get the same tokens: transformers 5 builds an empty tokenizer without files."""
-    cat, dog = tokenize(["a photo of a cat"]), tokenize(["a photo of a dog"])
+    try:
+        cat, dog = tokenize(["a photo of a cat"]), tokenize(["a photo of a dog"])
+    except Exception as error:  # a tokenizer may have come with the model, and raise anything
+        raise ModelError(
+            f"the tokenizer of {model} gives no tokens ({type(error).__name__}: {' '.join(str(error).split())[:200]}): are"
+            " its files whole, and its context length a number of tokens?"
+        ) from error
     if all(torch.equal(torch.as_tensor(cat[name]), torch.as_tensor(dog[name])) for name in cat):
         raise ModelError(
             f"the tokenizer of {model} gives 'a photo of a cat' and 'a photo of a dog' the same tokens: its vocabulary is"

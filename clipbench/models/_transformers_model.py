@@ -19,6 +19,7 @@ from PIL import Image
 from clipbench.data.decoding import rgb
 from clipbench.errors import ClipbenchError, ModelError
 from clipbench.hub import HubRequest, cache_only, cached_first
+from clipbench.models._config_limits import check_weights
 from clipbench.models._context import needs_causal_tower, stretched_to
 from clipbench.models._fingerprint import digest
 from clipbench.models._foreign_code import asks_for_code, check_model, needs_code, no_foreign_code
@@ -37,9 +38,10 @@ from clipbench.models._torch_model import (
     tokenize,
     weights_digest,
 )
-from clipbench.models.checkpoints import step_in_name, step_inside
+from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name, step_inside
 from clipbench.models.internals import Internals
 from clipbench.models.protocol import LoadOptions, ModelInfo
+from clipbench.reading import decode_json, is_file, is_folder, matching, read_bytes
 
 ADAPTER = "transformers adapter 1"
 """Part of every fingerprint; changed whenever the same weights would give other vectors."""
@@ -73,6 +75,8 @@ class _Loaded(NamedTuple):
     """Weights of the checkpoint that the model has no place for."""
     notes: tuple[str, ...]
     """Facts about the files of the model."""
+    inputs: list[str]
+    """Names of the arrays that the processor makes of an image."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ def build(name: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
         step=_step(Path(name)),
     )
     freeze(parts.module, place)
-    if list(parts.processor(images=Image.new("RGB", (64, 64)), return_tensors="np")) != ["pixel_values"]:
+    if parts.inputs != ["pixel_values"]:
         model: TorchModel | ManyArraysModel = ManyArraysModel(
             info=info, module=parts.module, processor=parts.processor, text_tower=tower, placement=place
         )
@@ -174,7 +178,7 @@ def _from_library(name: str, reference: str) -> _Loaded:
     )
     try:
         with quiet(), _without_loading_bar(), no_foreign_code():
-            if Path(name).is_dir():
+            if is_folder(name):
                 with cache_only():
                     return _load_parts(name, reference)
             return cached_first(lambda: _load_parts(name, reference), wanted)
@@ -206,6 +210,7 @@ def _load_parts(name: str, reference: str) -> _Loaded:
     notes = check_model(name, reference)
     config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     _check_is_dual_encoder(config, reference)
+    _check_weights(config, Path(name), reference)
     # The library leaves AIMv2's causal mask out where no text of a batch is padded, and expects SDPA to apply one, but
     # this attention says is_causal=False. Eager attention always gets the mask.
     attention = {"text_config": "eager"} if config.model_type == AIMV2 else None
@@ -226,7 +231,8 @@ def _load_parts(name: str, reference: str) -> _Loaded:
     processor = transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     left_over = sorted(name for name in found["unexpected_keys"] if not name.endswith(CONSTANTS))
-    return _Loaded(module, processor, tokenizer, left_over, notes)
+    inputs = list(processor(images=Image.new("RGB", (64, 64)), return_tensors="np"))
+    return _Loaded(module, processor, tokenizer, left_over, notes, inputs)
 
 
 def _check_is_dual_encoder(config: Any, reference: str) -> None:
@@ -236,6 +242,20 @@ def _check_is_dual_encoder(config: Any, reference: str) -> None:
             f"{reference} is of type '{config.model_type}', which has no {' and '.join(FEATURES)}:"
             " expected a dual encoder, such as CLIP or SigLIP"
         )
+
+
+def _check_weights(config: Any, folder: Path, reference: str) -> None:
+    """Raise ModelError for a configuration that the files of a folder are far too small for."""
+    files = [file for suffix in CHECKPOINT_SUFFIXES for file in matching(folder, f"*{suffix}")]
+    if not files:  # on the Hub, or without weights, which the library says better
+        return
+    try:
+        with torch.device("meta"):
+            described = transformers.AutoModel.from_config(config, trust_remote_code=False)
+    except (NotImplementedError, RuntimeError):  # some families compute with values while they are built
+        return
+    n_described = sum(value.numel() for value in (*described.parameters(), *described.buffers()))
+    check_weights(n_described, sum(file.stat().st_size for file in files), reference)  # of one byte or more each
 
 
 def _stretch(module: Any, context: int | None, reference: str) -> tuple[str, ...]:
@@ -432,10 +452,10 @@ def _note_of(left_over: list[str]) -> tuple[str, ...]:
 def _step(folder: Path) -> int | None:
     """Return the training step of a checkpoint, by its name or by the Trainer's record in it."""
     step, state_file = step_in_name(folder), folder / "trainer_state.json"
-    if step is not None or not state_file.is_file():
+    if step is not None or not is_file(state_file):
         return step
     try:
-        state = json.loads(state_file.read_text(encoding="utf-8"))
-    except ValueError:  # the file only describes the training: the model is not damaged
+        state = decode_json(read_bytes(state_file).decode())
+    except (OSError, ValueError):  # the file only describes the training: the model is not damaged
         return None
     return step_inside(state) if isinstance(state, dict) else None

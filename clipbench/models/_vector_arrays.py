@@ -1,5 +1,6 @@
 """The arrays of an embeddings file: read without running code, and checked before a number is made from them."""
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
 from clipbench.errors import DataError, VectorError, did_you_mean
+from clipbench.reading import entries, is_folder, open_file
 
 if TYPE_CHECKING:
     import pyarrow
@@ -63,7 +65,7 @@ def read_arrays(path: Path) -> Arrays:
         DataError: no such file, not readable, an unknown array, or arrays that do not fit together.
         VectorError: a vector is zero or not finite.
     """
-    return checked_arrays(_read_folder(path) if path.is_dir() else _read_file(path, _read_npz), str(path))
+    return checked_arrays(_read_folder(path) if is_folder(path) else _read_file(path, _read_npz), str(path))
 
 
 def checked_arrays(found: Arrays, source: str) -> Arrays:
@@ -106,7 +108,7 @@ def _hint(name: str, array: np.ndarray) -> str:
 
 def _read_folder(folder: Path) -> Arrays:
     arrays: Arrays = {}
-    for file in sorted(folder.iterdir()):
+    for file in entries(folder, DataError):
         read = {".npy": _read_npy, ".parquet": _read_parquet}.get(file.suffix)
         for name, array in _read_file(file, read).items() if read else ():
             if name in arrays:
@@ -117,6 +119,7 @@ def _read_folder(folder: Path) -> Arrays:
 
 def _read_file(path: Path, read: Callable[[Path], Arrays]) -> Arrays:
     try:
+        open_file(path).close()  # else a FIFO would be waited for
         return read(path)
     except FileNotFoundError as error:
         raise DataError(
@@ -125,14 +128,15 @@ def _read_file(path: Path, read: Callable[[Path], Arrays]) -> Arrays:
     except DataError:
         raise
     except Exception as error:  # numpy, zipfile and pyarrow raise many kinds of error for damaged files
-        cause = f"{type(error).__name__}: {error}".splitlines()[0]
+        strerror = getattr(error, "strerror", None)
+        cause = strerror or f"{type(error).__name__}: {error}".splitlines()[0]
         if "allow_pickle" in cause:
             cause = "it holds Python objects; write names as text, np.array(names, dtype=str)"
         raise DataError(f"cannot read {path} ({cause}): expected arrays that numpy.savez or pyarrow wrote") from error
 
 
 def _read_npz(path: Path) -> Arrays:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         archive = np.load(file, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             raise DataError(
@@ -175,9 +179,24 @@ def _cast(name: str, array: np.ndarray, source: str) -> np.ndarray:
         raise DataError(
             f"{source}: '{name}' is {array.dtype} of shape {array.shape}: expected {kind.expected}{lacking}"
         )
+    if array.dtype.kind == "U" and not _is_unicode(array):
+        raise DataError(f"{source}: '{name}' holds what is no text (code points beyond Unicode): write the names again")
     with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, which a later check reports
-        cast = array.astype(kind.dtype, copy=False)
+        try:
+            cast = array.astype(kind.dtype, copy=False)
+        except (UnicodeDecodeError, ValueError) as error:  # bytes that are no ASCII, and code points beyond Unicode
+            raise DataError(
+                f"{source}: '{name}' cannot be read as text ({error}): write np.array(names, dtype=str)"
+            ) from error
     return cast.reshape(()) if kind is NUMBER else cast
+
+
+def _is_unicode(names: np.ndarray) -> bool:
+    """Return whether the characters of an array are such; Python fails, or crashes, where it makes a text of others."""
+    if not names.dtype.itemsize:
+        return True
+    points = np.ascontiguousarray(names).view(np.dtype(np.uint32).newbyteorder(names.dtype.byteorder))
+    return not points.size or int(points.max()) <= sys.maxunicode
 
 
 def _check_size(name: str, arrays: Arrays, source: str) -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from clipbench.models._fingerprint import digest
 from clipbench.models._http_client import Client
 from clipbench.models._probes import TEXTS
 from clipbench.models.protocol import LoadOptions, Modality, ModelInfo
+from clipbench.reading import decode_json
 
 ADAPTER = "api adapter 1"
 """Part of every fingerprint; changed whenever the same server would give other vectors."""
@@ -333,7 +333,7 @@ def _address(body: str, reference: str) -> str:
 
 def _json_or_text(value: str) -> object:
     try:
-        return json.loads(value)
+        return decode_json(value)
     except ValueError:
         return value
 

@@ -1,20 +1,29 @@
 """Checkpoints by file name, by pattern (``runs/train/step-*``) and in the folders of training loops. Imports no torch."""
 
 import glob
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from clipbench.errors import ModelError, UsageError
+from clipbench.reading import (
+    MOST_BYTES_OF_SETTINGS,
+    is_file,
+    is_folder,
+    is_there,
+    matching,
+    read_bytes,
+    why_not_there,
+)
+from clipbench.reading import read_json as read_any_json
 
 CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 STEP_KEYS = ("step", "global_step", "epoch")
 """Names that training loops give to their progress inside a checkpoint; a step is more precise than an epoch."""
 
-_STEP_IN_NAME = re.compile(r"(step|checkpoint|ckpt|iter|iteration|epoch)s?[-_=]?(\d+)", re.IGNORECASE)
+_STEP_IN_NAME = re.compile(r"(step|checkpoint|ckpt|iter|iteration|epoch)s?[-_=]?(\d{1,18})(?!\d)", re.IGNORECASE)
 
 PATH_PREFIXES = ("bundled", "local-dir", "hf", "embeddings")
 """Adapters that read paths; the references of others may hold a * that is no pattern."""
@@ -24,6 +33,9 @@ CONFIG, WEIGHTS, TRAIN, OPTIMIZER = "config.json", "model.safetensors", "train.j
 CHECKPOINT_FORMS = (
     "step-*/ (clipbench train), checkpoint-*/ (transformers), or *.pt and *.safetensors there or in checkpoints/"
 )
+
+MOST_WILD_PARTS = 3
+"""Parts of a pattern that may hold a ``*`` or ``?``: each lists every folder that the parts before it match."""
 
 LATEST = "epoch_latest.pt"
 """The file that open_clip's --save-most-recent rewrites each epoch: it belongs to no one step, so it is left out."""
@@ -48,7 +60,7 @@ def step_in_name(path: Path) -> int | None:
 def step_inside(content: Mapping[str, object]) -> int | None:
     """Return the step or epoch that a checkpoint records of itself; None where it records none."""
     numbers = [content.get(key) for key in STEP_KEYS]
-    return next((number for number in numbers if type(number) is int and number >= 0), None)
+    return next((number for number in numbers if type(number) is int and 0 <= number < 2**63), None)
 
 
 @dataclass(frozen=True)
@@ -69,17 +81,26 @@ def is_pattern(reference: str) -> bool:
         [True, True, False, False]
     """
     _, path = _split_prefix(reference)
-    return path != "" and glob.has_magic(path) and not Path(path).exists()
+    return path != "" and glob.has_magic(path) and not is_there(path)
 
 
 def matching_checkpoints(pattern: str) -> list[SeriesMember]:
     """Return the checkpoints that a pattern matches, ``step-2`` before ``step-10``.
 
     Raises:
-        UsageError: it matches none.
+        UsageError: it matches none, or could only be matched by searching whole trees of folders.
     """
     prefix, path = _split_prefix(pattern)
-    matches = sorted((match.rstrip("/") for match in glob.glob(path, recursive=True)), key=natural_order)
+    wild_parts = [part for part in Path(path).parts if glob.has_magic(part)]
+    if "**" in path or len(wild_parts) > MOST_WILD_PARTS:
+        raise UsageError(
+            f"'{pattern}' would search whole trees of folders: expected at most {MOST_WILD_PARTS} folders or names with * or"
+            " ?, and no **"
+        )
+    try:
+        matches = sorted((match.rstrip("/") for match in glob.glob(path)), key=natural_order)
+    except ValueError:  # a NUL: no name holds one
+        matches = []
     if not matches:
         raise UsageError(f"no checkpoint matches '{pattern}': expected a pattern of paths, such as 'runs/train/step-*'")
     parts = Path(path).parts
@@ -119,15 +140,15 @@ class TrainingCheckpoint:
 
     def signature(self) -> Signature:
         """Return name, size and time of change of its files: equal twice in a row when the writer has finished."""
-        files = sorted(self.path.rglob("*")) if self.path.is_dir() else [self.path]
-        stats = [(str(file), file.stat()) for file in files if file.is_file()]
+        files = sorted(self.path.rglob("*")) if is_folder(self.path) else [self.path]
+        stats = [(str(file), file.stat()) for file in files if is_file(file)]
         return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
 def bundled_checkpoints(run: Path) -> list[Path]:
     """Return the checkpoints of ``clipbench train`` below a run's folder, oldest first."""
-    found = [(int(match[1]), path) for path in run.glob("step-*") if (match := re.fullmatch(r"step-(\d+)", path.name))]
-    return [path for _, path in sorted(found)]
+    names = ((re.fullmatch(r"step-(\d{1,18})", path.name), path) for path in matching(run, "step-*"))
+    return [path for _, path in sorted((int(match[1]), path) for match, path in names if match)]
 
 
 def newest_checkpoint(run: Path) -> Path:
@@ -148,12 +169,9 @@ def read_json(path: Path) -> dict[str, object]:
     Raises:
         ModelError: it cannot be read.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"no checkpoint in {path.parent}: {path.name} cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise ModelError(f"{path} is no JSON ({error}): the checkpoint is damaged") from error
+    if not is_file(path):
+        raise ModelError(f"no checkpoint in {path.parent}: it has no file {path.name}{why_not_there(path)}")
+    content = read_any_json(path, ModelError, advice="the checkpoint is damaged", most=MOST_BYTES_OF_SETTINGS)
     if not isinstance(content, dict):
         raise ModelError(
             f"{path} holds a JSON {type(content).__name__}: expected an object, as clipbench train writes it"
@@ -164,8 +182,8 @@ def read_json(path: Path) -> dict[str, object]:
 def is_bundled_checkpoint(folder: Path) -> bool:
     """Return whether a folder is a checkpoint of the bundled CLIP: transformers' config.json has no "model_cfg"."""
     try:
-        return '"model_cfg"' in (folder / CONFIG).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return b'"model_cfg"' in read_bytes(folder / CONFIG, MOST_BYTES_OF_SETTINGS)
+    except OSError:
         return False
 
 
@@ -188,21 +206,21 @@ def training_checkpoints(folder: Path) -> list[TrainingCheckpoint]:
 
 
 def _folder_checkpoints(folder: Path) -> Iterator[TrainingCheckpoint]:
-    for path in folder.glob("step-*"):
-        if is_bundled_checkpoint(path) and (path / WEIGHTS).is_file():
+    for path in matching(folder, "step-*"):
+        if is_bundled_checkpoint(path) and is_file(path / WEIGHTS):
             yield TrainingCheckpoint(path, f"bundled:{path}")
-    for path in folder.glob("checkpoint-*"):
-        weights = [file for pattern in ("*.safetensors", "*.bin") for file in path.glob(pattern)]
-        if (path / CONFIG).is_file() and weights:
+    for path in matching(folder, "checkpoint-*"):
+        weights = [file for pattern in ("*.safetensors", "*.bin") for file in matching(path, pattern)]
+        if is_file(path / CONFIG) and weights:
             yield TrainingCheckpoint(path, f"hf:{path}")
 
 
 def _file_checkpoints(folder: Path) -> Iterator[TrainingCheckpoint]:
-    if (folder / CONFIG).is_file():  # the weights belong to it: a Trainer's last model, beside its checkpoints
+    if is_file(folder / CONFIG):  # the weights belong to it: a Trainer's last model, beside its checkpoints
         return
-    for path in folder.glob("*"):
+    for path in matching(folder, "*"):
         if (
-            path.is_file()
+            is_file(path)
             and path.suffix in CHECKPOINT_SUFFIXES
             and not path.name.startswith(".")
             and path.name != LATEST

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from clipbench.errors import ModelError, UsageError
 from clipbench.models._extras import optional
 from clipbench.models.protocol import LoadOptions, Modality
+from clipbench.reading import is_file, is_folder
 
 if TYPE_CHECKING:
     from clipbench.models._onnx_model import OnnxModel
@@ -39,7 +40,7 @@ def load(body: str, options: LoadOptions) -> "OnnxModel":
     options.refuse_unknown(OPTIONS, reference)
     options.refuse_precision(reference, "whose files fix it")
     folder = Path(body)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"'{reference}' is no folder: expected onnx:FOLDER with one .onnx file a tower")
     options.logits()
     graphs = {tower: _graph(folder, tower, options, reference) for tower in options.towers}
@@ -53,10 +54,10 @@ def _graph(folder: Path, tower: Modality, options: LoadOptions, reference: str) 
     """Return the file of a tower's graph."""
     named = options.options.get(tower)
     if named is not None:
-        if not (folder / named).is_file():
+        if not is_file(folder / named):
             raise UsageError(f"model option {tower}={named}: no such file in {folder}")
         return folder / named
-    found = next((path for path in _places(folder, tower, options.options.get("variant")) if path.is_file()), None)
+    found = next((path for path in _places(folder, tower, options.options.get("variant")) if is_file(path)), None)
     if found is None:
         have = ", ".join(path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.onnx"))[:6]) or "none"
         variant = f"_{options.options['variant']}" if "variant" in options.options else ""

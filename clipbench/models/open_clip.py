@@ -3,16 +3,16 @@
 This module resolves references; torch and open_clip are imported only when a model is loaded.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from clipbench.errors import ModelError, UsageError
 from clipbench.hub import HubRequest
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES
 from clipbench.models.protocol import LoadOptions
+from clipbench.reading import MOST_BYTES_OF_SETTINGS, entries, is_file, read_json
 
 if TYPE_CHECKING:
     from clipbench.models._open_clip_model import Recipe
@@ -239,28 +239,26 @@ def _weights_request(reference: str, repository: str) -> HubRequest:
 
 def _check_folder_config(folder: Path, reference: str) -> None:
     path = folder / "open_clip_config.json"
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(
             f"{reference} has no open_clip_config.json: expected a folder as open_clip writes it for the Hub; a bare"
             " checkpoint is --model FILE --arch ARCH, a transformers model --model hf:FOLDER"
         )
-    try:
-        config: Any = json.loads(path.read_text(encoding="utf-8"))
-        model = config["model_cfg"]
-        is_whole = all(key in model for key in ("embed_dim", "vision_cfg", "text_cfg"))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    config = read_json(path, ModelError, most=MOST_BYTES_OF_SETTINGS)
+    model = config.get("model_cfg") if isinstance(config, dict) else None
+    kinds = {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}
+    if not isinstance(model, dict) or not all(isinstance(model.get(key), kind) for key, kind in kinds.items()):
         raise ModelError(
-            f"{path} cannot be read ({type(error).__name__}: {error}): expected JSON with 'model_cfg'"
-        ) from error
-    if not is_whole:
-        raise ModelError(f"{path} has no embed_dim, vision_cfg or text_cfg under 'model_cfg': is it open_clip's?")
+            f"{path} has no whole number embed_dim, or no objects vision_cfg and text_cfg, under 'model_cfg': is it"
+            " open_clip's?"
+        )
 
 
 def _weights_in(folder: Path, reference: str) -> Path:
     for name in FOLDER_WEIGHTS:
-        if (folder / name).is_file():
+        if is_file(folder / name):
             return folder / name
-    checkpoints = sorted(path for path in folder.iterdir() if path.suffix in CHECKPOINT_SUFFIXES)
+    checkpoints = sorted(path for path in entries(folder, ModelError) if path.suffix in CHECKPOINT_SUFFIXES)
     if len(checkpoints) != 1:
         names = ", ".join(path.name for path in checkpoints) or "none"
         raise ModelError(f"{reference} has no {FOLDER_WEIGHTS[0]}, and not exactly one other checkpoint: found {names}")

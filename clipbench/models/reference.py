@@ -25,6 +25,7 @@ from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, holds_bundled_chec
 from clipbench.models.embeddings import Embeddings
 from clipbench.models.internals import Internals, internals_of
 from clipbench.models.protocol import LoadOptions, Model, ModelInfo, PixelModel, count_tokens
+from clipbench.reading import entries, is_file, is_folder
 
 VECTOR_SUFFIXES = (".npz", ".npy", ".parquet")
 
@@ -201,11 +202,11 @@ def _form_of(prefix: str) -> str:
 
 def _hint(reference: str, prefixes: dict[str, str]) -> str:
     path = Path(reference)
-    if path.is_dir():
+    if is_folder(path):
         return _folder_hint(path)
     if path.suffix.lower() in VECTOR_SUFFIXES:
         return f"vectors in a file are embeddings:{reference}"
-    if path.is_file():
+    if is_file(path):
         return (
             f"a checkpoint ends in {', '.join(CHECKPOINT_SUFFIXES)}, a file of vectors in {', '.join(VECTOR_SUFFIXES)}"
         )
@@ -218,11 +219,11 @@ def _hint(reference: str, prefixes: dict[str, str]) -> str:
 
 
 def _folder_hint(path: Path) -> str:
-    if (path / "open_clip_config.json").is_file():
+    if is_file(path / "open_clip_config.json"):
         return f"a folder with open_clip_config.json is local-dir:{path}"
-    if (path / "config.json").is_file():
+    if is_file(path / "config.json"):
         return f"a folder with config.json is hf:{path}"
-    if any(file.suffix in VECTOR_SUFFIXES for file in path.iterdir()):
+    if any(file.suffix in VECTOR_SUFFIXES for file in entries(path, UsageError)):
         return f"a folder of vectors is embeddings:{path}"
     return (
         "the folder has no config.json (hf:) nor open_clip_config.json (local-dir:); a checkpoint in it is FILE --arch"

@@ -27,6 +27,7 @@ from jaxtyping import Float32
 from clipbench.errors import UsageError
 from clipbench.files import atomic_file, check_writable, remove_abandoned
 from clipbench.models.protocol import Modality
+from clipbench.reading import array_header, open_file, user_path
 
 KEY = np.dtype("V16")
 SUFFIX = ".vectors"
@@ -44,7 +45,7 @@ def default_root() -> Path:
     import platformdirs
 
     chosen = os.environ.get("CLIPBENCH_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("clipbench")
+    return user_path(chosen) if chosen else platformdirs.user_cache_path("clipbench")
 
 
 @dataclass(eq=False)
@@ -196,18 +197,20 @@ def _folder_name(fingerprint: str) -> str:
 
 def _read_chunk(path: Path) -> _Chunk:
     """Return a chunk with its vectors memory-mapped, not verified; any error but an OSError when it cannot be one."""
-    with open(path, "rb") as file:
-        keys = np.load(file, allow_pickle=False)
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError("not an array")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    width = KEY.itemsize
+    with open_file(path) as file:
+        n_bytes = os.fstat(file.fileno()).st_size
+        n_keys, _, kind = array_header(file)
+        if kind != KEY or len(n_keys) != 1 or n_keys[0] * width > n_bytes:
+            raise ValueError("not a chunk")
+        joined = file.read(n_keys[0] * width)
+        shape, is_columns_first, dtype = array_header(file)
         start = file.tell()
         content = np.memmap(file, np.uint8, "r").data
-    if keys.dtype != KEY or dtype != np.float32 or len(shape) != 2 or shape[:1] != keys.shape:
+    if dtype != np.float32 or is_columns_first or len(shape) != 2 or shape[:1] != n_keys:
         raise ValueError("not a chunk")
     n_more = len(content) - start - 4 * math.prod(shape)
     if n_more != DIGEST_BYTES:
         raise ValueError(OLD if n_more == 0 else "cut short")
-    joined, width = keys.tobytes(), KEY.itemsize
     vectors = np.frombuffer(content[start:-DIGEST_BYTES], np.float32).reshape(shape)
     return _Chunk([joined[at : at + width] for at in range(0, len(joined), width)], vectors, (path, content))

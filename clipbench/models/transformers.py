@@ -4,11 +4,11 @@
 """
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.errors import UsageError
 from clipbench.models.protocol import LoadOptions
+from clipbench.reading import is_folder
 
 if TYPE_CHECKING:
     from clipbench.models._torch_model import TorchModel
@@ -28,7 +28,7 @@ def load(body: str, options: LoadOptions) -> "TorchModel | ManyArraysModel":
     reference = f"hf:{body}"
     options.refuse_arch(reference)
     options.refuse_unknown(["context"], reference)
-    if not Path(body).is_dir() and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", body):
+    if not is_folder(body) and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", body):
         raise UsageError(f"'{reference}' is no folder, nor a name on the Hub: expected hf:FOLDER or hf:ORG/REPO")
     from clipbench.models._transformers_model import build
 

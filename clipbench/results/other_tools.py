@@ -7,7 +7,6 @@ values without samples, which can be shown beside ours, but not tested.
 
 import csv
 import io
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import is_inside
+from clipbench.reading import decode_json, entries, is_folder, is_there, read_text
 from clipbench.results.other_tool_names import (
     ALWAYS_ZERO,
     MIEB,
@@ -78,12 +78,13 @@ def open_results(path: str | os.PathLike[str]) -> Run | Values:
         ClipbenchError: there is nothing that can be read.
     """
     path = Path(path)
-    if path.name == "result.json" or (path / "result.json").exists():
+    if path.name == "result.json" or is_there(path / "result.json"):
         return read_run(path)
     place, model = _named(path)
-    if not place.is_dir():
+    if not is_folder(place):
         return read_values(path)
-    files = [each for each in sorted(place.iterdir()) if each.suffix in (".json", ".jsonl") and each.name != MODEL_CARD]
+    files = [each for each in entries(place, ClipbenchError) if each.suffix in (".json", ".jsonl")]
+    files = [each for each in files if each.name != MODEL_CARD]
     for file in files:
         if not is_inside(file, place):
             raise ClipbenchError(f"{file} is a link that leads out of {place}, and is not read: name the file itself")
@@ -101,16 +102,16 @@ def read_values(path: Path) -> Values:
         UsageError: it holds several models, and none or an unknown one was named.
     """
     place, model = _named(path)
-    text = _text(place)
-    records = _rows(text) if place.suffix == ".csv" else _objects(text, place)
+    text = read_text(place, ClipbenchError, advice=EXPECTED)
+    records = _rows(text, place) if place.suffix == ".csv" else _objects(text, place)
     kind = _kind(records, place)
-    label, kept = _of_one_model(records, kind, place, model)
-    notes = _ordinal(kept, place) if kind is _OPEN_CLIP else []
-    if kind is _OPEN_CLIP:
-        kept = kept[-1:]
     try:
+        label, kept = _of_one_model(records, kind, place, model)
+        notes = _ordinal(kept, place) if kind is _OPEN_CLIP else []
+        if kind is _OPEN_CLIP:
+            kept = kept[-1:]
         items = [item for record in kept for item in kind.items(record)]
-    except (AttributeError, TypeError, KeyError) as error:
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise ClipbenchError(
             f"{place} looks like a file of {kind.name}, and is malformed ({error}); {EXPECTED}"
         ) from error
@@ -120,7 +121,7 @@ def read_values(path: Path) -> Values:
 def _named(path: Path) -> tuple[Path, str]:
     """Return a place and the model that is asked for there, after ``#``; a name that is there may hold one itself."""
     place, mark, model = str(path).rpartition("#")
-    return (Path(place), model) if mark and not path.exists() else (path, "")
+    return (Path(place), model) if mark and not is_there(path) else (path, "")
 
 
 def _merged(folder: Path, found: Mapping[Path, Values], model: str) -> Values:
@@ -159,39 +160,33 @@ def _several(models: Sequence[str | None], path: Path) -> UsageError:
     )
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ClipbenchError(f"cannot read {path}: it is not UTF-8 text; {EXPECTED}") from error
-    except OSError as error:
-        raise ClipbenchError(f"cannot read {path}: {error.strerror or error}; {EXPECTED}") from error
-
-
 def _objects(text: str, path: Path) -> list[_Record]:
     """Return the object of a JSON file, the objects of its list (as our export writes it), or one object a line."""
     try:
-        whole = json.loads(text)
+        whole = decode_json(text)
         found = whole if isinstance(whole, list) else [whole]
-    except (ValueError, RecursionError) as error:  # also of numbers and of brackets without end
+    except ValueError as error:
         try:
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except (ValueError, RecursionError) as line:
+            found = [decode_json(line) for line in text.splitlines() if line.strip()]
+        except ValueError as line:
             cause = line if path.suffix == ".jsonl" else error
-            raise ClipbenchError(f"{path} is not JSON ({cause}); {EXPECTED}") from error
+            raise ClipbenchError(f"{path} is not JSON: {cause}; {EXPECTED}") from error
     if not found or not all(isinstance(each, dict) for each in found):
         raise ClipbenchError(f"{path} holds no JSON objects; {EXPECTED}")
     return found
 
 
-def _rows(text: str) -> list[_Record]:
+def _rows(text: str, path: Path) -> list[_Record]:
     """Return the rows of CLIP_benchmark's table in the form of its JSON files; all numbers are taken for metrics."""
     facts = ("dataset", "task", "model", "pretrained", "language", "model_fullname")
-    rows = csv.DictReader(io.StringIO(text))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text)))
+    except csv.Error as error:  # such as a field of more than 131,072 characters
+        raise ClipbenchError(f"{path} is not CSV: {error}; {EXPECTED}") from error
     return [
         {
             **{key: row[key] for key in facts if row.get(key)},
-            "metrics": {key: _number(cell) for key, cell in row.items() if key not in facts and cell},
+            "metrics": {key: _number(cell) for key, cell in row.items() if key and key not in facts and cell},
         }
         for row in rows
     ]
@@ -239,9 +234,9 @@ def _mieb(record: _Record) -> _Items:
     task = str(record["task_name"])
     evaluation = MIEB.get(task, f"mieb@{task}")
     has_one_image = evaluation.startswith("composition") and task != "Winoground"
-    for split, entries in record["scores"].items():
+    for split, found in record["scores"].items():
         place = evaluation if len(record["scores"]) == 1 else f"{evaluation}-{split}"
-        for entry in entries:
+        for entry in found:
             subset = entry.get("hf_subset") or "default"
             prefix = "" if subset == "default" else f"{subset}/"
             for name, value in entry.items():

@@ -175,6 +175,24 @@ class EvaluationRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """The facts on a model that readers of results use; a result may lack any, and hold others."""
+
+    ref: str | None = None
+    id: str | None = None
+    fingerprint: str | None = None
+    family: str | None = None
+    embed_dim: int | None = None
+    context_length: int | None = None
+    image_size: int | None = None
+    logit_scale: float | None = None
+    logit_bias: float | None = None
+    n_parameters: int | None = None
+    notes: list[str] | None = None
+    step: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """All evaluations of one model in one run."""
 

@@ -4,19 +4,28 @@ import json
 import os
 import re
 import shutil
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import is_inside, write_atomic
+from clipbench.reading import (
+    entries,
+    is_file,
+    is_folder,
+    is_there,
+    matching,
+    open_file,
+    parse_json,
+    read_text,
+    why_not_there,
+)
 from clipbench.results.numbers import counted
-from clipbench.results.record import SCHEMA_VERSION, EvaluationRecord, Metric, Result, strict_json
+from clipbench.results.record import SCHEMA_VERSION, EvaluationRecord, Metric, ModelRecord, Result, strict_json
 from clipbench.results.schema import SchemaError, fitted
 
 if TYPE_CHECKING:
@@ -199,7 +208,7 @@ class Run:
             raise ClipbenchError(f"{leaving} is a link that leads out of the run: take it away to copy the run")
         target = Path(folder)
         half = target.with_name(f".{target.name}.half")
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        if is_there(target) and (not is_folder(target) or entries(target, UsageError)):
             raise UsageError(f"{target} is there already: results are never overwritten, name another folder")
         try:
             shutil.copytree(self.folder, half)
@@ -223,9 +232,9 @@ class Run:
             return {}
         path = self._file(evaluation, "arrays")
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            with open_file(path) as file, np.load(file, allow_pickle=False) as archive:
                 return dict(archive)
-        except (OSError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+        except Exception as error:  # numpy and zipfile raise many kinds of error for a damaged or encrypted file
             raise self._damaged(evaluation, "arrays", error) from error
 
     def _table(self, evaluation: EvaluationRecord, name: str) -> "pandas.DataFrame":
@@ -234,7 +243,7 @@ class Run:
         path = self._file(evaluation, name)
         try:
             return pandas.read_parquet(path)
-        except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+        except Exception as error:  # pyarrow and pandas raise many kinds of error for a damaged file
             raise self._damaged(evaluation, name, error) from error
 
     def _file(self, evaluation: EvaluationRecord, kind: str) -> Path:
@@ -245,7 +254,7 @@ class Run:
                 f"run {self.folder} names {path} for the {kind} of {evaluation.name}, which is outside its folder, and is"
                 " not read: the run is damaged, or not what it seems"
             )
-        if not path.is_file():
+        if not is_file(path):
             again = "run again with --keep-arrays to have all arrays" if kind == "arrays" else "make it again"
             raise ClipbenchError(f"run {self.folder} lacks {path.name}: the run is damaged, {again}")
         return path
@@ -292,7 +301,7 @@ def check_whole(run: Run) -> None:
     """Raise ClipbenchError unless the folder of a run holds its result and every file that the result names."""
     for record in read_run(run.folder).result.evaluations:
         for file in record.files.values():
-            if not (run.folder / file).is_file():
+            if not is_file(run.folder / file):
                 raise ClipbenchError(
                     f"run {run.folder} lacks {file}: it was removed or never written, make the run again"
                 )
@@ -313,17 +322,15 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         <run of vectors: retrieval@embeddings>
     """
     path = Path(path)
-    file = path / "result.json" if path.is_dir() else path
+    file = path / "result.json" if is_folder(path) else path
+    if not is_there(file):
+        raise ClipbenchError(
+            f"no result.json in {path}{why_not_there(file)}: expected a folder that `clipbench run` finished"
+        )
     if not is_inside(file, file.parent):
         raise ClipbenchError(f"{file} is a link that leads out of its folder, and is not read: name the run itself")
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ClipbenchError(f"no result.json in {path}: expected a folder that `clipbench run` finished") from error
-    except OSError as error:
-        raise ClipbenchError(f"cannot read {file}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, and of brackets without end
-        raise ClipbenchError(f"{file} is not JSON ({error}): the run is damaged, make it again") from error
+    text = read_text(file, ClipbenchError)
+    data = parse_json(text, str(file), ClipbenchError, advice="the run is damaged, make it again", is_text=False)
     return Run(file.parent, _result(data, file))
 
 
@@ -339,14 +346,14 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
     """
     found: list[Path] = []
     for path in paths:
-        inside = [] if (path / "result.json").is_file() else sorted(path.glob("*/result.json"), key=_by_numbers)
+        inside = [] if is_file(path / "result.json") else sorted(matching(path, "*/result.json"), key=_by_numbers)
         for file in [file for file in inside if not is_inside(file, path)]:
             note(f"{file.parent} is left out: it is a link that leads out of {path}; name it itself")
             inside.remove(file)
-        is_other = not (path / "result.json").is_file() if path.is_dir() else path.suffix != ".json"
+        is_other = not is_file(path / "result.json") if is_folder(path) else path.suffix != ".json"
         if inside:
             found += [file.parent for file in inside]
-        elif is_other and path.exists() and len(paths) > 1:
+        elif is_other and is_there(path) and len(paths) > 1:
             note(f"{path} is left out: it holds no run")
         else:
             found.append(path)
@@ -365,7 +372,7 @@ def read_one_run(path: Path) -> Run:
         ClipbenchError: there is no run, or it is damaged or newer.
         UsageError: it is the folder of several runs.
     """
-    inside = [] if (path / "result.json").is_file() else sorted(path.glob("*/result.json"))
+    inside = [] if is_file(path / "result.json") else matching(path, "*/result.json")
     if inside:
         raise UsageError(
             f"{path} is a folder of {counted(len(inside), 'run')}, expected one run, such as {inside[0].parent}"
@@ -399,6 +406,7 @@ def _result(data: object, file: Path) -> Result:
         )
     try:
         found = fitted(Result, data)
+        fitted(ModelRecord, found.model, "model.")
         for number, evaluation in enumerate(found.evaluations):
             _check_curves(evaluation, f"evaluations[{number}]")
         return found

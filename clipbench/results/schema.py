@@ -12,6 +12,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from clipbench.reading import shown
+
 Record = TypeVar("Record")
 
 MOST = 2.0**63
@@ -41,34 +43,55 @@ def fitted(kind: type[Record], data: object, place: str = "") -> Record:
         clipbench.results.schema.SchemaError: n_samples is 'many', expected a whole number
     """
     if not isinstance(data, dict):
-        raise SchemaError(f"{place.removesuffix('.') or 'it'} is {_shown(data)}, expected an object")
+        raise SchemaError(f"{place.removesuffix('.') or 'it'} is {shown(data)}, expected an object")
     hints = get_type_hints(kind)
     found = {}
     for field in fields(kind):  # type: ignore[arg-type]
         if field.name in data:
-            found[field.name] = _fitting(hints[field.name], data[field.name], f"{place}{field.name}")
+            found[field.name] = fitting(hints[field.name], data[field.name], f"{place}{field.name}")
         elif field.default is MISSING and field.default_factory is MISSING:
             raise SchemaError(f"{place}{field.name} is not there")
     return kind(**found)
 
 
-def _fitting(kind: Any, value: object, place: str) -> object:
-    """Return a value converted to a type."""
-    origin, parts = get_origin(kind), get_args(kind)
+def fitting(kind: Any, value: object, place: str) -> Any:
+    """Return a value converted to a type; one of a class that is no dataclass has to be an instance already.
+
+    Raises:
+        SchemaError: it is of another type.
+
+    Example:
+        >>> fitting(tuple[int, ...], [1, 5], "ks")
+        (1, 5)
+    """
+    if get_origin(kind) is not None:
+        return _fitting_generic(get_origin(kind), get_args(kind), value, place)
     if kind is Any:
         return _sound(value, place)
+    if kind in _NAMES:
+        return _of(kind, value, place)
+    if not isinstance(kind, type) or isinstance(value, kind):
+        return value
+    if is_dataclass(kind):
+        return fitted(kind, value, f"{place}.")
+    raise SchemaError(f"{place} is {shown(value)}, expected a {kind.__name__}")
+
+
+def _fitting_generic(origin: Any, parts: tuple[Any, ...], value: object, place: str) -> Any:
+    """Return a value converted to a type with parameters; one that is not known here is taken as it is."""
     if origin in (Union, UnionType):
-        return None if value is None else _fitting(next(part for part in parts if part is not NoneType), value, place)
+        return None if value is None else fitting(next(part for part in parts if part is not NoneType), value, place)
     if origin is Literal:
         if value not in parts:
-            raise SchemaError(f"{place} is {_shown(value)}, expected one of {', '.join(map(str, parts))}")
+            raise SchemaError(f"{place} is {shown(value)}, expected one of {', '.join(map(str, parts))}")
         return value
     if origin in (list, Sequence):
-        return [_fitting(parts[0], each, f"{place}[{at}]") for at, each in enumerate(_of(list, value, place))]
+        return [fitting(parts[0], each, f"{place}[{at}]") for at, each in enumerate(_of(list, value, place))]
+    if origin is tuple and parts[1:] == (Ellipsis,):
+        return tuple(fitting(list[parts[0]], list(value) if isinstance(value, tuple) else value, place))  # type: ignore[valid-type]
     if origin is Mapping:
-        return {key: _fitting(parts[1], each, f"{place}.{key}") for key, each in _of(dict, value, place).items()}
-    is_record = isinstance(kind, type) and is_dataclass(kind)
-    return fitted(kind, value, f"{place}.") if is_record else _of(kind, value, place)
+        return {key: fitting(parts[1], each, f"{place}.{key}") for key, each in _of(dict, value, place).items()}
+    return value
 
 
 def _sound(value: object, place: str) -> object:
@@ -87,7 +110,7 @@ def _of(kind: Any, value: Any, place: str) -> Any:
     is_right = type(value) is kind or (kind is float and type(value) is int)
     if not is_right or (kind in (int, float) and not abs(value) < MOST):
         bound = " below 2^63" if is_right and abs(value) >= MOST else ""
-        raise SchemaError(f"{place} is {_shown(value)}, expected {_NAMES[kind]}{bound}")
+        raise SchemaError(f"{place} is {shown(value)}, expected {_NAMES[kind]}{bound}")
     return float(value) if kind is float else value
 
 
@@ -99,9 +122,3 @@ _NAMES = {
     list: "a list",
     str: "text",
 }
-
-
-def _shown(value: object) -> str:
-    """Return the beginning of a value's repr."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -3,18 +3,18 @@
 Imports no torch, since figures are drawn from it where torch may not be installed.
 """
 
-import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import is_inside
+from clipbench.reading import decode_json, is_file, is_there, matching, read_text, shown, why_not_there
 from clipbench.results.matching import match
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, read_run
+from clipbench.results.schema import MOST
 from clipbench.training.log import LOG_FILE
 
 
@@ -57,12 +57,12 @@ def read_history(path: str | Path, *more: str | Path) -> History:
         {'gap': [0.8]}
     """
     first, *others = (Path(each) for each in (path, *more))
-    if not first.exists():
-        raise UsageError(f"no such file or folder: {first}")
+    if not is_there(first):
+        raise UsageError(f"no such file or folder: {first}{why_not_there(first)}")
     if not others:
-        if first.is_file() and first.name != "result.json":
+        if is_file(first) and first.name != "result.json":
             return _history_of_log(first)
-        if (first / LOG_FILE).is_file():
+        if is_file(first / LOG_FILE):
             if not is_inside(first / LOG_FILE, first):
                 raise ClipbenchError(f"{first / LOG_FILE} is a link that leads out of its folder: name the log itself")
             return _history_of_log(first / LOG_FILE)
@@ -115,36 +115,34 @@ def _history_of_log(path: Path) -> History:
 
 
 def _evaluations(path: Path) -> Iterable[_Event]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ClipbenchError(f"cannot read the log {path} ({error})") from error
+    lines = read_text(path, ClipbenchError, name=f"the log {path}").split("\n")
     for number, line in enumerate(lines[:-1], 1):  # the last line is incomplete if its writer was killed
         try:
-            content = json.loads(line)
+            content = decode_json(line)
             if content["event"] == "evaluation":
                 scalars = {name: value for name, value in content.items() if name not in ("event", "step")}
                 yield _Event(
                     _number(content["step"]),
                     {name: None if value is None else _number(value) for name, value in scalars.items()},
                 )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ClipbenchError(
                 f"line {number} of {path} is damaged ({type(error).__name__}: {error}): expected a JSON object with"
                 " event and step; take the line out to read the others"
             ) from error
 
 
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise TypeError(f"{value!r} is no finite number")
+def _number(value: Any) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not abs(value) < MOST:  # false for NaN too
+        raise TypeError(f"{shown(value)} is no finite number")
     return float(value)
 
 
 def _run_folders(path: Path) -> list[Path]:
-    if path.is_file() or (path / "result.json").is_file():
+    if is_file(path) or is_file(path / "result.json"):
         return [path]
-    folders = sorted(file.parent for file in path.glob("*/result.json") if is_inside(file, path))
+    folders = [file.parent for file in matching(path, "*/result.json") if is_inside(file, path)]
     if not folders:
         raise ClipbenchError(
             f"{path} holds neither {LOG_FILE} nor finished runs: expected a training folder or run folders"

@@ -7,8 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipbench.errors import UsageError, cause
+from clipbench.errors import ClipbenchError, UsageError, cause
 from clipbench.files import write_atomic
+from clipbench.reading import decode_json, is_file, read_bytes, read_text, reading
 
 if TYPE_CHECKING:
     from clipbench.training.scalars import Number
@@ -68,13 +69,14 @@ def log_line(event: str, step: "Number", values: Mapping[str, object]) -> str:
 
 def read_log(path: str | Path) -> list[dict[str, object]]:
     """Return the events of a log, in order; a last line that was cut off is left out."""
-    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines() if _step(line) >= 0]
+    lines = read_text(path, ClipbenchError, name=f"the log {path}").splitlines()
+    return [decode_json(line) for line in lines if _step(line) >= 0]
 
 
 def start_in(out: Path) -> dict[str, object] | None:
     """Return the event with which the log in a training's folder begins; None where there is none."""
     lines = _lines(out / LOG_FILE)
-    event = json.loads(lines[0]) if lines and _step(lines[0]) == 0 else {}
+    event = decode_json(lines[0]) if lines and _step(lines[0]) == 0 else {}
     return event if event.get("event") == "start" else None
 
 
@@ -111,12 +113,13 @@ class ProgressBar:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    with reading(path, UsageError):
+        return read_bytes(path).decode(errors="replace").splitlines() if is_file(path) else []
 
 
 def _step(line: str) -> int:
     """Return the step of a line, or -1 for a line that was cut off when the process was killed."""
     try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+        return int(decode_json(line)["step"])
+    except (ValueError, KeyError, TypeError, OverflowError):
         return -1

@@ -10,6 +10,7 @@ from clipbench.data import DataOptions
 from clipbench.errors import UsageError
 from clipbench.files import check_writable
 from clipbench.models.checkpoints import bundled_checkpoints, newest_checkpoint
+from clipbench.reading import entries, is_file, is_folder, is_there
 from clipbench.training.batches import Batch, PairReader, SampleIndex, SampleOrder, load_batches
 from clipbench.training.clip.checkpoint import Checkpoint, TrainingProgress, load_checkpoint, load_optimizer
 from clipbench.training.clip.config import find_config
@@ -55,7 +56,7 @@ def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) ->
         DataError: the data cannot be trained on.
     """
     if not _is_free(options.out):
-        what = "holds another run" if (options.out / LOG_FILE).is_file() else "is not empty"
+        what = "holds another run" if is_file(options.out / LOG_FILE) else "is not empty"
         raise UsageError(
             f"{options.out} {what}: give another --out, or --resume to go on with a run of the same arguments"
         )
@@ -107,9 +108,9 @@ def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -
 
 def _is_free(out: Path) -> bool:
     """Return whether a folder holds nothing that was trained: a log without a step, and unfinished files."""
-    if not out.exists():
+    if not is_there(out):
         return True
-    names = {path.name for path in out.iterdir()} if out.is_dir() else {""}
+    names = {path.name for path in entries(out, UsageError)} if is_folder(out) else {""}
     return all(name == LOG_FILE or name.startswith((".step-", f".{LOG_FILE}.")) for name in names) and not has_steps(
         out
     )

@@ -1,6 +1,5 @@
 """Typographic attacks on disk: a manifest, file names (PAINT, RTA-100), annotations (Materzynska), SCAM's columns."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from clipbench.data.table import ColumnTable
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import USUAL_NAMES
 from clipbench.errors import DataError
+from clipbench.reading import decode_json, entries, is_file, is_folder, read_json
 
 ANNOTATIONS = "annotations.json"
 OBJECT, WORD = "true object", "typographic attack label"
@@ -74,7 +74,7 @@ def read_attack_rows(table: ColumnTable, schema: AttackSchema) -> list[AttackRow
 
 
 def _manifest(path: Path) -> Path | None:
-    if path.is_file():
+    if is_file(path):
         return path if path.suffix.lower() in manifest.READERS else None
     manifests = manifest.manifests_in(path)
     return manifests[0] if len(manifests) == 1 else None
@@ -87,8 +87,8 @@ def _columns(file: Path) -> set[str]:
         return set(manifest.header_columns(head, file.suffix))
     first = re.search(r"\{[^{}]*\}", head)
     try:
-        return set(json.loads(first[0])) if first else set()
-    except json.JSONDecodeError:
+        return set(decode_json(first[0])) if first else set()
+    except ValueError:
         return set()
 
 
@@ -105,9 +105,9 @@ def _image_column(table: ColumnTable, file: Path) -> str:
 
 def has_named_files(path: Path) -> bool:
     """Return whether a folder's images have names like ``label=dog_text=cat.png``, as in PAINT and RTA-100."""
-    if not path.is_dir():
+    if not is_folder(path):
         return False
-    folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())[:_N_FOLDERS_TRIED]]
+    folders = [path, *[entry for entry in entries(path, DataError) if is_folder(entry)][:_N_FOLDERS_TRIED]]
     first_images = (next(_images(folder), None) for folder in folders)
     return any(image is not None and _FILE_NAME.fullmatch(image.stem) for image in first_images)
 
@@ -134,7 +134,7 @@ def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    return (file for file in sorted(folder.iterdir()) if file.suffix.lower() in EXTENSIONS and file.is_file())
+    return (file for file in entries(folder, DataError) if file.suffix.lower() in EXTENSIONS and is_file(file))
 
 
 # -- annotations
@@ -142,8 +142,8 @@ def _images(folder: Path) -> Iterator[Path]:
 
 def has_annotations(path: Path) -> bool:
     """Return whether a folder (or its annotations.json) has Materzynska's annotations."""
-    file = path / ANNOTATIONS if path.is_dir() else path
-    return file.name == ANNOTATIONS and file.is_file() and f'"{OBJECT}"' in manifest.read_head(file)
+    file = path / ANNOTATIONS if is_folder(path) else path
+    return file.name == ANNOTATIONS and is_file(file) and f'"{OBJECT}"' in manifest.read_head(file)
 
 
 def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:
@@ -155,7 +155,7 @@ def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:
         DataError: the file is malformed, or images are missing (left out with ``allow_partial``).
     """
     options.refuse_unknown((), id)
-    file = path / ANNOTATIONS if path.is_dir() else path
+    file = path / ANNOTATIONS if is_folder(path) else path
     files = {path.name: path for path in file.parent.rglob("*") if path.suffix.lower() in EXTENSIONS}
     photographs = []
     for name, entry in _annotations(file).items():
@@ -170,10 +170,7 @@ def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:
 
 
 def _annotations(file: Path) -> Mapping[str, Mapping[str, object]]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"cannot read {file}: {error}") from error
+    content = read_json(file, DataError)
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
         raise DataError(f'{file}: expected an object such as {{"IMG.JPG": {{"{OBJECT}": ..., "{WORD}": ...}}}}')
     return content
@@ -183,7 +180,7 @@ def _dataset(
     photographs: Sequence[Photograph], options: DataOptions, id: str, *, templates: tuple[str, ...] | None = None
 ) -> Dataset:
     """Return the data set of the photographs whose files exist."""
-    missing = {name: None for name in (photo.image.name for photo in photographs) if not Path(name).is_file()}
+    missing = {name: None for name in (photo.image.name for photo in photographs) if not is_file(name)}
     existing = [photo for photo in photographs if photo.image.name not in missing]
     n_missing = len(photographs) - len(existing)
     if missing and not (options.allow_partial and existing):

@@ -14,6 +14,7 @@ from clipbench.data.contrasts.questions import Question, dataset_of, file_images
 from clipbench.data.contrasts.schemas import Schema, schema_of
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.errors import DataError, UsageError
+from clipbench.reading import is_file, is_folder, matching, read_json, reading, shown
 
 PLACES = ("images", "val2017", "coco", "coco/val2017", "coco/images", "coco/images/val2017", "images/val2017")
 """Folders that may hold the images, relative to the data's folder, its parent, or the data root."""
@@ -44,7 +45,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
             questions[key] = question
     questions = _of_subset(questions, options.options.get("subset"), path)
     images = file_images(questions.values(), _image_folders(path, options.data_root))
-    base = path if path.is_dir() else path.parent
+    base = path if is_folder(path) else path.parent
     places = f"{base} and {', '.join(PLACES[:4])} below or beside it"
     dataset = dataset_of(questions, images, id, allow_partial=options.allow_partial, places=places)
     return replace(dataset, notes=(*dataset.notes, *_unread_note(path)))
@@ -52,9 +53,9 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
 
 def _files(path: Path) -> list[Path]:
     """Return the files with contrasts, those of a ``data`` folder first."""
-    if path.is_file():
+    if is_file(path):
         return [path] if _schema(path) else []
-    if not path.is_dir():
+    if not is_folder(path):
         return []
     for folder in (path / "data", path):
         files = [file for file in _tables(folder) if _schema(file)]
@@ -64,11 +65,11 @@ def _files(path: Path) -> list[Path]:
 
 
 def _tables(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.glob("*") if file.suffix.lower() in manifest.READERS and file.is_file())
+    return [file for file in matching(folder, "*") if file.suffix.lower() in manifest.READERS and is_file(file)]
 
 
 def _unread_note(path: Path) -> Iterator[str]:
-    if path.is_dir():
+    if is_folder(path):
         files = _files(path)
         others = [file.name for file in _tables(files[0].parent) if file not in files]
         if others:
@@ -91,7 +92,7 @@ def _first_object(text: str, *, is_nested: bool) -> Mapping[str, object] | None:
         start = text.find("{", start + 1)
     try:
         value = json.JSONDecoder().raw_decode(text, start)[0] if start >= 0 else None
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -113,18 +114,15 @@ def _questions(file: Path) -> Iterator[tuple[str, Question]]:
 def _rows(file: Path) -> Iterator[tuple[str, str, Mapping[str, object]]]:
     """Yield place, key and fields of each row; the key is that of a JSON object of objects, else the row's number."""
     if file.suffix.lower() == ".json":
-        try:
-            items = json.loads(file.read_text(encoding="utf-8-sig"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise DataError(f"{file} is not JSON: {error}") from error
+        items = read_json(file, DataError)
         if isinstance(items, dict):
             for key, row in items.items():
                 if not isinstance(row, dict):
-                    raise DataError(f"{file}, item '{key}': expected an object, got {row!r:.60}")
+                    raise DataError(f"{file}, item '{key}': expected an object, got {shown(row)}")
                 yield f"item '{key}'", key, row
             return
     unit = "item" if file.suffix.lower() == ".json" else "line"
-    with manifest.read_errors(file):
+    with reading(file, DataError):
         for row_number, (place, row) in enumerate(manifest.READERS[file.suffix.lower()](file)):
             yield f"{unit} {place}", str(row_number), row
 
@@ -140,8 +138,8 @@ def _of_subset(questions: dict[str, Question], subset: str | None, path: Path) -
 
 
 def _image_folders(path: Path, data_root: Path | None) -> Sequence[Path]:
-    base = path if path.is_dir() else path.parent
+    base = path if is_folder(path) else path.parent
     places = [base, *(base / place for place in PLACES), *(base.parent / place for place in PLACES)]
     if data_root is not None:
         places += [data_root / place for place in PLACES]
-    return [place for place in dict.fromkeys(places) if place.is_dir()]
+    return [place for place in dict.fromkeys(places) if is_folder(place)]

@@ -12,6 +12,7 @@ from clipbench.data.dataset import Dataset, check
 from clipbench.data.decoding import reading_of
 from clipbench.data.images import EncodedImage, Examined, FileImage, ImageRef, content_digest
 from clipbench.errors import BadImage, DataError, Unavailable
+from clipbench.reading import is_file
 
 MIN_VALSE_VOTES = 2
 """Votes, of three annotators, that make an item of VALSE valid."""
@@ -174,7 +175,7 @@ def file_images(questions: Iterable[Question], folders: Sequence[Path]) -> dict[
     """Return the images of the questions that one of the folders has, each from the first that has it."""
     images: dict[ImageKey, ImageRef] = {}
     for key in dict.fromkeys(key for question in questions for key in question.images):
-        path = next((folder / key.name for folder in folders if (folder / key.name).is_file()), None)
+        path = next((folder / key.name for folder in folders if is_file(folder / key.name)), None)
         if path is not None:
             images[key] = FileImage(path) if key.box is None else CroppedImage(FileImage(path), key.box)
     return images

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.files import write_atomic
+from clipbench.reading import is_folder, is_there
 from clipbench.results.export import clip_benchmark, model_index, rows, tables
 from clipbench.results.export.rendered import Format, Rendered
 from clipbench.results.run import read_one_run
@@ -81,7 +82,7 @@ def _check_out(form: Format, to: str, out: Path | None) -> bool:
         if not form.is_text:
             raise UsageError(f"{to} cannot be printed: give -o FILE{form.suffixes[0]}")
         return False
-    if form.takes_folder and (out.is_dir() or not out.suffix):
+    if form.takes_folder and (is_folder(out) or not out.suffix):
         return True
     if out.suffix.lower() not in form.suffixes or out.name == "result.json":
         folder = " or a folder" if form.takes_folder else ""
@@ -94,7 +95,7 @@ def _parts(rendered: Rendered, folder: Path) -> dict[Path, bytes]:
     files = {folder / name: content for name, content in rendered.parts.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        others = [path for path, content in files.items() if path.exists() and path.read_bytes() != content]
+        others = [path for path, content in files.items() if is_there(path) and path.read_bytes() != content]
     except OSError as error:
         raise UsageError(f"cannot write {folder}: {error.strerror or error}") from error
     if others:

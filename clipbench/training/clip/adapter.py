@@ -18,6 +18,7 @@ from clipbench.models.checkpoints import (
     step_inside,
 )
 from clipbench.models.protocol import LoadOptions, ModelInfo
+from clipbench.reading import is_file
 
 if TYPE_CHECKING:
     from clipbench.models._torch_model import TorchModel
@@ -133,7 +134,7 @@ def _info(module: "CLIP", name: str, fingerprint: str, notes: tuple[str, ...]) -
 
 def _step(folder: Path) -> int | None:
     """Return the step that train.json records, else the one in the folder's name: often only the weights are copied."""
-    recorded = step_inside(read_json(folder / TRAIN)) if (folder / TRAIN).is_file() else None
+    recorded = step_inside(read_json(folder / TRAIN)) if is_file(folder / TRAIN) else None
     return step_in_name(folder) if recorded is None else recorded
 
 

@@ -21,8 +21,11 @@ from safetensors.torch import load_file, save_file
 
 from clipbench import __version__
 from clipbench.errors import ModelError, UsageError, cause
-from clipbench.models._checkpoint_file import fit, read_weights
+from clipbench.models._checkpoint_file import StateDict, fit, read_weights
+from clipbench.models._config_limits import check_weights
 from clipbench.models.checkpoints import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
+from clipbench.reading import is_file
+from clipbench.results.schema import SchemaError, fitted
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.model import CLIP
 from clipbench.training.clip.tokenizer import ClipTokenizer, load_tokenizer
@@ -127,8 +130,10 @@ def load_model(folder: Path) -> tuple[CLIP, ClipTokenizer]:
     tokenizer = load_tokenizer(folder, config.context_length)
     if tokenizer.vocab_size != config.vocab_size:
         raise ModelError(f"{folder} has {tokenizer.vocab_size} tokens, and weights for {config.vocab_size}")
+    state = _read_state(folder / WEIGHTS)
+    check_weights(config.n_weights, sum(value.numel() for value in state.values()), folder)
     model = CLIP(config)
-    load_weights(model, folder / WEIGHTS)
+    fit(model, state, source=folder / WEIGHTS, arch="the configuration")
     return model, tokenizer
 
 
@@ -138,8 +143,7 @@ def load_weights(model: CLIP, path: Path) -> None:
     Raises:
         ModelError: it cannot be read, or does not fit.
     """
-    state = {name: value for name, value in read_weights(path).items() if name not in OPENAI_EXTRAS}
-    fit(model, state, source=path, arch="the configuration")
+    fit(model, _read_state(path), source=path, arch="the configuration")
 
 
 def load_optimizer(folder: Path, model: CLIP, optimizer: torch.optim.Optimizer) -> None:
@@ -149,13 +153,17 @@ def load_optimizer(folder: Path, model: CLIP, optimizer: torch.optim.Optimizer) 
         ModelError: the checkpoint has no such state, or another model's.
     """
     path = folder / OPTIMIZER
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"{folder} has no {OPTIMIZER}: only the newest checkpoint of a run can be resumed from")
     state = load_file(path)
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad or f"step/{name}" not in state:
             continue
         optimizer.state[parameter] = {moment: state[f"{moment}/{name}"].to(parameter.device) for moment in MOMENTS}
+
+
+def _read_state(path: Path) -> StateDict:
+    return {name: value for name, value in read_weights(path).items() if name not in OPENAI_EXTRAS}
 
 
 def _optimizer_state(model: CLIP, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -166,18 +174,27 @@ def _optimizer_state(model: CLIP, optimizer: torch.optim.Optimizer) -> dict[str,
     return state
 
 
-def _progress(content: Any, path: Path) -> TrainingProgress:
+@dataclass(frozen=True, kw_only=True)
+class _ProgressFile:
+    """The JSON of ``_progress_json``, as far as it is read."""
+
+    arguments: Mapping[str, Any]
+    data: Mapping[str, Any]
+    step: int
+    losses: list[list[float]]
+    seconds: float
+
+
+def _progress(content: object, path: Path) -> TrainingProgress:
     """Return the progress in the untyped JSON of ``_progress_json``."""
     try:
-        return TrainingProgress(
-            arguments=content["arguments"],
-            data=content["data"],
-            step=int(content["step"]),
-            losses=[(int(step), float(loss)) for step, loss in content["losses"]],
-            seconds=float(content["seconds"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path} is not what clipbench train wrote ({type(error).__name__}: {error})") from error
+        found = fitted(_ProgressFile, content)
+        losses = [(int(step), loss) for step, loss in found.losses]
+    except (SchemaError, ValueError) as error:
+        raise ModelError(f"{path} is not what clipbench train wrote ({error})") from error
+    return TrainingProgress(
+        arguments=found.arguments, data=found.data, step=found.step, losses=losses, seconds=found.seconds
+    )
 
 
 def _progress_json(progress: TrainingProgress) -> dict[str, object]:

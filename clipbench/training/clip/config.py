@@ -1,13 +1,16 @@
 """Configurations of CLIP models: the sizes of both towers, and the named configurations."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 from clipbench.errors import ModelError, UsageError, did_you_mean
+from clipbench.models._config_limits import check_sizes
+from clipbench.results.schema import SchemaError, fitted
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+MOST = 1 << 24
+"""Bound of all sizes of a model: products of a few of them fit 64 bits."""
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -53,10 +56,21 @@ class ClipConfig:
             sizes += [tower.width, tower.layers, tower.heads]
             if tower.heads and tower.width % tower.heads:
                 raise ModelError(f"a tower's width of {tower.width} is not a multiple of its {tower.heads} heads")
-        if min(sizes) < 1:
-            raise ModelError(f"a model with a size of {min(sizes)}: expected all sizes to be 1 or more")
+        for size in sizes:
+            if not 1 <= size <= MOST:
+                raise ModelError(f"a model with a size of {size:,}: expected all sizes to be 1 to {MOST:,}")
         if self.image_size % self.patch_size:
             raise ModelError(f"image size {self.image_size} is not a multiple of patch size {self.patch_size}")
+
+    @property
+    def n_weights(self) -> int:
+        """The number of weights of a model with this configuration."""
+        vision, text = self.vision, self.text
+        n_patches = (self.image_size // self.patch_size) ** 2
+        image_tower = vision.width * (3 * self.patch_size**2 + n_patches + 6 + self.embed_dim)
+        text_tower = text.width * (self.vocab_size + self.context_length + 2 + self.embed_dim)
+        blocks = sum(tower.layers * tower.width * (12 * tower.width + 13) for tower in (vision, text))
+        return image_tower + text_tower + blocks + (1 if self.init_logit_bias is None else 2)
 
     def for_siglip(self) -> "ClipConfig":
         """Return the configuration with SigLIP's initial temperature and bias: t' = ln 10, b = -10 (Zhai et al., 2023)."""
@@ -95,38 +109,83 @@ class ClipConfig:
             ModelError: a part is missing or of another type.
         """
         try:
-            return _from_open_clip(content["model_cfg"], content["preprocess_cfg"])
-        except (KeyError, TypeError, ValueError) as error:
+            found = fitted(_File, content)
+        except SchemaError as error:
             raise ModelError(
-                f"{source} does not describe a model ({type(error).__name__}: {error}): expected what clipbench train wrote"
+                f"{source} does not describe a model ({error}): expected what clipbench train wrote"
             ) from error
+        return _from_open_clip(found, source)
 
 
-def _from_open_clip(model: Any, preprocess: Any) -> ClipConfig:
-    """Return the configuration in untyped JSON; ``from_json`` turns the errors into a ModelError."""
-    vision, text, bias = model["vision_cfg"], model["text_cfg"], model["init_logit_bias"]
+@dataclass(frozen=True, kw_only=True)
+class _VisionPart:
+    image_size: int
+    patch_size: int
+    width: int
+    layers: int
+    head_width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TextPart:
+    context_length: int
+    vocab_size: int
+    width: int
+    layers: int
+    heads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ModelPart:
+    embed_dim: int
+    quick_gelu: bool
+    init_logit_scale: float
+    init_logit_bias: float | None
+    vision_cfg: _VisionPart
+    text_cfg: _TextPart
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ColourPart:
+    mean: list[float]
+    std: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """The JSON of ``to_json``, as far as it is read."""
+
+    model_cfg: _ModelPart
+    preprocess_cfg: _ColourPart
+
+
+def _from_open_clip(file: _File, source: object) -> ClipConfig:
+    model, colours = file.model_cfg, file.preprocess_cfg
+    vision, text = model.vision_cfg, model.text_cfg
+    check_sizes(asdict(file), source)
+    if vision.head_width < 1 or {len(colours.mean), len(colours.std)} != {3} or min(colours.std) <= 0:
+        raise ModelError(
+            f"{source} does not describe a model: expected a head_width of 1 or more, and three numbers each as mean and std,"
+            " the latter above 0"
+        )
     return ClipConfig(
-        embed_dim=int(model["embed_dim"]),
-        image_size=int(vision["image_size"]),
-        patch_size=int(vision["patch_size"]),
-        vision=Tower(
-            width=int(vision["width"]),
-            layers=int(vision["layers"]),
-            heads=int(vision["width"]) // int(vision["head_width"]),
-        ),
-        text=Tower(width=int(text["width"]), layers=int(text["layers"]), heads=int(text["heads"])),
-        vocab_size=int(text["vocab_size"]),
-        context_length=int(text["context_length"]),
-        quick_gelu=bool(model["quick_gelu"]),
-        init_logit_scale=float(model["init_logit_scale"]),
-        init_logit_bias=None if bias is None else float(bias),
-        mean=_colour(preprocess["mean"]),
-        std=_colour(preprocess["std"]),
+        embed_dim=model.embed_dim,
+        image_size=vision.image_size,
+        patch_size=vision.patch_size,
+        vision=Tower(width=vision.width, layers=vision.layers, heads=vision.width // vision.head_width),
+        text=Tower(width=text.width, layers=text.layers, heads=text.heads),
+        vocab_size=text.vocab_size,
+        context_length=text.context_length,
+        quick_gelu=model.quick_gelu,
+        init_logit_scale=model.init_logit_scale,
+        init_logit_bias=model.init_logit_bias,
+        mean=_colour(colours.mean),
+        std=_colour(colours.std),
     )
 
 
-def _colour(values: Any) -> tuple[float, float, float]:
-    red, green, blue = map(float, values)
+def _colour(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
     return red, green, blue
 
 

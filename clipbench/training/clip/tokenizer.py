@@ -23,6 +23,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as PreTokenizerSequence
 
 from clipbench.errors import DataError, ModelError
+from clipbench.reading import is_file
 from clipbench.training.clip.config import CLIP_VOCABULARY, ClipConfig
 
 START, END = "<start_of_text>", "<end_of_text>"
@@ -140,6 +141,8 @@ def load_tokenizer(folder: Path, context_length: int) -> ClipTokenizer:
         ModelError: the file is missing or damaged.
     """
     path = folder / FILE
+    if not is_file(path):
+        raise ModelError(f"{path} cannot be read (no such file): expected what clipbench train wrote")
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception

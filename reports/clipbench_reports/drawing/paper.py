@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from clipbench.errors import ClipbenchError, UsageError
+from clipbench.reading import is_file, is_there
 from clipbench_reports.drawing.layout import Layout, Place, lay_out
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel
 from clipbench_reports.drawing.paper_marks import GRID, POINTS, RULE, put, sample
@@ -150,8 +151,10 @@ def _settings(style: Path | None) -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
         try:
+            if style is not None and is_there(style) and not is_file(style):
+                raise UsageError(f"--style {style} is no file: expected a matplotlib style file")
             if style is not None:
-                matplotlib.style.use(style if style.suffix or style.exists() else str(style))
+                matplotlib.style.use(style if style.suffix or is_there(style) else str(style))
         except OSError as error:
             raise UsageError(
                 f"--style {style}: expected a matplotlib style file, or the name of a style of its own"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipbench.files import is_inside
+from clipbench.reading import read_bytes
 from clipbench.results.run import Run
 
 MAX_BYTES = 3_000_000
@@ -63,7 +64,7 @@ def _embedded(path: Path, folder: Path) -> str:
     ):  # a run that another has made may link to any image of this machine
         return ""
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError:
         return ""
     is_whole = data[:4] == b"RIFF" and data[8:12] == b"WEBP"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from clipbench.errors import UsageError
+from clipbench.reading import is_file
 from clipbench_reports.drawing.plotted import COLUMNS
 
 
@@ -12,9 +13,9 @@ def check_beside(out: Path) -> None:
     A figure that is drawn again replaces its own: the table is told by its first line, and the caption by its table.
     """
     table, caption = out.with_suffix(".csv"), out.with_suffix(".txt")
-    if table.is_file() and not _is_table(table):
+    if is_file(table) and not _is_table(table):
         raise UsageError(f"{table} is there and is not the table of a figure: name another file for the figure")
-    if caption.is_file() and not table.is_file():
+    if is_file(caption) and not is_file(table):
         raise UsageError(f"{caption} is there and is not the caption of a figure: name another file for the figure")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from clipbench.comparison.compare import differences
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import writing_atomically
+from clipbench.reading import is_file
 from clipbench.results.numbers import shortest
 from clipbench.results.provenance import data_facts, origin
 from clipbench.results.run import Run, labels, read_run
@@ -229,7 +230,7 @@ def _joined(made: Sequence[Chart]) -> Chart:
 def _track(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
     """Draw the runs of checkpoints as one history, or each training that has a log as one."""
     folders = [path.folder if isinstance(path, Run) else Path(path) for path in paths]
-    are_runs = len(paths) > 1 and all((path / "result.json").is_file() for path in folders)
+    are_runs = len(paths) > 1 and all(is_file(path / "result.json") for path in folders)
     histories = [read_history(*folders)] if are_runs else [read_history(path) for path in folders]
     histories = [_of_data(each, options.data) for each in histories]
     sources = [

@@ -89,7 +89,7 @@ def test_prompts_by_class_must_fit_the_classes() -> None:
         ("p.json", "{}", r"p.json holds no classes"),
         ("p.json", '{"cat": "one"}', r"p.json, class 'cat': expected a list of one or more texts, got 'one'"),
         ("p.json", '{"cat": ["  "]}', r"p.json, class 'cat': expected a list"),
-        ("p.json", "[", r"p.json are not JSON: Expecting value"),
+        ("p.json", "[", r"p.json is not JSON: Expecting value"),
     ],
 )
 def test_a_malformed_file_says_what_is_wrong(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -104,5 +104,5 @@ def test_a_file_that_is_not_there_is_bad_usage(tmp_path: Path) -> None:
 
 def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_bytes(b"caf\xe9 {c}")
-    with pytest.raises(DataError, match=r"cannot read prompts from .*p.txt: 'utf-8' codec"):
+    with pytest.raises(DataError, match=r"p.txt is not UTF-8 text: invalid continuation byte"):
         read_prompts(tmp_path / "p.txt")

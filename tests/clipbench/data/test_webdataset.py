@@ -184,7 +184,7 @@ def test_multilabels_of_different_length_are_refused(tmp_path: Path) -> None:
 def test_pickled_labels_are_never_loaded(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.array([{"a": 1}], object), allow_pickle=True)
-    with pytest.raises(DataError, match=r".npy cannot be read: Object arrays cannot be loaded"):
+    with pytest.raises(DataError, match=r".npy cannot be read: it holds Python objects"):
         load(write(tmp_path, [{"png": b"x", "npy": buffer.getvalue()}], texts={"dataset_type": "multilabel"}))
 
 
@@ -199,7 +199,7 @@ def test_the_number_of_shards_must_be_there_and_a_number(labelled: Path) -> None
     with pytest.raises(DataError, match=r"nshards.txt holds b'three', expected the number of shards"):
         load(labelled)
     (labelled / "test" / "nshards.txt").unlink()
-    with pytest.raises(DataError, match=r"nshards.txt is missing: expected the number of shards in it"):
+    with pytest.raises(DataError, match=r"nshards.txt is missing .*: expected the number of shards in it"):
         load(labelled)
 
 

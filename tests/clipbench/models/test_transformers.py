@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -381,6 +382,32 @@ def test_weights_of_another_shape_are_an_error(clip_copy: Path) -> None:
     save_file(state, clip_copy / "model.safetensors", {"format": "pt"})
 
     with pytest.raises(ModelError, match=r"transformers cannot load hf:.*text_projection.weight|mismatched"):
+        load(str(clip_copy), LoadOptions())
+
+
+@pytest.mark.parametrize(
+    ("part", "size", "value", "message"),
+    [
+        ("vision_config", "num_hidden_layers", 10**6, "num_hidden_layers = 1000000, expected 1 to 1,000"),
+        ("text_config", "hidden_size", 1 << 18, "do they belong together"),
+    ],
+)
+def test_a_configuration_of_absurd_sizes_is_refused_before_it_is_built(
+    clip_copy: Path, part: str, size: str, value: int, message: str
+) -> None:
+    config = json.loads((clip_copy / "config.json").read_text())
+    config[part][size] = value
+    (clip_copy / "config.json").write_text(json.dumps(config))
+
+    with pytest.raises(ModelError, match=message):
+        load(str(clip_copy), LoadOptions())
+
+
+def test_a_file_of_a_folder_that_would_be_waited_for_is_refused(clip_copy: Path) -> None:
+    (clip_copy / "config.json").unlink()
+    os.mkfifo(clip_copy / "config.json")
+
+    with pytest.raises(ModelError, match="is a FIFO, a device or a socket"):
         load(str(clip_copy), LoadOptions())
 
 

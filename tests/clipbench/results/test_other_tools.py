@@ -246,8 +246,8 @@ def test_languages_and_splits_of_mieb_stay_apart(write: Write) -> None:
 @pytest.mark.parametrize(
     ("content", "name", "told"),
     [
-        ("{", "a.json", r"a\.json is not JSON \(Expecting property name.*\); expected a run folder or result\.json, a C"),
-        ('{"key": "a", "metrics": {}}\n{"key', "a.jsonl", r"a\.jsonl is not JSON \(Unterminated string"),
+        ("{", "a.json", r"a\.json is not JSON: Expecting property name.*; expected a run folder or result\.json, a C"),
+        ('{"key": "a", "metrics": {}}\n{"key', "a.jsonl", r"a\.jsonl is not JSON: Unterminated string"),
         ("", "a.jsonl", r"a\.jsonl holds no JSON objects; expected"),
         ("[1, 2]", "a.json", r"a\.json holds no JSON objects; expected"),
         ('{"loss": 3, "step": 4}', "a.json", r"a\.json is of no known kind \(its keys: loss, step\); expected"),
@@ -271,7 +271,7 @@ def test_files_that_are_missing_or_no_text_are_one_line(tmp_path: Path) -> None:
     ):
         read_values(tmp_path / "none.json")
     (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ClipbenchError, match=r"cannot read .*a\.json: it is not UTF-8 text; expected"):
+    with pytest.raises(ClipbenchError, match=r"a\.json is not UTF-8 text: .*; expected"):
         read_values(tmp_path / "a.json")
 
 

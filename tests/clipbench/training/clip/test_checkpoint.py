@@ -131,7 +131,7 @@ def test_damaged_checkpoints_are_refused(micro: ClipConfig, tmp_path: Path) -> N
     assert is_bundled_checkpoint(folder)
     config = (folder / "config.json").read_text()
     for damage, message in (
-        (config[:40], "is no JSON"),
+        (config[:40], "is not JSON"),
         ("[1]", "holds a JSON list"),
         (config.replace('"format": 1', '"format": 2'), "has format 2, and clipbench .* reads format 1"),
         (config.replace('"layers": 2', '"layers": 3'), "does not fit the configuration: .* weights missing"),
@@ -142,7 +142,7 @@ def test_damaged_checkpoints_are_refused(micro: ClipConfig, tmp_path: Path) -> N
             load_model(folder)
     (folder / "config.json").write_text(config)
     (folder / "train.json").unlink()
-    with pytest.raises(ModelError, match=r"no checkpoint in .*step-0: train\.json cannot be read"):
+    with pytest.raises(ModelError, match=r"no checkpoint in .*step-0: it has no file train\.json"):
         load_checkpoint(folder)
     (folder / "model.safetensors").write_bytes(b"half")
     with pytest.raises(ModelError, match="is no whole safetensors file"):

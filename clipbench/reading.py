@@ -1,0 +1,358 @@
+"""Files that others wrote, and the names of files: read within limits, refused in one line.
+
+A name may be too long for the system, hold a NUL, or belong to a FIFO, which waits for its writer for ever. JSON may be
+nested a hundred thousand deep, an array's header may ask for a terabyte. Everything that comes from outside is opened
+by the functions of this module, so that no caller has to think of these.
+"""
+
+import io
+import json
+import math
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EISDIR
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from clipbench.errors import ClipbenchError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MOST_BYTES = 1 << 30
+"""Bytes of a text or a JSON document of data that is read at once: JSON takes many times as much memory."""
+MOST_BYTES_OF_SETTINGS = 1 << 24
+"""Bytes of a file of settings, such as a suite, a gate or a model's configuration."""
+MOST_BYTES_OF_TOML = 1 << 18
+"""Bytes of a TOML file."""
+MOST_DOTS = 500
+"""Dots in a line of TOML: the time for a key ``a.a.a...`` grows with the square of their number."""
+MOST_DEPTH = 100
+"""Objects and lists inside each other, in JSON and TOML: no known format has more than ten."""
+MOST_DIGITS = 4_000
+"""Digits of a whole number in JSON and TOML: of some more Python makes neither a number nor a text."""
+MOST_SHOWN = 60
+"""Characters of a value that a message shows."""
+
+UTF8 = "utf-8-sig"
+"""The encoding of all texts: UTF-8, with or without a mark at its beginning."""
+
+_CONTAINERS = (dict, list)
+_LONG_NUMBER = re.compile(rf"[0-9_]{{{MOST_DIGITS + 1},}}")
+_HALF_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+class _Fault(Exception):
+    """The reason why a file or text cannot be read, for the caller's message."""
+
+
+# -- names
+
+
+def user_path(name: str | os.PathLike[str]) -> Path:
+    """Return a path that a user wrote, with ``~`` as the home folder; that of an unknown user is left as it is.
+
+    Example:
+        >>> user_path("~nobody-of-that-name/data").as_posix()
+        '~nobody-of-that-name/data'
+    """
+    return Path(os.path.expanduser(name))
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a regular file, or a link to one; False for every name that no file can have.
+
+    Example:
+        >>> is_file(__file__), is_file("a" * 300), is_file("nul" + chr(0)), is_file(os.devnull)
+        (True, False, False, False)
+    """
+    return os.path.isfile(path)  # Path.is_file raises OSError for a name that is too long
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a folder, or a link to one; False for every name that no folder can have."""
+    return os.path.isdir(path)
+
+
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Return whether there is anything under a name; False for every name that nothing can have."""
+    return os.path.exists(path)
+
+
+def why_not_there(path: str | os.PathLike[str]) -> str:
+    """Return why a name cannot be looked up, in brackets for a message; empty where there is simply nothing.
+
+    Example:
+        >>> why_not_there("nothing-of-that-name"), why_not_there("a" * 300)
+        ('', ' (File name too long)')
+    """
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        return f" ({error.strerror})"
+    except ValueError:
+        return " (the name holds a NUL or is no text)"
+    return ""
+
+
+def entries(folder: Path, error: type[ClipbenchError]) -> list[Path]:
+    """Return what is in a folder, by name; raise ``error`` where it cannot be listed."""
+    with reading(folder, error):
+        return sorted(folder / entry.name for entry in os.scandir(folder))
+
+
+def refuse_special_files(folder: Path, error: type[ClipbenchError]) -> None:
+    """Raise ``error`` where a folder holds a FIFO, device or socket: for libraries that would open it, and wait."""
+    for path in entries(folder, error):
+        if is_there(path) and not is_file(path) and not is_folder(path):
+            raise error(f"{path} is a FIFO, a device or a socket: take it out of the folder")
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """Return what a pattern matches in a folder, by name; nothing where there is no such folder."""
+    return sorted(folder.glob(pattern)) if is_folder(folder) else []
+
+
+# -- files
+
+
+@contextmanager
+def reading(path: object, error: type[ClipbenchError], *, name: str | None = None, advice: str = "") -> Iterator[None]:
+    """Raise ``error``, in one line, where the block cannot read a file or its text is not UTF-8.
+
+    Args:
+        path: of the file.
+        error: kind of the exception.
+        name: of the file in the message, if another than its path.
+        advice: what to do, for the end of the message.
+    """
+    shown, end = name or path, f"; {advice}" if advice else ""
+    try:
+        yield
+    except UnicodeDecodeError as fault:
+        raise error(f"{shown} is not UTF-8 text: {fault.reason} at byte {fault.start}{end}") from fault
+    except OSError as fault:
+        raise error(f"cannot read {shown}: {fault.strerror or fault}{end}") from fault
+
+
+def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """Open a regular file for reading.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, a FIFO, a device or a socket: those may wait for ever.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError as error:
+        raise OSError(None, "the name holds a NUL or is no text") from error
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(EISDIR, os.strerror(EISDIR), path)
+    if not stat.S_ISREG(mode):
+        raise OSError(None, "it is a FIFO, a device or a socket, expected a file")
+    return open(path, "rb")
+
+
+def open_text(path: str | os.PathLike[str], newline: str | None = None) -> io.TextIOWrapper:
+    """Open a regular file as UTF-8 text; raise OSError like ``open_file``."""
+    return io.TextIOWrapper(open_file(path), encoding=UTF8, newline=newline)
+
+
+def read_bytes(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
+    """Return the content of a regular file; raise OSError where it cannot be read or is too large."""
+    with open_file(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(None, f"it has more than {most:,} bytes, the most that is read at once")
+    return content
+
+
+def read_text(
+    path: str | os.PathLike[str],
+    error: type[ClipbenchError],
+    *,
+    name: str | None = None,
+    advice: str = "",
+    most: int = MOST_BYTES,
+) -> str:
+    """Return the text of a file, UTF-8 with any kind of line end; raise ``error`` where that cannot be done."""
+    with reading(path, error, name=name, advice=advice):
+        text = read_bytes(path, most).decode(UTF8)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def array_header(file: BinaryIO) -> "tuple[tuple[int, ...], bool, np.dtype[Any]]":
+    """Return shape, whether columns come first, and type of the ``.npy`` array that begins here; ValueError if none does."""
+    import numpy as np
+
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        header = readers[np.lib.format.read_magic(file)](file)
+    except Exception as error:  # the header is Python, whose parser raises many kinds of error
+        raise ValueError(f"it is no array in .npy form ({' '.join(str(error).split())[:MOST_SHOWN]})") from error
+    if header[2].hasobject:
+        raise ValueError("it holds Python objects, which are never read")
+    if any(side < 0 for side in header[0]):
+        raise ValueError(f"its shape is {header[0]}")
+    return header
+
+
+def decode_array(data: bytes) -> "np.ndarray":
+    """Return the array in the bytes of an ``.npy`` file; raise ValueError, with the reason, where they hold none.
+
+    Nothing is allocated for what a header promises and the bytes do not hold.
+    """
+    import numpy as np
+
+    file = io.BytesIO(data)
+    shape, is_columns_first, dtype = array_header(file)
+    start = file.tell()
+    expected = math.prod(shape) * dtype.itemsize
+    if len(data) - start != expected:
+        raise ValueError(f"it has {len(data) - start:,} bytes, expected {expected:,} for shape {shape} of {dtype}")
+    array = np.frombuffer(data, dtype, math.prod(shape), start) if expected else np.empty(shape, dtype)
+    return array.reshape(shape, order="F" if is_columns_first else "C")
+
+
+# -- JSON and TOML
+
+
+def read_json(
+    path: str | os.PathLike[str],
+    error: type[ClipbenchError],
+    *,
+    name: str | None = None,
+    advice: str = "",
+    most: int = MOST_BYTES,
+) -> Any:
+    """Return the value in a JSON file; raise ``error`` as ``read_text`` and ``parse_json`` do."""
+    text = read_text(path, error, name=name, advice=advice, most=most)
+    return parse_json(text, name or str(path), error, advice=advice)
+
+
+def parse_json(text: str, place: str, error: type[ClipbenchError], *, advice: str = "", is_text: bool = True) -> Any:
+    """Return the value of a JSON text.
+
+    Args:
+        text: the JSON.
+        place: name of the file, or of the line in it, for the message.
+        error: kind of the exception.
+        advice: what to do, for the end of the message.
+        is_text: refuse half surrogates, which are no text; False for a result, which may name a file that has them.
+
+    Raises:
+        ClipbenchError: of the kind ``error``: it is not JSON, is nested too deep, or has a number of too many digits.
+    """
+    try:
+        return decode_json(text, is_text=is_text)
+    except ValueError as fault:
+        raise error(f"{place} is not JSON: {fault}{f'; {advice}' if advice else ''}") from fault
+
+
+def decode_json(text: str, *, is_text: bool = True) -> Any:
+    """Return the value of a JSON text; raise ValueError, with the reason, for every text that has none."""
+    try:
+        value = _DECODER.decode(text)
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+    if text.count("[") + text.count("{") > MOST_DEPTH:  # else it cannot be deeper, as most lines cannot
+        check_depth(value)
+    if is_text and _HALF_SURROGATE.search(text):
+        check_text(value)
+    return value
+
+
+def read_toml(path: str | os.PathLike[str], error: type[ClipbenchError], *, name: str | None = None) -> dict[str, Any]:
+    """Return the table in a TOML file.
+
+    Raises:
+        ClipbenchError: of the kind ``error``: it cannot be read, is not TOML, or is nested too deep.
+    """
+    text = read_text(path, error, name=name, most=MOST_BYTES_OF_TOML)
+    try:
+        return decode_toml(text)
+    except ValueError as fault:
+        raise error(f"{name or path} is not TOML: {fault}") from fault
+
+
+def decode_toml(text: str) -> dict[str, Any]:
+    """Return the table of a TOML text; raise ValueError, with the reason, for every text that has none."""
+    n_dots = max((line.count(".") for line in text.splitlines()), default=0)
+    if n_dots > MOST_DOTS:
+        raise ValueError(f"a line has {n_dots:,} dots, expected at most {MOST_DOTS}")
+    if long := _LONG_NUMBER.search(text):
+        raise ValueError(f"a number has {len(long[0]):,} digits, expected at most {MOST_DIGITS:,}")
+    try:
+        table = tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+    check_depth(table)
+    return table
+
+
+def check_depth(value: object) -> None:
+    """Raise ValueError where lists and objects are nested too deep: what reads them calls itself for each level."""
+    level = [value] if isinstance(value, _CONTAINERS) else []
+    for _ in range(MOST_DEPTH):
+        level = [
+            each
+            for node in level
+            for each in (node.values() if type(node) is dict else node)
+            if type(each) in _CONTAINERS
+        ]
+        if not level:
+            return
+    raise ValueError(_TOO_DEEP)
+
+
+def check_text(value: object) -> None:
+    """Raise ValueError where a text inside a value holds half a surrogate pair: no tokenizer and no file takes that."""
+    nodes = [value]
+    for node in nodes:
+        if isinstance(node, str):
+            try:
+                node.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"{shown(node)} holds half a surrogate pair, which is no text") from error
+        elif isinstance(node, dict):
+            nodes += [*node.keys(), *node.values()]
+        elif isinstance(node, list):
+            nodes += node
+
+
+def is_int64(text: str) -> bool:
+    """Return whether a text is a whole number that fits 64 bits.
+
+    Example:
+        >>> [is_int64(text) for text in ("-1", "9223372036854775807", "9223372036854775808", "1.0", "")]
+        [True, True, False, False, False]
+    """
+    return text.removeprefix("-").isdecimal() and len(text) <= 20 and -(2**63) <= int(text) < 2**63
+
+
+def shown(value: object) -> str:
+    """Return the beginning of a value as code, short enough for a message.
+
+    Example:
+        >>> shown("a" * 100)
+        "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…"
+    """
+    text = repr(value[:MOST_SHOWN] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"
+
+
+_TOO_DEEP = f"lists or objects are nested more than {MOST_DEPTH} deep"
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number has {len(digits):,} digits, expected at most {MOST_DIGITS:,}")
+    return int(digits)
+
+
+_DECODER = json.JSONDecoder(parse_int=_whole_number)

@@ -1,0 +1,218 @@
+"""A configuration of wrong types or absurd sizes is refused before anything of that size is built."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+import pytest
+import transformers
+
+from clipbench.errors import ClipbenchError
+from clipbench.models import open_clip
+from clipbench.models import transformers as hugging_face
+from clipbench.models.protocol import LoadOptions
+from clipbench.training.clip import adapter
+from clipbench.training.clip.checkpoint import TrainingProgress, save_model, write_progress
+from clipbench.training.clip.config import CONFIGS, ClipConfig, Tower
+from clipbench.training.clip.model import CLIP
+from clipbench.training.clip.tokenizer import train_tokenizer
+
+SECONDS, BYTES = 10, 1 << 31
+TOWER = Tower(width=16, layers=1, heads=2)
+"""Sizes of which the weights are a few kilobytes."""
+
+
+class TooSlow(BaseException):
+    pass
+
+
+def _over(signum: int, frame: FrameType | None) -> None:
+    raise TooSlow
+
+
+@pytest.fixture(autouse=True)
+def _within_limits() -> Iterator[None]:
+    """Let a test compute for ten seconds, and have 2 GB more than it begins with."""
+    before, limits = signal.signal(signal.SIGPROF, _over), resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + BYTES, limits[1]))
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    yield
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    resource.setrlimit(resource.RLIMIT_AS, limits)
+    signal.signal(signal.SIGPROF, before)
+
+
+def changed(file: Path, place: str, value: object) -> None:
+    """Write a JSON file with another value at a place such as ``model_cfg.vision_cfg.layers``."""
+    content = json.loads(file.read_text())
+    *above, last = place.split(".")
+    node = content
+    for name in above:
+        node = node[name]
+    node[last] = value
+    file.write_text(json.dumps(content))
+
+
+def refused(load: Callable[[str, LoadOptions], Any], folder: Path, message: str | None = None) -> None:
+    with pytest.raises(ClipbenchError, match=message) as error:
+        load(str(folder), LoadOptions(device="cpu"))
+    assert "\n" not in str(error.value), error.value
+
+
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundled") / "step-7"
+    folder.mkdir()
+    tokenizer = train_tokenizer(["a cat"], vocab_size=516, context_length=8)
+    config = ClipConfig(
+        embed_dim=8, image_size=16, patch_size=8, vision=TOWER, text=TOWER, vocab_size=tokenizer.vocab_size,
+        context_length=8,
+    )  # fmt: skip
+    save_model(folder, CLIP(config), tokenizer)
+    write_progress(folder, TrainingProgress(arguments={}, data={}, step=7))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hf(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hf")
+    small_models.clip_tokenizer(folder)
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.CLIPConfig(
+        text_config={**size, "max_position_embeddings": 77, "vocab_size": 49408, "eos_token_id": 49407},
+        vision_config={**size, "image_size": 32, "patch_size": 8},
+        projection_dim=8,
+    )
+    transformers.CLIPModel(config).save_pretrained(folder)
+    transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
+        folder
+    )
+    return folder
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Callable[[Path], Path]:
+    return lambda folder: Path(shutil.copytree(folder, tmp_path / folder.name))
+
+
+WRONG: tuple[object, ...] = (None, "64", [64], {"a": 64}, -1, 0, 10**12, 10**30, 1e400)
+SIZES = {
+    "bundled": ("embed_dim", "vision_cfg", "vision_cfg.image_size", "vision_cfg.width", "vision_cfg.layers",
+                "vision_cfg.head_width", "text_cfg.context_length", "text_cfg.vocab_size", "text_cfg.heads"),
+    "open_clip": ("embed_dim", "vision_cfg", "vision_cfg.image_size", "vision_cfg.width", "vision_cfg.layers",
+                  "text_cfg.context_length", "text_cfg.vocab_size", "text_cfg.layers"),
+    "hf": ("projection_dim", "vision_config", "vision_config.image_size", "vision_config.hidden_size",
+           "vision_config.num_hidden_layers", "text_config.max_position_embeddings", "text_config.vocab_size",
+           "text_config.intermediate_size"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", SIZES["bundled"])
+def test_a_bundled_checkpoint_of_other_sizes_is_refused(
+    bundled: Path, copy: Callable[[Path], Path], place: str
+) -> None:
+    folder = copy(bundled)
+    before = (folder / "config.json").read_text()
+    for value in WRONG:
+        (folder / "config.json").write_text(before)
+        changed(folder / "config.json", f"model_cfg.{place}", value)
+        refused(adapter.load, folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "place", "value", "message"),
+    [
+        ("config.json", "preprocess_cfg.mean", [0.5, 0.5], "three numbers each"),
+        ("config.json", "preprocess_cfg.std", [0.5, 0.5, 0], "three numbers each"),
+        ("config.json", "preprocess_cfg.std", ["a", "b", "c"], r"std\[0\] is 'a', expected a number"),
+        ("config.json", "preprocess_cfg", 5, "preprocess_cfg is 5, expected an object"),
+        ("config.json", "model_cfg.quick_gelu", "no", "quick_gelu is 'no', expected true or false"),
+        ("config.json", "model_cfg.init_logit_scale", "big", "init_logit_scale is 'big', expected a number"),
+        ("config.json", "model_cfg.vision_cfg.layers", 1_001, "has layers = 1001, expected 1 to 1,000"),
+        ("config.json", "model_cfg.vision_cfg.width", 1 << 20, "do they belong together"),
+        ("config.json", "model_cfg.text_cfg.context_length", 1 << 20, "does not fit the configuration"),
+        ("config.json", "format", [1], r"has format \[1\]"),
+    ],
+)
+def test_a_bundled_configuration_says_what_is_wrong(
+    bundled: Path, copy: Callable[[Path], Path], file: str, place: str, value: object, message: str
+) -> None:
+    folder = copy(bundled)
+    changed(folder / file, place, value)
+    refused(adapter.load, folder, message)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("vision_cfg.layers", 10**6, "layers = 1000000, expected 1 to 1,000"),
+        ("vision_cfg.image_size", 10**5, "image_size = 100000, expected 1 to 4,096"),
+        ("text_cfg.width", 1 << 18, "do they belong together"),
+        ("embed_dim", "24", "no whole number embed_dim"),
+        ("text_cfg.context_length", 0, "the tokenizer of .* gives no tokens"),
+    ],
+)
+def test_an_open_clip_configuration_says_what_is_wrong(
+    small_clip_folder: Path, copy: Callable[[Path], Path], place: str, value: object, message: str
+) -> None:
+    folder = copy(small_clip_folder)
+    changed(folder / "open_clip_config.json", f"model_cfg.{place}", value)
+    refused(open_clip.load_folder, folder, message)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", SIZES["open_clip"])
+def test_an_open_clip_folder_of_other_sizes_is_refused(
+    small_clip_folder: Path, copy: Callable[[Path], Path], place: str
+) -> None:
+    folder = copy(small_clip_folder)
+    before = (folder / "open_clip_config.json").read_text()
+    for value in WRONG:
+        (folder / "open_clip_config.json").write_text(before)
+        changed(folder / "open_clip_config.json", f"model_cfg.{place}", value)
+        refused(open_clip.load_folder, folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", SIZES["hf"])
+def test_a_folder_of_transformers_of_other_sizes_is_refused(hf: Path, copy: Callable[[Path], Path], place: str) -> None:
+    folder = copy(hf)
+    before = (folder / "config.json").read_text()
+    for value in WRONG:
+        (folder / "config.json").write_text(before)
+        changed(folder / "config.json", place, value)
+        refused(hugging_face.load, folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "tokenizer.json", "model.safetensors"])
+def test_a_file_of_a_model_that_would_be_waited_for_is_refused(
+    hf: Path, small_clip_folder: Path, bundled: Path, copy: Callable[[Path], Path], name: str
+) -> None:
+    loaders = {hf: hugging_face.load, small_clip_folder: open_clip.load_folder, bundled: adapter.load}
+    for folder, load in loaders.items():
+        other = copy(folder)
+        (other / name).unlink(missing_ok=True)
+        os.mkfifo(other / name)
+        if not (folder == bundled and name == "preprocessor_config.json"):  # which nothing reads there
+            refused(load, other)
+
+
+@pytest.mark.slow
+def test_a_processor_of_absurd_size_is_refused(hf: Path, copy: Callable[[Path], Path]) -> None:
+    folder = copy(hf)
+    for value in (1 << 20, {"height": 1 << 20, "width": 1 << 20}, {"shortest_edge": "big"}, 5.5, [1], 0, -5):
+        changed(folder / "preprocessor_config.json", "size", value)
+        refused(hugging_face.load, folder)
+
+
+@pytest.mark.parametrize("config", [CONFIGS["tiny"], CONFIGS["small"], CONFIGS["tiny"].for_siglip()])
+def test_the_number_of_weights_is_that_of_the_model(config: ClipConfig) -> None:
+    assert config.n_weights == sum(parameter.numel() for parameter in CLIP(config).parameters())
