@@ -3,7 +3,7 @@
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +14,8 @@ from clipbench.data.class_names import with_class_names
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.prompts import known_prompts
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
-from clipbench.reading import MOST_BYTES_OF_SETTINGS, decode_json, is_there, read_bytes
+from clipbench.reading import MOST_BYTES_OF_SETTINGS, decode_json, is_there, read_bytes, read_toml
+from clipbench.schema import SchemaError, fitted
 
 ORIGIN_FILE = ".clipbench.json"
 """Record that ``clipbench data get`` leaves in a folder: repository, commit and file hashes."""
@@ -274,16 +275,15 @@ _LAYOUTS = {
 def _read_own(path: Path) -> dict[str, Any]:
     """Return the tables of a catalogue of one's own, after each was found to make an entry."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{OWN_CATALOGUE}: cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{OWN_CATALOGUE}: {path} is not TOML: {error}") from error
+        tables = read_toml(path, UsageError)
+    except UsageError as error:
+        raise UsageError(f"{OWN_CATALOGUE}: {error}") from error
     for name, table in tables.items():
         try:
             entry = _entry(name, table)
+            fitted(CatalogueEntry, asdict(entry))
             chosen = [("kind", entry.kind, KINDS), *(("form", source.form, FORMS) for source in entry.sources)]
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, ValueError, SchemaError) as error:
             message = str(error).replace("CatalogueEntry.__init__()", "it")
             raise UsageError(f"{OWN_CATALOGUE}: {path}: [{name}] is no entry of a catalogue: {message}") from error
         for field_name, value, known in chosen:

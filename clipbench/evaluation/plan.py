@@ -10,7 +10,7 @@ from clipbench import plugins
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.evaluation.task import Task
 from clipbench.reading import decode_toml, read_toml, shown
-from clipbench.results.schema import SchemaError, fitted, fitting
+from clipbench.schema import SchemaError, fitted, fitting
 
 SUITES = "clipbench.suites"
 """Entry points: the name of a suite, and the package whose ``suites.toml`` has a table of that name."""

@@ -28,7 +28,7 @@ from clipbench.results.other_tool_names import (
 )
 from clipbench.results.record import Metric
 from clipbench.results.run import Run, read_run
-from clipbench.results.schema import MOST
+from clipbench.schema import MOST
 
 EXPECTED = (
     "expected a run folder or result.json, a CLIP_benchmark JSON or CSV, a results.jsonl of DataComp or open_clip, "

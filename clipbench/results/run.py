@@ -26,7 +26,7 @@ from clipbench.reading import (
 )
 from clipbench.results.numbers import counted
 from clipbench.results.record import SCHEMA_VERSION, EvaluationRecord, Metric, ModelRecord, Result, strict_json
-from clipbench.results.schema import SchemaError, fitted
+from clipbench.schema import SchemaError, fitted
 
 if TYPE_CHECKING:
     import pandas

@@ -14,7 +14,7 @@ from clipbench.reading import decode_json, is_file, is_there, matching, read_tex
 from clipbench.results.matching import match
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, read_run
-from clipbench.results.schema import MOST
+from clipbench.schema import MOST
 from clipbench.training.log import LOG_FILE
 
 

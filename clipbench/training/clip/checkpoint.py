@@ -25,7 +25,7 @@ from clipbench.models._checkpoint_file import StateDict, fit, read_weights
 from clipbench.models._config_limits import check_weights
 from clipbench.models.checkpoints import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
 from clipbench.reading import is_file
-from clipbench.results.schema import SchemaError, fitted
+from clipbench.schema import SchemaError, fitted
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.model import CLIP
 from clipbench.training.clip.tokenizer import ClipTokenizer, load_tokenizer

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 from clipbench.errors import ModelError, UsageError, did_you_mean
 from clipbench.models._config_limits import check_sizes
-from clipbench.results.schema import SchemaError, fitted
+from clipbench.schema import SchemaError, fitted
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 MOST = 1 << 24

@@ -40,7 +40,7 @@ def fitted(kind: type[Record], data: object, place: str = "") -> Record:
         >>> fitted(DatasetRecord, {"id": "coco", "n_samples": "many"})
         Traceback (most recent call last):
         ...
-        clipbench.results.schema.SchemaError: n_samples is 'many', expected a whole number
+        clipbench.schema.SchemaError: n_samples is 'many', expected a whole number
     """
     if not isinstance(data, dict):
         raise SchemaError(f"{place.removesuffix('.') or 'it'} is {shown(data)}, expected an object")
