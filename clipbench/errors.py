@@ -20,9 +20,17 @@ import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MOST_CHARACTERS = 2_000
+"""Characters of an error's text: names and values of the user's own in it may be of any length."""
+
 
 class ClipbenchError(Exception):
     """An error that the user can mend; its text is one line."""
+
+    def __str__(self) -> str:
+        text = " ".join(super().__str__().splitlines())
+        half = MOST_CHARACTERS // 2
+        return text if len(text) <= MOST_CHARACTERS else f"{text[:half]} ... {text[-half:]}"
 
 
 class UsageError(ClipbenchError):

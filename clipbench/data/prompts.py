@@ -122,9 +122,11 @@ def _checked(templates: Sequence[str], path: Path) -> tuple[str, ...]:
         # "{}" and "{classname}" are other tools' placeholders: left in, every class would get the same prompt.
         other = next((field for field in _BRACES.findall(template) if field != PLACEHOLDER), None)
         if other is not None:
-            raise DataError(f"{path}: template '{template}' has {other}: write {PLACEHOLDER} where the class name goes")
+            raise DataError(
+                f"{path}: template {shown(template)} has {other}: write {PLACEHOLDER} where the class name goes"
+            )
         if PLACEHOLDER not in template:
-            raise DataError(f"{path}: template '{template}' lacks {PLACEHOLDER}, where the class name goes")
+            raise DataError(f"{path}: template {shown(template)} lacks {PLACEHOLDER}, where the class name goes")
     return tuple(templates)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from clipbench.errors import ModelError, UsageError, did_you_mean
-from clipbench.models._config_limits import check_sizes
 from clipbench.schema import SchemaError, fitted
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -160,6 +159,8 @@ class _File:
 
 
 def _from_open_clip(file: _File, source: object) -> ClipConfig:
+    from clipbench.models._config_limits import check_sizes
+
     model, colours = file.model_cfg, file.preprocess_cfg
     vision, text = model.vision_cfg, model.text_cfg
     check_sizes(asdict(file), source)

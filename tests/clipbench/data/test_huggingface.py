@@ -258,7 +258,9 @@ def test_a_folder_with_nothing_to_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_option_is_an_error(tmp_path: Path, image_bytes: ImageBytes) -> None:
-    with pytest.raises(UsageError, match=r"no option 'revision': known: caption, class_names, id, image, label, split"):
+    with pytest.raises(
+        UsageError, match=r"no option 'revision': known: caption, class_names, group, id, image, label, split"
+    ):
         load(save(labelled(image_bytes), tmp_path / "x"), revision="main")
 
 

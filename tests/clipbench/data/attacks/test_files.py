@@ -194,7 +194,7 @@ def test_scam_in_a_folder_of_images_is_the_same(tmp_path: Path) -> None:
     data = load(table(tmp_path / "scam", rows, name="metadata.csv", files=False))
     assert len(data.attacks or ()) == 6 and (data.attacks or ())[4].blank == 1
     bad = [{**rows[0], "type": "noscam"}]
-    with pytest.raises(DataError, match="line 2: unknown type 'noscam': known: NoSCAM, SCAM, SynthSCAM"):
+    with pytest.raises(DataError, match="line 2: unknown type 'noscam': did you mean 'NoSCAM'"):
         load(table(tmp_path / "scam", bad, name="metadata.csv", files=False))
 
 

@@ -42,7 +42,7 @@ def test_names_are_found_whatever_their_case() -> None:
     [
         ({"vision": Tower(width=30, layers=1, heads=4)}, "width of 30 is not a multiple of its 4 heads"),
         ({"image_size": 30}, "image size 30 is not a multiple of patch size 8"),
-        ({"embed_dim": 0}, "a size of 0: expected all sizes to be 1 or more"),
+        ({"embed_dim": 0}, "a size of 0: expected all sizes to be 1 to 16,777,216"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(micro: ClipConfig, change: dict[str, object], message: str) -> None:
