@@ -1,0 +1,419 @@
+"""Pages of models that only guess claim nothing: all their words are read, over simulations.
+
+Such a model has a random vector for each image and text. So every answer is at chance, all subsets have one law, and two
+such models are exchangeable: whatever a page claims of them is false. Claims are found by their words, without any
+knowledge of the rule (``clipbench.stats.claims``). docs/statistics.md has the rates of longer simulations.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import scipy.stats
+from jaxtyping import Float32
+from markupsafe import Markup
+
+from clipbench.cli.summary import evaluation_lines
+from clipbench.comparison import formats
+from clipbench.comparison.compare import compare
+from clipbench.comparison.gate import Judged, judge
+from clipbench.comparison.gate_rules import Gate
+from clipbench.data.contrast_and_attack import Attack, Contrast
+from clipbench.data.dataset import Dataset, LabelSet
+from clipbench.data.images import ImageRef
+from clipbench.evaluation.datasets import Datasets
+from clipbench.evaluation.evaluate import RunOptions, evaluate
+from clipbench.evaluation.plan import Request
+from clipbench.results.record import Metric, Result
+from clipbench.results.run import Run
+from clipbench.stats import intervals, significance
+from clipbench.stats.claims import ALPHA
+from clipbench.testing import INFO, GivenVectors, NamedImage
+from clipbench_reports import figures
+from clipbench_reports.page import compare as compare_page
+from clipbench_reports.page import report
+from clipbench_reports.page.groups import group
+from clipbench_reports.page.sentences.findings import Finding
+from clipbench_reports.sections.loading import load_section
+
+CLASSES = tuple(f"class {k}" for k in range(10))
+PLACES = {"early": 3, "middle": 15, "late": 30, "beyond": 38}
+CONTEXT = 50
+"""Tokens of the text tower, more than any text has."""
+
+
+class Guesser(GivenVectors):
+    """A model of random vectors, one for each image and text; some of the images may be alike to their texts."""
+
+    def __init__(self, rng: np.random.Generator, *, step: int = 1, skill: float = 0.0) -> None:
+        name = f"training/step-{step}"
+        self.info = replace(
+            INFO, ref=name, id=name, fingerprint=str(rng.integers(1 << 62)), embed_dim=16, context_length=CONTEXT,
+            logit_scale=10.0,
+        )  # fmt: skip
+        self.skill = skill
+        self._rng, self._known = rng, dict[str, np.ndarray]()
+
+    def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
+        names = [image.name for image in images]
+        own = self._vectors([f"image {name}" for name in names])
+        said = self._vectors([name.partition("|")[2] for name in names])  # what the image shows, in words
+        return (1 - self.skill) * own + self.skill * said
+
+    def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        return self._vectors(texts)
+
+    def _vectors(self, names: Sequence[str]) -> Float32[np.ndarray, "n dim"]:
+        new = [name for name in dict.fromkeys(names) if name not in self._known]
+        drawn = self._rng.standard_normal((len(new), self.info.embed_dim), np.float32)
+        self._known |= dict(zip(new, drawn, strict=True))
+        return np.array([self._known[name] for name in names])
+
+
+# ----- data, n samples of each task
+
+
+def data_of(task: str, n: int) -> Dataset:
+    """Return data that ask a task of about n samples."""
+    return {
+        "zero-shot": _labelled,
+        "retrieval": _captioned,
+        "modality-gap": _captioned,
+        "composition": _contrasts,
+        "text-in-image": _attacks,
+        "long-caption": _paragraphs,
+    }[task](n)
+
+
+TASKS = ("zero-shot", "retrieval", "modality-gap", "composition", "text-in-image", "long-caption")
+
+
+def _dataset(shown: Sequence[str], **parts: Any) -> Dataset:
+    """Return data of images that show what is said."""
+    images = [NamedImage(f"{k}|{text}") for k, text in enumerate(shown)]
+    return Dataset(id="guessed", images=images, image_ids=[f"i{k}" for k in range(len(shown))], **parts)
+
+
+def _labelled(n: int) -> Dataset:
+    kinds, colours = np.arange(n) % 10, np.arange(n) // 10 % 4
+    sets = {"kind": LabelSet(kinds, CLASSES), "colour": LabelSet(colours, CLASSES[:4])}
+    titles = {"kind": "Kind of object", "colour": "Colour of object"}
+    return _dataset([CLASSES[k] for k in kinds], label_sets=sets, templates=("{c}", "a {c}", "the {c}"), subsets=titles)
+
+
+def _captioned(n: int) -> Dataset:
+    captions = [f"caption {k} {j}" for k in range(n) for j in range(2)]
+    labels = np.arange(n) % 10
+    return _dataset(
+        captions[::2], captions=captions, caption_image=np.repeat(np.arange(n), 2), labels=labels, class_names=CLASSES
+    )
+
+
+def _contrasts(n: int) -> Dataset:
+    names, own = ("swap_att", "swap_obj", "relation", "count"), ((True, False), (False, True))
+    items = [Contrast(f"c{k}", names[k % 4], (2 * k, 2 * k + 1), (f"first {k}", f"second {k}"), own) for k in range(n)]
+    return _dataset([text for item in items for text in item.captions], contrasts=items)
+
+
+def _attacks(n: int) -> Dataset:
+    """Return objects, with a label in four styles and without one, and words to read."""
+    words = [(k + 1 + k // 10 % 9) % 10 for k in range(n)]  # never the class itself, which is k % 10
+    styles = ("", "height=0.1", "height=0.2", "height=0.3")
+    attacks = [
+        Attack(f"a{k}{style}", k % 10, words[k], 7 * k + place, 7 * k + 4, 7 * k + 5, 7 * k + 6, style, f"object {k}")
+        for k in range(n)
+        for place, style in enumerate(styles)
+    ]
+    shown = [CLASSES[word] for k in range(n) for word in [*[words[k]] * 4, *[k % 10] * 3]]
+    options = [tuple(f"the word {(k + j) % 10}" for j in range(10)) for k in range(n)]
+    contrasts = [
+        Contrast(f"w{k}", ("alone", "on object")[k % 2], (7 * n + k,), options[k], ((True, *[False] * 9),))
+        for k in range(n)
+    ]
+    shown += [texts[0] for texts in options]
+    return _dataset(shown, class_names=CLASSES, attacks=attacks, contrasts=contrasts, templates=("{c}",))
+
+
+def _paragraphs(n: int) -> Dataset:
+    """Return captions of 40 words, and for a quarter of as many images facts at four places of such a caption."""
+    captions = [" ".join(f"w{k}.{j}" for j in range(40)) for k in range(n)]
+
+    def stated(k: int, place: str, end: str) -> str:
+        return " ".join(f"p{k}.{j}{end if j == PLACES[place] else ''}" for j in range(40))
+
+    contrasts = [
+        Contrast(f"p{k}{place}", place, (n + k,), (stated(k, place, "t"), stated(k, place, "f")), ((True, False),))
+        for k in range(n // 4)
+        for place in PLACES
+    ]
+    shown = [*captions, *(stated(k, "early", "t") for k in range(n // 4))]
+    return _dataset(shown, captions=captions, caption_image=np.arange(n), contrasts=contrasts)
+
+
+class _Given(Datasets):
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def get(self, request: Request) -> Dataset:
+        return self.dataset
+
+
+def measured(model: Guesser, data: Mapping[str, Dataset], folder: Path, rng: np.random.Generator) -> Run:
+    """Return the run of a model on data by task."""
+    folder.mkdir(exist_ok=True)
+    options = RunOptions(n_thumbnails=0, raise_bugs=True, seed=int(rng.integers(1 << 30)))
+    evaluations = [
+        evaluate(Request(task=task, data="guessed"), model, _Given(dataset), folder, stem=task, options=options)
+        for task, dataset in data.items()
+    ]
+    assert {each.status for each in evaluations} == {"ok"}
+    known = {name: getattr(model.info, name) for name in ("ref", "id", "fingerprint", "context_length", "logit_scale")}
+    step = int(model.info.ref.rpartition("-")[2])
+    return Run(
+        folder,
+        Result(
+            clipbench_version="0", created="2026-01-01T00:00:00+00:00", command=[], seed=0, environment={},
+            model={**known, "step": step}, evaluations=evaluations,
+        ),
+    )  # fmt: skip
+
+
+# ----- what a page says
+
+
+CLAIM = re.compile(
+    r"\b(best|worst|better|worse|ahead|above|below|beats?|(?:most|more|less) often|more|less|fewer|high(?:er|est)|"
+    r"low(?:er|est)|larg(?:er|est)|small(?:er|est)|rises?|falls?|increases?|decreases?|improves?|fooled|at (?:the )?most|"
+    r"at (?:the )?least|regressions?|differs?|different|changed)\b",
+    re.IGNORECASE,
+)
+"""Words of a difference, an order, or a distance from chance."""
+UNTOLD = re.compile(
+    r"not significantly different from chance|none is significantly ahead of all others|no evidence either way|"
+    r"without evidence either way|neither direction is better|neither more nor less of it is worse|too small to matter|"
+    r"\b0 (?:better|worse|of \d+ values lie above chance)|\(?and [\d,]+ more\)?|above the (?:false ones|others)|"
+    r"the runs have values for different samples"
+)
+"""Words that say that nothing can be told, or that a list goes on, and the way in which an item is asked."""
+NAMES = frozenset({"Metric", "Control", "MetricLines", "Fact", "Point", "Origin", "EvaluationOrigin", "Axis", "Panel"})
+"""Records whose own words are names, definitions or data."""
+DEFINITIONS = frozenset(
+    {"TaskResults.question", "TaskResults.scoring", "rule", "lead_rule", "script", "style", "policy"}
+)
+EXPLANATIONS = (
+    "Above: the cumulative share", "Below the dashed line", "Below: the gap and recall", "By row and by column: softmax",
+    "Cosines: blank from their median", "The mean cosine of the pairs is", "Margin: the c", "All # the worst first", "The # worst of #",
+    "In # of # rows", "Mean cosine on the diagonal", "Rows in which the true pair", "step#: In # of # rows",
+    "Shown is each item's image", "Taken for: the wrong answer", "The caption that is true", "The share of a class's images",
+    "Better and worse are the verdicts", "Differences in percentage points", "mean over image-text, text-text",
+    "# matches, against all of", "no interval: noise of the means",
+)  # fmt: skip
+"""Beginnings of sentences that say how to read a figure, a table or a number, or what is true of single samples."""
+
+
+def said(part: object, where: str = "") -> Iterator[tuple[str, str]]:
+    """Yield all texts of a page's context, each with the record and field that it stands in."""
+    if isinstance(part, Finding) and part.mark in ("good", "weak", "ahead"):
+        yield "Finding.mark", f"{part.mark} is better: {part.text}"  # a mark claims, whatever its sentence says
+    if isinstance(part, str) and not isinstance(part, Markup):  # tables, of which verdicts are read where they are made
+        yield where, part
+    for name, value in _parts_of(part, where):
+        if name not in DEFINITIONS:
+            yield from said(value, name)
+
+
+def _parts_of(part: object, where: str) -> Iterator[tuple[str, object]]:
+    """Yield what a record, a mapping or a list holds, each with the place that its texts stand in."""
+    name = type(part).__name__
+    if is_dataclass(part) or hasattr(part, "_fields"):
+        names = part._fields if hasattr(part, "_fields") else [each.name for each in fields(part)]  # type: ignore[arg-type]
+        values = {field: getattr(part, field) for field in names}
+        shown = {field: value for field, value in values.items() if not (isinstance(value, str) and name in NAMES)}
+        yield from ((f"{name}.{field}", value) for field, value in shown.items())
+    elif isinstance(part, Mapping):
+        yield from ((where or str(key), value) for key, value in part.items())
+    elif isinstance(part, list | tuple):
+        yield from ((where, value) for value in part)
+
+
+def claims_in(where: str, text: str) -> Iterator[str]:
+    """Yield the sentences of a text that claim something, with their numbers and names left out."""
+    for sentence in re.split(r"(?<=\.)\s+(?=[A-Z“])|\n", text):
+        shape = re.sub(r"[−+-]?\d[\d.,]*", "#", re.sub("“[^”]*”", "“”", sentence)).strip()
+        if CLAIM.search(UNTOLD.sub("", sentence)) and not shape.startswith(EXPLANATIONS):
+            yield f"{where}: {shape}"
+
+
+def of_report(*runs: Run) -> Iterator[tuple[str, str]]:
+    """Yield what the report says, the figure of all metrics, and the terminal."""
+    yield from said(report._context(runs))
+    if len(runs) == 1:  # all sentences, of which the report has but the first on top
+        yield from said([each.section.summary(each.entries[0].evaluation) for each in group(runs)])
+    yield from said(figures.scorecard(group(runs), [str(k) for k in range(len(runs))]))
+    for run in runs:
+        for record in run.result.evaluations:
+            yield from (("terminal", line) for line in evaluation_lines(record))
+
+
+def of_comparison(base: Run, candidate: Run) -> Iterator[tuple[str, str]]:
+    """Yield what a comparison says, on its page, in the terminal, in a comment and to a workflow."""
+    found = compare(base, candidate)
+    judged = [Judged(comparison=found, outcomes=judge(found, Gate.from_options("0pp")))]
+    yield from (
+        ("verdict", f"{each.name} {each.verdict}") for each in found.differences if each.verdict != "not tested"
+    )
+    yield from said(compare_page._context(judged, [base, candidate]))
+    for write in (formats.terminal, formats.markdown, formats.github):
+        yield from ((write.__name__, line) for line in write(judged).splitlines())
+
+
+def of_two(base: Run, candidate: Run) -> Iterator[tuple[str, str]]:
+    """Yield what the report of two models and their comparison say."""
+    yield from of_report(base, candidate)
+    yield from of_comparison(base, candidate)
+
+
+class Pages(NamedTuple):
+    """The number of pages, those that claim anything, and those that hold each claim."""
+
+    n: int
+    n_claiming: int
+    claims: Counter[str]
+
+    def beyond(self, certainty: float) -> list[str]:
+        """Return the claims that more pages hold than a rate of ``ALPHA`` gives with such a certainty."""
+        most = scipy.stats.binom.ppf(certainty, self.n, ALPHA)
+        return [claim for claim, n in self.claims.items() if n > most]
+
+
+def simulate(
+    n_pages: int, n: int, folder: Path, read: Callable[..., Iterator[tuple[str, str]]] = of_report, *,
+    n_models: int = 1, tasks: Sequence[str] = TASKS, seed: int = 0, skill: float = 0.0,
+) -> Pages:  # fmt: skip
+    """Return the claims of pages of models that guess, the last of them with some skill, if any is given."""
+    data = {task: data_of(task, n) for task in tasks}
+    found, n_claiming = Counter[str](), 0
+    for page in range(n_pages):
+        rng = np.random.default_rng([seed, n, page])
+        models = [Guesser(rng, step=k, skill=skill * (k == n_models - 1)) for k in range(n_models)]
+        runs = [measured(model, data, folder / str(k), rng) for k, model in enumerate(models)]
+        own = {claim for where, text in read(*runs) for claim in claims_in(where, text)}
+        found.update(own)
+        n_claiming += bool(own)
+    return Pages(n_pages, n_claiming, found)
+
+
+# ----- tests
+
+
+FAST = ("zero-shot", "composition", "text-in-image", "long-caption")
+
+
+_section = cache(load_section)
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for plug-ins once; and shorten bootstraps of medians and effective lengths, of which nothing is claimed."""
+    monkeypatch.setattr("clipbench_reports.page.groups.load_section", _section)
+    monkeypatch.setattr("clipbench_reports.galleries.flipped.load_section", _section)
+    monkeypatch.setattr(intervals, "STATISTIC_RESAMPLES", 20)
+
+
+@pytest.fixture
+def few_exchanges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Test calibration errors and medians roughly."""
+    monkeypatch.setattr(significance, "N_EXCHANGES", significance.N_FIRST_EXCHANGES)
+    monkeypatch.setattr(significance, "N_FIRST_EXCHANGES", 50)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Captions are told apart best in “count” (73.0 %) and worst in “relation” (27.0 %).",
+        "Most often, “a” is taken for “b”: 12.0 % of its images.",
+        "Names the right class first for 20.0 % of 80 images: no better than chance (10.0 %).",
+        "Of the distances tried, the loss is lowest at 0.25 (2.1; unmoved 2.2).",
+        "Letter height: attack success 5.0 % at 0.1 and 8.0 % at 0.3, at most 9.0 % at 0.2.",
+        "3 of 41 values lie above chance.",
+        "zero-shot on birds, acc1: b is ahead with 80.0 %, a has 75.0 %.",
+        "2 better, 1 worse",
+        "The gap falls from 0.9 to 0.8.",
+    ],
+)
+def test_a_claim_is_found_by_its_words(text: str) -> None:
+    assert list(claims_in("", text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Captions are told apart in 22.4 to 71.2 % of the items of 4 subsets.",
+        "Names the right class first for 7.0 % of 100 images: not significantly different from chance (10.0 %).",
+        "0 of 41 values lie above chance, by tests corrected for their number (Holm).",
+        "b against a: 0 better, 0 worse, 12 neither.",
+        "acc1: no evidence either way, b 80.0 %, a 75.0 %.",
+    ],
+)
+def test_values_are_no_claims(text: str) -> None:
+    assert not list(claims_in("", text))
+
+
+@pytest.mark.usefixtures("few_exchanges")
+def test_pages_of_models_that_guess_claim_nothing(tmp_path: Path) -> None:
+    alone = simulate(2, 30, tmp_path, tasks=FAST)
+    assert not [claim for claim, n in alone.claims.items() if n > 1]
+    together = simulate(1, 30, tmp_path, of_two, n_models=2, tasks=("composition",))
+    assert not together.claims
+
+
+def test_a_title_that_ranks_without_a_test_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ranked(scored: Mapping[str, Metric]) -> str:
+        low, *_, high = sorted(scored, key=lambda subset: scored[subset].value or 0.0)
+        return f"best in “{high}” and worst in “{low}”"
+
+    monkeypatch.setattr("clipbench_reports.figures._composition._order", ranked)
+    pages = simulate(3, 40, tmp_path, tasks=("composition",))
+    assert pages.beyond(0.999) == ["Chart.title: Captions are told apart best in “” and worst in “”."]
+
+
+@pytest.mark.usefixtures("few_exchanges")
+def test_what_a_model_knows_is_claimed(tmp_path: Path) -> None:
+    alone = simulate(1, 60, tmp_path, tasks=("composition", "text-in-image"), skill=0.7)
+    together = simulate(1, 60, tmp_path, of_two, n_models=2, tasks=("zero-shot",), skill=0.7)
+    for pages, words in (
+        (alone, "Finding.mark: good is better: Puts the captions that are true of an image above"),
+        (alone, "Finding.text: Fooled by a written label in"),
+        (alone, "Chart.title: # of # values lie above chance"),
+        (together, "Finding.text: zero-shot on guessed, top# accuracy (kind of object): step# is ahead"),
+        (together, "verdict: kind/acc# better"),
+        (together, "Part.tally: # better"),
+    ):
+        assert [claim for claim in pages.claims if claim.startswith(words)], (words, pages.claims)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("read", "n_models", "n", "n_pages"),
+    [
+        (of_report, 1, 100, 300),
+        (of_report, 1, 1000, 40),
+        (of_report, 3, 100, 60),
+        (of_comparison, 2, 100, 60),
+        (of_comparison, 2, 1000, 20),
+    ],
+    ids=["report", "report, large", "several models", "comparison", "comparison, large"],
+)
+def test_a_statement_claims_falsely_in_five_percent_of_pages_at_most(
+    read: Callable[..., Iterator[tuple[str, str]]], n_models: int, n: int, n_pages: int, tmp_path: Path
+) -> None:
+    pages = simulate(n_pages, n, tmp_path, read, n_models=n_models)
+    assert not pages.beyond(0.9999), pages.claims.most_common(5)
+    if read is of_comparison:  # Holm's correction is over the whole page
+        assert pages.n_claiming <= scipy.stats.binom.ppf(0.999, n_pages, ALPHA)
