@@ -32,7 +32,7 @@ class Fault:
     path: str
     """Regular expression, looked for in the path."""
     kind: str
-    """``status``, ``cut``, ``slow`` or ``corrupt``."""
+    """``status``, ``cut``, ``slow``, ``corrupt`` or ``gone``: no answer at all, as without a network."""
     status: int = 500
     headers: dict[str, str] = field(default_factory=dict)
     after: int = 0
@@ -120,6 +120,9 @@ class Handler(BaseHTTPRequestHandler):
         hub.requests.append((self.command, path, self.headers.get("Range")))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = hub.fault(self.command, path)
+        if fault is not None and fault.kind == "gone":
+            self.close_connection = True
+            return
         if fault is not None and fault.kind == "slow":
             threading.Event().wait(fault.seconds)  # tests make time.sleep return at once
         if fault is not None and fault.kind == "status":

@@ -193,9 +193,12 @@ def _row(entry: "CatalogueEntry", root: Path | None) -> tuple[str, ...]:
 def _presence(entry: "CatalogueEntry", root: Path | None) -> str:
     from clipbench.data.catalogue import place_of
     from clipbench.data.download import staging_of
+    from clipbench.data.shards import folder_of
 
     if place_of(entry, root) is not None:
         return "yes"
+    if os.path.isdir(folder_of(entry, root or Path())):
+        return "part"
     return "half" if os.path.isdir(staging_of(entry, root or Path())) else "no"
 
 

@@ -55,7 +55,7 @@ class FetchingPrinter(Printer):
         n_bytes = sum(need.n_bytes or 0 for need in offered) - sum(need.n_bytes_present for need in offered)
         echo(*needs_table(offered, title=f"To fetch into {_folder(self.root)} ({_free(self.root)} free):"), err=True)
         if self.quick is not None:
-            echo(f"less, for a first look: {self.quick}", err=True)
+            echo(f"for a first look, with less than 1.5 GB: {self.quick}", err=True)
         question = f"Fetch {counted(len(offered), 'data set')}, {readable_size(n_bytes)}?"
         return self.may_fetch or click.confirm(question, default=True, err=True)
 
@@ -130,7 +130,12 @@ def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = 
     for need in needs:
         remark = need.step or (need.problem if need.problem != known_cause else None)
         note = notes.setdefault(remark, len(notes) + 1) if remark else 0
-        rows.append([Cell(need.entry.name, note=note), ", ".join(need.tasks), _size(need), need.entry.licence])
+        name = (
+            need.entry.name
+            if need.shards is None
+            else f"{need.entry.name}, {need.shards[0]} of {need.shards[1]} shards"
+        )
+        rows.append([Cell(name, note=note), ", ".join(need.tasks), _size(need), need.entry.licence])
     known = sum(need.n_bytes or 0 for need in needs)
     if len(needs) > 1 and known:
         rows.append(["in all", "", readable_size(known), ""])

@@ -1,6 +1,7 @@
 """``clipbench run``: measure models and write run folders and a report."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def run(**given: Any) -> int:
         is_series=targets.are_series,
         root=given["data_root"] or Path(),
         may_fetch=given["yes"] or is_in_ci(),
+        quick=_quick_command(given),
     )
     session = Session(session_options({**given, "fetches": None}), targets, printer)
     try:
@@ -74,6 +76,16 @@ def run(**given: Any) -> int:
     reports = [targets.out / REPORT, *(run.folder / REPORT for run in runs)]
     printer.end(runs, next((path for path in reports if path.is_file()), None))
     return DONE if session.is_complete and all(map(session.is_whole, runs)) else INCOMPLETE
+
+
+def _quick_command(given: dict[str, Any]) -> str | None:
+    """Return the command for a first look; None where something else than the papers' benchmarks is asked for."""
+    from clipbench.evaluation.plan import QUICK, STANDARD
+
+    if given["suite"] != STANDARD or any("@" in tasks for tasks in given["tasks"]):
+        return None
+    models = " ".join(f"--model {shlex.quote(model)}" for model in given["models"])
+    return f"clipbench run {models} --suite {QUICK}"
 
 
 def is_in_ci() -> bool:

@@ -178,7 +178,12 @@ def column_options(entry: CatalogueEntry, place: Path, options: DataOptions) -> 
     origin = read_origin(place)
     hub = None if origin is None else origin.get("repository")
     source = next((source for source in entry.sources if hub is not None and source.hub == hub), None)
-    if source is None or source.form != "parquet" or entry.kind not in ("classification", "retrieval"):
+    return options if source is None else with_columns(source, entry, options)
+
+
+def with_columns(source: Source, entry: CatalogueEntry, options: DataOptions) -> DataOptions:
+    """Return the options with the columns of a source, where they tell labels or captions; the user's own take precedence."""
+    if source.form != "parquet" or entry.kind not in ("classification", "retrieval"):
         return options
     return replace(options, options={**source.columns, **options.options})
 

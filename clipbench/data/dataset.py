@@ -231,6 +231,8 @@ class DataOptions:
     """The task that the data are for; ``scenes`` has different data for each."""
     allow_partial: bool = False
     """Leave out samples whose images are missing, and classes without samples, instead of refusing."""
+    n_images: int | None = None
+    """Images that will be used: a part of a data set that has as many is enough. None for all."""
     options: Mapping[str, str] = field(default_factory=dict)
     """``--data-option key=value`` pairs, such as column names and the split; a loader refuses those it does not know."""
 

@@ -10,12 +10,14 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from clipbench.data import shards
 from clipbench.data.catalogue import ORIGIN_FILE, CatalogueEntry, Source, WebFile, origin_in
 from clipbench.data.web_files import (
     ARCHIVES,
@@ -30,6 +32,9 @@ from clipbench.data.web_files import (
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
 from clipbench.files import alone_in, write_atomic
 from clipbench.hub import HubRequest, online
+
+ORIGIN = ("repository", "asked", "revision", "urls")
+"""What must be the same for the files of an earlier try to be kept."""
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -46,17 +51,24 @@ class Download:
     """The data root."""
     revision: str | None = None
     """A branch, tag or commit in place of the pinned one."""
+    n_images: int | None = None
+    """Images that are enough: as many shards as hold them are fetched, into a folder of their own. None for all."""
     report: Callable[[str], None] = field(default=print)
 
     @property
+    def is_partial(self) -> bool:
+        """True if some of the shards are enough."""
+        return self.n_images is not None and shards.has_parts(self.entry, self.source)
+
+    @property
     def target(self) -> Path:
-        """The data set's folder once it is complete."""
-        return self.root / self.entry.name
+        """The data set's folder once it is complete, or that of its part."""
+        return shards.folder_of(self.entry, self.root) if self.is_partial else self.root / self.entry.name
 
     @property
     def staging(self) -> Path:
-        """The hidden folder that collects the files until all are there."""
-        return staging_of(self.entry, self.root)
+        """The folder that collects the files: hidden until all are there; a part only grows."""
+        return self.target if self.is_partial else staging_of(self.entry, self.root)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +78,8 @@ class Listing:
     files: tuple[RemoteFile, ...]
     origin: Mapping[str, object]
     """Where they come from; files of an earlier try stay if they come from the same."""
+    spare: tuple[RemoteFile, ...] = ()
+    """Shards that are needed only if those among ``files`` hold fewer images than their sizes promise."""
 
     @property
     def n_bytes(self) -> int:
@@ -110,7 +124,8 @@ def list_files(download: Download) -> Listing:
         files = tuple(_web_file(file, download.entry.name) for file in download.source.urls)
         return Listing(files=files, origin={"urls": [file.url for file in files]})
     hub = download.source.hub
-    return online(lambda: _hub_listing(download, hub), hub_request(download))
+    listing = online(lambda: _hub_listing(download, hub), hub_request(download))
+    return _enough(download, listing) if download.is_partial else listing
 
 
 def hub_request(download: Download) -> HubRequest:
@@ -144,13 +159,16 @@ def fetch(
     try:
         download.root.mkdir(parents=True, exist_ok=True)
         with alone_in(download.staging, wait=lambda: _say_waiting(download)):
-            if "fetched" in (origin_in(download.target) or {}):  # by the process that was waited for
-                return download.target
+            if not download.is_partial and "fetched" in (origin_in(download.target) or {}):
+                return download.target  # the process that was waited for has fetched it
             listing = listing or list_files(download)
             _check_published_hash(download, listing.files)
             _check_disk_space(download, listing)
             _begin(download, listing)
-            _fetch_files(download, listing, arrived)
+            if download.is_partial:
+                return _fetch_shards(download, listing, arrived)
+            _take_shards(download, listing)
+            _fetch_files(download, listing.files, arrived)
             return _finish(download, listing)
     except OSError as error:  # a full disk, a folder without write permission
         if error.errno is None:
@@ -250,7 +268,7 @@ def _hub_file(file: "RepoFile", repository: str, commit: str) -> RemoteFile:
 def _is_begun(download: Download, listing: Listing) -> bool:
     """Return whether an earlier try at the same files has left some."""
     begun = origin_in(download.staging) or {}
-    return bool(begun) and all(begun.get(name) == value for name, value in listing.origin.items())
+    return bool(begun) and all(begun.get(name) == listing.origin.get(name) for name in ORIGIN)
 
 
 def _say_waiting(download: Download) -> None:
@@ -264,17 +282,73 @@ def _begin(download: Download, listing: Listing) -> None:
     _write_origin(download.staging, listing.origin)
 
 
-def _fetch_files(download: Download, listing: Listing, arrived: Callable[[int], None]) -> None:
+def _fetch_files(download: Download, files: Sequence[RemoteFile], arrived: Callable[[int], None]) -> None:
     def fetch_all() -> None:
-        for file in listing.files:
+        for file in files:
             fetch_file(file, download.staging, arrived=arrived)
 
     if download.source.hub is not None:
         online(fetch_all, hub_request(download))
         return
-    for file in listing.files:
+    for file in files:
         with client_errors(file.url, download.entry.name):
             fetch_file(file, download.staging, arrived=arrived)
+
+
+def _enough(download: Download, listing: Listing) -> Listing:
+    """Return the small files of a listing, and the shards that are enough as far as their sizes tell."""
+    assert download.n_images is not None, download
+    by_path = {file.path: file for file in listing.files}
+    order = shards.in_order(download.entry, list(by_path))
+    known, n_of = _counted(download, listing), download.entry.n_images or download.entry.n_items
+    n_bytes = sum(by_path[path].size or 0 for path in order)
+    n_chosen, n = 0, 0.0
+    while n_chosen < len(order) and n < download.n_images:
+        path = order[n_chosen]
+        # Where the number of images is not known, one shard is taken to be enough until it has been counted.
+        estimate = download.n_images if n_of is None else (by_path[path].size or 0) / max(1, n_bytes) * n_of
+        n += known.get(path) or estimate
+        n_chosen += 1
+    spare = tuple(by_path[path] for path in order[n_chosen:])
+    files = tuple(file for file in listing.files if file not in spare)
+    origin = {**listing.origin, "shards": {path: known.get(path) for path in order}}
+    return Listing(files=files, origin=origin, spare=spare)
+
+
+def _counted(download: Download, listing: Listing) -> Mapping[str, int | None]:
+    """Return how many samples the shards hold that have been fetched from the same place, by their paths."""
+    return (origin_in(download.staging) or {}).get("shards", {}) if _is_begun(download, listing) else {}
+
+
+def _fetch_shards(download: Download, listing: Listing, arrived: Callable[[int], None]) -> Path:
+    """Fetch one shard after the other, until they hold enough images."""
+    assert download.n_images is not None, download
+    small = [file for file in listing.files if not file.path.endswith(shards.SUFFIXES)]
+    _fetch_files(download, small, arrived)
+    counts = dict(listing.origin["shards"])  # type: ignore[call-overload]
+    by_path = {file.path: file for file in (*listing.files, *listing.spare)}
+    n = 0
+    for path in shards.in_order(download.entry, list(counts)):
+        if n >= download.n_images:
+            break
+        _fetch_files(download, [by_path[path]], arrived)
+        counts[path] = shards.n_samples(download.staging / path)
+        n += counts[path]
+        _write_origin(download.staging, {**listing.origin, "shards": counts})
+    return download.target
+
+
+def _take_shards(download: Download, listing: Listing) -> None:
+    """Link the shards of a part that came from the same place into the folder of the whole; they need not come twice."""
+    part = shards.folder_of(download.entry, download.root)
+    origin = origin_in(part) or {}
+    if any(origin.get(name) != listing.origin.get(name) for name in ("repository", "revision")):
+        return
+    for path, n in origin.get("shards", {}).items():
+        if n is not None and (part / path).is_file() and not (download.staging / path).exists():
+            (download.staging / path).parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # a file system without links: it comes once more
+                os.link(part / path, download.staging / path)
 
 
 def _check_published_hash(download: Download, files: Sequence[RemoteFile]) -> None:

@@ -17,6 +17,7 @@ from clipbench.data.huggingface_rows import (
     RowImage,
     SplitRows,
     library_errors,
+    open_files,
     open_saved,
     open_split,
 )
@@ -49,6 +50,13 @@ def load_folder(path: Path, options: DataOptions, id: str, *, config: str | None
         else:
             split_rows = open_split(str(path), config=config, split=split, key="local")
     return from_rows(split_rows, options, id)
+
+
+def load_files(files: Sequence[Path], options: DataOptions, id: str, *, split: str | None) -> Dataset:
+    """Return the rows of some parquet files."""
+    options.refuse_unknown(OPTIONS, id)
+    with library_errors(id):
+        return from_rows(open_files(files, split), options, id)
 
 
 def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from clipbench.data.catalogue import CatalogueEntry, catalogue, place_of
 from clipbench.data.download import (
@@ -15,6 +16,7 @@ from clipbench.data.download import (
     list_files,
     n_bytes_present,
 )
+from clipbench.data.shards import SUFFIXES, find_part
 from clipbench.errors import ClipbenchError
 from clipbench.hub import online, unreachable
 
@@ -31,6 +33,8 @@ class Need:
     entry: CatalogueEntry
     tasks: tuple[str, ...]
     """The tasks that ask for it."""
+    n_images: int | None = None
+    """Images that are enough; None for all."""
     download: Download | None = None
     """How to fetch it; None where only a person can get it."""
     listing: Listing | None = None
@@ -61,6 +65,14 @@ class Need:
         return self.entry.size if self.listing is None else self.listing.n_bytes
 
     @property
+    def shards(self) -> tuple[int, int] | None:
+        """Shards that are enough, and shards of the whole; None where all is fetched, or it was not looked up."""
+        if self.listing is None or not self.listing.spare:
+            return None
+        n = sum(file.path.endswith(SUFFIXES) for file in self.listing.files)
+        return n, n + len(self.listing.spare)
+
+    @property
     def n_bytes_present(self) -> int:
         """Bytes that an earlier try has left."""
         if self.download is None or self.listing is None:
@@ -68,19 +80,32 @@ class Need:
         return n_bytes_present(self.download, self.listing)
 
 
-def find_needs(asked: Mapping[str, Sequence[str]], data_root: Path | None) -> list[Need]:
+class Use(NamedTuple):
+    """What is asked of a data set."""
+
+    tasks: Sequence[str]
+    n_images: int | None = None
+    """Images that are enough; None for all."""
+
+
+def find_needs(asked: Mapping[str, Use], data_root: Path | None) -> list[Need]:
     """Return the data sets of the catalogue that are asked for and not there, without a look at any server.
 
     Args:
-        asked: tasks by the name of the data that they ask for; names that the catalogue lacks are passed over.
+        asked: by the name of the data; names that the catalogue lacks are passed over.
         data_root: folder of data sets; None for the current folder.
     """
-    entries = [(catalogue().get(name.lower()), tuple(dict.fromkeys(tasks))) for name, tasks in asked.items()]
-    return [
-        Need(entry=entry, tasks=tasks, download=_download(entry, data_root or Path()))
-        for entry, tasks in entries
-        if entry is not None and place_of(entry, data_root) is None
-    ]
+    root = data_root or Path()
+    needs = []
+    for name, use in asked.items():
+        entry = catalogue().get(name.lower())
+        if entry is None or place_of(entry, data_root) is not None:
+            continue
+        if use.n_images is not None and find_part(entry, root, use.n_images) is not None:
+            continue
+        download = _download(entry, root, use.n_images)
+        needs.append(Need(entry=entry, tasks=tuple(dict.fromkeys(use.tasks)), n_images=use.n_images, download=download))
+    return needs
 
 
 def look_up_needs(needs: Sequence[Need]) -> list[Need]:
@@ -125,14 +150,14 @@ def fetch_needs(
     return left
 
 
-def _download(entry: CatalogueEntry, root: Path) -> Download | None:
+def _download(entry: CatalogueEntry, root: Path, n_images: int | None) -> Download | None:
     """Return how to fetch a data set, or None where a person has to do something first, such as ask its authors."""
     if not entry.can_be_fetched:
         return None
     source = choose_source(entry)
     if entry.gate is not None and not source.is_gated:
         return None
-    return Download(entry=entry, source=source, root=root, report=lambda line: None)
+    return Download(entry=entry, source=source, root=root, n_images=n_images, report=lambda line: None)
 
 
 def _looked_up(need: Need) -> Need:
@@ -141,7 +166,11 @@ def _looked_up(need: Need) -> Need:
     try:
         if need.download.source.is_gated and not _is_let_in(need.download):
             return replace(need, download=None)
-        return replace(need, listing=list_files(need.download))
+        listing = list_files(need.download)
+        if need.download.is_partial and not listing.spare:  # all of it
+            whole = replace(need.download, n_images=None)
+            return replace(need, download=whole, listing=list_files(whole))
+        return replace(need, listing=listing)
     except ClipbenchError as error:
         return replace(need, problem=str(error))
 

@@ -14,6 +14,8 @@ from clipbench.data.catalogue import (
     column_options,
     entry_of_repository,
     find_place,
+    place_of,
+    with_columns,
     with_origin,
     with_published_prompts,
 )
@@ -22,6 +24,7 @@ from clipbench.data.contrasts import files as contrast_files
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.hub_datasets import HubReference
 from clipbench.data.huggingface_rows import SAVED_FILES
+from clipbench.data.shards import Part, find_part, load_part
 from clipbench.errors import DataError, UsageError, did_you_mean
 from clipbench.reading import is_file, is_folder, is_there, matching, user_path, why_not_there
 
@@ -127,7 +130,10 @@ def _load(reference: str, options: DataOptions) -> Dataset:
     elif reference.startswith(HUB_PREFIX):
         dataset = _load_hugging_face(reference, options)
     elif (entry := catalogue().get(reference.lower())) is not None:
-        dataset = _load_entry(entry, options)
+        part = _part_of(entry, options)
+        if part is not None:  # it need not have every class
+            options = replace(options, allow_partial=True)
+        dataset = _load_entry(entry, options) if part is None else _load_part(part, entry, options)
     else:
         path = _existing(reference, options.data_root)
         dataset = _load_path(path, options, path_id(path, options.data_root))
@@ -199,6 +205,18 @@ def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
     dataset = with_origin(_load_path(place, column_options(entry, place, options), entry.name), place)
     dataset = replace(with_published_prompts(dataset, entry), cite=entry.cite or None)
     return check_size(dataset, entry, allow_partial=options.allow_partial)
+
+
+def _part_of(entry: CatalogueEntry, options: DataOptions) -> Part | None:
+    """Return the part of a data set that is enough, where the whole is not on this machine."""
+    if options.n_images is None or place_of(entry, options.data_root) is not None:
+        return None
+    return find_part(entry, options.data_root or Path(), options.n_images)
+
+
+def _load_part(part: Part, entry: CatalogueEntry, options: DataOptions) -> Dataset:
+    dataset = load_part(part, entry, with_columns(part.source, entry, options))
+    return replace(with_published_prompts(dataset, entry), cite=entry.cite or None)
 
 
 def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:

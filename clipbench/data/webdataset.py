@@ -97,8 +97,8 @@ def is_layout(root: Path) -> bool:
     return any(is_file(root / name) for name in files) or any(matching(root, pattern) for pattern in patterns)
 
 
-def load(root: Path, options: DataOptions, id: str) -> Dataset:
-    """Return one split, ``test`` unless another is named.
+def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | None = None) -> Dataset:
+    """Return one split, ``test`` unless another is named, or those of its shards that are given.
 
     Captions are the lines of a ``.txt`` member, by ``str.splitlines``. CLIP_benchmark writes a newline inside a caption
     as backslash and n and does not convert it back; nor do we, so that numbers agree.
@@ -109,7 +109,7 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
     """
     options.refuse_unknown(OPTIONS, id)
     root, split = _choose_split(root, options.options.get("split"))
-    samples = [sample for shard in _shards(root / split) for sample in _samples(shard)]
+    samples = [sample for shard in (_shards(root / split) if shards is None else shards) for sample in _samples(shard)]
     parts = _parts(root)(samples)
     dataset = Dataset(
         id=id,

@@ -4,9 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from clipbench.data import DataOptions, Dataset, depends_on_task, for_task, load_data, random_subset
+from clipbench.data.needs import Use
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.evaluation.plan import Request
 from clipbench.seeding import generator
+
+FIXED_NOTE = (
+    "a fixed subset of the suite's: intervals are wide, and values are no substitute for those on all of the data"
+)
 
 
 class Datasets:
@@ -32,7 +37,7 @@ class Datasets:
         if request.data is None:
             raise UsageError(f"'{request.task}' has no data in this suite: name some, {request.task}@DATA")
         task = request.task if depends_on_task(request.data, request.task) else ""
-        key = (request.data, repr(request.data_options), task)
+        key = (request.data, repr(request.data_options), task, str(self._limit_of(request)))
         if key not in self._loaded:
             self._loaded[key] = self._load(request, request.data)
         dataset = self._loaded[key]
@@ -65,17 +70,42 @@ class Datasets:
                 tasks.setdefault(str(error), []).append(request.task)
         return tasks
 
-    def cut(self, dataset: Dataset) -> Dataset:
-        """Return the subset that the limit asks for, drawn with the session's seed."""
-        if self._limit is None or self._limit >= len(dataset):
+    def uses(self, requests: Sequence[Request]) -> Mapping[str, Use]:
+        """Return what the requests ask of each data set."""
+        uses: dict[str, Use] = {}
+        for request in requests:
+            n_images = self._limit_of(request)
+            if request.data is None:
+                continue
+            before = uses.get(request.data)
+            if before is not None:
+                n_images = None if None in (n_images, before.n_images) else max(n_images or 0, before.n_images or 0)
+            uses[request.data] = Use([*(before.tasks if before else ()), request.task], n_images)
+        return uses
+
+    def cut(self, dataset: Dataset, request: Request | None = None) -> Dataset:
+        """Return the subset that the limit asks for, drawn with the session's seed, or the one that the suite fixes."""
+        limit = self._limit if request is None else self._limit_of(request)
+        if limit is None or limit >= len(dataset):
             return dataset
-        return random_subset(dataset, self._limit, generator(self._seed, "limit", dataset.id))
+        is_fixed = request is not None and request.limit == limit
+        subset = random_subset(dataset, limit, generator(0 if is_fixed else self._seed, "limit", dataset.id))
+        return replace(subset, notes=(*subset.notes, FIXED_NOTE)) if is_fixed else subset
+
+    def _limit_of(self, request: Request) -> int | None:
+        """Return the smaller of the session's limit and the suite's."""
+        return min((limit for limit in (self._limit, request.limit) if limit is not None), default=None)
 
     def _load(self, request: Request, reference: str) -> Dataset | ClipbenchError:
-        options = replace(self._options, task=request.task, options={**self._options.options, **request.data_options})
+        options = replace(
+            self._options,
+            task=request.task,
+            n_images=self._limit_of(request),
+            options={**self._options.options, **request.data_options},
+        )
         try:
             if self._given is not None and reference == self._given.id:
-                return self.cut(for_task(self._given, options))
-            return self.cut(load_data(reference, options))
+                return self.cut(for_task(self._given, options), request)
+            return self.cut(load_data(reference, options), request)
         except ClipbenchError as error:
             return error

@@ -13,7 +13,9 @@ from clipbench.reading import decode_toml, read_toml, shown
 from clipbench.schema import SchemaError, fitted, fitting
 
 SUITES = "clipbench.suites"
-"""Entry points: the name of a suite, and the package whose ``suites.toml`` has a table of that name."""
+"""Entry points: each names a package whose ``suites.toml`` has a table for each of its suites."""
+STANDARD, QUICK = "standard", "quick"
+"""The papers' benchmarks, and a first look at small parts of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,8 @@ class Request:
     data: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     data_options: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    """Images of the subset that the suite fixes; None for all."""
     is_optional: bool = False
     """True if ``all`` asks for it, not its name: left out if the model's own samples do not allow it, and not missed if
     only a person can get its data."""
@@ -35,24 +39,32 @@ class Request:
 
 def suite_names() -> list[str]:
     """Return the names of the suites that are installed."""
-    return sorted(entry.name for entry in entry_points(group=SUITES))
+    return sorted(_installed())
 
 
 def read_suite(name: str) -> list[Request]:
     """Return the evaluations of an installed suite, or of a TOML file.
 
-    The file holds ``[[evaluation]]`` tables with ``task``, ``data`` and optionally ``params`` and ``data_options``.
+    The file holds ``[[evaluation]]`` tables with ``task``, ``data`` and optionally ``params``, ``data_options`` and
+    ``limit``, the number of images of a fixed subset.
 
     Raises:
         UsageError: no such suite or file, or the file does not say what it should.
     """
     if name.endswith(".toml"):
         return _requests(read_toml(name, UsageError, name=f"suite {name}"), name)
-    entries = [entry for entry in entry_points(group=SUITES) if entry.name == name]
-    if not entries:
-        raise UsageError(f"unknown suite '{name}': {did_you_mean(name, suite_names())} (or a path to a .toml file)")
-    text = files(entries[0].value).joinpath("suites.toml").read_text(encoding="utf-8")
-    return _requests(decode_toml(text).get(name), name)
+    suites = _installed()
+    if name not in suites:
+        raise UsageError(f"unknown suite '{name}': {did_you_mean(name, suites)} (or a path to a .toml file)")
+    return _requests(suites[name], name)
+
+
+def _installed() -> dict[str, Any]:
+    """Return the tables of all suites that packages bring."""
+    tables: dict[str, Any] = {}
+    for package in dict.fromkeys(entry.value for entry in entry_points(group=SUITES)):
+        tables |= decode_toml(files(package).joinpath("suites.toml").read_text(encoding="utf-8"))
+    return tables
 
 
 def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list[Request]:
@@ -70,7 +82,7 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
     requests: list[Request] = []
     of_suite = read_suite(suite)
     if own_samples:
-        of_suite = [replace(request, data=None, data_options={}) for request in of_suite]
+        of_suite = [replace(request, data=None, data_options={}, limit=None) for request in of_suite]
     for item in (part.strip() for value in asked for part in value.split(",")):
         if item:
             requests += [replace(each, is_optional=item == "all") for each in _expand(item, of_suite, suite)]
@@ -91,7 +103,7 @@ def with_data(requests: Sequence[Request], data: str) -> list[Request]:
     Raises:
         UsageError: a request names other data already.
     """
-    requests = [replace(request, data=data, data_options={}) for request in requests]
+    requests = [replace(request, data=data, data_options={}, limit=None) for request in requests]
     return [request for place, request in enumerate(requests) if request not in requests[:place]]
 
 
@@ -174,7 +186,7 @@ def _requests(table: Any, source: str) -> list[Request]:
     entries = table.get("evaluation") if isinstance(table, dict) else None
     if not isinstance(entries, list) or not entries:
         raise UsageError(f"suite {source} has no [[evaluation]]: expected tables with task = ... and data = ...")
-    known = ["task", "data", "params", "data_options"]
+    known = ["task", "data", "params", "data_options", "limit"]
     for entry in entries:
         if not isinstance(entry, dict):
             raise UsageError(f"suite {source}: an evaluation is {shown(entry)}, expected [[evaluation]] tables")
@@ -184,6 +196,10 @@ def _requests(table: Any, source: str) -> list[Request]:
         if "task" not in entry or "data" not in entry:
             raise UsageError(f"suite {source}: an [[evaluation]] lacks 'task' or 'data': got {shown(entry)}")
     try:
-        return [fitted(Request, entry) for entry in entries]
+        requests = [fitted(Request, entry) for entry in entries]
     except SchemaError as error:
         raise UsageError(f"suite {source}, in an [[evaluation]]: {error}") from error
+    for request in requests:
+        if request.limit is not None and request.limit < 1:
+            raise UsageError(f"suite {source}: limit is {request.limit}: expected a number of images, 1 or more")
+    return requests

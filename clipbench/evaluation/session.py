@@ -180,10 +180,7 @@ class Session:
 
     def _provide(self, requests: Sequence[Request]) -> list[Need]:
         """Fetch the data that are missing, if that is wanted, and return what is still missing."""
-        asked: dict[str, list[str]] = {}
-        for request in requests:
-            asked.setdefault(request.data or "", []).append(request.task)
-        needs = find_needs(asked, self.options.run.data.data_root)
+        needs = find_needs(self.datasets.uses(requests), self.options.run.data.data_root)
         if self.options.fetches is False or not any(need.can_be_fetched for need in needs):
             return needs
         needs = look_up_needs(needs)

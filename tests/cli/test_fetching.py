@@ -11,6 +11,7 @@ import pytest
 
 from clipbench.cli import main
 from clipbench.data.catalogue import OWN_CATALOGUE, catalogue
+from clipbench.evaluation.plan import read_suite
 from clipbench.results.run import read_run
 
 ASKED = {"zero-shot": ["cifar-10"], "retrieval": ["flickr30k", "coco"], "modality-gap": ["coco"],
@@ -35,7 +36,7 @@ def served(hub_server: ModuleType, miniatures: ModuleType, tmp_path_factory: pyt
     root = tmp_path_factory.mktemp("miniatures")
     hub = hub_server.Hub(root)
     hub.address = "ADDRESS"
-    names = sorted({name for names in ASKED.values() for name in names})
+    names = sorted({"mnist", *(name for names in ASKED.values() for name in names)})
     return hub, miniatures.mirror(hub, names)
 
 
@@ -179,6 +180,47 @@ def _answers(*answers: str | None) -> Callable[[float], str | None]:
     return lambda seconds: left.pop(0) if len(left) > 1 else left[0]
 
 
+def test_whatever_the_servers_do_it_is_in_one_table_and_got_over(
+    world: Any, run: Run, hub_server: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
+    fault = hub_server.Fault
+    world.faults = [
+        fault("wds_vtab-cifar10/.*/test/0.tar", "status", status=429, times=2, method="GET"),  # passes
+        fault("wds_mscoco_captions/resolve/.*/test/0.tar", "cut", after=900, times=1),  # is taken up
+        fault("wds_mnist/resolve/.*/test/1.tar", "slow", seconds=0.3, method="GET"),
+        fault("sugarcrepe/swap_att.json", "status", status=500, method="GET"),
+        fault("SCAM/resolve/.*train-00001", "corrupt"),
+        fault("/api/datasets/BeichenZhang/Urban1k", "status", status=404, headers={"X-Error-Code": "RepoNotFound"}),
+    ]
+    tasks = "zero-shot,zero-shot@mnist,retrieval@coco,composition,text-in-image@scam,long-caption"
+    done = run("--yes", "--out", "out", "--no-report", tasks=tasks)
+    assert (done.status, "Traceback" in done.err) == (3, False)
+    ok = {each.name for each in read_run(Path("out")).result.evaluations if each.status == "ok"}
+    assert ok == {"zero-shot@cifar-10", "retrieval@coco"}
+    table = done.err[done.err.index("Not in data:") :]
+    said = " ".join(table.split())
+    for name, reason in {
+        "mnist": "the connection broke; the same command resumes where this one ended",
+        "sugarcrepe": "the server answered 500; the same command resumes where this one ended",
+        "winoground": "accept the licence at https://huggingface.co/datasets/facebook/winoground, then `hf auth login`",
+        "scam": "it was removed; the same command fetches it again",
+        "urban-1k": "the Hub has no such repository, or it is private: check the name",
+    }.items():
+        number = re.search(rf"^  {name} \((\d)\) ", table, re.MULTILINE)
+        assert number is not None and re.search(rf"\({number[1]}\) [^(]*(\([^)]*\))?[^(]*{re.escape(reason)}", said), (
+            name
+        )
+    assert said.endswith("to fetch: clipbench data get mnist sugarcrepe scam urban-1k --data-root data")
+    assert len(table.splitlines()) <= 30
+    world.faults, world.requests = [], []
+    monkeypatch.setenv("HF_TOKEN", hub_server.LET_IN)
+    assert run("--yes", "--out", "again", "--no-report", tasks=tasks).status == 0
+    assert not any("cifar10" in path or "mscoco" in path for path in bodies(world)), "what had come stays"
+
+
 def test_a_gate_is_open_to_who_was_let_in(
     world: Any, run: Run, hub_server: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,3 +244,32 @@ def test_a_slip_in_the_model_s_name_is_found_before_anything_is_fetched(
         main(["run", "--model", "vit-b-23", "--suite", "small.toml", "--yes", "--data-root", "data"])
     assert end.value.code == 2 and "did you mean 'vit-b-32'" in capsys.readouterr().err
     assert world.requests == [] and not Path("data").exists()
+
+
+def test_a_limit_fetches_only_the_shards_that_hold_it(world: Any, run: Run) -> None:
+    done = run("--yes", "--limit", "4", "--out", "out", "--no-report", tasks="retrieval@coco")
+    assert done.status == 0, done.err
+    assert re.search(r"^  coco, 1 of 2 shards +retrieval +\d+ kB", done.err, re.MULTILINE)
+    assert "note: 1 of 2 shards are on this machine (6 images)" in done.out
+    assert "note: a seeded subset of 4 of 6 images" in done.out
+    assert [path.name for path in Path("data").iterdir()] == ["coco-shards"]
+    world.requests.clear()
+    assert run("--yes", "--limit", "5", "--out", "more", "--no-report", tasks="retrieval@coco").status == 0
+    assert bodies(world) == []
+
+
+def test_a_first_look_is_offered_with_the_papers_benchmarks(capsys: pytest.CaptureFixture[str]) -> None:
+    from clipbench.cli.run import _quick_command
+
+    asked = {"models": ("vit-b-32", "hf:my model"), "suite": "standard", "tasks": ("all",)}
+    assert _quick_command(asked) == "clipbench run --model vit-b-32 --model 'hf:my model' --suite quick"
+    assert _quick_command({**asked, "suite": "quick"}) is None
+    assert _quick_command({**asked, "tasks": ("zero-shot@food101",)}) is None
+
+
+def test_the_quick_suite_asks_for_all_tasks_on_small_parts() -> None:
+    quick, standard = read_suite("quick"), read_suite("standard")
+    assert {request.task for request in quick} == {request.task for request in standard}
+    assert all(request.limit is not None and request.limit <= 1000 for request in quick)
+    entries = [catalogue()[str(request.data)] for request in quick]
+    assert all(entry.can_be_fetched and entry.gate is None for entry in entries)

@@ -55,6 +55,16 @@ def test_a_slip_in_tasks_is_named(asked: str, message: str) -> None:
         names(asked)
 
 
+def test_a_suite_may_fix_a_subset(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[[evaluation]]\ntask = "retrieval"\ndata = "a.csv"\nlimit = 5\n')
+    assert [request.limit for request in plan(["all"], str(file))] == [5]
+    for limit in ("0", "true", '"5"'):
+        file.write_text(f'[[evaluation]]\ntask = "retrieval"\ndata = "a.csv"\nlimit = {limit}\n')
+        with pytest.raises(UsageError, match="limit"):
+            plan(["all"], str(file))
+
+
 def test_a_suite_may_be_a_file_with_parameters(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(

@@ -1,0 +1,136 @@
+"""A part of a data set: only the shards that are needed, the same ones and more for a larger limit."""
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from clipbench.data.catalogue import CatalogueEntry, Source
+from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.download import Download, fetch, list_files
+from clipbench.data.needs import Use, find_needs, look_up_needs
+from clipbench.data.reference import load_data
+
+datasets = pytest.importorskip("datasets")
+pytestmark = pytest.mark.usefixtures("library_cache")
+
+N_SHARDS, N_EACH = 5, 3
+
+
+class ImageBytes(Protocol):
+    def __call__(self, number: int) -> bytes: ...
+
+
+def entry_of(form: str, **more: Any) -> CatalogueEntry:
+    columns = {"image": "image", "label": "label"}
+    source = Source(form=form, hub=f"me/{form}", split="test", columns=columns if form == "parquet" else {})
+    return CatalogueEntry(
+        name="pets", title="Pets", kind="classification", licence="", places=("pets",), sources=(source,), **more
+    )
+
+
+def webdataset(image_bytes: ImageBytes) -> dict[str, bytes]:
+    files = {"classnames.txt": b"cat\ndog\nowl\nfox\nemu\n", "test/nshards.txt": str(N_SHARDS).encode()}
+    for shard in range(N_SHARDS):  # sorted by class, as the sets of CLIP_benchmark are
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for number in range(shard * N_EACH, (shard + 1) * N_EACH):
+                for extension, content in (("png", image_bytes(number)), ("cls", str(shard).encode())):
+                    member = tarfile.TarInfo(f"s{number:07}.{extension}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+        files[f"test/{shard}.tar"] = buffer.getvalue()
+    return files
+
+
+def parquet(image_bytes: ImageBytes) -> dict[str, bytes]:
+    names = datasets.ClassLabel(names=["cat", "dog", "owl", "fox", "emu"])
+    features = datasets.Features({"image": datasets.Image(), "label": names})
+    files = {}
+    for shard in range(N_SHARDS):
+        numbers = range(shard * N_EACH, (shard + 1) * N_EACH)
+        rows = {"image": [{"bytes": image_bytes(n), "path": None} for n in numbers], "label": [shard] * N_EACH}
+        buffer = io.BytesIO()
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(buffer)
+        files[f"data/test-{shard:05}-of-{N_SHARDS:05}.parquet"] = buffer.getvalue()
+    return files
+
+
+@pytest.fixture(params=["webdataset", "parquet"])
+def entry(request: Any, hub: Any, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch) -> CatalogueEntry:
+    """A data set on the Hub, in the form of each kind of shards; it is all there is in the catalogue."""
+    form: str = request.param
+    hub.add(f"me/{form}", {"webdataset": webdataset, "parquet": parquet}[form](image_bytes))
+    made = entry_of(form, n_images=N_SHARDS * N_EACH)
+    for module in ("reference", "needs"):
+        monkeypatch.setattr(f"clipbench.data.{module}.catalogue", lambda: {"pets": made})
+    return made
+
+
+def get(entry: CatalogueEntry, root: Path, n_images: int | None) -> Path:
+    return fetch(Download(entry=entry, source=entry.sources[0], root=root, n_images=n_images, report=lambda line: None))
+
+
+def shards_asked_for(hub: Any) -> list[str]:
+    found = [path.rpartition("/")[2] for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]
+    hub.requests.clear()
+    return [name for name in found if name.endswith((".tar", ".parquet"))]
+
+
+def load(root: Path, n_images: int | None) -> Dataset:
+    return load_data("pets", DataOptions(data_root=root, n_images=n_images))
+
+
+def contents(dataset: Dataset) -> set[str]:
+    return {image.digest() for image in dataset.images}
+
+
+def test_a_larger_limit_takes_the_same_shards_and_some_more_and_the_whole_takes_the_rest(
+    hub: Any, entry: CatalogueEntry, tmp_path: Path
+) -> None:
+    part = get(entry, tmp_path, 2)
+    first = shards_asked_for(hub)
+    few = load(tmp_path, 2)
+    assert len(first) == 1 and len(few) == N_EACH
+    assert few.notes[-1] == (
+        "1 of 5 shards are on this machine (3 images), with 1 of 5 classes: no estimate for the others"
+    )
+    assert few.class_names == ("cat", "dog", "owl", "fox", "emu")
+    get(entry, tmp_path, 7)
+    more = shards_asked_for(hub)
+    assert len(more) == 2 and not {*more} & {*first}
+    assert contents(few) < contents(load(tmp_path, 7)) and len(load(tmp_path, 7)) == 3 * N_EACH
+    assert contents(load(tmp_path, 3)) == contents(few), "the same images, whatever else has been fetched"
+    assert get(entry, tmp_path, 5) == part and shards_asked_for(hub) == []
+    folder = get(entry, tmp_path, None)
+    assert folder == tmp_path / "pets" and len(shards_asked_for(hub)) == 2
+    whole = load(tmp_path, 2)
+    assert len(whole) == N_SHARDS * N_EACH and not whole.notes
+
+
+def test_what_is_there_is_no_need_and_what_is_not_is_said_with_its_share(
+    hub: Any, entry: CatalogueEntry, tmp_path: Path
+) -> None:
+    (need,) = look_up_needs(find_needs({"pets": Use(["zero-shot"], 4)}, tmp_path))
+    assert need.shards == (2, 5)
+    assert need.listing is not None and need.download is not None
+    whole = list_files(Download(entry=entry, source=entry.sources[0], root=tmp_path)).n_bytes
+    assert need.n_bytes is not None and 0.3 < need.n_bytes / whole < 0.5
+    fetch(need.download, need.listing)
+    assert find_needs({"pets": Use(["zero-shot"], 4)}, tmp_path) == []
+    assert [need.n_images for need in find_needs({"pets": Use(["zero-shot"], 7)}, tmp_path)] == [7]
+    (need,) = look_up_needs(find_needs({"pets": Use(["zero-shot"], 15)}, tmp_path))
+    assert need.shards is None and need.download is not None and need.download.target == tmp_path / "pets"
+
+
+def test_a_damaged_shard_is_named(hub: Any, entry: CatalogueEntry, tmp_path: Path) -> None:
+    from clipbench.data.shards import n_samples
+    from clipbench.errors import DataError
+
+    (tmp_path / "0.tar").write_bytes(b"no tar")
+    (tmp_path / "0.parquet").write_bytes(b"no parquet")
+    for name in ("0.tar", "0.parquet"):
+        with pytest.raises(DataError, match=rf"{name} cannot be read: .*; remove it to have it fetched again$"):
+            n_samples(tmp_path / name)

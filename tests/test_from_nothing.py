@@ -1,0 +1,107 @@
+"""From an empty machine to the report by one command, with a model of the true size, from a Hub on this machine."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from clipbench.results.run import read_run
+
+pytestmark = pytest.mark.slow
+
+WEIGHTS = "timm/vit_base_patch32_clip_224.openai"
+BY_HAND = {"flickr30k", "winoground", "rta-100"}
+
+
+@pytest.fixture(scope="module")
+def hub(
+    hub_server: ModuleType,
+    miniatures: ModuleType,
+    vit_b_32_checkpoint: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Any]:
+    """The whole catalogue in miniature, and weights of ViT-B-32."""
+    root = tmp_path_factory.mktemp("served")
+    with hub_server.running(root) as (served, _):
+        served.text = miniatures.mirror(served, n=16, n_shards=2)
+        served.add(WEIGHTS, {"open_clip_model.safetensors": vit_b_32_checkpoint.read_bytes()})
+        yield served
+
+
+@pytest.fixture
+def machine(hub: Any, tmp_path: Path) -> dict[str, str]:
+    """The environment of a machine that has never seen any data."""
+    (tmp_path / "catalogue.toml").write_text(hub.text)
+    hub.faults, hub.requests = [], []
+    own = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hub"), "CLIPBENCH_CACHE": str(tmp_path / "store")}
+    return {**os.environ, **own, "CLIPBENCH_CATALOGUE": str(tmp_path / "catalogue.toml"), "COLUMNS": "80"}
+
+
+COMMAND = ["run", "--model", "vit-b-32", "--tasks", "all", "--yes"]
+
+
+def run(*arguments: str, folder: Path, machine: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from clipbench.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=machine)
+
+
+def check_report(done: subprocess.CompletedProcess[str], folder: Path) -> None:
+    assert done.returncode == 0, done.stderr
+    report = folder / done.stdout.splitlines()[-1]
+    assert report.name == "report.html" and report.is_file()
+    evaluations = read_run(report.parent).result.evaluations
+    assert {each.dataset.id for each in evaluations if each.status != "ok"} == BY_HAND
+    tasks = {each.task for each in evaluations if each.status == "ok"}
+    assert tasks == {"zero-shot", "retrieval", "modality-gap", "composition", "text-in-image", "long-caption"}
+
+
+def test_one_command_ends_in_a_report_with_six_tasks(hub: Any, machine: dict[str, str], tmp_path: Path) -> None:
+    start = time.monotonic()
+    done = run(*COMMAND, folder=tmp_path, machine=machine)
+    check_report(done, tmp_path)
+    fetched = re.search(r"^fetched 9 data sets: .*", done.stderr, re.MULTILINE)
+    assert fetched is not None, done.stderr
+    print(f"{fetched[0]}; {time.monotonic() - start:.0f} s in all")
+
+
+def test_a_network_that_goes_half_way_and_comes_back(
+    hub: Any, hub_server: ModuleType, machine: dict[str, str], tmp_path: Path
+) -> None:
+    def unplug() -> None:
+        while sum(method == "GET" and "/resolve/" in path for method, path, _ in hub.requests) < 8:
+            threading.Event().wait(0.01)
+        hub.faults = [hub_server.Fault("", "gone")]
+
+    thread = threading.Thread(target=unplug, daemon=True)
+    thread.start()
+    first = run(*COMMAND, folder=tmp_path, machine=machine)
+    thread.join()
+    assert first.returncode == 3 and "Traceback" not in first.stderr
+    assert "to fetch: clipbench data get" in first.stderr
+    came = {path.name for path in tmp_path.iterdir() if (path / ".clipbench.json").is_file() and path.name[0] != "."}
+    assert came, "nothing had come yet"
+    hub.faults, hub.requests = [], []
+    check_report(run(*COMMAND, folder=tmp_path, machine=machine), tmp_path)
+    assert not any("wds_imagenet1k" in path for _, path, _ in hub.requests) or "imagenet" not in came
+
+
+def test_offline_the_same_command_answers_within_five_seconds_in_one_screen(
+    machine: dict[str, str], hub: Any, tmp_path: Path
+) -> None:
+    start = time.monotonic()
+    done = run(*COMMAND, "--offline", folder=tmp_path, machine=machine)
+    seconds = time.monotonic() - start
+    lines = done.stderr.splitlines()
+    assert (done.returncode, done.stdout, hub.requests) == (3, "", [])
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["catalogue.toml"]
+    print(f"{seconds:.1f} s, {len(lines)} lines")
+    assert seconds < 5
