@@ -89,10 +89,10 @@ def gap_in_words(run: Outcome) -> str:
     first, last = run.history[0], run.history[-1]
     learned = "" if run.options.temperature is not None else f" (it ends at {last.temperature:.3f})"
     trained = "" if has_learned(run) else " Its recall@1 is not above chance: it has not learned."
-    lowest = min(run.history, key=lambda moment: moment.gap)
+    lowest, highest = (end(moment.gap for moment in run.history) for end in (min, max))
     return (
         f"Temperature {run.label}{learned}: the gap goes from {first.gap:.3f} to {last.gap:.3f}, {share_left(run)} of"
-        f" the start; it is smallest at step {lowest.step:,}, with {lowest.gap:.3f}.{trained}"
+        f" the start, and lies between {lowest:.3f} and {highest:.3f} on the way.{trained}"
     )
 
 

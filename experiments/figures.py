@@ -40,7 +40,8 @@ that had a colour in the figure of one model has its own panel. Marks that would
 similarity-matrix, twins) are drawn side by side on the same axes, and so are all marks of more than six models. A
 reference that is the same for all, such as chance, is drawn once; one that differs, such as the effective length, is
 dashed in the colour of each model. The title gives the value of each model and claims no difference: that takes the
-paired tests of `compare`. Bands are drawn for up to two models; the table has all of them, with a series per model.
+paired tests of `compare`. That of one model names the best or the worst of several values only where tests tell it from
+each other one ([statistics.md](statistics.md)). Bands are drawn for up to two models; the table has all of them, with a series per model.
 
 [modality-gap.md](modality-gap.md) defines what the figures of the modality gap show.
 """

@@ -275,7 +275,7 @@ def _with_templates(
     curve = Curve(
         x=[float(place) for place in range(1, len(templates) + 1)],
         y=accuracy[order].tolist(),
-        x_label="single template, from worst to best",
+        x_label="single template, in ascending order of accuracy",
         y_label="acc1",
     )
     note = f"single templates score from {percent(accuracy[order[0]])} % ('{templates[order[0]]}') to"

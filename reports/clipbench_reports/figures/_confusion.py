@@ -182,7 +182,7 @@ def _map_reading(names: Sequence[str], shares: Shares) -> str:
     """Return what the boxes of ``_map_panel`` are, and how many of the mistakes stay inside them."""
     boxes = _boxes(names)
     if not boxes:
-        return "Some classes are named; those that are confused most often are in the table."
+        return "Some classes are named; the table of confused classes has the pairs with the largest counts."
     wrong = shares * (1 - np.eye(len(shares)))
     inside = sum(float(wrong[box.start : box.stop, box.start : box.stop].sum()) for box in boxes)
     start = "A box holds the classes whose names begin with one word"
