@@ -5,17 +5,24 @@ before anything of its size is allocated; whoever has larger data raises the lim
 """
 
 import os
+from pathlib import Path
+from typing import IO
+from zipfile import ZipFile
 
 from clipbench.errors import UsageError
 
 MAX_PIXELS = "CLIPBENCH_MAX_PIXELS"
 MAX_UNPACKED = "CLIPBENCH_MAX_UNPACKED"
 
-DEFAULTS = {MAX_PIXELS: 100_000_000, MAX_UNPACKED: 1 << 30}
+DEFAULTS = {MAX_PIXELS: 100_000_000, MAX_UNPACKED: 1 << 29}
 """Pixels of one image: 400 MB as RGB. Bytes that a compressed file may unpack to, whatever its size."""
 
 RATIO = 20
 """A compressed file may unpack to this many times its size, too: large data may be larger than ``MAX_UNPACKED``."""
+
+NUMBER_BYTES = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
+"""Bytes of a number by its type in parquet."""
+TEXTS_AT_ONCE = 1024
 
 IMAGES_AT_ONCE = 4
 """A batch of images in full size holds as many pixels as this many images of ``MAX_PIXELS``."""
@@ -35,7 +42,7 @@ def max_unpacked(size: int) -> int:
     """Return the most bytes that a file of this size may unpack to.
 
     Example:
-        >>> max_unpacked(1000) == 1 << 30, max_unpacked(1 << 30) == 20 << 30
+        >>> max_unpacked(1000) == 1 << 29, max_unpacked(1 << 30) == 20 << 30
         (True, True)
     """
     return max(_limit(MAX_UNPACKED), RATIO * size)
@@ -51,14 +58,40 @@ def too_many_pixels(width: int, height: int) -> str | None:
     )
 
 
-def too_much_unpacked(unpacked: int, size: int) -> str | None:
-    """Return why a compressed file of ``size`` bytes may not be unpacked, None if it may."""
-    if unpacked <= max_unpacked(size):
-        return None
-    return (
-        f"its {size:,} bytes unpack to {unpacked:,}, more than {max_unpacked(size):,}: write it without compression, or set"
-        f" {MAX_UNPACKED}={unpacked}"
-    )
+def refuse_unpacked(unpacked: int, size: int) -> None:
+    """Raise ValueError where a compressed file of ``size`` bytes would unpack to too many."""
+    if unpacked > max_unpacked(size):
+        raise ValueError(
+            f"its {size:,} bytes unpack to {unpacked:,} or more, and {max_unpacked(size):,} are the limit: write it without"
+            f" compression, or set {MAX_UNPACKED} to a larger number"
+        )
+
+
+def check_zip(archive: ZipFile, file: IO[bytes]) -> None:
+    """Raise ValueError where a zip file, such as an ``.npz``, would unpack to too much."""
+    refuse_unpacked(sum(member.file_size for member in archive.infolist()), os.fstat(file.fileno()).st_size)
+
+
+def check_parquet(path: Path) -> None:
+    """Raise ValueError where a parquet file would unpack to too much.
+
+    A column of a million times the same text takes some bytes in the file. Its size is found by decoding it a part at a
+    time; that of numbers is told by how many there are.
+    """
+    from pyarrow.parquet import ParquetFile
+
+    size = path.stat().st_size
+    with ParquetFile(path) as file:
+        unpacked, texts = 0, dict[str, None]()
+        for row_group in range(file.metadata.num_row_groups):
+            group = file.metadata.row_group(row_group)
+            columns = [group.column(place) for place in range(group.num_columns)]
+            unpacked += sum(NUMBER_BYTES.get(each.physical_type, 8) * each.num_values for each in columns)
+            texts |= dict.fromkeys(each.path_in_schema for each in columns if each.physical_type == "BYTE_ARRAY")
+        refuse_unpacked(unpacked, size)
+        for batch in file.iter_batches(batch_size=TEXTS_AT_ONCE, columns=list(texts)) if texts else ():
+            unpacked += batch.nbytes
+            refuse_unpacked(unpacked, size)
 
 
 def _limit(variable: str) -> int:

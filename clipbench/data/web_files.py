@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from clipbench.errors import DataError, Unavailable
+from clipbench.limits import check_zip, refuse_unpacked
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -112,19 +113,31 @@ def unpack(archive: Path) -> None:
     """Put the files of an archive beside it, and remove it; nothing in it can get outside its folder.
 
     Raises:
-        DataError: it is damaged; it is removed, so that it will be fetched again.
+        DataError: it is damaged, and removed, so that it will be fetched again; or it would unpack to too much.
     """
     try:
         if archive.name.endswith(".zip"):
-            with zipfile.ZipFile(archive) as packed:
+            with archive.open("rb") as file, zipfile.ZipFile(file) as packed:
+                check_zip(packed, file)
                 packed.extractall(archive.parent)
         else:
             with tarfile.open(archive) as packed_tar:
-                packed_tar.extractall(archive.parent, filter="data")
+                packed_tar.extractall(archive.parent, _limited(packed_tar, archive.stat().st_size), filter="data")
+    except ValueError as error:
+        raise DataError(f"{archive} is not unpacked: {error}") from error
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
         archive.unlink()
         raise DataError(f"{archive.name} is damaged and was removed ({error}): fetch it again") from error
     archive.unlink()
+
+
+def _limited(packed: tarfile.TarFile, size: int) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of an archive of ``size`` bytes as long as they are not too much."""
+    unpacked = 0
+    for member in packed:
+        unpacked += member.size
+        refuse_unpacked(unpacked, size)
+        yield member
 
 
 @contextmanager

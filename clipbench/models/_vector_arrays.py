@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
 from clipbench.errors import DataError, VectorError, did_you_mean
+from clipbench.limits import check_parquet, check_zip, refuse_unpacked
 from clipbench.reading import entries, is_folder, open_file
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def _read_npz(path: Path) -> Arrays:
                 f"{path} holds one array, of shape {archive.shape}, and both images and texts are needed: write them to one file,"
                 " np.savez('vectors.npz', images=x, texts=y), or as images.npy and texts.npy into one folder, and name that"
             )
+        check_zip(archive.zip, file)
         return dict(archive)
 
 
@@ -153,19 +155,26 @@ def _read_npy(path: Path) -> Arrays:
 def _read_parquet(path: Path) -> Arrays:
     import pyarrow.parquet
 
+    check_parquet(path)
     table = pyarrow.parquet.read_table(path)
-    return {name: _column(table.column(name).combine_chunks(), name) for name in table.column_names}
+    size = path.stat().st_size
+    return {name: _column(table.column(name).combine_chunks(), name, size) for name in table.column_names}
 
 
-def _column(column: "pyarrow.Array", name: str) -> np.ndarray:
-    """Return a column as an array, with two dimensions where its cells are lists of one length."""
+def _column(column: "pyarrow.Array", name: str, size: int) -> np.ndarray:
+    """Return a column of a file of ``size`` bytes as an array, with two dimensions where its cells are lists of one length."""
     import pyarrow.compute
 
     if column.null_count:
         raise ValueError(f"column '{name}' has {column.null_count} empty cells")
     if not pyarrow.types.is_nested(column.type):
         values = column.to_numpy(zero_copy_only=False)
-        return values.astype(str) if values.dtype == object else values
+        if values.dtype != object:
+            return values
+        refuse_unpacked(
+            4 * len(values) * max((len(str(each)) for each in values), default=0), size
+        )  # all as the longest
+        return values.astype(str)
     if len(pyarrow.compute.unique(pyarrow.compute.list_value_length(column))) > 1:
         raise ValueError(f"column '{name}' has lists of different lengths")
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)

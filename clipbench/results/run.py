@@ -13,6 +13,7 @@ import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import is_inside, write_atomic
+from clipbench.limits import check_parquet, check_zip
 from clipbench.reading import (
     entries,
     is_file,
@@ -233,6 +234,7 @@ class Run:
         path = self._file(evaluation, "arrays")
         try:
             with open_file(path) as file, np.load(file, allow_pickle=False) as archive:
+                check_zip(archive.zip, file)
                 return dict(archive)
         except Exception as error:  # numpy and zipfile raise many kinds of error for a damaged or encrypted file
             raise self._damaged(evaluation, "arrays", error) from error
@@ -242,6 +244,7 @@ class Run:
 
         path = self._file(evaluation, name)
         try:
+            check_parquet(path)
             return pandas.read_parquet(path)
         except Exception as error:  # pyarrow and pandas raise many kinds of error for a damaged file
             raise self._damaged(evaluation, name, error) from error

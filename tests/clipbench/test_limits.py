@@ -1,0 +1,127 @@
+"""Small files that unpack to gigabytes are refused before the memory is taken, and a variable lets them pass."""
+
+import io
+import tarfile
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from clipbench.data.web_files import unpack
+from clipbench.errors import ClipbenchError, DataError, UsageError
+from clipbench.limits import MAX_UNPACKED, check_parquet, max_unpacked
+from clipbench.models._vector_arrays import read_arrays
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Result
+from clipbench.results.run import Run, write_result
+
+LIMIT = 1_000_000
+TOO_MUCH = r"unpack to [\d,]+ or more, and 1,000,000 are the limit: .* set CLIPBENCH_MAX_UNPACKED"
+
+
+@pytest.fixture(autouse=True)
+def limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MAX_UNPACKED, str(LIMIT))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run with a table and arrays of 8 MB each, in files of some kilobytes."""
+    zeros = np.zeros((1000, 1000), np.float64)
+    np.savez_compressed(tmp_path / "arrays.npz", images=zeros)
+    pandas.DataFrame({"sample_id": ["a" * 8_000] * 1_000}).to_parquet(tmp_path / "samples.parquet")
+    record = EvaluationRecord(
+        task="zero-shot",
+        task_version=1,
+        params={},
+        dataset=DatasetRecord(id="d"),
+        status="ok",
+        files={"samples": "samples.parquet", "arrays": "arrays.npz"},
+    )
+    empty = Result(
+        clipbench_version="1", created="", command=[], seed=0, environment={}, model={"ref": "m"}, evaluations=[]
+    )
+    result = replace(empty, evaluations=[record])
+    write_result(result, tmp_path)
+    return Run(tmp_path, result)
+
+
+def peak(read: Callable[[], object]) -> int:
+    """Return how many bytes numpy and Python took at most while something was refused."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ClipbenchError, match=TOO_MUCH):
+            read()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_arrays_and_tables_of_a_run_are_refused_before_their_memory_is_taken(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (run.folder / "arrays.npz").stat().st_size < 20_000 > (run.folder / "samples.parquet").stat().st_size
+    assert peak(lambda: run.arrays(run.result.evaluations[0])) < LIMIT
+    pyarrow.default_memory_pool().release_unused()
+    before = pyarrow.total_allocated_bytes()
+    assert peak(lambda: run.samples("zero-shot")) < LIMIT
+    assert pyarrow.total_allocated_bytes() == before
+    monkeypatch.setenv(MAX_UNPACKED, "20000000")
+    assert run.arrays(run.result.evaluations[0])["images"].shape == (1000, 1000)
+    assert len(run.samples("zero-shot")) == 1_000
+
+
+def test_compressed_vectors_are_refused_and_plain_ones_of_any_size_are_not(tmp_path: Path) -> None:
+    vectors = np.ones((1000, 500), np.float32)
+    np.savez_compressed(tmp_path / "small.npz", images=vectors, texts=vectors)
+    np.savez(tmp_path / "plain.npz", images=vectors, texts=vectors)
+    assert peak(lambda: read_arrays(tmp_path / "small.npz")) < LIMIT
+    assert read_arrays(tmp_path / "plain.npz")["images"].shape == (1000, 500)
+
+
+def test_a_parquet_of_one_number_repeated_is_refused_by_its_count(tmp_path: Path) -> None:
+    table = pyarrow.table({"image_ids": pyarrow.array(np.zeros(500_000, np.int64))})
+    pyarrow.parquet.write_table(table, tmp_path / "image_ids.parquet")
+    np.save(tmp_path / "images.npy", np.ones((1, 2), np.float32))
+    assert (tmp_path / "image_ids.parquet").stat().st_size < 5_000
+    assert peak(lambda: read_arrays(tmp_path)) < LIMIT
+
+
+def test_one_long_name_does_not_make_all_of_them_long(tmp_path: Path) -> None:
+    names = ["a" * 50_000, *map(str, range(999))]  # as an array of text each would take 200 kB
+    pandas.DataFrame({"image_ids": names}).to_parquet(tmp_path / "image_ids.parquet")
+    np.save(tmp_path / "images.npy", np.ones((1000, 2), np.float32))
+    assert peak(lambda: read_arrays(tmp_path)) < 2 * LIMIT
+
+
+@pytest.mark.parametrize("name", ["data.zip", "data.tar.gz"])
+def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path, name: str) -> None:
+    content = bytes(3_000_000)
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("big", content)
+    else:
+        with tarfile.open(tmp_path / name, "w:gz") as packed_tar:
+            member = tarfile.TarInfo("big")
+            member.size = len(content)
+            packed_tar.addfile(member, io.BytesIO(content))
+    with pytest.raises(DataError, match=f"{name} is not unpacked: its .*{TOO_MUCH}"):
+        unpack(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_table_of_ordinary_texts_passes_whatever_its_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pandas.DataFrame(
+        {"a": [f"text {row}" for row in range(3_000)], "b": np.arange(3_000), "c": [["x", "y"]] * 3_000}
+    )
+    table.to_parquet(tmp_path / "a.parquet")
+    check_parquet(tmp_path / "a.parquet")
+    monkeypatch.setenv(MAX_UNPACKED, "much")
+    with pytest.raises(UsageError, match="CLIPBENCH_MAX_UNPACKED is 'much': expected a whole number above 0"):
+        max_unpacked(1)
