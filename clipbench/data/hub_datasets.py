@@ -131,7 +131,8 @@ def _cached_rows(reference: HubReference) -> SplitRows | None:
         if folders:
             newest = max(folders, key=lambda folder: folder.stat().st_mtime)
             tables = [datasets.Dataset.from_file(str(file)) for file in sorted(newest.glob("*.arrow"))]
-            return SplitRows(datasets.concatenate_datasets(tables), split, newest.name)
+            roots = huggingface_rows.roots_of(reference.repository)
+            return SplitRows(datasets.concatenate_datasets(tables), split, newest.name, roots)
     return None
 
 

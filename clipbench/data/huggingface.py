@@ -74,13 +74,14 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     """
     from datasets import Image
 
+    split = split._replace(rows=_without_media(split.rows))
     if attack_schema(split.rows.column_names) is not None:
         return _attacks(split, options, id)
     schema, image_columns = schema_of(split.rows.column_names), _columns_of(split.rows, Image)
     if schema is not None and image_columns:
         return _contrasts(split, schema, image_columns, options, id)
     roles = _roles(split.rows, options, id)
-    column = ImageColumn(split.rows, roles.image)
+    column = ImageColumn(split, roles.image)
     missing = set(column.missing())
     if missing and (not options.allow_partial or len(missing) == len(split.rows)):
         raise DataError(f"{id}, row {min(missing)} has no image ({len(missing)} of {len(split.rows)} rows)")
@@ -108,6 +109,24 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     return check(dataset, allow_partial=options.allow_partial)
 
 
+def _without_media(rows: "datasets.Dataset") -> "datasets.Dataset":
+    """Return rows that decode nothing: images stay encoded, and columns that hold sounds, films or images within lists go."""
+    from datasets import Image
+
+    for name, feature in rows.features.items():
+        if isinstance(feature, Image):
+            rows = rows.cast_column(name, Image(decode=False))
+        elif _holds_media(feature):
+            rows = rows.remove_columns(name)
+    return rows
+
+
+def _holds_media(feature: object) -> bool:
+    if isinstance(feature, dict | list):
+        return any(map(_holds_media, feature.values() if isinstance(feature, dict) else feature))
+    return hasattr(feature, "decode_example") or _holds_media(getattr(feature, "feature", ()) or [])
+
+
 def _attacks(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     """Return the typographic attacks that rows describe."""
     from datasets import Image
@@ -116,7 +135,7 @@ def _attacks(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     schema, image = attack_schema(split.rows.column_names), _only_column(split.rows, Image)
     if schema is None or image is None:
         raise UsageError(f"{id}: expected one column of images, got {', '.join(split.rows.column_names)}")
-    column = ImageColumn(split.rows, image)
+    column = ImageColumn(split, image)
     if missing := column.missing():
         raise DataError(f"{id}, row {missing[0]} has no image ({len(missing)} of {len(split.rows)} rows)")
     columns = {name: _values_by_name(split.rows, name) for name in split.rows.column_names if name != image}
@@ -137,7 +156,7 @@ def _contrasts(
 ) -> Dataset:
     """Return the contrasts that rows describe; a row may hold several images, as Winoground's and BiVLC's do."""
     options.refuse_unknown(("split", "revision"), id)
-    columns = {name: ImageColumn(split.rows, name) for name in image_columns}
+    columns = {name: ImageColumn(split, name) for name in image_columns}
     missing = {name: set(column.missing()) for name, column in columns.items()}
     questions: dict[str, Question] = {}
     images: dict[ImageKey, ImageRef] = {}

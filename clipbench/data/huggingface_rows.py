@@ -1,5 +1,6 @@
 """Rows of one split of a Hugging Face data set, from the Hub or a folder, with images left encoded."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,16 +30,19 @@ class SplitRows(NamedTuple):
     """Name of the split; None where a saved folder does not say."""
     revision: str | None
     """Commit of the data set on the Hub; None for a folder."""
+    roots: tuple[Path, ...] | None = None
+    """Folders in which an image that a row names by its path may lie; None for any, where the user made the rows."""
 
 
 class ImageColumn:
     """The encoded images of a data set; pickled, it holds the paths of the Arrow files, not their content."""
 
-    def __init__(self, rows: "datasets.Dataset", column: str) -> None:
+    def __init__(self, split: SplitRows, column: str) -> None:
         from datasets import Image
 
-        self._rows = rows.select_columns([column]).cast_column(column, Image(decode=False))
+        self._rows = split.rows.select_columns([column]).cast_column(column, Image(decode=False))
         self._column = column
+        self._roots = split.roots
 
     def missing(self) -> list[int]:
         """Return the rows without an image."""
@@ -56,6 +60,8 @@ class ImageColumn:
         cell = self._rows[row][self._column]
         if cell["bytes"] is not None:
             return bytes(cell["bytes"])
+        if self._roots is not None and not any(_is_below(cell["path"], root) for root in self._roots):
+            raise BadImage(name, f"its row names {cell['path']}, a file outside of the data")
         try:
             return read_bytes(cell["path"])
         except OSError as error:
@@ -92,9 +98,12 @@ def open_split(
     """
     import datasets
 
+    _check_card(Path(source))
     draft = datasets.load_dataset_builder(source, config, revision=revision)
     files = draft.config.data_files
     split = choose_split([str(name) for name in (files or draft.info.splits or ())], split, source)
+    if files is not None:
+        _check_files(source, str(draft.base_path or source), files[split])
     # Each split has a cache folder of its own: the library takes a folder with some of the splits for all of them.
     cache = cache_folder(key, split)
     builder = datasets.load_dataset_builder(source, config, revision=revision, cache_dir=str(cache))
@@ -102,7 +111,56 @@ def open_split(
         builder.config.data_files = type(files)({split: files[split]})
         builder.info.size_in_bytes = None  # that of all splits, for which the library would demand disk space
     builder.download_and_prepare(verification_mode="no_checks")
-    return SplitRows(builder.as_dataset(split=split), split, revision)
+    return SplitRows(builder.as_dataset(split=split), split, revision, roots_of(source))
+
+
+def roots_of(source: str) -> tuple[Path, ...]:
+    """Return the folders in which the files of a folder, or of a repository in the Hub's cache, lie."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    return (Path(source),) if Path(source).is_dir() else (Path(config.HF_DATASETS_CACHE), Path(constants.HF_HUB_CACHE))
+
+
+def _check_card(folder: Path) -> None:
+    """Refuse a folder whose card names data of another place: the library would look for them, on the web too."""
+    from huggingface_hub import DatasetCard
+
+    if not (folder / "README.md").is_file():
+        return
+    try:
+        configs = DatasetCard.load(folder / "README.md", ignore_metadata_errors=True).data.to_dict().get("configs")
+    except Exception as error:  # of YAML, of UTF-8, and of what is no mapping
+        raise DataError(f"{folder / 'README.md'} is no card of a data set ({_line(error)})") from error
+    places = [each.get(key) for each in configs or () if isinstance(each, dict) for key in ("data_files", "data_dir")]
+    for text in _texts(places):
+        if "://" in text or not _is_below(str(folder / text), folder):
+            raise _elsewhere(str(folder), text)
+
+
+def _check_files(source: str, base: str, files: Sequence[object]) -> None:
+    for file in map(str, files):
+        is_below = file.startswith(f"{base}/") and ".." not in file if "://" in base else _is_below(file, Path(base))
+        if not is_below:
+            raise _elsewhere(source, file)
+
+
+def _elsewhere(source: str, file: str) -> DataError:
+    return DataError(f"{source} names {file} as its data, which is outside of it: copy it there if it is meant")
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield the texts in the lists and mappings of a card."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
+
+
+def _is_below(path: str, folder: Path) -> bool:
+    """Return whether a path leads into a folder by its name; links in a data set's own folder may lead anywhere."""
+    return "://" not in path and Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))
 
 
 def open_files(files: Sequence[Path], split: str | None) -> SplitRows:
@@ -174,6 +232,6 @@ def open_saved(path: Path, split: str | None) -> SplitRows:
     if not isinstance(saved, dict):
         if split not in (None, str(saved.split)):
             raise UsageError(f"{path} holds one split only: drop --data-option split={split}")
-        return SplitRows(saved, None if saved.split is None else str(saved.split), None)
+        return SplitRows(saved, None if saved.split is None else str(saved.split), None, (path,))
     split = choose_split(list(saved), split, str(path))
-    return SplitRows(saved[split], split, None)
+    return SplitRows(saved[split], split, None, (path,))

@@ -62,9 +62,17 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
         captions=samples.captions,
         caption_image=samples.caption_image,
         groups=samples.groups,
-        notes=(*samples.notes, *missing_notes, *_split_notes(table, roles, split)),
+        notes=(*samples.notes, *missing_notes, *_outside_notes(path, files), *_split_notes(table, roles, split)),
     )
     return check(dataset, allow_partial=options.allow_partial)
+
+
+def _outside_notes(path: Path, files: Mapping[int, Path]) -> Iterator[str]:
+    """Yield a note of the images that lie elsewhere: a table from a stranger may name any image of this machine."""
+    folder = os.path.abspath(path.parent)
+    n_outside = sum(not Path(os.path.abspath(file)).is_relative_to(folder) for file in {*files.values()})
+    if n_outside:
+        yield f"{n_outside} of {len({*files.values()})} images lie outside of the folder of {path.name}"
 
 
 def read_table(path: Path) -> ColumnTable:

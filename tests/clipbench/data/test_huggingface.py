@@ -394,3 +394,53 @@ def test_an_empty_caption_is_named_by_its_row(tmp_path: Path) -> None:
     saved_contrasts(tmp_path, columns, "image")
     with pytest.raises(DataError, match="row 1: expected a text, got ''"):
         read_contrasts(tmp_path)
+
+
+# -- data that others have made
+
+
+@pytest.mark.parametrize("pattern", ["../private/*.csv", "{private}/*.csv", "http://127.0.0.1:9/private.csv"])
+def test_a_card_that_names_files_of_another_place_is_refused(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "mine.csv").write_text("caption\nmy own words\n")
+    (tmp_path / "data").mkdir()
+    named = pattern.replace("{private}", str(tmp_path / "private"))
+    card = f"---\nconfigs:\n- config_name: default\n  data_files:\n  - split: test\n    path: {named}\n---\n"
+    (tmp_path / "data" / "README.md").write_text(card)
+    with pytest.raises(DataError, match=r"names .* as its data, which is outside of it: copy it there if it is meant"):
+        load(tmp_path / "data")
+
+
+def test_a_row_that_names_an_image_of_another_place_is_refused(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    (tmp_path / "private.png").write_bytes(image_bytes(0))
+    cells = [
+        {"bytes": None, "path": path} for path in (str(tmp_path / "private.png"), f"{tmp_path}/data/../private.png")
+    ]
+    made = datasets.Dataset.from_dict({"image": cells, "caption": ["a", "b"]}).cast_column(
+        "image", datasets.Image(decode=False)
+    )
+    (tmp_path / "data").mkdir()
+    made.to_parquet(str(tmp_path / "data" / "test.parquet"))
+    for ref in load(tmp_path / "data").images:
+        with pytest.raises(BadImage, match=r"its row names .*private\.png, a file outside of the data"):
+            ref.digest()
+
+
+def test_columns_that_would_be_decoded_by_other_libraries_are_not_opened(
+    tmp_path: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("it was decoded")
+
+    for kind in (datasets.Audio, datasets.Image):
+        monkeypatch.setattr(kind, "decode_example", opened)
+    made = table({"label": [0, 1], "sound": [None, None], "more": [[], []]}, image_bytes)
+    made = made.cast_column("sound", datasets.Audio()).cast_column("more", datasets.List(datasets.Image()))
+    pictured = made.add_column("caption", [image_cell(1), image_cell(2)]).cast_column("caption", datasets.Image())
+    (tmp_path / "data").mkdir()
+    pictured.to_parquet(str(tmp_path / "data" / "test.parquet"))
+    with pytest.raises((UsageError, DataError)):  # two columns of images; none of them is opened to find out
+        load(tmp_path / "data")
+    made.to_parquet(str(tmp_path / "data" / "test.parquet"))
+    dataset = load(tmp_path / "data")
+    assert [ref.digest() for ref in dataset.images] == [content_digest(image_bytes(row)) for row in range(2)]

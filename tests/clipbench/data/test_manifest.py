@@ -282,3 +282,13 @@ def test_groups_that_cannot_be_are_refused(tmp_path: Path) -> None:
         load(tmp_path / "list.csv", group="regoin")
     with pytest.raises(DataError, match=r"column 'region' gives an image several groups, such as 1 and 2"):
         load(tmp_path / "list.csv", group="region")
+
+
+def test_images_outside_of_the_tables_folder_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("data/in.png", "one.png", "two.png"):
+        (tmp_path / name).write_bytes(b"image")
+    rows = ["image,caption", "in.png,a", "../one.png,b", f"{tmp_path}/two.png,c", f"{tmp_path}/data/in.png,d"]
+    (tmp_path / "data" / "table.csv").write_text("\n".join(rows) + "\n")
+    dataset = manifest.load(tmp_path / "data" / "table.csv", DataOptions(), "table")
+    assert "2 of 3 images lie outside of the folder of table.csv" in dataset.notes
