@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import click
-
-from clipbench.cli.output import echo
+from clipbench.cli.output import confirm, echo
 from clipbench.cli.summary import Printer
 from clipbench.data.download import readable_size
 from clipbench.data.needs import Need
@@ -57,7 +55,7 @@ class FetchingPrinter(Printer):
         if self.quick is not None:
             echo(f"for a first look, with less than 1.5 GB: {self.quick}", err=True)
         question = f"Fetch {counted(len(offered), 'data set')}, {readable_size(n_bytes)}?"
-        return self.may_fetch or click.confirm(question, default=True, err=True)
+        return self.may_fetch or confirm(question)
 
     def fetching(self, need: Need, needs: Sequence[Need]) -> None:
         """Name the data set whose bytes arrive; a log gets a line for it."""

@@ -39,6 +39,11 @@ def print_error(text: str) -> None:
     echo(f"clipbench: {one_line(text)}", err=True)
 
 
+def confirm(question: str) -> bool:
+    """Ask a question on standard error, and return the answer; without one it is yes."""
+    return click.confirm(log_line(question), default=True, err=True)
+
+
 def print_traceback() -> None:
     """Print the traceback of the exception that is being handled on standard error."""
     echo(*traceback.format_exc().removesuffix("\n").split("\n"), err=True)
