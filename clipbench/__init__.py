@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clipbench.api import compare, load_data, load_model, run
+    from clipbench.api import compare, doctor, load_data, load_model, run
+    from clipbench.checks.check import Check, NotExamined, Outcome
+    from clipbench.checks.subject import Subject
     from clipbench.comparison.records import Comparison, Difference
     from clipbench.data import (
         Attack,
@@ -33,13 +35,15 @@ if TYPE_CHECKING:
         UsageError,
         VectorError,
     )
+    from clipbench.evaluation.diagnosis import Diagnosis
     from clipbench.evaluation.progress import Progress
     from clipbench.evaluation.task import Evaluation, Task
     from clipbench.metrics.similarity import pair_scores, unit
+    from clipbench.models.internals import Internals
     from clipbench.models.memory import torch_model, vectors
     from clipbench.models.protocol import Embedder, LoadOptions, Model, ModelInfo, PixelModel, TokenModel
     from clipbench.results.other_tools import Values
-    from clipbench.results.record import Curve, EvaluationRecord, Metric, Result, SlicesRecord
+    from clipbench.results.record import Curve, EvaluationRecord, Finding, Metric, Result, SlicesRecord
     from clipbench.results.run import Run, read_run
     from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, Statistic, Within, define
     from clipbench.training.history import History, read_history
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
-    "api": ("compare", "load_data", "load_model", "run"),
+    "api": ("compare", "doctor", "load_data", "load_model", "run"),
     "comparison.records": ("Comparison", "Difference"),
     "data": (
         "Attack",
@@ -73,13 +77,17 @@ _HOMES = {
         "UsageError",
         "VectorError",
     ),
+    "checks.check": ("Check", "NotExamined", "Outcome"),
+    "checks.subject": ("Subject",),
+    "evaluation.diagnosis": ("Diagnosis",),
     "evaluation.progress": ("Progress",),
     "evaluation.task": ("Evaluation", "Task"),
     "metrics.similarity": ("pair_scores", "unit"),
+    "models.internals": ("Internals",),
     "models.memory": ("torch_model", "vectors"),
     "models.protocol": ("Embedder", "LoadOptions", "Model", "ModelInfo", "PixelModel", "TokenModel"),
     "results.other_tools": ("Values",),
-    "results.record": ("Curve", "EvaluationRecord", "Metric", "Result", "SlicesRecord"),
+    "results.record": ("Curve", "EvaluationRecord", "Finding", "Metric", "Result", "SlicesRecord"),
     "results.run": ("Run", "read_run"),
     "stats.measures": ("Definition", "Fixed", "Mean", "Measure", "Smooth", "Statistic", "Within", "define"),
     "training.history": ("History", "read_history"),
@@ -90,6 +98,7 @@ _HOMES = {
 __all__ = [
     "Attack",
     "BadImage",
+    "Check",
     "ClipbenchError",
     "Comparison",
     "Contrast",
@@ -98,16 +107,19 @@ __all__ = [
     "DataOptions",
     "Dataset",
     "Definition",
+    "Diagnosis",
     "Difference",
     "Embedder",
     "EncodedImage",
     "Evaluation",
     "EvaluationRecord",
     "FileImage",
+    "Finding",
     "Fixed",
     "Groups",
     "History",
     "ImageRef",
+    "Internals",
     "LabelSet",
     "Limits",
     "LoadOptions",
@@ -121,6 +133,8 @@ __all__ = [
     "Monitor",
     "NoTokenCounts",
     "NotComparable",
+    "NotExamined",
+    "Outcome",
     "PixelModel",
     "Progress",
     "Result",
@@ -128,6 +142,7 @@ __all__ = [
     "SlicesRecord",
     "Smooth",
     "Statistic",
+    "Subject",
     "Task",
     "TokenModel",
     "Unavailable",
@@ -138,6 +153,7 @@ __all__ = [
     "__version__",
     "compare",
     "define",
+    "doctor",
     "load_data",
     "load_model",
     "pair_scores",

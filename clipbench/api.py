@@ -15,7 +15,9 @@ from clipbench.data import DataOptions, Dataset
 from clipbench.data.memory import dataset_in_memory
 from clipbench.data.reference import load_data as load_reference
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
+from clipbench.evaluation.diagnosis import Diagnosis, DoctorOptions, diagnose
 from clipbench.evaluation.evaluate import RunOptions
+from clipbench.evaluation.explain import Expectation
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.session import Session, SessionOptions
 from clipbench.evaluation.targets import Target, Targets, may_be_finished
@@ -74,6 +76,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     thumbnails: int = 200,
     yes: bool = False,
     offline: bool = False,
+    preflight: bool = True,
     progress: Progress | None = None,
 ) -> Run:
     """Measure a model on tasks, as ``clipbench run`` does. The options are those of the command, under the same names.
@@ -108,6 +111,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         yes: fetch the data sets of the catalogue that are missing; ``Progress.missing`` may say so too, once it knows their
             sizes.
         offline: do not use the network.
+        preflight: make the quick checks of ``doctor`` first; ``result.preflight`` has what they warn of.
         progress: is called as the work goes on; override the methods of ``Progress`` that matter, and set ``shows_bars``
             for a bar on the terminal.
 
@@ -140,9 +144,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         allow_partial=allow_partial,
         options=data_options or {},
     )
-    given = (
-        str(data) if isinstance(data, str | os.PathLike) else None if data is None else dataset_in_memory(data, loading)
-    )
+    given = _in_memory(data, loading)
     load = LoadOptions(
         device=device, precision=precision, batch_size=batch_size, arch=arch, options=model_options or {}
     )
@@ -162,6 +164,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         ),
         load=load,
         workers=workers,
+        checks_model=preflight,
         writes_reports=out is not None,
         fetches=True if yes else None if progress is not None else False,
     )
@@ -177,6 +180,78 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     if out is None:
         weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
     return run
+
+
+def doctor(  # noqa: PLR0913  the options of the command, each by its name
+    model: "ModelLike",
+    *,
+    data: "DataLike | None" = None,
+    expect: float | str | None = None,
+    metric: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch_size: int = 64,
+    arch: str | None = None,
+    model_options: Mapping[str, str] | None = None,
+    data_options: Mapping[str, str] | None = None,
+    data_root: str | os.PathLike[str] | None = None,
+    allow_partial: bool = False,
+) -> Diagnosis:
+    """Say whether a model's adapter is right and its numbers can be believed, as ``clipbench doctor`` does.
+
+    Args:
+        model: a reference, or a model in memory, as ``clipbench.run`` takes them. ``torch_model`` shows its tokenizer and
+            preprocessing, so that more can be seen of it than of an object with two methods.
+        data: of your own, to be checked too, and to check the model on; as ``clipbench.run`` takes them.
+        expect: the score that you expect on the data, 52.1 or 0.521, or ``"published"``: each switch of the model is flipped
+            in turn, to say which leads to it.
+        metric: of that score, such as ``"zero-shot/acc1"``; without it the headline of the task that the data allow.
+        limit: images that are scored, a seeded, stratified subset.
+        seed: of samples.
+        device: ``"auto"`` or a torch device; ``precision``: ``"fp32"``, ``"bf16"`` or ``"fp16"``. Of references only.
+        batch_size: images and texts that are encoded at once.
+        arch: open_clip architecture of a bare checkpoint file.
+        model_options: options of the model, such as ``{"context": "248"}``.
+        data_options: columns and split of the data.
+        data_root: folder that holds data sets by name.
+        allow_partial: check what is there where images or classes are missing.
+
+    Returns:
+        The diagnosis: ``is_healthy``, ``findings`` (check, status, what was seen, why it matters, the mend), ``frame()``, and
+        ``explanation`` where a score was expected.
+
+    Raises:
+        ClipbenchError: the model, the data or an option is wrong.
+
+    Example:
+        >>> found = doctor("tiny", device="cpu")
+        >>> found.is_healthy, {each.check: each.status for each in found.findings}["padding"]
+        (True, 'ok')
+    """
+    _check_whole_numbers(limit=(limit, 1), seed=(seed, 0), batch_size=(batch_size, 1))
+    if metric is not None and expect is None:
+        raise UsageError("metric names what 'expect' is of: give expect, such as 52.1")
+    loading = DataOptions(
+        data_root=None if data_root is None else Path(data_root),
+        allow_partial=allow_partial,
+        options=data_options or {},
+    )
+    load = LoadOptions(
+        device=device, precision=precision, batch_size=batch_size, arch=arch, options=model_options or {}
+    )
+    options = DoctorOptions(
+        data=_in_memory(data, loading),
+        loading=loading,
+        expectation=None if expect is None else Expectation(str(expect), metric),
+        limit=limit,
+        seed=seed,
+    )
+    with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
+        if isinstance(model, str | os.PathLike):
+            return diagnose(str(model), load, options)
+        return diagnose(_embedder(model, load, Path(own_root)), load, options)
 
 
 def compare(
@@ -308,7 +383,14 @@ def _target(model: "ModelLike", folder: Path, options: SessionOptions, own_root:
         if is_pattern(reference):
             raise UsageError(f"'{reference}' is a pattern: measure its models one at a time, or use `clipbench run`")
         return Target(reference, reference, folder, may_be_finished=is_finished)
-    load = options.load
+    embedder = _embedder(model, options.load, own_root, workers=options.workers, shows_bars=shows_bars)
+    return Target(embedder.info.ref, embedder.info.ref, folder, may_be_finished=is_finished, embedder=embedder)
+
+
+def _embedder(
+    model: "ModelLike", load: LoadOptions, own_root: Path, *, workers: int | None = None, shows_bars: bool = False
+) -> Embedder:
+    """Return a model in memory as an embedder; options that cannot reach it are refused."""
     for name, value, default in (
         ("device", load.device, "auto"),
         ("precision", load.precision, "fp32"),
@@ -317,15 +399,16 @@ def _target(model: "ModelLike", folder: Path, options: SessionOptions, own_root:
     ):
         if value != default:
             raise UsageError(f"{name}={value!r} does not reach a model in memory, which is as it is: drop it")
-    embedder = embedder_of(
-        model,
-        default_root(),
-        own_root,
-        batch_size=load.batch_size,
-        workers=options.workers,
-        show_progress=shows_bars,
+    return embedder_of(
+        model, default_root(), own_root, batch_size=load.batch_size, workers=workers, show_progress=shows_bars
     )
-    return Target(embedder.info.ref, embedder.info.ref, folder, may_be_finished=is_finished, embedder=embedder)
+
+
+def _in_memory(data: "DataLike | None", loading: DataOptions) -> str | Dataset | None:
+    """Return data as a reference, or as a data set where they are in memory."""
+    if data is None or isinstance(data, str | os.PathLike):
+        return None if data is None else str(data)
+    return dataset_in_memory(data, loading)
 
 
 def _check_whole_numbers(**values: tuple[object, int]) -> None:

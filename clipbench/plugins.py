@@ -17,13 +17,14 @@ TASKS = "clipbench.tasks"
 MODELS = "clipbench.models"
 REPORTS = "clipbench.reports"
 SECTIONS = "clipbench.sections"
+CHECKS = "clipbench.checks"
 
 
 def names(group: str) -> list[str]:
     """Return the names that a group declares, sorted, without importing anything.
 
     Args:
-        group: ``TASKS``, ``MODELS``, ``REPORTS`` or ``SECTIONS``.
+        group: ``TASKS``, ``MODELS``, ``REPORTS``, ``SECTIONS`` or ``CHECKS``.
 
     Example:
         >>> "open_clip" in names(MODELS)

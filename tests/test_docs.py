@@ -15,7 +15,15 @@ from clipbench import plugins
 from clipbench.cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/training-history.md", "docs/figures.md", "docs/ci.md", "docs/slices.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/training-history.md",
+    "docs/figures.md",
+    "docs/ci.md",
+    "docs/slices.md",
+    "docs/doctor.md",
+)
 DATA = ROOT.parent / "shared" / "data"
 
 
@@ -50,7 +58,7 @@ def test_every_command_in_the_pages_parses(page: str) -> None:
     for name, *rest in commands(page):
         command = cli.get_command(click.Context(cli), name)
         assert command is not None, name
-        if name in ("run", "watch", "show", "compare", "report", "plot", "export"):
+        if name in ("run", "watch", "show", "compare", "report", "plot", "export", "doctor"):
             command.make_context(name, [argument for argument in rest if argument != "|"], obj=[])
 
 

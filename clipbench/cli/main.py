@@ -16,6 +16,7 @@ from clipbench.errors import FOREIGN, ClipbenchError, NotComparable, Unavailable
 GROUPS = {
     "Measure": {
         "run": "clipbench.cli.run:run",
+        "doctor": "clipbench.cli.doctor:doctor",
         "list": "clipbench.cli.list:list_",
         "data": "clipbench.cli.data:data",
     },
@@ -35,7 +36,7 @@ GROUPS = {
 }
 """The commands as ``clipbench --help`` groups them, each with the module and function that it is."""
 COMMANDS = {name: target for group in GROUPS.values() for name, target in group.items()}
-DONE, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
+DONE, FAULT, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
 SETTINGS = {
     "auto_envvar_prefix": "CLIPBENCH",

@@ -1,4 +1,4 @@
-"""The options of an evaluation, which ``clipbench run`` and ``clipbench watch`` share."""
+"""The options of an evaluation, which ``clipbench run`` and ``clipbench watch`` share, and ``clipbench doctor`` in part."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +10,7 @@ from clipbench.cli.main import key_values
 
 if TYPE_CHECKING:
     from clipbench.evaluation.session import SessionOptions
+    from clipbench.models.protocol import LoadOptions
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -21,12 +22,18 @@ def evaluation_options(command: Command) -> Command:
     return command
 
 
+def doctor_options(command: Command) -> Command:
+    """Add the options that say how a model and data are loaded for a diagnosis; a decorator."""
+    for option in reversed(DOCTOR_OPTIONS):
+        command = option(command)
+    return command
+
+
 def session_options(given: dict[str, Any]) -> "SessionOptions":
     """Return what the options of a command line ask a session for."""
     from clipbench.data import DataOptions
     from clipbench.evaluation.evaluate import RunOptions
     from clipbench.evaluation.session import SessionOptions
-    from clipbench.models.protocol import LoadOptions
 
     return SessionOptions(
         tasks=given["tasks"] or ["all"],
@@ -44,28 +51,83 @@ def session_options(given: dict[str, Any]) -> "SessionOptions":
             ),
             command=click.get_current_context().obj,
         ),
-        load=LoadOptions(
-            device=given["device"],
-            precision=given["precision"],
-            batch_size=given["batch_size"],
-            arch=given["arch"],
-            options=given["model_option"],
-        ),
+        load=load_options(given),
         workers=given["workers"],
+        checks_model=not given["no_preflight"],
         writes_reports=not given["no_report"],
         fetches=given.get("fetches", False),
     )
 
 
+def load_options(given: dict[str, Any]) -> "LoadOptions":
+    """Return how a command line asks for a model to be loaded."""
+    from clipbench.models.protocol import LoadOptions
+
+    return LoadOptions(
+        device=given["device"],
+        precision=given["precision"],
+        batch_size=given["batch_size"],
+        arch=given["arch"],
+        options=given["model_option"],
+    )
+
+
+MODEL_OPTION = click.option(
+    "--model-option",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=key_values,
+    help="Option of the model, such as context=248; repeatable.",
+)
+ARCH = click.option("--arch", metavar="ARCH", help="Architecture of a bare checkpoint file, such as ViT-B-32.")
+DATA_ROOT = click.option(
+    "--data-root",
+    envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"],
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder that holds data sets by name.",
+)
+DATA_OPTION = click.option(
+    "--data-option",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=key_values,
+    help="Column name or split of the data, such as split=test; repeatable.",
+)
+DEVICE = click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1, mps.")
+PRECISION = click.option(
+    "--precision",
+    default="fp32",
+    show_default=True,
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    help="Number format in which the model computes.",
+)
+BATCH_SIZE = click.option(
+    "--batch-size",
+    default=64,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Images or texts encoded at a time.",
+)
+LIMIT = click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Measure a random subset of N images, stratified by class.",
+)
+SEED = click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0, max=2**63 - 1),
+    help="Seed of subsets, resampling and all else that is random.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on standard output.")
+TRACEBACK = click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
+
 OPTIONS = (
-    click.option(
-        "--model-option",
-        multiple=True,
-        metavar="KEY=VALUE",
-        callback=key_values,
-        help="Option of the model, such as context=248; repeatable.",
-    ),
-    click.option("--arch", metavar="ARCH", help="Architecture of a bare checkpoint file, such as ViT-B-32."),
+    MODEL_OPTION,
+    ARCH,
     click.option(
         "--tasks",
         multiple=True,
@@ -79,20 +141,8 @@ OPTIONS = (
         metavar="NAME|FILE.toml",
         help="Suite: which data each task uses.",
     ),
-    click.option(
-        "--data-root",
-        envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"],
-        metavar="DIR",
-        type=click.Path(path_type=Path),
-        help="Folder that holds data sets by name.",
-    ),
-    click.option(
-        "--data-option",
-        multiple=True,
-        metavar="KEY=VALUE",
-        callback=key_values,
-        help="Column name or split of the data, such as split=test; repeatable.",
-    ),
+    DATA_ROOT,
+    DATA_OPTION,
     click.option(
         "--prompts",
         metavar="FILE",
@@ -105,35 +155,12 @@ OPTIONS = (
         type=click.Path(path_type=Path),
         help="Run folder; with several models, the folder of their run folders. [default: runs/TIME-MODEL]",
     ),
-    click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1, mps."),
-    click.option(
-        "--precision",
-        default="fp32",
-        show_default=True,
-        type=click.Choice(["fp32", "bf16", "fp16"]),
-        help="Number format in which the model computes.",
-    ),
-    click.option(
-        "--batch-size",
-        default=64,
-        show_default=True,
-        type=click.IntRange(min=1),
-        help="Images or texts encoded at a time.",
-    ),
+    DEVICE,
+    PRECISION,
+    BATCH_SIZE,
     click.option("--workers", type=click.IntRange(min=0), help="Processes that decode images. [default: cores - 1]"),
-    click.option(
-        "--limit",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Measure a random subset of N images, stratified by class.",
-    ),
-    click.option(
-        "--seed",
-        default=0,
-        show_default=True,
-        type=click.IntRange(min=0, max=2**63 - 1),
-        help="Seed of subsets, resampling and all else that is random.",
-    ),
+    LIMIT,
+    SEED,
     click.option("--allow-partial", is_flag=True, help="Measure what is present when images or classes are missing."),
     click.option(
         "--on-bad-image",
@@ -152,9 +179,23 @@ OPTIONS = (
         " ones for the points of scatter plots; 0 for none.",
     ),
     click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run folder, not a sample."),
-    click.option("--no-preflight", is_flag=True, help="No effect: there is no preflight check yet.", hidden=True),
+    click.option("--no-preflight", is_flag=True, help="Skip the quick checks of the model before the run."),
     click.option("--no-report", is_flag=True, help="Write no report.html."),
-    click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on standard output."),
+    JSON,
     click.option("--quiet", is_flag=True, help="Print errors only."),
-    click.option("--traceback", is_flag=True, help="Print the traceback of an error."),
+    TRACEBACK,
+)
+
+DOCTOR_OPTIONS = (
+    MODEL_OPTION,
+    ARCH,
+    DEVICE,
+    PRECISION,
+    BATCH_SIZE,
+    DATA_ROOT,
+    DATA_OPTION,
+    LIMIT,
+    SEED,
+    JSON,
+    TRACEBACK,
 )

@@ -5,6 +5,7 @@ import traceback
 
 import click
 
+from clipbench.results.record import Finding
 from clipbench.terminal import json_text, log_line, one_line
 
 
@@ -32,6 +33,11 @@ def echo_commands(text: str) -> None:
 def print_note(text: str) -> None:
     """Print a note on standard error, in one line."""
     echo(f"note: {one_line(text)}", err=True)
+
+
+def print_warning(finding: Finding) -> None:
+    """Print what a quick check of the model found, and what to do, on standard error, in one line."""
+    echo(f"warning: {one_line(f'{finding.check}: {finding.seen}; {finding.mend}')}", err=True)
 
 
 def print_error(text: str) -> None:

@@ -33,6 +33,7 @@ def show(run: Path, tasks: tuple[str, ...], shows_all: bool, traceback: bool) ->
     result = found.result
     records = _chosen(result.evaluations, tasks)
     lines = ["  ".join(filter(None, (model_name(found), ", ".join(model_facts(found))))), origin(found)]
+    lines += [f"warning: {each.check}: {each.seen}; {each.mend}" for each in result.preflight or ()]
     lines += _provenance(result) if shows_all else ()
     for record in records:
         lines += ["", *_evaluation(result, record), *(_rest(record) if shows_all else ())]

@@ -7,12 +7,12 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from clipbench.cli.output import echo, echo_json, echo_text, print_error, print_note
+from clipbench.cli.output import echo, echo_json, echo_text, print_error, print_note, print_warning
 from clipbench.errors import ClipbenchError
 from clipbench.evaluation.progress import Progress
 from clipbench.results.numbers import count, counted, duration, interval, quantity
 from clipbench.results.provenance import encoded_facts
-from clipbench.results.record import EvaluationRecord, Metric, SlicesRecord
+from clipbench.results.record import EvaluationRecord, Finding, Metric, SlicesRecord
 from clipbench.results.run import Run
 from clipbench.results.table import Column, Table, as_text
 from clipbench.results.titles import headlines, subset_legend
@@ -49,6 +49,11 @@ class Printer(Progress):
         """Say what differs between a finished run and what is asked for, though the samples are the same."""
         if not self.quiet:
             print_note(text)
+
+    def warning(self, finding: Finding) -> None:
+        """Say what a quick check of the model found, and what to do."""
+        if not self.quiet:
+            print_warning(finding)
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
         """Say which tasks the vectors do not allow, those of one reason together."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from clipbench.errors import ClipbenchError
-from clipbench.results.record import EvaluationRecord
+from clipbench.results.record import EvaluationRecord, Finding
 from clipbench.results.run import Run
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ class Progress:
 
     def note(self, text: str) -> None:
         """A finished run is taken for what is asked for, though something about its data differs."""
+
+    def warning(self, finding: Finding) -> None:
+        """A quick check of the model before the run has found something."""
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
         """Tasks that ``all`` stands for were not measured, since precomputed vectors do not allow them; why, by task."""

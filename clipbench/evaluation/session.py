@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench import __version__
+from clipbench.checks.examination import preflight
 from clipbench.data import Dataset, read_prompts
 from clipbench.data.images import ImageRef
 from clipbench.data.needs import Need, fetch_needs, find_needs, look_up_needs
@@ -21,10 +22,9 @@ from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.reuse import finished_run
 from clipbench.evaluation.targets import REPORT, Target, Targets, check_folder, clear_leftovers, slug
 from clipbench.files import alone_in, check_writable
-from clipbench.models import load_model
 from clipbench.models.embedder import KnownImage, StoreEmbedder
 from clipbench.models.protocol import Embedder, LoadOptions, ModelInfo
-from clipbench.models.reference import resolve
+from clipbench.models.reference import load_with_probes, resolve
 from clipbench.models.store import default_root
 from clipbench.plugins import report_writer
 from clipbench.reading import is_there
@@ -48,6 +48,8 @@ class SessionOptions:
     load: LoadOptions = field(default_factory=LoadOptions)
     workers: int | None = None
     """Processes that decode images; None chooses."""
+    checks_model: bool = True
+    """Make the quick checks of each model before it is measured."""
     writes_reports: bool = True
     fetches: bool | None = False
     """Fetch missing data sets of the catalogue; None leaves it to ``Progress.missing``."""
@@ -139,8 +141,11 @@ class Session:
         with alone_in(target.folder):
             check_folder(target.folder)  # another process may have finished while this one loaded
             clear_leftovers(target.folder)
+            findings = preflight(embedder) if self.options.checks_model else None
+            for finding in findings or ():
+                self.progress.warning(finding)
             records = self._evaluate(embedder, requests, target.folder)
-            result = replace(result, created=_now(), evaluations=records)
+            result = replace(result, created=_now(), evaluations=records, preflight=findings)
             write_result(result, target.folder)
         self.n_done += 1
         return Run(target.folder, result)
@@ -207,17 +212,19 @@ class Session:
             raise Unavailable(f"nothing can be measured: none of the {len(errors)} data sets is on this machine")
 
     def _load(self, reference: str) -> Embedder:
-        model = load_model(reference, self.options.load)
-        if isinstance(model, Embedder):
-            return model
-        return StoreEmbedder(
-            model,
+        loaded = load_with_probes(reference, self.options.load)
+        if isinstance(loaded.model, Embedder):
+            return loaded.model
+        embedder = StoreEmbedder(
+            loaded.model,
             default_root(),
             batch_size=self.options.load.batch_size,
             workers=self.options.workers,
             show_progress=self.progress.shows_bars,
             known=self._known,
         )
+        embedder.probes = loaded.probes
+        return embedder
 
     def _without_evaluations(self, info: ModelInfo) -> Result:
         """Return the result to come; raise ClipbenchError if what a model says of itself cannot be recorded."""

@@ -14,10 +14,10 @@ from PIL import Image
 from clipbench.errors import ModelError, UsageError, did_you_mean
 from clipbench.models._fingerprint import digest
 from clipbench.models._onnx_inputs import ImageInputs, TextInputs, image_inputs, text_inputs
-from clipbench.models._probes import TEXTS, probe_images
 from clipbench.models._torch_model import first_line
 from clipbench.models.image_loading import Preprocess
 from clipbench.models.internals import Internals
+from clipbench.models.probes import TEXTS, probe_images
 from clipbench.models.protocol import LoadOptions, Modality, ModelInfo
 from clipbench.reading import entries, is_file, open_file
 

@@ -15,7 +15,7 @@ from PIL import Image
 from clipbench.errors import ModelError, UsageError, VectorError, did_you_mean
 from clipbench.models._fingerprint import digest
 from clipbench.models._http_client import Client
-from clipbench.models._probes import TEXTS
+from clipbench.models.probes import TEXTS
 from clipbench.models.protocol import LoadOptions, Modality, ModelInfo
 from clipbench.reading import decode_json
 

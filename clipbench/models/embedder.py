@@ -21,7 +21,18 @@ from clipbench.data.decoding import Remark, reading_notes
 from clipbench.data.images import ImageRef, content_digest, examine
 from clipbench.data.subset import without_images
 from clipbench.errors import BadImage, ModelError, VectorError
-from clipbench.models.protocol import Call, CostlyModel, Counts, Modality, Model, ModelInfo, PixelModel, count_tokens
+from clipbench.models.probes import Probes
+from clipbench.models.protocol import (
+    Call,
+    CostlyModel,
+    Counts,
+    Embedder,
+    Modality,
+    Model,
+    ModelInfo,
+    PixelModel,
+    count_tokens,
+)
 from clipbench.models.store import Shelf
 from clipbench.results.numbers import counted
 
@@ -71,6 +82,8 @@ class StoreEmbedder:
         known: dict[ImageRef, KnownImage] | None = None,
     ) -> None:
         self.model = model
+        self.probes: Probes | None = None
+        """Vectors of the probes, where loading has encoded them."""
         self.batch_size = batch_size
         self.workers = default_workers() if workers is None else workers
         self._show_progress = show_progress
@@ -265,6 +278,11 @@ class StoreEmbedder:
         disable = None if self._show_progress else True  # None: drawn only on a terminal
         with tqdm(total=total, desc=f"{verb} {unit}s", unit=f" {unit}", disable=disable, leave=False, delay=0.5) as bar:
             yield bar
+
+
+def model_behind(embedder: Embedder) -> tuple[Model | None, Probes | None]:
+    """Return the model that an embedder encodes with, None where vectors were given, and the vectors of its probes."""
+    return (embedder.model, embedder.probes) if isinstance(embedder, StoreEmbedder) else (None, None)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from PIL import Image
 from clipbench.data.decoding import rgb
 from clipbench.errors import FOREIGN, ClipbenchError, ModelError, NoTokenCounts, UsageError, cause, is_machines
 from clipbench.models._fingerprint import digest
-from clipbench.models._probes import coarse_digest, encode_probes, exact_digest
 from clipbench.models.internals import Internals
+from clipbench.models.probes import coarse_digest, encode_probes, exact_digest
 from clipbench.models.protocol import LoadOptions, ModelInfo
 
 METHODS = ("encode_images", "encode_texts")

@@ -20,10 +20,10 @@ from PIL import Image
 from clipbench import plugins
 from clipbench.errors import ModelError, UsageError, did_you_mean
 from clipbench.models._fingerprint import digest
-from clipbench.models._probes import Probes, coarse_digest, encode_probes
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, holds_bundled_checkpoint
 from clipbench.models.embeddings import Embeddings
 from clipbench.models.internals import Internals, internals_of
+from clipbench.models.probes import Probes, coarse_digest, encode_probes
 from clipbench.models.protocol import LoadOptions, Model, ModelInfo, PixelModel, count_tokens
 from clipbench.reading import entries, is_file, is_folder
 

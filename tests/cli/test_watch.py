@@ -22,8 +22,8 @@ from clipbench.cli.watcher import _check
 from clipbench.files import alone_in
 from clipbench.models import load_model
 from clipbench.models.checkpoints import training_checkpoints
-from clipbench.models.embeddings import Embeddings
-from clipbench.models.protocol import LoadOptions, Model
+from clipbench.models.protocol import LoadOptions
+from clipbench.models.reference import Loaded, load_with_probes
 from clipbench.results.run import read_run
 from clipbench.training.history import read_history
 
@@ -150,15 +150,15 @@ def meddle(monkeypatch: pytest.MonkeyPatch, meddling: Callable[[], object], *, a
     """Do something to the files once, before a checkpoint is read or after."""
     times = iter([meddling])
 
-    def meddled(reference: str, options: LoadOptions) -> Model | Embeddings:
+    def meddled(reference: str, options: LoadOptions) -> Loaded:
         if not after:
             next(times, lambda: None)()
-        model = load_model(reference, options)
+        loaded = load_with_probes(reference, options)
         if after:
             next(times, lambda: None)()
-        return model
+        return loaded
 
-    monkeypatch.setattr("clipbench.evaluation.session.load_model", meddled)
+    monkeypatch.setattr("clipbench.evaluation.session.load_with_probes", meddled)
 
 
 @pytest.mark.parametrize("after", [False, True])

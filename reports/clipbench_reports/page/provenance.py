@@ -7,7 +7,7 @@ from typing import Any
 
 from clipbench.results import numbers as fmt
 from clipbench.results.provenance import encoded_facts, model_facts, moment
-from clipbench.results.record import EvaluationRecord, as_json
+from clipbench.results.record import EvaluationRecord, Result, as_json
 from clipbench.results.run import Run
 
 MODEL_FACTS = {
@@ -66,7 +66,7 @@ def origin(run: Run, label: str, place: int) -> Origin:
         label=label,
         place=place,
         command=[shlex.quote(word) for word in result.command],
-        model=[(words, _fact(result.model, name)) for name, words in MODEL_FACTS.items()],
+        model=[*((words, _fact(result.model, name)) for name, words in MODEL_FACTS.items()), _preflight(result)],
         model_notes=[str(note) for note in result.model.get("notes") or ()],
         environment=list(environment.items()),
         evaluations=[_evaluation(evaluation) for evaluation in result.evaluations],
@@ -77,6 +77,14 @@ def origin(run: Run, label: str, place: int) -> Origin:
 def headline_facts(run: Run) -> str:
     """Return the facts on a model in one line."""
     return " · ".join(fact.replace(" ", "\N{NO-BREAK SPACE}") for fact in model_facts(run))
+
+
+def _preflight(result: Result) -> tuple[str, str]:
+    """Return what the quick checks before the run found, in a few words."""
+    found = result.preflight
+    if found is None:
+        return "Quick checks", "not made"
+    return "Quick checks", ", ".join(each.check for each in found) or "nothing found"
 
 
 def _evaluation(evaluation: EvaluationRecord) -> EvaluationOrigin:

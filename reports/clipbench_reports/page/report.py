@@ -92,6 +92,11 @@ def _context(runs: Sequence[Run]) -> dict[str, object]:
     return {
         **assets(),
         "models": [{"label": name, "facts": headline_facts(run)} for name, run in zip(names, runs, strict=True)],
+        "preflight": [
+            {"place": place, "label": name, "finding": finding}
+            for place, (name, run) in enumerate(zip(names, runs, strict=True))
+            for finding in run.result.preflight or ()
+        ],
         "created": moment(max(run.result.created for run in runs)),
         "scope": scope(groups),
         "sentences": in_short(sentences),

@@ -1,0 +1,66 @@
+"""A check: a function from what is examined to an outcome, and a sentence on why it matters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from clipbench.results.record import FindingStatus
+
+if TYPE_CHECKING:
+    from clipbench.checks.subject import Subject
+
+
+class Outcome(NamedTuple):
+    """The answer of a check."""
+
+    status: FindingStatus
+    seen: str
+    """What the check saw, or why it could not look."""
+    mend: str = ""
+    """What to do about it."""
+
+
+def healthy(seen: str) -> Outcome:
+    """Return that all is well, and what shows it."""
+    return Outcome("ok", seen)
+
+
+def warning(seen: str, mend: str) -> Outcome:
+    """Return that something may be wrong."""
+    return Outcome("warning", seen, mend)
+
+
+def fault(seen: str, mend: str) -> Outcome:
+    """Return that something is wrong."""
+    return Outcome("fault", seen, mend)
+
+
+class NotExamined(Exception):
+    """There is nothing to look at, such as the tokenizer of an adapter that shows none; the text is the reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One check of ``clipbench doctor``.
+
+    A package brings its own by the entry point ``clipbench.checks``, which names an object of this type.
+
+    Example:
+        >>> def examine(subject):
+        ...     return healthy(f"{subject.info.embed_dim} dimensions")
+        >>> Check(name="dimensions", why="Vectors of one dimension have no angle.", examine=examine).about
+        'model'
+    """
+
+    name: str
+    """Name in the output, such as ``padding``."""
+    why: str
+    """Why it matters, in a sentence."""
+    examine: "Callable[[Subject], Outcome]"
+    """Gives the outcome, or raises NotExamined."""
+    about: Literal["model", "data"] = "model"
+    """Checks of data are made where there are some."""
+    needs_model: bool = True
+    """False for a check that vectors suffice for, whatever made them."""
+    is_quick: bool = False
+    """Made before every run too: costs less than encoding a few images and texts."""

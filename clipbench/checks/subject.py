@@ -1,0 +1,158 @@
+"""The subject of an examination: a model, its parts, data if there are some, and what several checks want, encoded once."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from clipbench.checks.check import NotExamined
+from clipbench.checks.pairs import Pairs, given_pairs, own_pairs, scene_pairs
+from clipbench.data.dataset import Dataset
+from clipbench.models import probes as probing
+from clipbench.models.embedder import model_behind
+from clipbench.models.internals import Internals, Preprocessing, internals_of
+from clipbench.models.measured_preprocessing import measure
+from clipbench.models.module_facts import training_parts
+from clipbench.models.probes import Probes
+from clipbench.models.protocol import Embedder, Model, ModelInfo
+from clipbench.models.token_facts import LONG, TokenFacts, facts_of
+
+if TYPE_CHECKING:
+    import torch
+
+LIMITS = {"fp32": 1e-3, "fp16": 0.02, "bf16": 0.05}
+"""Distance of unit vectors of the same input up to which rounding explains it, by precision."""
+UNKNOWN_LIMIT = 0.02
+
+
+class Again(NamedTuple):
+    """The first probes, encoded alone and in company."""
+
+    image: Float32[np.ndarray, " dim"]
+    """The first image alone."""
+    image_twice: Float32[np.ndarray, " dim"]
+    """The same once more."""
+    text: Float32[np.ndarray, " dim"]
+    """The first text alone."""
+    text_twice: Float32[np.ndarray, " dim"]
+    """The same once more."""
+    in_company: Float32[np.ndarray, " dim"]
+    """The first text beside its own words in another order: a text of as many tokens."""
+    beside_long: Float32[np.ndarray, " dim"]
+    """The first text beside one of any length."""
+    training: Sequence[str]
+    """Parts of the module that worked in training mode meanwhile."""
+
+
+class Subject:
+    """What the checks look at; whatever is encoded for one check is there for the others.
+
+    Args:
+        embedder: the model bound to a store, or vectors that are given.
+        dataset: data of the user's own.
+        is_quick: only what costs next to nothing is wanted.
+    """
+
+    def __init__(
+        self, embedder: Embedder, dataset: Dataset | None = None, *, is_quick: bool = False, seed: int = 0
+    ) -> None:
+        self.embedder = embedder
+        self.dataset = dataset if embedder.dataset is None else embedder.dataset
+        self.is_quick = is_quick
+        self.seed = seed
+        self.sample: object = None
+        """A sample of the data's images, as the checks of data decode it once."""
+        self._model, self._probes = model_behind(embedder)
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model's identity and constants."""
+        return self.embedder.info
+
+    @property
+    def limit(self) -> float:
+        """Distance of unit vectors of the same input up to which rounding explains it."""
+        return LIMITS.get(self.info.precision or "", UNKNOWN_LIMIT)
+
+    @property
+    def encodes(self) -> bool:
+        """True for a model, False for vectors that are given."""
+        return self._model is not None
+
+    @property
+    def model(self) -> Model:
+        """The model; only where ``encodes`` is True."""
+        if self._model is None:
+            raise NotExamined(GIVEN)
+        return self._model
+
+    @cached_property
+    def parts(self) -> Internals:
+        """The parts that the adapter shows."""
+        return internals_of(self.model)
+
+    @property
+    def module(self) -> "torch.nn.Module":
+        """The torch module of both towers."""
+        if self.parts.module is None:
+            raise NotExamined("the adapter shows no torch module")
+        return self.parts.module
+
+    @cached_property
+    def is_siglip(self) -> bool:
+        """True for the SigLIP recipe: by the name of its family or module, or by a learned bias."""
+        names = [self.info.family, self.info.id, type(self.parts.module).__name__ if self.encodes else ""]
+        return self.info.logit_bias != 0 or any("siglip" in name.lower() for name in names)
+
+    @cached_property
+    def probes(self) -> Probes:
+        """Vectors of three images and three texts."""
+        return self._probes or probing.encode_probes(self.model.encode_images, self.model.encode_texts)
+
+    @cached_property
+    def again(self) -> Again:
+        """The first probes once more, otherwise batched."""
+        module = self.parts.module
+        if module is None:
+            return self._encode_again([])
+        with training_parts(module) as training:
+            return self._encode_again(training)
+
+    def _encode_again(self, training: Sequence[str]) -> Again:
+        images, texts = self.model.encode_images, self.model.encode_texts
+        image, text = probing.probe_images()[:1], probing.TEXTS[0]
+        return Again(
+            image=images(image)[0],
+            image_twice=images(image)[0],
+            text=texts([text])[0],
+            text_twice=texts([text])[0],
+            in_company=texts([" ".join(reversed(text.split())), text])[1],
+            beside_long=texts([LONG, text])[1],
+            training=training,
+        )
+
+    @cached_property
+    def tokens(self) -> TokenFacts | None:
+        """The tokenizer's habits; None where it is not shown."""
+        return None if self.parts.tokenize is None else facts_of(self.model, self.parts.tokenize)
+
+    @cached_property
+    def measured(self) -> Preprocessing:
+        """The preprocessing as it is."""
+        if self.parts.preprocess is None:
+            raise NotExamined("the adapter shows no preprocessing for one image")
+        return measure(self.parts.preprocess, with_interpolation=not self.is_quick)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """Images and their texts: of the vectors that are given, of the user's data, or else generated."""
+        if not self.encodes:
+            return given_pairs(self.embedder)
+        own = None if self.dataset is None else own_pairs(self.dataset, self.model, self.seed)
+        return scene_pairs(self.model) if own is None else own
+
+
+GIVEN = "the vectors are given, and what made them is not here"
+"""Why most checks cannot be made of vectors without their model."""

@@ -1,0 +1,148 @@
+"""``clipbench doctor``: check a model and data, and find out why a score misses what was expected."""
+
+import shutil
+import textwrap
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clipbench.cli.main import DONE, FAULT, SETTINGS
+from clipbench.cli.options import doctor_options, load_options
+from clipbench.cli.output import echo, echo_json
+
+if TYPE_CHECKING:
+    from clipbench.evaluation.diagnosis import Diagnosis
+    from clipbench.evaluation.explain import Explanation
+    from clipbench.results.record import Finding
+
+WIDTH = 80
+"""Characters of a line if there is no terminal."""
+MARKS = {"ok": "ok", "warning": "WARNING", "fault": "FAULT", "not examined": "-"}
+NAME, MARK = 16, 8
+"""Characters of the first two columns."""
+
+
+@click.command(context_settings=SETTINGS)
+@click.option("--model", required=True, metavar="REF", help="Model to check.")
+@click.option("--data", metavar="DATA", help="Data to check, and to check the model on.")
+@click.option("--expect", metavar="SCORE|published", help="Score that is expected on the data, such as 52.1.")
+@click.option("--metric", metavar="TASK/METRIC", help="Metric that the score is of, such as zero-shot/acc1.")
+@click.option("--allow-partial", is_flag=True, help="Check what is present when images or classes are missing.")
+@doctor_options
+def doctor(**given: Any) -> int:
+    """Check that a model's adapter is right, and its data are sound.
+
+    Each check says what it saw; a warning or a fault also why it matters, and what to do. Takes seconds, on built-in
+    images and captions, and on a sample of the data.
+
+    \b
+    clipbench doctor --model vit-b-32
+    clipbench doctor --model hf:my/checkpoint --data photos/captions.csv
+    clipbench doctor --model siglip2-b-16 --data coco --expect 52.1 --metric retrieval/image_retrieval_recall@1
+
+    With --expect, the score is measured, and each switch is flipped in turn (templates, case, padding, end of text,
+    resize, interpolation, normalization, activation, precision), to say which leads to the expected one.
+
+    Exit status: 0 healthy, 1 a fault was found, 2 bad usage or input, 3 weights or data that are not here.
+    """
+    from clipbench.data import DataOptions
+    from clipbench.evaluation.diagnosis import DoctorOptions, diagnose
+    from clipbench.evaluation.explain import Expectation
+
+    if given["metric"] is not None and given["expect"] is None:
+        raise click.UsageError("--metric names what --expect is of: add --expect SCORE")
+    options = DoctorOptions(
+        data=given["data"],
+        loading=DataOptions(
+            data_root=given["data_root"], allow_partial=given["allow_partial"], options=given["data_option"]
+        ),
+        expectation=None if given["expect"] is None else Expectation(given["expect"], given["metric"]),
+        limit=given["limit"],
+        seed=given["seed"],
+        raise_bugs=given["traceback"],
+    )
+    printer = _Printer(as_json=given["as_json"])
+    diagnosis = diagnose(given["model"], load_options(given), options, printer.finding)
+    printer.end(diagnosis)
+    return DONE if diagnosis.is_healthy else FAULT
+
+
+class _Printer:
+    """Prints findings as they are made, or all of them as JSON at the end."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.width = shutil.get_terminal_size((WIDTH, 24)).columns
+        self.not_examined: dict[str, list[str]] = {}
+
+    def finding(self, found: "Finding") -> None:
+        """Print a finding; what was not examined is gathered by its reason."""
+        if found.status == "not examined":
+            self.not_examined.setdefault(found.seen, []).append(found.check)
+        elif not self.as_json:
+            echo(*finding_lines(found, self.width))
+
+    def end(self, diagnosis: "Diagnosis") -> None:
+        """Print what was not examined, what each switch does, and the summary."""
+        if self.as_json:
+            echo_json(_as_json(diagnosis))
+            return
+        for reason, names in self.not_examined.items():
+            echo(*_wrapped("-", "", f"not examined: {', '.join(names)}: {reason}", self.width))
+        if diagnosis.explanation is not None:
+            echo("", *explanation_lines(diagnosis.explanation))
+        echo("", f"{diagnosis.model.ref}: {diagnosis.summary}")
+
+
+def finding_lines(found: "Finding", width: int) -> list[str]:
+    """Return the lines of a finding: what was seen, and of what is not well why it matters and the mend."""
+    lines = _wrapped(MARKS[found.status], found.check, found.seen, width)
+    if found.status in ("warning", "fault"):
+        lines += _wrapped("", "  why", found.why, width) + _wrapped("", "  mend", found.mend, width)
+    return lines
+
+
+def explanation_lines(explanation: "Explanation") -> list[str]:
+    """Return a table of what each switch does to the score."""
+    from clipbench.results.numbers import change, change_interval, p_value, quantity
+    from clipbench.results.table import Column, Table, as_text
+
+    unit = explanation.metric.unit
+    headers = ("switch", "setting", "score", "change", "interval", "p", "left")
+    rows = [
+        [
+            ("> " if each.is_towards else "  ") + each.switch,
+            each.setting,
+            quantity(each.value, unit),
+            change(each.change, unit),
+            change_interval(each.low, each.high, unit),
+            p_value(each.p_value),
+            change(explanation.expected - each.value, unit),
+        ]
+        for each in explanation.effects
+    ]
+    table = as_text(Table(columns=[Column(header, is_number=header in NUMBERS) for header in headers], rows=rows))
+    return [*table.splitlines(), *(f"  note: {note}" for note in explanation.notes)]
+
+
+NUMBERS = ("score", "change", "left")
+
+
+def _wrapped(mark: str, name: str, text: str, width: int) -> list[str]:
+    """Return a text in a column of its own, behind a mark and a name."""
+    indent = " " * (MARK + NAME)
+    first = f"{mark:{MARK}}{name:{NAME}}"
+    return textwrap.wrap(
+        " ".join(text.split()), max(width, len(indent) + 30), initial_indent=first, subsequent_indent=indent
+    ) or [first.rstrip()]
+
+
+def _as_json(diagnosis: "Diagnosis") -> dict[str, object]:
+    explanation = diagnosis.explanation
+    return {
+        "model": diagnosis.model.ref,
+        "is_healthy": diagnosis.is_healthy,
+        "findings": [asdict(found) for found in diagnosis.findings],
+        "explanation": None if explanation is None else asdict(explanation),
+    }

@@ -1,0 +1,215 @@
+"""A diagnosis: the findings of all checks of a model and of data, and why a score misses what was expected."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING
+
+from clipbench import plugins
+from clipbench.checks.examination import examine
+from clipbench.data import DataOptions, Dataset, load_data, random_subset
+from clipbench.errors import DataError, UsageError
+from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, question
+from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.protocol import PRECISIONS, Embedder, LoadOptions, Model, ModelInfo
+from clipbench.models.reference import load_model, load_with_probes
+from clipbench.models.store import default_root
+from clipbench.results.numbers import change, interval, quantity
+from clipbench.results.record import Finding
+from clipbench.results.table import Cell, Table, as_html, columns
+from clipbench.seeding import generator
+
+if TYPE_CHECKING:
+    import pandas
+
+LOADING = "loading"
+"""Name of the finding of data that cannot be loaded as they are."""
+EXPECTED = "expected-score"
+"""Name of the finding on an expected score."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Diagnosis:
+    """The findings on a model and on data.
+
+    Example:
+        >>> from clipbench import doctor, vectors
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).standard_normal((40, 8))
+        >>> found = doctor(vectors(images=x, texts=np.roll(x, 3, axis=0), logit_scale=100.0))
+        >>> found.is_healthy, [each.check for each in found.findings if each.status == "fault"]
+        (False, ['pairs'])
+    """
+
+    model: ModelInfo
+    findings: Sequence[Finding]
+    explanation: Explanation | None = None
+    """Where a score was expected."""
+
+    def __repr__(self) -> str:
+        return f"<diagnosis of {self.model.ref}: {self.summary}>"
+
+    @property
+    def is_healthy(self) -> bool:
+        """True where no check found a fault; warnings are none."""
+        return not any(each.status == "fault" for each in self.findings)
+
+    @property
+    def summary(self) -> str:
+        """How many findings there are of each status."""
+        n = {status: sum(each.status == status for each in self.findings) for status in STATUSES}
+        plural = {status: "" if n[status] == 1 else "s" for status in ("fault", "warning")}
+        return (
+            f"{n['fault']} fault{plural['fault']}, {n['warning']} warning{plural['warning']},"
+            f" {n['ok']} ok, {n['not examined']} not examined"
+        )
+
+    def frame(self) -> "pandas.DataFrame":
+        """Return a row for each check: check, status, seen, why, mend."""
+        import pandas
+
+        names = [part.name for part in fields(Finding)]
+        return pandas.DataFrame(
+            [{name: getattr(each, name) for name in names} for each in self.findings], columns=names
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the findings as a table, as a notebook shows them."""
+        rows = [[Cell(each.check), Cell(each.status), Cell(each.seen), Cell(each.mend)] for each in self.findings]
+        return as_html(Table(title=self.model.ref, columns=columns("check", "status", "seen", "mend"), rows=rows))
+
+
+STATUSES = ("fault", "warning", "ok", "not examined")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """What is asked of a diagnosis."""
+
+    data: str | Dataset | None = None
+    """Data of the user's own; None for the built-in pairs alone."""
+    loading: DataOptions = field(default_factory=DataOptions)
+    expectation: Expectation | None = None
+    limit: int | None = None
+    """Score at most so many images, a seeded, stratified sample."""
+    seed: int = 0
+    raise_bugs: bool = False
+    """Let an error of a check out, with its traceback."""
+
+
+def diagnose(
+    model: "str | Embedder",
+    load: LoadOptions,
+    options: DoctorOptions,
+    tell: Callable[[Finding], None] = lambda _: None,
+) -> Diagnosis:
+    """Return what all checks find.
+
+    Args:
+        model: a reference, or a model that is there already.
+        load: how a reference is loaded.
+        options: data, and the score that is expected.
+        tell: called with each finding as it is made.
+
+    Raises:
+        UsageError: the model, the data, or the expectation is wrong.
+        ModelError: the model cannot be built.
+        Unavailable: weights or data that are not here.
+    """
+    if options.expectation is not None:
+        options.expectation.check()
+        if options.data is None:
+            raise UsageError("--expect needs the data that the score is of: add --data DATA")
+    tasks = plugins.names(plugins.TASKS)
+    dataset, findings = _data(options, tasks)
+    embedder = _loaded(model, load) if isinstance(model, str) else model
+    if embedder.dataset is not None and options.data is not None:
+        raise UsageError(f"{embedder.info.ref} is made of vectors with samples of their own: drop the data")
+    inquiry = None
+    if options.expectation is not None and dataset is not None:
+        scored = _limited(dataset, options)
+        asked = question(options.expectation, scored, tasks)
+        inquiry = Inquiry(asked, options.expectation, scored, embedder, seed=options.seed)
+    for found in findings:
+        tell(found)
+    for found in examine(embedder, dataset, seed=options.seed, raise_bugs=options.raise_bugs):
+        findings.append(found)
+        tell(found)
+    if inquiry is None:
+        return Diagnosis(model=embedder.info, findings=findings)
+    explanation = inquiry.explanation(_reloads(model, load, embedder.info) if isinstance(model, str) else ())
+    findings.append(_finding(explanation))
+    tell(findings[-1])
+    return Diagnosis(model=embedder.info, findings=findings, explanation=explanation)
+
+
+def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None, list[Finding]]:
+    """Return the data, and a finding where they are malformed; then what is whole of them, or None."""
+    if options.data is None or isinstance(options.data, Dataset):
+        return options.data, []
+    first = (options.expectation.metric or "").partition("/")[0] if options.expectation else ""
+    loading = replace(options.loading, task=first if first in tasks else None)
+    try:
+        return load_data(options.data, loading), []
+    except DataError as error:
+        found = Finding(
+            check=LOADING,
+            status="fault",
+            seen=str(error),
+            why="A run refuses these data, or scores another set than is meant.",
+            mend="correct the data, or score what is whole of them with --allow-partial",
+        )
+    try:
+        return load_data(options.data, replace(loading, allow_partial=True)), [found]
+    except DataError:
+        return None, [found]
+
+
+def _loaded(reference: str, load: LoadOptions) -> Embedder:
+    loaded = load_with_probes(reference, load)
+    if isinstance(loaded.model, Embedder):
+        return loaded.model
+    embedder = StoreEmbedder(loaded.model, default_root(), batch_size=load.batch_size)
+    embedder.probes = loaded.probes
+    return embedder
+
+
+def _reloads(reference: str, load: LoadOptions, info: ModelInfo) -> Iterator[tuple[str, Callable[[str], Model]]]:
+    """Yield each other precision of a model that has one, with what loads it; fp16 is for accelerators."""
+
+    def reload(precision: str) -> Model:
+        model = load_model(reference, replace(load, precision=precision))
+        assert isinstance(model, Model)
+        return model
+
+    if info.precision is None:
+        return
+    for precision in PRECISIONS:
+        if precision != info.precision and not (precision == "fp16" and info.device == "cpu"):
+            yield precision, reload
+
+
+def _limited(dataset: Dataset, options: DoctorOptions) -> Dataset:
+    if options.limit is None:
+        return dataset
+    return random_subset(dataset, options.limit, generator(options.seed, "limit", dataset.id))
+
+
+def _finding(explanation: Explanation) -> Finding:
+    """Return what is found of an expected score."""
+    metric, expected, cause = explanation.metric, explanation.expected, explanation.cause
+    measured = f"{explanation.metric_name} is {quantity(metric.value, metric.unit)} {interval(metric)}".rstrip()
+    seen = f"{measured}, expected {quantity(expected, metric.unit)} ({explanation.source})"
+    why = "A score that misses the published one by more than its interval has a cause, most often in the adapter."
+    if explanation.agrees:
+        return Finding(check=EXPECTED, status="ok", seen=f"{seen}: the interval contains it", why=why)
+    if cause is None:
+        mend = (
+            f"none of {len(explanation.effects)} switches leads nearer to it: look at the split, the class names, the"
+            " protocol and the weights"
+        )
+        return Finding(check=EXPECTED, status="fault", seen=seen, why=why, mend=mend)
+    moved, left = (change(value, metric.unit) for value in (cause.change, expected - cause.value))
+    mend = (
+        f"{cause.switch}: {cause.setting} moves it by {moved} to {quantity(cause.value, metric.unit)}, {left} from it"
+    )
+    return Finding(check=EXPECTED, status="fault", seen=seen, why=why, mend=mend)

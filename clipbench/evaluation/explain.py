@@ -1,0 +1,375 @@
+"""Why a score misses what was expected: each switch is flipped, one at a time, and the same samples are scored again."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from clipbench.comparison.align import Tables
+from clipbench.comparison.paired_tests import Generators, paired_test
+from clipbench.data.dataset import Dataset
+from clipbench.data.images import ImageRef
+from clipbench.data.prompts import DEFAULT_TEMPLATES, PLACEHOLDER, Prompts
+from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.evaluation.plan import Request, build_task
+from clipbench.evaluation.published import Measured, with_published
+from clipbench.evaluation.task import Evaluation, Task
+from clipbench.models.embedder import StoreEmbedder, model_behind
+from clipbench.models.protocol import Counts, Embedder, Model, ModelInfo
+from clipbench.models.variants import variants
+from clipbench.results.record import Metric
+from clipbench.seeding import generator
+from clipbench.stats.significance import holm
+
+if TYPE_CHECKING:
+    import pandas
+
+ALPHA = 0.05
+PUBLISHED = "published"
+"""In place of a score: the value that was published for the same model, data and protocol."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchEffect:
+    """The score with one switch flipped, against that of the model as it is."""
+
+    switch: str
+    """Such as ``case``."""
+    setting: str
+    """Such as ``texts in lower case``."""
+    value: float
+    change: float
+    low: float | None
+    high: float | None
+    p_value: float | None
+    """Paired test of the change, after Holm's correction over all switches; None where there is none."""
+    is_towards: bool
+    """True where the test supports the change, and it leads nearer to the expected value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """An expected score, the one that is measured, and what each switch does to it."""
+
+    metric_name: str
+    """``task@data/metric``."""
+    expected: float
+    source: str
+    """Who expects it: the user, or what published it."""
+    metric: Metric
+    """As the model is."""
+    effects: Sequence[SwitchEffect]
+    """Those that lead towards the expected value first, the nearest to it first of all."""
+    notes: Sequence[str] = ()
+    """Switches that could not be flipped, with the reason."""
+
+    @property
+    def agrees(self) -> bool:
+        """True where the interval of the measured score contains the expected one."""
+        low, high = self.metric.low, self.metric.high
+        if low is None or high is None:
+            return self.metric.value == self.expected
+        return low <= self.expected <= high
+
+    @property
+    def cause(self) -> SwitchEffect | None:
+        """The switch that leads nearest to the expected score; None where no test supports one."""
+        return next((effect for effect in self.effects if effect.is_towards), None)
+
+    def frame(self) -> "pandas.DataFrame":
+        """Return a row for each switch: switch, setting, value, change, low, high, p_value, is_towards."""
+        import pandas
+
+        names = [part.name for part in fields(SwitchEffect)]
+        return pandas.DataFrame([{name: getattr(each, name) for name in names} for each in self.effects], columns=names)
+
+
+class Expectation(NamedTuple):
+    """The score that is expected, as the user writes it."""
+
+    score: str
+    """A number, a percentage of fractions above 1, or ``published``."""
+    metric: str | None = None
+    """``TASK``, ``METRIC`` or ``TASK/METRIC``; None takes the headline of the task that the data allow."""
+
+    def check(self) -> None:
+        """Raise UsageError unless the score is a number or ``published``."""
+        if self.score.lower() != PUBLISHED and not np.isfinite(self.number()):
+            raise UsageError(f"--expect {self.score}: expected a number such as 52.1 or 0.521, or published")
+
+    def number(self) -> float:
+        """Return the score as it is written; NaN where it is no number."""
+        try:
+            return float(self.score.removesuffix("%").strip())
+        except ValueError:
+            return float("nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A task on data, and the metric that is asked for."""
+
+    request: Request
+    task: Task
+    metric: str | None
+
+
+Reload = Callable[[str], Model]
+"""Loads the same model in another precision."""
+
+
+def question(expectation: Expectation, dataset: Dataset, tasks: Sequence[str]) -> Question:
+    """Return the task and metric that an expectation is of.
+
+    Raises:
+        UsageError: the data allow neither zero-shot nor retrieval, and no task is named.
+    """
+    first, _, rest = (expectation.metric or "").partition("/")
+    if first in tasks:
+        name, metric = first, rest or None
+    else:
+        name, metric = _task_for(dataset), expectation.metric
+    request = Request(task=name, data=dataset.id)
+    return Question(request=request, task=build_task(request), metric=metric)
+
+
+class Inquiry:
+    """A score that is expected, and the one that is measured; ``explanation`` flips the switches.
+
+    Args:
+        asked: the task and metric.
+        expectation: the score.
+        dataset: what is scored.
+        embedder: the model as it is.
+        seed: of tests and intervals.
+
+    Raises:
+        UsageError: the score is no number, the metric is unknown, or nothing was published.
+        ClipbenchError: the task cannot be done on the data.
+    """
+
+    def __init__(
+        self, asked: Question, expectation: Expectation, dataset: Dataset, embedder: Embedder, *, seed: int = 0
+    ) -> None:
+        model, _ = model_behind(embedder)
+        if model is None:
+            raise UsageError(
+                f"{embedder.info.ref} holds vectors only: --expect needs the model, whose switches are flipped"
+            )
+        self.task = asked.task
+        self.dataset = dataset
+        self.seed = seed
+        self._model = model
+        self._embedder = embedder
+        self._metric = asked.metric or ""
+        self.base = self._score(asked.task, embedder)
+        measured = Measured(model=embedder.info, task=asked.task, dataset=dataset)
+        self.metric = with_published({self._metric: self.base.metric}, measured)[self._metric]
+        self.expected, self.source = _expected(expectation, self.metric, self._metric)
+
+    def explanation(self, reloads: Iterable[tuple[str, Reload]] = ()) -> Explanation:
+        """Return how far the score is from the expected one, and what each switch does to it.
+
+        Args:
+            reloads: other precisions, with what loads the model in them.
+        """
+        effects, notes = [], []
+        with tempfile.TemporaryDirectory(prefix="clipbench-doctor-") as root:
+            for switch, setting, score in self._flips(Path(root), reloads):
+                try:
+                    effects.append(self._effect(switch, setting, score()))
+                except ClipbenchError as error:
+                    notes.append(f"{setting}: {error}")
+        return Explanation(
+            metric_name=f"{self.task.name}@{self.dataset.id}/{self._metric}",
+            expected=self.expected,
+            source=self.source,
+            metric=self.metric,
+            effects=_ranked(effects, self.metric, self.expected),
+            notes=notes,
+        )
+
+    def _score(self, task: Task, embedder: Embedder) -> "_Scored":
+        """Return what a task answers; the first score fixes the metric."""
+        evaluation = task.evaluate(self.dataset, embedder, self._rng("task"))
+        self._metric = self._metric or _headline(evaluation)
+        if self._metric not in evaluation.measures:
+            raise UsageError(
+                f"{task.name} has no metric '{self._metric}': {did_you_mean(self._metric, evaluation.measures)}"
+            )
+        metric = evaluation.measures[self._metric].metric(evaluation.samples, self._rng("metric"))
+        if metric.value is None:
+            raise UsageError(f"{self._metric} has no value on these data ({metric.reason}): name another with --metric")
+        return _Scored(evaluation, metric)
+
+    def _flips(
+        self, root: Path, reloads: Iterable[tuple[str, Reload]]
+    ) -> "Iterator[tuple[str, str, Callable[[], _Scored]]]":
+        """Yield each switch with its other setting, and what scores it."""
+        for setting, task in _other_templates(self.task, self.dataset):
+            yield "templates", setting, partial(self._score, task, self._embedder)
+        for variant in variants(self._model):
+            other = StoreEmbedder(variant, root, workers=0)
+            mixed = Mixed(*(other if part in variant.changes else self._embedder for part in ("images", "texts")))
+            yield variant.switch, variant.setting, partial(self._score, self.task, mixed)
+        for precision, reload in reloads:
+            setting = f"{precision} in place of {self._embedder.info.precision}"
+            yield "precision", setting, partial(self._score_reloaded, reload, precision, root)
+
+    def _score_reloaded(self, reload: Reload, precision: str, root: Path) -> "_Scored":
+        return self._score(self.task, StoreEmbedder(reload(precision), root, workers=0))
+
+    def _effect(self, switch: str, setting: str, other: "_Scored") -> SwitchEffect:
+        """Return the paired difference of a score from that of the model as it is."""
+        base = self.base
+        tables = Tables(_table(base.evaluation), _table(other.evaluation))
+        test = paired_test(
+            base.metric,
+            other.metric,
+            tables=tables,
+            generators=Generators(self._rng("interval", setting), self._rng("test", setting)),
+        )
+        assert base.metric.value is not None and other.metric.value is not None
+        return SwitchEffect(
+            switch=switch,
+            setting=setting,
+            value=other.metric.value,
+            change=other.metric.value - base.metric.value,
+            low=test.interval.low,
+            high=test.interval.high,
+            p_value=test.p_value,
+            is_towards=False,
+        )
+
+    def _rng(self, *names: str) -> np.random.Generator:
+        return generator(self.seed, "explain", *names)
+
+
+class _Scored(NamedTuple):
+    """An evaluation of the task, with its metric."""
+
+    evaluation: Evaluation
+    metric: Metric
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """An ``Embedder`` that takes images from one embedder and texts from another, so that nothing is encoded twice."""
+
+    images_from: Embedder
+    texts_from: Embedder
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.texts_from.info
+
+    @property
+    def dataset(self) -> Dataset | None:
+        return self.images_from.dataset
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return ()
+
+    def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
+        """Return the raw vector of each image."""
+        return self.images_from.images(images)
+
+    def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        """Return the raw vector of each text."""
+        return self.texts_from.texts(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return the tokens of each text."""
+        return self.texts_from.count_tokens(texts)
+
+    def digests(self, images: Sequence[ImageRef]) -> list[str]:
+        """Return the content hash of each image."""
+        return self.images_from.digests(images)
+
+    def readable(self, dataset: Dataset) -> Dataset:
+        """Return a data set without the images that cannot be decoded."""
+        return self.images_from.readable(dataset)
+
+    def counts(self) -> Counts | None:
+        """Return None: what both encode is not told apart."""
+        return None
+
+
+def _other_templates(task: Task, dataset: Dataset) -> Iterator[tuple[str, Task]]:
+    """Yield the task with other prompts, where it takes some."""
+    if "prompts" not in {part.name for part in fields(task)}:  # type: ignore[arg-type]
+        return
+    import open_clip
+
+    imagenet, simple = (
+        tuple(template(PLACEHOLDER) for template in templates)
+        for templates in (open_clip.OPENAI_IMAGENET_TEMPLATES, open_clip.SIMPLE_IMAGENET_TEMPLATES)
+    )
+    own = getattr(task, "prompts", None) or Prompts(templates=dataset.templates or DEFAULT_TEMPLATES)
+    for setting, templates in (
+        ("class names without a template", (PLACEHOLDER,)),
+        (f"the template '{DEFAULT_TEMPLATES[0]}'", DEFAULT_TEMPLATES),
+        ("the data's own templates", dataset.templates),
+        ("OpenAI's 80 templates for ImageNet", imagenet),
+        ("OpenAI's 7 best templates for ImageNet", simple),
+    ):
+        if templates is not None and templates != own.templates:
+            yield setting, replace(task, prompts=Prompts(templates=templates))  # type: ignore[type-var]
+
+
+def _ranked(effects: Sequence[SwitchEffect], metric: Metric, expected: float) -> list[SwitchEffect]:
+    """Return the effects with corrected p-values, those that lead towards the expected value first."""
+    assert metric.value is not None
+    adjusted = iter(holm([each.p_value for each in effects if each.p_value is not None]))
+    missing = abs(expected - metric.value)
+    ranked = []
+    for each in effects:
+        p_value = None if each.p_value is None else next(adjusted)
+        is_nearer = abs(expected - each.value) < missing
+        ranked.append(replace(each, p_value=p_value, is_towards=is_nearer and p_value is not None and p_value < ALPHA))
+    return sorted(ranked, key=lambda each: (not each.is_towards, abs(expected - each.value)))
+
+
+def _expected(expectation: Expectation, metric: Metric, name: str) -> tuple[float, str]:
+    """Return the expected value in the unit of the metric, and who expects it."""
+    if expectation.score.lower() == PUBLISHED:
+        if not metric.published:
+            raise UsageError(
+                f"--expect published: no published value of {name} is known for this model, these data and this protocol:"
+                " give the number"
+            )
+        return metric.published[0].value, metric.published[0].source
+    value = expectation.number()
+    if metric.unit == "fraction" and (value > 1 or expectation.score.endswith("%")):
+        value = value / 100
+    if metric.unit == "fraction" and not 0 <= value <= 1:
+        raise UsageError(f"--expect {expectation.score}: expected a share of {name}, such as 52.1 or 0.521")
+    return value, "as given"
+
+
+def _headline(evaluation: Evaluation) -> str:
+    """Return the first headline of an evaluation, else its first metric."""
+    marked = [name for name, measure in evaluation.measures.items() if getattr(measure, "is_headline", False)]
+    return next(iter(marked), next(iter(evaluation.measures)))
+
+
+def _task_for(dataset: Dataset) -> str:
+    if dataset.labels is not None or dataset.label_sets is not None:
+        return "zero-shot"
+    if dataset.captions is not None:
+        return "retrieval"
+    raise UsageError(
+        f"data set {dataset.id} has neither labels nor captions: name what is expected with --metric TASK/METRIC"
+    )
+
+
+def _table(evaluation: Evaluation) -> "pandas.DataFrame":
+    import pandas
+
+    return pandas.DataFrame(dict(evaluation.samples)).set_index("sample_id").sort_index()

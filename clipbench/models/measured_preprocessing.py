@@ -1,0 +1,160 @@
+"""The settings of an image preprocessing, measured: what comes out for flat, graded and noisy images tells them."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from clipbench.models.internals import Preprocessing, Resize
+
+Pixels = Float32[np.ndarray, "channels height width"]
+Preprocess = Callable[[Image.Image], np.ndarray]
+
+OVERSIZE = 3
+"""The noise that interpolations are told by is so many times as wide as the model's input."""
+MAX_RESIDUAL = 2.5 / 255
+"""Mean difference up to which a known interpolation explains the noise: libraries round at other places."""
+EDGE = 0.06
+"""Share of an image's side by which a measured border may be off: a filter smooths the last pixels."""
+
+METHODS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+NOT_ANTIALIASED = "{} without antialiasing"
+
+
+def measure(preprocess: Preprocess, *, with_interpolation: bool = True) -> Preprocessing:
+    """Return the settings of a preprocessing, None for those that its output does not tell.
+
+    Args:
+        preprocess: from an RGB image to an array (channels, height, width).
+        with_interpolation: find the interpolation too, which takes nine tenths of the time.
+
+    Example:
+        >>> side = lambda image: np.asarray(image.convert("RGB").resize((8, 8)), np.float32).transpose(2, 0, 1) / 255
+        >>> found = measure(side)
+        >>> found.size, found.mean, found.resize
+        ((8, 8), (0.0, 0.0, 0.0), 'squash')
+    """
+    black, white = (_flat(preprocess, (value,) * 3) for value in (0, 255))
+    if black is None or white is None or len(black) != 3:
+        return Preprocessing(fault="an image of one colour does not become an image of one colour in three channels")
+    size = _size(preprocess(_image(np.zeros((64, 64, 3), np.uint8))))
+    if not (white > black).all():
+        return Preprocessing(size=size, fault="black and white images become the same input")
+    std = 1 / (white - black)
+    settings = Preprocessing(size=size, mean=_rounded(-black * std), std=_rounded(std))
+    fault = _fault(preprocess, black, white)
+    if fault is not None:
+        return Preprocessing(size=size, mean=settings.mean, std=settings.std, fault=fault)
+    to_unit = _to_unit(preprocess, black, white)
+    interpolation = _interpolation(to_unit, size) if with_interpolation else None
+    return Preprocessing(
+        size=size, mean=settings.mean, std=settings.std, resize=_resize(to_unit), interpolation=interpolation
+    )
+
+
+def square(image: Image.Image, side: int, resize: Resize, interpolation: str) -> Image.Image:
+    """Return an image as a square of the model's size, so that its own preprocessing has nothing left to resize.
+
+    Example:
+        >>> square(Image.new("RGB", (20, 10), "red"), 4, "pad", "bilinear").getpixel((2, 0))
+        (0, 0, 0)
+    """
+    rgb, method = image.convert("RGB"), METHODS[interpolation]
+    if resize == "squash":
+        return rgb.resize((side, side), method)
+    pick = min if resize == "crop" else max
+    scale = side / pick(rgb.size)
+    width, height = (max(1, round(length * scale)) for length in rgb.size)
+    scaled = rgb.resize((width, height), method)
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    return scaled.crop((left, top, left + side, top + side))  # outside of the image a crop is black
+
+
+def _fault(preprocess: Preprocess, black: Float32[np.ndarray, " 3"], white: Float32[np.ndarray, " 3"]) -> str | None:
+    red = _flat(preprocess, (255, 0, 0))
+    if red is None:
+        return None
+    shares = (red - black) / (white - black)
+    if shares[0] < 0.5 < shares[2]:
+        return "the channels are in the order blue, green, red"
+    if np.ptp(shares) < 0.1:
+        return "the colours are lost: a red image becomes a grey one"
+    return None
+
+
+def _to_unit(
+    preprocess: Preprocess, black: Float32[np.ndarray, " 3"], white: Float32[np.ndarray, " 3"]
+) -> Callable[[UInt8[np.ndarray, "height width"]], Float32[np.ndarray, "side_1 side_2"]]:
+    """Return the function from a grey image to the input that it becomes, in [0, 1] again."""
+
+    def unit(grey: UInt8[np.ndarray, "height width"]) -> Float32[np.ndarray, "side_1 side_2"]:
+        pixels = np.asarray(preprocess(_image(np.repeat(grey[:, :, None], 3, axis=2))), np.float32)
+        return (pixels[0] - black[0]) / (white[0] - black[0])
+
+    return unit
+
+
+def _resize(to_unit: Callable[[np.ndarray], np.ndarray]) -> Resize | None:
+    """Return how a wide image becomes a square: which part of a grey ramp from left to right is left of it."""
+    ramp = np.tile(np.linspace(0, 255, 256).round().astype(np.uint8), (128, 1))
+    seen = to_unit(ramp)
+    middle = seen[seen.shape[0] // 2]
+    left, right = float(middle[0]), float(middle[-1])
+    if abs(left - 0.25) < EDGE and abs(right - 0.75) < EDGE:
+        return "crop"
+    if left > EDGE or right < 1 - EDGE:
+        return None
+    height = seen.shape[0]
+    is_flat = [np.ptp(seen[row]) < EDGE for row in (height // 10, height - 1 - height // 10)]
+    return "pad" if all(is_flat) else "squash"
+
+
+def _interpolation(to_unit: Callable[[np.ndarray], np.ndarray], size: tuple[int, int]) -> str | None:
+    """Return the method that makes the measured input of a noise image, or None where none of the known ones does."""
+    if size[0] != size[1]:
+        return None
+    side = size[0]
+    noise = np.random.default_rng(0).integers(0, 256, (OVERSIZE * side, OVERSIZE * side), np.uint8)
+    seen = to_unit(noise)
+    residuals = {name: float(np.abs(seen - resized).mean()) for name, resized in _candidates(noise, side)}
+    best = min(residuals, key=residuals.__getitem__)
+    return best if residuals[best] < MAX_RESIDUAL else None
+
+
+def _candidates(noise: UInt8[np.ndarray, "height width"], side: int) -> Iterator[tuple[str, np.ndarray]]:
+    import torch
+
+    image = Image.fromarray(noise)
+    for name, method in METHODS.items():
+        yield name, np.asarray(image.resize((side, side), method), np.float32) / 255
+    tensor = torch.from_numpy(noise.astype(np.float32) / 255)[None, None]
+    for name in ("bilinear", "bicubic"):
+        resized = torch.nn.functional.interpolate(tensor, (side, side), mode=name, antialias=False)
+        yield NOT_ANTIALIASED.format(name), resized[0, 0].clamp(0, 1).numpy()
+
+
+def _flat(preprocess: Preprocess, colour: Sequence[int]) -> Float32[np.ndarray, " channels"] | None:
+    """Return the value of each channel for an image of one colour, or None where it does not stay one."""
+    pixels = np.asarray(preprocess(_image(np.full((64, 64, 3), colour, np.uint8))), np.float32)
+    if pixels.ndim != 3 or not np.isfinite(pixels).all():
+        return None
+    flat = pixels.reshape(len(pixels), -1)
+    return flat[:, 0] if np.allclose(flat, flat[:, :1], atol=1e-3) else None
+
+
+def _size(pixels: np.ndarray) -> tuple[int, int]:
+    return int(pixels.shape[-2]), int(pixels.shape[-1])
+
+
+def _image(pixels: UInt8[np.ndarray, "height width 3"]) -> Image.Image:
+    return Image.fromarray(pixels)
+
+
+def _rounded(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(round(float(value), 4) + 0.0 for value in values)

@@ -1,0 +1,241 @@
+"""Facts about the torch module of a model, whichever library built it: found in its parts, not by its class."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from clipbench.models.internals import Preprocessing, Tokens
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+GELU, QUICK_GELU = "GELU", "QuickGELU"
+ACTIVATIONS = {
+    "GELU": GELU,
+    "GELUActivation": GELU,
+    "GELUTanh": GELU,
+    "PytorchGELUTanh": GELU,
+    "NewGELUActivation": GELU,
+    "QuickGELU": QUICK_GELU,
+    "QuickGELUActivation": QUICK_GELU,
+}
+"""Activation by the class of its module in torch, open_clip, timm, transformers and the bundled CLIP; the approximation by
+tanh is as good as GELU itself."""
+
+TOWERS = ("image tower", "text tower")
+IMAGE_WORDS = ("visual", "vision", "image")
+"""Words in the names of the parts of an image tower."""
+
+MIN_NORMS = 2
+"""Normalisations that a tower must have for their weights to say whether it was trained."""
+
+PROCESSOR = "preprocessor_config.json"
+RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers, as transformers writes them."""
+
+
+@contextmanager
+def training_parts(module: "nn.Module") -> Iterator[list[str]]:
+    """Yield a list that gets the name of each part that works in training mode while a model encodes.
+
+    Only parts that work otherwise in training count: dropout and batch normalisation.
+    """
+    names: list[str] = []
+    handles = []
+    for name, part in module.named_modules():
+        kind = type(part).__name__
+        if kind.startswith(("Dropout", "DropPath", "BatchNorm", "SyncBatchNorm", "PatchDropout")):
+            handles.append(part.register_forward_pre_hook(lambda part, _, name=name: _note(part, name, names)))
+    try:
+        yield names
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def activations(module: "nn.Module") -> dict[str, list[str]]:
+    """Return the activations in the perceptrons of each tower, each once, as far as they are modules."""
+    found: dict[str, list[str]] = {tower: [] for tower in TOWERS}
+    for name, part in module.named_modules():
+        activation = ACTIVATIONS.get(type(part).__name__)
+        if activation is not None and activation not in found[tower_of(name)]:
+            found[tower_of(name)].append(activation)
+    return found
+
+
+@contextmanager
+def other_activation(module: "nn.Module") -> Iterator[None]:
+    """Compute with QuickGELU in place of GELU, and the reverse, as long as the context lasts."""
+    import torch
+    from torch import nn
+
+    class QuickGELU(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * torch.sigmoid(1.702 * x)
+
+    replaced = []
+    for parent in list(module.modules()):
+        for name, part in parent.named_children():
+            activation = ACTIVATIONS.get(type(part).__name__)
+            if activation is not None:
+                replaced.append((parent, name, part))
+                setattr(parent, name, QuickGELU() if activation == GELU else nn.GELU())
+    try:
+        yield
+    finally:
+        for parent, name, part in replaced:
+            setattr(parent, name, part)
+
+
+def untrained_towers(module: "nn.Module") -> list[str]:
+    """Return the towers whose normalisations all have the weights 1 and biases 0 of their initialisation.
+
+    A step of training moves them, so that no trained tower has them.
+    """
+    norms: dict[str, list[bool]] = {tower: [] for tower in TOWERS}
+    for name, part in module.named_modules():
+        weight = getattr(part, "weight", None)
+        if weight is not None and type(part).__name__.endswith(("LayerNorm", "RMSNorm", "LayerNormFp32")):
+            bias = getattr(part, "bias", None)
+            norms[tower_of(name)].append(_all_are(weight, 1.0) and (bias is None or _all_are(bias, 0.0)))
+    return [tower for tower, are_initial in norms.items() if len(are_initial) >= MIN_NORMS and all(are_initial)]
+
+
+def tower_of(name: str) -> str:
+    """Return the tower that a part belongs to, by its name.
+
+    Example:
+        >>> tower_of("visual.transformer.resblocks.0.ln_1"), tower_of("ln_final")
+        ('image tower', 'text tower')
+    """
+    return TOWERS[0] if any(word in name.split(".", maxsplit=1)[0].lower() for word in IMAGE_WORDS) else TOWERS[1]
+
+
+def vocabulary_size(module: "nn.Module") -> int | None:
+    """Return the number of rows of the table of token embeddings; None where none is found."""
+    for name, part in module.named_modules():
+        if name.endswith(("token_embedding", "word_embeddings", "embed_tokens")) and hasattr(part, "weight"):
+            return int(part.weight.shape[0])
+    return None
+
+
+def library_logits(
+    module: Any, pixels: Float32[np.ndarray, "n_images channels height width"], tokens: Tokens
+) -> Float32[np.ndarray, "n_images n_texts"] | None:
+    """Return the logits that the library's own code makes of inputs; None where it is neither open_clip nor transformers."""
+    import torch
+
+    weight = next(module.parameters())
+    images = torch.from_numpy(np.ascontiguousarray(pixels)).to(weight.device, weight.dtype)
+    texts = {name: torch.from_numpy(np.ascontiguousarray(ids)).to(weight.device) for name, ids in tokens.items()}
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        module.eval()
+        with torch.inference_mode():
+            if hasattr(module, "get_logits"):
+                logits = module.get_logits(images, next(iter(texts.values())))[0]
+            elif hasattr(module, "get_image_features"):
+                logits = module(pixel_values=images, **texts).logits_per_image
+            else:
+                return None
+    finally:
+        for part, was_training in modes:
+            part.training = was_training
+    found: np.ndarray = logits.float().cpu().numpy()
+    return found
+
+
+def declared_preprocessing(module: Any) -> Preprocessing | None:
+    """Return the preprocessing that the files beside the weights, or the library's module, state.
+
+    open_clip leaves it on the image tower, the bundled CLIP in its configuration, and of a transformers model the file
+    preprocessor_config.json is read, in its folder or in the Hub's cache.
+    """
+    visual: Any = getattr(module, "visual", None)
+    if hasattr(visual, "preprocess_cfg"):
+        return _of_open_clip(visual.preprocess_cfg)
+    config: Any = getattr(module, "config", None)
+    name = getattr(config, "_name_or_path", None)
+    if isinstance(name, str) and name:
+        file = _processor_file(name)
+        return None if file is None else _of_transformers(json.loads(file.read_text(encoding="utf-8")))
+    if hasattr(config, "mean") and hasattr(config, "std"):
+        side = config.image_size
+        return Preprocessing(
+            size=(side, side), mean=_tuple(config.mean), std=_tuple(config.std), resize="crop", interpolation="bicubic"
+        )
+    return None
+
+
+def _note(part: "nn.Module", name: str, names: list[str]) -> None:
+    if part.training and name not in names:
+        names.append(name)
+
+
+def _all_are(values: "torch.Tensor", value: float) -> bool:
+    return bool((values == value).all())
+
+
+def _of_open_clip(settings: Mapping[str, Any]) -> Preprocessing:
+    modes: Mapping[str, Any] = {"shortest": "crop", "squash": "squash", "longest": "pad"}
+    return Preprocessing(
+        size=_pair(settings.get("size")),
+        mean=_tuple(settings.get("mean")),
+        std=_tuple(settings.get("std")),
+        resize=modes.get(str(settings.get("resize_mode"))),
+        interpolation=settings.get("interpolation"),
+    )
+
+
+def _of_transformers(settings: Mapping[str, Any]) -> Preprocessing:
+    size, crop = settings.get("size"), settings.get("crop_size")
+    is_cropped = bool(settings.get("do_center_crop", crop is not None))
+    sides = (
+        size
+        if isinstance(size, Mapping)
+        else {"shortest_edge": size}
+        if is_cropped
+        else {"height": size, "width": size}
+    )
+    is_squashed = "height" in sides and "width" in sides
+    final = crop if is_cropped and crop is not None else sides
+    is_normalized = settings.get("do_normalize", True)
+    return Preprocessing(
+        size=_pair((final.get("height"), final.get("width")) if isinstance(final, Mapping) else final),
+        mean=_tuple(settings.get("image_mean")) if is_normalized else (0.0, 0.0, 0.0),
+        std=_tuple(settings.get("image_std")) if is_normalized else (1.0, 1.0, 1.0),
+        resize="squash" if is_squashed else "crop" if is_cropped and "shortest_edge" in sides else None,
+        interpolation=RESAMPLING.get(settings.get("resample", -1)),
+    )
+
+
+def _processor_file(name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    file = Path(name) / PROCESSOR
+    if file.is_file():
+        return file
+    try:
+        cached = try_to_load_from_cache(name, PROCESSOR)
+    except HFValidationError:  # a path is no name on the Hub
+        return None
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def _tuple(values: Sequence[float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(float(value) for value in values)
+
+
+def _pair(size: Any) -> tuple[int, int] | None:
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, Sequence) and len(size) == 2 and all(isinstance(side, int) for side in size):
+        return int(size[0]), int(size[1])
+    return None

@@ -1,0 +1,141 @@
+"""``clipbench doctor``: what it prints, its exit status, and one line for everything that is wrong; and the quick form of ``run``."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipbench.cli import main
+from clipbench.results.run import read_run
+
+Doctor = Callable[..., "Done"]
+
+
+class Done(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Doctor:
+    """Return what runs the command in a folder with vectors and captioned images."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "80")
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((40, 8)).astype(np.float32)
+    texts = images + rng.standard_normal((40, 8)).astype(np.float32)
+    np.savez(tmp_path / "good.npz", images=images, texts=texts, logit_scale=100.0)
+    np.savez(tmp_path / "shifted.npz", images=images, texts=np.roll(texts, 2, axis=0), logit_scale=100.0)
+    np.savez(tmp_path / "nan.npz", images=images * np.nan, texts=texts)
+    lines = ["image,caption,label"]
+    for number in range(9):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,image {number},{number % 3}")
+    (tmp_path / "data.csv").write_text("\n".join(lines))
+    (tmp_path / "names.txt").write_text("a\nb\n")
+
+    def call(*arguments: str, command: str = "doctor") -> Done:
+        with pytest.raises(SystemExit) as end:
+            main([command, *arguments])
+        captured = capsys.readouterr()
+        return Done(int(end.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+def test_healthy_vectors_exit_0_and_say_what_was_seen(doctor: Doctor) -> None:
+    done = doctor("--model", "embeddings:good.npz")
+    assert (done.status, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0] == "ok      vectors         vectors are finite, not zero, and differ where inputs"
+    assert lines[1] == "                        differ"
+    assert "not examined: evaluation-mode, determinism, batches, padding, case, end-of-text," in " ".join(
+        done.out.split()
+    )
+    assert lines[-1] == "embeddings:good.npz: 0 faults, 0 warnings, 3 ok, 17 not examined"
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_fault_exits_1_with_why_and_mend(doctor: Doctor) -> None:
+    done = doctor("--model", "embeddings:shifted.npz")
+    assert done.status == 1
+    words = " ".join(done.out.split())
+    assert "FAULT pairs" in words and "the text of each image stands 2 rows below it" in words
+    assert "why If true pairs are no nearer" in words and "mend bring images and texts into one order" in words
+
+
+def test_json_has_every_finding(doctor: Doctor) -> None:
+    done = doctor("--model", "embeddings:shifted.npz", "--json")
+    found = json.loads(done.out)
+    assert done.status == 1 and found["is_healthy"] is False and found["explanation"] is None
+    assert {each["check"]: each["status"] for each in found["findings"]}["pairs"] == "fault"
+
+
+def test_malformed_data_are_a_fault_and_the_rest_is_examined(doctor: Doctor) -> None:
+    done = doctor("--model", "tiny", "--device", "cpu", "--data", "data.csv", "--data-option", "class_names=names.txt")
+    assert done.status == 1
+    words = " ".join(done.out.split())
+    assert "FAULT loading data set data.csv: image '2.png' has label 2, expected 0 to 1" in words
+    assert "ok padding" in words and "FAULT pairs" not in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "nosuch"], "unknown model 'nosuch'"),
+        (["--model", "embeddings:nan.npz"], "not finite"),
+        (["--model", "embeddings:good.npz", "--data", "data.csv"], "vectors with samples of their own: drop the data"),
+        (["--model", "embeddings:good.npz", "--data", "nowhere.csv"], "no such file or folder: nowhere.csv"),
+        (["--model", "tiny", "--expect", "52.1"], "--expect needs the data that the score is of: add --data DATA"),
+        (["--model", "tiny", "--data", "data.csv", "--metric", "acc1"], "add --expect SCORE"),
+        (["--model", "tiny", "--model-option", "colour=red"], "takes no option 'colour'"),
+        ([], "Missing option '--model'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(arguments: list[str], words: str, doctor: Doctor) -> None:
+    done = doctor(*arguments)
+    assert (done.status, done.out) == (2, "")
+    assert words in done.err and done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--expect", "many"], "--expect many: expected a number such as 52.1 or 0.521, or published"),
+        (["--expect", "1000"], "--expect 1000: expected a share of acc1"),
+        (["--expect", "published"], "no published value of acc1 is known"),
+        (["--expect", "50", "--metric", "zero-shot/acc9"], "zero-shot has no metric 'acc9': did you mean"),
+    ],
+)
+def test_a_wrong_expectation_is_one_line_and_exit_2(
+    options: list[str], words: str, doctor: Doctor, tmp_path: Path
+) -> None:
+    (tmp_path / "names.txt").write_text("a\nb\nc\n")
+    data = ["--data", "data.csv", "--data-option", "class_names=names.txt"]
+    done = doctor("--model", "tiny", "--device", "cpu", *data, *options)
+    assert (done.status, done.out) == (2, "") and words in done.err and done.err.count("\n") == 1
+
+
+def test_a_run_warns_in_terminal_result_and_report(doctor: Doctor, tmp_path: Path) -> None:
+    done = doctor("--model", "embeddings:shifted.npz", "--tasks", "retrieval", "--out", "run", command="run")
+    assert done.status == 0
+    assert "warning: pairs: true pairs" in done.err and "bring images and texts into one order" in done.err
+    kept = read_run(tmp_path / "run").result.preflight
+    assert kept is not None and [each.check for each in kept] == ["pairs"]
+    assert "Checks before the run" in (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert "warning: pairs: true pairs" in doctor("run", command="show").out
+
+
+def test_a_run_without_preflight_or_with_nothing_found_is_silent(doctor: Doctor, tmp_path: Path) -> None:
+    tasks = ["--tasks", "retrieval", "--no-report"]
+    skipped = doctor("--model", "embeddings:shifted.npz", *tasks, "--no-preflight", "--out", "a", command="run")
+    well = doctor("--model", "embeddings:good.npz", *tasks, "--out", "b", command="run")
+    assert "warning" not in skipped.err + well.err
+    assert read_run(tmp_path / "a").result.preflight is None
+    assert read_run(tmp_path / "b").result.preflight == []

@@ -1,0 +1,160 @@
+"""A score that misses what was expected, by a cause that was planted: its switch is named first, by how much it moves it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from clipbench import Dataset, FileImage, UsageError, load_data
+from clipbench.evaluation.diagnosis import DoctorOptions, diagnose
+from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, question
+from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.protocol import LoadOptions
+from clipbench.results.record import Metric
+
+Bind = Callable[[Any], StoreEmbedder]
+TASKS = ("zero-shot", "retrieval")
+COLOURS = ("red", "green", "blue", "yellow", "purple", "brown")
+
+
+class QuickGELU(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+def score(model: StoreEmbedder, data: Dataset) -> float:
+    """Return what a model scores, as the number that a paper would state."""
+    inquiry = Inquiry(question(Expectation("1"), data, TASKS), Expectation("0.5"), data, model)
+    assert inquiry.metric.value is not None
+    return inquiry.metric.value
+
+
+def explained(model: StoreEmbedder, data: Dataset, expected: float) -> Explanation:
+    asked = question(Expectation(str(expected)), data, TASKS)
+    return Inquiry(asked, Expectation(f"{100 * expected}%"), data, model).explanation()
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Dataset:
+    """Generated images with captions that begin every word with a capital."""
+    data = load_data("scenes", options={"n": "100"})
+    return replace(data, captions=[caption.title() for caption in data.captions or ()])
+
+
+@pytest.fixture(scope="module")
+def cards(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Wide images: the class's colour on both ends, which a crop cuts off, and another in the middle."""
+    folder = tmp_path_factory.mktemp("cards")
+    rng = np.random.default_rng(0)
+    rgb = {"red": (216, 32, 36), "green": (36, 146, 54), "blue": (20, 88, 220), "yellow": (250, 212, 40),
+           "purple": (144, 40, 156), "brown": (124, 74, 38)}  # fmt: skip
+    labels = np.arange(48) % len(COLOURS)
+    for number, label in enumerate(labels):
+        image = Image.new("RGB", (192, 64), rgb[COLOURS[label]])
+        image.paste(rgb[COLOURS[rng.integers(len(COLOURS))]], (64, 0, 128, 64))
+        image.paste((250, 250, 248), (90, 0, 90 + int(rng.integers(4)), 64))
+        image.save(folder / f"{number}.png")
+    return Dataset(
+        id="cards",
+        images=[FileImage(folder / f"{number}.png") for number in range(48)],
+        image_ids=[str(number) for number in range(48)],
+        labels=labels,
+        class_names=COLOURS,
+        templates=("a photo of a {c}",),
+    )
+
+
+PLANTED = ("case", "padding", "activation")
+
+
+@pytest.mark.parametrize("switch", PLANTED)
+def test_the_planted_cause_is_named_first(
+    switch: str, scenes: Dataset, toy_clip: Any, gelu: Any, embedder: Bind
+) -> None:
+    healthy = {"module": gelu(nn.GELU())} if switch == "activation" else {}
+    broken: dict[str, Any] = {
+        "case": {"lowers": False},
+        "padding": {"pads_to_longest": True, "reads_padding": True},
+        "activation": {"module": gelu(QuickGELU())},
+    }[switch]
+    if switch == "padding":
+        healthy = {"reads_padding": True}
+    expected = score(embedder(toy_clip(**healthy)), scenes)
+    broken_model = toy_clip(**broken)
+    explanation = explained(
+        embedder(replace(broken_model, info=replace(broken_model.info, fingerprint=switch))), scenes, expected
+    )
+    cause = explanation.cause
+    assert not explanation.agrees and cause is not None and cause.switch == switch
+    assert cause.value == pytest.approx(expected, abs=0.02)
+    assert cause.change == pytest.approx(cause.value - (explanation.metric.value or 0))
+    assert cause.p_value is not None and cause.p_value < 0.05 and cause.low is not None and cause.low > 0
+
+
+def test_a_crop_in_place_of_a_squash_is_named_first(cards: Dataset, toy_clip: Any, embedder: Bind) -> None:
+    squashed, cropped = toy_clip(resize="squash"), toy_clip()
+    expected = score(embedder(replace(squashed, info=replace(squashed.info, fingerprint="squash"))), cards)
+    explanation = explained(embedder(cropped), cards, expected)
+    assert explanation.cause is not None and explanation.cause.switch == "resize"
+    assert explanation.cause.setting == "images squashed to a square"
+    assert explanation.cause.value == pytest.approx(expected)
+
+
+def test_templates_are_named_first(cards: Dataset, toy_clip: Any, embedder: Bind) -> None:
+    misled = toy_clip(resize="squash", words={"photo": [-5.0] * 18}, texts_are=lambda rows: np.maximum(rows, -0.001))
+    bare = replace(cards, templates=("{c}",))
+    expected = score(embedder(misled), bare)
+    explanation = explained(embedder(misled), cards, expected)
+    assert explanation.cause is not None and explanation.cause.switch == "templates"
+    assert explanation.cause.setting == "class names without a template"
+    assert explanation.cause.value == pytest.approx(expected)
+
+
+def test_a_score_that_agrees_and_one_that_no_switch_explains_are_said_so(
+    scenes: Dataset, toy_clip: Any, embedder: Bind
+) -> None:
+    bound = embedder(toy_clip())
+    as_is = score(bound, scenes)
+
+    def found(expected: float) -> Any:
+        options = DoctorOptions(data=scenes, expectation=Expectation(f"{100 * expected:.2f}", "retrieval"))
+        return diagnose(bound, LoadOptions(), options)
+
+    agreed = found(as_is)
+    assert agreed.is_healthy and agreed.findings[-1].check == "expected-score" and agreed.findings[-1].status == "ok"
+    assert agreed.explanation is not None and agreed.explanation.agrees
+    missed = found(0.999)
+    assert not missed.is_healthy and "switches leads nearer to it" in missed.findings[-1].mend
+    assert missed.explanation.cause is None and len(missed.explanation.frame()) == len(missed.explanation.effects) > 4
+    assert list(missed.frame().columns) == ["check", "status", "seen", "why", "mend"]
+
+
+def test_the_value_that_was_published_is_expected_where_it_is_known(
+    cards: Dataset, toy_clip: Any, embedder: Bind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clipbench.results.record import PublishedValue
+
+    value = PublishedValue(value=0.75, protocol="80 templates", source="a paper", is_secondary=False)
+
+    def published(metrics: dict[str, Metric], _: object) -> dict[str, Metric]:
+        return {name: replace(metric, published=[value]) for name, metric in metrics.items()}
+
+    monkeypatch.setattr("clipbench.evaluation.explain.with_published", published)
+    asked = question(Expectation("published"), cards, TASKS)
+    inquiry = Inquiry(asked, Expectation("published"), cards, embedder(toy_clip()))
+    assert (inquiry.expected, inquiry.source) == (0.75, "a paper")
+
+
+def test_data_without_labels_and_captions_need_a_task(cards: Dataset) -> None:
+    bare = replace(cards, labels=None, class_names=None)
+    with pytest.raises(UsageError, match="neither labels nor captions: name what is expected with --metric"):
+        question(Expectation("50"), bare, TASKS)
+    assert question(Expectation("50", "zero-shot/acc5"), bare, TASKS).metric == "acc5"
+    assert question(Expectation("50", "acc5"), cards, TASKS).metric == "acc5"
+    assert Path(cards.images[0].name).is_file()

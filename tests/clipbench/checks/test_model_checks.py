@@ -1,0 +1,188 @@
+"""Models that are broken in one way each, which the check of that name says, and healthy ones of which none says anything."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from clipbench import vectors
+from clipbench.checks.examination import examine, preflight
+from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.protocol import Embedder
+from clipbench.results.record import Finding
+from clipbench.testing import ToyModel
+
+Bind = Callable[[Any], StoreEmbedder]
+
+
+class QuickGELU(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+def found(embedder: Embedder, **options: Any) -> dict[str, Finding]:
+    return {each.check: each for each in examine(embedder, raise_bugs=True, **options)}
+
+
+def named(findings: Mapping[str, Finding]) -> dict[str, str]:
+    return {name: each.status for name, each in findings.items() if each.status in ("warning", "fault")}
+
+
+BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
+    "noise": ({"noise": 0.1}, "determinism", "encoded twice"),
+    "a mean over the batch": ({"centres": True}, "batches", "in another batch"),
+    "another order": ({"reverses": True}, "batches", "in another order"),
+    "padding to the longest": ({"pads_to_longest": True, "reads_padding": True}, "padding", "when a longer text is in its batch"),
+    "capitals kept": ({"lowers": False}, "case", "lower case fits the images better"),
+    "end cut off": ({"keeps_end": False}, "end-of-text", "cut without its end-of-text token (id 2)"),
+    "another vocabulary": ({"knows": 0.5}, "tokenizer", "have the tokens of another"),
+    "blue for red": ({"swaps_channels": True}, "preprocessing", "order blue, green, red"),
+    "pixels of 0 to 255": ({"mean": 0.5 / 255, "std": 0.5 / 255}, "preprocessing", "in [0, 255]"),
+    "one vector for all images": ({"images_are": np.ones_like}, "vectors", "all 3 images have the same vector"),
+    "NaN": ({"texts_are": lambda rows: rows * np.nan}, "vectors", "that is not finite"),
+    "zero": ({"texts_are": lambda rows: rows * 0}, "vectors", "that is zero"),
+    "two texts alike": (
+        {"texts_are": lambda rows: rows[np.minimum(np.arange(len(rows)), 1)]}, "vectors", "'two red cubes on a table' and"
+    ),
+    "towers of two models": ({"images_are": lambda rows: rows[:, ::-1]}, "pairs", "no more than shuffled ones"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_model_broken_in_one_way_is_named_for_it(name: str, toy_clip: Any, embedder: Bind) -> None:
+    fields, check, seen = BROKEN[name]
+    findings = found(embedder(toy_clip(**fields)))
+    assert findings[check].status in ("warning", "fault")
+    assert seen in findings[check].seen and findings[check].why and findings[check].mend
+    # A text that is read otherwise fits its image no longer: that much may follow from the fault.
+    assert set(named(findings)) <= {check, "pairs", *(("batches",) if name == "two texts alike" else ())}
+
+
+HEALTHY: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "padding that does not matter": {"pads_to_longest": True},
+    "padding that matters, to full length": {"reads_padding": True},
+    "images squashed": {"resize": "squash"},
+    "images padded, bilinear": {"resize": "pad", "interpolation": "bilinear"},
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_model_is_left_alone(name: str, toy_clip: Any, embedder: Bind) -> None:
+    bound = embedder(toy_clip(**HEALTHY[name]))
+    assert not named(found(bound)) and preflight(bound) == []
+
+
+def test_the_activation_is_told_by_pairs(toy_clip: Any, gelu: Any, embedder: Bind) -> None:
+    right = found(embedder(toy_clip(module=gelu(nn.GELU()))))["activation"]
+    assert right.status == "ok" and "QuickGELU for GELU would not fit better" in right.seen
+    wrong = found(embedder(toy_clip(module=gelu(QuickGELU()))))
+    assert named(wrong)["activation"] == "fault" and "GELU for QuickGELU fits better" in wrong["activation"].seen
+
+
+@pytest.mark.parametrize(
+    ("info", "seen"),
+    [
+        ({"logit_scale": 4.6052}, "expected a scale of 5 to 1000"),
+        ({"logit_scale": 0.01}, "expected a scale of 5 to 1000"),
+        ({"logit_bias": 10.0}, "positive bias"),
+    ],
+)
+def test_a_scale_that_training_does_not_reach_is_named(
+    info: dict[str, float], seen: str, toy_clip: Any, embedder: Bind
+) -> None:
+    model = toy_clip()
+    bound = embedder(replace(model, info=replace(model.info, **info)))
+    findings = found(bound)
+    assert seen in findings["scale"].seen and named(findings) == {"scale": "fault"}
+    assert [each.check for each in preflight(bound)] == ["scale"]
+
+
+def test_a_model_of_siglip_must_not_see_capitals_nor_a_mask(toy_clip: Any, embedder: Bind) -> None:
+    model = toy_clip(lowers=False)
+    findings = found(embedder(replace(model, info=replace(model.info, family="mine/SigLIP", logit_bias=-10.0))))
+    assert named(findings) == {"case": "fault"} and "SigLIP was trained on lower-cased text" in findings["case"].seen
+
+
+def test_a_stated_context_that_is_not_the_tokenizer_s_is_named(toy_clip: Any, embedder: Bind) -> None:
+    model = toy_clip()
+    findings = found(embedder(replace(model, info=replace(model.info, context_length=77))))
+    assert "cut to 48 tokens, and the model says that it takes 77" in findings["tokenizer"].seen
+
+
+@pytest.mark.parametrize(("read", "context", "status"), [(10, 10, "ok"), (6, 10, "fault"), (99, 10, "warning")])
+def test_a_context_is_tried_where_no_tokens_are_shown(read: int, context: int, status: str, embedder: Bind) -> None:
+    class Reader(ToyModel):
+        def encode_texts(self, texts: Any) -> Any:
+            return super().encode_texts([" ".join(text.split()[: read - 2]) for text in texts])
+
+    model = Reader()
+    model.info = replace(model.info, context_length=context)
+    assert found(embedder(model))["tokenizer"].status == status
+
+
+def test_a_model_that_shows_nothing_is_examined_as_far_as_it_goes(embedder: Bind) -> None:
+    findings = found(embedder(ToyModel()))
+    hidden = {name: each.seen for name, each in findings.items() if each.status == "not examined"}
+    assert set(hidden) == {"evaluation-mode", "end-of-text", "preprocessing", "activation", "weights"}
+    assert all("shows no" in reason for reason in hidden.values())
+
+
+def test_a_check_that_fails_has_examined_nothing_and_costs_no_other(toy_clip: Any, embedder: Bind) -> None:
+    class Broken(toy_clip):  # type: ignore[misc]
+        def tokenize(self, texts: Any) -> Any:
+            if texts == [""] or "" in texts:
+                raise RuntimeError("no empty text")
+            return super().tokenize(texts)
+
+    findings = {each.check: each for each in examine(embedder(Broken()))}
+    assert (
+        findings["tokenizer"].status == "not examined" and "RuntimeError: no empty text" in findings["tokenizer"].seen
+    )
+    assert findings["end-of-text"].status == "ok"
+    with pytest.raises(RuntimeError, match="no empty text"):
+        list(examine(embedder(Broken()), raise_bugs=True))
+
+
+def of_vectors(texts: np.ndarray, **arrays: Any) -> dict[str, Finding]:
+    return found(vectors(images=UNITS, texts=texts, logit_scale=100.0, **arrays))
+
+
+UNITS = np.random.default_rng(0).standard_normal((60, 16))
+NOISY = UNITS + np.random.default_rng(1).standard_normal((60, 16))
+
+
+def test_vectors_of_a_file_are_examined_without_their_model() -> None:
+    findings = of_vectors(NOISY)
+    assert not named(findings)
+    assert {name for name, each in findings.items() if each.status == "ok"} == {"vectors", "scale", "pairs"}
+    assert preflight(vectors(images=UNITS, texts=NOISY, logit_scale=100.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "check", "seen"),
+    [
+        (np.roll(NOISY, 3, axis=0), "pairs", "the text of each image stands 3 rows below it"),
+        (NOISY[::-1], "pairs", "the texts stand in the reverse order of the images"),
+        (np.random.default_rng(2).permutation(NOISY), "pairs", "no more than shuffled ones"),
+        (NOISY[np.r_[0, 0, 2:60]], "vectors", "1 of 60 texts have the vector of another"),
+        (np.ones_like(NOISY), "vectors", "all 60 texts have the same vector"),
+    ],
+)
+def test_vectors_that_are_misaligned_or_alike_are_named(texts: np.ndarray, check: str, seen: str) -> None:
+    findings = of_vectors(texts)
+    assert list(named(findings)) == [check] and seen in findings[check].seen
+
+
+def test_labels_say_what_pairs_do_not() -> None:
+    labels = np.arange(60) % 4
+    classes = np.eye(4, 16)
+    images = classes[labels] + 0.1 * UNITS
+    right = found(vectors(images=images, labels=labels, class_texts=classes, logit_scale=100.0))
+    assert not named(right) and right["classes"].status == "ok"
+    wrong = found(vectors(images=images, labels=np.roll(labels, 1), class_texts=classes, logit_scale=100.0))
+    assert named(wrong) == {"pairs": "fault"}

@@ -1,0 +1,154 @@
+"""Torch modules: their mode, weights, scale and preprocessing, seen through the adapters that wrap them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from torch import nn
+
+from clipbench import torch_model
+from clipbench.checks import behaviour, images, tokens, weights
+from clipbench.checks.check import Outcome
+from clipbench.checks.subject import Subject
+from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.python import wrap
+
+Examine = Callable[[Subject], Outcome]
+
+
+@pytest.fixture(scope="module")
+def net(small_clip_folder: Path) -> Any:
+    """A small CLIP of open_clip, as its own code builds it."""
+    return open_clip.create_model(f"local-dir:{small_clip_folder}")
+
+
+@pytest.fixture
+def outcome(net: Any, tmp_path: Path) -> Callable[..., Outcome]:
+    """Return the function that examines the module, wrapped by hand with some settings of the user's own."""
+
+    def examine(check: Examine, preprocess: dict[str, Any] | None = None, **options: Any) -> Outcome:
+        settings = open_clip.transform.PreprocessCfg(**{**net.visual.preprocess_cfg, **(preprocess or {})})
+        transform = open_clip.transform.image_transform_v2(settings, is_train=False)
+        scale = options.pop("logit_scale", net.logit_scale.exp())
+        tokenizer = options.pop("tokenizer", open_clip.get_tokenizer("ViT-B-32"))
+        made = torch_model(net, transform, tokenizer, logit_scale=scale, context_length=77, **options)
+        return check(Subject(StoreEmbedder(wrap(made, "mine", batch_size=8), tmp_path, workers=0)))
+
+    return examine
+
+
+def test_what_open_clip_builds_is_as_its_configuration_says(outcome: Callable[..., Outcome]) -> None:
+    for check in (images.preprocessing, weights.scale, behaviour.evaluation_mode, behaviour.padding, tokens.tokenizer):
+        assert outcome(check).status == "ok", check
+    assert "as in the library's own logits" in outcome(weights.scale).seen
+    assert "as the checkpoint's own files say" in outcome(images.preprocessing).seen
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "seen"),
+    [
+        ({"mean": (0.5, 0.5, 0.5)}, "mean 0.5 where the files say 0.481 0.458 0.408"),
+        ({"std": (0.5, 0.5, 0.5)}, "std 0.5 where the files say 0.269"),
+        ({"resize_mode": "squash"}, "images squashed to a square where the files say the middle of an image cut out"),
+        ({"interpolation": "bilinear"}, "bilinear interpolation where the files say bicubic"),
+    ],
+)
+def test_a_preprocessing_that_is_not_the_checkpoint_s_is_named(
+    preprocess: dict[str, Any], seen: str, outcome: Callable[..., Outcome]
+) -> None:
+    found = outcome(images.preprocessing, preprocess)
+    assert found.status == "fault" and seen in found.seen and found.seen.count(";") == 0
+
+
+def test_another_size_is_named(net: Any, tmp_path: Path) -> None:
+    side = open_clip.transform.PreprocessCfg(**{**net.visual.preprocess_cfg, "size": 40})
+    made = torch_model(net, open_clip.transform.image_transform_v2(side, is_train=False), lambda texts: texts)
+    assert list(images.differing(measured(made), declared(net))) == ["40 px where the files say 32 px"]
+
+
+def measured(made: Any) -> Any:
+    from clipbench.models.measured_preprocessing import measure
+
+    return measure(made.internals().preprocess)
+
+
+def declared(net: Any) -> Any:
+    from clipbench.models.module_facts import declared_preprocessing
+
+    return declared_preprocessing(net)
+
+
+def test_a_scale_that_the_library_does_not_apply_is_named(outcome: Callable[..., Outcome]) -> None:
+    found = outcome(weights.scale, logit_scale=100.0)
+    assert found.status == "fault" and "differ from those of the library's own code" in found.seen
+    assert outcome(weights.scale, logit_bias=-5.0).status == "fault"
+
+
+def test_a_tokenizer_of_another_model_is_named(outcome: Callable[..., Outcome]) -> None:
+    def larger(texts: list[str]) -> torch.Tensor:
+        ids = open_clip.get_tokenizer("ViT-B-32")(texts)
+        ids[:, 1] += 49_408 * torch.tensor(["🐈" in text for text in texts])
+        return ids
+
+    found = outcome(tokens.tokenizer, tokenizer=larger)
+    assert found.status == "fault" and "and the model has 49,408 token embeddings" in found.seen
+
+
+def test_weights_as_they_were_before_training_are_named(net: Any, outcome: Callable[..., Outcome]) -> None:
+    found = outcome(weights.weights)
+    assert found.status == "fault" and "of the image tower and the text tower has the weights" in found.seen
+    with torch.no_grad():
+        net.visual.ln_post.weight += 0.01
+    try:
+        found = outcome(weights.weights)
+        assert found.status == "fault" and "normalisation of the text tower has" in found.seen
+        with torch.no_grad():
+            net.ln_final.bias += 0.01
+        assert outcome(weights.weights).status == "ok"
+    finally:
+        nn.init.ones_(net.visual.ln_post.weight)
+        nn.init.zeros_(net.ln_final.bias)
+
+
+class Dropping:
+    """A wrapper that forgets ``eval``."""
+
+    def __init__(self) -> None:
+        self.module = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5))
+
+    def encode_images(self, images: list[Any]) -> Any:
+        return self.module(torch.tensor(np.stack([np.asarray(image).mean(axis=(0, 1)) for image in images])).float())
+
+    def encode_texts(self, texts: list[str]) -> Any:
+        return self.module(torch.tensor([[float(len(text)), 1.0, 2.0] for text in texts]))
+
+    def internals(self) -> Any:
+        from clipbench.models.internals import Internals
+
+        return Internals(module=self.module)
+
+
+def test_a_module_in_training_mode_is_named(tmp_path: Path) -> None:
+    made = Dropping()
+    subject = Subject(StoreEmbedder(wrap(made, "dropping", batch_size=8), tmp_path, workers=0))
+    found = behaviour.evaluation_mode(subject)
+    assert found.status == "fault" and "1 parts of the module work in training mode while it encodes: 1" in found.seen
+    assert behaviour.determinism(subject).status == "fault"
+    made.module.eval()
+    subject = Subject(StoreEmbedder(wrap(made, "dropping", batch_size=8), tmp_path, workers=0))
+    assert behaviour.evaluation_mode(subject).status == "ok" and behaviour.determinism(subject).status == "ok"
+
+
+def test_a_module_in_training_is_no_fault_where_it_is_put_into_evaluation_mode(
+    net: Any, outcome: Callable[..., Outcome]
+) -> None:
+    net.train()
+    try:
+        assert outcome(behaviour.evaluation_mode).status == "ok"
+        assert net.training
+    finally:
+        net.eval()
