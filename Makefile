@@ -6,11 +6,15 @@ BIN := $(VENV)/bin
 WHEEL_VENV := .venv-wheel
 GATE_VENV := .venv-gate
 PEER_VENV := .venv-peer
+LOWEST_VENV := .venv-lowest
 READY := $(VENV)/.ready
 
 AXE := axe-core@4.14.1
 
-.PHONY: help install axe demo test test-slow test-wheel test-wheel-all test-peer torture check fmt bench claims figures train-tiny clean
+LOWEST_TESTS ?= tests/clipbench tests/tasks tests/cli
+MINUTES ?= 5
+
+.PHONY: help install axe demo test test-slow test-wheel test-wheel-all test-peer test-lowest fuzz torture check fmt bench claims figures train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -19,10 +23,10 @@ help:  ## list the targets
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"clipbench needs Python 3.11 or newer, and $(PYTHON) is {v.major}.{v.minor}: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-compile --editable '.[dev]'  # most modules of the dependencies are never imported
+	$(BIN)/pip install --quiet --no-compile $(CONSTRAINTS:%=--constraint %) --editable '.[dev]'  # most modules of the dependencies are never imported
 	@touch $@
 
-install: $(READY)  ## make or update .venv
+install: $(READY)  ## make or update .venv; with CONSTRAINTS=constraints.txt of the versions that were tested
 
 axe:  ## fetch the accessibility checker of the report's tests, if npm is installed
 	npm install --silent --no-audit --no-fund --no-save --prefix .axe $(AXE)
@@ -64,6 +68,13 @@ test-wheel-all: test-wheel  ## run the whole suite against the wheel too
 	$(WHEEL_VENV)/bin/pip install --quiet pytest-xdist
 	CLIPBENCH_TEST_WHEEL=1 OMP_NUM_THREADS=1 $(WHEEL_VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile tests
 
+test-lowest: $(READY)  ## run the tests with the lowest versions that pyproject.toml allows, in an environment of its own
+	test -x $(BIN)/uv || $(BIN)/pip install --quiet uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOWEST_VENV)
+	$(BIN)/uv pip install --quiet --python $(LOWEST_VENV)/bin/python --resolution lowest-direct --editable .
+	$(BIN)/uv pip install --quiet --python $(LOWEST_VENV)/bin/python pytest pytest-xdist hypothesis beartype hatchling pyyaml
+	OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile $(LOWEST_TESTS)
+
 test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of its own
 	test -d $(PEER_VENV) || $(PYTHON) -m venv $(PEER_VENV)
 	$(PEER_VENV)/bin/pip install --quiet 'clip-benchmark==1.6.2' 'numpy<2.3' requests
@@ -71,6 +82,9 @@ test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of 
 
 torture: $(READY)  ## kill, damage and fill runs, stores, trainings and downloads for ten minutes, and count what is survived
 	$(BIN)/python experiments/torture.py
+
+fuzz: $(READY)  ## feed damaged input to every reader for MINUTES=5 (docs/reliability.md)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --minutes $(MINUTES) --found .fuzz
 
 bench: $(READY)  ## print timings: text tower, ranks, and the geometry of a million pairs
 	$(BIN)/python benchmarks/text_tower.py
@@ -90,4 +104,4 @@ train-tiny: $(READY)  ## train the bundled model again and write its card: an ho
 	$(BIN)/python experiments/ship_tiny.py runs/tiny
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) .axe dist runs
+	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) .axe dist runs

@@ -89,7 +89,19 @@ FOREIGN = (Exception, SystemExit)
 
 MACHINE = {
     getattr(errno, name, None)
-    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EROFS", "EIO", "EMFILE", "ENFILE", "ENOMEM")
+    for name in (
+        "ENOSPC",
+        "EDQUOT",
+        "EFBIG",
+        "EACCES",
+        "EPERM",
+        "EROFS",
+        "EIO",
+        "EMFILE",
+        "ENFILE",
+        "ENOMEM",
+        "ENAMETOOLONG",
+    )
 }
 """Errors of the system that no code is to blame for: a full or read-only disk, a missing permission, no memory."""
 
@@ -107,6 +119,8 @@ def cause(error: BaseException) -> str:
     """
     if isinstance(error, SystemExit):
         return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
+    if package := missing_package(error):
+        return f"the package {package} is not installed: pip install clipbench, with all that it depends on"
     if is_machines(error):
         name = getattr(error, "filename", None)
         text = getattr(error, "strerror", None) or "out of memory"
@@ -121,7 +135,20 @@ def bug(error: BaseException, whose: str) -> str:
         >>> bug(KeyError("a"), "the task")
         "KeyError: 'a' (a bug in the task: --traceback shows where)"
     """
-    return cause(error) if is_machines(error) else f"{cause(error)} (a bug in {whose}: --traceback shows where)"
+    is_to_blame = not is_machines(error) and missing_package(error) is None
+    return f"{cause(error)} (a bug in {whose}: --traceback shows where)" if is_to_blame else cause(error)
+
+
+def missing_package(error: BaseException) -> str | None:
+    """Return the package that an import did not find; None for any other error, and for a module of clipbench itself.
+
+    Example:
+        >>> missing_package(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
+        'torch'
+    """
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    package = (name or "").partition(".")[0]
+    return package if package and not package.startswith("clipbench") else None
 
 
 def is_machines(error: BaseException) -> bool:

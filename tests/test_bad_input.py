@@ -299,6 +299,19 @@ def test_a_requirement_is_a_finite_number(text: str) -> None:
     refused(lambda: Requirement.parse(text), "expected METRIC >= NUMBER")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'require = ["a{0} >= 1"]',
+        '"*{0}" = {{max_drop = "1pp"}}',
+        '[[acknowledge]]\nmetric = "{0}"\nreason = "x"\nexpires = 2026-12-31',
+    ],
+)
+def test_a_pattern_that_takes_too_long_to_match_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "gate.toml").write_text(text.format("[" * 100_000))
+    refused(lambda: read_gate(tmp_path / "gate.toml"), "a pattern of .* characters, expected at most 1,000")
+
+
 def shard(path: Path, members: dict[str, bytes], *, sparse: str = "", claimed: int | None = None) -> None:
     path.parent.mkdir(exist_ok=True)
     with tarfile.open(path, "w") as tar:

@@ -79,10 +79,15 @@ def test_finished_runs_are_read_without_what_measuring_needs(tmp_path: Path) -> 
     assert not failures and len(lines) == len(COMMANDS), "\n".join(failures)
 
 
-def test_umap_says_what_to_install(tmp_path: Path) -> None:
-    said = run(["plot", "gap", "RUN", "--projection", "umap", "-o", "gap.svg"], folder=tmp_path)
+def test_what_is_not_installed_is_said_in_one_line(tmp_path: Path) -> None:
+    umap = ["plot", "gap", "RUN", "--projection", "umap", "-o", "gap.svg"]
+    bundled = ["run", "--model", "tiny", "--tasks", "retrieval@scenes", "--limit", "4", "--out", "run"]
+    training = ["train", "--data", "scenes", "--steps", "1", "--out", "trained"]
+    said = run(umap, bundled, training, folder=tmp_path)
     assert said[0].startswith("clipbench: --projection umap needs umap-learn: pip install umap-learn")
-    assert said[1].startswith("status 2")
+    assert re.match(r"clipbench: .*the package \w+ is not installed: pip install clipbench", said[2]), said
+    assert re.match(r"clipbench: the package \w+ is not installed: pip install clipbench", said[4]), said
+    assert [line.split()[:2] for line in said[1::2]] == [["status", "2"]] * 3 and len(said) == 6, said
 
 
 @pytest.mark.skipif(not PYTHON, reason="only where `make test-wheel` makes an environment for the gate")

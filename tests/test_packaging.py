@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import clipbench
 
@@ -43,6 +44,34 @@ def test_a_package_exports_just_what_it_says(package: str) -> None:
     }
     assert set(module.__all__) == imported
     assert all(hasattr(module, name) for name in module.__all__)
+
+
+def dependencies() -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = (each for extra in project["optional-dependencies"].values() for each in extra)
+    return [Requirement(each) for each in (*project["dependencies"], *extras)]
+
+
+def test_the_tested_versions_are_of_all_dependencies_and_within_their_bounds() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    tested = {each.name: each for each in map(Requirement, (line for line in lines if not line.startswith("#")))}
+    assert {each.name for each in dependencies()} == set(tested), (
+        "constraints.txt and pyproject.toml name different ones"
+    )
+    for each in dependencies():
+        (pin,) = tested[each.name].specifier
+        assert pin.operator == "==" and pin.version in each.specifier, each
+
+
+def test_a_library_whose_internals_are_used_has_an_upper_bound() -> None:
+    internals = {
+        "open-clip-torch": "from open_clip.factory import",
+        "huggingface-hub": "from huggingface_hub.file_download import",
+        "transformers": "from transformers import dynamic_module_utils",
+    }
+    code = "".join(path.read_text() for path in (ROOT / "clipbench").rglob("*.py"))
+    bounded = {each.name for each in dependencies() if any(part.operator == "<" for part in each.specifier)}
+    assert {name for name, statement in internals.items() if statement in code} <= bounded
 
 
 def test_listings_do_not_import_torch() -> None:

@@ -26,6 +26,9 @@ from clipbench.errors import UsageError, did_you_mean
 from clipbench.reading import read_toml, shown
 from clipbench.results.numbers import SYMBOLS
 
+MOST_PATTERN = 1_000
+"""Characters of a pattern: the time to make sense of one with many ``[`` grows with their square."""
+
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,
@@ -147,6 +150,11 @@ class Gate:
     acknowledged: Sequence[Acknowledgement] = ()
     is_strict: bool = False
     """True when a loss beyond the tolerance counts though it is not significant."""
+
+    def __post_init__(self) -> None:
+        longest = max(map(len, self.patterns), default=0)
+        if longest > MOST_PATTERN:
+            raise UsageError(f"a gate has a pattern of {longest:,} characters, expected at most {MOST_PATTERN:,}")
 
     @classmethod
     def from_options(cls, max_drop: str | None = None, require: Sequence[str] = (), strict: bool = False) -> "Gate":

@@ -12,6 +12,7 @@ from jaxtyping import Int64
 
 from clipbench.errors import ClipbenchError, ModelError, NoTokenCounts
 from clipbench.hub import cache_only
+from clipbench.models._config_limits import SIDES, SIDES_OF_IMAGES, check_sizes
 from clipbench.models._foreign_code import check_model, no_foreign_code
 from clipbench.models._text_tower import check_vocabulary, tokenizer_identity
 from clipbench.models._torch_model import first_line, quiet
@@ -119,8 +120,12 @@ def _transformers_images(place: Path, reference: str) -> ImageInputs:
 
     from clipbench.models._transformers_model import TransformersPreprocess
 
+    _json(place / PROCESSOR)  # which says what is wrong with it
     processor = _loaded(partial(transformers.AutoImageProcessor.from_pretrained, place), place / PROCESSOR)
-    arrays = processor(images=Image.new("RGB", (64, 64)), return_tensors="np")
+    try:
+        arrays = processor(images=Image.new("RGB", (64, 64)), return_tensors="pt")
+    except Exception as error:  # the library raises many kinds of error for a configuration of wrong types
+        raise ModelError(f"{place / PROCESSOR} cannot be used ({type(error).__name__}: {first_line(error)})") from error
     if list(arrays) != ["pixel_values"]:
         raise ModelError(f"{reference} needs {', '.join(arrays)} for each image: expected a processor of pixels alone")
     side = arrays["pixel_values"].shape[-1]
@@ -242,4 +247,5 @@ def _json(path: Path) -> dict[str, Any]:
     content = read_json(path, ModelError, most=MOST_BYTES_OF_SETTINGS)
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a JSON {type(content).__name__}: expected an object")
+    check_sizes(content, path, SIDES_OF_IMAGES if path.name in (PROCESSOR, PREPROCESS_CFG) else SIDES)
     return content

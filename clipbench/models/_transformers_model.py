@@ -86,7 +86,8 @@ class TransformersPreprocess:
     processor: Any
 
     def __call__(self, image: Image.Image) -> Float32[np.ndarray, "channels height width"]:
-        return np.asarray(self.processor(images=rgb(image), return_tensors="np")["pixel_values"][0], np.float32)
+        # As a tensor, since before transformers 5.4 most processors return nothing else.
+        return np.asarray(self.processor(images=rgb(image), return_tensors="pt")["pixel_values"][0], np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +232,7 @@ def _load_parts(name: str, reference: str) -> _Loaded:
     processor = transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     left_over = sorted(name for name in found["unexpected_keys"] if not name.endswith(CONSTANTS))
-    inputs = list(processor(images=Image.new("RGB", (64, 64)), return_tensors="np"))
+    inputs = list(processor(images=Image.new("RGB", (64, 64)), return_tensors="pt"))
     return _Loaded(module, processor, tokenizer, left_over, notes, inputs)
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Float32, Int64
 from PIL import Image
 
 from clipbench import plugins
-from clipbench.errors import ModelError, UsageError, did_you_mean
+from clipbench.errors import ModelError, UsageError, cause, did_you_mean, missing_package
 from clipbench.models._fingerprint import digest
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, holds_bundled_checkpoint
 from clipbench.models.embeddings import Embeddings
@@ -77,7 +77,12 @@ def load_with_probes(reference: str, options: LoadOptions) -> Loaded:
     """Return the model that a reference stands for, with what was encoded for its fingerprint."""
     prefix, body = resolve(reference.strip(), options)
     adapter = cast(Adapter, plugins.load(plugins.MODELS, prefix))
-    model = adapter(body, options)
+    try:
+        model = adapter(body, options)
+    except ModuleNotFoundError as error:
+        if missing_package(error) is None:
+            raise
+        raise ModelError(f"{reference} cannot be loaded: {cause(error)}") from error
     if not isinstance(model, Model | Embeddings):
         raise ModelError(
             f"model adapter '{prefix}' returned an object of type {type(model).__name__} for '{reference}': expected an object with"

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from clipbench.errors import ModelError, Unavailable, UsageError
+from clipbench.models._transformers_model import TransformersPreprocess
 from clipbench.models.open_clip import load_folder
 from clipbench.models.protocol import LoadOptions, Model, PixelModel
 from clipbench.models.transformers import load
@@ -220,6 +222,16 @@ def test_one_set_of_weights_gives_the_same_through_both_libraries(
     same(through_transformers.encode_pixels(pixels), through_open_clip.encode_pixels(pixels))
     assert through_transformers.info.logit_scale == through_open_clip.info.logit_scale == pytest.approx(math.exp(4))
     assert through_transformers.info.n_parameters == through_open_clip.info.n_parameters
+
+
+def test_pixels_are_asked_for_as_tensors() -> None:
+    def processor(images: Any, return_tensors: str) -> dict[str, torch.Tensor]:
+        if return_tensors != "pt":  # as most processors are before transformers 5.4
+            raise ValueError("Only returning PyTorch tensors is currently supported.")
+        return {"pixel_values": torch.ones(1, 3, 4, 4)}
+
+    pixels = TransformersPreprocess(processor)(Image.new("L", (4, 4)))
+    assert pixels.dtype == np.float32 and pixels.shape == (3, 4, 4)
 
 
 def test_capitals_are_lowered_where_the_tokenizer_leaves_them(small_models: ModuleType, tmp_path: Path) -> None:
