@@ -90,27 +90,44 @@ class TransformersPreprocess:
         return np.asarray(self.processor(images=rgb(image), return_tensors="pt")["pixel_values"][0], np.float32)
 
 
+@dataclass(frozen=True)
+class ArraysPreprocess:
+    """The same for a model that takes several arrays an image, by the names of its image tower's arguments."""
+
+    processor: Any
+
+    def __call__(self, image: Image.Image) -> dict[str, np.ndarray]:
+        arrays = self.processor(images=[rgb(image)], return_tensors="np")
+        return {name: np.asarray(values)[0] for name, values in arrays.items()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ManyArraysModel:
     """A model with several input arrays per image, such as SigLIP 2 NaFlex: patches, their mask, their grid."""
 
     info: ModelInfo
     module: Any
-    processor: Any
+    preprocess: ArraysPreprocess
     text_tower: TextTower
     placement: Placement
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
         """Return one raw vector an image, in order."""
+        if not images:
+            return np.empty((0, self.info.embed_dim), np.float32)
+        arrays = [self.preprocess(image) for image in images]
+        return self.encode_pixels({name: np.stack([each[name] for each in arrays]) for name in arrays[0]})
+
+    def encode_pixels(self, pixels: Mapping[str, np.ndarray]) -> Float32[np.ndarray, "n_images dim"]:
+        """Return one raw vector a preprocessed image, in order; each array has a row an image."""
         place = self.placement
-        out = np.empty((len(images), self.info.embed_dim), np.float32)
+        n_images = len(next(iter(pixels.values())))
+        out = np.empty((n_images, self.info.embed_dim), np.float32)
         with torch.inference_mode():
-            for start in range(0, len(images), place.batch_size):
-                batch = [rgb(image) for image in images[start : start + place.batch_size]]
-                inputs = self.processor(images=batch, return_tensors="pt").to(place.device)
-                inputs["pixel_values"] = inputs["pixel_values"].to(place.dtype)
-                vectors = _vectors(self.module.get_image_features(**inputs))
-                out[start : start + len(batch)] = vectors.float().cpu().numpy()
+            for start in range(0, n_images, place.batch_size):
+                rows = slice(start, start + place.batch_size)
+                inputs = {name: _on(place, torch.from_numpy(values[rows])) for name, values in pixels.items()}
+                out[rows] = _vectors(self.module, self.module.get_image_features(**inputs)).float().cpu().numpy()
         return out
 
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
@@ -154,13 +171,17 @@ def build(name: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
     freeze(parts.module, place)
     if parts.inputs != ["pixel_values"]:
         model: TorchModel | ManyArraysModel = ManyArraysModel(
-            info=info, module=parts.module, processor=parts.processor, text_tower=tower, placement=place
+            info=info,
+            module=parts.module,
+            preprocess=ArraysPreprocess(parts.processor),
+            text_tower=tower,
+            placement=place,
         )
     else:
         model = TorchModel(
             info=info,
             preprocess=TransformersPreprocess(parts.processor),
-            image_tower=lambda pixels: _vectors(parts.module.get_image_features(pixel_values=pixels)),
+            image_tower=lambda pixels: _vectors(parts.module, parts.module.get_image_features(pixel_values=pixels)),
             text_tower=tower,
             placement=place,
             module=parts.module,
@@ -239,6 +260,11 @@ def _load_parts(name: str, reference: str) -> _Loaded:
 def _check_is_dual_encoder(config: Any, reference: str) -> None:
     kind = transformers.MODEL_MAPPING.get(type(config), None)
     if not isinstance(kind, type) or not all(hasattr(kind, name) for name in FEATURES):
+        if hasattr(kind, "get_audio_features"):
+            raise ModelError(
+                f"{reference} is not supported, because a model of type '{config.model_type}' embeds sounds, and clipbench"
+                " has data of images and texts only: store its vectors and give embeddings:FILE"
+            )
         raise ModelError(
             f"{reference} is of type '{config.model_type}', which has no {' and '.join(FEATURES)}:"
             " expected a dual encoder, such as CLIP or SigLIP"
@@ -363,12 +389,20 @@ def _context_length(parts: _Loaded, reference: str) -> int:
 
 
 def _encode_text(module: Any, tokens: Tokens) -> torch.Tensor:
-    return _vectors(module.get_text_features(**tokens))
+    return _vectors(module, module.get_text_features(**tokens))
 
 
-def _vectors(output: Any) -> torch.Tensor:
-    """Return the vectors in the output of a features method: since transformers 5 it is an object, before a tensor."""
-    return output if isinstance(output, torch.Tensor) else output.pooler_output
+def _vectors(module: Any, output: Any) -> torch.Tensor:
+    """Return the vectors in the output of a features method: since transformers 5 it is an object, before a tensor.
+
+    FLAVA projects every token, and its contrastive loss compares the first ones, the class tokens.
+    """
+    vectors = output if isinstance(output, torch.Tensor) else output.pooler_output
+    return vectors[:, 0] if isinstance(module, transformers.FlavaModel) else vectors
+
+
+def _on(place: Placement, values: torch.Tensor) -> torch.Tensor:
+    return values.to(place.device, place.dtype if values.is_floating_point() else None)
 
 
 def _info(parts: _Loaded, tower: TextTower, reference: str, precision: str) -> ModelInfo:
@@ -383,7 +417,8 @@ def _info(parts: _Loaded, tower: TextTower, reference: str, precision: str) -> M
     )
     scale, bias = _scale_and_bias(module, reference)
     embed_dim, context_length = _text_shape(module, tower, reference)
-    size = getattr(getattr(module.config, "vision_config", None), "image_size", None)
+    vision = getattr(module.config, "vision_config", getattr(module.config, "image_config", None))
+    size = getattr(vision, "image_size", None)
     return ModelInfo(
         ref=reference,
         id=reference,

@@ -1,6 +1,6 @@
 """Decoding and preprocessing of images in worker processes, ahead of the model."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from clipbench.data.decoding import rgb
 from clipbench.data.images import DrawnImage, ImageRef
 from clipbench.errors import FOREIGN, BadImage, cause
 from clipbench.limits import max_batch_pixels
+from clipbench.models.protocol import AnyPreprocess
 from clipbench.models.workers import load_in_workers
 
 Preprocess = Callable[[Image.Image], Float32[np.ndarray, "channels height width"]]
@@ -22,12 +23,13 @@ class LoadedBatch(NamedTuple):
 
     rows: list[int]
     inputs: Any
-    """Stacked pixels, float32 (n, channels, height, width), or a list of RGB images without ``preprocess``."""
+    """Stacked pixels, float32 (n, channels, height, width), or the model's own arrays by name, each stacked; without
+    ``preprocess`` a list of RGB images."""
     bad: dict[str, str]
 
 
 def load_batches(
-    refs: Sequence[ImageRef], preprocess: Preprocess | None, *, side: int | None, batch_size: int, workers: int
+    refs: Sequence[ImageRef], preprocess: AnyPreprocess | None, *, side: int | None, batch_size: int, workers: int
 ) -> Iterator[LoadedBatch]:
     """Yield the images in batches, in order, decoded and (where ``preprocess`` is given) preprocessed.
 
@@ -45,11 +47,11 @@ def load_batches(
         )
         return
     for rows, inputs, bad in load_in_workers(images, workers=workers, batch_size=batch_size, collate_fn=_collate):
-        yield LoadedBatch(rows, inputs if isinstance(inputs, list) else inputs.numpy(), bad)
+        yield LoadedBatch(rows, _as_arrays(inputs), bad)
 
 
 class _Images(Dataset[tuple[int, Any]]):
-    def __init__(self, refs: Sequence[ImageRef], preprocess: Preprocess | None, side: int | None) -> None:
+    def __init__(self, refs: Sequence[ImageRef], preprocess: AnyPreprocess | None, side: int | None) -> None:
         self.refs = refs
         self.preprocess = preprocess
         self.side = side
@@ -100,4 +102,12 @@ def _collate(items: Sequence[tuple[int, Any]]) -> tuple[list[int], Any, dict[str
     inputs: Any = [item for _, item in good]
     if inputs and isinstance(inputs[0], np.ndarray):
         inputs = torch.from_numpy(np.stack(inputs))  # a tensor travels in shared memory, an array through a pipe
+    elif inputs and isinstance(inputs[0], Mapping):
+        inputs = {name: torch.from_numpy(np.stack([each[name] for each in inputs])) for name in inputs[0]}
     return [row for row, _ in good], inputs, bad
+
+
+def _as_arrays(inputs: Any) -> Any:
+    if isinstance(inputs, Mapping):
+        return {name: values.numpy() for name, values in inputs.items()}
+    return inputs if isinstance(inputs, list) else inputs.numpy()

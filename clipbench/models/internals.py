@@ -6,7 +6,7 @@ method ``internals() -> Internals``; every part is optional.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -77,5 +77,6 @@ def internals_of(model: Model) -> Internals:
     if isinstance(model, OpenModel):
         return model.internals()
     if isinstance(model, PixelModel):
-        return Internals(preprocess=model.preprocess, encode_pixels=model.encode_pixels)
+        preprocess: Any = model.preprocess  # a stranger's, taken to give one array
+        return Internals(preprocess=preprocess, encode_pixels=model.encode_pixels)
     return Internals()

@@ -1,7 +1,8 @@
 """Two models as one: the image tower of the first with the text tower of the second, where both share a space."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -12,7 +13,16 @@ from clipbench.errors import ModelError, UsageError
 from clipbench.models._fingerprint import digest
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES
 from clipbench.models.internals import Internals, internals_of
-from clipbench.models.protocol import CostlyModel, LoadOptions, Modality, Model, ModelInfo, PixelModel, count_tokens
+from clipbench.models.protocol import (
+    AnyPreprocess,
+    CostlyModel,
+    LoadOptions,
+    Modality,
+    Model,
+    ModelInfo,
+    PixelModel,
+    count_tokens,
+)
 from clipbench.models.reference import resolve
 
 SIDES: dict[Modality, str] = {"images": "image.", "texts": "text."}
@@ -63,12 +73,10 @@ class PixelPairModel(PairModel):
     image_model: PixelModel
 
     @property
-    def preprocess(self) -> Callable[[Image.Image], Float32[np.ndarray, "channels height width"]]:
+    def preprocess(self) -> AnyPreprocess:
         return self.image_model.preprocess
 
-    def encode_pixels(
-        self, pixels: Float32[np.ndarray, "n_images channels height width"]
-    ) -> Float32[np.ndarray, "n_images dim"]:
+    def encode_pixels(self, pixels: Any) -> Float32[np.ndarray, "n_images dim"]:
         return self.image_model.encode_pixels(pixels)
 
 

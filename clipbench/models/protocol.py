@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -73,19 +73,21 @@ class Model(Protocol):
         ...
 
 
+AnyPreprocess = Callable[[Image.Image], np.ndarray | Mapping[str, np.ndarray]]
+"""From an image to the input of an image tower: float32 of shape (channels, height, width), or several arrays by name."""
+
+
 @runtime_checkable
 class PixelModel(Model, Protocol):
     """A model whose preprocessing can run apart from it, in worker processes."""
 
     @property
-    def preprocess(self) -> Callable[[Image.Image], Float32[np.ndarray, "channels height width"]]:
+    def preprocess(self) -> AnyPreprocess:
         """From an image to the input of the image tower: picklable, without the weights."""
         ...
 
-    def encode_pixels(
-        self, pixels: Float32[np.ndarray, "n_images channels height width"]
-    ) -> Float32[np.ndarray, "n_images dim"]:
-        """Return one vector a preprocessed image, in order."""
+    def encode_pixels(self, pixels: Any) -> Float32[np.ndarray, "n_images dim"]:
+        """Return one vector a preprocessed image, in order; each array of ``preprocess`` comes stacked."""
         ...
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -24,7 +24,7 @@ from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, holds_bundled_chec
 from clipbench.models.embeddings import Embeddings
 from clipbench.models.internals import Internals, internals_of
 from clipbench.models.probes import Probes, coarse_digest, encode_probes
-from clipbench.models.protocol import LoadOptions, Model, ModelInfo, PixelModel, count_tokens
+from clipbench.models.protocol import AnyPreprocess, LoadOptions, Model, ModelInfo, PixelModel, count_tokens
 from clipbench.reading import entries, is_file, is_folder
 
 VECTOR_SUFFIXES = (".npz", ".npy", ".parquet")
@@ -192,12 +192,10 @@ class RenamedPixelModel(RenamedModel):
     model: PixelModel
 
     @property
-    def preprocess(self) -> Callable[[Image.Image], Float32[np.ndarray, "channels height width"]]:
+    def preprocess(self) -> AnyPreprocess:
         return self.model.preprocess
 
-    def encode_pixels(
-        self, pixels: Float32[np.ndarray, "n_images channels height width"]
-    ) -> Float32[np.ndarray, "n_images dim"]:
+    def encode_pixels(self, pixels: Any) -> Float32[np.ndarray, "n_images dim"]:
         return self.model.encode_pixels(pixels)
 
 

@@ -184,7 +184,7 @@ def test_a_stranger_s_model_needs_to_know_nothing_of_the_reference(stranger: Non
     assert (plain.info.ref, plain.info.id) == ("STRANGE:x", "strange:x")
     assert plain.encode_images(image).tolist() == [[1, 1]] and plain.encode_texts(["a"]).tolist() == [[0, 0]]
     assert isinstance(pixels, PixelModel) and pixels.info.ref == "STRANGE:pixels"
-    assert pixels.encode_pixels(pixels.preprocess(image[0])[None]).tolist() == [[7, 7]]
+    assert pixels.encode_pixels(np.asarray(pixels.preprocess(image[0]))[None]).tolist() == [[7, 7]]
 
 
 def test_an_adapter_that_returns_no_model_is_told_so(stranger: None) -> None:

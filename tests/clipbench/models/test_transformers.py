@@ -18,8 +18,12 @@ import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from clipbench.data import DataOptions
+from clipbench.data.memory import dataset_in_memory
 from clipbench.errors import ModelError, Unavailable, UsageError
+from clipbench.models._torch_model import TorchModel
 from clipbench.models._transformers_model import TransformersPreprocess
+from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.open_clip import load_folder
 from clipbench.models.protocol import LoadOptions, Model, PixelModel
 from clipbench.models.transformers import load
@@ -217,7 +221,7 @@ def test_one_set_of_weights_gives_the_same_through_both_libraries(
 
     pixels = np.stack([through_open_clip.preprocess(image) for image in small_models.images()])
 
-    assert isinstance(through_transformers, PixelModel)
+    assert isinstance(through_transformers, TorchModel)
     same(through_transformers.encode_texts(small_models.TEXTS), through_open_clip.encode_texts(small_models.TEXTS))
     same(through_transformers.encode_pixels(pixels), through_open_clip.encode_pixels(pixels))
     assert through_transformers.info.logit_scale == through_open_clip.info.logit_scale == pytest.approx(math.exp(4))
@@ -263,19 +267,30 @@ def test_a_text_that_is_too_long_keeps_its_end(
     assert tokens[-1] == end and tokens[-2] != end
 
 
-def test_pixels_can_be_prepared_elsewhere_unless_there_are_several_arrays(
-    folder: Path, small_models: ModuleType
-) -> None:
-    model = load(str(folder), LoadOptions())
+def test_pixels_can_be_prepared_elsewhere(folder: Path, small_models: ModuleType) -> None:
+    model = load(str(folder), LoadOptions(batch_size=4))
+    images = small_models.images()
 
-    assert isinstance(model, Model)
-    assert isinstance(model, PixelModel) == (model.info.family != "transformers/Siglip2")
-    if not isinstance(model, PixelModel):
-        return
-    prepare = pickle.loads(pickle.dumps(model.preprocess))
-    pixels = np.stack([prepare(image) for image in small_models.images()])
+    assert isinstance(model, Model) and isinstance(model, PixelModel)
+    prepare: Any = pickle.loads(pickle.dumps(model.preprocess))
     assert len(pickle.dumps(prepare)) < 10_000
-    np.testing.assert_array_equal(model.encode_pixels(pixels), model.encode_images(small_models.images()))
+    each = [prepare(image) for image in images]
+    pixels: Any = np.stack(each)
+    if isinstance(each[0], dict):
+        assert list(each[0]) == ["pixel_values", "pixel_attention_mask", "spatial_shapes"]
+        pixels = {name: np.stack([arrays[name] for arrays in each]) for name in each[0]}
+    np.testing.assert_array_equal(model.encode_pixels(pixels), model.encode_images(images))
+
+
+def test_worker_processes_prepare_several_arrays_an_image(small_models: ModuleType, tmp_path: Path) -> None:
+    model = load(str(save_siglip2_naflex(tmp_path / "model", small_models)), LoadOptions(batch_size=2))
+    images = [image.convert("RGB") for image in small_models.images()]
+    data = dataset_in_memory([(image, "a cat") for image in images], DataOptions())
+    embedder = StoreEmbedder(model, tmp_path / "store", batch_size=2, workers=1)
+
+    found = embedder.images(data.images)
+
+    same(found, library_images(tmp_path / "model", images))
 
 
 # ----- what is known of the model
