@@ -66,6 +66,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     batch_size: int = 64,
     workers: int | None = None,
     arch: str | None = None,
+    trust_remote_code: bool = False,
     model_options: Mapping[str, str] | None = None,
     data_options: Mapping[str, str] | None = None,
     data_root: str | os.PathLike[str] | None = None,
@@ -100,6 +101,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         device: ``"auto"`` or a torch device; ``precision``: ``"fp32"``, ``"bf16"`` or ``"fp16"``. Of references only.
         batch_size: images and texts that are encoded at once; ``workers``: processes that decode images.
         arch: open_clip architecture of a bare checkpoint file.
+        trust_remote_code: run the code that comes with a model whose reference names its commit, ``hf:ORG/REPO@COMMIT``.
         model_options: options of the model, such as ``{"context": "248"}``.
         data_options: columns and split of the data, such as ``{"caption": "title", "split": "test"}``.
         data_root: folder that holds data sets by name.
@@ -146,7 +148,12 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     )
     given = _in_memory(data, loading)
     load = LoadOptions(
-        device=device, precision=precision, batch_size=batch_size, arch=arch, options=model_options or {}
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        arch=arch,
+        options=model_options or {},
+        trust_remote_code=trust_remote_code,
     )
     options = SessionOptions(
         tasks=list(names),
@@ -294,13 +301,14 @@ def compare(
     return compare_results(base, candidate, CompareOptions(alpha=alpha, smallest=smallest))
 
 
-def load_model(
+def load_model(  # noqa: PLR0913  the options of the command, each by its name
     reference: str | os.PathLike[str],
     *,
     device: str = "auto",
     precision: str = "fp32",
     batch_size: int = 64,
     arch: str | None = None,
+    trust_remote_code: bool = False,
     options: Mapping[str, str] | None = None,
 ) -> Model | Embeddings:
     """Return the model that a reference stands for, ready to encode.
@@ -312,6 +320,7 @@ def load_model(
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``, what the towers compute in; vectors are float32.
         batch_size: images and texts that are encoded at once.
         arch: open_clip architecture of a bare checkpoint file.
+        trust_remote_code: run the code that comes with a model whose reference names its commit, ``hf:ORG/REPO@COMMIT``.
         options: options of the model, such as ``{"context": "248"}``.
 
     Raises:
@@ -322,7 +331,14 @@ def load_model(
         >>> model.encode_texts(["a red cube"]).shape == (1, model.info.embed_dim)
         True
     """
-    loading = LoadOptions(device=device, precision=precision, batch_size=batch_size, arch=arch, options=options or {})
+    loading = LoadOptions(
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        arch=arch,
+        options=options or {},
+        trust_remote_code=trust_remote_code,
+    )
     return model_references.load_model(str(reference), loading)
 
 

@@ -23,6 +23,7 @@ PAGES = (
     "docs/ci.md",
     "docs/slices.md",
     "docs/doctor.md",
+    "docs/models.md",
 )
 DATA = ROOT.parent / "shared" / "data"
 

@@ -69,6 +69,7 @@ def load_options(given: dict[str, Any]) -> "LoadOptions":
         batch_size=given["batch_size"],
         arch=given["arch"],
         options=given["model_option"],
+        trust_remote_code=given["trust_remote_code"],
     )
 
 
@@ -78,6 +79,11 @@ MODEL_OPTION = click.option(
     metavar="KEY=VALUE",
     callback=key_values,
     help="Option of the model, such as context=248; repeatable.",
+)
+TRUST_REMOTE_CODE = click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    help="Run the code that comes with an hf: or st: model; the reference has to name its commit, ORG/REPO@COMMIT.",
 )
 ARCH = click.option("--arch", metavar="ARCH", help="Architecture of a bare checkpoint file, such as ViT-B-32.")
 DATA_ROOT = click.option(
@@ -127,6 +133,7 @@ TRACEBACK = click.option("--traceback", is_flag=True, help="Print the traceback 
 
 OPTIONS = (
     MODEL_OPTION,
+    TRUST_REMOTE_CODE,
     ARCH,
     click.option(
         "--tasks",

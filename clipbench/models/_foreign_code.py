@@ -134,8 +134,9 @@ def no_foreign_code() -> Iterator[None]:
 def needs_code(reference: str) -> ModelError:
     """Return the error for a model that its library cannot build without the model's own code."""
     return ModelError(
-        f"{reference} needs Python code from its repository, which clipbench never runs: wrap it yourself as"
-        " python:MODULE:FACTORY, or store its vectors and give embeddings:FILE"
+        f"{reference} needs Python code from its repository, which is not run unasked: give --trust-remote-code with"
+        " ORG/REPO@COMMIT after reading the code, wrap the model as python:MODULE:FACTORY, or store its vectors and give"
+        " embeddings:FILE"
     )
 
 

@@ -5,14 +5,13 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import transformers
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
 from jaxtyping import Float32, Int64
 from PIL import Image
 from sentence_transformers import SentenceTransformer
@@ -21,6 +20,7 @@ from clipbench.errors import ClipbenchError, ModelError, NoTokenCounts, UsageErr
 from clipbench.hub import HubRequest, cache_only, cached_first
 from clipbench.models._fingerprint import digest
 from clipbench.models._foreign_code import asks_for_code, check_settings, needs_code, no_foreign_code
+from clipbench.models._remote_code import Pinned, TrustedCode, show_code, snapshot
 from clipbench.models._torch_model import (
     Placement,
     first_line,
@@ -40,15 +40,12 @@ ADAPTER = "sentence-transformers adapter 1"
 NAMES: dict[Modality, str] = {"images": "image", "texts": "text"}
 """Modalities in the library's words."""
 
-EXPORTS = {"torch": ("onnx/*", "openvino/*"), "onnx": ("openvino/*", "*.safetensors", "*.bin"), "openvino": ("onnx/*", "*.safetensors", "*.bin")}  # fmt: skip
-"""Files that each back end does without."""
+EXPORTS = {"torch": (), "onnx": ("*.onnx", "*.onnx_data"), "openvino": ("openvino*",)}
+"""Files of weights that an exported model has in place of torch's."""
 
 OWN_CLASSES = "sentence_transformers."
 ACTIVATIONS = "torch.nn.modules."
 """Beginnings of the names of classes that a folder may ask for."""
-
-NO_WEIGHTS = ("*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf", "*.md", ".git*", "*.png", "*.jpg")
-"""Files that no back end reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +99,7 @@ class SentenceModel:
         return np.asarray(vectors, np.float32)
 
 
-def build(name: str, options: LoadOptions) -> SentenceModel:
+def build(source: Pinned, reference: str, options: LoadOptions) -> SentenceModel:
     """Return the model of a folder or a Hub repository.
 
     Raises:
@@ -111,9 +108,8 @@ def build(name: str, options: LoadOptions) -> SentenceModel:
         Unavailable: files that are not on this machine and cannot be fetched.
     """
     place = placement(options.device, options.precision, options.batch_size)
-    reference = f"st:{name}"
     backend = options.options.get("backend", "torch")
-    module, folder = _from_library(name, reference, backend, options, place)
+    module, folder, code = _from_library(source, reference, options, place)
     for tower in options.towers:
         if not module.supports(NAMES[tower]):
             takes = ", ".join(map(str, module.modalities))
@@ -130,7 +126,14 @@ def build(name: str, options: LoadOptions) -> SentenceModel:
     info = ModelInfo(
         ref=reference,
         id=" ".join([reference, *(f"{key}={value}" for key, value in own.items())]),
-        fingerprint=digest(ADAPTER, _identity(module, folder, backend), options.precision, own, _settings(module)),
+        fingerprint=digest(
+            ADAPTER,
+            "" if code is None else code.identity,
+            _identity(module, folder, backend),
+            options.precision,
+            own,
+            _settings(module),
+        ),
         family=f"sentence-transformers/{_family(module)}",
         embed_dim=dim,
         context_length=module.get_max_seq_length(),
@@ -140,7 +143,7 @@ def build(name: str, options: LoadOptions) -> SentenceModel:
         n_parameters=n_parameters(module) if backend == "torch" else None,
         device=str(place.device),
         precision=options.precision if backend == "torch" else None,
-        notes=_notes(module, prompts),
+        notes=(*(() if code is None else (code.note,)), *_notes(module, prompts)),
     )
     model = SentenceModel(info=info, module=module, prompts=prompts, placement=place)
     if len(options.towers) > 1:
@@ -149,9 +152,10 @@ def build(name: str, options: LoadOptions) -> SentenceModel:
 
 
 def _from_library(
-    name: str, reference: str, backend: str, options: LoadOptions, place: Placement
-) -> tuple[SentenceTransformer, Path]:
-    """Return the library's model, and the folder that holds its files."""
+    source: Pinned, reference: str, options: LoadOptions, place: Placement
+) -> tuple[SentenceTransformer, Path, TrustedCode | None]:
+    """Return the library's model, the folder that holds its files, and its own code if that runs."""
+    name, backend = source.name, options.options.get("backend", "torch")
     wanted = HubRequest(
         what=reference,
         repository=name,
@@ -159,10 +163,15 @@ def _from_library(
         " --model st:FOLDER",
     )
     try:
-        with quiet(), no_foreign_code():
-            folder = Path(name) if Path(name).is_dir() else cached_first(lambda: _snapshot(name, backend), wanted)
-            with cache_only():
-                return _loaded(folder, reference, backend, options, place), folder
+        with quiet():
+            folder, code = Path(name), None
+            if not folder.is_dir():
+                folder = cached_first(lambda: snapshot(name, source.commit, *EXPORTS[backend]), wanted)
+            if options.trust_remote_code:
+                code = cached_first(lambda: show_code(source, folder, options), wanted)
+            _check_files(folder, reference, code)
+            with cache_only(), no_foreign_code() if code is None else nullcontext():
+                return _loaded(folder, options, place, code), folder, code
     except ClipbenchError:
         raise
     except Exception as error:  # the library raises many kinds of error for missing, damaged and foreign files
@@ -174,17 +183,8 @@ def _from_library(
         ) from error
 
 
-def _snapshot(name: str, backend: str) -> Path:
-    """Return the folder of a Hub repository's files; an incomplete one in the cache is none."""
-    folder = Path(snapshot_download(name, ignore_patterns=[*EXPORTS[backend], *NO_WEIGHTS]))
-    has_weights = any(folder.rglob(pattern) for pattern in ("*.safetensors", "*.bin", "*.onnx", "openvino*.xml"))
-    if not has_weights or (not (folder / "config.json").is_file() and not (folder / "modules.json").is_file()):
-        raise LocalEntryNotFoundError(f"the cache holds a part of {name} only")
-    return folder
-
-
-def _check_classes(folder: Path, reference: str) -> None:
-    """Refuse a folder that names code, files of another place, or classes that the library would leave out unsaid.
+def _check_files(folder: Path, reference: str, code: TrustedCode | None) -> None:
+    """Refuse a folder that names files of another place, or untrusted code, some of which the library leaves out unsaid.
 
     Raises:
         ModelError: the message names the file and the class.
@@ -195,7 +195,7 @@ def _check_classes(folder: Path, reference: str) -> None:
         except (OSError, ValueError, RecursionError):  # the library reads what it needs, and says what is wrong with it
             continue
         check_settings(settings, path.name, reference, folder=path.parent, is_local=True)
-        name = next(_foreign_names(path.name, settings), None)
+        name = next(_foreign_names(path.name, settings), None) if code is None else None
         if name is not None:
             raise ModelError(
                 f"{reference} needs {name}, which {path.relative_to(folder)} names and sentence-transformers does not have:"
@@ -221,17 +221,19 @@ def _foreign_names(file: str, settings: Any) -> Iterator[str]:
         yield from (method for method in methods if not re.fullmatch(r"forward|get_\w+_features", method))
 
 
-def _loaded(folder: Path, reference: str, backend: str, options: LoadOptions, place: Placement) -> SentenceTransformer:
-    _check_classes(folder, reference)
+def _loaded(folder: Path, options: LoadOptions, place: Placement, code: TrustedCode | None) -> SentenceTransformer:
+    backend = options.options.get("backend", "torch")
     arguments: dict[str, Any] = {"dtype": place.dtype} if backend == "torch" else {"export": False}
+    if code is not None and code.other_commit is not None:
+        arguments["code_revision"] = code.other_commit
     if "file" in options.options:
         arguments["file_name"] = options.options["file"]
     return SentenceTransformer(
         str(folder),
         device=str(place.device),
-        backend=backend,
+        backend=cast(Any, backend),
         truncate_dim=options.whole_number("truncate_dim"),
-        trust_remote_code=False,
+        trust_remote_code=code is not None,
         local_files_only=True,
         model_kwargs=arguments,
     )

@@ -23,6 +23,7 @@ from clipbench.models._config_limits import check_weights
 from clipbench.models._context import needs_causal_tower, stretched_to
 from clipbench.models._fingerprint import digest
 from clipbench.models._foreign_code import asks_for_code, check_model, needs_code, no_foreign_code
+from clipbench.models._remote_code import Pinned, TrustedCode, show_code, snapshot
 from clipbench.models._text_tower import TextTower, Tokens, check_vocabulary, first_of, tokenizer_identity
 from clipbench.models._torch_model import (
     Placement,
@@ -77,6 +78,8 @@ class _Loaded(NamedTuple):
     """Facts about the files of the model."""
     inputs: list[str]
     """Names of the arrays that the processor makes of an image."""
+    code: str
+    """Hash of the model's own code that runs; empty where none does."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ class ManyArraysModel:
         )
 
 
-def build(name: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
+def build(source: Pinned, reference: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
     """Return the model of a folder or a Hub repository.
 
     Raises:
@@ -156,8 +159,7 @@ def build(name: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
         Unavailable: files that are not on this machine and cannot be fetched.
     """
     place = placement(options.device, options.precision, options.batch_size)
-    reference = f"hf:{name}"
-    parts = _from_library(name, reference)
+    parts = _from_library(source, reference, options)
     stretching = _stretch(parts.module, options.whole_number("context"), reference)
     tower, notes = _text_tower(parts, reference)
     info = _info(parts, tower, reference, options.precision)
@@ -166,7 +168,7 @@ def build(name: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
         device=str(place.device),
         precision=options.precision,
         notes=(*parts.notes, *notes, *stretching, *_note_of(parts.left_over)),
-        step=_step(Path(name)),
+        step=_step(Path(source.name)),
     )
     freeze(parts.module, place)
     if parts.inputs != ["pixel_values"]:
@@ -190,7 +192,8 @@ def build(name: str, options: LoadOptions) -> TorchModel | ManyArraysModel:
     return model
 
 
-def _from_library(name: str, reference: str) -> _Loaded:
+def _from_library(source: Pinned, reference: str, options: LoadOptions) -> _Loaded:
+    name = source.name
     wanted = HubRequest(
         what=reference,
         repository=name,
@@ -199,11 +202,17 @@ def _from_library(name: str, reference: str) -> _Loaded:
         " need no Hub",
     )
     try:
-        with quiet(), _without_loading_bar(), no_foreign_code():
-            if is_folder(name):
-                with cache_only():
-                    return _load_parts(name, reference)
-            return cached_first(lambda: _load_parts(name, reference), wanted)
+        with quiet(), _without_loading_bar():
+            folder = name
+            if source.commit is not None:
+                folder = str(cached_first(lambda: snapshot(name, source.commit), wanted))
+            if options.trust_remote_code:
+                return _load_trusted(source, Path(folder), reference, options, wanted)
+            with no_foreign_code():
+                if is_folder(folder):
+                    with cache_only():
+                        return _load_parts(folder, reference)
+                return cached_first(lambda: _load_parts(folder, reference), wanted)
     except ClipbenchError:
         raise
     except Exception as error:  # the library raises many kinds of error for missing, damaged and foreign files
@@ -228,10 +237,25 @@ def _without_loading_bar() -> Iterator[None]:
             transformers.utils.logging.enable_progress_bar()
 
 
-def _load_parts(name: str, reference: str) -> _Loaded:
+def _load_trusted(source: Pinned, folder: Path, reference: str, options: LoadOptions, wanted: HubRequest) -> _Loaded:
+    """Return the parts of a model after its code was shown; without code of its own it is loaded as any other."""
+    code = cached_first(lambda: show_code(source, folder, options), wanted)
+    if code is None:
+        with no_foreign_code(), cache_only():
+            return _load_parts(str(folder), reference)
+    with cache_only():
+        return _load_parts(str(folder), reference, code)
+
+
+def _load_parts(name: str, reference: str, code: TrustedCode | None = None) -> _Loaded:
     notes = check_model(name, reference)
-    config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
-    _check_is_dual_encoder(config, reference)
+    trust: dict[str, Any] = {"trust_remote_code": code is not None}
+    if code is not None:
+        notes = (code.note,)
+        trust |= {} if code.other_commit is None else {"code_revision": code.other_commit}
+    config = transformers.AutoConfig.from_pretrained(name, **trust)
+    if code is None:
+        _check_is_dual_encoder(config, reference)
     _check_weights(config, Path(name), reference)
     # The library leaves AIMv2's causal mask out where no text of a batch is padded, and expects SDPA to apply one, but
     # this attention says is_causal=False. Eager attention always gets the mask.
@@ -240,21 +264,24 @@ def _load_parts(name: str, reference: str) -> _Loaded:
         name,
         config=config,
         dtype=torch.float32,
-        trust_remote_code=False,
         output_loading_info=True,
         attn_implementation=attention,
+        **trust,
     )
+    if not all(hasattr(module, name) for name in FEATURES):
+        raise _no_dual_encoder(config, reference)
     lacking = sorted(found["missing_keys"])
     if lacking:
         raise ModelError(
             f"{reference} lacks {len(lacking)} weights of its {type(module).__name__} ({', '.join(lacking[:3])}, ...):"
             " they would be random, so it is not loaded; does config.json belong to these weights?"
         )
-    processor = transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    processor = transformers.AutoImageProcessor.from_pretrained(name, **trust)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name, **trust)
     left_over = sorted(name for name in found["unexpected_keys"] if not name.endswith(CONSTANTS))
     inputs = list(processor(images=Image.new("RGB", (64, 64)), return_tensors="pt"))
-    return _Loaded(module, processor, tokenizer, left_over, notes, inputs)
+    identity = "" if code is None else code.identity
+    return _Loaded(module, processor, tokenizer, left_over, notes, inputs, identity)
 
 
 def _check_is_dual_encoder(config: Any, reference: str) -> None:
@@ -265,10 +292,14 @@ def _check_is_dual_encoder(config: Any, reference: str) -> None:
                 f"{reference} is not supported, because a model of type '{config.model_type}' embeds sounds, and clipbench"
                 " has data of images and texts only: store its vectors and give embeddings:FILE"
             )
-        raise ModelError(
-            f"{reference} is of type '{config.model_type}', which has no {' and '.join(FEATURES)}:"
-            " expected a dual encoder, such as CLIP or SigLIP"
-        )
+        raise _no_dual_encoder(config, reference)
+
+
+def _no_dual_encoder(config: Any, reference: str) -> ModelError:
+    return ModelError(
+        f"{reference} is of type '{config.model_type}', which has no {' and '.join(FEATURES)}:"
+        " expected a dual encoder, such as CLIP or SigLIP"
+    )
 
 
 def _check_weights(config: Any, folder: Path, reference: str) -> None:
@@ -415,6 +446,8 @@ def _info(parts: _Loaded, tower: TextTower, reference: str, precision: str) -> M
         json.dumps(parts.processor.to_dict(), sort_keys=True, default=str),
         tokenizer_identity(tower.tokenize, parts.tokenizer.get_vocab()),
     )
+    if parts.code:
+        identity = digest(identity, parts.code)
     scale, bias = _scale_and_bias(module, reference)
     embed_dim, context_length = _text_shape(module, tower, reference)
     vision = getattr(module.config, "vision_config", getattr(module.config, "image_config", None))

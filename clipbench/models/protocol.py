@@ -254,6 +254,9 @@ class LoadOptions:
     """Architecture of a bare checkpoint file."""
     options: Mapping[str, str] = field(default_factory=dict)
     """``--model-option key=value`` pairs, for the adapter to use up."""
+    trust_remote_code: bool = False
+    """Run code that comes with a model, where the reference pins it to a commit of the Hub; adapters that run none of it
+    need not look at this."""
     towers: Collection[Modality] = ("images", "texts")
     """The modalities that will be encoded; one of the two where a model lends a single tower to ``pair:``."""
 

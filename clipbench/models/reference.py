@@ -60,6 +60,16 @@ class Alias(NamedTuple):
     alias: str
     target: str
     what: str
+    """Family, and size where it is known."""
+    context: int
+    """Tokens that the text tower takes."""
+    licence: str | None
+    """Licence of the weights, None where it is not known here; the one that comes with them holds."""
+
+    def described(self) -> str:
+        """Return what is known of it in one line, with the adapter that loads it."""
+        licence = "" if self.licence is None else f", {self.licence}"
+        return f"{self.what}, {self.context} tokens{licence} ({self.target})"
 
 
 def load_model(reference: str, options: LoadOptions) -> Model | Embeddings:
@@ -137,14 +147,17 @@ def brings_samples(reference: str) -> bool:
 def aliases() -> list[Alias]:
     """Return the short names in the order of ``aliases.toml``."""
     table = tomllib.loads(files("clipbench.models").joinpath("aliases.toml").read_text(encoding="utf-8"))
-    return [Alias(name, entry["target"], entry["what"]) for name, entry in table.items()]
+    return [
+        Alias(name, entry["target"], entry["what"], entry["context"], entry.get("licence"))
+        for name, entry in table.items()
+    ]
 
 
 def reference_rows() -> list[tuple[str, str]]:
     """Return (reference, description) for ``clipbench list models``: aliases, other forms, and prefixes of plug-ins."""
     ours = {form.partition(":")[0] for form, _ in FORMS}
     added = [(f"{name}:...", "from a plug-in") for name in plugins.names(plugins.MODELS) if name not in ours]
-    return [(alias.alias, f"{alias.what} ({alias.target})") for alias in aliases()] + list(FORMS) + added
+    return [(alias.alias, alias.described()) for alias in aliases()] + list(FORMS) + added
 
 
 def _with_reference(model: Model | Embeddings, reference: str) -> Loaded:

@@ -3,12 +3,11 @@
 ``import sentence_transformers`` in here means the library: imports are absolute.
 """
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.models._extras import optional
+from clipbench.models._remote_code import pinned
 from clipbench.models.protocol import LoadOptions
 
 if TYPE_CHECKING:
@@ -23,7 +22,8 @@ OPTIONS = (
 
 
 def load(body: str, options: LoadOptions) -> "SentenceModel":
-    """Return the model of a folder that ``SentenceTransformer.save`` wrote, or of a Hub repository.
+    """Return the model of a folder that ``SentenceTransformer.save`` wrote, or of a Hub repository, at a commit if
+    ``@COMMIT`` follows. Code that comes with it is run only from a commit, and with ``options.trust_remote_code``.
 
     Options: ``backend`` (``torch``, ``onnx`` or ``openvino``) and ``file``, the exported file that it reads; ``truncate_dim``, of
     Matryoshka vectors; ``prompt`` or ``prompt_name`` for texts, ``image_prompt`` or ``image_prompt_name`` for images;
@@ -36,7 +36,7 @@ def load(body: str, options: LoadOptions) -> "SentenceModel":
     """
     reference = f"st:{body}"
     options.refuse_arch(reference)
-    options.refuse_unknown(OPTIONS, reference)
+    options.refuse_unknown((*OPTIONS, *(["code_commit"] if options.trust_remote_code else [])), reference)
     options.logits()
     backend = options.options.get("backend", "torch")
     if backend not in BACKENDS:
@@ -45,9 +45,8 @@ def load(body: str, options: LoadOptions) -> "SentenceModel":
         raise UsageError(f"model option file={options.options['file']} goes with backend=onnx or backend=openvino")
     if backend != "torch":
         options.refuse_precision(reference, f"whose {backend} file fixes it")
-    if not Path(body).is_dir() and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", body):
-        raise UsageError(f"'{reference}' is no folder, nor a name on the Hub: expected st:FOLDER or st:ORG/REPO")
+    source = pinned(body, reference, options)
     optional("sentence_transformers", extra="st", needed_by=reference)
     from clipbench.models._sentence_transformers_model import build
 
-    return build(body, options)
+    return build(source, reference, options)

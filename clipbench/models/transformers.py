@@ -3,12 +3,10 @@
 ``import transformers`` in here means the library: imports are absolute.
 """
 
-import re
 from typing import TYPE_CHECKING
 
-from clipbench.errors import UsageError
+from clipbench.models._remote_code import pinned
 from clipbench.models.protocol import LoadOptions
-from clipbench.reading import is_folder
 
 if TYPE_CHECKING:
     from clipbench.models._torch_model import TorchModel
@@ -16,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def load(body: str, options: LoadOptions) -> "TorchModel | ManyArraysModel":
-    """Return the model of a folder that ``save_pretrained`` wrote, or of a Hub repository ``ORG/NAME``. Option: ``context``.
+    """Return the model of a folder that ``save_pretrained`` wrote, or of a Hub repository ``ORG/NAME``, at a commit if
+    ``@COMMIT`` follows. Options: ``context``; ``code_commit``, for trusted code that lies in another repository.
 
-    Code that comes with a repository is never run.
+    Code that comes with a repository is run only from a commit, and with ``options.trust_remote_code``.
 
     Raises:
         UsageError: neither a folder nor a valid Hub name, or a context that the model cannot have.
@@ -27,9 +26,8 @@ def load(body: str, options: LoadOptions) -> "TorchModel | ManyArraysModel":
     """
     reference = f"hf:{body}"
     options.refuse_arch(reference)
-    options.refuse_unknown(["context"], reference)
-    if not is_folder(body) and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", body):
-        raise UsageError(f"'{reference}' is no folder, nor a name on the Hub: expected hf:FOLDER or hf:ORG/REPO")
+    options.refuse_unknown(["context", *(["code_commit"] if options.trust_remote_code else [])], reference)
+    source = pinned(body, reference, options)
     from clipbench.models._transformers_model import build
 
-    return build(body, options)
+    return build(source, reference, options)

@@ -90,25 +90,30 @@ def test_a_checkpoint_with_its_architecture_is_open_clip_s(path: str) -> None:
 
 
 def test_every_alias_stands_for_weights_that_open_clip_knows() -> None:
-    found = {alias: target.partition(":")[::2] for alias, target, _ in aliases()}
-    assert {alias for alias, (prefix, _) in found.items() if prefix != "open_clip"} == {"tiny"}, (
-        "it is no open_clip model"
-    )
-    for alias, (_, body) in found.items():
-        if alias == "tiny":
-            assert body in SHIPPED
+    found = {each.alias: each.target.partition(":")[::2] for each in aliases()}
+    for alias, (prefix, body) in found.items():
+        assert alias == alias.casefold()
+        if prefix != "open_clip":
+            assert body in SHIPPED if alias == "tiny" else body.startswith("google/"), alias
             continue
         arch, _, tag = body.partition("/")
         settings = open_clip.get_pretrained_cfg(arch, tag)
         assert settings, alias
-        assert bool(settings.get("quick_gelu")) == bool(open_clip.get_model_config(arch).get("quick_gelu")), alias
-        assert alias == alias.casefold()
+        config = open_clip.get_model_config(arch)
+        assert bool(settings.get("quick_gelu")) == bool(config.get("quick_gelu")), alias
+        context = next(each.context for each in aliases() if each.alias == alias)
+        assert config["text_cfg"].get("context_length", 77) == context, alias
+        assert f"{config['vision_cfg']['image_size']} px" in next(
+            each.what for each in aliases() if each.alias == alias
+        )
 
 
 def test_every_alias_and_form_is_listed(stranger: None) -> None:
     listed = dict(reference_rows())
 
-    assert listed["vit-b-32"] == "OpenAI CLIP, 151 M parameters, 224 px (open_clip:ViT-B-32-quickgelu/openai)"
+    assert listed["vit-b-32"] == (
+        "OpenAI CLIP, 151 M parameters, 224 px, 77 tokens, MIT (open_clip:ViT-B-32-quickgelu/openai)"
+    )
     assert {"hf-hub:ORG/REPO", "FILE --arch ARCH", "embeddings:FILE", "Strange:..."} <= set(listed)
     prefixes = {row.partition(":")[0] for row in listed if ":" in row}
     assert prefixes >= set(plugins.names(plugins.MODELS))

@@ -1,0 +1,200 @@
+"""Code that comes with a model runs from a pinned commit, after it was shown, and only where the user asks for it."""
+
+import json
+import shutil
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import transformers
+
+from clipbench.errors import ModelError, Unavailable, UsageError
+from clipbench.models import sentence_transformers
+from clipbench.models import transformers as hf
+from clipbench.models.protocol import LoadOptions, Model
+
+COMMIT, OTHER = "a" * 40, "b" * 40
+
+CODE = """
+import pathlib
+from transformers import CLIPConfig, CLIPModel
+pathlib.Path({trace!r}).write_text("it ran")
+class OwnConfig(CLIPConfig):
+    model_type = "own"
+class OwnModel(CLIPModel):
+    config_class = OwnConfig
+"""
+
+SMALL = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the Hub; whoever asks on the terminal whether to run code hears yes."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    return tmp_path / "hub"
+
+
+def clip_files(folder: Path, small_models: ModuleType) -> Path:
+    """Write a small CLIP of transformers."""
+    config = transformers.CLIPConfig(
+        text_config={"hidden_size": 16, "vocab_size": 49408, **SMALL},
+        vision_config={"hidden_size": 16, "image_size": 32, "patch_size": 8, **SMALL},
+        projection_dim=8,
+    )
+    transformers.CLIPModel(config).save_pretrained(folder)
+    small_models.clip_tokenizer(folder)
+    transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def put(cache: Path, repository: str, folder: Path, commit: str = COMMIT) -> Path:
+    """Put a folder's files into the cache as a commit of a repository."""
+    home = cache / f"models--{repository.replace('/', '--')}"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs/main").write_text(commit)
+    return Path(shutil.copytree(folder, home / "snapshots" / commit))
+
+
+@pytest.fixture
+def stranger(cache: Path, small_models: ModuleType, tmp_path: Path) -> Path:
+    """A CLIP of classes of its own, in the cache as org/own; returns the file that its code writes."""
+    folder, trace = clip_files(tmp_path / "own", small_models), tmp_path / "it-ran"
+    path = folder / "config.json"
+    classes = {"AutoConfig": "own_model.OwnConfig", "AutoModel": "own_model.OwnModel"}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "own", "auto_map": classes}))
+    (folder / "own_model.py").write_text(CODE.format(trace=str(trace)))
+    put(cache, "org/own", folder)
+    return trace
+
+
+def trusting(**options: str) -> LoadOptions:
+    return LoadOptions(trust_remote_code=True, options=options)
+
+
+def test_trusted_code_of_a_commit_is_shown_and_run_and_recorded(
+    stranger: Path, small_models: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model: Any = hf.load(f"org/own@{COMMIT}", trusting())
+
+    assert stranger.read_text() == "it ran" and isinstance(model, Model)
+    library = transformers.AutoModel.from_pretrained(tmp_path / "own", trust_remote_code=True)
+    assert type(library).__name__ == "OwnModel"
+    shown = capsys.readouterr().err
+    assert f"runs code of org/own@{COMMIT}: own_model.py (8 lines, sha256 " in shown and "it lies in" in shown
+    note = next(note for note in model.info.notes if "own_model.py" in note)
+    assert COMMIT in note and COMMIT in model.info.id and model.info.family == "transformers/Own"
+    plain = hf.load(str(clip_files(tmp_path / "plain", small_models)), LoadOptions())
+    shutil.copy(tmp_path / "own/model.safetensors", tmp_path / "plain/model.safetensors")
+    plain = hf.load(str(tmp_path / "plain"), LoadOptions())
+    np.testing.assert_allclose(
+        model.encode_texts(small_models.TEXTS), plain.encode_texts(small_models.TEXTS), atol=1e-6
+    )
+    np.testing.assert_array_equal(
+        model.encode_images(small_models.images()), plain.encode_images(small_models.images())
+    )
+
+
+def test_other_code_is_another_model(stranger: Path, cache: Path) -> None:
+    before = hf.load(f"org/own@{COMMIT}", trusting()).info.fingerprint
+    code = next(cache.rglob("own_model.py"))
+    changed = code.read_text() + "\n# changed\n"
+    code.unlink()
+    code.write_text(changed)
+
+    assert hf.load(f"org/own@{COMMIT}", trusting()).info.fingerprint != before
+
+
+@pytest.mark.parametrize(
+    ("body", "trust", "error", "message"),
+    [
+        ("org/own", False, ModelError, "needs Python code from its repository, which is not run unasked"),
+        (f"org/own@{COMMIT}", False, ModelError, r"give --trust-remote-code with ORG/REPO@COMMIT"),
+        ("org/own", True, UsageError, r"names no commit, and --trust-remote-code runs code at a commit that you have read"),
+        ("org/own@main", True, UsageError, "names 'main', which may change: expected a commit"),
+        ("org/own@main", False, UsageError, "names 'main', which may change: expected a commit"),
+        (f"org/own@{COMMIT[:7]}", True, UsageError, "expected a commit, hf:ORG/REPO@ and 40 hex digits"),
+        (f"org/own@{OTHER}", True, Unavailable, "cannot get hf:org/own@b"),
+        ("FOLDER", True, UsageError, "is a folder, which no commit pins"),
+    ],
+)  # fmt: skip
+def test_code_does_not_run_otherwise(
+    stranger: Path, tmp_path: Path, body: str, trust: bool, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        hf.load(body.replace("FOLDER", str(tmp_path / "own")), LoadOptions(trust_remote_code=trust))
+    assert not stranger.exists() and "\n" not in str(caught.value)
+
+
+def test_code_of_another_repository_needs_a_commit_of_its_own(
+    stranger: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    code = next(cache.rglob("own_model.py"))
+    (elsewhere / "own_model.py").write_text(code.read_text())
+    code.unlink()
+    config = next(cache.rglob("config.json"))
+    settings = json.loads(config.read_text())
+    settings["auto_map"] = {key: f"org/code--{name}" for key, name in settings["auto_map"].items()}
+    config.write_text(json.dumps(settings))
+    put(cache, "org/code", elsewhere, OTHER)
+
+    with pytest.raises(ModelError, match="the code of org/own lies in org/code, which its commit does not pin"):
+        hf.load(f"org/own@{COMMIT}", trusting())
+    assert not stranger.exists()
+
+    hf.load(f"org/own@{COMMIT}", trusting(code_commit=OTHER))
+    assert stranger.exists() and f"org/code@{OTHER}: own_model.py" in capsys.readouterr().err
+
+
+def test_a_model_without_code_of_its_own_is_loaded_at_its_commit(
+    cache: Path, small_models: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(cache, "org/plain", clip_files(tmp_path / "plain", small_models))
+
+    for options in (LoadOptions(), trusting()):
+        model = hf.load(f"org/plain@{COMMIT}", options)
+        assert model.info.id == f"hf:org/plain@{COMMIT}" and model.info.notes == ()
+    assert capsys.readouterr().err == ""
+
+
+def test_modules_of_sentence_transformers_run_from_a_commit_too(cache: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers", reason="the library that loads the modules")
+    folder, trace = tmp_path / "st", tmp_path / "it-ran"
+    folder.mkdir()
+    (folder / "own_module.py").write_text(f"""
+import pathlib, torch
+from sentence_transformers.sentence_transformer.modules import Module
+pathlib.Path({str(trace)!r}).write_text("it ran")
+class Own(Module):
+    config_keys = []
+    modalities = ["text"]
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.arange(4.0))
+    def preprocess(self, texts, prompt=None, **kwargs):
+        return {{"lengths": torch.tensor([[float(len(each))] for each in texts])}}
+    def forward(self, features, **kwargs):
+        features["sentence_embedding"] = features["lengths"] + self.weight
+        return features
+    def save(self, output_path, *args, **kwargs): pass
+    @classmethod
+    def load(cls, *args, **kwargs): return cls()
+""")
+    (folder / "modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": "own_module.Own"}]))
+    (folder / "model.safetensors").write_bytes(b"")
+    put(cache, "org/st", folder)
+    lent: dict[str, Any] = {"towers": ["texts"]}
+
+    with pytest.raises(ModelError, match="needs own_module.Own"):
+        sentence_transformers.load(f"org/st@{COMMIT}", LoadOptions(**lent))
+    assert not trace.exists()
+
+    model = sentence_transformers.load(f"org/st@{COMMIT}", LoadOptions(trust_remote_code=True, **lent))
+    assert trace.exists() and model.encode_texts(["abc"]).tolist() == [[3, 4, 5, 6]]
+    assert "own_module.py" in model.info.notes[0]
