@@ -1,4 +1,6 @@
-"""Print how far each adapter is from its library: a table for docs/models.md. Needs the dev extra, and no network.
+"""Print how far each adapter is from its library: adapters.py [WORD...], the table of docs/models.md or some of its lines.
+
+Needs the dev extra, and no network.
 
 Models are small, with seeded random weights, saved as their libraries save them. Both sides compute in one precision; what
 is fed to the library is written here, after its documentation.
@@ -33,8 +35,8 @@ class Library(NamedTuple):
 
     images: Encode
     texts: Encode
-    logits: tuple[float, float] | None = None
-    """Scale and bias as its forward pass applies them, found from its logits; None where it has none."""
+    logits: Callable[[list[Any], list[str]], torch.Tensor] | None = None
+    """Logits of its forward pass, images by texts; None where it has none."""
 
 
 class Subject(NamedTuple):
@@ -54,9 +56,11 @@ def from_open_clip(folder: Path) -> Callable[[torch.dtype], Library]:
         model = model.eval().to(dtype)
         pixels = lambda images: torch.stack([preprocess(image) for image in images]).to(dtype)
         return Library(
-            lambda images: model.encode_image(pixels(images)).float().numpy(),
-            lambda texts: model.encode_text(tokenizer(texts)).float().numpy(),
-            fitted(lambda images, texts: model.get_logits(pixels(images), tokenizer(texts))[0]),
+            lambda images: model.encode_image(pixels(images), normalize=False).float().numpy(),
+            lambda texts: model.encode_text(tokenizer(texts), normalize=False).float().numpy(),
+            (lambda images, texts: model.get_logits(pixels(images), tokenizer(texts))[0])
+            if hasattr(model, "get_logits")
+            else None,
         )
 
     return library
@@ -80,7 +84,7 @@ def from_transformers(folder: Path, *, mask: bool) -> Callable[[torch.dtype], Li
             given = tokenizer(lowered, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
             return dict(given) if mask else {"input_ids": given.input_ids}
 
-        has_logits = hasattr(model, "logit_scale") and model.config.model_type != "flava"
+        has_logits = model.config.model_type != "flava"  # its head belongs to the model for pretraining
         first = model.config.model_type == "flava"
 
         def vectors(output: Any) -> np.ndarray:
@@ -90,9 +94,7 @@ def from_transformers(folder: Path, *, mask: bool) -> Callable[[torch.dtype], Li
         return Library(
             lambda images: vectors(model.get_image_features(**pixels(images))),
             lambda texts: vectors(model.get_text_features(**tokens(texts))),
-            fitted(lambda images, texts: model(**pixels(images), **tokens(texts)).logits_per_image)
-            if has_logits
-            else None,
+            (lambda images, texts: model(**pixels(images), **tokens(texts)).logits_per_image) if has_logits else None,
         )
 
     return library
@@ -104,7 +106,7 @@ def from_sentence_transformers(folder: Path, **arguments: Any) -> Callable[[torc
     def library(dtype: torch.dtype) -> Library:
         model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": dtype}, **arguments)
         texts = lambda texts: [{"text": text} for text in texts]
-        return Library(lambda images: model.encode(images), lambda given: model.encode(texts(given)))
+        return Library(model.encode, lambda given: model.encode(texts(given)))
 
     return library
 
@@ -119,15 +121,10 @@ def from_clipbench(reference: str) -> Callable[[torch.dtype], Library]:
     return library
 
 
-def fitted(logits: Callable[[list[Any], list[str]], torch.Tensor]) -> tuple[float, float] | None:
-    """Mark logits to be solved for scale and bias; done by ``solve`` once the vectors are known."""
-    return logits  # type: ignore[return-value]
-
-
 def solve(library: Library, images: list[Any], texts: list[str]) -> tuple[float, float]:
     """Return the scale and bias that turn the library's cosines into its logits, by least squares."""
-    given: Any = library.logits
-    logits = np.asarray(given(images, texts).float(), np.float64).ravel()
+    assert library.logits is not None
+    logits = np.asarray(library.logits(images, texts).float(), np.float64).ravel()
     cosines = (units(library.images(images)) @ units(library.texts(texts)).T).ravel()
     table = np.stack([cosines, np.ones_like(cosines)], axis=1)
     (scale, bias), *_ = np.linalg.lstsq(table, logits, rcond=None)
@@ -216,11 +213,11 @@ def row(subject: Subject, images: list[Image.Image], texts: list[str]) -> str:
     """Return a line of the table."""
     cells = [subject.name]
     logits = "none in the library"
-    for precision in DTYPES:
+    for precision, dtype in DTYPES.items():
         if precision not in subject.precisions:
             cells += ["–", "–"]
             continue
-        library = subject.library(DTYPES[precision])
+        library = subject.library(dtype)
         model: Any = load_model(
             subject.reference, device="cpu", precision=precision, batch_size=4, options=subject.options
         )
@@ -232,7 +229,9 @@ def row(subject: Subject, images: list[Image.Image], texts: list[str]) -> str:
                     (model.encode_texts, library.texts, texts),
                 )
             ]
-            if precision == "fp32" and library.logits is not None:
+            if precision == "fp32" and model.info.logit_scale is None:
+                logits = "not in the files"
+            elif precision == "fp32" and library.logits is not None:
                 scale, bias = solve(library, images, texts)
                 logits = (
                     f"{model.info.logit_scale:.3f}, {model.info.logit_bias:.2f} against {scale:.3f}, {bias + 0:.2f}"
@@ -263,7 +262,10 @@ def main() -> None:
     texts = [*models.TEXTS, "😀 🐈 a café", "https://example.org/cat.jpg"]
     print("| model | fp32 images | fp32 texts | bf16 images | bf16 texts | scale and bias |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
+        wanted = sys.argv[1:]
         for subject in subjects(Path(folder), models):
+            if wanted and not any(word in subject.name for word in wanted):
+                continue
             print(row(subject, images, texts), flush=True)
     print(served(images, texts))
     print(json.dumps({"torch": torch.__version__, "transformers": transformers.__version__}), file=sys.stderr)

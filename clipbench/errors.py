@@ -6,6 +6,7 @@ the evaluation is marked unavailable or failed, and the run exits with 3.
 
     ClipbenchError            bad usage or bad input                             exit 2
     ├── UsageError            an argument, option or reference is wrong
+    │   ├── MachineError      a full disk, a missing permission, a killed process
     │   └── NotComparable     two results must not be compared                   exit 3
     ├── ModelError            a model cannot be built or does not fit
     │   └── NoTokenCounts     it cannot say how many tokens a text takes
@@ -35,6 +36,14 @@ class ClipbenchError(Exception):
 
 class UsageError(ClipbenchError):
     """An argument, option, name or reference is wrong."""
+
+
+class MachineError(UsageError):
+    """The machine does not let the work go on: a full or read-only disk, a missing permission, a process that was killed.
+
+    It ends the whole run and not only an evaluation, as it says nothing of the model or the data: once it is mended, the
+    same command goes on.
+    """
 
 
 class NotComparable(UsageError):

@@ -11,7 +11,7 @@ from errno import EISDIR
 from pathlib import Path
 from typing import BinaryIO
 
-from clipbench.errors import UsageError
+from clipbench.errors import MachineError, UsageError
 
 try:
     import fcntl
@@ -36,7 +36,7 @@ def write_atomic(files: Mapping[Path, bytes], *, is_durable: bool = False) -> No
         is_durable: have the content on the disk before the name, so that a power cut cannot leave an empty file.
 
     Raises:
-        UsageError: one cannot be written.
+        MachineError: one cannot be written.
     """
     with writing_atomically(files, is_durable=is_durable):
         pass
@@ -47,7 +47,7 @@ def writing_atomically(files: Mapping[Path, bytes], *, is_durable: bool = False)
     """Write files under temporary names, and move them into place if the block raises nothing; else remove them.
 
     Raises:
-        UsageError: one cannot be written.
+        MachineError: one cannot be written.
     """
     with ExitStack() as stack:
         for path, content in files.items():
@@ -83,7 +83,7 @@ def atomic_file(path: Path, *, is_durable: bool = False) -> Iterator[BinaryIO]:
         is_durable: have the content on the disk before the name, so that a power cut cannot leave an empty file.
 
     Raises:
-        UsageError: it cannot be written.
+        MachineError: it cannot be written.
     """
     with _write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def remove_abandoned(folder: Path, name: str | None = None) -> None:
 
 
 def check_writable(folder: Path, n_bytes: int = 0, *, advice: str) -> None:
-    """Raise UsageError unless a folder, or the one that it is to be made in, can be written to and has room.
+    """Raise MachineError unless a folder, or the one that it is to be made in, can be written to and has room.
 
     Args:
         n_bytes: room that is needed, as far as it is known.
@@ -123,10 +123,10 @@ def check_writable(folder: Path, n_bytes: int = 0, *, advice: str) -> None:
             pass
         free = shutil.disk_usage(there).free
     except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror or error}; {advice}") from error
+        raise MachineError(f"cannot write to {folder}: {error.strerror or error}; {advice}") from error
     needed = max(n_bytes, LEAST_FREE)
     if free < needed:
-        raise UsageError(
+        raise MachineError(
             f"cannot write to {folder}: the disk has {free / 1e6:,.1f} MB free, expected {needed / 1e6:,.1f} MB; {advice}"
         )
 
@@ -144,7 +144,8 @@ def alone_in(folder: Path, busy: str | None = None, *, wait: Callable[[], object
         wait: called if another process holds it, whose end is then waited for; None to raise.
 
     Raises:
-        UsageError: another holds it, or it cannot be made.
+        UsageError: another holds it.
+        MachineError: it cannot be made.
     """
     busy = busy or f"another clipbench writes to {folder}: wait for its end, or name another --out"
     handle, is_new = _hold(folder, busy, wait)
@@ -181,7 +182,7 @@ def _hold(folder: Path, busy: str, wait: Callable[[], object] | None) -> tuple[i
         os.close(handle)
         if not is_free:
             raise UsageError(busy)
-    raise UsageError(f"cannot write to {folder}: it is removed again and again")
+    raise MachineError(f"cannot write to {folder}: it is removed again and again")
 
 
 def _let_go() -> None:
@@ -256,4 +257,4 @@ def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+        raise MachineError(f"cannot write {path}: {error.strerror or error}") from error

@@ -17,6 +17,7 @@ from torture_world import (
     Ended,
     World,
     children_of,
+    has_ended,
     new_world,
     notes,
     numbers,
@@ -128,9 +129,18 @@ def last_weights(run: Path) -> bytes:
     return (run / "step-12/model.safetensors").read_bytes()
 
 
-def stopped(world: World, arguments: Sequence[str], number: int, after: float, **how: Any) -> tuple[Ended, list[str]]:
-    """Start a command, send it a signal, and return how it ended and what was wrong with that."""
+def stopped(
+    world: World, arguments: Sequence[str], number: int, after: float, *, amid: bool = False, **how: Any
+) -> tuple[Ended, list[str]]:
+    """Start a command, send it a signal, and return how it ended and what was wrong with that.
+
+    Args:
+        after: seconds from its start, or from that of its workers.
+        amid: wait for its workers.
+    """
     child = world.start(arguments, **how)
+    if amid:
+        wait_for_workers(child)
     time.sleep(after)
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, number)
@@ -186,7 +196,9 @@ def leftovers(world: World) -> list[str]:
 def stopped_run(bench: Bench, rng: random.Random, *, number: int, workers: int) -> list[str]:
     with new_world(bench.root) as world:
         arguments = world.run("out", workers=workers)
-        _, wrong = stopped(world, arguments, number, rng.uniform(0, 1.1 * bench.seconds["run"]))
+        amid = workers > 0 and rng.random() < 0.7  # among the workers, which are there for a part of the time only
+        after = rng.uniform(0, 0.2 if amid else 1.1 * bench.seconds["run"])
+        _, wrong = stopped(world, arguments, number, after, amid=amid)
         return wrong + goes_on(world, bench)
 
 
@@ -270,23 +282,26 @@ def two_gets(bench: Bench, rng: random.Random) -> list[str]:
         return is_whole_set(world, [world.end(first), world.end(second)])
 
 
+def wait_for_workers(command: int, patience: float = 10.0) -> list[int]:
+    """Return the workers of a command once it has some; none if it has ended without."""
+    until = time.monotonic() + patience
+    while not (workers := children_of(command)) and time.monotonic() < until and not has_ended(command):
+        time.sleep(0.001)
+    return workers
+
+
 def worker_killed(bench: Bench, rng: random.Random) -> list[str]:
     with new_world(bench.root) as world:
         child = world.start(world.run("out", workers=2))
-        until = time.monotonic() + 2 * bench.seconds["run"]
-        while not (workers := children_of(child)) and time.monotonic() < until:
-            time.sleep(0.001)
+        workers = wait_for_workers(child)
         time.sleep(rng.uniform(0, 0.1))
         for worker in rng.sample(workers, min(1, len(workers))):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
         ended = world.end(child)
         wrong = unclear(ended)
-        if ended.status not in (0, 3) or (
-            ended.status == 3 and "a worker process that decodes images" not in ended.err
-        ):
+        if ended.status not in (0, 2) or (ended.status and "a worker process that decodes images" not in ended.err):
             wrong.append(f"a killed worker ended it with {ended.status}: {ended.err[-300:]}")
-        shutil.rmtree(world.folder / "out")  # a failed evaluation is a result
         return wrong + goes_on(world, bench)
 
 
@@ -487,8 +502,6 @@ def full_disk(bench: Bench, rng: random.Random, *, where: str) -> list[str]:
         for image in (world.folder / out).rglob("*.webp"):
             wrong += [f"half an image: {image.name}"] if not is_whole_webp(image) else []
         (disk / FILLER).unlink()
-        if (world.folder / out / "result.json").exists() and ended.status == 3:
-            shutil.rmtree(world.folder / out)  # a failed evaluation is a result
         return wrong + goes_on(world, bench, out)
 
 
@@ -510,8 +523,6 @@ def read_only(bench: Bench, rng: random.Random, *, where: str) -> list[str]:
         if ended.status and "Read-only" not in ended.err:
             wrong.append(f"a read-only disk ended it with {ended.status}: {ended.err[-300:]}")
         set_read_only(disk, False)
-        if (world.folder / out / "result.json").exists() and ended.status == 3:
-            shutil.rmtree(world.folder / out)
         return wrong + goes_on(world, bench, out)
 
 

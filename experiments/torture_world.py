@@ -34,7 +34,7 @@ from clipbench.training.clip import config
 from clipbench.training.clip.config import ClipConfig, Tower
 
 N_IMAGES = 64
-PAUSE = 0.004
+PAUSE = 0.01
 """Seconds that a model takes for a batch at least, so that there is a middle of the work to be killed in."""
 PATIENCE = 60.0
 """Seconds after which a command is said to hang."""
@@ -100,7 +100,8 @@ class World:
         rng = np.random.default_rng(0)
         rows = []
         for number in range(N_IMAGES):
-            pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
+            # A batch of four is more than a pipe holds: a worker that nobody reads from is stuck in the middle of one.
+            pixels = rng.integers(0, 256, (96, 96, 3), np.uint8)
             Image.fromarray(pixels).save(self.folder / "data" / f"{number}.png", compress_level=0)
             captions = [f"image {number} of noise", f"the {number}th of them"]
             rows.append(json.dumps({"image": f"{number}.png", "captions": captions, "label": f"class {number % 5}"}))
@@ -226,6 +227,14 @@ def children_of(process: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
     except OSError:
         return []
+
+
+def has_ended(process: int) -> bool:
+    """Return whether a child has ended and only waits to be reaped, on Linux."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def numbers(run: Path) -> dict[str, Any]:

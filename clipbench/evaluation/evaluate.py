@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.data import DataOptions, Dataset
-from clipbench.errors import FOREIGN, ClipbenchError, MissingPart, Unavailable, bug
+from clipbench.errors import FOREIGN, ClipbenchError, MachineError, MissingPart, Unavailable, bug
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.published import Measured, with_published
@@ -55,6 +55,9 @@ def evaluate(
 
     Args:
         stem: name of its files, without folder and suffix.
+
+    Raises:
+        MachineError: the store or the folder cannot be written to, or a worker was killed.
     """
     task = build_task(request)
     empty = _empty_record(request, task, embedder)
@@ -92,6 +95,8 @@ def evaluate(
         )
         _write_images(evaluation, dataset, digests, folder / "thumbs", options=options)
         check_record(record, "the evaluation")  # else all of them would be lost with it in the end
+    except MachineError:
+        raise
     except Unavailable as error:
         return replace(empty, status="unavailable", reason=str(error))
     except ClipbenchError as error:

@@ -16,6 +16,7 @@ from jaxtyping import Float32, Int64
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 
+from clipbench.data.decoding import rgb
 from clipbench.errors import ClipbenchError, ModelError, NoTokenCounts, UsageError, did_you_mean
 from clipbench.hub import HubRequest, cache_only, cached_first
 from clipbench.models._fingerprint import digest
@@ -60,7 +61,7 @@ class SentenceModel:
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
         """Return one raw vector an image, in order."""
-        return self._encode("images", [image.convert("RGB") for image in images])
+        return self._encode("images", [rgb(image) for image in images])
 
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         """Return one raw vector a text, in order."""

@@ -256,7 +256,7 @@ def _load_parts(name: str, reference: str, code: TrustedCode | None = None) -> _
     config = transformers.AutoConfig.from_pretrained(name, **trust)
     if code is None:
         _check_is_dual_encoder(config, reference)
-    _check_weights(config, Path(name), reference)
+        _check_weights(config, Path(name), reference)
     # The library leaves AIMv2's causal mask out where no text of a batch is padded, and expects SDPA to apply one, but
     # this attention says is_causal=False. Eager attention always gets the mask.
     attention = {"text_config": "eager"} if config.model_type == AIMV2 else None

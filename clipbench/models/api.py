@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
+from clipbench.data.decoding import rgb
 from clipbench.errors import ModelError, UsageError, VectorError, did_you_mean
 from clipbench.models._fingerprint import digest
 from clipbench.models._http_client import Client
@@ -196,7 +197,7 @@ def data_url(image: Image.Image) -> str:
         'data:image/png;base64,iVBORw0KGg'
     """
     file = io.BytesIO()
-    image.convert("RGB").save(file, "PNG")
+    rgb(image).save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import xxhash
 from jaxtyping import Float32
 
-from clipbench.errors import UsageError
+from clipbench.errors import MachineError
 from clipbench.files import atomic_file, check_writable, remove_abandoned
 from clipbench.models.protocol import Modality
 from clipbench.reading import array_header, open_file, user_path
@@ -119,14 +119,14 @@ class Shelf:
         return out
 
     def prepare(self, n_vectors: int) -> None:
-        """Raise UsageError unless the shelf can be written to and has room for so many more vectors."""
+        """Raise MachineError unless the shelf can be written to and has room for so many more vectors."""
         check_writable(self.folder, n_vectors * (KEY.itemsize + 4 * self.dim), advice=ADVICE)
 
     def put(self, keys: Sequence[bytes], vectors: Float32[np.ndarray, "n dim"]) -> None:
         """Commit a chunk: when this returns, the vectors outlive a kill; a power cut never leaves half of them.
 
         Raises:
-            UsageError: the chunk cannot be written.
+            MachineError: the chunk cannot be written.
         """
         vectors = np.ascontiguousarray(vectors, np.float32)
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}{SUFFIX}"
@@ -144,9 +144,9 @@ class Shelf:
                 with atomic_file(path, is_durable=True) as file:
                     file.write(content)
                 return
-            except UsageError as error:
+            except MachineError as error:
                 if attempt == ATTEMPTS or not isinstance(error.__cause__, FileNotFoundError):
-                    raise UsageError(f"{error}; {ADVICE}") from error
+                    raise MachineError(f"{error}; {ADVICE}") from error
 
     def _take_in(self, path: Path) -> None:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from clipbench.errors import ClipbenchError
+from clipbench.errors import MachineError
 
 CHECK_SECONDS = 0.5
 """A worker looks this often for its parent."""
@@ -24,7 +24,7 @@ def load_in_workers(dataset: Dataset[Any], *, workers: int, **options: Any) -> I
         options: of torch's ``DataLoader``.
 
     Raises:
-        ClipbenchError: a worker was killed.
+        MachineError: a worker was killed.
     """
     loader = DataLoader(dataset, num_workers=workers, worker_init_fn=_depend_on_parent if workers else None, **options)
     with _keep_signal_handler(), _uninterrupted():
@@ -37,7 +37,7 @@ def load_in_workers(dataset: Dataset[Any], *, workers: int, **options: Any) -> I
         except RuntimeError as error:
             if not str(error).startswith("DataLoader worker"):
                 raise
-            raise ClipbenchError(
+            raise MachineError(
                 "a worker process that decodes images was killed, as systems do that run out of memory: run the same"
                 " command again, with fewer --workers if it comes back"
             ) from error

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,7 +209,7 @@ class Run:
         if leaving is not None:
             raise ClipbenchError(f"{leaving} is a link that leads out of the run: take it away to copy the run")
         target = Path(folder)
-        half = target.with_name(f".{target.name}.half")
+        half = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.half")
         if is_there(target) and (not is_folder(target) or entries(target, UsageError)):
             raise UsageError(f"{target} is there already: results are never overwritten, name another folder")
         try:

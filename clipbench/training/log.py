@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipbench.errors import ClipbenchError, UsageError, cause
+from clipbench.errors import ClipbenchError, MachineError, UsageError, cause
 from clipbench.files import write_atomic
 from clipbench.reading import decode_json, is_file, read_bytes, read_text, reading
 
@@ -28,7 +28,7 @@ class Log:
         resumed_at: step of the checkpoint that the training continues from; None for a new log.
 
     Raises:
-        UsageError: it cannot be written.
+        MachineError: it cannot be written.
     """
 
     def __init__(self, out: Path | None, *, resumed_at: int | None = None) -> None:
@@ -49,7 +49,7 @@ class Log:
             self._file.write(line)
             self._file.flush()
         except OSError as error:
-            raise UsageError(f"cannot write {self._file.name} ({cause(error)}): {RESUME_ADVICE}") from error
+            raise MachineError(f"cannot write {self._file.name} ({cause(error)}): {RESUME_ADVICE}") from error
 
     def close(self) -> None:
         if self._file is not None:

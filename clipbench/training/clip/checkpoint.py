@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from clipbench import __version__
-from clipbench.errors import ModelError, UsageError, cause
+from clipbench.errors import MachineError, ModelError, cause
 from clipbench.models._checkpoint_file import StateDict, fit, read_weights
 from clipbench.models._config_limits import check_weights
 from clipbench.models.checkpoints import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
@@ -64,7 +64,7 @@ def save_checkpoint(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Op
     """Write ``step-N`` into a training's folder and return it; older checkpoints lose the optimizer's state.
 
     Raises:
-        UsageError: it cannot be written.
+        MachineError: it cannot be written.
     """
     step = checkpoint.progress.step
     folder, half = out / f"step-{step}", out / f".step-{step}-{os.getpid()}"
@@ -83,7 +83,7 @@ def save_checkpoint(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Op
         half.rename(folder)
     except (OSError, SafetensorError) as error:
         why = cause(error) if isinstance(error, OSError) else str(error)
-        raise UsageError(f"cannot write {folder} ({why}): {RESUME_ADVICE}") from error
+        raise MachineError(f"cannot write {folder} ({why}): {RESUME_ADVICE}") from error
     finally:
         shutil.rmtree(half, ignore_errors=True)
     for older in bundled_checkpoints(out)[:-1]:

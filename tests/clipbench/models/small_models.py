@@ -169,6 +169,19 @@ def clip_tokenizer(folder: Path) -> Path:
     return folder
 
 
+def letters_tokenizer(folder: Path) -> Path:
+    """Write transformers' CLIP tokenizer with a vocabulary of single bytes, 514 ids: it loads a hundred times as fast."""
+    symbols = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    words = [*symbols, *(f"{symbol}</w>" for symbol in symbols), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {word: row for row, word in enumerate(words)}
+    transformers.CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)
+    return folder
+
+
+LETTERS = {"vocab_size": 514, "bos_token_id": 512, "eos_token_id": 513}
+"""Settings of a text tower for the ids of ``letters_tokenizer``."""
+
+
 def siglip_tokenizer(folder: Path, *, model_max_length: int = 16) -> Path:
     """Write transformers' SigLIP tokenizer on a small sentencepiece vocabulary."""
     model = io.BytesIO()

@@ -42,12 +42,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def clip_files(folder: Path, small_models: ModuleType) -> Path:
     """Write a small CLIP of transformers."""
     config = transformers.CLIPConfig(
-        text_config={"hidden_size": 16, "vocab_size": 49408, **SMALL},
+        text_config={"hidden_size": 16, **small_models.LETTERS, **SMALL},
         vision_config={"hidden_size": 16, "image_size": 32, "patch_size": 8, **SMALL},
         projection_dim=8,
     )
     transformers.CLIPModel(config).save_pretrained(folder)
-    small_models.clip_tokenizer(folder)
+    small_models.letters_tokenizer(folder)
     transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)  # fmt: skip
     return folder
 
@@ -156,6 +156,7 @@ def test_a_model_without_code_of_its_own_is_loaded_at_its_commit(
     cache: Path, small_models: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(cache, "org/plain", clip_files(tmp_path / "plain", small_models))
+    capsys.readouterr()
 
     for options in (LoadOptions(), trusting()):
         model = hf.load(f"org/plain@{COMMIT}", options)
@@ -191,7 +192,7 @@ class Own(Module):
     put(cache, "org/st", folder)
     lent: dict[str, Any] = {"towers": ["texts"]}
 
-    with pytest.raises(ModelError, match="needs own_module.Own"):
+    with pytest.raises(ModelError, match=r"needs own_module\.Own"):
         sentence_transformers.load(f"org/st@{COMMIT}", LoadOptions(**lent))
     assert not trace.exists()
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tokenizers
 import torch
 import transformers
 
@@ -33,11 +32,11 @@ def randomize(model: torch.nn.Module) -> None:
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small CLIP of transformers as sentence-transformers saves it: images and texts."""
     source, folder = (tmp_path_factory.mktemp("st") for _ in range(2))
     config = transformers.CLIPConfig(
-        text_config={"hidden_size": 32, "vocab_size": 514, "bos_token_id": 512, "eos_token_id": 513, **SHAPE},
+        text_config={"hidden_size": 32, **small_models.LETTERS, **SHAPE},
         vision_config={"hidden_size": 64, "image_size": 32, "patch_size": 8, **SHAPE},
         projection_dim=24,
     )
@@ -46,10 +45,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.logit_scale.data.fill_(3.0)
     model.save_pretrained(source)
     images = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    symbols = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    words = [*symbols, *(f"{symbol}</w>" for symbol in symbols), "<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {word: row for row, word in enumerate(words)}
-    tokenizer = transformers.CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(small_models.letters_tokenizer(source))
     transformers.CLIPProcessor(images, tokenizer).save_pretrained(source)
     st.SentenceTransformer(str(source), device="cpu").save(str(folder))
     return folder

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from torch.utils.data import Dataset
 
-from clipbench.errors import ClipbenchError
+from clipbench.errors import MachineError
 from clipbench.models.workers import _uninterrupted, load_in_workers
 
 
@@ -38,9 +38,7 @@ def test_what_is_called_when_a_child_dies_stays_as_it_was() -> None:
 
 @pytest.mark.slow  # torch looks every five seconds
 def test_a_killed_worker_is_one_line_and_no_bug_of_the_model() -> None:
-    with pytest.raises(
-        ClipbenchError, match=r"^a worker process that decodes images was killed, .* fewer --workers if"
-    ):
+    with pytest.raises(MachineError, match=r"^a worker process that decodes images was killed, .* fewer --workers if"):
         list(load_in_workers(Numbers(deadly=5), workers=2, batch_size=2, collate_fn=as_list))
 
 
