@@ -15,7 +15,7 @@ from clipbench.data.needs import Need
 from clipbench.results.numbers import counted, duration
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Cell, Column, Table, as_text
-from clipbench.terminal import one_line
+from clipbench.untrusted.terminal import one_line
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -6,7 +6,7 @@ import traceback
 import click
 
 from clipbench.results.record import Finding
-from clipbench.terminal import json_text, log_line, one_line
+from clipbench.untrusted.terminal import json_text, log_line, one_line
 
 
 def echo(*lines: str, err: bool = False) -> None:

@@ -60,7 +60,7 @@ def plot(name: str | None, runs: tuple[Path, ...], out: Path | None, lists: bool
 
 def _histories(paths: tuple[Path, ...]) -> list[Path]:
     """Return paths without the files that are neither logs nor results, such as a report that a pattern matched."""
-    from clipbench.reading import is_file
+    from clipbench.untrusted.reading import is_file
 
     others = [path for path in paths if is_file(path) and path.suffix not in (".json", ".jsonl")]
     if len(others) in (0, len(paths)):

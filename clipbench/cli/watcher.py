@@ -20,8 +20,8 @@ from clipbench.models.checkpoints import (
     TrainingCheckpoint,
     training_checkpoints,
 )
-from clipbench.reading import is_file, is_folder
 from clipbench.results.run import Run
+from clipbench.untrusted.reading import is_file, is_folder
 
 
 class Watcher:

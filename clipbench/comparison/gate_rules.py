@@ -23,8 +23,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from clipbench.errors import UsageError, did_you_mean
-from clipbench.reading import read_toml, shown
 from clipbench.results.numbers import SYMBOLS
+from clipbench.untrusted.reading import read_toml, shown
 
 MOST_PATTERN = 1_000
 """Characters of a pattern: the time to make sense of one with many ``[`` grows with their square."""

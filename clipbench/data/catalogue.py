@@ -14,8 +14,8 @@ from clipbench.data.class_names import with_class_names
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.prompts import known_prompts
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
-from clipbench.reading import MOST_BYTES_OF_SETTINGS, decode_json, is_there, read_bytes, read_toml
-from clipbench.schema import SchemaError, fitted
+from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, decode_json, is_there, read_bytes, read_toml
+from clipbench.untrusted.schema import SchemaError, fitted
 
 ORIGIN_FILE = ".clipbench.json"
 """Record that ``clipbench data get`` leaves in a folder: repository, commit and file hashes."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clipbench.data.dataset import Dataset
 from clipbench.errors import DataError
-from clipbench.reading import read_text
+from clipbench.untrusted.reading import read_text
 
 FILE_NAME = "classnames.txt"
 """Name of the file with class names that lies beside the data, as in CLIP_benchmark's layout."""

@@ -19,7 +19,7 @@ from clipbench.data.contrast_and_attack import (
 )
 from clipbench.data.images import ImageRef
 from clipbench.errors import DataError, MissingPart, UsageError, did_you_mean
-from clipbench.reading import is_int64
+from clipbench.untrusted.reading import is_int64
 
 
 class LabelSet(NamedTuple):

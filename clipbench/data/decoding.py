@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from clipbench.errors import FOREIGN, BadImage, UsageError
-from clipbench.limits import too_many_pixels
+from clipbench.untrusted.limits import too_many_pixels
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 

@@ -26,7 +26,7 @@ from clipbench.data.table import ColumnTable, Samples, read_samples
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import Roles, find_roles
 from clipbench.errors import DataError, UsageError
-from clipbench.reading import is_file, refuse_special_files
+from clipbench.untrusted.reading import is_file, refuse_special_files
 
 if TYPE_CHECKING:
     import datasets

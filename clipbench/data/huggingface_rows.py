@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from clipbench.data.images import EncodedImage
 from clipbench.errors import BadImage, DataError, Unavailable, UsageError
-from clipbench.reading import read_bytes
+from clipbench.untrusted.reading import read_bytes
 
 if TYPE_CHECKING:
     import datasets

@@ -11,7 +11,7 @@ from clipbench.data.class_names import FILE_NAME, check_renaming, names_for_prom
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import FileImage
 from clipbench.errors import DataError, UsageError
-from clipbench.reading import is_file, is_int64
+from clipbench.untrusted.reading import is_file, is_int64
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 """Suffixes of image files; upper case counts too."""

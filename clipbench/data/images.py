@@ -10,7 +10,7 @@ from PIL import Image
 
 from clipbench.data.decoding import Reading, decode, reading_of
 from clipbench.errors import BadImage
-from clipbench.reading import read_bytes
+from clipbench.untrusted.reading import read_bytes
 
 
 @runtime_checkable

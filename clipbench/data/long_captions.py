@@ -17,7 +17,7 @@ from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import FileImage
 from clipbench.data.table_columns import rows_of_split
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
-from clipbench.reading import (
+from clipbench.untrusted.reading import (
     MOST_DEPTH,
     UTF8,
     check_depth,

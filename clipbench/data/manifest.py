@@ -13,7 +13,7 @@ from clipbench.data.table import ColumnTable, read_samples
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import Roles, find_roles, rows_of_split
 from clipbench.errors import DataError, UsageError
-from clipbench.reading import is_file, open_text, parse_json, read_json, reading, shown
+from clipbench.untrusted.reading import is_file, open_text, parse_json, read_json, reading, shown
 
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
 HEAD_CHARACTERS = 1 << 16

@@ -20,7 +20,7 @@ from clipbench.data.table import ColumnTable, read_samples
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import find_roles
 from clipbench.errors import BadImage, DataError, UsageError
-from clipbench.reading import is_file, user_path, why_not_there
+from clipbench.untrusted.reading import is_file, user_path, why_not_there
 
 ID = "memory"
 """Id of data in memory: they have no name."""

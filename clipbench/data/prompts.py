@@ -12,7 +12,7 @@ from typing import NamedTuple
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import content_digest
 from clipbench.errors import DataError, UsageError, did_you_mean
-from clipbench.reading import is_file, read_json, read_text, shown, why_not_there
+from clipbench.untrusted.reading import is_file, read_json, read_text, shown, why_not_there
 
 PLACEHOLDER = "{c}"
 DEFAULT_TEMPLATES = ("a photo of a {c}.",)

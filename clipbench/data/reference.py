@@ -26,7 +26,7 @@ from clipbench.data.hub_datasets import HubReference
 from clipbench.data.huggingface_rows import SAVED_FILES
 from clipbench.data.shards import Part, find_part, load_part
 from clipbench.errors import DataError, UsageError, did_you_mean
-from clipbench.reading import is_file, is_folder, is_there, matching, user_path, why_not_there
+from clipbench.untrusted.reading import is_file, is_folder, is_there, matching, user_path, why_not_there
 
 HUB_PREFIX = "hf:"
 GENERATED = "scenes"

@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from clipbench.data.dataset import Groups
 from clipbench.data.table_columns import CAPTION_COLUMN, Roles
 from clipbench.errors import DataError, did_you_mean
-from clipbench.reading import is_int64, shown
+from clipbench.untrusted.reading import is_int64, shown
 
 Place = Callable[[int], str]
 """Returns the name of a row for messages, such as ``manifest.csv, line 3``."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from clipbench.errors import DataError, Unavailable
-from clipbench.limits import check_zip, refuse_unpacked
+from clipbench.untrusted.limits import check_zip, refuse_unpacked
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError

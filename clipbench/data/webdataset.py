@@ -22,7 +22,7 @@ from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import EncodedImage
 from clipbench.data.prompts import read_templates
 from clipbench.errors import BadImage, DataError, UsageError
-from clipbench.reading import decode_array, is_file, is_int64, matching, open_file, read_bytes, read_text
+from clipbench.untrusted.reading import decode_array, is_file, is_int64, matching, open_file, read_bytes, read_text
 
 OPTIONS = ("split", "class_names")
 TYPE_FILE = "dataset_type.txt"

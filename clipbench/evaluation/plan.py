@@ -9,8 +9,8 @@ from typing import Any, cast, get_args, get_type_hints
 from clipbench import plugins
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.evaluation.task import Task
-from clipbench.reading import decode_toml, read_toml, shown
-from clipbench.schema import SchemaError, fitted, fitting
+from clipbench.untrusted.reading import decode_toml, read_toml, shown
+from clipbench.untrusted.schema import SchemaError, fitted, fitting
 
 SUITES = "clipbench.suites"
 """Entry points: each names a package whose ``suites.toml`` has a table for each of its suites."""

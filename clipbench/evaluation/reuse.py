@@ -8,9 +8,9 @@ from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.evaluate import KEPT_ROWS, RunOptions, describe
 from clipbench.evaluation.plan import Request
 from clipbench.models.protocol import Embedder
-from clipbench.reading import is_file
 from clipbench.results.matching import match
 from clipbench.results.run import Run, read_run
+from clipbench.untrusted.reading import is_file
 
 
 def finished_run(

@@ -27,9 +27,9 @@ from clipbench.models.protocol import Embedder, LoadOptions, ModelInfo
 from clipbench.models.reference import load_with_probes, resolve
 from clipbench.models.store import default_root
 from clipbench.plugins import report_writer
-from clipbench.reading import is_there
 from clipbench.results.record import EvaluationRecord, Result
 from clipbench.results.run import Run, check_record, write_result
+from clipbench.untrusted.reading import is_there
 
 
 @dataclass(frozen=True, kw_only=True)

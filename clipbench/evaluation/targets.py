@@ -11,7 +11,7 @@ from clipbench.files import HALF, remove_abandoned
 from clipbench.models import brings_samples
 from clipbench.models.checkpoints import is_pattern, matching_checkpoints
 from clipbench.models.protocol import Embedder
-from clipbench.reading import entries, is_file, is_folder, is_there
+from clipbench.untrusted.reading import entries, is_file, is_folder, is_there
 
 RESULT, REPORT = "result.json", "report.html"
 OUR_FOLDERS = {"samples", "arrays", "thumbs"}

@@ -11,7 +11,7 @@ import torch
 from clipbench.errors import ModelError
 from clipbench.models._torch_model import first_line, quiet
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name, step_inside
-from clipbench.reading import is_file, why_not_there
+from clipbench.untrusted.reading import is_file, why_not_there
 
 WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that DistributedDataParallel and torch.compile put before each name."""

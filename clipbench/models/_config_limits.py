@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from clipbench.errors import ModelError
-from clipbench.reading import shown
+from clipbench.untrusted.reading import shown
 
 MOST_LAYERS = 1_000
 """Layers of one tower; the deepest published dual encoders have below 100."""

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from clipbench.errors import ModelError
 from clipbench.files import is_inside
 from clipbench.models._config_limits import SIDES, SIDES_OF_IMAGES, check_sizes
-from clipbench.reading import decode_json, is_file, is_folder, is_there, read_bytes, refuse_special_files
+from clipbench.untrusted.reading import decode_json, is_file, is_folder, is_there, read_bytes, refuse_special_files
 
 CONFIGS: Mapping[str, frozenset[str] | None] = {
     "config.json": SIDES,

@@ -13,7 +13,7 @@ from http.client import HTTPException, HTTPMessage, HTTPResponse
 from typing import IO, Any
 
 from clipbench.errors import ModelError
-from clipbench.reading import decode_json
+from clipbench.untrusted.reading import decode_json
 
 BUSY = (408, 425, 429, 500, 502, 503, 504, 529)
 """Answers after which the same request may succeed."""

@@ -17,7 +17,7 @@ from clipbench.models._foreign_code import check_model, no_foreign_code
 from clipbench.models._text_tower import check_vocabulary, tokenizer_identity
 from clipbench.models._torch_model import first_line, quiet
 from clipbench.models.image_loading import Preprocess
-from clipbench.reading import MOST_BYTES_OF_SETTINGS, is_file, read_json, shown
+from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, is_file, read_json, shown
 
 PROCESSOR, OPEN_CLIP, PREPROCESS_CFG = "preprocessor_config.json", "open_clip_config.json", "preprocess_cfg.json"
 """transformers' processor; open_clip's description of a model; its preprocessing alone."""

@@ -19,7 +19,7 @@ from clipbench.models.image_loading import Preprocess
 from clipbench.models.internals import Internals
 from clipbench.models.probes import TEXTS, probe_images
 from clipbench.models.protocol import LoadOptions, Modality, ModelInfo
-from clipbench.reading import entries, is_file, open_file
+from clipbench.untrusted.reading import entries, is_file, open_file
 
 ADAPTER = "onnx adapter 1"
 """Part of every fingerprint; changed whenever the same graphs would give other vectors."""

@@ -15,8 +15,8 @@ from typing import Any
 from clipbench.errors import ModelError, UsageError
 from clipbench.models._fingerprint import digest
 from clipbench.models.protocol import LoadOptions
-from clipbench.reading import is_folder
-from clipbench.terminal import printable
+from clipbench.untrusted.reading import is_folder
+from clipbench.untrusted.terminal import printable
 
 NAME = r"[\w.-]+(?:/[\w.-]+)?"
 COMMIT = r"[0-9a-f]{40}"

@@ -42,7 +42,7 @@ from clipbench.models._torch_model import (
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name, step_inside
 from clipbench.models.internals import Internals
 from clipbench.models.protocol import LoadOptions, ModelInfo
-from clipbench.reading import decode_json, is_file, is_folder, matching, read_bytes
+from clipbench.untrusted.reading import decode_json, is_file, is_folder, matching, read_bytes
 
 ADAPTER = "transformers adapter 1"
 """Part of every fingerprint; changed whenever the same weights would give other vectors."""

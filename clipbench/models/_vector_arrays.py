@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
 from clipbench.errors import DataError, VectorError, did_you_mean
-from clipbench.limits import check_parquet, check_zip, refuse_unpacked
-from clipbench.reading import entries, is_folder, open_file
+from clipbench.untrusted.limits import check_parquet, check_zip, refuse_unpacked
+from clipbench.untrusted.reading import entries, is_folder, open_file
 
 if TYPE_CHECKING:
     import pyarrow

@@ -18,7 +18,7 @@ from clipbench.models._fingerprint import digest
 from clipbench.models._http_client import Client
 from clipbench.models.probes import TEXTS
 from clipbench.models.protocol import LoadOptions, Modality, ModelInfo
-from clipbench.reading import decode_json
+from clipbench.untrusted.reading import decode_json
 
 ADAPTER = "api adapter 1"
 """Part of every fingerprint; changed whenever the same server would give other vectors."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipbench.errors import ModelError, UsageError
-from clipbench.reading import (
+from clipbench.untrusted.reading import (
     MOST_BYTES_OF_SETTINGS,
     is_file,
     is_folder,
@@ -16,7 +16,7 @@ from clipbench.reading import (
     read_bytes,
     why_not_there,
 )
-from clipbench.reading import read_json as read_any_json
+from clipbench.untrusted.reading import read_json as read_any_json
 
 CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 

@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 from clipbench.data.decoding import rgb
 from clipbench.data.images import DrawnImage, ImageRef
 from clipbench.errors import FOREIGN, BadImage, cause
-from clipbench.limits import max_batch_pixels
 from clipbench.models.protocol import AnyPreprocess
 from clipbench.models.workers import load_in_workers
+from clipbench.untrusted.limits import max_batch_pixels
 
 Preprocess = Callable[[Image.Image], Float32[np.ndarray, "channels height width"]]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from clipbench.errors import ModelError, UsageError
 from clipbench.models._extras import optional
 from clipbench.models.protocol import LoadOptions, Modality
-from clipbench.reading import is_file, is_folder
+from clipbench.untrusted.reading import is_file, is_folder
 
 if TYPE_CHECKING:
     from clipbench.models._onnx_model import OnnxModel

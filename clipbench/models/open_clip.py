@@ -12,7 +12,7 @@ from clipbench.errors import ModelError, UsageError
 from clipbench.hub import HubRequest
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES
 from clipbench.models.protocol import LoadOptions
-from clipbench.reading import MOST_BYTES_OF_SETTINGS, entries, is_file, read_json
+from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, entries, is_file, read_json
 
 if TYPE_CHECKING:
     from clipbench.models._open_clip_model import Recipe

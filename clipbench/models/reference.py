@@ -25,7 +25,7 @@ from clipbench.models.embeddings import Embeddings
 from clipbench.models.internals import Internals, internals_of
 from clipbench.models.probes import Probes, coarse_digest, encode_probes
 from clipbench.models.protocol import AnyPreprocess, LoadOptions, Model, ModelInfo, PixelModel, count_tokens
-from clipbench.reading import entries, is_file, is_folder
+from clipbench.untrusted.reading import entries, is_file, is_folder
 
 VECTOR_SUFFIXES = (".npz", ".npy", ".parquet")
 

@@ -27,7 +27,7 @@ from jaxtyping import Float32
 from clipbench.errors import MachineError
 from clipbench.files import atomic_file, check_writable, remove_abandoned
 from clipbench.models.protocol import Modality
-from clipbench.reading import array_header, open_file, user_path
+from clipbench.untrusted.reading import array_header, open_file, user_path
 
 KEY = np.dtype("V16")
 SUFFIX = ".vectors"

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import is_inside
-from clipbench.reading import decode_json, entries, is_folder, is_there, read_text
 from clipbench.results.other_tool_names import (
     ALWAYS_ZERO,
     MIEB,
@@ -28,7 +27,8 @@ from clipbench.results.other_tool_names import (
 )
 from clipbench.results.record import Metric
 from clipbench.results.run import Run, read_run
-from clipbench.schema import MOST
+from clipbench.untrusted.reading import decode_json, entries, is_folder, is_there, read_text
+from clipbench.untrusted.schema import MOST
 
 EXPECTED = (
     "expected a run folder or result.json, a CLIP_benchmark JSON or CSV, a results.jsonl of DataComp or open_clip, "

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any, Literal
 
-from clipbench.schema import MOST
+from clipbench.untrusted.schema import MOST
 
 SCHEMA_VERSION = 1
 

@@ -14,8 +14,10 @@ import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import is_inside, write_atomic
-from clipbench.limits import check_parquet, check_zip
-from clipbench.reading import (
+from clipbench.results.numbers import counted
+from clipbench.results.record import SCHEMA_VERSION, EvaluationRecord, Metric, ModelRecord, Result, strict_json
+from clipbench.untrusted.limits import check_parquet, check_zip
+from clipbench.untrusted.reading import (
     entries,
     is_file,
     is_folder,
@@ -26,9 +28,7 @@ from clipbench.reading import (
     read_text,
     why_not_there,
 )
-from clipbench.results.numbers import counted
-from clipbench.results.record import SCHEMA_VERSION, EvaluationRecord, Metric, ModelRecord, Result, strict_json
-from clipbench.schema import SchemaError, fitted
+from clipbench.untrusted.schema import SchemaError, fitted
 
 if TYPE_CHECKING:
     import pandas

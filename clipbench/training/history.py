@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import is_inside
-from clipbench.reading import decode_json, is_file, is_there, matching, read_text, shown, why_not_there
 from clipbench.results.matching import match
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, read_run
-from clipbench.schema import MOST
 from clipbench.training.log import LOG_FILE
+from clipbench.untrusted.reading import decode_json, is_file, is_there, matching, read_text, shown, why_not_there
+from clipbench.untrusted.schema import MOST
 
 
 @dataclass(frozen=True, kw_only=True)

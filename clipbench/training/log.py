@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from clipbench.errors import ClipbenchError, MachineError, UsageError, cause
 from clipbench.files import write_atomic
-from clipbench.reading import decode_json, is_file, read_bytes, read_text, reading
+from clipbench.untrusted.reading import decode_json, is_file, read_bytes, read_text, reading
 
 if TYPE_CHECKING:
     from clipbench.training.scalars import Number

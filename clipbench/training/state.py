@@ -10,7 +10,6 @@ from clipbench.data import DataOptions
 from clipbench.errors import UsageError
 from clipbench.files import check_writable
 from clipbench.models.checkpoints import bundled_checkpoints, newest_checkpoint
-from clipbench.reading import entries, is_file, is_folder, is_there
 from clipbench.training.batches import Batch, PairReader, SampleIndex, SampleOrder, load_batches
 from clipbench.training.clip.checkpoint import Checkpoint, TrainingProgress, load_checkpoint, load_optimizer
 from clipbench.training.clip.config import find_config
@@ -24,6 +23,7 @@ from clipbench.training.optimizer import fix_temperature, make_optimizer
 from clipbench.training.options import TrainOptions, arguments_of
 from clipbench.training.pairs import Corpus
 from clipbench.training.towers import Towers
+from clipbench.untrusted.reading import entries, is_file, is_folder, is_there
 
 
 @dataclass(frozen=True, kw_only=True)

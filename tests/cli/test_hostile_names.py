@@ -19,7 +19,7 @@ from clipbench.comparison.records import Comparison, Refusal
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
 from clipbench.results.run import read_run, write_result
-from clipbench.terminal import json_text, log_line
+from clipbench.untrusted.terminal import json_text, log_line
 
 NAME = (
     "red\x1b[2J\x1b]0;title\x07\x9b31m\r\x7fgreen\u202eback\u2066\n::stop-commands::x\n  ::error::y\u2028::debug::z"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from clipbench.comparison.formats._tables import NO_GATE, headline, standing, tally
 from clipbench.comparison.gate import REPORTED, Judged
-from clipbench.terminal import printable
+from clipbench.untrusted.terminal import printable
 
 LEVELS = {"regression": "error", "unmet": "error", "missing": "error", "untested": "warning", "acknowledged": "warning"}
 MAX_OF_A_LEVEL = 10

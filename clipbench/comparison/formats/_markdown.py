@@ -17,7 +17,7 @@ from clipbench.comparison.gate import REPORTED, Judged
 from clipbench.results.numbers import ascii_signs, counted
 from clipbench.results.table import Column, Table, as_markdown
 from clipbench.results.table.markdown import bullets, code, escape
-from clipbench.terminal import log_line
+from clipbench.untrusted.terminal import log_line
 
 MAX_LENGTH = 60_000
 """GitHub takes 65,536 characters in a comment, GitLab a million."""

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from xml.etree import ElementTree
 
 from clipbench.comparison.gate import Judged, Outcome
-from clipbench.terminal import json_text, log_line, one_line
+from clipbench.untrusted.terminal import json_text, log_line, one_line
 
 ELEMENTS = {
     "regression": "failure",

@@ -16,7 +16,7 @@ from clipbench.comparison.records import Difference, Flips
 from clipbench.results.numbers import ascii_signs
 from clipbench.results.table import as_text
 from clipbench.results.table.text import text_widths
-from clipbench.terminal import log_line
+from clipbench.untrusted.terminal import log_line
 
 N_IDS = 5
 """Flipped samples that are named, each way; ``--format json`` has all."""

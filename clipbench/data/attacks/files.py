@@ -15,7 +15,7 @@ from clipbench.data.table import ColumnTable
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import USUAL_NAMES
 from clipbench.errors import DataError
-from clipbench.reading import decode_json, entries, is_file, is_folder, read_json
+from clipbench.untrusted.reading import decode_json, entries, is_file, is_folder, read_json
 
 ANNOTATIONS = "annotations.json"
 OBJECT, WORD = "true object", "typographic attack label"

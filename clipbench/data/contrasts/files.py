@@ -14,7 +14,7 @@ from clipbench.data.contrasts.questions import Question, dataset_of, file_images
 from clipbench.data.contrasts.schemas import Schema, schema_of
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.errors import DataError, UsageError
-from clipbench.reading import is_file, is_folder, matching, read_json, reading, shown
+from clipbench.untrusted.reading import is_file, is_folder, matching, read_json, reading, shown
 
 PLACES = ("images", "val2017", "coco", "coco/val2017", "coco/images", "coco/images/val2017", "images/val2017")
 """Folders that may hold the images, relative to the data's folder, its parent, or the data root."""

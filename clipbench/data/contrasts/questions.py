@@ -12,7 +12,7 @@ from clipbench.data.dataset import Dataset, check
 from clipbench.data.decoding import reading_of
 from clipbench.data.images import EncodedImage, Examined, FileImage, ImageRef, content_digest
 from clipbench.errors import BadImage, DataError, Unavailable
-from clipbench.reading import is_file
+from clipbench.untrusted.reading import is_file
 
 MIN_VALSE_VOTES = 2
 """Votes, of three annotators, that make an item of VALSE valid."""

@@ -7,10 +7,10 @@ from types import MappingProxyType
 
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.files import write_atomic
-from clipbench.reading import is_folder, is_there
 from clipbench.results.export import clip_benchmark, model_index, rows, tables
 from clipbench.results.export.rendered import Format, Rendered
 from clipbench.results.run import read_one_run
+from clipbench.untrusted.reading import is_folder, is_there
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {

@@ -7,7 +7,7 @@ from clipbench.results.export.rendered import Rendered
 from clipbench.results.provenance import origin, why_missing
 from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run, model_name
-from clipbench.terminal import one_line
+from clipbench.untrusted.terminal import one_line
 
 TASK_TYPES = {"zero-shot": "zero-shot-image-classification"}
 """Tasks of the Hub, by ours; others keep their name."""

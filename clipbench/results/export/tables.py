@@ -13,7 +13,7 @@ from clipbench.results.table import Cell, Column, Table, as_latex, as_markdown
 from clipbench.results.table.latex import PACKAGES
 from clipbench.results.table.markdown import bullets
 from clipbench.results.titles import full_title
-from clipbench.terminal import one_line
+from clipbench.untrusted.terminal import one_line
 
 
 def markdown(runs: Sequence[Run]) -> Rendered:

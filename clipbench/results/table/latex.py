@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from clipbench.results.table.model import Cell, Row, Table
-from clipbench.terminal import one_line
+from clipbench.untrusted.terminal import one_line
 
 SPECIAL = {
     "\\": r"\textbackslash{}",

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from clipbench.results.numbers import ascii_signs
 from clipbench.results.table.model import Cell, Column, Row, Table
-from clipbench.terminal import one_line
+from clipbench.untrusted.terminal import one_line
 
 
 def as_markdown(table: Table) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from clipbench.results.numbers import ascii_signs
 from clipbench.results.table.model import Table
-from clipbench.terminal import printable
+from clipbench.untrusted.terminal import printable
 
 
 def as_text(table: Table, *, has_header: bool = True, indent: str = "  ", widths: Sequence[int] = ()) -> str:

@@ -18,7 +18,7 @@ from clipbench.models.checkpoints import (
     step_inside,
 )
 from clipbench.models.protocol import LoadOptions, ModelInfo
-from clipbench.reading import is_file
+from clipbench.untrusted.reading import is_file
 
 if TYPE_CHECKING:
     from clipbench.models._torch_model import TorchModel

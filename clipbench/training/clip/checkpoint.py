@@ -24,12 +24,12 @@ from clipbench.errors import MachineError, ModelError, cause
 from clipbench.models._checkpoint_file import StateDict, fit, read_weights
 from clipbench.models._config_limits import check_weights
 from clipbench.models.checkpoints import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
-from clipbench.reading import is_file
-from clipbench.schema import SchemaError, fitted
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.model import CLIP
 from clipbench.training.clip.tokenizer import ClipTokenizer, load_tokenizer
 from clipbench.training.log import RESUME_ADVICE
+from clipbench.untrusted.reading import is_file
+from clipbench.untrusted.schema import SchemaError, fitted
 
 FORMAT = 1
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")

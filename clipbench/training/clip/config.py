@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from clipbench.errors import ModelError, UsageError, did_you_mean
-from clipbench.schema import SchemaError, fitted
+from clipbench.untrusted.schema import SchemaError, fitted
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 MOST = 1 << 24

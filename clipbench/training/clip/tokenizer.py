@@ -23,8 +23,8 @@ from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as PreTokenizerSequence
 
 from clipbench.errors import DataError, ModelError
-from clipbench.reading import is_file
 from clipbench.training.clip.config import CLIP_VOCABULARY, ClipConfig
+from clipbench.untrusted.reading import is_file
 
 START, END = "<start_of_text>", "<end_of_text>"
 WORD_END = "</w>"

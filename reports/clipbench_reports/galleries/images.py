@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipbench.files import is_inside
-from clipbench.reading import read_bytes
 from clipbench.results.run import Run
+from clipbench.untrusted.reading import read_bytes
 
 MAX_BYTES = 3_000_000
 """Characters of all images of a page: with figures and tables it stays under 5 MB."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from clipbench.errors import UsageError
-from clipbench.reading import is_file
+from clipbench.untrusted.reading import is_file
 from clipbench_reports.drawing.plotted import COLUMNS
 
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from clipbench.comparison.compare import differences
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import writing_atomically
-from clipbench.reading import is_file
 from clipbench.results.numbers import shortest
 from clipbench.results.provenance import data_facts, origin
 from clipbench.results.run import Run, labels, read_run
 from clipbench.training.history import History, read_history
+from clipbench.untrusted.reading import is_file
 from clipbench_reports import figures
 from clipbench_reports.drawing import paper, plotted
 from clipbench_reports.drawing.marks import Chart, ModelKey

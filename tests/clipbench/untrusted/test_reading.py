@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench import reading
 from clipbench.errors import ClipbenchError, DataError
+from clipbench.untrusted import reading
 
 LONG = "a" * 300
 

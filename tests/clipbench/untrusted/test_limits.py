@@ -16,10 +16,10 @@ import pytest
 
 from clipbench.data.web_files import unpack
 from clipbench.errors import ClipbenchError, DataError, UsageError
-from clipbench.limits import MAX_UNPACKED, check_parquet, max_unpacked
 from clipbench.models._vector_arrays import read_arrays
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Result
 from clipbench.results.run import Run, write_result
+from clipbench.untrusted.limits import MAX_UNPACKED, check_parquet, max_unpacked
 
 LIMIT = 1_000_000
 TOO_MUCH = r"unpack to [\d,]+ or more, and 1,000,000 are the limit: .* set CLIPBENCH_MAX_UNPACKED"

@@ -12,7 +12,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from clipbench.reading import shown
+from clipbench.untrusted.reading import shown
 
 Record = TypeVar("Record")
 
@@ -40,7 +40,7 @@ def fitted(kind: type[Record], data: object, place: str = "") -> Record:
         >>> fitted(DatasetRecord, {"id": "coco", "n_samples": "many"})
         Traceback (most recent call last):
         ...
-        clipbench.schema.SchemaError: n_samples is 'many', expected a whole number
+        clipbench.untrusted.schema.SchemaError: n_samples is 'many', expected a whole number
     """
     if not isinstance(data, dict):
         raise SchemaError(f"{place.removesuffix('.') or 'it'} is {shown(data)}, expected an object")
