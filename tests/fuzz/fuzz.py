@@ -1,0 +1,255 @@
+"""Feed damaged input to every reader for some minutes: ``make fuzz MINUTES=5``.
+
+An escape is anything but a ClipbenchError of one line, more than ten seconds of computing, or more than 2 GB. The
+smallest input of each is written to ``--found``; one that is mended goes to ``corpus/TARGET/``, which a test replays.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+SECONDS = 10
+"""Of computing, for one input."""
+BYTES = 1 << 31
+"""Of memory, beside what the process had."""
+HERE = Path(__file__).parent
+
+
+class TooSlow(BaseException):
+    """More than ten seconds of computing; no library catches it."""
+
+
+@dataclass
+class Tally:
+    """What became of the inputs of a target."""
+
+    inputs: int = 0
+    refused: int = 0
+    slowest: float = 0.0
+    escapes: dict[str, bytes] = field(default_factory=dict)
+    """The smallest input, by kind and place of the escape."""
+
+
+@contextmanager
+def limits(seconds: float = SECONDS, n_bytes: int = BYTES) -> Iterator[None]:
+    """Hold a block to some seconds of computing, and to some memory beside what the process has."""
+
+    def over(signum: int, frame: FrameType | None) -> None:
+        raise TooSlow
+
+    before, memory = signal.signal(signal.SIGPROF, over), resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + n_bytes, memory[1]))
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        resource.setrlimit(resource.RLIMIT_AS, memory)
+        signal.signal(signal.SIGPROF, before)
+
+
+def check(target: Any, data: bytes, folder: Path, seconds: float = SECONDS) -> BaseException | None:
+    """Return what escapes when a target reads an input; None for an answer."""
+    from clipbench.errors import ClipbenchError
+
+    try:
+        with limits(seconds):
+            target.run(data, folder)
+    except ClipbenchError as error:
+        text = str(error)
+        is_sound = "\n" not in text and "(a bug " not in text and len(text) < 20_000
+        return None if is_sound else error
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  everything else is what is looked for
+        return error
+    return None
+
+
+def place(error: BaseException) -> str:
+    """Return kind and place of an escape: the innermost line of this project."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [each for each in frames if "/clipbench" in each.filename and "/tests/" not in each.filename]
+    last = own[-1] if own else frames[-1]
+    return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
+
+
+ODD: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 2, 1.5, -0.5, 2**31, 2**53 + 1, 2**63, -(2**63) - 1, 10**30, 10**300, 1e308, -1e308, 5e-324,
+    float("nan"), float("inf"), float("-inf"), "", " ", "\0", "\ud800", "a" * 300, "b" * 70_000, "../x", "/", ".", "~nouser",
+    "{c}", "{}", "%s", "\x1b[31m", "<b>&", "**", "*", "[", "٣", "é", "1e999", "nan", "1979-05-27", "1" * 400, [], {}, [[]], [None],
+    {"": {}}, {"a": [1, "x"]}, ["a", 1], [[1, 2], [3]],
+)  # fmt: skip
+RAW = (
+    b"", b"\0", b"\xff", b"\xed\xa0\x80", b"[" * 200, b"[" * 100_000, b'{"a":' * 500, b"9" * 5_000, b"\n", b"\r", b",", b'"', b"'", b"=",
+    b"[[", b"]]", b".", b"a." * 600, b"\\ud800", b"1e999", b"-", b"inf", b"nan", b"%", b"pp", b">=", b"*", b"@", b":", b"/", b"~",
+)  # fmt: skip
+
+
+def mutated(data: bytes, rng: Any) -> bytes:
+    """Return an input with a few odd values in place of its own, or with odd bytes in it."""
+    head, _, content = data.partition(b"\n")
+    if rng.random() < 0.7:
+        try:
+            values = (
+                [json.loads(line) for line in content.splitlines()] if head.endswith(b"l") else [json.loads(content)]
+            )
+        except (ValueError, RecursionError):
+            pass
+        else:
+            for _ in range(rng.choice((1, 1, 1, 2, 3))):
+                at = rng.randrange(len(values))
+                values[at] = _odd(values[at], rng)
+            texts = (json.dumps(value, ensure_ascii=rng.random() < 0.9) for value in values)
+            return head + b"\n" + b"\n".join(text.encode("utf-8", "surrogatepass") for text in texts)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        start = rng.randrange(len(content) + 1)
+        end = min(len(content), start + rng.choice((0, 0, 1, 2, 8, 64)))
+        middle = rng.choice(RAW) if rng.random() < 0.7 else json.dumps(rng.choice(ODD)).encode("utf-8", "surrogatepass")
+        if rng.random() < 0.2:
+            middle = content[rng.randrange(len(content) + 1) :][: rng.choice((1, 4, 32))]
+        content = content[:start] + middle + content[end:]
+    return head + b"\n" + content
+
+
+def _odd(value: Any, rng: Any) -> Any:
+    """Return a JSON value in which one part, at any depth, is another, is there twice, or is missing."""
+    if not isinstance(value, dict | list) or not value or rng.random() < 0.15:
+        odd = rng.choice(ODD)
+        return [value] if odd == [None] else odd
+    keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+    key, action = rng.choice(keys), rng.random()
+    if action < 0.1:
+        kept = [each for each in keys if each != key]
+        return {each: value[each] for each in kept} if isinstance(value, dict) else [value[each] for each in kept]
+    if action < 0.17:
+        return {**value, str(rng.choice(ODD)): value[key]} if isinstance(value, dict) else [*value, value[key]]
+    changed = value.copy()
+    changed[key] = _odd(value[key], rng)
+    return changed
+
+
+def by_hypothesis(target: Any, tally: Tally, seconds: float, folder: Path) -> None:
+    """Feed inputs that hypothesis draws, until the time is over."""
+    from hypothesis import HealthCheck, given, settings
+    from hypothesis import seed as with_seed
+    from hypothesis import strategies as st
+
+    end = time.monotonic() + seconds
+    known = [*target.seeds, *(data for data in tally.escapes.values() if len(data) < 100_000)]
+    inputs = st.builds(mutated, st.sampled_from(known), st.randoms(use_true_random=True)) | st.builds(
+        lambda head, content: head + b"\n" + content,
+        st.sampled_from([name.encode() for name in target.reads]),
+        st.binary(max_size=400) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")),
+    )
+
+    @settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(inputs)
+    def feed(data: bytes) -> None:
+        if time.monotonic() < end:
+            one(target, tally, data, folder)
+
+    while time.monotonic() < end:
+        with_seed(random.getrandbits(64))(feed)()
+
+
+def by_atheris(target: Any, tally: Tally, seconds: float, folder: Path) -> None:
+    """Feed inputs that atheris derives from those that reach new lines; the process ends with the time."""
+    import atheris
+
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, data in enumerate(target.seeds):
+            Path(corpus, str(number)).write_bytes(data)
+        arguments = [
+            sys.argv[0],
+            corpus,
+            f"-max_total_time={int(seconds)}",
+            "-rss_limit_mb=0",
+            "-timeout=120",
+            "-verbosity=0",
+        ]
+        atheris.Setup(arguments, lambda data: one(target, tally, data, folder))
+        atheris.Fuzz()
+
+
+def one(target: Any, tally: Tally, data: bytes, folder: Path) -> None:
+    """Feed one input, and note what became of it."""
+    start = time.process_time()
+    error = check(target, data, folder)
+    tally.slowest = max(tally.slowest, time.process_time() - start)
+    tally.inputs += 1
+    if error is not None:
+        name = place(error)
+        if len(data) < len(tally.escapes.get(name, data + b" ")):
+            tally.escapes[name] = data
+            if os.environ.get("FUZZ_TRACEBACK"):
+                traceback.print_exception(error)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("targets", nargs="*", help="targets to feed; all by default")
+    parser.add_argument("--minutes", type=float, default=5.0, help="time for all targets together")
+    parser.add_argument("--engine", choices=("hypothesis", "atheris"), default="hypothesis")
+    parser.add_argument("--found", type=Path, help="folder for inputs that escape")
+    given = parser.parse_args()
+    os.environ.update(HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="1", CLIPBENCH_CACHE=tempfile.mkdtemp())
+    os.environ.setdefault("HF_HOME", tempfile.mkdtemp())
+    sys.path.insert(0, str(HERE))
+    if given.engine == "atheris":
+        import atheris
+
+        with atheris.instrument_imports(include=["clipbench", "clipbench_tasks", "clipbench_reports"]):
+            from targets import TARGETS, with_seeds
+    else:
+        from targets import TARGETS, with_seeds
+    names = given.targets or list(TARGETS)
+    if given.engine == "atheris" and len(names) != 1:
+        parser.error("atheris feeds one target a process: name it")
+    from clipbench.errors import ClipbenchError
+
+    n_escapes = 0
+    for name in names:
+        target, tally = with_seeds(name), Tally()
+        with tempfile.TemporaryDirectory() as folder:
+            target.furnish(Path(folder))
+            feed = by_atheris if given.engine == "atheris" else by_hypothesis
+            for data in target.seeds:  # without limits: what they import has a size of its own
+                with suppress(ClipbenchError):
+                    target.run(data, Path(folder))
+            try:
+                feed(target, tally, 60 * given.minutes / len(names), Path(folder))
+            finally:  # atheris leaves by SystemExit
+                n_escapes += len(tally.escapes)
+                told(name, tally, given.found)
+    return 1 if n_escapes else 0
+
+
+def told(name: str, tally: Tally, found: Path | None) -> None:
+    """Print what became of a target's inputs, and write those that escaped."""
+    print(
+        f"{name:12} {tally.inputs:9,} inputs  {len(tally.escapes):3} escapes  slowest {tally.slowest:.2f} s", flush=True
+    )
+    for number, (what, data) in enumerate(tally.escapes.items()):
+        print(f"    {what}: {data[:100]!r}", flush=True)
+        if found is not None:
+            (found / name).mkdir(parents=True, exist_ok=True)
+            (found / name / f"{number}-{what.split()[0]}").write_bytes(data)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

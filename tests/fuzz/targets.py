@@ -1,0 +1,640 @@
+"""What the fuzzer feeds: the readers of everything that comes from outside, and inputs from which it begins.
+
+An input is the name of a file on its first line, and then the file; a target says which names it takes.
+"""
+
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Mapping
+from contextlib import chdir, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import clipbench
+from clipbench.errors import ClipbenchError
+
+Read = Callable[[Path], object]
+"""Reads a file, and does with it what a command would; a ClipbenchError is an answer, anything else an escape."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A reader, by the names of the files that it takes."""
+
+    reads: Mapping[str, Read]
+    seeds: tuple[bytes, ...]
+    """Inputs without a fault, or known ones."""
+    furnish: Callable[[Path], None] = lambda folder: None
+    """Writes what must lie beside the file into an empty folder."""
+
+    def run(self, data: bytes, folder: Path) -> None:
+        """Read one input in a folder that is furnished."""
+        head, _, content = data.partition(b"\n")
+        names = list(self.reads)
+        name = head.decode("latin-1")
+        name = name if name in self.reads else names[len(head) % len(names)]
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        try:
+            with chdir(folder):
+                self.reads[name](path)
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def seed(name: str, content: object) -> bytes:
+    """Return an input: a text or bytes as they are, anything else as JSON."""
+    if not isinstance(content, str | bytes):
+        content = json.dumps(content)
+    return name.encode() + b"\n" + (content.encode() if isinstance(content, str) else content)
+
+
+def lines(*rows: object) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+# -- data
+
+
+def images_beside(folder: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 8)).save(folder / name)
+    (folder / "names.txt").write_text("cat\ndog\n")
+
+
+def load_data(path: Path) -> None:
+    for task in ("zero-shot", "text-in-image"):
+        with suppress(ClipbenchError):
+            dataset = clipbench.load_data(path, task=task)
+            dataset.unordered_fingerprint([image.digest() for image in dataset.images])
+            for image in list(dataset.images)[:2]:
+                with suppress(ClipbenchError):
+                    image.open()
+    with suppress(ClipbenchError):
+        clipbench.load_data(path, options={"class_names": "names.txt"}, allow_partial=True)
+
+
+MANIFEST = Target(
+    reads=dict.fromkeys(
+        ("m.csv", "m.tsv", "m.jsonl", "m.json", "annotations.json", "data.jsonl", "docci_descriptions.jsonlines"),
+        load_data,
+    ),
+    seeds=(
+        seed("m.csv", "image,caption,label\na.png,a cat,cat\nb.png,a dog,dog\n"),
+        seed("m.csv", "image,label,class_name\na.png,0,cat\nb.png,1,dog\n"),
+        seed("m.tsv", "image\tcaption_0\tcaption_1\tsplit\na.png\ta cat\ta pet\ttest\nb.png\ta dog\ta pet\ttrain\n"),
+        seed("m.jsonl", lines({"image": "a.png", "caption": ["a", "b"], "image_id": 7}, {"image": "b.png", "caption": ["c"]})),
+        seed("m.json", [{"image": "a.png", "label": 0}, {"image": "b.png", "label": 1, "split": "x", "caption": None}]),
+        seed("m.json", [{"filename": "a.png", "caption": "a cat", "negative_caption": "a dog"}]),
+        seed("m.jsonl", lines({"images": ["a.png", "b.png"], "captions": ["a", "b"], "truth": [[True, False], [False, True]]})),
+        seed("m.json", {"7": {"image_path": "a.png", "true_caption": "x", "false_caption": "y", "bbox_x": 0, "bbox_y": 0, "bbox_w": 4, "bbox_h": 4, "attributes": ["red"]}}),
+        seed("m.json", [{"sentence": "s", "images": [{"path": "a.png", "label": "True"}, {"path": "b.png", "label": 0}]}]),
+        seed("m.json", {"v": {"image_file": "a.png", "caption": "x", "foil": "y", "mturk": {"caption": 3}}}),
+        seed("m.jsonl", lines({"image": "a.png", "object": "cat", "text": "dog", "attack": "yes", "id": "1"})),
+        seed("annotations.json", {"a.png": {"true object": "mug", "typographic attack label": "dog"}}),
+        seed("m.json", [{"image": "a.png", "conversations": [{"value": "?"}, {"value": "a long caption"}]}]),
+        seed("data.jsonl", lines({"IIW": "a caption", "image/key": "a.png"}, {"IIW": "b", "image": "b"})),
+        seed("docci_descriptions.jsonlines", lines({"example_id": "1", "split": "test", "image_file": "a.png", "description": "d"})),
+    ),
+    furnish=images_beside,
+)  # fmt: skip
+
+
+def shard_of(path: Path) -> None:
+    """Read a tar shard whose members a JSON object names; texts are their contents."""
+    members = {}
+    with suppress(ValueError, RecursionError):
+        members = json.loads(path.read_bytes())
+    shard = io.BytesIO()
+    with tarfile.open(fileobj=shard, mode="w") as tar:
+        for name, text in members.items() if isinstance(members, dict) else ():
+            content = str(text).encode("utf-8", "surrogatepass")
+            info = tarfile.TarInfo(str(name).replace("\0", "")[:90].encode("utf-8", "replace").decode())
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    read_shard(path, shard.getvalue())
+
+
+def read_shard(path: Path, content: bytes | None = None) -> None:
+    (path.parent / "test").mkdir(exist_ok=True)
+    (path.parent / "test/0.tar").write_bytes(path.read_bytes() if content is None else content)
+    (path.parent / "test/nshards.txt").write_text("1")
+    for kind in ("classification", "multilabel", "retrieval"):
+        (path.parent / "dataset_type.txt").write_text(kind)
+        with suppress(ClipbenchError):
+            clipbench.load_data(path.parent).images[0].open()
+
+
+def classnames_of(path: Path) -> None:
+    read_shard(path, SHARD)
+
+
+def _shard() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, content in (("a.png", PNG), ("a.cls", b"0"), ("a.txt", b"a cat\n"), ("a.npy", npy(np.array([0, 1])))):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return file.getvalue()
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(30)
+SHARD = _shard()
+
+SHARDS = Target(
+    reads={"0.tar": read_shard, "members.json": shard_of, "classnames.txt": classnames_of,
+           "zeroshot_classification_templates.txt": classnames_of},
+    seeds=(
+        seed("0.tar", SHARD),
+        seed("members.json", {"a.png": "x", "a.cls": "0", "b.png": "x", "b.cls": "1"}),
+        seed("members.json", {"a.jpg": "x", "a.txt": "a cat\na dog", "dir/b.c.png": "x"}),
+        seed("classnames.txt", "cat\ndog\n"),
+        seed("zeroshot_classification_templates.txt", "a {c}.\nthe {c}\n"),
+    ),
+)  # fmt: skip
+
+
+def read_prompts(path: Path) -> None:
+    from clipbench.data.prompts import read_prompts
+
+    prompts = read_prompts(path)
+    json.dumps(prompts.record()).encode()
+    for row in prompts.render(["cat", "dog"]):
+        "".join(row).encode()
+
+
+PROMPTS = Target(
+    reads={"p.json": read_prompts, "p.txt": read_prompts},
+    seeds=(
+        seed("p.json", ["a photo of a {c}.", "the {c}"]),
+        seed("p.json", {"cat": ["a cat", "one cat"], "dog": ["a dog"]}),
+        seed("p.txt", "a photo of a {c}.\n\nthe {c}\n"),
+    ),
+)
+
+
+def read_catalogue(path: Path) -> None:
+    from clipbench.data.catalogue import OWN_CATALOGUE, catalogue
+
+    os.environ[OWN_CATALOGUE] = str(path)
+    catalogue.cache_clear()
+    try:
+        for name in list(catalogue())[-2:]:
+            with suppress(ClipbenchError):
+                clipbench.load_data(name, data_root=path.parent)
+    finally:
+        del os.environ[OWN_CATALOGUE]
+        catalogue.cache_clear()
+
+
+CATALOGUE = Target(
+    reads={"own.toml": read_catalogue},
+    seeds=(
+        seed("own.toml", '[birds]\ntitle = "Birds"\nkind = "classification"\nlicence = "ours"\nplaces = ["birds"]\nn_images = 2\n'
+             'n_classes = 2\n[[birds.source]]\nform = "by-hand"\nnote = "ask"\nfiles = ["x"]\ncolumns = {image = "i"}\n'),
+    ),
+)  # fmt: skip
+
+
+# -- suites, tasks and references
+
+
+def read_suite(path: Path) -> None:
+    from clipbench.evaluation.plan import plan
+
+    for request in plan(["all"], str(path)):
+        json.dumps(dict(request.params))
+
+
+SUITE = Target(
+    reads={"s.toml": read_suite},
+    seeds=(
+        seed("s.toml", '[[evaluation]]\ntask = "retrieval"\ndata = "coco"\nparams = {ks = [1, 5]}\n'),
+        seed("s.toml", '[[evaluation]]\ntask = "long-caption"\ndata = "x"\ndata_options = {n = "4"}\n[evaluation.params]\nshare = 0.5\n'),
+        seed("s.toml", '[[evaluation]]\ntask = "zero-shot"\ndata = "scenes"\n[[evaluation]]\ntask = "modality-gap"\ndata = "a/b"\n'),
+    ),
+)  # fmt: skip
+
+
+def as_text(read: Callable[[str], object]) -> Read:
+    return lambda path: read(path.read_bytes().decode("utf-8", "surrogateescape")[:4096])
+
+
+def model_reference(text: str) -> None:
+    from clipbench.models.checkpoints import is_pattern, matching_checkpoints
+    from clipbench.models.protocol import LoadOptions
+    from clipbench.models.reference import brings_samples, resolve
+
+    brings_samples(text)
+    if is_pattern(text):
+        with suppress(ClipbenchError):
+            matching_checkpoints(text)
+    prefix, body = resolve(text, LoadOptions())
+    if prefix == "embeddings":
+        clipbench.load_model(f"embeddings:{body}")
+
+
+def task_reference(text: str) -> None:
+    from clipbench.evaluation.plan import plan
+
+    for request in plan([text], "scenes"):
+        if request.data is not None and not request.data.lower().startswith(("scenes", "hf:")):
+            with suppress(ClipbenchError):
+                clipbench.load_data(request.data, task=request.task)
+
+
+def targets_of(text: str) -> None:
+    from clipbench.evaluation.targets import find_targets
+
+    find_targets([text], None)
+
+
+REFERENCES = Target(
+    reads={"model": as_text(model_reference), "task": as_text(task_reference), "targets": as_text(targets_of)},
+    seeds=(
+        *(seed("model", text) for text in ("vit-b-32", "ViT-B-16,laion2b_s34b_b88k", "hf:ORG/REPO", "x.pt", "runs/*/step-?",
+                                           "embeddings:x.npz", "embeddings:.", "hf-hub:a/b", "./x", "~/x", "python:m:f", "step-1")),
+        *(seed("task", text) for text in ("all", "zero-shot", "retrieval@coco", "zero-shot@./m.csv,retrieval", "long-caption@~/x",
+                                          "composition@.", "text-in-image@cifar-10", "retrieval@hf:ORG/NAME:c:s")),
+        *(seed("targets", text) for text in ("tiny", "runs/*", "hf:x/y")),
+    ),
+    furnish=images_beside,
+)  # fmt: skip
+
+
+# -- results
+
+
+@cache
+def run_of_vectors() -> Path:
+    """A run of two tasks on a few vectors, in a folder of its own."""
+    import tempfile
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(12, 4)).astype(np.float32)
+    vectors = clipbench.vectors(
+        images=x,
+        texts=x + 0.1,
+        labels=np.arange(12) % 3,
+        class_texts=x[:3],
+        class_names=["a", "b", "c"],
+        logit_scale=10.0,
+    )
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-run-")) / "run"
+    clipbench.run(vectors, ["retrieval", "zero-shot"]).save(folder)
+    return folder
+
+
+def result_content() -> Any:
+    return json.loads((run_of_vectors() / "result.json").read_text())
+
+
+def read_result(path: Path) -> None:
+    from clipbench.cli import show
+    from clipbench.comparison import formats
+    from clipbench.comparison.compare import compare
+    from clipbench.comparison.gate import Judged
+    from clipbench.results.export.formats import FORMATS, export
+    from clipbench.results.frames import metrics_frame
+    from clipbench.results.run import read_run
+    from clipbench.training.history import history_of_runs
+
+    run = read_run(path)
+    repr(run), run._repr_html_(), metrics_frame(run.result)
+    show.show.callback(path.parent, (), True, False)
+    for form in FORMATS:
+        with suppress(ClipbenchError):
+            export([path.parent], form, path.parent / f"out.{form}")
+    with suppress(ClipbenchError):
+        history_of_runs([run])
+    for base, candidate in ((run, run), (run, read_run(run_of_vectors())), (read_run(run_of_vectors()), run)):
+        with suppress(ClipbenchError):
+            found = compare(base, candidate)
+            judged = [Judged(comparison=found, outcomes=[])]
+            formats.terminal(judged), formats.markdown(judged), formats.as_json(judged), formats.junit(judged)
+    with suppress(ClipbenchError):
+        run.report(path.parent / "report.html")
+
+
+RESULT = Target(
+    reads={"result.json": read_result},
+    seeds=(),
+    furnish=lambda folder: None if folder.joinpath("samples").exists() else copy_run(folder),
+)
+
+
+def copy_run(folder: Path) -> None:
+    shutil.copytree(run_of_vectors(), folder, dirs_exist_ok=True)
+
+
+def read_values(path: Path) -> None:
+    from clipbench.comparison import formats
+    from clipbench.comparison.compare import compare
+    from clipbench.comparison.gate import Judged
+    from clipbench.results.other_tools import open_results
+
+    found = open_results(path)
+    json.dumps({name: asdict(metric) for name, metric in found.metrics.items()}, allow_nan=False)
+    judged = [Judged(comparison=compare(found, found), outcomes=[])]
+    formats.terminal(judged), formats.markdown(judged), formats.as_json(judged), formats.junit(judged)
+
+
+FOREIGN = Target(
+    reads={"v.json": read_values, "results.jsonl": read_values, "v.csv": read_values},
+    seeds=(
+        seed("v.json", {"dataset": "wds/cifar10", "task": "zeroshot_classification", "model": "m", "pretrained": "p", "language": "en",
+                        "metrics": {"acc1": 0.5, "acc5": 0.9}}),
+        seed("v.json", [{"dataset": "sugar_crepe/add_att", "task": "image_caption_selection", "metrics": {"acc": 0.5, "text_acc": 0.5}}]),
+        seed("results.jsonl", lines({"key": "imagenet1k", "metrics": {"acc1": 0.5}}, {"key": "retrieval/flickr30k", "metrics": {"r": 1}})),
+        seed("results.jsonl", lines({"epoch": 1, "imagenet-zeroshot-val-top1": 0.5, "image_to_text_R@1": 0.25, "clip_val_loss": 2.5})),
+        seed("v.json", {"task_name": "Winoground", "scores": {"test": [{"hf_subset": "default", "accuracy": 0.2, "text_acc": 0.3}]}}),
+        seed("v.csv", "acc1,dataset,task,model,pretrained,language,model_fullname\n0.5,cifar10,zeroshot_classification,m,p,en,m p\n"),
+    ),
+)  # fmt: skip
+
+
+def read_gate(path: Path) -> None:
+    from clipbench.comparison.gate import check_gate, judge
+    from clipbench.comparison.gate_rules import read_gate
+    from clipbench.results.run import read_run
+
+    gate = read_gate(path)
+    run = read_run(run_of_vectors())
+    check_gate(gate, run.metrics)
+    judge(_same(), gate, base=run.metrics, candidate=run.metrics, alpha=0.05)
+
+
+@cache
+def _same() -> Any:
+    from clipbench.comparison.compare import compare
+    from clipbench.results.run import read_run
+
+    run = read_run(run_of_vectors())
+    return compare(run, run)
+
+
+GATE = Target(
+    reads={"gate.toml": read_gate},
+    seeds=(
+        seed("gate.toml", 'require = ["zero-shot@embeddings/acc1 >= 63%", "retrieval/* < 0.5"]\n"*" = {max_drop = "1pp"}\n'),
+        seed("gate.toml", '"zero-shot/*" = {max_drop = "2pp", alpha = 0.01}\n"*rank" = {max_drop = "5%"}\n[[acknowledge]]\n'
+             'metric = "zero-shot/acc1"\nreason = "known"\nexpires = 2026-12-31\n'),
+    ),
+)  # fmt: skip
+
+
+def read_log(path: Path) -> None:
+    from clipbench.training.history import read_history
+    from clipbench.training.log import read_log
+
+    with suppress(ClipbenchError):
+        read_log(path)
+    read_history(path)
+
+
+LOG = Target(
+    reads={"log.jsonl": read_log},
+    seeds=(
+        seed("log.jsonl", lines({"event": "start", "step": 0}, {"event": "evaluation", "step": 0, "gap": 0.8, "recall": None},
+                                {"event": "step", "step": 1, "loss": 2.5}, {"event": "evaluation", "step": 5, "gap": 0.7})),
+    ),
+)  # fmt: skip
+
+
+# -- vectors
+
+
+def read_arrays(path: Path) -> None:
+    """Read an .npz, or one that a JSON object describes: shape and values of each array, by its name."""
+    if path.suffix == ".json":
+        described = {}
+        with suppress(ValueError, RecursionError):
+            described = json.loads(path.read_bytes())
+        arrays: dict[str, Any] = {}
+        for name, value in described.items() if isinstance(described, dict) else ():
+            with suppress(ValueError, TypeError, OverflowError):
+                array = np.array(value)
+                arrays[str(name).replace("/", "-").replace("\0", "-")] = (
+                    array.astype("f4") if array.dtype == "f8" else array
+                )
+        path = path.with_suffix(".npz")
+        with suppress(ValueError, OSError, UnicodeError):
+            np.savez(path, **arrays)
+    model = clipbench.load_model(f"embeddings:{path}")
+    clipbench.run(model, "retrieval", thumbnails=0)
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+X = np.eye(4, dtype=np.float32)
+ARRAYS = Target(
+    reads={"x.npz": read_arrays, "x.json": read_arrays},
+    seeds=(
+        seed("x.npz", npz(images=X, texts=X, image_ids=np.array(["a", "b", "c", "d"]))),
+        seed("x.npz", npz(images=X, texts=X[:2], text_to_image=np.array([0, 3]), logit_scale=np.array(10.0))),
+        seed("x.json", {"images": [[1.0, 0.5], [0.5, 1.0]], "texts": [[1.0, 0.5], [0.5, 1.0]], "logit_scale": 100.0, "logit_bias": 0.5,
+                        "image_ids": ["a", "b"], "text_ids": ["x", "y"], "text_to_image": [1, 0]}),
+        seed("x.json", {"images": [[1.0, 0.5], [0.5, 1.0]], "class_texts": [[1.0, 0.5], [0.5, 1.0]], "labels": [0, 1],
+                        "class_names": ["cat", "dog"]}),
+    ),
+)  # fmt: skip
+
+
+def read_chunk(path: Path) -> None:
+    from clipbench.models.store import Shelf
+
+    shelf = Shelf(path.parents[3], "model", "images", 4)
+    keys = [b"a" * 16, b"b" * 16]
+    missing = shelf.missing(keys)  # a damaged chunk is found here, as by the embedder
+    shelf.get([key for key in keys if key not in missing])
+
+
+@cache
+def chunk() -> bytes:
+    import tempfile
+
+    from clipbench.models.store import Shelf
+
+    with tempfile.TemporaryDirectory() as folder:
+        shelf = Shelf(Path(folder), "model", "images", 4)
+        shelf.put([b"a" * 16, b"b" * 16], X[:2])
+        (file,) = shelf.folder.glob("*.vectors")
+        return file.read_bytes()
+
+
+CHUNK = Target(reads={"store/model/images/1.vectors": read_chunk}, seeds=())
+
+
+# -- configurations of models
+
+
+@cache
+def bundled_folder() -> Path:
+    """A checkpoint of the bundled architecture, of a few kilobytes."""
+    import tempfile
+
+    from clipbench.training.clip.checkpoint import TrainingProgress, save_model, write_progress
+    from clipbench.training.clip.config import ClipConfig, Tower
+    from clipbench.training.clip.model import CLIP
+    from clipbench.training.clip.tokenizer import train_tokenizer
+
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-model-"))
+    tokenizer = train_tokenizer(["a cat"], vocab_size=516, context_length=8)
+    tower = Tower(width=16, layers=1, heads=2)
+    sizes = {"embed_dim": 8, "image_size": 16, "patch_size": 8, "context_length": 8, "vocab_size": tokenizer.vocab_size}
+    save_model(folder, CLIP(ClipConfig(vision=tower, text=tower, **sizes)), tokenizer)
+    write_progress(folder, TrainingProgress(arguments={"seed": 0}, data={"id": "x"}, step=7, losses=[(1, 2.5)]))
+    return folder
+
+
+def read_bundled(path: Path) -> None:
+    from clipbench.models.protocol import LoadOptions
+    from clipbench.training.clip.adapter import load
+    from clipbench.training.clip.checkpoint import load_checkpoint
+
+    with suppress(ClipbenchError):
+        load_checkpoint(path.parent)
+    load(str(path.parent), LoadOptions(device="cpu"))
+
+
+def beside(source: Callable[[], Path], path: Path, read: Read) -> None:
+    """Read a file among the others of its folder, which are copied once."""
+    folder = path.parent / "model"
+    if not folder.exists():
+        shutil.copytree(source(), folder)
+    target = folder / path.name
+    before = target.read_bytes() if target.exists() else None
+    target.write_bytes(path.read_bytes())
+    try:
+        read(target)
+    finally:
+        target.unlink() if before is None else target.write_bytes(before)
+
+
+def of_folder(source: Callable[[], Path], read: Read) -> Read:
+    return lambda path: beside(source, path, read)
+
+
+BUNDLED = Target(
+    reads=dict.fromkeys(("config.json", "train.json", "tokenizer.json"), of_folder(bundled_folder, read_bundled)),
+    seeds=(),
+)
+
+
+@cache
+def small_models() -> Any:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location(
+        "small_models", Path(__file__).parents[1] / "clipbench/models/small_models.py"
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def open_clip_folder() -> Path:
+    import tempfile
+
+    config = {**small_models().CLIP, "text_cfg": {**small_models().TEXT, "width": 16}}
+    folder: Path = small_models().open_clip_folder(Path(tempfile.mkdtemp(prefix="fuzz-model-")), config)
+    return folder
+
+
+def read_open_clip(path: Path) -> None:
+    from clipbench.models.open_clip import load_folder
+    from clipbench.models.protocol import LoadOptions
+
+    load_folder(str(path.parent), LoadOptions(device="cpu"))
+
+
+OPEN_CLIP = Target(reads={"open_clip_config.json": of_folder(open_clip_folder, read_open_clip)}, seeds=())
+
+
+@cache
+def hf_folder() -> Path:
+    import tempfile
+
+    import transformers
+
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-model-"))
+    small_models().clip_tokenizer(folder)
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.CLIPConfig(
+        text_config={**size, "max_position_embeddings": 77, "vocab_size": 49408, "eos_token_id": 49407},
+        vision_config={**size, "image_size": 32, "patch_size": 8},
+        projection_dim=8,
+    )
+    transformers.CLIPModel(config).save_pretrained(folder)
+    processor = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    processor.save_pretrained(folder)
+    return folder
+
+
+def read_hf(path: Path) -> None:
+    from clipbench.models.protocol import LoadOptions
+    from clipbench.models.transformers import load
+
+    load(str(path.parent), LoadOptions(device="cpu"))
+
+
+HF = Target(
+    reads=dict.fromkeys(
+        ("config.json", "preprocessor_config.json", "tokenizer_config.json"), of_folder(hf_folder, read_hf)
+    ),
+    seeds=(),
+)
+
+TARGETS: Mapping[str, Target] = {
+    "manifest": MANIFEST,
+    "shards": SHARDS,
+    "prompts": PROMPTS,
+    "catalogue": CATALOGUE,
+    "suite": SUITE,
+    "references": REFERENCES,
+    "gate": GATE,
+    "result": RESULT,
+    "foreign": FOREIGN,
+    "log": LOG,
+    "arrays": ARRAYS,
+    "chunk": CHUNK,
+    "bundled": BUNDLED,
+    "open_clip": OPEN_CLIP,
+    "hf": HF,
+}
+
+
+def with_seeds(name: str) -> Target:
+    """Return a target with its seeds; those of some have to be made first."""
+    target = TARGETS[name]
+    folders = {"bundled": bundled_folder, "open_clip": open_clip_folder, "hf": hf_folder}
+    if name in folders:
+        files = [folders[name]() / each for each in target.reads]
+        return replace(target, seeds=tuple(seed(file.name, file.read_bytes()) for file in files if file.exists()))
+    if name == "result":
+        content = result_content()
+        short = {**content, "evaluations": content["evaluations"][1:]}
+        return replace(target, seeds=(seed("result.json", short), seed("result.json", content)))
+    return replace(target, seeds=(seed("store/model/images/1.vectors", chunk()),)) if name == "chunk" else target
