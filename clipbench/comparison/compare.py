@@ -17,7 +17,7 @@ from clipbench.results.record import Metric
 from clipbench.results.run import Run
 from clipbench.seeding import generator
 
-RECORDED = ("column", "influence", "statistic")
+RECORDED = ("column", "influence", "weighted_column", "squared_influence", "statistic")
 """Fields of a metric that say which samples it is made of."""
 
 Side = Run | Values | str | os.PathLike[str]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
@@ -59,32 +60,34 @@ def paired_test(base: Metric, candidate: Metric, *, tables: Tables, generators: 
     """Return interval, test and flips of the candidate's value less the base's, from the columns that both tables have.
 
     A mean of independent zeros and ones is tested by McNemar's exact test, any other mean by flipping the signs of the
-    differences, whole clusters together; a smooth function of means by the t-test of its influences (delta method); an
-    estimator such as a median by its differences when the models' samples are exchanged. A metric that
-    names no column has neither interval nor test.
+    differences, whole clusters together, a mean of means likewise with each sample as the mean weighs it; a smooth
+    function of means by the t-test of its influences (delta method), a distance by that of its unbiased square; an
+    estimator such as a median by its differences when the models' samples are exchanged. A metric that names no column
+    has neither interval nor test.
 
     Args:
         base: with a value.
         candidate: with a value.
         tables: of base and candidate; clusters are the base's.
     """
-    assert base.value is not None and candidate.value is not None, base
-    value = candidate.value - base.value
     estimator, other = (Estimator.from_record(each.statistic) for each in (base, candidate))
     if estimator is not None and other is not None:
         if estimator != other:
             return _untested("the runs compute it from different columns", 0)
         names: tuple[str | None, ...] = estimator.columns
+        if any(name not in table for name in names for table in tables):
+            return _untested(UNRECORDED, base.n)
     else:
-        estimator, names = None, (base.column or base.influence,)
-    if any(name not in table for name in names for table in tables):
+        estimator = None
+        names = (base.column, base.influence, base.weighted_column, base.squared_influence)
+    known = [name for name in names if name is not None and all(name in table for table in tables)]
+    if not known:
         return _untested(UNRECORDED, base.n)
-    return _test_of_columns(base, value, [name for name in names if name is not None], estimator, tables, generators)
+    return _test_of_columns((base, candidate), known, estimator, tables, generators)
 
 
 def _test_of_columns(
-    base: Metric,
-    value: float,
+    metrics: tuple[Metric, Metric],
     names: Sequence[str],
     estimator: Estimator | None,
     tables: Tables,
@@ -101,18 +104,44 @@ def _test_of_columns(
         return replace(_untested(reason, 0), interval=intervals.Interval(None, None, reason))
     before, after = ({name: column[is_defined] for name, column in columns.items()} for columns in (before, after))
     clusters = cluster_codes(tables.base["cluster"].to_numpy()[is_defined]) if "cluster" in tables.base else None
+    base, within = metrics[0], RANGES.get(metrics[0].unit)
     if estimator is not None:
-        test = _test_of_estimator(estimator, value, before, after, clusters, generators)
-        return _within(test, value, RANGES.get(base.unit))
-    one, other = before[names[0]], after[names[0]]
-    if base.column is None:
-        return _test_of_influences(value, other - one, clusters, RANGES.get(base.unit))
-    one, other = without_rounding(one), without_rounding(other)
-    test = _test_of_means(one, other, clusters, generators, RANGES.get(base.unit))
+        value = _difference(*metrics)
+        return _within(_test_of_estimator(estimator, value, before, after, clusters, generators), value, within)
+    if base.column not in names:
+        rows = {name: after[name] - before[name] for name in names}
+        return _test_of_smooth(metrics, rows, clusters, generators)
+    one, other = (without_rounding(columns[names[0]]) for columns in (before, after))
+    test = _test_of_means(one, other, clusters, generators, within)
     are_credits = all(bool(((column >= 0) & (column <= 1)).all()) for column in (one, other))
     if base.unit != "fraction" or not are_credits:
         return test
     return replace(test, flips=_flips(tables.base.index.to_numpy()[is_defined], one, other))
+
+
+def _test_of_smooth(
+    metrics: tuple[Metric, Metric],
+    rows: Mapping[str, Float64[np.ndarray, " n"]],
+    clusters: Codes,
+    generators: Generators,
+) -> PairedTest:
+    """Return the test of a value that is no mean of samples, from the differences of its columns."""
+    base = metrics[0]
+    if base.squared_influence in rows and all(_squared(each) is not None for each in metrics):
+        return _test_of_distances(metrics, rows[str(base.squared_influence)], clusters)
+    test = _test_of_influences(_difference(*metrics), rows[str(base.influence)], clusters, RANGES.get(base.unit))
+    if base.weighted_column not in rows:
+        return test
+    # Student's t is too sure where few samples differ.
+    weighted = rows[str(base.weighted_column)]
+    error = standard_error(weighted - weighted.mean(), clusters)
+    test = replace(test, standard_error=error, n_units=len(cluster_sums(weighted, clusters)))
+    return replace(test, **_flip_test(weighted, clusters, generators.test)._asdict())
+
+
+def _difference(base: Metric, candidate: Metric) -> float:
+    assert base.value is not None and candidate.value is not None, base
+    return candidate.value - base.value
 
 
 def _within(test: PairedTest, value: float, within: intervals.Range) -> PairedTest:
@@ -137,25 +166,37 @@ def _test_of_means(
 ) -> PairedTest:
     rows = after - before
     rows[np.abs(rows) < NEGLIGIBLE] = 0.0
-    sums = cluster_sums(rows, clusters)
     if clusters is None and np.isin((before, after), (0.0, 1.0)).all():
         gained, lost = int((rows > 0).sum()), int((rows < 0).sum())
-        p_value = significance.mcnemar_exact(gained, lost)
         test = f"exact McNemar, {gained} gained and {lost} lost"
+        flipped = _FlipTest(significance.mcnemar_exact(gained, lost), test, _margin(rows, len(rows)))
     else:
-        p_value = significance.permutation_p(rows, clusters, generators.test)
-        test = f"sign flips of {len(sums)} {_unit(clusters)}"
-    sizes = np.abs(sums)
+        flipped = _flip_test(rows, clusters, generators.test)
     return PairedTest(
         n=len(rows),
         interval=intervals.mean_interval(rows, generators.interval, clusters=clusters, within=within),
-        test=test,
-        p_value=p_value,
         standard_error=standard_error(rows - rows.mean(), clusters),
-        n_units=len(sums),
-        # A flip moves the total by twice its unit's size, so that totals are at least twice the smallest apart.
-        margin=float(sizes[sizes > 0].min()) / len(rows) if sizes.any() else 0.0,
+        n_units=len(cluster_sums(rows, clusters)),
+        **flipped._asdict(),
     )
+
+
+class _FlipTest(NamedTuple):
+    p_value: float
+    test: str
+    margin: float
+
+
+def _flip_test(rows: Float64[np.ndarray, " n"], clusters: Codes, rng: np.random.Generator) -> _FlipTest:
+    sums = cluster_sums(rows, clusters)
+    p_value = significance.permutation_p(rows, clusters, rng)
+    return _FlipTest(p_value, f"sign flips of {len(sums)} {_unit(clusters)}", _margin(sums, len(rows)))
+
+
+def _margin(sums: Float64[np.ndarray, " n_units"], n: int) -> float:
+    """Return half the step between two totals, over n: a flip moves them by twice its unit's size, or more."""
+    sizes = np.abs(sums[np.abs(sums) > NEGLIGIBLE])
+    return float(sizes.min(initial=np.inf)) / n if len(sizes) else 0.0
 
 
 def _test_of_influences(
@@ -176,6 +217,31 @@ def _test_of_influences(
         standard_error=error,
         n_units=n_units,
     )
+
+
+def _test_of_distances(metrics: tuple[Metric, Metric], rows: Float64[np.ndarray, " n"], clusters: Codes) -> PairedTest:
+    """Return the t-test of the unbiased squares: distances themselves differ by noise alone where vectors spread differently."""
+    squares, values = (_squared(each) or 0.0 for each in metrics), (each.value or 0.0 for each in metrics)
+    (one, other), n_units = tuple(squares), len(cluster_sums(rows, clusters))
+    first, second = tuple(values)
+    interval = intervals.distance_difference_interval((first, second), (one, other), rows, clusters)
+    error = standard_error(rows, clusters)
+    if error is None:
+        return PairedTest(n=len(rows), interval=interval, test=f"no test: {interval.method}")
+    total = first + second
+    return PairedTest(
+        n=len(rows),
+        interval=interval,
+        test="t-test (delta method) of the unbiased squared distances",
+        p_value=significance.t_test(other - one, error, n_units),
+        standard_error=error / total if total else None,
+        n_units=n_units,
+    )
+
+
+def _squared(metric: Metric) -> float | None:
+    """Return the unbiased square of a distance; None where its noise is not known."""
+    return None if metric.value is None or metric.chance is None else metric.value**2 - metric.chance**2
 
 
 def _test_of_estimator(

@@ -73,7 +73,8 @@ class Metric:
     """``fraction`` (in [0, 1]), ``difference`` (of two fractions), ``cosine``, ``distance``, ``rank``, ``nats``,
     ``dimensions``, ..."""
     chance: float | None = None
-    """The score of a model that knows nothing, where that is defined."""
+    """The score of a model that knows nothing, where that is defined; of ``gap``, what pairs of one centroid would show. Levels
+    of other errors, which a model that knows nothing need not show, are controls."""
     higher_is_better: bool | None = None
     """None where neither direction is better."""
     title: str = ""
@@ -94,6 +95,12 @@ class Metric:
     """The column of the sample table whose mean is the value; two models are compared by it, sample by sample."""
     influence: str | None = None
     """The column of each sample's influence on the value, for a smooth function of means."""
+    weighted_column: str | None = None
+    """The column whose mean is the value, of a mean of means: each sample as the value weighs it. Beside ``influence``, two
+    models are tested by it."""
+    squared_influence: str | None = None
+    """The column of each sample's influence on the unbiased square of a distance, value² - chance². Beside ``influence``,
+    which fails near 0, two models are tested by it."""
     statistic: StatisticRecord | None = None
     """The estimator, such as a median, that gives the value from the sample table, where neither does."""
 

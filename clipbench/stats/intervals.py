@@ -294,6 +294,44 @@ def distance_interval(value: float, squared: float, standard_error: float) -> In
     return Interval(min(low, value), max(high, value), "normal law of the unbiased squared distance")
 
 
+def distance_difference_interval(
+    values: tuple[float, float],
+    squares: tuple[float, float],
+    influence: Float64[np.ndarray, " n"],
+    codes: Int64[np.ndarray, " n"] | None,
+) -> Interval:
+    """Return the interval of the difference of two distances from that of their unbiased squares.
+
+    A difference d of two distances and that of their squares, D, are d = D / (sum of the distances), and |d| is at most
+    sqrt |D|: the smaller of the two bounds it, so that distances that may both be 0 have an interval too.
+
+    Args:
+        values: both distances, biased upwards; the interval contains their difference, the second less the first.
+        squares: unbiased estimates of their squares, which may be below 0.
+        influence: of each sample on the difference of the squares.
+        codes: clusters of the samples.
+
+    Example:
+        >>> spread = np.array([-1.0, 1.0] * 50)
+        >>> low, high, _ = distance_difference_interval((0.5, 1.0), (0.25, 1.0), spread / 10, None)
+        >>> round(low, 4), round(high, 4)  # (0.75 ± 1.984 × 0.1 / sqrt(99)) / 1.5
+        (0.4867, 0.5133)
+    """
+    low, high, method = influence_interval(squares[1] - squares[0], influence, clusters=codes)
+    if low is None or high is None:
+        return Interval(None, None, method)
+    total = sum(sqrt(max(0.0, square)) for square in squares)
+
+    def distance(difference: float) -> float:
+        size = sqrt(abs(difference))
+        return math.copysign(min(size, abs(difference) / total) if total else size, difference)
+
+    value = values[1] - values[0]
+    return Interval(
+        min(distance(low), value), max(distance(high), value), f"{method} of the unbiased squared distances"
+    )
+
+
 def expanded_tails(n_units: int) -> tuple[float, float]:
     """Return the shares of resamples below the bounds of a percentile interval at ``CONFIDENCE``.
 

@@ -154,13 +154,22 @@ class Smooth(Definition):
     higher_is_better: bool | None = None
     interval: intervals.Interval | None = None
     """Takes the place of the delta method's where that fails, such as for a distance near 0."""
+    weighted_column: str | None = None
+    """Of a mean of means: a column whose mean is the value, with each sample as the value weighs it."""
+    squared_influence: str | None = None
+    """Of a distance: the column of influences on its unbiased square, value² - chance²."""
     most_trials: int | float | None = None
     """Of a mean of means of credits: the most independent hits that it may count as (``trials_of_means``)."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         influence, clusters = _defined(samples, self.influence)
         interval = self.interval or self._interval(influence, clusters)
-        return replace(_metric(self, self.value, len(influence), interval), influence=self.influence)
+        return replace(
+            _metric(self, self.value, len(influence), interval),
+            influence=self.influence,
+            weighted_column=self.weighted_column,
+            squared_influence=self.squared_influence,
+        )
 
     def _interval(self, influence: np.ndarray, clusters: np.ndarray | None) -> intervals.Interval:
         n_units, error = len(cluster_sums(influence, clusters)), standard_error(influence, clusters)
@@ -220,13 +229,16 @@ class Within:
             name.removeprefix(self.prefix): column for name, column in samples.items() if name.startswith(self.prefix)
         }
         metric = self.measure.metric({**samples, **own}, rng)
-        column, influence = (
-            f"{self.prefix}{name}" if name in own else name for name in (metric.column, metric.influence)
-        )
+
+        def placed(name: str | None) -> str | None:
+            return f"{self.prefix}{name}" if name in own else name
+
         return replace(
             metric,
-            column=column,
-            influence=influence,
+            column=placed(metric.column),
+            influence=placed(metric.influence),
+            weighted_column=placed(metric.weighted_column),
+            squared_influence=placed(metric.squared_influence),
             statistic=self._statistic(metric, own),
             control_of=[f"{self.prefix}{name}" for name in metric.control_of],
         )

@@ -188,6 +188,10 @@ def _single_label(
         "tied": (scores.tied > 0).astype(np.float64),
     }
     samples["mean_per_class_recall_influence"] = recall_influence(samples["acc1"], labels)
+    sizes = np.bincount(labels)
+    samples["mean_per_class_recall_weighted"] = samples["acc1"] * (
+        len(labels) / np.count_nonzero(sizes) / sizes[labels]
+    )
     if n_classes <= 5:
         del samples["acc5"]
     has_confidence = logit_scale is not None
@@ -235,6 +239,7 @@ def _measures(samples: Samples, n_classes: int, *, has_confidence: bool) -> dict
         "mean_per_class_recall": Smooth(
             value=mean_per_class_recall(samples["acc1"], samples["class"]),
             influence="mean_per_class_recall_influence",
+            weighted_column="mean_per_class_recall_weighted",
             unit="fraction",
             chance=1 / n_classes,
             higher_is_better=True,

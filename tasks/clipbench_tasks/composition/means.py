@@ -164,9 +164,12 @@ def _add(
     influence = np.full(len(column), np.nan)
     influence[defined] = distance * (unbiased * len(defined) / (len(counts) * counts))[code]
     columns[f"{title}_influence"] = influence
+    columns[f"{title}_weighted"] = weighted = np.full(len(column), np.nan)
+    weighted[defined] = column[defined] * (len(defined) / (len(counts) * counts))[code]
     measures[title] = Smooth(
         value=value,
         influence=f"{title}_influence",
+        weighted_column=f"{title}_weighted",
         unit="fraction",
         chance=None if chance is None else float((np.bincount(code, chance[defined]) / counts).mean()),
         higher_is_better=True,

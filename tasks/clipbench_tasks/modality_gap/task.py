@@ -38,6 +38,11 @@ METRICS = {
         "Euclidean distance between the mean image vector and the mean text vector.",
         is_headline=True,
     ),
+    "gap_if_none": Definition(
+        "Gap of one common centroid",
+        "Distance of the mean vectors that as many pairs would show if the modalities had one centroid, by noise alone.",
+        "gap",
+    ),
     "image_cone": Definition("Mean image–image cosine", "Mean cosine of two different images."),
     "text_cone": Definition("Mean text–text cosine", "Mean cosine of two different texts."),
     "cross_cosine": Definition(
@@ -154,7 +159,9 @@ class ModalityGap:
         errors, match_curves = calibration(
             pairs.images, pairs.captions, text_image=pairs.caption_pair, labels=labels, rng=rng
         )
+        noise = metrics.gap_noise(pairs.images, pairs.texts)
         measures = {
+            "gap": _gap(geometry.modality_gap, noise, samples),
             **_linear_measures(geometry, pairs, samples),
             "gap_dimensions": _gap_dimensions(spectrum, len(ids)),
             "separability": _separability(pairs, samples, chosen, rng),
@@ -175,6 +182,7 @@ class ModalityGap:
         return Evaluation(
             samples=samples,
             measures=define(measures, METRICS),
+            controls=define(_level(noise, len(ids)), METRICS),
             curves=curves,
             arrays={
                 "gap_vector": geometry.gap_vector,
@@ -225,7 +233,6 @@ def _linear_measures(geometry: metrics.PairGeometry, pairs: PairVectors, samples
         of_all = metrics.relative_gaps(pairs.images, pairs.captions, pairs.caption_pair)
         ratios = {"rmg": of_all.rmg, "rmg_first_caption": geometry.rmg, "rmg_unhalved": of_all.rmg_unhalved}
     return {
-        "gap": _gap(geometry.modality_gap, metrics.gap_noise(pairs.images, pairs.texts), samples),
         **_smooth(cosines, samples, unit="cosine"),
         # Of vectors that are all alike, both are perfect: neither has a direction alone.
         "pair_cosine": Mean(column="pair_cosine", unit="cosine", higher_is_better=None),
@@ -238,13 +245,24 @@ def _linear_measures(geometry: metrics.PairGeometry, pairs: PairVectors, samples
 def _gap(gap: Estimate, noise: metrics.GapNoise, samples: Table) -> Measure:
     """Return the gap with what no gap would show as chance; its influences serve the comparison of two models."""
     samples["gap_influence"] = gap.influence
+    has_spread = not isnan(noise.standard_error)
+    if has_spread:
+        samples["squared_gap_influence"] = noise.influence
     return Smooth(
         value=gap.value,
         influence="gap_influence",
+        squared_influence="squared_gap_influence" if has_spread else None,
         unit="distance",
         chance=None if isnan(noise.chance) else noise.chance,
         interval=distance_interval(gap.value, noise.squared_gap, noise.standard_error),
     )
+
+
+def _level(noise: metrics.GapNoise, n: int) -> dict[str, Measure]:
+    """Return the gap that no gap would show; none for a single pair."""
+    if isnan(noise.chance):
+        return {}
+    return {"gap_if_none": Fixed(value=noise.chance, unit="distance", n=n, reason="the gap of one common centroid")}
 
 
 def _sampled_measures(pairs: PairVectors, samples: Table, chosen: Rows) -> dict[str, Measure]:

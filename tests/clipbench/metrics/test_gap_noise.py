@@ -57,8 +57,17 @@ def test_more_pairs_than_the_sample_have_nearly_the_error_of_all() -> None:
 
 def test_one_pair_has_no_noise_and_two_have_no_error() -> None:
     eye = np.eye(2, dtype=np.float32)
-    assert np.isnan(gap_noise(eye[:1], eye[1:])).all()
-    assert np.isnan(gap_noise(eye, eye[::-1])).tolist() == [False, True, False]
+    assert np.isnan(gap_noise(eye[:1], eye[1:])[:3]).all()
+    two = gap_noise(eye, eye[::-1])
+    assert np.isnan(two[:3]).tolist() == [False, True, False] and np.isnan(two.influence).all()
+
+
+def test_influences_are_what_leaving_a_pair_out_changes() -> None:
+    rng = np.random.default_rng(1)
+    images, texts = (rng.standard_normal((30, 4)).astype(np.float32) for _ in range(2))
+    rows = [np.arange(30) != pair for pair in range(30)]
+    left = np.array([gap_noise(images[row], texts[row]).squared_gap for row in rows])
+    assert gap_noise(images, texts).influence == pytest.approx(29 * (left.mean() - left), abs=1e-6)
 
 
 @pytest.mark.parametrize("shift", [0.0, 3.0])
