@@ -169,7 +169,7 @@ def by_hypothesis(target: Any, tally: Tally, seconds: float, folder: Path) -> No
 
 def by_atheris(target: Any, tally: Tally, seconds: float, folder: Path) -> None:
     """Feed inputs that atheris derives from those that reach new lines; the process ends with the time."""
-    import atheris
+    import atheris  # type: ignore[import-untyped]
 
     with tempfile.TemporaryDirectory() as corpus:
         for number, data in enumerate(target.seeds):
@@ -214,7 +214,7 @@ def main() -> int:
         import atheris
 
         with atheris.instrument_imports(include=["clipbench", "clipbench_tasks", "clipbench_reports"]):
-            from targets import TARGETS, with_seeds
+            from targets import TARGETS, with_seeds  # type: ignore[import-not-found]
     else:
         from targets import TARGETS, with_seeds
     names = given.targets or list(TARGETS)

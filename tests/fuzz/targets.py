@@ -317,6 +317,7 @@ def read_result(path: Path) -> None:
 
     run = read_run(path)
     repr(run), run._repr_html_(), metrics_frame(run.result)
+    assert show.show.callback is not None
     show.show.callback(path.parent, (), True, False)
     for form in FORMATS:
         with suppress(ClipbenchError):
@@ -501,7 +502,13 @@ def bundled_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="fuzz-model-"))
     tokenizer = train_tokenizer(["a cat"], vocab_size=516, context_length=8)
     tower = Tower(width=16, layers=1, heads=2)
-    sizes = {"embed_dim": 8, "image_size": 16, "patch_size": 8, "context_length": 8, "vocab_size": tokenizer.vocab_size}
+    sizes: dict[str, Any] = {
+        "embed_dim": 8,
+        "image_size": 16,
+        "patch_size": 8,
+        "context_length": 8,
+        "vocab_size": tokenizer.vocab_size,
+    }
     save_model(folder, CLIP(ClipConfig(vision=tower, text=tower, **sizes)), tokenizer)
     write_progress(folder, TrainingProgress(arguments={"seed": 0}, data={"id": "x"}, step=7, losses=[(1, 2.5)]))
     return folder
