@@ -35,7 +35,7 @@ def distance(one: Float[np.ndarray, " dim"], other: Float[np.ndarray, " dim"]) -
     """Return the distance of two vectors scaled to length 1; raise VectorError where one has no direction.
 
     Example:
-        >>> distance(np.array([1.0, 0]), np.array([3.0, 0]))
+        >>> distance(np.array([1.0, 0], np.float32), np.array([3.0, 0], np.float32))
         0.0
     """
     return largest_distance(one[None], other[None])

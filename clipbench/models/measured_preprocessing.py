@@ -35,10 +35,10 @@ def measure(preprocess: Preprocess, *, with_interpolation: bool = True) -> Prepr
         with_interpolation: find the interpolation too, which takes nine tenths of the time.
 
     Example:
-        >>> side = lambda image: np.asarray(image.convert("RGB").resize((8, 8)), np.float32).transpose(2, 0, 1) / 255
+        >>> side = lambda image: np.asarray(image.convert("RGB").resize((16, 16)), np.float32).transpose(2, 0, 1) / 255
         >>> found = measure(side)
         >>> found.size, found.mean, found.resize
-        ((8, 8), (0.0, 0.0, 0.0), 'squash')
+        ((16, 16), (0.0, 0.0, 0.0), 'squash')
     """
     black, white = (_flat(preprocess, (value,) * 3) for value in (0, 255))
     if black is None or white is None or len(black) != 3:

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from clipbench.errors import ModelError, UsageError, did_you_mean
-from clipbench.models.checkpoints import TRAIN, bundled_checkpoints, newest_checkpoint, read_json
 from clipbench.training.clip.config import find_config
 from clipbench.training.log import LOG_FILE, has_steps, start_in
 
@@ -105,6 +104,13 @@ def arguments_of(run: Path) -> Mapping[str, object]:
         UsageError: there are none.
         ModelError: the checkpoint is damaged.
     """
+    from clipbench.models.checkpoints import (
+        TRAIN,
+        bundled_checkpoints,
+        newest_checkpoint,
+        read_json,
+    )  # numpy; help takes none
+
     if not bundled_checkpoints(run) and (event := start_in(run)) is not None and not has_steps(run):
         arguments, path = event.get("arguments"), run / LOG_FILE
     else:

@@ -72,13 +72,13 @@ def test_a_pattern_is_a_series_in_natural_order_with_one_report_and_a_table(worl
 
 def test_the_data_are_read_once(world: Path, run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    digest = images.FileImage.digest
+    examine = images.FileImage.examine
 
-    def counted(self: images.FileImage) -> str:
+    def counted(self: images.FileImage) -> images.Examined:
         read.append(self.name)
-        return digest(self)
+        return examine(self)
 
-    monkeypatch.setattr(images.FileImage, "digest", counted)
+    monkeypatch.setattr(images.FileImage, "examine", counted)
     assert run("--out", "out", "--no-report").status == 0
     assert len(read) == 9
 
