@@ -303,6 +303,7 @@ def null_runs(n_trials: int, *, n_clusters: int | None = None, smooth: bool = Fa
     return runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_metrics", "low", "high"), [(250, 0.91, 0.98), pytest.param(1200, 0.93, 0.97, marks=pytest.mark.slow)]
 )

@@ -244,6 +244,7 @@ def test_half_precision_differs_a_little_and_has_its_own_fingerprint(
     assert half.info.fingerprint != full.info.fingerprint
 
 
+@pytest.mark.slow
 def test_the_fingerprint_is_the_same_in_another_process(small_siglip_folder: Path) -> None:
     code = (
         "import sys; from clipbench.models.protocol import LoadOptions; from clipbench.models.open_clip import load_folder;"

@@ -225,6 +225,7 @@ def test_wilson_covers() -> None:
     assert covered.min() > 0.92
 
 
+@pytest.mark.slow
 def test_the_bootstrap_of_a_mean_covers() -> None:
     def simulated(draws: np.random.Generator) -> Interval:
         return mean_interval(draws.beta(2, 5, 100), draws, within=None)
@@ -256,6 +257,7 @@ def test_the_cluster_bootstrap_covers_and_ignoring_clusters_does_not() -> None:
     assert coverage(naive, 0.5) < 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_clustered", [False, True])
 def test_the_bootstrap_of_a_statistic_covers(is_clustered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intervals, "STATISTIC_RESAMPLES", 300)

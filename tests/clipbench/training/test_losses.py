@@ -60,6 +60,7 @@ def test_the_sigmoid_loss_is_divided_by_the_batch_and_not_by_the_pairs() -> None
     assert float(LOSSES["siglip"](images, texts, scale, bias)) == pytest.approx(naive / 3, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_two_processes_with_half_a_batch_give_the_gradients_of_one_with_the_whole(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
