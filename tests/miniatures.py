@@ -200,7 +200,7 @@ def _parquet_file(columns: Mapping[str, list[Any]]) -> bytes:
 
     features = datasets.Dataset.from_dict(dict(columns)).features
     for column, values in columns.items():
-        if isinstance(values[0], dict):
+        if isinstance(values[0], dict) and "bytes" in values[0]:
             features[column] = datasets.Image()
         elif isinstance(values[0], int):
             features[column] = datasets.ClassLabel(names=[f"thing {number}" for number in range(max(values) + 1)])
