@@ -25,6 +25,35 @@ MOST_CHARACTERS = 2_000
 """Characters of an error's text: names and values of the user's own in it may be of any length."""
 
 
+DEPENDENCIES = frozenset(
+    [
+        "PIL",
+        "click",
+        "datasets",
+        "huggingface_hub",
+        "jaxtyping",
+        "jinja2",
+        "matplotlib",
+        "numpy",
+        "open_clip",
+        "pandas",
+        "platformdirs",
+        "pyarrow",
+        "safetensors",
+        "scipy",
+        "sklearn",
+        "tokenizers",
+        "torch",
+        "torchvision",
+        "tqdm",
+        "transformers",
+        "umap",
+        "xxhash",
+    ]
+)
+"""Packages, by the names of their modules, that installing clipbench brings."""
+
+
 class ClipbenchError(Exception):
     """An error that the user can mend; its text is one line."""
 
@@ -149,7 +178,7 @@ def bug(error: BaseException, whose: str) -> str:
 
 
 def missing_package(error: BaseException) -> str | None:
-    """Return the package that an import did not find; None for any other error, and for a module of clipbench itself.
+    """Return the package of clipbench's own dependencies that an import did not find; None for any other error.
 
     Example:
         >>> missing_package(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
@@ -157,7 +186,7 @@ def missing_package(error: BaseException) -> str | None:
     """
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     package = (name or "").partition(".")[0]
-    return package if package and not package.startswith("clipbench") else None
+    return package if package in DEPENDENCIES else None
 
 
 def is_machines(error: BaseException) -> bool:

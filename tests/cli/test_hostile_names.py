@@ -193,6 +193,11 @@ def test_nothing_else_prints() -> None:
         for file in Path(spec.submodule_search_locations[0]).rglob("*.py"):
             if file.name == "output.py" and file.parent.name == "cli":
                 continue
+            if (
+                file.name == "_remote_code.py"
+            ):  # shows code before it runs, to callers from Python too, made harmless itself
+                assert "printable(note)" in file.read_text(encoding="utf-8")
+                continue
             text = file.read_text(encoding="utf-8")
             for node in ast.walk(ast.parse(text if re.search(r"print|echo|confirm|prompt|\.write", text) else "")):
                 if isinstance(node, ast.Call):
