@@ -1,0 +1,180 @@
+"""The tables of docs/statistics.md, computed from the outcomes of simulations and read again by the tests."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from clipbench.results.numbers import count
+from clipbench.stats.significance import holm
+from rates_worlds import EFFECTS
+
+Outcome = Mapping[str, Mapping[str, float]]
+Outcomes = Mapping[tuple[str, int, str], Sequence[Outcome]]
+"""By world, n and effect."""
+
+ALPHA = 0.05
+NONE = "–"
+MEANS = ("macro", "micro", "swap", "replace")
+"""Prefixes of means over subsets."""
+START, END = "<!-- rates: made by `make rates` -->", "<!-- rates: end -->"
+LEAST = 0.2
+"""Share of the simulations in which an interval must be there, to say how often it covers."""
+
+
+class Row(NamedTuple):
+    """The rates of a metric, or of all metrics of one name: coverage is the lowest of them, false alarms the highest."""
+
+    world: str
+    metric: str
+    coverage: tuple[float | None, ...]
+    """At n = 100 and no, a small and a large effect; at n = 1,000 likewise. None where there is no interval."""
+    alarms: tuple[float | None, ...]
+    """None where there is no test."""
+
+
+def write_page(page: Path, outcomes: Outcomes) -> None:
+    """Write the tables between their marks."""
+    text = page.read_text(encoding="utf-8")
+    before, rest = text.split(START)
+    _, after = rest.split(END)
+    page.write_text(f"{before}{START}\n{tables(outcomes)}{END}{after}", encoding="utf-8")
+
+
+def tables(outcomes: Outcomes) -> str:
+    """Return the tables: false alarms of whole comparisons, then each world's metrics."""
+    ns = sorted({n for _, n, _ in outcomes})
+    worlds = list(dict.fromkeys(world for world, _, _ in outcomes))
+    lines = [f"Simulations of each law and effect: {_numbers(outcomes, ns)}.", "", *_families(outcomes, worlds, ns)]
+    for world in worlds:
+        lines += ["", f"### {world[0].upper()}{world[1:]}", "", *_header(ns)]
+        lines += [_line(row.metric, row) for row in rows(outcomes, world, ns)]
+    return "\n".join([*lines, ""])
+
+
+def rows(outcomes: Outcomes, world: str, ns: Sequence[int]) -> Iterator[Row]:
+    """Yield the rates of a world's metrics that have an interval or a test."""
+    cells = [(n, effect) for n in ns for effect in EFFECTS]
+    found = {cell: outcomes[world, *cell] for cell in cells}
+    names = dict.fromkeys(
+        name for all_of in found.values() for each in all_of for name in [*each["covers"], *each["p"]]
+    )
+    members: dict[str, list[str]] = {}
+    for name in names:
+        members.setdefault(row_name(name), []).append(name)
+    for row, of_row in members.items():
+        coverage = tuple(_extreme([_coverage(found[cell], name) for name in of_row], min) for cell in cells)
+        alarms = tuple(_extreme([_alarms(found[cell], name) for name in of_row], max) for cell in cells)
+        if any(each is not None for each in (*coverage, *alarms)):
+            yield Row(world, row, coverage, alarms)
+
+
+def row_name(name: str) -> str:
+    """Return the row that a metric, control or point of a curve is shown in.
+
+    Example:
+        >>> row_name("swap_obj/text_acc"), row_name("macro/text_acc"), row_name("control tie_rate")
+        ('…/text_acc', 'macro/text_acc', 'tie_rate (control)')
+        >>> row_name("curve attack_success_by_height 1")
+        'attack_success_by_height (curve)'
+    """
+    kind, _, rest = name.partition(" ")
+    if kind == "curve":
+        return f"{rest.rpartition(' ')[0]} (curve)"
+    own = rest if kind == "control" else name
+    subset, slash, last = own.rpartition("/")
+    if slash:
+        own = f"{subset if subset in MEANS[:2] else 'swap, replace' if subset in MEANS else '…'}/{last}"
+    return f"{own} (control)" if kind == "control" else own
+
+
+def family_wise(outcomes: Sequence[Sequence[Outcome]]) -> tuple[int, int]:
+    """Return in how many comparisons, each of one simulation of every world, any difference is significant; and how many."""
+    n = min(map(len, outcomes))
+    p_values = [[p for of_world in outcomes for p in of_world[index]["p"].values()] for index in range(n)]
+    return sum(min(holm(each), default=1.0) <= ALPHA for each in p_values), n
+
+
+def read_page(text: str) -> list[Row]:
+    """Return the rows of the tables of a page."""
+    made = text.partition(START)[2].partition(END)[0]
+    found = []
+    for section in made.split("\n### ")[1:]:
+        world, *lines = section.splitlines()
+        for line in lines:
+            name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if name.startswith("`"):
+                numbers = [_read(number) for cell in cells for number in cell.split(" · ")]
+                half = len(numbers) // 2
+                found.append(
+                    Row(world[0].lower() + world[1:], name[1:-1], tuple(numbers[:half]), tuple(numbers[half:]))
+                )
+    return found
+
+
+def read_numbers(text: str) -> list[int]:
+    """Return the numbers of simulations that a page states, by growing n."""
+    line = next(line for line in text.splitlines() if line.startswith("Simulations of each law"))
+    return [int(each.replace(",", "")) for each in re.findall(r"([\d,]+) at n", line)]
+
+
+def read_family_wise(text: str) -> dict[str, list[float]]:
+    """Return the rates of any false alarm in a comparison, of each world and of the whole suite."""
+    made = text.partition(START)[2].partition("\n### ")[0]
+    found = re.findall(r"^\| ([^|*]+?|\*\*[^|]+?\*\*) \| ([\d. ·|]+) \|$", made, re.MULTILINE)
+    return {name: [float(each) for each in re.findall(r"\d\.\d+", cells)] for name, cells in found}
+
+
+def _families(outcomes: Outcomes, worlds: Sequence[str], ns: Sequence[int]) -> list[str]:
+    lines = [
+        "Any false alarm in a comparison, after its correction, at no, a small and a large effect:",
+        "",
+        f"| Comparison of | {' | '.join(f'n = {count(n)}' for n in ns)} |",
+        f"|---|{'---|' * len(ns)}",
+    ]
+    for name, of in [*((world, [world]) for world in worlds), ("**all of them at once**", worlds)]:
+        cells = []
+        for n in ns:
+            shares = [family_wise([outcomes[world, n, effect] for world in of]) for effect in EFFECTS]
+            cells.append(" · ".join(f"{alarms / total:.3f}" if total else NONE for alarms, total in shares))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _header(ns: Sequence[int]) -> list[str]:
+    columns = [f"{what}, n = {count(n)}" for what in ("coverage", "false alarms") for n in ns]
+    return [f"| Metric | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+
+
+def _line(name: str, row: Row) -> str:
+    values = [NONE if each is None else f"{each:.3f}" for each in (*row.coverage, *row.alarms)]
+    cells = [" · ".join(values[start : start + len(EFFECTS)]) for start in range(0, len(values), len(EFFECTS))]
+    return f"| `{name}` | {' | '.join(cells)} |"
+
+
+def _numbers(outcomes: Outcomes, ns: Sequence[int]) -> str:
+    each = [min(len(found) for (_, of, _), found in outcomes.items() if of == n) for n in ns]
+    return ", ".join(f"{count(number)} at n = {count(n)}" for number, n in zip(each, ns, strict=True))
+
+
+def _coverage(outcomes: Sequence[Outcome], name: str) -> float | None:
+    covers = [each["covers"][name] for each in outcomes if name in each["covers"]]
+    return float(np.mean(covers)) if covers and len(covers) >= LEAST * len(outcomes) else None
+
+
+def _alarms(outcomes: Sequence[Outcome], name: str) -> float | None:
+    """Return the share of all simulations, those without a test among them."""
+    if not any(name in each["p"] for each in outcomes):
+        return None
+    return float(np.mean([each["p"].get(name, 1.0) <= ALPHA for each in outcomes]))
+
+
+def _extreme(values: Sequence[float | None], choose: Callable[[list[float]], float]) -> float | None:
+    known = [each for each in values if each is not None]
+    return choose(known) if known else None
+
+
+def _read(number: str) -> float | None:
+    return None if number == NONE else float(number)
