@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from clipbench.checks.check import Check, NotExamined, Outcome, fault, healthy, warning
 from clipbench.checks.evidence import better
-from clipbench.checks.pairs import Pairs
+from clipbench.checks.pairs import Pairs, largest_distance
 from clipbench.checks.subject import Subject
 from clipbench.metrics.similarity import unit
 from clipbench.models import probes as probing
@@ -18,6 +18,7 @@ from clipbench.models.token_facts import padded
 from clipbench.models.variants import case_variants
 
 Item = TypeVar("Item")
+
 
 SMALL_BATCH, N_TURNED = 5, 20
 """Items of a small batch, and of all that are encoded once more from the last to the first."""
@@ -41,11 +42,6 @@ def distance(one: Float[np.ndarray, " dim"], other: Float[np.ndarray, " dim"]) -
     return largest_distance(one[None], other[None])
 
 
-def largest_distance(one: Float[np.ndarray, "n dim"], other: Float[np.ndarray, "n dim"]) -> float:
-    """Return the largest distance of two vectors in the same row, each scaled to length 1."""
-    return float(np.linalg.norm(unit(one) - unit(other), axis=1).max())
-
-
 def evaluation_mode(subject: Subject) -> Outcome:
     """Look for dropout and batch normalisation that work as in training while the model encodes."""
     _ = subject.module  # without one there is nothing to see
@@ -60,7 +56,7 @@ def evaluation_mode(subject: Subject) -> Outcome:
 
 def determinism(subject: Subject) -> Outcome:
     """Encode the same image and text twice."""
-    found = _apart_twice(subject)
+    found = subject.apart_twice
     if found > subject.limit:
         return fault(
             f"the same input encoded twice gives vectors {found:.2g} apart",
@@ -71,11 +67,11 @@ def determinism(subject: Subject) -> Outcome:
 
 def batches(subject: Subject) -> Outcome:
     """Encode the same image and text alone and among others of as many tokens, and (in full) in another order."""
-    if _apart_twice(subject) > subject.limit:
+    if subject.apart_twice > subject.limit:
         raise NotExamined(RANDOM)
     again = subject.again
     found = {"image": distance(again.image, subject.probes.images[0]), "text": distance(again.in_company, again.text)}
-    is_moved = False
+    is_moved = again.is_moved
     if not subject.is_quick:
         shown, model = subject.pairs, subject.model
         images = _backwards(model.encode_images, shown.images[:N_TURNED])
@@ -85,7 +81,7 @@ def batches(subject: Subject) -> Outcome:
         found["text"] = max(
             found["text"], largest_distance(model.encode_texts(words), _backwards(model.encode_texts, words))
         )
-        is_moved = _is_other_order(images, shown.image_vectors) or _is_other_order(texts, shown.text_vectors)
+        is_moved |= _is_other_order(images, shown.image_vectors) or _is_other_order(texts, shown.text_vectors)
     kind = max(found, key=found.__getitem__)
     if found[kind] > subject.limit or is_moved:
         moved = "; the vectors are there in another order" if is_moved else ""
@@ -98,7 +94,7 @@ def batches(subject: Subject) -> Outcome:
 def padding(subject: Subject) -> Outcome:
     """Encode a text alone, beside a longer one, and (where tokens are shown) at full length."""
     text, limit, again = probing.TEXTS[0], subject.limit, subject.again
-    if max(_apart_twice(subject), distance(again.in_company, again.text)) > limit:
+    if again.is_moved or max(subject.apart_twice, distance(again.in_company, again.text)) > limit:
         raise NotExamined("a text's vector changes in company of any length (see determinism and batches)")
     beside, full, facts = distance(again.beside_long, again.text), _full_length(subject, text), subject.tokens
     context = subject.info.context_length or (facts.width if facts else None)
@@ -140,12 +136,6 @@ def case(subject: Subject) -> Outcome:
         speak = fault if pairs.is_own else warning  # the captions of scenes have capitals only for this check
         return speak(f"{seen}, and lower case fits the images better: {lower.text}", mend)
     return healthy(f"{seen}; lower case does not fit {pairs.source} better ({lower.text})")
-
-
-def _apart_twice(subject: Subject) -> float:
-    """Return how far the vectors of one input lie apart."""
-    again = subject.again
-    return max(distance(again.image, again.image_twice), distance(again.text, again.text_twice))
 
 
 def _backwards(

@@ -75,6 +75,11 @@ def margins(
     return (own - others) / spread if spread > 0 else np.zeros(len(own))
 
 
+def largest_distance(one: Float[np.ndarray, "n dim"], other: Float[np.ndarray, "n dim"]) -> float:
+    """Return the largest distance of two vectors in the same row, each scaled to length 1."""
+    return float(np.linalg.norm(unit(one) - unit(other), axis=1).max())
+
+
 class ShuffleTest(NamedTuple):
     """Whether true pairs stand out more than shuffled ones."""
 

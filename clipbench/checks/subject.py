@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from clipbench.checks.check import NotExamined
-from clipbench.checks.pairs import Pairs, given_pairs, own_pairs, scene_pairs
+from clipbench.checks.pairs import Pairs, given_pairs, largest_distance, own_pairs, scene_pairs
 from clipbench.data.dataset import Dataset
 from clipbench.models import probes as probing
 from clipbench.models.embedder import model_behind
@@ -22,6 +22,8 @@ from clipbench.models.token_facts import LONG, TokenFacts, facts_of
 if TYPE_CHECKING:
     import torch
 
+N_TWICE = 8
+"""Images of the pairs that are encoded twice."""
 LIMITS = {"fp32": 1e-3, "fp16": 0.02, "bf16": 0.05}
 """Distance of unit vectors of the same input up to which rounding explains it, by precision."""
 UNKNOWN_LIMIT = 0.02
@@ -42,6 +44,8 @@ class Again(NamedTuple):
     """The first text beside its own words in another order: a text of as many tokens."""
     beside_long: Float32[np.ndarray, " dim"]
     """The first text beside one of any length."""
+    is_moved: bool
+    """True where the two came back in the other order."""
     training: Sequence[str]
     """Parts of the module that worked in training mode meanwhile."""
 
@@ -123,15 +127,28 @@ class Subject:
     def _encode_again(self, training: Sequence[str]) -> Again:
         images, texts = self.model.encode_images, self.model.encode_texts
         image, text = probing.probe_images()[:1], probing.TEXTS[0]
+        alone, both = texts([text])[0], texts([LONG, text])
         return Again(
             image=images(image)[0],
             image_twice=images(image)[0],
-            text=texts([text])[0],
+            text=alone,
             text_twice=texts([text])[0],
             in_company=texts([" ".join(reversed(text.split())), text])[1],
-            beside_long=texts([LONG, text])[1],
+            beside_long=both[1],
+            is_moved=largest_distance(both[:1], alone[None]) <= self.limit < largest_distance(both[1:], alone[None]),
             training=training,
         )
+
+    @cached_property
+    def apart_twice(self) -> float:
+        """Distance of the vectors of one input that is encoded twice, of more inputs in the full form."""
+        again = self.again
+        apart = largest_distance(np.stack([again.image, again.text]), np.stack([again.image_twice, again.text_twice]))
+        if self.is_quick:
+            return apart
+        # An image of waves looks much alike after a random crop: those of the pairs do not.
+        shown, encode = self.pairs.images[:N_TWICE], self.model.encode_images
+        return max(apart, largest_distance(encode(shown), encode(shown)))
 
     @cached_property
     def tokens(self) -> TokenFacts | None:

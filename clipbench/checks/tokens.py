@@ -1,5 +1,7 @@
 """Checks of the tokenizer: the end of cut texts, the vocabulary, the context length."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from clipbench.checks.behaviour import distance
@@ -8,7 +10,7 @@ from clipbench.checks.subject import Subject
 from clipbench.errors import NoTokenCounts
 from clipbench.models.module_facts import vocabulary_size
 from clipbench.models.protocol import TokenModel
-from clipbench.models.token_facts import LONG, SHORT
+from clipbench.models.token_facts import LONG, SHORT, TokenFacts, lengths
 
 HIDDEN = "the adapter shows no tokenizer"
 
@@ -83,6 +85,8 @@ def end_of_text(subject: Subject) -> Outcome:
     facts = subject.tokens
     if facts is None:
         raise NotExamined(HIDDEN)
+    if facts.end is None and _ends_with_padding(subject, facts):
+        facts = replace(facts, end=facts.pad, keeps_end=bool(_cut(subject, facts)[-1] == facts.pad))
     if facts.end is None:
         raise NotExamined("short texts have no last token in common that would mark their end")
     if facts.keeps_end:
@@ -92,6 +96,25 @@ def end_of_text(subject: Subject) -> Outcome:
         " CLIP takes a text's vector",
         f"put id {facts.end} at the last position of each cut text",
     )
+
+
+def _ends_with_padding(subject: Subject, facts: TokenFacts) -> bool:
+    """Return whether the first token of the padding marks the end, as in transformers' CLIP: it counts, the others do not."""
+    tokenize, encode = subject.parts.tokenize, subject.parts.encode_tokens
+    if tokenize is None or encode is None or facts.pad is None:
+        return False
+    tokens = tokenize([SHORT[1], LONG])  # beside a long text a short one is padded
+    ids = tokens[facts.name]
+    n = int(lengths(ids[:1], facts)[0])
+    first, rest = np.array(ids), np.array(ids)
+    first[0, n], rest[0, n + 1 :] = ids[0, n - 1], ids[0, n - 1]
+    plain, without_first, without_rest = (encode({**tokens, facts.name: rows})[0] for rows in (ids, first, rest))
+    return distance(plain, without_rest) <= subject.limit < distance(plain, without_first)
+
+
+def _cut(subject: Subject, facts: TokenFacts) -> np.ndarray:
+    assert subject.parts.tokenize is not None
+    return subject.parts.tokenize([LONG])[facts.name][0]
 
 
 def tokenizer(subject: Subject) -> Outcome:

@@ -56,7 +56,8 @@ def scale(subject: Subject) -> Outcome:
             f"{seen}: a positive bias calls every pair a match",
             "take logit_bias from the model: SigLIP's is about -10 to -17",
         )
-    apart = None if subject.is_quick or not subject.encodes else _from_library(subject, factor, bias)
+    is_compared = subject.encodes and not subject.is_quick and subject.apart_twice <= subject.limit
+    apart = _from_library(subject, factor, bias) if is_compared else None
     if apart is None:
         return healthy(seen)
     if apart > factor * max(LOGIT_TOLERANCE, subject.limit):

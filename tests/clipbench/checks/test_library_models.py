@@ -1,0 +1,341 @@
+"""Eight healthy models of the libraries, of which no check says anything, and fifteen that are broken in one way each.
+
+Their weights are random, but for the last layer of the text tower: it is fitted to the pairs that the checks look at, so
+that true pairs stand out. Another activation costs such a model nothing, which test_model_checks.py plants where it does.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+import transformers
+from safetensors.torch import save_file
+from torch import nn
+
+from clipbench import Diagnosis, doctor, torch_model, vectors
+from clipbench.checks.pairs import scene_pairs
+from clipbench.models import load_model
+from clipbench.models.internals import Internals, internals_of
+from clipbench.models.protocol import LoadOptions, Model
+
+pytestmark = pytest.mark.slow
+
+SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 2}
+VISION = {"hidden_size": 32, "intermediate_size": 64, "image_size": 32, "patch_size": 8, **SHAPE}
+CLIP_TEXT = {"hidden_size": 48, "intermediate_size": 96, "vocab_size": 49408, "max_position_embeddings": 77, **SHAPE}
+SIGLIP_TEXT = {
+    "hidden_size": 32, "intermediate_size": 64, "vocab_size": 300, "max_position_embeddings": 32, **SHAPE,
+    "pad_token_id": 1, "eos_token_id": 1, "bos_token_id": None,
+}  # fmt: skip
+SECONDS = 60
+"""Longest time of a diagnosis here: a few seconds on cores that are free, and these are shared."""
+
+
+def open_clip_clip(folder: Path, small_models: ModuleType) -> str:
+    text = {**small_models.TEXT, "width": 48, "proj_bias": True}
+    small_models.open_clip_folder(folder, {**small_models.CUSTOM_TEXT_CLIP, "text_cfg": text})
+    return f"local-dir:{folder}"
+
+
+def open_clip_siglip(folder: Path, small_models: ModuleType) -> str:
+    text = {**small_models.SIGLIP["text_cfg"], "context_length": 32}
+    small_models.open_clip_folder(folder, {**small_models.SIGLIP, "text_cfg": text}, preprocess=small_models.HALVES)
+    return f"local-dir:{folder}"
+
+
+def open_clip_siglip2(folder: Path, small_models: ModuleType) -> str:
+    """As open_clip has SigLIP 2: Gemma's tokenizer behind the same cleaning."""
+    text = {**small_models.SIGLIP["text_cfg"], "context_length": 32, "vocab_size": 300}
+    small_models.open_clip_folder(folder, {**small_models.SIGLIP, "text_cfg": text}, preprocess=small_models.HALVES)
+    small_models.gemma_tokenizer(folder)
+    return f"local-dir:{folder}"
+
+
+def transformers_clip(folder: Path, small_models: ModuleType) -> str:
+    config = transformers.CLIPConfig(text_config=CLIP_TEXT, vision_config=VISION, projection_dim=24)
+    processor = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    return save(folder, transformers.CLIPModel(config), small_models.clip_tokenizer, processor)
+
+
+def transformers_siglip(folder: Path, small_models: ModuleType) -> str:
+    config = transformers.SiglipConfig(text_config=SIGLIP_TEXT, vision_config=VISION)
+    processor = transformers.SiglipImageProcessor(size={"height": 32, "width": 32})
+    return save(folder, transformers.SiglipModel(config), small_models.siglip_tokenizer, processor)
+
+
+def transformers_siglip2(folder: Path, small_models: ModuleType) -> str:
+    reference = transformers_siglip(folder, small_models)
+    (folder / "spiece.model").unlink()
+    small_models.gemma_tokenizer(folder)
+    return reference
+
+
+def save(folder: Path, model: Any, tokenizer: Callable[[Path], Path], processor: Any) -> str:
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        parameter.data = torch.randn(parameter.shape) * 0.2 + ("norm" in name and name.endswith("weight"))
+    model.logit_scale.data.fill_(4.0)
+    if hasattr(model, "logit_bias"):
+        model.logit_bias.data.fill_(-12.5)
+    model.save_pretrained(folder)
+    tokenizer(folder)
+    processor.save_pretrained(folder)
+    return f"hf:{folder}"
+
+
+BUILDERS: Mapping[str, Callable[[Path, ModuleType], str]] = {
+    "open_clip CLIP": open_clip_clip,
+    "open_clip SigLIP": open_clip_siglip,
+    "open_clip SigLIP 2": open_clip_siglip2,
+    "transformers CLIP": transformers_clip,
+    "transformers SigLIP": transformers_siglip,
+    "transformers SigLIP 2": transformers_siglip2,
+}
+
+
+def fit(reference: str) -> None:
+    """Fit the last layer of the text tower to the pairs, as a training does, and write the weights back."""
+    model = load_model(reference, LoadOptions(device="cpu"))
+    assert isinstance(model, Model)
+    parts = internals_of(model)
+    module: Any = parts.module
+    for name, parameter in module.named_parameters():
+        if name.endswith(("c_fc.bias", "fc1.bias")):
+            parameter.data -= 2.0  # where a trained perceptron works, and GELU differs most from QuickGELU
+        if name.endswith("weight") and parameter.ndim == 1:
+            parameter.data += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    head = next(part for name, part in module.named_modules() if name in HEADS)
+    inputs: list[torch.Tensor] = []
+    hook = head.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    pairs = scene_pairs(model)
+    inputs.clear()  # there texts go through the tower in the order of their lengths
+    assert parts.tokenize is not None and parts.encode_tokens is not None
+    parts.encode_tokens(parts.tokenize(list(pairs.texts)))
+    hook.remove()
+    features = torch.cat(inputs).double().numpy()
+    middle = features.mean(axis=0)
+    targets = pairs.image_vectors.astype(np.float64)
+    targets = (targets - targets.mean(axis=0)) / targets.std()
+    gram = (features - middle).T @ (features - middle)
+    weights = np.linalg.solve(gram + 1e-4 * np.trace(gram) * np.eye(len(gram)), (features - middle).T @ targets)
+    head.weight.data = torch.from_numpy(weights.T).float().contiguous()
+    if head.bias is not None:
+        head.bias.data = torch.from_numpy(-middle @ weights).float()
+    folder = Path(reference.partition(":")[2])
+    if reference.startswith("hf:"):
+        module.save_pretrained(folder)
+    else:
+        state = {name: value.contiguous() for name, value in module.state_dict().items()}
+        save_file(state, folder / "open_clip_model.safetensors")
+
+
+HEADS = ("text.text_projection", "text_projection", "text_model.head")
+"""Names of the last layer of a text tower."""
+
+
+@pytest.fixture(scope="module")
+def references(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """References of the healthy models of each family."""
+    root = tmp_path_factory.mktemp("fitted")
+    found = {name: build(root / name.replace(" ", "-"), small_models) for name, build in BUILDERS.items()}
+    for reference in found.values():
+        fit(reference)
+    return {**found, "tiny": "tiny"}
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store of its own."""
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+
+
+def diagnosis(model: Any) -> Diagnosis:
+    start = time.monotonic()
+    made = doctor(model, device="cpu") if isinstance(model, str) else doctor(model)
+    assert time.monotonic() - start < SECONDS
+    return made
+
+
+def named(made: Diagnosis) -> set[str]:
+    return {each.check for each in made.findings if each.status in ("warning", "fault")}
+
+
+@pytest.mark.parametrize("name", [*BUILDERS, "tiny"])
+def test_a_healthy_model_is_left_alone(name: str, references: dict[str, str]) -> None:
+    made = diagnosis(references[name])
+    assert not named(made), made.frame().to_string()
+    hidden = {each.check for each in made.findings if each.status == "not examined"}
+    assert hidden <= {"activation"}  # SigLIP's GELU of transformers is a function there, no module
+
+
+def test_vectors_of_a_healthy_model_are_left_alone() -> None:
+    model = load_model("tiny", LoadOptions(device="cpu"))
+    assert isinstance(model, Model)
+    pairs = scene_pairs(model)
+    made = diagnosis(vectors(images=pairs.image_vectors, texts=pairs.text_vectors, logit_scale=41.0))
+    assert not named(made) and made.is_healthy
+
+
+class Wrapped:
+    """A model of one's own around another, with a mistake in it."""
+
+    def __init__(self, inner: Model, **methods: Any) -> None:
+        self.inner = inner
+        self.logit_scale = 50.0
+        self.methods = methods
+
+    def encode_images(self, images: list[Any]) -> Any:
+        return self.methods.get("images", self.inner.encode_images)(images)
+
+    def encode_texts(self, texts: list[str]) -> Any:
+        return self.methods.get("texts", self.inner.encode_texts)(texts)
+
+
+class Training(Wrapped):
+    """Forgets ``eval``."""
+
+    def internals(self) -> Internals:
+        return Internals(module=internals_of(self.inner).module)
+
+
+def model_of(references: Mapping[str, str], name: str) -> Model:
+    model = load_model(references[name], LoadOptions(device="cpu"))
+    assert isinstance(model, Model)
+    return model
+
+
+def by_hand(references: Mapping[str, str], preprocess: Mapping[str, Any] | None = None, **options: Any) -> Any:
+    """Return open_clip's CLIP, wrapped by hand."""
+    folder = references["open_clip CLIP"]
+    net = open_clip.create_model(folder)
+    net.load_state_dict(internals_of(model_of(references, "open_clip CLIP")).module.state_dict())  # type: ignore[union-attr]
+    settings = open_clip.transform.PreprocessCfg(**{**net.visual.preprocess_cfg, **(preprocess or {})})
+    transform = open_clip.transform.image_transform_v2(settings, is_train=options.pop("is_train", False))
+    tokenizer = options.pop("tokenizer", open_clip.get_tokenizer("ViT-B-32"))
+    options = {"logit_scale": net.logit_scale.exp(), "context_length": 77, **options}
+    return torch_model(net, transform, tokenizer, **options)
+
+
+def by_hand_of_transformers(references: Mapping[str, str], name: str, tokenize: Callable[[Any, list[str]], Any]) -> Any:
+    folder = references[name].removeprefix("hf:")
+    net = transformers.AutoModel.from_pretrained(folder).eval()
+    processor = transformers.AutoImageProcessor.from_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    return torch_model(
+        net,
+        lambda image: processor(images=image, return_tensors="pt")["pixel_values"][0],
+        lambda texts: tokenize(tokenizer, texts),
+        logit_scale=net.logit_scale.exp(),
+        logit_bias=getattr(net, "logit_bias", 0.0),
+        context_length=net.config.text_config.max_position_embeddings,
+    )
+
+
+def training_mode(references: Mapping[str, str], _: Path) -> Any:
+    model = model_of(references, "open_clip CLIP")
+    drop = nn.Dropout(0.3)
+
+    def encode(images: list[Any]) -> Any:
+        return drop(torch.from_numpy(model.encode_images(images)))
+
+    module: Any = internals_of(model).module
+    module.add_module("visual_dropout", drop)
+    return Training(model, images=encode)
+
+
+def sorted_by_length(references: Mapping[str, str], _: Path) -> Any:
+    model = model_of(references, "open_clip CLIP")
+    return Wrapped(model, texts=lambda texts: model.encode_texts(sorted(texts, key=len)))
+
+
+def centred(references: Mapping[str, str], _: Path) -> Any:
+    model = model_of(references, "open_clip CLIP")
+    return Wrapped(model, images=lambda images: (rows := model.encode_images(images)) - 0.9 * rows.mean(axis=0))
+
+
+def with_nan(references: Mapping[str, str], _: Path) -> Any:
+    model = model_of(references, "open_clip CLIP")
+    texts = lambda texts: np.where([["sea" in text] for text in texts], np.nan, model.encode_texts(texts))
+    return Wrapped(model, texts=texts)
+
+
+def fresh_text_tower(references: Mapping[str, str], _: Path) -> Any:
+    made = by_hand(references)
+    fresh = open_clip.create_model(references["open_clip CLIP"], load_weights=False)
+    made.net.text.load_state_dict(fresh.text.state_dict())
+    for part in made.net.text.modules():
+        if isinstance(part, nn.LayerNorm):
+            part.reset_parameters()
+    return made
+
+
+def few_words(texts: list[str]) -> torch.Tensor:
+    known = {"a", "photo", "of", "the", "dog", "red"}
+    return open_clip.get_tokenizer("ViT-B-32")([" ".join(w if w in known else "?" for w in t.split()) for t in texts])
+
+
+def two_models(references: Mapping[str, str], folder: Path) -> Any:
+    """Texts of another training: its weights are the negative of those that the images' tower was trained with."""
+    source = Path(references["open_clip SigLIP"].removeprefix("local-dir:"))
+    shutil.copytree(source, folder / "other")
+    state = internals_of(model_of(references, "open_clip SigLIP")).module.state_dict()  # type: ignore[union-attr]
+    generator = torch.Generator().manual_seed(5)
+    shape = state["text.text_projection.weight"].shape
+    state["text.text_projection.weight"] = torch.randn(shape, generator=generator)
+    save_file({name: value.contiguous() for name, value in state.items()}, folder / "other/open_clip_model.safetensors")
+    return f"pair:{references['open_clip SigLIP']}+local-dir:{folder / 'other'}"
+
+
+BROKEN: Mapping[str, tuple[str, Callable[[Mapping[str, str], Path], Any]]] = {
+    "training mode": ("evaluation-mode", training_mode),
+    "random crops": ("determinism", lambda references, _: by_hand(references, is_train=True)),
+    "a mean over the batch": ("batches", centred),
+    "texts sorted by length": ("batches", sorted_by_length),
+    "padding to the longest": (
+        "padding",
+        lambda references, _: by_hand_of_transformers(
+            references, "transformers SigLIP",
+            lambda tokenizer, texts: {"input_ids": tokenizer(texts, padding=True, truncation=True, max_length=32, return_tensors="pt").input_ids},
+        ),
+    ),
+    "capitals": (
+        "case",
+        lambda references, _: by_hand_of_transformers(
+            references, "transformers SigLIP 2",
+            lambda tokenizer, texts: {"input_ids": tokenizer(texts, padding="max_length", truncation=True, max_length=32, return_tensors="pt").input_ids},
+        ),
+    ),
+    "end cut off": (
+        "end-of-text",
+        lambda references, _: by_hand_of_transformers(
+            references, "transformers CLIP",
+            lambda tokenizer, texts: {"input_ids": tokenizer([*texts, "word " * 90], padding=True, return_tensors="pt").input_ids[: len(texts), :77]},
+        ),
+    ),
+    "mean": ("preprocessing", lambda references, _: by_hand(references, {"mean": (0.5, 0.5, 0.5)})),
+    "squash": ("preprocessing", lambda references, _: by_hand(references, {"resize_mode": "squash"})),
+    "interpolation": ("preprocessing", lambda references, _: by_hand(references, {"interpolation": "bilinear"})),
+    "few words": ("tokenizer", lambda references, _: by_hand(references, tokenizer=few_words)),
+    "logarithm": ("scale", lambda references, _: by_hand(references, logit_scale=4.0)),
+    "NaN": ("vectors", with_nan),
+    "text tower left at random": ("weights", fresh_text_tower),
+    "towers of two models": ("pairs", two_models),
+}  # fmt: skip
+
+FOLLOWS = {"pairs", "determinism"}
+"""Faults that may follow from another."""
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_model_broken_in_one_way_is_named_for_it(name: str, references: dict[str, str], tmp_path: Path) -> None:
+    check, build = BROKEN[name]
+    made = diagnosis(build(references, tmp_path))
+    assert check in named(made) and named(made) - FOLLOWS <= {check}, made.frame().to_string()
+    assert not made.is_healthy
