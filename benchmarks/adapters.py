@@ -31,7 +31,7 @@ Encode = Callable[[list[Any]], np.ndarray]
 
 
 class Library(NamedTuple):
-    """What a library gives by its own calls, in one precision."""
+    """Vectors that a library gives by its own calls, in one precision."""
 
     images: Encode
     texts: Encode

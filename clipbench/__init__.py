@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from clipbench.api import compare, doctor, load_data, load_model, run
-    from clipbench.checks.check import Check, NotExamined, Outcome
+    from clipbench.checks.check import Check, CheckOutcome, NotExamined
     from clipbench.checks.subject import Subject
     from clipbench.comparison.records import Comparison, Difference
     from clipbench.data import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from clipbench.models.memory import torch_model, vectors
     from clipbench.models.protocol import Embedder, LoadOptions, Model, ModelInfo, PixelModel, TokenModel
     from clipbench.results.other_tools import Values
-    from clipbench.results.record import Curve, EvaluationRecord, Finding, Metric, Result, SlicesRecord
+    from clipbench.results.record import CheckFinding, Curve, EvaluationRecord, Metric, Result, SlicesRecord
     from clipbench.results.run import Run, read_run
     from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, Statistic, Within, define
     from clipbench.training.history import History, read_history
@@ -77,7 +77,7 @@ _HOMES = {
         "UsageError",
         "VectorError",
     ),
-    "checks.check": ("Check", "NotExamined", "Outcome"),
+    "checks.check": ("Check", "NotExamined", "CheckOutcome"),
     "checks.subject": ("Subject",),
     "evaluation.diagnosis": ("Diagnosis",),
     "evaluation.progress": ("Progress",),
@@ -87,7 +87,7 @@ _HOMES = {
     "models.memory": ("torch_model", "vectors"),
     "models.protocol": ("Embedder", "LoadOptions", "Model", "ModelInfo", "PixelModel", "TokenModel"),
     "results.other_tools": ("Values",),
-    "results.record": ("Curve", "EvaluationRecord", "Finding", "Metric", "Result", "SlicesRecord"),
+    "results.record": ("Curve", "EvaluationRecord", "CheckFinding", "Metric", "Result", "SlicesRecord"),
     "results.run": ("Run", "read_run"),
     "stats.measures": ("Definition", "Fixed", "Mean", "Measure", "Smooth", "Statistic", "Within", "define"),
     "training.history": ("History", "read_history"),
@@ -99,6 +99,8 @@ __all__ = [
     "Attack",
     "BadImage",
     "Check",
+    "CheckFinding",
+    "CheckOutcome",
     "ClipbenchError",
     "Comparison",
     "Contrast",
@@ -114,7 +116,6 @@ __all__ = [
     "Evaluation",
     "EvaluationRecord",
     "FileImage",
-    "Finding",
     "Fixed",
     "Groups",
     "History",
@@ -134,7 +135,6 @@ __all__ = [
     "NoTokenCounts",
     "NotComparable",
     "NotExamined",
-    "Outcome",
     "PixelModel",
     "Progress",
     "Result",

@@ -103,7 +103,7 @@ class FourKinds:
 
 
 class ItemLaw(NamedTuple):
-    """What all models share of the items of a kind: a scene and a contrast each, and a part of the noise."""
+    """Parts that all models share of the items of a kind: a scene and a contrast each, and a part of the noise."""
 
     kind: str
     base: Vectors
@@ -320,7 +320,7 @@ class SharedImages:
 
 
 class SharedLaw(NamedTuple):
-    """What all models share: the scene of each image, the contrasts of its two items, and a part of the noise."""
+    """Parts that all models share: the scene of each image, the contrasts of its two items, and a part of the noise."""
 
     subsets: Vectors
     base: Vectors

@@ -37,7 +37,7 @@ Attack = Callable[["Bench", random.Random], list[str]]
 
 @dataclass
 class Bench:
-    """What undisturbed commands give, and how long they take."""
+    """Results of undisturbed commands, and how long they take."""
 
     root: Path
     expected: dict[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What `make torture` attacks: small data and models, and commands that run in processes forked from this one.
+"""The world that `make torture` attacks: small data and models, and commands in processes forked from this one.
 
 What commands import is imported here once they have run undisturbed, so that an attack at a random moment falls into the
 work and not into imports, and a command costs a fraction of a second. The models' vectors do not depend on the batch, so that the numbers of

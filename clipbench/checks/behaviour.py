@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from clipbench.checks.check import Check, NotExamined, Outcome, fault, healthy, warning
+from clipbench.checks.check import Check, CheckOutcome, NotExamined, fault, healthy, warning
 from clipbench.checks.evidence import better
 from clipbench.checks.pairs import Pairs, largest_distance
 from clipbench.checks.subject import Subject
@@ -42,7 +42,7 @@ def distance(one: Float[np.ndarray, " dim"], other: Float[np.ndarray, " dim"]) -
     return largest_distance(one[None], other[None])
 
 
-def evaluation_mode(subject: Subject) -> Outcome:
+def evaluation_mode(subject: Subject) -> CheckOutcome:
     """Look for dropout and batch normalisation that work as in training while the model encodes."""
     _ = subject.module  # without one there is nothing to see
     training = subject.again.training
@@ -54,7 +54,7 @@ def evaluation_mode(subject: Subject) -> Outcome:
     return healthy("no part of the module works in training mode while it encodes")
 
 
-def determinism(subject: Subject) -> Outcome:
+def determinism(subject: Subject) -> CheckOutcome:
     """Encode the same image and text twice."""
     found = subject.apart_twice
     if found > subject.limit:
@@ -65,7 +65,7 @@ def determinism(subject: Subject) -> Outcome:
     return healthy(f"encoded twice, vectors are at most {found:.1g} apart")
 
 
-def batches(subject: Subject) -> Outcome:
+def batches(subject: Subject) -> CheckOutcome:
     """Encode the same image and text alone and among others of as many tokens, and (in full) in another order."""
     if subject.apart_twice > subject.limit:
         raise NotExamined(RANDOM)
@@ -91,7 +91,7 @@ def batches(subject: Subject) -> Outcome:
     )
 
 
-def padding(subject: Subject) -> Outcome:
+def padding(subject: Subject) -> CheckOutcome:
     """Encode a text alone, beside a longer one, and (where tokens are shown) at full length."""
     text, limit, again = probing.TEXTS[0], subject.limit, subject.again
     if again.is_moved or max(subject.apart_twice, distance(again.in_company, again.text)) > limit:
@@ -116,7 +116,7 @@ def padding(subject: Subject) -> Outcome:
     return healthy(seen if full is None else f"{seen}, at full length {full:.1g}")
 
 
-def case(subject: Subject) -> Outcome:
+def case(subject: Subject) -> CheckOutcome:
     """Encode a text with capitals and without; where they matter, ask the pairs whether lower case fits better."""
     model = subject.model
     plain, capitals, dotted = model.encode_texts(

@@ -10,29 +10,29 @@ if TYPE_CHECKING:
     from clipbench.checks.subject import Subject
 
 
-class Outcome(NamedTuple):
+class CheckOutcome(NamedTuple):
     """The answer of a check."""
 
     status: FindingStatus
     seen: str
-    """What the check saw, or why it could not look."""
+    """An observation, or the reason why none could be made."""
     mend: str = ""
-    """What to do about it."""
+    """Advice."""
 
 
-def healthy(seen: str) -> Outcome:
+def healthy(seen: str) -> CheckOutcome:
     """Return that all is well, and what shows it."""
-    return Outcome("ok", seen)
+    return CheckOutcome("ok", seen)
 
 
-def warning(seen: str, mend: str) -> Outcome:
+def warning(seen: str, mend: str) -> CheckOutcome:
     """Return that something may be wrong."""
-    return Outcome("warning", seen, mend)
+    return CheckOutcome("warning", seen, mend)
 
 
-def fault(seen: str, mend: str) -> Outcome:
+def fault(seen: str, mend: str) -> CheckOutcome:
     """Return that something is wrong."""
-    return Outcome("fault", seen, mend)
+    return CheckOutcome("fault", seen, mend)
 
 
 class NotExamined(Exception):
@@ -56,7 +56,7 @@ class Check:
     """Name in the output, such as ``padding``."""
     why: str
     """Why it matters, in a sentence."""
-    examine: "Callable[[Subject], Outcome]"
+    examine: "Callable[[Subject], CheckOutcome]"
     """Gives the outcome, or raises NotExamined."""
     about: Literal["model", "data"] = "model"
     """Checks of data are made where there are some."""

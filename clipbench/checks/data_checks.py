@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int16
 from PIL import Image
 
-from clipbench.checks.check import Check, NotExamined, Outcome, fault, healthy, warning
+from clipbench.checks.check import Check, CheckOutcome, NotExamined, fault, healthy, warning
 from clipbench.checks.subject import Subject
 from clipbench.data.dataset import Dataset, LabelSet
 from clipbench.data.images import DrawnImage, ImageRef
@@ -41,7 +41,7 @@ class Decoded(NamedTuple):
     """Images that were tried."""
 
 
-def images(subject: Subject) -> Outcome:
+def images(subject: Subject) -> CheckOutcome:
     """Decode a sample of the images."""
     found = decoded(subject)
     if found.causes:
@@ -53,7 +53,7 @@ def images(subject: Subject) -> Outcome:
     return healthy(f"{counted(found.n, 'image')} can be read{_of_all(subject, found.n)}")
 
 
-def duplicates(subject: Subject) -> Outcome:
+def duplicates(subject: Subject) -> CheckOutcome:
     """Compare the content and small copies of a sample of the images."""
     dataset, found = _dataset(subject), decoded(subject)
     same = list(_same(found.digests))
@@ -69,7 +69,7 @@ def duplicates(subject: Subject) -> Outcome:
     )
 
 
-def captions(subject: Subject) -> Outcome:
+def captions(subject: Subject) -> CheckOutcome:
     """Look for one caption on several images."""
     dataset = _dataset(subject)
     if dataset.captions is None or dataset.caption_image is None:
@@ -88,7 +88,7 @@ def captions(subject: Subject) -> Outcome:
     )
 
 
-def labels(subject: Subject) -> Outcome:
+def labels(subject: Subject) -> CheckOutcome:
     """Look for labels that name no class."""
     sets = list(_label_sets(_dataset(subject)))
     if not sets:
@@ -105,7 +105,7 @@ def labels(subject: Subject) -> Outcome:
     return healthy(f"all labels name one of {' and '.join(str(len(each.class_names)) for _, each in sets)} classes")
 
 
-def classes(subject: Subject) -> Outcome:
+def classes(subject: Subject) -> CheckOutcome:
     """Look for classes without images."""
     sets = list(_label_sets(_dataset(subject)))
     if not sets:
@@ -121,7 +121,7 @@ def classes(subject: Subject) -> Outcome:
     return healthy("every class has images")
 
 
-def class_names(subject: Subject) -> Outcome:
+def class_names(subject: Subject) -> CheckOutcome:
     """Look for two classes of one name."""
     sets = list(_label_sets(_dataset(subject)))
     if not sets:
@@ -137,7 +137,7 @@ def class_names(subject: Subject) -> Outcome:
     return healthy("every class has a name of its own")
 
 
-def caption_length(subject: Subject) -> Outcome:
+def caption_length(subject: Subject) -> CheckOutcome:
     """Count the captions that are longer than the text tower reads."""
     dataset, context = _dataset(subject), subject.info.context_length
     if dataset.captions is None:

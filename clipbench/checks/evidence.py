@@ -1,4 +1,4 @@
-"""Evidence from pairs: whether true pairs would stand out more with one switch flipped."""
+"""MarginGain from pairs: whether true pairs would stand out more with one switch flipped."""
 
 import math
 from typing import NamedTuple
@@ -14,7 +14,7 @@ LEAST_T = 4.0
 """Mean gain in standard errors: by chance above it once in 10,000 at 64 pairs."""
 
 
-class Evidence(NamedTuple):
+class MarginGain(NamedTuple):
     """The mean margin of true pairs as the model is, and with a switch flipped."""
 
     before: float
@@ -33,10 +33,10 @@ class Evidence(NamedTuple):
         return f"true pairs stand out by {self.after:.2f} standard deviations, and by {self.before:.2f} as it is"
 
 
-def better(pairs: Pairs, variant: Variant) -> Evidence:
+def better(pairs: Pairs, variant: Variant) -> MarginGain:
     """Return the evidence for a variant."""
     before, after = pairs.margins(), pairs.with_vectors(variant, variant.changes).margins()
     gains = after - before
     error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
     t = float(gains.mean()) / error if error > 0 else math.copysign(math.inf, gains.mean()) if gains.any() else 0.0
-    return Evidence(float(np.mean(before)), float(np.mean(after)), t)
+    return MarginGain(float(np.mean(before)), float(np.mean(after)), t)

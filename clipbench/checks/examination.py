@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator
 
-from clipbench.checks.check import Check, NotExamined, Outcome
+from clipbench.checks.check import Check, CheckOutcome, NotExamined
 from clipbench.checks.registry import all_checks
 from clipbench.checks.subject import GIVEN, Subject
 from clipbench.data.dataset import Dataset
 from clipbench.errors import VectorError
 from clipbench.models.protocol import Embedder
-from clipbench.results.record import Finding
+from clipbench.results.record import CheckFinding
 
 
 def examine(
     embedder: Embedder, dataset: Dataset | None = None, *, seed: int = 0, raise_bugs: bool = False
-) -> Iterator[Finding]:
+) -> Iterator[CheckFinding]:
     """Yield the finding of each check, as it is made.
 
     Args:
@@ -28,7 +28,7 @@ def examine(
             yield finding(check, subject, raise_bugs=raise_bugs)
 
 
-def preflight(embedder: Embedder) -> list[Finding]:
+def preflight(embedder: Embedder) -> list[CheckFinding]:
     """Return the warnings and faults of the quick checks of a model."""
     subject = Subject(embedder, is_quick=True)
     chosen = [each for each in all_checks() if each.about == "model" and (each.is_quick or not subject.encodes)]
@@ -36,19 +36,19 @@ def preflight(embedder: Embedder) -> list[Finding]:
     return [each for each in found if each.status in ("warning", "fault")]
 
 
-def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> Finding:
+def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> CheckFinding:
     """Return what a check finds; one that fails has examined nothing."""
     try:
         if check.needs_model and not subject.encodes:
             raise NotExamined(GIVEN)
         outcome = check.examine(subject)
     except NotExamined as error:
-        outcome = Outcome("not examined", str(error))
+        outcome = CheckOutcome("not examined", str(error))
     except VectorError:
-        outcome = Outcome("not examined", "a vector has no direction (see vectors)")
+        outcome = CheckOutcome("not examined", "a vector has no direction (see vectors)")
     except Exception as error:
         if raise_bugs:
             raise
         cause = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        outcome = Outcome("not examined", f"the check failed ({cause})")
-    return Finding(check=check.name, status=outcome.status, seen=outcome.seen, why=check.why, mend=outcome.mend)
+        outcome = CheckOutcome("not examined", f"the check failed ({cause})")
+    return CheckFinding(check=check.name, status=outcome.status, seen=outcome.seen, why=check.why, mend=outcome.mend)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from clipbench.checks.check import Check, Outcome, fault, healthy
+from clipbench.checks.check import Check, CheckOutcome, fault, healthy
 from clipbench.checks.subject import Subject
 from clipbench.models.internals import Preprocessing
 from clipbench.models.module_facts import declared_preprocessing
@@ -14,7 +14,7 @@ UNSCALED = 0.02
 """A smaller standard deviation means pixels in [0, 255]."""
 
 
-def preprocessing(subject: Subject) -> Outcome:
+def preprocessing(subject: Subject) -> CheckOutcome:
     """Measure size, mean, standard deviation, crop and interpolation, and compare them with the files."""
     measured = subject.measured
     if measured.fault is not None:

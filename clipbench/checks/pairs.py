@@ -81,7 +81,7 @@ def largest_distance(one: Float[np.ndarray, "n dim"], other: Float[np.ndarray, "
 
 
 class ShuffleTest(NamedTuple):
-    """Whether true pairs stand out more than shuffled ones."""
+    """Mean margin of the true pairs, and how rarely shuffled ones reach it."""
 
     margin: float
     """Mean margin of the true pairs, in standard deviations."""

@@ -51,7 +51,7 @@ class Again(NamedTuple):
 
 
 class Subject:
-    """What the checks look at; whatever is encoded for one check is there for the others.
+    """A model and the data that the checks look at; whatever is encoded for one check is there for the others.
 
     Args:
         embedder: the model bound to a store, or vectors that are given.

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from clipbench.checks.behaviour import distance
-from clipbench.checks.check import Check, NotExamined, Outcome, fault, healthy, warning
+from clipbench.checks.check import Check, CheckOutcome, NotExamined, fault, healthy, warning
 from clipbench.checks.subject import Subject
 from clipbench.errors import NoTokenCounts
 from clipbench.models.module_facts import vocabulary_size
@@ -80,7 +80,7 @@ MAX_CONTEXT = 512
 """Contexts up to which texts are made that fill them."""
 
 
-def end_of_text(subject: Subject) -> Outcome:
+def end_of_text(subject: Subject) -> CheckOutcome:
     """Look for the end-of-text token at the end of a text that was cut."""
     facts = subject.tokens
     if facts is None:
@@ -117,7 +117,7 @@ def _cut(subject: Subject, facts: TokenFacts) -> np.ndarray:
     return subject.parts.tokenize([LONG])[facts.name][0]
 
 
-def tokenizer(subject: Subject) -> Outcome:
+def tokenizer(subject: Subject) -> CheckOutcome:
     """Hold ids against the vocabulary, texts against the context length, and words against each other."""
     facts, tokenize = subject.tokens, subject.parts.tokenize
     if facts is None or tokenize is None:
@@ -148,7 +148,7 @@ def tokenizer(subject: Subject) -> Outcome:
     )
 
 
-def _context_by_behaviour(subject: Subject) -> Outcome:
+def _context_by_behaviour(subject: Subject) -> CheckOutcome:
     """Change the last word of a text that just fits the stated context, which must count, and of one beyond it."""
     model, context = subject.model, subject.info.context_length
     if context is None or context > MAX_CONTEXT or not isinstance(model, TokenModel):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
-from clipbench.checks.check import Check, NotExamined, Outcome, fault, healthy, warning
+from clipbench.checks.check import Check, CheckOutcome, NotExamined, fault, healthy, warning
 from clipbench.checks.pairs import MIN_PAIRS, Pairs, margins, shuffle_test
 from clipbench.checks.subject import Subject
 from clipbench.metrics.similarity import unit
@@ -23,7 +23,7 @@ FOUND_AGAIN = 4.0
 """Margin of a shifted pairing, in standard errors above 0, that names it."""
 
 
-def vectors(subject: Subject) -> Outcome:
+def vectors(subject: Subject) -> CheckOutcome:
     """Look for vectors that are not finite, zero, all equal, or equal for different inputs."""
     for kind, rows, names in _inputs(subject):
         bad = ~np.isfinite(rows).all(axis=1)
@@ -53,7 +53,7 @@ def vectors(subject: Subject) -> Outcome:
     return healthy("vectors are finite, not zero, and differ where inputs differ")
 
 
-def pairs(subject: Subject) -> Outcome:
+def pairs(subject: Subject) -> CheckOutcome:
     """Compare the cosines of true pairs with those of shuffled ones."""
     if subject.encodes and subject.parts.module is not None and untrained_towers(subject.parts.module):
         raise NotExamined("nothing was learned that could tell pairs (see weights)")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clipbench.checks.check import Check, NotExamined, Outcome, fault, healthy, warning
+from clipbench.checks.check import Check, CheckOutcome, NotExamined, fault, healthy, warning
 from clipbench.checks.evidence import better
 from clipbench.checks.pairs import shuffle_test
 from clipbench.checks.subject import Subject
@@ -18,7 +18,7 @@ LOGIT_TOLERANCE = 1e-2
 """Share of the scale by which logits may differ from the library's."""
 
 
-def activation(subject: Subject) -> Outcome:
+def activation(subject: Subject) -> CheckOutcome:
     """Name the activation of each tower, and ask the pairs whether the other one fits better."""
     found = {tower: names for tower, names in activations(subject.module).items() if names}
     if not found:
@@ -40,7 +40,7 @@ def activation(subject: Subject) -> Outcome:
     return healthy(f"{seen}; {other.setting} would not fit better ({evidence.text})")
 
 
-def scale(subject: Subject) -> Outcome:
+def scale(subject: Subject) -> CheckOutcome:
     """Hold scale and bias against what training reaches, and against the logits of the library's own code."""
     factor, bias = subject.info.logit_scale, subject.info.logit_bias
     if factor is None:
@@ -81,7 +81,7 @@ def _from_library(subject: Subject, factor: float, bias: float) -> float | None:
     return float(np.abs(factor * images @ texts.T + bias - theirs).max())
 
 
-def weights(subject: Subject) -> Outcome:
+def weights(subject: Subject) -> CheckOutcome:
     """Look for towers whose normalisations are as they were before training."""
     towers = untrained_towers(subject.module)
     if towers:

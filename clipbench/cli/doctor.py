@@ -14,7 +14,7 @@ from clipbench.cli.output import echo, echo_json
 if TYPE_CHECKING:
     from clipbench.evaluation.diagnosis import Diagnosis
     from clipbench.evaluation.explain import Explanation
-    from clipbench.results.record import Finding
+    from clipbench.results.record import CheckFinding
 
 WIDTH = 80
 """Characters of a line if there is no terminal."""
@@ -76,7 +76,7 @@ class _Printer:
         self.width = shutil.get_terminal_size((WIDTH, 24)).columns
         self.not_examined: dict[str, list[str]] = {}
 
-    def finding(self, found: "Finding") -> None:
+    def finding(self, found: "CheckFinding") -> None:
         """Print a finding; what was not examined is gathered by its reason."""
         if found.status == "not examined":
             self.not_examined.setdefault(found.seen, []).append(found.check)
@@ -95,7 +95,7 @@ class _Printer:
         echo("", f"{diagnosis.model.ref}: {diagnosis.summary}")
 
 
-def finding_lines(found: "Finding", width: int) -> list[str]:
+def finding_lines(found: "CheckFinding", width: int) -> list[str]:
     """Return the lines of a finding: what was seen, and of what is not well why it matters and the mend."""
     lines = _wrapped(MARKS[found.status], found.check, found.seen, width)
     if found.status in ("warning", "fault"):

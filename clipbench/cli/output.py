@@ -5,7 +5,7 @@ import traceback
 
 import click
 
-from clipbench.results.record import Finding
+from clipbench.results.record import CheckFinding
 from clipbench.untrusted.terminal import json_text, log_line, one_line
 
 
@@ -35,7 +35,7 @@ def print_note(text: str) -> None:
     echo(f"note: {one_line(text)}", err=True)
 
 
-def print_warning(finding: Finding) -> None:
+def print_warning(finding: CheckFinding) -> None:
     """Print what a quick check of the model found, and what to do, on standard error, in one line."""
     echo(f"warning: {one_line(f'{finding.check}: {finding.seen}; {finding.mend}')}", err=True)
 

@@ -12,7 +12,7 @@ from clipbench.errors import ClipbenchError
 from clipbench.evaluation.progress import Progress
 from clipbench.results.numbers import count, counted, duration, interval, quantity
 from clipbench.results.provenance import encoded_facts
-from clipbench.results.record import EvaluationRecord, Finding, Metric, SlicesRecord
+from clipbench.results.record import CheckFinding, EvaluationRecord, Metric, SlicesRecord
 from clipbench.results.run import Run
 from clipbench.results.table import Column, Table, as_text
 from clipbench.results.titles import headlines, subset_legend
@@ -50,7 +50,7 @@ class Printer(Progress):
         if not self.quiet:
             print_note(text)
 
-    def warning(self, finding: Finding) -> None:
+    def warning(self, finding: CheckFinding) -> None:
         """Say what a quick check of the model found, and what to do."""
         if not self.quiet:
             print_warning(finding)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from clipbench.comparison.align import EvaluationPair, Tables, align_samples, notes_on, pair_evaluations
-from clipbench.comparison.paired_tests import Generators, paired_test
+from clipbench.comparison.paired_tests import difference
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal
 from clipbench.comparison.slices import slice_differences
 from clipbench.comparison.values import compare_values
@@ -13,12 +13,7 @@ from clipbench.comparison.verdict import with_verdicts
 from clipbench.errors import NotComparable
 from clipbench.results.matching import match
 from clipbench.results.other_tools import Values, open_results
-from clipbench.results.record import Metric
 from clipbench.results.run import Run
-from clipbench.seeding import generator
-
-RECORDED = ("column", "influence", "weighted_column", "squared_influence", "statistic")
-"""Fields of a metric that say which samples it is made of."""
 
 Side = Run | Values | str | os.PathLike[str]
 """A run, values of another tool, or the place of either."""
@@ -107,32 +102,5 @@ def _differences_of(pair: EvaluationPair, tables: Tables, seed: int, alpha: floa
         other = pair.candidate.metrics.get(name)
         if other is None or metric.value is None or other.value is None:
             continue  # a note says so
-        interval, test = (generator(seed, pair.base.name, name, what) for what in ("difference", "test"))
-        paired = paired_test(
-            _with_columns_of(other, metric),
-            _with_columns_of(metric, other),
-            tables=tables,
-            generators=Generators(interval, test),
-        )
-        yield Difference(
-            evaluation=pair.base.name,
-            name=name,
-            subset=pair.subset_title(name),
-            base=metric,
-            candidate=other,
-            value=other.value - metric.value,
-            low=paired.interval.low,
-            high=paired.interval.high,
-            n=paired.n,
-            method=paired.interval.method,
-            test=paired.test,
-            p_value=paired.p_value,
-            detectable=paired.detectable(alpha),
-            flips=paired.flips,
-        )
-
-
-def _with_columns_of(other: Metric, metric: Metric) -> Metric:
-    """Return a metric of an old run, which did not record its columns, with those that the other run recorded."""
-    is_known = any(getattr(metric, name) is not None for name in RECORDED)
-    return metric if is_known else replace(metric, **{name: getattr(other, name) for name in RECORDED})
+        found = difference((metric, other), evaluation=pair.base.name, name=name, tables=tables, seed=seed, alpha=alpha)
+        yield replace(found, subset=pair.subset_title(name))

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
 from clipbench.comparison.align import Tables
-from clipbench.comparison.records import Flips
+from clipbench.comparison.records import Difference, Flips
 from clipbench.results.record import Metric
+from clipbench.seeding import generator
 from clipbench.stats import intervals, significance
 from clipbench.stats.clusters import NEGLIGIBLE, cluster_codes, cluster_sums, standard_error, without_rounding
 from clipbench.stats.estimators import Estimator
@@ -21,6 +22,8 @@ Columns = Mapping[str, np.ndarray]
 RANGES: Mapping[str, intervals.Range] = {"fraction": intervals.DIFFERENCES, "difference": (-2.0, 2.0)}
 """Smallest and largest difference of two values of a unit; no other unit has both."""
 UNRECORDED = "no per-sample values are recorded"
+RECORDED = ("column", "influence", "weighted_column", "squared_influence", "statistic")
+"""Fields of a metric that say which samples it is made of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,50 @@ class Generators:
 
     interval: np.random.Generator
     test: np.random.Generator
+
+
+def difference(
+    metrics: tuple[Metric, Metric], *, evaluation: str, name: str, tables: Tables, seed: int, alpha: float
+) -> Difference:
+    """Return the candidate's value less the base's with its paired interval and test; both have a value.
+
+    Args:
+        metrics: base and candidate; one of an old run, which did not record its columns, takes those of the other.
+        evaluation: name of the evaluation, or of a slice of it.
+        name: of the metric. The random numbers depend on both names and the seed.
+        tables: samples of base and candidate.
+        seed: of the run.
+        alpha: level of the detectable difference.
+    """
+    base, candidate = metrics
+    interval, test = (generator(seed, evaluation, name, purpose) for purpose in ("difference", "test"))
+    paired = paired_test(
+        _with_columns_of(candidate, base),
+        _with_columns_of(base, candidate),
+        tables=tables,
+        generators=Generators(interval, test),
+    )
+    return Difference(
+        evaluation=evaluation,
+        name=name,
+        base=base,
+        candidate=candidate,
+        value=_difference(base, candidate),
+        low=paired.interval.low,
+        high=paired.interval.high,
+        n=paired.n,
+        method=paired.interval.method,
+        test=paired.test,
+        p_value=paired.p_value,
+        detectable=paired.detectable(alpha),
+        flips=paired.flips,
+    )
+
+
+def _with_columns_of(other: Metric, metric: Metric) -> Metric:
+    """Return a metric of an old run, which did not record its columns, with those that the other run recorded."""
+    is_known = any(getattr(metric, name) is not None for name in RECORDED)
+    return metric if is_known else replace(metric, **{name: getattr(other, name) for name in RECORDED})
 
 
 def paired_test(base: Metric, candidate: Metric, *, tables: Tables, generators: Generators) -> PairedTest:

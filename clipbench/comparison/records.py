@@ -56,9 +56,9 @@ class Difference:
     """``task@data``; of a slice ``task@data{grouping=group}``."""
     name: str
     grouping: str = ""
-    """Of a slice: the name by which the data are grouped, such as ``language``."""
+    """The name by which the data are grouped, such as ``language``; empty for the whole."""
     group: str = ""
-    """Of a slice: its group."""
+    """The group of a slice; empty for the whole."""
     subset: str = ""
     """The title of the subset that the name begins with; empty where none was recorded."""
     base: Metric

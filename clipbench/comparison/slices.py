@@ -1,16 +1,16 @@
 """The slices of two runs: each metric of each group of the data, paired by sample as whole metrics are."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from clipbench.comparison.align import EvaluationPair, Tables, align_samples
-from clipbench.comparison.paired_tests import Generators, paired_test
+from clipbench.comparison.paired_tests import difference
 from clipbench.comparison.records import Difference
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import GROUP_COLUMN, EvaluationRecord
 from clipbench.results.run import Run
-from clipbench.seeding import generator
 
 if TYPE_CHECKING:
     import pandas
@@ -47,26 +47,8 @@ def _differences_of(
         other = others.get(metric_name)
         if other is None or metric.column is None or metric.value is None or other.value is None:
             continue
-        draws = (generator(seed, name, metric_name, what) for what in ("difference", "test"))
-        paired = paired_test(other, metric, tables=own, generators=Generators(*draws))
-        yield Difference(
-            evaluation=name,
-            name=metric_name,
-            grouping=grouping,
-            group=group,
-            subset=pair.subset_title(metric_name),
-            base=metric,
-            candidate=other,
-            value=other.value - metric.value,
-            low=paired.interval.low,
-            high=paired.interval.high,
-            n=paired.n,
-            method=paired.interval.method,
-            test=paired.test,
-            p_value=paired.p_value,
-            detectable=paired.detectable(alpha),
-            flips=paired.flips,
-        )
+        found = difference((metric, other), evaluation=name, name=metric_name, tables=own, seed=seed, alpha=alpha)
+        yield replace(found, grouping=grouping, group=group, subset=pair.subset_title(metric_name))
 
 
 def _samples_of(grouping: str, run: Run, evaluation: EvaluationRecord) -> "pandas.DataFrame":

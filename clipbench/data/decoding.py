@@ -37,7 +37,7 @@ NOTES: dict[Remark, str] = {
     "turned": "with an EXIF orientation, which is not applied: turn the images first if the model is to see them upright",
     "colours": "in CMYK, YCbCr or Lab: made RGB without a colour profile",
 }
-"""What a user should know of images that are not plain RGB or grey."""
+"""Notes for a user on images that are not plain RGB or grey."""
 
 ORIENTATION = 0x0112
 UPRIGHT = 1
@@ -53,11 +53,11 @@ _LOCK = threading.Lock()
 
 
 class Reading(NamedTuple):
-    """What the header of an image says of the way in which it is read."""
+    """Facts in the header of an image that decide how it is read."""
 
     remarks: tuple[Remark, ...] = ()
     is_converted: bool = False
-    """Whether its pixels are not those that the file holds, but made from them."""
+    """True where its pixels are not those that the file holds, but made from them."""
 
 
 def decode(data: bytes, name: str) -> Image.Image:

@@ -34,7 +34,7 @@ from clipbench.files import alone_in, write_atomic
 from clipbench.hub import HubRequest, online
 
 ORIGIN = ("repository", "asked", "revision", "urls")
-"""What must be the same for the files of an earlier try to be kept."""
+"""Facts that must be equal for the files of an earlier try to be kept."""
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

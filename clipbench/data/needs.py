@@ -81,7 +81,7 @@ class Need:
 
 
 class Use(NamedTuple):
-    """What is asked of a data set."""
+    """Requirements of a data set."""
 
     tasks: Sequence[str]
     n_images: int | None = None

@@ -24,7 +24,7 @@ from clipbench.data.contrasts import files as contrast_files
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.hub_datasets import HubReference
 from clipbench.data.huggingface_rows import SAVED_FILES
-from clipbench.data.shards import Part, find_part, load_part
+from clipbench.data.shards import ShardSelection, find_part, load_part
 from clipbench.errors import DataError, UsageError, did_you_mean
 from clipbench.untrusted.reading import is_file, is_folder, is_there, matching, user_path, why_not_there
 
@@ -207,14 +207,14 @@ def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
     return check_size(dataset, entry, allow_partial=options.allow_partial)
 
 
-def _part_of(entry: CatalogueEntry, options: DataOptions) -> Part | None:
+def _part_of(entry: CatalogueEntry, options: DataOptions) -> ShardSelection | None:
     """Return the part of a data set that is enough, where the whole is not on this machine."""
     if options.n_images is None or place_of(entry, options.data_root) is not None:
         return None
     return find_part(entry, options.data_root or Path(), options.n_images)
 
 
-def _load_part(part: Part, entry: CatalogueEntry, options: DataOptions) -> Dataset:
+def _load_part(part: ShardSelection, entry: CatalogueEntry, options: DataOptions) -> Dataset:
     dataset = load_part(part, entry, with_columns(part.source, entry, options))
     return replace(with_published_prompts(dataset, entry), cite=entry.cite or None)
 

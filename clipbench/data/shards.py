@@ -26,7 +26,7 @@ KINDS = ("classification", "retrieval", "contrasts")
 SUFFIXES = (".tar", ".parquet")
 
 
-class Part(NamedTuple):
+class ShardSelection(NamedTuple):
     """The shards that are enough for a number of images."""
 
     folder: Path
@@ -35,7 +35,7 @@ class Part(NamedTuple):
     shards: tuple[Path, ...]
     """Those to read, in the data set's order."""
     n_shards: int
-    """Of the whole data set."""
+    """Shards of the whole data set."""
 
 
 def folder_of(entry: CatalogueEntry, root: Path) -> Path:
@@ -73,7 +73,7 @@ def n_samples(shard: Path) -> int:
         raise DataError(f"{shard} cannot be read: {error}; remove it to have it fetched again") from error
 
 
-def find_part(entry: CatalogueEntry, root: Path, n_images: int) -> Part | None:
+def find_part(entry: CatalogueEntry, root: Path, n_images: int) -> ShardSelection | None:
     """Return the shards below the root that are enough for so many images, or None where they are not all there."""
     folder = folder_of(entry, root)
     origin = origin_in(folder)
@@ -90,10 +90,10 @@ def find_part(entry: CatalogueEntry, root: Path, n_images: int) -> Part | None:
         chosen.append(path)
         n_chosen += n
     shards = tuple(folder / path for path in sorted(chosen, key=_natural))
-    return Part(folder, source, origin.get("revision"), shards, len(origin["shards"]))
+    return ShardSelection(folder, source, origin.get("revision"), shards, len(origin["shards"]))
 
 
-def load_part(part: Part, entry: CatalogueEntry, options: DataOptions) -> Dataset:
+def load_part(part: ShardSelection, entry: CatalogueEntry, options: DataOptions) -> Dataset:
     """Return the images of some shards, with a note that says so."""
     if part.source.form == "webdataset":
         dataset = webdataset.load(part.folder, options, entry.name, shards=part.shards)

@@ -14,7 +14,7 @@ from clipbench.models.protocol import PRECISIONS, Embedder, LoadOptions, Model, 
 from clipbench.models.reference import load_model, load_with_probes
 from clipbench.models.store import default_root
 from clipbench.results.numbers import change, interval, quantity
-from clipbench.results.record import Finding
+from clipbench.results.record import CheckFinding
 from clipbench.results.table import Cell, Table, as_html, columns
 from clipbench.seeding import generator
 
@@ -41,7 +41,7 @@ class Diagnosis:
     """
 
     model: ModelInfo
-    findings: Sequence[Finding]
+    findings: Sequence[CheckFinding]
     explanation: Explanation | None = None
     """Where a score was expected."""
 
@@ -67,7 +67,7 @@ class Diagnosis:
         """Return a row for each check: check, status, seen, why, mend."""
         import pandas
 
-        names = [part.name for part in fields(Finding)]
+        names = [part.name for part in fields(CheckFinding)]
         return pandas.DataFrame(
             [{name: getattr(each, name) for name in names} for each in self.findings], columns=names
         )
@@ -83,7 +83,7 @@ STATUSES = ("fault", "warning", "ok", "not examined")
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorOptions:
-    """What is asked of a diagnosis."""
+    """Options of a diagnosis."""
 
     data: str | Dataset | None = None
     """Data of the user's own; None for the built-in pairs alone."""
@@ -100,7 +100,7 @@ def diagnose(
     model: "str | Embedder",
     load: LoadOptions,
     options: DoctorOptions,
-    tell: Callable[[Finding], None] = lambda _: None,
+    tell: Callable[[CheckFinding], None] = lambda _: None,
 ) -> Diagnosis:
     """Return what all checks find.
 
@@ -142,7 +142,7 @@ def diagnose(
     return Diagnosis(model=embedder.info, findings=findings, explanation=explanation)
 
 
-def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None, list[Finding]]:
+def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None, list[CheckFinding]]:
     """Return the data, and a finding where they are malformed; then what is whole of them, or None."""
     if options.data is None or isinstance(options.data, Dataset):
         return options.data, []
@@ -151,7 +151,7 @@ def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None,
     try:
         return load_data(options.data, loading), []
     except DataError as error:
-        found = Finding(
+        found = CheckFinding(
             check=LOADING,
             status="fault",
             seen=str(error),
@@ -194,22 +194,22 @@ def _limited(dataset: Dataset, options: DoctorOptions) -> Dataset:
     return random_subset(dataset, options.limit, generator(options.seed, "limit", dataset.id))
 
 
-def _finding(explanation: Explanation) -> Finding:
+def _finding(explanation: Explanation) -> CheckFinding:
     """Return what is found of an expected score."""
     metric, expected, cause = explanation.metric, explanation.expected, explanation.cause
     measured = f"{explanation.metric_name} is {quantity(metric.value, metric.unit)} {interval(metric)}".rstrip()
     seen = f"{measured}, expected {quantity(expected, metric.unit)} ({explanation.source})"
     why = "A score that misses the published one by more than its interval has a cause, most often in the adapter."
     if explanation.agrees:
-        return Finding(check=EXPECTED, status="ok", seen=f"{seen}: the interval contains it", why=why)
+        return CheckFinding(check=EXPECTED, status="ok", seen=f"{seen}: the interval contains it", why=why)
     if cause is None:
         mend = (
             f"none of {len(explanation.effects)} switches leads nearer to it: look at the split, the class names, the"
             " protocol and the weights"
         )
-        return Finding(check=EXPECTED, status="fault", seen=seen, why=why, mend=mend)
+        return CheckFinding(check=EXPECTED, status="fault", seen=seen, why=why, mend=mend)
     moved, left = (change(value, metric.unit) for value in (cause.change, expected - cause.value))
     mend = (
         f"{cause.switch}: {cause.setting} moves it by {moved} to {quantity(cause.value, metric.unit)}, {left} from it"
     )
-    return Finding(check=EXPECTED, status="fault", seen=seen, why=why, mend=mend)
+    return CheckFinding(check=EXPECTED, status="fault", seen=seen, why=why, mend=mend)

@@ -111,7 +111,7 @@ class Expectation(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class ExpectedMetric:
     """A task on data, and the metric that is asked for."""
 
     request: Request
@@ -123,7 +123,7 @@ Reload = Callable[[str], Model]
 """Loads the same model in another precision."""
 
 
-def question(expectation: Expectation, dataset: Dataset, tasks: Sequence[str]) -> Question:
+def question(expectation: Expectation, dataset: Dataset, tasks: Sequence[str]) -> ExpectedMetric:
     """Return the task and metric that an expectation is of.
 
     Raises:
@@ -135,7 +135,7 @@ def question(expectation: Expectation, dataset: Dataset, tasks: Sequence[str]) -
     else:
         name, metric = _task_for(dataset), expectation.metric
     request = Request(task=name, data=dataset.id)
-    return Question(request=request, task=build_task(request), metric=metric)
+    return ExpectedMetric(request=request, task=build_task(request), metric=metric)
 
 
 class Inquiry:
@@ -154,7 +154,7 @@ class Inquiry:
     """
 
     def __init__(
-        self, asked: Question, expectation: Expectation, dataset: Dataset, embedder: Embedder, *, seed: int = 0
+        self, asked: ExpectedMetric, expectation: Expectation, dataset: Dataset, embedder: Embedder, *, seed: int = 0
     ) -> None:
         model, _ = model_behind(embedder)
         if model is None:

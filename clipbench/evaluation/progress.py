@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from clipbench.errors import ClipbenchError
-from clipbench.results.record import EvaluationRecord, Finding
+from clipbench.results.record import CheckFinding, EvaluationRecord
 from clipbench.results.run import Run
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Progress:
     def note(self, text: str) -> None:
         """A finished run is taken for what is asked for, though something about its data differs."""
 
-    def warning(self, finding: Finding) -> None:
+    def warning(self, finding: CheckFinding) -> None:
         """A quick check of the model before the run has found something."""
 
     def left_out(self, reasons: Mapping[str, str]) -> None:

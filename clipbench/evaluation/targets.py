@@ -1,4 +1,4 @@
-"""Which models a session measures, and the run folder of each."""
+"""The models that a session measures, and the run folder of each."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the files of a model may ask of the libraries that load it: numbers and words, never code, never another file.
+"""Refuse model files that ask their library for more than numbers and words: code, or another file.
 
 Two guards, as each may miss what a later version of a library does (design/security.md). ``check_model`` reads a model's
 JSON files before any library does, and refuses by name what would run code or leave the model's folder.

@@ -1,4 +1,4 @@
-"""What feeds ONNX towers: the processor and the tokenizer by the files that exporters write beside them."""
+"""Inputs of ONNX towers: the processor and the tokenizer by the files that exporters write beside them."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -21,7 +21,7 @@ LONG = " ".join(["one two three four five six seven eight"] * 40)
 
 @dataclass(frozen=True, kw_only=True)
 class TokenFacts:
-    """What a tokenizer does with short and long texts."""
+    """Length and end of what a tokenizer makes of short and long texts."""
 
     name: str
     """Name of the ids among the tower's inputs."""

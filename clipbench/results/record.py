@@ -22,18 +22,18 @@ FindingStatus = Literal["ok", "warning", "fault", "not examined"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class CheckFinding:
     """The answer of one check of a model or of data: ``clipbench doctor`` gives all, a run keeps warnings and faults."""
 
     check: str
     """Name of the check, such as ``padding``."""
     status: FindingStatus
     seen: str
-    """What the check saw; of one that was not examined, the reason."""
+    """The observation; of a check that was not made, the reason."""
     why: str = ""
     """Why it matters, in a sentence."""
     mend: str = ""
-    """What to do; empty where all is well."""
+    """Advice; empty where all is well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +229,7 @@ class Result:
     environment: Mapping[str, Any]
     model: Mapping[str, Any]
     evaluations: list[EvaluationRecord]
-    preflight: list[Finding] | None = None
+    preflight: list[CheckFinding] | None = None
     """Warnings and faults of the quick checks before the run; None where none were made."""
 
     @property

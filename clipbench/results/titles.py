@@ -1,4 +1,4 @@
-"""What metrics and subsets are called for a reader: their recorded titles, or else their names made readable."""
+"""Titles of metrics and subsets for a reader: those that were recorded, or else their names made readable."""
 
 from collections.abc import Iterable, Mapping
 

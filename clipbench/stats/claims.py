@@ -1,4 +1,4 @@
-"""What a title, a sentence or a mark may claim: a difference, an order, a distance from chance.
+"""The one rule of what a title, a sentence or a mark may claim: a difference, an order, a distance from chance.
 
 One rule: a statement implies comparisons; those of them may be claimed whose p-values, after Holm's correction over all
 that it implies, are at most ``ALPHA``. To name the largest of several values implies its comparison with each other one.

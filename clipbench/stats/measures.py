@@ -155,11 +155,11 @@ class Smooth(Definition):
     interval: intervals.Interval | None = None
     """Takes the place of the delta method's where that fails, such as for a distance near 0."""
     weighted_column: str | None = None
-    """Of a mean of means: a column whose mean is the value, with each sample as the value weighs it."""
+    """A column whose mean is the value, with each sample as the value weighs it; of means of means only."""
     squared_influence: str | None = None
-    """Of a distance: the column of influences on its unbiased square, value² - chance²."""
+    """The column of influences on the unbiased square, value² - chance²; of distances only."""
     most_trials: int | float | None = None
-    """Of a mean of means of credits: the most independent hits that it may count as (``trials_of_means``)."""
+    """The most independent hits that it may count as (``trials_of_means``); of means of means of credits only."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         influence, clusters = _defined(samples, self.influence)

@@ -26,7 +26,7 @@ class Slice:
 
     value: float
     influence: Float64[np.ndarray, " n"]
-    """Of each sample on the value: for a mean, its deviation from the mean."""
+    """Influence of each sample on the value: for a mean, its deviation from the mean."""
     clusters: Shaped[np.ndarray, " n"] | None = None
     within: Range = None
     are_hits: bool = False

@@ -1,4 +1,4 @@
-"""Which panel of a figure stands where, and which legend explains it: the same on a page and in print."""
+"""Place of each panel and legend of a figure: the same on a page and in print."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

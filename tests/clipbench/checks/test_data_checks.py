@@ -12,7 +12,7 @@ from PIL import Image
 from clipbench import Dataset, FileImage, load_data
 from clipbench.checks.examination import examine
 from clipbench.models.embedder import StoreEmbedder
-from clipbench.results.record import Finding
+from clipbench.results.record import CheckFinding
 
 Bind = Callable[[Any], StoreEmbedder]
 DATA_CHECKS = {"images", "duplicates", "captions", "labels", "classes", "class-names", "caption-length"}
@@ -37,7 +37,7 @@ def photos(tmp_path: Path) -> Dataset:
     )
 
 
-def named(dataset: Dataset, bound: StoreEmbedder) -> dict[str, Finding]:
+def named(dataset: Dataset, bound: StoreEmbedder) -> dict[str, CheckFinding]:
     findings = {each.check: each for each in examine(bound, dataset, raise_bugs=True)}
     assert set(findings) >= DATA_CHECKS
     return {name: findings[name] for name in DATA_CHECKS if findings[name].status in ("warning", "fault")}

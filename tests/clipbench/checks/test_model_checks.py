@@ -13,7 +13,7 @@ from clipbench import vectors
 from clipbench.checks.examination import examine, preflight
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.protocol import Embedder
-from clipbench.results.record import Finding
+from clipbench.results.record import CheckFinding
 from clipbench.testing import ToyModel
 
 Bind = Callable[[Any], StoreEmbedder]
@@ -24,11 +24,11 @@ class QuickGELU(nn.Module):
         return x * torch.sigmoid(1.702 * x)
 
 
-def found(embedder: Embedder, **options: Any) -> dict[str, Finding]:
+def found(embedder: Embedder, **options: Any) -> dict[str, CheckFinding]:
     return {each.check: each for each in examine(embedder, raise_bugs=True, **options)}
 
 
-def named(findings: Mapping[str, Finding]) -> dict[str, str]:
+def named(findings: Mapping[str, CheckFinding]) -> dict[str, str]:
     return {name: each.status for name, each in findings.items() if each.status in ("warning", "fault")}
 
 
@@ -148,7 +148,7 @@ def test_a_check_that_fails_has_examined_nothing_and_costs_no_other(toy_clip: An
         list(examine(embedder(Broken()), raise_bugs=True))
 
 
-def of_vectors(texts: np.ndarray, **arrays: Any) -> dict[str, Finding]:
+def of_vectors(texts: np.ndarray, **arrays: Any) -> dict[str, CheckFinding]:
     return found(vectors(images=UNITS, texts=texts, logit_scale=100.0, **arrays))
 
 

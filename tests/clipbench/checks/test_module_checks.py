@@ -12,12 +12,12 @@ from torch import nn
 
 from clipbench import torch_model
 from clipbench.checks import behaviour, images, tokens, weights
-from clipbench.checks.check import Outcome
+from clipbench.checks.check import CheckOutcome
 from clipbench.checks.subject import Subject
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.python import wrap
 
-Examine = Callable[[Subject], Outcome]
+Examine = Callable[[Subject], CheckOutcome]
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +27,10 @@ def net(small_clip_folder: Path) -> Any:
 
 
 @pytest.fixture
-def outcome(net: Any, tmp_path: Path) -> Callable[..., Outcome]:
+def outcome(net: Any, tmp_path: Path) -> Callable[..., CheckOutcome]:
     """Return the function that examines the module, wrapped by hand with some settings of the user's own."""
 
-    def examine(check: Examine, preprocess: dict[str, Any] | None = None, **options: Any) -> Outcome:
+    def examine(check: Examine, preprocess: dict[str, Any] | None = None, **options: Any) -> CheckOutcome:
         settings = open_clip.transform.PreprocessCfg(**{**net.visual.preprocess_cfg, **(preprocess or {})})
         transform = open_clip.transform.image_transform_v2(settings, is_train=False)
         scale = options.pop("logit_scale", net.logit_scale.exp())
@@ -41,7 +41,7 @@ def outcome(net: Any, tmp_path: Path) -> Callable[..., Outcome]:
     return examine
 
 
-def test_what_open_clip_builds_is_as_its_configuration_says(outcome: Callable[..., Outcome]) -> None:
+def test_what_open_clip_builds_is_as_its_configuration_says(outcome: Callable[..., CheckOutcome]) -> None:
     for check in (images.preprocessing, weights.scale, behaviour.evaluation_mode, behaviour.padding, tokens.tokenizer):
         assert outcome(check).status == "ok", check
     assert "as in the library's own logits" in outcome(weights.scale).seen
@@ -58,7 +58,7 @@ def test_what_open_clip_builds_is_as_its_configuration_says(outcome: Callable[..
     ],
 )
 def test_a_preprocessing_that_is_not_the_checkpoint_s_is_named(
-    preprocess: dict[str, Any], seen: str, outcome: Callable[..., Outcome]
+    preprocess: dict[str, Any], seen: str, outcome: Callable[..., CheckOutcome]
 ) -> None:
     found = outcome(images.preprocessing, preprocess)
     assert found.status == "fault" and seen in found.seen and found.seen.count(";") == 0
@@ -82,13 +82,13 @@ def declared(net: Any) -> Any:
     return declared_preprocessing(net)
 
 
-def test_a_scale_that_the_library_does_not_apply_is_named(outcome: Callable[..., Outcome]) -> None:
+def test_a_scale_that_the_library_does_not_apply_is_named(outcome: Callable[..., CheckOutcome]) -> None:
     found = outcome(weights.scale, logit_scale=100.0)
     assert found.status == "fault" and "differ from those of the library's own code" in found.seen
     assert outcome(weights.scale, logit_bias=-5.0).status == "fault"
 
 
-def test_a_tokenizer_of_another_model_is_named(outcome: Callable[..., Outcome]) -> None:
+def test_a_tokenizer_of_another_model_is_named(outcome: Callable[..., CheckOutcome]) -> None:
     def larger(texts: list[str]) -> torch.Tensor:
         ids = open_clip.get_tokenizer("ViT-B-32")(texts)
         ids[:, 1] += 49_408 * torch.tensor(["🐈" in text for text in texts])
@@ -98,7 +98,7 @@ def test_a_tokenizer_of_another_model_is_named(outcome: Callable[..., Outcome]) 
     assert found.status == "fault" and "and the model has 49,408 token embeddings" in found.seen
 
 
-def test_weights_as_they_were_before_training_are_named(net: Any, outcome: Callable[..., Outcome]) -> None:
+def test_weights_as_they_were_before_training_are_named(net: Any, outcome: Callable[..., CheckOutcome]) -> None:
     found = outcome(weights.weights)
     assert found.status == "fault" and "of the image tower and the text tower has the weights" in found.seen
     with torch.no_grad():
@@ -144,7 +144,7 @@ def test_a_module_in_training_mode_is_named(tmp_path: Path) -> None:
 
 
 def test_a_module_in_training_is_no_fault_where_it_is_put_into_evaluation_mode(
-    net: Any, outcome: Callable[..., Outcome]
+    net: Any, outcome: Callable[..., CheckOutcome]
 ) -> None:
     net.train()
     try:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import clipbench
-from clipbench import Check, NotExamined, Outcome, Subject, UsageError, doctor, plugins
+from clipbench import Check, CheckOutcome, NotExamined, Subject, UsageError, doctor, plugins
 from clipbench.checks.examination import preflight
 from clipbench.checks.registry import OURS, all_checks
 from clipbench.models import probes
@@ -32,10 +32,10 @@ def test_every_check_says_why_in_a_sentence_and_has_a_name_of_its_own() -> None:
         assert re.fullmatch(r"[a-z-]+", each.name) and len(each.name) < 16, each.name
 
 
-def shortness(subject: Subject) -> Outcome:
+def shortness(subject: Subject) -> CheckOutcome:
     if subject.info.embed_dim > 100:
         raise NotExamined("long vectors are another check's")
-    return Outcome("warning", f"{subject.info.embed_dim} dimensions", "see whether they are enough")
+    return CheckOutcome("warning", f"{subject.info.embed_dim} dimensions", "see whether they are enough")
 
 
 SHORT = Check(name="shortness", why="Few dimensions hold few classes.", examine=shortness, is_quick=True)
@@ -60,7 +60,7 @@ def test_the_example_of_the_page_is_a_check(embedder: Bind) -> None:
     space: dict[str, Any] = {}
     exec(code, space)  # noqa: S102  the page's own example
     outcome = space["CHECK"].examine(Subject(embedder(ToyModel())))
-    assert outcome == Outcome("ok", "vectors have negative components")
+    assert outcome == CheckOutcome("ok", "vectors have negative components")
 
 
 def test_a_preflight_encodes_two_images_and_seven_texts(toy_clip: Any, embedder: Bind) -> None:

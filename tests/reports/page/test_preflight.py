@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from clipbench.results.record import Finding
+from clipbench.results.record import CheckFinding
 from clipbench.results.run import Run, read_run
 from clipbench_reports.page.report import write_report
 
-PADDING = Finding(
+PADDING = CheckFinding(
     check="padding", status="fault", seen="a text has <two> vectors", why="SigLIP reads it.", mend="pad to full length"
 )
 
