@@ -11,6 +11,9 @@ READY := $(VENV)/.ready
 
 AXE := axe-core@4.14.1
 
+# Tests start many processes: each compiles what it imports, torch among it, where Python keeps no bytecode.
+unexport PYTHONDONTWRITEBYTECODE
+
 LOWEST_TESTS ?= tests/clipbench tests/tasks tests/cli
 MINUTES ?= 5
 
