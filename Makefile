@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 LOWEST_TESTS ?= tests/clipbench tests/tasks tests/cli
 MINUTES ?= 5
 
-.PHONY: help install axe demo test test-slow test-wheel test-wheel-all test-peer test-lowest fuzz torture check fmt bench claims figures train-tiny clean
+.PHONY: help install axe demo test test-slow test-wheel test-wheel-all test-peer test-lowest fuzz torture check fmt bench claims rates figures train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -96,6 +96,9 @@ bench: $(READY)  ## print timings: text tower, ranks, and the geometry of a mill
 
 claims: $(READY)  ## train small models for twenty minutes, and test the claims of two papers on them: docs/claims.md
 	$(BIN)/python experiments/claims.py
+
+rates: $(READY)  ## simulate for hours how often intervals cover and tests raise false alarms: docs/statistics.md
+	$(BIN)/python experiments/rates.py
 
 figures: $(READY)  ## draw every kind of figure from a small training and the bundled model: docs/figures.md
 	$(BIN)/python experiments/figures.py

@@ -11,6 +11,7 @@ interrupted run goes on; those of other code are left aside. The page is made of
 
 import argparse
 import hashlib
+import inspect
 import json
 import os
 import signal
@@ -29,10 +30,11 @@ from clipbench.comparison.compare import compare
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.evaluation.evaluate import with_numbers
 from clipbench.files import write_atomic
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Result
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Result, finite, finite_curve
 from clipbench.results.run import Run
+from clipbench.seeding import generator
 from rates_composition import CaptionsAlone, FourKinds, SharedImages
-from rates_page import write_page
+from rates_page import around_tables, write_page
 from rates_pairs import Clouds, Paragraphs, Search
 from rates_text_in_image import WrittenWords
 from rates_worlds import EFFECTS, Draw, Truth, World
@@ -81,7 +83,7 @@ def simulate(world: World, n: int, effect: str, index: int, truth: Truth) -> dic
 
     Returns:
         ``covers`` of metrics, controls and points of curves with an interval: 1 where it contains the truth; ``p`` of
-        each difference that has a test; ``holds`` of each difference that has an interval: 1 where it contains 0.
+        each difference that has a test.
     """
     rng = np.random.default_rng([index, n, *effect.encode()])
     drawn = world.draw(rng, n, effect, n_models=2)
@@ -91,15 +93,7 @@ def simulate(world: World, n: int, effect: str, index: int, truth: Truth) -> dic
         for name, (low, high) in intervals_of(base.result.evaluations[0]).items()
     }
     differences = compare(base, candidate).differences
-    return {
-        "covers": covers,
-        "p": {each.name: each.p_value for each in differences if each.p_value is not None},
-        "holds": {
-            each.name: float(each.low - ROUNDING <= 0 <= each.high + ROUNDING)
-            for each in differences
-            if each.low is not None and each.high is not None
-        },
-    }
+    return {"covers": covers, "p": {each.name: each.p_value for each in differences if each.p_value is not None}}
 
 
 def intervals_of(record: EvaluationRecord) -> dict[str, tuple[float, float]]:
@@ -141,7 +135,10 @@ def fingerprint() -> str:
     folders = ("clipbench/stats", "clipbench/metrics", "clipbench/comparison", "tasks/clipbench_tasks")
     files = [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
     files += sorted(file for file in (ROOT / "experiments").glob("rates*.py") if file.stem != "rates_page")
-    return hashlib.blake2b(b"".join(file.read_bytes() for file in files), digest_size=6).hexdigest()
+    # Of these modules no more than a function each: what else they hold changes often, and no outcome.
+    functions = (with_numbers, finite, finite_curve, generator)
+    code = [*(file.read_text(encoding="utf-8") for file in files), *(inspect.getsource(each) for each in functions)]
+    return hashlib.blake2b("".join(code).encode(), digest_size=6).hexdigest()
 
 
 class Kept:
@@ -153,11 +150,11 @@ class Kept:
     def path(self, world: str, n: int, effect: str) -> Path:
         return self.folder / f"{world.replace(', ', '-').replace(' ', '-')}-{n}-{effect}.jsonl"
 
-    def read(self, world: str, n: int, effect: str) -> list[dict[str, dict[str, float]]]:
-        """Return the outcomes of simulations 0, 1, ...; a line that was broken off is none."""
+    def read(self, world: str, n: int, effect: str) -> dict[int, dict[str, dict[str, float]]]:
+        """Return the outcomes by the index of their simulation, in its order; a line that was broken off is none."""
         path = self.path(world, n, effect)
         if not path.is_file():
-            return []
+            return {}
         found = {}
         for line in path.read_text().splitlines():
             try:
@@ -165,7 +162,7 @@ class Kept:
             except json.JSONDecodeError:
                 continue
             found[outcome.pop("index")] = outcome
-        return [found[index] for index in sorted(found)]
+        return dict(sorted(found.items()))
 
     def truth(self, world: str, n: int, effect: str) -> Truth:
         """Return the true values, computed once: some take as long as many simulations."""
@@ -178,8 +175,12 @@ class Kept:
 
     def add(self, world: str, n: int, effect: str, outcomes: Mapping[int, Mapping[str, Mapping[str, float]]]) -> None:
         lines = [json.dumps({"index": index, **outcome}) + "\n" for index, outcome in outcomes.items()]
-        with self.path(world, n, effect).open("a") as file:
-            file.write("".join(lines))
+        with self.path(world, n, effect).open("ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read() != b"\n":  # the last line was broken off: it must not swallow the first of these
+                    lines.insert(0, "\n")
+            file.write("".join(lines).encode())
 
 
 def _chunk(
@@ -193,17 +194,23 @@ def _missing(kept: Kept, worlds: Sequence[str], counts: Mapping[int, int]) -> It
     """Yield the pieces of work that are missing: the first simulations of everything come first."""
     pieces = []
     for world, n, effect in product(worlds, counts, EFFECTS):
-        done = len(kept.read(world, n, effect))
+        missing = sorted(set(range(counts[n])) - set(kept.read(world, n, effect)))
         pieces += [
-            (start, world, n, effect, list(range(start, min(start + CHUNK, counts[n]))))
-            for start in range(done, counts[n], CHUNK)
+            (missing[start], world, n, effect, missing[start : start + CHUNK])
+            for start in range(0, len(missing), CHUNK)
         ]
     for _, *piece in sorted(pieces, key=lambda each: each[0]):
         yield tuple(piece)  # type: ignore[misc]
 
 
 def main(*, worlds: Sequence[str], counts: Mapping[int, int], workers: int, runs: Path, page: Path | None) -> int:
-    """Make the simulations that are missing, write the page, and return an exit status."""
+    """Make the simulations that are missing, write the page, and return an exit status.
+
+    Raises:
+        UsageError: the page has no place for the tables.
+    """
+    if page is not None:
+        around_tables(page)  # now, not after hours
     kept = Kept(runs / fingerprint())
     kept.folder.mkdir(parents=True, exist_ok=True)
     pieces = list(_missing(kept, worlds, counts))
@@ -217,7 +224,8 @@ def main(*, worlds: Sequence[str], counts: Mapping[int, int], workers: int, runs
             kept.add(world, n, effect, future.result())
             bar.update(len(indices))
     if page is not None:
-        write_page(page, {(w, n, e): kept.read(w, n, e) for w, n, e in product(WORLDS, NS, EFFECTS)})
+        outcomes = {(w, n, e): list(kept.read(w, n, e).values()) for w, n, e in product(WORLDS, NS, EFFECTS)}
+        write_page(page, outcomes)
     return 0
 
 

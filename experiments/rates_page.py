@@ -1,12 +1,12 @@
-"""The tables of docs/statistics.md, computed from the outcomes of simulations and read again by the tests."""
+"""The tables of docs/statistics.md, computed from the outcomes of simulations."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from clipbench.errors import UsageError
 from clipbench.results.numbers import count
 from clipbench.stats.significance import holm
 from rates_worlds import EFFECTS
@@ -37,10 +37,22 @@ class Row(NamedTuple):
 
 def write_page(page: Path, outcomes: Outcomes) -> None:
     """Write the tables between their marks."""
-    text = page.read_text(encoding="utf-8")
-    before, rest = text.split(START)
-    _, after = rest.split(END)
+    before, after = around_tables(page)
     page.write_text(f"{before}{START}\n{tables(outcomes)}{END}{after}", encoding="utf-8")
+
+
+def around_tables(page: Path) -> tuple[str, str]:
+    """Return the text before and after the marks of the tables.
+
+    Raises:
+        UsageError: the page has not both marks, once and in this order.
+    """
+    text = page.read_text(encoding="utf-8")
+    before, _, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not end or START in rest or END in before + after:
+        raise UsageError(f"{page} has no place for the tables: '{START}' and below it '{END}', each once")
+    return before, after
 
 
 def tables(outcomes: Outcomes) -> str:
@@ -97,36 +109,6 @@ def family_wise(outcomes: Sequence[Sequence[Outcome]]) -> tuple[int, int]:
     return sum(min(holm(each), default=1.0) <= ALPHA for each in p_values), n
 
 
-def read_page(text: str) -> list[Row]:
-    """Return the rows of the tables of a page."""
-    made = text.partition(START)[2].partition(END)[0]
-    found = []
-    for section in made.split("\n### ")[1:]:
-        world, *lines = section.splitlines()
-        for line in lines:
-            name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
-            if name.startswith("`"):
-                numbers = [_read(number) for cell in cells for number in cell.split(" · ")]
-                half = len(numbers) // 2
-                found.append(
-                    Row(world[0].lower() + world[1:], name[1:-1], tuple(numbers[:half]), tuple(numbers[half:]))
-                )
-    return found
-
-
-def read_numbers(text: str) -> list[int]:
-    """Return the numbers of simulations that a page states, by growing n."""
-    line = next(line for line in text.splitlines() if line.startswith("Simulations of each law"))
-    return [int(each.replace(",", "")) for each in re.findall(r"([\d,]+) at n", line)]
-
-
-def read_family_wise(text: str) -> dict[str, list[float]]:
-    """Return the rates of any false alarm in a comparison, of each world and of the whole suite."""
-    made = text.partition(START)[2].partition("\n### ")[0]
-    found = re.findall(r"^\| ([^|*]+?|\*\*[^|]+?\*\*) \| ([\d. ·|]+) \|$", made, re.MULTILINE)
-    return {name: [float(each) for each in re.findall(r"\d\.\d+", cells)] for name, cells in found}
-
-
 def _families(outcomes: Outcomes, worlds: Sequence[str], ns: Sequence[int]) -> list[str]:
     lines = [
         "Any false alarm in a comparison, after its correction, at no, a small and a large effect:",
@@ -174,7 +156,3 @@ def _alarms(outcomes: Sequence[Outcome], name: str) -> float | None:
 def _extreme(values: Sequence[float | None], choose: Callable[[list[float]], float]) -> float | None:
     known = [each for each in values if each is not None]
     return choose(known) if known else None
-
-
-def _read(number: str) -> float | None:
-    return None if number == NONE else float(number)
