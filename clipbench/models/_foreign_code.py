@@ -16,7 +16,14 @@ from typing import Any, NoReturn
 from clipbench.errors import ModelError
 from clipbench.files import is_inside
 from clipbench.models._config_limits import SIDES, SIDES_OF_IMAGES, check_sizes
-from clipbench.untrusted.reading import decode_json, is_file, is_folder, is_there, read_bytes, refuse_special_files
+from clipbench.untrusted.reading import (
+    MOST_BYTES_OF_SETTINGS,
+    is_file,
+    is_folder,
+    is_there,
+    read_json,
+    refuse_special_files,
+)
 
 CONFIGS: Mapping[str, frozenset[str] | None] = {
     "config.json": SIDES,
@@ -66,6 +73,8 @@ def check_model(name: str, reference: str) -> tuple[str, ...]:
     What is not in the Hub's cache is fetched, unless requests to the Hub fail at once: then no library reads it either.
     Returns a note where the files name code that the library does without.
 
+    A file that this module cannot read, its library may read well: it is refused, as nothing is known of its settings.
+
     Raises:
         ModelError: the message names the file and the setting.
     """
@@ -80,7 +89,7 @@ def check_model(name: str, reference: str) -> tuple[str, ...]:
     for config, sides in CONFIGS.items():
         path = _file_of(name, config)
         if path is not None:
-            settings = _json(path)
+            settings = read_json(path, ModelError, name=f"{reference}: {config}", most=MOST_BYTES_OF_SETTINGS)
             check_settings(settings, config, reference, folder=path.parent, is_local=is_folder(name))
             if sides is not None:
                 check_sizes(settings, f"{reference}: {config}", sides)
@@ -168,13 +177,6 @@ def _file_of(name: str, file: str) -> Path | None:
     try:
         return Path(hf_hub_download(name, file))
     except EntryNotFoundError:  # also: not in the cache, and no request was allowed
-        return None
-
-
-def _json(path: Path) -> object:
-    try:
-        return decode_json(read_bytes(path).decode())
-    except (OSError, ValueError):  # the library reads it too, and says what is wrong with it
         return None
 
 

@@ -4,22 +4,25 @@ A branch may hold other code tomorrow, and a folder is pinned by nothing, so nei
 """
 
 import hashlib
-import json
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clipbench.errors import ModelError, UsageError
+from clipbench.files import is_inside
 from clipbench.models._fingerprint import digest
 from clipbench.models.protocol import LoadOptions
-from clipbench.untrusted.reading import is_folder
+from clipbench.untrusted.reading import is_folder, read_json
 from clipbench.untrusted.terminal import printable
 
 NAME = r"[\w.-]+(?:/[\w.-]+)?"
 COMMIT = r"[0-9a-f]{40}"
+CLASS_ELSEWHERE = re.compile(r"(?!\w+://)(.+)--[^\W\d][\w/-]*(\.[^\W\d]\w*)+")
+"""A class of another place, such as ``org/code--module.Class``, wherever it stands in a model's files."""
 
 SETTINGS = ("*.json", "*.py", "*.txt", "*.model", "*.jinja")
 """Files of a repository that are fetched in any case; weights follow in the form that is there."""
@@ -45,8 +48,10 @@ class TrustedCode:
     identity: str
     """Hash of all of its files."""
     note: str
-    other_commit: str | None
-    """Commit of the other repository that holds the code, where the model's own does not."""
+    folder: Path
+    """The model's own."""
+    other: Pinned | None
+    """The other repository that holds code, if any."""
 
 
 def pinned(body: str, reference: str, options: LoadOptions) -> Pinned:
@@ -102,16 +107,17 @@ def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode
     Raises:
         ModelError: its code lies in another repository, which the commit does not pin.
     """
-    others = sorted({place for place in _code_places(folder) if place})
-    other_commit = options.options.get("code_commit")
-    folders = {f"{source.name}@{source.commit}": folder}
+    others = sorted(_other_places(folder))
+    commit = options.options.get("code_commit")
+    folders, other = {f"{source.name}@{source.commit}": folder}, None
     if others:
-        if len(others) > 1 or other_commit is None or not re.fullmatch(COMMIT, other_commit):
+        if len(others) > 1 or commit is None or not re.fullmatch(COMMIT, commit):
             raise ModelError(
                 f"the code of {source.name} lies in {', '.join(others)}, which its commit does not pin: add --model-option"
                 " code_commit=COMMIT, 40 hex digits of that repository"
             )
-        folders[f"{others[0]}@{other_commit}"] = _code_snapshot(others[0], other_commit)
+        other = Pinned(others[0], commit)
+        folders[f"{other.name}@{commit}"] = _code_snapshot(other.name, commit)
     files = [(name, path) for name, place in folders.items() for path in sorted(place.rglob("*.py"))]
     if not files:
         return None
@@ -124,7 +130,28 @@ def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode
         lines.append(f"{relative} ({n_lines} lines, sha256 {hashes[-1][:12]})")
     note = f"runs code of {', '.join(folders)}: {', '.join(lines)}"
     print(f"note: --trust-remote-code {printable(note)}; it lies in {folder}", file=sys.stderr, flush=True)
-    return TrustedCode(digest(*hashes), note, other_commit if others else None)
+    return TrustedCode(digest(*hashes), note, folder, other)
+
+
+@contextmanager
+def only_shown(code: TrustedCode) -> Iterator[None]:
+    """Let transformers import the code that was shown, of its commit, and none of another place."""
+    from transformers import dynamic_module_utils as dynamic
+
+    library = dynamic.get_cached_module_file
+
+    def shown_file(place: str, file: str, **settings: Any) -> Any:
+        if code.other is not None and str(place) == code.other.name:
+            settings["revision"] = code.other.commit  # sentence-transformers passes code_revision to one module only
+        elif not is_inside(Path(place), code.folder):
+            raise ModelError(f"the model asks for code of {place} ({file}), which was not shown: it is not run")
+        return library(place, file, **settings)
+
+    dynamic.get_cached_module_file = shown_file
+    try:
+        yield
+    finally:
+        dynamic.get_cached_module_file = library
 
 
 def _code_snapshot(name: str, commit: str) -> Path:
@@ -133,15 +160,13 @@ def _code_snapshot(name: str, commit: str) -> Path:
     return Path(snapshot_download(name, revision=commit, allow_patterns=["*.py", "*.json"]))
 
 
-def _code_places(folder: Path) -> Iterator[str]:
-    """Yield the repository of each class that the files of a model name, empty where it is the model's own."""
-    for path in folder.rglob("*.json"):
-        try:
-            settings: Any = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            continue
-        names = settings.get("auto_map") if isinstance(settings, dict) else None
-        for value in names.values() if isinstance(names, dict) else ():
-            for name in value if isinstance(value, list) else [value]:
-                repository, found, _ = str(name).partition("--")
-                yield repository if found else ""
+def _other_places(folder: Path) -> set[str]:
+    """Return the places before ``--`` in the names of classes that the files of a model hold, however deep."""
+    values = [read_json(path, ModelError) for path in sorted(folder.rglob("*.json"))]
+    places = set()
+    for value in values:
+        if isinstance(value, dict | list):
+            values += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str) and (found := CLASS_ELSEWHERE.fullmatch(value)):
+            places.add(found[1])
+    return places

@@ -1,11 +1,9 @@
 """Building a model of sentence-transformers. Imported only with torch and sentence-transformers at hand."""
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +19,7 @@ from clipbench.errors import ClipbenchError, ModelError, NoTokenCounts, UsageErr
 from clipbench.hub import HubRequest, cache_only, cached_first
 from clipbench.models._fingerprint import digest
 from clipbench.models._foreign_code import asks_for_code, check_settings, needs_code, no_foreign_code
-from clipbench.models._remote_code import Pinned, TrustedCode, show_code, snapshot
+from clipbench.models._remote_code import Pinned, TrustedCode, only_shown, show_code, snapshot
 from clipbench.models._torch_model import (
     Placement,
     first_line,
@@ -34,6 +32,7 @@ from clipbench.models._torch_model import (
 )
 from clipbench.models.internals import Internals
 from clipbench.models.protocol import LoadOptions, Modality, ModelInfo
+from clipbench.untrusted.reading import read_json, refuse_special_files
 
 ADAPTER = "sentence-transformers adapter 1"
 """Part of every fingerprint; changed whenever the same weights would give other vectors."""
@@ -171,7 +170,7 @@ def _from_library(
             if options.trust_remote_code:
                 code = cached_first(lambda: show_code(source, folder, options), wanted)
             _check_files(folder, reference, code)
-            with cache_only(), no_foreign_code() if code is None else nullcontext():
+            with cache_only(), no_foreign_code() if code is None else only_shown(code):
                 return _loaded(folder, options, place, code), folder, code
     except ClipbenchError:
         raise
@@ -190,11 +189,9 @@ def _check_files(folder: Path, reference: str, code: TrustedCode | None) -> None
     Raises:
         ModelError: the message names the file and the class.
     """
+    refuse_special_files(folder, ModelError)
     for path in sorted(folder.rglob("*.json")):
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):  # the library reads what it needs, and says what is wrong with it
-            continue
+        settings = read_json(path, ModelError)
         check_settings(settings, path.name, reference, folder=path.parent, is_local=True)
         name = next(_foreign_names(path.name, settings), None) if code is None else None
         if name is not None:
@@ -225,8 +222,6 @@ def _foreign_names(file: str, settings: Any) -> Iterator[str]:
 def _loaded(folder: Path, options: LoadOptions, place: Placement, code: TrustedCode | None) -> SentenceTransformer:
     backend = options.options.get("backend", "torch")
     arguments: dict[str, Any] = {"dtype": place.dtype} if backend == "torch" else {"export": False}
-    if code is not None and code.other_commit is not None:
-        arguments["code_revision"] = code.other_commit
     if "file" in options.options:
         arguments["file_name"] = options.options["file"]
     return SentenceTransformer(

@@ -23,7 +23,7 @@ from clipbench.models._config_limits import check_weights
 from clipbench.models._context import needs_causal_tower, stretched_to
 from clipbench.models._fingerprint import digest
 from clipbench.models._foreign_code import asks_for_code, check_model, needs_code, no_foreign_code
-from clipbench.models._remote_code import Pinned, TrustedCode, show_code, snapshot
+from clipbench.models._remote_code import Pinned, TrustedCode, only_shown, show_code, snapshot
 from clipbench.models._text_tower import TextTower, Tokens, check_vocabulary, first_of, tokenizer_identity
 from clipbench.models._torch_model import (
     Placement,
@@ -240,19 +240,15 @@ def _without_loading_bar() -> Iterator[None]:
 def _load_trusted(source: Pinned, folder: Path, reference: str, options: LoadOptions, wanted: HubRequest) -> _Loaded:
     """Return the parts of a model after its code was shown; without code of its own it is loaded as any other."""
     code = cached_first(lambda: show_code(source, folder, options), wanted)
-    if code is None:
-        with no_foreign_code(), cache_only():
-            return _load_parts(str(folder), reference)
-    with cache_only():
+    with cache_only(), no_foreign_code() if code is None else only_shown(code):
         return _load_parts(str(folder), reference, code)
 
 
 def _load_parts(name: str, reference: str, code: TrustedCode | None = None) -> _Loaded:
     notes = check_model(name, reference)
-    trust: dict[str, Any] = {"trust_remote_code": code is not None}
+    trust = {"trust_remote_code": code is not None}
     if code is not None:
         notes = (code.note,)
-        trust |= {} if code.other_commit is None else {"code_revision": code.other_commit}
     config = transformers.AutoConfig.from_pretrained(name, **trust)
     if code is None:
         _check_is_dual_encoder(config, reference)

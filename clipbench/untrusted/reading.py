@@ -108,10 +108,16 @@ def entries(folder: Path, error: type[ClipbenchError]) -> list[Path]:
 
 
 def refuse_special_files(folder: Path, error: type[ClipbenchError]) -> None:
-    """Raise ``error`` where a folder holds a FIFO, device or socket: for libraries that would open it, and wait."""
-    for path in entries(folder, error):
-        if is_there(path) and not is_file(path) and not is_folder(path):
-            raise error(f"{path} is a FIFO, a device or a socket: take it out of the folder")
+    """Raise ``error`` where a folder, or one in it, holds a FIFO, device or socket: a library would open it, and wait."""
+    pending = [os.fspath(folder)]
+    for place in pending:
+        with reading(place, error):
+            found = list(os.scandir(place))
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(entry.path)
+            elif not entry.is_file() and not entry.is_dir() and is_there(entry.path):
+                raise error(f"{entry.path} is a FIFO, a device or a socket: take it out of the folder")
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:

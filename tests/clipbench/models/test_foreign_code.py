@@ -119,6 +119,8 @@ def test_a_text_tower_of_another_folder_is_refused_by_name(stranger: Path, marke
     assert not marker.exists()
 
 
+NESTED = json.loads("[" * 101 + "]" * 101)
+
 REFUSED: list[tuple[str, dict[str, object], str]] = [
     ("config.json", {"trust_remote_code": True}, r"sets trust_remote_code, which asks for code"),
     ("config.json", {"text_config": {"trust_remote_code": True}}, r"sets text_config\.trust_remote_code"),
@@ -138,12 +140,18 @@ REFUSED: list[tuple[str, dict[str, object], str]] = [
     ("processor_config.json", {"image_processor": {"code_revision": "x"}}, r"sets image_processor\.code_revision"),
     ("model.safetensors.index.json", {"weight_map": {"a": "../private"}}, r"sets weight_map, which names weights"),
     ("pytorch_model.bin.index.json", {"weight_map": {"a": "/private"}}, r"sets weight_map, which names weights"),
+    (
+        "config.json",
+        {"trust_remote_code": True, "note": "\ud800"},
+        r"config\.json is not JSON: .* half a surrogate pair",
+    ),
+    ("tokenizer_config.json", {"trust_remote_code": True, "note": NESTED}, r"are nested more than 100 deep"),
     ("adapter_config.json", {"base_model_name_or_path": "stranger/model"}, r"has adapter_config\.json"),
 ]
 
 
 @pytest.mark.parametrize(("file", "settings", "message"), REFUSED)
-def test_settings_by_which_a_library_would_run_code_or_read_elsewhere_are_refused_by_name(
+def test_settings_by_which_a_library_would_run_code_or_read_elsewhere_or_that_only_it_can_read_are_refused_by_name(
     tmp_path: Path, file: str, settings: dict[str, object], message: str
 ) -> None:
     folder, private = tmp_path / "stranger", tmp_path / "private"

@@ -13,6 +13,7 @@ import transformers
 from clipbench.errors import ModelError, Unavailable, UsageError
 from clipbench.models import sentence_transformers
 from clipbench.models import transformers as hf
+from clipbench.models._remote_code import Pinned, TrustedCode, only_shown
 from clipbench.models.protocol import LoadOptions, Model
 
 COMMIT, OTHER = "a" * 40, "b" * 40
@@ -164,14 +165,10 @@ def test_a_model_without_code_of_its_own_is_loaded_at_its_commit(
     assert capsys.readouterr().err == ""
 
 
-def test_modules_of_sentence_transformers_run_from_a_commit_too(cache: Path, tmp_path: Path) -> None:
-    pytest.importorskip("sentence_transformers", reason="the library that loads the modules")
-    folder, trace = tmp_path / "st", tmp_path / "it-ran"
-    folder.mkdir()
-    (folder / "own_module.py").write_text(f"""
+MODULE = """
 import pathlib, torch
 from sentence_transformers.sentence_transformer.modules import Module
-pathlib.Path({str(trace)!r}).write_text("it ran")
+pathlib.Path({trace!r}).write_text("it ran")
 class Own(Module):
     config_keys = []
     modalities = ["text"]
@@ -186,16 +183,71 @@ class Own(Module):
     def save(self, output_path, *args, **kwargs): pass
     @classmethod
     def load(cls, *args, **kwargs): return cls()
-""")
-    (folder / "modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": "own_module.Own"}]))
+"""
+
+
+def load_sentences(**options: Any) -> Any:
+    """Load the texts' side of org/st, whose modules are its own or another's."""
+    lent: dict[str, Any] = {"towers": ["texts"]}
+    return sentence_transformers.load(f"org/st@{COMMIT}", LoadOptions(**options, **lent))
+
+
+def put_sentences(cache: Path, folder: Path, *types: str) -> None:
+    """Put a model of some modules into the cache as org/st."""
+    folder.mkdir(exist_ok=True)
+    modules = [{"idx": idx, "name": str(idx), "path": "", "type": name} for idx, name in enumerate(types)]
+    (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "model.safetensors").write_bytes(b"")
     put(cache, "org/st", folder)
-    lent: dict[str, Any] = {"towers": ["texts"]}
+
+
+def test_modules_of_sentence_transformers_run_from_a_commit_too(cache: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers", reason="the library that loads the modules")
+    folder, trace = tmp_path / "st", tmp_path / "it-ran"
+    folder.mkdir()
+    (folder / "own_module.py").write_text(MODULE.format(trace=str(trace)))
+    put_sentences(cache, folder, "own_module.Own")
 
     with pytest.raises(ModelError, match=r"needs own_module\.Own"):
-        sentence_transformers.load(f"org/st@{COMMIT}", LoadOptions(**lent))
+        load_sentences()
     assert not trace.exists()
 
-    model = sentence_transformers.load(f"org/st@{COMMIT}", LoadOptions(trust_remote_code=True, **lent))
+    model = load_sentences(trust_remote_code=True)
     assert trace.exists() and model.encode_texts(["abc"]).tolist() == [[3, 4, 5, 6]]
     assert "own_module.py" in model.info.notes[0]
+
+
+def test_modules_of_another_repository_run_from_its_commit_each(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sentence_transformers", reason="the library that loads the modules")
+    ran = {commit: tmp_path / commit for commit in (OTHER, "c" * 40)}
+    for commit, trace in ran.items():  # the last is the branch main, which may hold other code every day
+        elsewhere = tmp_path / f"code-{commit}"
+        elsewhere.mkdir()
+        (elsewhere / "own_module.py").write_text(MODULE.format(trace=str(trace)))
+        shutil.rmtree(cache / "models--org--code/refs", ignore_errors=True)
+        put(cache, "org/code", elsewhere, commit)
+    put_sentences(cache, tmp_path / "st", "org/code--own_module.Own", "org/code--own_module.Own")
+
+    with pytest.raises(ModelError, match="the code of org/st lies in org/code, which its commit does not pin"):
+        load_sentences(trust_remote_code=True)
+    load_sentences(trust_remote_code=True, options={"code_commit": OTHER})
+    assert f"org/code@{OTHER}: own_module.py" in capsys.readouterr().err
+    assert [trace.exists() for trace in ran.values()] == [True, False]
+
+
+def test_code_named_deep_in_a_file_is_shown_and_no_other_runs(stranger: Path, cache: Path, tmp_path: Path) -> None:
+    home = next(cache.rglob("config.json")).parent
+    nested = {"image_processor": {"auto_map": {"AutoImageProcessor": ["org/code--own_images.Own", None]}}}
+    (home / "processor_config.json").write_text(json.dumps(nested))
+    with pytest.raises(ModelError, match="the code of org/own lies in org/code, which its commit does not pin"):
+        hf.load(f"org/own@{COMMIT}", trusting())
+
+    code = TrustedCode("", "", home, Pinned("org/code", OTHER))
+    with (
+        only_shown(code),
+        pytest.raises(ModelError, match=r"asks for code of org/third \(x\.py\), which was not shown"),
+    ):
+        transformers.dynamic_module_utils.get_class_from_dynamic_module("org/third--x.X", str(home))
+    assert not stranger.exists()

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -263,6 +264,18 @@ def test_code_in_a_folder_is_never_run(copy: Path, plant: Any, tmp_path: Path, m
     with pytest.raises(ModelError) as caught:
         load(str(copy), texts_only())
     assert not trace.exists() and "\n" not in str(caught.value)
+
+
+def test_a_file_that_the_library_alone_reads_is_refused(copy: Path) -> None:
+    change(next(copy.glob("*_Dense")) / "config.json", note="\ud800")
+    with pytest.raises(ModelError, match=r"_Dense/config\.json is not JSON: .* half a surrogate pair"):
+        load(str(copy), texts_only())
+
+
+def test_a_fifo_in_a_part_is_not_waited_for(copy: Path) -> None:
+    os.mkfifo(next(copy.glob("*_Dense")) / "x.json")
+    with pytest.raises(ModelError, match=r"_Dense/x\.json is a FIFO, a device or a socket: take it out"):
+        load(str(copy), texts_only())
 
 
 # ----- exported models

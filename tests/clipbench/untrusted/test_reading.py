@@ -53,7 +53,11 @@ def test_what_would_be_waited_for_is_never_opened(tmp_path: Path) -> None:
         reading.read_bytes(os.devnull)
     with pytest.raises(OSError, match="Is a directory"):
         reading.open_file(tmp_path)
-    with pytest.raises(DataError, match=r"fifo is a FIFO, a device or a socket: take it out"):
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "deep/er/loop").symlink_to(tmp_path)
+    (tmp_path / "fifo").rename(tmp_path / "deep/er/fifo")
+    (tmp_path / "socket").unlink()
+    with pytest.raises(DataError, match=r"deep/er/fifo is a FIFO, a device or a socket: take it out"):
         reading.refuse_special_files(tmp_path, DataError)
 
 
