@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from clipbench.comparison.compare import compare as compare_results
+from clipbench.comparison.gate_rules import Tolerance
 from clipbench.comparison.records import CompareOptions
 from clipbench.data import DataOptions, Dataset
 from clipbench.data.memory import dataset_in_memory
@@ -266,7 +267,7 @@ def compare(
     candidate: "Run | Values | str | os.PathLike[str]",
     *,
     alpha: float = 0.05,
-    smallest: float = 0.0,
+    smallest: float | str = 0.0,
 ) -> "Comparison":
     """Say of each metric whether the candidate is better than the base, by paired samples.
 
@@ -274,7 +275,8 @@ def compare(
         base: a run, a run folder, or a results file of another tool (CLIP_benchmark, DataComp, open_clip, MIEB).
         candidate: the same for the other model.
         alpha: significance level of the verdicts, after Holm's correction over all metrics.
-        smallest: difference in the metric's unit below which a difference is of no interest; 0.005 is half a point.
+        smallest: difference below which a difference is of no interest: of fractions 0.005, half a point, or ``"0.5pp"``; of
+            other units a text, such as ``"2"`` for two ranks.
 
     Returns:
         The comparison: ``differences`` with ``value`` (candidate minus base), interval, p-value and ``verdict``; ``frame()``
@@ -298,7 +300,8 @@ def compare(
             raise UsageError(
                 f"cannot compare an object of type {type(side).__name__}: expected a run, a run folder or a results file"
             )
-    return compare_results(base, candidate, CompareOptions(alpha=alpha, smallest=smallest))
+    least = Tolerance.parse(smallest, "smallest") if isinstance(smallest, str) else smallest
+    return compare_results(base, candidate, CompareOptions(alpha=alpha, smallest=least))
 
 
 def load_model(  # noqa: PLR0913  the options of the command, each by its name

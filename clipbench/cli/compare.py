@@ -12,13 +12,10 @@ from clipbench.errors import NotComparable, UsageError
 from clipbench.files import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from clipbench.comparison.gate import Judged
-    from clipbench.comparison.gate_rules import Gate
+    from clipbench.comparison.gate_rules import Gate, Tolerance
     from clipbench.comparison.records import Comparison
     from clipbench.results.other_tools import Values
-    from clipbench.results.record import Metric
     from clipbench.results.run import Run
 
 REGRESSION = 1
@@ -95,16 +92,17 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
     from clipbench.comparison.records import CompareOptions
     from clipbench.results.other_tools import open_results
 
-    options = CompareOptions(alpha=given["alpha"], smallest=_amount(given["smallest"]))
+    options = CompareOptions(alpha=given["alpha"], smallest=_smallest(given["smallest"]))
     base, *candidates = (open_results(path) for path in paths)
-    check_gate(gate, {name: metric for side in (*candidates, base) for name, metric in _all_metrics(side).items()})
+    check_gate(gate, {name: metric for side in (*candidates, base) for name, metric in side.named_metrics.items()})
     judged: list[Judged] = []
     sides, errors = [base], []
     for candidate in candidates:
         try:
             found = compare(base, candidate, options)
-            before, after = _all_metrics(base), _all_metrics(candidate)
-            outcomes = judge(found, gate, base=before, candidate=after, alpha=options.alpha)
+            outcomes = judge(
+                found, gate, base=base.named_metrics, candidate=candidate.named_metrics, alpha=options.alpha
+            )
         except NotComparable as error:
             errors.append(error)
             found, outcomes = _nothing(base, candidate, error), []
@@ -117,13 +115,6 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
     return judged, sides
 
 
-def _all_metrics(side: "Run | Values") -> "Mapping[str, Metric]":
-    """Return the metrics of all data, and those of their slices, which a run of ours may have."""
-    from clipbench.results.other_tools import Values
-
-    return side.metrics if isinstance(side, Values) else side.metrics | side.slice_metrics | side.slice_summaries
-
-
 def _nothing(base: "Run | Values", candidate: "Run | Values", error: NotComparable) -> "Comparison":
     """Return a comparison that says why there is none: a candidate among others must not just be missing."""
     from clipbench.comparison.records import Comparison, Refusal
@@ -133,18 +124,19 @@ def _nothing(base: "Run | Values", candidate: "Run | Values", error: NotComparab
     return Comparison(base=one, candidate=other, differences=[], refused=[Refusal(other, str(error))])
 
 
-def _amount(text: str) -> float:
-    """Return a difference in a metric's unit: ``0.5pp`` is 0.005."""
+def _smallest(text: str) -> "Tolerance":
     from clipbench.comparison.gate_rules import Tolerance
 
-    expected = f"--smallest '{text}': expected percentage points, such as 0.5pp, or a number in the metric's unit"
+    expected = (
+        f"--smallest '{text}': expected percentage points, such as 0.5pp, or a number for units other than fractions"
+    )
     try:
         found = Tolerance.parse(text, "--smallest")
     except UsageError as error:
         raise UsageError(expected) from error
     if found.kind == "relative":
         raise UsageError(expected)
-    return found.amount
+    return found
 
 
 def _write(judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: Path | None) -> None:

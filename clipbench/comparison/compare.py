@@ -44,6 +44,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     differences: list[Difference] = []
     slices: list[Difference] = []
     refused: list[Refusal] = []
+    notes = list(notes_on(base, candidate, pairs))
     for pair in pairs:
         try:
             tables = _same_samples(base, candidate, pair)
@@ -51,16 +52,22 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
             refused.append(Refusal(pair.base.name, str(error)))
         else:
             differences += _differences_of(pair, tables, base.result.seed, options.alpha)
-            slices += slice_differences(base, candidate, pair, options.alpha)
+            for grouping in [each for each in pair.base.slices if each in pair.candidate.slices]:
+                try:
+                    slices += slice_differences(base, candidate, pair, grouping, options.alpha)
+                except NotComparable as error:
+                    notes.append(f"{pair.base.name}: slices by {grouping} are not compared: {error}")
     if not differences:
         raise _nothing_compared(refused, pairs)
+    if options.tolerance.amount and not any(options.tolerance.suits(each.base.unit) for each in differences):
+        notes.append(f"the smallest difference that matters, {options.tolerance.text}, suits the unit of no metric")
     return Comparison(
         base=str(base.folder),
         candidate=str(candidate.folder),
         differences=with_verdicts(differences, options),
         refused=refused,
         slices=with_verdicts(slices, options),
-        notes=list(notes_on(base, candidate, pairs)),
+        notes=notes,
     )
 
 

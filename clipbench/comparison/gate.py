@@ -1,6 +1,5 @@
 """A comparison held against a gate: metrics that regressed, and those that are known to, are missing or have no test."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -10,15 +9,15 @@ from clipbench.comparison.gate_rules import Gate, GateRule, Requirement, matches
 from clipbench.comparison.records import Comparison, Difference
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.numbers import change, p_value, quantity
-from clipbench.results.record import Metric
+from clipbench.results.record import Metric, MetricName
 from clipbench.stats.significance import holm
 
 Status = Literal["pass", "regression", "unmet", "acknowledged", "untested", "missing", "not gated"]
 REPORTED: tuple[Status, ...] = ("regression", "unmet", "missing", "untested", "acknowledged")
 """Statuses that a reader has to know of, the gravest first."""
 
-SUMMARY = re.compile(r"=\((mean|worst|distance)\)\}/")
-"""The part of a metric's name that says that it is a number over the slices of a grouping."""
+SUMMARIES = ("(mean)", "(worst)", "(distance)")
+"""The groups that stand for a number over all slices of a grouping."""
 ROUNDING = 1e-12
 """Rounding error of a subtraction: a loss beyond the tolerance by less is within it."""
 
@@ -28,7 +27,7 @@ class Outcome:
     """The gate's result for one metric."""
 
     metric: str
-    """``task@data/metric``."""
+    """``task@data/metric``, or the pattern that matches none."""
     rule: str
     """The rule that applies, such as ``max drop 0.5pp`` or ``>= 0.63``."""
     status: Status
@@ -37,6 +36,8 @@ class Outcome:
     that was not compared; ``not gated``: a pattern matches it, and its tolerance does not apply to it."""
     message: str
     """The numbers behind the status, in one line."""
+    evaluation: str = ""
+    """``task@data``, of a slice ``task@data{grouping=group}``; empty where a pattern matches no metric."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +62,11 @@ class Judged:
         return not self.comparison.refused and not self.of("missing")
 
 
-def check_gate(gate: Gate, metrics: Mapping[str, Metric]) -> None:
+def check_gate(gate: Gate, metrics: Mapping[MetricName, Metric]) -> None:
     """Raise UsageError for a pattern that matches no metric of any run, or a rule that applies to none that it matches.
 
     Args:
-        metrics: of all runs, by ``task@data/metric``.
+        metrics: of all runs, by name.
     """
     for pattern in gate.patterns:
         if not any(matches(pattern, name) for name in metrics):
@@ -81,9 +82,9 @@ def judge(
     comparison: Comparison,
     gate: Gate,
     *,
-    base: Mapping[str, Metric] | None = None,
-    candidate: Mapping[str, Metric] | None = None,
-    alpha: float = 0.05,
+    base: Mapping[MetricName, Metric],
+    candidate: Mapping[MetricName, Metric],
+    alpha: float,
     today: date | None = None,
 ) -> list[Outcome]:
     """Return the outcome of each metric that a rule or requirement of a gate matches.
@@ -92,36 +93,34 @@ def judge(
     the gated metrics; in a strict gate the loss is enough. A requirement applies to the candidate's value alone.
 
     Args:
-        base: its metrics by full name, where the comparison does not hold all; likewise ``candidate``.
+        base: all its metrics, of which the comparison holds those that both have; likewise ``candidate``.
         alpha: for rules without one of their own.
         today: for acknowledgements that expire; None is today in UTC.
     """
     compared: dict[str, list[Difference]] = {}  # a task may have been asked twice on the same data, in two ways
     for each in (*comparison.differences, *comparison.slices):
         compared.setdefault(f"{each.evaluation}/{each.name}", []).append(each)
-    before = {name: those[0].base for name, those in compared.items()} if base is None else base
-    after = {name: those[0].candidate for name, those in compared.items()} if candidate is None else candidate
-    names = list(dict.fromkeys([*before, *after]))
+    names = list(dict.fromkeys([*base, *candidate]))
     gated = [
-        _Gated(name, rule, before.get(name), after.get(name), compared.get(name, []))
+        _Gated(name, rule, base.get(name), candidate.get(name), compared.get(name, []))
         for name in names
         if (rule := next((rule for rule in reversed(gate.rules) if matches(rule.pattern, name)), None)) is not None
     ]
     judge = _Judge(comparison, gate, alpha, today or datetime.now(UTC).date())
-    return [
-        *judge.outcomes(gated),
-        *(
-            _requirement_outcome(name, each, after.get(name), comparison.candidate)
-            for each in gate.requirements
-            for name in [name for name in names if matches(each.pattern, name)] or [each.pattern]
-        ),
-    ]
+    outcomes = list(judge.outcomes(gated))
+    for one in gate.requirements:
+        required = [name for name in names if matches(one.pattern, name)]
+        outcomes += [_requirement_outcome(name, one, candidate.get(name), comparison.candidate) for name in required]
+        if not required:
+            message = _no_value(comparison.candidate, None)
+            outcomes.append(Outcome(metric=one.pattern, rule=one.rule, status="missing", message=message))
+    return outcomes
 
 
 class _Gated(NamedTuple):
     """A metric of both runs, with the rule that applies to it and its differences."""
 
-    name: str
+    name: MetricName
     rule: GateRule
     base: Metric | None
     candidate: Metric | None
@@ -135,7 +134,7 @@ class _Gated(NamedTuple):
         return _misfit(self.rule, self.name, metric)
 
     def outcome(self, status: Status, message: str) -> Outcome:
-        return Outcome(metric=self.name, rule=f"max drop {self.rule.tolerance.text}", status=status, message=message)
+        return _outcome(self.name, f"max drop {self.rule.tolerance.text}", status, message)
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ class _Judge:
         if one.base is None or one.base.value is None:
             # A pattern asks for whatever there is, a name for the metric itself.
             return "not gated" if one.rule.is_pattern else "missing", _no_value(self.comparison.base, one.base)
-        refused = [each.reason for each in self.comparison.refused if one.name.startswith(f"{each.evaluation}/")]
+        refused = [each.reason for each in self.comparison.refused if each.evaluation == one.name.evaluation]
         if refused:
             return "missing", f"not compared: {refused[0]}"
         return "missing", _no_value(self.comparison.candidate, one.candidate)
@@ -192,13 +191,17 @@ class _Judge:
         return "regression", message
 
 
-def _requirement_outcome(name: str, requirement: Requirement, metric: Metric | None, candidate: str) -> Outcome:
-    rule = f"{requirement.sign} {requirement.bound:g}"
+def _requirement_outcome(name: MetricName, requirement: Requirement, metric: Metric | None, candidate: str) -> Outcome:
     if metric is None or metric.value is None:
-        return Outcome(metric=name, rule=rule, status="missing", message=_no_value(candidate, metric))
+        return _outcome(name, requirement.rule, "missing", _no_value(candidate, metric))
     value, bound = (quantity(each, metric.unit) for each in (metric.value, requirement.bound))
     status: Status = "pass" if requirement.is_met_by(metric.value) else "unmet"
-    return Outcome(metric=name, rule=rule, status=status, message=f"{value}, required {requirement.sign} {bound}")
+    return _outcome(name, requirement.rule, status, f"{value}, required {requirement.sign} {bound}")
+
+
+def _outcome(name: MetricName, rule: str, status: Status, message: str) -> Outcome:
+    evaluation = f"{name.evaluation}{name.slice}"
+    return Outcome(metric=str(name), rule=rule, status=status, message=message, evaluation=evaluation)
 
 
 def _no_value(label: str, metric: Metric | None) -> str:
@@ -215,9 +218,9 @@ def _message(difference: Difference, loss: float, allowed: float) -> str:
     return f"{values}: loss {change(loss, unit, is_signed=False)}, allowed {change(allowed, unit, is_signed=False)}"
 
 
-def _misfit(rule: GateRule, name: str, metric: Metric) -> str:
+def _misfit(rule: GateRule, name: MetricName, metric: Metric) -> str:
     """Return why a rule cannot apply to a metric; empty where it does."""
-    if SUMMARY.search(name):
+    if name.group in SUMMARIES:
         return "is a number over slices, which no samples pair: gate the slices, or require a value of it"
     if metric.higher_is_better is None:
         return "has no direction: neither more nor less of it is worse"

@@ -24,6 +24,7 @@ from typing import Any
 
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.numbers import SYMBOLS
+from clipbench.results.record import MetricName
 from clipbench.untrusted.reading import read_toml, shown
 
 MOST_PATTERN = 1_000
@@ -125,6 +126,11 @@ class Requirement:
             )
         return cls(pattern=pattern, sign=sign, bound=number / (100 if unit else 1))
 
+    @property
+    def rule(self) -> str:
+        """The bound as outcomes name it."""
+        return f"{self.sign} {self.bound:g}"
+
     def is_met_by(self, value: float) -> bool:
         """Return whether a value meets the bound."""
         return COMPARISONS[self.sign](value, self.bound)
@@ -186,29 +192,23 @@ class Gate:
         )
 
 
-def matches(pattern: str, name: str) -> bool:
+def matches(pattern: str, name: MetricName) -> bool:
     """Return whether a metric's full name matches a pattern, with its data or without.
 
     Metrics of slices are matched only by a pattern that names slices, so that ``*`` means the metrics of all data;
     summaries over slices, such as ``(worst)``, only by one with the bracket.
 
     Example:
-        >>> matches("composition/*/text_acc", "composition@sugarcrepe/swap_att/text_acc")
-        True
-        >>> matches("composition@aro/*", "composition@sugarcrepe/swap_att/text_acc")
-        False
-        >>> name = "retrieval@xm3600{language=de}/text_retrieval_recall@1"
+        >>> name = MetricName("composition@hf:org/words", "swap_att/text_acc")
+        >>> matches("composition/swap_att/text_acc", name), matches("composition@aro/*", name)
+        (True, False)
+        >>> name = MetricName("retrieval@xm3600", "text_retrieval_recall@1", "language", "de")
         >>> matches("retrieval{language=*}/*recall@1", name), matches("*", name)
         (True, False)
     """
-    slice_of = re.search(r"\{[^{}=]+=(\(?)[^{}]*\}(?=/)", name)
-    if slice_of is not None:
-        if "{" not in pattern or slice_of[1] not in pattern:
-            return False
-        short = f"{name.partition('@')[0]}{name[slice_of.start() :]}"
-    else:
-        evaluation, _, metric = name.partition("/")
-        short = f"{evaluation.partition('@')[0]}/{metric}"
+    if (name.slice and "{" not in pattern) or (name.group.startswith("(") and "(" not in pattern):
+        return False
+    short = f"{name.evaluation.partition('@')[0]}{name.slice}/{name.metric}"
     return fnmatchcase(name, pattern) or fnmatchcase(short, pattern)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from clipbench.comparison.gate_rules import Tolerance
 from clipbench.errors import UsageError
 from clipbench.results.record import Metric
 from clipbench.results.titles import full_title
@@ -22,14 +23,25 @@ class CompareOptions:
     """Significance level of the verdicts, and the smallest difference that matters."""
 
     alpha: float = ALPHA
-    smallest: float = 0.0
-    """In the metric's unit: a difference whose interval lies within plus and minus it is too small to matter."""
+    smallest: float | Tolerance = 0.0
+    """A difference whose interval lies within plus and minus it is too small to matter, of metrics whose unit it suits; a
+    number is of fractions alone: 0.005 is half a percentage point."""
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
             raise UsageError(f"alpha {self.alpha}: expected a number between 0 and 1, such as 0.05")
-        if not self.smallest >= 0:
-            raise UsageError(f"smallest difference {self.smallest}: expected 0 or more, in the metric's unit")
+        if not isinstance(self.smallest, Tolerance) and not 0 <= self.smallest < 1:
+            raise UsageError(
+                f"smallest difference {self.smallest}: expected a fraction, such as 0.005 for half a percentage point; "
+                "for other units a text, such as '2' for two ranks"
+            )
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """The smallest difference that matters, with the units that it suits."""
+        if isinstance(self.smallest, Tolerance):
+            return self.smallest
+        return Tolerance(text=f"{100 * self.smallest:g}pp", amount=self.smallest, kind="points")
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     import pandas
 
 
-def slice_differences(base: Run, candidate: Run, pair: EvaluationPair, alpha: float) -> Iterator[Difference]:
-    """Yield the differences of all means of samples in all slices that both runs have, by slice.
+def slice_differences(
+    base: Run, candidate: Run, pair: EvaluationPair, grouping: str, alpha: float
+) -> Iterator[Difference]:
+    """Yield the differences of all means of samples in all slices of a grouping that both runs have, by slice.
 
     What is no mean of samples, such as a median or the modality gap of a slice, is not compared.
 
@@ -25,14 +27,10 @@ def slice_differences(base: Run, candidate: Run, pair: EvaluationPair, alpha: fl
         NotComparable: the slices have other samples.
         ClipbenchError: the samples of the slices cannot be read.
     """
-    for grouping in pair.base.slices:
-        if grouping not in pair.candidate.slices:
-            continue
-        read = partial(_samples_of, grouping)
-        tables = align_samples(base, candidate, pair, read)
-        for group in pair.base.slices[grouping].groups:
-            if group in pair.candidate.slices[grouping].groups:
-                yield from _differences_of(pair, grouping, group, tables, base.result.seed, alpha)
+    tables = align_samples(base, candidate, pair, partial(_samples_of, grouping))
+    for group in pair.base.slices[grouping].groups:
+        if group in pair.candidate.slices[grouping].groups:
+            yield from _differences_of(pair, grouping, group, tables, base.result.seed, alpha)
 
 
 def _differences_of(

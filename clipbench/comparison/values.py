@@ -6,7 +6,7 @@ from dataclasses import replace
 from clipbench.comparison.records import Comparison, Difference
 from clipbench.errors import NotComparable
 from clipbench.results.other_tools import BARE, Values
-from clipbench.results.record import Metric
+from clipbench.results.record import Metric, MetricName
 from clipbench.results.run import Run
 
 VALUES_ONLY = (
@@ -22,20 +22,21 @@ def compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
         NotComparable: no value is in both.
     """
     one, other = (
-        {key: metric for key, metric in side.metrics.items() if metric.value is not None} for side in (base, candidate)
+        {name: metric for name, metric in side.named_metrics.items() if metric.value is not None and not name.slice}
+        for side in (base, candidate)
     )
     labels = [side.label if isinstance(side, Values) else str(side.folder) for side in (base, candidate)]
-    common = [key for key in one if key in other]
+    common = [name for name in one if name in other]
     if not common:
         first, second = (f"{label} ({_some(side)})" for label, side in zip(labels, (one, other), strict=True))
         raise NotComparable(f"{first} and {second} have no value in common")
     notes = [VALUES_ONLY]
     notes += [note for side in (base, candidate) if isinstance(side, Values) for note in side.notes]
     for label, here, there in zip(labels, (one, other), (other, one), strict=True):
-        if rest := [key for key in here if key not in there]:
+        if rest := [name for name in here if name not in there]:
             notes.append(f"only {label} has {', '.join(rest)}")
-    # A bare value has the unit and direction of the run's own metric, where the other side is a run.
-    ours = other if isinstance(base, Values) else one
+    # A bare value has the parts of the name, the unit and the direction of the run's own metric, where one side is a run.
+    ours = {name: (name, metric) for name, metric in (other if isinstance(base, Values) else one).items()}
     subsets = {
         f"{record.name}/{subset}": title
         for side in (base, candidate)
@@ -47,20 +48,19 @@ def compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
         base=labels[0],
         candidate=labels[1],
         differences=[
-            _difference(key, one[key], other[key], like=ours[key], subset=subsets.get(key.rpartition("/")[0], ""))
-            for key in common
+            replace(_difference(*ours[name], one[name], other[name]), subset=subsets.get(name.rpartition("/")[0], ""))
+            for name in common
         ],
         notes=notes,
     )
 
 
-def _difference(key: str, base: Metric, candidate: Metric, *, like: Metric, subset: str) -> Difference:
-    assert base.value is not None and candidate.value is not None, key
-    evaluation, _, name = key.partition("/")
+def _difference(name: MetricName, like: Metric, base: Metric, candidate: Metric) -> Difference:
+    """Return the difference of two values with the unit and direction of a metric."""
+    assert base.value is not None and candidate.value is not None, name
     return Difference(
-        evaluation=evaluation,
-        name=name,
-        subset=subset,
+        evaluation=name.evaluation,
+        name=name.metric,
         base=replace(base, unit=like.unit, higher_is_better=like.higher_is_better),
         candidate=replace(candidate, unit=like.unit, higher_is_better=like.higher_is_better),
         value=candidate.value - base.value,

@@ -20,8 +20,9 @@ def with_verdicts(differences: Sequence[Difference], options: CompareOptions) ->
 
 
 def _verdict(each: Difference, options: CompareOptions, *, is_claimed: bool) -> Verdict:
+    smallest = options.tolerance.allowed(each.base.value or 0.0) if options.tolerance.suits(each.base.unit) else 0.0
     # An interval without width says that these samples do not differ, not how much others might: no evidence.
-    if each.low is not None and each.high is not None and -options.smallest <= each.low < each.high <= options.smallest:
+    if each.low is not None and each.high is not None and -smallest <= each.low < each.high <= smallest:
         return "too small to matter"
     if each.p_value is None:
         return "not tested"

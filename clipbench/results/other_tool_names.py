@@ -59,13 +59,13 @@ ALWAYS_ZERO = frozenset({"image_acc", "accuracy"})
 """Metrics of MIEB that are 0 for any model, a perfect one too, where an item has one image."""
 
 _OPEN_CLIP = (
-    (r"imagenet-zeroshot-val-top(\d)", r"zero-shot@imagenet/acc\1"),
-    (r"imagenetv2-zeroshot-val-top(\d)", r"zero-shot@imagenetv2/acc\1"),
-    (r"image_to_text_R@(\d+)", r"retrieval@validation/text_retrieval_recall@\1"),
-    (r"text_to_image_R@(\d+)", r"retrieval@validation/image_retrieval_recall@\1"),
-    (r"image_to_text_(\w+_rank)", r"retrieval@validation/text_retrieval_\1"),
-    (r"text_to_image_(\w+_rank)", r"retrieval@validation/image_retrieval_\1"),
-    (r"((?:clip_)?val_\w*loss)", r"training@validation/\1"),
+    (r"imagenet-zeroshot-val-top(\d)", "zero-shot@imagenet", r"acc\1"),
+    (r"imagenetv2-zeroshot-val-top(\d)", "zero-shot@imagenetv2", r"acc\1"),
+    (r"image_to_text_R@(\d+)", "retrieval@validation", r"text_retrieval_recall@\1"),
+    (r"text_to_image_R@(\d+)", "retrieval@validation", r"image_retrieval_recall@\1"),
+    (r"image_to_text_(\w+_rank)", "retrieval@validation", r"text_retrieval_\1"),
+    (r"text_to_image_(\w+_rank)", "retrieval@validation", r"image_retrieval_\1"),
+    (r"((?:clip_)?val_\w*loss)", "training@validation", r"\1"),
 )
 _LESS_IS_BETTER = re.compile(r"rank|loss|\bece\b")
 _MORE_IS_BETTER = re.compile(
@@ -130,18 +130,18 @@ def datacomp_name(key: str) -> str:
     return f"{task}@{DATA.get(key) or DATA.get(last, last)}"
 
 
-def open_clip_name(key: str) -> str | None:
-    """Return our name of a value in open_clip's training log; None for other entries, such as the epoch.
+def open_clip_name(key: str) -> tuple[str, str] | None:
+    """Return evaluation and metric of a value in open_clip's training log; None for other entries, such as the epoch.
 
     Its image-to-text recall has images as queries, like our text retrieval; its validation data have no name.
 
     Example:
         >>> open_clip_name("image_to_text_R@5"), open_clip_name("epoch")
-        ('retrieval@validation/text_retrieval_recall@5', None)
+        (('retrieval@validation', 'text_retrieval_recall@5'), None)
     """
-    for pattern, ours in _OPEN_CLIP:
+    for pattern, evaluation, metric in _OPEN_CLIP:
         if match := re.fullmatch(pattern, key):
-            return match.expand(ours)
+            return evaluation, match.expand(metric)
     return None
 
 
@@ -177,3 +177,18 @@ def is_higher_better(metric: str) -> bool | None:
     if _LESS_IS_BETTER.search(metric):
         return False
     return True if _MORE_IS_BETTER.search(metric) else None
+
+
+def unit_of(metric: str, value: float) -> str:
+    """Return the unit of a metric by its name; ``value`` where neither name nor value says that it is a fraction.
+
+    Example:
+        >>> unit_of("text_retrieval_median_rank", 1.0), unit_of("clip_val_loss", 0.9), unit_of("acc1", 0.5), unit_of("kappa", 0.5)
+        ('rank', 'nats', 'fraction', 'value')
+    """
+    if metric.endswith("_rank"):
+        return "rank"
+    if metric.endswith("loss"):
+        return "nats"
+    is_share = re.search(r"\bece\b", metric) is not None or is_higher_better(metric)
+    return "fraction" if is_share and 0 <= value <= 1 else "value"

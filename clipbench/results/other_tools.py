@@ -24,8 +24,9 @@ from clipbench.results.other_tool_names import (
     is_higher_better,
     mieb_metric,
     open_clip_name,
+    unit_of,
 )
-from clipbench.results.record import Metric
+from clipbench.results.record import Metric, MetricName
 from clipbench.results.run import Run, read_run
 from clipbench.untrusted.reading import decode_json, entries, is_folder, is_there, read_text
 from clipbench.untrusted.schema import MOST
@@ -43,7 +44,7 @@ BARE = "only values are known"
 ARTEFACT = "MIEB's is 0 whatever the model, as an item has one image"
 
 _Record = Mapping[str, Any]
-_Items = Iterator[tuple[str, object]]
+_Items = Iterator[tuple[MetricName, object]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,21 +54,30 @@ class Values:
     label: str
     """The model if the file names one, else the file."""
     values: Mapping[str, float]
-    """Values by ``task@data/metric``."""
+    """Values by ``task@data/metric``; a name that is no ``MetricName`` ends the data's id at its first slash."""
     notes: list[str] = field(default_factory=list)
     """Remarks on what the file holds and ``values`` does not."""
 
     @property
     def metrics(self) -> dict[str, Metric]:
         """The values as metrics without intervals, with unit and direction by their names."""
+        return {str(name): metric for name, metric in self.named_metrics.items()}
+
+    @property
+    def named_metrics(self) -> dict[MetricName, Metric]:
+        """The same by names that know their parts."""
+        names = {
+            key if isinstance(key, MetricName) else MetricName(*key.partition("/")[::2]): value
+            for key, value in self.values.items()
+        }
         return {
-            key: Metric(
+            name: Metric(
                 value=value,
-                unit="fraction" if 0 <= value <= 1 else "value",
-                higher_is_better=is_higher_better(key.partition("/")[2]),
+                unit=unit_of(name.metric, value),
+                higher_is_better=is_higher_better(name.metric),
                 reason=f"no interval: {BARE}",
             )
-            for key, value in self.values.items()
+            for name, value in names.items()
         }
 
 
@@ -211,7 +221,7 @@ class _Format(NamedTuple):
 def _clip_benchmark(record: _Record) -> _Items:
     evaluation, prefix = clip_benchmark_name(str(record["dataset"]), str(record["task"]), record.get("language"))
     for name, value in clip_benchmark_metrics(evaluation, record["metrics"]).items():
-        yield f"{evaluation}/{prefix}{name}", value
+        yield MetricName(evaluation, f"{prefix}{name}"), value
 
 
 def _clip_benchmark_model(record: _Record) -> str | None:
@@ -221,13 +231,13 @@ def _clip_benchmark_model(record: _Record) -> str | None:
 
 def _datacomp(record: _Record) -> _Items:
     for name, value in record["metrics"].items():
-        yield f"{datacomp_name(str(record['key']))}/{name}", value
+        yield MetricName(datacomp_name(str(record["key"])), name), value
 
 
 def _open_clip(record: _Record) -> _Items:
     for key, value in record.items():
         if (name := open_clip_name(key)) is not None:
-            yield name, value
+            yield MetricName(*name), value
 
 
 def _mieb(record: _Record) -> _Items:
@@ -241,7 +251,7 @@ def _mieb(record: _Record) -> _Items:
             prefix = "" if subset == "default" else f"{subset}/"
             for name, value in entry.items():
                 if not (name.startswith("cv_recall_at") and name.replace("cv_recall", "hit_rate") in entry):
-                    key = f"{place}/{prefix}{mieb_metric(task, name)}"
+                    key = MetricName(place, f"{prefix}{mieb_metric(task, name)}")
                     yield key, ARTEFACT if has_one_image and name in ALWAYS_ZERO else value
 
 
@@ -286,7 +296,7 @@ def _ordinal(records: Sequence[_Record], path: Path) -> list[str]:
     return [f"{path} logs {len(records)} evaluations: the last{epoch} is compared"]
 
 
-def _collected(label: str, items: Sequence[tuple[str, object]], path: Path, notes: list[str]) -> Values:
+def _collected(label: str, items: Sequence[tuple[MetricName, object]], path: Path, notes: list[str]) -> Values:
     """Return the numbers among the items; texts are descriptions, not results."""
     values: dict[str, float] = {}
     for key, value in items:

@@ -7,7 +7,7 @@ for each evaluation, and thumbnails. `results.run` reads and writes it.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from clipbench.untrusted.schema import MOST
 
@@ -157,6 +157,43 @@ class SlicesRecord:
     """The group with the worst value."""
     distance: Mapping[str, Metric] = field(default_factory=dict)
     """Largest value less the smallest; an interval above 0 says that the groups differ."""
+
+
+class MetricName(str):
+    """The full name of a metric, which knows its parts: data have slashes in their ids, and groups have braces in theirs.
+
+    Example:
+        >>> name = MetricName("retrieval@hf:org/birds", "mrr", "language", "de")
+        >>> name, name.evaluation, name.slice
+        ('retrieval@hf:org/birds{language=de}/mrr', 'retrieval@hf:org/birds', '{language=de}')
+    """
+
+    evaluation: str
+    """``task@data``."""
+    metric: str
+    grouping: str
+    """The name by which the data are grouped; empty for the whole."""
+    group: str
+    """The group of a slice; ``(mean)``, ``(worst)`` or ``(distance)`` of a summary over slices; empty for the whole."""
+    slice: str
+    """``{grouping=group}``; empty for the whole."""
+
+    def __new__(cls, evaluation: str, metric: str, grouping: str = "", group: str = "") -> Self:
+        """Return the name of a metric of an evaluation, or of a slice of it."""
+        suffix = f"{{{grouping}={group}}}" if grouping else ""
+        self = super().__new__(cls, f"{evaluation}{suffix}/{metric}")
+        self.evaluation, self.metric, self.grouping, self.group, self.slice = (
+            evaluation,
+            metric,
+            grouping,
+            group,
+            suffix,
+        )
+        return self
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, ...]]:
+        """Return what a copy is made from."""
+        return type(self), (self.evaluation, self.metric, self.grouping, self.group)
 
 
 @dataclass(frozen=True, kw_only=True)

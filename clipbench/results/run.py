@@ -15,7 +15,15 @@ import numpy as np
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import is_inside, write_atomic
 from clipbench.results.numbers import counted
-from clipbench.results.record import SCHEMA_VERSION, EvaluationRecord, Metric, ModelRecord, Result, strict_json
+from clipbench.results.record import (
+    SCHEMA_VERSION,
+    EvaluationRecord,
+    Metric,
+    MetricName,
+    ModelRecord,
+    Result,
+    strict_json,
+)
 from clipbench.untrusted.limits import check_parquet, check_zip
 from clipbench.untrusted.reading import (
     entries,
@@ -67,34 +75,23 @@ class Run:
     @property
     def metrics(self) -> dict[str, Metric]:
         """The metrics of finished evaluations by ``task@data/metric``; of one that was made twice, the first."""
-        found: dict[str, Metric] = {}
+        return {str(name): metric for name, metric in self.named_metrics.items() if not name.slice}
+
+    @property
+    def named_metrics(self) -> dict[MetricName, Metric]:
+        """The same, and those of slices and of the summaries over them: the groups ``(mean)``, ``(worst)``, ``(distance)``."""
+        found: dict[MetricName, Metric] = {}
         for record in self.result.evaluations:
-            if record.status == "ok":
-                for name, metric in record.metrics.items():
-                    found.setdefault(f"{record.name}/{name}", metric)
+            if record.status != "ok":
+                continue
+            for name, metric in record.metrics.items():
+                found.setdefault(MetricName(record.name, name), metric)
+            for grouping, slices in record.slices.items():
+                summaries = {f"({kind})": getattr(slices, kind) for kind in ("mean", "worst", "distance")}
+                for group, metrics in (*slices.groups.items(), *summaries.items()):
+                    for name, metric in metrics.items():
+                        found.setdefault(MetricName(record.name, name, grouping, group), metric)
         return found
-
-    @property
-    def slice_metrics(self) -> dict[str, Metric]:
-        """The metrics of all slices by ``task@data{grouping=group}/metric``."""
-        return {
-            f"{record.slice_name(grouping, group)}/{name}": metric
-            for record in self.result.evaluations
-            for grouping, slices in record.slices.items()
-            for group, metrics in slices.groups.items()
-            for name, metric in metrics.items()
-        }
-
-    @property
-    def slice_summaries(self) -> dict[str, Metric]:
-        """The mean, the worst slice and the distance, as the groups ``(mean)``, ``(worst)`` and ``(distance)``."""
-        return {
-            f"{record.slice_name(grouping, f'({kind})')}/{name}": metric
-            for record in self.result.evaluations
-            for grouping, slices in record.slices.items()
-            for kind in ("mean", "worst", "distance")
-            for name, metric in getattr(slices, kind).items()
-        }
 
     def frame(self) -> "pandas.DataFrame":
         """Return a tidy table, one row a metric: model, task, data, metric, value, low, high, chance, n, unit, ...

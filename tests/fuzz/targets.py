@@ -377,8 +377,8 @@ def read_gate(path: Path) -> None:
 
     gate = read_gate(path)
     run = read_run(run_of_vectors())
-    check_gate(gate, run.metrics)
-    judge(_same(), gate, base=run.metrics, candidate=run.metrics, alpha=0.05)
+    check_gate(gate, run.named_metrics)
+    judge(_same(), gate, base=run.named_metrics, candidate=run.named_metrics, alpha=0.05)
 
 
 @cache

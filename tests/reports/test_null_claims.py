@@ -264,7 +264,9 @@ def of_report(*runs: Run) -> Iterator[tuple[str, str]]:
 def of_comparison(base: Run, candidate: Run) -> Iterator[tuple[str, str]]:
     """Yield what a comparison says, on its page, in the terminal, in a comment and to a workflow."""
     found = compare(base, candidate)
-    judged = [Judged(comparison=found, outcomes=judge(found, Gate.from_options("0pp")))]
+    sides = base.named_metrics, candidate.named_metrics
+    outcomes = judge(found, Gate.from_options("0pp"), base=sides[0], candidate=sides[1], alpha=0.05)
+    judged = [Judged(comparison=found, outcomes=outcomes)]
     yield from (
         ("verdict", f"{each.name} {each.verdict}") for each in found.differences if each.verdict != "not tested"
     )

@@ -58,9 +58,9 @@ def junit(judged: Sequence[Judged]) -> str:
 
 
 def _case(suite: ElementTree.Element, outcome: Outcome) -> None:
-    evaluation, _, metric = outcome.metric.partition("/")
+    metric = outcome.metric.removeprefix(f"{outcome.evaluation}/")
     case = ElementTree.SubElement(
-        suite, "testcase", classname=one_line(evaluation), name=one_line(f"{metric} ({outcome.rule})")
+        suite, "testcase", classname=one_line(outcome.evaluation or metric), name=one_line(f"{metric} ({outcome.rule})")
     )
     kind = ELEMENTS.get(outcome.status)
     if kind is None:

@@ -10,6 +10,7 @@ import pandas
 import pytest
 import scipy.stats
 
+from clipbench import api
 from clipbench.comparison.compare import compare, differences
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Flips, Refusal, Verdict
 from clipbench.errors import ClipbenchError, NotComparable, UsageError
@@ -633,10 +634,38 @@ def test_alpha_is_a_chance(alpha: float) -> None:
         CompareOptions(alpha=alpha)
 
 
-@pytest.mark.parametrize("smallest", [-0.1, float("nan")])
+@pytest.mark.parametrize("smallest", [-0.1, 1.0, float("nan")])
 def test_a_smallest_difference_is_a_size(smallest: float) -> None:
-    with pytest.raises(UsageError, match=r"^smallest difference .*: expected 0 or more, in the metric's unit$"):
+    with pytest.raises(
+        UsageError, match=r"^smallest difference .*: expected a fraction, such as 0\.005 for half a perc"
+    ):
         CompareOptions(smallest=smallest)
+
+
+@pytest.mark.parametrize(
+    ("smallest", "verdicts"),
+    [
+        ("20pp", {"acc": "too small to matter", "rank": "better"}),
+        (0.2, {"acc": "too small to matter", "rank": "better"}),
+        ("5", {"acc": "better", "rank": "too small to matter"}),
+        ("0", {"acc": "better", "rank": "better"}),
+    ],
+)
+def test_the_smallest_difference_is_of_metrics_whose_unit_it_suits(
+    smallest: float | str, verdicts: dict[str, Verdict]
+) -> None:
+    runs = []
+    for hits in flipped(200, gained=20, lost=4):
+        metrics = {"acc": mean_of(hits), "rank": mean_of(hits, unit="rank", column="rank")}
+        runs.append(held(evaluation(metrics, {"hit": hits, "rank": hits})))
+    assert {each.name: each.verdict for each in api.compare(*runs, smallest=smallest).differences} == verdicts
+
+
+def test_a_note_says_that_the_smallest_difference_suits_no_metric() -> None:
+    runs = [of_hits(hits) for hits in flipped(50, gained=5, lost=4)]
+    assert (
+        "the smallest difference that matters, 2, suits the unit of no metric" in api.compare(*runs, smallest="2").notes
+    )
 
 
 def test_a_comparison_is_a_table_with_a_row_for_each_metric() -> None:

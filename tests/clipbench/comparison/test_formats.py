@@ -10,15 +10,30 @@ import pytest
 
 from clipbench.comparison.formats import as_json, github, junit, markdown, terminal
 from clipbench.comparison.formats._markdown import MAX_LENGTH
-from clipbench.comparison.gate import Judged, Outcome, Status
+from clipbench.comparison.gate import Judged, Outcome, Status, judge
+from clipbench.comparison.gate_rules import Gate
 from clipbench.comparison.records import Comparison, Difference, Flips, Refusal, Verdict
+from clipbench.results.record import Metric, MetricName
 
 MakeDifference = Callable[..., Difference]
 HOSTILE = "a|b`c` <img src=x> @team *x* 50%: 1,2\n::error::no"
 
 
 def outcome(status: Status, metric: str = "zero-shot@birds/acc1", message: str = "60 % to 50 %") -> Outcome:
-    return Outcome(metric=metric, rule="max drop 1pp", status=status, message=message)
+    evaluation = metric.partition("/")[0]
+    return Outcome(metric=metric, rule="max drop 1pp", status=status, message=message, evaluation=evaluation)
+
+
+def test_junit_keeps_the_slashes_of_an_id_in_the_class_of_its_case() -> None:
+    name = MetricName("zero-shot@hf:org/birds", "micro/acc1")
+    metrics = {name: Metric(value=0.5)}
+    gate = Gate.from_options(require=["zero-shot/* >= 0.1", "no/where >= 1"])
+    outcomes = judge(empty().comparison, gate, base=metrics, candidate=metrics, alpha=0.05)
+    (suite,) = ElementTree.fromstring(junit([empty(outcomes=outcomes)]))
+    assert [(case.get("classname"), case.get("name")) for case in suite] == [
+        ("zero-shot@hf:org/birds", "micro/acc1 (>= 0.1)"),
+        ("no/where", "no/where (>= 1)"),
+    ]
 
 
 @pytest.fixture

@@ -1,24 +1,36 @@
 """The gate: which losses are regressions, which are known, and one line for a gate that cannot be what was meant."""
 
+import copy
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from clipbench.comparison.gate import Judged, Outcome, check_gate, judge
+from clipbench.comparison import gate as gates
+from clipbench.comparison.gate import Judged, Outcome, check_gate
 from clipbench.comparison.gate_rules import Gate, matches, read_gate
 from clipbench.comparison.records import Comparison, Difference, Refusal
 from clipbench.errors import UsageError
-from clipbench.results.record import Metric
+from clipbench.results.record import Metric, MetricName
 
 MakeDifference = Callable[..., Difference]
-ACC1 = "zero-shot@birds/acc1"
+ACC1 = MetricName("zero-shot@birds", "acc1")
+RECALL = MetricName("retrieval@coco", "recall@1")
 DAY = date(2026, 6, 1)
 
 
 def comparison(*differences: Difference, refused: Sequence[Refusal] = ()) -> Comparison:
     return Comparison(base="old", candidate="new", differences=list(differences), refused=list(refused))
+
+
+def judge(found: Comparison, gate: Gate, today: date | None = None) -> list[Outcome]:
+    """Return the outcomes of a comparison that holds all metrics of both sides."""
+    names = [(MetricName(each.evaluation, each.name), each) for each in reversed(found.differences)]
+    before, after = {name: each.base for name, each in names}, {name: each.candidate for name, each in names}
+    ordered = list(reversed(before))
+    base, candidate = ({name: side[name] for name in ordered} for side in (before, after))
+    return gates.judge(found, gate, base=base, candidate=candidate, alpha=0.05, today=today)
 
 
 def only(outcomes: Sequence[Outcome]) -> Outcome:
@@ -110,7 +122,20 @@ def test_the_last_pattern_that_matches_counts_with_its_own_alpha(difference: Mak
     ],
 )
 def test_a_pattern_matches_a_name_with_its_data_or_without(pattern: str, is_match: bool) -> None:
-    assert matches(pattern, "composition@sugarcrepe/swap_att/text_acc") == is_match
+    assert matches(pattern, MetricName("composition@sugarcrepe", "swap_att/text_acc")) == is_match
+
+
+@pytest.mark.parametrize("data", ["hf:org/birds", "shop/images", "a@b"])
+def test_data_may_have_slashes_in_their_id(data: str) -> None:
+    assert matches("zero-shot/acc1", MetricName(f"zero-shot@{data}", "acc1"))
+    assert not matches("zero-shot/images/acc1", MetricName(f"zero-shot@{data}", "acc1"))
+
+
+def test_groups_may_have_braces_and_brackets_in_their_names() -> None:
+    name = MetricName("zero-shot@birds", "acc1", "language", "{unk}/a=b")
+    assert matches("zero-shot{language=*}/acc1", name)
+    assert not matches("*", name)
+    assert copy.deepcopy(name).slice == "{language={unk}/a=b}"
 
 
 def test_a_known_regression_passes_to_the_last_day_of_its_acknowledgement(
@@ -151,12 +176,11 @@ def test_a_requirement_is_held_against_the_value_of_the_candidate(
 
 
 def test_a_metric_that_the_candidate_lacks_is_missing_and_not_passed(difference: MakeDifference) -> None:
-    base = {ACC1: Metric(value=0.6), "retrieval@coco/recall@1": Metric(value=0.4, higher_is_better=True)}
-    base[ACC1] = Metric(value=0.6, higher_is_better=True)
+    base = {name: Metric(value=value, higher_is_better=True) for name, value in ((ACC1, 0.6), (RECALL, 0.4))}
     candidate = {ACC1: Metric(value=None, reason="3 classes", higher_is_better=True)}
     found = comparison(refused=[Refusal("retrieval@coco", "data fingerprint a in the one run, b in the other")])
     gate = Gate.from_options("1pp", require=[f"{ACC1} >= 0.1", "retrieval@coco/recall@1 >= 0.1"])
-    outcomes = judge(found, gate, base=base, candidate=candidate)
+    outcomes = gates.judge(found, gate, base=base, candidate=candidate, alpha=0.05)
     assert {each.status for each in outcomes} == {"missing"}
     assert [each.message for each in outcomes] == [
         "new has no value: 3 classes",
@@ -179,7 +203,7 @@ def test_what_the_base_never_had_is_missing_by_its_name_and_not_gated_by_a_patte
     candidate = {ACC1: Metric(value=0.5, higher_is_better=True)}
     for pattern, status in ((ACC1, "missing"), ("zero-shot/*", "not gated")):
         gate = gate_of(tmp_path, f'"{pattern}" = {{max_drop = "1pp"}}')
-        outcome = only(judge(comparison(), gate, base=base, candidate=candidate))
+        outcome = only(gates.judge(comparison(), gate, base=base, candidate=candidate, alpha=0.05))
         assert (outcome.status, outcome.message) == (status, "old has no value: 1 class")
 
 
@@ -210,8 +234,8 @@ def test_outcomes_are_told_by_their_gravity(difference: MakeDifference) -> None:
 
 KNOWN = {
     ACC1: Metric(value=0.6, higher_is_better=True),
-    "modality-gap@birds/gap": Metric(value=0.8, unit="distance"),
-    "retrieval@birds/median_rank": Metric(value=1.0, unit="rank", higher_is_better=False),
+    MetricName("modality-gap@birds", "gap"): Metric(value=0.8, unit="distance"),
+    MetricName("retrieval@birds", "median_rank"): Metric(value=1.0, unit="rank", higher_is_better=False),
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,13 +164,23 @@ def test_a_comparison_has_the_slices_that_changed(runs: list[cb.Run]) -> None:
     assert set(frame.data) == {"memory{language=Bild}", "memory{language=image}"}
 
 
+def test_slices_of_other_samples_refuse_no_more_than_themselves(runs: list[cb.Run], tmp_path: Path) -> None:
+    shutil.copytree(runs[1].folder, tmp_path / "copy")
+    copied = cb.read_run(tmp_path / "copy")
+    table = copied.folder / copied.result.evaluations[0].files["slices/language"]
+    pd.read_parquet(table).iloc[1:].to_parquet(table)
+    compared = cb.compare(runs[0], tmp_path / "copy")
+    assert compared.differences and not compared.slices and not compared.refused
+    note = "retrieval@memory: slices by language are not compared: the runs have different samples"
+    assert note in compared.notes
+
+
 def test_a_gate_reaches_slices_by_name_alone(runs: list[cb.Run]) -> None:
     compared = cb.compare(*runs)
-    metrics = [run.metrics | run.slice_metrics | run.slice_summaries for run in runs]
-    base, candidate = metrics
+    base, candidate = (run.named_metrics for run in runs)
 
     def outcomes(gate: Gate) -> dict[str, str]:
-        return {each.metric: each.status for each in judge(compared, gate, base=base, candidate=candidate)}
+        return {each.metric: each.status for each in judge(compared, gate, base=base, candidate=candidate, alpha=0.05)}
 
     assert not any("{" in name for name in outcomes(Gate.from_options("1pp")))
     name = "retrieval@memory{{language={}}}/text_retrieval_recall@1"

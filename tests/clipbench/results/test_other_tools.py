@@ -439,6 +439,34 @@ def test_two_foreign_files_are_compared_by_what_both_have(write: Write) -> None:
     assert found.notes[1].endswith("results.jsonl logs 2 evaluations: the last (epoch 2) is compared")
 
 
+@pytest.mark.parametrize("data", ["hf:org/birds", "shop/images"])
+def test_a_difference_of_values_keeps_the_slashes_of_an_id(write: Write, data: str) -> None:
+    theirs = read_values(write({"dataset": data, "task": "zeroshot_classification", "metrics": {"acc1": 0.5}}))
+    record = EvaluationRecord(
+        task="zero-shot",
+        task_version=1,
+        params={},
+        dataset=DatasetRecord(id=data),
+        status="ok",
+        metrics={"acc1": Metric(value=0.6)},
+    )
+    result = Result(
+        clipbench_version="0", created="", command=[], seed=0, environment={}, model={}, evaluations=[record]
+    )
+    (row,) = compare(theirs, Run(Path("mine"), result)).frame().itertuples()
+    assert (row.task, row.data, row.metric) == ("zero-shot", data, "acc1")
+
+
+def test_values_have_the_units_that_their_names_say(write: Write) -> None:
+    losses = {"image_to_text_median_rank": 1.0, "clip_val_loss": 0.9, "image_to_text_R@1": 1.0}
+    units = {name: each.unit for name, each in read_values(write(losses, "results.jsonl")).metrics.items()}
+    assert units == {
+        "retrieval@validation/text_retrieval_median_rank": "rank",
+        "training@validation/clip_val_loss": "nats",
+        "retrieval@validation/text_retrieval_recall@1": "fraction",
+    }
+
+
 def test_values_with_nothing_in_common_are_refused(tmp_path: Path, write: Write) -> None:
     theirs = read_values(write(DATACOMP[1], "eval_results.jsonl"))
     with pytest.raises(

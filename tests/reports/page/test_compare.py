@@ -70,8 +70,8 @@ def written(runs: Sequence[Run], path: Path, gate: Gate | None = None) -> str:
     judged = []
     for candidate in runs[1:]:
         found = compare(runs[0], candidate)
-        metrics = runs[0].metrics, candidate.metrics
-        outcomes = judge(found, gate, base=metrics[0], candidate=metrics[1]) if gate else []
+        sides = runs[0].named_metrics, candidate.named_metrics
+        outcomes = judge(found, gate, base=sides[0], candidate=sides[1], alpha=0.05) if gate else []
         judged.append(Judged(comparison=found, outcomes=outcomes))
     write_compare(judged, runs, path)
     return path.read_text(encoding="utf-8")

@@ -68,7 +68,8 @@ def written(runs: Sequence[Run], path: Path, gate: Gate | None = None) -> Path:
     judged = []
     for candidate in runs[1:]:
         found = compare(runs[0], candidate)
-        outcomes = judge(found, gate, base=runs[0].metrics, candidate=candidate.metrics) if gate else []
+        sides = runs[0].named_metrics, candidate.named_metrics
+        outcomes = judge(found, gate, base=sides[0], candidate=sides[1], alpha=0.05) if gate else []
         judged.append(Judged(comparison=found, outcomes=outcomes))
     write_compare(judged, runs, path)
     return path
