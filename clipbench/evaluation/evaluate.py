@@ -253,9 +253,10 @@ def _kept_rows(vectors: Mapping[str, np.ndarray], options: RunOptions) -> Int64[
 def _write_images(
     evaluation: Evaluation, dataset: Dataset, digests: list[str], folder: Path, *, options: RunOptions
 ) -> None:
-    budget = options.n_thumbnails
-    if evaluation.vectors and len(dataset) > budget:
-        points = point_rows(evaluation.samples, _kept_rows(evaluation.vectors, options), budget)
+    samples, budget = evaluation.samples, options.n_thumbnails
+    has_points = bool(evaluation.vectors) and len(dataset) > budget
+    if has_points:
+        points = point_rows(samples, _kept_rows(evaluation.vectors, options), budget)
         write_thumbnails(dataset, digests, points.tolist(), folder / SMALL, side=SMALL_SIDE)
-    else:
-        write_thumbnails(dataset, digests, gallery_rows(evaluation.samples, len(dataset), budget), folder)
+    if not has_points or any(name.endswith("margin") for name in samples):
+        write_thumbnails(dataset, digests, gallery_rows(samples, len(dataset), budget), folder)

@@ -42,7 +42,7 @@ def write_thumbnails(
         if path.exists():
             continue
         try:
-            thumbnail = _opened(dataset.images[row], side)
+            thumbnail = _opened(dataset.images[row], side).copy()  # images in memory are the caller's
         except BadImage:  # it was readable when its vector was stored, and no number depends on its small copy
             continue
         thumbnail.thumbnail((side, side))
@@ -90,12 +90,13 @@ def point_rows(
     if "image" not in samples:
         return np.zeros(0, np.int64)
     points = kept[evenly_spaced(len(kept), MAX_POINTS)]
-    return samples["image"][points[evenly_spaced(len(points), POINTS_EACH * budget)]]
+    rows = samples["image"][points[evenly_spaced(len(points), POINTS_EACH * budget)]]
+    return rows[rows >= 0].astype(np.int64)  # -1 is none, not the last
 
 
 def is_image(name: str, column: np.ndarray) -> bool:
     """Return whether a column of a task's table holds rows of images."""
-    return (name == "image" or name.endswith("_image")) and column.dtype == np.int64
+    return (name == "image" or name.endswith("_image")) and np.issubdtype(column.dtype, np.integer)
 
 
 def _opened(image: ImageRef, side: int) -> Image.Image:

@@ -6,7 +6,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from clipbench.data import Dataset
+from clipbench.data import DataOptions, Dataset
+from clipbench.data.memory import dataset_in_memory
+from clipbench.evaluation.evaluate import RunOptions, _write_images
+from clipbench.evaluation.task import Evaluation
 from clipbench.evaluation.thumbnails import (
     POINTS_EACH,
     SIDE,
@@ -70,7 +73,7 @@ def test_all_images_of_a_failure_are_kept_together_and_each_once() -> None:
 
 def test_only_rows_are_images() -> None:
     rows = np.arange(3)
-    assert is_image("image", rows) and is_image("chosen_image", rows)
+    assert is_image("image", rows) and is_image("chosen_image", rows) and is_image("image", rows.astype(np.int32))
     assert not is_image("chosen_image", rows.astype(float)) and not is_image("class", rows)
 
 
@@ -84,6 +87,26 @@ def test_points_have_images_up_to_five_times_the_budget(n: int, budget: int) -> 
     assert set(found) <= set(shown) and len(found) == min(len(shown), POINTS_EACH * budget)
     if budget == 200:
         assert found == shown
+
+
+def test_a_point_without_an_image_has_none() -> None:
+    samples = {"image": np.array([3, -1, 0, -1], np.int32)}
+    assert point_rows(samples, np.arange(4), 200).tolist() == [3, 0]
+
+
+def test_a_task_with_vectors_and_margins_keeps_images_for_both_its_points_and_its_galleries(tmp_path: Path) -> None:
+    data = Dataset(id="x", images=[NamedImage(name) for name in "abcd"], image_ids=list("abcd"))
+    samples = {"image": np.arange(4), "margin": np.array([0.3, -0.2, 0.1, 0.2])}
+    both = Evaluation(samples=samples, measures={}, vectors={"images": np.ones((4, 2), np.float32)})
+    _write_images(both, data, list("abcd"), tmp_path, options=RunOptions(n_thumbnails=1))
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.webp")}
+    assert written == {"b.webp", *(f"small/{name}.webp" for name in "abcd")}
+
+
+def test_an_image_in_memory_keeps_its_size(tmp_path: Path) -> None:
+    image = PIL.Image.new("RGB", (400, 300))
+    write_thumbnails(dataset_in_memory([(image, "a card")], DataOptions()), ["aa"], [0], tmp_path)
+    assert image.size == (400, 300)
 
 
 def test_images_are_small_and_the_ones_behind_points_smaller(tmp_path: Path) -> None:
