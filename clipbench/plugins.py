@@ -50,7 +50,7 @@ def load(group: str, name: str) -> Any:
         )
     if len(points) > 1:
         raise ClipbenchError(
-            f"'{name}' in {group} is declared by {' and '.join(sorted(map(_distribution, points)))}: uninstall one of them"
+            f"'{name}' in {group} is declared by {' and '.join(sorted(map(distribution_of, points)))}: uninstall one of them"
         )
     return _import(points[0])
 
@@ -58,7 +58,12 @@ def load(group: str, name: str) -> Any:
 def distribution(group: str, name: str) -> str:
     """Return the name of the distribution that declares a name, case aside; the first in the alphabet of several."""
     found = [point for point in entry_points(group=group) if point.name.casefold() == name.casefold()]
-    return min(map(_distribution, found), default="no distribution")
+    return min(map(distribution_of, found), default="no distribution")
+
+
+def distribution_of(point: EntryPoint) -> str:
+    """Return the name of the distribution that an entry point is of."""
+    return point.dist.name if point.dist is not None else "an unnamed distribution"
 
 
 def report_writer() -> "Callable[[Sequence[Run], Path], None]":
@@ -81,10 +86,6 @@ def _import(point: EntryPoint) -> object:
         return point.load()
     except FOREIGN as error:  # importing a plug-in may raise anything
         raise ClipbenchError(
-            f"'{point.name}' of {_distribution(point)} cannot be imported from {point.value} ({cause(error)}):"
-            f" fix or uninstall {_distribution(point)}"
+            f"'{point.name}' of {distribution_of(point)} cannot be imported from {point.value} ({cause(error)}):"
+            f" fix or uninstall {distribution_of(point)}"
         ) from error
-
-
-def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "an unnamed distribution"

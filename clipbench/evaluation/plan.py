@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any, cast, get_args, get_type_hints
 
 from clipbench import plugins
-from clipbench.errors import UsageError, did_you_mean
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean
 from clipbench.evaluation.task import Task
 from clipbench.untrusted.reading import decode_toml, read_toml, shown
 from clipbench.untrusted.schema import SchemaError, fitted, fitting
@@ -37,11 +37,6 @@ class Request:
         return self.task if self.data is None else f"{self.task}@{self.data}"
 
 
-def suite_names() -> list[str]:
-    """Return the names of the suites that are installed."""
-    return sorted(_installed())
-
-
 def read_suite(name: str) -> list[Request]:
     """Return the evaluations of an installed suite, or of a TOML file.
 
@@ -50,21 +45,34 @@ def read_suite(name: str) -> list[Request]:
 
     Raises:
         UsageError: no such suite or file, or the file does not say what it should.
+        ClipbenchError: two distributions bring the suite.
     """
     if name.endswith(".toml"):
         return _requests(read_toml(name, UsageError, name=f"suite {name}"), name)
-    suites = _installed()
+    suites, faults = _installed()
     if name not in suites:
-        raise UsageError(f"unknown suite '{name}': {did_you_mean(name, suites)} (or a path to a .toml file)")
-    return _requests(suites[name], name)
+        known = f"{did_you_mean(name, suites)} (or a path to a .toml file)"
+        raise UsageError("; ".join([f"unknown suite '{name}': {known}", *faults]))
+    if len(suites[name]) > 1:
+        raise ClipbenchError(f"suite '{name}' is of {' and '.join(sorted(suites[name]))}: uninstall one of them")
+    (table,) = suites[name].values()
+    return _requests(table, name)
 
 
-def _installed() -> dict[str, Any]:
-    """Return the tables of all suites that packages bring."""
-    tables: dict[str, Any] = {}
-    for package in dict.fromkeys(entry.value for entry in entry_points(group=SUITES)):
-        tables |= decode_toml(files(package).joinpath("suites.toml").read_text(encoding="utf-8"))
-    return tables
+def _installed() -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the tables of all suites that packages bring, by name and distribution, and why others cannot be read."""
+    suites: dict[str, dict[str, Any]] = {}
+    faults = []
+    packages = {entry.value: plugins.distribution_of(entry) for entry in entry_points(group=SUITES)}
+    for package, distribution in packages.items():
+        try:
+            tables = decode_toml(files(package).joinpath("suites.toml").read_text(encoding="utf-8"))
+        except FOREIGN as error:  # importing a package may raise anything
+            faults.append(f"the suites of {distribution} cannot be read ({cause(error)}): fix or uninstall it")
+            continue
+        for name, table in tables.items():
+            suites.setdefault(name, {})[distribution] = table
+    return suites, faults
 
 
 def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list[Request]:
@@ -77,7 +85,8 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
             allow.
 
     Raises:
-        UsageError: an unknown task, or a task without data that the suite has no data for.
+        UsageError: an unknown task, a task without data that the suite has no data for, or a suite that asks for a task
+            on the same data in two ways.
     """
     requests: list[Request] = []
     of_suite = read_suite(suite)
@@ -85,7 +94,10 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
         of_suite = [replace(request, data=None, data_options={}, limit=None) for request in of_suite]
     for item in (part.strip() for value in asked for part in value.split(",")):
         if item:
-            requests += [replace(each, is_optional=item == "all") for each in _expand(item, of_suite, suite)]
+            is_all = item.lower() == "all"
+            expanded = of_suite if is_all else _expand(item, of_suite)
+            _refuse_two_ways(expanded, suite)
+            requests += [replace(each, is_optional=is_all) for each in expanded]
     distinct: dict[str, Request] = {}
     for request in requests:
         if not request.is_optional or request.name not in distinct:  # what is asked for by name is not optional
@@ -98,11 +110,7 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
 
 
 def with_data(requests: Sequence[Request], data: str) -> list[Request]:
-    """Return the requests with the same data for each, every task once for each set of its parameters.
-
-    Raises:
-        UsageError: a request names other data already.
-    """
+    """Return the requests with the same data for each, every task once for each set of its parameters."""
     requests = [replace(request, data=data, data_options={}, limit=None) for request in requests]
     return [request for place, request in enumerate(requests) if request not in requests[:place]]
 
@@ -167,9 +175,7 @@ def _parameters(task: str) -> dict[str, Any]:
     return {parameter.name: hints.get(parameter.name, object) for parameter in fields(kind)}
 
 
-def _expand(item: str, of_suite: list[Request], suite: str) -> list[Request]:
-    if item == "all":
-        return of_suite
+def _expand(item: str, of_suite: list[Request]) -> list[Request]:
     task, has_data, data = item.partition("@")
     task = task.lower().replace("_", "-")
     names = plugins.names(plugins.TASKS)
@@ -180,6 +186,17 @@ def _expand(item: str, of_suite: list[Request], suite: str) -> list[Request]:
             raise UsageError(f"'{item}' names no data: expected TASK@DATA, such as {task}@path/to/data")
         return [Request(task=task, data=data)]
     return [request for request in of_suite if request.task == task] or [Request(task=task)]
+
+
+def _refuse_two_ways(requests: list[Request], suite: str) -> None:
+    """Raise UsageError where two requests of a suite differ in neither task nor data, by which a result tells them apart."""
+    first: dict[str, Request] = {}
+    for request in requests:
+        if first.setdefault(request.name, request) != request:
+            raise UsageError(
+                f"suite {suite} has two evaluations of {request.name} with other params, data_options or limit: put each"
+                " into a suite of its own"
+            )
 
 
 def _requests(table: Any, source: str) -> list[Request]:

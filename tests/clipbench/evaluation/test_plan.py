@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from clipbench.data.prompts import Prompts
-from clipbench.errors import UsageError
-from clipbench.evaluation.plan import Request, build_task, plan, read_suite, suite_names, with_prompts
+from clipbench.errors import ClipbenchError, UsageError
+from clipbench.evaluation.plan import Request, build_task, plan, read_suite, with_prompts
 
 
 def names(*asked: str, suite: str = "standard", own_samples: bool = False) -> list[str]:
@@ -15,6 +15,7 @@ def names(*asked: str, suite: str = "standard", own_samples: bool = False) -> li
 
 def test_all_is_every_task_of_the_suite() -> None:
     assert {"zero-shot@imagenet", "retrieval@coco", "modality-gap@coco"} <= set(names("all"))
+    assert plan(["ALL"], "standard") == plan(["all"], "standard")
 
 
 def test_a_task_without_data_takes_the_suite_s() -> None:
@@ -96,8 +97,57 @@ def test_a_slip_in_a_suite_file_is_named(tmp_path: Path, text: str, message: str
         plan(["all"], str(file))
 
 
+def test_two_evaluations_of_one_task_on_the_same_data_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    table = '[[evaluation]]\ntask = "retrieval"\ndata = "a.csv"\n'
+    other = table.replace("a.csv", "b.csv")
+    for more in ("params = {ks = [1]}\n", 'data_options = {split = "val"}\n', "limit = 5\n"):
+        file.write_text(table + more + table)
+        for asked in ("all", "retrieval"):
+            with pytest.raises(
+                UsageError, match=r"mine\.toml has two evaluations of retrieval@a\.csv with other params"
+            ):
+                names(asked, suite=str(file))
+        assert names("retrieval@c.csv", suite=str(file)) == ["retrieval@c.csv"]
+    file.write_text(table + table + other)
+    assert names("all", suite=str(file)) == ["retrieval@a.csv", "retrieval@b.csv"]
+    file.write_text(table + "params = {ks = [1]}\n" + other)
+    with pytest.raises(UsageError, match="two evaluations of retrieval with other params"):
+        names("all", suite=str(file), own_samples=True)
+
+
+def install(site: Path, package: str, suites: str) -> None:
+    """Write a distribution that declares a package of suites; an empty text leaves its suites.toml out."""
+    info = site / f"{package}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[clipbench.suites]\nbirds = {package}\n")
+    (site / package).mkdir()
+    (site / package / "__init__.py").touch()
+    if suites:
+        (site / package / "suites.toml").write_text(suites)
+
+
+def test_a_broken_package_of_suites_is_named_and_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    install(tmp_path, "brokenbirds", "")
+    assert read_suite("scenes")
+    with pytest.raises(UsageError, match=r"unknown suite 'birds'.*the suites of brokenbirds cannot be read \(FileNotF"):
+        read_suite("birds")
+
+
+def test_a_suite_of_two_distributions_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for package in ("europeanbirds", "asianbirds"):
+        install(tmp_path, package, '[[birds.evaluation]]\ntask = "zero-shot"\ndata = "birds"\n')
+    assert read_suite("scenes")
+    with pytest.raises(ClipbenchError, match="suite 'birds' is of asianbirds and europeanbirds: uninstall one"):
+        read_suite("birds")
+
+
 def test_an_unknown_suite_is_named() -> None:
-    assert "standard" in suite_names()
     with pytest.raises(UsageError, match=r"unknown suite 'standart': did you mean 'standard'"):
         read_suite("standart")
     with pytest.raises(UsageError, match=r"cannot read suite gone\.toml: No such file"):
