@@ -92,6 +92,7 @@ def evaluate(
                 **_write_files(evaluation, digests, folder, stem=stem, options=options),
                 **_write_slices(sliced, folder, stem=stem),
             },
+            has_all_rows=len(_kept_rows(evaluation.vectors, options)) == _n_rows(evaluation.vectors),
         )
         _write_images(evaluation, dataset, digests, folder / "thumbs", options=options)
         check_record(record, "the evaluation")  # else all of them would be lost with it in the end
@@ -244,10 +245,14 @@ def _write_slices(sliced: Sliced, folder: Path, *, stem: str) -> dict[str, str]:
 
 def _kept_rows(vectors: Mapping[str, np.ndarray], options: RunOptions) -> Int64[np.ndarray, " n_kept"]:
     """Return a seeded sample of the rows of vectors, the same of each array, or all of them."""
-    n_rows = len(next(iter(vectors.values()), ()))
+    n_rows = _n_rows(vectors)
     if options.keep_arrays or n_rows <= KEPT_ROWS:
         return np.arange(n_rows)
     return np.sort(generator(options.seed, "vectors").choice(n_rows, KEPT_ROWS, replace=False))
+
+
+def _n_rows(vectors: Mapping[str, np.ndarray]) -> int:
+    return len(next(iter(vectors.values()), ()))
 
 
 def _write_images(

@@ -29,12 +29,16 @@ class Request:
     limit: int | None = None
     """Images of the subset that the suite fixes; None for all."""
     is_optional: bool = False
-    """True if ``all`` asks for it, not its name: left out if the model's own samples do not allow it, and not missed if
-    only a person can get its data."""
+    """True if ``all`` asks for it, not its name: not missed if only a person can get its data."""
 
     @property
     def name(self) -> str:
         return self.task if self.data is None else f"{self.task}@{self.data}"
+
+    @property
+    def may_be_left_out(self) -> bool:
+        """True where ``all`` asks it of a model's own samples, which may not allow it."""
+        return self.is_optional and self.data is None
 
 
 def read_suite(name: str) -> list[Request]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from clipbench.errors import UsageError
 from clipbench.evaluation.datasets import Datasets
-from clipbench.evaluation.evaluate import KEPT_ROWS, RunOptions, describe
+from clipbench.evaluation.evaluate import RunOptions, describe
 from clipbench.evaluation.plan import Request
 from clipbench.models.protocol import Embedder
 from clipbench.results.matching import match
@@ -58,10 +58,10 @@ def _difference(
         return "other weights, or at another precision"
     if run.result.seed != options.seed:
         return f"seed {run.result.seed}"
-    if options.keep_arrays and _has_sampled_arrays(run):
+    if options.keep_arrays and any("arrays" in each.files and not each.has_all_rows for each in run.result.evaluations):
         return "a sample of the arrays, made without --keep-arrays"
-    measured = {record.task for record in run.result.evaluations}
-    requests = [request for request in requests if not request.is_optional or request.task in measured]
+    left_out = run.result.left_out
+    requests = [each for each in requests if not (each.may_be_left_out and each.task in left_out)]
     if len(run.result.evaluations) != len(requests):
         return f"other tasks ({', '.join(record.name for record in run.result.evaluations)})"
     for request, record in zip(requests, run.result.evaluations, strict=True):
@@ -71,9 +71,3 @@ def _difference(
         for each in same.notes:
             note(f"{record.name}: {each}")
     return None
-
-
-def _has_sampled_arrays(run: Run) -> bool:
-    records = run.result.evaluations
-    are_many = any("arrays" in each.files and each.dataset.n_samples > KEPT_ROWS for each in records)
-    return are_many and "--keep-arrays" not in run.result.command

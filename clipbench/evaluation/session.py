@@ -144,8 +144,8 @@ class Session:
             findings = preflight(embedder) if self.options.checks_model else None
             for finding in findings or ():
                 self.progress.warning(finding)
-            records = self._evaluate(embedder, requests, target.folder)
-            result = replace(result, created=_now(), evaluations=records, preflight=findings)
+            records, left_out = self._evaluate(embedder, requests, target.folder)
+            result = replace(result, created=_now(), evaluations=records, preflight=findings, left_out=left_out)
             write_result(result, target.folder)
         self.n_done += 1
         return Run(target.folder, result)
@@ -240,17 +240,18 @@ class Session:
         check_record(result, f"what model {info.ref} says of itself")
         return result
 
-    def _evaluate(self, embedder: Embedder, requests: Sequence[Request], folder: Path) -> list[EvaluationRecord]:
-        """Make every evaluation; what goes wrong with one is recorded in it, and the others go on."""
+    def _evaluate(
+        self, embedder: Embedder, requests: Sequence[Request], folder: Path
+    ) -> tuple[list[EvaluationRecord], dict[str, str]]:
+        """Make every evaluation, and say why some were left out; what goes wrong with one is recorded in it."""
         records = []
         left_out: dict[str, str] = {}
         for request, stem in zip(requests, _stems(requests), strict=True):
-            is_spare = request.is_optional and request.data is None
-            if is_spare and getattr(task_class(request.task), "needs_model", False):
+            if request.may_be_left_out and getattr(task_class(request.task), "needs_model", False):
                 left_out[request.task] = "needs the model itself"
                 continue
             record = evaluate(request, embedder, self.datasets, folder, stem=stem, options=self.options.run)
-            if is_spare and record.status == "unavailable":
+            if request.may_be_left_out and record.status == "unavailable":
                 left_out[request.task] = record.reason or ""
                 continue
             self.progress.evaluation(record)
@@ -260,7 +261,7 @@ class Session:
             raise Unavailable(f"{embedder.info.id} has samples for no task ({reasons})")
         if left_out:
             self.progress.left_out(left_out)
-        return records
+        return records, left_out
 
     def _data_problems(self, target: Target) -> list[str]:
         """Return a line for each data set that is malformed or not there, with the tasks that ask for it.

@@ -224,6 +224,8 @@ class EvaluationRecord:
     """Metrics by the groups of the data, by the name of the grouping, such as ``language``."""
     files: Mapping[str, str] = field(default_factory=dict)
     """``samples`` and ``arrays``: paths inside the run folder; ``slices/NAME``: samples of groups of captions."""
+    has_all_rows: bool | None = None
+    """False where ``arrays`` holds a sample of the rows of vectors; None in old runs, and where nothing was measured."""
 
     @property
     def name(self) -> str:
@@ -268,6 +270,8 @@ class Result:
     evaluations: list[EvaluationRecord]
     preflight: list[CheckFinding] | None = None
     """Warnings and faults of the quick checks before the run; None where none were made."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Tasks of ``all`` that the model's own samples do not allow, with the reason of each."""
 
     @property
     def is_complete(self) -> bool:

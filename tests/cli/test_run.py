@@ -323,6 +323,18 @@ def test_all_tasks_on_a_series_of_files_are_taken_as_finished_the_second_time(wo
     assert again.status == 0 and again.err.count("was measured before") == 2, again.err
 
 
+def test_runs_of_one_task_are_not_taken_for_all_tasks(world: Path, run: Run) -> None:
+    for step in (1, 2):
+        write_vectors(world / f"step-{step}.npz", "texts", seed=step)
+    tables = (f'[[evaluation]]\ntask = "{task}"\ndata = "all.jsonl"\n' for task in ("zero-shot", "retrieval"))
+    (world / "suite.toml").write_text("".join(tables))
+    models = ("--model", "python:toymodels:constant", "--suite", "suite.toml", "--out", "out", "--no-report")
+    for more, model in ((models, "python:toymodels:toy"), (("--out", "vectors"), "embeddings:step-*.npz")):
+        assert run(*more, "--tasks", "retrieval", model=model).status == 0
+        again = run(*more, "--tasks", "all", model=model)
+        assert again.status == 2 and "holds a finished run of other tasks (retrieval@" in again.err, again.err
+
+
 def write_vectors(path: Path, *names: str, seed: int = 0) -> None:
     """Write vectors of 12 images, with some of texts, class_texts and labels."""
     rng = np.random.default_rng(seed)

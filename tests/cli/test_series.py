@@ -124,12 +124,13 @@ def test_another_run_in_a_folder_is_refused(world: Path, run: Command, arguments
 def test_a_run_with_a_sample_of_the_arrays_is_not_taken_for_one_with_all(
     world: Path, run: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clipbench.evaluation.reuse.KEPT_ROWS", 7)
+    monkeypatch.setattr("clipbench.evaluation.evaluate.KEPT_ROWS", 7)
     tasks = ("--tasks", "modality-gap@data.csv", "--no-report")
     run("--out", "out", *tasks, model="train/step-[2]")
     done = run("--out", "out", *tasks, "--keep-arrays", model="train/step-[2]")
     assert done.status == 2 and "holds a finished run of a sample of the arrays, made without --keep-arrays" in done.err
-    assert run("--out", "all", *tasks, "--keep-arrays", model="train/step-[2]").status == 0
+    monkeypatch.setenv("CLIPBENCH_KEEP_ARRAYS", "1")
+    assert run("--out", "all", *tasks, model="train/step-[2]").status == 0
     again = run("--out", "all", *tasks, "--keep-arrays", model="train/step-[2]")
     assert again.status == 0 and "step-2 was measured before" in again.err
 
