@@ -151,13 +151,13 @@ def _test_of_columns(
         return replace(_untested(reason, 0), interval=intervals.Interval(None, None, reason))
     before, after = ({name: column[is_defined] for name, column in columns.items()} for columns in (before, after))
     clusters = cluster_codes(tables.base["cluster"].to_numpy()[is_defined]) if "cluster" in tables.base else None
-    base, within = metrics[0], RANGES.get(metrics[0].unit)
+    base, value = metrics[0], _difference(*metrics)
+    within = intervals.applicable(RANGES.get(base.unit), value)
     if estimator is not None:
-        value = _difference(*metrics)
         return _within(_test_of_estimator(estimator, value, before, after, clusters, generators), value, within)
     if base.column not in names:
         rows = {name: after[name] - before[name] for name in names}
-        return _test_of_smooth(metrics, rows, clusters, generators)
+        return _test_of_smooth(metrics, rows, clusters, generators, within)
     one, other = (without_rounding(columns[names[0]]) for columns in (before, after))
     test = _test_of_means(one, other, clusters, generators, within)
     are_credits = all(bool(((column >= 0) & (column <= 1)).all()) for column in (one, other))
@@ -171,12 +171,13 @@ def _test_of_smooth(
     rows: Mapping[str, Float64[np.ndarray, " n"]],
     clusters: Codes,
     generators: Generators,
+    within: intervals.Range,
 ) -> PairedTest:
     """Return the test of a value that is no mean of samples, from the differences of its columns."""
     base = metrics[0]
     if base.squared_influence in rows and all(_squared(each) is not None for each in metrics):
         return _test_of_distances(metrics, rows[str(base.squared_influence)], clusters)
-    test = _test_of_influences(_difference(*metrics), rows[str(base.influence)], clusters, RANGES.get(base.unit))
+    test = _test_of_influences(_difference(*metrics), rows[str(base.influence)], clusters, within)
     if base.weighted_column not in rows:
         return test
     # Student's t is too sure where few samples differ.

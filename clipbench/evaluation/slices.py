@@ -19,8 +19,9 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted
 from clipbench.results.record import GROUP_COLUMN, Metric, SlicesRecord, finite
 from clipbench.seeding import generator
+from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import Interval
-from clipbench.stats.measures import RANGES, Measure, Samples, Smooth, Within
+from clipbench.stats.measures import RANGES, Measure, Smooth, Within
 from clipbench.stats.slices import Slice, distance, mean, worst
 
 MOST_SLICES = 200

@@ -13,10 +13,10 @@ from jaxtyping import Float64, Int64, Shaped
 
 from clipbench.metrics import confidence_bins, expected_calibration_error
 from clipbench.results.record import Metric
-from clipbench.stats.clusters import cluster_codes
-from clipbench.stats.estimators import Estimator
-from clipbench.stats.intervals import CONFIDENCE, Z
-from clipbench.stats.measures import Definition, Samples
+from clipbench.stats.clusters import cluster_codes, cluster_sums
+from clipbench.stats.estimators import Estimator, Samples
+from clipbench.stats.intervals import CONFIDENCE, Interval, Z, too_few
+from clipbench.stats.measures import Definition, defined
 
 METHOD = "normal interval of the true error, less the noise of the bins below"
 
@@ -111,25 +111,24 @@ class CalibrationError(Definition):
     credit: str
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        confidence, credit = (samples[name].astype(np.float64) for name in (self.confidence, self.credit))
-        rows = ~np.isnan(confidence)
-        if not rows.any():
+        confidence, clusters = defined(samples, self.confidence)
+        if not len(confidence):
             reason = f"no sample has a value for '{self.confidence}'"
             return self.define(Metric(value=None, higher_is_better=False, reason=reason))
-        clusters = samples["cluster"][rows] if "cluster" in samples else None
-        found = calibration_estimate(confidence[rows], credit[rows], clusters=clusters)
-        unit = "sample" if cluster_codes(clusters) is None else "cluster"
-        is_bounded = rows.sum() > 1 and (clusters is None or len(np.unique(clusters)) > 1)
+        credit = samples[self.credit][~np.isnan(samples[self.confidence])].astype(np.float64)
+        found, codes = calibration_estimate(confidence, credit, clusters=clusters), cluster_codes(clusters)
+        is_bounded = len(cluster_sums(confidence, codes)) > 1
+        interval = Interval(found.low, found.high, METHOD) if is_bounded else too_few(codes)
         return self.define(
             Metric(
                 value=found.value,
-                low=found.low if is_bounded else None,
-                high=found.high if is_bounded else None,
+                low=interval.low,
+                high=interval.high,
                 confidence=CONFIDENCE,
-                n=int(rows.sum()),
+                n=len(confidence),
                 higher_is_better=False,
                 method=METHOD if is_bounded else None,
-                reason=None if is_bounded else f"no interval: an interval needs at least two {unit}s",
+                reason=None if is_bounded else f"no interval: {interval.method}",
                 statistic=Estimator("expected_calibration_error", (self.confidence, self.credit)).record(),
             )
         )

@@ -35,6 +35,19 @@ def cluster_codes(clusters: Shaped[np.ndarray, " n"] | None) -> Int64[np.ndarray
     return None if len(distinct) == len(clusters) else codes.astype(np.int64)
 
 
+def n_equal_clusters(clusters: Shaped[np.ndarray, " n"]) -> float:
+    """Return how many clusters of one size would know as much of a mean, each being all right or all wrong.
+
+    Source: Kish, Survey Sampling (1965): the square of the number of samples over the sum of the clusters' squared sizes.
+
+    Example:
+        >>> n_equal_clusters(np.array(["a", "a", "b", "b"])), round(n_equal_clusters(np.array(["a", "a", "a", "b"])), 4)
+        (2.0, 1.6)
+    """
+    sizes = np.unique(clusters, return_counts=True)[1]
+    return len(clusters) ** 2 / float((sizes**2).sum())
+
+
 def cluster_sums(
     values: Float64[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"] | None
 ) -> Float64[np.ndarray, " n_clusters"]:
@@ -67,7 +80,7 @@ def standard_error(
     return times * float(np.linalg.norm(sums)) / len(influence) * sqrt(len(sums) / (len(sums) - 1))
 
 
-def student(probability: float, n_units: int) -> float:
+def student(probability: float, n_units: int | float) -> float:  # noqa: PYI041 (a checker of types at run time tells them apart)
     """Return the quantile of Student's t with one degree of freedom less than there are samples, or clusters.
 
     Example:

@@ -15,13 +15,23 @@ import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
 from clipbench.errors import DataError
-from clipbench.stats.clusters import NEGLIGIBLE, cluster_codes, cluster_sums, standard_error, student, without_rounding
+from clipbench.stats.clusters import (
+    NEGLIGIBLE,
+    cluster_codes,
+    cluster_sums,
+    n_equal_clusters,
+    standard_error,
+    student,
+    without_rounding,
+)
 
 CONFIDENCE = 0.95
 MEAN_RESAMPLES = 2000
 STATISTIC_RESAMPLES = 1000
 """Fewer than for means, as each resample computes the statistic anew."""
 
+TAIL = (1 - CONFIDENCE) / 2
+"""Chance that a bound is missed on one side."""
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 _BLOCK_DRAWS = 1 << 17
 """Rows drawn at once: few enough for the processor's cache."""
@@ -34,6 +44,19 @@ DIFFERENCES = (-1.0, 1.0)
 
 Range = tuple[float, float] | None
 """Smallest and largest possible value; None where there is none."""
+
+
+def applicable(within: Range, values: Float64[np.ndarray, " n"] | float) -> Range:
+    """Return a range; None where a value lies outside: a plugin's column may be called a fraction and be none.
+
+    Example:
+        >>> applicable(SHARES, 1.0), applicable(SHARES, np.array([0.5, 18.0]))
+        ((0.0, 1.0), None)
+    """
+    if within is None:
+        return None
+    is_inside = within[0] - NEGLIGIBLE <= np.min(values) and np.max(values) <= within[1] + NEGLIGIBLE
+    return within if is_inside else None
 
 
 class Interval(NamedTuple):
@@ -80,7 +103,7 @@ def wilson(successes: float, n: int | float) -> Interval:  # noqa: PYI041 (a che
     return Interval(low, high, "Wilson")
 
 
-def unchanged_interval(value: float, n_units: int, within: tuple[float, float]) -> Interval:
+def unchanged_interval(value: float, n_units: int, within: tuple[float, float], *, tail: float = TAIL) -> Interval:
     """Return the interval of a mean that all of n samples share: others may differ, though none of these does.
 
     Were more than 1 - 0.025^(1 / n) of all samples different, one of n would have been with a chance of 97.5 %. So many
@@ -93,7 +116,7 @@ def unchanged_interval(value: float, n_units: int, within: tuple[float, float]) 
         >>> round(low, 3), round(high, 3)
         (-0.308, 0.308)
     """
-    unseen = 1 - ((1 - CONFIDENCE) / 2) ** (1 / n_units)
+    unseen = 1 - tail ** (1 / n_units)
     low, high = within
     return Interval(value - (value - low) * unseen, value + (high - value) * unseen, "bound of what no sample shows")
 
@@ -107,8 +130,8 @@ def mean_interval(
 ) -> Interval:
     """Return the interval of a mean: Wilson's of hits and credits, else a (cluster) bootstrap.
 
-    Independent hits have Wilson's. Credits between 0 and 1, hits in clusters, and all zeros or ones have Wilson's with
-    the effective number of samples (``share_interval``): a bootstrap is too short where hardly a sample is wrong.
+    Independent hits have Wilson's. Credits between 0 and 1 and hits in clusters have Wilson's with the effective number
+    of samples (``share_interval``): a bootstrap is too short where hardly a sample is wrong.
 
     The bootstrap is the expanded percentile one (``expanded_tails``); with clusters, the mean of a resample is the
     ratio of its sum to its count, so that clusters may differ in size. It does not depend on the order of the samples.
@@ -133,44 +156,43 @@ def mean_interval(
     sums = cluster_sums(values, codes)
     counts = np.ones(len(values)) if codes is None else np.bincount(codes).astype(np.float64)
     n, mean, is_constant = len(sums), float(values.mean()), np.ptp(values) < NEGLIGIBLE
-    if within is not None and not (within[0] <= values.min() and values.max() <= within[1]):
-        within = None  # a plugin's column may be called a fraction and be none
+    within = applicable(within, values)
     are_hits = within == SHARES and bool(np.isin(values, SHARES).all())
     if are_hits and (codes is None or is_constant):
         return wilson(mean * n, n)._replace(method="Wilson" + _over(codes, n))
     if n == 1:
-        return _too_few(codes)
+        return too_few(codes)
     if is_constant:
         return Interval(mean, mean, "all values are equal") if within is None else unchanged_interval(mean, n, within)
-    error = standard_error(values - mean, codes)
-    if within == SHARES and (are_hits or error is not None):
+    is_seen = standard_error(values - mean, codes) is not None
+    if within == SHARES and (are_hits or is_seen):
+        # No credits spread more than hits of as many clusters, each all right or all wrong (Bhatia and Davis 2000).
+        at_least = float(n) if codes is None else n_equal_clusters(codes)
         # That few clusters of hits are less alike than chance would have it is luck.
-        return share_interval(mean, error, codes, n, at_most=float(len(values)) if are_hits else None)
-    if within is not None and error is None:
+        at_most = float(len(values)) if are_hits else None
+        return share_interval(mean, values - mean, codes, at_least=at_least, at_most=at_most)
+    if within is not None and not is_seen:
         return unchanged_interval(mean, n, within)  # gains and losses cancel in each cluster
     return _percentiles(_resampled_means(sums, counts, rng), codes, n).clipped(within)
 
 
 def share_interval(
     share: float,
-    error: float | None,
+    influence: Float64[np.ndarray, " n"],
     codes: Int64[np.ndarray, " n"] | None,
-    n_units: int,
     *,
+    at_least: float = 1.0,
     at_most: float | None = None,
 ) -> Interval:
     """Return Wilson's interval with the effective number of samples (``effective_n``, which has the arguments).
 
-    Args:
-        codes: clusters of the samples.
-
     Example:
-        >>> share_interval(0.5, 0.05, None, 1000).method
-        'Wilson of 100 effective samples'
+        >>> share_interval(0.5, np.array([0.5, -0.5] * 200), np.arange(400) // 2 % 100).method
+        'Wilson of 100 effective samples over 100 clusters'
     """
     share = min(1.0, max(0.0, share))  # rounding may have left it outside
-    trials = effective_n(share, error, n_units, at_most=at_most)
-    method = f"Wilson of {trials:.0f} effective samples" + _over(codes, n_units)
+    trials = effective_n(share, influence, codes, at_least=at_least, at_most=at_most)
+    method = f"Wilson of {trials:.0f} effective samples" + _over(codes, len(cluster_sums(influence, codes)))
     return wilson(share * trials, trials)._replace(method=method)
 
 
@@ -193,7 +215,7 @@ def trials_of_means(means: Float64[np.ndarray, " n_parts"], sizes: Shaped[np.nda
     variance = float((shrunk * (1 - shrunk) / sizes).sum()) / n_parts**2
     if value * (1 - value) < NEGLIGIBLE or variance < NEGLIGIBLE:
         return n_parts**2 / float((1 / sizes).sum())
-    return value * (1 - value) / variance
+    return max(1.0, value * (1 - value) / variance)  # of one sample, rounding may leave a little less
 
 
 def bootstrap_interval(
@@ -227,7 +249,7 @@ def bootstrap_interval(
     codes = cluster_codes(clusters)
     n_units = n if codes is None else int(codes.max(initial=-1)) + 1
     if n_units < 2:
-        return _too_few(codes)
+        return too_few(codes)
     resamples = _resamples(n_units, codes, rng)
     values = np.array([statistic(next(resamples)) for _ in range(STATISTIC_RESAMPLES)], np.float64)
     if recentre_on is None:
@@ -264,7 +286,7 @@ def influence_interval(
     codes = cluster_codes(clusters)
     n_units = len(cluster_sums(influence, codes))
     if n_units < 2:
-        return _too_few(codes)
+        return too_few(codes)
     half = standard_error(influence, codes, times=student((1 + CONFIDENCE) / 2, n_units))
     if half is None:
         return Interval(None, None, "the delta method has no width here: no sample moves the value")
@@ -350,31 +372,41 @@ def expanded_tails(n_units: int) -> tuple[float, float]:
 
 def effective_n(
     share: float,
-    error: float | None,
-    n_units: int,
+    influence: Float64[np.ndarray, " n"],
+    clusters: Shaped[np.ndarray, " n"] | None,
     *,
+    at_least: float = 1.0,
     at_most: float | None = None,
     confidence: float = CONFIDENCE,
 ) -> float:
     """Return the number of independent hits whose share would be as uncertain.
 
     Few samples, or clusters, know their own spread badly, for which the quantiles of Student's t and the normal law give
-    fewer (Korn and Graubard, Survey Methodology 24 (1998)).
+    fewer (Korn and Graubard, Survey Methodology 24 (1998)). Of many clusters of which few have a hit (or a miss), only those
+    know it: with s the sum of each cluster, as many as 1.25 (sum of s²)² / (sum of s⁴); 1.25 was found by simulation
+    (docs/statistics.md). Where no cluster deviates, each counts as one hit.
 
     Args:
         share: in [0, 1].
-        error: its standard error; None where no sample deviates.
-        n_units: samples, or clusters, behind the standard error.
-        at_most: the number that is not exceeded, however small the error; needed where there is none.
+        influence: of each sample on the share, such as its deviation from it.
+        clusters: of the samples.
+        at_least: the number that is reached, however badly the spread is known.
+        at_most: the number that is not exceeded, however small the error.
 
     Example:
-        >>> round(effective_n(0.5, 0.05, 1000))  # 0.5 × 0.5 / 0.05², less 0.3 %
-        100
+        >>> round(effective_n(0.5, np.array([0.5, -0.5] * 500), None))  # 999, less 0.2 % for Student's t
+        997
     """
-    trials = math.inf if error is None else share * (1 - share) / error**2
-    trials = trials if at_most is None else min(trials, at_most)
+    sums, error = cluster_sums(influence, clusters), standard_error(influence, clusters)
+    most = math.inf if at_most is None else at_most
+    if error is None:
+        return max(at_least, min(float(len(sums)), most))
+    n_known = float(len(sums))
+    if len(sums) < len(influence):
+        n_known = min(n_known, 1 + 1.25 * float((sums**2).sum() ** 2 / (sums**4).sum()))
     upper = (1 + confidence) / 2
-    return max(1.0, trials * (NormalDist().inv_cdf(upper) / student(upper, n_units)) ** 2)
+    trials = min(share * (1 - share) / error**2, most)
+    return max(at_least, trials * (NormalDist().inv_cdf(upper) / student(upper, n_known)) ** 2)
 
 
 def _resampled_means(
@@ -431,6 +463,7 @@ def _over(codes: Int64[np.ndarray, " n"] | None, n_units: int) -> str:
     return "" if codes is None else f" over {n_units} clusters"
 
 
-def _too_few(codes: Int64[np.ndarray, " n"] | None) -> Interval:
+def too_few(codes: Int64[np.ndarray, " n"] | None) -> Interval:
+    """Return the interval of a single sample, or cluster: none."""
     unit = "sample" if codes is None else "cluster"
     return Interval(None, None, f"an interval needs at least two {unit}s")

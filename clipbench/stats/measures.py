@@ -19,12 +19,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from clipbench.results.record import Metric, StatisticRecord
+from clipbench.results.record import Metric
 from clipbench.stats import intervals
-from clipbench.stats.clusters import cluster_codes, cluster_sums, standard_error
-from clipbench.stats.estimators import Estimator
-
-Samples = Mapping[str, np.ndarray]
+from clipbench.stats.clusters import cluster_codes
+from clipbench.stats.estimators import Estimator, Samples
 
 RANGES: Mapping[str, intervals.Range] = {"fraction": intervals.SHARES, "difference": intervals.DIFFERENCES}
 """Smallest and largest value of the units that have both."""
@@ -59,14 +57,18 @@ class Definition:
 
     def define(self, metric: Metric) -> Metric:
         """Return a metric with this meaning."""
-        owners = [self.control_of] if isinstance(self.control_of, str) else list(self.control_of)
         return replace(
             metric,
             title=self.title,
             description=self.description,
-            control_of=owners,
+            control_of=self.owners,
             is_headline=self.is_headline,
         )
+
+    @property
+    def owners(self) -> list[str]:
+        """Names of the metrics that a control is read against."""
+        return [self.control_of] if isinstance(self.control_of, str) else list(self.control_of)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,7 @@ class Mean(Definition):
     """Column of what is counted as n where several samples share one, such as the image that was scored."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        values, clusters = _defined(samples, self.column)
+        values, clusters = defined(samples, self.column)
         if not len(values):
             return _undefined(self, f"no sample has a value for '{self.column}'")
         n = len(values)
@@ -120,7 +122,7 @@ class Statistic(Definition):
     higher_is_better: bool | None = True
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        first, clusters = _defined(samples, self.columns[0])
+        first, clusters = defined(samples, self.columns[0])
         if not len(first):
             return _undefined(self, f"no sample has a value for '{self.columns[0]}'")
         is_defined = ~np.isnan(samples[self.columns[0]].astype(np.float64))
@@ -132,7 +134,8 @@ class Statistic(Definition):
         value = self.function(rows)
         named = self.function if isinstance(self.function, Estimator) else None
         interval = intervals.bootstrap_interval(at, len(first), rng, clusters=clusters)
-        metric = _metric(self, value, len(first), interval)
+        within = intervals.applicable(RANGES.get(self.unit), value)
+        metric = _metric(self, value, len(first), interval.clipped(within))
         return replace(metric, statistic=None if named is None else named.record())
 
 
@@ -162,24 +165,23 @@ class Smooth(Definition):
     """The most independent hits that it may count as (``trials_of_means``); of means of means of credits only."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        influence, clusters = _defined(samples, self.influence)
-        interval = self.interval or self._interval(influence, clusters)
+        influence, clusters = defined(samples, self.influence)
+        within = intervals.applicable(RANGES.get(self.unit), self.value)
+        interval = self.interval or self._interval(influence, clusters, within)
         return replace(
-            _metric(self, self.value, len(influence), interval),
+            _metric(self, self.value, len(influence), interval.clipped(within)),
             influence=self.influence,
             weighted_column=self.weighted_column,
             squared_influence=self.squared_influence,
         )
 
-    def _interval(self, influence: np.ndarray, clusters: np.ndarray | None) -> intervals.Interval:
-        n_units, error = len(cluster_sums(influence, clusters)), standard_error(influence, clusters)
-        if self.unit != "fraction" or not n_units or math.isnan(self.value):
-            return intervals.influence_interval(self.value, influence, clusters=clusters)
-        if error is None:  # as when all are right: what no sample shows
-            n = min(n_units, self.most_trials or n_units)
-            return intervals.wilson(self.value * n, n)
+    def _interval(
+        self, influence: np.ndarray, clusters: np.ndarray | None, within: intervals.Range
+    ) -> intervals.Interval:
+        if within != intervals.SHARES or not len(influence):
+            return intervals.influence_interval(self.value, influence, clusters=clusters, within=within)
         at_most = None if self.most_trials is None else float(self.most_trials)
-        return intervals.share_interval(self.value, error, cluster_codes(clusters), n_units, at_most=at_most)
+        return intervals.share_interval(self.value, influence, cluster_codes(clusters), at_most=at_most)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,21 +235,18 @@ class Within:
         def placed(name: str | None) -> str | None:
             return f"{self.prefix}{name}" if name in own else name
 
+        statistic = metric.statistic
+        if statistic is not None:
+            statistic = replace(statistic, columns=[str(placed(name)) for name in statistic.columns])
         return replace(
             metric,
             column=placed(metric.column),
             influence=placed(metric.influence),
             weighted_column=placed(metric.weighted_column),
             squared_influence=placed(metric.squared_influence),
-            statistic=self._statistic(metric, own),
+            statistic=statistic,
             control_of=[f"{self.prefix}{name}" for name in metric.control_of],
         )
-
-    def _statistic(self, metric: Metric, own: Samples) -> StatisticRecord | None:
-        if metric.statistic is None:
-            return None
-        columns = [f"{self.prefix}{name}" if name in own else name for name in metric.statistic.columns]
-        return replace(metric.statistic, columns=columns)
 
 
 def define(measures: Mapping[str, Measure], definitions: Mapping[str, Definition]) -> dict[str, Measure]:
@@ -269,17 +268,16 @@ def _defined_as(name: str, measure: Measure, definitions: Mapping[str, Definitio
     if own not in definitions or not isinstance(measure, Definition):
         return measure
     definition = definitions[own]
-    owners = (definition.control_of,) if isinstance(definition.control_of, str) else definition.control_of
     return replace(
         measure,
         title=definition.title,
         description=definition.description,
-        control_of=tuple(f"{subset}{slash}{owner}" for owner in owners),
+        control_of=tuple(f"{subset}{slash}{owner}" for owner in definition.owners),
         is_headline=measure.is_headline or (definition.is_headline and not subset),
     )
 
 
-def _defined(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | None]:
+def defined(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the defined values of a column, as float64, and the clusters of their samples."""
     values = samples[column].astype(np.float64)
     is_defined = ~np.isnan(values)
@@ -290,7 +288,6 @@ def _defined(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | No
 def _metric(measure: Mean | Statistic | Smooth, value: float, n: int, interval: intervals.Interval) -> Metric:
     if math.isnan(value):
         return _undefined(measure, "the value is undefined for these samples")
-    interval = interval.clipped(RANGES.get(measure.unit))
     is_bounded = interval.low is not None
     metric = Metric(
         value=value,

@@ -13,11 +13,16 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from clipbench.stats import intervals
-from clipbench.stats.clusters import NEGLIGIBLE, cluster_codes, cluster_sums, standard_error, student, without_rounding
-from clipbench.stats.intervals import CONFIDENCE, SHARES, Interval, Range
-
-TAIL = (1 - CONFIDENCE) / 2
-"""Chance that a bound is missed on one side."""
+from clipbench.stats.clusters import (
+    NEGLIGIBLE,
+    cluster_codes,
+    cluster_sums,
+    n_equal_clusters,
+    standard_error,
+    student,
+    without_rounding,
+)
+from clipbench.stats.intervals import CONFIDENCE, SHARES, TAIL, Interval, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,7 @@ class Slice:
             0.75
         """
         values = without_rounding(values)
+        within = intervals.applicable(within, values)
         mean = float(values.mean())
         are_hits = within == SHARES and bool(np.isin(values, SHARES).all())
         return cls(value=mean, influence=values - mean, clusters=clusters, within=within, are_hits=are_hits)
@@ -65,14 +71,15 @@ class Slice:
         least, most = self.within or (-inf, inf)
         if self.are_hits:
             return _exact_bounds(self.value, self._trials(1 - 2 * tail), tail)
-        error = self._error()
+        error = standard_error(self.influence, self.clusters)
         if error is not None:
             half = error * student(1 - tail, self.n_units)
             return max(least, self.value - half), min(most, self.value + half)
         if self.within is None:
             return least, most
-        unseen = 1 - tail ** (1 / self.n_units)
-        return self.value - (self.value - least) * unseen, self.value + (most - self.value) * unseen
+        low, high, _ = intervals.unchanged_interval(self.value, self.n_units, self.within, tail=tail)
+        assert low is not None and high is not None
+        return low, high
 
     def interval(self) -> tuple[float, float]:
         """Return the bounds of the slice by itself: Wilson's of hits, which are right on average where exact ones are too wide."""
@@ -85,14 +92,13 @@ class Slice:
 
     def _trials(self, confidence: float) -> float:
         """Return the number of independent hits that know as much as the slice's."""
-        codes = cluster_codes(self.clusters)
-        if codes is None or self._error() is None:
-            return float(self.n_units)
-        n = float(len(self.influence))
-        return intervals.effective_n(self.value, self._error(), self.n_units, at_most=n, confidence=confidence)
-
-    def _error(self) -> float | None:
-        return standard_error(self.influence, self.clusters)
+        n, codes = float(len(self.influence)), cluster_codes(self.clusters)
+        if codes is None:
+            return n
+        at_least = n_equal_clusters(codes)
+        return intervals.effective_n(
+            self.value, self.influence, codes, at_least=at_least, at_most=n, confidence=confidence
+        )
 
 
 class Extreme(NamedTuple):

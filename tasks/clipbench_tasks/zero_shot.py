@@ -29,8 +29,9 @@ from clipbench.models.protocol import NO_LOGIT_SCALE, Embedder
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
+from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import trials_of_means
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Samples, Smooth, Within, define
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, Within, define
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
 
 METRICS = {

@@ -24,8 +24,8 @@ from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve, Metric
 from clipbench.stats import intervals
-from clipbench.stats.estimators import Estimator
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Samples, Statistic, define
+from clipbench.stats.estimators import Estimator, Samples
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
 from clipbench_tasks.long_caption.prefixes import Prefixes
 from clipbench_tasks.tables import bounded_curve
 

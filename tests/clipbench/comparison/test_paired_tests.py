@@ -126,6 +126,17 @@ def test_no_samples_are_not_tested() -> None:
     assert (found.n, found.p_value, found.test) == (0, None, "no test: no sample has a value in both runs")
 
 
+def test_a_difference_beyond_the_range_of_its_unit_lies_in_its_interval() -> None:
+    """As of a plugin's column of points out of 30 that is called a fraction."""
+    before = pandas.DataFrame({"x": [10.0, 12.0, 9.0, 11.0], "i": [-0.5, 1.5, -1.5, 0.5]})
+    after = pandas.DataFrame({"x": [20.0, 25.0, 19.0, 22.0], "i": [-1.5, 3.5, -2.5, 0.5]})
+    for name in ({"column": "x"}, {"influence": "i"}):
+        metrics = (Metric(value=float(table["x"].mean()), **name) for table in (before, after))  # type: ignore[arg-type]
+        generators = Generators(np.random.default_rng(0), np.random.default_rng(1))
+        low, high, _ = paired_test(*metrics, tables=Tables(before, after), generators=generators).interval
+        assert low is not None and high is not None and low < 11 < high
+
+
 def test_clusters_are_exchanged_whole() -> None:
     before, after = ranks(np.random.default_rng(7), 60, 0.3)
     alone = compared(MEDIAN, before, after)

@@ -173,8 +173,11 @@ def _recall(per_class: int, chance: float) -> Simulation:
         by = min(0.2, chance, 1 - chance) * np.where(labels % 2, 1, -1)
         credit = (rng.random(n) < chance + by).astype(np.float64)
         table = {"i": recall_influence(credit, labels)}
+        sizes = np.bincount(labels)
+        recalls = np.bincount(labels, credit) / sizes
+        trials = intervals.trials_of_means(recalls, sizes)
         value = mean_per_class_recall(credit, labels)
-        metric = Smooth(value=value, influence="i", unit="fraction").metric(table, rng)
+        metric = Smooth(value=value, influence="i", unit="fraction", most_trials=trials).metric(table, rng)
         return intervals.Interval(metric.low, metric.high, "")
 
     return simulate

@@ -18,6 +18,20 @@ def test_a_mean_of_right_and_wrong_gets_wilson_s_interval() -> None:
     assert (metric.low, metric.high, metric.method) == tuple(expected)
 
 
+@pytest.mark.parametrize("unit", ["fraction", "difference"])
+def test_a_column_out_of_the_range_of_its_unit_has_its_value_in_its_interval(unit: str) -> None:
+    samples = {"of 20": np.array([10.0, 20.0, 15.0, 30.0]), "i": np.array([-8.75, 1.25, -3.75, 11.25])}
+    for measure in (
+        Mean(column="of 20", unit=unit),
+        Statistic(function=lambda rows: float(rows["of 20"].mean()), columns=("of 20",), unit=unit),
+        Smooth(value=18.75, influence="i", unit=unit),
+    ):
+        metric = measure.metric(samples, rng())
+        assert metric.value == 18.75 and metric.low < 18.75 < metric.high  # type: ignore[operator]
+    partly_outside = Mean(column="x", unit=unit).metric({"x": np.array([0.5, 0.9, 1.4])}, rng())
+    assert partly_outside.high > 1  # type: ignore[operator]
+
+
 def test_a_mean_of_cosines_that_are_all_one_is_no_proportion() -> None:
     metric = Mean(column="cosine", unit="cosine").metric({"cosine": np.ones(5)}, rng())
     assert (metric.low, metric.high, metric.method) == (1.0, 1.0, "all values are equal")

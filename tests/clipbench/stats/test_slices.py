@@ -34,6 +34,11 @@ def test_bounds_of_other_values_are_student_s() -> None:
     assert Slice.of_mean(np.array([0.3]), within=None).bounds(0.025) == (-inf, inf)
 
 
+def test_bounds_of_values_out_of_range_hold_the_value() -> None:
+    low, high = Slice.of_mean(np.array([10.0, 20.0, 15.0, 30.0])).bounds(0.025)
+    assert low < 18.75 < high
+
+
 def test_the_worst_slice_is_named_and_its_interval_allows_for_the_choice() -> None:
     name, value, (low, high, method) = worst(slices_of(HITS))
     assert (name, value) == ("sw", 0.25)
