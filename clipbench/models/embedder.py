@@ -88,7 +88,8 @@ class StoreEmbedder:
         self.workers = default_workers() if workers is None else workers
         self._show_progress = show_progress
         self._known = {} if known is None else known
-        self._bad_images: dict[str, str] = {}
+        self._causes: dict[ImageRef | bytes, str] = {}
+        """Causes why images cannot be read, by their content, or by the image where nothing of it could be read."""
         self._calls: list[Call] = []
         self._shelves: Mapping[Modality, Shelf] = {
             "images": Shelf(root, model.info.fingerprint, "images", model.info.embed_dim),
@@ -150,10 +151,14 @@ class StoreEmbedder:
         images = dataset.images
         self._digest([ref for ref in images if ref not in self._known])
         self._fill(images, is_strict=False)
-        held = self._shelves["images"]
-        bad = [row for row, ref in enumerate(images) if ref not in self._known or self._known[ref].key not in held]
-        causes = tuple(f"skipped {images[row].name}: {self._bad_images[images[row].name]}" for row in bad)
-        kept_rows = without_images(dataset, np.array(bad, np.int64))
+        held, known = self._shelves["images"], [self._known.get(ref) for ref in images]
+        bad = {
+            row: self._causes[images[row] if each is None else each.key]
+            for row, each in enumerate(known)
+            if each is None or each.key not in held
+        }
+        causes = tuple(f"skipped {images[row].name}: {cause}" for row, cause in bad.items())
+        kept_rows = without_images(dataset, np.array([*bad], np.int64))
         return replace(kept_rows, notes=(*kept_rows.notes, *causes))
 
     def counts(self) -> Counts:
@@ -165,7 +170,7 @@ class StoreEmbedder:
         self._digest([ref for ref in images if ref not in self._known])
         for ref in images:
             if ref not in self._known:
-                raise BadImage(ref.name, self._bad_images[ref.name])
+                raise BadImage(ref.name, self._causes[ref])
         return [self._known[ref].digest for ref in images]
 
     def image_notes(self, images: Sequence[ImageRef]) -> tuple[str, ...]:
@@ -188,7 +193,7 @@ class StoreEmbedder:
         with ThreadPoolExecutor(max_workers=8) as pool, self._bar("hashing", "image", len(distinct)) as bar:
             for ref, found in zip(distinct, pool.map(_known_or_cause, distinct), strict=True):
                 if isinstance(found, BadImage):
-                    self._bad_images[found.name] = found.cause
+                    self._causes[ref] = found.cause
                 else:
                     self._known[ref] = found
                 bar.update()
@@ -250,16 +255,15 @@ class StoreEmbedder:
         for batch in load_batches(
             refs, preprocess, side=self.info.image_size, batch_size=self.batch_size, workers=workers
         ):
-            self._bad_images.update(batch.bad)
+            self._causes |= {keys[row]: error.cause for row, error in batch.bad.items()}
             vectors = np.empty((0, self.info.embed_dim), np.float32)
             if batch.rows:
                 encode = self.model.encode_pixels if isinstance(self.model, PixelModel) else self.model.encode_images
                 vectors = encode(batch.inputs)
                 self._check(vectors, [f"image {refs[row].name}" for row in batch.rows])
             yield _Batch([keys[row] for row in batch.rows], vectors, len(batch.bad))
-            for name, cause in batch.bad.items():
-                if is_strict:
-                    raise BadImage(name, cause)
+            for error in batch.bad.values() if is_strict else ():
+                raise error
 
     def _check(self, vectors: np.ndarray, names: Sequence[str]) -> None:
         expected = (len(names), self.info.embed_dim)

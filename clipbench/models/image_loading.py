@@ -19,13 +19,13 @@ Preprocess = Callable[[Image.Image], Float32[np.ndarray, "channels height width"
 
 
 class LoadedBatch(NamedTuple):
-    """The readable images of one batch, and the faults of the others by name."""
+    """The readable images of one batch, and the faults of the others by row."""
 
     rows: list[int]
     inputs: Any
     """Stacked pixels, float32 (n, channels, height, width), or the model's own arrays by name, each stacked; without
     ``preprocess`` a list of RGB images."""
-    bad: dict[str, str]
+    bad: dict[int, BadImage]
 
 
 def load_batches(
@@ -73,7 +73,7 @@ class _Images(Dataset[tuple[int, Any]]):
 def _in_full_size(items: Iterator[tuple[int, Any]], batch_size: int) -> Iterator[LoadedBatch]:
     """Yield images that the model preprocesses itself; fewer in a batch where together they would have too many pixels."""
     most = max_batch_pixels()
-    rows, images, bad, n_pixels = list[int](), list[Image.Image](), dict[str, str](), 0
+    rows, images, bad, n_pixels = list[int](), list[Image.Image](), dict[int, BadImage](), 0
     for row, item in items:
         size = 0 if isinstance(item, BadImage) else item.width * item.height
         if len(images) + len(bad) == batch_size or (images and n_pixels + size > most):
@@ -82,7 +82,7 @@ def _in_full_size(items: Iterator[tuple[int, Any]], batch_size: int) -> Iterator
             rows, images, bad, n_pixels = [], [], {}, 0
         n_pixels += size
         if isinstance(item, BadImage):
-            bad[item.name] = item.cause
+            bad[row] = item
         else:
             rows.append(row)
             images.append(item)
@@ -94,10 +94,10 @@ def _alone(item: tuple[int, Any]) -> tuple[int, Any]:
     return item
 
 
-def _collate(items: Sequence[tuple[int, Any]]) -> tuple[list[int], Any, dict[str, str]]:
+def _collate(items: Sequence[tuple[int, Any]]) -> tuple[list[int], Any, dict[int, BadImage]]:
     import torch
 
-    bad = {item.name: item.cause for _, item in items if isinstance(item, BadImage)}
+    bad = {row: item for row, item in items if isinstance(item, BadImage)}
     good = [(row, item) for row, item in items if not isinstance(item, BadImage)]
     inputs: Any = [item for _, item in good]
     if inputs and isinstance(inputs[0], np.ndarray):

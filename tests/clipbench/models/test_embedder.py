@@ -109,6 +109,16 @@ def test_an_unreadable_image_is_named_and_the_others_are_kept(tmp_path: Path) ->
         embedder.digests([missing])
 
 
+def test_each_copy_of_a_broken_image_is_left_out_with_the_cause(tmp_path: Path) -> None:
+    refs = images(tmp_path, 3)
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_bytes(b"no image")
+    readable = StoreEmbedder(ToyModel(), tmp_path).readable(Dataset(id="some", images=refs, image_ids=["0", "1", "2"]))
+    assert list(readable.image_ids) == ["0"]
+    skipped = [note.replace("1.png", "2.png") for note in readable.notes[1:]]
+    assert len(skipped) == 2 and skipped[0] == skipped[1]
+
+
 def test_an_unreadable_image_ends_the_work_at_once_and_what_was_encoded_is_kept(tmp_path: Path) -> None:
     refs = images(tmp_path, 20)
     (tmp_path / "5.png").write_bytes(b"no image")
