@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -178,10 +178,27 @@ def silent(handler: Handler, vectors: list[list[float]]) -> None:
     time.sleep(1)
 
 
-def dripping(handler: Handler, vectors: list[list[float]]) -> None:
-    handler.send_response(200)
+def dripping(handler: Handler, vectors: list[list[float]], status: int = 200) -> None:
+    handler.send_response(status)
     handler.send_header("Content-Length", "1000")
     handler.end_headers()
-    for _ in range(20):
-        time.sleep(0.05)
-        handler.wfile.write(b" ")
+    with suppress(OSError):  # the client hangs up
+        for _ in range(100):
+            time.sleep(0.05)
+            handler.wfile.write(b" ")
+
+
+def dripping_refusal(handler: Handler, vectors: list[list[float]]) -> None:
+    dripping(handler, vectors, 400)
+
+
+def out_of_quota(handler: Handler, vectors: list[list[float]]) -> None:
+    handler.say(429, "slow down", Retry_After="0")
+
+
+def wrong_wait(handler: Handler, vectors: list[list[float]]) -> None:
+    handler.say(429, "slow down", Retry_After="nan")
+
+
+def large_numbers(handler: Handler, vectors: list[list[float]]) -> None:
+    handler.say(200, json.dumps({"data": [{"index": place, "embedding": [10**400]} for place in range(len(vectors))]}))

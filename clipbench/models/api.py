@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -98,21 +98,36 @@ class ApiModel:
             return np.empty((0, self.info.embed_dim), np.float32)
         size = self.request_size[modality]
         groups = [items[start : start + size] for start in range(0, len(items), size)]
+        client = self.client.for_call()
+
+        def request(group: Sequence[Any]) -> np.ndarray:
+            try:
+                return self._request(client, modality, [prepared(item) for item in group])
+            except BaseException as error:  # here, as this thread would go on with the next group
+                client.stop(error)
+                raise
+
         pool = ThreadPoolExecutor(max_workers=min(self.concurrency, len(groups)))
         try:
-            found = pool.map(lambda group: self._request(modality, [prepared(item) for item in group]), groups)
-            return np.concatenate(list(found))
+            futures = [pool.submit(request, group) for group in groups]
+            wait(futures, return_when=FIRST_EXCEPTION)
+            if client.failure is not None:
+                raise client.failure
+            return np.concatenate([future.result() for future in futures])
+        except BaseException as error:
+            client.stop(error)  # after a failure nothing more is asked, or paid for
+            raise
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # after a failure nothing more is asked, or paid for
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    def _request(self, modality: Modality, items: list[Any]) -> np.ndarray:
+    def _request(self, client: Client, modality: Modality, items: list[Any]) -> np.ndarray:
         """Return the vectors of one request, after the canary in it has shown that the same model answered."""
         canary = self.canaries[modality]
         if self.request_size[modality] == 1:
-            vectors = [_ask(self.client, self.bodies[modality], [item]) for item in (canary.item, *items)]
+            vectors = [_ask(client, self.bodies[modality], [item]) for item in (canary.item, *items)]
             answer = np.concatenate(vectors)
         else:
-            answer = _ask(self.client, self.bodies[modality], [canary.item, *items])
+            answer = _ask(client, self.bodies[modality], [canary.item, *items])
         if answer.shape[1] != self.info.embed_dim:
             raise ModelError(
                 f"{self.info.id} gave vectors of dimension {answer.shape[1]}, and {self.info.embed_dim} when it was loaded"
@@ -218,7 +233,7 @@ def _ask(client: Client, body: Callable[[list[Any]], dict[str, Any]], items: lis
     in_order = sorted(zip(places, data, strict=True), key=lambda pair: int(pair[0]))
     try:
         vectors = np.array([_decoded(each["embedding"]) for _, each in in_order], np.float32)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise ModelError(
             f"{client.name} answered embeddings that are no rows of numbers of one length ({type(error).__name__}):"
             " expected lists of numbers, or base64 of float32"

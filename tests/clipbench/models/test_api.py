@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import json
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -253,7 +255,11 @@ def test_a_key_that_cannot_be_sent_is_not_shown(url: str, monkeypatch: pytest.Mo
         ("numbered_twice", ModelError, "answered 2 vectors for 1 inputs"),
         ("silent", ModelError, "no answer within 0.2 s: is a server running there"),
         ("dripping", ModelError, "no answer within 0.2 s"),
-        ("broken", ModelError, "the server answered 503 after 8 tries"),
+        ("dripping_refusal", ModelError, "the server answered 400: does the model take such inputs"),
+        ("broken", ModelError, "the server answered 503 after 8 tries: does the model behind it run"),
+        ("out_of_quota", ModelError, r"answered 429 \(slow down\) after 8 tries: ask less at once \(--model-option conc"),
+        ("wrong_wait", ModelError, "the server answered 429 .* after 8 tries"),
+        ("large_numbers", ModelError, r"no rows of numbers of one length \(OverflowError\)"),
     ],
 )  # fmt: skip
 def test_a_server_that_is_wrong_from_the_start_is_refused(
@@ -265,10 +271,11 @@ def test_a_server_that_is_wrong_from_the_start_is_refused(
     message: str,
 ) -> None:
     state.fault = lambda number: getattr(embeddings_server, name)
+    start = time.monotonic()
 
     with pytest.raises(error, match=message) as caught:
         served(url, timeout="0.2")
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and time.monotonic() - start < 1
 
 
 @pytest.mark.parametrize(
@@ -298,12 +305,57 @@ def test_towers_of_different_dimensions_are_refused(url: str, state: Any, toy: T
         served(url)
 
 
-def test_no_server_is_said_at_once() -> None:
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("http://127.0.0.1:9", "the connection broke .*is a server running there"),
+        ("http://no.such.host.invalid", "the connection broke .*is the name of the host right"),
+        ("https://HOST", "the connection broke .*does the server speak https"),
+        ("http://HOST/a b", "the request cannot be sent .*the address whole"),
+    ],
+)
+def test_a_wrong_address_is_said_at_once(url: str, monkeypatch: pytest.MonkeyPatch, address: str, message: str) -> None:
+    def looked_up(host: str, *more: Any, **options: Any) -> Any:  # without a network, this may take seconds
+        if host.endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return look_up(host, *more, **options)
+
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    monkeypatch.setattr(_http_client, "FIRST_WAIT", 1.0)
     start = time.monotonic()
 
-    with pytest.raises(ModelError, match=r"api:http://127.0.0.1:9: the connection broke .*is a server running there"):
-        served("http://127.0.0.1:9")
-    assert time.monotonic() - start < 1
+    with pytest.raises(ModelError, match=message):
+        served(address.replace("HOST", url.removeprefix("http://").removesuffix("/v1")))
+    assert time.monotonic() - start < 0.5
+
+
+def test_an_endless_answer_is_refused(url: str, state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_http_client, "MOST_BYTES", 100)
+    with pytest.raises(ModelError, match="answered more than 100 bytes: is it the address of embeddings"):
+        served(url)
+
+
+def test_after_a_failure_nothing_more_is_asked(url: str, state: Any, embeddings_server: ModuleType) -> None:
+    model = served(url, batch_size=8, concurrency="4")
+    start, asked_to_wait = len(state.bodies), threading.Event()
+
+    def wait_long(handler: Any, vectors: list[list[float]]) -> None:
+        handler.say(429, "slow down", Retry_After="0.3")
+        asked_to_wait.set()
+
+    def refuse(handler: Any, vectors: list[list[float]]) -> None:
+        asked_to_wait.wait(5)
+        handler.say(400, "no")
+
+    state.fault = lambda number: refuse if number == start + 1 else wait_long
+    with pytest.raises(ModelError, match="the server answered 400"):
+        model.encode_texts(TEXTS)
+    n_asked = len(state.bodies)
+    time.sleep(0.4)
+    assert len(state.bodies) == n_asked
+    state.fault = lambda number: None
+    assert len(model.encode_texts(TEXTS)) == len(TEXTS), "the next call asks again"
 
 
 @pytest.mark.parametrize(
