@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS
+from clipbench.cli.options import TRACEBACK
 from clipbench.cli.output import echo, echo_commands, echo_text, print_error
 from clipbench.errors import NotComparable, UsageError
 from clipbench.files import write_atomic
@@ -40,7 +41,7 @@ FORMATS = ("table", "md", "json", "junit", "github", "html")
 @click.option("--smallest", default="0", metavar="0.5pp|NUMBER", help="Smallest difference that matters.")
 @click.option("--format", "form", default="table", show_default=True, type=click.Choice(FORMATS), help="Output format.")
 @click.option("-o", "--out", metavar="FILE", type=click.Path(path_type=Path), help="Output file (required for html).")
-@click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
+@TRACEBACK
 def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -> int:
     """Compare candidates with a base, sample by sample, and apply a gate.
 

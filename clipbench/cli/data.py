@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulGroup
+from clipbench.cli.options import DATA_ROOT, TRACEBACK
 from clipbench.cli.output import echo
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from clipbench.data.catalogue import CatalogueEntry, Source
 
-ROOT = click.option("--data-root", envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"], metavar="DIR",
-                    type=click.Path(path_type=Path), help="Folder that holds data sets by name. [default: .]")  # fmt: skip
-TRACEBACK = click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
 UNSURE = " (?)"
 """Marks a licence that no first-hand source confirms."""
 
@@ -30,9 +28,9 @@ def data() -> None:
 
 
 @data.command("list", context_settings=SETTINGS)
-@ROOT
+@DATA_ROOT
 @TRACEBACK
-def list_(data_root: Path | None, traceback: bool) -> None:
+def list_(data_root: Path | None) -> None:
     """List the data sets with presence, size, licence and access conditions."""
     from clipbench.data.catalogue import catalogue
 
@@ -46,9 +44,9 @@ def list_(data_root: Path | None, traceback: bool) -> None:
 
 @data.command(context_settings=SETTINGS)
 @click.argument("name")
-@ROOT
+@DATA_ROOT
 @TRACEBACK
-def show(name: str, data_root: Path | None, traceback: bool) -> None:
+def show(name: str, data_root: Path | None) -> None:
     """Describe a data set: purpose, size, licence, protocol and sources."""
     entry = _find(name)
     echo(f"{entry.name}: {entry.title}")
@@ -64,16 +62,14 @@ def show(name: str, data_root: Path | None, traceback: bool) -> None:
 
 @data.command(context_settings=SETTINGS)
 @click.argument("names", nargs=-1, required=True)
-@ROOT
+@DATA_ROOT
 @click.option(
     "--from", "source", metavar="SOURCE", help="Source that `clipbench data show` lists, such as hf:ORG/NAME."
 )
 @click.option("--revision", metavar="REV", help="Branch, tag or commit on the Hub, instead of the pinned commit.")
 @click.option("--quiet", is_flag=True, help="Hide progress bars.")
 @TRACEBACK
-def get(
-    names: Sequence[str], data_root: Path | None, source: str | None, revision: str | None, quiet: bool, traceback: bool
-) -> int:
+def get(names: Sequence[str], data_root: Path | None, source: str | None, revision: str | None, quiet: bool) -> int:
     """Download data sets into the data root.
 
     Each gets a folder of its own name once all of its files are complete and their checksums match. An interrupted

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipbench.cli.main import DONE, FAULT, SETTINGS
-from clipbench.cli.options import doctor_options, load_options
+from clipbench.cli.options import doctor_options, load_options, shows_traceback
 from clipbench.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def doctor(**given: Any) -> int:
         expectation=None if given["expect"] is None else Expectation(given["expect"], given["metric"]),
         limit=given["limit"],
         seed=given["seed"],
-        raise_bugs=given["traceback"],
+        raise_bugs=shows_traceback(),
     )
     printer = _Printer(as_json=given["as_json"])
     diagnosis = diagnose(given["model"], load_options(given), options, printer.finding)

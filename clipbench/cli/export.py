@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from clipbench.cli.main import SETTINGS
+from clipbench.cli.options import TRACEBACK
 from clipbench.cli.output import echo, echo_text, print_note
 
 
@@ -13,8 +14,8 @@ from clipbench.cli.output import echo, echo_text, print_note
 @click.option("--to", required=True, metavar="csv|parquet|clip_benchmark|model-index|markdown|latex", help="Output format.")  # fmt: skip
 @click.option("-o", "--out", metavar="FILE", type=click.Path(path_type=Path),
               help="Output file, replaced if it exists.  [default: standard output]")  # fmt: skip
-@click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
-def export(runs: tuple[Path, ...], to: str, out: Path | None, traceback: bool) -> None:
+@TRACEBACK
+def export(runs: tuple[Path, ...], to: str, out: Path | None) -> None:
     """Write the metrics of runs as a table, or for other tools.
 
     \b

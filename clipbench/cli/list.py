@@ -3,13 +3,14 @@
 import click
 
 from clipbench.cli.main import SETTINGS
+from clipbench.cli.options import TRACEBACK
 from clipbench.cli.output import echo
 
 
 @click.command("list", context_settings=SETTINGS)
 @click.argument("what", type=click.Choice(["tasks", "models", "data"]))
-@click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
-def list_(what: str, traceback: bool) -> None:
+@TRACEBACK
+def list_(what: str) -> None:
     """List the tasks, models or data sets that clipbench knows."""
     rows = {"tasks": _tasks, "models": _models, "data": _data}[what]()
     width = max(len(name) for name, _ in rows)

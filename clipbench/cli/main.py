@@ -1,6 +1,8 @@
 """The entry point: imports the command, and turns every failure into one line and an exit status."""
 
 import io
+import os
+import select
 import signal
 import sys
 import threading
@@ -37,6 +39,10 @@ GROUPS = {
 """The commands as ``clipbench --help`` groups them, each with the module and function that it is."""
 COMMANDS = {name: target for group in GROUPS.values() for name, target in group.items()}
 DONE, FAULT, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
+UNREAD = 141
+"""Exit status where nobody reads the output to its end, as shells have it."""
+SHOWS_TRACEBACK = "clipbench.traceback"
+"""Key of a context's ``meta``: whether the traceback of an error is wanted."""
 
 SETTINGS = {
     "auto_envvar_prefix": "CLIPBENCH",
@@ -108,16 +114,27 @@ def key_values(context: click.Context, parameter: click.Parameter, values: tuple
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 regression, 2 bad usage or input, 3 incomplete, 130 interrupted."""
-    given = sys.argv[1:] if arguments is None else arguments
+    """Run the command line and exit: 0 done, 1 regression, 2 bad usage or input, 3 incomplete, 130 interrupted.
+
+    It is 141 where the output goes to a program that ends before it has read all, such as ``head``.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A caption may hold any character: one that the terminal cannot show must not fail a finished command.
             stream.reconfigure(errors="backslashreplace")
+    if "_CLIPBENCH_COMPLETE" in os.environ:  # a shell asks what may follow
+        cli.main(prog_name="clipbench")
+    context: click.Context | None = None
+    status: object = DONE
     try:
-        with _terminated_as_interrupted():
-            status = cli.main(list(given), prog_name="clipbench", standalone_mode=False, obj=["clipbench", *given])
-    except (KeyboardInterrupt, click.Abort):
+        # Not cli.main: it takes every EOFError for an interruption, and ends with status 1 where a pipe is closed.
+        with _terminated_as_interrupted(), cli.make_context("clipbench", given, obj=["clipbench", *given]) as context:
+            status = cli.invoke(context)
+    except click.exceptions.Exit as end:
+        status = end.exit_code
+    except (KeyboardInterrupt, click.Abort):  # the second also from a question that is closed unanswered
+        click.echo(err=True)  # below the ^C
         print_error("interrupted")
         sys.exit(INTERRUPTED)
     except click.ClickException as error:
@@ -126,11 +143,25 @@ def main(arguments: list[str] | None = None) -> None:
         print_error(f"{error.format_message()} ({command} --help)")
         sys.exit(BAD_INPUT)
     except FOREIGN as error:  # the last line of defence, also against a plug-in that calls sys.exit(0)
-        if "--traceback" in given:
+        if isinstance(error, BrokenPipeError) and _leave_unread_output():
+            sys.exit(UNREAD)
+        if context is not None and context.meta.get(SHOWS_TRACEBACK):
             print_traceback()
         print_error(str(error) if isinstance(error, ClipbenchError) else bug(error, "clipbench or in a plug-in"))
         sys.exit(INCOMPLETE if isinstance(error, Unavailable | NotComparable) else BAD_INPUT)
     sys.exit(status if isinstance(status, int) else DONE)
+
+
+def _leave_unread_output() -> bool:
+    """Point standard output and error to the null device where nobody reads them any more; return whether one was so."""
+    is_unread = False
+    for handle in (1, 2) if hasattr(select, "poll") else ():
+        poll = select.poll()
+        poll.register(handle, select.POLLOUT)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+            is_unread = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), handle)
+    return is_unread
 
 
 @contextmanager

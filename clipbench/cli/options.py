@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from clipbench.cli.main import key_values
+from clipbench.cli.main import SHOWS_TRACEBACK, key_values
 
 if TYPE_CHECKING:
     from clipbench.evaluation.session import SessionOptions
@@ -45,7 +45,7 @@ def session_options(given: dict[str, Any]) -> "SessionOptions":
             skip_bad_images=given["on_bad_image"] == "skip",
             keep_arrays=given["keep_arrays"],
             n_thumbnails=given["thumbnails"],
-            raise_bugs=given["traceback"],
+            raise_bugs=shows_traceback(),
             data=DataOptions(
                 data_root=given["data_root"], allow_partial=given["allow_partial"], options=given["data_option"]
             ),
@@ -73,6 +73,15 @@ def load_options(given: dict[str, Any]) -> "LoadOptions":
     )
 
 
+def shows_traceback() -> bool:
+    """Return whether the command that runs was asked for the traceback of an error."""
+    return bool(click.get_current_context().meta.get(SHOWS_TRACEBACK))
+
+
+def _ask_for_traceback(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    context.meta[SHOWS_TRACEBACK] = value
+
+
 MODEL_OPTION = click.option(
     "--model-option",
     multiple=True,
@@ -91,7 +100,7 @@ DATA_ROOT = click.option(
     envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"],
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Folder that holds data sets by name.",
+    help="Folder that holds data sets by name. [default: .]",
 )
 DATA_OPTION = click.option(
     "--data-option",
@@ -129,7 +138,14 @@ SEED = click.option(
     help="Seed of subsets, resampling and all else that is random.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on standard output.")
-TRACEBACK = click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
+TRACEBACK = click.option(
+    "--traceback",
+    is_flag=True,
+    is_eager=True,  # before what may fail
+    expose_value=False,
+    callback=_ask_for_traceback,
+    help="Print the traceback of an error.",
+)
 
 OPTIONS = (
     MODEL_OPTION,

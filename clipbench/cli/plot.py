@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from clipbench.cli.main import SETTINGS
+from clipbench.cli.options import TRACEBACK
 from clipbench.cli.output import echo, print_note
 
 
@@ -21,7 +22,7 @@ from clipbench.cli.output import echo, print_note
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0, max=2**32 - 1), help="UMAP seed.")
 @click.option("--style", metavar="FILE.mplstyle", type=click.Path(path_type=Path), help="Matplotlib style file.")
 @click.option("--list", "lists", is_flag=True, help="List the plots and exit.")
-@click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
+@TRACEBACK
 def plot(name: str | None, runs: tuple[Path, ...], out: Path | None, lists: bool, **given: object) -> None:
     """Draw a figure for a paper.
 
@@ -47,7 +48,7 @@ def plot(name: str | None, runs: tuple[Path, ...], out: Path | None, lists: bool
     if name is None or not runs or out is None:
         lacking = "NAME" if name is None else "RUN..." if not runs else "-o FILE"
         raise click.UsageError(f"missing {lacking}: expected NAME RUN... -o FILE, such as gap runs/tiny -o gap.pdf")
-    options = maker.PlotOptions(**{key: value for key, value in given.items() if key != "traceback"})
+    options = maker.PlotOptions(**given)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         # The plot track reads logs and the folders of trainings too, and finds the runs inside a folder itself.

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from clipbench.cli.main import SETTINGS
+from clipbench.cli.options import TRACEBACK
 from clipbench.cli.output import echo, print_note
 
 
@@ -12,8 +13,8 @@ from clipbench.cli.output import echo, print_note
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, metavar="FILE.html", type=click.Path(path_type=Path),
               help="Output file.")  # fmt: skip
-@click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
-def report(runs: tuple[Path, ...], out: Path, traceback: bool) -> None:
+@TRACEBACK
+def report(runs: tuple[Path, ...], out: Path) -> None:
     """Write one HTML report of finished runs.
 
     A RUN is a run folder or the folder of several; of several RUNs, those that hold no run are left out.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clipbench.cli.main import SETTINGS
+from clipbench.cli.options import TRACEBACK
 from clipbench.cli.output import echo
 from clipbench.errors import UsageError, did_you_mean
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--task", "tasks", multiple=True, metavar="TASK[@DATA]", help="Task to print; repeatable. [default: all]")
 @click.option("--all", "shows_all", is_flag=True, help="Print controls, methods, data, versions and the command too.")
-@click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
-def show(run: Path, tasks: tuple[str, ...], shows_all: bool, traceback: bool) -> None:
+@TRACEBACK
+def show(run: Path, tasks: tuple[str, ...], shows_all: bool) -> None:
     """Print the results of a run, and what is missing from it.
 
     \b

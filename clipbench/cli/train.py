@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from clipbench.cli.main import DONE, INTERRUPTED, SETTINGS, key_values
+from clipbench.cli.options import DATA_ROOT, TRACEBACK
 from clipbench.cli.output import echo, print_error
 from clipbench.training.options import LOSS_NAMES, TRAINING_PRECISIONS
 
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 )
 @click.option("--data-option", "data_options", multiple=True, metavar="KEY=VALUE", callback=key_values,
               help="Column name or split of the data; repeatable. [default: the train split, if there is one]")  # fmt: skip
-@click.option("--data-root", metavar="DIR", envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"],
-              help="Folder that holds data sets by name.")  # fmt: skip
+@DATA_ROOT
 @click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path),
               help="Output folder for log.jsonl and the checkpoints step-N.")  # fmt: skip
 @click.option(
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 @click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1, mps.")
 @click.option("--workers", type=int, help="Processes that prepare images. [default: cores - 1, at most 8]")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
-@click.option("--traceback", is_flag=True, help="Print the traceback of an error.")
+@TRACEBACK
 @click.pass_context
 def train(context: click.Context, /, **given: Any) -> int:
     """Train the bundled CLIP on images with captions.
@@ -92,7 +92,9 @@ def _options(context: click.Context, given: dict[str, Any]) -> "TrainOptions":
     """Return the options on the command line; to resume, those of the training, overridden by those given now."""
     from clipbench.training.options import TrainOptions, arguments_of, options_of
 
-    options = {name: value for name, value in given.items() if name not in ("resume", "quiet", "traceback")}
+    options = {name: value for name, value in given.items() if name not in ("resume", "quiet")}
+    if options["data_root"] is not None:
+        options["data_root"] = str(options["data_root"])  # a checkpoint stores it
     if options["workers"] is None:
         options["workers"] = min(8, (os.cpu_count() or 1) - 1)
     if given["resume"]:

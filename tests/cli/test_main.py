@@ -1,5 +1,6 @@
 """The help: commands in groups, texts that stand alone, and nothing heavy imported for them."""
 
+import os
 import re
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from clipbench.cli.main import COMMANDS, GROUPS, cli
+from clipbench.cli.main import COMMANDS, GROUPS, cli, main
+from clipbench.errors import ClipbenchError
 
 HEAVY = ("torch", "open_clip", "transformers", "datasets", "sklearn", "scipy", "pandas", "matplotlib", "umap", "numpy")
 
@@ -50,6 +52,66 @@ def test_each_help_text_is_a_noun_phrase_or_an_imperative() -> None:
         for text in texts:
             assert re.match(r"[A-Z]", text) and re.search(r"[.\]]$", text), f"{name}: {text!r}"
             assert not re.match(r"(What|Of|At|Whether|Where|Which|It)\b", text), f"{name}: {text!r}"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such pipes")
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_ends_early_is_no_error(both: bool, unbuffered: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "clipbench.cli", "data", "list"],
+        stdout=writing,
+        stderr=writing if both else subprocess.PIPE,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+    os.close(writing)
+    assert (done.stderr or b"", done.returncode) == (b"", 141)
+
+
+def test_a_broken_pipe_of_something_else_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _ending(monkeypatch, BrokenPipeError(32, "Broken pipe")) == 2
+    assert "Broken pipe (a bug in clipbench or in a plug-in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (EOFError("No data left in file"), 2, "clipbench: EOFError: No data left in file (a bug in clipbench"),
+        (click.Abort(), 130, "clipbench: interrupted"),
+        (KeyboardInterrupt(), 130, "clipbench: interrupted"),
+    ],
+)
+def test_only_a_person_interrupts(
+    error: BaseException, status: int, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _ending(monkeypatch, error) == status
+    assert capsys.readouterr().err.strip().startswith(line)
+
+
+@pytest.mark.parametrize(("value", "is_shown"), [("1", True), ("0", False)])
+def test_the_variable_of_traceback_is_the_option(
+    value: str, is_shown: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLIPBENCH_TRACEBACK", value)
+    assert _ending(monkeypatch, ClipbenchError("no such thing")) == 2
+    assert ("Traceback (most recent call last)" in capsys.readouterr().err) == is_shown
+
+
+def _ending(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> object:
+    """Return the exit status of ``clipbench list data`` if it raises an error."""
+
+    def fail() -> object:
+        raise error
+
+    monkeypatch.setattr("clipbench.cli.list._data", fail)
+    with pytest.raises(SystemExit) as end:
+        main(["list", "data"])
+    return end.value.code
 
 
 @pytest.mark.parametrize("name", ["", *(name for name, _ in every_command())])
