@@ -27,10 +27,10 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
     """
     if n < 1:
         raise UsageError(f"a subset of {n} images: expected 1 or more")
+    if dataset.contrasts or dataset.attacks:  # a few images may have many of them
+        return _limited_items(dataset, n, rng)
     if n >= len(dataset):
         return dataset
-    if dataset.contrasts or dataset.attacks:
-        return _limited_items(dataset, n, rng)
     labels = dataset.labels
     rows = rng.choice(len(dataset), n, replace=False) if labels is None else _stratified(labels, n, rng)
     kind = "seeded" if labels is None else "seeded, stratified"
@@ -61,7 +61,8 @@ def _limited_items(dataset: Dataset, n: int, rng: np.random.Generator) -> Datase
     kept_rows = {row for item in (*(contrasts or ()), *(attacks or ())) for row in item.images}
     kept_rows |= set(_some(captioned, n, rng) or ())
     n_items = len(dataset.contrasts or ()) + len(dataset.attacks or ())
-    if len(kept_rows) == len(dataset) and len(contrasts or ()) + len(attacks or ()) == n_items:
+    is_whole = n >= len(dataset) or len(kept_rows) == len(dataset)
+    if is_whole and len(contrasts or ()) + len(attacks or ()) == n_items:
         return dataset
     note = f"a seeded subset: at most {n} of each kind of question ({n_items} in all)"
     note += f" and {n} captioned images" if captioned else ""
@@ -72,7 +73,7 @@ def _limited_items(dataset: Dataset, n: int, rng: np.random.Generator) -> Datase
 def _some_attacks(attacks: Sequence[Attack] | None, n: int, rng: np.random.Generator) -> list[Attack] | None:
     """Return at most n attacks of the usual style, and the same words on the same objects in other styles."""
     usual = [attack for attack in attacks or () if not attack.condition]
-    if not usual:
+    if not usual or len(attacks or ()) <= n:
         return _some(attacks, n, rng)
     chosen = _some(usual, n, rng) or []
     pairs = {(attack.object, attack.word) for attack in chosen if attack.object is not None}

@@ -86,11 +86,11 @@ class Datasets:
     def cut(self, dataset: Dataset, request: Request | None = None) -> Dataset:
         """Return the subset that the limit asks for, drawn with the session's seed, or the one that the suite fixes."""
         limit = self._limit if request is None else self._limit_of(request)
-        if limit is None or limit >= len(dataset):
+        if limit is None:
             return dataset
         is_fixed = request is not None and request.limit == limit
         subset = random_subset(dataset, limit, generator(0 if is_fixed else self._seed, "limit", dataset.id))
-        return replace(subset, notes=(*subset.notes, FIXED_NOTE)) if is_fixed else subset
+        return replace(subset, notes=(*subset.notes, FIXED_NOTE)) if is_fixed and subset is not dataset else subset
 
     def _limit_of(self, request: Request) -> int | None:
         """Return the smaller of the session's limit and the suite's."""
