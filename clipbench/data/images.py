@@ -1,7 +1,9 @@
 """Images as references: named, told apart by their content, and opened only when they are needed."""
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -9,8 +11,11 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from PIL import Image
 
 from clipbench.data.decoding import Reading, decode, reading_of
-from clipbench.errors import BadImage
-from clipbench.untrusted.reading import read_bytes
+from clipbench.errors import BadImage, Unavailable
+from clipbench.untrusted.reading import is_file, read_bytes
+
+N_SHOWN = 3
+"""Missing images that an error names."""
 
 
 @runtime_checkable
@@ -103,3 +108,44 @@ class FileImage(EncodedImage):
             return read_bytes(self.path)
         except OSError as error:
             raise BadImage(self.name, error.strerror or str(error)) from error
+
+
+def existing_files(
+    files: Iterable[Path], folder: Path, data: str, *, allow_partial: bool, advice: str
+) -> tuple[set[Path], tuple[str, ...]]:
+    """Return those of the images that a table names that exist, and notes on those that are missing or lie elsewhere.
+
+    Args:
+        files: the images.
+        folder: the folder to which their names are relative.
+        data: the table or data set, for messages.
+        allow_partial: leave missing images out, unless all are missing.
+        advice: what to do about missing images.
+
+    Raises:
+        Unavailable: images are missing.
+    """
+    distinct = dict.fromkeys(files)
+    existing = {file for file in distinct if is_file(file)}
+    missing = [file for file in distinct if file not in existing]
+    advice += "; --allow-partial scores the others" if existing else ""
+    note = missing_note(missing, len(distinct), data, is_allowed=allow_partial and bool(existing), advice=advice)
+    return existing, (*([note] if note else []), *outside_notes(existing, [folder], data))
+
+
+def missing_note(missing: Sequence[object], n_images: int, data: str, *, is_allowed: bool, advice: str) -> str:
+    """Return a note that counts missing images, empty where there are none; raise Unavailable where none may be missing."""
+    if not missing:
+        return ""
+    count = f"{len(missing):,} of {n_images:,} images"
+    if not is_allowed:
+        names = ", ".join([*map(str, missing[:N_SHOWN]), *(["..."] if len(missing) > N_SHOWN else [])])
+        raise Unavailable(f"{count} of {data} are missing: {names}; {advice}")
+    return f"{count} are missing and were left out"
+
+
+def outside_notes(files: Collection[Path], folders: Iterable[Path], data: str) -> tuple[str, ...]:
+    """Return a note on the images that lie in none of the folders: a stranger's table may name any image of this machine."""
+    inside = [os.path.abspath(folder) for folder in folders]
+    n_outside = sum(not any(Path(os.path.abspath(file)).is_relative_to(each) for each in inside) for file in files)
+    return (f"{n_outside:,} of {len(files):,} images lie outside of the folder of {data}",) if n_outside else ()

@@ -14,9 +14,9 @@ import numpy as np
 
 from clipbench.data import manifest
 from clipbench.data.dataset import DataOptions, Dataset, check
-from clipbench.data.images import FileImage
+from clipbench.data.images import FileImage, existing_files
 from clipbench.data.table_columns import rows_of_split
-from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
+from clipbench.errors import DataError, UsageError, did_you_mean
 from clipbench.untrusted.reading import (
     MOST_DEPTH,
     UTF8,
@@ -35,9 +35,6 @@ from clipbench.untrusted.reading import (
     shown,
     user_path,
 )
-
-N_SHOWN = 3
-"""Missing images that an error names."""
 
 
 class _CaptionedFile(NamedTuple):
@@ -79,7 +76,7 @@ def load_urban1k(path: Path, options: DataOptions, id: str) -> Dataset:
         if not caption:
             raise DataError(f"the first line of {texts[stem]} is blank: expected the caption there")
         pairs.append(_CaptionedFile(stem, images.get(stem, folder / f"{stem}.jpg"), caption))
-    return _dataset(pairs, options, id)
+    return _dataset(pairs, folder, options, id)
 
 
 def _numeric(stem: str) -> tuple[int, str]:
@@ -118,7 +115,7 @@ def load_docci(path: Path, options: DataOptions, id: str) -> Dataset:
         )
         for place, row in (rows[number] for number in split_rows)
     ]
-    return _dataset(pairs, options, id, split=split)
+    return _dataset(pairs, folder, options, id, split=split)
 
 
 # -- Densely Captioned Images (Urbanek et al., CVPR 2024), as its own code unpacks it
@@ -152,7 +149,7 @@ def load_dci(path: Path, options: DataOptions, id: str) -> Dataset:
         if isinstance(extra, str) and extra.strip():
             caption += f"\n{extra.strip()}"
         pairs.append(_CaptionedFile(file.name, folder / _text(entry, "image", str(file)), caption))
-    return _dataset(pairs, options, id, split=split)
+    return _dataset(pairs, folder, options, id, split=split)
 
 
 def _dci_names(path: Path, split: str) -> list[str]:
@@ -164,7 +161,10 @@ def _dci_names(path: Path, split: str) -> list[str]:
     names = splits[split]
     if not isinstance(names, list):
         raise DataError(f"{path / DCI_SPLITS} has no list of files for {split}: got {shown(names)}")
-    return [str(name) for name in names]
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise DataError(f"{path / DCI_SPLITS} names {shown(name)}, expected the name of a file in {DCI_ENTRIES}")
+    return names
 
 
 def _json_object(file: Path) -> Mapping[str, object]:
@@ -208,7 +208,7 @@ def load_sharegpt4v(path: Path, options: DataOptions, id: str) -> Dataset:
     with reading(file, DataError):
         items = list(islice(_list_items(file), n))
     pairs = [_conversation(item, folder, f"{file}, item {number}") for number, item in enumerate(items, start=1)]
-    return _dataset(pairs, options, id)
+    return _dataset(pairs, folder, options, id)
 
 
 def _conversation(item: object, folder: Path, place: str) -> _CaptionedFile:
@@ -294,28 +294,29 @@ def load_iiw(path: Path, options: DataOptions, id: str) -> Dataset:
         name = _text(row, field, place)
         image = folder / (name if Path(name).suffix else f"{name}.jpg")
         pairs.append(_CaptionedFile(name, image, _text(row, caption, place)))
-    return _dataset(pairs, options, id)
+    return _dataset(pairs, folder, options, id)
 
 
 # -- what the sets share
 
 
-def _dataset(pairs: Sequence[_CaptionedFile], options: DataOptions, id: str, *, split: str | None = None) -> Dataset:
-    """Return the data set of the pairs whose images exist.
+def _dataset(
+    pairs: Sequence[_CaptionedFile], folder: Path, options: DataOptions, id: str, *, split: str | None = None
+) -> Dataset:
+    """Return the data set of the pairs whose images, named relative to a folder, exist.
 
     Raises:
         Unavailable: images are missing; with ``allow_partial``, only if all are.
         DataError: there are no pairs, or two have the same id.
     """
-    missing = [pair.image for pair in pairs if not is_file(pair.image)]
-    if missing and (not options.allow_partial or len(missing) == len(pairs)):
-        shown = ", ".join([*map(str, missing[:N_SHOWN]), *(["..."] if len(missing) > N_SHOWN else [])])
-        advice = "put the images there, or name their folder with --data-option images=FOLDER"
-        advice += "" if len(missing) == len(pairs) else "; --allow-partial scores the others"
-        raise Unavailable(f"{len(missing)} of {len(pairs)} images of {id} are missing: {shown}; {advice}")
-    absent = set(missing)
-    present = [pair for pair in pairs if pair.image not in absent]
-    note = f"{len(missing)} of {len(pairs)} images are missing and were left out"
+    existing, notes = existing_files(
+        (pair.image for pair in pairs),
+        folder,
+        id,
+        allow_partial=options.allow_partial,
+        advice="put the images there, or name their folder with --data-option images=FOLDER",
+    )
+    present = [pair for pair in pairs if pair.image in existing]
     return check(
         Dataset(
             id=id,
@@ -325,7 +326,7 @@ def _dataset(pairs: Sequence[_CaptionedFile], options: DataOptions, id: str, *, 
             captions=[pair.caption for pair in present],
             caption_image=np.arange(len(present), dtype=np.int64),
             caption_ids=[pair.id for pair in present],
-            notes=(note,) if missing else (),
+            notes=notes,
         )
     )
 

@@ -2,13 +2,13 @@
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
 
 from clipbench.data.class_names import read_class_names
 from clipbench.data.dataset import DataOptions, Dataset, check
-from clipbench.data.images import FileImage
+from clipbench.data.images import FileImage, existing_files
 from clipbench.data.table import ColumnTable, read_samples
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import Roles, find_roles, rows_of_split
@@ -32,8 +32,8 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
 
     Raises:
         UsageError: the role of a column is unclear, or the named split does not exist.
-        DataError: a malformed line, an empty field, or missing images; with ``allow_partial`` missing images are left
-            out, unless all are missing.
+        DataError: a malformed line, or an empty field.
+        Unavailable: images are missing; with ``allow_partial``, only if all are.
     """
     options.refuse_unknown(OPTIONS, id)
     table = read_table(path)
@@ -43,7 +43,14 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
         raise UsageError(f"{path} has no split column: drop --data-option split={split}")
     rows = rows_of_split(table.columns[roles.split or roles.image], split, source=str(path))
     files = {row: _file(path, table, roles.image, row) for row in rows}
-    files, missing_notes = _without_missing(files, path, allow_partial=options.allow_partial)
+    existing, file_notes = existing_files(
+        files.values(),
+        path.parent,
+        path.name,
+        allow_partial=options.allow_partial,
+        advice="paths are relative to the manifest's folder",
+    )
+    files = {row: file for row, file in files.items() if file in existing}
     class_names_file = options.options.get("class_names")
     samples = read_samples(
         table,
@@ -62,17 +69,9 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
         captions=samples.captions,
         caption_image=samples.caption_image,
         groups=samples.groups,
-        notes=(*samples.notes, *missing_notes, *_outside_notes(path, files), *_split_notes(table, roles, split)),
+        notes=(*samples.notes, *file_notes, *_split_notes(table, roles, split)),
     )
     return check(dataset, allow_partial=options.allow_partial)
-
-
-def _outside_notes(path: Path, files: Mapping[int, Path]) -> Iterator[str]:
-    """Yield a note of the images that lie elsewhere: a table from a stranger may name any image of this machine."""
-    folder = os.path.abspath(path.parent)
-    n_outside = sum(not Path(os.path.abspath(file)).is_relative_to(folder) for file in {*files.values()})
-    if n_outside:
-        yield f"{n_outside} of {len({*files.values()})} images lie outside of the folder of {path.name}"
 
 
 def read_table(path: Path) -> ColumnTable:
@@ -187,20 +186,3 @@ def _id(manifest: Path, file: Path) -> str:
     """Return the path below the manifest, so that a copy elsewhere has the same ids."""
     folder = Path(os.path.normpath(manifest.parent))
     return PurePath(file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()
-
-
-def _without_missing(
-    files: Mapping[int, Path], manifest: Path, *, allow_partial: bool
-) -> tuple[dict[int, Path], Iterable[str]]:
-    distinct = list(dict.fromkeys(files.values()))
-    missing = dict.fromkeys(file for file in distinct if not is_file(file))
-    if not missing:
-        return dict(files), ()
-    count = f"{len(missing)} of {len(distinct)} images"
-    if not allow_partial or len(missing) == len(distinct):
-        shown = ", ".join([*map(str, list(missing)[:3]), *(["..."] if len(missing) > 3 else [])])
-        advice = "paths are relative to the manifest's folder"
-        advice += "" if len(missing) == len(distinct) else "; --allow-partial leaves the missing ones out"
-        raise DataError(f"{count} of {manifest.name} are missing: {shown}; {advice}")
-    existing = {row: file for row, file in files.items() if file not in missing}
-    return existing, (f"{count} are missing and were left out",)

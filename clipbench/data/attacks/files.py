@@ -10,7 +10,7 @@ from clipbench.data.attacks.photographs import Photograph, attack_dataset
 from clipbench.data.attacks.schemas import AttackRow, AttackSchema, attack_schema
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.image_folder import EXTENSIONS
-from clipbench.data.images import FileImage
+from clipbench.data.images import FileImage, existing_files
 from clipbench.data.table import ColumnTable
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import USUAL_NAMES
@@ -41,7 +41,8 @@ def load_manifest(path: Path, options: DataOptions, id: str) -> Dataset:
     If the user names a column of captions or labels, the table is read as an ordinary manifest instead.
 
     Raises:
-        DataError: a row is malformed, or images are missing (left out with ``allow_partial``).
+        DataError: a row is malformed.
+        Unavailable: images are missing; with ``allow_partial``, only if all are.
     """
     file = _manifest(path)
     assert file is not None, path
@@ -58,7 +59,7 @@ def load_manifest(path: Path, options: DataOptions, id: str) -> Dataset:
         Photograph(FileImage(files[str(name)]), str(name), *facts)
         for name, facts in zip(table.columns[image], read_attack_rows(table, schema), strict=True)
     ]
-    return _dataset(photographs, options, id, templates=schema.templates())
+    return _dataset(photographs, file.parent, options, id, templates=schema.templates())
 
 
 def read_attack_rows(table: ColumnTable, schema: AttackSchema) -> list[AttackRow]:
@@ -130,7 +131,7 @@ def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
             )
         shown, written = match["object"].replace("_", " "), match["text"].replace("_", " ") or None
         photographs.append(Photograph(FileImage(file), file.relative_to(path).as_posix(), shown, written, shown))
-    return _dataset(photographs, options, id)
+    return _dataset(photographs, path, options, id)
 
 
 def _images(folder: Path) -> Iterator[Path]:
@@ -152,7 +153,8 @@ def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:
     An empty label, or none, is an image without one. The prompt is "a photo of {c}.", that of Defense-Prefix.
 
     Raises:
-        DataError: the file is malformed, or images are missing (left out with ``allow_partial``).
+        DataError: the file is malformed.
+        Unavailable: images are missing; with ``allow_partial``, only if all are.
     """
     options.refuse_unknown((), id)
     file = path / ANNOTATIONS if is_folder(path) else path
@@ -166,7 +168,7 @@ def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:
         written = word if word.casefold() not in ("", "none") else None
         image = FileImage(files.get(Path(name).name, file.parent / name))
         photographs.append(Photograph(image, name, shown, written, shown))
-    return _dataset(photographs, options, id, templates=("a photo of {c}.",))
+    return _dataset(photographs, file.parent, options, id, templates=("a photo of {c}.",))
 
 
 def _annotations(file: Path) -> Mapping[str, Mapping[str, object]]:
@@ -177,16 +179,20 @@ def _annotations(file: Path) -> Mapping[str, Mapping[str, object]]:
 
 
 def _dataset(
-    photographs: Sequence[Photograph], options: DataOptions, id: str, *, templates: tuple[str, ...] | None = None
+    photographs: Sequence[Photograph],
+    folder: Path,
+    options: DataOptions,
+    id: str,
+    *,
+    templates: tuple[str, ...] | None = None,
 ) -> Dataset:
-    """Return the data set of the photographs whose files exist."""
-    missing = {name: None for name in (photo.image.name for photo in photographs) if not is_file(name)}
-    existing = [photo for photo in photographs if photo.image.name not in missing]
-    n_missing = len(photographs) - len(existing)
-    if missing and not (options.allow_partial and existing):
-        raise DataError(
-            f"data set {id} lacks {n_missing} of its {len(photographs)} images, the first {next(iter(missing))}: put them"
-            " there" + (", or run with --allow-partial to score the others" if existing else "")
-        )
-    notes = (f"{n_missing} of {len(photographs)} images are missing and were left out",) if missing else ()
-    return replace(attack_dataset(existing, options, id, templates=templates), notes=notes)
+    """Return the data set of the photographs whose files exist, which a table in a folder names."""
+    existing, notes = existing_files(
+        (Path(photograph.image.name) for photograph in photographs),
+        folder,
+        id,
+        allow_partial=options.allow_partial,
+        advice="put the images there",
+    )
+    present = [photograph for photograph in photographs if Path(photograph.image.name) in existing]
+    return replace(attack_dataset(present, options, id, templates=templates), notes=notes)

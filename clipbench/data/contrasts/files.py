@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from clipbench.data import manifest
-from clipbench.data.contrasts.questions import Question, dataset_of, file_images, read_question
+from clipbench.data.contrasts.questions import CroppedImage, Question, dataset_of, image_files, read_question
 from clipbench.data.contrasts.schemas import Schema, schema_of
 from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.images import FileImage, outside_notes
 from clipbench.errors import DataError, UsageError
 from clipbench.untrusted.reading import is_file, is_folder, matching, read_json, reading, shown
 
@@ -44,11 +45,17 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
                 raise DataError(f"{file}: the item '{key}' is there twice: ids must be distinct")
             questions[key] = question
     questions = _of_subset(questions, options.options.get("subset"), path)
-    images = file_images(questions.values(), _image_folders(path, options.data_root))
+    folders = _image_folders(path, options.data_root)
+    files = image_files(questions.values(), folders)
+    images = {
+        key: FileImage(file) if key.box is None else CroppedImage(FileImage(file), key.box)
+        for key, file in files.items()
+    }
     base = path if is_folder(path) else path.parent
     places = f"{base} and {', '.join(PLACES[:4])} below or beside it"
     dataset = dataset_of(questions, images, id, allow_partial=options.allow_partial, places=places)
-    return replace(dataset, notes=(*dataset.notes, *_unread_note(path)))
+    outside = outside_notes({*files.values()}, folders, id)
+    return replace(dataset, notes=(*dataset.notes, *outside, *_unread_note(path)))
 
 
 def _files(path: Path) -> list[Path]:

@@ -10,14 +10,12 @@ from PIL import Image
 from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.dataset import Dataset, check
 from clipbench.data.decoding import reading_of
-from clipbench.data.images import EncodedImage, Examined, FileImage, ImageRef, content_digest
-from clipbench.errors import BadImage, DataError, Unavailable
+from clipbench.data.images import EncodedImage, Examined, ImageRef, content_digest, missing_note
+from clipbench.errors import BadImage, DataError
 from clipbench.untrusted.reading import is_file
 
 MIN_VALSE_VOTES = 2
 """Votes, of three annotators, that make an item of VALSE valid."""
-N_SHOWN = 3
-"""Missing images that an error names."""
 
 
 class CropBox(NamedTuple):
@@ -149,16 +147,17 @@ def dataset_of(
         )
     if not valid:
         raise DataError(f"data set {id} has no item to score: {notes[0] if notes else 'expected one or more'}")
-    if missing:
-        count = f"{len(needed) - len(missing):,} of {len(needed):,} images"
-        if not allow_partial or not complete:
-            advice = f"--allow-partial scores the {len(complete):,} of {len(valid):,} items whose images are there"
-            shown = ", ".join([image.name for image in missing[:N_SHOWN]] + ["..."] * (len(missing) > N_SHOWN))
-            raise Unavailable(
-                f"data set {id} has {count}; missing: {shown} ({len(missing):,} in all), looked for in {places}:"
-                f" {advice if complete else 'put the images there'}"
-            )
-        notes.append(f"{count} are there: {len(complete):,} of {len(valid):,} items are scored")
+    scored = f"{len(complete):,} of {len(valid):,} items"
+    advice = f"--allow-partial scores the {scored} whose images are there" if complete else "put the images there"
+    note = missing_note(
+        [image.name for image in missing],
+        len(needed),
+        id,
+        is_allowed=allow_partial and bool(complete),
+        advice=f"looked for in {places}: {advice}",
+    )
+    if note:
+        notes.append(f"{note}: {scored} are scored")
     used = list(dict.fromkeys(image for question in complete.values() for image in question.images))
     row = {image: number for number, image in enumerate(used)}
     dataset = Dataset(
@@ -171,14 +170,14 @@ def dataset_of(
     return check(dataset, allow_partial=allow_partial)
 
 
-def file_images(questions: Iterable[Question], folders: Sequence[Path]) -> dict[ImageKey, ImageRef]:
+def image_files(questions: Iterable[Question], folders: Sequence[Path]) -> dict[ImageKey, Path]:
     """Return the images of the questions that one of the folders has, each from the first that has it."""
-    images: dict[ImageKey, ImageRef] = {}
+    files: dict[ImageKey, Path] = {}
     for key in dict.fromkeys(key for question in questions for key in question.images):
         path = next((folder / key.name for folder in folders if is_file(folder / key.name)), None)
         if path is not None:
-            images[key] = FileImage(path) if key.box is None else CroppedImage(FileImage(path), key.box)
-    return images
+            files[key] = path
+    return files
 
 
 def _contrast(item: str, question: Question, row: Mapping[ImageKey, int]) -> Contrast:

@@ -115,6 +115,32 @@ def test_missing_images_are_named_and_left_out_only_on_request(make: Callable[[P
         load(root, allow_partial=True)
 
 
+@pytest.mark.parametrize("make", [docci, dci, sharegpt, iiw])
+def test_images_that_lie_elsewhere_are_counted(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    root = make(tmp_path / "set")
+    image = Path(load(root).images[0].name)
+    image.rename(tmp_path / image.name)
+    elsewhere = str(tmp_path / image.name)
+    for table in (*root.rglob("*.json*"),):
+        text = table.read_text()
+        for name in (f"sam/images/{image.name}", image.name, image.stem):
+            text = text.replace(f'"image": "{name}"', f'"image": "{elsewhere}"')
+            text = text.replace(f'"image_file": "{name}"', f'"image_file": "{elsewhere}"')
+            text = text.replace(f'"image/key": "{name}"', f'"image/key": "{elsewhere}"')
+        table.write_text(text)
+    found = load(root)
+    assert found.notes == (f"1 of {len(found)} images lie outside of the folder of set",)
+
+
+@pytest.mark.parametrize("name", ["../../secret.json", "/etc/secret.json", 3])
+def test_an_entry_of_dci_is_a_file_of_its_folder(name: object, tmp_path: Path) -> None:
+    root = dci(tmp_path / "set")
+    write(tmp_path / "secret.json", json.dumps({"image": "sa_1.jpg", "short_caption": "x"}))
+    write(root / "splits.json", json.dumps({"test": [name]}))
+    with pytest.raises(DataError, match=r"splits.json names .*, expected the name of a file in complete"):
+        load(root)
+
+
 def test_the_files_themselves_can_be_named(tmp_path: Path) -> None:
     assert len(load(docci(tmp_path / "docci") / "docci_descriptions.jsonlines")) == 2
     assert len(load(iiw(tmp_path / "iiw") / "data.jsonl")) == 2

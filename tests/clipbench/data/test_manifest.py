@@ -8,7 +8,7 @@ import pytest
 
 from clipbench.data import manifest
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.errors import DataError, UsageError
+from clipbench.errors import DataError, Unavailable, UsageError
 
 
 def write(root: Path, text: str, name: str = "list.csv", *, images: str = "abc") -> Path:
@@ -162,7 +162,7 @@ def test_ids_are_the_same_wherever_the_manifest_lies(tmp_path: Path) -> None:
 def test_missing_images_are_counted_and_named(tmp_path: Path) -> None:
     path = write(tmp_path, "image,caption\n" + "".join(f"{letter}.png,x\n" for letter in "abcdefg"))
     message = r"4 of 7 images of list.csv are missing: .*/d.png, .*/e.png, .*/f.png, \.\.\.; .*--allow-partial"
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(Unavailable, match=message):
         load(path)
     dataset = load(path, allow_partial=True)
     assert dataset.image_ids == ["a.png", "b.png", "c.png"]
@@ -171,7 +171,7 @@ def test_missing_images_are_counted_and_named(tmp_path: Path) -> None:
 
 def test_when_all_images_are_missing_allow_partial_does_not_help(tmp_path: Path) -> None:
     path = write(tmp_path, "image,caption\nx.png,one\n")
-    with pytest.raises(DataError, match=r"1 of 1 images .* paths are relative to the manifest's folder$"):
+    with pytest.raises(Unavailable, match=r"1 of 1 images .* paths are relative to the manifest's folder$"):
         load(path, allow_partial=True)
 
 

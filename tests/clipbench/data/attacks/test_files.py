@@ -11,7 +11,7 @@ from PIL import Image
 
 from clipbench.data import DataOptions, Dataset, load_data, random_subset
 from clipbench.data.attacks import TASK
-from clipbench.errors import DataError, UsageError
+from clipbench.errors import DataError, Unavailable, UsageError
 
 TYPOGRAPHIC = Path(__file__).parents[5] / "shared" / "data" / "typographic"
 
@@ -92,11 +92,19 @@ def test_a_row_that_contradicts_itself_or_another_is_refused(tmp_path: Path, bad
 def test_missing_images_are_named_or_left_out_when_asked(tmp_path: Path) -> None:
     folder = table(tmp_path / "toy", ROWS)
     (folder / "b.png").unlink()
-    with pytest.raises(DataError, match=r"lacks 1 of its 5 images, the first .*b\.png: .*--allow-partial"):
+    with pytest.raises(Unavailable, match=r"1 of 5 images of .* are missing: .*b\.png; .*--allow-partial"):
         load(folder)
     data = load(folder, allow_partial=True)
     assert data.attacks is not None and data.attacks[0].blank is None
     assert data.notes == ("1 of 5 images are missing and were left out",)
+
+
+def test_images_that_lie_elsewhere_are_counted(tmp_path: Path) -> None:
+    folder = table(tmp_path / "toy", ROWS)
+    (folder / "b.png").rename(tmp_path / "b.png")
+    listed = next(folder.glob("*.csv"))
+    listed.write_text(listed.read_text().replace("b.png", "../b.png"))
+    assert load(folder).notes == ("1 of 5 images lie outside of the folder of toy",)
 
 
 def test_a_manifest_without_attacks_has_nothing_to_ask(tmp_path: Path) -> None:

@@ -239,13 +239,25 @@ def test_missing_images_make_data_unavailable_and_can_be_left_out(tmp_path: Path
         for k, name in enumerate(["a.png", "b.png", "c.png", "d.png", "e.png"])
     }
     write(tmp_path / "data" / "swap_att.json", items)
-    with pytest.raises(Unavailable, match=r"has 1 of 5 images; missing: b\.png, c\.png, d\.png, \.\.\. \(4 in all\)"):
+    with pytest.raises(
+        Unavailable, match=r"4 of 5 images of .* are missing: b\.png, c\.png, d\.png, \.\.\.; looked for in"
+    ):
         read(tmp_path)
     found = read(tmp_path, allow_partial=True)
-    assert len(contrasts(found)) == 1 and found.notes == ("1 of 5 images are there: 1 of 5 items are scored",)
+    note = "4 of 5 images are missing and were left out: 1 of 5 items are scored"
+    assert len(contrasts(found)) == 1 and found.notes == (note,)
     (tmp_path / "images" / "a.png").unlink()
-    with pytest.raises(Unavailable, match=r"has 0 of 5 images.*: put the images there"):
+    with pytest.raises(Unavailable, match=r"5 of 5 images .*: put the images there"):
         read(tmp_path, allow_partial=True)
+
+
+def test_images_that_lie_elsewhere_are_counted(tmp_path: Path) -> None:
+    put(tmp_path / "private", "a.png")
+    put(tmp_path / "set/images", "b.png")
+    names = ("../../private/a.png", str(tmp_path / "private/a.png"), "b.png")
+    rows = [{"filename": name, "caption": "a", "negative_caption": "b"} for name in names]
+    found = read(write(tmp_path / "set/data/swap_att.json", dict(enumerate(rows))).parent.parent)
+    assert found.notes == ("2 of 3 images lie outside of the folder of set",)
 
 
 def test_images_below_the_data_root_are_found(tmp_path: Path) -> None:
@@ -264,11 +276,11 @@ def test_captions_and_labels_are_still_read_as_such(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real data are not beside the repository")
 def test_real_sugarcrepe_has_six_of_its_images() -> None:
-    with pytest.raises(Unavailable, match="has 6 of 1,560 images"):
+    with pytest.raises(Unavailable, match="1,554 of 1,560 images of sugarcrepe are missing"):
         read(REAL / "sugarcrepe")
     found = read(REAL / "sugarcrepe", allow_partial=True)
     assert len(found) == 6 and len(contrasts(found)) == 27
-    assert found.notes == ("6 of 1,560 images are there: 27 of 7,511 items are scored",)
+    assert found.notes == ("1,554 of 1,560 images are missing and were left out: 27 of 7,511 items are scored",)
     listed = json.loads((REAL / "sugarcrepe" / "items_with_images.json").read_text())
     expected = {f"{item['task']}/{item['key']}" for items in listed.values() for item in items}
     assert {each.id for each in contrasts(found)} == expected
