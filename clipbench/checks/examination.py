@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 
-from clipbench.checks.check import Check, CheckOutcome, NotExamined
+from clipbench.checks.check import Check, CheckOutcome, NotExamined, fault
 from clipbench.checks.registry import all_checks
 from clipbench.checks.subject import GIVEN, Subject
 from clipbench.data.dataset import Dataset
-from clipbench.errors import VectorError
+from clipbench.errors import ModelError, NoTokenCounts, VectorError
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import CheckFinding
+
+CRASH_MEND = (
+    "let the adapter take any RGB image and any text, empty and long ones too; --traceback shows where it fails"
+)
 
 
 def examine(
@@ -20,7 +24,7 @@ def examine(
         embedder: the model with a store, or vectors that are given.
         dataset: data of the user's own.
         seed: of samples.
-        raise_bugs: let an error of a check out, instead of calling it not examined.
+        raise_bugs: let an error of a check, or of the model in it, out with its traceback.
     """
     subject = Subject(embedder, dataset, seed=seed)
     for check in all_checks():
@@ -37,7 +41,7 @@ def preflight(embedder: Embedder) -> list[CheckFinding]:
 
 
 def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> CheckFinding:
-    """Return what a check finds; one that fails has examined nothing."""
+    """Return what a check finds: one that fails itself has examined nothing, and a model that fails has a fault."""
     try:
         if check.needs_model and not subject.encodes:
             raise NotExamined(GIVEN)
@@ -46,6 +50,12 @@ def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> Chec
         outcome = CheckOutcome("not examined", str(error))
     except VectorError:
         outcome = CheckOutcome("not examined", "a vector has no direction (see vectors)")
+    except NoTokenCounts as error:
+        outcome = CheckOutcome("not examined", str(error))
+    except ModelError as error:
+        if raise_bugs:
+            raise
+        outcome = fault(str(error), CRASH_MEND)
     except Exception as error:
         if raise_bugs:
             raise

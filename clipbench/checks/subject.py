@@ -1,8 +1,10 @@
 """The subject of an examination: a model, its parts, data if there are some, and what several checks want, encoded once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -10,6 +12,7 @@ from jaxtyping import Float32
 from clipbench.checks.check import NotExamined
 from clipbench.checks.pairs import Pairs, given_pairs, largest_distance, own_pairs, scene_pairs
 from clipbench.data.dataset import Dataset
+from clipbench.errors import FOREIGN, ClipbenchError, ModelError, cause, is_machines
 from clipbench.models import probes as probing
 from clipbench.models.embedder import model_behind
 from clipbench.models.internals import Internals, Preprocessing, internals_of
@@ -85,17 +88,21 @@ class Subject:
         """True for a model, False for vectors that are given."""
         return self._model is not None
 
-    @property
+    @cached_property
     def model(self) -> Model:
-        """The model; only where ``encodes`` is True."""
+        """The model, whose own errors are ModelErrors; only where ``encodes`` is True."""
         if self._model is None:
             raise NotExamined(GIVEN)
-        return self._model
+        model: Any = SimpleNamespace(info=self.info, **_watched(self._model, METHODS))
+        return model
 
     @cached_property
     def parts(self) -> Internals:
-        """The parts that the adapter shows."""
-        return internals_of(self.model)
+        """The parts that the adapter shows, whose own errors are ModelErrors."""
+        if self._model is None:
+            raise NotExamined(GIVEN)
+        parts = _watch("internals", internals_of)(self._model)
+        return replace(parts, **_watched(parts, PARTS))
 
     @property
     def module(self) -> "torch.nn.Module":
@@ -169,6 +176,30 @@ class Subject:
             return given_pairs(self.embedder)
         own = None if self.dataset is None else own_pairs(self.dataset, self.model, self.seed)
         return scene_pairs(self.model) if own is None else own
+
+
+METHODS = ("encode_images", "encode_texts", "count_tokens")
+PARTS = ("preprocess", "encode_pixels", "tokenize", "encode_tokens")
+
+
+def _watched(owner: object, names: Iterable[str]) -> dict[str, Callable[..., Any]]:
+    """Return the functions of these names that the owner has."""
+    functions = {name: getattr(owner, name, None) for name in names}
+    return {name: _watch(name, function) for name, function in functions.items() if function is not None}
+
+
+def _watch(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of the adapter whose errors are ModelErrors: they are faults of what is examined."""
+
+    def watched(*inputs: Any) -> Any:
+        try:
+            return function(*inputs)
+        except FOREIGN as error:
+            if isinstance(error, ClipbenchError) or is_machines(error):
+                raise
+            raise ModelError(f"{name} fails: {cause(error)}") from error
+
+    return watched
 
 
 GIVEN = "the vectors are given, and what made them is not here"

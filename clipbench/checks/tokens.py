@@ -10,7 +10,7 @@ from clipbench.checks.subject import Subject
 from clipbench.errors import NoTokenCounts
 from clipbench.models.module_facts import vocabulary_size
 from clipbench.models.protocol import TokenModel
-from clipbench.models.token_facts import LONG, SHORT, TokenFacts, lengths
+from clipbench.models.token_facts import LONG, SHORT, TokenFacts, lengths, longer_than
 
 HIDDEN = "the adapter shows no tokenizer"
 
@@ -114,7 +114,7 @@ def _ends_with_padding(subject: Subject, facts: TokenFacts) -> bool:
 
 def _cut(subject: Subject, facts: TokenFacts) -> np.ndarray:
     assert subject.parts.tokenize is not None
-    return subject.parts.tokenize([LONG])[facts.name][0]
+    return subject.parts.tokenize([longer_than(subject.info.context_length)])[facts.name][0]
 
 
 def tokenizer(subject: Subject) -> CheckOutcome:

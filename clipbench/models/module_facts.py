@@ -32,6 +32,9 @@ TOWERS = ("image tower", "text tower")
 IMAGE_WORDS = ("visual", "vision", "image")
 """Words in the names of the parts of an image tower."""
 
+RATES = ("p", "drop_prob", "prob")
+"""Names of the share that a part drops in training: of 0, it does nothing."""
+
 MIN_NORMS = 2
 """Normalisations that a tower must have for their weights to say whether it was trained."""
 
@@ -49,8 +52,10 @@ def training_parts(module: "nn.Module") -> Iterator[list[str]]:
     names: list[str] = []
     handles = []
     for name, part in module.named_modules():
-        kind = type(part).__name__
-        if kind.startswith(("Dropout", "DropPath", "BatchNorm", "SyncBatchNorm", "PatchDropout")):
+        is_random = type(part).__name__.startswith(
+            ("Dropout", "DropPath", "BatchNorm", "SyncBatchNorm", "PatchDropout")
+        )
+        if is_random and all(getattr(part, rate, 1) != 0 for rate in RATES):
             handles.append(part.register_forward_pre_hook(lambda part, _, name=name: _note(part, name, names)))
     try:
         yield names
@@ -111,10 +116,10 @@ def tower_of(name: str) -> str:
     """Return the tower that a part belongs to, by its name.
 
     Example:
-        >>> tower_of("visual.transformer.resblocks.0.ln_1"), tower_of("ln_final")
+        >>> tower_of("model.visual.transformer.resblocks.0.ln_1"), tower_of("ln_final")
         ('image tower', 'text tower')
     """
-    return TOWERS[0] if any(word in name.split(".", maxsplit=1)[0].lower() for word in IMAGE_WORDS) else TOWERS[1]
+    return TOWERS[0] if any(word in name.lower() for word in IMAGE_WORDS) else TOWERS[1]
 
 
 def vocabulary_size(module: "nn.Module") -> int | None:
@@ -203,7 +208,7 @@ def _of_transformers(settings: Mapping[str, Any]) -> Preprocessing:
         if is_cropped
         else {"height": size, "width": size}
     )
-    is_squashed = "height" in sides and "width" in sides
+    is_squashed = bool(sides.get("height") and sides.get("width"))
     final = crop if is_cropped and crop is not None else sides
     is_normalized = settings.get("do_normalize", True)
     return Preprocessing(

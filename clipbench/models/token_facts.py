@@ -19,6 +19,12 @@ LONG = " ".join(["one two three four five six seven eight"] * 40)
 """More tokens than any context length but those of language models."""
 
 
+def longer_than(context: int | None) -> str:
+    """Return a text of more words than a context has tokens, each of which takes one token or more."""
+    n_words = len(LONG.split())
+    return LONG if context is None else " ".join([LONG] * (context // n_words + 1))
+
+
 @dataclass(frozen=True, kw_only=True)
 class TokenFacts:
     """Length and end of what a tokenizer makes of short and long texts."""
@@ -37,11 +43,17 @@ class TokenFacts:
     """True where a text that is cut ends with the end-of-text token too; None without ``end``."""
 
 
-def token_facts(tokenize: Tokenize, count: Callable[[Sequence[str]], Iterable[int]] | None = None) -> TokenFacts:
+def token_facts(
+    tokenize: Tokenize,
+    count: Callable[[Sequence[str]], Iterable[int]] | None = None,
+    *,
+    context: int | None = None,
+) -> TokenFacts:
     """Return the habits of a tokenizer.
 
     Args:
         tokenize: from texts to the tower's inputs.
+        context: tokens that the model says it takes; a longer text shows where texts are cut.
         count: tokens of each text, start and end among them; tells the end from padding with the same id.
 
     Example:
@@ -54,7 +66,7 @@ def token_facts(tokenize: Tokenize, count: Callable[[Sequence[str]], Iterable[in
     """
     name = ids_name(tokenize(SHORT[:1]))
     alone = [tokenize([text])[name][0] for text in SHORT]
-    rows = tokenize([*SHORT, LONG])[name]
+    rows = tokenize([*SHORT, longer_than(context)])[name]
     pad = _pad(rows[0])
     if pad is None:
         pad = _pad(rows[1])
@@ -72,13 +84,11 @@ def token_facts(tokenize: Tokenize, count: Callable[[Sequence[str]], Iterable[in
 
 def facts_of(model: Model, tokenize: Tokenize) -> TokenFacts:
     """Return the habits of a model's tokenizer, with its own counts where it has some."""
-    if not isinstance(model, TokenModel):
-        return token_facts(tokenize)
+    count = model.count_tokens if isinstance(model, TokenModel) else None
     try:
-        model.count_tokens(SHORT[:1])
+        return token_facts(tokenize, count, context=model.info.context_length)
     except NoTokenCounts:
-        return token_facts(tokenize)
-    return token_facts(tokenize, model.count_tokens)
+        return token_facts(tokenize, context=model.info.context_length)
 
 
 def ids_name(tokens: Tokens) -> str:

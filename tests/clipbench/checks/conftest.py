@@ -75,6 +75,7 @@ class ToyClip:
     keeps_end: bool = True
     pads_to_longest: bool = False
     reads_padding: bool = False
+    masks: bool = False
     knows: float = 1.0
     """Share of words that the vocabulary holds."""
     resize: Any = "crop"
@@ -131,7 +132,8 @@ class ToyClip:
             ids = [START, *map(word_id, rng), END]
             rows.append(ids if len(ids) <= CONTEXT else [*ids[: CONTEXT - self.keeps_end], *([END] * self.keeps_end)])
         width = max(map(len, rows)) if self.pads_to_longest else CONTEXT
-        return {"text": np.array([row + [PAD] * (width - len(row)) for row in rows], np.int64)}
+        padded = np.array([row + [PAD] * (width - len(row)) for row in rows], np.int64)
+        return {"text": padded, **({"attention_mask": (padded != PAD).astype(np.int64)} if self.masks else {})}
 
     def encode_tokens(self, tokens: Tokens) -> Float32[np.ndarray, "n_texts dim"]:
         ids, rows = tokens["text"], table().copy()

@@ -10,7 +10,10 @@ import torch
 from torch import nn
 
 from clipbench import vectors
-from clipbench.checks.examination import examine, preflight
+from clipbench.checks.check import Check, CheckOutcome
+from clipbench.checks.examination import examine, finding, preflight
+from clipbench.checks.subject import Subject
+from clipbench.errors import ModelError
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import CheckFinding
@@ -102,10 +105,21 @@ def test_a_scale_that_training_does_not_reach_is_named(
     assert [each.check for each in preflight(bound)] == ["scale"]
 
 
-def test_a_model_of_siglip_must_not_see_capitals_nor_a_mask(toy_clip: Any, embedder: Bind) -> None:
-    model = toy_clip(lowers=False)
+@pytest.mark.parametrize(
+    ("fields", "check", "seen"),
+    [
+        ({"lowers": False}, "case", "SigLIP was trained on lower-cased text"),
+        ({"masks": True}, "padding", "the text tower gets an attention mask, and SigLIP was trained without one"),
+    ],
+)
+def test_a_model_of_siglip_must_see_neither_capitals_nor_a_mask(
+    fields: dict[str, Any], check: str, seen: str, toy_clip: Any, embedder: Bind
+) -> None:
+    model = toy_clip(**fields)
     findings = found(embedder(replace(model, info=replace(model.info, family="mine/SigLIP", logit_bias=-10.0))))
-    assert named(findings) == {"case": "fault"} and "SigLIP was trained on lower-cased text" in findings["case"].seen
+    assert named(findings) == {check: "fault"} and seen in findings[check].seen
+    if check == "padding":
+        assert not named(found(embedder(model))), "other models may have a mask"
 
 
 def test_a_stated_context_that_is_not_the_tokenizer_s_is_named(toy_clip: Any, embedder: Bind) -> None:
@@ -132,20 +146,40 @@ def test_a_model_that_shows_nothing_is_examined_as_far_as_it_goes(embedder: Bind
     assert all("shows no" in reason for reason in hidden.values())
 
 
-def test_a_check_that_fails_has_examined_nothing_and_costs_no_other(toy_clip: Any, embedder: Bind) -> None:
-    class Broken(toy_clip):  # type: ignore[misc]
+def test_a_check_that_fails_itself_has_examined_nothing(toy_clip: Any, embedder: Bind) -> None:
+    def examine(subject: Subject) -> CheckOutcome:
+        raise RuntimeError("no such thing")
+
+    check, subject = Check(name="broken", why="", examine=examine), Subject(embedder(toy_clip()))
+    outcome = finding(check, subject)
+    assert outcome.status == "not examined" and "the check failed (RuntimeError: no such thing)" in outcome.seen
+    with pytest.raises(RuntimeError, match="no such thing"):
+        finding(check, subject, raise_bugs=True)
+
+
+def test_a_model_that_fails_has_a_fault_and_the_other_checks_are_made(toy_clip: Any, embedder: Bind) -> None:
+    class Crashing(toy_clip):  # type: ignore[misc]
         def tokenize(self, texts: Any) -> Any:
-            if texts == [""] or "" in texts:
-                raise RuntimeError("no empty text")
+            if any(len(text.split()) > 48 for text in texts):
+                raise RuntimeError("too long")
             return super().tokenize(texts)
 
-    findings = {each.check: each for each in examine(embedder(Broken()))}
-    assert (
-        findings["tokenizer"].status == "not examined" and "RuntimeError: no empty text" in findings["tokenizer"].seen
-    )
-    assert findings["end-of-text"].status == "ok"
-    with pytest.raises(RuntimeError, match="no empty text"):
-        list(examine(embedder(Broken()), raise_bugs=True))
+    findings = {each.check: each for each in examine(embedder(Crashing()))}
+    faults = {name for name, each in findings.items() if each.status == "fault"}
+    assert faults == {"determinism", "batches", "padding", "end-of-text", "tokenizer", "scale"}
+    assert "fails: RuntimeError: too long" in findings["tokenizer"].seen
+    assert findings["preprocessing"].status == "ok"
+    with pytest.raises(ModelError, match="too long"):
+        list(examine(embedder(Crashing()), raise_bugs=True))
+
+
+def test_a_tokenizer_that_pads_to_the_longest_has_the_context_that_it_cuts_to(
+    toy_clip: Any, embedder: Bind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(toy_clip.tokenize.__globals__, "CONTEXT", 400)
+    model = toy_clip(pads_to_longest=True)
+    outcome = found(embedder(replace(model, info=replace(model.info, context_length=400))))["tokenizer"]
+    assert outcome.status == "ok" and "texts are cut to 400 tokens" in outcome.seen
 
 
 def of_vectors(texts: np.ndarray, **arrays: Any) -> dict[str, CheckFinding]:

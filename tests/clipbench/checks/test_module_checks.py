@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,23 @@ def test_a_module_in_training_mode_is_named(tmp_path: Path) -> None:
     made.module.eval()
     subject = Subject(StoreEmbedder(wrap(made, "dropping", batch_size=8), tmp_path, workers=0))
     assert behaviour.evaluation_mode(subject).status == "ok" and behaviour.determinism(subject).status == "ok"
+
+
+def test_a_part_that_drops_nothing_may_be_in_training_mode(tmp_path: Path) -> None:
+    made = Dropping()
+    made.module[1] = nn.Dropout(p=0.0)
+    subject = Subject(StoreEmbedder(wrap(made, "dropping", batch_size=8), tmp_path, workers=0))
+    assert made.module.training and behaviour.evaluation_mode(subject).status == "ok"
+
+
+def test_a_file_that_states_no_size_declares_no_resizing(tmp_path: Path) -> None:
+    from transformers import CLIPConfig
+
+    (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}')
+    config = CLIPConfig()
+    config._name_or_path = str(tmp_path)
+    found = declared(SimpleNamespace(config=config))
+    assert (found.mean, found.size, found.resize) == ((0.5, 0.5, 0.5), None, None)
 
 
 def test_a_module_in_training_is_no_fault_where_it_is_put_into_evaluation_mode(
