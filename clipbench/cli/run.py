@@ -59,7 +59,7 @@ def run(**given: Any) -> int:
     try:
         with results_alone(given["as_json"]):
             runs = session.run_all()
-            session.report_all(runs)
+            session.try_report_all(runs)
         for run in runs:
             check_whole(run)
     except KeyboardInterrupt:

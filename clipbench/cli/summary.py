@@ -71,6 +71,10 @@ class Printer(Progress):
         if self.several:
             print_error(f"{name}: {error}")
 
+    def report_failed(self, report: Path, why: str) -> None:
+        """Say why there is no report."""
+        print_error(f"cannot write {report}: {why}")
+
     def evaluation(self, record: EvaluationRecord) -> None:
         """Print the numbers of an evaluation, or why there are none."""
         if record.status != "ok":

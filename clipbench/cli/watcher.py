@@ -124,7 +124,7 @@ class Watcher:
 
     def _made(self, checkpoint: TrainingCheckpoint, run: Run) -> None:
         self.runs[checkpoint.path] = run
-        self.session.report(run)
+        self.session.try_report(run)
         self._unmeasured.discard(checkpoint.path)
         if not run.result.is_complete:
             self._unmeasured.add(checkpoint.path)
@@ -132,7 +132,7 @@ class Watcher:
             echo_json(asdict(run.result))
         elif not self.quiet:
             echo(line(run))
-        self.session.report_all([self.runs[path] for path in sorted(self.runs, key=_place(self.folder))])
+        self.session.try_report_all([self.runs[path] for path in sorted(self.runs, key=_place(self.folder))])
 
     def _failed(self, checkpoint: TrainingCheckpoint, why: str) -> None:
         self._unmeasured.add(checkpoint.path)
@@ -145,7 +145,7 @@ class Watcher:
         return is_file(self._folder(checkpoint) / "result.json")
 
     def _status(self) -> int:
-        return INCOMPLETE if self._unmeasured else DONE
+        return INCOMPLETE if self._unmeasured or not self.session.is_complete else DONE
 
     def _nothing(self) -> UsageError:
         return UsageError(f"no checkpoint in {self.folder}: expected {CHECKPOINT_FORMS}")

@@ -1,6 +1,7 @@
 """Callbacks of a session. The module imports nothing that measures, since commands that only print use it too."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.errors import ClipbenchError
@@ -59,3 +60,6 @@ class Progress:
 
     def model_failed(self, name: str, error: ClipbenchError, data_problems: Sequence[str]) -> None:
         """A model could not be measured; where it is unavailable, so may be data, which are named too."""
+
+    def report_failed(self, report: Path, why: str) -> None:
+        """A report could not be written; the runs that it is of are whole."""

@@ -2,7 +2,8 @@
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +15,7 @@ from clipbench.checks.examination import preflight
 from clipbench.data import Dataset, read_prompts
 from clipbench.data.images import ImageRef
 from clipbench.data.needs import Need, fetch_needs, find_needs, look_up_needs
-from clipbench.errors import ClipbenchError, Unavailable, UsageError
+from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, UsageError, bug
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.evaluate import RunOptions, evaluate
 from clipbench.evaluation.plan import Request, plan, task_class, with_data, with_prompts
@@ -67,7 +68,7 @@ class Session:
         self.targets = targets
         self.progress = progress or Progress()
         self.is_complete = True
-        """False once a model could not be measured."""
+        """False once a model could not be measured, or a report not be written."""
         self.n_done = 0
         run, data = options.run, options.data
         self.datasets = Datasets(
@@ -88,6 +89,7 @@ class Session:
         """Measure every model and return the runs that could be made, each with its report.
 
         Raises:
+            MachineError: the disk is full, say: the next model would fail likewise.
             ClipbenchError: no run could be made; the error is the first model's.
         """
         if not any(target.brings_samples for target in self.targets.each):
@@ -98,13 +100,15 @@ class Session:
             self.progress.model(target.name, number, len(self.targets.each))
             try:
                 run = self.measure(target)
+            except MachineError:
+                raise
             except ClipbenchError as error:
                 first_failure = first_failure or error
                 self.is_complete = False
                 is_unavailable = isinstance(error, Unavailable)
                 self.progress.model_failed(target.name, error, self._data_problems(target) if is_unavailable else [])
             else:
-                self.report(run)
+                self.try_report(run)
                 runs.append(run)
         if first_failure is not None and not runs:
             raise first_failure
@@ -166,10 +170,29 @@ class Session:
         if self.options.writes_reports and not is_there(run.folder / REPORT):
             report_writer()([run], run.folder / REPORT)
 
-    def report_all(self, runs: Sequence[Run]) -> None:
-        """Write a joint report of several runs beside their folders."""
+    def try_report(self, run: Run) -> None:
+        """Do as ``report`` does, but say what goes wrong, and go on: it costs no run."""
+        with self._saying_why_not(run.folder / REPORT):
+            self.report(run)
+
+    def try_report_all(self, runs: Sequence[Run]) -> None:
+        """Write a joint report of several runs beside their folders, or say what goes wrong."""
         if self.options.writes_reports and len(runs) > 1:
-            report_writer()(runs, self.targets.out / REPORT)
+            with self._saying_why_not(self.targets.out / REPORT):
+                report_writer()(runs, self.targets.out / REPORT)
+
+    @contextmanager
+    def _saying_why_not(self, report: Path) -> Iterator[None]:
+        try:
+            yield
+        except MachineError:
+            raise
+        except FOREIGN as error:  # a bug in the section of a plug-in must not cost the other models
+            if self.options.run.raise_bugs:
+                raise
+            self.is_complete = False
+            why = str(error) if isinstance(error, ClipbenchError) else bug(error, "a section of the report")
+            self.progress.report_failed(report, why)
 
     def _refuse_unknown_models(self) -> None:
         """Raise UsageError where no reference means a model: a slip should not be found after hours of downloads."""

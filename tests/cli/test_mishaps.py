@@ -16,7 +16,7 @@ from PIL import Image
 
 from clipbench.cli import main
 from clipbench.cli import run as run_command
-from clipbench.errors import ModelError
+from clipbench.errors import MachineError, ModelError
 from clipbench.evaluation.task import Evaluation
 from clipbench.models import python
 from clipbench.models.protocol import LoadOptions
@@ -28,6 +28,8 @@ import os, signal, sys
 from clipbench.testing import ToyModel
 
 def toy(): return ToyModel()
+
+def other(): return ToyModel(fingerprint="other")
 
 def ends_in_factory(): sys.exit(0)
 
@@ -131,6 +133,25 @@ def test_a_run_without_its_files_has_not_succeeded(world: Path, run: Run, monkey
     monkeypatch.setattr("clipbench.evaluation.session.write_result", written_and_gone)
     done = run("toy", "--no-report")
     assert done.status == 2 and "no result.json in out" in done.err
+
+
+def test_a_full_disk_ends_the_run_and_not_only_a_model(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object, folder: Path) -> None:
+        raise MachineError(f"cannot write {folder}: No space left on device")
+
+    monkeypatch.setattr("clipbench.evaluation.session.write_result", fail)
+    done = run("toy", "--model", "python:mishaps:other", "--no-report")
+    assert done.status == 2 and done.err.splitlines()[-1].endswith("No space left on device")
+    assert "loading python:mishaps:toy" in done.err and "loading python:mishaps:other" not in done.err
+
+
+def test_a_report_that_cannot_be_written_costs_no_run(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clipbench.evaluation.session.report_writer", lambda: lambda runs, path: 1 / 0)
+    done = run("toy", "--model", "python:mishaps:other")
+    why = "report.html: ZeroDivisionError: division by zero (a bug in a section of the report: --traceback shows where)"
+    assert done.status == 3 and done.err.count(why) == 3, done.err
+    assert len(list((world / "out").glob("*/result.json"))) == 2 and "results in out/" in done.out
+    assert run("toy", "--traceback", out="shown").status == 2
 
 
 def test_a_scale_that_no_result_can_hold_is_told_before_anything_is_measured(world: Path, run: Run) -> None:
