@@ -12,7 +12,7 @@ from clipbench.cli.summary import Printer, results_alone
 from clipbench.cli.telling import line
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.evaluation.session import Session
-from clipbench.evaluation.targets import Target, Targets, check_folder, slug
+from clipbench.evaluation.targets import RESULT, Target, Targets, check_folder, slug
 from clipbench.models.checkpoints import (
     CHECKPOINT_FORMS,
     CONFIG,
@@ -47,6 +47,7 @@ class Watcher:
         targets = Targets(self.out, [], are_series=True, are_several=True)
         self.session = Session(session_options(given), targets, printer)
         self.runs: dict[Path, Run] = {}
+        self._names: dict[Path, str] = {}
         self._tried: dict[Path, Signature] = {}
         self._seen: dict[Path, Signature] = {}
         self._unmeasured: set[Path] = set()
@@ -81,9 +82,12 @@ class Watcher:
     def _look(self) -> list[TrainingCheckpoint]:
         """Measure what is whole and was not tried as it is; return what is being written."""
         growing = []
-        for checkpoint in sorted(
-            training_checkpoints(self.folder), key=lambda checkpoint: not self._has_run(checkpoint)
-        ):
+        checkpoints = training_checkpoints(self.folder)
+        names = [slug(each.name) for each in checkpoints]
+        for each, name in zip(checkpoints, names, strict=True):
+            is_distinct = names.count(name) == 1
+            self._names[each.path] = each.name if is_distinct else str(each.path.relative_to(self.folder))
+        for checkpoint in sorted(checkpoints, key=lambda checkpoint: not self._has_run(checkpoint)):
             try:
                 signature = checkpoint.signature()
             except FileNotFoundError:  # taken away, or given its name, since it was listed
@@ -107,7 +111,8 @@ class Watcher:
         try:
             if not self._has_run(checkpoint):
                 check_folder(self._folder(checkpoint))
-            target = Target(checkpoint.reference, checkpoint.name, self._folder(checkpoint), may_be_finished=True)
+            name = self._names[checkpoint.path]
+            target = Target(checkpoint.reference, name, self._folder(checkpoint), may_be_finished=True)
             with results_alone(self.as_json):
                 run = self.session.measure(target, check_read=lambda: _check_same(checkpoint, signature))
         except (ClipbenchError, OSError) as error:
@@ -136,13 +141,13 @@ class Watcher:
 
     def _failed(self, checkpoint: TrainingCheckpoint, why: str) -> None:
         self._unmeasured.add(checkpoint.path)
-        print_error(f"{checkpoint.name}: {why} (tried again when it changes)")
+        print_error(f"{self._names[checkpoint.path]}: {why} (tried again when it changes)")
 
     def _folder(self, checkpoint: TrainingCheckpoint) -> Path:
-        return self.out / slug(checkpoint.name)
+        return self.out / slug(self._names[checkpoint.path])
 
     def _has_run(self, checkpoint: TrainingCheckpoint) -> bool:
-        return is_file(self._folder(checkpoint) / "result.json")
+        return is_file(self._folder(checkpoint) / RESULT)
 
     def _status(self) -> int:
         return INCOMPLETE if self._unmeasured or not self.session.is_complete else DONE

@@ -7,6 +7,7 @@ from clipbench.errors import UsageError
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.evaluate import RunOptions, describe
 from clipbench.evaluation.plan import Request
+from clipbench.evaluation.targets import RESULT
 from clipbench.models.protocol import Embedder
 from clipbench.results.matching import match
 from clipbench.results.run import Run, read_run
@@ -33,7 +34,7 @@ def finished_run(
     Raises:
         UsageError: the folder holds another run; the message says in what it differs.
     """
-    if not is_file(folder / "result.json"):
+    if not is_file(folder / RESULT):
         return None
     run = read_run(folder)
     difference = _difference(run, embedder, requests, options, datasets, note)

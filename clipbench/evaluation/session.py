@@ -21,7 +21,7 @@ from clipbench.evaluation.evaluate import RunOptions, evaluate
 from clipbench.evaluation.plan import Request, plan, task_class, with_data, with_prompts
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.reuse import finished_run
-from clipbench.evaluation.targets import REPORT, Target, Targets, check_folder, clear_leftovers, slug
+from clipbench.evaluation.targets import REPORT, Target, Targets, check_folder, clear_leftovers, distinct_names, slug
 from clipbench.files import alone_in, check_writable
 from clipbench.models.embedder import KnownImage, StoreEmbedder
 from clipbench.models.protocol import Embedder, LoadOptions, ModelInfo
@@ -308,9 +308,8 @@ def _plan(options: SessionOptions, *, own_samples: bool) -> list[Request]:
 
 
 def _stems(requests: Sequence[Request]) -> list[str]:
-    """Return ``task@data`` as a file name for each request, with its number where two are alike."""
-    names = [f"{request.task}@{slug(request.data or 'own')}" for request in requests]
-    return [name if names.count(name) == 1 else f"{name}-{number}" for number, name in enumerate(names, 1)]
+    """Return ``task@data`` as a file name for each request, with a number where two are alike."""
+    return distinct_names([f"{request.task}@{slug(request.data or 'own')}" for request in requests])
 
 
 def _now() -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 from clipbench.errors import UsageError
@@ -120,6 +121,21 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[-80:] or "unnamed"
 
 
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Return names of which those that stand there several times have a number behind them, each one of its own.
+
+    Example:
+        >>> distinct_names(["b", "a-b", "a-b", "a-b-2"])
+        ['b', 'a-b-3', 'a-b-4', 'a-b-2']
+    """
+    single = {name for name in names if names.count(name) == 1}
+    distinct: list[str] = []
+    for place, name in enumerate(names, 1):
+        candidates = [name] if name in single else (f"{name}-{number}" for number in count(place))
+        distinct.append(next(each for each in candidates if each == name or each not in {*single, *distinct}))
+    return distinct
+
+
 def _expanded(references: list[str]) -> list[tuple[str, str]]:
     """Return reference and name; of several patterns, names have the whole path."""
     n_patterns = sum(map(is_pattern, references))
@@ -135,10 +151,8 @@ def _expanded(references: list[str]) -> list[tuple[str, str]]:
 
 
 def _with_folders(models: list[tuple[str, str]], parent: Path) -> list[Target]:
-    names = [slug(name) for _, name in models]
+    folders = distinct_names([slug(name) for _, name in models])
     return [
-        Target(
-            reference, name, parent / (own if names.count(own) == 1 else f"{own}-{number + 1}"), may_be_finished=True
-        )
-        for number, ((reference, name), own) in enumerate(zip(models, names, strict=True))
+        Target(reference, name, parent / folder, may_be_finished=True)
+        for (reference, name), folder in zip(models, folders, strict=True)
     ]

@@ -198,6 +198,19 @@ def test_a_file_that_is_taken_away_ends_nothing(
     assert measured(world) == {"epoch_2.pt"}
 
 
+def test_checkpoints_of_one_name_in_two_folders_have_runs_of_their_own(
+    world: Path, watch: Command, arch: str, small_models: ModuleType
+) -> None:
+    (world / "train/checkpoints").mkdir()
+    for seed, path in enumerate(("epoch_3.pt", "checkpoints/epoch_3.pt", "checkpoints/epoch_4.pt")):
+        torch.save(small_models.random_state(arch, seed=seed), world / "train" / path)
+    done = watch("--once", "--no-report", "--arch", arch)
+    assert done.status == 0, done.err
+    assert measured(world) == {"epoch_3.pt", "checkpoints-epoch_3.pt", "epoch_4.pt"}
+    again = watch("--once", "--no-report", "--arch", arch)
+    assert again.status == 0 and again.err.count("was measured before") == 3
+
+
 def test_a_second_watcher_does_not_write_where_the_first_does(world: Path, save: Save, watch: Command) -> None:
     save(world / "train/step-1", 1)
     (world / "out/step-1").mkdir(parents=True)
