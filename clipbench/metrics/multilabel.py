@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from clipbench.metrics.classification import average_precision, chance_average_precision
 from clipbench.metrics.similarity import score_blocks
@@ -17,6 +17,11 @@ class MeanAveragePrecision(NamedTuple):
     """Score of a constant model."""
     influence: Float64[np.ndarray, " n_images"]
     """n - 1 times the fall of the value without the image, less the mean of these (jackknife)."""
+    by_class: Float64[np.ndarray, " n_scored"]
+    """Average precision of each class that has positives."""
+    spreads: Float64[np.ndarray, " n_scored"]
+    """Variance of the precisions of which that of a class is the mean."""
+    n_positives: Int64[np.ndarray, " n_scored"]
 
 
 def mean_average_precision(
@@ -32,21 +37,41 @@ def mean_average_precision(
         positives: True for each class that is true of the image.
     """
     n = len(images)
-    values, chances, changes, alone = [], [], np.zeros(n), []
+    values, spreads, chances, changes, alone = [], [], [], np.zeros(n), []
     for rows, scores in score_blocks(classes, images):
         for line, column in zip(scores, positives[:, rows].T, strict=True):
             if column.any():
                 values.append(average_precision(line, column))
                 chances.append(chance_average_precision(int(column.sum()), n))
+                spreads.append(precision_spread(line, column))
                 changes += precision_changes(line, column)
                 alone += [(values[-1], column)] if column.sum() == 1 else []
     if not values:
-        return MeanAveragePrecision(float("nan"), float("nan"), np.full(n, np.nan))
+        none = np.empty(0)
+        return MeanAveragePrecision(np.nan, np.nan, np.full(n, np.nan), none, none, none.astype(np.int64))
     # Without its only positive, a class is no part of the mean.
     for value, column in alone if len(values) > 1 else []:
         changes[column] += value - (sum(values) - value) / (len(values) - 1)
     influence = (n - 1) * (changes - changes.mean()) / len(values)
-    return MeanAveragePrecision(float(np.mean(values)), float(np.mean(chances)), influence)
+    return MeanAveragePrecision(
+        float(np.mean(values)),
+        float(np.mean(chances)),
+        influence,
+        np.array(values),
+        np.array(spreads),
+        positives.sum(axis=0)[positives.any(axis=0)],
+    )
+
+
+def precision_spread(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> float:
+    """Return the variance over positives of the precision at their place; ties are taken in order.
+
+    Example:
+        >>> round(precision_spread(np.array([3, 2, 1], np.float32), np.array([True, False, True])), 4)  # of 1 and 2/3
+        0.0278
+    """
+    (places,) = np.nonzero(positives[np.argsort(-scores, kind="stable")])
+    return float((np.arange(1, len(places) + 1) / (places + 1)).var())
 
 
 def precision_changes(

@@ -196,7 +196,11 @@ def share_interval(
     return wilson(share * trials, trials)._replace(method=method)
 
 
-def trials_of_means(means: Float64[np.ndarray, " n_parts"], sizes: Shaped[np.ndarray, " n_parts"]) -> float:
+def trials_of_means(
+    means: Float64[np.ndarray, " n_parts"],
+    sizes: Shaped[np.ndarray, " n_parts"],
+    spreads: Float64[np.ndarray, " n_parts"] | None = None,
+) -> float:
     """Return how many independent hits know as much as a mean of the means of several parts, such as classes.
 
     A few samples that are all right do not show that the part always is. So each part counts as if it had four samples
@@ -205,6 +209,7 @@ def trials_of_means(means: Float64[np.ndarray, " n_parts"], sizes: Shaped[np.nda
     Args:
         means: of credits, one a part.
         sizes: samples of each part, at least 1.
+        spreads: variance of the credits of each part; that of hits by default.
 
     Example:
         >>> trials_of_means(np.array([0.5, 0.5]), np.array([20, 20])), trials_of_means(np.ones(2), np.array([1, 4]))
@@ -212,7 +217,8 @@ def trials_of_means(means: Float64[np.ndarray, " n_parts"], sizes: Shaped[np.nda
     """
     value, n_parts = float(means.mean()), len(means)
     shrunk = (sizes * means + 4 * value) / (sizes + 4)
-    variance = float((shrunk * (1 - shrunk) / sizes).sum()) / n_parts**2
+    spread = shrunk * (1 - shrunk) if spreads is None else (sizes * spreads + 4 * value * (1 - value)) / (sizes + 4)
+    variance = float((spread / sizes).sum()) / n_parts**2
     if value * (1 - value) < NEGLIGIBLE or variance < NEGLIGIBLE:
         return n_parts**2 / float((1 / sizes).sum())
     return max(1.0, value * (1 - value) / variance)  # of one sample, rounding may leave a little less
@@ -293,7 +299,7 @@ def influence_interval(
     return Interval(value - half, value + half, "delta method" + _over(codes, n_units)).clipped(within)
 
 
-def distance_interval(value: float, squared: float, standard_error: float) -> Interval:
+def distance_interval(value: float, squared: float, standard_error: float, n: int) -> Interval:
     """Return the interval of a distance from the unbiased estimate of its square, which holds where the distance is 0.
 
     The delta method fails there: the distance of two sample means has no derivative, and is never 0.
@@ -302,9 +308,10 @@ def distance_interval(value: float, squared: float, standard_error: float) -> In
         value: the distance of the sample means, biased upwards; the interval contains it.
         squared: unbiased estimate of the squared distance, which may be below 0.
         standard_error: of ``squared``; NaN where there are too few samples.
+        n: number of samples, one more than the degrees of freedom of Student's t.
 
     Example:
-        >>> low, high, _ = distance_interval(0.5, 0.0, 0.1)
+        >>> low, high, _ = distance_interval(0.5, 0.0, 0.1, 1000)
         >>> low, round(high, 4)  # sqrt(1.96 × 0.1) is less than the distance
         (0.0, 0.5)
     """
@@ -312,8 +319,9 @@ def distance_interval(value: float, squared: float, standard_error: float) -> In
         return Interval(None, None, "fewer than three pairs")
     if standard_error == 0:
         return Interval(None, None, "all pairs differ alike")
-    low, high = (sqrt(max(0.0, squared + side * Z * standard_error)) for side in (-1, 1))
-    return Interval(min(low, value), max(high, value), "normal law of the unbiased squared distance")
+    half = student((1 + CONFIDENCE) / 2, n) * standard_error
+    low, high = (sqrt(max(0.0, squared + side * half)) for side in (-1, 1))
+    return Interval(min(low, value), max(high, value), "Student's t of the unbiased squared distance")
 
 
 def distance_difference_interval(

@@ -302,6 +302,7 @@ def _multilabel(
 ) -> Evaluation:
     assert dataset.multilabels is not None
     precision = mean_average_precision(images, classes, dataset.multilabels)
+    parts = (precision.by_class, precision.n_positives, precision.spreads)
     samples = {
         "sample_id": np.array(dataset.image_ids, object),
         "image": np.arange(len(images)),
@@ -313,6 +314,8 @@ def _multilabel(
         unit="fraction",
         chance=precision.chance,
         higher_is_better=True,
+        # A few positives that all come first do not show that all do.
+        most_trials=trials_of_means(*parts) if len(precision.by_class) else None,
     )
     return Evaluation(samples=samples, measures=define({"mean_average_precision": measure}, METRICS), notes=notes)
 

@@ -7,6 +7,7 @@ from clipbench.data import Dataset, LabelSet, Prompts
 from clipbench.errors import MissingPart
 from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
+from clipbench.stats.intervals import wilson
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.zero_shot import ZeroShot
 
@@ -125,6 +126,47 @@ def test_several_true_classes_are_scored_by_average_precision() -> None:
     metric = metrics(found)["mean_average_precision"]
     assert metric.value == pytest.approx(1.0)
     assert metric.chance == pytest.approx((1 * 2 / 3 * 1 + 2 / 3 * (1 + 1 / 2) / 2 + 2 / 3 * (1 + 1) / 3) / 2)
+
+
+def precision_of(rng: np.random.Generator, n_positives: int, strength: float, n: int = 300) -> Metric:
+    """Return the mAP of 20 classes, each true of a few of n images, which lie nearer to it than noise does."""
+    positives = np.zeros((n, 20), bool)
+    for column in positives.T:
+        column[rng.choice(n, n_positives, replace=False)] = True
+    vectors = strength * positives + rng.standard_normal(positives.shape)
+    names = [f"p{row}" for row in range(n)]
+    classes = tuple(f"class {row}" for row in range(20))
+    data = Dataset(
+        id="many",
+        images=[NamedImage(name) for name in names],
+        image_ids=names,
+        multilabels=positives,
+        class_names=classes,
+    )
+    texts = dict(zip(classes, np.eye(20).tolist(), strict=True))
+    embedder = FixedEmbedder(dict(zip(names, vectors.tolist(), strict=True)), texts)
+    return metrics(ZeroShot(prompts=Prompts(templates=("{c}",))).evaluate(data, embedder, rng))[
+        "mean_average_precision"
+    ]
+
+
+def test_classes_of_one_image_each_that_are_nearly_all_right_leave_room_for_doubt() -> None:
+    metric = precision_of(np.random.default_rng(0), n_positives=1, strength=9.0)
+    assert metric.value == pytest.approx(1.0) and metric.low == pytest.approx(wilson(20.0, 20).low)
+    metric = precision_of(np.random.default_rng(1), n_positives=1, strength=6.5)  # one is second
+    assert metric.value == pytest.approx(0.975)
+    assert (metric.low, metric.high) == pytest.approx(tuple(wilson(19.5, 20))[:2], abs=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_positives", "strength"), [(1, 6.5), (2, 6.5), (5, 4.0), (30, 2.0), (1, 0.0), (30, 0.3)])
+def test_the_interval_of_mean_average_precision_covers(n_positives: int, strength: float) -> None:
+    rng = np.random.default_rng(1)
+    found = [precision_of(rng, n_positives, strength) for _ in range(1000)]
+    truth = float(np.mean([metric.value for metric in found if metric.value is not None]))
+    covered = np.mean([metric.low <= truth <= metric.high for metric in found])  # type: ignore[operator]
+    print(f"coverage: {n_positives} a class, mAP {truth:.3f}: {covered}")
+    assert covered >= 0.94
 
 
 def test_each_set_of_labels_is_scored_under_its_own_name() -> None:

@@ -254,7 +254,7 @@ def _gap(gap: Estimate, noise: metrics.GapNoise, samples: Table) -> Measure:
         squared_influence="squared_gap_influence" if has_spread else None,
         unit="distance",
         chance=None if isnan(noise.chance) else noise.chance,
-        interval=distance_interval(gap.value, noise.squared_gap, noise.standard_error),
+        interval=distance_interval(gap.value, noise.squared_gap, noise.standard_error, len(gap.influence)),
     )
 
 

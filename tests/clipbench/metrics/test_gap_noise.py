@@ -27,7 +27,7 @@ def coverage(pairs: Pairs, n: int, n_samples: int) -> float:
     for _ in range(n_samples):
         rows = rng.integers(len(images), size=n)
         gap, noise = modality_gap(images[rows], texts[rows]).value, gap_noise(images[rows], texts[rows])
-        low, high, _ = distance_interval(gap, noise.squared_gap, noise.standard_error)
+        low, high, _ = distance_interval(gap, noise.squared_gap, noise.standard_error, n)
         assert low is not None and high is not None and low <= gap <= high
         covered += low - 1e-7 <= truth <= high
     return covered / n_samples
@@ -75,9 +75,14 @@ def test_the_interval_covers_a_gap_and_no_gap(shift: float) -> None:
     assert coverage(population(64, shift), n=100, n_samples=200) >= 0.91
 
 
+@pytest.mark.parametrize(("n", "shift"), [(3, 10.0), (3, 0.0), (5, 10.0)])
+def test_the_interval_of_few_pairs_covers(n: int, shift: float) -> None:
+    assert coverage(population(64, shift), n=n, n_samples=400) >= 0.92
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dim", [64, 512])
-@pytest.mark.parametrize("n", [100, 1_000])
+@pytest.mark.parametrize("n", [3, 4, 5, 8, 10, 100, 1_000])
 @pytest.mark.parametrize("shift", [0.0, 0.5, 10.0])
 def test_coverage_of_no_gap_a_small_and_a_large_one(dim: int, n: int, shift: float) -> None:
     rate = coverage(population(dim, shift), n=n, n_samples=1_000)
