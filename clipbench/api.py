@@ -1,13 +1,14 @@
 """The functions of ``import clipbench``: measure a model, compare two, load models and data."""
 
+import operator
 import os
 import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias
 
 from clipbench.comparison.compare import compare as compare_results
 from clipbench.comparison.gate_rules import Tolerance
@@ -15,13 +16,13 @@ from clipbench.comparison.records import CompareOptions
 from clipbench.data import DataOptions, Dataset
 from clipbench.data.memory import dataset_in_memory
 from clipbench.data.reference import load_data as load_reference
-from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
+from clipbench.errors import KINDS, UsageError
 from clipbench.evaluation.diagnosis import Diagnosis, DoctorOptions, diagnose
 from clipbench.evaluation.evaluate import RunOptions
 from clipbench.evaluation.explain import Expectation
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.session import Session, SessionOptions
-from clipbench.evaluation.targets import Target, Targets, may_be_finished
+from clipbench.evaluation.targets import REPORT, RESULT, Target, Targets, may_be_finished
 from clipbench.hub import cache_only
 from clipbench.models import reference as model_references
 from clipbench.models.checkpoints import is_pattern
@@ -30,7 +31,6 @@ from clipbench.models.memory import embedder_of
 from clipbench.models.protocol import Embedder, LoadOptions, Model
 from clipbench.models.store import default_root
 from clipbench.results.other_tools import Values
-from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run
 
 if TYPE_CHECKING:
@@ -135,8 +135,10 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     """
     if on_bad_image not in ("error", "skip"):
         raise UsageError(f"on_bad_image is {on_bad_image!r}: expected 'error' or 'skip'")
-    _check_whole_numbers(limit=(limit, 1), workers=(workers, 0), seed=(seed, 0), batch_size=(batch_size, 1))
-    _check_whole_numbers(thumbnails=(thumbnails, 0))
+    limit = None if limit is None else _whole_number("limit", limit, 1)
+    workers = None if workers is None else _whole_number("workers", workers, 0)
+    seed, thumbnails = _whole_number("seed", seed, 0), _whole_number("thumbnails", thumbnails, 0)
+    batch_size = _whole_number("batch_size", batch_size, 1)
     names = [tasks] if isinstance(tasks, str) else tasks
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise UsageError(
@@ -180,7 +182,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     try:
         with cache_only() if offline else nullcontext():
             run = _measure(model, folder, options, progress)
-        _refuse_empty(run.result.evaluations)
+        _refuse_empty(run)
     except BaseException:
         if out is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -202,6 +204,7 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
     precision: str = "fp32",
     batch_size: int = 64,
     arch: str | None = None,
+    trust_remote_code: bool = False,
     model_options: Mapping[str, str] | None = None,
     data_options: Mapping[str, str] | None = None,
     data_root: str | os.PathLike[str] | None = None,
@@ -221,6 +224,7 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         device: ``"auto"`` or a torch device; ``precision``: ``"fp32"``, ``"bf16"`` or ``"fp16"``. Of references only.
         batch_size: images and texts that are encoded at once.
         arch: open_clip architecture of a bare checkpoint file.
+        trust_remote_code: run the code that comes with a model whose reference names its commit, ``hf:ORG/REPO@COMMIT``.
         model_options: options of the model, such as ``{"context": "248"}``.
         data_options: columns and split of the data.
         data_root: folder that holds data sets by name.
@@ -238,7 +242,8 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         >>> found.is_healthy, {each.check: each.status for each in found.findings}["padding"]
         (True, 'ok')
     """
-    _check_whole_numbers(limit=(limit, 1), seed=(seed, 0), batch_size=(batch_size, 1))
+    limit = None if limit is None else _whole_number("limit", limit, 1)
+    seed, batch_size = _whole_number("seed", seed, 0), _whole_number("batch_size", batch_size, 1)
     if metric is not None and expect is None:
         raise UsageError("metric names what 'expect' is of: give expect, such as 52.1")
     loading = DataOptions(
@@ -247,11 +252,17 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         options=data_options or {},
     )
     load = LoadOptions(
-        device=device, precision=precision, batch_size=batch_size, arch=arch, options=model_options or {}
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        arch=arch,
+        options=model_options or {},
+        trust_remote_code=trust_remote_code,
     )
+    given = _in_memory(data, loading)
     options = DoctorOptions(
-        data=_in_memory(data, loading),
-        loading=loading,
+        data=given,
+        loading=_without_columns(loading) if isinstance(given, Dataset) else loading,
         expectation=None if expect is None else Expectation(str(expect), metric),
         limit=limit,
         seed=seed,
@@ -415,6 +426,7 @@ def _embedder(
         ("precision", load.precision, "fp32"),
         ("arch", load.arch, None),
         ("model_options", load.options, {}),
+        ("trust_remote_code", load.trust_remote_code, False),
     ):
         if value != default:
             raise UsageError(f"{name}={value!r} does not reach a model in memory, which is as it is: drop it")
@@ -430,11 +442,16 @@ def _in_memory(data: "DataLike | None", loading: DataOptions) -> str | Dataset |
     return dataset_in_memory(data, loading)
 
 
-def _check_whole_numbers(**values: tuple[object, int]) -> None:
-    """Raise UsageError for a value that is neither None nor a whole number of at least the second of its pair."""
-    for name, (value, least) in values.items():
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-            raise UsageError(f"{name} is {value!r:.60}: expected a whole number, {least} or more")
+def _whole_number(name: str, value: SupportsIndex, least: int) -> int:
+    """Return a whole number of Python or of numpy; raise UsageError for anything else, and for one out of range."""
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = -1
+    if not least <= number < 2**63:
+        range_ = f"{least} or more" if number < least else "below 2^63"
+        raise UsageError(f"{name} is {value!r:.60}: expected a whole number, {range_}")
+    return number
 
 
 def _without_columns(options: DataOptions) -> DataOptions:
@@ -447,11 +464,19 @@ def _shown(options: SessionOptions) -> str:
     return repr(options.data) if isinstance(options.data, str) else "..."
 
 
-def _refuse_empty(records: Sequence[EvaluationRecord]) -> None:
-    """Raise when no evaluation could be made: a run without a number is a mistake, which a record would hide."""
+def _refuse_empty(run: Run) -> None:
+    """Raise when no evaluation could be made: a run without a number is a mistake, which a record would hide.
+
+    The record is removed: it would refuse the folder to the call that has been put right.
+    """
+    records = run.result.evaluations
     if any(record.status == "ok" for record in records):
         return
+    for name in (RESULT, REPORT):
+        (run.folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        run.folder.rmdir()
     first, others = records[0], len(records) - 1
     more = f" (and {others} more could not be measured)" if others else ""
-    kind: type[ClipbenchError] = Unavailable if first.status == "unavailable" else DataError
+    kind = KINDS[first.error or "ClipbenchError"]
     raise kind(f"{first.name} could not be measured: {first.reason}{more}")

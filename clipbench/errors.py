@@ -18,7 +18,7 @@ the evaluation is marked unavailable or failed, and the run exits with 3.
 """
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 MOST_CHARACTERS = 2_000
@@ -120,6 +120,22 @@ class VectorError(ClipbenchError):
 
 class Unavailable(ClipbenchError):
     """Weights or data that are not on this machine and could not be fetched."""
+
+
+KINDS: Mapping[str, type[ClipbenchError]] = {
+    each.__name__: each for each in (ClipbenchError, UsageError, ModelError, DataError, VectorError, Unavailable)
+}
+"""Classes that take a message alone, by name: a result keeps the name."""
+
+
+def kind(error: ClipbenchError) -> str:
+    """Return the name of the class in ``KINDS`` that an error is of.
+
+    Example:
+        >>> kind(BadImage("a.png", "it is empty"))
+        'DataError'
+    """
+    return next(each.__name__ for each in type(error).__mro__ if each.__name__ in KINDS)
 
 
 FOREIGN = (Exception, SystemExit)

@@ -335,6 +335,21 @@ BAD: dict[str, tuple[Any, str]] = {
         lambda: cb.run(Colours(), data=pairs(), data_options={"captions": "words"}),
         "take no option 'captions': did you mean 'caption'",
     ),
+    "a seed that no result can hold": (
+        lambda: cb.run(Colours(), data=pairs(), seed=2**70),
+        "whole number, below 2\\^63",
+    ),
+    "a seed that is no number": (lambda: cb.run(Colours(), data=pairs(), seed=True), "seed is True: expected a whole"),
+    "no seed": (lambda: cb.run(Colours(), data=pairs(), seed=None), "seed is None: expected a whole"),  # type: ignore[arg-type]
+    "half a batch": (lambda: cb.run(Colours(), data=pairs(), batch_size=0.5), "batch_size is 0.5"),  # type: ignore[arg-type]
+    "code for a model in memory": (
+        lambda: cb.run(Colours(), data=pairs(), trust_remote_code=True),
+        "trust_remote_code=True does not reach",
+    ),
+    "code for the doctor of a model in memory": (
+        lambda: cb.doctor(Colours(), trust_remote_code=True),
+        "trust_remote_code=True does not reach",
+    ),
     "a comparison of something else": (lambda: cb.compare(1, 2), "cannot compare an object of type int"),  # type: ignore[arg-type]
     "an unknown reference": (lambda: cb.run("vit-b-23"), "did you mean 'vit-b-32'"),
 }
@@ -346,6 +361,45 @@ def test_bad_input_is_one_line_that_says_what_to_do(case: str) -> None:
     with pytest.raises(cb.ClipbenchError, match=text) as raised:
         act()
     assert "\n" not in str(raised.value)
+
+
+class Undefined(Colours):
+    """Its vectors are no numbers until it has been put right."""
+
+    is_right = False
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        return super().encode_texts(texts) * (1 if self.is_right else np.nan)
+
+
+def test_a_run_without_a_number_raises_what_was_wrong_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    model, out = Undefined(), tmp_path / "out"
+    with pytest.raises(cb.VectorError, match=r"retrieval@memory could not be measured: .*not finite"):
+        cb.run(model, "retrieval", data=pairs(), out=out, preflight=False)
+    assert not out.exists()
+    model.is_right = True
+    cb.run(model, "retrieval", data=pairs(), out=out, preflight=False)
+    assert (out / "result.json").is_file()
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    given: dict[str, Any] = {
+        "limit": np.uint8(3),
+        "seed": np.int64(1),
+        "batch_size": np.int32(2),
+        "workers": np.int64(0),
+    }
+    run = cb.run(Colours(), "retrieval", data=pairs(), **given)
+    assert (run.result.seed, run.result.evaluations[0].dataset.n_samples) == (1, 3)
+
+
+def test_the_doctor_measures_what_a_run_measures_on_data_in_memory() -> None:
+    frame = pd.DataFrame({"picture": [*cards().values()], "label": [*COLOURS]})
+    options = {"image": "picture"}
+    metric = "text-in-image/clean_acc"
+    found = cb.doctor(Colours(), data=frame, data_options=options, metric=metric, expect=50)
+    run = cb.run(Colours(), "text-in-image", data=frame, data_options=options)
+    assert found.explanation is not None and found.explanation.metric.value == value(run, "clean_acc")
 
 
 def test_a_scene_data_set_of_ones_own_making_is_data_too() -> None:

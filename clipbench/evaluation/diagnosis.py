@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from clipbench import plugins
 from clipbench.checks.examination import examine
-from clipbench.data import DataOptions, Dataset, load_data, random_subset
+from clipbench.data import DataOptions, Dataset, for_task, load_data, random_subset
 from clipbench.errors import DataError, UsageError
 from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, question
 from clipbench.models.embedder import StoreEmbedder
@@ -144,10 +144,12 @@ def diagnose(
 
 def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None, list[CheckFinding]]:
     """Return the data, and a finding where they are malformed; then what is whole of them, or None."""
-    if options.data is None or isinstance(options.data, Dataset):
-        return options.data, []
+    if options.data is None:
+        return None, []
     first = (options.expectation.metric or "").partition("/")[0] if options.expectation else ""
     loading = replace(options.loading, task=first if first in tasks else None)
+    if isinstance(options.data, Dataset):
+        return for_task(options.data, loading), []
     try:
         return load_data(options.data, loading), []
     except DataError as error:

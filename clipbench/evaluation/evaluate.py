@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.data import DataOptions, Dataset
-from clipbench.errors import FOREIGN, ClipbenchError, MachineError, MissingPart, Unavailable, bug
+from clipbench.errors import FOREIGN, ClipbenchError, MachineError, MissingPart, Unavailable, bug, kind
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.published import Measured, with_published
@@ -19,7 +19,7 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.evaluation.thumbnails import SMALL, SMALL_SIDE, gallery_rows, is_image, point_rows, write_thumbnails
 from clipbench.files import atomic_file
 from clipbench.models.protocol import Counts, Embedder, image_notes
-from clipbench.results.record import DatasetRecord, EvaluationRecord, finite, finite_curve
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Status, finite, finite_curve
 from clipbench.results.run import check_record
 from clipbench.seeding import generator
 
@@ -98,10 +98,9 @@ def evaluate(
         check_record(record, "the evaluation")  # else all of them would be lost with it in the end
     except MachineError:
         raise
-    except Unavailable as error:
-        return replace(empty, status="unavailable", reason=str(error))
     except ClipbenchError as error:
-        return replace(empty, status="failed", reason=str(error))
+        status: Status = "unavailable" if isinstance(error, Unavailable) else "failed"
+        return replace(empty, status=status, reason=str(error), error=kind(error))
     except FOREIGN as error:  # a bug in a plug-in must not cost the other evaluations
         if options.raise_bugs:
             raise

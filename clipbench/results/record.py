@@ -206,6 +206,8 @@ class EvaluationRecord:
     dataset: DatasetRecord
     status: Status
     reason: str | None = None
+    error: str | None = None
+    """Class of the error that is the reason, such as ``VectorError``; None also for a bug, and in old runs."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """``load``, ``encode_images``, ``encode_texts``, ``score``; 0 for an encoding that the store already held."""
     encoded: Mapping[str, int] = field(default_factory=dict)
