@@ -40,7 +40,7 @@ def read_checkpoint(path: Path) -> tuple[StateDict, int | None]:
         raise ModelError(
             f"no checkpoint {path}{why_not_there(path)}: expected a file that ends in {', '.join(CHECKPOINT_SUFFIXES)}"
         )
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    content = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_pickle(path)
     step = step_in_name(path)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         step = step_inside(content) if step is None else step

@@ -1,7 +1,6 @@
 """Building an open_clip model from a recipe. Imported only with torch and open_clip at hand."""
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -32,6 +31,7 @@ from clipbench.models._torch_model import (
     TorchModel,
     first_line,
     freeze,
+    logit_constants,
     n_parameters,
     placement,
     probe,
@@ -206,6 +206,7 @@ def _info(module: Any, config: Mapping[str, Any], recipe: Recipe, identity: str)
     """Return the module's info; ``identity`` is a hash of everything else that its vectors depend on."""
     preprocess = sorted(module.visual.preprocess_cfg.items())
     computation = _computation(config, recipe)
+    scale, bias = logit_constants(module, recipe.id)
     return ModelInfo(
         ref=recipe.id,
         id=recipe.id,
@@ -214,8 +215,8 @@ def _info(module: Any, config: Mapping[str, Any], recipe: Recipe, identity: str)
         embed_dim=config["embed_dim"],
         context_length=None,
         image_size=_side(module.visual.image_size),
-        logit_scale=math.exp(module.logit_scale.item()),
-        logit_bias=0.0 if module.logit_bias is None else module.logit_bias.item(),
+        logit_scale=scale,
+        logit_bias=bias,
         n_parameters=n_parameters(module),
     )
 

@@ -1,7 +1,6 @@
 """Building a model of sentence-transformers. Imported only with torch and sentence-transformers at hand."""
 
 import hashlib
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from clipbench.models._torch_model import (
     Placement,
     first_line,
     freeze,
+    logit_constants,
     n_parameters,
     placement,
     probe,
@@ -120,9 +120,13 @@ def build(source: Pinned, reference: str, options: LoadOptions) -> SentenceModel
     prompts = {tower: _prompt(module, tower, options) for tower in NAMES}
     if backend == "torch":
         freeze(module, place)
-    scale, bias = _logits(module, options)
+    scale, bias = _logits(module, reference, options)
     own = {key: value for key, value in sorted(options.options.items()) if not key.startswith("logit_")}
     dim = module.get_embedding_dimension() or _measured_dimension(module, options, prompts)
+    if module.truncate_dim is not None and module.truncate_dim != dim:
+        raise UsageError(
+            f"model option truncate_dim={module.truncate_dim}: the vectors of {reference} have {dim} dimensions"
+        )
     info = ModelInfo(
         ref=reference,
         id=" ".join([reference, *(f"{key}={value}" for key, value in own.items())]),
@@ -228,11 +232,18 @@ def _loaded(folder: Path, options: LoadOptions, place: Placement, code: TrustedC
         str(folder),
         device=str(place.device),
         backend=cast(Any, backend),
-        truncate_dim=options.whole_number("truncate_dim"),
+        truncate_dim=_truncated_to(options),
         trust_remote_code=code is not None,
         local_files_only=True,
         model_kwargs=arguments,
     )
+
+
+def _truncated_to(options: LoadOptions) -> int | None:
+    dim = options.whole_number("truncate_dim")
+    if dim == 0:
+        raise UsageError("model option truncate_dim=0: expected 1 or more dimensions")
+    return dim
 
 
 def _prompt(module: SentenceTransformer, tower: Modality, options: LoadOptions) -> dict[str, str]:
@@ -251,16 +262,15 @@ def _prompt(module: SentenceTransformer, tower: Modality, options: LoadOptions) 
     return given
 
 
-def _logits(module: SentenceTransformer, options: LoadOptions) -> tuple[float | None, float]:
+def _logits(module: SentenceTransformer, reference: str, options: LoadOptions) -> tuple[float | None, float]:
     """Return scale and bias: as given, or those of the one model whose vectors ``encode`` returns unchanged."""
     scale, bias = options.logits()
     inner = module.transformers_model
     is_alone = all(type(each).__name__ in ("Transformer", "CLIPModel", "Normalize") for each in module)
-    parameter = getattr(inner, "logit_scale", None)
-    if scale is not None or parameter is None or not is_alone or module.truncate_dim is not None:
+    is_truncated = module.truncate_dim is not None
+    if scale is not None or getattr(inner, "logit_scale", None) is None or not is_alone or is_truncated:
         return scale, bias
-    own_bias = getattr(inner, "logit_bias", None)
-    return math.exp(parameter.item()), 0.0 if own_bias is None else own_bias.item()
+    return logit_constants(inner, reference)
 
 
 def _measured_dimension(

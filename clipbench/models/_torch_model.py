@@ -2,12 +2,14 @@
 
 import hashlib
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -146,6 +148,28 @@ def weights_digest(module: torch.nn.Module) -> str:
 def n_parameters(module: torch.nn.Module) -> int:
     """Return the number of the module's parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def logit_constants(module: Any, model: str) -> tuple[float, float]:
+    """Return the factor and the summand from cosine to logit that a module has learned.
+
+    The factor is the exponential of its ``logit_scale``, or 1 over its ``temperature`` (ALIGN, TIPSv2).
+
+    Raises:
+        ModelError: one is not finite, or the factor is 0.
+    """
+    name = "logit_scale" if hasattr(module, "logit_scale") else "temperature"
+    value = getattr(module, name).item()
+    bias = 0.0 if getattr(module, "logit_bias", None) is None else module.logit_bias.item()
+    try:
+        scale = math.exp(value) if name == "logit_scale" else 1 / value
+    except (OverflowError, ZeroDivisionError):
+        scale = math.nan
+    if not (0 < scale < math.inf and math.isfinite(bias)):
+        raise ModelError(
+            f"{model} has {name} {value:g} and logit_bias {bias:g}: its training has diverged, or the weights are damaged"
+        )
+    return scale, bias
 
 
 def probe(model: Model, place: Placement) -> None:

@@ -32,6 +32,7 @@ from clipbench.models._torch_model import (
     encode_tokens,
     first_line,
     freeze,
+    logit_constants,
     n_parameters,
     placement,
     probe,
@@ -464,18 +465,15 @@ def _info(parts: _Loaded, tower: TextTower, reference: str, precision: str) -> M
 
 def _scale_and_bias(module: Any, reference: str) -> tuple[float, float]:
     """Return the factor and the summand from cosine to logit, as the model's forward pass applies them."""
-    bias = module.logit_bias.item() if hasattr(module, "logit_bias") else 0.0
-    if hasattr(module, "logit_scale"):
-        logarithm = module.logit_scale.item()
-        if module.config.model_type == AIMV2:  # other families clamp in training only, if at all
-            logarithm = min(max(logarithm, 0.0), module.max_log_logit_scale)
-        return math.exp(logarithm), bias
-    if hasattr(module, "temperature"):  # ALIGN and TIPSv2 divide by it
-        return 1 / module.temperature.item(), bias
-    raise ModelError(
-        f"{reference} is not supported, because its {type(module).__name__} has no logit_scale: its cosines cannot be made"
-        " into probabilities"
-    )
+    if not hasattr(module, "logit_scale") and not hasattr(module, "temperature"):
+        raise ModelError(
+            f"{reference} is not supported, because its {type(module).__name__} has no logit_scale: its cosines cannot be"
+            " made into probabilities"
+        )
+    scale, bias = logit_constants(module, reference)
+    if module.config.model_type == AIMV2:  # other families clamp in training only, if at all
+        scale = min(max(scale, 1.0), math.exp(module.max_log_logit_scale))
+    return scale, bias
 
 
 def _text_shape(module: Any, tower: TextTower, reference: str) -> tuple[int, int]:

@@ -221,7 +221,7 @@ def _file_checkpoints(folder: Path) -> Iterator[TrainingCheckpoint]:
     for path in matching(folder, "*"):
         if (
             is_file(path)
-            and path.suffix in CHECKPOINT_SUFFIXES
+            and path.suffix.lower() in CHECKPOINT_SUFFIXES
             and not path.name.startswith(".")
             and path.name != LATEST
         ):

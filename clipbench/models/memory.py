@@ -15,7 +15,7 @@ from clipbench.models._vector_arrays import checked_arrays
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.embeddings import Embeddings, of_arrays
 from clipbench.models.internals import Internals, Tokens
-from clipbench.models.protocol import Embedder, Model
+from clipbench.models.protocol import Embedder, Model, ModelInfo
 
 if TYPE_CHECKING:
     import torch
@@ -198,7 +198,7 @@ def embedder_of(
         raise ModelError(f"got the class {model.__name__}: expected an object of it, {model.__name__}(...)")
     if isinstance(model, Embedder):
         return model
-    if not isinstance(model, Model):
+    if not isinstance(model, Model) or not isinstance(model.info, ModelInfo):
         if any(callable(getattr(model, name, None)) for names in TOWERS for name in names):
             raise ModelError(
                 f"got an object of type {type(model).__name__}, which takes tensors: wrap it with its preprocessing and tokenizer,"

@@ -258,7 +258,7 @@ def _weights_in(folder: Path, reference: str) -> Path:
     for name in FOLDER_WEIGHTS:
         if is_file(folder / name):
             return folder / name
-    checkpoints = sorted(path for path in entries(folder, ModelError) if path.suffix in CHECKPOINT_SUFFIXES)
+    checkpoints = sorted(path for path in entries(folder, ModelError) if path.suffix.lower() in CHECKPOINT_SUFFIXES)
     if len(checkpoints) != 1:
         names = ", ".join(path.name for path in checkpoints) or "none"
         raise ModelError(f"{reference} has no {FOLDER_WEIGHTS[0]}, and not exactly one other checkpoint: found {names}")

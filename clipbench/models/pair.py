@@ -1,6 +1,6 @@
 """Two models as one: the image tower of the first with the text tower of the second, where both share a space."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -97,6 +97,8 @@ def load(body: str, options: LoadOptions) -> PairModel:
     replace(options, options=own).refuse_unknown(("logit_scale", "logit_bias", *SIDES.values()), reference)
     scale, bias = options.logits()
     image_part, text_part = _split(body, reference, options)
+    if not any(_is_file(part) for part in (image_part, text_part)):
+        options.refuse_arch(reference)
     image_model, text_model = _side(image_part, "images", options), _side(text_part, "texts", options)
     images, texts = image_model.info, text_model.info
     if images.embed_dim != texts.embed_dim:
@@ -115,9 +117,13 @@ def load(body: str, options: LoadOptions) -> PairModel:
         logit_scale=scale,
         logit_bias=bias,
         n_parameters=None,
-        device=images.device or texts.device,
-        precision=images.precision or texts.precision,
-        notes=(*(f"images: {note}" for note in images.notes), *(f"texts: {note}" for note in texts.notes)),
+        device=images.device if images.device == texts.device else None,
+        precision=images.precision if images.precision == texts.precision else None,
+        notes=(
+            *_differences(images, texts),
+            *(f"images: {note}" for note in images.notes),
+            *(f"texts: {note}" for note in texts.notes),
+        ),
     )
     if isinstance(image_model, PixelModel):
         return PixelPairModel(info, image_model, text_model)
@@ -147,10 +153,22 @@ def _split(body: str, reference: str, options: LoadOptions) -> tuple[str, str]:
     raise UsageError(f"'{reference}' is not two models: expected pair:IMAGE_REF+TEXT_REF{cause}")
 
 
+def _differences(images: ModelInfo, texts: ModelInfo) -> Iterator[str]:
+    """Yield a note where the two do not run on one device or in one precision."""
+    for name in ("device", "precision"):
+        ours, theirs = getattr(images, name), getattr(texts, name)
+        if ours != theirs:
+            yield f"{name}: {ours or 'unknown'} for images, {theirs or 'unknown'} for texts"
+
+
+def _is_file(part: str) -> bool:
+    return part.lower().endswith(CHECKPOINT_SUFFIXES)
+
+
 def _side(part: str, tower: Modality, options: LoadOptions) -> Model:
     """Return the model of one side; its probes are not encoded, since those of the pair are."""
     prefix = SIDES[tower]
-    arch = options.arch if part.lower().endswith(CHECKPOINT_SUFFIXES) else None
+    arch = options.arch if _is_file(part) else None
     own = {name.removeprefix(prefix): value for name, value in options.options.items() if name.startswith(prefix)}
     device, precision = own.pop("device", options.device), own.pop("precision", options.precision)
     options = replace(options, device=device, precision=precision, options=own, arch=arch, towers=(tower,))

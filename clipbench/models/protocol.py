@@ -12,6 +12,7 @@ from PIL import Image
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.errors import NoTokenCounts, UsageError, did_you_mean
+from clipbench.untrusted.reading import is_int64
 
 Modality = Literal["images", "texts"]
 
@@ -272,7 +273,7 @@ class LoadOptions:
         text = self.options.get(name)
         if text is None:
             return None
-        if not text.isdecimal():
+        if not text.isdecimal() or not is_int64(text):
             raise UsageError(f"model option {name}={text}: expected a whole number")
         return int(text)
 

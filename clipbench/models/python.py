@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import inspect
+import operator
 import os
 import sys
 import uuid
@@ -133,7 +134,7 @@ def _factory(body: str, reference: str) -> Callable[..., object]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name is not None and module_name.startswith(error.name):
+        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):  # it, or its package
             raise UsageError(
                 f"no module '{module_name}' for {reference}: expected {module_name}.py in {os.getcwd()}, or installed"
             ) from error
@@ -198,8 +199,13 @@ def _info(encoders: Encoders, reference: str, fingerprint: str, notes: tuple[str
     embed_dim = image.shape[1]
     _encoded(f"{reference}: encode_texts", encoders.encode_texts, ["a photo"], embed_dim)
     context_length = getattr(encoders, "context_length", None)
-    if not isinstance(context_length, int | None):
-        raise ModelError(f"{reference}: context_length is {context_length!r}: expected a whole number of tokens")
+    if context_length is not None:
+        try:
+            context_length = operator.index(context_length)  # numpy's numbers too
+        except TypeError as error:
+            raise ModelError(
+                f"{reference}: context_length is {context_length!r}: expected a whole number of tokens"
+            ) from error
     return ModelInfo(
         ref=reference,
         id=reference,
@@ -222,7 +228,7 @@ def _fingerprint_of_source(
     images = f"{reference}: encode_images", encoders.encode_images
     texts = f"{reference}: encode_texts", encoders.encode_texts
     files = _source_files(factory, module_name=reference.split(":")[1])
-    code = [path.read_text(encoding="utf-8") for path in files]
+    code = [path.read_bytes().decode(errors="backslashreplace") for path in files]  # in any encoding
     note = (
         f"fingerprint from {' and '.join(path.name for path in files) or 'the name'}, the factory's options and the vectors"
         " of a few probes: where these differ from call to call, give the object a 'fingerprint', or all is encoded again"

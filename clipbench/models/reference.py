@@ -24,7 +24,15 @@ from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, holds_bundled_chec
 from clipbench.models.embeddings import Embeddings
 from clipbench.models.internals import Internals, internals_of
 from clipbench.models.probes import Probes, coarse_digest, encode_probes
-from clipbench.models.protocol import AnyPreprocess, LoadOptions, Model, ModelInfo, PixelModel, count_tokens
+from clipbench.models.protocol import (
+    AnyPreprocess,
+    CostlyModel,
+    LoadOptions,
+    Model,
+    ModelInfo,
+    PixelModel,
+    count_tokens,
+)
 from clipbench.untrusted.reading import entries, is_file, is_folder
 
 VECTOR_SUFFIXES = (".npz", ".npy", ".parquet")
@@ -93,10 +101,10 @@ def load_with_probes(reference: str, options: LoadOptions) -> Loaded:
         if missing_package(error) is None:
             raise
         raise ModelError(f"{reference} cannot be loaded: {cause(error)}") from error
-    if not isinstance(model, Model | Embeddings):
+    if not isinstance(model, Model | Embeddings) or not isinstance(model.info, ModelInfo):
         raise ModelError(
             f"model adapter '{prefix}' returned an object of type {type(model).__name__} for '{reference}': expected an object with"
-            " info, encode_images and encode_texts"
+            " encode_images, encode_texts and a ModelInfo as info"
         )
     return _with_reference(model, reference)
 
@@ -193,6 +201,9 @@ class RenamedModel:
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         return count_tokens(self.model, texts)
+
+    def costs(self) -> tuple[str, ...]:
+        return self.model.costs() if isinstance(self.model, CostlyModel) else ()
 
     def internals(self) -> Internals:
         return internals_of(self.model)

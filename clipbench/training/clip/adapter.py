@@ -1,6 +1,5 @@
 """The adapter of checkpoints of ``clipbench train``, found by the entry point ``bundled``. Imports torch late."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,19 +113,19 @@ def _stretched(module: "CLIP", tokenizer: "ClipTokenizer", context: int) -> "tup
 
 
 def _info(module: "CLIP", name: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
-    from clipbench.models._torch_model import n_parameters
+    from clipbench.models._torch_model import logit_constants, n_parameters
 
-    config, bias = module.config, module.logit_bias
+    config, (scale, bias) = module.config, logit_constants(module, f"bundled:{name}")
     return ModelInfo(
         ref=name,
         id=f"bundled:{name}",
         fingerprint=fingerprint,
-        family="clipbench/CLIP" if bias is None else "clipbench/SigLIP",
+        family="clipbench/CLIP" if module.logit_bias is None else "clipbench/SigLIP",
         embed_dim=config.embed_dim,
         context_length=config.context_length,
         image_size=config.image_size,
-        logit_scale=math.exp(module.logit_scale.item()),
-        logit_bias=0.0 if bias is None else bias.item(),
+        logit_scale=scale,
+        logit_bias=bias,
         n_parameters=n_parameters(module),
         notes=notes,
     )

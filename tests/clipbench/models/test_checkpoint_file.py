@@ -38,6 +38,11 @@ def test_a_truncated_safetensors_file_is_said_to_be_so(tmp_path: Path) -> None:
         read_weights(path)
 
 
+def test_capitals_in_the_suffix_do_not_matter(tmp_path: Path) -> None:
+    save_file(WEIGHTS, tmp_path / "W.SAFETENSORS")
+    assert set(read_weights(tmp_path / "W.SAFETENSORS")) == set(WEIGHTS)
+
+
 def test_a_checkpoint_that_would_run_code_is_refused_and_does_not(tmp_path: Path) -> None:
     torch.save({"state_dict": WEIGHTS, "extra": Program(tmp_path / "ran")}, tmp_path / "evil.pt")
 

@@ -103,6 +103,17 @@ def test_images_of_every_mode_get_the_vectors_that_open_clip_gives(folder: Path,
     same(ours, reference_images(reference(folder)[0], images))
 
 
+@pytest.mark.parametrize(("logarithm", "shown"), [(800.0, "800"), (math.nan, "nan")])
+def test_a_scale_that_is_no_number_is_said_to_be_none(
+    small_clip_folder: Path, tmp_path: Path, logarithm: float, shown: str
+) -> None:
+    copy = Path(shutil.copytree(small_clip_folder, tmp_path / "copy"))
+    state = load_file(copy / "open_clip_model.safetensors") | {"logit_scale": torch.tensor(logarithm)}
+    save_file(state, copy / "open_clip_model.safetensors")
+    with pytest.raises(ModelError, match=rf"has logit_scale {shown} and logit_bias 0: its training has diverged, or"):
+        load_folder(str(copy), LoadOptions())
+
+
 @pytest.mark.parametrize("scale", [200, 50, 0.3])
 def test_scale_and_bias_are_those_of_open_clip_s_forward_pass(
     folder: Path, small_models: ModuleType, scale: float, tmp_path: Path

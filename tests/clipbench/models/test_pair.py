@@ -58,6 +58,20 @@ def test_tokens_are_counted_by_the_model_of_texts() -> None:
     assert model.info.logit_scale is None  # of two models, nobody knows that they were trained together
 
 
+def test_a_pair_has_the_precision_that_both_have() -> None:
+    alike = load("tiny+tiny", LoadOptions(device="cpu")).info
+    mixed = load("tiny+tiny", LoadOptions(device="cpu", options={"text.precision": "bf16"})).info
+
+    assert (alike.device, alike.precision, alike.notes) == ("cpu", "fp32", ())
+    assert (mixed.device, mixed.precision) == ("cpu", None)
+    assert mixed.notes[0] == "precision: fp32 for images, bf16 for texts"
+
+
+def test_an_architecture_goes_with_a_checkpoint_file() -> None:
+    with pytest.raises(UsageError, match=r"--arch ViT-B-32 goes with a checkpoint file, and 'pair:tiny\+tiny' knows"):
+        load("tiny+tiny", LoadOptions(device="cpu", arch="ViT-B-32"))
+
+
 def test_a_plus_may_be_part_of_a_path(tmp_path: Path) -> None:
     (tmp_path / "a+b").symlink_to(Path(__file__).parents[3] / "clipbench/training/clip/checkpoints/tiny")
 

@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from clipbench.errors import ModelError, UsageError
+from clipbench.models.memory import embedder_of
 from clipbench.models.protocol import LoadOptions, Model, PixelModel
 from clipbench.models.python import load
 
@@ -190,6 +192,31 @@ def test_a_module_that_fails_is_told_from_one_that_is_not_there(here: Path) -> N
     (here / "fails.py").write_text("1 / 0\n")
     with pytest.raises(ModelError, match=r"importing fails failed \(ZeroDivisionError"):
         load("fails:build", LoadOptions())
+
+
+def test_a_missing_package_is_not_taken_for_the_module_whose_name_begins_alike(here: Path) -> None:
+    (here / "fails.py").write_text("import fai\n")
+    with pytest.raises(ModelError, match=r"importing fails failed \(ModuleNotFoundError: No module named 'fai'"):
+        load("fails:build", LoadOptions())
+
+
+def test_a_source_may_have_any_encoding(here: Path) -> None:
+    (here / "other_model.py").write_bytes(f"# -*- coding: latin-1 -*-\n# caf\xe9\n{GOOD}".encode("latin-1"))
+    assert len(load("other_model:build", LoadOptions()).info.fingerprint) == 32
+
+
+def test_a_context_length_may_be_a_number_of_numpy(here: Path) -> None:
+    assert load(with_method(here, "context_length = np.int64(77)"), LoadOptions()).info.context_length == 77
+
+
+def test_an_object_with_an_info_of_its_own_is_wrapped(tmp_path: Path) -> None:
+    described = SimpleNamespace(
+        info={"weights": "mine"},
+        encode_images=lambda images: np.ones((len(images), 8)),
+        encode_texts=lambda texts: np.ones((len(texts), 8)),
+    )
+    embedder = embedder_of(described, tmp_path, tmp_path, batch_size=4, workers=0, show_progress=False)
+    assert embedder.info.embed_dim == 8
 
 
 def test_an_object_without_the_methods_is_refused() -> None:

@@ -13,7 +13,7 @@ from clipbench import plugins
 from clipbench.errors import ModelError, UsageError
 from clipbench.models import aliases, load_model, reference_rows
 from clipbench.models.embeddings import Embeddings
-from clipbench.models.protocol import LoadOptions, Model, PixelModel
+from clipbench.models.protocol import CostlyModel, LoadOptions, Model, PixelModel
 from clipbench.models.reference import resolve
 from clipbench.training.clip.adapter import SHIPPED
 
@@ -38,6 +38,10 @@ class Strange:
 
     def encode_texts(self, texts):
         return np.zeros((len(texts), 2), np.float32)
+
+
+    def costs(self):
+        return ("1 coin",)
 
 
 class Pixels(Strange):
@@ -82,6 +86,11 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_every_form_leads_to_its_adapter(reference: str, meant: tuple[str, str]) -> None:
     assert resolve(reference, LoadOptions()) == meant
+
+
+def test_a_number_that_nothing_can_hold_is_no_option() -> None:
+    with pytest.raises(UsageError, match=r"model option seed=1111.*: expected a whole number"):
+        LoadOptions(options={"seed": "1" * 5_000}).whole_number("seed")
 
 
 @pytest.mark.parametrize("path", ["a/b.safetensors", "c.PT", "d,e.pth", "f.bin"])
@@ -187,6 +196,7 @@ def test_a_stranger_s_model_needs_to_know_nothing_of_the_reference(stranger: Non
 
     assert isinstance(plain, Model) and not isinstance(plain, PixelModel)
     assert (plain.info.ref, plain.info.id) == ("STRANGE:x", "strange:x")
+    assert isinstance(plain, CostlyModel) and plain.costs() == ("1 coin",)
     assert plain.encode_images(image).tolist() == [[1, 1]] and plain.encode_texts(["a"]).tolist() == [[0, 0]]
     assert isinstance(pixels, PixelModel) and pixels.info.ref == "STRANGE:pixels"
     assert pixels.encode_pixels(np.asarray(pixels.preprocess(image[0]))[None]).tolist() == [[7, 7]]

@@ -177,6 +177,8 @@ def test_a_model_of_texts_alone_is_refused(bert: Path) -> None:
         ({"prompt_name": "qeury"}, "prompt_name=qeury: did you mean 'query'"),
         ({"prompt": "a", "prompt_name": "query"}, "prompt and prompt_name say the same thing"),
         ({"truncate_dim": "half"}, "truncate_dim=half: expected a whole number"),
+        ({"truncate_dim": "0"}, "truncate_dim=0: expected 1 or more"),
+        ({"truncate_dim": "25"}, "truncate_dim=25: the vectors of st:.* have 24 dimensions"),
         ({"context": "77"}, "takes no option 'context'"),
     ],
 )  # fmt: skip

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import transformers
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
 from clipbench.errors import ModelError
+from clipbench.models._torch_model import logit_constants
 from clipbench.models._transformers_model import FEATURES, _scale_and_bias
 from clipbench.models.protocol import LoadOptions
 from clipbench.models.transformers import load
@@ -205,3 +206,18 @@ def test_no_family_of_the_library_is_left_out() -> None:
     dual = {kind for kind, cls in classes.items() if all(name in dir(cls) for name in FEATURES)}
 
     assert dual == {*SUPPORTED, *REFUSED} - {"clap"}, "a new family: compare its forward pass with ours, then list it"
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ({"logit_scale": 800.0}, "logit_scale 800 and logit_bias 0"),
+        ({"logit_scale": math.nan, "logit_bias": -10.0}, "logit_scale nan and logit_bias -10"),
+        ({"logit_scale": 4.6, "logit_bias": math.inf}, "logit_scale 4.6 and logit_bias inf"),
+        ({"temperature": 0.0}, "temperature 0 and logit_bias 0"),
+    ],
+)
+def test_constants_that_no_training_leaves_are_named(values: dict[str, float], shown: str) -> None:
+    module = SimpleNamespace(**{name: torch.tensor(value) for name, value in values.items()})
+    with pytest.raises(ModelError, match=f"mine has {shown}: its training has diverged, or the weights are damaged"):
+        logit_constants(module, "mine")
