@@ -50,7 +50,6 @@ from clipbench.metrics.ranking import (
     cross_ranks,
     expected_rank,
     group_answers,
-    nearest_groups,
     recall_at_k,
     tie_rate,
 )
@@ -132,7 +131,6 @@ __all__ = [
     "mean_average_precision",
     "mean_per_class_recall",
     "modality_gap",
-    "nearest_groups",
     "pair_cosine",
     "pair_geometry",
     "participation_ratio",

@@ -167,30 +167,6 @@ def group_answers(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarra
     return GroupAnswers(queries, Answers(ranks, *columns), n_positives[queries])
 
 
-def nearest_groups(
-    queries: Int64[np.ndarray, " n_queries"], first: Int64[np.ndarray, " n_queries"], n: int
-) -> Int64[np.ndarray, " n"]:
-    """Return, for each of n items, the lowest row of the items that are joined to it by finding each other first.
-
-    Items that search among themselves are often each other's nearest: they are found, or missed, together.
-
-    Args:
-        queries: rows of the items that search.
-        first: row of the first item that each of them finds.
-
-    Example:
-        >>> nearest_groups(np.array([0, 2, 3]), np.array([2, 0, 1]), 5)  # 0 and 2 find each other, 3 finds 1
-        array([0, 1, 0, 1, 4])
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    found = coo_array((np.ones(len(queries)), (queries, first)), shape=(n, n))
-    _, group = connected_components(found, directed=False)
-    _, lowest = np.unique(group, return_index=True)
-    return lowest[group].astype(np.int64)
-
-
 def recall_at_k(ranks: Ranks, k: int) -> Float64[np.ndarray, " n_queries"]:
     """Return each query's hit credit: the probability that a positive is among the first k, ties in random order.
 

@@ -35,6 +35,42 @@ def cluster_codes(clusters: Shaped[np.ndarray, " n"] | None) -> Int64[np.ndarray
     return None if len(distinct) == len(clusters) else codes.astype(np.int64)
 
 
+def joined(one: Shaped[np.ndarray, " links"], other: Shaped[np.ndarray, " links"], n: int) -> Int64[np.ndarray, " n"]:
+    """Return, for each of n rows, the lowest row of those that links join to it, directly or by others.
+
+    Images that search among images are often each other's nearest: they are found, or missed, together.
+
+    Args:
+        one: row at one end of each link.
+        other: row at its other end.
+
+    Example:
+        >>> joined(np.array([0, 2, 3]), np.array([2, 0, 1]), 5)  # 0 and 2 are linked both ways, 3 to 1
+        array([0, 1, 0, 1, 4])
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    _, group = connected_components(coo_array((np.ones(len(one)), (one, other)), shape=(n, n)), directed=False)
+    _, lowest = np.unique(group, return_index=True)
+    return lowest[group].astype(np.int64)
+
+
+def sharing(rows: Int64[np.ndarray, " pairs"], things: Shaped[np.ndarray, " pairs"], n: int) -> Int64[np.ndarray, " n"]:
+    """Return, for each of n rows, the lowest row of those that share a thing with it, directly or by others.
+
+    Args:
+        rows: row of each pair of a row and a thing, such as an item and an image of it.
+        things: the other part of each pair.
+
+    Example:
+        >>> sharing(np.array([0, 1, 1, 2]), np.array(["sea", "sea", "wood", "hill"]), 3)
+        array([0, 0, 2])
+    """
+    distinct, codes = np.unique(things, return_inverse=True)
+    return joined(rows, n + codes, n + len(distinct))[:n]
+
+
 def n_equal_clusters(clusters: Shaped[np.ndarray, " n"]) -> float:
     """Return how many clusters of one size would know as much of a mean, each being all right or all wrong.
 

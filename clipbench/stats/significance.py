@@ -134,7 +134,7 @@ class ExchangeTest(NamedTuple):
 
     p_value: float
     standard_error: float
-    """Spread of the difference under the null hypothesis; 0 where no exchange moves it, NaN where all are undefined."""
+    """Spread of the difference under the null hypothesis; 0 where no exchange moves it, NaN where it is undefined."""
 
 
 def exchange_test(
@@ -144,11 +144,12 @@ def exchange_test(
     clusters: Shaped[np.ndarray, " n"] | None,
     rng: np.random.Generator,
 ) -> ExchangeTest:
-    """Return the two-sided p-value of a statistic's difference: the share of exchanges whose difference is as large.
+    """Return the two-sided test of a statistic's difference, and the spread of the difference under exchange.
 
-    It is (1 + exchanges as large) / (1 + exchanges), never 0 (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010)).
-    No law is assumed: a median of ranks has few values, and Student's t believes in all others. Where a tenth of the
-    first exchanges are as large, no more are drawn. Exchanges in which the statistic is undefined are left out.
+    The p-value is (1 + exchanges with a difference as large) / (1 + exchanges), never 0 (Phipson and Smyth, Stat. Appl.
+    Genet. Mol. Biol. 9 (2010)). No law is assumed: a median of ranks has few values, and Student's t believes in all
+    others. Where a tenth of the first exchanges are as large, no more are drawn. Exchanges in which the statistic is
+    undefined are left out; where it is undefined for either model, the p-value is 1.
 
     Args:
         before: columns of the base.
@@ -161,6 +162,8 @@ def exchange_test(
         ExchangeTest(p_value=1.0, standard_error=5.0)
     """
     observed = abs(statistic(after) - statistic(before))
+    if math.isnan(observed):
+        return ExchangeTest(1.0, math.nan)
     reached = observed - 1e-9 * max(1.0, observed)  # an exchange that gives the same size in another order must count
     drawn = exchanged(statistic, before, after, clusters, rng)
     if np.count_nonzero(np.abs(drawn) >= reached) < N_FIRST_EXCHANGES / 10:

@@ -29,12 +29,12 @@ from clipbench.metrics import (
     cross_answers,
     expected_rank,
     group_answers,
-    nearest_groups,
     recall_at_k,
 )
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
+from clipbench.stats.clusters import joined, sharing
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
 from clipbench_tasks.tables import stacked
@@ -64,7 +64,8 @@ class Direction(NamedTuple):
     images: Int64[np.ndarray, " n_queries"]
     """Row of the image that each query is or belongs to."""
     clusters: Shaped[np.ndarray, " n_queries"]
-    """Name of the cluster of each query: its image, or of images that search among images, those that find each other."""
+    """Name of the cluster of each query: its image; of images that search among images, those that find each other; and of
+    captions that search among captions, the images that share one."""
     answers: Answers
     n_positives: Int64[np.ndarray, " n_queries"]
     n_gallery: int
@@ -185,16 +186,16 @@ def _directions(
                 "chosen_caption": captions[answers.first],
             }
             of_queries = owner[queries]
-            yield Direction(
-                "text_text", query_ids, of_queries, names[of_queries], answers, n_positives, len(texts) - 1, columns
-            )
+            # Two equal captions of different images come first for each other: both miss.
+            clusters = names[sharing(owner, captions, len(images))[of_queries]]
+            yield Direction("text_text", query_ids, of_queries, clusters, answers, n_positives, len(texts) - 1, columns)
     per_class = np.bincount([] if dataset.labels is None else dataset.labels)
     if dataset.labels is not None and per_class.max() > 1 and (per_class > 0).sum() > 1:
         queries, answers, n_positives = group_answers(images, dataset.labels)
         query_ids = [_image_ids(dataset)[row] for row in queries]
         classes = _classes(dataset, queries, answers.first)
         columns = {"right_image": answers.right, "chosen_image": answers.first, **classes}
-        clusters = np.array(dataset.image_ids, object)[nearest_groups(queries, answers.first, len(images))[queries]]
+        clusters = np.array(dataset.image_ids, object)[joined(queries, answers.first, len(images))[queries]]
         yield Direction("image_image", query_ids, queries, clusters, answers, n_positives, len(images) - 1, columns)
 
 

@@ -18,8 +18,6 @@ from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import (
     class_scores,
-    mean_per_class_recall,
-    recall_influence,
     reliability,
     top_k_credit,
 )
@@ -29,10 +27,10 @@ from clipbench.models.protocol import NO_LOGIT_SCALE, Embedder
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
-from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import trials_of_means
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, Within, define
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
+from clipbench_tasks.tables import mean_over_parts
 
 METRICS = {
     "acc1": Definition(
@@ -188,11 +186,8 @@ def _single_label(
         "chosen_cosine": scores.top.astype(np.float64),
         "tied": (scores.tied > 0).astype(np.float64),
     }
-    samples["mean_per_class_recall_influence"] = recall_influence(samples["acc1"], labels)
-    sizes = np.bincount(labels)
-    samples["mean_per_class_recall_weighted"] = samples["acc1"] * (
-        len(labels) / np.count_nonzero(sizes) / sizes[labels]
-    )
+    columns, recall = mean_over_parts("mean_per_class_recall", samples["acc1"], labels)
+    samples |= columns
     if n_classes <= 5:
         del samples["acc5"]
     has_confidence = logit_scale is not None
@@ -210,7 +205,7 @@ def _single_label(
         del samples["confidence"]
     return Evaluation(
         samples=samples,
-        measures=define(_measures(samples, n_classes, has_confidence=has_confidence), METRICS),
+        measures=define(_measures(recall, n_classes, has_confidence=has_confidence), METRICS),
         curves={"reliability": _reliability_curve(scores.confidence, samples["acc1"])} if has_confidence else {},
         controls=define(
             {
@@ -228,24 +223,13 @@ def _single_label(
     )
 
 
-def _measures(samples: Samples, n_classes: int, *, has_confidence: bool) -> dict[str, Measure]:
-    sizes = np.bincount(samples["class"])
-    recalls = np.bincount(samples["class"], samples["acc1"])[sizes > 0] / sizes[sizes > 0]
+def _measures(recall: Smooth, n_classes: int, *, has_confidence: bool) -> dict[str, Measure]:
     enough = n_classes > 5
     few = Fixed(value=None, reason=f"five of only {n_classes} classes are always right", higher_is_better=True)
     return {
         "acc1": Mean(column="acc1", chance=1 / n_classes),
         "acc5": Mean(column="acc5", chance=5 / n_classes) if enough else few,
-        # A bootstrap leaves out whole classes where each has an image or two: its intervals cover the truth too rarely.
-        "mean_per_class_recall": Smooth(
-            value=mean_per_class_recall(samples["acc1"], samples["class"]),
-            influence="mean_per_class_recall_influence",
-            weighted_column="mean_per_class_recall_weighted",
-            unit="fraction",
-            chance=1 / n_classes,
-            higher_is_better=True,
-            most_trials=trials_of_means(recalls, sizes[sizes > 0]),
-        ),
+        "mean_per_class_recall": replace(recall, chance=1 / n_classes),
         "ece": CalibrationError(confidence="confidence", credit="acc1")
         if has_confidence
         else Fixed(value=None, reason=NO_LOGIT_SCALE, higher_is_better=False),

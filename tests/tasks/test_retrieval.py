@@ -76,6 +76,20 @@ def test_captions_find_captions_of_the_same_image() -> None:
     assert np.isnan(found.samples["image_retrieval_recall@1"][rows]).all()
 
 
+def test_images_that_share_a_caption_are_one_cluster_where_captions_find_captions() -> None:
+    texts = {
+        "waves": [1.0, 0.1, 0.0],
+        "outside": [1.0, 1.0, 1.0],
+        "leaves": [0.0, 1.0, 0.1],
+        "a slope": [0.0, 0.2, 1.0],
+    }
+    captions = ["waves", "outside", "leaves", "outside", "a slope", "a slope"]
+    data = dataset(captions=captions, caption_image=np.array([0, 0, 1, 1, 2, 2]))
+    found = Retrieval(ks=(1,)).evaluate(data, FixedEmbedder(IMAGES, texts), np.random.default_rng(0))
+    assert told(found, "text_text", "cluster") == [("sea",)] * 4 + [("hill",)] * 2
+    assert told(found, "text_retrieval", "cluster") == [("sea",), ("wood",), ("hill",)]
+
+
 def test_images_find_images_of_the_same_label() -> None:
     _, metrics = evaluate(dataset(labels=np.array([0, 1, 0]), class_names=("wet", "dry")), ks=(1,))
     # sea and hill share a label; both others are orthogonal to each: a tie of two, one of them right

@@ -1,9 +1,7 @@
 """Means over subsets and over groups: SugarCrepe's categories, ARO's macro accuracy, and the mean over all items.
 
-A mean of means is a smooth function of means: each sample's influence on it is its distance from the mean of its
-part, divided by the part's share of the samples and the number of parts. That gives the standard error of the interval. As
-parts may be small (a relation of ARO in a few hundred samples), distances within a part of n are multiplied by
-sqrt(n / (n - 1)).
+A mean of means is a smooth function of means, as recall by class is; parts may be small (a relation of ARO in a few
+hundred samples), for which the influences of samples allow (``recall_influence``).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,11 +10,11 @@ from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Shaped
+from jaxtyping import Shaped
 
 from clipbench.data.contrast_and_attack import Contrast
-from clipbench.stats.intervals import trials_of_means
-from clipbench.stats.measures import Fixed, Mean, Measure, Smooth
+from clipbench.stats.measures import Fixed, Mean, Measure
+from clipbench_tasks.tables import mean_over_parts
 
 SUGARCREPE = {
     "replace_obj": "Object replaced",
@@ -106,7 +104,10 @@ def _add_overall(averages: Means, name: str, column: np.ndarray, chance: np.ndar
     parts = {"macro": present, **_categories(present)}
     for title, members in parts.items():
         of_members = np.where(np.isin(subset, members), column, np.nan)
-        _add(averages.columns, averages.overall, f"{title}/{name}", of_members, chance, parts=subset)
+        columns, averages.overall[f"{title}/{name}"] = mean_over_parts(
+            f"{title}/{name}", of_members, subset, chance=chance
+        )
+        averages.columns.update(columns)
     is_headline = name in ("text_acc", "image_acc")
     chance_of_all = None if chance is None else float(chance[defined].mean())
     averages.overall[f"micro/{name}"] = Mean(column=f"micro/{name}", chance=chance_of_all, is_headline=is_headline)
@@ -140,41 +141,9 @@ def _add_groups(
     if not enters.any():
         averages.of_groups[title] = Fixed(value=None, reason=_NO_GROUP.get(subset, "no group"), higher_is_better=True)
         return
-    _add(averages.columns, averages.of_groups, title, np.where(enters, column, np.nan), chance, parts=group)
-
-
-def _add(
-    columns: dict[str, np.ndarray],
-    measures: dict[str, Measure],
-    title: str,
-    column: Float64[np.ndarray, " n"],
-    chance: Float64[np.ndarray, " n"] | None,
-    *,
-    parts: Shaped[np.ndarray, " n"],
-) -> None:
-    """Add the mean over parts of their means, with the influence of each sample on it."""
-    defined = np.flatnonzero(~np.isnan(column))
-    _, code = np.unique(parts[defined].astype(str), return_inverse=True)
-    counts = np.bincount(code)
-    mean = np.bincount(code, column[defined]) / counts
-    value = float(mean.mean())
-    # A sample that is alone in its part has distance 0 from its mean: its distance from the whole is used instead.
-    distance = column[defined] - np.where(counts == 1, value, mean)[code]
-    unbiased = np.sqrt(counts / np.maximum(counts - 1, 1))
-    influence = np.full(len(column), np.nan)
-    influence[defined] = distance * (unbiased * len(defined) / (len(counts) * counts))[code]
-    columns[f"{title}_influence"] = influence
-    columns[f"{title}_weighted"] = weighted = np.full(len(column), np.nan)
-    weighted[defined] = column[defined] * (len(defined) / (len(counts) * counts))[code]
-    measures[title] = Smooth(
-        value=value,
-        influence=f"{title}_influence",
-        weighted_column=f"{title}_weighted",
-        unit="fraction",
-        chance=None if chance is None else float((np.bincount(code, chance[defined]) / counts).mean()),
-        higher_is_better=True,
-        most_trials=trials_of_means(mean, counts),
-    )
+    of_groups = np.where(enters, column, np.nan)
+    columns, averages.of_groups[title] = mean_over_parts(title, of_groups, group, chance=chance)
+    averages.columns.update(columns)
 
 
 @cache
@@ -189,7 +158,7 @@ def _is_asymmetric(group: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
 
 
 def _has_enough(group: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
-    _, code, counts = np.unique(group.astype(str), return_inverse=True, return_counts=True)
+    _, code, counts = np.unique(group, return_inverse=True, return_counts=True)
     return counts[code] >= FEWEST_CASES
 
 

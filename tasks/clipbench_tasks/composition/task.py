@@ -25,6 +25,7 @@ from clipbench.errors import MissingPart
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import Choices, truth_groups
 from clipbench.models.protocol import Embedder
+from clipbench.stats.clusters import sharing
 from clipbench.stats.measures import Definition, Mean, Measure, Smooth, define
 from clipbench_tasks.composition import scoring
 from clipbench_tasks.composition.means import TITLES, TITLES_OF_MEANS, means
@@ -168,10 +169,13 @@ def _scores(decided: Choices, text_only: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: scoring.Nearest) -> dict[str, np.ndarray]:
-    """Return the columns that identify each sample; contrasts that share their first image are a cluster."""
+    """Return the columns that identify each sample; contrasts that share an image are a cluster."""
+    rows = np.repeat(np.arange(len(contrasts)), [len(contrast.images) for contrast in contrasts])
+    images = np.concatenate([contrast.images for contrast in contrasts])
+    first = [dataset.image_ids[min(contrast.images)] for contrast in contrasts]
     return {
         "sample_id": np.array([contrast.id for contrast in contrasts], object),
-        "cluster": np.array([dataset.image_ids[min(contrast.images)] for contrast in contrasts], object),
+        "cluster": np.array(first, object)[sharing(rows, images, len(contrasts))],
         "subset": np.array([contrast.subset for contrast in contrasts], object),
         "image": nearest.image,
         "caption": np.array(nearest.caption, object),

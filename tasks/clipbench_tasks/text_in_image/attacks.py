@@ -21,6 +21,7 @@ from clipbench.metrics.similarity import pair_scores, unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats import intervals
+from clipbench.stats.clusters import sharing
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
 from clipbench_tasks.tables import bounded_curve
@@ -215,23 +216,16 @@ def _is_tied(credit: Float64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
 
 def _clusters(attacks: Sequence[Attack]) -> Shaped[np.ndarray, " n"]:
     """Return the cluster of each attack: those of one object are one; without a name, those that share an image."""
-    leader: dict[str, str] = {}
+    things = [_things(attack) for attack in attacks]
+    rows = np.repeat(np.arange(len(attacks)), [len(each) for each in things])
+    groups = sharing(rows, np.concatenate(things), len(attacks))
+    return np.array([each[0] for each in things], object)[groups]
 
-    def find(name: str) -> str:
-        while leader.setdefault(name, name) != name:
-            name = leader[name]
-        return name
 
-    owners = []
-    for attack in attacks:
-        rows = (attack.clean, attack.blank, attack.benign, attack.attacked)
-        names = [f"image {row}" for row in rows if row is not None]
-        if attack.object is not None:
-            names = [f"object {attack.object}"]
-        owners.append(names[0])
-        for name in names[1:]:
-            leader[find(name)] = find(names[0])
-    return np.array([find(name) for name in owners], object)
+def _things(attack: Attack) -> list[str]:
+    if attack.object is not None:
+        return [f"object {attack.object}"]
+    return [f"image {row}" for row in (attack.clean, attack.blank, attack.benign, attack.attacked) if row is not None]
 
 
 def _is_usual(conditions: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:

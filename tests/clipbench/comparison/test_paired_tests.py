@@ -1,6 +1,6 @@
 """The paired test of estimators, such as a median: by exchanging the samples of the two models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -135,6 +135,15 @@ def test_a_difference_beyond_the_range_of_its_unit_lies_in_its_interval() -> Non
         generators = Generators(np.random.default_rng(0), np.random.default_rng(1))
         low, high, _ = paired_test(*metrics, tables=Tables(before, after), generators=generators).interval
         assert low is not None and high is not None and low < 11 < high
+
+
+def test_a_difference_that_is_undefined_is_not_significant() -> None:
+    def recall(rows: Mapping[str, np.ndarray]) -> float:
+        return float(rows["x"].mean()) if rows["x"].all() else float("nan")
+
+    before, after = {"x": np.arange(30.0)}, {"x": np.arange(1.0, 31)}
+    found = significance.exchange_test(recall, before, after, None, np.random.default_rng(0))
+    assert found.p_value == 1 and np.isnan(found.standard_error)
 
 
 def test_clusters_are_exchanged_whole() -> None:

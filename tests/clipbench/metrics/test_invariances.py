@@ -288,7 +288,6 @@ NOT_METRICS = {"class_scores", "cross_answers", "cross_ranks", "group_answers"} 
     "contrast_scores",
     "truth_groups",
     "recall_influence",
-    "nearest_groups",
 }
 """What rows of the table are made from, or compared with."""
 

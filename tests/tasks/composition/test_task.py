@@ -13,6 +13,7 @@ from clipbench.data import Contrast, Dataset, ImageRef
 from clipbench.data.contrasts import shuffled
 from clipbench.errors import MissingPart
 from clipbench.evaluation.task import Evaluation
+from clipbench.metrics import recall_influence
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Metric
@@ -326,6 +327,24 @@ def test_items_of_one_image_are_a_cluster() -> None:
     items = [Contrast(str(k), "", (k // 2,), ("x e", "x n"), PAIR) for k in range(4)]
     found, _ = evaluate(dataset("e.0 n.0", items))
     assert found.samples["cluster"].tolist() == ["e.0", "e.0", "n.0", "n.0"]
+
+
+def test_items_that_share_any_image_are_a_cluster() -> None:
+    own = ((True, False), (False, True))
+    items = [Contrast(str(k), "", (k, k + 1), ("x e", "x n"), own) for k in range(3)]
+    found, _ = evaluate(dataset("e.0 n.0 e.1 n.1 e.2 n.2", [*items, Contrast("3", "", (4, 5), ("x e", "x n"), own)]))
+    assert found.samples["cluster"].tolist() == ["e.0", "e.0", "e.0", "e.2"]
+
+
+def test_a_sample_alone_in_its_group_is_held_against_the_other_groups() -> None:
+    items = [
+        Contrast(str(k), "vg", (0,), ("x e", "x n") if k != 1 else ("x n", "x e"), PAIR, group=group)
+        for k, group in enumerate(["on", "on", "under"])
+    ]
+    found, metrics = evaluate(dataset("e", items))
+    assert metrics["vg/macro_text_acc"].value == pytest.approx(0.75)
+    influence = found.samples["vg/macro_text_acc_influence"]
+    assert influence == pytest.approx(recall_influence(np.array([1.0, 0.0, 1.0]), np.array([0, 0, 1])))
 
 
 def test_the_worst_image_of_an_item_is_the_one_that_is_shown() -> None:
