@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64, Shaped
 
 from clipbench.data.dataset import Dataset
-from clipbench.errors import MissingPart
+from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import (
     Answers,
@@ -94,6 +94,10 @@ class Retrieval:
 
     ks: tuple[int, ...] = (1, 5, 10)
 
+    def __post_init__(self) -> None:
+        if not self.ks or min(self.ks) < 1:
+            raise UsageError(f"task retrieval: ks = {list(self.ks)}, expected numbers from 1 up")
+
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row a query. Needs captions, or labels for image-to-image retrieval."""
         if dataset.captions is None and dataset.labels is None:
@@ -102,7 +106,10 @@ class Retrieval:
         texts = None if dataset.captions is None else unit(embedder.texts(dataset.captions))
         directions = list(_directions(dataset, images, texts))
         if not directions:
-            raise MissingPart(dataset.id, "captions")
+            labels = (
+                "two images of a class" if len(np.unique(np.array(dataset.labels))) > 1 else "images of two classes"
+            )
+            raise MissingPart(dataset.id, "captions" if "captions" in dataset.missing else f"captions, or {labels}")
         measures: dict[str, Measure] = {}
         for direction in directions:
             measures |= self._measures(direction)
@@ -122,10 +129,10 @@ class Retrieval:
         for k in self.ks:
             name = f"{direction.name}_recall@{k}"
             chance = chance_recall_at_k(direction.n_positives, direction.n_gallery, k)
-            if (
-                k >= direction.n_gallery or chance >= CERTAIN
-            ):  # few items, or so many right ones that none can be missed
-                reason = f"every query hits, whatever the model: the gallery has only {direction.n_gallery} items"
+            if k >= direction.n_gallery or chance >= CERTAIN:
+                few = f"the gallery has only {direction.n_gallery} items"
+                cause = few if k >= direction.n_gallery else f"too few of the {direction.n_gallery} items are wrong"
+                reason = f"every query hits, whatever the model: {cause}"
                 measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
             else:
                 measures[name] = Mean(column=name, chance=chance)

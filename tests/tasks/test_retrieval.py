@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clipbench.data import Dataset
-from clipbench.errors import MissingPart
+from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
@@ -194,9 +194,8 @@ def test_a_recall_that_holds_for_any_order_is_undefined() -> None:
         found.measures[f"image_image_recall@{k}"].metric(found.samples, np.random.default_rng(0)) for k in (1, 2)
     )
     assert first.chance == pytest.approx(0.75)
-    assert (
-        second.value is None and second.reason == "every query hits, whatever the model: the gallery has only 4 items"
-    )
+    assert second.value is None
+    assert second.reason == "every query hits, whatever the model: too few of the 4 items are wrong"
 
 
 def test_captions_of_one_image_are_a_cluster_and_samples_have_their_own_ids() -> None:
@@ -218,6 +217,20 @@ def test_the_recall_curve_rises_to_one_and_the_matrix_has_pairs_on_its_diagonal(
 def test_neither_captions_nor_labels_is_an_error() -> None:
     with pytest.raises(MissingPart, match="the task needs captions, and data set places has none"):
         evaluate(dataset(captions=None, caption_image=None))
+
+
+@pytest.mark.parametrize(
+    ("labels", "needs"), [([0, 1, 2], "two images of a class"), ([0, 0, 0], "images of two classes")]
+)
+def test_labels_that_make_no_search_are_an_error_that_says_what_they_lack(labels: list[int], needs: str) -> None:
+    with pytest.raises(MissingPart, match=f"the task needs captions, or {needs}, and data set places has none"):
+        evaluate(dataset(captions=None, caption_image=None, labels=np.array(labels)))
+
+
+@pytest.mark.parametrize("ks", [(), (0, 1)])
+def test_ks_that_mean_nothing_are_refused(ks: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match="task retrieval: ks = "):
+        Retrieval(ks=ks)
 
 
 def test_images_that_find_each_other_first_are_one_cluster_and_ties_have_no_interval() -> None:

@@ -16,7 +16,7 @@ from clipbench_reports.figures._similarity import similarity
 from clipbench_reports.figures._slices import slices
 from clipbench_reports.figures._spectrum import DRAWN, spectrum
 from clipbench_reports.figures._templates import ranked, templates
-from clipbench_reports.figures._tokens import KEPT, token_lengths, tokens_kept
+from clipbench_reports.figures._tokens import KEPT, share_of_recall, token_lengths, tokens_kept
 from clipbench_reports.figures._track import progress, track
 
 GEOMETRY = frozenset({*COSINES, *DRAWN, *MOVED, *KINDS})
@@ -49,6 +49,7 @@ __all__ = [
     "reliability",
     "response",
     "scorecard",
+    "share_of_recall",
     "shift",
     "similarity",
     "similarity_calibration",

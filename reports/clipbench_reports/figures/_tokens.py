@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench.results import numbers as fmt
-from clipbench.results.record import Metric
+from clipbench.results.record import EvaluationRecord, Metric
 from clipbench_reports.drawing.marks import Bars, Chart, Mark, Panel, Role, Rule, Shade, fraction_axis, nice_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.figures._figure import chance_rule, curve_line, lines_of, points_in_words
@@ -86,7 +86,7 @@ def tokens_kept(models: Sequence[ModelEvidence]) -> Chart:
         by_model,
         reading="Each caption is cut to its first whole words that fit into so many tokens, start and end of text among "
         "them; the last point is the whole caption. Bands: 95 % intervals. The effective length is the number of tokens at "
-        f"which captions reach {_share(models[0].evidence)} % of their last point; its interval is shaded.",
+        f"which captions reach {share_of_recall(models[0].evidence.evaluation)} % of their last point; its interval is shaded.",
     )
 
 
@@ -101,11 +101,13 @@ def _read_recall(evidence: Evidence) -> Layer:
         *window(context_of(evidence)),
         *(curve_line(curve, *KEPT[name]) for name, curve in curves.items()),
     ]
-    return Layer(marks, _state_recall(curves, length, _share(evidence)))
+    return Layer(marks, _state_recall(curves, length, share_of_recall(evidence.evaluation)))
 
 
-def _share(evidence: Evidence) -> str:
-    return fmt.significant(100 * float(evidence.evaluation.params.get("share", 0.95)))
+def share_of_recall(evaluation: EvaluationRecord) -> str:
+    """Return the share of the whole captions' recall, in per cent, that the effective length reaches."""
+    share = evaluation.params.get("share")
+    return fmt.significant(100 * share) if isinstance(share, int | float) else "95"
 
 
 def _effective(length: Metric | None) -> list[Mark]:

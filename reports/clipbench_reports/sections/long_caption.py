@@ -34,7 +34,7 @@ def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
     if length.value is None:
         return Finding("missing", f"Effective length undefined ({length.reason or NO_REASON}).")
     tokens = f"{fmt.number(length.value, length.unit)} tokens{interval_in_brackets(length)}"
-    text = f"The first {tokens} of a caption give 95 % of the recall of the whole"
+    text = f"The first {tokens} of a caption give {figures.share_of_recall(evaluation)} % of the recall of the whole"
     cut, lost = (evaluation.metrics.get(name) for name in ("truncated_fraction", "tokens_lost"))
     if cut is None or cut.value is None or lost is None or lost.value is None:
         return Finding("plain", f"{text}.")

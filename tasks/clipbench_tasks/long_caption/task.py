@@ -36,8 +36,8 @@ class LongCaption:
         "early in a paragraph, in the middle, late, and beyond the model's context: how much of a caption counts?"
     )
     scoring: ClassVar[str] = (
-        "The effective length is the number of tokens with which R@1 reaches 95 % of that of the whole captions. In the "
-        "position probe the true one of two captions has to score higher; a tie scores what a coin flip would."
+        "The effective length is the number of tokens with which R@1 reaches most of that of the whole captions, 95 % unless "
+        "another share was set. In the position probe the true one of two captions has to score higher; a tie scores what a coin flip would."
     )
 
     ks: tuple[int, ...] = (1, 5, 10)
@@ -47,8 +47,9 @@ class LongCaption:
     """Share of the whole captions' recall that the effective length must reach."""
 
     def __post_init__(self) -> None:
-        if not self.tokens or min(self.tokens) < 1:
-            raise UsageError(f"task long-caption: tokens = {list(self.tokens)}, expected numbers from 1 up")
+        for name, numbers in (("ks", self.ks), ("tokens", self.tokens)):
+            if not numbers or min(numbers) < 1:
+                raise UsageError(f"task long-caption: {name} = {list(numbers)}, expected numbers from 1 up")
         if not 0 < self.share < 1:
             raise UsageError(f"task long-caption: share = {self.share}, expected a fraction between 0 and 1")
 
@@ -67,7 +68,10 @@ class LongCaption:
             cut = tokens_kept(gallery, embedder, rng, prefixes=prefixes, tokens=self.tokens, share=self.share)
             probed = probe(dataset, embedder, rng, count=embedder.count_tokens)
         except NoTokenCounts as error:
-            cut, probed = undefined(str(error)), probe(dataset, embedder, rng, count=None, reason=str(error))
+            cut, probed = (
+                undefined(str(error), share=self.share),
+                probe(dataset, embedder, rng, count=None, reason=str(error)),
+            )
         queries = {**whole.samples, **_rows_of_data(whole.samples, captioned)}
         queries |= _placed(cut.samples, queries["direction"])
         return Evaluation(

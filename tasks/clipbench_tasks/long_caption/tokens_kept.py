@@ -4,8 +4,8 @@
 tokens, start and end among them, for n = 5, 10, 15, ...; finally it is left whole, and the model cuts it to its context.
 In image-to-text retrieval, all captions of the gallery are cut alike.
 
-**Effective length**: the smallest number of tokens at which text-to-image recall@1 reaches 95 % of that of the whole
-captions. Between two measured lengths the curve is taken to be straight; where the shortest reaches it, that one is the
+**Effective length**: the smallest number of tokens at which text-to-image recall@1 reaches a share, 95 %, of that of
+the whole captions. Between two measured lengths the curve is taken to be straight; where the shortest reaches it, that one is the
 value. Only the query is cut in this direction, so a hit depends on the query's own beginning alone and a bootstrap over
 images resamples the curve exactly. It is undefined where recall@1 of the whole captions cannot be told from chance.
 Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.15378), who introduced it, read it off a plot as the length after which
@@ -22,6 +22,7 @@ from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import cross_ranks, recall_at_k
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
+from clipbench.results.numbers import significant
 from clipbench.results.record import Curve, Metric
 from clipbench.stats import intervals
 from clipbench.stats.estimators import Estimator, Samples
@@ -39,11 +40,6 @@ TOKENS = "tokens"
 """Unit of lengths."""
 
 METRICS = {
-    "effective_length": Definition(
-        "Effective length",
-        "Tokens of a caption with which text-to-image R@1 reaches 95 % of what the whole captions give.",
-        is_headline=True,
-    ),
     "caption_tokens": Definition("Tokens per caption", "Mean number of tokens of a caption before any is cut off."),
     "truncated_fraction": Definition(
         "Captions longer than the context", "Share of captions of which the model cuts something off."
@@ -107,7 +103,7 @@ def tokens_kept(
     columns |= _losses(prefixes, context)
     return Evaluation(
         samples=columns,
-        measures=define(_measures(lengths, len(gallery), context, share=share), METRICS),
+        measures=define(_measures(lengths, len(gallery), context, share=share), _definitions(share)),
         curves={
             f"{way}_recall@1_by_tokens": _curve(columns, way, lengths, gallery, rng) for way in (TO_IMAGE, TO_TEXT)
         },
@@ -115,12 +111,20 @@ def tokens_kept(
     )
 
 
-def undefined(reason: str) -> Evaluation:
+def undefined(reason: str, *, share: float) -> Evaluation:
     """Return the undefined measures of a model that counts no tokens."""
     missing = dict.fromkeys(("effective_length", "caption_tokens", "tokens_lost"), TOKENS)
     missing["truncated_fraction"] = "fraction"
     measures = {name: Fixed(value=None, reason=reason, unit=unit) for name, unit in missing.items()}
-    return Evaluation(samples={}, measures=define(measures, METRICS))
+    return Evaluation(samples={}, measures=define(measures, _definitions(share)))
+
+
+def _definitions(share: float) -> dict[str, Definition]:
+    reached = f"reaches {significant(100 * share)} % of what the whole captions give"
+    length = Definition(
+        "Effective length", f"Tokens of a caption with which text-to-image R@1 {reached}.", is_headline=True
+    )
+    return {"effective_length": length, **METRICS}
 
 
 def _losses(prefixes: Prefixes, context: int | None) -> dict[str, np.ndarray]:

@@ -151,6 +151,7 @@ def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Mak
         "The first 33.5 tokens (95 % interval [21.0, 40.0]) of a caption give 95 % of the recall of the whole;"
         " 81.0 % of the captions are longer than the model's context and lose 65.8 tokens on average."
     )
+    assert "give 90 % of the recall" in findings(evidence(params={"share": 0.9}).evaluation)[1].text
     assert told.mark == "level"
     assert told.text.endswith("50.0 % (beyond); not significantly different from chance: beyond.")
 

@@ -281,9 +281,20 @@ def test_no_captions_is_an_error() -> None:
         evaluate(dataset(captions=None, caption_image=None))
 
 
+def test_the_share_that_counts_is_the_one_that_is_named() -> None:
+    for read, share, said in ((Reader(), 0.9, "90 %"), (Uncounted(), 0.955, "95.5 %")):
+        _, metrics = evaluate(dataset(), read, share=share)  # type: ignore[arg-type]
+        assert f"reaches {said} of what" in metrics["effective_length"].description
+
+
 @pytest.mark.parametrize(
     ("parameters", "said"),
-    [({"tokens": ()}, r"tokens = \[\]"), ({"tokens": (0,)}, r"tokens = \[0\]"), ({"share": 1.0}, "share = 1.0")],
+    [
+        ({"ks": ()}, r"ks = \[\]"),
+        ({"tokens": ()}, r"tokens = \[\]"),
+        ({"tokens": (0,)}, r"tokens = \[0\]"),
+        ({"share": 1.0}, "share = 1.0"),
+    ],
 )
 def test_parameters_that_mean_nothing_are_refused(parameters: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=f"task long-caption: {said}"):
