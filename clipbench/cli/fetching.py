@@ -1,5 +1,6 @@
 """Missing data in ``clipbench run``: the offer to fetch them, the bytes as they arrive, and what is missing at the end."""
 
+import shlex
 import shutil
 import sys
 import textwrap
@@ -101,13 +102,15 @@ class FetchingPrinter(Printer):
             dynamic_ncols=True,
         )
 
-    def still_missing(self, needs: Sequence[Need]) -> None:
-        """Print one table of what is missing, with the reasons, and one command."""
-        if not needs:
+    def still_missing(self, needs: Sequence[Need], *, is_excused: bool = False) -> None:
+        """Print one table of what is missing, with the reasons, and one command.
+
+        Args:
+            is_excused: the command succeeds without it, as only a person can get it.
+        """
+        if not needs or (self.quiet and is_excused):
             return
         command = get_command(needs, self.root)
-        if self.quiet and command is None:
-            return
         causes = [need.problem for need in needs if need.can_be_fetched]
         cause = causes[0] if len(causes) > 1 and len(set(causes)) == 1 else None  # of all, it is said once
         title = f"Not in {_folder(self.root)}{f' ({cause})' if cause else ''}:"
@@ -148,7 +151,7 @@ def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = 
 def get_command(needs: Sequence[Need], root: Path) -> str | None:
     """Return the command that fetches what can be fetched of them; None where nothing can."""
     names = [need.entry.name for need in needs if need.can_be_fetched]
-    where = "" if root == Path() else f" --data-root {root}"
+    where = "" if root == Path() else f" --data-root {shlex.quote(str(root))}"
     return f"clipbench data get {' '.join(names)}{where}" if names else None
 
 

@@ -53,7 +53,7 @@ def run(**given: Any) -> int:
         is_series=targets.are_series,
         root=given["data_root"] or Path(),
         may_fetch=given["yes"] or is_in_ci(),
-        quick=_quick_command(given),
+        quick=_quick_command(given, click.get_current_context().obj),
     )
     session = Session(session_options({**given, "fetches": None}), targets, printer)
     try:
@@ -72,20 +72,22 @@ def run(**given: Any) -> int:
     except ClipbenchError:
         printer.still_missing(session.needs)
         raise
-    printer.still_missing(session.needs)
+    is_done = session.is_complete and all(map(session.is_whole, runs))
+    printer.still_missing(session.needs, is_excused=is_done)
     reports = [targets.out / REPORT, *(run.folder / REPORT for run in runs)]
     printer.end(runs, next((path for path in reports if path.is_file()), None))
-    return DONE if session.is_complete and all(map(session.is_whole, runs)) else INCOMPLETE
+    return DONE if is_done else INCOMPLETE
 
 
-def _quick_command(given: dict[str, Any]) -> str | None:
-    """Return the command for a first look; None where something else than the papers' benchmarks is asked for."""
+def _quick_command(given: dict[str, Any], command: list[str]) -> str | None:
+    """Return a command with the quick suite, into a folder of its own; None where something else than the papers'
+    benchmarks is asked for."""
     from clipbench.evaluation.plan import QUICK, STANDARD
 
     if given["suite"] != STANDARD or any("@" in tasks for tasks in given["tasks"]):
         return None
-    models = " ".join(f"--model {shlex.quote(model)}" for model in given["models"])
-    return f"clipbench run {models} --suite {QUICK}"
+    out = [] if given["out"] is None else ["--out", f"{given['out']}-{QUICK}"]
+    return shlex.join([*command, "--suite", QUICK, *out])
 
 
 def is_in_ci() -> bool:

@@ -1,5 +1,6 @@
 """The loop of ``clipbench watch``: finds new checkpoints, measures them, and reports."""
 
+import shlex
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -178,4 +179,6 @@ def _check(folder: Path) -> None:
     if not is_folder(folder):
         raise UsageError(f"no such folder: {folder}; expected one that a training writes its checkpoints to")
     if is_file(folder / CONFIG) and not training_checkpoints(folder):
-        raise UsageError(f"{folder} is a checkpoint itself: measure it with clipbench run --model {folder}")
+        raise UsageError(
+            f"{folder} is a checkpoint itself: measure it with clipbench run --model {shlex.quote(str(folder))}"
+        )

@@ -209,9 +209,10 @@ class Session:
     def _provide(self, requests: Sequence[Request]) -> list[Need]:
         """Fetch the data that are missing, if that is wanted, and return what is still missing."""
         needs = find_needs(self.datasets.uses(requests), self.options.run.data.data_root)
-        if self.options.fetches is False or not any(need.can_be_fetched for need in needs):
+        if self.options.fetches is False or not needs:
             return needs
-        needs = look_up_needs(needs)
+        if any(need.can_be_fetched for need in needs):
+            needs = look_up_needs(needs)
         if not self.progress.missing(needs) and not self.options.fetches:
             return needs
         left = fetch_needs(needs, begun=lambda need: self.progress.fetching(need, needs), arrived=self.progress.arrived)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -99,6 +100,21 @@ def test_one_command_leads_from_nothing_to_a_report_with_all_tasks(world: Any, r
     assert "(1) ask the University of Illinois for the images, then `clipbench data get" in rest
     assert "(2) accept the licence at" in rest and "(3) put into rta-100/ by hand: rta100.zip" in rest
     assert "to fetch:" not in done.err
+
+
+def test_a_command_that_is_offered_can_be_copied(world: Any, run: Run) -> None:
+    done = run("--out", "out", "--data-root", "my data", tasks="zero-shot")
+    (line,) = [each for each in done.err.splitlines() if each.startswith("to fetch: ")]
+    assert shlex.split(line)[2:] == ["clipbench", "data", "get", "cifar-10", "--data-root", "my data"]
+
+
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_data_that_only_a_person_can_get_are_in_the_table_alone(world: Any, run: Run, quiet: list[str]) -> None:
+    assert run("--yes", "--out", "first", tasks="zero-shot").status == 0
+    tasks = "zero-shot,retrieval@flickr30k,text-in-image@rta-100"
+    done = run("--yes", "--out", "out", "--no-report", *quiet, tasks=tasks)
+    assert done.status == 3 and "Not in data:" in done.err and "unavailable" not in done.err
+    assert all(done.err.count(f"  {name} (") == 1 for name in ("flickr30k", "rta-100"))
 
 
 def test_without_leave_nothing_is_fetched_and_one_command_is_named(world: Any, run: Run) -> None:
@@ -261,10 +277,13 @@ def test_a_limit_fetches_only_the_shards_that_hold_it(world: Any, run: Run) -> N
 def test_a_first_look_is_offered_with_the_papers_benchmarks(capsys: pytest.CaptureFixture[str]) -> None:
     from clipbench.cli.run import _quick_command
 
-    asked = {"models": ("vit-b-32", "hf:my model"), "suite": "standard", "tasks": ("all",)}
-    assert _quick_command(asked) == "clipbench run --model vit-b-32 --model 'hf:my model' --suite quick"
-    assert _quick_command({**asked, "suite": "quick"}) is None
-    assert _quick_command({**asked, "tasks": ("zero-shot@food101",)}) is None
+    command = ["clipbench", "run", "--model", "my model.pt", "--arch", "ViT-B-32", "--tasks", "zero-shot"]
+    asked = {"suite": "standard", "tasks": ("zero-shot",), "out": None}
+    quick = "clipbench run --model 'my model.pt' --arch ViT-B-32 --tasks zero-shot --suite quick"
+    assert _quick_command(asked, command) == quick
+    assert _quick_command({**asked, "out": Path("my runs")}, command) == f"{quick} --out 'my runs-quick'"
+    assert _quick_command({**asked, "suite": "quick"}, command) is None
+    assert _quick_command({**asked, "tasks": ("zero-shot@food101",)}, command) is None
 
 
 def test_the_quick_suite_asks_for_all_tasks_on_small_parts() -> None:
