@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clipbench.errors import MachineError, UsageError
+from clipbench.untrusted.reading import is_there
 
 try:
     import fcntl
@@ -110,6 +111,11 @@ def remove_abandoned(folder: Path, name: str | None = None) -> None:
                 os.close(handle)
 
 
+def nearest(folder: Path) -> Path:
+    """Return a folder, or the nearest one above it that is there."""
+    return next(each for each in (folder.absolute(), *folder.absolute().parents) if is_there(each))
+
+
 def check_writable(folder: Path, n_bytes: int = 0, *, advice: str) -> None:
     """Raise MachineError unless a folder, or the one that it is to be made in, can be written to and has room.
 
@@ -117,7 +123,7 @@ def check_writable(folder: Path, n_bytes: int = 0, *, advice: str) -> None:
         n_bytes: room that is needed, as far as it is known.
         advice: what to do otherwise.
     """
-    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    there = nearest(folder)
     try:
         with tempfile.TemporaryFile(dir=there):  # has no name, so that nothing is left by a process that is killed here
             pass
@@ -165,7 +171,7 @@ def alone_in(folder: Path, busy: str | None = None, *, wait: Callable[[], object
 def _hold(folder: Path, busy: str, wait: Callable[[], object] | None) -> tuple[int, bool]:
     """Return the handle of a folder that is locked under its name, -1 where there are no locks, and whether it was made."""
     for _ in range(ATTEMPTS):
-        is_new = not folder.exists()
+        is_new = not is_there(folder)
         with _write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if fcntl is None:

@@ -1,7 +1,6 @@
 """``clipbench doctor``: check a model and data, and find out why a score misses what was expected."""
 
 import shutil
-import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,7 @@ import click
 
 from clipbench.cli.main import DONE, FAULT, SETTINGS
 from clipbench.cli.options import doctor_options, load_options, shows_traceback
-from clipbench.cli.output import echo, echo_json
+from clipbench.cli.output import echo, echo_json, wrapped
 
 if TYPE_CHECKING:
     from clipbench.evaluation.diagnosis import Diagnosis
@@ -133,9 +132,8 @@ def _wrapped(mark: str, name: str, text: str, width: int) -> list[str]:
     """Return a text in a column of its own, behind a mark and a name."""
     indent = " " * (MARK + NAME)
     first = f"{mark:{MARK}}{name:{NAME}}"
-    return textwrap.wrap(
-        " ".join(text.split()), max(width, len(indent) + 30), initial_indent=first, subsequent_indent=indent
-    ) or [first.rstrip()]
+    lines = wrapped(" ".join(text.split()), max(width, len(indent) + 30), first, indent)
+    return lines or [first.rstrip()]
 
 
 def _as_json(diagnosis: "Diagnosis") -> dict[str, object]:

@@ -3,16 +3,16 @@
 import shlex
 import shutil
 import sys
-import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from clipbench.cli.output import confirm, echo
+from clipbench.cli.output import confirm, echo, wrapped
 from clipbench.cli.summary import Printer
 from clipbench.data.download import readable_size
 from clipbench.data.needs import Need
+from clipbench.files import nearest
 from clipbench.results.numbers import counted, duration
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Cell, Column, Table, as_text
@@ -116,7 +116,7 @@ class FetchingPrinter(Printer):
         title = f"Not in {_folder(self.root)}{f' ({cause})' if cause else ''}:"
         echo(*needs_table(needs, title=title, known_cause=cause), err=True)
         if command is not None:
-            echo(*_wrapped(f"to fetch: {command}", ""), err=True)
+            echo(*wrapped(f"to fetch: {command}", _width(), "", "    "), err=True)
 
 
 def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = None) -> list[str]:
@@ -144,7 +144,7 @@ def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = 
     table = Table(columns=[*columns, Column("licence", is_number=False)], rows=rows, title=title)
     lines = [_shortened(line, width) for line in as_text(table).splitlines()]
     for remark, note in notes.items():
-        lines += _wrapped(f"({note}) {one_line(remark)}", "  ")
+        lines += wrapped(f"({note}) {one_line(remark)}", width, "  ", "      ")
     return lines
 
 
@@ -170,8 +170,7 @@ def _size(need: Need) -> str:
 
 
 def _free(folder: Path) -> str:
-    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    return readable_size(shutil.disk_usage(there).free)
+    return readable_size(shutil.disk_usage(nearest(folder)).free)
 
 
 def _folder(root: Path) -> str:
@@ -180,12 +179,6 @@ def _folder(root: Path) -> str:
 
 def _width() -> int:
     return min(WIDTH, shutil.get_terminal_size((80, 24)).columns)
-
-
-def _wrapped(text: str, indent: str) -> list[str]:
-    """Return a text in lines that fit, with nothing broken that is to be copied."""
-    return textwrap.wrap(text, _width(), initial_indent=indent, subsequent_indent=f"{indent}    ",
-                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
 
 
 def _shortened(line: str, width: int) -> str:

@@ -1,6 +1,7 @@
 """Everything that the command line prints goes through here: the names in it are those of others."""
 
 import json
+import textwrap
 import traceback
 
 import click
@@ -43,6 +44,18 @@ def print_warning(finding: CheckFinding) -> None:
 def print_error(text: str) -> None:
     """Print an error, or what else a command's user must not miss, on standard error, in one line."""
     echo(f"clipbench: {one_line(text)}", err=True)
+
+
+def wrapped(text: str, width: int, first: str, rest: str) -> list[str]:
+    """Return a text in lines that fit, with nothing broken that is to be copied, such as an option or a path.
+
+    Args:
+        first: what the first line begins with.
+        rest: what the others begin with.
+    """
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def confirm(question: str) -> bool:

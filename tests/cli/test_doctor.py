@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from clipbench.cli import main
+from clipbench.cli.doctor import finding_lines
+from clipbench.results.record import CheckFinding
 from clipbench.results.run import read_run
 
 Doctor = Callable[..., "Done"]
@@ -47,6 +49,14 @@ def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         return Done(int(end.value.code or 0), captured.out, captured.err)
 
     return call
+
+
+def test_nothing_is_broken_that_is_to_be_copied() -> None:
+    option, path = "--allow-partial", "/data/" + "long-folder-name/" * 6
+    mend = f"correct the data, or score what is whole of them with {option} in {path}"
+    found = CheckFinding(check="loading", status="fault", seen="it lacks images", why="", mend=mend)
+    for width in range(54, 90):
+        assert {option, path} <= set(" ".join(finding_lines(found, width)).split())
 
 
 def test_healthy_vectors_exit_0_and_say_what_was_seen(doctor: Doctor) -> None:

@@ -119,6 +119,13 @@ def test_two_writers_of_one_file_do_not_mix_and_leftovers_go(tmp_path: Path) -> 
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"x" * 9}
 
 
+def test_a_name_that_cannot_be_looked_up_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 300) / "run"
+    check_writable(folder, advice="")  # of the nearest folder that is there
+    with pytest.raises(UsageError, match=r"^cannot write .*: File name too long$"), alone_in(folder):
+        pass
+
+
 def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
     check_writable(tmp_path / "new/run", advice="")
     assert list(tmp_path.iterdir()) == []
