@@ -30,6 +30,8 @@ DEPENDENCIES = frozenset(
         "PIL",
         "click",
         "datasets",
+        "ftfy",
+        "google.protobuf",  # google alone is of many
         "huggingface_hub",
         "jaxtyping",
         "jinja2",
@@ -41,6 +43,7 @@ DEPENDENCIES = frozenset(
         "pyarrow",
         "safetensors",
         "scipy",
+        "sentencepiece",
         "sklearn",
         "tokenizers",
         "torch",
@@ -199,10 +202,14 @@ def missing_package(error: BaseException) -> str | None:
     Example:
         >>> missing_package(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
         'torch'
+        >>> missing_package(ModuleNotFoundError("No module named 'google'", name="google"))
+        'google.protobuf'
     """
-    name = error.name if isinstance(error, ModuleNotFoundError) else None
-    package = (name or "").partition(".")[0]
-    return package if package in DEPENDENCIES else None
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return None
+    name = f"{error.name}."
+    known = ((each, f"{each}.") for each in DEPENDENCIES)
+    return next((each for each, inside in known if name.startswith(inside) or inside.startswith(name)), None)
 
 
 def is_machines(error: BaseException) -> bool:
