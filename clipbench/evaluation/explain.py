@@ -346,6 +346,10 @@ def _expected(expectation: Expectation, metric: Metric, name: str) -> tuple[floa
             )
         return metric.published[0].value, metric.published[0].source
     value = expectation.number()
+    if metric.unit != "fraction" and expectation.score.endswith("%"):
+        raise UsageError(
+            f"--expect {expectation.score}: {name} is no share (its unit is {metric.unit}): expected a plain number"
+        )
     if metric.unit == "fraction" and (value > 1 or expectation.score.endswith("%")):
         value = value / 100
     if metric.unit == "fraction" and not 0 <= value <= 1:

@@ -13,7 +13,7 @@ from torch import nn
 
 from clipbench import Dataset, FileImage, UsageError, load_data
 from clipbench.evaluation.diagnosis import DoctorOptions, diagnose
-from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, question
+from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, _expected, question
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.protocol import LoadOptions
 from clipbench.results.record import Metric
@@ -149,6 +149,14 @@ def test_the_value_that_was_published_is_expected_where_it_is_known(
     asked = question(Expectation("published"), cards, TASKS)
     inquiry = Inquiry(asked, Expectation("published"), cards, embedder(toy_clip()))
     assert (inquiry.expected, inquiry.source) == (0.75, "a paper")
+
+
+def test_a_percentage_of_what_is_no_share_is_refused() -> None:
+    share, distance = Metric(value=0.1), Metric(value=0.9, unit="distance")
+    assert _expected(Expectation("5%"), share, "acc1") == (0.05, "as given")
+    assert _expected(Expectation("0.8"), distance, "gap") == (0.8, "as given")
+    with pytest.raises(UsageError, match=r"--expect 5%: gap is no share \(its unit is distance\)"):
+        _expected(Expectation("5%"), distance, "gap")
 
 
 def test_data_without_labels_and_captions_need_a_task(cards: Dataset) -> None:
