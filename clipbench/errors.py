@@ -7,6 +7,7 @@ the evaluation is marked unavailable or failed, and the run exits with 3.
     ClipbenchError            bad usage or bad input                             exit 2
     ├── UsageError            an argument, option or reference is wrong
     │   ├── MachineError      a full disk, a missing permission, a killed process
+    │   ├── UnknownSplit      the data have splits, and not the one that is asked for
     │   └── NotComparable     two results must not be compared                   exit 3
     ├── ModelError            a model cannot be built or does not fit
     │   └── NoTokenCounts     it cannot say how many tokens a text takes
@@ -76,6 +77,14 @@ class MachineError(UsageError):
     It ends the whole run and not only an evaluation, as it says nothing of the model or the data: once it is mended, the
     same command goes on.
     """
+
+
+class UnknownSplit(UsageError):
+    """Data have splits, and not the one that is asked for."""
+
+    def __init__(self, source: object, split: str, names: Iterable[str]) -> None:
+        has = ", ".join(names) or "none"
+        super().__init__(f"{source} has no split '{split}': it has {has}; name one with --data-option split=NAME")
 
 
 class NotComparable(UsageError):

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from clipbench.cli.main import DONE, INTERRUPTED, SETTINGS, key_values
 from clipbench.cli.options import DATA_ROOT, TRACEBACK
-from clipbench.cli.output import echo, print_error
+from clipbench.cli.output import echo, print_error, print_note
 from clipbench.training.options import LOSS_NAMES, TRAINING_PRECISIONS
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "--data", metavar="DATA", help="Images with captions: scenes, a folder, manifest or webdataset, or hf:ORG/NAME."
 )
 @click.option("--data-option", "data_options", multiple=True, metavar="KEY=VALUE", callback=key_values,
-              help="Column name or split of the data; repeatable. [default: the train split, if there is one]")  # fmt: skip
+              help="Column name or split of the data; repeatable. [default: the train split, if the data have splits]")  # fmt: skip
 @DATA_ROOT
 @click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path),
               help="Output folder for log.jsonl and the checkpoints step-N.")  # fmt: skip
@@ -79,7 +79,7 @@ def train(context: click.Context, /, **given: Any) -> int:
     from clipbench.training.train import train as train_model
 
     try:
-        checkpoint = train_model(options, is_resumed=given["resume"], show_progress=not given["quiet"])
+        checkpoint = train_model(options, is_resumed=given["resume"], show_progress=not given["quiet"], tell=print_note)
     except Interrupted as interrupted:
         print_error(f"{interrupted}; --resume goes on from there")
         return INTERRUPTED

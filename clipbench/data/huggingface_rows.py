@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from clipbench.data.images import EncodedImage
-from clipbench.errors import BadImage, DataError, Unavailable, UsageError
+from clipbench.errors import BadImage, DataError, Unavailable, UnknownSplit, UsageError
 from clipbench.untrusted.reading import read_bytes
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def choose_split(names: Sequence[str], split: str | None, source: str) -> str:
     """
     if split is not None:
         if split not in names:
-            raise UsageError(f"{source} has no split '{split}': it has {', '.join(names)}")
+            raise UnknownSplit(source, split, names)
         return split
     preferred = [name for name in PREFERRED_SPLITS if name in names] or (list(names) if len(names) == 1 else [])
     if not preferred:

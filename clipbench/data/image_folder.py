@@ -10,7 +10,7 @@ import numpy as np
 from clipbench.data.class_names import FILE_NAME, check_renaming, names_for_prompts, read_class_names
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import FileImage
-from clipbench.errors import DataError, UsageError
+from clipbench.errors import DataError, UnknownSplit, UsageError
 from clipbench.untrusted.reading import is_file, is_int64
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -72,9 +72,10 @@ def _choose_split(root: Path, split: str | None) -> tuple[Path, str | None]:
     # A class may be called "test": splits hold folders of images, and no images of their own.
     splits = [folder.name for folder in candidates if _folders(folder) and not _loose_images(folder)]
     if split is not None:
+        if not splits:
+            raise UsageError(f"{root} has no split '{split}': its folders are classes")
         if split not in splits:
-            advice = f"it has {', '.join(splits)}" if splits else "its folders are classes"
-            raise UsageError(f"{root} has no split '{split}': {advice}")
+            raise UnknownSplit(root, split, splits)
         return root / split, split
     if splits:
         raise UsageError(

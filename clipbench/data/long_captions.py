@@ -16,7 +16,7 @@ from clipbench.data import manifest
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import FileImage, existing_files
 from clipbench.data.table_columns import rows_of_split
-from clipbench.errors import DataError, UsageError, did_you_mean
+from clipbench.errors import DataError, UnknownSplit, UsageError, did_you_mean
 from clipbench.untrusted.reading import (
     MOST_DEPTH,
     UTF8,
@@ -157,7 +157,7 @@ def _dci_names(path: Path, split: str) -> list[str]:
         return [file.name for file in matching(path / DCI_ENTRIES, "*.json")]
     splits = _json_object(path / DCI_SPLITS)
     if split not in splits:
-        raise UsageError(f"{path} has no split '{split}': {did_you_mean(split, [*map(str, splits), DCI_ALL])}")
+        raise UnknownSplit(path, split, [*map(str, splits), DCI_ALL])
     names = splits[split]
     if not isinstance(names, list):
         raise DataError(f"{path / DCI_SPLITS} has no list of files for {split}: got {shown(names)}")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from clipbench.errors import UsageError, did_you_mean
+from clipbench.errors import UnknownSplit, UsageError, did_you_mean
 
 OPTIONS = ("image", "caption", "label", "id", "group")
 """``--data-option`` names that take the name of a column."""
@@ -184,5 +184,5 @@ def rows_of_split(column: Iterable[object], split: str | None, *, source: str) -
     splits = [str(value) for value in column]
     rows = [row for row, value in enumerate(splits) if split in (None, value)]
     if split is not None and not rows:
-        raise UsageError(f"{source} has no split '{split}': it has {', '.join(sorted(set(splits)))}")
+        raise UnknownSplit(source, split, sorted(set(splits)))
     return rows

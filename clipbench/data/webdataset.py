@@ -21,7 +21,7 @@ from clipbench.data.class_names import FILE_NAME, read_class_names
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import EncodedImage
 from clipbench.data.prompts import read_templates
-from clipbench.errors import BadImage, DataError, UsageError
+from clipbench.errors import BadImage, DataError, UnknownSplit, UsageError
 from clipbench.untrusted.reading import decode_array, is_file, is_int64, matching, open_file, read_bytes, read_text
 
 OPTIONS = ("split", "class_names")
@@ -131,9 +131,7 @@ def _choose_split(root: Path, split: str | None) -> tuple[Path, str]:
     splits = sorted({path.parent.name for pattern in (SHARDS_FILE, "*.tar") for path in matching(root, f"*/{pattern}")})
     split = split or DEFAULT_SPLIT
     if split not in splits:
-        raise UsageError(
-            f"{root} has no split '{split}' (splits: {', '.join(splits) or 'none'}): name one with --data-option split=NAME"
-        )
+        raise UnknownSplit(root, split, splits)
     return root, split
 
 

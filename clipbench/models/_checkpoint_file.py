@@ -64,7 +64,13 @@ def fit(module: torch.nn.Module, state: StateDict, *, source: object, arch: str)
     Raises:
         ModelError: names are missing or left over, or shapes differ; the message shows the first few of each.
     """
-    expected = module.state_dict()
+    if faults := misfits(module.state_dict(), state):
+        raise ModelError(f"checkpoint {source} does not fit {arch}: {faults}; {_advice(state)}")
+    module.load_state_dict(state)
+
+
+def misfits(expected: Mapping[str, torch.Tensor], state: StateDict) -> str:
+    """Return which names are missing, left over or of another shape, the first few of each; empty where all fit."""
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]
     misshaped = [
@@ -77,14 +83,11 @@ def fit(module: torch.nn.Module, state: StateDict, *, source: object, arch: str)
         "left over": unexpected,
         "of another shape": misshaped,
     }
-    shown = [
+    return ", ".join(
         f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
         for fault, names in faults.items()
         if names
-    ]
-    if shown:
-        raise ModelError(f"checkpoint {source} does not fit {arch}: {', '.join(shown)}; {_advice(state)}")
-    module.load_state_dict(state)
+    )
 
 
 def _advice(state: Iterable[str]) -> str:

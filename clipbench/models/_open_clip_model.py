@@ -31,11 +31,11 @@ from clipbench.models._torch_model import (
     TorchModel,
     first_line,
     freeze,
-    logit_constants,
     n_parameters,
     placement,
     probe,
     quiet,
+    scale_and_bias,
     weights_digest,
 )
 from clipbench.models.checkpoints import step_in_name
@@ -206,7 +206,7 @@ def _info(module: Any, config: Mapping[str, Any], recipe: Recipe, identity: str)
     """Return the module's info; ``identity`` is a hash of everything else that its vectors depend on."""
     preprocess = sorted(module.visual.preprocess_cfg.items())
     computation = _computation(config, recipe)
-    scale, bias = logit_constants(module, recipe.id)
+    scale, bias = scale_and_bias(module, recipe.id)
     return ModelInfo(
         ref=recipe.id,
         id=recipe.id,

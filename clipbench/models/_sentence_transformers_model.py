@@ -23,11 +23,11 @@ from clipbench.models._torch_model import (
     Placement,
     first_line,
     freeze,
-    logit_constants,
     n_parameters,
     placement,
     probe,
     quiet,
+    scale_and_bias,
     weights_digest,
 )
 from clipbench.models.internals import Internals
@@ -270,7 +270,7 @@ def _logits(module: SentenceTransformer, reference: str, options: LoadOptions) -
     is_truncated = module.truncate_dim is not None
     if scale is not None or getattr(inner, "logit_scale", None) is None or not is_alone or is_truncated:
         return scale, bias
-    return logit_constants(inner, reference)
+    return scale_and_bias(inner, reference)
 
 
 def _measured_dimension(

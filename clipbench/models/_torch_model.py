@@ -150,7 +150,7 @@ def n_parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def logit_constants(module: Any, model: str) -> tuple[float, float]:
+def scale_and_bias(module: Any, model: str) -> tuple[float, float]:
     """Return the factor and the summand from cosine to logit that a module has learned.
 
     The factor is the exponential of its ``logit_scale``, or 1 over its ``temperature`` (ALIGN, TIPSv2).

@@ -32,11 +32,11 @@ from clipbench.models._torch_model import (
     encode_tokens,
     first_line,
     freeze,
-    logit_constants,
     n_parameters,
     placement,
     probe,
     quiet,
+    scale_and_bias,
     tokenize,
     weights_digest,
 )
@@ -470,7 +470,7 @@ def _scale_and_bias(module: Any, reference: str) -> tuple[float, float]:
             f"{reference} is not supported, because its {type(module).__name__} has no logit_scale: its cosines cannot be"
             " made into probabilities"
         )
-    scale, bias = logit_constants(module, reference)
+    scale, bias = scale_and_bias(module, reference)
     if module.config.model_type == AIMV2:  # other families clamp in training only, if at all
         scale = min(max(scale, 1.0), math.exp(module.max_log_logit_scale))
     return scale, bias

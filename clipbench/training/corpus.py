@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from clipbench.data import DataOptions, Dataset, load_data
-from clipbench.errors import DataError, UsageError
+from clipbench.errors import DataError, UnknownSplit, UsageError
 from clipbench.training.pairs import HELD_OUT, SCENES, Corpus, DatasetPairs
 from clipbench.training.scene_pairs import scene_corpus
 
@@ -18,7 +18,7 @@ def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Cor
         size: side in pixels of scenes, which are drawn at the size that the model sees.
 
     Raises:
-        UsageError: the reference or an option is wrong.
+        UsageError: the reference or an option is wrong, or the data have splits, but no ``train``, and none is named.
         DataError: the data have no captions, or too few images.
     """
     if data.lower() == SCENES:
@@ -35,7 +35,8 @@ def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Cor
         raise DataError(f"data set {dataset.id} has {n_images} images: expected at least 20, a tenth to measure on")
     order = np.random.default_rng(seed).permutation(n_images)
     held_out, train = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
-    return Corpus(DatasetPairs(dataset.take(train)), DatasetPairs(dataset.take(held_out)), may_crop=True)
+    pairs, held_out_pairs = DatasetPairs(dataset.take(train)), DatasetPairs(dataset.take(held_out))
+    return Corpus(pairs, held_out_pairs, may_crop=True, notes=dataset.notes)
 
 
 def _load_split(data: str, options: DataOptions) -> Dataset:
@@ -43,6 +44,8 @@ def _load_split(data: str, options: DataOptions) -> Dataset:
     if "split" not in options.options:
         try:
             return load_data(data, replace(options, options={**options.options, "split": "train"}))
+        except UnknownSplit:
+            raise
         except UsageError:
-            pass  # no such split, or no splits at all; any other mistake comes up again below
+            pass  # the data have no splits, or the reference names one; any other mistake comes up again below
     return load_data(data, options)

@@ -1,12 +1,13 @@
 """The options of a training, and those that a resumed training must share with its start."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from clipbench.errors import ModelError, UsageError, did_you_mean
 from clipbench.training.clip.config import find_config
 from clipbench.training.log import LOG_FILE, has_steps, start_in
+from clipbench.untrusted.schema import SchemaError, fitted
 
 LOSS_NAMES = ("clip", "siglip")
 TRAINING_PRECISIONS = ("fp32", "bf16")
@@ -122,10 +123,15 @@ def arguments_of(run: Path) -> Mapping[str, object]:
 
 
 def options_of(arguments: Mapping[str, object], *, out: Path, given: Mapping[str, object]) -> TrainOptions:
-    """Return the options of a training to resume: those it was started with, overridden by those given now."""
-    known = {each.name for each in fields(TrainOptions)}
-    started_with = {name: value for name, value in arguments.items() if name in known}
-    return TrainOptions(**{**started_with, **given, "out": out})  # type: ignore[arg-type]
+    """Return the options of a training to resume: those it was started with, overridden by those given now.
+
+    Raises:
+        ModelError: it was started with none that a training has.
+    """
+    try:
+        return fitted(TrainOptions, {**arguments, **given, "out": out})
+    except SchemaError as error:
+        raise ModelError(f"the arguments that the run in {out} was started with are damaged: {error}") from error
 
 
 def _check_name(what: str, name: str, known: tuple[str, ...]) -> None:

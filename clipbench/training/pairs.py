@@ -50,6 +50,8 @@ class Corpus(NamedTuple):
     """Never endless."""
     may_crop: bool
     """Random crops keep the captions true."""
+    notes: tuple[str, ...] = ()
+    """Facts about the data that whoever trains on them should know."""
 
 
 class DatasetPairs:

@@ -38,6 +38,8 @@ class TrainingState:
     order: SampleOrder
     reader: PairReader
     held_out: Batch
+    notes: tuple[str, ...]
+    """Facts about the data that whoever trains on them should know."""
     log: Log
 
     def batches(self) -> Iterator[Batch]:
@@ -75,7 +77,7 @@ def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) ->
     wait_for_all()  # each process has to find the folder empty before the first one writes to it
     progress = TrainingProgress(arguments=options.to_json(), data=_description(corpus))
     state = _assemble(options, Checkpoint(model, tokenizer, progress), corpus, order, device=device, dtype=dtype)
-    state.log.write("start", 0, {"arguments": options.to_json(), "data": progress.data})
+    state.log.write("start", 0, {"arguments": options.to_json(), "data": progress.data, "notes": list(corpus.notes)})
     return state
 
 
@@ -101,7 +103,8 @@ def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -
     if options.temperature is not None:
         checkpoint.model.logit_scale.requires_grad_(False)
     state = _assemble(options, checkpoint, corpus, order, device=device, dtype=dtype)
-    load_optimizer(folder, checkpoint.model, state.optimizer)
+    if checkpoint.progress.step > 0:  # before the first step, there is nothing to load
+        load_optimizer(folder, checkpoint.model, state.optimizer)
     state.log.write("resume", checkpoint.progress.step, {"arguments": options.to_json()})
     return state
 
@@ -147,6 +150,7 @@ def _assemble(
         order=order,
         reader=PairReader(pairs=corpus.train, preprocess=ClipPreprocess(model.config), crops=crops, seed=options.seed),
         held_out=_held_out(corpus, checkpoint),
+        notes=corpus.notes,
         log=Log(options.out, resumed_at=resumed_at) if rank() == 0 else Log(None),
     )
 

@@ -8,7 +8,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 
@@ -42,8 +42,17 @@ class Interrupted(KeyboardInterrupt):
         self.checkpoint = checkpoint
 
 
-def train(options: TrainOptions, *, is_resumed: bool = False, show_progress: bool = False) -> Path:
+def train(
+    options: TrainOptions,
+    *,
+    is_resumed: bool = False,
+    show_progress: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Path:
     """Train a model and return its last checkpoint.
+
+    Args:
+        tell: called with each note on the data before the first step.
 
     Raises:
         UsageError: an option does not fit the data, the folder holds another training, another process trains in it, or
@@ -55,6 +64,8 @@ def train(options: TrainOptions, *, is_resumed: bool = False, show_progress: boo
     with process_group(place.device) as device, _alone_in(options.out):
         state = (resume if is_resumed else start)(options, device=device, dtype=place.dtype)
         is_shown = show_progress and rank() == 0
+        for note in state.notes if rank() == 0 else ():
+            tell(note)
         with (
             closing(state.log),
             closing(ProgressBar(steps=options.steps, done=state.checkpoint.progress.step, is_shown=is_shown)) as bar,

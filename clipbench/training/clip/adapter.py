@@ -113,9 +113,9 @@ def _stretched(module: "CLIP", tokenizer: "ClipTokenizer", context: int) -> "tup
 
 
 def _info(module: "CLIP", name: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
-    from clipbench.models._torch_model import logit_constants, n_parameters
+    from clipbench.models._torch_model import n_parameters, scale_and_bias
 
-    config, (scale, bias) = module.config, logit_constants(module, f"bundled:{name}")
+    config, (scale, bias) = module.config, scale_and_bias(module, f"bundled:{name}")
     return ModelInfo(
         ref=name,
         id=f"bundled:{name}",

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from clipbench import __version__
 from clipbench.errors import MachineError, ModelError, cause
-from clipbench.models._checkpoint_file import StateDict, fit, read_weights
+from clipbench.models._checkpoint_file import StateDict, fit, misfits, read_weights
 from clipbench.models._config_limits import check_weights
 from clipbench.models.checkpoints import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
 from clipbench.training.clip.config import ClipConfig
@@ -150,15 +150,21 @@ def load_optimizer(folder: Path, model: CLIP, optimizer: torch.optim.Optimizer) 
     """Restore the optimizer's state from a checkpoint.
 
     Raises:
-        ModelError: the checkpoint has no such state, or another model's.
+        ModelError: the checkpoint has no such state, a damaged one, or another model's.
     """
     path = folder / OPTIMIZER
     if not is_file(path):
         raise ModelError(f"{folder} has no {OPTIMIZER}: only the newest checkpoint of a run can be resumed from")
-    state = load_file(path)
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad or f"step/{name}" not in state:
-            continue
+    state = read_weights(path)
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    expected = {
+        f"{moment}/{name}": torch.tensor(0.0) if moment == "step" else parameter
+        for name, parameter in trained.items()
+        for moment in MOMENTS
+    }
+    if faults := misfits(expected, state):
+        raise ModelError(f"{path} is of another model than {folder / WEIGHTS}: {faults}")
+    for name, parameter in trained.items():
         optimizer.state[parameter] = {moment: state[f"{moment}/{name}"].to(parameter.device) for moment in MOMENTS}
 
 

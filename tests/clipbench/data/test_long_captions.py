@@ -155,7 +155,7 @@ def test_splits_are_the_published_ones_unless_told(tmp_path: Path) -> None:
         load(root, split="val")
     dense = dci(tmp_path / "dci")
     assert list(load(dense, split="all").image_ids) == ["1-data.json", "2-data.json", "3-data.json"]
-    with pytest.raises(UsageError, match="has no split 'tset': did you mean 'test'"):
+    with pytest.raises(UsageError, match="has no split 'tset': it has "):
         load(dense, split="tset")
 
 

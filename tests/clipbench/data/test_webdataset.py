@@ -122,7 +122,7 @@ def test_the_split_is_test_unless_named(labelled: Path, image_bytes: ImageBytes)
     assert len(load(labelled)) == 5
     assert len(load(labelled, split="train")) == 2
     assert (load(labelled / "train").split, load(labelled / "train").class_names) == ("train", ("cat", "big dog"))
-    with pytest.raises(UsageError, match=r"has no split 'val' \(splits: test, train\): name one with --data-option"):
+    with pytest.raises(UsageError, match=r"has no split 'val': it has test, train; name one with --data-option"):
         load(labelled, split="val")
     with pytest.raises(UsageError, match=r"is the split 'train': drop --data-option split=test"):
         load(labelled / "train", split="test")

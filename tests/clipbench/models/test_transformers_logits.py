@@ -13,7 +13,7 @@ import transformers
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
 from clipbench.errors import ModelError
-from clipbench.models._torch_model import logit_constants
+from clipbench.models._torch_model import scale_and_bias
 from clipbench.models._transformers_model import FEATURES, _scale_and_bias
 from clipbench.models.protocol import LoadOptions
 from clipbench.models.transformers import load
@@ -220,4 +220,4 @@ def test_no_family_of_the_library_is_left_out() -> None:
 def test_constants_that_no_training_leaves_are_named(values: dict[str, float], shown: str) -> None:
     module = SimpleNamespace(**{name: torch.tensor(value) for name, value in values.items()})
     with pytest.raises(ModelError, match=f"mine has {shown}: its training has diverged, or the weights are damaged"):
-        logit_constants(module, "mine")
+        scale_and_bias(module, "mine")

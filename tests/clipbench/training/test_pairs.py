@@ -54,6 +54,13 @@ def test_the_train_split_is_used_if_there_is_one(captions_file: Path, tmp_path: 
     corpus = load_corpus(str(tmp_path / "split.csv"), DataOptions(), seed=0, size=16)
     assert (corpus.train.n_pairs, corpus.held_out.n_pairs) == (27, 3)
     assert corpus.train.name == "split.csv (train)"
+    (tmp_path / "other.csv").write_text((tmp_path / "split.csv").read_text().replace(",train", ",training"))
+    with pytest.raises(
+        UsageError, match=r"other\.csv has no split 'train': it has test, training; name one with --data-"
+    ):
+        load_corpus(str(tmp_path / "other.csv"), DataOptions(), seed=0, size=16)
+    named = load_corpus(str(tmp_path / "other.csv"), DataOptions(options={"split": "training"}), seed=0, size=16)
+    assert named.train.n_pairs == 27
     with pytest.raises(DataError, match="18 images"):
         load_corpus(str(tmp_path / "split.csv"), DataOptions(options={"split": "test"}), seed=0, size=16)
 

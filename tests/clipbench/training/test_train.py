@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from clipbench.errors import ClipbenchError, DataError, UsageError
+from clipbench.errors import ClipbenchError, DataError, ModelError, UsageError
 from clipbench.files import alone_in
 from clipbench.training.clip.checkpoint import load_model
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.gradients import add_gradients
 from clipbench.training.log import read_log
-from clipbench.training.options import TrainOptions, arguments_of
+from clipbench.training.options import TrainOptions, arguments_of, options_of
 from clipbench.training.towers import Towers
 from clipbench.training.train import Interrupted, train
 
@@ -117,6 +117,30 @@ def test_the_log_is_strict_json_with_a_line_per_step(options: Options) -> None:
     wanted = {"loss", "temperature", "logit_bias", "lr", "gradient_norm", "pairs_per_second", "seconds"}
     assert all(wanted <= line.keys() for line in steps)
     assert events(run, "start")[0]["data"] == {"name": "captions.csv", "n_pairs": 44, "n_held_out": 4}
+
+
+def test_what_is_noted_of_the_data_is_told_and_logged(options: Options, captions_file: Path, tmp_path: Path) -> None:
+    head, *lines = captions_file.read_text().splitlines()
+    elsewhere = tmp_path / "elsewhere.csv"
+    elsewhere.write_text("\n".join([head, *(f"{captions_file.parent}/{line}" for line in lines)]))
+    told: list[str] = []
+    run = train(replace(options(steps=1), data=str(elsewhere)), tell=told.append).parent
+    assert events(run, "start")[0]["notes"] == told and "outside" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"data": "x", "steps": "many"}, "are damaged: steps is 'many', expected a whole number"),
+        ({"steps": 5}, "are damaged: data is not there"),
+        ({"data": "x", "data_options": {"split": 1}}, r"are damaged: data_options\.split is 1, expected text"),
+    ],
+)
+def test_arguments_of_a_training_that_are_none_are_refused(
+    arguments: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        options_of(arguments, out=tmp_path, given={})
 
 
 def test_a_fixed_temperature_stays(options: Options) -> None:

@@ -125,6 +125,26 @@ def test_weights_in_half_the_space_are_read_as_float32(micro: ClipConfig, tmp_pa
     )
 
 
+def test_an_optimizer_s_state_that_is_damaged_or_another_s_is_refused(micro: ClipConfig, tmp_path: Path) -> None:
+    saved = trained(micro, step=5)
+    optimizer = optimizer_of(saved.model)
+    path = save_checkpoint(tmp_path, saved, optimizer) / "optimiser.safetensors"
+    state = load_file(path)
+    first = next(iter(state))
+    for tensors, message in (
+        ({name: value for name, value in state.items() if name != first}, r"is of another model .*: 1 of \d+ weights missing"),
+        ({**state, "step/extra": torch.tensor(1.0)}, r"is of another model .*: 1 left over \(step/extra\)"),
+        ({name: value.reshape(-1)[:1].clone() for name, value in state.items()}, r"of another shape \("),
+        ({}, "holds an object of type dict"),
+    ):  # fmt: skip
+        save_file(tensors, path)
+        with pytest.raises(ModelError, match=message):
+            load_optimizer(path.parent, saved.model, optimizer)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelError, match=r"optimiser\.safetensors is no whole safetensors file"):
+        load_optimizer(path.parent, saved.model, optimizer)
+
+
 def test_damaged_checkpoints_are_refused(micro: ClipConfig, tmp_path: Path) -> None:
     saved = trained(micro)
     folder = save_checkpoint(tmp_path, saved, optimizer_of(saved.model))
