@@ -1,7 +1,7 @@
 """ImageFolder layout: one folder a class, as torchvision, timm and most downloads have it."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +85,7 @@ def _choose_split(root: Path, split: str | None) -> tuple[Path, str | None]:
 
 
 def _loose_images(folder: Path) -> list[Path]:
-    files = sorted(folder / entry.name for entry in _visible(folder) if entry.is_file())
+    files = sorted(folder / entry.name for entry in _visible(folder) if _holds(entry.is_file))
     return [file for file in files if _is_image(file)]
 
 
@@ -102,25 +102,40 @@ def _class_folders(root: Path) -> list[Path]:
 
 
 def _scan(folder: Path) -> _ClassFolder:
-    files = sorted(_files(folder, frozenset({folder.resolve()})))
-    broken = [path for path in files if path.is_symlink() and not path.exists()]
-    whole = [path for path in files if path not in set(broken)] if broken else files
+    files = sorted((folder / entry.name, entry.is_symlink()) for folder, entry in _files(folder))
+    broken = {path for path, is_link in files if is_link and not path.exists()}
+    whole = [path for path, _ in files if path not in broken]
     return _ClassFolder(
         path=folder,
         images=[path for path in whole if _is_image(path)],
         others=[path for path in whole if not _is_image(path)],
-        broken=broken,
+        broken=sorted(broken),
     )
 
 
-def _files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
-    """Yield the visible files at any depth; a link to a folder that is being walked is not walked again."""
-    for entry in _visible(folder):
-        path = folder / entry.name
-        if not entry.is_dir():
-            yield path
-        elif path.resolve() not in above:
-            yield from _files(path, above | {path.resolve()})
+def _files(folder: Path) -> Iterator[tuple[Path, os.DirEntry[str]]]:
+    """Yield the visible files at any depth with their folders, each folder once: links to one come after all others."""
+    walked = set()
+    folders, links = [folder], list[Path]()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(0)
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in walked:
+            continue
+        walked.add((status.st_dev, status.st_ino))
+        for entry in sorted(_visible(folder), key=lambda entry: entry.name):
+            if not _holds(entry.is_dir):
+                yield folder, entry
+            else:
+                (links if entry.is_symlink() else folders).append(folder / entry.name)
+
+
+def _holds(test: Callable[[], bool]) -> bool:
+    """Return whether something is true of an entry; nothing is of a link that leads to itself."""
+    try:
+        return test()
+    except OSError:
+        return False
 
 
 def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -133,7 +148,7 @@ def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(folder / entry.name for entry in _visible(folder) if entry.is_dir())
+    return sorted(folder / entry.name for entry in _visible(folder) if _holds(entry.is_dir))
 
 
 def _is_image(path: Path) -> bool:

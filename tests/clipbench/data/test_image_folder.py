@@ -1,6 +1,8 @@
 """ImageFolder: order, names and levels of class folders, and what must not pass as a class."""
 
+import inspect
 import pickle
+import sys
 from pathlib import Path
 from typing import Protocol
 
@@ -146,6 +148,34 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
     (tmp_path / "data" / "a" / "3.jpg").symlink_to(tmp_path / "store" / "1.jpg")
     (tmp_path / "data" / "a" / "loop").symlink_to(tmp_path / "data" / "a")
     assert load(tmp_path / "data").image_ids == ["a/2.jpg", "a/3.jpg", "b/1.jpg"]
+
+
+def test_folders_that_link_to_each_other_are_walked_once(tmp_path: Path) -> None:
+    names = [f"part{number}" for number in range(3)]
+    write(tmp_path, "a/1.jpg", *(f"a/{name}/1.jpg" for name in names))
+    for name in names:
+        for other in names:
+            (tmp_path / "a" / name / f"0{other}").symlink_to(tmp_path / "a" / other)
+    assert load(tmp_path).image_ids == ["a/1.jpg", *(f"a/{name}/1.jpg" for name in names)]
+
+
+def test_folders_may_be_nested_deeper_than_python_calls(tmp_path: Path) -> None:
+    write(tmp_path, "a/1.jpg", f"a/{'x/' * 200}2.jpg")
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    try:
+        assert len(load(tmp_path).images) == 2
+    finally:
+        sys.setrecursionlimit(usual)
+
+
+def test_a_link_to_itself_is_broken(tmp_path: Path) -> None:
+    write(tmp_path, "a/1.jpg")
+    for place in ("loop", "a/loop.jpg"):
+        (tmp_path / place).symlink_to(tmp_path / place)
+    with pytest.raises(DataError, match=r"1 links to images are broken, the first .*loop\.jpg"):
+        load(tmp_path)
+    assert load(tmp_path, allow_partial=True).image_ids == ["a/1.jpg"]
 
 
 def test_a_broken_link_is_an_error_that_allow_partial_turns_into_a_note(tmp_path: Path) -> None:
