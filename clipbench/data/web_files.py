@@ -8,7 +8,6 @@ import os
 import tarfile
 import time
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from clipbench.errors import DataError, Unavailable
-from clipbench.untrusted.limits import check_zip, refuse_unpacked
+from clipbench.untrusted.limits import ARCHIVE_ERRORS, check_zip, refuse_unpacked
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -123,9 +122,9 @@ def unpack(archive: Path) -> None:
         else:
             with tarfile.open(archive) as packed_tar:
                 packed_tar.extractall(archive.parent, _limited(packed_tar, archive.stat().st_size), filter="data")
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # too much, encrypted, or nothing that this library can read
         raise DataError(f"{archive} is not unpacked: {error}") from error
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+    except ARCHIVE_ERRORS as error:
         archive.unlink()
         raise DataError(f"{archive.name} is damaged and was removed ({error}): fetch it again") from error
     archive.unlink()

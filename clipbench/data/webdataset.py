@@ -22,6 +22,7 @@ from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import EncodedImage
 from clipbench.data.prompts import read_templates
 from clipbench.errors import BadImage, DataError, UnknownSplit, UsageError
+from clipbench.untrusted.limits import ARCHIVE_ERRORS
 from clipbench.untrusted.reading import decode_array, is_file, is_int64, matching, open_file, read_bytes, read_text
 
 OPTIONS = ("split", "class_names")
@@ -109,7 +110,9 @@ def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | 
     """
     options.refuse_unknown(OPTIONS, id)
     root, split = _choose_split(root, options.options.get("split"))
-    samples = [sample for shard in (_shards(root / split) if shards is None else shards) for sample in _samples(shard)]
+    samples = [
+        sample for shard in (_shards(root / split) if shards is None else shards) for sample in samples_in(shard)
+    ]
     parts = _parts(root)(samples)
     dataset = Dataset(
         id=id,
@@ -156,8 +159,12 @@ def _shards(folder: Path) -> list[Path]:
     return shards
 
 
-def _samples(shard: Path) -> Iterator[_Sample]:
-    """Yield the samples of a shard; the members of one sample are adjacent."""
+def samples_in(shard: Path) -> Iterator[_Sample]:
+    """Yield the samples of a shard; the members of one sample are adjacent.
+
+    Raises:
+        DataError: it is damaged or cut short.
+    """
     sample: _Sample | None = None
     try:
         with tarfile.open(shard, "r:") as tar:
@@ -173,7 +180,7 @@ def _samples(shard: Path) -> Iterator[_Sample]:
                     sample = _Sample(key, shard)
                 _add(sample, member, extension, tar)
             _refuse_cut(tar, shard)
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (*ARCHIVE_ERRORS, OSError) as error:
         raise DataError(f"{shard} is damaged or cut short ({error}): download it again") from error
     if sample is not None:
         yield sample

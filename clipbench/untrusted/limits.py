@@ -4,10 +4,14 @@ A file of some kilobytes may hold an image of a gigapixel, or an array that unpa
 before anything of its size is allocated; whoever has larger data raises the limit (SECURITY.md).
 """
 
+import gzip
 import os
+import struct
+import tarfile
+import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 from clipbench.errors import UsageError
 
@@ -22,6 +26,19 @@ DEFAULTS = {MAX_PIXELS: 100_000_000, MAX_UNPACKED: 1 << 29}
 
 RATIO = 20
 """A compressed file may unpack to this many times its size, too: large data may be larger than ``MAX_UNPACKED``."""
+
+ARCHIVE_ERRORS = (
+    tarfile.TarError,
+    BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OverflowError,
+    ValueError,
+    RuntimeError,
+)
+"""Errors that the standard library raises for damaged and hostile archives; a file that cannot be read is an OSError beside."""
 
 NUMBER_BYTES = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 """Bytes of a number by its type in parquet."""

@@ -12,6 +12,8 @@ from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.download import Download, fetch, list_files
 from clipbench.data.needs import Use, find_needs, look_up_needs
 from clipbench.data.reference import load_data
+from clipbench.data.shards import n_samples
+from clipbench.errors import DataError
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("library_cache")
@@ -43,6 +45,13 @@ def webdataset(image_bytes: ImageBytes) -> dict[str, bytes]:
                     tar.addfile(member, io.BytesIO(content))
         files[f"test/{shard}.tar"] = buffer.getvalue()
     return files
+
+
+def test_samples_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for name in ("a/0.png", "a/0.cls", "b/0.png", "b/0.cls"):
+            tar.addfile(tarfile.TarInfo(name))
+    assert n_samples(tmp_path / "0.tar") == 2
 
 
 def parquet(image_bytes: ImageBytes) -> dict[str, bytes]:
@@ -126,11 +135,9 @@ def test_what_is_there_is_no_need_and_what_is_not_is_said_with_its_share(
 
 
 def test_a_damaged_shard_is_named(hub: Any, entry: CatalogueEntry, tmp_path: Path) -> None:
-    from clipbench.data.shards import n_samples
-    from clipbench.errors import DataError
-
     (tmp_path / "0.tar").write_bytes(b"no tar")
     (tmp_path / "0.parquet").write_bytes(b"no parquet")
-    for name in ("0.tar", "0.parquet"):
-        with pytest.raises(DataError, match=rf"{name} cannot be read: .*; remove it to have it fetched again$"):
-            n_samples(tmp_path / name)
+    with pytest.raises(DataError, match=r"0\.tar is damaged or cut short \(.*\): download it again$"):
+        n_samples(tmp_path / "0.tar")
+    with pytest.raises(DataError, match=r"0\.parquet cannot be read: .*; remove it to have it fetched again$"):
+        n_samples(tmp_path / "0.parquet")
