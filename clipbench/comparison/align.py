@@ -77,13 +77,16 @@ def align_samples(
 
 def notes_on(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iterator[str]:
     """Yield a line for all that is not compared, and for what else differs between two runs."""
+    paired = {id(record) for pair in pairs for record in pair}
     for before, after, side in ((base, candidate, "base"), (candidate, base, "candidate")):
         partners = {each.name for each in _finished(after)}
         for each in before.result.evaluations:
-            if each.status == "ok" and each.name not in partners:
-                yield f"{each.name} is not compared: only the {side} has it finished"
-            elif each.status != "ok":
+            if each.status != "ok":
                 yield f"{each.name} is {each.status} in the {side}: {each.reason}"
+            elif each.name not in partners:
+                yield f"{each.name} is not compared: only the {side} has it finished"
+            elif id(each) not in paired:
+                yield f"{each.name} with the parameters {as_json(each.params)} is not compared: it is another of the {side}"
     for pair in pairs:
         same = match(*pair)
         if same.is_same:
@@ -101,7 +104,8 @@ def _by_id(table: "pandas.DataFrame", run: Run, evaluation: EvaluationRecord) ->
         raise ClipbenchError(
             f"the samples of {evaluation.name} in {run.folder} have no sample_id to pair them by: make the run again"
         )
-    return table.set_index("sample_id").sort_index()
+    texts = [name for name in ("sample_id", "cluster") if name in table and table[name].dtype.kind == "O"]
+    return table.assign(**{name: table[name].map(str) for name in texts}).set_index("sample_id").sort_index()
 
 
 def _metrics_without_partner(pair: EvaluationPair) -> Iterator[str]:

@@ -2,18 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
 from clipbench.comparison.align import Tables
 from clipbench.comparison.records import Difference, Flips
+from clipbench.errors import ClipbenchError
 from clipbench.results.record import Metric
 from clipbench.seeding import generator
 from clipbench.stats import intervals, significance
 from clipbench.stats.clusters import NEGLIGIBLE, cluster_codes, cluster_sums, standard_error, without_rounding
 from clipbench.stats.estimators import Estimator
+
+if TYPE_CHECKING:
+    import pandas
 
 Codes = Int64[np.ndarray, " n"] | None
 """Cluster of each sample; None where each is its own."""
@@ -71,15 +75,23 @@ def difference(
         tables: samples of base and candidate.
         seed: of the run.
         alpha: level of the detectable difference.
+
+    Raises:
+        ClipbenchError: the samples are not what the metric says of them.
     """
     base, candidate = metrics
     interval, test = (generator(seed, evaluation, name, purpose) for purpose in ("difference", "test"))
-    paired = paired_test(
-        _with_columns_of(candidate, base),
-        _with_columns_of(base, candidate),
-        tables=tables,
-        generators=Generators(interval, test),
-    )
+    try:
+        paired = paired_test(
+            _with_columns_of(candidate, base),
+            _with_columns_of(base, candidate),
+            tables=tables,
+            generators=Generators(interval, test),
+        )
+    except ClipbenchError as error:
+        raise ClipbenchError(
+            f"{evaluation}/{name} cannot be compared: {error}: a run is damaged, make it again"
+        ) from error
     return Difference(
         evaluation=evaluation,
         name=name,
@@ -128,7 +140,7 @@ def paired_test(base: Metric, candidate: Metric, *, tables: Tables, generators: 
         estimator = None
         names = (base.column, base.influence, base.weighted_column, base.squared_influence)
     known = [name for name in names if name is not None and all(name in table for table in tables)]
-    if not known:
+    if not known or (estimator is None and not {base.column, base.influence} & set(known)):
         return _untested(UNRECORDED, base.n)
     return _test_of_columns((base, candidate), known, estimator, tables, generators)
 
@@ -141,7 +153,7 @@ def _test_of_columns(
     generators: Generators,
 ) -> PairedTest:
     """Return the test that suits the metric, on the samples where the first column has a value in both runs."""
-    before, after = ({name: table[name].to_numpy(np.float64) for name in names} for table in tables)
+    before, after = ({name: _numbers(table, name) for name in names} for table in tables)
     is_defined, is_defined_after = (np.isfinite(columns[names[0]]) for columns in (before, after))
     if (is_defined != is_defined_after).any():
         n = int((is_defined & is_defined_after).sum())
@@ -164,6 +176,13 @@ def _test_of_columns(
     if base.unit != "fraction" or not are_credits:
         return test
     return replace(test, flips=_flips(tables.base.index.to_numpy()[is_defined], one, other))
+
+
+def _numbers(table: "pandas.DataFrame", name: str) -> Float64[np.ndarray, " n"]:
+    try:
+        return table[name].to_numpy(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ClipbenchError(f"the column '{name}' of its samples is not of numbers") from error
 
 
 def _test_of_smooth(
@@ -302,6 +321,10 @@ def _test_of_estimator(
         return estimator(of_after) - estimator(of_before)
 
     n = len(before[estimator.columns[0]])
+    try:
+        difference(np.arange(n))
+    except (LookupError, TypeError, ValueError) as error:
+        raise ClipbenchError(f"its {estimator.name} cannot be computed ({error})") from error
     recentre_on = value if estimator.is_biased else None
     interval = intervals.bootstrap_interval(
         difference, n, generators.interval, clusters=clusters, recentre_on=recentre_on

@@ -14,7 +14,7 @@ from clipbench import api
 from clipbench.comparison.compare import compare, differences
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Flips, Refusal, Verdict
 from clipbench.errors import ClipbenchError, NotComparable, UsageError
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, StatisticRecord
 from clipbench.results.run import Run
 from clipbench.stats import significance
 
@@ -593,6 +593,54 @@ def test_samples_that_are_there_twice_are_not_paired(is_twice: tuple[bool, bool]
         NotComparable, match=r"^mine@birds is not comparable: samples cannot be paired: 's1' appears tw"
     ):
         compare(base, candidate)
+
+
+HITS = np.array([0.0, 1.0, 1.0, 0.0])
+TEXTS = np.array(["a", "b", "c", "d"], object)
+LENGTHS = StatisticRecord(name="first_length_reaching", columns=["hit"], parameters={"lengths": "x", "share": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ({"column": "text"}, "the column 'text' of its samples is not of numbers"),
+        ({"influence": "text"}, "the column 'text' of its samples is not of numbers"),
+        (
+            {"statistic": LENGTHS},
+            r"its first_length_reaching cannot be computed \(.*\)",
+        ),
+    ],
+)
+def test_a_metric_that_its_samples_do_not_fit_is_one_line(metric: dict[str, Any], message: str) -> None:
+    made = held(evaluation({"m": Metric(value=0.5, **metric)}, {"hit": HITS, "text": TEXTS}))
+    with pytest.raises(
+        ClipbenchError, match=f"^mine@birds/m cannot be compared: {message}: a run is damaged, make it a"
+    ):
+        compare(made, made)
+
+
+@pytest.mark.parametrize("metric", [{"weighted_column": "hit"}, {"squared_influence": "hit", "chance": 0.1}])
+def test_a_metric_without_the_column_beside_its_own_is_not_tested(metric: dict[str, Any]) -> None:
+    made = held(evaluation({"m": Metric(value=0.5, **metric)}, {"hit": HITS}))
+    (found,) = compare(made, made).differences
+    assert found.test == "no test: no per-sample values are recorded"
+
+
+def test_a_note_names_each_evaluation_that_is_in_no_pair() -> None:
+    once, twice = (
+        held(*(evaluation({"acc": mean_of(HITS)}, {"hit": HITS}, params={"k": k}) for k in ks))
+        for ks in ((2,), (1, 2, 3))
+    )
+    notes = [
+        f'mine@birds with the parameters {{"k": {k}}} is not compared: it is another of the candidate' for k in (1, 3)
+    ]
+    assert [note for note in compare(once, twice).notes if "parameters" in note] == notes
+
+
+def test_ids_and_clusters_of_several_types_are_texts() -> None:
+    odd = np.array([1, "a", None, 2.5], object)
+    made = held(evaluation({"acc": mean_of(HITS)}, {"hit": HITS, "sample_id": odd, "cluster": odd}))
+    assert [each.value for each in compare(made, made).differences] == [0]
 
 
 def test_tables_that_are_missing_or_damaged_are_one_line(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pandas
 import pytest
 
 from clipbench.errors import ClipbenchError
-from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, SlicesRecord
 from clipbench.results.run import find_runs, read_run, write_result
 
 
@@ -91,10 +91,20 @@ def test_a_file_name_that_is_not_unicode_is_written_and_read_and_a_whole_number_
 
 
 def test_the_metrics_of_a_run_are_those_of_finished_evaluations_and_of_one_made_twice_the_first(tmp_path: Path) -> None:
-    first, again = result(value=0.25).evaluations[0], result(value=0.75).evaluations[0]
+    first, again = (
+        replace(
+            result(value=value).evaluations[0],
+            slices={"hand": SlicesRecord(of="images", groups={"{l/r}": {"acc1": Metric(value=value / 2)}})},
+        )
+        for value in (0.25, 0.75)
+    )
     failed = replace(first, task="retrieval", status="failed", reason="no")
     write_result(replace(result(), evaluations=[failed, first, again]), tmp_path)
-    assert {name: each.value for name, each in read_run(tmp_path).metrics.items()} == {"zero-shot@digits/acc1": 0.25}
+    run = read_run(tmp_path)
+    assert {name: each.value for name, each in run.metrics.items()} == {"zero-shot@digits/acc1": 0.25}
+    assert {name: each.value for name, each in run.named_metrics.items() if name.slice} == {
+        "zero-shot@digits{hand={l/r}}/acc1": 0.125
+    }
 
 
 def test_a_point_of_a_curve_may_have_no_height(tmp_path: Path) -> None:
