@@ -264,13 +264,15 @@ def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
     """Return the data set if its parts fit together; every loader ends with this.
 
     Raises:
-        DataError: it is empty, an id is repeated, a text is not Unicode, a caption is blank, an image has no caption,
-            a label names no class, or (unless ``allow_partial``) a class has no samples.
+        DataError: it is empty, parts differ in length, an id is repeated, a text is not Unicode, a caption is blank, an
+            image has no caption, a label names no class, or (unless ``allow_partial``) a class has no samples.
     """
     if not len(dataset):
         raise DataError(f"data set {dataset.id} is empty: expected at least one image")
+    _check_lengths(dataset)
     _check_unicode(dataset)
-    _check_ids(dataset)
+    _check_ids(dataset.image_ids, "image", dataset.id)
+    _check_ids(dataset.caption_ids or (), "caption", dataset.id)
     _check_captions(dataset)
     _check_labels(dataset, allow_partial=allow_partial)
     _check_label_sets(dataset)
@@ -312,18 +314,29 @@ def _check_groups(dataset: Dataset) -> None:
             )
 
 
-def _check_ids(dataset: Dataset) -> None:
+def _check_lengths(dataset: Dataset) -> None:
+    of_images = {"image ids": dataset.image_ids, "labels": dataset.labels, "multilabels": dataset.multilabels}
+    of_captions = {"rows of images": dataset.caption_image, "caption ids": dataset.caption_ids}
+    for parts, items, of in ((of_images, dataset.images, "images"), (of_captions, dataset.captions, "captions")):
+        for name, part in parts.items():
+            if part is not None and items is not None and len(part) != len(items):
+                raise DataError(f"data set {dataset.id} has {len(part)} {name}, and {len(items)} {of}")
+
+
+def _check_ids(ids: Sequence[str], kind: str, data: str) -> None:
     seen: set[str] = set()
-    for image_id in dataset.image_ids:
-        if image_id in seen:
-            raise DataError(f"data set {dataset.id} has the image id '{image_id}' twice: ids must be distinct")
-        seen.add(image_id)
+    for id in ids:
+        if id in seen:
+            raise DataError(f"data set {data} has the {kind} id '{id}' twice: ids must be distinct")
+        seen.add(id)
 
 
 def _check_captions(dataset: Dataset) -> None:
     if dataset.captions is None or dataset.caption_image is None:
         return
     for caption, image in zip(dataset.captions, dataset.caption_image, strict=True):
+        if not 0 <= image < len(dataset):
+            raise DataError(f"data set {dataset.id} has a caption of image {image}, expected 0 to {len(dataset) - 1}")
         if not caption.strip():
             raise DataError(f"data set {dataset.id} has an empty caption for image '{dataset.image_ids[image]}'")
     in_contrasts = [row for contrast in dataset.contrasts or () for row in contrast.images]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 from clipbench.data import huggingface, huggingface_rows, webdataset
 from clipbench.data.dataset import DataOptions, Dataset
@@ -128,6 +129,7 @@ def _cached_rows(reference: HubReference) -> SplitRows | None:
 
     for split in (reference.split,) if reference.split else (*huggingface_rows.PREFERRED_SPLITS, "train"):
         folders = {file.parent for file in huggingface_rows.cache_folder(_key(reference), split).rglob("*.arrow")}
+        folders = {folder for folder in folders if folder.suffix != ".incomplete"}  # of a conversion that was killed
         if folders:
             newest = max(folders, key=lambda folder: folder.stat().st_mtime)
             tables = [datasets.Dataset.from_file(str(file)) for file in sorted(newest.glob("*.arrow"))]
@@ -145,8 +147,9 @@ def _from_shards(folder: Path, reference: HubReference, options: DataOptions) ->
 
 def _key(reference: HubReference) -> str:
     """Return the reference as a name in the cache: a copy is used only for the reference that it was fetched by."""
-    parts = (reference.repository, reference.config, reference.revision)
-    return "--".join(part.replace("/", "--") for part in parts if part is not None)
+    parts = {"--": reference.config, "@": reference.revision}
+    suffixes = [f"{mark}{quote(part, safe='')}" for mark, part in parts.items() if part is not None]
+    return reference.repository.replace("/", "--") + "".join(suffixes)
 
 
 def _without_revision(options: DataOptions) -> DataOptions:

@@ -87,7 +87,7 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
         array([0, 1, 1])
     """
     if isinstance(data, Dataset):
-        return data
+        return check(data, allow_partial=options.allow_partial)
     options = replace(options, options={name: text for name, text in options.options.items() if name != "n"})
     options.refuse_unknown(OPTIONS, "in memory")
     library = type(data).__module__.partition(".")[0]
@@ -149,10 +149,13 @@ def _columns(frame: Any) -> dict[str, list[object]]:
 
 def _pairs(pairs: Sequence[object]) -> dict[str, list[object]]:
     for row, pair in enumerate(pairs):
-        if not isinstance(pair, Sequence) or isinstance(pair, str | bytes) or len(pair) != 2:
-            raise DataError(
-                f"data, item {row} is of type {type(pair).__name__}: expected (image, caption) pairs in the list"
-            )
+        if not isinstance(pair, Sequence) or isinstance(pair, str | bytes):
+            fault = f"is of type {type(pair).__name__}"
+        elif len(pair) != 2:
+            fault = f"has {len(pair)} parts"
+        else:
+            continue
+        raise DataError(f"data, item {row} {fault}: expected (image, caption) pairs in the list")
     return {"image": [pair[0] for pair in pairs], "caption": [pair[1] for pair in pairs]}  # type: ignore[index]
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from clipbench.data.contrast_and_attack import Attack, Contrast
-from clipbench.data.dataset import Dataset, LabelSet, check
+from clipbench.data.dataset import DataOptions, Dataset, LabelSet, check
 from clipbench.data.decoding import decode
 from clipbench.data.images import FileImage, ImageRef
+from clipbench.data.memory import dataset_in_memory
 from clipbench.errors import BadImage, DataError
 from clipbench.testing import NamedImage
 
@@ -74,6 +75,13 @@ def test_the_fingerprint_depends_on_the_images_content_and_not_on_where_they_lie
     [
         ({"images": [], "image_ids": []}, "data set x is empty: expected at least one image"),
         ({"image_ids": ["a", "b", "a"]}, "data set x has the image id 'a' twice"),
+        ({"image_ids": ["a", "b"]}, "data set x has 2 image ids, and 3 images"),
+        ({"labels": np.array([0, 1])}, "data set x has 2 labels, and 3 images"),
+        ({"caption_image": np.array([2, 0, 1])}, "data set x has 3 rows of images, and 4 captions"),
+        ({"caption_ids": ["a"]}, "data set x has 1 caption ids, and 4 captions"),
+        ({"caption_ids": ["a"] * 4}, "data set x has the caption id 'a' twice"),
+        ({"caption_image": np.array([2, 0, 1, -1])}, "data set x has a caption of image -1, expected 0 to 2"),
+        ({"caption_image": np.array([2, 0, 1, 9])}, "data set x has a caption of image 9, expected 0 to 2"),
         ({"captions": ["1", " \n", "3", "4"]}, "data set x has an empty caption for image 'a'"),
         ({"caption_image": np.array([2, 0, 0, 2])}, "1 images without a caption, the first 'b'"),
         ({"labels": np.array([0, 2, 0])}, r"image 'b' has label 2, expected 0 to 1 \(2 class names\)"),
@@ -88,8 +96,9 @@ def test_the_fingerprint_depends_on_the_images_content_and_not_on_where_they_lie
 )
 def test_parts_that_do_not_fit_are_refused(change: dict[str, object], message: str) -> None:
     assert check(made())
-    with pytest.raises(DataError, match=message):
-        check(made(**change))
+    for checked in (check, lambda dataset: dataset_in_memory(dataset, DataOptions())):
+        with pytest.raises(DataError, match=message):
+            checked(made(**change))
 
 
 def test_classes_without_samples_pass_where_partial_data_may() -> None:

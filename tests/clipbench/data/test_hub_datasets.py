@@ -1,5 +1,6 @@
 """Data on the Hub, with the Hub's client replaced: what is asked of it, and what its refusals become."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -145,6 +146,23 @@ def test_without_a_network_the_copy_in_the_cache_is_read_and_said(parquet: FakeH
         load("me/pets", split="train")
     with pytest.raises(Unavailable, match="cannot get data set hf:me/pets:other"):
         load("me/pets", config="other")
+
+
+def test_the_rows_of_a_conversion_that_was_killed_are_no_copy(parquet: FakeHub) -> None:
+    load("me/pets")
+    (rows,) = {file.parent for file in (Path(datasets.config.HF_DATASETS_CACHE) / "clipbench").rglob("*.arrow")}
+    shutil.copytree(rows, rows.with_name("fedcba.incomplete"))
+    parquet.is_down = True
+    assert load("me/pets").revision == rows.name
+    shutil.rmtree(rows)
+    with pytest.raises(Unavailable, match="cannot get data set hf:me/pets"):
+        load("me/pets")
+
+
+def test_a_copy_of_a_revision_is_none_of_a_configuration_of_that_name() -> None:
+    names = [{"config": "v2"}, {"revision": "v2"}, {"config": "v@2"}, {"config": "v", "revision": "2"}]
+    keys = {hub_datasets._key(HubReference(repository="me/pets", **each)) for each in names}
+    assert len(keys) == 4 and not any("/" in key for key in keys)
 
 
 def test_without_network_and_copy_it_is_unavailable_in_one_line(fake: FakeHub) -> None:
