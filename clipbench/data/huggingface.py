@@ -138,17 +138,23 @@ def _attacks(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     column = ImageColumn(split, image)
     if missing := column.missing():
         raise DataError(f"{id}, row {missing[0]} has no image ({len(missing)} of {len(split.rows)} rows)")
-    columns = {name: _values_by_name(split.rows, name) for name in split.rows.column_names if name != image}
+    columns = {name: _values_by_name(split.rows, name, id) for name in split.rows.column_names if name != image}
     attack_rows = read_attack_rows(ColumnTable(columns=columns, place=lambda row: f"{id}, row {row}"), schema)
     photographs = [Photograph(RowImage(column, id, row), str(row), *facts) for row, facts in enumerate(attack_rows)]
     dataset = attack_dataset(photographs, options, id, templates=schema.templates())
     return replace(dataset, revision=split.revision, split=split.name, has_ids=False)
 
 
-def _values_by_name(rows: "datasets.Dataset", column: str) -> list[object]:
+def _values_by_name(rows: "datasets.Dataset", column: str, id: str) -> list[object]:
     """Return the values of a column, classes by their names."""
     names: Sequence[str] | None = getattr(rows.features[column], "names", None)
-    return [names[value] for value in rows[column]] if names else list(rows[column])
+    values = list(rows[column])
+    if not names:
+        return values
+    for row, value in enumerate(values):
+        if value is not None and not 0 <= value < len(names):  # -1 is the Hub's convention for hidden labels
+            raise DataError(f"{id}, row {row}: {column} is {value}, expected 0 to {len(names) - 1}")
+    return [None if value is None else names[value] for value in values]
 
 
 def _contrasts(
@@ -171,7 +177,7 @@ def _contrasts(
                 images[key] = image if key.box is None else CroppedImage(image, key.box)
         questions[str(number)] = question._replace(images=keys)
     dataset = dataset_of(questions, images, id, allow_partial=options.allow_partial, places="its rows")
-    return replace(dataset, split=split.name, revision=split.revision)
+    return replace(dataset, split=split.name, revision=split.revision, has_ids=False)
 
 
 def _columns_of(rows: "datasets.Dataset", kind: type) -> list[str]:

@@ -1,6 +1,5 @@
 """A run on disk: reading it, and writing its result. Tables and arrays are read when they are asked for."""
 
-import json
 import os
 import re
 import shutil
@@ -26,6 +25,7 @@ from clipbench.results.record import (
 )
 from clipbench.untrusted.limits import check_parquet, check_zip
 from clipbench.untrusted.reading import (
+    decode_json,
     entries,
     is_file,
     is_folder,
@@ -290,9 +290,10 @@ def check_record(record: Result | EvaluationRecord, what: str) -> None:
         clipbench.errors.ClipbenchError: the evaluation cannot be recorded: params.k is 1e+300, expected a number below 2^63
     """
     try:
-        fitted(type(record), json.loads(strict_json(record)))
-    except (TypeError, ValueError) as error:
-        expected = "expected texts and numbers of Python, neither infinite nor NaN"
+        ((data,),) = decode_json(f"[[{strict_json(record)}]]", is_text=False)  # an evaluation lies so deep in a result
+        fitted(type(record), data)
+    except (TypeError, ValueError, RecursionError) as error:
+        expected = "expected texts and numbers of Python, neither infinite nor NaN, in lists and objects of few levels"
         raise ClipbenchError(f"{what} cannot be recorded: {error}; {expected}") from error
     except SchemaError as error:
         raise ClipbenchError(f"{what} cannot be recorded: {error}") from error

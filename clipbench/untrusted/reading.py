@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import reprlib
 import stat
 import tomllib
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ MOST_DEPTH = 100
 """Objects and lists inside each other, in JSON and TOML: no known format has more than ten."""
 MOST_DIGITS = 4_000
 """Digits of a whole number in JSON and TOML: of some more Python makes neither a number nor a text."""
+MOST_HEX_DIGITS = 3_000
+"""Digits of a whole number in hexadecimal: as many as 3,612 decimal ones."""
 MOST_SHOWN = 60
 """Characters of a value that a message shows."""
 
@@ -43,11 +46,8 @@ UTF8 = "utf-8-sig"
 
 _CONTAINERS = (dict, list)
 _LONG_NUMBER = re.compile(rf"[0-9_]{{{MOST_DIGITS + 1},}}")
+_LONG_HEX = re.compile(rf"0x[0-9a-fA-F_]{{{MOST_HEX_DIGITS + 1},}}")
 _HALF_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-
-
-class _Fault(Exception):
-    """The reason why a file or text cannot be read, for the caller's message."""
 
 
 # -- names
@@ -218,6 +218,8 @@ def decode_array(data: bytes) -> "np.ndarray":
     file = io.BytesIO(data)
     shape, is_columns_first, dtype = array_header(file)
     start = file.tell()
+    if not dtype.itemsize:
+        raise ValueError(f"its values, of type {dtype}, have no bytes")
     expected = math.prod(shape) * dtype.itemsize
     if len(data) - start != expected:
         raise ValueError(f"it has {len(data) - start:,} bytes, expected {expected:,} for shape {shape} of {dtype}")
@@ -293,6 +295,8 @@ def decode_toml(text: str) -> dict[str, Any]:
         raise ValueError(f"a line has {n_dots:,} dots, expected at most {MOST_DOTS}")
     if long := _LONG_NUMBER.search(text):
         raise ValueError(f"a number has {len(long[0]):,} digits, expected at most {MOST_DIGITS:,}")
+    if long := _LONG_HEX.search(text):
+        raise ValueError(f"a number has {len(long[0]) - 2:,} hexadecimal digits, expected at most {MOST_HEX_DIGITS:,}")
     try:
         table = tomllib.loads(text)
     except RecursionError as error:
@@ -348,8 +352,22 @@ def shown(value: object) -> str:
         >>> shown("a" * 100)
         "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…"
     """
-    text = repr(value[:MOST_SHOWN] if isinstance(value, str | bytes) else value)
+    text = repr(value[:MOST_SHOWN]) if isinstance(value, str | bytes) else _SHORT.repr(value)
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"
+
+
+class _Short(reprlib.Repr):
+    """The code of a value's beginning: little more is made than a message shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlist = self.maxtuple = self.maxdict = MOST_SHOWN
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() < MOST_DIGITS else hex(x)  # of longer ones Python makes no decimal text
+
+
+_SHORT = _Short()
 
 
 _TOO_DEEP = f"lists or objects are nested more than {MOST_DEPTH} deep"

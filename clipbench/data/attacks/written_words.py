@@ -117,6 +117,7 @@ def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Datase
         attacks=[*plain, *_varied(images, chosen, plain[::ONE_IN])],
         images=images.images,
         image_ids=images.ids,
+        has_ids=chosen.has_ids,
         class_names=chosen.class_names,
         templates=chosen.templates,
         notes=(*chosen.notes, f"words were written onto {len(plain)} images by the built-in renderer {VERSION}"),

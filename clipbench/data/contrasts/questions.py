@@ -90,7 +90,7 @@ class CroppedImage:
 
 
 Reader = Callable[[Mapping[str, object]], Question]
-"""Makes the question of one row; raises KeyError, TypeError or ValueError where a field does not fit."""
+"""Makes the question of one row; raises KeyError, TypeError, ValueError or OverflowError where a field does not fit."""
 
 
 def read_question(read: Reader, row: Mapping[str, object], place: str) -> Question:
@@ -108,7 +108,7 @@ def read_question(read: Reader, row: Mapping[str, object], place: str) -> Questi
         question = read(row)
     except KeyError as error:
         raise DataError(f"{place}: the field {error} is missing") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{place}: {error}") from error
     subset, group = (str(row[field]) if row.get(field) else None for field in ("subset", "group"))
     return question._replace(subset=subset or question.subset, group=question.group or group)

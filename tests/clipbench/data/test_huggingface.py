@@ -348,7 +348,7 @@ def test_winoground_is_read_with_both_images_of_each_row(tmp_path: Path) -> None
     assert found.contrasts is not None and found.contrasts[1] == Contrast("1", "", (2, 3), ("a b", "b a"), own)
     assert list(found.image_ids) == ["0/image_0", "0/image_1", "1/image_0", "1/image_1"]
     assert [int(np.asarray(image.open())[0, 0, 0]) for image in found.images] == [10, 20, 30, 40]
-    assert found.split == "test"
+    assert found.split == "test" and not found.has_ids
 
 
 def test_bivlc_and_sugarcrepe_are_told_apart_by_the_negative_image(tmp_path: Path) -> None:
@@ -444,3 +444,17 @@ def test_columns_that_would_be_decoded_by_other_libraries_are_not_opened(
     made.to_parquet(str(tmp_path / "data" / "test.parquet"))
     dataset = load(tmp_path / "data")
     assert [ref.digest() for ref in dataset.images] == [content_digest(image_bytes(row)) for row in range(2)]
+
+
+@pytest.mark.parametrize("label", [None, -1])
+def test_a_class_without_a_name_is_no_attack(tmp_path: Path, label: int | None) -> None:
+    cells = {"object": [0, 1], "text": [1, label], "attack": [1, 1]}
+    names = datasets.ClassLabel(names=["cat", "dog"])
+    features = datasets.Features(
+        {"image": datasets.Image(), "object": names, "text": names, "attack": datasets.Value("int64")}
+    )
+    made = datasets.Dataset.from_dict({"image": [image_cell(1), image_cell(2)], **cells}, features=features)
+    made.save_to_disk(str(tmp_path))
+    said = "attack is 1 and '' is written" if label is None else f"row 1: text is {label}, expected 0 to 1"
+    with pytest.raises(DataError, match=said):
+        load_data(f"hf:{tmp_path}", DataOptions(task="text-in-image"))

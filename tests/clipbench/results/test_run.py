@@ -10,7 +10,7 @@ import pytest
 
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, SlicesRecord
-from clipbench.results.run import find_runs, read_run, write_result
+from clipbench.results.run import check_record, find_runs, read_run, write_result
 
 
 def result(**metric: object) -> Result:
@@ -105,6 +105,21 @@ def test_the_metrics_of_a_run_are_those_of_finished_evaluations_and_of_one_made_
     assert {name: each.value for name, each in run.named_metrics.items() if name.slice} == {
         "zero-shot@digits{hand={l/r}}/acc1": 0.125
     }
+
+
+@pytest.mark.parametrize("depth", [90, 98, 150, 5_000])
+def test_what_can_be_recorded_is_what_can_be_read(tmp_path: Path, depth: int) -> None:
+    params: object = 1
+    for _ in range(depth):
+        params = [params]
+    record = replace(result().evaluations[0], params={"k": params})
+    if depth == 90:
+        check_record(record, "it")
+        write_result(replace(result(), evaluations=[record]), tmp_path)
+        assert read_run(tmp_path).result.evaluations == [record]
+    else:
+        with pytest.raises(ClipbenchError, match=r"^it cannot be recorded: .*; expected .* objects of few levels$"):
+            check_record(record, "it")
 
 
 def test_a_point_of_a_curve_may_have_no_height(tmp_path: Path) -> None:

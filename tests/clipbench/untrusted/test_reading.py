@@ -36,6 +36,23 @@ def test_a_message_says_why_a_name_cannot_be_looked_up(name: str, why: str) -> N
     assert reading.why_not_there(name) == why
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([1, {"a": "b"}], "[1, {'a': 'b'}]"),
+        (None, "None"),
+        (0.25, "0.25"),
+        (16**4_000 - 1, "0x" + "f" * 57 + "…"),
+        ({"a": 16**4_000}, "{'a': 0x1" + "0" * 50 + "…"),
+        ("a" * 10**6, "'" + "a" * 58 + "…"),
+        ([["a" * 100] * 100] * 100, "[['" + "a" * 27 + "..." + "a" * 26 + "…"),
+    ],
+    ids=lambda value: str(value)[:10] if isinstance(value, str) else "",
+)
+def test_a_value_is_shown_in_few_characters_however_large_it_is(value: object, text: str) -> None:
+    assert reading.shown(value) == text
+
+
 def test_the_home_of_an_unknown_user_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert reading.user_path("~/x") == Path("/home/me/x")
@@ -137,6 +154,7 @@ def test_json_within_the_limits_is_what_json_reads() -> None:
         ("[a" + ".a" * 50_000 + "]", "a line has 50,000 dots"),
         ("a" + ".a" * 200 + " = 1", DEEP),
         ("a = " + "1" * 5_000, "a number has 5,000 digits"),
+        ("a = 0x" + "f" * 4_000, "a number has 4,000 hexadecimal digits, expected at most 3,000"),
         ("a = 1\n" * 100_000, "cannot read .*it has more than 262,144 bytes"),
         ("a = 2026-13-41", "is not TOML: "),
         ("a = ", "is not TOML: Invalid value"),
@@ -178,6 +196,10 @@ def test_an_array_is_what_numpy_wrote(array: np.ndarray) -> None:
         ),
         (npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -1), }\n"), "its shape is"),
         (npy_header("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n"), "it holds Python objects"),
+        (
+            npy_header("{'descr': '<U0', 'fortran_order': False, 'shape': (10000000000000,), }\n"),
+            "type <U0, have no bytes",
+        ),
         (npy_header("(" * 9_000), "it is no array in .npy form"),
         (npy_header("{'descr': 5, 'fortran_order': False, 'shape': (1,), }\n"), "it is no array in .npy form"),
         (b"\x93NUMPY\x09\x00" + bytes(100), "it is no array in .npy form"),

@@ -1,6 +1,7 @@
 """Words written onto the images of a classification set: which, where, and what stays as it was."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,11 @@ def test_every_image_is_attacked_by_the_name_of_another_class() -> None:
         assert plain.class_names is not None
         assert written["attacked"].word == written["blank"].word == plain.class_names[each.word]
         assert written["benign"].word == plain.class_names[each.label] and written["blank"].is_blank
+
+
+def test_rows_without_ids_stay_without() -> None:
+    assert with_written_words(dataset()).has_ids
+    assert not with_written_words(replace(dataset(), has_ids=False)).has_ids
 
 
 def test_the_image_without_a_label_is_the_data_set_s_own() -> None:

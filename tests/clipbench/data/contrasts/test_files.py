@@ -214,6 +214,10 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
         ({"image": "a.png", "true": ["a"], "false": []}, "nothing to choose"),
         ({"image": "a.png", "captions": ["a", "b"], "truth": [[1]]}, "does not say of each image and caption"),
         ({"sentence": "s", "images": [{"path": "a.png"}]}, "the field 'label' is missing"),
+        (
+            {"image": "a.png", "true_caption": "a", "false_caption": "b", "bbox": dict.fromkeys("xywh", 1e999)},
+            "cannot convert float infinity to integer",
+        ),
         ({"sentence": "s", "images": [{"path": "a.png", "label": "perhaps"}]}, "expected true or false, got 'perhaps'"),
     ],
 )
