@@ -27,7 +27,7 @@ class History:
     steps: list[float]
     """Steps in ascending order, each once."""
     values: dict[str, list[float | None]]
-    """One number per step, by name; None where it was not measured or is undefined."""
+    """One number per step, by name (of runs, a ``MetricName``); None where it was not measured or is undefined."""
     notes: tuple[str, ...] = ()
     """Facts about the data that differ between the runs though their samples are the same."""
 
@@ -91,8 +91,12 @@ def history_of_runs(runs: Sequence[Run]) -> History:
             )
         by_step[step] = run
     notes = _check_alike(list(by_step.values()))
-    points = [(step, {name: metric.value for name, metric in run.metrics.items()}) for step, run in by_step.items()]
-    return replace(_history(_label(runs), sorted(points, key=lambda point: point[0])), notes=notes)
+    points = [(step, _values(by_step[step])) for step in sorted(by_step)]
+    return replace(_history(_label(runs), points), notes=notes)
+
+
+def _values(run: Run) -> dict[str, float | None]:
+    return {name: metric.value for name, metric in run.named_metrics.items() if not name.slice}
 
 
 class _Event(NamedTuple):

@@ -1,10 +1,10 @@
 """Gap, cones and recall while a model trains."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from clipbench.results import numbers as fmt
+from clipbench.results.record import MetricName
 from clipbench.training.history import History
 from clipbench_reports.drawing.marks import Chart, Line, ModelKey, Panel, Role, fraction_axis, nice_axis, tight_axis
 from clipbench_reports.drawing.models import Statement, chart, facets
@@ -88,9 +88,8 @@ def progress(history: History) -> Chart:
         raise MissingEvidence(f"{history.label} was measured at one step only: progress needs two or more")
     firsts: dict[str, str] = {}
     for name, values in history.values.items():
-        evaluation, _, metric = name.partition("/")
-        if metric and any(value is not None for value in values):
-            firsts.setdefault(evaluation, name)
+        if isinstance(name, MetricName) and any(value is not None for value in values):
+            firsts.setdefault(name.evaluation, name)
     lines = {name: line for name in firsts.values() for line in _line(history, name)}
     if not lines:
         raise MissingEvidence(f"{history.label} holds no metrics of evaluations")
@@ -122,8 +121,8 @@ def _ends(lines: Mapping[str, Line]) -> str:
 def _line(history: History, name: str) -> list[Line]:
     """Return the line of a scalar, of the first evaluation of the task that it belongs to; none where there is none."""
     task = "retrieval" if name in RECALLS else "modality-gap"
-    is_one = re.compile(rf"({re.escape(task)}@.*/)?{re.escape(name)}").fullmatch
-    full = next(filter(is_one, history.values), None)
+    own = (each for each in history.values if isinstance(each, MetricName) and each.evaluation.startswith(f"{task}@"))
+    full = name if name in history.values else next((each for each in own if each.metric == name), None)
     values = history.values[full] if full is not None else []
     points = [(x, y) for x, y in zip(history.steps, values, strict=full is not None) if y is not None]
     if not points:

@@ -14,6 +14,7 @@ from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import writing_atomically
 from clipbench.results.numbers import shortest
 from clipbench.results.provenance import data_facts, origin
+from clipbench.results.record import MetricName
 from clipbench.results.run import Run, labels, read_run
 from clipbench.training.history import History, read_history
 from clipbench.untrusted.reading import is_file
@@ -244,9 +245,8 @@ def _track(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
 
 def _of_data(history: History, data: str | None) -> History:
     """Return what a history of runs holds of one data set; a log, which names none, as it is."""
-    data_sets = dict.fromkeys(
-        name.partition("/")[0].partition("@")[2] for name in history.values if "@" in name.partition("/")[0]
-    )
+    names = [name for name in history.values if isinstance(name, MetricName)]
+    data_sets = dict.fromkeys(_data_of(name) for name in names)
     gaps = [each for each in data_sets if f"modality-gap@{each}/gap" in history.values]
     if data is None and len(gaps) > 1:
         raise UsageError(f"{history.label} has modality-gap on {', '.join(gaps)}: choose with --data")
@@ -255,8 +255,11 @@ def _of_data(history: History, data: str | None) -> History:
     if data not in data_sets:
         held = ", ".join(data_sets) or "a log, which names no data"
         raise UsageError(f"--data {data}: {history.label} has no such data, but {held}")
-    values_of_data = {name: values for name, values in history.values.items() if f"@{data}/" in name}
-    return replace(history, values=values_of_data)
+    return replace(history, values={name: history.values[name] for name in names if _data_of(name) == data})
+
+
+def _data_of(name: MetricName) -> str:
+    return name.evaluation.partition("@")[2]
 
 
 def _scorecard(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:

@@ -12,7 +12,9 @@ import pytest
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results.record import Metric
-from clipbench.results.run import Run, write_result
+from clipbench.results.run import Run, read_run, write_result
+from clipbench.training.history import history_of_runs
+from clipbench_reports import figures
 from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.plotted import COLUMNS
 from clipbench_reports.plots.plots import PlotOptions, write_plot
@@ -213,26 +215,29 @@ def test_a_track_needs_two_steps_and_a_gap(make_run: MakeRun, parts: SimpleNames
     refused(r"no-step has no known training step", "track", without)
 
 
+@pytest.mark.parametrize(("a", "b"), [("a", "b"), ("hf:org/a", "hf:org/b")])
 def test_a_track_takes_recall_of_retrieval_and_one_data_set(
-    make_run: MakeRun, parts: SimpleNamespace, refused: Refused
+    make_run: MakeRun, parts: SimpleNamespace, refused: Refused, a: str, b: str
 ) -> None:
     def recall(value: float) -> dict[str, Metric]:
         return {"image_retrieval_recall@1": parts.fraction(value, 100)}
 
     evaluations = {
-        **{f"long-caption@{data}": {"metrics": recall(0.9)} for data in ("a", "b")},
-        **{f"retrieval@{data}": {"metrics": recall(value)} for data, value in (("a", 0.3), ("b", 0.5))},
-        **{f"modality-gap@{data}": {"metrics": {"gap": Metric(value=0.5)}} for data in ("a", "b")},
+        **{f"long-caption@{data}": {"metrics": recall(0.9)} for data in (a, b)},
+        **{f"retrieval@{data}": {"metrics": recall(value)} for data, value in ((a, 0.3), (b, 0.5))},
+        **{f"modality-gap@{data}": {"metrics": {"gap": Metric(value=0.5)}} for data in (a, b)},
     }
     runs = [
         make_run(evaluations, name=f"step{step}", model={**parts.model, "step": step, "fingerprint": f"{step}"})
         for step in (1, 2)
     ]
-    refused(r"has modality-gap on a, b: choose with --data$", "track", *runs)
-    refused(r"^--data c: .* has no such data, but a, b$", "track", *runs, data="c")
+    refused(rf"has modality-gap on {a}, {b}: choose with --data$", "track", *runs)
+    refused(rf"^--data c: .* has no such data, but {a}, {b}$", "track", *runs, data="c")
     out = runs[0].folder.parent / "track.svg"
-    write_plot("track", [run.folder for run in runs], out, PlotOptions(data="b"))
+    write_plot("track", [run.folder for run in runs], out, PlotOptions(data=b))
     assert "text-to-image R@1 50.0 and 50.0 %" in out.with_suffix(".txt").read_text()
+    panels = figures.progress(history_of_runs([read_run(run.folder) for run in runs])).panels
+    assert len(panels) == len(evaluations)
 
 
 def test_a_table_that_cannot_be_written_costs_no_figure(make_run: MakeRun, tmp_path: Path) -> None:
