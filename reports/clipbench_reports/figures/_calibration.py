@@ -38,7 +38,7 @@ def _read_confidence(evidence: Evidence) -> Layer:
     if "reliability" not in evidence.evaluation.curves:
         raise MissingEvidence(f"the run holds no confidences: {why_lacking(evidence, 'ece')}")
     curve = evidence.curve("reliability")
-    confidence, right = (evidence.column(name).astype(np.float64) for name in ("confidence", "acc1"))
+    confidence, right = (evidence.numbers(name) for name in ("confidence", "acc1"))
     known = np.isfinite(confidence) & np.isfinite(right)
     if not known.any():
         raise MissingEvidence("no sample has both a confidence and a score")

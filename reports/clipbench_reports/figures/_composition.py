@@ -217,7 +217,7 @@ def _cosines(evidence: Evidence) -> list[Distribution]:
     distributions = []
     for name, side in KINDS.items():
         try:
-            values = evidence.column(name).astype(np.float64)
+            values = evidence.numbers(name)
         except MissingEvidence:
             continue
         values = values[np.isfinite(values)]

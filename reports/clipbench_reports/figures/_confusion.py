@@ -64,7 +64,7 @@ def confusion(models: Sequence[ModelEvidence]) -> Chart:
         [beside(panels, by_model)],
         by_model.map(lambda counts: _state(names, counts, _map_reading(names, _shares_of(counts)) if is_map else "")),
         by_model,
-        reading=f"A row is one of the {len(names)} true classes, a column an answer, in the same order, so that right "
+        reading=f"A row is a true class, a column an answer, {len(names)} of each in the same order, so that right "
         "answers lie on the diagonal. Shades grow with the square root of the share of the row."
         if is_map
         else "A row is the true class, a column the answer; a row adds up to 100 %. Shades grow with the square root of "
@@ -75,7 +75,7 @@ def confusion(models: Sequence[ModelEvidence]) -> Chart:
 
 def _answers(evidence: Evidence) -> tuple[list[str], list[str]]:
     """Return the true class and the answer of each sample."""
-    label, predicted = (evidence.column(name).astype(str).tolist() for name in ("label", "predicted"))
+    label, predicted = (evidence.words(name).tolist() for name in ("label", "predicted"))
     return label, predicted
 
 
@@ -123,8 +123,9 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 def _state(names: Sequence[str], counts: Counts, reading: str) -> Statement:
     """Return how many images are named right and, where tests tell it from all others, the most frequent mistake."""
     shares = _shares_of(counts)
-    right = f"{fmt.percent(float(np.diag(shares)[shares.any(axis=1)].mean()))} %"
-    title = f"Named right: {right} of the images of a class, on average over {len(names)} classes."
+    recalls = np.diag(shares)[shares.any(axis=1)]
+    right, classes = f"{fmt.percent(float(recalls.mean()))} %", fmt.counted(len(recalls), "class", "classes")
+    title = f"Named right: {right} of the images of a class, on average over {classes}."
     mistake = _most_frequent(counts)
     if mistake is not None:
         row, column = mistake
@@ -136,7 +137,7 @@ def _state(names: Sequence[str], counts: Counts, reading: str) -> Statement:
         title=title,
         subject="Named right, on average over classes",
         value=right,
-        detail=f"Confusion matrix of {len(names)} classes; right on the diagonal: {right} on average over classes.",
+        detail=f"Confusion matrix of {classes}; right on the diagonal: {right} on average over classes.",
         reading=reading,
     )
 

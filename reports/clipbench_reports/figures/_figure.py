@@ -13,6 +13,7 @@ from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Line, Mark, Role, Rule
 from clipbench_reports.drawing.models import Layer
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, PlottedCurve
+from clipbench_reports.page.text import quoted
 
 MAX_POINTS = 300
 """Points of a line; more cannot be seen."""
@@ -84,12 +85,15 @@ def pairs(
 
     Raises:
         MissingEvidence: there are fewer than two pairs, or the two do not fit together.
+        Damaged: the arrays are no vectors, or no ids of as many pairs.
     """
-    images, texts = (evidence.array(name).astype(np.float32) for name in ("images", "texts"))
-    if images.ndim != 2 or images.shape != texts.shape or len(images) < 2:
+    images, texts = (evidence.matrix(name).astype(np.float32) for name in ("images", "texts"))
+    if images.shape != texts.shape or len(images) < 2:
         raise MissingEvidence(
             f"the kept vectors have shapes {images.shape} and {texts.shape}, expected two or more pairs"
         )
     rows = evenly_spaced(len(images), at_most)
-    ids = evidence.array("pair_id").astype(str) if evidence.has_array("pair_id") else np.arange(len(images)).astype(str)
-    return images[rows], texts[rows], ids[rows].tolist()
+    ids = evidence.array("pair_id") if evidence.has_array("pair_id") else np.arange(len(images))
+    if ids.shape != (len(images),):
+        raise evidence.damaged(f"{len(images)} pairs, and the array {quoted('pair_id')} of shape {ids.shape}")
+    return images[rows], texts[rows], ids[rows].astype(str).tolist()

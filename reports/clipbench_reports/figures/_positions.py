@@ -66,8 +66,8 @@ def _read(evidence: Evidence) -> list[_Place]:
         raise MissingEvidence(
             "facts at several places, which these data do not have" if not asked else reason_of(evidence)
         )
-    names = evidence.column("place").astype(str)
-    tokens = evidence.column("fact_token").astype(np.float64)
+    names = evidence.words("place")
+    tokens = evidence.numbers("fact_token")
     places = []
     for name in dict.fromkeys(names.tolist()):
         metric = evidence.evaluation.metrics.get(f"{name}/text_acc")

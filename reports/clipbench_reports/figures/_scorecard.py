@@ -156,9 +156,8 @@ def _rows(group: Group) -> list[_ScorecardRow]:
 def _marks(rows: Sequence[_ScorecardRow], labels: Sequence[str]) -> list[Mark]:
     marks: list[Mark] = []
     for k, row in enumerate(rows):
-        chance = next(metric.chance for metric in row.by_place.values())
-        assert chance is not None, row
-        marks.append(Rule(at=chance, axis="x", role="chance", name=CHANCE, span=(k - 0.4, k + 0.4)))
+        for chance in sorted({metric.chance for metric in row.by_place.values() if metric.chance is not None}):
+            marks.append(Rule(at=chance, axis="x", role="chance", name=CHANCE, span=(k - 0.4, k + 0.4)))
     for place, label in enumerate(labels):
         aside = ASIDE * ((place + 0.5) / len(labels) - 0.5) if len(labels) > 1 else 0.0
         own = [(k + aside, row.by_place[place]) for k, row in enumerate(rows) if place in row.by_place]

@@ -38,9 +38,9 @@ def similarity(models: Sequence[ModelEvidence]) -> Chart:
 
 
 def _read(evidence: Evidence) -> _Similarity:
-    matrix = evidence.array("similarity").astype(np.float64)
+    matrix = evidence.matrix("similarity")
     n = len(matrix)
-    if matrix.shape != (n, n) or n < 2 or not np.isfinite(matrix).all():
+    if matrix.shape != (n, n) or n < 2:
         raise MissingEvidence(f"the kept similarity matrix has shape {matrix.shape}, expected a square one")
     scale = evidence.run.result.model.get("logit_scale")
     if not isinstance(scale, int | float) or not np.isfinite(scale):

@@ -82,9 +82,9 @@ def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
     curve = evidence.curve("templates")
     if len(curve.y) < 2:
         raise MissingEvidence("one prompt template was used, so there is no spread")
-    names = evidence.array("template_names").tolist()
-    if len(names) != len(curve.y):
-        raise MissingEvidence(f"the run kept {len(names)} names for {len(curve.y)} prompt templates")
+    names = evidence.array("template_names")
+    if names.shape != (len(curve.y),):
+        raise MissingEvidence(f"the run kept {names.size} names for {len(curve.y)} prompt templates")
     order = np.argsort(-np.asarray(curve.y), kind="stable").tolist()
     return [str(names[row]) for row in order], [curve.y[row] for row in order]
 

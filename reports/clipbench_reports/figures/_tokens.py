@@ -46,7 +46,7 @@ def token_lengths(models: Sequence[ModelEvidence]) -> Chart:
 def _read_lengths(evidence: Evidence) -> Layer:
     if "caption_tokens" not in evidence.evaluation.metrics:
         raise MissingEvidence(f"the lengths of captions in tokens ({reason_of(evidence)})")
-    lengths, context = evidence.column("image_retrieval/n_tokens").astype(np.float64), context_of(evidence)
+    lengths, context = evidence.numbers("image_retrieval/n_tokens"), context_of(evidence)
     lengths = lengths[np.isfinite(lengths)]
     if not len(lengths):
         raise MissingEvidence("no caption has a length in tokens")

@@ -166,31 +166,13 @@ def images(
     return show
 
 
-def numbers(evidence: Evidence, name: str) -> Float64[np.ndarray, " n"]:
-    """Return a column of numbers.
-
-    Raises:
-        MissingEvidence: the run kept no such column.
-    """
-    return evidence.column(name).astype(np.float64)
-
-
 def words(evidence: Evidence, name: str) -> list[str]:
     """Return a column of words, none longer than can be read; what is no word is empty.
 
     Raises:
         MissingEvidence: the run kept no such column.
     """
-    return [each if len(each) <= MAX_LETTERS else shorten(each, MAX_LETTERS) for each in whole(evidence, name)]
-
-
-def whole(evidence: Evidence, name: str) -> list[str]:
-    """Return a column of words as it is; what is no word is empty.
-
-    Raises:
-        MissingEvidence: the run kept no such column.
-    """
-    return [each if isinstance(each, str) else "" for each in evidence.column(name)]
+    return [each if len(each) <= MAX_LETTERS else shorten(each, MAX_LETTERS) for each in evidence.words(name).tolist()]
 
 
 def credits_of(evidence: Evidence, name: str, *, of_subsets: bool = True) -> Float64[np.ndarray, " n"]:
@@ -202,7 +184,7 @@ def credits_of(evidence: Evidence, name: str, *, of_subsets: bool = True) -> Flo
     names = [each for each in evidence.columns if each == name or (of_subsets and each.endswith(f"/{name}"))]
     if not names:
         raise NotAsked(name)
-    return np.fmin.reduce([numbers(evidence, each) for each in names])
+    return np.fmin.reduce([evidence.numbers(each) for each in names])
 
 
 def known(evidence: Evidence, name: str) -> list[str]:
@@ -247,7 +229,7 @@ class Cosines:
         """Return the cosines that a run recorded, or none, beside a margin that it did."""
         if not (evidence.has_column(right) and evidence.has_column(chosen)):
             return cls(None, None, margin)
-        return cls(numbers(evidence, right), numbers(evidence, chosen), margin)
+        return cls(evidence.numbers(right), evidence.numbers(chosen), margin)
 
     def written(self, row: int) -> tuple[str, str, str]:
         """Return the cosine of what is right, that of what was chosen, and the margin; empty where not known.

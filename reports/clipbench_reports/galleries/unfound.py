@@ -20,9 +20,7 @@ from clipbench_reports.galleries.gallery import (
     images,
     known,
     note,
-    numbers,
     one_image,
-    whole,
     words,
 )
 from clipbench_reports.galleries.images import PageBudget
@@ -109,8 +107,10 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
     """
     if not evidence.has_column("place"):
         raise NotAsked("position")
-    margin = np.where(_is_of(evidence, "position"), numbers(evidence, "margin"), np.nan)
-    true, false = (whole(evidence, name) if evidence.has_column(name) else [] for name in ("caption", "chosen_caption"))
+    margin = np.where(_is_of(evidence, "position"), evidence.numbers("margin"), np.nan)
+    true, false = (
+        evidence.words(name).tolist() if evidence.has_column(name) else [] for name in ("caption", "chosen_caption")
+    )
     title = partial(subset_title, subsets=evidence.evaluation.subsets)
     place = [within_sentence(title(name)) for name in words(evidence, "place")]
     token, cosines = _tokens(evidence, "fact_token"), Cosines.of(evidence, margin)
@@ -147,15 +147,20 @@ class _Queries:
 
     def __init__(self, evidence: Evidence, direction: str) -> None:
         self._search = search = SEARCHES[direction]
-        self._evidence = evidence
-        self.rank = np.where(_is_of(evidence, direction), numbers(evidence, f"{direction}_rank"), np.nan)
+        self.rank = np.where(_is_of(evidence, direction), evidence.numbers(f"{direction}_rank"), np.nan)
         margin = f"{direction}_margin"
         self.has_cosines = evidence.has_column(margin)
-        self.cosines = Cosines.of(evidence, numbers(evidence, margin) if self.has_cosines else self.rank * np.nan)
+        self.cosines = Cosines.of(evidence, evidence.numbers(margin) if self.has_cosines else self.rank * np.nan)
         self._asked, self._right, self._chosen = (
             known(evidence, name) for name in (search.asked, search.right, search.chosen)
         )
         self._tokens, self._lost = (_tokens(evidence, f"{direction}/{name}") for name in ("n_tokens", "tokens_lost"))
+        roles = [(role, name) for role, name in search.images if evidence.has_column(name)]
+        others = [(role, name) for role, name in roles if role != "Came first"]
+        self._show, self._show_tied = (
+            images(evidence, *((role if len(each) > 1 else "", name) for role, name in each), say=self._say)
+            for each in (roles, others)
+        )
 
     def facts(self, row: int) -> list[Fact]:
         right, first, margin = self.cosines.written(row)
@@ -172,12 +177,7 @@ class _Queries:
 
     def images(self, row: int) -> list[GalleryImage]:
         """Return the images of a query; of one that ties for the first place, not itself once more."""
-        roles = [(role, name) for role, name in self._search.images if self._evidence.has_column(name)]
-        if self._is_tied(row):
-            roles = [(role, name) for role, name in roles if role != "Came first"]
-        return images(self._evidence, *((role if len(roles) > 1 else "", name) for role, name in roles), say=self._say)(
-            row
-        )
+        return (self._show_tied if self._is_tied(row) else self._show)(row)
 
     def _say(self, row: int, role: str) -> str:
         if role == "Came first":
@@ -199,7 +199,7 @@ def _tokens(evidence: Evidence, name: str) -> list[str]:
     """Return a column of numbers of tokens in words, or nothing where the run did not keep it."""
     if not evidence.has_column(name):
         return []
-    return [fmt.count(n) if np.isfinite(n) else "" for n in numbers(evidence, name).tolist()]
+    return [fmt.count(n) if np.isfinite(n) else "" for n in evidence.numbers(name).tolist()]
 
 
 def _at(column: list[str], row: int) -> str:

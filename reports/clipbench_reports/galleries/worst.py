@@ -7,7 +7,6 @@ from clipbench_reports.galleries.gallery import (
     Failing,
     Gallery,
     gallery,
-    numbers,
     one_image,
     words,
 )
@@ -27,7 +26,7 @@ def worst_samples(evidence: Evidence, budget: PageBudget) -> Gallery:
     """
     if not (evidence.has_column("image") and evidence.has_column("margin")):
         raise NotAsked("image and margin")
-    ids, margin = words(evidence, "sample_id"), numbers(evidence, "margin")
+    ids, margin = words(evidence, "sample_id"), evidence.numbers("margin")
     said = {name: column for name in evidence.columns if name not in _NO_FACTS and (column := words(evidence, name))}
     shown = [name for name, column in said.items() if any(column) and not name.endswith("_image")][:MAX_FACTS]
 

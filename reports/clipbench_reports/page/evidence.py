@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
+from jaxtyping import Float64, Shaped
 
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import EvaluationRecord
@@ -17,6 +18,8 @@ from clipbench_reports.page.text import quoted
 
 Value = TypeVar("Value")
 Made = TypeVar("Made")
+MOST = 1e18
+"""Numbers beyond it are none of a vector or a cosine, and their squares would overflow."""
 
 
 class MissingEvidence(Exception):
@@ -78,6 +81,28 @@ class Evidence:
             raise Damaged(self._samples.fault)
         return self._part(self._samples.parts, name, "column")
 
+    def numbers(self, name: str) -> Float64[np.ndarray, " n"]:
+        """Return a column of the sample table as numbers.
+
+        Raises:
+            MissingEvidence: the run kept no such column.
+            Damaged: it holds something else.
+        """
+        try:
+            return self.column(name).astype(np.float64)
+        except (ValueError, TypeError) as error:
+            raise self.damaged(f"the column {quoted(name)} holds no numbers") from error
+
+    def words(self, name: str) -> Shaped[np.ndarray, " n"]:
+        """Return a column of the sample table as strings of Python; what is no word is empty.
+
+        Numpy's own strings are all as long as the longest, which one cell of a foreign table makes gigabytes.
+
+        Raises:
+            MissingEvidence: the run kept no such column.
+        """
+        return np.array([each if isinstance(each, str) else "" for each in self.column(name)], object)
+
     @property
     def columns(self) -> list[str]:
         """The names of the columns of the sample table."""
@@ -97,6 +122,22 @@ class Evidence:
         if self._arrays.fault:
             raise Damaged(self._arrays.fault)
         return self._part(self._arrays.parts, name, "array")
+
+    def matrix(self, name: str) -> Float64[np.ndarray, "n_rows n_columns"]:
+        """Return one of the arrays kept for figures, of two dimensions and finite numbers.
+
+        Raises:
+            MissingArray: the run kept no such array.
+            Damaged: it is another one, or cannot be read.
+        """
+        array = self.array(name)
+        if array.ndim != 2 or array.dtype.kind not in "biuf" or not (np.abs(array.astype(np.float64)) < MOST).all():
+            raise self.damaged(f"the array {quoted(name)} is no matrix of finite numbers")
+        return array.astype(np.float64)
+
+    def damaged(self, fault: str) -> Damaged:
+        """Return the error of a part of the evaluation that is not what its task keeps."""
+        return Damaged(f"{self.evaluation.name} in {self.run.folder}: {fault}: the run is damaged, make it again")
 
     def has_array(self, name: str) -> bool:
         """Return whether the run kept an array of a name."""
@@ -146,7 +187,7 @@ class Evidence:
         return replace(stored, parts={**stored.parts, **stripped(stored.parts, f"{self.label_set}/")})
 
     def _part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
-        if name not in parts or not len(parts[name]):
+        if name not in parts or not parts[name].size:
             raise (MissingArray if kind == "array" else MissingEvidence)(f"the run kept no {kind} {quoted(name)}")
         return parts[name]
 

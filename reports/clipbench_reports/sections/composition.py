@@ -22,9 +22,7 @@ from clipbench_reports.galleries.gallery import (
     gallery,
     images,
     note,
-    numbers,
     one_image,
-    whole,
     words,
 )
 from clipbench_reports.galleries.images import PageBudget
@@ -101,7 +99,7 @@ def lost_choices(evidence: Evidence) -> Table:
     Raises:
         MissingEvidence: nothing was chosen among captions, or no choice was lost.
     """
-    caption, preferred, subset = (evidence.column(name).astype(str) for name in ("caption", "preferred", "subset"))
+    caption, preferred, subset = (evidence.words(name) for name in ("caption", "preferred", "subset"))
     title = partial(subset_title, subsets=evidence.evaluation.subsets)
     is_lost, margin = lost_captions(evidence)
     lost = np.flatnonzero(is_lost)
@@ -127,7 +125,11 @@ def mistaken(evidence: Evidence, budget: PageBudget) -> Gallery:
         MissingEvidence: every choice was right.
     """
     lost, margin = lost_captions(evidence)
-    caption, preferred, subset = whole(evidence, "caption"), whole(evidence, "preferred"), _subset_of(evidence)
+    caption, preferred, subset = (
+        evidence.words("caption").tolist(),
+        evidence.words("preferred").tolist(),
+        _subset_of(evidence),
+    )
     cosines = Cosines.of(evidence, margin)
 
     def facts(row: int) -> list[Fact]:
@@ -156,7 +158,7 @@ def lost_captions(evidence: Evidence) -> tuple[Bool[np.ndarray, " n"], Float64[n
         NotAsked: nothing was chosen among captions.
     """
     credit = credits_of(evidence, "text_acc")
-    margin = numbers(evidence, "text_margin" if evidence.has_column("text_margin") else "margin")
+    margin = evidence.numbers("text_margin" if evidence.has_column("text_margin") else "margin")
     has_choice = np.array([each != "" for each in words(evidence, "preferred")])
     return (credit < 1) & (margin < 0) & has_choice, margin
 
@@ -171,7 +173,7 @@ def misplaced(evidence: Evidence, budget: PageBudget) -> Gallery:
     credit = credits_of(evidence, "image_acc")
     if not evidence.has_column("asked_caption"):
         raise MissingEvidence("false images that were preferred: run composition again to have them")
-    margin, caption, subset = numbers(evidence, "image_margin"), words(evidence, "asked_caption"), _subset_of(evidence)
+    margin, caption, subset = evidence.numbers("image_margin"), words(evidence, "asked_caption"), _subset_of(evidence)
     cosines = Cosines.of(evidence, margin, right="right_image_cosine", chosen="preferred_image_cosine")
 
     def facts(row: int) -> list[Fact]:

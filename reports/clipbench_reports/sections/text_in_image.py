@@ -19,9 +19,7 @@ from clipbench_reports.galleries.gallery import (
     credits_of,
     gallery,
     note,
-    numbers,
     one_image,
-    whole,
     words,
 )
 from clipbench_reports.galleries.images import PageBudget
@@ -86,12 +84,12 @@ def attacked_objects(evidence: Evidence) -> Table:
     Raises:
         MissingEvidence: nothing was attacked.
     """
-    fooled = evidence.column("attack_success").astype(np.float64)
+    fooled = evidence.numbers("attack_success")
     is_attacked = ~np.isnan(fooled)
     if not is_attacked.any():
         raise MissingEvidence("the data hold no objects with another thing's name written on them")
-    objects, predicted = (evidence.column(name)[is_attacked].astype(str) for name in ("object", "predicted"))
-    right, fooled = evidence.column("attacked_acc")[is_attacked].astype(np.float64), fooled[is_attacked]
+    objects, predicted = (evidence.words(name)[is_attacked] for name in ("object", "predicted"))
+    right, fooled = evidence.numbers("attacked_acc")[is_attacked], fooled[is_attacked]
     names, codes = np.unique(objects, return_inverse=True)
     totals = np.bincount(codes)
     success = np.bincount(codes, weights=fooled) / totals
@@ -123,9 +121,9 @@ def misread_words(evidence: Evidence) -> Table:
     Raises:
         MissingEvidence: there were no words to read, or all were read.
     """
-    credit = evidence.column("reading_acc").astype(np.float64)
+    credit = evidence.numbers("reading_acc")
     is_asked = ~np.isnan(credit)
-    written, read = (evidence.column(name)[is_asked].astype(str) for name in ("written", "read"))
+    written, read = (evidence.words(name)[is_asked] for name in ("written", "read"))
     if not is_asked.any():
         raise MissingEvidence("the data hold no words to read")
     wrong = credit[is_asked] < 1
@@ -159,7 +157,7 @@ def hijacked(evidence: Evidence, budget: PageBudget) -> Gallery:
         NotAsked: nothing was attacked.
         MissingEvidence: every object was named right.
     """
-    credit, margin = credits_of(evidence, "attacked_acc", of_subsets=False), numbers(evidence, "margin")
+    credit, margin = credits_of(evidence, "attacked_acc", of_subsets=False), evidence.numbers("margin")
     thing, word, predicted = (words(evidence, name) for name in ("object", "word", "predicted"))
     cosines = Cosines.of(evidence, margin)
 
@@ -193,8 +191,12 @@ def misread(evidence: Evidence, budget: PageBudget) -> Gallery:
         NotAsked: there were no words to read.
         MissingEvidence: all were read right.
     """
-    credit, margin = credits_of(evidence, "reading_acc", of_subsets=False), numbers(evidence, "margin")
-    written, read, cosines = whole(evidence, "written"), whole(evidence, "read"), Cosines.of(evidence, margin)
+    credit, margin = credits_of(evidence, "reading_acc", of_subsets=False), evidence.numbers("margin")
+    written, read, cosines = (
+        evidence.words("written").tolist(),
+        evidence.words("read").tolist(),
+        Cosines.of(evidence, margin),
+    )
 
     def facts(row: int) -> list[Fact]:
         right, chosen, by = cosines.written(row)

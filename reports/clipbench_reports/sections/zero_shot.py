@@ -1,5 +1,7 @@
 """Zero-shot classification: classes, confusions, confidence and prompt templates."""
 
+from collections import Counter
+
 import numpy as np
 
 from clipbench.results import numbers as fmt
@@ -14,7 +16,6 @@ from clipbench_reports.galleries.gallery import (
     Gallery,
     gallery,
     note,
-    numbers,
     one_image,
     words,
 )
@@ -42,7 +43,7 @@ def describe_classes(evidence: Evidence) -> str:
     accuracy = evidence.evaluation.metrics.get("acc1")
     if accuracy is None or not accuracy.chance or not evidence.has_column("label"):
         return ""
-    names = np.unique(evidence.column("label").astype(str)).tolist()
+    names = np.unique(evidence.words("label")).tolist()
     few = dict.fromkeys([names[0], names[len(names) // 2], names[-1]])
     return f"{fmt.count(round(1 / accuracy.chance))} classes, such as {', '.join(quoted(name) for name in few)}"
 
@@ -53,8 +54,8 @@ def class_recall(evidence: Evidence) -> Table:
     Raises:
         MissingEvidence: samples have no single label and answer.
     """
-    label, predicted = (evidence.column(name).astype(str) for name in ("label", "predicted"))
-    right = evidence.column("acc1").astype(np.float64)
+    label, predicted = (evidence.words(name) for name in ("label", "predicted"))
+    right = evidence.numbers("acc1")
     names, codes = np.unique(label, return_inverse=True)
     totals = np.bincount(codes)
     recall = np.bincount(codes, weights=right) / totals
@@ -85,15 +86,15 @@ def confused_pairs(evidence: Evidence) -> Table:
     Raises:
         MissingEvidence: samples have no single label and answer, or there is no mistake.
     """
-    label, predicted = (evidence.column(name).astype(str) for name in ("label", "predicted"))
+    label, predicted = (evidence.words(name) for name in ("label", "predicted"))
     wrong = label != predicted
     if not wrong.any():
         raise MissingEvidence("no sample was taken for another class")
-    pairs, counts = np.unique(np.stack([label[wrong], predicted[wrong]], axis=1), axis=0, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:MAX_PAIRS]
+    pairs = sorted(
+        Counter(zip(label[wrong], predicted[wrong], strict=True)).items(), key=lambda pair: (-pair[1], pair[0])
+    )
     rows = [
-        [true, answer, fmt.count(n), fmt.percent(n / (label == true).sum())]
-        for (true, answer), n in zip(pairs[order].tolist(), counts[order].tolist(), strict=True)
+        [true, answer, fmt.count(n), fmt.percent(n / (label == true).sum())] for (true, answer), n in pairs[:MAX_PAIRS]
     ]
     return Table(
         title=f"Confused classes ({fmt.counted(int(wrong.sum()), 'mistake')} in all)",
@@ -124,8 +125,8 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
     Raises:
         MissingEvidence: samples have no single label and answer, or all are right.
     """
-    label, predicted, margin = words(evidence, "label"), words(evidence, "predicted"), numbers(evidence, "margin")
-    confidence = numbers(evidence, "confidence") if evidence.has_column("confidence") else None
+    label, predicted, margin = words(evidence, "label"), words(evidence, "predicted"), evidence.numbers("margin")
+    confidence = evidence.numbers("confidence") if evidence.has_column("confidence") else None
     cosines = Cosines.of(evidence, margin)
 
     def facts(row: int) -> list[Fact]:
@@ -143,7 +144,7 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
     failing = Failing(
         title="Images taken for another class",
         note=note(evidence, "Margin: the cosine of the true class less that of the best other one.", COSINES),
-        wrong=numbers(evidence, "acc1") < 1,
+        wrong=evidence.numbers("acc1") < 1,
         margin=margin,
         facts=facts,
         images=one_image(evidence, say),

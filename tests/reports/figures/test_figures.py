@@ -1,5 +1,6 @@
 """Figures show what the run holds: their numbers against naive versions of the same."""
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Bars, Boxes, Cells, Chart, Dots, Hill, Line, ModelKey, Rule, Threads
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence
+from clipbench_reports.page.groups import group
 
 MakeRun = Callable[..., Run]
 COLOURS = ["black", "blue", "cyan", "green", "pink", "purple", "red", "white", "yellow"]
@@ -90,6 +92,32 @@ def test_the_gap_that_would_show_if_none_remained_is_drawn_as_chance(make_run: M
     assert {f"gap_chance_by_{way}" for way in ways.values()} <= figures.GEOMETRY  # and in no figure of its own
 
 
+def test_each_chance_of_a_row_of_the_scorecard_has_a_rule(make_run: MakeRun, parts: SimpleNamespace) -> None:
+    runs = [
+        make_run({"zero-shot@birds": {"metrics": {"acc1": parts.fraction(0.5, 90, chance=chance)}}}, name=f"run{k}")
+        for k, chance in enumerate((0.1, 0.25, 0.1))
+    ]
+    rules = marks(figures.scorecard(group(runs), ["a", "b", "c"]), Rule)
+    assert [rule.at for rule in rules if rule.role == "chance"] == [0.1, 0.25]
+
+
+def test_words_in_a_column_of_numbers_are_damaged(evidence: Make) -> None:
+    samples = {"sample_id": np.array(["a", "b"], object), "confidence": np.array(["x", "y"], object)}
+    with pytest.raises(MissingEvidence, match=r"the column .confidence. holds no numbers: the run is damaged, make it"):
+        evidence(samples=samples).numbers("confidence")
+
+
+def test_columns_of_words_take_the_memory_of_their_words(evidence: Make) -> None:
+    label = np.array(["a"] * 2_000 + ["b" * 20_000], object)  # 160 MB as numpy's own strings
+    samples = {"label": label, "predicted": label}
+    found = evidence(samples=samples)
+    tracemalloc.start()
+    confused = figures.confusion(alone(found))
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+    assert confused.title == "No image is taken for another class."
+
+
 def answers(label: str, predicted: str) -> dict[str, np.ndarray]:
     return {"label": np.array(label.split(), object), "predicted": np.array(predicted.split(), object)}
 
@@ -98,7 +126,7 @@ def test_the_confusion_matrix_names_the_mistake_that_tests_tell_from_all_others(
     few, many = ("a a a a b b", "a b b c b b"), (" ".join(["a a a a b b"] * 10), " ".join(["a b b b b b"] * 10))
     titles = [figures.confusion(alone(evidence(samples=answers(*each)))).title for each in (few, many)]
     assert titles == [
-        "Named right: 62.5 % of the images of a class, on average over 3 classes.",
+        "Named right: 62.5 % of the images of a class, on average over 2 classes.",
         "Most often, “a” is taken for “b”: 75.0 % of its images.",
     ]
     level = answers(
@@ -280,7 +308,7 @@ def test_a_constant_model_lights_no_diagonal(evidence: Make) -> None:
 
 @pytest.mark.parametrize("shape", [(3, 4), (1, 1), (5,)])
 def test_a_similarity_array_that_is_no_matrix_of_pairs_is_not_drawn(evidence: Make, shape: tuple[int, ...]) -> None:
-    with pytest.raises(MissingEvidence, match="expected a square one"):
+    with pytest.raises(MissingEvidence, match=r"expected a square one|no matrix of finite"):
         figures.similarity(alone(evidence(arrays={"similarity": np.zeros(shape, np.float32)})))
 
 

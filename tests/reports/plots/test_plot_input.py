@@ -110,6 +110,24 @@ def test_vectors_that_the_run_did_not_keep_can_be_had_by_running_again(
     refused(rf"^cannot draw gap: run .*/lost lacks 0\.npz: the run is damaged, {hint}", "gap", lost)
 
 
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"images": np.array(0.5)},
+        {"images": np.full((30, 4), "word")},
+        {"images": np.full((30, 4), np.nan, np.float32), "texts": np.full((30, 4), np.nan, np.float32)},
+        {"pair_id": np.array(["only one"])},
+        {"pair_id": np.array("a word")},
+    ],
+)
+def test_arrays_that_are_no_vectors_of_pairs_are_damaged(
+    make_run: MakeRun, parts: SimpleNamespace, refused: Refused, arrays: dict[str, np.ndarray]
+) -> None:
+    kept = parts.modality_gap(np.random.default_rng(0), n=30)
+    run = make_run({"modality-gap@scenes": {**kept, "arrays": {**kept["arrays"], **arrays}}})
+    refused(r"^cannot draw gap: modality-gap@scenes in .*: the run is damaged, make it again$", "gap", run)
+
+
 def test_curves_that_an_older_run_lacks_are_not_promised_of_arrays(
     make_run: MakeRun, parts: SimpleNamespace, refused: Refused
 ) -> None:

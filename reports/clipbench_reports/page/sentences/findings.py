@@ -31,7 +31,7 @@ def headline_findings(evaluation: EvaluationRecord) -> list[Finding]:
     for name, metric in headlines(evaluation).items():
         title = isolated(full_title(name, metric, evaluation.subsets))
         values = "{value} of {n} samples" if metric.unit == "fraction" else "{value}, n = {n}"
-        sentences.append(claim(f"{title}: {values}", metric))
+        sentences.append(claim(values, metric, title=title))
     return sentences or [Finding("missing", f"{isolated(evaluation.name)} gave no metrics.")]
 
 
@@ -46,23 +46,25 @@ def missing(status: str, what: str, reason: str) -> Finding:
     return Finding("missing", f"{status}: {isolated(what)} – {isolated(reason)}")
 
 
-def claim(sentence: str, metric: Metric) -> Finding:
+def claim(sentence: str, metric: Metric, *, title: str = "") -> Finding:
     """Return a sentence on one metric; only a test against chance makes it a good or a bad one.
 
     Args:
         sentence: without a full stop; ``{value}`` stands for the value, with its unit unless the sentence names that, and
             ``{n}`` for the number of samples.
+        title: stands before it, with a colon; braces in it mean nothing.
 
     Example:
         >>> claim("Right in {value} of {n} cases", Metric(value=0.5, low=0.4, high=0.6, chance=0.1, n=90)).text
         'Right in 50.0 % of 90 cases (95 % interval [40.0, 60.0]).'
     """
     if metric.value is None:
-        of = metric.title or sentence.partition("{value}")[0].rstrip(" :")
+        of = metric.title or title or sentence.partition("{value}")[0].rstrip(" :")
         return Finding("missing", f"{of}: undefined ({metric.reason or NO_REASON}).")
     unit = "" if metric.unit in sentence.split() else f" {fmt.symbol(metric.unit)}"
     value = f"{fmt.number(metric.value, metric.unit)}{unit}"
-    head = sentence.replace("{value}", value).replace("{n}", fmt.count(metric.n))
+    head = f"{title}: " if title else ""
+    head += sentence.replace("{value}", value).replace("{n}", fmt.count(metric.n))
     chance = f"{fmt.number(metric.chance, metric.unit)}{unit}"
     bounds = f"{fmt.interval_name([metric])} {fmt.interval(metric)}"
     match against_chance(metric)[0]:
@@ -114,6 +116,8 @@ def skill(metric: Metric) -> float:
         -0.5
     """
     if metric.value is None or metric.chance is None or metric.higher_is_better is None or metric.unit != "fraction":
+        return 0.0
+    if not (0 <= metric.value <= 1 and 0 <= metric.chance <= 1):
         return 0.0
     lead = metric.value - metric.chance
     span = 1 - metric.chance if lead > 0 else metric.chance

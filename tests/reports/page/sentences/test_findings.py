@@ -73,6 +73,8 @@ def test_a_sentence_on_several_metrics_is_corrected_for_their_number() -> None:
         (0.5, 0.25, None, 0.0),
         (0.5, None, True, 0.0),
         (None, 0.5, True, 0.0),
+        (-0.1, 0.0, True, 0.0),
+        (1.5, 1.0, True, 0.0),
     ],
 )
 def test_skill_is_one_at_the_best_and_minus_one_at_the_worst(
@@ -159,6 +161,11 @@ def test_a_sentence_that_names_the_unit_does_not_say_it_twice() -> None:
     metric = Metric(value=0.5, unit="cosine", n=9)
     assert claim("Twins have cosine {value}", metric).text == "Twins have cosine 0.5000 (no interval)."
     assert claim("Twins: {value}", metric).text == "Twins: 0.5000 cosine (no interval)."
+
+
+def test_braces_in_a_title_are_shown_as_they_are() -> None:
+    metrics = {"share": Metric(value=0.5, n=9, title="Share at {n} of {value}", is_headline=True)}
+    assert findings(evaluation("mine", metrics))[0].text.startswith("Share at {n} of {value}: 50.0 % of 9 samples")
 
 
 def test_a_task_without_a_section_is_told_by_its_headlines() -> None:
