@@ -9,6 +9,8 @@ MOST_LAYERS = 1_000
 """Layers of one tower; the deepest published dual encoders have below 100."""
 MOST_SIDE = 4_096
 """Side of an image or patch in pixels."""
+MOST_TOKENS = 1 << 19
+"""Tokens of a text; the towers of language models take up to half as many."""
 SPARE_WEIGHTS = 1 << 26
 """Weights by which a model may exceed its files: those that lack a few get a message that names them."""
 
@@ -16,11 +18,12 @@ SIDES = frozenset({"image_size", "patch_size", "size", "crop_size", "height", "s
 """Names of sides in pixels in the configuration of a model, where ``width`` is that of a tower."""
 SIDES_OF_IMAGES = SIDES | {"width"}
 """Those in the configuration of preprocessing."""
+_TOKENS = ("max_position_embeddings", "context_length")
 _LAYERS = ("layers", "depth", "depths", "n_layer", "num_hidden_layers")
 
 
 def check_sizes(config: object, source: object, sides: frozenset[str] = SIDES) -> None:
-    """Raise ModelError for a configuration with more layers or larger images than any model has, or with none.
+    """Raise ModelError for a configuration with more layers, larger images or longer texts than any model has.
 
     Args:
         config: the JSON of a configuration, of a model or of its preprocessing.
@@ -28,7 +31,15 @@ def check_sizes(config: object, source: object, sides: frozenset[str] = SIDES) -
         sides: names of sides in pixels.
     """
     for key, number in _numbers(config, ""):
-        most = MOST_LAYERS if key.endswith(_LAYERS) else MOST_SIDE if key in sides else None
+        most = (
+            MOST_LAYERS
+            if key.endswith(_LAYERS)
+            else MOST_TOKENS
+            if key in _TOKENS
+            else MOST_SIDE
+            if key in sides
+            else None
+        )
         if most is not None and not 1 <= number <= most:
             raise ModelError(f"{source} has {key} = {shown(number)}, expected 1 to {most:,}")
 

@@ -1,8 +1,11 @@
 """Hashes that are equal in every process and on every machine."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
+
+from clipbench.untrusted.reading import open_file
 
 
 def digest(*parts: object) -> str:
@@ -17,6 +20,12 @@ def digest(*parts: object) -> str:
         encoded = str(part).encode()
         hasher.update(f"{len(encoded)} ".encode() + encoded)
     return hasher.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return 128 hex digits that stand for the content of a file."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def array_digest(array: np.ndarray) -> str:

@@ -14,7 +14,7 @@ from clipbench.errors import ClipbenchError, ModelError, NoTokenCounts
 from clipbench.hub import cache_only
 from clipbench.models._config_limits import SIDES, SIDES_OF_IMAGES, check_sizes
 from clipbench.models._foreign_code import check_model, no_foreign_code
-from clipbench.models._text_tower import check_vocabulary, tokenizer_identity
+from clipbench.models._text_tower import LOWERED, check_vocabulary, context_of, token_counts, tokenizer_identity
 from clipbench.models._torch_model import first_line, quiet
 from clipbench.models.image_loading import Preprocess
 from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, is_file, read_json, shown
@@ -26,9 +26,6 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "spi
 
 LOWER_CASED = ("siglip", "siglip2")
 """Types of transformers' models that were trained on lower case and padding, without an attention mask."""
-
-UNLIMITED_LENGTH = 1 << 20
-"""A larger ``model_max_length`` is transformers' sign that a tokenizer has none."""
 
 
 class ImageInputs(NamedTuple):
@@ -139,8 +136,9 @@ def _open_clip_images(config: Mapping[str, Any], path: Path) -> ImageInputs:
 
     from clipbench.models._open_clip_model import OpenClipPreprocess
 
-    given = config.get("preprocess_cfg", config if "model_cfg" not in config else {})
-    size = given.get("size") or config.get("model_cfg", {}).get("vision_cfg", {}).get("image_size")
+    is_alone = not config.keys() & {"preprocess_cfg", "model_cfg"}
+    given = config if is_alone else _part(config, "preprocess_cfg", path)
+    size = given.get("size") or _part(_part(config, "model_cfg", path), "vision_cfg", path).get("image_size")
     try:
         settings = merge_preprocess_dict(PreprocessCfg(), {**given, "size": size})
         transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
@@ -154,16 +152,8 @@ def _transformers_texts(place: Path, config: Mapping[str, Any], length: int | No
     import transformers
 
     tokenizer = _loaded(partial(transformers.AutoTokenizer.from_pretrained, place), place / TOKENIZER_FILES[0])
-    if length is None and tokenizer.model_max_length < UNLIMITED_LENGTH:
-        length = tokenizer.model_max_length
-    if length is None:
-        raise ModelError(
-            f"{reference} does not say how many tokens its text tower takes: put model_max_length into"
-            " tokenizer_config.json"
-        )
-    if tokenizer.pad_token is None:
-        raise ModelError(f"the tokenizer of {reference} names no padding: put pad_token into tokenizer_config.json")
-    clean, notes = _cleaning(tokenizer, config)
+    length = context_of(tokenizer, [tokenizer.model_max_length if length is None else length], reference)
+    clean, notes = _cleaning(tokenizer, config, place)
 
     def tokenize(texts: Sequence[str]) -> dict[str, np.ndarray]:
         return dict(
@@ -177,26 +167,28 @@ def _transformers_texts(place: Path, config: Mapping[str, Any], length: int | No
         )
 
     def count(texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        cleaned = [clean(text) for text in texts]
-        ids = tokenizer(cleaned, padding=False, truncation=False, verbose=False).input_ids if cleaned else []
-        return np.array([len(text_ids) for text_ids in ids], np.int64)
+        return token_counts(tokenizer, [clean(text) for text in texts])
 
     check_vocabulary(tokenize, reference)  # type: ignore[arg-type]  # arrays serve as tensors there
     identity = tokenizer_identity(tokenize, tokenizer.get_vocab())  # type: ignore[arg-type]
     return TextInputs(tokenize, count, tuple(tokenize(["a"])), length, identity, notes)
 
 
-def _cleaning(tokenizer: Any, config: Mapping[str, Any]) -> tuple[Callable[[str], str], tuple[str, ...]]:
+def _cleaning(tokenizer: Any, config: Mapping[str, Any], place: Path) -> tuple[Callable[[str], str], tuple[str, ...]]:
     """Return how texts are cleaned ahead of the tokenizer: as open_clip's configuration says, or SigLIP was trained."""
-    rule = (config.get("text_cfg") or {}).get("tokenizer_kwargs", {}).get("clean")
+    rule = _part(_part(config, "text_cfg", place), "tokenizer_kwargs", place).get("clean")
     if rule is not None:
         from open_clip.tokenizer import get_clean_fn
 
-        return get_clean_fn(rule), ()
+        try:
+            return get_clean_fn(rule), ()
+        except AssertionError as error:
+            raise ModelError(
+                f"{place} has clean = {shown(rule)}: expected canonicalize, lower or whitespace"
+            ) from error
     keeps_case = tokenizer("A").input_ids != tokenizer("a").input_ids
     if config.get("model_type") in LOWER_CASED and keeps_case:
-        note = "texts are lower-cased: the model was trained on lower case, and its tokenizer keeps capitals"
-        return str.lower, (note,)
+        return str.lower, (LOWERED,)
     return str, ()
 
 
@@ -228,7 +220,7 @@ def _loaded(load: Callable[..., Any], path: Path) -> Any:
         raise ModelError(f"transformers cannot read {path} ({type(error).__name__}: {first_line(error)})") from error
 
 
-def _part(content: dict[str, Any], name: str, source: Path) -> dict[str, Any]:
+def _part(content: Mapping[str, Any], name: str, source: Path) -> dict[str, Any]:
     """Return an object inside another; empty where there is none."""
     part = content.get(name) or {}
     if not isinstance(part, dict):

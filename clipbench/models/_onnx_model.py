@@ -1,6 +1,5 @@
 """Building a model of two ONNX graphs. Imported only with onnxruntime at hand."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,14 +11,14 @@ from jaxtyping import Float32, Int64
 from PIL import Image
 
 from clipbench.errors import ModelError, UsageError, did_you_mean
-from clipbench.models._fingerprint import digest
+from clipbench.models._fingerprint import digest, file_digest
 from clipbench.models._onnx_inputs import ImageInputs, TextInputs, image_inputs, text_inputs
 from clipbench.models._torch_model import first_line
 from clipbench.models.image_loading import Preprocess
 from clipbench.models.internals import Internals
-from clipbench.models.probes import TEXTS, probe_images
+from clipbench.models.probes import TEXTS, check_vectors, probe_images
 from clipbench.models.protocol import LoadOptions, Modality, ModelInfo
-from clipbench.untrusted.reading import entries, is_file, open_file
+from clipbench.untrusted.reading import entries, is_file
 
 ADAPTER = "onnx adapter 1"
 """Part of every fingerprint; changed whenever the same graphs would give other vectors."""
@@ -136,7 +135,7 @@ def build(folder: Path, graphs: Mapping[Modality, Path], options: LoadOptions) -
         text_graph = _checked_text_graph(session, path, texts, options.options.get("text_output"))
         texts = texts.restricted_to([each.name for each in session.get_inputs()])
     outputs = [graph.output for graph in (image_graph, text_graph) if graph is not None]
-    files = [_file_digest(path) for path in graphs.values()]
+    files = [_digest_with_weights(path) for path in graphs.values()]
     dim, batch_notes = _tried(image_graph, text_graph, images.preprocess, texts, graphs)
     scale, bias = options.logits()
     info = ModelInfo(
@@ -282,6 +281,8 @@ def _tried(
             raise ModelError(
                 f"{graphs[tower]} gives shape {together.shape} for {len(TEXTS)} {tower}: expected one vector each"
             )
+        for vectors in (together, alone):
+            check_vectors(vectors, str(graphs[tower]))
         dims[tower] = together.shape[1]
         change = np.max(np.linalg.norm(together - alone, axis=1) / np.linalg.norm(alone, axis=1))
         if not change < BATCH_NOISE:
@@ -297,18 +298,14 @@ def _tried(
     return next(iter(dims.values())), tuple(notes)
 
 
-def _file_digest(path: Path) -> str:
+def _digest_with_weights(path: Path) -> str:
     """Return a hash of a graph and of the files of weights that may belong to it."""
     others = [
         each
         for each in entries(path.parent, ModelError)
         if is_file(each) and each.suffix not in (".onnx", ".json", ".txt", ".md", ".model", ".safetensors")
     ]
-    hashes = []
-    for each in [path, *others]:
-        with open_file(each) as file:
-            hashes.append(hashlib.file_digest(file, "blake2b").hexdigest())
-    return digest(*hashes)
+    return digest(*map(file_digest, [path, *others]))
 
 
 def _fixed(size: object) -> int | None:

@@ -1,6 +1,5 @@
 """Building a model of sentence-transformers. Imported only with torch and sentence-transformers at hand."""
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 from clipbench.data.decoding import rgb
 from clipbench.errors import ClipbenchError, ModelError, NoTokenCounts, UsageError, did_you_mean
 from clipbench.hub import HubRequest, cache_only, cached_first
-from clipbench.models._fingerprint import digest
+from clipbench.models._fingerprint import digest, file_digest
 from clipbench.models._foreign_code import asks_for_code, check_settings, needs_code, no_foreign_code
 from clipbench.models._remote_code import Pinned, TrustedCode, only_shown, show_code, snapshot
 from clipbench.models._torch_model import (
@@ -136,7 +135,7 @@ def build(source: Pinned, reference: str, options: LoadOptions) -> SentenceModel
             _identity(module, folder, backend),
             options.precision,
             own,
-            _settings(module),
+            repr([module.truncate_dim, module.default_prompt_name, sorted(module.prompts.items())]),
         ),
         family=f"sentence-transformers/{_family(module)}",
         embed_dim=dim,
@@ -284,19 +283,10 @@ def _measured_dimension(
 def _identity(module: SentenceTransformer, folder: Path, backend: str) -> str:
     """Return a hash of the weights, or of the files of an exported model, and of all settings beside them."""
     patterns = ["*.json", "*.txt", "*.model", "*.jinja"]
-    patterns += {"torch": [], "onnx": ["*.onnx", "*.onnx_data"], "openvino": ["openvino*"]}[backend]
+    patterns += EXPORTS[backend]
     files = sorted({path for pattern in patterns for path in folder.rglob(pattern) if path.is_file()})
-    hashes = [f"{path.relative_to(folder)} {_file_digest(path)}" for path in files]
+    hashes = [f"{path.relative_to(folder)} {file_digest(path)}" for path in files]
     return digest(weights_digest(module) if backend == "torch" else "", *hashes)
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
-
-
-def _settings(module: SentenceTransformer) -> str:
-    return repr([module.truncate_dim, module.default_prompt_name, sorted(module.prompts.items())])
 
 
 def _family(module: SentenceTransformer) -> str:

@@ -1,13 +1,15 @@
 """Text towers fed in batches of similar length, cut to the longest text where padding is ignored. Imported with torch."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 
 from clipbench.errors import ModelError
+from clipbench.models._config_limits import MOST_TOKENS
 
 Tokens = Mapping[str, torch.Tensor]
 """Arguments of a text tower by name: integers of shape (n_texts, n_tokens)."""
@@ -22,6 +24,10 @@ PROBE_TEXTS = (
     " ".join(["one two three four five six seven eight"] * 40),
 )
 """Texts whose token ids differ between tokenizers: case, punctuation, blanks, rare characters, the empty, the too long."""
+
+
+LOWERED = "texts are lower-cased: the model was trained on lower case, and its tokenizer keeps capitals"
+"""Note on a model of SigLIP, whose adapter lowers them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +68,32 @@ class TextTower:
 def first_of(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[torch.Tensor, " n_texts"]:
     """Return the first position of a token in each text; 0 where it is absent, as in the libraries."""
     return (ids == token).int().argmax(dim=-1)
+
+
+def context_of(tokenizer: Any, limits: Iterable[int | None], model: str) -> int:
+    """Return the tokens that every text is padded and cut to: the least of some limits, None for those not stated.
+
+    Args:
+        tokenizer: of transformers, which has to know its padding.
+        limits: a very large one is transformers' sign that a tokenizer has none.
+
+    Raises:
+        ModelError: no limit is stated, or the tokenizer has no padding.
+    """
+    stated = [limit for limit in limits if limit is not None and limit <= MOST_TOKENS]
+    if not stated:
+        raise ModelError(
+            f"{model} does not say how many tokens its text tower takes: put model_max_length into tokenizer_config.json"
+        )
+    if tokenizer.pad_token is None:
+        raise ModelError(f"the tokenizer of {model} names no padding: put pad_token into tokenizer_config.json")
+    return min(stated)
+
+
+def token_counts(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    """Return the tokens that a tokenizer of transformers makes of each text before any is cut off."""
+    ids = tokenizer(list(texts), padding=False, truncation=False, verbose=False).input_ids if texts else []
+    return np.array([len(text_ids) for text_ids in ids], np.int64)
 
 
 def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> None:

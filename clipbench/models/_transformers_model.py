@@ -24,7 +24,16 @@ from clipbench.models._context import needs_causal_tower, stretched_to
 from clipbench.models._fingerprint import digest
 from clipbench.models._foreign_code import asks_for_code, check_model, needs_code, no_foreign_code
 from clipbench.models._remote_code import Pinned, TrustedCode, only_shown, show_code, snapshot
-from clipbench.models._text_tower import TextTower, Tokens, check_vocabulary, first_of, tokenizer_identity
+from clipbench.models._text_tower import (
+    LOWERED,
+    TextTower,
+    Tokens,
+    check_vocabulary,
+    context_of,
+    first_of,
+    token_counts,
+    tokenizer_identity,
+)
 from clipbench.models._torch_model import (
     Placement,
     TorchModel,
@@ -43,7 +52,7 @@ from clipbench.models._torch_model import (
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name, step_inside
 from clipbench.models.internals import Internals
 from clipbench.models.protocol import LoadOptions, ModelInfo
-from clipbench.untrusted.reading import decode_json, is_file, is_folder, matching, read_bytes
+from clipbench.untrusted.reading import decode_json, is_file, is_folder, matching, read_bytes, shown
 
 ADAPTER = "transformers adapter 1"
 """Part of every fingerprint; changed whenever the same weights would give other vectors."""
@@ -61,10 +70,6 @@ CONSTANTS = "position_ids"
 
 ARGMAX_POOLING = 2
 """The ``eos_token_id`` of old CLIP configurations, for which transformers pools at the largest id instead."""
-
-
-UNLIMITED_LENGTH = 1 << 20
-"""A larger ``model_max_length`` is transformers' sign that a tokenizer has none."""
 
 
 class _Loaded(NamedTuple):
@@ -130,7 +135,11 @@ class ManyArraysModel:
         with torch.inference_mode():
             for start in range(0, n_images, place.batch_size):
                 rows = slice(start, start + place.batch_size)
-                inputs = {name: _on(place, torch.from_numpy(values[rows])) for name, values in pixels.items()}
+                batch = {name: torch.from_numpy(values[rows]) for name, values in pixels.items()}
+                inputs = {
+                    name: each.to(place.device, place.dtype if each.is_floating_point() else None)
+                    for name, each in batch.items()
+                }
                 out[rows] = _vectors(self.module, self.module.get_image_features(**inputs)).float().cpu().numpy()
         return out
 
@@ -335,27 +344,28 @@ def _text_tower(parts: _Loaded, reference: str) -> tuple[TextTower, tuple[str, .
     """Return the text tower, fed as its family was trained, and notes for the result."""
     module, tokenizer = parts.module, parts.tokenizer
     check_vocabulary(tokenizer, reference)
+    text = getattr(module.config, "text_config", module.config)
+    stated = getattr(text, "max_position_embeddings", None)
     if isinstance(module, transformers.SiglipModel | transformers.Siglip2Model):
-        return _padded_tower(module, tokenizer)
+        return _padded_tower(module, tokenizer, context_of(tokenizer, [stated], reference))
     if type(module) is transformers.CLIPModel:
-        return _causal_tower(module, tokenizer, reference), ()
-    length = _context_length(parts, reference)
+        return _causal_tower(module, tokenizer, context_of(tokenizer, [stated], reference), reference), ()
+    length = context_of(tokenizer, [stated, tokenizer.model_max_length], reference)
 
     def tokenize(texts: list[str]) -> Tokens:
         return dict(tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"))
 
     encode = partial(_encode_text, module)
-    return TextTower(tokenize=tokenize, encode=encode, lengths=None, count=partial(_count, tokenizer)), ()
+    return TextTower(tokenize=tokenize, encode=encode, lengths=None, count=partial(token_counts, tokenizer)), ()
 
 
-def _padded_tower(module: Any, tokenizer: Any) -> tuple[TextTower, tuple[str, ...]]:
+def _padded_tower(module: Any, tokenizer: Any, length: int) -> tuple[TextTower, tuple[str, ...]]:
     """Return SigLIP's text tower, which attends to padding, pools the last token, and was trained on lower case.
 
     So every text is padded to the full length, no attention mask is passed even if the tokenizer returns one, and texts
     are lower-cased where the tokenizer does not do it. That happens with transformers 5 and SigLIP 2 checkpoints of
     fixed resolution, whose configuration says ``siglip`` and whose tokenizer says ``GemmaTokenizer``.
     """
-    length = module.config.text_config.max_position_embeddings
     keeps_case = tokenizer("A").input_ids != tokenizer("a").input_ids
 
     def lowered(texts: Sequence[str]) -> list[str]:
@@ -365,20 +375,20 @@ def _padded_tower(module: Any, tokenizer: Any) -> tuple[TextTower, tuple[str, ..
         batch = tokenizer(lowered(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
         return {"input_ids": batch.input_ids}
 
-    note = "texts are lower-cased: the model was trained on lower case, and its tokenizer keeps capitals"
     tower = TextTower(
         tokenize=tokenize,
         encode=partial(_encode_text, module),
         lengths=None,
-        count=lambda texts: _count(tokenizer, lowered(texts)),
+        count=lambda texts: token_counts(tokenizer, lowered(texts)),
     )
-    return tower, (note,) if keeps_case else ()
+    return tower, (LOWERED,) if keeps_case else ()
 
 
-def _causal_tower(module: Any, tokenizer: Any, reference: str) -> TextTower:
+def _causal_tower(module: Any, tokenizer: Any, length: int, reference: str) -> TextTower:
     """Return CLIP's text tower: causal and pooled at the end of the text, so padding cannot reach the vector."""
-    length = module.config.text_config.max_position_embeddings
     end = module.config.text_config.eos_token_id
+    if not isinstance(end, int):
+        raise ModelError(f"{reference} has eos_token_id {shown(end)}: expected the id of one token in config.json")
 
     def tokenize(texts: list[str]) -> Tokens:
         batch = tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
@@ -394,26 +404,8 @@ def _causal_tower(module: Any, tokenizer: Any, reference: str) -> TextTower:
             f" (it puts {tokenizer.eos_token_id}): every text would get one vector; correct eos_token_id in config.json"
         )
     return TextTower(
-        tokenize=tokenize, encode=partial(_encode_text, module), lengths=lengths, count=partial(_count, tokenizer)
+        tokenize=tokenize, encode=partial(_encode_text, module), lengths=lengths, count=partial(token_counts, tokenizer)
     )
-
-
-def _count(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-    """Return the tokens of each text before any is cut off."""
-    ids = tokenizer(list(texts), padding=False, truncation=False, verbose=False).input_ids if texts else []
-    return np.array([len(text_ids) for text_ids in ids], np.int64)
-
-
-def _context_length(parts: _Loaded, reference: str) -> int:
-    text = getattr(parts.module.config, "text_config", parts.module.config)
-    limits = [getattr(text, "max_position_embeddings", None), parts.tokenizer.model_max_length]
-    lengths = [length for length in limits if length is not None and length < UNLIMITED_LENGTH]
-    if not lengths:
-        raise ModelError(
-            f"{reference} does not say how many tokens its text tower takes: put model_max_length into"
-            " tokenizer_config.json"
-        )
-    return min(lengths)
 
 
 def _encode_text(module: Any, tokens: Tokens) -> torch.Tensor:
@@ -427,10 +419,6 @@ def _vectors(module: Any, output: Any) -> torch.Tensor:
     """
     vectors = output if isinstance(output, torch.Tensor) else output.pooler_output
     return vectors[:, 0] if isinstance(module, transformers.FlavaModel) else vectors
-
-
-def _on(place: Placement, values: torch.Tensor) -> torch.Tensor:
-    return values.to(place.device, place.dtype if values.is_floating_point() else None)
 
 
 def _info(parts: _Loaded, tower: TextTower, reference: str, precision: str) -> ModelInfo:

@@ -13,10 +13,10 @@ from jaxtyping import Float32
 from PIL import Image
 
 from clipbench.data.decoding import rgb
-from clipbench.errors import ModelError, UsageError, VectorError, did_you_mean
+from clipbench.errors import ModelError, UsageError, did_you_mean
 from clipbench.models._fingerprint import digest
 from clipbench.models._http_client import Client
-from clipbench.models.probes import TEXTS
+from clipbench.models.probes import TEXTS, check_vectors
 from clipbench.models.protocol import LoadOptions, Modality, ModelInfo
 from clipbench.untrusted.reading import decode_json
 
@@ -252,10 +252,8 @@ def _canary(client: Client, body: Callable[[list[Any]], dict[str, Any]], item: A
     """Return the vector of a fixed input, and by how much it varies between calls and within a batch."""
     alone, again = _ask(client, body, [item]), _ask(client, body, [item])
     together = _ask(client, body, [item, item]) if size > 1 else again
-    if not np.isfinite(alone).all() or not alone.any():
-        raise VectorError(
-            f"{client.name} gave a vector that is zero or not finite for a fixed input: nothing can be measured"
-        )
+    for each in (alone, again, together):
+        check_vectors(each, client.name)
     if len({each.shape[1] for each in (alone, again, together)}) != 1:
         raise ModelError(f"{client.name} gave vectors of different dimensions for one input")
     noise = max(_difference(each, alone[0]) for each in (*again, *together))

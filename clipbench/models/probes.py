@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
+from clipbench.errors import VectorError
 from clipbench.models._fingerprint import array_digest, digest
 
 TEXTS = ("a photo of a dog", "two red cubes on a table", "the sea at night")
@@ -27,6 +28,14 @@ class Probes(NamedTuple):
 def encode_probes(encode_images: Encode, encode_texts: Encode) -> Probes:
     """Return the vectors of the probes."""
     return Probes(encode_images(probe_images()), encode_texts(list(TEXTS)))
+
+
+def check_vectors(vectors: Float32[np.ndarray, "n dim"], model: str) -> None:
+    """Raise VectorError where a model gave a fixed input a vector that is zero or not finite."""
+    if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
+        raise VectorError(
+            f"{model} gave a vector that is zero or not finite for a fixed input: nothing can be measured"
+        )
 
 
 def exact_digest(probes: Probes) -> str:

@@ -193,6 +193,12 @@ def test_a_change_half_way_is_noticed_and_nothing_of_the_new_model_is_stored(
         assert 0 < counts.n_items()["stored_images"] < 30
 
 
+def test_a_server_that_fails_in_company_is_refused(url: str, state: Any, toy: ToyModel) -> None:
+    state.encode_texts = lambda texts: toy.encode_texts(texts) * (np.nan if len(texts) > 1 else 1)
+    with pytest.raises(VectorError, match="zero or not finite for a fixed input"):
+        served(url)
+
+
 def test_noise_of_a_server_is_no_change(url: str, state: Any, toy: ToyModel) -> None:
     rng = np.random.default_rng(0)
 

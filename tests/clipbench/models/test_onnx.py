@@ -14,7 +14,7 @@ import torch
 import transformers
 from PIL import Image
 
-from clipbench.errors import ModelError, UsageError
+from clipbench.errors import ModelError, UsageError, VectorError
 from clipbench.models import load_model
 from clipbench.models.onnx import load
 from clipbench.models.protocol import LoadOptions, Model, PixelModel
@@ -222,6 +222,33 @@ def two_outputs(folder: Path) -> None:
     onnx.save(model, folder / "vision_model.onnx")
 
 
+def not_a_number(folder: Path) -> None:
+    shape = (onnx.TensorProto.FLOAT, ["n", 3, SIDE, SIDE])
+    nodes = [
+        onnx.helper.make_node("Flatten", ["pixels"], ["flat"]),
+        onnx.helper.make_node("MatMul", ["flat", "weights"], ["image_embeds"]),
+    ]
+    write_graph(
+        folder / "vision_model.onnx", nodes, {"pixels": shape}, {"weights": PIXEL_WEIGHTS * np.nan}, "image_embeds"
+    )
+
+
+def with_settings(name: str, **settings: object) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        path = folder / name
+        path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **settings}))
+
+    return write
+
+
+def with_open_clip(**settings: object) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / "preprocess_cfg.json").rename(folder / "open_clip_config.json")
+        (folder / "open_clip_config.json").write_text(json.dumps(settings))
+
+    return write
+
+
 def without(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
@@ -242,6 +269,11 @@ def without_tokenizer(folder: Path) -> None:
         (without("vision_model.onnx"), "has no graph of images: expected vision_model.onnx .*found: text_model.onnx"),
         (without("preprocess_cfg.json"), "does not say how images are prepared: expected preprocessor_config.json"),
         (without_tokenizer, "has no tokenizer: expected tokenizer.json"),
+        (with_open_clip(model_cfg=None, preprocess_cfg=None), "does not take what its processor"),
+        (with_open_clip(model_cfg={"vision_cfg": None}, preprocess_cfg=[1]), r"has preprocess_cfg = \[1\]: expected an object"),
+        (with_settings("config.json", text_cfg={"tokenizer_kwargs": [1]}), r"has tokenizer_kwargs = \[1\]: expected an"),
+        (with_settings("config.json", text_cfg={"tokenizer_kwargs": {"clean": "nothing"}}), "has clean = 'nothing': expected canon"),
+        (with_settings("config.json", text_config={"max_position_embeddings": 1_000_000}), "= 1000000, expected 1 to 524,288"),
     ],
 )  # fmt: skip
 def test_a_folder_that_does_not_fit_is_refused(copy: Path, damage: Callable[[Path], object], message: str) -> None:
@@ -250,6 +282,19 @@ def test_a_folder_that_does_not_fit_is_refused(copy: Path, damage: Callable[[Pat
     with pytest.raises(ModelError, match=message) as caught:
         load(str(copy), LoadOptions())
     assert "\n" not in str(caught.value)
+
+
+def test_a_vector_that_is_no_number_is_not_taken_for_quantisation(copy: Path) -> None:
+    not_a_number(copy)
+    with pytest.raises(
+        VectorError, match=r"vision_model\.onnx gave a vector that is zero or not finite for a fixed input"
+    ):
+        load(str(copy), LoadOptions())
+
+
+def test_parts_that_are_null_are_none(copy: Path) -> None:
+    with_settings("config.json", text_cfg={"tokenizer_kwargs": None}, model_type=None)(copy)
+    assert load(str(copy), LoadOptions()).info.embed_dim == DIM
 
 
 @pytest.mark.parametrize(

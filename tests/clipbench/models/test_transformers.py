@@ -412,6 +412,27 @@ def test_weights_of_another_shape_are_an_error(clip_copy: Path) -> None:
         load(str(clip_copy), LoadOptions())
 
 
+@pytest.mark.parametrize("end", [[49407], None])
+def test_an_end_of_text_that_is_no_token_is_refused(clip_copy: Path, end: object) -> None:
+    config = json.loads((clip_copy / "config.json").read_text())
+    config["text_config"]["eos_token_id"] = end
+    (clip_copy / "config.json").write_text(json.dumps(config))
+
+    with pytest.raises(ModelError, match=r"has eos_token_id .*: expected the id of one token in config\.json"):
+        load(str(clip_copy), LoadOptions())
+
+
+def test_a_tokenizer_without_padding_is_refused(clip_copy: Path) -> None:
+    path = clip_copy / "tokenizer_config.json"
+    settings = json.loads(path.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": None}
+    path.write_text(json.dumps(settings))
+
+    with pytest.raises(
+        ModelError, match=r"the tokenizer of hf:.* names no padding: put pad_token into tokenizer_config"
+    ):
+        load(str(clip_copy), LoadOptions())
+
+
 @pytest.mark.parametrize(
     ("part", "size", "value", "message"),
     [
