@@ -20,16 +20,11 @@ from clipbench.metrics.gap_noise import GapNoise, gap_noise
 from clipbench.metrics.geometry import (
     PairGeometry,
     RelativeGaps,
-    alignment,
-    cone,
-    cross_cosine,
     gap_vector,
-    l2i,
     modality_gap,
     pair_cosine,
     pair_geometry,
     relative_gaps,
-    rmg,
 )
 from clipbench.metrics.isotropy import effective_rank, isoscore, participation_ratio
 from clipbench.metrics.multilabel import MeanAveragePrecision, mean_average_precision
@@ -51,7 +46,6 @@ from clipbench.metrics.ranking import (
     expected_rank,
     group_answers,
     recall_at_k,
-    tie_rate,
 )
 from clipbench.metrics.shift import (
     AffineMap,
@@ -61,7 +55,6 @@ from clipbench.metrics.shift import (
     correction_maps,
     rescored,
     shift_maps,
-    shifted,
     sigmoid_loss,
 )
 from clipbench.metrics.similarity_calibration import (
@@ -96,7 +89,6 @@ __all__ = [
     "Reliability",
     "SeparabilityByDimensions",
     "ablations",
-    "alignment",
     "average_precision",
     "bin_middles",
     "chance_average_precision",
@@ -105,7 +97,6 @@ __all__ = [
     "chance_recall_at_k",
     "choices",
     "class_scores",
-    "cone",
     "confidence_bins",
     "contrast_scores",
     "contrastive_loss",
@@ -113,7 +104,6 @@ __all__ = [
     "cosine_counts",
     "cosine_histogram",
     "cross_answers",
-    "cross_cosine",
     "cross_ranks",
     "cross_uniformity",
     "effective_rank",
@@ -125,7 +115,6 @@ __all__ = [
     "group_answers",
     "hubness",
     "isoscore",
-    "l2i",
     "match_counts",
     "match_probabilities",
     "mean_average_precision",
@@ -140,13 +129,10 @@ __all__ = [
     "reliability",
     "removed_counts",
     "rescored",
-    "rmg",
     "separability",
     "separability_by_dimensions",
     "shift_maps",
-    "shifted",
     "sigmoid_loss",
-    "tie_rate",
     "top_k_credit",
     "truth_groups",
     "uniformity",

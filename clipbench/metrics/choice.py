@@ -52,7 +52,7 @@ def choices(scores: Float32[np.ndarray, "n images captions"], truth: Bool[np.nda
     """Decide n contrasts of one shape.
 
     Args:
-        scores: of each image with each caption, from ``arrays.unit`` vectors, so that ties are real. Any sign.
+        scores: of each image with each caption, from ``metrics.similarity.unit`` vectors, so that ties are real. Any sign.
         truth: True where a caption is true of an image, the same for all n.
 
     Raises:

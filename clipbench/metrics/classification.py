@@ -43,7 +43,7 @@ def class_scores(
     """Return the per-sample results of images against the classes.
 
     Args:
-        images: unit vectors (``arrays.unit``, which makes ties exact).
+        images: unit vectors (``metrics.similarity.unit``, which makes ties exact).
         classes: unit vectors, one a class.
         labels: row of each image's true class.
         logit_scale: the model's own, above 0; None where it has none.

@@ -1,9 +1,9 @@
 """Geometry of image and text vectors in the shared space: gap, cones, cosines and distances of pairs, relative gap.
 
 Vectors have length 1; row i of both sides is a pair. Every measure here costs O(n d) and reads the vectors in blocks;
-besides them, only numbers per pair are in memory. ``pair_geometry`` gives all measures from the same few passes; the
-functions of the single measures define them. A mean over pairs is returned as one number a pair, a smooth function of
-means as an ``Estimate`` with the influence of each pair on it. NaN means undefined: too few samples, or all alike.
+besides them, only numbers per pair are in memory. ``pair_geometry`` gives all measures from the same few passes. A mean
+over pairs is returned as one number a pair, a smooth function of means as an ``Estimate`` with the influence of each pair
+on it. NaN means undefined: too few samples, or all alike.
 """
 
 from typing import NamedTuple
@@ -27,22 +27,40 @@ class RelativeGaps(NamedTuple):
     """The relative modality gap as its authors' code computes it, and without halving the distances within a modality."""
 
     rmg: Estimate
+    """0.5 where pairs are as far apart as items of one modality are."""
     rmg_unhalved: Estimate
     """m / (m + D_image + D_text): a third, not a half, where pairs are as far apart as items of one modality are."""
 
 
 class PairGeometry(NamedTuple):
-    """All measures of pairs; each field is the result of the function of its name."""
+    """All measures of pairs."""
 
     gap_vector: Float64[np.ndarray, " dim"]
+    """The result of the function of its name."""
     modality_gap: Estimate
+    """That of the function of its name. Where the gap is 0 it has no derivative, and all influences are 0."""
     image_cone: Estimate
+    """Mean cosine between different images, in [-1/(n - 1), 1]: how narrow their cone is.
+
+    In closed form, (‖sum‖² - sum of squared lengths) / (n (n - 1)). Source: Ethayarajh 2019 (anisotropy), Liang et al.
+    2022 (cone effect). NaN for fewer than two.
+    """
     text_cone: Estimate
+    """The same of texts."""
     cross_cosine: Estimate
+    """Mean cosine of an image with the text of another, in [-1, 1]: how close the two cones are.
+
+    In closed form, (sum of images · sum of texts - sum of the pairs' cosines) / (n (n - 1)). NaN for fewer than two
+    pairs.
+    """
     pair_cosine: Float64[np.ndarray, " n"]
+    """The result of the function of its name."""
     alignment: Float64[np.ndarray, " n"]
+    """Squared distance of each pair, in [0, 4]; their mean is the alignment loss of Wang and Isola, 2020, section 4.1.2."""
     l2i: Float64[np.ndarray, " n"]
+    """Distance of each pair, in [0, 2]; their mean is the L2I gap of Schrodi et al., 2025."""
     rmg: Estimate
+    """Those of ``relative_gaps``."""
     rmg_unhalved: Estimate
 
 
@@ -51,6 +69,11 @@ def pair_geometry(images: Images, texts: Texts) -> PairGeometry:
 
     Raises:
         DataError: there are not as many texts as images.
+
+    Example:
+        >>> images, texts = np.array([[1, 0], [0, 1]], np.float32), np.array([[1, 0], [0.6, 0.8]], np.float32)
+        >>> round(pair_geometry(images, texts).cross_cosine.value, 6)  # 0.6 and 0
+        0.3
     """
     check_paired(images, texts)
     means = np.stack([_mean(images), _mean(texts)])
@@ -80,47 +103,18 @@ def gap_vector(images: Images, texts: Texts) -> Float64[np.ndarray, " dim"]:
     return _mean(images) - _mean(texts)
 
 
-def modality_gap(images: Images, texts: Texts) -> Estimate:
+def modality_gap(images: Images, texts: Texts) -> float:
     """Return the distance between the mean image vector and the mean text vector, in [0, 2].
 
     Source: Liang et al., Mind the Gap, 2022 (the means are not renormalised). The square of the estimate is biased
-    upwards by the variance of the gap vector, of order 1/n; where the gap is 0 it has no derivative, and all influences
-    are 0 (``gap_noise`` has the unbiased square and its error).
+    upwards by the variance of the gap vector, of order 1/n (``gap_noise`` has the unbiased square and its error).
 
     Example:
         >>> images, texts = np.array([[1, 0], [1, 0]], np.float32), np.array([[0, 1], [0, -1]], np.float32)
         >>> modality_gap(images, texts)
-        Estimate(value=1.0, influence=array([0., 0.]))
+        1.0
     """
-    return pair_geometry(images, texts).modality_gap
-
-
-def cone(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
-    """Return the mean cosine between different vectors, in [-1/(n - 1), 1]: how narrow their cone is.
-
-    In closed form, (‖sum‖² - sum of squared lengths) / (n (n - 1)). Source: Ethayarajh 2019 (anisotropy), Liang et al.
-    2022 (cone effect). NaN for fewer than two vectors.
-
-    Example:
-        >>> cone(np.array([[1, 0], [1, 0], [0, 1]], np.float32)).value  # 1, 0 and 0
-        0.3333333333333333
-    """
-    mean = _mean(vectors)
-    return _cone(_side(vectors, mean, mean[:, None]), mean, own=0)
-
-
-def cross_cosine(images: Images, texts: Texts) -> Estimate:
-    """Return the mean cosine of an image with the text of another, in [-1, 1]: how close the two cones are.
-
-    In closed form, (sum of images · sum of texts - sum of the pairs' cosines) / (n (n - 1)). NaN for fewer than two
-    pairs.
-
-    Example:
-        >>> images, texts = np.array([[1, 0], [0, 1]], np.float32), np.array([[1, 0], [0.6, 0.8]], np.float32)
-        >>> round(cross_cosine(images, texts).value, 6)  # 0.6 and 0
-        0.3
-    """
-    return pair_geometry(images, texts).cross_cosine
+    return float(np.linalg.norm(gap_vector(images, texts)))
 
 
 def pair_cosine(images: Images, texts: Texts) -> Float64[np.ndarray, " n"]:
@@ -129,23 +123,8 @@ def pair_cosine(images: Images, texts: Texts) -> Float64[np.ndarray, " n"]:
     return np.einsum("ij,ij->i", images, texts, dtype=np.float64)
 
 
-def alignment(images: Images, texts: Texts, alpha: float = 2.0) -> Float64[np.ndarray, " n"]:
-    """Return the distance of each pair to the power alpha, in [0, 2**alpha]; their mean is the alignment loss.
-
-    Source: Wang and Isola, 2020, section 4.1.2. With alpha 2 it is 2 - 2 cosine.
-    """
-    check_paired(images, texts)
-    return _pair_squared_distances(images, texts) ** (alpha / 2)
-
-
-def l2i(images: Images, texts: Texts) -> Float64[np.ndarray, " n"]:
-    """Return the distance of each pair, in [0, 2]; their mean is the L2I gap of Schrodi et al., 2025."""
-    check_paired(images, texts)
-    return np.sqrt(_pair_squared_distances(images, texts))
-
-
-def rmg(images: Images, texts: Texts, text_image: Owners | None = None) -> Estimate:
-    """Return the relative modality gap, in [0, 1]: 0.5 where pairs are as far apart as items of one modality are.
+def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None) -> RelativeGaps:
+    """Return the relative modality gap, in [0, 1], and its variant without the halving, at the cost of one.
 
     With d = (1 - cosine) / 2, RMG = m / (m + (D_image + D_text) / 2), where m is the mean d of pairs and D the mean d
     of different items of a modality. Source: Schrodi et al., Two Effects, One Trigger, 2025, as their code computes it:
@@ -156,19 +135,13 @@ def rmg(images: Images, texts: Texts, text_image: Owners | None = None) -> Estim
     Args:
         text_image: row of each text's image; row i to row i where it is not given.
 
-    Example:
-        >>> images, texts = np.array([[1, 0], [0, 1]], np.float32), np.array([[-1, 0], [0, -1]], np.float32)
-        >>> round(rmg(images, texts).value, 6)  # m = 1, both D = 1/2
-        0.666667
-    """
-    return relative_gaps(images, texts, text_image).rmg
-
-
-def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None) -> RelativeGaps:
-    """Return the relative modality gap (``rmg``) and its variant without the halving, at the cost of one.
-
     Raises:
         DataError: a text names no image, an image has no text, or no ``text_image`` is given and the counts differ.
+
+    Example:
+        >>> images, texts = np.array([[1, 0], [0, 1]], np.float32), np.array([[-1, 0], [0, -1]], np.float32)
+        >>> round(relative_gaps(images, texts).rmg.value, 6)  # m = 1, both D = 1/2
+        0.666667
     """
     if text_image is None:
         check_paired(images, texts)

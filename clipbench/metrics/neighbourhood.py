@@ -41,7 +41,7 @@ def hubness(
     and ``never_retrieved`` are expectations. NaN when the gallery has fewer than k items, or there are no queries.
 
     Args:
-        queries: unit vectors (``arrays.unit``, which makes ties exact).
+        queries: unit vectors (``metrics.similarity.unit``, which makes ties exact).
         gallery: unit vectors.
         k: places that count as retrieved.
 

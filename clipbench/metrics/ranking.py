@@ -60,7 +60,7 @@ def cross_ranks(
     An image's positives are its texts; a text's only positive is its image.
 
     Args:
-        images: unit vectors (``arrays.unit``, which makes ties exact).
+        images: unit vectors (``metrics.similarity.unit``, which makes ties exact).
         texts: unit vectors.
         text_image: row of each text's image.
 
@@ -133,7 +133,7 @@ def group_answers(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarra
     gallery. Items whose group has no other member have no positive: they are no queries, but stay in the gallery.
 
     Args:
-        vectors: unit vectors (``arrays.unit``).
+        vectors: unit vectors (``metrics.similarity.unit``).
         groups: any numbers, equal for items of a group.
 
     Example:
@@ -201,11 +201,6 @@ def expected_rank(ranks: Ranks) -> Float64[np.ndarray, " n_queries"]:
         array([5.5])
     """
     return ranks.better + 1 + ranks.tied / (ranks.tied_positives + 1)
-
-
-def tie_rate(ranks: Ranks) -> float:
-    """Return the share of queries whose best positive scores exactly as a non-positive does; NaN without queries."""
-    return float((ranks.tied > 0).mean()) if len(ranks.tied) else float("nan")
 
 
 def chance_ranks(n_positives: Int64[np.ndarray, " n_queries"], n_gallery: int) -> Ranks:

@@ -105,27 +105,6 @@ def shift_maps(
     return Maps(AffineMap(by_image * step, ones), AffineMap(-by_text * step, ones))
 
 
-def shifted(
-    images: Float32[np.ndarray, "n dim"],
-    texts: Float32[np.ndarray, "n dim"],
-    *,
-    distance: float,
-    which: str = "both",
-) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, "n dim"]]:
-    """Return the vectors that ``shift_maps`` moves, at unit length.
-
-    Raises:
-        VectorError: the gap is zero, or a vector becomes zero.
-
-    Example:
-        >>> images, texts = np.array([[1, 0]], np.float32), np.array([[0, 1]], np.float32)  # g is (1, -1) / √2
-        >>> shifted(images, texts, distance=2**0.5)  # each moves half way to the other, and both meet
-        (array([[0.70710677, 0.70710677]], dtype=float32), array([[0.70710677, 0.70710677]], dtype=float32))
-    """
-    maps = shift_maps(images, texts, distance=distance, which=which)
-    return maps.image(images), maps.text(texts)
-
-
 def correction_maps(
     images: Float32[np.ndarray, "n_images dim"],
     texts: Float32[np.ndarray, "n_texts dim"],
@@ -249,7 +228,7 @@ def rescored(
     """
     by_image, by_text = cross_ranks(images, texts, np.arange(len(images)))
     directions = {"image_retrieval": by_text, "text_retrieval": by_image}
-    values = {"gap": modality_gap(images, texts).value}
+    values = {"gap": modality_gap(images, texts)}
     if logit_scale is None:
         pass
     elif logit_bias:
@@ -261,7 +240,7 @@ def rescored(
             if k < len(images):
                 values[f"{name}_recall@{k}"] = float(recall_at_k(ranks, k).mean())
     for name, (vectors, labels) in (classes or {}).items():
-        scores = class_scores(images, vectors, labels, logit_scale=logit_scale)
+        scores = class_scores(images, vectors, labels, logit_scale=None)
         values[name] = float(top_k_credit(scores.better, scores.tied).mean())
     return values
 

@@ -114,4 +114,4 @@ def ablations(
 def _ablation(n_removed: int, images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"]) -> Ablation:
     by_image, by_text = cross_ranks(images, texts, np.arange(len(images)))
     image_recall, text_recall = (float(recall_at_k(ranks, 1).mean()) for ranks in (by_text, by_image))
-    return Ablation(n_removed, modality_gap(images, texts).value, image_recall, text_recall)
+    return Ablation(n_removed, modality_gap(images, texts), image_recall, text_recall)

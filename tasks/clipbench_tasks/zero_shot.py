@@ -259,7 +259,7 @@ def _with_templates(
         chosen = np.sort(rng.choice(len(images), SPREAD_IMAGES, replace=False))
     accuracy = np.empty(len(templates))
     for row, classes in enumerate(by_template):
-        scores = class_scores(images[chosen], classes, labels[chosen], logit_scale=1.0)
+        scores = class_scores(images[chosen], classes, labels[chosen], logit_scale=None)
         accuracy[row] = top_k_credit(scores.better, scores.tied, 1).mean()
     order = np.argsort(accuracy, kind="stable")
     curve = Curve(

@@ -157,7 +157,7 @@ def other_cosine(contrasts: Sequence[Contrast], vectors: ItemVectors, rng: np.ra
 def text_only(contrasts: Sequence[Contrast], vectors: ItemVectors | None) -> Column:
     """Return SugarCrepe++'s text-only credit: two true captions are nearer to each other than either to a false one.
 
-    NaN where an image does not have two true captions and a false one.
+    Of the first image's captions: the first two true ones, and all false ones. NaN where there are not as many.
 
     Args:
         contrasts: the items.

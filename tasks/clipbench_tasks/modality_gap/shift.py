@@ -102,7 +102,7 @@ def shift_curves(images: Vectors, texts: Vectors, rescore: Rescoring) -> dict[st
         texts: unit vectors; row i belongs to image i.
         rescore: of these pairs.
     """
-    distances = sorted({*DISTANCES, modality_gap(images, texts).value})
+    distances = sorted({*DISTANCES, modality_gap(images, texts)})
     curves: dict[str, Curve] = {}
     for which in SHIFTS:
         moves = {d: partial(shift_maps, images, texts, distance=d, which=which) for d in distances}

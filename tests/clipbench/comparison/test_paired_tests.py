@@ -14,7 +14,7 @@ from clipbench.metrics import (
     expected_calibration_error,
     gap_noise,
     mean_per_class_recall,
-    modality_gap,
+    pair_geometry,
     recall_influence,
 )
 from clipbench.metrics.similarity import unit
@@ -224,7 +224,7 @@ def clouds(
         for _ in range(2)
     )
     texts = unit((texts + gap * np.eye(dim)[1]).astype(np.float32))
-    found, noise = modality_gap(images, texts), gap_noise(images, texts)
+    found, noise = pair_geometry(images, texts).modality_gap, gap_noise(images, texts)
     metric = Metric(value=found.value, chance=noise.chance, unit="distance", influence="i", squared_influence="s")
     return metric, pandas.DataFrame({"i": found.influence, "s": noise.influence})
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clipbench.errors import DataError
-from clipbench.metrics import bin_middles, cone, cosine_counts, cosine_histogram, cross_cosine
+from clipbench.metrics import bin_middles, cosine_counts, cosine_histogram, pair_geometry
 from clipbench.metrics import similarity as arrays
 from clipbench.metrics.similarity import unit
 
@@ -44,7 +44,8 @@ def test_their_means_are_the_cones_to_half_a_bin(source: str) -> None:
     images, texts = pairs(source)
     found, middles = cosine_counts(images, texts), bin_middles()
     means = [counts @ middles / counts.sum() for counts in (found.image, found.text, found.cross)]
-    expected = [cone(images).value, cone(texts).value, cross_cosine(images, texts).value]
+    geometry = pair_geometry(images, texts)
+    expected = [geometry.image_cone.value, geometry.text_cone.value, geometry.cross_cosine.value]
     np.testing.assert_allclose(means, expected, atol=0.005)
 
 

@@ -26,7 +26,7 @@ def coverage(pairs: Pairs, n: int, n_samples: int) -> float:
     rng, covered = np.random.default_rng(n), 0
     for _ in range(n_samples):
         rows = rng.integers(len(images), size=n)
-        gap, noise = modality_gap(images[rows], texts[rows]).value, gap_noise(images[rows], texts[rows])
+        gap, noise = modality_gap(images[rows], texts[rows]), gap_noise(images[rows], texts[rows])
         low, high, _ = distance_interval(gap, noise.squared_gap, noise.standard_error, n)
         assert low is not None and high is not None and low <= gap <= high
         covered += low - 1e-7 <= truth <= high

@@ -185,7 +185,6 @@ TABLE = {
     "expected_rank": Row(
         lambda g: mean(m.expected_rank(g.ranks()[1])), RANKING, chance=lambda g: (len(g.images) + 1) / 2
     ),
-    "tie_rate": Row(lambda g: m.tie_rate(g.ranks()[0]), RANKING, chance=lambda g: 1.0),
     "top_k_credit": Row(lambda g: mean(g.credit()), RANKING, chance=lambda g: 1 / len(g.classes)),
     "choices, text": Row(lambda g: mean(contrasts(g).text), RANKING - {reorder}, chance=lambda g: 1 / 4),
     "choices, image": Row(lambda g: mean(contrasts(g).image), RANKING - {reorder}, chance=lambda g: 1 / 4),
@@ -220,16 +219,24 @@ TABLE = {
     ),
     "hubness, skewness": Row(lambda g: m.hubness(g.texts, g.images, 5).skewness, RANKING),
     "hubness, never retrieved": Row(lambda g: m.hubness(g.texts, g.images, 5).never_retrieved, RANKING),
-    "modality_gap": Row(lambda g: m.modality_gap(g.images, g.pair_texts).value, BOTH_SIDES, chance=lambda g: 0.0),
+    "modality_gap": Row(lambda g: m.modality_gap(g.images, g.pair_texts), BOTH_SIDES, chance=lambda g: 0.0),
     "gap_vector": Row(
         lambda g: float(np.abs(m.gap_vector(g.images, g.pair_texts)).sum()), BOTH_SIDES, chance=lambda g: 0.0
     ),
-    "rmg": Row(lambda g: m.rmg(g.images, g.pair_texts).value, BOTH_SIDES),
     "pair_cosine": Row(lambda g: mean(m.pair_cosine(g.images, g.pair_texts)), BOTH_SIDES, chance=lambda g: 1.0),
-    "l2i": Row(lambda g: mean(m.l2i(g.images, g.pair_texts)), BOTH_SIDES, chance=lambda g: 0.0),
-    "alignment": Row(lambda g: mean(m.alignment(g.images, g.pair_texts)), BOTH_SIDES, chance=lambda g: 0.0),
-    "cone": Row(lambda g: m.cone(g.images).value, ONE_SIDE, chance=lambda g: 1.0),
-    "cross_cosine": Row(lambda g: m.cross_cosine(g.images, g.pair_texts).value, BOTH_SIDES, chance=lambda g: 1.0),
+    "pair_geometry, l2i": Row(
+        lambda g: mean(m.pair_geometry(g.images, g.pair_texts).l2i), BOTH_SIDES, chance=lambda g: 0.0
+    ),
+    "pair_geometry, alignment": Row(
+        lambda g: mean(m.pair_geometry(g.images, g.pair_texts).alignment), BOTH_SIDES, chance=lambda g: 0.0
+    ),
+    "pair_geometry, cone": Row(
+        lambda g: m.pair_geometry(g.images, g.pair_texts).image_cone.value, ONE_SIDE, chance=lambda g: 1.0
+    ),
+    "pair_geometry, cross cosine": Row(
+        lambda g: m.pair_geometry(g.images, g.pair_texts).cross_cosine.value, BOTH_SIDES, chance=lambda g: 1.0
+    ),
+    "relative_gaps": Row(lambda g: m.relative_gaps(g.images, g.pair_texts).rmg.value, BOTH_SIDES),
     "relative_gaps, unhalved": Row(
         lambda g: m.relative_gaps(g.images, g.texts, g.text_image).rmg_unhalved.value, ONE_SIDE
     ),
@@ -275,10 +282,8 @@ NOT_METRICS = {"class_scores", "cross_answers", "cross_ranks", "group_answers"} 
     "bin_middles",
     "confidence_bins",
     "cosine_histogram",
-    "pair_geometry",
     "removed_counts",
     "shift_maps",
-    "shifted",
     "correction_maps",
     "match_counts",
     "chance_ranks",

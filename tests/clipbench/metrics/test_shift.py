@@ -20,7 +20,6 @@ from clipbench.metrics import (
     recall_at_k,
     rescored,
     shift_maps,
-    shifted,
     sigmoid_loss,
 )
 from clipbench.metrics import similarity as arrays
@@ -29,6 +28,11 @@ from clipbench.metrics.similarity import unit
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 
 Pairs = tuple[np.ndarray, np.ndarray]
+
+
+def shifted(images: np.ndarray, texts: np.ndarray, *, distance: float, which: str = "both") -> Pairs:
+    maps = shift_maps(images, texts, distance=distance, which=which)
+    return maps.image(images), maps.text(texts)
 
 
 def pairs(n: int = 30, dim: int = 6, seed: int = 0) -> Pairs:
@@ -64,11 +68,11 @@ def test_modalities_move_along_the_unit_gap_vector(
 
 def test_moving_by_half_the_gap_each_closes_it_before_renormalising() -> None:
     images, texts = pairs()
-    gap = modality_gap(images, texts).value
+    gap = modality_gap(images, texts)
     maps = shift_maps(images, texts, distance=gap)
     closed = gap_vector(images, texts) - maps.image.offset + maps.text.offset
     np.testing.assert_allclose(closed, 0, atol=1e-12)
-    assert modality_gap(*shifted(images, texts, distance=gap)).value < 0.2 * gap
+    assert modality_gap(*shifted(images, texts, distance=gap)) < 0.2 * gap
 
 
 def test_no_distance_leaves_vectors_as_they_are() -> None:
@@ -168,9 +172,9 @@ def test_real_vectors_move_as_the_notebook_s_do(which: str, distance: float, pub
     """Another model and sample, of another gap and other cones: what these do not explain is the same for both."""
     images, texts = trained
     image_cosine, text_cosine = (float((side.mean(axis=0, dtype=np.float64) ** 2).sum()) for side in trained)
-    gap = modality_gap(images, texts).value
+    gap = modality_gap(images, texts)
     expected = closed_form(which, distance, gap, (image_cosine, text_cosine))
-    found = modality_gap(*shifted(images, texts, distance=distance, which=which)).value
+    found = modality_gap(*shifted(images, texts, distance=distance, which=which))
     assert found == pytest.approx(expected, abs=CLOSED_FORM)
     assert found - expected == pytest.approx(published - notebook_closed_form(which, distance), abs=0.0012)
 
@@ -215,7 +219,7 @@ def test_corrections_are_their_definitions(kind: str, strength: float) -> None:
 def test_centring_what_it_was_fitted_on_leaves_no_gap_before_renormalising() -> None:
     images, texts = pairs(200)
     maps = correction_maps(images, texts, kind="collapse")
-    assert modality_gap(maps.image(images), maps.text(texts)).value == pytest.approx(0, abs=1e-7)  # float32
+    assert modality_gap(maps.image(images), maps.text(texts)) == pytest.approx(0, abs=1e-7)  # float32
 
 
 @pytest.mark.parametrize("kind", ["centring", "standardising", "collapse"])

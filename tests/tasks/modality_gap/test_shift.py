@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clipbench.data import Dataset, LabelSet
-from clipbench.metrics import contrastive_loss, correction_maps, modality_gap, shifted, sigmoid_loss
+from clipbench.metrics import contrastive_loss, correction_maps, modality_gap, shift_maps, sigmoid_loss
 from clipbench.metrics.similarity import unit
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.modality_gap.shift import Rescoring, correction_curves, rescoring, shift_curves
@@ -13,6 +13,11 @@ Pairs = tuple[np.ndarray, np.ndarray]
 
 SCORES = ["gap", "loss"]
 SCORES += [f"{query}_retrieval_recall@{k}" for query in ("image", "text") for k in (1, 5, 10)]
+
+
+def shifted(images: np.ndarray, texts: np.ndarray, *, distance: float, which: str = "both") -> Pairs:
+    maps = shift_maps(images, texts, distance=distance, which=which)
+    return maps.image(images), maps.text(texts)
 
 
 def pairs(n: int = 24, dim: int = 5, seed: int = 0) -> Pairs:
@@ -32,7 +37,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def test_every_score_has_a_curve_for_each_way_to_shift() -> None:
     images, texts = pairs()
-    gap = modality_gap(images, texts).value
+    gap = modality_gap(images, texts)
     curves = shift_curves(images, texts, Rescoring(logit_scale=20.0))
     assert set(curves) == {f"{score}_by_shift_{which}" for score in SCORES for which in ("both", "image", "text")}
     for curve in curves.values():
@@ -69,9 +74,9 @@ def test_corrections_are_fitted_on_one_half_and_scored_on_the_other() -> None:
     curves = correction_curves(images, texts, Rescoring(logit_scale=20.0), rng(7))
     for kind in ("centring", "standardising", "collapse"):
         maps = correction_maps(images[fitted], texts[fitted], kind=kind)
-        expected = modality_gap(maps.image(images[scored]), maps.text(texts[scored])).value
+        expected = modality_gap(maps.image(images[scored]), maps.text(texts[scored]))
         assert curves[f"gap_by_{kind}"].y[-1] == expected > 0  # held out: not closed for good
-        assert curves[f"gap_by_{kind}"].y[0] == modality_gap(images[scored], texts[scored]).value
+        assert curves[f"gap_by_{kind}"].y[0] == modality_gap(images[scored], texts[scored])
 
 
 def test_a_model_with_a_bias_has_curves_of_the_sigmoid_loss() -> None:
