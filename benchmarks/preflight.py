@@ -6,10 +6,9 @@ import time
 from pathlib import Path
 
 from clipbench.checks.examination import preflight
-from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.embedder import StoreEmbedder, load_embedder
 from clipbench.models.probes import TEXTS, probe_images
-from clipbench.models.protocol import LoadOptions, Model
-from clipbench.models.reference import load_with_probes
+from clipbench.models.protocol import LoadOptions
 
 MODELS = ("tiny", "open_clip:ViT-B-32/random", "open_clip:ViT-L-14/random")
 
@@ -17,21 +16,19 @@ MODELS = ("tiny", "open_clip:ViT-B-32/random", "open_clip:ViT-L-14/random")
 def main(references: tuple[str, ...]) -> None:
     """Print a line for each model."""
     for reference in references:
-        start = time.perf_counter()
-        loaded = load_with_probes(reference, LoadOptions())
-        loading = time.perf_counter() - start
-        assert isinstance(loaded.model, Model)
         with tempfile.TemporaryDirectory() as root:
-            embedder = StoreEmbedder(loaded.model, Path(root))
-            embedder.probes = loaded.probes
+            start = time.perf_counter()
+            embedder = load_embedder(reference, LoadOptions(), Path(root))
+            loading = time.perf_counter() - start
+            assert isinstance(embedder, StoreEmbedder)
             start = time.perf_counter()
             preflight(embedder)
             checks = time.perf_counter() - start
         start = time.perf_counter()
-        loaded.model.encode_images(probe_images())
+        embedder.model.encode_images(probe_images())
         image = (time.perf_counter() - start) / 3
         start = time.perf_counter()
-        loaded.model.encode_texts(list(TEXTS))
+        embedder.model.encode_texts(list(TEXTS))
         text = (time.perf_counter() - start) / 3
         share = checks / (checks + loading + 1000 * (image + text))
         print(

@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 
 from clipbench import plugins
 from clipbench.checks.examination import examine
-from clipbench.data import DataOptions, Dataset, for_task, load_data, random_subset
+from clipbench.data import DataOptions, Dataset, for_task, load_data
 from clipbench.errors import DataError, UsageError
+from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, question
-from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.embedder import load_embedder
 from clipbench.models.protocol import PRECISIONS, Embedder, LoadOptions, Model, ModelInfo
-from clipbench.models.reference import load_model, load_with_probes
-from clipbench.models.store import default_root
+from clipbench.models.reference import load_model
 from clipbench.results.numbers import change, interval, quantity
 from clipbench.results.record import CheckFinding
 from clipbench.results.table import Cell, Table, as_html, columns
-from clipbench.seeding import generator
 
 if TYPE_CHECKING:
     import pandas
@@ -121,12 +120,12 @@ def diagnose(
             raise UsageError("--expect needs the data that the score is of: add --data DATA")
     tasks = plugins.names(plugins.TASKS)
     dataset, findings = _data(options, tasks)
-    embedder = _loaded(model, load) if isinstance(model, str) else model
+    embedder = load_embedder(model, load) if isinstance(model, str) else model
     if embedder.dataset is not None and options.data is not None:
         raise UsageError(f"{embedder.info.ref} is made of vectors with samples of their own: drop the data")
     inquiry = None
     if options.expectation is not None and dataset is not None:
-        scored = _limited(dataset, options)
+        scored = Datasets(options.loading, seed=options.seed, limit=options.limit).cut(dataset)
         asked = question(options.expectation, scored, tasks)
         inquiry = Inquiry(asked, options.expectation, scored, embedder, seed=options.seed)
     for found in findings:
@@ -166,15 +165,6 @@ def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None,
         return None, [found]
 
 
-def _loaded(reference: str, load: LoadOptions) -> Embedder:
-    loaded = load_with_probes(reference, load)
-    if isinstance(loaded.model, Embedder):
-        return loaded.model
-    embedder = StoreEmbedder(loaded.model, default_root(), batch_size=load.batch_size)
-    embedder.probes = loaded.probes
-    return embedder
-
-
 def _reloads(reference: str, load: LoadOptions, info: ModelInfo) -> Iterator[tuple[str, Callable[[str], Model]]]:
     """Yield each other precision of a model that has one, with what loads it; fp16 is for accelerators."""
 
@@ -188,12 +178,6 @@ def _reloads(reference: str, load: LoadOptions, info: ModelInfo) -> Iterator[tup
     for precision in PRECISIONS:
         if precision != info.precision and not (precision == "fp16" and info.device == "cpu"):
             yield precision, reload
-
-
-def _limited(dataset: Dataset, options: DoctorOptions) -> Dataset:
-    if options.limit is None:
-        return dataset
-    return random_subset(dataset, options.limit, generator(options.seed, "limit", dataset.id))
 
 
 def _finding(explanation: Explanation) -> CheckFinding:

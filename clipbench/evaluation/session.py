@@ -23,10 +23,9 @@ from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.reuse import finished_run
 from clipbench.evaluation.targets import REPORT, Target, Targets, check_folder, clear_leftovers, distinct_names, slug
 from clipbench.files import alone_in, check_writable
-from clipbench.models.embedder import KnownImage, StoreEmbedder
+from clipbench.models.embedder import KnownImage, load_embedder
 from clipbench.models.protocol import Embedder, LoadOptions, ModelInfo
-from clipbench.models.reference import load_with_probes, resolve
-from clipbench.models.store import default_root
+from clipbench.models.reference import resolve
 from clipbench.plugins import report_writer
 from clipbench.results.record import EvaluationRecord, Result
 from clipbench.results.run import Run, check_record, write_result
@@ -236,19 +235,13 @@ class Session:
             raise Unavailable(f"nothing can be measured: none of the {len(errors)} data sets is on this machine")
 
     def _load(self, reference: str) -> Embedder:
-        loaded = load_with_probes(reference, self.options.load)
-        if isinstance(loaded.model, Embedder):
-            return loaded.model
-        embedder = StoreEmbedder(
-            loaded.model,
-            default_root(),
-            batch_size=self.options.load.batch_size,
+        return load_embedder(
+            reference,
+            self.options.load,
             workers=self.options.workers,
             show_progress=self.progress.shows_bars,
             known=self._known,
         )
-        embedder.probes = loaded.probes
-        return embedder
 
     def _without_evaluations(self, info: ModelInfo) -> Result:
         """Return the result to come; raise ClipbenchError if what a model says of itself cannot be recorded."""

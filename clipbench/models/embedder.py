@@ -27,13 +27,15 @@ from clipbench.models.protocol import (
     CostlyModel,
     Counts,
     Embedder,
+    LoadOptions,
     Modality,
     Model,
     ModelInfo,
     PixelModel,
     count_tokens,
 )
-from clipbench.models.store import Shelf
+from clipbench.models.reference import load_with_probes
+from clipbench.models.store import Shelf, default_root
 from clipbench.results.numbers import counted
 
 if TYPE_CHECKING:
@@ -57,6 +59,38 @@ class KnownImage(NamedTuple):
     key: bytes
     """Its name in the store."""
     remarks: tuple[Remark, ...]
+
+
+def load_embedder(
+    reference: str,
+    load: LoadOptions,
+    root: Path | None = None,
+    *,
+    workers: int | None = None,
+    show_progress: bool = False,
+    known: "dict[ImageRef, KnownImage] | None" = None,
+) -> Embedder:
+    """Return the model that a reference stands for, with its store; of precomputed vectors, those.
+
+    Args:
+        root: folder of the store; None for the user's. The other options are those of ``StoreEmbedder``.
+
+    Raises:
+        ClipbenchError: the reference or an option is wrong, or the weights are not here.
+    """
+    loaded = load_with_probes(reference, load)
+    if isinstance(loaded.model, Embedder):
+        return loaded.model
+    embedder = StoreEmbedder(
+        loaded.model,
+        root or default_root(),
+        batch_size=load.batch_size,
+        workers=workers,
+        show_progress=show_progress,
+        known=known,
+    )
+    embedder.probes = loaded.probes
+    return embedder
 
 
 class StoreEmbedder:

@@ -174,13 +174,13 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(world: Path) -> Non
         "import os, signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from clipbench.cli import main\n"
-        "from clipbench.evaluation import session\n"
-        "load = session.load_with_probes\n"
+        "from clipbench.models import embedder\n"
+        "load = embedder.load_with_probes\n"
         "def stopped(reference, options):\n"
         "    if reference.endswith('step-10'):\n"
         "        os.kill(os.getpid(), signal.SIGINT)\n"
         "    return load(reference, options)\n"
-        "session.load_with_probes = stopped\n"
+        "embedder.load_with_probes = stopped\n"
         "main()\n"
     )
     command = ["run", "--model", "train/step-*", "--tasks", "retrieval@data.csv", "--out", "out", "--no-report"]

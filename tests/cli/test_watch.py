@@ -158,7 +158,7 @@ def meddle(monkeypatch: pytest.MonkeyPatch, meddling: Callable[[], object], *, a
             next(times, lambda: None)()
         return loaded
 
-    monkeypatch.setattr("clipbench.evaluation.session.load_with_probes", meddled)
+    monkeypatch.setattr("clipbench.models.embedder.load_with_probes", meddled)
 
 
 @pytest.mark.parametrize("after", [False, True])
