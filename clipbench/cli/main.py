@@ -12,7 +12,7 @@ from importlib import import_module
 
 import click
 
-from clipbench.cli.output import print_error, print_traceback
+from clipbench.cli.output import echo, print_error, print_traceback
 from clipbench.errors import FOREIGN, ClipbenchError, NotComparable, Unavailable, bug, did_you_mean
 
 GROUPS = {
@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as end:
         status = end.exit_code
     except (KeyboardInterrupt, click.Abort):  # the second also from a question that is closed unanswered
-        click.echo(err=True)  # below the ^C
+        echo("", err=True)  # below the ^C
         print_error("interrupted")
         sys.exit(INTERRUPTED)
     except click.ClickException as error:

@@ -1,10 +1,11 @@
-"""What a training leaves: its folder, captioned images, small checkpoints, and an architecture of one's own."""
+"""The command line as a function; and what a training leaves: its folder, captioned images, small checkpoints, and an architecture of one's own."""
 
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import open_clip
@@ -12,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from clipbench.cli import main
 from clipbench.training.clip.checkpoint import save_model
 from clipbench.training.clip.config import ClipConfig, Tower
 from clipbench.training.clip.model import CLIP
@@ -26,6 +28,26 @@ MICRO = ClipConfig(
     vocab_size=560,
     context_length=12,
 )
+
+
+class Done(NamedTuple):
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Return a function that gives clipbench some arguments."""
+
+    def call(*arguments: str | Path) -> Done:
+        with pytest.raises(SystemExit) as end:
+            main([str(each) for each in arguments])
+        return Done(int(end.value.code or 0), *capfd.readouterr())
+
+    return call
 
 
 @pytest.fixture

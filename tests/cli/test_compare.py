@@ -3,32 +3,29 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas
 import pytest
 
-from clipbench.cli import main
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
 from clipbench.results.run import read_run, write_result
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
 
 N = 400
 
 
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Compare = Callable[..., Done]
+Compare = Callable[..., "Done"]
 
 
 @pytest.fixture
-def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Compare:
+def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Compare) -> Compare:
     """Return a function that gives the command some arguments, in a folder with a base and candidates."""
     monkeypatch.chdir(tmp_path)
     for name in ("CLIPBENCH_ALPHA", "GITHUB_STEP_SUMMARY"):
@@ -41,13 +38,7 @@ def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     write(tmp_path / "unlucky", right * (np.arange(N) >= 4))  # 4 lost: 1 pp, and McNemar's p is 1/8
     write(tmp_path / "better", np.maximum(right, np.arange(N) % 4 == 0))
 
-    def call(*arguments: str) -> Done:
-        with pytest.raises(SystemExit) as end:
-            main(["compare", *arguments])
-        captured = capsys.readouterr()
-        return Done(int(end.value.code or 0), captured.out, captured.err)
-
-    return call
+    return partial(call, "compare")
 
 
 def write(folder: Path, right: np.ndarray, **changes: Any) -> None:

@@ -3,28 +3,24 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.cli import main
 from clipbench.cli.doctor import finding_lines
 from clipbench.results.record import CheckFinding
 from clipbench.results.run import read_run
 
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
+
 Doctor = Callable[..., "Done"]
 
 
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Doctor:
+def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Doctor) -> Doctor:
     """Return what runs the command in a folder with vectors and captioned images."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
@@ -42,13 +38,7 @@ def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     (tmp_path / "data.csv").write_text("\n".join(lines))
     (tmp_path / "names.txt").write_text("a\nb\n")
 
-    def call(*arguments: str, command: str = "doctor") -> Done:
-        with pytest.raises(SystemExit) as end:
-            main([command, *arguments])
-        captured = capsys.readouterr()
-        return Done(int(end.value.code or 0), captured.out, captured.err)
-
-    return call
+    return lambda *arguments, command="doctor": call(command, *arguments)
 
 
 def test_nothing_is_broken_that_is_to_be_copied() -> None:

@@ -6,25 +6,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-from clipbench.cli import main
 from clipbench.results.export import FORMATS
 from clipbench.results.other_tools import read_values
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
 from clipbench.results.run import write_result
 
-
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
 
 
-Export = Callable[..., Done]
+Export = Callable[..., "Done"]
 
 
 def result(ref: str = "tiny", **metric: object) -> Result:
@@ -52,20 +49,14 @@ def result(ref: str = "tiny", **metric: object) -> Result:
 
 
 @pytest.fixture
-def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Export:
+def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Export) -> Export:
     """Return a function that gives the command some arguments, in a folder with the runs `run` and `other`."""
     monkeypatch.chdir(tmp_path)
     for name, ref in (("run", "tiny"), ("other", "large")):
         (tmp_path / name).mkdir()
         write_result(result(ref), tmp_path / name)
 
-    def call(*arguments: str) -> Done:
-        with pytest.raises(SystemExit) as end:
-            main(["export", *arguments])
-        captured = capsys.readouterr()
-        return Done(int(end.value.code or 0), captured.out, captured.err)
-
-    return call
+    return partial(call, "export")
 
 
 def files(folder: Path) -> list[str]:

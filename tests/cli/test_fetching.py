@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,9 @@ from clipbench.data.catalogue import OWN_CATALOGUE, catalogue
 from clipbench.evaluation.plan import read_suite
 from clipbench.results.run import read_run
 
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
+
 ASKED = {"zero-shot": ["cifar-10"], "retrieval": ["flickr30k", "coco"], "modality-gap": ["coco"],
          "composition": ["sugarcrepe", "winoground"], "text-in-image": ["scam", "rta-100"], "long-caption": ["urban-1k"]}  # fmt: skip
 """A webdataset of labels, two of captions, files outside the Hub, parquet behind a gate and without, an archive, and two
@@ -22,13 +25,7 @@ that only a person can get."""
 FETCHED = ["cifar-10", "coco", "sugarcrepe", "scam", "urban-1k"]
 
 
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
+Run = Callable[..., "Done"]
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +57,9 @@ def world(hub: Any, served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], library_cache: Path) -> Run:
-    def call(*arguments: str, tasks: str = "all") -> Done:
-        model = ["--model", "python:clipbench.testing:ToyModel", "--suite", "small.toml", "--data-root", "data"]
-        with pytest.raises(SystemExit) as end:
-            main(["run", *model, "--tasks", tasks, *arguments])
-        captured = capsys.readouterr()
-        return Done(int(end.value.code or 0), captured.out, captured.err)
-
-    return call
+def run(call: Run, library_cache: Path) -> Run:
+    model = ("--model", "python:clipbench.testing:ToyModel", "--suite", "small.toml", "--data-root", "data")
+    return lambda *arguments, tasks="all": call("run", *model, "--tasks", tasks, *arguments)
 
 
 def bodies(hub: Any) -> list[str]:

@@ -8,13 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.cli import main
 from clipbench.cli import run as run_command
 from clipbench.errors import MachineError, ModelError
 from clipbench.evaluation.task import Evaluation
@@ -22,6 +21,9 @@ from clipbench.models import python
 from clipbench.models.protocol import LoadOptions
 from clipbench.results.run import read_run
 from clipbench.stats.measures import Fixed
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
 
 MODELS = """
 import os, signal, sys
@@ -58,13 +60,7 @@ class Terminated(Late):
 """
 
 
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
+Run = Callable[..., "Done"]
 
 
 @pytest.fixture
@@ -85,23 +81,12 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def run(world: Path, capfd: pytest.CaptureFixture[str]) -> Run:
-    def call(model: str, *arguments: str, out: str = "out") -> Done:
-        given = [
-            "--model",
-            f"python:mishaps:{model}",
-            "--tasks",
-            "retrieval@data.csv",
-            "--thumbnails",
-            "0",
-            "--out",
-            out,
-        ]
-        with pytest.raises(SystemExit) as end:
-            main(["run", *given, *arguments])
-        return Done(int(end.value.code or 0), *capfd.readouterr())
+def run(world: Path, call: Run) -> Run:
+    def run(model: str, *arguments: str, out: str = "out") -> "Done":
+        given = ("--tasks", "retrieval@data.csv", "--thumbnails", "0", "--out", out)
+        return call("run", "--model", f"python:mishaps:{model}", *given, *arguments)
 
-    return call
+    return run
 
 
 def reason(folder: Path) -> str | None:

@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,9 @@ import pytest
 from clipbench.cli import main
 from clipbench.results.export import FORMATS
 from clipbench.results.record import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
 
 RESULTS = Path(__file__).parents[1] / "fixtures" / "results"
 OLD = sorted(path.parent for path in RESULTS.glob("version-*/*/result.json"))
@@ -26,29 +29,17 @@ COMMANDS = (
 )
 
 
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Done]
+Call = Callable[..., "Done"]
 Damage = Callable[[Callable[[dict[str, Any]], None]], Path]
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> Call:
     """Return a function that gives clipbench some arguments."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
 
-    def run(*arguments: str | Path) -> Done:
-        with pytest.raises(SystemExit) as end:
-            main([str(each) for each in arguments])
-        captured = capsys.readouterr()
-        return Done(int(end.value.code or 0), captured.out, captured.err)
-
-    return run
+    return call
 
 
 @pytest.fixture

@@ -1,14 +1,17 @@
 """`clipbench plot` from the command line: what it writes and says, and one line for everything that is wrong."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-from clipbench.cli import main
 from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result
 from clipbench.results.run import write_result
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
 
 NAMES = (
     "gap",
@@ -27,17 +30,11 @@ NAMES = (
 )
 
 
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Plot = Callable[..., Done]
+Plot = Callable[..., "Done"]
 
 
 @pytest.fixture
-def plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Plot:
+def plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Plot) -> Plot:
     """Return a function that gives the command some arguments, in a folder with one run."""
     monkeypatch.chdir(tmp_path)
     x = [0.2, 0.4, 0.6]
@@ -63,13 +60,7 @@ def plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     (tmp_path / "run").mkdir()
     write_result(result, tmp_path / "run")
 
-    def call(*arguments: str) -> Done:
-        with pytest.raises(SystemExit) as end:
-            main(["plot", *arguments])
-        captured = capsys.readouterr()
-        return Done(int(end.value.code or 0), captured.out, captured.err)
-
-    return call
+    return partial(call, "plot")
 
 
 def files(folder: Path) -> list[str]:

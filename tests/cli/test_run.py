@@ -6,16 +6,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from clipbench import __version__
-from clipbench.cli import main
 from clipbench.data.scenes import SCENES_VERSION
 from clipbench.results.run import read_run
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
 
 TOY = """
 from clipbench.testing import ConstantModel, ToyModel
@@ -35,12 +37,6 @@ def bare():
 def broken():
     raise RuntimeError("no weights today")
 """
-
-
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -66,19 +62,15 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    def call(*arguments: str, model: str = "python:toymodels:toy", command: str = "run") -> Done:
-        given = [command, "--model", model, *arguments] if command == "run" else [command, *arguments]
-        with pytest.raises(SystemExit) as end:
-            main(given)
-        captured = capsys.readouterr()
-        return Done(int(end.value.code or 0), captured.out, captured.err)
+def run(call: Callable[..., "Done"]) -> Callable[..., "Done"]:
+    def run(*arguments: str, model: str = "python:toymodels:toy", command: str = "run") -> "Done":
+        return call(command, *(("--model", model) if command == "run" else ()), *arguments)
 
-    return call
+    return run
 
 
 ALL = "zero-shot@all.jsonl,retrieval@all.jsonl,modality-gap@all.jsonl"
-Run = Callable[..., Done]
+Run = Callable[..., "Done"]
 
 
 def metrics(folder: Path) -> dict[str, dict[str, Any]]:

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas
 import pytest
 from PIL import Image
 
-from clipbench.cli import main
 from clipbench.comparison.compare import compare
 from clipbench.comparison.records import Flips
 from clipbench.data.dataset import DataOptions
@@ -18,25 +17,17 @@ from clipbench.errors import NotComparable
 from clipbench.results.matching import BY_POSITION, OTHER_ORDER
 from clipbench.results.run import read_run
 
-
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
 
 
-Command = Callable[..., Done]
+Command = Callable[..., "Done"]
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Command) -> Command:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
-
-    def call(*arguments: str) -> Done:
-        with pytest.raises(SystemExit) as end:
-            main(list(arguments))
-        return Done(int(end.value.code or 0), *capfd.readouterr())
 
     return call
 

@@ -8,26 +8,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
-from clipbench.cli import main
 from clipbench.data import images
 from clipbench.models import load_model
 from clipbench.models.protocol import LoadOptions
 from clipbench.results.matching import OTHER_ORDER
 from clipbench.results.run import read_run
 
-
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
 
 
-Command = Callable[..., Done]
+Command = Callable[..., "Done"]
 Save = Callable[[Path, int], Path]
 
 
@@ -40,13 +36,9 @@ def world(world: Path, save: Save) -> Path:
 
 
 @pytest.fixture
-def run(world: Path, capfd: pytest.CaptureFixture[str]) -> Command:
-    def call(*arguments: str, model: str = "train/step-*") -> Done:
-        with pytest.raises(SystemExit) as end:
-            main(["run", "--model", model, "--tasks", "retrieval@data.csv", "--device", "cpu", *arguments])
-        return Done(int(end.value.code or 0), *capfd.readouterr())
-
-    return call
+def run(world: Path, call: Command) -> Command:
+    given = ("--tasks", "retrieval@data.csv", "--device", "cpu")
+    return lambda *arguments, model="train/step-*": call("run", "--model", model, *given, *arguments)
 
 
 def test_a_pattern_is_a_series_in_natural_order_with_one_report_and_a_table(world: Path, run: Command) -> None:

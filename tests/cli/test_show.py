@@ -4,25 +4,21 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from clipbench.cli import main
 from clipbench.cli.summary import evaluation_lines
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, SlicesRecord
 from clipbench.results.run import write_result
 from clipbench.stats.intervals import wilson
 
-
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
 
 
-Call = Callable[..., Done]
+Call = Callable[..., "Done"]
 ENCODED = {"images": 3, "texts": 4, "stored_images": 5, "stored_texts": 6}
 RETRIEVAL = EvaluationRecord(
     task="retrieval",
@@ -82,17 +78,11 @@ def test_subsets_have_their_titles_and_a_group_is_called_worst_only_if_tests_tel
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> Call:
     """Return a function that runs a command in a folder with the run `run`."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     write_result(RESULT, tmp_path / "run")
-
-    def call(*arguments: str) -> Done:
-        with pytest.raises(SystemExit) as end:
-            main([*arguments])
-        captured = capsys.readouterr()
-        return Done(int(end.value.code or 0), captured.out, captured.err)
 
     return call
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
-from clipbench.cli import main, watcher
+from clipbench.cli import watcher
 from clipbench.cli.watcher import _check
 from clipbench.files import alone_in
 from clipbench.models import load_model
@@ -27,28 +27,23 @@ from clipbench.models.reference import Loaded, load_with_probes
 from clipbench.results.run import read_run
 from clipbench.training.history import read_history
 
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
+
 ROOT = Path(__file__).parents[2]
 
 
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Done]
+Command = Callable[..., "Done"]
 Save = Callable[[Path, int], Path]
 
 
 @pytest.fixture
-def watch(world: Path, capfd: pytest.CaptureFixture[str]) -> Command:
-    def call(*arguments: str, folder: str = "train", tasks: str = "retrieval@data.csv") -> Done:
-        with pytest.raises(SystemExit) as end:
-            given = ["--tasks", tasks, "--device", "cpu", "--out", "out", "--interval", "0.05"]
-            main(["watch", folder, *given, *arguments])
-        return Done(int(end.value.code or 0), *capfd.readouterr())
+def watch(world: Path, call: Command) -> Command:
+    def watch(*arguments: str, folder: str = "train", tasks: str = "retrieval@data.csv") -> "Done":
+        given = ("--tasks", tasks, "--device", "cpu", "--out", "out", "--interval", "0.05")
+        return call("watch", folder, *given, *arguments)
 
-    return call
+    return watch
 
 
 class Clock:
@@ -76,7 +71,7 @@ def nothing() -> None: ...
 def watch_while(watch: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Return a function that watches every minute, by a clock of its own, while some steps of a training are done."""
 
-    def call(steps: Sequence[Callable[[], object]], *arguments: str) -> Done:
+    def call(steps: Sequence[Callable[[], object]], *arguments: str) -> "Done":
         monkeypatch.setattr(watcher, "time", Clock(*steps))
         return watch("--interval", "60", "--no-report", *arguments)
 
