@@ -9,15 +9,13 @@ from clipbench.comparison.gate_rules import Gate, GateRule, Requirement, matches
 from clipbench.comparison.records import Comparison, Difference
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.numbers import change, p_value, quantity
-from clipbench.results.record import Metric, MetricName
+from clipbench.results.record import SUMMARIES, Metric, MetricName
 from clipbench.stats.significance import holm
 
 Status = Literal["pass", "regression", "unmet", "acknowledged", "untested", "missing", "not gated"]
 REPORTED: tuple[Status, ...] = ("regression", "unmet", "missing", "untested", "acknowledged")
 """Statuses that a reader has to know of, the gravest first."""
 
-SUMMARIES = ("(mean)", "(worst)", "(distance)")
-"""The groups that stand for a number over all slices of a grouping."""
 ROUNDING = 1e-12
 """Rounding error of a subtraction: a loss beyond the tolerance by less is within it."""
 

@@ -284,6 +284,8 @@ def _read_own(path: Path) -> dict[str, Any]:
     except UsageError as error:
         raise UsageError(f"{OWN_CATALOGUE}: {error}") from error
     for name, table in tables.items():
+        if name != name.lower():
+            raise UsageError(f"{OWN_CATALOGUE}: {path}: [{name}] is a name with capitals, expected [{name.lower()}]")
         try:
             entry = _entry(name, table)
             fitted(CatalogueEntry, asdict(entry))

@@ -75,8 +75,7 @@ def slices_frame(result: Result) -> "pandas.DataFrame":
     rows = []
     for record in result.evaluations:
         for grouping, slices in record.slices.items():
-            summaries = {f"({kind})": getattr(slices, kind) for kind in ("mean", "worst", "distance")}
-            for group, metrics in {**slices.groups, **summaries}.items():
+            for group, metrics in slices.by_group.items():
                 rows += [
                     {
                         "model": str(result.model.get("ref") or ""),
@@ -96,24 +95,30 @@ def slices_frame(result: Result) -> "pandas.DataFrame":
 
 
 def find_evaluation(evaluations: Sequence[EvaluationRecord], name: str) -> EvaluationRecord:
-    """Return the finished evaluation of a task, or of ``task@data``.
+    """Return the finished evaluation of a task, or of ``task@data``; of one that was made twice, the first.
 
     Raises:
         UsageError: there is none, or the task was made on several data sets and none is named.
         ClipbenchError: it was not finished.
     """
     task, _, data = name.partition("@")
-    task = task.strip().lower().replace("_", "-")
-    found = [each for each in evaluations if each.task == task and (not data or each.dataset.id == data)]
+    found = [
+        each for each in evaluations if _folded(each.task) == _folded(task) and (not data or each.dataset.id == data)
+    ]
     names = [each.name for each in evaluations]
     if not found:
         known = names if data else [*dict.fromkeys(each.task for each in evaluations)]
         raise UsageError(f"the run has no evaluation '{name}': {did_you_mean(name, known)}")
-    if len(found) > 1 and not data:
+    if len({each.dataset.id for each in found}) > 1:
         raise UsageError(f"the run has '{name}' on several data sets: name one, as '{found[0].name}'")
-    if found[0].status != "ok":
-        raise ClipbenchError(f"{found[0].name} was not measured: {found[0].reason}")
-    return found[0]
+    for each in found:
+        if each.status == "ok":
+            return each
+    raise ClipbenchError(f"{found[0].name} was not measured: {found[0].reason}")
+
+
+def _folded(task: str) -> str:
+    return task.strip().lower().replace("_", "-")
 
 
 def worst_rows(table: "pandas.DataFrame", n: int, evaluation: EvaluationRecord) -> "pandas.DataFrame":

@@ -141,6 +141,10 @@ class DatasetRecord:
     """The citation of the data, where that is known."""
 
 
+SUMMARIES = ("(mean)", "(worst)", "(distance)")
+"""Groups that stand for a number over all groups of a grouping."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SlicesRecord:
     """The metrics of an evaluation by the groups of its data, such as languages."""
@@ -158,6 +162,11 @@ class SlicesRecord:
     distance: Mapping[str, Metric] = field(default_factory=dict)
     """Largest value less the smallest; an interval above 0 says that the groups differ."""
 
+    @property
+    def by_group(self) -> dict[str, Mapping[str, Metric]]:
+        """The metrics of each group, and those over all groups as the groups ``SUMMARIES``."""
+        return {**self.groups, **dict(zip(SUMMARIES, (self.mean, self.worst, self.distance), strict=True))}
+
 
 class MetricName(str):
     """The full name of a metric, which knows its parts: data have slashes in their ids, and groups have braces in theirs.
@@ -174,7 +183,7 @@ class MetricName(str):
     grouping: str
     """The name by which the data are grouped; empty for the whole."""
     group: str
-    """The group of a slice; ``(mean)``, ``(worst)`` or ``(distance)`` of a summary over slices; empty for the whole."""
+    """The group of a slice, or one of ``SUMMARIES``; empty for the whole."""
     slice: str
     """``{grouping=group}``; empty for the whole."""
 

@@ -79,7 +79,7 @@ class Run:
 
     @property
     def named_metrics(self) -> dict[MetricName, Metric]:
-        """The same, and those of slices and of the summaries over them: the groups ``(mean)``, ``(worst)``, ``(distance)``."""
+        """The same, and those of slices and of the summaries over them."""
         found: dict[MetricName, Metric] = {}
         for record in self.result.evaluations:
             if record.status != "ok":
@@ -87,8 +87,7 @@ class Run:
             for name, metric in record.metrics.items():
                 found.setdefault(MetricName(record.name, name), metric)
             for grouping, slices in record.slices.items():
-                summaries = {f"({kind})": getattr(slices, kind) for kind in ("mean", "worst", "distance")}
-                for group, metrics in (*slices.groups.items(), *summaries.items()):
+                for group, metrics in slices.by_group.items():
                     for name, metric in metrics.items():
                         found.setdefault(MetricName(record.name, name, grouping, group), metric)
         return found

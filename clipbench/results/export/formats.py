@@ -9,16 +9,23 @@ from clipbench.errors import UsageError, did_you_mean
 from clipbench.files import write_atomic
 from clipbench.results.export import clip_benchmark, model_index, rows, tables
 from clipbench.results.export.rendered import Format, Rendered
-from clipbench.results.run import read_one_run
+from clipbench.results.run import Run, read_one_run
 from clipbench.untrusted.reading import is_folder, is_there
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         "csv": Format(
-            summary="one row per metric, with all that a run says of it", suffixes=(".csv",), render=rows.as_csv
+            summary="one row per metric, with all that a run says of it",
+            suffixes=(".csv",),
+            render=rows.as_csv,
+            has_slices=True,
         ),
         "parquet": Format(
-            summary="the same rows with types", suffixes=(".parquet",), render=rows.as_parquet, is_text=False
+            summary="the same rows with types",
+            suffixes=(".parquet",),
+            render=rows.as_parquet,
+            is_text=False,
+            has_slices=True,
         ),
         "clip_benchmark": Format(
             summary="CLIP_benchmark's JSON: a list in one file, or a folder with a file per evaluation",
@@ -67,12 +74,22 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
     if form is None:
         raise UsageError(f"--to {to}: {did_you_mean(to, FORMATS)}")
     is_folder = _check_out(form, to, out)
-    rendered = form.render([read_one_run(path) for path in paths])
+    runs = [read_one_run(path) for path in paths]
+    rendered = form.render(runs)
+    notes = [*rendered.notes, *([] if form.has_slices else _slices_left_out(runs, to))]
     if out is None:
-        return Exported(text=rendered.content.decode(), written=[], notes=rendered.notes)
+        return Exported(text=rendered.content.decode(), written=[], notes=notes)
     files = _parts(rendered, out) if is_folder else {out: rendered.content}
     write_atomic(files)
-    return Exported(text=None, written=[out] if is_folder else list(files), notes=rendered.notes)
+    return Exported(text=None, written=[out] if is_folder else list(files), notes=notes)
+
+
+def _slices_left_out(runs: Sequence[Run], to: str) -> list[str]:
+    records = {record.name: record for run in runs for record in run.result.evaluations if record.slices}
+    return [
+        f"{name}: slices by {', '.join(record.slices)} are left out: {to} has no place for them, csv and parquet have"
+        for name, record in records.items()
+    ]
 
 
 def _check_out(form: Format, to: str, out: Path | None) -> bool:

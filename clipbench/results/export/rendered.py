@@ -28,5 +28,7 @@ class Format:
     """Suffixes of its files, the usual one first."""
     render: Callable[[Sequence[Run]], Rendered]
     is_text: bool = True
+    has_slices: bool = False
+    """True where metrics by the groups of the data have a place."""
     takes_folder: bool = False
     """True when ``Rendered.parts`` may be written to a folder."""

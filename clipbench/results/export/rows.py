@@ -54,10 +54,12 @@ COLUMNS: Mapping[str, type] = MappingProxyType(
         "description": str,
         "is_headline": bool,
         "control_of": str,
+        "grouping": str,
+        "group": str,
     }
 )
-"""Names and types. ``kind`` is ``metric`` or ``control``; ``params``, ``published``, ``environment``, ``notes`` and
-``control_of`` are JSON."""
+"""Names and types. ``kind`` is ``metric``, ``control`` or ``slice``, which has a ``group`` of a ``grouping``; ``params``,
+``published``, ``environment``, ``notes`` and ``control_of`` are JSON."""
 
 
 def as_csv(runs: Sequence[Run]) -> Rendered:
@@ -83,7 +85,7 @@ def as_parquet(runs: Sequence[Run]) -> Rendered:
 
 
 def rows(runs: Sequence[Run]) -> list[dict[str, Value]]:
-    """Return a row for each metric and control of each run, in their order.
+    """Return a row for each metric, control and metric of a slice of each run, in their order.
 
     An evaluation without numbers has one row, with its status and its reason in place of a metric. What a run does not
     say, such as an old one, is None.
@@ -122,6 +124,10 @@ def _of_run(label: str, run: Run) -> Iterator[Mapping[str, object]]:
             "notes": as_json(list(record.notes)),
         }
         metrics = [*_of_metrics(record.metrics, "metric"), *_of_metrics(record.controls, "control")]
+        for grouping, slices in record.slices.items():
+            for group, found in slices.by_group.items():
+                place = {"grouping": grouping, "group": group}
+                metrics += [{**metric, **place} for metric in _of_metrics(found, "slice")]
         yield from ({**common, **metric} for metric in metrics or [{}])
 
 

@@ -184,6 +184,7 @@ def test_a_catalogue_of_one_s_own_adds_entries_and_replaces_some(own_catalogue: 
         ('[birds]\ntitle = "x"', r"\[birds\] is no entry of a catalogue: 'source'"),
         ('[birds]\nsource = []\ntitel = "x"', r"\[birds\] is no entry of a catalogue: .*titel"),
         ('birds = "x"', r"\[birds\] is no entry of a catalogue"),
+        ("[Birds]\nsource = []", r"\[Birds\] is a name with capitals, expected \[birds\]"),
         (
             '[birds]\nsource = []\ntitle = "x"\nkind = "retrieve"\nlicence = ""\nplaces = []',
             r"\[birds\] has kind 'retrieve': did you mean 'retrieval'",

@@ -8,7 +8,8 @@ import numpy as np
 import pandas
 import pytest
 
-from clipbench.errors import ClipbenchError
+from clipbench.errors import ClipbenchError, UsageError
+from clipbench.results.frames import find_evaluation
 from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, SlicesRecord
 from clipbench.results.run import check_record, find_runs, read_run, write_result
 
@@ -105,6 +106,23 @@ def test_the_metrics_of_a_run_are_those_of_finished_evaluations_and_of_one_made_
     assert {name: each.value for name, each in run.named_metrics.items() if name.slice} == {
         "zero-shot@digits{hand={l/r}}/acc1": 0.125
     }
+
+
+def test_an_evaluation_is_found_by_its_task_however_that_is_written() -> None:
+    first = replace(result().evaluations[0], task="a_b")
+    twice = [first, replace(first, params={"k": 2})]
+    elsewhere = replace(first, dataset=replace(first.dataset, id="letters"))
+    for name in ("a_b", "a-b", " A_B", "a_b@digits"):
+        assert find_evaluation(twice, name) is first
+    failed = replace(first, status="failed", reason="no")
+    assert find_evaluation([failed, first], "a-b") is first
+    with pytest.raises(ClipbenchError, match=r"a_b@digits was not measured: no"):
+        find_evaluation([failed], "a-b")
+    with pytest.raises(UsageError, match=r"the run has 'a_b' on several data sets: name one, as 'a_b@digits'"):
+        find_evaluation([*twice, elsewhere], "a_b")
+    assert find_evaluation([*twice, elsewhere], "a_b@letters") is elsewhere
+    with pytest.raises(UsageError, match=r"no evaluation 'a': "):
+        find_evaluation(twice, "a")
 
 
 @pytest.mark.parametrize("depth", [90, 98, 150, 5_000])

@@ -9,8 +9,8 @@ import pandas
 import pyarrow.parquet
 import pytest
 
-from clipbench.results.export import FORMATS
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.export import FORMATS, export
+from clipbench.results.record import EvaluationRecord, Metric, SlicesRecord
 from clipbench.results.run import Run
 
 MakeRun = Callable[..., Run]
@@ -71,6 +71,30 @@ def test_what_is_undefined_unavailable_or_a_control_has_its_row(make_run: MakeRu
     assert table.value.isna().tolist() == [False, True, False, False, True, False, False]
     assert table.reason[1] == "of only 3 classes" and table.reason[2] == "no interval: too few samples"
     assert table.status[4] == "unavailable" and table.reason[4] == "no folder coco: clipbench data get coco"
+
+
+SLICES = SlicesRecord(of="images", groups={"de": {"acc1": Metric(value=0.5)}}, mean={"acc1": Metric(value=0.75)})
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_slices_have_rows_of_their_own_kind(make_run: MakeRun, record: Record, kind: str) -> None:
+    metrics = {"acc1": Metric(value=0.6)}
+    table = read(kind, make_run(evaluations=[record("zero-shot", "birds", metrics, slices={"language": SLICES})]))
+    rows = table[["kind", "metric", "grouping", "group", "value"]].fillna("").to_numpy().tolist()
+    assert rows == [
+        ["metric", "acc1", "", "", 0.6],
+        ["slice", "acc1", "language", "de", 0.5],
+        ["slice", "acc1", "language", "(mean)", 0.75],
+    ]
+
+
+def test_formats_without_a_place_for_slices_say_so(make_run: MakeRun, record: Record) -> None:
+    sliced = record("zero-shot", "birds", {"acc1": Metric(value=0.6)}, slices={"language": SLICES})
+    folder = make_run(evaluations=[sliced]).folder
+    for name, form in FORMATS.items():
+        if form.is_text:
+            notes = [note for note in export([folder], name).notes if "slices by language" in note]
+            assert len(notes) == (not form.has_slices), name
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
