@@ -229,8 +229,12 @@ def _names_of_numbers(table: ColumnTable, label: str, class_name: str) -> dict[i
     for row, (value, name) in enumerate(zip(table.columns[label], table.columns[class_name], strict=True)):
         if not _is_label(value) or not is_int64(str(value)):
             continue
+        if not _is_label(name):
+            raise DataError(
+                f"{table.place(row)}: expected the name of label {value} in {class_name}, got {shown(name)}"
+            )
         other, known = first_row.setdefault(int(str(value)), (row, name))
-        if known != name or not name:
+        if known != name:
             raise DataError(
                 f"{table.place(row)}: label {value} has the {class_name} '{name}', and '{known}' in"
                 f" {table.place(other)}: expected one name per label"

@@ -140,7 +140,7 @@ def test_each_query_says_what_came_first_and_both_cosines() -> None:
     assert other[1:] == pytest.approx((cosine(text[2], text[3]), cosine(text[2], text[0])), abs=1e-7)
 
 
-def test_a_image_that_finds_the_caption_of_another_says_which_and_its_own_best() -> None:
+def test_an_image_that_finds_the_caption_of_another_says_which_and_its_own_best() -> None:
     swapped = np.array([0, 0, 2, 1, 1])  # "trees" is of the hill, "a slope" of the wood
     found, _ = evaluate(dataset(caption_image=swapped))
     rows = told(found, "text_retrieval", "image", "caption", "chosen_caption", "right_cosine", "chosen_cosine")

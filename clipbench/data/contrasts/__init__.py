@@ -5,17 +5,8 @@ their images (those of Hugging Face data sets are read by ``data.huggingface``);
 was read. ``word_order`` draws the shuffled captions of the order sets.
 """
 
-from clipbench.data.contrasts.questions import MIN_VALSE_VOTES, ImageKey, Question
-from clipbench.data.contrasts.schemas import SCHEMAS, schema_of
+from clipbench.data.contrasts.questions import ImageKey, Question
+from clipbench.data.contrasts.schemas import schema_of
 from clipbench.data.contrasts.word_order import order_contrasts, shuffled, words
 
-__all__ = [
-    "MIN_VALSE_VOTES",
-    "SCHEMAS",
-    "ImageKey",
-    "Question",
-    "order_contrasts",
-    "schema_of",
-    "shuffled",
-    "words",
-]
+__all__ = ["ImageKey", "Question", "order_contrasts", "schema_of", "shuffled", "words"]

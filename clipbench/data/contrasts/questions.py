@@ -14,9 +14,6 @@ from clipbench.data.images import EncodedImage, Examined, ImageRef, content_dige
 from clipbench.errors import BadImage, DataError
 from clipbench.untrusted.reading import is_file
 
-MIN_VALSE_VOTES = 2
-"""Votes, of three annotators, that make an item of VALSE valid."""
-
 
 class CropBox(NamedTuple):
     """A part of an image, in pixels from its upper left corner."""

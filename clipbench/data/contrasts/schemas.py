@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from clipbench.data.contrasts.questions import MIN_VALSE_VOTES, CropBox, ImageKey, Question, Reader
+from clipbench.data.contrasts.questions import CropBox, ImageKey, Question, Reader
+from clipbench.untrusted.reading import shown
 
 IMAGE_FIELDS = ("image", "images", "filename", "image_path", "image_file")
 """Field names for the one image of a row."""
+MIN_VALSE_VOTES = 2
+"""Votes, of three annotators, that make an item of VALSE valid."""
 Fields = Mapping[str, object]
 
 
@@ -164,7 +167,7 @@ def _optional(row: Fields, field: str) -> str | None:
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise TypeError(f"expected a text, got {value!r:.60}")
+        raise TypeError(f"expected a text, got {shown(value)}")
     return value
 
 
@@ -175,13 +178,13 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def _list(value: object) -> Sequence[object]:
     if not isinstance(value, list | tuple):
-        raise TypeError(f"expected a list, got {value!r:.60}")
+        raise TypeError(f"expected a list, got {shown(value)}")
     return value
 
 
 def _mapping(value: object) -> Fields:
     if not isinstance(value, dict):
-        raise TypeError(f"expected an object, got {value!r:.60}")
+        raise TypeError(f"expected an object, got {shown(value)}")
     return value
 
 
@@ -190,5 +193,5 @@ def _flag(value: object) -> bool:
     known = {True: True, False: False, "true": True, "false": False}
     key = value.lower() if isinstance(value, str) else value
     if key not in known:
-        raise ValueError(f"expected true or false, got {value!r:.60}")
+        raise ValueError(f"expected true or false, got {shown(value)}")
     return known[key]

@@ -8,59 +8,11 @@ long_captions, and dataset for the others.
 Every scene follows from its index alone, on any platform and version of Python, so ``SCENES_VERSION`` names the data.
 """
 
-from clipbench.data.scenes.captions import STYLE_SHARES, TEMPLATES, all_captions, caption
-from clipbench.data.scenes.chance import Chance
-from clipbench.data.scenes.composition import SUBSETS, CompositionItem, composition_item
-from clipbench.data.scenes.dataset import TASKS, portrait_labels, scenes_dataset
+from clipbench.data.scenes.dataset import TASKS, scenes_dataset
 from clipbench.data.scenes.drawing import draw
-from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.image import SceneImage
-from clipbench.data.scenes.long_captions import LongCaptionItem, PositionItem, long_caption_item, position_items
-from clipbench.data.scenes.records import SCENES_VERSION, Scene
-from clipbench.data.scenes.sampling import (
-    SPLITS,
-    TrainingPair,
-    looks,
-    novelties,
-    portrait,
-    primer_pair,
-    scene,
-    training_pair,
-)
-from clipbench.data.scenes.typography import Label, ReadingItem, TypographicItem, reading_item, typographic_item
+from clipbench.data.scenes.records import SCENES_VERSION
+from clipbench.data.scenes.sampling import primer_pair, training_pair
+from clipbench.data.scenes.typography import Label
 
-__all__ = [
-    "SCENES_VERSION",
-    "SPLITS",
-    "STYLE_SHARES",
-    "SUBSETS",
-    "TASKS",
-    "TEMPLATES",
-    "Chance",
-    "CompositionItem",
-    "Label",
-    "LongCaptionItem",
-    "PositionItem",
-    "ReadingItem",
-    "Scene",
-    "SceneImage",
-    "TrainingPair",
-    "TypographicItem",
-    "all_captions",
-    "caption",
-    "composition_item",
-    "draw",
-    "long_caption_item",
-    "looks",
-    "novelties",
-    "portrait",
-    "portrait_labels",
-    "position_items",
-    "primer_pair",
-    "reading_item",
-    "scene",
-    "scenes_dataset",
-    "training_pair",
-    "typographic_item",
-    "verdict",
-]
+__all__ = ["SCENES_VERSION", "TASKS", "Label", "SceneImage", "draw", "primer_pair", "scenes_dataset", "training_pair"]

@@ -51,11 +51,6 @@ def caption(scene: Scene, style: str, chance: Chance) -> Phrase:
     return _STYLES[style](scene, chance)
 
 
-def all_captions(scene: Scene, *, seed: int = 0) -> dict[str, Phrase]:
-    """Return one caption of each style."""
-    return {style: caption(scene, style, Chance("caption", style, seed)) for style in STYLE_SHARES}
-
-
 def related(first: Mention, relation: str, second: Mention, *, wording: str | None = None) -> Phrase:
     """Return "a red cube left of a blue sphere"; ``wording`` replaces the relation's name."""
     fact = Related(first.what, relation, second.what)

@@ -1,10 +1,10 @@
 """A scene as an image of a data set: drawn when it is opened, identified by its content."""
 
-import hashlib
 from dataclasses import dataclass
 
 from PIL import Image
 
+from clipbench.data.images import content_digest
 from clipbench.data.scenes.drawing import LARGEST, SMALLEST, draw
 from clipbench.data.scenes.records import SCENES_VERSION, Scene
 from clipbench.errors import UsageError
@@ -34,8 +34,7 @@ class SceneImage:
 
     def digest(self) -> str:
         """Return a hash of the generator's version, the scene and, if it is fixed, the size, without drawing."""
-        content = repr((SCENES_VERSION, self.scene, self.size))
-        return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+        return content_digest(repr((SCENES_VERSION, self.scene, self.size)).encode())
 
     def open(self) -> Image.Image:
         """Return the image, RGB, at 224 pixels unless the size is fixed."""

@@ -67,7 +67,7 @@ def unwritable(text: str, font: str) -> str:
 
 
 _NO_CHARACTER = "\uffff"
-"""A private-use character: a font draws for a letter that it lacks the same box as for this one."""
+"""A noncharacter of Unicode: a font draws for a letter that it lacks the same box as for this one."""
 
 _LARGE = 200.0
 """Pixels at which a font is measured, so large that hinting does not matter."""

@@ -61,10 +61,8 @@ def long_caption_item(
     return LongCaptionItem(SceneImage(found, size, f"scenes/{split}/{index}"), caption, count_words([caption]))
 
 
-def position_items(
-    index: int, *, split: str = "test", places: Mapping[str, int] = PLACES, size: int | None = None, seed: int = 0
-) -> list[PositionItem]:
-    """Return one image with a paragraph for each place: the same sentences, with the deciding one moved.
+def position_items(index: int, *, split: str = "test", size: int | None = None, seed: int = 0) -> list[PositionItem]:
+    """Return one image with a paragraph for each of ``PLACES``: the same sentences, with the deciding one moved.
 
     The deciding sentence names the object; its false version has another colour or another kind. All others are asides
     that are true of any image.
@@ -72,14 +70,12 @@ def position_items(
     Args:
         index: from 0; it cycles through colours and kinds.
         split: split of the scene.
-        places: name to least number of words before the deciding sentence.
         size: pixels of the image; by default the size of the model's input.
         seed: seed of the world.
 
     Raises:
-        UsageError: there is no such split, no image of that size, or a place too far from the beginning.
+        UsageError: there is no such split, or no image of that size.
     """
-    _check_length(max(places.values(), default=0))
     chance = Chance("position", split, index, seed)
     found = portrait(split, index, seed=seed)
     image = SceneImage(found, size, f"scenes/{split}/position/{index}")
@@ -87,7 +83,7 @@ def position_items(
     false = true._replace(what=_false_look(true.what, split, chance))
     asides = [Phrase(text) for text in chance.some_of(ASIDES, len(ASIDES))]
     return [
-        _placed(image, place, (_there_is(true), _there_is(false)), asides, before) for place, before in places.items()
+        _placed(image, place, (_there_is(true), _there_is(false)), asides, before) for place, before in PLACES.items()
     ]
 
 

@@ -18,6 +18,8 @@ from clipbench.errors import UsageError
 
 N_WORDS = 300
 """Number of words to read, and of objects to attack."""
+N_CANDIDATES = 10
+"""Words that a written one is to be found among."""
 ONE_IN = 4
 """One in so many attacked objects is also attacked in each of the other ways."""
 
@@ -113,24 +115,20 @@ class ReadingItem(NamedTuple):
     """Index of the written word among them."""
 
 
-def reading_item(
-    index: int, *, split: str = "test", n_candidates: int = 10, size: int | None = None, seed: int = 0
-) -> ReadingItem:
+def reading_item(index: int, *, split: str = "test", size: int | None = None, seed: int = 0) -> ReadingItem:
     """Return item ``index``: a word alone, or with an object that the word does not name.
 
     In the held-out split all candidates are words that never occur in training; elsewhere none is.
 
     Raises:
-        UsageError: there is no such split, no image of that size, or there are not so many words.
+        UsageError: there is no such split, or no image of that size.
     """
     check_split(split)
     words = [word for word in WORDS if (word in held_out().words) == (split == "held-out")]
-    if not 2 <= n_candidates <= len(words):
-        raise UsageError(f"reading takes 2 to {len(words)} candidates of split '{split}', got {n_candidates}")
     chance = Chance("reading", split, index, seed)
     scene, word = _legible(chance, split)
-    others = chance.some_of([other for other in words if other != word], n_candidates - 1)
-    candidates = chance.some_of([word, *others], n_candidates)
+    others = chance.some_of([other for other in words if other != word], N_CANDIDATES - 1)
+    candidates = chance.some_of([word, *others], N_CANDIDATES)
     return ReadingItem(
         SceneImage(scene, size, f"scenes/{split}/word/{index}"), tuple(candidates), candidates.index(word)
     )

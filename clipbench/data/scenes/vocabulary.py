@@ -67,8 +67,6 @@ OPPOSITES = {
 BASE_RELATIONS = ("left of", "above", "in front of", "inside", "on")
 """One of each opposed pair, and the two that have no opposite."""
 
-RELATIONS = (*OPPOSITES, "inside", "on")
-
 HOLLOW = ("ring", "frame")
 """The kinds that another object can be inside of."""
 

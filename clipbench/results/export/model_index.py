@@ -66,15 +66,14 @@ def _result(record: EvaluationRecord) -> dict[str, object]:
 
 
 def _dataset(record: EvaluationRecord) -> dict[str, object]:
-    """Return the data set; one of the Hub has its name there as type, and its configuration and split apart."""
+    """Return the data set; one of the Hub has its name there as type, and its configuration apart."""
     data = record.dataset
-    name, config, split = [*data.id.removeprefix("hf:").split(":"), None, None][:3]
-    is_hub = data.id.startswith("hf:")
+    name, _, config = data.id.removeprefix("hf:").partition(":") if data.id.startswith("hf:") else (data.id, "", "")
     found = {
         "name": data.id,
-        "type": name if is_hub else data.id,
-        "config": config if is_hub else None,
-        "split": (split if is_hub else None) or data.split,
+        "type": name,
+        "config": config or None,
+        "split": data.split,
         "revision": data.revision,
         "args": {
             "n_samples": data.n_samples,

@@ -157,7 +157,7 @@ def test_sets_of_labels_that_do_not_fit_are_refused(labels: list[int], message: 
         )
 
 
-def test_what_is_wrong_with_a_image_is_said_alike_at_each_run() -> None:
+def test_what_is_wrong_with_an_image_is_said_alike_at_each_run() -> None:
     with pytest.raises(BadImage, match=r"cannot read image x\.png: it is no image of a format that is read"):
         decode(b"no image", "x.png")
 

@@ -217,7 +217,7 @@ def test_hidden_labels_are_refused(tmp_path: Path, image_bytes: ImageBytes) -> N
         load(save(datasets.DatasetDict({"test": made}), tmp_path / "x"))
 
 
-def test_a_row_without_a_image_is_named_or_left_out(tmp_path: Path, image_bytes: ImageBytes) -> None:
+def test_a_row_without_an_image_is_named_or_left_out(tmp_path: Path, image_bytes: ImageBytes) -> None:
     import pandas
 
     cells = [{"bytes": image_bytes(0), "path": None}, None, {"bytes": None, "path": None}]

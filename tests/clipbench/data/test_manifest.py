@@ -186,6 +186,11 @@ def test_when_all_images_are_missing_allow_partial_does_not_help(tmp_path: Path)
         ("list.csv", "", r"list.csv has no rows"),
         ("list.csv", "image,caption\na.png,one\nb.png, \n", r"line 3: the caption is empty, expected a caption"),
         ("list.csv", "image,label\na.png,dog\nb.png,\n", r"line 3: expected a class name or a whole number as label"),
+        (
+            "list.csv",
+            "image,class_index,name\na.png,0,dog\nb.png,1,\n",
+            r"line 3: expected the name of label 1 in name, got ''",
+        ),
         ("list.csv", "image,caption\n,one\n", r"line 2: expected the path of an image in image, got ''"),
         ("list.csv", "image,caption\nhttps://x/a.png,one\n", r"line 2: https://x/a.png is a web address: download"),
         (

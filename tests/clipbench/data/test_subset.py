@@ -77,7 +77,7 @@ def test_fewer_places_than_classes_are_drawn_by_lot_among_equals() -> None:
     assert kept == {0, 1, 2}
 
 
-def test_a_image_keeps_all_its_captions() -> None:
+def test_an_image_keeps_all_its_captions() -> None:
     subset = random_subset(captioned(10), 3, np.random.default_rng(0))
     assert subset.captions is not None
     assert subset.caption_image is not None

@@ -80,7 +80,7 @@ def test_classification_is_read_across_shards(labelled: Path, image_bytes: Image
     assert (dataset.split, dataset.captions) == ("test", None)
 
 
-def test_a_image_is_read_in_place_after_travelling(labelled: Path) -> None:
+def test_an_image_is_read_in_place_after_travelling(labelled: Path) -> None:
     ref = pickle.loads(pickle.dumps(load(labelled).images[3]))
     assert np.unique(np.asarray(ref.open())).tolist() == [3]
     assert ref.name.endswith("test/1.tar:s0000003.png")

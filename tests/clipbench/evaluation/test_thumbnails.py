@@ -123,7 +123,7 @@ def test_images_are_small_and_the_ones_behind_points_smaller(tmp_path: Path) -> 
     assert sizes == [(SIDE, SIDE // 2), (SMALL_SIDE, SMALL_SIDE // 2)]
 
 
-def test_a_image_that_is_there_is_not_drawn_again_and_a_bad_one_is_left_out(tmp_path: Path) -> None:
+def test_an_image_that_is_there_is_not_drawn_again_and_a_bad_one_is_left_out(tmp_path: Path) -> None:
     data = Dataset(id="x", images=[NamedImage("a"), NamedImage("bad one")], image_ids=["a", "b"])
     (tmp_path / "aa.webp").write_bytes(b"here")
     write_thumbnails(data, ["aa", "bb"], [0, 1], tmp_path)

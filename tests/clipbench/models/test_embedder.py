@@ -81,7 +81,7 @@ class Drawn(NamedImage):
         return self.open()
 
 
-def test_a_image_that_can_be_drawn_at_any_size_is_drawn_at_the_models(tmp_path: Path) -> None:
+def test_an_image_that_can_be_drawn_at_any_size_is_drawn_at_the_models(tmp_path: Path) -> None:
     model = ToyModel()
     StoreEmbedder(model, tmp_path).images([Drawn("a")])
     assert Drawn.asked == [8]

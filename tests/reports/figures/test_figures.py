@@ -171,7 +171,7 @@ def test_classes_are_in_natural_order(evidence: Make) -> None:
     assert list(found.panels[0].y.names) == ["c1", "c2", "c10"]
 
 
-def test_too_many_classes_for_a_image_are_refused(evidence: Make) -> None:
+def test_too_many_classes_for_an_image_are_refused(evidence: Make) -> None:
     names = " ".join(f"c{k}" for k in range(121))
     with pytest.raises(MissingEvidence, match="121 classes are too many"):
         figures.confusion(alone(evidence(samples=answers(names, names))))

@@ -78,7 +78,7 @@ def test_images_stop_where_the_room_ends_and_the_note_counts_what_is_shown(hang:
         hang(zero_shot.misnamed, room=one - 1, **classified())
 
 
-def test_a_image_that_the_run_did_not_keep_leaves_its_place_and_its_words(
+def test_an_image_that_the_run_did_not_keep_leaves_its_place_and_its_words(
     make_run: MakeRun, parts: SimpleNamespace
 ) -> None:
     columns = {name: np.array(values) for name, values in classified().items()}
@@ -97,7 +97,7 @@ def test_a_run_without_small_images_has_a_gallery_of_words(make_run: MakeRun) ->
 
 
 @pytest.mark.parametrize("digest", ["../result", "/etc/passwd", "", "00\n", "<script>", "g" * 32])
-def test_only_a_hash_finds_a_image(make_run: MakeRun, parts: SimpleNamespace, digest: str) -> None:
+def test_only_a_hash_finds_an_image(make_run: MakeRun, parts: SimpleNamespace, digest: str) -> None:
     run = make_run({"task@data": {}})
     parts.write_thumbnails(run.folder, ["ab" * 16])
     assert address(run, "ab" * 16)
@@ -166,7 +166,7 @@ def test_an_item_is_lost_that_is_lost_in_any_of_its_subsets(hang: Callable[..., 
     assert len(hang(composition.mistaken, **table).failures) == 1
 
 
-def test_a_image_that_a_caption_preferred_wrongly_is_shown_beside_the_right_one(hang: Callable[..., Gallery]) -> None:
+def test_an_image_that_a_caption_preferred_wrongly_is_shown_beside_the_right_one(hang: Callable[..., Gallery]) -> None:
     table = {
         "image": ["a" * 32] * 3,
         "subset": ["swap_att"] * 3,

@@ -57,7 +57,7 @@ def test_the_points_that_are_drawn_are_those_that_a_run_keeps_images_of(
     assert len(made) == min(n, 1000) and all(each.address for each in made)
 
 
-def test_where_the_page_is_full_the_points_with_a_image_are_evenly_spread(
+def test_where_the_page_is_full_the_points_with_an_image_are_evenly_spread(
     make_run: MakeRun, parts: SimpleNamespace
 ) -> None:
     found = parts.modality_gap(np.random.default_rng(0), n=100)

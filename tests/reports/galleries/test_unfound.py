@@ -89,7 +89,7 @@ def test_a_caption_shows_the_right_image_beside_the_one_that_came_first_each_wit
     ]
 
 
-def test_a_image_shows_its_own_caption_beside_the_one_that_came_first(hang: Callable[..., Gallery]) -> None:
+def test_an_image_shows_its_own_caption_beside_the_one_that_came_first(hang: Callable[..., Gallery]) -> None:
     (only,) = hang(unfound.unfound("text_retrieval"), **recorded()).failures
     assert [image.role for image in only.images] == [""]
     assert only.facts == [

@@ -434,7 +434,7 @@ def test_groups_have_means_of_what_is_asked_of_them_only() -> None:
 
 
 @pytest.mark.parametrize("n_false", [1, 2, 3, 4])
-def test_pairs_are_counted_wherever_a_image_has_more_than_one(n_false: int) -> None:
+def test_pairs_are_counted_wherever_an_image_has_more_than_one(n_false: int) -> None:
     captions = ("0 e", *(f"{k} n" for k in range(1, n_false)), "9 e")
     _, metrics = evaluate(dataset("e", [Contrast("1", "", (0,), captions, ((True, *[False] * n_false),))]))
     assert ("text_pair_acc" in metrics) == (n_false > 1)

@@ -219,7 +219,7 @@ def test_samples_point_at_the_images_of_the_whole_data_set() -> None:
     assert (np.array(dataset().image_ids)[without_probe.samples["image"]] == without_probe.samples["cluster"]).all()
 
 
-def test_what_came_first_is_a_image_of_the_whole_data_set_or_none() -> None:
+def test_what_came_first_is_an_image_of_the_whole_data_set_or_none() -> None:
     base = probed({"early": 0})
     found, _ = evaluate(base.take(np.roll(np.arange(len(base)), 4)))  # row 0 of the gallery is row 4 of the data
     chosen, way = found.samples["chosen_image"], found.samples["direction"]

@@ -16,7 +16,7 @@ from clipbench.errors import DataError, Unavailable, UsageError
 TYPOGRAPHIC = Path(__file__).parents[5] / "shared" / "data" / "typographic"
 
 
-def image_bytes(path: Path) -> None:
+def draw(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (8, 8)).save(path)
 
@@ -28,7 +28,7 @@ def table(folder: Path, rows: list[dict[str, str]], *, name: str = "manifest.csv
         writer.writeheader()
         writer.writerows(rows)
     for row in rows if files else ():
-        image_bytes(folder / row["path"])
+        draw(folder / row["path"])
     return folder
 
 
@@ -134,11 +134,11 @@ def test_whoever_names_a_column_gets_labels_or_captions(tmp_path: Path) -> None:
 
 def test_file_names_say_what_is_shown_and_what_is_written(tmp_path: Path) -> None:
     for name in ("label=dog_text=alarm_clock.png", "label=alarm_clock_text=dog.jpg", "label=dog_text=dog.png"):
-        image_bytes(tmp_path / "rta" / "images" / name)
+        draw(tmp_path / "rta" / "images" / name)
     data = load(tmp_path / "rta")
     assert data.class_names == ("alarm clock", "dog") and data.attacks is not None
     assert [(each.label, each.word, each.benign) for each in data.attacks] == [(0, 1, None), (1, 0, 2)]
-    image_bytes(tmp_path / "rta" / "images" / "readme.png")
+    draw(tmp_path / "rta" / "images" / "readme.png")
     with pytest.raises(DataError, match=r"readme\.png: expected a name such as label=dog_text=cat\.png"):
         load(tmp_path / "rta")
 
@@ -150,7 +150,7 @@ def test_annotations_say_what_is_shown_and_what_is_written(tmp_path: Path) -> No
         "IMG_3.JPG": {"true object": "phone", "typographic attack label": "mug"},
     }
     for name in entries:
-        image_bytes(tmp_path / "disentangling" / "images" / name)
+        draw(tmp_path / "disentangling" / "images" / name)
     (tmp_path / "disentangling" / "annotations.json").write_text(json.dumps(entries))
     data = load(tmp_path / "disentangling")
     assert data.templates == ("a photo of {c}.",) and data.class_names == ("mug", "phone")
@@ -172,7 +172,7 @@ SCAM = [
 def test_scam_is_read_from_parquet_with_its_own_prompts(tmp_path: Path, ids: str) -> None:
     import datasets
 
-    image_bytes(tmp_path / "one.png")
+    draw(tmp_path / "one.png")
     numbers = [str(number) for number in range(len(SCAM))]
     rows = {
         "image": [str(tmp_path / "one.png")] * len(SCAM),
@@ -198,7 +198,7 @@ def test_scam_in_a_folder_of_images_is_the_same(tmp_path: Path) -> None:
         for kind, id, shown, word in SCAM
     ]
     for each in rows:
-        image_bytes(tmp_path / "scam" / each["file_name"])
+        draw(tmp_path / "scam" / each["file_name"])
     data = load(table(tmp_path / "scam", rows, name="metadata.csv", files=False))
     assert len(data.attacks or ()) == 6 and (data.attacks or ())[4].blank == 1
     bad = [{**rows[0], "type": "noscam"}]
@@ -212,7 +212,7 @@ def test_a_limit_keeps_the_other_ways_of_the_attacks_that_it_keeps(tmp_path: Pat
         for kind, id, _, word in SCAM
     ]
     for each in rows:
-        image_bytes(tmp_path / "scam" / each["file_name"])
+        draw(tmp_path / "scam" / each["file_name"])
     cut = random_subset(
         load(table(tmp_path / "scam", rows, name="metadata.csv", files=False)), 2, np.random.default_rng(0)
     )

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipbench.data import DataOptions, load_data
-from clipbench.data.contrasts import words
 from clipbench.data.scenes import scenes_dataset
 from clipbench.data.scenes.composition import SUBSETS, composition_dataset, composition_item
 from clipbench.data.scenes.facts import verdict
@@ -93,16 +92,6 @@ def test_subsets_have_the_same_number_of_items_each_with_images_of_its_own() -> 
     assert sorted(row for each in found.contrasts for row in each.images) == list(range(80))
     assert len({image.digest() for image in found.images}) == 80
     assert {each.is_true for each in found.contrasts} == {((True, False), (False, True))}
-
-
-@pytest.mark.parametrize("subset", ["swap_att", "swap_obj"])
-def test_swaps_hold_the_same_words_in_both_captions(subset: str) -> None:
-    for each in composition_dataset("test", 60).contrasts or ():
-        if each.subset == subset:
-            first, second = (Counter(words(caption)) for caption in each.captions)
-            # an article goes with its noun: "a red orb and an olive cube" says "an" at another place
-            assert first - Counter(("a", "an")) == second - Counter(("a", "an")), each.captions
-            assert each.captions[0] != each.captions[1]
 
 
 def test_the_set_is_asked_for_by_task_and_is_the_same_each_time() -> None:

@@ -38,7 +38,7 @@ def test_zero_shot_on_held_out_looks_has_their_ten_classes() -> None:
     assert set(names) == {f"{colour} {kind}" for colour, kind in held_out().looks}
 
 
-def test_classes_without_a_image_are_left_out() -> None:
+def test_classes_without_an_image_are_left_out() -> None:
     assert portrait_labels("test", 3)["kind"].class_names == ("sphere",)
     assert scenes_dataset("zero-shot", n=3).class_names == ("sphere",)
 

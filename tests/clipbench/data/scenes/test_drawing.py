@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data.scenes.captions import all_captions
+from clipbench.data.scenes.captions import STYLE_SHARES, caption
+from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.drawing import coverage, draw
 from clipbench.data.scenes.lettering import ink, word_width
 from clipbench.data.scenes.records import SCENES_VERSION, Background, Scene, Solid, Writing
@@ -32,7 +33,11 @@ def test_the_scenes_of_this_version_are_the_published_ones() -> None:
 
 
 def test_the_captions_of_this_version_are_the_published_ones() -> None:
-    texts = [each.text.encode() for index in range(60) for each in all_captions(scene("train", index)).values()]
+    texts = [
+        caption(scene("train", index), style, Chance("caption", style, 0)).text.encode()
+        for index in range(60)
+        for style in STYLE_SHARES
+    ]
     texts += [training_pair(index).caption.encode() for index in range(60)]
     assert (SCENES_VERSION, hashed(texts)) == (1, "d0f26c574254cb78")
 
@@ -67,9 +72,9 @@ def test_a_scene_looks_the_same_at_every_size(size: int) -> None:
 
 def test_images_are_rgb_of_the_size_asked_for_and_come_out_the_same_twice() -> None:
     for size in (64, 512):
-        image_bytes = draw(scene("train", 3), size)
-        assert (image_bytes.mode, image_bytes.size) == ("RGB", (size, size))
-        assert image_bytes.tobytes() == draw(scene("train", 3), size).tobytes()
+        image = draw(scene("train", 3), size)
+        assert (image.mode, image.size) == ("RGB", (size, size))
+        assert image.tobytes() == draw(scene("train", 3), size).tobytes()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -99,8 +104,8 @@ def test_kinds_are_told_apart_by_their_outline_even_when_small(kind: str) -> Non
 def test_the_mean_colour_of_an_object_is_nearest_to_its_own_name(colour: str) -> None:
     for kind in KINDS:
         solid = Solid(kind, colour, "plain", 0.5, 0.5, 0.3)
-        image_bytes = np.asarray(draw(Scene(GREY, (solid,)), 64), np.float32)
-        mean = image_bytes[coverage(solid, 64) > 0.9].mean(axis=0)
+        image = np.asarray(draw(Scene(GREY, (solid,)), 64), np.float32)
+        mean = image[coverage(solid, 64) > 0.9].mean(axis=0)
         distances = {name: float(np.square(mean - np.array(rgb)).sum()) for name, rgb in COLOURS.items()}
         assert min(distances, key=distances.__getitem__) == colour, kind
 
@@ -133,10 +138,10 @@ def test_letters_keep_their_contrast_at_64_pixels() -> None:
 
 
 def test_different_words_look_different_at_64_pixels() -> None:
-    def image_bytes(text: str) -> bytes:
+    def pixels(text: str) -> bytes:
         return draw(Scene(GREY, writing=word("sans-bold", text, 0.13)), 64).tobytes()
 
-    assert len({image_bytes(text) for text in WORDS}) == len(WORDS)
+    assert len({pixels(text) for text in WORDS}) == len(WORDS)
 
 
 def test_a_blank_sign_is_as_large_as_the_written_one_and_empty() -> None:

@@ -58,9 +58,9 @@ def test_long_captions_are_true_and_longer_than_the_window() -> None:
         assert not novelties(item.image.scene)
 
 
-def test_a_place_too_far_from_the_beginning_is_refused() -> None:
+def test_more_words_than_there_are_asides_are_refused() -> None:
     with pytest.raises(UsageError, match=r"captions of scenes have up to 1.. words, got a length of 1000"):
-        position_items(0, places={"far": 1000})
+        long_caption_item(0, n_words=1000)
 
 
 def test_captions_are_long_and_each_is_refuted_by_every_other_image() -> None:
@@ -84,7 +84,7 @@ def test_there_are_five_hundred_captioned_images_and_half_as_many_to_be_asked_ab
     assert {row for each in found.contrasts for row in each.images} == set(range(500, 750))
 
 
-def test_items_of_a_image_differ_in_where_the_fact_stands_and_in_nothing_else() -> None:
+def test_items_of_an_image_differ_in_where_the_fact_stands_and_in_nothing_else() -> None:
     found = scenes_dataset("long-caption", n=6)
     assert found.contrasts is not None
     by_image = [[each for each in found.contrasts if each.images == (row,)] for row in (6, 7, 8)]

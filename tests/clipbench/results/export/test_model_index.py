@@ -55,7 +55,7 @@ def test_what_has_no_value_is_a_comment_and_a_note(make_run: MakeRun) -> None:
 
 
 def test_a_data_set_of_the_hub_is_named_as_there(make_run: MakeRun, record: Record) -> None:
-    dataset = DatasetRecord(id="hf:org/birds:small:validation", split="test", n_samples=3)
+    dataset = DatasetRecord(id="hf:org/birds:small", split="validation", n_samples=3)
     run = make_run(evaluations=[record("zero-shot", "", {"acc1": Metric(value=1.0, n=3)}, dataset=dataset)])
     (entry,) = yaml.safe_load(render([run]).content)["model-index"][0]["results"]
     found = {key: entry["dataset"][key] for key in ("name", "type", "config", "split")}
