@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -75,12 +76,15 @@ def test_a_folder_is_let_go_of_after_an_error_and_whoever_was_forked_meanwhile(t
         worker.join()
 
 
-def test_a_link_in_the_place_of_the_temporary_file_is_not_written_through(tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_the_temporary_file_is_not_written_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "private").write_bytes(b"mine")
-    (tmp_path / ".report.html.half").symlink_to(tmp_path / "private")
-    write_atomic({tmp_path / "report.html": b"new"})
-    assert (tmp_path / "private").read_bytes() == b"mine" and (tmp_path / "report.html").read_bytes() == b"new"
-    assert not (tmp_path / "report.html").is_symlink()
+    monkeypatch.setattr("clipbench.files.uuid.uuid4", lambda: UUID(int=0))  # as if its random name had been guessed
+    (tmp_path / ".report.html.00000000.half").symlink_to(tmp_path / "private")
+    with pytest.raises(UsageError, match=r"^cannot write .*report\.html: File exists$"):
+        write_atomic({tmp_path / "report.html": b"new"})
+    assert (tmp_path / "private").read_bytes() == b"mine" and not (tmp_path / "report.html").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the system has no such locks")
