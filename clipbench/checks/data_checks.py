@@ -17,6 +17,7 @@ from clipbench.errors import BadImage, NoTokenCounts
 from clipbench.models.protocol import count_tokens
 from clipbench.results.numbers import count, counted
 from clipbench.seeding import generator
+from clipbench.untrusted.reading import MOST_SHOWN, shortened
 
 N_IMAGES = 500
 """Images that are decoded."""
@@ -62,9 +63,12 @@ def duplicates(subject: Subject) -> CheckOutcome:
         return healthy(f"no image is there twice or nearly so among {count(len(found.rows))}")
     shown = (same or near)[0]
     names = [dataset.image_ids[found.rows[place]] for place in shown]
-    counts = [f"{counted(len(same), 'image')} twice" if same else "", f"{len(near)} nearly" if near else ""]
+    counts = [
+        counted(len(same), "exact copy", "exact copies") if same else "",
+        counted(len(near), "near-duplicate") if near else "",
+    ]
     return warning(
-        f"of {counted(len(found.rows), 'image')}, {' and '.join(filter(None, counts))}: '{names[0]}' and '{names[1]}'",
+        f"among {counted(len(found.rows), 'image')} {' and '.join(filter(None, counts))}: '{names[0]}' and '{names[1]}'",
         "drop one of each: retrieval counts the other as a wrong answer, and test images may be among training's",
     )
 
@@ -82,8 +86,8 @@ def captions(subject: Subject) -> CheckOutcome:
         return healthy(f"each of {count(len(owners))} captions belongs to one image")
     worst = max(shared, key=lambda caption: len(shared[caption]))
     return warning(
-        f"{len(shared)} of {counted(len(owners), 'caption')} stand on several images, '{_shortened(worst)}' on"
-        f" {len(shared[worst])}",
+        f"{_some(len(shared), counted(len(owners), 'caption'), 'stands', 'stand')} on several images,"
+        f" '{shortened(worst, MOST_SHOWN)}' on {len(shared[worst])}",
         "give each image a caption that is true of it alone: retrieval takes the others for wrong answers",
     )
 
@@ -98,8 +102,8 @@ def labels(subject: Subject) -> CheckOutcome:
         if len(out):
             image = _dataset(subject).image_ids[out[0]]
             return fault(
-                f"{len(out)} of {counted(len(each.labels), 'label')}{name} name no class: image '{image}' has"
-                f" {each.labels[out[0]]}, and there are {len(each.class_names)} classes, from 0",
+                f"{_some(len(out), counted(len(each.labels), 'label') + name, 'names', 'name')} no class: image '{image}'"
+                f" has {each.labels[out[0]]}, and there are {len(each.class_names)} classes, from 0",
                 "number the classes from 0, in the order of their names",
             )
     return healthy(f"all labels name one of {' and '.join(str(len(each.class_names)) for _, each in sets)} classes")
@@ -114,8 +118,8 @@ def classes(subject: Subject) -> CheckOutcome:
         empty = sorted(set(range(len(each.class_names))) - set(each.labels.tolist()))
         if empty:
             return warning(
-                f"{len(empty)} of {counted(len(each.class_names), 'class', 'classes')}{name} have no image, the first"
-                f" '{each.class_names[empty[0]]}'",
+                f"{_some(len(empty), counted(len(each.class_names), 'class', 'classes') + name, 'has', 'have')} no image,"
+                f" the first '{each.class_names[empty[0]]}'",
                 "add images or drop the class: recall by class is undefined there, and its prompts still draw answers",
             )
     return healthy("every class has images")
@@ -131,7 +135,8 @@ def class_names(subject: Subject) -> CheckOutcome:
         twice = [class_name for class_name, n in names.items() if n > 1]
         if twice:
             return fault(
-                f"{counted(len(twice), 'name')}{name} stand for several classes: '{twice[0]}' for {names[twice[0]]}",
+                f"{counted(len(twice), 'name')}{name} {'stands' if len(twice) == 1 else 'stand'} for several classes:"
+                f" '{twice[0]}' for {names[twice[0]]}",
                 "rename them ('crane bird', 'construction crane'): their prompts are the same, so that one never wins",
             )
     return healthy("every class has a name of its own")
@@ -149,13 +154,16 @@ def caption_length(subject: Subject) -> CheckOutcome:
     except NoTokenCounts as error:
         raise NotExamined(str(error)) from error
     n_cut = int((n_tokens > context).sum())
+    all_read = len(n_tokens) == len(dataset.captions)
     if n_cut:
+        read = counted(len(n_tokens), "caption") if all_read else f"the first {count(len(n_tokens))} captions"
         return warning(
-            f"{n_cut} of {counted(len(n_tokens), 'caption')} are longer than the {context} tokens that the model reads,"
-            f" up to {int(n_tokens.max())}",
+            f"{_some(n_cut, read, 'is', 'are')} longer than the {context} tokens that the model reads, up to"
+            f" {int(n_tokens.max())}",
             "measure with a model of a longer context, or see with the task long-caption what the cut ends cost",
         )
-    return healthy(f"captions have up to {int(n_tokens.max())} tokens, of {context} that the model reads")
+    read = "captions" if all_read else f"the first {count(len(n_tokens))} captions"
+    return healthy(f"{read} have up to {int(n_tokens.max())} tokens, of {context} that the model reads")
 
 
 def decoded(subject: Subject) -> Decoded:
@@ -226,8 +234,9 @@ def _of_all(subject: Subject, n: int) -> str:
     return "" if n == n_all else f", a sample of {count(n_all)}"
 
 
-def _shortened(text: str, width: int = 50) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+def _some(n: int, all_of_them: str, verb: str, plural: str) -> str:
+    """Return how many of some do something, such as ``1 of 3 classes has``."""
+    return f"{count(n)} of {all_of_them} {verb if n == 1 else plural}"
 
 
 CHECKS = (

@@ -17,7 +17,7 @@ from http.client import HTTPException, HTTPMessage, HTTPResponse, InvalidURL
 from typing import IO, Any
 
 from clipbench.errors import ModelError
-from clipbench.untrusted.reading import MOST_BYTES, decode_json
+from clipbench.untrusted.reading import MOST_BYTES, decode_json, shortened
 
 BUSY = (408, 425, 429, 500, 502, 503, 504, 529)
 """Answers after which the same request may succeed."""
@@ -233,7 +233,7 @@ class Client:
         """Return words of a server in one short line, without the key that some echo."""
         key = os.environ.get(self.key_variable)
         line = " ".join((text.replace(key, "***") if key else text).split())
-        return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
+        return shortened(line, SHOWN)
 
 
 def _pieces(response: HTTPResponse, end: float) -> Iterator[bytes]:

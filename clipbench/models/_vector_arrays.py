@@ -149,7 +149,11 @@ def _read_npz(path: Path) -> Arrays:
 
 
 def _read_npy(path: Path) -> Arrays:
-    return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise DataError(f"{path} is an .npz by its content: rename it, and give embeddings:{path.with_suffix('.npz')}")
+    return {path.stem: array}
 
 
 def _read_parquet(path: Path) -> Arrays:

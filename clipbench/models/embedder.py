@@ -37,6 +37,7 @@ from clipbench.models.protocol import (
 from clipbench.models.reference import load_with_probes
 from clipbench.models.store import Shelf, default_root
 from clipbench.results.numbers import counted
+from clipbench.untrusted.reading import MOST_SHOWN, shortened
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -277,7 +278,7 @@ class StoreEmbedder:
         for start in range(0, len(items), step):
             keys, texts = zip(*items[start : start + step], strict=True)
             vectors = self.model.encode_texts(list(texts))
-            self._check(vectors, [f"text '{_shortened(text)}'" for text in texts])
+            self._check(vectors, [f"text '{shortened(text, MOST_SHOWN)}'" for text in texts])
             yield _Batch(list(keys), vectors, 0)
 
     def _image_batches(self, missing: Mapping[bytes, ImageRef], *, is_strict: bool) -> Iterator["_Batch"]:
@@ -343,7 +344,3 @@ def _known_or_cause(ref: ImageRef) -> KnownImage | BadImage:
     content = bytes.fromhex(found.digest)
     key = bytes.fromhex(content_digest(CONVERSION + content)) if found.reading.is_converted else content
     return KnownImage(found.digest, key, found.reading.remarks)
-
-
-def _shortened(text: str, width: int = 60) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

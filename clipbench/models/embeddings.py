@@ -53,9 +53,15 @@ class Embeddings:
         """Return the vector of each image of ``dataset``, in order.
 
         Raises:
-            DataError: an image of another data set.
+            DataError: an image of another data set, such as a row of another file.
         """
-        rows = [image.row if isinstance(image, VectorRow) else self._unknown("image", image.name) for image in images]
+        ids = self.dataset.image_ids
+        rows = [
+            image.row
+            if isinstance(image, VectorRow) and [*ids[image.row : image.row + 1]] == [image.name]
+            else self._unknown("image", image.name)
+            for image in images
+        ]
         return np.array(self.image_vectors[np.array(rows, np.int64)])
 
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:

@@ -370,6 +370,16 @@ class _Short(reprlib.Repr):
 _SHORT = _Short()
 
 
+def shortened(text: str, width: int) -> str:
+    """Return the beginning of a text, up to a number of characters.
+
+    Example:
+        >>> shortened("a red cube", 10), shortened("a red cube", 6)
+        ('a red cube', 'a red…')
+    """
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
 _TOO_DEEP = f"lists or objects are nested more than {MOST_DEPTH} deep"
 
 

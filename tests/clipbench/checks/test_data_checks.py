@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from clipbench import Dataset, FileImage, load_data
-from clipbench.checks.examination import examine
+from clipbench.checks import data_checks
+from clipbench.checks.examination import examine, finding
+from clipbench.checks.subject import Subject
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.results.record import CheckFinding
 
@@ -69,17 +71,17 @@ def resize_an_image(data: Dataset) -> Dataset:
 
 BROKEN: dict[str, tuple[Callable[[Dataset], Dataset], str, str]] = {
     "unreadable": (break_an_image, "images", "1 of 12 images cannot be read, the first "),
-    "copied": (copy_an_image, "duplicates", "of 12 images, 1 image twice: '2.png' and '5.png'"),
-    "resized": (resize_an_image, "duplicates", "of 12 images, 1 nearly: '2.png' and '5.png'"),
+    "copied": (copy_an_image, "duplicates", "among 12 images 1 exact copy: '2.png' and '5.png'"),
+    "resized": (resize_an_image, "duplicates", "among 12 images 1 near-duplicate: '2.png' and '5.png'"),
     "shared caption": (
         lambda data: replace(data, captions=["A thing.", "a  thing.", *list(data.captions or ())[2:]]),
         "captions",
-        "1 of 11 captions stand on several images, 'a thing.' on 2",
+        "1 of 11 captions stands on several images, 'a thing.' on 2",
     ),
     "label out of range": (
         lambda data: replace(data, labels=np.where(np.arange(N) == 4, 3, np.arange(N) % 3)),
         "labels",
-        "1 of 12 labels name no class: image '4.png' has 3, and there are 3 classes, from 0",
+        "1 of 12 labels names no class: image '4.png' has 3, and there are 3 classes, from 0",
     ),
     "labels from 1": (
         lambda data: replace(data, labels=np.arange(N) % 3 + 1),
@@ -89,17 +91,17 @@ BROKEN: dict[str, tuple[Callable[[Dataset], Dataset], str, str]] = {
     "empty class": (
         lambda data: replace(data, labels=np.arange(N) % 2),
         "classes",
-        "1 of 3 classes have no image, the first 'owl'",
+        "1 of 3 classes has no image, the first 'owl'",
     ),
     "two classes of one name": (
         lambda data: replace(data, class_names=("crane", "dog", "Crane")),
         "class-names",
-        "1 name stand for several classes: 'crane' for 2",
+        "1 name stands for several classes: 'crane' for 2",
     ),
     "long caption": (
         lambda data: replace(data, captions=["word " * 60, *list(data.captions or ())[1:]]),
         "caption-length",
-        "1 of 12 captions are longer than the 48 tokens that the model reads, up to 62",
+        "1 of 12 captions is longer than the 48 tokens that the model reads, up to 62",
     ),
 }
 
@@ -110,6 +112,18 @@ def test_data_broken_in_one_way_are_named_for_it(name: str, photos: Dataset, toy
     findings = named(spoil(photos), embedder(toy_clip()))
     assert set(findings) - {"classes"} == {check} - {"classes"} and seen in findings[check].seen
     assert findings[check].why and findings[check].mend
+
+
+def test_captions_of_which_not_all_are_read_are_called_the_first(
+    photos: Dataset, toy_clip: Any, embedder: Bind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clipbench.checks.data_checks.N_CAPTIONS", 3)
+    (check,) = (each for each in data_checks.CHECKS if each.name == "caption-length")
+    subject = Subject(embedder(toy_clip()), photos)
+    assert finding(check, subject).seen == "the first 3 captions have up to 5 tokens, of 48 that the model reads"
+    long = replace(photos, captions=["word " * 60, *list(photos.captions or ())[1:]])
+    seen = finding(check, Subject(embedder(toy_clip()), long)).seen
+    assert seen.startswith("1 of the first 3 captions is longer than the 48 tokens")
 
 
 def test_captions_of_the_user_are_what_the_model_is_checked_on(toy_clip: Any, embedder: Bind) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipbench.errors import BadImage, DataError, UsageError, VectorError
-from clipbench.models.embeddings import Embeddings, load
+from clipbench.models.embeddings import Embeddings, VectorRow, load
 from clipbench.models.protocol import Embedder, LoadOptions
 from clipbench.testing import NamedImage
 
@@ -212,8 +212,9 @@ def test_what_the_file_has_no_vector_for_is_an_error(tmp_path: Path) -> None:
         DataError, match=r"has no vector for text 'a photo of a cat': .*without @DATA and without --prompts"
     ):
         model.texts(["a photo of a cat"])
-    with pytest.raises(DataError, match=r"has no vector for image 'x.jpg'"):
-        model.images([NamedImage("x.jpg")])
+    for foreign in (NamedImage("x.jpg"), VectorRow(1, "x.jpg"), VectorRow(2, "x.jpg"), VectorRow(-1, "x.jpg")):
+        with pytest.raises(DataError, match=r"has no vector for image 'x.jpg'"):
+            model.images([foreign])
 
 
 @pytest.mark.parametrize(
@@ -280,6 +281,10 @@ def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
         load(str(tmp_path / "gone.npz"), LoadOptions())
     with pytest.raises(DataError, match=r"has no arrays: expected 'images'"):
         load(str(tmp_path), LoadOptions())
+    (tmp_path / "folder").mkdir()
+    write_npz(tmp_path, arrays()).rename(tmp_path / "folder/images.npy")
+    with pytest.raises(DataError, match=r"images\.npy is an \.npz by its content: rename it, and give embeddings:"):
+        load(str(tmp_path / "folder"), LoadOptions())
     np.save(tmp_path / "both.npy", np.ones((2, 4, 5)))
     with pytest.raises(
         DataError, match=r"both.npy holds one array, of shape \(2, 4, 5\), and both images and texts are"

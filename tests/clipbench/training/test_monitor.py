@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -164,9 +165,9 @@ def test_each_kind_of_collapse_raises_its_alarm() -> None:
 def test_a_limit_can_be_changed_or_removed() -> None:
     rng = np.random.default_rng(0)
     good, other = rng.standard_normal((2, 200, 64))
-    assert told(lambda **more: Monitor(limits=Limits(cone=-0.0, effective_rank=None), **more), abs(good), other) == {
-        "image_cone"
-    } | ({"text_cone"} if naive(good, other)["text_cone"] > 0 else set())
+    any_cone = partial(Monitor, limits=Limits(cone=-0.0, effective_rank=None))
+    assert told(any_cone, abs(good), other) == {"image_cone", "text_cone"}  # of the texts, 0.0007 by chance
+    assert told(any_cone, abs(good), other - other.mean(axis=0)) == {"image_cone"}
     none = Limits(cone=None, effective_rank=None, duplicates=None, non_finite=None)
     assert told(lambda **more: Monitor(limits=none, **more), good * np.nan, np.ones((200, 64))) == set()
     for wrong in ({"cone": 1.5}, {"duplicates": -0.1}, {"effective_rank": math.nan}):
