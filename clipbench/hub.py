@@ -15,6 +15,8 @@ from typing import TypeVar
 from clipbench.errors import ClipbenchError, Unavailable
 
 PROBE_SECONDS = 3.0
+HUB_NAME = r"[\w.-]+(?:/[\w.-]+)?"
+"""Name of a repository, as a regular expression."""
 
 T = TypeVar("T")
 

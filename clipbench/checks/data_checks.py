@@ -12,7 +12,7 @@ from PIL import Image
 from clipbench.checks.check import Check, CheckOutcome, NotExamined, fault, healthy, warning
 from clipbench.checks.subject import Subject
 from clipbench.data.dataset import Dataset, LabelSet
-from clipbench.data.images import DrawnImage, ImageRef
+from clipbench.data.images import ImageRef, opened
 from clipbench.errors import BadImage, NoTokenCounts
 from clipbench.models.protocol import count_tokens
 from clipbench.results.numbers import count, counted
@@ -193,8 +193,7 @@ def _decode(dataset: Dataset, seed: int) -> Decoded:
 
 def _small_or_cause(ref: ImageRef) -> tuple[np.ndarray, str] | BadImage:
     try:
-        image = ref.open_at(0) if isinstance(ref, DrawnImage) else ref.open()
-        small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+        small = opened(ref, 0).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
         return np.asarray(small, np.int16).ravel(), ref.digest()
     except BadImage as error:
         return error

@@ -12,7 +12,7 @@ from PIL import Image
 from clipbench.checks.check import NotExamined
 from clipbench.data import DataOptions, load_data, prompts_of
 from clipbench.data.dataset import Dataset
-from clipbench.data.images import DrawnImage, ImageRef
+from clipbench.data.images import opened
 from clipbench.errors import BadImage
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder, Model
@@ -112,14 +112,14 @@ def scene_pairs(model: Model) -> Pairs:
 def _scenes(side: int | None) -> tuple[list[Image.Image], list[str]]:
     dataset = load_data("scenes", DataOptions(task="retrieval", options={"n": str(N_PAIRS)}))
     assert dataset.captions is not None
-    return [_opened(ref, side) for ref in dataset.images], list(dataset.captions)
+    return [opened(ref, side).convert("RGB") for ref in dataset.images], list(dataset.captions)
 
 
 def own_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
     """Return a sample of the user's images with a caption, or with the prompt of their class; None where they have neither."""
     order = generator(seed, "doctor", "sample").permutation(len(dataset))
     if dataset.captions is not None and dataset.caption_image is not None:
-        first = {int(image): row for row, image in reversed(list(enumerate(dataset.caption_image)))}
+        first = _first_captions(dataset)
         rows, images = _readable(dataset, [row for row in order.tolist() if row in first], model.info.image_size)
         texts = [dataset.captions[first[row]] for row in rows]
         truth = np.arange(len(rows))
@@ -142,7 +142,7 @@ def given_pairs(embedder: Embedder) -> Pairs:
     assert dataset is not None
     n = min(len(dataset), N_GIVEN)
     if dataset.captions is not None and dataset.caption_image is not None:
-        first = {int(image): row for row, image in reversed(list(enumerate(dataset.caption_image)))}
+        first = _first_captions(dataset)
         rows = [row for row in range(n) if row in first]
         texts = [dataset.captions[first[row]] for row in rows]
         truth = np.arange(len(rows))
@@ -159,6 +159,13 @@ def given_pairs(embedder: Embedder) -> Pairs:
         image_vectors=embedder.images(images),
         text_vectors=embedder.texts(texts),
     )
+
+
+def _first_captions(dataset: Dataset) -> dict[int, int]:
+    """Return the row of the first caption of each image that has one."""
+    assert dataset.caption_image is not None
+    images, rows = np.unique(dataset.caption_image, return_index=True)
+    return dict(zip(images.tolist(), rows.tolist(), strict=True))
 
 
 def _encoded(
@@ -188,12 +195,7 @@ def _readable(dataset: Dataset, rows: Sequence[int], side: int | None) -> tuple[
         if len(kept) == N_PAIRS:
             break
         try:
-            kept[row] = _opened(dataset.images[row], side)
+            kept[row] = opened(dataset.images[row], side).convert("RGB")
         except BadImage:  # the check of images counts and names them
             continue
     return list(kept), list(kept.values())
-
-
-def _opened(ref: ImageRef, side: int | None) -> Image.Image:
-    image = ref.open_at(side) if side and isinstance(ref, DrawnImage) else ref.open()
-    return image.convert("RGB")

@@ -82,11 +82,12 @@ MAX_CONTEXT = 512
 
 def end_of_text(subject: Subject) -> CheckOutcome:
     """Look for the end-of-text token at the end of a text that was cut."""
-    facts = subject.tokens
-    if facts is None:
+    facts, tokenize = subject.tokens, subject.parts.tokenize
+    if facts is None or tokenize is None:
         raise NotExamined(HIDDEN)
     if facts.end is None and _ends_with_padding(subject, facts):
-        facts = replace(facts, end=facts.pad, keeps_end=bool(_cut(subject, facts)[-1] == facts.pad))
+        (cut,) = tokenize([longer_than(subject.info.context_length)])[facts.name]
+        facts = replace(facts, end=facts.pad, keeps_end=bool(cut[-1] == facts.pad))
     if facts.end is None:
         raise NotExamined("short texts have no last token in common that would mark their end")
     if facts.keeps_end:
@@ -110,11 +111,6 @@ def _ends_with_padding(subject: Subject, facts: TokenFacts) -> bool:
     first[0, n], rest[0, n + 1 :] = ids[0, n - 1], ids[0, n - 1]
     plain, without_first, without_rest = (encode({**tokens, facts.name: rows})[0] for rows in (ids, first, rest))
     return distance(plain, without_rest) <= subject.limit < distance(plain, without_first)
-
-
-def _cut(subject: Subject, facts: TokenFacts) -> np.ndarray:
-    assert subject.parts.tokenize is not None
-    return subject.parts.tokenize([longer_than(subject.info.context_length)])[facts.name][0]
 
 
 def tokenizer(subject: Subject) -> CheckOutcome:

@@ -45,6 +45,11 @@ class DrawnImage(ImageRef, Protocol):
         ...
 
 
+def opened(ref: ImageRef, side: int | None) -> Image.Image:
+    """Return the decoded image, drawn for a square input of ``side`` pixels where it has no pixels of its own."""
+    return ref.open_at(side) if side is not None and isinstance(ref, DrawnImage) else ref.open()
+
+
 def content_digest(data: bytes) -> str:
     """Return the 128-bit BLAKE2b of some bytes, as 32 hex digits."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()

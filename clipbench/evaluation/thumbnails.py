@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
-from PIL import Image
 
-from clipbench.data import Dataset, DrawnImage, ImageRef
+from clipbench.data import Dataset
 from clipbench.data.decoding import rgb
+from clipbench.data.images import opened
 from clipbench.errors import BadImage
 from clipbench.files import atomic_file
 from clipbench.results.even_spacing import MAX_POINTS, evenly_spaced
@@ -42,7 +42,7 @@ def write_thumbnails(
         if path.exists():
             continue
         try:
-            thumbnail = _opened(dataset.images[row], side).copy()  # images in memory are the caller's
+            thumbnail = rgb(opened(dataset.images[row], side)).copy()  # images in memory are the caller's
         except BadImage:  # it was readable when its vector was stored, and no number depends on its small copy
             continue
         thumbnail.thumbnail((side, side))
@@ -97,10 +97,6 @@ def point_rows(
 def is_image(name: str, column: np.ndarray) -> bool:
     """Return whether a column of a task's table holds rows of images."""
     return (name == "image" or name.endswith("_image")) and np.issubdtype(column.dtype, np.integer)
-
-
-def _opened(image: ImageRef, side: int) -> Image.Image:
-    return rgb(image.open_at(side) if isinstance(image, DrawnImage) else image.open())
 
 
 def _worst_first(margin: np.ndarray) -> Int64[np.ndarray, " n_rows"]:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from clipbench.errors import ModelError
 from clipbench.files import is_inside
+from clipbench.hub import HUB_NAME
 from clipbench.models._config_limits import SIDES, SIDES_OF_IMAGES, check_sizes
 from clipbench.untrusted.reading import (
     MOST_BYTES_OF_SETTINGS,
@@ -40,7 +41,6 @@ ADAPTER_CONFIG = "adapter_config.json"
 NO_CODE = "clipbench never runs code that comes with a model"
 ADVICE = "drop the setting if the model does without it"
 
-HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 TOKENIZER_ARGUMENTS = {
     *(
         "clean",
@@ -217,7 +217,9 @@ def _source(value: object) -> str | None:
 
 
 def _repository(value: object) -> str | None:
-    is_name = isinstance(value, str) and HUB_NAME.fullmatch(value) and not value.startswith(".") and ".." not in value
+    is_name = (
+        isinstance(value, str) and re.fullmatch(HUB_NAME, value) and not value.startswith(".") and ".." not in value
+    )
     if value is None or value == "" or is_name:
         return None
     return f"names a model of another place ({value!r}): expected the name of a Hub repository"

@@ -14,12 +14,12 @@ from typing import Any
 
 from clipbench.errors import ModelError, UsageError
 from clipbench.files import is_inside
+from clipbench.hub import HUB_NAME
 from clipbench.models._fingerprint import digest
 from clipbench.models.protocol import LoadOptions
 from clipbench.untrusted.reading import is_folder, read_json
 from clipbench.untrusted.terminal import printable
 
-NAME = r"[\w.-]+(?:/[\w.-]+)?"
 COMMIT = r"[0-9a-f]{40}"
 CLASS_ELSEWHERE = re.compile(r"(?!\w+://)(.+)--[^\W\d][\w/-]*(\.[^\W\d]\w*)+")
 """A class of another place, such as ``org/code--module.Class``, wherever it stands in a model's files."""
@@ -66,7 +66,7 @@ def pinned(body: str, reference: str, options: LoadOptions) -> Pinned:
         if options.trust_remote_code:
             raise UsageError(f"{reference} is a folder, which no commit pins, and {needs}")
         return Pinned(body)
-    found = re.fullmatch(rf"({NAME})(?:@(.*))?", body)
+    found = re.fullmatch(rf"({HUB_NAME})(?:@(.*))?", body)
     if found is None:
         raise UsageError(
             f"'{reference}' is no folder, nor a name on the Hub: expected {prefix}:FOLDER or {prefix}:ORG/REPO"

@@ -9,7 +9,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from clipbench.data.decoding import rgb
-from clipbench.data.images import DrawnImage, ImageRef
+from clipbench.data.images import ImageRef, opened
 from clipbench.errors import FOREIGN, BadImage, cause
 from clipbench.models.protocol import AnyPreprocess
 from clipbench.models.workers import load_in_workers
@@ -62,7 +62,7 @@ class _Images(Dataset[tuple[int, Any]]):
     def __getitem__(self, row: int) -> tuple[int, Any]:
         ref = self.refs[row]
         try:
-            image = ref.open_at(self.side) if self.side and isinstance(ref, DrawnImage) else ref.open()
+            image = opened(ref, self.side)
             return row, rgb(image, ref.name) if self.preprocess is None else self.preprocess(image)
         except BadImage as error:
             return row, error

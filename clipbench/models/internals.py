@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Tokens = Mapping[str, np.ndarray]
 """Inputs of a text tower by name: integers of shape (n_texts, n_tokens)."""
 
+TOWERS = (("encode_image", "encode_text"), ("get_image_features", "get_text_features"))
+"""Names of a module's methods for its towers: in open_clip, OpenAI's code and the bundled model, and in transformers."""
+
 Resize = Literal["crop", "squash", "pad"]
 """How an image becomes a square: its middle is cut out, its sides are scaled apart, or bars are added."""
 

@@ -43,7 +43,8 @@ def measure(preprocess: Preprocess, *, with_interpolation: bool = True) -> Prepr
     black, white = (_flat(preprocess, (value,) * 3) for value in (0, 255))
     if black is None or white is None or len(black) != 3:
         return Preprocessing(fault="an image of one colour does not become an image of one colour in three channels")
-    size = _size(preprocess(_image(np.zeros((64, 64, 3), np.uint8))))
+    height, width = preprocess(Image.fromarray(np.zeros((64, 64, 3), np.uint8))).shape[-2:]
+    size = int(height), int(width)
     if not (white > black).all():
         return Preprocessing(size=size, fault="black and white images become the same input")
     std = 1 / (white - black)
@@ -94,7 +95,7 @@ def _to_unit(
     """Return the function from a grey image to the input that it becomes, in [0, 1] again."""
 
     def unit(grey: UInt8[np.ndarray, "height width"]) -> Float32[np.ndarray, "side_1 side_2"]:
-        pixels = np.asarray(preprocess(_image(np.repeat(grey[:, :, None], 3, axis=2))), np.float32)
+        pixels = np.asarray(preprocess(Image.fromarray(np.repeat(grey[:, :, None], 3, axis=2))), np.float32)
         return (pixels[0] - black[0]) / (white[0] - black[0])
 
     return unit
@@ -141,19 +142,11 @@ def _candidates(noise: UInt8[np.ndarray, "height width"], side: int) -> Iterator
 
 def _flat(preprocess: Preprocess, colour: Sequence[int]) -> Float32[np.ndarray, " channels"] | None:
     """Return the value of each channel for an image of one colour, or None where it does not stay one."""
-    pixels = np.asarray(preprocess(_image(np.full((64, 64, 3), colour, np.uint8))), np.float32)
+    pixels = np.asarray(preprocess(Image.fromarray(np.full((64, 64, 3), colour, np.uint8))), np.float32)
     if pixels.ndim != 3 or not np.isfinite(pixels).all():
         return None
     flat = pixels.reshape(len(pixels), -1)
     return flat[:, 0] if np.allclose(flat, flat[:, :1], atol=1e-3) else None
-
-
-def _size(pixels: np.ndarray) -> tuple[int, int]:
-    return int(pixels.shape[-2]), int(pixels.shape[-1])
-
-
-def _image(pixels: UInt8[np.ndarray, "height width 3"]) -> Image.Image:
-    return Image.fromarray(pixels)
 
 
 def _rounded(values: np.ndarray) -> tuple[float, ...]:

@@ -14,7 +14,8 @@ from clipbench.models import python
 from clipbench.models._vector_arrays import checked_arrays
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.embeddings import Embeddings, of_arrays
-from clipbench.models.internals import Internals, Tokens
+from clipbench.models.internals import TOWERS, Internals, Tokens
+from clipbench.models.module_facts import evaluating
 from clipbench.models.protocol import Embedder, Model, ModelInfo
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 ONLY = "tokens"
 """Name of the tokens of a tokenizer that returns a tensor without one."""
-TOWERS = (("encode_image", "encode_text"), ("get_image_features", "get_text_features"))
-"""Names of the towers: in open_clip and OpenAI's code, and in transformers."""
 
 
 def vectors(*, images: object, texts: object = None, name: str = "vectors", **arrays: object) -> Embeddings:
@@ -243,16 +242,9 @@ def _inference(net: "torch.nn.Module") -> "Iterator[Callable[[torch.Tensor], tor
     import torch
 
     weight = next((each for each in net.parameters() if each.is_floating_point()), torch.empty(0))
-    modes = [(part, part.training) for part in net.modules()]
 
     def place(inputs: "torch.Tensor") -> "torch.Tensor":
         return inputs.to(weight.device, weight.dtype) if inputs.is_floating_point() else inputs.to(weight.device)
 
-    # Autocast would keep copies of the weights that have no gradients, and the next step of training would use them.
-    with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
-        try:
-            net.eval()
-            yield place
-        finally:
-            for part, was_training in modes:
-                part.training = was_training
+    with evaluating(net):
+        yield place

@@ -44,6 +44,26 @@ RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
 @contextmanager
+def evaluating(module: "nn.Module") -> Iterator[None]:
+    """Compute without gradients, dropout and autocast; afterwards each part has the mode that it had.
+
+    Autocast keeps the copies of weights that it makes. Made here, without gradients, they would be used by the step of
+    training that follows. So vectors are computed in the type of the weights.
+    """
+    import torch
+
+    modes = [(part, part.training) for part in module.modules()]
+    device = next((each.device.type for each in module.parameters()), "cpu")
+    with torch.no_grad(), torch.autocast(device, enabled=False):
+        try:
+            module.eval()
+            yield
+        finally:
+            for part, was_training in modes:
+                part.training = was_training
+
+
+@contextmanager
 def training_parts(module: "nn.Module") -> Iterator[list[str]]:
     """Yield a list that gets the name of each part that works in training mode while a model encodes.
 
@@ -139,19 +159,13 @@ def library_logits(
     weight = next(module.parameters())
     images = torch.from_numpy(np.ascontiguousarray(pixels)).to(weight.device, weight.dtype)
     texts = {name: torch.from_numpy(np.ascontiguousarray(ids)).to(weight.device) for name, ids in tokens.items()}
-    modes = [(part, part.training) for part in module.modules()]
-    try:
-        module.eval()
-        with torch.inference_mode():
-            if hasattr(module, "get_logits"):
-                logits = module.get_logits(images, next(iter(texts.values())))[0]
-            elif hasattr(module, "get_image_features"):
-                logits = module(pixel_values=images, **texts).logits_per_image
-            else:
-                return None
-    finally:
-        for part, was_training in modes:
-            part.training = was_training
+    with evaluating(module):
+        if hasattr(module, "get_logits"):
+            logits = module.get_logits(images, next(iter(texts.values())))[0]
+        elif hasattr(module, "get_image_features"):
+            logits = module(pixel_values=images, **texts).logits_per_image
+        else:
+            return None
     found: np.ndarray = logits.float().cpu().numpy()
     return found
 

@@ -100,7 +100,7 @@ def token_variants(model: Model, parts: Internals) -> Iterator[Variant]:
     if facts.pad is not None and facts.is_padded_to_longest:
         full = change(lambda tokens, facts: padded(tokens, facts, context))
         yield _variant(model, "padding", f"texts padded to {context} tokens", texts=full)
-    elif facts.pad is not None and not facts.is_padded_to_longest:
+    elif facts.pad is not None:
         yield _variant(model, "padding", "texts padded to the longest of a batch", texts=change(trimmed))
     if facts.keeps_end is False:
         yield _variant(model, "end of text", "end-of-text token kept where a text is cut", texts=change(with_end))

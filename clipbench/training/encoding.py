@@ -2,20 +2,19 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clipbench.errors import ModelError
+from clipbench.models.internals import TOWERS
+from clipbench.models.module_facts import evaluating
 from clipbench.training.scalars import Scalars, finite_or_none
 
 if TYPE_CHECKING:
     import torch
 
-METHODS = (("encode_image", "encode_text"), ("get_image_features", "get_text_features"))
-"""Names of the towers' methods in open_clip and the bundled model, and in transformers."""
 KEYWORDS = {"get_image_features": "pixel_values", "get_text_features": "input_ids"}
 """Argument that takes a bare tensor, for methods in which it is not the first."""
 
@@ -29,12 +28,12 @@ def encode_pairs(
         ModelError: the model has none of the known methods.
     """
     module = unwrap(model)
-    names = next((names for names in METHODS if all(hasattr(module, name) for name in names)), None)
+    names = next((names for names in TOWERS if all(hasattr(module, name) for name in names)), None)
     if names is None:
         raise ModelError(
-            f"a model of type {type(model).__name__} has neither {' nor '.join(' and '.join(each) for each in METHODS)}"
+            f"a model of type {type(model).__name__} has neither {' nor '.join(' and '.join(each) for each in TOWERS)}"
         )
-    with _evaluation_mode(module):
+    with evaluating(module):
         return _vectors(module, names[0], images, batch_size), _vectors(module, names[1], texts, batch_size)
 
 
@@ -56,7 +55,7 @@ def logit_constants(model: object) -> Scalars:
 def unwrap(model: object) -> Any:
     """Return the module inside DistributedDataParallel; torch.compile's wrapper passes all attributes on."""
     inside = getattr(model, "module", None)
-    return model if inside is None or any(hasattr(model, name) for names in METHODS for name in names) else inside
+    return model if inside is None or any(hasattr(model, name) for names in TOWERS for name in names) else inside
 
 
 def n_inputs(inputs: Any) -> int:
@@ -79,28 +78,6 @@ def as_array(values: Any) -> np.ndarray:
     if hasattr(values, "detach"):
         values = values.detach().float().cpu().numpy()
     return np.asarray(values, np.float32)
-
-
-@contextmanager
-def _evaluation_mode(module: Any) -> Iterator[None]:
-    """Switch off gradients, dropout and autocast; then put every module back into its mode.
-
-    Autocast caches the copies of weights that it makes. Made here, without gradients, they would be used by the training
-    step that follows. So vectors are computed in the type of the weights.
-    """
-    import torch
-
-    modes = {part: part.training for part in module.modules()}
-    device = next(module.parameters()).device.type
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(torch.autocast(device, enabled=False))
-        try:
-            module.eval()
-            yield
-        finally:
-            for part, was_training in modes.items():
-                part.training = was_training
 
 
 def _vectors(module: Any, name: str, inputs: Any, batch_size: int) -> np.ndarray:

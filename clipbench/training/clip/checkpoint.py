@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from clipbench import __version__
 from clipbench.errors import MachineError, ModelError, cause
-from clipbench.models._checkpoint_file import StateDict, fit, misfits, read_weights
+from clipbench.models._checkpoint_file import fit, misfits, read_weights
 from clipbench.models._config_limits import check_weights
 from clipbench.models.checkpoints import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
 from clipbench.training.clip.config import ClipConfig
@@ -34,8 +34,6 @@ from clipbench.untrusted.schema import SchemaError, fitted
 FORMAT = 1
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """AdamW's state of each weight."""
-OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
-"""Numbers that OpenAI's files store among the weights."""
 
 
 @dataclass(kw_only=True)
@@ -130,20 +128,11 @@ def load_model(folder: Path) -> tuple[CLIP, ClipTokenizer]:
     tokenizer = load_tokenizer(folder, config.context_length)
     if tokenizer.vocab_size != config.vocab_size:
         raise ModelError(f"{folder} has {tokenizer.vocab_size} tokens, and weights for {config.vocab_size}")
-    state = _read_state(folder / WEIGHTS)
+    state = read_weights(folder / WEIGHTS)
     check_weights(config.n_weights, sum(value.numel() for value in state.values()), folder)
     model = CLIP(config)
     fit(model, state, source=folder / WEIGHTS, arch="the configuration")
     return model, tokenizer
-
-
-def load_weights(model: CLIP, path: Path) -> None:
-    """Load all weights of a file, ours or of a ViT model of OpenAI or open_clip.
-
-    Raises:
-        ModelError: it cannot be read, or does not fit.
-    """
-    fit(model, _read_state(path), source=path, arch="the configuration")
 
 
 def load_optimizer(folder: Path, model: CLIP, optimizer: torch.optim.Optimizer) -> None:
@@ -166,10 +155,6 @@ def load_optimizer(folder: Path, model: CLIP, optimizer: torch.optim.Optimizer) 
         raise ModelError(f"{path} is of another model than {folder / WEIGHTS}: {faults}")
     for name, parameter in trained.items():
         optimizer.state[parameter] = {moment: state[f"{moment}/{name}"].to(parameter.device) for moment in MOMENTS}
-
-
-def _read_state(path: Path) -> StateDict:
-    return {name: value for name, value in read_weights(path).items() if name not in OPENAI_EXTRAS}
 
 
 def _optimizer_state(model: CLIP, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -74,13 +74,6 @@ class ClipTokenizer:
         """Return the same tokenizer for texts of another length."""
         return ClipTokenizer(self._tokenizer, context_length)
 
-    def decode(self, ids: Int64[np.ndarray, " n_tokens"]) -> str:
-        """Return the cleaned text of some ids, without start, end and padding."""
-        ends = np.flatnonzero(ids == self._end)
-        inside = ids[: ends[0]] if len(ends) else ids
-        text: str = self._tokenizer.decode(inside[inside != self._start].tolist())
-        return text.strip()
-
     def vocabulary(self) -> dict[str, int]:
         """Return the id of each token."""
         ids: dict[str, int] = self._tokenizer.get_vocab()
