@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias
 
 from clipbench.comparison.compare import compare as compare_results
-from clipbench.comparison.gate_rules import Tolerance
+from clipbench.comparison.gate_rules import smallest_difference
 from clipbench.comparison.records import CompareOptions
 from clipbench.data import DataOptions, Dataset
 from clipbench.data.memory import dataset_in_memory
@@ -286,8 +286,8 @@ def compare(
         base: a run, a run folder, or a results file of another tool (CLIP_benchmark, DataComp, open_clip, MIEB).
         candidate: the same for the other model.
         alpha: significance level of the verdicts, after Holm's correction over all metrics.
-        smallest: difference below which a difference is of no interest: of fractions 0.005, half a point, or ``"0.5pp"``; of
-            other units a text, such as ``"2"`` for two ranks.
+        smallest: size below which a difference is of no interest: ``"0.5pp"`` of fractions, or a number in each metric's
+            unit, such as 0.005; from 1 on, as 2 for two ranks, it is none of fractions.
 
     Returns:
         The comparison: ``differences`` with ``value`` (candidate minus base), interval, p-value and ``verdict``; ``frame()``
@@ -311,7 +311,7 @@ def compare(
             raise UsageError(
                 f"cannot compare an object of type {type(side).__name__}: expected a run, a run folder or a results file"
             )
-    least = Tolerance.parse(smallest, "smallest") if isinstance(smallest, str) else smallest
+    least = smallest_difference(str(smallest), "smallest")
     return compare_results(base, candidate, CompareOptions(alpha=alpha, smallest=least))
 
 

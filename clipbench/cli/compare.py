@@ -14,7 +14,7 @@ from clipbench.files import write_atomic
 
 if TYPE_CHECKING:
     from clipbench.comparison.gate import Judged
-    from clipbench.comparison.gate_rules import Gate, Tolerance
+    from clipbench.comparison.gate_rules import Gate
     from clipbench.comparison.records import Comparison
     from clipbench.results.other_tools import Values
     from clipbench.results.run import Run
@@ -90,10 +90,11 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
     """
     from clipbench.comparison.compare import compare
     from clipbench.comparison.gate import Judged, check_gate, judge
+    from clipbench.comparison.gate_rules import smallest_difference
     from clipbench.comparison.records import CompareOptions
     from clipbench.results.other_tools import open_results
 
-    options = CompareOptions(alpha=given["alpha"], smallest=_smallest(given["smallest"]))
+    options = CompareOptions(alpha=given["alpha"], smallest=smallest_difference(given["smallest"], "--smallest"))
     base, *candidates = (open_results(path) for path in paths)
     check_gate(gate, {name: metric for side in (*candidates, base) for name, metric in side.named_metrics.items()})
     judged: list[Judged] = []
@@ -123,21 +124,6 @@ def _nothing(base: "Run | Values", candidate: "Run | Values", error: NotComparab
 
     one, other = (side.label if isinstance(side, Values) else str(side.folder) for side in (base, candidate))
     return Comparison(base=one, candidate=other, differences=[], refused=[Refusal(other, str(error))])
-
-
-def _smallest(text: str) -> "Tolerance":
-    from clipbench.comparison.gate_rules import Tolerance
-
-    expected = (
-        f"--smallest '{text}': expected percentage points, such as 0.5pp, or a number for units other than fractions"
-    )
-    try:
-        found = Tolerance.parse(text, "--smallest")
-    except UsageError as error:
-        raise UsageError(expected) from error
-    if found.kind == "relative":
-        raise UsageError(expected)
-    return found
 
 
 def _write(judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: Path | None) -> None:

@@ -59,8 +59,8 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
                     notes.append(f"{pair.base.name}: slices by {grouping} are not compared: {error}")
     if not differences:
         raise _nothing_compared(refused, pairs)
-    if options.tolerance.amount and not any(options.tolerance.suits(each.base.unit) for each in differences):
-        notes.append(f"the smallest difference that matters, {options.tolerance.text}, suits the unit of no metric")
+    if options.smallest.amount and not any(options.smallest_of(each.base.unit) for each in differences):
+        notes.append(f"the smallest difference that matters, {options.smallest.text}, suits the unit of no metric")
     return Comparison(
         base=str(base.folder),
         candidate=str(candidate.folder),

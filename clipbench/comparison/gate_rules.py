@@ -17,6 +17,7 @@ import operator
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from fnmatch import fnmatchcase
@@ -80,6 +81,21 @@ class Tolerance:
     def allowed(self, base: float) -> float:
         """Return the largest tolerated loss of a metric with this base value, in its unit."""
         return self.amount * abs(base) if self.kind == "relative" else self.amount
+
+
+def smallest_difference(text: str, where: str) -> Tolerance:
+    """Return the smallest difference that matters, from its text: points, or a number in each metric's unit.
+
+    Raises:
+        UsageError: it is neither; ``where`` names the option in the error.
+    """
+    with suppress(UsageError):
+        found = Tolerance.parse(text, where)
+        if found.kind != "relative":
+            return found
+    raise UsageError(
+        f"{where} {shown(text)}: expected percentage points, such as 0.5pp, or a number in the metric's unit"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,30 +18,26 @@ Verdict = Literal["better", "worse", "different", "no evidence", "not tested", "
 no test (``Difference.test`` says why), which is less than no evidence."""
 
 
+NOTHING = Tolerance(text="0", amount=0.0, kind="absolute")
+
+
 @dataclass(frozen=True)
 class CompareOptions:
     """Significance level of the verdicts, and the smallest difference that matters."""
 
     alpha: float = ALPHA
-    smallest: float | Tolerance = 0.0
-    """A difference whose interval lies within plus and minus it is too small to matter, of metrics whose unit it suits; a
-    number is of fractions alone: 0.005 is half a percentage point."""
+    smallest: Tolerance = NOTHING
+    """A difference whose interval lies within plus and minus it is too small to matter: points of fractions, or a number in
+    each metric's unit, which from 1 on is none of fractions."""
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
             raise UsageError(f"alpha {self.alpha}: expected a number between 0 and 1, such as 0.05")
-        if not isinstance(self.smallest, Tolerance) and not 0 <= self.smallest < 1:
-            raise UsageError(
-                f"smallest difference {self.smallest}: expected a fraction, such as 0.005 for half a percentage point; "
-                "for other units a text, such as '2' for two ranks"
-            )
 
-    @property
-    def tolerance(self) -> Tolerance:
-        """The smallest difference that matters, with the units that it suits."""
-        if isinstance(self.smallest, Tolerance):
-            return self.smallest
-        return Tolerance(text=f"{100 * self.smallest:g}pp", amount=self.smallest, kind="points")
+    def smallest_of(self, unit: str) -> float:
+        """Return the smallest difference that matters of metrics of a unit; 0 where it is of other units."""
+        is_share = self.smallest.kind == "absolute" and self.smallest.amount < 1
+        return self.smallest.amount if is_share or self.smallest.suits(unit) else 0.0
 
 
 @dataclass(frozen=True)

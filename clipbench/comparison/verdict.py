@@ -20,7 +20,7 @@ def with_verdicts(differences: Sequence[Difference], options: CompareOptions) ->
 
 
 def _verdict(each: Difference, options: CompareOptions, *, is_claimed: bool) -> Verdict:
-    smallest = options.tolerance.allowed(each.base.value or 0.0) if options.tolerance.suits(each.base.unit) else 0.0
+    smallest = options.smallest_of(each.base.unit)
     # An interval without width says that these samples do not differ, not how much others might: no evidence.
     if each.low is not None and each.high is not None and -smallest <= each.low < each.high <= smallest:
         return "too small to matter"

@@ -140,7 +140,10 @@ def _check_card(folder: Path) -> None:
 
 def _check_files(source: str, base: str, files: Sequence[object]) -> None:
     for file in map(str, files):
-        is_below = file.startswith(f"{base}/") and ".." not in file if "://" in base else _is_below(file, Path(base))
+        if Path(source).is_dir():
+            is_below = _is_below(file, Path(base))
+        else:  # the library tells the place of a repository since its fifth version
+            is_below = file.startswith((f"{base}/", f"hf://datasets/{source}@")) and ".." not in file
         if not is_below:
             raise _elsewhere(source, file)
 

@@ -12,6 +12,7 @@ import scipy.stats
 
 from clipbench import api
 from clipbench.comparison.compare import compare, differences
+from clipbench.comparison.gate_rules import smallest_difference
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Flips, Refusal, Verdict
 from clipbench.errors import ClipbenchError, NotComparable, UsageError
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, StatisticRecord
@@ -445,7 +446,9 @@ def test_the_verdict_is_of_direction_and_size(higher_is_better: bool | None, sma
     runs = [
         held(evaluation({"acc": mean_of(each, higher_is_better=higher_is_better)}, {"hit": each})) for each in columns
     ]
-    (found,) = compare(runs[0], runs[1], CompareOptions(smallest=smallest)).differences
+    (found,) = compare(
+        runs[0], runs[1], CompareOptions(smallest=smallest_difference(str(smallest), "smallest"))
+    ).differences
     assert found.value == pytest.approx(0.08) and 0.1 < bounds(found)[1] < 0.2
     assert found.verdict == verdict
 
@@ -472,7 +475,9 @@ def test_a_metric_without_a_direction_in_either_run_is_different_and_not_better(
 
 def test_equal_samples_are_no_evidence_that_the_models_are_equal() -> None:
     hits = np.array([1.0, 0.0, 1.0, 1.0])
-    (found,) = compare(of_hits(hits), of_hits(hits), CompareOptions(smallest=0.1)).differences
+    (found,) = compare(
+        of_hits(hits), of_hits(hits), CompareOptions(smallest=smallest_difference("0.1", "smallest"))
+    ).differences
     assert (found.value, found.p_value) == (0, 1)
     assert found.low == pytest.approx(0.025**0.25 - 1) and found.high == pytest.approx(1 - 0.025**0.25)
     assert (found.detectable, found.verdict) == (None, "no evidence")
@@ -682,19 +687,21 @@ def test_alpha_is_a_chance(alpha: float) -> None:
         CompareOptions(alpha=alpha)
 
 
-@pytest.mark.parametrize("smallest", [-0.1, 1.0, float("nan")])
-def test_a_smallest_difference_is_a_size(smallest: float) -> None:
+@pytest.mark.parametrize("smallest", [-0.1, float("nan"), "1%", "little"])
+def test_a_smallest_difference_is_a_size(smallest: float | str) -> None:
+    runs = [of_hits(hits) for hits in flipped(50, gained=5, lost=4)]
     with pytest.raises(
-        UsageError, match=r"^smallest difference .*: expected a fraction, such as 0\.005 for half a perc"
+        UsageError, match=r"^smallest '.*': expected percentage points, such as 0\.5pp, or a number in the"
     ):
-        CompareOptions(smallest=smallest)
+        api.compare(*runs, smallest=smallest)
 
 
 @pytest.mark.parametrize(
     ("smallest", "verdicts"),
     [
         ("20pp", {"acc": "too small to matter", "rank": "better"}),
-        (0.2, {"acc": "too small to matter", "rank": "better"}),
+        (0.2, {"acc": "too small to matter", "rank": "too small to matter"}),
+        (5, {"acc": "better", "rank": "too small to matter"}),
         ("5", {"acc": "better", "rank": "too small to matter"}),
         ("0", {"acc": "better", "rank": "better"}),
     ],

@@ -19,7 +19,7 @@ Record = Callable[..., EvaluationRecord]
 
 def read(kind: str, *runs: Run) -> pandas.DataFrame:
     content = io.BytesIO(FORMATS[kind].render(runs).content)
-    return pandas.read_parquet(content) if kind == "parquet" else pandas.read_csv(content)
+    return pandas.read_parquet(content) if kind == "parquet" else pandas.read_csv(content, engine="python")
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
