@@ -48,7 +48,7 @@ def evaluation_mode(subject: Subject) -> CheckOutcome:
     training = subject.again.training
     if training:
         return fault(
-            f"{len(training)} parts of the module work in training mode while it encodes: {_first(training)}",
+            f"in training mode while the model encodes: {_first(training)} ({len(training)} of the module's parts)",
             "call model.eval() before encoding",
         )
     return healthy("no part of the module works in training mode while it encodes")

@@ -119,7 +119,7 @@ class Dropping:
     """A wrapper that forgets ``eval``."""
 
     def __init__(self) -> None:
-        self.module = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5))
+        self.module = nn.Sequential(nn.Linear(3, 64), nn.Dropout(0.5))  # wide: no vector loses all
 
     def encode_images(self, images: list[Any]) -> Any:
         return self.module(torch.tensor(np.stack([np.asarray(image).mean(axis=(0, 1)) for image in images])).float())
@@ -137,7 +137,10 @@ def test_a_module_in_training_mode_is_named(tmp_path: Path) -> None:
     made = Dropping()
     subject = Subject(StoreEmbedder(wrap(made, "dropping", batch_size=8), tmp_path, workers=0))
     found = behaviour.evaluation_mode(subject)
-    assert found.status == "fault" and "1 parts of the module work in training mode while it encodes: 1" in found.seen
+    assert (
+        found.status == "fault"
+        and "in training mode while the model encodes: 1 (1 of the module's parts)" in found.seen
+    )
     assert behaviour.determinism(subject).status == "fault"
     made.module.eval()
     subject = Subject(StoreEmbedder(wrap(made, "dropping", batch_size=8), tmp_path, workers=0))
