@@ -38,7 +38,7 @@ demo: $(READY)  ## measure the bundled model on generated images, offline, and w
 	$(BIN)/clipbench run --model tiny --tasks all --suite scenes
 
 test: $(READY)  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 2 --dist worksteal
 
 test-slow: $(READY)  ## run the tests that take longer
 	$(BIN)/pytest --quiet -m slow

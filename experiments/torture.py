@@ -32,9 +32,7 @@ HUB = Path(__file__).parents[1] / "tests" / "hub_server.py"
 SHARDS = 6
 SHORT = (
     "run, SIGKILL, 2 workers",
-    "run, SIGTERM, 2 workers",
     "chunks: flipped bit",
-    "chunks: another model's",
     "2 processes, one model",
 )
 """A few attacks that take seconds together."""

@@ -106,6 +106,7 @@ def test_the_github_workflow_measures_compares_and_comments(github_job: Job) -> 
     assert any((project / ".clipbench-cache").iterdir())
 
 
+@pytest.mark.slow
 def test_the_gitlab_job_measures_compares_and_comments(project: Path) -> None:
     (job,) = yaml.safe_load(FILES[".gitlab-ci.yml"]).values()
     given = {**job["variables"], "BASE": "tiny", "CANDIDATE": "tiny", "CLIPBENCH_TOKEN": "secret"}
@@ -132,6 +133,7 @@ def test_the_action_fails_on_a_requirement_that_is_not_met(project: Path) -> Non
         assert (project / filled(output["value"], values)).is_file()
 
 
+@pytest.mark.slow
 def test_the_action_compares_finished_runs_without_measuring(project: Path, github_job: Job) -> None:
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     inputs = {

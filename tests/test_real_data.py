@@ -94,7 +94,7 @@ def test_siglip_b_16_on_photographs_agrees_with_open_clip(
     assert run.result.model["logit_bias"] == pytest.approx(-12.5)
 
 
-@pytest.mark.parametrize("name", ["features_clip", "features_clip_random"])
+@pytest.mark.parametrize("name", ["features_clip", pytest.param("features_clip_random", marks=pytest.mark.slow)])
 def test_published_clip_vectors_give_the_known_values(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
