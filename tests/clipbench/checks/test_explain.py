@@ -73,7 +73,7 @@ def cards(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 PLANTED = ("case", "padding", "activation")
 
 
-@pytest.mark.parametrize("switch", PLANTED)
+@pytest.mark.parametrize("switch", [PLANTED[0], *(pytest.param(each, marks=pytest.mark.slow) for each in PLANTED[1:])])
 def test_the_planted_cause_is_named_first(
     switch: str, scenes: Dataset, toy_clip: Any, gelu: Any, embedder: Bind
 ) -> None:

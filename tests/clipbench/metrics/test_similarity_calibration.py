@@ -147,12 +147,21 @@ def test_a_constant_model_is_calibrated_and_knows_nothing() -> None:
     assert found.pooled.tolist() == [0.5] and found.error == 0.0
 
 
-@pytest.mark.parametrize("n_matches", [100, 1_000, 10_000])
+@pytest.mark.parametrize(
+    "n_matches", [100, pytest.param(1_000, marks=pytest.mark.slow), pytest.param(10_000, marks=pytest.mark.slow)]
+)
 def test_noise_of_kinds_of_one_size_is_what_the_docstring_says(n_matches: int) -> None:
     assert noise_of_one_meaning([n_matches] * 3).mean() == pytest.approx(0.45 / np.sqrt(n_matches), rel=0.2)
 
 
-@pytest.mark.parametrize("sizes", [(300, 300), (100, 10_000, 10_000), (1_000, 100, 100), (2_000, 2_000, 50_000)])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (300, 300),
+        (1_000, 100, 100),
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ((100, 10_000, 10_000), (2_000, 2_000, 50_000))),
+    ],
+)
 def test_the_expected_noise_is_what_kinds_of_one_meaning_show(sizes: tuple[int, ...]) -> None:
     expected = expected_noise({str(row): n for row, n in enumerate(sizes)})
     np.testing.assert_allclose(noise_of_one_meaning(sizes), list(expected.values()), rtol=0.2)

@@ -42,7 +42,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) ->
 
 @pytest.mark.parametrize(
     ("name", "width", "scheme"),
-    [("one", 1600, "light"), ("one", 360, "dark"), ("many", 360, "light"), ("many", 1600, "dark")],
+    [("one", 360, "dark"), ("many", 1600, "light")],
 )
 def test_axe_finds_no_fault(
     reports: SimpleNamespace, visit: Visit, axe_faults: Faults, name: str, width: int, scheme: str
