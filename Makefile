@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 LOWEST_TESTS ?= tests/clipbench tests/tasks tests/cli
 MINUTES ?= 5
 
-.PHONY: help install axe demo test test-slow test-wheel test-wheel-all test-peer test-lowest fuzz torture check fmt bench claims rates figures train-tiny clean
+.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all test-peer test-lowest fuzz torture check fmt bench claims rates figures train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -39,6 +39,9 @@ demo: $(READY)  ## measure the bundled model on generated images, offline, and w
 
 test: $(READY)  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 2 --dist worksteal
+
+collect: $(READY)  ## list the tests, and so compile once what their processes import
+	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --collect-only | tail -1
 
 test-slow: $(READY)  ## run the tests that take longer
 	$(BIN)/pytest --quiet -m slow
