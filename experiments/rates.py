@@ -203,6 +203,10 @@ def _missing(kept: Kept, worlds: Sequence[str], counts: Mapping[int, int]) -> It
         yield tuple(piece)  # type: ignore[misc]
 
 
+def _end_when_asked() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # inherited, it would end a piece of work, and the next would begin
+
+
 def main(*, worlds: Sequence[str], counts: Mapping[int, int], workers: int, runs: Path, page: Path | None) -> int:
     """Make the simulations that are missing, write the page, and return an exit status.
 
@@ -216,7 +220,7 @@ def main(*, worlds: Sequence[str], counts: Mapping[int, int], workers: int, runs
     pieces = list(_missing(kept, worlds, counts))
     os.environ["OMP_NUM_THREADS"] = "1"
     with (
-        ProcessPoolExecutor(workers) as pool,
+        ProcessPoolExecutor(workers, initializer=_end_when_asked) as pool,
         tqdm(total=sum(len(each[3]) for each in pieces), unit=" simulations") as bar,
     ):
         waiting = [(piece, pool.submit(_chunk, kept, *piece)) for piece in pieces]

@@ -1,4 +1,4 @@
-"""MarginGain from pairs: whether true pairs would stand out more with one switch flipped."""
+"""Evidence from pairs: whether true pairs would stand out more with one switch flipped."""
 
 import math
 from typing import NamedTuple

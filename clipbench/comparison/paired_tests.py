@@ -97,7 +97,7 @@ def difference(
         name=name,
         base=base,
         candidate=candidate,
-        value=_difference(base, candidate),
+        value=_change(base, candidate),
         low=paired.interval.low,
         high=paired.interval.high,
         n=paired.n,
@@ -163,7 +163,7 @@ def _test_of_columns(
         return replace(_untested(reason, 0), interval=intervals.Interval(None, None, reason))
     before, after = ({name: column[is_defined] for name, column in columns.items()} for columns in (before, after))
     clusters = cluster_codes(tables.base["cluster"].to_numpy()[is_defined]) if "cluster" in tables.base else None
-    base, value = metrics[0], _difference(*metrics)
+    base, value = metrics[0], _change(*metrics)
     within = intervals.applicable(RANGES.get(base.unit), value)
     if estimator is not None:
         return _within(_test_of_estimator(estimator, value, before, after, clusters, generators), value, within)
@@ -196,7 +196,7 @@ def _test_of_smooth(
     base = metrics[0]
     if base.squared_influence in rows and all(_squared(each) is not None for each in metrics):
         return _test_of_distances(metrics, rows[str(base.squared_influence)], clusters)
-    test = _test_of_influences(_difference(*metrics), rows[str(base.influence)], clusters, within)
+    test = _test_of_influences(_change(*metrics), rows[str(base.influence)], clusters, within)
     if base.weighted_column not in rows:
         return test
     # Student's t is too sure where few samples differ.
@@ -206,7 +206,7 @@ def _test_of_smooth(
     return replace(test, **_flip_test(weighted, clusters, generators.test)._asdict())
 
 
-def _difference(base: Metric, candidate: Metric) -> float:
+def _change(base: Metric, candidate: Metric) -> float:
     assert base.value is not None and candidate.value is not None, base
     return candidate.value - base.value
 
@@ -316,18 +316,18 @@ def _test_of_estimator(
 ) -> PairedTest:
     """Return a paired bootstrap's interval, and the test by exchanging the two models' samples."""
 
-    def difference(index: np.ndarray) -> float:
+    def resampled(index: np.ndarray) -> float:
         of_after, of_before = ({name: each[index] for name, each in rows.items()} for rows in (after, before))
         return estimator(of_after) - estimator(of_before)
 
     n = len(before[estimator.columns[0]])
     try:
-        difference(np.arange(n))
+        resampled(np.arange(n))
     except (LookupError, TypeError, ValueError) as error:
         raise ClipbenchError(f"its {estimator.name} cannot be computed ({error})") from error
     recentre_on = value if estimator.is_biased else None
     interval = intervals.bootstrap_interval(
-        difference, n, generators.interval, clusters=clusters, recentre_on=recentre_on
+        resampled, n, generators.interval, clusters=clusters, recentre_on=recentre_on
     )
     if interval.low is None:
         return PairedTest(n=n, interval=interval, test=f"no test: {interval.method}")

@@ -18,7 +18,8 @@ Verdict = Literal["better", "worse", "different", "no evidence", "not tested", "
 no test (``Difference.test`` says why), which is less than no evidence."""
 
 
-NOTHING = Tolerance(text="0", amount=0.0, kind="absolute")
+ANY_SIZE = Tolerance(text="0", amount=0.0, kind="absolute")
+"""No difference is too small to matter."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class CompareOptions:
     """Significance level of the verdicts, and the smallest difference that matters."""
 
     alpha: float = ALPHA
-    smallest: Tolerance = NOTHING
+    smallest: Tolerance = ANY_SIZE
     """A difference whose interval lies within plus and minus it is too small to matter: points of fractions, or a number in
     each metric's unit, which from 1 on is none of fractions."""
 

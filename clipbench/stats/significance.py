@@ -147,8 +147,8 @@ def exchange_test(
     """Return the two-sided test of a statistic's difference, and the spread of the difference under exchange.
 
     The p-value is (1 + exchanges with a difference as large) / (1 + exchanges), never 0 (Phipson and Smyth, Stat. Appl.
-    Genet. Mol. Biol. 9 (2010)). No law is assumed: a median of ranks has few values, and Student's t believes in all
-    others. Where a tenth of the first exchanges are as large, no more are drawn. Exchanges in which the statistic is
+    Genet. Mol. Biol. 9 (2010)). No law is assumed: a median of ranks has few values, and Student's t assumes a
+    continuous statistic. Where a tenth of the first exchanges are as large, no more are drawn. Exchanges in which the statistic is
     undefined are left out; where it is undefined for either model, the p-value is 1.
 
     Args:

@@ -131,9 +131,10 @@ class Evidence:
             Damaged: it is another one, or cannot be read.
         """
         array = self.array(name)
-        if array.ndim != 2 or array.dtype.kind not in "biuf" or not (np.abs(array.astype(np.float64)) < MOST).all():
+        numbers = array.astype(np.float64) if array.ndim == 2 and array.dtype.kind in "biuf" else None
+        if numbers is None or not (np.abs(numbers) < MOST).all():
             raise self.damaged(f"the array {quoted(name)} is no matrix of finite numbers")
-        return array.astype(np.float64)
+        return numbers
 
     def damaged(self, fault: str) -> Damaged:
         """Return the error of a part of the evaluation that is not what its task keeps."""

@@ -75,7 +75,7 @@ def measures_of(table: Table) -> dict[str, Measure]:
     }
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(tables())
 def test_a_value_lies_in_its_interval_and_both_in_the_range_of_the_unit(table: Table) -> None:
     for name, measure in measures_of(table).items():
@@ -94,7 +94,7 @@ def test_a_value_lies_in_its_interval_and_both_in_the_range_of_the_unit(table: T
             assert metric.unit not in RANGES or metric.low < metric.high, name
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(1, 10).flatmap(lambda n: st.tuples(tables(n), tables(n))))
 def test_a_difference_lies_in_its_interval_and_no_fractions_differ_by_more_than_one(both: tuple[Table, Table]) -> None:
     before, after = both
