@@ -3,10 +3,12 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -81,17 +83,30 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _depend_on_parent(worker: int) -> None:
-    """End this worker when its parent is gone, however that ended, and leave Ctrl-C to the parent.
+    """End this worker in silence when its parent is gone, however that ended, and leave Ctrl-C to the parent.
 
     torch's workers look for their parent too, but then wait for ever to hand over their last batch.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=_end_after, args=(parent.pid,), daemon=True).start()
+    sys.excepthook = _tell_later
+    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
 
 
-def _end_after(parent: int | None) -> None:
-    while os.getppid() == parent:
-        time.sleep(CHECK_SECONDS)
+def _tell_later(*error: Any) -> None:
+    """Print an exception if this worker is still there when it would have found its parent gone.
+
+    A parent that dies while it takes a batch breaks the connection of the thread that hands it over.
+    """
+    time.sleep(2 * CHECK_SECONDS)
+    sys.__excepthook__(*error)
+
+
+def _end_after(parent: BaseProcess) -> None:
+    if os.getppid() == parent.pid:
+        while os.getppid() == parent.pid:
+            time.sleep(CHECK_SECONDS)
+    else:  # a server of forks has started it; a pipe tells nothing to forked workers, as their siblings hold its end
+        parent.join()
     os._exit(1)

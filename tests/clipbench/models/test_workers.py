@@ -1,11 +1,18 @@
 """Worker processes: what their death and Ctrl-C do to the process that they work for. `make torture` kills the parents."""
 
+import multiprocessing
 import os
 import signal
-from typing import Any
+import socket
+import sys
+from functools import partial
+from multiprocessing import resource_sharer
+from multiprocessing.connection import Client
+from typing import Any, NoReturn
 
 import pytest
-from torch.utils.data import Dataset
+import torch
+from torch.utils.data import Dataset, TensorDataset
 
 from clipbench.errors import MachineError
 from clipbench.models.workers import _uninterrupted, load_in_workers
@@ -30,10 +37,36 @@ def as_list(items: list[Any]) -> list[Any]:
     return items
 
 
+def as_tensor(items: list[int]) -> torch.Tensor:
+    return torch.tensor(items)
+
+
+def die_asking(moment: str, memory: tuple[str, int]) -> NoReturn:
+    """End as by SIGKILL while a worker is asked for the memory of a batch."""
+    address, _ = memory
+    if moment == "before the handshake":
+        socket.socket(socket.AF_UNIX).connect(address)
+    else:
+        Client(address, authkey=multiprocessing.current_process().authkey)
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
 def test_what_is_called_when_a_child_dies_stays_as_it_was() -> None:
     before = signal.getsignal(signal.SIGCHLD)
     batches = list(load_in_workers(Numbers(), workers=2, batch_size=4, collate_fn=as_list))
     assert batches == [[0, 1, 2, 3], [4, 5, 6, 7]] and signal.getsignal(signal.SIGCHLD) is before
+
+
+@pytest.mark.slow  # starts an interpreter
+def test_workers_of_a_server_of_forks_find_their_parent() -> None:
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("forkserver", force=True)  # the default of Python 3.14 on Linux
+    try:
+        batches = load_in_workers(TensorDataset(torch.arange(4)), workers=1, batch_size=2, collate_fn=list)
+        assert [len(batch) for batch in batches] == [2, 2]
+    finally:
+        multiprocessing.set_start_method(before, force=True)
 
 
 @pytest.mark.slow  # torch looks every five seconds
@@ -52,3 +85,21 @@ def test_an_interruption_waits_until_the_workers_are_there() -> None:
     finally:
         signal.signal(signal.SIGINT, handler)
     assert done == ["whole"]
+
+
+@pytest.mark.parametrize("moment", ["before the handshake", "before the request"])
+def test_a_worker_ends_in_silence_when_its_parent_is_killed(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource_sharer._resource_sharer, "get_connection", partial(die_asking, moment))  # type: ignore[attr-defined]
+    told, telling = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(told)
+            sys.stderr = os.fdopen(telling, "w", buffering=1)
+            next(load_in_workers(Numbers(), workers=1, batch_size=1, collate_fn=as_tensor))
+        finally:
+            os._exit(0)
+    os.close(telling)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    with open(told, "rb") as words:
+        assert words.read() == b"", "what is read ends with the last worker, which holds the other end too"
