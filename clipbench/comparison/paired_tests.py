@@ -315,24 +315,24 @@ def _test_of_estimator(
     estimator: Estimator, value: float, before: Columns, after: Columns, clusters: Codes, generators: Generators
 ) -> PairedTest:
     """Return a paired bootstrap's interval, and the test by exchanging the two models' samples."""
-
-    def resampled(index: np.ndarray) -> float:
-        of_after, of_before = ({name: each[index] for name, each in rows.items()} for rows in (after, before))
-        return estimator(of_after) - estimator(of_before)
-
     n = len(before[estimator.columns[0]])
     try:
-        resampled(np.arange(n))
+        of_before, of_after = (estimator.of(rows) for rows in (before, after))
+        of_both = estimator.of({name: np.concatenate([before[name], after[name]]) for name in before})
+        of_both(np.ones((1, 2 * n), np.int64))
     except (LookupError, TypeError, ValueError) as error:
         raise ClipbenchError(f"its {estimator.name} cannot be computed ({error})") from error
-    recentre_on = value if estimator.is_biased else None
     interval = intervals.bootstrap_interval(
-        resampled, n, generators.interval, clusters=clusters, recentre_on=recentre_on
+        lambda counts: of_after(counts) - of_before(counts),
+        n,
+        generators.interval,
+        clusters=clusters,
+        recentre_on=value if estimator.is_biased else None,
     )
     if interval.low is None:
         return PairedTest(n=n, interval=interval, test=f"no test: {interval.method}")
     n_units = n if clusters is None else int(clusters.max()) + 1
-    exchange = significance.exchange_test(estimator, before, after, clusters, generators.test)
+    exchange = significance.exchange_test(of_both, n, clusters, generators.test)
     return PairedTest(
         n=n,
         interval=interval,

@@ -6,7 +6,7 @@ ones only: with fewer than about ten that are far from normal, intervals cover t
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import isnan, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
@@ -44,6 +44,8 @@ DIFFERENCES = (-1.0, 1.0)
 
 Range = tuple[float, float] | None
 """Smallest and largest possible value; None where there is none."""
+OfCounts = Callable[[Shaped[np.ndarray, "draws n"]], Float64[np.ndarray, " draws"]]
+"""The values of a statistic in several draws, from how often each row is in each of them."""
 
 
 def applicable(within: Range, values: Float64[np.ndarray, " n"] | float) -> Range:
@@ -225,7 +227,7 @@ def trials_of_means(
 
 
 def bootstrap_interval(
-    statistic: Callable[[np.ndarray], float],
+    statistic: OfCounts,
     n: int,
     rng: np.random.Generator,
     *,
@@ -239,7 +241,7 @@ def bootstrap_interval(
     out, and the method says how many; when more than half are, there is no interval.
 
     Args:
-        statistic: from the int64 rows of a resample, with repeats, to its value.
+        statistic: its values, from how often each row is in each resample (``of_rows`` makes it of a function of rows).
         n: number of rows.
         rng: draws ``STATISTIC_RESAMPLES`` resamples.
         clusters: of the rows; whole clusters are drawn.
@@ -248,7 +250,7 @@ def bootstrap_interval(
 
     Example:
         >>> rows = np.arange(100.0)
-        >>> low, high, _ = bootstrap_interval(lambda index: float(rows[index].mean()), 100, np.random.default_rng(0))
+        >>> low, high, _ = bootstrap_interval(lambda counts: counts @ rows / 100, 100, np.random.default_rng(0))
         >>> 43 < low < 45 and 54 < high < 56
         True
     """
@@ -256,12 +258,31 @@ def bootstrap_interval(
     n_units = n if codes is None else int(codes.max(initial=-1)) + 1
     if n_units < 2:
         return too_few(codes)
-    resamples = _resamples(n_units, codes, rng)
-    values = np.array([statistic(next(resamples)) for _ in range(STATISTIC_RESAMPLES)], np.float64)
+    values = np.empty(STATISTIC_RESAMPLES)
+    for block in blocks(values, n):
+        drawn = rng.integers(n_units, size=(len(block), n_units))
+        counts = np.array([np.bincount(row, minlength=n_units) for row in drawn])
+        block[:] = statistic(counts if codes is None else counts[:, codes])
     if recentre_on is None:
         return _percentiles(values, codes, n_units)
     low, high, method = _percentiles(values - np.nanmean(values) + recentre_on, codes, n_units)
     return Interval(low, high, f"recentred {method}")
+
+
+def of_rows(statistic: Callable[[Int64[np.ndarray, " rows"]], float]) -> OfCounts:
+    """Return a statistic of the rows of a resample, with repeats, as one of how often each row is in it.
+
+    Example:
+        >>> of_rows(lambda rows: float(rows.max()))(np.array([[2, 0, 0], [1, 1, 0]]))
+        array([0., 1.])
+    """
+    return lambda counts: np.array([statistic(np.repeat(np.arange(len(row)), row)) for row in counts], np.float64)
+
+
+def blocks(values: Float64[np.ndarray, " draws"], n: int) -> list[Float64[np.ndarray, " block"]]:
+    """Return the values of many draws of n rows in parts that are drawn at once."""
+    size = max(1, _BLOCK_DRAWS // n)
+    return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 def influence_interval(
@@ -431,26 +452,10 @@ def _resampled_means(
         return totals[:, 0] / totals[:, 1]
     sums, counts = np.repeat(kinds, repeats, axis=0).T.copy()
     means = np.empty(MEAN_RESAMPLES)
-    for block in np.array_split(means, min(MEAN_RESAMPLES, 1 + MEAN_RESAMPLES * n // _BLOCK_DRAWS)):
+    for block in blocks(means, n):
         drawn = rng.integers(n, size=(len(block), n))
         block[:] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     return means
-
-
-def _resamples(
-    n_units: int, codes: Int64[np.ndarray, " n"] | None, rng: np.random.Generator
-) -> Iterator[Int64[np.ndarray, " rows"]]:
-    """Yield the rows of one resample after another: of rows, or of all rows of the clusters drawn."""
-    if codes is None:
-        while True:
-            yield rng.integers(n_units, size=n_units)
-    order, lengths = np.argsort(codes, kind="stable"), np.bincount(codes)
-    starts = np.cumsum(lengths) - lengths
-    while True:
-        drawn = rng.integers(n_units, size=n_units)
-        ends = np.cumsum(lengths[drawn])
-        within = np.arange(ends[-1]) - np.repeat(ends - lengths[drawn], lengths[drawn])
-        yield order[np.repeat(starts[drawn], lengths[drawn]) + within]
 
 
 def _percentiles(

@@ -133,7 +133,8 @@ class Statistic(Definition):
 
         value = self.function(rows)
         named = self.function if isinstance(self.function, Estimator) else None
-        interval = intervals.bootstrap_interval(at, len(first), rng, clusters=clusters)
+        of_counts = intervals.of_rows(at) if named is None else named.of(rows)
+        interval = intervals.bootstrap_interval(of_counts, len(first), rng, clusters=clusters)
         within = intervals.applicable(RANGES.get(self.unit), value)
         metric = _metric(self, value, len(first), interval.clipped(within))
         return replace(metric, statistic=None if named is None else named.record())

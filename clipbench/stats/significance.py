@@ -7,13 +7,14 @@ of means is tested by Student's t.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, overload
 
 import numpy as np
 from jaxtyping import Float64, Shaped
 
 from clipbench.stats.clusters import NEGLIGIBLE, cluster_codes, cluster_sums, student
+from clipbench.stats.intervals import OfCounts, blocks
 
 N_DRAWS = 20_000
 """Sign flips of a test: no p-value is below one in as many, which leaves room for Holm's correction of a few hundred metrics."""
@@ -92,9 +93,8 @@ def permutation_p(
 
 
 def exchanged(
-    statistic: Callable[[Mapping[str, np.ndarray]], float],
-    before: Mapping[str, Shaped[np.ndarray, " n"]],
-    after: Mapping[str, Shaped[np.ndarray, " n"]],
+    statistic: OfCounts,
+    n: int,
     clusters: Shaped[np.ndarray, " n"] | None,
     rng: np.random.Generator,
     *,
@@ -106,26 +106,22 @@ def exchanged(
     has; the rows of a cluster stay together.
 
     Args:
-        before: columns of the base.
-        after: the same columns of the candidate, for the same samples.
+        statistic: its values, from which of the base's n rows, and then of the candidate's, are in each draw.
+        n: number of samples.
 
     Example:
-        >>> last = lambda rows: float(rows["x"][-1])
-        >>> drawn = exchanged(last, {"x": np.array([0.0, 1.0])}, {"x": np.array([5.0, 4.0])}, None, np.random.default_rng(0))
+        >>> last = lambda counts: counts @ np.array([0.0, 1.0, 0.0, 4.0])
+        >>> drawn = exchanged(last, 2, None, np.random.default_rng(0))
         >>> sorted(set(drawn.tolist()))
         [-3.0, 3.0]
     """
     codes = cluster_codes(clusters)
     if codes is None:
-        codes = np.arange(len(next(iter(before.values()))))
+        codes = np.arange(n)
     differences = np.empty(n_draws)
-    for draw in range(n_draws):
-        swapped = (rng.random(int(codes.max(initial=-1)) + 1) < 0.5)[codes]
-        one, other = (
-            {name: np.where(swapped, there[name], column) for name, column in here.items()}
-            for here, there in ((before, after), (after, before))
-        )
-        differences[draw] = statistic(other) - statistic(one)
+    for block in blocks(differences, 2 * n):
+        is_swapped = (rng.random((len(block), int(codes.max(initial=-1)) + 1)) < 0.5)[:, codes]
+        block[:] = statistic(np.hstack([is_swapped, ~is_swapped])) - statistic(np.hstack([~is_swapped, is_swapped]))
     return differences
 
 
@@ -138,11 +134,7 @@ class ExchangeTest(NamedTuple):
 
 
 def exchange_test(
-    statistic: Callable[[Mapping[str, np.ndarray]], float],
-    before: Mapping[str, Shaped[np.ndarray, " n"]],
-    after: Mapping[str, Shaped[np.ndarray, " n"]],
-    clusters: Shaped[np.ndarray, " n"] | None,
-    rng: np.random.Generator,
+    statistic: OfCounts, n: int, clusters: Shaped[np.ndarray, " n"] | None, rng: np.random.Generator
 ) -> ExchangeTest:
     """Return the two-sided test of a statistic's difference, and the spread of the difference under exchange.
 
@@ -152,22 +144,21 @@ def exchange_test(
     undefined are left out; where it is undefined for either model, the p-value is 1.
 
     Args:
-        before: columns of the base.
-        after: the same columns of the candidate, for the same samples.
+        statistic: as of ``exchanged``.
+        n: number of samples.
 
     Example:
-        >>> first = lambda rows: float(rows["x"][0])
-        >>> before, after = {"x": np.array([0.0, 1.0])}, {"x": np.array([5.0, 1.0])}
-        >>> exchange_test(first, before, after, None, np.random.default_rng(0))  # 5 or -5, whatever is exchanged
+        >>> first = lambda counts: counts @ np.array([0.0, 0.0, 5.0, 0.0])
+        >>> exchange_test(first, 2, None, np.random.default_rng(0))  # 5 or -5, whatever is exchanged
         ExchangeTest(p_value=1.0, standard_error=5.0)
     """
-    observed = abs(statistic(after) - statistic(before))
+    observed = abs(float(np.diff(statistic(np.repeat(np.eye(2, dtype=np.bool), n, axis=1)))[0]))
     if math.isnan(observed):
         return ExchangeTest(1.0, math.nan)
     reached = observed - 1e-9 * max(1.0, observed)  # an exchange that gives the same size in another order must count
-    drawn = exchanged(statistic, before, after, clusters, rng)
+    drawn = exchanged(statistic, n, clusters, rng)
     if np.count_nonzero(np.abs(drawn) >= reached) < N_FIRST_EXCHANGES / 10:
-        more = exchanged(statistic, before, after, clusters, rng, n_draws=N_EXCHANGES - N_FIRST_EXCHANGES)
+        more = exchanged(statistic, n, clusters, rng, n_draws=N_EXCHANGES - N_FIRST_EXCHANGES)
         drawn = np.concatenate([drawn, more])
     drawn = drawn[~np.isnan(drawn)]
     p_value = (1 + np.count_nonzero(np.abs(drawn) >= reached)) / (1 + len(drawn))

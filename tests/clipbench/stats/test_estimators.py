@@ -1,8 +1,11 @@
 """Estimators: found again by the record that a result holds of them."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
+from clipbench.metrics import expected_calibration_error
 from clipbench.results.record import StatisticRecord
 from clipbench.stats.estimators import ESTIMATORS, Estimator
 from clipbench.stats.measures import Statistic, Within
@@ -47,3 +50,25 @@ def test_the_median_is_numpy_s(n: int) -> None:
     for seed in range(20):
         values = np.random.default_rng(seed).integers(0, 6, n) / 3
         assert Estimator("median", ("x",))({"x": values}) == np.median(values)
+
+
+def test_values_of_many_draws_are_those_of_their_rows() -> None:
+    rng = np.random.default_rng(2)
+    x, y = rng.random((2, 30)).round(1)
+    hits = np.sort(rng.integers(0, 2, (3, 30)), axis=0).astype(np.float64)
+    samples = {"x": x, "y": y, **{f"at {row}": each for row, each in enumerate(hits)}}
+    length = Estimator("first_length_reaching", ("at 0", "at 1", "at 2"), {"lengths": [1, 2, 4], "share": 0.9})
+
+    def length_of(rows: np.ndarray) -> float:
+        recall = hits[:, rows].mean(axis=1)
+        return float(np.interp(0.9 * recall[2], recall, [1.0, 2.0, 4.0]))
+
+    of_rows: list[tuple[Estimator, Callable[[np.ndarray], float]]] = [
+        (Estimator("median", ("x",)), lambda rows: float(np.median(x[rows]))),
+        (Estimator("expected_calibration_error", ("x", "y")), lambda r: expected_calibration_error(x[r], y[r])),
+        (length, length_of),
+    ]
+    drawn = rng.integers(30, size=(50, 30))
+    counts = np.array([np.bincount(rows, minlength=30) for rows in drawn])
+    for named, of in of_rows:
+        assert named.of(samples)(counts) == pytest.approx([of(rows) for rows in drawn])

@@ -10,7 +10,8 @@ from clipbench.errors import DataError
 from clipbench.metrics import expected_calibration_error
 from clipbench.seeding import generator
 from clipbench.stats import intervals
-from clipbench.stats.intervals import Interval, bootstrap_interval, influence_interval, mean_interval, wilson
+from clipbench.stats.estimators import Estimator
+from clipbench.stats.intervals import Interval, bootstrap_interval, influence_interval, mean_interval, of_rows, wilson
 from clipbench.stats.measures import Mean, Smooth, Statistic
 
 COVERED = pytest.approx(0.95, abs=0.02)
@@ -307,7 +308,8 @@ def test_the_bootstrap_of_a_statistic_covers(is_clustered: bool, monkeypatch: py
         values = draws.standard_normal(100)[clusters] + draws.standard_normal(300)
         if not is_clustered:
             values, clusters = draws.standard_normal(100), np.arange(100)
-        return bootstrap_interval(lambda index: float(np.median(values[index])), len(values), draws, clusters=clusters)
+        median = Estimator("median", ("x",)).of({"x": values})
+        return bootstrap_interval(median, len(values), draws, clusters=clusters)
 
     assert coverage(simulated, 0.0, n=400) == COVERED
 
@@ -337,7 +339,7 @@ def test_a_statistic_sees_rows_with_repeats_as_int64() -> None:
         seen.append(index)
         return float(index.mean())
 
-    bootstrap_interval(statistic, 10, rng())
+    bootstrap_interval(of_rows(statistic), 10, rng())
     assert len(seen) == intervals.STATISTIC_RESAMPLES
     assert all(index.dtype == np.int64 and index.shape == (10,) for index in seen)
     assert set(np.concatenate(seen)) == set(range(10))
@@ -352,7 +354,7 @@ def test_clusters_are_drawn_whole() -> None:
         seen.append(index)
         return 0.0
 
-    bootstrap_interval(statistic, 6, rng(), clusters=clusters)
+    bootstrap_interval(of_rows(statistic), 6, rng(), clusters=clusters)
     for index in seen:
         counts = np.bincount(index, minlength=6)
         times = {name: counts[rows[0]] for name, rows in members.items()}
@@ -362,7 +364,7 @@ def test_clusters_are_drawn_whole() -> None:
 
 def test_the_bootstrap_of_a_mean_is_the_mean_interval() -> None:
     values = rng(11).random(400)
-    low, high = bounds(bootstrap_interval(lambda index: float(values[index].mean()), 400, rng()))
+    low, high = bounds(bootstrap_interval(of_rows(lambda index: float(values[index].mean())), 400, rng()))
     half = intervals.Z * values.std() / 20
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.12 * half)
 
@@ -373,7 +375,7 @@ def test_resamples_without_a_value_are_left_out_and_counted() -> None:
     def statistic(index: np.ndarray) -> float:
         return 1.0 if is_rare[index].any() else float("nan")
 
-    low, high, method = bootstrap_interval(statistic, 100, rng())
+    low, high, method = bootstrap_interval(of_rows(statistic), 100, rng())
     assert (low, high) == (1.0, 1.0)
     n_defined, n_undefined = (int(word) for word in method.replace(";", "").split() if word.isdigit())
     assert n_defined + n_undefined == intervals.STATISTIC_RESAMPLES
@@ -384,15 +386,15 @@ def test_a_value_undefined_in_most_resamples_has_no_interval() -> None:
     def statistic(index: np.ndarray) -> float:
         return 1.0 if (index == 0).sum() > 1 else float("nan")
 
-    low, high, method = bootstrap_interval(statistic, 100, rng())
+    low, high, method = bootstrap_interval(of_rows(statistic), 100, rng())
     assert (low, high) == (None, None)
     assert method.startswith("the value is undefined in 7")
 
 
 def test_one_row_or_cluster_has_no_bootstrap() -> None:
-    assert bootstrap_interval(lambda _: 1.0, 1, rng()).low is None
-    assert bootstrap_interval(lambda _: 1.0, 0, rng()).low is None
-    assert bootstrap_interval(lambda _: 1.0, 3, rng(), clusters=np.zeros(3)).method.endswith("two clusters")
+    assert bootstrap_interval(of_rows(lambda _: 1.0), 1, rng()).low is None
+    assert bootstrap_interval(of_rows(lambda _: 1.0), 0, rng()).low is None
+    assert bootstrap_interval(of_rows(lambda _: 1.0), 3, rng(), clusters=np.zeros(3)).method.endswith("two clusters")
 
 
 # Influences -----------------------------------------------------------------------------------------------------------
@@ -459,8 +461,8 @@ def test_a_biased_statistic_is_put_back_on_its_value() -> None:
         return expected_calibration_error(confidence[rows], right[rows])
 
     value = error(np.arange(300))
-    plain = bootstrap_interval(error, 300, np.random.default_rng(0))
-    moved = bootstrap_interval(error, 300, np.random.default_rng(0), recentre_on=value)
+    plain = bootstrap_interval(of_rows(error), 300, np.random.default_rng(0))
+    moved = bootstrap_interval(of_rows(error), 300, np.random.default_rng(0), recentre_on=value)
     assert plain.low is not None and plain.high is not None and moved.low is not None and moved.high is not None
     assert moved.high - moved.low == pytest.approx(plain.high - plain.low)
     assert moved.low < value < moved.high and plain.low > moved.low

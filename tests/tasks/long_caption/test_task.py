@@ -136,8 +136,8 @@ def test_what_is_said_at_once_makes_the_shortest_length_the_effective_one() -> N
 
 def test_a_curve_reaches_its_share_between_two_points_or_at_the_first() -> None:
     def reached(*recall: float) -> float:
-        hits = [(np.arange(10) < 10 * each).astype(np.float64) for each in recall]
-        return first_length_reaching(*hits, lengths=[5.0, 10.0, 20.0], share=0.9)
+        (length,) = first_length_reaching(np.array([recall]), lengths=[5.0, 10.0, 20.0], share=0.9).tolist()
+        return float(length)
 
     assert reached(0.0, 0.5, 1.0) == pytest.approx(18)
     assert reached(0.9, 0.1, 1.0) == 5
