@@ -102,13 +102,13 @@ def p_against(metric: Metric, level: float) -> float | None:
     """Return the two-sided p-value of a metric under the hypothesis that its true value is ``level``.
 
     1 where the interval contains the level, so that no claim contradicts it. A share is tested as a binomial, exactly:
-    the interval of a single hit in a hundred excludes 0.1 %, where one run in ten has such a hit. None without an
+    the interval of a single hit in a hundred excludes 0.04 %, where one run in 25 has such a hit. None without an
     interval.
 
     Example:
-        >>> hit = Metric(value=0.01, low=0.0018, high=0.0545, n=100)
-        >>> round(p_against(hit, 0.001), 2), p_against(hit, 0.02)
-        (0.19, 1.0)
+        >>> hit = Metric(value=0.01, low=0.0005, high=0.0545, n=100)
+        >>> round(p_against(hit, 0.0004), 2), p_against(hit, 0.02)
+        (0.08, 1.0)
     """
     if metric.value is None or metric.low is None or metric.high is None:
         return None
@@ -117,7 +117,7 @@ def p_against(metric: Metric, level: float) -> float | None:
     if not _is_share(metric) or not 0 < level < 1:
         error = _standard_error(metric, level)
         return _p_normal(abs(metric.value - level) / error) if error else None
-    n = _trials(metric, level)
+    n = _trials(metric)
     return None if n is None else _p_binomial(metric.value * n, n, level)
 
 
@@ -130,14 +130,14 @@ def p_between(one: Metric, other: Metric) -> float | None:
     Example:
         >>> few, many = Metric(value=0.2, low=0.13, high=0.29, n=100), Metric(value=0.4, low=0.31, high=0.5, n=100)
         >>> round(p_between(few, many), 4), p_between(few, few)
-        (0.0036, 1.0)
+        (0.0039, 1.0)
     """
     if one.value is None or other.value is None or one.low is None or other.low is None:
         return None
     if one.value == other.value:
         return 1.0
     if _is_share(one) and _is_share(other):
-        n, m = _trials(one, other.value), _trials(other, one.value)
+        n, m = _trials(one), _trials(other)
         return None if n is None or m is None else p_of_shares(one.value * n, n, other.value * m, m)
     errors = _standard_error(one, other.value), _standard_error(other, one.value)
     if None in errors:
@@ -186,13 +186,15 @@ def _facing(metric: Metric, level: float) -> float:
     return metric.low if level < metric.value else metric.high
 
 
-def _trials(metric: Metric, level: float) -> float | None:
-    """Return the number of independent trials whose Wilson interval has the bound on the side of a level.
+def _trials(metric: Metric) -> float | None:
+    """Return the number of independent trials whose Wilson interval has the bound towards one half.
 
-    At most n. None where the bound is no bound of such an interval: at 0, at 1, or at the value.
+    The other one may be moved as hits, or misses, are few (``wilson``). At most n. None where the bound is no bound of such
+    an interval: at 0, at 1, or at the value.
     """
-    bound = _facing(metric, level)
-    half = abs(metric.value - bound)  # type: ignore[operator]
+    assert metric.value is not None and metric.low is not None and metric.high is not None, metric
+    bound = metric.high if metric.value < 0.5 else metric.low
+    half = abs(metric.value - bound)
     if not 0 < bound < 1 or not half:
         return None
     n = _quantile(metric) ** 2 * bound * (1 - bound) / half**2

@@ -33,6 +33,8 @@ STATISTIC_RESAMPLES = 1000
 TAIL = (1 - CONFIDENCE) / 2
 """Chance that a bound is missed on one side."""
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+FEW = 3
+"""Hits, or misses, up to which Wilson's bound is too sure."""
 _BLOCK_DRAWS = 1 << 17
 """Rows drawn at once: few enough for the processor's cache."""
 
@@ -84,16 +86,19 @@ class Interval(NamedTuple):
 def wilson(successes: float, n: int | float) -> Interval:  # noqa: PYI041 (a checker of types at run time tells them apart)
     """Return the score interval of a proportion, which is never empty: 0 of 10 may still be 28 %.
 
-    Source: Wilson, JASA 22 (1927); recommended by Brown, Cai and DasGupta, Statistical Science 16 (2001).
+    Of up to ``FEW`` hits, the lower bound is no higher than the exact one that is missed with a chance of 5 %; likewise of
+    misses. Without it, a share of 0.2 % is covered in 84 % of samples of 100, as a single hit excludes it.
+
+    Source: Wilson, JASA 22 (1927); with few hits Brown, Cai and DasGupta, Statistical Science 16 (2001), section 4.1.1.
 
     Args:
         successes: of ``n`` independent trials, in [0, n]; need not be whole.
         n: at least 1; an effective number of trials need not be whole.
 
     Example:
-        >>> low, high, _ = wilson(8.0, 10)
+        >>> low, high, _ = wilson(6.0, 10)
         >>> round(low, 4), round(high, 4)
-        (0.4902, 0.9433)
+        (0.3127, 0.8318)
     """
     if n < 1:
         raise DataError(f"cannot bound a proportion of {n} trials: expected at least 1")
@@ -101,8 +106,19 @@ def wilson(successes: float, n: int | float) -> Interval:  # noqa: PYI041 (a che
     spread = half + sqrt(share * (1 - share) * 2 * half + half**2)
     # Each bound by the root's conjugate: exactly 0 without successes, exactly 1 without failures.
     low = share**2 / (share + spread)
-    high = 1 - (1 - share) ** 2 / (1 - share + spread)
-    return Interval(low, high, "Wilson")
+    lack = (1 - share) ** 2 / (1 - share + spread)
+    return Interval(
+        min(low, _least_of_few(successes, float(n))), 1 - min(lack, _least_of_few(n - successes, float(n))), "Wilson"
+    )
+
+
+def _least_of_few(successes: float, n: float) -> float:
+    """Return the share of which as many successes or more have a chance of 5 %; 1 for more than ``FEW``, 0 for none."""
+    from scipy.special import betaincinv
+
+    if successes > FEW:
+        return 1.0
+    return float(betaincinv(successes, n - successes + 1, 1 - CONFIDENCE)) if successes > 0 else 0.0
 
 
 def unchanged_interval(value: float, n_units: int, within: tuple[float, float], *, tail: float = TAIL) -> Interval:
