@@ -6,6 +6,7 @@ None of them needs weights, a network or torch.
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -28,6 +29,11 @@ INFO = ModelInfo(
     logit_bias=0.0,
     n_parameters=0,
 )
+
+
+@lru_cache(maxsize=10_000)
+def _vector_of(characters: str, dim: int) -> np.ndarray:
+    return np.random.default_rng(zlib.crc32(characters.encode())).standard_normal(dim)
 
 
 class ToyModel:
@@ -58,9 +64,8 @@ class ToyModel:
         return count_words(texts)
 
     def _characters(self, text: str) -> np.ndarray:
-        seeds = [zlib.crc32(text[at : at + 3].encode()) for at in range(max(1, len(text) - 2))]
-        vectors = [np.random.default_rng(seed).standard_normal(self.info.embed_dim) for seed in seeds]
-        return np.sum(vectors, axis=0)
+        groups = [text[at : at + 3] for at in range(max(1, len(text) - 2))]
+        return np.sum([_vector_of(group, self.info.embed_dim) for group in groups], axis=0)
 
 
 class ConstantModel(ToyModel):

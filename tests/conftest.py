@@ -1,5 +1,6 @@
 """What every test stands on: no network, and models with random weights for those that ask."""
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -16,6 +17,13 @@ from jaxtyping import install_import_hook
 import clipbench
 
 PACKAGES = ("clipbench", "clipbench_tasks", "clipbench_reports")
+
+gc.disable()  # hardly any of what is imported and collected is ever let go: to look for it takes seconds
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def modules_with_shapes() -> list[str]:

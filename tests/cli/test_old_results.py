@@ -104,7 +104,7 @@ def test_an_old_run_is_shown_reported_drawn_exported_and_compared_with_itself(ca
 
 @pytest.mark.parametrize("old", OLD, ids=lambda path: path.name)
 def test_an_old_run_is_tested_against_one_made_now_sample_by_sample(call: Call, old: Path, now: Path) -> None:
-    for sides in ((old, now), (now, old)):
+    for sides in ((old, now), (now, old)) if old.name == "first" else ((old, now),):
         done = call("compare", *sides, "--format", "json")
         assert done.status == (3 if old.name == "first" else 0)  # 3: not all could be compared
         (found,) = json.loads(done.out)["comparisons"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -146,7 +147,8 @@ def _pairs_said_twice(split: str, n: int, *, size: int | None, seed: int) -> Dat
     return check(twice)
 
 
-def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[dict[int, CaptionedScene], int]:
+@lru_cache(maxsize=4)
+def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[Mapping[int, CaptionedScene], int]:
     """Return the first n scenes of a split whose captions tell them apart, and the number that were passed over."""
 
     def captioned(index: int) -> CaptionedScene:
