@@ -199,7 +199,8 @@ def _directions(
     per_class = np.bincount([] if dataset.labels is None else dataset.labels)
     if dataset.labels is not None and per_class.max() > 1 and (per_class > 0).sum() > 1:
         queries, answers, n_positives = group_answers(images, dataset.labels)
-        query_ids = [_image_ids(dataset)[row] for row in queries]
+        image_ids = _image_ids(dataset)
+        query_ids = [image_ids[row] for row in queries]
         classes = _classes(dataset, queries, answers.first)
         columns = {"right_image": answers.right, "chosen_image": answers.first, **classes}
         clusters = np.array(dataset.image_ids, object)[joined(queries, answers.first, len(images))[queries]]
