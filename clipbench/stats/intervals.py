@@ -35,7 +35,7 @@ TAIL = (1 - CONFIDENCE) / 2
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 FEW = 3
 """Hits, or misses, up to which Wilson's bound is too sure."""
-_BLOCK_DRAWS = 1 << 17
+_BLOCK_DRAWS = 1 << 15
 """Rows drawn at once: few enough for the processor's cache."""
 
 
@@ -461,16 +461,17 @@ def _resampled_means(
 
     Units that are alike are drawn together, as one multinomial: for zeros and ones this is a thousand times faster.
     """
-    kinds, repeats = np.unique(np.column_stack([sums, counts]), axis=0, return_counts=True)
+    kinds, repeats = np.unique(sums + 1j * counts, return_counts=True)  # of pairs, this takes a tenth of the time
     n = len(sums)
     if len(kinds) < min(n / 10, 1000):
-        totals = rng.multinomial(n, repeats / n, size=MEAN_RESAMPLES) @ kinds
+        totals = rng.multinomial(n, repeats / n, size=MEAN_RESAMPLES) @ np.column_stack([kinds.real, kinds.imag])
         return totals[:, 0] / totals[:, 1]
-    sums, counts = np.repeat(kinds, repeats, axis=0).T.copy()
+    units = np.repeat(kinds, repeats)
     means = np.empty(MEAN_RESAMPLES)
     for block in blocks(means, n):
         drawn = rng.integers(n, size=(len(block), n))
-        block[:] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+        totals = units[drawn].sum(axis=1)
+        block[:] = totals.real / totals.imag
     return means
 
 
