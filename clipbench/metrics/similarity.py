@@ -15,6 +15,8 @@ from clipbench.errors import VectorError
 
 BLOCK_ELEMENTS = 1 << 23
 """Scores in memory at once: 64 MiB of float64."""
+BLOCK_QUERIES = 256
+"""Queries at once: more take no less time, and of small galleries more, as their scores leave the processor's cache."""
 
 BLOCK_COMPONENTS = 1 << 17
 """Components of vectors processed at once: 1 MiB of float64, which fits into the cache of a processor core."""
@@ -68,7 +70,7 @@ def dot_blocks(
     The caller may write into a block.
     """
     columns = gallery.astype(np.float64).T
-    step = max(1, BLOCK_ELEMENTS // max(1, len(gallery)))
+    step = min(BLOCK_QUERIES, max(1, BLOCK_ELEMENTS // max(1, len(gallery))))
     for start in range(0, len(queries), step):
         rows = slice(start, min(start + step, len(queries)))
         yield rows, queries[rows].astype(np.float64) @ columns

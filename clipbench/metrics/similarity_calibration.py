@@ -72,10 +72,12 @@ def match_counts(
     """
     counts = np.zeros(2 * FINE_BINS, np.int64)
     for rows, cosines in dot_blocks(left, right):
-        bins = np.clip((cosines.astype(np.float32) + 1.0) * (FINE_BINS / 2), 0, FINE_BINS - 1).astype(np.int64)
-        bins += FINE_BINS * (left_groups[rows, None] == right_groups)
+        columns = slice(rows.start if is_same else 0, None)
+        places = (cosines[:, columns].astype(np.float32) + 1.0) * (FINE_BINS / 2)
+        bins = np.clip(places, 0, FINE_BINS - 1).astype(np.int64)
+        bins += FINE_BINS * (left_groups[rows, None] == right_groups[columns])
         if is_same:  # only above the diagonal
-            bins = bins[np.arange(bins.shape[1]) > rows.start + np.arange(len(bins))[:, None]]
+            bins = bins[np.arange(bins.shape[1]) > np.arange(len(bins))[:, None]]
         counts += np.bincount(bins.ravel(), minlength=len(counts))
     return MatchCounts(counts[FINE_BINS:], counts[:FINE_BINS])
 

@@ -1,6 +1,5 @@
 """Rows of composition: who won each contrast, how alike its captions are, and what a blind rule chooses."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import sqrt
 from typing import NamedTuple
@@ -114,7 +113,8 @@ def same_words(contrasts: Sequence[Contrast]) -> Column:
     """Return the share of each contrast's twins with the same words, each as often; NaN where there are no twins."""
 
     def judge(true: list[str], false: list[str]) -> list[bool]:
-        return [Counter(words(a)) == Counter(words(b)) for a, b in zip(true, false, strict=True)]
+        bag = {text: sorted(words(text)) for text in {*true, *false}}
+        return [bag[a] == bag[b] for a, b in zip(true, false, strict=True)]
 
     return _mean_of_twins(contrasts, judge)
 
@@ -164,15 +164,16 @@ def text_only(contrasts: Sequence[Contrast], vectors: ItemVectors | None) -> Col
         vectors: the model's vectors; None for a constant model.
     """
     credit = np.full(len(contrasts), np.nan)
+    by_number: dict[int, dict[int, list[tuple[str, str]]]] = {}
     for row, contrast in enumerate(contrasts):
         true, false = _true_and_false(contrast)
-        if len(true) < 2 or not false:
-            continue
-        pairs = [(true[0], true[1]), *((one, other) for one in true[:2] for other in false)]
-        left, right = zip(*pairs, strict=True)
-        scores = np.zeros(len(pairs), np.float32) if vectors is None else vectors.cosines(left, right)
-        truth = np.arange(len(pairs))[None, :] == 0
-        credit[row] = choices(scores[None, None, :], truth).text[0]
+        if len(true) > 1 and false:
+            pairs = [(true[0], true[1]), *((one, other) for one in true[:2] for other in false)]
+            by_number.setdefault(len(pairs), {})[row] = pairs
+    for n_pairs, alike in by_number.items():
+        left, right = zip(*(pair for pairs in alike.values() for pair in pairs), strict=True)
+        scores = np.zeros(len(left), np.float32) if vectors is None else vectors.cosines(left, right)
+        credit[list(alike)] = choices(scores.reshape(-1, 1, n_pairs), np.arange(n_pairs)[None, :] == 0).text
     return credit
 
 

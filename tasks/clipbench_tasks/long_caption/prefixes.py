@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 import numpy as np
 from jaxtyping import Int64
@@ -69,8 +70,5 @@ def shared_beginning(texts: Sequence[str]) -> str:
         >>> shared_beginning(["It is old. A red cube.", "It is old. A red cone."])
         'It is old. A red'
     """
-    split = [text.split() for text in texts]
-    n_shared = 0
-    while all(len(words) > n_shared for words in split) and len({words[n_shared] for words in split}) == 1:
-        n_shared += 1
-    return " ".join(split[0][:n_shared])
+    at_places = zip(*(text.split() for text in texts), strict=False)
+    return " ".join(words[0] for words in takewhile(lambda words: len(set(words)) == 1, at_places))
