@@ -7,6 +7,7 @@ them until it is interrupted:
     python tests/miniatures.py FOLDER     # prints the variables that lead clipbench there
 """
 
+import csv
 import io
 import json
 import sys
@@ -16,7 +17,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.resources import files
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -94,6 +95,7 @@ def _webdataset(name: str, table: Mapping[str, Any], source: Mapping[str, Any], 
                 members[f"s{number:07}.txt"] = "\n".join(make.caption(number, each) for each in range(5)).encode()
             else:
                 members[f"s{number:07}.cls"] = str(number % len(make.kinds)).encode()
+                members[f"s{number:07}.npy"] = _npy([number % 2, 0])  # where an image is from, as DataComp's data say
         content[f"{split}/{shard}.tar"] = _tar(members)
     return content
 
@@ -138,12 +140,27 @@ def _columns(name: str, table: Mapping[str, Any], source: Mapping[str, Any], mak
 
 
 def _archive(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: _Maker) -> dict[str, bytes]:
+    if name == "winogavil":
+        return _winogavil(make)
     assert name == "urban-1k", f"no miniature of the archive {name}"
     members = {}
     for number in range(make.n):
         members[f"Urban1k/image/{number}.jpg"] = make.image()
         members[f"Urban1k/caption/{number}.txt"] = f"{_paragraph(make, number)}\nA second line.\n".encode()
     return {source["files"][0]: _zip(members)}
+
+
+def _winogavil(make: _Maker) -> dict[str, bytes]:
+    """Return cues with 5 or 10 images each, of which the first two belong to it."""
+    images: dict[str, bytes] = {}
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["ID", "cue", "candidates", "associations"])
+    for number, size in zip(range(make.n), cycle((5, 10)), strict=False):
+        names = [f"{number}-{place}" for place in range(size)]
+        writer.writerow([number, make.kinds[number % 6], json.dumps(names), json.dumps(names[:2])])
+        images |= {f"winogavil_images/{name}.jpg": make.image() for name in names}
+    return {"winogavil_dataset.csv": table.getvalue().encode(), "winogavil_images.zip": _zip(images)}
 
 
 def _urls(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: _Maker) -> dict[str, bytes]:
@@ -206,6 +223,12 @@ def _parquet_file(columns: Mapping[str, list[Any]]) -> bytes:
             features[column] = datasets.ClassLabel(names=[f"thing {number}" for number in range(max(values) + 1)])
     buffer = io.BytesIO()
     datasets.Dataset.from_dict(dict(columns), features=features).to_parquet(buffer)
+    return buffer.getvalue()
+
+
+def _npy(values: Sequence[float]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array(values))
     return buffer.getvalue()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from clipbench.data.class_names import with_class_names
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.prompts import known_prompts
+from clipbench.data.webdataset import is_layout
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
 from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, decode_json, is_there, read_bytes, read_toml
 from clipbench.untrusted.schema import SchemaError, fitted
@@ -54,7 +55,8 @@ class Source:
     files: tuple[str, ...] = ()
     """Patterns of the files that are needed; empty for what the form and the split imply."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Column names by role, such as ``image`` and ``label``; several columns of one role are joined by commas."""
+    """Column names by role, such as ``image`` and ``label``; several columns of one role are joined by commas.
+    Of a webdataset, ``group`` as its option has it."""
     sha256: str | None = None
     is_gated: bool = False
     """True if the Hub gives the files only to users who have accepted the licence there."""
@@ -174,16 +176,23 @@ def find_place(entry: CatalogueEntry, data_root: Path | None) -> Path:
 
 
 def column_options(entry: CatalogueEntry, place: Path, options: DataOptions) -> DataOptions:
-    """Return the options with the columns of the source that ``data get`` fetched; the user's own take precedence."""
+    """Return the options with the columns of the source that ``data get`` fetched; the user's own take precedence.
+
+    Shards that somebody else put there are taken for those of the entry.
+    """
     origin = read_origin(place)
-    hub = None if origin is None else origin.get("repository")
-    source = next((source for source in entry.sources if hub is not None and source.hub == hub), None)
+    if origin is None and is_layout(place):
+        source = next((source for source in entry.sources if source.form == "webdataset"), None)
+    else:
+        hub = None if origin is None else origin.get("repository")
+        source = next((source for source in entry.sources if hub is not None and source.hub == hub), None)
     return options if source is None else with_columns(source, entry, options)
 
 
 def with_columns(source: Source, entry: CatalogueEntry, options: DataOptions) -> DataOptions:
-    """Return the options with the columns of a source, where they tell labels or captions; the user's own take precedence."""
-    if source.form != "parquet" or entry.kind not in ("classification", "retrieval"):
+    """Return the options with the columns of a source, where they tell labels, captions or groups; the user's own take
+    precedence."""
+    if source.form not in ("parquet", "webdataset") or entry.kind not in ("classification", "retrieval"):
         return options
     return replace(options, options={**source.columns, **options.options})
 

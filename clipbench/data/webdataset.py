@@ -6,6 +6,9 @@
     SPLIT/nshards.txt                       number of shards of the split
     SPLIT/0.tar, SPLIT/1.tar, ...           KEY.jpg (or webp, png, jpeg) with KEY.cls, KEY.npy or KEY.txt
 
+A label may have an .npy beside it that says where its image is from, as DataComp's data do: the option ``group`` names
+its numbers, such as ``region:0,year:1``, and metrics are given for each group.
+
 Nothing is unpacked: images are read from their shards by offset when they are needed.
 """
 
@@ -18,14 +21,14 @@ from typing import TypeVar
 import numpy as np
 
 from clipbench.data.class_names import FILE_NAME, read_class_names
-from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset import DataOptions, Dataset, Groups, check
 from clipbench.data.images import EncodedImage
 from clipbench.data.prompts import read_templates
 from clipbench.errors import BadImage, DataError, UnknownSplit, UsageError
 from clipbench.untrusted.limits import ARCHIVE_ERRORS
 from clipbench.untrusted.reading import decode_array, is_file, is_int64, matching, open_file, read_bytes, read_text
 
-OPTIONS = ("split", "class_names")
+OPTIONS = ("split", "class_names", "group")
 TYPE_FILE = "dataset_type.txt"
 TEMPLATES_FILE = "zeroshot_classification_templates.txt"
 SHARDS_FILE = "nshards.txt"
@@ -121,6 +124,7 @@ def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | 
         image_ids=[sample.key for sample in samples],
         class_names=_optional(root / FILE_NAME, read_class_names) if "captions" not in parts else None,
         templates=_optional(root / TEMPLATES_FILE, read_templates),
+        groups=_groups(samples, options.options.get("group")),
         **parts,  # type: ignore[arg-type]
     )
     return check(dataset, allow_partial=options.allow_partial)
@@ -247,14 +251,38 @@ def _multilabels(samples: Sequence[_Sample]) -> Mapping[str, object]:
     return {"multilabels": np.array(vectors, bool)}
 
 
-def _vector(sample: _Sample) -> np.ndarray:
+def _array(sample: _Sample) -> np.ndarray:
     try:
-        vector = decode_array(sample.content("npy"))
+        return np.asarray(decode_array(sample.content("npy")))
     except ValueError as error:
         raise DataError(f"{sample.place}: .npy cannot be read: {error}") from error
+
+
+def _vector(sample: _Sample) -> np.ndarray:
+    vector = _array(sample)
     if vector.ndim != 1 or vector.dtype.kind not in "biuf" or not np.isin(vector, (0, 1)).all():
         raise DataError(f"{sample.place}: .npy has shape {vector.shape}, expected one 0 or 1 a class")
-    return np.asarray(vector)
+    return vector
+
+
+def _groups(samples: Sequence[_Sample], option: str | None) -> Mapping[str, Groups]:
+    """Return the groups that ``NAME:PLACE`` names, each a number of every sample's .npy."""
+    groups = {}
+    for part in (option or "").split(",") if option else ():
+        name, _, place = part.strip().rpartition(":")
+        if not name or not place.isdecimal():
+            raise UsageError(
+                f"--data-option group={option}: expected NAME:PLACE of a number in each .npy, such as region:0"
+            )
+        groups[name] = Groups([_number(sample, int(place)) for sample in samples])
+    return groups
+
+
+def _number(sample: _Sample, place: int) -> str:
+    numbers = _array(sample)
+    if numbers.ndim != 1 or place >= len(numbers):
+        raise DataError(f"{sample.place}: .npy has shape {numbers.shape}, expected a number at place {place}")
+    return f"{numbers[place]:g}"
 
 
 def _captions(samples: Sequence[_Sample]) -> Mapping[str, object]:

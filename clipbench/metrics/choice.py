@@ -18,7 +18,7 @@ top: 2! 2! / 4! = 1/6. The strict value, where a tie fails, is ``credit == 1``.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import factorial, perm
+from math import comb, factorial, perm
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +43,8 @@ class Choices(NamedTuple):
     """Share of pairs, a true and a false caption of one image, in the right order; a tie counts half."""
     image_pairs: Float64[np.ndarray, " n"]
     """Share of pairs, a true and a false image of one caption, in the right order (their AUC)."""
+    image_jaccard: Float64[np.ndarray, " n"]
+    """Jaccard index of each caption's true images with as many that score highest, ties in random order (WinoGAViL)."""
     text_margin: Float64[np.ndarray, " n"]
     """Lowest true minus highest false score of an image, the least of them: positive right, 0 tied, negative wrong."""
     image_margin: Float64[np.ndarray, " n"]
@@ -70,7 +72,8 @@ def choices(scores: Float32[np.ndarray, "n images captions"], truth: Bool[np.nda
     image, image_pairs, image_margin = _side(scores.swapaxes(1, 2), truth.T)
     if np.isnan(text).all() and np.isnan(image).all() and len(scores):
         raise DataError(f"nothing to choose in {truth.tolist()}: expected something true and something false")
-    return Choices(text, image, _both(scores, truth, text, image), text_pairs, image_pairs, text_margin, image_margin)
+    group, jaccard = _both(scores, truth, text, image), _jaccard(scores.swapaxes(1, 2), truth.T)
+    return Choices(text, image, group, text_pairs, image_pairs, jaccard, text_margin, image_margin)
 
 
 def chance_choices(truth: Bool[np.ndarray, "images captions"]) -> Choices:
@@ -155,6 +158,33 @@ def _credit(true: Float32[np.ndarray, "n true"], false: Float32[np.ndarray, "n f
     for place in range(int(b.max(initial=0))):
         on_top *= np.where(place < b, (b - place) / np.maximum(a + b - place, 1), 1.0)
     return np.where(low > high, 1.0, np.where(low < high, 0.0, on_top[:, None]))[:, 0]
+
+
+def _jaccard(
+    scores: Float32[np.ndarray, "n choosers options"], truth: Bool[np.ndarray, "choosers options"]
+) -> Float64[np.ndarray, " n"]:
+    """Return the Jaccard index of true options with as many that score highest, averaged over those who choose."""
+    choosing = np.flatnonzero(truth.any(axis=1) & ~truth.all(axis=1))
+    total = np.zeros(len(scores))
+    for row in choosing:
+        own, true = scores[:, row], truth[row]
+        n_chosen = int(true.sum())
+        lowest = np.partition(own, -n_chosen, axis=1)[:, -n_chosen, None]
+        above, level = own > lowest, own == lowest
+        hits, tied_hits = (above & true).sum(axis=1), (level & true).sum(axis=1)
+        cases = np.stack([hits, tied_hits, level.sum(axis=1), n_chosen - above.sum(axis=1)], axis=1)
+        distinct, place = np.unique(cases, axis=0, return_inverse=True)
+        values = np.array([_mean_jaccard(*case, n_chosen=n_chosen) for case in distinct.tolist()])
+        total += values[place.ravel()]
+    return total / len(choosing) if len(choosing) else np.full(len(scores), np.nan)
+
+
+def _mean_jaccard(hits: int, tied_hits: int, n_tied: int, n_open: int, *, n_chosen: int) -> float:
+    """Return the mean Jaccard index where the open places are drawn from those tied for them (hypergeometric)."""
+    return sum(
+        comb(tied_hits, more) * comb(n_tied - tied_hits, n_open - more) / (2 * n_chosen - hits - more) * (hits + more)
+        for more in range(min(tied_hits, n_open) + 1)
+    ) / comb(n_tied, n_open)
 
 
 def _both(

@@ -137,6 +137,39 @@ def recall_influence(credit: Float64[np.ndarray, " n"], labels: Int64[np.ndarray
     return (credit - centre[labels]) * share
 
 
+class MacroF1(NamedTuple):
+    """The F1 score of each class that has samples, and their mean."""
+
+    value: float
+    by_class: Float64[np.ndarray, " n_present"]
+    n_samples: Int64[np.ndarray, " n_present"]
+    influence: Float64[np.ndarray, " n"]
+    """Influence of each sample on the value: its derivative by the sample's weight, times n."""
+
+
+def macro_f1(predicted: Int64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"]) -> MacroF1:
+    """Return the mean F1 score of the classes that have samples, as WILDS scores iWildCam.
+
+    F1 of a class is twice its hits over the number of its samples and of its predictions; predictions of a class that
+    has no sample only lower the recall of others. NaN without samples.
+
+    Example:
+        >>> macro_f1(np.array([0, 0, 1, 3]), np.array([0, 1, 1, 1])).value  # (2 / 3 + 2 / 4) / 2
+        0.5833333333333333
+    """
+    n, n_classes = len(labels), int(max(labels.max(initial=-1), predicted.max(initial=-1))) + 1
+    own, named, hits = (
+        np.bincount(rows, minlength=n_classes) for rows in (labels, predicted, labels[predicted == labels])
+    )
+    present = own > 0
+    sizes = np.maximum(own + named, 1)
+    f1 = np.where(present, 2 * hits / sizes, 0.0)
+    weight = np.where(present, n / sizes, 0.0) / max(1, np.count_nonzero(present))
+    influence = 2 * weight[labels] * (predicted == labels) - (f1 * weight)[labels] - (f1 * weight)[predicted]
+    value = float(f1[present].mean()) if n else float("nan")
+    return MacroF1(value, f1[present], own[present].astype(np.int64), influence)
+
+
 def confidence_bins(confidence: Float64[np.ndarray, " n"], n_bins: int = 15) -> Int64[np.ndarray, " n"]:
     """Return the bin of each confidence: of equal width, (l, u]; the first also holds 0.
 

@@ -18,9 +18,11 @@ from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import (
     class_scores,
+    macro_f1,
     reliability,
     top_k_credit,
 )
+from clipbench.metrics.classification import MacroF1
 from clipbench.metrics.multilabel import mean_average_precision
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import NO_LOGIT_SCALE, Embedder
@@ -43,6 +45,10 @@ METRICS = {
     ),
     "mean_per_class_recall": Definition(
         "Mean per-class recall", "Top-1 accuracy of each class, averaged over classes."
+    ),
+    "macro_f1": Definition(
+        "Macro F1",
+        "Harmonic mean of precision and recall, averaged over the classes that have images; of tied classes the first counts.",
     ),
     "ece": Definition(
         "Expected calibration error",
@@ -77,7 +83,9 @@ class ZeroShot:
 
     name: ClassVar[str] = "zero-shot"
     version: ClassVar[int] = 1
-    summary: ClassVar[str] = "classification by the nearest class prompt: acc1, acc5, recall by class, calibration"
+    summary: ClassVar[str] = (
+        "classification by the nearest class prompt: acc1, acc5, recall by class, macro F1, calibration"
+    )
     question: ClassVar[str] = (
         "Is the class whose prompt, such as “a photo of a dog”, is nearest to an image the true one?"
     )
@@ -187,7 +195,8 @@ def _single_label(
         "tied": (scores.tied > 0).astype(np.float64),
     }
     columns, recall = mean_over_parts("mean_per_class_recall", samples["acc1"], labels)
-    samples |= columns
+    f1 = macro_f1(scores.predicted, labels)
+    samples |= columns | {"macro_f1_influence": f1.influence}
     if n_classes <= 5:
         del samples["acc5"]
     has_confidence = logit_scale is not None
@@ -205,7 +214,7 @@ def _single_label(
         del samples["confidence"]
     return Evaluation(
         samples=samples,
-        measures=define(_measures(recall, n_classes, has_confidence=has_confidence), METRICS),
+        measures=define(_measures(recall, _macro_f1(f1), n_classes, has_confidence=has_confidence), METRICS),
         curves={"reliability": _reliability_curve(scores.confidence, samples["acc1"])} if has_confidence else {},
         controls=define(
             {
@@ -223,13 +232,24 @@ def _single_label(
     )
 
 
-def _measures(recall: Smooth, n_classes: int, *, has_confidence: bool) -> dict[str, Measure]:
+def _macro_f1(f1: MacroF1) -> Smooth:
+    return Smooth(
+        value=f1.value,
+        influence="macro_f1_influence",
+        unit="fraction",
+        higher_is_better=True,
+        most_trials=trials_of_means(f1.by_class, f1.n_samples),
+    )
+
+
+def _measures(recall: Smooth, f1: Smooth, n_classes: int, *, has_confidence: bool) -> dict[str, Measure]:
     enough = n_classes > 5
     few = Fixed(value=None, reason=f"five of only {n_classes} classes are always right", higher_is_better=True)
     return {
         "acc1": Mean(column="acc1", chance=1 / n_classes),
         "acc5": Mean(column="acc5", chance=5 / n_classes) if enough else few,
         "mean_per_class_recall": replace(recall, chance=1 / n_classes),
+        "macro_f1": f1,
         "ece": CalibrationError(confidence="confidence", credit="acc1")
         if has_confidence
         else Fixed(value=None, reason=NO_LOGIT_SCALE, higher_is_better=False),

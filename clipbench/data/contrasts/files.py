@@ -17,7 +17,16 @@ from clipbench.data.images import FileImage, outside_notes
 from clipbench.errors import DataError, UsageError
 from clipbench.untrusted.reading import is_file, is_folder, matching, read_json, reading, shown
 
-PLACES = ("images", "val2017", "coco", "coco/val2017", "coco/images", "coco/images/val2017", "images/val2017")
+PLACES = (
+    "images",
+    "val2017",
+    "coco",
+    "coco/val2017",
+    "coco/images",
+    "coco/images/val2017",
+    "images/val2017",
+    "winogavil_images",
+)
 """Folders that may hold the images, relative to the data's folder, its parent, or the data root."""
 UNNAMED = frozenset({"manifest", "metadata", "contrasts", "test", "validation", "val", "dev", "train", "data"})
 """File names that do not name a subset."""
@@ -114,7 +123,8 @@ def _questions(file: Path) -> Iterator[tuple[str, Question]]:
             raise DataError(f"{file}, {place}: expected the fields of {schema.description}, got {', '.join(row)}")
         question = read_question(schema.read, row, f"{file}, {place}")
         subset = question.subset or file_subset
-        id = str(row["id"]) if row.get("id") is not None else key
+        given = row.get("id", row.get("ID"))
+        id = key if given is None else str(given)
         yield f"{subset}/{id}" if subset else id, question._replace(subset=subset)
 
 

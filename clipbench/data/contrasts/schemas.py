@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from clipbench.data.contrasts.questions import CropBox, ImageKey, Question, Reader
-from clipbench.untrusted.reading import shown
+from clipbench.untrusted.reading import decode_json, shown
 
 IMAGE_FIELDS = ("image", "images", "filename", "image_path", "image_file")
 """Field names for the one image of a row."""
@@ -60,6 +60,20 @@ def _nlvr(row: Fields) -> Question:
     return Question(images, (_text(row["sentence"]),), labels, is_valid=is_question)
 
 
+def _winogavil(row: Fields) -> Question:
+    """Read a cue with the images it could be for; the lists are JSON in the cells of a CSV file."""
+    candidates, associations = (_texts(_written_list(row[field])) for field in ("candidates", "associations"))
+    cue = _text(row["cue"]).lower()
+    labels = tuple((candidate in associations,) for candidate in candidates)
+    return Question(
+        tuple(ImageKey(f"{candidate}.jpg") for candidate in candidates),
+        (f"{'An' if cue[0] in 'aeiou' else 'A'} {cue}",),
+        labels,
+        subset="10-12" if len(candidates) >= 10 else "5-6",
+        is_valid=len(set(labels)) > 1,
+    )
+
+
 def _two_by_two(first: str, second: str) -> Reader:
     def read(row: Fields) -> Question:
         images = tuple(ImageKey(_text(row[f"image_{end}"])) for end in (first, second))
@@ -112,6 +126,7 @@ SCHEMAS = (
     Schema("a contrast with its truth matrix", frozenset({"captions", "truth"}), True, _own_truth),
     Schema("a contrast with true and false captions", frozenset({"true", "false"}), True, _own_lists),
     Schema("NLVR", frozenset({"sentence", "images"}), False, _nlvr),
+    Schema("WinoGAViL", frozenset({"cue", "candidates", "associations"}), False, _winogavil),
     *(
         Schema(name, frozenset({f"image_{a}", f"image_{b}", f"caption_{a}", f"caption_{b}"}), False, _two_by_two(a, b))
         for name, a, b in (("Winoground", "0", "1"), ("ColorSwap", "1", "2"))
@@ -180,6 +195,10 @@ def _list(value: object) -> Sequence[object]:
     if not isinstance(value, list | tuple):
         raise TypeError(f"expected a list, got {shown(value)}")
     return value
+
+
+def _written_list(value: object) -> Sequence[object]:
+    return _list(decode_json(value) if isinstance(value, str) else value)
 
 
 def _mapping(value: object) -> Fields:

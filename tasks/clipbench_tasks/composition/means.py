@@ -47,8 +47,10 @@ TITLES = {
     "coreference-standard": "Coreference, standard",
     "coreference-hard": "Coreference, clean",
     "foil-it": "Noun replaced (FOIL it!)",
+    "5-6": "5 or 6 images",
+    "10-12": "10 or 12 images",
 }
-"""Titles of subsets (of SugarCrepe, BiVLC, ARO, shuffled captions and VALSE), unless the data say otherwise."""
+"""Titles of subsets (of SugarCrepe, BiVLC, ARO, shuffled captions, VALSE and WinoGAViL), unless the data say otherwise."""
 TITLES_OF_MEANS = {
     "macro": "Mean of the subsets",
     "micro": "All items",
@@ -108,7 +110,7 @@ def _add_overall(averages: Means, name: str, column: np.ndarray, chance: np.ndar
             f"{title}/{name}", of_members, subset, chance=chance
         )
         averages.columns.update(columns)
-    is_headline = name in ("text_acc", "image_acc")
+    is_headline = name in ("text_acc", "image_acc", "image_jaccard")
     chance_of_all = None if chance is None else float(chance[defined].mean())
     averages.overall[f"micro/{name}"] = Mean(column=f"micro/{name}", chance=chance_of_all, is_headline=is_headline)
 

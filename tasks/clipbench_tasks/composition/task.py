@@ -7,6 +7,8 @@ what a coin flip would; ``..._strict``, among the controls, counts it as a failu
 
 - With several images of one caption (NLVR), ``image_acc`` requires all true ones above all false ones, and
   ``image_pair_acc`` is the share of pairs, a true and a false image, in the right order.
+- With several true images of one caption (WinoGAViL), ``image_jaccard`` is the overlap of the true images with as many
+  that are nearest to it.
 - With two true captions and a false one (SugarCrepe++), ``text_acc`` is its image-to-text accuracy, ``text_only_acc``
   its text-only one.
 - If the data have only captions, each must beat four word-shuffled copies of itself (ARO's order test).
@@ -30,10 +32,12 @@ from clipbench.stats.measures import Definition, Mean, Measure, Smooth, define
 from clipbench_tasks.composition import scoring
 from clipbench_tasks.composition.means import TITLES, TITLES_OF_MEANS, means
 
-SCORES = ("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc")
+SCORES = ("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc", "image_jaccard")
 """Metrics that are reported by subset, and averaged over subsets."""
-PAIRS = ("text_pair_acc", "image_pair_acc")
-"""Reported only where an image, or a caption, has more than one pair."""
+PAIRS = ("text_pair_acc", "image_pair_acc", "image_jaccard")
+"""Reported only where an image, or a caption, has more than one pair, or more than one true image."""
+FEW_IMAGES = 4
+"""Images of a contrast up to which those that share one make a cluster, however large."""
 Columns = Mapping[str, np.ndarray]
 
 METRICS = {
@@ -52,6 +56,11 @@ METRICS = {
     ),
     "text_only_acc": Definition(
         "Text-only score", "Share of items whose two true captions are nearer to each other than to the false one."
+    ),
+    "image_jaccard": Definition(
+        "Jaccard index of images",
+        "Overlap of a caption's true images with as many nearest to it, as a share of their union.",
+        is_headline=True,
     ),
     "word_order_acc": Definition(
         "Word-order accuracy", "Share of captions that are nearer to their image than the same words shuffled."
@@ -164,18 +173,32 @@ def _contrasts(dataset: Dataset) -> tuple[Sequence[Contrast], tuple[str, ...]]:
 
 
 def _scores(decided: Choices, text_only: np.ndarray) -> dict[str, np.ndarray]:
-    columns = (decided.text, decided.image, decided.group, decided.text_pairs, decided.image_pairs, text_only)
-    return dict(zip(SCORES, columns, strict=True))
+    return {
+        "text_acc": decided.text,
+        "image_acc": decided.image,
+        "group_acc": decided.group,
+        "text_pair_acc": decided.text_pairs,
+        "image_pair_acc": decided.image_pairs,
+        "text_only_acc": text_only,
+        "image_jaccard": decided.image_jaccard,
+    }
 
 
 def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: scoring.Nearest) -> dict[str, np.ndarray]:
-    """Return the columns that identify each sample; contrasts that share an image are a cluster."""
+    """Return the columns that identify each sample; contrasts that share an image are a cluster.
+
+    Where choices among many images tie most contrasts into one cluster, as in WinoGAViL, there is nothing to compare it
+    with: each is then a sample of its own, and intervals are of new contrasts about the same images.
+    """
     rows = np.repeat(np.arange(len(contrasts)), [len(contrast.images) for contrast in contrasts])
     images = np.concatenate([contrast.images for contrast in contrasts])
     first = [dataset.image_ids[min(contrast.images)] for contrast in contrasts]
+    linked = sharing(rows, images, len(contrasts))
+    has_many = max(len(contrast.images) for contrast in contrasts) > FEW_IMAGES
+    is_one = has_many and 2 * np.bincount(linked).max() > len(contrasts)
     return {
         "sample_id": np.array([contrast.id for contrast in contrasts], object),
-        "cluster": np.array(first, object)[sharing(rows, images, len(contrasts))],
+        **({} if is_one else {"cluster": np.array(first, object)[linked]}),
         "subset": np.array([contrast.subset for contrast in contrasts], object),
         "image": nearest.image,
         "caption": np.array(nearest.caption, object),
@@ -288,9 +311,12 @@ def _likeness(table: _SubsetTable, likeness: Columns) -> dict[str, Measure]:
 
 
 def _has_more_pairs(contrasts: Sequence[Contrast], name: str) -> bool:
-    """Return whether any image (or caption) has more than one pair of a true and a false caption (or image)."""
+    """Return whether any image (or caption) has more than one pair of a true and a false caption (or image), or, for the
+    Jaccard index, any caption more than one true image."""
     axis = 1 if name == "text_pair_acc" else 0
-    truths = (contrasts[rows[0]].truth for rows in truth_groups([contrast.truth for contrast in contrasts]))
+    truths = [contrasts[rows[0]].truth for rows in truth_groups([contrast.truth for contrast in contrasts])]
+    if name == "image_jaccard":
+        return any(1 < n < len(truth) for truth in truths for n in truth.sum(axis=0))
     return any((truth.sum(axis=axis) * (~truth).sum(axis=axis)).max() > 1 for truth in truths)
 
 

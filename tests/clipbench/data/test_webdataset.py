@@ -105,6 +105,23 @@ def test_multilabels_are_vectors(tmp_path: Path, image_bytes: ImageBytes) -> Non
     assert dataset.labels is None
 
 
+def test_numbers_beside_a_label_are_groups_where_they_are_named(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    samples = [{"png": image_bytes(k), "cls": b"0", "npy": npy(k % 2, 2002 + k, 0)} for k in range(3)]
+    write(tmp_path, samples)
+    found = load(tmp_path, group="region:0, year:1").groups
+    assert {name: list(each.values) for name, each in found.items()} == {
+        "region": ["0", "1", "0"],
+        "year": ["2002", "2003", "2004"],
+    }
+    assert load(tmp_path).groups == {}
+    with pytest.raises(
+        DataError, match=r"0.tar, sample 's0000000': .npy has shape \(3,\), expected a number at place 3"
+    ):
+        load(tmp_path, group="region:3")
+    with pytest.raises(UsageError, match=r"group=region: expected NAME:PLACE of a number in each \.npy"):
+        load(tmp_path, group="region")
+
+
 def test_without_class_names_labels_are_numbers_still(tmp_path: Path, image_bytes: ImageBytes) -> None:
     dataset = load(write(tmp_path, [{"png": image_bytes(0), "cls": b"7"}]))
     assert dataset.class_names is None
@@ -230,7 +247,7 @@ def test_a_shard_that_vanishes_later_is_a_bad_image(labelled: Path) -> None:
 
 
 def test_an_unknown_option_is_an_error(labelled: Path) -> None:
-    with pytest.raises(UsageError, match=r"no option 'caption': known: class_names, split"):
+    with pytest.raises(UsageError, match=r"no option 'caption': known: class_names, group, split"):
         load(labelled, caption="txt")
 
 

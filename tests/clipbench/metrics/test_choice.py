@@ -4,6 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from sklearn.metrics import jaccard_score
 
 from clipbench.errors import DataError
 from clipbench.metrics import Choices, chance_choices, choices, contrast_scores, truth_groups
@@ -94,6 +95,24 @@ def test_pairs_and_margins_are_those_of_the_image_or_caption_that_is_asked() -> 
     assert found.text_pairs.tolist() == [0.5] and found.text_margin.tolist() == [-0.125]  # the second image is wrong
     assert found.image_pairs.tolist() == [0.5] and found.image_margin.tolist() == [-0.125]
     assert found.group.tolist() == [0.0]
+
+
+@pytest.mark.parametrize("n_true", [1, 3, 5])
+def test_the_jaccard_index_is_that_of_the_highest_and_the_mean_over_all_orders_of_ties(n_true: int) -> None:
+    draws = np.random.default_rng(0)
+    truth = np.arange(6)[:, None] < n_true
+    for scores in (draws.standard_normal((20, 6, 1)), draws.integers(0, 3, (20, 6, 1)), np.zeros((1, 6, 1))):
+        expected = []
+        for item in scores[:, :, 0]:
+            orders = [sorted(order, key=lambda k: -item[k]) for order in permutations(range(6))]
+            chosen = [np.isin(np.arange(6), order[:n_true]) for order in orders]
+            expected.append(np.mean([jaccard_score(truth[:, 0], each) for each in distinct(chosen)]))
+        assert choices(scores.astype(np.float32), truth).image_jaccard == pytest.approx(expected)
+
+
+def distinct(chosen: list[np.ndarray]) -> list[np.ndarray]:
+    """Each choice once: all are equally often."""
+    return [np.array(each) for each in {tuple(each.tolist()) for each in chosen}]
 
 
 def test_a_tie_that_is_moot_gives_nothing() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
-from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1_score, top_k_accuracy_score
 
 from clipbench.errors import DataError, UsageError
 from clipbench.metrics import (
@@ -15,6 +15,7 @@ from clipbench.metrics import (
     chance_average_precision,
     class_scores,
     expected_calibration_error,
+    macro_f1,
     mean_per_class_recall,
     recall_influence,
     reliability,
@@ -273,3 +274,33 @@ def test_a_scale_that_is_none_is_refused(scale: float) -> None:
 def test_k_below_1_is_refused() -> None:
     with pytest.raises(UsageError, match="top-k accuracy needs k of at least 1, got 0"):
         top_k_credit(np.array([0]), np.array([0]), 0)
+
+
+# Macro F1 -------------------------------------------------------------------------------------------------------------
+
+
+def test_macro_f1_is_that_of_scikit_learn_over_the_classes_that_have_samples() -> None:
+    labels, predicted = labels_of(300, 12, 0) // 2 * 2, labels_of(300, 15, 1)  # classes 1, 3, ... are never true
+    found = macro_f1(np.where(labels_of(300, 2, 2) > 0, labels, predicted), labels)
+    oracle = f1_score(
+        labels, np.where(labels_of(300, 2, 2) > 0, labels, predicted), average="macro", labels=np.unique(labels)
+    )
+    assert found.value == pytest.approx(oracle)
+    assert found.influence.sum() == pytest.approx(0.0, abs=1e-9)
+
+
+def test_the_influences_on_macro_f1_are_its_derivatives() -> None:
+    labels, predicted = labels_of(40, 4, 0), labels_of(40, 5, 1)
+    step = 4000
+    again = np.repeat(np.arange(40), step)
+    for row in (0, 7, 20):
+        heavier = np.append(again, row)
+        change = (macro_f1(predicted[heavier], labels[heavier]).value - macro_f1(predicted, labels).value) * len(
+            heavier
+        )
+        assert change == pytest.approx(macro_f1(predicted, labels).influence[row], rel=1e-2, abs=1e-3)
+
+
+def test_macro_f1_of_nothing_is_undefined() -> None:
+    nothing = np.array([], np.int64)
+    assert np.isnan(macro_f1(nothing, nothing).value)

@@ -189,6 +189,8 @@ TABLE = {
     "choices, text": Row(lambda g: mean(contrasts(g).text), RANKING - {reorder}, chance=lambda g: 1 / 4),
     "choices, image": Row(lambda g: mean(contrasts(g).image), RANKING - {reorder}, chance=lambda g: 1 / 4),
     "choices, group": Row(lambda g: mean(contrasts(g).group), RANKING - {reorder}, chance=lambda g: 1 / 6),
+    # Of tied classes the first counts, so that their order matters.
+    "macro_f1": Row(lambda g: m.macro_f1(g.scores().predicted, g.labels).value, RANKING - {relabel}),
     "mean_per_class_recall": Row(
         lambda g: m.mean_per_class_recall(g.credit(), g.labels), RANKING, chance=lambda g: 1 / len(g.classes)
     ),

@@ -99,7 +99,7 @@ def test_clip_benchmark_s_json_has_our_names(write: Write) -> None:
         ("multilingual_mscoco_captions", "zeroshot_retrieval", "fr", "retrieval@multilingual_mscoco_captions-fr/m"),
         ("sugar_crepe/swap_att", "image_caption_selection", "en", "composition@sugarcrepe/swap_att/m"),
         ("wds/sugar_crepe/add_obj", "image_caption_selection", None, "composition@sugarcrepe/add_obj/m"),
-        ("cars", "linear_probe", "en", "linear_probe@cars/m"),
+        ("cars", "linear_probe", "en", "linear_probe@stanford-cars/m"),
     ],
 )
 def test_data_and_tasks_of_clip_benchmark_are_ours_where_there_are_such(

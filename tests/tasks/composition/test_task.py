@@ -166,6 +166,22 @@ def test_nlvr_asks_for_all_true_images_above_all_false_ones() -> None:
     assert found.samples["image"].tolist() == [1, 4, 7]  # of each, the true image that is lowest
 
 
+def test_a_cue_chooses_as_many_images_as_belong_to_it_by_number_of_candidates() -> None:
+    truth = ((True,), (True,), (False,), (False,), (False,))
+    items = [
+        Contrast("10-12/a", "10-12", (0, 1, 2, 3, 4), ("boxes e",), truth),  # both right: 2 / 2
+        Contrast("10-12/b", "10-12", (0, 2, 3, 4, 1), ("boxes e",), truth),  # one of two: 1 / 3
+        Contrast("5-6/c", "5-6", (2, 3, 0, 1, 4), ("boxes e",), truth),  # none
+    ]
+    found, metrics = evaluate(dataset("e.0 e+.0 n.0 n.1 n.2", items))
+    assert metrics["10-12/image_jaccard"].value == pytest.approx((1 + 1 / 3) / 2)
+    assert metrics["10-12/image_jaccard"].title == "Jaccard index of images"
+    assert metrics["micro/image_jaccard"].is_headline
+    assert found.subsets["10-12"] == "10 or 12 images"
+    # All items share images: one cluster of all would leave nothing to compare it with.
+    assert "cluster" not in found.samples
+
+
 def test_aro_relations_are_averaged_without_symmetric_ones_and_attributes_with_enough_cases() -> None:
     right, wrong = ("x e", "x n"), ("x n", "x e")
     assert len(symmetric_relations()) == 157 and "next to" in symmetric_relations()

@@ -78,6 +78,17 @@ def test_nlvr_has_one_sentence_for_several_images_and_passes_over_what_is_no_cho
     assert found.notes == ("1 of 2 items are not scored: nothing to choose, or not valid by their authors' rule",)
 
 
+def test_winogavil_asks_for_the_images_of_a_cue(tmp_path: Path) -> None:
+    names = ["sea", "sky", "Zoo", "pen", "ice"]
+    put(tmp_path / "winogavil_images", *(f"{name}.jpg" for name in names))
+    table = tmp_path / "winogavil_dataset.csv"
+    table.write_text(
+        'candidates,cue,associations,ID\n"[""sea"", ""sky"", ""Zoo"", ""pen"", ""ice""]",Azure,"[""sky"", ""sea""]",7\n'
+    )
+    truth = ((True,), (True,), (False,), (False,), (False,))
+    assert contrasts(read(tmp_path)) == [Contrast("5-6/7", "5-6", (0, 1, 2, 3, 4), ("An azure",), truth)]
+
+
 @pytest.mark.parametrize("ends", [("0", "1"), ("1", "2")])
 def test_winoground_and_colorswap_have_two_images_and_two_captions(tmp_path: Path, ends: tuple[str, str]) -> None:
     put(tmp_path, "a.png", "b.png")
