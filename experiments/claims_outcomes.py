@@ -11,7 +11,6 @@ from jaxtyping import Float64
 from clipbench.errors import DataError
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, read_run
-from clipbench.seeding import generator
 from clipbench.stats import intervals
 from clipbench.training.log import LOG_FILE, read_log
 from clipbench.training.options import TrainOptions, options_of
@@ -143,7 +142,7 @@ def gap_of_one_cloud(moment: Moment) -> float:
 
 
 def _mean(values: Float64[np.ndarray, " n"], within: intervals.Range) -> Bounded:
-    interval = intervals.mean_interval(values, generator(0, "claims"), within=within)
+    interval = intervals.mean_interval(values, within=within)
     return _bounded(float(values.mean()), interval)
 
 

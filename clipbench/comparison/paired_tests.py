@@ -14,6 +14,7 @@ from clipbench.results.record import Metric
 from clipbench.seeding import generator
 from clipbench.stats import intervals, significance
 from clipbench.stats.clusters import NEGLIGIBLE, cluster_codes, cluster_sums, standard_error, without_rounding
+from clipbench.stats.distances import distance_difference_interval
 from clipbench.stats.estimators import Estimator
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ def _test_of_means(
         flipped = _flip_test(rows, clusters, generators.test)
     return PairedTest(
         n=len(rows),
-        interval=intervals.mean_interval(rows, generators.interval, clusters=clusters, within=within),
+        interval=intervals.mean_interval(rows, clusters=clusters, within=within),
         standard_error=standard_error(rows - rows.mean(), clusters),
         n_units=len(cluster_sums(rows, clusters)),
         **flipped._asdict(),
@@ -291,7 +292,7 @@ def _test_of_distances(metrics: tuple[Metric, Metric], rows: Float64[np.ndarray,
     squares, values = (_squared(each) or 0.0 for each in metrics), (each.value or 0.0 for each in metrics)
     (one, other), n_units = tuple(squares), len(cluster_sums(rows, clusters))
     first, second = tuple(values)
-    interval = intervals.distance_difference_interval((first, second), (one, other), rows, clusters)
+    interval = distance_difference_interval((first, second), (one, other), rows, clusters)
     error = standard_error(rows, clusters)
     if error is None:
         return PairedTest(n=len(rows), interval=interval, test=f"no test: {interval.method}")

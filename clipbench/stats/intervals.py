@@ -1,4 +1,4 @@
-"""Intervals: Wilson's of shares, bootstrap and cluster bootstrap, and the delta method from influences. All seeded, all pure.
+"""Intervals: Wilson's of shares, Student's and Hall's of means, bootstrap, and the delta method from influences. All seeded, all pure.
 
 Samples that share a cluster (five captions of one image) are not independent: where clusters are given, the cluster
 is what is resampled, or summed over. Student's t allows for few samples, or clusters. It is exact for independent normal
@@ -7,7 +7,7 @@ ones only: with fewer than about ten that are far from normal, intervals cover t
 
 import math
 from collections.abc import Callable
-from math import isnan, sqrt
+from math import sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -26,9 +26,7 @@ from clipbench.stats.clusters import (
 )
 
 CONFIDENCE = 0.95
-MEAN_RESAMPLES = 2000
 STATISTIC_RESAMPLES = 1000
-"""Fewer than for means, as each resample computes the statistic anew."""
 
 TAIL = (1 - CONFIDENCE) / 2
 """Chance that a bound is missed on one side."""
@@ -141,57 +139,115 @@ def unchanged_interval(value: float, n_units: int, within: tuple[float, float], 
 
 def mean_interval(
     values: Float64[np.ndarray, " n"],
-    rng: np.random.Generator,
     *,
     clusters: Shaped[np.ndarray, " n"] | None = None,
     within: Range = SHARES,
 ) -> Interval:
-    """Return the interval of a mean: Wilson's of hits and credits, else a (cluster) bootstrap.
+    """Return the interval of a mean: Wilson's of hits and credits, that of gains and losses of differences, else Hall's.
 
     Independent hits have Wilson's. Credits between 0 and 1 and hits in clusters have Wilson's with the effective number
-    of samples (``share_interval``): a bootstrap is too short where hardly a sample is wrong.
+    of samples (``share_interval``), and differences that of their gains and losses (``_difference_interval``): a bootstrap
+    is too short where hardly a sample is wrong, or changes. Cosines and the like have ``_unskewed``.
 
-    The bootstrap is the expanded percentile one (``expanded_tails``); with clusters, the mean of a resample is the
-    ratio of its sum to its count, so that clusters may differ in size. It does not depend on the order of the samples.
-    A bootstrap of equal values would have no width: when all are 0, or all 1, the interval is Wilson's with n the
-    number of clusters; another constant of a known range has the bound of ``unchanged_interval``, and one without a range
-    has no width, and the method says so. One value (or cluster) that is neither hit nor miss has no interval.
+    Equal values have no spread: when all are 0, or all 1, the interval is Wilson's with n the number of clusters; another
+    constant of a known range has the bound of ``unchanged_interval``, and one without a range has no width, and the
+    method says so. One value (or cluster) that is neither hit nor miss has no interval.
 
     Args:
         within: the range of the values, beyond which no bound lies: ``SHARES``, of which 0 is a miss and 1 a hit,
-            ``DIFFERENCES`` of shares, or None for cosines and the like.
+            one from -x to x for differences of shares, or None for cosines and the like.
 
     Raises:
         DataError: there are no values.
 
     Example:
-        >>> mean_interval(np.array([0.25, 0.25]), np.random.default_rng(0), within=None)
+        >>> mean_interval(np.array([0.25, 0.25]), within=None)
         Interval(low=0.25, high=0.25, method='all values are equal')
     """
     if not len(values):
         raise DataError("cannot bound the mean of no values: expected at least 1")
     values, codes = without_rounding(values), cluster_codes(clusters)
-    sums = cluster_sums(values, codes)
-    counts = np.ones(len(values)) if codes is None else np.bincount(codes).astype(np.float64)
-    n, mean, is_constant = len(sums), float(values.mean()), np.ptp(values) < NEGLIGIBLE
+    mean, is_constant = float(values.mean()), np.ptp(values) < NEGLIGIBLE
+    n = len(values) if codes is None else int(codes.max()) + 1
     within = applicable(within, values)
     are_hits = within == SHARES and bool(np.isin(values, SHARES).all())
     if are_hits and (codes is None or is_constant):
         return wilson(mean * n, n)._replace(method="Wilson" + _over(codes, n))
     if n == 1:
         return too_few(codes)
-    if is_constant:
-        return Interval(mean, mean, "all values are equal") if within is None else unchanged_interval(mean, n, within)
-    is_seen = standard_error(values - mean, codes) is not None
+    is_seen = not is_constant and standard_error(values - mean, codes) is not None
+    if within is None:
+        return _unskewed(values, codes) if is_seen else Interval(mean, mean, "all values are equal")
     if within == SHARES and (are_hits or is_seen):
-        # No credits spread more than hits of as many clusters, each all right or all wrong (Bhatia and Davis 2000).
-        at_least = float(n) if codes is None else n_equal_clusters(codes)
         # That few clusters of hits are less alike than chance would have it is luck.
         at_most = float(len(values)) if are_hits else None
-        return share_interval(mean, values - mean, codes, at_least=at_least, at_most=at_most)
-    if within is not None and not is_seen:
-        return unchanged_interval(mean, n, within)  # gains and losses cancel in each cluster
-    return _percentiles(_resampled_means(sums, counts, rng), codes, n).clipped(within)
+        return share_interval(mean, values - mean, codes, at_least=_least_trials(values, codes), at_most=at_most)
+    if not is_seen:
+        return unchanged_interval(mean, n, within)  # in each cluster, gains and losses cancel
+    return _difference_interval(values, codes, within[1]).clipped(within)
+
+
+def _least_trials(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None) -> float:
+    """Return the independent hits that know as little as clusters which are each all right or all wrong.
+
+    No credits spread more (Bhatia and Davis 2000).
+    """
+    return float(len(values)) if codes is None else n_equal_clusters(codes)
+
+
+def _unskewed(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None) -> Interval:
+    """Return Student's interval of a mean, after a transformation of t that takes out its skewness.
+
+    Source: Hall, JRSS B 54 (1992), the cubic one, with Student's quantiles in place of the normal law's.
+    """
+    mean = float(values.mean())
+    sums = cluster_sums(values - mean, codes)
+    n, error = len(sums), standard_error(values - mean, codes)
+    assert error is not None, "they differ"
+    skewness, t = float((sums**3).mean() / (sums**2).mean() ** 1.5) / sqrt(n), student((1 + CONFIDENCE) / 2, n)
+
+    def inverse(of: float) -> float:
+        if abs(skewness) < 1e-6:
+            return of  # the limit, without the rounding errors
+        return 3 / skewness * (math.cbrt(1 + skewness * (of - skewness / 6)) - 1)
+
+    method = "Student's t, corrected for skewness" + _over(codes, n)
+    return Interval(mean - error * inverse(t), mean - error * inverse(-t), method)
+
+
+def _difference_interval(
+    values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None, largest: float
+) -> Interval:
+    """Return the interval of a mean of differences, from those of its gains and losses, which are shares of the largest.
+
+    Where nothing was lost, Wilson's interval of losses says how much may be; no resample would show any.
+
+    Source: Newcombe, Statistics in Medicine 17 (1998), 2635-2650, which squares and adds the distances to both bounds,
+    with the correlation of gains and losses over samples, or clusters.
+    """
+    gains, losses = (np.maximum(0.0, side * values / largest) for side in (1, -1))
+    of_gain, of_loss = _to_bounds(gains, codes), _to_bounds(losses, codes)
+    one, other = (cluster_sums(part - part.mean(), codes) for part in (gains, losses))
+    spread = float(np.linalg.norm(one) * np.linalg.norm(other))
+    correlation = float(one @ other) / spread if spread > NEGLIGIBLE else 0.0
+
+    def joint(a: float, b: float) -> float:
+        return largest * sqrt(max(0.0, a**2 + b**2 - 2 * correlation * a * b))
+
+    mean, n = float(values.mean()), len(one)
+    low, high = mean - joint(of_gain[0], of_loss[1]), mean + joint(of_gain[1], of_loss[0])
+    return Interval(low, high, "gains and losses by Wilson" + _over(codes, n))
+
+
+def _to_bounds(credits: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None) -> tuple[float, float]:
+    """Return how far below and above their mean the bounds of Wilson's interval with the effective number of samples lie."""
+    share, least = float(credits.mean()), _least_trials(credits, codes)
+    quantile = student((1 + CONFIDENCE) / 2, len(cluster_sums(credits, codes)))
+    error = standard_error(credits - share, codes, times=quantile / Z)
+    trials = least if error is None else max(least, share * (1 - share) / error**2)
+    low, high, _ = wilson(share * trials, trials)
+    assert low is not None and high is not None
+    return share - low, high - share
 
 
 def share_interval(
@@ -336,69 +392,6 @@ def influence_interval(
     return Interval(value - half, value + half, "delta method" + _over(codes, n_units)).clipped(within)
 
 
-def distance_interval(value: float, squared: float, standard_error: float, n: int) -> Interval:
-    """Return the interval of a distance from the unbiased estimate of its square, which holds where the distance is 0.
-
-    The delta method fails there: the distance of two sample means has no derivative, and is never 0.
-
-    Args:
-        value: the distance of the sample means, biased upwards; the interval contains it.
-        squared: unbiased estimate of the squared distance, which may be below 0.
-        standard_error: of ``squared``; NaN where there are too few samples.
-        n: number of samples, one more than the degrees of freedom of Student's t.
-
-    Example:
-        >>> low, high, _ = distance_interval(0.5, 0.0, 0.1, 1000)
-        >>> low, round(high, 4)  # sqrt(1.96 × 0.1) is less than the distance
-        (0.0, 0.5)
-    """
-    if isnan(standard_error):
-        return Interval(None, None, "fewer than three pairs")
-    if standard_error == 0:
-        return Interval(None, None, "all pairs differ alike")
-    half = student((1 + CONFIDENCE) / 2, n) * standard_error
-    low, high = (sqrt(max(0.0, squared + side * half)) for side in (-1, 1))
-    return Interval(min(low, value), max(high, value), "Student's t of the unbiased squared distance")
-
-
-def distance_difference_interval(
-    values: tuple[float, float],
-    squares: tuple[float, float],
-    influence: Float64[np.ndarray, " n"],
-    codes: Int64[np.ndarray, " n"] | None,
-) -> Interval:
-    """Return the interval of the difference of two distances from that of their unbiased squares.
-
-    A difference d of two distances and that of their squares, D, are d = D / (sum of the distances), and |d| is at most
-    sqrt |D|: the smaller of the two bounds it, so that distances that may both be 0 have an interval too.
-
-    Args:
-        values: both distances, biased upwards; the interval contains their difference, the second less the first.
-        squares: unbiased estimates of their squares, which may be below 0.
-        influence: of each sample on the difference of the squares.
-        codes: clusters of the samples.
-
-    Example:
-        >>> spread = np.array([-1.0, 1.0] * 50)
-        >>> low, high, _ = distance_difference_interval((0.5, 1.0), (0.25, 1.0), spread / 10, None)
-        >>> round(low, 4), round(high, 4)  # (0.75 ± 1.984 × 0.1 / sqrt(99)) / 1.5
-        (0.4867, 0.5133)
-    """
-    low, high, method = influence_interval(squares[1] - squares[0], influence, clusters=codes)
-    if low is None or high is None:
-        return Interval(None, None, method)
-    total = sum(sqrt(max(0.0, square)) for square in squares)
-
-    def distance(difference: float) -> float:
-        size = sqrt(abs(difference))
-        return math.copysign(min(size, abs(difference) / total) if total else size, difference)
-
-    value = values[1] - values[0]
-    return Interval(
-        min(distance(low), value), max(distance(high), value), f"{method} of the unbiased squared distances"
-    )
-
-
 def expanded_tails(n_units: int) -> tuple[float, float]:
     """Return the shares of resamples below the bounds of a percentile interval at ``CONFIDENCE``.
 
@@ -452,27 +445,6 @@ def effective_n(
     upper = (1 + confidence) / 2
     trials = min(share * (1 - share) / error**2, most)
     return max(at_least, trials * (NormalDist().inv_cdf(upper) / student(upper, n_known)) ** 2)
-
-
-def _resampled_means(
-    sums: Float64[np.ndarray, " n"], counts: Float64[np.ndarray, " n"], rng: np.random.Generator
-) -> Float64[np.ndarray, " resamples"]:
-    """Return the ratio of sums to counts in each resample of n units.
-
-    Units that are alike are drawn together, as one multinomial: for zeros and ones this is a thousand times faster.
-    """
-    kinds, repeats = np.unique(sums + 1j * counts, return_counts=True)  # of pairs, this takes a tenth of the time
-    n = len(sums)
-    if len(kinds) < min(n / 10, 1000):
-        totals = rng.multinomial(n, repeats / n, size=MEAN_RESAMPLES) @ np.column_stack([kinds.real, kinds.imag])
-        return totals[:, 0] / totals[:, 1]
-    units = np.repeat(kinds, repeats)
-    means = np.empty(MEAN_RESAMPLES)
-    for block in blocks(means, n):
-        drawn = rng.integers(n, size=(len(block), n))
-        totals = units[drawn].sum(axis=1)
-        block[:] = totals.real / totals.imag
-    return means
 
 
 def _percentiles(

@@ -2,7 +2,8 @@
 
 A task declares measures; the runner turns them into metrics. Each kind knows the one interval that is right for it:
 
-- ``Mean`` of a column: Wilson's of hits and credits, with the effective number of samples, else a (cluster) bootstrap;
+- ``Mean`` of a column: Wilson's of hits and credits, with the effective number of samples, of differences
+  by gains and losses, else Student's t, corrected for skewness;
 - ``Statistic`` of rows, such as a median: a (cluster) bootstrap;
 - ``Smooth``: a value that is a smooth function of means, with each sample's influence on it (delta method; of a
   fraction, Wilson's with the effective number of samples);
@@ -99,7 +100,7 @@ class Mean(Definition):
             n = len(np.unique(images))
             # Objects of different names may share an image all the same.
             clusters = images if clusters is None or n < len(np.unique(clusters)) else clusters
-        interval = intervals.mean_interval(values, rng, clusters=clusters, within=RANGES.get(self.unit))
+        interval = intervals.mean_interval(values, clusters=clusters, within=RANGES.get(self.unit))
         return replace(_metric(self, float(values.mean()), n, interval), column=self.column)
 
 

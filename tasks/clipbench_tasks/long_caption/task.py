@@ -65,7 +65,7 @@ class LongCaption:
         whole = Retrieval(ks=self.ks).evaluate(gallery, embedder, rng)
         try:
             prefixes = Prefixes(list(gallery.captions or ()), embedder.count_tokens)
-            cut = tokens_kept(gallery, embedder, rng, prefixes=prefixes, tokens=self.tokens, share=self.share)
+            cut = tokens_kept(gallery, embedder, prefixes=prefixes, tokens=self.tokens, share=self.share)
             probed = probe(dataset, embedder, rng, count=embedder.count_tokens)
         except NoTokenCounts as error:
             cut, probed = (

@@ -76,7 +76,6 @@ class EffectiveLength(Definition):
 def tokens_kept(
     gallery: Dataset,
     embedder: Embedder,
-    rng: np.random.Generator,
     *,
     prefixes: Prefixes,
     tokens: Sequence[int],
@@ -104,9 +103,7 @@ def tokens_kept(
     return Evaluation(
         samples=columns,
         measures=define(_measures(lengths, len(gallery), context, share=share), _definitions(share)),
-        curves={
-            f"{way}_recall@1_by_tokens": _curve(columns, way, lengths, gallery, rng) for way in (TO_IMAGE, TO_TEXT)
-        },
+        curves={f"{way}_recall@1_by_tokens": _curve(columns, way, lengths, gallery) for way in (TO_IMAGE, TO_TEXT)},
         notes=(f"not a single word of {n_empty} captions fits into {lengths[0]} tokens",) if n_empty else (),
     )
 
@@ -156,11 +153,11 @@ def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, sha
     return measures
 
 
-def _curve(columns: Samples, way: str, lengths: Sequence[int], gallery: Dataset, rng: np.random.Generator) -> Curve:
+def _curve(columns: Samples, way: str, lengths: Sequence[int], gallery: Dataset) -> Curve:
     assert gallery.caption_image is not None
     clusters = gallery.caption_image if way == TO_IMAGE else None
     hits = [columns[f"{way}/recall@1/{n}_tokens"] for n in lengths]
-    bounds = [intervals.mean_interval(column, rng, clusters=clusters) for column in hits]
+    bounds = [intervals.mean_interval(column, clusters=clusters) for column in hits]
     return bounded_curve(
         [float(n) for n in lengths],
         [float(column.mean()) for column in hits],

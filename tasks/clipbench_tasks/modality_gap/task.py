@@ -22,7 +22,7 @@ from clipbench.metrics import Estimate, Hubness
 from clipbench.metrics.neighbourhood import DIMENSION_SAMPLE
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
-from clipbench.stats.intervals import distance_interval
+from clipbench.stats.distances import distance_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
 from clipbench_tasks.modality_gap.calibration import CAPTIONS_EACH, SAMPLED_IMAGES, calibration
 from clipbench_tasks.modality_gap.curves import ablation_curves, cosine_curves, separability_curve, spectrum_curves

@@ -78,9 +78,7 @@ AXES = {
 """Properties over which the shipped response curves run."""
 
 
-def attacked(
-    dataset: Dataset, attacks: Sequence[Attack], embedder: Embedder, *, prompts: Prompts, rng: np.random.Generator
-) -> Evaluation:
+def attacked(dataset: Dataset, attacks: Sequence[Attack], embedder: Embedder, *, prompts: Prompts) -> Evaluation:
     """Return a row for each attack: the classification of the object in each of its images."""
     dataset.require("class_names")
     names = dataset.class_names or ()
@@ -99,7 +97,7 @@ def attacked(
     return Evaluation(
         samples=samples,
         measures=define(_measures(samples, verdicts, len(names)), METRICS),
-        curves=_response_curves(samples, rng),
+        curves=_response_curves(samples),
         controls=define(_controls(verdicts, len(names)), METRICS),
         notes=(
             f"{len(attacks)} attacks by {len({attack.word for attack in attacks})} words, among {len(names)} classes",
@@ -296,7 +294,7 @@ def _controls(verdicts: Mapping[str, _Verdict], n_classes: int) -> dict[str, Mea
     return {**named, "attack_tie_rate": Mean(column="attack_tied", higher_is_better=None)}
 
 
-def _response_curves(samples: Mapping[str, np.ndarray], rng: np.random.Generator) -> dict[str, Curve]:
+def _response_curves(samples: Mapping[str, np.ndarray]) -> dict[str, Curve]:
     """Return attack success and accuracy under attack as functions of each property that the conditions vary."""
     points: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for condition in dict.fromkeys(samples["condition"].tolist()):
@@ -304,7 +302,7 @@ def _response_curves(samples: Mapping[str, np.ndarray], rng: np.random.Generator
         if setting is not None:
             points[setting[0]].append((setting[1], condition))
     return {
-        f"{key}_by_{name}": _curve(samples, sorted(settings), column, rng=rng, label=AXES.get(name, name))
+        f"{key}_by_{name}": _curve(samples, sorted(settings), column, label=AXES.get(name, name))
         for name, settings in points.items()
         for key, column in (("attack_success", "fooled"), ("attacked_acc", "right"))
     }
@@ -315,13 +313,12 @@ def _curve(
     points: Sequence[tuple[float, str]],
     column: str,
     *,
-    rng: np.random.Generator,
     label: str,
 ) -> Curve:
     values, bounds = [], []
     for _, condition in points:
         rows = samples["condition"] == condition
         values.append(float(samples[column][rows].mean()))
-        low, high, _ = intervals.mean_interval(samples[column][rows], rng, clusters=samples["cluster"][rows])
+        low, high, _ = intervals.mean_interval(samples[column][rows], clusters=samples["cluster"][rows])
         bounds.append((low, high))
     return bounded_curve([x for x, _ in points], values, bounds, x_label=label, y_label="share of attacks")

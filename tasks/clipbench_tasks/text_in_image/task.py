@@ -49,7 +49,7 @@ class TextInImage:
             parts.append(reading(dataset, dataset.contrasts, embedder))
         if dataset.attacks:
             prompts = self.prompts or prompts_of(dataset)
-            parts.append(attacked(dataset, dataset.attacks, embedder, prompts=prompts, rng=rng))
+            parts.append(attacked(dataset, dataset.attacks, embedder, prompts=prompts))
         if not parts:
             raise MissingPart(dataset.id, "attacks")
         return _joined(parts)

@@ -6,7 +6,7 @@ import pytest
 from clipbench.metrics import gap_noise, modality_gap
 from clipbench.metrics.gap_noise import SPREAD_SAMPLE
 from clipbench.metrics.similarity import unit
-from clipbench.stats.intervals import distance_interval
+from clipbench.stats.distances import distance_interval
 
 Pairs = tuple[np.ndarray, np.ndarray]
 

@@ -159,9 +159,7 @@ def _clustered(chance: float) -> Simulation:
     def simulate(rng: np.random.Generator, n: int) -> intervals.Interval:
         clusters = np.arange(n) // 4
         of_cluster = rng.beta(2 * chance, 2 * (1 - chance), n // 4)
-        return intervals.mean_interval(
-            (rng.random(n) < of_cluster[clusters]).astype(np.float64), rng, clusters=clusters
-        )
+        return intervals.mean_interval((rng.random(n) < of_cluster[clusters]).astype(np.float64), clusters=clusters)
 
     return simulate
 
