@@ -121,6 +121,8 @@ class Statistic(Definition):
     unit: str = "fraction"
     chance: float | None = None
     higher_is_better: bool | None = True
+    interval: intervals.Interval | None = None
+    """Takes the place of the bootstrap's where that fails, such as for a statistic that resampling biases."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         first, clusters = defined(samples, self.columns[0])
@@ -135,7 +137,7 @@ class Statistic(Definition):
         value = self.function(rows)
         named = self.function if isinstance(self.function, Estimator) else None
         of_counts = intervals.of_rows(at) if named is None else named.of(rows)
-        interval = intervals.bootstrap_interval(of_counts, len(first), rng, clusters=clusters)
+        interval = self.interval or intervals.bootstrap_interval(of_counts, len(first), rng, clusters=clusters)
         within = intervals.applicable(RANGES.get(self.unit), value)
         metric = _metric(self, value, len(first), interval.clipped(within))
         return replace(metric, statistic=None if named is None else named.record())

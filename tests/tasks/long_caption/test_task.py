@@ -17,6 +17,7 @@ from clipbench.testing import INFO, GivenVectors, NamedImage, count_words
 from clipbench_tasks.long_caption.position_probe import probe
 from clipbench_tasks.long_caption.prefixes import Prefixes
 from clipbench_tasks.long_caption.task import LongCaption
+from clipbench_tasks.long_caption.tokens_kept import EffectiveLength
 
 N, N_WORDS, CONTEXT = 40, 20, 12
 """Images, words of each caption, and tokens that the model reads: the start, ten words, the end."""
@@ -321,3 +322,21 @@ def test_a_text_that_fits_is_kept_as_it_is_and_another_keeps_its_blanks() -> Non
     found = Prefixes(["one  two\nthree ", " one"], count_words)
     assert found.fitting(5) == ["one  two\nthree ", " one"]
     assert found.fitting(4) == ["one  two", " one"]
+
+
+def test_the_effective_length_is_covered_though_noise_lets_curves_come_near_early() -> None:
+    rng, lengths = np.random.default_rng(0), (5.0, 10.0, 15.0, 20.0, 30.0)
+    recall = np.array([0.043, 0.053, 0.057, 0.061, 0.062])
+    names = tuple(f"at {length}" for length in lengths)
+    measure = EffectiveLength(columns=names, lengths=lengths, share=0.95, chance=0.005)
+    (truth,) = first_length_reaching(recall[None], lengths=lengths, share=0.95).tolist()
+    covered = []
+    for _ in range(200):
+        # Most captions are found from some length on, the others by luck at each.
+        stays, luck = rng.random((100, 1)) < recall, rng.random((100, 5)) < recall
+        hits = np.where(rng.random((100, 1)) < 0.8, stays, luck).astype(np.float64)
+        found = measure.metric(dict(zip(names, hits.T, strict=True)), rng)
+        if found.value is not None and found.low is not None and found.high is not None:
+            assert found.low <= found.value <= found.high
+            covered.append(found.low <= truth <= found.high)
+    assert len(covered) > 150 and np.mean(covered) >= 0.93
