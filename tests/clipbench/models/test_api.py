@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import clipbench as cb
 from clipbench.cli import main
 from clipbench.data import DataOptions
 from clipbench.data.memory import dataset_in_memory
@@ -424,3 +425,20 @@ def test_the_served_bundled_model_gives_its_own_vectors(
         ):
             error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
             assert error.max() < 1e-5
+
+
+@pytest.mark.slow
+def test_the_served_bundled_model_is_compared_with_itself_and_nothing_differs(
+    embeddings_server: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    tiny: Any = load_model("tiny", LoadOptions(device="cpu"))
+    state = embeddings_server.State(tiny.encode_images, tiny.encode_texts)
+    faults = [embeddings_server.busy, embeddings_server.dropped, embeddings_server.reordered, None]
+    state.fault = lambda number: faults[number % 4]
+    asked: Any = {"tasks": ["zero-shot", "retrieval"], "suite": "scenes", "limit": 100, "data_options": {"size": "64"}}
+    with embeddings_server.serve(state) as url:
+        over_http = cb.run(f"api:{url}", **asked, model_options={"model": "tiny"})
+    found = cb.compare(cb.run("tiny", **asked, device="cpu"), over_http)
+    assert len(found.differences) > 10 and not found.refused
+    assert max(abs(each.value) for each in found.differences) == 0

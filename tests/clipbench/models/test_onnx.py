@@ -14,6 +14,7 @@ import torch
 import transformers
 from PIL import Image
 
+from clipbench.cli import main
 from clipbench.errors import ModelError, UsageError, VectorError
 from clipbench.models import load_model
 from clipbench.models.onnx import load
@@ -409,3 +410,40 @@ def test_an_export_gives_the_vectors_of_its_model(
         same(ours.encode_images(images), theirs.encode_images(images))
         same(ours.encode_texts(texts), theirs.encode_texts(texts))
         assert ours.count_tokens(texts).tolist() == theirs.count_tokens(texts).tolist()  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_quantised_export_is_compared_with_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    folder = tiny_as_onnx(tmp_path / "tiny")
+    for tower in ("vision_model", "text_model"):
+        quantize_dynamic(folder / f"{tower}.onnx", folder / f"{tower}_quantized.onnx", weight_type=QuantType.QUInt8)
+    command = ["run", "--tasks", "zero-shot,retrieval,modality-gap", "--suite", "scenes", "--limit", "200", "--batch-size", "50"]  # fmt: skip
+    for model, out in (
+        (["tiny"], "source"),
+        (["onnx:tiny"], "export"),
+        (["onnx:tiny", "--model-option", "variant=quantized"], "quantised"),
+    ):
+        assert status_of([*command, "--model", *model, "--out", out, "--no-report", "--quiet"]) == 0
+    differences = {}
+    for out in ("export", "quantised"):
+        capsys.readouterr()
+        status_of(["compare", "source", out, "--format", "json"])
+        found = json.loads(capsys.readouterr().out)["comparisons"][0]
+        assert not found["refused"]
+        differences[out] = {each["name"]: each for each in found["differences"]}
+    assert max(abs(each["value"]) for each in differences["export"].values() if each["name"] != "gap_dimensions") < 1e-3
+    lost = differences["quantised"]["pair_cosine"]
+    assert lost["n"] == 200 and 1e-4 < abs(lost["value"]) < 0.05 and lost["p_value"] < 1e-4
+
+
+def status_of(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return int(end.value.code or 0)
