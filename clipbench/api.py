@@ -16,7 +16,7 @@ from clipbench.comparison.records import CompareOptions
 from clipbench.data import DataOptions, Dataset
 from clipbench.data.memory import dataset_in_memory
 from clipbench.data.reference import load_data as load_reference
-from clipbench.errors import KINDS, UsageError
+from clipbench.errors import KINDS, UsageError, in_keywords
 from clipbench.evaluation.diagnosis import Diagnosis, DoctorOptions, diagnose
 from clipbench.evaluation.evaluate import RunOptions
 from clipbench.evaluation.explain import Expectation
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     )
 
 
+@in_keywords()
 def run(  # noqa: PLR0913  the options of the command, each by its name
     model: "ModelLike",
     tasks: str | Sequence[str] = "all",
@@ -192,6 +193,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     return run
 
 
+@in_keywords()
 def doctor(  # noqa: PLR0913  the options of the command, each by its name
     model: "ModelLike",
     *,
@@ -273,6 +275,7 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         return diagnose(_embedder(model, load, Path(own_root)), load, options)
 
 
+@in_keywords()
 def compare(
     base: "Run | Values | str | os.PathLike[str]",
     candidate: "Run | Values | str | os.PathLike[str]",
@@ -315,6 +318,7 @@ def compare(
     return compare_results(base, candidate, CompareOptions(alpha=alpha, smallest=least))
 
 
+@in_keywords(model_option="options")
 def load_model(  # noqa: PLR0913  the options of the command, each by its name
     reference: str | os.PathLike[str],
     *,
@@ -356,6 +360,7 @@ def load_model(  # noqa: PLR0913  the options of the command, each by its name
     return model_references.load_model(str(reference), loading)
 
 
+@in_keywords(data_option="options")
 def load_data(
     data: "DataLike",
     *,

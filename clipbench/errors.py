@@ -19,7 +19,9 @@ the evaluation is marked unavailable or failed, and the run exits with 3.
 """
 
 import errno
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 MOST_CHARACTERS = 2_000
@@ -149,6 +151,64 @@ def kind(error: ClipbenchError) -> str:
     """
     return next(each.__name__ for each in type(error).__mro__ if each.__name__ in KINDS)
 
+
+@contextmanager
+def in_keywords(*, data_option: str = "data_options", model_option: str = "model_options") -> Iterator[None]:
+    """Have errors name the keywords of a function, where their texts name the flags of the command line.
+
+    Args:
+        data_option: the function's name for options of the data; ``model_option``: of the model.
+    """
+    try:
+        yield
+    except ClipbenchError as error:
+        if error.args:
+            text = as_keywords(str(error.args[0]), {"data-option": data_option, "model-option": model_option})
+            error.args = (text, *error.args[1:])
+        raise
+
+
+def as_keywords(text: str, names: Mapping[str, str]) -> str:
+    """Return a message with keywords in place of flags; what stands in backticks is a command, and stays.
+
+    Args:
+        names: keywords of ``--data-option`` and ``--model-option``.
+
+    Example:
+        >>> as_keywords("add --data-option split=val, or run with --allow-partial", {"data-option": "options"})
+        "add options={'split': 'val'}, or run with allow_partial=True"
+    """
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part.startswith("`") else _without_flags(part, names) for part in parts)
+
+
+def _without_flags(text: str, names: Mapping[str, str]) -> str:
+    text = re.sub(r"[:;] --traceback shows [^);,]*| \(--traceback\)", "", text)  # Python shows it unasked
+    text = re.sub(r"--model (\S*\w)", r"'\1'", text)
+    text = re.sub(
+        r"--(data|model)-option(?: (\w+)=([\w./-]*\w)?)?(?: or (\w+)=COLUMN)?",
+        lambda found: _options(names[f"{found[1]}-option"], found[2], found[3], found[4]),
+        text,
+    )
+    text = re.sub(r"--(allow-partial|keep-arrays|offline|trust-remote-code|yes)\b", r"--\1=True", text)
+    text = re.sub(r"(?<=[A-Z]) (--[a-z-]+)(?: |=)(?=[A-Z])", r" with \1=", text)
+    text = re.sub(r"(--[a-z-]+)[ =]([A-Z][\w/-]*|skip|cpu|all|(?:fp|bf)\d+)\b", r"\1='\2'", text)
+    text = text.replace("='True'", "=True")
+    return re.sub(rf"(?<![\w-])--({'|'.join(KEYWORDS)})(?![\w-])", lambda found: found[1].replace("-", "_"), text)
+
+
+def _options(keyword: str, name: str | None, value: str | None, other: str | None) -> str:
+    if name is None:
+        return keyword
+    more = f" or {{'{other}': 'COLUMN'}}" if other else ""
+    return f"{keyword}={{'{name}': '{value or '...'}'}}{more}"
+
+
+KEYWORDS = (
+    *("allow-partial", "arch", "batch-size", "data", "data-root", "device", "expect", "keep-arrays", "limit", "metric"),
+    *("offline", "on-bad-image", "out", "precision", "prompts", "seed", "tasks", "trust-remote-code", "workers", "yes"),
+)
+"""Flags that are keywords of functions too."""
 
 FOREIGN = (Exception, SystemExit)
 """Errors that the code of a model, a task or a plug-in may end with: it may call ``sys.exit``."""

@@ -1,9 +1,7 @@
 """Data in memory: a pandas frame, a Hugging Face data set, or (image, caption) pairs."""
 
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -91,13 +89,12 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
     options = replace(options, options={name: text for name, text in options.options.items() if name != "n"})
     options.refuse_unknown(OPTIONS, "in memory")
     library = type(data).__module__.partition(".")[0]
-    with _keywords():
-        if library == "datasets" and hasattr(data, "column_names"):
-            return _from_hugging_face(data, options)
-        if library == "pandas" and hasattr(data, "columns"):
-            return _from_table(_columns(data), "the data frame", options)
-        if isinstance(data, Sequence) and not isinstance(data, str | bytes):
-            return _from_table(_pairs(data), "the list of pairs", options)
+    if library == "datasets" and hasattr(data, "column_names"):
+        return _from_hugging_face(data, options)
+    if library == "pandas" and hasattr(data, "columns"):
+        return _from_table(_columns(data), "the data frame", options)
+    if isinstance(data, Sequence) and not isinstance(data, str | bytes):
+        return _from_table(_pairs(data), "the list of pairs", options)
     raise UsageError(f"data is of type {type(data).__name__}: expected {KINDS}")
 
 
@@ -193,16 +190,3 @@ def _missing(dataset: Dataset) -> dict[str, str]:
     }
     parts = {**advice, "caption_image": advice["captions"], "class_names": advice["labels"]}
     return {part: how for part, how in parts.items() if getattr(dataset, part) is None}
-
-
-@contextmanager
-def _keywords() -> Iterator[None]:
-    """Say in messages what a function's caller writes in place of the command line's --data-option."""
-    try:
-        yield
-    except (UsageError, DataError) as error:
-        text = re.sub(r"--data-option (\w+)=(\w+)", r"data_options={'\1': '\2'}", str(error))
-        text = re.sub(r" or (\w+)=COLUMN", r" or {'\1': 'COLUMN'}", text)
-        if isinstance(error, BadImage) or text == str(error):
-            raise
-        raise type(error)(text) from error

@@ -1,3 +1,4 @@
+import ast
 import pickle
 import re
 import tomllib
@@ -6,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.errors import DEPENDENCIES, BadImage, ClipbenchError, DataError, missing_package
+import clipbench
+from clipbench.errors import DEPENDENCIES, BadImage, ClipbenchError, DataError, UsageError, as_keywords, missing_package
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -42,3 +44,59 @@ def test_a_message_is_one_line_of_bounded_length_whatever_it_names() -> None:
 def test_a_bad_image_travels_between_processes() -> None:
     error = pickle.loads(pickle.dumps(BadImage("a\nb.png", "truncated")))
     assert str(error).startswith("cannot read image a b.png: truncated") and error.name == "a\nb.png"
+
+
+COMMANDS_ALONE = {
+    "download.py": "of `data get`",
+    "checkpoints.py": "of `train`",
+    "formats.py": "of `export`",
+    "model_index.py": "of `export`",
+    "tables.py": "of `export`",
+    "gate.py": "of `compare`",
+    "gate_rules.py": "of `compare`",
+    "_markdown.py": "of `compare`",
+    "_terminal.py": "of `compare`",
+}
+"""Modules whose messages name flags that are no keyword of a function."""
+
+
+def test_every_flag_in_a_message_becomes_a_keyword() -> None:
+    names = {"data-option": "data_options", "model-option": "model_options"}
+    root, left = Path(clipbench.__file__).parent, []
+    for path in sorted(root.rglob("*.py")):
+        if {"cli", "training"} & set(path.relative_to(root).parts) or path.name in {*COMMANDS_ALONE, "errors.py"}:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        quoted = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
+        for each in ast.walk(tree):
+            text = ast.unparse(each) if isinstance(each, ast.JoinedStr) else getattr(each, "value", None)
+            if isinstance(text, str) and id(each) not in quoted:
+                outside = re.sub("`[^`]*(`|$)", "", as_keywords(text, names))
+                left += [f"{path.name}: {found}" for found in re.findall(r"(?<![\w-])--[a-z][a-z-]*", outside)]
+    assert not [each for each in left if not each.endswith("--local-dir")], left
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("replace it, or run with --on-bad-image skip to", "replace it, or run with on_bad_image='skip' to"),
+        ("needs its architecture: add --arch ARCH, such as --arch ViT-B-32", "needs its architecture: add arch='ARCH', such as arch='ViT-B-32'"),
+        ("(a bug in the task: --traceback shows where)", "(a bug in the task)"),
+        ("give its folder as --model hf:FOLDER, or", "give its folder as 'hf:FOLDER', or"),
+        ("run `hf download x --local-dir F`", "run `hf download x --local-dir F`"),
+        ("name another --out or move it", "name another out or move it"),
+    ],
+)  # fmt: skip
+def test_a_message_names_the_keywords_that_its_caller_wrote(text: str, expected: str) -> None:
+    assert as_keywords(text, {}) == expected
+
+
+def test_functions_name_their_keywords(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("image,caption,label\na.png,a cat,cat\n")
+    with pytest.raises(UsageError, match=r"no column 'x' \(options={'caption': 'x'}\)"):
+        clipbench.load_data(tmp_path / "m.csv", options={"caption": "x"})
+    with pytest.raises(UsageError, match=r"no column 'x' \(data_options={'caption': 'x'}\)"):
+        clipbench.run("tiny", "retrieval", data=tmp_path / "m.csv", data_options={"caption": "x"})
+    (tmp_path / "x.pt").touch()
+    with pytest.raises(ClipbenchError, match=r"add arch='ARCH', such as arch='ViT-B-32'"):
+        clipbench.load_model(tmp_path / "x.pt")
