@@ -1,6 +1,5 @@
 """Facts about the torch module of a model, whichever library built it: found in its parts, not by its class."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32
 
+from clipbench.errors import ModelError
 from clipbench.models.internals import Preprocessing, Tokens
+from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, read_json
 
 if TYPE_CHECKING:
     import torch
@@ -183,7 +184,7 @@ def declared_preprocessing(module: Any) -> Preprocessing | None:
     name = getattr(config, "_name_or_path", None)
     if isinstance(name, str) and name:
         file = _processor_file(name)
-        return None if file is None else _of_transformers(json.loads(file.read_text(encoding="utf-8")))
+        return None if file is None else _of_transformers(read_json(file, ModelError, most=MOST_BYTES_OF_SETTINGS))
     if hasattr(config, "mean") and hasattr(config, "std"):
         side = config.image_size
         return Preprocessing(
