@@ -31,7 +31,7 @@ from clipbench.models.memory import embedder_of
 from clipbench.models.protocol import Embedder, LoadOptions, Model
 from clipbench.models.store import default_root
 from clipbench.results.other_tools import Values
-from clipbench.results.run import Run
+from clipbench.results.run import TEMPORARY, Run
 
 if TYPE_CHECKING:
     import datasets
@@ -179,7 +179,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         writes_reports=out is not None,
         fetches=True if yes else None if progress is not None else False,
     )
-    folder = Path(tempfile.mkdtemp(prefix="clipbench-")) if out is None else Path(out)
+    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY)) if out is None else Path(out)
     try:
         with cache_only() if offline else nullcontext():
             run = _measure(model, folder, options, progress)

@@ -45,7 +45,7 @@ def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
         alike = [each for each in named if as_json(each.params) == as_json(before.params)]
         pairs += [EvaluationPair(before, after) for after in (alike or named)[:1]]
     if not pairs:
-        raise NotComparable(f"{base.folder} and {candidate.folder} have no finished evaluation in common")
+        raise NotComparable(f"{base.label} and {candidate.label} have no finished evaluation in common")
     return pairs
 
 
@@ -102,7 +102,7 @@ def _finished(run: Run) -> list[EvaluationRecord]:
 def _by_id(table: "pandas.DataFrame", run: Run, evaluation: EvaluationRecord) -> "pandas.DataFrame":
     if "sample_id" not in table:
         raise ClipbenchError(
-            f"the samples of {evaluation.name} in {run.folder} have no sample_id to pair them by: make the run again"
+            f"the samples of {evaluation.name} in {run.label} have no sample_id to pair them by: make the run again"
         )
     texts = [name for name in ("sample_id", "cluster") if name in table and table[name].dtype.kind == "O"]
     return table.assign(**{name: table[name].map(str) for name in texts}).set_index("sample_id").sort_index()

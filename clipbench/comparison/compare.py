@@ -13,7 +13,7 @@ from clipbench.comparison.verdict import with_verdicts
 from clipbench.errors import NotComparable
 from clipbench.results.matching import match
 from clipbench.results.other_tools import Values, open_results
-from clipbench.results.run import Run
+from clipbench.results.run import Run, numbered
 
 Side = Run | Values | str | os.PathLike[str]
 """A run, values of another tool, or the place of either."""
@@ -61,9 +61,12 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
         raise _nothing_compared(refused, pairs)
     if options.smallest.amount and not any(options.smallest_of(each.base.unit) for each in differences):
         notes.append(f"the smallest difference that matters, {options.smallest.text}, suits the unit of no metric")
+    names = [base.label, candidate.label]
+    if base.folder != candidate.folder:
+        names = numbered(names)  # one model in memory, before and after
     return Comparison(
-        base=str(base.folder),
-        candidate=str(candidate.folder),
+        base=names[0],
+        candidate=names[1],
         differences=with_verdicts(differences, options),
         refused=refused,
         slices=with_verdicts(slices, options),

@@ -25,7 +25,7 @@ def compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
         {name: metric for name, metric in side.named_metrics.items() if metric.value is not None and not name.slice}
         for side in (base, candidate)
     )
-    labels = [side.label if isinstance(side, Values) else str(side.folder) for side in (base, candidate)]
+    labels = [base.label, candidate.label]
     common = [name for name in one if name in other]
     if not common:
         first, second = (f"{label} ({_some(side)})" for label, side in zip(labels, (one, other), strict=True))

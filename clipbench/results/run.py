@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
+TEMPORARY = "clipbench-run-"
+"""How the name of a folder begins that ``clipbench.run`` makes and removes again."""
+
 
 @dataclass(frozen=True, repr=False)
 class Run:
@@ -71,6 +75,12 @@ class Run:
             f"; {record.name} {record.status}: {record.reason}" for record in evaluations if record.status != "ok"
         )
         return f"<run of {model_name(self)}: {names or 'no evaluations'}{missing}>"
+
+    @property
+    def label(self) -> str:
+        """The folder; the model's name where the folder is one that ``clipbench.run`` made and removes again."""
+        is_temporary = self.folder.parent == Path(tempfile.gettempdir()) and self.folder.name.startswith(TEMPORARY)
+        return model_name(self) if is_temporary else str(self.folder)
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -387,7 +397,17 @@ def labels(runs: Sequence[Run]) -> list[str]:
     longer = [
         f"{name} ({run.folder.name})" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)
     ]
-    return [f"{name} #{place}" if longer.count(name) > 1 else name for place, name in enumerate(longer, 1)]
+    return numbered(longer)
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return the names, with their place where one stands there twice.
+
+    Example:
+        >>> numbered(["a", "b", "a"])
+        ['a #1', 'b', 'a #3']
+    """
+    return [f"{name} #{place}" if names.count(name) > 1 else name for place, name in enumerate(names, 1)]
 
 
 def model_name(run: Run) -> str:
