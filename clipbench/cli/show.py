@@ -12,7 +12,7 @@ from clipbench.cli.output import echo
 from clipbench.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from clipbench.results.record import EvaluationRecord, Metric, Result
+    from clipbench.results.record import AverageRecord, EvaluationRecord, Metric, Result
 
 
 @click.command(context_settings=SETTINGS)
@@ -27,6 +27,7 @@ def show(run: Path, tasks: tuple[str, ...], shows_all: bool) -> None:
     clipbench show runs/tiny
     clipbench show runs/tiny --task retrieval --all
     """
+    from clipbench.cli.summary import average_lines
     from clipbench.results.provenance import model_facts, origin
     from clipbench.results.run import model_name, read_one_run
 
@@ -38,6 +39,8 @@ def show(run: Path, tasks: tuple[str, ...], shows_all: bool) -> None:
     lines += _provenance(result) if shows_all else ()
     for record in records:
         lines += ["", *_evaluation(result, record), *(_rest(record) if shows_all else ())]
+    if result.average is not None and not tasks:
+        lines += ["", *average_lines(result.average), *(_parts(result.average) if shows_all else ())]
     lines += _missing(records)
     echo(*lines)
 
@@ -80,6 +83,11 @@ def _rest(record: "EvaluationRecord") -> Iterator[str]:
         yield from ("  " + line for line in metric_lines(record.controls))
     for method, names in _by_method(record.metrics).items():
         yield f"  {method}: {', '.join(names)}"
+
+
+def _parts(average: "AverageRecord") -> Iterator[str]:
+    """Yield what an average is made of."""
+    yield from (f"  {' + '.join(names)}" for names in average.parts)
 
 
 def _by_method(metrics: "Mapping[str, Metric]") -> dict[str, list[str]]:

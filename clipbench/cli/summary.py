@@ -12,7 +12,7 @@ from clipbench.errors import ClipbenchError
 from clipbench.evaluation.progress import Progress
 from clipbench.results.numbers import count, counted, duration, interval, quantity
 from clipbench.results.provenance import encoded_facts
-from clipbench.results.record import CheckFinding, EvaluationRecord, Metric, SlicesRecord
+from clipbench.results.record import AverageRecord, CheckFinding, EvaluationRecord, Metric, SlicesRecord
 from clipbench.results.run import Run
 from clipbench.results.table import Column, Table, as_text
 from clipbench.results.titles import headlines, subset_legend
@@ -97,6 +97,8 @@ class Printer(Progress):
             echo(f"results in {runs[0].folder.parent}")
         else:
             for run in runs:
+                if run.result.average is not None:
+                    echo(*average_lines(run.result.average))
                 echo(f"results in {run.folder}")
         if report is not None:
             echo(str(report))
@@ -140,6 +142,11 @@ def evaluation_lines(record: EvaluationRecord, *, is_precomputed: bool = True) -
     legend = subset_legend(record.metrics, record.subsets)
     subsets = [f"  subsets: {legend}"] if legend else []
     return [heading, *metric_lines(record.metrics), *subsets, *slice_lines(record), *notes]
+
+
+def average_lines(average: AverageRecord) -> list[str]:
+    """Return the average of a suite, or why there is none, with a heading."""
+    return [average.metric.title, *metric_lines({"average": average.metric})]
 
 
 def metric_lines(metrics: Mapping[str, Metric]) -> list[str]:

@@ -28,6 +28,8 @@ class Request:
     data_options: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     """Images of the subset that the suite fixes; None for all."""
+    main: tuple[str, ...] = ()
+    """Metrics whose mean is the score in the suite's average, such as ``acc1`` or ``{region=(worst)}/acc1``."""
     is_optional: bool = False
     """True if ``all`` asks for it, not its name: not missed if only a person can get its data."""
 
@@ -44,8 +46,8 @@ class Request:
 def read_suite(name: str) -> list[Request]:
     """Return the evaluations of an installed suite, or of a TOML file.
 
-    The file holds ``[[evaluation]]`` tables with ``task``, ``data`` and optionally ``params``, ``data_options`` and
-    ``limit``, the number of images of a fixed subset.
+    The file holds ``[[evaluation]]`` tables with ``task``, ``data`` and optionally ``params``, ``data_options``,
+    ``limit``, the number of images of a fixed subset, and ``main``, the metric that enters the suite's average.
 
     Raises:
         UsageError: no such suite or file, or the file does not say what it should.
@@ -207,7 +209,7 @@ def _requests(table: Any, source: str) -> list[Request]:
     entries = table.get("evaluation") if isinstance(table, dict) else None
     if not isinstance(entries, list) or not entries:
         raise UsageError(f"suite {source} has no [[evaluation]]: expected tables with task = ... and data = ...")
-    known = ["task", "data", "params", "data_options", "limit"]
+    known = ["task", "data", "params", "data_options", "limit", "main"]
     for entry in entries:
         if not isinstance(entry, dict):
             raise UsageError(f"suite {source}: an evaluation is {shown(entry)}, expected [[evaluation]] tables")
@@ -217,10 +219,15 @@ def _requests(table: Any, source: str) -> list[Request]:
         if "task" not in entry or "data" not in entry:
             raise UsageError(f"suite {source}: an [[evaluation]] lacks 'task' or 'data': got {shown(entry)}")
     try:
-        requests = [fitted(Request, entry) for entry in entries]
+        requests = [fitted(Request, _with_list(entry, "main")) for entry in entries]
     except SchemaError as error:
         raise UsageError(f"suite {source}, in an [[evaluation]]: {error}") from error
     for request in requests:
         if request.limit is not None and request.limit < 1:
             raise UsageError(f"suite {source}: limit is {request.limit}: expected a number of images, 1 or more")
     return requests
+
+
+def _with_list(entry: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return a table in which a single text stands as a list of one."""
+    return {**entry, key: [entry[key]]} if isinstance(entry.get(key), str) else entry

@@ -2,7 +2,7 @@
 
 import csv
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
@@ -28,6 +28,14 @@ SAME = MappingProxyType(
     }
 )
 """The same weights in transformers."""
+
+
+OPEN_CLIP = "open_clip docs/openclip_results.csv @89fb801"
+"""Source of ``open_clip.csv``: results of open_clip's models on DataComp's 38 data sets (MIT licence)."""
+WINDOWS = MappingProxyType(
+    {"ViT-SO400M-14-SigLIP-384": 64, "ViT-SO400M-14-SigLIP": 16, "SigLIP": 64, "CLIPA": 32, "coca_": 76}
+)
+"""Text windows by what architectures are called, the first that fits; those of all others have 77 tokens."""
 
 
 class Key(NamedTuple):
@@ -75,9 +83,15 @@ def with_published(metrics: Mapping[str, Metric], measured: Measured) -> dict[st
 
 @cache
 def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
-    """Return all values of ``published.csv``; fractions are in [0, 1]."""
+    """Return all values of ``open_clip.csv`` and ``published.csv``; fractions are in [0, 1]."""
     text = files("clipbench.data").joinpath("published.csv").read_text(encoding="utf-8")
     found: dict[Key, list[PublishedValue]] = defaultdict(list)
+    for model, results in open_clip_results().items():
+        for column, score in results.items():
+            evaluation, _, metric = column.partition("/")
+            task, _, data = evaluation.partition("@")
+            if metric and "{" not in evaluation and " + " not in metric:
+                found[Key(model, task, data, metric)] = [_of_open_clip(score)]
     for row in csv.DictReader(text.splitlines()):
         value = PublishedValue(
             value=float(row["value"]),
@@ -87,6 +101,38 @@ def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
         )
         found[Key(row["model"], row["task"], row["data"], row["metric"])].append(value)
     return MappingProxyType({key: tuple(values) for key, values in found.items()})
+
+
+@cache
+def open_clip_results() -> Mapping[str, Mapping[str, float]]:
+    """Return the scores of each model of open_clip's results table on DataComp's 38 data sets, and their ``average``.
+
+    Columns are full names of metrics, joined by plus signs where a score is a mean of several. OpenAI's weights are listed
+    under the architecture with their activation, ``-quickgelu``, as they were measured.
+    """
+    text = files("clipbench.data").joinpath("open_clip.csv").read_text(encoding="utf-8")
+    return MappingProxyType(
+        {
+            _with_activation(row.pop("model")): {column: float(value) for column, value in row.items()}
+            for row in csv.DictReader(text.splitlines())
+        }
+    )
+
+
+def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: ModelInfo) -> Metric:
+    """Return an average with the one that was published for the same model, where it is over the same scores."""
+    results = open_clip_results().get(_model(info) or "", {})
+    is_same = {"average", *(" + ".join(each) for each in parts)} == set(results)
+    return _beside(metric, (_of_open_clip(results["average"]),)) if is_same and metric.value is not None else metric
+
+
+def _of_open_clip(score: float) -> PublishedValue:
+    return PublishedValue(value=score, protocol="DataComp's suite", source=OPEN_CLIP, is_secondary=False)
+
+
+def _with_activation(model: str) -> str:
+    architecture, _, tag = model.partition("/")
+    return f"{architecture.removesuffix('-quickgelu')}-quickgelu/openai" if tag == "openai" else model
 
 
 def _beside(metric: Metric, values: tuple[PublishedValue, ...]) -> Metric:
@@ -116,7 +162,8 @@ def _is_as_published(dataset: Dataset, entry: CatalogueEntry) -> bool:
 def _model(info: ModelInfo) -> str | None:
     """Return the model as the table names it, or None where it is not one of the table's."""
     name = SAME.get(info.id.lower(), info.id.removeprefix("open_clip:"))
-    own_context = 64 if "SigLIP" in name else 77
+    architecture = name.partition("/")[0]
+    own_context = next((window for part, window in WINDOWS.items() if part in architecture), 77)
     is_known = any(key.model == name for key in published_values())
     return name if is_known and info.context_length == own_context else None
 

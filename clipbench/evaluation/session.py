@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,9 +16,10 @@ from clipbench.data import Dataset, read_prompts
 from clipbench.data.images import ImageRef
 from clipbench.data.needs import Need, fetch_needs, find_needs, look_up_needs
 from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, UsageError, bug
+from clipbench.evaluation.average import average_of
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.evaluate import RunOptions, evaluate
-from clipbench.evaluation.plan import Request, plan, task_class, with_data, with_prompts
+from clipbench.evaluation.plan import Request, plan, read_suite, task_class, with_data, with_prompts
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.reuse import finished_run
 from clipbench.evaluation.targets import REPORT, Target, Targets, check_folder, clear_leftovers, distinct_names, slug
@@ -27,7 +28,7 @@ from clipbench.models.embedder import KnownImage, load_embedder
 from clipbench.models.protocol import Embedder, LoadOptions, ModelInfo
 from clipbench.models.reference import resolve
 from clipbench.plugins import report_writer
-from clipbench.results.record import EvaluationRecord, Result
+from clipbench.results.record import AverageRecord, EvaluationRecord, Result
 from clipbench.results.run import Run, check_record, write_result
 from clipbench.untrusted.reading import is_there
 
@@ -147,8 +148,15 @@ class Session:
             findings = preflight(embedder) if self.options.checks_model else None
             for finding in findings or ():
                 self.progress.warning(finding)
-            records, left_out = self._evaluate(embedder, requests, target.folder)
-            result = replace(result, created=_now(), evaluations=records, preflight=findings, left_out=left_out)
+            made, left_out = self._evaluate(embedder, requests, target.folder)
+            result = replace(
+                result,
+                created=_now(),
+                evaluations=list(made.values()),
+                preflight=findings,
+                left_out=left_out,
+                average=self._average(made, embedder.info),
+            )
             write_result(result, target.folder)
         self.n_done += 1
         return Run(target.folder, result)
@@ -259,9 +267,13 @@ class Session:
 
     def _evaluate(
         self, embedder: Embedder, requests: Sequence[Request], folder: Path
-    ) -> tuple[list[EvaluationRecord], dict[str, str]]:
-        """Make every evaluation, and say why some were left out; what goes wrong with one is recorded in it."""
-        records = []
+    ) -> tuple[dict[str, EvaluationRecord], dict[str, str]]:
+        """Make every evaluation, and say why some were left out; what goes wrong with one is recorded in it.
+
+        Returns:
+            The records by the names of their requests, and the reasons by task.
+        """
+        records: dict[str, EvaluationRecord] = {}
         left_out: dict[str, str] = {}
         for request, stem in zip(requests, _stems(requests), strict=True):
             if request.may_be_left_out and getattr(task_class(request.task), "needs_model", False):
@@ -272,13 +284,20 @@ class Session:
                 left_out[request.task] = record.reason or ""
                 continue
             self.progress.evaluation(record)
-            records.append(record)
+            records[request.name] = record
         if not records:
             reasons = "; ".join(f"{task}: {reason}" for task, reason in left_out.items())
             raise Unavailable(f"{embedder.info.id} has samples for no task ({reasons})")
         if left_out:
             self.progress.left_out(left_out)
         return records, left_out
+
+    def _average(self, made: Mapping[str, EvaluationRecord], info: ModelInfo) -> AverageRecord | None:
+        run, options = self.options.run, self.options
+        is_whole = (
+            run.limit is None and not run.skip_bad_images and not run.data.allow_partial and options.prompts is None
+        )
+        return average_of(options.suite, read_suite(options.suite), made, published_for=info if is_whole else None)
 
     def _data_problems(self, target: Target) -> list[str]:
         """Return a line for each data set that is malformed or not there, with the tasks that ask for it.

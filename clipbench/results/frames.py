@@ -48,7 +48,10 @@ SLICE_COLUMNS = {
 
 
 def metrics_frame(result: Result) -> "pandas.DataFrame":
-    """Return a row for each metric of each finished evaluation; what is undefined is NaN, with a reason."""
+    """Return a row for each metric of each finished evaluation; what is undefined is NaN, with a reason.
+
+    The average of a suite is a row of the task ``(average)``.
+    """
     import pandas
 
     rows = [
@@ -64,6 +67,11 @@ def metrics_frame(result: Result) -> "pandas.DataFrame":
         if record.status == "ok"
         for name, metric in record.metrics.items()
     ]
+    if result.average is not None:
+        average = result.average.metric
+        columns = {column: getattr(average, column) for column in METRIC_COLUMNS if hasattr(average, column)}
+        names = {"model": str(result.model.get("ref") or ""), "task": "(average)", "data": result.average.suite}
+        rows.append({**names, "metric": "average", **columns})
     types = {name: type_ for name, type_ in METRIC_COLUMNS.items() if type_ != "str"}
     return pandas.DataFrame(rows, columns=list(METRIC_COLUMNS)).astype(types)
 
@@ -153,5 +161,11 @@ def scorecard(result: Result) -> Table:
         ]
         for record, name, metric in shown
     ]
+    if result.average is not None and result.average.metric.value is not None:
+        average = result.average.metric
+        words = (result.average.suite, average.title, quantity(average.value, average.unit), interval(average), "")
+        rows.append([*map(Cell, words), Cell(count(average.n))])
     missing = [f"{each.name} {each.status}: {each.reason}" for each in result.evaluations if each.status != "ok"]
+    if result.average is not None and result.average.metric.value is None:
+        missing.append(f"{result.average.metric.title}: {result.average.metric.reason}")
     return Table(title=str(result.model.get("ref") or "unnamed model"), columns=columns, rows=rows, notes=missing)

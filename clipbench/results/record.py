@@ -249,6 +249,17 @@ class EvaluationRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AverageRecord:
+    """The mean of the scores of a suite's data sets, each with the same weight."""
+
+    suite: str
+    metric: Metric
+    """Without a value, and with the reason, unless all data sets were measured."""
+    parts: list[list[str]]
+    """Of each data set the full names of the metrics whose mean is its score, measured or not."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelRecord:
     """The facts on a model that readers of results use; a result may lack any, and hold others."""
 
@@ -283,6 +294,8 @@ class Result:
     """Warnings and faults of the quick checks before the run; None where none were made."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Tasks of ``all`` that the model's own samples do not allow, with the reason of each."""
+    average: AverageRecord | None = None
+    """None where the suite has no average, none of its data sets was asked for, and in old runs."""
 
     @property
     def is_complete(self) -> bool:

@@ -5,7 +5,7 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,14 +92,8 @@ class Run:
         """The same, and those of slices and of the summaries over them."""
         found: dict[MetricName, Metric] = {}
         for record in self.result.evaluations:
-            if record.status != "ok":
-                continue
-            for name, metric in record.metrics.items():
-                found.setdefault(MetricName(record.name, name), metric)
-            for grouping, slices in record.slices.items():
-                for group, metrics in slices.by_group.items():
-                    for name, metric in metrics.items():
-                        found.setdefault(MetricName(record.name, name, grouping, group), metric)
+            for name, metric in metrics_of(record) if record.status == "ok" else ():
+                found.setdefault(name, metric)
         return found
 
     def frame(self) -> "pandas.DataFrame":
@@ -274,6 +268,16 @@ class Run:
         return ClipbenchError(
             f"cannot read the {kind} of {evaluation.name} in {self.folder} ({cause}): the run is damaged, make it again"
         )
+
+
+def metrics_of(record: EvaluationRecord) -> Iterator[tuple[MetricName, Metric]]:
+    """Yield the metrics of an evaluation by their full names, and those of its slices."""
+    for name, metric in record.metrics.items():
+        yield MetricName(record.name, name), metric
+    for grouping, slices in record.slices.items():
+        for group, metrics in slices.by_group.items():
+            for name, metric in metrics.items():
+                yield MetricName(record.name, name, grouping, group), metric
 
 
 def write_result(result: Result, folder: Path) -> None:

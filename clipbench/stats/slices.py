@@ -162,9 +162,8 @@ def distance(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
 def mean(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
     """Return the mean of the slices' values, each with the same weight, and its interval.
 
-    The distances of the slices' bounds from their values are added as standard errors are, so that a slice without a miss
-    still has its doubt (MOVER; Zou and Donner, Statistics in Medicine 27 (2008)). Where slices share clusters, such as
-    captions of one image in several languages, they are widened by as much as that widens the standard error.
+    It is that of independent values (``intervals.mean_of_independent``). Where slices share clusters, such as captions of
+    one image in several languages, it is widened by as much as that widens the standard error.
 
     Example:
         >>> hits = {"de": np.array([1.0] * 40), "sw": np.array([1.0] * 10 + [0.0] * 30)}
@@ -173,16 +172,14 @@ def mean(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
         (0.625, 0.555, 0.701)
     """
     each = list(slices.values())
-    value = float(np.mean([one.value for one in each]))
+    values = [one.value for one in each]
     bounds = [one.interval() for one in each]
-    reaches = np.array([(one.value - low, high - one.value) for one, (low, high) in zip(each, bounds, strict=True)])
-    # The mean of many slices is less skewed than each of them is, so that neither side is shorter than half the width.
-    halves = np.maximum(np.linalg.norm(reaches, axis=0), np.linalg.norm(reaches.mean(axis=1))) / len(each)
-    below, above = (halves * _dependence(each)).tolist()
+    low, high, _ = intervals.mean_of_independent(values, bounds, times=_dependence(each))
+    assert low is not None and high is not None
     ranges = {one.within for one in each}
     within = ranges.pop() if len(ranges) == 1 else None
     method = f"bounds of {len(each)} slices, added as standard errors (MOVER)"
-    return value, _interval(value - below, value + above, method).clipped(within)
+    return float(np.mean(values)), _interval(low, high, method).clipped(within)
 
 
 def _dependence(slices: Sequence[Slice]) -> float:

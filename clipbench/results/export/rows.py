@@ -58,7 +58,7 @@ COLUMNS: Mapping[str, type] = MappingProxyType(
         "group": str,
     }
 )
-"""Names and types. ``kind`` is ``metric``, ``control`` or ``slice``, which has a ``group`` of a ``grouping``; ``params``,
+"""Names and types. ``kind`` is ``metric``, ``control``, ``slice``, which has a ``group`` of a ``grouping``, or ``average``, of a suite; ``params``,
 ``published``, ``environment``, ``notes`` and ``control_of`` are JSON."""
 
 
@@ -99,18 +99,21 @@ def rows(runs: Sequence[Run]) -> list[dict[str, Value]]:
 
 def _of_run(label: str, run: Run) -> Iterator[Mapping[str, object]]:
     result, model = run.result, run.result.model
+    of_run: dict[str, object] = {
+        **{name: result.environment.get(name) for name in ("device", "precision", "python", "torch")},
+        "environment": as_json(dict(result.environment)),
+        "model": label,
+        "model_id": model.get("id"),
+        "fingerprint": model.get("fingerprint"),
+        "step": model.get("step"),
+        "seed": result.seed,
+        "created": result.created,
+        "clipbench_version": result.clipbench_version,
+    }
     for record in result.evaluations:
         data = record.dataset
         common: dict[str, object] = {
-            **{name: result.environment.get(name) for name in ("device", "precision", "python", "torch")},
-            "environment": as_json(dict(result.environment)),
-            "model": label,
-            "model_id": model.get("id"),
-            "fingerprint": model.get("fingerprint"),
-            "step": model.get("step"),
-            "seed": result.seed,
-            "created": result.created,
-            "clipbench_version": result.clipbench_version,
+            **of_run,
             "task": record.task,
             "task_version": record.task_version,
             "params": as_json(dict(record.params)),
@@ -129,6 +132,9 @@ def _of_run(label: str, run: Run) -> Iterator[Mapping[str, object]]:
                 place = {"grouping": grouping, "group": group}
                 metrics += [{**metric, **place} for metric in _of_metrics(found, "slice")]
         yield from ({**common, **metric} for metric in metrics or [{}])
+    if result.average is not None:
+        (average,) = _of_metrics({"average": result.average.metric}, "average")
+        yield {**of_run, "data": result.average.suite, **average}
 
 
 def _of_metrics(metrics: Mapping[str, Metric], kind: str) -> Iterator[dict[str, object]]:

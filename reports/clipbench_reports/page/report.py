@@ -106,7 +106,12 @@ def _context(runs: Sequence[Run]) -> dict[str, object]:
         "lead_rule": leads.RULE,
         "warnings": warnings(groups),
         "notes": notes(groups),
-        "fractions": scorecard(groups, is_fraction, says_missing=True),
+        "fractions": scorecard(
+            groups,
+            is_fraction,
+            says_missing=True,
+            averages={name: run.result.average for name, run in zip(names, runs, strict=True)},
+        ),
         "others": scorecard(groups, is_other, says_missing=False),
         "interval_name": _tight(fmt.interval_name(all_metrics)),
         "numbers": {each.anchor: number for number, each in enumerate(measured, 1)},

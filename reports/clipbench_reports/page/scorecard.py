@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from clipbench.results.numbers import number, symbol
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
 from clipbench.results.titles import full_title, metric_title, subset_title, within_sentence
 from clipbench_reports.page.groups import Entry, Gap, Group
 
@@ -82,6 +83,7 @@ class TaskMetrics:
     """The metrics of one task on one data set."""
 
     anchor: str
+    """Empty for an average, which has no section."""
     title: str
     metrics: list[MetricLines]
     asides: list[Aside]
@@ -108,10 +110,21 @@ class Scorecard:
         return any(line.controls for line in lines)
 
 
-def scorecard(groups: list[Group], is_shown: Callable[[Metric], bool], *, says_missing: bool) -> Scorecard:
-    """Return the metrics for which ``is_shown`` is true; with ``says_missing``, evaluations without numbers too."""
+def scorecard(
+    groups: list[Group],
+    is_shown: Callable[[Metric], bool],
+    *,
+    says_missing: bool,
+    averages: Mapping[str, AverageRecord | None] = MappingProxyType({}),
+) -> Scorecard:
+    """Return the metrics for which ``is_shown`` is true; with ``says_missing``, evaluations without numbers too.
+
+    Args:
+        averages: those of the models' suites, by label in the models' order; they come first.
+    """
     notes: list[str] = []
-    blocks = [_block(group, is_shown, notes, says_missing=says_missing) for group in groups]
+    blocks = _averages(averages, notes)
+    blocks += [_block(group, is_shown, notes, says_missing=says_missing) for group in groups]
     return Scorecard(blocks=[block for block in blocks if block.metrics or block.missing], notes=notes)
 
 
@@ -166,6 +179,26 @@ def _block(group: Group, is_shown: Callable[[Metric], bool], notes: list[str], *
         asides=_asides(group.measured, is_shown),
         missing=group.gaps if says_missing else [],
     )
+
+
+def _averages(averages: Mapping[str, AverageRecord | None], notes: list[str]) -> list[TaskMetrics]:
+    """Return a block for each average, over the same scores of all its models."""
+    blocks = []
+    of_models = [(place, label, each) for place, (label, each) in enumerate(averages.items()) if each is not None]
+    for title in dict.fromkeys(each.metric.title for _, _, each in of_models):
+        mine = [(place, label, each.metric) for place, label, each in of_models if each.metric.title == title]
+        lines = [
+            MetricValue(
+                label=label, place=place, metric=metric, note=_footnote(metric, notes),
+                published=_published(metric, notes), controls=[],
+            )
+            for place, label, metric in mine
+            if metric.value is not None
+        ]  # fmt: skip
+        missing = [Gap([label], "No average", str(metric.reason)) for _, label, metric in mine if metric.value is None]
+        metrics = [_titled("average", lines, {}, is_listed=False)] if lines else []
+        blocks.append(TaskMetrics(anchor="", title=title, metrics=metrics, asides=[], missing=missing))
+    return blocks
 
 
 def _asides(entries: list[Entry], is_shown: Callable[[Metric], bool]) -> list[Aside]:

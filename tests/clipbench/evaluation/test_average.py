@@ -1,0 +1,118 @@
+"""The average of a suite: over all of its data sets, as open_clip's table has it, or none with the reason."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from clipbench.evaluation.average import average_of
+from clipbench.evaluation.plan import Request, read_suite
+from clipbench.models.protocol import ModelInfo
+from clipbench.results.record import AverageRecord, DatasetRecord, EvaluationRecord, Metric, SlicesRecord
+from clipbench.stats.intervals import wilson
+
+SUITE = read_suite("datacomp")
+TABLE = list(csv.DictReader(files("clipbench.data").joinpath("open_clip.csv").read_text().splitlines()))
+COLUMNS = [column for column in TABLE[0] if column not in ("model", "average")]
+
+
+def record_of(request: Request, value: float, half: float | None = 0.01) -> EvaluationRecord:
+    """An evaluation whose main metrics all have a value."""
+    metric = Metric(value=value) if half is None else Metric(value=value, low=value - half, high=value + half)
+    of_all = {main: metric for main in request.main if not main.startswith("{")}
+    slices = {}
+    for main in set(request.main) - set(of_all):
+        grouping, name = main.removeprefix("{").split("=(worst)}/")
+        slices[grouping] = SlicesRecord(of="images", worst={name: metric})
+    data = DatasetRecord(id=str(request.data))
+    return EvaluationRecord(
+        task=request.task, task_version=1, params={}, dataset=data, status="ok", metrics=of_all, slices=slices
+    )
+
+
+def average(values: Sequence[float], requests: Sequence[Request] = SUITE, **given: object) -> AverageRecord:
+    records = {each.name: record_of(each, value) for each, value in zip(requests, values, strict=False)}
+    options = {"published_for": None, **given}
+    found = average_of("datacomp", requests, records, **options)  # type: ignore[arg-type]
+    assert found is not None
+    return found
+
+
+def test_it_is_the_published_one_of_all_models_of_open_clip_s_table() -> None:
+    assert len(TABLE) == 121 and len(COLUMNS) == 38
+    found = {row["model"]: average([float(row[column]) for column in COLUMNS]).metric.value for row in TABLE}
+    # Both are made of numbers with four digits.
+    assert found == pytest.approx({row["model"]: float(row["average"]) for row in TABLE}, abs=6e-5)
+
+
+def test_the_suite_has_the_scores_of_the_table_in_its_order() -> None:
+    found = average([0.5] * 38)
+    assert [" + ".join(names) for names in found.parts] == COLUMNS
+    assert found.metric.title == "Average over 38 data sets (datacomp)" and found.metric.n == 38
+
+
+def test_there_is_none_over_fewer() -> None:
+    found = average([0.5] * 27).metric
+    assert found.value is None and found.low is None
+    assert found.reason == (
+        "27 of 38 data sets have a score, so there is no average: without zero-shot@stl10, zero-shot@sun397,"
+        " zero-shot@svhn and 8 more"
+    )
+    failed = {each.name: replace(record_of(each, 0.5), status="failed") for each in SUITE}
+    assert average_of("datacomp", SUITE, failed, published_for=None).metric.reason.startswith("0 of 38")  # type: ignore[union-attr]
+
+
+def test_a_suite_without_main_metrics_or_of_which_nothing_was_asked_for_has_none() -> None:
+    assert average_of("standard", read_suite("standard"), {}, published_for=None) is None
+    assert average_of("datacomp", SUITE, {}, published_for=None) is None
+
+
+def test_data_with_several_metrics_count_once_and_their_intervals_go_together() -> None:
+    two = [Request(task="a", data="x", main=("m", "n")), Request(task="a", data="y", main=("m",))]
+    first = replace(
+        record_of(two[0], 0.0),
+        metrics={"m": Metric(value=0.2, low=0.1, high=0.3), "n": Metric(value=0.6, low=0.4, high=0.8)},
+    )
+    found = average_of("mine.toml", two, {"a@x": first, "a@y": record_of(two[1], 0.8)}, published_for=None)
+    assert found is not None and found.suite == "mine"
+    assert found.metric.value == pytest.approx(0.6)
+    assert found.metric.low == pytest.approx(0.6 - np.hypot(0.15, 0.01) / 2)
+
+
+def test_an_average_of_values_without_intervals_has_none() -> None:
+    bare = {each.name: record_of(each, 0.5, half=None) for each in SUITE}
+    found = average_of("datacomp", SUITE, bare, published_for=None)
+    assert found is not None
+    assert (found.metric.value, found.metric.reason) == (0.5, "no interval: a data set's score has none")
+
+
+def test_the_published_average_stands_beside_that_of_the_same_model() -> None:
+    info = ModelInfo(
+        ref="vit-b-32", id="open_clip:ViT-B-32-quickgelu/openai", fingerprint="", family="", embed_dim=2, context_length=77,
+        image_size=224, logit_scale=100.0, logit_bias=0.0, n_parameters=None,
+    )  # fmt: skip
+    row = next(row for row in TABLE if row["model"] == "ViT-B-32-quickgelu/openai")
+    found = average([float(row[column]) for column in COLUMNS], published_for=info).metric
+    assert [(each.value, each.agrees) for each in found.published] == [(0.5245, True)]
+    assert average([0.5] * 38, published_for=replace(info, context_length=248)).metric.published == []
+    assert average([0.5] * 37, SUITE[:37], published_for=info).metric.published == []
+
+
+def test_the_interval_covers_the_average_of_true_values() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.02, 0.98, 6)
+    requests = [Request(task="a", data=str(number), main=("acc1",)) for number in range(6)]
+    n_trials, covered = 300, 0
+    for _ in range(n_trials):
+        records = {}
+        for request, hits in zip(requests, rng.binomial(200, truth).astype(float).tolist(), strict=True):
+            low, high, _ = wilson(hits, 200)
+            own = {"acc1": Metric(value=hits / 200, low=low, high=high)}
+            records[request.name] = replace(record_of(request, 0.5), metrics=own)
+        found = average_of("mine", requests, records, published_for=None)
+        assert found is not None and found.metric.low is not None and found.metric.high is not None
+        covered += found.metric.low <= truth.mean() <= found.metric.high
+    assert 0.92 <= covered / n_trials <= 1.0
