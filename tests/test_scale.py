@@ -69,9 +69,8 @@ def random_vectors(n: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("kind", "n", "most"),
     [
-        # Found: 36 kB an image with four captions, 18 from 4,000 to 8,000 and 16 to 16,000, as buffers grow in steps.
-        # One byte a pair of captions would add 96 kB.
-        ("encoded", 2_000, 60_000),
+        # Found: 20 kB an image with four captions. One byte a pair of an image and a caption would add 48 kB.
+        ("encoded", 4_000, 30_000),
         # Found: 2.5 kB a pair. One byte a pair of an image and a text would be 30 kB.
         ("given", 10_000, 5_000),
     ],
