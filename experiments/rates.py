@@ -224,9 +224,13 @@ def main(*, worlds: Sequence[str], counts: Mapping[int, int], workers: int, runs
         tqdm(total=sum(len(each[3]) for each in pieces), unit=" simulations") as bar,
     ):
         waiting = [(piece, pool.submit(_chunk, kept, *piece)) for piece in pieces]
-        for (world, n, effect, indices), future in waiting:
-            kept.add(world, n, effect, future.result())
-            bar.update(len(indices))
+        try:
+            for (world, n, effect, indices), future in waiting:
+                kept.add(world, n, effect, future.result())
+                bar.update(len(indices))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # else the error is told hours later
+            raise
     if page is not None:
         outcomes = {(w, n, e): list(kept.read(w, n, e).values()) for w, n, e in product(WORLDS, NS, EFFECTS)}
         write_page(page, outcomes)

@@ -5,6 +5,7 @@ from functools import cache
 from typing import ClassVar
 
 import numpy as np
+from sklearn.metrics import f1_score
 
 from clipbench.data import Dataset
 from clipbench.data.prompts import Prompts
@@ -78,6 +79,7 @@ def _truth_of_labels(world: OneLabel, effect: str) -> Truth:
         "acc1": hit.mean(),
         "acc5": (place < 5).mean(),
         "mean_per_class_recall": np.mean([hit[labels == each].mean() for each in range(world.n_classes)]),
+        "macro_f1": f1_score(labels, scores.argmax(axis=1), average="macro"),
         "ece": error,
         "control tie_rate": world.frequencies[-2:].sum(),
     }
