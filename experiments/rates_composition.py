@@ -194,6 +194,17 @@ def pair_share(scores: Vectors, truth: Vectors) -> Vectors:
     return np.mean(pairs, axis=0)
 
 
+def overlap(scores: Vectors, truth: Vectors) -> Vectors:
+    """Return the mean over captions of the Jaccard index of a caption's true images with as many nearest to it."""
+    shares = []
+    for caption, line in enumerate(truth):
+        if line.any() and not line.all():
+            nearest = np.argsort(-scores[:, caption], axis=1)[:, : line.sum()]
+            n_hits = line[nearest].sum(axis=1)
+            shares.append(n_hits / (2 * line.sum() - n_hits))
+    return np.mean(shares, axis=0)
+
+
 @cache
 def _truth_of_four_kinds(world: FourKinds, effect: str) -> Truth:
     found = {kind: _truth_of_kind(world, kind, effect) for kind in KINDS}
@@ -252,6 +263,7 @@ def _truth_of_kind(world: FourKinds, kind: str, effect: str) -> _OfKind:
         columns["twin_cosine"] = np.mean(twins, axis=0)
     if "image_acc" in present:
         columns["image_pair_acc"] = pair_share(scores.swapaxes(1, 2), truth.T)
+        columns["image_jaccard"] = overlap(untied(scores, rng).swapaxes(1, 2), truth.T)
     shuffles = unit(items.captions[:, 0] + shuffle_noise(rng, world.dim)[rng.integers(4096, size=n)])
     columns["shuffled_cosine"] = np.einsum("nd,nd->n", captions[:, 0], shuffles)
     own, other = (np.einsum("nd,nd->n", images[:, 0], each) for each in (captions[:, 0], shuffles))
