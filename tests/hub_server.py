@@ -8,6 +8,7 @@ below ``ROOT/files`` is served as it is, for archives outside the Hub.
 import hashlib
 import json
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -85,11 +86,17 @@ class Hub:
         return None
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a client that was killed is no fault of the server's
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def running(root: Path) -> Iterator[tuple[Hub, str]]:
     """Serve the repositories below a folder; yields the hub and its address."""
     hub = Hub(root)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.hub = hub  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
