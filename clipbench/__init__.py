@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from clipbench.checks.check import Check, CheckOutcome, NotExamined
     from clipbench.checks.subject import Subject
     from clipbench.comparison.records import Comparison, Difference
+    from clipbench.comparison.robustness import effective_robustness
     from clipbench.data import (
         Attack,
         Contrast,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "api": ("compare", "doctor", "load_data", "load_model", "run"),
     "comparison.records": ("Comparison", "Difference"),
+    "comparison.robustness": ("effective_robustness",),
     "data": (
         "Attack",
         "Contrast",
@@ -154,6 +156,7 @@ __all__ = [
     "compare",
     "define",
     "doctor",
+    "effective_robustness",
     "load_data",
     "load_model",
     "pair_scores",

@@ -15,6 +15,7 @@ from clipbench.data.prompts import known_prompts
 from clipbench.evaluation.task import Task
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Metric, PublishedValue
+from clipbench.results.reference_models import OPEN_CLIP, open_clip_results
 
 SAME = MappingProxyType(
     {
@@ -30,8 +31,6 @@ SAME = MappingProxyType(
 """The same weights in transformers."""
 
 
-OPEN_CLIP = "open_clip docs/openclip_results.csv @89fb801"
-"""Source of ``open_clip.csv``: results of open_clip's models on DataComp's 38 data sets (MIT licence)."""
 WINDOWS = MappingProxyType(
     {"ViT-SO400M-14-SigLIP-384": 64, "ViT-SO400M-14-SigLIP": 16, "SigLIP": 64, "CLIPA": 32, "coca_": 76}
 )
@@ -103,22 +102,6 @@ def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
     return MappingProxyType({key: tuple(values) for key, values in found.items()})
 
 
-@cache
-def open_clip_results() -> Mapping[str, Mapping[str, float]]:
-    """Return the scores of each model of open_clip's results table on DataComp's 38 data sets, and their ``average``.
-
-    Columns are full names of metrics, joined by plus signs where a score is a mean of several. OpenAI's weights are listed
-    under the architecture with their activation, ``-quickgelu``, as they were measured.
-    """
-    text = files("clipbench.data").joinpath("open_clip.csv").read_text(encoding="utf-8")
-    return MappingProxyType(
-        {
-            _with_activation(row.pop("model")): {column: float(value) for column, value in row.items()}
-            for row in csv.DictReader(text.splitlines())
-        }
-    )
-
-
 def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: ModelInfo) -> Metric:
     """Return an average with the one that was published for the same model, where it is over the same scores."""
     results = open_clip_results().get(_model(info) or "", {})
@@ -128,11 +111,6 @@ def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: Mode
 
 def _of_open_clip(score: float) -> PublishedValue:
     return PublishedValue(value=score, protocol="DataComp's suite", source=OPEN_CLIP, is_secondary=False)
-
-
-def _with_activation(model: str) -> str:
-    architecture, _, tag = model.partition("/")
-    return f"{architecture.removesuffix('-quickgelu')}-quickgelu/openai" if tag == "openai" else model
 
 
 def _beside(metric: Metric, values: tuple[PublishedValue, ...]) -> Metric:

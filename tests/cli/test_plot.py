@@ -26,6 +26,7 @@ NAMES = (
     "long-caption",
     "composition",
     "scorecard",
+    "robustness",
     "compare",
 )
 

@@ -10,6 +10,7 @@ from clipbench_reports.figures._gap import PROJECTIONS, gap
 from clipbench_reports.figures._positions import BY_POSITION, positions
 from clipbench_reports.figures._reading import reading
 from clipbench_reports.figures._recall import ACROSS, WITHIN, recall, recall_within
+from clipbench_reports.figures._robustness import robustness
 from clipbench_reports.figures._scorecard import compare, scorecard
 from clipbench_reports.figures._shift import MOVED, corrections, shift
 from clipbench_reports.figures._similarity import similarity
@@ -48,6 +49,7 @@ __all__ = [
     "recall_within",
     "reliability",
     "response",
+    "robustness",
     "scorecard",
     "share_of_recall",
     "shift",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.comparison.compare import differences
+from clipbench.comparison.robustness import SOURCES, robustness_of
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import writing_atomically
 from clipbench.results.numbers import shortest
@@ -49,6 +50,8 @@ class PlotOptions:
     """Projection of ``gap``, one of ``figures.PROJECTIONS``; None is the first of them."""
     data: str | None = None
     """The data set, where the runs hold the task on several."""
+    baseline: str = "standard"
+    """The models that ``robustness`` is read against: ``standard`` or ``open_clip``."""
     seed: int = 0
     """Seed of a projection that is drawn at random."""
 
@@ -275,6 +278,13 @@ def _compare(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
     return _Drawn(figure=figures.compare(differences(*runs), (first, second)), sources=_all_sources(runs))
 
 
+def _robustness(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
+    runs = [_run(path) for path in paths]
+    found = robustness_of(runs, options.baseline)
+    figure = figures.robustness(found, figure_labels(labels(runs)), options.baseline)
+    return _Drawn(figure=figure, sources=[*_all_sources(runs), f"Reference models: {SOURCES[options.baseline]}."])
+
+
 def _held_to(runs: Sequence[Run], data: str | None) -> list[Run]:
     """Return runs with their evaluations on one data set only, where one was named.
 
@@ -370,6 +380,12 @@ PLOTS: Mapping[str, Plot] = {
         draws=(figures.composition, figures.twins),
     ),
     "scorecard": Plot(summary="all metrics that are fractions, with interval and chance", of_runs=_scorecard),
+    "robustness": Plot(
+        summary="accuracy on shifted data against that on ImageNet, beside other models",
+        definition="Effective robustness is the accuracy on shifted data less that of a line fitted to other models (Taori et "
+        "al., 2020).",
+        of_runs=_robustness,
+    ),
     "compare": Plot(summary="the differences of two runs, paired by sample", of_runs=_compare),
 }
 """The kinds of figures, by the name that ``clipbench plot`` takes."""

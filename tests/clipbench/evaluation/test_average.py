@@ -15,7 +15,7 @@ from clipbench.results.record import AverageRecord, DatasetRecord, EvaluationRec
 from clipbench.stats.intervals import wilson
 
 SUITE = read_suite("datacomp")
-TABLE = list(csv.DictReader(files("clipbench.data").joinpath("open_clip.csv").read_text().splitlines()))
+TABLE = list(csv.DictReader(files("clipbench.results").joinpath("open_clip.csv").read_text().splitlines()))
 COLUMNS = [column for column in TABLE[0] if column not in ("model", "average")]
 
 

@@ -13,12 +13,12 @@ from clipbench.evaluation.published import (
     SAME,
     Key,
     Measured,
-    open_clip_results,
     published_values,
     with_published,
 )
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, PublishedValue
+from clipbench.results.reference_models import open_clip_results
 from clipbench.testing import NamedImage
 
 KEY = Key("ViT-B-32-quickgelu/openai", "zero-shot", "imagenet", "acc1")

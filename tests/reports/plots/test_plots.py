@@ -100,6 +100,11 @@ def text_in_image(fraction: Metrics, n: int) -> dict[str, Any]:
     }
 
 
+def accuracy(fraction: Metrics, share: float) -> dict[str, Any]:
+    samples = {"sample_id": np.array(["a", "b"], object), "acc1": np.array([1.0, 0.0])}
+    return {"samples": samples, "metrics": {"acc1": fraction(share, 500)}}
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> list[Path]:
     """Return the runs of two models that were asked everything."""
@@ -110,6 +115,8 @@ def models(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> 
             "composition@scenes": composition(parts.fraction, 40),
             "long-caption@scenes": long_caption(parts.fraction, 400),
             "text-in-image@scenes": text_in_image(parts.fraction, 300),
+            "zero-shot@imagenet": accuracy(parts.fraction, 0.63 - 0.1 * place),
+            "zero-shot@imagenetv2": accuracy(parts.fraction, 0.56 - 0.1 * place),
         }
         model = {**parts.model, "ref": f"models/{name}", "fingerprint": f"{name}-0123456789"}
         made.append(parts.write_run(tmp_path_factory.mktemp("runs") / name, evaluations, model=model).folder)

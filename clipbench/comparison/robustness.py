@@ -1,0 +1,192 @@
+"""Effective robustness: how much higher a model scores on shifted data than its accuracy on ImageNet lets expect.
+
+The expectation is a line through other models' accuracies (``stats.trend``): of models that were trained on ImageNet
+alone, as Taori et al. define it, or of CLIP models without further training.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from clipbench.errors import ClipbenchError, DataError, UsageError, did_you_mean
+from clipbench.results.other_tool_names import DATA
+from clipbench.results.record import Metric
+from clipbench.results.reference_models import OPEN_CLIP, TESTBED, Results, open_clip_results, standard_results
+from clipbench.results.run import Run, labels, read_one_run
+from clipbench.stats.trend import Bounded, Trend
+
+if TYPE_CHECKING:
+    import pandas
+
+ORIGINAL = "imagenet"
+SHIFTS = ("imagenetv2", "imagenet-sketch", "imagenet-r", "objectnet", "imagenet-a")
+"""Shifted data of ImageNet's classes, by their names in the catalogue."""
+LEAST = 0.55
+"""Accuracy on ImageNet of a reference model, at least: weaker ones do not lie on one line with the others."""
+BASELINES: Mapping[str, Callable[[], Results]] = MappingProxyType(
+    {"standard": standard_results, "open_clip": open_clip_results}
+)
+"""Reference models: trained on ImageNet alone, or open_clip's without further training."""
+SOURCES = MappingProxyType({"standard": TESTBED, "open_clip": OPEN_CLIP})
+
+
+class Reference(NamedTuple):
+    """The reference models' accuracies on one shift, and their line."""
+
+    original: np.ndarray
+    shifted: np.ndarray
+    trend: Trend
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robustness:
+    """One model on one shift; fractions."""
+
+    model: str
+    data: str
+    original: float
+    """Top-1 accuracy on ImageNet."""
+    shifted: float
+    """Top-1 accuracy on the shifted data."""
+    shifted_low: float
+    shifted_high: float
+    expected: float
+    """That of a model on the line with the same accuracy on ImageNet."""
+    value: float
+    """Effective robustness: ``shifted`` less ``expected``."""
+    low: float
+    high: float
+    scatter: float
+    """Standard deviation of the reference models around the line, at this place."""
+    n_models: int
+    is_within: bool
+    """False where no reference model is as good, or as bad, on ImageNet: the line is continued beyond them."""
+
+
+def effective_robustness(*runs: "Run | str | Path", baseline: str = "standard") -> "pandas.DataFrame":
+    """Return how much higher models score on shifted data than their accuracy on ImageNet lets expect.
+
+    Args:
+        runs: runs with zero-shot on ``imagenet`` and on one or more of ``imagenetv2``, ``imagenet-sketch``, ``imagenet-r``,
+            ``objectnet`` and ``imagenet-a``; or their folders.
+        baseline: the models that the expectation is of: ``"standard"``, trained on ImageNet alone (Taori et al. 2020; not for
+            ImageNet-A, which was made of what such a model gets wrong), or ``"open_clip"``, CLIP models as they are.
+
+    Returns:
+        A row a model and shift: ``original`` and ``shifted`` accuracy, what was ``expected``, ``value`` (effective robustness)
+        with ``low`` and ``high``, all fractions; the ``scatter`` of the ``n_models`` reference models, and ``is_within``,
+        False where the line is continued beyond them.
+
+    Raises:
+        UsageError: no such baseline.
+        ClipbenchError: a run lacks ImageNet, or all shifts.
+
+    Example:
+        >>> from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+        >>> def measured(data, acc):
+        ...     metric = Metric(value=acc, low=acc - 0.005, high=acc + 0.005)
+        ...     return EvaluationRecord(task="zero-shot", task_version=1, params={}, dataset=DatasetRecord(id=data),
+        ...                             status="ok", metrics={"acc1": metric})
+        >>> both = [measured("imagenet", 0.6332), measured("imagenetv2", 0.5592)]  # OpenAI's ViT-B/32
+        >>> made = Result(clipbench_version="", created="", command=[], seed=0, environment={}, model={}, evaluations=both)
+        >>> effective_robustness(Run(Path("."), made))[["data", "expected", "value"]].round(3).to_string(index=False)
+        '      data  expected  value\\nimagenetv2     0.502  0.058'
+    """
+    import pandas
+
+    made = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
+    rows = [asdict(each) for of_run in robustness_of(made, baseline) for each in of_run]
+    return pandas.DataFrame(rows, columns=list(Robustness.__dataclass_fields__))
+
+
+def robustness_of(runs: Sequence[Run], baseline: str) -> list[list[Robustness]]:
+    """Return the effective robustness of each run on each shift that it has."""
+    return [_of_run(label, run, baseline) for label, run in zip(labels(runs), runs, strict=True)]
+
+
+def reference(baseline: str, data: str) -> Reference | None:
+    """Return the accuracies of the reference models on a shift, or None where the baseline has none.
+
+    Raises:
+        UsageError: no such baseline.
+    """
+    if baseline not in BASELINES:
+        raise UsageError(f"unknown baseline '{baseline}': {did_you_mean(baseline, BASELINES)}")
+    pairs = [
+        (scores[_column(ORIGINAL)], scores[_column(data)])
+        for scores in BASELINES[baseline]().values()
+        if _column(data) in scores and scores[_column(ORIGINAL)] >= LEAST
+    ]
+    if not pairs:
+        return None
+    original, shifted = np.array(pairs).T
+    return Reference(original, shifted, Trend.fit(original, shifted))
+
+
+def _of_run(label: str, run: Run, baseline: str) -> list[Robustness]:
+    accuracies = _accuracies(run)
+    original = accuracies.get(ORIGINAL)
+    lines = {data: reference(baseline, data) for data in SHIFTS}
+    known = [data for data, line in lines.items() if line is not None]
+    found = [
+        _robustness(label, data, (original, accuracies[data]), line)
+        for data, line in lines.items()
+        if original is not None and line is not None and data in accuracies
+    ]
+    if not found:
+        raise ClipbenchError(
+            f"run {run.folder} has no effective robustness against the baseline {baseline}: expected zero-shot with an interval on"
+            f" {ORIGINAL} and on one of {', '.join(known)} (it has it on {', '.join(accuracies) or 'none'})"
+        )
+    return found
+
+
+def _robustness(label: str, data: str, accuracies: tuple[Bounded, Bounded], line: Reference) -> Robustness:
+    original, shifted = accuracies
+    try:
+        value, interval = line.trend.residual(original, shifted)
+    except DataError as error:
+        raise DataError(f"{label} on {ORIGINAL}: {error}") from error
+    expected = line.trend.expected(original.value)
+    assert interval.low is not None and interval.high is not None
+    return Robustness(
+        model=label,
+        data=data,
+        original=original.value,
+        shifted=shifted.value,
+        shifted_low=shifted.low,
+        shifted_high=shifted.high,
+        expected=expected,
+        value=value,
+        low=interval.low,
+        high=interval.high,
+        scatter=line.trend.scatter * expected * (1 - expected),  # a logit's derivative, upside down
+        n_models=line.trend.n,
+        is_within=bool(line.original.min() <= original.value <= line.original.max()),
+    )
+
+
+def _accuracies(run: Run) -> dict[str, Bounded]:
+    """Return the top-1 accuracies of a run with their bounds, by the names of the data in the catalogue."""
+    found: dict[str, Bounded] = {}
+    for record in run.result.evaluations:
+        metric = record.metrics.get("acc1") if record.task == "zero-shot" and record.status == "ok" else None
+        bounded = None if metric is None else _bounded(metric)
+        if bounded is not None:
+            name = record.dataset.id.removeprefix("hf:clip-benchmark/wds_")
+            found.setdefault(DATA.get(name, name), bounded)
+    return {data: found[data] for data in (ORIGINAL, *SHIFTS) if data in found}
+
+
+def _bounded(metric: Metric) -> Bounded | None:
+    if metric.value is None or metric.low is None or metric.high is None:
+        return None
+    return Bounded(metric.value, metric.low, metric.high)
+
+
+def _column(data: str) -> str:
+    return f"zero-shot@{data}/acc1"

@@ -1,0 +1,44 @@
+"""Published accuracies of many models, as tables that come with clipbench: facts from first-hand sources, by full names of metrics."""
+
+import csv
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+
+OPEN_CLIP = "open_clip docs/openclip_results.csv @89fb801"
+"""Source of ``open_clip.csv`` (MIT licence)."""
+TESTBED = "imagenet-testbed robustness_top1s.csv @0170eec"
+"""Source of ``standard_models.csv`` (MIT licence): the testbed of Taori et al., NeurIPS 2020."""
+
+Results = Mapping[str, Mapping[str, float]]
+"""By model and full name of a metric; names joined by plus signs are of the mean of several."""
+
+
+@cache
+def open_clip_results() -> Results:
+    """Return the scores of open_clip's models on DataComp's 38 data sets, and their ``average``.
+
+    OpenAI's weights are listed under the architecture with their activation, ``-quickgelu``, as they were measured.
+    """
+    return MappingProxyType({_with_activation(model): scores for model, scores in _read("open_clip.csv").items()})
+
+
+@cache
+def standard_results() -> Results:
+    """Return the accuracies of models that were trained on ImageNet alone, on ImageNet and on shifted data.
+
+    They are the testbed's models of standard training with an accuracy of 55 % or more, to which its authors fit their line.
+    """
+    return MappingProxyType(_read("standard_models.csv"))
+
+
+def _read(name: str) -> dict[str, Mapping[str, float]]:
+    text = files("clipbench.results").joinpath(name).read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return {row.pop("model"): {column: float(cell) for column, cell in row.items() if cell} for row in rows}
+
+
+def _with_activation(model: str) -> str:
+    architecture, _, tag = model.partition("/")
+    return f"{architecture.removesuffix('-quickgelu')}-quickgelu/openai" if tag == "openai" else model

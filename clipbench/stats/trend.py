@@ -1,0 +1,122 @@
+"""The trend of accuracies on shifted data against accuracies on the original data, and how far a model lies above it.
+
+Accuracies of many models lie near a line once both axes are logits (Taori et al., NeurIPS 2020; Miller et al., ICML 2021,
+take probits, which differ little). A model's distance from the line, in accuracy, is its effective robustness.
+"""
+
+from math import exp, hypot, log, sqrt
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from clipbench.errors import DataError
+from clipbench.stats.clusters import student
+from clipbench.stats.intervals import CONFIDENCE, Interval
+
+FEWEST_MODELS = 5
+"""Models that a line is fitted to, at least."""
+
+
+class Bounded(NamedTuple):
+    """A share with the bounds of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Trend(NamedTuple):
+    """A least-squares line of logits."""
+
+    intercept: float
+    slope: float
+    scatter: float
+    """Standard deviation of the models around the line, in logits."""
+    n: int
+    """Models that it was fitted to."""
+    centre: float
+    """Mean of their logits on the original data."""
+    spread: float
+    """Sum of squares of the distances from it."""
+
+    @classmethod
+    def fit(cls, original: Float64[np.ndarray, " n"], shifted: Float64[np.ndarray, " n"]) -> "Trend":
+        """Return the line of some models' accuracies; those without a logit, 0 or 1, and NaN are left out.
+
+        Raises:
+            DataError: there are too few models, or all have one accuracy on the original data.
+
+        Example:
+            >>> original = np.array([0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+            >>> line = Trend.fit(original, original**2 / (original**2 + (1 - original) ** 2))
+            >>> round(line.slope, 6), round(line.expected(0.9), 6)
+            (2.0, 0.987805)
+        """
+        is_there = np.all([(share > 0) & (share < 1) for share in (original, shifted)], axis=0)
+        x, y = (np.log(share[is_there] / (1 - share[is_there])) for share in (original, shifted))
+        if len(x) < FEWEST_MODELS or np.ptp(x) == 0:
+            raise DataError(
+                f"a line of {len(x)} models cannot be fitted: expected {FEWEST_MODELS} that differ, or more"
+            )
+        centre, spread = float(x.mean()), float(((x - x.mean()) ** 2).sum())
+        slope = float(((x - centre) * y).sum() / spread)
+        intercept = float(y.mean()) - slope * centre
+        residual = y - intercept - slope * x
+        scatter = sqrt(float((residual**2).sum()) / (len(x) - 2))
+        return cls(intercept, slope, scatter, len(x), centre, spread)
+
+    def expected(self, original: float) -> float:
+        """Return the accuracy on the shifted data that a model on the line has."""
+        return expit(self.intercept + self.slope * logit(original))
+
+    def band(self, original: float) -> tuple[float, float]:
+        """Return the bounds of what is expected, by the doubt of the line alone."""
+        at, half = self.intercept + self.slope * logit(original), self._half(logit(original))
+        return expit(at - half), expit(at + half)
+
+    def _half(self, x: float) -> float:
+        """Return half the width of the interval of the line at a logit."""
+        error = self.scatter * sqrt(1 / self.n + (x - self.centre) ** 2 / self.spread)
+        return student((1 + CONFIDENCE) / 2, self.n - 1) * error  # of n - 2 degrees of freedom
+
+    def residual(self, original: Bounded, shifted: Bounded) -> tuple[float, Interval]:
+        """Return how much higher a model's accuracy is than the line's, and its interval.
+
+        The doubts of both accuracies and of the line are taken to be independent, and added as standard errors are
+        (MOVER): the line's is that of its mean at this place, not of a further model, as it is the line that a model is
+        compared with.
+
+        Raises:
+            DataError: an accuracy on the original data is 0 or 1, which has no logit.
+
+        Example:
+            >>> rng = np.random.default_rng(0)
+            >>> x = rng.uniform(0.5, 0.8, 80)
+            >>> line = Trend.fit(x, x - 0.1 + rng.normal(0, 0.01, 80))
+            >>> value, (low, high, _) = line.residual(Bounded(0.7, 0.696, 0.704), Bounded(0.65, 0.64, 0.66))
+            >>> round(value, 2), low < 0.05 < high
+            (0.05, True)
+        """
+        if not 0 < original.low <= original.high < 1:
+            raise DataError(f"an accuracy of {original.value:g} has no logit: expected bounds between 0 and 1")
+        x, expected = logit(original.value), self.expected(original.value)
+        half = self._half(x)
+        at = self.intercept + self.slope * x
+        # Where the line rises, a lower accuracy on the original data means a lower expectation.
+        steps = sorted(self.slope * (logit(bound) - x) for bound in (original.low, original.high))
+        least, most = expit(at - hypot(half, min(steps[0], 0.0))), expit(at + hypot(half, max(steps[1], 0.0)))
+        value = shifted.value - expected
+        low = value - hypot(shifted.value - shifted.low, most - expected)
+        high = value + hypot(shifted.high - shifted.value, expected - least)
+        return value, Interval(low, high, f"bounds of both accuracies and of a line of {self.n} models (MOVER)")
+
+
+def logit(share: float) -> float:
+    """Return the logarithm of the odds."""
+    return log(share / (1 - share))
+
+
+def expit(value: float) -> float:
+    """Return the share of a logit."""
+    return 1 / (1 + exp(-value))
