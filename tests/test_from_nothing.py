@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from clipbench.results.run import read_run
@@ -105,3 +106,19 @@ def test_offline_the_same_command_answers_within_five_seconds_in_one_screen(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["catalogue.toml"]
     print(f"{seconds:.1f} s, {len(lines)} lines")
     assert seconds < 5
+
+
+def test_datacomp_s_38_data_sets_are_fetched_and_averaged(hub: Any, machine: dict[str, str], tmp_path: Path) -> None:
+    command = ["run", "--model", "python:clipbench.testing:ToyModel", "--suite", "datacomp", "--tasks", "all", "--yes"]
+    part = run(*command, "--no-report", "--out", "part", folder=tmp_path, machine=machine)
+    assert part.returncode == 0, part.stderr
+    assert "37 of 38 data sets have a score, so there is no average: without retrieval@flickr30k" in part.stdout
+    assert run("data", "get", "flickr30k", folder=tmp_path, machine=machine).returncode == 0
+    whole = run(*command, "--no-report", "--out", "whole", folder=tmp_path, machine=machine)
+    assert whole.returncode == 0, whole.stderr
+    made = read_run(tmp_path / "whole")
+    average = made.result.average
+    assert average is not None and average.metric.value is not None and average.metric.low is not None
+    by_name = {str(name): metric.value for name, metric in made.named_metrics.items()}
+    scores = [np.mean([by_name[name] for name in names]) for names in average.parts]
+    assert len(scores) == 38 and average.metric.value == pytest.approx(np.mean(scores))
