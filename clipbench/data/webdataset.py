@@ -282,7 +282,8 @@ def _number(sample: _Sample, place: int) -> str:
     numbers = _array(sample)
     if numbers.ndim != 1 or place >= len(numbers):
         raise DataError(f"{sample.place}: .npy has shape {numbers.shape}, expected a number at place {place}")
-    return f"{numbers[place]:g}"
+    number = numbers[place].item()
+    return str(int(number)) if isinstance(number, float) and number.is_integer() else str(number)
 
 
 def _captions(samples: Sequence[_Sample]) -> Mapping[str, object]:

@@ -106,12 +106,12 @@ def test_multilabels_are_vectors(tmp_path: Path, image_bytes: ImageBytes) -> Non
 
 
 def test_numbers_beside_a_label_are_groups_where_they_are_named(tmp_path: Path, image_bytes: ImageBytes) -> None:
-    samples = [{"png": image_bytes(k), "cls": b"0", "npy": npy(k % 2, 2002 + k, 0)} for k in range(3)]
+    samples = [{"png": image_bytes(k), "cls": b"0", "npy": npy(k % 2, 20_020_001 + k, 0)} for k in range(3)]
     write(tmp_path, samples)
     found = load(tmp_path, group="region:0, year:1").groups
     assert {name: list(each.values) for name, each in found.items()} == {
         "region": ["0", "1", "0"],
-        "year": ["2002", "2003", "2004"],
+        "year": ["20020001", "20020002", "20020003"],
     }
     assert load(tmp_path).groups == {}
     with pytest.raises(
