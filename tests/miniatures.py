@@ -114,15 +114,13 @@ def _parquet(name: str, table: Mapping[str, Any], source: Mapping[str, Any], mak
 
 def _columns(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: _Maker) -> dict[str, list[Any]]:
     """Return the columns of a parquet set under the names that its authors gave them."""
+    if name in OF_PARQUET:
+        return OF_PARQUET[name](make)
     n, captions = range(make.n), [make.caption(number) for number in range(make.n)]
     false = [make.caption(number, 1) for number in n]
     if name in TWO_IMAGES:
         first, second, true, other = TWO_IMAGES[name]
         return {first: _images(make), second: _images(make), true: captions, other: false, "type": ["swap"] * make.n}
-    if name == "scam":  # three versions of each photograph
-        return {"image": _images(make), "id": [str(number // 3) for number in n],
-                "type": [("NoSCAM", "SCAM", "SynthSCAM")[number % 3] for number in n],
-                "object_label": [f"thing {number // 3}" for number in n], "attack_word": ["sun"] * make.n}  # fmt: skip
     if name.endswith("-order"):
         shuffles = {f"hard_text_{each}": [" ".join(make.caption(number, each).split()[::-1]) for number in n]
                     for each in range(1, 5)}  # fmt: skip
@@ -139,9 +137,28 @@ def _columns(name: str, table: Mapping[str, Any], source: Mapping[str, Any], mak
     return {names["image"]: _images(make), names["label"]: [number % len(make.kinds) for number in n]}
 
 
+def _scam(make: _Maker) -> dict[str, list[Any]]:
+    """Return three versions of each photograph."""
+    n = range(make.n)
+    return {"image": _images(make), "id": [str(number // 3) for number in n],
+            "type": [("NoSCAM", "SCAM", "SynthSCAM")[number % 3] for number in n],
+            "object_label": [f"thing {number // 3}" for number in n], "attack_word": ["sun"] * make.n}  # fmt: skip
+
+
+def _countbench(make: _Maker) -> dict[str, list[Any]]:
+    """Return captions with numbers from two on, in turn with a capital and in small letters."""
+    words = ("Two", "three", "Four", "five")
+    texts = [f"{words[number % 4]} of {make.caption(number)}" for number in range(make.n)]
+    numbers = [np.int32(2 + number % 4) for number in range(make.n)]
+    return {"image": _images(make), "text": texts, "question": ["How many?"] * make.n, "number": numbers}
+
+
+OF_PARQUET = {"scam": _scam, "countbench": _countbench}
+
+
 def _archive(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: _Maker) -> dict[str, bytes]:
-    if name == "winogavil":
-        return _winogavil(make)
+    if name in OF_ARCHIVES:
+        return OF_ARCHIVES[name](make)
     assert name == "urban-1k", f"no miniature of the archive {name}"
     members = {}
     for number in range(make.n):
@@ -163,6 +180,53 @@ def _winogavil(make: _Maker) -> dict[str, bytes]:
     return {"winogavil_dataset.csv": table.getvalue().encode(), "winogavil_images.zip": _zip(images)}
 
 
+def _mmvp(make: _Maker) -> dict[str, bytes]:
+    """Return two rows of a table for each pair of images, in folders called by their visual pattern."""
+    rows = ["Question ID,Type,Statement"]
+    images = {}
+    for number in range(2 * make.n):
+        kind = ("Orientation", "Color and Appearance")[number // make.n]
+        rows.append(f'{number + 1},{kind},"{make.caption(number)}"')
+        images[f"MLLM_VLM Images/{kind}/{number + 1}.jpg"] = make.image()
+    return {"Questions.csv": "\r\n".join(rows).encode(), **images}
+
+
+def _spec(make: _Maker) -> dict[str, bytes]:
+    """Return two subsets with two images and texts an item, in both directions."""
+    members = {}
+    for subset in ("count", "existence"):
+        keys = [[f"images/{number}_{side}.jpg" for side in "ab"] for number in range(make.n)]
+        texts = [[make.caption(number), make.caption(number, 1)] for number in range(make.n)]
+        to_text = [{"query": keys[k][k % 2], "keys": texts[k], "label": k % 2} for k in range(make.n)]
+        to_image = [{"query": texts[k][k % 2], "keys": keys[k], "label": k % 2} for k in range(make.n)]
+        members[f"{subset}/image2text.json"] = json.dumps(to_text).encode()
+        members[f"{subset}/text2image.json"] = json.dumps(to_image).encode()
+        members |= {f"{subset}/{name}": make.image() for pair in keys for name in pair}
+    return {"data.zip": _zip(members)}
+
+
+OF_ARCHIVES = {"winogavil": _winogavil, "mmvp-vlm": _mmvp, "spec": _spec}
+
+
+def _crepe(make: _Maker) -> dict[str, bytes]:
+    """Return a table for each kind and complexity, with boxes, and Visual Genome's images in its two archives."""
+    tables = {}
+    for kind in ("atom", "swap", "negate"):
+        for complexity in (4, 5):
+            table = io.StringIO()
+            writer = csv.writer(table)
+            writer.writerow(["image_id", "caption", "hard_negs", "x", "y", "width", "height"])
+            for number in range(make.n):
+                false = [make.caption(number, wording) for wording in range(1, 5)]
+                writer.writerow([number, make.caption(number), repr(false), 2, 1, 24, 20])
+            name = f"prod_hard_negatives/{kind}/prod_vg_hard_negs_{kind}_complexity_{complexity}.csv"
+            tables[name] = table.getvalue().encode()
+    folders = {"images.zip": "VG_100K", "images2.zip": "VG_100K_2"}
+    images = {archive: _zip({f"{folder}/{number}.jpg": make.image() for number in range(make.n) if number % 2 == place})
+              for place, (archive, folder) in enumerate(folders.items())}  # fmt: skip
+    return {"prod_hard_negatives.zip": _zip(tables), **images}
+
+
 def _urls(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: _Maker) -> dict[str, bytes]:
     """Return the files by the last part of their address."""
     if name == "docci":
@@ -171,6 +235,8 @@ def _urls(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: 
         images = {f"images/test_{number:05}.jpg": make.image() for number in range(make.n)}
         lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
         return {"docci_descriptions.jsonlines": lines, "docci_images.tar.gz": _tar(images, mode="w:gz")}
+    if name == "crepe":
+        return _crepe(make)
     assert name == "sugarcrepe", f"no miniature of the files of {name}"
     subsets = [path for path in (PurePosixPath(urlsplit(file["url"]).path).name for file in source["urls"])]
     content = {}

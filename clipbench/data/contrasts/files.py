@@ -5,11 +5,13 @@ data set, and its rows may name their ``subset``.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from clipbench.data import manifest
+from clipbench.data.contrasts.names import NESTED, named, read_name
 from clipbench.data.contrasts.questions import CroppedImage, Question, dataset_of, image_files, read_question
 from clipbench.data.contrasts.schemas import Schema, schema_of
 from clipbench.data.dataset import DataOptions, Dataset
@@ -26,11 +28,16 @@ PLACES = (
     "coco/images/val2017",
     "images/val2017",
     "winogavil_images",
+    "data",
+    "MLLM_VLM Images",
+    "vg_images",
+    "VG_100K",
+    "VG_100K_2",
+    "JPEGImages",
+    "VOCdevkit/VOC2007/JPEGImages",
 )
 """Folders that may hold the images, relative to the data's folder, its parent, or the data root."""
-UNNAMED = frozenset({"manifest", "metadata", "contrasts", "test", "validation", "val", "dev", "train", "data"})
-"""File names that do not name a subset."""
-SUBSETS = {"visual_genome_relation": "vg_relation", "visual_genome_attribution": "vg_attribution"}
+_LIST_OF_LISTS = re.compile(r"\s*\[\s*\[")
 
 
 def fits(path: Path) -> bool:
@@ -68,16 +75,18 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
 
 
 def _files(path: Path) -> list[Path]:
-    """Return the files with contrasts, those of a ``data`` folder first."""
+    """Return the files with contrasts, those of a ``data`` folder first, and of folders in it last."""
     if is_file(path):
         return [path] if _schema(path) else []
     if not is_folder(path):
         return []
-    for folder in (path / "data", path):
-        files = [file for file in _tables(folder) if _schema(file)]
-        if files:
-            return files
-    return []
+    folders = (path / "data", path)
+    nested = (path / "prod_hard_negatives", *folders)
+    places = (
+        *map(_tables, folders),
+        *([file for name in NESTED for file in matching(place, name)] for place in nested),
+    )
+    return next((files for place in places if (files := [file for file in place if _schema(file)])), [])
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -97,51 +106,71 @@ def _schema(file: Path) -> Schema | None:
     head = manifest.read_head(file)
     if file.suffix.lower() in (".csv", ".tsv"):
         return schema_of(manifest.header_columns(head, file.suffix))
-    row = _first_object(head, is_nested=file.suffix.lower() == ".json" and head.lstrip().startswith("{"))
+    row = _first_row(head, file)
     return None if row is None else schema_of(row)
 
 
-def _first_object(text: str, *, is_nested: bool) -> Mapping[str, object] | None:
-    """Return the first object of a list or of lines, or the first value of an object of objects."""
+def _first_row(text: str, file: Path) -> Mapping[str, object] | None:
+    """Return the first object of a list or of lines, the first value of an object of objects, or a list by its names."""
     start = text.find("{")
-    if is_nested:
-        start = text.find("{", start + 1)
+    if file.suffix.lower() == ".json":
+        if _LIST_OF_LISTS.match(text):
+            start = text.find("[", text.find("[") + 1)
+        elif text.lstrip().startswith("{"):
+            start = text.find("{", start + 1)
     try:
         value = json.JSONDecoder().raw_decode(text, start)[0] if start >= 0 else None
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return named(value, file) if isinstance(value, list) else value if isinstance(value, dict) else None
 
 
 def _questions(file: Path) -> Iterator[tuple[str, Question]]:
     """Yield a file's questions with their ids, which begin with the subset."""
-    file_subset = "" if file.stem.lower() in UNNAMED else SUBSETS.get(file.stem, file.stem)
-    schema = _schema(file)
+    name, schema = read_name(file), _schema(file)
     assert schema is not None, file
+    said = {"subset": name.subset, "group": name.group} if name.part else {}
+    for place, key, row in _items(file, schema):
+        question = read_question(schema.read, {**row, **said}, f"{file}, {place}")
+        subset = question.subset or name.subset
+        given = row.get("id", row.get("ID"))
+        yield name.id(subset, key if given is None else str(given)), question._replace(subset=subset)
+
+
+def _items(file: Path, schema: Schema) -> Iterator[tuple[str, str, Mapping[str, object]]]:
+    """Yield place, key and fields of each item, of one row or several."""
+    part: dict[str, object] = {}
+    n_items = n_parts = 0
     for place, key, row in _rows(file):
         if schema_of(row) != schema:
             raise DataError(f"{file}, {place}: expected the fields of {schema.description}, got {', '.join(row)}")
-        question = read_question(schema.read, row, f"{file}, {place}")
-        subset = question.subset or file_subset
-        given = row.get("id", row.get("ID"))
-        id = key if given is None else str(given)
-        yield f"{subset}/{id}" if subset else id, question._replace(subset=subset)
+        if schema.n_rows == 1:
+            yield place, key, row
+            continue
+        part |= {f"{field}_{n_parts}": value for field, value in row.items()}
+        n_parts += 1
+        if n_parts == schema.n_rows:
+            yield place, str(n_items), part
+            part, n_parts, n_items = {}, 0, n_items + 1
+    if n_parts:
+        raise DataError(f"{file}: an item of {schema.description} has {schema.n_rows} rows, the last one {n_parts}")
 
 
 def _rows(file: Path) -> Iterator[tuple[str, str, Mapping[str, object]]]:
     """Yield place, key and fields of each row; the key is that of a JSON object of objects, else the row's number."""
     if file.suffix.lower() == ".json":
         items = read_json(file, DataError)
-        if isinstance(items, dict):
-            for key, row in items.items():
-                if not isinstance(row, dict):
-                    raise DataError(f"{file}, item '{key}': expected an object, got {shown(row)}")
-                yield f"item '{key}'", key, row
-            return
-    unit = "item" if file.suffix.lower() == ".json" else "line"
+        is_keyed = isinstance(items, dict)
+        for key, item in items.items() if is_keyed else enumerate(items):
+            place = f"item '{key}'" if is_keyed else f"item {key + 1}"
+            row = named(item, file) if isinstance(item, list) else item
+            if not isinstance(row, dict):
+                raise DataError(f"{file}, {place}: expected an object, got {shown(item)}")
+            yield place, str(key), row
+        return
     with reading(file, DataError):
-        for row_number, (place, row) in enumerate(manifest.READERS[file.suffix.lower()](file)):
-            yield f"{unit} {place}", str(row_number), row
+        for row_number, (line, row) in enumerate(manifest.READERS[file.suffix.lower()](file)):
+            yield f"line {line}", str(row_number), row
 
 
 def _of_subset(questions: dict[str, Question], subset: str | None, path: Path) -> dict[str, Question]:

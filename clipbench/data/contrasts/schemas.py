@@ -1,6 +1,9 @@
 """The fields in which each benchmark writes a contrast; a row's fields tell the schemas apart."""
 
+import ast
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from clipbench.data.contrasts.questions import CropBox, ImageKey, Question, Reader
@@ -8,6 +11,10 @@ from clipbench.untrusted.reading import decode_json, shown
 
 IMAGE_FIELDS = ("image", "images", "filename", "image_path", "image_file")
 """Field names for the one image of a row."""
+COUNTS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+"""The numbers that CountBench's captions hold, from 2 on."""
+SVO_SUBSETS = ("subj_neg", "verb_neg", "obj_neg")
+"""Fields that say in what the images of an item of SVO-Probes differ."""
 MIN_VALSE_VOTES = 2
 """Votes, of three annotators, that make an item of VALSE valid."""
 Fields = Mapping[str, object]
@@ -22,6 +29,8 @@ class Schema(NamedTuple):
     has_image: bool
     """True if every row must have one of ``IMAGE_FIELDS`` besides."""
     read: Reader
+    n_rows: int = 1
+    """Rows that make an item: of several, ``read`` gets the fields of the first with ``_0`` at their end, and so on."""
 
 
 def schema_of(fields: Iterable[str]) -> Schema | None:
@@ -115,6 +124,85 @@ def _order(row: Fields) -> Question:
     return Question((_image(row),), captions, (_true_first(1, len(captions)),), is_valid=len(captions) > 1)
 
 
+def _mmvp(row: Fields) -> Question:
+    kind = _text(row["Type_0"])
+    if row["Type_1"] != kind:
+        raise ValueError(f"expected two rows of one Type, got {shown(kind)} and {shown(row['Type_1'])}")
+    images = tuple(ImageKey(f"{kind}/{int(str(row[f'Question ID_{end}']))}.jpg") for end in "01")
+    captions = tuple(f"a photo of {_text(row[f'Statement_{end}'])}" for end in "01")
+    return Question(images, captions, ((True, False), (False, True)), subset=kind)
+
+
+def _count(row: Fields) -> Question:
+    """Read a caption with a number, which is replaced by each of the others; a caption without it is no question."""
+    text, number = _text(row["text"]), int(str(row["number"]))
+    if not 2 <= number <= len(COUNTS) + 1:
+        raise ValueError(f"expected a number from 2 to {len(COUNTS) + 1}, got {number}")
+    place = re.search(rf"\b({COUNTS[number - 2]}|{number})\b", text, re.IGNORECASE)
+    if place is None:
+        return Question((_image(row),), (text,), ((True,),), is_valid=False)
+    others = [_written_like(place[0], other) for other in range(2, len(COUNTS) + 2) if other != number]
+    captions = (text, *(text[: place.start()] + other + text[place.end() :] for other in others))
+    return Question((_image(row),), captions, (_true_first(1, len(captions)),))
+
+
+def _written_like(model: str, number: int) -> str:
+    """Return a number in digits, small letters, capitals or with a capital, as the model is written."""
+    if model.isdigit():
+        return str(number)
+    word = COUNTS[number - 2]
+    return word.upper() if model.isupper() else word.capitalize() if model[0].isupper() else word
+
+
+def _svo(row: Fields) -> Question:
+    images = tuple(ImageKey(f"{int(str(row[f'{end}_image_id']))}.jpg") for end in ("pos", "neg"))
+    subsets = [field for field in SVO_SUBSETS if _flag(row[field])]
+    is_valid = len(subsets) == 1  # its authors leave out images that differ in several
+    return Question(
+        images,
+        (_text(row["sentence"]),),
+        ((True,), (False,)),
+        subset=subsets[0] if is_valid else None,
+        is_valid=is_valid,
+    )
+
+
+def _negbench(row: Fields) -> Question:
+    """Read a multiple-choice question; its path is that of its authors' machine, of which the name is kept."""
+    captions = tuple(_text(row[f"caption_{number}"]) for number in range(4))
+    answer = int(str(row["correct_answer"]))
+    truth = tuple(number == answer for number in range(4))
+    image = ImageKey(PurePosixPath(_image(row).name).name)
+    return Question((image,), captions, (truth,), subset=_text(row["correct_answer_template"]))
+
+
+def _whats_up(row: Fields) -> Question:
+    """Read an image with the caption that is true first; its group is the two objects that the image shows."""
+    path = PurePosixPath(_image(row).name)
+    captions = _texts(row["caption_options"])
+    first, *_, last = path.stem.split("_")
+    image = ImageKey("/".join(path.parts[-2:]))
+    return Question((image,), captions, (_true_first(1, len(captions)),), group=f"{first} {last}")
+
+
+def _crepe(row: Fields) -> Question:
+    true = _text(row["caption"])
+    captions = tuple(dict.fromkeys((true, *_texts(_python_list(row["hard_negs"])))))
+    box = CropBox(*(int(float(str(row[side]))) for side in ("x", "y", "width", "height")))
+    image = ImageKey(f"{int(str(row['image_id']))}.jpg", box)
+    return Question((image,), captions, (_true_first(1, len(captions)),), is_valid=len(captions) > 1)
+
+
+def _spec(row: Fields) -> Question:
+    """Read an image with texts, or a text with images, which lie in the folder of the subset."""
+    query, keys, label = _text(row["query"]), _texts(row["keys"]), int(str(row["label"]))
+    is_true = tuple(number == label for number in range(len(keys)))
+    folder = f"{row['subset']}/" if row.get("subset") else ""
+    if PurePosixPath(query).suffix.lower() in (".jpg", ".jpeg", ".png"):
+        return Question((ImageKey(folder + query),), keys, (is_true,))
+    return Question(tuple(ImageKey(folder + key) for key in keys), (query,), tuple((each,) for each in is_true))
+
+
 def _valse(row: Fields) -> Question:
     captions = _text(row["caption"]), _text(row["foil"])
     votes = _mapping(row.get("mturk") or {}).get("caption", MIN_VALSE_VOTES)
@@ -132,6 +220,19 @@ SCHEMAS = (
         for name, a, b in (("Winoground", "0", "1"), ("ColorSwap", "1", "2"))
     ),
     Schema("BiVLC", frozenset({"image", "negative_image", "caption", "negative_caption"}), False, _bivlc),
+    Schema("MMVP-VLM", frozenset({"Question ID", "Type", "Statement"}), False, _mmvp, n_rows=2),
+    Schema("What'sUp", frozenset({"caption_options"}), True, _whats_up),
+    Schema("CountBench", frozenset({"image_url", "text", "number", "image"}), True, _count),
+    Schema("CountBenchQA", frozenset({"text", "question", "number", "image"}), True, _count),
+    Schema("SVO-Probes", frozenset({"sentence", "pos_image_id", "neg_image_id", *SVO_SUBSETS}), False, _svo),
+    Schema(
+        "NegBench's multiple choice",
+        frozenset({"correct_answer", "correct_answer_template", *(f"caption_{number}" for number in range(4))}),
+        True,
+        _negbench,
+    ),
+    Schema("CREPE", frozenset({"image_id", "caption", "hard_negs", "x", "y", "width", "height"}), False, _crepe),
+    Schema("SPEC", frozenset({"query", "keys", "label"}), False, _spec),
     Schema(
         "SugarCrepe++",
         frozenset({"caption", "caption2", "negative_caption"}),
@@ -199,6 +300,14 @@ def _list(value: object) -> Sequence[object]:
 
 def _written_list(value: object) -> Sequence[object]:
     return _list(decode_json(value) if isinstance(value, str) else value)
+
+
+def _python_list(value: object) -> Sequence[object]:
+    """Return a list that is written as Python writes it, in a cell of a CSV file."""
+    try:
+        return _list(ast.literal_eval(value) if isinstance(value, str) else value)
+    except (SyntaxError, MemoryError, RecursionError) as error:
+        raise ValueError(f"expected a list, got {shown(value)}") from error
 
 
 def _mapping(value: object) -> Fields:

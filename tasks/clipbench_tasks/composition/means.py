@@ -14,6 +14,7 @@ from jaxtyping import Shaped
 
 from clipbench.data.contrast_and_attack import Contrast
 from clipbench.stats.measures import Fixed, Mean, Measure
+from clipbench_tasks.composition.scoring import SETS
 from clipbench_tasks.tables import mean_over_parts
 
 SUGARCREPE = {
@@ -49,8 +50,27 @@ TITLES = {
     "foil-it": "Noun replaced (FOIL it!)",
     "5-6": "5 or 6 images",
     "10-12": "10 or 12 images",
+    "controlled_a": "Controlled images: on, under, left, right",
+    "controlled_b": "Controlled images: in front, behind, left, right",
+    "coco_qa_one_obj": "COCO, one object",
+    "coco_qa_two_obj": "COCO, two objects",
+    "vg_qa_one_obj": "Visual Genome, one object",
+    "vg_qa_two_obj": "Visual Genome, two objects",
+    "subj_neg": "Subject differs",
+    "verb_neg": "Verb differs",
+    "obj_neg": "Object differs",
+    "positive": "Affirmation is true",
+    "negative": "Negation is true",
+    "hybrid": "Affirmation with negation is true",
+    "atom": "Atom replaced",
+    "negate": "Negated",
+    "absolute_size": "Absolute size",
+    "relative_size": "Relative size",
+    "absolute_spatial": "Absolute position",
+    "relative_spatial": "Relative position",
+    "count": "Count",
 }
-"""Titles of subsets (of SugarCrepe, BiVLC, ARO, shuffled captions, VALSE and WinoGAViL), unless the data say otherwise."""
+"""Titles of subsets of published benchmarks, unless the data say otherwise."""
 TITLES_OF_MEANS = {
     "macro": "Mean of the subsets",
     "micro": "All items",
@@ -88,7 +108,7 @@ def means(contrasts: Sequence[Contrast], scores: Mapping[str, np.ndarray], chanc
     for name, column in scores.items():
         if len(subsets) > 1:
             _add_overall(averages, name, column, chances.get(name), subset_of)
-        for subset in subsets:
+        for subset in (subset for subset in subsets if subset not in SETS):
             _add_groups(averages, name, column, chances.get(name), contrasts, subset=subset)
     return averages._replace(overall=_by_title(averages.overall), notes=_notes(subsets, averages.of_groups))
 

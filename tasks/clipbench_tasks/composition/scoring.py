@@ -16,6 +16,8 @@ from clipbench.models.protocol import Embedder
 
 MAX_SHUFFLED = 2_000
 """Captions that are shuffled, a seeded sample of a larger set: each shuffle must be encoded."""
+SETS = ("controlled_a", "controlled_b")
+"""Subsets of What'sUp whose groups are sets: four images of the same two objects, each in another place."""
 Column = Float64[np.ndarray, " n"]
 
 
@@ -96,6 +98,34 @@ def chances(contrasts: Sequence[Contrast]) -> Choices:
         return Choices(*(np.repeat(column, len(rows)) for column in chance_choices(truth)))
 
     return _by_truth(contrasts, judge)
+
+
+def set_of(contrast: Contrast) -> str | None:
+    """Return the set of an image of What'sUp; None for all other items."""
+    is_of_set = contrast.subset in SETS and contrast.group is not None and len(contrast.images) == 1
+    return f"{contrast.subset}/{contrast.group}" if is_of_set else None
+
+
+def all_of_pair_and_set(contrasts: Sequence[Contrast], text: Column) -> dict[str, Column]:
+    """Return What'sUp's pair and set accuracy: the credit of all images of a pair, and of a set, being right.
+
+    A pair is the two images of a set in which the objects are left and right of each other, or the other two. Each pair
+    (and set) has its value at its first item; the others, and those that are not whole, have NaN.
+    """
+    sets: dict[tuple[str, ...], list[int]] = {}
+    pairs: dict[tuple[str, ...], list[int]] = {}
+    for row, contrast in enumerate(contrasts):
+        name = set_of(contrast)
+        if name is not None:
+            true = contrast.captions[contrast.is_true[0].index(True)]
+            sets.setdefault((name,), []).append(row)
+            pairs.setdefault((name, "side" if {"left", "right"} & set(words(true)) else "other"), []).append(row)
+    columns = {name: np.full(len(contrasts), np.nan) for name in ("pair_acc", "set_acc")}
+    for column, parts, size in zip(columns.values(), (pairs, sets), (2, 4), strict=True):
+        for rows in parts.values():
+            if len(rows) == size:
+                column[rows[0]] = text[rows].prod()
+    return columns
 
 
 def shorter_caption(contrasts: Sequence[Contrast]) -> Column:

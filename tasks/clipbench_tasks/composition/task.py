@@ -11,6 +11,8 @@ what a coin flip would; ``..._strict``, among the controls, counts it as a failu
   that are nearest to it.
 - With two true captions and a false one (SugarCrepe++), ``text_acc`` is its image-to-text accuracy, ``text_only_acc``
   its text-only one.
+- With four images of the same objects in other places (What'sUp), ``pair_acc`` and ``set_acc`` require all images of a
+  pair, and of the set, to be right.
 - If the data have only captions, each must beat four word-shuffled copies of itself (ARO's order test).
 """
 
@@ -32,7 +34,10 @@ from clipbench.stats.measures import Definition, Mean, Measure, Smooth, define
 from clipbench_tasks.composition import scoring
 from clipbench_tasks.composition.means import TITLES, TITLES_OF_MEANS, means
 
-SCORES = ("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc", "image_jaccard")
+SCORES = (
+    *("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc", "image_jaccard"),
+    *("pair_acc", "set_acc"),
+)
 """Metrics that are reported by subset, and averaged over subsets."""
 PAIRS = ("text_pair_acc", "image_pair_acc", "image_jaccard")
 """Reported only where an image, or a caption, has more than one pair, or more than one true image."""
@@ -62,6 +67,8 @@ METRICS = {
         "Overlap of a caption's true images with as many nearest to it, as a share of their union.",
         is_headline=True,
     ),
+    "pair_acc": Definition("Pair accuracy", "Share of pairs of images of the same objects that are both right."),
+    "set_acc": Definition("Set accuracy", "Share of sets of four images of the same objects that are all right."),
     "word_order_acc": Definition(
         "Word-order accuracy", "Share of captions that are nearer to their image than the same words shuffled."
     ),
@@ -119,7 +126,7 @@ class Composition:
         vectors = scoring.vectors_of(dataset, [*texts, *shuffles.others], embedder)
         decided, nearest = scoring.decide(contrasts, vectors)
         shuffled_cosine, word_order_acc = scoring.word_order(shuffles, vectors, len(contrasts))
-        scores = _scores(decided, scoring.text_only(contrasts, vectors))
+        scores = _scores(contrasts, decided, scoring.text_only(contrasts, vectors))
         other_cosine, other_influence = scoring.other_cosine(contrasts, vectors, rng)
         likeness = {
             "twin_cosine": scoring.twin_cosine(contrasts, vectors),
@@ -127,7 +134,8 @@ class Composition:
             "other_cosine": other_cosine,
             "word_order_acc": word_order_acc,
         }
-        table = _SubsetTable(contrasts, scores, _scores(scoring.chances(contrasts), scoring.text_only(contrasts, None)))
+        chances = _scores(contrasts, scoring.chances(contrasts), scoring.text_only(contrasts, None))
+        table = _SubsetTable(contrasts, scores, chances)
         averaged = means(contrasts, table.scores, table.chances)
         strict = means(contrasts, table.strict(), chances={})
         if len(shuffles.rows) == scoring.MAX_SHUFFLED < len(contrasts):
@@ -172,7 +180,7 @@ def _contrasts(dataset: Dataset) -> tuple[Sequence[Contrast], tuple[str, ...]]:
     return contrasts, (note,)
 
 
-def _scores(decided: Choices, text_only: np.ndarray) -> dict[str, np.ndarray]:
+def _scores(contrasts: Sequence[Contrast], decided: Choices, text_only: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "text_acc": decided.text,
         "image_acc": decided.image,
@@ -181,11 +189,12 @@ def _scores(decided: Choices, text_only: np.ndarray) -> dict[str, np.ndarray]:
         "image_pair_acc": decided.image_pairs,
         "text_only_acc": text_only,
         "image_jaccard": decided.image_jaccard,
+        **scoring.all_of_pair_and_set(contrasts, decided.text),
     }
 
 
 def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: scoring.Nearest) -> dict[str, np.ndarray]:
-    """Return the columns that identify each sample; contrasts that share an image are a cluster.
+    """Return the columns that identify each sample; contrasts that share an image, or are of a set, are a cluster.
 
     Where choices among many images tie most contrasts into one cluster, as in WinoGAViL, there is nothing to compare it
     with: each is then a sample of its own, and intervals are of new contrasts about the same images.
@@ -193,7 +202,13 @@ def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: scoring.
     rows = np.repeat(np.arange(len(contrasts)), [len(contrast.images) for contrast in contrasts])
     images = np.concatenate([contrast.images for contrast in contrasts])
     first = [dataset.image_ids[min(contrast.images)] for contrast in contrasts]
-    linked = sharing(rows, images, len(contrasts))
+    sets = {row: name for row, contrast in enumerate(contrasts) if (name := scoring.set_of(contrast)) is not None}
+    _, codes = np.unique(np.array([*sets.values()], object), return_inverse=True)
+    linked = sharing(
+        np.concatenate([rows, np.array([*sets], np.int64)]),
+        np.concatenate([images, len(dataset) + codes]),
+        len(contrasts),
+    )
     has_many = max(len(contrast.images) for contrast in contrasts) > FEW_IMAGES
     is_one = has_many and 2 * np.bincount(linked).max() > len(contrasts)
     return {
