@@ -16,12 +16,18 @@ SUBSETS = {
     "controlled_clevr_dataset": "controlled_b",
 }
 _CREPE = re.compile(r"prod_vg_hard_negs_(?P<subset>[a-z]+)_complexity_(?P<group>\d+)")
+_CHECKLIST = re.compile(
+    r"(?:.*/)?(?:(?P<kind>Attribute|Relation)/(?:(?P<own>vg|vaw)/|(?P<action>hake|swig)_)(?P<part>[a-z]+)"
+    r"|Object/(?P<of>Location|Size)/(?P<objects>hake|swig|vg)_[a-z]+/(?:[a-z_]+/)?[a-z]+_[a-z]+_(?P<where>[a-z]+))\.json"
+)
+"""Paths of VL-CheckList's files, which say what differs and which collection has the images."""
 _SPEC = ("image2text", "text2image")
 NESTED = (
     *(f"*/{name}.json" for name in _SPEC),
     *(f"{kind}/prod_vg_hard_negs_*.csv" for kind in ("atom", "swap", "negate")),
+    *(f"{kind}.json" for kind in ("Attribute/*/*", "Relation/*", "Relation/*/*", "Object/*/*/*", "Object/*/*/*/*")),
 )
-"""Files in folders below that of the data: SPEC's and CREPE's."""
+"""Files in folders below that of the data: those of SPEC, CREPE and VL-CheckList."""
 
 
 class FileName(NamedTuple):
@@ -49,6 +55,11 @@ def read_name(file: Path) -> FileName:
     crepe = _CREPE.fullmatch(file.stem)
     if crepe is not None:
         return FileName(crepe["subset"], crepe["group"], crepe["group"])
+    checklist = _CHECKLIST.fullmatch(file.as_posix())
+    if checklist is not None:
+        kind, part = checklist["kind"] or f"Object_{checklist['of']}", checklist["part"] or checklist["where"]
+        source = f"{_collection(checklist)}/{file.stem}"
+        return FileName(f"{kind}_{part}", source, source)
     if file.stem in _SPEC:
         return FileName(file.parent.name, part=file.stem)
     return FileName("" if file.stem.lower() in UNNAMED else SUBSETS.get(file.stem, file.stem))
@@ -63,6 +74,7 @@ def named(row: Sequence[object], file: Path) -> Mapping[str, object] | None:
         >>> named([1, 2], Path("numbers.json")) is None
         True
     """
+    checklist = _CHECKLIST.fullmatch(file.as_posix())
     is_whats_up = file.stem.startswith(("coco_qa", "vg_qa"))
     match row:
         case [int() | str() as image, str(true), str(false), *_] if is_whats_up:
@@ -71,4 +83,11 @@ def named(row: Sequence[object], file: Path) -> Mapping[str, object] | None:
         case [str(first), str(caption), str(second), str(other)] if "/" in first and "/" in second:  # Cola
             names = (PurePosixPath(url).name for url in (first, second))
             return dict(zip(("image_0", "image_1", "caption_0", "caption_1"), (*names, caption, other), strict=True))
+        case [str(image), {"POS": [str(true), *_], "NEG": [str(false), *_]}] if checklist is not None:
+            folder = _collection(checklist).replace("vaw", "vg")  # whose images are Visual Genome's
+            return {"image": f"{folder}/{image}", "true": true, "false": false}
     return None
+
+
+def _collection(checklist: re.Match[str]) -> str:
+    return checklist["own"] or checklist["action"] or checklist["objects"]

@@ -123,12 +123,25 @@ def negbench(folder: Path) -> None:
     write_table(folder / "COCO_val_mcq_llama3.1_rephrased.csv", rows)
 
 
+def vl_checklist(folder: Path) -> None:
+    put(folder, "vg/VG_100K/1.jpg", "swig/skiing_1.jpg")
+    files = {"Attribute/vaw/color": "VG_100K/1.jpg", "Attribute/vg/color": "VG_100K/1.jpg", "Relation/swig_action": "skiing_1.jpg",
+             "Object/Size/vg_size/vg_obj_small": "VG_100K/1.jpg",
+             "Object/Location/swig_location/swig_tool/swig_tool_mid": "skiing_1.jpg"}  # fmt: skip
+    for name, image in files.items():
+        file = folder / "data" / f"{name}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps([[image, {"POS": [f"true {name}", "and"], "NEG": [f"false {name}", "or"]}]]))
+    (folder / "data/Object/Size/vg_size/vg_subj_small.json").write_text("[]")
+
+
 BY_HAND: dict[str, Callable[[Path], None]] = {
     "whatsup": whats_up, "cola": cola, "svo-probes": svo_probes, "negbench-coco": negbench, "negbench-voc": negbench,
+    "vl-checklist": vl_checklist,
 }  # fmt: skip
 FETCHED = ("mmvp-vlm", "countbench", "crepe", "spec")
 SIZES = {"whatsup": 10, "cola": 2, "svo-probes": 2, "negbench-coco": 2, "negbench-voc": 2,
-         "mmvp-vlm": 8, "countbench": 8, "crepe": 48, "spec": 32}  # fmt: skip
+         "vl-checklist": 5, "mmvp-vlm": 8, "countbench": 8, "crepe": 48, "spec": 32}  # fmt: skip
 """Items of each."""
 
 
@@ -263,6 +276,20 @@ def test_spec_asks_in_both_directions(benchmark: Callable[[str], Dataset]) -> No
     assert by_id["count/text2image/1"].is_true == ((False,), (True,))
     assert dataset.image_ids[by_id["existence/image2text/0"].images[0]] == "existence/images/0_a.jpg"
     assert {"count/text_acc", "count/image_acc", "macro/image_acc"} <= set(scores(dataset, Knowing(dataset)))
+
+
+def test_vl_checklist_is_known_by_its_folders(tmp_path: Path) -> None:
+    vl_checklist(tmp_path)
+    dataset = load_data(str(tmp_path), DataOptions())
+    assert [(each.subset, each.group) for each in dataset.contrasts or ()] == [
+        ("Attribute_color", "vaw/color"),
+        ("Attribute_color", "vg/color"),
+        ("Relation_action", "swig/swig_action"),
+        ("Object_Size_small", "vg/vg_obj_small"),
+        ("Object_Location_mid", "swig/swig_tool_mid"),
+    ]
+    assert (dataset.contrasts or ())[1].captions == ("true Attribute/vg/color", "false Attribute/vg/color")
+    assert list(dataset.image_ids) == ["vg/VG_100K/1.jpg", "swig/skiing_1.jpg"]
 
 
 def test_rows_without_names_of_another_file_are_no_contrasts(tmp_path: Path) -> None:
