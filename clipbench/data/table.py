@@ -11,6 +11,7 @@ from clipbench.data.dataset import Groups
 from clipbench.data.table_columns import CAPTION_COLUMN, Roles
 from clipbench.errors import DataError, did_you_mean
 from clipbench.untrusted.reading import is_int64, shown
+from clipbench.untrusted.written_lists import read_written_list
 
 Place = Callable[[int], str]
 """Returns the name of a row for messages, such as ``manifest.csv, line 3``."""
@@ -166,8 +167,8 @@ def _groups(table: ColumnTable, name: str, owner: Mapping[int, int], captions: S
 
 
 def _texts(value: object, column: str, row: int, place: Place) -> list[str]:
-    """Return the captions in one cell, a text or a list of texts."""
-    texts = [value] if isinstance(value, str) else value
+    """Return the captions in one cell: a text, a list of texts, or such a list as it is written in a .csv file."""
+    texts = read_written_list(value) or [value] if isinstance(value, str) else value
     if texts is None:
         texts = []
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):

@@ -1,6 +1,5 @@
 """The fields in which each benchmark writes a contrast; a row's fields tell the schemas apart."""
 
-import ast
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -8,6 +7,7 @@ from typing import NamedTuple
 
 from clipbench.data.contrasts.questions import CropBox, ImageKey, Question, Reader
 from clipbench.untrusted.reading import decode_json, shown
+from clipbench.untrusted.written_lists import read_written_list
 
 IMAGE_FIELDS = ("image", "images", "filename", "image_path", "image_file")
 """Field names for the one image of a row."""
@@ -187,7 +187,11 @@ def _whats_up(row: Fields) -> Question:
 
 def _crepe(row: Fields) -> Question:
     true = _text(row["caption"])
-    captions = tuple(dict.fromkeys((true, *_texts(_python_list(row["hard_negs"])))))
+    cell = _text(row["hard_negs"])
+    false = read_written_list(cell)
+    if false is None:
+        raise ValueError(f"expected a list of texts in hard_negs, got {shown(cell)}")
+    captions = tuple(dict.fromkeys((true, *false)))
     box = CropBox(*(int(float(str(row[side]))) for side in ("x", "y", "width", "height")))
     image = ImageKey(f"{int(str(row['image_id']))}.jpg", box)
     return Question((image,), captions, (_true_first(1, len(captions)),), is_valid=len(captions) > 1)
@@ -300,14 +304,6 @@ def _list(value: object) -> Sequence[object]:
 
 def _written_list(value: object) -> Sequence[object]:
     return _list(decode_json(value) if isinstance(value, str) else value)
-
-
-def _python_list(value: object) -> Sequence[object]:
-    """Return a list that is written as Python writes it, in a cell of a CSV file."""
-    try:
-        return _list(ast.literal_eval(value) if isinstance(value, str) else value)
-    except (SyntaxError, MemoryError, RecursionError) as error:
-        raise ValueError(f"expected a list, got {shown(value)}") from error
 
 
 def _mapping(value: object) -> Fields:

@@ -55,6 +55,21 @@ def test_a_caption_cell_may_hold_a_list(tmp_path: Path) -> None:
     assert captions_of(dataset) == [("a.png", "one"), ("a.png", "two"), ("b.png", "three")]
 
 
+def test_a_list_that_is_written_in_a_cell_is_one_caption_each(tmp_path: Path) -> None:
+    table = 'image,captions\na.png,"[\'one\', ""dog\'s"", \'caf\\xe9\']"\nb.png,"[sic, three"\n'
+    dataset = load(write(tmp_path, table))
+    texts = ("one", "dog's", "café")
+    assert captions_of(dataset) == [*(("a.png", text) for text in texts), ("b.png", "[sic, three")]
+
+
+@pytest.mark.parametrize(
+    "cell", ["[]", "['a' 'b']", "['a'+'b']", "['\\xz']", "['\\ud800']", "[1, 'a']", "['a'", "[" * 9_000]
+)
+def test_what_is_no_list_of_texts_stays_a_caption(tmp_path: Path, cell: str) -> None:
+    dataset = load(write(tmp_path, f'image,caption\na.png,"{cell}"\n'))
+    assert captions_of(dataset) == [("a.png", cell)]
+
+
 def test_texts_as_labels_are_sorted_into_class_names(tmp_path: Path) -> None:
     dataset = load(write(tmp_path, "path,label\na.png,dog\nb.png,cat\nc.png,dog\n"))
     assert dataset.class_names == ("cat", "dog")
