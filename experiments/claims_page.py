@@ -48,8 +48,8 @@ and that the difference vanishes as batches grow. Here each run sees {samples} p
 {recalls}
 
 "Both" is the mean of the two directions for each image. Recall@1 is measured on `retrieval@scenes`: {n_test} test
-images with a caption each, 95 % intervals, chance {chance} %. Differences are paired by image; their intervals are
-bootstraps over images.
+images with a caption each, 95 % intervals, chance {chance} %. Differences are paired by image, with
+intervals of gains and losses (statistics.md).
 
 {rates}
 
