@@ -17,6 +17,7 @@ top: 2! 2! / 4! = 1/6. The strict value, where a tie fails, is ``credit == 1``.
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import lru_cache
 from math import comb, factorial, perm
 from typing import NamedTuple
@@ -181,10 +182,11 @@ def _jaccard(
 
 def _mean_jaccard(hits: int, tied_hits: int, n_tied: int, n_open: int, *, n_chosen: int) -> float:
     """Return the mean Jaccard index where the open places are drawn from those tied for them (hypergeometric)."""
-    return sum(
-        comb(tied_hits, more) * comb(n_tied - tied_hits, n_open - more) / (2 * n_chosen - hits - more) * (hits + more)
-        for more in range(min(tied_hits, n_open) + 1)
-    ) / comb(n_tied, n_open)
+    ways = (
+        comb(tied_hits, more) * comb(n_tied - tied_hits, n_open - more) for more in range(min(tied_hits, n_open) + 1)
+    )
+    total = sum(Fraction(way * (hits + more), 2 * n_chosen - hits - more) for more, way in enumerate(ways))
+    return float(total / comb(n_tied, n_open))  # whole numbers until here: they are larger than any float
 
 
 def _both(

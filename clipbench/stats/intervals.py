@@ -114,9 +114,12 @@ def _least_of_few(successes: float, n: float) -> float:
     """Return the share of which as many successes or more have a chance of 5 %; 1 for more than ``FEW``, 0 for none."""
     from scipy.special import betaincinv
 
-    if successes > FEW:
+    if successes <= 0:
+        return 0.0
+    if successes > FEW + 1e-6:  # a mean of so many hits, times n, is not always whole
         return 1.0
-    return float(betaincinv(successes, n - successes + 1, 1 - CONFIDENCE)) if successes > 0 else 0.0
+    successes = max(1.0, successes)  # of less than one hit there is no exact law
+    return float(betaincinv(successes, max(1.0, n - successes + 1), 1 - CONFIDENCE))
 
 
 def unchanged_interval(value: float, n_units: int, within: tuple[float, float], *, tail: float = TAIL) -> Interval:
@@ -179,20 +182,22 @@ def mean_interval(
     if within is None:
         return _unskewed(values, codes) if is_seen else Interval(mean, mean, "all values are equal")
     if within == SHARES and (are_hits or is_seen):
-        # That few clusters of hits are less alike than chance would have it is luck.
-        at_most = float(len(values)) if are_hits else None
-        return share_interval(mean, values - mean, codes, at_least=_least_trials(values, codes), at_most=at_most)
+        least, most = _trials(values, codes)
+        return share_interval(mean, values - mean, codes, at_least=least, at_most=most)
     if not is_seen:
         return unchanged_interval(mean, n, within)  # in each cluster, gains and losses cancel
     return _difference_interval(values, codes, within[1]).clipped(within)
 
 
-def _least_trials(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None) -> float:
-    """Return the independent hits that know as little as clusters which are each all right or all wrong.
+def _trials(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None) -> tuple[float, float | None]:
+    """Return the least and the most independent hits that may know as much as these credits.
 
-    No credits spread more (Bhatia and Davis 2000).
+    The least know as little as clusters which are each all right or all wrong: no credits spread more (Bhatia and Davis
+    2000). Hits have a most: that few clusters of them are less alike than chance would have it is luck.
     """
-    return float(len(values)) if codes is None else n_equal_clusters(codes)
+    n = float(len(values))
+    least = n if codes is None else n_equal_clusters(codes)
+    return least, n if np.isin(values, SHARES).all() else None
 
 
 def _unskewed(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None) -> Interval:
@@ -241,11 +246,8 @@ def _difference_interval(
 
 def _to_bounds(credits: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None) -> tuple[float, float]:
     """Return how far below and above their mean the bounds of Wilson's interval with the effective number of samples lie."""
-    share, least = float(credits.mean()), _least_trials(credits, codes)
-    quantile = student((1 + CONFIDENCE) / 2, len(cluster_sums(credits, codes)))
-    error = standard_error(credits - share, codes, times=quantile / Z)
-    trials = least if error is None else max(least, share * (1 - share) / error**2)
-    low, high, _ = wilson(share * trials, trials)
+    share, (least, most) = float(credits.mean()), _trials(credits, codes)
+    low, high, _ = share_interval(share, credits - share, codes, at_least=least, at_most=most)
     assert low is not None and high is not None
     return share - low, high - share
 

@@ -26,6 +26,8 @@ from clipbench.stats.clusters import cluster_codes
 from clipbench.stats.estimators import Estimator, Samples
 
 RANGES: Mapping[str, intervals.Range] = {"fraction": intervals.SHARES, "difference": intervals.DIFFERENCES}
+LIMITS: Mapping[str, intervals.Range] = {**RANGES, "cosine": (-1.0, 1.0), "distance": (0.0, math.inf)}
+"""Beyond these no mean lies; those of ``RANGES`` have samples at their ends, and intervals that count them."""
 """Smallest and largest value of the units that have both."""
 
 
@@ -101,6 +103,7 @@ class Mean(Definition):
             # Objects of different names may share an image all the same.
             clusters = images if clusters is None or n < len(np.unique(clusters)) else clusters
         interval = intervals.mean_interval(values, clusters=clusters, within=RANGES.get(self.unit))
+        interval = interval.clipped(intervals.applicable(LIMITS.get(self.unit), values))
         return replace(_metric(self, float(values.mean()), n, interval), column=self.column)
 
 

@@ -160,3 +160,9 @@ def test_truths_of_one_content_and_other_shapes_are_kept_apart() -> None:
 def test_no_contrasts_have_no_credit() -> None:
     found = choices(np.empty((0, 2, 2), np.float32), WINO)
     assert isinstance(found, Choices) and all(len(column) == 0 for column in found)
+
+
+def test_a_thousand_tied_images_have_the_mean_overlap_of_random_order() -> None:
+    truth = np.repeat([True, False], 600)[:, None]
+    found = choices(np.zeros((1, 1200, 1), np.float32), truth).image_jaccard[0]
+    assert found == pytest.approx(1 / 3, abs=1e-3)  # 300 of 600 are hit, of 900 in all

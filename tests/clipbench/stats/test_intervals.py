@@ -11,7 +11,15 @@ from clipbench.metrics import expected_calibration_error
 from clipbench.seeding import generator
 from clipbench.stats import intervals
 from clipbench.stats.estimators import Estimator
-from clipbench.stats.intervals import Interval, bootstrap_interval, influence_interval, mean_interval, of_rows, wilson
+from clipbench.stats.intervals import (
+    DIFFERENCES,
+    Interval,
+    bootstrap_interval,
+    influence_interval,
+    mean_interval,
+    of_rows,
+    wilson,
+)
 from clipbench.stats.measures import Mean, Smooth, Statistic
 
 COVERED = pytest.approx(0.95, abs=0.02)
@@ -504,3 +512,25 @@ def test_a_biased_statistic_is_put_back_on_its_value() -> None:
     assert moved.high - moved.low == pytest.approx(plain.high - plain.low)
     assert moved.low < value < moved.high and plain.low > moved.low
     assert moved.method.startswith("recentred percentile bootstrap")
+
+
+def test_three_hits_are_three_whatever_their_mean_times_n_is() -> None:
+    values = np.repeat([1.0, 0.0], [3, 184])
+    assert values.mean() * 187 > 3
+    assert mean_interval(values)[:2] == wilson(3.0, 187)[:2]
+
+
+def test_the_bound_of_less_than_a_hit_is_not_far_below_that_of_one() -> None:
+    low, _, _ = wilson(0.5, 100)
+    whole, _, _ = wilson(1.0, 100)
+    assert low is not None and whole is not None and 1e-4 < low <= whole
+
+
+def test_gains_in_clusters_know_no_more_than_hits_in_clusters() -> None:
+    gains = np.array([[1.0, 0.0]] * 99 + [[1.0, 1.0]]).ravel()
+    codes = np.repeat(np.arange(100), 2)
+    of_hits = mean_interval(gains, clusters=codes)
+    of_gains = mean_interval(gains, clusters=codes, within=DIFFERENCES)
+    assert of_gains.low == pytest.approx(of_hits.low, abs=0.03) and of_gains.high == pytest.approx(
+        of_hits.high, abs=0.03
+    )

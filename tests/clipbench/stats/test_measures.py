@@ -79,8 +79,8 @@ def test_a_smooth_value_gets_its_interval_from_influences() -> None:
 
 
 def test_the_interval_of_a_smooth_fraction_stays_in_range() -> None:
-    metric = Smooth(value=0.9, influence="i", unit="fraction").metric({"i": np.array([-3.0, 3.0, 0.0])}, rng())
-    assert 0 < metric.low < 0.9 < metric.high < 1  # type: ignore[operator]
+    metric = Smooth(value=0.999, influence="i", unit="fraction").metric({"i": np.array([-3.0, 3.0, 0.0])}, rng())
+    assert 0 < metric.low < 0.999 < metric.high < 1  # type: ignore[operator]
 
 
 def test_a_fixed_value_gives_its_reason() -> None:
@@ -119,3 +119,19 @@ def test_a_table_defines_metrics_by_the_name_after_their_subset() -> None:
 def test_a_control_within_a_label_set_is_of_the_metric_of_that_set() -> None:
     measure = Within(prefix="kind/", measure=Mean(column="tied", control_of="acc1"))
     assert measure.metric({"kind/tied": np.array([0.0, 1.0])}, rng()).control_of == ["kind/acc1"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "values", "limits"),
+    [
+        ("cosine", [1, 1, 1, 1, 0.2], (-1, 1)),
+        ("cosine", [0.999, 0.99, 0.5], (-1, 1)),
+        ("distance", [0.1] * 9 + [9], (0, 99)),
+    ],
+)
+def test_no_bound_of_few_values_lies_where_no_mean_can(
+    unit: str, values: list[float], limits: tuple[float, float]
+) -> None:
+    metric = Mean(column="x", unit=unit).metric({"x": np.array(values)}, rng())
+    assert metric.low is not None and metric.high is not None
+    assert limits[0] <= metric.low < metric.high <= limits[1]
