@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 READERS = {
     *("json.load", "json.loads", "tomllib.load", "tomllib.loads", "yaml.load", "yaml.safe_load", "pickle.load", "pickle.loads"),
-    *("pickle.Unpickler", "marshal.loads", "shelve.open", "zipfile.ZipFile", "tarfile.open", "torch.load", "np.load"),
-    *("numpy.load", "joblib.load", "load_file", "safe_open", "pandas.read_parquet", "pandas.read_pickle"),
+    *("pickle.Unpickler", "marshal.loads", "shelve.open", "zipfile.ZipFile", "tarfile.open", "torch.load", "numpy.load"),
+    *("joblib.load", "safetensors.safe_open", "safetensors.torch.load_file", "safetensors.numpy.load_file"),
+    *("pandas.read_csv", "pandas.read_json", "pandas.read_parquet", "pandas.read_pickle"),
     *("pyarrow.parquet.read_table", "pyarrow.parquet.ParquetFile"),
 }  # fmt: skip
 HOMES = {
@@ -22,7 +25,24 @@ HOMES = {
     "clipbench/data/prompts.py": "the package's own file",
     "clipbench/models/reference.py": "the package's own file",
 }
-SAFE = {"np.load": "allow_pickle=False", "torch.load": "weights_only=True"}
+SAFE = {"numpy.load": "allow_pickle=False", "torch.load": "weights_only=True"}
+
+
+def calls(source: str) -> Iterator[tuple[str, str]]:
+    """Yield the name, from its package on, and the text of each call of a reader in a module."""
+    tree = ast.parse(source)
+    full: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            full |= {each.asname: each.name for each in node.names if each.asname}
+        elif isinstance(node, ast.ImportFrom):
+            full |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            head, dot, rest = ast.unparse(node.func).partition(".")
+            name = full.get(head, head) + dot + rest
+            if name in READERS:
+                yield name, ast.unparse(node)
 
 
 def readings() -> Iterator[tuple[str, str, str]]:
@@ -32,18 +52,25 @@ def readings() -> Iterator[tuple[str, str, str]]:
         assert spec is not None and spec.origin is not None
         root = Path(spec.origin).parent
         for path in sorted(root.rglob("*.py")):
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            full = {
-                each.asname or each.name: f"{node.module}.{each.name}"
-                for node in ast.walk(tree)
-                if isinstance(node, ast.ImportFrom)
-                for each in node.names
-            }
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Call):
-                    name = ast.unparse(node.func)
-                    if name in READERS or (name := full.get(name, "")) in READERS:
-                        yield f"{package}/{path.relative_to(root).as_posix()}", name, ast.unparse(node)
+            for name, text in calls(path.read_text(encoding="utf-8")):
+                yield f"{package}/{path.relative_to(root).as_posix()}", name, text
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("import json as j\nj.load(f)", "json.load"),
+        ("import numpy as np\nnp.load(f)", "numpy.load"),
+        ("import numpy\nnumpy.load(f)", "numpy.load"),
+        ("from numpy import load as open_array\nopen_array(f)", "numpy.load"),
+        ("import pandas as pd\npd.read_csv(f)", "pandas.read_csv"),
+        ("import pyarrow.parquet\npyarrow.parquet.read_table(f)", "pyarrow.parquet.read_table"),
+        ("import pyarrow.parquet as pq\npq.read_table(f)", "pyarrow.parquet.read_table"),
+        ("from pyarrow import parquet\nparquet.read_table(f)", "pyarrow.parquet.read_table"),
+    ],
+)
+def test_a_reader_is_found_by_whatever_name_it_is_called(source: str, name: str) -> None:
+    assert [found for found, _ in calls(source)] == [name]
 
 
 def test_files_of_others_are_read_at_home_alone() -> None:
