@@ -171,44 +171,46 @@ def in_keywords(*, data_option: str = "data_options", model_option: str = "model
 def as_keywords(text: str, names: Mapping[str, str]) -> str:
     """Return a message with keywords in place of flags; what stands in backticks is a command, and stays.
 
+    Values of the user's own stay as they are: only a placeholder, or a value that a message advises, is put in quotes.
+
     Args:
         names: keywords of ``--data-option`` and ``--model-option``.
 
     Example:
-        >>> as_keywords("add --data-option split=val, or run with --allow-partial", {"data-option": "options"})
-        "add options={'split': 'val'}, or run with allow_partial=True"
+        >>> as_keywords("add --data-option split=NAME, or run with --allow-partial", {"data-option": "options"})
+        "add options={'split': 'NAME'}, or run with allow_partial=True"
+        >>> as_keywords("drop --data-option split=train[:5%]", {"data-option": "options"})
+        'drop options split=train[:5%]'
     """
-    parts = re.split(r"(`[^`]*`)", text)
-    return "".join(part if part.startswith("`") else _without_flags(part, names) for part in parts)
-
-
-def _without_flags(text: str, names: Mapping[str, str]) -> str:
     text = re.sub(r"[:;] --traceback shows [^);,]*| \(--traceback\)", "", text)  # Python shows it unasked
-    text = re.sub(r"--model (\S*\w)", r"'\1'", text)
-    text = re.sub(
-        r"--(data|model)-option(?: (\w+)=([\w./-]*\w)?)?(?: or (\w+)=COLUMN)?",
-        lambda found: _options(names[f"{found[1]}-option"], found[2], found[3], found[4]),
-        text,
-    )
-    text = re.sub(r"--(allow-partial|keep-arrays|offline|trust-remote-code|yes)\b", r"--\1=True", text)
-    text = re.sub(r"(?<=[A-Z]) (--[a-z-]+)(?: |=)(?=[A-Z])", r" with \1=", text)
-    text = re.sub(r"(--[a-z-]+)[ =]([A-Z][\w/-]*|skip|cpu|all|(?:fp|bf)\d+)\b", r"\1='\2'", text)
-    text = text.replace("='True'", "=True")
-    return re.sub(rf"(?<![\w-])--({'|'.join(KEYWORDS)})(?![\w-])", lambda found: found[1].replace("-", "_"), text)
+    return FLAG.sub(lambda found: _keyword(found, names), text)
 
 
-def _options(keyword: str, name: str | None, value: str | None, other: str | None) -> str:
-    if name is None:
-        return keyword
-    more = f" or {{'{other}': 'COLUMN'}}" if other else ""
-    return f"{keyword}={{'{name}': '{value or '...'}'}}{more}"
+def _keyword(found: re.Match[str], names: Mapping[str, str]) -> str:
+    flag, option, value = found["flag"], found["option"], found["value"]
+    if flag is None:
+        return found[0]
+    name = names.get(flag, flag.replace("-", "_"))
+    if value is None:
+        return f"{name}=True" if flag in SWITCHES else name
+    if option is not None:
+        return f"{name}={{'{option}': '{value}'}}"
+    return f"'{value}'" if flag == "model" else f"{name}='{value}'"
 
 
+SWITCHES = ("allow-partial", "keep-arrays", "offline", "trust-remote-code", "yes")
 KEYWORDS = (
-    *("allow-partial", "arch", "batch-size", "data", "data-root", "device", "expect", "keep-arrays", "limit", "metric"),
-    *("offline", "on-bad-image", "out", "precision", "prompts", "seed", "tasks", "trust-remote-code", "workers", "yes"),
+    *("arch", "batch-size", "data", "data-option", "data-root", "device", "expect", "limit", "metric", "model"),
+    *("model-option", "on-bad-image", "out", "precision", "prompts", "seed", "tasks", "workers"),
 )
-"""Flags that are keywords of functions too."""
+"""Flags that are keywords of functions too, beside the switches."""
+
+FLAG = re.compile(
+    rf"`[^`]*`|(?<![\w-])--(?P<flag>{'|'.join((*SWITCHES, *KEYWORDS))})(?![\w-])"
+    r"(?: (?:(?P<option>\w+)=)?(?P<value>(?:[a-z-]+:)?(?:ARCH|COLUMN|COMMIT|DATA|FILE|FOLDER|NAME|NUMBER|TAG|TASK/METRIC)"
+    r"|all|cpu|fp32|published|skip|ViT-B-32)(?=[.:?]?(?:[\s,;)]|$)))?"
+)
+"""A command in backticks, or a flag with the placeholder or the advised value that follows it."""
 
 FOREIGN = (Exception, SystemExit)
 """Errors that the code of a model, a task or a plug-in may end with: it may call ``sys.exit``."""

@@ -175,8 +175,8 @@ def _texts(value: object, column: str, row: int, place: Place) -> list[str]:
         raise DataError(f"{place(row)}: expected a text or a list of texts in {column}, got {shown(value)}")
     if not texts or not all(text.strip() for text in texts):
         raise DataError(
-            f"{place(row)}: the {column} is empty, expected a caption (--data-option caption=COLUMN or label=COLUMN"
-            " names another column)"
+            f"{place(row)}: the {column} is empty, expected a caption (--data-option caption=COLUMN or"
+            " --data-option label=COLUMN names another column)"
         )
     return list(texts)
 

@@ -103,7 +103,9 @@ def find_roles(
         captions, labels = finder.guess_captions(), finder.guess("label") or label
     class_name = finder.guess("class_name") if labels or not captions else None
     if not captions and labels is None and class_name is None:
-        raise UsageError(f"{source} has neither captions nor labels: {finder.advice('caption')} or label=COLUMN")
+        raise UsageError(
+            f"{source} has neither captions nor labels: {finder.advice('caption')} or --data-option label=COLUMN"
+        )
     return Roles(
         image=image,
         captions=captions,

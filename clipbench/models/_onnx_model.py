@@ -293,7 +293,8 @@ def _tried(
     if len(set(dims.values())) != 1:
         raise ModelError(
             f"the towers give vectors of different dimensions ({', '.join(f'{tower} {dim}' for tower, dim in dims.items())}):"
-            " are these the projected ones? name others by --model-option image_output=NAME or text_output=NAME"
+            " are these the projected ones? name others by --model-option image_output=NAME or"
+            " --model-option text_output=NAME"
         )
     return next(iter(dims.values())), tuple(notes)
 

@@ -242,7 +242,7 @@ def _check_folder_config(folder: Path, reference: str) -> None:
     if not is_file(path):
         raise ModelError(
             f"{reference} has no open_clip_config.json: expected a folder as open_clip writes it for the Hub; a bare"
-            " checkpoint is --model FILE --arch ARCH, a transformers model --model hf:FOLDER"
+            " checkpoint is --model FILE with --arch ARCH, a transformers model --model hf:FOLDER"
         )
     config = read_json(path, ModelError, most=MOST_BYTES_OF_SETTINGS)
     model = config.get("model_cfg") if isinstance(config, dict) else None

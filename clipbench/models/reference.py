@@ -253,5 +253,6 @@ def _folder_hint(path: Path) -> str:
     if any(file.suffix in VECTOR_SUFFIXES for file in entries(path, UsageError)):
         return f"a folder of vectors is embeddings:{path}"
     return (
-        "the folder has no config.json (hf:) nor open_clip_config.json (local-dir:); a checkpoint in it is FILE --arch"
+        "the folder has no config.json (hf:) nor open_clip_config.json (local-dir:); a checkpoint in it is FILE with"
+        " --arch ARCH"
     )

@@ -85,17 +85,40 @@ def test_every_flag_in_a_message_becomes_a_keyword() -> None:
         ("give its folder as --model hf:FOLDER, or", "give its folder as 'hf:FOLDER', or"),
         ("run `hf download x --local-dir F`", "run `hf download x --local-dir F`"),
         ("name another --out or move it", "name another out or move it"),
+        ("expected --tasks all, TASK or TASK@DATA", "expected tasks='all', TASK or TASK@DATA"),
+        ("name what is expected with --metric TASK/METRIC", "name what is expected with metric='TASK/METRIC'"),
+        ("--trust-remote-code runs code", "trust_remote_code=True runs code"),
+        # names of the user's own that look like flags
+        ("/c/hub/models--acme--model is no folder", "/c/hub/models--acme--model is no folder"),
+        ("models--yes--clip/x", "models--yes--clip/x"),
+        ("datasets--pixparse--cats All files", "datasets--pixparse--cats All files"),
+        ("/data/x--data-option", "/data/x--data-option"),
+        # values of the user's own
+        ("drop --data-option split=train[:5%]", "drop options split=train[:5%]"),
+        ("--data-option class_names=/data/My Files/n.txt", "options class_names=/data/My Files/n.txt"),
+        ("--data-option group=region:x: expected", "options group=region:x: expected"),
+        ("(--data-option caption=it's)", "(options caption=it's)"),
+        ("--out Runs/a.b is a file", "out Runs/a.b is a file"),
+        ("--out C:/Runs is a file", "out C:/Runs is a file"),
+        ("--out FILE/x is a file", "out FILE/x is a file"),
+        ("--data Photos/x.csv", "data Photos/x.csv"),
+        # advice
+        ("name one with --data-option split=NAME", "name one with options={'split': 'NAME'}"),
+        ("does it have --model-option model=NAME?", "does it have model_options={'model': 'NAME'}?"),
+        ("a bare checkpoint is --model FILE with --arch ARCH, a", "a bare checkpoint is 'FILE' with arch='ARCH', a"),
+        ("a checkpoint in it is FILE with --arch ARCH", "a checkpoint in it is FILE with arch='ARCH'"),
+        ("by --model-option a=NAME or --model-option b=NAME", "by model_options={'a': 'NAME'} or model_options={'b': 'NAME'}"),
     ],
 )  # fmt: skip
 def test_a_message_names_the_keywords_that_its_caller_wrote(text: str, expected: str) -> None:
-    assert as_keywords(text, {}) == expected
+    assert as_keywords(text, {"data-option": "options", "model-option": "model_options"}) == expected
 
 
 def test_functions_name_their_keywords(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("image,caption,label\na.png,a cat,cat\n")
-    with pytest.raises(UsageError, match=r"no column 'x' \(options={'caption': 'x'}\)"):
+    with pytest.raises(UsageError, match=r"no column 'x' \(options caption=x\)"):
         clipbench.load_data(tmp_path / "m.csv", options={"caption": "x"})
-    with pytest.raises(UsageError, match=r"no column 'x' \(data_options={'caption': 'x'}\)"):
+    with pytest.raises(UsageError, match=r"no column 'x' \(data_options caption=x\)"):
         clipbench.run("tiny", "retrieval", data=tmp_path / "m.csv", data_options={"caption": "x"})
     (tmp_path / "x.pt").touch()
     with pytest.raises(ClipbenchError, match=r"add arch='ARCH', such as arch='ViT-B-32'"):

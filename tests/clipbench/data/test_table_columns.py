@@ -65,7 +65,11 @@ def test_the_type_of_a_column_gives_the_image_away_but_not_against_the_user() ->
             r"label and class could each be the label column.*--data-option label=COLUMN",
         ),
         (["url", "caption"], {}, r"m has no image column: its columns are url, caption; .* image=COLUMN"),
-        (["image", "kind"], {}, r"neither captions nor labels: its columns are image, kind; .* or label=COLUMN"),
+        (
+            ["image", "kind"],
+            {},
+            r"neither captions nor labels: its columns are image, kind; .* or --data-option label=COLUMN",
+        ),
         (["image", "caption"], {"caption": "captoin"}, r"m has no column 'captoin' .*did you mean 'caption'\?"),
     ],
 )

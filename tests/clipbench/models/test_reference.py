@@ -160,7 +160,7 @@ def test_a_reference_that_means_nothing_is_told_what_is_near(reference: str, mes
         ("open_clip_config.json", "a folder with open_clip_config.json is local-dir:"),
         ("config.json", "a folder with config.json is hf:"),
         ("images.npy", "a folder of vectors is embeddings:"),
-        ("epoch_1.pt", "the folder has no config.json .* a checkpoint in it is FILE --arch"),
+        ("epoch_1.pt", "the folder has no config.json .* a checkpoint in it is FILE with --arch ARCH"),
     ],
 )
 def test_a_folder_is_told_which_kind_it_is(tmp_path: Path, name: str, message: str) -> None:
