@@ -7,13 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from clipbench.errors import did_you_mean
 from clipbench.evaluation.plan import Request
 from clipbench.evaluation.published import published_average
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.numbers import counted
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
+from clipbench.results.reference_models import OPEN_CLIP
 from clipbench.results.run import metrics_of
 from clipbench.stats.intervals import SHARES, mean_of_independent
+
+UNMEASURED = "was not measured"
 
 
 class _Score(NamedTuple):
@@ -21,7 +25,7 @@ class _Score(NamedTuple):
 
     value: float
     bounds: tuple[float, float] | None
-    units: set[str]
+    metrics: list[Metric]
 
 
 def average_of(
@@ -38,14 +42,13 @@ def average_of(
         records: those that were made, by the name of the request.
         published_for: the model, where the run is one to which a published average may be compared.
     """
-    asked = [request for request in requests if request.main]
-    if not any(request.name in records for request in asked):
+    asked = {request.name: request for request in requests if request.main}
+    if not any(name in records for name in asked):
         return None
-    scores = {request.name: _score(request, records.get(request.name)) for request in asked}
-    parts = [_names(request, records.get(request.name)) for request in asked]
-    title = f"Average over {counted(len(asked), 'data set')} ({PurePath(suite).stem})"
-    metric = _mean(scores, title)
-    if published_for is not None:
+    scores = [_score(request, records.get(name)) for name, request in asked.items()]
+    parts = [_names(request, records.get(name)) for name, request in asked.items()]
+    metric = _mean(scores, title=f"Average over {counted(len(scores), 'data set')} ({PurePath(suite).stem})")
+    if published_for is not None and all(map(_is_as_published, asked.values(), scores)):
         metric = published_average(metric, parts, published_for)
     return AverageRecord(suite=PurePath(suite).stem, metric=metric, parts=parts)
 
@@ -55,36 +58,55 @@ def _names(request: Request, record: EvaluationRecord | None) -> list[str]:
     return [f"{name}{'' if main.startswith('{') else '/'}{main}" for main in request.main]
 
 
-def _score(request: Request, record: EvaluationRecord | None) -> _Score | None:
-    """Return a data set's score with its bounds; None where it was not measured, or a metric is undefined."""
+def _score(request: Request, record: EvaluationRecord | None) -> _Score | str:
+    """Return a data set's score with its bounds, or why it has none."""
     if record is None or record.status != "ok":
-        return None
+        return f"{request.name} {UNMEASURED}"
     found = {str(name): metric for name, metric in metrics_of(record)}
-    metrics = [found[name] for name in _names(request, record) if name in found]
+    metrics = []
+    for main, name in zip(request.main, _names(request, record), strict=True):
+        if name not in found:
+            known = [each.removeprefix(record.name).removeprefix("/") for each in found]
+            return f"{record.name} has no metric {main}: {did_you_mean(main, known)}"
+        metrics.append(found[name])
     values = [metric.value for metric in metrics if metric.value is not None]
-    if len(values) < len(request.main):
-        return None
+    if len(values) < len(metrics):
+        return next(f"{request.name}: {metric.reason}" for metric in metrics if metric.value is None)
     bounds = [(metric.low, metric.high) for metric in metrics if metric.low is not None and metric.high is not None]
     mean_bounds = tuple(np.mean(bounds, axis=0).tolist()) if len(bounds) == len(values) else None
-    return _Score(float(np.mean(values)), mean_bounds, {metric.unit for metric in metrics})
+    return _Score(float(np.mean(values)), mean_bounds, metrics)
 
 
-def _mean(scores: Mapping[str, _Score | None], title: str) -> Metric:
-    """Return the mean of the scores of all evaluations, by their names."""
-    measured = [score for score in scores.values() if score is not None]
+def _is_as_published(request: Request, score: _Score | str) -> bool:
+    """Return whether a score may enter an average that is compared: of all data, and beside the table's, where it has one."""
+    if isinstance(score, str) or request.limit is not None or request.params or request.data_options:
+        return False
+    is_alone = len(request.main) == 1 and not request.main[0].startswith("{")
+    return not is_alone or any(each.source == OPEN_CLIP for each in score.metrics[0].published)
+
+
+def _mean(scores: Sequence[_Score | str], title: str) -> Metric:
+    """Return the mean of the scores of all data sets."""
+    measured = [score for score in scores if isinstance(score, _Score)]
     metric = Metric(value=None, n=len(measured), higher_is_better=True, title=title, is_headline=True)
     if len(measured) < len(scores):
-        missing = [name for name, score in scores.items() if score is None]
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        reason = f"{len(measured)} of {len(scores)} data sets have a score, so there is no average: without"
-        return replace(metric, reason=f"{reason} {', '.join(missing[:3])}{more}")
-    units = sorted({unit for score in measured for unit in score.units})
+        reasons = sorted(
+            (score for score in scores if isinstance(score, str)), key=lambda each: each.endswith(UNMEASURED)
+        )
+        more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+        reason = f"{len(measured)} of {len(scores)} data sets have a score, so there is no average"
+        return replace(metric, reason=f"{reason}: {'; '.join(reasons[:3])}{more}")
+    of_scores = [each for score in measured for each in score.metrics]
+    units = sorted({each.unit for each in of_scores})
     if units != ["fraction"]:
         return replace(metric, reason=f"scores in {' and '.join(units)} have no average")
+    if not all(each.higher_is_better for each in of_scores):
+        return replace(metric, reason="scores of which not all are better where they are higher have no average")
     values = [score.value for score in measured]
     bounds = [score.bounds for score in measured if score.bounds is not None]
     metric = replace(metric, value=float(np.mean(values)))
     if len(bounds) < len(values):
         return replace(metric, reason="no interval: a data set's score has none")
-    interval = mean_of_independent(values, bounds).clipped(SHARES)
+    are_shares = all(SHARES[0] <= value <= SHARES[1] for value in values)
+    interval = mean_of_independent(values, bounds).clipped(SHARES if are_shares else None)
     return replace(metric, low=interval.low, high=interval.high, method=interval.method)

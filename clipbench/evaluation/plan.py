@@ -50,7 +50,8 @@ def read_suite(name: str) -> list[Request]:
     ``limit``, the number of images of a fixed subset, and ``main``, the metric that enters the suite's average.
 
     Raises:
-        UsageError: no such suite or file, or the file does not say what it should.
+        UsageError: no such suite or file, the file does not say what it should, or a score of the average is given in two
+            ways.
         ClipbenchError: two distributions bring the suite.
     """
     if name.endswith(".toml"):
@@ -97,7 +98,7 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
     requests: list[Request] = []
     of_suite = read_suite(suite)
     if own_samples:
-        of_suite = [replace(request, data=None, data_options={}, limit=None) for request in of_suite]
+        of_suite = _with_data(of_suite, None)
     for item in (part.strip() for value in asked for part in value.split(",")):
         if item:
             is_all = item.lower() == "all"
@@ -117,8 +118,12 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
 
 def with_data(requests: Sequence[Request], data: str) -> list[Request]:
     """Return the requests with the same data for each, every task once for each set of its parameters."""
-    requests = [replace(request, data=data, data_options={}, limit=None) for request in requests]
+    requests = _with_data(requests, data)
     return [request for place, request in enumerate(requests) if request not in requests[:place]]
+
+
+def _with_data(requests: Sequence[Request], data: str | None) -> list[Request]:
+    return [replace(request, data=data, data_options={}, limit=None, main=()) for request in requests]
 
 
 def with_prompts(requests: Sequence[Request], prompts: object) -> list[Request]:
@@ -194,14 +199,14 @@ def _expand(item: str, of_suite: list[Request]) -> list[Request]:
     return [request for request in of_suite if request.task == task] or [Request(task=task)]
 
 
-def _refuse_two_ways(requests: list[Request], suite: str) -> None:
+def _refuse_two_ways(requests: Sequence[Request], suite: str) -> None:
     """Raise UsageError where two requests of a suite differ in neither task nor data, by which a result tells them apart."""
     first: dict[str, Request] = {}
     for request in requests:
         if first.setdefault(request.name, request) != request:
             raise UsageError(
-                f"suite {suite} has two evaluations of {request.name} with other params, data_options or limit: put each"
-                " into a suite of its own"
+                f"suite {suite} has two evaluations of {request.name} with other params, data_options, limit or main:"
+                " put each into a suite of its own"
             )
 
 
@@ -225,6 +230,7 @@ def _requests(table: Any, source: str) -> list[Request]:
     for request in requests:
         if request.limit is not None and request.limit < 1:
             raise UsageError(f"suite {source}: limit is {request.limit}: expected a number of images, 1 or more")
+    _refuse_two_ways([request for request in requests if request.main], source)
     return requests
 
 

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -71,6 +71,7 @@ class Session:
         """False once a model could not be measured, or a report not be written."""
         self.n_done = 0
         run, data = options.run, options.data
+        self._suite = read_suite(options.suite)
         self.datasets = Datasets(
             run.data, seed=run.seed, limit=run.limit, given=data if isinstance(data, Dataset) else None
         )
@@ -152,7 +153,7 @@ class Session:
             result = replace(
                 result,
                 created=_now(),
-                evaluations=list(made.values()),
+                evaluations=[record for _, record in made],
                 preflight=findings,
                 left_out=left_out,
                 average=self._average(made, embedder.info),
@@ -267,13 +268,13 @@ class Session:
 
     def _evaluate(
         self, embedder: Embedder, requests: Sequence[Request], folder: Path
-    ) -> tuple[dict[str, EvaluationRecord], dict[str, str]]:
+    ) -> tuple[list[tuple[Request, EvaluationRecord]], dict[str, str]]:
         """Make every evaluation, and say why some were left out; what goes wrong with one is recorded in it.
 
         Returns:
-            The records by the names of their requests, and the reasons by task.
+            The requests with their records, and the reasons by task.
         """
-        records: dict[str, EvaluationRecord] = {}
+        made: list[tuple[Request, EvaluationRecord]] = []
         left_out: dict[str, str] = {}
         for request, stem in zip(requests, _stems(requests), strict=True):
             if request.may_be_left_out and getattr(task_class(request.task), "needs_model", False):
@@ -284,20 +285,21 @@ class Session:
                 left_out[request.task] = record.reason or ""
                 continue
             self.progress.evaluation(record)
-            records[request.name] = record
-        if not records:
+            made.append((request, record))
+        if not made:
             reasons = "; ".join(f"{task}: {reason}" for task, reason in left_out.items())
             raise Unavailable(f"{embedder.info.id} has samples for no task ({reasons})")
         if left_out:
             self.progress.left_out(left_out)
-        return records, left_out
+        return made, left_out
 
-    def _average(self, made: Mapping[str, EvaluationRecord], info: ModelInfo) -> AverageRecord | None:
+    def _average(self, made: Sequence[tuple[Request, EvaluationRecord]], info: ModelInfo) -> AverageRecord | None:
         run, options = self.options.run, self.options
         is_whole = (
             run.limit is None and not run.skip_bad_images and not run.data.allow_partial and options.prompts is None
         )
-        return average_of(options.suite, read_suite(options.suite), made, published_for=info if is_whole else None)
+        records = {request.name: record for request, record in made}
+        return average_of(options.suite, self._suite, records, published_for=info if is_whole else None)
 
     def _data_problems(self, target: Target) -> list[str]:
         """Return a line for each data set that is malformed or not there, with the tasks that ask for it.

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clipbench.evaluation.session import Session, SessionOptions
+from clipbench.evaluation.targets import find_targets
 from clipbench.results.run import read_run
 
 SUITE = """
@@ -63,10 +65,32 @@ def test_a_run_of_a_whole_suite_ends_with_its_average(suite: Path, call: Callabl
     assert (row["data"], row["title"], float(row["value"])) == ("mine", TITLE, average.metric.value)
 
 
+def session_of(out: Path, **options: Any) -> Session:
+    chosen = SessionOptions(suite="mine.toml", writes_reports=False, checks_model=False, **options)
+    return Session(chosen, find_targets(["python:clipbench.testing:ToyModel"], out))
+
+
+def test_a_suite_that_is_moved_while_a_run_measures_costs_nothing(suite: Path) -> None:
+    session = session_of(suite / "moved")
+    (suite / "mine.toml").unlink()
+    (run,) = session.run_all()
+    assert run.result.average is not None and run.result.average.metric.title == TITLE
+
+
+def test_data_for_all_tasks_make_each_evaluation_once(suite: Path) -> None:
+    table = '[[evaluation]]\ntask = "retrieval"\ndata = "{}"\n{}\n'
+    rest = ('main = "image_retrieval_recall@1"', 'main = "text_retrieval_recall@1"', "params = {ks = [1]}")
+    (suite / "mine.toml").write_text("".join(table.format(*each) for each in zip("abc", rest, strict=True)))
+    for _ in range(2):  # the second finds the first one's
+        (run,) = session_of(suite / "own", data="data.csv").run_all()
+        assert run.result.average is None
+        assert [list(each.params["ks"]) for each in run.result.evaluations] == [[1, 5, 10], [1]]
+
+
 def test_part_of_a_suite_has_none_and_says_what_is_missing(suite: Path, call: Callable[..., Any]) -> None:
     done = call(*MODEL, "--tasks", "retrieval", "--out", "part")
     assert done.status == 0, done.err
-    reason = "1 of 2 data sets have a score, so there is no average: without zero-shot@labels.csv"
+    reason = "1 of 2 data sets have a score, so there is no average: zero-shot@labels.csv was not measured"
     assert f"  undefined: average: {reason}" in done.out.splitlines()
     run = read_run(suite / "part")
     assert run.result.average is not None and run.result.average.metric.value is None

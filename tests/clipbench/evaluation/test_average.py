@@ -11,7 +11,15 @@ import pytest
 from clipbench.evaluation.average import average_of
 from clipbench.evaluation.plan import Request, read_suite
 from clipbench.models.protocol import ModelInfo
-from clipbench.results.record import AverageRecord, DatasetRecord, EvaluationRecord, Metric, SlicesRecord
+from clipbench.results.record import (
+    AverageRecord,
+    DatasetRecord,
+    EvaluationRecord,
+    Metric,
+    PublishedValue,
+    SlicesRecord,
+)
+from clipbench.results.reference_models import OPEN_CLIP
 from clipbench.stats.intervals import wilson
 
 SUITE = read_suite("datacomp")
@@ -21,7 +29,10 @@ COLUMNS = [column for column in TABLE[0] if column not in ("model", "average")]
 
 def record_of(request: Request, value: float, half: float | None = 0.01) -> EvaluationRecord:
     """An evaluation whose main metrics all have a value."""
-    metric = Metric(value=value) if half is None else Metric(value=value, low=value - half, high=value + half)
+    beside = [PublishedValue(value=value, protocol="", source=OPEN_CLIP, is_secondary=False)]
+    metric = Metric(value=value, higher_is_better=True, published=beside)
+    if half is not None:
+        metric = replace(metric, low=value - half, high=value + half)
     of_all = {main: metric for main in request.main if not main.startswith("{")}
     slices = {}
     for main in set(request.main) - set(of_all):
@@ -58,8 +69,8 @@ def test_there_is_none_over_fewer() -> None:
     found = average([0.5] * 27).metric
     assert found.value is None and found.low is None
     assert found.reason == (
-        "27 of 38 data sets have a score, so there is no average: without zero-shot@stl10, zero-shot@sun397,"
-        " zero-shot@svhn and 8 more"
+        "27 of 38 data sets have a score, so there is no average: zero-shot@stl10 was not measured;"
+        " zero-shot@sun397 was not measured; zero-shot@svhn was not measured; and 8 more"
     )
     failed = {each.name: replace(record_of(each, 0.5), status="failed") for each in SUITE}
     assert average_of("datacomp", SUITE, failed, published_for=None).metric.reason.startswith("0 of 38")  # type: ignore[union-attr]
@@ -74,7 +85,10 @@ def test_data_with_several_metrics_count_once_and_their_intervals_go_together() 
     two = [Request(task="a", data="x", main=("m", "n")), Request(task="a", data="y", main=("m",))]
     first = replace(
         record_of(two[0], 0.0),
-        metrics={"m": Metric(value=0.2, low=0.1, high=0.3), "n": Metric(value=0.6, low=0.4, high=0.8)},
+        metrics={
+            "m": Metric(value=0.2, low=0.1, high=0.3, higher_is_better=True),
+            "n": Metric(value=0.6, low=0.4, high=0.8, higher_is_better=True),
+        },
     )
     found = average_of("mine.toml", two, {"a@x": first, "a@y": record_of(two[1], 0.8)}, published_for=None)
     assert found is not None and found.suite == "mine"
@@ -99,6 +113,47 @@ def test_the_published_average_stands_beside_that_of_the_same_model() -> None:
     assert [(each.value, each.agrees) for each in found.published] == [(0.5245, True)]
     assert average([0.5] * 38, published_for=replace(info, context_length=248)).metric.published == []
     assert average([0.5] * 37, SUITE[:37], published_for=info).metric.published == []
+    for other in ({"limit": 100}, {"params": {"seed": 1}}, {"data_options": {"split": "val"}}):
+        suite = [replace(SUITE[0], **other), *SUITE[1:]]
+        assert average([0.5] * 38, suite, published_for=info).metric.published == []
+    records = {each.name: record_of(each, 0.5) for each in SUITE}
+    first = records["zero-shot@imagenet"]
+    records[first.name] = replace(first, metrics={"acc1": replace(first.metrics["acc1"], published=[])})
+    own = average_of("datacomp", SUITE, records, published_for=info)
+    assert own is not None and own.metric.published == []
+
+
+def test_why_a_data_set_has_no_score_is_said() -> None:
+    requests = [
+        Request(task="a", data=data, main=(main,)) for data, main in (("x", "m"), ("y", "acc_1"), ("z", "acc1"))
+    ]
+    of_y, of_z = (record_of(replace(each, main=("acc1",)), 0.5) for each in requests[1:])
+    of_z = replace(of_z, metrics={"acc1": Metric(value=None, reason="one class")})
+    found = average_of("mine", requests, {"a@y": of_y, "a@z": of_z}, published_for=None)
+    assert found is not None and found.metric.reason == (
+        "0 of 3 data sets have a score, so there is no average: a@y has no metric acc_1: did you mean 'acc1'?; a@z: one class;"
+        " a@x was not measured"
+    )
+
+
+def test_scores_that_are_better_where_they_are_lower_have_no_average() -> None:
+    two = [Request(task="a", data=data, main=("m",)) for data in "xy"]
+    for direction in (False, None):
+        records = {each.name: record_of(each, 0.5) for each in two}
+        records["a@y"] = replace(records["a@y"], metrics={"m": Metric(value=0.2, higher_is_better=direction)})
+        found = average_of("mine", two, records, published_for=None)
+        assert found is not None and found.metric.value is None
+        assert found.metric.reason == "scores of which not all are better where they are higher have no average"
+
+
+def test_an_average_beyond_the_range_of_shares_lies_in_its_interval() -> None:
+    found = average([-0.3], [Request(task="a", data="x", main=("m",))]).metric
+    assert (found.low, found.value, found.high) == pytest.approx((-0.31, -0.3, -0.29))
+
+
+def test_an_evaluation_that_is_listed_twice_is_one_data_set() -> None:
+    found = average([0.5, 0.5], [SUITE[0], SUITE[0]])
+    assert found.metric.title == "Average over 1 data set (datacomp)" and found.metric.n == len(found.parts) == 1
 
 
 def test_the_interval_covers_the_average_of_true_values() -> None:
@@ -110,7 +165,7 @@ def test_the_interval_covers_the_average_of_true_values() -> None:
         records = {}
         for request, hits in zip(requests, rng.binomial(200, truth).astype(float).tolist(), strict=True):
             low, high, _ = wilson(hits, 200)
-            own = {"acc1": Metric(value=hits / 200, low=low, high=high)}
+            own = {"acc1": Metric(value=hits / 200, low=low, high=high, higher_is_better=True)}
             records[request.name] = replace(record_of(request, 0.5), metrics=own)
         found = average_of("mine", requests, records, published_for=None)
         assert found is not None and found.metric.low is not None and found.metric.high is not None

@@ -6,7 +6,7 @@ import pytest
 
 from clipbench.data.prompts import Prompts
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.evaluation.plan import Request, build_task, plan, read_suite, with_prompts
+from clipbench.evaluation.plan import Request, build_task, plan, read_suite, with_data, with_prompts
 
 
 def names(*asked: str, suite: str = "standard", own_samples: bool = False) -> list[str]:
@@ -114,6 +114,25 @@ def test_two_evaluations_of_one_task_on_the_same_data_are_refused(tmp_path: Path
     file.write_text(table + "params = {ks = [1]}\n" + other)
     with pytest.raises(UsageError, match="two evaluations of retrieval with other params"):
         names("all", suite=str(file), own_samples=True)
+
+
+def test_a_score_of_an_average_is_given_once(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    table = '[[evaluation]]\ntask = "retrieval"\ndata = "a.csv"\nmain = "mrr"\n'
+    file.write_text(table + table.replace("mrr", "recall"))
+    with pytest.raises(UsageError, match=r"two evaluations of retrieval@a\.csv with other .*limit or main"):
+        names("retrieval@a.csv", suite=str(file))
+    file.write_text(table + table)
+    assert names("retrieval", suite=str(file)) == ["retrieval@a.csv"]
+
+
+def test_data_of_one_s_own_are_measured_once_a_task() -> None:
+    assert [each.task for each in with_data(plan(["all"], "datacomp"), "mine")] == [
+        "zero-shot",
+        "retrieval",
+        "composition",
+    ]
+    assert names("all", suite="datacomp", own_samples=True) == ["zero-shot", "retrieval", "composition"]
 
 
 def install(site: Path, package: str, suites: str) -> None:
