@@ -261,7 +261,14 @@ def test_the_interval_of_a_skewed_mean_covers(law: str, size: int, n: int) -> No
     assert coverage(simulated, truth, n=n) > 0.93
 
 
-CHANGES = [(100, 1, 0.005, 0.0), (100, 1, 0.01, 0.01), (100, 1, 0.05, 0.0), (50, 2, 0.02, 0.02), (30, 10, 0.1, 0.1)]
+CHANGES = [
+    (100, 1, 0.005, 0.0),
+    (50, 2, 0.02, 0.02),
+    (100, 1, 0.01, 0.01),
+    (100, 1, 0.05, 0.0),
+    (30, 10, 0.1, 0.1),
+    (300, 4, 0.005, 0.0),
+]
 """Clusters, samples of each, shares that are gained and lost: beta law, half as alike as can be."""
 
 
