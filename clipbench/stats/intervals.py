@@ -1,8 +1,8 @@
-"""Intervals: Wilson's of shares, Student's and Hall's of means, bootstrap, and the delta method from influences. All seeded, all pure.
+"""Intervals: Wilson's of shares, Hall's of means, bootstrap (seeded), and the delta method from influences. All pure.
 
 Samples that share a cluster (five captions of one image) are not independent: where clusters are given, the cluster
-is what is resampled, or summed over. Student's t allows for few samples, or clusters. It is exact for independent normal
-ones only: with fewer than about ten that are far from normal, intervals cover the truth somewhat less often.
+is what is resampled, or summed over. Student's t allows for few samples, or clusters: with fewer than about ten that are far
+from normal, intervals cover the truth somewhat less often.
 """
 
 import math

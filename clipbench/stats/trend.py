@@ -4,7 +4,7 @@ Accuracies of many models lie near a line once both axes are logits (Taori et al
 take probits, which differ little). A model's distance from the line, in accuracy, is its effective robustness.
 """
 
-from math import exp, hypot, log, sqrt
+from math import hypot, log, sqrt, tanh
 from typing import NamedTuple
 
 import numpy as np
@@ -55,7 +55,7 @@ class Trend(NamedTuple):
         """
         is_there = np.all([(share > 0) & (share < 1) for share in (original, shifted)], axis=0)
         x, y = (np.log(share[is_there] / (1 - share[is_there])) for share in (original, shifted))
-        if len(x) < FEWEST_MODELS or np.ptp(x) == 0:
+        if len(x) < FEWEST_MODELS or np.ptp(x) < 1e-6:
             raise DataError(
                 f"a line of {len(x)} models cannot be fitted: expected {FEWEST_MODELS} that differ, or more"
             )
@@ -98,8 +98,6 @@ class Trend(NamedTuple):
             >>> round(value, 2), low < 0.05 < high
             (0.05, True)
         """
-        if not 0 < original.low <= original.high < 1:
-            raise DataError(f"an accuracy of {original.value:g} has no logit: expected bounds between 0 and 1")
         x, expected = logit(original.value), self.expected(original.value)
         half = self._half(x)
         at = self.intercept + self.slope * x
@@ -113,10 +111,16 @@ class Trend(NamedTuple):
 
 
 def logit(share: float) -> float:
-    """Return the logarithm of the odds."""
+    """Return the logarithm of the odds.
+
+    Raises:
+        DataError: the share is 0 or 1.
+    """
+    if not 0 < share < 1:
+        raise DataError(f"an accuracy of {share:g} has no logit: expected one between 0 and 1")
     return log(share / (1 - share))
 
 
 def expit(value: float) -> float:
     """Return the share of a logit."""
-    return 1 / (1 + exp(-value))
+    return (1 + tanh(value / 2)) / 2  # which never overflows
