@@ -75,7 +75,13 @@ def evaluate(
         record = with_numbers(record, evaluation, options.seed)
         sliced = slices_of(task, dataset, embedder, evaluation, options.seed)
         evaluation = replace(evaluation, samples={**evaluation.samples, **sliced.columns})
-        measured = Measured(model=embedder.info, task=task, dataset=dataset)
+        measured = Measured(
+            model=embedder.info,
+            task=task,
+            dataset=dataset,
+            options=frozenset({**options.data.options, **request.data_options}),
+            may_be_part=bool(options.limit or request.limit or options.skip_bad_images or options.data.allow_partial),
+        )
         record = replace(
             record,
             metrics=with_published(record.metrics, measured),

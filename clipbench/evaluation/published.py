@@ -55,13 +55,17 @@ class Measured:
     model: ModelInfo
     task: Task
     dataset: Dataset
+    options: frozenset[str] = frozenset()
+    """Names of the data options that were given."""
+    may_be_part: bool = False
+    """True where a limit was given, or what is missing or unreadable may be left out."""
 
 
 def with_published(metrics: Mapping[str, Metric], measured: Measured) -> dict[str, Metric]:
     """Return the metrics with the values that were published for the same model, data and protocol.
 
-    The data must be the catalogue's, and whole, with the published prompts: a folder of the same name that is read as a
-    path has others. The task must have its own parameters; a model whose text window was stretched is another model.
+    The data must be the catalogue's, and whole, with the published prompts, or those that its packagers laid beside them: a
+    folder of the same name that is read as a path has others. The task must have its own parameters; a model whose text window was stretched is another model.
 
     Example:
         >>> all_values = published_values()
@@ -71,7 +75,7 @@ def with_published(metrics: Mapping[str, Metric], measured: Measured) -> dict[st
     """
     entry = _entry(measured.dataset)
     model = _model(measured.model)
-    if entry is None or model is None or not _is_as_published(measured.dataset, entry) or not _is_plain(measured.task):
+    if entry is None or model is None or not _is_as_published(measured, entry) or not _is_plain(measured.task):
         return dict(metrics)
     known = published_values()
     return {
@@ -127,12 +131,16 @@ def _entry(dataset: Dataset) -> CatalogueEntry | None:
     return catalogue().get(dataset.id) or entry_of_repository(dataset.id.removeprefix("hf:"))
 
 
-def _is_as_published(dataset: Dataset, entry: CatalogueEntry) -> bool:
-    """Return whether the data are whole, and prompted as the catalogue's are."""
-    if size_differences(dataset, entry):
+def _is_as_published(measured: Measured, entry: CatalogueEntry) -> bool:
+    """Return whether the data are whole, and read and prompted as the catalogue's are, if need be by what lies beside them."""
+    dataset = measured.dataset
+    has_size = (entry.n_images, entry.n_captions, entry.n_items) != (None, None, None)
+    if size_differences(dataset, entry) or (measured.may_be_part and not has_size):
+        return False
+    if measured.options - {"group"}:  # other names of classes, columns or parts
         return False
     if entry.prompts is None:
-        return True
+        return entry.kind != "classification" or dataset.templates is not None
     templates, names = known_prompts(entry.prompts)
     return dataset.templates == templates and names in (None, dataset.class_names)
 

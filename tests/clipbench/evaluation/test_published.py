@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 
 from clipbench.cli.summary import evaluation_lines
-from clipbench.data import Dataset, catalogue
+from clipbench.data import Contrast, Dataset, catalogue
 from clipbench.data.prompts import known_prompts
 from clipbench.evaluation.plan import read_suite
 from clipbench.evaluation.published import (
@@ -34,6 +34,12 @@ class Plain:
     prompts: str | None = None
 
     def evaluate(self, *arguments: object) -> None: ...
+
+
+class Composition(Plain):
+    """A task with the name of composition."""
+
+    name: ClassVar[str] = "composition"
 
 
 MODEL = ModelInfo(
@@ -101,6 +107,29 @@ def test_the_same_weights_and_data_elsewhere_count() -> None:
 )
 def test_another_model_protocol_or_part_of_the_data_has_no_published_value(changes: dict[str, object]) -> None:
     assert beside(**changes) == []  # type: ignore[arg-type]
+
+
+def has_published(data: str, dataset: Dataset, metric: str = "acc1", **given: object) -> bool:
+    task = Composition() if dataset.contrasts else Plain()
+    measured = Measured(model=MODEL, task=task, dataset=replace(dataset, id=data), **given)  # type: ignore[arg-type]
+    return bool(with_published({metric: Metric(value=0.5)}, measured)[metric].published)
+
+
+def test_classes_without_published_prompts_need_those_that_lie_beside_the_data() -> None:
+    images = [NamedImage(str(row)) for row in range(21_100)]
+    plain = Dataset(id="", images=images, image_ids=[str(row) for row in range(21_100)], class_names=("AD", "AE"))
+    beside_data = replace(plain, templates=("a photo of {c}.",))
+    assert has_published("country211", beside_data) and not has_published("country211", plain)
+    assert has_published("country211", beside_data, options=frozenset({"group"}))
+    assert not has_published("country211", beside_data, options=frozenset({"class_names"}))
+
+
+def test_part_of_data_without_a_known_size_has_no_published_value() -> None:
+    item = Contrast("1", "10-12", (0, 0), ("A dog",), ((True,), (False,)))
+    data = Dataset(id="", images=[NamedImage("0")], image_ids=["0"], contrasts=[item])
+    assert has_published("winogavil", data, "10-12/image_jaccard")
+    assert not has_published("winogavil", data, "10-12/image_jaccard", may_be_part=True)
+    assert has_published("imagenet", WHOLE, may_be_part=True)
 
 
 def test_every_value_is_of_a_known_model_and_data_set_and_says_where_it_is_from() -> None:
