@@ -1,7 +1,7 @@
 """Effective robustness: how much higher a model scores on shifted data than its accuracy on ImageNet lets expect.
 
 The expectation is a line through other models' accuracies (``stats.trend``): of models that were trained on ImageNet
-alone, as Taori et al. define it, or of CLIP models without further training.
+alone, as Taori et al. define it, or of open_clip's CLIP models but for those that were fine-tuned to other data.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,9 +28,9 @@ SHIFTS = ("imagenetv2", "imagenet-sketch", "imagenet-r", "objectnet", "imagenet-
 LEAST = 0.55
 """Accuracy on ImageNet of a reference model, at least: weaker ones do not lie on one line with the others."""
 BASELINES: Mapping[str, Callable[[], Results]] = MappingProxyType(
-    {"standard": standard_results, "open_clip": open_clip_results}
+    {"standard": standard_results, "open_clip": lambda: _without_finetuned(open_clip_results())}
 )
-"""Reference models: trained on ImageNet alone, or open_clip's without further training."""
+"""Reference models: trained on ImageNet alone, or open_clip's."""
 SOURCES = MappingProxyType({"standard": TESTBED, "open_clip": OPEN_CLIP})
 
 
@@ -74,7 +74,7 @@ def effective_robustness(*runs: "Run | str | Path", baseline: str = "standard") 
         runs: runs with zero-shot on ``imagenet`` and on one or more of ``imagenetv2``, ``imagenet-sketch``, ``imagenet-r``,
             ``objectnet`` and ``imagenet-a``; or their folders.
         baseline: the models that the expectation is of: ``"standard"``, trained on ImageNet alone (Taori et al. 2020; not for
-            ImageNet-A, which was made of what such a model gets wrong), or ``"open_clip"``, CLIP models as they are.
+            ImageNet-A, which was made of what such a model gets wrong), or ``"open_clip"``, its CLIP models, but for one that was fine-tuned to captions of COCO.
 
     Returns:
         A row a model and shift: ``original`` and ``shifted`` accuracy, what was ``expected``, ``value`` (effective robustness)
@@ -125,6 +125,10 @@ def reference(baseline: str, data: str) -> Reference | None:
         return None
     original, shifted = np.array(pairs).T
     return Reference(original, shifted, Trend.fit(original, shifted))
+
+
+def _without_finetuned(results: Results) -> Results:
+    return {model: scores for model, scores in results.items() if "finetuned" not in model}
 
 
 def _of_run(label: str, run: Run, baseline: str) -> list[Robustness]:

@@ -66,7 +66,7 @@ def test_a_clip_model_lies_above_the_line_of_standard_models_and_near_that_of_ot
     beside = cb.effective_robustness(run_of(published(*SHIFTS)), baseline="open_clip")
     assert list(beside["data"]) == list(SHIFTS)
     assert (beside["value"].abs() < 3 * beside["scatter"]).all()
-    assert (beside["n_models"] == 91).all()
+    assert (beside["n_models"] == 90).all()  # of 91; one was fine-tuned to other data
 
 
 def test_a_model_below_all_reference_models_is_said_to_be() -> None:
