@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from clipbench.data import manifest
@@ -82,9 +83,9 @@ def _files(path: Path) -> list[Path]:
         return []
     folders = (path / "data", path)
     nested = (path / "prod_hard_negatives", *folders)
-    places = (
-        *map(_tables, folders),
-        *([file for name in NESTED for file in matching(place, name)] for place in nested),
+    places = chain(
+        map(_tables, folders),
+        ([file for name in NESTED for file in matching(place, name)] for place in nested),
     )
     return next((files for place in places if (files := [file for file in place if _schema(file)])), [])
 

@@ -128,14 +128,14 @@ def _mmvp(row: Fields) -> Question:
     kind = _text(row["Type_0"])
     if row["Type_1"] != kind:
         raise ValueError(f"expected two rows of one Type, got {shown(kind)} and {shown(row['Type_1'])}")
-    images = tuple(ImageKey(f"{kind}/{int(str(row[f'Question ID_{end}']))}.jpg") for end in "01")
+    images = tuple(ImageKey(f"{kind}/{_whole(row, f'Question ID_{end}')}.jpg") for end in "01")
     captions = tuple(f"a photo of {_text(row[f'Statement_{end}'])}" for end in "01")
     return Question(images, captions, ((True, False), (False, True)), subset=kind)
 
 
 def _count(row: Fields) -> Question:
     """Read a caption with a number, which is replaced by each of the others; a caption without it is no question."""
-    text, number = _text(row["text"]), int(str(row["number"]))
+    text, number = _text(row["text"]), _whole(row, "number")
     if not 2 <= number <= len(COUNTS) + 1:
         raise ValueError(f"expected a number from 2 to {len(COUNTS) + 1}, got {number}")
     place = re.search(rf"\b({COUNTS[number - 2]}|{number})\b", text, re.IGNORECASE)
@@ -155,7 +155,7 @@ def _written_like(model: str, number: int) -> str:
 
 
 def _svo(row: Fields) -> Question:
-    images = tuple(ImageKey(f"{int(str(row[f'{end}_image_id']))}.jpg") for end in ("pos", "neg"))
+    images = tuple(ImageKey(f"{_whole(row, f'{end}_image_id')}.jpg") for end in ("pos", "neg"))
     subsets = [field for field in SVO_SUBSETS if _flag(row[field])]
     is_valid = len(subsets) == 1  # its authors leave out images that differ in several
     return Question(
@@ -170,8 +170,7 @@ def _svo(row: Fields) -> Question:
 def _negbench(row: Fields) -> Question:
     """Read a multiple-choice question; its path is that of its authors' machine, of which the name is kept."""
     captions = tuple(_text(row[f"caption_{number}"]) for number in range(4))
-    answer = int(str(row["correct_answer"]))
-    truth = tuple(number == answer for number in range(4))
+    truth = _only_true(row, "correct_answer", len(captions))
     image = ImageKey(PurePosixPath(_image(row).name).name)
     return Question((image,), captions, (truth,), subset=_text(row["correct_answer_template"]))
 
@@ -180,9 +179,10 @@ def _whats_up(row: Fields) -> Question:
     """Read an image with the caption that is true first; its group is the two objects that the image shows."""
     path = PurePosixPath(_image(row).name)
     captions = _texts(row["caption_options"])
-    first, *_, last = path.stem.split("_")
+    first, has_others, others = path.stem.partition("_")
+    group = f"{first} {others.rpartition('_')[2]}" if has_others else None
     image = ImageKey("/".join(path.parts[-2:]))
-    return Question((image,), captions, (_true_first(1, len(captions)),), group=f"{first} {last}")
+    return Question((image,), captions, (_true_first(1, len(captions)),), group=group)
 
 
 def _crepe(row: Fields) -> Question:
@@ -192,15 +192,15 @@ def _crepe(row: Fields) -> Question:
     if false is None:
         raise ValueError(f"expected a list of texts in hard_negs, got {shown(cell)}")
     captions = tuple(dict.fromkeys((true, *false)))
-    box = CropBox(*(int(float(str(row[side]))) for side in ("x", "y", "width", "height")))
-    image = ImageKey(f"{int(str(row['image_id']))}.jpg", box)
+    box = CropBox(*(_whole(row, side, is_cut=True) for side in ("x", "y", "width", "height")))
+    image = ImageKey(f"{_whole(row, 'image_id')}.jpg", box)
     return Question((image,), captions, (_true_first(1, len(captions)),), is_valid=len(captions) > 1)
 
 
 def _spec(row: Fields) -> Question:
     """Read an image with texts, or a text with images, which lie in the folder of the subset."""
-    query, keys, label = _text(row["query"]), _texts(row["keys"]), int(str(row["label"]))
-    is_true = tuple(number == label for number in range(len(keys)))
+    query, keys = _text(row["query"]), _texts(row["keys"])
+    is_true = _only_true(row, "label", len(keys))
     folder = f"{row['subset']}/" if row.get("subset") else ""
     if PurePosixPath(query).suffix.lower() in (".jpg", ".jpeg", ".png"):
         return Question((ImageKey(folder + query),), keys, (is_true,))
@@ -260,6 +260,23 @@ def _true_first(n_true: int, n: int) -> tuple[bool, ...]:
     return (True,) * n_true + (False,) * (n - n_true)
 
 
+def _only_true(row: Fields, field: str, n: int) -> tuple[bool, ...]:
+    """Return truth values of which that is true whose number, from 0 on, a field has."""
+    answer = _whole(row, field)
+    if not 0 <= answer < n:
+        raise ValueError(f"{field} is {answer}, expected a number from 0 to {n - 1}")
+    return tuple(number == answer for number in range(n))
+
+
+def _whole(row: Fields, field: str, *, is_cut: bool = False) -> int:
+    """Return a whole number, or what is left of another one when it is cut."""
+    text = str(row[field])
+    try:
+        return int(float(text)) if is_cut else int(text)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{field} is {shown(row[field])}, expected a whole number") from None
+
+
 def _image(row: Fields) -> ImageKey:
     field = next(field for field in IMAGE_FIELDS if field in row)
     return ImageKey(_text(row[field]))
@@ -269,10 +286,9 @@ def _boxed(row: Fields) -> ImageKey:
     """Return the image with its box: four fields in ARO's own files, one of four parts in its copies on the Hub."""
     image = _image(row)
     box = _mapping(row.get("bbox") or {side: row.get(f"bbox_{side}") for side in "xywh"})
-    sides = [box.get(side) for side in "xywh"]
-    if all(side is None for side in sides):
+    if all(box.get(side) is None for side in "xywh"):
         return image
-    return image._replace(box=CropBox(*(int(float(str(side))) for side in sides)))
+    return image._replace(box=CropBox(*(_whole(box, side, is_cut=True) for side in "xywh")))
 
 
 def _images(row: Fields) -> tuple[ImageKey, ...]:

@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from clipbench.data import Contrast, DataOptions, Dataset, load_data
+from clipbench.data.contrasts import files
 from clipbench.data.manifest import HEAD_CHARACTERS
 from clipbench.errors import BadImage, DataError, Unavailable, UsageError
+from clipbench.untrusted.reading import matching
 
 REAL = Path(__file__).parents[4].parent / "shared" / "data"
 PAIR = ((True, False),)
@@ -211,6 +213,49 @@ def test_a_bad_field_is_named_by_its_place(tmp_path: Path, row: dict[str, object
         read(write(tmp_path / "swap.json", {"0": row}))
 
 
+NEGBENCH = {
+    "image_path": "a.jpg", "correct_answer": 0, "correct_answer_template": "hybrid", **{f"caption_{n}": f"c{n}" for n in range(4)}
+}  # fmt: skip
+SPEC = {"query": "a.jpg", "keys": ["one", "two"], "label": 0}
+CREPE = {"image_id": 1, "caption": "a", "hard_negs": "['b']", "x": 0, "y": 0, "width": 4, "height": 4}
+SVO = {"sentence": "a", "pos_image_id": 1, "neg_image_id": 2, "subj_neg": True, "verb_neg": False, "obj_neg": False}
+ARO = {"image_path": "a.jpg", "true_caption": "a", "false_caption": "b", "bbox_x": 0, "bbox_y": 0, "bbox_w": 4}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({**NEGBENCH, "correct_answer": "b"}, "correct_answer is 'b', expected a whole number"),
+        ({**NEGBENCH, "correct_answer": 4}, "correct_answer is 4, expected a number from 0 to 3"),
+        ({**SPEC, "label": None}, "label is None, expected a whole number"),
+        ({**SPEC, "label": -1}, "label is -1, expected a number from 0 to 1"),
+        ({**CREPE, "image_id": 1.5}, "image_id is 1.5, expected a whole number"),
+        ({**CREPE, "x": "left"}, "x is 'left', expected a whole number"),
+        ({**SVO, "neg_image_id": "x"}, "neg_image_id is 'x', expected a whole number"),
+        (ARO, "h is None, expected a whole number"),
+    ],
+)
+def test_a_bad_number_is_named_by_its_field(tmp_path: Path, row: dict[str, object], said: str) -> None:
+    with pytest.raises(DataError, match=f"line 1: {said}$"):
+        read(write(tmp_path / "mine.jsonl", [row]))
+
+
+def test_an_image_of_what_s_up_that_names_no_two_objects_has_no_group(tmp_path: Path) -> None:
+    put(tmp_path / "images", "left.jpg", "cup_left_of_plate.jpg")
+    captions = ["a cup left of a plate", "a cup right of a plate"]
+    rows = [{"image_path": f"images/{name}.jpg", "caption_options": captions} for name in ("left", "cup_left_of_plate")]
+    assert [each.group for each in contrasts(read(write(tmp_path / "mine.json", rows)))] == [None, "cup plate"]
+
+
+def test_folders_within_are_searched_only_where_no_file_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    patterns: list[str] = []
+    monkeypatch.setattr(
+        files, "matching", lambda folder, pattern: patterns.append(pattern) or matching(folder, pattern)
+    )
+    write(tmp_path / "mine.jsonl", [SPEC])
+    assert files.fits(tmp_path) and set(patterns) == {"*"}
+
+
 def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
     put(tmp_path, "a.png")
     row = {"image": "a.png", "caption": "a", "negative_caption": "b"}
@@ -227,7 +272,7 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
         ({"sentence": "s", "images": [{"path": "a.png"}]}, "the field 'label' is missing"),
         (
             {"image": "a.png", "true_caption": "a", "false_caption": "b", "bbox": dict.fromkeys("xywh", 1e999)},
-            "cannot convert float infinity to integer",
+            "x is inf, expected a whole number",
         ),
         ({"sentence": "s", "images": [{"path": "a.png", "label": "perhaps"}]}, "expected true or false, got 'perhaps'"),
     ],
