@@ -267,23 +267,24 @@ def _vector(sample: _Sample) -> np.ndarray:
 
 def _groups(samples: Sequence[_Sample], option: str | None) -> Mapping[str, Groups]:
     """Return the groups that ``NAME:PLACE`` names, each a number of every sample's .npy."""
-    groups = {}
-    for part in (option or "").split(",") if option else ():
+    places = {}
+    for part in option.split(",") if option else ():
         name, _, place = part.strip().rpartition(":")
         if not name or not place.isdecimal():
             raise UsageError(
                 f"--data-option group={option}: expected NAME:PLACE of a number in each .npy, such as region:0"
             )
-        groups[name] = Groups([_number(sample, int(place)) for sample in samples])
-    return groups
+        places[name] = int(place)
+    rows = [_numbers(sample, [*places.values()]) for sample in samples] if places else []
+    return {name: Groups([row[column] for row in rows]) for column, name in enumerate(places)}
 
 
-def _number(sample: _Sample, place: int) -> str:
+def _numbers(sample: _Sample, places: Sequence[int]) -> list[str]:
     numbers = _array(sample)
-    if numbers.ndim != 1 or place >= len(numbers):
-        raise DataError(f"{sample.place}: .npy has shape {numbers.shape}, expected a number at place {place}")
-    number = numbers[place].item()
-    return str(int(number)) if isinstance(number, float) and number.is_integer() else str(number)
+    if numbers.ndim != 1 or max(places) >= len(numbers):
+        raise DataError(f"{sample.place}: .npy has shape {numbers.shape}, expected a number at place {max(places)}")
+    found = [numbers[place].item() for place in places]
+    return [str(int(each)) if isinstance(each, float) and each.is_integer() else str(each) for each in found]
 
 
 def _captions(samples: Sequence[_Sample]) -> Mapping[str, object]:

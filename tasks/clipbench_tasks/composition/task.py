@@ -43,6 +43,9 @@ PAIRS = ("text_pair_acc", "image_pair_acc", "image_jaccard")
 """Reported only where an image, or a caption, has more than one pair, or more than one true image."""
 FEW_IMAGES = 4
 """Images of a contrast up to which those that share one make a cluster, however large."""
+ONE_CLUSTER = (
+    "the items share images so widely that they are one cluster: intervals are of new items about the same images"
+)
 Columns = Mapping[str, np.ndarray]
 
 METRICS = {
@@ -140,12 +143,15 @@ class Composition:
         strict = means(contrasts, table.strict(), chances={})
         if len(shuffles.rows) == scoring.MAX_SHUFFLED < len(contrasts):
             notes = (*notes, f"word order: a seeded sample of {scoring.MAX_SHUFFLED:,} captions")
+        identity = _identity(dataset, contrasts, nearest)
+        if "cluster" not in identity:
+            notes = (*notes, ONE_CLUSTER)
         measures = {**averaged.overall, **table.measures(), **averaged.of_groups, **_likeness(table, likeness)}
         parts = {name.rpartition("/")[0] for name in measures}
         titles = TITLES_OF_MEANS | {name: title for name, title in TITLES.items() if name in table.subsets}
         return Evaluation(
             samples={
-                **_identity(dataset, contrasts, nearest),
+                **identity,
                 "margin": np.fmin(decided.text_margin, decided.image_margin),
                 "text_margin": decided.text_margin,
                 "image_margin": decided.image_margin,

@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from clipbench.data import webdataset
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import content_digest
 from clipbench.errors import BadImage, DataError, UsageError
+from clipbench.untrusted.reading import decode_array
 
 
 class ImageBytes(Protocol):
@@ -105,10 +107,15 @@ def test_multilabels_are_vectors(tmp_path: Path, image_bytes: ImageBytes) -> Non
     assert dataset.labels is None
 
 
-def test_numbers_beside_a_label_are_groups_where_they_are_named(tmp_path: Path, image_bytes: ImageBytes) -> None:
+def test_numbers_beside_a_label_are_groups_where_they_are_named(
+    tmp_path: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     samples = [{"png": image_bytes(k), "cls": b"0", "npy": npy(k % 2, 20_020_001 + k, 0)} for k in range(3)]
     write(tmp_path, samples)
+    decode = Mock(side_effect=decode_array)
+    monkeypatch.setattr(webdataset, "decode_array", decode)
     found = load(tmp_path, group="region:0, year:1").groups
+    assert decode.call_count == len(samples)
     assert {name: list(each.values) for name, each in found.items()} == {
         "region": ["0", "1", "0"],
         "year": ["20020001", "20020002", "20020003"],

@@ -180,6 +180,7 @@ def test_a_cue_chooses_as_many_images_as_belong_to_it_by_number_of_candidates() 
     assert found.subsets["10-12"] == "10 or 12 images"
     # All items share images: one cluster of all would leave nothing to compare it with.
     assert "cluster" not in found.samples
+    assert found.notes[-1].startswith("the items share images so widely that they are one cluster")
 
 
 def test_aro_relations_are_averaged_without_symmetric_ones_and_attributes_with_enough_cases() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -248,12 +249,10 @@ def test_an_image_of_what_s_up_that_names_no_two_objects_has_no_group(tmp_path: 
 
 
 def test_folders_within_are_searched_only_where_no_file_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    patterns: list[str] = []
-    monkeypatch.setattr(
-        files, "matching", lambda folder, pattern: patterns.append(pattern) or matching(folder, pattern)
-    )
+    searched = Mock(side_effect=matching)
+    monkeypatch.setattr(files, "matching", searched)
     write(tmp_path / "mine.jsonl", [SPEC])
-    assert files.fits(tmp_path) and set(patterns) == {"*"}
+    assert files.fits(tmp_path) and {call.args[1] for call in searched.call_args_list} == {"*"}
 
 
 def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
