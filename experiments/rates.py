@@ -34,7 +34,7 @@ from clipbench.results.record import DatasetRecord, EvaluationRecord, Result, fi
 from clipbench.results.run import Run
 from clipbench.seeding import generator
 from rates_composition import CaptionsAlone, FourKinds, SharedImages
-from rates_page import around_tables, write_page
+from rates_page import Outcome, Outcomes, around_tables, write_page
 from rates_pairs import Clouds, Paragraphs, Search
 from rates_text_in_image import WrittenWords
 from rates_worlds import EFFECTS, Draw, Truth, World
@@ -164,6 +164,17 @@ class Kept:
             found[outcome.pop("index")] = outcome
         return dict(sorted(found.items()))
 
+    def outcomes(self) -> Outcomes:
+        """Return the outcomes of every n of which there are some of each world and effect."""
+        found: dict[tuple[str, int, str], Sequence[Outcome]] = {}
+        for n in NS:
+            of_n = {
+                (world, n, effect): list(self.read(world, n, effect).values())
+                for world, effect in product(WORLDS, EFFECTS)
+            }
+            found |= of_n if all(of_n.values()) else {}
+        return found
+
     def truth(self, world: str, n: int, effect: str) -> Truth:
         """Return the true values, computed once: some take as long as many simulations."""
         path = self.path(world, n, effect).with_suffix(".truth.json")
@@ -232,8 +243,7 @@ def main(*, worlds: Sequence[str], counts: Mapping[int, int], workers: int, runs
             pool.shutdown(wait=False, cancel_futures=True)  # else the error is told hours later
             raise
     if page is not None:
-        outcomes = {(w, n, e): list(kept.read(w, n, e).values()) for w, n, e in product(WORLDS, NS, EFFECTS)}
-        write_page(page, outcomes)
+        write_page(page, kept.outcomes())
     return 0
 
 
