@@ -108,7 +108,7 @@ def kind(row: str) -> str:
 def test_every_interval_of_the_built_in_suite_has_a_row(rates: ModuleType) -> None:
     _, rows = page()
     known = {kind(row.partition(": ")[2]) for row in rows}
-    run = cb.run(ToyModel(), "all", suite="scenes", limit=40)
+    run = cb.run(ToyModel(), "all", suite="scenes", limit=20)
     for record in run.result.evaluations:
         printed = {kind(importlib.import_module("rates_page").row_name(name)) for name in rates.intervals_of(record)}
         assert printed and printed <= known

@@ -195,10 +195,7 @@ def limits(axis: Axis) -> tuple[float, float]:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        each if each in ("compare", "corrections", "gap") else pytest.param(each, marks=pytest.mark.slow)
-        for each in PLOTS
-    ],
+    [each if each == "corrections" else pytest.param(each, marks=pytest.mark.slow) for each in PLOTS],
 )
 def test_one_model_fills_a_column_and_several_a_page_on_shared_axes(
     name: str, models: list[Path], trainings: list[Path], tmp_path: Path, drawn: list[Chart]
