@@ -18,8 +18,8 @@ from clipbench.cli.output import echo, print_note
 @click.option("--width", default="column", show_default=True, metavar="column|full|CM",
               help="Width of the figure: column (8.25 cm), full (17.5 cm), or a number of cm.")  # fmt: skip
 @click.option("--projection", metavar="pca|umap|gap-axis|svd", help="Projection of the plot gap.  [default: pca]")  # fmt: skip
-@click.option("--baseline", default="standard", show_default=True, metavar="standard|open_clip",
-              help="Reference models of the plot robustness: trained on ImageNet alone, or open_clip's CLIP models.")  # fmt: skip
+@click.option("--baseline", metavar="standard|open_clip",
+              help="Reference models of the plot robustness: trained on ImageNet alone, or open_clip's CLIP models.  [default: standard]")  # fmt: skip
 @click.option("--data", metavar="DATA", help="Data set to plot, if the run has the task on several.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0, max=2**32 - 1), help="UMAP seed.")
 @click.option("--style", metavar="FILE.mplstyle", type=click.Path(path_type=Path), help="Matplotlib style file.")

@@ -1,7 +1,7 @@
 """Effective robustness: how much higher a model scores on shifted data than its accuracy on ImageNet lets expect.
 
 The expectation is a line through other models' accuracies (``stats.trend``): of models that were trained on ImageNet
-alone, as Taori et al. define it, or of open_clip's CLIP models but for those that were fine-tuned to other data.
+alone, as Taori et al. define it, or of open_clip's CLIP models but for those that were fine-tuned to captions of COCO.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +74,8 @@ def effective_robustness(*runs: "Run | str | Path", baseline: str = "standard") 
         runs: runs with zero-shot on ``imagenet`` and on one or more of ``imagenetv2``, ``imagenet-sketch``, ``imagenet-r``,
             ``objectnet`` and ``imagenet-a``; or their folders.
         baseline: the models that the expectation is of: ``"standard"``, trained on ImageNet alone (Taori et al. 2020; not for
-            ImageNet-A, which was made of what such a model gets wrong), or ``"open_clip"``, its CLIP models, but for one that was fine-tuned to captions of COCO.
+            ImageNet-A, which was made of what such a model gets wrong), or ``"open_clip"``, the CLIP models of its results table
+            but for one that was fine-tuned to captions of COCO.
 
     Returns:
         A row a model and shift: ``original`` and ``shifted`` accuracy, what was ``expected``, ``value`` (effective robustness)
@@ -82,7 +83,7 @@ def effective_robustness(*runs: "Run | str | Path", baseline: str = "standard") 
         False where the line is continued beyond them.
 
     Raises:
-        UsageError: no such baseline.
+        UsageError: no such baseline, or no runs.
         ClipbenchError: a run lacks ImageNet, or all shifts.
 
     Example:
@@ -105,6 +106,8 @@ def effective_robustness(*runs: "Run | str | Path", baseline: str = "standard") 
 
 def robustness_of(runs: Sequence[Run], baseline: str) -> list[list[Robustness]]:
     """Return the effective robustness of each run on each shift that it has."""
+    if not runs:
+        raise UsageError("no runs: expected one or more, or their folders")
     return [_of_run(label, run, baseline) for label, run in zip(labels(runs), runs, strict=True)]
 
 
@@ -143,8 +146,8 @@ def _of_run(label: str, run: Run, baseline: str) -> list[Robustness]:
     ]
     if not found:
         raise ClipbenchError(
-            f"run {run.folder} has no effective robustness against the baseline {baseline}: expected zero-shot with an interval on"
-            f" {ORIGINAL} and on one of {', '.join(known)} (it has it on {', '.join(accuracies) or 'none'})"
+            f"run {run.label} has no effective robustness against the baseline {baseline}: measure zero-shot on {ORIGINAL} and on"
+            f" one of {', '.join(known)} (it has acc1 with an interval on {', '.join(accuracies) or 'none of them'})"
         )
     return found
 
@@ -168,7 +171,7 @@ def _robustness(label: str, data: str, accuracies: tuple[Bounded, Bounded], line
         value=value,
         low=interval.low,
         high=interval.high,
-        scatter=line.trend.scatter * expected * (1 - expected),  # a logit's derivative, upside down
+        scatter=line.trend.scatter * expected * (1 - expected),  # from logits: p (1 - p) is the slope of p
         n_models=line.trend.n,
         is_within=bool(line.original.min() <= original.value <= line.original.max()),
     )
@@ -181,7 +184,7 @@ def _accuracies(run: Run) -> dict[str, Bounded]:
         metric = record.metrics.get("acc1") if record.task == "zero-shot" and record.status == "ok" else None
         bounded = None if metric is None else _bounded(metric)
         if bounded is not None:
-            name = record.dataset.id.removeprefix("hf:clip-benchmark/wds_")
+            name = record.dataset.id.removeprefix("hf:clip-benchmark/wds_")  # the catalogue would import open_clip
             found.setdefault(DATA.get(name, name), bounded)
     return {data: found[data] for data in (ORIGINAL, *SHIFTS) if data in found}
 

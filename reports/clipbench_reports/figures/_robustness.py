@@ -16,7 +16,7 @@ TITLES = {
     "objectnet": "ObjectNet",
     "imagenet-a": "ImageNet-A",
 }
-NAMES = {"standard": "trained on ImageNet alone", "open_clip": "CLIP models of open_clip"}
+NAMES = {"standard": "trained on ImageNet alone", "open_clip": "trained as CLIP, of open_clip's table"}
 """Of the reference models of each baseline."""
 POINTS = 60
 """Points of a line."""

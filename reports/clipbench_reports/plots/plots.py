@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.comparison.compare import differences
-from clipbench.comparison.robustness import SOURCES, robustness_of
+from clipbench.comparison.robustness import BASELINES, SOURCES, robustness_of
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import writing_atomically
 from clipbench.results.numbers import shortest
@@ -50,8 +50,8 @@ class PlotOptions:
     """Projection of ``gap``, one of ``figures.PROJECTIONS``; None is the first of them."""
     data: str | None = None
     """The data set, where the runs hold the task on several."""
-    baseline: str = "standard"
-    """The models that ``robustness`` is read against: ``standard`` or ``open_clip``."""
+    baseline: str | None = None
+    """The models that ``robustness`` is read against: ``standard`` or ``open_clip``; None is the first of them."""
     seed: int = 0
     """Seed of a projection that is drawn at random."""
 
@@ -128,6 +128,8 @@ def _drawn(name: str, runs: Sequence[RunLike], options: PlotOptions) -> _Drawn:
         )
     if options.projection is not None and figures.gap not in plot.draws:
         raise UsageError(f"--projection {options.projection}: only the plot gap is projected, {name} is not: drop it")
+    if options.baseline is not None and name != "robustness":
+        raise UsageError(f"--baseline {options.baseline}: only the plot robustness has one, {name} has none: drop it")
     try:
         return plot.of_runs(runs, options) if plot.of_runs else _draw_evaluations(name, plot, runs, options)
     except MissingEvidence as error:
@@ -280,9 +282,11 @@ def _compare(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
 
 def _robustness(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
     runs = [_run(path) for path in paths]
-    found = robustness_of(runs, options.baseline)
-    figure = figures.robustness(found, figure_labels(labels(runs)), options.baseline)
-    return _Drawn(figure=figure, sources=[*_all_sources(runs), f"Reference models: {SOURCES[options.baseline]}."])
+    baseline = options.baseline or next(iter(BASELINES))
+    if options.data is not None:
+        raise UsageError(f"--data {options.data}: the plot robustness draws all shifts of a run: drop it")
+    figure = figures.robustness(robustness_of(runs, baseline), figure_labels(labels(runs)), baseline)
+    return _Drawn(figure=figure, sources=[*_all_sources(runs), f"Reference models: {SOURCES[baseline]}."])
 
 
 def _held_to(runs: Sequence[Run], data: str | None) -> list[Run]:

@@ -82,11 +82,16 @@ def test_data_of_the_hub_count_by_their_repository() -> None:
 def test_what_is_missing_is_said() -> None:
     with pytest.raises(
         ClipbenchError,
-        match=r"^run runs/vit has no effective robustness against the baseline standard: expected zero-shot with an interval on"
-        r" imagenet and on one of imagenetv2, imagenet-sketch, imagenet-r, objectnet \(it has it on imagenet, imagenet-a\)$",
+        match=r"^run runs/vit has no effective robustness against the baseline standard: measure zero-shot on"
+        r" imagenet and on one of imagenetv2, imagenet-sketch, imagenet-r, objectnet \(it has acc1 with an interval on imagenet, imagenet-a\)$",
     ):
         cb.effective_robustness(run_of({"imagenet": 0.6, "imagenet-a": 0.3}))
     with pytest.raises(UsageError, match=r"unknown baseline 'openclip': did you mean 'open_clip'"):
         cb.effective_robustness(run_of({"imagenet": 0.6, "imagenetv2": 0.5}), baseline="openclip")
     with pytest.raises(DataError, match="vit-b-32 on imagenet: an accuracy of 1 has no logit"):
         cb.effective_robustness(run_of({"imagenet": 1.0, "imagenetv2": 0.5}))
+
+
+def test_no_runs_are_refused() -> None:
+    with pytest.raises(UsageError, match="no runs: expected one or more"):
+        cb.effective_robustness(baseline="typo")
