@@ -15,7 +15,7 @@ from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 from clipbench.results.record import Metric
-from clipbench.stats.intervals import FEW
+from clipbench.stats.intervals import FEW, wilson
 from clipbench.stats.significance import holm
 
 ALPHA = 0.05
@@ -190,12 +190,14 @@ def _facing(metric: Metric, level: float) -> float:
 def _trials(metric: Metric) -> float | None:
     """Return the number of independent trials whose Wilson interval has the bound towards one half.
 
-    The other one may be moved as hits, or misses, are few (``wilson``), and of up to ``2 * FEW`` samples both may: those are
-    n. At most n. None where the bound is no bound of such an interval: at 0, at 1, or at the value.
+    The other one may be moved as hits, or misses, are few (``wilson``). Of up to ``2 * FEW`` samples both may: the most whose
+    interval is as wide. At most n. None where the bound is no bound of such an interval: at 0, at 1, or at the value.
     """
     assert metric.value is not None and metric.low is not None and metric.high is not None, metric
     if metric.n and metric.n <= 2 * FEW:
-        return float(metric.n)
+        width = metric.high - metric.low - 1e-9
+        found = ((n, wilson(metric.value * n, n)) for n in range(metric.n, 0, -1))
+        return float(next((n for n, (low, high, _) in found if high - low >= width), 1))  # type: ignore[operator]
     bound = metric.high if metric.value < 0.5 else metric.low
     half = abs(metric.value - bound)
     if not 0 < bound < 1 or not half:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float64
 
 from clipbench.results.record import Metric
 from clipbench.stats import intervals
@@ -26,9 +27,11 @@ from clipbench.stats.clusters import cluster_codes
 from clipbench.stats.estimators import Estimator, Samples
 
 RANGES: Mapping[str, intervals.Range] = {"fraction": intervals.SHARES, "difference": intervals.DIFFERENCES}
+"""Smallest and largest value of the units whose samples lie at these ends, so that intervals count them."""
 LIMITS: Mapping[str, intervals.Range] = {**RANGES, "cosine": (-1.0, 1.0), "distance": (0.0, math.inf)}
-"""Beyond these no mean lies; those of ``RANGES`` have samples at their ends, and intervals that count them."""
-"""Smallest and largest value of the units that have both."""
+"""Beyond these no value lies."""
+_ROUNDING = 1e-6
+"""A cosine of float32 vectors of length 1 may be so much more than 1."""
 
 
 @runtime_checkable
@@ -103,8 +106,7 @@ class Mean(Definition):
             # Objects of different names may share an image all the same.
             clusters = images if clusters is None or n < len(np.unique(clusters)) else clusters
         interval = intervals.mean_interval(values, clusters=clusters, within=RANGES.get(self.unit))
-        interval = interval.clipped(intervals.applicable(LIMITS.get(self.unit), values))
-        return replace(_metric(self, float(values.mean()), n, interval), column=self.column)
+        return replace(_metric(self, float(values.mean()), n, interval, of=values), column=self.column)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +143,7 @@ class Statistic(Definition):
         named = self.function if isinstance(self.function, Estimator) else None
         of_counts = intervals.of_rows(at) if named is None else named.of(rows)
         interval = self.interval or intervals.bootstrap_interval(of_counts, len(first), rng, clusters=clusters)
-        within = intervals.applicable(RANGES.get(self.unit), value)
-        metric = _metric(self, value, len(first), interval.clipped(within))
+        metric = _metric(self, value, len(first), interval)
         return replace(metric, statistic=None if named is None else named.record())
 
 
@@ -176,7 +177,7 @@ class Smooth(Definition):
         within = intervals.applicable(RANGES.get(self.unit), self.value)
         interval = self.interval or self._interval(influence, clusters, within)
         return replace(
-            _metric(self, self.value, len(influence), interval.clipped(within)),
+            _metric(self, self.value, len(influence), interval),
             influence=self.influence,
             weighted_column=self.weighted_column,
             squared_influence=self.squared_influence,
@@ -292,9 +293,21 @@ def defined(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | Non
     return values[is_defined], None if clusters is None else clusters[is_defined]
 
 
-def _metric(measure: Mean | Statistic | Smooth, value: float, n: int, interval: intervals.Interval) -> Metric:
+def _metric(
+    measure: Mean | Statistic | Smooth,
+    value: float,
+    n: int,
+    interval: intervals.Interval,
+    *,
+    of: Float64[np.ndarray, " n"] | None = None,
+) -> Metric:
+    """Return a metric whose interval lies within the limits of its unit, unless the value, or a sample it is ``of``, does not."""
     if math.isnan(value):
         return _undefined(measure, "the value is undefined for these samples")
+    limits = LIMITS.get(measure.unit)
+    inside = np.array([value]) if of is None else of
+    if limits is not None and limits[0] - _ROUNDING <= inside.min() and inside.max() <= limits[1] + _ROUNDING:
+        interval = interval.clipped((min(limits[0], value), max(limits[1], value)))
     is_bounded = interval.low is not None
     metric = Metric(
         value=value,

@@ -107,7 +107,7 @@ def kind(row: str) -> str:
 
 def test_every_interval_of_the_built_in_suite_has_a_row(rates: ModuleType) -> None:
     _, rows = page()
-    known = {kind(row.partition(": ")[2]) for row in rows}
+    known = {kind(row.partition(": ")[2]) for row, rates_of in rows.items() if any(rates_of.coverage.values())}
     run = cb.run(ToyModel(), "all", suite="scenes", limit=20)
     for record in run.result.evaluations:
         printed = {kind(importlib.import_module("rates_page").row_name(name)) for name in rates.intervals_of(record)}
@@ -115,7 +115,7 @@ def test_every_interval_of_the_built_in_suite_has_a_row(rates: ModuleType) -> No
 
 
 def test_intervals_cover_and_false_alarms_are_rare() -> None:
-    """But for what three standard errors of the simulations, and the extreme of many metrics, may do."""
+    """0.92 is what a few items have, and Wilson's interval at its worst; three standard errors are left to chance."""
     simulations, rows = page()
     assert len(rows) > 150
     for name, row in rows.items():

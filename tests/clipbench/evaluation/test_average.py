@@ -160,7 +160,7 @@ def test_the_interval_covers_the_average_of_true_values() -> None:
     rng = np.random.default_rng(0)
     truth = rng.uniform(0.02, 0.98, 6)
     requests = [Request(task="a", data=str(number), main=("acc1",)) for number in range(6)]
-    n_trials, covered = 300, 0
+    n_trials, covered = 1000, 0
     for _ in range(n_trials):
         records = {}
         for request, hits in zip(requests, rng.binomial(200, truth).astype(float).tolist(), strict=True):
@@ -170,4 +170,4 @@ def test_the_interval_covers_the_average_of_true_values() -> None:
         found = average_of("mine", requests, records, published_for=None)
         assert found is not None and found.metric.low is not None and found.metric.high is not None
         covered += found.metric.low <= truth.mean() <= found.metric.high
-    assert 0.92 <= covered / n_trials <= 1.0
+    assert 0.93 <= covered / n_trials <= 0.975

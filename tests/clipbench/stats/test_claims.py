@@ -10,6 +10,7 @@ import scipy.stats
 from clipbench.results.record import Metric
 from clipbench.stats import claims
 from clipbench.stats.intervals import wilson
+from clipbench.stats.measures import Mean
 
 
 def share(hits: float, n: int, *, chance: float | None = None, higher_is_better: bool | None = True) -> Metric:
@@ -142,3 +143,9 @@ def test_a_clear_effect_is_claimed() -> None:
         for _ in range(50)
     ]
     assert sum((each.lowest, each.highest) == ("a", "d") for each in told) >= 49
+
+
+def test_six_hits_of_two_clusters_are_two_hits() -> None:
+    samples = {"hit": np.ones(6), "cluster": np.repeat([0, 1], 3)}
+    metric = Mean(column="hit", chance=0.2).metric(samples, np.random.default_rng(0))
+    assert claims.p_against(metric, 0.2) == pytest.approx(0.08)  # 2 * 0.2²

@@ -126,6 +126,7 @@ def test_a_control_within_a_label_set_is_of_the_metric_of_that_set() -> None:
     [
         ("cosine", [1, 1, 1, 1, 0.2], (-1, 1)),
         ("cosine", [0.999, 0.99, 0.5], (-1, 1)),
+        ("cosine", [1 + 3e-8, 0.2, 1, 1, 1], (-1, 1)),
         ("distance", [0.1] * 9 + [9], (0, 99)),
     ],
 )
@@ -135,3 +136,10 @@ def test_no_bound_of_few_values_lies_where_no_mean_can(
     metric = Mean(column="x", unit=unit).metric({"x": np.array(values)}, rng())
     assert metric.low is not None and metric.high is not None
     assert limits[0] <= metric.low < metric.high <= limits[1]
+
+
+@pytest.mark.parametrize(("value", "unit", "limits"), [(0.98, "cosine", (-1, 1)), (0.02, "distance", (0, 99))])
+def test_no_bound_of_a_smooth_value_lies_where_none_can(value: float, unit: str, limits: tuple[float, float]) -> None:
+    metric = Smooth(value=value, influence="i", unit=unit).metric({"i": np.array([0.1, 0.1, -0.2])}, rng())
+    assert metric.low is not None and metric.high is not None
+    assert limits[0] <= metric.low < value < metric.high <= limits[1]

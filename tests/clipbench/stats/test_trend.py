@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.special import expit, logit
-from scipy.stats import linregress
+from scipy.stats import linregress, t
 
 from clipbench.errors import DataError
 from clipbench.stats.intervals import wilson
@@ -16,10 +16,10 @@ def test_the_line_is_that_of_least_squares_on_logits() -> None:
     shifted = expit(0.9 * logit(original) - 0.5 + rng.normal(0, 0.1, 40))
     line, oracle = Trend.fit(original, shifted), linregress(logit(original), logit(shifted))
     assert (line.slope, line.intercept) == pytest.approx((oracle.slope, oracle.intercept))
-    # The doubt of the line where it crosses the axis is that of its intercept.
-    assert line.scatter * np.sqrt(1 / line.n + line.centre**2 / line.spread) == pytest.approx(oracle.intercept_stderr)
-    low, high = line.band(0.5)
-    assert low < line.expected(0.5) < high
+    half = (
+        t.ppf(0.975, 38) * oracle.intercept_stderr
+    )  # where the line crosses the axis, its doubt is that of its intercept
+    assert line.band(0.5) == pytest.approx((expit(oracle.intercept - half), expit(oracle.intercept + half)))
 
 
 def test_what_has_no_logit_is_left_out() -> None:
