@@ -33,6 +33,8 @@ class ModelKey(NamedTuple):
 
 MAX_BREADTH = 1.15
 """Breadth up to which a drawing stands in a column of a page."""
+MAX_DOT, MIN_DOT = 1.6, 0.25
+"""Radius of the dot of the most samples, where 1 is that of an equal dot; and the least that is seen, where 1 is that of the most."""
 FRACTION_TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -79,6 +81,8 @@ class Line:
     """True to draw the bounds; the table of the figure has them in any case."""
     is_dashed: bool = False
     has_dots: bool = False
+    weights: Sequence[Number] = ()
+    """Samples behind each point, to which the areas of its dots are in proportion; dots are equal where there are none."""
     is_reference: bool = False
     """True of a line that others are read against and that is no measurement; chance always is."""
     of: str = ""
@@ -139,6 +143,8 @@ class Hill:
     name: str = ""
     values: Sequence[Number] = ()
     """The values of the heights before they were scaled and smoothed."""
+    is_percent: bool = False
+    """True of values that are fractions, and are told in percent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +193,8 @@ class Cells:
     """In [0, 1]: from blank to full."""
     values: Float64[np.ndarray, "rows columns"]
     """The values of the depths."""
+    is_percent: bool = False
+    """True of values that are fractions, and are told in percent."""
     words: Sequence[tuple[int, int, str]] = ()
     """Row, column and words of what is written into cells."""
     role: Role = "ink"
@@ -237,6 +245,8 @@ class Panel:
     """It has a row of its own, as wide as the figure, where others stand beside each other."""
     starts_row: bool = False
     """No panel stands to its left."""
+    n_rows: int = 0
+    """Rows that have a name each, to each of which print gives the height of a line; 0 where height is not by rows."""
     model: int | None = None
     """The place of the model that it is of, among those of the page; None where it is of all."""
 
@@ -273,6 +283,17 @@ def aside(mark: Ranges) -> tuple[list[Number], list[Number]]:
     """Return where values are drawn: at their places, or beside them."""
     more_x, more_y = (mark.aside, 0) if mark.is_upright else (0, mark.aside)
     return [x + more_x for x in mark.xs], [y + more_y for y in mark.ys]
+
+
+def dot_scale(mark: Line) -> list[float]:
+    """Return the radius of each dot of a line, where 1 is that of an equal dot; the largest is as large as can be read.
+
+    Example:
+        >>> dot_scale(Line(xs=[0, 1], ys=[0, 1], role="ink", has_dots=True, weights=[1, 4]))
+        [0.8, 1.6]
+    """
+    most = max(mark.weights, default=0)
+    return [MAX_DOT * max(MIN_DOT, math.sqrt(n / most)) for n in mark.weights] if most else [1.0] * len(mark.xs)
 
 
 def outline(mark: Bars) -> list[tuple[Number, Number]]:

@@ -63,19 +63,21 @@ def draw_apart(figure: Chart) -> list[Apart]:
 
     They stand in an element with the words of ``alt``, which are read out in the place of all of them.
     """
-    by_model: dict[int, list[Panel]] = {}
-    for panel in figure.panels:
+    by_model: dict[int, list[int]] = {}
+    for number, panel in enumerate(figure.panels):
         if panel.model is None:
             return []
-        by_model.setdefault(panel.model, []).append(panel)
+        by_model.setdefault(panel.model, []).append(number)
     n_columns = max(map(len, by_model.values()))
     is_small = len(by_model) > 2 and figure.breadth <= 1
     breadth = SLOT / WIDTH if is_small else figure.breadth  # three have room beside each other
     drawings = []
-    for model, panels in by_model.items():
+    for model, numbers in by_model.items():
+        panels = [figure.panels[number] for number in numbers]
         mine = replace(figure, panels=panels, n_columns=n_columns, breadth=breadth)
         drawn, narrow = (
-            drawing(marks, height=height, width=width) for marks, height, width in map(_drawn, (mine, _narrowed(mine)))
+            drawing(marks, height=height, width=width)
+            for marks, height, width in (_drawn(each, numbers) for each in (mine, _narrowed(mine)))
         )
         drawings.append(Apart(model, drawn, narrow if _is_too_broad(mine) else Markup(""), mine.is_wide))
     return drawings
@@ -124,9 +126,14 @@ def _broken(name: str) -> str:
     return "\n".join(line.strip() for line in lines)
 
 
-def _drawn(figure: Chart) -> tuple[list[Markup], Number, Number]:
-    """Return what is drawn, and its height and width."""
+def _drawn(figure: Chart, numbers: Sequence[int] | None = None) -> tuple[list[Markup], Number, Number]:
+    """Return what is drawn, and its height and width.
+
+    Args:
+        numbers: places of the panels in the whole figure, whose numbers the page has.
+    """
     layout = lay_out(figure)
+    number = iter(numbers or range(len(figure.panels)))
     width = WIDTH * figure.breadth if layout.n_columns == 1 else min(MAX_WIDTH, SLOT * layout.n_columns)
     drawn, top = _legend(layout.legend, width, left=0, top=0)
     for row in layout.rows:
@@ -137,7 +144,7 @@ def _drawn(figure: Chart) -> tuple[list[Markup], Number, Number]:
         ]
         n_lines = max(map(len, titles))
         made = [
-            _place(place, title, left=left, top=top + LINE * (n_lines - len(title)), slot=slot)
+            _place(place, title, next(number), left=left, top=top + LINE * (n_lines - len(title)), slot=slot)
             for place, title, (left, slot) in zip(row, titles, slots, strict=True)
         ]
         drawn += [each for each, _ in made]
@@ -156,7 +163,9 @@ def _slots(row: Sequence[Place], layout: Layout, width: Number) -> list[tuple[Nu
     return [(sum(slots[:k]), slots[k]) for k in range(len(row))]
 
 
-def _place(place: Place, title: list[str], *, left: Number, top: Number, slot: Number) -> tuple[Markup, Number]:
+def _place(
+    place: Place, title: list[str], number: int, *, left: Number, top: Number, slot: Number
+) -> tuple[Markup, Number]:
     """Return a panel with its title and legend, and where it ends."""
     panel, drawn, indent = place.panel, list[Markup](), 6.0
     if title and panel.model is not None:
@@ -168,7 +177,9 @@ def _place(place: Place, title: list[str], *, left: Number, top: Number, slot: N
     legend, top = _legend(place.legend, slot, left=left, top=top)
     plane = _plane(panel, left=left, top=top, slot=slot)
     marks = (part for mark in panel.marks for part in _of_model(mark.role, [put(mark, plane)]))
-    inside = element("g", *_rows(plane, has_grid=panel.has_grid), *_columns(plane), *marks)
+    inside = element(
+        "g", *_rows(plane, has_grid=panel.has_grid), *_columns(plane), *marks, data_plane=f"{number} {plane.in_words()}"
+    )
     return element("g", *drawn, *legend, inside), plane.top + plane.height + _foot(plane.x)
 
 

@@ -25,9 +25,10 @@ from clipbench_reports.drawing.marks import (
     Threads,
     Words,
     aside,
+    dot_scale,
     outline,
 )
-from clipbench_reports.drawing.svg import dot, element, path, specks, text
+from clipbench_reports.drawing.svg import DOT, dot, element, path, specks, text
 
 LEVELS = 24
 """Shades of a matrix."""
@@ -50,6 +51,12 @@ class Plane:
         """Return the place of a point in the drawing."""
         return self.left + self.x.share(x) * self.width, self.top + (1 - self.y.share(y)) * self.height
 
+    def in_words(self) -> str:
+        """Return place, size and axes for the script of a page: left, top, width, height; low, high and 1 of a logarithmic axis."""
+        place = (self.left, self.top, self.width, self.height)
+        ends = (part for axis in (self.x, self.y) for part in (axis.low, axis.high, int(axis.is_log)))
+        return " ".join([*(f"{each:.1f}" for each in place), *(f"{each:.7g}" for each in ends)])
+
     def points(self, xs: Iterable[Number], ys: Iterable[Number]) -> list[tuple[Number, Number]]:
         """Return the places of points, without those that are not finite."""
         return [self.at(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
@@ -71,7 +78,8 @@ def _(mark: Line, plane: Plane) -> Markup:
         edge = [*plane.points(mark.xs, mark.lows), *reversed(plane.points(mark.xs, mark.highs))]
         parts.insert(0, element("path", d=path(edge) + "Z", css=f"area {mark.role}"))
     if mark.has_dots:
-        parts += [dot(x, y, mark.role) for x, y in points]
+        scale = (each for each, y in zip(dot_scale(mark), mark.ys, strict=True) if math.isfinite(y))
+        parts += [dot(x, y, mark.role, radius=DOT * each) for (x, y), each in zip(points, scale, strict=True)]
     return Markup("").join(parts)
 
 

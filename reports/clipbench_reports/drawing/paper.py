@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,8 +39,10 @@ LETTER, SAMPLE = 0.46, 3.4
 """Width of a letter, on average, and of a sample in a legend with its distances, where 1 is the height of letters."""
 DPI = 300
 """Resolution of what is not a vector."""
-GAP, NEAR = 0.12, 3.0
-"""Between rows of planes, in inches; how far the boxes of two labels may reach into each other, in pixels."""
+GAP, BETWEEN, NEAR = 0.12, 12.0, 3.0
+"""Between rows of planes, in inches; between two words of one line, and how far two lines may reach into each other, in pixels."""
+LINE = 9.4 / 72
+"""Height of a row with a name, in inches."""
 
 SETTINGS: "dict[RcKeyType, Any]" = {
     "font.family": ["STIXGeneral", "DejaVu Sans"],
@@ -185,6 +188,8 @@ def _fitted(figure: Chart, width: float) -> "Figure":
     Raises:
         UsageError: there is no room in one column either.
     """
+    plane = max(LEAST_PLANE, width - max(map(_left, figure.panels)))  # panels of rows stand below each other, in line
+    figure = replace(figure, panels=[_lined(panel, plane) for panel in figure.panels])
     for at_most in range(max(1, int(width / NARROWEST)), 0, -1):
         layout = lay_out(figure, at_most=at_most)
         if at_most == 1 or _legends_fit(layout, width):
@@ -194,6 +199,11 @@ def _fitted(figure: Chart, width: float) -> "Figure":
                 if _words_fit(drawn):
                     return drawn
     raise UsageError(f"a figure {width / CM:.3g} cm wide has no room for its words: expected a larger --width")
+
+
+def _lined(panel: Panel, plane: float) -> Panel:
+    """Return a panel of rows with names so that each row of a plane of some width is as high as its line takes."""
+    return replace(panel, aspect=LINE * (panel.n_rows + 0.5) / plane) if panel.n_rows else panel
 
 
 def _drawn(layout: Layout, width: float) -> "Figure":
@@ -234,8 +244,8 @@ def _fit(figure: "Figure", rows: "Sequence[Sequence[Axes]]") -> None:
     figure.set_figheight(sum(heights) / figure.dpi + GAP * len(heights))
     figure.draw_without_rendering()
     for axes in figure.axes:
-        _thin(axes.get_xticklabels())
-        _thin(axes.get_yticklabels())
+        _thin(axes.get_xticklabels(), BETWEEN, is_even=axes.get_xscale() == "linear")
+        _thin(axes.get_yticklabels(), -NEAR, is_even=axes.get_yscale() == "linear")
         for image in axes.images:
             _hide_wide_words(axes, n_columns=image.get_size()[1])
 
@@ -249,12 +259,15 @@ def _words_fit(figure: "Figure") -> bool:
     return is_inside and all(axes.bbox.width >= LEAST_PLANE * figure.dpi for axes in figure.axes)
 
 
-def _thin(labels: "Sequence[Text]") -> None:
-    """Hide the labels of an axis that would touch the one before them."""
+def _thin(labels: "Sequence[Text]", apart: float, *, is_even: bool) -> None:
+    """Hide the labels of an axis that would stand nearer than so many pixels: every second, or each such where steps differ."""
+    boxes = [label.get_window_extent().padded(apart / 2) for label in labels]
+    step = 1
+    while is_even and any(a.overlaps(b) for a, b in pairwise(boxes[::step])):
+        step += 1
     last = None
-    for label in labels:
-        box = label.get_window_extent()
-        label.set_visible(last is None or not last.padded(-NEAR).overlaps(box.padded(-NEAR)))
+    for place, (label, box) in enumerate(zip(labels, boxes, strict=True)):
+        label.set_visible(place % step == 0 and (last is None or not last.overlaps(box)))
         last = box if label.get_visible() else last
 
 

@@ -20,14 +20,15 @@ from clipbench_reports.drawing.marks import (
     Threads,
     Words,
     aside,
+    dot_scale,
 )
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-POINTS = 8
-"""Size of all text."""
+POINTS, DOT = 8, 9.0
+"""Size of all text, and area of a dot."""
 
 
 class RoleStyle(NamedTuple):
@@ -75,10 +76,15 @@ def _(mark: Line, axes: "Axes") -> None:
     look = _look(mark.role)
     if mark.lows is not None and mark.highs is not None and mark.has_band:
         axes.fill_between(mark.xs, mark.lows, mark.highs, color=look.colour, alpha=0.16, linewidth=0)
-    marker = look.marker if mark.has_dots else ""
+    marker = look.marker if mark.has_dots and not mark.weights else ""
     axes.plot(
         mark.xs, mark.ys, color=look.colour, linestyle=_dashes(mark), marker=marker, clip_on=not mark.has_dots, zorder=3
     )
+    if mark.has_dots and mark.weights:
+        areas = [DOT * scale**2 for scale in dot_scale(mark)]
+        axes.scatter(
+            mark.xs, mark.ys, s=areas, color=look.colour, marker=look.marker, linewidths=0, clip_on=False, zorder=3
+        )
 
 
 @put.register(Dots)
@@ -87,7 +93,7 @@ def _(mark: Dots, axes: "Axes") -> None:
     axes.scatter(
         mark.xs,
         mark.ys,
-        s=2.5 if mark.is_dense else 9.0,
+        s=2.5 if mark.is_dense else DOT,
         facecolors="none" if _is_hollow(mark) else look.colour,
         edgecolors=look.colour,
         marker=look.marker,

@@ -15,6 +15,7 @@ from clipbench_reports.drawing.marks import (
     Dots,
     Hill,
     Line,
+    Mark,
     Panel,
     Ranges,
     Rule,
@@ -41,60 +42,66 @@ def table(figure: Chart) -> str:
 
 def rows(figure: Chart) -> Iterator[Row]:
     """Yield a row a point, bar or cell, by panel and in the order in which they are drawn."""
-    for name, panel in zip(_names(figure.panels), figure.panels, strict=True):
-        distinct = {(mark.name, getattr(mark, "of", "")) for mark in panel.marks}
-        n_alike = Counter(name for name, _ in distinct)
-        for mark in panel.marks:
-            of = getattr(mark, "of", "") if n_alike[mark.name] > 1 else ""  # chance of each of several series
-            series = ", ".join(filter(None, (of, mark.name or mark.role)))
-            for row in _points(mark):
+    for name, panel in zip(names(figure.panels), figure.panels, strict=True):
+        for series, mark in named(panel):
+            for row in points(mark):
                 yield {"panel": name, "series": series, **row}
 
 
-def _names(panels: Sequence[Panel]) -> list[str]:
+def named(panel: Panel) -> Iterator[tuple[str, Mark]]:
+    """Yield the marks of a panel with a name for each; marks of one name are a series."""
+    distinct = {(mark.name, getattr(mark, "of", "")) for mark in panel.marks}
+    n_alike = Counter(name for name, _ in distinct)
+    for mark in panel.marks:
+        of = getattr(mark, "of", "") if n_alike[mark.name] > 1 else ""  # chance of each of several series
+        yield ", ".join(filter(None, (of, mark.name or mark.role))), mark
+
+
+def names(panels: Sequence[Panel]) -> list[str]:
     """Return a name of its own for each panel: its title and what is on its axis, and its number where that is not enough."""
-    names = [": ".join(filter(None, (panel.title, panel.y.label))) for panel in panels]
+    titles = [": ".join(filter(None, (panel.title, panel.y.label))) for panel in panels]
     return [
-        f"{number} {name}".strip() if not name or names.count(name) > 1 else name
-        for number, name in enumerate(names, 1)
+        f"{number} {title}".strip() if not title or titles.count(title) > 1 else title
+        for number, title in enumerate(titles, 1)
     ]
 
 
 @singledispatch
-def _points(mark: object) -> Iterator[Row]:
+def points(mark: object) -> Iterator[Row]:
+    """Yield what a mark shows, a row a point, bar or cell."""
     raise TypeError(f"no table for a {type(mark).__name__}")
 
 
-@_points.register
+@points.register
 def _(mark: Line) -> Iterator[Row]:
     return _bounded(mark.xs, mark.ys, mark.lows, mark.highs)
 
 
-@_points.register
+@points.register
 def _(mark: Ranges) -> Iterator[Row]:
     for k, row in enumerate(_bounded(mark.xs, mark.ys, mark.lows, mark.highs)):
         yield {"id": mark.ids[k], **row} if mark.ids else row
 
 
-@_points.register
+@points.register
 def _(mark: Dots) -> Iterator[Row]:
     for k, (x, y) in enumerate(zip(mark.xs, mark.ys, strict=True)):
         yield {"id": mark.ids[k] if mark.ids else str(k), "x": x, "y": y}
 
 
-@_points.register
+@points.register
 def _(mark: Hill) -> Iterator[Row]:
     for k, (x, y) in enumerate(zip(mark.xs, mark.ys, strict=True)):
         yield {"x": x, "value": mark.values[k]} if mark.values else {"x": x, "y": y}
 
 
-@_points.register
+@points.register
 def _(mark: Bars) -> Iterator[Row]:
     for low, high, n in zip(mark.edges[:-1], mark.edges[1:], mark.counts, strict=True):
         yield {"low": low, "high": high, "y": n}
 
 
-@_points.register
+@points.register
 def _(mark: Rule) -> Iterator[Row]:
     row: Row = {mark.axis: mark.at}
     if mark.span is not None:
@@ -102,21 +109,21 @@ def _(mark: Rule) -> Iterator[Row]:
     yield row
 
 
-@_points.register
+@points.register
 def _(mark: Shade) -> Iterator[Row]:
     yield {"low": mark.low, "high": mark.high}
 
 
-@_points.register
+@points.register
 def _(mark: Cells) -> Iterator[Row]:
     for row, line in enumerate(mark.values.tolist()):
         for column, value in enumerate(line):
             yield {"x": column, "y": row, "value": value}
 
 
-@_points.register(Threads)
-@_points.register(Boxes)
-@_points.register(Words)
+@points.register(Threads)
+@points.register(Boxes)
+@points.register(Words)
 def _(mark: Threads | Boxes | Words) -> Iterator[Row]:
     """Say nothing: threads join points that are there already; boxes and words point at them."""
     return iter(())

@@ -7,6 +7,9 @@ from markupsafe import Markup, escape
 
 from clipbench.results.numbers import Number
 
+DOT = 4
+"""Radius of a dot."""
+
 SHAPES = {
     "m1": ((-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)),
     "m2": ((0, -1.2), (1.1, 0.8), (-1.1, 0.8)),
@@ -63,7 +66,7 @@ def text(words: str, x: Number, y: Number, *, css: str = "", anchor: str | None 
     return element("text", words, x=x, y=y, css=css or None, text_anchor=anchor)
 
 
-def dot(x: Number, y: Number, role: str, *, radius: Number = 4) -> Markup:
+def dot(x: Number, y: Number, role: str, *, radius: Number = DOT) -> Markup:
     """Return a mark at a place: a disc, or the shape of the roles that have one."""
     if role == "text":
         side = 1.8 * radius

@@ -1,14 +1,18 @@
 """Calibration: whether a model's confidence can be believed, and what a cosine says within a modality and across."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Float64
 
+from clipbench.metrics import reliability as binned
 from clipbench.results import numbers as fmt
+from clipbench.results.numbers import Number
 from clipbench_reports.drawing.marks import Bars, Chart, Line, Mark, Panel, Role, fraction_axis, nice_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.figures._figure import curve_line, lines_of, why_lacking
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 
 N_BINS = 20
 KINDS: dict[str, tuple[str, Role]] = {
@@ -29,7 +33,7 @@ def reliability(models: Sequence[ModelEvidence]) -> Chart:
     return facet_chart(
         plane,
         read_each(models, _read_confidence),
-        reading="Each dot is a bin of samples of similar confidence. Below the dashed line the model is overconfident, above "
+        reading="Each dot is a bin of samples of similar confidence, as large as they are many. Below the dashed line the model is overconfident, above "
         "it underconfident. The bars are the distribution of confidence, in percent of all samples.",
     )
 
@@ -54,7 +58,7 @@ def _read_confidence(evidence: Evidence) -> Layer:
             is_reference=True,
             of="accuracy",
         ),
-        curve_line(curve, "ink", "accuracy"),
+        replace(curve_line(curve, "ink", "accuracy"), weights=_weights(curve, confidence[known], right[known])),
     ]
     sure, accuracy = (fmt.percent(float(values[known].mean())) for values in (confidence, right))
     points = ", ".join(f"{fmt.percent(x)} → {fmt.percent(y)}" for x, y in zip(curve.x, curve.y, strict=True))
@@ -65,6 +69,15 @@ def _read_confidence(evidence: Evidence) -> Layer:
         detail=f"Confidence → accuracy by bin, in percent: {points}.",
     )
     return Layer(marks, statement)
+
+
+def _weights(
+    curve: PlottedCurve, confidence: Float64[np.ndarray, " n"], right: Float64[np.ndarray, " n"]
+) -> list[Number]:
+    """Return the samples in each bin of a reliability curve; nothing where its bins are not those that samples make."""
+    counts = binned(confidence, right).n_samples
+    filled = counts[counts > 0].tolist()
+    return filled if len(filled) == len(curve.x) else []
 
 
 def similarity_calibration(models: Sequence[ModelEvidence]) -> Chart:

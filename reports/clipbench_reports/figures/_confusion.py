@@ -102,7 +102,7 @@ def _panel(names: Sequence[str], shares: Shares) -> Panel:
     return Panel(
         x=Axis(low=0, high=n, ticks=ticks, names=names, label="Answer", is_turned=True),
         y=Axis(low=n, high=0, ticks=ticks, names=names, label="True class"),
-        marks=[Cells(depths=np.sqrt(shares), values=shares, words=words, name="share")],
+        marks=[Cells(depths=np.sqrt(shares), values=shares, is_percent=True, words=words, name="share")],
         aspect=1.0,
         has_grid=False,
     )
@@ -173,7 +173,10 @@ def _map_panel(names: Sequence[str], shares: Shares) -> Panel:
     return Panel(
         x=Axis(low=0, high=n, ticks=ticks, names=words, label="Answer", is_turned=True),
         y=Axis(low=n, high=0, ticks=ticks, names=words, label="True class"),
-        marks=[Cells(depths=np.sqrt(shares), values=shares, name="share"), *([outlines] if boxes else [])],
+        marks=[
+            Cells(depths=np.sqrt(shares), values=shares, is_percent=True, name="share"),
+            *([outlines] if boxes else []),
+        ],
         aspect=1.0,
         has_grid=False,
     )

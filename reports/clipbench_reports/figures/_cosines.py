@@ -120,6 +120,7 @@ def _ridge(distribution: Distribution, foot: int, axis: Axis) -> list[Mark]:
             role=distribution.role,
             name=distribution.label,
             values=shares,
+            is_percent=True,
         ),
         Rule(
             at=distribution.mean,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from clipbench.comparison.records import Difference
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
+from clipbench.results.titles import full_title
 from clipbench.stats.claims import above_chance
 from clipbench_reports.drawing.marks import (
     MODELS,
@@ -30,12 +31,16 @@ from clipbench_reports.page.groups import Group
 NAME_LENGTH = 34
 ROW = 0.08
 """Height of a row, where 1 is the width of a plane."""
+MAX_LINES, HEAD = 70, 2.8
+"""Lines that fit on a printed page, a row each; and those that a panel takes beside its rows."""
 ASIDE = 0.5
 """Share of the distance of two rows that the models of one row are spread over."""
 
 
 class _ScorecardRow(NamedTuple):
     name: str
+    metric: str
+    """The recorded name."""
     by_place: dict[int, Metric]
     """The metric of each model, by its place among the runs."""
 
@@ -54,8 +59,13 @@ def scorecard(groups: Sequence[Group], labels: Sequence[str]) -> Chart:
     shown = [(group, rows) for group in groups if (rows := _rows(group))]
     if not shown:
         raise MissingEvidence("no metric is a fraction with a chance level")
+    n_all = sum(len(rows) for _, rows in shown)
+    if n_all + HEAD * len(shown) > MAX_LINES:
+        shown = [(group, [row for row in rows if _is_headline(row)] or rows[:1]) for group, rows in shown]
+    n_left = n_all - sum(len(rows) for _, rows in shown)
+    left_out = f" Headline metrics alone: {fmt.count(n_left)} more would not fit on a page." if n_left else ""
     measured = [
-        (f"{group.task}@{group.data}/{row.name}", labels[place], metric)
+        (f"{group.task}@{group.data}/{row.metric}", labels[place], metric)
         for group, rows in shown
         for row in rows
         for place, metric in row.by_place.items()
@@ -65,7 +75,7 @@ def scorecard(groups: Sequence[Group], labels: Sequence[str]) -> Chart:
     return Chart(
         title=f"{above} of {len(measured)} values lie above chance, by tests corrected for their number (Holm).",
         panels=[_panel(group, rows, labels, is_last=k == last) for k, (group, rows) in enumerate(shown)],
-        reading="Values with their 95 % intervals; those without a chance level are left out.",
+        reading=f"Values with their 95 % intervals; those without a chance level are left out.{left_out}",
         detail=" ".join(f"{name}, {label}: {fmt.percent(metric.value)} %." for name, label, metric in measured),
     )
 
@@ -78,6 +88,7 @@ def _panel(group: Group, rows: Sequence[_ScorecardRow], labels: Sequence[str], *
         y=Axis(low=len(rows) - 0.5, high=-0.5, ticks=range(len(rows)), names=[row.name for row in rows]),
         marks=_marks(rows, labels),
         aspect=ROW * len(rows) + 0.03,
+        n_rows=len(rows),
     )
 
 
@@ -114,7 +125,7 @@ def _difference_panel(
     evaluation: str, differences: Sequence[Difference], x: Axis, name: str, *, is_last: bool
 ) -> Panel:
     arrows = {True: "", False: " ↓", None: ""}
-    names = [shorten(each.name, NAME_LENGTH) + arrows[each.base.higher_is_better] for each in differences]
+    names = [shorten(each.title, NAME_LENGTH) + arrows[each.base.higher_is_better] for each in differences]
     return Panel(
         title=evaluation,
         x=x if is_last else replace(x, names=[""] * len(x.ticks), label=""),
@@ -133,6 +144,7 @@ def _difference_panel(
             ),
         ],
         aspect=ROW * len(differences) + 0.03,
+        n_rows=len(differences),
     )
 
 
@@ -149,8 +161,13 @@ def _rows(group: Group) -> list[_ScorecardRow]:
             and metric.chance is not None
         }
         if by_place:
-            rows.append(_ScorecardRow(shorten(name, NAME_LENGTH), by_place))
+            metric, subsets = next(iter(by_place.values())), group.measured[0].evaluation.subsets
+            rows.append(_ScorecardRow(shorten(full_title(name, metric, subsets), NAME_LENGTH), name, by_place))
     return rows
+
+
+def _is_headline(row: _ScorecardRow) -> bool:
+    return any(metric.is_headline for metric in row.by_place.values())
 
 
 def _marks(rows: Sequence[_ScorecardRow], labels: Sequence[str]) -> list[Mark]:
@@ -161,7 +178,7 @@ def _marks(rows: Sequence[_ScorecardRow], labels: Sequence[str]) -> list[Mark]:
     for place, label in enumerate(labels):
         aside = ASIDE * ((place + 0.5) / len(labels) - 0.5) if len(labels) > 1 else 0.0
         own = [(k + aside, row.by_place[place]) for k, row in enumerate(rows) if place in row.by_place]
-        names = [row.name for row in rows if place in row.by_place]
+        names = [row.metric for row in rows if place in row.by_place]
         lows, highs = bounds(metric for _, metric in own)
         marks.append(
             Ranges(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from clipbench.models.protocol import NO_LOGIT_SCALE
 from clipbench.results import numbers as fmt
+from clipbench.stats.intervals import wilson
 from clipbench_reports.drawing.marks import (
     Chart,
     Line,
@@ -36,6 +37,12 @@ CORRECTIONS: Ways = {
     "standardising": ("standardised", "pair", False),
     "collapse": ("centred, length kept", "ink", True),
 }
+
+
+BAND = (
+    "Band: the 95 % interval of each share of the first line by itself, those of the others are about as wide; lines are of "
+    "the same pairs, and may differ by less."
+)
 
 
 class Quantity(NamedTuple):
@@ -92,7 +99,7 @@ def shift(models: Sequence[ModelEvidence]) -> Chart:
         n_columns=2,
         reading="Vectors are moved along the unit gap vector by the distance on the axis, towards each other to the right, "
         "and normalized again; all is then scored anew, the loss over all pairs shown at the model’s own "
-        "temperature.",
+        f"temperature. {BAND}",
     )
 
 
@@ -111,7 +118,8 @@ def corrections(models: Sequence[ModelEvidence]) -> Chart:
         reading="The mean of each modality (and its spread by dimension, where vectors are standardised) is taken from one "
         "half of the pairs, subtracted in part or, at 1, in whole from the other half, which is then scored anew. "
         "Centred and standardised vectors are normalized again; where the length is kept, scores are dot "
-        "products. Chance: the gap that so many pairs would show if none remained.",
+        "products. Chance: the gap that so many pairs would show if none remained. "
+        f"{BAND}",
     )
 
 
@@ -120,8 +128,27 @@ def _read(evidence: Evidence, *, ways: Ways, label: str, claim: Callable[[Eviden
     if f"gap_by_{next(iter(ways))}" not in names:
         raise MissingEvidence(f"the run holds no curves by {label.lower()}: {why_lacking(evidence, 'gap')}")
     gap = evidence.evaluation.metrics.get("gap")
-    curves = {name: evidence.curve(name) for name in names}
+    n = _n_scored(evidence, is_halved=ways is CORRECTIONS)
+    curves = {name: _bounded(name, evidence.curve(name), n) for name in names}
     return _Moved(curves, None if gap is None else gap.value, claim(evidence), evidence.evaluation.subsets)
+
+
+def _n_scored(evidence: Evidence, *, is_halved: bool) -> int:
+    """Return how many pairs were scored anew; 0 where it is not known."""
+    gap, most = evidence.evaluation.metrics.get("gap"), evidence.evaluation.params.get("rescored_sample")
+    n = 0 if gap is None or gap.n is None else gap.n
+    n = min(n, most) if isinstance(most, int) else n
+    return n - n // 2 if is_halved else n
+
+
+def _bounded(name: str, curve: PlottedCurve, n: int) -> PlottedCurve:
+    """Return a curve of shares of n pairs with the interval of each, where the run recorded none."""
+    score = name.rpartition("_by_")[0].rpartition("/")[2]
+    if curve.low or n < 1 or not (score == "acc1" or "_recall@" in score):
+        return curve
+    ends = [wilson(y * n, n)[:2] if 0 <= y <= 1 else (None, None) for y in curve.y]
+    low, high = ([math.nan if end is None else end for end in bound] for bound in zip(*ends, strict=True))
+    return curve._replace(low=low, high=high)
 
 
 def _panels(by_model: ByModel[_Moved], ways: Ways, label: str, *, marks_gap: bool = False) -> list[Panels]:
@@ -137,7 +164,7 @@ def _panels(by_model: ByModel[_Moved], ways: Ways, label: str, *, marks_gap: boo
         axis = percent_axis if quantity.is_percent else nice_axis
         plane = Panel(
             x=tight_axis([x for line in lines for x in line.xs], label),
-            y=axis([y for line in lines for y in line.ys], quantity.label),
+            y=axis([y for line in lines for y in (*line.ys, *(line.lows or ()), *(line.highs or ()))], quantity.label),
             title=_set_title(by_model, name.rpartition("/")[0]),
         )
         uprights = by_model.map(_uprights) if marks_gap else {}
@@ -160,7 +187,10 @@ def _lines(moved: _Moved, name: str, ways: Ways) -> list[Line]:
         if (chance := f"{CHANCES.get(name)}_by_{way}") in moved.curves
     ]
     own = [
-        curve_line(moved.curves[f"{name}_by_{way}"], role, words, is_dashed=is_dashed)
+        replace(
+            curve_line(moved.curves[f"{name}_by_{way}"], role, words, is_dashed=is_dashed),
+            has_band=way == next(iter(ways)),
+        )
         for way, (words, role, is_dashed) in ways.items()
         if f"{name}_by_{way}" in moved.curves
     ]

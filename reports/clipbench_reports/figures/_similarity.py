@@ -61,7 +61,7 @@ def _panels(similarity: _Similarity) -> list[Panel]:
             title=title,
             x=Axis(low=0, high=n, ticks=[n / 2], names=["texts"]),
             y=Axis(low=n, high=0, ticks=[n / 2], names=["images"]),
-            marks=[Cells(depths=shades, values=values, name=title)],
+            marks=[Cells(depths=shades, values=values, is_percent=title != TITLES[0], name=title)],
             aspect=1.0,
             has_grid=False,
         )

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from clipbench.results import numbers as fmt
-from clipbench_reports.drawing.marks import Axis, Chart, Dots, Mark, Panel, Rule, percent_axis
+from clipbench.results.record import Metric
+from clipbench_reports.drawing.marks import Axis, Chart, Dots, Mark, Panel, Rule, Shade, percent_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
@@ -24,7 +25,7 @@ class _Templates(NamedTuple):
     names: list[str]
     scores: list[float]
     """Accuracy of each template alone, in descending order."""
-    ensemble: float | None
+    ensemble: Metric | None
 
 
 def templates(models: Sequence[ModelEvidence]) -> Chart:
@@ -37,7 +38,7 @@ def templates(models: Sequence[ModelEvidence]) -> Chart:
     names = list(dict.fromkeys(name for each in by_model.all for name in each.names))
     is_named = len(names) <= N_NAMED
     n_rows = len(names) if is_named else max(len(each.names) for each in by_model.all)
-    values = [score for each in by_model.all for score in (*each.scores, each.ensemble) if score is not None]
+    values = [score for each in by_model.all for score in (*each.scores, *_ends(each.ensemble))]
     rows = Axis(low=n_rows - 0.4, high=-0.6, label=f"{n_rows} prompt templates")
     if is_named:
         rows = Axis(low=n_rows - 0.5, high=-0.5, ticks=range(n_rows), names=[_two_lines(name) for name in names])
@@ -50,7 +51,7 @@ def templates(models: Sequence[ModelEvidence]) -> Chart:
         plane,
         ByModel(layers, by_model.missing),
         reading=f"In descending order of {'accuracy' if has_one_order else f'the accuracy of {first.label}'}. The ensemble "
-        "is the mean vector of all templates, which the metrics are computed with.",
+        "is the mean vector of all templates, which the metrics are computed with; its 95 % interval is shaded.",
     )
 
 
@@ -58,15 +59,20 @@ def _marks(templates: _Templates, ranking: list[str] | None) -> list[Mark]:
     """Return a dot a template, at its place in the ranking or, where there is none, in its own."""
     ys = range(len(templates.names)) if ranking is None else [ranking.index(name) for name in templates.names]
     dots = Dots(xs=templates.scores, ys=ys, role="ink", name=ALONE, ids=templates.names)
-    if templates.ensemble is None:
+    if templates.ensemble is None or templates.ensemble.value is None:
         return [dots]
-    return [Rule(at=templates.ensemble, axis="x", role="ink", name=TOGETHER, is_dashed=True), dots]
+    low, high = templates.ensemble.low, templates.ensemble.high
+    doubt = [] if low is None or high is None else [Shade(low=low, high=high, name=TOGETHER)]
+    return [*doubt, Rule(at=templates.ensemble.value, axis="x", role="ink", name=TOGETHER, is_dashed=True), dots]
+
+
+def _ends(metric: Metric | None) -> list[float]:
+    return [] if metric is None else [end for end in (metric.value, metric.low, metric.high) if end is not None]
 
 
 def _read(evidence: Evidence) -> _Templates:
     names, scores = ranked(evidence)
-    metric = evidence.evaluation.metrics.get("acc1")
-    return _Templates(names, scores, None if metric is None else metric.value)
+    return _Templates(names, scores, evidence.evaluation.metrics.get("acc1"))
 
 
 def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
@@ -91,12 +97,14 @@ def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
 
 def _state(templates: _Templates, *, is_named: bool) -> Statement:
     ends = f"From {quoted(templates.names[-1])} to {quoted(templates.names[0])}"
-    reach = f"{fmt.percent(templates.scores[-1])} to {fmt.percent(templates.scores[0])} %"
+    low, high = fmt.percent(templates.scores[-1]), fmt.percent(templates.scores[0])
+    reach = f"{high} %" if low == high else f"{low} to {high} %"
+    which = f"Each of {len(templates.names)}" if low == high else "Single"
     return Statement(
-        title=f"Single prompt templates reach an accuracy of {reach}.",
+        title=f"{which} prompt templates {'alone reaches' if low == high else 'reach'} an accuracy of {reach}.",
         subject="Accuracy of single prompt templates",
         value=reach,
-        detail=f"{ends}; ensemble: {fmt.percent(templates.ensemble)} %.",
+        detail=f"{ends}; ensemble: {fmt.percent(templates.ensemble.value if templates.ensemble else None)} %.",
         reading="" if is_named else f"{ends}.",
     )
 

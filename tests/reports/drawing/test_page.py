@@ -227,3 +227,9 @@ def test_on_a_narrow_screen_long_names_take_several_lines_and_none_is_left_out()
 def test_a_large_matrix_is_not_drawn_again_for_a_narrow_screen() -> None:
     cells = Cells(depths=np.zeros((2, 2)), values=np.zeros((2, 2)))
     assert page.draw_narrow(figure(cells, breadth=1.75)) == ""
+
+
+def test_the_area_of_a_dot_grows_with_its_samples() -> None:
+    line = Line(xs=[0, 5, 10], ys=[0, float("nan"), 10], role="image", has_dots=True, weights=[25, 9, 100])
+    radii = [float(r) for r in re.findall(r'<circle[^>]* r="([^"]*)"', page.draw(figure(line)))]
+    assert radii == [3.2, 6.4]

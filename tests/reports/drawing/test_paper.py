@@ -3,12 +3,14 @@
 import re
 import shutil
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.backends.backend_pgf import LatexManager
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure as Canvas
 
 from clipbench.errors import ClipbenchError, UsageError
@@ -273,3 +275,29 @@ def test_a_model_that_lacks_all_of_a_panel_takes_no_room_in_it(tmp_path: Path) -
             [struct.unpack(">I", (tmp_path / f"{name}.png").read_bytes()[20:24])[0] for name in ("one", "many")]
         )
     assert all(many < 6.5 * one for one, many in heights)
+
+
+def test_ticks_of_planes_beside_each_other_keep_apart(tmp_path: Path) -> None:
+    ticks = Axis(low=-0.6, high=0.6, ticks=[-0.5, -0.25, 0, 0.25, 0.5], label="axis")
+    panels = [Panel(x=ticks, y=AXIS, marks=[Dots(xs=[0], ys=[1], role="image")]) for _ in range(2)]
+    drawn = paper.draw(figure(panels=panels, n_columns=2))
+    drawn.draw_without_rendering()
+    for axes in drawn.axes:
+        boxes = [each.get_window_extent() for each in axes.get_xticklabels() if each.get_visible()]
+        assert len(boxes) == 3 and all(b.x0 - a.x1 > 8 for a, b in pairwise(boxes))
+
+
+def test_rows_with_names_are_as_high_as_a_line_at_any_width() -> None:
+    names = [f"row {k}" for k in range(30)]
+    rows = Axis(low=29.5, high=-0.5, ticks=range(30), names=names)
+    panel = Panel(x=AXIS, y=rows, marks=[Dots(xs=[1], ys=[1], role="ink")], aspect=3.0, n_rows=30)
+    heights = [paper.draw(figure(panels=[panel]), width=width).get_figheight() * 2.54 for width in (8.25, 17.5)]
+    assert heights[0] == pytest.approx(heights[1], rel=0.05) and max(heights) < 13
+
+
+def test_dots_are_as_large_as_their_samples_are_many() -> None:
+    line = Line(xs=[0, 5], ys=[1, 2], role="ink", has_dots=True, weights=[25, 100])
+    (dots,) = paper.draw(figure(line)).axes[0].collections
+    assert isinstance(dots, PathCollection)
+    small, large = dots.get_sizes()
+    assert large == pytest.approx(4 * small)

@@ -3,6 +3,7 @@
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ import pytest
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
+from clipbench.stats.intervals import wilson
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
@@ -90,6 +92,34 @@ def test_the_gap_that_would_show_if_none_remained_is_drawn_as_chance(make_run: M
     assert all(mark.role != "chance" for panel in others for mark in panel.marks)
     assert [mark.name for mark in lay_out(found).legend].count("chance") == 1
     assert {f"gap_chance_by_{way}" for way in ways.values()} <= figures.GEOMETRY  # and in no figure of its own
+
+
+def test_shares_of_corrected_pairs_have_their_doubt_and_no_axis_is_tighter(make_run: MakeRun) -> None:
+    run = make_run()
+    evaluation = next(each for each in run.result.evaluations if each.task == "modality-gap")
+    found = figures.corrections(alone(Evidence(run, evaluation)))
+    recall = found.panels[2]
+    lines = [mark for mark in recall.marks if isinstance(mark, Line)]
+    assert [line.has_band for line in lines] == [True, False, False]
+    n = (evaluation.metrics["gap"].n or 0) // 2
+    for line in lines:
+        assert line.lows is not None and line.highs is not None
+        for y, low, high in zip(line.ys, line.lows, line.highs, strict=True):
+            assert (low, high) == wilson(y * n, n)[:2]
+            assert recall.y.low <= low < y < high <= recall.y.high
+    assert all(mark.lows is None for mark in found.panels[0].marks if isinstance(mark, Line))  # a gap is no share
+
+
+def test_the_scorecard_has_titles_and_no_more_rows_than_a_page(make_run: MakeRun, parts: SimpleNamespace) -> None:
+    few = {f"swap_att/{name}": replace(parts.fraction(0.5, 90, chance=0.25), title="Text score") for name in "ab"}
+    many = {"acc1": replace(parts.fraction(0.5, 90, chance=0.25), is_headline=True)}
+    many |= {f"own{k}": parts.fraction(0.5, 90, chance=0.25) for k in range(80)}
+    made = []
+    for name, metrics in (("few", few), ("many", many)):
+        run = make_run({"composition@d": {"metrics": metrics, "subsets": {"swap_att": "Colours swapped"}}}, name=name)
+        made.append(figures.scorecard(group([run]), ["model"]))
+    assert made[0].panels[0].y.names == ["Text score (colours swapped)"] * 2
+    assert made[1].panels[0].y.names == ["Acc1"] and "80 more" in made[1].reading
 
 
 def test_each_chance_of_a_row_of_the_scorecard_has_a_rule(make_run: MakeRun, parts: SimpleNamespace) -> None:
@@ -232,6 +262,13 @@ def test_reliability_tells_mean_confidence_and_accuracy(evidence: Make) -> None:
     assert list(line.xs) == [0.2, 0.9] and list(line.ys) == [0.0, 0.5] and list(even.xs) == list(even.ys) == [0, 1]
     shares = {round(low, 2): n for low, n in zip(bars.edges, bars.counts, strict=False) if n}
     assert shares == pytest.approx({0.2: 1 / 3, 0.8: 1 / 3, 0.95: 1 / 3})
+
+
+def test_dots_of_reliability_know_their_samples(make_run: MakeRun) -> None:
+    run = make_run()
+    evaluation = next(each for each in run.result.evaluations if each.task == "zero-shot")
+    (line,) = [mark for mark in marks(figures.reliability(alone(Evidence(run, evaluation))), Line) if mark.has_dots]
+    assert len(line.weights) == len(line.xs) and sum(line.weights) == 2000
 
 
 def test_without_confidences_the_reliability_figure_says_why(evidence: Make) -> None:

@@ -1,0 +1,80 @@
+"""The numbers behind the marks of a figure, as the script of a page reads them: told at a mark, and written as a table."""
+
+import json
+import math
+from collections.abc import Iterable
+
+from clipbench.results.numbers import Number
+from clipbench_reports.drawing.marks import MODELS, Axis, Cells, Chart, Dots, Hill, Mark, Ranges, Rule
+from clipbench_reports.drawing.plotted import named, names, points
+
+DIGITS, DECIMALS = 5, 5
+"""Digits of a number, and decimals of one of a matrix, most of whose cells are next to nothing."""
+
+Json = dict[str, object]
+
+
+def told(figure: Chart) -> str:
+    """Return the panels of a figure with their axes and series as JSON; a series has a list for each column of its table.
+
+    What the table has no column for stands beside them: how a mark lies where it is drawn.
+    """
+    panels = [
+        {
+            "name": name,
+            "title": panel.title,
+            "x": _axis(panel.x),
+            "y": _axis(panel.y),
+            "series": [each for series, mark in named(panel) if (each := _series(series, mark))],
+        }
+        for name, panel in zip(names(figure.panels), figure.panels, strict=True)
+    ]
+    return json.dumps(panels, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _axis(axis: Axis) -> Json:
+    made: Json = {"label": axis.label, "percent": axis.is_percent}
+    if any(axis.names):
+        made |= {"ticks": _short(axis.ticks), "names": [name.replace("\n", " ") for name in axis.names]}
+    return made
+
+
+def _series(name: str, mark: Mark) -> Json:
+    """Return a mark's table by column, and how it lies; nothing of one that stands for no number."""
+    rows = list(points(mark))
+    if not rows:
+        return {}
+    made: Json = {"name": name, "kind": type(mark).__name__.lower(), **_lie(mark)}
+    if not mark.name:
+        made["nameless"] = True
+    if mark.role in MODELS:
+        made["model"] = MODELS.index(mark.role)
+    if isinstance(mark, Cells):
+        return {**made, "value": [_plain(round(value, DECIMALS)) for value in mark.values.ravel().tolist()]}
+    for column in rows[0]:
+        made[column] = _short(row[column] for row in rows)
+    return made
+
+
+def _lie(mark: Mark) -> Json:
+    """Return what of a mark's place and kind its table does not say."""
+    if isinstance(mark, Ranges):
+        return {"upright": mark.is_upright, "aside": mark.aside}
+    if isinstance(mark, Hill):
+        return {"heights": _short(mark.ys), "foot": mark.foot, "percent": mark.is_percent}
+    if isinstance(mark, Cells):
+        return {"columns": mark.values.shape[1], "percent": mark.is_percent}
+    if isinstance(mark, Rule):
+        return {"axis": mark.axis, "span": list(mark.span) if mark.span else None}
+    return {"cloud": mark.is_dense} if isinstance(mark, Dots) else {}
+
+
+def _short(values: Iterable[str | Number]) -> list[str | Number | None]:
+    """Return names as they are, and numbers with no more digits than can be read off a figure; those not finite are null."""
+    return [value if isinstance(value, str) else _plain(float(f"{value:.{DIGITS}g}")) for value in values]
+
+
+def _plain(value: float) -> Number | None:
+    if not math.isfinite(value):
+        return None
+    return int(value) if value == int(value) else value
