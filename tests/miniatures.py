@@ -227,6 +227,50 @@ def _crepe(make: _Maker) -> dict[str, bytes]:
     return {"prod_hard_negatives.zip": _zip(tables), **images}
 
 
+def _xm3600(make: _Maker) -> dict[str, bytes]:
+    """Return two captions of each image in each of three languages."""
+    rows = [{"image/key": f"{number:016x}", "image/locale": "sw",
+             **{language: {"caption": [f"{language} {make.caption(number, each)}" for each in range(2)]}
+                for language in ("de", "en", "sw")}} for number in range(make.n)]  # fmt: skip
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    images = _tar({f"{row['image/key']}.jpg": make.image() for row in rows}, mode="w:gz")
+    return {"captions.zip": _zip({"captions.jsonl": lines}), "images.tgz": images}
+
+
+def _caption_lines(make: _Maker, language: str) -> bytes:
+    return "".join(f"{language} {make.caption(number)}\n" for number in range(make.n)).encode()
+
+
+def _xtd10(make: _Maker) -> dict[str, bytes]:
+    names = [f"COCO_train2014_{number:012}.jpg" for number in range(make.n)]
+    languages = ("de", "en", "es", "fr", "it", "jp", "ko", "pl", "ru", "tr", "zh")
+    captions = {f"test_1kcaptions_{each}.txt": _caption_lines(make, each) for each in languages}
+    images = _tar({f"XTD10_dataset/{name}": make.image() for name in names}, mode="w:gz")
+    return {"test_image_names.txt": "\n".join(names).encode(), **captions, "XTD10_dataset.tar.gz": images}
+
+
+def _flickr30k_200(make: _Maker, archive: str) -> dict[str, bytes]:
+    folder, names = f"nllb-clip-{archive.removesuffix('.zip')}/data/flickr30k-200", [f"{k}.jpg" for k in range(make.n)]
+    languages = ("deu_Latn", "eng_Latn", "swh_Latn")
+    members = {f"{folder}/{each}.txt": _caption_lines(make, each) for each in languages}
+    members |= {f"{folder}/eng_captions.txt": _caption_lines(make, "of people"),
+                f"{folder}/filenames.txt": "\n".join(names).encode()}  # fmt: skip
+    images = _tar({f"images/{name}": make.image() for name in names}, mode="w:gz")
+    return {archive: _zip(members), "images.tar.gz": images}
+
+
+def _babel_imagenet(make: _Maker) -> dict[str, bytes]:
+    """Return names of some classes in four languages, one of which has no templates."""
+    names = {"EN": [[*range(6)], make.kinds], "DE": [[0, 2, 5], ["Apfel", "Kerze", "Feder"]],
+             "SW": [[1, 2, 3], ["daraja", "mshumaa", "pomboo"]], "BR": [[0, 1], ["aval", "pont"]]}  # fmt: skip
+    templates = {"EN": ["a photo of a {} ."], "DE": ["ein Foto von  {} .", "viele  {} ."], "SW": ["picha ya  {} ."]}
+    tables = {"babel_imagenet-298.json": names, "nllb_dist13b_prompts.json": templates}
+    return {name: json.dumps(table).encode() for name, table in tables.items()}
+
+
+OF_LANGUAGES = {"xm3600": _xm3600, "xm3600-first": _xm3600, "xtd-10": _xtd10, "babel-imagenet": _babel_imagenet}
+
+
 def _urls(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: _Maker) -> dict[str, bytes]:
     """Return the files by the last part of their address."""
     if name == "docci":
@@ -237,6 +281,10 @@ def _urls(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: 
         return {"docci_descriptions.jsonlines": lines, "docci_images.tar.gz": _tar(images, mode="w:gz")}
     if name == "crepe":
         return _crepe(make)
+    if name in OF_LANGUAGES:
+        return OF_LANGUAGES[name](make)
+    if name == "flickr30k-200":
+        return _flickr30k_200(make, PurePosixPath(urlsplit(source["urls"][0]["url"]).path).name)
     assert name == "sugarcrepe", f"no miniature of the files of {name}"
     subsets = [path for path in (PurePosixPath(urlsplit(file["url"]).path).name for file in source["urls"])]
     content = {}

@@ -219,6 +219,7 @@ def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
         ("licence", _licence(entry)),
         ("cite", entry.cite),
         ("access", entry.gate or "no condition known"),
+        ("images", "" if entry.images is None else f"those of {entry.images}, which `run` fetches along"),
         ("protocol", entry.protocol),
         ("chance", ", ".join(f"{name} {quantity(value, 'fraction')}" for name, value in entry.chance.items())),
         ("prompts", entry.prompts or ("those beside the data" if entry.kind == "classification" else "")),

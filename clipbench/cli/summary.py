@@ -175,7 +175,7 @@ def slice_lines(record: EvaluationRecord) -> list[str]:
             rows.append(
                 [
                     f"  {name}",
-                    f"mean {_with_interval(mean)}",
+                    f"mean {_with_interval(mean)} {published_cell(mean)}".strip(),
                     "" if worst is None else f"{_how(name, slices)} {group} {_with_interval(worst)}",
                     f"largest difference {_with_interval(distance)}",
                 ]

@@ -108,6 +108,10 @@ class CatalogueEntry:
     n_classes: int | None = None
     chance: Mapping[str, float] = field(default_factory=dict)
     """Score of a model that knows nothing, by metric."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Data options of the published protocol; the user's own take precedence."""
+    images: str | None = None
+    """The entry whose images it is about: its own files hold none."""
     prompts: str | None = None
     """Table of ``prompts.toml``; without one, names and templates that lie beside the data are used."""
     protocol: str = ""
@@ -145,7 +149,11 @@ def catalogue() -> Mapping[str, CatalogueEntry]:
     text = files("clipbench.data").joinpath("catalogue.toml").read_text(encoding="utf-8")
     own = os.environ.get(OWN_CATALOGUE)
     tables = tomllib.loads(text) | (_read_own(Path(own)) if own else {})
-    return MappingProxyType({name: _entry(name, fields) for name, fields in tables.items()})
+    entries = {name: _entry(name, fields) for name, fields in tables.items()}
+    for name, entry in entries.items():
+        if entry.images is not None and (entry.images not in entries or entries[entry.images].images is not None):
+            raise UsageError(f"{OWN_CATALOGUE}: [{name}] has images = '{entry.images}', expected an entry with images")
+    return MappingProxyType(entries)
 
 
 def entry_of_repository(repository: str) -> CatalogueEntry | None:

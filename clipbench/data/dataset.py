@@ -28,6 +28,8 @@ class LabelSet(NamedTuple):
     labels: Int64[np.ndarray, " n_images"]
     """True class of each image, as a row of ``class_names``."""
     class_names: tuple[str, ...]
+    templates: tuple[str, ...] | None = None
+    """Prompt templates of its own, such as those in the language of the names; None for the data set's."""
 
 
 class Groups(NamedTuple):
@@ -88,6 +90,9 @@ class Dataset:
     """Objects with and without written words on them; ``class_names`` holds objects and words."""
     groups: Mapping[str, Groups] = field(default_factory=dict)
     """Ways to slice the data, by name; metrics are given for each slice too. They are no part of the fingerprint."""
+    label_slices: Mapping[str, Mapping[str, LabelSet]] = field(default_factory=dict)
+    """Ways to slice the data by classes of their own, such as ImageNet's in several languages, by name: the classes of each
+    slice, which has only the images that belong to one of them; the label of all others is -1."""
     notes: tuple[str, ...] = field(default=())
     """Remarks on what loading left out or guessed."""
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -128,6 +133,10 @@ class Dataset:
             changes["label_sets"] = {
                 name: each._replace(labels=each.labels[rows]) for name, each in self.label_sets.items()
             }
+        changes["label_slices"] = {
+            name: {value: each._replace(labels=each.labels[rows]) for value, each in sets.items()}
+            for name, sets in self.label_slices.items()
+        }
         if self.captions is not None and self.caption_image is not None:
             new_row = np.full(len(self.images), -1, np.int64)
             new_row[rows] = np.arange(len(rows))
@@ -157,6 +166,16 @@ class Dataset:
             groups={name: each.take(rows) if each.of_captions else each for name, each in self.groups.items()},
         ).take(np.unique(self.caption_image[rows]))
 
+    def take_classes(self, label_set: LabelSet) -> "Dataset":
+        """Return the data set of the images that belong to a class of a slice, with the slice's classes and templates."""
+        return replace(
+            self,
+            labels=label_set.labels,
+            class_names=label_set.class_names,
+            templates=label_set.templates or self.templates,
+            label_slices={},
+        ).take(np.flatnonzero(label_set.labels >= 0))
+
     def fingerprint(self, digests: Sequence[str]) -> str:
         """Return a hash of everything that scores depend on: images, ids, labels, names, templates and captions.
 
@@ -172,6 +191,9 @@ class Dataset:
         hasher = hashlib.blake2b(repr(parts).encode(), digest_size=16)
         for name, label_set in (self.label_sets or {}).items():
             hasher.update(repr((name, label_set.class_names)).encode() + label_set.labels.tobytes())
+        for name, sets in self.label_slices.items():
+            for value, (labels, *texts) in sets.items():
+                hasher.update(repr((name, value, texts)).encode() + labels.tobytes())
         for array in (self.labels, self.multilabels, self.caption_image):
             hasher.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
         return hasher.hexdigest()
@@ -370,18 +392,20 @@ def _check_labels(dataset: Dataset, *, allow_partial: bool) -> None:
 
 
 def _check_label_sets(dataset: Dataset) -> None:
-    for name, label_set in (dataset.label_sets or {}).items():
-        if len(label_set.labels) != len(dataset):
-            raise DataError(
-                f"data set {dataset.id} has {len(label_set.labels)} labels in the set '{name}', expected one for each of its"
-                f" {len(dataset)} images"
-            )
-        _check_range(dataset, label_set, f"'{name}' label")
+    of_slices = {value: each for sets in dataset.label_slices.values() for value, each in sets.items()}
+    for least, sets in ((0, dataset.label_sets or {}), (-1, of_slices)):
+        for name, label_set in sets.items():
+            if len(label_set.labels) != len(dataset):
+                raise DataError(
+                    f"data set {dataset.id} has {len(label_set.labels)} labels in the set '{name}', expected one for each"
+                    f" of its {len(dataset)} images"
+                )
+            _check_range(dataset, label_set, f"'{name}' label", least=least)
 
 
-def _check_range(dataset: Dataset, label_set: LabelSet, what: str) -> None:
+def _check_range(dataset: Dataset, label_set: LabelSet, what: str, *, least: int = 0) -> None:
     labels, n_classes = label_set.labels, len(label_set.class_names)
-    out_of_range = np.flatnonzero((labels < 0) | (labels >= n_classes))
+    out_of_range = np.flatnonzero((labels < least) | (labels >= n_classes))
     if len(out_of_range):
         row = out_of_range[0]
         raise DataError(

@@ -61,7 +61,7 @@ def fits_urban1k(path: Path) -> bool:
 def load_urban1k(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the images with the first line of their captions, in the order of their numbers."""
     options.refuse_unknown(("images",), id)
-    folder = _image_folder(options, [path / "image"])
+    folder = image_folder(options, [path / "image"])
     images = {file.stem: file for file in entries(folder, DataError) if file.suffix.lower() in SUFFIXES}
     texts = {file.stem: file for file in matching(path / "caption", "*.txt")}
     uncaptioned = sorted(images.keys() - texts.keys(), key=_numeric)
@@ -103,7 +103,7 @@ def load_docci(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the images of a split with their descriptions."""
     options.refuse_unknown(("split", "images"), id)
     file = path if path.name == DOCCI_FILE else path / DOCCI_FILE
-    folder = _image_folder(options, [file.parent / "images", file.parent])
+    folder = image_folder(options, [file.parent / "images", file.parent])
     split = options.options.get("split", DOCCI_SPLIT)
     rows = _read_lines(file)
     split_rows = rows_of_split([row.get("split") for _, row in rows], split, source=str(file))
@@ -140,7 +140,7 @@ def load_dci(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the images of a split with what the authors call the extended caption: the short one, then the extra one."""
     options.refuse_unknown(("split", "images"), id)
     split = options.options.get("split", DCI_SPLIT)
-    folder = _image_folder(options, [path / "photos"])
+    folder = image_folder(options, [path / "photos"])
     pairs = []
     for file in (path / DCI_ENTRIES / name for name in _dci_names(path, split)):
         entry = _json_object(file)
@@ -203,7 +203,7 @@ def load_sharegpt4v(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the first images with their captions, by default 1,000 (option ``n``)."""
     options.refuse_unknown(("images", "n"), id)
     file = path / SHAREGPT4V_FILE if is_folder(path) else path
-    folder = _image_folder(options, [file.parent])
+    folder = image_folder(options, [file.parent])
     n = options.whole_number("n", "a number of captions, 1 or more", least=1) or SHAREGPT4V_CAPTIONS
     with reading(file, DataError):
         items = list(islice(_list_items(file), n))
@@ -281,7 +281,7 @@ def load_iiw(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the images with their descriptions, by default those of the field IIW (option ``caption``)."""
     options.refuse_unknown(("images", "caption"), id)
     file = path / IIW_FILE if is_folder(path) else path
-    folder = _image_folder(options, [file.parent / "images", file.parent])
+    folder = image_folder(options, [file.parent / "images", file.parent])
     rows = _read_lines(file)
     caption = options.options.get("caption", IIW_CAPTION)
     if caption not in rows[0][1]:
@@ -331,7 +331,7 @@ def _dataset(
     )
 
 
-def _image_folder(options: DataOptions, beside: Sequence[Path]) -> Path:
+def image_folder(options: DataOptions, beside: Sequence[Path]) -> Path:
     """Return the folder of the images: the option ``images``, or the first of some folders that exists.
 
     Raises:

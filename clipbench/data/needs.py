@@ -97,7 +97,7 @@ def find_needs(asked: Mapping[str, Use], data_root: Path | None) -> list[Need]:
     """
     root = data_root or Path()
     needs = []
-    for name, use in asked.items():
+    for name, use in _with_images(asked).items():
         entry = catalogue().get(name.lower())
         if entry is None or place_of(entry, data_root) is not None:
             continue
@@ -106,6 +106,18 @@ def find_needs(asked: Mapping[str, Use], data_root: Path | None) -> list[Need]:
         download = _download(entry, root, use.n_images)
         needs.append(Need(entry=entry, tasks=tuple(dict.fromkeys(use.tasks)), n_images=use.n_images, download=download))
     return needs
+
+
+def _with_images(asked: Mapping[str, Use]) -> Mapping[str, Use]:
+    """Return the uses with those of the data whose images others are about; all images where the two ask for more or less."""
+    uses = dict(asked)
+    for name, use in asked.items():
+        entry = catalogue().get(name.lower())
+        if entry is not None and entry.images is not None:
+            own = uses.get(entry.images, use)
+            n_images = None if own.n_images is None or use.n_images is None else max(own.n_images, use.n_images)
+            uses[entry.images] = Use((*own.tasks, *use.tasks), n_images)
+    return uses
 
 
 def look_up_needs(needs: Sequence[Need]) -> list[Need]:

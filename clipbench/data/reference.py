@@ -6,7 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clipbench import __version__
-from clipbench.data import attacks, hub_datasets, huggingface, image_folder, long_captions, manifest, webdataset
+from clipbench.data import (
+    attacks,
+    hub_datasets,
+    huggingface,
+    image_folder,
+    languages,
+    long_captions,
+    manifest,
+    webdataset,
+)
 from clipbench.data.catalogue import (
     CatalogueEntry,
     catalogue,
@@ -74,6 +83,8 @@ LAYOUTS = (
     DataLayout("Densely Captioned Images (splits.json, complete/)", long_captions.fits_dci, long_captions.load_dci),
     DataLayout("ShareGPT4V (a .json of conversations)", long_captions.fits_sharegpt4v, long_captions.load_sharegpt4v),
     DataLayout("ImageInWords (a .jsonl of IIW)", long_captions.fits_iiw, long_captions.load_iiw),
+    DataLayout("Crossmodal-3600 (captions.jsonl, images/)", languages.fits_xm3600, languages.load_xm3600),
+    DataLayout("captions line by line (XTD-10, Flickr30k-200)", languages.fits_lines, languages.load_lines),
     DataLayout("a manifest (.csv, .tsv, .jsonl, .json)", _is_manifest, manifest.load),
     DataLayout("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
     DataLayout("a Hugging Face data set (save_to_disk, parquet)", _is_hugging_face, huggingface.load_folder),
@@ -130,10 +141,9 @@ def _load(reference: str, options: DataOptions) -> Dataset:
     elif reference.startswith(HUB_PREFIX):
         dataset = _load_hugging_face(reference, options)
     elif (entry := catalogue().get(reference.lower())) is not None:
-        part = _part_of(entry, options)
-        if part is not None:  # it need not have every class
-            options = replace(options, allow_partial=True)
-        dataset = _load_entry(entry, options) if part is None else _load_part(part, entry, options)
+        is_part = _part_of(entry if entry.images is None else catalogue()[entry.images], options) is not None
+        options = replace(options, allow_partial=options.allow_partial or is_part)  # a part need not have every class
+        dataset = _load_entry(entry, options)
     else:
         path = _existing(reference, options.data_root)
         dataset = _load_path(path, options, path_id(path, options.data_root))
@@ -201,9 +211,19 @@ def _load_path(path: Path, options: DataOptions, id: str) -> Dataset:
 
 
 def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
+    options = replace(options, options={**entry.options, **options.options})
+    part = _part_of(entry, options)
+    if part is not None:
+        return _load_part(part, entry, options)
     place = find_place(entry, options.data_root)
+    if entry.images is not None:
+        options.refuse_unknown((languages.LANGUAGE,), entry.name)
+        images = _load_entry(catalogue()[entry.images], replace(options, options={}))
+        return replace(languages.with_languages(images, place, options), id=entry.name, cite=entry.cite or None)
     dataset = with_origin(_load_path(place, column_options(entry, place, options), entry.name), place)
     dataset = replace(with_published_prompts(dataset, entry), cite=entry.cite or None)
+    if languages.LANGUAGE in options.options:  # the number of captions is that of all languages
+        entry = replace(entry, n_captions=None)
     return check_size(dataset, entry, allow_partial=options.allow_partial)
 
 

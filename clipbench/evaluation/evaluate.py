@@ -13,7 +13,7 @@ from clipbench.data import DataOptions, Dataset
 from clipbench.errors import FOREIGN, ClipbenchError, MachineError, MissingPart, Unavailable, bug, kind
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import Request, build_task
-from clipbench.evaluation.published import Measured, with_published
+from clipbench.evaluation.published import Measured, slices_with_published, with_published
 from clipbench.evaluation.slices import Sliced, slices_of
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.evaluation.thumbnails import SMALL, SMALL_SIDE, gallery_rows, is_image, point_rows, write_thumbnails
@@ -86,7 +86,7 @@ def evaluate(
             record,
             metrics=with_published(record.metrics, measured),
             subsets={**evaluation.subsets, **dataset.subsets},
-            slices=sliced.records,
+            slices=slices_with_published(sliced.records, measured),
             notes=[
                 *dataset.notes,
                 *image_notes(embedder, dataset.images),

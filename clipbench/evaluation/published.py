@@ -14,7 +14,7 @@ from clipbench.data.catalogue import entry_of_repository, size_differences
 from clipbench.data.prompts import known_prompts
 from clipbench.evaluation.task import Task
 from clipbench.models.protocol import ModelInfo
-from clipbench.results.record import Metric, PublishedValue
+from clipbench.results.record import Metric, PublishedValue, SlicesRecord
 from clipbench.results.reference_models import OPEN_CLIP, open_clip_results
 
 SAME = MappingProxyType(
@@ -46,6 +46,7 @@ class Key(NamedTuple):
     data: str
     """Name in the catalogue."""
     metric: str
+    """Its name; of a slice as in ``{language=de}/acc1``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +62,14 @@ class Measured:
     """True where a limit was given, or what is missing or unreadable may be left out."""
 
 
-def with_published(metrics: Mapping[str, Metric], measured: Measured) -> dict[str, Metric]:
+def with_published(metrics: Mapping[str, Metric], measured: Measured, group: str = "") -> dict[str, Metric]:
     """Return the metrics with the values that were published for the same model, data and protocol.
 
     The data must be the catalogue's, and whole, with the published prompts, or those that its packagers laid beside them: a
     folder of the same name that is read as a path has others. The task must have its own parameters; a model whose text window was stretched is another model.
+
+    Args:
+        group: the slice that the metrics are of, such as ``{language=de}/``.
 
     Example:
         >>> all_values = published_values()
@@ -79,15 +83,30 @@ def with_published(metrics: Mapping[str, Metric], measured: Measured) -> dict[st
         return dict(metrics)
     known = published_values()
     return {
-        name: _beside(metric, known.get(Key(model, measured.task.name, entry.name, name), ()))
+        name: _beside(metric, known.get(Key(model, measured.task.name, entry.name, f"{group}{name}"), ()))
         for name, metric in metrics.items()
+    }
+
+
+def slices_with_published(slices: Mapping[str, SlicesRecord], measured: Measured) -> dict[str, SlicesRecord]:
+    """Return the slices with the values that were published for each, and for their mean."""
+
+    def beside(metrics: Mapping[str, Metric], grouping: str, group: str) -> dict[str, Metric]:
+        return with_published(metrics, measured, f"{{{grouping}={group}}}/")
+
+    return {
+        name: replace(
+            record,
+            groups={group: beside(metrics, name, group) for group, metrics in record.groups.items()},
+            mean=beside(record.mean, name, "(mean)"),
+        )
+        for name, record in slices.items()
     }
 
 
 @cache
 def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
-    """Return all values of ``open_clip.csv`` and ``published.csv``; fractions are in [0, 1]."""
-    text = files("clipbench.data").joinpath("published.csv").read_text(encoding="utf-8")
+    """Return all values of ``open_clip.csv``, ``published.csv`` and ``published_languages.csv``; fractions are in [0, 1]."""
     found: dict[Key, list[PublishedValue]] = defaultdict(list)
     for model, results in open_clip_results().items():
         for column, score in results.items():
@@ -95,7 +114,7 @@ def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
             task, _, data = evaluation.partition("@")
             if metric and "{" not in evaluation and " + " not in metric:
                 found[Key(model, task, data, metric)] = [_of_open_clip(score)]
-    for row in csv.DictReader(text.splitlines()):
+    for row in _rows("published.csv"):
         value = PublishedValue(
             value=float(row["value"]),
             protocol=row["protocol"],
@@ -103,7 +122,20 @@ def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
             is_secondary=row["is_secondary"] == "true",
         )
         found[Key(row["model"], row["task"], row["data"], row["metric"])].append(value)
+    for row in _rows("published_languages.csv"):
+        model, protocol, source = (row.pop(name) for name in ("model", "protocol", "source"))
+        for column, cell in row.items():
+            if cell:  # of a column such as retrieval@xm3600{language=de}/image_retrieval_recall@1
+                evaluation, _, metric = column.partition("{")
+                task, _, data = evaluation.partition("@")
+                value = PublishedValue(value=float(cell), protocol=protocol, source=source, is_secondary=False)
+                found[Key(model, task, data, f"{{{metric}")].append(value)
     return MappingProxyType({key: tuple(values) for key, values in found.items()})
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    text = files("clipbench.data").joinpath(name).read_text(encoding="utf-8")
+    return [*csv.DictReader(text.splitlines())]
 
 
 def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: ModelInfo) -> Metric:

@@ -3,16 +3,18 @@
 Groups of images share the rest of the data: an image of one region is searched for among all images, and classified among
 all classes, so that slices of different sizes can be compared. What is a mean or a statistic of samples is taken over the
 slice's samples; what is a function of all of them, such as the modality gap, is measured on the slice as data of its own.
-Groups of captions, such as languages, are data of their own altogether: their captions, and the images that have one.
+Groups of captions, such as languages, are data of their own altogether: their captions, and the images that have one. So
+are slices with classes of their own: those classes, and the images that belong to one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Shaped
 
-from clipbench.data.dataset import Dataset, Groups
+from clipbench.data.dataset import Dataset
 from clipbench.errors import ClipbenchError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.models.protocol import Embedder
@@ -24,7 +26,7 @@ from clipbench.stats.intervals import Interval
 from clipbench.stats.measures import RANGES, Measure, Smooth, Within
 from clipbench.stats.slices import Slice, distance, mean, worst
 
-MOST_SLICES = 200
+MOST_SLICES = 300
 """Largest number of groups that make slices: more are names of samples rather than groups."""
 
 Part = Mapping[str, tuple[Metric, Slice | None]]
@@ -39,28 +41,37 @@ class Sliced:
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     """Columns that the evaluation's samples gain: the group of each, for groups of images."""
     tables: dict[str, list[Samples]] = field(default_factory=dict)
-    """Samples of each slice, for groups of captions: other samples than the evaluation's."""
+    """Samples of each slice, where slices are data of their own: other samples than the evaluation's."""
     notes: list[str] = field(default_factory=list)
 
 
 def slices_of(task: Task, dataset: Dataset, embedder: Embedder, evaluation: Evaluation, seed: int) -> Sliced:
     """Return an evaluation's metrics by the groups of its data; a group that makes no slices costs a note."""
     sliced = Sliced()
-    for name, groups in dataset.groups.items():
-        n_groups = len(set(groups.values) - {""})
-        if not 2 <= n_groups <= MOST_SLICES:
+    for name, values in _values(dataset).items():
+        if not 2 <= len(values) <= MOST_SLICES:
             sliced.notes.append(
-                f"no slices by {name}: it has {counted(n_groups, 'group')}, and 2 to {MOST_SLICES} make slices"
+                f"no slices by {name}: it has {counted(len(values), 'group')}, and 2 to {MOST_SLICES} make slices"
             )
             continue
-        slicer = _Slicer(task, dataset, embedder, evaluation, name, groups, seed)
+        slicer = _Slicer(task, dataset, embedder, evaluation, name, values, seed)
         try:
-            parts = slicer.by_caption(sliced) if groups.of_captions else slicer.by_image(sliced)
+            parts = slicer.parts(sliced)
         except ClipbenchError as error:
             sliced.notes.append(f"no slices by {name}: {error}")
         else:
-            sliced.records[name] = _record(parts, groups)
+            sliced.records[name] = _record(parts, slicer.of)
     return sliced
+
+
+def _values(dataset: Dataset) -> dict[str, list[str]]:
+    """Return the names of the slices, by that of the grouping; classes of which no image is left make none."""
+    of_groups = {name: sorted(set(groups.values) - {""}) for name, groups in dataset.groups.items()}
+    of_labels = {
+        name: sorted(value for value, each in sets.items() if (each.labels >= 0).any())
+        for name, sets in dataset.label_slices.items()
+    }
+    return of_groups | of_labels
 
 
 @dataclass(frozen=True)
@@ -72,18 +83,32 @@ class _Slicer:
     embedder: Embedder
     evaluation: Evaluation
     name: str
-    groups: Groups
+    values: list[str]
     seed: int
 
     @property
-    def values(self) -> list[str]:
-        return sorted(set(self.groups.values) - {""})
+    def of(self) -> Literal["images", "captions", "classes"]:
+        """What is sorted into slices."""
+        if self.name in self.dataset.label_slices:
+            return "classes"
+        return "captions" if self.dataset.groups[self.name].of_captions else "images"
 
-    def by_image(self, sliced: Sliced) -> dict[str, Part]:
+    def parts(self, sliced: Sliced) -> dict[str, Part]:
+        """Return the metrics of each slice; what they follow from is added to ``sliced``."""
+        if self.of == "images":
+            return self._by_image(sliced)
+        if self.of == "classes":
+            sets = self.dataset.label_slices[self.name]
+            return self._apart(((value, self.dataset.take_classes(sets[value])) for value in self.values), sliced)
+        of_caption = np.array(self.dataset.groups[self.name].values, object)
+        rows = ((value, np.flatnonzero(of_caption == value)) for value in self.values)
+        return self._apart(((value, self.dataset.take_captions(own)) for value, own in rows), sliced)
+
+    def _by_image(self, sliced: Sliced) -> dict[str, Part]:
         """Return the slices by groups of images; the group of each sample becomes a column."""
         if "image" not in self.evaluation.samples:
             raise ClipbenchError("the task's samples do not say which image they are of")
-        of_image = np.array([*self.groups.values, ""], object)  # -1, no image, is the last
+        of_image = np.array([*self.dataset.groups[self.name].values, ""], object)  # -1, no image, is the last
         of_sample = of_image[self.evaluation.samples["image"]]
         sliced.columns[f"{GROUP_COLUMN}{self.name}"] = of_sample
         of_rows = {name: each for name, each in self.evaluation.measures.items() if not _is_of_the_whole(each)}
@@ -99,13 +124,21 @@ class _Slicer:
             parts[value] = {name: found[name] for name in self.evaluation.measures if name in found}
         return parts
 
-    def by_caption(self, sliced: Sliced) -> dict[str, Part]:
-        """Return the slices by groups of captions, and keep the samples of each."""
-        of_caption, tables = np.array(self.groups.values, object), []
+    def _apart(self, slices: Iterable[tuple[str, Dataset]], sliced: Sliced) -> dict[str, Part]:
+        """Return the metrics of slices that are data of their own, and keep the samples of each.
+
+        An image may be in several: samples without a cluster are clustered by their image, so that the mean knows.
+        """
+        row = {id: number for number, id in enumerate(self.dataset.image_ids)}
         parts: dict[str, Part] = {}
-        for value in self.values:
-            alone = self._evaluate(self.dataset.take_captions(np.flatnonzero(of_caption == value)), value)
-            parts[value] = self._measured(alone.measures, alone.samples, value)
+        tables = []
+        for value, dataset in slices:
+            alone = self._evaluate(dataset, value)
+            samples = alone.samples
+            if "cluster" not in samples and "image" in samples:
+                rows = np.array([*map(row.__getitem__, dataset.image_ids)], np.int64)
+                samples = {**samples, "cluster": rows[samples["image"]]}
+            parts[value] = self._measured(alone.measures, samples, value)
             tables.append(self._labelled(alone.samples, value))
         sliced.tables[self.name] = tables
         return parts
@@ -156,7 +189,7 @@ def _slice(metric: Metric, samples: Samples) -> Slice | None:
     return Slice(value=metric.value, influence=values[is_defined], clusters=clusters, within=within)
 
 
-def _record(parts: Mapping[str, Part], groups: Groups) -> SlicesRecord:
+def _record(parts: Mapping[str, Part], of: Literal["images", "captions", "classes"]) -> SlicesRecord:
     means, worsts, distances, worst_groups = {}, {}, {}, {}
     for name in dict.fromkeys(name for part in parts.values() for name in part):
         found = {value: part[name] for value, part in parts.items() if name in part}
@@ -171,7 +204,7 @@ def _record(parts: Mapping[str, Part], groups: Groups) -> SlicesRecord:
             worsts[name] = _summary(like, extreme.value, extreme.interval, slices)
             worst_groups[name] = extreme.name
     return SlicesRecord(
-        of="captions" if groups.of_captions else "images",
+        of=of,
         groups={value: {name: metric for name, (metric, _) in part.items()} for value, part in parts.items()},
         mean=means,
         worst=worsts,

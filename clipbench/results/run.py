@@ -134,7 +134,7 @@ class Run:
         Raises:
             ClipbenchError: the table is damaged.
         """
-        name = f"slices/{grouping}" if evaluation.slices[grouping].of == "captions" else "samples"
+        name = f"slices/{grouping}" if evaluation.slices[grouping].of != "images" else "samples"
         return self._table(evaluation, name)
 
     def failures(self, evaluation: EvaluationRecord | str, n: int = 20) -> "pandas.DataFrame":

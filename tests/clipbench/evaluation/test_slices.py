@@ -14,7 +14,7 @@ from PIL import Image
 import clipbench as cb
 from clipbench.comparison.gate import judge
 from clipbench.comparison.gate_rules import Gate
-from clipbench.data.dataset import Groups
+from clipbench.data.dataset import Groups, LabelSet
 from clipbench.evaluation.slices import MOST_SLICES, slices_of
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.retrieval import Retrieval
@@ -110,6 +110,38 @@ def test_slices_of_captions_are_data_of_their_own() -> None:
         assert record.groups["en"][f"{direction}_recall@1"].value == 1.0
         assert record.groups["de"][f"{direction}_recall@1"].value == 0.0
     assert found.tables["language"][0]["sample_id"][0].startswith("de:")
+
+
+def test_slices_with_classes_of_their_own_share_images_and_their_mean_knows() -> None:
+    data, embedder, is_right = classified({"north": 0.7, "south": 0.7})
+    assert data.labels is not None
+    data = replace(data, groups={}, label_slices={"language": {
+        "de": LabelSet(data.labels, ("Katze", "Hund"), ("{c}",)),
+        "fr": LabelSet(data.labels, ("chat", "chien")),
+        "sw": LabelSet(np.where(data.labels == 0, 0, -1), ("paka", "mbwa")),
+    }})  # fmt: skip
+    cats, dogs = ("cat", "Katze", "chat", "paka"), ("dog", "Hund", "chien", "mbwa")
+    texts = {name: np.eye(2)[k].tolist() for k, names in enumerate((cats, dogs)) for name in names}
+    names, vectors = [image.name for image in data.images], embedder.images(data.images).tolist()
+    embedder, task = FixedEmbedder(dict(zip(names, vectors, strict=True)), texts), ZeroShot()
+    found = slices_of(task, data, embedder, task.evaluate(data, embedder, np.random.default_rng(0)), 0)
+    record = found.records["language"]
+    assert record.of == "classes" and [each.n for each in (record.groups[v]["acc1"] for v in ("de", "fr", "sw"))] == [
+        N, N, int(np.sum(data.labels == 0)),
+    ]  # fmt: skip
+    assert record.groups["de"]["acc1"].value == pytest.approx(is_right.mean())
+    assert found.tables["language"][2]["sample_id"][0].startswith("sw:")
+    both = replace(data, label_slices={"language": {v: data.label_slices["language"][v] for v in ("de", "fr")}})
+    mean = (
+        slices_of(task, both, embedder, task.evaluate(both, embedder, np.random.default_rng(0)), 0)
+        .records["language"]
+        .mean["acc1"]
+    )
+    one = record.groups["de"]["acc1"]
+    width = (mean.high or 0) - (mean.low or 0)
+    assert width == pytest.approx((one.high or 0) - (one.low or 0), rel=0.05), (
+        "twice the same images tell no more than once"
+    )
 
 
 class Named:

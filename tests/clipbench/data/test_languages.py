@@ -1,0 +1,210 @@
+"""Captions and class names in many languages: each form fetched, read, and scored by language and over all."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import clipbench as cb
+from clipbench.cli.main import main
+from clipbench.data import DataOptions, Dataset, load_data
+from clipbench.data.catalogue import OWN_CATALOGUE, catalogue
+from clipbench.data.needs import Use, find_needs
+from clipbench.data.subset import random_subset
+from clipbench.errors import DataError, Unavailable, UsageError
+
+Load = Callable[..., Dataset]
+
+
+@pytest.fixture
+def load(
+    hub: Any, miniatures: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library_cache: Path
+) -> Iterator[Load]:
+    """Fetches miniatures of some data sets, and loads the first."""
+    monkeypatch.chdir(tmp_path)
+
+    def get(*names: str, **options: str) -> Dataset:
+        (tmp_path / "catalogue.toml").write_text(miniatures.mirror(hub, names, n=12), encoding="utf-8")
+        monkeypatch.setenv(OWN_CATALOGUE, str(tmp_path / "catalogue.toml"))
+        catalogue.cache_clear()
+        with pytest.raises(SystemExit) as end:
+            main(["data", "get", *names, "--data-root", "data"])
+        assert end.value.code == 0
+        return load_data(names[0], DataOptions(data_root=Path("data"), options=options))
+
+    yield get
+    catalogue.cache_clear()
+
+
+class Knowing:
+    """A model that knows an image by its pixels, and the captions of all images in some languages."""
+
+    def __init__(self, dataset: Dataset, known: tuple[str, ...]) -> None:
+        assert dataset.captions is not None and dataset.caption_image is not None
+        owners = zip(dataset.captions, dataset.caption_image.tolist(), strict=True)
+        self._image_of = {caption: row for caption, row in owners if caption.split()[0] in known}
+        self._row = {image.open().convert("RGB").tobytes(): row for row, image in enumerate(dataset.images)}
+        self._n = len(dataset)
+
+    def encode_images(self, images: list[Image.Image]) -> np.ndarray:
+        return np.eye(self._n)[[self._row.get(image.tobytes(), 0) for image in images]]
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        return np.array(
+            [np.eye(self._n)[self._image_of[text]] if text in self._image_of else np.ones(self._n) for text in texts]
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "languages", "n_captions"),
+    [
+        ("xm3600", ["de", "en", "sw"], 72),
+        ("xm3600-first", ["de", "en", "sw"], 36),
+        ("xtd-10", ["de", "en", "es", "fr", "it", "jp", "ko", "pl", "ru", "tr", "zh"], 132),
+        ("flickr30k-200", ["deu_Latn", "eng_Latn", "swh_Latn"], 36),
+    ],
+)
+def test_captions_are_scored_by_language_and_over_all(
+    load: Load, name: str, languages: list[str], n_captions: int
+) -> None:
+    dataset = load(name)
+    assert (dataset.id, len(dataset), len(dataset.captions or ())) == (name, 12, n_captions)
+    run = cb.run(Knowing(dataset, tuple(languages[:1])), f"retrieval@{name}", data_root="data")
+    slices = run.result.evaluations[0].slices["language"]
+    for direction in ("image_retrieval", "text_retrieval"):
+        values = {language: metrics[f"{direction}_recall@1"].value for language, metrics in slices.groups.items()}
+        assert sorted(values) == languages
+        assert values.pop(languages[0]) == 1.0 and max(filter(None, values.values())) < 0.2
+        mean = slices.mean[f"{direction}_recall@1"]
+        assert mean.value == pytest.approx((1 + sum(filter(None, values.values()))) / len(languages))
+    assert slices.worst_group["image_retrieval_recall@1"] != languages[0]
+    alone = load_data(name, DataOptions(data_root=Path("data"), options={"language": languages[0]}))
+    assert not alone.groups and len(alone.captions or ()) == n_captions / len(languages)
+
+
+class Classifier:
+    """A model that sorts images by chance, or as they are labelled for those who ask in a language that it knows."""
+
+    def __init__(self, dataset: Dataset, words: dict[str, int]) -> None:
+        assert dataset.labels is not None
+        self._label = {
+            image.open().convert("RGB").tobytes(): label
+            for image, label in zip(dataset.images, dataset.labels.tolist(), strict=True)
+        }
+        self._words = words
+
+    def encode_images(self, images: list[Image.Image]) -> np.ndarray:
+        return np.eye(7)[[self._label.get(image.tobytes(), 6) for image in images]]
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        return np.array([np.eye(7)[next((n for word, n in self._words.items() if word in text), 6)] for text in texts])
+
+
+def test_babel_imagenet_is_imagenet_with_the_classes_of_each_language_as_slices(load: Load) -> None:
+    dataset = load("babel-imagenet", "imagenet")
+    german, swahili = (dataset.label_slices["language"][each] for each in ("de", "sw"))
+    assert sorted(dataset.label_slices["language"]) == ["de", "sw"], "English is the whole, Breton has no templates"
+    assert (german.class_names, german.templates) == (
+        ("Apfel", "Kerze", "Feder"),
+        ("ein Foto von  {c} .", "viele  {c} ."),
+    )
+    assert dataset.labels is not None
+    assert [german.labels[dataset.labels == each].tolist() for each in range(6)] == [
+        [0, 0],
+        [-1, -1],
+        [1, 1],
+        [-1, -1],
+        [-1, -1],
+        [2, 2],
+    ]
+    part = random_subset(dataset, 6, np.random.default_rng(0))
+    assert len(part.take_classes(part.label_slices["language"]["sw"])) == 3
+
+    words = {"Apfel": 0, "Kerze": 2, "Feder": 5, "apple": 0, "bridge": 1, "candle": 2}
+    run = cb.run(Classifier(dataset, words), "zero-shot@babel-imagenet", data_root="data")
+    evaluation = run.result.evaluations[0]
+    assert evaluation.dataset.id == "babel-imagenet"
+    slices = evaluation.slices["language"]
+    of_language = {language: metrics["acc1"] for language, metrics in slices.groups.items()}
+    assert (of_language["de"].value, of_language["de"].n) == (1.0, 6)
+    assert of_language["de"].chance == pytest.approx(1 / 3)
+    assert of_language["sw"].value == pytest.approx(1 / 3), "all classes are alike"
+    assert evaluation.metrics["acc1"].value == pytest.approx((3 + 3 / 6) / 6)
+    assert slices.mean["acc1"].value == pytest.approx(2 / 3) and slices.worst_group["acc1"] == "sw"
+    assert swahili.labels.max() == 2
+
+
+def test_a_language_without_templates_is_asked_by_its_names_alone(load: Load) -> None:
+    dataset = load("babel-imagenet", "imagenet", language="br, de")
+    assert dataset.label_slices["language"]["br"].templates == ("{c}",)
+    with pytest.raises(UsageError, match=r"--data-option language=xx: no 'xx': known: br, de, sw"):
+        load_data("babel-imagenet", DataOptions(data_root=Path("data"), options={"language": "xx"}))
+
+
+def test_two_tables_of_babel_imagenet_are_two_data_sets(load: Load) -> None:
+    dataset = load("babel-imagenet", "imagenet")
+    file = Path("data/babel-imagenet/babel_imagenet-298.json")
+    digests = [image.digest() for image in dataset.images]
+    file.write_text(file.read_text().replace("Apfel", "Apfelsine"))
+    other = load_data("babel-imagenet", DataOptions(data_root=Path("data")))
+    assert dataset.fingerprint(digests) != other.fingerprint(digests)
+
+
+def test_tables_of_classes_that_are_malformed_are_one_line(load: Load) -> None:
+    load("babel-imagenet", "imagenet")
+    entries = ('[[0, 6], ["a", "b"]]', '[[0, 0], ["a", "b"]]', "[[0], []]", "3")
+    for table in ("[]", *(f'{{"DE": {entry}}}' for entry in entries)):
+        Path("data/babel-imagenet/babel_imagenet-298.json").write_text(table)
+        with pytest.raises(DataError, match=r"babel_imagenet-298\.json"):
+            load_data("babel-imagenet", DataOptions(data_root=Path("data"), options={"language": "de"}))
+
+
+def test_what_is_about_other_data_s_images_needs_these_too(tmp_path: Path) -> None:
+    needs = find_needs({"babel-imagenet": Use(["zero-shot"], 50)}, tmp_path)
+    assert [(need.entry.name, need.n_images) for need in needs] == [("babel-imagenet", 50), ("imagenet", 50)]
+    needs = find_needs({"babel-imagenet": Use(["zero-shot"], 50), "imagenet": Use(["zero-shot"])}, tmp_path)
+    assert {need.entry.name: need.n_images for need in needs} == {"babel-imagenet": 50, "imagenet": None}
+    (tmp_path / "babel-imagenet").mkdir()
+    with pytest.raises(Unavailable, match=r"data set 'imagenet' .* is not on this machine"):
+        load_data("babel-imagenet", DataOptions(data_root=tmp_path))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two images, the captions of which a test writes."""
+    (tmp_path / "images").mkdir()
+    for name in ("a", "b"):
+        Image.new("RGB", (4, 4)).save(tmp_path / "images" / f"{name}.jpg")
+    return tmp_path
+
+
+def test_blank_captions_are_left_out_and_counted(folder: Path) -> None:
+    rows = [{"image/key": key, "en": {"caption": [key, " "]}, "de": {"caption": []}} for key in "ab"]
+    (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    dataset = load_data(str(folder), DataOptions())
+    assert (dataset.captions, dataset.caption_ids) == (["a", "b"], ["a.jpg:en0", "b.jpg:en0"])
+    assert dataset.notes == ("2 captions are blank and were left out",)
+    with pytest.raises(UsageError, match="--data-option captions=last: expected all or first"):
+        load_data(str(folder), DataOptions(options={"captions": "last"}))
+
+
+def test_captions_that_are_no_texts_or_too_few_are_one_line(folder: Path) -> None:
+    (folder / "captions.jsonl").write_text('{"image/key": "a", "en": {"caption": "one"}}')
+    with pytest.raises(DataError, match=r"captions.jsonl, line 1, en: expected a list of texts as caption, got 'one'"):
+        load_data(str(folder), DataOptions())
+    (folder / "captions.jsonl").unlink()
+    (folder / "filenames.txt").write_text("a.jpg\nb.jpg")
+    (folder / "deu_Latn.txt").write_text("eins")
+    with pytest.raises(DataError, match=r"has 1 captions in deu_Latn, and 2 images: expected one each"):
+        load_data(str(folder), DataOptions())
+
+
+def test_a_manifest_called_captions_is_still_one(folder: Path) -> None:
+    (folder / "captions.jsonl").write_text('{"image": "images/a.jpg", "caption": "one"}')
+    assert load_data(str(folder / "captions.jsonl"), DataOptions()).captions == ["one"]
+    assert load_data(str(folder), DataOptions()).captions is None, "nor is its folder read as one of languages"
