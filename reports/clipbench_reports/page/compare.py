@@ -111,7 +111,7 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
     budget = PageBudget(MAX_BYTES)
     known = [(place, name, run) for place, (name, run) in enumerate(zip(names, runs, strict=True)) if run is not None]
     return {
-        **assets("compare.css"),
+        **assets("compare"),
         "models": [
             {"label": name, "facts": headline_facts(run) if run else "results without samples: values only"}
             for name, run in zip(names, runs, strict=True)

@@ -36,6 +36,11 @@ from clipbench_reports.page.text import isolated
 CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)], "\ufffd")
 """HTML may hold none of them; a damaged file name may."""
 
+SHEETS = ("page", "summary", "scorecard", "section", "figure", "failure")
+"""The style sheets of the page's parts, in the order in which they are joined; that for paper is the last."""
+SCRIPTS = ("page", "summary", "scorecard", "figure")
+"""The scripts of the page's parts, likewise: each knows only the first, and keeps its names to itself."""
+
 MAX_DRAWN = 48
 """Evaluations, or label sets, of all models together, that get figures: more would not be read, nor fit 2 MB."""
 
@@ -66,9 +71,10 @@ def assets(*sheets: str) -> dict[str, Markup]:
     """Return style and script of a page, and a policy under which it asks for nothing and runs no other script.
 
     Args:
-        sheets: style sheets over that of the report.
+        sheets: further style sheets, over those of the report.
     """
-    style, script = "\n".join(map(_static, ("report.css", *sheets))), _static("report.js")
+    style = "\n".join(_static(f"{name}.css") for name in (*SHEETS, *sheets, "print"))
+    script = "\n".join(_static(f"{name}.js") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
     return {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}

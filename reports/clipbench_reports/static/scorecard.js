@@ -1,59 +1,7 @@
-// What the page can do beyond being read: sort and filter tables, show and hide models, switch between light and dark,
-// and tell what a point of a scatter is. Everything is there to read without it.
-"use strict";
+// Tables: rows that are sorted and filtered stand in runs under headings, which stay where they are.
 
-(() => {
+{
   const MIN_FILTERED = 12; // rows of a table that gets a filter
-  const REACH = 14; // how near to a point, in pixels of the page, the pointer has to be
-
-  /** Return an element. Words become text, never markup. */
-  function make(tag, properties = {}, ...children) {
-    const element = Object.assign(document.createElement(tag), properties);
-    element.append(...children);
-    return element;
-  }
-
-  /* Light and dark */
-
-  const THEME = "clipbench-theme"; // under which a browser that keeps anything for a page keeps the choice
-  const root = document.documentElement;
-  const asked = matchMedia("(prefers-color-scheme: dark)");
-
-  /** Return "light" or "dark" where the reader chose one; a file's page may be refused the memory. */
-  function chosen() {
-    try {
-      const theme = localStorage.getItem(THEME);
-      return ["light", "dark"].includes(theme) ? theme : null;
-    } catch {
-      return null;
-    }
-  }
-
-  /** Show a theme and remember it; the one that the system has is no choice, and is followed from then on. */
-  function choose(theme) {
-    const isOwn = theme !== (asked.matches ? "dark" : "light");
-    if (isOwn) root.dataset.theme = theme;
-    else delete root.dataset.theme;
-    try {
-      if (isOwn) localStorage.setItem(THEME, theme);
-      else localStorage.removeItem(THEME);
-    } catch { /* it holds for this page alone */ }
-  }
-
-  function addSwitch() {
-    const isDark = () => (root.dataset.theme ?? (asked.matches ? "dark" : "light")) === "dark";
-    const button = make("button", { type: "button", className: "switch" });
-    const say = () => { button.textContent = isDark() ? "Light" : "Dark"; };
-    button.addEventListener("click", () => { choose(isDark() ? "light" : "dark"); say(); });
-    asked.addEventListener("change", say);
-    button.setAttribute("aria-describedby", "switch");
-    const hint = make("span", { id: "switch", hidden: true }, "Switches the colours of the page");
-    document.querySelector(".brand > :last-child").append(button, hint);
-    say();
-  }
-
-  /* Tables: rows that are sorted and filtered stand in runs under headings, which stay where they are */
-
   const LEVELS = ["block", "subset", "metric"]; // classes of headings, each of which ends those after it
   const HEADINGS = LEVELS.map((level) => `.${level}`).join();
 
@@ -180,67 +128,6 @@
     }
   }
 
-  /* Several models */
-
-  function addPicker() {
-    const list = document.querySelector(".models[data-picker]");
-    if (!list) return;
-    const boxes = [...list.children].map((item, place) => {
-      const box = make("input", { type: "checkbox", checked: true });
-      box.addEventListener("change", () => {
-        const mine = document.querySelectorAll(`section [data-model="${place}"]`);
-        for (const each of mine) each.toggleAttribute("hidden", !box.checked); // parts of images have no property for it
-        document.querySelectorAll("table.card").forEach(tidy);
-      });
-      return make("label", {}, box, item.querySelector(".swatch").cloneNode(), item.querySelector("b").cloneNode(true));
-    });
-    const legend = make("legend", {}, "Show in every table, figure and section");
-    list.after(make("fieldset", { className: "picker" }, legend, ...boxes));
-  }
-
-  /* Points of a scatter */
-
-  /** Return the points of a path that has a dot at each: "M1 2h.1M3 4h.1". */
-  function points(path) {
-    return [...path.getAttribute("d").matchAll(/M([-\d.]+) ([-\d.]+)h\.1/g)].map(([, x, y]) => [Number(x), Number(y)]);
-  }
-
-  /** Return the place of the point that is nearest to an event, or -1 where none is near. */
-  function nearest(svg, found, event) {
-    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
-    const reach = REACH / svg.getScreenCTM().a;
-    const far = found.map(([x, y]) => Math.hypot(x - at.x, y - at.y));
-    const place = far.indexOf(Math.min(...far));
-    return far[place] <= reach ? place : -1;
-  }
-
-  function addPointing() {
-    for (const template of document.querySelectorAll("template.points")) {
-      const figure = template.closest("figure");
-      const { model } = template.dataset;
-      const svg = figure.querySelector(model === undefined ? "svg" : `[data-model="${model}"] svg`);
-      const [samples, all] = [template.content.children, [...svg.querySelectorAll("path.specks")].flatMap(points)];
-      if (all.length === 0 || all.length % samples.length !== 0) continue; // a point was left out: which is not known
-      const shown = make("div", { className: "pointed", hidden: true });
-      figure.append(shown);
-      svg.addEventListener("pointermove", (event) => {
-        const place = nearest(svg, all, event);
-        shown.hidden = place < 0;
-        if (place < 0) return;
-        const frame = figure.getBoundingClientRect();
-        shown.replaceChildren(samples[place % samples.length].cloneNode(true));
-        shown.style.left = `${Math.min(event.clientX - frame.left + 12, frame.width - shown.offsetWidth)}px`;
-        shown.style.top = `${event.clientY - frame.top + 12}px`;
-      });
-      svg.addEventListener("pointerleave", () => { shown.hidden = true; });
-    }
-  }
-
-  if (chosen()) root.dataset.theme = chosen(); // before anything is painted: the script stands in the head
-  document.addEventListener("DOMContentLoaded", () => {
-    addSwitch();
-    addTableTools();
-    addPicker();
-    addPointing();
-  });
-})();
+  document.addEventListener("DOMContentLoaded", addTableTools);
+  document.addEventListener("models", () => document.querySelectorAll("table.card").forEach(tidy));
+}
