@@ -80,6 +80,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     yes: bool = False,
     offline: bool = False,
     preflight: bool = True,
+    log: str | Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Run:
     """Measure a model on tasks, as ``clipbench run`` does. The options are those of the command, under the same names.
@@ -116,6 +117,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
             sizes.
         offline: do not use the network.
         preflight: make the quick checks of ``doctor`` first; ``result.preflight`` has what they warn of.
+        log: trackers that the finished run is logged to: ``"wandb"``, ``"tensorboard"``, ``"trackio"``, ``"mlflow"``, or several.
         progress: is called as the work goes on; override the methods of ``Progress`` that matter, and set ``shows_bars``
             for a bar on the terminal.
 
@@ -145,6 +147,9 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         raise UsageError(
             f"tasks is {tasks!r:.60}: expected 'all', or a list of names such as ['zero-shot', 'retrieval']"
         )
+    trackers = [log] if isinstance(log, str) else log
+    if out is None and "tensorboard" in trackers:
+        raise UsageError("log='tensorboard' writes into the run folder, which is temporary without one: give out")
     loading = DataOptions(
         data_root=None if data_root is None else Path(data_root),
         allow_partial=allow_partial,
@@ -178,6 +183,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         checks_model=preflight,
         writes_reports=out is not None,
         fetches=True if yes else None if progress is not None else False,
+        log=trackers,
     )
     folder = Path(tempfile.mkdtemp(prefix=TEMPORARY)) if out is None else Path(out)
     try:
@@ -408,6 +414,7 @@ def _measure(model: "ModelLike", folder: Path, options: SessionOptions, progress
         session = Session(options, Targets(folder, [target]), progress)
         run = session.measure(target)
         session.report(run)
+        session.try_log(target, run)
     return run
 
 

@@ -4,11 +4,12 @@ Tasks, model adapters, reports and their sections are found this way, clipbench'
 """
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean
+from clipbench.errors import FOREIGN, ClipbenchError, ModelError, UsageError, cause, did_you_mean
 
 if TYPE_CHECKING:
     from clipbench.results.run import Run
@@ -79,6 +80,28 @@ def comparison_writer() -> Any:
 def plotter() -> Any:
     """Return the module of figures for papers, which has ``plots``, ``PlotOptions``, ``draw_plot`` and ``write_plot``."""
     return load(REPORTS, "plots")
+
+
+def optional(package: str, *, extra: str, needed_by: str, kind: type[ClipbenchError] = ModelError) -> Any:
+    """Return an optional package, imported.
+
+    Args:
+        package: the name by which it is imported, such as ``onnxruntime``.
+        extra: the extra of clipbench that installs it.
+        needed_by: the model reference, or the option, that needs it.
+        kind: class of the error.
+
+    Raises:
+        ClipbenchError: it is not installed, or cannot be imported.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        is_missing = isinstance(error, ModuleNotFoundError) and error.name == package.partition(".")[0]
+        found = "is not installed" if is_missing else f"cannot be imported ({error})"
+        raise kind(
+            f"{needed_by} needs the package {package.partition('.')[0]}, which {found}: pip install 'clipbench[{extra}]'"
+        ) from error
 
 
 def _import(point: EntryPoint) -> object:

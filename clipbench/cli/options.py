@@ -56,6 +56,7 @@ def session_options(given: dict[str, Any]) -> "SessionOptions":
         checks_model=not given["no_preflight"],
         writes_reports=not given["no_report"],
         fetches=given.get("fetches", False),
+        log=given["log"],
     )
 
 
@@ -204,6 +205,12 @@ OPTIONS = (
     click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run folder, not a sample."),
     click.option("--no-preflight", is_flag=True, help="Skip the quick checks of the model before the run."),
     click.option("--no-report", is_flag=True, help="Write no report.html."),
+    click.option(
+        "--log",
+        multiple=True,
+        metavar="wandb|tensorboard|trackio|mlflow",
+        help="Experiment tracker that finished runs are logged to; repeatable.",
+    ),
     JSON,
     click.option("--quiet", is_flag=True, help="Print errors only."),
     TRACEBACK,

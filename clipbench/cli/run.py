@@ -60,6 +60,7 @@ def run(**given: Any) -> int:
         with results_alone(given["as_json"]):
             runs = session.run_all()
             session.try_report_all(runs)
+            session.end_log()
         for run in runs:
             check_whole(run)
     except KeyboardInterrupt:

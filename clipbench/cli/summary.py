@@ -75,6 +75,10 @@ class Printer(Progress):
         """Say why there is no report."""
         print_error(f"cannot write {report}: {why}")
 
+    def log_failed(self, tracker: str, why: str) -> None:
+        """Say that a tracker lacks something of a run, which is whole."""
+        print_error(f"--log: {tracker} failed ({why}); the run folder is whole")
+
     def evaluation(self, record: EvaluationRecord) -> None:
         """Print the numbers of an evaluation, or why there are none."""
         if record.status != "ok":

@@ -41,3 +41,5 @@ def watch(folder: Path, interval: float, once: bool, idle: float | None, **given
     except KeyboardInterrupt:
         print_error(f"interrupted: finished runs are in {watcher.out}; the same command goes on")
         return INTERRUPTED
+    finally:
+        watcher.session.end_log()

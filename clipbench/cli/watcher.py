@@ -126,11 +126,13 @@ class Watcher:
             else:
                 self._failed(checkpoint, str(error))
         else:
-            self._made(checkpoint, run)
+            self._made(checkpoint, target, run)
 
-    def _made(self, checkpoint: TrainingCheckpoint, run: Run) -> None:
+    def _made(self, checkpoint: TrainingCheckpoint, target: Target, run: Run) -> None:
         self.runs[checkpoint.path] = run
         self.session.try_report(run)
+        with results_alone(self.as_json):
+            self.session.try_log(target, run)
         self._unmeasured.discard(checkpoint.path)
         if not run.result.is_complete:
             self._unmeasured.add(checkpoint.path)

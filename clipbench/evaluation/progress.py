@@ -63,3 +63,6 @@ class Progress:
 
     def report_failed(self, report: Path, why: str) -> None:
         """A report could not be written; the runs that it is of are whole."""
+
+    def log_failed(self, tracker: str, why: str) -> None:
+        """A finished run could not be logged to a tracker, or its ``figures`` not be drawn for them; the run is whole."""

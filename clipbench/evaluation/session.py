@@ -15,7 +15,7 @@ from clipbench.checks.examination import preflight
 from clipbench.data import Dataset, read_prompts
 from clipbench.data.images import ImageRef
 from clipbench.data.needs import Need, fetch_needs, find_needs, look_up_needs
-from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, UsageError, bug
+from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, UsageError, bug, cause
 from clipbench.evaluation.average import average_of
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.evaluate import RunOptions, evaluate
@@ -30,6 +30,7 @@ from clipbench.models.reference import resolve
 from clipbench.plugins import report_writer
 from clipbench.results.record import AverageRecord, EvaluationRecord, Result
 from clipbench.results.run import Run, check_record, write_result
+from clipbench.results.trackers import Place, Trackers, run_config
 from clipbench.untrusted.reading import is_there
 
 
@@ -54,6 +55,8 @@ class SessionOptions:
     writes_reports: bool = True
     fetches: bool | None = False
     """Fetch missing data sets of the catalogue; None leaves it to ``Progress.missing``."""
+    log: Sequence[str] = ()
+    """Experiment trackers that finished runs are logged to."""
 
 
 class Session:
@@ -67,6 +70,7 @@ class Session:
         self.options = options
         self.targets = targets
         self.progress = progress or Progress()
+        self._trackers = Trackers(options.log, failed=self._not_logged)
         self.is_complete = True
         """False once a model could not be measured, or a report not be written."""
         self.n_done = 0
@@ -110,6 +114,7 @@ class Session:
                 self.progress.model_failed(target.name, error, self._data_problems(target) if is_unavailable else [])
             else:
                 self.try_report(run)
+                self.try_log(target, run)
                 runs.append(run)
         if first_failure is not None and not runs:
             raise first_failure
@@ -188,6 +193,21 @@ class Session:
         if self.options.writes_reports and len(runs) > 1:
             with self._saying_why_not(self.targets.out / REPORT):
                 report_writer()(runs, self.targets.out / REPORT)
+
+    def try_log(self, target: Target, run: Run) -> None:
+        """Log a finished run to the trackers, a series as one run of theirs; say what goes wrong, and go on."""
+        is_series = self.targets.are_series
+        name, folder = (self.targets.out.name, self.targets.out) if is_series else (target.name, run.folder)
+        self._trackers.run(run, Place(name=name, folder=folder, config=run_config(run)))
+        if not is_series:
+            self._trackers.close()
+
+    def end_log(self) -> None:
+        """End the trackers' run of a series, with its joint report."""
+        self._trackers.close(self.targets.out / REPORT)
+
+    def _not_logged(self, name: str, error: BaseException) -> None:
+        self.progress.log_failed(name, cause(error))
 
     @contextmanager
     def _saying_why_not(self, report: Path) -> Iterator[None]:

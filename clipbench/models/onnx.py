@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.errors import ModelError, UsageError
-from clipbench.models._extras import optional
 from clipbench.models.protocol import LoadOptions, Modality
+from clipbench.plugins import optional
 from clipbench.untrusted.reading import is_file, is_folder
 
 if TYPE_CHECKING:

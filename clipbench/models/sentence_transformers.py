@@ -6,9 +6,9 @@
 from typing import TYPE_CHECKING
 
 from clipbench.errors import UsageError, did_you_mean
-from clipbench.models._extras import optional
 from clipbench.models._remote_code import pinned
 from clipbench.models.protocol import LoadOptions
+from clipbench.plugins import optional
 
 if TYPE_CHECKING:
     from clipbench.models._sentence_transformers_model import SentenceModel

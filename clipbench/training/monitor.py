@@ -10,14 +10,16 @@ Importing this imports no torch; measuring a model does.
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError
+from clipbench.results.trackers import TRACKERS, Place, Trackers
 from clipbench.training.encoding import as_array, encode_pairs, equal_inputs, logit_constants, n_inputs
 from clipbench.training.log import log_line
 from clipbench.training.scalars import Number, Scalars, pair_scalars
@@ -109,8 +111,10 @@ class Monitor:
     limits: Limits = field(default_factory=Limits)
     on_alarm: Literal["warn", "raise"] | Callable[[Alarm], object] = "warn"
     """``warn`` (a ``CollapseWarning``), ``raise`` (a ``CollapseError``), or a function that is called with each alarm."""
-    log: str | Path | None = None
-    """File to which scalars and alarms are appended, a line of JSON each, as in the log of ``clipbench train``."""
+    log: str | Path | Sequence[str | Path] | None = None
+    """File to which scalars and alarms are appended, a line of JSON each, as in the log of ``clipbench train``; or
+    ``"wandb"``, ``"tensorboard"``, ``"trackio"`` or ``"mlflow"``, which get the scalars as ``clipbench/NAME`` in the run that the
+    loop has open, or else in one of their own; or several of these."""
     batch_size: int = 64
     """Pairs encoded at a time."""
 
@@ -121,8 +125,14 @@ class Monitor:
             raise UsageError(f"batch_size is {self.batch_size}: expected 1 or more")
         _check_pairs(self.images, self.texts)
         self._same = (equal_inputs(self.images), equal_inputs(self.texts))
-        if self.log is not None:
-            _prepare_log(Path(self.log))
+        logs = [self.log] if isinstance(self.log, str | Path) else self.log or ()
+        self._files = [Path(each) for each in logs if each not in TRACKERS]
+        self._not_logged: list[tuple[str, BaseException]] = []
+        names = [str(each) for each in logs if each in TRACKERS]
+        self._trackers = Trackers(names, failed=lambda *failure: self._not_logged.append(failure))
+        self._place = Place(name="monitor", folder=Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-monitor", joins=True)
+        for file in self._files:
+            _prepare_log(file)
 
     def __call__(self, model: "torch.nn.Module", step: Number) -> Scalars:
         """Return the scalars of a model: those of ``pair_scalars``, and its temperature and bias if it has them.
@@ -139,6 +149,10 @@ class Monitor:
         Their inputs are unknown: equal captions, which have equal vectors, count as duplicates here.
         """
         return self._record(step, "the vectors", lambda: pair_scalars(as_array(images), as_array(texts)))
+
+    def close(self) -> None:
+        """End the runs of trackers that were opened here; a loop that has its own open need not call it."""
+        self._trackers.close()
 
     def _measure(self, model: "torch.nn.Module") -> Scalars:
         if self.images is None or self.texts is None:
@@ -157,13 +171,17 @@ class Monitor:
             events.append(("evaluation", values))
             alarms = find_alarms(values, self.limits, step)
         events += [("alarm", alarm._asdict()) for alarm in alarms]
-        try:
-            if self.log is not None:
+        for path in self._files:
+            try:
                 lines = "".join(log_line(kind, step, content) for kind, content in events)
-                with Path(self.log).open("a", encoding="utf-8") as file:
+                with path.open("a", encoding="utf-8") as file:
                     file.write(lines)
-        except (OSError, TypeError, ValueError) as error:  # the last two: a step that JSON cannot hold
-            alarms.append(_failure(step, f"{self.log} could not be written", error))
+            except (OSError, TypeError, ValueError) as error:  # the last two: a step that JSON cannot hold
+                alarms.append(_failure(step, f"{path} could not be written", error))
+        scalars = {f"clipbench/{name}": value for name, value in values.items() if value is not None}
+        self._trackers.scalars(scalars, step, self._place)
+        alarms += [_failure(step, f"{name} could not be written", error) for name, error in self._not_logged]
+        self._not_logged.clear()
         self._raise(alarms)
         return values
 
@@ -207,7 +225,7 @@ def _limits_of(name: str, limits: Limits, values: Scalars) -> list[tuple[Number,
     ]
 
 
-def _failure(step: Number, what: str, error: Exception) -> Alarm:
+def _failure(step: Number, what: str, error: BaseException) -> Alarm:
     return Alarm(step, "failed", None, None, f"step {step:g}: {what} ({type(error).__name__}: {error})")
 
 

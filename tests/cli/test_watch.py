@@ -24,6 +24,7 @@ from clipbench.models import load_model
 from clipbench.models.checkpoints import training_checkpoints
 from clipbench.models.protocol import LoadOptions
 from clipbench.models.reference import Loaded, load_with_probes
+from clipbench.results import trackers
 from clipbench.results.run import read_run
 from clipbench.training.history import read_history
 
@@ -99,6 +100,32 @@ def test_what_is_there_is_measured_once_with_a_line_and_a_joint_report(world: Pa
     assert measured(world) == {"step-2", "step-10", "step-20"}
     assert all(path.read_bytes() == content for path, content in before.items())
     assert read_history(world / "out").steps == [2, 10, 20]
+
+
+def test_a_tracker_gets_all_checkpoints_as_one_run_at_their_steps(
+    world: Path, save: Save, watch: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, logged = [], []
+
+    class Noted:
+        def __init__(self, _: object, place: trackers.Place) -> None:
+            opened.append(place.name)
+
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda what=(), step=None: logged.append(
+                (name, step, [getattr(each, "name", each) for each in what])
+            )
+
+    monkeypatch.setitem(sys.modules, "wandb", ModuleType("wandb"))
+    monkeypatch.setattr(trackers, "TRACKERS", {"wandb": trackers.TRACKERS["wandb"]._replace(open=Noted)})
+    monkeypatch.setattr(trackers, "run_figures", lambda _: iter(()))
+    for step in (10, 2):
+        save(world / f"train/step-{step}", step)
+    assert watch("--once", "--log", "wandb", "--no-report", "--no-preflight", "--thumbnails", "0").status == 0
+    assert opened == ["out"] and [each[0] for each in logged] == 2 * ["scalars", "images", "files"] + ["files", "close"]
+    assert [step for _, step, _ in logged] == 3 * [2] + 3 * [10] + 2 * [None]
+    assert "retrieval@data.csv/image_retrieval_recall@1_low" in logged[0][2]
+    assert logged[2][2] == ["result.json"]
 
 
 def test_checkpoints_are_measured_as_a_training_writes_them(world: Path, save: Save, watch_while: Command) -> None:

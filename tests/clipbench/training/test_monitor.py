@@ -287,3 +287,42 @@ def test_the_log_is_read_like_that_of_clipbench_train(tmp_path: Path) -> None:
     history = read_history(path)
     assert history.steps == [10, 20]
     assert history.values["gap"] == [first["gap"], None]
+
+
+class Wandb:
+    """Weights & Biases with a run that the training loop has open."""
+
+    def __init__(self) -> None:
+        self.run, self.logged, self.metrics = self, list[dict[str, float]](), list[str]()
+
+    def define_metric(self, name: str, **_: str) -> None:
+        self.metrics.append(name)
+
+    def log(self, values: dict[str, float]) -> None:
+        if not self.metrics:
+            raise ConnectionError("no route")
+        self.logged.append(values)
+
+
+def test_trackers_get_the_scalars_in_the_run_of_the_loop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wandb = Wandb()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monitor = Monitor(log=[tmp_path / "monitor.jsonl", "wandb"])
+    vectors = torch.randn(N, DIM, generator=torch.Generator().manual_seed(0))
+    values = monitor.vectors(vectors, vectors + 1, 20)
+    assert read_history(tmp_path / "monitor.jsonl").values["gap"] == [values["gap"]]
+    (logged,) = wandb.logged
+    assert logged["clipbench/gap"] == values["gap"] and logged["clipbench/step"] == 20
+    assert wandb.metrics == ["clipbench/step", "clipbench/*"]
+    wandb.metrics.clear()
+    with pytest.warns(CollapseWarning, match=r"step 30: wandb could not be written \(ConnectionError: no route\)"):
+        assert monitor.vectors(vectors, vectors + 1, 30) == values
+    monitor.close()  # and leaves the run of the loop open
+
+
+def test_a_monitor_names_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(
+        UsageError, match=r"needs the package mlflow, which is not installed: pip install 'clipbench\[mlflow\]'"
+    ):
+        Monitor(log="mlflow")

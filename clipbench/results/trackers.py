@@ -1,0 +1,368 @@
+"""Experiment trackers: what ``--log`` sends to Weights & Biases, TensorBoard, Trackio and MLflow.
+
+Each is written by its own library, which is imported only where it is asked for. A tracker that fails costs a message:
+the run is on disk before it is sent anywhere.
+"""
+
+import os
+import re
+import struct
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean
+from clipbench.plugins import optional, plotter
+from clipbench.results.record import Metric
+from clipbench.results.run import Run
+from clipbench.untrusted.reading import is_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROJECT = "clipbench"
+"""The project, or experiment, where no environment variable of the library names one."""
+STEP = "step"
+DPI = 200
+"""Resolution of the figures."""
+MLFLOW_BATCH = 500
+"""Metrics that are sent to MLflow at a time, which takes 1,000 at most."""
+SENT_FILES = ("report.html", "result.json")
+MODEL_FACTS = ("ref", "family", "embed_dim", "context_length", "image_size", "n_parameters")
+
+Step = int | float | None
+"""The training step; None where a model has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a tracker is to write."""
+
+    name: str
+    """Name of the run in the tracker."""
+    folder: Path
+    """Folder for TensorBoard's file; the other trackers have places of their own."""
+    config: Mapping[str, str | int | float] = field(default_factory=dict)
+    joins: bool = False
+    """Write to the run that this process has open, if there is one, in place of a new one."""
+
+
+class Tracker(Protocol):
+    """An open run of a tracker."""
+
+    def scalars(self, values: Mapping[str, float], step: Step) -> None:
+        """Log numbers by name."""
+
+    def images(self, files: Mapping[str, Path], step: Step) -> None:
+        """Log PNG files by the names of the figures."""
+
+    def files(self, files: Sequence[Path], step: Step) -> None:
+        """Keep files, which may be gone afterwards."""
+
+    def close(self) -> None:
+        """End the run, unless it was another's."""
+
+
+class Trackers:
+    """The trackers that were asked for. Each is opened when there is something to log, and fails on its own.
+
+    Args:
+        names: some of ``TRACKERS``.
+        failed: called with the name of a tracker, or ``figures``, and the error.
+
+    Raises:
+        UsageError: an unknown name, or a library that is not installed.
+    """
+
+    def __init__(self, names: Sequence[str], failed: Callable[[str, BaseException], object]) -> None:
+        for name in names:
+            if name not in TRACKERS:
+                raise UsageError(f"--log {name}: {did_you_mean(name, TRACKERS)}")
+        self._libraries = {
+            name: optional(TRACKERS[name].module, extra=name, needed_by=f"--log {name}", kind=UsageError)
+            for name in dict.fromkeys(names)
+        }
+        self._failed = failed
+        self._open: dict[str, Tracker] = {}
+
+    def run(self, run: Run, place: Place) -> None:
+        """Log the metrics of a run with their intervals, its figures, its report and its result."""
+        if not self._libraries:
+            return
+        step = run.result.model.get("step")
+        step = step if isinstance(step, int | float) else None
+        files = [run.folder / name for name in SENT_FILES if is_file(run.folder / name)]
+        with tempfile.TemporaryDirectory(prefix="clipbench-figures-") as folder:
+            images = self._figures(run, Path(folder))
+            for name in self._libraries:
+                with self._tracker(name, place) as tracker:
+                    tracker.scalars(run_scalars(run), step)
+                    tracker.images(images, step)
+                    tracker.files(files, step)
+
+    def scalars(self, values: Mapping[str, float], step: Step, place: Place) -> None:
+        """Log numbers by name."""
+        for name in self._libraries:
+            with self._tracker(name, place) as tracker:
+                tracker.scalars(values, step)
+
+    def close(self, *files: Path) -> None:
+        """End the runs that were opened here, with the last files that they are to keep."""
+        for name, tracker in self._open.items():
+            with self._saying_why_not(name):
+                tracker.files([file for file in files if is_file(file)], None)
+                tracker.close()
+        self._open.clear()
+
+    @contextmanager
+    def _tracker(self, name: str, place: Place) -> "Iterator[Tracker]":
+        with self._saying_why_not(name):
+            if name not in self._open:
+                self._open[name] = TRACKERS[name].open(self._libraries[name], place)
+            yield self._open[name]
+
+    @contextmanager
+    def _saying_why_not(self, name: str) -> "Iterator[None]":
+        try:
+            with redirect_stdout(sys.stderr):  # where libraries greet: results alone are on standard output
+                yield
+        except FOREIGN as error:
+            self._failed(name, error)
+
+    def _figures(self, run: Run, folder: Path) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        with self._saying_why_not("figures"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for name, figure in run_figures(run):
+                file = folder / str(len(found)) / f"{re.sub(r'[^A-Za-z0-9._@-]+', '-', name)}.png"
+                file.parent.mkdir()
+                figure.savefig(file, dpi=DPI)
+                found[name] = file
+        return found
+
+
+def run_scalars(run: Run) -> dict[str, float]:
+    """Return the metrics of a run by ``task@data/metric``, with the bounds of their intervals as ``..._low`` and ``..._high``.
+
+    Slices stay in the report and the result.
+    """
+    metrics: dict[str, Metric] = dict(run.metrics)
+    if run.result.average is not None:
+        metrics[f"average@{run.result.average.suite}"] = run.result.average.metric
+    bounds = {"": "value", "_low": "low", "_high": "high"}
+    numbers = {
+        f"{name}{end}": getattr(metric, part) for name, metric in metrics.items() for end, part in bounds.items()
+    }
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def run_figures(run: Run) -> "Iterator[tuple[str, Any]]":
+    """Yield the figures of ``clipbench plot`` that a run has what it takes for; those of several data sets for each of them."""
+    maker = plotter()
+    data = dict.fromkeys(record.dataset.id for record in run.result.evaluations if record.status == "ok")
+    for name in maker.plots():
+        for one in (None, *data):
+            try:
+                figure = maker.draw_plot(name, [run], maker.PlotOptions(data=one))
+            except ClipbenchError:  # there is nothing to draw, or it is to be drawn for each data set
+                continue
+            yield (name if one is None else f"{name}@{one}"), figure
+            if one is None:
+                break
+
+
+def run_config(run: Run) -> dict[str, str | int | float]:
+    """Return what a tracker shows of the settings of a run."""
+    model, environment = run.result.model, run.result.environment
+    facts = {
+        "model": model.get("ref"),
+        **{name: model.get(name) for name in MODEL_FACTS[1:]},
+        **{name: environment.get(name) for name in ("device", "precision")},
+        "seed": run.result.seed,
+        "clipbench_version": run.result.clipbench_version,
+    }
+    return {name: fact for name, fact in facts.items() if isinstance(fact, str | int | float)}
+
+
+# ----- one class for each library: what it takes the same four things by
+
+
+class _Wandb:
+    """Weights & Biases. Steps are a metric of their own, so that checkpoints may come in any order."""
+
+    def __init__(self, wandb: Any, place: Place) -> None:
+        joined = wandb.run if place.joins else None
+        project = os.environ.get("WANDB_PROJECT", PROJECT)
+        self._wandb, self._is_own = wandb, joined is None
+        self._run = joined or wandb.init(
+            project=project, name=place.name, config=dict(place.config), reinit="create_new"
+        )
+        self._step = STEP if self._is_own else f"{PROJECT}/{STEP}"
+        self._run.define_metric(self._step)
+        self._run.define_metric("*" if self._is_own else f"{PROJECT}/*", step_metric=self._step)
+
+    def scalars(self, values: Mapping[str, float], step: Step) -> None:
+        self._run.log({**values, **({} if step is None else {self._step: step})})
+
+    def images(self, files: Mapping[str, Path], step: Step) -> None:
+        found = {f"figures/{name}": self._wandb.Image(str(file)) for name, file in files.items()}
+        self._run.log({**found, **({} if step is None else {self._step: step})})
+
+    def files(self, files: Sequence[Path], step: Step) -> None:
+        if not files:
+            return
+        artifact = self._wandb.Artifact(f"report-{self._run.id}", type="report", metadata={STEP: step})
+        for file in files:
+            artifact.add_file(str(file), name=file.name)
+        self._run.log_artifact(artifact)
+
+    def close(self) -> None:
+        if self._is_own:
+            self._run.finish()
+
+
+class _TensorBoard:
+    """A file of events; TensorBoard keeps no artifacts, so that a text says where they are."""
+
+    def __init__(self, tensorboard: Any, place: Place) -> None:
+        folder = os.environ.get("TENSORBOARD_LOGGING_DIR", place.folder)
+        writer = import_module("tensorboard.summary.writer.event_file_writer")
+        self._writer = writer.EventFileWriter(str(folder))
+        self._event = import_module("tensorboard.compat.proto.event_pb2").Event
+        self._proto = import_module("tensorboard.compat.proto.summary_pb2")
+        if place.config:
+            rows = "".join(f"| {name} | {value} |\n" for name, value in place.config.items())
+            self._write(0, [self._text("config", f"| setting | value |\n| --- | --- |\n{rows}")])
+
+    def scalars(self, values: Mapping[str, float], step: Step) -> None:
+        value = self._proto.Summary.Value
+        self._write(step, [value(tag=name, simple_value=number) for name, number in values.items()])
+
+    def images(self, files: Mapping[str, Path], step: Step) -> None:
+        values = []
+        for name, file in files.items():
+            content = file.read_bytes()
+            width, height = struct.unpack(">II", content[16:24])  # of a PNG's header
+            image = self._proto.Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=content)
+            values.append(self._proto.Summary.Value(tag=f"figures/{name}", image=image))
+        self._write(step, values)
+
+    def files(self, files: Sequence[Path], step: Step) -> None:
+        if files:
+            self._write(step, [self._text("report", "  \n".join(str(file.resolve()) for file in files))])
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _text(self, tag: str, text: str) -> Any:
+        metadata = self._proto.SummaryMetadata
+        tensor = {"dtype": "DT_STRING", "string_val": [text.encode()], "tensor_shape": {"dim": [{"size": 1}]}}
+        return self._proto.Summary.Value(
+            tag=tag, metadata=metadata(plugin_data=metadata.PluginData(plugin_name="text")), tensor=tensor
+        )
+
+    def _write(self, step: Step, values: list[Any]) -> None:
+        summary = self._proto.Summary(value=values)
+        self._writer.add_event(self._event(wall_time=time.time(), step=int(step or 0), summary=summary))
+        self._writer.flush()
+
+
+class _Trackio:
+    """Trackio, on this machine or in a Space, as its environment variables say."""
+
+    def __init__(self, trackio: Any, place: Place) -> None:
+        joined = trackio.context_vars.current_run.get() if place.joins else None
+        self._trackio, self._is_own = trackio, joined is None
+        quiet = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
+        self._run = joined or trackio.init(project=PROJECT, name=place.name, config=dict(place.config), **quiet)
+
+    def scalars(self, values: Mapping[str, float], step: Step) -> None:
+        self._run.log(dict(values), step=int(step or 0))
+
+    def images(self, files: Mapping[str, Path], step: Step) -> None:
+        found = {f"figures/{name}": self._trackio.Image(file) for name, file in files.items()}
+        self._run.log(found, step=int(step or 0))
+
+    def files(self, files: Sequence[Path], step: Step) -> None:
+        for file in files:
+            self._run.log_artifact(file, name=file.stem, type="report")
+
+    def close(self) -> None:
+        if self._is_own:
+            self._trackio.finish()  # which, unlike its run's, is not said again when Python ends
+
+
+class _MLflow:
+    """MLflow, where MLFLOW_TRACKING_URI says; its client leaves the active run of the process as it is."""
+
+    def __init__(self, mlflow: Any, place: Place) -> None:
+        joined = mlflow.active_run() if place.joins else None
+        self._mlflow, self._is_own = mlflow, joined is None
+        self._client = mlflow.MlflowClient()
+        if joined is None:
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+            found = self._client.get_experiment_by_name(name)
+            experiment = self._client.create_experiment(name) if found is None else found.experiment_id
+            joined = self._client.create_run(experiment, run_name=place.name)
+            params = [mlflow.entities.Param(name, str(value)) for name, value in place.config.items()]
+            self._client.log_batch(joined.info.run_id, params=params)
+        self._id = joined.info.run_id
+
+    def scalars(self, values: Mapping[str, float], step: Step) -> None:
+        now = int(time.time() * 1000)
+        metrics = [
+            self._mlflow.entities.Metric(_mlflow_name(name), number, now, int(step or 0))
+            for name, number in values.items()
+        ]
+        for start in range(0, len(metrics), MLFLOW_BATCH):
+            self._client.log_batch(self._id, metrics=metrics[start : start + MLFLOW_BATCH])
+
+    def images(self, files: Mapping[str, Path], step: Step) -> None:
+        for file in files.values():
+            self._client.log_artifact(self._id, str(file), "/".join(["figures", *_folder_of(step)]))
+
+    def files(self, files: Sequence[Path], step: Step) -> None:
+        for file in files:
+            self._client.log_artifact(self._id, str(file), "/".join(_folder_of(step)) or None)
+
+    def close(self) -> None:
+        if self._is_own:
+            self._client.set_terminated(self._id)
+
+
+def _folder_of(step: Step) -> list[str]:
+    return [] if step is None else [f"step-{step:g}"]
+
+
+def _mlflow_name(name: str) -> str:
+    """Return a name as MLflow takes it.
+
+    Example:
+        >>> _mlflow_name("retrieval@hf:org/birds/text_retrieval_recall@1")
+        'retrieval_at_hf_org/birds/text_retrieval_recall_at_1'
+    """
+    return re.sub(r"[^\w./ -]", "_", name.replace("@", "_at_"))
+
+
+class _Library(NamedTuple):
+    module: str
+    open: Callable[[Any, Place], Tracker]
+
+
+TRACKERS: Mapping[str, _Library] = MappingProxyType(
+    {
+        "wandb": _Library("wandb", _Wandb),
+        "tensorboard": _Library("tensorboard", _TensorBoard),
+        "trackio": _Library("trackio", _Trackio),
+        "mlflow": _Library("mlflow", _MLflow),
+    }
+)
+"""The trackers of ``--log``; each is also the name of the extra that installs its library."""
