@@ -85,6 +85,12 @@ def _webdataset(name: str, table: Mapping[str, Any], source: Mapping[str, Any], 
     content = {f"{split}/nshards.txt": str(make.n_shards).encode(), "train/0.tar": b"not asked for"}
     if is_retrieval:
         content["dataset_type.txt"] = b"retrieval"
+    elif name == "fairface":
+        classes = {"age": ("0-2", "3-9"), "gender": ("man", "woman"), "race": ("black", "white", "indian")}
+        lines = [f"{objective}:{each}" for objective, names in classes.items() for each in names]
+        content["classnames.txt"] = "\n".join([*lines, "toxic:thief"]).encode()
+        templates = ("age:a photo of a person {c} years old", "gender:a photo of a {c}", "race:a photo of a {c} person")
+        content["zeroshot_classification_templates.txt"] = "\n".join([*templates, "toxic:a photo of a {c}"]).encode()
     else:
         content["classnames.txt"] = "\n".join(make.kinds).encode()
     for shard, numbers in enumerate(make.shards()):
@@ -95,7 +101,8 @@ def _webdataset(name: str, table: Mapping[str, Any], source: Mapping[str, Any], 
                 members[f"s{number:07}.txt"] = "\n".join(make.caption(number, each) for each in range(5)).encode()
             else:
                 members[f"s{number:07}.cls"] = str(number % len(make.kinds)).encode()
-                members[f"s{number:07}.npy"] = _npy([number % 2, 0])  # where an image is from, as DataComp's data say
+                where = [number % 2, 0] if name != "fairface" else [0, number % 2, number % 3, int(number % 3 != 1)]
+                members[f"s{number:07}.npy"] = _npy(where)  # where an image is from, as DataComp's data say
         content[f"{split}/{shard}.tar"] = _tar(members)
     return content
 

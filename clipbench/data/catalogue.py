@@ -56,7 +56,7 @@ class Source:
     """Patterns of the files that are needed; empty for what the form and the split imply."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Column names by role, such as ``image`` and ``label``; several columns of one role are joined by commas.
-    Of a webdataset, ``group`` as its option has it."""
+    Of a webdataset, ``group`` and ``label`` as its options have them."""
     sha256: str | None = None
     is_gated: bool = False
     """True if the Hub gives the files only to users who have accepted the licence there."""

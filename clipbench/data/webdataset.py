@@ -7,7 +7,8 @@
     SPLIT/0.tar, SPLIT/1.tar, ...           KEY.jpg (or webp, png, jpeg) with KEY.cls, KEY.npy or KEY.txt
 
 A label may have an .npy beside it that says where its image is from, as DataComp's data do: the option ``group`` names
-its numbers, such as ``region:0,year:1``, and metrics are given for each group.
+its numbers, such as ``region:0,year:1``, and metrics are given for each group. Likewise the option ``label`` names
+labels: classes and template of ``gender:1`` are the lines that begin with ``gender:``, as in DataComp's FairFace.
 
 Nothing is unpacked: images are read from their shards by offset when they are needed.
 """
@@ -21,14 +22,14 @@ from typing import TypeVar
 import numpy as np
 
 from clipbench.data.class_names import FILE_NAME, read_class_names
-from clipbench.data.dataset import DataOptions, Dataset, Groups, check
+from clipbench.data.dataset import DataOptions, Dataset, Groups, LabelSet, check
 from clipbench.data.images import EncodedImage
-from clipbench.data.prompts import read_templates
+from clipbench.data.prompts import PLACEHOLDER, read_templates
 from clipbench.errors import BadImage, DataError, UnknownSplit, UsageError
 from clipbench.untrusted.limits import ARCHIVE_ERRORS
 from clipbench.untrusted.reading import decode_array, is_file, is_int64, matching, open_file, read_bytes, read_text
 
-OPTIONS = ("split", "class_names", "group")
+OPTIONS = ("split", "class_names", "group", "label")
 TYPE_FILE = "dataset_type.txt"
 TEMPLATES_FILE = "zeroshot_classification_templates.txt"
 SHARDS_FILE = "nshards.txt"
@@ -116,15 +117,17 @@ def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | 
     samples = [
         sample for shard in (_shards(root / split) if shards is None else shards) for sample in samples_in(shard)
     ]
-    parts = _parts(root)(samples)
+    label_sets, classes = _label_sets(root, samples, options.options.get("label"))
+    parts = _parts(root)(samples) if label_sets is None else {"label_sets": label_sets}
+    is_plain = "captions" not in parts and label_sets is None
     dataset = Dataset(
         id=id,
         split=split,
         images=[sample.image() for sample in samples],
         image_ids=[sample.key for sample in samples],
-        class_names=_optional(root / FILE_NAME, read_class_names) if "captions" not in parts else None,
-        templates=_optional(root / TEMPLATES_FILE, read_templates),
-        groups=_groups(samples, options.options.get("group")),
+        class_names=_optional(root / FILE_NAME, read_class_names) if is_plain else None,
+        templates=_optional(root / TEMPLATES_FILE, read_templates) if label_sets is None else (PLACEHOLDER,),
+        groups=_groups(samples, options.options.get("group"), classes),
         **parts,  # type: ignore[arg-type]
     )
     return check(dataset, allow_partial=options.allow_partial)
@@ -265,18 +268,50 @@ def _vector(sample: _Sample) -> np.ndarray:
     return vector
 
 
-def _groups(samples: Sequence[_Sample], option: str | None) -> Mapping[str, Groups]:
-    """Return the groups that ``NAME:PLACE`` names, each a number of every sample's .npy."""
+def _groups(
+    samples: Sequence[_Sample], option: str | None, classes: Mapping[str, Sequence[str]]
+) -> Mapping[str, Groups]:
+    """Return the groups that ``NAME:PLACE`` names, by their numbers, or by the classes of that name."""
+    columns = _columns(samples, "group", option)
+    names = {group: dict(zip(map(str, range(len(each))), each, strict=True)) for group, each in classes.items()}
+    return {
+        group: Groups([names.get(group, {}).get(value, value) for value in values]) for group, values in columns.items()
+    }
+
+
+def _label_sets(
+    root: Path, samples: Sequence[_Sample], option: str | None
+) -> tuple[Mapping[str, LabelSet] | None, Mapping[str, Sequence[str]]]:
+    """Return the labels that ``NAME:PLACE`` names, and the classes of each; a class is called by its whole prompt."""
+    if option is None:
+        return None, {}
+    lines, templates = read_class_names(root / FILE_NAME), read_templates(root / TEMPLATES_FILE)
+    sets, classes = {}, {}
+    for name, values in _columns(samples, "label", option).items():
+        classes[name] = [line.removeprefix(f"{name}:") for line in lines if line.startswith(f"{name}:")]
+        own = [each.removeprefix(f"{name}:") for each in templates if each.startswith(f"{name}:")]
+        if not classes[name] or len(own) != 1 or not all(map(is_int64, values)):
+            raise DataError(
+                f"{root} has {len(classes[name])} classes and {len(own)} templates that begin with '{name}:': expected"
+                " classes, one template, and whole numbers as labels"
+            )
+        prompts = tuple(own[0].replace(PLACEHOLDER, each) for each in classes[name])
+        sets[name] = LabelSet(np.array([*map(int, values)], np.int64), prompts)
+    return sets, classes
+
+
+def _columns(samples: Sequence[_Sample], name: str, option: str | None) -> dict[str, list[str]]:
+    """Return the numbers of every sample's .npy at the places that ``NAME:PLACE`` names."""
     places = {}
     for part in option.split(",") if option else ():
-        name, _, place = part.strip().rpartition(":")
-        if not name or not place.isdecimal():
+        column, _, place = part.strip().rpartition(":")
+        if not column or not place.isdecimal():
             raise UsageError(
-                f"--data-option group={option}: expected NAME:PLACE of a number in each .npy, such as region:0"
+                f"--data-option {name}={option}: expected NAME:PLACE of a number in each .npy, such as region:0"
             )
-        places[name] = int(place)
+        places[column] = int(place)
     rows = [_numbers(sample, [*places.values()]) for sample in samples] if places else []
-    return {name: Groups([row[column] for row in rows]) for column, name in enumerate(places)}
+    return {column: [row[number] for row in rows] for number, column in enumerate(places)}
 
 
 def _numbers(sample: _Sample, places: Sequence[int]) -> list[str]:

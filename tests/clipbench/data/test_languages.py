@@ -208,3 +208,29 @@ def test_a_manifest_called_captions_is_still_one(folder: Path) -> None:
     (folder / "captions.jsonl").write_text('{"image": "images/a.jpg", "caption": "one"}')
     assert load_data(str(folder / "captions.jsonl"), DataOptions()).captions == ["one"]
     assert load_data(str(folder), DataOptions()).captions is None, "nor is its folder read as one of languages"
+
+
+def test_fairface_is_classified_by_age_gender_and_race_and_sliced_by_them(load: Load) -> None:
+    dataset = load("fairface")
+    assert set(dataset.label_sets or {}) == {"age", "gender", "race"}
+    run = cb.run(Coloured(dataset), "zero-shot@fairface", data_root="data")
+    evaluation = run.result.evaluations[0]
+    assert (evaluation.metrics["gender/acc1"].value, evaluation.metrics["gender/acc1"].chance) == (1.0, 0.5)
+    of_race = evaluation.slices["race"]
+    assert sorted(of_race.groups) == ["black", "indian", "white"] and of_race.mean["gender/acc1"].value == 1.0
+    assert evaluation.slices["gender"].groups["man"]["gender/acc1"].n == 6
+
+
+class Coloured:
+    """A model that tells women from men."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        labels = (dataset.label_sets or {})["gender"].labels.tolist()
+        images = [image.open().convert("RGB").tobytes() for image in dataset.images]
+        self._label = dict(zip(images, labels, strict=True))
+
+    def encode_images(self, images: list[Image.Image]) -> np.ndarray:
+        return np.eye(3)[[self._label.get(image.tobytes(), 2) for image in images]]
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        return np.eye(3)[[{"a photo of a man": 0, "a photo of a woman": 1}.get(text, 2) for text in texts]]

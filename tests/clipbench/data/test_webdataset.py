@@ -129,6 +129,30 @@ def test_numbers_beside_a_label_are_groups_where_they_are_named(
         load(tmp_path, group="region")
 
 
+def test_numbers_are_labels_where_classes_and_a_template_have_their_name(
+    tmp_path: Path, image_bytes: ImageBytes
+) -> None:
+    samples = [{"png": image_bytes(k), "npy": npy(k % 2, k % 3)} for k in range(3)]
+    classes = "age:young\nage:old\nrace:black\nrace:white\nrace:indian\ntoxic:thief"
+    templates = "age:a photo of a {c} person\nrace:a {c} person\ntoxic:a {c}"
+    write(tmp_path, samples, texts={"classnames": classes, "zeroshot_classification_templates": templates})
+    found = load(tmp_path, label="age:0,race:1", group="race:1, region:0")
+    assert {name: each.labels.tolist() for name, each in (found.label_sets or {}).items()} == {
+        "age": [0, 1, 0],
+        "race": [0, 1, 2],
+    }
+    assert (found.label_sets or {})["age"].class_names == ("a photo of a young person", "a photo of a old person")
+    assert found.templates == ("{c}",) and found.labels is None and found.class_names is None
+    assert {name: list(each.values) for name, each in found.groups.items()} == {
+        "race": ["black", "white", "indian"],
+        "region": ["0", "1", "0"],
+    }
+    with pytest.raises(DataError, match=r"has 0 classes and 0 templates that begin with 'sex:'"):
+        load(tmp_path, label="sex:0")
+    with pytest.raises(DataError, match=r"image 's0000002' has 'age' label 2, expected 0 to 1"):
+        load(tmp_path, label="age:1")
+
+
 def test_without_class_names_labels_are_numbers_still(tmp_path: Path, image_bytes: ImageBytes) -> None:
     dataset = load(write(tmp_path, [{"png": image_bytes(0), "cls": b"7"}]))
     assert dataset.class_names is None
@@ -254,7 +278,7 @@ def test_a_shard_that_vanishes_later_is_a_bad_image(labelled: Path) -> None:
 
 
 def test_an_unknown_option_is_an_error(labelled: Path) -> None:
-    with pytest.raises(UsageError, match=r"no option 'caption': known: class_names, group, split"):
+    with pytest.raises(UsageError, match=r"no option 'caption': known: class_names, group, label, split"):
         load(labelled, caption="txt")
 
 
