@@ -234,6 +234,24 @@ def _crepe(make: _Maker) -> dict[str, bytes]:
     return {"prod_hard_negatives.zip": _zip(tables), **images}
 
 
+def _crepe_systematicity(make: _Maker) -> dict[str, bytes]:
+    """Return a table for seen and one for unseen compounds, with three columns of hard negatives."""
+    kinds = {"atom": (1, 2), "comp": (3,), "combined": (1, 2, 3)}
+    tables = {}
+    for split in ("seen", "unseen"):
+        table = io.StringIO()
+        writer = csv.writer(table)
+        writer.writerow(
+            ["image_id", "caption", *(f"valid_hard_negs_{kind}" for kind in kinds), "x", "y", "width", "height"]
+        )
+        for number in range(make.n):
+            cells = [repr([make.caption(number, wording) for wording in each]) for each in kinds.values()]
+            writer.writerow([number, make.caption(number), *cells, 2, 1, 24, 20])
+        tables[f"syst_hard_negatives/syst_vg_hard_negs_{split}_compounds_in_laion.csv"] = table.getvalue().encode()
+    images = {"images.zip": _zip({f"VG_100K/{number}.jpg": make.image() for number in range(make.n)})}
+    return {"syst_hard_negatives.zip": _zip(tables), **images, "images2.zip": _zip({"VG_100K_2/x.txt": b""})}
+
+
 def _xm3600(make: _Maker) -> dict[str, bytes]:
     """Return two captions of each image in each of three languages."""
     rows = [{"image/key": f"{number:016x}", "image/locale": "sw",
@@ -275,7 +293,8 @@ def _babel_imagenet(make: _Maker) -> dict[str, bytes]:
     return {name: json.dumps(table).encode() for name, table in tables.items()}
 
 
-OF_LANGUAGES = {"xm3600": _xm3600, "xm3600-first": _xm3600, "xtd-10": _xtd10, "babel-imagenet": _babel_imagenet}
+OF_URLS = {"crepe": _crepe, "crepe-systematicity": _crepe_systematicity, "xm3600": _xm3600, "xm3600-first": _xm3600,
+           "xtd-10": _xtd10, "babel-imagenet": _babel_imagenet}  # fmt: skip
 
 
 def _urls(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: _Maker) -> dict[str, bytes]:
@@ -286,10 +305,8 @@ def _urls(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: 
         images = {f"images/test_{number:05}.jpg": make.image() for number in range(make.n)}
         lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
         return {"docci_descriptions.jsonlines": lines, "docci_images.tar.gz": _tar(images, mode="w:gz")}
-    if name == "crepe":
-        return _crepe(make)
-    if name in OF_LANGUAGES:
-        return OF_LANGUAGES[name](make)
+    if name in OF_URLS:
+        return OF_URLS[name](make)
     if name == "flickr30k-200":
         return _flickr30k_200(make, PurePosixPath(urlsplit(source["urls"][0]["url"]).path).name)
     assert name == "sugarcrepe", f"no miniature of the files of {name}"

@@ -145,6 +145,10 @@ def _items(file: Path, schema: Schema) -> Iterator[tuple[str, str, Mapping[str, 
     for place, key, row in _rows(file):
         if schema_of(row) != schema:
             raise DataError(f"{file}, {place}: expected the fields of {schema.description}, got {', '.join(row)}")
+        for kind, column in schema.columns.items():
+            yield place, key, {**row, "hard_negs": row[column], "subset": f"{read_name(file).subset}_{kind}"}
+        if schema.columns:
+            continue
         if schema.n_rows == 1:
             yield place, key, row
             continue

@@ -16,6 +16,7 @@ SUBSETS = {
     "controlled_clevr_dataset": "controlled_b",
 }
 _CREPE = re.compile(r"prod_vg_hard_negs_(?P<subset>[a-z]+)_complexity_(?P<group>\d+)")
+_CREPE_SEEN = re.compile(r"syst_vg_hard_negs_(?P<split>seen|unseen)_compounds_in_(?P<trained_on>[a-z0-9]+)")
 _CHECKLIST = re.compile(
     r"(?:.*/)?(?:(?P<kind>Attribute|Relation)/(?:(?P<own>vg|vaw)/|(?P<action>hake|swig)_)(?P<part>[a-z]+)"
     r"|Object/(?P<of>Location|Size)/(?P<objects>hake|swig|vg)_[a-z]+/(?:[a-z_]+/)?[a-z]+_[a-z]+_(?P<where>[a-z]+))\.json"
@@ -25,6 +26,7 @@ _SPEC = ("image2text", "text2image")
 NESTED = (
     *(f"*/{name}.json" for name in _SPEC),
     *(f"{kind}/prod_vg_hard_negs_*.csv" for kind in ("atom", "swap", "negate")),
+    "*/syst_vg_hard_negs_*.csv",
     *(f"{kind}.json" for kind in ("Attribute/*/*", "Relation/*", "Relation/*/*", "Object/*/*/*", "Object/*/*/*/*")),
 )
 """Files in folders below that of the data: those of SPEC, CREPE and VL-CheckList."""
@@ -55,6 +57,9 @@ def read_name(file: Path) -> FileName:
     crepe = _CREPE.fullmatch(file.stem)
     if crepe is not None:
         return FileName(crepe["subset"], crepe["group"], crepe["group"])
+    seen = _CREPE_SEEN.fullmatch(file.stem)
+    if seen is not None:
+        return FileName(f"{seen['trained_on']}_{seen['split']}")
     checklist = _CHECKLIST.fullmatch(file.as_posix())
     if checklist is not None:
         kind, part = checklist["kind"] or f"Object_{checklist['of']}", checklist["part"] or checklist["where"]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import NamedTuple
 
 from clipbench.data.contrasts.questions import CropBox, ImageKey, Question, Reader
@@ -31,6 +32,9 @@ class Schema(NamedTuple):
     read: Reader
     n_rows: int = 1
     """Rows that make an item: of several, ``read`` gets the fields of the first with ``_0`` at their end, and so on."""
+    columns: Mapping[str, str] = MappingProxyType({})
+    """Columns each of which makes an item of a row, in a subset of its own, by the end of the subset's name; ``read`` gets
+    it as ``hard_negs``."""
 
 
 def schema_of(fields: Iterable[str]) -> Schema | None:
@@ -214,6 +218,8 @@ def _valse(row: Fields) -> Question:
     return Question((_image(row),), captions, ((True, False),), is_valid=is_valid)
 
 
+CREPE_COLUMNS = MappingProxyType({kind: f"valid_hard_negs_{kind}" for kind in ("atom", "comp", "combined")})
+
 SCHEMAS = (
     Schema("a contrast with its truth matrix", frozenset({"captions", "truth"}), True, _own_truth),
     Schema("a contrast with true and false captions", frozenset({"true", "false"}), True, _own_lists),
@@ -236,6 +242,13 @@ SCHEMAS = (
         _negbench,
     ),
     Schema("CREPE", frozenset({"image_id", "caption", "hard_negs", "x", "y", "width", "height"}), False, _crepe),
+    Schema(
+        "CREPE's systematicity",
+        frozenset({"image_id", "caption", *CREPE_COLUMNS.values(), "x", "y", "width", "height"}),
+        False,
+        _crepe,
+        columns=CREPE_COLUMNS,
+    ),
     Schema("SPEC", frozenset({"query", "keys", "label"}), False, _spec),
     Schema(
         "SugarCrepe++",

@@ -37,7 +37,8 @@ NAMED = """imagenet-o caltech101 clevr-counts clevr-distance country211 dtd euro
     imagenet imagenetv2 imagenet-a imagenet-r imagenet-sketch objectnet cifar-10 cifar-100 food101 mnist svhn
     rendered-sst2 coco flickr30k flickr8k sugarcrepe sugarcrepe-pp aro-vg-relation aro-vg-attribution aro-coco-order
     aro-flickr-order winoground colorswap bivlc valse nlvr winogavil mmvp-vlm whatsup
-    countbench cola svo-probes negbench-coco negbench-voc negbench-coco-retrieval crepe spec vl-checklist xm3600
+    countbench cola svo-probes negbench-coco negbench-voc negbench-coco-retrieval crepe
+    crepe-systematicity spec vl-checklist xm3600
     xm3600-first xtd-10 flickr30k-200 babel-imagenet scam rta-100 paint materzynska urban-1k docci dci sharegpt4v-1k iiw"""
 
 

@@ -139,9 +139,10 @@ BY_HAND: dict[str, Callable[[Path], None]] = {
     "whatsup": whats_up, "cola": cola, "svo-probes": svo_probes, "negbench-coco": negbench, "negbench-voc": negbench,
     "vl-checklist": vl_checklist,
 }  # fmt: skip
-FETCHED = ("mmvp-vlm", "countbench", "crepe", "spec")
+FETCHED = ("mmvp-vlm", "countbench", "crepe", "crepe-systematicity", "spec", "winogavil")
 SIZES = {"whatsup": 10, "cola": 2, "svo-probes": 2, "negbench-coco": 2, "negbench-voc": 2,
-         "vl-checklist": 5, "mmvp-vlm": 8, "countbench": 8, "crepe": 48, "spec": 32}  # fmt: skip
+         "vl-checklist": 5, "mmvp-vlm": 8, "countbench": 8, "crepe": 48,
+         "crepe-systematicity": 48, "spec": 32, "winogavil": 8}  # fmt: skip
 """Items of each."""
 
 
@@ -297,3 +298,15 @@ def test_rows_without_names_of_another_file_are_no_contrasts(tmp_path: Path) -> 
     put(tmp_path / "dog", "2.jpg")
     (tmp_path / "counts.json").write_text(json.dumps([[1, "a", "b"], [2, "c", "d"]]))
     assert load_data(str(tmp_path), DataOptions()).contrasts is None
+
+
+def test_crepe_s_systematicity_has_a_subset_for_each_training_set_split_and_kind(
+    benchmark: Callable[[str], Dataset],
+) -> None:
+    dataset = benchmark("crepe-systematicity")
+    assert sorted({each.subset for each in dataset.contrasts or ()}) == [
+        f"laion_{split}_{kind}" for split in ("seen", "unseen") for kind in ("atom", "combined", "comp")
+    ]
+    atom, comp, both = (dataset.contrasts or ())[:3]
+    assert [len(each.captions) for each in (atom, comp, both)] == [3, 2, 4] and atom.images == both.images
+    assert {atom.captions[0], *atom.captions[1:], *comp.captions[1:]} == set(both.captions)
