@@ -38,6 +38,8 @@ class Groups(NamedTuple):
     values: Sequence[str]
     """The group of each image, or of each caption; empty where it has none."""
     of_captions: bool = False
+    main: str | None = None
+    """Of captions, the group that the metrics of all data are of, such as English; None for all captions together."""
 
     def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Groups":
         """Return the groups of some images, or captions."""
@@ -166,6 +168,19 @@ class Dataset:
             groups={name: each.take(rows) if each.of_captions else each for name, each in self.groups.items()},
         ).take(np.unique(self.caption_image[rows]))
 
+    @property
+    def main_slice(self) -> str:
+        """The slice that the metrics of all data are of, as in ``{language=en}/acc1``; empty where they are of all."""
+        found = (f"{{{name}={groups.main}}}/" for name, groups in self.groups.items() if groups.main in groups.values)
+        return next(found, "")
+
+    def whole(self) -> "Dataset":
+        """Return the data set that the metrics of all data are of: without the captions that are for slices alone."""
+        for groups in self.groups.values():
+            if groups.main in groups.values:
+                return self.take_captions(np.flatnonzero(np.array(groups.values, object) == groups.main))
+        return self
+
     def take_classes(self, label_set: LabelSet) -> "Dataset":
         """Return the data set of the images that belong to a class of a slice, with the slice's classes and templates."""
         return replace(
@@ -191,6 +206,8 @@ class Dataset:
         hasher = hashlib.blake2b(repr(parts).encode(), digest_size=16)
         for name, label_set in (self.label_sets or {}).items():
             hasher.update(repr((name, label_set.class_names)).encode() + label_set.labels.tobytes())
+        if self.main_slice:
+            hasher.update(repr(self.main_slice).encode())
         for name, sets in self.label_slices.items():
             for value, (labels, *texts) in sets.items():
                 hasher.update(repr((name, value, texts)).encode() + labels.tobytes())

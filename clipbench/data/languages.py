@@ -1,7 +1,7 @@
 """Captions in many languages, and class names in many languages, as their authors publish them.
 
-Each caption has its language as its group, so that metrics are given for each language and for their mean. The option
-``language`` (one, or several with commas) takes some of them.
+Each caption has its language as its group, so that metrics are given for each language and for their mean; the metrics of
+all data are of English alone. The option ``language`` (one, or several with commas) takes some, the first for all data.
 """
 
 import re
@@ -22,6 +22,7 @@ from clipbench.untrusted.reading import decode_json, is_file, matching, open_tex
 
 LANGUAGE = "language"
 """Name of the option, and of the groups."""
+ENGLISH = ("en", "eng_Latn")
 
 
 class _Caption(NamedTuple):
@@ -140,7 +141,6 @@ def _lines(file: Path) -> list[str]:
 #    nllb_dist13b_prompts.json    {"DE": ["ein schlechtes Foto von einem {} .", ...], ...}
 
 BABEL_NAMES, BABEL_PROMPTS = "babel_imagenet-298.json", "nllb_dist13b_prompts.json"
-ENGLISH = "en"
 
 
 def with_languages(imagenet: Dataset, path: Path, options: DataOptions) -> Dataset:
@@ -154,7 +154,7 @@ def with_languages(imagenet: Dataset, path: Path, options: DataOptions) -> Datas
     sets = {
         language: _label_set(imagenet, classes, tables[1].get(language), f"{path / BABEL_NAMES}, {language}")
         for language, classes in tables[0].items()
-        if language != ENGLISH and (LANGUAGE in options.options or language in tables[1])
+        if language not in ENGLISH and (LANGUAGE in options.options or language in tables[1])
     }
     languages = _chosen(list(sets), options)
     return replace(imagenet, label_slices={LANGUAGE: {language: sets[language] for language in languages}})
@@ -198,6 +198,8 @@ def _chosen(languages: Sequence[str], options: DataOptions) -> list[str]:
 
 def _dataset(captions: Sequence[_Caption], folder: Path, options: DataOptions, id: str) -> Dataset:
     """Return the data set of the captions in the languages that are asked for; blank ones are left out, with a note."""
+    if not captions:
+        raise DataError(f"data set {id} holds no captions in any language")
     languages = _chosen(list(dict.fromkeys(each.language for each in captions)), options)
     asked = [each for each in captions if each.language in languages]
     kept = [each for each in asked if each.text.strip()]
@@ -212,7 +214,11 @@ def _dataset(captions: Sequence[_Caption], folder: Path, options: DataOptions, i
         notes += (f"{len(asked) - len(kept)} captions are blank and were left out",)
     kept = [each for each in kept if folder / each.image in existing]
     row = {image: number for number, image in enumerate(dict.fromkeys(each.image for each in kept))}
-    groups = {LANGUAGE: Groups([each.language for each in kept], of_captions=True)}
+    main = next((each for each in ENGLISH if each in languages), languages[0])
+    main = main if options.options.get(LANGUAGE) is None else languages[0]
+    groups = {LANGUAGE: Groups([each.language for each in kept], of_captions=True, main=main)}
+    if len(languages) > 1:
+        notes += (f"the metrics of all data are of the language {main}; those of others are slices",)
     return check(
         Dataset(
             id=id,

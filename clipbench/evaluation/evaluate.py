@@ -70,11 +70,14 @@ def evaluate(
         dataset = _load(request, embedder, datasets, options)
         digests = embedder.digests(dataset.images)
         load = time.monotonic() - start
-        evaluation = _answer(task, dataset, embedder, generator(options.seed, request.task, dataset.id))
+        whole = dataset.whole()
+        evaluation = _answer(task, whole, embedder, generator(options.seed, request.task, dataset.id))
         record = replace(empty, dataset=_dataset_record(dataset, digests))
         record = with_numbers(record, evaluation, options.seed)
         sliced = slices_of(task, dataset, embedder, evaluation, options.seed)
         evaluation = replace(evaluation, samples={**evaluation.samples, **sliced.columns})
+        of_image = dict(zip(dataset.image_ids, digests, strict=True))
+        of_whole = [of_image[id] for id in whole.image_ids]
         measured = Measured(
             model=embedder.info,
             task=task,
@@ -95,12 +98,12 @@ def evaluate(
                 *embedder.notes,
             ],
             files={
-                **_write_files(evaluation, digests, folder, stem=stem, options=options),
+                **_write_files(evaluation, of_whole, folder, stem=stem, options=options),
                 **_write_slices(sliced, folder, stem=stem),
             },
             has_all_rows=len(_kept_rows(evaluation.vectors, options)) == _n_rows(evaluation.vectors),
         )
-        _write_images(evaluation, dataset, digests, folder / "thumbs", options=options)
+        _write_images(evaluation, whole, of_whole, folder / "thumbs", options=options)
         check_record(record, "the evaluation")  # else all of them would be lost with it in the end
     except MachineError:
         raise

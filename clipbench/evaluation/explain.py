@@ -162,7 +162,7 @@ class Inquiry:
                 f"{embedder.info.ref} holds vectors only: --expect needs the model, whose switches are flipped"
             )
         self.task = asked.task
-        self.dataset = dataset
+        self.dataset = dataset.whole()
         self.seed = seed
         self._model = model
         self._embedder = embedder

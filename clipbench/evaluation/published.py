@@ -62,14 +62,14 @@ class Measured:
     """True where a limit was given, or what is missing or unreadable may be left out."""
 
 
-def with_published(metrics: Mapping[str, Metric], measured: Measured, group: str = "") -> dict[str, Metric]:
+def with_published(metrics: Mapping[str, Metric], measured: Measured, group: str | None = None) -> dict[str, Metric]:
     """Return the metrics with the values that were published for the same model, data and protocol.
 
     The data must be the catalogue's, and whole, with the published prompts, or those that its packagers laid beside them: a
     folder of the same name that is read as a path has others. The task must have its own parameters; a model whose text window was stretched is another model.
 
     Args:
-        group: the slice that the metrics are of, such as ``{language=de}/``.
+        group: the slice that the metrics are of, such as ``{language=de}/``; None for that which stands for all data.
 
     Example:
         >>> all_values = published_values()
@@ -82,6 +82,7 @@ def with_published(metrics: Mapping[str, Metric], measured: Measured, group: str
     if entry is None or model is None or not _is_as_published(measured, entry) or not _is_plain(measured.task):
         return dict(metrics)
     known = published_values()
+    group = measured.dataset.main_slice if group is None else group
     return {
         name: _beside(metric, known.get(Key(model, measured.task.name, entry.name, f"{group}{name}"), ()))
         for name, metric in metrics.items()

@@ -108,7 +108,8 @@ class _Slicer:
         """Return the slices by groups of images; the group of each sample becomes a column."""
         if "image" not in self.evaluation.samples:
             raise ClipbenchError("the task's samples do not say which image they are of")
-        of_image = np.array([*self.dataset.groups[self.name].values, ""], object)  # -1, no image, is the last
+        whole = self.dataset.whole()  # of which the evaluation is
+        of_image = np.array([*whole.groups[self.name].values, ""], object)  # -1, no image, is the last
         of_sample = of_image[self.evaluation.samples["image"]]
         sliced.columns[f"{GROUP_COLUMN}{self.name}"] = of_sample
         of_rows = {name: each for name, each in self.evaluation.measures.items() if not _is_of_the_whole(each)}
@@ -118,7 +119,7 @@ class _Slicer:
             measured = self._measured(of_rows, own, value)  # the level of chance is that of all data
             found = {name: (replace(metric, chance=None), part) for name, (metric, part) in measured.items()}
             if len(of_rows) < len(self.evaluation.measures):
-                alone = self._evaluate(self.dataset.take(np.flatnonzero(of_image[:-1] == value)), value)
+                alone = self._evaluate(whole.take(np.flatnonzero(of_image[:-1] == value)), value)
                 of_whole = {name: each for name, each in alone.measures.items() if _is_of_the_whole(each)}
                 found |= self._measured(of_whole, alone.samples, value)
             parts[value] = {name: found[name] for name in self.evaluation.measures if name in found}

@@ -75,7 +75,12 @@ def test_captions_are_scored_by_language_and_over_all(
     dataset = load(name)
     assert (dataset.id, len(dataset), len(dataset.captions or ())) == (name, 12, n_captions)
     run = cb.run(Knowing(dataset, tuple(languages[:1])), f"retrieval@{name}", data_root="data")
-    slices = run.result.evaluations[0].slices["language"]
+    evaluation = run.result.evaluations[0]
+    slices = evaluation.slices["language"]
+    english = next(language for language in languages if language.startswith("en"))
+    assert {name: (each.value, each.n) for name, each in slices.groups[english].items()} == {
+        name: (each.value, each.n) for name, each in evaluation.metrics.items() if each.value is not None
+    }
     for direction in ("image_retrieval", "text_retrieval"):
         values = {language: metrics[f"{direction}_recall@1"].value for language, metrics in slices.groups.items()}
         assert sorted(values) == languages
@@ -174,6 +179,18 @@ def test_what_is_about_other_data_s_images_needs_these_too(tmp_path: Path) -> No
         load_data("babel-imagenet", DataOptions(data_root=tmp_path))
 
 
+def test_the_language_of_all_data_is_the_first_that_is_named(folder: Path) -> None:
+    rows = [{"image/key": key, "en": {"caption": [key]}, "de": {"caption": [f"{key}."]}} for key in "ab"]
+    (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = {
+        asked: load_data(str(folder), DataOptions(options={"language": asked} if asked else {}))
+        for asked in ("", "en,de", "de,en")
+    }
+    assert [each.whole().captions for each in found.values()] == [["a", "b"], ["a", "b"], ["a.", "b."]]
+    assert [each.main_slice for each in found.values()] == ["{language=en}/", "{language=en}/", "{language=de}/"]
+    assert len({each.fingerprint(["x", "y"]) for each in found.values()}) == 2, "other metrics of all data"
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two images, the captions of which a test writes."""
@@ -194,6 +211,10 @@ def test_blank_captions_are_left_out_and_counted(folder: Path) -> None:
 
 
 def test_captions_that_are_no_texts_or_too_few_are_one_line(folder: Path) -> None:
+    (folder / "captions.jsonl").write_text('{"image/key": "a", "en": {"caption": "one"}}')
+    (folder / "captions.jsonl").write_text('{"image/key": "a", "en": {"caption": []}}')
+    with pytest.raises(DataError, match=r"holds no captions in any language"):
+        load_data(str(folder), DataOptions())
     (folder / "captions.jsonl").write_text('{"image/key": "a", "en": {"caption": "one"}}')
     with pytest.raises(DataError, match=r"captions.jsonl, line 1, en: expected a list of texts as caption, got 'one'"):
         load_data(str(folder), DataOptions())

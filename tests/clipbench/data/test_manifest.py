@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clipbench.data import manifest
-from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.dataset import DataOptions, Dataset, Groups
 from clipbench.errors import DataError, Unavailable, UsageError
 
 
@@ -276,13 +276,13 @@ def test_a_column_groups_images_where_the_rows_of_each_agree_and_captions_where_
         "image,caption,region,language\na.png,one,north,en\na.png,eins,north,de\nb.png,two,south,en\nc.png,three,,en\n"
     )
     dataset = load(write(tmp_path, text), group="region,language")
-    assert dataset.groups["region"] == (["north", "south", ""], False)
-    assert dataset.groups["language"] == (["en", "de", "en", "en"], True)
+    assert dataset.groups["region"] == Groups(["north", "south", ""])
+    assert dataset.groups["language"] == Groups(["en", "de", "en", "en"], of_captions=True)
     assert dataset.fingerprint(["a", "b", "c"]) == load(tmp_path / "list.csv").fingerprint(["a", "b", "c"])
 
 
 def test_a_column_called_group_needs_no_option(tmp_path: Path) -> None:
-    assert load(write(tmp_path, "image,label,group\na.png,x,1\nb.png,y,2\n")).groups == {"group": (["1", "2"], False)}
+    assert load(write(tmp_path, "image,label,group\na.png,x,1\nb.png,y,2\n")).groups == {"group": Groups(["1", "2"])}
 
 
 def test_columns_of_captions_are_groups_and_may_have_gaps(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_columns_of_captions_are_groups_and_may_have_gaps(tmp_path: Path) -> Non
     ]
     dataset = load(write(tmp_path, "\n".join(map(json.dumps, rows)), "list.jsonl"), caption="en,de", group="caption")
     assert captions_of(dataset) == [("a.png", "one"), ("a.png", "eins"), ("b.png", "two"), ("c.png", "three")]
-    assert dataset.groups == {"caption": (["en", "de", "en", "en"], True)}
+    assert dataset.groups == {"caption": Groups(["en", "de", "en", "en"], of_captions=True)}
 
 
 def test_groups_that_cannot_be_are_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from clipbench.cli.summary import evaluation_lines
 from clipbench.data import Contrast, Dataset, catalogue
+from clipbench.data.dataset import Groups
 from clipbench.data.prompts import known_prompts
 from clipbench.evaluation.plan import read_suite
 from clipbench.evaluation.published import (
@@ -126,6 +127,9 @@ def test_slices_and_their_mean_have_what_was_published_for_each() -> None:
     assert {name: [each.value for each in values] for name, values in shown.items()} == {
         "de": [0.131], "xx": [], "mean": [0.1115],
     }  # fmt: skip
+    german = replace(data, groups={"language": Groups(["de"] * 11_000, of_captions=True, main="de")})
+    whole = with_published(metric, replace(measured, dataset=german))["image_retrieval_recall@1"]
+    assert [each.value for each in whole.published] == [0.131], "all data are German"
     assert (
         slices_with_published({"language": record}, replace(measured, options=frozenset({"language"})))["language"]
         == record

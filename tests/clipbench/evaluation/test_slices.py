@@ -112,6 +112,31 @@ def test_slices_of_captions_are_data_of_their_own() -> None:
     assert found.tables["language"][0]["sample_id"][0].startswith("de:")
 
 
+def test_the_metrics_of_all_data_are_of_the_main_captions_and_the_images_that_have_one(tmp_path: Path) -> None:
+    images = [Image.new("RGB", (4, 4), (k, 0, 0)) for k in range(4)]
+    for k, image in enumerate(images):
+        image.save(tmp_path / f"{k}.png")
+    captions = ["Bild 0", "image 1", "Bild 1", "image 2", "Bild 2", "image 3"]
+    data = cb.Dataset(
+        id="some",
+        images=[cb.FileImage(tmp_path / f"{k}.png") for k in range(4)],
+        image_ids=[str(k) for k in range(4)],
+        captions=captions,
+        caption_image=np.array([0, 1, 1, 2, 2, 3]),
+        groups={
+            "region": Groups(["north", "north", "south", "south"]),
+            "language": Groups([text.split()[0] for text in captions], of_captions=True, main="image"),
+        },
+    )
+    evaluation = cb.run(Named(skill=0.0), "retrieval", data=data).result.evaluations[0]
+    metric = "image_retrieval_recall@1"
+    assert (evaluation.metrics[metric].value, evaluation.metrics[metric].n) == (1.0, 3)
+    assert evaluation.dataset.n_samples == 4
+    of_language, of_region = (evaluation.slices[name].groups for name in ("language", "region"))
+    assert of_language["image"][metric].value == 1.0 and (of_language["Bild"][metric].value or 0) < 0.2
+    assert {name: metrics[metric].n for name, metrics in of_region.items()} == {"north": 1, "south": 2}
+
+
 def test_slices_with_classes_of_their_own_share_images_and_their_mean_knows() -> None:
     data, embedder, is_right = classified({"north": 0.7, "south": 0.7})
     assert data.labels is not None
