@@ -8,7 +8,7 @@ import click
 
 from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS
 from clipbench.cli.options import TRACEBACK
-from clipbench.cli.output import echo, echo_commands, echo_text, print_error
+from clipbench.cli.output import echo, echo_commands, echo_text, print_error, terminal_width
 from clipbench.errors import NotComparable, UsageError
 from clipbench.files import write_atomic
 
@@ -136,8 +136,10 @@ def _write(judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: 
 
         comparison_writer()(judged, [None if isinstance(side, Values) else side for side in sides], out)
     else:
-        text = _text(judged, form)
-        if out is None:
+        text = _text(judged, form, terminal_width() if out is None else None)
+        if out is None and form == "table":
+            echo(*text.split("\n"))
+        elif out is None:
             (echo_commands if form == "github" else echo_text)(text)
         else:
             write_atomic({out: text.encode()})
@@ -147,13 +149,15 @@ def _write(judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: 
         echo(f"wrote {out}")
 
 
-def _text(judged: "list[Judged]", form: str) -> str:
+def _text(judged: "list[Judged]", form: str, width: int | None) -> str:
+    """Return the comparisons in a format; ``width`` is that of the terminal, if the text goes there."""
     from clipbench.comparison import formats
 
     if form == "github":
         _summarise(formats.markdown(judged))
+    if form == "table":
+        return formats.terminal(judged, width)
     makers = {
-        "table": formats.terminal,
         "md": formats.markdown,
         "json": formats.as_json,
         "junit": formats.junit,

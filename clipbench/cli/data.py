@@ -12,7 +12,7 @@ import click
 
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulGroup
 from clipbench.cli.options import DATA_ROOT, TRACEBACK
-from clipbench.cli.output import echo
+from clipbench.cli.output import echo, terminal_width
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -33,12 +33,11 @@ def data() -> None:
 def list_(data_root: Path | None) -> None:
     """List the data sets with presence, size, licence and access conditions."""
     from clipbench.data.catalogue import catalogue
+    from clipbench.results.table import Table, as_text, columns
 
-    head = ("name", "present", "download", "licence", "access")
-    rows = [head, *(_row(entry, data_root) for entry in catalogue().values())]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    headers = columns("name", "present", "download", "licence", "access")
+    table = Table(columns=headers, rows=[_row(entry, data_root) for entry in catalogue().values()])
+    echo(*as_text(table, indent="", width=terminal_width()).splitlines())
     echo("", f"present: in {data_root or 'the current folder'};{UNSURE}: not verified; clipbench data show NAME")
 
 

@@ -1,6 +1,5 @@
 """``clipbench doctor``: check a model and data, and find out why a score misses what was expected."""
 
-import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -8,15 +7,14 @@ import click
 
 from clipbench.cli.main import DONE, FAULT, SETTINGS
 from clipbench.cli.options import doctor_options, load_options, shows_traceback
-from clipbench.cli.output import echo, echo_json, wrapped
+from clipbench.cli.output import echo, echo_json, terminal_width
+from clipbench.results.lines import wrapped
 
 if TYPE_CHECKING:
     from clipbench.evaluation.diagnosis import Diagnosis
     from clipbench.evaluation.explain import Explanation
     from clipbench.results.record import CheckFinding
 
-WIDTH = 80
-"""Characters of a line if there is no terminal."""
 MARKS = {"ok": "ok", "warning": "WARNING", "fault": "FAULT", "not examined": "-"}
 NAME, MARK = 16, 8
 """Characters of the first two columns."""
@@ -72,7 +70,7 @@ class _Printer:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.width = shutil.get_terminal_size((WIDTH, 24)).columns
+        self.width = terminal_width()
         self.not_examined: dict[str, list[str]] = {}
 
     def finding(self, found: "CheckFinding") -> None:
@@ -90,11 +88,11 @@ class _Printer:
         for reason, names in self.not_examined.items():
             echo(*_wrapped("-", "", f"not examined: {', '.join(names)}: {reason}", self.width))
         if diagnosis.explanation is not None:
-            echo("", *explanation_lines(diagnosis.explanation))
+            echo("", *explanation_lines(diagnosis.explanation, terminal_width()))
         echo("", f"{diagnosis.model.ref}: {diagnosis.summary}")
 
 
-def finding_lines(found: "CheckFinding", width: int) -> list[str]:
+def finding_lines(found: "CheckFinding", width: int | None) -> list[str]:
     """Return the lines of a finding: what was seen, and of what is not well why it matters and the mend."""
     lines = _wrapped(MARKS[found.status], found.check, found.seen, width)
     if found.status in ("warning", "fault"):
@@ -102,7 +100,7 @@ def finding_lines(found: "CheckFinding", width: int) -> list[str]:
     return lines
 
 
-def explanation_lines(explanation: "Explanation") -> list[str]:
+def explanation_lines(explanation: "Explanation", width: int | None = None) -> list[str]:
     """Return a table of what each switch does to the score."""
     from clipbench.results.numbers import change, change_interval, p_value, quantity
     from clipbench.results.table import Column, Table, as_text
@@ -121,19 +119,18 @@ def explanation_lines(explanation: "Explanation") -> list[str]:
         ]
         for each in explanation.effects
     ]
-    table = as_text(Table(columns=[Column(header, is_number=header in NUMBERS) for header in headers], rows=rows))
-    return [*table.splitlines(), *(f"  note: {note}" for note in explanation.notes)]
+    table = Table(columns=[Column(header, is_number=header in NUMBERS) for header in headers], rows=rows)
+    return [*as_text(table, width=width).splitlines(), *(f"  note: {note}" for note in explanation.notes)]
 
 
 NUMBERS = ("score", "change", "left")
 
 
-def _wrapped(mark: str, name: str, text: str, width: int) -> list[str]:
+def _wrapped(mark: str, name: str, text: str, width: int | None) -> list[str]:
     """Return a text in a column of its own, behind a mark and a name."""
-    indent = " " * (MARK + NAME)
-    first = f"{mark:{MARK}}{name:{NAME}}"
-    lines = wrapped(" ".join(text.split()), max(width, len(indent) + 30), first, indent)
-    return lines or [first.rstrip()]
+    indent = MARK + NAME
+    line = f"{mark:{MARK}}{name:{NAME}}{' '.join(text.split())}".rstrip()
+    return [line] if width is None else wrapped(line, width, " " * min(indent, width // 3))
 
 
 def _as_json(diagnosis: "Diagnosis") -> dict[str, object]:

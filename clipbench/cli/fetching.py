@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from clipbench.cli.output import confirm, echo, wrapped
+from clipbench.cli.output import confirm, echo, terminal_width
 from clipbench.cli.summary import Printer
 from clipbench.data.download import readable_size
 from clipbench.data.needs import Need
@@ -20,9 +20,6 @@ from clipbench.untrusted.terminal import one_line
 
 if TYPE_CHECKING:
     from tqdm import tqdm
-
-WIDTH = 100
-"""Characters of a line at most, however wide the terminal."""
 
 
 class FetchingPrinter(Printer):
@@ -116,7 +113,7 @@ class FetchingPrinter(Printer):
         title = f"Not in {_folder(self.root)}{f' ({cause})' if cause else ''}:"
         echo(*needs_table(needs, title=title, known_cause=cause), err=True)
         if command is not None:
-            echo(*wrapped(f"to fetch: {command}", _width(), "", "    "), err=True)
+            echo(f"to fetch: {command}", err=True)
 
 
 def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = None) -> list[str]:
@@ -125,7 +122,6 @@ def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = 
     Args:
         known_cause: the reason that the title gives.
     """
-    width = _width()
     notes: dict[str, int] = {}
     rows: list[list[Cell | str]] = []
     for need in needs:
@@ -141,11 +137,10 @@ def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = 
     if len(needs) > 1 and known:
         rows.append(["in all", "", readable_size(known), ""])
     columns = [Column("data set", is_number=False), Column("for", is_number=False), Column("size")]
-    table = Table(columns=[*columns, Column("licence", is_number=False)], rows=rows, title=title)
-    lines = [_shortened(line, width) for line in as_text(table).splitlines()]
-    for remark, note in notes.items():
-        lines += wrapped(f"({note}) {one_line(remark)}", width, "  ", "      ")
-    return lines
+    table = Table(
+        columns=[*columns, Column("licence", is_number=False)], rows=rows, title=title, notes=list(map(one_line, notes))
+    )
+    return as_text(table, width=terminal_width(err=True)).splitlines()
 
 
 def get_command(needs: Sequence[Need], root: Path) -> str | None:
@@ -175,14 +170,6 @@ def _free(folder: Path) -> str:
 
 def _folder(root: Path) -> str:
     return "the current folder" if root == Path() else str(root)
-
-
-def _width() -> int:
-    return min(WIDTH, shutil.get_terminal_size((80, 24)).columns)
-
-
-def _shortened(line: str, width: int) -> str:
-    return line if len(line) <= width else f"{line[: width - 3].rstrip()}..."
 
 
 def _someone_answers() -> bool:

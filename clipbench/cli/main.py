@@ -12,8 +12,9 @@ from importlib import import_module
 
 import click
 
-from clipbench.cli.output import echo, print_error, print_traceback
+from clipbench.cli.output import echo, print_error, print_traceback, terminal_width
 from clipbench.errors import FOREIGN, ClipbenchError, NotComparable, Unavailable, bug, did_you_mean
+from clipbench.results.lines import wrapped
 
 GROUPS = {
     "Measure": {
@@ -53,11 +54,33 @@ SETTINGS = {
 """Flags take - and _ alike, and each has an environment variable."""
 
 
+class HelpFormatter(click.HelpFormatter):
+    """Writes help texts; on a terminal, examples that are too wide are wrapped between words too."""
+
+    def getvalue(self) -> str:
+        lines, width = super().getvalue().split("\n"), terminal_width()
+        return "\n".join(lines if width is None else (part for line in lines for part in wrapped(line, width)))
+
+
+class HelpContext(click.Context):
+    """A context whose help fits the terminal."""
+
+    formatter_class = HelpFormatter
+
+
 class HelpfulGroup(click.Group):
     """A group of commands that prints its help when no command is given."""
 
+    context_class = HelpContext
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, args or ["--help"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            command.context_class = HelpContext
+        return command
 
 
 class Commands(HelpfulGroup):
@@ -72,6 +95,7 @@ class Commands(HelpfulGroup):
         module, _, attribute = COMMANDS[cmd_name].partition(":")
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command), cmd_name
+        command.context_class = HelpContext
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

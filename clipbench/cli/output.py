@@ -1,24 +1,45 @@
 """Everything that the command line prints goes through here: the names in it are those of others."""
 
 import json
-import textwrap
+import os
+import sys
 import traceback
 
 import click
 
+from clipbench.results.lines import wrapped
 from clipbench.results.record import CheckFinding
-from clipbench.untrusted.terminal import json_text, log_line, one_line
+from clipbench.untrusted.terminal import json_text, log_line, one_line, printable
 
 
 def echo(*lines: str, err: bool = False) -> None:
-    """Print lines, on standard output or standard error; none of them steers the terminal or a CI job."""
+    """Print lines, on standard output or standard error; none of them steers the terminal or a CI job.
+
+    On a terminal they are wrapped between words; elsewhere each stays one line.
+    """
+    width = terminal_width(err=err)
     for line in lines:
-        click.echo(log_line(line), err=err)
+        for each in [line] if width is None else wrapped(printable(line), width):
+            click.echo(log_line(each), err=err)
 
 
 def echo_text(text: str) -> None:
-    """Print a text of several lines on standard output."""
-    echo(*text.removesuffix("\n").split("\n"))
+    """Print a text of several lines on standard output, none of them wrapped: it may be JSON, Markdown or LaTeX."""
+    for line in text.removesuffix("\n").split("\n"):
+        click.echo(log_line(line))
+
+
+def terminal_width(*, err: bool = False) -> int | None:
+    """Return the columns of the terminal that standard output (or standard error) is; None where it is none."""
+    stream = sys.stderr if err else sys.stdout
+    try:
+        if not stream.isatty():
+            return None
+        chosen = os.environ.get("COLUMNS", "")
+        columns = int(chosen) if chosen.isdecimal() else os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):  # closed, or without a size
+        return None
+    return columns or None
 
 
 def echo_json(value: object) -> None:
@@ -44,18 +65,6 @@ def print_warning(finding: CheckFinding) -> None:
 def print_error(text: str) -> None:
     """Print an error, or what else a command's user must not miss, on standard error, in one line."""
     echo(f"clipbench: {one_line(text)}", err=True)
-
-
-def wrapped(text: str, width: int, first: str, rest: str) -> list[str]:
-    """Return a text in lines that fit, with nothing broken that is to be copied, such as an option or a path.
-
-    Args:
-        first: what the first line begins with.
-        rest: what the others begin with.
-    """
-    return textwrap.wrap(
-        text, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
-    )
 
 
 def confirm(question: str) -> bool:

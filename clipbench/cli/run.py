@@ -10,7 +10,7 @@ import click
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS
 from clipbench.cli.options import evaluation_options, session_options
 from clipbench.cli.output import print_error
-from clipbench.errors import ClipbenchError
+from clipbench.errors import ClipbenchError, UsageError
 
 
 @click.command(context_settings=SETTINGS)
@@ -20,6 +20,7 @@ from clipbench.errors import ClipbenchError
     "--yes", is_flag=True, help="Fetch missing data sets without a question; an environment variable CI means it too."
 )
 @click.option("--offline", is_flag=True, help="Do not use the network.")
+@click.option("-v", "--verbose", is_flag=True, help="Print all metrics and notes, not one metric for each task.")
 def run(**given: Any) -> int:
     """Measure models on tasks, and write a report.
 
@@ -43,6 +44,8 @@ def run(**given: Any) -> int:
     from clipbench.hub import cache_only
     from clipbench.results.run import check_whole
 
+    if given["verbose"] and (given["quiet"] or given["as_json"]):
+        raise UsageError(f"--verbose has no meaning with {'--quiet' if given['quiet'] else '--json'}: drop one of them")
     if given["offline"]:
         click.get_current_context().with_resource(cache_only())
     targets = find_targets(given["models"], given["out"], writes_reports=not given["no_report"])
@@ -51,6 +54,7 @@ def run(**given: Any) -> int:
         as_json=given["as_json"],
         several=targets.are_several,
         is_series=targets.are_series,
+        is_verbose=given["verbose"],
         root=given["data_root"] or Path(),
         may_fetch=given["yes"] or is_in_ci(),
         quick=_quick_command(given, click.get_current_context().obj),

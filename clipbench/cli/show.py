@@ -8,7 +8,7 @@ import click
 
 from clipbench.cli.main import SETTINGS
 from clipbench.cli.options import TRACEBACK
-from clipbench.cli.output import echo
+from clipbench.cli.output import echo, terminal_width
 from clipbench.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,16 +18,22 @@ if TYPE_CHECKING:
 @click.command(context_settings=SETTINGS)
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--task", "tasks", multiple=True, metavar="TASK[@DATA]", help="Task to print; repeatable. [default: all]")
-@click.option("--all", "shows_all", is_flag=True, help="Print controls, methods, data, versions and the command too.")
+@click.option(
+    "--all",
+    "shows_all",
+    is_flag=True,
+    help="Print all metrics, notes, controls, methods, data, versions and the command.",
+)
 @TRACEBACK
 def show(run: Path, tasks: tuple[str, ...], shows_all: bool) -> None:
     """Print the results of a run, and what is missing from it.
 
     \b
-    clipbench show runs/tiny
-    clipbench show runs/tiny --task retrieval --all
+    clipbench show runs/tiny                             # the headline metric of each task
+    clipbench show runs/tiny --task retrieval            # all metrics and notes of a task
+    clipbench show runs/tiny --task retrieval --all      # and controls, methods, data and versions
     """
-    from clipbench.cli.summary import average_lines
+    from clipbench.cli.summary import average_lines, folded_facts, headline_lines
     from clipbench.results.provenance import model_facts, origin
     from clipbench.results.run import model_name, read_one_run
 
@@ -37,10 +43,16 @@ def show(run: Path, tasks: tuple[str, ...], shows_all: bool) -> None:
     lines = ["  ".join(filter(None, (model_name(found), ", ".join(model_facts(found))))), origin(found)]
     lines += [f"warning: {each.check}: {each.seen}; {each.mend}" for each in result.preflight or ()]
     lines += _provenance(result) if shows_all else ()
+    width = terminal_width()
+    if not tasks and (table := headline_lines(records, width)):
+        lines += ["", *table]
+    folded = None if tasks or shows_all else folded_facts([record for record in records if record.status == "ok"])
+    lines += [] if folded is None else [f"{folded}: --all"]
     for record in records:
-        lines += ["", *_evaluation(result, record), *(_rest(record) if shows_all else ())]
+        if tasks or shows_all or record.status != "ok":
+            lines += ["", *_evaluation(result, record, width), *(_rest(record, width) if shows_all else ())]
     if result.average is not None and not tasks:
-        lines += ["", *average_lines(result.average), *(_parts(result.average) if shows_all else ())]
+        lines += ["", *average_lines(result.average, width), *(_parts(result.average) if shows_all else ())]
     lines += _missing(records)
     echo(*lines)
 
@@ -59,17 +71,17 @@ def _provenance(result: "Result") -> Iterator[str]:
     yield f"model: {_pairs(result.model)}"
 
 
-def _evaluation(result: "Result", record: "EvaluationRecord") -> list[str]:
+def _evaluation(result: "Result", record: "EvaluationRecord", width: int | None) -> list[str]:
     from clipbench.cli.summary import evaluation_lines
     from clipbench.results.provenance import why_missing
 
     if record.status != "ok":
         return [f"{record.name}  {why_missing(record)}"]
     is_precomputed = result.model.get("family") == "embeddings"
-    return evaluation_lines(record, is_precomputed=is_precomputed)
+    return evaluation_lines(record, is_precomputed=is_precomputed, width=width)
 
 
-def _rest(record: "EvaluationRecord") -> Iterator[str]:
+def _rest(record: "EvaluationRecord", width: int | None) -> Iterator[str]:
     """Yield the facts that ``run`` does not print."""
     from clipbench.cli.summary import metric_lines
 
@@ -80,7 +92,7 @@ def _rest(record: "EvaluationRecord") -> Iterator[str]:
     yield f"  task: version {record.task_version}{''.join(f', {key} {value}' for key, value in record.params.items())}"
     if record.controls:
         yield "  controls:"
-        yield from ("  " + line for line in metric_lines(record.controls))
+        yield from ("  " + line for line in metric_lines(record.controls, width and width - 2))
     for method, names in _by_method(record.metrics).items():
         yield f"  {method}: {', '.join(names)}"
 

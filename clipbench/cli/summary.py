@@ -1,20 +1,21 @@
 """Output of ``clipbench run``: progress on standard error, the numbers on standard output."""
 
 import os
+import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from clipbench.cli.output import echo, echo_json, echo_text, print_error, print_note, print_warning
+from clipbench.cli.output import echo, echo_json, print_error, print_note, print_warning, terminal_width
 from clipbench.errors import ClipbenchError
 from clipbench.evaluation.progress import Progress
-from clipbench.results.numbers import count, counted, duration, interval, quantity
+from clipbench.results.numbers import NONE, ascii_signs, count, counted, duration, interval, interval_name, quantity
 from clipbench.results.provenance import encoded_facts
 from clipbench.results.record import AverageRecord, CheckFinding, EvaluationRecord, Metric, SlicesRecord
-from clipbench.results.run import Run
-from clipbench.results.table import Column, Table, as_text
+from clipbench.results.run import Run, model_name
+from clipbench.results.table import Cell, Column, Row, Table, as_text, columns
 from clipbench.results.titles import headlines, subset_legend
 from clipbench.stats.claims import order
 
@@ -22,8 +23,11 @@ from clipbench.stats.claims import order
 class Printer(Progress):
     """Prints as a run goes on, in the manner that was asked for."""
 
-    def __init__(self, *, quiet: bool, as_json: bool, several: bool, is_series: bool = False) -> None:
+    def __init__(
+        self, *, quiet: bool, as_json: bool, several: bool, is_series: bool = False, is_verbose: bool = False
+    ) -> None:
         self.quiet = quiet
+        self.is_verbose = is_verbose
         self.as_json = as_json
         self.several = several
         self.is_series = is_series
@@ -80,11 +84,12 @@ class Printer(Progress):
         print_error(f"--log: {tracker} failed ({why}); the run folder is whole")
 
     def evaluation(self, record: EvaluationRecord) -> None:
-        """Print the numbers of an evaluation, or why there are none."""
+        """Say that an evaluation has ended, with its headline metric, or why there is none."""
         if record.status != "ok":
             print_error(f"{record.name} {record.status}: {record.reason}")
         elif not self.quiet and not self.as_json and not self.is_series:
-            echo(*evaluation_lines(record))
+            found = {name: ascii_signs(quantity(each.value, each.unit)) for name, each in headlines(record).items()}
+            echo("; ".join([heading(record), *(f"{name} {value}" for name, value in found.items())]), err=True)
 
     def end(self, runs: Sequence[Run], report: Path | None) -> None:
         """Print where the results are, with the report's path as the last line, or the results themselves."""
@@ -94,16 +99,14 @@ class Printer(Progress):
             return
         if self.quiet:
             return
+        width = terminal_width()
+        for run in runs if self.is_verbose or not self.is_series else ():
+            echo(*([model_name(run)] if self.several else []), *run_lines(run, is_verbose=self.is_verbose, width=width))
+            echo(f"results in {run.folder}", *([""] if self.several else []))
         if self.is_series:
             from clipbench.cli.telling import table
 
-            echo_text(table(runs))
-            echo(f"results in {runs[0].folder.parent}")
-        else:
-            for run in runs:
-                if run.result.average is not None:
-                    echo(*average_lines(run.result.average))
-                echo(f"results in {run.folder}")
+            echo(*table(runs, width).splitlines(), f"results in {runs[0].folder.parent}")
         if report is not None:
             echo(str(report))
 
@@ -131,29 +134,89 @@ def results_alone(is_on: bool) -> Iterator[None]:
                 os.close(output)
 
 
-def evaluation_lines(record: EvaluationRecord, *, is_precomputed: bool = True) -> list[str]:
-    """Return the table of an evaluation: a heading, then a line per metric, in columns.
+def run_lines(run: Run, *, is_verbose: bool, width: int | None = None) -> list[str]:
+    """Return the headline metrics of a run, and all others below or the command that prints them.
 
     Args:
-        record: one that is ok.
+        width: columns of the terminal; None for no limit.
+    """
+    records = [record for record in run.result.evaluations if record.status == "ok"]
+    lines = headline_lines(records, width)
+    for record in records if is_verbose else ():
+        lines += ["", *evaluation_lines(record, width=width)]
+    folded = None if is_verbose else folded_facts(records)
+    if folded is not None:
+        lines += [f"{folded}: -v, or clipbench show {shlex.quote(str(run.folder))} --all"]
+    return [*lines, *(average_lines(run.result.average, width) if run.result.average is not None else ())]
+
+
+def headline_lines(records: Iterable[EvaluationRecord], width: int | None = None) -> list[str]:
+    """Return a table of the first headline metric of each evaluation that is ok."""
+    rows: list[Row] = []
+    notes: list[str] = []
+    shown = {record.name: _headline(record) for record in records if record.status == "ok" and record.metrics}
+    for task, (name, metric) in shown.items():
+        if metric.value is None:
+            notes.append(f"{name} is undefined: {metric.reason}")
+        value = Cell(quantity(metric.value, metric.unit), note=len(notes) if metric.value is None else 0)
+        chance = NONE if metric.chance is None else quantity(metric.chance, metric.unit)
+        rows.append([task, name, value, interval(metric), chance, published_cell(metric).removeprefix("published ")])
+    headers = columns(
+        "task", "metric", numbers=["value", interval_name(metric for _, metric in shown.values()), "chance"]
+    )
+    table = Table(columns=[*headers, Column("published", is_number=False)], rows=rows, notes=notes)
+    has_published = any(metric.published for _, metric in shown.values())
+    table = table if has_published else table.select(range(len(headers)))
+    return as_text(table, indent="", width=width).splitlines() if rows else []
+
+
+def folded_facts(records: Sequence[EvaluationRecord]) -> str | None:
+    """Return what the table of headline metrics leaves out, such as ``28 more metrics, 5 notes``; None if nothing."""
+    n_more = sum(max(0, len(record.metrics) - 1) for record in records)
+    n_notes = sum(len(record.notes) for record in records)
+    groupings = dict.fromkeys(grouping for record in records for grouping in record.slices)
+    facts = [counted(n_more, "more metric")] * bool(n_more) + [f"metrics by {each}" for each in groupings]
+    return ", ".join(facts + [counted(n_notes, "note")] * bool(n_notes)) or None
+
+
+def _headline(record: EvaluationRecord) -> tuple[str, Metric]:
+    """Return the first headline metric that is defined, or else the first."""
+    found = list(headlines(record).items())
+    return next((each for each in found if each[1].value is not None), found[0])
+
+
+def heading(record: EvaluationRecord, *, is_precomputed: bool = True) -> str:
+    """Return the name of an evaluation, and what it took.
+
+    Args:
         is_precomputed: the meaning of a record that counts no encoded images: that the vectors were there before, or
             that an old version did not count.
     """
     encoded = encoded_facts(record.encoded) or ("precomputed vectors" if is_precomputed else None)
     facts = [counted(record.dataset.n_samples, "image"), encoded, duration(sum(record.seconds.values()))]
-    heading = f"{record.name}  {'; '.join(filter(None, facts))}"
+    return f"{record.name}  {'; '.join(filter(None, facts))}"
+
+
+def evaluation_lines(record: EvaluationRecord, *, is_precomputed: bool = True, width: int | None = None) -> list[str]:
+    """Return the table of an evaluation that is ok: a heading, then a line per metric, in columns."""
     notes = [f"  note: {note}" for note in record.notes]
     legend = subset_legend(record.metrics, record.subsets)
     subsets = [f"  subsets: {legend}"] if legend else []
-    return [heading, *metric_lines(record.metrics), *subsets, *slice_lines(record), *notes]
+    return [
+        heading(record, is_precomputed=is_precomputed),
+        *metric_lines(record.metrics, width),
+        *subsets,
+        *slice_lines(record, width),
+        *notes,
+    ]
 
 
-def average_lines(average: AverageRecord) -> list[str]:
+def average_lines(average: AverageRecord, width: int | None = None) -> list[str]:
     """Return the average of a suite, or why there is none, with a heading."""
-    return [average.metric.title, *metric_lines({"average": average.metric})]
+    return [average.metric.title, *metric_lines({"average": average.metric}, width)]
 
 
-def metric_lines(metrics: Mapping[str, Metric]) -> list[str]:
+def metric_lines(metrics: Mapping[str, Metric], width: int | None = None) -> list[str]:
     """Return an indented line for each metric, in columns; below them the undefined ones, those of one reason together."""
     headers = ("metric", "value", "interval", "chance", "n", "published")
     rows = [metric_row(name, metric) for name, metric in metrics.items() if metric.value is not None]
@@ -163,10 +226,10 @@ def metric_lines(metrics: Mapping[str, Metric]) -> list[str]:
         if metric.value is None:
             reasons.setdefault(str(metric.reason), []).append(name)
     undefined = [f"  undefined: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
-    return [*(as_text(table, has_header=False).splitlines()), *undefined]
+    return [*as_text(table, has_header=False, width=width).splitlines(), *undefined]
 
 
-def slice_lines(record: EvaluationRecord) -> list[str]:
+def slice_lines(record: EvaluationRecord, width: int | None = None) -> list[str]:
     """Return an indented line for each headline metric by slice: its mean, the worst group, and how far groups differ."""
     lines = []
     for grouping, slices in record.slices.items():
@@ -185,7 +248,7 @@ def slice_lines(record: EvaluationRecord) -> list[str]:
                 ]
             )
         table = Table(columns=[Column(header, is_number=False) for header in ("metric", "", "", "")], rows=rows)
-        lines += as_text(table, has_header=False).splitlines() if rows else []
+        lines += as_text(table, has_header=False, width=width).splitlines() if rows else []
     return lines
 
 

@@ -21,7 +21,7 @@ class MetricName(NamedTuple):
     metric: str
 
 
-def table(runs: Sequence[Run]) -> str:
+def table(runs: Sequence[Run], width: int | None = None) -> str:
     """Return a heading of two lines, then a line for each run: the name of its folder, and the metrics that stand for it."""
     chosen = telling(runs)
     return as_text(
@@ -33,6 +33,7 @@ def table(runs: Sequence[Run]) -> str:
             ],
         ),
         indent="",
+        width=width,
     )
 
 

@@ -24,7 +24,6 @@ def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Doctor) -> Doc
     """Return what runs the command in a folder with vectors and captioned images."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("COLUMNS", "80")
     rng = np.random.default_rng(0)
     images = rng.standard_normal((40, 8)).astype(np.float32)
     texts = images + rng.standard_normal((40, 8)).astype(np.float32)
@@ -53,13 +52,11 @@ def test_healthy_vectors_exit_0_and_say_what_was_seen(doctor: Doctor) -> None:
     done = doctor("--model", "embeddings:good.npz")
     assert (done.status, done.err) == (0, "")
     lines = done.out.splitlines()
-    assert lines[0] == "ok      vectors         vectors are finite, not zero, and differ where inputs"
-    assert lines[1] == "                        differ"
+    assert lines[0] == "ok      vectors         vectors are finite, not zero, and differ where inputs differ"
     assert "not examined: evaluation-mode, determinism, batches, padding, case, end-of-text," in " ".join(
         done.out.split()
     )
     assert lines[-1] == "embeddings:good.npz: 0 faults, 0 warnings, 3 ok, 17 not examined"
-    assert max(map(len, lines)) <= 80
 
 
 def test_a_fault_exits_1_with_why_and_mend(doctor: Doctor) -> None:

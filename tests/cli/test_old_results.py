@@ -95,7 +95,7 @@ def test_an_old_run_is_shown_reported_drawn_exported_and_compared_with_itself(ca
         done = call(*command)
         assert done.status == 0, (command, done)
         assert "damaged" not in done.err
-    assert "50.0 %  [25.4, 74.6]  chance 33.3 %  n 12" in call("show", "old").out
+    assert "50.0 %  [25.4, 74.6]  chance 33.3 %  n 12" in call("show", "old", "--all").out
     page = Path("report.html").read_text()
     assert "[25.4, 74.6]" in page and "damaged" not in page
     rows = Path("file.csv").read_text().splitlines()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,7 +82,12 @@ def metrics(folder: Path) -> dict[str, dict[str, Any]]:
 def test_a_run_writes_its_folder_and_says_its_numbers(world: Path, run: Run) -> None:
     done = run("--tasks", ALL, "--out", "out")
     assert done.status == 0
-    assert "acc1" in done.out and "chance 33.3 %" in done.out and "12 images encoded" in done.out
+    assert "zero-shot@all.jsonl  12 images; 12 images encoded, 3 texts encoded; " in done.err
+    head, *rows, folded, where, report = done.out.splitlines()
+    assert head.split("  ")[0] == "task" and [row.split()[0] for row in rows] == ALL.split(",")
+    assert re.fullmatch(r"zero-shot@all.jsonl +acc1 +\d+\.\d % +\[.*\] +33.3 %", rows[0])
+    assert re.fullmatch(r"\d+ more metrics, \d+ notes: -v, or clipbench show out --all", folded)
+    assert (where, report) == ("results in out", "out/report.html")
     written = {str(path.relative_to(world / "out")) for path in (world / "out").rglob("*") if path.is_file()}
     assert {
         "result.json",
@@ -133,7 +139,7 @@ def test_a_sign_that_the_terminal_lacks_is_written_as_an_escape(world: Path, run
 def test_a_second_run_encodes_nothing_and_gives_the_same_numbers(world: Path, run: Run) -> None:
     run("--tasks", ALL, "--out", "first")
     done = run("--tasks", ALL, "--out", "second")
-    assert "12 images from cache, 24 texts from cache" in done.out
+    assert "12 images from cache, 24 texts from cache" in done.err
     assert metrics(world / "first") == metrics(world / "second")
     for evaluation in read_run(world / "second").result.evaluations:
         assert evaluation.seconds["encode_images"] == evaluation.seconds["encode_texts"] == 0
@@ -223,14 +229,14 @@ def test_quiet_says_nothing(world: Path, run: Run) -> None:
 
 def test_flags_take_underscores_and_variables(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIPBENCH_LIMIT", "6")
-    done = run("--tasks", "zero-shot@images", "--out", "out", "--no_report", "--batch_size", "2")
+    done = run("--tasks", "zero-shot@images", "--out", "out", "--no_report", "--batch_size", "2", "-v")
     assert done.status == 0 and "a seeded, stratified subset of 6 of 12 images" in done.out
     assert not (world / "out/report.html").exists()
 
 
 def test_prompts_of_one_s_own_are_used(world: Path, run: Run) -> None:
     (world / "prompts.json").write_text(json.dumps(["a {c}", "my {c}"]))
-    done = run("--tasks", "zero-shot@images", "--prompts", "prompts.json", "--out", "out")
+    done = run("--tasks", "zero-shot@images", "--prompts", "prompts.json", "--out", "out", "--verbose")
     assert "prompts for class 'cat': 2, the first 'a cat'" in done.out
     assert "single templates score from" in done.out
     params = json.loads((world / "out/result.json").read_text())["evaluations"][0]["params"]
@@ -287,7 +293,7 @@ def test_all_tasks_on_vectors_are_those_that_the_vectors_allow(
     done = run("--tasks", "all", "--out", "out", model="embeddings:vectors.npz")
     assert done.status == 0, done.err
     assert [record["task"] for record in json.loads((world / "out/result.json").read_text())["evaluations"]] == measured
-    (line,) = [line for line in done.err.splitlines() if not line.startswith("loading")]
+    (line,) = [line for line in done.err.splitlines() if line.startswith("note: ")]
     assert line.startswith("note: unavailable for these vectors, so not in all: ")
     assert reason in line and "composition, text-in-image, long-caption (needs the model itself)" in line
 
@@ -354,6 +360,7 @@ def test_a_run_is_never_overwritten(world: Path, run: Run) -> None:
         (["--tasks", "all", "--suite", "standart"], "unknown suite 'standart': did you mean 'standard'?"),
         (["--tasks", "zero-shot@images", "--batch-size", "0"], "--batch-size"),
         (["--tasks", "zero-shot@images", "--seed", str(2**63)], "--seed"),
+        (["--tasks", "zero-shot@images", "-v", "--json"], "--verbose has no meaning with --json"),
         (["--tasks", "zero-shot@images", "--precision", "fp8"], "'fp8' is not one of"),
         (["--tasks", "zero-shot@images", "--model-option", "x"], "--model-option x: expected KEY=VALUE"),
         (["--tasks", "zero-shot@all.jsonl", "--data-option", "lable=kind"], "did you mean 'label'?"),

@@ -98,11 +98,9 @@ def test_a_run_is_shown_with_whose_it_is_and_what_is_missing(call: Call) -> None
         "vit-b-32  open_clip:ViT-B-32/openai, 151 M parameters",
         "fingerprint f00, seed 3, 2026-11-24 12:34 UTC, clipbench 9.1",
         "",
-        "retrieval@coco  5,000 images; 3 images encoded and 5 from cache, 4 texts encoded and 6 from cache; 1.5 s",
-        "  recall@1  50.0 %  [25.0, 75.0]  chance 0.0 %  n 5,000",
-        "  hub       10.0 %                              n 5,000",
-        "  undefined: isoscore: of rank 3 at most",
-        "  note: captions as they stand",
+        "task            metric     value  95 % interval  chance",
+        "retrieval@coco  recall@1  50.0 %   [25.0, 75.0]   0.0 %",
+        "2 more metrics, 1 note: --all",
         "",
         "zero-shot@imagenet  unavailable: no folder imagenet: clipbench data get imagenet",
         "",
@@ -113,26 +111,38 @@ def test_a_run_is_shown_with_whose_it_is_and_what_is_missing(call: Call) -> None
 def test_the_lines_of_an_evaluation_are_those_that_run_printed(call: Call, tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).normal(size=(2, 20, 8)).astype(np.float32)
     np.savez(tmp_path / "v.npz", images=vectors[0], texts=vectors[1])
-    ran = call("run", "--model", "embeddings:v.npz", "--tasks", "retrieval", "--out", "made", "--no-report")
-    shown = call("show", "made")
-    assert ran.status == shown.status == 0 and len(ran.out.splitlines()) > 8
-    table = shown.out.partition("\n\n")[2]  # after what is said of the model
-    assert table.splitlines() == ran.out.splitlines()[:-1]  # the last says where the results are
+    options = ("--model", "embeddings:v.npz", "--tasks", "retrieval", "--no-report", "--out")
+    ran, verbose = call("run", *options, "made"), call("run", *options, "again", "-v")
+    assert ran.status == verbose.status == 0 and len(verbose.out.splitlines()) > 10
+    table, folded, _ = ran.out.partition("\n7 more metrics, 1 note: -v, or clipbench show made --all\n")
+    assert folded and verbose.out.startswith(f"{table}\n\nretrieval@embeddings  ")
+    assert call("show", "made").out.partition("\n\n")[2] == f"{table}\n7 more metrics, 1 note: --all\n"
+    one = call("show", "again", "--task", "retrieval").out.partition("\n\n")[2]  # after what is said of the model
+    assert verbose.out == f"{table}\n\n{one}results in again\n"
+    assert one in call("show", "again", "--all").out
 
 
 def test_one_task_is_shown(call: Call) -> None:
     for asked in ("retrieval", "retrieval@coco"):
         done = call("show", "run", "--task", asked)
         assert "recall@1" in done.out and "zero-shot" not in done.out and "missing" not in done.out
+        for line in (
+            "retrieval@coco  5,000 images; 3 images encoded and 5 from cache, 4 texts encoded and 6 from cache; 1.5 s",
+            "  recall@1  50.0 %  [25.0, 75.0]  chance 0.0 %  n 5,000",
+            "  hub       10.0 %                              n 5,000",
+            "  undefined: isoscore: of rank 3 at most",
+            "  note: captions as they stand",
+        ):
+            assert line in done.out.splitlines(), line
     both = call("show", "run", "--task", "retrieval", "--task", "zero-shot")
-    assert both.out == call("show", "run").out
+    assert "recall@1" in both.out and "zero-shot@imagenet  unavailable" in both.out
     alone = call("show", "run", "--task", "zero-shot").out
     assert "missing: 1 of 1 evaluations: zero-shot@imagenet" in alone and "recall@1" not in alone
 
 
 def test_all_shows_what_run_does_not_print(call: Call) -> None:
     lines = call("show", "run", "--all").out.splitlines()
-    assert set(call("show", "run").out.splitlines()) <= set(lines)
+    assert set(call("show", "run").out.splitlines()) - set(lines) == {"2 more metrics, 1 note: --all"}
     for line in (
         "command: clipbench run --model vit-b-32",
         "environment: torch 2.9",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from clipbench.comparison.formats._tables import (
+    COLUMNS,
     NO_GATE,
     by_evaluation,
     by_grouping,
@@ -22,6 +23,8 @@ N_IDS = 5
 """Flipped samples that are named, each way; ``--format json`` has all."""
 N_SLICES = 10
 """Rows of a table of slices, the gravest verdicts first."""
+LEFT_OUT = ("p", "detectable")
+"""Columns that a narrow terminal does without."""
 MARKS = {
     "regression": "REGRESSION",
     "unmet": "NOT MET",
@@ -31,27 +34,36 @@ MARKS = {
 }
 
 
-def terminal(judged: Sequence[Judged]) -> str:
-    """Return a table for each comparison, and the verdict of the gate last, where it is read first."""
-    return ascii_signs("\n\n".join("\n".join(map(log_line, _lines(each))) for each in judged))
+def terminal(judged: Sequence[Judged], width: int | None = None) -> str:
+    """Return a table for each comparison, and the verdict of the gate last, where it is read first.
+
+    Args:
+        width: columns of the terminal; a wider table loses the columns ``p`` and ``detectable``. None: nothing is lost.
+    """
+    return ascii_signs("\n\n".join("\n".join(map(log_line, _lines(each, width))) for each in judged))
 
 
-def _lines(judged: Judged) -> Iterator[str]:
+def _lines(judged: Judged, width: int | None) -> Iterator[str]:
     comparison = judged.comparison
     yield f"{comparison.candidate} against {comparison.base}"
     found = by_evaluation(comparison)
     tables = {name: difference_table(name, those).select(range(9)) for name, those in found.items()}
     widths = [max(column) for column in zip(*map(text_widths, tables.values()), strict=True)]
+    is_narrow = width is not None and sum(widths[1:]) + 2 * len(widths) > width
+    places = [place for place in range(9) if not (is_narrow and COLUMNS[place].header in LEFT_OUT)]
+    widths = [widths[place] for place in places] if widths else []
     for name, table in tables.items():
         yield ""
-        yield from as_text(table, widths=widths).splitlines()
+        yield from as_text(table.select(places), widths=widths, width=width).splitlines()
         yield from _flips(found[name])
     for title, slices in by_grouping(comparison).items():
         yield ""
-        yield as_text(difference_table(title, slices[:N_SLICES]).select(range(9)))
+        yield from as_text(difference_table(title, slices[:N_SLICES]).select(places), width=width).splitlines()
         if len(slices) > N_SLICES:
             yield f"  ... ({len(slices) - N_SLICES} more: --format json has all)"
     yield ""
+    if is_narrow:
+        yield f"left out in {width} columns: {' and '.join(LEFT_OUT)} (--format md has all)"
     yield from map(str, comparison.refused)
     yield from (f"note: {note}" for note in comparison.notes)
     yield tally(comparison.differences)

@@ -1,20 +1,27 @@
 """A table as plain text, for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
+from clipbench.results.lines import longest_piece, n_columns, padded, wrapped
 from clipbench.results.numbers import ascii_signs
 from clipbench.results.table.model import Table
 from clipbench.untrusted.terminal import printable
 
 
-def as_text(table: Table, *, has_header: bool = True, indent: str = "  ", widths: Sequence[int] = ()) -> str:
-    """Return a table in columns: no line is broken, lines have no spaces at their ends, and all of it is printable.
+def as_text(
+    table: Table, *, has_header: bool = True, indent: str = "  ", widths: Sequence[int] = (), width: int | None = None
+) -> str:
+    """Return a table in columns; lines have no spaces at their ends, and all of it is printable.
 
     Args:
         table: its warnings and comments are left to whoever prints it.
         has_header: without, the cells have to say what they are, and columns without any are left out.
         indent: before every line but the title.
         widths: the least width of each column, to align several tables.
+        width: columns of the terminal. A wider table gets the layout with the fewest lines: words wrap inside their
+            cells, and a long first cell has a line of its own; where that is not enough, each row is a paragraph. No
+            number is broken. None: no line is broken.
 
     Example:
         >>> from clipbench.results.table.model import Column, Table
@@ -26,18 +33,17 @@ def as_text(table: Table, *, has_header: bool = True, indent: str = "  ", widths
     """
     own = text_widths(table, has_header=has_header)
     widths = [max(pair) for pair in zip(widths or own, own, strict=True)]
-    lines = [[column.header for column in table.columns]] if has_header else []
-    for row in table.rows:
-        heading = [printable(str(row)), *[""] * (len(widths) - 1)]
-        lines.append(heading if isinstance(row, str) else [printable(cell.plain) for cell in table.cells(row)])
-    body = [
-        "  ".join(
-            text.rjust(width) if column.is_number else text.ljust(width)
-            for text, width, column in zip(line, widths, table.columns, strict=True)
-            if width
-        )
-        for line in lines
+    rows = [[column.header for column in table.columns]] if has_header else []
+    rows += [
+        [printable(row)] if isinstance(row, str) else [printable(cell.plain) for cell in table.cells(row)]
+        for row in table.rows
     ]
+    room = None if width is None else width - len(indent)
+    if room is None or sum(widths) + 2 * (sum(map(bool, widths)) - 1) <= room:
+        body = _laid_out(table, rows, widths)
+    else:
+        layouts = (_laid_out(table, rows, each) for each in _narrow_widths(rows, own, room))
+        body = min(layouts, key=len, default=[]) or _paragraphs(rows, room, has_header=has_header)
     notes = [f"({number}) {printable(note)}" for number, note in enumerate(table.notes, 1)]
     head = printable(" ".join(filter(None, (table.title, table.facts))))
     return ascii_signs("\n".join([*filter(None, [head]), *(f"{indent}{line}".rstrip() for line in (*body, *notes))]))
@@ -47,6 +53,58 @@ def text_widths(table: Table, *, has_header: bool = True) -> list[int]:
     """Return the width of each column, in characters."""
     rows = [table.cells(row) for row in table.rows if not isinstance(row, str)]
     return [
-        max([len(column.header) if has_header else 0, *(len(printable(row[place].plain)) for row in rows)])
+        max([len(column.header) if has_header else 0, *(n_columns(printable(row[place].plain)) for row in rows)])
         for place, column in enumerate(table.columns)
     ]
+
+
+def _laid_out(table: Table, rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
+    lines = []
+    for row in rows:
+        cells = list(row)
+        if len(cells) == 1 or n_columns(cells[0]) > widths[0]:
+            lines.append(cells[0])
+            cells[0] = ""
+        wrapped_cells = [wrapped(cell, width, "") for cell, width in zip(cells, widths, strict=False)]
+        lines += [
+            "  ".join(
+                padded(text, width, is_right=column.is_number)
+                for text, width, column in zip(texts, widths, table.columns, strict=True)
+                if width
+            )
+            for texts in zip_longest(*wrapped_cells, fillvalue="")
+            if any(texts)
+        ]
+    return lines
+
+
+def _narrow_widths(rows: Sequence[Sequence[str]], own: Sequence[int], room: int) -> Iterator[list[int]]:
+    """Yield the widths that fit, for each width that the first column may have."""
+    whole = [row for row in rows if len(row) == len(own)]
+    least = [max((longest_piece(row[place]) for row in whole), default=0) for place in range(len(own))]
+    if own[0] > room:
+        return
+    for first in sorted({n_columns(row[0]) for row in whole}):
+        widths = [first, *own[1:]]
+        excess = sum(widths) + 2 * (sum(map(bool, widths)) - 1) - room
+        while excess > 0:
+            place = max(range(1, len(own)), key=lambda each: (widths[each] > least[each], widths[each]))
+            if widths[place] <= least[place]:
+                break
+            widths[place] -= 1
+            excess -= 1
+        else:
+            yield widths
+
+
+def _paragraphs(rows: Sequence[Sequence[str]], room: int, *, has_header: bool) -> list[str]:
+    """Return the first cell of each row, and below it the others with their headers."""
+    lines = []
+    headers = rows[0] if has_header else []
+    for row in rows[has_header:]:
+        lines += wrapped(row[0], room)
+        named = [f"{header}: {cell}" for header, cell in zip(headers, row, strict=False)] if headers else list(row)
+        cells = [text.replace(" ", "\0") for text, cell in zip(named, row, strict=False) if cell][1:]
+        cells = [cell if n_columns(cell) <= room - 4 else cell.replace("\0", " ") for cell in cells]
+        lines += wrapped(f"    {'  '.join(cells)}", room, "    ") if cells else []
+    return [line.replace("\0", " ") for line in lines]

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from clipbench.results.table import Cell, Column, Table, as_html, as_latex, as_markdown, as_text
+from clipbench.results.table import Cell, Column, Table, as_html, as_latex, as_markdown, as_text, columns
 from clipbench.results.table.latex import MOST_MODELS, MOST_ROWS, STACKED_FROM
 
 HOSTILE = "a|b & 50% <img src=x> {x_1} $y$ \\cmd `c` @team\n# d"
@@ -110,3 +110,41 @@ def test_html_sorts_by_keys_and_hides_columns_by_model() -> None:
 def test_a_row_with_other_cells_than_columns_is_a_bug() -> None:
     with pytest.raises(AssertionError):
         as_text(Table(columns=[Column("a")], rows=[["1", "2"]]))
+
+
+def test_a_table_that_is_too_wide_gets_the_layout_with_the_fewest_lines() -> None:
+    rows = [["acc1", "100.0 %", "one two three"], ["similarity_calibration_error", "3.4 %", "one"]]
+    rows += [["image_text_calibration_error", "3.5 %", "one"]]
+    table = Table(columns=[*columns("metric", numbers=["value"]), Column("why", is_number=False)], rows=rows)
+    assert as_text(table, width=60) == as_text(table)
+    assert as_text(table, width=50).splitlines() == [
+        "  metric                          value  why",
+        "  acc1                          100.0 %  one two",
+        "                                         three",
+        "  similarity_calibration_error    3.4 %  one",
+        "  image_text_calibration_error    3.5 %  one",
+    ]
+    assert as_text(table, width=34).splitlines() == [
+        "  metric    value  why",
+        "  acc1    100.0 %  one two three",
+        "  similarity_calibration_error",
+        "            3.4 %  one",
+        "  image_text_calibration_error",
+        "            3.5 %  one",
+    ]
+    assert as_text(table, width=24).splitlines() == [
+        "  acc1",
+        "      value: 100.0 %",
+        "      why: one two three",
+        "  similarity_calibration_error",
+        "      value: 3.4 %",
+        "      why: one",
+        "  image_text_calibration_error",
+        "      value: 3.5 %",
+        "      why: one",
+    ]
+
+
+def test_signs_of_two_columns_are_counted_as_two() -> None:
+    table = Table(columns=columns("class", numbers=["n"]), rows=[["犬", "9"], ["cat", "10"]])
+    assert as_text(table).splitlines() == ["  class   n", "  犬      9", "  cat    10"]

@@ -1,0 +1,146 @@
+"""Output on a terminal of any width, and into a pipe: no word or number is broken, and nothing is coloured."""
+
+import os
+import re
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from clipbench.cli import main
+from clipbench.cli.main import COMMANDS
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
+
+termios = pytest.importorskip("termios")
+import fcntl
+
+WIDTHS = (40, 60, 80, 120)
+Call = Callable[..., "Done"]
+Terminal = Callable[..., str]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Return a function that runs a command on a terminal of so many columns, and returns all that it shows."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+    def terminal(width: int, *arguments: str) -> str:
+        reads, writes = os.openpty()
+        fcntl.ioctl(writes, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+        shown: list[bytes] = []
+        thread = threading.Thread(target=_read, args=(reads, shown))
+        thread.start()
+        with open(writes, "w") as stream, monkeypatch.context() as patch:
+            patch.setattr("sys.stdout", stream)
+            patch.setattr("sys.stderr", stream)
+            with pytest.raises(SystemExit):
+                main(list(arguments))
+        thread.join()
+        return b"".join(shown).decode().replace("\r\n", "\n")
+
+    return terminal
+
+
+def _read(terminal: int, shown: list[bytes]) -> None:
+    with open(terminal, "rb", buffering=0) as stream:
+        while True:
+            try:
+                shown.append(stream.read(1 << 16))
+            except OSError:  # Linux says so when the other end is closed
+                return
+            if not shown[-1]:
+                return
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text, numbers with units and intervals whole."""
+    return re.findall(r"\[[-\d.,]+ [-\d.,]+\]|[-\d.]+ (?:%|pp)|\S+", text)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs on vectors."""
+    folder = tmp_path_factory.mktemp("runs")
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(40, 8))
+    for name in ("base", "candidate"):
+        np.savez(folder / f"{name}.npz", images=images, texts=images + rng.normal(size=(40, 8)), allow_pickle=False)
+        with pytest.raises(SystemExit) as end:
+            main(
+                f"run --model embeddings:{folder / name}.npz --tasks retrieval --quiet --no-report"
+                f" --out {folder / name}".split()
+            )
+        assert end.value.code == 0
+    return folder
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("command", ["show base", "show base --all", "data list", "list data", "data show winoground"])
+def test_no_line_is_wider_than_the_terminal_and_no_word_or_number_is_broken(
+    command: str, width: int, runs: Path, terminal: Terminal, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    piped = call(*command.split()).out
+    shown = terminal(width, *command.split())
+    assert "\x1b" not in shown
+    long_words = [word for word in words(piped) if len(word) > width - 8]  # what is to be copied is not broken either
+    too_wide = [line for line in shown.splitlines() if len(line) > width]
+    assert all(any(word in line for word in long_words) for line in too_wide), too_wide
+    if not any(re.search(r"^(task|name) |^ +metric", text, re.MULTILINE) for text in (piped, shown)):
+        assert words(shown) == words(piped)
+    assert set(words(piped)) - {word.removesuffix(":") for word in words(shown)} - set(words(shown)) <= {"task", "name"}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_comparison_fits_and_says_what_it_leaves_out(
+    width: int, runs: Path, terminal: Terminal, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    piped = call("compare", "base", "candidate").out
+    shown = terminal(width, "compare", "base", "candidate")
+    assert max(map(len, shown.splitlines())) <= width
+    assert (f"left out in {width} columns: p and detectable" in " ".join(shown.split())) == (width < 100)
+    assert "left out" not in piped and max(map(len, piped.splitlines())) > 100
+    for name, value in re.findall(r"^  (\w+(?:@\d+)?) .*?(\[[-+\d.]+, [-+\d.]+\])", piped, re.MULTILINE):
+        assert name in shown and value in shown
+
+
+def test_what_does_not_fit_in_80_columns_wraps_in_its_cell_or_stands_alone(
+    terminal: Terminal, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    lines = terminal(80, "data", "list").splitlines()
+    at = next(place for place, line in enumerate(lines) if line.startswith("imagenet "))
+    assert lines[at].split("  ")[0] == "imagenet" and lines[at + 1].strip() == "non-commercial"
+    assert lines[0].index("licence") == lines[at + 1].index("non-commercial")
+
+
+@pytest.mark.parametrize("width", (60, 80))
+def test_help_fits(width: int, terminal: Terminal) -> None:
+    for command in ("", *COMMANDS):
+        shown = terminal(width, *command.split(), "--help")
+        assert max(map(len, shown.splitlines())) <= width, command
+
+
+@pytest.mark.parametrize("variable", ["NO_COLOR", "FORCE_COLOR"])
+def test_nothing_is_coloured(variable: str, terminal: Terminal, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs)
+    monkeypatch.setenv(variable, "1")
+    assert "\x1b" not in terminal(80, "show", "base", "--all") + terminal(80, "show", "nowhere")
+
+
+def test_an_error_wraps_on_a_terminal_and_is_one_line_in_a_pipe(
+    terminal: Terminal, runs: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    command = ("run", "--model", "embeddings:base.npz", "--tasks", "zero-shoot", "--suite", "a-suite-that-is-nowhere")
+    piped = call(*command).err
+    shown = terminal(60, *command).rstrip("\n").split("\n")
+    assert piped.count("\n") == 1 and len(shown) > 1 and max(map(len, shown)) <= 60
+    assert words("\n".join(shown)) == words(piped) and all(line.startswith("    ") for line in shown[1:])
