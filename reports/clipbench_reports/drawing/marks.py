@@ -195,6 +195,8 @@ class Cells:
     """The values of the depths."""
     is_percent: bool = False
     """True of values that are fractions, and are told in percent."""
+    names: tuple[Sequence[str], Sequence[str]] | None = None
+    """Names of the rows and of the columns, where each has one."""
     words: Sequence[tuple[int, int, str]] = ()
     """Row, column and words of what is written into cells."""
     role: Role = "ink"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from clipbench.results.numbers import Number
+from clipbench_reports.drawing.labels import names_at_lines
 from clipbench_reports.drawing.layout import Layout, Place, lay_out
 from clipbench_reports.drawing.marks import MODELS, Axis, Cells, Chart, Mark, Panel
 from clipbench_reports.drawing.page_marks import SWATCH, Plane, put, swatch
@@ -135,6 +136,7 @@ def _drawn(figure: Chart, numbers: Sequence[int] | None = None) -> tuple[list[Ma
     layout = lay_out(figure)
     number = iter(numbers or range(len(figure.panels)))
     width = WIDTH * figure.breadth if layout.n_columns == 1 else min(MAX_WIDTH, SLOT * layout.n_columns)
+    layout = _named(layout, width)
     drawn, top = _legend(layout.legend, width, left=0, top=0)
     for row in layout.rows:
         slots = _slots(row, layout, width)
@@ -150,6 +152,26 @@ def _drawn(figure: Chart, numbers: Sequence[int] | None = None) -> tuple[list[Ma
         drawn += [each for each, _ in made]
         top = max(foot for _, foot in made)
     return drawn, top, width
+
+
+def _named(layout: Layout, width: Number) -> Layout:
+    """Return a layout with the names at the lines in place of a legend, as far as these have room.
+
+    One legend for all panels gives way to the names in the first panel that has room for all.
+    """
+    rows = []
+    for row in layout.rows:
+        made = []
+        for place, (left, slot) in zip(row, _slots(row, layout, width), strict=True):
+            entries = layout.legend or place.legend
+            words = names_at_lines(place.panel, _plane(place.panel, left=left, top=0, slot=slot), entries)
+            if not entries or words is None:
+                made.append(place)
+                continue
+            layout = replace(layout, legend=[])
+            made.append(Place(panel=replace(place.panel, marks=[*place.panel.marks, *words]), legend=[]))
+        rows.append(made)
+    return replace(layout, rows=rows)
 
 
 def _slots(row: Sequence[Place], layout: Layout, width: Number) -> list[tuple[Number, Number]]:

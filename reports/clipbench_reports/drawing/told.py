@@ -34,6 +34,8 @@ def told(figure: Chart) -> str:
 
 def _axis(axis: Axis) -> Json:
     made: Json = {"label": axis.label, "percent": axis.is_percent}
+    if not axis.ticks:
+        made["bare"] = True  # such as one of ranks, which are no numbers to be told
     if any(axis.names):
         made |= {"ticks": _short(axis.ticks), "names": [name.replace("\n", " ") for name in axis.names]}
     return made
@@ -63,7 +65,8 @@ def _lie(mark: Mark) -> Json:
     if isinstance(mark, Hill):
         return {"heights": _short(mark.ys), "foot": mark.foot, "percent": mark.is_percent}
     if isinstance(mark, Cells):
-        return {"columns": mark.values.shape[1], "percent": mark.is_percent}
+        made: Json = {"columns": mark.values.shape[1], "percent": mark.is_percent}
+        return made | ({"rows": list(mark.names[0]), "names": list(mark.names[1])} if mark.names else {})
     if isinstance(mark, Rule):
         return {"axis": mark.axis, "span": list(mark.span) if mark.span else None}
     return {"cloud": mark.is_dense} if isinstance(mark, Dots) else {}

@@ -12,9 +12,8 @@ from clipbench.results.titles import subset_title
 from clipbench.stats.claims import order
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Role, Rule, fraction_axis
 from clipbench_reports.drawing.models import Layer, Statement, chart, facet_chart
-from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.figures._cosines import Distribution, binned, ridges
-from clipbench_reports.figures._figure import CHANCE, bounds
+from clipbench_reports.figures._figure import CHANCE, bounds, two_lines
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.page.text import quoted, sentence_case
 
@@ -69,7 +68,7 @@ def composition(models: Sequence[ModelEvidence]) -> Chart:
         heights = {(subset, side): middles[subset] for subset, side in heights}
     y = Axis(low=foot, high=0)
     if list(rows) != [""]:
-        y = replace(y, ticks=list(middles.values()), names=[shorten(subset, NAME_LENGTH) for subset in rows])
+        y = replace(y, ticks=list(middles.values()), names=[two_lines(subset, NAME_LENGTH) for subset in rows])
     meanings = "; ".join(f"{SIDES[side].words}: {SIDES[side].meaning}" for side in asked if SIDES[side].meaning)
     return facet_chart(
         Panel(x=fraction_axis("Accuracy, %"), y=y, aspect=ROW * foot, has_grid=False),

@@ -58,7 +58,7 @@ def confusion(models: Sequence[ModelEvidence]) -> Chart:
     is_map = len(names) > MAX_NAMED
     short = [shorten(name, NAME_LENGTH) for name in names]
     panels = by_model.map(
-        lambda counts: [_map_panel(names, _shares_of(counts)) if is_map else _panel(short, _shares_of(counts))]
+        lambda counts: [_map_panel(names, _shares_of(counts)) if is_map else _panel(names, _shares_of(counts))]
     )
     return chart(
         [beside(panels, by_model)],
@@ -93,16 +93,20 @@ def _shares_of(counts: Counts) -> Shares:
 
 
 def _panel(names: Sequence[str], shares: Shares) -> Panel:
-    n = len(names)
+    n, short = len(names), [shorten(name, NAME_LENGTH) for name in names]
     ticks = [k + 0.5 for k in range(n)]
     is_written = n <= MAX_WRITTEN
     # Less would be written as 0.
     written = np.argwhere(shares >= 0.005).tolist() if is_written else []
     words = [(row, column, f"{100 * shares[row, column]:.0f}") for row, column in written]
     return Panel(
-        x=Axis(low=0, high=n, ticks=ticks, names=names, label="Answer", is_turned=True),
-        y=Axis(low=n, high=0, ticks=ticks, names=names, label="True class"),
-        marks=[Cells(depths=np.sqrt(shares), values=shares, is_percent=True, words=words, name="share")],
+        x=Axis(low=0, high=n, ticks=ticks, names=short, label="Answer", is_turned=True),
+        y=Axis(low=n, high=0, ticks=ticks, names=short, label="True class"),
+        marks=[
+            Cells(
+                depths=np.sqrt(shares), values=shares, is_percent=True, names=(names, names), words=words, name="share"
+            )
+        ],
         aspect=1.0,
         has_grid=False,
     )
@@ -174,7 +178,7 @@ def _map_panel(names: Sequence[str], shares: Shares) -> Panel:
         x=Axis(low=0, high=n, ticks=ticks, names=words, label="Answer", is_turned=True),
         y=Axis(low=n, high=0, ticks=ticks, names=words, label="True class"),
         marks=[
-            Cells(depths=np.sqrt(shares), values=shares, is_percent=True, name="share"),
+            Cells(depths=np.sqrt(shares), values=shares, is_percent=True, names=(names, names), name="share"),
             *([outlines] if boxes else []),
         ],
         aspect=1.0,

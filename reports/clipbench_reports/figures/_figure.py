@@ -1,6 +1,7 @@
 """Marks and reasons that several figures share."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from clipbench.results.numbers import Number
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Line, Mark, Role, Rule
 from clipbench_reports.drawing.models import Layer
+from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, PlottedCurve
 from clipbench_reports.page.text import quoted
 
@@ -69,6 +71,12 @@ def why_lacking(evidence: Evidence, metric: str) -> str:
     recorded = evidence.evaluation.metrics.get(metric)
     reason = recorded.reason if recorded is not None and recorded.value is None else None
     return reason or f"run {evidence.evaluation.task} again to have it"
+
+
+def two_lines(name: str, length: int) -> str:
+    """Return a name in at most two lines of so many letters."""
+    lines = textwrap.wrap(name, length) or [""]
+    return "\n".join([lines[0], shorten(" ".join(lines[1:]), length)][: len(lines)])
 
 
 def thinned(n: int) -> list[int]:

@@ -1,6 +1,5 @@
 """Accuracy by prompt template: how much the wording matters."""
 
-import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Axis, Chart, Dots, Mark, Panel, Rule, Shade, percent_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.drawing.svg import shorten
+from clipbench_reports.figures._figure import two_lines
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.page.text import quoted
 
@@ -41,7 +40,9 @@ def templates(models: Sequence[ModelEvidence]) -> Chart:
     values = [score for each in by_model.all for score in (*each.scores, *_ends(each.ensemble))]
     rows = Axis(low=n_rows - 0.4, high=-0.6, label=f"{n_rows} prompt templates")
     if is_named:
-        rows = Axis(low=n_rows - 0.5, high=-0.5, ticks=range(n_rows), names=[_two_lines(name) for name in names])
+        rows = Axis(
+            low=n_rows - 0.5, high=-0.5, ticks=range(n_rows), names=[two_lines(name, NAME_LENGTH) for name in names]
+        )
     plane = Panel(x=_axis(values), y=rows, aspect=0.08 + 0.15 * n_rows if is_named else 0.72)
     ranking = names if is_named else None
     layers = by_model.map(lambda each: Layer(_marks(each, ranking), _state(each, is_named=is_named)))
@@ -107,11 +108,6 @@ def _state(templates: _Templates, *, is_named: bool) -> Statement:
         detail=f"{ends}; ensemble: {fmt.percent(templates.ensemble.value if templates.ensemble else None)} %.",
         reading="" if is_named else f"{ends}.",
     )
-
-
-def _two_lines(name: str) -> str:
-    lines = textwrap.wrap(name, NAME_LENGTH) or [""]
-    return "\n".join([lines[0], shorten(" ".join(lines[1:]), NAME_LENGTH)][: len(lines)])
 
 
 def _axis(values: list[float]) -> Axis:

@@ -1,7 +1,7 @@
 """A gallery of failures: images, what was asked, what was chosen, the right answer, and by how much it was missed."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -15,8 +15,8 @@ from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
 
 MAX_FAILURES, N_OPEN = 24, 8
 """Failures in a gallery, and those of them that do not have to be folded out."""
-MAX_LETTERS = 300
-"""Letters of a caption that are shown; the whole one is in the sample table."""
+MAX_LETTERS, MAX_WHOLE = 300, 2000
+"""Letters of a caption that are shown on a card, and where it is opened; the whole one is in the sample table."""
 LEAD = 60
 """Letters that are left of what two long captions share before they part."""
 TERSE, WORDY = 14, 120
@@ -47,12 +47,22 @@ class Fact(NamedTuple):
     """Its cosine with what was asked, where it is one of those that were chosen among."""
     aside: str = ""
     """A remark beside the score."""
+    whole: str = ""
+    """The words in full, where a card shows a part of them."""
+
+    def cut(self) -> "Fact":
+        """Return what a card shows, with the whole beside it where that is more."""
+        whole = self.whole or self.words
+        words = self.words if len(self.words) <= MAX_LETTERS else shorten(self.words, MAX_LETTERS)
+        return self._replace(words=words, whole="" if whole == words else whole)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """A sample that was judged wrong."""
 
+    id: str = ""
+    """Its name in the sample table; empty where the run kept none."""
     images: list[GalleryImage]
     """Empty where no failure of the gallery has one to show."""
     facts: list[Fact]
@@ -99,6 +109,8 @@ class Failing:
     """Facts on a row; those that are only a term are left out."""
     images: Callable[[int], list[GalleryImage]]
     """Images of a row."""
+    ids: Sequence[str] = ()
+    """Names of the rows, which are addresses in the page."""
 
 
 MakeGallery = Callable[[Evidence, PageBudget], Gallery]
@@ -117,11 +129,11 @@ def gallery(failing: Failing, budget: PageBudget) -> Gallery:
         raise MissingEvidence(f"{what}: there are none")
     failures: list[Failure] = []
     for row in rows[np.argsort(failing.margin[rows], kind="stable")][:MAX_FAILURES].tolist():
-        images = failing.images(row)
+        images = [replace(image, alt=shorten(image.alt, MAX_LETTERS)) for image in failing.images(row)]
         if not budget.take(*(image.address for image in images)):
             break
-        facts = [fact for fact in failing.facts(row) if any(fact[1:])]
-        failures.append(Failure(images=images, facts=facts))
+        facts = [fact.cut() for fact in failing.facts(row) if any(fact[1:])]
+        failures.append(Failure(id=failing.ids[row] if failing.ids else "", images=images, facts=facts))
     if not failures:
         raise MissingEvidence(f"{what}: their images would make the page too large")
     n_shown, n_wrong = fmt.count(len(failures)), fmt.count(len(rows))
@@ -172,7 +184,7 @@ def words(evidence: Evidence, name: str) -> list[str]:
     Raises:
         MissingEvidence: the run kept no such column.
     """
-    return [each if len(each) <= MAX_LETTERS else shorten(each, MAX_LETTERS) for each in evidence.words(name).tolist()]
+    return [each if len(each) <= MAX_WHOLE else shorten(each, MAX_WHOLE) for each in evidence.words(name).tolist()]
 
 
 def credits_of(evidence: Evidence, name: str, *, of_subsets: bool = True) -> Float64[np.ndarray, " n"]:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from clipbench.results.even_spacing import evenly_spaced
 from clipbench_reports.drawing.marks import Chart, Dots
-from clipbench_reports.galleries.gallery import known
+from clipbench_reports.drawing.svg import shorten
+from clipbench_reports.galleries.gallery import MAX_LETTERS, known
 from clipbench_reports.galleries.images import PageBudget, address
 from clipbench_reports.page.evidence import Evidence
 
@@ -40,7 +41,9 @@ def points(figure: Chart, evidence: Evidence, budget: PageBudget) -> list[Point]
     ]
     fitting = _fitting(images, budget.share(CLOUD_SHARES))
     return [
-        Point(id=name, caption=captions[row] if captions and row is not None else "", address=image)
+        Point(
+            id=name, caption=shorten(captions[row], MAX_LETTERS) if captions and row is not None else "", address=image
+        )
         for name, row, image in zip(clouds[0].ids, places, fitting, strict=True)
     ]
 

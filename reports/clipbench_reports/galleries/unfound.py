@@ -92,6 +92,7 @@ def unfound(direction: str) -> MakeGallery:
             margin=queries.cosines.margin if queries.has_cosines else -queries.rank,
             facts=queries.facts,
             images=queries.images,
+            ids=known(evidence, "sample_id"),
         )
         return gallery(failing, budget)
 
@@ -120,8 +121,8 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
         one, other = around_difference(true[row], false[row]) if true and false else ("", "")
         at = f"{place[row]}, token {token[row]}" if _at(token, row) else place[row]
         return [
-            Fact("True", one, right),
-            Fact("Preferred", other, chosen),
+            Fact("True", one, right, whole=true[row] if true else ""),
+            Fact("Preferred", other, chosen, whole=false[row] if false else ""),
             Fact("Margin", "", by),
             Fact("Place", at),
         ]
@@ -138,6 +139,7 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
         margin=margin,
         facts=facts,
         images=one_image(evidence, lambda row: f"The image of a statement that stands {place[row]} in its caption."),
+        ids=known(evidence, "sample_id"),
     )
     return gallery(failing, budget)
 

@@ -41,6 +41,7 @@ def worst_samples(evidence: Evidence, budget: PageBudget) -> Gallery:
         margin=margin,
         facts=facts,
         images=one_image(evidence, lambda row: f"The image of sample {ids[row]}."),
+        ids=ids,
     )
     return gallery(failing, budget)
 

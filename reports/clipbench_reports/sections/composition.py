@@ -21,6 +21,7 @@ from clipbench_reports.galleries.gallery import (
     credits_of,
     gallery,
     images,
+    known,
     note,
     one_image,
     words,
@@ -135,7 +136,12 @@ def mistaken(evidence: Evidence, budget: PageBudget) -> Gallery:
     def facts(row: int) -> list[Fact]:
         right, chosen, by = cosines.written(row)
         true, false = around_difference(caption[row], preferred[row])
-        return [Fact("True", true, right), Fact("Preferred", false, chosen), Fact("Margin", "", by), subset(row)]
+        return [
+            Fact("True", true, right, whole=caption[row]),
+            Fact("Preferred", false, chosen, whole=preferred[row]),
+            Fact("Margin", "", by),
+            subset(row),
+        ]
 
     def say(row: int) -> str:
         return f"An image of {quoted(caption[row])}, for which {quoted(preferred[row])} was preferred."
@@ -147,6 +153,7 @@ def mistaken(evidence: Evidence, budget: PageBudget) -> Gallery:
         margin=margin,
         facts=facts,
         images=one_image(evidence, say),
+        ids=known(evidence, "sample_id"),
     )
     return gallery(failing, budget)
 
@@ -193,6 +200,7 @@ def misplaced(evidence: Evidence, budget: PageBudget) -> Gallery:
             ("Preferred", "preferred_image"),
             say=lambda row, role: f"{role} for {quoted(caption[row])}.",
         ),
+        ids=known(evidence, "sample_id"),
     )
     return gallery(failing, budget)
 

@@ -18,6 +18,7 @@ from clipbench_reports.galleries.gallery import (
     around_difference,
     credits_of,
     gallery,
+    known,
     note,
     one_image,
     words,
@@ -180,6 +181,7 @@ def hijacked(evidence: Evidence, budget: PageBudget) -> Gallery:
         margin=margin,
         facts=facts,
         images=one_image(evidence, say),
+        ids=known(evidence, "sample_id"),
     )
     return gallery(failing, budget)
 
@@ -201,7 +203,11 @@ def misread(evidence: Evidence, budget: PageBudget) -> Gallery:
     def facts(row: int) -> list[Fact]:
         right, chosen, by = cosines.written(row)
         true, false = around_difference(written[row], read[row])
-        return [Fact("Written", true, right), Fact("Read as", false, chosen), Fact("Margin", "", by)]
+        return [
+            Fact("Written", true, right, whole=written[row]),
+            Fact("Read as", false, chosen, whole=read[row]),
+            Fact("Margin", "", by),
+        ]
 
     def say(row: int) -> str:
         return f"An image that is captioned {quoted(written[row])}, read as {quoted(read[row])}."
@@ -213,6 +219,7 @@ def misread(evidence: Evidence, budget: PageBudget) -> Gallery:
         margin=margin,
         facts=facts,
         images=one_image(evidence, say),
+        ids=known(evidence, "sample_id"),
     )
     return gallery(failing, budget)
 

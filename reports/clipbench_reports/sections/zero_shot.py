@@ -15,6 +15,7 @@ from clipbench_reports.galleries.gallery import (
     Failing,
     Gallery,
     gallery,
+    known,
     note,
     one_image,
     words,
@@ -148,6 +149,7 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
         margin=margin,
         facts=facts,
         images=one_image(evidence, say),
+        ids=known(evidence, "sample_id"),
     )
     return gallery(failing, budget)
 

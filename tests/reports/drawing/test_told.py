@@ -95,7 +95,7 @@ def test_axes_have_their_names_and_their_unit() -> None:
     y = Axis(low=0, high=1, ticks=[0.5], names=["one\nname"], label="Label")
     figure = chart(panels=[Panel(x=Axis(low=0, high=1, is_percent=True), y=y)])
     (panel,) = json.loads(told(figure))
-    assert panel["x"] == {"label": "", "percent": True}
+    assert panel["x"] == {"label": "", "percent": True, "bare": True}
     assert panel["y"] == {"label": "Label", "percent": False, "ticks": [0.5], "names": ["one name"]}
 
 

@@ -32,7 +32,7 @@ NAN = np.nan
 
 def words_of(failure: Failure) -> dict[str, str]:
     """Return what is said under each term, as it is read from left to right."""
-    return {fact.term: " ".join(filter(None, fact[1:])) for fact in failure.facts}
+    return {fact.term: " ".join(filter(None, fact[1:4])) for fact in failure.facts}
 
 
 def classified(n: int = N) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from clipbench.results.run import Run
 from clipbench_reports.galleries import unfound
-from clipbench_reports.galleries.gallery import MAX_LETTERS, Fact, Failure, Gallery
+from clipbench_reports.galleries.gallery import MAX_LETTERS, MAX_WHOLE, Fact, Failure, Gallery
 from clipbench_reports.page.evidence import NotAsked
 from clipbench_reports.page.report import write_report
 
@@ -21,7 +21,7 @@ NAN = np.nan
 
 def words_of(failure: Failure) -> dict[str, str]:
     """Return what is said under each term, as it is read from left to right."""
-    return {fact.term: " ".join(filter(None, fact[1:])) for fact in failure.facts}
+    return {fact.term: " ".join(filter(None, fact[1:4])) for fact in failure.facts}
 
 
 def ranked() -> dict[str, Any]:
@@ -177,6 +177,7 @@ def test_a_long_caption_says_how_many_of_its_tokens_were_not_read(hang: Callable
     told = words_of(found.failures[0])
     assert told["Tokens"] == "1,402, 1,325 of them not read"
     assert len(told["Caption"]) == MAX_LETTERS and found.build == "wordy"
+    assert len(found.failures[0].facts[0].whole) == MAX_WHOLE  # where it is opened large
     (short,) = hang(
         unfound.unfound("image_retrieval"), **(table | {"image_retrieval_rank": [3.0, 1.0, NAN, NAN]})
     ).failures
@@ -188,6 +189,7 @@ def probed() -> dict[str, Any]:
     start = "The sky is blue and nothing moves. " * 20
     return {
         "image": ["a" * 32] * 4,
+        "sample_id": ["query", "p/0", "p/1", "p/2"],
         "direction": ["image_retrieval", *["position"] * 3],
         "place": ["", "late", "late", "beyond"],
         "fact_token": [NAN, 60.0, 61.0, 90.0],
@@ -205,6 +207,7 @@ def test_a_fact_that_was_judged_wrong_is_shown_where_the_captions_part(hang: Cal
     assert told["True"].endswith("There is a red cube. 0.5000") and told["Preferred"].endswith(
         "There is a red cone. 0.5200"
     )
+    assert only.facts[0].whole.startswith("The sky is blue") and only.id == probed()["sample_id"][2]
     assert len(told["True"]) < 150 and told["Margin"] == "−0.0200" and told["Place"] == "late, token 61"
 
 

@@ -14,6 +14,7 @@ from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Chart, Hill, ModelKey, Ranges, Rule
+from clipbench_reports.galleries.gallery import Fact
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence
 from clipbench_reports.page.report import write_report
@@ -235,9 +236,9 @@ def test_failures_are_shown_with_the_caption_that_was_preferred(evidence: Make) 
     assert "Margin: by how much the item was lost at its worst" in found.note
     worst = found.failures[0]
     assert worst.facts == [
-        ("True", "a red cup 0", "", ""),
-        ("Preferred", "a blue cup 0", "", ""),
-        ("Margin", "", "−0.2000", ""),
-        ("Subset", "Colours swapped", "", ""),
+        Fact("True", "a red cup 0"),
+        Fact("Preferred", "a blue cup 0"),
+        Fact("Margin", "", "−0.2000"),
+        Fact("Subset", "Colours swapped"),
     ]
     assert worst.images == []  # the run kept none

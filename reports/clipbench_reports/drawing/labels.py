@@ -1,0 +1,167 @@
+"""Names at the lines themselves, in place of a legend, where there is room for all of them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise, product
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from clipbench_reports.drawing.marks import Bars, Line, Mark, Panel, Ranges, Rule, Shade, Words, aside, outline
+from clipbench_reports.drawing.page_marks import Plane
+
+LETTER, HEIGHT = 8.8, 16
+"""Width of a bold letter on a narrow screen, where letters are largest, and height of a line, in pixels."""
+ROOM = 5
+"""Distance of a name from all lines, its own among them, in pixels."""
+STEP = 4
+"""Distance of the points by which lines are known, in pixels."""
+N_PLACES = 24
+"""Places along a line that are tried, the last first."""
+
+Anchor = Literal["start", "middle", "end"]
+Lift = Literal[-1, 0, 1]
+ACROSS: tuple[Anchor, ...] = ("middle", "end", "start")
+BESIDE: tuple[Lift, ...] = (1, -1)
+"""Where a name stands at a place of a line: centred or to either side, above it or below."""
+
+Points = Float64[np.ndarray, "n 2"]
+
+
+class _Box(NamedTuple):
+    left: float
+    top: float
+    right: float
+    foot: float
+
+    def holds(self, points: Points, room: float) -> bool:
+        """Return whether any point is inside, or less than ``room`` away."""
+        x, y = points[:, 0], points[:, 1]
+        inside = (x > self.left - room) & (x < self.right + room) & (y > self.top - room) & (y < self.foot + room)
+        return bool(inside.any())
+
+    def touches(self, other: "_Box") -> bool:
+        """Return whether two boxes overlap."""
+        return self.left < other.right and other.left < self.right and self.top < other.foot and other.top < self.foot
+
+
+def names_at_lines(panel: Panel, plane: Plane, entries: Sequence[Mark]) -> list[Words] | None:
+    """Return the names of a legend as words at what they are of; None where one of them has no room.
+
+    A name stands beside its line, inside the plane and on nothing.
+
+    Args:
+        plane: the place of the panel.
+        entries: those of the legend, each a mark of the panel or of one like it.
+    """
+    taken = [_box(mark, plane) for mark in panel.marks if isinstance(mark, Words)]
+    lines = _traced(panel, plane)
+    words = []
+    for entry in entries:
+        of_name = [mark for mark in panel.marks if mark.name == entry.name and not isinstance(mark, Words)]
+        for candidate in (each for mark in of_name for each in _candidates(mark, plane)):
+            box = _box(candidate, plane)
+            is_free = not box.holds(lines, ROOM)
+            if is_free and _is_inside(box, plane) and not any(box.touches(each) for each in taken):
+                words.append(candidate)
+                taken.append(box)
+                break
+        else:
+            return None
+    return words
+
+
+def _candidates(mark: Mark, plane: Plane) -> Iterator[Words]:
+    """Yield the places that a name may have, the best first; none for a mark that has to be told by a sample of it."""
+    if isinstance(mark, Rule):
+        yield from _along_rule(mark, plane)
+    elif isinstance(mark, Shade):
+        heights = np.linspace(plane.y.high, plane.y.low, N_PLACES)[1:-1].tolist()
+        for y in heights:
+            yield Words(words=mark.name, x=(mark.low + mark.high) / 2, y=y, role=mark.role, anchor="middle")
+    elif isinstance(mark, Bars):
+        k = int(np.argmax(mark.counts))
+        yield Words(words=mark.name, x=mark.edges[k], y=mark.counts[k] * 0.9, role=mark.role, anchor="end")
+    elif isinstance(mark, Line) or (isinstance(mark, Ranges) and mark.is_joined):
+        for x, y in _spread(mark, plane):
+            yield from _around(mark, x, y, [*product(ACROSS, BESIDE), ("start", 0), ("end", 0)])
+
+
+def _around(mark: Mark, x: float, y: float, sides: Sequence[tuple[Anchor, Lift]]) -> Iterator[Words]:
+    for anchor, lift in sides:
+        yield Words(words=mark.name, x=x, y=y, role=mark.role, anchor=anchor, lift=lift)
+
+
+def _along_rule(mark: Rule, plane: Plane) -> Iterator[Words]:
+    other = plane.y if mark.axis == "x" else plane.x
+    low, high = mark.span or (other.low, other.high)
+    for share in np.linspace(0.97, 0.03, N_PLACES).tolist():
+        at = low + share * (high - low) if not other.is_log else low * (high / low) ** share
+        if mark.axis == "x":
+            yield from _around(mark, mark.at, at, [("start", 0), ("end", 0)])
+        else:
+            yield from _around(mark, at, mark.at, list(product(ACROSS, BESIDE)))
+
+
+def _spread(mark: Line | Ranges, plane: Plane) -> Iterable[tuple[float, float]]:
+    """Return places along a line in units of the data, the last first."""
+    xs, ys = aside(mark) if isinstance(mark, Ranges) else (mark.xs, mark.ys)
+    known = np.array([(x, y) for x, y in zip(xs, ys, strict=True) if np.isfinite(x) and np.isfinite(y)], np.float64)
+    if not len(known):
+        return []
+    along = np.linspace(len(known) - 1, 0, N_PLACES)
+    rows = np.arange(len(known))
+    return list(
+        zip(np.interp(along, rows, known[:, 0]).tolist(), np.interp(along, rows, known[:, 1]).tolist(), strict=True)
+    )
+
+
+def _traced(panel: Panel, plane: Plane) -> Points:
+    """Return points close to each other along all that is drawn, in pixels."""
+    strokes = [stroke for mark in panel.marks for stroke in _strokes(mark, plane)]
+    points = [np.array(stroke[:1], np.float64) for stroke in strokes if len(stroke) == 1]
+    for stroke in strokes:
+        for start, end in pairwise(np.array(stroke, np.float64)):
+            n = max(2, int(np.hypot(*(end - start)) / STEP) + 1)
+            points.append(np.linspace(start, end, n))
+    return np.concatenate(points) if points else np.zeros((0, 2))
+
+
+def _strokes(mark: Mark, plane: Plane) -> Iterator[list[tuple[float, float]]]:
+    """Yield the strokes of a mark; bands and shades may have words on them."""
+    if isinstance(mark, Line):
+        yield plane.points(mark.xs, mark.ys)
+    elif isinstance(mark, Ranges):
+        xs, ys = aside(mark)
+        if mark.is_joined:
+            yield plane.points(xs, ys)
+        for x, y, low, high in zip(xs, ys, mark.lows, mark.highs, strict=True):
+            ends = ((x, low), (x, high)) if mark.is_upright else ((low, y), (high, y))
+            yield plane.points(*zip((x, y), *ends, strict=True))
+    elif isinstance(mark, Bars):
+        yield [plane.at(*corner) for corner in outline(mark)]
+    elif isinstance(mark, Rule):
+        other = plane.y if mark.axis == "x" else plane.x
+        yield [
+            plane.at(mark.at, end) if mark.axis == "x" else plane.at(end, mark.at)
+            for end in mark.span or (other.low, other.high)
+        ]
+
+
+def _box(words: Words, plane: Plane) -> _Box:
+    """Return the room that words take, as ``page_marks.put`` places them."""
+    x, y = plane.at(words.x, words.y)
+    width = LETTER * len(words.words)
+    x += {"start": 8, "middle": 0, "end": -8}[words.anchor] if words.lift == 0 else 0
+    foot = y + {1: -6, 0: 8.5, -1: 24}[words.lift]
+    left = x - {"start": 0, "middle": width / 2, "end": width}[words.anchor]
+    return _Box(left, foot - HEIGHT, left + width, foot)
+
+
+def _is_inside(box: _Box, plane: Plane) -> bool:
+    return (
+        box.left >= plane.left
+        and box.right <= plane.left + plane.width
+        and box.top >= plane.top - HEIGHT / 2
+        and box.foot <= plane.top + plane.height
+    )
