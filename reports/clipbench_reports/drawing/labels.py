@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from clipbench.results.numbers import Number
 from clipbench_reports.drawing.marks import Bars, Line, Mark, Panel, Ranges, Rule, Shade, Words, aside, outline
 from clipbench_reports.drawing.page_marks import Plane
 
@@ -29,12 +30,12 @@ Points = Float64[np.ndarray, "n 2"]
 
 
 class _Box(NamedTuple):
-    left: float
-    top: float
-    right: float
-    foot: float
+    left: Number
+    top: Number
+    right: Number
+    foot: Number
 
-    def holds(self, points: Points, room: float) -> bool:
+    def holds(self, points: Points, room: Number) -> bool:
         """Return whether any point is inside, or less than ``room`` away."""
         x, y = points[:, 0], points[:, 1]
         inside = (x > self.left - room) & (x < self.right + room) & (y > self.top - room) & (y < self.foot + room)
@@ -87,7 +88,7 @@ def _candidates(mark: Mark, plane: Plane) -> Iterator[Words]:
             yield from _around(mark, x, y, [*product(ACROSS, BESIDE), ("start", 0), ("end", 0)])
 
 
-def _around(mark: Mark, x: float, y: float, sides: Sequence[tuple[Anchor, Lift]]) -> Iterator[Words]:
+def _around(mark: Mark, x: Number, y: Number, sides: Sequence[tuple[Anchor, Lift]]) -> Iterator[Words]:
     for anchor, lift in sides:
         yield Words(words=mark.name, x=x, y=y, role=mark.role, anchor=anchor, lift=lift)
 
@@ -127,7 +128,7 @@ def _traced(panel: Panel, plane: Plane) -> Points:
     return np.concatenate(points) if points else np.zeros((0, 2))
 
 
-def _strokes(mark: Mark, plane: Plane) -> Iterator[list[tuple[float, float]]]:
+def _strokes(mark: Mark, plane: Plane) -> Iterator[list[tuple[Number, Number]]]:
     """Yield the strokes of a mark; bands and shades may have words on them."""
     if isinstance(mark, Line):
         yield plane.points(mark.xs, mark.ys)

@@ -5,10 +5,10 @@ import math
 from collections.abc import Iterable
 
 from clipbench.results.numbers import Number
-from clipbench_reports.drawing.marks import MODELS, Axis, Cells, Chart, Dots, Hill, Mark, Ranges, Rule
+from clipbench_reports.drawing.marks import MODELS, Axis, Cells, Chart, Dots, Hill, Mark, Panel, Ranges, Rule
 from clipbench_reports.drawing.plotted import named, names, points
 
-DIGITS, DECIMALS = 5, 5
+DIGITS, DECIMALS = 5, 4
 """Digits of a number, and decimals of one of a matrix, most of whose cells are next to nothing."""
 
 Json = dict[str, object]
@@ -25,11 +25,22 @@ def told(figure: Chart) -> str:
             "title": panel.title,
             "x": _axis(panel.x),
             "y": _axis(panel.y),
-            "series": [each for series, mark in named(panel) if (each := _series(series, mark))],
+            "series": _all_series(panel),
         }
         for name, panel in zip(names(figure.panels), figure.panels, strict=True)
     ]
     return json.dumps(panels, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _all_series(panel: Panel) -> list[Json]:
+    """Return the series of a panel; one whose rows have the names of an earlier one has the place of that for ``id``."""
+    made = [each for series, mark in named(panel) if (each := _series(series, mark))]
+    names = [each.get("id") for each in made]
+    firsts = [names.index(each) for each in names]
+    return [
+        each if not each.get("id") or first == place else {**each, "id": first}
+        for place, (each, first) in enumerate(zip(made, firsts, strict=True))
+    ]
 
 
 def _axis(axis: Axis) -> Json:

@@ -9,8 +9,8 @@ from clipbench.files import is_inside
 from clipbench.results.run import Run
 from clipbench.untrusted.reading import read_bytes
 
-MAX_BYTES = 3_000_000
-"""Characters of all images of a page: with figures and tables it stays under 5 MB."""
+MAX_BYTES = 2_200_000
+"""Characters of all images of a page: with figures and tables one of a few tasks stays under 3 MB."""
 
 
 @dataclass

@@ -22,6 +22,7 @@ from clipbench.training.history import history_of_runs
 from clipbench_reports import figures
 from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import Chart
+from clipbench_reports.drawing.told import told
 from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
 from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import Group, group, notes, page_labels, scope, warnings
@@ -38,7 +39,7 @@ CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *ran
 
 SHEETS = ("page", "summary", "scorecard", "section", "figure", "failure")
 """The style sheets of the page's parts, in the order in which they are joined; that for paper is the last."""
-SCRIPTS = ("page", "summary", "scorecard", "figure")
+SCRIPTS = ("page", "summary", "scorecard", "figure", "download", "failure")
 """The scripts of the page's parts, likewise: each knows only the first, and keeps its names to itself."""
 
 MAX_DRAWN = 48
@@ -168,6 +169,7 @@ def _environment() -> Environment:
         tight=_tight,
         breakable=_breakable,
         drawn=page.draw,
+        told=_told,
         drawn_narrow=page.draw_narrow,
         drawn_apart=page.draw_apart,
         alt=page.alt,
@@ -183,6 +185,11 @@ def _on_axis(fraction: float) -> str:
 def _prose(text: str) -> Markup:
     """Return a text escaped, with what stands in backticks set as code."""
     return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(_tight(text)))))
+
+
+def _told(figure: Chart) -> Markup:
+    """Return the numbers of a figure escaped as content, in which quotation marks may stand."""
+    return Markup(told(figure).replace("&", "&amp;").replace("<", "&lt;"))
 
 
 def _listed(table: Table) -> Markup:

@@ -20,6 +20,7 @@ from clipbench_reports.drawing.marks import (
     Mark,
     Panel,
     Ranges,
+    Role,
     Rule,
     Shade,
     Threads,
@@ -28,6 +29,7 @@ from clipbench_reports.drawing.marks import (
 from clipbench_reports.drawing.told import told
 
 PLAIN = Axis(low=0, high=10)
+ROLES: tuple[Role, ...] = ("image", "text")
 EVERY: list[Mark] = [
     Line(xs=[0, 1], ys=[0.123456, 2], lows=[0, 1], highs=[1, 3], role="m1", name="line"),
     Ranges(xs=[1, 2], ys=[3, 4], lows=[2, np.nan], highs=[4, np.nan], role="ink", name="range", aside=0.5, ids=["a", "b"]),
@@ -57,6 +59,8 @@ def rows_of(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 cells = ({"x": k % n, "y": k // n, "value": value} for k, value in enumerate(series["value"]))
                 found += [{"panel": panel["name"], "series": series["name"], **cell} for cell in cells]
                 continue
+            if isinstance(series.get("id"), int):
+                series["id"] = panel["series"][series["id"]]["id"]
             named = [name for name in plotted.COLUMNS if isinstance(series.get(name), list)]
             for values in zip(*(series[name] for name in named), strict=True):
                 found.append(
@@ -66,7 +70,7 @@ def rows_of(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_every_mark_that_stands_for_a_number_is_told_with_it() -> None:
-    cells = Cells(depths=np.eye(2), values=np.array([[0.5, 1e-9], [0.25, 1]]), name="cells")
+    cells = Cells(depths=np.eye(2), values=np.array([[0.5, 1e-9], [0.25, 1.0]]), name="cells")
     figure = chart(*EVERY, cells)
     found, expected = rows_of(json.loads(told(figure))), list(plotted.rows(figure))
     assert len(found) == len(expected) == 16
@@ -76,7 +80,7 @@ def test_every_mark_that_stands_for_a_number_is_told_with_it() -> None:
             if isinstance(value, str):
                 assert one[name] == value
             else:
-                assert one[name] == (pytest.approx(value, rel=1e-4, abs=1e-5) if np.isfinite(value) else None)
+                assert one[name] == (pytest.approx(value, rel=1e-4, abs=1e-4) if np.isfinite(value) else None)
 
 
 def test_it_is_said_how_a_mark_lies_and_whose_it_is() -> None:
@@ -85,6 +89,12 @@ def test_it_is_said_how_a_mark_lies_and_whose_it_is() -> None:
     assert (ranges["upright"], ranges["aside"]) == (True, 0.5)
     assert cloud["cloud"] and (hill["heights"], hill["foot"], hill["percent"]) == ([5.1, 5.9], 5, True)
     assert (rule["axis"], rule["span"]) == ("x", [1, 2]) and bars["kind"] == "bars" and shade["name"] == "shade"
+
+
+def test_names_that_two_series_share_are_there_once() -> None:
+    clouds = [Dots(xs=[1, 2], ys=[3, 4], role=role, name=role, is_dense=True, ids=["p", "q"]) for role in ROLES]
+    first, second = json.loads(told(chart(*clouds)))[0]["series"]
+    assert (first["id"], second["id"]) == (["p", "q"], 0)
 
 
 def test_a_mark_without_a_name_is_known_as_such() -> None:

@@ -111,7 +111,7 @@ def test_points_are_told_for_each_model_of_a_cloud(joint: dict[str, str]) -> Non
     for place in range(2):
         (told,) = re.findall(rf'<template class="points" data-model="{place}">(.*?)</template>', joint["e3"], re.DOTALL)
         assert told.count("<bdi>pair-") == 60
-        cloud = joint["e3"].partition("<template")[0].rpartition("<figure")[2]
+        cloud = joint["e3"].partition('<template class="points"')[0].rpartition("<figure")[2]
         assert cloud.count(f'<div data-model="{place}"><svg') == 1 and cloud.count("specks image") == 2
 
 

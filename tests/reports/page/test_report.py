@@ -343,7 +343,7 @@ def test_a_thousand_classes_stay_far_under_two_megabytes(
         "modality-gap@coco": parts.modality_gap(rng, n=2000),
     }
     write_report([make_run(evaluations)], tmp_path / "report.html")
-    assert (tmp_path / "report.html").stat().st_size < 300_000
+    assert (tmp_path / "report.html").stat().st_size < 450_000
 
 
 def test_of_a_table_that_is_missing_its_section_says_so_and_the_rest_is_there(

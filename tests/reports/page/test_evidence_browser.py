@@ -1,0 +1,245 @@
+"""Figures tell their values and are saved, failures open large and are searched: in a browser, by pointer and by keys."""
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas
+import PIL.Image
+import pytest
+from markupsafe import Markup
+
+from clipbench.results import numbers as fmt
+from clipbench.results.run import Run
+from clipbench_reports.drawing import plotted
+from clipbench_reports.drawing.marks import Chart
+from clipbench_reports.drawing.told import told
+from clipbench_reports.page.report import write_report
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Visit = Callable[..., "Page"]
+Faults = Callable[["Page"], list[tuple[str, str, str]]]
+CAPTION = "A long caption of a hut by the sea. " * 12
+UNFOLD = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> SimpleNamespace:
+    """Write the report of one model, and say what it draws; and small ones of one model and of two."""
+    folder = tmp_path_factory.mktemp("pages")
+    found = parts.standard()
+    found["retrieval@scenes"]["samples"]["caption"] = np.array([f"{CAPTION}Number {k}." for k in range(1000)], object)
+    run = parts.write_run(folder / "run", found)
+    parts.write_thumbnails(run.folder, [f"{k:032x}" for k in range(0, 2000, 5)])
+    small = [
+        parts.write_run(
+            folder / f"small{k}", {"retrieval@scenes": parts.retrieval(np.random.default_rng(k), n=40, skill=0.2)}
+        )
+        for k in range(2)
+    ]
+    drawn: list[Chart] = []
+
+    def tell(figure: Chart) -> Markup:
+        drawn.append(figure)
+        return Markup(told(figure))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("clipbench_reports.page.report._told", tell)
+        write_report([run], folder / "one.html")
+    write_report(small[:1], folder / "small.html")
+    write_report(small, folder / "many.html")
+    return SimpleNamespace(
+        one=folder / "one.html", small=folder / "small.html", many=folder / "many.html", run=run, drawn=drawn
+    )
+
+
+def figure_of(page: "Page", title: str) -> Any:
+    page.evaluate(UNFOLD)
+    return page.locator("figure", has_text=title).first
+
+
+def point_at(page: "Page", figure: Any, x: float, y: float) -> str:
+    """Move the pointer to the place of a value in the first plane of a figure; return what is shown."""
+    figure.scroll_into_view_if_needed()
+    place = figure.evaluate(
+        """(figure, [x, y]) => {
+          const group = figure.querySelector("[data-plane]");
+          const [, left, top, width, height, x0, x1, isLogX, y0, y1] = group.dataset.plane.split(" ").map(Number);
+          const along = isLogX ? Math.log(x / x0) / Math.log(x1 / x0) : (x - x0) / (x1 - x0);
+          const at = new DOMPoint(left + along * width, top + (1 - (y - y0) / (y1 - y0)) * height);
+          const { x: a, y: b } = at.matrixTransform(group.ownerSVGElement.getScreenCTM());
+          return [a, b];
+        }""",
+        [x, y],
+    )
+    page.mouse.move(*place)
+    return str(figure.locator(".pointed").inner_text())
+
+
+def test_the_pointer_is_told_what_a_mark_of_each_kind_stands_for(pages: SimpleNamespace, visit: Visit) -> None:
+    page = visit(pages.one)
+    evaluations = {each.task: each for each in pages.run.result.evaluations if each.status == "ok"}
+    recall = evaluations["retrieval"].curves["image_retrieval_recall"].y[9]
+    shown = point_at(page, figure_of(page, "Recall@1: text-to-image"), 10, recall)
+    assert "k 10" in shown and f"{fmt.percent(recall)}\u00a0%" in shown and "text → image" in shown
+    templates = point_at(page, figure_of(page, "Single prompt templates"), 0.839, 0)
+    assert "art of the {c}." in templates and "83.9\u00a0%" in templates
+    cell = point_at(page, figure_of(page, "is taken for"), 0.5, 0.5)
+    assert re.search(r"True class arch, answer arch\n\d+\.\d\u00a0%", cell)
+    bar = point_at(page, figure_of(page, "Mean confidence"), 0.975, 0.01)
+    assert "Confidence 95.0 to 100.0\u00a0%" in bar
+    hill = point_at(page, figure_of(page, "A true pair has cosine"), 0.531, 3.2)
+    assert "image–image" in hill and "Cosine 0.5" in hill
+    page.mouse.move(0, 0)
+    assert not page.locator(".pointed:visible").count() and not page.locator(".here").count()
+
+
+def test_arrow_keys_read_out_the_marks_of_every_figure(pages: SimpleNamespace, visit: Visit) -> None:
+    page = visit(pages.one)
+    page.evaluate(UNFOLD)
+    for figure in page.locator("figure").all():
+        figure.locator(".drawing").focus()
+        said = []
+        for key in ("ArrowRight", "ArrowRight", "ArrowDown", "End"):
+            page.keyboard.press(key)
+            said.append(page.locator("#told").inner_text())
+        assert all(said) and len(set(said)) > 1, said
+        assert figure.locator(".pointed").is_visible() and figure.locator(".here").count() == 1
+        page.keyboard.press("Escape")
+        assert not figure.locator(".pointed").is_visible() and not figure.locator(".here").count()
+
+
+def test_marks_of_a_model_that_is_not_shown_are_not_told(pages: SimpleNamespace, visit: Visit) -> None:
+    page = visit(pages.many)
+    figure = figure_of(page, "Recall@1, ")
+    page.locator(".picker input").first.press("Space")
+    figure.locator(".drawing").focus()
+    page.keyboard.press("Home")
+    assert "small1" in page.locator("#told").inner_text()
+
+
+def saved(page: "Page", figure: Any, kind: str) -> bytes:
+    with page.expect_download() as download:
+        figure.get_by_role("button", name=f"Download as {kind}").click()
+    assert download.value.suggested_filename.endswith(f".{kind.lower()}")
+    return Path(download.value.path()).read_bytes()
+
+
+def test_every_figure_is_saved_as_a_drawing_that_stands_alone_as_pixels_and_as_numbers(
+    pages: SimpleNamespace, visit: Visit
+) -> None:
+    page = visit(pages.one, color_scheme="dark")
+    page.evaluate(UNFOLD)
+    figures = page.locator("figure").all()
+    assert len(figures) == len(pages.drawn) > 8
+    for k, (figure, drawn) in enumerate(zip(figures, pages.drawn, strict=True)):
+        opener = figure.get_by_role("button", name="Download", exact=True)
+        opener.press("Enter")
+        assert opener.get_attribute("aria-expanded") == "true"
+        text = saved(page, figure, "SVG").decode()
+        root = ElementTree.fromstring(text)
+        assert not re.search(r"class=|data-|var\(|rgb\(233, 232, 228\)", text)  # in dark colours ink is light
+        assert root[0].tag.endswith("title") and len(list(root.iter())) > 20
+        numbers = pandas.read_csv(io.BytesIO(saved(page, figure, "CSV")))
+        expected = pandas.read_csv(io.StringIO(plotted.table(drawn)))
+        assert (
+            list(numbers.columns) == list(plotted.COLUMNS) and numbers["series"].tolist() == expected["series"].tolist()
+        )
+        for column in ("x", "y", "low", "high", "value"):
+            np.testing.assert_allclose(numbers[column], expected[column], rtol=1e-4, atol=1e-4)
+        if k < 2:
+            image = PIL.Image.open(io.BytesIO(saved(page, figure, "PNG")))
+            assert image.size == (2 * float(root.get("width", 0)), int(2 * float(root.get("height", 0))))
+            assert len(np.unique(np.asarray(image.convert("L")))) > 9 and image.getpixel((1, 1)) == (255, 255, 255, 255)
+
+
+def test_a_failure_opens_large_and_gives_the_focus_back(pages: SimpleNamespace, visit: Visit) -> None:
+    page = visit(pages.one)
+    cards = page.locator("section", has=page.locator("#retrieval-scenes, #e2")).locator(".failures > li[data-sample]")
+    first, second = (str(cards.nth(k).get_attribute("data-sample")) for k in range(2))
+    cards.first.locator(".opener").press("Enter")
+    viewer = page.get_by_role("dialog")
+    assert viewer.is_visible() and viewer.locator(".thumb").first.evaluate("(each) => each.offsetWidth") > 200
+    told = viewer.inner_text()
+    assert (
+        first in told and "rank" in told and f"{CAPTION}Number" in " ".join(told.split())
+    )  # whole, where the card is cut
+    assert "1 of" in viewer.get_by_role("heading").inner_text() and page.url.endswith(f"/sample/{first}")
+    page.keyboard.press("ArrowLeft")
+    assert page.url.endswith(f"/sample/{first}")
+    page.keyboard.press("ArrowRight")
+    assert second in viewer.inner_text() and page.url.endswith(f"/sample/{second}")
+    page.keyboard.press("Escape")
+    assert not viewer.is_visible() and "#" not in page.url
+    assert page.evaluate("document.activeElement.closest('li').dataset.sample") == second
+
+
+def test_an_address_opens_its_failure_and_can_be_copied(pages: SimpleNamespace, visit: Visit) -> None:
+    page = visit(pages.one, permissions=["clipboard-read", "clipboard-write"])
+    folded = page.locator("details .failures > li[data-sample]").first
+    folded.evaluate("(each) => each.querySelector('.opener').click()")
+    address = page.url
+    page.get_by_role("button", name="Copy link").click()
+    page.get_by_text("Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == address
+    page.goto("about:blank")
+    page.goto(address)
+    viewer = page.get_by_role("dialog")
+    assert (
+        viewer.is_visible()
+        and str(page.locator("details .failures > li").first.get_attribute("data-sample")) in viewer.inner_text()
+    )
+    viewer.get_by_role("button", name="Close").click()
+    assert page.locator("details[open] .opener:focus").count() == 1  # its fold is open
+
+
+def test_a_search_shows_the_failures_that_hold_its_words_and_clears_again(pages: SimpleNamespace, visit: Visit) -> None:
+    page = visit(pages.one)
+    before = page.locator("main").inner_text()
+    sample = str(page.locator(".failures > li[data-sample]").last.get_attribute("data-sample"))
+    field = page.get_by_label("Search the failures")
+    found = page.locator(".found > li")
+    field.press_sequentially(sample)
+    assert found.count() >= 1 and sample in [each.get_attribute("data-sample") for each in found.all()]
+    assert re.match(r"\d+ of \d+ failures", page.locator(".failure-search output").inner_text())
+    found.first.locator(".opener").click()
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.closest('.found') !== null")
+    field.fill("nothing of the kind")
+    assert not found.count() and page.locator(".failure-search output").inner_text().startswith("0 of")
+    field.fill("")
+    assert page.locator("main").inner_text() == before
+
+
+def test_axe_finds_no_fault_in_what_is_open(pages: SimpleNamespace, visit: Visit, axe_faults: Faults) -> None:
+    page = visit(pages.small, width=360)
+    page.get_by_label("Search the failures").fill("image")
+    page.locator("figure").first.get_by_role("button", name="Download", exact=True).click()
+    page.locator("figure .drawing").first.press("End")
+    assert page.locator(".found > li").count() and not axe_faults(page)
+    page.locator(".failures .opener").first.click()
+    assert not axe_faults(page)
+
+
+def test_names_of_samples_are_words_wherever_they_are_shown(
+    make_run: Callable[..., Run], parts: SimpleNamespace, visit: Visit, tmp_path: Path, payload: str
+) -> None:
+    found = parts.zero_shot(np.random.default_rng(0), (payload, "b", "c"), n=40)
+    found["samples"]["sample_id"] = np.array([f"{payload}{k}" for k in range(40)], object)
+    write_report([make_run({"zero-shot@d": found})], tmp_path / "report.html")
+    page = visit(tmp_path / "report.html", bypass_csp=True)
+    page.get_by_label("Search the failures").fill(payload[:20])
+    page.locator(".failures .opener").first.click()
+    assert payload in page.get_by_role("dialog").inner_text()
+    page.keyboard.press("Escape")
+    for figure in page.locator("figure").all()[:3]:
+        figure.locator(".drawing").focus()
+        page.keyboard.press("End")
+    assert page.evaluate("window.broken") is None
