@@ -11,7 +11,8 @@ from clipbench.cli.output import echo, echo_text, print_note
 
 @click.command(context_settings=SETTINGS)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option("--to", required=True, metavar="csv|parquet|clip_benchmark|model-index|markdown|latex", help="Output format.")  # fmt: skip
+@click.option("--to", required=True, metavar="csv|parquet|markdown|latex|model-index|eval-results|clip_benchmark|mteb|every-eval-ever",
+              help="Output format.")  # fmt: skip
 @click.option("-o", "--out", metavar="FILE", type=click.Path(path_type=Path),
               help="Output file, replaced if it exists.  [default: standard output]")  # fmt: skip
 @TRACEBACK
@@ -21,7 +22,10 @@ def export(runs: tuple[Path, ...], to: str, out: Path | None) -> None:
     \b
     csv, parquet    one row per metric: interval, n, chance, data, model, seed and versions
     clip_benchmark  CLIP_benchmark's JSON: one list, or one file per evaluation (-o FOLDER)
+    mteb            mteb's JSON of its image tasks: one list, or one file per task (-o FOLDER)
+    every-eval-ever JSON of the EvalEval coalition's shared schema
     model-index     YAML for the metadata of a Hugging Face model card
+    eval-results    YAML for the leaderboards of the Hub's benchmarks
     markdown        one table per evaluation, one column per model
     latex           the same tables for a paper, with booktabs
 

@@ -45,6 +45,16 @@ MIEB = {
     "Food101ZeroShot": "zero-shot@food101",
     "MNISTZeroShot": "zero-shot@mnist",
     "RenderedSST2": "zero-shot@rendered-sst2",
+    "CLEVRCountZeroShot": "zero-shot@clevr-counts",
+    "CLEVRZeroShot": "zero-shot@clevr-distance",
+    "Country211ZeroShot": "zero-shot@country211",
+    "DTDZeroShot": "zero-shot@dtd",
+    "FGVCAircraftZeroShot": "zero-shot@fgvc-aircraft",
+    "GTSRBZeroShot": "zero-shot@gtsrb",
+    "OxfordPetsZeroShot": "zero-shot@oxford-pets",
+    "PatchCamelyonZeroShot": "zero-shot@pcam",
+    "STL10ZeroShot": "zero-shot@stl10",
+    "StanfordCarsZeroShot": "zero-shot@stanford-cars",
     "MSCOCOI2TRetrieval": "retrieval@coco",
     "MSCOCOT2IRetrieval": "retrieval@coco",
     "Flickr30kI2TRetrieval": "retrieval@flickr30k",
@@ -56,7 +66,7 @@ MIEB = {
     "AROCocoOrder": "composition@aro-coco-order",
     "AROFlickrOrder": "composition@aro-flickr-order",
 }
-"""Evaluations here of the same data as MIEB's tasks."""
+"""Evaluations here of the same data as MIEB's tasks; those of other splits, as its EuroSAT's and Caltech101's, are none."""
 MIEB_METRICS: Mapping[str, Mapping[str, str]] = {
     "SugarCrepe": {"text_acc": "micro/text_acc"},
     "AROVisualRelation": {"text_acc": "vg_relation/text_acc"},

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.files import write_atomic
-from clipbench.results.export import clip_benchmark, model_index, rows, tables
+from clipbench.results.export import clip_benchmark, eval_results, every_eval_ever, model_index, mteb, rows, tables
 from clipbench.results.export.rendered import Format, Rendered
 from clipbench.results.run import Run, read_one_run
 from clipbench.untrusted.reading import is_folder, is_there
@@ -37,6 +37,20 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             summary="YAML for the model card of a Hugging Face repository",
             suffixes=(".yaml", ".yml"),
             render=model_index.render,
+        ),
+        "eval-results": Format(
+            summary="YAML for the leaderboards of the Hub's benchmarks",
+            suffixes=(".yaml", ".yml"),
+            render=eval_results.render,
+        ),
+        "every-eval-ever": Format(
+            summary="JSON of the EvalEval coalition's shared schema", suffixes=(".json",), render=every_eval_ever.render
+        ),
+        "mteb": Format(
+            summary="mteb's results of its image tasks: one list, or one file per task",
+            suffixes=(".json",),
+            render=mteb.render,
+            takes_folder=True,
         ),
         "markdown": Format(
             summary="one table per evaluation, with a column per model", suffixes=(".md",), render=tables.markdown

@@ -1,5 +1,6 @@
 """``model-index``: what the model card of a Hugging Face repository says of evaluations, as YAML for its metadata."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from clipbench.errors import UsageError
@@ -26,10 +27,10 @@ def render(runs: Sequence[Run]) -> Rendered:
     """
     from huggingface_hub.utils import yaml_dump
 
-    name = _one_model(runs)
+    name = one_model(runs, "a model card")
     records = [record for run in runs for record in run.result.evaluations]
     results = [_result(record) for record in records if _defined(record.metrics)]
-    notes = [one_line(note) for record in records for note in _lacking(record)]
+    notes = [one_line(note) for record in records for note in lacking(record)]
     if not results:
         raise UsageError(
             f"no value of {name} to put on a model card: {'; '.join(notes[:3]) or 'the runs have no evaluation'}"
@@ -41,11 +42,12 @@ def render(runs: Sequence[Run]) -> Rendered:
     return Rendered(content=("\n".join(comments) + f"\n{text}").encode("utf-8", errors="replace"), notes=notes)
 
 
-def _one_model(runs: Sequence[Run]) -> str:
+def one_model(runs: Sequence[Run], what: str) -> str:
+    """Return the name of the model that all runs are of; ``what`` describes a single one, for the error."""
     fingerprints = {as_json(run.result.model.get("fingerprint")) for run in runs}
     if len(runs) > 1 and (len(fingerprints) > 1 or "null" in fingerprints):
         names = ", ".join(dict.fromkeys(model_name(run) for run in runs))
-        raise UsageError(f"a model card describes one model, and the {len(runs)} runs are of several: {names}")
+        raise UsageError(f"{what} describes one model, and the {len(runs)} runs are of several: {names}")
     return model_name(runs[0])
 
 
@@ -68,7 +70,7 @@ def _result(record: EvaluationRecord) -> dict[str, object]:
 def _dataset(record: EvaluationRecord) -> dict[str, object]:
     """Return the data set; one of the Hub has its name there as type, and its configuration apart."""
     data = record.dataset
-    name, _, config = data.id.removeprefix("hf:").partition(":") if data.id.startswith("hf:") else (data.id, "", "")
+    name, config = hub_name(data.id) or (data.id, "")
     found = {
         "name": data.id,
         "type": name,
@@ -85,6 +87,17 @@ def _dataset(record: EvaluationRecord) -> dict[str, object]:
     return {key: value for key, value in found.items() if value is not None}
 
 
+def hub_name(data: str) -> tuple[str, str] | None:
+    """Return repository and configuration of a data set of the Hub; None for another.
+
+    Example:
+        >>> hub_name("hf:org/birds:small"), hub_name("imagenet")
+        (('org/birds', 'small'), None)
+    """
+    found = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?::(.*))?", data)
+    return (found[1], found[2] or "") if found else None
+
+
 def _args(metric: Metric) -> dict[str, object]:
     interval = {"low": metric.low, "high": metric.high, "confidence": metric.confidence, "method": metric.method}
     return {
@@ -99,7 +112,8 @@ def _defined(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
     return {name: metric for name, metric in metrics.items() if metric.value is not None}
 
 
-def _lacking(record: EvaluationRecord) -> Iterator[str]:
+def lacking(record: EvaluationRecord) -> Iterator[str]:
+    """Yield a note on an evaluation that was not made, and on each metric without a value."""
     if record.status != "ok":
         yield f"{record.name} is left out, {why_missing(record)}"
     for name, metric in record.metrics.items():

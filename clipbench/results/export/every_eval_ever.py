@@ -1,0 +1,171 @@
+"""``every-eval-ever``: the JSON of the EvalEval coalition's shared schema, version 0.3.0, for one model.
+
+The schema asks for the direction of each metric: those without one, such as the modality gap, are left out. It asks who
+made the evaluation, which a run does not say: ``unknown`` is to be replaced before a file is published.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+
+from clipbench.errors import UsageError
+from clipbench.results.export.model_index import METRIC_TYPES, hub_name, lacking, one_model
+from clipbench.results.export.rendered import Rendered
+from clipbench.results.record import EvaluationRecord, Metric, as_json
+from clipbench.results.run import Run
+from clipbench.untrusted.terminal import one_line
+
+VERSION = "0.3.0"
+UNKNOWN = "unknown"
+INFINITE = "Infinity"
+
+Bound = float | str
+
+UNITS: Mapping[str, tuple[str, Bound, Bound]] = MappingProxyType(
+    {
+        "fraction": ("proportion", 0, 1),
+        "difference": ("difference of proportions", -1, 1),
+        "cosine": ("cosine", -1, 1),
+        "distance": ("distance", 0, INFINITE),
+        "rank": ("rank", 1, INFINITE),
+        "dimensions": ("dimensions", 0, INFINITE),
+        "tokens": ("tokens", 0, INFINITE),
+    }
+)
+"""Names of our units there, and the smallest and largest value; of others nothing is known."""
+HUB_MODELS = re.compile(r"(?:hf|hf-hub|st):([\w.-]+/[\w.-]+)(?:@\w+)?")
+
+Object = dict[str, object]
+
+
+def render(runs: Sequence[Run]) -> Rendered:
+    """Return the metrics of all evaluations of one model, each with its interval.
+
+    Raises:
+        UsageError: the runs are of several models, or no metric has a value and a direction.
+    """
+    one_model(runs, "a file of Every Eval Ever")
+    result = runs[0].result
+    notes: list[str] = []
+    results: list[Object] = []
+    for record in (record for run in runs for record in run.result.evaluations):
+        notes += [*lacking(record), *_without_direction(record)]
+        results += _results(record)
+    notes = [one_line(note) for note in notes]
+    if not results:
+        raise UsageError(f"no metric with a value and a direction: {'; '.join(notes[:3]) or 'no evaluation'}")
+    model = _model(runs[0])
+    moment = _seconds(result.created)
+    log = {
+        "schema_version": VERSION,
+        "evaluation_id": f"clipbench/{model['id']}/{moment}",
+        "evaluation_timestamp": result.created,
+        "retrieved_timestamp": moment,
+        "source_metadata": {
+            "source_name": "clipbench",
+            "source_type": "evaluation_run",
+            "source_organization_name": UNKNOWN,
+            "evaluator_relationship": "other",
+        },
+        "eval_library": {
+            "name": "clipbench",
+            "version": result.clipbench_version,
+            "additional_details": _texts({"seed": result.seed, **result.environment}),
+        },
+        "model_info": model,
+        "evaluation_results": results,
+    }
+    text = json.dumps(log, indent=1, ensure_ascii=False, allow_nan=False)
+    return Rendered(content=f"{text}\n".encode("utf-8", errors="replace"), notes=notes)
+
+
+def _model(run: Run) -> Object:
+    """Return the model by its name on the Hub, where it has one."""
+    model = run.result.model
+    name = str(model.get("id") or model.get("ref") or UNKNOWN)
+    hub = HUB_MODELS.fullmatch(name)
+    is_served, is_public = name.startswith("api:"), hub is not None or name.startswith("open_clip:")
+    return {
+        "name": name,
+        "id": hub[1] if hub else re.sub(r"[^\w./-]+", "/", name, count=1),
+        "additional_details": {
+            **_texts({key: value for key, value in model.items() if key not in ("id", "notes")}),
+            "deployment_type": "externally_managed" if is_served else "self_deployed",
+            "model_availability": "open_weights" if is_public else UNKNOWN,
+        },
+    }
+
+
+def _results(record: EvaluationRecord) -> Iterator[Object]:
+    for name, metric in record.metrics.items():
+        if record.status != "ok" or metric.value is None or metric.higher_is_better is None:
+            continue
+        details = {"n": metric.n, "chance": metric.chance, "reason": metric.reason, "task_version": record.task_version}
+        yield {
+            "evaluation_result_id": f"{record.name}/{name}",
+            "evaluation_name": record.name,
+            "source_data": _data(record),
+            "metric_config": _metric(name, metric),
+            "score_details": {
+                "score": metric.value,
+                "details": _texts({**details, "params": as_json(dict(record.params))}),
+                **({} if metric.low is None else {"uncertainty": _uncertainty(metric)}),
+            },
+        }
+
+
+def _metric(name: str, metric: Metric) -> Object:
+    unit, least, most = UNITS.get(metric.unit, (metric.unit, f"-{INFINITE}", INFINITE))
+    if not float(least) <= (metric.value or 0) <= float(most):  # of a plug-in, whose unit may say too much
+        least, most = f"-{INFINITE}", INFINITE
+    own = METRIC_TYPES.get(name.rpartition("/")[2])
+    return {
+        **({"evaluation_description": metric.description} if metric.description else {}),
+        "metric_id": own or f"clipbench.{name}",
+        "metric_name": metric.title or name,
+        "metric_unit": unit,
+        "lower_is_better": not metric.higher_is_better,
+        "score_type": "continuous",
+        "min_score": least,
+        "max_score": most,
+    }
+
+
+def _uncertainty(metric: Metric) -> Object:
+    interval = {"lower": metric.low, "upper": metric.high, "confidence_level": metric.confidence}
+    method = {} if metric.method is None else {"method": metric.method}
+    return {"confidence_interval": {**interval, **method}, "num_samples": metric.n}
+
+
+def _data(record: EvaluationRecord) -> Object:
+    data, place = record.dataset, hub_name(record.dataset.id)
+    details = _texts({"revision": data.revision, "fingerprint": data.fingerprint, "config": place and place[1]})
+    if place is None:
+        own = _texts({"n_samples": data.n_samples, "split": data.split})
+        return {"dataset_name": data.id, "source_type": "other", "additional_details": {**own, **details}}
+    found = {"dataset_name": place[0], "source_type": "hf_dataset", "hf_repo": place[0], "hf_split": data.split}
+    known = {key: value for key, value in found.items() if value is not None}
+    return {**known, "samples_number": data.n_samples, "additional_details": details}
+
+
+def _without_direction(record: EvaluationRecord) -> Iterator[str]:
+    names = [name for name, each in record.metrics.items() if each.value is not None and each.higher_is_better is None]
+    if names:
+        yield f"{record.name}: {', '.join(names)} left out: neither direction is better, and the schema asks for one"
+
+
+def _texts(facts: Mapping[str, object]) -> dict[str, str]:
+    """Return facts as texts, as the schema has all that is not its own; those that are not known are left out."""
+    return {
+        name: fact if isinstance(fact, str) else as_json(fact) for name, fact in facts.items() if fact not in (None, "")
+    }
+
+
+def _seconds(created: str) -> str:
+    """Return a moment as seconds since 1970; 0 where a run does not say when it was made."""
+    try:
+        return f"{datetime.fromisoformat(created).timestamp():.0f}"
+    except ValueError:
+        return "0"

@@ -1,0 +1,132 @@
+"""``mteb``: the results of mteb's image tasks (MIEB), a JSON for each task, as ``mteb.TaskResult`` reads it.
+
+A recall@k of ours is mteb's ``hit_rate_at_k``. Its intervals and n are under ``clipbench`` beside the scores, which mteb
+passes over. The values are ours: a tie gets half a point here, and a full one or none there.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from clipbench.errors import UsageError
+from clipbench.results.export.model_index import lacking, one_model
+from clipbench.results.export.rendered import Rendered
+from clipbench.results.other_tool_names import MIEB, MIEB_METRICS
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.run import Run
+from clipbench.untrusted.terminal import one_line
+
+Object = dict[str, object]
+
+SPLITS = {"Food101ZeroShot": "validation"}
+"""Splits that mteb measures, where they are not called ``test``; ours of the same images may have another name."""
+
+
+def render(runs: Sequence[Run]) -> Rendered:
+    """Return a list of all results of one model, the only one by itself, or a file each, called as mteb calls it.
+
+    Raises:
+        UsageError: the runs are of several models, mteb has none of the tasks, or two results would have one name.
+    """
+    one_model(runs, "a folder of mteb's results")
+    results: dict[str, Object] = {}
+    notes: list[str] = []
+    for run in runs:
+        for record in run.result.evaluations:
+            if record.status != "ok":
+                notes += lacking(record)
+                continue
+            tasks = [task for task, evaluation in MIEB.items() if evaluation == record.name]
+            found = {task: _metrics(task, record) for task in tasks}
+            notes += _left_out(record, found)
+            for task, metrics in found.items():
+                if f"{task}.json" in results:
+                    raise UsageError(f"two results would both be named {task}.json: export each run by itself")
+                if metrics:
+                    results[f"{task}.json"] = _result(task, metrics, record, run)
+    notes = [one_line(note) for note in notes]
+    if not results:
+        raise UsageError(f"no result of a task that mteb has: {'; '.join(notes[:3]) or 'no evaluation'}")
+    every = list(results.values())
+    parts = {name: _json(result) for name, result in results.items()}
+    return Rendered(content=_json(every if len(every) > 1 else every[0]), parts=parts, notes=notes)
+
+
+def main_metric(task: str) -> str:
+    """Return the metric that mteb ranks models by on one of its tasks."""
+    kind = MIEB[task].partition("@")[0]
+    if kind == "composition":
+        return "accuracy" if task == "Winoground" else "text_acc"
+    return {"zero-shot": "accuracy", "retrieval": "ndcg_at_10"}[kind]
+
+
+def _result(task: str, metrics: Mapping[str, Metric], record: EvaluationRecord, run: Run) -> Object:
+    main = metrics.get(main_metric(task))
+    scores: Object = {name: metric.value for name, metric in metrics.items()}
+    scores["main_score"] = main.value if main else None
+    scores |= {"hf_subset": "default", "languages": ["eng-Latn"]}
+    scores["clipbench"] = {
+        name: {key: getattr(metric, key) for key in ("low", "high", "confidence", "method", "n", "chance")}
+        for name, metric in metrics.items()
+    }
+    return {
+        "dataset_revision": record.dataset.revision or "unknown",
+        "task_name": task,
+        "mteb_version": None,  # it was not mteb that made it
+        "scores": {SPLITS.get(task, "test"): [scores]},
+        "evaluation_time": sum(record.seconds.values()),
+        "kg_co2_emissions": None,
+        "date": _moment(run.result.created),
+    }
+
+
+def _metrics(task: str, record: EvaluationRecord) -> dict[str, Metric]:
+    """Return the metrics that mteb has, by its names."""
+    defined = {name: metric for name, metric in record.metrics.items() if metric.value is not None}
+    return {theirs: metric for name, metric in defined.items() if (theirs := _name(task, name)) is not None}
+
+
+def _name(task: str, ours: str) -> str | None:
+    """Return mteb's name of a metric of ours, the inverse of ``other_tool_names.mieb_metric``; None where it has none.
+
+    Example:
+        >>> _name("MSCOCOI2TRetrieval", "text_retrieval_recall@5"), _name("SugarCrepe", "micro/text_acc")
+        ('hit_rate_at_5', 'text_acc')
+    """
+    kind = MIEB[task].partition("@")[0]
+    if kind == "zero-shot":
+        return "accuracy" if ours == "acc1" else None
+    if kind == "retrieval":
+        found = re.fullmatch(r"(text|image)_retrieval_recall@(\d+)", ours)
+        is_asked = found is not None and (found[1] == "text") == ("I2T" in task)
+        return f"hit_rate_at_{found[2]}" if found and is_asked else None
+    names = {"text_acc": "text_acc", **({"image_acc": "image_acc"} if task == "Winoground" else {})}
+    names |= MIEB_METRICS.get(task, {})
+    return next((theirs for theirs, name in names.items() if name == ours), None)
+
+
+def _left_out(record: EvaluationRecord, found: Mapping[str, Mapping[str, Metric]]) -> Iterator[str]:
+    if not found:
+        yield f"{record.name} is left out: mteb has no task on the same data"
+        return
+    lacking = [name for name in record.metrics if not any(_name(task, name) for task in found)]
+    if lacking:
+        yield f"{record.name}: {', '.join(lacking)} left out: mteb has no such metric"
+    for task, metrics in found.items():
+        for name, metric in record.metrics.items():
+            if metric.value is None and _name(task, name):
+                yield f"{record.name} {name} is left out, undefined: {metric.reason}"
+        if metrics and main_metric(task) not in metrics:
+            yield f"{task}: main_score is null, as {main_metric(task)} was not measured"
+
+
+def _moment(created: str) -> str | None:
+    try:
+        return datetime.fromisoformat(created).isoformat()
+    except ValueError:
+        return None
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
