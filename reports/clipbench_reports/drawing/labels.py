@@ -13,8 +13,8 @@ from clipbench_reports.drawing.page_marks import Plane
 
 LETTER, HEIGHT = 8.8, 16
 """Width of a bold letter on a narrow screen, where letters are largest, and height of a line, in pixels."""
-ROOM = 5
-"""Distance of a name from all lines, its own among them, in pixels."""
+ROOM, APART = 5, 8
+"""Distance of a name from all lines, its own among them; and how much farther those of its colour are, in pixels."""
 STEP = 4
 """Distance of the points by which lines are known, in pixels."""
 N_PLACES = 24
@@ -35,11 +35,12 @@ class _Box(NamedTuple):
     right: Number
     foot: Number
 
-    def holds(self, points: Points, room: Number) -> bool:
-        """Return whether any point is inside, or less than ``room`` away."""
+    def distance(self, points: Points) -> float:
+        """Return how far the nearest point is; 0 where one is inside, and infinity where there is none."""
         x, y = points[:, 0], points[:, 1]
-        inside = (x > self.left - room) & (x < self.right + room) & (y > self.top - room) & (y < self.foot + room)
-        return bool(inside.any())
+        across = np.maximum(np.maximum(self.left - x, x - self.right), 0)
+        along = np.maximum(np.maximum(self.top - y, y - self.foot), 0)
+        return float(np.hypot(across, along).min(initial=np.inf))
 
     def touches(self, other: "_Box") -> bool:
         """Return whether two boxes overlap."""
@@ -49,21 +50,25 @@ class _Box(NamedTuple):
 def names_at_lines(panel: Panel, plane: Plane, entries: Sequence[Mark]) -> list[Words] | None:
     """Return the names of a legend as words at what they are of; None where one of them has no room.
 
-    A name stands beside its line, inside the plane and on nothing.
+    A name stands beside its line, inside the plane and on nothing, and not where it could be that of another line of its
+    colour.
 
     Args:
         plane: the place of the panel.
         entries: those of the legend, each a mark of the panel or of one like it.
     """
     taken = [_box(mark, plane) for mark in panel.marks if isinstance(mark, Words)]
-    lines = _traced(panel, plane)
+    lines = _traced(panel.marks, plane)
     words = []
     for entry in entries:
         of_name = [mark for mark in panel.marks if mark.name == entry.name and not isinstance(mark, Words)]
+        of_colour = [mark for mark in panel.marks if mark.role == entry.role and mark.name != entry.name]
+        own, others = (_traced(marks, plane) for marks in (of_name, of_colour))
         for candidate in (each for mark in of_name for each in _candidates(mark, plane)):
             box = _box(candidate, plane)
-            is_free = not box.holds(lines, ROOM)
-            if is_free and _is_inside(box, plane) and not any(box.touches(each) for each in taken):
+            is_free = box.distance(lines) > ROOM
+            is_plain = isinstance(entry, Shade) or box.distance(own) + APART < box.distance(others)
+            if is_free and is_plain and _is_inside(box, plane) and not any(box.touches(each) for each in taken):
                 words.append(candidate)
                 taken.append(box)
                 break
@@ -117,9 +122,9 @@ def _spread(mark: Line | Ranges, plane: Plane) -> Iterable[tuple[float, float]]:
     )
 
 
-def _traced(panel: Panel, plane: Plane) -> Points:
-    """Return points close to each other along all that is drawn, in pixels."""
-    strokes = [stroke for mark in panel.marks for stroke in _strokes(mark, plane)]
+def _traced(marks: Sequence[Mark], plane: Plane) -> Points:
+    """Return points close to each other along all that some marks draw, in pixels."""
+    strokes = [stroke for mark in marks for stroke in _strokes(mark, plane)]
     points = [np.array(stroke[:1], np.float64) for stroke in strokes if len(stroke) == 1]
     for stroke in strokes:
         for start, end in pairwise(np.array(stroke, np.float64)):

@@ -40,8 +40,8 @@ CORRECTIONS: Ways = {
 
 
 BAND = (
-    "Band: the 95 % interval of each share of the first line by itself, those of the others are about as wide; lines are of "
-    "the same pairs, and may differ by less."
+    "Bands: 95 % intervals of each share by itself, drawn for the first of several lines in a plane; lines are of the same "
+    "pairs, and may differ by less."
 )
 
 

@@ -1,11 +1,12 @@
 """Names stand at the lines where there is room for all of them, and else in a legend."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from clipbench_reports.drawing import page
 from clipbench_reports.drawing.labels import names_at_lines
-from clipbench_reports.drawing.marks import Axis, Chart, Dots, Line, Mark, Panel, Rule, Shade
+from clipbench_reports.drawing.marks import Axis, Chart, Dots, Line, Mark, Panel, Role, Rule, Shade
 from clipbench_reports.drawing.page_marks import Plane
 
 AXIS = Axis(low=0, high=10)
@@ -51,6 +52,14 @@ def test_lines_in_each_other_s_way_keep_their_legend() -> None:
     crowded = [Line(xs=[0, 10], ys=[y / 4, y / 4], role="ink", name=f"line {y}") for y in range(40)]
     assert names_at_lines(of(*crowded), PLANE, crowded) is None
     assert swatches(chart(of(*crowded))) == 40
+
+
+def test_a_name_that_could_be_that_of_another_line_of_its_colour_is_in_a_legend() -> None:
+    alike = [Line(xs=[0, 10], ys=[5, y], role="ink", name=name) for name, y in (("one", 5.0), ("other", 5.1))]
+    assert names_at_lines(of(*alike), PLANE, alike) is None
+    roles: tuple[Role, ...] = ("image", "text")
+    coloured = [replace(line, role=role) for line, role in zip(alike, roles, strict=True)]
+    assert names_at_lines(of(*coloured), PLANE, coloured) is not None
 
 
 def test_dots_keep_a_sample_in_a_legend() -> None:
