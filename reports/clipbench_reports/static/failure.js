@@ -104,7 +104,7 @@
     const field = make("input", { type: "search", autocomplete: "off", id: "failure-search" });
     const status = make("output", {});
     const found = make("ol", { className: "failures terse found", hidden: true });
-    const frame = make("search", { className: "failure-search" }, make("label", {}, "Search the failures ", field), " ", status, found);
+    const frame = make("search", { className: "search failure-search" }, make("label", {}, "Search the failures ", field), " ", status, found);
     const place = document.querySelector("[data-failure-search]") ?? cards[0].item.closest("section");
     place.before(frame);
     field.addEventListener("input", () => {
