@@ -2,13 +2,12 @@
 
 import shlex
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from clipbench.cli.output import confirm, echo, terminal_width
+from clipbench.cli.output import confirm, echo, someone_answers, terminal_width
 from clipbench.cli.summary import Printer
 from clipbench.data.download import readable_size
 from clipbench.data.needs import Need
@@ -46,7 +45,7 @@ class FetchingPrinter(Printer):
         """Show what can be fetched, and ask for leave, once for all, where that was not given and someone can answer."""
         self._missing = {need.entry.name for need in needs}
         offered = [need for need in needs if _is_on_offer(need)]
-        if not offered or self.quiet or not (self.may_fetch or _someone_answers()):
+        if not offered or self.quiet or not (self.may_fetch or someone_answers()):
             return self.may_fetch
         n_bytes = sum(need.n_bytes or 0 for need in offered) - sum(need.n_bytes_present for need in offered)
         echo(*needs_table(offered, title=f"To fetch into {_folder(self.root)} ({_free(self.root)} free):"), err=True)
@@ -170,7 +169,3 @@ def _free(folder: Path) -> str:
 
 def _folder(root: Path) -> str:
     return "the current folder" if root == Path() else str(root)
-
-
-def _someone_answers() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -22,6 +22,7 @@ GROUPS = {
         "doctor": "clipbench.cli.doctor:doctor",
         "list": "clipbench.cli.list:list_",
         "data": "clipbench.cli.data:data",
+        "cache": "clipbench.cli.cache:cache",
     },
     "Compare": {
         "compare": "clipbench.cli.compare:compare",
@@ -69,12 +70,12 @@ class HelpContext(click.Context):
 
 
 class HelpfulGroup(click.Group):
-    """A group of commands that prints its help when no command is given."""
+    """A group of commands that prints its help when no command is given, unless it is one itself."""
 
     context_class = HelpContext
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, args or ["--help"])
+        return super().parse_args(ctx, args or ([] if self.invoke_without_command else ["--help"]))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = super().get_command(ctx, cmd_name)

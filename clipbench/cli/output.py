@@ -67,9 +67,14 @@ def print_error(text: str) -> None:
     echo(f"clipbench: {one_line(text)}", err=True)
 
 
-def confirm(question: str) -> bool:
-    """Ask a question on standard error, and return the answer; without one it is yes."""
-    return click.confirm(log_line(question), default=True, err=True)
+def confirm(question: str, *, default: bool = True) -> bool:
+    """Ask a question on standard error, and return the answer; ``default`` is that of an empty line."""
+    return click.confirm(log_line(question), default=default, err=True)
+
+
+def someone_answers() -> bool:
+    """Return whether a question would be seen and could be answered."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def print_traceback() -> None:

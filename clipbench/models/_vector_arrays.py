@@ -96,7 +96,7 @@ def checked_arrays(found: Arrays, source: str) -> Arrays:
 
 def _hint(name: str, array: np.ndarray) -> str:
     """Return what an array is to be called: vectors by what they are of, anything else by the nearest name."""
-    if np.ndim(array) == 2 and np.asarray(array).dtype.kind == "f":
+    if np.ndim(array) == 2 and np.asarray(array).dtype.kind in "fiu":
         for words, right in (
             (("class", "label"), "class_texts"),
             (("im", "vis", "photo"), "images"),

@@ -35,7 +35,7 @@ from clipbench.models.protocol import (
     count_tokens,
 )
 from clipbench.models.reference import load_with_probes
-from clipbench.models.store import Shelf, default_root
+from clipbench.models.store import MODALITIES, Shelf, default_root
 from clipbench.results.numbers import counted
 from clipbench.untrusted.reading import MOST_SHOWN, shortened
 
@@ -126,9 +126,10 @@ class StoreEmbedder:
         self._causes: dict[ImageRef | bytes, str] = {}
         """Causes why images cannot be read, by their content, or by the image where nothing of it could be read."""
         self._calls: list[Call] = []
+        info = model.info
         self._shelves: Mapping[Modality, Shelf] = {
-            "images": Shelf(root, model.info.fingerprint, "images", model.info.embed_dim),
-            "texts": Shelf(root, model.info.fingerprint, "texts", model.info.embed_dim),
+            modality: Shelf(root, info.fingerprint, modality, info.embed_dim, (info.ref, info.id))
+            for modality in MODALITIES
         }
 
     @property

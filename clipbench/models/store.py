@@ -9,6 +9,7 @@ was not yet committed, and the folder may be deleted at any time. design/store.m
 
 import hashlib
 import io
+import json
 import math
 import os
 import re
@@ -25,12 +26,15 @@ import xxhash
 from jaxtyping import Float32
 
 from clipbench.errors import MachineError
-from clipbench.files import atomic_file, check_writable, remove_abandoned
+from clipbench.files import atomic_file, check_writable, remove_abandoned, write_atomic
 from clipbench.models.protocol import Modality
 from clipbench.untrusted.reading import array_header, open_file, user_path
 
 KEY = np.dtype("V16")
 SUFFIX = ".vectors"
+MODALITIES: tuple[Modality, ...] = ("images", "texts")
+MODEL_FILE = "model.json"
+"""Names of the model, beside the folders of its vectors, for people; changed last when the vectors were last used."""
 DIGEST_BYTES = 16
 ATTEMPTS = 3
 """How often a chunk is written whose folder is deleted meanwhile."""
@@ -61,9 +65,10 @@ class Shelf:
 
     Args:
         dim: dimension of the vectors.
+        names: the reference of the model and its full name, for people.
     """
 
-    def __init__(self, root: Path, fingerprint: str, modality: Modality, dim: int) -> None:
+    def __init__(self, root: Path, fingerprint: str, modality: Modality, dim: int, names: Sequence[str] = ()) -> None:
         self.folder = root / "store" / _folder_name(fingerprint) / modality
         self.dim = dim
         self.rejected: Counter[str] = Counter()
@@ -72,7 +77,9 @@ class Shelf:
         self._chunks: list[_Chunk] = []
         self._place: dict[bytes, tuple[_Chunk, int]] = {}
         self._read: set[str] = set()
+        self._names = list(dict.fromkeys(names))
         self.refresh()
+        self._note_use()
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._place
@@ -137,6 +144,15 @@ class Shelf:
         self._write(self.folder / name, content.getbuffer())
         self._read.add(name)
         self._add(_Chunk(list(keys), vectors))
+        self._note_use()
+
+    def _note_use(self) -> None:
+        file = self.folder.parent / MODEL_FILE
+        with suppress(OSError, MachineError):  # a store that can only be read is used all the same
+            if file.exists():
+                os.utime(file)
+            elif self._names and self.folder.is_dir():
+                write_atomic({file: json.dumps(self._names).encode()})
 
     def _write(self, path: Path, content: memoryview) -> None:
         for attempt in range(1, ATTEMPTS + 1):
@@ -150,7 +166,7 @@ class Shelf:
 
     def _take_in(self, path: Path) -> None:
         try:
-            self._add(_read_chunk(path))
+            self._add(read_chunk(path))
         except FileNotFoundError:  # deleted since it was listed
             pass
         except OSError as error:  # a permission may be given again: the file stays
@@ -195,7 +211,7 @@ def _folder_name(fingerprint: str) -> str:
     return hashlib.blake2b(fingerprint.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
-def _read_chunk(path: Path) -> _Chunk:
+def read_chunk(path: Path) -> _Chunk:
     """Return a chunk with its vectors memory-mapped, not verified; any error but an OSError when it cannot be one."""
     width = KEY.itemsize
     with open_file(path) as file:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -52,6 +53,27 @@ def test_each_help_text_is_a_noun_phrase_or_an_imperative() -> None:
         for text in texts:
             assert re.match(r"[A-Z]", text) and re.search(r"[.\]]$", text), f"{name}: {text!r}"
             assert not re.match(r"(What|Of|At|Whether|Where|Which|It)\b", text), f"{name}: {text!r}"
+
+
+@pytest.mark.parametrize(
+    ("shell", "words"), [("bash", "complete -o"), ("zsh", "#compdef"), ("fish", "complete --no-files")]
+)
+def test_completion_is_there_for_each_shell_as_the_readme_says(shell: str, words: str) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"_CLIPBENCH_COMPLETE={shell}_source clipbench" in text
+    script = _completed(f"{shell}_source")
+    assert words in script and f"_CLIPBENCH_COMPLETE={shell}_complete" in script
+
+
+def test_commands_and_options_are_completed() -> None:
+    assert _completed("bash_complete", COMP_WORDS="clipbench cac", COMP_CWORD="1").split() == ["plain,cache"]
+    assert "plain,--older-than" in _completed("bash_complete", COMP_WORDS="clipbench cache prune --o", COMP_CWORD="3")
+
+
+def _completed(instruction: str, **variables: str) -> str:
+    environment = {**os.environ, "_CLIPBENCH_COMPLETE": instruction, **variables}
+    command = [sys.executable, "-m", "clipbench.cli"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment).stdout
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such pipes")

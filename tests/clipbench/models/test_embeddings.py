@@ -241,6 +241,7 @@ def test_what_the_file_has_no_vector_for_is_an_error(tmp_path: Path) -> None:
         ({"logit_bias": np.float32(np.nan)}, r"'logit_bias' is nan: expected a finite number"),
         ({"logit_scale": np.ones(2)}, r"'logit_scale' is float64 of shape \(2,\): expected one number"),
         ({"text_image": np.array([0, 0, 1, 1])}, r"has an unknown array 'text_image': did you mean 'text_to_image'\?"),
+        ({"image_features": np.ones((2, 5), np.int32)}, r"has an unknown array 'image_features': call .* 'images'"),
         ({"image_embeddings": np.ones((2, 5))}, r"has an unknown array 'image_embeddings': call these vectors 'images'"),
         ({"text_features": np.ones((4, 5))}, r"has an unknown array 'text_features': call these vectors 'texts'"),
         ({"class_weights": np.ones((3, 5))}, r"has an unknown array 'class_weights': call these vectors 'class_texts'"),

@@ -253,3 +253,16 @@ def test_a_fault_in_a_later_batch_is_found_too(here: Path) -> None:
 
     with pytest.raises(ModelError, match=r"encode_texts gave shape \(3, 3\) for 4: expected \(4, 3\)"):
         model.encode_texts(["a", "b", "c", "d", "e"])
+
+
+def test_the_page_on_models_has_an_object_that_works_and_every_attribute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[3] / "docs/models.md").read_text(encoding="utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "of_the_page.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model = load("of_the_page:Mine", LoadOptions())
+    assert (model.info.logit_scale, model.info.embed_dim) == (100.0, 192)
+    for attribute in ("logit_scale", "logit_bias", "context_length", "fingerprint"):
+        assert f"| `{attribute}` |" in page, attribute

@@ -1,0 +1,124 @@
+"""``clipbench cache``: where the store of vectors is, what it holds, and how to make room."""
+
+import re
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from clipbench.cli.main import SETTINGS, HelpfulGroup
+from clipbench.cli.options import TRACEBACK
+from clipbench.cli.output import confirm, echo, someone_answers, terminal_width
+from clipbench.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from clipbench.models.stored import StoredModel
+
+SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
+"""Units of ages."""
+
+
+def _age(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    found = re.fullmatch(r"(\d{1,6})([hdw])", value or "")
+    if value is not None and found is None:
+        raise click.UsageError(
+            f"--older-than {value}: expected a number of hours, days or weeks: 12h, 30d, 8w", context
+        )
+    return int(found[1]) * SECONDS[found[2]] if found else None
+
+
+@click.group(cls=HelpfulGroup, invoke_without_command=True, context_settings=SETTINGS)
+@TRACEBACK
+@click.pass_context
+def cache(context: click.Context) -> None:
+    """Show where vectors are stored, and how many of which models.
+
+    Each image and text is encoded once for each model, and its vector stored in $CLIPBENCH_CACHE, by default in the
+    user's cache folder. What is removed is encoded again when it is needed.
+
+    \b
+    clipbench cache
+    clipbench cache prune --older-than 30d
+    """
+    if context.invoked_subcommand is None:
+        from clipbench.models.store import default_root
+        from clipbench.models.stored import stored_models
+
+        root = default_root()
+        models = stored_models(root)
+        echo(f"vectors are stored in {root} (CLIPBENCH_CACHE names another folder)")
+        echo(*_lines(models) if models else ["no vector is stored there"])
+
+
+# An environment variable that is meant for `run`, such as CLIPBENCH_YES, must not remove anything here.
+@cache.command(context_settings={**SETTINGS, "auto_envvar_prefix": None})
+@click.option("--older-than", "age", metavar="AGE", callback=_age, help="Models not used for so long: 12h, 30d, 8w.")
+@click.option("--model", "names", multiple=True, metavar="NAME", help="Model by name or fingerprint; repeatable.")
+@click.option("--yes", is_flag=True, help="Remove them without a question.")
+@TRACEBACK
+def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
+    """Remove the stored vectors of models; with both options, of those models if they are that old.
+
+    It first shows what would be removed, and asks. Results and reports stay as they are.
+
+    \b
+    clipbench cache prune --older-than 30d
+    clipbench cache prune --model vit-b-32 --yes
+    """
+    from clipbench.data.download import readable_size
+    from clipbench.models.store import default_root
+    from clipbench.models.stored import remove, stored_models
+    from clipbench.results.numbers import counted
+
+    if age is None and not names:
+        raise UsageError("nothing says what to remove: add --older-than AGE or --model NAME")
+    root = default_root()
+    models = stored_models(root)
+    for name in names:
+        if not any(model.is_called(name) for model in models):
+            known = {each for model in models for each in (*model.names[:1], model.fingerprint)}
+            raise UsageError(f"--model {name}: no vector of it in {root}: {did_you_mean(name, known)}")
+    chosen = [
+        model
+        for model in models
+        if (age is None or time.time() - model.last_used > age) and (not names or any(map(model.is_called, names)))
+    ]
+    if not chosen:
+        echo(f"nothing to remove: of {counted(len(models), 'model')} in {root} none is that old")
+        return
+    what = f"{counted(len(chosen), 'model')}, {readable_size(sum(model.n_bytes for model in chosen))}"
+    echo(f"to remove from {root}:", *_lines(chosen))
+    if not yes and not someone_answers():
+        raise UsageError("nothing was removed: nobody can answer here, so add --yes")
+    if not yes and not confirm(f"Remove {what}?", default=False):
+        echo("nothing was removed")
+        return
+    remove(chosen)
+    echo(f"removed {what}")
+
+
+def _lines(models: "Sequence[StoredModel]") -> list[str]:
+    """Return a table of stored models."""
+    from clipbench.data.download import readable_size
+    from clipbench.results.numbers import count, counted
+    from clipbench.results.table import Cell, Row, Table, as_text, columns
+
+    rows: list[Row] = []
+    notes: list[str] = []
+    for model in models:
+        if model.n_damaged:
+            is_one = model.n_damaged == 1
+            notes.append(
+                f"{counted(model.n_damaged, 'file')} of it {'is' if is_one else 'are'} damaged or of an old version"
+            )
+        name = model.names[0] if model.names else "name not recorded"
+        used = f"{datetime.fromtimestamp(model.last_used):%Y-%m-%d}"
+        vectors = Cell(count(model.n_vectors), note=len(notes) if model.n_damaged else 0)
+        rows.append([name, model.fingerprint[:12], vectors, readable_size(model.n_bytes), used])
+    if len(models) > 1:
+        n_vectors, n_bytes = sum(each.n_vectors for each in models), sum(each.n_bytes for each in models)
+        rows.append(["in all", "", count(n_vectors), readable_size(n_bytes), ""])
+    headers = columns("model", "fingerprint", numbers=("vectors", "size", "last used"))
+    return as_text(Table(columns=headers, rows=rows, notes=notes), width=terminal_width()).splitlines()

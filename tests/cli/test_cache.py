@@ -1,0 +1,159 @@
+"""`clipbench cache`: what is stored and where, and that nothing is removed unasked, and nothing of others ever."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.store import MODALITIES, MODEL_FILE, Shelf
+from clipbench.testing import ToyModel
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
+
+Call = Callable[..., "Done"]
+DAY = 86400
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the store, with an old model, a new one, and one that an older version stored."""
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path))
+    for fingerprint, n, names in (
+        ("0ld0ld0ld", 3, ("vit-b-32", "open_clip:ViT-B-32/openai")),
+        ("new0new0new", 1500, ("tiny", "bundled:tiny")),
+        ("unnamed", 2, ()),
+    ):
+        for modality in MODALITIES:
+            keys = [number.to_bytes(16, "little") for number in range(n)]
+            Shelf(tmp_path, fingerprint, modality, 4, names).put(keys, np.ones((n, 4), np.float32))
+    for path in (tmp_path / "store/0ld0ld0ld").rglob("*"):
+        os.utime(path, times=(time.time() - 40 * DAY,) * 2)
+    return tmp_path / "store"
+
+
+def models(store: Path) -> set[str]:
+    return {path.name for path in store.iterdir()}
+
+
+def test_the_folder_and_the_models_are_shown_the_largest_first(store: Path, call: Call) -> None:
+    done = call("cache")
+    where, head, *rows, total = done.out.splitlines()
+    assert (done.status, done.err) == (0, "") and str(store.parent) in where and "CLIPBENCH_CACHE" in where
+    assert head.split() == ["model", "fingerprint", "vectors", "size", "last", "used"]
+    cells = [row.replace("name not recorded", "?").split() for row in rows]
+    assert [row[:3] for row in cells] == [
+        ["tiny", "new0new0new", "3,000"],
+        ["vit-b-32", "0ld0ld0ld", "6"],
+        ["?", "unnamed", "4"],
+    ]
+    assert cells[0][3:5] == ["97", "kB"] and cells[1][-1] < cells[0][-1]
+    assert total.split()[:3] == ["in", "all", "3,010"]
+
+
+def test_an_empty_cache_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> None:
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "nowhere"))
+    assert call("cache").out.splitlines()[1] == "no vector is stored there"
+    assert "nothing to remove" in call("cache", "prune", "--older-than", "1d").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "left"),
+    [
+        (["--older-than", "30d"], {"new0new0new", "unnamed"}),
+        (["--older-than", "6w"], {"new0new0new", "0ld0ld0ld", "unnamed"}),
+        (["--model", "Tiny"], {"0ld0ld0ld", "unnamed"}),
+        (["--model", "open_clip:vit-b-32/openai", "--model", "unnamed"], {"new0new0new"}),
+        (["--model", "tiny", "--older-than", "30d"], {"0ld0ld0ld", "new0new0new", "unnamed"}),
+        (["--model", "new0new"], {"0ld0ld0ld", "unnamed"}),
+    ],
+)
+def test_prune_removes_what_it_is_told_to(arguments: list[str], left: set[str], store: Path, call: Call) -> None:
+    asked = call("cache", "prune", *arguments)
+    assert models(store) == {"0ld0ld0ld", "new0new0new", "unnamed"}
+    assert asked.status == (2 if len(left) < 3 else 0)
+    assert ("nobody can answer here, so add --yes" in asked.err) == (len(left) < 3)
+    done = call("cache", "prune", *arguments, "--yes")
+    assert (done.status, models(store)) == (0, left)
+    assert asked.out and done.out.startswith(asked.out) and ("\nremoved " in done.out) == (len(left) < 3)
+
+
+@pytest.mark.parametrize(("answer", "is_removed"), [(True, True), (False, False)])
+def test_a_person_is_asked(
+    answer: bool, is_removed: bool, store: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions: list[tuple[str, object]] = []
+
+    def confirm(text: str, *, default: bool, err: bool) -> bool:
+        questions.append((text, default))
+        return answer
+
+    monkeypatch.setattr("clipbench.cli.cache.someone_answers", lambda: True)
+    monkeypatch.setattr("click.confirm", confirm)
+    done = call("cache", "prune", "--older-than", "30d")
+    assert questions == [("Remove 1 model, 777 B?", False)] and done.status == 0
+    assert ("0ld0ld0ld" not in models(store)) == is_removed and ("nothing was removed" in done.out) != is_removed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "nothing says what to remove: add --older-than AGE or --model NAME"),
+        (["--yes"], "nothing says what to remove"),
+        (["--older-than", "30", "--yes"], "--older-than 30: expected a number of hours, days or weeks: 12h, 30d, 8w"),
+        (["--model", "tyni", "--yes"], "--model tyni: no vector of it in"),
+        (["--model", "tyni", "--yes"], "did you mean 'tiny'?"),
+        (["--model", "", "--yes"], "no vector of it"),
+    ],
+)
+def test_a_slip_is_one_line_and_nothing_is_removed(arguments: list[str], told: str, store: Path, call: Call) -> None:
+    done = call("cache", "prune", *arguments)
+    assert done.status == 2 and done.err.count("\n") == 1 and told in done.err and len(models(store)) == 3
+
+
+def test_variables_that_are_meant_for_a_run_remove_nothing(
+    store: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPBENCH_YES", "1")
+    monkeypatch.setenv("CLIPBENCH_MODEL", "tiny")
+    assert call("cache", "prune").status == call("cache", "prune", "--older-than", "30d").status == 2
+    assert len(models(store)) == 3
+
+
+def test_a_damaged_store_is_shown_and_pruned_and_files_of_others_stay(store: Path, call: Call) -> None:
+    (chunk,) = (store / "new0new0new/images").iterdir()
+    chunk.write_bytes(chunk.read_bytes()[:1000])
+    (store / "new0new0new" / MODEL_FILE).write_text("[[[")
+    (store / "new0new0new/texts/thesis.tex").write_text("precious")
+    (store / "new0new0new/texts/.x.vectors.half").write_text("")
+    outside = store.parent / "outside.vectors"
+    outside.write_text("precious")
+    (store / "new0new0new/texts/link.vectors").symlink_to(outside)
+    (store / "elsewhere").symlink_to(store / "unnamed")
+    (store / "a-file").write_text("precious")
+    (store / "mine").mkdir()
+    done = call("cache")
+    assert done.status == 0 and "  (1) 1 file of it is damaged or of an old version" in done.out
+    assert [line.split()[:6] for line in done.out.splitlines() if "new0" in line] == [
+        ["name", "not", "recorded", "new0new0new", "1,500", "(1)"]
+    ]
+    assert call("cache", "prune", "--model", "new0new0new", "--yes").status == 0
+    left = {str(path.relative_to(store / "new0new0new")) for path in (store / "new0new0new").rglob("*")}
+    assert left == {"texts", "texts/thesis.tex", "texts/link.vectors"}
+    assert {"elsewhere", "a-file", "mine", "unnamed"} <= models(store) and outside.read_text() == "precious"
+    assert (store / "unnamed/images").is_dir() and "new0" not in call("cache").out
+
+
+def test_an_embedder_names_its_model_and_each_use_counts(store: Path, call: Call) -> None:
+    model = ToyModel(fingerprint="toy")
+    StoreEmbedder(model, store.parent).texts(["a text"])
+    note = store / "toy" / MODEL_FILE
+    assert model.info.ref in next(line for line in call("cache").out.splitlines() if " toy " in line)
+    os.utime(note, times=(0, 0))
+    StoreEmbedder(model, store.parent)
+    assert time.time() - note.stat().st_mtime < DAY
