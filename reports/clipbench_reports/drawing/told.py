@@ -63,10 +63,16 @@ def _series(name: str, mark: Mark) -> Json:
     if mark.role in MODELS:
         made["model"] = MODELS.index(mark.role)
     if isinstance(mark, Cells):
-        return {**made, "value": [_plain(round(value, DECIMALS)) for value in mark.values.ravel().tolist()]}
+        return made | _cells([_plain(round(value, DECIMALS)) for value in mark.values.ravel().tolist()])
     for column in rows[0]:
         made[column] = _short(row[column] for row in rows)
     return made
+
+
+def _cells(values: list[Number | None]) -> Json:
+    """Return the values of a matrix by row; of one that is hardly filled, those that are not 0 by their place, and how many there are."""
+    filled = {place: value for place, value in enumerate(values) if value != 0}
+    return {"value": values} if 2 * len(filled) > len(values) else {"filled": filled, "n": len(values)}
 
 
 def _lie(mark: Mark) -> Json:
@@ -77,7 +83,9 @@ def _lie(mark: Mark) -> Json:
         return {"heights": _short(mark.ys), "foot": mark.foot, "percent": mark.is_percent}
     if isinstance(mark, Cells):
         made: Json = {"columns": mark.values.shape[1], "percent": mark.is_percent}
-        return made | ({"rows": list(mark.names[0]), "names": list(mark.names[1])} if mark.names else {})
+        rows, columns = mark.names or ([], [])
+        own_rows = {"rows": list(rows)} if list(rows) != list(columns) else {}
+        return made | own_rows | ({"names": list(columns)} if columns else {})
     if isinstance(mark, Rule):
         return {"axis": mark.axis, "span": list(mark.span) if mark.span else None}
     return {"cloud": mark.is_dense} if isinstance(mark, Dots) else {}

@@ -4,7 +4,10 @@
 function numbersOf(figure) {
   const panels = JSON.parse(figure.querySelector("template.told").content.textContent);
   for (const { series } of panels) {
-    for (const each of series) if (typeof each.id === "number") each.id = series[each.id].id; // those of an earlier one
+    for (const each of series) {
+      if (typeof each.id === "number") each.id = series[each.id].id; // those of an earlier one
+      if (each.filled) each.value = Array.from({ length: each.n }, (_, place) => each.filled[place] ?? 0);
+    }
   }
   return panels;
 }
@@ -79,8 +82,8 @@ function* rowsOf(series) {
       return [where, panel[axis].percent ? quantity(row[axis], true) : on(panel[axis], row[axis])];
     },
     shade: ({ x }, row) => [label(x), span(x, row)],
-    cells: ({ x, y }, row, { percent, rows, names }) => [
-      rows ? `${label(y)} ${rows[row.y]}, ${label(x).toLowerCase()} ${names[row.x]}` : `Row ${row.y + 1}, column ${row.x + 1}`,
+    cells: ({ x, y }, row, { percent, names, rows = names }) => [
+      names ? `${label(y)} ${rows[row.y]}, ${label(x).toLowerCase()} ${names[row.x]}` : `Row ${row.y + 1}, column ${row.x + 1}`,
       quantity(row.value, percent),
     ],
   };

@@ -56,7 +56,8 @@ def rows_of(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for series in panel["series"]:
             if series["kind"] == "cells":
                 n = series["columns"]
-                cells = ({"x": k % n, "y": k // n, "value": value} for k, value in enumerate(series["value"]))
+                values = series.get("value") or [series["filled"].get(str(k), 0) for k in range(series["n"])]
+                cells = ({"x": k % n, "y": k // n, "value": value} for k, value in enumerate(values))
                 found += [{"panel": panel["name"], "series": series["name"], **cell} for cell in cells]
                 continue
             if isinstance(series.get("id"), int):
@@ -89,6 +90,17 @@ def test_it_is_said_how_a_mark_lies_and_whose_it_is() -> None:
     assert (ranges["upright"], ranges["aside"]) == (True, 0.5)
     assert cloud["cloud"] and (hill["heights"], hill["foot"], hill["percent"]) == ([5.1, 5.9], 5, True)
     assert (rule["axis"], rule["span"]) == ("x", [1, 2]) and bars["kind"] == "bars" and shade["name"] == "shade"
+
+
+def test_of_a_matrix_that_is_hardly_filled_what_is_there_is_told() -> None:
+    values = np.diag([0.5, 0.25, 1.0])
+    names = ["a", "b", "c"]
+    cells = Cells(depths=values, values=values, names=(names, names), name="cells")
+    figure = chart(cells)
+    (series,) = json.loads(told(figure))[0]["series"]
+    assert (series["filled"], series["n"], series["names"]) == ({"0": 0.5, "4": 0.25, "8": 1}, 9, names)
+    assert "rows" not in series  # they are those of the columns
+    assert [row["value"] for row in rows_of(json.loads(told(figure)))] == values.ravel().tolist()
 
 
 def test_names_that_two_series_share_are_there_once() -> None:
