@@ -8,6 +8,7 @@ GATE_VENV := .venv-gate
 PEER_VENV := .venv-peer
 LOWEST_VENV := .venv-lowest
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
 
 AXE := axe-core@4.14.1
 
@@ -17,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 LOWEST_TESTS ?= tests/clipbench tests/tasks tests/cli
 MINUTES ?= 5
 
-.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all test-peer test-lowest fuzz torture check fmt bench claims rates figures train-tiny clean
+.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all test-peer test-lowest fuzz torture check fmt bench claims rates figures pages docs docs-serve example-report train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -106,6 +107,25 @@ rates: $(READY)  ## simulate for hours how often intervals cover and tests raise
 figures: $(READY)  ## draw every kind of figure from a small training and the bundled model: docs/figures.md
 	$(BIN)/python experiments/figures.py
 
+pages: $(READY)  ## write docs/commands.md and docs/metrics.md from the commands' help and the tasks' definitions
+	$(BIN)/python experiments/pages.py
+
+$(DOCS_READY): $(READY)
+	$(BIN)/pip install --quiet --no-compile $(CONSTRAINTS:%=--constraint %) --editable '.[docs]'
+	@touch $@
+
+docs: $(DOCS_READY)  ## build the site of docs/ in site/; warnings and dead links are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+docs-serve: $(DOCS_READY)  ## show the site at http://127.0.0.1:8000, built again at each change
+	$(BIN)/mkdocs serve
+
+example-report: $(READY)  ## measure the bundled model again, and write docs/example-report.html
+	rm -rf runs/example
+	$(BIN)/clipbench run --model tiny --tasks all --suite scenes --thumbnails 60 --out runs/example
+	cp runs/example/report.html docs/example-report.html
+	@wc -c docs/example-report.html
+
 train-tiny: $(READY)  ## train the bundled model again and write its card: an hour or two on two cores; continues after an interruption
 	test -d runs/tiny/step-5000 || OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node 2 --no-python $(BIN)/clipbench train \
 	  --data scenes --data-option primer=131072 --arch tiny --batch-size 256 --steps 5000 --lr 1e-3 --warmup 200 \
@@ -113,4 +133,4 @@ train-tiny: $(READY)  ## train the bundled model again and write its card: an ho
 	$(BIN)/python experiments/ship_tiny.py runs/tiny
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) .axe dist runs
+	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) .axe dist runs site

@@ -30,6 +30,8 @@ LOSSES_FIGURE, GAP_FIGURE = "claims/losses.svg", "claims/gap.svg"
 
 PAGE = """# Two claims of the literature, tried on a small CLIP
 
+<!-- page not run: `make claims` trains the models and writes the page -->
+
 Written by `make claims` from finished runs of the bundled CLIP; every number, sentence and verdict follows from them.
 One seed: intervals cover the choice of test images, and not what another training would have given.
 

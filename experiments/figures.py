@@ -23,6 +23,8 @@ NEEDS_DATA = "robustness"
 
 HEAD = """# Figures
 
+<!-- page not run: `make figures` runs the commands and writes the page -->
+
 All kinds of figures that `clipbench plot` draws, at column width (8.25 cm) unless noted, from the bundled model and from
 a training of {steps} steps of 64 pairs, both on scenes. Made by `make figures`.
 

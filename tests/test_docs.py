@@ -1,40 +1,220 @@
-"""The documentation: its examples run as they stand, and it names every command, task and option."""
+"""The documentation: its commands and blocks run as they stand, its links lead somewhere, and it names all there is.
 
+A command line (in a block ``console``, or indented) and a block of Python are run, unless the comment before it says why
+not: ``<!-- not run: needs a GPU -->``, or ``<!-- page not run: ... -->`` for all of a page. ``<!-- exit status 1: ... -->`` is a
+command that is meant to fail. What a page shows as printed is what is printed, apart from times. Everything runs in one folder
+with the files that the pages speak of (``make_world``), with 40 images where a command states no number; the slow test runs all
+pages in full.
+"""
+
+import ast
+import doctest
+import importlib.util
+import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from functools import cache
 from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
 import pytest
+import yaml  # type: ignore[import-untyped]
+from PIL import Image
 
+import clipbench
 from clipbench import plugins
-from clipbench.cli.main import COMMANDS, cli
+from clipbench.cli.main import COMMANDS, cli, main
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))))
-DATA = ROOT.parent / "shared" / "data"
+DOCS = ROOT / "docs"
+PAGES = ("README.md", "CONTRIBUTING.md", *(str(page.relative_to(ROOT)) for page in sorted(DOCS.rglob("*.md"))))
+FILED = ("docs/plugins.md",)
+"""The page whose commands need the files of the page: a test of its own runs it."""
+QUICK = ("README.md", "docs/api.md", "docs/ci.md", "docs/data.md", "docs/runs.md")
+"""Pages that take seconds; all others are run by the slow test."""
 
 
-def commands(page: str, form: str) -> list[list[str]]:
-    """Return the command lines of clipbench on a page that a pattern finds."""
-    lines = re.findall(form, (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
-    return [[each for each in shlex.split(line)[1:] if each != "|"] for line in lines if "..." not in line]
+class Block(NamedTuple):
+    """What a page shows as input, with what is printed below it."""
+
+    place: str
+    kind: str
+    text: str
+    comment: str
+
+    @property
+    def is_run(self) -> bool:
+        return not self.comment.startswith("not run: ")
+
+    @property
+    def commands(self) -> list[tuple[str, list[str]]]:
+        """The command lines, each with the lines that it prints."""
+        found: list[tuple[str, list[str]]] = []
+        for line in self.text.splitlines():
+            if self.kind == "indented" or line.startswith("$ "):
+                found.append((line.removeprefix("$ "), []))
+            elif found:
+                found[-1][1].append(line)
+        return found
 
 
-def parse(arguments: list[str]) -> None:
-    """Parse a command line as the command does."""
-    name, left = "clipbench", arguments
-    command: click.Command | None = cli
-    while isinstance(command, click.Group) and left:
-        name, *left = left
-        command = command.get_command(click.Context(command), name)
-    assert command is not None, arguments
-    command.make_context(name, left, obj=[])
+@cache
+def read(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks(page: str) -> Iterator[Block]:
+    """Yield the blocks of a page that can be run: fenced ones without a file name, and indented command lines."""
+    all_of_it = re.search(r"<!-- page (not run: .*?) -->", read(page), re.DOTALL)
+    fenced = r"^```(?P<kind>console|python|pycon)\n(?P<text>.*?)^```"
+    indented = r"(?:\A|\n\n)(?P<indented>(?:    (?:clipbench |cb\.)[^\n]*\n)+)"
+    others = r"^```(?!(?:console|python|pycon)$).*?^```$"
+    without_files = re.sub(others, hide, read(page), flags=re.MULTILINE | re.DOTALL)
+    for each in re.finditer(f"{fenced}|{indented}", without_files, re.MULTILINE | re.DOTALL):
+        before = without_files[: each.start()].rstrip()
+        comment = re.search(r"<!-- ([^>]*) -->\Z", before)
+        place = f"{page}:{without_files.count(chr(10), 0, each.start()) + 1}"
+        text = each["text"] or re.sub("^    ", "", each["indented"], flags=re.MULTILINE)
+        kind = each["kind"] or ("python" if text.startswith("cb.") else "indented")
+        yield Block(place, kind, text, all_of_it[1] if all_of_it else comment[1] if comment else "")
+
+
+def hide(block: re.Match[str]) -> str:
+    return "\n" * block[0].count("\n")
+
+
+# The commands and blocks, run
+
+
+def make_world(folder: Path, *, in_full: bool) -> None:
+    """Make the files that the pages speak of: images with captions, a page's own files, and three small runs."""
+    photos = folder / "photos"
+    photos.mkdir()
+    rows = ["image,caption,label,region,en,de,sw"]
+    for number, (colour, name) in enumerate([("red", "card"), ("blue", "card"), ("red", "sign"), ("blue", "sign")] * 3):
+        pixels = np.random.default_rng(number).integers(0, 60, (24, 32, 3), np.uint8)
+        pixels[..., 0 if colour == "red" else 2] += 150
+        Image.fromarray(pixels).save(photos / f"{number}.png")
+        caption = f"a {colour} {name} number {number}"
+        rows.append(
+            f"{number}.png,{caption},{name},{'north' if number % 2 else 'south'},{caption},{caption} de,{caption} sw"
+        )
+    (photos / "captions.csv").write_text("\n".join(rows))
+    for page in ("docs/tutorial.md", "docs/ci.md"):
+        for name, content in re.findall(r"^```toml file=(\S+)\n(.*?)^```", read(page), re.MULTILINE | re.DOTALL):
+            (folder / name).write_text(content)
+    tasks = "all" if in_full else "zero-shot,retrieval"
+    invoke(["run", "--model", "tiny", "--tasks", tasks, "--suite", "scenes", "--out", "runs/tiny", "--quiet"])
+    for name in ("base", "candidate", "one", "two"):
+        shutil.copytree("runs/tiny", f"runs/{name}")
+    if in_full:
+        steps = ["--steps", "2", "--save-every", "1", "--batch-size", "16"]
+        invoke(["train", "--data", "scenes", "--out", "runs/mine", *steps, "--quiet"])
+
+
+def names(small_models: ModuleType) -> dict[str, Any]:
+    """Return what the Python of the pages takes as given."""
+    import open_clip
+    import pandas
+
+    from clipbench.testing import ToyModel
+
+    folder = small_models.open_clip_folder(Path("small"), small_models.CLIP)
+    net, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder.absolute()}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{folder.absolute()}")
+    x = np.random.default_rng(0).standard_normal((8, 16)).astype(np.float32)
+    frame = pandas.read_csv("photos/captions.csv")
+    frame["image"] = "photos/" + frame["image"]
+    given = {"net": net, "preprocess": preprocess, "tokenizer": tokenizer, "my_model": ToyModel(), "frame": frame}
+    return {**given, "x": x, "y": x + 1, "owner": np.arange(8), "cb": clipbench, "__name__": "page"}
+
+
+def invoke(arguments: list[str]) -> tuple[int, str, str]:
+    """Run a command in this process; return its status and what it printed."""
+    if "--out" in arguments and arguments[0] in ("run", "train", "watch"):
+        shutil.rmtree(arguments[arguments.index("--out") + 1], ignore_errors=True)
+    printed, told = io.StringIO(), io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(told), pytest.raises(SystemExit) as end:
+        main(arguments)
+    return int(end.value.code or 0), printed.getvalue(), told.getvalue()
+
+
+def run_block(block: Block, given: dict[str, Any], *, in_full: bool) -> list[str]:
+    """Return what is wrong with a block; nothing if it runs and prints what the page shows."""
+    if block.kind == "pycon":
+        return check_session(block, given) if in_full else []
+    if block.kind == "python":
+        with redirect_stdout(io.StringIO()):
+            exec(compile(ast.parse(block.text), block.place, "exec"), given)  # noqa: S102  a page is code
+        return []
+    wrong = []
+    for line, expected in block.commands:
+        program, *arguments = shlex.split(line, comments=True)
+        if program != "clipbench":
+            assert program in ("pip", "make"), f"{block.place}: nothing runs {program}"
+            continue
+        status, printed, told = invoke(arguments)
+        meant = re.match(r"exit status (\d+)", block.comment)
+        if status != (int(meant[1]) if meant else 0):
+            wrong.append(f"{block.place}: {line}: exit status {status}: {told[-500:]}")
+        elif in_full and expected and without_times(printed.splitlines()) != without_times(expected):
+            wrong.append(f"{block.place}: {line}: printed\n{printed}")
+    return wrong
+
+
+def check_session(block: Block, given: dict[str, Any]) -> list[str]:
+    """Return where a Python session prints other lines than the page shows."""
+    test = doctest.DocTestParser().get_doctest(block.text, given, block.place, block.place, 0)
+    failures = io.StringIO()
+    doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=failures.write, clear_globs=False)
+    return [failures.getvalue()] if failures.getvalue() else []
+
+
+def without_times(lines: list[str]) -> list[str]:
+    return [re.sub(r"[\d.]+ s$", "? s", line) for line in lines]
+
+
+def run_pages(pages: tuple[str, ...], small_models: ModuleType, *, in_full: bool) -> None:
+    make_world(Path.cwd(), in_full=in_full)
+    wrong: list[str] = []
+    for page in pages:
+        given = names(small_models) if any(each.kind != "indented" for each in blocks(page)) else {}
+        for block in blocks(page):
+            if block.is_run:
+                wrong += run_block(block, given, in_full=in_full)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CLIPBENCH_WORKERS", "0")
+    return tmp_path
+
+
+def test_commands_and_blocks_of_quick_pages_run(
+    world: Path, monkeypatch: pytest.MonkeyPatch, small_models: ModuleType
+) -> None:
+    monkeypatch.setenv("CLIPBENCH_LIMIT", "40")
+    monkeypatch.setenv("CLIPBENCH_THUMBNAILS", "5")
+    run_pages(QUICK, small_models, in_full=False)
+
+
+@pytest.mark.slow
+def test_commands_and_blocks_of_all_pages_run_and_print_what_the_pages_show(
+    world: Path, small_models: ModuleType
+) -> None:
+    run_pages(tuple(page for page in PAGES if page not in FILED), small_models, in_full=True)
 
 
 def run(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +224,7 @@ def run(*arguments: str, folder: Path, **environment: str) -> subprocess.Complet
 
 
 def run_as_written(program: str, arguments: list[str], *, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command of CONTRIBUTING, with what it installs apart from the environment of the tests and no network."""
+    """Run a command of the page of plug-ins, with what it installs apart from the environment of the tests."""
     if program == "clipbench":
         return run(*arguments, folder=folder, PYTHONPATH="installed")
     apart = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", "installed"]
@@ -54,26 +234,11 @@ def run_as_written(program: str, arguments: list[str], *, folder: Path) -> subpr
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_command_in_the_pages_parses(page: str) -> None:
-    for arguments in commands(page, r"^(?:\$ |    )(clipbench [^#\n]*)"):
-        parse(arguments)
-    for arguments in commands(page, r"`(clipbench [^`]*)`"):
-        with suppress(click.MissingParameter, click.exceptions.Exit):  # spoken of, with what matters there
-            parse(arguments)
-
-
-def test_every_command_and_task_is_documented() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in (*COMMANDS, *plugins.names(plugins.TASKS)):
-        assert f"`{name}`" in readme or f"clipbench {name}" in readme, name
-
-
-def test_the_examples_of_contributing_run_as_they_stand(tmp_path: Path) -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```\w+ file=(\S+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 9
-    for name, content in blocks:
+def test_the_plug_in_of_the_docs_runs_as_it_stands(tmp_path: Path) -> None:
+    text = read("docs/plugins.md")
+    files = re.findall(r"^```\w+ file=(\S+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(files) == 9
+    for name, content in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
     printed = {}
@@ -97,16 +262,133 @@ def test_the_examples_of_contributing_run_as_they_stand(tmp_path: Path) -> None:
     assert "failed" not in section and "Does a caption in capitals mean the same" in section
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the vectors in {DATA}")
-def test_the_session_of_the_readme_is_what_clipbench_prints(tmp_path: Path) -> None:
-    images, texts = np.load(DATA / "clip_embeddings/modality_gap/features_clip.npy")
-    np.savez(tmp_path / "coco.npz", images=images, texts=texts)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (session,) = re.findall(r"<!-- session -->\n```console\n(.*?)```", text, re.DOTALL)
-    command, *expected = session.splitlines()
-    printed = run(*shlex.split(command)[2:], folder=tmp_path).stdout.splitlines()
+# Commands that are not run
 
-    def without_times(lines: list[str]) -> list[str]:
-        return [re.sub(r"\d+\.\d s$", "? s", line) for line in lines]
 
-    assert without_times(printed) == without_times(expected)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_in_the_pages_parses(page: str) -> None:
+    for line in re.findall(r"^(?:\$ |    )(clipbench [^\n]*)", read(page), re.MULTILINE):
+        if not re.search(r"\[OPTIONS]|\.\.\.", line):
+            parse([each for each in shlex.split(line, comments=True)[1:] if each != "|"])
+    for spoken in re.findall(r"`(clipbench [^`]*)`", read(page)):
+        if "..." not in spoken:
+            with suppress(click.MissingParameter, click.exceptions.Exit):  # spoken of, with what matters there
+                parse([each for each in shlex.split(spoken)[1:] if each != "|"])
+
+
+def parse(arguments: list[str]) -> None:
+    """Parse a command line as the command does."""
+    name, left = "clipbench", arguments
+    command: click.Command | None = cli
+    while isinstance(command, click.Group) and left:
+        name, *left = left
+        command = command.get_command(click.Context(command), name)
+    assert command is not None, arguments
+    command.make_context(name, left, obj=[])
+
+
+# What is documented
+
+
+@cache
+def pages_module() -> ModuleType:
+    """The module ``experiments/pages.py``, which writes two of the pages."""
+    spec = importlib.util.spec_from_file_location("pages", ROOT / "experiments/pages.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_pages_that_are_written_from_the_code_are_up_to_date() -> None:
+    pages = pages_module()
+    assert pages.commands_page() == read("docs/commands.md"), "make pages"
+    assert pages.metrics_page() == read("docs/metrics.md"), "make pages"
+
+
+def test_every_task_command_and_figure_is_documented() -> None:
+    from clipbench_reports.plots.plots import PLOTS
+
+    documented = "".join(map(read, PAGES))
+    for name in plugins.names(plugins.TASKS):
+        assert f"[`{name}`]({name}.md)" in read("docs/tasks/index.md"), name
+    for name in COMMANDS:
+        assert f"clipbench {name}" in documented, name
+    for name in PLOTS:
+        assert f"`{name}`" in documented or f"clipbench plot {name} " in documented, name
+
+
+def test_every_option_is_documented() -> None:
+    documented = "".join(map(read, PAGES))
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        for each in [command, *command.commands.values()] if isinstance(command, click.Group) else [command]:
+            for option in (option for parameter in each.params for option in parameter.opts):
+                assert not option.startswith("--") or option in documented, (name, option)
+
+
+def test_every_metric_of_the_bundled_tasks_is_documented(world: Path) -> None:
+    """Those that a run gives, which may be more than the page's definitions."""
+    from clipbench.testing import ToyModel
+
+    page = read("docs/metrics.md")
+    made = clipbench.run(ToyModel(), suite="scenes", limit=8, thumbnails=0, workers=0, preflight=False)
+    for record in made.result.evaluations:
+        assert record.status == "ok", record.reason
+        for name, metric in (*record.metrics.items(), *record.controls.items()):
+            key = name.rpartition("/")[2]
+            assert f"| `{key}` | {metric.title} |" in page, f"{record.task}: {name}, {metric.title}"
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    listed = re.findall(r"^::: clipbench\.(\w+)$", read("docs/api.md"), re.MULTILINE)
+    assert sorted([*listed, "__version__"]) == sorted(clipbench.__all__)
+
+
+# Links
+
+
+def slug(heading: str) -> str:
+    """Return the address of a heading, as GitHub and the site agree on it."""
+    plain = re.sub(r"\[([^]]*)\]\([^)]*\)|`", r"\1", heading)
+    return re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", plain.lower()).strip())
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, "SECURITY.md", *(f"design/{each.name}" for each in (ROOT / "design").glob("*.md"))]
+)
+def test_links_lead_to_files_and_headings_that_are_there(page: str) -> None:
+    text = re.sub(r"^```.*?^```", "", read(page), flags=re.MULTILINE | re.DOTALL)
+    folder = (ROOT / page).parent
+    for address in re.findall(r"\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"", text):
+        target, _, heading = "".join(address).partition("#")
+        if re.match(r"https?:|mailto:", target):
+            continue
+        path = folder / target if target else ROOT / page
+        assert path.exists(), f"{page}: {target} is not there"
+        if page.startswith("docs/"):
+            assert path.resolve().is_relative_to(DOCS), f"{page}: {target} is not on the site"
+        if heading and path.suffix == ".md":
+            headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in map(slug, headings), f"{page}: {target} has no heading #{heading}"
+
+
+def test_the_site_has_every_page() -> None:
+    def listed(entry: Any) -> Iterator[str]:
+        if isinstance(entry, str):
+            yield entry
+        for each in entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else ():
+            yield from listed(each)
+
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    assert sorted(f"docs/{page}" for page in listed(nav)) == sorted(page for page in PAGES if page.startswith("docs/"))
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="needs the extra docs: make docs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "site/tasks/composition.html").is_file()

@@ -343,13 +343,18 @@ def _separability_dimensions(by_dimensions: metrics.SeparabilityByDimensions, n:
 
 
 def _hubs(modality: str, hubness: Hubness, n: int, k: int) -> dict[str, Measure]:
-    other = "texts" if modality == "image" else "images"
     measures = {
         f"{modality}_hub_skewness": _hub_measure(hubness.skewness, "skewness", n, k),
         f"{modality}_largest_hub": _hub_measure(hubness.largest_hub, "fraction", n, k),
         f"{modality}_never_retrieved": _hub_measure(hubness.never_retrieved, "fraction", n, k),
     }
-    definitions = {
+    return define(measures, hub_definitions(modality, k))
+
+
+def hub_definitions(modality: str, k: int) -> dict[str, Definition]:
+    """Return the definitions of a modality's hub measures."""
+    other = "texts" if modality == "image" else "images"
+    return {
         f"{modality}_hub_skewness": Definition(
             f"Hubness (skewness of {modality} {k}-occurrence)",
             f"Skewness of how often each {modality} is among the {k} nearest of the {other}.",
@@ -362,7 +367,6 @@ def _hubs(modality: str, hubness: Hubness, n: int, k: int) -> dict[str, Measure]
             f"Share of {modality}s that are among the {k} nearest of none of the {other}.",
         ),
     }
-    return define(measures, definitions)
 
 
 def _hub_measure(value: float, unit: str, n: int, k: int) -> Measure:
