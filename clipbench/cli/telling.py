@@ -23,7 +23,7 @@ class MetricName(NamedTuple):
 
 def table(runs: Sequence[Run], width: int | None = None) -> str:
     """Return a heading of two lines, then a line for each run: the name of its folder, and the metrics that stand for it."""
-    chosen = telling(runs)
+    chosen = telling(runs, width)
     return as_text(
         Table(
             columns=[Column("", is_number=False), *map(Column, _headings(chosen))],
@@ -43,7 +43,7 @@ def line(run: Run) -> str:
     return "  ".join([run.folder.name, *values])
 
 
-def telling(runs: Sequence[Run]) -> list[MetricName]:
+def telling(runs: Sequence[Run], width: int | None = None) -> list[MetricName]:
     """Return the metrics that tell most in the width of a line, in the order of the evaluations.
 
     A task puts its metrics in the order of their weight. So these are the first metric of each evaluation that is
@@ -51,11 +51,12 @@ def telling(runs: Sequence[Run]) -> list[MetricName]:
     only in what follows an @, the first stands for all. The first of each evaluation is there whatever the width.
     """
     of_each = [_candidates(name, runs) for name in dict.fromkeys(each.name for each in _records(runs))]
-    room = shutil.get_terminal_size((WIDTH, 24)).columns - max(len(run.folder.name) for run in runs)
+    width = width or shutil.get_terminal_size((WIDTH, 24)).columns
+    room = width - max(len(run.folder.name) for run in runs)
     chosen: list[MetricName] = []
     for rank, candidates in enumerate(zip_longest(*of_each)):
         for column in filter(None, candidates):
-            room -= 2 + max(len(column.metric), 8)
+            room -= 2 + max(len(column.metric), 8, 0 if rank else len(column.evaluation))
             if rank and room < 0:
                 return _in_order(chosen, of_each)
             chosen.append(column)
