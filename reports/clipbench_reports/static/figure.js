@@ -210,7 +210,7 @@ function* rowsOf(series) {
       const marks = [...this.drawing.querySelectorAll("svg")].filter((svg) => svg.checkVisibility()).flatMap((svg) => this.marks(svg));
       marks.sort((one, other) => isReference(one) - isReference(other)); // what is measured comes first
       const next = marks.length ? this.next(event.key, marks) : null;
-      if (next === null || event.ctrlKey || event.altKey || event.metaKey) return;
+      if (next === null || marks[next] === this.here || event.ctrlKey || event.altKey || event.metaKey) return; // the page may scroll
       event.preventDefault();
       this.here = marks[next];
       this.show([this.here]);
@@ -309,8 +309,15 @@ function* rowsOf(series) {
     live();
     for (const figure of document.querySelectorAll("figure:has(template.told)")) {
       const { drawing } = new Teller(figure);
-      const name = drawing.getAttribute("aria-label") ?? figure.querySelector("figcaption").textContent.trim();
-      for (const [attribute, value] of Object.entries({ tabindex: 0, role: "application", "aria-roledescription": "figure", "aria-label": name, "aria-description": "Arrow keys tell the values." })) drawing.setAttribute(attribute, value);
+      const words = drawing.querySelector("[role=img]").getAttribute("aria-label");
+      const told = {
+        tabindex: 0,
+        role: "application", // arrow keys are ours, whatever reads the page
+        "aria-roledescription": "figure",
+        "aria-label": drawing.getAttribute("aria-label") ?? figure.querySelector("figcaption").textContent.trim(),
+        "aria-description": `${words} Arrow keys tell the values.`,
+      };
+      for (const [name, value] of Object.entries(told)) drawing.setAttribute(name, value);
     }
   });
 }
