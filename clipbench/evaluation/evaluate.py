@@ -47,6 +47,11 @@ class RunOptions:
     command: Sequence[str] = ()
     """The command line, for the record."""
 
+    @property
+    def may_be_part(self) -> bool:
+        """True where what is measured may be part of the data, which no published value is of."""
+        return self.limit is not None or self.skip_bad_images or self.data.allow_partial
+
 
 def evaluate(
     request: Request, embedder: Embedder, datasets: Datasets, folder: Path, *, stem: str, options: RunOptions
@@ -83,7 +88,7 @@ def evaluate(
             task=task,
             dataset=dataset,
             options=frozenset({**options.data.options, **request.data_options}),
-            may_be_part=bool(options.limit or request.limit or options.skip_bad_images or options.data.allow_partial),
+            may_be_part=options.may_be_part or request.limit is not None,
         )
         record = replace(
             record,

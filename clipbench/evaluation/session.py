@@ -314,10 +314,8 @@ class Session:
         return made, left_out
 
     def _average(self, made: Sequence[tuple[Request, EvaluationRecord]], info: ModelInfo) -> AverageRecord | None:
-        run, options = self.options.run, self.options
-        is_whole = (
-            run.limit is None and not run.skip_bad_images and not run.data.allow_partial and options.prompts is None
-        )
+        options = self.options
+        is_whole = not options.run.may_be_part and options.prompts is None
         records = {request.name: record for request, record in made}
         return average_of(options.suite, self._suite, records, published_for=info if is_whole else None)
 
