@@ -127,7 +127,8 @@ def diagnose(
     if options.expectation is not None and dataset is not None:
         scored = Datasets(options.loading, seed=options.seed, limit=options.limit).cut(dataset)
         asked = question(options.expectation, scored, tasks)
-        inquiry = Inquiry(asked, options.expectation, scored, embedder, seed=options.seed)
+        may_be_part = options.limit is not None or options.loading.allow_partial or bool(findings)
+        inquiry = Inquiry(asked, options.expectation, scored, embedder, seed=options.seed, may_be_part=may_be_part)
     for found in findings:
         tell(found)
     for found in examine(embedder, dataset, seed=options.seed, raise_bugs=options.raise_bugs):

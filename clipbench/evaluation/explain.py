@@ -147,14 +147,22 @@ class Inquiry:
         dataset: what is scored.
         embedder: the model as it is.
         seed: of tests and intervals.
+        may_be_part: some of the data may have been left out, so that no published value is to be expected.
 
     Raises:
-        UsageError: the score is no number, the metric is unknown, or nothing was published.
+        UsageError: the score is no number, the metric is unknown, or nothing was published that is of these data.
         ClipbenchError: the task cannot be done on the data.
     """
 
     def __init__(
-        self, asked: ExpectedMetric, expectation: Expectation, dataset: Dataset, embedder: Embedder, *, seed: int = 0
+        self,
+        asked: ExpectedMetric,
+        expectation: Expectation,
+        dataset: Dataset,
+        embedder: Embedder,
+        *,
+        seed: int = 0,
+        may_be_part: bool = False,
     ) -> None:
         model, _ = model_behind(embedder)
         if model is None:
@@ -168,9 +176,9 @@ class Inquiry:
         self._embedder = embedder
         self._metric = asked.metric or ""
         self.base = self._score(asked.task, embedder)
-        measured = Measured(model=embedder.info, task=asked.task, dataset=dataset)
+        measured = Measured(model=embedder.info, task=asked.task, dataset=dataset, may_be_part=may_be_part)
         self.metric = with_published({self._metric: self.base.metric}, measured)[self._metric]
-        self.expected, self.source = _expected(expectation, self.metric, self._metric)
+        self.expected, self.source = _expected(expectation, self.metric, self._metric, may_be_part=may_be_part)
 
     def explanation(self, reloads: Iterable[tuple[str, Reload]] = ()) -> Explanation:
         """Return how far the score is from the expected one, and what each switch does to it.
@@ -336,9 +344,14 @@ def _ranked(effects: Sequence[SwitchEffect], metric: Metric, expected: float) ->
     return sorted(ranked, key=lambda each: (not each.is_towards, abs(expected - each.value)))
 
 
-def _expected(expectation: Expectation, metric: Metric, name: str) -> tuple[float, str]:
+def _expected(expectation: Expectation, metric: Metric, name: str, *, may_be_part: bool = False) -> tuple[float, str]:
     """Return the expected value in the unit of the metric, and who expects it."""
     if expectation.score.lower() == PUBLISHED:
+        if not metric.published and may_be_part:
+            raise UsageError(
+                "--expect published: a published value is of all data, and some of these may be left out (by --limit or"
+                f" --allow-partial, or as they are malformed): score all of them, or give the number of {name}"
+            )
         if not metric.published:
             raise UsageError(
                 f"--expect published: no published value of {name} is known for this model, these data and this protocol:"
