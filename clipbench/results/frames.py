@@ -1,11 +1,11 @@
 """A run as tables: its metrics and failures for pandas, its scorecard for a notebook."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.results.numbers import count, interval, interval_name, quantity
-from clipbench.results.record import EvaluationRecord, Result
+from clipbench.results.record import EvaluationRecord, Metric, Result
 from clipbench.results.table import Cell, Column, Table
 from clipbench.results.titles import full_title, headlines
 
@@ -52,54 +52,59 @@ def metrics_frame(result: Result) -> "pandas.DataFrame":
 
     The average of a suite is a row of the task ``(average)``.
     """
-    import pandas
-
     rows = [
-        {
-            "model": str(result.model.get("ref") or ""),
-            "task": record.task,
-            "data": record.dataset.id,
-            "metric": name,
-            **{column: getattr(metric, column) for column in METRIC_COLUMNS if hasattr(metric, column)},
-            "title": full_title(name, metric, record.subsets),
-        }
+        {**_numbers(metric, METRIC_COLUMNS), **_names(result, record, name, metric)}
         for record in result.evaluations
         if record.status == "ok"
         for name, metric in record.metrics.items()
     ]
     if result.average is not None:
         average = result.average.metric
-        columns = {column: getattr(average, column) for column in METRIC_COLUMNS if hasattr(average, column)}
-        names = {"model": str(result.model.get("ref") or ""), "task": "(average)", "data": result.average.suite}
-        rows.append({**names, "metric": "average", **columns})
-    types = {name: type_ for name, type_ in METRIC_COLUMNS.items() if type_ != "str"}
-    return pandas.DataFrame(rows, columns=list(METRIC_COLUMNS)).astype(types)
+        names = {"model": _model(result), "task": "(average)", "data": result.average.suite, "metric": "average"}
+        rows.append({**_numbers(average, METRIC_COLUMNS), **names})
+    return _frame(rows, METRIC_COLUMNS)
 
 
 def slices_frame(result: Result) -> "pandas.DataFrame":
     """Return a row for each metric of each slice, and for the summaries over the slices of a grouping."""
+    rows = [
+        {
+            **_numbers(metric, SLICE_COLUMNS),
+            **_names(result, record, name, metric),
+            "grouping": grouping,
+            "group": group,
+        }
+        for record in result.evaluations
+        for grouping, slices in record.slices.items()
+        for group, metrics in slices.by_group.items()
+        for name, metric in metrics.items()
+    ]
+    return _frame(rows, SLICE_COLUMNS)
+
+
+def _numbers(metric: Metric, columns: Mapping[str, str]) -> dict[str, object]:
+    return {column: getattr(metric, column) for column in columns if hasattr(metric, column)}
+
+
+def _names(result: Result, record: EvaluationRecord, name: str, metric: Metric) -> dict[str, object]:
+    return {
+        "model": _model(result),
+        "task": record.task,
+        "data": record.dataset.id,
+        "metric": name,
+        "title": full_title(name, metric, record.subsets),
+    }
+
+
+def _model(result: Result) -> str:
+    return str(result.model.get("ref") or "")
+
+
+def _frame(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> "pandas.DataFrame":
     import pandas
 
-    rows = []
-    for record in result.evaluations:
-        for grouping, slices in record.slices.items():
-            for group, metrics in slices.by_group.items():
-                rows += [
-                    {
-                        "model": str(result.model.get("ref") or ""),
-                        "task": record.task,
-                        "data": record.dataset.id,
-                        "grouping": grouping,
-                        "group": group,
-                        "metric": name,
-                        **{column: getattr(metric, column) for column in ("value", "low", "high", "n", "unit")},
-                        "title": full_title(name, metric, record.subsets),
-                    }
-                    for name, metric in metrics.items()
-                ]
-    return pandas.DataFrame(rows, columns=list(SLICE_COLUMNS)).astype(
-        {name: type_ for name, type_ in SLICE_COLUMNS.items() if type_ != "str"}
-    )
+    types = {name: type_ for name, type_ in columns.items() if type_ != "str"}
+    return pandas.DataFrame(rows, columns=list(columns)).astype(types)
 
 
 def find_evaluation(evaluations: Sequence[EvaluationRecord], name: str) -> EvaluationRecord:
