@@ -275,6 +275,10 @@ def test_a_run_is_plotted(measured: cb.Run) -> None:
     assert isinstance(measured.plot("gap"), Figure)
     with pytest.raises(cb.UsageError, match="unknown plot 'gaps': did you mean 'gap'"):
         measured.plot("gaps")
+    with pytest.raises(cb.UsageError, match="only the plot robustness has one, gap has none"):
+        measured.plot("gap", baseline="open_clip")
+    with pytest.raises(cb.UsageError, match="unknown baseline 'openclip': did you mean 'open_clip'"):
+        measured.plot("robustness", baseline="openclip")
 
 
 def test_a_notebook_shows_the_scorecard_without_scripts() -> None:

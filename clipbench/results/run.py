@@ -170,6 +170,7 @@ class Run:
         data: str | None = None,
         width: str = "column",
         projection: str | None = None,
+        baseline: str | None = None,
         seed: int = 0,
     ) -> "Figure":
         """Return a figure for papers, which a notebook shows and ``savefig`` writes.
@@ -179,6 +180,7 @@ class Run:
             data: the data set, where the run has the task on several.
             width: ``"column"``, ``"full"`` or a number of cm.
             projection: of ``gap``: ``"pca"``, ``"umap"``, ...
+            baseline: reference models of ``robustness``: ``"standard"`` or ``"open_clip"``.
             seed: of a projection that draws at random.
 
         Raises:
@@ -187,7 +189,7 @@ class Run:
         from clipbench.plugins import plotter
 
         plots = plotter()
-        options = plots.PlotOptions(data=data, width=width, projection=projection, seed=seed)
+        options = plots.PlotOptions(data=data, width=width, projection=projection, baseline=baseline, seed=seed)
         figure: Figure = plots.draw_plot(name, [self], options)
         return figure
 
