@@ -1,4 +1,4 @@
-"""``clipbench list``: the known tasks, models and data sets; answers without importing torch."""
+"""``clipbench list``: the known tasks, suites, models and data sets; answers without importing torch."""
 
 import click
 
@@ -8,11 +8,11 @@ from clipbench.cli.output import echo
 
 
 @click.command("list", context_settings=SETTINGS)
-@click.argument("what", type=click.Choice(["tasks", "models", "data"]))
+@click.argument("what", type=click.Choice(["tasks", "suites", "models", "data"]))
 @TRACEBACK
 def list_(what: str) -> None:
-    """List the tasks, models or data sets that clipbench knows."""
-    rows = {"tasks": _tasks, "models": _models, "data": _data}[what]()
+    """List the tasks, suites, models or data sets that clipbench knows."""
+    rows = {"tasks": _tasks, "suites": _suites, "models": _models, "data": _data}[what]()
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         echo(f"{name:{width}}  {text}".rstrip())
@@ -23,6 +23,19 @@ def _tasks() -> list[tuple[str, str]]:
     from clipbench.evaluation.plan import Request, build_task
 
     return [(name, build_task(Request(task=name)).summary) for name in plugins.names(plugins.TASKS)]
+
+
+def _suites() -> list[tuple[str, str]]:
+    from clipbench.evaluation.plan import read_suite, suites
+    from clipbench.results.numbers import counted
+
+    rows = []
+    for suite in suites():
+        requests = read_suite(suite)
+        tasks = ", ".join(dict.fromkeys(each.task for each in requests))
+        data = list(dict.fromkeys(str(each.data) for each in requests))
+        rows.append((suite, f"{tasks} on {data[0] if len(data) == 1 else counted(len(data), 'data set')}"))
+    return rows
 
 
 def _models() -> list[tuple[str, str]]:

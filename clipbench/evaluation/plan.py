@@ -66,6 +66,11 @@ def read_suite(name: str) -> list[Request]:
     return _requests(table, name)
 
 
+def suites() -> list[str]:
+    """Return the names of the suites that packages bring."""
+    return list(_installed()[0])
+
+
 def _installed() -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Return the tables of all suites that packages bring, by name and distribution, and why others cannot be read."""
     suites: dict[str, dict[str, Any]] = {}

@@ -124,6 +124,14 @@ def test_the_variable_of_traceback_is_the_option(
     assert ("Traceback (most recent call last)" in capsys.readouterr().err) == is_shown
 
 
+def test_the_list_of_suites_says_tasks_and_data(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["list", "suites"])
+    lines = capsys.readouterr().out.splitlines()
+    assert end.value.code == 0 and [line.split()[0] for line in lines] == ["standard", "quick", "scenes", "datacomp"]
+    assert lines[2].endswith("on scenes") and lines[3].endswith("zero-shot, retrieval, composition on 38 data sets")
+
+
 def _ending(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> object:
     """Return the exit status of ``clipbench list data`` if it raises an error."""
 
