@@ -66,7 +66,8 @@ def with_published(metrics: Mapping[str, Metric], measured: Measured, group: str
     """Return the metrics with the values that were published for the same model, data and protocol.
 
     The data must be the catalogue's, and whole, with the published prompts, or those that its packagers laid beside them: a
-    folder of the same name that is read as a path has others. The task must have its own parameters; a model whose text window was stretched is another model.
+    folder of the same name that is read as a path has others. The task must have its own parameters; a model whose text
+    window was stretched is another model.
 
     Args:
         group: the slice that the metrics are of, such as ``{language=de}/``; None for that which stands for all data.

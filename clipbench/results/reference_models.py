@@ -1,4 +1,4 @@
-"""Published accuracies of many models, as tables that come with clipbench: facts from first-hand sources, by full names of metrics."""
+"""Published accuracies of many models, in tables that come with clipbench, by full names of metrics."""
 
 import csv
 from collections.abc import Mapping

@@ -75,7 +75,7 @@ def _nlvr(row: Fields) -> Question:
 
 def _winogavil(row: Fields) -> Question:
     """Read a cue with the images it could be for; the lists are JSON in the cells of a CSV file."""
-    candidates, associations = (_texts(_written_list(row[field])) for field in ("candidates", "associations"))
+    candidates, associations = (_texts(_json_list(row[field])) for field in ("candidates", "associations"))
     cue = _text(row["cue"]).lower()
     labels = tuple((candidate in associations,) for candidate in candidates)
     return Question(
@@ -331,7 +331,8 @@ def _list(value: object) -> Sequence[object]:
     return value
 
 
-def _written_list(value: object) -> Sequence[object]:
+def _json_list(value: object) -> Sequence[object]:
+    """Return a list, which the cell of a table may hold as JSON."""
     return _list(decode_json(value) if isinstance(value, str) else value)
 
 

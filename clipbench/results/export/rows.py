@@ -58,8 +58,8 @@ COLUMNS: Mapping[str, type] = MappingProxyType(
         "group": str,
     }
 )
-"""Names and types. ``kind`` is ``metric``, ``control``, ``slice``, which has a ``group`` of a ``grouping``, or ``average``, of a suite; ``params``,
-``published``, ``environment``, ``notes`` and ``control_of`` are JSON."""
+"""Names and types. ``kind`` is ``metric``, ``control``, ``slice``, which has a ``group`` of a ``grouping``, or ``average``,
+of a suite; ``params``, ``published``, ``environment``, ``notes`` and ``control_of`` are JSON."""
 
 
 def as_csv(runs: Sequence[Run]) -> Rendered:

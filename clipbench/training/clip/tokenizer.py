@@ -2,7 +2,9 @@
 
 A text is cleaned, lower-cased and split into words, digits and punctuation; the bytes of each are merged, most
 frequent pairs first. Ids are in OpenAI's order: the 256 bytes, the bytes that end a word, the merges, start of text, end
-of text. End of text is the largest id, by which the text tower finds it. Source: https://github.com/openai/CLIP, simple_tokenizer.py; the ids equal open_clip's.
+of text. End of text is the largest id, by which the text tower finds it.
+
+Source: https://github.com/openai/CLIP, simple_tokenizer.py; the ids equal open_clip's.
 """
 
 import html
