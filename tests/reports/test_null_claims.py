@@ -405,10 +405,10 @@ def test_what_a_model_knows_is_claimed(tmp_path: Path) -> None:
     ("read", "n_models", "n", "n_pages"),
     [
         (of_report, 1, 100, 300),
-        (of_report, 1, 1000, 40),
+        (of_report, 1, 1000, 120),
         (of_report, 3, 100, 60),
         (of_comparison, 2, 100, 60),
-        (of_comparison, 2, 1000, 20),
+        (of_comparison, 2, 1000, 40),
     ],
     ids=["report", "report, large", "several models", "comparison", "comparison, large"],
 )

@@ -93,7 +93,37 @@ def hits_on_shared_images(rng: np.random.Generator, truths: np.ndarray, n: int) 
         yield Slice.of_mean((own < NormalDist().inv_cdf(truth)).astype(np.float64), clusters=np.arange(n))
 
 
-def skewed(rng: np.random.Generator, truths: np.ndarray, n: int) -> Iterator[Slice]:
+def several_samples_of_an_image(rng: np.random.Generator, truths: np.ndarray, n: int) -> Iterator[Slice]:
+    """Five samples of each image, as of its five captions, that are alike."""
+    for truth in truths:
+        yield _alike(rng, truth, np.repeat(rng.standard_normal(n // 5), 5))
+
+
+def several_samples_of_shared_images(rng: np.random.Generator, truths: np.ndarray, n: int) -> Iterator[Slice]:
+    """Five samples of each image in every slice, as of captions in several languages, so that slices are alike too."""
+    images = np.repeat(rng.standard_normal(n // 5), 5)
+    for truth in truths:
+        yield _alike(rng, truth, images)
+
+
+def _alike(rng: np.random.Generator, truth: float, of_image: np.ndarray) -> Slice:
+    """Return hits of which those of an image are alike, five in a row: normal values correlate by 0.5."""
+    own = np.sqrt(0.5) * (of_image + rng.standard_normal(len(of_image)))
+    return Slice.of_mean((own < NormalDist().inv_cdf(truth)).astype(np.float64), clusters=np.arange(len(of_image)) // 5)
+
+
+def of_3_to_500_samples(rng: np.random.Generator, truths: np.ndarray, n: int) -> Iterator[Slice]:
+    """Slices of very unequal sizes, whatever n is: the first has 3 samples, and the last 500."""
+    for truth, size in zip(truths, np.geomspace(3, 500, len(truths)).astype(int), strict=True):
+        yield Slice.of_mean((rng.random(size) < truth).astype(np.float64))
+
+
+def of_500_to_3_samples(rng: np.random.Generator, truths: np.ndarray, n: int) -> Iterator[Slice]:
+    """The same, with the worst slice the largest."""
+    yield from list(of_3_to_500_samples(rng, truths[::-1], n))[::-1]
+
+
+def with_wide_tails(rng: np.random.Generator, truths: np.ndarray, n: int) -> Iterator[Slice]:
     for truth in truths:
         yield Slice.of_mean(truth + 0.2 * rng.standard_t(5, n), within=None)
 
@@ -124,12 +154,27 @@ def test_intervals_hold_in_a_few_tables() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("draw", [independent_hits, hits_on_shared_images, skewed])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        independent_hits,
+        hits_on_shared_images,
+        several_samples_of_an_image,
+        several_samples_of_shared_images,
+        of_3_to_500_samples,
+        of_500_to_3_samples,
+        with_wide_tails,
+    ],
+)
 def test_intervals_hold_as_the_docs_say(draw: Draw) -> None:
-    for n_slices, n, spread in product((2, 8, 24), (30, 100, 1000), SPREADS.values()):
-        found = rates(draw, n_slices, n, spread, n_tables=1000)
-        assert found["worst"] >= 0.945 and found["distance"] >= 0.945, (n_slices, n, spread, found)
-        assert found["mean"] >= 0.93, (n_slices, n, spread, found)
+    ns = (500,) if draw in (of_3_to_500_samples, of_500_to_3_samples) else (30, 100, 1000)
+    for n_slices, n, spread in product((2, 8, 24), ns, SPREADS.values()):
+        # Of clusters each table takes longer: with fewer of them, the least of 27 rates lies farther below 0.95 by chance.
+        n_tables = 300 if draw in (several_samples_of_an_image, several_samples_of_shared_images) else 1000
+        least = 0.945 if n_tables == 1000 else 0.925
+        found = rates(draw, n_slices, n, spread, n_tables=n_tables)
+        assert found["worst"] >= least and found["distance"] >= least, (n_slices, n, spread, found)
+        assert found["mean"] >= least - 0.015, (n_slices, n, spread, found)
         if spread == 0:
             assert found["apart"] <= 0.035, (n_slices, n, found)
 

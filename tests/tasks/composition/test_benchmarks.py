@@ -3,8 +3,10 @@ nothing the chance that the catalogue gives."""
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import NormalDist
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +19,9 @@ from clipbench.data import Contrast, DataOptions, Dataset, ImageRef, load_data
 from clipbench.data.catalogue import OWN_CATALOGUE, catalogue
 from clipbench.errors import DataError
 from clipbench.results.record import Metric
+from clipbench.stats.measures import Mean
 from clipbench.testing import FixedEmbedder
+from clipbench_tasks.composition.scoring import all_of_pair_and_set
 from clipbench_tasks.composition.task import Composition
 
 PAIR = ((True, False),)
@@ -217,6 +221,33 @@ def test_whats_up_scores_images_pairs_and_sets(tmp_path: Path) -> None:
     found = Composition().evaluate(dataset, wrong, np.random.default_rng(0))
     assert len(set(found.samples["cluster"])) == 2 + 2
     assert not any("macro_text" in name for name in metrics)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [25, 100, 1000])
+@pytest.mark.parametrize(("right", "alike"), [(0.25, 0.0), (0.5, 0.4), (0.9, 0.4)], ids=["chance", "small", "large"])
+def test_intervals_of_pair_and_set_accuracy_hold(n: int, right: float, alike: float) -> None:
+    """Of n images, four a set, each with its caption found as often as said, and those of a set alike."""
+    rng, n_sets, n_tables = np.random.default_rng(n), n // 4, 1000
+    contrasts = [
+        Contrast(f"{k}", "controlled_a", (k,), (f"a cup {[*SIDES.values()][k % 4]} table", "x", "y", "z"),
+                 ((True, False, False, False),), group=f"{k // 4}")
+        for k in range(4 * n_sets)
+    ]  # fmt: skip
+    law = NormalDist()
+    of_sets = law.inv_cdf(right) - np.sqrt(alike) * rng.standard_normal(200_000)
+    chances = np.array([law.cdf(each) for each in of_sets / np.sqrt(1 - alike)])
+    truth, held = {"pair_acc": (chances**2).mean(), "set_acc": (chances**4).mean()}, Counter[str]()
+    clusters = np.repeat(np.arange(n_sets), 4)
+    for _ in range(n_tables):
+        shared = np.repeat(rng.standard_normal(n_sets), 4)
+        own = np.sqrt(alike) * shared + np.sqrt(1 - alike) * rng.standard_normal(4 * n_sets)
+        hits = (own < law.inv_cdf(right)).astype(np.float64)
+        for name, column in all_of_pair_and_set(contrasts, hits).items():
+            found = Mean(column=name).metric({name: column, "cluster": clusters}, rng)
+            assert found.low is not None and found.high is not None
+            held[name] += found.low <= truth[name] <= found.high
+    assert min(held.values()) >= 0.92 * n_tables, held
 
 
 def test_a_set_that_is_not_whole_has_no_set_score(tmp_path: Path) -> None:
