@@ -7,7 +7,7 @@ from clipbench_reports.drawing.marks import Chart, Dots
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.galleries.gallery import MAX_LETTERS, known
 from clipbench_reports.galleries.images import PageBudget, address
-from clipbench_reports.page.evidence import Evidence
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
 
 CLOUD_SHARES = 10
 """Shares of a page's budget that a cloud takes: as much as so many galleries, which have fewer and larger images."""
@@ -33,8 +33,11 @@ def points(figure: Chart, evidence: Evidence, budget: PageBudget) -> list[Point]
     clouds = [mark for panel in figure.panels for mark in panel.marks if isinstance(mark, Dots) and mark.is_dense]
     if not clouds or not clouds[0].ids:
         return []
-    rows = {name: row for row, name in enumerate(known(evidence, "sample_id"))}
-    captions, digests = known(evidence, "caption"), known(evidence, "image")
+    try:
+        ids, captions, digests = (known(evidence, name) for name in ("sample_id", "caption", "image"))
+    except MissingEvidence:  # the table cannot be read: the figure, of arrays, stands without it
+        return []
+    rows = {name: row for row, name in enumerate(ids)}
     places = [rows.get(name) for name in clouds[0].ids]
     images = [
         address(evidence.run, digests[row], is_small=True) if digests and row is not None else "" for row in places

@@ -77,9 +77,7 @@ class Evidence:
         Raises:
             MissingEvidence: the run kept no such column, or its table cannot be read.
         """
-        if self._samples.fault:
-            raise Damaged(self._samples.fault)
-        return self._part(self._samples.parts, name, "column")
+        return self._part(self._readable, name, "column")
 
     def numbers(self, name: str) -> Float64[np.ndarray, " n"]:
         """Return a column of the sample table as numbers.
@@ -105,12 +103,16 @@ class Evidence:
 
     @property
     def columns(self) -> list[str]:
-        """The names of the columns of the sample table."""
-        return list(self._samples.parts)
+        """The names of the columns of the sample table; Damaged where it cannot be read."""
+        return list(self._readable)
 
     def has_column(self, name: str) -> bool:
-        """Return whether the run kept a column of a name."""
-        return name in self._samples.parts
+        """Return whether the run kept a column of a name.
+
+        Raises:
+            Damaged: its table cannot be read, so that nothing is known of it.
+        """
+        return name in self._readable
 
     def array(self, name: str) -> np.ndarray:
         """Return one of the arrays kept for figures.
@@ -159,6 +161,12 @@ class Evidence:
     def curves(self, names: Iterable[str]) -> "dict[str, PlottedCurve]":
         """Return the curves of some names that the run kept, each with at least one point."""
         return {name: self.curve(name) for name in names if (curve := self.evaluation.curves.get(name)) and curve.x}
+
+    @property
+    def _readable(self) -> Mapping[str, np.ndarray]:
+        if self._samples.fault:
+            raise Damaged(self._samples.fault)
+        return self._samples.parts
 
     @cached_property
     def _samples(self) -> "_StoredParts":

@@ -29,6 +29,7 @@ def _stranger(make_run: Callable[..., Run], parts: SimpleNamespace, name: str, s
     made = {
         "zero-shot@scenes": parts.zero_shot(rng, parts.classes, n=100, skill=skill),
         "modality-gap@scenes": parts.modality_gap(rng, n=60),
+        "retrieval@scenes": parts.retrieval(rng, n=60),
     }
     private = make_run(made, name=f"private-{name}")
     for path in (private.folder / "samples").iterdir():
@@ -70,6 +71,8 @@ def test_no_word_of_another_file_is_in_what_a_command_writes(
     assert not any(SECRET in page for page in pages)
     if arguments[0] == "report":
         assert any("outside its folder" in page for page in pages)
+        for task in ("zero-shot", "retrieval"):  # what each of them shows of its samples is missing, with the reason
+            assert any(f"for the samples of {task}@scenes, which is outside its folder" in page for page in pages)
 
 
 def test_a_thumbnail_that_is_a_link_out_of_the_run_is_not_shown(
