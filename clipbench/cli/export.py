@@ -11,8 +11,8 @@ from clipbench.cli.output import echo, echo_text, print_note
 
 @click.command(context_settings=SETTINGS)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option("--to", required=True, metavar="csv|parquet|markdown|latex|model-index|eval-results|clip_benchmark|mteb|every-eval-ever",
-              help="Output format.")  # fmt: skip
+@click.option("--to", required=True,
+              metavar="FORMAT", help="Output format, one of those above.")  # fmt: skip
 @click.option("-o", "--out", metavar="FILE", type=click.Path(path_type=Path),
               help="Output file, replaced if it exists.  [default: standard output]")  # fmt: skip
 @TRACEBACK

@@ -6,7 +6,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
@@ -57,6 +57,13 @@ SETTINGS = {
 
 class HelpFormatter(click.HelpFormatter):
     """Writes help texts; on a terminal, examples that are too wide are wrapped between words too."""
+
+    def __init__(self, *, width: int | None, max_width: int | None) -> None:
+        super().__init__(width=width, max_width=max_width)
+        self.width = min(self.width, terminal_width() or self.width)  # click takes 50 columns at least
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        super().write_dl(rows, min(col_max, self.width // 2 - 8), col_spacing)
 
     def getvalue(self) -> str:
         lines, width = super().getvalue().split("\n"), terminal_width()

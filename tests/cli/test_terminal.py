@@ -121,7 +121,7 @@ def test_what_does_not_fit_in_80_columns_wraps_in_its_cell_or_stands_alone(
     assert lines[0].index("licence") == lines[at + 1].index("non-commercial")
 
 
-@pytest.mark.parametrize("width", (60, 80))
+@pytest.mark.parametrize("width", (40, 80))
 def test_help_fits(width: int, terminal: Terminal) -> None:
     for command in ("", *COMMANDS):
         shown = terminal(width, *command.split(), "--help")
