@@ -272,7 +272,8 @@ def test_a_run_is_saved_once_and_reported(measured: cb.Run, tmp_path: Path) -> N
 def test_a_run_is_plotted(measured: cb.Run) -> None:
     from matplotlib.figure import Figure
 
-    assert isinstance(measured.plot("gap"), Figure)
+    figure = measured.plot("gap", format="png")
+    assert isinstance(figure, Figure) and figure.file_dpi == 600  # type: ignore[attr-defined]
     with pytest.raises(cb.UsageError, match="unknown plot 'gaps': did you mean 'gap'"):
         measured.plot("gaps")
     with pytest.raises(cb.UsageError, match="only the plot robustness has one, gap has none"):

@@ -14,7 +14,9 @@ from clipbench.cli.output import echo, print_note
 @click.argument("name", metavar="NAME", required=False)
 @click.argument("runs", nargs=-1, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("-o", "--out", metavar="FILE.{pdf,svg,png,pgf}", type=click.Path(path_type=Path),
-              help="Output file.")  # fmt: skip
+              help="Output file.  [default with --format: NAME.FORMAT]")  # fmt: skip
+@click.option("--format", "kind", type=click.Choice(["pdf", "svg", "png", "pgf"]),
+              help="Type of the file; png has twice the pixels of -o FILE.png, 600 per inch, for slides.")  # fmt: skip
 @click.option("--width", default="column", show_default=True, metavar="column|full|CM",
               help="Width of the figure: column (8.25 cm), full (17.5 cm), or a number of cm.")  # fmt: skip
 @click.option("--projection", metavar="pca|umap|gap-axis|svd", help="Projection of the plot gap.  [default: pca]")  # fmt: skip
@@ -25,7 +27,9 @@ from clipbench.cli.output import echo, print_note
 @click.option("--style", metavar="FILE.mplstyle", type=click.Path(path_type=Path), help="Matplotlib style file.")
 @click.option("--list", "lists", is_flag=True, help="List the plots and exit.")
 @TRACEBACK
-def plot(name: str | None, runs: tuple[Path, ...], out: Path | None, lists: bool, **given: object) -> None:
+def plot(
+    name: str | None, runs: tuple[Path, ...], out: Path | None, kind: str | None, lists: bool, **given: object
+) -> None:
     """Draw a figure for a paper.
 
     A RUN is a run folder or the folder of several; of several RUNs, those that hold no run are left out.
@@ -35,6 +39,7 @@ def plot(name: str | None, runs: tuple[Path, ...], out: Path | None, lists: bool
     \b
     clipbench plot gap runs/tiny runs/vit-b-32 -o gap.pdf
     clipbench plot gap runs/tiny --projection gap-axis --width full -o gap.svg
+    clipbench plot gap runs/tiny --format png         (gap.png, for slides)
     clipbench plot track runs/train -o track.pdf      (a training's folder, or runs of its checkpoints)
     clipbench plot --list
     """
@@ -47,10 +52,15 @@ def plot(name: str | None, runs: tuple[Path, ...], out: Path | None, lists: bool
         width = max(len(each) for each in found)
         echo(*(f"{each:{width}}  {summary}" for each, summary in found.items()))
         return
+    if kind is not None and name is not None:
+        out = out or Path(f"{name}.{kind}")
+        out = out if out.suffix else out.with_suffix(f".{kind}")
+        if out.suffix.lower() != f".{kind}":
+            raise click.UsageError(f"--format {kind} and -o {out} name two types: drop one of them")
     if name is None or not runs or out is None:
         lacking = "NAME" if name is None else "RUN..." if not runs else "-o FILE"
         raise click.UsageError(f"missing {lacking}: expected NAME RUN... -o FILE, such as gap runs/tiny -o gap.pdf")
-    options = maker.PlotOptions(**given)
+    options = maker.PlotOptions(**given, format=kind)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         # The plot track reads logs and the folders of trainings too, and finds the runs inside a folder itself.

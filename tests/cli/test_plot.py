@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result
 from clipbench.results.run import write_result
@@ -86,6 +87,13 @@ def test_options_reach_the_figure(plot: Plot, tmp_path: Path) -> None:
     assert "#fedcba" in drawn and f'width="{12 / 2.54 * 72:.4f}'[:12] in drawn
 
 
+def test_a_png_for_slides_has_twice_the_pixels_and_the_name_of_the_plot(plot: Plot, tmp_path: Path) -> None:
+    done = plot("similarity-calibration", "run", "--format", "png")
+    assert done.out.splitlines()[0] == "wrote similarity-calibration.png"
+    with Image.open(tmp_path / "similarity-calibration.png") as image:
+        assert abs(image.width - 8.25 / 2.54 * 600) <= 2
+
+
 @pytest.mark.parametrize(
     ("name", "projection", "told"),
     [
@@ -121,6 +129,8 @@ def test_help_is_to_be_had(plot: Plot) -> None:
         (["gap", "run", "-o", "f.svg", "--projection", "tsne"], "unknown projection 'tsne': known: gap-axis, pca, svd"),
         (["scorecard", "run", "-o", "f.svg", "--width", "wide"], "--width wide: expected column, full or a number"),
         (["scorecard", "run", "-o", "f.svg", "--width", "0"], "--width 0: expected 3 to 100 cm"),
+        (["scorecard", "run", "-o", "f.pdf", "--format", "png"], "--format png and -o f.pdf name two types: drop one"),
+        (["scorecard", "run", "--format", "docx"], "'docx' is not one of"),
         (["scorecard", "run", "-o", "f.docx"], "cannot write f.docx: matplotlib writes no 'docx', expected one of"),
         (["scorecard", "run", "-o", "no/f.svg"], "cannot write "),
         (["scorecard", "run", "-o", "f.svg", "--style", "no.mplstyle"], "--style no.mplstyle: "),

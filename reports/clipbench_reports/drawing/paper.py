@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
     from matplotlib.typing import RcKeyType
 
+    from clipbench_reports.drawing.notebook import NotebookFigure
+
 WIDTHS = {"column": 8.25, "full": 17.5}
 """Widths of a column and of both, in cm: 3.25 and 6.875 inches, as two-column conferences have them."""
 CM = 1 / 2.54
@@ -39,6 +41,8 @@ LETTER, SAMPLE = 0.46, 3.4
 """Width of a letter, on average, and of a sample in a legend with its distances, where 1 is the height of letters."""
 DPI = 300
 """Resolution of what is not a vector."""
+SLIDE_DPI = 2 * DPI
+"""Resolution of a PNG for slides: one as wide as a column has the pixels of a whole Full HD slide."""
 GAP, BETWEEN, NEAR = 0.12, 12.0, 3.0
 """Between rows of planes, in inches; between two words of one line, and how far two lines may reach into each other, in pixels."""
 LINE = 9.4 / 72
@@ -96,12 +100,15 @@ UNDATED: dict[str, dict[str, Any]] = {
 """Options that keep the date out of a file, for the types that would have it."""
 
 
-def save(figure: Chart, path: Path, *, width: float = WIDTHS["column"], style: Path | None = None) -> None:
+def save(
+    figure: Chart, path: Path, *, width: float = WIDTHS["column"], style: Path | None = None, dpi: int | None = None
+) -> None:
     """Write a figure as the type that its name ends in, whole or not at all; equal figures give equal bytes.
 
     Args:
         width: in cm.
         style: a matplotlib style file, whose settings come before ours.
+        dpi: resolution, in place of ours or the style's.
 
     Raises:
         UsageError: the type, the width or the style cannot be, or the file cannot be written.
@@ -111,12 +118,12 @@ def save(figure: Chart, path: Path, *, width: float = WIDTHS["column"], style: P
     with _settings(style):
         drawn = _fitted(escape(figure) if kind == "pgf" else figure, width * CM)
         try:
-            _write(drawn, path, kind)
+            _write(drawn, path, kind, {} if dpi is None else {"dpi": dpi})
         except OSError as error:
             raise UsageError(f"cannot write the figure {path}: {error.strerror or error}") from error
 
 
-def draw(figure: Chart, *, width: float = WIDTHS["column"], style: Path | None = None) -> "Figure":
+def draw(figure: Chart, *, width: float = WIDTHS["column"], style: Path | None = None) -> "NotebookFigure":
     """Return a figure of matplotlib, which neither pyplot nor the settings of the caller have a part in.
 
     Args:
@@ -165,13 +172,13 @@ def _settings(style: Path | None) -> Iterator[None]:
         yield
 
 
-def _write(figure: "Figure", path: Path, kind: str) -> None:
+def _write(figure: "Figure", path: Path, kind: str, options: dict[str, Any]) -> None:
     """Write the file, and the drawings that a pgf has beside it, in a folder of their own first."""
     from matplotlib.backends.backend_pgf import LatexError
 
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
         try:
-            figure.savefig(Path(folder) / path.name, format=kind, **UNDATED.get(kind, {}))
+            figure.savefig(Path(folder) / path.name, format=kind, **UNDATED.get(kind, {}), **options)
         except (LatexError, RuntimeError, FileNotFoundError) as error:
             if kind != "pgf":
                 raise
@@ -182,7 +189,7 @@ def _write(figure: "Figure", path: Path, kind: str) -> None:
             os.replace(made, path.parent / made.name)
 
 
-def _fitted(figure: Chart, width: float) -> "Figure":
+def _fitted(figure: Chart, width: float) -> "NotebookFigure":
     """Return the figure at a width in inches, in as many columns as have room for their words.
 
     Raises:
@@ -206,7 +213,7 @@ def _lined(panel: Panel, plane: float) -> Panel:
     return replace(panel, aspect=LINE * (panel.n_rows + 0.5) / plane) if panel.n_rows else panel
 
 
-def _drawn(layout: Layout, width: float) -> "Figure":
+def _drawn(layout: Layout, width: float) -> "NotebookFigure":
     """Return the panels at a width in inches, as high as their content."""
     from clipbench_reports.drawing.notebook import NotebookFigure
 

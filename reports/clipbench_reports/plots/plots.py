@@ -54,6 +54,8 @@ class PlotOptions:
     """The models that ``robustness`` is read against: ``standard`` or ``open_clip``; None is the first of them."""
     seed: int = 0
     """Seed of a projection that is drawn at random."""
+    format: str | None = None
+    """``png`` draws with twice the pixels, for slides; other types have no pixels to speak of."""
 
 
 DEFAULTS = PlotOptions()
@@ -95,7 +97,9 @@ def draw_plot(name: str, runs: Sequence[RunLike], options: PlotOptions = DEFAULT
         ClipbenchError: a run is damaged, or lacks what is drawn.
     """
     width = _width(options.width)
-    return paper.draw(_drawn(name, runs, options).figure, width=width, style=options.style)
+    figure = paper.draw(_drawn(name, runs, options).figure, width=width, style=options.style)
+    figure.file_dpi = _dpi(options.format)
+    return figure
 
 
 def write_plot(name: str, runs: Sequence[RunLike], out: Path, options: PlotOptions = DEFAULTS) -> list[Path]:
@@ -114,7 +118,7 @@ def write_plot(name: str, runs: Sequence[RunLike], out: Path, options: PlotOptio
         out.with_suffix(".txt"): _caption(drawn, PLOTS[name]).encode(),
     }
     with writing_atomically(texts):
-        paper.save(drawn.figure, out, width=width, style=options.style)
+        paper.save(drawn.figure, out, width=width, style=options.style, dpi=_dpi(options.format))
     return [out, *texts]
 
 
@@ -138,6 +142,11 @@ def _drawn(name: str, runs: Sequence[RunLike], options: PlotOptions) -> _Drawn:
 
 def _run(run: RunLike) -> Run:
     return run if isinstance(run, Run) else read_run(Path(run))
+
+
+def _dpi(kind: str | None) -> int | None:
+    """Return the resolution that a format asks for, or None for the usual one."""
+    return paper.SLIDE_DPI if kind == "png" else None
 
 
 def _width(words: str) -> float:

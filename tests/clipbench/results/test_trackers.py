@@ -257,9 +257,18 @@ def test_an_unknown_tracker_is_told() -> None:
         clipbench.run(clipbench.vectors(images=np.eye(2), texts=np.eye(2)), log="tensorboard")
 
 
-def test_figures_are_those_that_the_run_has_what_it_takes_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_are_those_that_the_run_has_what_it_takes_for_by_data_where_there_are_several(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(name: str, runs: list[Run], options: SimpleNamespace) -> str:
+        if name == "compare" or (name == "gap" and options.data is None):
+            raise UsageError("choose with --data")
+        return f"{name} of {options.data}"
+
+    maker = SimpleNamespace(plots=lambda: ["scorecard", "gap", "compare"], draw_plot=draw, PlotOptions=SimpleNamespace)
     monkeypatch.undo()
-    assert [name for name, _ in run_figures(run)] == ["scorecard"]
+    monkeypatch.setattr(trackers, "plotter", lambda: maker)
+    assert list(run_figures(run)) == [("scorecard", "scorecard of None"), ("gap@birds", "gap of birds")]
 
 
 # ----- what the libraries read back of what they have written

@@ -32,6 +32,7 @@ from clipbench_reports.drawing.marks import (
     Threads,
     Words,
 )
+from clipbench_reports.drawing.notebook import NotebookFigure
 from clipbench_reports.drawing.paper_marks import LOOKS, ON_DARK, put
 
 AXIS = Axis(low=0, high=10, ticks=[0, 5, 10], label="axis")
@@ -301,3 +302,12 @@ def test_dots_are_as_large_as_their_samples_are_many() -> None:
     assert isinstance(dots, PathCollection)
     small, large = dots.get_sizes()
     assert large == pytest.approx(4 * small)
+
+
+def test_a_figure_for_slides_is_saved_with_its_pixels(tmp_path: Path) -> None:
+    figure = NotebookFigure(figsize=(1, 1), dpi=300)
+    figure.file_dpi = 600
+    figure.savefig(tmp_path / "figure.png")
+    assert png_size(tmp_path / "figure.png") == (600, 600)
+    figure.savefig(tmp_path / "figure.png", dpi=50)
+    assert png_size(tmp_path / "figure.png") == (50, 50)
