@@ -1,6 +1,7 @@
 """Names at the lines themselves, in place of a legend, where there is room for all of them."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import singledispatch
 from itertools import pairwise, product
 from typing import Literal, NamedTuple
 
@@ -8,7 +9,21 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench.results.numbers import Number
-from clipbench_reports.drawing.marks import Bars, Line, Mark, Panel, Ranges, Rule, Shade, Words, aside, outline
+from clipbench_reports.drawing.marks import (
+    Bars,
+    Dots,
+    Hill,
+    Line,
+    Mark,
+    Panel,
+    Ranges,
+    Rule,
+    Shade,
+    Threads,
+    Words,
+    aside,
+    outline,
+)
 from clipbench_reports.drawing.page_marks import Plane
 
 LETTER, HEIGHT = 8.8, 16
@@ -24,7 +39,8 @@ Anchor = Literal["start", "middle", "end"]
 Lift = Literal[-1, 0, 1]
 ACROSS: tuple[Anchor, ...] = ("middle", "end", "start")
 BESIDE: tuple[Lift, ...] = (1, -1)
-"""Where a name stands at a place of a line: centred or to either side, above it or below."""
+SIDES: tuple[tuple[Anchor, Lift], ...] = (("start", 0), ("end", 0))
+"""Where a name stands at a place of a line: centred or to either side, above it or below; or at its height, right or left."""
 
 Points = Float64[np.ndarray, "n 2"]
 
@@ -67,7 +83,7 @@ def names_at_lines(panel: Panel, plane: Plane, entries: Sequence[Mark]) -> list[
         for candidate in (each for mark in of_name for each in _candidates(mark, plane)):
             box = _box(candidate, plane)
             is_free = box.distance(lines) > ROOM
-            is_plain = isinstance(entry, Shade) or box.distance(own) + APART < box.distance(others)
+            is_plain = not len(others) or isinstance(entry, Shade) or box.distance(own) + APART < box.distance(others)
             if is_free and is_plain and _is_inside(box, plane) and not any(box.touches(each) for each in taken):
                 words.append(candidate)
                 taken.append(box)
@@ -77,20 +93,66 @@ def names_at_lines(panel: Panel, plane: Plane, entries: Sequence[Mark]) -> list[
     return words
 
 
-def _candidates(mark: Mark, plane: Plane) -> Iterator[Words]:
+@singledispatch
+def _candidates(mark: object, plane: Plane) -> Iterator[Words]:
     """Yield the places that a name may have, the best first; none for a mark that has to be told by a sample of it."""
-    if isinstance(mark, Rule):
-        yield from _along_rule(mark, plane)
-    elif isinstance(mark, Shade):
-        heights = np.linspace(plane.y.high, plane.y.low, N_PLACES)[1:-1].tolist()
-        for y in heights:
-            yield Words(words=mark.name, x=(mark.low + mark.high) / 2, y=y, role=mark.role, anchor="middle")
-    elif isinstance(mark, Bars):
-        k = int(np.argmax(mark.counts))
-        yield Words(words=mark.name, x=mark.edges[k], y=mark.counts[k] * 0.9, role=mark.role, anchor="end")
-    elif isinstance(mark, Line) or (isinstance(mark, Ranges) and mark.is_joined):
-        for x, y in _spread(mark, plane):
-            yield from _around(mark, x, y, [*product(ACROSS, BESIDE), ("start", 0), ("end", 0)])
+    return iter(())
+
+
+@_candidates.register(Line)
+@_candidates.register(Ranges)
+def _(mark: Line | Ranges, plane: Plane) -> Iterator[Words]:
+    if isinstance(mark, Line) or mark.is_joined:
+        for x, y in _spread(mark):
+            yield from _around(mark, x, y, [*product(ACROSS, BESIDE), *SIDES])
+    elif not mark.is_upright:
+        for x, y, low, high in zip(*aside(mark), mark.lows, mark.highs, strict=True):
+            yield from _around(mark, high if np.isfinite(high) else x, y, SIDES[:1])
+            yield from _around(mark, low if np.isfinite(low) else x, y, SIDES[1:])
+
+
+@_candidates.register
+def _(mark: Rule, plane: Plane) -> Iterator[Words]:
+    other = plane.y if mark.axis == "x" else plane.x
+    low, high = mark.span or (other.low, other.high)
+    for share in np.linspace(0.97, 0.03, N_PLACES).tolist():
+        at = low + share * (high - low) if not other.is_log else low * (high / low) ** share
+        if mark.axis == "x":
+            yield from _around(mark, mark.at, at, SIDES)
+        else:
+            yield from _around(mark, at, mark.at, list(product(ACROSS, BESIDE)))
+
+
+@_candidates.register
+def _(mark: Shade, plane: Plane) -> Iterator[Words]:
+    for y in np.linspace(plane.y.high, plane.y.low, N_PLACES)[1:-1].tolist():
+        yield from _around(mark, (mark.low + mark.high) / 2, y, [("middle", 0)])
+
+
+@_candidates.register
+def _(mark: Bars, plane: Plane) -> Iterator[Words]:
+    highest = int(np.argmax(mark.counts))
+    yield from _around(mark, mark.edges[highest], 0.9 * mark.counts[highest], SIDES[1:])
+
+
+@_candidates.register
+def _(mark: Threads, plane: Plane) -> Iterator[Words]:
+    middles = (mark.starts + mark.ends) / 2
+    for y in np.linspace(middles[:, 1].max(), middles[:, 1].min(), N_PLACES).tolist():
+        yield from _around(mark, float(np.median(middles[:, 0])), y, [("middle", 0)])
+
+
+@_candidates.register
+def _(mark: Dots, plane: Plane) -> Iterator[Words]:
+    """Yield places at the left of a cloud and at its right, the highest first; none for dots that are told by their shape."""
+    if mark.is_dense:
+        xs, ys = np.array(mark.xs, np.float64), np.array(mark.ys, np.float64)
+        near = abs(plane.y.high - plane.y.low) * HEIGHT / plane.height
+        for y in np.linspace(ys.max(), ys.min(), N_PLACES).tolist():
+            row = xs[np.abs(ys - y) <= near]
+            if len(row):
+                yield from _around(mark, float(row.min()), y, SIDES[1:])
+                yield from _around(mark, float(row.max()), y, SIDES[:1])
 
 
 def _around(mark: Mark, x: Number, y: Number, sides: Sequence[tuple[Anchor, Lift]]) -> Iterator[Words]:
@@ -98,18 +160,7 @@ def _around(mark: Mark, x: Number, y: Number, sides: Sequence[tuple[Anchor, Lift
         yield Words(words=mark.name, x=x, y=y, role=mark.role, anchor=anchor, lift=lift)
 
 
-def _along_rule(mark: Rule, plane: Plane) -> Iterator[Words]:
-    other = plane.y if mark.axis == "x" else plane.x
-    low, high = mark.span or (other.low, other.high)
-    for share in np.linspace(0.97, 0.03, N_PLACES).tolist():
-        at = low + share * (high - low) if not other.is_log else low * (high / low) ** share
-        if mark.axis == "x":
-            yield from _around(mark, mark.at, at, [("start", 0), ("end", 0)])
-        else:
-            yield from _around(mark, at, mark.at, list(product(ACROSS, BESIDE)))
-
-
-def _spread(mark: Line | Ranges, plane: Plane) -> Iterable[tuple[float, float]]:
+def _spread(mark: Line | Ranges) -> Iterable[tuple[float, float]]:
     """Return places along a line in units of the data, the last first."""
     xs, ys = aside(mark) if isinstance(mark, Ranges) else (mark.xs, mark.ys)
     known = np.array([(x, y) for x, y in zip(xs, ys, strict=True) if np.isfinite(x) and np.isfinite(y)], np.float64)
@@ -134,7 +185,7 @@ def _traced(marks: Sequence[Mark], plane: Plane) -> Points:
 
 
 def _strokes(mark: Mark, plane: Plane) -> Iterator[list[tuple[Number, Number]]]:
-    """Yield the strokes of a mark; bands and shades may have words on them."""
+    """Yield the strokes of a mark; bands, shades and threads may have words on them."""
     if isinstance(mark, Line):
         yield plane.points(mark.xs, mark.ys)
     elif isinstance(mark, Ranges):
@@ -144,6 +195,10 @@ def _strokes(mark: Mark, plane: Plane) -> Iterator[list[tuple[Number, Number]]]:
         for x, y, low, high in zip(xs, ys, mark.lows, mark.highs, strict=True):
             ends = ((x, low), (x, high)) if mark.is_upright else ((low, y), (high, y))
             yield plane.points(*zip((x, y), *ends, strict=True))
+    elif isinstance(mark, Dots):
+        yield from ([point] for point in plane.points(mark.xs, mark.ys))
+    elif isinstance(mark, Hill):
+        yield plane.points(mark.xs, mark.ys)
     elif isinstance(mark, Bars):
         yield [plane.at(*corner) for corner in outline(mark)]
     elif isinstance(mark, Rule):
