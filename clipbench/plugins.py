@@ -104,6 +104,17 @@ def optional(package: str, *, extra: str, needed_by: str, kind: type[ClipbenchEr
         ) from error
 
 
+def site() -> Any:
+    """Return the class of the site over runs: ``Site(folder, port)``.
+
+    Raises:
+        UsageError: the packages that it needs are not installed.
+    """
+    for package in ("starlette", "uvicorn"):
+        optional(package, extra="view", needed_by="clipbench view", kind=UsageError)
+    return load(REPORTS, "view")
+
+
 def _import(point: EntryPoint) -> object:
     try:
         return point.load()

@@ -30,6 +30,7 @@ GROUPS = {
     },
     "Publish": {
         "report": "clipbench.cli.report:report",
+        "view": "clipbench.cli.view:view",
         "plot": "clipbench.cli.plot:plot",
         "export": "clipbench.cli.export:export",
     },

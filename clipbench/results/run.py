@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from clipbench.results.record import (
 )
 from clipbench.untrusted.limits import check_parquet, check_zip
 from clipbench.untrusted.reading import (
+    MOST_BYTES,
     decode_json,
     entries,
     is_file,
@@ -342,7 +343,38 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         ...     read_run(f"{folder}/mine")
         <run of vectors: retrieval@embeddings>
     """
-    path = Path(path)
+    file, data = _read(Path(path), MOST_BYTES)
+    return Run(file.parent, _result(data, file))
+
+
+def read_headlines(path: Path, most: int) -> Run:
+    """Return the run in a folder with the headline metrics of its evaluations and nothing else of them, for a list of many.
+
+    Args:
+        path: of the folder.
+        most: bytes of a result that is read.
+
+    Raises:
+        ClipbenchError: as ``read_run``.
+    """
+    file, data = _read(path, most)
+    if isinstance(data, dict) and isinstance(data.get("evaluations"), list):
+        data["evaluations"] = [_light(each) if isinstance(each, dict) else each for each in data["evaluations"]]
+    return Run(file.parent, _result(data, file))
+
+
+def _light(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON of an evaluation without what a list of runs does not show."""
+    kept = {key: value for key, value in record.items() if key not in ("controls", "curves", "slices")}
+    metrics = record.get("metrics")
+    if isinstance(metrics, dict):
+        marked = {name: each for name, each in metrics.items() if isinstance(each, dict) and each.get("is_headline")}
+        kept["metrics"] = marked or dict(list(metrics.items())[:1])
+    return kept
+
+
+def _read(path: Path, most: int) -> tuple[Path, object]:
+    """Return the file of a result, and what is in it."""
     file = path / "result.json" if is_folder(path) else path
     if not is_there(file):
         raise ClipbenchError(
@@ -350,9 +382,8 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         )
     if not is_inside(file, file.parent):
         raise ClipbenchError(f"{file} is a link that leads out of its folder, and is not read: name the run itself")
-    text = read_text(file, ClipbenchError)
-    data = parse_json(text, str(file), ClipbenchError, advice="the run is damaged, make it again", is_text=False)
-    return Run(file.parent, _result(data, file))
+    text = read_text(file, ClipbenchError, most=most)
+    return file, parse_json(text, str(file), ClipbenchError, advice="the run is damaged, make it again", is_text=False)
 
 
 def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: None) -> list[Path]:

@@ -9,12 +9,15 @@ A whole number stands for the same float, and unknown keys are passed over, as l
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from clipbench.untrusted.reading import shown
 
 Record = TypeVar("Record")
+
+_hints = cache(get_type_hints)  # a result has hundreds of records of few kinds
 
 MOST = 2.0**63
 """Bound of all numbers of a record."""
@@ -44,7 +47,7 @@ def fitted(kind: type[Record], data: object, place: str = "") -> Record:
     """
     if not isinstance(data, dict):
         raise SchemaError(f"{place.removesuffix('.') or 'it'} is {shown(data)}, expected an object")
-    hints = get_type_hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     found = {}
     for field in fields(kind):  # type: ignore[arg-type]
         if field.name in data:

@@ -1,0 +1,132 @@
+// Pages work without this script. With it a form is answered as one types, new runs appear, and rows are chosen by keys.
+"use strict";
+
+const root = document.documentElement;
+root.classList.add("js");
+const chosen = new Map(); // id of a run: its label, in the order of choice
+let asked = 0;
+
+async function swap(address, { isNew = true } = {}) {
+  const number = ++asked;
+  const answer = await fetch(address, { credentials: "same-origin" });
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const [old, made] = [document, page].map((each) => each.getElementById("results"));
+  if (number !== asked) return; // a later question is on its way
+  if (!made) {
+    location.assign(address);
+    return;
+  }
+  const focused = document.activeElement?.closest("#results") && place(document.activeElement);
+  old.replaceWith(document.adoptNode(made));
+  for (const label of page.querySelectorAll(".shows small")) {
+    const value = label.parentElement.querySelector("input").value;
+    const own = document.querySelector(`.shows input[value="${CSS.escape(value)}"]`);
+    if (own) own.parentElement.querySelector("small").textContent = label.textContent;
+  }
+  if (isNew) history.replaceState(null, "", address);
+  mark();
+  if (focused) [...made.querySelectorAll("a, input")].find((each) => place(each) === focused)?.focus();
+}
+
+const place = (each) => each.getAttribute("href") ?? each.value;
+
+function query(form) {
+  const pairs = [...new FormData(form)].filter(([name, value]) => value !== "" || name === "q");
+  return `${new URL(form.action).pathname}?${new URLSearchParams(pairs)}`;
+}
+
+for (const form of document.querySelectorAll("form[data-live]")) {
+  let timer;
+  const ask = (event) => {
+    if (event.target.closest("[data-reload]")) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => swap(query(form)), event.type === "input" && event.target.type === "search" ? 150 : 0);
+  };
+  form.addEventListener("input", ask);
+  form.addEventListener("submit", (event) => { event.preventDefault(); swap(query(form)); });
+}
+for (const select of document.querySelectorAll("select[data-reload]")) {
+  select.addEventListener("change", () => location.assign(query(select.form)));
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-swap]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const asked = new URL(link.href).searchParams;
+  for (const name of ["sort", "order"]) {
+    const kept = document.querySelector(`form[data-live] [name="${name}"]`);
+    if (kept && asked.has(name)) kept.value = asked.get(name);
+  }
+  swap(link.href);
+  if (link.rel) window.scrollTo(0, 0);
+});
+
+// Choosing runs, over several pages
+
+const bar = document.querySelector("[data-bar]");
+
+function mark() {
+  if (!bar) return;
+  for (const box of document.querySelectorAll('input[name="run"][type="checkbox"]')) box.checked = chosen.has(box.value);
+  const [base, told] = [bar.querySelector("select"), bar.querySelector("output")];
+  const before = base.value;
+  base.replaceChildren(...[...chosen].map(([id, label]) => new Option(label, id)));
+  if (chosen.has(before)) base.value = before;
+  base.disabled = chosen.size < 2;
+  for (const hidden of bar.querySelectorAll('input[type="hidden"]')) hidden.remove();
+  const shown = new Set([...document.querySelectorAll('input[name="run"]')].map((each) => each.value));
+  for (const id of chosen.keys()) {
+    if (!shown.has(id)) bar.append(Object.assign(document.createElement("input"), { type: "hidden", name: "run", value: id }));
+  }
+  const [compare, report, samples] = bar.querySelectorAll("button");
+  compare.disabled = chosen.size < 2;
+  report.disabled = chosen.size < 1;
+  samples.disabled = chosen.size < 1 || chosen.size > 2;
+  told.textContent = chosen.size ? `${chosen.size} chosen` : "Choose two runs or more";
+}
+
+document.addEventListener("change", (event) => {
+  const box = event.target;
+  if (!bar || box.name !== "run" || box.type !== "checkbox") return;
+  if (box.checked) chosen.set(box.value, box.dataset.label);
+  else chosen.delete(box.value);
+  mark();
+});
+if (bar) {
+  for (const box of document.querySelectorAll('input[name="run"]:checked')) chosen.set(box.value, box.dataset.label);
+  mark();
+  setInterval(look, 3000);
+}
+
+async function look() {
+  if (document.hidden) return;
+  try {
+    const { state } = await (await fetch("/state", { credentials: "same-origin" })).json();
+    if (state !== document.getElementById("results").dataset.version) await swap(location.href, { isNew: false });
+  } catch { /* the server has ended: the list stays as it is */ }
+}
+
+// Keys
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const at = event.target;
+  if (at.matches("input:not([type=checkbox], [type=radio]), select, textarea, canvas")) {
+    if (event.key === "Escape") at.blur();
+    return;
+  }
+  const rows = [...document.querySelectorAll("a[data-row]")];
+  const row = at.closest("tr, li")?.querySelector("a[data-row]");
+  const acts = {
+    "/": () => document.querySelector("[data-search]")?.focus(),
+    j: () => rows[Math.min(rows.length - 1, rows.indexOf(row) + 1)]?.focus(),
+    k: () => rows[Math.max(0, rows.indexOf(row) - 1)]?.focus(),
+    x: () => at.closest("tr")?.querySelector('input[name="run"]')?.click(),
+    ArrowRight: () => document.querySelector("a[rel=next]")?.click(),
+    ArrowLeft: () => document.querySelector("a[rel=prev]")?.click(),
+  };
+  if (!(event.key in acts)) return;
+  event.preventDefault();
+  acts[event.key]();
+});

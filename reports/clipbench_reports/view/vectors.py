@@ -1,0 +1,188 @@
+"""The vectors that a run kept: nearest neighbours of a pair both ways, and a flat map of all."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Shaped
+
+from clipbench.results import numbers as fmt
+from clipbench.results.even_spacing import evenly_spaced
+from clipbench.results.record import EvaluationRecord
+from clipbench.results.run import Run
+from clipbench_reports.figures import PROJECTIONS
+from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.view.samples import MARGIN, Samples, read_samples
+
+N_NEIGHBOURS = 8
+MOST_PAIRS = {"pca": 25_000, "umap": 5_000}
+"""Pairs of a map, each with two points; evenly spaced where there are more."""
+N_LABELS = 8
+"""Labels with a colour of their own, the commonest; the rest are grey."""
+
+
+class Neighbour(NamedTuple):
+    """One of the nearest, with its row among the samples of the vectors."""
+
+    row: int
+    cosine: str
+    is_own: bool
+
+
+class Neighbours(NamedTuple):
+    """The nearest of one kind to an image or a text."""
+
+    title: str
+    rank: str
+    """Place of its own text or image among all."""
+    nearest: Sequence[Neighbour]
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Unit vectors of pairs, and the samples that they are of."""
+
+    images: Float32[np.ndarray, "n dim"]
+    texts: Float32[np.ndarray, "n dim"]
+    rows: Sequence[int]
+    """Of the pairs, among the samples."""
+    samples: Samples
+
+    @cached_property
+    def digests(self) -> Shaped[np.ndarray, " n"]:
+        """Content hashes of the images; empty where the run kept none."""
+        table = self.samples.tables[0]
+        column = table["image"].to_numpy(object) if "image" in table.columns else np.full(len(table), "", object)
+        return column[list(self.rows)]
+
+    def pair_of(self, samples: Samples, row: int) -> int:
+        """Return the pair with the image of a sample, that with its caption before others.
+
+        Raises:
+            MissingEvidence: the vectors are of other samples.
+        """
+        digest, caption = samples.text("image", row), samples.text("caption", row)
+        pairs = np.flatnonzero(self.digests == digest).tolist() if digest else []
+        own = [pair for pair in pairs if self.samples.text("caption", self.rows[pair]) == caption]
+        if not pairs:
+            raise MissingEvidence(
+                "The run kept vectors of other samples than this one. The task modality-gap keeps those of 2,000 of its pairs, "
+                "and of all with --keep-arrays."
+            )
+        return (own or pairs)[0]
+
+    def neighbours(self, pair: int) -> Iterator[Neighbours]:
+        """Yield the texts nearest to a pair's image, and the images nearest to its text."""
+        for title, query, others in (
+            ("Texts nearest to this image", self.images[pair], self.texts),
+            ("Images nearest to this text", self.texts[pair], self.images),
+        ):
+            cosines = others @ query
+            n = min(N_NEIGHBOURS, len(cosines))
+            nearest = np.argpartition(-cosines, n - 1)[:n]
+            nearest = nearest[np.argsort(-cosines[nearest], kind="stable")]
+            rank = fmt.count(1 + int((cosines > cosines[pair]).sum()))
+            yield Neighbours(
+                title,
+                f"its own is number {rank} of {fmt.count(len(cosines))}, cosine {fmt.number(float(cosines[pair]), 'cosine')}",
+                [Neighbour(self.rows[k], fmt.number(float(cosines[k]), "cosine"), k == pair) for k in nearest.tolist()],
+            )
+
+
+def find_vectors(run: Run, data: str) -> Vectors:
+    """Return the vectors that a run kept of a data set.
+
+    Raises:
+        MissingEvidence: it kept none; the text says how to have them.
+    """
+    for record in run.result.evaluations:
+        if record.status == "ok" and record.dataset.id == data and "arrays" in record.files:
+            evidence = Evidence(run, record)
+            if evidence.has_array("images") and evidence.has_array("texts"):
+                return _vectors(run, record, evidence)
+    raise MissingEvidence(
+        f"The run kept no vectors of {data}. The task modality-gap keeps those of 2,000 pairs, and of all with "
+        f"--keep-arrays: clipbench run --tasks modality-gap@{data} --keep-arrays"
+    )
+
+
+def _vectors(run: Run, record: EvaluationRecord, evidence: Evidence) -> Vectors:
+    images, texts = (evidence.matrix(name).astype(np.float32) for name in ("images", "texts"))
+    samples = read_samples([run], record.name)
+    ids = evidence.array("pair_id").astype(str).tolist() if evidence.has_array("pair_id") else []
+    row_of = {name: row for row, name in enumerate(samples.tables[0].get("sample_id", ()))}
+    if images.shape != texts.shape or not all(name in row_of for name in ids) or len(ids) != len(images):
+        raise MissingEvidence(
+            f"The run kept vectors of shapes {images.shape} and {texts.shape} for {len(ids)} pairs, and "
+            f"{len(samples)} samples: they do not fit together"
+        )
+    return Vectors(_unit(images), _unit(texts), [row_of[name] for name in ids], samples)
+
+
+def _unit(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(norms > 0, norms, 1)
+
+
+def flat_map(vectors: Vectors, projection: str, colours: dict[str, Sequence[str]]) -> dict[str, object]:
+    """Return places of images and texts on a plane, and all else that the browser draws, as plain JSON.
+
+    Args:
+        vectors: of the pairs.
+        projection: one of ``MOST_PAIRS``.
+        colours: by the name of a colouring, the label of each pair.
+    """
+    pairs = evenly_spaced(len(vectors.rows), MOST_PAIRS[projection])
+    both = np.concatenate([vectors.images[pairs], vectors.texts[pairs]]).astype(np.float64)
+    flat = PROJECTIONS[projection](both, 0)
+    low, span = flat.places.min(axis=0), max(float(np.ptp(flat.places, axis=0).max()), 1e-12)
+    places = np.rint(10_000 * (flat.places - low) / span).astype(int)
+    return {
+        "reading": flat.reading,
+        "n_pairs": len(vectors.rows),
+        "x": places[:, 0].tolist(),
+        "y": places[:, 1].tolist(),
+        "rows": [vectors.rows[pair] for pair in pairs],
+        "ids": [vectors.samples.text("sample_id", vectors.rows[pair])[:80] for pair in pairs],
+        "colours": {name: _coded([labels[pair] for pair in pairs]) for name, labels in colours.items()},
+    }
+
+
+def colourings(vectors: Vectors, run: Run) -> dict[str, Sequence[str]]:
+    """Return what the pairs can be coloured by: labels and failures of all evaluations of the same images."""
+    record = vectors.samples.records[0]
+    digests = vectors.digests.tolist()
+    found: dict[str, Sequence[str]] = {}
+    for other in run.result.evaluations:
+        if other.status != "ok" or other.dataset.id != record.dataset.id or "samples" not in other.files:
+            continue
+        samples = read_samples([run], other.name)
+        if "image" not in samples.tables[0].columns:
+            continue
+        images = samples.tables[0]["image"].astype(str).tolist()
+        for name in map(str, samples.tables[0].columns):
+            end = name.rpartition("/")[2]
+            if end == "label":
+                of_image = dict(zip(images, samples.tables[0][name].astype(str), strict=True))
+                found[f"Label: {other.task} {name}"] = [of_image.get(digest, "") for digest in digests]
+            elif end == MARGIN:
+                worst: dict[str, float] = {}
+                for image, margin in zip(images, samples.margin(name)[0].tolist(), strict=True):
+                    if not np.isnan(margin):
+                        worst[image] = min(margin, worst.get(image, margin))
+                found[f"Failure: {other.task} {name}"] = [_state(worst.get(digest, np.nan)) for digest in digests]
+    return found
+
+
+def _state(margin: float) -> str:
+    return "" if np.isnan(margin) else "right" if margin > 0 else "tie" if margin == 0 else "wrong"
+
+
+def _coded(labels: Sequence[str]) -> dict[str, object]:
+    """Return the commonest labels, and the place among them of each pair's; -1 for others and for none."""
+    names, counts = np.unique([label for label in labels if label], return_counts=True)
+    common = names[np.argsort(-counts, kind="stable")][:N_LABELS].tolist()
+    place = {name: k for k, name in enumerate(common)}
+    return {"names": [str(name)[:60] for name in common], "codes": [place.get(label, -1) for label in labels]}

@@ -1,0 +1,90 @@
+"""The runs below a folder are found as they come, change and go, and a hostile one costs a row."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from clipbench.errors import ClipbenchError
+from clipbench.results.record import Metric
+from clipbench_reports.view import index
+from clipbench_reports.view.index import Column, Index, Row
+from clipbench_reports.view.rows import Asked, column_choices, listed
+
+
+@pytest.fixture
+def runs(tmp_path: Path, parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(index, "PAUSE", 0.0)
+    monkeypatch.setattr(index, "PATIENCE", 60.0)
+    parts.write_run(tmp_path / "series/step-1", {"retrieval@scenes": parts.retrieval(np.random.default_rng(0), n=4)})
+    return tmp_path
+
+
+def test_runs_that_come_change_and_go_are_seen(runs: Path) -> None:
+    found = Index(runs)
+    (row,) = found.rows()
+    assert (row.place, row.data, row.tasks) == ("series/step-1", ["scenes"], ["retrieval"])
+    before = found.version
+    assert found.rows() == [row] and found.version == before
+    shutil.copytree(runs / "series/step-1", runs / "other")
+    assert {each.place for each in found.rows()} == {"series/step-1", "other"} and found.version > before
+    result = json.loads((runs / "other/result.json").read_text())
+    (runs / "other/result.json").write_text(json.dumps({**result, "model": {"ref": "renamed"}}))
+    assert {each.model for each in found.rows()} >= {"renamed"}
+    shutil.rmtree(runs / "other")
+    assert [each.place for each in found.rows()] == ["series/step-1"]
+
+
+def test_hostile_folders_cost_a_row_each(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "MOST_BYTES", 1 << 20)
+    for name in ("link", "huge", "deep", "pipe", "other"):
+        (runs / name).mkdir()
+    (runs / "link/result.json").symlink_to("/etc/passwd")
+    (runs / "outside").symlink_to("/etc")
+    (runs / "round").symlink_to(runs)
+    (runs / "huge/result.json").write_bytes(b"[" + b" " * (1 << 20) + b"]")
+    (runs / "deep/result.json").write_text("[" * 100_000)
+    os.mkfifo(runs / "pipe/result.json")
+    (runs / "other/result.json").write_text('{"schema_version": 1, "evaluations": [7, {"metrics": {"a": 1}}]}')
+    faults = {row.place: row.fault for row in Index(runs).rows()}
+    assert faults.pop("series/step-1") == ""
+    words = {"link": "leads out", "outside": "leads out", "huge": "more than 1,048,576 bytes", "deep": "nested",
+             "pipe": "FIFO", "other": "is not a clipbench result"}  # fmt: skip
+    assert faults.keys() == words.keys()
+    assert all(words[place] in fault for place, fault in faults.items()), faults
+
+
+def test_a_run_that_becomes_a_link_to_elsewhere_is_not_read(
+    runs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    found = Index(runs)
+    (row,) = found.rows()
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    shutil.move(runs / "series/step-1", elsewhere / "run")
+    (runs / "series/step-1").symlink_to(elsewhere / "run")
+    with pytest.raises((ClipbenchError, KeyError)):
+        found.run(row.id)
+
+
+def row(name: str, model: str, value: float | None) -> Row:
+    column = Column("Top-1 accuracy", "zero-shot@a", Metric(value=value))
+    return Row(id=name, folder=Path(name), place=name, model=model, created=name, columns={"acc": column})
+
+
+def test_runs_are_sorted_grouped_and_cut_into_pages() -> None:
+    rows = [row("1", "b", 0.5), row("2", "a", None), row("3", "b", 0.9), row("4", "a", 0.7)]
+
+    def order(**asked: object) -> str:
+        return "".join(each.id for each in listed(rows, column_choices(rows), Asked(**asked)).rows)  # type: ignore[arg-type]
+
+    assert order() == "4321" and order(is_rising=True) == "1234"
+    assert order(sort="acc") == "3412" and order(sort="acc", is_rising=True) == "1432"
+    assert order(sort="acc", is_grouped=True) == "4231"
+    assert order(sort="nothing") == "1234" and order(words="B") == "31"
+    many = [row(f"{k:03}", "a", 0.1) for k in range(250)]
+    page = listed(many, column_choices(many), Asked(page=99))
+    assert (page.page, page.n_pages, len(page.rows), page.n) == (3, 3, 50, 250)

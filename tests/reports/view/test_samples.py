@@ -1,0 +1,94 @@
+"""Samples are filtered, searched and sorted by what their margins and texts say."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipbench.errors import ClipbenchError, NotComparable
+from clipbench_reports.view.samples import Asked, Samples, read_samples
+from clipbench_reports.view.vectors import find_vectors
+
+
+def samples(tmp_path: Path, parts: SimpleNamespace, *tables: dict[str, Any], task: str = "task") -> Samples:
+    runs = [
+        parts.write_run(
+            tmp_path / f"{k}", {f"{task}@data": {"samples": {name: np.array(each) for name, each in table.items()}}}
+        )
+        for k, table in enumerate(tables)
+    ]
+    return read_samples(runs, f"{task}@data")
+
+
+IDS = np.array(["a", "b", "c", "d", "e"], object)
+
+
+def test_one_run_is_filtered_by_the_sign_of_the_margin(tmp_path: Path, parts: SimpleNamespace) -> None:
+    found = samples(tmp_path, parts, {"sample_id": IDS, "margin": [0.5, -1.0, 0.0, np.nan, -2.0]})
+    rows = {show: found.rows(Asked(show=show, by="margin")).tolist() for show in found.filters}
+    assert rows == {"all": [4, 1, 2, 0, 3], "wrong": [4, 1], "tie": [2], "right": [0]}
+    assert found.rows(Asked(by="margin", is_falling=True)).tolist() == [0, 2, 1, 4, 3]
+    assert found.rows(Asked(sort="row")).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_two_runs_are_paired_by_id_and_filtered_by_both(tmp_path: Path, parts: SimpleNamespace) -> None:
+    first = {"sample_id": IDS, "margin": [1.0, 1.0, -1.0, 0.0, -1.0]}
+    other = {"sample_id": np.array(["e", "d", "c", "b", "z"], object), "margin": [-2.0, 0.0, 3.0, -1.0, 1.0]}
+    found = samples(tmp_path, parts, first, other)
+    names = found.tables[0]["sample_id"].tolist()
+    shown = {
+        show: [names[row] for row in found.rows(Asked(show=show, by="margin", sort="row"))] for show in found.filters
+    }
+    assert shown == {"all": ["b", "c", "d", "e"], "lost": ["b"], "gained": ["c"], "flipped": ["b", "c"], "tie": ["d"],
+                     "wrong": ["e"]}  # fmt: skip
+    assert [names[row] for row in found.rows(Asked(by="margin", sort="change"))] == ["b", "e", "d", "c"]
+    assert "2 samples of one run alone: not shown" in found.notes
+
+
+def test_a_search_needs_all_words_in_texts_and_takes_none_for_a_pattern(tmp_path: Path, parts: SimpleNamespace) -> None:
+    table = {"sample_id": IDS, "caption": np.array(["A red Cube", "a blue cube", "", ".*", "ring"], object),
+             "label": np.array(["x", "red", "y", "z", "red"], object), "image": np.array(["f" * 32] * 5, object)}  # fmt: skip
+    found = samples(tmp_path, parts, table)
+
+    def rows(words: str) -> list[int]:
+        return list(found.rows(Asked(words=words, sort="row")).tolist())
+
+    assert (rows("cube RED"), rows("ring"), rows(".*"), rows("ffff")) == ([0, 1], [4], [3], [])
+    assert found.margins == [] and list(found.filters) == ["all"]
+
+
+def test_only_margins_that_cross_zero_at_success_are_offered(tmp_path: Path, parts: SimpleNamespace) -> None:
+    table = {"sample_id": IDS, "margin": [0.0] * 5, "kind/margin": [1.0] * 5, "text_retrieval_margin": [0.0] * 5}
+    assert samples(tmp_path, parts, table).margins == ["margin", "kind/margin"]
+
+
+def test_runs_of_other_samples_are_not_put_side_by_side(tmp_path: Path, parts: SimpleNamespace) -> None:
+    one, other = (
+        parts.write_run(tmp_path / str(k), {"task@data": {"samples": {"sample_id": IDS}, "params": {"k": k}}})
+        for k in range(2)
+    )
+    with pytest.raises(NotComparable, match="not the same samples"):
+        read_samples([one, other], "task@data")
+
+
+def test_samples_outside_the_run_are_not_read(tmp_path: Path, parts: SimpleNamespace) -> None:
+    run = parts.write_run(tmp_path / "run", {"task@data": {"samples": {"sample_id": IDS}}})
+    table = next((run.folder / "samples").iterdir())
+    table.rename(tmp_path / "outside.parquet")
+    table.symlink_to(tmp_path / "outside.parquet")
+    with pytest.raises(ClipbenchError, match="outside its folder"):
+        read_samples([run], "task@data")
+
+
+def test_the_nearest_are_those_of_the_largest_cosine(viewed: Path) -> None:
+    from clipbench.results.run import read_run
+
+    vectors = find_vectors(read_run(viewed / "good"), "scenes")
+    texts, images = vectors.neighbours(5)
+    cosines = vectors.texts @ vectors.images[5]
+    assert [each.row for each in texts.nearest] == np.argsort(-cosines)[:8].tolist()
+    assert [each.row for each in images.nearest] == np.argsort(-(vectors.images @ vectors.texts[5]))[:8].tolist()
+    assert f"number {1 + (cosines > cosines[5]).sum()} of 40" in texts.rank
+    assert np.allclose(np.linalg.norm(vectors.images, axis=1), 1)

@@ -1,0 +1,167 @@
+"""The site: who may ask, what a page says, and that nothing but the runs below the folder is shown."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipbench.errors import UsageError
+from clipbench_reports.view import index
+from clipbench_reports.view.site import Site, application
+
+Ask = Callable[..., Any]
+TOKEN, PORT = "the-token", 8000
+
+
+@pytest.fixture(scope="module")
+def app(viewed: Path) -> Any:
+    return application(viewed, TOKEN, PORT)
+
+
+@pytest.fixture(scope="module")
+def ids(viewed: Path) -> dict[str, str]:
+    """The names of the runs in addresses, by their folders."""
+    return {row.place: row.id for row in index.Index(viewed).rows()}
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example:8000", "127.0.0.1:8001", "127.0.0.1", "", "localhost:8000.evil.example"]
+)
+def test_another_host_is_refused_with_the_right_cookie(app: Any, ask: Ask, host: str) -> None:
+    answer = ask(app, "/", host=host)
+    assert answer.status == 421 and "model-" not in answer.text
+
+
+@pytest.mark.parametrize("cookie", ["", "clipbench-8000=", "clipbench-8000=wrong", "clipbench-8001=the-token"])
+def test_without_the_token_nothing_is_shown(app: Any, ask: Ask, cookie: str) -> None:
+    for address in ("/", "/state", "/static/view.js", "/?token=wrong", "/?token=%ff"):
+        answer = ask(app, address, cookie=cookie)
+        assert answer.status == 403 and "token" in answer.text
+
+
+def test_the_token_becomes_a_cookie_for_requests_from_here_alone(app: Any, ask: Ask) -> None:
+    answer = ask(app, "/?token=the-token", cookie="")
+    assert answer.status == 200 and "model-" not in answer.text
+    parts = set(answer.headers["set-cookie"].split("; "))
+    assert parts == {"clipbench-8000=the-token", "HttpOnly", "Path=/", "SameSite=strict"}
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_nothing_can_be_changed(app: Any, ask: Ask, method: str) -> None:
+    assert ask(app, "/", method=method).status == 405
+
+
+def test_every_answer_has_a_strict_policy(app: Any, ask: Ask, ids: dict[str, str]) -> None:
+    for address in ("/", "/state", "/nothing", "/samples?run=0", "/static/map.js", f"/samples?run={ids['good']}"):
+        headers = ask(app, address).headers
+        assert headers["content-security-policy"].startswith("default-src 'none'; style-src 'self'; script-src 'self'")
+        assert headers["x-content-type-options"] == "nosniff" and headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/samples?run=../../etc/passwd",
+        "/report?run=/etc",
+        "/report?run=good",
+        "/static/../site.py",
+        "/static/..%2fsite.py",
+        "/sample?run={good}&of=retrieval@scenes&row=-1",
+        "/sample?run={good}&of=retrieval@scenes&row=1000000",
+        "/sample?run={good}&of=../../retrieval&row=1",
+        "/samples?run={good}&of=nothing",
+        "/report?run={damaged}",
+        "/compare?run={good}",
+        "/report",
+        "/map?run={good}&data=/etc/passwd",
+    ],
+)
+def test_what_is_not_there_is_said_in_a_line(app: Any, ask: Ask, ids: dict[str, str], address: str) -> None:
+    answer = ask(app, address.format(**ids))
+    assert answer.status in (404, 422) and "root:" not in answer.text and "Traceback" not in answer.text
+
+
+def test_runs_are_listed_with_their_headlines_and_a_damaged_one_with_the_reason(app: Any, ask: Ask) -> None:
+    text = ask(app, "/").text
+    assert text.count('type="checkbox" name="run"') == 2 and "model-good" in text and "3 of 3 runs" in text
+    assert "is not JSON" in text and text.count('class="fault"') == 1
+
+
+def test_a_filter_needs_all_its_words(app: Any, ask: Ask) -> None:
+    assert "1 of 3 runs" in ask(app, "/?q=MODEL-b+retrieval").text
+    assert "0 of 3 runs" in ask(app, "/?q=model-b+coco").text
+
+
+def test_a_report_brings_its_own_policy_without_loosening_it(app: Any, ask: Ask, ids: dict[str, str]) -> None:
+    answer = ask(app, f"/report?run={ids['good']}")
+    policy = answer.headers["content-security-policy"]
+    assert answer.status == 200 and "default-src 'none'" in policy and "script-src 'sha256-" in policy
+    assert "frame-ancestors 'none'" in policy and "model-good" in answer.text
+
+
+def test_samples_of_two_runs_are_filtered_by_who_is_right(app: Any, ask: Ask, ids: dict[str, str]) -> None:
+    query = f"/samples?run={ids['good']}&run={ids['bad']}&of=zero-shot@scenes"
+    counts = re.findall(r'value="(\w+)"(?: checked)?> [^<]*<small>(\d+)', ask(app, query).text)
+    n = {name: int(count) for name, count in counts}
+    assert n["all"] == 40 and n["flipped"] == n["lost"] + n["gained"] and n["lost"] > 0
+    assert f"{n['lost']} of 40 samples" in ask(app, f"{query}&show=lost").text
+
+
+def test_a_page_of_a_sample_has_its_neighbours_both_ways(app: Any, ask: Ask, ids: dict[str, str]) -> None:
+    text = ask(app, f"/sample?run={ids['good']}&of=retrieval@scenes&row=3").text
+    assert "Texts nearest to this image" in text and "Images nearest to this text" in text
+    assert text.count("its own</dd>") >= 1 and "caption 3" in text and "data:image/webp" in text
+
+
+def test_a_run_without_vectors_says_what_would_be_needed(ask: Ask, tmp_path: Path, parts: SimpleNamespace) -> None:
+    run = parts.write_run(tmp_path / "run", {"retrieval@scenes": parts.retrieval(np.random.default_rng(0), n=5)})
+    app = application(tmp_path, TOKEN, PORT)
+    name = index.Index(tmp_path).rows()[0].id
+    assert ask(app, f"/map?run={name}").status == 422
+    for address in (f"/map?run={name}", f"/sample?run={name}&of=retrieval@scenes&row=0"):
+        assert "--tasks modality-gap@scenes --keep-arrays" in ask(app, address).text
+    assert run.folder.is_dir()
+
+
+def test_a_map_has_a_place_for_each_image_and_text(app: Any, ask: Ask, ids: dict[str, str]) -> None:
+    assert "<canvas" in ask(app, f"/map?run={ids['good']}").text
+    drawn = json.loads(ask(app, f"/map/points?run={ids['good']}&data=scenes").text)
+    assert len(drawn["x"]) == len(drawn["y"]) == 80 and drawn["rows"] == list(range(40))
+    assert set(drawn["colours"]["Label: zero-shot label"]["names"]) <= set(parts_classes())
+    failures = drawn["colours"]["Failure: zero-shot margin"]
+    assert set(failures["names"]) == {"right", "wrong"} and len(failures["codes"]) == 40
+    listed = ask(app, f"/map/list?run={ids['good']}&data=scenes&rows=1,2,999,x").text
+    assert listed.count('class="sample ') == 3  # what is no number is the second row
+
+
+def parts_classes() -> tuple[str, ...]:
+    return ("cube", "sphere", "cylinder", "cone")
+
+
+def test_words_of_others_stay_words(ask: Ask, tmp_path: Path, parts: SimpleNamespace, payload: str) -> None:
+    found = parts.zero_shot(np.random.default_rng(0), (payload, "other"), n=6)
+    found["samples"]["sample_id"] = np.array([f"{payload}{k}" for k in range(6)], object)
+    parts.write_run(tmp_path / "<b>run", {f"zero-shot@{payload}": found}, model={"ref": payload}, created=payload)
+    app = application(tmp_path, TOKEN, PORT)
+    name = index.Index(tmp_path).rows()[0].id
+    of = re.search(r'name="of"[^>]*><option selected>([^<]*)<', ask(app, f"/samples?run={name}").text)
+    assert of is not None
+    for address in ("/", f"/samples?run={name}", f"/samples?run={name}&q=%3Cscript%3E", f"/samples?run={name}&of=<b>x"):
+        text = ask(app, address).text
+        assert "<b>run" not in text and "<b>x" not in text
+        assert "<script>" not in text and "<img src=x" not in text and "<svg" not in text
+
+
+def test_a_folder_that_is_not_there_and_a_taken_port_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no folder"):
+        Site(tmp_path / "nothing")
+    first = Site(tmp_path)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{32}", first.address)
+    port = int(first.address.split(":")[2].split("/")[0])
+    with first.socket, pytest.raises(UsageError, match=f"cannot listen on port {port}: .*--port"):
+        Site(tmp_path, port)
