@@ -26,7 +26,12 @@ HEADERS = {
     "x-content-type-options": "nosniff",
 }
 # A cookie that is SameSite=Strict is not sent after a redirect from another site, such as a terminal in the browser.
-ENTRY = '<!doctype html><title>clipbench</title><meta http-equiv="refresh" content="0; url=/"><a href="/">clipbench</a>'
+ENTRY = """<!doctype html>
+<title>clipbench</title>
+<link rel="icon" href="data:,">
+<meta http-equiv="refresh" content="0; url=/">
+<a href="/">clipbench</a>
+"""
 
 
 class Guard:

@@ -10,9 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-pytest.importorskip("starlette", reason="the extra view is not installed")
-pytest.importorskip("uvicorn", reason="the extra view is not installed")
-
 TOKEN, PORT = "the-token", 8000
 N = 40
 

@@ -12,15 +12,15 @@ import pytest
 
 from clipbench.errors import UsageError
 from clipbench_reports.view import index
-from clipbench_reports.view.site import Site, application
 
+site = pytest.importorskip("clipbench_reports.view.site", reason="the extra view is not installed")
 Ask = Callable[..., Any]
 TOKEN, PORT = "the-token", 8000
 
 
 @pytest.fixture(scope="module")
 def app(viewed: Path) -> Any:
-    return application(viewed, TOKEN, PORT)
+    return site.application(viewed, TOKEN, PORT)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_a_page_of_a_sample_has_its_neighbours_both_ways(app: Any, ask: Ask, ids
 
 def test_a_run_without_vectors_says_what_would_be_needed(ask: Ask, tmp_path: Path, parts: SimpleNamespace) -> None:
     run = parts.write_run(tmp_path / "run", {"retrieval@scenes": parts.retrieval(np.random.default_rng(0), n=5)})
-    app = application(tmp_path, TOKEN, PORT)
+    app = site.application(tmp_path, TOKEN, PORT)
     name = index.Index(tmp_path).rows()[0].id
     assert ask(app, f"/map?run={name}").status == 422
     for address in (f"/map?run={name}", f"/sample?run={name}&of=retrieval@scenes&row=0"):
@@ -132,22 +132,18 @@ def test_a_map_has_a_place_for_each_image_and_text(app: Any, ask: Ask, ids: dict
     assert "<canvas" in ask(app, f"/map?run={ids['good']}").text
     drawn = json.loads(ask(app, f"/map/points?run={ids['good']}&data=scenes").text)
     assert len(drawn["x"]) == len(drawn["y"]) == 80 and drawn["rows"] == list(range(40))
-    assert set(drawn["colours"]["Label: zero-shot label"]["names"]) <= set(parts_classes())
+    assert set(drawn["colours"]["Label: zero-shot label"]["names"]) <= {"cube", "sphere", "cylinder", "cone"}
     failures = drawn["colours"]["Failure: zero-shot margin"]
     assert set(failures["names"]) == {"right", "wrong"} and len(failures["codes"]) == 40
     listed = ask(app, f"/map/list?run={ids['good']}&data=scenes&rows=1,2,999,x").text
     assert listed.count('class="sample ') == 3  # what is no number is the second row
 
 
-def parts_classes() -> tuple[str, ...]:
-    return ("cube", "sphere", "cylinder", "cone")
-
-
 def test_words_of_others_stay_words(ask: Ask, tmp_path: Path, parts: SimpleNamespace, payload: str) -> None:
     found = parts.zero_shot(np.random.default_rng(0), (payload, "other"), n=6)
     found["samples"]["sample_id"] = np.array([f"{payload}{k}" for k in range(6)], object)
     parts.write_run(tmp_path / "<b>run", {f"zero-shot@{payload}": found}, model={"ref": payload}, created=payload)
-    app = application(tmp_path, TOKEN, PORT)
+    app = site.application(tmp_path, TOKEN, PORT)
     name = index.Index(tmp_path).rows()[0].id
     of = re.search(r'name="of"[^>]*><option selected>([^<]*)<', ask(app, f"/samples?run={name}").text)
     assert of is not None
@@ -159,9 +155,9 @@ def test_words_of_others_stay_words(ask: Ask, tmp_path: Path, parts: SimpleNames
 
 def test_a_folder_that_is_not_there_and_a_taken_port_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no folder"):
-        Site(tmp_path / "nothing")
-    first = Site(tmp_path)
+        site.Site(tmp_path / "nothing")
+    first = site.Site(tmp_path)
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{32}", first.address)
     port = int(first.address.split(":")[2].split("/")[0])
     with first.socket, pytest.raises(UsageError, match=f"cannot listen on port {port}: .*--port"):
-        Site(tmp_path, port)
+        site.Site(tmp_path, port)
