@@ -200,7 +200,7 @@ def _keyword(found: re.Match[str], names: Mapping[str, str]) -> str:
 
 SWITCHES = ("allow-partial", "keep-arrays", "offline", "trust-remote-code", "yes")
 KEYWORDS = (
-    *("arch", "batch-size", "data", "data-option", "data-root", "device", "expect", "limit", "metric", "model"),
+    *("arch", "batch-size", "data", "data-option", "data-root", "device", "expect", "limit", "log", "metric", "model"),
     *("model-option", "on-bad-image", "out", "precision", "prompts", "seed", "tasks", "workers"),
 )
 """Flags that are keywords of functions too, beside the switches."""

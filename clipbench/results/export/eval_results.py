@@ -62,7 +62,7 @@ def render(runs: Sequence[Run]) -> Rendered:
     notes = [one_line(note) for note in notes]
     if not entries:
         raise UsageError(f"no value of {name} on a data set of the Hub: {'; '.join(notes[:3]) or 'no evaluation'}")
-    comments = ["# Made by clipbench export --to eval-results, for .eval_results/ in the model's repository."]
+    comments = ["# Made by `clipbench export --to eval-results`, for .eval_results/ in the model's repository."]
     comments += [f"# {one_line(f'{model_name(run)}: {origin(run)}')}" for run in runs]
     comments += [f"# {note}" for note in notes]
     text = yaml_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
