@@ -34,6 +34,7 @@ from clipbench_reports.drawing.marks import (
 )
 from clipbench_reports.drawing.notebook import NotebookFigure
 from clipbench_reports.drawing.paper_marks import LOOKS, ON_DARK, put
+from clipbench_reports.figures._scorecard import HEAD, MAX_LINES
 
 AXIS = Axis(low=0, high=10, ticks=[0, 5, 10], label="axis")
 
@@ -294,6 +295,14 @@ def test_rows_with_names_are_as_high_as_a_line_at_any_width() -> None:
     panel = Panel(x=AXIS, y=rows, marks=[Dots(xs=[1], ys=[1], role="ink")], aspect=3.0, n_rows=30)
     heights = [paper.draw(figure(panels=[panel]), width=width).get_figheight() * 2.54 for width in (8.25, 17.5)]
     assert heights[0] == pytest.approx(heights[1], rel=0.05) and max(heights) < 13
+
+
+def test_half_as_many_rows_as_a_scorecard_may_have_fit_on_half_a_page() -> None:
+    n_rows = int(MAX_LINES / 2 - 2 * HEAD) // 2
+    rows = Axis(low=n_rows - 0.5, high=-0.5, ticks=range(n_rows), names=["Top-1 accuracy (kind of object)"] * n_rows)
+    dots = Dots(xs=[1], ys=[1], role="ink")
+    panels = [Panel(x=AXIS, y=rows, marks=[dots], title=f"task {k}", aspect=0.5, n_rows=n_rows) for k in range(2)]
+    assert paper.draw(figure(panels=panels), width=17.5).get_figheight() * 2.54 < 12.5
 
 
 def test_dots_are_as_large_as_their_samples_are_many() -> None:

@@ -18,7 +18,7 @@ from clipbench.stats.intervals import wilson
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
-from clipbench_reports.drawing.marks import Bars, Boxes, Cells, Chart, Dots, Hill, Line, ModelKey, Rule, Threads
+from clipbench_reports.drawing.marks import Bars, Boxes, Cells, Chart, Dots, Hill, Line, ModelKey, Rule, Shade, Threads
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence
 from clipbench_reports.page.groups import group
 
@@ -317,6 +317,17 @@ def test_templates_that_all_score_alike_are_drawn_within_what_is_possible(eviden
         found = figures.templates(alone(evidence(curves={"templates": curve}, arrays={"template_names": names})))
         ticks = [float(tick) for tick in found.panels[0].x.words]
         assert min(ticks) >= 0 and max(ticks) <= 100 and max(ticks) - min(ticks) < 2, ticks
+        assert found.title == f"Each of 2 prompt templates alone reaches an accuracy of {fmt.percent(score)} %."
+
+
+def test_the_doubt_of_the_ensemble_is_drawn_and_no_axis_is_tighter(evidence: Make, parts: SimpleNamespace) -> None:
+    accuracy = parts.fraction(0.9, 100)
+    curve, names = Curve(x=[1.0, 2.0], y=[0.91, 0.9]), np.array(["a {c}", "the {c}"])
+    kept = evidence(curves={"templates": curve}, arrays={"template_names": names}, metrics={"acc1": accuracy})
+    found = figures.templates(alone(kept))
+    (shade,) = marks(found, Shade)
+    assert (shade.low, shade.high) == (accuracy.low, accuracy.high)
+    assert found.panels[0].x.low <= shade.low < shade.high <= found.panels[0].x.high
 
 
 def test_one_template_has_no_spread(evidence: Make) -> None:
