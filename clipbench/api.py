@@ -96,7 +96,8 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         data: what all tasks are measured on, in place of the suite's data: a reference, a pandas frame with columns image,
             caption and label, a Hugging Face data set, or (image, caption) pairs. Images are paths, PIL images or bytes.
         suite: ``"standard"`` (the papers' benchmarks), ``"quick"`` (fixed subsets of small data), ``"datacomp"`` (38
-            data sets and their average), ``"scenes"`` (generated, offline) or a TOML file.
+            data sets and their average), ``"languages"`` (captions and classes in many), ``"scenes"`` (generated, offline) or a
+            TOML file.
         out: a new folder for the run, with ``report.html``. Without one the run lies in a temporary folder that lasts as
             long as the object that is returned; ``Run.save`` keeps it.
         seed: of subsets and of all random draws; the same seed gives the same numbers.

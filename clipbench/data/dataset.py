@@ -41,6 +41,11 @@ class Groups(NamedTuple):
     main: str | None = None
     """Of captions, the group that the metrics of all data are of, such as English; None for all captions together."""
 
+    @property
+    def has_main(self) -> bool:
+        """True where the metrics of all data are of the captions of one group."""
+        return self.of_captions and self.main in self.values
+
     def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Groups":
         """Return the groups of some images, or captions."""
         return self._replace(values=[self.values[row] for row in rows.tolist()])
@@ -171,13 +176,12 @@ class Dataset:
     @property
     def main_slice(self) -> str:
         """The slice that the metrics of all data are of, as in ``{language=en}/acc1``; empty where they are of all."""
-        found = (f"{{{name}={groups.main}}}/" for name, groups in self.groups.items() if groups.main in groups.values)
-        return next(found, "")
+        return next((f"{{{name}={groups.main}}}/" for name, groups in self.groups.items() if groups.has_main), "")
 
     def whole(self) -> "Dataset":
         """Return the data set that the metrics of all data are of: without the captions that are for slices alone."""
         for groups in self.groups.values():
-            if groups.main in groups.values:
+            if groups.has_main:
                 return self.take_captions(np.flatnonzero(np.array(groups.values, object) == groups.main))
         return self
 

@@ -146,6 +146,8 @@ BABEL_NAMES, BABEL_PROMPTS = "babel_imagenet-298.json", "nllb_dist13b_prompts.js
 def with_languages(imagenet: Dataset, path: Path, options: DataOptions) -> Dataset:
     """Return ImageNet with its classes in other languages as slices: those that have templates, or those that are named.
 
+    One that is named alone has no slices: the images are those of its classes, with its names and templates.
+
     Raises:
         UsageError: there is no such language.
         DataError: a file is malformed.
@@ -156,8 +158,11 @@ def with_languages(imagenet: Dataset, path: Path, options: DataOptions) -> Datas
         for language, classes in tables[0].items()
         if language not in ENGLISH and (LANGUAGE in options.options or language in tables[1])
     }
-    languages = _chosen(list(sets), options)
-    return replace(imagenet, label_slices={LANGUAGE: {language: sets[language] for language in languages}})
+    chosen = {language: sets[language] for language in _chosen(list(sets), options)}
+    if LANGUAGE in options.options and len(chosen) == 1:
+        return imagenet.take_classes(*chosen.values())
+    notes = (*imagenet.notes, "the metrics of all data are of English names; those of other languages are slices")
+    return replace(imagenet, label_slices={LANGUAGE: chosen}, notes=notes)
 
 
 def _by_language(file: Path) -> dict[str, object]:
@@ -173,7 +178,7 @@ def _label_set(imagenet: Dataset, classes: object, templates: object, place: str
     assert imagenet.labels is not None and imagenet.class_names is not None
     numbers, names = classes if isinstance(classes, list) and len(classes) == 2 else ([], [])
     n_classes = len(imagenet.class_names)
-    is_sound = all(isinstance(each, int) and 0 <= each < n_classes for each in numbers)
+    is_sound = isinstance(numbers, list) and all(isinstance(each, int) and 0 <= each < n_classes for each in numbers)
     if not numbers or not is_sound or len(set(numbers)) != len(numbers) or len(_texts(names, place)) != len(numbers):
         raise DataError(f"{place}: expected numbers of classes, below {n_classes}, and a name for each")
     place_of = np.full(n_classes, -1, np.int64)
@@ -187,9 +192,9 @@ def _label_set(imagenet: Dataset, classes: object, templates: object, place: str
 
 
 def _chosen(languages: Sequence[str], options: DataOptions) -> list[str]:
-    """Return the languages that the option names, or all."""
+    """Return the languages that the option names, each once, or all."""
     asked = options.options.get(LANGUAGE)
-    chosen = list(languages) if asked is None else [each.strip() for each in asked.split(",")]
+    chosen = list(languages) if asked is None else list(dict.fromkeys(each.strip() for each in asked.split(",")))
     for language in chosen:
         if language not in languages:
             raise UsageError(f"--data-option language={asked}: no '{language}': {did_you_mean(language, languages)}")
@@ -204,7 +209,7 @@ def _dataset(captions: Sequence[_Caption], folder: Path, options: DataOptions, i
     asked = [each for each in captions if each.language in languages]
     kept = [each for each in asked if each.text.strip()]
     existing, notes = existing_files(
-        (folder / each.image for each in kept),
+        map(folder.joinpath, dict.fromkeys(each.image for each in kept)),
         folder,
         id,
         allow_partial=options.allow_partial,
@@ -212,8 +217,9 @@ def _dataset(captions: Sequence[_Caption], folder: Path, options: DataOptions, i
     )
     if len(kept) < len(asked):
         notes += (f"{len(asked) - len(kept)} captions are blank and were left out",)
-    kept = [each for each in kept if folder / each.image in existing]
-    row = {image: number for number, image in enumerate(dict.fromkeys(each.image for each in kept))}
+    images = [image for image in dict.fromkeys(each.image for each in kept) if folder / image in existing]
+    row = {image: number for number, image in enumerate(images)}
+    kept = [each for each in kept if each.image in row]
     main = next((each for each in ENGLISH if each in languages), languages[0])
     main = main if options.options.get(LANGUAGE) is None else languages[0]
     groups = {LANGUAGE: Groups([each.language for each in kept], of_captions=True, main=main)}
@@ -222,8 +228,8 @@ def _dataset(captions: Sequence[_Caption], folder: Path, options: DataOptions, i
     return check(
         Dataset(
             id=id,
-            images=[FileImage(folder / image) for image in row],
-            image_ids=list(row),
+            images=[FileImage(folder / image) for image in images],
+            image_ids=images,
             captions=[each.text for each in kept],
             caption_image=np.array([row[each.image] for each in kept], np.int64),
             caption_ids=[f"{each.image}:{each.language}{each.number}" for each in kept],

@@ -96,11 +96,13 @@ def find_needs(asked: Mapping[str, Use], data_root: Path | None) -> list[Need]:
         data_root: folder of data sets; None for the current folder.
     """
     root = data_root or Path()
-    needs = []
+    needs: list[Need] = []
     for name, use in _with_images(asked).items():
         entry = catalogue().get(name.lower())
         if entry is None or place_of(entry, data_root) is not None:
             continue
+        if any(need.entry.name in entry.places and need.n_images is None for need in needs):
+            continue  # the same files, which will lie there
         if use.n_images is not None and find_part(entry, root, use.n_images) is not None:
             continue
         download = _download(entry, root, use.n_images)

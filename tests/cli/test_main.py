@@ -58,8 +58,8 @@ def test_each_help_text_is_a_noun_phrase_or_an_imperative() -> None:
 @pytest.mark.parametrize(
     ("shell", "words"), [("bash", "complete -o"), ("zsh", "#compdef"), ("fish", "complete --no-files")]
 )
-def test_completion_is_there_for_each_shell_as_the_readme_says(shell: str, words: str) -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_completion_is_there_for_each_shell_as_the_docs_say(shell: str, words: str) -> None:
+    text = (Path(__file__).parents[2] / "docs/faq.md").read_text(encoding="utf-8")
     assert f"_CLIPBENCH_COMPLETE={shell}_source clipbench" in text
     script = _completed(f"{shell}_source")
     assert words in script and f"_CLIPBENCH_COMPLETE={shell}_complete" in script
@@ -128,7 +128,8 @@ def test_the_list_of_suites_says_tasks_and_data(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit) as end:
         main(["list", "suites"])
     lines = capsys.readouterr().out.splitlines()
-    assert end.value.code == 0 and [line.split()[0] for line in lines] == ["standard", "quick", "scenes", "datacomp"]
+    names = ["standard", "quick", "scenes", "datacomp", "languages"]
+    assert end.value.code == 0 and [line.split()[0] for line in lines] == names
     assert lines[2].endswith("on scenes") and lines[3].endswith("zero-shot, retrieval, composition on 38 data sets")
 
 

@@ -14,6 +14,8 @@ import clipbench as cb
 from clipbench.cli.main import main
 from clipbench.data import DataOptions, Dataset, load_data
 from clipbench.data.catalogue import OWN_CATALOGUE, catalogue
+from clipbench.data.dataset import Groups
+from clipbench.data.images import FileImage
 from clipbench.data.needs import Use, find_needs
 from clipbench.data.subset import random_subset
 from clipbench.errors import DataError, Unavailable, UsageError
@@ -151,6 +153,22 @@ def test_a_language_without_templates_is_asked_by_its_names_alone(load: Load) ->
         load_data("babel-imagenet", DataOptions(data_root=Path("data"), options={"language": "xx"}))
 
 
+def test_a_language_that_is_named_alone_is_that_of_all_data(load: Load) -> None:
+    dataset = load("babel-imagenet", "imagenet", language="de, de")
+    assert (len(dataset), dataset.class_names, dataset.label_slices) == (6, ("Apfel", "Kerze", "Feder"), {})
+    words = {"Apfel": 0, "Kerze": 1, "Feder": 2}
+    run = cb.run(Classifier(dataset, words), "zero-shot", data=dataset)
+    acc1 = run.result.evaluations[0].metrics["acc1"]
+    assert (acc1.value, acc1.n) == (1.0, 6) and acc1.chance == pytest.approx(1 / 3)
+
+
+def test_the_suite_of_languages_has_an_average(load: Load) -> None:
+    load("babel-imagenet", "imagenet", "xm3600", "xtd-10")
+    result = cb.run("tiny", "all", suite="languages", data_root="data", thumbnails=0).result
+    assert [each.status for each in result.evaluations] == ["ok", "ok", "ok", "unavailable"]
+    assert result.average is not None and result.average.metric.n == 3 and result.average.metric.value is not None
+
+
 def test_two_tables_of_babel_imagenet_are_two_data_sets(load: Load) -> None:
     dataset = load("babel-imagenet", "imagenet")
     file = Path("data/babel-imagenet/babel_imagenet-298.json")
@@ -162,7 +180,7 @@ def test_two_tables_of_babel_imagenet_are_two_data_sets(load: Load) -> None:
 
 def test_tables_of_classes_that_are_malformed_are_one_line(load: Load) -> None:
     load("babel-imagenet", "imagenet")
-    entries = ('[[0, 6], ["a", "b"]]', '[[0, 0], ["a", "b"]]', "[[0], []]", "3")
+    entries = ('[[0, 6], ["a", "b"]]', '[[0, 0], ["a", "b"]]', "[[0], []]", '[3, ["a"]]', "3")
     for table in ("[]", *(f'{{"DE": {entry}}}' for entry in entries)):
         Path("data/babel-imagenet/babel_imagenet-298.json").write_text(table)
         with pytest.raises(DataError, match=r"babel_imagenet-298\.json"):
@@ -174,6 +192,8 @@ def test_what_is_about_other_data_s_images_needs_these_too(tmp_path: Path) -> No
     assert [(need.entry.name, need.n_images) for need in needs] == [("babel-imagenet", 50), ("imagenet", 50)]
     needs = find_needs({"babel-imagenet": Use(["zero-shot"], 50), "imagenet": Use(["zero-shot"])}, tmp_path)
     assert {need.entry.name: need.n_images for need in needs} == {"babel-imagenet": 50, "imagenet": None}
+    both = find_needs({"xm3600-first": Use(["retrieval"]), "xm3600": Use(["retrieval"])}, tmp_path)
+    assert [need.entry.name for need in both] == ["xm3600-first"], "the same files"
     (tmp_path / "babel-imagenet").mkdir()
     with pytest.raises(Unavailable, match=r"data set 'imagenet' .* is not on this machine"):
         load_data("babel-imagenet", DataOptions(data_root=tmp_path))
@@ -189,6 +209,18 @@ def test_the_language_of_all_data_is_the_first_that_is_named(folder: Path) -> No
     assert [each.whole().captions for each in found.values()] == [["a", "b"], ["a", "b"], ["a.", "b."]]
     assert [each.main_slice for each in found.values()] == ["{language=en}/", "{language=en}/", "{language=de}/"]
     assert len({each.fingerprint(["x", "y"]) for each in found.values()}) == 2, "other metrics of all data"
+
+
+def test_groups_of_images_leave_the_metrics_of_all_data_with_all() -> None:
+    dataset = Dataset(
+        id="two",
+        images=[FileImage(Path("a.png")), FileImage(Path("b.png"))],
+        image_ids=["a", "b"],
+        captions=["one", "two", "three"],
+        caption_image=np.array([0, 1, 1]),
+        groups={"region": Groups(["north", "south"], main="south")},
+    )
+    assert dataset.whole() is dataset and not dataset.main_slice
 
 
 @pytest.fixture
