@@ -111,7 +111,7 @@ class CatalogueEntry:
     options: Mapping[str, str] = field(default_factory=dict)
     """Data options of the published protocol; the user's own take precedence."""
     images: str | None = None
-    """The entry whose images it is about: its own files hold none."""
+    """The entry whose images it is about: its own files hold classes in other languages, as Babel-ImageNet's do."""
     prompts: str | None = None
     """Table of ``prompts.toml``; without one, names and templates that lie beside the data are used."""
     protocol: str = ""
