@@ -7,19 +7,22 @@ _PIECE = re.compile(
     r" *(?:\[[-+−\d.,]+ [-+−\d]\S*|\S+(?:(?<!,) (?=[-+−]?\d)\S+|(?<=\d) (?=(?:%|pp|[kMGT]?B|s|min|px)(?!\w))\S+)*)"
 )
 """Words that stay together: a number with its unit and the word before it, both ends of an interval."""
+NO_COLUMN = ("Mn", "Me", "Cf")
+"""Unicode categories of signs that stand on another, such as accents and vowels, or are not seen."""
 _LABEL = re.compile(r" *\S+(?: \S+)* {2,}")
 
 
 def n_columns(text: str) -> int:
-    """Return the columns that a text takes in a terminal: Chinese, Japanese and Korean signs take two, accents none.
+    """Return the columns that a text takes in a terminal: Chinese, Japanese and Korean signs take two, marks on others none.
 
     Example:
-        >>> n_columns("犬 dog"), n_columns("e\\u0301")
-        (6, 1)
+        >>> n_columns("犬 dog"), n_columns("e\\u0301"), n_columns("สวัสดี")
+        (6, 1, 4)
     """
     if text.isascii():
         return len(text)
-    return sum(0 if unicodedata.combining(each) else 1 + (unicodedata.east_asian_width(each) in "WF") for each in text)
+    seen = (each for each in text if unicodedata.category(each) not in NO_COLUMN)
+    return sum(1 + (unicodedata.east_asian_width(each) in "WF") for each in seen)
 
 
 def wrapped(text: str, width: int, rest: str | None = None) -> list[str]:
