@@ -150,7 +150,7 @@ def mean_interval(
 
     Independent hits have Wilson's. Credits between 0 and 1 and hits in clusters have Wilson's with the effective number
     of samples (``share_interval``), and differences that of their gains and losses (``_difference_interval``): a bootstrap
-    is too short where hardly a sample is wrong, or changes. Cosines and the like have ``_unskewed``.
+    is too short where hardly a sample is wrong, or changes. Cosines and the like have ``unskewed``.
 
     Equal values have no spread: when all are 0, or all 1, the interval is Wilson's with n the number of clusters; another
     constant of a known range has the bound of ``unchanged_interval``, and one without a range has no width, and the
@@ -180,7 +180,7 @@ def mean_interval(
         return too_few(codes)
     is_seen = not is_constant and standard_error(values - mean, codes) is not None
     if within is None:
-        return _unskewed(values, codes) if is_seen else Interval(mean, mean, "all values are equal")
+        return unskewed(mean, values - mean, codes) if is_seen else Interval(mean, mean, "all values are equal")
     if within == SHARES and (are_hits or is_seen):
         least, most = _trials(values, codes)
         return share_interval(mean, values - mean, codes, at_least=least, at_most=most)
@@ -200,16 +200,21 @@ def _trials(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | 
     return least, n if np.isin(values, SHARES).all() else None
 
 
-def _unskewed(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None) -> Interval:
+def unskewed(
+    mean: float,
+    deviations: Float64[np.ndarray, " n"],
+    codes: Int64[np.ndarray, " n"] | None,
+    *,
+    tail: float = TAIL,
+) -> Interval:
     """Return Student's interval of a mean, after a transformation of t that takes out its skewness.
 
     Source: Hall, JRSS B 54 (1992), the cubic one, with Student's quantiles in place of the normal law's.
     """
-    mean = float(values.mean())
-    sums = cluster_sums(values - mean, codes)
-    n, error = len(sums), standard_error(values - mean, codes)
+    sums = cluster_sums(deviations, codes)
+    n, error = len(sums), standard_error(deviations, codes)
     assert error is not None, "they differ"
-    skewness, t = float((sums**3).mean() / (sums**2).mean() ** 1.5) / sqrt(n), student((1 + CONFIDENCE) / 2, n)
+    skewness, t = float((sums**3).mean() / (sums**2).mean() ** 1.5) / sqrt(n), student(1 - tail, n)
 
     def inverse(of: float) -> float:
         if abs(skewness) < 1e-6:

@@ -65,13 +65,18 @@ class Slice:
         """Return a lower and an upper bound that are each missed with a chance of ``tail``; infinite where nothing is known.
 
         Hits have the exact bounds of Clopper and Pearson, with the effective number of samples where they are clustered
-        (Korn and Graubard 1998); other values those of Student's t, and where all are alike, the bound of what no sample
-        shows.
+        (Korn and Graubard 1998); other values those of Student's t, without a range corrected for skewness, and where all
+        are alike, the bound of what no sample shows.
         """
         least, most = self.within or (-inf, inf)
         if self.are_hits:
             return _exact_bounds(self.value, self._trials(1 - 2 * tail), tail)
         error = standard_error(self.influence, self.clusters)
+        if error is not None and self.within is None:
+            codes = cluster_codes(self.clusters)
+            low, high, _ = intervals.unskewed(self.value, self.influence, codes, tail=tail)
+            assert low is not None and high is not None
+            return low, high
         if error is not None:
             half = error * student(1 - tail, self.n_units)
             return max(least, self.value - half), min(most, self.value + half)
