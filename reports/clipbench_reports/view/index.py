@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from clipbench.errors import ClipbenchError
+from clipbench.errors import FOREIGN, ClipbenchError, bug
 from clipbench.files import is_inside
 from clipbench.results.record import Metric
 from clipbench.results.run import Run, model_name, read_headlines, read_run
@@ -191,8 +191,9 @@ def _row(place: str, found: Found) -> Row:
         return Row(id=name, folder=found.folder, place=shown, fault=found.fault)
     try:
         run = read_headlines(found.folder, MOST_BYTES)
-    except ClipbenchError as error:
-        return Row(id=name, folder=found.folder, place=shown, fault=str(error))
+    except FOREIGN as error:  # whatever is wrong with a run costs its row
+        fault = str(error) if isinstance(error, ClipbenchError) else bug(error, "clipbench or the run")
+        return Row(id=name, folder=found.folder, place=shown, fault=fault)
     records = run.result.evaluations
     done = [each for each in records if each.status == "ok"]
     columns: dict[str, Column] = {}

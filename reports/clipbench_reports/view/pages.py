@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
@@ -300,6 +301,11 @@ def render(template: str, **context: Any) -> str:
     return _ENVIRONMENT.get_template(template).render(**context).translate(CONTROL_CHARACTERS)
 
 
+def _breakable(name: str) -> Markup:
+    """Return a name escaped, in which a line may end after a mark that is no letter."""
+    return Markup(re.sub(r"(?<=[/:@._-])(?=\w)", "<wbr>", str(escape(name))))
+
+
 _ENVIRONMENT = Environment(
     loader=PackageLoader("clipbench_reports.view"),
     autoescape=True,
@@ -307,4 +313,6 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters.update(quantity=fmt.quantity, count=fmt.count, moment=moment, name=model_name, readable=readable)
+_ENVIRONMENT.filters.update(
+    quantity=fmt.quantity, count=fmt.count, moment=moment, name=model_name, breakable=_breakable, readable=readable
+)

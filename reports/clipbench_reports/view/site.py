@@ -1,8 +1,11 @@
 """The site: what belongs to each address, and the server, which nobody but this machine reaches."""
 
+import asyncio
 import secrets
 import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -90,7 +93,25 @@ def _listening(port: int) -> socket.socket:
     return listener
 
 
-def _answer(make: Callable[[Request], Response], request: Request) -> Response:
+async def _answer(make: Callable[[Request], Response], request: Request) -> Response:
+    """Return what is made in a thread that no end of the process waits for: a map by UMAP takes minutes."""
+    loop = asyncio.get_running_loop()
+    answer = loop.create_future()
+
+    def give(response: Response) -> None:
+        if not answer.done():  # else nobody waits any more
+            answer.set_result(response)
+
+    def work() -> None:
+        response = _page(make, request)
+        with suppress(RuntimeError):  # the server has ended meanwhile
+            loop.call_soon_threadsafe(give, response)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await answer
+
+
+def _page(make: Callable[[Request], Response], request: Request) -> Response:
     """Return a page, or one that says in a line why there is none."""
     try:
         return make(request)
