@@ -3,16 +3,12 @@
 Tasks, model adapters, reports and their sections are found this way, clipbench's own exactly as a third party's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from clipbench.errors import FOREIGN, ClipbenchError, ModelError, UsageError, cause, did_you_mean
-
-if TYPE_CHECKING:
-    from clipbench.results.run import Run
 
 TASKS = "clipbench.tasks"
 MODELS = "clipbench.models"
@@ -67,9 +63,9 @@ def distribution_of(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else "an unnamed distribution"
 
 
-def report_writer() -> "Callable[[Sequence[Run], Path], None]":
-    """Return what writes the HTML report of runs into a file."""
-    return cast("Callable[[Sequence[Run], Path], None]", load(REPORTS, "html"))
+def report_writer() -> Callable[..., None]:
+    """Return what writes the HTML report of runs into a file: ``write_report(runs, path, prints_all=False)``."""
+    return cast("Callable[..., None]", load(REPORTS, "html"))
 
 
 def comparison_writer() -> Any:

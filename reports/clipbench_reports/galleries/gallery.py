@@ -13,7 +13,7 @@ from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.galleries.images import PageBudget, address
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
 
-MAX_FAILURES, N_OPEN = 24, 8
+MAX_FAILURES, N_OPEN = 24, 4
 """Failures in a gallery, and those of them that do not have to be folded out."""
 MAX_LETTERS, MAX_WHOLE = 300, 2000
 """Letters of a caption that are shown on a card, and where it is opened; the whole one is in the sample table."""

@@ -1,15 +1,33 @@
 """The same evaluation of several models, side by side, and what differs between them."""
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import PurePath
 
 from clipbench.results.matching import Match, match
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, labels
+from clipbench.results.titles import readable
 from clipbench_reports.page.text import NO_REASON, isolated
 from clipbench_reports.sections.loading import LoadedSection, load_section
+
+RESERVED = (
+    "summary",
+    "scorecard",
+    "metrics",
+    "training",
+    "provenance",
+    "preflight",
+    "reading",
+    "top",
+    "keys",
+    "switch",
+)
+"""The ids of what is no section of a task."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +56,7 @@ class Group:
     """A task on a data set, for all models that were asked."""
 
     anchor: str
+    """The id of its section: the task's name, with that of the data where it has several."""
     task: str
     data: str
     entries: list[Entry]
@@ -48,6 +67,11 @@ class Group:
     def section(self) -> LoadedSection:
         """The section that a package brings for the task, or the plain one."""
         return load_section(self.task)
+
+    @property
+    def title(self) -> str:
+        """The name of the task for a reader."""
+        return self.section.section.title or readable(self.task)
 
     @property
     def measured(self) -> list[Entry]:
@@ -92,16 +116,40 @@ def group(runs: Sequence[Run]) -> list[Group]:
             key = (evaluation.task, evaluation.dataset.id)
             seen[key] = seen.get(key, 0) + 1
             entries_by_key.setdefault((*key, seen[key]), []).append(Entry(place, label, run, evaluation))
+    anchors = _anchors([(task, data) for task, data, _ in entries_by_key])
     return [
-        Group(
-            f"e{number}",
-            task,
-            data,
-            entries,
-            [name for name in names if name not in {entry.label for entry in entries}],
-        )
-        for number, ((task, data, _), entries) in enumerate(entries_by_key.items(), 1)
+        Group(anchor, task, data, entries, [name for name in names if name not in {entry.label for entry in entries}])
+        for anchor, ((task, data, _), entries) in zip(anchors, entries_by_key.items(), strict=True)
     ]
+
+
+def unique(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Return ids for the elements of a page: a name that is taken gets a number.
+
+    Example:
+        >>> unique(["a b", "a-b", "c"], taken=["c"])
+        ['a-b', 'a-b-2', 'c-2']
+    """
+    given = set(taken)
+    ids = []
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_@.+/-]+", "-", name).strip("-") or "x"
+        free = next(each for k in count(1) if (each := plain if k == 1 else f"{plain}-{k}") not in given)
+        given.add(free)
+        ids.append(free)
+    return ids
+
+
+def _anchors(evaluations: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the ids of the sections of tasks on data sets; one that a task has alone is not named.
+
+    Example:
+        >>> _anchors([("zero-shot", "a"), ("zero-shot", "hf:b/C"), ("retrieval", "a"), ("Summary", "a")])
+        ['zero-shot-a', 'zero-shot-hf-b-c', 'retrieval', 'summary-2']
+    """
+    n_data = Counter(task for task, _ in evaluations)
+    names = (task if n_data[task] == 1 else f"{task}-{data}" for task, data in evaluations)
+    return unique((re.sub(r"[^a-z0-9]+", "-", name.casefold()) for name in names), RESERVED)
 
 
 def page_labels(runs: Sequence[Run]) -> list[str]:

@@ -27,27 +27,31 @@ from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
 from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import Group, group, notes, page_labels, scope, warnings
 from clipbench_reports.page.provenance import headline_facts, origin
-from clipbench_reports.page.scorecard import is_fraction, is_other, scorecard
+from clipbench_reports.page.scorecard import headline_card, scorecard
 from clipbench_reports.page.section import n_shares, task_results
 from clipbench_reports.page.sentences import leads
-from clipbench_reports.page.sentences.findings import missing
-from clipbench_reports.page.sentences.highlights import RULE, Sentence, in_short, n_left
+from clipbench_reports.page.sentences.findings import Finding, missing
+from clipbench_reports.page.sentences.highlights import MOST, RULE, Sentence, in_short
+from clipbench_reports.page.summary import summary_rows
 from clipbench_reports.page.text import isolated
 
 CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)], "\ufffd")
 """HTML may hold none of them; a damaged file name may."""
 
-SHEETS = ("page", "summary", "scorecard", "section", "figure", "failure")
+SHEETS = ("page", "contents", "summary", "scorecard", "section", "figure", "failure")
 """The style sheets of the page's parts, in the order in which they are joined; that for paper is the last."""
-SCRIPTS = ("page", "summary", "scorecard", "figure", "download", "failure")
+SCRIPTS = ("page", "contents", "summary", "scorecard", "figure", "download", "failure")
 """The scripts of the page's parts, likewise: each knows only the first, and keeps its names to itself."""
 
 MAX_DRAWN = 48
 """Evaluations, or label sets, of all models together, that get figures: more would not be read, nor fit 2 MB."""
 
 
-def write_report(runs: Sequence[Run], path: Path) -> None:
+def write_report(runs: Sequence[Run], path: Path, *, prints_all: bool = False) -> None:
     """Write the report of one or more runs, whole or not at all; equal runs give equal bytes.
+
+    Args:
+        prints_all: True for a page that is printed with all that is folded.
 
     Raises:
         UsageError: there is no run, or the file cannot be written.
@@ -55,7 +59,7 @@ def write_report(runs: Sequence[Run], path: Path) -> None:
     """
     if not runs:
         raise UsageError("a report needs at least one run: got none")
-    write_page("report.html.j2", _context(runs), path)
+    write_page("report.html.j2", _context(runs, prints_all=prints_all), path)
 
 
 def write_page(template: str, context: Mapping[str, object], path: Path) -> None:
@@ -85,14 +89,18 @@ def _static(name: str) -> str:
     return files("clipbench_reports").joinpath(f"static/{name}").read_text(encoding="utf-8")
 
 
-def _context(runs: Sequence[Run]) -> dict[str, object]:
+def _context(runs: Sequence[Run], *, prints_all: bool = False) -> dict[str, object]:
     """Return what the template writes."""
     names, groups = page_labels(runs), group(runs)
-    sentences = _sentences(groups, len(runs))
-    budget = PageBudget(MAX_BYTES, n_shares=n_shares(groups))
+    is_one = len(runs) == 1
     measured = [each for each in groups if each.measured]
+    training = _training(runs)
+    failures_of = len(runs) - 1 if training else None
     n_drawn = sum(len(each.section.label_sets(entry.evaluation)) for each in measured for entry in each.measured)
-    is_drawn = n_drawn <= MAX_DRAWN
+    budget = PageBudget(MAX_BYTES, n_shares=n_shares(groups, failures_of)) if n_drawn <= MAX_DRAWN else None
+    sections = [task_results(each, budget=budget, failures_of=failures_of) for each in measured]
+    found = leads.leads(groups) if not is_one else []
+    averages = {name: run.result.average for name, run in zip(names, runs, strict=True)}
     all_metrics = (
         metric for each in measured for entry in each.measured for metric in entry.evaluation.metrics.values()
     )
@@ -106,29 +114,31 @@ def _context(runs: Sequence[Run]) -> dict[str, object]:
         ],
         "created": moment(max(run.result.created for run in runs)),
         "scope": scope(groups),
-        "sentences": in_short(sentences),
-        "n_below": n_left(sentences),
-        "rule": RULE,
-        "leads": leads.leads(groups) if len(runs) > 1 else [],
-        "lead_rule": leads.RULE,
+        "sentences": [*(_changes(training) or _first(found)), *in_short(_sentences(groups, len(runs)))],
+        "leads": {each.anchor: each.finding for each in found},
+        "rule": RULE if is_one else leads.RULE,
         "warnings": warnings(groups),
         "notes": notes(groups),
-        "fractions": scorecard(
-            groups,
-            is_fraction,
-            says_missing=True,
-            averages={name: run.result.average for name, run in zip(names, runs, strict=True)},
-        ),
-        "others": scorecard(groups, is_other, says_missing=False),
+        "rows": summary_rows(measured, sections),
+        "headlines": headline_card(measured, averages),
+        "card": scorecard(groups, averages),
         "interval_name": _tight(fmt.interval_name(all_metrics)),
-        "numbers": {each.anchor: number for number, each in enumerate(measured, 1)},
-        "training": _training(runs),
-        "sections": [
-            task_results(each, number, budget=budget if is_drawn else None) for number, each in enumerate(measured, 1)
-        ],
-        "is_drawn": is_drawn,
+        "training": training,
+        "sections": sections,
+        "is_drawn": budget is not None,
+        "prints_all": prints_all,
         "origins": [origin(run, name, place) for place, (name, run) in enumerate(zip(names, runs, strict=True))],
     }
+
+
+def _changes(training: Sequence[Chart]) -> list[Sentence]:
+    """Return what changed through a training, of which the comparison of its checkpoints says less."""
+    return [Sentence("training", Finding("plain", chart.title)) for chart in training[:1]]
+
+
+def _first(found: Sequence[Sentence]) -> list[Sentence]:
+    """Return the sentences on several models that stand at the top: those that tell one ahead come first."""
+    return sorted(found, key=lambda each: each.finding.mark != "ahead")[:MOST]
 
 
 def _training(runs: Sequence[Run]) -> list[Chart]:

@@ -1,4 +1,4 @@
-"""All metrics of all models: fractions on one axis, the others in their units, each beside its controls."""
+"""The metrics of all models, the headlines and all of them: fractions on one axis, others in their units."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from clipbench.results.numbers import number, symbol
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
-from clipbench.results.titles import full_title, metric_title, subset_title, within_sentence
-from clipbench_reports.page.groups import Entry, Gap, Group
+from clipbench.results.titles import full_title, headlines, metric_title, subset_title, within_sentence
+from clipbench_reports.page.groups import Entry, Gap, Group, unique
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,8 @@ class MetricValue:
 class MetricLines:
     """A metric with a line for each model that has it."""
 
+    anchor: str
+    """The id of its row; empty where it has none."""
     subset: str
     """The part of its name before the slash, where several metrics share that and are listed under it."""
     heading: str
@@ -56,6 +58,8 @@ class MetricLines:
     name: str
     words: str
     """The title, with that of a subset that it is not listed under."""
+    whole: str
+    """The title with that of its subset in any case."""
     direction: str
     """``↑``, ``↓`` or nothing."""
     unit: str
@@ -85,6 +89,7 @@ class TaskMetrics:
     anchor: str
     """Empty for an average, which has no section."""
     title: str
+    data: str
     metrics: list[MetricLines]
     asides: list[Aside]
     missing: list[Gap]
@@ -110,74 +115,88 @@ class Scorecard:
         return any(line.controls for line in lines)
 
 
-def scorecard(
-    groups: list[Group],
-    is_shown: Callable[[Metric], bool],
-    *,
-    says_missing: bool,
-    averages: Mapping[str, AverageRecord | None] = MappingProxyType({}),
-) -> Scorecard:
-    """Return the metrics for which ``is_shown`` is true; with ``says_missing``, evaluations without numbers too.
+def scorecard(groups: list[Group], averages: Mapping[str, AverageRecord | None] = MappingProxyType({})) -> Scorecard:
+    """Return all metrics, and the evaluations without any.
 
     Args:
         averages: those of the models' suites, by label in the models' order; they come first.
     """
     notes: list[str] = []
-    blocks = _averages(averages, notes)
-    blocks += [_block(group, is_shown, notes, says_missing=says_missing) for group in groups]
+    blocks = [*_averages(averages, notes), *(_block(group, notes) for group in groups)]
     return Scorecard(blocks=[block for block in blocks if block.metrics or block.missing], notes=notes)
+
+
+def headline_card(groups: list[Group], averages: Mapping[str, AverageRecord | None]) -> Scorecard:
+    """Return the headline metrics of all measured evaluations, below the averages of the suites."""
+    notes: list[str] = []
+    blocks = _averages(averages, notes)
+    for group in groups:
+        metrics = _headlines(group, notes)
+        blocks.append(
+            TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics, asides=[], missing=[])
+        )
+    return Scorecard(blocks=[block for block in blocks if block.metrics], notes=notes)
+
+
+def first_headline(group: Group) -> MetricLines | None:
+    """Return the first headline metric of a group that any of its models has a value of; None where there is none."""
+    return next((each for each in _headlines(group, []) if any(_is_defined(line) for line in each.lines)), None)
+
+
+def _headlines(group: Group, notes: list[str]) -> list[MetricLines]:
+    return [
+        replace(each, subset="", heading="", words=each.whole)
+        for each in metric_lines(group.measured, notes, choose=headlines)
+    ]
+
+
+def _is_defined(line: MetricValue) -> bool:
+    return line.metric.value is not None
 
 
 def metric_lines(
     entries: list[Entry],
     notes: list[str],
     *,
-    is_shown: Callable[[Metric], bool] = lambda metric: True,
-    controls: bool = False,
+    choose: Callable[[EvaluationRecord], Mapping[str, Metric]] = lambda evaluation: evaluation.metrics,
+    anchor: str = "",
 ) -> list[MetricLines]:
-    """Return the metrics (or the controls) of some models, in the order in which they first appear.
+    """Return the metrics of some models, in the order in which they first appear.
 
     Args:
         notes: footnotes so far; new ones are added to it.
+        choose: takes them from an evaluation; controls may be taken as well.
+        anchor: that of the section, where each line is to have an id.
     """
     by_metric: dict[str, list[MetricValue]] = {}
     for entry in entries:
-        metrics = entry.evaluation.controls if controls else entry.evaluation.metrics
-        for name, metric in metrics.items():
-            if is_shown(metric):
-                line = MetricValue(
-                    label=entry.label,
-                    place=entry.place,
-                    metric=metric,
-                    note=_footnote(metric, notes),
-                    published=_published(metric, notes),
-                    controls=[] if controls else controls_of(name, entry.evaluation),
-                )
-                by_metric.setdefault(name, []).append(line)
+        for name, metric in choose(entry.evaluation).items():
+            line = MetricValue(
+                label=entry.label,
+                place=entry.place,
+                metric=metric,
+                note=_footnote(metric, notes),
+                published=_published(metric, notes),
+                controls=controls_of(name, entry.evaluation) if metric is entry.evaluation.metrics.get(name) else [],
+            )
+            by_metric.setdefault(name, []).append(line)
     n_metrics = Counter(_subset(name) for name in by_metric)
     subsets = {name: title for entry in reversed(entries) for name, title in entry.evaluation.subsets.items()}
     # A stable sort: what has no heading must not stand under that of another.
     ordered = sorted(by_metric, key=lambda name: n_metrics[_subset(name)] > 1 and _subset(name) != "")
-    return [_titled(name, by_metric[name], subsets, is_listed=n_metrics[_subset(name)] > 1) for name in ordered]
+    made = [_titled(name, by_metric[name], subsets, is_listed=n_metrics[_subset(name)] > 1) for name in ordered]
+    ids = unique(f"{anchor}/{each.name}" for each in made) if anchor else [""] * len(made)
+    return [replace(each, anchor=own) for each, own in zip(made, ids, strict=True)]
 
 
-def is_fraction(metric: Metric) -> bool:
-    """Return whether a metric belongs on the common axis."""
-    return metric.unit == "fraction"
-
-
-def is_other(metric: Metric) -> bool:
-    """Return whether a metric has a unit of its own."""
-    return metric.unit != "fraction"
-
-
-def _block(group: Group, is_shown: Callable[[Metric], bool], notes: list[str], *, says_missing: bool) -> TaskMetrics:
+def _block(group: Group, notes: list[str]) -> TaskMetrics:
     return TaskMetrics(
         anchor=group.anchor,
-        title=f"{group.task} on {group.data}",
-        metrics=metric_lines(group.measured, notes, is_shown=is_shown),
-        asides=_asides(group.measured, is_shown),
-        missing=group.gaps if says_missing else [],
+        title=group.title,
+        data=group.data,
+        metrics=metric_lines(group.measured, notes, anchor=group.anchor),
+        asides=_asides(group.measured),
+        missing=group.gaps,
     )
 
 
@@ -197,16 +216,16 @@ def _averages(averages: Mapping[str, AverageRecord | None], notes: list[str]) ->
         ]  # fmt: skip
         missing = [Gap([label], "No average", str(metric.reason)) for _, label, metric in mine if metric.value is None]
         metrics = [_titled("average", lines, {}, is_listed=False)] if lines else []
-        blocks.append(TaskMetrics(anchor="", title=title, metrics=metrics, asides=[], missing=missing))
+        blocks.append(TaskMetrics(anchor="", title=title, data="", metrics=metrics, asides=[], missing=missing))
     return blocks
 
 
-def _asides(entries: list[Entry], is_shown: Callable[[Metric], bool]) -> list[Aside]:
+def _asides(entries: list[Entry]) -> list[Aside]:
     """Return the controls of each model that belong to none of its metrics."""
     asides = []
     for entry in entries:
-        controls = {name: metric for name, metric in entry.evaluation.controls.items() if is_shown(metric)}
-        asides.append(Aside(label=entry.label, place=entry.place, controls=loose_controls(entry.evaluation, controls)))
+        loose = loose_controls(entry.evaluation, entry.evaluation.controls)
+        asides.append(Aside(label=entry.label, place=entry.place, controls=loose))
     if asides and all(aside.controls == asides[0].controls for aside in asides):
         return [replace(asides[0], label="")]
     return asides
@@ -217,10 +236,12 @@ def _titled(name: str, lines: list[MetricValue], subsets: Mapping[str, str], *, 
     first = next((line.metric for line in lines if line.metric.title), lines[0].metric)
     subset = _subset(name) if is_listed else ""
     return MetricLines(
+        anchor="",
         subset=subset,
         heading=subset_title(subset, subsets),
         name=name,
         words=metric_title(name, first) if is_listed else full_title(name, first, subsets),
+        whole=full_title(name, first, subsets),
         direction={True: "↑", False: "↓", None: ""}[first.higher_is_better],
         unit=first.unit,
         lines=lines,

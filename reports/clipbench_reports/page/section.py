@@ -36,6 +36,7 @@ class SetResults:
     """The number of classes of the set, and some of them."""
     findings: list[Finding] = field(default_factory=list)
     figures: list[Chart] = field(default_factory=list)
+    """The first stands open, the others are folded."""
     points: Mapping[int, Mapping[int, list[Point]]] = field(default_factory=dict)
     """The samples at the points of a figure, by its place among the figures, then by that of the model."""
     tables: list[Table] = field(default_factory=list)
@@ -43,6 +44,19 @@ class SetResults:
     lacking: list[Absence] = field(default_factory=list)
     """Reasons why a figure, table or gallery of this task is not there, with the models that lack it."""
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def n_open(self) -> int:
+        """The number of figures that stand open: two small ones where there are no failures beside the first."""
+        is_pair = (
+            not self.galleries and len(self.figures) > 1 and not any(figure.is_wide for figure in self.figures[:2])
+        )
+        return 2 if is_pair else 1
+
+    @property
+    def points_of_rest(self) -> Mapping[int, Mapping[int, list[Point]]]:
+        """The samples at the points of the figures that are folded."""
+        return {place - self.n_open: named for place, named in self.points.items() if place >= self.n_open}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +75,17 @@ class ModelResults:
 class TaskResults:
     """A task on a data set, for all models that were measured on it."""
 
-    number: int
     anchor: str
     task: str
+    title: str
     data: str
     question: str
     scoring: str
     fault: str
     """The reason why a section that a package brings for the task is not there."""
     differences: list[str]
+    advice: list[str]
+    """Paragraphs on what a weakness usually means; none where the task has no advice."""
     joint: list[SetResults]
     """The figures of several models together, for each label set; empty where there is one, or they are not comparable."""
     parts: list[ModelResults]
@@ -78,40 +94,56 @@ class TaskResults:
     footnotes: list[str]
 
 
-def n_shares(groups: list[Group]) -> int:
-    """Return into how many shares the images of a page are budgeted: one for each possible gallery, more for a cloud."""
+def n_shares(groups: list[Group], failures_of: int | None = None) -> int:
+    """Return into how many shares the images of a page are budgeted: one for each possible gallery, more for a cloud.
+
+    Args:
+        failures_of: the place of the only model whose failures are shown; None for those of all.
+    """
     total = 0
     for group in groups:
         section = group.section.section
-        shares = len(section.galleries) + CLOUD_SHARES * section.has_cloud
-        total += shares * sum(len(group.section.label_sets(entry.evaluation)) for entry in group.measured)
+        for entry in group.measured:
+            n_galleries = len(section.galleries) if failures_of in (None, entry.place) else 0
+            n_sets = len(group.section.label_sets(entry.evaluation))
+            total += n_sets * (n_galleries + CLOUD_SHARES * section.has_cloud)
     return total
 
 
-def task_results(group: Group, number: int, *, budget: PageBudget | None) -> TaskResults:
+def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | None = None) -> TaskResults:
     """Return the section of a group that has at least one measured entry.
 
     The figures of several models are drawn together, unless they must not be compared: then each model has its own.
 
     Args:
         budget: for images in the page; None for no figures, tables and galleries.
+        failures_of: the place of the only model whose tables and failures are shown; None for those of all.
     """
     measured = [(entry, Evidence(entry.run, entry.evaluation)) for entry in group.measured]
     is_joint = len(measured) > 1 and not group.differences
     footnotes: list[str] = []
     return TaskResults(
-        number=number,
         anchor=group.anchor,
         task=group.task,
+        title=group.title,
         data=group.data,
         question=_recorded(group, "question"),
         scoring=_recorded(group, "scoring"),
         fault=group.section.fault,
         differences=group.differences,
+        advice=group.section.section.advice.split("\n") if group.section.section.advice else [],
         joint=[] if budget is None or not is_joint else _joint(group, measured, budget=budget),
-        parts=[_model_results(each, group.section, budget=budget, has_figures=not is_joint) for each in measured],
+        parts=[
+            _model_results(
+                each,
+                group.section,
+                budget=budget if failures_of in (None, each[0].place) or not is_joint else None,
+                has_figures=not is_joint,
+            )
+            for each in measured
+        ],
         metrics=metric_lines(group.measured, footnotes) if group.section.section.lists_metrics else [],
-        controls=metric_lines(group.measured, footnotes, controls=True),
+        controls=metric_lines(group.measured, footnotes, choose=lambda evaluation: evaluation.controls),
         footnotes=footnotes,
     )
 

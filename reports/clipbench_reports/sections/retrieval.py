@@ -33,8 +33,18 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     return sentences or headline_findings(evaluation)
 
 
+ADVICE = (
+    "Look at the failures first: a caption that fits several images makes any model look bad. Where the same "
+    "few images come first for many captions, scores normalised over a bank of other queries help (Bogolin et"
+    " al. 2022).\n"
+    "Fine-tuning on pairs from the same source helps most."
+)
+
+
 SECTION = Section(
-    figures=(figures.similarity, figures.recall, figures.recall_within),
+    advice=ADVICE,
+    title="Retrieval",
+    figures=(figures.recall, figures.similarity, figures.recall_within),
     galleries=tuple(map(unfound, SEARCHES)),
     findings=findings,
     drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN}),

@@ -60,7 +60,10 @@ class Section:
     Any other error costs only what the function would have given.
     """
 
+    title: str = ""
+    """The name of the task for a reader; the task's own, where it is empty."""
     figures: tuple[Draw, ...] = ()
+    """The first stands open in the report, the others are folded."""
     galleries: tuple[MakeGallery, ...] = ()
     tables: tuple[MakeTable, ...] = ()
     findings: Callable[[EvaluationRecord], list[Finding]] = headline_findings
@@ -78,6 +81,8 @@ class Section:
     """Likewise; without any, or for other metrics, the sample's own image is shown."""
     lists_metrics: bool = False
     """True to repeat all metrics in the section."""
+    advice: str = ""
+    """What a weakness on the task usually means, and what people do about it: a paragraph a line."""
 
     def __post_init__(self) -> None:
         for name in ("figures", "galleries", "tables"):

@@ -224,7 +224,18 @@ def misread(evidence: Evidence, budget: PageBudget) -> Gallery:
     return gallery(failing, budget)
 
 
+ADVICE = (
+    "Words that are not read: higher resolution, and captions that quote what is written. Data from which "
+    "images with much text were removed teach less of it (Maini et al. 2024).\n"
+    "Labels that decide: models that read well tend to obey them (Goh et al. 2021); learned prefixes of "
+    "prompts (Azuma and Matsui 2023) or a projection without the directions of spelling (Materzyńska et al. "
+    "2022) lower that. Few successful attacks on a model that cannot read are no strength."
+)
+
+
 SECTION = Section(
+    advice=ADVICE,
+    title="Text in images",
     figures=(figures.hijacking, *map(figures.response, figures.SETTINGS), figures.reading),
     galleries=(hijacked, misread),
     tables=(attacked_objects, misread_words),

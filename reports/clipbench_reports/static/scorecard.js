@@ -114,6 +114,70 @@
     return runs(table).reduce((sum, { rows }) => sum + rows.length, 0);
   }
 
+  /** Return the words of an element as they stand on the page, without what only a screen reader says. */
+  function words(element) {
+    const copy = element.cloneNode(true);
+    for (const each of copy.querySelectorAll(".unseen, .narrow, .sort, sup, .controls, .swatch")) each.remove();
+    return copy.textContent.replace(/\s+/g, " ").trim();
+  }
+
+  /** Return the rows that are shown of the table of all metrics, with its head, as lists of words. */
+  function shown(table) {
+    const isMany = table.matches(".many");
+    const [, , , interval] = [...table.tHead.rows[0].cells].map(words);
+    const head = ["Evaluation", "Metric", "Name", ...(isMany ? ["Model"] : []), "Value", "Unit", interval, "Chance", "n"];
+    const rows = [];
+    for (const { headings, rows: own } of runs(table)) {
+      const block = headings.find(({ row }) => row.matches(".block"))?.row;
+      const above = headings.find(({ row }) => row.matches(".metric"))?.row;
+      for (const row of own.filter((each) => each.matches(".line") && each.checkVisibility())) {
+        const [name, value, axis, ...rest] = row.cells;
+        const metric = (above ?? row).cells[0];
+        const numbers = rest.length ? [words(value), words(axis) || "%", ...rest.map(words)] : ["", "", "", "", ""];
+        rows.push([
+          block ? words(block) : "", words(metric.querySelector(".words")), words(metric.querySelector("code") ?? metric),
+          ...(isMany ? [words(name)] : []), ...numbers,
+        ]);
+      }
+    }
+    return [head, ...rows];
+  }
+
+  const FORMATS = {
+    Markdown: ([head, ...rows]) => [head, head.map(() => "---"), ...rows]
+      .map((row) => `| ${row.map((each) => each.replaceAll("|", "\\|")).join(" | ")} |`).join("\n"),
+    CSV: (rows) => rows.map((row) => row.map((each) => `"${each.replaceAll('"', '""')}"`).join(",")).join("\n"),
+  };
+
+  /** Put text on the clipboard, also where the page may not ask for it. */
+  async function copy(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const area = make("textarea", { value: text });
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+  }
+
+  function addCopying(table) {
+    const tools = table.previousElementSibling?.matches(".tools") ? table.previousElementSibling : make("p", { className: "tools" });
+    const said = make("output", {});
+    for (const [name, format] of Object.entries(FORMATS)) {
+      const button = make("button", { type: "button" }, `Copy as ${name}`);
+      button.addEventListener("click", async () => {
+        const rows = shown(table);
+        await copy(format(rows));
+        said.textContent = `${rows.length - 1} rows copied`;
+      });
+      tools.append(button);
+    }
+    tools.append(said);
+    if (!tools.isConnected) table.before(tools);
+  }
+
   /** Sort every table; filter the long ones each by itself, but those of a group by one field. */
   function addTableTools() {
     const grouped = new Set();
@@ -122,9 +186,10 @@
       tables.forEach((table) => grouped.add(table));
       if (tables.length) addFilter(tables, group, group.dataset.filter);
     }
-    for (const table of document.querySelectorAll("table")) {
+    for (const table of document.querySelectorAll("table:not(.heads, .matrix)")) {
       if (runs(table).some(({ rows }) => rows.length > 1)) addSorting(table);
       if (!grouped.has(table) && count(table) >= MIN_FILTERED) addFilter([table], table, "Filter rows");
+      if (table.dataset.tools === "metrics") addCopying(table);
     }
   }
 

@@ -17,7 +17,7 @@ from clipbench_reports.page.report import write_report
 from clipbench_reports.page.section import n_shares
 
 MakeRun = Callable[..., Run]
-FIGURES = {"e1": 3, "e2": 2, "e3": 6}
+FIGURES = {"zero-shot": 3, "retrieval": 2, "modality-gap": 6}
 """Of zero-shot, retrieval and modality-gap, as the runs of these tests have them."""
 
 
@@ -54,7 +54,7 @@ def joint(tmp_path_factory: pytest.TempPathFactory, runs: list[Run]) -> dict[str
 
 def by_model(section: str) -> list[str]:
     """Return what is of all models, then what is of each."""
-    return re.split(r'<div data-model="\d">\s*<h3>', section)
+    return re.split(r'<div data-model="\d">\s*<details', section)
 
 
 @pytest.fixture
@@ -82,26 +82,26 @@ def test_the_figures_of_all_models_come_first_and_once(runs: list[Run], joint: d
 def test_the_title_of_a_joint_figure_has_the_number_of_each_model(runs: list[Run], joint: dict[str, str]) -> None:
     tables = [run.samples(run.result.evaluations[0]) for run in runs]
     shown = ["{:.1f} and {:.1f} %".format(*(100 * table[name].mean() for name in ("confidence", "acc1"))) for table in tables]  # fmt: skip
-    assert f"Mean confidence and accuracy: base {shown[0]}; tuned {shown[1]}." in joint["e1"]
+    assert f"Mean confidence and accuracy: base {shown[0]}; tuned {shown[1]}." in joint["zero-shot"]
 
 
 def test_a_model_is_called_the_same_in_sentences_tables_and_figures(joint: dict[str, str]) -> None:
-    for anchor in ("short", "scorecard", *FIGURES):
+    for anchor in ("summary", "scorecard", *FIGURES):
         assert re.search(r"\bbase\b", joint[anchor]) and "models/" not in joint[anchor]
     assert "models/base" in joint["provenance"]  # as it was asked for
 
 
 def test_what_only_some_models_have_is_named(small: list[Run], tmp_path: Path) -> None:
-    found = sections(tmp_path, small[0], changed(small[1], curves={}))["e1"]
+    found = sections(tmp_path, small[0], changed(small[1], curves={}))["retrieval"]
     assert "Not drawn for <bdi>tuned</bdi>: <bdi>no recall curve across images and captions was kept</bdi>." in found
     together = by_model(found)[0]
     assert together.count("<figure") == 2 and ">base</text>" in together
-    neither = sections(tmp_path, *(changed(run, curves={}) for run in small))["e1"]
+    neither = sections(tmp_path, *(changed(run, curves={}) for run in small))["retrieval"]
     assert "Not drawn: <bdi>no recall curve across images and captions was kept</bdi>." in neither
 
 
 def test_models_that_must_not_be_compared_have_figures_of_their_own(small: list[Run], tmp_path: Path) -> None:
-    found = sections(tmp_path, small[0], changed(small[1], params={"prompts": "other"}))["e1"]
+    found = sections(tmp_path, small[0], changed(small[1], params={"prompts": "other"}))["retrieval"]
     assert "the models differ in parameters. Each has figures of its own." in found
     together, *models = by_model(found)
     assert "<figure" not in together and [each.count("<figure") for each in models] == [2, 2]
@@ -109,14 +109,16 @@ def test_models_that_must_not_be_compared_have_figures_of_their_own(small: list[
 
 def test_points_are_told_for_each_model_of_a_cloud(joint: dict[str, str]) -> None:
     for place in range(2):
-        (told,) = re.findall(rf'<template class="points" data-model="{place}">(.*?)</template>', joint["e3"], re.DOTALL)
+        (told,) = re.findall(
+            rf'<template class="points" data-model="{place}">(.*?)</template>', joint["modality-gap"], re.DOTALL
+        )
         assert told.count("<bdi>pair-") == 60
-        cloud = joint["e3"].partition('<template class="points"')[0].rpartition("<figure")[2]
+        cloud = joint["modality-gap"].partition('<template class="points"')[0].rpartition("<figure")[2]
         assert cloud.count(f'<div data-model="{place}"><svg') == 1 and cloud.count("specks image") == 2
 
 
 def test_a_figure_of_two_models_names_each_once_and_has_no_other_colours(joint: dict[str, str]) -> None:
-    recall, narrow = joint["e2"].split("<figure")[2].split('<div class="slim">')
+    recall, narrow = joint["retrieval"].split("<figure")[1].split('<div class="slim">')
     assert recall.count(">base</text>") == recall.count(">tuned</text>") == 1
     assert narrow.count(">base</text>") == narrow.count(">tuned</text>") == 1
     roles = {word for css in re.findall(r'class="([^"]*)"', recall) for word in css.split()}
@@ -129,9 +131,9 @@ def test_every_label_set_is_drawn_of_all_models_together(
     rng = np.random.default_rng(0)
     by_set = {"kind": parts.zero_shot(rng, parts.classes, n=60), "shape": parts.zero_shot(rng, parts.classes, n=60)}
     both = [make_run({"zero-shot@mine": parts.side_by_side(by_set)}, name=name) for name in "ab"]
-    first, second = by_model(sections(tmp_path, *both)["e1"])[0].split('class="set">')[1:]
+    first, second = by_model(sections(tmp_path, *both)["zero-shot"])[0].split('id="zero-shot/sets/')
     assert [each.count("<figure") for each in (first, second)] == [3, 3]
-    assert "<bdi>kind</bdi>" in first and "<bdi>shape</bdi>" in second
+    assert "<b>kind</b>" in first and "<b>shape</b>" in second
 
 
 def test_a_label_set_that_only_one_model_has_is_drawn_of_it_and_not_missed_of_the_other(
@@ -143,8 +145,8 @@ def test_a_label_set_that_only_one_model_has_is_drawn_of_it_and_not_missed_of_th
         make_run({"zero-shot@mine": parts.side_by_side({name: by_set[name] for name in names})}, name=f"run {k}")
         for k, names in enumerate((("kind", "shape", "size"), ("kind", "shape")))
     ]
-    last = by_model(sections(tmp_path, *runs)["e1"])[0].split('class="set">')[-1]
-    assert "<bdi>size</bdi>" in last and last.count("<figure") == 3 and "Not drawn" not in last
+    last = by_model(sections(tmp_path, *runs)["zero-shot"])[0].split('id="zero-shot/sets/')[-1]
+    assert "<b>size</b>" in last and last.count("<figure") == 3 and "Not drawn" not in last
 
 
 def test_the_room_for_images_is_shared_by_all_galleries_and_clouds_of_all_label_sets(

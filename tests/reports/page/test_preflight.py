@@ -19,7 +19,7 @@ def page_of(runs: list[Run], path: Path) -> str:
 
 def test_a_warning_opens_the_page_with_what_to_do(make_run: Callable[..., Run], tmp_path: Path) -> None:
     page = page_of([make_run(preflight=[PADDING])], tmp_path)
-    section = page.partition('id="preflight"')[2].partition("</section>")[0]
+    section = page.partition('id="preflight"')[2].partition("</ul>")[0]
     for words in (
         "Checks before the run",
         "padding",
@@ -28,7 +28,7 @@ def test_a_warning_opens_the_page_with_what_to_do(make_run: Callable[..., Run], 
         "SigLIP reads",
     ):
         assert words in section, words
-    assert page.index('id="preflight"') < page.index('id="short"')
+    assert page.index('id="preflight"') < page.index('class="rows"')
     assert "padding" in page.partition("Quick checks")[2][:80]
 
 
@@ -44,7 +44,7 @@ def test_a_run_without_warnings_says_so_where_the_numbers_come_from(
 
 def test_several_models_are_told_apart(make_run: Callable[..., Run], tmp_path: Path) -> None:
     runs = [make_run(name="one", preflight=[PADDING]), make_run(name="two", preflight=[])]
-    section = page_of(runs, tmp_path).partition('id="preflight"')[2].partition("</section>")[0]
+    section = page_of(runs, tmp_path).partition('id="preflight"')[2].partition("</ul>")[0]
     assert section.count("<li") == 1 and 'data-model="0"' in section
 
 

@@ -47,9 +47,11 @@ def test_the_page_shows_them_and_says_nothing_of_them_where_there_are_none(tmp_p
     write_report([run(tmp_path / "a", SHOWN)], tmp_path / "with.html")
     write_report([run(tmp_path / "b", replace(SHOWN, published=[]))], tmp_path / "without.html")
     page, other = (tmp_path / "with.html").read_text(), (tmp_path / "without.html").read_text()
-    assert "published 63.3, agrees<sup>1</sup>" in page
-    assert page.count('class="published" cx=') == 2
-    assert "a circle is what was published for this model and protocol" in page
+    assert "published 63.3, agrees" in page and ">[1]</sup>" in page
+    assert (
+        page.count('class="published"><path') == 8
+    )  # two each in the summary, the scorecard, all metrics, and the section
+    assert "a diamond is what was published for this model and protocol" in page
     assert 'class="published"' not in other and "was published" not in other
 
 

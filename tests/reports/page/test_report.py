@@ -154,7 +154,7 @@ def test_a_reader_finds_model_data_and_the_command_that_makes_it_again(make_run:
 
 def test_notes_and_controls_stand_in_their_section(make_run: MakeRun, report: Report) -> None:
     page = report(make_run())
-    section = next(node for node in page.all("section") if node.attributes["aria-labelledby"] == "e1")
+    section = next(node for node in page.all("section") if node.attributes["aria-labelledby"] == "zero-shot-scenes")
     assert section.text.count("Prompts: 5 templates of the data set.") == 1
     assert "tie_rate" in section.text
 
@@ -186,7 +186,7 @@ def test_headings_are_in_order_and_links_arrive(make_run: MakeRun, report: Repor
     ids = [node.attributes["id"] for node in page.all() if "id" in node.attributes]
     assert len(ids) == len(set(ids))
     links = [node.attributes["href"] for node in page.all("a")]
-    assert links and all(link.removeprefix("#") in ids for link in links)
+    assert links and {link.removeprefix("#") for link in links} <= set(ids)
     for section in page.all("section"):
         assert section.attributes["aria-labelledby"] in ids
 
@@ -262,9 +262,10 @@ def test_a_value_without_an_interval_has_a_footnote_that_says_why(make_run: Make
     why = "no interval: resampled vectors have other neighbours"
     metrics = {name: Metric(value=0.25, n=9, reason=why) for name in ("one", "two")}
     page = report(make_run({"mine@here": {"metrics": metrics}}))
-    notes = page.all("ol")[0]
-    assert notes.text.strip() == why
-    assert [node.text for node in page.all("table")[0].all("sup")] == ["1", "1"]
+    notes = [each.text.strip() for each in page.all("ol") if each.attributes.get("class") == "footnotes"]
+    assert set(notes) == {why}
+    card = next(each for each in page.all("table") if each.attributes.get("data-tools") == "metrics")
+    assert [node.text for node in card.all("sup")] == ["[1]", "[1]"]
 
 
 def test_a_run_without_arrays_says_what_is_not_drawn(make_run: MakeRun, report: Report, parts: SimpleNamespace) -> None:
@@ -302,7 +303,7 @@ def test_models_stand_side_by_side_and_say_what_must_not_be_compared(make_run: M
     assert "Not comparable: zero-shot on scenes: the models differ in data fingerprint, data revision" in top
     assert "retrieval on scenes: " not in top
     assert "Not run for vit-b-32 (other): zero-shot@imagenet, retrieval@coco." in top
-    rows = [row.text for row in page.all("table")[0].all("tr") if "vit-b-32 (run)" in row.text]
+    rows = [row.text for row in page.all("table")[1].all("tr") if "vit-b-32 (run)" in row.text]
     assert len(rows) > 10
 
 
@@ -343,7 +344,7 @@ def test_a_thousand_classes_stay_far_under_two_megabytes(
         "modality-gap@coco": parts.modality_gap(rng, n=2000),
     }
     write_report([make_run(evaluations)], tmp_path / "report.html")
-    assert (tmp_path / "report.html").stat().st_size < 450_000
+    assert (tmp_path / "report.html").stat().st_size < 500_000
 
 
 def test_of_a_table_that_is_missing_its_section_says_so_and_the_rest_is_there(

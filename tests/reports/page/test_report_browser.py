@@ -1,5 +1,6 @@
 """The report in a browser: read, printed, used by keyboard, without scripts, and by who wants to break it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,7 +38,14 @@ def reports(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) ->
         runs.append(run)
     write_report(runs[:1], folder / "one.html")
     write_report(runs, folder / "many.html")
-    return SimpleNamespace(one=folder / "one.html", many=folder / "many.html")
+    write_report(runs[:1], folder / "printed.html", prints_all=True)
+    return SimpleNamespace(**{name: folder / f"{name}.html" for name in ("one", "many", "printed")})
+
+
+def unfolded(page: "Page") -> "Page":
+    """Open every fold of a page."""
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    return page
 
 
 @pytest.mark.parametrize(
@@ -66,16 +74,17 @@ def test_nothing_reaches_beyond_the_page_at_any_width(
 def test_without_scripts_everything_is_there_to_read(reports: SimpleNamespace, visit: Visit) -> None:
     page = visit(reports.many, java_script_enabled=False)
     assert page.locator("button, input").count() == 0
-    rows = page.locator("#scorecard ~ table tr")
-    assert rows.count() > 60 and all(row.is_visible() for row in rows.all()[:60])
+    rows = page.locator("#metrics tr")
+    assert rows.count() > 60 and not rows.first.is_visible()
+    page.locator("#metrics > summary").click()
+    assert all(row.is_visible() for row in rows.all()[:60])
     assert page.locator(".failures img").count() > 20
+    assert page.locator(".contents a:visible").count() > 5
 
 
 def open_table(page: "Page") -> Any:
     """Open the table of each class's recall, and return it."""
-    fold = page.locator("details", has_text="Recall of each class")
-    fold.locator("summary").click()
-    return fold.locator("table")
+    return unfolded(page).locator("details > .scroll > table", has_text="Recall, %")
 
 
 def column(table: Any, place: int) -> list[str]:
@@ -106,23 +115,23 @@ def test_rows_of_the_scorecard_are_sorted_within_their_headings_and_those_withou
     reports: SimpleNamespace, visit: Visit
 ) -> None:
     page = visit(reports.one)
-    card = page.locator("table.on-axis")
+    card = unfolded(page).locator("#metrics table")
     card.get_by_role("button", name="Sort by Chance").click()
-    body = card.locator("tbody", has_text="zero-shot on scenes")
+    body = card.locator("tbody", has_text="Zero-shot on scenes")
     assert [row.locator("td").nth(3).inner_text().strip() for row in body.locator("tr.line").all()] == [
         "10.0", "10.0", "50.0", "–"
     ]  # fmt: skip
-    assert body.locator("tr").first.inner_text().strip() == "zero-shot on scenes"
+    assert body.locator("tr").first.inner_text().strip() == "Zero-shot on scenes"
 
 
 def test_a_filter_keeps_matching_rows_with_their_headings(reports: SimpleNamespace, visit: Visit) -> None:
-    page = visit(reports.one)
+    page = unfolded(visit(reports.one))
     page.get_by_label("Filter rows").first.fill("acc5")
-    shown = [row.inner_text() for row in page.locator("table.on-axis tbody tr").all() if row.is_visible()]
-    assert len(shown) == 2 and shown[0] == "zero-shot on scenes" and "acc5" in shown[1]
+    shown = [row.inner_text() for row in page.locator("#metrics tbody tr").all() if row.is_visible()]
+    assert len(shown) == 2 and shown[0].strip() == "Zero-shot on scenes" and "acc5" in shown[1]
     assert page.get_by_role("status").first.inner_text().startswith("1 of ")
     page.get_by_label("Filter rows").first.fill("")
-    assert all(row.is_visible() for row in page.locator("table.on-axis tbody tr").all())
+    assert all(row.is_visible() for row in page.locator("#metrics tbody tr").all())
 
 
 HEADINGS = ("block", "subset", "metric")
@@ -160,7 +169,7 @@ def test_what_is_filtered_sorted_and_hidden_together_is_right_and_cleared_everyt
     found = parts.standard() | {"composition@sugarcrepe": {"metrics": values}}
     runs = [parts.write_run(tmp_path / f"run{place}", found) for place in range(n_models)]
     write_report(runs, tmp_path / "report.html")
-    page = visit(tmp_path / "report.html")
+    page = unfolded(visit(tmp_path / "report.html"))
     fields = page.get_by_label("Filter rows")
     cards = [
         (field, card)
@@ -196,14 +205,14 @@ def test_what_is_filtered_sorted_and_hidden_together_is_right_and_cleared_everyt
 
 
 def test_no_heading_of_another_evaluation_is_left_over_what_is_found(reports: SimpleNamespace, visit: Visit) -> None:
-    page = visit(reports.many)
+    page = unfolded(visit(reports.many))
     page.get_by_label("Filter rows").first.fill("separability")
-    shown = [row for row in page.locator("table.on-axis tbody tr").all() if row.is_visible()]
+    shown = [row for row in page.locator("#metrics tbody tr").all() if row.is_visible()]
     assert [row.get_attribute("class") for row in shown] == ["block", "metric", "line", "line"]
 
 
 def test_a_model_that_is_not_picked_is_hidden_everywhere_and_comes_back(reports: SimpleNamespace, visit: Visit) -> None:
-    page = visit(reports.many)
+    page = unfolded(visit(reports.many))
     label = page.locator(".picker label").nth(1)
     mine, drawn = page.locator("section [data-model='1']"), page.locator("figure [data-model='1']")
     assert mine.count() > 20 and drawn.count() > 20
@@ -229,11 +238,14 @@ def test_light_and_dark_are_switched_and_paper_is_white(reports: SimpleNamespace
     page.emulate_media(media="print")
     assert page.evaluate(ground) == "rgb(255, 255, 255)"
     assert not any(each.is_visible() for each in page.locator("button, input").all())
+    assert page.locator("table.heads thead").evaluate("each => each.offsetHeight") > 10
+    folded = page.locator("details table, details .failures")
+    assert folded.count() > 3 and not any(each.is_visible() for each in folded.all())
+    page.goto(reports.printed.as_uri())
+    page.emulate_media(media="print")
+    assert folded.count() > 3 and all(each.is_visible() for each in folded.all())
     page.set_viewport_size({"width": 600, "height": 900})  # what paper is, is no narrow screen
     assert page.locator(".broad:visible").count() and not page.locator(".slim:visible").count()
-    assert min(page.locator("table.card thead").evaluate_all("found => found.map((each) => each.offsetHeight)")) > 10
-    folded = page.locator("details table, details .failures")
-    assert folded.count() > 3 and all(each.is_visible() for each in folded.all())
 
 
 THEMES = """
@@ -304,6 +316,7 @@ def test_pointing_at_a_dot_shows_its_image_and_its_name(
 
 def test_every_stop_of_the_keyboard_is_in_sight_and_outlined(reports: SimpleNamespace, visit: Visit) -> None:
     page = visit(reports.one, width=360)
+    page.evaluate("document.getElementById('metrics').open = true")
     seen: list[str] = []
     for _ in range(200):
         page.keyboard.press("Tab")
@@ -320,6 +333,124 @@ def test_every_stop_of_the_keyboard_is_in_sight_and_outlined(reports: SimpleName
         assert stop["isIn"] and stop["isOutlined"], stop
         seen.append(stop["tag"])
     assert {"A", "BUTTON", "INPUT", "SUMMARY"} <= set(seen) and len(seen) > 20
+
+
+def is_marked(page: "Page", anchor: str) -> None:
+    """Wait until the contents say that a section is the one on screen."""
+    page.locator(f"nav.contents [aria-current][href='#{anchor}']").wait_for(state="attached")
+
+
+def is_in_view(page: "Page", anchor: str) -> None:
+    """Wait until the head of a section, or a row, is on screen."""
+    from playwright.sync_api import expect
+
+    expect(page.locator(f"[id='{anchor}']")).to_be_in_viewport()
+
+
+def test_the_first_screen_has_the_model_the_sentences_and_a_row_for_each_task(
+    reports: SimpleNamespace, visit: Visit
+) -> None:
+    page = visit(reports.one, width=1280)
+    bottom = "each => each.getBoundingClientRect().bottom"
+    assert page.locator(".rows").evaluate(bottom) < 900
+    assert page.locator(".summary .findings li:not(.missing)").count() == 3
+    assert page.locator(".rows .row .task").all_inner_texts() == ["Zero-shot", "Retrieval", "Modality gap"]
+    assert page.locator(".row .telling img").count() == 2 and page.locator(".row .cloud path.specks").count() == 2
+    page.set_viewport_size({"width": 360, "height": 780})
+    assert page.locator(".rows").evaluate(bottom) < 3 * 780
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_keys_go_from_section_to_section_and_the_contents_tell_where_one_is(
+    reports: SimpleNamespace, visit: Visit
+) -> None:
+    page = visit(reports.one, width=1280)
+    anchors = [
+        each[1:] for each in page.locator("nav.contents ol a").evaluate_all("all => all.map((each) => each.hash)")
+    ]
+    assert anchors == ["summary", "scorecard", "zero-shot-scenes", "retrieval-scenes", "modality-gap", "provenance"]
+    is_marked(page, "summary")
+    for anchor in anchors[1:]:
+        page.keyboard.press("j")
+        is_marked(page, anchor)
+        is_in_view(page, anchor)
+    for anchor in anchors[-2::-1]:
+        page.keyboard.press("k")
+        is_marked(page, anchor)
+    page.mouse.wheel(0, 100_000)
+    is_marked(page, "provenance")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.type") == "search"
+    page.keyboard.type("jk?acc5")  # typed, not pressed
+    assert page.locator("input:focus").input_value() == "jk?acc5" and not page.locator("dialog[open]").count()
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.tagName") == "BODY"
+    page.keyboard.press("?")
+    assert page.locator("dialog[open]").inner_text().startswith("Keys")
+    page.keyboard.press("Escape")
+    page.locator("dialog.keys").wait_for(state="detached")
+
+
+def test_the_menu_of_a_narrow_screen_follows_and_closes_and_a_wide_one_has_a_column(
+    reports: SimpleNamespace, visit: Visit
+) -> None:
+    page = visit(reports.one, width=800)
+    menu, column = page.locator("details.menu"), page.locator("nav.contents")
+    assert menu.is_visible() and not column.is_visible()
+    menu.locator("summary").click()
+    menu.get_by_role("link", name="Retrieval").click()
+    page.locator(".here", has_text="Retrieval").wait_for()
+    assert menu.get_attribute("open") is None
+    is_in_view(page, "retrieval-scenes")
+    assert menu.bounding_box()["y"] == 0  # type: ignore[index]
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert column.is_visible() and not menu.is_visible()
+    is_marked(page, "retrieval-scenes")
+    assert column.bounding_box()["y"] == 0  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "anchor", ["retrieval-scenes/image_retrieval_recall@1", "modality-gap/gap", "zero-shot-scenes/advice", "metrics"]
+)
+def test_an_address_in_a_fold_opens_it(reports: SimpleNamespace, visit: Visit, anchor: str) -> None:
+    page = visit(reports.one)
+    page.goto(f"{reports.one.as_uri()}#{anchor}")
+    page.reload()
+    is_in_view(page, anchor)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = false; })")
+    page.evaluate("location.hash = '#top'")
+    page.evaluate("name => { location.hash = name; }", anchor)
+    is_in_view(page, anchor)
+
+
+def test_what_is_shown_of_all_metrics_is_copied(reports: SimpleNamespace, visit: Visit) -> None:
+    page = visit(reports.one)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("#metrics > summary").click()
+    page.locator("#metrics").get_by_label("Filter rows").fill("acc5")
+    page.get_by_role("button", name="Copy as CSV").click()
+    page.get_by_text("1 rows copied").wait_for()
+    head, row = page.evaluate("navigator.clipboard.readText()").splitlines()
+    assert head == '"Evaluation","Metric","Name","Value","Unit","95 % interval","Chance","n"'
+    assert row.startswith('"Zero-shot on scenes","Acc5 ') and row.endswith('"50.0","2,000"')
+    page.locator("#metrics").get_by_label("Filter rows").fill("")
+    page.get_by_role("button", name="Copy as Markdown").click()
+    page.get_by_text(f"{page.locator('#metrics tr.line').count()} rows copied").wait_for()
+    lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+    assert lines[1] == "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    assert (
+        len({line.count(" | ") for line in lines}) == 1 and len(lines) == 2 + page.locator("#metrics tr.line").count()
+    )
+
+
+def n_pages(page: "Page") -> int:
+    """Return on how many sheets of A4 a page is printed."""
+    return len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4")))
+
+
+def test_few_pages_are_printed_unless_all_is_asked_for(reports: SimpleNamespace, visit: Visit) -> None:
+    short, whole = n_pages(visit(reports.one)), n_pages(visit(reports.printed))
+    assert short <= 5 < whole
 
 
 def hostile(run: Callable[..., Run], parts: SimpleNamespace, payload: str) -> list[Run]:

@@ -110,10 +110,10 @@ def test_controls_stand_beside_the_metric_and_all_of_them_in_the_section(
     make_run: MakeRun, tmp_path: Path, evaluation: dict[str, dict[str, object]]
 ) -> None:
     write_report([make_run(evaluation)], tmp_path / "report.html")
-    on_axis, in_units, section = cards(tmp_path / "report.html")
-    assert "swap/text_acc – controls: always the shorter caption 52.0 % · same words 100.0 % 50.0" in on_axis
-    assert "composition on scenes – controls: ties 0.0 % |" in on_axis
-    assert "controls:" not in in_units + section and "mine" not in on_axis
+    heads, all_metrics, section = cards(tmp_path / "report.html")
+    assert "swap/text_acc – controls: always the shorter caption 52.0 % · same words 100.0 % 50.0" in all_metrics
+    assert "Composition on scenes – controls: ties 0.0 % |" in all_metrics
+    assert "controls:" not in heads + section and "mine" not in all_metrics
     assert all(name in section for name in ("swap/shorter_caption", "swap/same_words", "tie_rate", "mine"))
 
 
@@ -125,13 +125,13 @@ def test_of_several_models_controls_stand_once_where_they_are_the_same_and_else_
     controls = {**record.controls, "tie_rate": replace(record.controls["tie_rate"], value=0.5)}
     changed = replace(other, result=replace(other.result, evaluations=[replace(record, controls=controls)]))
     write_report([one, changed], tmp_path / "report.html")
-    on_axis, *_ = cards(tmp_path / "report.html")
-    assert on_axis.count("same words") == 1
+    all_metrics, *_ = cards(tmp_path / "report.html")
+    assert all_metrics.count("same words") == 1
     assert (
-        "composition on scenes – controls of vit-b-32 (a): ties 0.0 % – controls of vit-b-32 (b): ties 50.0 %"
-        in on_axis
+        "Composition on scenes – controls of vit-b-32 (a): ties 0.0 % – controls of vit-b-32 (b): ties 50.0 %"
+        in all_metrics
     )
     controls["swap/same_words"] = replace(controls["swap/same_words"], value=0.5)
     write_report([one, changed], tmp_path / "report.html")
-    on_axis, *_ = cards(tmp_path / "report.html")
-    assert "vit-b-32 (b) – controls: always the shorter caption 52.0 % · same words 50.0 %" in on_axis
+    all_metrics, *_ = cards(tmp_path / "report.html")
+    assert "vit-b-32 (b) – controls: always the shorter caption 52.0 % · same words 50.0 %" in all_metrics

@@ -158,16 +158,14 @@ def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Mak
 
 def test_facts_that_are_cut_off_are_no_weakness_of_the_model(evidence: Make, parts: SimpleNamespace) -> None:
     cut = {f"{place}/beyond_window": parts.fraction(float(place == "beyond"), 400) for place in PLACES}
-    told = findings(evidence(controls=cut).evaluation)[-1]
+    told, beyond = findings(evidence(controls=cut).evaluation)[-2:]
     assert told.mark == "good" and told.skill == pytest.approx(0.4)  # of what is read, the late facts
-    assert told.text.endswith(
-        "50.0 % (beyond); cannot differ, as the facts lie beyond the model's context: beyond;"
-        " better than chance wherever the model reads them."
-    )
+    assert "(beyond)" not in told.text and told.text.endswith("better than chance wherever the model reads them.")
+    assert beyond.is_expected and beyond.text == "Facts beyond the model's context cannot differ: beyond."
     metrics = long_caption(parts.fraction)["metrics"]
     below = metrics | {"late/text_acc": parts.fraction(0.2, 400, chance=0.5)}
-    told = findings(evidence(controls=cut, metrics=below).evaluation)[-1]
-    assert told.mark == "weak" and told.text.endswith("model's context: beyond; below chance: late.")
+    told = findings(evidence(controls=cut, metrics=below).evaluation)[-2]
+    assert told.mark == "weak" and told.text.endswith("; below chance: late.")
     only = {name: metric for name, metric in metrics.items() if name not in ("early/text_acc", "late/text_acc")}
     assert findings(evidence(controls=cut, metrics=only).evaluation)[-1].mark == "plain"
 

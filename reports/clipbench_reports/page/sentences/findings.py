@@ -23,6 +23,8 @@ class Finding(NamedTuple):
     text: str
     skill: float = 0.0
     """The distance of the value from chance, see ``skill``; 0 where no such claim is made."""
+    is_expected: bool = False
+    """True of what any model of the kind shows, or what holds by construction: it is never at the top of a report."""
 
 
 def headline_findings(evaluation: EvaluationRecord) -> list[Finding]:

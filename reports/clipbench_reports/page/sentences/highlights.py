@@ -5,19 +5,20 @@ from typing import NamedTuple
 
 from clipbench_reports.page.sentences.findings import Finding, Mark
 
-MOST = 5
+MOST = 3
 """Sentences with numbers at the top of a report. Whatever is missing is said besides."""
 
 KINDS: tuple[tuple[Mark, ...], ...] = (("weak", "level"), ("good",), ("plain",))
 """Marks of sentences that take places together: what is not better than chance, by a test, waits in one line."""
-TURNS = (0, 1, 2, 0, 1)
+TURNS = (0, 0, 1)
 """The kinds in the order in which they take places; places that a kind cannot fill go to the others, in their order."""
-ORDER: tuple[Mark, ...] = ("good", "weak", "level", "plain")
+ORDER: tuple[Mark, ...] = ("weak", "level", "good", "plain")
 
 RULE = (
-    "Chosen by rule: of the results that are better than chance the two farthest from it, of the others with a chance the "
-    "two lowest, and one without; if a kind has fewer, the others fill its place. Results of a kind come from different "
-    "sections where possible."
+    "The sentences at the top are chosen by rule: of the results that are not better than chance the two lowest, and of "
+    "the others the one farthest above it; if a kind has fewer, the other fills its place, and results without a chance "
+    "come last. Results of a kind come from different sections where possible. What every model of the kind shows, or "
+    "what holds by construction, is never chosen."
 )
 """The rule, for a reader."""
 
@@ -30,7 +31,7 @@ class Sentence(NamedTuple):
 
 
 def in_short(sentences: Sequence[Sentence]) -> list[Sentence]:
-    """Return the sentences that matter most: strengths, weaknesses, neither of them, then everything that is missing.
+    """Return the sentences that matter most: weaknesses, strengths, neither of them, then everything that is missing.
 
     At most ``MOST`` have numbers. Weaknesses, and what no test tells from chance, are taken from the lowest on, strengths
     from the highest on, by how far they lie from chance; the first of every section comes before the second of any.
@@ -44,16 +45,12 @@ def in_short(sentences: Sequence[Sentence]) -> list[Sentence]:
     return [*chosen, *(each for each in sentences if each.finding.mark == "missing")]
 
 
-def n_left(sentences: Sequence[Sentence]) -> int:
-    """Return how many sentences with numbers are not at the top."""
-    return max(0, sum(each.finding.mark != "missing" for each in sentences) - MOST)
-
-
 def _ranked(sentences: Sequence[Sentence], marks: Sequence[Mark]) -> list[Sentence]:
     """Return the sentences of a kind, the most telling first, and the sections in turn."""
     sign = {"good": -1, "plain": 0}.get(marks[0], 1)
     ordered = sorted(
-        (each for each in sentences if each.finding.mark in marks), key=lambda each: sign * each.finding.skill
+        (each for each in sentences if each.finding.mark in marks and not each.finding.is_expected),
+        key=lambda each: sign * each.finding.skill,
     )
     seen: dict[str, int] = {}
     rounds = []

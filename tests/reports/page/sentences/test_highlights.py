@@ -1,7 +1,7 @@
 """The sentences at the top of a report are the ones that a stated rule takes."""
 
 from clipbench_reports.page.sentences.findings import Finding, Mark
-from clipbench_reports.page.sentences.highlights import MOST, Sentence, in_short, n_left
+from clipbench_reports.page.sentences.highlights import MOST, Sentence, in_short
 
 
 def told(*sentences: tuple[str, Mark, float]) -> list[Sentence]:
@@ -13,7 +13,7 @@ def texts(found: list[Sentence]) -> list[str]:
     return [each.finding.text for each in found]
 
 
-def test_two_best_two_worst_and_one_that_is_neither() -> None:
+def test_two_worst_and_the_best_and_none_that_is_neither() -> None:
     found = told(
         ("e1", "good", 0.9),
         ("e2", "good", 0.3),
@@ -22,28 +22,25 @@ def test_two_best_two_worst_and_one_that_is_neither() -> None:
         ("e5", "weak", 0.02),
         ("e6", "weak", -0.7),
         ("e7", "weak", -0.1),
-        ("e8", "plain", 0.0),
     )
-    assert texts(in_short(found)) == [
-        "e4 good 0.95",
-        "e1 good 0.9",
-        "e6 weak -0.7",
-        "e7 weak -0.1",
-        "e3 plain 0.0",
-    ]
-    assert n_left(found) == 3
+    assert texts(in_short(found)) == ["e6 weak -0.7", "e7 weak -0.1", "e4 good 0.95"]
 
 
-def test_each_kind_that_is_there_is_told_however_many_there_are_of_another() -> None:
+def test_each_kind_that_has_a_chance_is_told_however_many_there_are_of_another() -> None:
     found = told(*((f"e{k}", "good", 0.9) for k in range(20)), ("e20", "weak", 0.0), ("e21", "plain", 0.0))
-    marks = [each.finding.mark for each in in_short(found)]
-    assert marks == ["good"] * 3 + ["weak", "plain"]
+    assert [each.finding.mark for each in in_short(found)] == ["weak", "good", "good"]
 
 
 def test_places_that_a_kind_cannot_fill_go_to_weaknesses_first() -> None:
     found = told(*((f"e{k}", "weak", -k / 10) for k in range(4)), *((f"g{k}", "good", k / 10) for k in range(4)))
-    marks = [each.finding.mark for each in in_short(found)]
-    assert marks == ["good"] * 2 + ["weak"] * 3
+    assert [each.finding.mark for each in in_short(found)] == ["weak"] * 2 + ["good"]
+
+
+def test_what_any_model_of_the_kind_shows_is_never_at_the_top() -> None:
+    (given,) = told(("e1", "good", 1.0))
+    expected = given._replace(finding=given.finding._replace(is_expected=True))
+    assert in_short([expected, *told(("e2", "good", 0.1))]) == told(("e2", "good", 0.1))
+    assert in_short([expected]) == []
 
 
 def test_a_second_sentence_of_a_section_waits_for_the_first_of_all_others() -> None:
@@ -53,10 +50,8 @@ def test_a_second_sentence_of_a_section_waits_for_the_first_of_all_others() -> N
 
 def test_what_is_missing_is_told_in_full_and_takes_no_place() -> None:
     found = told(*((f"e{k}", "missing", 0.0) for k in range(9)), *((f"g{k}", "good", 0.5) for k in range(9)))
-    chosen = in_short(found)
-    assert [each.finding.mark for each in chosen] == ["good"] * MOST + ["missing"] * 9
-    assert n_left(found) == 4
+    assert [each.finding.mark for each in in_short(found)] == ["good"] * MOST + ["missing"] * 9
 
 
 def test_nothing_measured_is_nothing_to_tell() -> None:
-    assert in_short([]) == [] and n_left([]) == 0
+    assert in_short([]) == []
