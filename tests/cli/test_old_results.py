@@ -27,6 +27,8 @@ COMMANDS = (
     ("plot", "scorecard", "old", "-o", "figure.svg"),
     *(("export", "old", "--to", form, "-o", f"file{FORMATS[form].suffixes[0]}") for form in FORMATS),
 )
+REFUSED = {"eval-results": "on a data set of the Hub", "mteb": "no result of a task that mteb has"}
+"""Formats for data that others know, and what they say of the old runs, which are of a file of vectors."""
 
 
 Call = Callable[..., "Done"]
@@ -93,7 +95,7 @@ def test_an_old_run_is_shown_reported_drawn_exported_and_compared_with_itself(ca
     shutil.copytree(old, "old")
     for command in COMMANDS:
         done = call(*command)
-        assert done.status == 0, (command, done)
+        assert done.status == 0 or any(form in command and words in done.err for form, words in REFUSED.items()), done
         assert "damaged" not in done.err
     assert "50.0 %  [25.4, 74.6]  chance 33.3 %  n 12" in call("show", "old", "--all").out
     page = Path("report.html").read_text()
