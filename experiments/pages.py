@@ -72,7 +72,8 @@ def sections(name: str, group: click.Group, parent: str) -> Iterator[str]:
     if isinstance(command, click.Group):
         for each in command.list_commands(context):
             yield from sections(each, command, path)
-        return
+        if not command.invoke_without_command:
+            return
     own = click.Context(command, info_name=path)
     usage = command.get_usage(own).removeprefix("Usage: ").replace("\n", " ")
     rows = [row for parameter in command.params for row in option_rows(parameter, own)]
@@ -96,8 +97,8 @@ def option_rows(parameter: click.Parameter, context: click.Context) -> Iterator[
         return
     record = parameter.get_help_record(context)
     assert record is not None
-    names, text = (" ".join(part.split()).replace("|", "\\|") for part in record)
-    yield f"| `{names}` | {text.replace('[', chr(92) + '[')} |"  # [x>=0] would be the address of something
+    names, text = (" ".join(part.split()).replace("|", "&#124;") for part in record)
+    yield f"| <code>{names}</code> | {text.replace('[', chr(92) + '[')} |"  # [x>=0] would be the address of something
 
 
 def metrics_page() -> str:
