@@ -288,8 +288,12 @@ def _with_templates(
         x_label="single template, in ascending order of accuracy",
         y_label="acc1",
     )
-    note = f"single templates score from {percent(accuracy[order[0]])} % ('{templates[order[0]]}') to"
-    note = f"{note} {percent(accuracy[order[-1]])} % ('{templates[order[-1]]}') on {count(len(chosen))} images"
+    low, high = (percent(accuracy[order[end]]) for end in (0, -1))
+    if low == high:
+        note = f"each single template scores {low} % on {count(len(chosen))} images"
+    else:
+        note = f"single templates score from {low} % ('{templates[order[0]]}') to"
+        note = f"{note} {high} % ('{templates[order[-1]]}') on {count(len(chosen))} images"
     return replace(
         evaluation,
         curves={**evaluation.curves, "templates": curve},

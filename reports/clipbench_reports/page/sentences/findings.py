@@ -63,7 +63,7 @@ def claim(sentence: str, metric: Metric, *, title: str = "") -> Finding:
     if metric.value is None:
         of = metric.title or title or sentence.partition("{value}")[0].rstrip(" :")
         return Finding("missing", f"{of}: undefined ({metric.reason or NO_REASON}).")
-    unit = "" if metric.unit in sentence.split() else f" {fmt.symbol(metric.unit)}"
+    unit = "" if metric.unit in (*sentence.split(), title.casefold()) else f" {fmt.symbol(metric.unit)}"
     value = f"{fmt.number(metric.value, metric.unit)}{unit}"
     head = f"{title}: " if title else ""
     head += sentence.replace("{value}", value).replace("{n}", fmt.count(metric.n))

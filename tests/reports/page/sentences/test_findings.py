@@ -157,6 +157,11 @@ def test_a_metric_without_an_interval_makes_no_claim() -> None:
     assert findings(evaluation("mine", metrics)) == [Finding("plain", "Depth: 12.3400 m, n = 4 (no interval).")]
 
 
+def test_a_title_that_is_the_unit_does_not_say_it_twice() -> None:
+    metrics = {"cosine": Metric(value=1.0, unit="cosine", n=4)}
+    assert findings(evaluation("mine", metrics)) == [Finding("plain", "Cosine: 1.0000, n = 4 (no interval).")]
+
+
 def test_a_sentence_that_names_the_unit_does_not_say_it_twice() -> None:
     metric = Metric(value=0.5, unit="cosine", n=9)
     assert claim("Twins have cosine {value}", metric).text == "Twins have cosine 0.5000 (no interval)."
