@@ -267,7 +267,7 @@ def test_the_plug_in_of_the_docs_runs_as_it_stands(tmp_path: Path) -> None:
     assert "shouting@animals.csv" in printed["clipbench"] and "cosine" in printed["clipbench"]
     assert "1 passed" in printed["pytest"]
     report = (tmp_path / "animals/report.html").read_text(encoding="utf-8")
-    section = report.partition('aria-labelledby="e2"')[2].partition("</section>")[0]
+    section = report.partition('aria-labelledby="shouting"')[2].partition("</section>")[0]
     for words in (
         "A caption and its capitals have cosine ",
         "The least cosine is",
