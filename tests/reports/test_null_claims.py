@@ -204,7 +204,16 @@ UNTOLD = re.compile(
 NAMES = frozenset({"Metric", "Control", "MetricLines", "Fact", "Point", "Origin", "EvaluationOrigin", "Axis", "Panel"})
 """Records whose own words are names, definitions or data."""
 DEFINITIONS = frozenset(
-    {"TaskResults.question", "TaskResults.scoring", "rule", "lead_rule", "script", "style", "policy"}
+    {
+        "TaskResults.question",
+        "TaskResults.scoring",
+        "TaskResults.advice",
+        "rule",
+        "lead_rule",
+        "script",
+        "style",
+        "policy",
+    }
 )
 EXPLANATIONS = (
     "Above: the cumulative share", "Below the dashed line", "Below: the gap and recall", "By row and by column: softmax",
@@ -244,8 +253,6 @@ def _parts_of(part: object, where: str) -> Iterator[tuple[str, object]]:
 
 def claims_in(where: str, text: str) -> Iterator[str]:
     """Yield the sentences of a text that claim something, with their numbers and names left out."""
-    if where == "TaskResults.advice":  # the same of every model
-        return
     for sentence in re.split(r"(?<=\.)\s+(?=[A-Z“])|\n", text):
         shape = re.sub(r"[−+-]?\d[\d.,]*", "#", re.sub("“[^”]*”", "“”", sentence)).strip()
         if CLAIM.search(UNTOLD.sub("", sentence)) and not shape.startswith(EXPLANATIONS):
