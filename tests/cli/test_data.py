@@ -26,7 +26,7 @@ def test_the_list_says_presence_size_licence_and_access(tmp_path: Path) -> None:
     rows = {line.split()[0]: line.split()[1] for line in lines[1:-2]}
     assert (rows["mnist"], rows["svhn"], rows["imagenet"]) == ("yes", "half", "no")
     assert any(line.startswith("winoground") and "369 MB" in line and "accept the licence" in line for line in lines)
-    assert any(line.startswith("imagenetv2 ") and "MIT (?)" in line for line in lines)
+    assert any(line.startswith("imagenet-r ") and "MIT (?)" in line for line in lines)
     assert any(line.startswith("paint ") and "by hand" in line for line in lines)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -69,7 +70,8 @@ def ask() -> Callable[..., Answer]:
         async def collect(message: dict[str, Any]) -> None:
             messages.append(message)
 
-        asyncio.run(app(scope, receive, collect))
+        with ThreadPoolExecutor(1) as apart:  # a browser of other tests may have a loop in this thread
+            apart.submit(asyncio.run, app(scope, receive, collect)).result()
         head, *bodies = messages
         return Answer(
             head["status"],
