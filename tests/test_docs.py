@@ -213,6 +213,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_commands_and_blocks_of_quick_pages_run_and_their_metrics_are_documented(
     world: Path, monkeypatch: pytest.MonkeyPatch, small_models: ModuleType
 ) -> None:

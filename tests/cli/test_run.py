@@ -116,6 +116,7 @@ def test_a_run_writes_its_folder_and_says_its_numbers(world: Path, run: Run) -> 
     assert set(pairs["caption"]) <= set(of_captions["caption"])
 
 
+@pytest.mark.slow
 def test_of_a_large_set_galleries_keep_what_failed_and_scatters_smaller_images(world: Path, run: Run) -> None:
     for task in ("zero-shot", "modality-gap"):
         assert run("--tasks", f"{task}@all.jsonl", "--thumbnails", "2", "--out", task).status == 0
@@ -160,6 +161,7 @@ def test_a_model_of_one_s_own_needs_two_methods(world: Path, run: Run) -> None:
     assert model["logit_scale"] is None and any("fingerprint" in note for note in model["notes"])
 
 
+@pytest.mark.slow
 def test_all_that_lies_beside_the_runs_of_several_models_may_be_given_to_report_export_and_plot(
     world: Path, run: Run
 ) -> None:
@@ -310,6 +312,7 @@ def test_vectors_that_allow_no_task_are_refused(world: Path, run: Run) -> None:
     assert done.status == 3 and "has samples for no task" in done.err
 
 
+@pytest.mark.slow
 def test_all_tasks_on_a_series_of_files_are_taken_as_finished_the_second_time(world: Path, run: Run) -> None:
     for step in (1, 2):
         write_vectors(world / f"step-{step}.npz", "texts", seed=step)

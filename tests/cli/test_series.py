@@ -203,6 +203,7 @@ def test_the_step_is_what_the_name_or_else_the_file_says(world: Path, arch: str,
     assert [load_model(f"train/{name}", options).info.step for name in ("mine", "step-2")] == [10, 2]
 
 
+@pytest.mark.slow
 def test_files_of_an_architecture_are_a_series_too(
     world: Path, run: Command, arch: str, small_models: ModuleType
 ) -> None:

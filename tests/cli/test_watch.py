@@ -220,6 +220,7 @@ def test_a_file_that_is_taken_away_ends_nothing(
     assert measured(world) == {"epoch_2.pt"}
 
 
+@pytest.mark.slow
 def test_checkpoints_of_one_name_in_two_folders_have_runs_of_their_own(
     world: Path, watch: Command, arch: str, small_models: ModuleType
 ) -> None:

@@ -162,6 +162,7 @@ def test_a_language_that_is_named_alone_is_that_of_all_data(load: Load) -> None:
     assert (acc1.value, acc1.n) == (1.0, 6) and acc1.chance == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_the_suite_of_languages_has_an_average(load: Load) -> None:
     load("babel-imagenet", "imagenet", "xm3600", "xtd-10")
     result = cb.run("tiny", "all", suite="languages", data_root="data", thumbnails=0).result

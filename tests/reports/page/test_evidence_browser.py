@@ -179,7 +179,8 @@ def test_a_failure_opens_large_and_gives_the_focus_back(pages: SimpleNamespace, 
     page.keyboard.press("ArrowRight")
     assert second in viewer.inner_text() and page.url.endswith(f"/sample/{second}")
     page.keyboard.press("Escape")
-    assert not viewer.is_visible() and "#" not in page.url
+    viewer.wait_for(state="hidden")
+    page.wait_for_function("!location.hash")
     assert page.evaluate("document.activeElement.closest('li').dataset.sample") == second
 
 

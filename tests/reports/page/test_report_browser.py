@@ -414,8 +414,8 @@ def test_the_menu_of_a_narrow_screen_follows_and_closes_and_a_wide_one_has_a_col
 )
 def test_an_address_in_a_fold_opens_it(reports: SimpleNamespace, visit: Visit, anchor: str) -> None:
     page = visit(reports.one)
+    page.goto("about:blank")  # after a reload the browser goes where it was
     page.goto(f"{reports.one.as_uri()}#{anchor}")
-    page.reload()
     is_in_view(page, anchor)
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = false; })")
     page.evaluate("location.hash = '#top'")
@@ -506,6 +506,7 @@ def test_nothing_that_data_say_is_run(
         assert payload in str(page.locator("main").text_content())
 
 
+@pytest.mark.slow
 def test_long_and_strange_words_are_laid_out(
     make_run: Callable[..., Run], parts: SimpleNamespace, visit: Visit, tmp_path: Path
 ) -> None:
