@@ -206,7 +206,9 @@ class Paragraphs:
         return Draw(dataset, models)
 
     def truth(self, n: int, effect: str) -> Truth:
-        return {**_truth_of_paragraphs(self, n, effect), **_truth_of_facts(self, effect)}
+        found = {**_truth_of_paragraphs(self, n, effect), **_truth_of_facts(self, effect)}
+        # By rounding, a score may tie with another all the same; the strict control then appears.
+        return found | {f"control {name}_strict": value for name, value in found.items() if "_recall@" in name}
 
 
 class ParagraphLaw(NamedTuple):
