@@ -39,7 +39,7 @@ class Groups(NamedTuple):
     """The group of each image, or of each caption; empty where it has none."""
     of_captions: bool = False
     main: str | None = None
-    """Of captions, the group that the metrics of all data are of, such as English; None for all captions together."""
+    """The group of captions that the metrics of all data are of, such as English; None for all captions together."""
 
     @property
     def has_main(self) -> bool:

@@ -30,7 +30,7 @@ class Thumb:
 
 @dataclass(frozen=True, kw_only=True)
 class SummaryRow:
-    """What the first screen says of a task."""
+    """A task on the first screen."""
 
     anchor: str
     title: str

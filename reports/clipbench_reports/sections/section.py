@@ -82,7 +82,7 @@ class Section:
     lists_metrics: bool = False
     """True to repeat all metrics in the section."""
     advice: str = ""
-    """What a weakness on the task usually means, and what people do about it: a paragraph a line."""
+    """The usual meaning of a weakness on the task, and what people do about it: a paragraph a line."""
 
     def __post_init__(self) -> None:
         for name in ("figures", "galleries", "tables"):

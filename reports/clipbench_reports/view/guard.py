@@ -1,4 +1,4 @@
-"""What stands before every page: who may ask, for what, and what a page may do in the browser.
+"""The guard before every page: who may ask, for what, and what a page may do in the browser.
 
 Any page of the web may send requests to this machine, and a name of its own may lead here (DNS rebinding). So the host must
 be this one by its number or as localhost, and the browser must have shown the token once: it then has it as a cookie that

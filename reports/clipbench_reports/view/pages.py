@@ -1,4 +1,4 @@
-"""What each address of the site shows, from what its query asks for. Nothing in a query is ever taken for a path."""
+"""The pages of the site, by address and query. Nothing in a query is ever taken for a path."""
 
 import re
 import tempfile
@@ -27,9 +27,8 @@ from clipbench_reports.page.compare import write_compare
 from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.report import CONTROL_CHARACTERS, write_report
 from clipbench_reports.view.index import Column, Index
-from clipbench_reports.view.rows import Asked, column_choices, listed
-from clipbench_reports.view.samples import PAGE, SORTS, Samples, read_samples
-from clipbench_reports.view.samples import Asked as AskedSamples
+from clipbench_reports.view.rows import RunChoice, column_choices, listed
+from clipbench_reports.view.samples import PAGE, SORTS, SampleChoice, Samples, read_samples
 from clipbench_reports.view.vectors import MOST_PAIRS, Vectors, colourings, find_vectors, flat_map
 
 MOST_RUNS = 8
@@ -55,7 +54,7 @@ class Opened(NamedTuple):
 
 
 class Recent(Generic[Made]):
-    """What was made last, by what it was made of; one at a time, as each takes long."""
+    """The thing that was made last, by its ingredients; one at a time, as each takes long."""
 
     def __init__(self, n: int) -> None:
         self._n, self._lock, self._made = n, threading.Lock(), OrderedDict[Hashable, Made]()
@@ -87,7 +86,7 @@ class Pages:
         """Return the list of runs."""
         rows = self._index.rows()
         query = request.query_params
-        asked = Asked(
+        asked = RunChoice(
             words=query.get("q", ""),
             sort=query.get("sort", "created"),
             is_rising=query.get("order") == "rising",
@@ -262,10 +261,10 @@ def _measured(run: Run) -> list[str]:
     return data
 
 
-def _asked(request: Request, samples: Samples) -> AskedSamples:
+def _asked(request: Request, samples: Samples) -> SampleChoice:
     query = request.query_params
     by, sort = query.get("by", ""), query.get("sort", "")
-    return AskedSamples(
+    return SampleChoice(
         words=query.get("q", ""),
         show=query.get("show", "all"),
         by=by if by in samples.margins else next(iter(samples.margins), ""),

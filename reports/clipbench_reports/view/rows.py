@@ -15,8 +15,8 @@ N_COLUMNS, MOST_COLUMNS = 4, 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What is asked of the list."""
+class RunChoice:
+    """The filter, order, grouping and columns that a reader chose for the list."""
 
     words: str = ""
     """All of them stand in the model, the folder, a task or the data of a run."""
@@ -52,7 +52,7 @@ def column_choices(rows: Sequence[Row]) -> dict[str, Column]:
     return {name: columns[name] for name, _ in counts.most_common()}
 
 
-def listed(rows: Sequence[Row], choices: dict[str, Column], asked: Asked) -> Listed:
+def listed(rows: Sequence[Row], choices: dict[str, Column], asked: RunChoice) -> Listed:
     """Return a page of the runs that pass the filter; those without what is sorted by come last.
 
     Args:

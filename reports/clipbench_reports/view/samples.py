@@ -45,8 +45,8 @@ PAIRED_FILTERS = {
 SORTS = {"margin": "Margin", "change": "Change, B less A", "row": "Order of the data"}
 
 
-class Asked(NamedTuple):
-    """What is asked of the samples."""
+class SampleChoice(NamedTuple):
+    """The search, filter and order that a reader chose for the samples."""
 
     words: str = ""
     show: str = "all"
@@ -100,7 +100,7 @@ class Samples:
             return {"all": "All"}
         return FILTERS if len(self.runs) == 1 else PAIRED_FILTERS
 
-    def rows(self, asked: Asked) -> Int64[np.ndarray, " n"]:
+    def rows(self, asked: SampleChoice) -> Int64[np.ndarray, " n"]:
         """Return the rows that pass filter and search, in the order that is asked for; without a margin they are last."""
         margins = self.margin(asked.by)
         kept = self.passing(asked.show, margins)

@@ -47,7 +47,7 @@ class Vectors:
     images: Float32[np.ndarray, "n dim"]
     texts: Float32[np.ndarray, "n dim"]
     rows: Sequence[int]
-    """Of the pairs, among the samples."""
+    """Rows of the pairs among the samples."""
     samples: Samples
 
     @cached_property

@@ -13,7 +13,7 @@ from clipbench.errors import ClipbenchError
 from clipbench.results.record import Metric
 from clipbench_reports.view import index
 from clipbench_reports.view.index import Column, Index, Row
-from clipbench_reports.view.rows import Asked, column_choices, listed
+from clipbench_reports.view.rows import RunChoice, column_choices, listed
 
 
 @pytest.fixture
@@ -79,12 +79,12 @@ def test_runs_are_sorted_grouped_and_cut_into_pages() -> None:
     rows = [row("1", "b", 0.5), row("2", "a", None), row("3", "b", 0.9), row("4", "a", 0.7)]
 
     def order(**asked: object) -> str:
-        return "".join(each.id for each in listed(rows, column_choices(rows), Asked(**asked)).rows)  # type: ignore[arg-type]
+        return "".join(each.id for each in listed(rows, column_choices(rows), RunChoice(**asked)).rows)  # type: ignore[arg-type]
 
     assert order() == "4321" and order(is_rising=True) == "1234"
     assert order(sort="acc") == "3412" and order(sort="acc", is_rising=True) == "1432"
     assert order(sort="acc", is_grouped=True) == "4231"
     assert order(sort="nothing") == "1234" and order(words="B") == "31"
     many = [row(f"{k:03}", "a", 0.1) for k in range(250)]
-    page = listed(many, column_choices(many), Asked(page=99))
+    page = listed(many, column_choices(many), RunChoice(page=99))
     assert (page.page, page.n_pages, len(page.rows), page.n) == (3, 3, 50, 250)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clipbench.errors import ClipbenchError, NotComparable
-from clipbench_reports.view.samples import Asked, Samples, read_samples
+from clipbench_reports.view.samples import SampleChoice, Samples, read_samples
 from clipbench_reports.view.vectors import find_vectors
 
 
@@ -27,10 +27,10 @@ IDS = np.array(["a", "b", "c", "d", "e"], object)
 
 def test_one_run_is_filtered_by_the_sign_of_the_margin(tmp_path: Path, parts: SimpleNamespace) -> None:
     found = samples(tmp_path, parts, {"sample_id": IDS, "margin": [0.5, -1.0, 0.0, np.nan, -2.0]})
-    rows = {show: found.rows(Asked(show=show, by="margin")).tolist() for show in found.filters}
+    rows = {show: found.rows(SampleChoice(show=show, by="margin")).tolist() for show in found.filters}
     assert rows == {"all": [4, 1, 2, 0, 3], "wrong": [4, 1], "tie": [2], "right": [0]}
-    assert found.rows(Asked(by="margin", is_falling=True)).tolist() == [0, 2, 1, 4, 3]
-    assert found.rows(Asked(sort="row")).tolist() == [0, 1, 2, 3, 4]
+    assert found.rows(SampleChoice(by="margin", is_falling=True)).tolist() == [0, 2, 1, 4, 3]
+    assert found.rows(SampleChoice(sort="row")).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_two_runs_are_paired_by_id_and_filtered_by_both(tmp_path: Path, parts: SimpleNamespace) -> None:
@@ -39,11 +39,12 @@ def test_two_runs_are_paired_by_id_and_filtered_by_both(tmp_path: Path, parts: S
     found = samples(tmp_path, parts, first, other)
     names = found.tables[0]["sample_id"].tolist()
     shown = {
-        show: [names[row] for row in found.rows(Asked(show=show, by="margin", sort="row"))] for show in found.filters
+        show: [names[row] for row in found.rows(SampleChoice(show=show, by="margin", sort="row"))]
+        for show in found.filters
     }
     assert shown == {"all": ["b", "c", "d", "e"], "lost": ["b"], "gained": ["c"], "flipped": ["b", "c"], "tie": ["d"],
                      "wrong": ["e"]}  # fmt: skip
-    assert [names[row] for row in found.rows(Asked(by="margin", sort="change"))] == ["b", "e", "d", "c"]
+    assert [names[row] for row in found.rows(SampleChoice(by="margin", sort="change"))] == ["b", "e", "d", "c"]
     assert "2 samples of one run alone: not shown" in found.notes
 
 
@@ -53,7 +54,7 @@ def test_a_search_needs_all_words_in_texts_and_takes_none_for_a_pattern(tmp_path
     found = samples(tmp_path, parts, table)
 
     def rows(words: str) -> list[int]:
-        return list(found.rows(Asked(words=words, sort="row")).tolist())
+        return list(found.rows(SampleChoice(words=words, sort="row")).tolist())
 
     assert (rows("cube RED"), rows("ring"), rows(".*"), rows("ffff")) == ([0, 1], [4], [3], [])
     assert found.margins == [] and list(found.filters) == ["all"]
