@@ -5,11 +5,14 @@ const root = document.documentElement;
 root.classList.add("js");
 const chosen = new Map(); // id of a run: its label, in the order of choice
 let asked = 0;
+let waiting = 0; // questions on their way
 
 async function swap(address, { isNew = true } = {}) {
   const number = ++asked;
-  const answer = await fetch(address, { credentials: "same-origin" });
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  waiting += 1;
+  const answer = fetch(address, { credentials: "same-origin" }).then((each) => each.text());
+  const text = await answer.finally(() => { waiting -= 1; });
+  const page = new DOMParser().parseFromString(text, "text/html");
   const [old, made] = [document, page].map((each) => each.getElementById("results"));
   if (number !== asked) return; // a later question is on its way
   if (!made) {
@@ -103,6 +106,7 @@ async function look() {
   if (document.hidden) return;
   try {
     const { state } = await (await fetch("/state", { credentials: "same-origin" })).json();
+    if (waiting) return; // the list must not be asked for anew with the words of before
     if (state !== document.getElementById("results").dataset.version) await swap(location.href, { isNew: false });
   } catch { /* the server has ended: the list stays as it is */ }
 }
