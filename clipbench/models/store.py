@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import xxhash
@@ -211,22 +212,45 @@ def _folder_name(fingerprint: str) -> str:
     return hashlib.blake2b(fingerprint.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
+class _Layout(NamedTuple):
+    """Where the arrays of a chunk lie in its file, in bytes, and the shape of the second."""
+
+    keys_start: int
+    vectors_start: int
+    shape: tuple[int, ...]
+
+
 def read_chunk(path: Path) -> _Chunk:
     """Return a chunk with its vectors memory-mapped, not verified; any error but an OSError when it cannot be one."""
     width = KEY.itemsize
     with open_file(path) as file:
-        n_bytes = os.fstat(file.fileno()).st_size
-        n_keys, _, kind = array_header(file)
-        if kind != KEY or len(n_keys) != 1 or n_keys[0] * width > n_bytes:
-            raise ValueError("not a chunk")
-        joined = file.read(n_keys[0] * width)
-        shape, is_columns_first, dtype = array_header(file)
-        start = file.tell()
+        layout = _layout(file)
+        file.seek(layout.keys_start)
+        joined = file.read(layout.shape[0] * width)
         content = np.memmap(file, np.uint8, "r").data
+    vectors = np.frombuffer(content[layout.vectors_start : -DIGEST_BYTES], np.float32).reshape(layout.shape)
+    return _Chunk([joined[at : at + width] for at in range(0, len(joined), width)], vectors, (path, content))
+
+
+def count_vectors(path: Path) -> int:
+    """Return how many vectors a chunk holds, from its two headers and its size; errors as of ``read_chunk``."""
+    with open_file(path) as file:
+        return _layout(file).shape[0]
+
+
+def _layout(file: BinaryIO) -> _Layout:
+    """Return the layout of an open chunk; ValueError where the headers or the size of the file are not those of one."""
+    n_bytes = os.fstat(file.fileno()).st_size
+    n_keys, _, kind = array_header(file)
+    keys_start = file.tell()
+    if kind != KEY or len(n_keys) != 1 or n_keys[0] * KEY.itemsize > n_bytes:
+        raise ValueError("not a chunk")
+    file.seek(keys_start + n_keys[0] * KEY.itemsize)
+    shape, is_columns_first, dtype = array_header(file)
+    vectors_start = file.tell()
     if dtype != np.float32 or is_columns_first or len(shape) != 2 or shape[:1] != n_keys:
         raise ValueError("not a chunk")
-    n_more = len(content) - start - 4 * math.prod(shape)
+    n_more = n_bytes - vectors_start - 4 * math.prod(shape)
     if n_more != DIGEST_BYTES:
         raise ValueError(OLD if n_more == 0 else "cut short")
-    vectors = np.frombuffer(content[start:-DIGEST_BYTES], np.float32).reshape(shape)
-    return _Chunk([joined[at : at + width] for at in range(0, len(joined), width)], vectors, (path, content))
+    return _Layout(keys_start, vectors_start, shape)

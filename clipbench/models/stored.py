@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clipbench.errors import ClipbenchError, MachineError
 from clipbench.files import HALF
-from clipbench.models.store import MODALITIES, MODEL_FILE, SUFFIX, read_chunk
+from clipbench.models.store import MODALITIES, MODEL_FILE, SUFFIX, count_vectors
 from clipbench.untrusted.reading import read_json
 
 
@@ -108,7 +108,7 @@ def _entries(folder: Path) -> "list[os.DirEntry[str]]":
 
 def _n_vectors(path: Path) -> int | None:
     try:
-        return len(read_chunk(path).keys)
+        return count_vectors(path)
     except Exception:  # numpy raises many kinds of error for damaged headers  # noqa: BLE001
         return None
 

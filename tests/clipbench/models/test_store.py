@@ -5,6 +5,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from clipbench.errors import UsageError
 from clipbench.files import atomic_file
 from clipbench.models.protocol import Modality
 from clipbench.models.store import DAMAGED, OLD, Shelf, default_root
+from clipbench.models.stored import stored_models
 
 
 def keys(*numbers: int) -> list[bytes]:
@@ -119,6 +121,24 @@ def test_a_chunk_of_another_model_or_modality_is_not_believed(tmp_path: Path, so
     shutil.copytree(tmp_path / "store" / source, tmp_path / "store/model/images")
     shelf = shelf_of(tmp_path)
     assert shelf.missing(keys(1)) == set(keys(1)) and shelf.rejected == {DAMAGED: 1}
+
+
+def test_a_chunk_is_counted_by_its_headers_and_its_size(tmp_path: Path) -> None:
+    shelf_of(tmp_path).put(keys(*range(20_000)), np.ones((20_000, 3), np.float32))
+    chunk = chunk_of(tmp_path)
+    stored_models(tmp_path)  # so that imports are not measured
+    tracemalloc.start()
+    try:
+        (model,) = stored_models(tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (model.n_vectors, model.n_damaged) == (20_000, 0)
+    assert peak < 20_000 * 16  # the keys are not read
+    for keep in (0, 10, 200, 200_000, -1, -16):
+        (tmp_path / "store/model/images" / f"{keep}.vectors").write_bytes(chunk.read_bytes()[:keep])
+    (model,) = stored_models(tmp_path)
+    assert (model.n_vectors, model.n_damaged) == (20_000, 6)
 
 
 def test_a_chunk_without_a_digest_is_encoded_again(tmp_path: Path) -> None:
