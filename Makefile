@@ -115,7 +115,7 @@ $(DOCS_READY): $(READY)
 	@touch $@
 
 docs: $(DOCS_READY)  ## build the site of docs/ in site/; warnings and dead links are errors
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 docs-serve: $(DOCS_READY)  ## show the site at http://127.0.0.1:8000, built again at each change
 	$(BIN)/mkdocs serve

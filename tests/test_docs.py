@@ -17,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import cache
@@ -350,32 +351,117 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert sorted([*listed, "__version__"]) == sorted(clipbench.__all__)
 
 
+def test_every_argument_that_a_docstring_describes_is_there() -> None:
+    for path in (
+        each for folder in ("clipbench", "tasks", "reports") for each in sorted((ROOT / folder).rglob("*.py"))
+    ):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if "    Args:\n" in text else ():
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                section = re.search(r"^Args:\n((?:    .*\n?|\n)+)", ast.get_docstring(node) or "", re.MULTILINE)
+                described = set(re.findall(r"^    \**(\w+)(?=:)", section[1] if section else "", re.MULTILINE))
+                assert described <= arguments_of(node), (path, node.name)
+
+
+def arguments_of(node: ast.FunctionDef | ast.ClassDef) -> set[str]:
+    """Return the names of a function's arguments, or of a class's: of its ``__init__``, else its fields."""
+    if isinstance(node, ast.FunctionDef):
+        each = node.args
+        listed = (*each.posonlyargs, *each.args, *each.kwonlyargs, each.vararg, each.kwarg)
+        return {argument.arg for argument in listed if argument}
+    makers = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"]
+    fields = {
+        each.target.id for each in node.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+    }
+    return arguments_of(makers[0]) if makers else fields
+
+
 # Links
 
 
-def slug(heading: str) -> str:
-    """Return the address of a heading, as GitHub and the site agree on it."""
-    plain = re.sub(r"\[([^]]*)\]\([^)]*\)|`", r"\1", heading)
-    return re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", plain.lower()).strip())
+def without_code(text: str) -> str:
+    """Return a page without what stands in its blocks and spans of code."""
+    return re.sub("`[^`\n]+`", "code", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+
+
+def addresses_of_headings(text: str) -> set[str]:
+    """Return the addresses of headings that are the same on the site and on GitHub; a repeated heading has none."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    found: list[str] = []
+    for heading in re.findall(r"^#+ (.*)$", prose, re.MULTILINE):
+        plain = re.sub(r"\[([^]]*)\]\([^)]*\)|[`*]", r"\1", heading)
+        kept = re.sub(r"[^\w\s-]", "", plain.lower())
+        on_github = re.sub(r"\s", "-", kept)
+        on_site = re.sub(r"[-\s]+", "-", unicodedata.normalize("NFKD", kept).encode("ascii", "ignore").decode().strip())
+        found += [on_site] if on_site == on_github else []
+    return {address for address in found if found.count(address) == 1}
+
+
+def faults_of_links(page: str, text: str) -> list[str]:
+    """Return the links of a page that lead nowhere, on GitHub or on the site: what its strict build refuses, and more."""
+    prose = without_code(text)
+    is_on_site = page.startswith("docs/")
+    faults = [f"{each}: expected [text](address), the one form here" for each in re.findall(r"\]\[[^]]*\]", prose)]
+    links = re.findall(
+        r"""\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)|(?:src|href)="([^"]+)"|^\[[^]]+\]:\s+(\S+)""", prose, re.MULTILINE
+    )
+    for address in map("".join, links):
+        target, _, heading = address.partition("#")
+        if re.match(r"https?:|mailto:", target):
+            continue
+        path = (ROOT / page).parent / target if target else ROOT / page
+        if target.startswith("/") or not path.exists():
+            faults.append(f"{address}: no such file")
+        elif is_on_site and not (path.is_file() and path.resolve().is_relative_to(DOCS)):
+            faults.append(f"{address}: not a file of the site")
+        elif heading and path.suffix == ".md":
+            content = path.read_text(encoding="utf-8") if target else text
+            if heading not in addresses_of_headings(content):
+                faults.append(f"{address}: no heading of this address, or not on both GitHub and the site")
+    return faults
 
 
 @pytest.mark.parametrize(
     "page", [*PAGES, "SECURITY.md", *(f"design/{each.name}" for each in (ROOT / "design").glob("*.md"))]
 )
 def test_links_lead_to_files_and_headings_that_are_there(page: str) -> None:
-    text = re.sub(r"^```.*?^```", "", read(page), flags=re.MULTILINE | re.DOTALL)
-    folder = (ROOT / page).parent
-    for address in re.findall(r"\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"", text):
-        target, _, heading = "".join(address).partition("#")
-        if re.match(r"https?:|mailto:", target):
-            continue
-        path = folder / target if target else ROOT / page
-        assert path.exists(), f"{page}: {target} is not there"
-        if page.startswith("docs/"):
-            assert path.resolve().is_relative_to(DOCS), f"{page}: {target} is not on the site"
-        if heading and path.suffix == ".md":
-            headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-            assert heading in map(slug, headings), f"{page}: {target} has no heading #{heading}"
+    assert not faults_of_links(page, read(page))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_fault"),
+    [
+        ("[a](tutorial.md) [b](tutorial.md#1-install) ![c](report.png) [d](https://example.org)", False),
+        ('[a](tutorial.md "title") `[b](nowhere.md)` [`c`](<faq.md>)', False),
+        ("## Of `code_x` *here*\n[a](#of-code_x-here)", False),
+        ("[a](nowhere.md)", True),
+        ('[a](nowhere.md "title")', True),
+        ("[a](<nowhere.md>)", True),
+        ("[a][b]\n\n[b]: nowhere.md", True),
+        ("[a][nowhere]", True),
+        ("![a](nowhere.png)", True),
+        ('<img src="nowhere.png">', True),
+        ('<a href="nowhere.md">a</a>', True),
+        ("[a](/tutorial.md)", True),
+        ("[a](tutorial)", True),
+        ("[a](tutorial.html)", True),
+        ("[a](tasks/)", True),
+        ("[a](../README.md)", True),
+        ("[a](tutorial.md#nowhere)", True),
+        ("```text\n# In code\n```\n[a](#in-code)", True),
+        ("## Twice\n## Twice\n[a](#twice-1)", True),  # the site calls the second twice_1
+        ("## Twice\n## Twice\n[a](#twice)", True),
+        ("## One – two\n[a](#one-two)", True),  # GitHub calls it one--two
+    ],
+)
+def test_a_link_that_leads_nowhere_is_found(text: str, is_fault: bool) -> None:
+    assert bool(faults_of_links("docs/faq.md", text)) == is_fault
+
+
+def test_the_site_is_built_so_that_a_warning_fails() -> None:
+    for page in ("Makefile", ".github/workflows/docs.yml"):
+        # with --quiet mkdocs counts no warnings, and --strict has nothing to refuse
+        assert re.findall(r"mkdocs build *(.*)", read(page)) == ["--strict"], page
 
 
 def test_the_site_has_every_page() -> None:
@@ -392,7 +478,7 @@ def test_the_site_has_every_page() -> None:
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="needs the extra docs: make docs")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "site/tasks/composition.html").is_file()
