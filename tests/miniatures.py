@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
-COUNTS = ("size", "n_images", "n_captions", "n_items", "n_classes", "sha256", "revision", "prompts")
+COUNTS = ("size", "shards", "n_images", "n_captions", "n_items", "n_classes", "sha256", "revision", "prompts")
 """What a catalogue says of the true data alone."""
 FILES = "files"
 """Folder of the server for what lies outside the Hub."""

@@ -38,7 +38,9 @@ def list_(data_root: Path | None) -> None:
     headers = columns("name", "present", "download", "licence", "access")
     table = Table(columns=headers, rows=[_row(entry, data_root) for entry in catalogue().values()])
     echo(*as_text(table, indent="", width=terminal_width()).splitlines())
-    echo("", f"present: in {data_root or 'the current folder'};{UNSURE}: not verified; clipbench data show NAME")
+    root = data_root or "the current folder"
+    echo("", f"present: in {root} (part: some of its shards; unfinished: a download that was interrupted)")
+    echo(f"access: empty where no condition is known;{UNSURE}: not verified; clipbench data show NAME says more")
 
 
 @data.command(context_settings=SETTINGS)
@@ -71,8 +73,8 @@ def show(name: str, data_root: Path | None) -> None:
 def get(names: Sequence[str], data_root: Path | None, source: str | None, revision: str | None, quiet: bool) -> int:
     """Download data sets into the data root.
 
-    Each gets a folder of its own name once all of its files are complete and their checksums match. An interrupted
-    download continues when the command is repeated.
+    Each gets a folder of its own name once all of its files are complete and their checksums match. A data set about
+    the images of another comes with those. An interrupted download continues when the command is repeated.
 
     Exit status: 0 all are present, 2 bad usage or input, 3 something cannot be downloaded.
     """
@@ -82,9 +84,27 @@ def get(names: Sequence[str], data_root: Path | None, source: str | None, revisi
             "--from and --revision apply to one data set: got " + ", ".join(entry.name for entry in entries)
         )
     _silence_client(hide_progress=quiet)
+    wanted = _with_images(entries)
+    choices = {entries[0].name: (source, revision)}
     with _immediate_interrupt():
-        failures = [_get(entry, data_root or Path(), source, revision, is_one=len(entries) == 1) for entry in entries]
+        failures = [
+            _get(entry, data_root or Path(), *choices.get(entry.name, (None, None)), is_one=len(wanted) == 1)
+            for entry in wanted
+        ]
     return INCOMPLETE if any(failures) else DONE
+
+
+def _with_images(entries: "Sequence[CatalogueEntry]") -> "list[CatalogueEntry]":
+    """Return the entries, and after each that is about the images of another, that other; each once."""
+    from clipbench.data.catalogue import catalogue
+
+    wanted: dict[str, CatalogueEntry] = {}
+    for entry in entries:
+        wanted[entry.name] = entry
+        if entry.images is not None:
+            _say(f"{entry.name} is about the images of {entry.images}: these are needed too")
+            wanted[entry.images] = catalogue()[entry.images]
+    return list(wanted.values())
 
 
 def source_line(source: "Source") -> str:
@@ -93,7 +113,7 @@ def source_line(source: "Source") -> str:
     Example:
         >>> from clipbench.data.catalogue import Source
         >>> source_line(Source(form="parquet", hub="me/pets", split="test", revision="abc", columns={"image": "img"}))
-        'hf:me/pets, parquet, split test, pinned to abc (image = img)'
+        'hf:me/pets, parquet, split test, at abc (image = img)'
     """
     if source.form == "by-hand":
         return f"by hand: {source.note}"
@@ -104,8 +124,8 @@ def source_line(source: "Source") -> str:
     if source.split:
         parts.append(f"split {source.split}")
     if source.hub and source.form != "script":
-        parts.append(f"pinned to {source.revision}" if source.revision else "no revision pinned")
-    columns = ", ".join(f"{ours} = {theirs}" for ours, theirs in source.columns.items())
+        parts.append(f"at {source.revision}" if source.revision else "no revision pinned")
+    columns = ", ".join(f"{ours} = {theirs}" for ours, theirs in source.columns.items() if ours != theirs)
     return ", ".join(parts) + (f" ({columns})" if columns else "") + (f"; {source.note}" if source.note else "")
 
 
@@ -182,7 +202,8 @@ def _row(entry: "CatalogueEntry", root: Path | None) -> tuple[str, ...]:
 
     unknown = "unknown" if entry.can_be_fetched else "by hand"
     size = readable_size(entry.size) if entry.size else unknown
-    return (entry.name, _presence(entry, root), size, _licence(entry), entry.gate or "no condition known")
+    access = entry.gate or ("" if entry.images is None else f"comes with {entry.images}")
+    return (entry.name, _presence(entry, root), size, _licence(entry), access)
 
 
 def _presence(entry: "CatalogueEntry", root: Path | None) -> str:
@@ -194,7 +215,7 @@ def _presence(entry: "CatalogueEntry", root: Path | None) -> str:
         return "yes"
     if os.path.isdir(folder_of(entry, root or Path())):
         return "part"
-    return "half" if os.path.isdir(staging_of(entry, root or Path())) else "no"
+    return "unfinished" if os.path.isdir(staging_of(entry, root or Path())) else "no"
 
 
 def _licence(entry: "CatalogueEntry") -> str:
@@ -204,7 +225,6 @@ def _licence(entry: "CatalogueEntry") -> str:
 def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
     from clipbench.data.catalogue import place_of
     from clipbench.data.download import readable_size
-    from clipbench.results.numbers import quantity
 
     counts = [("images", entry.n_images), ("captions", entry.n_captions), ("items", entry.n_items),
               ("classes", entry.n_classes)]  # fmt: skip
@@ -218,9 +238,21 @@ def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
         ("licence", _licence(entry)),
         ("cite", entry.cite),
         ("access", entry.gate or "no condition known"),
-        ("images", "" if entry.images is None else f"those of {entry.images}, which `run` fetches along"),
+        ("images", "" if entry.images is None else f"those of {entry.images}, which are fetched along"),
         ("protocol", entry.protocol),
-        ("chance", ", ".join(f"{name} {quantity(value, 'fraction')}" for name, value in entry.chance.items())),
-        ("prompts", entry.prompts or ("those beside the data" if entry.kind == "classification" else "")),
+        ("chance", ", ".join(f"{name} {100 * value:.3g} %" for name, value in entry.chance.items())),
+        ("prompts", _prompts(entry)),
     ]
     return [(label, text) for label, text in facts if text]
+
+
+def _prompts(entry: "CatalogueEntry") -> str:
+    """Return whose prompts classification takes, in a few words."""
+    from clipbench.data.prompts import known_prompts
+    from clipbench.results.numbers import counted
+
+    if entry.prompts is None:
+        return "those beside the data" if entry.kind == "classification" else ""
+    templates, names = known_prompts(entry.prompts)
+    classes = "the data's class names" if names is None else counted(len(names), "class name")
+    return f"{counted(len(templates), 'published template')}, {classes}"

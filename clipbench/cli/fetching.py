@@ -11,6 +11,7 @@ from clipbench.cli.output import confirm, echo, someone_answers, terminal_width
 from clipbench.cli.summary import Printer
 from clipbench.data.download import readable_size
 from clipbench.data.needs import Need
+from clipbench.evaluation.plan import QUICK, most_bytes
 from clipbench.files import nearest
 from clipbench.results.numbers import counted, duration
 from clipbench.results.record import EvaluationRecord
@@ -27,14 +28,18 @@ class FetchingPrinter(Printer):
     Args:
         root: folder that data sets are fetched into.
         may_fetch: leave was given already, so that there is no question.
+        again: this command, with leave to fetch.
         quick: the command that needs less, for the offer; None if that is what is asked for.
         options: those of ``Printer``.
     """
 
-    def __init__(self, *, root: Path, may_fetch: bool, quick: str | None = None, **options: bool) -> None:
+    def __init__(
+        self, *, root: Path, may_fetch: bool, again: str = "", quick: str | None = None, **options: bool
+    ) -> None:
         super().__init__(**options)
         self.root = root
         self.may_fetch = may_fetch
+        self.again = again
         self.quick = quick
         self._missing: set[str] = set()
         self._bar: tqdm[NoReturn] | None = None
@@ -50,7 +55,7 @@ class FetchingPrinter(Printer):
         n_bytes = sum(need.n_bytes or 0 for need in offered) - sum(need.n_bytes_present for need in offered)
         echo(*needs_table(offered, title=f"To fetch into {_folder(self.root)} ({_free(self.root)} free):"), err=True)
         if self.quick is not None:
-            echo(f"for a first look, with less than 1.5 GB: {self.quick}", err=True)
+            echo(f"for a first look, with at most {readable_size(most_bytes(QUICK) or 0)}: {self.quick}", err=True)
         question = f"Fetch {counted(len(offered), 'data set')}, {readable_size(n_bytes)}?"
         return self.may_fetch or confirm(question)
 
@@ -106,7 +111,8 @@ class FetchingPrinter(Printer):
         """
         if not needs or (self.quiet and is_excused):
             return
-        command = get_command(needs, self.root)
+        is_part = any(need.download is not None and need.download.is_partial for need in needs)
+        command = self.again if is_part and self.again else get_command(needs, self.root)
         causes = [need.problem for need in needs if need.can_be_fetched]
         cause = causes[0] if len(causes) > 1 and len(set(causes)) == 1 else None  # of all, it is said once
         title = f"Not in {_folder(self.root)}{f' ({cause})' if cause else ''}:"

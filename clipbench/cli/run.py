@@ -57,6 +57,7 @@ def run(**given: Any) -> int:
         is_verbose=given["verbose"],
         root=given["data_root"] or Path(),
         may_fetch=given["yes"] or is_in_ci(),
+        again=_again(click.get_current_context().obj),
         quick=_quick_command(given, click.get_current_context().obj),
     )
     session = Session(session_options({**given, "fetches": None}), targets, printer)
@@ -93,6 +94,11 @@ def _quick_command(given: dict[str, Any], command: list[str]) -> str | None:
         return None
     out = [] if given["out"] is None else ["--out", f"{given['out']}-{QUICK}"]
     return shlex.join([*command, "--suite", QUICK, *out])
+
+
+def _again(command: list[str]) -> str:
+    """Return a command with leave to fetch, and to use the network."""
+    return shlex.join([*(part for part in command if part not in ("--offline", "--yes")), "--yes"])
 
 
 def is_in_ci() -> bool:

@@ -100,7 +100,9 @@ class CatalogueEntry:
     gate: str | None = None
     """Condition that the user must meet before the data may be fetched, such as accepting a licence."""
     size: int | None = None
-    """Bytes to fetch from the first source, where that is known."""
+    """Bytes to fetch from the first source, or the most that they can be, where that is known."""
+    shards: tuple[int, ...] = ()
+    """Bytes of each shard of the first source, in their order, where those are known; ``size`` is their sum."""
     n_images: int | None = None
     n_captions: int | None = None
     n_items: int | None = None
@@ -264,12 +266,12 @@ def size_differences(dataset: Dataset, entry: CatalogueEntry) -> list[str]:
     """Return the counts of the data set that differ from its published protocol."""
     items = dataset.contrasts if dataset.contrasts is not None else dataset.attacks
     sizes = [
-        ("images", len(dataset), entry.n_images),
-        ("captions", None if dataset.captions is None else len(dataset.captions), entry.n_captions),
-        ("items", None if items is None else len(items), entry.n_items),
+        ("image", len(dataset), entry.n_images),
+        ("caption", None if dataset.captions is None else len(dataset.captions), entry.n_captions),
+        ("item", None if items is None else len(items), entry.n_items),
     ]
     return [
-        f"{actual:,} {unit}, expected {expected:,}"
+        f"{actual:,} {unit}{'' if actual == 1 else 's'}, expected {expected:,}"
         for unit, actual, expected in sizes
         if actual is not None and expected is not None and actual != expected
     ]
@@ -321,6 +323,8 @@ def _read_own(path: Path) -> dict[str, Any]:
 def _entry(name: str, table: Mapping[str, Any]) -> CatalogueEntry:
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     sources = tuple(_source(source) for source in fields.pop("source"))
+    if fields.get("shards"):
+        fields["size"] = sum(fields["shards"])
     return CatalogueEntry(name=name, sources=sources, **fields)
 
 

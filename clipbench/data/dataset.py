@@ -100,6 +100,8 @@ class Dataset:
     label_slices: Mapping[str, Mapping[str, LabelSet]] = field(default_factory=dict)
     """Ways to slice the data by classes of their own, such as ImageNet's in several languages, by name: the classes of each
     slice, which has only the images that belong to one of them; the label of all others is -1."""
+    is_slice: bool = False
+    """True for a slice of a larger data set: samples and measures are all that is used of its evaluation."""
     notes: tuple[str, ...] = field(default=())
     """Remarks on what loading left out or guessed."""
     missing: Mapping[str, str] = field(default_factory=dict)

@@ -300,15 +300,9 @@ def _enough(download: Download, listing: Listing) -> Listing:
     assert download.n_images is not None, download
     by_path = {file.path: file for file in listing.files}
     order = shards.in_order(download.entry, list(by_path))
-    known, n_of = _counted(download, listing), download.entry.n_images or download.entry.n_items
-    n_bytes = sum(by_path[path].size or 0 for path in order)
-    n_chosen, n = 0, 0.0
-    while n_chosen < len(order) and n < download.n_images:
-        path = order[n_chosen]
-        # Where the number of images is not known, one shard is taken to be enough until it has been counted.
-        estimate = download.n_images if n_of is None else (by_path[path].size or 0) / max(1, n_bytes) * n_of
-        n += known.get(path) or estimate
-        n_chosen += 1
+    known = _counted(download, listing)
+    sizes = [by_path[path].size or 0 for path in order]
+    n_chosen = shards.n_enough(download.entry, download.n_images, sizes, [known.get(path) for path in order])
     spare = tuple(by_path[path] for path in order[n_chosen:])
     files = tuple(file for file in listing.files if file not in spare)
     origin = {**listing.origin, "shards": {path: known.get(path) for path in order}}

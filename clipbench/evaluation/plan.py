@@ -54,8 +54,26 @@ def read_suite(name: str) -> list[Request]:
             ways.
         ClipbenchError: two distributions bring the suite.
     """
+    return _requests(_table(name), name)
+
+
+def most_bytes(name: str) -> int | None:
+    """Return how much a run may fetch for a suite, its ``most_bytes``; None where the suite does not say.
+
+    Raises:
+        UsageError: no such suite or file, or it is no number of bytes.
+        ClipbenchError: two distributions bring the suite.
+    """
+    n_bytes = _table(name).get("most_bytes")
+    if n_bytes is not None and (type(n_bytes) is not int or n_bytes < 0):
+        raise UsageError(f"suite {name}: most_bytes is {shown(n_bytes)}: expected a number of bytes")
+    return n_bytes
+
+
+def _table(name: str) -> Mapping[str, Any]:
+    """Return what an installed suite, or a TOML file, says."""
     if name.endswith(".toml"):
-        return _requests(read_toml(name, UsageError, name=f"suite {name}"), name)
+        return read_toml(name, UsageError, name=f"suite {name}")
     suites, faults = _installed()
     if name not in suites:
         known = f"{did_you_mean(name, suites)} (or a path to a .toml file)"
@@ -63,7 +81,7 @@ def read_suite(name: str) -> list[Request]:
     if len(suites[name]) > 1:
         raise ClipbenchError(f"suite '{name}' is of {' and '.join(sorted(suites[name]))}: uninstall one of them")
     (table,) = suites[name].values()
-    return _requests(table, name)
+    return table if isinstance(table, dict) else {}
 
 
 def suites() -> list[str]:
@@ -215,8 +233,8 @@ def _refuse_two_ways(requests: Sequence[Request], suite: str) -> None:
             )
 
 
-def _requests(table: Any, source: str) -> list[Request]:
-    entries = table.get("evaluation") if isinstance(table, dict) else None
+def _requests(table: Mapping[str, Any], source: str) -> list[Request]:
+    entries = table.get("evaluation")
     if not isinstance(entries, list) or not entries:
         raise UsageError(f"suite {source} has no [[evaluation]]: expected tables with task = ... and data = ...")
     known = ["task", "data", "params", "data_options", "limit", "main"]

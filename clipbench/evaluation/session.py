@@ -13,13 +13,14 @@ from typing import Any
 from clipbench import __version__
 from clipbench.checks.examination import preflight
 from clipbench.data import Dataset, read_prompts
+from clipbench.data.download import readable_size
 from clipbench.data.images import ImageRef
 from clipbench.data.needs import Need, fetch_needs, find_needs, look_up_needs
 from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, UsageError, bug, cause
 from clipbench.evaluation.average import average_of
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.evaluate import RunOptions, evaluate
-from clipbench.evaluation.plan import Request, plan, read_suite, task_class, with_data, with_prompts
+from clipbench.evaluation.plan import Request, most_bytes, plan, read_suite, task_class, with_data, with_prompts
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.reuse import finished_run
 from clipbench.evaluation.targets import REPORT, Target, Targets, check_folder, clear_leftovers, distinct_names, slug
@@ -76,6 +77,7 @@ class Session:
         self.n_done = 0
         run, data = options.run, options.data
         self._suite = read_suite(options.suite)
+        self._most_bytes = most_bytes(options.suite)
         self.datasets = Datasets(
             run.data, seed=run.seed, limit=run.limit, given=data if isinstance(data, Dataset) else None
         )
@@ -241,11 +243,26 @@ class Session:
             return needs
         if any(need.can_be_fetched for need in needs):
             needs = look_up_needs(needs)
+            self._refuse_too_much(needs)
         if not self.progress.missing(needs) and not self.options.fetches:
             return needs
         left = fetch_needs(needs, begun=lambda need: self.progress.fetching(need, needs), arrived=self.progress.arrived)
         self.progress.fetched(left)
         return left
+
+    def _refuse_too_much(self, needs: Sequence[Need]) -> None:
+        """Raise Unavailable where what is missing of a suite's own data is more than may be fetched for it."""
+        options, most = self.options, self._most_bytes
+        if most is None or options.data is not None or any("@" in tasks for tasks in options.tasks):
+            return
+        fetched = [need for need in needs if need.can_be_fetched]
+        n_bytes = sum((need.n_bytes or 0) - need.n_bytes_present for need in fetched)
+        if n_bytes > most:
+            names = " ".join(need.entry.name for need in fetched)
+            raise Unavailable(
+                f"suite {options.suite} may fetch at most {readable_size(most)}, and the servers list {readable_size(n_bytes)}:"
+                f" nothing was fetched; `clipbench data get {names}` fetches these data whole, whatever their size"
+            )
 
     def _refuse_without_data(self, requests: Sequence[Request]) -> None:
         """Raise Unavailable where no request has data: a run without a number would be no use, and loading takes long."""

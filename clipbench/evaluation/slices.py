@@ -145,7 +145,7 @@ class _Slicer:
         return parts
 
     def _evaluate(self, dataset: Dataset, value: str) -> Evaluation:
-        return self.task.evaluate(dataset, self.embedder, self._rng(value, ""))
+        return self.task.evaluate(replace(dataset, is_slice=True), self.embedder, self._rng(value, ""))
 
     def _measured(self, measures: Mapping[str, Measure], samples: Samples, value: str) -> Part:
         part = {}

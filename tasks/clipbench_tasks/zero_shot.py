@@ -126,7 +126,7 @@ class ZeroShot:
         if dataset.multilabels is not None:
             return _multilabel(dataset, images, classes, notes)
         evaluation = _single_label(dataset, images, classes, logit_scale=embedder.info.logit_scale, notes=notes)
-        if prompts.templates is None or len(prompts.templates) < 2:
+        if dataset.is_slice or prompts.templates is None or len(prompts.templates) < 2:
             return evaluation
         assert dataset.labels is not None
         by_template = np.stack([unit(rows) for rows in by_prompt], axis=1)

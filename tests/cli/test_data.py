@@ -23,11 +23,12 @@ def test_the_list_says_presence_size_licence_and_access(tmp_path: Path) -> None:
     (tmp_path / "mnist").mkdir()
     (tmp_path / ".svhn.part").mkdir()
     lines = call("list", "--data-root", str(tmp_path)).output.splitlines()
-    rows = {line.split()[0]: line.split()[1] for line in lines[1:-2]}
-    assert (rows["mnist"], rows["svhn"], rows["imagenet"]) == ("yes", "half", "no")
+    rows = {line.split()[0]: line.split()[1] for line in lines[1:-3]}
+    assert (rows["mnist"], rows["svhn"], rows["imagenet"]) == ("yes", "unfinished", "no")
     assert any(line.startswith("winoground") and "369 MB" in line and "accept the licence" in line for line in lines)
     assert any(line.startswith("imagenet-r ") and "MIT (?)" in line for line in lines)
     assert any(line.startswith("paint ") and "by hand" in line for line in lines)
+    assert any(line.startswith("babel-imagenet ") and line.endswith("comes with imagenet") for line in lines)
 
 
 def test_the_variable_names_the_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,6 +44,11 @@ def test_show_says_what_is_known_and_what_is_not_verified() -> None:
     for line in ("tasks       zero-shot", "size        30,000 images, 200 classes", "licence     MIT (?)",
                  "chance      acc1 0.5 %", "cite        Hendrycks et al., The Many Faces of Robustness", "no revision pinned", "unverified  licence"):  # fmt: skip
         assert line in text
+    assert "@1 0.02 %, text" in call("show", "coco").output, "no digit of the level of chance is cut off"
+    text = call("show", "cifar-100").output
+    assert "prompts     18 published templates, the data's class names" in text and "download    52 MB" in text
+    assert "split test, no revision pinned (image = img, label = fine_label)" in text
+    assert "split validation, no revision pinned; gated" in call("show", "imagenet").output
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,10 @@ import pytest
 
 from clipbench.cli import main
 from clipbench.data.catalogue import OWN_CATALOGUE, catalogue
-from clipbench.evaluation.plan import read_suite
+from clipbench.data.dataset import DataOptions
+from clipbench.data.needs import find_needs, look_up_needs
+from clipbench.evaluation.datasets import Datasets
+from clipbench.evaluation.plan import most_bytes, read_suite
 from clipbench.results.run import read_run
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ def served(hub_server: ModuleType, miniatures: ModuleType, tmp_path_factory: pyt
     root = tmp_path_factory.mktemp("miniatures")
     hub = hub_server.Hub(root)
     hub.address = "ADDRESS"
-    names = sorted({"mnist", *(name for names in ASKED.values() for name in names)})
+    names = sorted({"mnist", "imagenet", "babel-imagenet", *(name for names in ASKED.values() for name in names)})
     return hub, miniatures.mirror(hub, names)
 
 
@@ -265,6 +268,56 @@ def test_a_limit_fetches_only_the_shards_that_hold_it(world: Any, run: Run) -> N
     assert bodies(world) == []
 
 
+def test_of_a_part_the_run_itself_is_the_command_that_fetches_it(world: Any, run: Run) -> None:
+    done = run("--offline", "--limit", "4", "--out", "out", tasks="retrieval@coco,zero-shot")
+    assert done.status == 3
+    (line,) = [each for each in done.err.splitlines() if each.startswith("to fetch: ")]
+    model = "clipbench run --model python:clipbench.testing:ToyModel --suite small.toml --data-root data"
+    assert line == f"to fetch: {model} --tasks retrieval@coco,zero-shot --limit 4 --out out --yes"
+
+
+def test_a_suite_that_may_fetch_only_so_much_fetches_nothing_if_it_has_become_more(
+    world: Any, call: Run, library_cache: Path
+) -> None:
+    suite = Path("small.toml").read_text()
+    command = ("run", "--model", "python:clipbench.testing:ToyModel", "--suite", "small.toml", "--yes", "--no-report")
+    Path("small.toml").write_text(f"most_bytes = 1_000\n{suite}")
+    done = call(*command, "--tasks", "zero-shot,long-caption")
+    assert (done.status, bodies(world)) == (3, [])
+    assert re.fullmatch(
+        r"clipbench: suite small.toml may fetch at most 1.0 kB, and the servers list \d+ kB: nothing was fetched;"
+        r" `clipbench data get cifar-10 urban-1k` fetches these data whole, whatever their size\n",
+        done.err,
+    )
+    assert call(*command, "--out", "out", "--tasks", "zero-shot@cifar-10").status == 0, "asked for by name"
+    Path("small.toml").write_text(f'most_bytes = "1 GB"\n{suite}')
+    done = call(*command, "--tasks", "zero-shot")
+    assert (done.status, done.err) == (
+        2,
+        "clipbench: suite small.toml: most_bytes is '1 GB': expected a number of bytes\n",
+    )
+
+
+def test_data_about_the_images_of_others_are_fetched_with_those(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def get(*arguments: str) -> tuple[object, str]:
+        with pytest.raises(SystemExit) as end:
+            main(["data", "get", *arguments, "--data-root", "data"])
+        return end.value.code, capsys.readouterr().err
+
+    world.gated.add("clip-benchmark/wds_imagenet1k")
+    status, said = get("babel-imagenet", "--from", "urls")
+    assert status == 3 and [path.name for path in Path("data").iterdir() if path.name[0] != "."] == ["babel-imagenet"]
+    assert said.startswith("babel-imagenet is about the images of imagenet: these are needed too\n")
+    assert (
+        "accept the licence at https://huggingface.co/datasets/clip-benchmark/wds_imagenet1k, then `hf auth login`"
+        in said
+    )
+    world.gated.clear()
+    assert get("babel-imagenet")[0] == 0 and Path("data/imagenet").is_dir()
+    asked = len(world.requests)
+    assert get("imagenet", "babel-imagenet")[0] == 0 and len(world.requests) == asked
+
+
 def test_a_first_look_is_offered_with_the_papers_benchmarks(capsys: pytest.CaptureFixture[str]) -> None:
     from clipbench.cli.run import _quick_command
 
@@ -283,3 +336,33 @@ def test_the_quick_suite_asks_for_all_tasks_on_small_parts() -> None:
     assert all(request.limit is not None and request.limit <= 1000 for request in quick)
     entries = [catalogue()[str(request.data)] for request in quick]
     assert all(entry.can_be_fetched and entry.gate is None for entry in entries)
+
+
+PUBLISHED = {
+    "clip-benchmark/wds_vtab-cifar100": {f"test/{shard}.tar": 13_000_000 for shard in range(4)},
+    "clip-benchmark/wds_mscoco_captions": {f"test/{shard}.tar": n for shard, n in enumerate(catalogue()["coco"].shards)},
+    "imirandam/BiVLC": {f"data/test-0000{n}-of-00002.parquet": size for n, size in enumerate(catalogue()["bivlc"].shards)},
+    "BLISS-e-V/SCAM": {"default/train/0000.parquet": 95_000_000},
+    "BeichenZhang/Urban1k": {"Urban1k.zip": 80_600_000},
+}  # fmt: skip
+"""Files of the quick suite's data with their bytes, as the Hub has them; other splits that must not be asked for are left out."""
+
+
+def test_the_quick_suite_fetches_less_than_it_may(
+    hub: Any, hub_server: ModuleType, library_cache: Path, tmp_path: Path
+) -> None:
+    most = most_bytes("quick")
+    assert most is not None and most <= 1_500_000_000
+    needs = find_needs(Datasets(DataOptions()).uses(read_suite("quick")), tmp_path)
+    stated = {need.entry.name: need.n_bytes for need in needs}
+    assert len(stated) == 5 and all(stated.values()), "the catalogue states what each takes"
+    assert sum(n or 0 for n in stated.values()) < most / 2, "so that there is room for what is not known exactly"
+    for repository, files in PUBLISHED.items():  # a byte for each thousand
+        commit = hub_server.CONVERTED if "SCAM" in repository else "a" * 40
+        hub.add(repository, {name: bytes(n // 1000) for name, n in files.items()}, commit)
+    for need in look_up_needs(needs):
+        assert need.problem is None and need.n_bytes is not None
+        if need.entry.shards:
+            assert need.shards == (1, len(need.entry.shards)) and need.n_bytes * 1000 == stated[need.entry.name]
+        else:
+            assert need.n_bytes * 1000 <= (stated[need.entry.name] or 0)

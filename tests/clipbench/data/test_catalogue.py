@@ -171,7 +171,7 @@ def test_the_number_of_items_counts_where_data_are_questions() -> None:
     entry = CatalogueEntry(name="e", title="E", kind="contrasts", licence="", places=(), n_items=2)
     item = Contrast("1", "", (0,), ("a", "b"), ((True, False),))
     dataset = replace(digits(None), contrasts=(item,))
-    with pytest.raises(DataError, match=r"e \(E\) has 1 items, expected 2: numbers would not be comparable"):
+    with pytest.raises(DataError, match=r"e \(E\) has 1 item, expected 2: numbers would not be comparable"):
         check_size(dataset, entry, allow_partial=False)
 
 

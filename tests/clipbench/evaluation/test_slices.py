@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from clipbench.comparison.gate import judge
 from clipbench.comparison.gate_rules import Gate
 from clipbench.data.dataset import Groups, LabelSet
 from clipbench.evaluation.slices import MOST_SLICES, slices_of
+from clipbench.metrics import class_scores
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.retrieval import Retrieval
 from clipbench_tasks.zero_shot import ZeroShot
@@ -135,6 +137,32 @@ def test_the_metrics_of_all_data_are_of_the_main_captions_and_the_images_that_ha
     of_language, of_region = (evaluation.slices[name].groups for name in ("language", "region"))
     assert of_language["image"][metric].value == 1.0 and (of_language["Bild"][metric].value or 0) < 0.2
     assert {name: metrics[metric].n for name, metrics in of_region.items()} == {"north": 1, "south": 2}
+
+
+def test_single_templates_are_scored_on_all_data_and_not_on_each_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, embedder, _ = classified({"north": 0.7, "south": 0.7})
+    assert data.labels is not None
+    languages = {
+        "de": LabelSet(data.labels, ("Katze", "Hund"), ("{c}", "ein {c}")),
+        "fr": LabelSet(data.labels, ("chat", "chien"), ("{c}", "un {c}")),
+    }
+    data = replace(data, label_slices={"language": languages}, templates=("{c}", "a {c}", "the {c}"))
+    kinds = [("cat", "Katze", "chat"), ("dog", "Hund", "chien")]
+    texts = {f"{article}{name}": np.eye(2)[k].tolist() for k, names in enumerate(kinds) for name in names
+             for article in ("", "a ", "the ", "ein ", "un ")}  # fmt: skip
+    names, vectors = [image.name for image in data.images], embedder.images(data.images).tolist()
+    embedder, task = FixedEmbedder(dict(zip(names, vectors, strict=True)), texts), ZeroShot()
+    n_scored: list[int] = []
+
+    def counted(images: np.ndarray, *rest: Any, **more: Any) -> Any:
+        n_scored.append(len(images))
+        return class_scores(images, *rest, **more)
+
+    monkeypatch.setattr("clipbench_tasks.zero_shot.class_scores", counted)
+    evaluation = task.evaluate(data, embedder, np.random.default_rng(0))
+    assert len(evaluation.curves["templates"].y) == 3 and len(n_scored) == 1 + 3
+    found = slices_of(task, data, embedder, evaluation, 0)
+    assert set(found.records) == {"region", "language"} and len(n_scored) == 1 + 3 + 4, "once for each slice"
 
 
 def test_slices_with_classes_of_their_own_share_images_and_their_mean_knows() -> None:
