@@ -17,7 +17,7 @@ from clipbench.data.images import ImageRef
 from clipbench.data.prompts import DEFAULT_TEMPLATES, PLACEHOLDER, Prompts
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.evaluation.plan import Request, build_task
-from clipbench.evaluation.published import Measured, with_published
+from clipbench.evaluation.published import Measured, published_names, with_published
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.models.embedder import StoreEmbedder, model_behind
 from clipbench.models.protocol import Counts, Embedder, Model, ModelInfo
@@ -97,9 +97,14 @@ class Expectation(NamedTuple):
     metric: str | None = None
     """``TASK``, ``METRIC`` or ``TASK/METRIC``; None takes the headline of the task that the data allow."""
 
+    @property
+    def is_published(self) -> bool:
+        """True where the published value is expected."""
+        return self.score.lower() == PUBLISHED
+
     def check(self) -> None:
         """Raise UsageError unless the score is a number or ``published``."""
-        if self.score.lower() != PUBLISHED and not np.isfinite(self.number()):
+        if not self.is_published and not np.isfinite(self.number()):
             raise UsageError(f"--expect {self.score}: expected a number such as 52.1 or 0.521, or published")
 
     def number(self) -> float:
@@ -175,10 +180,12 @@ class Inquiry:
         self._model = model
         self._embedder = embedder
         self._metric = asked.metric or ""
-        self.base = self._score(asked.task, embedder)
         measured = Measured(model=embedder.info, task=asked.task, dataset=dataset, may_be_part=may_be_part)
+        if expectation.is_published:  # before the score, which may take hours
+            _check_published(asked, measured)
+        self.base = self._score(asked.task, embedder)
         self.metric = with_published({self._metric: self.base.metric}, measured)[self._metric]
-        self.expected, self.source = _expected(expectation, self.metric, self._metric, may_be_part=may_be_part)
+        self.expected, self.source = _expected(expectation, self.metric, self._metric)
 
     def explanation(self, reloads: Iterable[tuple[str, Reload]] = ()) -> Explanation:
         """Return how far the score is from the expected one, and what each switch does to it.
@@ -344,19 +351,31 @@ def _ranked(effects: Sequence[SwitchEffect], metric: Metric, expected: float) ->
     return sorted(ranked, key=lambda each: (not each.is_towards, abs(expected - each.value)))
 
 
-def _expected(expectation: Expectation, metric: Metric, name: str, *, may_be_part: bool = False) -> tuple[float, str]:
+def _check_published(asked: ExpectedMetric, measured: Measured) -> None:
+    """Raise UsageError unless a value of the metric, or of any where none is named, was published for the measurement."""
+    known = published_names(measured)
+    if known if asked.metric is None else asked.metric in known:
+        return
+    name = f"{asked.request.name}/{asked.metric}" if asked.metric else asked.request.name
+    if measured.may_be_part:
+        raise UsageError(
+            "--expect published: a published value is of all data, and some of these may be left out (by --limit or"
+            f" --allow-partial, or as they are malformed): score all of them, or give the number of {name}"
+        )
+    raise UsageError(_NOT_PUBLISHED.format(name))
+
+
+_NOT_PUBLISHED = (
+    "--expect published: no published value of {} is known for this model, these data and this protocol:"
+    " give the number"
+)
+
+
+def _expected(expectation: Expectation, metric: Metric, name: str) -> tuple[float, str]:
     """Return the expected value in the unit of the metric, and who expects it."""
-    if expectation.score.lower() == PUBLISHED:
-        if not metric.published and may_be_part:
-            raise UsageError(
-                "--expect published: a published value is of all data, and some of these may be left out (by --limit or"
-                f" --allow-partial, or as they are malformed): score all of them, or give the number of {name}"
-            )
+    if expectation.is_published:
         if not metric.published:
-            raise UsageError(
-                f"--expect published: no published value of {name} is known for this model, these data and this protocol:"
-                " give the number"
-            )
+            raise UsageError(_NOT_PUBLISHED.format(name))
         return metric.published[0].value, metric.published[0].source
     value = expectation.number()
     if metric.unit != "fraction" and expectation.score.endswith("%"):

@@ -78,15 +78,21 @@ def with_published(metrics: Mapping[str, Metric], measured: Measured, group: str
         >>> [(each.value, each.is_secondary) for each in all_values[key]]
         [(0.6332, False), (0.632, True)]
     """
-    entry = _entry(measured.dataset)
-    model = _model(measured.model)
-    if entry is None or model is None or not _is_as_published(measured, entry) or not _is_plain(measured.task):
+    place = _place(measured)
+    if place is None:
         return dict(metrics)
     known = published_values()
     group = measured.dataset.main_slice if group is None else group
+    return {name: _beside(metric, known.get(Key(*place, f"{group}{name}"), ())) for name, metric in metrics.items()}
+
+
+def published_names(measured: Measured) -> set[str]:
+    """Return the names of the metrics of which values were published for the same model, data and protocol."""
+    place, group = _place(measured), measured.dataset.main_slice
     return {
-        name: _beside(metric, known.get(Key(model, measured.task.name, entry.name, f"{group}{name}"), ()))
-        for name, metric in metrics.items()
+        key.metric.removeprefix(group)
+        for key in published_values()
+        if key[:3] == place and key.metric.startswith(group)
     }
 
 
@@ -145,6 +151,14 @@ def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: Mode
     results = open_clip_results().get(_model(info) or "", {})
     is_same = {"average", *(" + ".join(each) for each in parts)} == set(results)
     return _beside(metric, (_of_open_clip(results["average"]),)) if is_same and metric.value is not None else metric
+
+
+def _place(measured: Measured) -> tuple[str, str, str] | None:
+    """Return model, task and data as published values name them; None where no published value may stand beside."""
+    entry, model = _entry(measured.dataset), _model(measured.model)
+    if entry is None or model is None or not _is_as_published(measured, entry) or not _is_plain(measured.task):
+        return None
+    return model, measured.task.name, entry.name
 
 
 def _of_open_clip(score: float) -> PublishedValue:

@@ -106,7 +106,7 @@ def test_bad_input_is_one_line_and_exit_2(arguments: list[str], words: str, doct
     [
         (["--expect", "many"], "--expect many: expected a number such as 52.1 or 0.521, or published"),
         (["--expect", "1000"], "--expect 1000: expected a share of acc1"),
-        (["--expect", "published"], "no published value of acc1 is known"),
+        (["--expect", "published"], "no published value of zero-shot@data.csv is known"),
         (
             ["--expect", "published", "--limit", "2"],
             "a published value is of all data, and some of these may be left out",

@@ -146,9 +146,28 @@ def test_the_value_that_was_published_is_expected_where_it_is_known(
         return {name: replace(metric, published=[value]) for name, metric in metrics.items()}
 
     monkeypatch.setattr("clipbench.evaluation.explain.with_published", published)
+    monkeypatch.setattr("clipbench.evaluation.explain.published_names", lambda _: {"acc1"})
     asked = question(Expectation("published"), cards, TASKS)
     inquiry = Inquiry(asked, Expectation("published"), cards, embedder(toy_clip()))
     assert (inquiry.expected, inquiry.source) == (0.75, "a paper")
+
+
+@pytest.mark.parametrize(
+    ("metric", "may_be_part", "words"),
+    [
+        (None, False, "no published value of zero-shot@.* is known for this model"),
+        ("acc5", False, "no published value of zero-shot@.*/acc5 is known"),
+        (None, True, "of all data, and some of these may be left out .by --limit"),
+    ],
+)
+def test_where_no_value_was_published_nothing_is_scored(
+    metric: str | None, may_be_part: bool, words: str, cards: Dataset, toy_clip: Any, embedder: Bind
+) -> None:
+    expectation, bound = Expectation("published", metric), embedder(toy_clip())
+    before = bound.counts()
+    with pytest.raises(UsageError, match=words):
+        Inquiry(question(expectation, cards, TASKS), expectation, cards, bound, may_be_part=may_be_part)
+    assert bound.counts() == before
 
 
 def test_a_percentage_of_what_is_no_share_is_refused() -> None:

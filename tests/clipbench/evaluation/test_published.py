@@ -15,6 +15,7 @@ from clipbench.evaluation.published import (
     SAME,
     Key,
     Measured,
+    published_names,
     published_values,
     slices_with_published,
     with_published,
@@ -70,7 +71,10 @@ def beside(model: ModelInfo = MODEL, task: object = None, dataset: Dataset = WHO
 
 def test_each_published_value_is_told_to_agree_where_it_lies_within_the_interval() -> None:
     assert beside() == [(0.6332, True), (0.632, False)]
-    found = with_published(METRICS, Measured(model=MODEL, task=Plain(), dataset=WHOLE))  # type: ignore[arg-type]
+    measured = Measured(model=MODEL, task=Plain(), dataset=WHOLE)  # type: ignore[arg-type]
+    found = with_published(METRICS, measured)
+    assert published_names(measured) >= {"acc1"} and "acc9" not in published_names(measured)
+    assert not published_names(replace(measured, dataset=imagenet(49_000)))
     assert found["acc5"].published == []
     assert [each.is_secondary for each in found["acc1"].published] == [False, True]
 
