@@ -131,6 +131,9 @@ class ItemLaw(NamedTuple):
         return Items(images, captions)
 
 
+N_SHUFFLES = 1 << 17
+
+
 class Texts:
     """Vectors of known captions, and of shuffles of the first one of an item: that one's, with a noise for each text."""
 
@@ -148,8 +151,8 @@ class Texts:
 
 
 def shuffle_noise(rng: np.random.Generator, dim: int) -> Vectors:
-    """Return noises for shuffles of captions to share: so many that two of one sample hardly meet."""
-    return rng.standard_normal((4096, dim)) / np.sqrt(dim) / 2
+    """Return noises for shuffles of captions to share: so many that two of the thousands of one sample hardly meet."""
+    return rng.standard_normal((N_SHUFFLES, dim), np.float32) / np.float32(2 * np.sqrt(dim))
 
 
 def caption_text(item: int, place: int, n_more: int = 0, has_same_words: bool = False) -> str:
@@ -264,7 +267,7 @@ def _truth_of_kind(world: FourKinds, kind: str, effect: str) -> _OfKind:
     if "image_acc" in present:
         columns["image_pair_acc"] = pair_share(scores.swapaxes(1, 2), truth.T)
         columns["image_jaccard"] = overlap(untied(scores, rng).swapaxes(1, 2), truth.T)
-    shuffles = unit(items.captions[:, 0] + shuffle_noise(rng, world.dim)[rng.integers(4096, size=n)])
+    shuffles = unit(items.captions[:, 0] + shuffle_noise(rng, world.dim)[rng.integers(N_SHUFFLES, size=n)])
     columns["shuffled_cosine"] = np.einsum("nd,nd->n", captions[:, 0], shuffles)
     own, other = (np.einsum("nd,nd->n", images[:, 0], each) for each in (captions[:, 0], shuffles))
     columns["word_order_acc"] = own > other
@@ -364,7 +367,7 @@ def _truth_of_shared_images(world: SharedImages, effect: str) -> Truth:
     rng = np.random.default_rng(0)
     law = SharedLaw.draw(rng, POPULATION, world.dim)
     images, captions = law.items(rng, world.strengths[effect])
-    shuffles = unit(captions[:, :, 0] + shuffle_noise(rng, world.dim)[rng.integers(4096, size=captions.shape[:2])])
+    shuffles = unit(captions[:, :, 0] + shuffle_noise(rng, world.dim)[rng.integers(N_SHUFFLES, size=captions.shape[:2])])
     images, captions = unit(images)[:, None], unit(captions)
     scores = np.einsum("nid,nicd->nic", np.broadcast_to(images, captions[:, :, 0].shape), captions)
     flat = scores.reshape(-1, 1, 2)
@@ -444,7 +447,7 @@ def _truth_of_captions_alone(world: CaptionsAlone, effect: str) -> Truth:
     base, owner = world._scenes(rng, POPULATION), np.arange(POPULATION)
     noise = Noise.draw(rng, 2 * POPULATION, world.dim)
     images, captions = world._vectors(rng, base, owner, noise, effect)
-    others = captions[:, None] + shuffle_noise(rng, world.dim)[rng.integers(4096, size=(POPULATION, 5))]
+    others = captions[:, None] + shuffle_noise(rng, world.dim)[rng.integers(N_SHUFFLES, size=(POPULATION, 5))]
     images, captions, others = unit(images), unit(captions), unit(others)
     own = np.einsum("nd,nd->n", images, captions)
     false = np.einsum("nd,nkd->nk", images, others)

@@ -38,7 +38,7 @@ def cluster_codes(clusters: Shaped[np.ndarray, " n"] | None) -> Int64[np.ndarray
 def joined(one: Shaped[np.ndarray, " links"], other: Shaped[np.ndarray, " links"], n: int) -> Int64[np.ndarray, " n"]:
     """Return, for each of n rows, the lowest row of those that links join to it, directly or by others.
 
-    Images that search among images are often each other's nearest: they are found, or missed, together.
+    Images that search among images are often each other's best right answer: they are found, or missed, together.
 
     Args:
         one: row at one end of each link.

@@ -203,7 +203,8 @@ def _directions(
         query_ids = [image_ids[row] for row in queries]
         classes = _classes(dataset, queries, answers.first)
         columns = {"right_image": answers.right, "chosen_image": answers.first, **classes}
-        clusters = np.array(dataset.image_ids, object)[joined(queries, answers.first, len(images))[queries]]
+        # Two images that are each other's best right answer are found, or missed, together.
+        clusters = np.array(dataset.image_ids, object)[joined(queries, answers.right, len(images))[queries]]
         yield Direction("image_image", query_ids, queries, clusters, answers, n_positives, len(images) - 1, columns)
 
 
