@@ -367,7 +367,9 @@ def _truth_of_shared_images(world: SharedImages, effect: str) -> Truth:
     rng = np.random.default_rng(0)
     law = SharedLaw.draw(rng, POPULATION, world.dim)
     images, captions = law.items(rng, world.strengths[effect])
-    shuffles = unit(captions[:, :, 0] + shuffle_noise(rng, world.dim)[rng.integers(N_SHUFFLES, size=captions.shape[:2])])
+    shuffles = unit(
+        captions[:, :, 0] + shuffle_noise(rng, world.dim)[rng.integers(N_SHUFFLES, size=captions.shape[:2])]
+    )
     images, captions = unit(images)[:, None], unit(captions)
     scores = np.einsum("nid,nicd->nic", np.broadcast_to(images, captions[:, :, 0].shape), captions)
     flat = scores.reshape(-1, 1, 2)
