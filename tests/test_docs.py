@@ -3,8 +3,8 @@
 A command line (in a block ``console``, or indented) and a block of Python are run, unless the comment before it says why
 not: ``<!-- not run: needs a GPU -->``, or ``<!-- page not run: ... -->`` for all of a page. ``<!-- exit status 1: ... -->`` is a
 command that is meant to fail. What a page shows as printed is what is printed, apart from times. Everything runs in one folder
-with the files that the pages speak of (``make_world``), with 20 images where a command states no number; the slow test runs all
-pages in full.
+with the files that the pages speak of (``make_world``), with 20 images where a command states no number; the slow tests run each
+page in full: ``pytest -m slow tests/test_docs.py -k tutorial``.
 """
 
 import ast
@@ -41,7 +41,7 @@ PAGES = ("README.md", "CONTRIBUTING.md", *(str(page.relative_to(ROOT)) for page 
 FILED = ("docs/plugins.md",)
 """The page whose commands need the files of the page: a test of its own runs it."""
 QUICK = ("README.md", "docs/ci.md", "docs/data.md", "docs/export.md")
-"""Pages that take seconds; all others are run by the slow test."""
+"""Pages that take seconds."""
 
 
 class Block(NamedTuple):
@@ -98,7 +98,6 @@ def hide_others(block: re.Match[str]) -> str:
 
 def make_world(folder: Path, *, in_full: bool) -> None:
     """Make the files that the pages speak of: images with captions, a page's own files, and three small runs."""
-    MADE.clear()
     photos = folder / "photos"
     photos.mkdir()
     rows = ["image,caption,label,region,en,de,sw"]
@@ -139,13 +138,13 @@ def names(small_models: ModuleType) -> dict[str, Any]:
     return {**given, "x": x, "y": x + 1, "owner": np.arange(8), "cb": clipbench, "__name__": "page"}
 
 
-MADE: dict[str, tuple[int, str, str]] = {}
-"""What the commands that take long gave: pages that show the same command share its run folder."""
+MADE: dict[tuple[Path, str], tuple[int, str, str]] = {}
+"""What the commands that take long gave, by the folder: pages that show the same command share its run folder."""
 
 
 def invoke(arguments: list[str]) -> tuple[int, str, str]:
     """Run a command in this process; return its status and what it printed."""
-    line = shlex.join(arguments)
+    line = Path.cwd(), shlex.join(arguments)
     if line in MADE:
         return MADE[line]
     takes_long = arguments[0] in ("run", "train", "watch")
@@ -195,33 +194,39 @@ def without_times(lines: list[str]) -> list[str]:
     return [re.sub(r"[\d.]+ s$", "? s", line) for line in lines]
 
 
-def run_pages(pages: tuple[str, ...], small_models: ModuleType, *, in_full: bool) -> None:
-    make_world(Path.cwd(), in_full=in_full)
-    wrong: list[str] = []
-    for page in pages:
-        given = names(small_models) if any(each.kind != "indented" for each in blocks(page)) else {}
-        for block in blocks(page):
-            if block.is_run:
-                wrong += run_block(block, given, in_full=in_full)
-    assert not wrong, "\n".join(wrong)
+def run_page(page: str, small_models: ModuleType, *, in_full: bool) -> list[str]:
+    """Return what is wrong with the blocks of a page, run one after another."""
+    to_run = [block for block in blocks(page) if block.is_run]
+    given = names(small_models) if any(each.kind != "indented" for each in to_run) else {}
+    return [fault for block in to_run for fault in run_block(block, given, in_full=in_full)]
 
 
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("CLIPBENCH_WORKERS", "0")
-    return tmp_path
+def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.chdir(folder)
+    patch.setenv("CLIPBENCH_CACHE", str(folder / "cache"))
+    patch.setenv("CLIPBENCH_WORKERS", "0")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the pages are run in full."""
+    folder = tmp_path_factory.mktemp("world")
+    with pytest.MonkeyPatch.context() as patch:
+        enter(folder, patch)
+        make_world(folder, in_full=True)
+    return folder
 
 
 @pytest.mark.slow
 def test_commands_and_blocks_of_quick_pages_run_and_their_metrics_are_documented(
-    world: Path, monkeypatch: pytest.MonkeyPatch, small_models: ModuleType
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_models: ModuleType
 ) -> None:
+    enter(tmp_path, monkeypatch)
     monkeypatch.setenv("CLIPBENCH_LIMIT", "20")
     monkeypatch.setenv("CLIPBENCH_THUMBNAILS", "5")
     monkeypatch.setenv("CLIPBENCH_NO_REPORT", "1")
-    run_pages(QUICK, small_models, in_full=False)
+    make_world(tmp_path, in_full=False)
+    assert not [fault for page in QUICK for fault in run_page(page, small_models, in_full=False)]
     for record in clipbench.read_run("runs/tiny").result.evaluations:
         for name, metric in (*record.metrics.items(), *record.controls.items()):
             row = f"| `{name.rpartition('/')[2]}` | {metric.title} |"
@@ -229,10 +234,13 @@ def test_commands_and_blocks_of_quick_pages_run_and_their_metrics_are_documented
 
 
 @pytest.mark.slow
-def test_commands_and_blocks_of_all_pages_run_and_print_what_the_pages_show(
-    world: Path, small_models: ModuleType
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in FILED])
+def test_commands_and_blocks_of_a_page_run_and_print_what_it_shows(
+    page: str, world: Path, monkeypatch: pytest.MonkeyPatch, small_models: ModuleType
 ) -> None:
-    run_pages(tuple(page for page in PAGES if page not in FILED), small_models, in_full=True)
+    enter(world, monkeypatch)
+    faults = run_page(page, small_models, in_full=True)
+    assert not faults, "\n".join(faults)
 
 
 def run(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

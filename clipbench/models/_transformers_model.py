@@ -263,6 +263,8 @@ def _load_parts(name: str, reference: str, code: TrustedCode | None = None) -> _
     if code is None:
         _check_is_dual_encoder(config, reference)
         _check_weights(config, Path(name), reference)
+    processor = _image_processor(name, reference, trust)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name, **trust)
     # The library leaves AIMv2's causal mask out where no text of a batch is padded, and expects SDPA to apply one, but
     # this attention says is_causal=False. Eager attention always gets the mask.
     attention = {"text_config": "eager"} if config.model_type == AIMV2 else None
@@ -282,12 +284,24 @@ def _load_parts(name: str, reference: str, code: TrustedCode | None = None) -> _
             f"{reference} lacks {len(lacking)} weights of its {type(module).__name__} ({', '.join(lacking[:3])}, ...):"
             " they would be random, so it is not loaded; does config.json belong to these weights?"
         )
-    processor = transformers.AutoImageProcessor.from_pretrained(name, **trust)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(name, **trust)
     left_over = sorted(name for name in found["unexpected_keys"] if not name.endswith(CONSTANTS))
     inputs = list(processor(images=Image.new("RGB", (64, 64)), return_tensors="pt"))
     identity = "" if code is None else code.identity
     return _Loaded(module, processor, tokenizer, left_over, notes, inputs, identity)
+
+
+def _image_processor(name: str, reference: str, trust: Mapping[str, bool]) -> Any:
+    """Return the image processor, which a training that saves its model alone leaves out."""
+    try:
+        return transformers.AutoImageProcessor.from_pretrained(name, **trust)
+    except OSError as error:
+        if not is_folder(name) or asks_for_code(error):
+            raise
+        raise ModelError(
+            f"{reference} has no image processor that transformers can load: save that of the model that you trained"
+            " beside the weights, with the tokenizer, such as"
+            f" AutoProcessor.from_pretrained('openai/clip-vit-base-patch32').save_pretrained('{name}')"
+        ) from error
 
 
 def _check_is_dual_encoder(config: Any, reference: str) -> None:

@@ -111,8 +111,20 @@ def _read_matches(evidence: Evidence) -> Layer:
         title=f"Cosine at which the probability of a match is one half: {middles}.{known}",
         subject=f"Cosine at which the probability of a match is one half, {lines[0].name}",
         value=even[0],
+        reading=_without_line(evidence),
     )
     return Layer(lines, statement)
+
+
+def _without_line(evidence: Evidence) -> str:
+    """Return the kinds of pairs that have no line, with the reasons; nothing where all have one."""
+    errors = {name: f"{name.removeprefix('match_by_cosine_')}_calibration_error" for name in KINDS}
+    lacking = [
+        f"{words}: {why_lacking(evidence, errors[name])}"
+        for name, (words, _) in KINDS.items()
+        if name not in evidence.evaluation.curves
+    ]
+    return f"No line for {'; '.join(lacking)}." if lacking else ""
 
 
 def _even(xs: Sequence[float], ys: Sequence[float]) -> str:

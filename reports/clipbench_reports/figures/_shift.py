@@ -215,8 +215,18 @@ def _closing(evidence: Evidence) -> Statement:
         title=f"Unmoved, the gap is {gaps[0]}{before}; with both modalities moved by {fmt.significant(moved)}, {gaps[1]}{after}.",
         subject="The gap as it is, and with both modalities moved by it",
         value=" and ".join(gaps),
-        detail="" if has_scale else f"The loss is undefined: {NO_LOGIT_SCALE}.",
+        reading=_not_drawn(evidence),
     )
+
+
+def _not_drawn(evidence: Evidence) -> str:
+    """Return why the loss or zero-shot accuracy has no panel; nothing where both have one."""
+    lacking = []
+    if evidence.run.result.model.get("logit_scale") is None:
+        lacking.append(f"The loss is undefined: {NO_LOGIT_SCALE}.")
+    if not any("acc1_by_" in name for name in evidence.evaluation.curves):
+        lacking.append("Zero-shot accuracy takes one label for each image, which these data lack.")
+    return " ".join(lacking)
 
 
 def _losses(evidence: Evidence, moved: float) -> tuple[str, str]:
@@ -241,4 +251,5 @@ def _centring(evidence: Evidence) -> Statement:
         title=f"Text-to-image R@1 is {before} % as it is, and {after} % with each modality centred.",
         subject="Text-to-image R@1 before and after centring each modality",
         value=f"{before} and {after} %",
+        reading=_not_drawn(evidence),
     )

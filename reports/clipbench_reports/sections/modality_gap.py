@@ -6,6 +6,9 @@ from clipbench_reports import figures
 from clipbench_reports.page.sentences.findings import Finding, headline_findings
 from clipbench_reports.sections.section import Section
 
+USUAL_SEPARABILITY = 0.99
+"""Share that nearly every CLIP reaches, trained or not."""
+
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return the size of the gap, without praise or blame: no direction is better."""
@@ -14,9 +17,11 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
         return headline_findings(evaluation)
     said = [Finding("plain", f"The mean image and the mean text vector lie {fmt.number(gap.value, gap.unit)} apart.")]
     if separability is not None and separability.value is not None:
-        share = fmt.percent(separability.value)
-        text = f"A linear classifier tells images from texts in {share} % of cases, as it does with nearly any CLIP."
-        said.append(Finding("plain", text, is_expected=True))
+        share = f"A linear classifier tells images from texts in {fmt.percent(separability.value)} % of cases"
+        is_usual = separability.value >= USUAL_SEPARABILITY
+        said.append(
+            Finding("plain", f"{share}{', as it does with nearly any CLIP' if is_usual else ''}.", is_expected=is_usual)
+        )
     return said
 
 

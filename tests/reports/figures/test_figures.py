@@ -110,6 +110,23 @@ def test_shares_of_corrected_pairs_have_their_doubt_and_no_axis_is_tighter(make_
     assert all(mark.lows is None for mark in found.panels[0].marks if isinstance(mark, Line))  # a gap is no share
 
 
+def test_figures_of_the_gap_say_which_lines_are_not_there_and_why(make_run: MakeRun) -> None:
+    run = make_run()
+    whole = next(each for each in run.result.evaluations if each.task == "modality-gap")
+    metrics = {**whole.metrics, "text_text_calibration_error": Metric(value=None, n=0, reason="there are no labels")}
+    curves = {name: curve for name, curve in whole.curves.items() if "text_text" not in name}
+    scored = {f"acc1_by_{way}": whole.curves[f"gap_by_{way}"] for way in ("shift_both", "centring")}
+    whole = replace(whole, curves={**whole.curves, **scored})
+    told = {}
+    for name, evaluation in (("whole", whole), ("part", replace(whole, metrics=metrics, curves=curves))):
+        for draw in (figures.shift, figures.corrections, figures.similarity_calibration):
+            told[name, draw.__name__] = draw(alone(Evidence(run, evaluation))).reading
+    assert "No line for text–text: there are no labels." in told["part", "similarity_calibration"]
+    for name in ("shift", "corrections"):
+        assert "Zero-shot accuracy takes one label for each image" in told["part", name]
+        assert "Zero-shot accuracy" not in told["whole", name]
+
+
 def test_the_scorecard_has_titles_and_no_more_rows_than_a_page(make_run: MakeRun, parts: SimpleNamespace) -> None:
     few = {f"swap_att/{name}": replace(parts.fraction(0.5, 90, chance=0.25), title="Text score") for name in "ab"}
     many = {"acc1": replace(parts.fraction(0.5, 90, chance=0.25), is_headline=True)}

@@ -149,7 +149,12 @@ def test_the_gap_is_told_without_praise_or_blame() -> None:
     found, given = findings(evaluation("modality-gap", metrics))
     assert found == Finding("plain", "The mean image and the mean text vector lie 0.8514 apart.")
     assert given.mark == "plain" and given.is_expected
-    assert given.text.startswith("A linear classifier tells images from texts in 100.0 % of cases")
+    assert (
+        given.text
+        == "A linear classifier tells images from texts in 100.0 % of cases, as it does with nearly any CLIP."
+    )
+    _, given = findings(evaluation("modality-gap", {**metrics, "separability": Metric(value=0.5, chance=0.5)}))
+    assert not given.is_expected and given.text.endswith("in 50.0 % of cases.")
 
 
 def test_a_metric_without_an_interval_makes_no_claim() -> None:
