@@ -47,7 +47,6 @@ DEPENDENCIES = frozenset(
         "safetensors",
         "scipy",
         "sentencepiece",
-        "sklearn",
         "tokenizers",
         "torch",
         "torchvision",

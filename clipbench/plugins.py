@@ -3,9 +3,12 @@
 Tasks, model adapters, reports and their sections are found this way, clipbench's own exactly as a third party's.
 """
 
+import os
+import sys
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, cast
 
 from clipbench.errors import FOREIGN, ClipbenchError, ModelError, UsageError, cause, did_you_mean
@@ -27,7 +30,12 @@ def names(group: str) -> list[str]:
         >>> "open_clip" in names(MODELS)
         True
     """
-    return sorted({point.name for point in entry_points(group=group)})
+    return sorted({point.name for point in declared(group)})
+
+
+def declared(group: str) -> EntryPoints:
+    """Return the entry points of a group; they are read again only where something was installed meanwhile."""
+    return _installed(group, tuple((folder, _changed(folder)) for folder in sys.path))
 
 
 def load(group: str, name: str) -> Any:
@@ -39,7 +47,7 @@ def load(group: str, name: str) -> Any:
         UsageError: no distribution declares the name.
         ClipbenchError: two distributions declare it, or what one declares cannot be imported.
     """
-    points = [point for point in entry_points(group=group) if point.name.casefold() == name.casefold()]
+    points = [point for point in declared(group) if point.name.casefold() == name.casefold()]
     if not points:
         plural = group.rpartition(".")[2]
         raise UsageError(
@@ -54,7 +62,7 @@ def load(group: str, name: str) -> Any:
 
 def distribution(group: str, name: str) -> str:
     """Return the name of the distribution that declares a name, case aside; the first in the alphabet of several."""
-    found = [point for point in entry_points(group=group) if point.name.casefold() == name.casefold()]
+    found = [point for point in declared(group) if point.name.casefold() == name.casefold()]
     return min(map(distribution_of, found), default="no distribution")
 
 
@@ -109,6 +117,19 @@ def site() -> Any:
     for package in ("starlette", "uvicorn"):
         optional(package, extra="view", needed_by="clipbench view", kind=UsageError)
     return load(REPORTS, "view")
+
+
+@lru_cache(maxsize=16)
+def _installed(group: str, folders: tuple[tuple[str, int], ...]) -> EntryPoints:
+    """Return the entry points of a group; ``folders`` of packages, with the times of their last changes, tell installations apart."""
+    return entry_points(group=group)
+
+
+def _changed(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _import(point: EntryPoint) -> object:

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -229,9 +230,10 @@ def main(*, worlds: Sequence[str], counts: Mapping[int, int], workers: int, runs
     kept = Kept(runs / fingerprint())
     kept.folder.mkdir(parents=True, exist_ok=True)
     pieces = list(_missing(kept, worlds, counts))
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    fresh = get_context("spawn")  # a fork would keep the threads of numpy that is imported here
     with (
-        ProcessPoolExecutor(workers, initializer=_end_when_asked) as pool,
+        ProcessPoolExecutor(workers, mp_context=fresh, initializer=_end_when_asked) as pool,
         tqdm(total=sum(len(each[3]) for each in pieces), unit=" simulations") as bar,
     ):
         waiting = [(piece, pool.submit(_chunk, kept, *piece)) for piece in pieces]

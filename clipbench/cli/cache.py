@@ -14,6 +14,8 @@ from clipbench.cli.output import confirm, echo, someone_answers, terminal_width
 from clipbench.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from clipbench.models.stored import StoredModel
 
 SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
@@ -36,20 +38,25 @@ def cache(context: click.Context) -> None:
     """Show where vectors are stored, and how many of which models.
 
     Each image and text is encoded once for each model, and its vector stored in $CLIPBENCH_CACHE, by default in the
-    user's cache folder. What is removed is encoded again when it is needed.
+    user's cache folder, with small copies of the images that reports show. What is removed is made again when it is
+    needed.
 
     \b
     clipbench cache
     clipbench cache prune --older-than 30d
     """
     if context.invoked_subcommand is None:
+        from clipbench.evaluation.thumbnails import kept_copies
         from clipbench.models.store import default_root
         from clipbench.models.stored import stored_models
 
         root = default_root()
         models = stored_models(root)
+        copies = kept_copies(root)
         echo(f"vectors are stored in {root} (CLIPBENCH_CACHE names another folder)")
         echo(*_lines(models) if models else ["no vector is stored there"])
+        if copies:
+            echo(f"beside them {_told(copies)}")
 
 
 # An environment variable that is meant for `run`, such as CLIPBENCH_YES, must not remove anything here.
@@ -61,13 +68,14 @@ def cache(context: click.Context) -> None:
 def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     """Remove the stored vectors of models; with both options, of those models if they are that old.
 
-    It first shows what would be removed, and asks. Results and reports stay as they are.
+    Small copies of images go with --older-than, if they are that old and no --model is given. It first shows what would be removed, and asks. Results and reports stay as they are.
 
     \b
     clipbench cache prune --older-than 30d
     clipbench cache prune --model vit-b-32 --yes
     """
     from clipbench.data.download import readable_size
+    from clipbench.evaluation.thumbnails import kept_copies
     from clipbench.models.store import default_root
     from clipbench.models.stored import remove, stored_models
     from clipbench.results.numbers import counted
@@ -85,18 +93,38 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
         for model in models
         if (age is None or time.time() - model.last_used > age) and (not names or any(map(model.is_called, names)))
     ]
-    if not chosen:
+    copies = [] if age is None or names else kept_copies(root, before=time.time() - age)
+    if not chosen and not copies:
         echo(f"nothing to remove: of {counted(len(models), 'model')} in {root} none is that old")
         return
-    what = f"{counted(len(chosen), 'model')}, {readable_size(sum(model.n_bytes for model in chosen))}"
-    echo(f"to remove from {root}:", *_lines(chosen))
+    echo(f"to remove from {root}:")
+    parts = []
+    if chosen:
+        echo(*_lines(chosen))
+        size = readable_size(sum(model.n_bytes for model in chosen))
+        parts.append(f"{counted(len(chosen), 'model')}, {size}")
+    if copies:
+        echo(_told(copies))
+        parts.append(_told(copies))
+    what = " and ".join(parts)
     if not yes and not someone_answers():
         raise UsageError("nothing was removed: nobody can answer here, so add --yes")
     if not yes and not confirm(f"Remove {what}?", default=False):
         echo("nothing was removed")
         return
     remove(chosen)
+    for copy in copies:
+        copy.unlink(missing_ok=True)
     echo(f"removed {what}")
+
+
+def _told(copies: "Sequence[Path]") -> str:
+    """Return how many small copies of images there are, and their size."""
+    from clipbench.data.download import readable_size
+    from clipbench.results.numbers import counted
+
+    size = sum(path.stat().st_size for path in copies)
+    return f"{counted(len(copies), 'small copy', 'small copies')} of images for reports, {readable_size(size)}"
 
 
 def _lines(models: "Sequence[StoredModel]") -> list[str]:

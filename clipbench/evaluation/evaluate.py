@@ -19,6 +19,7 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.evaluation.thumbnails import SMALL, SMALL_SIDE, gallery_rows, is_image, point_rows, write_thumbnails
 from clipbench.files import atomic_file
 from clipbench.models.protocol import Counts, Embedder, image_notes
+from clipbench.models.store import default_root
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Status, finite, finite_curve
 from clipbench.results.run import check_record
 from clipbench.seeding import generator
@@ -275,6 +276,6 @@ def _write_images(
     has_points = bool(evaluation.vectors) and len(dataset) > budget
     if has_points:
         points = point_rows(samples, _kept_rows(evaluation.vectors, options), budget)
-        write_thumbnails(dataset, digests, points.tolist(), folder / SMALL, side=SMALL_SIDE)
+        write_thumbnails(dataset, digests, points.tolist(), folder / SMALL, kept=default_root(), side=SMALL_SIDE)
     if not has_points or any(name.endswith("margin") for name in samples):
-        write_thumbnails(dataset, digests, gallery_rows(samples, len(dataset), budget), folder)
+        write_thumbnails(dataset, digests, gallery_rows(samples, len(dataset), budget), folder, kept=default_root())

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from importlib.metadata import entry_points
 from importlib.resources import files
 from typing import Any, cast, get_args, get_type_hints
 
@@ -93,7 +92,7 @@ def _installed() -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Return the tables of all suites that packages bring, by name and distribution, and why others cannot be read."""
     suites: dict[str, dict[str, Any]] = {}
     faults = []
-    packages = {entry.value: plugins.distribution_of(entry) for entry in entry_points(group=SUITES)}
+    packages = {entry.value: plugins.distribution_of(entry) for entry in plugins.declared(SUITES)}
     for package, distribution in packages.items():
         try:
             tables = decode_toml(files(package).joinpath("suites.toml").read_text(encoding="utf-8"))

@@ -375,7 +375,7 @@ def _environment(info: ModelInfo) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
     }
-    for package in ("torch", "open-clip-torch", "transformers", "numpy", "pillow", "scikit-learn"):
+    for package in ("torch", "open-clip-torch", "transformers", "numpy", "pillow", "scipy"):
         try:
             environment[package.removesuffix("-torch").replace("-", "_")] = version(package)
         except PackageNotFoundError:

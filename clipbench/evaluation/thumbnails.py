@@ -4,7 +4,10 @@ A gallery shows the worst mistakes, and of a large data set only their images ar
 points to who points at it; there are many, so that theirs are smaller, in a folder of their own.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from io import BytesIO
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 
@@ -13,10 +16,11 @@ from jaxtyping import Int64
 
 from clipbench.data import Dataset
 from clipbench.data.decoding import rgb
-from clipbench.data.images import opened
-from clipbench.errors import BadImage
+from clipbench.data.images import ImageRef, opened
+from clipbench.errors import BadImage, MachineError
 from clipbench.files import atomic_file
 from clipbench.results.even_spacing import MAX_POINTS, evenly_spaced
+from clipbench.untrusted.reading import read_bytes
 
 SIDE, SMALL_SIDE = 160, 96
 """Longest side in pixels: of an image in a gallery, and of one behind a point."""
@@ -24,31 +28,43 @@ SMALL = "small"
 """Folder of the images behind points, among the others."""
 POINTS_EACH = 5
 """Images behind points that are kept for each one that a gallery may have."""
+COPIES = "thumbnails"
+"""Folder in the cache of the copies that later runs take."""
 QUALITY = {SIDE: 80, SMALL_SIDE: 70}
 
 
 def write_thumbnails(
-    dataset: Dataset, digests: Sequence[str], rows: Sequence[int], folder: Path, *, side: int = SIDE
+    dataset: Dataset, digests: Sequence[str], rows: Sequence[int], folder: Path, *, kept: Path, side: int = SIDE
 ) -> None:
     """Write ``<content hash>.webp`` for some images, without those that are there already.
 
     Args:
         digests: of all images of the data set.
         rows: of the images to write.
+        kept: the cache, where copies are kept for later runs: an image is decoded and made small once.
         side: longest side in pixels, one of ``QUALITY``.
     """
+    copies = kept / COPIES / f"{side}-{QUALITY[side]}"
     for row in rows:
-        path = folder / f"{digests[row]}.webp"
-        if path.exists():
+        name = f"{digests[row]}.webp"
+        if (folder / name).exists():
             continue
-        try:
-            thumbnail = rgb(opened(dataset.images[row], side)).copy()  # images in memory are the caller's
-        except BadImage:  # it was readable when its vector was stored, and no number depends on its small copy
-            continue
-        thumbnail.thumbnail((side, side))
-        with atomic_file(path) as file:
-            # A method above 2 takes twice as long and saves 5 %.
-            thumbnail.save(file, "WEBP", quality=QUALITY[side], method=2)
+        copy = copies / digests[row][:2] / name
+        data = _whole(copy)
+        if data is None:
+            try:
+                data = _thumbnail(dataset.images[row], side)
+            except BadImage:  # it was readable when its vector was stored, and no number depends on its small copy
+                continue
+            with suppress(MachineError):  # a cache that cannot be written to costs time, and nothing else
+                _write(copy, data)
+        _write(folder / name, data)
+
+
+def kept_copies(root: Path, *, before: float = math.inf) -> list[Path]:
+    """Return the files of the copies in a cache that were written before a time, in seconds since 1970."""
+    found = (root / COPIES).glob("*-*/??/*.webp")
+    return [path for path in found if not path.is_symlink() and path.stat().st_mtime < before]
 
 
 def gallery_rows(samples: Mapping[str, np.ndarray], n_images: int, budget: int) -> list[int]:
@@ -97,6 +113,30 @@ def point_rows(
 def is_image(name: str, column: np.ndarray) -> bool:
     """Return whether a column of a task's table holds rows of images."""
     return (name == "image" or name.endswith("_image")) and np.issubdtype(column.dtype, np.integer)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+def _thumbnail(image: ImageRef, side: int) -> bytes:
+    thumbnail = rgb(opened(image, side)).copy()  # images in memory are the caller's
+    thumbnail.thumbnail((side, side))
+    encoded = BytesIO()
+    # A method above 2 takes twice as long and saves 5 %.
+    thumbnail.save(encoded, "WEBP", quality=QUALITY[side], method=2)
+    return encoded.getvalue()
+
+
+def _whole(path: Path) -> bytes | None:
+    """Return a kept copy; None where there is none, or one that was cut off."""
+    try:
+        data = read_bytes(path)
+    except OSError:
+        return None
+    # A RIFF file says its size after its first four bytes, themselves and the size not counted.
+    return data if data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") == len(data) - 8 else None
 
 
 def _worst_first(margin: np.ndarray) -> Int64[np.ndarray, " n_rows"]:

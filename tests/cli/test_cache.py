@@ -37,6 +37,28 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "store"
 
 
+def keep_copies(store: Path, *ages: float) -> list[Path]:
+    """Keep small copies of images, so many days old."""
+    copies = [store.parent / f"thumbnails/160-80/{number:02}/{number:032}.webp" for number in range(len(ages))]
+    for copy, age in zip(copies, ages, strict=True):
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(b"RIFF")
+        os.utime(copy, times=(time.time() - age * DAY,) * 2)
+    return copies
+
+
+def test_small_copies_of_images_are_shown_and_the_old_ones_removed(store: Path, call: Call) -> None:
+    old, new = keep_copies(store, 40, 2)
+    assert call("cache").out.splitlines()[-1] == "beside them 2 small copies of images for reports, 8 B"
+    asked = call("cache", "prune", "--older-than", "50d")
+    assert "nothing to remove" in asked.out
+    call("cache", "prune", "--model", "tiny", "--older-than", "30d", "--yes")
+    assert old.exists()
+    done = call("cache", "prune", "--older-than", "30d", "--yes")
+    assert done.out.splitlines()[-1].endswith("and 1 small copy of images for reports, 4 B")
+    assert not old.exists() and new.exists() and models(store) == {"new0new0new", "unnamed"}
+
+
 def models(store: Path) -> set[str]:
     return {path.name for path in store.iterdir()}
 

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from clipbench.errors import UsageError
 from clipbench.metrics import hubness, separability, separability_by_dimensions
 from clipbench.metrics import similarity as arrays
+from clipbench.metrics.neighbourhood import _fit_classifier
 from clipbench.metrics.similarity import unit
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
@@ -154,6 +155,18 @@ def accuracy_of(images: np.ndarray, texts: np.ndarray, is_trained_on: np.ndarray
     is_image, is_held_out = np.repeat([1, 0], len(images)), ~np.tile(is_trained_on, 2)
     model = LogisticRegression(max_iter=10_000).fit(both[~is_held_out], is_image[~is_held_out])
     return float(model.score(both[is_held_out], is_image[is_held_out]))
+
+
+@pytest.mark.parametrize("by", [[0.0] * 6, [0.3, 0.0, 1.0, 0.0, 0.1, 0.0], [40.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
+def test_the_classifier_is_that_of_scikit_learn(by: list[float]) -> None:
+    images, texts = apart(150, by)
+    normal, offset = _fit_classifier(images, texts)
+    model = LogisticRegression(max_iter=10_000, tol=1e-9).fit(
+        np.concatenate([images, texts]).astype(np.float64), np.repeat([1, 0], 150)
+    )
+    length = float(np.linalg.norm(model.coef_[0])) + 0.01  # of modalities that nothing tells apart it is near zero
+    assert normal == pytest.approx(model.coef_[0], abs=2e-2 * length)
+    assert offset == pytest.approx(model.intercept_[0], abs=2e-2 * length)
 
 
 def test_accuracy_by_dimensions_is_that_of_classifiers_on_the_dimensions_kept() -> None:

@@ -66,10 +66,10 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
     """Return a function after which a package declares the section of the task ``letters``."""
 
     def make(thing: object) -> None:
-        def entry_points(*, group: str) -> list[EntryPoint | Found]:
+        def declared(group: str) -> list[EntryPoint | Found]:
             return [*installed(group=group), *([Found(thing)] if group == plugins.SECTIONS else [])]
 
-        monkeypatch.setattr(plugins, "entry_points", entry_points)
+        monkeypatch.setattr(plugins, "declared", declared)
 
     return make
 
