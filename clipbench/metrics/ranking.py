@@ -7,11 +7,14 @@ score are counted, and every rank statistic is an expectation under random tie-b
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from clipbench.errors import UsageError
 from clipbench.metrics.geometry import check_owners
-from clipbench.metrics.similarity import pair_scores, score_blocks
+from clipbench.metrics.similarity import product_error, product_tiles, score_blocks, scores_of
+
+FEW = 32
+"""Where more than one in so many pairs of a tile needs its exact score, all of the tile's are computed."""
 
 
 class Ranks(NamedTuple):
@@ -103,27 +106,29 @@ def cross_answers(
     check_owners(text_image, len(images))
     order = np.argsort(text_image, kind="stable")  # the texts of an image become one slice
     starts = np.searchsorted(text_image[order], np.arange(len(images) + 1))
-    own = pair_scores(images[text_image], texts)
+    own = scores_of(images, texts, (text_image, np.arange(len(texts))))
     best = np.maximum.reduceat(own[order], starts[:-1])
-    by_image, by_text = np.zeros((2, len(images)), np.int64), np.zeros((2, len(texts)), np.int64)
-    first_text, first_image = _FirstItems(len(images)), _FirstItems(len(texts))
-    for rows, scores in score_blocks(images, texts):
-        mine = order[starts[rows.start] : starts[rows.stop]]
-        # Vectors that are not from ``unit`` might differ here from ``own`` in the last bit, and the pair lose to itself.
-        scores[text_image[mine] - rows.start, mine] = own[mine]
-        by_image[:, rows] = _above_and_level(scores, best[rows])
-        by_text += [(scores > own).sum(axis=0), (scores == own).sum(axis=0)]
-        first_text.update_rows(rows, scores)
-        first_image.update_columns(rows, scores)
     places = np.flatnonzero((own == best[text_image])[order])
     firsts = np.searchsorted(places, starts)
-    tied_positives = np.diff(firsts)
-    ranks = Ranks(by_image[0], by_image[1] - tied_positives, tied_positives)
-    of_text = Ranks(by_text[0], by_text[1] - 1, np.ones(len(texts), np.int64))
-    return (
-        Answers(ranks, order[places[firsts[:-1]]], best, first_text.rows, first_text.scores),
-        Answers(of_text, text_image, own, first_image.rows, first_image.scores),
-    )
+    right = order[places[firsts[:-1]]]
+    error = product_error(images, texts)
+    by_image = _Search(images, texts, best, right, error)
+    by_text = _Search(texts, images, own, text_image, error)
+    for rows, columns, products in product_tiles(images, texts):
+        mine = order[starts[rows.start] : starts[rows.stop]]
+        mine = mine[(columns.start <= mine) & (mine < columns.stop)]
+        positives = (text_image[mine] - rows.start, mine - columns.start)
+        products[positives] = -np.inf  # they are known
+        near = by_image.look(rows, products), by_text.look(columns, products.T)
+        if sum(each.n_pairs for each in near) <= products.size / FEW:
+            by_image.add(near[0], rows, columns)
+            by_text.add(near[1], columns, rows)
+            continue
+        scores = (images[rows].astype(np.float64) @ texts[columns].astype(np.float64).T).astype(np.float32)
+        scores[positives] = -np.inf
+        by_image.add_exact(scores, rows, columns)
+        by_text.add_exact(scores.T, columns, rows)
+    return by_image.answers(np.diff(firsts)), by_text.answers(np.ones(len(texts), np.int64))
 
 
 def group_answers(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarray, " n"]) -> GroupAnswers:
@@ -236,12 +241,104 @@ class _FirstItems:
         self.rows[rows] = first = scores.argmax(axis=1)
         self.scores[rows] = scores[np.arange(len(scores)), first]
 
-    def update_columns(self, rows: slice, scores: Float32[np.ndarray, "block n_queries"]) -> None:
-        """Add the next items of the gallery with their scores for all queries, a column each."""
-        for row, line in enumerate(scores, rows.start):
-            higher = np.flatnonzero(line > self.scores)
-            self.rows[higher] = row
-            self.scores[higher] = line[higher]
+
+class _Near(NamedTuple):
+    """What a tile of products leaves open, as rows and columns of the tile."""
+
+    above: Int64[np.ndarray, " tile_queries"]
+    """Products of each query that are surely above the score of its best positive."""
+    undecided: tuple[Int64[np.ndarray, " n_undecided"], Int64[np.ndarray, " n_undecided"]]
+    """Pairs that may be above it, level or below."""
+    first: tuple[Int64[np.ndarray, " n_first"], Int64[np.ndarray, " n_first"]]
+    """Pairs that may be first in the whole gallery."""
+    products: Float32[np.ndarray, " n_first"]
+    """Of the pairs that may be first."""
+
+    @property
+    def n_pairs(self) -> int:
+        return len(self.undecided[0]) + len(self.first[0])
+
+
+class _Search:
+    """Queries of one side among the items that are no positives of theirs, tile by tile.
+
+    Products in float32 decide wherever they differ from the best positive's score by more than their error. The few
+    other pairs are scored exactly, so that the result is that of exact scores of all pairs, ties among them.
+    """
+
+    def __init__(
+        self,
+        queries: Float32[np.ndarray, "n_queries dim"],
+        items: Float32[np.ndarray, "n_items dim"],
+        best: Float32[np.ndarray, " n_queries"],
+        right: Int64[np.ndarray, " n_queries"],
+        error: float,
+    ) -> None:
+        self.queries, self.items, self.best, self.right = queries, items, best, right
+        self.error = np.float32(error)
+        self.low, self.high = best - self.error, best + self.error
+        self.above, self.level = np.zeros((2, len(best)), np.int64)
+        self.top: Float32[np.ndarray, " n_queries"] = np.full(len(best), -np.inf, np.float32)
+        """The highest product of each query so far."""
+        self.first: list[tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]] = []
+        """Queries with an item that may be first and their product."""
+
+    def look(self, here: slice, products: Float32[np.ndarray, "tile_queries tile_items"]) -> _Near:
+        """Return what is open after a tile of products of the queries ``here``."""
+        low, high = self.low[here, None], self.high[here, None]
+        at_least, above = _count(products > low), _count(products > high)
+        open_rows = np.flatnonzero(at_least != above)
+        of_open = products[open_rows]
+        row, item = np.nonzero((of_open > low[open_rows]) & (of_open <= high[open_rows]))
+        highest = products.max(axis=1, initial=-np.inf)
+        self.top[here] = top = np.maximum(self.top[here], highest)
+        bound = np.maximum(top - 2 * self.error, low[:, 0])
+        hot = np.flatnonzero(highest >= bound)
+        hot_row, hot_item = np.nonzero(products[hot] >= bound[hot, None])
+        first = (hot[hot_row], hot_item)
+        return _Near(above, (open_rows[row], item), first, products[first])
+
+    def add(self, near: _Near, here: slice, there: slice) -> None:
+        """Add a tile of products by what ``look`` has returned."""
+        self.above[here] += near.above
+        queries, items = near.undecided[0] + here.start, near.undecided[1] + there.start
+        scores, best = scores_of(self.queries, self.items, (queries, items)), self.best[queries]
+        self.above += np.bincount(queries[scores > best], minlength=len(self.best))
+        self.level += np.bincount(queries[scores == best], minlength=len(self.best))
+        self.first.append((near.first[0] + here.start, near.first[1] + there.start, near.products))
+
+    def add_exact(self, scores: Float32[np.ndarray, "tile_queries tile_items"], here: slice, there: slice) -> None:
+        """Add a tile of exact scores."""
+        best = self.best[here, None]
+        above = _count(scores > best)
+        self.above[here] += above
+        self.level[here] += _count(scores >= best) - above
+        item = scores.argmax(axis=1)
+        highest = scores[np.arange(len(scores)), item]
+        may_be_first = np.flatnonzero(highest >= self.best[here])
+        self.first.append((may_be_first + here.start, item[may_be_first] + there.start, highest[may_be_first]))
+
+    def answers(self, tied_positives: Int64[np.ndarray, " n_queries"]) -> Answers:
+        """Return the results after all tiles."""
+        query, item, product = (np.concatenate(parts) for parts in zip(*self.first, strict=True))
+        open_pairs = product >= self.top[query] - 2 * self.error
+        # The best positives are candidates too: none of them was in a tile.
+        query = np.concatenate([query[open_pairs], np.arange(len(self.best))])
+        item = np.concatenate([item[open_pairs], self.right])
+        n_open = len(query) - len(self.best)
+        score = np.concatenate([scores_of(self.queries, self.items, (query[:n_open], item[:n_open])), self.best])
+        order = np.lexsort((item, -score, query))
+        winners = order[np.searchsorted(query[order], np.arange(len(self.best)))]
+        ranks = Ranks(self.above, self.level, tied_positives)
+        return Answers(ranks, self.right, self.best, item[winners], score[winners])
+
+
+def _count(mask: Bool[np.ndarray, "n_queries n_items"]) -> Int64[np.ndarray, " n_queries"]:
+    """Return how many are True for each query, of a mask whose memory is ordered either way."""
+    if mask.flags.c_contiguous:  # row by row, count_nonzero is faster than a sum
+        return np.array([np.count_nonzero(line) for line in mask], np.int64)
+    columns = mask.T.view(np.uint8)  # no more than ``TILE_QUERIES``, so that bytes do not overflow
+    return np.add.reduce(columns, axis=0, dtype=np.uint8).astype(np.int64)
 
 
 def _above_and_level(

@@ -9,7 +9,7 @@ in any order. The rounding changes a cosine by about 4e-9, less than the roundin
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int64
 
 from clipbench.errors import VectorError
 
@@ -20,6 +20,11 @@ BLOCK_QUERIES = 256
 
 BLOCK_COMPONENTS = 1 << 17
 """Components of vectors processed at once: 1 MiB of float64, which fits into the cache of a processor core."""
+
+TILE_QUERIES, TILE_ITEMS = 128, 4096
+"""Rows of the two sides of a tile: its 2 MiB of float32 stay in the cache of a processor core while they are looked at."""
+PAIRS_AT_ONCE = 1 << 14
+"""Pairs whose vectors are copied at once."""
 
 _STEPS = 2.0**26
 """Steps of a component in [0, 1]."""
@@ -90,6 +95,45 @@ def score_blocks(
     """
     for rows, dots in dot_blocks(queries, gallery):
         yield rows, dots.astype(np.float32)
+
+
+def product_tiles(
+    queries: Float32[np.ndarray, "n_queries dim"], items: Float32[np.ndarray, "n_items dim"]
+) -> Iterator[tuple[slice, slice, Float32[np.ndarray, "tile_queries tile_items"]]]:
+    """Yield tiles of dot products in float32, with the rows of both sides: within ``product_error`` of the scores.
+
+    The caller may write into a tile.
+    """
+    for start in range(0, len(queries), TILE_QUERIES):
+        rows = slice(start, min(start + TILE_QUERIES, len(queries)))
+        for first in range(0, len(items), TILE_ITEMS):
+            columns = slice(first, min(first + TILE_ITEMS, len(items)))
+            yield rows, columns, queries[rows] @ items[columns].T
+
+
+def product_error(queries: Float32[np.ndarray, "n_queries dim"], items: Float32[np.ndarray, "n_items dim"]) -> float:
+    """Return the most by which a product in float32 can differ from the score of its pair.
+
+    A sum of d products in float32, in whatever order, is wrong by at most d u / (1 - d u) times the two lengths, with
+    u = 2**-24 (Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 3.1). Sixteen u more are for
+    the second-order term, the rounding of the score, and that of a threshold which the error is added to.
+    """
+    u, dim = 2.0**-24, queries.shape[1]
+    lengths = [float(np.sqrt(np.einsum("ij,ij->i", each, each).max(initial=0))) for each in (queries, items)]
+    return (dim + 16) * u * lengths[0] * lengths[1] * (1 + 1e-3)
+
+
+def scores_of(
+    queries: Float32[np.ndarray, "n_queries dim"],
+    items: Float32[np.ndarray, "n_items dim"],
+    pairs: tuple[Int64[np.ndarray, " n_pairs"], Int64[np.ndarray, " n_pairs"]],
+) -> Float32[np.ndarray, " n_pairs"]:
+    """Return the scores of some pairs, given by their rows on both sides."""
+    out = np.empty(len(pairs[0]), np.float32)
+    for start in range(0, len(out), PAIRS_AT_ONCE):
+        left, right = (rows[start : start + PAIRS_AT_ONCE] for rows in pairs)
+        out[start : start + PAIRS_AT_ONCE] = pair_scores(queries[left], items[right])
+    return out
 
 
 def pair_scores(left: Float32[np.ndarray, "n dim"], right: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, " n"]:

@@ -3,6 +3,7 @@
 import tracemalloc
 from itertools import permutations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from clipbench.metrics import (
     recall_at_k,
 )
 from clipbench.metrics import similarity as arrays
-from clipbench.metrics.similarity import pair_scores, unit
+from clipbench.metrics.similarity import scores_of, unit
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 
@@ -34,6 +35,22 @@ def coarse(n: int, dim: int, seed: int) -> np.ndarray:
 
 def smooth(n: int, dim: int, seed: int) -> np.ndarray:
     return unit(np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32))
+
+
+class Tiles(NamedTuple):
+    """Sizes of the tiles of products, and how many pairs of one are scored exactly by themselves."""
+
+    queries: int
+    items: int
+    few: float
+
+    def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(arrays, "TILE_QUERIES", self.queries)
+        monkeypatch.setattr(arrays, "TILE_ITEMS", self.items)
+        monkeypatch.setattr(ranking, "FEW", self.few)
+
+
+TILES = [Tiles(7, 11, 32), Tiles(16, 64, 1e-9), Tiles(16, 64, 1e9), Tiles(128, 4096, 32)]
 
 
 def pairing(n_images: int, n_texts: int, seed: int) -> np.ndarray:
@@ -94,11 +111,11 @@ def ranks(better: int, tied: int, tied_positives: int) -> Ranks:
 @pytest.mark.parametrize(
     ("n_images", "n_texts", "dim"), [(1, 1, 3), (1, 5, 3), (30, 30, 4), (40, 200, 5), (60, 90, 33)]
 )
-@pytest.mark.parametrize("block_elements", [1, 500, 1 << 23])
+@pytest.mark.parametrize("tiles", TILES)
 def test_cross_ranks_agree_with_the_full_matrix(
-    make: object, n_images: int, n_texts: int, dim: int, block_elements: int, monkeypatch: pytest.MonkeyPatch
+    make: object, n_images: int, n_texts: int, dim: int, tiles: Tiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
+    tiles.use(monkeypatch)
     assert callable(make)
     images, texts, text_image = make(n_images, dim, 0), make(n_texts, dim, 1), pairing(n_images, n_texts, 2)
     by_image, by_text = cross_ranks(images, texts, text_image)
@@ -124,11 +141,11 @@ def test_group_ranks_agree_with_the_full_matrix(
 
 @pytest.mark.parametrize("make", [coarse, smooth])
 @pytest.mark.parametrize(("n_images", "n_texts", "dim"), [(1, 1, 3), (1, 5, 3), (30, 30, 4), (40, 200, 5)])
-@pytest.mark.parametrize("block_elements", [1, 500, 1 << 23])
+@pytest.mark.parametrize("tiles", TILES)
 def test_what_came_first_is_what_the_sorted_matrix_has_first(
-    make: object, n_images: int, n_texts: int, dim: int, block_elements: int, monkeypatch: pytest.MonkeyPatch
+    make: object, n_images: int, n_texts: int, dim: int, tiles: Tiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
+    tiles.use(monkeypatch)
     assert callable(make)
     images, texts, text_image = make(n_images, dim, 0), make(n_texts, dim, 1), pairing(n_images, n_texts, 2)
     scores = (images.astype(np.float64) @ texts.astype(np.float64).T).astype(np.float32)
@@ -249,13 +266,52 @@ def test_a_random_model_scores_chance_on_average() -> None:
 def test_a_positive_does_not_beat_itself_where_two_sums_differ_in_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """As they may for vectors that are not from ``unit``."""
 
-    def a_bit_lower(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        return np.nextafter(pair_scores(left, right), np.float32(-2))
+    def a_bit_lower(left: np.ndarray, right: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        return np.nextafter(scores_of(left, right, pairs), np.float32(-2))
 
-    monkeypatch.setattr(ranking, "pair_scores", a_bit_lower)
+    monkeypatch.setattr(ranking, "scores_of", a_bit_lower)
     axes = np.eye(4, dtype=np.float32)
     for found in cross_ranks(axes, axes, np.arange(4)):
         assert_same(found, Ranks(np.zeros(4, np.int64), np.zeros(4, np.int64), np.ones(4, np.int64)))
+
+
+@pytest.mark.parametrize("tiles", TILES)
+@pytest.mark.parametrize("by", [0.0, 2.0**-26, 1e-7, 1e-6, 1e-3])
+def test_scores_closer_than_the_error_of_a_product_are_told_apart(
+    by: float, tiles: Tiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies of the right texts, and texts that differ from them by less than float32 products can tell, among others."""
+    tiles.use(monkeypatch)
+    images = smooth(12, 64, 0)
+    noise = np.random.default_rng(1).standard_normal((60, 64)).astype(np.float32)
+    near = unit(images.repeat(5, axis=0) + np.float32(by) * noise)
+    texts = np.concatenate([near, smooth(30, 64, 2), images[:6]])
+    text_image = np.concatenate([np.random.default_rng(3).permutation(60) % 12, np.arange(36) % 12])
+    for found, expected in zip(
+        cross_ranks(images, texts, text_image), naive_cross_ranks(images, texts, text_image), strict=True
+    ):
+        assert_same(found, expected)
+    scores = (images.astype(np.float64) @ texts.astype(np.float64).T).astype(np.float32)
+    by_image, by_text = cross_answers(images, texts, text_image)
+    assert_answers(by_image, [one_answer(scores[row], text_image == row) for row in range(12)])
+    own = [np.arange(12) == image for image in text_image]
+    assert_answers(by_text, [one_answer(scores[:, row], own[row]) for row in range(len(texts))])
+
+
+def test_one_caption_a_thousand_times_is_no_more_work_than_it_must_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pair with it ties for the first place: scored one by one they would take as much memory as all vectors of all pairs."""
+    scored = []
+
+    def counted(left: np.ndarray, right: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        scored.append(len(pairs[0]))
+        return scores_of(left, right, pairs)
+
+    monkeypatch.setattr(ranking, "scores_of", counted)
+    images = unit(smooth(50, 16, 0) + np.float32(1))
+    texts = np.concatenate([unit(np.ones((1, 16), np.float32)).repeat(1000, axis=0), smooth(50, 16, 1)])
+    by_image, _ = cross_ranks(images, texts, np.concatenate([np.arange(1000) % 50, np.arange(50)]))
+    assert set(by_image.tied) == {980} and set(by_image.tied_positives) == {20}
+    assert sum(scored) < 1050 + 2 * 1050
 
 
 def test_real_vectors_give_the_known_recalls() -> None:
@@ -269,6 +325,7 @@ def test_real_vectors_give_the_known_recalls() -> None:
 
 def test_the_full_matrix_is_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 20_000)
+    monkeypatch.setattr(arrays, "TILE_ITEMS", 128)
     images, texts = smooth(600, 16, 0), smooth(2000, 16, 1)
     tracemalloc.start()
     cross_ranks(images, texts, pairing(600, 2000, 2))

@@ -5,7 +5,15 @@ import pytest
 
 from clipbench.errors import VectorError
 from clipbench.metrics import similarity as arrays
-from clipbench.metrics.similarity import dot_blocks, pair_scores, score_blocks, unit
+from clipbench.metrics.similarity import (
+    dot_blocks,
+    pair_scores,
+    product_error,
+    product_tiles,
+    score_blocks,
+    scores_of,
+    unit,
+)
 
 SHAPES = [(40, 3), (40, 64), (30, 513), (20, 2048)]
 
@@ -14,7 +22,7 @@ def random_vectors(n: int, dim: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32)
 
 
-def scores_of(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+def all_scores(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return np.concatenate([scores for _, scores in score_blocks(queries, gallery)])
 
 
@@ -70,7 +78,7 @@ def test_unit_refuses_a_vector_without_a_direction(value: float, length: str) ->
 @pytest.mark.parametrize(("n", "dim"), SHAPES)
 def test_scores_are_exact_dot_products_rounded_once(n: int, dim: int) -> None:
     images, texts = unit(random_vectors(n, dim)), unit(random_vectors(n // 2, dim, seed=1))
-    np.testing.assert_array_equal(scores_of(images, texts), exact_scores(images, texts))
+    np.testing.assert_array_equal(all_scores(images, texts), exact_scores(images, texts))
 
 
 def test_scores_do_not_depend_on_the_order_of_the_sum() -> None:
@@ -84,7 +92,7 @@ def test_scores_do_not_depend_on_the_order_of_the_sum() -> None:
 @pytest.mark.parametrize("block_elements", [1, 100, 1000, 10**6])
 def test_blocks_cover_all_rows_and_do_not_change_scores(block_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
     images, texts = unit(random_vectors(70, 40)), unit(random_vectors(30, 40, seed=1))
-    whole = scores_of(images, texts)
+    whole = all_scores(images, texts)
     monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
     covered = np.zeros(70, np.int64)
     for rows, scores in score_blocks(images, texts):
@@ -96,13 +104,13 @@ def test_blocks_cover_all_rows_and_do_not_change_scores(block_elements: int, mon
 
 def test_pair_scores_are_the_entries_of_blocks() -> None:
     images, texts = unit(random_vectors(200, 512)), unit(random_vectors(200, 512, seed=1))
-    np.testing.assert_array_equal(pair_scores(images, texts), scores_of(images, texts).diagonal())
+    np.testing.assert_array_equal(pair_scores(images, texts), all_scores(images, texts).diagonal())
 
 
 def test_equal_vectors_have_equal_scores_wherever_they_stand() -> None:
     texts = unit(random_vectors(1001, 96))
     texts[1::2] = texts[0]
-    scores = scores_of(unit(random_vectors(37, 96, seed=1)), texts)
+    scores = all_scores(unit(random_vectors(37, 96, seed=1)), texts)
     assert (scores[:, 1::2] == scores[:, :1]).all()
 
 
@@ -117,4 +125,25 @@ def test_a_block_may_be_written_into() -> None:
 def test_no_queries_give_no_blocks_and_no_gallery_gives_empty_rows() -> None:
     vectors = unit(random_vectors(3, 8))
     assert not list(score_blocks(vectors[:0], vectors))
-    assert scores_of(vectors, vectors[:0]).shape == (3, 0)
+    assert all_scores(vectors, vectors[:0]).shape == (3, 0)
+
+
+@pytest.mark.parametrize("dim", [1, 7, 64, 1000])
+@pytest.mark.parametrize("length", [1.0, 30.0])
+def test_products_differ_from_scores_by_no_more_than_their_error(dim: int, length: float) -> None:
+    draws = np.random.default_rng(dim)
+    near = unit((1 + 0.01 * draws.standard_normal((40, dim))).astype(np.float32))  # sums whose terms have one sign
+    vectors = np.concatenate([near, unit(draws.standard_normal((200, dim)).astype(np.float32))]) * np.float32(length)
+    error, worst = product_error(vectors, vectors), 0.0
+    for rows, columns, products in product_tiles(vectors, vectors):
+        scores = (vectors[rows].astype(np.float64) @ vectors[columns].astype(np.float64).T).astype(np.float32)
+        worst = max(worst, float(np.abs(products.astype(np.float64) - scores).max()))
+    assert worst <= error < 1e-4 * length**2
+
+
+def test_scores_of_pairs_are_those_of_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "PAIRS_AT_ONCE", 7)
+    left, right = (unit(np.random.default_rng(k).standard_normal((30, 9)).astype(np.float32)) for k in range(2))
+    rows, columns = (np.random.default_rng(k).integers(30, size=50) for k in (2, 3))
+    ((_, scores),) = score_blocks(left, right)
+    np.testing.assert_array_equal(scores_of(left, right, (rows, columns)), scores[rows, columns])
