@@ -12,12 +12,13 @@ from clipbench.results.matching import Match, match
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, labels
 from clipbench.results.titles import readable
-from clipbench_reports.page.text import NO_REASON, isolated
+from clipbench_reports.page.text import NO_REASON, isolated, slug
 from clipbench_reports.sections.loading import LoadedSection, load_section
 
 RESERVED = (
     "summary",
     "scorecard",
+    "further",
     "metrics",
     "training",
     "provenance",
@@ -149,7 +150,7 @@ def _anchors(evaluations: Sequence[tuple[str, str]]) -> list[str]:
     """
     n_data = Counter(task for task, _ in evaluations)
     names = (task if n_data[task] == 1 else f"{task}-{data}" for task, data in evaluations)
-    return unique((re.sub(r"[^a-z0-9]+", "-", name.casefold()) for name in names), RESERVED)
+    return unique(map(slug, names), RESERVED)
 
 
 def page_labels(runs: Sequence[Run]) -> list[str]:

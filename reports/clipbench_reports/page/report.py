@@ -27,13 +27,13 @@ from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
 from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import Group, group, notes, page_labels, scope, warnings
 from clipbench_reports.page.provenance import headline_facts, origin
-from clipbench_reports.page.scorecard import headline_card, scorecard
+from clipbench_reports.page.scorecard import headline_cards, scorecard
 from clipbench_reports.page.section import n_shares, task_results
 from clipbench_reports.page.sentences import leads
 from clipbench_reports.page.sentences.findings import Finding, missing
 from clipbench_reports.page.sentences.highlights import MOST, RULE, Sentence, in_short
 from clipbench_reports.page.summary import summary_rows
-from clipbench_reports.page.text import isolated
+from clipbench_reports.page.text import isolated, slug
 
 CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)], "\ufffd")
 """HTML may hold none of them; a damaged file name may."""
@@ -101,6 +101,7 @@ def _context(runs: Sequence[Run], *, prints_all: bool = False) -> dict[str, obje
     sections = [task_results(each, budget=budget, failures_of=failures_of) for each in measured]
     found = leads.leads(groups) if not is_one else []
     averages = {name: run.result.average for name, run in zip(names, runs, strict=True)}
+    headlines, further = headline_cards(measured, averages)
     all_metrics = (
         metric for each in measured for entry in each.measured for metric in entry.evaluation.metrics.values()
     )
@@ -120,7 +121,8 @@ def _context(runs: Sequence[Run], *, prints_all: bool = False) -> dict[str, obje
         "warnings": warnings(groups),
         "notes": notes(groups),
         "rows": summary_rows(measured, sections),
-        "headlines": headline_card(measured, averages),
+        "headlines": headlines,
+        "further": further,
         "card": scorecard(groups, averages),
         "interval_name": _tight(fmt.interval_name(all_metrics)),
         "training": training,
@@ -176,6 +178,7 @@ def _environment() -> Environment:
         at=_on_axis,
         prose=_prose,
         listed=_listed,
+        slug=slug,
         tight=_tight,
         breakable=_breakable,
         drawn=page.draw,

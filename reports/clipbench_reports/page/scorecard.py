@@ -9,6 +9,7 @@ from clipbench.results.numbers import number, symbol
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines, metric_title, subset_title, within_sentence
 from clipbench_reports.page.groups import Entry, Gap, Group, unique
+from clipbench_reports.page.label_sets import PLAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,32 +127,56 @@ def scorecard(groups: list[Group], averages: Mapping[str, AverageRecord | None] 
     return Scorecard(blocks=[block for block in blocks if block.metrics or block.missing], notes=notes)
 
 
-def headline_card(groups: list[Group], averages: Mapping[str, AverageRecord | None]) -> Scorecard:
-    """Return the headline metrics of all measured evaluations, below the averages of the suites."""
+def headline_cards(groups: list[Group], averages: Mapping[str, AverageRecord | None]) -> tuple[Scorecard, Scorecard]:
+    """Return the first headline metric of each evaluation, below the averages of the suites, and all other headlines.
+
+    An evaluation that is scored once for each label set has a first one of each.
+    """
+    firsts = {group.anchor: _first_headlines(group) for group in groups}
     notes: list[str] = []
     blocks = _averages(averages, notes)
-    for group in groups:
-        metrics = _headlines(group, notes)
-        blocks.append(
-            TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics, asides=[], missing=[])
-        )
-    return Scorecard(blocks=[block for block in blocks if block.metrics], notes=notes)
+    blocks += [_of_headlines(group, notes, lambda name, own=firsts[group.anchor]: name in own) for group in groups]
+    more: list[str] = []
+    others = [_of_headlines(group, more, lambda name, own=firsts[group.anchor]: name not in own) for group in groups]
+    return (
+        Scorecard(blocks=[block for block in blocks if block.metrics], notes=notes),
+        Scorecard(blocks=[block for block in others if block.metrics], notes=more),
+    )
 
 
 def first_headline(group: Group) -> MetricLines | None:
     """Return the first headline metric of a group that any of its models has a value of; None where there is none."""
-    return next((each for each in _headlines(group, []) if any(_is_defined(line) for line in each.lines)), None)
+    return next((each for each in _headlines(group, []) if _has_value(each)), None)
 
 
-def _headlines(group: Group, notes: list[str]) -> list[MetricLines]:
+def _first_headlines(group: Group) -> set[str]:
+    """Return the name of the first headline metric with a value, or else of the first, of each label set."""
+    label_sets = {name for entry in group.measured for name in group.section.label_sets(entry.evaluation)}
+    names: dict[str, str] = {}
+    for each in sorted(_headlines(group, []), key=lambda line: not _has_value(line)):
+        names.setdefault(_subset(each.name) if _subset(each.name) in label_sets else PLAIN, each.name)
+    return set(names.values())
+
+
+def _of_headlines(group: Group, notes: list[str], is_chosen: Callable[[str], bool]) -> TaskMetrics:
+    metrics = _headlines(group, notes, is_chosen)
+    return TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics, asides=[], missing=[])
+
+
+def _headlines(
+    group: Group, notes: list[str], is_chosen: Callable[[str], bool] = lambda name: True
+) -> list[MetricLines]:
+    def choose(evaluation: EvaluationRecord) -> Mapping[str, Metric]:
+        return {name: metric for name, metric in headlines(evaluation).items() if is_chosen(name)}
+
     return [
         replace(each, subset="", heading="", words=each.whole)
-        for each in metric_lines(group.measured, notes, choose=headlines)
+        for each in metric_lines(group.measured, notes, choose=choose)
     ]
 
 
-def _is_defined(line: MetricValue) -> bool:
-    return line.metric.value is not None
+def _has_value(metric: MetricLines) -> bool:
+    return any(line.metric.value is not None for line in metric.lines)
 
 
 def metric_lines(

@@ -18,7 +18,7 @@ from clipbench_reports.page.label_sets import PLAIN, shared_notes
 from clipbench_reports.page.scorecard import MetricLines, metric_lines
 from clipbench_reports.page.section_figures import Absence, drawings
 from clipbench_reports.page.sentences.findings import Finding
-from clipbench_reports.sections.loading import LoadedSection
+from clipbench_reports.sections.loading import OWN, LoadedSection
 from clipbench_reports.sections.section import Draw
 
 Made = TypeVar("Made", Table, Gallery)
@@ -84,8 +84,10 @@ class TaskResults:
     fault: str
     """The reason why a section that a package brings for the task is not there."""
     differences: list[str]
-    advice: list[str]
-    """Paragraphs on what a weakness usually means; none where the task has no advice."""
+    advice: Mapping[str, str]
+    """What people do about a weakness, by the weakness."""
+    has_own_advice: bool
+    """True where the advice is of clipbench, whose documentation says more."""
     joint: list[SetResults]
     """The figures of several models together, for each label set; empty where there is one, or they are not comparable."""
     parts: list[ModelResults]
@@ -131,7 +133,8 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
         scoring=_recorded(group, "scoring"),
         fault=group.section.fault,
         differences=group.differences,
-        advice=group.section.section.advice.split("\n") if group.section.section.advice else [],
+        advice=group.section.section.advice,
+        has_own_advice=group.section.package == OWN,
         joint=[] if budget is None or not is_joint else _joint(group, measured, budget=budget),
         parts=[
             _model_results(

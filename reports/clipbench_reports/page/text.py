@@ -1,5 +1,7 @@
 """Words on a page: names and phrases, kept from turning the direction of what is around them; the commonest answer."""
 
+import re
+
 import numpy as np
 
 from clipbench.results import numbers as fmt
@@ -18,6 +20,16 @@ def sentence_case(words: str) -> str:
         ('Kind of object', '')
     """
     return words[:1].upper() + words[1:]
+
+
+def slug(words: str) -> str:
+    """Return words as they stand in an address, as a site of Markdown makes those of its headings.
+
+    Example:
+        >>> slug("A written label decides")
+        'a-written-label-decides'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", words.casefold())
 
 
 def quoted(name: str) -> str:

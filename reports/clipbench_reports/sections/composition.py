@@ -40,6 +40,7 @@ from clipbench_reports.page.text import quoted
 from clipbench_reports.sections.section import SampleColumn, SampleImage, Section
 
 MAX_CHOICES = 15
+BAG_OF_WORDS = "The order of words does not count"
 OF_CAPTIONS = "(text|group)_acc"
 MARGINS = {
     True: "Margin: the cosine of the true caption less that of the false one.",
@@ -61,7 +62,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     for name, (side, sentence) in SENTENCES.items():
         metric = evaluation.metrics.get(f"micro/{name}") or evaluation.metrics.get(name)
         if metric is not None:
-            sentences += [claim(sentence, metric), *_subsets(evaluation, name, side)]
+            sentences += [claim(sentence, metric, weakness=BAG_OF_WORDS), *_subsets(evaluation, name, side)]
     return [*sentences, *_twins(evaluation)] or headline_findings(evaluation)
 
 
@@ -80,7 +81,8 @@ def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding
     if not parts:
         return []
     lowest = min(map(skill, metrics.values()))
-    return [Finding(mark_of(metrics.values()), f"Telling {side} apart: {'; '.join(parts)}.", lowest)]
+    text = f"Telling {side} apart: {'; '.join(parts)}."
+    return [Finding(mark_of(metrics.values()), text, lowest, weakness=BAG_OF_WORDS)]
 
 
 def _twins(evaluation: EvaluationRecord) -> list[Finding]:
@@ -211,13 +213,13 @@ def _subset_of(evidence: Evidence) -> Callable[[int], Fact]:
     return lambda row: Fact("Subset", subset_title(subsets[row], evidence.evaluation.subsets))
 
 
-ADVICE = (
-    "A contrastive loss can be solved with the words of a caption as a bag, because few batches hold two "
+ADVICE = {
+    BAG_OF_WORDS: "A contrastive loss can be solved with the words of a caption as a bag, because few batches hold two "
     "captions of the same words. Training with such captions as hard negatives helps (Yuksekgonul et al. "
-    "2023).\n"
+    "2023). "
     "Some of what that gains is a habit of the benchmark (Hsieh et al. 2023): read the score beside the blind"
     " rules among the controls."
-)
+}
 
 
 SECTION = Section(

@@ -18,13 +18,17 @@ from clipbench_reports.page.text import NO_REASON, isolated
 from clipbench_reports.sections.retrieval import SAMPLE_COLUMNS, SAMPLE_IMAGES
 from clipbench_reports.sections.section import Section
 
+UNREAD_END = "The end of a caption is not read"
+
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return whether captions find their images, how much of them counts, and where a fact is still told."""
     sentences = []
     recall, length = (evaluation.metrics.get(name) for name in ("image_retrieval_recall@1", "effective_length"))
     if recall is not None:
-        sentences.append(claim("A long caption finds its image first in {value} of {n} cases", recall))
+        sentences.append(
+            claim("A long caption finds its image first in {value} of {n} cases", recall, weakness=UNREAD_END)
+        )
     if length is not None:
         sentences.append(_tokens_used(evaluation, length))
     return [*sentences, *_by_place(evaluation)] or headline_findings(evaluation)
@@ -41,7 +45,8 @@ def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
     if cut.value == 0:
         return Finding("plain", f"{text}; every caption fits the model's context.")
     longer = f"{fmt.percent(cut.value)} % of the captions are longer than the model's context"
-    return Finding("plain", f"{text}; {longer} and lose {fmt.number(lost.value, lost.unit)} tokens on average.")
+    text = f"{text}; {longer} and lose {fmt.number(lost.value, lost.unit)} tokens on average."
+    return Finding("plain", text, weakness=UNREAD_END)
 
 
 def _by_place(evaluation: EvaluationRecord) -> list[Finding]:
@@ -65,7 +70,8 @@ def _by_place(evaluation: EvaluationRecord) -> list[Finding]:
     parts = [f"{how}: {', '.join(names)}" for how, names in not_better(read).items()]
     if mark == "good":
         parts = [f"better than chance {'wherever the model reads them' if unread else 'everywhere'}"]
-    said = Finding(mark, f"{'; '.join([text, *parts])}.", 0.0 if mark == "plain" else lowest)
+    weakness = UNREAD_END if mark in ("weak", "level") else ""
+    said = Finding(mark, f"{'; '.join([text, *parts])}.", 0.0 if mark == "plain" else lowest, weakness=weakness)
     return [said, beyond] if unread else [said]
 
 
@@ -75,12 +81,12 @@ def _is_unread(evaluation: EvaluationRecord, place: str) -> bool:
     return cut is not None and cut.value == 1
 
 
-ADVICE = (
-    "Text beyond the context is cut off; of what fits, often only the first tokens count, because web "
+ADVICE = {
+    UNREAD_END: "Text beyond the context is cut off; of what fits, often only the first tokens count, because web "
     "captions are short. Longer position tables with fine-tuning on long captions help (Zhang et al. 2024, "
-    "Long-CLIP).\n"
+    "Long-CLIP). "
     "Without training: split the caption into sentences, and average their vectors or scores."
-)
+}
 
 
 SECTION = Section(

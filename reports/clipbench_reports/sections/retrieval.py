@@ -10,6 +10,7 @@ SENTENCES = {
     "image_retrieval_recall@1": "A caption finds its image first in {value} of {n} cases",
     "text_retrieval_recall@1": "An image finds a caption of its own first in {value} of {n} cases",
 }
+UNFOUND = "A caption does not find its image"
 RECALL = r".*_recall@[0-9]+"
 SAMPLE_COLUMNS = (
     SampleColumn(name="label", title="Class", is_of_sample=True),
@@ -29,16 +30,17 @@ SAMPLE_IMAGES = (
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return how often each side finds the other first."""
     metrics = evaluation.metrics
-    sentences = [claim(sentence, metrics[name]) for name, sentence in SENTENCES.items() if name in metrics]
+    sentences = [
+        claim(sentence, metrics[name], weakness=UNFOUND) for name, sentence in SENTENCES.items() if name in metrics
+    ]
     return sentences or headline_findings(evaluation)
 
 
-ADVICE = (
-    "Look at the failures first: a caption that fits several images makes any model look bad. Where the same "
+ADVICE = {
+    UNFOUND: "Look at the failures first: a caption that fits several images makes any model look bad. Where the same "
     "few images come first for many captions, scores normalised over a bank of other queries help (Bogolin et"
-    " al. 2022).\n"
-    "Fine-tuning on pairs from the same source helps most."
-)
+    " al. 2022). Fine-tuning on pairs from the same source helps most."
+}
 
 
 SECTION = Section(

@@ -1,8 +1,8 @@
 """The section of a task: functions of the evidence that a run left behind."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table
@@ -81,14 +81,17 @@ class Section:
     """Likewise; without any, or for other metrics, the sample's own image is shown."""
     lists_metrics: bool = False
     """True to repeat all metrics in the section."""
-    advice: str = ""
-    """The usual meaning of a weakness on the task, and what people do about it: a paragraph a line."""
+    advice: Mapping[str, str] = field(default_factory=dict)
+    """Weaknesses on the task, each with what it usually means and what people do about it. A finding names the one that it
+    states; those of clipbench are headings of docs/advice.md."""
 
     def __post_init__(self) -> None:
         for name in ("figures", "galleries", "tables"):
             makers = getattr(self, name)
             if not isinstance(makers, tuple) or not all(map(callable, makers)):  # (draw) without a comma is no tuple
                 raise TypeError(f"{name} of a Section: got {makers!r}, expected a tuple of functions")
+        if not isinstance(self.advice, Mapping):
+            raise TypeError(f"advice of a Section: got {self.advice!r}, expected a mapping of weaknesses to texts")
 
 
 PLAIN_SECTION = Section(galleries=(worst_samples,), lists_metrics=True)

@@ -37,6 +37,7 @@ from clipbench_reports.page.text import most_common, quoted
 from clipbench_reports.sections.section import SampleColumn, Section
 
 MAX_ROWS = 50
+UNREAD, OBEYED = "Written words are not read", "A written label decides"
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
@@ -44,7 +45,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     sentences = []
     reading, success = (evaluation.metrics.get(name) for name in ("reading_acc", "attack_success"))
     if reading is not None:
-        sentences.append(claim("Reads the written word right in {value} of {n} images", reading))
+        sentences.append(claim("Reads the written word right in {value} of {n} images", reading, weakness=UNREAD))
     if success is not None and success.value is not None:
         sentences.append(_fooled(evaluation, success))
     return sentences or headline_findings(evaluation)
@@ -69,7 +70,8 @@ def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
     if named is not None and named.value is not None:
         text += f"; without the label its word is named in {fmt.percent(named.value)} %{interval_in_brackets(named)}"
     text += f"; names the object in {', '.join(right)}." if right else "."
-    return Finding(mark, text, skill(replace(success, chance=named.value if named else None)))
+    against = skill(replace(success, chance=named.value if named else None))
+    return Finding(mark, text, against, weakness=OBEYED if mark == "weak" else "")
 
 
 def _mark(success: Metric, named: Metric | None) -> Mark:
@@ -224,13 +226,13 @@ def misread(evidence: Evidence, budget: PageBudget) -> Gallery:
     return gallery(failing, budget)
 
 
-ADVICE = (
-    "Words that are not read: higher resolution, and captions that quote what is written. Data from which "
-    "images with much text were removed teach less of it (Maini et al. 2024).\n"
-    "Labels that decide: models that read well tend to obey them (Goh et al. 2021); learned prefixes of "
+ADVICE = {
+    UNREAD: "Higher resolution, and captions that quote what is written. Data from which "
+    "images with much text were removed teach less of it (Maini et al. 2024).",
+    OBEYED: "Models that read well tend to obey labels (Goh et al. 2021); learned prefixes of "
     "prompts (Azuma and Matsui 2023) or a projection without the directions of spelling (Materzyńska et al. "
-    "2022) lower that. Few successful attacks on a model that cannot read are no strength."
-)
+    "2022) lower that. Few successful attacks on a model that cannot read are no strength.",
+}
 
 
 SECTION = Section(

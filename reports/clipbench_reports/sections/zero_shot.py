@@ -29,6 +29,7 @@ from clipbench_reports.sections.section import SampleColumn, Section
 MAX_CLASSES = 100
 """Rows of a per-class table; the classes beyond are counted, and are in the sample table."""
 MAX_PAIRS = 15
+WRONG_CLASS = "The right class is not named first"
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
@@ -36,7 +37,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     accuracy = evaluation.metrics.get("acc1")
     if accuracy is None:
         return headline_findings(evaluation)
-    return [claim("Names the right class first for {value} of {n} images", accuracy)]
+    return [claim("Names the right class first for {value} of {n} images", accuracy, weakness=WRONG_CLASS)]
 
 
 def describe_classes(evidence: Evidence) -> str:
@@ -154,13 +155,13 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
     return gallery(failing, budget)
 
 
-ADVICE = (
-    "Classes that take each other's place are often a matter of names: a better name, and several prompts for"
+ADVICE = {
+    WRONG_CLASS: "Classes that take each other's place are often a matter of names: a better name, and several prompts for"
     " each class (Radford et al. 2021; Pratt et al. 2023), are the cheapest remedy. Fine-tuning helps where a"
-    " class is truly unknown; averaging the old and the new weights keeps robustness (Wortsman et al. 2022).\n"
-    "A confidence that is not the accuracy comes from the logit scale: one temperature, fitted on held-out "
-    "images, mends most of it and changes no answer (Guo et al. 2017)."
-)
+    " class is truly unknown; averaging the old and the new weights keeps robustness (Wortsman et al. 2022).",
+    "Confidence is not accuracy": "A confidence that is not the accuracy comes from the logit scale: one temperature, fitted on held-out "
+    "images, mends most of it and changes no answer (Guo et al. 2017).",
+}
 
 
 SECTION = Section(

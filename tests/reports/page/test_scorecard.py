@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
@@ -104,6 +105,30 @@ def cards(path: Path) -> list[str]:
     tables = re.findall(r"<table class=\"card.*?</table>", path.read_text(encoding="utf-8"), re.DOTALL)
     rows = ["|".join(re.findall(r"<tr.*?</tr>", each, re.DOTALL)) for each in tables]
     return [" ".join(re.sub(r"<[^>]*>", "", each).replace("\N{NO-BREAK SPACE}", " ").split()) for each in rows]
+
+
+def test_each_evaluation_and_label_set_has_one_headline_row_and_the_others_are_folded(
+    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path
+) -> None:
+    marked = {name: replace(parts.fraction(0.5, 100), title=name, is_headline=True) for name in ("first", "second")}
+    undefined = {"empty": Metric(value=None, reason="too few", title="empty", is_headline=True)}
+    rng = np.random.default_rng(0)
+    by_set = {name: parts.zero_shot(rng, parts.classes, n=60) for name in ("kind", "shape")}
+    for each in by_set.values():
+        each["metrics"]["acc1"] = replace(each["metrics"]["acc1"], title="Top-1", is_headline=True)
+    found = {
+        "zero-shot@here": parts.side_by_side(by_set),
+        "letters@here": {"metrics": {**undefined, **marked}},
+        "letters@there": {"metrics": undefined},
+    }
+    runs = [make_run(found, name=name) for name in "ab"]
+    for some in (runs[:1], runs):
+        write_report(some, tmp_path / "report.html")
+        html = (tmp_path / "report.html").read_text(encoding="utf-8")
+        table = r'<table class="(?:card heads|matrix)".*?</table>'
+        rows = [re.findall(r'<th scope="row">([^<]*)', each) for each in re.findall(table, html, re.DOTALL)]
+        assert rows == [["Top-1 (kind)", "Top-1 (shape)", "first", "empty"], ["empty", "second"]]
+        assert html.index('id="further"') < html.index('id="metrics"')
 
 
 def test_controls_stand_beside_the_metric_and_all_of_them_in_the_section(

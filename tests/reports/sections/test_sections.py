@@ -96,6 +96,22 @@ def test_each_task_that_ships_has_a_section() -> None:
         assert loaded.package == "clipbench" and not loaded.fault and loaded.section.figures
 
 
+def test_each_advice_is_a_paragraph_of_the_page_of_weaknesses_and_no_paragraph_is_without_a_task() -> None:
+    page = (Path(__file__).parents[3] / "docs/advice.md").read_text(encoding="utf-8")
+    told = [weakness for task in plugins.names(plugins.TASKS) for weakness in load_section(task).section.advice]
+    assert sorted(told) == sorted(set(re.findall("^## (.*)$", page, re.MULTILINE)) - {"References"})
+
+
+def test_a_finding_leads_to_the_paragraph_on_its_weakness(declare: Declare, make_run: MakeRun, tmp_path: Path) -> None:
+    findings = [Finding("weak", f"Said of {name}.", weakness=name) for name in ("Late letters", "Lost letters")]
+    declare(Section(findings=lambda _: findings, advice={"Late letters": "Write earlier."}))
+    write_report([make_run({"letters@here": {"metrics": {"wins": Metric(value=0.5)}}})], tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8").partition("<body>")[2]
+    assert re.findall(r'href="#(letters/advice[^"]*)"', html) == ["letters/advice/late-letters"]
+    assert html.count('id="letters/advice/late-letters"') == 1
+    assert "Write earlier." in html and "docs/advice.md" not in html  # which is of the tasks of clipbench
+
+
 def test_a_section_of_another_package_gives_sentences_and_tables(declare: Declare, page: Page) -> None:
     declare(Section(findings=say, tables=(tabulate,), figures=(lack,)))
     words = page()
@@ -143,6 +159,8 @@ def test_a_function_that_returns_something_else_costs_only_that(
 def test_a_section_takes_tuples_of_functions() -> None:
     with pytest.raises(TypeError, match=r"tables of a Section: got .*, expected a tuple of functions"):
         Section(tables=(tabulate))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"advice of a Section: got .*, expected a mapping"):
+        Section(advice="Write.")  # type: ignore[arg-type]
 
 
 def test_sentences_that_raise_are_said_to(declare: Declare, page: Page) -> None:

@@ -25,6 +25,8 @@ class Finding(NamedTuple):
     """The distance of the value from chance, see ``skill``; 0 where no such claim is made."""
     is_expected: bool = False
     """True of what any model of the kind shows, or what holds by construction: it is never at the top of a report."""
+    weakness: str = ""
+    """The weakness that it states, as ``Section.advice`` and a heading of docs/advice.md name it; empty where it states none."""
 
 
 def headline_findings(evaluation: EvaluationRecord) -> list[Finding]:
@@ -48,13 +50,14 @@ def missing(status: str, what: str, reason: str) -> Finding:
     return Finding("missing", f"{status}: {isolated(what)} – {isolated(reason)}")
 
 
-def claim(sentence: str, metric: Metric, *, title: str = "") -> Finding:
+def claim(sentence: str, metric: Metric, *, title: str = "", weakness: str = "") -> Finding:
     """Return a sentence on one metric; only a test against chance makes it a good or a bad one.
 
     Args:
         sentence: without a full stop; ``{value}`` stands for the value, with its unit unless the sentence names that, and
             ``{n}`` for the number of samples.
         title: stands before it, with a colon; braces in it mean nothing.
+        weakness: the one that it states unless the metric is better than chance.
 
     Example:
         >>> claim("Right in {value} of {n} cases", Metric(value=0.5, low=0.4, high=0.6, chance=0.1, n=90)).text
@@ -73,10 +76,10 @@ def claim(sentence: str, metric: Metric, *, title: str = "") -> Finding:
         case "better":
             return Finding("good", f"{head} ({bounds}; chance {chance}).", skill(metric))
         case "level":
-            return Finding("level", f"{head}: {UNTOLD} ({chance}; {bounds}).", skill(metric))
+            return Finding("level", f"{head}: {UNTOLD} ({chance}; {bounds}).", skill(metric), weakness=weakness)
         case "worse":
             side = "below" if metric.higher_is_better else "worse than"
-            return Finding("weak", f"{head}: {side} chance ({chance}; {bounds}).", skill(metric))
+            return Finding("weak", f"{head}: {side} chance ({chance}; {bounds}).", skill(metric), weakness=weakness)
         case None:
             return Finding("plain", f"{head} ({bounds})." if metric.low is not None else f"{head} (no interval).")
 

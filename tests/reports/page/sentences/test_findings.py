@@ -147,7 +147,8 @@ def test_retrieval_speaks_of_both_ways() -> None:
 def test_the_gap_is_told_without_praise_or_blame() -> None:
     metrics = {"gap": Metric(value=0.8514, unit="distance"), "separability": Metric(value=1.0, chance=0.5)}
     found, given = findings(evaluation("modality-gap", metrics))
-    assert found == Finding("plain", "The mean image and the mean text vector lie 0.8514 apart.")
+    assert found[:2] == ("plain", "The mean image and the mean text vector lie 0.8514 apart.")
+    assert found.weakness == "Images and texts lie apart"
     assert given.mark == "plain" and given.is_expected
     assert (
         given.text
@@ -208,3 +209,36 @@ def test_what_was_not_measured_says_why(status: str, said: str) -> None:
 def test_a_name_cannot_turn_the_direction_of_its_sentence() -> None:
     (found,) = findings(evaluation("zero-shot", {}, status="failed", reason="\u202eno"))
     assert found.text == "Failed: zero-shot@here – \N{FIRST STRONG ISOLATE}\u202eno\N{POP DIRECTIONAL ISOLATE}"
+
+
+FACTS = {"n": 900, "chance": 0.5, "higher_is_better": True}
+BAD, GOOD = Metric(value=0.2, low=0.15, high=0.25, **FACTS), Metric(value=0.9, low=0.88, high=0.92, **FACTS)  # type: ignore[arg-type]
+NAMED = {
+    "zero-shot": {"acc1": "The right class is not named first"},
+    "retrieval": dict.fromkeys(
+        ["image_retrieval_recall@1", "text_retrieval_recall@1"], "A caption does not find its image"
+    ),
+    "composition": dict.fromkeys(["text_acc", "swap/text_acc", "add/text_acc"], "The order of words does not count"),
+    "text-in-image": {"reading_acc": "Written words are not read"},
+    "long-caption": dict.fromkeys(["image_retrieval_recall@1", "early/text_acc"], "The end of a caption is not read"),
+}
+"""Metrics of each task, with the weakness that a bad value states."""
+
+
+@pytest.mark.parametrize("task", NAMED)
+def test_a_weakness_is_named_as_the_paragraph_on_it_and_a_strength_names_none(task: str) -> None:
+    bad = findings(evaluation(task, dict.fromkeys(NAMED[task], BAD)))
+    assert [each.mark for each in bad] == ["weak"] * len(bad) and bad
+    assert {each.weakness for each in bad} == set(NAMED[task].values())
+    good = findings(evaluation(task, dict.fromkeys(NAMED[task], GOOD)))
+    assert [(each.mark, each.weakness) for each in good if each.weakness] == []
+
+
+def test_a_label_that_decides_is_a_weakness_and_one_that_does_not_is_none() -> None:
+    named = Metric(value=0.1, low=0.08, high=0.12, n=900, higher_is_better=False)
+    for value, expected in ((0.6, "A written label decides"), (0.1, "")):
+        success = Metric(value=value, low=value - 0.02, high=value + 0.02, n=900, higher_is_better=False)
+        (found,) = findings(
+            evaluation("text-in-image", {"attack_success": success}, controls={"clean_named_word": named})
+        )
+        assert found.weakness == expected
