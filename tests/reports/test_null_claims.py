@@ -221,7 +221,7 @@ EXPLANATIONS = (
     "In # of # rows", "Mean cosine on the diagonal", "Rows in which the true pair", "step#: In # of # rows",
     "Shown is each item's image", "Taken for: the wrong answer", "The caption that is true", "The share of a class's images",
     "Better and worse are the verdicts", "Differences in percentage points", "mean over image-text, text-text",
-    "# matches, against all of", "no interval: noise of the means",
+    "# matches, against all of", "no interval: noise of the means", "# sample of", "# samples of",
 )  # fmt: skip
 """Beginnings of sentences that say how to read a figure, a table or a number, or what is true of single samples."""
 
@@ -334,6 +334,7 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for plug-ins once; and shorten bootstraps of medians and effective lengths, of which nothing is claimed."""
     monkeypatch.setattr("clipbench_reports.page.groups.load_section", _section)
     monkeypatch.setattr("clipbench_reports.galleries.flipped.load_section", _section)
+    monkeypatch.setattr("clipbench_reports.page.compare_rows.load_section", _section)
     monkeypatch.setattr(intervals, "STATISTIC_RESAMPLES", 20)
 
 

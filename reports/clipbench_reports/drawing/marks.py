@@ -248,7 +248,7 @@ class Panel:
     starts_row: bool = False
     """No panel stands to its left."""
     n_rows: int = 0
-    """Rows that have a name each, to each of which print gives the height of a line; 0 where height is not by rows."""
+    """Rows that have a name each, and the height of a line each; 0 where height is not by rows."""
     model: int | None = None
     """The place of the model that it is of, among those of the page; None where it is of all."""
 

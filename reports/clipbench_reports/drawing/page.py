@@ -215,7 +215,8 @@ def _of_model(role: str, drawn: Iterable[Markup]) -> list[Markup]:
 def _plane(panel: Panel, *, left: Number, top: Number, slot: Number) -> Plane:
     room = _room(panel.y)
     width = slot - room - _over(panel.x)
-    return Plane(x=panel.x, y=panel.y, left=left + room, top=top + EDGE, width=width, height=width * panel.aspect)
+    height = panel.n_rows * (LINE * _lines_of(panel.y) + 6) if panel.n_rows else width * panel.aspect
+    return Plane(x=panel.x, y=panel.y, left=left + room, top=top + EDGE, width=width, height=height)
 
 
 def _room(axis: Axis) -> Number:
@@ -233,14 +234,19 @@ def _over(axis: Axis) -> Number:
 
 def _foot(axis: Axis) -> Number:
     """Return the space under a plane."""
-    n_lines = max((words.count("\n") + 1 for words in axis.words), default=0)
-    words = LETTER * _widest(axis) + 4 if axis.is_turned else LINE * n_lines
+    words = LETTER * _widest(axis) + 4 if axis.is_turned else LINE * _lines_of(axis)
     return 8 + words + (LABEL if axis.label else 0)
 
 
+def _lines_of(axis: Axis) -> int:
+    """Return the lines that the words at the marks of an axis take."""
+    return max((words.count("\n") + 1 for words in axis.words), default=0)
+
+
 def _widest(axis: Axis) -> int:
-    """Return the letters of the longest line at the marks of an axis."""
-    return max((len(line) for words in axis.words for line in words.split("\n")), default=0)
+    """Return the letters of the longest line at the marks of an axis; a sign that is no Latin letter may be as broad as two."""
+    lines = (line for words in axis.words for line in words.split("\n"))
+    return max((sum(1 if letter < "\u2000" else 2 for letter in line) for line in lines), default=0)
 
 
 def _apart(places: Sequence[Number], needed: Sequence[Number]) -> list[bool]:

@@ -1,5 +1,6 @@
 """Elements of SVG: text and attributes are escaped, numbers are short."""
 
+import textwrap
 from collections.abc import Iterable
 
 import numpy as np
@@ -86,6 +87,12 @@ def shorten(words: str, length: int) -> str:
         'a very…'
     """
     return words if len(words) <= length else words[: length - 1].rstrip() + "…"
+
+
+def two_lines(name: str, length: int) -> str:
+    """Return a name in at most two lines of so many letters."""
+    lines = textwrap.wrap(name, length) or [""]
+    return "\n".join([lines[0], shorten(" ".join(lines[1:]), length)][: len(lines)])
 
 
 def path(points: Iterable[tuple[Number, Number]]) -> str:

@@ -6,12 +6,20 @@ from clipbench_reports.figures._composition import by_subset, composition, twins
 from clipbench_reports.figures._confusion import confusion
 from clipbench_reports.figures._cosines import COSINES, cones
 from clipbench_reports.figures._curve import curve
+from clipbench_reports.figures._differences import (
+    compare,
+    difference_axis,
+    difference_panel,
+    doubt,
+    most_telling,
+    row_names,
+)
 from clipbench_reports.figures._gap import PROJECTIONS, gap
 from clipbench_reports.figures._positions import BY_POSITION, positions
 from clipbench_reports.figures._reading import reading
 from clipbench_reports.figures._recall import ACROSS, WITHIN, recall, recall_within
 from clipbench_reports.figures._robustness import robustness
-from clipbench_reports.figures._scorecard import compare, scorecard
+from clipbench_reports.figures._scorecard import scorecard
 from clipbench_reports.figures._shift import MOVED, corrections, shift
 from clipbench_reports.figures._similarity import similarity
 from clipbench_reports.figures._slices import slices
@@ -39,8 +47,12 @@ __all__ = [
     "confusion",
     "corrections",
     "curve",
+    "difference_axis",
+    "difference_panel",
+    "doubt",
     "gap",
     "hijacking",
+    "most_telling",
     "positions",
     "progress",
     "ranked",
@@ -50,6 +62,7 @@ __all__ = [
     "reliability",
     "response",
     "robustness",
+    "row_names",
     "scorecard",
     "share_of_recall",
     "shift",

@@ -12,8 +12,9 @@ from clipbench.results.titles import subset_title
 from clipbench.stats.claims import order
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Ranges, Role, Rule, fraction_axis
 from clipbench_reports.drawing.models import Layer, Statement, chart, facet_chart
+from clipbench_reports.drawing.svg import two_lines
 from clipbench_reports.figures._cosines import Distribution, binned, ridges
-from clipbench_reports.figures._figure import CHANCE, bounds, two_lines
+from clipbench_reports.figures._figure import CHANCE, bounds
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.page.text import quoted, sentence_case
 

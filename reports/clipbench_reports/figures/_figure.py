@@ -1,8 +1,8 @@
 """Marks and reasons that several figures share."""
 
 import math
-import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32
@@ -11,9 +11,8 @@ from clipbench.results import numbers as fmt
 from clipbench.results.even_spacing import evenly_spaced
 from clipbench.results.numbers import Number
 from clipbench.results.record import Metric
-from clipbench_reports.drawing.marks import Line, Mark, Role, Rule
+from clipbench_reports.drawing.marks import Axis, Line, Mark, Role, Rule
 from clipbench_reports.drawing.models import Layer
-from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, PlottedCurve
 from clipbench_reports.page.text import quoted
 
@@ -22,6 +21,10 @@ MAX_POINTS = 300
 MAX_DOTTED = 30
 """Points up to which each gets a dot."""
 CHANCE = "chance"
+NAME_LENGTH = 34
+"""Letters of the name of a row that is a line high."""
+MAX_LINES, HEAD = 70, 2.8
+"""Lines that fit on a printed page, a row each; and those that a panel takes beside its rows."""
 
 
 def chance_rule(chance: float | None) -> list[Mark]:
@@ -52,6 +55,11 @@ def points_in_words(label: str, curve: PlottedCurve, at: Sequence[Number] | None
     return f"{label}: {', '.join(f'{fmt.percent(y)} % at {fmt.count(x)}' for x, y in points)}."
 
 
+def unwritten(axis: Axis) -> Axis:
+    """Return the axis of a panel over another one, which has its words."""
+    return replace(axis, names=[""] * len(axis.ticks), label="")
+
+
 def lines_of(by_model: ByModel[Layer]) -> list[Line]:
     """Return the lines of all models, which the axes of a figure must hold."""
     return [mark for layer in by_model.all for mark in layer.marks if isinstance(mark, Line)]
@@ -71,12 +79,6 @@ def why_lacking(evidence: Evidence, metric: str) -> str:
     recorded = evidence.evaluation.metrics.get(metric)
     reason = recorded.reason if recorded is not None and recorded.value is None else None
     return reason or f"run {evidence.evaluation.task} again to have it"
-
-
-def two_lines(name: str, length: int) -> str:
-    """Return a name in at most two lines of so many letters."""
-    lines = textwrap.wrap(name, length) or [""]
-    return "\n".join([lines[0], shorten(" ".join(lines[1:]), length)][: len(lines)])
 
 
 def thinned(n: int) -> list[int]:

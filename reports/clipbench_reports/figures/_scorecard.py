@@ -1,12 +1,8 @@
-"""All metrics that are fractions, on one axis; and what is between two models."""
+"""All metrics that are fractions, on one axis."""
 
-import math
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
-from clipbench.comparison.records import Difference
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
 from clipbench.results.titles import full_title
@@ -21,18 +17,12 @@ from clipbench_reports.drawing.marks import (
     Ranges,
     Rule,
     fraction_axis,
-    nice_axis,
 )
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.figures._figure import CHANCE, bounds
+from clipbench_reports.figures._figure import CHANCE, HEAD, MAX_LINES, NAME_LENGTH, bounds, unwritten
 from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import Group
 
-NAME_LENGTH = 34
-ROW = 0.08
-"""Height of a row, where 1 is the width of a plane."""
-MAX_LINES, HEAD = 70, 2.8
-"""Lines that fit on a printed page, a row each; and those that a panel takes beside its rows."""
 ASIDE = 0.5
 """Share of the distance of two rows that the models of one row are spread over."""
 
@@ -84,67 +74,10 @@ def _panel(group: Group, rows: Sequence[_ScorecardRow], labels: Sequence[str], *
     x = fraction_axis("%" if is_last else "")
     return Panel(
         title=f"{group.task}@{group.data}",
-        x=x if is_last else replace(x, names=[""] * len(x.ticks)),
+        x=x if is_last else unwritten(x),
         y=Axis(low=len(rows) - 0.5, high=-0.5, ticks=range(len(rows)), names=[row.name for row in rows]),
         marks=_marks(rows, labels),
-        aspect=ROW * len(rows) + 0.03,
         n_rows=len(rows),
-    )
-
-
-def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart:
-    """Return the difference of two models in every fraction, with its paired interval and a line at zero.
-
-    Raises:
-        MissingEvidence: they share no metric that is a fraction.
-    """
-    shown = [each for each in differences if each.base.unit == "fraction"]
-    if not shown:
-        raise MissingEvidence("the runs share no metric that is a fraction")
-    by_evaluation: dict[str, list[Difference]] = {}
-    for each in shown:
-        by_evaluation.setdefault(each.evaluation, []).append(each)
-    ends = [end for each in shown for end in (each.value, each.low, each.high) if end is not None]
-    axis = nice_axis([0, *(100 * end for end in ends)], "Difference, percentage points")
-    verdicts = Counter(each.verdict for each in shown)
-    n_others = len(shown) - verdicts["better"] - verdicts["worse"]
-    last = next(reversed(by_evaluation))
-    return Chart(
-        title=f"{labels[1]} against {labels[0]}: {verdicts['better']} better, {verdicts['worse']} worse, {n_others} neither.",
-        panels=[
-            _difference_panel(name, rows, axis, f"{labels[1]} minus {labels[0]}", is_last=name == last)
-            for name, rows in by_evaluation.items()
-        ],
-        reading="Differences in percentage points, to the right where the second model has the larger value, with 95 % "
-        "intervals paired by sample; a value without a bar has no paired interval. ↓: less is better. Better and worse "
-        "are the verdicts of paired tests, corrected for their number (Holm).",
-    )
-
-
-def _difference_panel(
-    evaluation: str, differences: Sequence[Difference], x: Axis, name: str, *, is_last: bool
-) -> Panel:
-    arrows = {True: "", False: " ↓", None: ""}
-    names = [shorten(each.title, NAME_LENGTH) + arrows[each.base.higher_is_better] for each in differences]
-    return Panel(
-        title=evaluation,
-        x=x if is_last else replace(x, names=[""] * len(x.ticks), label=""),
-        y=Axis(low=len(differences) - 0.5, high=-0.5, ticks=range(len(differences)), names=names),
-        marks=[
-            Rule(at=0, axis="x", role="ink"),
-            Ranges(
-                xs=[100 * each.value for each in differences],
-                ys=list(range(len(differences))),
-                lows=[math.nan if each.low is None else 100 * each.low for each in differences],
-                highs=[math.nan if each.high is None else 100 * each.high for each in differences],
-                role="ink",
-                name=name,
-                is_upright=False,
-                ids=[f"{each.evaluation}/{each.name}" for each in differences],
-            ),
-        ],
-        aspect=ROW * len(differences) + 0.03,
-        n_rows=len(differences),
     )
 
 

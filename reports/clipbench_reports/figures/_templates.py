@@ -9,7 +9,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Axis, Chart, Dots, Mark, Panel, Rule, Shade, percent_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.figures._figure import two_lines
+from clipbench_reports.drawing.svg import two_lines
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.page.text import quoted
 

@@ -3,30 +3,31 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipbench.comparison.records import Comparison, Difference
+from clipbench.comparison.records import Comparison, Difference, Verdict
 from clipbench.results import numbers as fmt
 from clipbench.results.run import Run
-from clipbench.results.titles import readable
+from clipbench.results.titles import readable, within_sentence
 from clipbench_reports.drawing.svg import shorten
+from clipbench_reports.galleries.gallery import MAX_WHOLE, Fact, Failure, Gallery, GalleryImage
 from clipbench_reports.galleries.images import PageBudget, address
-from clipbench_reports.page.text import sentence_case
+from clipbench_reports.page.text import isolated, sentence_case
 from clipbench_reports.sections.loading import load_section
 from clipbench_reports.sections.section import SampleColumn, SampleImage
 
 if TYPE_CHECKING:
     import pandas
 
-N_SHOWN = 12
-"""Samples of one way that are shown; ids of more stand below."""
+N_SHOWN, N_SEARCHED = 12, 48
+"""Samples of one way that are shown, with ids of more below; and those among which the ones with an image come first."""
 MAX_IDS = 1000
 """Ids of one way that stand below, so that pages of large data sets stay small."""
-MAX_LETTERS = 160
-"""Letters of a caption that are shown; the whole one is in the sample table."""
+MAX_BESIDE = 140
+"""Letters of a text that are shown beside what it was before."""
 
 OWN_IMAGE = SampleImage(name="image")
 MAX_PLAIN = 4
@@ -34,45 +35,11 @@ MAX_PLAIN = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thumbnail:
-    """A small image."""
-
-    address: str
-    """Nothing where neither run kept one or the page has no more room."""
-    alt: str
-    role: str = ""
-    """The part that it plays, where a sample has several images."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    """A column of a sample in both runs; a text is empty where it is not known."""
-
-    term: str
-    before: str
-    now: str
-
-    @property
-    def is_same(self) -> bool:
-        """True where one text is enough for both."""
-        return self.before == self.now
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """A sample that changed."""
-
-    id: str
-    images: Sequence[Thumbnail]
-    said: Sequence[Said]
-
-
-@dataclass(frozen=True, kw_only=True)
 class ChangedSamples:
     """The samples that changed in one way."""
 
-    title: str
-    shown: Sequence[Sample]
+    gallery: Gallery
+    """The first of them."""
     ids: Sequence[str]
     """All ids, the largest changes first."""
 
@@ -91,32 +58,45 @@ class ChangedSamples:
 class Flipped:
     """The samples that changed in one metric."""
 
-    label: str
-    """Evaluation and metric, for a reader."""
-    verdict: str
+    evaluation: str
+    title: str
+    """The metric's."""
+    verdict: Verdict
     ways: Sequence[ChangedSamples]
 
 
 def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudget) -> Iterator[Flipped]:
-    """Return the samples that changed, by metric: those of significant differences first.
+    """Return the samples that changed, by metric: those of significant differences first, and headlines before others.
 
     Args:
         budget: for the images of the whole page.
     """
     tables: dict[str, _Tables] = {}
     order = {"worse": 0, "better": 1}
-    for each in sorted(comparison.differences, key=lambda each: order.get(each.verdict, 2)):
+    for each in sorted(
+        comparison.differences, key=lambda each: (order.get(each.verdict, 2), not each.candidate.is_headline)
+    ):
         if each.flips is None or not any(vars(each.flips).values()):
             continue
         if each.evaluation not in tables:
             tables[each.evaluation] = _Tables.of(each.evaluation, base, candidate)
         pair = tables[each.evaluation]
         ways = [
-            ChangedSamples(title=title, shown=[pair.sample(name, each.name, budget) for name in ids[:N_SHOWN]], ids=ids)
+            ChangedSamples(gallery=_gallery(title, each, ids, pair, budget), ids=ids)
             for title, ids in _ways(each)
             if ids
         ]
-        yield Flipped(label=each.label, verdict=each.verdict, ways=ways)
+        yield Flipped(evaluation=each.evaluation, title=each.title, verdict=each.verdict, ways=ways)
+
+
+def _gallery(title: str, difference: Difference, ids: Sequence[str], pair: "_Tables", budget: PageBudget) -> Gallery:
+    found = {name: list(pair.images_of(name, difference.name)) for name in ids[:N_SEARCHED]}
+    shown = sorted(found, key=lambda name: not all(image.address for image in found[name]))[:N_SHOWN]
+    samples = [pair.sample(name, difference.name, found[name], budget) for name in shown]
+    if not any(image.address for sample in samples for image in sample.images):
+        samples = [replace(sample, images=[]) for sample in samples]
+    note = f"{fmt.counted(len(ids), 'sample')} of {within_sentence(difference.title)}; those that changed most come first, if their image was kept."
+    return Gallery(title=title, note=note, failures=samples)
 
 
 def _ways(each: Difference) -> list[tuple[str, Sequence[str]]]:
@@ -155,15 +135,13 @@ class _Tables:
         is_sure = all(len(namesakes) == 1 for namesakes in named)
         return cls(runs, tables, columns, section.sample_images, is_sure)
 
-    def sample(self, name: str, metric: str, budget: PageBudget) -> Sample:
+    def sample(self, name: str, metric: str, images: list[GalleryImage], budget: PageBudget) -> Failure:
         """Return a sample with what explains a metric of it."""
-        images = list(self._images(name, metric))
-        is_shown = any(each.address for each in images) and budget.take(*(each.address for each in images))
-        if not is_shown:
-            images = [Thumbnail(address="", alt="")]
-        return Sample(id=name, images=images, said=list(self._said(name, metric)) if self.is_sure else [])
+        if not budget.take(*(each.address for each in images)):
+            images = [GalleryImage(address="", alt="")]
+        return Failure(id=name, images=images, facts=list(self._facts(name, metric)) if self.is_sure else [])
 
-    def _said(self, name: str, metric: str) -> Iterator[Said]:
+    def _facts(self, name: str, metric: str) -> Iterator[Fact]:
         subset, _, end = metric.rpartition("/")
         for column in self.columns:
             if not re.fullmatch(column.metrics, end):
@@ -171,10 +149,13 @@ class _Tables:
             before, now = self._both(name, column, subset)
             if column.is_of_sample:
                 before, now = before or now, now or before
-            if before or now:
-                yield Said(term=column.title, before=before, now=now)
+            if before == now != "":
+                yield Fact(column.title, now).cut()
+            elif before or now:
+                short = _from_to(shorten(before, MAX_BESIDE), shorten(now, MAX_BESIDE))
+                yield Fact(column.title, short, whole=_from_to(before, now)).cut()
 
-    def _images(self, name: str, metric: str) -> Iterator[Thumbnail]:
+    def images_of(self, name: str, metric: str) -> Iterator[GalleryImage]:
         """Yield the images that explain a metric of a sample, each once; its own where the section names none."""
         end = metric.rpartition("/")[2]
         asked = [each for each in self.images if self.is_sure and re.fullmatch(each.metrics, end)]
@@ -192,12 +173,17 @@ class _Tables:
             role = sentence_case(", ".join(parts))
             alt = f"Image of {name}" + (f": {role.lower()}" if role else "")
             at = next(filter(None, (address(run, digest) for run in self.runs)), "")  # either run may have kept it
-            yield Thumbnail(address=at, alt=alt, role=role)
+            yield GalleryImage(address=at, alt=alt, role=role)
 
     def _both(self, name: str, of: SampleColumn | SampleImage, subset: str) -> tuple[str, str]:
         """Return a column of a sample in both runs, that of the metric's label set where it has its own."""
         before, now = (_chosen(table, name, of, subset) for table in self.tables)
         return before, now
+
+
+def _from_to(before: str, now: str) -> str:
+    """Return what was and what is, neither of which can turn the direction of the other; a dash where it is not known."""
+    return " → ".join(isolated(text) if text else fmt.NONE for text in (before, now))
 
 
 def _plain_columns(tables: "Sequence[pandas.DataFrame]") -> list[SampleColumn]:
@@ -225,7 +211,7 @@ def _words(table: "pandas.DataFrame", name: str, column: str, subset: str) -> st
     own = f"{subset}/{column}"
     value = _cell(table, name, own if own in table else column)
     if isinstance(value, str):
-        return shorten(value, MAX_LETTERS)
+        return shorten(value, MAX_WHOLE)
     if value is None or not math.isfinite(value):
         return ""
     return fmt.number(value, "cosine") if column.endswith("margin") else fmt.significant(value)

@@ -11,7 +11,6 @@ from clipbench.comparison.formats import (
     VERDICTS,
     Standing,
     by_evaluation,
-    by_grouping,
     difference_text,
     headline,
     standing,
@@ -23,15 +22,24 @@ from clipbench.comparison.records import Comparison, Difference, Verdict
 from clipbench.results.provenance import moment
 from clipbench.results.run import Run
 from clipbench_reports import figures
-from clipbench_reports.drawing.marks import Chart, Panel
+from clipbench_reports.drawing.marks import Axis, Chart
+from clipbench_reports.drawing.svg import two_lines
 from clipbench_reports.galleries.flipped import Flipped, flipped
 from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
-from clipbench_reports.page.compare_rows import anchor, difference_html, overview_html
-from clipbench_reports.page.evidence import MissingEvidence
+from clipbench_reports.page.compare_rows import (
+    all_differences_html,
+    difference_html,
+    difference_rows,
+    evaluation_anchors,
+    evaluation_title,
+    overview_html,
+    telling,
+)
+from clipbench_reports.page.contents import PROVENANCE, SUMMARY, Entry, of_tasks
 from clipbench_reports.page.groups import short
 from clipbench_reports.page.provenance import headline_facts, origin
 from clipbench_reports.page.report import assets, write_page
-from clipbench_reports.page.text import sentence_case
+from clipbench_reports.page.text import in_turn, sentence_case
 
 STATUSES: Mapping[Status, tuple[str, str]] = {
     "regression": ("▲", "Regression"),
@@ -43,10 +51,16 @@ STATUSES: Mapping[Status, tuple[str, str]] = {
 """The mark and the word of each outcome."""
 GLYPHS: Mapping[Standing, str] = {"worse": "▲", "incomplete": "✕", "doubtful": "■", "good": "●", "open": "■"}
 
-BREADTH, FLATTENED = 1.75, 0.64
-"""Width of a figure, two columns, and the distance of its rows, that of lines of text."""
-N_NAMED = 4
-"""Metrics of a verdict that are named at the top, the surest first."""
+BREADTH = 1.2
+"""Width of a figure beside the samples that changed."""
+NAME_LENGTH = 24
+"""Letters of a line of a name beside a row, which has two."""
+MAX_ROWS, MAX_LISTED = 12, 8
+"""Rows of a figure and of a table that stand open."""
+N_NAMED: Mapping[Verdict, int] = {"worse": 3, "better": 3, "different": 1}
+"""Metrics of a verdict that are named at the top: the surest of each evaluation before the second of any."""
+MOST_OUTCOMES = 4
+"""Outcomes of the gate that stand open."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +79,17 @@ class VerdictLine:
 class Evaluated:
     """One evaluation of both models."""
 
-    name: str
-    anchor: str
-    table: Markup
+    title: str
+    data: str
+    anchor: str = ""
+    tally: str
     figure: Chart | None
-    """None where no metric is a fraction."""
+    """The most telling fractions; None where the headline metric is none."""
+    table: Markup
+    """The most telling differences, where that is so."""
+    whole: Chart | None
+    """All fractions, unless the figure has them."""
+    flipped: Sequence[Flipped] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +111,9 @@ class Part:
     refused: Sequence[str]
     notes: Sequence[str]
     evaluations: Sequence[Evaluated]
-    flipped: Sequence[Flipped]
+    n_metrics: int
+    table: Markup
+    """All differences."""
 
 
 def write_compare(judged: Sequence[Judged], runs: Sequence[Run | None], path: Path) -> None:
@@ -107,44 +129,65 @@ def write_compare(judged: Sequence[Judged], runs: Sequence[Run | None], path: Pa
 
 
 def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, object]:
-    names = short([judged[0].comparison.base, *(each.comparison.candidate for each in judged)])
+    comparisons = [each.comparison for each in judged]
+    names = short([comparisons[0].base, *(each.candidate for each in comparisons)])
     budget = PageBudget(MAX_BYTES)
     known = [(place, name, run) for place, (name, run) in enumerate(zip(names, runs, strict=True)) if run is not None]
+    rows, reach = difference_rows(comparisons)
+    parts = [
+        _part(each, evaluation_anchors(each.comparison, place, len(judged)), (names[0], name), (runs[0], run), budget)
+        for place, (each, name, run) in enumerate(zip(judged, names[1:], runs[1:], strict=True))
+    ]
     return {
         **assets("compare"),
+        "prints_all": False,
         "models": [
             {"label": name, "facts": headline_facts(run) if run else "results without samples: values only"}
             for name, run in zip(names, runs, strict=True)
         ],
+        "contents": [SUMMARY, *_sections(parts), PROVENANCE],
         "created": moment(max(run.result.created for _, _, run in known)) if known else "",
         "glyphs": VERDICTS,
-        "overview": overview_html([each.comparison for each in judged], names) if len(judged) > 1 else "",
-        "parts": [
-            _part(each, place, names=(names[0], name), runs=(runs[0], run), budget=budget)
-            for place, (each, name, run) in enumerate(zip(judged, names[1:], runs[1:], strict=True))
-        ],
+        "rows": rows,
+        "reach": reach,
+        "overview": overview_html(comparisons, names) if len(judged) > 1 else "",
+        "parts": parts,
+        "most_outcomes": MOST_OUTCOMES,
         "origins": [origin(run, name, place) for place, name, run in known],
     }
 
 
+def _sections(parts: Sequence[Part]) -> list[Entry]:
+    """Return the sections: of one candidate the evaluations, of several the candidates."""
+    if len(parts) > 1:
+        return [Entry(f"c{place}", part.label) for place, part in enumerate(parts, 1)]
+    return of_tasks(Entry(each.anchor, each.title, each.data) for each in parts[0].evaluations)
+
+
 def _part(
-    judged: Judged, place: int, *, names: tuple[str, str], runs: tuple[Run | None, Run | None], budget: PageBudget
+    judged: Judged,
+    anchors: Mapping[str, str],
+    names: tuple[str, str],
+    runs: tuple[Run | None, Run | None],
+    budget: PageBudget,
 ) -> Part:
     comparison = judged.comparison
     base, candidate = runs
+    changed = list(flipped(comparison, base, candidate, budget)) if base and candidate else []
     return Part(
         label=names[1],
         title=f"{names[1]} against {names[0]}",
         glyph=GLYPHS[standing(judged)],
         summary=_summary(judged),
         tally=tally(comparison.differences),
-        verdicts=_verdicts(comparison, place),
+        verdicts=_verdicts(comparison, anchors),
         outcomes=[(*STATUSES[each.status], each) for each in judged.of(*REPORTED)],
         ungated=ungated(judged),
         refused=[str(each) for each in comparison.refused],
         notes=comparison.notes,
-        evaluations=_evaluations(comparison, names, place),
-        flipped=list(flipped(comparison, base, candidate, budget)) if base and candidate else [],
+        evaluations=_evaluations(comparison, anchors, names, changed),
+        n_metrics=len(comparison.differences),
+        table=all_differences_html(comparison),
     )
 
 
@@ -154,13 +197,12 @@ def _summary(judged: Judged) -> str:
     return f"Gate: {headline(judged) or 'nothing was gated'}"
 
 
-def _verdicts(comparison: Comparison, place: int) -> list[VerdictLine]:
+def _verdicts(comparison: Comparison, anchors: Mapping[str, str]) -> list[VerdictLine]:
     """Return a line for each verdict that there is."""
-    anchors = {name: anchor(place, k) for k, name in enumerate(by_evaluation(comparison))}
     lines = []
     for verdict in VERDICTS:
         decided = [each for each in comparison.differences if each.verdict == verdict]
-        named = sorted(decided, key=_doubt)[:N_NAMED] if verdict in ("worse", "better", "different") else []
+        named = in_turn(sorted(decided, key=figures.doubt), lambda each: each.evaluation)[: N_NAMED.get(verdict, 0)]
         if decided:
             lines.append(
                 VerdictLine(
@@ -174,48 +216,53 @@ def _verdicts(comparison: Comparison, place: int) -> list[VerdictLine]:
     return lines
 
 
-def _doubt(each: Difference) -> float:
-    """Return the width of a difference's interval, where 1 is the difference itself."""
-    if each.low is None or each.high is None or not each.value:
-        return float("inf")
-    return (each.high - each.low) / abs(each.value)
-
-
-def _evaluations(comparison: Comparison, names: tuple[str, str], place: int) -> list[Evaluated]:
-    drawn = _figures(comparison, names)
+def _evaluations(
+    comparison: Comparison, anchors: Mapping[str, str], names: tuple[str, str], changed: Sequence[Flipped]
+) -> list[Evaluated]:
+    fractions = [each for each in comparison.differences if each.base.unit == "fraction"]
+    axis = replace(figures.difference_axis(fractions, n_steps=4), label="Percentage points")
     return [
-        Evaluated(name=name, anchor=anchor(place, k), table=difference_html(differences), figure=drawn.get(name))
-        for k, (name, differences) in enumerate((by_evaluation(comparison) | by_grouping(comparison)).items())
+        replace(
+            _evaluated(name, differences, axis, names),
+            anchor=anchors[name],
+            flipped=[each for each in changed if each.evaluation == name],
+        )
+        for name, differences in by_evaluation(comparison).items()
     ]
 
 
-def _figures(comparison: Comparison, names: tuple[str, str]) -> dict[str, Chart]:
-    """Return the figure of each evaluation's fractions, all on the same axis."""
-    try:
-        drawn = figures.compare(comparison.differences, names)
-    except MissingEvidence:
-        return {}
-    axis = drawn.panels[-1].x
-    charts = {}
-    for panel in drawn.panels:
-        shown = [
-            each for each in comparison.differences if (each.evaluation, each.base.unit) == (panel.title, "fraction")
-        ]
-        charts[panel.title] = replace(
-            drawn,
-            title=f"{panel.title}: {tally(shown)}.",
-            panels=[replace(_with_verdicts(panel, shown), x=axis)],
-            breadth=BREADTH,
-            detail=" ".join(
-                f"{each.title} {difference_text(each)}, {each.verdict}."
-                for each in shown
-                if each.verdict not in ("no evidence", "not tested")
-            ),
-        )
-    return charts
+def _evaluated(name: str, differences: Sequence[Difference], axis: Axis, names: tuple[str, str]) -> Evaluated:
+    """Return the most telling differences of an evaluation: a figure if its headline is a fraction, or else a table."""
+    fractions = [each for each in differences if each.base.unit == "fraction"]
+    is_drawn = telling(differences).base.unit == "fraction"
+    few = figures.most_telling(fractions if is_drawn else differences, MAX_ROWS if is_drawn else MAX_LISTED)
+    is_all = len(few) == len(fractions)
+    reading = (
+        "" if is_all else f"{len(few)} of {len(fractions)} fractions: headline metrics, and the surest differences."
+    )
+    whole = None if is_drawn and is_all else _figure(fractions, axis, names, f"All {len(fractions)} fractions")
+    return Evaluated(
+        title=evaluation_title(name),
+        data=name.partition("@")[2],
+        tally=tally(differences),
+        figure=_figure(few, axis, names, f"{sentence_case(tally(differences))}.", reading) if is_drawn else None,
+        table=Markup() if is_drawn else difference_html({"": few}),
+        whole=whole if fractions else None,
+    )
 
 
-def _with_verdicts(panel: Panel, shown: Sequence[Difference]) -> Panel:
-    """Return a panel in which the mark of each verdict stands beside its row."""
-    names = [f"{name} {VERDICTS[each.verdict]}" for name, each in zip(panel.y.names, shown, strict=True)]
-    return replace(panel, title="", y=replace(panel.y, names=names), aspect=FLATTENED * panel.aspect)
+def _figure(shown: Sequence[Difference], axis: Axis, names: tuple[str, str], title: str, reading: str = "") -> Chart:
+    """Return a figure in which the mark of each verdict stands beside its row."""
+    names_of_rows = figures.row_names(shown, two_lines, NAME_LENGTH)
+    rows = [f"{name} {VERDICTS[each.verdict]}" for name, each in zip(names_of_rows, shown, strict=True)]
+    return Chart(
+        title=title,
+        panels=[figures.difference_panel(shown, rows, axis, names)],
+        breadth=BREADTH,
+        reading=reading,
+        detail=" ".join(
+            f"{each.title} {difference_text(each)}, {each.verdict}."
+            for each in shown
+            if each.verdict not in ("no evidence", "not tested")
+        ),
+    )

@@ -117,10 +117,10 @@ def group(runs: Sequence[Run]) -> list[Group]:
             key = (evaluation.task, evaluation.dataset.id)
             seen[key] = seen.get(key, 0) + 1
             entries_by_key.setdefault((*key, seen[key]), []).append(Entry(place, label, run, evaluation))
-    anchors = _anchors([(task, data) for task, data, _ in entries_by_key])
+    ids = anchors([(task, data) for task, data, _ in entries_by_key])
     return [
         Group(anchor, task, data, entries, [name for name in names if name not in {entry.label for entry in entries}])
-        for anchor, ((task, data, _), entries) in zip(anchors, entries_by_key.items(), strict=True)
+        for anchor, ((task, data, _), entries) in zip(ids, entries_by_key.items(), strict=True)
     ]
 
 
@@ -141,11 +141,11 @@ def unique(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     return ids
 
 
-def _anchors(evaluations: Sequence[tuple[str, str]]) -> list[str]:
+def anchors(evaluations: Sequence[tuple[str, str]]) -> list[str]:
     """Return the ids of the sections of tasks on data sets; one that a task has alone is not named.
 
     Example:
-        >>> _anchors([("zero-shot", "a"), ("zero-shot", "hf:b/C"), ("retrieval", "a"), ("Summary", "a")])
+        >>> anchors([("zero-shot", "a"), ("zero-shot", "hf:b/C"), ("retrieval", "a"), ("Summary", "a")])
         ['zero-shot-a', 'zero-shot-hf-b-c', 'retrieval', 'summary-2']
     """
     n_data = Counter(task for task, _ in evaluations)

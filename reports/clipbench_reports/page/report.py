@@ -24,6 +24,7 @@ from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.drawing.told import told
 from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
+from clipbench_reports.page.contents import PROVENANCE, SUMMARY, Entry, of_tasks
 from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import Group, group, notes, page_labels, scope, warnings
 from clipbench_reports.page.provenance import headline_facts, origin
@@ -102,6 +103,7 @@ def _context(runs: Sequence[Run], *, prints_all: bool = False) -> dict[str, obje
     found = leads.leads(groups) if not is_one else []
     averages = {name: run.result.average for name, run in zip(names, runs, strict=True)}
     headlines, further = headline_cards(measured, averages)
+    entries = [Entry(each.anchor, each.title, each.data) for each in sections]
     all_metrics = (
         metric for each in measured for entry in each.measured for metric in entry.evaluation.metrics.values()
     )
@@ -112,6 +114,13 @@ def _context(runs: Sequence[Run], *, prints_all: bool = False) -> dict[str, obje
             {"place": place, "label": name, "finding": finding}
             for place, (name, run) in enumerate(zip(names, runs, strict=True))
             for finding in run.result.preflight or ()
+        ],
+        "contents": [
+            SUMMARY,
+            *([Entry("training", "Through the training")] if training else []),
+            Entry("scorecard", "Scorecard"),
+            *of_tasks(entries),
+            PROVENANCE,
         ],
         "created": moment(max(run.result.created for run in runs)),
         "scope": scope(groups),

@@ -132,16 +132,15 @@ def headline_cards(groups: list[Group], averages: Mapping[str, AverageRecord | N
 
     An evaluation that is scored once for each label set has a first one of each.
     """
-    firsts = {group.anchor: _first_headlines(group) for group in groups}
+    firsts = [_first_headlines(group) for group in groups]
     notes: list[str] = []
-    blocks = _averages(averages, notes)
-    blocks += [_of_headlines(group, notes, lambda name, own=firsts[group.anchor]: name in own) for group in groups]
+    means = [block for block in _averages(averages, notes) if block.metrics]
+    blocks = [*means, *_of_headlines(groups, firsts, notes)]
+    others = [
+        {each.name for each in _headlines(group, [])} - first for group, first in zip(groups, firsts, strict=True)
+    ]
     more: list[str] = []
-    others = [_of_headlines(group, more, lambda name, own=firsts[group.anchor]: name not in own) for group in groups]
-    return (
-        Scorecard(blocks=[block for block in blocks if block.metrics], notes=notes),
-        Scorecard(blocks=[block for block in others if block.metrics], notes=more),
-    )
+    return Scorecard(blocks=blocks, notes=notes), Scorecard(blocks=_of_headlines(groups, others, more), notes=more)
 
 
 def first_headline(group: Group) -> MetricLines | None:
@@ -158,16 +157,21 @@ def _first_headlines(group: Group) -> set[str]:
     return set(names.values())
 
 
-def _of_headlines(group: Group, notes: list[str], is_chosen: Callable[[str], bool]) -> TaskMetrics:
-    metrics = _headlines(group, notes, is_chosen)
-    return TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics, asides=[], missing=[])
+def _of_headlines(groups: list[Group], names: list[set[str]], notes: list[str]) -> list[TaskMetrics]:
+    """Return the headline metrics of some names of each group, without groups that have none."""
+    blocks = []
+    for group, own in zip(groups, names, strict=True):
+        if metrics := _headlines(group, notes, own):
+            facts = {"anchor": group.anchor, "title": group.title, "data": group.data}
+            blocks.append(TaskMetrics(**facts, metrics=metrics, asides=[], missing=[]))
+    return blocks
 
 
-def _headlines(
-    group: Group, notes: list[str], is_chosen: Callable[[str], bool] = lambda name: True
-) -> list[MetricLines]:
+def _headlines(group: Group, notes: list[str], names: set[str] | None = None) -> list[MetricLines]:
+    """Return the headline metrics of a group, or those of some names."""
+
     def choose(evaluation: EvaluationRecord) -> Mapping[str, Metric]:
-        return {name: metric for name, metric in headlines(evaluation).items() if is_chosen(name)}
+        return {name: each for name, each in headlines(evaluation).items() if names is None or name in names}
 
     return [
         replace(each, subset="", heading="", words=each.whole)

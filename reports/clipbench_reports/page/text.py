@@ -1,10 +1,15 @@
 """Words on a page: names and phrases, kept from turning the direction of what is around them; the commonest answer."""
 
 import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from clipbench.results import numbers as fmt
+
+Thing = TypeVar("Thing")
 
 NAME_LENGTH = 48
 """The longest name in a sentence, in characters."""
@@ -51,6 +56,21 @@ def isolated(name: str) -> str:
         ('cube', True)
     """
     return name if name.isascii() else f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
+
+
+def in_turn(things: Sequence[Thing], owner: Callable[[Thing], object]) -> list[Thing]:
+    """Return things so that the first of each owner comes before the second of any, else in their order.
+
+    Example:
+        >>> in_turn(["a1", "a2", "b1"], lambda thing: thing[0])
+        ['a1', 'b1', 'a2']
+    """
+    seen = Counter[object]()
+    rounds = []
+    for each in things:
+        seen[owner(each)] += 1
+        rounds.append(seen[owner(each)])
+    return [things[at] for at in sorted(range(len(things)), key=rounds.__getitem__)]
 
 
 def most_common(answers: np.ndarray) -> str:

@@ -101,10 +101,11 @@
 
   /** Put a field before the first gallery's section that shows the cards that hold some words. */
   function addSearch(cards, viewer) {
+    const kind = document.querySelector("main").dataset.cards ?? "failures";
     const field = make("input", { type: "search", autocomplete: "off", id: "failure-search" });
     const status = make("output", {});
     const found = make("ol", { className: "failures terse found", hidden: true });
-    const frame = make("search", { className: "search failure-search" }, make("label", {}, "Search the failures ", field), " ", status, found);
+    const frame = make("search", { className: "search failure-search" }, make("label", {}, `Search the ${kind} `, field), " ", status, found);
     const place = document.querySelector("[data-failure-search]") ?? cards[0].item.closest("section");
     place.before(frame);
     field.addEventListener("input", () => {
@@ -119,7 +120,7 @@
       }));
       found.hidden = !shown.length;
       const more = matching.length > MOST ? `, the first ${MOST} of them here` : "";
-      status.textContent = asked.length ? `${matching.length} of ${cards.length} failures${more}` : "";
+      status.textContent = asked.length ? `${matching.length} of ${cards.length} ${kind}${more}` : "";
     });
   }
 

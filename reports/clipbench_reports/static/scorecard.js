@@ -81,11 +81,9 @@
 
   /** Mark the rows of a table that hold what is asked for; return how many do. */
   function mark(table, asked) {
-    const part = table.closest("[data-part]"); // a table with its heading and its figure, which go with it
-    const title = part ? part.firstElementChild.textContent : "";
     let n = 0;
     for (const { headings, rows } of runs(table)) {
-      const above = [title, ...headings.map(({ row }) => row.textContent)].join(" ");
+      const above = headings.map(({ row }) => row.textContent).join(" ");
       for (const row of rows) {
         const isIn = `${above} ${row.textContent}`.toLowerCase().includes(asked);
         row.classList.toggle("out", !isIn);
@@ -93,19 +91,18 @@
       }
     }
     tidy(table);
-    part?.classList.toggle("out", n === 0);
     return n;
   }
 
-  /** Put a field before an element that filters some tables. */
-  function addFilter(tables, place, words) {
+  /** Put a field before a table that filters it. */
+  function addFilter(table) {
     const input = make("input", { type: "search", autocomplete: "off" });
     const status = make("output", {});
-    place.before(make("p", { className: "tools" }, make("label", {}, `${words} `, input), " ", status));
+    table.before(make("p", { className: "tools" }, make("label", {}, "Filter rows ", input), " ", status));
     input.addEventListener("input", () => {
       const asked = input.value.trim().toLowerCase();
-      const n = tables.reduce((sum, table) => sum + mark(table, asked), 0);
-      status.textContent = asked ? `${n} of ${tables.reduce((sum, table) => sum + count(table), 0)} rows` : "";
+      const n = mark(table, asked);
+      status.textContent = asked ? `${n} of ${count(table)} rows` : "";
     });
   }
 
@@ -178,17 +175,11 @@
     if (!tools.isConnected) table.before(tools);
   }
 
-  /** Sort every table; filter the long ones each by itself, but those of a group by one field. */
+  /** Sort every table, and filter the long ones. */
   function addTableTools() {
-    const grouped = new Set();
-    for (const group of document.querySelectorAll("[data-filter]")) {
-      const tables = [...group.querySelectorAll("table")];
-      tables.forEach((table) => grouped.add(table));
-      if (tables.length) addFilter(tables, group, group.dataset.filter);
-    }
     for (const table of document.querySelectorAll("table:not(.heads, .matrix)")) {
       if (runs(table).some(({ rows }) => rows.length > 1)) addSorting(table);
-      if (!grouped.has(table) && count(table) >= MIN_FILTERED) addFilter([table], table, "Filter rows");
+      if (count(table) >= MIN_FILTERED) addFilter(table);
       if (table.dataset.tools === "metrics") addCopying(table);
     }
   }

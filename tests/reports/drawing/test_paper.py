@@ -34,7 +34,7 @@ from clipbench_reports.drawing.marks import (
 )
 from clipbench_reports.drawing.notebook import NotebookFigure
 from clipbench_reports.drawing.paper_marks import LOOKS, ON_DARK, put
-from clipbench_reports.figures._scorecard import HEAD, MAX_LINES
+from clipbench_reports.figures._figure import HEAD, MAX_LINES
 
 AXIS = Axis(low=0, high=10, ticks=[0, 5, 10], label="axis")
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
+from clipbench.comparison.records import Difference, Verdict
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
@@ -19,6 +20,7 @@ from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Bars, Boxes, Cells, Chart, Dots, Hill, Line, ModelKey, Rule, Shade, Threads
+from clipbench_reports.figures._figure import HEAD, MAX_LINES
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence
 from clipbench_reports.page.groups import group
 
@@ -137,6 +139,28 @@ def test_the_scorecard_has_titles_and_no_more_rows_than_a_page(make_run: MakeRun
         made.append(figures.scorecard(group([run]), ["model"]))
     assert made[0].panels[0].y.names == ["Text score (colours swapped)"] * 2
     assert made[1].panels[0].y.names == ["Acc1"] and "80 more" in made[1].reading
+
+
+def test_the_differences_of_two_runs_fit_on_a_page_the_headlines_and_the_surest_first() -> None:
+    before, head = Metric(value=0.5, n=9), Metric(value=0.5, n=9, is_headline=True)
+
+    def difference(name: str, half: float, verdict: Verdict, candidate: Metric = before) -> Difference:
+        return Difference(
+            evaluation="mine@here", name=name, base=before, candidate=candidate, value=0.1, low=0.1 - half,
+            high=0.1 + half, n=9, method="a method", test="a test", verdict=verdict,
+        )  # fmt: skip
+
+    unsure = [difference(f"own{k}", 0.2, "no evidence") for k in range(66)]
+    found = [*unsure, difference("wide", 0.09, "better"), difference("sure", 0.01, "worse")]
+    (panel,) = figures.compare(found, ("a", "b")).panels
+    assert panel.n_rows == int(MAX_LINES - HEAD) == 67
+    assert panel.y.names[-2:] == ["Wide", "Sure"] and panel.y.names[:65] == [f"Own{k}" for k in range(65)]
+    found = [*found, difference("head", 0.3, "no evidence", head)]
+    chart = figures.compare(found, ("a", "b"))
+    assert chart.panels[0].y.names[-3:] == ["Wide", "Sure", "Head"] and "2 others would not fit" in chart.reading
+    assert chart.title == "b against a: 1 better, 1 worse, 67 neither."
+    assert [each.name for each in figures.most_telling(found, 2)] == ["sure", "head"]
+    assert [each.name for each in figures.most_telling(found, 1)] == ["head"]
 
 
 def test_each_chance_of_a_row_of_the_scorecard_has_a_rule(make_run: MakeRun, parts: SimpleNamespace) -> None:

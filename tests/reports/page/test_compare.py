@@ -19,6 +19,7 @@ from clipbench.errors import UsageError
 from clipbench.results.other_tools import Values
 from clipbench.results.record import Metric
 from clipbench.results.run import Run
+from clipbench.results.titles import within_sentence
 from clipbench_reports.galleries import flipped
 from clipbench_reports.galleries.flipped import N_SHOWN
 from clipbench_reports.page import compare as compare_page
@@ -133,7 +134,7 @@ def test_the_verdict_stands_on_top(pair: Callable[..., list[Run]], tmp_path: Pat
         "▲Regression: zero-shot@birds/acc1",
         "▲1 worse: zero-shot@birds/acc1 −20.00 pp",
         "–1 not tested",
-        "Every metric",
+        "All 2 metrics",
     ]
     places = [text.index(each) for each in order]
     assert places == sorted(places)
@@ -152,7 +153,7 @@ def test_the_page_names_subsets_by_their_recorded_titles(make_run: MakeRun, tmp_
     title = "Top-1 accuracy (kind of object)"
     assert f"1 worse: zero-shot@birds: {title} −20.00 pp" in words  # the verdict
     assert f"{title}kind/acc1" in words.replace("\n", "")  # the table
-    assert f"zero-shot@birds: {title} worse" in words and "(kind)" not in words  # the samples that changed
+    assert f"40 samples of {within_sentence(title)}" in words and "(kind)" not in words  # the samples that changed
 
 
 def test_without_a_gate_the_page_says_so_beside_the_mark_of_the_gravest_change(
@@ -172,8 +173,8 @@ def test_a_sample_that_turns_from_a_tie_to_a_hit_is_in_a_class_of_its_own(make_r
         make_run({"zero-shot@birds": evaluation(right)}, name=name) for name, right in (("old", before), ("new", after))
     ]
     text = Words(written(runs, tmp_path / "page.html")).text
-    assert "Right now, wrong before: 1\n" in text and "Wrong now, right before" not in text
-    assert "Better in part (ties): 2\n" in text and "Worse in part (ties): 2\n" in text
+    assert "Right now, wrong before\n\n1 sample of" in text and "Wrong now, right before" not in text
+    assert "Better in part (ties)\n\n2 samples of" in text and "Worse in part (ties)\n\n2 samples of" in text
 
 
 def test_a_gate_that_no_metric_came_to_is_no_pass(pair: Callable[..., list[Run]], tmp_path: Path) -> None:
@@ -192,12 +193,12 @@ def test_samples_that_changed_are_listed_both_ways_with_what_they_were_taken_for
     parts.write_thumbnails(runs[1].folder, [f"{150:032x}"])
     page = written(runs, tmp_path / "page.html")
     text = Words(page).text
-    assert "Wrong now, right before: 40\n" in text and "Right now, wrong before: 1\n" in text
-    assert "True classowl" in text and "Taken forbefore owl now wren" in text and "Taken forbefore wren now owl" in text
+    assert "Wrong now, right before\n\n40 samples of" in text and "Right now, wrong before\n\n1 sample of" in text
+    assert "True classowl" in text and "Taken forowl → wren" in text and "Taken forwren → owl" in text
     assert "bird-039" in text and "bird-040" not in text
     images = [attributes for tag, attributes in Words(page).tags if tag == "img"]
     assert [each["alt"] for each in images] == ["Image of bird-000", "Image of bird-150"]
-    assert page.count("No small image") == N_SHOWN - 1
+    assert page.count("No small copy in the run") == N_SHOWN - 1
     assert "The ids of all 40" in text
 
 
@@ -205,11 +206,11 @@ def test_a_gain_is_what_is_wrong_where_less_is_better(pair: Callable[..., list[R
     metric = Metric(value=0.6, n=N, column="acc1", higher_is_better=False)
     runs = pair(gained=range(150, 190), metrics={"attack_success": metric})
     text = Words(written(runs, tmp_path / "page.html")).text
-    assert "Wrong now, right before: 40\n" in text and "Right now" not in text
+    assert "Wrong now, right before\n\n40 samples of" in text and "Right now" not in text
 
 
 def test_without_samples_that_changed_there_is_no_list_of_them(pair: Callable[..., list[Run]], tmp_path: Path) -> None:
-    assert "Samples that changed" not in written(pair(), tmp_path / "page.html")
+    assert "data-sample" not in written(pair(), tmp_path / "page.html").partition("<body>")[2]
 
 
 def test_images_end_where_the_page_has_no_more_room(
@@ -239,7 +240,8 @@ def test_the_overview_has_every_metric_of_every_candidate_and_its_links_lead_som
 ) -> None:
     runs = pair(lost=range(40))
     third = make_run({"zero-shot@birds": evaluation(np.ones(N), metrics={"acc1": acc1(np.ones(N))})}, name="third")
-    words = Words(written([*runs, third], tmp_path / "page.html"))
+    page = written([*runs, third], tmp_path / "page.html")
+    words = Words(page)
     rows = [row for row in words.rows if len(row) == 4]
     assert rows[0] == ["Metric", "Base: old", "new", "third"]
     assert rows[1][1:] == ["60.0\xa0%", "−20.00 pp▲worse", "+40.00 pp●better"]
@@ -247,8 +249,10 @@ def test_the_overview_has_every_metric_of_every_candidate_and_its_links_lead_som
     ids = {attributes.get("id") for _, attributes in words.tags}
     links = [str(attributes["href"]) for tag, attributes in words.tags if tag == "a"]
     assert len(links) > 4 and {link.removeprefix("#") for link in links} <= ids
-    table = links[links.index("#c1-1") :]
-    assert table[:3] == ["#c1-1", "#c2-1", "#c1-1"]  # of the one metric each has its own, of the other there is one
+    table = re.search(r'<table class="verdicts overview">.*?</table>', page, re.DOTALL)
+    assert table is not None
+    own = re.findall(r'href="#([^"]*)"', table[0])
+    assert own == ["c1-zero-shot", "c2-zero-shot", "c1-zero-shot"]  # of the one metric each has its own
 
 
 def test_a_candidate_that_cannot_be_compared_is_there_with_the_reason(
@@ -300,10 +304,12 @@ def changed(make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path) -> Change
             found = Metric(value=float(right.mean()), n=N, column=metric, higher_is_better=True)
             runs.append(make_run({f"{task}@birds": {"samples": samples, "metrics": {metric: found}}}, name=name))
             parts.write_thumbnails(runs[-1].folder, ["a" * 32, "b" * 32])
-        words = Words(written(runs, tmp_path / "page.html"))
-        text = words.text[words.text.index("Right now, wrong before: 200\n") :]
+        page = written(runs, tmp_path / "page.html")
+        words = Words(page)
+        card = re.search(r'<li data-sample="s000">.*?</li>', page, re.DOTALL)
+        assert "Right now, wrong before\n\n200 samples of" in words.text and card is not None
         images = [str(attributes["alt"]) for tag, attributes in words.tags if tag == "img"]
-        return text[text.index("200\n") + 4 : text.index("s001")], images[:2]
+        return Words(card[0]).text, images[:2]
 
     return tell
 
@@ -314,7 +320,7 @@ def test_of_a_caption_that_found_its_image_rank_and_what_came_first_are_shown(ch
     after = {"caption": long, "image_retrieval_rank": 1.0, "chosen_image": "a" * 32}
     text, images = changed("retrieval", (before, after), "image_retrieval_recall@1")
     assert "Captiona very long caption" in text and long not in text
-    assert "Rankbefore 7 now 1" in text
+    assert "Rank7 → 1" in text
     assert images == ["Image of s000: right, first now", "Image of s000: first before"]
 
 
@@ -322,7 +328,7 @@ def test_an_image_that_found_its_caption_has_the_caption_that_came_first(changed
     before = {"caption": "an owl", "text_retrieval_rank": 2.0, "chosen_caption": "a wren"}
     after = {"caption": "an owl", "text_retrieval_rank": 1.0, "chosen_caption": "an owl"}
     text, images = changed("retrieval", (before, after), "text_retrieval_recall@1")
-    assert "Captionan owl" in text and "Came firstbefore a wren now an owl" in text
+    assert "Captionan owl" in text and "Came firsta wren → an owl" in text
     assert images[0] == "Image of s000"
 
 
@@ -337,8 +343,8 @@ def test_of_two_captions_the_one_that_was_preferred_is_told_by_its_margin(change
     columns = ({**own, "text_margin": -0.02}, {**own, "text_margin": 0.01})
     text, _ = changed("composition", columns, "swap/text_acc")
     assert "Truean owl on a cat" in text
-    assert "Preferredbefore a cat on an owl now an owl on a cat" in text
-    assert "Margin, captionsbefore −0.0200 now 0.0100" in text
+    assert "Preferreda cat on an owl → an owl on a cat" in text
+    assert "Margin, captions\u2068−0.0200\u2069 → 0.0100" in text
 
 
 def test_of_two_images_the_one_that_was_preferred_is_shown(changed: Changed) -> None:
@@ -352,13 +358,13 @@ def test_of_two_images_the_one_that_was_preferred_is_shown(changed: Changed) -> 
 def test_an_older_run_without_a_column_is_shown_without_it(changed: Changed) -> None:
     after = {"object": "owl", "word": "cat", "predicted": "owl"}
     text, _ = changed("text-in-image", ({}, after), "attacked_acc")
-    assert "Objectowl" in text and "Label sayscat" in text and "Taken fornow owl" in text
+    assert "Objectowl" in text and "Label sayscat" in text and "Taken for– → owl" in text
 
 
 def test_of_a_task_whose_section_names_no_columns_the_first_words_are_shown(changed: Changed) -> None:
     own = {"caption": "an owl", "chosen_image": "b" * 32, "n_letters": 6.0}
     text, images = changed("mine", ({**own, "answer": "a cat"}, {**own, "answer": "an owl"}), "wins")
-    assert "Captionan owl" in text and "Answerbefore a cat now an owl" in text
+    assert "Captionan owl" in text and "Answera cat → an owl" in text
     assert "bbb" not in text and "letters" not in text
     assert images[0] == "Image of s000"
 
@@ -377,7 +383,7 @@ def test_results_without_samples_are_a_table_of_values(pair: Callable[..., list[
     write_compare([Judged(comparison=found)], [base, None], tmp_path / "page.html")
     text = Words((tmp_path / "page.html").read_text(encoding="utf-8")).text
     assert "theirs results without samples: values only" in text
-    assert "25.0\xa0%" in text and "no test" in text and "Samples that changed" not in text
+    assert "25.0\xa0%" in text and "no test" in text and "samples of" not in text
 
 
 def test_what_was_not_compared_is_said(make_run: MakeRun, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from clipbench_reports.page.sentences.findings import Finding, Mark
+from clipbench_reports.page.text import in_turn
 
 MOST = 3
 """Sentences with numbers at the top of a report. Whatever is missing is said besides."""
@@ -52,9 +53,4 @@ def _ranked(sentences: Sequence[Sentence], marks: Sequence[Mark]) -> list[Senten
         (each for each in sentences if each.finding.mark in marks and not each.finding.is_expected),
         key=lambda each: sign * each.finding.skill,
     )
-    seen: dict[str, int] = {}
-    rounds = []
-    for each in ordered:
-        seen[each.anchor] = seen.get(each.anchor, 0) + 1
-        rounds.append(seen[each.anchor])
-    return [each for _, each in sorted(zip(rounds, ordered, strict=True), key=lambda pair: pair[0])]
+    return in_turn(ordered, lambda each: each.anchor)
