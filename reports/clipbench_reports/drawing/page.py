@@ -24,8 +24,8 @@ LETTER, BOLD = 8, 8.8
 """Width of a letter, and of a bold one, on a narrow screen, where letters are largest, in pixels."""
 LINE = 16
 """Distance of two lines of text."""
-EDGE, LABEL, TITLE = 12, 20, 24
-"""Free space around a plane, and what the label of an axis and the title of a panel take."""
+EDGE, LABEL, TITLE, UNDER = 12, 20, 24, 8
+"""Free space around a plane, and what the label of an axis and the title of a panel take; that over titles under a plane."""
 MAX_NAME = 20
 """Letters of a line of a name beside a plane, on a narrow screen."""
 
@@ -145,6 +145,7 @@ def _drawn(figure: Chart, numbers: Sequence[int] | None = None) -> tuple[list[Ma
             for place, (_, slot) in zip(row, slots, strict=True)
         ]
         n_lines = max(map(len, titles))
+        top += UNDER if n_lines and row is not layout.rows[0] else 0
         made = [
             _place(place, title, next(number), left=left, top=top + LINE * (n_lines - len(title)), slot=slot)
             for place, title, (left, slot) in zip(row, titles, slots, strict=True)

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from clipbench.results import numbers as fmt
-from clipbench.results.record import MetricName
+from clipbench.results.record import EvaluationRecord, MetricName
+from clipbench.results.run import Run
+from clipbench.results.titles import full_title, headlines, within_sentence
 from clipbench.training.history import History
 from clipbench_reports.drawing.marks import Chart, Line, ModelKey, Panel, Role, fraction_axis, nice_axis, tight_axis
 from clipbench_reports.drawing.models import Statement, chart, facets
@@ -78,32 +80,57 @@ def _state(history: History) -> Statement:
     )
 
 
-def progress(history: History) -> Chart:
-    """Return the first metric of each evaluation against the training step, a panel each.
+def progress(history: History, runs: Sequence[Run], titles: Mapping[str, str]) -> Chart:
+    """Return the first headline metric of each evaluation against the training step, a panel each.
+
+    Args:
+        runs: those that the history is of.
+        titles: of the tasks.
 
     Raises:
         MissingEvidence: the history has fewer than two steps, or no metrics of evaluations.
     """
     if len(history.steps) < 2:
         raise MissingEvidence(f"{history.label} was measured at one step only: progress needs two or more")
-    firsts: dict[str, str] = {}
-    for name, values in history.values.items():
-        if isinstance(name, MetricName) and any(value is not None for value in values):
-            firsts.setdefault(name.evaluation, name)
-    lines = {name: line for name in firsts.values() for line in _line(history, name)}
-    if not lines:
+    records = _each_evaluation(runs)
+    names_data = len({record.dataset.id for record in records}) > 1
+    panels = []
+    for each in records:
+        name = titles.get(each.task, each.task) + (f" on {each.dataset.id}" if names_data else "")
+        panels += _progress_panel(history, each, name)
+    if not panels:
         raise MissingEvidence(f"{history.label} holds no metrics of evaluations")
-    x = tight_axis(history.steps, "Training step")
+    n_columns = min(3, len(panels))
+    last_row = range(len(panels) - n_columns, len(panels))
+    ends = (fmt.count(history.steps[k]) for k in (0, -1))
+    lines = {panel.title: mark for panel in panels for mark in panel.marks if isinstance(mark, Line)}
     return Chart(
-        title=f"{fmt.counted(len(lines), 'evaluation')} at {fmt.counted(len(history.steps), 'step')} of one training.",
+        title=f"Headline metrics at {len(history.steps)} steps of one training, {' to '.join(ends)}.",
         panels=[
-            Panel(x=x, y=nice_axis([0, *line.ys], n_steps=3), marks=[replace(line, name=name)], title=name, aspect=0.6)
-            for name, line in lines.items()
+            panel if k in last_row else replace(panel, x=replace(panel.x, label="")) for k, panel in enumerate(panels)
         ],
-        n_columns=min(3, len(lines)),
-        reading=f"The first metric of each evaluation against the training step; fractions in [0, 1]. {_reading(history)}",
+        n_columns=n_columns,
+        reading=" ".join(["Fractions in percent.", *(f"{note}." for note in history.notes)]),
         detail=_ends(lines),
     )
+
+
+def _each_evaluation(runs: Sequence[Run]) -> list[EvaluationRecord]:
+    """Return the first record of each evaluation that has numbers."""
+    measured = (each for run in runs for each in run.result.evaluations if each.status == "ok")
+    return list({each.name: each for each in reversed(list(measured))}.values())[::-1]
+
+
+def _progress_panel(history: History, record: EvaluationRecord, evaluation: str) -> list[Panel]:
+    """Return the panel of an evaluation's first headline metric that has values, or none."""
+    for name, metric in headlines(record).items():
+        for line in _line(history, MetricName(record.name, name)):
+            title = f"{evaluation}: {within_sentence(full_title(name, metric, record.subsets))}"
+            is_share = metric.unit == "fraction"
+            y = fraction_axis("") if is_share else nice_axis([0, *line.ys], n_steps=3)
+            x = tight_axis(history.steps, "Training step")
+            return [Panel(x=x, y=y, marks=[replace(line, name=title)], title=title, aspect=0.5)]
+    return []
 
 
 def _reading(history: History) -> str:

@@ -37,7 +37,7 @@ from clipbench_reports.page.compare_rows import (
 )
 from clipbench_reports.page.contents import PROVENANCE, SUMMARY, Entry, of_tasks
 from clipbench_reports.page.groups import short
-from clipbench_reports.page.provenance import headline_facts, origin
+from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.report import assets, write_page
 from clipbench_reports.page.text import in_turn, sentence_case
 
@@ -141,6 +141,7 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
     return {
         **assets("compare"),
         "prints_all": False,
+        "training": [],
         "models": [
             {"label": name, "facts": headline_facts(run) if run else "results without samples: values only"}
             for name, run in zip(names, runs, strict=True)
@@ -153,6 +154,7 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
         "overview": overview_html(comparisons, names) if len(judged) > 1 else "",
         "parts": parts,
         "most_outcomes": MOST_OUTCOMES,
+        "citations": citations([run for _, _, run in known]),
         "origins": [origin(run, name, place) for place, name, run in known],
     }
 

@@ -38,8 +38,6 @@ class Origin:
     model_notes: list[str]
     environment: list[tuple[str, str]]
     evaluations: list["EvaluationOrigin"]
-    citations: list[tuple[str, str]]
-    """Citations of the data sets that were measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +68,6 @@ def origin(run: Run, label: str, place: int) -> Origin:
         model_notes=[str(note) for note in result.model.get("notes") or ()],
         environment=list(environment.items()),
         evaluations=[_evaluation(evaluation) for evaluation in result.evaluations],
-        citations=_citations(result.evaluations),
     )
 
 
@@ -110,10 +107,10 @@ def _evaluation(evaluation: EvaluationRecord) -> EvaluationOrigin:
     )
 
 
-def _citations(evaluations: Sequence[EvaluationRecord]) -> list[tuple[str, str]]:
-    """Return what to cite by data set; one that says nothing of it is named all the same."""
+def citations(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Return what to cite by data set that was measured; one that says nothing of it is named all the same."""
     cited: dict[str, str | None] = {}
-    for each in evaluations:
+    for each in (each for run in runs for each in run.result.evaluations):
         if each.status == "ok":
             cited[each.dataset.id] = cited.get(each.dataset.id) or each.dataset.cite
     return [(data, cite or "not recorded: see where you got the data") for data, cite in cited.items()]

@@ -27,7 +27,7 @@ from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
 from clipbench_reports.page.contents import PROVENANCE, SUMMARY, Entry, of_tasks
 from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.groups import Group, group, notes, page_labels, scope, warnings
-from clipbench_reports.page.provenance import headline_facts, origin
+from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import headline_cards, scorecard
 from clipbench_reports.page.section import n_shares, task_results
 from clipbench_reports.page.sentences import leads
@@ -95,7 +95,7 @@ def _context(runs: Sequence[Run], *, prints_all: bool = False) -> dict[str, obje
     names, groups = page_labels(runs), group(runs)
     is_one = len(runs) == 1
     measured = [each for each in groups if each.measured]
-    training = _training(runs)
+    training = _training(runs, {each.task: each.title for each in groups})
     failures_of = len(runs) - 1 if training else None
     n_drawn = sum(len(each.section.label_sets(entry.evaluation)) for each in measured for entry in each.measured)
     budget = PageBudget(MAX_BYTES, n_shares=n_shares(groups, failures_of)) if n_drawn <= MAX_DRAWN else None
@@ -138,13 +138,14 @@ def _context(runs: Sequence[Run], *, prints_all: bool = False) -> dict[str, obje
         "sections": sections,
         "is_drawn": budget is not None,
         "prints_all": prints_all,
+        "citations": citations(runs),
         "origins": [origin(run, name, place) for place, (name, run) in enumerate(zip(names, runs, strict=True))],
     }
 
 
 def _changes(training: Sequence[Chart]) -> list[Sentence]:
     """Return what changed through a training, of which the comparison of its checkpoints says less."""
-    return [Sentence("training", Finding("plain", chart.title)) for chart in training[:1]]
+    return [Sentence("training", Finding("plain", chart.title)) for chart in training[-1:]]
 
 
 def _first(found: Sequence[Sentence]) -> list[Sentence]:
@@ -152,8 +153,11 @@ def _first(found: Sequence[Sentence]) -> list[Sentence]:
     return sorted(found, key=lambda each: each.finding.mark != "ahead")[:MOST]
 
 
-def _training(runs: Sequence[Run]) -> list[Chart]:
-    """Return what the metrics do through a training, where the runs are of one training's checkpoints."""
+def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:
+    """Return what the metrics do through a training, where the runs are of one training's checkpoints.
+
+    First the headline metrics, then the gap with cosines and recall.
+    """
     if len(runs) < 2 or any(run.result.model.get("step") is None for run in runs):
         return []
     try:
@@ -161,10 +165,11 @@ def _training(runs: Sequence[Run]) -> list[Chart]:
     except ClipbenchError:
         return []  # of several trainings, or measured in different ways: the warnings above the sections say so
     drawn = []
-    draws = (partial(figures.track, [history], [history.label]), partial(figures.progress, history))
+    draws = (partial(figures.progress, history, runs, titles), partial(figures.track, [history], [history.label]))
     for draw in draws:
         try:
-            drawn.append(draw())
+            made = draw()
+            drawn.append(replace(made, n_columns=min(3, len(made.panels))))
         except MissingEvidence:
             continue
     return drawn

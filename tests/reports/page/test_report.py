@@ -443,9 +443,18 @@ def test_the_runs_of_one_training_are_told_through_the_training(
         section.text.replace("\N{NO-BREAK SPACE}", " ")
     )
     images = [node for node in section.all("svg") if node.attributes.get("role") == "img"]
-    assert len(images) == 3  # the track, and the first metric of each evaluation, for a narrow screen too
-    for image in images[1:]:
-        assert "modality-gap@scenes/gap" in image.text and "retrieval@scenes/image_retrieval" in image.text
+    assert len(images) == 4  # the first headline of each evaluation, then the track; for a narrow screen too
+    for image in images[:2]:
+        assert "Modality gap: gap" in image.text
+        assert "Retrieval: image retrieval recall@1" in " ".join(node.text for node in image.all("text"))
+    assert "Gap, cosines and recall" in section.all("summary")[0].text
+    for anchor in ("modality-gap", "retrieval"):
+        task = next(node for node in page.all("section") if node.attributes["aria-labelledby"] == anchor)
+        (fold,) = [node for node in task.all("details") if node.attributes.get("id") == f"{anchor}/by-model"]
+        assert len(fold.all("details")) == 3  # a checkpoint each, in one fold
+    sources = next(node for node in page.all("section") if node.attributes["aria-labelledby"] == "provenance")
+    assert sources.text.count("To cite the data") == 1
+    assert len([node for fold in sources.all("details") for node in fold.all("pre")]) == 2  # of three commands
 
 
 def test_what_differs_between_the_runs_of_a_training_is_said_under_its_figures(

@@ -12,7 +12,7 @@ import pytest
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results.record import Metric
-from clipbench.results.run import Run, read_run, write_result
+from clipbench.results.run import Run, write_result
 from clipbench.training.history import history_of_runs
 from clipbench_reports import figures
 from clipbench_reports.drawing import paper
@@ -254,8 +254,9 @@ def test_a_track_takes_recall_of_retrieval_and_one_data_set(
     out = runs[0].folder.parent / "track.svg"
     write_plot("track", [run.folder for run in runs], out, PlotOptions(data=b))
     assert "text-to-image R@1 50.0 and 50.0 %" in out.with_suffix(".txt").read_text()
-    panels = figures.progress(history_of_runs([read_run(run.folder) for run in runs])).panels
-    assert len(panels) == len(evaluations)
+    panels = figures.progress(history_of_runs(runs), runs, {"long-caption": "Long captions"}).panels
+    assert len({panel.title for panel in panels}) == len(evaluations)
+    assert panels[0].title == f"Long captions on {a}: image retrieval recall@1"
 
 
 def test_a_table_that_cannot_be_written_costs_no_figure(make_run: MakeRun, tmp_path: Path) -> None:
