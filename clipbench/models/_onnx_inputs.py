@@ -17,10 +17,11 @@ from clipbench.models._foreign_code import check_model, no_foreign_code
 from clipbench.models._text_tower import LOWERED, check_vocabulary, context_of, token_counts, tokenizer_identity
 from clipbench.models._torch_model import first_line, quiet
 from clipbench.models.image_loading import Preprocess
+from clipbench.models.module_facts import IMAGE_PROCESSOR, PROCESSOR
 from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, is_file, read_json, shown
 
-PROCESSOR, OPEN_CLIP, PREPROCESS_CFG = "preprocessor_config.json", "open_clip_config.json", "preprocess_cfg.json"
-"""transformers' processor; open_clip's description of a model; its preprocessing alone."""
+OPEN_CLIP, PREPROCESS_CFG = "open_clip_config.json", "preprocess_cfg.json"
+"""open_clip's description of a model; its preprocessing alone."""
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "spiece.model")
 
@@ -77,14 +78,14 @@ def image_inputs(folder: Path, graph: Path, reference: str) -> ImageInputs:
         ModelError: there is none, or it cannot be read.
     """
     for place in dict.fromkeys((graph.parent, folder)):
-        if is_file(place / PROCESSOR):
+        if "image_processor" in _json(place / PROCESSOR) or is_file(place / IMAGE_PROCESSOR):
             return _transformers_images(place, reference)
         for name in (OPEN_CLIP, PREPROCESS_CFG):
             if is_file(place / name):
                 return _open_clip_images(_json(place / name), place / name)
     raise ModelError(
-        f"{reference} does not say how images are prepared: expected {PROCESSOR} (transformers), {OPEN_CLIP} or"
-        f" {PREPROCESS_CFG} (open_clip) beside {graph.name}"
+        f"{reference} does not say how images are prepared: expected {PROCESSOR} or {IMAGE_PROCESSOR}"
+        f" (transformers), {OPEN_CLIP} or {PREPROCESS_CFG} (open_clip) beside {graph.name}"
     )
 
 
@@ -117,12 +118,13 @@ def _transformers_images(place: Path, reference: str) -> ImageInputs:
 
     from clipbench.models._transformers_model import TransformersPreprocess
 
-    _json(place / PROCESSOR)  # which says what is wrong with it
-    processor = _loaded(partial(transformers.AutoImageProcessor.from_pretrained, place), place / PROCESSOR)
+    _json(place / IMAGE_PROCESSOR)  # which says what is wrong with it
+    file = next(place / name for name in (IMAGE_PROCESSOR, PROCESSOR) if is_file(place / name))
+    processor = _loaded(partial(transformers.AutoImageProcessor.from_pretrained, place), file)
     try:
         arrays = processor(images=Image.new("RGB", (64, 64)), return_tensors="pt")
     except Exception as error:  # the library raises many kinds of error for a configuration of wrong types
-        raise ModelError(f"{place / PROCESSOR} cannot be used ({type(error).__name__}: {first_line(error)})") from error
+        raise ModelError(f"{file} cannot be used ({type(error).__name__}: {first_line(error)})") from error
     if list(arrays) != ["pixel_values"]:
         raise ModelError(f"{reference} needs {', '.join(arrays)} for each image: expected a processor of pixels alone")
     side = arrays["pixel_values"].shape[-1]
@@ -239,5 +241,5 @@ def _json(path: Path) -> dict[str, Any]:
     content = read_json(path, ModelError, most=MOST_BYTES_OF_SETTINGS)
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a JSON {type(content).__name__}: expected an object")
-    check_sizes(content, path, SIDES_OF_IMAGES if path.name in (PROCESSOR, PREPROCESS_CFG) else SIDES)
+    check_sizes(content, path, SIDES_OF_IMAGES if path.name in (PROCESSOR, IMAGE_PROCESSOR, PREPROCESS_CFG) else SIDES)
     return content

@@ -39,7 +39,8 @@ RATES = ("p", "drop_prob", "prob")
 MIN_NORMS = 2
 """Normalisations that a tower must have for their weights to say whether it was trained."""
 
-PROCESSOR = "preprocessor_config.json"
+PROCESSOR, IMAGE_PROCESSOR = "processor_config.json", "preprocessor_config.json"
+"""Files in which transformers keeps an image processor: the first, of a whole processor, counts if it has one."""
 RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers, as transformers writes them."""
 
@@ -174,8 +175,8 @@ def library_logits(
 def declared_preprocessing(module: Any) -> Preprocessing | None:
     """Return the preprocessing that the files beside the weights, or the library's module, state.
 
-    open_clip leaves it on the image tower, the bundled CLIP in its configuration, and of a transformers model the file
-    preprocessor_config.json is read, in its folder or in the Hub's cache.
+    open_clip leaves it on the image tower, the bundled CLIP in its configuration, and of a transformers model the file of
+    its processor is read, in its folder or in the Hub's cache.
     """
     visual: Any = getattr(module, "visual", None)
     if hasattr(visual, "preprocess_cfg"):
@@ -183,8 +184,8 @@ def declared_preprocessing(module: Any) -> Preprocessing | None:
     config: Any = getattr(module, "config", None)
     name = getattr(config, "_name_or_path", None)
     if isinstance(name, str) and name:
-        file = _processor_file(name)
-        return None if file is None else _of_transformers(read_json(file, ModelError, most=MOST_BYTES_OF_SETTINGS))
+        settings = next(_processor_settings(name), None)
+        return None if settings is None else _of_transformers(settings)
     if hasattr(config, "mean") and hasattr(config, "std"):
         side = config.image_size
         return Preprocessing(
@@ -235,15 +236,27 @@ def _of_transformers(settings: Mapping[str, Any]) -> Preprocessing:
     )
 
 
-def _processor_file(name: str) -> Path | None:
+def _processor_settings(name: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the settings of a model's image processor, by each file that has some."""
+    for part in (PROCESSOR, IMAGE_PROCESSOR):
+        file = _file_of(name, part)
+        content = None if file is None else read_json(file, ModelError, most=MOST_BYTES_OF_SETTINGS)
+        if part == PROCESSOR and isinstance(content, Mapping):
+            content = content.get("image_processor")
+        if isinstance(content, Mapping):
+            yield content
+
+
+def _file_of(name: str, part: str) -> Path | None:
+    """Return a file of a model, in its folder or in the Hub's cache."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
-    file = Path(name) / PROCESSOR
+    file = Path(name) / part
     if file.is_file():
         return file
     try:
-        cached = try_to_load_from_cache(name, PROCESSOR)
+        cached = try_to_load_from_cache(name, part)
     except HFValidationError:  # a path is no name on the Hub
         return None
     return Path(cached) if isinstance(cached, str) else None

@@ -164,6 +164,20 @@ def test_a_file_that_states_no_size_declares_no_resizing(tmp_path: Path) -> None
     assert (found.mean, found.size, found.resize) == ((0.5, 0.5, 0.5), None, None)
 
 
+def test_a_whole_processor_declares_its_images_and_a_tokenizer_alone_declares_none(tmp_path: Path) -> None:
+    from transformers import CLIPConfig
+
+    config = CLIPConfig()
+    config._name_or_path = str(tmp_path)
+    net = SimpleNamespace(config=config)
+    (tmp_path / "processor_config.json").write_text('{"processor_class": "CLIPProcessor"}')
+    assert declared(net) is None
+    (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.4, 0.4, 0.4]}')
+    assert declared(net).mean == (0.4, 0.4, 0.4)
+    (tmp_path / "processor_config.json").write_text('{"image_processor": {"image_mean": [0.5, 0.5, 0.5]}}')
+    assert declared(net).mean == (0.5, 0.5, 0.5)
+
+
 def test_a_module_in_training_is_no_fault_where_it_is_put_into_evaluation_mode(
     net: Any, outcome: Callable[..., CheckOutcome]
 ) -> None:

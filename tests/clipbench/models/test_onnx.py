@@ -259,6 +259,19 @@ def without_tokenizer(folder: Path) -> None:
         path.unlink()
 
 
+WHITE = Image.new("RGB", (9, 5), "white")
+
+
+def test_images_are_prepared_by_a_whole_processor_of_transformers(copy: Path) -> None:
+    (copy / "processor_config.json").write_text(json.dumps({"processor_class": "CLIPProcessor"}))
+    by_open_clip = load(str(copy), LoadOptions())  # since this file says nothing of images
+    size = {"height": SIDE, "width": SIDE}
+    images = transformers.CLIPImageProcessor(size=size, do_center_crop=False, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    (copy / "preprocess_cfg.json").unlink()
+    (copy / "processor_config.json").write_text(json.dumps({"image_processor": images.to_dict()}, default=str))
+    same(load(str(copy), LoadOptions()).encode_images([WHITE]), by_open_clip.encode_images([WHITE]))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -268,7 +281,7 @@ def without_tokenizer(folder: Path) -> None:
         (lambda folder: text_graph(folder / "text_model.onnx", dim=3), r"different dimensions \(images 5, texts 3\)"),
         (lambda folder: (folder / "text_model.onnx").write_bytes(b"\0" * 64), "onnxruntime cannot read .*text_model.onnx"),
         (without("vision_model.onnx"), "has no graph of images: expected vision_model.onnx .*found: text_model.onnx"),
-        (without("preprocess_cfg.json"), "does not say how images are prepared: expected preprocessor_config.json"),
+        (without("preprocess_cfg.json"), "does not say how images are prepared: expected processor_config.json or preproc"),
         (without_tokenizer, "has no tokenizer: expected tokenizer.json"),
         (with_open_clip(model_cfg=None, preprocess_cfg=None), "does not take what its processor"),
         (with_open_clip(model_cfg={"vision_cfg": None}, preprocess_cfg=[1]), r"has preprocess_cfg = \[1\]: expected an object"),
