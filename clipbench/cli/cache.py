@@ -68,7 +68,8 @@ def cache(context: click.Context) -> None:
 def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     """Remove the stored vectors of models; with both options, of those models if they are that old.
 
-    Small copies of images go with --older-than, if they are that old and no --model is given. It first shows what would be removed, and asks. Results and reports stay as they are.
+    Without --model, small copies of images that are that old are removed too. It first shows what would be removed, and
+    asks. Results and reports stay as they are.
 
     \b
     clipbench cache prune --older-than 30d
