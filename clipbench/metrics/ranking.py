@@ -230,7 +230,7 @@ def chance_recall_at_k(n_positives: Int64[np.ndarray, " n_queries"], n_gallery: 
 
 
 class _FirstItems:
-    """The highest-scoring item of each query so far; of equal ones, the first in the order of the data."""
+    """The item with the highest score of each query; of equal ones, the first in the order of the data."""
 
     def __init__(self, n_queries: int) -> None:
         self.rows: Int64[np.ndarray, " n_queries"] = np.zeros(n_queries, np.int64)
@@ -251,8 +251,6 @@ class _Near(NamedTuple):
     """Pairs that may be above it, level or below."""
     first: tuple[Int64[np.ndarray, " n_first"], Int64[np.ndarray, " n_first"]]
     """Pairs that may be first in the whole gallery."""
-    products: Float32[np.ndarray, " n_first"]
-    """Of the pairs that may be first."""
 
     @property
     def n_pairs(self) -> int:
@@ -278,10 +276,8 @@ class _Search:
         self.error = np.float32(error)
         self.low, self.high = best - self.error, best + self.error
         self.above, self.level = np.zeros((2, len(best)), np.int64)
-        self.top: Float32[np.ndarray, " n_queries"] = np.full(len(best), -np.inf, np.float32)
-        """The highest product of each query so far."""
-        self.first: list[tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]] = []
-        """Queries with an item that may be first and their product."""
+        # What is first so far: the best positive, which is in no tile, until something is ahead of it.
+        self.first, self.first_score = right.copy(), best.copy()
 
     def look(self, here: slice, products: Float32[np.ndarray, "tile_queries tile_items"]) -> _Near:
         """Return what is open after a tile of products of the queries ``here``."""
@@ -290,22 +286,20 @@ class _Search:
         open_rows = np.flatnonzero(at_least != above)
         of_open = products[open_rows]
         row, item = np.nonzero((of_open > low[open_rows]) & (of_open <= high[open_rows]))
-        highest = products.max(axis=1, initial=-np.inf)
-        self.top[here] = top = np.maximum(self.top[here], highest)
-        bound = np.maximum(top - 2 * self.error, low[:, 0])
+        highest = products.max(axis=1)
+        bound = np.maximum(self.first_score[here], highest - self.error) - self.error
         hot = np.flatnonzero(highest >= bound)
         hot_row, hot_item = np.nonzero(products[hot] >= bound[hot, None])
-        first = (hot[hot_row], hot_item)
-        return _Near(above, (open_rows[row], item), first, products[first])
+        return _Near(above, (open_rows[row], item), (hot[hot_row], hot_item))
 
     def add(self, near: _Near, here: slice, there: slice) -> None:
         """Add a tile of products by what ``look`` has returned."""
-        self.above[here] += near.above
-        queries, items = near.undecided[0] + here.start, near.undecided[1] + there.start
-        scores, best = scores_of(self.queries, self.items, (queries, items)), self.best[queries]
-        self.above += np.bincount(queries[scores > best], minlength=len(self.best))
-        self.level += np.bincount(queries[scores == best], minlength=len(self.best))
-        self.first.append((near.first[0] + here.start, near.first[1] + there.start, near.products))
+        row, item = near.undecided
+        scores, best = self._scores(row + here.start, item + there.start), self.best[here][row]
+        self.above[here] += near.above + np.bincount(row[scores > best], minlength=len(near.above))
+        self.level[here] += np.bincount(row[scores == best], minlength=len(near.above))
+        queries, items = near.first[0] + here.start, near.first[1] + there.start
+        self._put_first(queries, items, self._scores(queries, items))
 
     def add_exact(self, scores: Float32[np.ndarray, "tile_queries tile_items"], here: slice, there: slice) -> None:
         """Add a tile of exact scores."""
@@ -313,31 +307,40 @@ class _Search:
         above = _count(scores > best)
         self.above[here] += above
         self.level[here] += _count(scores >= best) - above
-        item = scores.argmax(axis=1)
-        highest = scores[np.arange(len(scores)), item]
-        may_be_first = np.flatnonzero(highest >= self.best[here])
-        self.first.append((may_be_first + here.start, item[may_be_first] + there.start, highest[may_be_first]))
+        row, item = np.arange(len(scores)), scores.argmax(axis=1)
+        self._put_first(row + here.start, item + there.start, scores[row, item])
 
     def answers(self, tied_positives: Int64[np.ndarray, " n_queries"]) -> Answers:
         """Return the results after all tiles."""
-        query, item, product = (np.concatenate(parts) for parts in zip(*self.first, strict=True))
-        open_pairs = product >= self.top[query] - 2 * self.error
-        # The best positives are candidates too: none of them was in a tile.
-        query = np.concatenate([query[open_pairs], np.arange(len(self.best))])
-        item = np.concatenate([item[open_pairs], self.right])
-        n_open = len(query) - len(self.best)
-        score = np.concatenate([scores_of(self.queries, self.items, (query[:n_open], item[:n_open])), self.best])
-        order = np.lexsort((item, -score, query))
-        winners = order[np.searchsorted(query[order], np.arange(len(self.best)))]
         ranks = Ranks(self.above, self.level, tied_positives)
-        return Answers(ranks, self.right, self.best, item[winners], score[winners])
+        return Answers(ranks, self.right, self.best, self.first, self.first_score)
+
+    def _scores(
+        self, queries: Int64[np.ndarray, " n_pairs"], items: Int64[np.ndarray, " n_pairs"]
+    ) -> Float32[np.ndarray, " n_pairs"]:
+        return scores_of(self.queries, self.items, (queries, items))
+
+    def _put_first(
+        self,
+        queries: Int64[np.ndarray, " n_pairs"],
+        items: Int64[np.ndarray, " n_pairs"],
+        scores: Float32[np.ndarray, " n_pairs"],
+    ) -> None:
+        """Put items first that score above what was first, or level with it and come earlier in the data."""
+        known = self.first_score[queries]
+        is_ahead = (scores > known) | ((scores == known) & (items < self.first[queries]))
+        queries, items, scores = queries[is_ahead], items[is_ahead], scores[is_ahead]
+        order = np.lexsort((-items, scores, queries))
+        order = order[np.diff(queries[order], append=-1) != 0]  # the last of each query
+        self.first[queries[order]], self.first_score[queries[order]] = items[order], scores[order]
 
 
 def _count(mask: Bool[np.ndarray, "n_queries n_items"]) -> Int64[np.ndarray, " n_queries"]:
     """Return how many are True for each query, of a mask whose memory is ordered either way."""
     if mask.flags.c_contiguous:  # row by row, count_nonzero is faster than a sum
         return np.array([np.count_nonzero(line) for line in mask], np.int64)
-    columns = mask.T.view(np.uint8)  # no more than ``TILE_QUERIES``, so that bytes do not overflow
+    columns = mask.T.view(np.uint8)
+    assert len(columns) <= 255, columns.shape  # what a byte can count: ``TILE_QUERIES`` is less
     return np.add.reduce(columns, axis=0, dtype=np.uint8).astype(np.int64)
 
 

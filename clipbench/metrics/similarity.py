@@ -22,7 +22,10 @@ BLOCK_COMPONENTS = 1 << 17
 """Components of vectors processed at once: 1 MiB of float64, which fits into the cache of a processor core."""
 
 TILE_QUERIES, TILE_ITEMS = 128, 4096
-"""Rows of the two sides of a tile: its 2 MiB of float32 stay in the cache of a processor core while they are looked at."""
+"""Rows of the two sides of a tile: its 2 MiB of float32 stay in the cache of a core while they are looked at.
+
+At most 255 queries: ``ranking`` counts them in bytes.
+"""
 PAIRS_AT_ONCE = 1 << 14
 """Pairs whose vectors are copied at once."""
 
@@ -116,11 +119,11 @@ def product_error(queries: Float32[np.ndarray, "n_queries dim"], items: Float32[
 
     A sum of d products in float32, in whatever order, is wrong by at most d u / (1 - d u) times the two lengths, with
     u = 2**-24 (Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 3.1). Sixteen u more are for
-    the second-order term, the rounding of the score, and that of a threshold which the error is added to.
+    the rounding of the score, and of a threshold that the error is added to.
     """
     u, dim = 2.0**-24, queries.shape[1]
-    lengths = [float(np.sqrt(np.einsum("ij,ij->i", each, each).max(initial=0))) for each in (queries, items)]
-    return (dim + 16) * u * lengths[0] * lengths[1] * (1 + 1e-3)
+    squares = [np.einsum("ij,ij->i", each, each, dtype=np.float64).max(initial=0) for each in (queries, items)]
+    return float((dim * u / (1 - dim * u) + 16 * u) * np.sqrt(squares[0] * squares[1]))
 
 
 def scores_of(

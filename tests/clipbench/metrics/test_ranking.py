@@ -323,6 +323,32 @@ def test_real_vectors_give_the_known_recalls() -> None:
     assert [recall_at_k(by_text, k).mean() for k in (1, 5, 10)] == pytest.approx([0.506, 0.766, 0.862], abs=1e-12)
 
 
+@pytest.mark.parametrize("few", [32, 1e-9])
+def test_what_may_be_first_is_not_gathered_over_all_tiles(few: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a constant model, every pair may be."""
+    Tiles(4, 256, few).use(monkeypatch)
+    images, texts = (unit(np.ones((n, 4), np.float32)) for n in (400, 500))
+    tracemalloc.start()
+    by_image, by_text = cross_answers(images, texts, np.arange(500) % 400)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert not by_image.first.any() and not by_text.first.any()
+    assert peak < 5e5  # a row and a column of each pair are 3.2 MB
+
+
+def test_there_may_be_neither_images_nor_texts() -> None:
+    nothing = np.zeros((0, 4), np.float32)
+    for found in cross_answers(nothing, nothing, np.zeros(0, np.int64)):
+        assert not any(map(len, (*found.ranks, found.right, found.right_score, found.first, found.first_score)))
+
+
+def test_a_tile_of_more_queries_than_a_byte_can_count_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "TILE_QUERIES", 256)
+    vectors = unit(np.ones((256, 2), np.float32))
+    with pytest.raises(AssertionError, match="256"):
+        cross_ranks(vectors, vectors, np.arange(256))
+
+
 def test_the_full_matrix_is_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 20_000)
     monkeypatch.setattr(arrays, "TILE_ITEMS", 128)
