@@ -1,8 +1,8 @@
-"""``clipbench cache``: where the store of vectors is, what it holds, and how to make room."""
+"""``clipbench cache``: where vectors and small copies of images are stored, how many, and how to make room."""
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,13 @@ def cache(context: click.Context) -> None:
 
 # An environment variable that is meant for `run`, such as CLIPBENCH_YES, must not remove anything here.
 @cache.command(context_settings={**SETTINGS, "auto_envvar_prefix": None})
-@click.option("--older-than", "age", metavar="AGE", callback=_age, help="Models not used for so long: 12h, 30d, 8w.")
+@click.option(
+    "--older-than",
+    "age",
+    metavar="AGE",
+    callback=_age,
+    help="Models not used, and copies made, so long ago: 12h, 30d, 8w.",
+)
 @click.option("--model", "names", multiple=True, metavar="NAME", help="Model by name or fingerprint; repeatable.")
 @click.option("--yes", is_flag=True, help="Remove them without a question.")
 @TRACEBACK
@@ -76,7 +82,7 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     clipbench cache prune --model vit-b-32 --yes
     """
     from clipbench.data.download import readable_size
-    from clipbench.evaluation.thumbnails import kept_copies
+    from clipbench.evaluation.thumbnails import kept_copies, remove_copies
     from clipbench.models.store import default_root
     from clipbench.models.stored import remove, stored_models
     from clipbench.results.numbers import counted
@@ -94,7 +100,7 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
         for model in models
         if (age is None or time.time() - model.last_used > age) and (not names or any(map(model.is_called, names)))
     ]
-    copies = [] if age is None or names else kept_copies(root, before=time.time() - age)
+    copies = {} if age is None or names else kept_copies(root, before=time.time() - age)
     if not chosen and not copies:
         echo(f"nothing to remove: of {counted(len(models), 'model')} in {root} none is that old")
         return
@@ -114,18 +120,17 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
         echo("nothing was removed")
         return
     remove(chosen)
-    for copy in copies:
-        copy.unlink(missing_ok=True)
+    remove_copies(copies)
     echo(f"removed {what}")
 
 
-def _told(copies: "Sequence[Path]") -> str:
-    """Return how many small copies of images there are, and their size."""
+def _told(copies: "Mapping[Path, int]") -> str:
+    """Return how many small copies of images there are, and their size, from the bytes of each."""
     from clipbench.data.download import readable_size
     from clipbench.results.numbers import counted
 
-    size = sum(path.stat().st_size for path in copies)
-    return f"{counted(len(copies), 'small copy', 'small copies')} of images for reports, {readable_size(size)}"
+    size = readable_size(sum(copies.values()))
+    return f"{counted(len(copies), 'small copy', 'small copies')} of images for reports, {size}"
 
 
 def _lines(models: "Sequence[StoredModel]") -> list[str]:

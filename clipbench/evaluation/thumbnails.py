@@ -5,7 +5,8 @@ points to who points at it; there are many, so that theirs are smaller, in a fol
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
 from itertools import chain, islice, zip_longest
@@ -61,10 +62,28 @@ def write_thumbnails(
         _write(folder / name, data)
 
 
-def kept_copies(root: Path, *, before: float = math.inf) -> list[Path]:
-    """Return the files of the copies in a cache that were written before a time, in seconds since 1970."""
-    found = (root / COPIES).glob("*-*/??/*.webp")
-    return [path for path in found if not path.is_symlink() and path.stat().st_mtime < before]
+def kept_copies(root: Path, *, before: float = math.inf) -> dict[Path, int]:
+    """Return the copies in a cache that were written before a time, in seconds since 1970, and the bytes of each."""
+    copies = {}
+    for path in (root / COPIES).glob("*-*/??/*.webp"):
+        with suppress(FileNotFoundError):  # another process has just removed it
+            found = path.lstat()
+            if stat.S_ISREG(found.st_mode) and found.st_mtime < before:
+                copies[path] = found.st_size
+    return copies
+
+
+def remove_copies(copies: Iterable[Path]) -> None:
+    """Remove copies from a cache.
+
+    Raises:
+        MachineError: one cannot be removed; those before it are.
+    """
+    for path in copies:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise MachineError(f"cannot remove {path}: {error.strerror or error}") from error
 
 
 def gallery_rows(samples: Mapping[str, np.ndarray], n_images: int, budget: int) -> list[int]:

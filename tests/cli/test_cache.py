@@ -59,6 +59,17 @@ def test_small_copies_of_images_are_shown_and_the_old_ones_removed(store: Path, 
     assert not old.exists() and new.exists() and models(store) == {"new0new0new", "unnamed"}
 
 
+def test_a_copy_that_cannot_be_removed_is_one_line(store: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    (copy,) = keep_copies(store, 400)
+
+    def refused(path: Path, *, missing_ok: bool) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    done = call("cache", "prune", "--older-than", "300d", "--yes")
+    assert done.status == 2 and done.err == f"clipbench: cannot remove {copy}: Permission denied\n"
+
+
 def models(store: Path) -> set[str]:
     return {path.name for path in store.iterdir()}
 
