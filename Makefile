@@ -139,4 +139,4 @@ train-tiny: $(READY)  ## train the bundled model again and write its card: an ho
 	$(BIN)/python experiments/ship_tiny.py runs/tiny
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) .axe dist runs site
+	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) .axe .browser.log .wheel.log dist runs site

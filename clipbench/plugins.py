@@ -121,13 +121,20 @@ def site() -> Any:
 
 @lru_cache(maxsize=16)
 def _installed(group: str, folders: tuple[tuple[str, int], ...]) -> EntryPoints:
-    """Return the entry points of a group; ``folders`` of packages, with the times of their last changes, tell installations apart."""
+    """Return the entry points of a group.
+
+    Args:
+        group: name of the group.
+        folders: where packages lie, with the times of their last changes. They are there for the cache alone, which an
+            installation makes out of date.
+    """
     return entry_points(group=group)
 
 
 def _changed(folder: str) -> int:
+    """Return when an entry was last added to a folder or removed, 0 where there is no such folder; "" is the current one."""
     try:
-        return os.stat(folder).st_mtime_ns
+        return os.stat(folder or os.curdir).st_mtime_ns
     except OSError:
         return 0
 

@@ -70,8 +70,8 @@ def separability(
 ) -> Float64[np.ndarray, " n"]:
     """Return, for each held-out pair, the share of its two vectors whose modality a linear classifier predicts.
 
-    A logistic regression (L2 penalty with C = 1, as scikit-learn fits it) is trained on a random half of the pairs; the pairs
-    trained on are NaN, and one pair alone is too. The mean of the others is the accuracy: 0.5 by chance, 1 when a
+    A logistic regression (L2 penalty with C = 1, as scikit-learn fits it) is trained on a random half of the pairs; the
+    pairs trained on are NaN, and one pair alone is too. The mean of the others is the accuracy: 0.5 by chance, 1 when a
     hyperplane separates images from texts. A vector on the boundary counts half. Source: Fahim et al., It's Not a
     Modality Gap, 2024 (who hold out 20 %).
 
@@ -201,8 +201,8 @@ def _fit_classifier(
 ) -> tuple[Float64[np.ndarray, " dim"], float]:
     """Return the normal and the offset of the hyperplane of a logistic regression: images lie on the positive side.
 
-    The objective, the solver and its tolerances are those of scikit-learn's ``LogisticRegression``, which takes longer to
-    import than a run takes to fit.
+    The objective, the solver and its tolerances are those of scikit-learn's ``LogisticRegression``, which takes longer
+    to import than a run takes to fit.
     """
     from scipy.optimize import minimize
 

@@ -40,6 +40,19 @@ def test_names_are_listed_without_importing_the_plug_ins(installed: Path) -> Non
     assert "heavy" not in sys.modules
 
 
+def test_what_is_installed_later_is_found_too_in_the_current_folder_as_well(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = installed / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.syspath_prepend("")
+    for site, name in ((installed, "one"), (here, "two")):
+        assert name not in plugins.names(plugins.MODELS)
+        install(site, name, declares=f"{name} = {name}:load")
+        assert name in plugins.names(plugins.MODELS)
+
+
 def test_listing_imports_no_torch() -> None:
     code = "import sys; from clipbench import plugins; plugins.names(plugins.MODELS); print('torch' in sys.modules)"
 

@@ -95,7 +95,8 @@ def _gallery(title: str, difference: Difference, ids: Sequence[str], pair: "_Tab
     samples = [pair.sample(name, difference.name, found[name], budget) for name in shown]
     if not any(image.address for sample in samples for image in sample.images):
         samples = [replace(sample, images=[]) for sample in samples]
-    note = f"{fmt.counted(len(ids), 'sample')} of {within_sentence(difference.title)}; those that changed most come first, if their image was kept."
+    n_samples = fmt.counted(len(ids), "sample")
+    note = f"{n_samples} of {within_sentence(difference.title)}; those that changed most come first, if their image was kept."
     return Gallery(title=title, note=note, failures=samples)
 
 
