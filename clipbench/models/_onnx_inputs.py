@@ -119,7 +119,7 @@ def _transformers_images(place: Path, reference: str) -> ImageInputs:
     from clipbench.models._transformers_model import TransformersPreprocess
 
     _json(place / IMAGE_PROCESSOR)  # which says what is wrong with it
-    file = next(place / name for name in (IMAGE_PROCESSOR, PROCESSOR) if is_file(place / name))
+    file = place / (PROCESSOR if "image_processor" in _json(place / PROCESSOR) else IMAGE_PROCESSOR)
     processor = _loaded(partial(transformers.AutoImageProcessor.from_pretrained, place), file)
     try:
         arrays = processor(images=Image.new("RGB", (64, 64)), return_tensors="pt")

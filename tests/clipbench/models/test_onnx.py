@@ -254,6 +254,14 @@ def without(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
 
+def two_processors(folder: Path) -> None:
+    """The file of a whole processor counts, and its mean is no number."""
+    images = transformers.CLIPImageProcessor().to_dict()
+    (folder / "preprocessor_config.json").write_text(json.dumps(images, default=str))
+    broken = {"image_processor": {**images, "image_mean": "grey"}}
+    (folder / "processor_config.json").write_text(json.dumps(broken, default=str))
+
+
 def without_tokenizer(folder: Path) -> None:
     for path in folder.glob("*token*.json"):
         path.unlink()
@@ -282,6 +290,7 @@ def test_images_are_prepared_by_a_whole_processor_of_transformers(copy: Path) ->
         (lambda folder: (folder / "text_model.onnx").write_bytes(b"\0" * 64), "onnxruntime cannot read .*text_model.onnx"),
         (without("vision_model.onnx"), "has no graph of images: expected vision_model.onnx .*found: text_model.onnx"),
         (without("preprocess_cfg.json"), "does not say how images are prepared: expected processor_config.json or preproc"),
+        (two_processors, r"/processor_config\.json cannot be used"),
         (without_tokenizer, "has no tokenizer: expected tokenizer.json"),
         (with_open_clip(model_cfg=None, preprocess_cfg=None), "does not take what its processor"),
         (with_open_clip(model_cfg={"vision_cfg": None}, preprocess_cfg=[1]), r"has preprocess_cfg = \[1\]: expected an object"),
